@@ -1,0 +1,457 @@
+//! The contract's values as the host sees them: the newest version of `wit/`, with JSON shapes.
+//!
+//! These are what the rest of the server speaks, what decisions are recorded as and what golden
+//! cases are written in. The bindings of each contract version convert to and from them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// The contract version this host speaks.
+pub const CONTRACT: &str = "0.1.0";
+
+/// Whole rupiah.
+pub type Rupiah = i64;
+/// Seconds since the Unix epoch, UTC.
+pub type Timestamp = i64;
+
+/// Which world a component implements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Service,
+    Coupon,
+}
+
+impl Kind {
+    /// `service` or `coupon`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Coupon => "coupon",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a component says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct About {
+    pub id: String,
+    pub version: String,
+    pub title: String,
+    pub summary: String,
+}
+
+/// One reason why an input is not acceptable; `field` is a JSON pointer or empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Problem {
+    pub field: String,
+    pub message: String,
+}
+
+/// An answer that may be a list of problems: `{"ok": ...}` or `{"problems": [...]}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer<T> {
+    Ok(T),
+    Problems(Vec<Problem>),
+}
+
+/// Plan levels, from lowest to highest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Tier {
+    Free,
+    Basic,
+    Pro,
+    Premium,
+    Enterprise,
+}
+
+/// What a plan buys in all; the gate refuses more.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// Thousandths of a core.
+    pub cpu_millis: u32,
+    pub memory_mib: u32,
+    pub storage_gib: u32,
+    /// Pods over all workloads.
+    pub replicas: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Plan {
+    pub slug: String,
+    pub tier: Tier,
+    pub monthly_price: Rupiah,
+    pub resources: Resources,
+}
+
+/// How long a charge pays for, in calendar months.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Term {
+    pub months: u32,
+}
+
+/// From `start` (inclusive) to `end` (exclusive).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Period {
+    pub start: Timestamp,
+    pub end: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PriceLine {
+    pub code: String,
+    pub label: String,
+    pub amount: Rupiah,
+    pub reason: String,
+}
+
+// ---- service ----
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SecretKind {
+    /// Letters and digits, this many.
+    Password(u32),
+    /// Random bytes, this many, as lower-case hexadecimal.
+    HexBytes(u32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretSpec {
+    pub name: String,
+    pub kind: SecretKind,
+    pub purpose: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    Http,
+    Tcp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EndpointSpec {
+    pub name: String,
+    pub protocol: Protocol,
+    pub port: u16,
+    pub public: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Image {
+    pub name: String,
+    pub reference: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceDescription {
+    pub config_schema: Value,
+    pub secrets: Vec<SecretSpec>,
+    pub endpoints: Vec<EndpointSpec>,
+    pub images: Vec<Image>,
+}
+
+/// Input of [`service::Check`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigCheck {
+    pub plan: Plan,
+    pub config: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunningPeriod {
+    pub plan: Plan,
+    pub paid: Rupiah,
+    pub period: Period,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Occasion {
+    First,
+    Renewal,
+    Upgrade(RunningPeriod),
+}
+
+/// Input of [`service::Price`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PriceRequest {
+    pub plan: Plan,
+    pub term: Term,
+    pub config: Value,
+    pub occasion: Occasion,
+    pub moment: Timestamp,
+}
+
+/// Lines and their sum. A price with a negative total or lines that do not add up is a
+/// malformed answer and never leaves the runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PriceAnswer {
+    pub lines: Vec<PriceLine>,
+    pub total: Rupiah,
+}
+
+/// Input of [`service::Manifests`] and [`service::Access`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Instance {
+    pub name: String,
+    pub plan: Plan,
+    pub config: Value,
+    #[serde(default)]
+    pub hostname: Option<String>,
+    pub secret_object: String,
+    pub secrets: Vec<String>,
+    pub images: Vec<Image>,
+}
+
+/// Input of [`service::Health`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Observation {
+    pub instance: Instance,
+    pub observed: Vec<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthState {
+    Starting,
+    Ready,
+    Degraded,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Health {
+    pub state: HealthState,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AccessValue {
+    Text(String),
+    /// The name of a secret.
+    Secret(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessField {
+    pub label: String,
+    pub value: AccessValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AccessCard {
+    pub url: Option<String>,
+    pub fields: Vec<AccessField>,
+    pub notes: String,
+}
+
+/// Input of [`service::PlanChange`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlanChangeRequest {
+    pub from: Plan,
+    pub to: Plan,
+    pub config: Value,
+}
+
+/// `"allowed"` or `{"denied": "why"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PlanChangeAnswer {
+    Allowed,
+    Denied(String),
+}
+
+// ---- coupon ----
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    Wallet,
+    Checkout,
+    Registration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Fact {
+    PastRedemptions,
+    FirstPurchase,
+    AccountAge,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CouponDescription {
+    pub parameters_schema: Value,
+    pub places: Vec<Place>,
+    pub facts: Vec<Fact>,
+}
+
+/// Input of [`coupon::Check`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParametersCheck {
+    pub parameters: Value,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Purchase {
+    pub service: String,
+    pub plan: Plan,
+    pub term: Term,
+    pub lines: Vec<PriceLine>,
+    pub total: Rupiah,
+}
+
+/// What is known of the customer; a fact the plugin did not declare is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Facts {
+    pub past_redemptions: Option<u32>,
+    pub first_purchase: Option<bool>,
+    pub account_age_days: Option<u32>,
+}
+
+/// Input of [`coupon::Evaluate`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Evaluation {
+    pub parameters: Value,
+    pub moment: Timestamp,
+    pub place: Place,
+    #[serde(default)]
+    pub purchase: Option<Purchase>,
+    #[serde(default)]
+    pub facts: Facts,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    Credit(Rupiah),
+    Discount(Rupiah),
+    FreePeriods(u32),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Grant {
+    pub effect: Effect,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refusal {
+    pub code: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Decision {
+    Grant(Grant),
+    Refuse(Refusal),
+}
+
+// ---- functions ----
+
+/// Which of the two rows of limits a call runs under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimitClass {
+    /// Pricing and coupon decisions: small and quick.
+    Quick,
+    /// Rendering and judging Kubernetes objects.
+    Heavy,
+}
+
+/// One exported function of the contract: its name, limits and types.
+pub trait Function: fmt::Debug + Send + Sync + 'static {
+    /// As in the WIT, for example `plan-change`.
+    const NAME: &'static str;
+    const KIND: Kind;
+    const CLASS: LimitClass;
+    type Input: Serialize + DeserializeOwned + fmt::Debug + Send + Sync;
+    type Output: Serialize + DeserializeOwned + fmt::Debug + PartialEq + Send + Sync;
+}
+
+macro_rules! functions {
+    ($($name:ident = $wit:literal ($kind:ident, $class:ident): $input:ty => $output:ty;)*) => {$(
+        #[doc = concat!("`", $wit, "`")]
+        #[derive(Debug, Clone, Copy)]
+        pub struct $name;
+        impl super::Function for $name {
+            const NAME: &'static str = $wit;
+            const KIND: super::Kind = super::Kind::$kind;
+            const CLASS: super::LimitClass = super::LimitClass::$class;
+            type Input = $input;
+            type Output = $output;
+        }
+    )*};
+}
+
+/// The functions of `world service-plugin`.
+pub mod service {
+    use super::{
+        AccessCard, Answer, ConfigCheck, Health as HealthAnswer, Instance, Observation,
+        PlanChangeAnswer, PlanChangeRequest, PriceAnswer, PriceRequest, ServiceDescription,
+    };
+    use serde_json::Value;
+
+    functions! {
+        Describe = "describe" (Service, Quick): () => ServiceDescription;
+        Check = "check" (Service, Quick): ConfigCheck => Answer<()>;
+        Price = "price" (Service, Quick): PriceRequest => Answer<PriceAnswer>;
+        Manifests = "manifests" (Service, Heavy): Instance => Answer<Vec<Value>>;
+        Health = "health" (Service, Heavy): Observation => HealthAnswer;
+        Access = "access" (Service, Quick): Instance => AccessCard;
+        PlanChange = "plan-change" (Service, Quick): PlanChangeRequest => PlanChangeAnswer;
+    }
+}
+
+/// The functions of `world coupon-plugin`.
+pub mod coupon {
+    use super::{Answer, CouponDescription, Decision, Evaluation, ParametersCheck};
+
+    functions! {
+        Describe = "describe" (Coupon, Quick): () => CouponDescription;
+        Check = "check" (Coupon, Quick): ParametersCheck => Answer<()>;
+        Evaluate = "evaluate" (Coupon, Quick): Evaluation => Decision;
+    }
+}

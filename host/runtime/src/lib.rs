@@ -1,0 +1,3 @@
+//! Runs Dermaga plugins.
+
+pub mod contract;
