@@ -1,0 +1,160 @@
+//! Both engines behind one SQL text: connections, migrations, clock and ids.
+//!
+//! SQLite is the embedded default; PostgreSQL serves more than one machine. Stores write each
+//! statement once, with `$1`-style parameters, and bind native types on each engine.
+
+mod clock;
+mod conn;
+mod ids;
+mod text_enum;
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    PgPool, SqlitePool,
+    migrate::{MigrateError, Migrator},
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub use clock::Clock;
+pub use conn::{Conn, Engine};
+pub use ids::new_id;
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// How long a request waits for a free connection before it answers 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long SQLite waits for another process's write lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A database of either engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// One writer, since SQLite has one write lock anyway; readers see the last commit.
+    Sqlite { writer: SqlitePool, reader: SqlitePool },
+    Postgres(PgPool),
+}
+
+impl Db {
+    /// Connects to `sqlite://path` or `postgres://...`. A SQLite file is made when it is missing.
+    ///
+    /// # Errors
+    /// When the URL is neither, or the engine cannot be reached.
+    pub async fn connect(url: &str) -> sqlx::Result<Self> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let pool = PgPoolOptions::new()
+                .max_connections(20)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect(url)
+                .await?;
+            return Ok(Self::Postgres(pool));
+        }
+        if !url.starts_with("sqlite:") {
+            let message = "the URL must begin with sqlite:// or postgres://";
+            return Err(sqlx::Error::Configuration(message.into()));
+        }
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT);
+        let writer = pool(1).connect_with(options.clone()).await?;
+        let reader = pool(8).connect_with(options).await?;
+        Ok(Self::Sqlite { writer, reader })
+    }
+
+    /// Brings the schema up to this binary's version. Safe when several servers start at once.
+    ///
+    /// # Errors
+    /// When a migration fails, or the database is newer than this binary.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        match self {
+            Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer).await,
+            Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+        }
+    }
+
+    /// Starts a transaction that will write.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn begin(&self) -> sqlx::Result<Conn> {
+        // A deferred SQLite transaction that turns into a writer fails at once when another one
+        // wrote in between; an immediate one waits.
+        Ok(Conn(match self {
+            Self::Sqlite { writer, .. } => conn::Inner::SqliteTx(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin().await?),
+        }))
+    }
+
+    /// A connection for reading: each statement sees what was committed before it.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn read(&self) -> sqlx::Result<Conn> {
+        Ok(Conn(match self {
+            Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
+            Self::Postgres(pool) => conn::Inner::PostgresRead(pool.acquire().await?),
+        }))
+    }
+
+    /// `sqlite` or `postgres`.
+    pub const fn engine_name(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Waits for connections in use and closes the pools.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, reader } => {
+                reader.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// The next number of a named sequence, such as `transaction` or `ticket`. The engines differ: a
+/// PostgreSQL sequence never makes writers wait, SQLite has one writer anyway.
+///
+/// # Errors
+/// When the sequence does not exist.
+pub async fn next_number(conn: &mut Conn, sequence: &'static str) -> sqlx::Result<i64> {
+    let (number,) = if conn.is_postgres() {
+        crate::fetch_one!(conn, (i64,), "SELECT nextval(($1 || '_numbers')::regclass)", sequence)?
+    } else {
+        let sql = "UPDATE sequences SET value = value + 1 WHERE name = $1 RETURNING value";
+        crate::fetch_one!(conn, (i64,), sql, sequence)?
+    };
+    Ok(number)
+}
+
+/// The unique constraint that a statement broke, named as PostgreSQL names it by default
+/// (`users_email_key`); `None` for every other error.
+pub fn broken_unique(error: &sqlx::Error) -> Option<String> {
+    let sqlx::Error::Database(error) = error else { return None };
+    if !error.is_unique_violation() {
+        return None;
+    }
+    if let Some(name) = error.constraint() {
+        return Some(name.to_owned());
+    }
+    // SQLite says `UNIQUE constraint failed: users.email, users.other`.
+    let columns = error.message().rsplit_once(": ")?.1;
+    let mut parts = columns.split(", ");
+    let (table, first) = parts.next()?.split_once('.')?;
+    let mut name = format!("{table}_{first}");
+    for part in parts {
+        name.push('_');
+        name.push_str(part.split_once('.')?.1);
+    }
+    Some(name + "_key")
+}

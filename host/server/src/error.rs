@@ -1,0 +1,170 @@
+//! The server's one error: a code of a closed list, a sentence for people, and details.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal => $status:literal,)*) => {
+        /// Every way a request can fail. Part of the API: codes are added, never renamed.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum Code {
+            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+        }
+
+        impl Code {
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The HTTP status that goes with this code.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    ValidationFailed = "VALIDATION_FAILED" => 400,
+    MalformedRequest = "MALFORMED_REQUEST" => 400,
+    /// A plugin's `check` refused the configuration or parameters.
+    PluginRefusedInput = "PLUGIN_REFUSED_INPUT" => 400,
+    /// An uploaded component is not an acceptable plugin; details name the rule.
+    ComponentRefused = "COMPONENT_REFUSED" => 400,
+    Unauthenticated = "UNAUTHENTICATED" => 401,
+    TokenExpired = "TOKEN_EXPIRED" => 401,
+    InvalidCredentials = "INVALID_CREDENTIALS" => 401,
+    InsufficientCredit = "INSUFFICIENT_CREDIT" => 402,
+    Forbidden = "FORBIDDEN" => 403,
+    AccountDisabled = "ACCOUNT_DISABLED" => 403,
+    NotFound = "NOT_FOUND" => 404,
+    RouteNotFound = "ROUTE_NOT_FOUND" => 404,
+    CouponNotFound = "COUPON_NOT_FOUND" => 404,
+    MethodNotAllowed = "METHOD_NOT_ALLOWED" => 405,
+    RequestTimeout = "REQUEST_TIMEOUT" => 408,
+    Conflict = "CONFLICT" => 409,
+    EmailTaken = "EMAIL_TAKEN" => 409,
+    InProgress = "IN_PROGRESS" => 409,
+    QuotaExhausted = "QUOTA_EXHAUSTED" => 409,
+    PlanUnavailable = "PLAN_UNAVAILABLE" => 409,
+    InstanceLimitReached = "INSTANCE_LIMIT_REACHED" => 409,
+    QuoteChanged = "QUOTE_CHANGED" => 409,
+    InvalidState = "INVALID_STATE" => 409,
+    /// The coupon exists but its window is over or not yet begun.
+    CouponNotActive = "COUPON_NOT_ACTIVE" => 409,
+    CouponUsedUp = "COUPON_USED_UP" => 409,
+    CouponAlreadyUsed = "COUPON_ALREADY_USED" => 409,
+    CouponBudgetSpent = "COUPON_BUDGET_SPENT" => 409,
+    /// The coupon cannot be used in this place, or for this service or plan.
+    CouponNotApplicable = "COUPON_NOT_APPLICABLE" => 409,
+    /// The coupon's own rule (its plugin) refused; details carry the plugin's code.
+    CouponRefused = "COUPON_REFUSED" => 409,
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE" => 413,
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE" => 415,
+    IdempotencyMismatch = "IDEMPOTENCY_MISMATCH" => 422,
+    TooManyRequests = "TOO_MANY_REQUESTS" => 429,
+    Internal = "INTERNAL" => 500,
+    /// A plugin trapped, hit a limit or answered malformed output; details name plugin and limit.
+    PluginFailed = "PLUGIN_FAILED" => 502,
+    /// No version of the plugin is active, or it failed to load.
+    PluginUnavailable = "PLUGIN_UNAVAILABLE" => 503,
+    PluginBusy = "PLUGIN_BUSY" => 503,
+    ClusterUnavailable = "CLUSTER_UNAVAILABLE" => 503,
+    Unavailable = "UNAVAILABLE" => 503,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One particular of a failure: which field, and what about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Detail {
+    /// A field name or JSON pointer; for plugin failures, what the message is about.
+    pub field: String,
+    pub message: String,
+}
+
+/// A failure: what the client is told, and (never sent) what caused it.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Error {
+    pub code: Code,
+    pub message: String,
+    pub details: Vec<Detail>,
+    /// Seconds after which trying again makes sense; becomes `Retry-After`.
+    pub retry_after: Option<u64>,
+    /// Logged once with the request id; never sent.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), details: Vec::new(), retry_after: None, source: None }
+    }
+
+    /// An unexpected failure: the cause is logged, the client learns nothing of it.
+    pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(Code::Internal, "Something went wrong on our side. It has been logged.").caused_by(source)
+    }
+
+    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Code::ValidationFailed, "The request has invalid fields.").with(field, message)
+    }
+
+    pub fn not_found(what: &str) -> Self {
+        Self::new(Code::NotFound, format!("There is no such {what}."))
+    }
+
+    #[must_use]
+    pub fn with(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
+        self.details.push(Detail { field: field.into(), message: message.into() });
+        self
+    }
+
+    #[must_use]
+    pub const fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => {
+                Self::new(Code::Unavailable, "The database does not answer. Try again in a moment.")
+                    .retry_after(2)
+                    .caused_by(error)
+            }
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<crate::money::AmountOverflow> for Error {
+    fn from(error: crate::money::AmountOverflow) -> Self {
+        Self::new(Code::ValidationFailed, "The amount is too large.").caused_by(error)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(error)
+    }
+}
