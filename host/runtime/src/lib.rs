@@ -1,3 +1,26 @@
-//! Runs Dermaga plugins.
+//! Runs Dermaga plugins: compiles components, calls them under limits, and gates what they render.
+//!
+//! The way through this crate: a [`Runtime`] turns the bytes of a component into a [`Plugin`]
+//! ([`Runtime::load`]); [`Plugin::call`] runs one function of the contract in a fresh instance and
+//! answers with the value, what the call used and what it logged. Kubernetes objects that a service
+//! plugin renders go through [`gate::admit`] before anything else sees them.
+//!
+//! This is the only crate that knows wasmtime. It knows no HTTP and no SQL.
 
+mod call;
+mod canonical;
 pub mod contract;
+mod digest;
+mod engine;
+mod error;
+pub mod gate;
+mod limits;
+mod plugin;
+
+pub use call::{Called, LogLevel, LogLine, Shares, Usage};
+pub use canonical::canonical_json;
+pub use digest::{Digest, ParseDigestError};
+pub use engine::{Runtime, RuntimeConfig};
+pub use error::{CallError, Failure, LoadError, RuntimeError};
+pub use limits::{CallLimits, Limits};
+pub use plugin::{Description, Plugin};

@@ -1,0 +1,152 @@
+//! Why a component was refused, or a call failed.
+
+use crate::{
+    call::{LogLine, Usage},
+    contract::{CONTRACT, Kind},
+};
+
+/// The engine could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The limits or the machine do not allow the engine wanted.
+    #[error("the plugin engine cannot start: {0}")]
+    Engine(String),
+    #[error("the plugin engine cannot start its timer thread: {0}")]
+    Timer(#[source] std::io::Error),
+}
+
+/// Why bytes are not a plugin this server can run. Nothing of a refused component stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    #[error(
+        "the component has {bytes} bytes and the limit is {limit}: build it in release mode and strip it"
+    )]
+    TooLarge { bytes: usize, limit: usize },
+    #[error(
+        "this is compiled machine code, which is never accepted: upload the WebAssembly component it was made from"
+    )]
+    Precompiled,
+    #[error(
+        "this is a core WebAssembly module, not a component: wrap it with `dermaga plugin build` or wit-component"
+    )]
+    CoreModule,
+    #[error("this is not a well-formed WebAssembly component: {0}")]
+    Malformed(String),
+    #[error(
+        "the component imports `{0}`: a plugin is pure and may import nothing but `dermaga:plugin/log`; remove what needs it (for Rust, build for wasm32-unknown-unknown, not WASI)"
+    )]
+    ForbiddenImport(String),
+    #[error(
+        "the component is not a plugin of this server: {0}; a plugin exports `dermaga:plugin/metadata` and either `dermaga:plugin/service` or `dermaga:plugin/coupon`"
+    )]
+    WrongWorld(String),
+    #[error(
+        "the component was built against dermaga:plugin@{found} and this server speaks {CONTRACT}: rebuild it with the dermaga-plugin-sdk that comes with this server"
+    )]
+    WrongContract { found: String },
+    #[error("the component's description is not acceptable at `{field}`: {message}")]
+    BadMetadata { field: String, message: String },
+    #[error("the component could not say what it is: {0}")]
+    Describe(#[source] CallError),
+    #[error("the component cannot be run here: {0}")]
+    Unsupported(String),
+}
+
+impl LoadError {
+    /// Stable and machine-readable.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "COMPONENT_TOO_LARGE",
+            Self::Precompiled => "COMPONENT_PRECOMPILED",
+            Self::CoreModule => "COMPONENT_IS_CORE_MODULE",
+            Self::Malformed(_) => "COMPONENT_MALFORMED",
+            Self::ForbiddenImport(_) => "COMPONENT_FORBIDDEN_IMPORT",
+            Self::WrongWorld(_) => "COMPONENT_WRONG_WORLD",
+            Self::WrongContract { .. } => "COMPONENT_WRONG_CONTRACT",
+            Self::BadMetadata { .. } => "COMPONENT_BAD_METADATA",
+            Self::Describe(_) => "COMPONENT_DESCRIBE_FAILED",
+            Self::Unsupported(_) => "COMPONENT_UNSUPPORTED",
+        }
+    }
+}
+
+/// A call that gave no usable answer: which plugin, version and function, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plugin {plugin} {version}, {function}: {failure}")]
+pub struct CallError {
+    pub plugin: String,
+    pub version: String,
+    pub function: String,
+    pub failure: Failure,
+    /// What the call had used when it ended; `None` when it never started.
+    pub usage: Option<Box<Usage>>,
+    /// What the plugin had logged until then.
+    pub logs: Vec<LogLine>,
+}
+
+impl CallError {
+    /// Stable and machine-readable.
+    pub const fn code(&self) -> &'static str {
+        self.failure.code()
+    }
+}
+
+/// What ended a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    #[error(
+        "it used all of its {limit} units of work (fuel): it loops for ever, or does too much in one call"
+    )]
+    FuelExhausted { limit: u64 },
+    #[error(
+        "it did not finish within {limit_ms} ms although its work was within bounds: the machine is overloaded, try again"
+    )]
+    DeadlineExceeded { limit_ms: u64 },
+    #[error("it wanted more than its {limit} bytes of memory: it must hold less at once")]
+    MemoryExceeded { limit: usize },
+    #[error("it returned more than {limit} bytes: it must answer more briefly")]
+    OutputTooLarge { limit: usize },
+    #[error("it used all of its {limit} bytes of stack: its recursion is too deep")]
+    StackOverflow { limit: usize },
+    #[error("it stopped on its own error (trap): {0}")]
+    Trapped(String),
+    #[error("its answer breaks the contract at `{field}`: {message}")]
+    MalformedOutput { field: String, message: String },
+    #[error("the input is not what this function takes: {0}")]
+    BadInput(String),
+    #[error("a {kind} plugin has no such function; it has {known}")]
+    UnknownFunction { kind: Kind, known: String },
+    #[error(
+        "{limit} plugin calls are running already and none ended within {waited_ms} ms: try again shortly"
+    )]
+    Busy { limit: usize, waited_ms: u64 },
+    #[error("the engine failed: {0}")]
+    Engine(String),
+}
+
+impl Failure {
+    /// Stable and machine-readable.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::FuelExhausted { .. } => "PLUGIN_FUEL_EXHAUSTED",
+            Self::DeadlineExceeded { .. } => "PLUGIN_DEADLINE_EXCEEDED",
+            Self::MemoryExceeded { .. } => "PLUGIN_MEMORY_EXCEEDED",
+            Self::OutputTooLarge { .. } => "PLUGIN_OUTPUT_TOO_LARGE",
+            Self::StackOverflow { .. } => "PLUGIN_STACK_OVERFLOW",
+            Self::Trapped(_) => "PLUGIN_TRAPPED",
+            Self::MalformedOutput { .. } => "PLUGIN_MALFORMED_OUTPUT",
+            Self::BadInput(_) => "PLUGIN_BAD_INPUT",
+            Self::UnknownFunction { .. } => "PLUGIN_UNKNOWN_FUNCTION",
+            Self::Busy { .. } => "PLUGIN_BUSY",
+            Self::Engine(_) => "PLUGIN_ENGINE_FAILED",
+        }
+    }
+
+    /// Whether the same call may succeed later: nothing is wrong with the plugin or its input.
+    pub const fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. } | Self::DeadlineExceeded { .. } | Self::Engine(_)
+        )
+    }
+}
