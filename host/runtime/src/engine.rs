@@ -1,12 +1,35 @@
-//! The wasmtime engine of the process.
+//! The wasmtime engine of the process: what it accepts, what it reserves and its clock.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use wasmtime::{
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
+    PoolingAllocationConfig, WasmFeatures,
+};
+
 use crate::{
+    cache::Cache,
     error::{LoadError, RuntimeError},
     limits::Limits,
+    load,
     plugin::Plugin,
+    slots::Slots,
 };
+
+/// Length of one epoch, the unit in which deadlines are counted.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// Core instances of one component: the guest itself, and the small adapters wit-component adds.
+const CORE_INSTANCES: u32 = 8;
+/// Tables of one component: the guest's own and one of an adapter, and room for as many again.
+const TABLES: u32 = 4;
+/// Elements of one table: functions whose address is taken; a large Rust plugin has hundreds.
+const TABLE_ELEMENTS: usize = 20_000;
+/// Pool places beyond the calls that may run: those of calls that are just being torn down.
+const SPARE_PLACES: usize = 4;
+/// Bytes of a used memory that are wiped in place instead of being given back to the kernel. A
+/// small plugin touches less than this in a call, and then needs no page fault in the next.
+const KEEP_RESIDENT: usize = 256 * 1024;
 
 /// How the runtime is set up.
 #[derive(Debug, Clone)]
@@ -34,26 +57,137 @@ impl Default for RuntimeConfig {
 /// The plugin engine of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    config: Arc<RuntimeConfig>,
+    core: Arc<Core>,
+}
+
+/// What every plugin of a runtime shares.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) engine: Engine,
+    pub(crate) limits: Limits,
+    pub(crate) slots: Slots,
+    pub(crate) queue_wait: Duration,
+    pub(crate) cache: Option<Cache>,
 }
 
 impl Runtime {
-    /// Builds the engine and reserves its memory.
+    /// Builds the engine, reserves address space for its pool and starts its clock.
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
+        let RuntimeConfig {
+            limits,
+            cache_dir,
+            concurrency,
+            queue_wait,
+        } = config;
+        let engine = Engine::new(&engine_config(&limits, concurrency)?)
+            .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
+        start_ticking(engine.weak()).map_err(RuntimeError::Timer)?;
+        let cache = cache_dir
+            .map(|folder| Cache::open(folder, &engine))
+            .transpose()?;
+        let slots = Slots::new(concurrency);
         Ok(Self {
-            config: Arc::new(config),
+            core: Arc::new(Core {
+                engine,
+                limits,
+                slots,
+                queue_wait,
+                cache,
+            }),
         })
     }
 
-    /// Validates, compiles (or takes from the cache) and describes a component.
-    pub fn load(&self, _component: &[u8]) -> Result<Plugin, LoadError> {
-        Err(LoadError::Unsupported(
-            "the engine is not connected yet".to_owned(),
-        ))
+    /// Validates, compiles (or takes from the cache) and describes a component. Compiling takes
+    /// from tens of milliseconds to seconds and blocks.
+    pub fn load(&self, component: &[u8]) -> Result<Plugin, LoadError> {
+        load::load(&self.core, component)
     }
 
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
-        &self.config.limits
+        &self.core.limits
     }
+}
+
+fn engine_config(limits: &Limits, concurrency: usize) -> Result<Config, RuntimeError> {
+    let mut config = Config::new();
+    config
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(accepted_features(), true)
+        .cranelift_opt_level(OptLevel::Speed)
+        // One bit pattern of NaN, so that an answer is the same on every processor.
+        .cranelift_nan_canonicalization(true)
+        .concurrency_support(false)
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(limits.stack_bytes)
+        .memory_init_cow(true)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+            limits,
+            concurrency,
+        )?));
+    Ok(config)
+}
+
+/// What stable Rust emits for `wasm32-unknown-unknown`, and nothing else: each further proposal is
+/// code of the compiler that a hostile component could reach.
+fn accepted_features() -> WasmFeatures {
+    WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::CALL_INDIRECT_OVERLONG
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::BULK_MEMORY_OPT
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::FLOATS
+        | WasmFeatures::COMPONENT_MODEL
+}
+
+fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, RuntimeError> {
+    let places = u32::try_from(concurrency.saturating_add(SPARE_PLACES))
+        .ok()
+        .filter(|places| concurrency > 0 && *places <= 10_000)
+        .ok_or_else(|| {
+            RuntimeError::Engine(format!(
+                "concurrency is {concurrency}; it must be 1 to 9996"
+            ))
+        })?;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(places)
+        .total_core_instances(places.saturating_mul(CORE_INSTANCES))
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .total_memories(places)
+        .max_memories_per_component(1)
+        .max_memories_per_module(1)
+        .max_memory_size(limits.quick.memory_bytes.max(limits.heavy.memory_bytes))
+        .total_tables(places.saturating_mul(TABLES))
+        .max_tables_per_component(TABLES)
+        .max_tables_per_module(TABLES)
+        .table_elements(TABLE_ELEMENTS)
+        .max_unused_warm_slots(places);
+    // Without the scan, wiping in place would touch all of the kept bytes instead of the dirty
+    // ones, which is slower than giving the pages back.
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.pagemap_scan(Enabled::Yes)
+            .linear_memory_keep_resident(KEEP_RESIDENT)
+            .table_keep_resident(KEEP_RESIDENT);
+    }
+    Ok(pool)
+}
+
+/// One thread advances the epoch for as long as the engine lives.
+fn start_ticking(engine: EngineWeak) -> std::io::Result<()> {
+    let ticker = move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    };
+    std::thread::Builder::new()
+        .name("plugin-epoch".to_owned())
+        .spawn(ticker)
+        .map(drop)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     call::{LogLine, Usage},
-    contract::{CONTRACT, Kind},
+    contract::CONTRACT,
 };
 
 /// The engine could not be built.
@@ -13,6 +13,12 @@ pub enum RuntimeError {
     Engine(String),
     #[error("the plugin engine cannot start its timer thread: {0}")]
     Timer(#[source] std::io::Error),
+    #[error("the folder {} for compiled plugins cannot be used: {error}", folder.display())]
+    Cache {
+        folder: std::path::PathBuf,
+        #[source]
+        error: std::io::Error,
+    },
 }
 
 /// Why bytes are not a plugin this server can run. Nothing of a refused component stays.
@@ -114,8 +120,8 @@ pub enum Failure {
     MalformedOutput { field: String, message: String },
     #[error("the input is not what this function takes: {0}")]
     BadInput(String),
-    #[error("a {kind} plugin has no such function; it has {known}")]
-    UnknownFunction { kind: Kind, known: String },
+    #[error("it has no such function; it has {known}")]
+    UnknownFunction { known: String },
     #[error(
         "{limit} plugin calls are running already and none ended within {waited_ms} ms: try again shortly"
     )]

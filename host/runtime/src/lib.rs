@@ -7,15 +7,26 @@
 //!
 //! This is the only crate that knows wasmtime. It knows no HTTP and no SQL.
 
+mod answers;
+mod cache;
 mod call;
 mod canonical;
 pub mod contract;
 mod digest;
 mod engine;
 mod error;
+mod exports;
 pub mod gate;
+mod guest;
+mod image;
 mod limits;
+mod load;
+mod log;
+mod metadata;
 mod plugin;
+mod scan;
+mod slots;
+mod v0_1;
 
 pub use call::{Called, LogLevel, LogLine, Shares, Usage};
 pub use canonical::canonical_json;

@@ -6,9 +6,13 @@ use serde_json::Value;
 
 use crate::{
     call::{Called, Usage},
-    contract::{About, CONTRACT, CouponDescription, Function, Kind, ServiceDescription},
+    contract::{
+        About, CONTRACT, CouponDescription, Function, Kind, ServiceDescription, coupon, service,
+    },
     digest::Digest,
     error::{CallError, Failure},
+    exports::{Bound, Exports},
+    guest::Guest,
 };
 
 /// What a component says about what it sells or gives.
@@ -18,7 +22,8 @@ pub enum Description {
     Coupon(CouponDescription),
 }
 
-/// A component that is compiled and has said what it is. Cheap to clone.
+/// A component that is compiled and has said what it is. Cheap to clone; safe to call from many
+/// threads, because every call has its own instance.
 #[derive(Debug, Clone)]
 pub struct Plugin {
     inner: Arc<Inner>,
@@ -30,9 +35,32 @@ struct Inner {
     about: About,
     description: Description,
     load_usage: Usage,
+    guest: Guest,
+    exports: Exports,
 }
 
 impl Plugin {
+    pub(crate) fn new(
+        digest: Digest,
+        about: About,
+        description: Description,
+        load_usage: Usage,
+        guest: Guest,
+        exports: Exports,
+    ) -> Self {
+        let inner = Inner {
+            digest,
+            about,
+            description,
+            load_usage,
+            guest,
+            exports,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
     /// SHA-256 of the component's bytes.
     pub fn digest(&self) -> Digest {
         self.inner.digest
@@ -79,23 +107,57 @@ impl Plugin {
 
     /// Calls one function in a fresh instance under its limits. Blocks until the answer is there,
     /// which is microseconds for most calls and at most the deadline.
-    pub fn call<F: Function>(&self, _input: &F::Input) -> Result<Called<F::Output>, CallError> {
-        Err(self.failed(F::NAME, Failure::Engine("not connected yet".to_owned())))
+    pub fn call<F: Function>(&self, input: &F::Input) -> Result<Called<F::Output>, CallError> {
+        let Inner { guest, exports, .. } = &*self.inner;
+        bound::<F>(guest, exports)?.call(guest, input)
     }
 
     /// The same with JSON on both sides, as decisions are recorded and golden cases are written.
-    pub fn call_json(&self, function: &str, _input: &Value) -> Result<Called<Value>, CallError> {
-        Err(self.failed(function, Failure::Engine("not connected yet".to_owned())))
+    /// `describe` takes `null`.
+    pub fn call_json(&self, function: &str, input: &Value) -> Result<Called<Value>, CallError> {
+        let Inner { guest, exports, .. } = &*self.inner;
+        exports
+            .call_json(guest, function, input)
+            .unwrap_or_else(|| Err(guest.failed(function, unknown(exports))))
     }
+}
 
-    fn failed(&self, function: &str, failure: Failure) -> CallError {
-        CallError {
-            plugin: self.inner.about.id.clone(),
-            version: self.inner.about.version.clone(),
-            function: function.to_owned(),
-            failure,
-            usage: None,
-            logs: Vec::new(),
-        }
+fn bound<'a, F: Function>(guest: &Guest, exports: &'a Exports) -> Result<&'a Bound<F>, CallError> {
+    exports
+        .typed::<F>()
+        .ok_or_else(|| guest.failed(F::NAME, unknown(exports)))
+}
+
+fn unknown(exports: &Exports) -> Failure {
+    Failure::UnknownFunction {
+        known: exports.names(),
+    }
+}
+
+/// What a component said when it was asked to describe itself.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) description: Description,
+    pub(crate) usage: Usage,
+}
+
+impl Told {
+    pub(crate) fn ask(guest: &Guest, exports: &Exports, kind: Kind) -> Result<Self, CallError> {
+        Ok(match kind {
+            Kind::Service => {
+                let told = bound::<service::Describe>(guest, exports)?.call(guest, &())?;
+                Self {
+                    description: Description::Service(told.value),
+                    usage: told.usage,
+                }
+            }
+            Kind::Coupon => {
+                let told = bound::<coupon::Describe>(guest, exports)?.call(guest, &())?;
+                Self {
+                    description: Description::Coupon(told.value),
+                    usage: told.usage,
+                }
+            }
+        })
     }
 }

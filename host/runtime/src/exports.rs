@@ -1,0 +1,173 @@
+//! The functions of a loaded component: found and type-checked once, called by type or by name.
+
+use std::{any::Any, collections::BTreeMap, fmt};
+
+use serde_json::Value;
+use wasmtime::{
+    Store,
+    component::{ComponentExportIndex, ComponentNamedList, Instance, Lift, Lower},
+};
+
+use crate::{
+    call::Called,
+    contract::{Function, LimitClass},
+    error::{CallError, Failure, LoadError},
+    guest::{Guest, Host, Invoke, Malformed},
+};
+
+/// A function whose input and output types are not known to the caller.
+trait Export: Any + fmt::Debug + Send + Sync {
+    fn call_json(&self, guest: &Guest, input: &Value) -> Result<Called<Value>, CallError>;
+}
+
+/// The functions of one component by name.
+#[derive(Debug, Default)]
+pub(crate) struct Exports(BTreeMap<&'static str, Box<dyn Export>>);
+
+/// One function of a component, in the types of [`crate::contract`].
+pub(crate) struct Bound<F: Function>(Box<Invoke<F::Input, F::Output>>);
+
+impl Exports {
+    /// The function of this type, if the component has it.
+    pub(crate) fn typed<F: Function>(&self) -> Option<&Bound<F>> {
+        let export: &dyn Any = &**self.0.get(F::NAME)?;
+        export.downcast_ref()
+    }
+
+    /// Calls by name; `None` when there is no such function.
+    pub(crate) fn call_json(
+        &self,
+        guest: &Guest,
+        function: &str,
+        input: &Value,
+    ) -> Option<Result<Called<Value>, CallError>> {
+        self.0
+            .get(function)
+            .map(|export| export.call_json(guest, input))
+    }
+
+    /// The names, for messages.
+    pub(crate) fn names(&self) -> String {
+        self.0.keys().copied().collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl<F: Function> Bound<F> {
+    pub(crate) fn call(
+        &self,
+        guest: &Guest,
+        input: &F::Input,
+    ) -> Result<Called<F::Output>, CallError> {
+        guest.run(F::NAME, F::CLASS, |store, instance| {
+            (self.0)(store, instance, input)
+        })
+    }
+}
+
+impl<F: Function> fmt::Debug for Bound<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bound({})", F::NAME)
+    }
+}
+
+impl<F: Function> Export for Bound<F> {
+    fn call_json(&self, guest: &Guest, input: &Value) -> Result<Called<Value>, CallError> {
+        let input = F::Input::deserialize_from(input)
+            .map_err(|error| guest.failed(F::NAME, Failure::BadInput(error.to_string())))?;
+        let Called { value, usage, logs } = self.call(guest, &input)?;
+        let value = serde_json::to_value(value)
+            .map_err(|error| guest.failed(F::NAME, Failure::Engine(error.to_string())))?;
+        Ok(Called { value, usage, logs })
+    }
+}
+
+/// Reads a value out of JSON without consuming it.
+trait DeserializeFrom: Sized {
+    fn deserialize_from(value: &Value) -> serde_json::Result<Self>;
+}
+
+impl<T: serde::de::DeserializeOwned> DeserializeFrom for T {
+    fn deserialize_from(value: &Value) -> serde_json::Result<Self> {
+        T::deserialize(value)
+    }
+}
+
+/// Collects the functions of one component, checking each against the type the contract gives it.
+pub(crate) struct Binder {
+    store: Store<Host>,
+    instance: Instance,
+    exports: Exports,
+}
+
+impl Binder {
+    /// Binds on an instance of its own, under the limits of a small call.
+    pub(crate) fn of(guest: &Guest) -> Result<Self, LoadError> {
+        let (store, instance) = guest
+            .instantiate("start", LimitClass::Quick)
+            .map_err(LoadError::Describe)?;
+        Ok(Self {
+            store,
+            instance,
+            exports: Exports::default(),
+        })
+    }
+
+    pub(crate) fn into_exports(self) -> Exports {
+        self.exports
+    }
+
+    /// The exported interface of this name.
+    pub(crate) fn interface(&mut self, name: &str) -> Result<ComponentExportIndex, LoadError> {
+        self.instance
+            .get_export_index(&mut self.store, None, name)
+            .ok_or_else(|| LoadError::WrongWorld(format!("it does not export `{name}`")))
+    }
+
+    /// Finds `F` in an interface: `lower` makes the guest's parameters of the host's input, `lift`
+    /// makes the host's output of the guest's result and may refuse it.
+    pub(crate) fn bind<F, P, R>(
+        &mut self,
+        interface: &ComponentExportIndex,
+        lower: fn(&F::Input) -> P,
+        lift: fn(R) -> Result<F::Output, Malformed>,
+    ) -> Result<(), LoadError>
+    where
+        F: Function,
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        let invoke = self.function(interface, F::NAME, lower, lift)?;
+        self.exports.0.insert(F::NAME, Box::new(Bound::<F>(invoke)));
+        Ok(())
+    }
+
+    /// The same for a function that callers cannot choose.
+    pub(crate) fn function<I, O, P, R>(
+        &mut self,
+        interface: &ComponentExportIndex,
+        name: &'static str,
+        lower: fn(&I) -> P,
+        lift: fn(R) -> Result<O, Malformed>,
+    ) -> Result<Box<Invoke<I, O>>, LoadError>
+    where
+        I: 'static,
+        O: 'static,
+        P: ComponentNamedList + Lower + 'static,
+        R: ComponentNamedList + Lift + 'static,
+    {
+        let index = self
+            .instance
+            .get_export_index(&mut self.store, Some(interface), name)
+            .ok_or_else(|| LoadError::WrongWorld(format!("it has no function `{name}`")))?;
+        self.instance
+            .get_typed_func::<P, R>(&mut self.store, &index)
+            .map_err(|error| {
+                LoadError::WrongWorld(format!("its function `{name}` has another type: {error:#}"))
+            })?;
+        Ok(Box::new(move |store, instance, input| {
+            let function = instance.get_typed_func::<P, R>(&mut *store, &index)?;
+            let result = function.call(store, lower(input))?;
+            Ok(lift(result)?)
+        }))
+    }
+}

@@ -1,0 +1,319 @@
+//! One call: a fresh store and instance, its limits, and what ended it.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+use wasmtime::{
+    ResourceLimiter, Store, Trap,
+    component::{Instance, InstancePre},
+};
+
+use crate::{
+    call::{Called, LogLevel, Usage},
+    contract::LimitClass,
+    engine::{Core, TICK},
+    error::{CallError, Failure},
+    limits::CallLimits,
+    log::LogBuffer,
+};
+
+/// A component ready to be instantiated, and who it is.
+pub(crate) struct Guest {
+    pub(crate) core: Arc<Core>,
+    pub(crate) pre: InstancePre<Host>,
+    pub(crate) identity: Identity,
+}
+
+/// Whom an error names.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) plugin: String,
+    pub(crate) version: String,
+}
+
+/// The host's side of a store.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) logs: LogBuffer,
+    meter: Meter,
+}
+
+/// Counts linear memory over the whole store and remembers that it refused some.
+#[derive(Debug)]
+struct Meter {
+    limit: usize,
+    now: usize,
+    peak: usize,
+    refused: bool,
+}
+
+/// Why a call stopped before it had an answer.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// wasmtime stopped the guest.
+    Guest(wasmtime::Error),
+    /// The answer came, and breaks the contract.
+    Malformed(Malformed),
+}
+
+/// A function of the contract on an instance: from the host's input to the host's output.
+pub(crate) type Invoke<I, O> =
+    dyn Fn(&mut Store<Host>, &Instance, &I) -> Result<O, Stop> + Send + Sync;
+
+/// Where and how an answer breaks the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// For example `lines[2].label`.
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+impl Malformed {
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl From<wasmtime::Error> for Stop {
+    fn from(error: wasmtime::Error) -> Self {
+        Self::Guest(error)
+    }
+}
+
+impl From<Malformed> for Stop {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guest")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Guest {
+    /// Runs `body` on a fresh instance under the limits of `class`.
+    pub(crate) fn run<T: Serialize>(
+        &self,
+        function: &str,
+        class: LimitClass,
+        body: impl FnOnce(&mut Store<Host>, &Instance) -> Result<T, Stop>,
+    ) -> Result<Called<T>, CallError> {
+        let limits = *self.core.limits.of(class);
+        let Some(_slot) = self.core.slots.take(self.core.queue_wait) else {
+            let failure = Failure::Busy {
+                limit: self.core.slots.total(),
+                waited_ms: milliseconds(self.core.queue_wait),
+            };
+            return Err(self.failed(function, failure));
+        };
+        let started = Instant::now();
+        let mut store = self.store(&limits);
+        let result = self
+            .pre
+            .instantiate(&mut store)
+            .map_err(Stop::from)
+            .and_then(|instance| body(&mut store, &instance));
+        let mut usage = Usage {
+            fuel: limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
+            memory_bytes: store.data().meter.peak,
+            output_bytes: 0,
+            duration: started.elapsed(),
+            limits,
+        };
+        match result {
+            Ok(value) => {
+                usage.output_bytes = json_size(&value);
+                let logs = store.into_data().logs.into_lines();
+                Ok(Called { value, usage, logs })
+            }
+            Err(stop) => {
+                let host = store.into_data();
+                let failure = self.explain(stop, &host, &limits);
+                let error = self.failed(function, failure);
+                Err(CallError {
+                    usage: Some(Box::new(usage)),
+                    logs: host.logs.into_lines(),
+                    ..error
+                })
+            }
+        }
+    }
+
+    /// An instance outside any call, for looking at what it exports.
+    pub(crate) fn instantiate(
+        &self,
+        purpose: &str,
+        class: LimitClass,
+    ) -> Result<(Store<Host>, Instance), CallError> {
+        let limits = self.core.limits.of(class);
+        let mut store = self.store(limits);
+        match self.pre.instantiate(&mut store) {
+            Ok(instance) => Ok((store, instance)),
+            Err(error) => {
+                let host = store.into_data();
+                Err(self.failed(purpose, self.explain(Stop::Guest(error), &host, limits)))
+            }
+        }
+    }
+
+    /// A call that never started.
+    pub(crate) fn failed(&self, function: &str, failure: Failure) -> CallError {
+        CallError {
+            plugin: self.identity.plugin.clone(),
+            version: self.identity.version.clone(),
+            function: function.to_owned(),
+            failure,
+            usage: None,
+            logs: Vec::new(),
+        }
+    }
+
+    fn store(&self, limits: &CallLimits) -> Store<Host> {
+        let Core {
+            engine,
+            limits: all,
+            ..
+        } = &*self.core;
+        let host = Host {
+            logs: LogBuffer::new(all.log_lines, all.log_line_bytes),
+            meter: Meter {
+                limit: limits.memory_bytes,
+                now: 0,
+                peak: 0,
+                refused: false,
+            },
+        };
+        let mut store = Store::new(engine, host);
+        store.limiter(|host| &mut host.meter);
+        // Cannot fail: the engine counts fuel. A store left at zero would refuse to run anything.
+        let _ = store.set_fuel(limits.fuel);
+        // The current epoch has already begun, so one more makes the wait at least the deadline.
+        let ticks = limits.deadline.as_nanos().div_ceil(TICK.as_nanos());
+        store.set_epoch_deadline(
+            u64::try_from(ticks)
+                .unwrap_or(u64::MAX / 2)
+                .saturating_add(1),
+        );
+        store.set_hostcall_fuel(limits.output_bytes);
+        store
+    }
+
+    fn explain(&self, stop: Stop, host: &Host, limits: &CallLimits) -> Failure {
+        let error = match stop {
+            Stop::Malformed(Malformed { field, message }) => {
+                return Failure::MalformedOutput { field, message };
+            }
+            Stop::Guest(error) => error,
+        };
+        if host.meter.refused {
+            return Failure::MemoryExceeded {
+                limit: limits.memory_bytes,
+            };
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => Failure::FuelExhausted { limit: limits.fuel },
+            Some(Trap::Interrupt) => Failure::DeadlineExceeded {
+                limit_ms: milliseconds(limits.deadline),
+            },
+            Some(Trap::StackOverflow) => Failure::StackOverflow {
+                limit: self.core.limits.stack_bytes,
+            },
+            Some(trap) => Failure::Trapped(with_last_words(trap, host)),
+            None if copied_too_much(&error) => Failure::OutputTooLarge {
+                limit: limits.output_bytes,
+            },
+            None => Failure::MalformedOutput {
+                field: String::new(),
+                message: format!("{:#}", error.root_cause()),
+            },
+        }
+    }
+}
+
+/// A guest that panics logs why before it traps; that sentence says more than the trap.
+fn with_last_words(trap: &Trap, host: &Host) -> String {
+    match host.logs.last(LogLevel::Error) {
+        Some(message) => format!("{trap}; it last said: {message}"),
+        None => trap.to_string(),
+    }
+}
+
+// wasmtime keeps this error's type private; the output bomb among the tests notices a change of
+// the text.
+fn copied_too_much(error: &wasmtime::Error) -> bool {
+    error
+        .root_cause()
+        .to_string()
+        .contains("fuel allocated for hostcalls has been exhausted")
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many bytes this is as JSON.
+fn json_size<T: Serialize>(value: &T) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Neither counting nor the contract's types can fail to serialise.
+    let _ = serde_json::to_writer(&mut count, value);
+    count.0
+}
+
+impl ResourceLimiter for Meter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let total = self.now.saturating_add(desired.saturating_sub(current));
+        if total > self.limit || maximum.is_some_and(|maximum| desired > maximum) {
+            self.refused = true;
+            // An error is a trap at once: a guest that handles the failure itself would only run
+            // on to a less telling end.
+            return Err(wasmtime::Error::msg(
+                "the memory limit does not allow this growth",
+            ));
+        }
+        self.now = total;
+        self.peak = self.peak.max(total);
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.refused = true;
+        Err(error)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // The pool bounds tables; see TABLE_ELEMENTS.
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}

@@ -1,0 +1,97 @@
+//! From bytes to a plugin: refuse what is not one, compile it, ask it what it is.
+
+use std::sync::Arc;
+
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
+
+use crate::{
+    contract::Kind,
+    digest::Digest,
+    engine::Core,
+    error::LoadError,
+    guest::{Guest, Identity},
+    metadata,
+    plugin::{Plugin, Told},
+    scan, v0_1,
+};
+
+pub(crate) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> {
+    let limit = core.limits.component_bytes;
+    if bytes.len() > limit {
+        return Err(LoadError::TooLarge {
+            bytes: bytes.len(),
+            limit,
+        });
+    }
+    if Engine::detect_precompiled(bytes).is_some() {
+        return Err(LoadError::Precompiled);
+    }
+    let kind = scan::world(bytes)?;
+    let digest = Digest::of(bytes);
+    let component = compiled(core, digest, bytes)?;
+    let mut linker = Linker::new(&core.engine);
+    v0_1::connect(&mut linker).map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
+    // The scan has seen the imports' names; what can still be wrong is what they hold.
+    let pre = linker
+        .instantiate_pre(&component)
+        .map_err(|error| LoadError::ForbiddenImport(format!("{error:#}")))?;
+    describe(
+        Guest {
+            core: Arc::clone(core),
+            pre,
+            identity: unknown(digest),
+        },
+        kind,
+        digest,
+    )
+}
+
+/// Machine code for a component that has been scanned: from the cache, or compiled now and kept.
+fn compiled(core: &Core, digest: Digest, bytes: &[u8]) -> Result<Component, LoadError> {
+    let cached = core
+        .cache
+        .as_ref()
+        .and_then(|cache| cache.get(&core.engine, digest));
+    if let Some(component) = cached {
+        return Ok(component);
+    }
+    let component = Component::from_binary(&core.engine, bytes)
+        .map_err(|error| LoadError::Malformed(format!("{error:#}")))?;
+    if let Some(cache) = &core.cache {
+        cache.put(digest, &component);
+    }
+    Ok(component)
+}
+
+/// Binds the functions, then asks `about` and `describe` and checks what they say.
+fn describe(mut guest: Guest, kind: Kind, digest: Digest) -> Result<Plugin, LoadError> {
+    let v0_1::Bindings { about, exports } = v0_1::bind(&guest, kind)?;
+    let about = about.call(&guest).map_err(LoadError::Describe)?.value;
+    metadata::check_about(&about)?;
+    guest.identity = Identity {
+        plugin: about.id.clone(),
+        version: about.version.clone(),
+    };
+    let Told { description, usage } =
+        Told::ask(&guest, &exports, kind).map_err(LoadError::Describe)?;
+    metadata::check_description(&description)?;
+    Ok(Plugin::new(
+        digest,
+        about,
+        description,
+        usage,
+        guest,
+        exports,
+    ))
+}
+
+/// Whom errors name before the component has said who it is.
+fn unknown(digest: Digest) -> Identity {
+    Identity {
+        plugin: format!("of digest {digest:.12}"),
+        version: "(unknown version)".to_owned(),
+    }
+}

@@ -1,0 +1,107 @@
+//! What a plugin says during a call: kept with the call, bounded, never read by it.
+
+use wasmtime::{
+    StoreContextMut,
+    component::{ComponentNamedList, Lift, Linker, WasmStr},
+};
+
+use crate::{
+    call::{LogLevel, LogLine},
+    guest::Host,
+};
+
+/// Work a line costs besides what the guest does to write it, so that a flood of lines is stopped
+/// by the fuel, which is the same everywhere, and not by the clock.
+const FUEL_PER_LINE: u64 = 500;
+
+/// The lines of one call.
+#[derive(Debug)]
+pub(crate) struct LogBuffer {
+    lines: Vec<LogLine>,
+    dropped: usize,
+    max_lines: usize,
+    max_line_bytes: usize,
+}
+
+impl LogBuffer {
+    pub(crate) const fn new(max_lines: usize, max_line_bytes: usize) -> Self {
+        Self {
+            lines: Vec::new(),
+            dropped: 0,
+            max_lines,
+            max_line_bytes,
+        }
+    }
+
+    /// The last line of this level.
+    pub(crate) fn last(&self, level: LogLevel) -> Option<&str> {
+        self.lines
+            .iter()
+            .rev()
+            .find(|line| line.level == level)
+            .map(|line| line.message.as_str())
+    }
+
+    /// The lines kept, and a last one that says how many were not.
+    pub(crate) fn into_lines(mut self) -> Vec<LogLine> {
+        if self.dropped > 0 {
+            let message = format!("{} further lines were dropped", self.dropped);
+            self.lines.push(LogLine {
+                level: LogLevel::Warn,
+                message,
+            });
+        }
+        self.lines
+    }
+
+    fn is_full(&self) -> bool {
+        self.lines.len() >= self.max_lines
+    }
+
+    fn keep(&mut self, level: LogLevel, message: &str) {
+        let end = message.floor_char_boundary(self.max_line_bytes);
+        let (kept, _) = message.split_at_checked(end).unwrap_or((message, ""));
+        self.lines.push(LogLine {
+            level,
+            message: kept.to_owned(),
+        });
+    }
+}
+
+/// Connects `log.log` of one contract version; `L` is its `level`.
+pub(crate) fn connect<L>(linker: &mut Linker<Host>, interface: &str) -> wasmtime::Result<()>
+where
+    L: Into<LogLevel> + 'static,
+    (L, WasmStr): ComponentNamedList + Lift,
+{
+    linker.instance(interface)?.func_wrap(
+        "log",
+        |mut store: StoreContextMut<'_, Host>, (level, message): (L, WasmStr)| {
+            let fuel = store.get_fuel()?;
+            store.set_fuel(fuel.saturating_sub(FUEL_PER_LINE))?;
+            if store.data().logs.is_full() {
+                store.data_mut().logs.dropped += 1;
+                return Ok(());
+            }
+            let message = message.to_str(&store)?.into_owned();
+            store.data_mut().logs.keep(level.into(), &message);
+            Ok(())
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_a_line_between_characters_and_counts_what_it_drops() {
+        let mut buffer = LogBuffer::new(1, 4);
+        buffer.keep(LogLevel::Info, "abcé");
+        assert!(buffer.is_full());
+        buffer.dropped += 2;
+        let lines = buffer.into_lines();
+        let texts: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
+        assert_eq!(texts, ["abc", "2 further lines were dropped"]);
+    }
+}
