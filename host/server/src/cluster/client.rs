@@ -1,0 +1,89 @@
+//! Connecting to a cluster and asking whether it is there.
+
+use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::time::timeout;
+
+use super::{ClusterError, discovery::Served};
+
+/// A cluster that takes longer than this to say its version counts as away.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Everything but a watch answers within this, or the cluster counts as away.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A Kubernetes cluster. Cheap to clone; connections are made when they are needed, so that it
+/// works again by itself after the API server was away.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) client: Client,
+    pub(super) served: Arc<ArcSwapOption<Served>>,
+    url: Arc<str>,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Reads how to reach the cluster: the kubeconfig file named, else the one in the usual places,
+    /// else the service account of the pod this runs in. Contacts nothing yet.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotConfigured`] when none of them is there or usable.
+    pub async fn connect(kubeconfig: Option<&Path>) -> Result<Self, ClusterError> {
+        let not_configured = |error: &dyn fmt::Display| ClusterError::NotConfigured(error.to_string());
+        let mut config = match kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path).map_err(|error| not_configured(&error))?;
+                Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                    .await
+                    .map_err(|error| not_configured(&error))?
+            }
+            None => Config::infer().await.map_err(|error| not_configured(&error))?,
+        };
+        config.connect_timeout = Some(PROBE_TIMEOUT);
+        let url = config.cluster_url.to_string().into();
+        let client = Client::try_from(config).map_err(|error| not_configured(&error))?;
+        Ok(Self { client, served: Arc::default(), url })
+    }
+
+    /// Address of the API server.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The API server's version, such as `v1.33.4`, when it answers within [`PROBE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// When it does not, or does not let us in.
+    pub async fn probe(&self) -> Result<String, ClusterError> {
+        let version = timeout(PROBE_TIMEOUT, self.client.apiserver_version())
+            .await
+            .map_err(|_| silent(PROBE_TIMEOUT))?
+            .map_err(|error| ClusterError::of(error, "the version"))?;
+        Ok(version.git_version)
+    }
+
+    /// Bounds a call and names what it was about when it fails.
+    pub(super) async fn call<T>(
+        &self,
+        object: impl fmt::Display,
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, ClusterError> {
+        timeout(CALL_TIMEOUT, call)
+            .await
+            .map_err(|_| silent(CALL_TIMEOUT))?
+            .map_err(|error| ClusterError::of(error, &object.to_string()))
+    }
+}
+
+fn silent(limit: Duration) -> ClusterError {
+    ClusterError::Unreachable(format!("no answer within {} s", limit.as_secs()))
+}

@@ -1,0 +1,98 @@
+//! What keeps an instance from starting, in words for its owner.
+
+use serde_json::Value;
+
+/// The first well-known obstacle among the observed objects; `None` when there is none, or none
+/// that this knows.
+pub fn diagnose(observed: &[Value]) -> Option<String> {
+    let kind = |object: &&Value, wanted: &str| object.get("kind").and_then(Value::as_str) == Some(wanted);
+    let pods = observed.iter().filter(|object| kind(object, "Pod")).find_map(diagnose_pod);
+    pods.or_else(|| observed.iter().filter(|object| !kind(object, "Pod")).find_map(diagnose_workload))
+}
+
+fn diagnose_pod(pod: &Value) -> Option<String> {
+    let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    let containers = statuses.iter().filter_map(|pointer| pod.pointer(pointer)?.as_array()).flatten();
+    containers.into_iter().find_map(diagnose_container).or_else(|| unschedulable(pod))
+}
+
+fn diagnose_container(container: &Value) -> Option<String> {
+    let text = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let name = text("/name");
+    match text("/state/waiting/reason") {
+        reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName") => Some(format!(
+            "The image `{}` of container `{name}` cannot be fetched ({reason}). We keep trying.",
+            text("/image")
+        )),
+        "CrashLoopBackOff" => Some(format!("Container `{name}` stops again and again after {}.", last_end(container))),
+        reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
+            Some(format!("Container `{name}` cannot be started ({reason}): {}", text("/state/waiting/message")))
+        }
+        _ => None,
+    }
+}
+
+fn last_end(container: &Value) -> String {
+    let end = container.pointer("/lastState/terminated");
+    let reason = end.and_then(|end| end.get("reason")).and_then(Value::as_str).unwrap_or("an error");
+    let code = end.and_then(|end| end.get("exitCode")).and_then(Value::as_i64);
+    match (reason, code) {
+        ("OOMKilled", _) => "using more memory than its plan has (OOMKilled)".to_owned(),
+        (reason, Some(code)) => format!("ending with {reason}, exit code {code}"),
+        (reason, None) => reason.to_owned(),
+    }
+}
+
+fn unschedulable(pod: &Value) -> Option<String> {
+    let condition = condition(pod, "PodScheduled", "False")?;
+    let message = condition.get("message").and_then(Value::as_str).unwrap_or("no node fits");
+    Some(format!("The cluster has no room at the moment: {message}"))
+}
+
+/// A controller that may not make its pods says so on the workload.
+fn diagnose_workload(workload: &Value) -> Option<String> {
+    let condition = condition(workload, "ReplicaFailure", "True")?;
+    let message = condition.get("message").and_then(Value::as_str).unwrap_or("the reason is unknown");
+    Some(format!("The cluster does not let its pods be made: {message}"))
+}
+
+fn condition<'a>(object: &'a Value, kind: &str, status: &str) -> Option<&'a Value> {
+    let is = |condition: &Value, key: &str, wanted: &str| condition.get(key).and_then(Value::as_str) == Some(wanted);
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    conditions.iter().find(|condition| is(condition, "type", kind) && is(condition, "status", status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(status: &Value) -> Value {
+        json!({"kind": "Pod", "metadata": {"name": "a"}, "status": status})
+    }
+
+    #[test]
+    fn a_container_that_ends_for_lack_of_memory_says_so() {
+        let crashed = pod(&json!({"containerStatuses": [{
+            "name": "app", "image": "a:1", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}},
+        }]}));
+        let said = diagnose(&[crashed]).unwrap();
+        assert!(said.contains("more memory than its plan has"), "{said}");
+    }
+
+    #[test]
+    fn a_quota_that_stops_the_controller_is_found_on_the_workload() {
+        let blocked = json!({"kind": "Deployment", "status": {"conditions": [
+            {"type": "Progressing", "status": "True"},
+            {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: dermaga"},
+        ]}});
+        assert!(diagnose(&[blocked]).unwrap().contains("exceeded quota"));
+    }
+
+    #[test]
+    fn an_image_being_fetched_is_no_obstacle() {
+        let fetching = pod(&json!({"containerStatuses": [{"name": "app", "state": {"waiting": {"reason": "ContainerCreating"}}}]}));
+        assert_eq!(diagnose(&[fetching]), None);
+    }
+}

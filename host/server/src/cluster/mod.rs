@@ -1,0 +1,20 @@
+//! The Kubernetes client: what the rest of the server may do to a cluster, and nothing more.
+//!
+//! Objects travel as JSON, since plugins render them; ownership is by label, and whatever does not
+//! carry our labels is never changed or removed. This module knows no SQL and no plugins.
+
+mod client;
+mod diagnosis;
+mod discovery;
+mod error;
+mod namespace;
+mod object;
+mod objects;
+mod watch;
+
+pub use client::{Cluster, PROBE_TIMEOUT};
+pub use diagnosis::diagnose;
+pub use error::ClusterError;
+pub use namespace::{NamespaceState, NamespaceVersion, PodSecurity, Tenant};
+pub use object::{FIELD_MANAGER, ObjectRef, USER_LABEL, masked, owner_labels};
+pub use objects::{Applied, Sweep};

@@ -1,0 +1,282 @@
+//! A customer's namespace: made ready before anything is put into it, removed with the last instance.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use dermaga_runtime::contract::Resources;
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use kube::{
+    Api,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    discovery::ApiResource,
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{
+    Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
+    object::{MANAGED_BY_LABEL, label, owner_labels},
+};
+
+/// Name of the quota, limit range and network policies in a customer's namespace.
+const NAME: &str = "dermaga";
+/// Pods that are made before the quota controller has seen a new quota slip past it.
+const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
+const QUOTA_POLL: Duration = Duration::from_millis(100);
+/// Private, shared, link-local and metadata addresses: the cluster itself and its neighbours.
+const PRIVATE_NETWORKS: [&str; 5] =
+    ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"];
+
+/// The Pod Security level a namespace enforces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PodSecurity {
+    Restricted,
+    /// When a service in it has a template's exception, such as running as root.
+    Baseline,
+}
+
+impl PodSecurity {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restricted => "restricted",
+            Self::Baseline => "baseline",
+        }
+    }
+}
+
+/// A customer's namespace as it shall be.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    pub namespace: String,
+    pub user_id: Uuid,
+    /// Names of the instances that live in it.
+    pub instances: Vec<String>,
+    /// What all of them bought together.
+    pub budget: Resources,
+    /// The largest of them, which the quota allows once more for pods that overlap in an update.
+    pub surge: Resources,
+    pub pod_security: PodSecurity,
+    /// The namespace whose pods may reach the customer's from outside.
+    pub ingress_namespace: String,
+}
+
+/// A customer's namespace at one moment.
+#[derive(Debug, Clone)]
+pub enum NamespaceState {
+    Absent,
+    /// Its removal is under way.
+    Leaving,
+    Present(NamespaceVersion),
+}
+
+/// A namespace as somebody saw it; it is deleted only if nobody changed it since.
+#[derive(Debug, Clone)]
+pub struct NamespaceVersion(Preconditions);
+
+impl Tenant {
+    /// Namespace, quota, limits and network policies, in the order to apply them.
+    pub fn manifests(&self) -> Vec<Value> {
+        vec![
+            self.namespace_object(),
+            self.object("v1", "ResourceQuota", NAME, &json!({"hard": self.hard()})),
+            self.object("v1", "LimitRange", NAME, &limits()),
+            self.policy("default-deny", &json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})),
+            self.policy("allow-own-namespace", &own_namespace()),
+            self.policy("allow-dns", &dns()),
+            self.policy("allow-internet", &internet()),
+            self.policy("allow-ingress", &from_namespace(&self.ingress_namespace)),
+        ]
+    }
+
+    fn namespace_object(&self) -> Value {
+        let mut labels = owner_labels(self.user_id);
+        let level = |key: &str| format!("pod-security.kubernetes.io/{key}");
+        labels.insert(level("enforce"), self.pod_security.as_str().to_owned());
+        labels.insert(level("warn"), PodSecurity::Restricted.as_str().to_owned());
+        json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": self.namespace,
+                "labels": labels,
+                // A new instance changes this, and with it the version that a deletion insists on.
+                "annotations": {"dermaga.dev/instances": self.instances.join(",")},
+            },
+        })
+    }
+
+    fn hard(&self) -> BTreeMap<&'static str, String> {
+        let Resources { cpu_millis, memory_mib, storage_gib, replicas } = self.budget;
+        let cpu = format!("{}m", cpu_millis.saturating_add(self.surge.cpu_millis));
+        let memory = format!("{}Mi", memory_mib.saturating_add(self.surge.memory_mib));
+        BTreeMap::from([
+            ("requests.cpu", cpu.clone()),
+            ("limits.cpu", cpu),
+            ("requests.memory", memory.clone()),
+            ("limits.memory", memory),
+            ("requests.storage", format!("{storage_gib}Gi")),
+            ("pods", replicas.saturating_add(self.surge.replicas).to_string()),
+            ("services.nodeports", "0".to_owned()),
+            ("services.loadbalancers", "0".to_owned()),
+        ])
+    }
+
+    fn policy(&self, name: &str, spec: &Value) -> Value {
+        self.object("networking.k8s.io/v1", "NetworkPolicy", &format!("{NAME}-{name}"), spec)
+    }
+
+    fn object(&self, api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
+        json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": name, "namespace": self.namespace, "labels": owner_labels(self.user_id)},
+            "spec": spec,
+        })
+    }
+}
+
+/// For containers whose manifest names none; the gate makes plugins name theirs.
+fn limits() -> Value {
+    json!({"limits": [{
+        "type": "Container",
+        "default": {"cpu": "250m", "memory": "256Mi"},
+        "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
+    }]})
+}
+
+/// A service of several workloads, and a customer's services among each other.
+fn own_namespace() -> Value {
+    let anybody = json!([{"podSelector": {}}]);
+    json!({
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": anybody}],
+        "egress": [{"to": anybody}],
+    })
+}
+
+fn dns() -> Value {
+    let port = |protocol: &str| json!({"protocol": protocol, "port": 53});
+    json!({
+        "podSelector": {},
+        "policyTypes": ["Egress"],
+        // Namespaces carry their name as a label since 1.21 only, so DNS is found by its pods.
+        "egress": [{
+            "to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}],
+            "ports": [port("UDP"), port("TCP")],
+        }],
+    })
+}
+
+/// What is sold calls other services and sends mail, but has no business inside the cluster.
+fn internet() -> Value {
+    json!({
+        "podSelector": {},
+        "policyTypes": ["Egress"],
+        "egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE_NETWORKS}}]}],
+    })
+}
+
+fn from_namespace(name: &str) -> Value {
+    json!({
+        "podSelector": {},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}]}],
+    })
+}
+
+impl Cluster {
+    /// Makes the customer's namespace as it shall be and waits until its quota is in force.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotOurs`] when a namespace of that name is somebody else's,
+    /// [`ClusterError::NotYet`] while it is being removed or the quota is not in force.
+    pub async fn prepare_namespace(&self, tenant: &Tenant) -> Result<(), ClusterError> {
+        if let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
+            && live.metadata.deletion_timestamp.is_some()
+        {
+            let message = format!("Namespace {} is still being removed", tenant.namespace);
+            return Err(ClusterError::NotYet(message));
+        }
+        let served = self.served().await?;
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        for manifest in tenant.manifests() {
+            let object = ObjectRef::of(&manifest);
+            let Some(resource) = served.resource(&object.api_version, &object.kind) else { continue };
+            let api = self.namespace_part(&tenant.namespace, resource);
+            self.call(&object, api.patch(&object.name, &params, &Patch::Apply(&manifest))).await?;
+        }
+        self.quota_in_force(&tenant.namespace).await
+    }
+
+    fn namespace_part(&self, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+        if resource.kind == "Namespace" {
+            Api::all_with(self.client.clone(), resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), namespace, resource)
+        }
+    }
+
+    async fn quota_in_force(&self, namespace: &str) -> Result<(), ClusterError> {
+        let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), namespace);
+        let deadline = Instant::now() + QUOTA_TIMEOUT;
+        loop {
+            let quota = self.call("ResourceQuota/dermaga", quotas.get(NAME)).await?;
+            let wanted = quota.spec.and_then(|spec| spec.hard);
+            if wanted.is_some() && quota.status.and_then(|status| status.hard) == wanted {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let message = format!("the quota of namespace {namespace} is not in force yet");
+                return Err(ClusterError::NotYet(message));
+            }
+            sleep(QUOTA_POLL).await;
+        }
+    }
+
+    /// The customer's namespace, if it is there.
+    async fn namespace_of(&self, name: &str, user_id: Uuid) -> Result<Option<Namespace>, ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let object = format!("Namespace/{name}");
+        let live = self.call(&object, namespaces.get_opt(name)).await?;
+        let is_ours = |live: &Namespace| {
+            let labels = live.metadata.labels.as_ref();
+            label(labels, MANAGED_BY_LABEL) == Some(FIELD_MANAGER)
+                && label(labels, USER_LABEL) == Some(user_id.to_string().as_str())
+        };
+        if live.as_ref().is_some_and(|live| !is_ours(live)) {
+            return Err(ClusterError::NotOurs { namespace: name.to_owned(), object });
+        }
+        Ok(live)
+    }
+
+    /// The customer's namespace as it is now.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotOurs`] when a namespace of that name is somebody else's.
+    pub async fn namespace_state(&self, name: &str, user_id: Uuid) -> Result<NamespaceState, ClusterError> {
+        let Some(Namespace { metadata, .. }) = self.namespace_of(name, user_id).await? else {
+            return Ok(NamespaceState::Absent);
+        };
+        if metadata.deletion_timestamp.is_some() {
+            return Ok(NamespaceState::Leaving);
+        }
+        let version = Preconditions { uid: metadata.uid, resource_version: metadata.resource_version };
+        Ok(NamespaceState::Present(NamespaceVersion(version)))
+    }
+
+    /// Asks for the removal of a namespace, provided that nobody changed it since `version`.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotYet`] when somebody did: an instance may have moved in.
+    pub async fn delete_namespace(&self, name: &str, version: NamespaceVersion) -> Result<(), ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let params = DeleteParams::background().preconditions(version.0);
+        let deleted = self.call(format!("Namespace/{name}"), async { Ok(namespaces.delete(name, &params).await) }).await?;
+        match deleted {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(ClusterError::of(error, &format!("Namespace/{name}"))),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Names of objects, and the labels that say whose they are.
+
+use std::{collections::BTreeMap, fmt};
+
+use dermaga_runtime::gate::INSTANCE_LABEL;
+use kube::core::DynamicObject;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Who the API server records as the owner of the fields we apply.
+pub const FIELD_MANAGER: &str = "dermaga";
+/// The label that says that an object is ours, with the value [`FIELD_MANAGER`].
+pub(super) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The label that says which customer an object belongs to.
+pub const USER_LABEL: &str = "dermaga.dev/user";
+
+/// The labels that every object of a customer carries.
+pub fn owner_labels(user_id: Uuid) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        (MANAGED_BY_LABEL.to_owned(), FIELD_MANAGER.to_owned()),
+        (USER_LABEL.to_owned(), user_id.to_string()),
+    ])
+}
+
+/// An object within a namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectRef {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+}
+
+impl ObjectRef {
+    pub fn new(api_version: &str, kind: &str, name: &str) -> Self {
+        Self { api_version: api_version.to_owned(), kind: kind.to_owned(), name: name.to_owned() }
+    }
+
+    /// Where a manifest says it is; missing parts are empty, and the API server refuses those.
+    pub fn of(manifest: &Value) -> Self {
+        let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        Self::new(text("/apiVersion"), text("/kind"), text("/metadata/name"))
+    }
+
+    /// The same kind and name, whatever version of the API it is spelled in.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
+        self.kind == other.kind && self.name == other.name && group(&self.api_version) == group(&other.api_version)
+    }
+}
+
+/// Kind and name, as in `Deployment/shop-web`.
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// The value of a label of a live object.
+pub(super) fn label<'a>(labels: Option<&'a BTreeMap<String, String>>, key: &str) -> Option<&'a str> {
+    labels?.get(key).map(String::as_str)
+}
+
+/// Whether a live object was made by us for this instance.
+pub(super) fn is_of_instance(labels: Option<&BTreeMap<String, String>>, instance: &str) -> bool {
+    label(labels, MANAGED_BY_LABEL) == Some(FIELD_MANAGER) && label(labels, INSTANCE_LABEL) == Some(instance)
+}
+
+/// A live object as JSON, without the bookkeeping of field managers.
+pub(super) fn to_json(mut object: DynamicObject) -> Value {
+    object.metadata.managed_fields = None;
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+/// A manifest that can be shown: the values of Secret objects are replaced.
+pub fn masked(mut manifest: Value) -> Value {
+    if manifest.get("kind").and_then(Value::as_str) == Some("Secret") {
+        for field in ["data", "stringData"] {
+            if let Some(values) = manifest.get_mut(field).and_then(Value::as_object_mut) {
+                values.values_mut().for_each(|value| *value = json!("***"));
+            }
+        }
+    }
+    manifest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_object_may_be_spelled_in_another_version_but_not_in_another_group() {
+        let new = ObjectRef::new("batch/v1", "CronJob", "a");
+        assert!(new.is_same(&ObjectRef::new("batch/v1beta1", "CronJob", "a")));
+        assert!(!new.is_same(&ObjectRef::new("example.org/v1", "CronJob", "a")));
+        assert!(!new.is_same(&ObjectRef::new("v1", "CronJob", "a")));
+    }
+
+    #[test]
+    fn only_secrets_are_masked() {
+        let secret = masked(json!({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}}));
+        assert_eq!(secret, json!({"kind": "Secret", "data": {"password": "***"}}));
+        let config = json!({"kind": "ConfigMap", "data": {"a": "b"}});
+        assert_eq!(masked(config.clone()), config);
+    }
+}

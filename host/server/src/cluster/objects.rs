@@ -1,0 +1,208 @@
+//! Applying, sweeping, pruning and deleting the objects of one instance.
+
+use dermaga_runtime::gate::INSTANCE_LABEL;
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::{
+    ResourceExt,
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
+};
+use serde_json::Value;
+
+use super::{
+    Cluster, ClusterError, FIELD_MANAGER, ObjectRef,
+    discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
+    object::{is_of_instance, label, to_json},
+};
+
+/// Lists at once per instance: enough to hide the latency, few enough for API priority and fairness.
+const PARALLEL_LISTS: usize = 6;
+const VOLUME_CLAIM: &str = "PersistentVolumeClaim";
+
+/// What became of an object that was to be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    Yes,
+    /// This cluster does not serve its kind.
+    NotServed,
+}
+
+/// The live objects of one instance.
+#[derive(Debug, Default)]
+pub struct Sweep {
+    /// Kinds that instances are made of, in the order in which they are removed.
+    objects: Vec<(ObjectRef, DynamicObject)>,
+    /// What the cluster made of them: replica sets and pods.
+    dependents: Vec<(ObjectRef, DynamicObject)>,
+}
+
+impl Sweep {
+    /// Everything that is there, as `Kind/name`.
+    pub fn names(&self) -> Vec<String> {
+        self.objects.iter().chain(&self.dependents).map(|(object, _)| object.to_string()).collect()
+    }
+
+    pub fn has_pods(&self) -> bool {
+        self.dependents.iter().any(|(object, _)| object.kind == "Pod")
+    }
+
+    /// The objects with their status and the pods, as a plugin's `health` sees them: no Secret, and
+    /// nothing of the bookkeeping of field managers.
+    pub fn observed(self) -> Vec<Value> {
+        let pods = self.dependents.into_iter().filter(|(object, _)| object.kind == "Pod");
+        let objects = self.objects.into_iter().filter(|(object, _)| object.kind != "Secret");
+        objects.chain(pods).map(|(_, live)| to_json(live)).collect()
+    }
+}
+
+impl Cluster {
+    /// Server-side applies one object into its namespace, which takes over every field it names.
+    ///
+    /// # Errors
+    /// [`ClusterError::NotOurs`] when an object of that name belongs to somebody else; it is left alone.
+    pub async fn apply(&self, namespace: &str, instance: &str, manifest: &Value) -> Result<Applied, ClusterError> {
+        let object = ObjectRef::of(manifest);
+        let served = self.served().await?;
+        let Some(api) = self.api(&served, namespace, &object) else { return Ok(Applied::NotServed) };
+        let there = self.call(&object, api.get_metadata_opt(&object.name)).await?;
+        if there.is_some_and(|live| !is_of_instance(live.metadata.labels.as_ref(), instance)) {
+            return Err(ClusterError::NotOurs { namespace: namespace.to_owned(), object: object.to_string() });
+        }
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        self.call(&object, api.patch(&object.name, &params, &Patch::Apply(manifest))).await?;
+        Ok(Applied::Yes)
+    }
+
+    /// Everything in the namespace that carries the instance's label.
+    ///
+    /// # Errors
+    /// When the cluster is away or denies reading.
+    pub async fn sweep(&self, namespace: &str, instance: &str) -> Result<Sweep, ClusterError> {
+        Ok(Sweep {
+            objects: self.list(namespace, instance, &INSTANCE_KINDS).await?,
+            dependents: self.list(namespace, instance, &DEPENDENT_KINDS).await?,
+        })
+    }
+
+    async fn list(
+        &self,
+        namespace: &str,
+        instance: &str,
+        kinds: &[(&'static str, &'static str)],
+    ) -> Result<Vec<(ObjectRef, DynamicObject)>, ClusterError> {
+        let served = self.served().await?;
+        let selector = ListParams::default().labels(&format!("{INSTANCE_LABEL}={instance}"));
+        let lists: Vec<_> = kinds
+            .iter()
+            .filter_map(|(api_version, kind)| {
+                let wanted = ObjectRef::new(api_version, kind, "");
+                self.api(&served, namespace, &wanted).map(|api| (wanted, api))
+            })
+            .collect();
+        let found: Vec<Vec<_>> = stream::iter(lists)
+            .map(|(wanted, api)| {
+                let selector = selector.clone();
+                async move {
+                    let list = self.call(format!("{} objects", wanted.kind), api.list(&selector)).await?;
+                    let kind = kube::core::TypeMeta { api_version: wanted.api_version, kind: wanted.kind };
+                    Ok(list.into_iter().map(|live| named(&kind, live)).collect())
+                }
+            })
+            .buffered(PARALLEL_LISTS)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Removes what was rendered once and is no longer: found by label, and in `previous` for what a
+    /// later version of the list of kinds does not know. Volumes stay until the instance ends,
+    /// because a mistake in rendering must not cost data. Gives what was removed.
+    ///
+    /// # Errors
+    /// When the cluster is away or denies the deletion.
+    pub async fn prune(
+        &self,
+        namespace: &str,
+        instance: &str,
+        sweep: &mut Sweep,
+        rendered: &[ObjectRef],
+        previous: &[ObjectRef],
+    ) -> Result<Vec<ObjectRef>, ClusterError> {
+        let is_wanted = |object: &ObjectRef| rendered.iter().any(|kept| kept.is_same(object));
+        let (surplus, kept) = std::mem::take(&mut sweep.objects).into_iter().partition(|(object, live)| {
+            let has_owner = live.owner_references().iter().any(|owner| owner.controller == Some(true));
+            object.kind != VOLUME_CLAIM
+                && !has_owner
+                && !is_wanted(object)
+                && is_of_instance(live.metadata.labels.as_ref(), instance)
+        });
+        sweep.objects = kept;
+        let surplus: Vec<(ObjectRef, DynamicObject)> = surplus;
+        let mut removed: Vec<ObjectRef> = surplus.into_iter().map(|(object, _)| object).collect();
+        for object in previous {
+            let is_listed = INSTANCE_KINDS.iter().any(|(_, kind)| *kind == object.kind);
+            if !is_listed && !is_wanted(object) {
+                removed.push(object.clone());
+            }
+        }
+        for object in &removed {
+            self.delete(namespace, instance, object).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Asks for the removal of everything of the instance, volumes included, and gives what is still
+    /// there: an empty list proves that it is gone. Call it again until then.
+    ///
+    /// # Errors
+    /// When the cluster is away or denies the deletion.
+    pub async fn remove(
+        &self,
+        namespace: &str,
+        instance: &str,
+        previous: &[ObjectRef],
+    ) -> Result<Vec<String>, ClusterError> {
+        let sweep = self.sweep(namespace, instance).await?;
+        let leaving = |live: &DynamicObject| live.metadata.deletion_timestamp.is_some();
+        for (object, _) in sweep.objects.iter().filter(|(_, live)| !leaving(live)) {
+            self.delete(namespace, instance, object).await?;
+        }
+        let mut remaining = sweep.names();
+        for object in previous {
+            let name = object.to_string();
+            if !remaining.contains(&name) && self.delete(namespace, instance, object).await? {
+                remaining.push(name);
+            }
+        }
+        Ok(remaining)
+    }
+
+    /// Deletes one object if it is the instance's; its dependents follow. False when it is not there,
+    /// or is not the instance's.
+    async fn delete(&self, namespace: &str, instance: &str, object: &ObjectRef) -> Result<bool, ClusterError> {
+        let served = self.served().await?;
+        let Some(api) = self.api(&served, namespace, object) else { return Ok(false) };
+        let live = self.call(object, api.get_metadata_opt(&object.name)).await?;
+        let Some(live) = live.filter(|live| label(live.metadata.labels.as_ref(), INSTANCE_LABEL) == Some(instance))
+        else {
+            return Ok(false);
+        };
+        if live.metadata.deletion_timestamp.is_some() {
+            return Ok(true);
+        }
+        // The very object that was looked at: never one of the same name that somebody made since.
+        let same = Preconditions { uid: live.metadata.uid, resource_version: None };
+        let params = DeleteParams::background().preconditions(same);
+        match self.call(object, async { Ok(api.delete(&object.name, &params).await) }).await? {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
+            Err(error) => Err(ClusterError::of(error, &object.to_string())),
+        }
+    }
+}
+
+/// Lists leave out the kind of their items; a plugin needs it.
+fn named(kind: &kube::core::TypeMeta, mut live: DynamicObject) -> (ObjectRef, DynamicObject) {
+    let object = ObjectRef::new(&kind.api_version, &kind.kind, &live.name_any());
+    live.types = Some(kind.clone());
+    (object, live)
+}
