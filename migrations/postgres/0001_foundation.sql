@@ -331,6 +331,20 @@ CREATE TABLE subscription_periods (
     PRIMARY KEY (subscription_id, number)
 );
 
+-- A quote is the charge: a purchase that names one is refused when it would cost otherwise.
+CREATE TABLE quotes (
+    id UUID PRIMARY KEY NOT NULL,
+    user_id UUID NOT NULL REFERENCES users (id),
+    plan_id UUID NOT NULL REFERENCES service_plans (id),
+    coupon_code TEXT,
+    -- Canonical JSON of the configuration it was made for.
+    config TEXT NOT NULL,
+    due BIGINT NOT NULL CHECK (due >= 0),
+    created_at TIMESTAMPTZ NOT NULL,
+    expires_at TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX quotes_by_expiry ON quotes (expires_at);
+
 -- ---- instances ----
 
 CREATE TABLE instances (

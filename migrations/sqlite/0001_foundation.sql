@@ -319,6 +319,20 @@ CREATE TABLE subscription_periods (
     PRIMARY KEY (subscription_id, number)
 ) STRICT;
 
+-- A quote is the charge: a purchase that names one is refused when it would cost otherwise.
+CREATE TABLE quotes (
+    id BLOB PRIMARY KEY NOT NULL,
+    user_id BLOB NOT NULL REFERENCES users (id),
+    plan_id BLOB NOT NULL REFERENCES service_plans (id),
+    coupon_code TEXT,
+    -- Canonical JSON of the configuration it was made for.
+    config TEXT NOT NULL,
+    due INTEGER NOT NULL CHECK (due >= 0),
+    created_at TEXT NOT NULL,
+    expires_at TEXT NOT NULL
+) STRICT;
+CREATE INDEX quotes_by_expiry ON quotes (expires_at);
+
 -- ---- instances ----
 
 CREATE TABLE instances (

@@ -102,6 +102,19 @@ impl Db {
         }))
     }
 
+    /// A read-only transaction in which every statement sees the same moment.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn snapshot(&self) -> sqlx::Result<Conn> {
+        const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        Ok(Conn(match self {
+            // In WAL mode a transaction keeps the snapshot of its first read.
+            Self::Sqlite { reader, .. } => conn::Inner::SqliteTx(reader.begin().await?),
+            Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin_with(POSTGRES).await?),
+        }))
+    }
+
     /// `sqlite` or `postgres`.
     pub const fn engine_name(&self) -> &'static str {
         match self {

@@ -1,0 +1,209 @@
+//! Rows and views of what is sold.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{Error, Result, money::Rupiah, text_enum};
+
+text_enum! {
+    /// Plan levels, from lowest to highest.
+    #[derive(PartialOrd, Ord)]
+    pub enum Tier {
+        Free = "FREE",
+        Basic = "BASIC",
+        Pro = "PRO",
+        Premium = "PREMIUM",
+        Enterprise = "ENTERPRISE",
+    }
+}
+
+impl From<contract::Tier> for Tier {
+    fn from(tier: contract::Tier) -> Self {
+        match tier {
+            contract::Tier::Free => Self::Free,
+            contract::Tier::Basic => Self::Basic,
+            contract::Tier::Pro => Self::Pro,
+            contract::Tier::Premium => Self::Premium,
+            contract::Tier::Enterprise => Self::Enterprise,
+        }
+    }
+}
+
+impl From<Tier> for contract::Tier {
+    fn from(tier: Tier) -> Self {
+        match tier {
+            Tier::Free => Self::Free,
+            Tier::Basic => Self::Basic,
+            Tier::Pro => Self::Pro,
+            Tier::Premium => Self::Premium,
+            Tier::Enterprise => Self::Enterprise,
+        }
+    }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Category {
+    pub id: Uuid,
+    pub slug: String,
+    pub name: String,
+    pub description: String,
+    /// Active services in it.
+    pub services: i64,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Service {
+    pub id: Uuid,
+    pub slug: String,
+    pub category_slug: String,
+    pub category_name: String,
+    pub plugin_id: String,
+    pub name: String,
+    pub summary: String,
+    pub description: String,
+    pub featured: bool,
+    pub active: bool,
+    /// The only images this service may run, by the plugin's name for them.
+    pub images: Json<BTreeMap<String, String>>,
+    pub pod_security_exceptions: Json<Vec<String>>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Plan {
+    pub id: Uuid,
+    pub service_id: Uuid,
+    pub slug: String,
+    pub name: String,
+    pub tier: Tier,
+    pub monthly_price: Rupiah,
+    pub cpu_millis: i64,
+    pub memory_mib: i64,
+    pub storage_gib: i64,
+    pub replicas: i64,
+    pub total_quota: i64,
+    pub used_quota: i64,
+    pub max_instances_per_user: i64,
+    pub features: Json<Vec<String>>,
+    pub active: bool,
+    pub created_at: DateTime<Utc>,
+}
+
+impl Plan {
+    /// The plan as plugins see it.
+    ///
+    /// # Errors
+    /// When a size in the database is beyond what the contract can say.
+    pub fn for_plugins(&self) -> Result<contract::Plan> {
+        self.for_plugins_at(self.monthly_price)
+    }
+
+    /// The same at another monthly price: the one a customer bought at.
+    ///
+    /// # Errors
+    /// As [`Plan::for_plugins`].
+    pub fn for_plugins_at(&self, monthly_price: Rupiah) -> Result<contract::Plan> {
+        let size = |value: i64| u32::try_from(value).map_err(Error::internal);
+        Ok(contract::Plan {
+            slug: self.slug.clone(),
+            tier: self.tier.into(),
+            monthly_price: monthly_price.get(),
+            resources: contract::Resources {
+                cpu_millis: size(self.cpu_millis)?,
+                memory_mib: size(self.memory_mib)?,
+                storage_gib: size(self.storage_gib)?,
+                replicas: size(self.replicas)?,
+            },
+        })
+    }
+
+    pub const fn available_quota(&self) -> i64 {
+        self.total_quota.saturating_sub(self.used_quota)
+    }
+}
+
+/// What a plan buys in all.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourcesView {
+    /// Thousandths of a CPU core.
+    pub cpu_millis: i64,
+    pub memory_mib: i64,
+    pub storage_gib: i64,
+    pub replicas: i64,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanView {
+    pub id: Uuid,
+    pub slug: String,
+    pub name: String,
+    pub tier: Tier,
+    /// Rupiah a month.
+    pub monthly_price: Rupiah,
+    pub resources: ResourcesView,
+    pub features: Vec<String>,
+    pub max_instances_per_user: i64,
+    pub available_quota: i64,
+    /// Can be bought now: active, and quota left.
+    pub is_available: bool,
+}
+
+impl From<Plan> for PlanView {
+    fn from(plan: Plan) -> Self {
+        Self {
+            available_quota: plan.available_quota(),
+            is_available: plan.active && plan.available_quota() > 0,
+            id: plan.id,
+            slug: plan.slug,
+            name: plan.name,
+            tier: plan.tier,
+            monthly_price: plan.monthly_price,
+            resources: ResourcesView {
+                cpu_millis: plan.cpu_millis,
+                memory_mib: plan.memory_mib,
+                storage_gib: plan.storage_gib,
+                replicas: plan.replicas,
+            },
+            features: plan.features.0,
+            max_instances_per_user: plan.max_instances_per_user,
+        }
+    }
+}
+
+/// The plugin that makes a service.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServicePluginView {
+    pub id: String,
+    /// Absent when no version runs on this server; the service cannot be bought then.
+    pub version: Option<String>,
+    /// JSON Schema of the configuration a customer may give.
+    #[schema(value_type = Option<Object>)]
+    pub config_schema: Option<Value>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceView {
+    pub id: Uuid,
+    pub slug: String,
+    pub category: String,
+    pub category_name: String,
+    pub name: String,
+    pub summary: String,
+    pub description: String,
+    pub featured: bool,
+    /// Of the cheapest plan, rupiah a month.
+    pub price_from: Option<Rupiah>,
+    pub plugin: ServicePluginView,
+    pub plans: Vec<PlanView>,
+}

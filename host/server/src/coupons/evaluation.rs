@@ -1,0 +1,266 @@
+//! What a coupon does for a customer, now, here: the host's limits around the plugin's rule.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{
+    Plugin,
+    contract::{self, Effect, Fact, Facts, Place, Purchase},
+};
+use uuid::Uuid;
+
+use super::{
+    model::{Coupon, CouponCode, CouponPreview, CouponStatus, EffectView, place_name},
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    catalog::Tier,
+    db::{Clock, Conn, Db, new_id},
+    money::Rupiah,
+    plugins::{self, Decision, Registry},
+    wallet,
+};
+
+/// A coupon whose rule has said yes, not yet redeemed.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    pub coupon: Coupon,
+    pub effect: Effect,
+    /// What it gives, clamped, in rupiah.
+    pub amount: Rupiah,
+    pub reason: String,
+    pub decision: Decision,
+    facts: Facts,
+}
+
+impl Evaluated {
+    pub fn preview(&self) -> CouponPreview {
+        CouponPreview {
+            code: self.coupon.code.clone(),
+            description: self.coupon.description.clone(),
+            effect: self.effect.into(),
+            amount: self.amount,
+            reason: self.reason.clone(),
+        }
+    }
+
+    /// How many periods after the first the coupon still reduces; `None` means for ever.
+    pub fn periods_left(&self) -> Option<i64> {
+        match self.effect {
+            Effect::FreePeriods(periods) => Some(i64::from(periods).saturating_sub(1)),
+            Effect::Credit(_) => Some(0),
+            Effect::Discount(_) => self.coupon.periods.map(|periods| periods.saturating_sub(1)),
+        }
+    }
+}
+
+/// Asks a coupon's rule. Reads only; [`take`] redeems and checks again what was read.
+///
+/// # Errors
+/// A `COUPON_*` code for the host's limits and the rule's refusal; `PLUGIN_*` when the rule failed.
+pub async fn evaluate(
+    (db, clock, registry): (&Db, &Clock, &Registry),
+    code: &CouponCode,
+    user_id: Uuid,
+    place: Place,
+    purchase: Option<Purchase>,
+) -> Result<Evaluated> {
+    let mut conn = db.read().await?;
+    let coupon = store::by_code(&mut conn, code).await?;
+    let coupon = coupon.ok_or_else(|| Error::new(Code::CouponNotFound, format!("There is no coupon {code}.")))?;
+    let now = clock.now();
+    check_window(&coupon, now)?;
+    check_restrictions(&coupon, purchase.as_ref())?;
+    let plugin = registry.active(&coupon.plugin_id)?;
+    check_place(&plugin, place)?;
+    let uses = store::customer_uses(&mut conn, coupon.id, user_id).await?;
+    if coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
+        return Err(already_used(&coupon));
+    }
+    let facts = facts(&mut conn, &plugin, &coupon, user_id, now).await?;
+    drop(conn);
+    let total = purchase.as_ref().map(|purchase| Rupiah::new(purchase.total));
+    let input = contract::Evaluation {
+        parameters: coupon.parameters.0.clone(),
+        moment: now.timestamp(),
+        place,
+        purchase,
+        facts: facts.clone(),
+    };
+    let decided = plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, Some(user_id)).await?;
+    let grant = match decided.value {
+        contract::Decision::Grant(grant) => grant,
+        contract::Decision::Refuse(refusal) => {
+            return Err(Error::new(Code::CouponRefused, refusal.message).with("code", refusal.code));
+        }
+    };
+    let amount = amount(&plugin, grant.effect, place, total)?;
+    if coupon.budget.is_some_and(|budget| coupon.granted_amount.get().saturating_add(amount.get()) > budget.get()) {
+        return Err(budget_spent(&coupon));
+    }
+    Ok(Evaluated { coupon, effect: grant.effect, amount, reason: grant.reason, decision: decided.decision, facts })
+}
+
+/// What the effect is worth here, never more than the price.
+fn amount(plugin: &Plugin, effect: Effect, place: Place, total: Option<Rupiah>) -> Result<Rupiah> {
+    match (effect, place, total) {
+        (Effect::Credit(amount), Place::Wallet | Place::Registration, _) if amount > 0 => Ok(Rupiah::new(amount)),
+        (Effect::Discount(amount), Place::Checkout, Some(total)) => Ok(Rupiah::new(amount).min(total)),
+        (Effect::FreePeriods(periods), Place::Checkout, Some(total)) if periods > 0 => Ok(total),
+        (effect, place, _) => {
+            let (id, version) = (&plugin.about().id, &plugin.about().version);
+            let message = format!(
+                "The plugin {id} {version} answered {effect:?}, which cannot be given at {}.",
+                place_name(place)
+            );
+            Err(Error::new(Code::PluginFailed, message).with("plugin", id.clone()).with("code", "EFFECT_OUT_OF_PLACE"))
+        }
+    }
+}
+
+/// Redeems in the caller's transaction, after [`wallet::lock`]: takes the use under the host's
+/// limits and records decision and redemption.
+///
+/// Gives `false` when a fact the rule was told has changed since: the caller must undo everything
+/// and ask the rule again.
+///
+/// # Errors
+/// A `COUPON_*` code when another customer was faster.
+pub async fn take(
+    conn: &mut Conn,
+    clock: &Clock,
+    evaluated: &Evaluated,
+    user_id: Uuid,
+) -> Result<bool> {
+    let coupon = &evaluated.coupon;
+    let now = clock.now();
+    let limit = coupon.max_uses_per_user.unwrap_or(i64::MAX);
+    let Some(uses) = store::take_customer_use(conn, coupon.id, user_id, limit).await? else {
+        return Err(already_used(coupon));
+    };
+    if evaluated.facts.past_redemptions.is_some_and(|told| i64::from(told) != uses) {
+        return Ok(false);
+    }
+    if let Some(told) = evaluated.facts.first_purchase
+        && wallet::is_first_purchase(conn, user_id).await? != told
+    {
+        return Ok(false);
+    }
+    if !store::take_use(conn, coupon.id, evaluated.amount, now).await? {
+        return Err(not_taken(conn, coupon, evaluated.amount, now).await?);
+    }
+    evaluated.decision.record(conn).await?;
+    Ok(true)
+}
+
+/// Writes down a redemption that [`take`] allowed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record_redemption(
+    conn: &mut Conn,
+    clock: &Clock,
+    evaluated: &Evaluated,
+    user_id: Uuid,
+    transaction_id: Option<Uuid>,
+    subscription_id: Option<Uuid>,
+) -> Result<()> {
+    let redemption = store::NewRedemption {
+        id: new_id(clock),
+        coupon_id: evaluated.coupon.id,
+        user_id,
+        effect: EffectView::from(evaluated.effect),
+        amount: evaluated.amount,
+        reason: &evaluated.reason,
+        decision_id: evaluated.decision.id,
+        transaction_id,
+        subscription_id,
+        now: clock.now(),
+    };
+    Ok(store::insert_redemption(conn, &redemption).await?)
+}
+
+/// Facts the plugin declared, and no others.
+async fn facts(
+    conn: &mut Conn,
+    plugin: &Plugin,
+    coupon: &Coupon,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Facts> {
+    let mut facts = Facts::default();
+    let declared = plugin.coupon_description().map(|description| description.facts.as_slice()).unwrap_or_default();
+    for fact in declared {
+        match fact {
+            Fact::PastRedemptions => {
+                let uses = store::customer_uses(conn, coupon.id, user_id).await?;
+                facts.past_redemptions = Some(u32::try_from(uses).unwrap_or(u32::MAX));
+            }
+            Fact::FirstPurchase => facts.first_purchase = Some(wallet::is_first_purchase(conn, user_id).await?),
+            Fact::AccountAge => {
+                let since = store::registered_at(conn, user_id).await?.unwrap_or(now);
+                facts.account_age_days = Some(u32::try_from((now - since).num_days()).unwrap_or_default());
+            }
+        }
+    }
+    Ok(facts)
+}
+
+fn check_window(coupon: &Coupon, now: DateTime<Utc>) -> Result<()> {
+    let code = &coupon.code;
+    match coupon.status_at(now) {
+        CouponStatus::Active if coupon.starts_at > now => {
+            let message = format!("The coupon {code} is good from {}.", coupon.starts_at.format("%Y-%m-%d %H:%M UTC"));
+            Err(Error::new(Code::CouponNotActive, message))
+        }
+        CouponStatus::Active => Ok(()),
+        CouponStatus::Expired => Err(Error::new(Code::CouponNotActive, format!("The coupon {code} has expired."))),
+        CouponStatus::Disabled => {
+            Err(Error::new(Code::CouponNotActive, format!("The coupon {code} is not in use at the moment.")))
+        }
+        CouponStatus::UsedUp => Err(used_up(coupon)),
+    }
+}
+
+fn check_restrictions(coupon: &Coupon, purchase: Option<&Purchase>) -> Result<()> {
+    let Some(purchase) = purchase else { return Ok(()) };
+    let tier = Tier::from(purchase.plan.tier);
+    let service_fits = coupon.services.is_empty() || coupon.services.contains(&purchase.service);
+    let tier_fits = coupon.tiers.is_empty() || coupon.tiers.contains(&tier);
+    if service_fits && tier_fits {
+        return Ok(());
+    }
+    let message = format!("The coupon {} is not for {} {tier}.", coupon.code, purchase.service);
+    Err(Error::new(Code::CouponNotApplicable, message))
+}
+
+fn check_place(plugin: &Plugin, place: Place) -> Result<()> {
+    let places = plugin.coupon_description().map(|description| description.places.as_slice()).unwrap_or_default();
+    if places.contains(&place) {
+        return Ok(());
+    }
+    let good: Vec<_> = places.iter().map(|place| place_name(*place)).collect();
+    let message = format!("This coupon is for: {}; not for {}.", good.join(", "), place_name(place));
+    Err(Error::new(Code::CouponNotApplicable, message))
+}
+
+/// Which of the limits another customer reached first.
+async fn not_taken(conn: &mut Conn, coupon: &Coupon, amount: Rupiah, now: DateTime<Utc>) -> Result<Error> {
+    let current = store::by_id(conn, coupon.id).await?.ok_or_else(|| Error::not_found("coupon"))?;
+    if let Err(error) = check_window(&current, now) {
+        return Ok(error);
+    }
+    let spent = current.granted_amount.plus(amount)?;
+    Ok(if current.budget.is_some_and(|budget| spent > budget) { budget_spent(&current) } else { used_up(&current) })
+}
+
+fn used_up(coupon: &Coupon) -> Error {
+    Error::new(Code::CouponUsedUp, format!("The coupon {} has been used up.", coupon.code))
+}
+
+fn already_used(coupon: &Coupon) -> Error {
+    Error::new(Code::CouponAlreadyUsed, format!("You have used the coupon {} as often as it allows.", coupon.code))
+}
+
+fn budget_spent(coupon: &Coupon) -> Error {
+    Error::new(Code::CouponBudgetSpent, format!("The budget of the coupon {} is spent.", coupon.code))
+}

@@ -1,0 +1,282 @@
+//! Rows, values and views of coupons.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::{Effect, Place};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{catalog::Tier, money::Rupiah, text_enum};
+
+text_enum! {
+    pub enum CouponStatus {
+        Active = "ACTIVE",
+        /// Its window is over.
+        Expired = "EXPIRED",
+        /// Switched off by an administrator.
+        Disabled = "DISABLED",
+        /// All of its uses are taken.
+        UsedUp = "USED_UP",
+    }
+}
+
+/// A coupon's code: 3 to 50 of `A-Z 0-9 _ -`, upper-cased however it was typed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{3,50}$")]
+pub struct CouponCode(String);
+
+impl CouponCode {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CouponCode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let code = text.trim().to_ascii_uppercase();
+        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+        if (3..=50).contains(&code.len()) && code.bytes().all(allowed) {
+            Ok(Self(code))
+        } else {
+            Err("a coupon code has 3 to 50 letters, digits, underscores or hyphens".to_owned())
+        }
+    }
+}
+
+impl TryFrom<String> for CouponCode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<CouponCode> for String {
+    fn from(code: CouponCode) -> Self {
+        code.0
+    }
+}
+
+impl fmt::Display for CouponCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Coupon {
+    pub id: Uuid,
+    pub code: String,
+    pub description: String,
+    pub plugin_id: String,
+    pub parameters: Json<Value>,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub max_uses: Option<i64>,
+    pub max_uses_per_user: Option<i64>,
+    pub used_count: i64,
+    pub budget: Option<Rupiah>,
+    pub granted_amount: Rupiah,
+    pub services: Json<Vec<String>>,
+    pub tiers: Json<Vec<Tier>>,
+    pub periods: Option<i64>,
+    pub status: CouponStatus,
+    pub created_at: DateTime<Utc>,
+}
+
+impl Coupon {
+    /// The status as it is now: a window that is over shows before any job has noticed.
+    pub fn status_at(&self, now: DateTime<Utc>) -> CouponStatus {
+        match self.status {
+            CouponStatus::Active if self.ends_at.is_some_and(|end| end <= now) => CouponStatus::Expired,
+            status => status,
+        }
+    }
+}
+
+/// A coupon as administrators see it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CouponView {
+    pub id: Uuid,
+    pub code: String,
+    pub description: String,
+    /// The plugin that decides what it gives.
+    pub plugin: String,
+    #[schema(value_type = Object)]
+    pub parameters: Value,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub max_uses: Option<i64>,
+    pub max_uses_per_user: Option<i64>,
+    pub used_count: i64,
+    /// Rupiah it may cost in all.
+    pub budget: Option<Rupiah>,
+    /// Rupiah it has cost so far.
+    pub granted_amount: Rupiah,
+    /// Slugs of the services it is good for; empty means all.
+    pub services: Vec<String>,
+    /// Plan tiers it is good for; empty means all.
+    pub tiers: Vec<Tier>,
+    /// Periods of a subscription it lasts; absent means for ever.
+    pub periods: Option<i64>,
+    pub status: CouponStatus,
+    pub created_at: DateTime<Utc>,
+}
+
+impl CouponView {
+    pub(super) fn of(coupon: Coupon, now: DateTime<Utc>) -> Self {
+        Self {
+            status: coupon.status_at(now),
+            id: coupon.id,
+            code: coupon.code,
+            description: coupon.description,
+            plugin: coupon.plugin_id,
+            parameters: coupon.parameters.0,
+            starts_at: coupon.starts_at,
+            ends_at: coupon.ends_at,
+            max_uses: coupon.max_uses,
+            max_uses_per_user: coupon.max_uses_per_user,
+            used_count: coupon.used_count,
+            budget: coupon.budget,
+            granted_amount: coupon.granted_amount,
+            services: coupon.services.0,
+            tiers: coupon.tiers.0,
+            periods: coupon.periods,
+            created_at: coupon.created_at,
+        }
+    }
+}
+
+/// What a redemption gave, in the form it is stored and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EffectView {
+    Credit(Rupiah),
+    Discount(Rupiah),
+    FreePeriods(u32),
+}
+
+impl From<Effect> for EffectView {
+    fn from(effect: Effect) -> Self {
+        match effect {
+            Effect::Credit(amount) => Self::Credit(Rupiah::new(amount)),
+            Effect::Discount(amount) => Self::Discount(Rupiah::new(amount)),
+            Effect::FreePeriods(periods) => Self::FreePeriods(periods),
+        }
+    }
+}
+
+/// What a coupon would do, before anything is redeemed.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CouponPreview {
+    pub code: String,
+    pub description: String,
+    pub effect: EffectView,
+    /// In rupiah.
+    pub amount: Rupiah,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct RedemptionRow {
+    pub(super) id: Uuid,
+    pub(super) code: String,
+    pub(super) effect: Json<EffectView>,
+    pub(super) amount: Rupiah,
+    pub(super) reason: String,
+    pub(super) decision_id: Uuid,
+    pub(super) transaction_id: Option<Uuid>,
+    pub(super) subscription_id: Option<Uuid>,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+/// One use of a coupon by its customer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedemptionView {
+    pub id: Uuid,
+    pub code: String,
+    pub effect: EffectView,
+    pub amount: Rupiah,
+    pub reason: String,
+    /// The recorded decision; an administrator can replay it.
+    pub decision_id: Uuid,
+    pub transaction_id: Option<Uuid>,
+    pub subscription_id: Option<Uuid>,
+    pub created_at: DateTime<Utc>,
+}
+
+impl From<RedemptionRow> for RedemptionView {
+    fn from(row: RedemptionRow) -> Self {
+        Self {
+            id: row.id,
+            code: row.code,
+            effect: row.effect.0,
+            amount: row.amount,
+            reason: row.reason,
+            decision_id: row.decision_id,
+            transaction_id: row.transaction_id,
+            subscription_id: row.subscription_id,
+            created_at: row.created_at,
+        }
+    }
+}
+
+/// A welcome bonus that was given, or why it was not.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WelcomeBonus {
+    pub code: String,
+    pub granted: bool,
+    /// In rupiah; zero when nothing was given.
+    pub amount: Rupiah,
+    pub message: String,
+}
+
+/// A coupon type: an active plugin that decides coupons.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CouponTypeView {
+    pub plugin: String,
+    pub version: String,
+    pub title: String,
+    pub summary: String,
+    /// JSON Schema of the parameters an administrator gives.
+    #[schema(value_type = Object)]
+    pub parameters_schema: Value,
+    /// Where coupons of this type are presented: wallet, checkout, registration.
+    pub places: Vec<String>,
+}
+
+/// The word for a place in sentences and views.
+pub(super) const fn place_name(place: Place) -> &'static str {
+    match place {
+        Place::Wallet => "wallet",
+        Place::Checkout => "checkout",
+        Place::Registration => "registration",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CouponCode;
+
+    #[test]
+    fn a_code_is_upper_cased_and_kept_short() {
+        assert_eq!("  hemat-10 ".parse::<CouponCode>().unwrap().as_str(), "HEMAT-10");
+        let long = "A".repeat(10_000);
+        for bad in ["", "AB", "A B C", "ÄÖÜ", "A;DROP", long.as_str()] {
+            assert!(bad.parse::<CouponCode>().is_err(), "{bad:.20} was accepted");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! SQL of coupons and their redemptions.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
+use crate::{
+    catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah,
+};
+
+const COUPON: &str = "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
+    used_count, budget, granted_amount, services, tiers, periods, status, created_at FROM coupons";
+
+pub(super) async fn by_code(conn: &mut Conn, code: &CouponCode) -> sqlx::Result<Option<Coupon>> {
+    let found: Vec<Coupon> = fetch_built!(conn, Coupon, COUPON, |q| {
+        q.push(" WHERE code = ").push_bind(code.as_str().to_owned());
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
+    let found: Vec<Coupon> = fetch_built!(conn, Coupon, COUPON, |q| {
+        q.push(" WHERE id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) async fn list(conn: &mut Conn, limit: i64, offset: i64) -> sqlx::Result<Vec<Coupon>> {
+    fetch_built!(conn, Coupon, COUPON, |q| {
+        q.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub(super) async fn count(conn: &mut Conn) -> sqlx::Result<i64> {
+    let (count,) = fetch_one!(conn, (i64,), "SELECT count(*) FROM coupons")?;
+    Ok(count)
+}
+
+/// Coupons of these plugins that may be given now.
+pub(super) async fn usable_of(
+    conn: &mut Conn,
+    plugins: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Coupon>> {
+    if plugins.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_built!(conn, Coupon, COUPON, |q| {
+        q.push(" WHERE status = 'ACTIVE' AND starts_at <= ").push_bind(now);
+        q.push(" AND (ends_at IS NULL OR ends_at > ").push_bind(now);
+        q.push(") AND plugin_id IN (");
+        let mut ids = q.separated(", ");
+        for plugin in plugins {
+            ids.push_bind(plugin.clone());
+        }
+        q.push(") ORDER BY created_at, id");
+    })
+}
+
+/// What is needed to insert a coupon.
+pub(super) struct NewCouponRow<'a> {
+    pub(super) id: Uuid,
+    pub(super) code: &'a CouponCode,
+    pub(super) description: &'a str,
+    pub(super) plugin_id: &'a str,
+    pub(super) parameters: &'a Value,
+    pub(super) starts_at: DateTime<Utc>,
+    pub(super) ends_at: Option<DateTime<Utc>>,
+    pub(super) max_uses: Option<i64>,
+    pub(super) max_uses_per_user: Option<i64>,
+    pub(super) budget: Option<Rupiah>,
+    pub(super) services: &'a [String],
+    pub(super) tiers: &'a [Tier],
+    pub(super) periods: Option<i64>,
+    pub(super) created_by: Uuid,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn insert(conn: &mut Conn, new: &NewCouponRow<'_>) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO coupons (id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses,
+           max_uses_per_user, budget, services, tiers, periods, status, created_by, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'ACTIVE', $14, $15, $15)",
+        new.id,
+        new.code.as_str(),
+        new.description,
+        new.plugin_id,
+        Json(new.parameters),
+        new.starts_at,
+        new.ends_at,
+        new.max_uses,
+        new.max_uses_per_user,
+        new.budget,
+        Json(new.services),
+        Json(new.tiers),
+        new.periods,
+        new.created_by,
+        new.now,
+    )
+    .map(|_| ())
+}
+
+/// Takes one use and its cost, if window, status, uses and budget still allow it. The last use
+/// makes the coupon USED_UP in the same statement.
+pub(super) async fn take_use(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    amount: Rupiah,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE coupons SET used_count = used_count + 1, granted_amount = granted_amount + $2, updated_at = $3,
+                 status = CASE WHEN used_count + 1 >= max_uses THEN 'USED_UP' ELSE status END
+               WHERE id = $1 AND status = 'ACTIVE' AND starts_at <= $3 AND (ends_at IS NULL OR ends_at > $3)
+                 AND (max_uses IS NULL OR used_count < max_uses)
+                 AND (budget IS NULL OR granted_amount + $2 <= budget)";
+    Ok(execute!(conn, sql, coupon_id, amount, now)? == 1)
+}
+
+/// Counts one use by this customer unless `limit` is reached; gives the count before it.
+pub(super) async fn take_customer_use(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    user_id: Uuid,
+    limit: i64,
+) -> sqlx::Result<Option<i64>> {
+    let sql = "INSERT INTO coupon_customer_uses (coupon_id, user_id, uses) VALUES ($1, $2, 1)
+               ON CONFLICT (coupon_id, user_id) DO UPDATE SET uses = coupon_customer_uses.uses + 1
+                 WHERE coupon_customer_uses.uses < $3
+               RETURNING uses";
+    let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id, limit)?;
+    Ok(row.map(|(uses,)| uses - 1))
+}
+
+pub(super) async fn customer_uses(conn: &mut Conn, coupon_id: Uuid, user_id: Uuid) -> sqlx::Result<i64> {
+    let sql = "SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2";
+    let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id)?;
+    Ok(row.map_or(0, |(uses,)| uses))
+}
+
+pub(super) async fn registered_at(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let row = fetch_optional!(conn, (DateTime<Utc>,), "SELECT created_at FROM users WHERE id = $1", user_id)?;
+    Ok(row.map(|(at,)| at))
+}
+
+/// What is needed to insert a redemption.
+pub(super) struct NewRedemption<'a> {
+    pub(super) id: Uuid,
+    pub(super) coupon_id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) effect: EffectView,
+    pub(super) amount: Rupiah,
+    pub(super) reason: &'a str,
+    pub(super) decision_id: Uuid,
+    pub(super) transaction_id: Option<Uuid>,
+    pub(super) subscription_id: Option<Uuid>,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn insert_redemption(conn: &mut Conn, new: &NewRedemption<'_>) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO coupon_redemptions (id, coupon_id, user_id, effect, amount, reason, decision_id, transaction_id,
+           subscription_id, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        new.id,
+        new.coupon_id,
+        new.user_id,
+        Json(new.effect),
+        new.amount,
+        new.reason,
+        new.decision_id,
+        new.transaction_id,
+        new.subscription_id,
+        new.now,
+    )
+    .map(|_| ())
+}
+
+pub(super) async fn redemptions_of_user(
+    conn: &mut Conn,
+    user_id: Uuid,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<RedemptionRow>> {
+    let sql = "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.created_at
+               FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id
+               WHERE r.user_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
+    fetch_all!(conn, RedemptionRow, sql, user_id, limit, offset)
+}
+
+pub(super) async fn count_redemptions_of_user(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM coupon_redemptions WHERE user_id = $1";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
+    Ok(count)
+}

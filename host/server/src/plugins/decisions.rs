@@ -1,0 +1,183 @@
+//! Plugin calls that are recorded: what was asked, what was answered, by which bytes.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{CallError, Plugin, canonical_json, contract::Function};
+use uuid::Uuid;
+
+use super::{Registry, model::{DecisionRow, Replay}, store};
+use crate::{Code, Error, Result, db::{Conn, new_id}};
+
+/// A recorded call. [`Decision::record`] writes it in the transaction of what follows from it.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    pub id: Uuid,
+    pub digest: String,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    pub contract: &'static str,
+    pub function: &'static str,
+    pub user_id: Option<Uuid>,
+    /// Canonical JSON.
+    pub input: String,
+    pub output: Option<String>,
+    pub failure: Option<&'static str>,
+    pub logs: String,
+    pub fuel: i64,
+    pub duration_us: i64,
+    pub at: DateTime<Utc>,
+}
+
+impl Decision {
+    /// Writes the decision; call it once, before rows that refer to it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn record(&self, conn: &mut Conn) -> Result<()> {
+        Ok(store::insert_decision(conn, self).await?)
+    }
+}
+
+/// An answer, and the decision to record with its consequences.
+#[derive(Debug, Clone)]
+pub struct Decided<T> {
+    pub value: T,
+    pub decision: Decision,
+}
+
+/// Calls a plugin off the async threads. Nothing is written when it answers: the caller records the
+/// decision together with what follows from it. A failed call is recorded here, since nothing follows.
+///
+/// # Errors
+/// `PLUGIN_BUSY` when too many calls are running, `PLUGIN_FAILED` for a trap, a limit or a malformed
+/// answer; details name plugin, version, function and limit.
+pub async fn decide<F: Function>(
+    registry: &Registry,
+    plugin: &Plugin,
+    input: F::Input,
+    user_id: Option<Uuid>,
+) -> Result<Decided<F::Output>> {
+    let canonical = canonical_json(&serde_json::to_value(&input)?);
+    let called = tokio::task::spawn_blocking({
+        let plugin = plugin.clone();
+        move || plugin.call::<F>(&input)
+    })
+    .await
+    .map_err(Error::internal)?;
+    let mut decision = Decision {
+        id: new_id(registry.clock()),
+        digest: plugin.digest().to_string(),
+        plugin_id: plugin.about().id.clone(),
+        plugin_version: plugin.about().version.clone(),
+        contract: plugin.contract(),
+        function: F::NAME,
+        user_id,
+        input: canonical,
+        output: None,
+        failure: None,
+        logs: "[]".to_owned(),
+        fuel: 0,
+        duration_us: 0,
+        at: registry.clock().now(),
+    };
+    match called {
+        Ok(called) => {
+            measure(&mut decision, &called.usage);
+            decision.logs = serde_json::to_string(&called.logs)?;
+            decision.output = Some(canonical_json(&serde_json::to_value(&called.value)?));
+            Ok(Decided { value: called.value, decision })
+        }
+        Err(error) => {
+            if let Some(usage) = &error.usage {
+                measure(&mut decision, usage);
+            }
+            decision.logs = serde_json::to_string(&error.logs)?;
+            decision.failure = Some(error.code());
+            record_alone(registry, &decision).await;
+            Err(refused(&error, decision.id))
+        }
+    }
+}
+
+fn measure(decision: &mut Decision, usage: &dermaga_runtime::Usage) {
+    decision.fuel = i64::try_from(usage.fuel).unwrap_or(i64::MAX);
+    decision.duration_us = i64::try_from(usage.duration.as_micros()).unwrap_or(i64::MAX);
+    metrics::histogram!("dermaga_plugin_call_seconds", "plugin" => decision.plugin_id.clone(), "function" => decision.function)
+        .record(usage.duration);
+}
+
+/// A failed call has no transaction to be part of; that it cannot be recorded must not hide it.
+async fn record_alone(registry: &Registry, decision: &Decision) {
+    let recorded = async {
+        let mut conn = registry.db().begin().await?;
+        decision.record(&mut conn).await?;
+        conn.commit().await?;
+        Ok::<(), Error>(())
+    };
+    if let Err(error) = recorded.await {
+        tracing::error!(decision.id = %decision.id, %error, "decision.not_recorded");
+    }
+}
+
+fn refused(error: &CallError, decision_id: Uuid) -> Error {
+    metrics::counter!("dermaga_plugin_failures_total", "plugin" => error.plugin.clone(), "code" => error.code()).increment(1);
+    tracing::warn!(
+        plugin.id = error.plugin, plugin.version = error.version, plugin.function = error.function,
+        code = error.code(), decision.id = %decision_id, "plugin.call_failed"
+    );
+    let failure = if error.code() == "PLUGIN_BUSY" {
+        Error::new(Code::PluginBusy, "Too many decisions are being made at once. Try again in a moment.").retry_after(1)
+    } else {
+        Error::new(Code::PluginFailed, format!("The {error}."))
+    };
+    failure
+        .with("plugin", error.plugin.clone())
+        .with("version", error.version.clone())
+        .with("function", error.function.clone())
+        .with("code", error.code())
+        .with("decision", decision_id.to_string())
+}
+
+/// Runs a recorded decision again, by the same bytes on the same input, and compares the output
+/// byte for byte. Writes nothing.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown decision, `PLUGIN_UNAVAILABLE` when its version does not load.
+pub async fn replay(registry: &Registry, decision_id: Uuid) -> Result<Replay> {
+    let recorded = store::decision(&mut registry.db().read().await?, decision_id).await?;
+    let recorded = recorded.ok_or_else(|| Error::not_found("decision"))?;
+    let plugin = registry.version(&recorded.digest).await?;
+    let input = serde_json::from_str(&recorded.input)?;
+    let function = recorded.function.clone();
+    let called = tokio::task::spawn_blocking(move || plugin.call_json(&function, &input))
+        .await
+        .map_err(Error::internal)?;
+    let (replayed, failure, fuel) = match called {
+        Ok(called) => (Some(canonical_json(&called.value)), None, Some(called.usage.fuel)),
+        Err(error) => (None, Some(error.code()), error.usage.map(|usage| usage.fuel)),
+    };
+    let identical = replayed == recorded.output && failure == recorded.failure.as_deref();
+    Ok(compare(recorded, replayed, identical, fuel))
+}
+
+fn compare(recorded: DecisionRow, replayed: Option<String>, identical: bool, fuel: Option<u64>) -> Replay {
+    let first_difference = match (&recorded.output, &replayed) {
+        (Some(old), Some(new)) if old != new => {
+            let common = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
+            Some(common)
+        }
+        _ => None,
+    };
+    Replay {
+        decision_id: recorded.id,
+        plugin_id: recorded.plugin_id,
+        plugin_version: recorded.plugin_version,
+        digest: recorded.digest,
+        function: recorded.function,
+        identical,
+        recorded: recorded.output,
+        replayed,
+        first_difference,
+        recorded_fuel: recorded.fuel,
+        replayed_fuel: fuel,
+    }
+}

@@ -1,0 +1,17 @@
+//! Installed plugin versions: what is active, how a new one comes in, and what each one decided.
+//!
+//! The database is the truth; [`Registry`] is this process's picture of it, swapped whole so that
+//! a call in flight ends on the version it began with.
+
+mod decisions;
+mod installation;
+mod model;
+mod registry;
+mod routes;
+mod store;
+
+pub use decisions::{Decided, Decision, decide, replay};
+pub use installation::{activate, install_folder, roll_back, stage};
+pub use model::{Activation, PluginView, Replay, VersionState, VersionView};
+pub use registry::Registry;
+pub use routes::router;

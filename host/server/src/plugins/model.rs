@@ -1,0 +1,191 @@
+//! Rows and views of plugin versions and decisions.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+crate::text_enum! {
+    /// Where a version is in its life.
+    pub enum VersionState {
+        /// Uploaded and checked; nobody is served by it yet.
+        Staged = "STAGED",
+        /// New decisions are made by it.
+        Active = "ACTIVE",
+        /// Was active; what was provisioned with it stays on it.
+        Superseded = "SUPERSEDED",
+        Retired = "RETIRED",
+    }
+}
+
+/// A version without its bytes.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct VersionRow {
+    pub(super) digest: String,
+    pub(super) plugin_id: String,
+    pub(super) kind: String,
+    pub(super) version: String,
+    pub(super) contract: String,
+    pub(super) title: String,
+    pub(super) size_bytes: i64,
+    pub(super) state: VersionState,
+    pub(super) report: Json<Value>,
+    pub(super) uploaded_by: Option<Uuid>,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) activated_at: Option<DateTime<Utc>>,
+}
+
+/// One version of a plugin.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionView {
+    /// SHA-256 of the component, lower-case hexadecimal.
+    pub digest: String,
+    pub plugin_id: String,
+    /// `service` or `coupon`.
+    pub kind: String,
+    pub version: String,
+    /// Contract version it was built against.
+    pub contract: String,
+    pub title: String,
+    pub size_bytes: i64,
+    pub state: VersionState,
+    /// The conformance report of its upload.
+    #[schema(value_type = Object)]
+    pub report: Value,
+    pub uploaded_by: Option<Uuid>,
+    pub created_at: DateTime<Utc>,
+    pub activated_at: Option<DateTime<Utc>>,
+    /// Why this server cannot run it, when it cannot.
+    pub failure: Option<String>,
+}
+
+impl VersionView {
+    pub(super) fn of(row: VersionRow, failure: Option<String>) -> Self {
+        Self {
+            digest: row.digest,
+            plugin_id: row.plugin_id,
+            kind: row.kind,
+            version: row.version,
+            contract: row.contract,
+            title: row.title,
+            size_bytes: row.size_bytes,
+            state: row.state,
+            report: row.report.0,
+            uploaded_by: row.uploaded_by,
+            created_at: row.created_at,
+            activated_at: row.activated_at,
+            failure,
+        }
+    }
+}
+
+/// A plugin and all its versions, newest first.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginView {
+    pub id: String,
+    pub kind: String,
+    pub title: String,
+    /// Digest of the active version, if one is active.
+    pub active: Option<String>,
+    pub versions: Vec<VersionView>,
+}
+
+/// What an activation changed.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Activation {
+    pub plugin_id: String,
+    pub digest: String,
+    pub version: String,
+    /// The version that was active before.
+    pub superseded: Option<String>,
+}
+
+/// A recorded call, whole.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct DecisionRow {
+    pub(super) id: Uuid,
+    pub(super) digest: String,
+    pub(super) plugin_id: String,
+    pub(super) plugin_version: String,
+    pub(super) contract: String,
+    pub(super) function: String,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) input: String,
+    pub(super) output: Option<String>,
+    pub(super) failure: Option<String>,
+    pub(super) logs: String,
+    pub(super) fuel: i64,
+    pub(super) duration_us: i64,
+    pub(super) created_at: DateTime<Utc>,
+}
+
+/// A recorded decision of a plugin: what it knew, what it answered, what that took.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionView {
+    pub id: Uuid,
+    pub digest: String,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    pub contract: String,
+    pub function: String,
+    pub user_id: Option<Uuid>,
+    #[schema(value_type = Object)]
+    pub input: Value,
+    #[schema(value_type = Option<Object>)]
+    pub output: Option<Value>,
+    /// Code of the failure, when the call gave no answer.
+    pub failure: Option<String>,
+    #[schema(value_type = Vec<Object>)]
+    pub logs: Value,
+    pub fuel: i64,
+    pub duration_us: i64,
+    pub created_at: DateTime<Utc>,
+}
+
+impl TryFrom<DecisionRow> for DecisionView {
+    type Error = crate::Error;
+
+    fn try_from(row: DecisionRow) -> crate::Result<Self> {
+        Ok(Self {
+            id: row.id,
+            digest: row.digest,
+            plugin_id: row.plugin_id,
+            plugin_version: row.plugin_version,
+            contract: row.contract,
+            function: row.function,
+            user_id: row.user_id,
+            input: serde_json::from_str(&row.input)?,
+            output: row.output.map(|text| serde_json::from_str(&text)).transpose()?,
+            failure: row.failure,
+            logs: serde_json::from_str(&row.logs)?,
+            fuel: row.fuel,
+            duration_us: row.duration_us,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// The outcome of running a recorded decision again.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Replay {
+    pub decision_id: Uuid,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    pub digest: String,
+    pub function: String,
+    /// True when the output is the same, byte for byte.
+    pub identical: bool,
+    pub recorded: Option<String>,
+    pub replayed: Option<String>,
+    /// Position of the first byte that differs.
+    pub first_difference: Option<usize>,
+    pub recorded_fuel: i64,
+    pub replayed_fuel: Option<u64>,
+}

@@ -1,0 +1,162 @@
+//! This process's picture of the installed plugins.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+use dermaga_runtime::{Digest, Plugin, Runtime, contract::Kind};
+
+use super::store;
+use crate::{Code, Error, Result, db::{Clock, Db}};
+
+/// The active version of every plugin, and every other version that was asked for.
+#[derive(Debug)]
+pub struct Registry {
+    runtime: Runtime,
+    db: Db,
+    clock: Clock,
+    active: ArcSwap<Active>,
+    /// Any version by digest; an instance stays on the version it was made with.
+    loaded: Mutex<HashMap<Digest, Plugin>>,
+}
+
+/// Swapped whole: a reader sees the state before or after a change, never between.
+#[derive(Debug, Default)]
+struct Active {
+    plugins: BTreeMap<String, Plugin>,
+    /// Active versions this process could not load, with the reason.
+    failed: BTreeMap<String, Failed>,
+}
+
+#[derive(Debug, Clone)]
+struct Failed {
+    digest: String,
+    reason: String,
+}
+
+impl Registry {
+    /// An empty picture; [`Registry::refresh`] fills it.
+    pub fn new(runtime: Runtime, db: Db, clock: Clock) -> Self {
+        Self { runtime, db, clock, active: ArcSwap::default(), loaded: Mutex::default() }
+    }
+
+    pub const fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(super) const fn db(&self) -> &Db {
+        &self.db
+    }
+
+    pub(super) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Makes the picture agree with the database. A version that does not load is shown as failed;
+    /// everything else serves.
+    ///
+    /// # Errors
+    /// When the database does not answer; the picture stays as it was.
+    pub async fn refresh(&self) -> Result<()> {
+        let wanted = store::active(&mut self.db.read().await?).await?;
+        let current = self.active.load();
+        let mut next = Active::default();
+        for (plugin_id, digest) in wanted {
+            if let Some(plugin) = current.plugins.get(&plugin_id).filter(|plugin| plugin.digest().to_string() == digest) {
+                next.plugins.insert(plugin_id, plugin.clone());
+                continue;
+            }
+            match self.version(&digest).await {
+                Ok(plugin) => {
+                    tracing::info!(plugin.id = plugin_id, plugin.digest = digest, "plugin.active");
+                    next.plugins.insert(plugin_id, plugin);
+                }
+                Err(error) => {
+                    let known = current.failed.get(&plugin_id).is_some_and(|failed| failed.digest == digest);
+                    if !known {
+                        tracing::error!(plugin.id = plugin_id, plugin.digest = digest, %error, "plugin.load_failed");
+                    }
+                    next.failed.insert(plugin_id, Failed { digest, reason: error.message });
+                }
+            }
+        }
+        self.active.store(Arc::new(next));
+        Ok(())
+    }
+
+    /// The active version of a plugin.
+    ///
+    /// # Errors
+    /// `PLUGIN_UNAVAILABLE` when none is active, or the active one failed to load here.
+    pub fn active(&self, plugin_id: &str) -> Result<Plugin> {
+        let active = self.active.load();
+        if let Some(plugin) = active.plugins.get(plugin_id) {
+            return Ok(plugin.clone());
+        }
+        let message = match active.failed.get(plugin_id) {
+            Some(failed) => format!("The plugin `{plugin_id}` could not be loaded: {}", failed.reason),
+            None => format!("No version of the plugin `{plugin_id}` is active."),
+        };
+        Err(Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id))
+    }
+
+    /// Every active plugin of a kind, by id.
+    pub fn all_active(&self, kind: Kind) -> Vec<Plugin> {
+        self.active.load().plugins.values().filter(|plugin| plugin.kind() == kind).cloned().collect()
+    }
+
+    /// Why the active version with this digest is not running here, when it is not.
+    pub fn failure_of(&self, digest: &str) -> Option<String> {
+        let active = self.active.load();
+        active.failed.values().find(|failed| failed.digest == digest).map(|failed| failed.reason.clone())
+    }
+
+    /// Plugin ids whose active version failed to load, with the reason.
+    pub fn failures(&self) -> Vec<(String, String)> {
+        let active = self.active.load();
+        active.failed.iter().map(|(id, failed)| (id.clone(), failed.reason.clone())).collect()
+    }
+
+    /// Any installed version, whatever its state.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` for an unknown digest, `PLUGIN_UNAVAILABLE` when it does not load.
+    pub async fn version(&self, digest: &str) -> Result<Plugin> {
+        let key: Digest = digest.parse().map_err(|_| Error::not_found("plugin version"))?;
+        if let Some(plugin) = self.remembered(key) {
+            return Ok(plugin);
+        }
+        let bytes = store::component(&mut self.db.read().await?, digest).await?;
+        let bytes = bytes.ok_or_else(|| Error::not_found("plugin version"))?;
+        if Digest::of(&bytes) != key {
+            let message = format!("The stored component {digest} is damaged: its bytes have another digest.");
+            return Err(Error::new(Code::PluginUnavailable, message));
+        }
+        let plugin = self.load(bytes).await.map_err(|error| {
+            Error::new(Code::PluginUnavailable, format!("The plugin version {digest} does not load: {error}"))
+                .with("code", error.code())
+        })?;
+        Ok(plugin)
+    }
+
+    /// Compiles a component off the async threads and remembers it.
+    pub(super) async fn load(&self, bytes: Vec<u8>) -> Result<Plugin, dermaga_runtime::LoadError> {
+        let runtime = self.runtime.clone();
+        let loaded = tokio::task::spawn_blocking(move || runtime.load(&bytes)).await;
+        let plugin = loaded.unwrap_or_else(|error| {
+            Err(dermaga_runtime::LoadError::Unsupported(format!("loading stopped: {error}")))
+        })?;
+        self.memory().insert(plugin.digest(), plugin.clone());
+        Ok(plugin)
+    }
+
+    fn remembered(&self, digest: Digest) -> Option<Plugin> {
+        self.memory().get(&digest).cloned()
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Plugin>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

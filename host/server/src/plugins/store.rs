@@ -1,0 +1,202 @@
+//! SQL of plugin versions and decisions.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    decisions::Decision,
+    model::{DecisionRow, VersionRow, VersionState},
+};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
+
+/// What is needed to insert a version.
+pub(super) struct NewVersion<'a> {
+    pub(super) digest: &'a str,
+    pub(super) plugin_id: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) version: &'a str,
+    pub(super) contract: &'a str,
+    pub(super) title: &'a str,
+    pub(super) component: &'a [u8],
+    pub(super) report: Value,
+    pub(super) uploaded_by: Option<Uuid>,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Inserts a staged version; `false` when this digest is installed already.
+pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx::Result<bool> {
+    let size = i64::try_from(new.component.len()).unwrap_or(i64::MAX);
+    let rows = execute!(
+        conn,
+        "INSERT INTO plugin_versions
+           (digest, plugin_id, kind, version, contract, title, component, size_bytes, state, report, uploaded_by, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'STAGED', $9, $10, $11)
+         ON CONFLICT (digest) DO NOTHING",
+        new.digest,
+        new.plugin_id,
+        new.kind,
+        new.version,
+        new.contract,
+        new.title,
+        new.component,
+        size,
+        Json(&new.report),
+        new.uploaded_by,
+        new.now,
+    )?;
+    Ok(rows == 1)
+}
+
+const VERSION: &str = "SELECT digest, plugin_id, kind, version, contract, title, size_bytes, state, report,
+    uploaded_by, created_at, activated_at FROM plugin_versions";
+
+pub(super) async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
+    fetch_built!(conn, VersionRow, VERSION, |q| {
+        q.push(" ORDER BY plugin_id, created_at DESC, digest");
+    })
+}
+
+pub(super) async fn versions_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Vec<VersionRow>> {
+    fetch_built!(conn, VersionRow, VERSION, |q| {
+        q.push(" WHERE plugin_id = ").push_bind(plugin_id);
+        q.push(" ORDER BY created_at DESC, digest");
+    })
+}
+
+pub(super) async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<VersionRow>> {
+    let found: Vec<VersionRow> = fetch_built!(conn, VersionRow, VERSION, |q| {
+        q.push(" WHERE digest = ").push_bind(digest);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Plugin id and digest of every active version.
+pub(super) async fn active(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
+    let sql = "SELECT plugin_id, digest FROM plugin_versions WHERE state = 'ACTIVE' ORDER BY plugin_id";
+    fetch_all!(conn, (String, String), sql)
+}
+
+pub(super) async fn component(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<Vec<u8>>> {
+    let sql = "SELECT component FROM plugin_versions WHERE digest = $1";
+    let row = fetch_optional!(conn, (Vec<u8>,), sql, digest)?;
+    Ok(row.map(|(bytes,)| bytes))
+}
+
+/// Supersedes the plugin's active version and tells which it was.
+pub(super) async fn supersede_active(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Option<String>> {
+    let sql = "UPDATE plugin_versions SET state = 'SUPERSEDED'
+               WHERE plugin_id = $1 AND state = 'ACTIVE' RETURNING digest";
+    let row = fetch_optional!(conn, (String,), sql, plugin_id)?;
+    Ok(row.map(|(digest,)| digest))
+}
+
+pub(super) async fn mark_active(conn: &mut Conn, digest: &str, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let sql = "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = $2
+               WHERE digest = $1 AND state IN ('STAGED', 'SUPERSEDED')";
+    Ok(execute!(conn, sql, digest, now)? == 1)
+}
+
+/// The version that was active before the one that is active now.
+pub(super) async fn last_superseded(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'SUPERSEDED'
+               ORDER BY activated_at DESC LIMIT 1";
+    let row = fetch_optional!(conn, (String,), sql, plugin_id)?;
+    Ok(row.map(|(digest,)| digest))
+}
+
+pub(super) async fn delete_staged(conn: &mut Conn, digest: &str) -> sqlx::Result<bool> {
+    let sql = "DELETE FROM plugin_versions WHERE digest = $1 AND state = 'STAGED'";
+    Ok(execute!(conn, sql, digest)? == 1)
+}
+
+pub(super) async fn state_of(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<(String, VersionState)>> {
+    let sql = "SELECT plugin_id, state FROM plugin_versions WHERE digest = $1";
+    fetch_optional!(conn, (String, VersionState), sql, digest)
+}
+
+pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
+           failure, logs, fuel, duration_us, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        decision.id,
+        &decision.digest,
+        &decision.plugin_id,
+        &decision.plugin_version,
+        decision.contract,
+        decision.function,
+        decision.user_id,
+        &decision.input,
+        decision.output.as_deref(),
+        decision.failure,
+        &decision.logs,
+        decision.fuel,
+        decision.duration_us,
+        decision.at,
+    )
+    .map(|_| ())
+}
+
+const DECISION: &str = "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
+    failure, logs, fuel, duration_us, created_at FROM decisions";
+
+pub(super) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
+    let found: Vec<DecisionRow> = fetch_built!(conn, DecisionRow, DECISION, |q| {
+        q.push(" WHERE id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Which decisions to list.
+#[derive(Debug, Default)]
+pub(super) struct DecisionFilter<'a> {
+    pub(super) plugin_id: Option<&'a str>,
+    pub(super) function: Option<&'a str>,
+    pub(super) user_id: Option<Uuid>,
+}
+
+macro_rules! filter_decisions {
+    ($q:ident, $filter:expr) => {
+        if let Some(plugin_id) = $filter.plugin_id {
+            $q.push(" AND plugin_id = ").push_bind(plugin_id);
+        }
+        if let Some(function) = $filter.function {
+            $q.push(" AND function = ").push_bind(function);
+        }
+        if let Some(user_id) = $filter.user_id {
+            $q.push(" AND user_id = ").push_bind(user_id);
+        }
+    };
+}
+
+pub(super) async fn decisions(
+    conn: &mut Conn,
+    filter: &DecisionFilter<'_>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<DecisionRow>> {
+    fetch_built!(conn, DecisionRow, DECISION, |q| {
+        q.push(" WHERE TRUE");
+        filter_decisions!(q, filter);
+        q.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub(super) async fn count_decisions(conn: &mut Conn, filter: &DecisionFilter<'_>) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM decisions WHERE TRUE", |q| {
+        filter_decisions!(q, filter);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// How many decisions and instances hang on a version.
+pub(super) async fn references(conn: &mut Conn, digest: &str) -> sqlx::Result<i64> {
+    let sql = "SELECT (SELECT count(*) FROM decisions WHERE digest = $1)
+                    + (SELECT count(*) FROM instances WHERE plugin_digest = $1)";
+    let (count,) = fetch_one!(conn, (i64,), sql, digest)?;
+    Ok(count)
+}

@@ -1,0 +1,294 @@
+//! Buying: quota, coupon, money, subscription, instance and outbox in one database transaction.
+
+use dermaga_runtime::canonical_json;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    model::{PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionStatus},
+    pricing::{self, Order, Priced},
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    catalog,
+    coupons::{self, DECISION_ATTEMPTS},
+    db::{Conn, new_id},
+    provisioning,
+    wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
+};
+
+/// How long a quote holds.
+const QUOTE_MINUTES: i64 = 15;
+
+/// What an order would cost; kept for [`QUOTE_MINUTES`], so that the purchase can be bound to it.
+///
+/// # Errors
+/// As [`pricing::price`].
+pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
+    let priced = pricing::price(state, order).await?;
+    let balance = wallet::balance(&mut state.db.read().await?, order.user_id).await?.total()?;
+    let due = priced.due()?;
+    let view = QuoteView {
+        id: new_id(&state.clock),
+        plan_id: order.plan_id,
+        service: priced.offer.service.slug.clone(),
+        plan: priced.offer.plan.slug.clone(),
+        lines: priced.explained(),
+        price: priced.price,
+        discount: priced.discount(),
+        due,
+        coupon: priced.coupon.as_ref().map(coupons::Evaluated::preview),
+        period_start: priced.moment,
+        period_end: priced.period_end,
+        balance,
+        affordable: balance >= due,
+        expires_at: priced.moment + chrono::TimeDelta::minutes(QUOTE_MINUTES),
+    };
+    let mut conn = state.db.begin().await?;
+    let row = store::NewQuote {
+        id: view.id,
+        user_id: order.user_id,
+        plan_id: order.plan_id,
+        coupon_code: order.coupon.as_ref().map(coupons::CouponCode::as_str),
+        config: &canonical_json(&order.config),
+        due,
+        now: priced.moment,
+        expires_at: view.expires_at,
+    };
+    store::insert_quote(&mut conn, &row).await?;
+    conn.commit().await?;
+    Ok(view)
+}
+
+/// Whether an order could be bought now, without buying.
+///
+/// # Errors
+/// Every refusal that [`buy`] would give.
+pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
+    let priced = pricing::price(state, order).await?;
+    let mut conn = state.db.read().await?;
+    check_instance_limit(&mut conn, order.user_id, &priced).await?;
+    if priced.offer.plan.available_quota() <= 0 {
+        let message = format!("{} {} is sold out at the moment.", priced.offer.service.name, priced.offer.plan.name);
+        return Err(Error::new(Code::QuotaExhausted, message));
+    }
+    let balance = wallet::balance(&mut conn, order.user_id).await?;
+    let due = priced.due()?;
+    if balance.total()? < due {
+        return Err(wallet::insufficient(due, balance)?);
+    }
+    Ok(priced)
+}
+
+/// Buys: all of it or nothing. Plugins decide before the transaction; what they were told is
+/// checked again inside it, and decided anew when it changed.
+///
+/// # Errors
+/// As [`pricing::price`]; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
+/// `COUPON_*`, `QUOTE_CHANGED`.
+pub async fn buy(state: &AppState, order: &Order, quote_id: Option<Uuid>) -> Result<PurchaseView> {
+    for _ in 0..DECISION_ATTEMPTS {
+        let priced = pricing::price(state, order).await?;
+        if let Some(quote_id) = quote_id {
+            check_quote(state, order, quote_id, &priced).await?;
+        }
+        if let Some(purchase) = settle(state, order, &priced).await? {
+            state.provisioning.wake();
+            return Ok(purchase);
+        }
+    }
+    Err(coupons::too_busy())
+}
+
+/// The one transaction. `None` when a fact a coupon was decided on has changed.
+async fn settle(state: &AppState, order: &Order, priced: &Priced) -> Result<Option<PurchaseView>> {
+    let clock = &state.clock;
+    let mut conn = state.db.begin().await?;
+    // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
+    let wallet = wallet::lock(&mut conn, order.user_id).await?;
+    check_instance_limit(&mut conn, order.user_id, priced).await?;
+    priced.price_decision.record(&mut conn).await?;
+    let subscription = subscription(state, order, priced);
+    catalog::take_quota(&mut conn, clock, &priced.offer).await?;
+    if let Some(coupon) = &priced.coupon
+        && !coupons::take(&mut conn, clock, coupon, order.user_id).await?
+    {
+        conn.rollback().await?;
+        return Ok(None);
+    }
+    let payment = pay(state, &mut conn, &wallet, priced, subscription.id).await?;
+    store::insert(&mut conn, &subscription).await?;
+    let period = period(priced, &payment);
+    store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
+    if let Some(coupon) = &priced.coupon {
+        let transaction = Some(payment.transaction.id);
+        coupons::record_redemption(&mut conn, clock, coupon, order.user_id, transaction, Some(subscription.id)).await?;
+    }
+    let new = new_instance(priced, &subscription)?;
+    let instance = provisioning::create(&mut conn, clock, &state.vault, new).await?;
+    let row = store::owned(&mut conn, order.user_id, subscription.id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    conn.commit().await?;
+    Ok(Some(PurchaseView {
+        subscription: row.into(),
+        instance_id: instance.id,
+        transaction: payment.transaction.reference(),
+        transaction_id: payment.transaction.id,
+        lines: priced.explained(),
+        price: priced.price,
+        discount: priced.discount(),
+        charged: priced.due()?,
+        paid_cash: payment.cash,
+        paid_bonus: payment.bonus,
+        price_decision_id: priced.price_decision.id,
+        coupon_decision_id: priced.coupon.as_ref().map(|coupon| coupon.decision.id),
+    }))
+}
+
+fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscription {
+    let coupon = priced.coupon.as_ref();
+    Subscription {
+        id: new_id(&state.clock),
+        user_id: order.user_id,
+        plan_id: order.plan_id,
+        status: SubscriptionStatus::Active,
+        monthly_price: priced.offer.plan.monthly_price,
+        config: Json(priced.config.clone()),
+        auto_renew: true,
+        anchor_at: priced.moment,
+        period_number: 1,
+        period_start: priced.moment,
+        period_end: priced.period_end,
+        coupon_id: coupon.map(|coupon| coupon.coupon.id),
+        coupon_periods_left: coupon.and_then(coupons::Evaluated::periods_left),
+        cancelled_at: None,
+        cancel_reason: None,
+        created_at: priced.moment,
+        updated_at: priced.moment,
+    }
+}
+
+async fn pay(
+    state: &AppState,
+    conn: &mut Conn,
+    wallet: &WalletRow,
+    priced: &Priced,
+    subscription_id: Uuid,
+) -> Result<Payment> {
+    let new = NewTransaction {
+        user_id: wallet.user_id,
+        kind: TransactionType::Subscription,
+        description: format!("{} {}, first month", priced.offer.service.name, priced.offer.plan.name),
+        details: priced.details(),
+        subscription_id: Some(subscription_id),
+        coupon_id: priced.coupon.as_ref().map(|coupon| coupon.coupon.id),
+        price_decision_id: Some(priced.price_decision.id),
+        coupon_decision_id: priced.coupon.as_ref().map(|coupon| coupon.decision.id),
+    };
+    let key = format!("subscription:{subscription_id}:period:1");
+    wallet::pay(conn, &state.clock, wallet, priced.price, priced.discount(), &key, new).await
+}
+
+fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
+    PeriodRow {
+        number: 1,
+        starts_at: priced.moment,
+        ends_at: priced.period_end,
+        price: priced.price,
+        discount: priced.discount(),
+        paid_cash: payment.cash,
+        paid_bonus: payment.bonus,
+        transaction_id: Some(payment.transaction.id),
+        price_decision_id: priced.price_decision.id,
+    }
+}
+
+fn new_instance(priced: &Priced, subscription: &Subscription) -> Result<provisioning::NewInstance> {
+    let description = priced.plugin.service_description().ok_or_else(|| Error::internal("not a service plugin"))?;
+    Ok(provisioning::NewInstance {
+        subscription_id: subscription.id,
+        user_id: subscription.user_id,
+        plan_id: subscription.plan_id,
+        service_slug: priced.offer.service.slug.clone(),
+        plugin_digest: priced.plugin.digest().to_string(),
+        config: priced.config.clone(),
+        secrets: description.secrets.clone(),
+        public: description.endpoints.iter().any(|endpoint| endpoint.public),
+    })
+}
+
+/// Counting is safe because the customer's wallet is locked while it matters.
+async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, priced: &Priced) -> Result<()> {
+    let plan = &priced.offer.plan;
+    if store::live_of_plan(conn, user_id, plan.id).await? < plan.max_instances_per_user {
+        return Ok(());
+    }
+    let message = format!(
+        "{} {} can be had {} time(s) by one customer, and you have that.",
+        priced.offer.service.name, plan.name, plan.max_instances_per_user
+    );
+    Err(Error::new(Code::InstanceLimitReached, message))
+}
+
+async fn check_quote(state: &AppState, order: &Order, quote_id: Uuid, priced: &Priced) -> Result<()> {
+    let quote = store::quote(&mut state.db.read().await?, order.user_id, quote_id).await?;
+    let quote = quote.ok_or_else(|| Error::not_found("quote"))?;
+    let coupon = order.coupon.as_ref().map(coupons::CouponCode::as_str);
+    if quote.plan_id != order.plan_id
+        || quote.coupon_code.as_deref() != coupon
+        || quote.config != canonical_json(&order.config)
+    {
+        return Err(Error::invalid("quoteId", "this quote was made for another plan, coupon or configuration"));
+    }
+    if quote.expires_at <= state.clock.now() {
+        return Err(Error::new(Code::QuoteChanged, "The quote has expired. Ask for a new one."));
+    }
+    let due = priced.due()?;
+    if quote.due != due {
+        let message = format!("The quote was {} and the price is {due} now. Ask for a new quote.", quote.due);
+        return Err(Error::new(Code::QuoteChanged, message));
+    }
+    Ok(())
+}
+
+/// Ends a subscription now: its resources are removed and its quota given back.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when it has ended already.
+pub async fn cancel(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
+    let clock = &state.clock;
+    let mut conn = state.db.begin().await?;
+    let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await? else {
+        return Err(not_live(&mut conn, user_id, id).await?);
+    };
+    provisioning::terminate(&mut conn, clock, id).await?;
+    catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+    conn.commit().await?;
+    state.provisioning.wake();
+    tracing::info!(subscription.id = %id, "subscription.cancelled");
+    Ok(())
+}
+
+/// Lets a subscription run out at the end of the period that is paid for.
+///
+/// # Errors
+/// As [`cancel`].
+pub async fn cancel_at_period_end(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
+    let mut conn = state.db.begin().await?;
+    if !store::stop_renewing(&mut conn, user_id, id, reason, state.clock.now()).await? {
+        return Err(not_live(&mut conn, user_id, id).await?);
+    }
+    Ok(conn.commit().await?)
+}
+
+async fn not_live(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<Error> {
+    Ok(match store::owned(conn, user_id, id).await? {
+        None => Error::not_found("subscription"),
+        Some(row) => {
+            let message = format!("This subscription is {} and cannot be cancelled.", row.subscription.status);
+            Error::new(Code::InvalidState, message)
+        }
+    })
+}

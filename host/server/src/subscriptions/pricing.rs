@@ -1,0 +1,168 @@
+//! What a purchase costs: the plan's price by its service plugin, then the coupon by its own.
+
+use chrono::{DateTime, Months, Utc};
+use dermaga_runtime::{
+    Plugin,
+    contract::{self, Answer, Occasion, Place, PriceLine, Purchase, Term},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::model::PriceLineView;
+use crate::{
+    Error, Result,
+    app::AppState,
+    catalog::{self, Offer},
+    coupons::{self, CouponCode, Evaluated},
+    money::Rupiah,
+    plugins::{self, Decision},
+    schema,
+};
+
+/// What a customer wants to buy.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub user_id: Uuid,
+    pub plan_id: Uuid,
+    pub coupon: Option<CouponCode>,
+    /// The customer's configuration; an empty object when there is none.
+    pub config: Value,
+}
+
+/// An order with its price decided, nothing booked yet.
+#[derive(Debug, Clone)]
+pub struct Priced {
+    pub offer: Offer,
+    pub plugin: Plugin,
+    pub config: Value,
+    pub lines: Vec<PriceLine>,
+    pub price: Rupiah,
+    pub price_decision: Decision,
+    pub coupon: Option<Evaluated>,
+    pub moment: DateTime<Utc>,
+    pub period_end: DateTime<Utc>,
+}
+
+impl Priced {
+    pub fn discount(&self) -> Rupiah {
+        self.coupon.as_ref().map_or(Rupiah::ZERO, |coupon| coupon.amount)
+    }
+
+    /// # Errors
+    /// When the difference does not fit, which the clamped discount rules out.
+    pub fn due(&self) -> Result<Rupiah> {
+        Ok(self.price.minus(self.discount())?)
+    }
+
+    /// The price's lines and the coupon's; they add up to what is due.
+    pub fn explained(&self) -> Vec<PriceLineView> {
+        let coupon = self.coupon.as_ref().map(|coupon| PriceLineView {
+            code: "coupon".to_owned(),
+            label: format!("Coupon {}", coupon.coupon.code),
+            amount: coupon.amount.negated(),
+            reason: coupon.reason.clone(),
+        });
+        self.lines.iter().cloned().map(PriceLineView::from).chain(coupon).collect()
+    }
+
+    /// What the transaction keeps for the person who asks why.
+    pub fn details(&self) -> Value {
+        json!({
+            "lines": self.explained(),
+            "price": self.price,
+            "discount": self.discount(),
+            "coupon": self.coupon.as_ref().map(|coupon| &coupon.coupon.code),
+        })
+    }
+}
+
+/// Decides the price of an order. Reads only.
+///
+/// # Errors
+/// Unknown or unavailable plans, configurations that do not fit, coupons that do not apply, and
+/// plugins that fail: the checkout fails closed.
+pub async fn price(state: &AppState, order: &Order) -> Result<Priced> {
+    let offer = catalog::offer(&mut state.db.read().await?, order.plan_id).await?;
+    let plugin = state.plugins.active(&offer.service.plugin_id)?;
+    let plan = offer.plan.for_plugins()?;
+    check_config(state, &plugin, &plan, &order.config, order.user_id).await?;
+    let moment = state.clock.now();
+    let request = contract::PriceRequest {
+        plan: plan.clone(),
+        term: Term { months: 1 },
+        config: order.config.clone(),
+        occasion: Occasion::First,
+        moment: moment.timestamp(),
+    };
+    let decided = plugins::decide::<contract::service::Price>(&state.plugins, &plugin, request, Some(order.user_id)).await?;
+    let answer = match decided.value {
+        Answer::Ok(answer) => answer,
+        Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
+    };
+    let purchase = Purchase {
+        service: offer.service.slug.clone(),
+        plan,
+        term: Term { months: 1 },
+        lines: answer.lines.clone(),
+        total: answer.total,
+    };
+    let coupon = match &order.coupon {
+        None => None,
+        Some(code) => {
+            let context = (&state.db, &state.clock, &*state.plugins);
+            Some(coupons::evaluate(context, code, order.user_id, Place::Checkout, Some(purchase)).await?)
+        }
+    };
+    Ok(Priced {
+        offer,
+        plugin,
+        config: order.config.clone(),
+        lines: answer.lines,
+        price: Rupiah::new(answer.total),
+        price_decision: decided.decision,
+        coupon,
+        moment,
+        period_end: period_end(moment, 1)?,
+    })
+}
+
+async fn check_config(
+    state: &AppState,
+    plugin: &Plugin,
+    plan: &contract::Plan,
+    config: &Value,
+    user_id: Uuid,
+) -> Result<()> {
+    let description = plugin
+        .service_description()
+        .ok_or_else(|| Error::internal(format!("{} is not a service plugin", plugin.about().id)))?;
+    schema::validate(&description.config_schema, config, "config")?;
+    let input = contract::ConfigCheck { plan: plan.clone(), config: config.clone() };
+    match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, Some(user_id)).await?.value {
+        Answer::Ok(()) => Ok(()),
+        Answer::Problems(problems) => Err(schema::refused(problems, "config")),
+    }
+}
+
+/// The end of the n-th period: calendar months after the anchor, on its day or the month's last.
+///
+/// # Errors
+/// When the date is beyond what the calendar can say.
+pub fn period_end(anchor: DateTime<Utc>, periods: u32) -> Result<DateTime<Utc>> {
+    anchor
+        .checked_add_months(Months::new(periods))
+        .ok_or_else(|| Error::internal("a period ends beyond the calendar"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_keep_the_day_they_began_on() {
+        let anchor: DateTime<Utc> = "2027-01-31T10:00:00Z".parse().unwrap();
+        let ends: Vec<String> =
+            (1..=3).map(|n| period_end(anchor, n).unwrap().format("%m-%d").to_string()).collect();
+        assert_eq!(ends, ["02-28", "03-31", "04-30"]);
+    }
+}

@@ -1,0 +1,204 @@
+//! `/subscriptions`: quote, buy, look at, cancel.
+
+use axum::extract::State;
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail, SubscriptionStatus,
+    SubscriptionView, checkout, store,
+};
+use crate::{
+    app::AppState,
+    coupons::CouponCode,
+    http::{Body, Customer, Envelope, Failures, Id, OptionalBody, PageQuery, Params, Reply, Success},
+    money::Rupiah,
+};
+
+/// The routes of this domain.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(quote))
+        .routes(routes!(validate))
+        .routes(routes!(get, cancel))
+}
+
+/// What to buy.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OrderRequest {
+    #[garde(skip)]
+    plan_id: Uuid,
+    #[garde(skip)]
+    coupon_code: Option<CouponCode>,
+    /// As the service's configuration schema says; empty when absent.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    #[garde(skip)]
+    config: Map<String, Value>,
+}
+
+impl OrderRequest {
+    fn order(self, user_id: Uuid) -> Order {
+        Order { user_id, plan_id: self.plan_id, coupon: self.coupon_code, config: Value::Object(self.config) }
+    }
+}
+
+/// What to buy, and the quote it was promised at.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PurchaseRequest {
+    #[garde(skip)]
+    plan_id: Uuid,
+    #[garde(skip)]
+    coupon_code: Option<CouponCode>,
+    /// As the service's configuration schema says; empty when absent.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    #[garde(skip)]
+    config: Map<String, Value>,
+    /// Charge what this quote said, or refuse.
+    #[garde(skip)]
+    quote_id: Option<Uuid>,
+}
+
+/// What would be charged, every rupiah explained.
+#[utoipa::path(post, path = "/subscriptions/quote", tag = "subscriptions", request_body = OrderRequest, security(("bearer" = [])),
+    responses((status = 200, description = "The quote", body = Envelope<QuoteView>), Failures))]
+async fn quote(
+    State(state): State<AppState>,
+    customer: Customer,
+    Body(request): Body<OrderRequest>,
+) -> Reply<QuoteView> {
+    let quote = checkout::quote(&state, &request.order(customer.user_id)).await?;
+    Ok(Success::ok(format!("This costs {}.", quote.due), quote))
+}
+
+/// An order that can be bought now.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ValidOrder {
+    lines: Vec<PriceLineView>,
+    due: Rupiah,
+}
+
+/// Whether an order can be bought now: configuration, coupon, quota, limits and credit.
+#[utoipa::path(post, path = "/subscriptions/validate", tag = "subscriptions", request_body = OrderRequest, security(("bearer" = [])),
+    responses((status = 200, description = "It can be bought", body = Envelope<ValidOrder>), Failures))]
+async fn validate(
+    State(state): State<AppState>,
+    customer: Customer,
+    Body(request): Body<OrderRequest>,
+) -> Reply<ValidOrder> {
+    let priced = checkout::validate(&state, &request.order(customer.user_id)).await?;
+    let view = ValidOrder { lines: priced.explained(), due: priced.due()? };
+    Ok(Success::ok("This can be bought.", view))
+}
+
+/// Buys a plan and starts its instance in the background.
+#[utoipa::path(post, path = "/subscriptions", tag = "subscriptions", request_body = PurchaseRequest, security(("bearer" = [])),
+    responses((status = 201, description = "Bought", body = Envelope<PurchaseView>), Failures))]
+async fn create(
+    State(state): State<AppState>,
+    customer: Customer,
+    Body(request): Body<PurchaseRequest>,
+) -> Reply<PurchaseView> {
+    let quote_id = request.quote_id;
+    let order = OrderRequest { plan_id: request.plan_id, coupon_code: request.coupon_code, config: request.config };
+    let purchase = checkout::buy(&state, &order.order(customer.user_id), quote_id).await?;
+    let message = format!("{} is being set up. {} were charged.", purchase.subscription.service_name, purchase.charged);
+    Ok(Success::created(message, purchase))
+}
+
+/// Which subscriptions to list.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ListQuery {
+    /// From 1.
+    #[serde(default = "PageQuery::first")]
+    #[garde(range(min = 1))]
+    page: u32,
+    /// 1 to 100.
+    #[serde(default = "PageQuery::usual")]
+    #[garde(range(min = 1, max = 100))]
+    limit: u32,
+    #[garde(skip)]
+    status: Option<SubscriptionStatus>,
+}
+
+/// This customer's subscriptions, newest first.
+#[utoipa::path(get, path = "/subscriptions", tag = "subscriptions", params(ListQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of subscriptions", body = Envelope<Vec<SubscriptionView>>), Failures))]
+async fn list(
+    State(state): State<AppState>,
+    customer: Customer,
+    Params(query): Params<ListQuery>,
+) -> Reply<Vec<SubscriptionView>> {
+    let page = PageQuery { page: query.page, limit: query.limit };
+    let mut conn = state.db.read().await?;
+    let rows = store::list(&mut conn, customer.user_id, query.status, page.limit(), page.offset()).await?;
+    let total = store::count(&mut conn, customer.user_id, query.status).await?;
+    let views = rows.into_iter().map(SubscriptionView::from).collect();
+    Ok(Success::page("Your subscriptions.", views, page.pagination(total)))
+}
+
+/// One subscription, with what each period cost.
+#[utoipa::path(get, path = "/subscriptions/{id}", tag = "subscriptions", params(Id), security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Failures))]
+async fn get(State(state): State<AppState>, customer: Customer, Id(id): Id) -> Reply<SubscriptionDetail> {
+    let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    Ok(Success::ok("The subscription.", detail))
+}
+
+/// When a cancellation takes effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum CancelAt {
+    /// Resources are removed at once and the quota is given back.
+    #[default]
+    Now,
+    /// It runs until what is paid for is over.
+    PeriodEnd,
+}
+
+/// How to cancel.
+#[derive(Debug, Default, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CancelRequest {
+    #[garde(inner(length(chars, max = 500)))]
+    reason: Option<String>,
+    #[serde(default)]
+    #[garde(skip)]
+    at: CancelAt,
+}
+
+/// Cancels a subscription, now or at the end of its period. Without a body: now.
+#[utoipa::path(delete, path = "/subscriptions/{id}", tag = "subscriptions", params(Id), request_body = Option<CancelRequest>,
+    security(("bearer" = [])),
+    responses((status = 200, description = "Cancelled", body = Envelope<SubscriptionDetail>), Failures))]
+async fn cancel(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id,
+    OptionalBody(request): OptionalBody<CancelRequest>,
+) -> Reply<SubscriptionDetail> {
+    let reason = request.reason.as_deref();
+    let message = match request.at {
+        CancelAt::Now => {
+            checkout::cancel(&state, customer.user_id, id, reason).await?;
+            "The subscription has ended; its resources are being removed."
+        }
+        CancelAt::PeriodEnd => {
+            checkout::cancel_at_period_end(&state, customer.user_id, id, reason).await?;
+            "The subscription will end with the period that is paid for."
+        }
+    };
+    let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    Ok(Success::ok(message, detail))
+}

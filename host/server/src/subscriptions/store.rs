@@ -1,0 +1,184 @@
+//! SQL of subscriptions, periods and quotes.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+
+pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew, anchor_at,
+           period_number, period_start, period_end, coupon_id, coupon_periods_left, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
+        new.id,
+        new.user_id,
+        new.plan_id,
+        new.status,
+        new.monthly_price,
+        &new.config,
+        new.auto_renew,
+        new.anchor_at,
+        new.period_number,
+        new.period_start,
+        new.period_end,
+        new.coupon_id,
+        new.coupon_periods_left,
+        new.created_at,
+    )
+    .map(|_| ())
+}
+
+pub(super) async fn insert_period(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    period: &PeriodRow,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO subscription_periods (subscription_id, number, starts_at, ends_at, price, discount, paid_cash,
+           paid_bonus, transaction_id, price_decision_id, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        subscription_id,
+        period.number,
+        period.starts_at,
+        period.ends_at,
+        period.price,
+        period.discount,
+        period.paid_cash,
+        period.paid_bonus,
+        period.transaction_id,
+        period.price_decision_id,
+        now,
+    )
+    .map(|_| ())
+}
+
+const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at,
+    s.period_number, s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason,
+    s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
+    p.tier, i.id AS instance_id, i.status AS instance_status
+    FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
+    LEFT JOIN instances i ON i.subscription_id = s.id";
+
+/// One of this customer's subscriptions.
+pub(super) async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<SubscriptionRow>> {
+    let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
+        q.push(" WHERE s.user_id = ").push_bind(user_id);
+        q.push(" AND s.id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) async fn list(
+    conn: &mut Conn,
+    user_id: Uuid,
+    status: Option<SubscriptionStatus>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<SubscriptionRow>> {
+    fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
+        q.push(" WHERE s.user_id = ").push_bind(user_id);
+        if let Some(status) = status {
+            q.push(" AND s.status = ").push_bind(status);
+        }
+        q.push(" ORDER BY s.created_at DESC, s.id DESC LIMIT ").push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub(super) async fn count(
+    conn: &mut Conn,
+    user_id: Uuid,
+    status: Option<SubscriptionStatus>,
+) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM subscriptions", |q| {
+        q.push(" WHERE user_id = ").push_bind(user_id);
+        if let Some(status) = status {
+            q.push(" AND status = ").push_bind(status);
+        }
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+pub(super) async fn periods(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Vec<PeriodRow>> {
+    let sql = "SELECT number, starts_at, ends_at, price, discount, paid_cash, paid_bonus, transaction_id, price_decision_id
+               FROM subscription_periods WHERE subscription_id = $1 ORDER BY number DESC";
+    fetch_all!(conn, PeriodRow, sql, subscription_id)
+}
+
+/// How many live subscriptions of this plan the customer has.
+pub(super) async fn live_of_plan(conn: &mut Conn, user_id: Uuid, plan_id: Uuid) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
+               AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, plan_id)?;
+    Ok(count)
+}
+
+/// Ends a live subscription; gives its plan, or nothing when it was not live (any more).
+pub(super) async fn cancel(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Uuid>> {
+    let sql = "UPDATE subscriptions SET status = 'CANCELLED', auto_renew = FALSE, cancelled_at = $3, cancel_reason = $4,
+                 updated_at = $3
+               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               RETURNING plan_id";
+    let row = fetch_optional!(conn, (Uuid,), sql, user_id, id, now, reason)?;
+    Ok(row.map(|(plan,)| plan))
+}
+
+/// Lets a live subscription run out instead of renewing it.
+pub(super) async fn stop_renewing(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET auto_renew = FALSE, cancel_reason = $4, updated_at = $3
+               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+    Ok(execute!(conn, sql, user_id, id, now, reason)? == 1)
+}
+
+/// What is needed to insert a quote.
+pub(super) struct NewQuote<'a> {
+    pub(super) id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) plan_id: Uuid,
+    pub(super) coupon_code: Option<&'a str>,
+    pub(super) config: &'a str,
+    pub(super) due: Rupiah,
+    pub(super) now: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// Inserts a quote and forgets the customer's expired ones.
+pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::Result<()> {
+    execute!(conn, "DELETE FROM quotes WHERE user_id = $1 AND expires_at < $2", new.user_id, new.now)?;
+    execute!(
+        conn,
+        "INSERT INTO quotes (id, user_id, plan_id, coupon_code, config, due, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        new.id,
+        new.user_id,
+        new.plan_id,
+        new.coupon_code,
+        new.config,
+        new.due,
+        new.now,
+        new.expires_at,
+    )
+    .map(|_| ())
+}
+
+pub(super) async fn quote(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<QuoteRow>> {
+    let sql = "SELECT plan_id, coupon_code, config, due, expires_at FROM quotes WHERE user_id = $1 AND id = $2";
+    fetch_optional!(conn, QuoteRow, sql, user_id, id)
+}
+

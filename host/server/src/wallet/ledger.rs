@@ -1,0 +1,256 @@
+//! Double entry: postings that balance, chained by hash per wallet; and the proof of all of it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    Account, NewTransaction, Transaction, WalletRow,
+    store::{self, EntryRow, PostingRow},
+};
+use crate::{
+    Code, Error, Result,
+    db::{self, Clock, Conn, Db},
+    money::Rupiah,
+};
+
+/// What one entry does: to the wallet, and to the accounts on the other side.
+#[derive(Debug, Clone)]
+pub struct Movement {
+    pub paid: Rupiah,
+    pub bonus: Rupiah,
+    pub others: Vec<(Account, Rupiah)>,
+}
+
+impl Movement {
+    fn postings(&self, user_id: Uuid) -> Vec<PostingRow> {
+        let own = [(Account::WalletPaid, self.paid, Some(user_id)), (Account::WalletBonus, self.bonus, Some(user_id))];
+        let others = self.others.iter().map(|(account, amount)| (*account, *amount, None));
+        own.into_iter()
+            .chain(others)
+            .filter(|(_, amount, _)| !amount.is_zero())
+            .zip(1..)
+            .map(|((account, amount, user_id), line)| PostingRow { line, account, user_id, amount })
+            .collect()
+    }
+}
+
+/// The hash before the first entry of a wallet's chain.
+pub fn genesis(user_id: Uuid) -> String {
+    hex::encode(Sha256::digest(format!("dermaga ledger 1 {user_id}")))
+}
+
+/// Posts a movement: transaction row, balances, postings and entry, in the caller's transaction.
+/// A movement of nothing (a free plan) leaves a transaction row and no entry.
+///
+/// # Errors
+/// `INSUFFICIENT_CREDIT` when a balance would become negative, `CONFLICT` when the idempotency key
+/// was posted before. The caller must not commit after an error.
+pub async fn post(
+    conn: &mut Conn,
+    clock: &Clock,
+    movement: &Movement,
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<Transaction> {
+    let user_id = new.user_id;
+    let now = clock.now();
+    let postings = movement.postings(user_id);
+    let amount = movement.paid.plus(movement.bonus)?;
+    let wallet = store::apply(conn, user_id, movement.paid, movement.bonus, new.kind, now)
+        .await?
+        .ok_or_else(|| Error::new(Code::InsufficientCredit, "The wallet does not hold enough credit."))?;
+    let after = wallet.balance().total()?;
+    let number = db::next_number(conn, "transaction").await?;
+    let transaction = Transaction {
+        id: db::new_id(clock),
+        number,
+        user_id,
+        kind: new.kind,
+        status: super::TransactionStatus::Completed,
+        amount,
+        balance_before: Some(after.minus(amount)?),
+        balance_after: Some(after),
+        description: new.description,
+        details: sqlx::types::Json(new.details),
+        subscription_id: new.subscription_id,
+        coupon_id: new.coupon_id,
+        price_decision_id: new.price_decision_id,
+        coupon_decision_id: new.coupon_decision_id,
+        created_at: now,
+        completed_at: Some(now),
+    };
+    store::insert_transaction(conn, &transaction).await?;
+    if !postings.is_empty() {
+        append(conn, clock, &wallet, &transaction, &postings, idempotency_key).await?;
+    }
+    Ok(transaction)
+}
+
+async fn append(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &WalletRow,
+    transaction: &Transaction,
+    postings: &[PostingRow],
+    idempotency_key: &str,
+) -> Result<()> {
+    let mut entry = EntryRow {
+        id: db::new_id(clock),
+        transaction_id: transaction.id,
+        wallet_id: wallet.user_id,
+        position: wallet.entries.saturating_add(1),
+        posted_at: transaction.created_at,
+        previous_hash: wallet.head_hash.clone(),
+        hash: String::new(),
+        idempotency_key: idempotency_key.to_owned(),
+    };
+    entry.hash = hash(&entry, postings);
+    for posting in postings {
+        store::insert_posting(conn, entry.id, posting).await?;
+    }
+    store::insert_entry(conn, &entry).await.map_err(|error| {
+        if db::broken_unique(&error).is_some() {
+            Error::new(Code::Conflict, "This has been booked already.").caused_by(error)
+        } else {
+            error.into()
+        }
+    })?;
+    Ok(store::advance_head(conn, wallet.user_id, entry.position, &entry.hash).await?)
+}
+
+/// SHA-256 over the canonical JSON of an entry, its postings and the hash before it.
+fn hash(entry: &EntryRow, postings: &[PostingRow]) -> String {
+    let lines: Vec<_> =
+        postings.iter().map(|posting| json!([posting.account, posting.user_id, posting.amount])).collect();
+    let content = json!({
+        "entry": entry.id,
+        "idempotencyKey": entry.idempotency_key,
+        "position": entry.position,
+        "postedAt": entry.posted_at.timestamp_millis(),
+        "postings": lines,
+        "previous": entry.previous_hash,
+        "transaction": entry.transaction_id,
+        "wallet": entry.wallet_id,
+    });
+    hex::encode(Sha256::digest(dermaga_runtime::canonical_json(&content)))
+}
+
+/// What `dermaga ledger verify` found.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    pub wallets: u64,
+    pub entries: u64,
+    pub postings: u64,
+    /// Sum of every account's postings; all together they are zero.
+    pub accounts: BTreeMap<String, Rupiah>,
+    pub checked_at: DateTime<Utc>,
+    /// One sentence a fault; empty when the books balance.
+    pub faults: Vec<String>,
+}
+
+impl Verification {
+    pub fn holds(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    fn fault(&mut self, sentence: String) {
+        self.faults.push(sentence);
+    }
+}
+
+/// Proves the whole ledger: every entry balances, every chain is unbroken, every balance is the sum
+/// of its postings, every completed transaction is posted with its amount, and all accounts
+/// together are zero. Reads one snapshot, wallet by wallet, and writes nothing.
+///
+/// # Errors
+/// When the database does not answer; faults in the books are in the answer.
+pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
+    let mut found = Verification {
+        wallets: 0,
+        entries: 0,
+        postings: 0,
+        accounts: BTreeMap::new(),
+        checked_at: clock.now(),
+        faults: Vec::new(),
+    };
+    let mut conn = db.snapshot().await?;
+    for user_id in store::wallet_ids(&mut conn).await? {
+        verify_wallet(&mut conn, user_id, &mut found).await?;
+    }
+    for (number, amount) in store::unposted(&mut conn).await? {
+        found.fault(format!("TXMP-{number} is completed over {amount} and has no matching entry."));
+    }
+    let sum = Rupiah::total(found.accounts.values().copied())?;
+    if !sum.is_zero() {
+        found.fault(format!("All accounts together are {sum} and must be zero."));
+    }
+    Ok(found)
+}
+
+async fn verify_wallet(conn: &mut Conn, user_id: Uuid, found: &mut Verification) -> Result<()> {
+    let Some(wallet) = store::wallet(conn, user_id).await? else { return Ok(()) };
+    let entries = store::entries(conn, user_id).await?;
+    let mut postings = store::postings(conn, user_id).await?;
+    found.wallets += 1;
+    let mut previous = genesis(user_id);
+    let (mut paid, mut bonus) = (Rupiah::ZERO, Rupiah::ZERO);
+    for (entry, expected) in entries.iter().zip(1..) {
+        let lines = postings.remove(&entry.id).unwrap_or_default();
+        check_entry(entry, &lines, expected, &previous, found)?;
+        for line in &lines {
+            let total = found.accounts.entry(line.account.to_string()).or_default();
+            *total = total.plus(line.amount)?;
+            match line.account {
+                Account::WalletPaid if line.user_id == Some(user_id) => paid = paid.plus(line.amount)?,
+                Account::WalletBonus if line.user_id == Some(user_id) => bonus = bonus.plus(line.amount)?,
+                Account::WalletPaid | Account::WalletBonus => {
+                    found.fault(format!("Entry {} of wallet {user_id} posts to another wallet.", entry.id));
+                }
+                _ => {}
+            }
+        }
+        previous.clone_from(&entry.hash);
+    }
+    if previous != wallet.head_hash || i64::try_from(entries.len()) != Ok(wallet.entries) {
+        found.fault(format!("Wallet {user_id} has lost entries at the end of its chain."));
+    }
+    if (paid, bonus) != (wallet.paid_balance, wallet.bonus_balance) {
+        found.fault(format!(
+            "Wallet {user_id} shows {} paid and {} bonus; its entries say {paid} and {bonus}.",
+            wallet.paid_balance, wallet.bonus_balance
+        ));
+    }
+    Ok(())
+}
+
+fn check_entry(
+    entry: &EntryRow,
+    lines: &[PostingRow],
+    expected: i64,
+    previous: &str,
+    found: &mut Verification,
+) -> Result<()> {
+    found.entries += 1;
+    found.postings += u64::try_from(lines.len()).unwrap_or_default();
+    let sum = Rupiah::total(lines.iter().map(|line| line.amount))?;
+    if !sum.is_zero() {
+        found.fault(format!("Entry {} does not balance: its postings sum to {sum}.", entry.id));
+    }
+    if entry.position != expected {
+        found.fault(format!("Wallet {} misses entry {expected} of its chain.", entry.wallet_id));
+    }
+    if entry.previous_hash != previous {
+        found.fault(format!("Entry {} does not continue the chain of wallet {}.", entry.id, entry.wallet_id));
+    }
+    if hash(entry, lines) != entry.hash {
+        found.fault(format!("Entry {} has been changed: its hash does not match.", entry.id));
+    }
+    Ok(())
+}

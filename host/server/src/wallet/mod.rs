@@ -1,0 +1,122 @@
+//! The prepaid wallet: paid and bonus credit, and the ledger under them.
+//!
+//! Every change of money goes through [`ledger::post`]: one transaction row, one journal entry with
+//! postings that sum to zero, and the wallet's materialised balances, in the caller's database
+//! transaction. Bonus credit is kept apart, spent first, and never leaves as cash.
+
+pub mod ledger;
+mod model;
+mod routes;
+mod store;
+
+use uuid::Uuid;
+
+pub use model::{
+    Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
+    TransactionView, WalletInfo, WalletRow,
+};
+pub use routes::router;
+
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Conn},
+    money::Rupiah,
+};
+
+/// Opens an empty wallet for a new customer.
+///
+/// # Errors
+/// When the customer has one already.
+pub async fn open(conn: &mut Conn, clock: &Clock, user_id: Uuid) -> Result<()> {
+    Ok(store::insert(conn, user_id, &ledger::genesis(user_id), clock.now()).await?)
+}
+
+/// Locks the customer's wallet until the transaction ends, and reads it. What must not happen twice
+/// at once for one customer (checkout, redeeming) begins with this, before any other lock.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no wallet.
+pub async fn lock(conn: &mut Conn, user_id: Uuid) -> Result<WalletRow> {
+    store::lock(conn, user_id).await?.ok_or_else(|| Error::not_found("wallet"))
+}
+
+/// Gives bonus credit out of promotions.
+///
+/// # Errors
+/// When the amount is not positive, or the idempotency key was posted before.
+pub async fn grant_bonus(
+    conn: &mut Conn,
+    clock: &Clock,
+    amount: Rupiah,
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<Transaction> {
+    if !amount.is_positive() {
+        return Err(Error::invalid("amount", "must be more than zero"));
+    }
+    let movement = ledger::Movement {
+        paid: Rupiah::ZERO,
+        bonus: amount,
+        others: vec![(Account::Promotions, amount.negated())],
+    };
+    ledger::post(conn, clock, &movement, idempotency_key, new).await
+}
+
+/// Pays `price` less `discount` from the locked wallet, bonus credit first.
+///
+/// The discount is a cost of promotions, so that revenue shows the price and every rupiah of a
+/// coupon is in the books.
+///
+/// # Errors
+/// `INSUFFICIENT_CREDIT` with what is missing; nothing is written then.
+pub async fn pay(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &WalletRow,
+    price: Rupiah,
+    discount: Rupiah,
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<Payment> {
+    let due = price.minus(discount)?;
+    let balance = wallet.balance();
+    if balance.total()? < due {
+        return Err(insufficient(due, balance)?);
+    }
+    let bonus = balance.bonus.min(due);
+    let cash = due.minus(bonus)?;
+    let movement = ledger::Movement {
+        paid: cash.negated(),
+        bonus: bonus.negated(),
+        others: vec![(Account::Promotions, discount.negated()), (Account::Revenue, price)],
+    };
+    let transaction = ledger::post(conn, clock, &movement, idempotency_key, new).await?;
+    Ok(Payment { transaction, cash, bonus })
+}
+
+/// The refusal that a price is more than the wallet holds.
+///
+/// # Errors
+/// When an amount does not fit.
+pub fn insufficient(due: Rupiah, balance: Balance) -> Result<Error> {
+    let missing = due.minus(balance.total()?)?;
+    let message = format!("This costs {due} and the wallet holds {}: {missing} are missing.", balance.total()?);
+    Ok(Error::new(Code::InsufficientCredit, message).with("missing", missing.get().to_string()))
+}
+
+/// What the wallet holds.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no wallet.
+pub async fn balance(conn: &mut Conn, user_id: Uuid) -> Result<Balance> {
+    let wallet = store::wallet(conn, user_id).await?.ok_or_else(|| Error::not_found("wallet"))?;
+    Ok(wallet.balance())
+}
+
+/// True when this customer has never completed a purchase that cost money before coupons.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_first_purchase(conn: &mut Conn, user_id: Uuid) -> Result<bool> {
+    Ok(store::purchases(conn, user_id).await? == 0)
+}

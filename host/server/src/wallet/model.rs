@@ -1,0 +1,197 @@
+//! Rows and views of wallets and transactions.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    money::{AmountOverflow, Rupiah},
+    text_enum,
+};
+
+text_enum! {
+    /// What a transaction was for.
+    pub enum TransactionType {
+        TopUp = "TOP_UP",
+        Subscription = "SUBSCRIPTION",
+        Upgrade = "UPGRADE",
+        Refund = "REFUND",
+        AdminAdjustment = "ADMIN_ADJUSTMENT",
+        CouponRedemption = "COUPON_REDEMPTION",
+    }
+}
+
+text_enum! {
+    pub enum TransactionStatus {
+        Pending = "PENDING",
+        Completed = "COMPLETED",
+        Failed = "FAILED",
+        Cancelled = "CANCELLED",
+        Refunded = "REFUNDED",
+    }
+}
+
+text_enum! {
+    /// The accounts of the ledger. A posting's amount is what the account gains.
+    pub enum Account {
+        /// A customer's paid credit (owned by the customer).
+        WalletPaid = "WALLET_PAID",
+        /// A customer's bonus credit.
+        WalletBonus = "WALLET_BONUS",
+        /// Money at the payment gateway.
+        Gateway = "GATEWAY",
+        Revenue = "REVENUE",
+        /// What coupons and gifts cost.
+        Promotions = "PROMOTIONS",
+        Refunds = "REFUNDS",
+        Adjustments = "ADJUSTMENTS",
+    }
+}
+
+/// What a wallet holds, in rupiah.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Balance {
+    pub paid: Rupiah,
+    pub bonus: Rupiah,
+}
+
+impl Balance {
+    /// # Errors
+    /// When the sum does not fit.
+    pub fn total(self) -> Result<Rupiah, AmountOverflow> {
+        self.paid.plus(self.bonus)
+    }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct WalletRow {
+    pub user_id: Uuid,
+    pub paid_balance: Rupiah,
+    pub bonus_balance: Rupiah,
+    pub total_top_up: Rupiah,
+    pub total_spent: Rupiah,
+    /// How many journal entries its chain has.
+    pub entries: i64,
+    pub head_hash: String,
+}
+
+impl WalletRow {
+    pub const fn balance(&self) -> Balance {
+        Balance { paid: self.paid_balance, bonus: self.bonus_balance }
+    }
+}
+
+/// What a caller says of a transaction it makes.
+#[derive(Debug, Clone)]
+pub struct NewTransaction {
+    pub user_id: Uuid,
+    pub kind: TransactionType,
+    pub description: String,
+    /// Reason lines, coupon code and so on.
+    pub details: Value,
+    pub subscription_id: Option<Uuid>,
+    pub coupon_id: Option<Uuid>,
+    pub price_decision_id: Option<Uuid>,
+    pub coupon_decision_id: Option<Uuid>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Transaction {
+    pub id: Uuid,
+    pub number: i64,
+    pub user_id: Uuid,
+    #[sqlx(rename = "type")]
+    pub kind: TransactionType,
+    pub status: TransactionStatus,
+    pub amount: Rupiah,
+    pub balance_before: Option<Rupiah>,
+    pub balance_after: Option<Rupiah>,
+    pub description: String,
+    pub details: Json<Value>,
+    pub subscription_id: Option<Uuid>,
+    pub coupon_id: Option<Uuid>,
+    pub price_decision_id: Option<Uuid>,
+    pub coupon_decision_id: Option<Uuid>,
+    pub created_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+impl Transaction {
+    /// The number people read: `TXMP-101`.
+    pub fn reference(&self) -> String {
+        format!("TXMP-{}", self.number)
+    }
+}
+
+/// How a payment was made up.
+#[derive(Debug, Clone)]
+pub struct Payment {
+    pub transaction: Transaction,
+    pub cash: Rupiah,
+    pub bonus: Rupiah,
+}
+
+/// One transaction, as its customer sees it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionView {
+    pub id: Uuid,
+    /// `TXMP-101`
+    pub number: String,
+    pub r#type: TransactionType,
+    pub status: TransactionStatus,
+    /// What the wallet gained; negative when it paid.
+    pub amount: Rupiah,
+    pub balance_before: Option<Rupiah>,
+    pub balance_after: Option<Rupiah>,
+    pub description: String,
+    /// Price lines with their reasons, coupon and so on.
+    #[schema(value_type = Object)]
+    pub details: Value,
+    pub subscription_id: Option<Uuid>,
+    /// Which decision made the price; an administrator can replay it.
+    pub price_decision_id: Option<Uuid>,
+    pub coupon_decision_id: Option<Uuid>,
+    pub created_at: DateTime<Utc>,
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+impl From<Transaction> for TransactionView {
+    fn from(row: Transaction) -> Self {
+        Self {
+            number: row.reference(),
+            id: row.id,
+            r#type: row.kind,
+            status: row.status,
+            amount: row.amount,
+            balance_before: row.balance_before,
+            balance_after: row.balance_after,
+            description: row.description,
+            details: row.details.0,
+            subscription_id: row.subscription_id,
+            price_decision_id: row.price_decision_id,
+            coupon_decision_id: row.coupon_decision_id,
+            created_at: row.created_at,
+            completed_at: row.completed_at,
+        }
+    }
+}
+
+/// The wallet at a glance, in rupiah.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WalletInfo {
+    pub paid_balance: Rupiah,
+    /// Credit from coupons and gifts: spent first, never paid out.
+    pub bonus_balance: Rupiah,
+    pub total_balance: Rupiah,
+    pub total_top_up: Rupiah,
+    pub total_spent: Rupiah,
+    /// Spent since the first of this month (UTC).
+    pub spent_this_month: Rupiah,
+    /// The last ten.
+    pub recent_transactions: Vec<TransactionView>,
+}

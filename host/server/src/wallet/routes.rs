@@ -1,0 +1,145 @@
+//! `/wallet`: what a customer sees of money.
+
+use axum::extract::State;
+use chrono::{DateTime, Datelike, NaiveTime, Utc};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    TransactionStatus, TransactionType, TransactionView, WalletInfo,
+    store::{self, TransactionFilter},
+};
+use crate::{
+    Error, Result,
+    app::AppState,
+    http::{Body, Customer, Envelope, Failures, PageQuery, Params, Reply, Segment, Success},
+    money::Rupiah,
+};
+
+/// The routes of this domain.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(info))
+        .routes(routes!(transactions))
+        .routes(routes!(transaction))
+        .routes(routes!(check_credit))
+}
+
+/// The wallet at a glance.
+#[utoipa::path(get, path = "/wallet/info", tag = "wallet", security(("bearer" = [])),
+    responses((status = 200, description = "Balances, totals and the last ten transactions", body = Envelope<WalletInfo>), Failures))]
+async fn info(State(state): State<AppState>, customer: Customer) -> Reply<WalletInfo> {
+    let mut conn = state.db.read().await?;
+    let wallet = store::wallet(&mut conn, customer.user_id).await?.ok_or_else(|| Error::not_found("wallet"))?;
+    let spent = store::spent_since(&mut conn, customer.user_id, start_of_month(state.clock.now())).await?;
+    let recent = store::transactions(&mut conn, customer.user_id, TransactionFilter::default(), 10, 0).await?;
+    Ok(Success::ok(
+        "Your wallet.",
+        WalletInfo {
+            paid_balance: wallet.paid_balance,
+            bonus_balance: wallet.bonus_balance,
+            total_balance: wallet.balance().total()?,
+            total_top_up: wallet.total_top_up,
+            total_spent: wallet.total_spent,
+            spent_this_month: spent,
+            recent_transactions: recent.into_iter().map(TransactionView::from).collect(),
+        },
+    ))
+}
+
+fn start_of_month(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.date_naive().with_day(1).map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc())
+}
+
+/// Which transactions to list.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[garde(allow_unvalidated)]
+struct TransactionQuery {
+    /// From 1.
+    #[serde(default = "PageQuery::first")]
+    #[garde(range(min = 1))]
+    page: u32,
+    /// 1 to 100.
+    #[serde(default = "PageQuery::usual")]
+    #[garde(range(min = 1, max = 100))]
+    limit: u32,
+    r#type: Option<TransactionType>,
+    status: Option<TransactionStatus>,
+    /// Made at or after this moment.
+    from: Option<DateTime<Utc>>,
+    /// Made before this moment.
+    to: Option<DateTime<Utc>>,
+}
+
+/// A customer's transactions, newest first.
+#[utoipa::path(get, path = "/wallet/transactions", tag = "wallet", params(TransactionQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of transactions", body = Envelope<Vec<TransactionView>>), Failures))]
+async fn transactions(
+    State(state): State<AppState>,
+    customer: Customer,
+    Params(query): Params<TransactionQuery>,
+) -> Reply<Vec<TransactionView>> {
+    let filter = TransactionFilter { kind: query.r#type, status: query.status, from: query.from, to: query.to };
+    let page = PageQuery { page: query.page, limit: query.limit };
+    let mut conn = state.db.read().await?;
+    let rows = store::transactions(&mut conn, customer.user_id, filter, page.limit(), page.offset()).await?;
+    let total = store::count_transactions(&mut conn, customer.user_id, filter).await?;
+    let views = rows.into_iter().map(TransactionView::from).collect();
+    Ok(Success::page("Your transactions.", views, page.pagination(total)))
+}
+
+/// One transaction, by id or by number (`TXMP-101`).
+#[utoipa::path(get, path = "/wallet/transactions/{id}", tag = "wallet", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Id or number of the transaction")),
+    responses((status = 200, description = "The transaction, with the reasons of its price", body = Envelope<TransactionView>), Failures))]
+async fn transaction(
+    State(state): State<AppState>,
+    customer: Customer,
+    Segment(id): Segment<String>,
+) -> Reply<TransactionView> {
+    let uuid = id.parse::<Uuid>().ok();
+    let number = id.strip_prefix("TXMP-").and_then(|digits| digits.parse::<i64>().ok());
+    let mut conn = state.db.read().await?;
+    let row = store::transaction(&mut conn, customer.user_id, uuid, number).await?;
+    let row = row.ok_or_else(|| Error::not_found("transaction"))?;
+    Ok(Success::ok("The transaction.", row.into()))
+}
+
+/// An amount to compare with the balance.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreditCheck {
+    /// Rupiah.
+    #[garde(range(min = 0, max = 1_000_000_000_000))]
+    amount: i64,
+}
+
+/// Whether the wallet holds an amount.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct CreditCheckView {
+    sufficient: bool,
+    balance: Rupiah,
+    /// Zero when the credit suffices.
+    missing: Rupiah,
+}
+
+/// Does the wallet hold this much?
+#[utoipa::path(post, path = "/wallet/check-credit", tag = "wallet", request_body = CreditCheck, security(("bearer" = [])),
+    responses((status = 200, description = "Whether it does, and what is missing", body = Envelope<CreditCheckView>), Failures))]
+async fn check_credit(
+    State(state): State<AppState>,
+    customer: Customer,
+    Body(check): Body<CreditCheck>,
+) -> Reply<CreditCheckView> {
+    let balance = super::balance(&mut state.db.read().await?, customer.user_id).await?.total()?;
+    let amount = Rupiah::new(check.amount);
+    let missing = amount.minus(balance)?.max(Rupiah::ZERO);
+    let view = CreditCheckView { sufficient: missing.is_zero(), balance, missing };
+    Ok(Success::ok(if view.sufficient { "The credit suffices." } else { "The credit does not suffice." }, view))
+}

@@ -1,0 +1,245 @@
+//! SQL of wallets, transactions and the journal.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Account, Transaction, TransactionStatus, TransactionType, WalletRow};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct EntryRow {
+    pub(super) id: Uuid,
+    pub(super) transaction_id: Uuid,
+    pub(super) wallet_id: Uuid,
+    pub(super) position: i64,
+    pub(super) posted_at: DateTime<Utc>,
+    pub(super) previous_hash: String,
+    pub(super) hash: String,
+    pub(super) idempotency_key: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct PostingRow {
+    pub(super) line: i64,
+    pub(super) account: Account,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) amount: Rupiah,
+}
+
+pub(super) async fn insert(
+    conn: &mut Conn,
+    user_id: Uuid,
+    genesis: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "INSERT INTO wallets (user_id, head_hash, created_at, updated_at) VALUES ($1, $2, $3, $3)";
+    execute!(conn, sql, user_id, genesis, now).map(|_| ())
+}
+
+pub(super) async fn wallet(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
+    let sql = "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
+               FROM wallets WHERE user_id = $1";
+    fetch_optional!(conn, WalletRow, sql, user_id)
+}
+
+/// An update that changes nothing takes the row's lock on both engines.
+pub(super) async fn lock(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
+    let sql = "UPDATE wallets SET updated_at = updated_at WHERE user_id = $1
+               RETURNING user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash";
+    fetch_optional!(conn, WalletRow, sql, user_id)
+}
+
+/// Changes the balances, and the lifetime totals by what kind of act it is. `None` when a balance
+/// would become negative; the row's chain head is still that of the entry before.
+pub(super) async fn apply(
+    conn: &mut Conn,
+    user_id: Uuid,
+    paid: Rupiah,
+    bonus: Rupiah,
+    kind: TransactionType,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<WalletRow>> {
+    let top_up = if matches!(kind, TransactionType::TopUp) { paid } else { Rupiah::ZERO };
+    let spends = matches!(kind, TransactionType::Subscription | TransactionType::Upgrade);
+    let spent = if spends { Rupiah::new(paid.get().saturating_add(bonus.get())).negated() } else { Rupiah::ZERO };
+    let sql = "UPDATE wallets SET paid_balance = paid_balance + $2, bonus_balance = bonus_balance + $3,
+                 total_top_up = total_top_up + $4, total_spent = total_spent + $5, updated_at = $6
+               WHERE user_id = $1 AND paid_balance + $2 >= 0 AND bonus_balance + $3 >= 0
+               RETURNING user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash";
+    fetch_optional!(conn, WalletRow, sql, user_id, paid, bonus, top_up, spent, now)
+}
+
+pub(super) async fn advance_head(conn: &mut Conn, user_id: Uuid, position: i64, hash: &str) -> sqlx::Result<()> {
+    let sql = "UPDATE wallets SET entries = $2, head_hash = $3 WHERE user_id = $1";
+    execute!(conn, sql, user_id, position, hash).map(|_| ())
+}
+
+pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO transactions (id, number, user_id, type, status, amount, balance_before, balance_after,
+           description, details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        new.id,
+        new.number,
+        new.user_id,
+        new.kind,
+        new.status,
+        new.amount,
+        new.balance_before,
+        new.balance_after,
+        &new.description,
+        &new.details,
+        new.subscription_id,
+        new.coupon_id,
+        new.price_decision_id,
+        new.coupon_decision_id,
+        new.created_at,
+        new.completed_at,
+    )
+    .map(|_| ())
+}
+
+pub(super) async fn insert_posting(conn: &mut Conn, entry_id: Uuid, posting: &PostingRow) -> sqlx::Result<()> {
+    let sql = "INSERT INTO postings (entry_id, line, account, user_id, amount) VALUES ($1, $2, $3, $4, $5)";
+    execute!(conn, sql, entry_id, posting.line, posting.account, posting.user_id, posting.amount).map(|_| ())
+}
+
+pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO journal_entries (id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        entry.id,
+        entry.transaction_id,
+        entry.wallet_id,
+        entry.position,
+        entry.posted_at,
+        &entry.previous_hash,
+        &entry.hash,
+        &entry.idempotency_key,
+    )
+    .map(|_| ())
+}
+
+const TRANSACTION: &str = "SELECT id, number, user_id, type, status, amount, balance_before, balance_after, description,
+    details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at
+    FROM transactions";
+
+/// Which of a customer's transactions to list.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct TransactionFilter {
+    pub(super) kind: Option<TransactionType>,
+    pub(super) status: Option<TransactionStatus>,
+    pub(super) from: Option<DateTime<Utc>>,
+    pub(super) to: Option<DateTime<Utc>>,
+}
+
+macro_rules! filter_transactions {
+    ($q:ident, $user:expr, $filter:expr) => {
+        $q.push(" WHERE user_id = ").push_bind($user);
+        if let Some(kind) = $filter.kind {
+            $q.push(" AND type = ").push_bind(kind);
+        }
+        if let Some(status) = $filter.status {
+            $q.push(" AND status = ").push_bind(status);
+        }
+        if let Some(from) = $filter.from {
+            $q.push(" AND created_at >= ").push_bind(from);
+        }
+        if let Some(to) = $filter.to {
+            $q.push(" AND created_at < ").push_bind(to);
+        }
+    };
+}
+
+pub(super) async fn transactions(
+    conn: &mut Conn,
+    user_id: Uuid,
+    filter: TransactionFilter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Transaction>> {
+    fetch_built!(conn, Transaction, TRANSACTION, |q| {
+        filter_transactions!(q, user_id, filter);
+        q.push(" ORDER BY number DESC LIMIT ").push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub(super) async fn count_transactions(
+    conn: &mut Conn,
+    user_id: Uuid,
+    filter: TransactionFilter,
+) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM transactions", |q| {
+        filter_transactions!(q, user_id, filter);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// A customer's transaction by id, or by its number.
+pub(super) async fn transaction(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Option<Uuid>,
+    number: Option<i64>,
+) -> sqlx::Result<Option<Transaction>> {
+    let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
+        q.push(" WHERE user_id = ").push_bind(user_id);
+        q.push(" AND (id = ").push_bind(id);
+        q.push(" OR number = ").push_bind(number);
+        q.push(")");
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) async fn spent_since(conn: &mut Conn, user_id: Uuid, since: DateTime<Utc>) -> sqlx::Result<Rupiah> {
+    let sql = "SELECT CAST(coalesce(-sum(amount), 0) AS BIGINT) FROM transactions
+               WHERE user_id = $1 AND created_at >= $2 AND type IN ('SUBSCRIPTION', 'UPGRADE') AND status = 'COMPLETED'";
+    let (spent,) = fetch_one!(conn, (Rupiah,), sql, user_id, since)?;
+    Ok(spent)
+}
+
+/// Purchases whose price, before coupons, was more than zero.
+pub(super) async fn purchases(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM transactions t WHERE t.user_id = $1 AND t.type = 'SUBSCRIPTION' AND t.status = 'COMPLETED'
+               AND EXISTS (SELECT 1 FROM journal_entries e WHERE e.transaction_id = t.id)";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
+    Ok(count)
+}
+
+pub(super) async fn wallet_ids(conn: &mut Conn) -> sqlx::Result<Vec<Uuid>> {
+    let rows = fetch_all!(conn, (Uuid,), "SELECT user_id FROM wallets ORDER BY user_id")?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+pub(super) async fn entries(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Vec<EntryRow>> {
+    let sql = "SELECT id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key
+               FROM journal_entries WHERE wallet_id = $1 ORDER BY position";
+    fetch_all!(conn, EntryRow, sql, user_id)
+}
+
+/// The postings of a wallet's entries, by entry, in the order they were written.
+pub(super) async fn postings(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<HashMap<Uuid, Vec<PostingRow>>> {
+    type Row = (Uuid, i64, Account, Option<Uuid>, Rupiah);
+    let sql = "SELECT p.entry_id, p.line, p.account, p.user_id, p.amount FROM postings p
+               JOIN journal_entries e ON e.id = p.entry_id WHERE e.wallet_id = $1 ORDER BY p.entry_id, p.line";
+    let mut found: HashMap<Uuid, Vec<PostingRow>> = HashMap::new();
+    for (entry_id, line, account, owner, amount) in fetch_all!(conn, Row, sql, user_id)? {
+        found.entry(entry_id).or_default().push(PostingRow { line, account, user_id: owner, amount });
+    }
+    Ok(found)
+}
+
+/// Completed transactions whose amount is not what their entries did to the wallet.
+pub(super) async fn unposted(conn: &mut Conn) -> sqlx::Result<Vec<(i64, Rupiah)>> {
+    let sql = "SELECT t.number, t.amount FROM transactions t WHERE t.status IN ('COMPLETED', 'REFUNDED')
+               AND t.amount <> (SELECT CAST(coalesce(sum(p.amount), 0) AS BIGINT) FROM journal_entries e
+                 JOIN postings p ON p.entry_id = e.id AND p.account IN ('WALLET_PAID', 'WALLET_BONUS')
+                 WHERE e.transaction_id = t.id)
+               ORDER BY t.number";
+    fetch_all!(conn, (i64, Rupiah), sql)
+}
