@@ -114,7 +114,7 @@ pub enum Failure {
     OutputTooLarge { limit: usize },
     #[error("it used all of its {limit} bytes of stack: its recursion is too deep")]
     StackOverflow { limit: usize },
-    #[error("it stopped on its own error (trap): {0}")]
+    #[error("it stopped on its own error: {0}")]
     Trapped(String),
     #[error("its answer breaks the contract at `{field}`: {message}")]
     MalformedOutput { field: String, message: String },

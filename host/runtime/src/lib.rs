@@ -16,6 +16,8 @@ mod digest;
 mod engine;
 mod error;
 mod exports;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
 pub mod gate;
 mod guest;
 mod image;
