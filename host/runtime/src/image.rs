@@ -2,7 +2,7 @@
 
 /// Whether a reference always means the same image, or at least not silently another one: it has a
 /// digest, or a tag that is not `latest`.
-pub(crate) fn is_pinned(reference: &str) -> bool {
+pub fn is_pinned(reference: &str) -> bool {
     if let Some((name, digest)) = reference.split_once('@') {
         return is_repository(untagged(name)) && is_digest(digest);
     }

@@ -35,5 +35,6 @@ pub use canonical::canonical_json;
 pub use digest::{Digest, ParseDigestError};
 pub use engine::{Runtime, RuntimeConfig};
 pub use error::{CallError, Failure, LoadError, RuntimeError};
+pub use image::is_pinned as is_pinned_image;
 pub use limits::{CallLimits, Limits};
 pub use plugin::{Description, Plugin};

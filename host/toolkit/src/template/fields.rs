@@ -1,0 +1,269 @@
+//! Reading the fields of a TOML table, noting every problem instead of stopping at the first.
+
+use std::{cell::RefCell, ops::Range};
+
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::error::{Place, TemplateError};
+
+/// A file being read and what is wrong with it so far.
+#[derive(Debug)]
+pub(super) struct Document<'a> {
+    file: &'a str,
+    text: &'a str,
+    problems: RefCell<Vec<TemplateError>>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) const fn new(file: &'a str, text: &'a str) -> Self {
+        Self {
+            file,
+            text,
+            problems: RefCell::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn place(&self, span: &Range<usize>, key: &str) -> Place {
+        Place::of(self.file, self.text, span, key)
+    }
+
+    pub(super) fn note(&self, span: &Range<usize>, key: &str, message: impl Into<String>) {
+        self.problems
+            .borrow_mut()
+            .push(self.place(span, key).problem(message));
+    }
+
+    /// All problems in the order of the text.
+    pub(super) fn into_problems(self) -> Vec<TemplateError> {
+        let mut problems = self.problems.into_inner();
+        problems.sort();
+        problems
+    }
+}
+
+/// A table of the document, with its key.
+#[derive(Debug)]
+pub(super) struct Fields<'a, 'i> {
+    document: &'a Document<'a>,
+    table: &'a DeTable<'i>,
+    span: Range<usize>,
+    path: String,
+}
+
+impl<'a, 'i> Fields<'a, 'i> {
+    pub(super) fn root(document: &'a Document<'a>, table: &'a Spanned<DeTable<'i>>) -> Self {
+        // A document has no header to point at: what it lacks is missing from its beginning.
+        Self {
+            document,
+            table: table.get_ref(),
+            span: 0..0,
+            path: String::new(),
+        }
+    }
+
+    /// Notes every key that is not among `known`, with the nearest that is.
+    pub(super) fn only(&self, known: &[&str]) {
+        for key in self.table.keys() {
+            let name = key.get_ref().as_ref();
+            if known.contains(&name) {
+                continue;
+            }
+            let message = match nearest(name, known) {
+                Some(near) => format!("there is no such key; did you mean `{near}`?"),
+                None => format!("there is no such key; known here are {}", known.join(", ")),
+            };
+            self.document.note(&key.span(), &self.key(name), message);
+        }
+    }
+
+    /// The value of a key that must be there, if the rule accepts it.
+    pub(super) fn required<T>(
+        &self,
+        key: &str,
+        rule: impl FnOnce(&DeValue<'i>) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.present(key)?;
+        self.accept(value, &self.key(key), rule)
+    }
+
+    /// The value of a key that may be missing, if the rule accepts it.
+    pub(super) fn optional<T>(
+        &self,
+        key: &str,
+        default: T,
+        rule: impl FnOnce(&DeValue<'i>) -> Result<T, String>,
+    ) -> Option<T> {
+        match self.table.get(key) {
+            Some(value) => self.accept(value, &self.key(key), rule),
+            None => Some(default),
+        }
+    }
+
+    /// The values of a list that must be there and hold at least `least`, each accepted by the rule.
+    pub(super) fn list<T>(
+        &self,
+        key: &str,
+        least: usize,
+        rule: impl Fn(&DeValue<'i>) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let items = self.items(key, least)?;
+        let path = self.key(key);
+        let accepted: Vec<_> = items
+            .iter()
+            .enumerate()
+            .map(|(position, item)| self.accept(item, &format!("{path}[{position}]"), &rule))
+            .collect();
+        accepted.into_iter().collect()
+    }
+
+    /// The tables of an array of tables, at least one.
+    pub(super) fn tables(&self, key: &str) -> Vec<Fields<'a, 'i>> {
+        let path = self.key(key);
+        let items = self.items(key, 1).unwrap_or_default();
+        let tables = items.iter().enumerate();
+        tables
+            .filter_map(|(position, item)| self.sub(item, format!("{path}[{position}]")))
+            .collect()
+    }
+
+    /// A table that must be there.
+    pub(super) fn table(&self, key: &str) -> Option<Fields<'a, 'i>> {
+        self.sub(self.present(key)?, self.key(key))
+    }
+
+    /// A table that may be missing.
+    pub(super) fn optional_table(&self, key: &str) -> Option<Fields<'a, 'i>> {
+        self.sub(self.table.get(key)?, self.key(key))
+    }
+
+    /// Every key with its value, in alphabetical order; both go through a rule.
+    pub(super) fn entries<K: Ord, V>(
+        &self,
+        key_rule: impl Fn(&str) -> Result<K, String>,
+        value_rule: impl Fn(&DeValue<'i>) -> Result<V, String>,
+    ) -> Option<std::collections::BTreeMap<K, V>> {
+        let entry = |(key, value): (&Spanned<_>, _)| {
+            let key: &Spanned<std::borrow::Cow<'_, str>> = key;
+            let path = self.key(key.get_ref());
+            let name = key_rule(key.get_ref())
+                .map_err(|message| self.document.note(&key.span(), &path, message))
+                .ok();
+            let value = self.accept(value, &path, &value_rule);
+            Some((name?, value?))
+        };
+        let entries: Vec<_> = self.table.iter().map(entry).collect();
+        entries.into_iter().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Notes a problem of a key, or of the table when the key is not there.
+    pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
+        let span = self
+            .table
+            .get(key)
+            .map_or_else(|| self.span.clone(), Spanned::span);
+        self.document.note(&span, &self.key(key), message);
+    }
+
+    pub(super) fn note(&self, message: impl Into<String>) {
+        self.document.note(&self.span, &self.path, message);
+    }
+
+    pub(super) fn place(&self, key: &str) -> Place {
+        let span = self
+            .table
+            .get(key)
+            .map_or_else(|| self.span.clone(), Spanned::span);
+        self.document.place(&span, &self.key(key))
+    }
+
+    fn present(&self, key: &str) -> Option<&'a Spanned<DeValue<'i>>> {
+        let value = self.table.get(key);
+        if value.is_none() {
+            self.document
+                .note(&self.span, &self.key(key), "it is missing; write it here");
+        }
+        value
+    }
+
+    fn items(&self, key: &str, least: usize) -> Option<&'a [Spanned<DeValue<'i>>]> {
+        let value = self.present(key)?;
+        match value.get_ref().as_array() {
+            Some(items) if items.len() < least => {
+                self.problem(key, "the list is empty; give it at least one entry");
+                None
+            }
+            Some(items) => Some(items),
+            None => {
+                self.problem(key, expected("a list", value.get_ref()));
+                None
+            }
+        }
+    }
+
+    fn sub(&self, value: &'a Spanned<DeValue<'i>>, path: String) -> Option<Fields<'a, 'i>> {
+        let Some(table) = value.get_ref().as_table() else {
+            self.document
+                .note(&value.span(), &path, expected("a table", value.get_ref()));
+            return None;
+        };
+        Some(Fields {
+            document: self.document,
+            table,
+            span: value.span(),
+            path,
+        })
+    }
+
+    fn accept<T>(
+        &self,
+        value: &Spanned<DeValue<'i>>,
+        path: &str,
+        rule: impl FnOnce(&DeValue<'i>) -> Result<T, String>,
+    ) -> Option<T> {
+        rule(value.get_ref())
+            .map_err(|message| self.document.note(&value.span(), path, message))
+            .ok()
+    }
+
+    fn key(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+}
+
+/// `expected a text and found an integer`.
+pub(super) fn expected(what: &str, found: &DeValue<'_>) -> String {
+    format!(
+        "expected {what} and found {} {}",
+        article(found.type_str()),
+        found.type_str()
+    )
+}
+
+fn article(noun: &str) -> &'static str {
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    }
+}
+
+/// The known name that a typing mistake most likely meant.
+pub(super) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}

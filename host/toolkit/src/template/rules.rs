@@ -1,0 +1,121 @@
+//! What the values of a template may be.
+
+use dermaga_runtime::{contract::Tier, gate::Exception, is_pinned_image};
+use serde::{
+    Deserialize,
+    de::{IntoDeserializer, value::Error},
+};
+use toml::de::DeValue;
+
+use super::fields::{expected, nearest};
+
+/// A text of 1 to `max` characters that is not only white space.
+pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
+    move |value| {
+        let text = value
+            .as_str()
+            .ok_or_else(|| expected("a text", value))?
+            .trim();
+        match text.chars().count() {
+            0 => Err("it is empty; write a text".into()),
+            length if length > max => Err(format!(
+                "it has {length} characters; at most {max} are allowed"
+            )),
+            _ => Ok(text.to_owned()),
+        }
+    }
+}
+
+/// `[a-z][a-z0-9-]*`, of `min` to 50 characters.
+pub(super) fn slug(min: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
+    move |value| {
+        name(
+            value.as_str().ok_or_else(|| expected("a text", value))?,
+            min,
+        )
+    }
+}
+
+/// The same for a key.
+pub(super) fn name(text: &str, min: usize) -> Result<String, String> {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let good = (min..=50).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && !text.ends_with('-')
+        && text.bytes().all(inner);
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` is not a slug: {min} to 50 lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen"
+    ))
+}
+
+pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
+    value
+        .as_bool()
+        .ok_or_else(|| expected("true or false", value))
+}
+
+/// A whole number within bounds.
+pub(super) fn whole<T>(min: i64, max: i64) -> impl Fn(&DeValue<'_>) -> Result<T, String>
+where
+    T: TryFrom<i64>,
+{
+    move |value| {
+        let integer = value
+            .as_integer()
+            .ok_or_else(|| expected("a whole number", value))?;
+        let refused = || format!("it is {} and must be {min} to {max}", integer.as_str());
+        let number =
+            i64::from_str_radix(integer.as_str(), integer.radix()).map_err(|_| refused())?;
+        if !(min..=max).contains(&number) {
+            return Err(refused());
+        }
+        T::try_from(number).map_err(|_| refused())
+    }
+}
+
+/// An image reference that always means the same image.
+pub(super) fn image(value: &DeValue<'_>) -> Result<String, String> {
+    let reference = value.as_str().ok_or_else(|| expected("a text", value))?;
+    if is_pinned_image(reference) {
+        return Ok(reference.to_owned());
+    }
+    Err(format!(
+        "`{reference}` is not pinned: give it a tag other than `latest` (registry/name:1.2.3), or a digest (name@sha256:...)"
+    ))
+}
+
+pub(super) fn tier(value: &DeValue<'_>) -> Result<Tier, String> {
+    one_of("a tier", value)
+}
+
+pub(super) fn exception(value: &DeValue<'_>) -> Result<Exception, String> {
+    one_of("an exception of the gate", value)
+}
+
+/// A value of an enum, by its serialised name.
+fn one_of<'de, T: Deserialize<'de>>(what: &str, value: &DeValue<'_>) -> Result<T, String> {
+    let text = value.as_str().ok_or_else(|| expected("a text", value))?;
+    T::deserialize(text.to_owned().into_deserializer()).map_err(|error: Error| {
+        let known = names(&error.to_string());
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        match nearest(text, &known) {
+            Some(near) => format!("`{text}` is not {what}; did you mean `{near}`?"),
+            None => format!("`{text}` is not {what}; it is one of {}", known.join(", ")),
+        }
+    })
+}
+
+/// The known names out of serde's sentence: every text in backquotes but the first, which is the
+/// unknown one.
+fn names(sentence: &str) -> Vec<String> {
+    sentence
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .skip(1)
+        .map(str::to_owned)
+        .collect()
+}
