@@ -53,7 +53,7 @@ pub enum LoadError {
     #[error("the component's description is not acceptable at `{field}`: {message}")]
     BadMetadata { field: String, message: String },
     #[error("the component could not say what it is: {0}")]
-    Describe(#[source] CallError),
+    Describe(#[source] Box<CallError>),
     #[error("the component cannot be run here: {0}")]
     Unsupported(String),
 }
@@ -80,14 +80,14 @@ impl LoadError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("plugin {plugin} {version}, {function}: {failure}")]
 pub struct CallError {
-    pub plugin: String,
-    pub version: String,
-    pub function: String,
+    pub plugin: Box<str>,
+    pub version: Box<str>,
+    pub function: Box<str>,
     pub failure: Failure,
     /// What the call had used when it ended; `None` when it never started.
     pub usage: Option<Box<Usage>>,
     /// What the plugin had logged until then.
-    pub logs: Vec<LogLine>,
+    pub logs: Box<[LogLine]>,
 }
 
 impl CallError {

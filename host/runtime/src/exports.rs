@@ -104,7 +104,7 @@ impl Binder {
     pub(crate) fn of(guest: &Guest) -> Result<Self, LoadError> {
         let (store, instance) = guest
             .instantiate("start", LimitClass::Quick)
-            .map_err(LoadError::Describe)?;
+            .map_err(|error| LoadError::Describe(Box::new(error)))?;
         Ok(Self {
             store,
             instance,

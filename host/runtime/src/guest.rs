@@ -143,7 +143,7 @@ impl Guest {
                 let error = self.failed(function, failure);
                 Err(CallError {
                     usage: Some(Box::new(usage)),
-                    logs: host.logs.into_lines(),
+                    logs: host.logs.into_lines().into(),
                     ..error
                 })
             }
@@ -170,12 +170,12 @@ impl Guest {
     /// A call that never started.
     pub(crate) fn failed(&self, function: &str, failure: Failure) -> CallError {
         CallError {
-            plugin: self.identity.plugin.clone(),
-            version: self.identity.version.clone(),
-            function: function.to_owned(),
+            plugin: self.identity.plugin.as_str().into(),
+            version: self.identity.version.as_str().into(),
+            function: function.into(),
             failure,
             usage: None,
-            logs: Vec::new(),
+            logs: Box::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::{
     contract::Kind,
     digest::Digest,
     engine::Core,
-    error::LoadError,
+    error::{CallError, LoadError},
     guest::{Guest, Identity},
     metadata,
     plugin::{Plugin, Told},
@@ -69,14 +69,13 @@ fn compiled(core: &Core, digest: Digest, bytes: &[u8]) -> Result<Component, Load
 /// Binds the functions, then asks `about` and `describe` and checks what they say.
 fn describe(mut guest: Guest, kind: Kind, digest: Digest) -> Result<Plugin, LoadError> {
     let v0_1::Bindings { about, exports } = v0_1::bind(&guest, kind)?;
-    let about = about.call(&guest).map_err(LoadError::Describe)?.value;
+    let about = about.call(&guest).map_err(described)?.value;
     metadata::check_about(&about)?;
     guest.identity = Identity {
         plugin: about.id.clone(),
         version: about.version.clone(),
     };
-    let Told { description, usage } =
-        Told::ask(&guest, &exports, kind).map_err(LoadError::Describe)?;
+    let Told { description, usage } = Told::ask(&guest, &exports, kind).map_err(described)?;
     metadata::check_description(&description)?;
     Ok(Plugin::new(
         digest,
@@ -94,4 +93,8 @@ fn unknown(digest: Digest) -> Identity {
         plugin: format!("of digest {digest:.12}"),
         version: "(unknown version)".to_owned(),
     }
+}
+
+fn described(error: CallError) -> LoadError {
+    LoadError::Describe(Box::new(error))
 }

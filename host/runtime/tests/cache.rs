@@ -1,5 +1,7 @@
 //! The cache of compiled components makes loading quick and is never trusted.
 
+#![allow(clippy::unwrap_used, reason = "what cannot go on must stop")]
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt,

@@ -1,5 +1,12 @@
 //! Every way a component can misbehave has its own name, and leaves the runtime as it was.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what cannot go on must stop"
+)]
+
 use std::time::Duration;
 
 use dermaga_runtime::{
@@ -37,10 +44,10 @@ fn misbehaving(misdeed: Misdeed) -> CallError {
     let plugin = coupon(&CouponFixture::misbehaving("evaluate", misdeed));
     let error = plugin.call::<coupon::Evaluate>(&evaluation()).unwrap_err();
     assert_eq!(
-        (error.plugin.as_str(), error.version.as_str()),
+        (&*error.plugin, &*error.version),
         ("coupon-fixture", "1.0.0")
     );
-    assert_eq!(error.function, "evaluate");
+    assert_eq!(&*error.function, "evaluate");
     error
 }
 

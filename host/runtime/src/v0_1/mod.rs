@@ -18,7 +18,6 @@ use crate::{
 /// Only the types are used: calls go through [`crate::exports`], which checks a function's type
 /// once, when the component is loaded, instead of all functions' at every call.
 mod wit {
-    #![expect(clippy::allow_attributes_without_reason, reason = "generated")]
 
     wasmtime::component::bindgen!({
         path: "../../wit",
