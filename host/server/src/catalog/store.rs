@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use dermaga_runtime::gate::Exception;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -34,7 +35,7 @@ pub(super) struct NewService<'a> {
     pub(super) description: &'a str,
     pub(super) featured: bool,
     pub(super) images: &'a BTreeMap<String, String>,
-    pub(super) exceptions: &'a [String],
+    pub(super) exceptions: &'a [Exception],
 }
 
 /// Inserts or updates a service by slug; whether it is active stays as an administrator left it.
