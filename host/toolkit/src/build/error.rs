@@ -1,0 +1,70 @@
+//! Why plugins could not be built.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// A build that gave no components. Components that were built before stay as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("{} is not a plugin crate: {why}", .path.display())]
+    NotAPlugin { path: PathBuf, why: String },
+    #[error("there is no plugin crate in {}: a plugin is a library with `crate-type = [\"cdylib\"]` that depends on dermaga-plugin-sdk", .path.display())]
+    NoPlugins { path: PathBuf },
+    #[error("two plugins are named `{name}`: {} and {}; components are files of that name, so rename one", .first.display(), .second.display())]
+    SameName {
+        name: String,
+        first: PathBuf,
+        second: PathBuf,
+    },
+    /// `advice` is the one command that mends it.
+    #[error(
+        "no compiler here can build plugins: {why}. Run this once, then try again:\n\n    {advice}\n"
+    )]
+    NoToolchain { why: String, advice: String },
+    #[error("{command} failed:\n{output}")]
+    Command { command: String, output: String },
+    #[error("{plugins} did not compile:\n{output}")]
+    Compile { plugins: String, output: String },
+    #[error(
+        "cargo ended well and gave no module for {plugin}: does its Cargo.toml have `crate-type = [\"cdylib\"]`?"
+    )]
+    NoModule { plugin: String },
+    #[error("{plugin} compiled, and what it compiled to is no plugin: {why}")]
+    NoComponent { plugin: String, why: String },
+    #[error("{} cannot be {verb}: {error}", .path.display())]
+    Io {
+        path: PathBuf,
+        /// `read` or `written`.
+        verb: &'static str,
+        #[source]
+        error: io::Error,
+    },
+    #[error("{command} cannot be started: {error}")]
+    Start {
+        command: String,
+        #[source]
+        error: io::Error,
+    },
+}
+
+impl BuildError {
+    pub(super) fn reading(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io {
+            path,
+            verb: "read",
+            error,
+        }
+    }
+
+    pub(super) fn writing(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io {
+            path,
+            verb: "written",
+            error,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Whether a component is what its sources say, without asking cargo.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use dermaga_runtime::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    crates::PluginCrate,
+    error::BuildError,
+    output::{Built, Change, component_path, stamp_path},
+};
+
+/// Raised when the way components are made changes, so that all are made anew.
+const RECIPE: u32 = 1;
+
+/// What a component was made of, kept beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Stamp {
+    recipe: u32,
+    component: Digest,
+    /// Over the names and contents of `files`.
+    sources: Digest,
+    /// Sources, contract, manifests and lock file.
+    files: BTreeSet<PathBuf>,
+}
+
+impl Stamp {
+    /// After a build: cargo left beside the module a list of what it read.
+    pub(super) fn of(
+        one: &PluginCrate,
+        root: &Path,
+        module: &Path,
+        component: Digest,
+    ) -> Result<Self, BuildError> {
+        let list = module.with_extension("d");
+        let text = fs::read_to_string(&list).map_err(BuildError::reading(&list))?;
+        let mut files: BTreeSet<PathBuf> = dependencies(&text).into_iter().collect();
+        let manifests: Vec<_> = files.iter().filter_map(|file| manifest_of(file)).collect();
+        files.extend(manifests);
+        files.extend([
+            one.manifest(),
+            root.join("Cargo.toml"),
+            root.join("Cargo.lock"),
+        ]);
+        let sources =
+            digest_of(&files).map_err(|(path, error)| BuildError::reading(&path)(error))?;
+        Ok(Self {
+            recipe: RECIPE,
+            component,
+            sources,
+            files,
+        })
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+}
+
+/// The component of a crate in this folder, if it is whole and no source has changed since.
+pub(super) fn check(one: &PluginCrate, folder: &Path) -> Option<Built> {
+    let stamp: Stamp =
+        serde_json::from_slice(&fs::read(stamp_path(folder, &one.name)).ok()?).ok()?;
+    let component = component_path(folder, &one.name);
+    let bytes = fs::read(&component).ok()?;
+    let digest = Digest::of(&bytes);
+    // Another crate of this name, in another checkout, may have been built into the same folder.
+    let same = stamp.recipe == RECIPE
+        && stamp.component == digest
+        && stamp.files.contains(&one.manifest());
+    if !same || digest_of(&stamp.files).ok()? != stamp.sources {
+        return None;
+    }
+    let plugin = one.name.clone();
+    Some(Built {
+        plugin,
+        component,
+        bytes: bytes.len(),
+        digest,
+        change: Change::Unchanged,
+    })
+}
+
+fn digest_of(files: &BTreeSet<PathBuf>) -> Result<Digest, (PathBuf, std::io::Error)> {
+    let mut all = Vec::new();
+    for file in files {
+        let bytes = fs::read(file).map_err(|error| (file.clone(), error))?;
+        all.extend_from_slice(file.as_os_str().as_encoded_bytes());
+        all.extend_from_slice(Digest::of(&bytes).as_bytes());
+    }
+    Ok(Digest::of(&all))
+}
+
+/// The manifest of the crate a source belongs to.
+fn manifest_of(source: &Path) -> Option<PathBuf> {
+    let folder = source
+        .ancestors()
+        .skip(1)
+        .find(|folder| folder.join("Cargo.toml").is_file())?;
+    Some(folder.join("Cargo.toml"))
+}
+
+/// The right side of `module: file file ...`, where a backslash keeps a space within a name.
+fn dependencies(list: &str) -> Vec<PathBuf> {
+    let Some((_, files)) = list.lines().next().and_then(|line| line.split_once(": ")) else {
+        return Vec::new();
+    };
+    files
+        .replace("\\ ", "\0")
+        .split_whitespace()
+        .map(|file| PathBuf::from(file.replace('\0', " ")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_cargo_read() {
+        let list = "/t/a.wasm: /p/src/lib.rs /my\\ wit/types.wit\n";
+        assert_eq!(
+            dependencies(list),
+            [
+                PathBuf::from("/p/src/lib.rs"),
+                PathBuf::from("/my wit/types.wit")
+            ]
+        );
+        assert!(dependencies("").is_empty());
+    }
+
+    #[test]
+    fn a_component_is_fresh_until_a_source_or_the_component_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (name, text) in [
+            ("Cargo.toml", "[package]"),
+            ("Cargo.lock", ""),
+            ("lib.rs", "one"),
+            ("x.wasm", "component"),
+        ] {
+            fs::write(at(name), text).unwrap();
+        }
+        fs::write(at("x.d"), format!("x.wasm: {}\n", at("lib.rs").display())).unwrap();
+        let one = PluginCrate {
+            name: "x".into(),
+            folder: folder.path().to_owned(),
+        };
+        let write = || {
+            let stamp =
+                Stamp::of(&one, folder.path(), &at("x.wasm"), Digest::of(b"component")).unwrap();
+            fs::write(stamp_path(folder.path(), "x"), stamp.to_json()).unwrap();
+        };
+        assert_eq!(check(&one, folder.path()), None);
+        write();
+        assert_eq!(check(&one, folder.path()).unwrap().bytes, 9);
+        fs::write(at("lib.rs"), "two").unwrap();
+        assert_eq!(check(&one, folder.path()), None);
+        write();
+        assert!(check(&one, folder.path()).is_some());
+        fs::write(at("x.wasm"), "another").unwrap();
+        assert_eq!(check(&one, folder.path()), None);
+        fs::remove_file(at("x.wasm")).unwrap();
+        assert_eq!(check(&one, folder.path()), None);
+    }
+}
