@@ -38,7 +38,7 @@ pub(super) const DEPENDENT_KINDS: [(&str, &str); 2] = [("apps/v1", "ReplicaSet")
 
 /// What a cluster said it serves, at one moment.
 #[derive(Debug)]
-pub struct Served {
+pub(super) struct Served {
     /// By `apiVersion` and kind.
     resources: BTreeMap<(String, String), ApiResource>,
     asked_at: Instant,

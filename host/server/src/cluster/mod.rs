@@ -12,6 +12,9 @@ mod object;
 mod objects;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use client::{Cluster, PROBE_TIMEOUT};
 pub use diagnosis::diagnose;
 pub use error::ClusterError;

@@ -1,0 +1,200 @@
+//! The provisioner without a cluster: gated manifests as files, one YAML document each.
+//!
+//! `ROOT/<namespace>/NN-kind-name.yaml` prepares the customer's namespace,
+//! `ROOT/<namespace>/<instance>/NN-kind-name.yaml` is the instance, and `NN` is the order to apply.
+//! Values of Secret objects are never written: see docs/decisions/0004-secrets-in-a-directory.md.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::cluster::{ObjectRef, Tenant};
+
+/// A folder that somebody applies, or commits for a GitOps tool.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    root: PathBuf,
+}
+
+/// A file or folder that could not be read, written or removed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}", path.display())]
+pub struct DirectoryError {
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.to_owned();
+    move |source| DirectoryError { action, path, source }
+}
+
+impl Directory {
+    pub const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes the namespace and the instance, each file whole or not at all, and removes the files
+    /// of what is no longer rendered. Gives the instance's folder. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses; what was there before stays readable.
+    pub fn write(&self, tenant: &Tenant, instance: &str, objects: &[Value]) -> Result<PathBuf, DirectoryError> {
+        let namespace = self.root.join(&tenant.namespace);
+        write_all(&namespace, &tenant.manifests())?;
+        let folder = namespace.join(instance);
+        write_all(&folder, objects)?;
+        Ok(folder)
+    }
+
+    /// Removes an instance's folder, and the namespace's when no instance lives there any more.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses; trying again goes on where it stopped.
+    pub fn remove(&self, namespace: &str, instance: &str, is_last: bool) -> Result<(), DirectoryError> {
+        let namespace = self.root.join(namespace);
+        let folder = if is_last { namespace } else { namespace.join(instance) };
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &folder)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn write_all(folder: &Path, manifests: &[Value]) -> Result<(), DirectoryError> {
+    fs::create_dir_all(folder).map_err(failed("make", folder))?;
+    let mut written = BTreeSet::new();
+    for (position, manifest) in manifests.iter().enumerate() {
+        let object = ObjectRef::of(manifest);
+        let name = format!("{position:02}-{}-{}.yaml", object.kind.to_lowercase(), object.name);
+        replace(&folder.join(&name), &document(manifest, &object))?;
+        written.insert(name);
+    }
+    for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
+        let entry = entry.map_err(failed("read", folder))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".yaml") && !written.contains(&name) {
+            fs::remove_file(entry.path()).map_err(failed("remove", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn document(manifest: &Value, object: &ObjectRef) -> String {
+    if object.kind == "Secret" {
+        return placeholder(manifest, object);
+    }
+    // JSON is YAML, should the printer ever refuse a value.
+    serde_norway::to_string(manifest).unwrap_or_else(|_| manifest.to_string())
+}
+
+/// Names the keys and says where the values come from, and is no Kubernetes object, so that nobody
+/// applies a Secret without values over the real one.
+fn placeholder(manifest: &Value, object: &ObjectRef) -> String {
+    let keys = manifest.get("data").and_then(Value::as_object).into_iter().flat_map(|data| data.keys());
+    let keys: Vec<_> = keys.map(String::as_str).collect();
+    format!(
+        "# Secret {} with the keys: {}.\n\
+         # Its values stay encrypted in Dermaga's database and are never written to files.\n\
+         # `dermaga instance secret {} | kubectl apply -f -` puts it into the cluster.\n",
+        object.name,
+        keys.join(", "),
+        object.name.trim_end_matches("-secrets"),
+    )
+}
+
+/// Replaces a file in one step, and only when its content changes.
+fn replace(path: &Path, content: &str) -> Result<(), DirectoryError> {
+    if fs::read_to_string(path).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    let draft = path.with_extension("yaml.draft");
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(&draft)?;
+        file.write_all(content.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    write().map_err(failed("write", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::PodSecurity;
+    use dermaga_runtime::contract::Resources;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    fn tenant() -> Tenant {
+        Tenant {
+            namespace: "user-a".to_owned(),
+            user_id: Uuid::nil(),
+            instances: vec!["n8n-a".to_owned()],
+            budget: Resources { cpu_millis: 500, memory_mib: 512, storage_gib: 1, replicas: 1 },
+            surge: Resources::default(),
+            pod_security: PodSecurity::Restricted,
+            ingress_namespace: "ingress-nginx".to_owned(),
+        }
+    }
+
+    fn object(kind: &str, name: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name}, "data": {"key": "c2VjcmV0"}})
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn files_follow_what_is_rendered_and_go_with_the_instance() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path().to_owned());
+        let first = [object("Secret", "n8n-a-secrets"), object("ConfigMap", "n8n-a"), object("Service", "n8n-a")];
+        let folder = directory.write(&tenant(), "n8n-a", &first).unwrap();
+        assert_eq!(
+            files(&folder),
+            ["00-secret-n8n-a-secrets.yaml", "01-configmap-n8n-a.yaml", "02-service-n8n-a.yaml"]
+        );
+        directory.write(&tenant(), "n8n-a", &first[..2]).unwrap();
+        assert_eq!(files(&folder), ["00-secret-n8n-a-secrets.yaml", "01-configmap-n8n-a.yaml"]);
+        directory.remove("user-a", "n8n-a", false).unwrap();
+        assert!(!folder.exists() && folder.parent().unwrap().join("00-namespace-user-a.yaml").exists());
+        directory.remove("user-a", "n8n-a", true).unwrap();
+        directory.remove("user-a", "n8n-a", true).unwrap();
+        assert!(files(root.path()).is_empty());
+    }
+
+    #[test]
+    fn a_secret_is_named_but_never_written() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path().to_owned());
+        let folder = directory.write(&tenant(), "n8n-a", &[object("Secret", "n8n-a-secrets")]).unwrap();
+        let text = fs::read_to_string(folder.join("00-secret-n8n-a-secrets.yaml")).unwrap();
+        assert!(text.contains("keys: key") && !text.contains("c2VjcmV0"), "{text}");
+        let parsed: Value = serde_norway::from_str(&text).unwrap();
+        assert_eq!(parsed, Value::Null);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("user-a"), "in the way").unwrap();
+        let error = Directory::new(root.path().to_owned()).write(&tenant(), "n8n-a", &[]).unwrap_err();
+        assert!(error.to_string().contains("user-a"), "{error}");
+    }
+}

@@ -1,0 +1,214 @@
+//! Provisioning: instances, and the reconciler that makes the cluster agree with the database.
+//!
+//! A purchase writes an instance ([`create`]) in its own transaction and wakes the worker after the
+//! commit ([`Handle::wake`]). The worker works on what is due, each pass by a lease in the database,
+//! until the instance is what it shall be; what fails is visible on the instance and tried again.
+
+mod directory;
+mod kubernetes;
+mod model;
+mod provisioner;
+mod reconciler;
+mod render;
+mod retry;
+mod secrets;
+mod services;
+mod store;
+mod tenancy;
+mod verdict;
+mod worker;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use sqlx::types::Json;
+use uuid::Uuid;
+
+pub use model::{Desired, Event, Instance, NewInstance, Status};
+pub use provisioner::{Choice, Provisioner};
+pub use render::Classes;
+pub use services::Services;
+pub use worker::{Handle, ProvisionerStatus, Worker};
+
+use crate::{
+    Code, Error, Result,
+    cluster::ClusterError,
+    crypto::{self, Vault},
+    db::{Clock, Conn, Db, broken_unique, new_id},
+    plugins::Registry,
+};
+
+/// What an operator decides about provisioning.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub provisioner: Choice,
+    /// `None` looks in the usual places.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the directory provisioner writes.
+    pub folder: PathBuf,
+    pub classes: Classes,
+    /// The namespace of the ingress controller, whose pods may reach the customers'.
+    pub ingress_namespace: String,
+    /// Instances worked on at once.
+    pub parallel: usize,
+    /// How often an instance that is as it shall be is compared with the cluster.
+    pub resync: Duration,
+}
+
+impl Settings {
+    /// The defaults, with manifests below `folder` when there is no cluster.
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            provisioner: Choice::Auto,
+            kubeconfig: None,
+            folder,
+            classes: Classes::default(),
+            ingress_namespace: "ingress-nginx".to_owned(),
+            parallel: 8,
+            resync: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Chooses where instances go and prepares the worker; [`Worker::run`] starts it.
+///
+/// # Errors
+/// When Kubernetes is wanted and nothing says how to reach it.
+pub async fn prepare(
+    settings: Settings,
+    db: Db,
+    clock: Clock,
+    vault: Arc<Vault>,
+    registry: Arc<Registry>,
+) -> Result<(Handle, Worker<Arc<Registry>>), ClusterError> {
+    let provisioner = Provisioner::select(settings.provisioner, settings.kubeconfig, settings.folder).await?;
+    tracing::info!(provisioner = provisioner.name(), place = provisioner.place(), "provisioner.selected");
+    let reconciler = reconciler::Reconciler {
+        db,
+        clock,
+        vault,
+        services: registry,
+        provisioner,
+        classes: settings.classes,
+        ingress_namespace: settings.ingress_namespace,
+        resync: settings.resync,
+    };
+    Ok(Worker::new(reconciler, settings.parallel))
+}
+
+/// Writes a new instance, its secrets and the request to provision it, in the caller's transaction.
+///
+/// # Errors
+/// When the database refuses; nothing of it stays then.
+pub async fn create(conn: &mut Conn, clock: &Clock, vault: &Vault, new: NewInstance) -> Result<Instance> {
+    let now = clock.now();
+    let name = instance_name(&new.service);
+    let instance = Instance {
+        id: new_id(clock),
+        subscription_id: new.subscription_id,
+        user_id: new.user_id,
+        plan_id: new.plan_id,
+        plugin_digest: new.plugin_digest,
+        hostname: new.base_domain.map(|domain| format!("{name}.{domain}")),
+        name,
+        namespace: namespace_of(new.user_id),
+        config: Json(new.config),
+        desired: Desired::Running,
+        status: Status::Pending,
+        message: "Waiting to be set up.".to_owned(),
+        generation: 1,
+        observed_generation: 0,
+        applied: Json(Vec::new()),
+        manifests_decision_id: None,
+        failures: 0,
+        next_attempt_at: now,
+        ready_at: None,
+        created_at: now,
+        updated_at: now,
+    };
+    store::insert(conn, &instance).await.map_err(|error| name_taken(error, &instance.name))?;
+    for spec in &new.secrets {
+        secrets::generate(conn, vault, instance.id, spec).await?;
+    }
+    request(conn, clock, &instance).await?;
+    Ok(instance)
+}
+
+/// Asks for the removal of a subscription's instance with everything it has, in the caller's
+/// transaction. Nothing happens when it is on its way out already.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
+    for instance in store::terminate(conn, subscription_id, "Being removed.", clock.now()).await? {
+        request(conn, clock, &instance).await?;
+    }
+    Ok(())
+}
+
+/// The instances of a subscription, newest first.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn of_subscription(conn: &mut Conn, subscription_id: Uuid) -> Result<Vec<Instance>> {
+    Ok(store::instances_of_subscription(conn, subscription_id).await?)
+}
+
+/// The event that people see and the request that is settled once it is done.
+async fn request(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<()> {
+    let now = instance.updated_at;
+    store::insert_event(conn, new_id(clock), instance.id, instance.status, &instance.message, now).await?;
+    store::insert_request(conn, new_id(clock), instance, now).await?;
+    Ok(())
+}
+
+/// Longest part of a name that comes from the service, so that plugins may add a suffix of their own.
+const NAME_STEM: usize = 24;
+/// Letters and digits that nobody mixes up, 32 of them: five bits each.
+const NAME_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// A DNS label such as `n8n-k3v9x2ab`; 40 random bits, and the database makes sure.
+fn instance_name(service: &str) -> String {
+    let stem: String = service.chars().take(NAME_STEM).collect();
+    let tail = crypto::random_bytes::<8>().into_iter();
+    let tail = tail.filter_map(|byte| NAME_ALPHABET.get(usize::from(byte % 32)));
+    let tail: String = tail.map(|letter| char::from(*letter)).collect();
+    format!("{}-{tail}", stem.trim_end_matches('-'))
+}
+
+/// `user-` and the last 48 bits of the customer's id, which are random. Should two customers ever
+/// share them, the namespace's owner label makes the second one's instances fail instead of mixing.
+fn namespace_of(user_id: Uuid) -> String {
+    let id = user_id.simple().to_string();
+    format!("user-{}", id.get(20..).unwrap_or(&id))
+}
+
+fn name_taken(error: sqlx::Error, name: &str) -> Error {
+    match broken_unique(&error).as_deref() {
+        Some("instances_name_key") => {
+            Error::new(Code::Conflict, format!("The name {name} is taken already. Try again."))
+        }
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels_with_room_for_a_suffix() {
+        for service in ["n8n", "postgresql", "a-very-long-name-of-a-service-type"] {
+            let name = instance_name(service);
+            assert!(name.len() <= 40, "{name}");
+            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
+            assert!(!name.contains("--") && name.starts_with(&service[..3]), "{name}");
+        }
+        assert_ne!(instance_name("n8n"), instance_name("n8n"));
+    }
+
+    #[test]
+    fn a_namespace_comes_from_the_random_end_of_the_id() {
+        let id = Uuid::from_u128(0x0199_aaaa_bbbb_7ccc_8ddd_1234_5678_9abc);
+        assert_eq!(namespace_of(id), "user-123456789abc");
+    }
+}

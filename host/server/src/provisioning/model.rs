@@ -1,0 +1,198 @@
+//! Instances: what they shall be, what they are, and what one pass over them learned.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{contract, gate::Exception};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::{
+    Error, Result,
+    catalog::Tier,
+    cluster::ObjectRef,
+    money::Rupiah,
+    plugins::Decision,
+    text_enum,
+};
+
+text_enum! {
+    /// What an instance shall be.
+    pub enum Desired {
+        Running = "RUNNING",
+        /// Scaled to zero, its data kept.
+        Stopped = "STOPPED",
+        /// Removed, its data too.
+        Terminated = "TERMINATED",
+    }
+}
+
+text_enum! {
+    /// What an instance is.
+    pub enum Status {
+        /// Waits for its first attempt, or for the cluster.
+        Pending = "PENDING",
+        /// Applied, and not ready yet.
+        Provisioning = "PROVISIONING",
+        Running = "RUNNING",
+        /// Works in part, or did and waits for what it shall be now.
+        Degraded = "DEGRADED",
+        Failed = "FAILED",
+        Stopped = "STOPPED",
+        Terminating = "TERMINATING",
+        /// Proven to be gone.
+        Terminated = "TERMINATED",
+    }
+}
+
+/// What a purchase asks for.
+#[derive(Debug, Clone)]
+pub struct NewInstance {
+    pub subscription_id: Uuid,
+    pub user_id: Uuid,
+    pub plan_id: Uuid,
+    /// Slug of the service; begins the instance's name.
+    pub service: String,
+    /// The plugin version it is made with, and stays with until somebody moves it.
+    pub plugin_digest: String,
+    /// Valid against the schema and accepted by `check`.
+    pub config: Value,
+    /// What the host generates for it.
+    pub secrets: Vec<contract::SecretSpec>,
+    /// Domain under which it gets a host name of its own; `None` when no endpoint is public.
+    pub base_domain: Option<String>,
+}
+
+/// An instance as the database has it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Instance {
+    pub id: Uuid,
+    pub subscription_id: Uuid,
+    pub user_id: Uuid,
+    pub plan_id: Uuid,
+    pub plugin_digest: String,
+    /// Prefix of its objects' names, unique in the cluster.
+    pub name: String,
+    pub namespace: String,
+    pub hostname: Option<String>,
+    pub config: Json<Value>,
+    pub desired: Desired,
+    pub status: Status,
+    /// Why it is what it is, in a sentence a customer understands.
+    pub message: String,
+    pub generation: i64,
+    pub observed_generation: i64,
+    pub applied: Json<Vec<ObjectRef>>,
+    pub manifests_decision_id: Option<Uuid>,
+    /// Attempts that failed since the last that did not.
+    pub failures: i64,
+    pub next_attempt_at: DateTime<Utc>,
+    pub ready_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Instance {
+    /// Name of the Secret object in which the host keeps the generated secrets.
+    pub fn secret_object(&self) -> String {
+        format!("{}-secrets", self.name)
+    }
+}
+
+/// What an instance's plan and service say about it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Terms {
+    pub service: String,
+    pub plan: String,
+    pub tier: Tier,
+    /// What the customer bought at, which later changes of the catalogue leave alone.
+    pub monthly_price: Rupiah,
+    pub cpu_millis: i64,
+    pub memory_mib: i64,
+    pub storage_gib: i64,
+    pub replicas: i64,
+    /// The only images this service may run, by the plugin's name for them.
+    pub images: Json<BTreeMap<String, String>>,
+    pub pod_security_exceptions: Json<Vec<Exception>>,
+}
+
+impl Terms {
+    /// # Errors
+    /// When a size in the database is beyond what the contract can say.
+    pub fn resources(&self) -> Result<contract::Resources> {
+        let size = |value: i64| u32::try_from(value).map_err(Error::internal);
+        Ok(contract::Resources {
+            cpu_millis: size(self.cpu_millis)?,
+            memory_mib: size(self.memory_mib)?,
+            storage_gib: size(self.storage_gib)?,
+            replicas: size(self.replicas)?,
+        })
+    }
+
+    /// # Errors
+    /// As [`Terms::resources`].
+    pub fn plan_for_plugins(&self) -> Result<contract::Plan> {
+        Ok(contract::Plan {
+            slug: self.plan.clone(),
+            tier: self.tier.into(),
+            monthly_price: self.monthly_price.get(),
+            resources: self.resources()?,
+        })
+    }
+}
+
+/// An instance that lives in a customer's namespace, with what the namespace must allow for it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Neighbour {
+    pub name: String,
+    pub desired: Desired,
+    #[sqlx(flatten)]
+    pub terms: Terms,
+}
+
+/// One event in the life of an instance.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Event {
+    /// The status it had from then on.
+    pub kind: String,
+    pub message: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A rendering that was recorded as a decision.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Recorded {
+    pub digest: String,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    /// Canonical JSON.
+    pub input: String,
+    /// Canonical JSON.
+    pub output: String,
+}
+
+/// The right to work on an instance, until `until` and for `holder` only.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    pub instance_id: Uuid,
+    pub holder: Uuid,
+    pub until: DateTime<Utc>,
+}
+
+/// What one pass over an instance found out.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    pub status: Status,
+    pub message: String,
+    /// What may exist in the cluster for this instance.
+    pub applied: Vec<ObjectRef>,
+    /// A rendering that differs from the last one recorded.
+    pub decision: Option<Decision>,
+    /// Whether what it shall be has been applied, whole.
+    pub is_applied: bool,
+    /// Whether the attempt failed; it is tried again later and later.
+    pub is_failure: bool,
+    /// When to look again.
+    pub after: Duration,
+}

@@ -1,0 +1,143 @@
+//! Where instances go: a cluster, or a folder of manifests.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::{
+    directory::{Directory, DirectoryError},
+    kubernetes::Kubernetes,
+};
+use crate::cluster::{Cluster, ClusterError, ObjectRef, Sweep, Tenant};
+
+/// Which provisioner an operator wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// Kubernetes when a cluster answers at start, else a folder.
+    #[default]
+    Auto,
+    Kubernetes,
+    Directory,
+}
+
+impl std::str::FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "kubernetes" => Ok(Self::Kubernetes),
+            "directory" => Ok(Self::Directory),
+            other => Err(format!("`{other}` is none of: auto, kubernetes, directory")),
+        }
+    }
+}
+
+/// An instance that shall exist, rendered and gated.
+#[derive(Debug)]
+pub struct Release<'a> {
+    pub tenant: &'a Tenant,
+    /// Name of the instance.
+    pub instance: &'a str,
+    pub objects: &'a [Value],
+    /// What earlier releases may have left.
+    pub previous: &'a [ObjectRef],
+}
+
+/// What a release led to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub observed: Observed,
+    /// Objects whose kind the cluster does not serve.
+    pub left_out: Vec<ObjectRef>,
+}
+
+#[derive(Debug)]
+pub enum Observed {
+    Live(Sweep),
+    /// Files in this folder; nobody knows what becomes of them.
+    Written(PathBuf),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProvisionError {
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("writing the manifests stopped: {0}")]
+    Stopped(#[from] tokio::task::JoinError),
+}
+
+/// A place for instances. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Provisioner {
+    Kubernetes(Kubernetes),
+    Directory(Directory),
+}
+
+impl Provisioner {
+    /// Takes what was chosen; `auto` asks the cluster once.
+    ///
+    /// # Errors
+    /// When Kubernetes was chosen and no configuration for it is there. A cluster that does not
+    /// answer is no error: it may come back.
+    pub async fn select(choice: Choice, kubeconfig: Option<PathBuf>, folder: PathBuf) -> Result<Self, ClusterError> {
+        let directory = || Self::Directory(Directory::new(folder));
+        if choice == Choice::Directory {
+            return Ok(directory());
+        }
+        let cluster = match Cluster::connect(kubeconfig.as_deref()).await {
+            Ok(cluster) => cluster,
+            Err(error) if choice == Choice::Kubernetes => return Err(error),
+            Err(_) => return Ok(directory()),
+        };
+        if choice == Choice::Auto
+            && let Err(error) = cluster.probe().await
+        {
+            tracing::warn!(cluster.url = cluster.url(), %error, "provisioner.cluster_away_at_start");
+            return Ok(directory());
+        }
+        Ok(Self::Kubernetes(Kubernetes::new(cluster)))
+    }
+
+    /// `kubernetes` or `directory`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Kubernetes(_) => "kubernetes",
+            Self::Directory(_) => "directory",
+        }
+    }
+
+    /// Address of the API server, or the folder.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Kubernetes(kubernetes) => kubernetes.cluster().url().to_owned(),
+            Self::Directory(directory) => directory.root().display().to_string(),
+        }
+    }
+
+    pub const fn cluster(&self) -> Option<&Cluster> {
+        match self {
+            Self::Kubernetes(kubernetes) => Some(kubernetes.cluster()),
+            Self::Directory(_) => None,
+        }
+    }
+
+    /// Makes an instance exist as rendered.
+    ///
+    /// # Errors
+    /// When the cluster or the disk refuses; trying again is safe.
+    pub async fn apply(&self, release: &Release<'_>) -> Result<Outcome, ProvisionError> {
+        match self {
+            Self::Kubernetes(kubernetes) => Ok(kubernetes.apply(release).await?),
+            Self::Directory(directory) => {
+                let directory = directory.clone();
+                let (tenant, instance) = (release.tenant.clone(), release.instance.to_owned());
+                let objects = release.objects.to_vec();
+                let written = tokio::task::spawn_blocking(move || directory.write(&tenant, &instance, &objects));
+                Ok(Outcome { observed: Observed::Written(written.await??), left_out: Vec::new() })
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! From what an instance shall be to objects that may be applied: pinned plugin, then gate.
+
+use dermaga_runtime::{
+    canonical_json,
+    contract::{self, Answer, Image},
+    gate::{self, Policy},
+};
+use serde_json::{Value, json};
+
+use super::{
+    model::{Desired, Instance, Recorded, Terms},
+    secrets::{self, Secrets},
+    services::Services,
+};
+use crate::{
+    Error, Result,
+    cluster::owner_labels,
+    plugins::Decision,
+};
+
+/// What the cluster's administrator decides for every instance.
+#[derive(Debug, Clone, Default)]
+pub struct Classes {
+    /// Forced on volume claims; `None` leaves the cluster's default.
+    pub storage: Option<String>,
+    /// Forced on ingresses; `None` leaves the cluster's default.
+    pub ingress: Option<String>,
+}
+
+/// Objects that passed the gate, the host's Secret first.
+#[derive(Debug)]
+pub struct Rendering {
+    pub objects: Vec<Value>,
+    /// Present only when it differs from the last one recorded.
+    pub decision: Option<Decision>,
+    /// What the plugin was asked about, for its `health`.
+    pub subject: contract::Instance,
+}
+
+/// Everything that rendering depends on.
+#[derive(Debug)]
+pub struct Brief<'a> {
+    pub instance: &'a Instance,
+    pub terms: &'a Terms,
+    pub secrets: &'a Secrets,
+    pub classes: &'a Classes,
+    pub recorded: Option<Recorded>,
+}
+
+/// Why there is nothing to apply.
+#[derive(Debug)]
+pub enum RenderError {
+    /// The plugin or the gate says no; `message` names both.
+    Refused { message: String, decision: Option<Decision> },
+    /// The plugin gave no answer, or the host failed.
+    Host(Error),
+}
+
+impl<E: Into<Error>> From<E> for RenderError {
+    fn from(error: E) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+/// A plugin's answer, whether it was asked now or before.
+struct Answered {
+    /// Id and version of the plugin.
+    plugin: String,
+    answer: Answer<Vec<Value>>,
+    decision: Option<Decision>,
+}
+
+/// The instance as its plugin sees it.
+///
+/// # Errors
+/// When a size of the plan is beyond what the contract can say.
+pub fn subject(instance: &Instance, terms: &Terms, secrets: &Secrets) -> Result<contract::Instance> {
+    let image = |(name, reference): (&String, &String)| Image { name: name.clone(), reference: reference.clone() };
+    Ok(contract::Instance {
+        name: instance.name.clone(),
+        plan: terms.plan_for_plugins()?,
+        config: instance.config.0.clone(),
+        hostname: instance.hostname.clone(),
+        secret_object: instance.secret_object(),
+        secrets: secrets.keys().cloned().collect(),
+        images: terms.images.iter().map(image).collect(),
+    })
+}
+
+/// Renders an instance by its pinned plugin version and gates the result.
+pub(super) async fn render<S: Services>(services: &S, brief: Brief<'_>) -> Result<Rendering, RenderError> {
+    let Brief { instance, terms, secrets, classes, recorded } = brief;
+    let subject = subject(instance, terms, secrets)?;
+    let Answered { plugin, answer, decision } = ask(services, instance, &subject, recorded).await?;
+    let rendered = match answer {
+        Answer::Ok(rendered) => rendered,
+        Answer::Problems(problems) => {
+            let first = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
+            let message = format!("The plugin {plugin} cannot make this service: {first}");
+            return Err(RenderError::Refused { message, decision });
+        }
+    };
+    let mut objects = vec![secrets::manifest(instance, secrets)];
+    match gate::admit(&rendered, &policy(instance, terms, classes)?) {
+        Ok(admitted) => objects.extend(admitted.objects),
+        Err(violations) => {
+            let first = violations.first().map(ToString::to_string).unwrap_or_default();
+            let message = format!("The plugin {plugin} asks for what is not allowed: {first}");
+            return Err(RenderError::Refused { message, decision });
+        }
+    }
+    if instance.desired == Desired::Stopped {
+        objects.iter_mut().for_each(scale_to_zero);
+    }
+    Ok(Rendering { objects, decision, subject })
+}
+
+/// The same version asked the same has answered already: its recorded answer is used again.
+async fn ask<S: Services>(
+    services: &S,
+    instance: &Instance,
+    subject: &contract::Instance,
+    recorded: Option<Recorded>,
+) -> Result<Answered> {
+    let input = canonical_json(&serde_json::to_value(subject)?);
+    if let Some(recorded) = recorded.filter(|old| old.digest == instance.plugin_digest && old.input == input) {
+        let answer = serde_json::from_str(&recorded.output)?;
+        let plugin = format!("{} {}", recorded.plugin_id, recorded.plugin_version);
+        return Ok(Answered { plugin, answer, decision: None });
+    }
+    let decided = services.manifests(&instance.plugin_digest, subject.clone(), instance.user_id).await?;
+    let plugin = format!("{} {}", decided.decision.plugin_id, decided.decision.plugin_version);
+    Ok(Answered { plugin, answer: decided.value, decision: Some(decided.decision) })
+}
+
+fn policy(instance: &Instance, terms: &Terms, classes: &Classes) -> Result<Policy> {
+    Ok(Policy {
+        namespace: instance.namespace.clone(),
+        instance: instance.name.clone(),
+        labels: owner_labels(instance.user_id),
+        budget: terms.resources()?,
+        images: terms.images.values().cloned().collect(),
+        hosts: instance.hostname.iter().cloned().collect(),
+        exceptions: terms.pod_security_exceptions.iter().copied().collect(),
+        storage_class: classes.storage.clone(),
+        ingress_class: classes.ingress.clone(),
+        secret_object: instance.secret_object(),
+    })
+}
+
+/// Keeps everything, volumes above all, and runs nothing.
+fn scale_to_zero(object: &mut Value) {
+    let (field, value) = match object.get("kind").and_then(Value::as_str) {
+        Some("Deployment" | "StatefulSet") => ("replicas", json!(0)),
+        Some("CronJob") => ("suspend", json!(true)),
+        _ => return,
+    };
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert(field.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_instance_runs_nothing_and_keeps_the_rest() {
+        let mut objects = [
+            json!({"kind": "StatefulSet", "spec": {"replicas": 3, "serviceName": "a"}}),
+            json!({"kind": "CronJob", "spec": {"schedule": "* * * * *"}}),
+            json!({"kind": "PersistentVolumeClaim", "spec": {}}),
+        ];
+        objects.iter_mut().for_each(scale_to_zero);
+        assert_eq!(objects[0], json!({"kind": "StatefulSet", "spec": {"replicas": 0, "serviceName": "a"}}));
+        assert_eq!(objects[1]["spec"]["suspend"], json!(true));
+        assert_eq!(objects[2], json!({"kind": "PersistentVolumeClaim", "spec": {}}));
+    }
+}

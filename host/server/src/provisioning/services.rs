@@ -1,0 +1,44 @@
+//! What the reconciler asks of a service plugin.
+
+use std::{future::Future, sync::Arc};
+
+use dermaga_runtime::contract::{self, Answer, Observation, service};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    Result,
+    plugins::{self, Decided, Registry},
+};
+
+/// The two questions of reconciliation, by the digest of the version an instance is pinned to.
+/// Installed plugins answer them in the server, scripted ones in the reconciler's tests.
+pub trait Services: Send + Sync + 'static {
+    /// The objects of an instance, and the decision to record.
+    fn manifests(
+        &self,
+        digest: &str,
+        input: contract::Instance,
+        user_id: Uuid,
+    ) -> impl Future<Output = Result<Decided<Answer<Vec<Value>>>>> + Send;
+
+    /// How an instance is, by its live objects.
+    fn health(&self, digest: &str, input: Observation) -> impl Future<Output = Result<contract::Health>> + Send;
+}
+
+impl Services for Arc<Registry> {
+    async fn manifests(
+        &self,
+        digest: &str,
+        input: contract::Instance,
+        user_id: Uuid,
+    ) -> Result<Decided<Answer<Vec<Value>>>> {
+        let plugin = self.version(digest).await?;
+        plugins::decide::<service::Manifests>(self, &plugin, input, Some(user_id)).await
+    }
+
+    async fn health(&self, digest: &str, input: Observation) -> Result<contract::Health> {
+        let plugin = self.version(digest).await?;
+        Ok(plugins::decide::<service::Health>(self, &plugin, input, None).await?.value)
+    }
+}

@@ -1,0 +1,270 @@
+//! The SQL of instances, their secrets, events and leases.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::model::{Event, Instance, Lease, Neighbour, Recorded, Status, Terms, Verdict};
+use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
+
+macro_rules! terms {
+    () => {
+        "s.slug AS service, p.slug AS plan, p.tier, sub.monthly_price, p.cpu_millis, p.memory_mib, \
+         p.storage_gib, p.replicas, s.images, s.pod_security_exceptions \
+         FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id \
+         JOIN subscriptions sub ON sub.id = i.subscription_id"
+    };
+}
+
+pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "INSERT INTO instances (id, subscription_id, user_id, plan_id, plugin_digest, name, namespace, hostname, \
+         config, desired, status, message, applied, next_attempt_at, created_at, updated_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
+        instance.id,
+        instance.subscription_id,
+        instance.user_id,
+        instance.plan_id,
+        &instance.plugin_digest,
+        &instance.name,
+        &instance.namespace,
+        &instance.hostname,
+        &instance.config,
+        instance.desired,
+        instance.status,
+        &instance.message,
+        &instance.applied,
+        instance.next_attempt_at,
+        instance.created_at,
+    )
+}
+
+pub(super) async fn insert_secret(conn: &mut Conn, instance_id: Uuid, name: &str, sealed: &[u8]) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO instance_secrets (instance_id, name, sealed) VALUES ($1, $2, $3)";
+    execute!(conn, sql, instance_id, name, sealed)
+}
+
+pub(super) async fn secrets(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
+    let sql = "SELECT name, sealed FROM instance_secrets WHERE instance_id = $1 ORDER BY name";
+    fetch_all!(conn, (String, Vec<u8>), sql, instance_id)
+}
+
+pub(super) async fn insert_event(
+    conn: &mut Conn,
+    id: Uuid,
+    instance_id: Uuid,
+    kind: Status,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO instance_events (id, instance_id, kind, message, created_at) VALUES ($1, $2, $3, $4, $5)";
+    execute!(conn, sql, id, instance_id, kind.as_str(), message, now)
+}
+
+/// The newest events, newest first.
+pub(super) async fn events(conn: &mut Conn, instance_id: Uuid, limit: i64) -> sqlx::Result<Vec<Event>> {
+    let sql = "SELECT kind, message, created_at FROM instance_events WHERE instance_id = $1 \
+               ORDER BY created_at DESC, id DESC LIMIT $2";
+    fetch_all!(conn, Event, sql, instance_id, limit)
+}
+
+const OUTBOX_TOPIC: &str = "instance";
+
+/// A request to make the cluster agree with an instance of this generation.
+pub(super) async fn insert_request(
+    conn: &mut Conn,
+    id: Uuid,
+    instance: &Instance,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let payload = serde_json::json!({"generation": instance.generation, "desired": instance.desired});
+    let sql = "INSERT INTO outbox (id, topic, subject_id, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
+    execute!(conn, sql, id, OUTBOX_TOPIC, instance.id, Json(payload), now)
+}
+
+/// What was asked for until `asked_until` is done.
+async fn settle_requests(
+    conn: &mut Conn,
+    instance_id: Uuid,
+    asked_until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE outbox SET handled_at = $1 \
+               WHERE topic = $2 AND subject_id = $3 AND handled_at IS NULL AND created_at <= $4";
+    execute!(conn, sql, now, OUTBOX_TOPIC, instance_id, asked_until)
+}
+
+/// Changes what a subscription's instance shall be; nothing when it is on its way out already.
+pub(super) async fn terminate(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Instance>> {
+    let sql = "UPDATE instances SET desired = 'TERMINATED', status = 'TERMINATING', message = $1, failures = 0, \
+               generation = generation + 1, next_attempt_at = $2, updated_at = $2 \
+               WHERE subscription_id = $3 AND desired <> 'TERMINATED' RETURNING *";
+    fetch_all!(conn, Instance, sql, message, now, subscription_id)
+}
+
+pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Instance>> {
+    fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
+}
+
+pub(super) async fn instance_of_user(conn: &mut Conn, id: Uuid, user_id: Uuid) -> sqlx::Result<Option<Instance>> {
+    fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1 AND user_id = $2", id, user_id)
+}
+
+pub(super) async fn instances_of_subscription(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Vec<Instance>> {
+    let sql = "SELECT * FROM instances WHERE subscription_id = $1 ORDER BY created_at DESC, id DESC";
+    fetch_all!(conn, Instance, sql, subscription_id)
+}
+
+/// A customer's instances, newest first.
+pub(super) async fn instances_of_user(
+    conn: &mut Conn,
+    user_id: Uuid,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Instance>> {
+    let sql = "SELECT * FROM instances WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3";
+    fetch_all!(conn, Instance, sql, user_id, limit, offset)
+}
+
+pub(super) async fn count_of_user(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+    let (count,) = fetch_one!(conn, (i64,), "SELECT count(*) FROM instances WHERE user_id = $1", user_id)?;
+    Ok(count)
+}
+
+pub(super) async fn terms(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Terms> {
+    fetch_one!(conn, Terms, concat!("SELECT ", terms!(), " WHERE i.id = $1"), instance_id)
+}
+
+/// Whatever is not proven to be gone from a namespace.
+pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Neighbour>> {
+    let sql = concat!(
+        "SELECT i.name, i.desired, ",
+        terms!(),
+        " WHERE i.namespace = $1 AND i.status <> 'TERMINATED' ORDER BY i.name"
+    );
+    fetch_all!(conn, Neighbour, sql, namespace)
+}
+
+/// The rendering recorded last.
+pub(super) async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option<Recorded>> {
+    let sql = "SELECT digest, plugin_id, plugin_version, input, output FROM decisions \
+               WHERE id = $1 AND output IS NOT NULL";
+    fetch_optional!(conn, Recorded, sql, decision_id)
+}
+
+pub(super) async fn is_any_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let sql = "SELECT id FROM instances WHERE next_attempt_at <= $1 AND status <> 'TERMINATED' \
+               AND (lease_until IS NULL OR lease_until <= $1) LIMIT 1";
+    Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
+}
+
+/// Takes instances that are due, so that nobody else works on them until the lease ends. Should this
+/// server stop meanwhile, they are due again then.
+pub(super) async fn claim_due(
+    conn: &mut Conn,
+    holder: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Lease>> {
+    let sql = "UPDATE instances SET lease_holder = $1, lease_until = $2, next_attempt_at = $2 \
+               WHERE id IN (SELECT id FROM instances WHERE next_attempt_at <= $3 AND status <> 'TERMINATED' \
+                 AND (lease_until IS NULL OR lease_until <= $3) ORDER BY next_attempt_at LIMIT $4) \
+               AND (lease_until IS NULL OR lease_until <= $3) RETURNING id";
+    let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
+    Ok(taken.into_iter().map(|(instance_id,)| Lease { instance_id, holder, until }).collect())
+}
+
+/// Writes what a pass found and gives the lease back. A change of what the instance shall be, and a
+/// change that was seen in the cluster meanwhile, keep their earlier time to look again. Gives the
+/// generation it has now, or nothing when the lease was lost: then somebody else knows better.
+pub(super) async fn finish(
+    conn: &mut Conn,
+    lease: &Lease,
+    seen: &Instance,
+    verdict: &Verdict,
+    now: DateTime<Utc>,
+    next: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
+    let is_news = is_news(seen, verdict);
+    let ready_at = (verdict.status == Status::Running).then_some(now).filter(|_| seen.ready_at.is_none());
+    let observed = if verdict.is_applied { seen.generation } else { seen.observed_generation };
+    let decision_id = verdict.decision.as_ref().map(|decision| decision.id);
+    let failures = if verdict.is_failure { seen.failures.saturating_add(1) } else { 0 };
+    let finished = fetch_optional!(
+        conn,
+        (i64,),
+        "UPDATE instances SET \
+         status = CASE WHEN generation = $4 THEN $5 ELSE status END, \
+         message = CASE WHEN generation = $4 THEN $6 ELSE message END, \
+         failures = CASE WHEN generation = $4 THEN $7 ELSE failures END, \
+         applied = $8, observed_generation = $9, \
+         updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, \
+         manifests_decision_id = coalesce($11, manifests_decision_id), ready_at = coalesce(ready_at, $12), \
+         next_attempt_at = CASE WHEN next_attempt_at = $3 THEN $13 ELSE next_attempt_at END, \
+         lease_holder = NULL, lease_until = NULL \
+         WHERE id = $1 AND lease_holder = $2 AND lease_until = $3 RETURNING generation",
+        lease.instance_id,
+        lease.holder,
+        lease.until,
+        seen.generation,
+        verdict.status,
+        &verdict.message,
+        failures,
+        Json(&verdict.applied),
+        observed,
+        if is_news { now } else { seen.updated_at },
+        decision_id,
+        ready_at,
+        next,
+    )?;
+    if finished.is_some() && verdict.is_applied {
+        settle_requests(conn, lease.instance_id, seen.updated_at, now).await?;
+    }
+    Ok(finished.map(|(generation,)| generation))
+}
+
+/// Whether a person would want to know.
+pub(super) fn is_news(seen: &Instance, verdict: &Verdict) -> bool {
+    seen.status != verdict.status || seen.message != verdict.message
+}
+
+/// Gives a lease back unused.
+pub(super) async fn release(conn: &mut Conn, lease: &Lease, next: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET lease_holder = NULL, lease_until = NULL, next_attempt_at = $1 \
+               WHERE id = $2 AND lease_holder = $3 AND lease_until = $4";
+    execute!(conn, sql, next, lease.instance_id, lease.holder, lease.until)
+}
+
+/// Something of the instance changed in the cluster: look soon. What fails keeps its back-off.
+pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET next_attempt_at = $1 \
+               WHERE name = $2 AND next_attempt_at > $1 AND failures = 0 AND status <> 'TERMINATED'";
+    execute!(conn, sql, soon, name)
+}
+
+/// The cluster is back: whatever failed meanwhile is due.
+pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET next_attempt_at = $1 \
+               WHERE next_attempt_at > $1 AND failures > 0 AND status <> 'TERMINATED'";
+    execute!(conn, sql, soon)
+}
+
+pub(super) async fn insert_audit(
+    conn: &mut Conn,
+    id: Uuid,
+    actor_id: Uuid,
+    action: &str,
+    subject: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO audit_events (id, actor_id, action, subject, details, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6)";
+    execute!(conn, sql, id, actor_id, action, subject, Json(serde_json::json!({})), now)
+}
