@@ -18,6 +18,9 @@ mod tenancy;
 mod verdict;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::types::Json;
@@ -192,7 +195,7 @@ fn name_taken(error: sqlx::Error, name: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+mod name_tests {
     use super::*;
 
     #[test]

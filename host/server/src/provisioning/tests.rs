@@ -1,0 +1,525 @@
+//! The reconciler on a real database, with a scripted service; with a real cluster where
+//! `DERMAGA_TEST_KUBECONFIG` names a disposable one.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use dermaga_runtime::contract::{self, Answer, Health, HealthState, Observation};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::{Api, Client, Config, api::DeleteParams, config::{KubeConfigOptions, Kubeconfig}};
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{directory::Directory, reconciler::Reconciler, *};
+use crate::{
+    crypto::MasterKey,
+    execute, fetch_all, fetch_one,
+    plugins::{Decided, Decision},
+};
+
+const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// A service whose answers a test decides.
+#[derive(Debug, Clone, Default)]
+struct Scripted(Arc<Mutex<Script>>);
+
+#[derive(Debug, Default)]
+struct Script {
+    /// Calls of `manifests` by instance.
+    calls: HashMap<String, usize>,
+    /// Instances being rendered now.
+    busy: Vec<String>,
+    /// Instances that were being rendered twice at once.
+    doubled: Vec<String>,
+    delay: Duration,
+    problem: Option<String>,
+}
+
+impl Scripted {
+    fn script(&self) -> std::sync::MutexGuard<'_, Script> {
+        self.0.lock().unwrap()
+    }
+
+    fn enter(&self, name: &str) -> Duration {
+        let mut script = self.script();
+        *script.calls.entry(name.to_owned()).or_default() += 1;
+        if script.busy.iter().any(|busy| busy == name) {
+            script.doubled.push(name.to_owned());
+        }
+        script.busy.push(name.to_owned());
+        script.delay
+    }
+
+    fn leave(&self, name: &str) -> Option<String> {
+        let mut script = self.script();
+        script.busy.retain(|busy| busy != name);
+        script.problem.clone()
+    }
+}
+
+impl Services for Scripted {
+    async fn manifests(
+        &self,
+        digest: &str,
+        input: contract::Instance,
+        user_id: Uuid,
+    ) -> Result<Decided<Answer<Vec<Value>>>> {
+        let delay = self.enter(&input.name);
+        sleep(delay).await;
+        let value = match self.leave(&input.name) {
+            Some(message) => Answer::Problems(vec![contract::Problem { field: String::new(), message }]),
+            None => Answer::Ok(objects(&input)),
+        };
+        let clock = Clock::system();
+        let decision = Decision {
+            id: new_id(&clock),
+            digest: digest.to_owned(),
+            plugin_id: "service-test".to_owned(),
+            plugin_version: "1.0.0".to_owned(),
+            contract: contract::CONTRACT,
+            function: "manifests",
+            user_id: Some(user_id),
+            input: dermaga_runtime::canonical_json(&serde_json::to_value(&input).unwrap()),
+            output: Some(dermaga_runtime::canonical_json(&serde_json::to_value(&value).unwrap())),
+            failure: None,
+            logs: "[]".to_owned(),
+            fuel: 1,
+            duration_us: 1,
+            at: clock.now(),
+        };
+        Ok(Decided { value, decision })
+    }
+
+    async fn health(&self, _digest: &str, input: Observation) -> Result<Health> {
+        let ready = |object: &Value| object.pointer("/status/readyReplicas").and_then(Value::as_u64) == Some(1);
+        let has_secret = input.observed.iter().any(|object| object["kind"] == "Secret");
+        assert!(!has_secret, "a plugin saw a Secret object");
+        let (state, message) = if input.observed.iter().any(ready) {
+            (HealthState::Ready, "Ready.")
+        } else {
+            (HealthState::Starting, "Waiting for it to start.")
+        };
+        Ok(Health { state, message: message.to_owned() })
+    }
+}
+
+fn objects(instance: &contract::Instance) -> Vec<Value> {
+    let name = &instance.name;
+    let labels = json!({"app.kubernetes.io/name": name});
+    let size = json!({"cpu": "100m", "memory": "64Mi"});
+    let container = json!({
+        "name": "app",
+        "image": instance.images[0].reference,
+        "resources": {"requests": size, "limits": size},
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+        "env": [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": instance.secret_object, "key": "password"}}}],
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    });
+    vec![
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"greeting": "hello"}}),
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": format!("{name}-data")},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {
+                "replicas": 1,
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "securityContext": {
+                            "runAsNonRoot": true, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"},
+                        },
+                        "containers": [container],
+                        "volumes": [
+                            {"name": "data", "persistentVolumeClaim": {"claimName": format!("{name}-data")}},
+                        ],
+                    },
+                },
+            },
+        }),
+    ]
+}
+
+/// A shop with one service, one plan and one customer.
+struct Shop {
+    db: Db,
+    clock: Clock,
+    vault: Arc<Vault>,
+    services: Scripted,
+    user_id: Uuid,
+    plan_id: Uuid,
+    folder: tempfile::TempDir,
+}
+
+impl Shop {
+    async fn open(image: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::connect(&format!("sqlite://{}/test.db", folder.path().display())).await.unwrap();
+        db.migrate().await.unwrap();
+        let clock = Clock::movable();
+        let shop = Self {
+            user_id: new_id(&clock),
+            plan_id: new_id(&clock),
+            vault: Arc::new(Vault::new(&[MasterKey::generate()])),
+            services: Scripted::default(),
+            db,
+            clock,
+            folder,
+        };
+        shop.stock(image).await.unwrap();
+        shop
+    }
+
+    async fn stock(&self, image: &str) -> sqlx::Result<()> {
+        let now = self.clock.now();
+        let mut conn = self.db.begin().await?;
+        let c = &mut conn;
+        execute!(c, "INSERT INTO users (id, email, password_hash, name, role, status, created_at, updated_at) \
+            VALUES ($1, 'a@example.org', '', 'Ani', 'USER', 'ACTIVE', $2, $2)", self.user_id, now)?;
+        execute!(c, "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, \
+            size_bytes, state, report, created_at) VALUES ($1, 'service-test', 'service', '1.0.0', '0.1.0', 'Test', \
+            $2, 0, 'ACTIVE', $3, $4)", DIGEST, &b""[..], Json(json!({})), now)?;
+        let (category, service) = (new_id(&self.clock), new_id(&self.clock));
+        execute!(c, "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, 'c', 'C', '')", category)?;
+        execute!(c, "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, \
+            active, images, pod_security_exceptions, created_at, updated_at) \
+            VALUES ($1, 'test', $2, 'service-test', 'Test', '', '', FALSE, TRUE, $3, $4, $5, $5)",
+            service, category, Json(json!({"app": image})), Json(json!([])), now)?;
+        execute!(c, "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, \
+            memory_mib, storage_gib, replicas, total_quota, max_instances_per_user, features, active, created_at, \
+            updated_at) VALUES ($1, $2, 'basic', 'Basic', 'BASIC', 50000, 500, 512, 1, 1, 10, 10, $3, TRUE, $4, $4)",
+            self.plan_id, service, Json(json!([])), now)?;
+        conn.commit().await
+    }
+
+    /// Buys one instance.
+    async fn buy(&self) -> Instance {
+        let now = self.clock.now();
+        let mut conn = self.db.begin().await.unwrap();
+        let subscription_id = new_id(&self.clock);
+        execute!(conn, "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew, \
+            anchor_at, period_number, period_start, period_end, created_at, updated_at) \
+            VALUES ($1, $2, $3, 'ACTIVE', 50000, $4, TRUE, $5, 1, $5, $5, $5, $5)",
+            subscription_id, self.user_id, self.plan_id, Json(json!({})), now).unwrap();
+        let new = NewInstance {
+            subscription_id,
+            user_id: self.user_id,
+            plan_id: self.plan_id,
+            service: "test".to_owned(),
+            plugin_digest: DIGEST.to_owned(),
+            config: json!({}),
+            secrets: vec![contract::SecretSpec {
+                name: "password".to_owned(),
+                kind: contract::SecretKind::Password(24),
+                purpose: "To log in.".to_owned(),
+            }],
+            base_domain: Some("apps.localhost".to_owned()),
+        };
+        let instance = create(&mut conn, &self.clock, &self.vault, new).await.unwrap();
+        conn.commit().await.unwrap();
+        instance
+    }
+
+    async fn cancel(&self, instance: &Instance) {
+        let mut conn = self.db.begin().await.unwrap();
+        terminate(&mut conn, &self.clock, instance.subscription_id).await.unwrap();
+        conn.commit().await.unwrap();
+    }
+
+    /// Changes what an instance shall be, as a later act of business would.
+    async fn set_desired(&self, instance: &Instance, desired: Desired) {
+        let mut conn = self.db.begin().await.unwrap();
+        let sql = "UPDATE instances SET desired = $1, generation = generation + 1, next_attempt_at = $2 WHERE id = $3";
+        execute!(conn, sql, desired, self.clock.now(), instance.id).unwrap();
+        conn.commit().await.unwrap();
+    }
+
+    fn files(&self) -> PathBuf {
+        self.folder.path().join("manifests")
+    }
+
+    fn in_folder(&self) -> Provisioner {
+        Provisioner::Directory(Directory::new(self.files()))
+    }
+
+    fn server(&self, provisioner: Provisioner) -> Server {
+        let reconciler = Reconciler {
+            db: self.db.clone(),
+            clock: self.clock.clone(),
+            vault: Arc::clone(&self.vault),
+            services: self.services.clone(),
+            provisioner,
+            classes: Classes::default(),
+            ingress_namespace: "ingress-nginx".to_owned(),
+            resync: Duration::from_secs(3600),
+        };
+        let (handle, worker) = Worker::new(reconciler, 4);
+        let cancel = CancellationToken::new();
+        Server { handle, task: tokio::spawn(worker.run(cancel.clone())), cancel }
+    }
+
+    async fn now(&self, instance: &Instance) -> Instance {
+        store::instance(&mut self.db.read().await.unwrap(), instance.id).await.unwrap().unwrap()
+    }
+
+    /// Waits until the instance is as wanted.
+    async fn until(&self, instance: &Instance, wanted: impl Fn(&Instance) -> bool) -> Instance {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            let now = self.now(instance).await;
+            if wanted(&now) {
+                return now;
+            }
+            assert!(Instant::now() < deadline, "still {}: {}", now.status, now.message);
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn is(&self, instance: &Instance, status: Status) -> Instance {
+        self.until(instance, |now| now.status == status).await
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        let (count,) = fetch_one!(self.db.read().await.unwrap(), (i64,), sql).unwrap();
+        count
+    }
+}
+
+/// A worker that runs.
+struct Server {
+    handle: Handle,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn stop(self) {
+        self.cancel.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
+    let provisioner =
+        Provisioner::select(Choice::Kubernetes, Some(kubeconfig.to_owned()), PathBuf::new()).await.unwrap();
+    let file = Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+    (provisioner, Client::try_from(config).unwrap())
+}
+
+fn kubeconfig(variable: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable);
+    if path.is_none() {
+        eprintln!("skipped: needs a disposable cluster, and {variable} names none");
+    }
+    path.map(PathBuf::from)
+}
+
+const GOOD_IMAGE: &str = "docker.io/library/app:1.0";
+
+#[tokio::test]
+async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(shop.in_folder());
+    let instance = shop.buy().await;
+    server.handle.wake();
+    let running = shop.is(&instance, Status::Running).await;
+    let folder = shop.files().join(&instance.namespace).join(&instance.name);
+    assert!(running.message.contains(&folder.display().to_string()), "{}", running.message);
+    assert_eq!((running.observed_generation, running.failures), (1, 0));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
+    shop.cancel(&instance).await;
+    let gone = shop.is(&instance, Status::Terminated).await;
+    assert!(gone.applied.is_empty() && !folder.parent().unwrap().exists());
+    assert_eq!(shop.count("SELECT count(*) FROM outbox WHERE handled_at IS NULL").await, 0);
+    let sql = "SELECT kind FROM instance_events ORDER BY created_at, id";
+    let events: Vec<(String,)> = fetch_all!(shop.db.read().await.unwrap(), (String,), sql).unwrap();
+    let events: Vec<_> = events.iter().map(|(kind,)| kind.as_str()).collect();
+    assert_eq!(events, ["PENDING", "RUNNING", "TERMINATING", "TERMINATED"]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_same_rendering_is_asked_for_and_recorded_once() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(shop.in_folder());
+    let instance = shop.buy().await;
+    shop.is(&instance, Status::Running).await;
+    shop.set_desired(&instance, Desired::Stopped).await;
+    let stopped = shop.is(&instance, Status::Stopped).await;
+    assert_eq!(shop.services.script().calls[&instance.name], 1);
+    assert_eq!(shop.count("SELECT count(*) FROM decisions").await, 1);
+    assert!(stopped.manifests_decision_id.is_some());
+    let folder = shop.files().join(&instance.namespace).join(&instance.name);
+    let deployment = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let deployment = deployment.into_iter().find(|path| path.to_string_lossy().contains("-deployment-")).unwrap();
+    assert!(std::fs::read_to_string(deployment).unwrap().contains("replicas: 0"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_plugin_and_its_reason_and_is_tried_again() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    shop.services.script().problem = Some("The time zone is unknown.".to_owned());
+    let server = shop.server(shop.in_folder());
+    let instance = shop.buy().await;
+    let failed = shop.is(&instance, Status::Failed).await;
+    assert_eq!(failed.message, "The plugin service-test 1.0.0 cannot make this service: The time zone is unknown.");
+    assert_eq!(failed.failures, 1);
+    assert!(failed.next_attempt_at > shop.clock.now());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn images_the_template_does_not_name_are_refused_by_the_gate() {
+    let shop = Shop::open("docker.io/library/app:latest").await;
+    let server = shop.server(shop.in_folder());
+    let instance = shop.buy().await;
+    let failed = shop.is(&instance, Status::Failed).await;
+    assert!(failed.message.contains("service-test 1.0.0") && failed.message.contains("GATE_"), "{}", failed.message);
+    assert!(!shop.files().join(&instance.namespace).join(&instance.name).exists());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn without_its_cluster_an_instance_waits_and_says_why() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let path = shop.folder.path().join("kubeconfig");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+        "users": [{"name": "a", "user": {"token": "t"}}],
+        "clusters": [{"name": "a", "cluster": {"server": format!("https://{closed}")}}],
+    });
+    std::fs::write(&path, text.to_string()).unwrap();
+    let server = shop.server(in_cluster(&path).await.0);
+    let instance = shop.buy().await;
+    let waiting = shop.until(&instance, |now| now.failures > 0).await;
+    assert_eq!(waiting.status, Status::Pending);
+    assert_eq!(waiting.message, "The cluster does not answer. Your service is set up as soon as it is back.");
+    assert!(!server.handle.status().is_available);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn two_servers_share_the_work_and_never_double_it() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    shop.services.script().delay = Duration::from_millis(100);
+    let mut instances = Vec::new();
+    for _ in 0..12 {
+        instances.push(shop.buy().await);
+    }
+    let servers = [shop.server(shop.in_folder()), shop.server(shop.in_folder())];
+    for instance in &instances {
+        shop.is(instance, Status::Running).await;
+    }
+    {
+        let script = shop.services.script();
+        assert!(script.doubled.is_empty(), "{:?}", script.doubled);
+        assert!(script.calls.values().all(|calls| *calls == 1), "{:?}", script.calls);
+    }
+    for server in servers {
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let instance = shop.buy().await;
+    let now = shop.clock.now();
+    let mut conn = shop.db.begin().await.unwrap();
+    let until = now + reconciler::LEASE;
+    let taken = store::claim_due(&mut conn, new_id(&shop.clock), now, until, 10).await.unwrap();
+    conn.commit().await.unwrap();
+    assert_eq!(taken.len(), 1);
+    let server = shop.server(shop.in_folder());
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(shop.now(&instance).await.status, Status::Pending);
+    shop.clock.advance(reconciler::LEASE);
+    server.handle.wake();
+    shop.is(&instance, Status::Running).await;
+    let late = store::release(&mut shop.db.begin().await.unwrap(), &taken[0], now).await.unwrap();
+    assert_eq!(late, 0, "a lease that ended gives nothing back");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
+    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else { return };
+    let (provisioner, client) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    let instance = shop.buy().await;
+    let running = shop.is(&instance, Status::Running).await;
+    assert_eq!(running.message, "Ready.");
+    assert!(running.ready_at.is_some());
+
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &instance.namespace);
+    maps.delete(&instance.name, &DeleteParams::default()).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while maps.get_opt(&instance.name).await.unwrap().is_none() {
+        assert!(Instant::now() < deadline, "the deleted object did not come back");
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    shop.set_desired(&instance, Desired::Stopped).await;
+    shop.is(&instance, Status::Stopped).await;
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    shop.is(&instance, Status::Terminated).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    assert!(namespaces.get_opt(&instance.namespace).await.unwrap().is_none());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
+    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else { return };
+    let (provisioner, _) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open("docker.io/library/does-not-exist:1.0").await;
+    let server = shop.server(provisioner);
+    let instance = shop.buy().await;
+    let wanted = "The image `docker.io/library/does-not-exist:1.0` of container `app` cannot be fetched";
+    let waiting = shop.until(&instance, |now| now.message.starts_with(wanted)).await;
+    assert_eq!(waiting.status, Status::Provisioning);
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    shop.is(&instance, Status::Terminated).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
+    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else { return };
+    let (provisioner, client) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    let (first, second) = (shop.buy().await, shop.buy().await);
+    shop.is(&first, Status::Running).await;
+    shop.is(&second, Status::Running).await;
+    shop.cancel(&first).await;
+    server.handle.wake();
+    shop.is(&first, Status::Terminated).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    assert!(namespaces.get(&first.namespace).await.unwrap().metadata.deletion_timestamp.is_none());
+    assert_eq!(shop.now(&second).await.status, Status::Running);
+    shop.cancel(&second).await;
+    server.handle.wake();
+    shop.is(&second, Status::Terminated).await;
+    assert!(namespaces.get_opt(&first.namespace).await.unwrap().is_none());
+    server.stop().await;
+}
