@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract;
+use dermaga_runtime::{contract, gate::Exception};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -73,7 +73,7 @@ pub struct Service {
     pub active: bool,
     /// The only images this service may run, by the plugin's name for them.
     pub images: Json<BTreeMap<String, String>>,
-    pub pod_security_exceptions: Json<Vec<String>>,
+    pub pod_security_exceptions: Json<Vec<Exception>>,
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]

@@ -17,9 +17,11 @@ use crate::{
     Error, Result,
     app::AppState,
     db::Conn,
-    http::{Envelope, Failures, PageQuery, Params, Reply, Segment, Success},
+    http::{Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses},
     plugins::Registry,
 };
+
+failure_responses!(Missing: NotFound);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -35,7 +37,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 /// All categories.
 #[utoipa::path(get, path = "/catalog/categories", tag = "catalogue",
-    responses((status = 200, description = "Categories by name", body = Envelope<Vec<Category>>), Failures))]
+    responses((status = 200, description = "Categories by name", body = Envelope<Vec<Category>>)))]
 async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
     let categories = store::categories(&mut state.db.read().await?).await?;
     Ok(Success::ok("The categories.", categories))
@@ -43,7 +45,7 @@ async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
 
 /// Services with their plans.
 #[utoipa::path(get, path = "/catalog/services", tag = "catalogue", params(PageQuery),
-    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>), Failures))]
+    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
 async fn services(State(state): State<AppState>, Params(page): Params<PageQuery>) -> Reply<Vec<ServiceView>> {
     list(&state, &ServiceFilter::default(), page).await
 }
@@ -51,7 +53,7 @@ async fn services(State(state): State<AppState>, Params(page): Params<PageQuery>
 /// The services of one category.
 #[utoipa::path(get, path = "/catalog/categories/{slug}/services", tag = "catalogue", params(PageQuery,
         ("slug" = String, Path, description = "Slug of the category")),
-    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>), Failures))]
+    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>), Missing))]
 async fn services_of_category(
     State(state): State<AppState>,
     Segment(slug): Segment<String>,
@@ -67,7 +69,7 @@ async fn services_of_category(
 /// One service with its plans.
 #[utoipa::path(get, path = "/catalog/services/{slug}", tag = "catalogue",
     params(("slug" = String, Path, description = "Slug of the service")),
-    responses((status = 200, description = "The service", body = Envelope<ServiceView>), Failures))]
+    responses((status = 200, description = "The service", body = Envelope<ServiceView>), Missing))]
 async fn service(State(state): State<AppState>, Segment(slug): Segment<String>) -> Reply<ServiceView> {
     let view = one(&state, &slug).await?;
     Ok(Success::ok("The service.", view))
@@ -76,7 +78,7 @@ async fn service(State(state): State<AppState>, Segment(slug): Segment<String>) 
 /// The plans of a service.
 #[utoipa::path(get, path = "/catalog/services/{slug}/plans", tag = "catalogue",
     params(("slug" = String, Path, description = "Slug of the service")),
-    responses((status = 200, description = "Plans, cheapest first", body = Envelope<Vec<PlanView>>), Failures))]
+    responses((status = 200, description = "Plans, cheapest first", body = Envelope<Vec<PlanView>>), Missing))]
 async fn plans(State(state): State<AppState>, Segment(slug): Segment<String>) -> Reply<Vec<PlanView>> {
     let view = one(&state, &slug).await?;
     Ok(Success::ok("The plans.", view.plans))
@@ -95,35 +97,26 @@ struct SearchQuery {
     category: Option<String>,
     #[garde(skip)]
     featured: Option<bool>,
-    /// From 1.
-    #[serde(default = "PageQuery::first")]
-    #[garde(range(min = 1))]
-    page: u32,
-    /// 1 to 100.
-    #[serde(default = "PageQuery::usual")]
-    #[garde(range(min = 1, max = 100))]
-    limit: u32,
 }
 
 /// Finds services.
-#[utoipa::path(get, path = "/catalog/search", tag = "catalogue", params(SearchQuery),
-    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>), Failures))]
-async fn search(State(state): State<AppState>, Params(query): Params<SearchQuery>) -> Reply<Vec<ServiceView>> {
-    let page = PageQuery { page: query.page, limit: query.limit };
+#[utoipa::path(get, path = "/catalog/search", tag = "catalogue", params(PageQuery, SearchQuery),
+    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
+async fn search(State(state): State<AppState>, Paged(page, query): Paged<SearchQuery>) -> Reply<Vec<ServiceView>> {
     let filter = ServiceFilter { category: query.category, featured: query.featured, words: query.q };
     list(&state, &filter, page).await
 }
 
 /// The services put forward.
 #[utoipa::path(get, path = "/catalog/featured", tag = "catalogue", params(PageQuery),
-    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>), Failures))]
+    responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
 async fn featured(State(state): State<AppState>, Params(page): Params<PageQuery>) -> Reply<Vec<ServiceView>> {
     list(&state, &ServiceFilter { featured: Some(true), ..ServiceFilter::default() }, page).await
 }
 
 async fn list(state: &AppState, filter: &ServiceFilter, page: PageQuery) -> Reply<Vec<ServiceView>> {
     let mut conn = state.db.read().await?;
-    let rows = store::services(&mut conn, filter, page.limit(), page.offset()).await?;
+    let rows = store::services(&mut conn, filter, page.limit.into(), page.offset()).await?;
     let total = store::count_services(&mut conn, filter).await?;
     let views = with_plans(&mut conn, &state.plugins, rows).await?;
     Ok(Success::page("The services.", views, page.pagination(total)))

@@ -17,9 +17,14 @@ use crate::{
     Error,
     app::AppState,
     catalog::Tier,
-    http::{Admin, Body, Customer, Envelope, Failures, Id, PageQuery, Params, Reply, Success},
+    http::{Admin, Body, Customer, Envelope, Id, PageQuery, Params, Reply, Success, failure_responses},
     wallet::TransactionView,
 };
+
+failure_responses!(Redeeming: CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed, CouponBudgetSpent,
+    CouponNotApplicable, CouponRefused, Conflict, PluginFailed, PluginUnavailable, PluginBusy);
+failure_responses!(Creating: PluginRefusedInput, Conflict, PluginFailed, PluginBusy);
+failure_responses!(Missing: NotFound);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -52,7 +57,7 @@ struct RedeemedView {
 
 /// What a coupon would give on the wallet page. Redeems nothing.
 #[utoipa::path(post, path = "/wallet/validate-coupon", tag = "wallet", request_body = CodeRequest, security(("bearer" = [])),
-    responses((status = 200, description = "What it would give", body = Envelope<CouponPreview>), Failures))]
+    responses((status = 200, description = "What it would give", body = Envelope<CouponPreview>), Redeeming))]
 async fn validate_coupon(
     State(state): State<AppState>,
     customer: Customer,
@@ -64,7 +69,7 @@ async fn validate_coupon(
 
 /// Redeems a credit coupon.
 #[utoipa::path(post, path = "/wallet/redeem-coupon", tag = "wallet", request_body = CodeRequest, security(("bearer" = [])),
-    responses((status = 201, description = "Credit given", body = Envelope<RedeemedView>), Failures))]
+    responses((status = 201, description = "Credit given", body = Envelope<RedeemedView>), Redeeming))]
 async fn redeem_coupon(
     State(state): State<AppState>,
     customer: Customer,
@@ -82,14 +87,14 @@ async fn redeem_coupon(
 
 /// The coupons this customer has used, newest first.
 #[utoipa::path(get, path = "/wallet/coupon-history", tag = "wallet", params(PageQuery), security(("bearer" = [])),
-    responses((status = 200, description = "A page of redemptions", body = Envelope<Vec<RedemptionView>>), Failures))]
+    responses((status = 200, description = "A page of redemptions", body = Envelope<Vec<RedemptionView>>)))]
 async fn coupon_history(
     State(state): State<AppState>,
     customer: Customer,
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<RedemptionView>> {
     let mut conn = state.db.read().await?;
-    let rows = store::redemptions_of_user(&mut conn, customer.user_id, page.limit(), page.offset()).await?;
+    let rows = store::redemptions_of_user(&mut conn, customer.user_id, page.limit.into(), page.offset()).await?;
     let total = store::count_redemptions_of_user(&mut conn, customer.user_id).await?;
     let views = rows.into_iter().map(RedemptionView::from).collect();
     Ok(Success::page("The coupons you have used.", views, page.pagination(total)))
@@ -100,7 +105,7 @@ async fn coupon_history(
 #[serde(untagged)]
 pub enum Lasts {
     /// This many periods, the first one included.
-    Periods(#[schema(minimum = 1)] u32),
+    Periods(u32),
     /// The word `forever`.
     Forever(Forever),
 }
@@ -178,7 +183,7 @@ pub struct NewCoupon {
 
 /// Creates a coupon. Its type (a plugin) checks the parameters.
 #[utoipa::path(post, path = "/admin/coupons", tag = "admin: coupons", request_body = NewCoupon, security(("bearer" = [])),
-    responses((status = 201, description = "Created", body = Envelope<CouponView>), Failures))]
+    responses((status = 201, description = "Created", body = Envelope<CouponView>), Creating))]
 async fn create_coupon(
     State(state): State<AppState>,
     admin: Admin,
@@ -191,14 +196,14 @@ async fn create_coupon(
 
 /// All coupons, newest first.
 #[utoipa::path(get, path = "/admin/coupons", tag = "admin: coupons", params(PageQuery), security(("bearer" = [])),
-    responses((status = 200, description = "A page of coupons", body = Envelope<Vec<CouponView>>), Failures))]
+    responses((status = 200, description = "A page of coupons", body = Envelope<Vec<CouponView>>)))]
 async fn list_coupons(
     State(state): State<AppState>,
     _admin: Admin,
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<CouponView>> {
     let mut conn = state.db.read().await?;
-    let rows = store::list(&mut conn, page.limit(), page.offset()).await?;
+    let rows = store::list(&mut conn, page.limit.into(), page.offset()).await?;
     let total = store::count(&mut conn).await?;
     let now = state.clock.now();
     let views = rows.into_iter().map(|coupon| CouponView::of(coupon, now)).collect();
@@ -206,8 +211,8 @@ async fn list_coupons(
 }
 
 /// One coupon.
-#[utoipa::path(get, path = "/admin/coupons/{id}", tag = "admin: coupons", params(Id), security(("bearer" = [])),
-    responses((status = 200, description = "The coupon", body = Envelope<CouponView>), Failures))]
+#[utoipa::path(get, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The coupon", body = Envelope<CouponView>), Missing))]
 async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<CouponView> {
     let coupon = store::by_id(&mut state.db.read().await?, id).await?.ok_or_else(|| Error::not_found("coupon"))?;
     Ok(Success::ok("The coupon.", CouponView::of(coupon, state.clock.now())))
@@ -215,7 +220,7 @@ async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) ->
 
 /// The coupon types: active plugins that decide coupons.
 #[utoipa::path(get, path = "/admin/coupon-types", tag = "admin: coupons", security(("bearer" = [])),
-    responses((status = 200, description = "Coupon types by id", body = Envelope<Vec<CouponTypeView>>), Failures))]
+    responses((status = 200, description = "Coupon types by id", body = Envelope<Vec<CouponTypeView>>)))]
 async fn coupon_types(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<CouponTypeView>> {
     let types = state.plugins.all_active(Kind::Coupon).into_iter().filter_map(|plugin| {
         let description = plugin.coupon_description()?;

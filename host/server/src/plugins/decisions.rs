@@ -119,7 +119,7 @@ async fn record_alone(registry: &Registry, decision: &Decision) {
 }
 
 fn refused(error: &CallError, decision_id: Uuid) -> Error {
-    metrics::counter!("dermaga_plugin_failures_total", "plugin" => error.plugin.clone(), "code" => error.code()).increment(1);
+    metrics::counter!("dermaga_plugin_failures_total", "plugin" => error.plugin.to_string(), "code" => error.code()).increment(1);
     tracing::warn!(
         plugin.id = error.plugin, plugin.version = error.version, plugin.function = error.function,
         code = error.code(), decision.id = %decision_id, "plugin.call_failed"
@@ -130,9 +130,9 @@ fn refused(error: &CallError, decision_id: Uuid) -> Error {
         Error::new(Code::PluginFailed, format!("The {error}."))
     };
     failure
-        .with("plugin", error.plugin.clone())
-        .with("version", error.version.clone())
-        .with("function", error.function.clone())
+        .with("plugin", error.plugin.as_ref())
+        .with("version", error.version.as_ref())
+        .with("function", error.function.as_ref())
         .with("code", error.code())
         .with("decision", decision_id.to_string())
 }

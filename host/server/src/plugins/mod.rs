@@ -11,7 +11,7 @@ mod routes;
 mod store;
 
 pub use decisions::{Decided, Decision, decide, replay};
-pub use installation::{activate, install_folder, roll_back, stage};
+pub use installation::{activate, delete, install_folder, roll_back, stage};
 pub use model::{Activation, PluginView, Replay, VersionState, VersionView};
 pub use registry::Registry;
 pub use routes::router;

@@ -126,7 +126,7 @@ async fn settle(state: &AppState, order: &Order, priced: &Priced) -> Result<Opti
         let transaction = Some(payment.transaction.id);
         coupons::record_redemption(&mut conn, clock, coupon, order.user_id, transaction, Some(subscription.id)).await?;
     }
-    let new = new_instance(priced, &subscription)?;
+    let new = new_instance(state, priced, &subscription)?;
     let instance = provisioning::create(&mut conn, clock, &state.vault, new).await?;
     let row = store::owned(&mut conn, order.user_id, subscription.id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
@@ -205,17 +205,18 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
     }
 }
 
-fn new_instance(priced: &Priced, subscription: &Subscription) -> Result<provisioning::NewInstance> {
+fn new_instance(state: &AppState, priced: &Priced, subscription: &Subscription) -> Result<provisioning::NewInstance> {
     let description = priced.plugin.service_description().ok_or_else(|| Error::internal("not a service plugin"))?;
+    let public = description.endpoints.iter().any(|endpoint| endpoint.public);
     Ok(provisioning::NewInstance {
         subscription_id: subscription.id,
         user_id: subscription.user_id,
         plan_id: subscription.plan_id,
-        service_slug: priced.offer.service.slug.clone(),
+        service: priced.offer.service.slug.clone(),
         plugin_digest: priced.plugin.digest().to_string(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
-        public: description.endpoints.iter().any(|endpoint| endpoint.public),
+        base_domain: public.then(|| state.config.base_domain.clone()),
     })
 }
 

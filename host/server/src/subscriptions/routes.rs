@@ -15,9 +15,17 @@ use super::{
 use crate::{
     app::AppState,
     coupons::CouponCode,
-    http::{Body, Customer, Envelope, Failures, Id, OptionalBody, PageQuery, Params, Reply, Success},
+    http::{Body, Customer, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
     money::Rupiah,
 };
+
+failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, CouponNotFound, CouponNotActive, CouponUsedUp,
+    CouponAlreadyUsed, CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy);
+failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
+    InstanceLimitReached, QuoteChanged, Conflict, CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed,
+    CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy);
+failure_responses!(Missing: NotFound);
+failure_responses!(Cancelling: NotFound, InvalidState);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -69,7 +77,7 @@ struct PurchaseRequest {
 
 /// What would be charged, every rupiah explained.
 #[utoipa::path(post, path = "/subscriptions/quote", tag = "subscriptions", request_body = OrderRequest, security(("bearer" = [])),
-    responses((status = 200, description = "The quote", body = Envelope<QuoteView>), Failures))]
+    responses((status = 200, description = "The quote", body = Envelope<QuoteView>), Pricing))]
 async fn quote(
     State(state): State<AppState>,
     customer: Customer,
@@ -89,7 +97,7 @@ struct ValidOrder {
 
 /// Whether an order can be bought now: configuration, coupon, quota, limits and credit.
 #[utoipa::path(post, path = "/subscriptions/validate", tag = "subscriptions", request_body = OrderRequest, security(("bearer" = [])),
-    responses((status = 200, description = "It can be bought", body = Envelope<ValidOrder>), Failures))]
+    responses((status = 200, description = "It can be bought", body = Envelope<ValidOrder>), Buying))]
 async fn validate(
     State(state): State<AppState>,
     customer: Customer,
@@ -102,7 +110,7 @@ async fn validate(
 
 /// Buys a plan and starts its instance in the background.
 #[utoipa::path(post, path = "/subscriptions", tag = "subscriptions", request_body = PurchaseRequest, security(("bearer" = [])),
-    responses((status = 201, description = "Bought", body = Envelope<PurchaseView>), Failures))]
+    responses((status = 201, description = "Bought", body = Envelope<PurchaseView>), Buying))]
 async fn create(
     State(state): State<AppState>,
     customer: Customer,
@@ -120,37 +128,28 @@ async fn create(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct ListQuery {
-    /// From 1.
-    #[serde(default = "PageQuery::first")]
-    #[garde(range(min = 1))]
-    page: u32,
-    /// 1 to 100.
-    #[serde(default = "PageQuery::usual")]
-    #[garde(range(min = 1, max = 100))]
-    limit: u32,
     #[garde(skip)]
     status: Option<SubscriptionStatus>,
 }
 
 /// This customer's subscriptions, newest first.
-#[utoipa::path(get, path = "/subscriptions", tag = "subscriptions", params(ListQuery), security(("bearer" = [])),
-    responses((status = 200, description = "A page of subscriptions", body = Envelope<Vec<SubscriptionView>>), Failures))]
+#[utoipa::path(get, path = "/subscriptions", tag = "subscriptions", params(PageQuery, ListQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of subscriptions", body = Envelope<Vec<SubscriptionView>>)))]
 async fn list(
     State(state): State<AppState>,
     customer: Customer,
-    Params(query): Params<ListQuery>,
+    Paged(page, query): Paged<ListQuery>,
 ) -> Reply<Vec<SubscriptionView>> {
-    let page = PageQuery { page: query.page, limit: query.limit };
     let mut conn = state.db.read().await?;
-    let rows = store::list(&mut conn, customer.user_id, query.status, page.limit(), page.offset()).await?;
+    let rows = store::list(&mut conn, customer.user_id, query.status, page.limit.into(), page.offset()).await?;
     let total = store::count(&mut conn, customer.user_id, query.status).await?;
     let views = rows.into_iter().map(SubscriptionView::from).collect();
     Ok(Success::page("Your subscriptions.", views, page.pagination(total)))
 }
 
 /// One subscription, with what each period cost.
-#[utoipa::path(get, path = "/subscriptions/{id}", tag = "subscriptions", params(Id), security(("bearer" = [])),
-    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Failures))]
+#[utoipa::path(get, path = "/subscriptions/{id}", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Missing))]
 async fn get(State(state): State<AppState>, customer: Customer, Id(id): Id) -> Reply<SubscriptionDetail> {
     let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok("The subscription.", detail))
@@ -179,15 +178,16 @@ struct CancelRequest {
 }
 
 /// Cancels a subscription, now or at the end of its period. Without a body: now.
-#[utoipa::path(delete, path = "/subscriptions/{id}", tag = "subscriptions", params(Id), request_body = Option<CancelRequest>,
+#[utoipa::path(delete, path = "/subscriptions/{id}", tag = "subscriptions", params(("id" = Uuid, Path)), request_body = Option<CancelRequest>,
     security(("bearer" = [])),
-    responses((status = 200, description = "Cancelled", body = Envelope<SubscriptionDetail>), Failures))]
+    responses((status = 200, description = "Cancelled", body = Envelope<SubscriptionDetail>), Cancelling))]
 async fn cancel(
     State(state): State<AppState>,
     customer: Customer,
     Id(id): Id,
-    OptionalBody(request): OptionalBody<CancelRequest>,
+    body: Option<Body<CancelRequest>>,
 ) -> Reply<SubscriptionDetail> {
+    let request = body.map(|Body(request)| request).unwrap_or_default();
     let reason = request.reason.as_deref();
     let message = match request.at {
         CancelAt::Now => {

@@ -29,13 +29,24 @@ pub struct Movement {
 
 impl Movement {
     fn postings(&self, user_id: Uuid) -> Vec<PostingRow> {
-        let own = [(Account::WalletPaid, self.paid, Some(user_id)), (Account::WalletBonus, self.bonus, Some(user_id))];
-        let others = self.others.iter().map(|(account, amount)| (*account, *amount, None));
+        let own = [
+            (Account::WalletPaid, self.paid, Some(user_id)),
+            (Account::WalletBonus, self.bonus, Some(user_id)),
+        ];
+        let others = self
+            .others
+            .iter()
+            .map(|(account, amount)| (*account, *amount, None));
         own.into_iter()
             .chain(others)
             .filter(|(_, amount, _)| !amount.is_zero())
             .zip(1..)
-            .map(|((account, amount, user_id), line)| PostingRow { line, account, user_id, amount })
+            .map(|((account, amount, user_id), line)| PostingRow {
+                line,
+                account,
+                user_id,
+                amount,
+            })
             .collect()
     }
 }
@@ -64,7 +75,12 @@ pub async fn post(
     let amount = movement.paid.plus(movement.bonus)?;
     let wallet = store::apply(conn, user_id, movement.paid, movement.bonus, new.kind, now)
         .await?
-        .ok_or_else(|| Error::new(Code::InsufficientCredit, "The wallet does not hold enough credit."))?;
+        .ok_or_else(|| {
+            Error::new(
+                Code::InsufficientCredit,
+                "The wallet does not hold enough credit.",
+            )
+        })?;
     let after = wallet.balance().total()?;
     let number = db::next_number(conn, "transaction").await?;
     let transaction = Transaction {
@@ -87,7 +103,15 @@ pub async fn post(
     };
     store::insert_transaction(conn, &transaction).await?;
     if !postings.is_empty() {
-        append(conn, clock, &wallet, &transaction, &postings, idempotency_key).await?;
+        append(
+            conn,
+            clock,
+            &wallet,
+            &transaction,
+            &postings,
+            idempotency_key,
+        )
+        .await?;
     }
     Ok(transaction)
 }
@@ -126,8 +150,10 @@ async fn append(
 
 /// SHA-256 over the canonical JSON of an entry, its postings and the hash before it.
 fn hash(entry: &EntryRow, postings: &[PostingRow]) -> String {
-    let lines: Vec<_> =
-        postings.iter().map(|posting| json!([posting.account, posting.user_id, posting.amount])).collect();
+    let lines: Vec<_> = postings
+        .iter()
+        .map(|posting| json!([posting.account, posting.user_id, posting.amount]))
+        .collect();
     let content = json!({
         "entry": entry.id,
         "idempotencyKey": entry.idempotency_key,
@@ -185,7 +211,9 @@ pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
         verify_wallet(&mut conn, user_id, &mut found).await?;
     }
     for (number, amount) in store::unposted(&mut conn).await? {
-        found.fault(format!("TXMP-{number} is completed over {amount} and has no matching entry."));
+        found.fault(format!(
+            "TXMP-{number} is completed over {amount} and has no matching entry."
+        ));
     }
     let sum = Rupiah::total(found.accounts.values().copied())?;
     if !sum.is_zero() {
@@ -195,7 +223,9 @@ pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
 }
 
 async fn verify_wallet(conn: &mut Conn, user_id: Uuid, found: &mut Verification) -> Result<()> {
-    let Some(wallet) = store::wallet(conn, user_id).await? else { return Ok(()) };
+    let Some(wallet) = store::wallet(conn, user_id).await? else {
+        return Ok(());
+    };
     let entries = store::entries(conn, user_id).await?;
     let mut postings = store::postings(conn, user_id).await?;
     found.wallets += 1;
@@ -208,10 +238,17 @@ async fn verify_wallet(conn: &mut Conn, user_id: Uuid, found: &mut Verification)
             let total = found.accounts.entry(line.account.to_string()).or_default();
             *total = total.plus(line.amount)?;
             match line.account {
-                Account::WalletPaid if line.user_id == Some(user_id) => paid = paid.plus(line.amount)?,
-                Account::WalletBonus if line.user_id == Some(user_id) => bonus = bonus.plus(line.amount)?,
+                Account::WalletPaid if line.user_id == Some(user_id) => {
+                    paid = paid.plus(line.amount)?
+                }
+                Account::WalletBonus if line.user_id == Some(user_id) => {
+                    bonus = bonus.plus(line.amount)?
+                }
                 Account::WalletPaid | Account::WalletBonus => {
-                    found.fault(format!("Entry {} of wallet {user_id} posts to another wallet.", entry.id));
+                    found.fault(format!(
+                        "Entry {} of wallet {user_id} posts to another wallet.",
+                        entry.id
+                    ));
                 }
                 _ => {}
             }
@@ -219,7 +256,9 @@ async fn verify_wallet(conn: &mut Conn, user_id: Uuid, found: &mut Verification)
         previous.clone_from(&entry.hash);
     }
     if previous != wallet.head_hash || i64::try_from(entries.len()) != Ok(wallet.entries) {
-        found.fault(format!("Wallet {user_id} has lost entries at the end of its chain."));
+        found.fault(format!(
+            "Wallet {user_id} has lost entries at the end of its chain."
+        ));
     }
     if (paid, bonus) != (wallet.paid_balance, wallet.bonus_balance) {
         found.fault(format!(
@@ -241,16 +280,28 @@ fn check_entry(
     found.postings += u64::try_from(lines.len()).unwrap_or_default();
     let sum = Rupiah::total(lines.iter().map(|line| line.amount))?;
     if !sum.is_zero() {
-        found.fault(format!("Entry {} does not balance: its postings sum to {sum}.", entry.id));
+        found.fault(format!(
+            "Entry {} does not balance: its postings sum to {sum}.",
+            entry.id
+        ));
     }
     if entry.position != expected {
-        found.fault(format!("Wallet {} misses entry {expected} of its chain.", entry.wallet_id));
+        found.fault(format!(
+            "Wallet {} misses entry {expected} of its chain.",
+            entry.wallet_id
+        ));
     }
     if entry.previous_hash != previous {
-        found.fault(format!("Entry {} does not continue the chain of wallet {}.", entry.id, entry.wallet_id));
+        found.fault(format!(
+            "Entry {} does not continue the chain of wallet {}.",
+            entry.id, entry.wallet_id
+        ));
     }
     if hash(entry, lines) != entry.hash {
-        found.fault(format!("Entry {} has been changed: its hash does not match.", entry.id));
+        found.fault(format!(
+            "Entry {} has been changed: its hash does not match.",
+            entry.id
+        ));
     }
     Ok(())
 }

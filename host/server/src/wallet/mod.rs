@@ -37,7 +37,9 @@ pub async fn open(conn: &mut Conn, clock: &Clock, user_id: Uuid) -> Result<()> {
 /// # Errors
 /// `NOT_FOUND` when the customer has no wallet.
 pub async fn lock(conn: &mut Conn, user_id: Uuid) -> Result<WalletRow> {
-    store::lock(conn, user_id).await?.ok_or_else(|| Error::not_found("wallet"))
+    store::lock(conn, user_id)
+        .await?
+        .ok_or_else(|| Error::not_found("wallet"))
 }
 
 /// Gives bonus credit out of promotions.
@@ -88,10 +90,17 @@ pub async fn pay(
     let movement = ledger::Movement {
         paid: cash.negated(),
         bonus: bonus.negated(),
-        others: vec![(Account::Promotions, discount.negated()), (Account::Revenue, price)],
+        others: vec![
+            (Account::Promotions, discount.negated()),
+            (Account::Revenue, price),
+        ],
     };
     let transaction = ledger::post(conn, clock, &movement, idempotency_key, new).await?;
-    Ok(Payment { transaction, cash, bonus })
+    Ok(Payment {
+        transaction,
+        cash,
+        bonus,
+    })
 }
 
 /// The refusal that a price is more than the wallet holds.
@@ -100,7 +109,10 @@ pub async fn pay(
 /// When an amount does not fit.
 pub fn insufficient(due: Rupiah, balance: Balance) -> Result<Error> {
     let missing = due.minus(balance.total()?)?;
-    let message = format!("This costs {due} and the wallet holds {}: {missing} are missing.", balance.total()?);
+    let message = format!(
+        "This costs {due} and the wallet holds {}: {missing} are missing.",
+        balance.total()?
+    );
     Ok(Error::new(Code::InsufficientCredit, message).with("missing", missing.get().to_string()))
 }
 
@@ -109,7 +121,9 @@ pub fn insufficient(due: Rupiah, balance: Balance) -> Result<Error> {
 /// # Errors
 /// `NOT_FOUND` when the customer has no wallet.
 pub async fn balance(conn: &mut Conn, user_id: Uuid) -> Result<Balance> {
-    let wallet = store::wallet(conn, user_id).await?.ok_or_else(|| Error::not_found("wallet"))?;
+    let wallet = store::wallet(conn, user_id)
+        .await?
+        .ok_or_else(|| Error::not_found("wallet"))?;
     Ok(wallet.balance())
 }
 

@@ -80,7 +80,10 @@ pub struct WalletRow {
 
 impl WalletRow {
     pub const fn balance(&self) -> Balance {
-        Balance { paid: self.paid_balance, bonus: self.bonus_balance }
+        Balance {
+            paid: self.paid_balance,
+            bonus: self.bonus_balance,
+        }
     }
 }
 

@@ -13,11 +13,15 @@ use super::{
     store::{self, TransactionFilter},
 };
 use crate::{
-    Error, Result,
+    Error,
     app::AppState,
-    http::{Body, Customer, Envelope, Failures, PageQuery, Params, Reply, Segment, Success},
+    http::{
+        Body, Customer, Envelope, PageQuery, Paged, Reply, Segment, Success, failure_responses,
+    },
     money::Rupiah,
 };
+
+failure_responses!(Missing: NotFound);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -30,12 +34,26 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 /// The wallet at a glance.
 #[utoipa::path(get, path = "/wallet/info", tag = "wallet", security(("bearer" = [])),
-    responses((status = 200, description = "Balances, totals and the last ten transactions", body = Envelope<WalletInfo>), Failures))]
+    responses((status = 200, description = "Balances, totals and the last ten transactions", body = Envelope<WalletInfo>), Missing))]
 async fn info(State(state): State<AppState>, customer: Customer) -> Reply<WalletInfo> {
     let mut conn = state.db.read().await?;
-    let wallet = store::wallet(&mut conn, customer.user_id).await?.ok_or_else(|| Error::not_found("wallet"))?;
-    let spent = store::spent_since(&mut conn, customer.user_id, start_of_month(state.clock.now())).await?;
-    let recent = store::transactions(&mut conn, customer.user_id, TransactionFilter::default(), 10, 0).await?;
+    let wallet = store::wallet(&mut conn, customer.user_id)
+        .await?
+        .ok_or_else(|| Error::not_found("wallet"))?;
+    let spent = store::spent_since(
+        &mut conn,
+        customer.user_id,
+        start_of_month(state.clock.now()),
+    )
+    .await?;
+    let recent = store::transactions(
+        &mut conn,
+        customer.user_id,
+        TransactionFilter::default(),
+        10,
+        0,
+    )
+    .await?;
     Ok(Success::ok(
         "Your wallet.",
         WalletInfo {
@@ -51,7 +69,9 @@ async fn info(State(state): State<AppState>, customer: Customer) -> Reply<Wallet
 }
 
 fn start_of_month(now: DateTime<Utc>) -> DateTime<Utc> {
-    now.date_naive().with_day(1).map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc())
+    now.date_naive()
+        .with_day(1)
+        .map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc())
 }
 
 /// Which transactions to list.
@@ -60,14 +80,6 @@ fn start_of_month(now: DateTime<Utc>) -> DateTime<Utc> {
 #[into_params(parameter_in = Query)]
 #[garde(allow_unvalidated)]
 struct TransactionQuery {
-    /// From 1.
-    #[serde(default = "PageQuery::first")]
-    #[garde(range(min = 1))]
-    page: u32,
-    /// 1 to 100.
-    #[serde(default = "PageQuery::usual")]
-    #[garde(range(min = 1, max = 100))]
-    limit: u32,
     r#type: Option<TransactionType>,
     status: Option<TransactionStatus>,
     /// Made at or after this moment.
@@ -77,33 +89,50 @@ struct TransactionQuery {
 }
 
 /// A customer's transactions, newest first.
-#[utoipa::path(get, path = "/wallet/transactions", tag = "wallet", params(TransactionQuery), security(("bearer" = [])),
-    responses((status = 200, description = "A page of transactions", body = Envelope<Vec<TransactionView>>), Failures))]
+#[utoipa::path(get, path = "/wallet/transactions", tag = "wallet", params(PageQuery, TransactionQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of transactions", body = Envelope<Vec<TransactionView>>)))]
 async fn transactions(
     State(state): State<AppState>,
     customer: Customer,
-    Params(query): Params<TransactionQuery>,
+    Paged(page, query): Paged<TransactionQuery>,
 ) -> Reply<Vec<TransactionView>> {
-    let filter = TransactionFilter { kind: query.r#type, status: query.status, from: query.from, to: query.to };
-    let page = PageQuery { page: query.page, limit: query.limit };
+    let filter = TransactionFilter {
+        kind: query.r#type,
+        status: query.status,
+        from: query.from,
+        to: query.to,
+    };
     let mut conn = state.db.read().await?;
-    let rows = store::transactions(&mut conn, customer.user_id, filter, page.limit(), page.offset()).await?;
+    let rows = store::transactions(
+        &mut conn,
+        customer.user_id,
+        filter,
+        page.limit.into(),
+        page.offset(),
+    )
+    .await?;
     let total = store::count_transactions(&mut conn, customer.user_id, filter).await?;
     let views = rows.into_iter().map(TransactionView::from).collect();
-    Ok(Success::page("Your transactions.", views, page.pagination(total)))
+    Ok(Success::page(
+        "Your transactions.",
+        views,
+        page.pagination(total),
+    ))
 }
 
 /// One transaction, by id or by number (`TXMP-101`).
 #[utoipa::path(get, path = "/wallet/transactions/{id}", tag = "wallet", security(("bearer" = [])),
     params(("id" = String, Path, description = "Id or number of the transaction")),
-    responses((status = 200, description = "The transaction, with the reasons of its price", body = Envelope<TransactionView>), Failures))]
+    responses((status = 200, description = "The transaction, with the reasons of its price", body = Envelope<TransactionView>), Missing))]
 async fn transaction(
     State(state): State<AppState>,
     customer: Customer,
     Segment(id): Segment<String>,
 ) -> Reply<TransactionView> {
     let uuid = id.parse::<Uuid>().ok();
-    let number = id.strip_prefix("TXMP-").and_then(|digits| digits.parse::<i64>().ok());
+    let number = id
+        .strip_prefix("TXMP-")
+        .and_then(|digits| digits.parse::<i64>().ok());
     let mut conn = state.db.read().await?;
     let row = store::transaction(&mut conn, customer.user_id, uuid, number).await?;
     let row = row.ok_or_else(|| Error::not_found("transaction"))?;
@@ -131,15 +160,28 @@ struct CreditCheckView {
 
 /// Does the wallet hold this much?
 #[utoipa::path(post, path = "/wallet/check-credit", tag = "wallet", request_body = CreditCheck, security(("bearer" = [])),
-    responses((status = 200, description = "Whether it does, and what is missing", body = Envelope<CreditCheckView>), Failures))]
+    responses((status = 200, description = "Whether it does, and what is missing", body = Envelope<CreditCheckView>)))]
 async fn check_credit(
     State(state): State<AppState>,
     customer: Customer,
     Body(check): Body<CreditCheck>,
 ) -> Reply<CreditCheckView> {
-    let balance = super::balance(&mut state.db.read().await?, customer.user_id).await?.total()?;
+    let balance = super::balance(&mut state.db.read().await?, customer.user_id)
+        .await?
+        .total()?;
     let amount = Rupiah::new(check.amount);
     let missing = amount.minus(balance)?.max(Rupiah::ZERO);
-    let view = CreditCheckView { sufficient: missing.is_zero(), balance, missing };
-    Ok(Success::ok(if view.sufficient { "The credit suffices." } else { "The credit does not suffice." }, view))
+    let view = CreditCheckView {
+        sufficient: missing.is_zero(),
+        balance,
+        missing,
+    };
+    Ok(Success::ok(
+        if view.sufficient {
+            "The credit suffices."
+        } else {
+            "The credit does not suffice."
+        },
+        view,
+    ))
 }

@@ -34,12 +34,14 @@ pub(super) async fn insert(
     genesis: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "INSERT INTO wallets (user_id, head_hash, created_at, updated_at) VALUES ($1, $2, $3, $3)";
+    let sql =
+        "INSERT INTO wallets (user_id, head_hash, created_at, updated_at) VALUES ($1, $2, $3, $3)";
     execute!(conn, sql, user_id, genesis, now).map(|_| ())
 }
 
 pub(super) async fn wallet(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
-    let sql = "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
+    let sql =
+        "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
                FROM wallets WHERE user_id = $1";
     fetch_optional!(conn, WalletRow, sql, user_id)
 }
@@ -61,17 +63,35 @@ pub(super) async fn apply(
     kind: TransactionType,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<WalletRow>> {
-    let top_up = if matches!(kind, TransactionType::TopUp) { paid } else { Rupiah::ZERO };
-    let spends = matches!(kind, TransactionType::Subscription | TransactionType::Upgrade);
-    let spent = if spends { Rupiah::new(paid.get().saturating_add(bonus.get())).negated() } else { Rupiah::ZERO };
+    let top_up = if matches!(kind, TransactionType::TopUp) {
+        paid
+    } else {
+        Rupiah::ZERO
+    };
+    let spends = matches!(
+        kind,
+        TransactionType::Subscription | TransactionType::Upgrade
+    );
+    let spent = if spends {
+        Rupiah::new(paid.get().saturating_add(bonus.get())).negated()
+    } else {
+        Rupiah::ZERO
+    };
     let sql = "UPDATE wallets SET paid_balance = paid_balance + $2, bonus_balance = bonus_balance + $3,
                  total_top_up = total_top_up + $4, total_spent = total_spent + $5, updated_at = $6
                WHERE user_id = $1 AND paid_balance + $2 >= 0 AND bonus_balance + $3 >= 0
                RETURNING user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash";
-    fetch_optional!(conn, WalletRow, sql, user_id, paid, bonus, top_up, spent, now)
+    fetch_optional!(
+        conn, WalletRow, sql, user_id, paid, bonus, top_up, spent, now
+    )
 }
 
-pub(super) async fn advance_head(conn: &mut Conn, user_id: Uuid, position: i64, hash: &str) -> sqlx::Result<()> {
+pub(super) async fn advance_head(
+    conn: &mut Conn,
+    user_id: Uuid,
+    position: i64,
+    hash: &str,
+) -> sqlx::Result<()> {
     let sql = "UPDATE wallets SET entries = $2, head_hash = $3 WHERE user_id = $1";
     execute!(conn, sql, user_id, position, hash).map(|_| ())
 }
@@ -102,9 +122,22 @@ pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sq
     .map(|_| ())
 }
 
-pub(super) async fn insert_posting(conn: &mut Conn, entry_id: Uuid, posting: &PostingRow) -> sqlx::Result<()> {
+pub(super) async fn insert_posting(
+    conn: &mut Conn,
+    entry_id: Uuid,
+    posting: &PostingRow,
+) -> sqlx::Result<()> {
     let sql = "INSERT INTO postings (entry_id, line, account, user_id, amount) VALUES ($1, $2, $3, $4, $5)";
-    execute!(conn, sql, entry_id, posting.line, posting.account, posting.user_id, posting.amount).map(|_| ())
+    execute!(
+        conn,
+        sql,
+        entry_id,
+        posting.line,
+        posting.account,
+        posting.user_id,
+        posting.amount
+    )
+    .map(|_| ())
 }
 
 pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Result<()> {
@@ -196,7 +229,11 @@ pub(super) async fn transaction(
     Ok(found.into_iter().next())
 }
 
-pub(super) async fn spent_since(conn: &mut Conn, user_id: Uuid, since: DateTime<Utc>) -> sqlx::Result<Rupiah> {
+pub(super) async fn spent_since(
+    conn: &mut Conn,
+    user_id: Uuid,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Rupiah> {
     let sql = "SELECT CAST(coalesce(-sum(amount), 0) AS BIGINT) FROM transactions
                WHERE user_id = $1 AND created_at >= $2 AND type IN ('SUBSCRIPTION', 'UPGRADE') AND status = 'COMPLETED'";
     let (spent,) = fetch_one!(conn, (Rupiah,), sql, user_id, since)?;
@@ -212,7 +249,11 @@ pub(super) async fn purchases(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i6
 }
 
 pub(super) async fn wallet_ids(conn: &mut Conn) -> sqlx::Result<Vec<Uuid>> {
-    let rows = fetch_all!(conn, (Uuid,), "SELECT user_id FROM wallets ORDER BY user_id")?;
+    let rows = fetch_all!(
+        conn,
+        (Uuid,),
+        "SELECT user_id FROM wallets ORDER BY user_id"
+    )?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
@@ -223,13 +264,21 @@ pub(super) async fn entries(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Vec<
 }
 
 /// The postings of a wallet's entries, by entry, in the order they were written.
-pub(super) async fn postings(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<HashMap<Uuid, Vec<PostingRow>>> {
+pub(super) async fn postings(
+    conn: &mut Conn,
+    user_id: Uuid,
+) -> sqlx::Result<HashMap<Uuid, Vec<PostingRow>>> {
     type Row = (Uuid, i64, Account, Option<Uuid>, Rupiah);
     let sql = "SELECT p.entry_id, p.line, p.account, p.user_id, p.amount FROM postings p
                JOIN journal_entries e ON e.id = p.entry_id WHERE e.wallet_id = $1 ORDER BY p.entry_id, p.line";
     let mut found: HashMap<Uuid, Vec<PostingRow>> = HashMap::new();
     for (entry_id, line, account, owner, amount) in fetch_all!(conn, Row, sql, user_id)? {
-        found.entry(entry_id).or_default().push(PostingRow { line, account, user_id: owner, amount });
+        found.entry(entry_id).or_default().push(PostingRow {
+            line,
+            account,
+            user_id: owner,
+            amount,
+        });
     }
     Ok(found)
 }

@@ -1,0 +1,300 @@
+//! `/admin/plugins` and `/admin/decisions`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{DefaultBodyLimit, Multipart, State};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    Activation, PluginView, Replay, VersionView,
+    model::{DecisionView, VersionRow, VersionState},
+    store::{self, DecisionFilter},
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    http::{Admin, Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, failure_responses},
+};
+
+/// What a multipart upload needs beside the component itself.
+const UPLOAD_OVERHEAD: usize = 64 * 1024;
+
+failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMediaType);
+failure_responses!(Missing: NotFound);
+failure_responses!(Deleting: NotFound, InvalidState);
+failure_responses!(Activating: NotFound, InvalidState, Conflict, PluginUnavailable);
+failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable);
+failure_responses!(Replaying: NotFound, PluginUnavailable);
+
+/// The routes of this domain; `component_bytes` bounds an upload before it is read.
+pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
+    let limit = component_bytes.saturating_add(UPLOAD_OVERHEAD);
+    OpenApiRouter::new()
+        .routes(routes!(upload))
+        .layer(DefaultBodyLimit::max(limit))
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(version, delete))
+        .routes(routes!(activate))
+        .routes(routes!(roll_back))
+        .routes(routes!(dry_run))
+        .routes(routes!(decisions))
+        .routes(routes!(decision))
+        .routes(routes!(replay))
+}
+
+/// A component, as the part `component` of a form.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes the form in the OpenAPI document")]
+struct Upload {
+    #[schema(value_type = String, format = Binary)]
+    component: Vec<u8>,
+}
+
+/// Uploads a component: it is checked and staged, and serves nobody until it is activated.
+#[utoipa::path(post, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
+    request_body(content = Upload, content_type = "multipart/form-data"),
+    responses((status = 201, description = "Staged, with its conformance report", body = Envelope<VersionView>), Uploading))]
+async fn upload(State(state): State<AppState>, admin: Admin, form: Multipart) -> Reply<VersionView> {
+    let component = component(form).await?;
+    let version = super::stage(&state.plugins, component, &state.templates, Some(admin.user_id)).await?;
+    let message = format!("{} {} is staged. Activate it to use it.", version.plugin_id, version.version);
+    Ok(Success::created(message, version))
+}
+
+/// The bytes decide; names and declared types are ignored.
+async fn component(mut form: Multipart) -> Result<Vec<u8>> {
+    let malformed = |error: axum::extract::multipart::MultipartError| match error.status().as_u16() {
+        413 => Error::new(Code::PayloadTooLarge, "The component is larger than this server accepts."),
+        _ => Error::new(Code::MalformedRequest, format!("The form cannot be read: {}.", error.body_text())),
+    };
+    while let Some(field) = form.next_field().await.map_err(malformed)? {
+        if field.name() == Some("component") {
+            return Ok(field.bytes().await.map_err(malformed)?.to_vec());
+        }
+    }
+    Err(Error::invalid("component", "is missing: send the component as the form's part `component`"))
+}
+
+/// All plugins with their versions.
+#[utoipa::path(get, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
+    responses((status = 200, description = "Plugins by id, versions newest first", body = Envelope<Vec<PluginView>>)))]
+async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<PluginView>> {
+    let rows = store::versions(&mut state.db.read().await?).await?;
+    Ok(Success::ok("The plugins.", grouped(&state, rows)))
+}
+
+/// One plugin with its versions.
+#[utoipa::path(get, path = "/admin/plugins/{id}", tag = "admin: plugins", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
+    responses((status = 200, description = "The plugin", body = Envelope<PluginView>), Missing))]
+async fn get(State(state): State<AppState>, _admin: Admin, Segment(id): Segment<String>) -> Reply<PluginView> {
+    let rows = store::versions_of(&mut state.db.read().await?, &id).await?;
+    let plugin = grouped(&state, rows).pop().ok_or_else(|| Error::not_found("plugin"))?;
+    Ok(Success::ok("The plugin.", plugin))
+}
+
+fn grouped(state: &AppState, rows: Vec<VersionRow>) -> Vec<PluginView> {
+    let mut plugins: BTreeMap<String, PluginView> = BTreeMap::new();
+    for row in rows {
+        let failure = state.plugins.failure_of(&row.digest);
+        let view = VersionView::of(row, failure);
+        let plugin = plugins.entry(view.plugin_id.clone()).or_insert_with(|| PluginView {
+            id: view.plugin_id.clone(),
+            kind: view.kind.clone(),
+            title: view.title.clone(),
+            active: None,
+            versions: Vec::new(),
+        });
+        if view.state == VersionState::Active {
+            plugin.active = Some(view.digest.clone());
+            plugin.title.clone_from(&view.title);
+        }
+        plugin.versions.push(view);
+    }
+    plugins.into_values().collect()
+}
+
+/// A plugin's id and a version's digest.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+struct VersionPath {
+    /// Plugin id.
+    id: String,
+    /// SHA-256 of the component.
+    digest: String,
+}
+
+/// One version with its conformance report.
+#[utoipa::path(get, path = "/admin/plugins/{id}/versions/{digest}", tag = "admin: plugins", params(VersionPath), security(("bearer" = [])),
+    responses((status = 200, description = "The version", body = Envelope<VersionView>), Missing))]
+async fn version(State(state): State<AppState>, _admin: Admin, Segment(path): Segment<VersionPath>) -> Reply<VersionView> {
+    let row = store::version(&mut state.db.read().await?, &path.digest).await?;
+    let row = row.filter(|row| row.plugin_id == path.id).ok_or_else(|| Error::not_found("plugin version"))?;
+    let failure = state.plugins.failure_of(&row.digest);
+    Ok(Success::ok("The version.", VersionView::of(row, failure)))
+}
+
+/// A version that is gone.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Deleted {
+    digest: String,
+}
+
+/// Deletes a staged version that nothing refers to.
+#[utoipa::path(delete, path = "/admin/plugins/{id}/versions/{digest}", tag = "admin: plugins", params(VersionPath), security(("bearer" = [])),
+    responses((status = 200, description = "Deleted", body = Envelope<Deleted>), Deleting))]
+async fn delete(State(state): State<AppState>, _admin: Admin, Segment(path): Segment<VersionPath>) -> Reply<Deleted> {
+    let row = store::version(&mut state.db.read().await?, &path.digest).await?;
+    if row.is_none_or(|row| row.plugin_id != path.id) {
+        return Err(Error::not_found("plugin version"));
+    }
+    super::delete(&state.plugins, &path.digest).await?;
+    Ok(Success::ok("The version is deleted.", Deleted { digest: path.digest }))
+}
+
+/// Which version to activate.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ActivateRequest {
+    /// SHA-256 of the component.
+    #[garde(length(equal = 64))]
+    digest: String,
+}
+
+/// Makes a version the active one, without a restart. Nobody is served by anything in between.
+#[utoipa::path(post, path = "/admin/plugins/{id}/activate", tag = "admin: plugins", request_body = ActivateRequest, security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id")),
+    responses((status = 200, description = "Active", body = Envelope<Activation>), Activating))]
+async fn activate(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(id): Segment<String>,
+    Body(request): Body<ActivateRequest>,
+) -> Reply<Activation> {
+    let activation = super::activate(&state.plugins, &id, &request.digest).await?;
+    Ok(Success::ok(format!("{} {} is active.", activation.plugin_id, activation.version), activation))
+}
+
+/// Activates the version that was active before.
+#[utoipa::path(post, path = "/admin/plugins/{id}/rollback", tag = "admin: plugins", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id")),
+    responses((status = 200, description = "The earlier version is active", body = Envelope<Activation>), Activating))]
+async fn roll_back(State(state): State<AppState>, _admin: Admin, Segment(id): Segment<String>) -> Reply<Activation> {
+    let activation = super::roll_back(&state.plugins, &id).await?;
+    Ok(Success::ok(format!("{} {} is active again.", activation.plugin_id, activation.version), activation))
+}
+
+/// A call to try.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DryRunRequest {
+    /// As in the contract, for example `evaluate`.
+    #[garde(length(chars, min = 1, max = 50))]
+    function: String,
+    #[schema(value_type = Object)]
+    #[garde(skip)]
+    input: Value,
+    /// Which version; the active one when absent.
+    #[garde(skip)]
+    digest: Option<String>,
+}
+
+/// What a tried call answered and used.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DryRunView {
+    #[schema(value_type = Object)]
+    output: Value,
+    #[schema(value_type = Object)]
+    usage: Value,
+    #[schema(value_type = Vec<Object>)]
+    logs: Value,
+}
+
+/// Calls one function of a plugin and changes nothing.
+#[utoipa::path(post, path = "/admin/plugins/{id}/dry-run", tag = "admin: plugins", request_body = DryRunRequest, security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id")),
+    responses((status = 200, description = "What it answered", body = Envelope<DryRunView>), Calling))]
+async fn dry_run(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(id): Segment<String>,
+    Body(request): Body<DryRunRequest>,
+) -> Reply<DryRunView> {
+    let plugin = match &request.digest {
+        Some(digest) => state.plugins.version(digest).await?,
+        None => state.plugins.active(&id)?,
+    };
+    if plugin.about().id != id {
+        return Err(Error::not_found("version of this plugin"));
+    }
+    let called = tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
+        .await
+        .map_err(Error::internal)?
+        .map_err(|error| Error::new(Code::PluginFailed, format!("The {error}.")).with("code", error.code()))?;
+    let view = DryRunView {
+        output: called.value,
+        usage: serde_json::to_value(&called.usage)?,
+        logs: serde_json::to_value(&called.logs)?,
+    };
+    Ok(Success::ok("The plugin answered.", view))
+}
+
+/// Which decisions to list.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct DecisionQuery {
+    /// Plugin id.
+    #[garde(skip)]
+    plugin: Option<String>,
+    /// For example `evaluate`.
+    #[garde(skip)]
+    function: Option<String>,
+    #[garde(skip)]
+    user_id: Option<Uuid>,
+}
+
+/// What plugins decided, newest first.
+#[utoipa::path(get, path = "/admin/decisions", tag = "admin: plugins", params(PageQuery, DecisionQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of decisions", body = Envelope<Vec<DecisionView>>)))]
+async fn decisions(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<DecisionQuery>,
+) -> Reply<Vec<DecisionView>> {
+    let filter = DecisionFilter {
+        plugin_id: query.plugin.as_deref(),
+        function: query.function.as_deref(),
+        user_id: query.user_id,
+    };
+    let mut conn = state.db.read().await?;
+    let rows = store::decisions(&mut conn, &filter, page.limit.into(), page.offset()).await?;
+    let total = store::count_decisions(&mut conn, &filter).await?;
+    let views = rows.into_iter().map(DecisionView::try_from).collect::<Result<_>>()?;
+    Ok(Success::page("The decisions.", views, page.pagination(total)))
+}
+
+/// One decision: what was asked and answered, by which bytes, at what cost.
+#[utoipa::path(get, path = "/admin/decisions/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The decision", body = Envelope<DecisionView>), Missing))]
+async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<DecisionView> {
+    let row = store::decision(&mut state.db.read().await?, id).await?.ok_or_else(|| Error::not_found("decision"))?;
+    Ok(Success::ok("The decision.", row.try_into()?))
+}
+
+/// Runs a decision again by the same bytes on the same input and compares byte for byte.
+#[utoipa::path(post, path = "/admin/decisions/{id}/replay", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "Identical, or where it differs", body = Envelope<Replay>), Replaying))]
+async fn replay(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<Replay> {
+    let replay = super::replay(&state.plugins, id).await?;
+    let message = if replay.identical { "The same decision, byte for byte." } else { "The decision differs." };
+    Ok(Success::ok(message, replay))
+}

@@ -1,0 +1,97 @@
+//! Requests as a client makes them, and answers as a test reads them.
+
+use reqwest::Method;
+use serde_json::Value;
+
+/// A client of one server, signed in or not.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+/// A status and the whole envelope.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Client {
+    pub fn new(base: impl Into<String>) -> Self {
+        Self { http: reqwest::Client::new(), base: base.into(), token: None }
+    }
+
+    /// The same client with an access token.
+    #[must_use]
+    pub fn with_token(&self, token: impl Into<String>) -> Self {
+        Self { token: Some(token.into()), ..self.clone() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PUT, path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
+    /// Uploads a component as an administrator does.
+    pub async fn upload(&self, component: Vec<u8>) -> Answer {
+        let part = reqwest::multipart::Part::bytes(component).file_name("component.wasm");
+        let form = reqwest::multipart::Form::new().part("component", part);
+        self.send(self.request(Method::POST, "/api/admin/plugins").multipart(form)).await
+    }
+
+    /// A request to be changed before it is sent.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.expect("the server answers");
+        let status = response.status().as_u16();
+        let text = response.text().await.expect("the answer is text");
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Answer { status, body }
+    }
+}
+
+impl Answer {
+    /// The data of a success with this status.
+    #[track_caller]
+    pub fn data(self, status: u16) -> Value {
+        assert_eq!((self.status, &self.body["success"]), (status, &Value::Bool(true)), "{:#}", self.body);
+        self.body["data"].clone()
+    }
+
+    /// Asserts a failure with this status and code, in the envelope.
+    #[track_caller]
+    pub fn fails(&self, status: u16, code: &str) -> &Self {
+        let got = (self.status, self.body["error"]["code"].as_str());
+        assert_eq!(got, (status, Some(code)), "{:#}", self.body);
+        assert_eq!(self.body["success"], false);
+        let message = self.body["message"].as_str().unwrap_or_default();
+        assert!(message.ends_with(['.', '!', '?']), "not a sentence: {message}");
+        self
+    }
+
+    /// The `message` of the failure's detail about `field`.
+    pub fn detail(&self, field: &str) -> Option<&str> {
+        let details = self.body["error"]["details"].as_array()?;
+        details.iter().find(|detail| detail["field"] == field)?["message"].as_str()
+    }
+}

@@ -1,0 +1,106 @@
+//! A private PostgreSQL for this test process: loopback only, in a temporary folder, gone with us.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+/// Starts the server, and stops it and removes its folder when its input ends: that is when this
+/// process ends, however it ends.
+const KEEPER: &str = r#"
+set -eu
+bin=$1 dir=$2 port=$3
+as() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+cd "$dir"
+[ "$(id -u)" != 0 ] || chown postgres "$dir"
+as "$bin/initdb" -D "$dir/data" -U dermaga -A trust --no-sync -E UTF8 >"$dir/initdb.log" 2>&1
+as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync=off -c max_connections=400 \
+  -c shared_buffers=64MB >"$dir/postgres.log" 2>&1 &
+server=$!
+trap 'kill -INT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
+echo started
+cat >/dev/null
+"#;
+
+/// The server of this test process.
+#[derive(Debug)]
+pub struct Postgres {
+    port: u16,
+    _keeper: Child,
+    /// Closing it stops the server.
+    _input: ChildStdin,
+}
+
+/// The server of this process, started on first use; or why there is none.
+pub fn shared() -> Result<&'static Postgres, &'static str> {
+    static SERVER: OnceLock<Result<Postgres, String>> = OnceLock::new();
+    SERVER.get_or_init(start).as_ref().map_err(String::as_str)
+}
+
+fn start() -> Result<Postgres, String> {
+    let bin = installed().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
+    let dir = std::env::temp_dir().join(format!("dermaga-postgres-{}", Uuid::now_v7().simple()));
+    fs::create_dir(&dir).map_err(|error| error.to_string())?;
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(|e| e.to_string())?.port();
+    let mut keeper = Command::new("bash")
+        .args(["-c", KEEPER, "postgres-keeper"])
+        .arg(&bin)
+        .arg(&dir)
+        .arg(port.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let mut said = String::new();
+    let output = keeper.stdout.take().ok_or("no output")?;
+    BufReader::new(output).read_line(&mut said).map_err(|error| error.to_string())?;
+    if said.trim() != "started" {
+        let log = fs::read_to_string(dir.join("initdb.log")).unwrap_or_default();
+        return Err(format!("PostgreSQL did not start: {log}"));
+    }
+    let input = keeper.stdin.take().ok_or("no input")?;
+    wait_for(port, &dir)?;
+    println!("PostgreSQL: {} on 127.0.0.1:{port}", bin.display());
+    Ok(Postgres { port, _keeper: keeper, _input: input })
+}
+
+/// The newest installed version's programs.
+fn installed() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
+    let mut bins: Vec<PathBuf> = versions.flatten().map(|entry| entry.path().join("bin")).collect();
+    bins.sort();
+    bins.into_iter().rev().find(|bin| bin.join("initdb").exists())
+}
+
+fn wait_for(port: u16, dir: &Path) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        let log = fs::read_to_string(dir.join("postgres.log")).unwrap_or_default();
+        if log.contains("ready to accept connections") && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(format!("PostgreSQL did not become ready: {}", fs::read_to_string(dir.join("postgres.log")).unwrap_or_default()))
+}
+
+impl Postgres {
+    /// Makes an empty database and gives its URL.
+    pub async fn new_database(&self) -> String {
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        let server = format!("postgres://dermaga@127.0.0.1:{}/postgres", self.port);
+        let mut conn = PgConnection::connect(&server).await.expect("PostgreSQL answers");
+        let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(sql).execute(&mut conn).await.expect("a database can be made");
+        conn.close().await.expect("the connection closes");
+        format!("postgres://dermaga@127.0.0.1:{}/{name}", self.port)
+    }
+}

@@ -1,0 +1,19 @@
+//! Whole-system tests: one server each, over HTTP, on SQLite and on PostgreSQL.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that fails should stop where it fails"
+)]
+
+mod accounts;
+mod cli;
+mod hostile;
+mod ledger;
+mod plugins;
+mod provisioning;
+mod purchase;
+mod races;
+mod refusals;
