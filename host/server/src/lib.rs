@@ -1,7 +1,21 @@
 //! Dermaga: a self-hosted shop for managed services on Kubernetes.
 
+pub mod accounts;
+pub mod app;
+pub mod catalog;
+pub mod cluster;
+pub mod config;
+pub mod coupons;
+pub mod crypto;
 pub mod db;
 pub mod error;
+pub mod http;
 pub mod money;
+pub mod plugins;
+pub mod provisioning;
+pub mod schema;
+pub mod subscriptions;
+pub mod telemetry;
+pub mod wallet;
 
 pub use error::{Code, Error, Result};

@@ -1,0 +1,269 @@
+//! `/auth` and `/user`: signing up, signing in and one's own profile.
+
+use axum::extract::State;
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use zeroize::Zeroizing;
+
+use super::{Email, NewAccount, Profile, Role, Tokens, check_rules, parse_avatar, parse_name, parse_phone};
+use crate::{
+    Error,
+    app::AppState,
+    coupons::{self, WelcomeBonus},
+    http::{Body, Customer, Envelope, Nothing, PeerAddress, Reply, Success, failure_responses},
+};
+
+failure_responses!(Registering: EmailTaken);
+failure_responses!(LoggingIn: InvalidCredentials, AccountDisabled, TooManyRequests);
+failure_responses!(Refreshing: Unauthenticated, AccountDisabled);
+failure_responses!(ChangingPassword: Conflict, TooManyRequests);
+
+/// The routes of this domain.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(log_in))
+        .routes(routes!(refresh))
+        .routes(routes!(log_out))
+        .routes(routes!(log_out_everywhere))
+        .routes(routes!(change_password))
+        .routes(routes!(whoami))
+        .routes(routes!(get_profile, put_profile))
+        .routes(routes!(patch_avatar))
+}
+
+/// A rule of [`super`] as a rule of garde.
+fn rule<T>(parse: impl Fn(&str) -> Result<T, String>) -> impl Fn(&str, &()) -> garde::Result {
+    move |text, ()| parse(text).map(|_| ()).map_err(garde::Error::new)
+}
+
+fn optional_rule<T>(parse: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Option<String>, &()) -> garde::Result {
+    move |text, ()| text.as_deref().map_or(Ok(()), |text| rule(&parse)(text, &()))
+}
+
+/// What [`Validate`] has accepted already, normalised.
+fn normalised<T>(field: &str, parsed: Result<T, String>) -> Result<T, Error> {
+    parsed.map_err(|message| Error::invalid(field, message))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Registration {
+    /// One account each; kept in lower case.
+    #[garde(custom(rule(Email::parse)))]
+    #[schema(example = "sari@example.com")]
+    email: String,
+    /// 10 to 128 characters, and not one that everybody tries first.
+    #[garde(custom(rule(check_rules)))]
+    #[schema(min_length = 10, max_length = 128)]
+    password: String,
+    #[garde(custom(rule(parse_name)))]
+    #[schema(min_length = 2, max_length = 50)]
+    name: String,
+    /// An Indonesian mobile number; stored as `+62...`.
+    #[garde(custom(optional_rule(parse_phone)))]
+    #[schema(example = "0812-3456-7890")]
+    phone: Option<String>,
+    /// Address of a picture, `https` only.
+    #[garde(custom(optional_rule(parse_avatar)))]
+    avatar: Option<String>,
+}
+
+impl TryFrom<Registration> for NewAccount {
+    type Error = Error;
+
+    fn try_from(new: Registration) -> Result<Self, Error> {
+        Ok(Self {
+            email: normalised("email", Email::parse(&new.email))?,
+            password: Zeroizing::new(new.password),
+            name: normalised("name", parse_name(&new.name))?,
+            phone: normalised("phone", new.phone.as_deref().map(parse_phone).transpose())?,
+            avatar: normalised("avatar", new.avatar.as_deref().map(parse_avatar).transpose())?,
+            role: Role::User,
+        })
+    }
+}
+
+/// A new session and whose it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Session {
+    user: Profile,
+    tokens: Tokens,
+}
+
+/// A new account, its session, and what it got as a welcome.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Welcome {
+    user: Profile,
+    tokens: Tokens,
+    /// Every welcome coupon there is, given or not, and why.
+    welcome_bonuses: Vec<WelcomeBonus>,
+}
+
+/// Signs a customer up.
+///
+/// Opens an empty wallet and applies the welcome-bonus coupons; one that fails is reported in the
+/// answer and never blocks signing up.
+#[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration,
+    responses((status = 201, description = "The account and its first session", body = Envelope<Welcome>), Registering))]
+async fn register(State(state): State<AppState>, Body(new): Body<Registration>) -> Reply<Welcome> {
+    let (user, tokens) = state.accounts.register(new.try_into()?).await?;
+    let welcome_bonuses = coupons::apply_registration(&state, user.id).await;
+    let message = format!("Welcome, {}.", user.name);
+    Ok(Success::created(message, Welcome { user: user.into(), tokens, welcome_bonuses }))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Credentials {
+    #[garde(custom(rule(Email::parse)))]
+    #[schema(example = "sari@example.com")]
+    email: String,
+    #[garde(length(chars, min = 1, max = 1024))]
+    password: String,
+}
+
+/// Starts a session.
+///
+/// An unknown e-mail and a wrong password get the same answer in the same time. Ten failures for
+/// an account, or a hundred from an address, within 15 minutes close it until they are over.
+#[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Credentials,
+    responses((status = 200, description = "The session", body = Envelope<Session>), LoggingIn))]
+async fn log_in(
+    State(state): State<AppState>,
+    PeerAddress(from): PeerAddress,
+    Body(credentials): Body<Credentials>,
+) -> Reply<Session> {
+    let email = normalised("email", Email::parse(&credentials.email))?;
+    let (user, tokens) = state.accounts.log_in(&email, Zeroizing::new(credentials.password), from).await?;
+    Ok(Success::ok("You are logged in.", Session { user: user.into(), tokens }))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RefreshRequest {
+    #[garde(length(bytes, min = 1, max = 256))]
+    refresh_token: String,
+}
+
+/// Exchanges a refresh token for a new pair of tokens.
+///
+/// Each refresh token is good once. One that comes a second time ends its whole session.
+#[utoipa::path(post, path = "/auth/refresh-token", tag = "accounts", request_body = RefreshRequest,
+    responses((status = 200, description = "The new tokens", body = Envelope<Tokens>), Refreshing))]
+async fn refresh(State(state): State<AppState>, Body(request): Body<RefreshRequest>) -> Reply<Tokens> {
+    let tokens = state.accounts.refresh(&request.refresh_token).await?;
+    Ok(Success::ok("The session goes on.", tokens))
+}
+
+/// Ends this session: its refresh token at once, its access token within seconds.
+#[utoipa::path(post, path = "/auth/logout", tag = "accounts", security(("bearer" = [])),
+    responses((status = 200, description = "Logged out", body = Envelope<Nothing>)))]
+async fn log_out(State(state): State<AppState>, customer: Customer) -> Reply<Nothing> {
+    state.accounts.log_out(customer.identity()).await?;
+    Ok(Success::ok("You are logged out.", Nothing {}))
+}
+
+/// Ends every session of this account, on every device, within seconds.
+#[utoipa::path(post, path = "/auth/logout-all", tag = "accounts", security(("bearer" = [])),
+    responses((status = 200, description = "Logged out everywhere", body = Envelope<Nothing>)))]
+async fn log_out_everywhere(State(state): State<AppState>, customer: Customer) -> Reply<Nothing> {
+    state.accounts.log_out_everywhere(customer.user_id).await?;
+    Ok(Success::ok("You are logged out everywhere.", Nothing {}))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PasswordChange {
+    #[garde(length(chars, min = 1, max = 1024))]
+    current_password: String,
+    /// 10 to 128 characters, and not one that everybody tries first.
+    #[garde(custom(rule(check_rules)), custom(differs(&self.current_password)))]
+    #[schema(min_length = 10, max_length = 128)]
+    new_password: String,
+}
+
+fn differs(current: &str) -> impl Fn(&str, &()) -> garde::Result {
+    move |new, ()| if new == current { Err(garde::Error::new("must differ from the current one")) } else { Ok(()) }
+}
+
+/// Changes the password and ends every other session.
+#[utoipa::path(post, path = "/auth/change-password", tag = "accounts", security(("bearer" = [])),
+    request_body = PasswordChange,
+    responses((status = 200, description = "Tokens of a new session", body = Envelope<Tokens>), ChangingPassword))]
+async fn change_password(
+    State(state): State<AppState>,
+    customer: Customer,
+    Body(change): Body<PasswordChange>,
+) -> Reply<Tokens> {
+    let (current, new) = (Zeroizing::new(change.current_password), Zeroizing::new(change.new_password));
+    let tokens = state.accounts.change_password(customer.user_id, current, new).await?;
+    Ok(Success::ok("The password is changed; other sessions have ended.", tokens))
+}
+
+/// Who is logged in.
+#[utoipa::path(get, path = "/auth/profile", tag = "accounts", security(("bearer" = [])),
+    responses((status = 200, description = "The account", body = Envelope<Profile>)))]
+async fn whoami(state: State<AppState>, customer: Customer) -> Reply<Profile> {
+    get_profile(state, customer).await
+}
+
+/// One's own account.
+#[utoipa::path(get, path = "/user/profile", tag = "accounts", security(("bearer" = [])),
+    responses((status = 200, description = "The account", body = Envelope<Profile>)))]
+async fn get_profile(State(state): State<AppState>, customer: Customer) -> Reply<Profile> {
+    let user = state.accounts.user(customer.user_id).await?;
+    Ok(Success::ok("Your account.", user.into()))
+}
+
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ProfileChange {
+    #[garde(custom(rule(parse_name)))]
+    #[schema(min_length = 2, max_length = 50)]
+    name: String,
+    /// An Indonesian mobile number; absent or null removes it.
+    #[garde(custom(optional_rule(parse_phone)))]
+    phone: Option<String>,
+}
+
+/// Replaces name and phone. Role, balance and e-mail cannot be changed here.
+#[utoipa::path(put, path = "/user/profile", tag = "accounts", security(("bearer" = [])), request_body = ProfileChange,
+    responses((status = 200, description = "The account", body = Envelope<Profile>)))]
+async fn put_profile(
+    State(state): State<AppState>,
+    customer: Customer,
+    Body(change): Body<ProfileChange>,
+) -> Reply<Profile> {
+    let name = normalised("name", parse_name(&change.name))?;
+    let phone = normalised("phone", change.phone.as_deref().map(parse_phone).transpose())?;
+    let user = state.accounts.set_profile(customer.user_id, &name, phone.as_deref()).await?;
+    Ok(Success::ok("Your account is changed.", user.into()))
+}
+
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AvatarChange {
+    /// Address of a picture, `https` only; null removes it.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[garde(custom(optional_rule(parse_avatar)))]
+    #[schema(required)]
+    avatar: Option<String>,
+}
+
+/// Replaces or removes the picture.
+#[utoipa::path(patch, path = "/user/avatar", tag = "accounts", security(("bearer" = [])), request_body = AvatarChange,
+    responses((status = 200, description = "The account", body = Envelope<Profile>)))]
+async fn patch_avatar(
+    State(state): State<AppState>,
+    customer: Customer,
+    Body(change): Body<AvatarChange>,
+) -> Reply<Profile> {
+    let avatar = normalised("avatar", change.avatar.as_deref().map(parse_avatar).transpose())?;
+    let user = state.accounts.set_avatar(customer.user_id, avatar.as_deref()).await?;
+    Ok(Success::ok("Your picture is changed.", user.into()))
+}

@@ -1,0 +1,141 @@
+//! The SQL of accounts and their sessions.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{AccountStatus, Role, User};
+use crate::{db::Conn, execute, fetch_one, fetch_optional};
+
+pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
+    let sql = "INSERT INTO users \
+        (id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at, updated_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
+    execute!(
+        conn, sql, user.id, &user.email, &user.password_hash, &user.name, &user.phone, &user.avatar, user.role,
+        user.status, user.token_generation, user.created_at
+    )?;
+    Ok(())
+}
+
+const USER: &str = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at \
+    FROM users WHERE id = $1";
+
+pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<User>> {
+    fetch_optional!(conn, User, USER, id)
+}
+
+pub(super) async fn by_email(conn: &mut Conn, email: &str) -> sqlx::Result<Option<User>> {
+    let sql = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at \
+        FROM users WHERE email = $1";
+    fetch_optional!(conn, User, sql, email)
+}
+
+pub(super) async fn has_administrator(conn: &mut Conn) -> sqlx::Result<bool> {
+    let sql = "SELECT count(*) FROM users WHERE role = $1";
+    let (count,) = fetch_one!(conn, (i64,), sql, Role::Administrator)?;
+    Ok(count > 0)
+}
+
+/// True when the account was there.
+pub(super) async fn set_profile(
+    conn: &mut Conn,
+    id: Uuid,
+    name: &str,
+    phone: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE users SET name = $2, phone = $3, updated_at = $4 WHERE id = $1";
+    Ok(execute!(conn, sql, id, name, phone, now)? == 1)
+}
+
+pub(super) async fn set_avatar(
+    conn: &mut Conn,
+    id: Uuid,
+    avatar: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE users SET avatar = $2, updated_at = $3 WHERE id = $1";
+    Ok(execute!(conn, sql, id, avatar, now)? == 1)
+}
+
+/// Replaces a hash that is still the stored one; a password changed meanwhile stays.
+pub(super) async fn replace_password_hash(conn: &mut Conn, id: Uuid, old: &str, new: &str) -> sqlx::Result<bool> {
+    let sql = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
+    Ok(execute!(conn, sql, id, old, new)? == 1)
+}
+
+/// Makes every access token of the account useless; gives the new generation.
+pub(super) async fn raise_generation(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> sqlx::Result<Option<i64>> {
+    let sql = "UPDATE users SET token_generation = token_generation + 1, updated_at = $2 WHERE id = $1 \
+        RETURNING token_generation";
+    Ok(fetch_optional!(conn, (i64,), sql, id, now)?.map(|(generation,)| generation))
+}
+
+/// What decides whether an access token is still good.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(super) struct Standing {
+    pub(super) role: Role,
+    pub(super) status: AccountStatus,
+    pub(super) token_generation: i64,
+    /// True when the session was logged out or revoked.
+    pub(super) ended: bool,
+}
+
+pub(super) async fn standing(conn: &mut Conn, user_id: Uuid, session: Uuid) -> sqlx::Result<Option<Standing>> {
+    let sql = "SELECT role, status, token_generation, EXISTS (\
+            SELECT 1 FROM refresh_tokens WHERE family = $2 AND revoked_at IS NOT NULL\
+        ) AS ended FROM users WHERE id = $1";
+    fetch_optional!(conn, Standing, sql, user_id, session)
+}
+
+// ---- refresh tokens ----
+
+#[derive(Debug, Clone)]
+pub(super) struct NewRefreshToken {
+    pub(super) id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) family: Uuid,
+    pub(super) token_hash: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+pub(super) async fn insert_refresh_token(conn: &mut Conn, token: &NewRefreshToken) -> sqlx::Result<()> {
+    let sql = "INSERT INTO refresh_tokens (id, user_id, family, token_hash, created_at, expires_at) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    execute!(
+        conn, sql, token.id, token.user_id, token.family, &token.token_hash, token.created_at, token.expires_at
+    )?;
+    Ok(())
+}
+
+/// Uses up a refresh token that is still good; gives whose it was and its family.
+pub(super) async fn rotate_refresh_token(
+    conn: &mut Conn,
+    token_hash: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<(Uuid, Uuid)>> {
+    let sql = "UPDATE refresh_tokens SET rotated_at = $2 \
+        WHERE token_hash = $1 AND rotated_at IS NULL AND revoked_at IS NULL AND expires_at > $2 \
+        RETURNING user_id, family";
+    fetch_optional!(conn, (Uuid, Uuid), sql, token_hash, now)
+}
+
+/// The family of a token that was used before, if this is one.
+pub(super) async fn family_of_rotated(conn: &mut Conn, token_hash: &str) -> sqlx::Result<Option<Uuid>> {
+    let sql = "SELECT family FROM refresh_tokens WHERE token_hash = $1 AND rotated_at IS NOT NULL";
+    Ok(fetch_optional!(conn, (Uuid,), sql, token_hash)?.map(|(family,)| family))
+}
+
+pub(super) async fn revoke_family(conn: &mut Conn, family: Uuid, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    execute!(conn, "UPDATE refresh_tokens SET revoked_at = $2 WHERE family = $1 AND revoked_at IS NULL", family, now)
+}
+
+pub(super) async fn revoke_all(conn: &mut Conn, user_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    execute!(conn, "UPDATE refresh_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL", user_id, now)
+}
+
+/// Forgets tokens that ended before `before`: their access tokens are over, too.
+pub(super) async fn forget_expired(conn: &mut Conn, before: DateTime<Utc>) -> sqlx::Result<u64> {
+    execute!(conn, "DELETE FROM refresh_tokens WHERE expires_at < $1", before)
+}

@@ -1,0 +1,144 @@
+//! From a configuration to a server that answers: state, router, workers, start and stop.
+
+mod start;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use dermaga_toolkit::template::Template;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    accounts::{self, Accounts},
+    catalog,
+    config::Config,
+    coupons,
+    crypto::Vault,
+    db::{Clock, Db},
+    http, plugins, provisioning, subscriptions, telemetry, wallet,
+};
+
+pub use start::StartError;
+
+/// What handlers and workers share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AppState {
+    pub db: Db,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+    pub plugins: Arc<plugins::Registry>,
+    /// What is sold, as the templates read at start say.
+    pub templates: Arc<[Template]>,
+    pub vault: Arc<Vault>,
+    pub accounts: Arc<Accounts>,
+    pub provisioning: provisioning::Handle,
+}
+
+/// A server that is ready to run.
+#[derive(Debug)]
+pub struct App {
+    pub state: AppState,
+    worker: provisioning::Worker<Arc<plugins::Registry>>,
+}
+
+/// The API with its document, before it has a state.
+pub fn api(config: &Config) -> OpenApiRouter<AppState> {
+    let domains = OpenApiRouter::new()
+        .merge(accounts::router())
+        .merge(catalog::router())
+        .merge(wallet::router())
+        .merge(coupons::router())
+        .merge(subscriptions::router())
+        .merge(plugins::router(config.limits.component_bytes));
+    let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
+    http::openapi::complete(api.get_openapi_mut());
+    api
+}
+
+/// Everything this server answers.
+pub fn router(state: AppState) -> Router {
+    let (api, document) = api(&state.config).split_for_parts();
+    api.merge(http::openapi::routes(document))
+        .merge(http::health_routes())
+        .fallback(http::route_not_found)
+        .method_not_allowed_fallback(http::method_not_allowed)
+        .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
+        .layer(middleware::from_fn_with_state(state.clone(), http::time_out))
+        .layer(CatchPanicLayer::custom(http::catch_panics))
+        .layer(middleware::from_fn_with_state(state.clone(), http::observe))
+        .with_state(state)
+}
+
+/// A server at work.
+#[derive(Debug)]
+pub struct Running {
+    pub address: SocketAddr,
+    pub state: AppState,
+    cancel: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+    worker: JoinHandle<()>,
+}
+
+impl App {
+    /// Prepares everything and starts to serve, on the port that the configuration names or, for
+    /// port 0, on a free one.
+    ///
+    /// # Errors
+    /// As [`App::from_config`], and when the address cannot be listened on.
+    pub async fn start(config: Config, clock: Clock) -> Result<Running, StartError> {
+        Self::from_config(config, clock).await?.serve().await
+    }
+
+    /// Listens, and starts the workers.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn serve(self) -> Result<Running, StartError> {
+        telemetry::start_metrics();
+        let listen = self.state.config.listen;
+        let listener = TcpListener::bind(listen).await.map_err(|error| StartError::listen(listen, error))?;
+        let address = listener.local_addr().map_err(|error| StartError::listen(listen, error))?;
+        let cancel = CancellationToken::new();
+        let service = router(self.state.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).with_graceful_shutdown(cancel.clone().cancelled_owned());
+        tracing::info!(server.address = %address, "server.ready");
+        Ok(Running {
+            address,
+            state: self.state,
+            server: tokio::spawn(server.into_future()),
+            worker: tokio::spawn(self.worker.run(cancel.clone())),
+            cancel,
+        })
+    }
+}
+
+impl Running {
+    /// Takes no more requests, lets those under way and the workers end, closes the database.
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        let requests = tokio::time::timeout(start::SHUTDOWN_GRACE, self.server).await;
+        if requests.is_err() {
+            tracing::warn!("server.requests_cut_off");
+        }
+        if let Err(error) = self.worker.await {
+            tracing::error!(%error, "worker.failed");
+        }
+        self.state.db.close().await;
+        tracing::info!("server.stopped");
+    }
+}
+
+/// Serves until SIGTERM or ctrl-c, with a line on stdout that names the address.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn run(app: App) -> Result<(), StartError> {
+    let running = app.serve().await?;
+    println!("Dermaga is ready at http://{0} (API: http://{0}/api/docs)", running.address);
+    start::shutdown_requested().await;
+    running.stop().await;
+    Ok(())
+}

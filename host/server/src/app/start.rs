@@ -1,0 +1,229 @@
+//! Everything that happens once, before the first request; each failure says what to do.
+
+use std::{io, net::SocketAddr, path::{Path, PathBuf}, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
+use dermaga_toolkit::template::{Template, TemplateError};
+use sqlx::migrate::MigrateError;
+
+use super::{App, AppState};
+use crate::{
+    Error,
+    accounts::{Accounts, Email, TokenKeys},
+    catalog,
+    cluster::ClusterError,
+    config::{Config, Keys, KeysError},
+    crypto::Vault,
+    db::{Clock, Db},
+    plugins,
+    provisioning::{self, Classes, Settings},
+};
+
+/// How long requests under way may take to end when the server stops.
+pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot write in the data folder {}: {source}. Give another with DERMAGA_DATA_DIR", path.display())]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    #[error("the {engine} database cannot be reached: {source}. Check DATABASE_URL")]
+    Database { engine: &'static str, source: sqlx::Error },
+    #[error("the database was made by a newer Dermaga (it has migration {version}, unknown here). Start that version or restore a backup")]
+    DatabaseNewer { version: i64 },
+    #[error("the database's schema cannot be brought up to date: {0}")]
+    Migration(MigrateError),
+    #[error("the database's schema is not up to date, and DERMAGA_MIGRATE is false: run `dermaga migrate` first")]
+    NotMigrated,
+    #[error("{setting} names {}, which is not a folder", path.display())]
+    NoFolder { setting: &'static str, path: PathBuf },
+    #[error("the service templates have errors:{}", .0.iter().map(|error| format!("\n  {error}")).collect::<String>())]
+    Templates(Vec<TemplateError>),
+    #[error("the plugin engine does not start: {0}")]
+    Runtime(#[from] RuntimeError),
+    #[error("Kubernetes cannot be used: {0}. Give KUBECONFIG, or set DERMAGA_PROVISIONER to directory")]
+    Cluster(#[from] ClusterError),
+    #[error("the port of {address} is in use; stop the other program or set DERMAGA_LISTEN (port 0 picks a free one)")]
+    PortInUse { address: SocketAddr },
+    #[error("cannot listen on {address}: {source}. Set DERMAGA_LISTEN")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("{doing}: {}", error.message)]
+    Failed { doing: &'static str, #[source] error: Error },
+}
+
+impl StartError {
+    pub(super) fn listen(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::PortInUse { address },
+            _ => Self::Listen { address, source },
+        }
+    }
+
+    fn failed(doing: &'static str) -> impl FnOnce(Error) -> Self {
+        move |error| {
+            tracing::error!(cause = ?error.source, "start.failed");
+            Self::Failed { doing, error }
+        }
+    }
+}
+
+impl App {
+    /// Connects, migrates, loads plugins and templates, and makes the first administrator.
+    ///
+    /// # Errors
+    /// The first thing that does not work, in a sentence that says what to do.
+    pub async fn from_config(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let keys = prepare_data_dir(&config)?;
+        let db = open_database(&config).await?;
+        let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
+        let templates: Arc<[Template]> = read_templates(&config)?.into();
+        let plugins = Arc::new(plugins::Registry::new(runtime(&config)?, db.clone(), clock.clone()));
+        install(&config, &db, &clock, &plugins, &templates).await?;
+        first_administrator(&config, &accounts).await?;
+        let vault = Arc::new(Vault::new(&keys.master_keys));
+        let (provisioning, worker) = provisioning::prepare(
+            provisioning_settings(&config),
+            db.clone(),
+            clock.clone(),
+            Arc::clone(&vault),
+            Arc::clone(&plugins),
+        )
+        .await?;
+        let accounts = Arc::new(accounts);
+        let state = AppState { db, clock, config: Arc::new(config), plugins, templates, vault, accounts, provisioning };
+        Ok(Self { state, worker })
+    }
+}
+
+/// Makes the data folder and obtains the keys that are kept in it.
+fn prepare_data_dir(config: &Config) -> Result<Keys, StartError> {
+    let path = &config.data_dir;
+    std::fs::create_dir_all(path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    Ok(Keys::obtain(config)?)
+}
+
+/// Connects, and brings the schema up to date or checks that it is.
+///
+/// # Errors
+/// When the database cannot be reached, is newer than this binary, or is older and
+/// `DERMAGA_MIGRATE` is false.
+pub async fn open_database(config: &Config) -> Result<Db, StartError> {
+    let url = config.database_url();
+    let engine = if url.starts_with("sqlite") { "sqlite" } else { "postgres" };
+    let db = Db::connect(&url).await.map_err(|source| StartError::Database { engine, source })?;
+    if config.migrate {
+        db.migrate().await.map_err(|error| match error {
+            MigrateError::VersionMissing(version) => StartError::DatabaseNewer { version },
+            other => StartError::Migration(other),
+        })?;
+    }
+    Ok(db)
+}
+
+fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accounts, StartError> {
+    let lifetime = |duration: Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
+    let secrets: Vec<&str> = keys.jwt_secrets.iter().map(|secret| secret.reveal()).collect();
+    TokenKeys::new(&secrets, lifetime(config.access_token_lifetime))
+        .and_then(|keys| Accounts::new(db, clock, keys, lifetime(config.refresh_token_lifetime)))
+        .map_err(StartError::failed("accounts cannot be prepared"))
+}
+
+fn runtime(config: &Config) -> Result<Runtime, StartError> {
+    Ok(Runtime::new(RuntimeConfig {
+        limits: config.limits.clone(),
+        cache_dir: Some(config.data_dir.join("plugin-cache")),
+        concurrency: config.plugin_concurrency,
+        queue_wait: config.plugin_queue_wait,
+    })?)
+}
+
+fn read_templates(config: &Config) -> Result<Vec<Template>, StartError> {
+    match folder("DERMAGA_TEMPLATES_DIR", config.templates_dir.as_deref(), "service-templates")? {
+        Some(folder) => Template::load_dir(&folder).map_err(StartError::Templates),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Plugins first: a template sells what a plugin makes.
+async fn install(
+    config: &Config,
+    db: &Db,
+    clock: &Clock,
+    plugins: &plugins::Registry,
+    templates: &[Template],
+) -> Result<(), StartError> {
+    if let Some(folder) = folder("DERMAGA_PLUGINS_DIR", config.plugins_dir.as_deref(), "plugins")? {
+        plugins::install_folder(plugins, &folder, templates)
+            .await
+            .map_err(StartError::failed("the plugins cannot be installed"))?;
+    }
+    plugins.refresh().await.map_err(StartError::failed("the plugins cannot be loaded"))?;
+    let load = async {
+        let mut conn = db.begin().await?;
+        catalog::load_templates(&mut conn, clock, templates).await?;
+        Ok(conn.commit().await?)
+    };
+    load.await.map_err(StartError::failed("the service templates cannot be loaded"))
+}
+
+/// The folder a setting names, or one of this name beside the binary or in the working folder.
+fn folder(setting: &'static str, named: Option<&Path>, name: &str) -> Result<Option<PathBuf>, StartError> {
+    if let Some(path) = named {
+        if path.is_dir() {
+            return Ok(Some(path.to_owned()));
+        }
+        return Err(StartError::NoFolder { setting, path: path.to_owned() });
+    }
+    let beside = std::env::current_exe().ok().and_then(|binary| Some(binary.parent()?.join(name)));
+    Ok(beside.into_iter().chain([PathBuf::from(name)]).find(|path| path.is_dir()))
+}
+
+async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(), StartError> {
+    let (Some(email), Some(password)) = (&config.admin_email, &config.admin_password) else { return Ok(()) };
+    let make = async {
+        let email = Email::parse(email).map_err(|message| Error::invalid("DERMAGA_ADMIN_EMAIL", message))?;
+        let made = accounts.ensure_first_administrator(email, password.reveal().to_owned().into()).await?;
+        if let Some(user) = made {
+            tracing::info!(user.id = %user.id, "administrator.made");
+        }
+        Ok(())
+    };
+    make.await.map_err(StartError::failed("the first administrator cannot be made"))
+}
+
+fn provisioning_settings(config: &Config) -> Settings {
+    Settings {
+        provisioner: config.provisioner,
+        kubeconfig: config.kubeconfig.clone(),
+        folder: config.manifests_dir(),
+        classes: Classes { storage: config.storage_class.clone(), ingress: config.ingress_class.clone() },
+        ingress_namespace: config.ingress_namespace.clone(),
+        parallel: config.provisioning_concurrency,
+        resync: config.resync,
+    }
+}
+
+/// Resolves at SIGTERM or ctrl-c.
+pub(super) async fn shutdown_requested() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
+}

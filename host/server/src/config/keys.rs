@@ -1,0 +1,107 @@
+//! Keys: as configured, or made in the data folder on a first development start.
+
+use std::{
+    fs::OpenOptions,
+    io::{ErrorKind, Write as _},
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+use super::{Config, Secret};
+use crate::crypto::{self, MasterKey};
+
+/// What signs tokens and seals secrets.
+#[derive(Debug)]
+pub struct Keys {
+    pub jwt_secrets: Vec<Secret>,
+    pub master_keys: Vec<MasterKey>,
+}
+
+/// A key file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the key file {} {message}", path.display())]
+pub struct KeysError {
+    path: PathBuf,
+    message: String,
+}
+
+impl Keys {
+    /// Takes the configured keys; makes missing ones in the data folder, readable by the owner only.
+    ///
+    /// # Errors
+    /// When a key file cannot be read, written or understood.
+    pub fn obtain(config: &Config) -> Result<Self, KeysError> {
+        let jwt_secrets = if config.jwt_secrets.is_empty() {
+            vec![kept(&config.data_dir.join("jwt.key"), || Zeroizing::new(crypto::random_token()))?]
+        } else {
+            config.jwt_secrets.clone()
+        };
+        let path = config.data_dir.join("master.key");
+        let texts = if config.master_keys.is_empty() {
+            vec![kept(&path, || MasterKey::generate().to_hex())?]
+        } else {
+            config.master_keys.clone()
+        };
+        let parse = |text: &Secret| MasterKey::parse(text.reveal());
+        let master_keys: Result<Vec<MasterKey>, String> = texts.iter().map(parse).collect();
+        Ok(Self { jwt_secrets, master_keys: master_keys.map_err(|message| KeysError { path, message })? })
+    }
+}
+
+/// The key in the file, which is made when it is not there. When two servers start at once in one
+/// folder, the file of the first is used by both.
+fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret, KeysError> {
+    let fault = |message: String| KeysError { path: path.to_owned(), message };
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(mut file) => {
+            let key = make();
+            file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| fault(format!("cannot be written: {e}")))?;
+            tracing::info!(path = %path.display(), "key.made");
+            Ok(Secret::new(key.as_str()))
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => read(path),
+        Err(error) => Err(fault(format!("cannot be made: {error}"))),
+    }
+}
+
+fn read(path: &Path) -> Result<Secret, KeysError> {
+    let fault = |message: String| KeysError { path: path.to_owned(), message };
+    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| fault(format!("cannot be read: {e}")))?;
+    if text.trim().len() < crate::accounts::MIN_SECRET_BYTES {
+        return Err(fault("is damaged: it is too short; restore it, or remove it to make another".into()));
+    }
+    Ok(Secret::new(text.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::in_folder(folder.path()).unwrap();
+        let first = Keys::obtain(&config).unwrap();
+        let second = Keys::obtain(&config).unwrap();
+        assert_eq!(first.jwt_secrets, second.jwt_secrets);
+        assert_eq!(first.master_keys[0].to_hex(), second.master_keys[0].to_hex());
+        #[cfg(unix)]
+        for name in ["jwt.key", "master.key"] {
+            let metadata = std::fs::metadata(folder.path().join(name)).unwrap();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_key_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("jwt.key"), "").unwrap();
+        let error = Keys::obtain(&Config::in_folder(folder.path()).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("is damaged"), "{error}");
+    }
+}

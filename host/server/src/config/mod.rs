@@ -1,0 +1,165 @@
+//! What an operator decides: one table of settings ([`SETTINGS`]), and the values in force.
+//!
+//! Values come from the configuration file, then the environment, then flags; a later source wins.
+
+mod error;
+mod file;
+mod keys;
+mod load;
+mod parse;
+mod reference;
+mod settings;
+
+use std::{fmt, net::SocketAddr, path::{Path, PathBuf}, time::Duration};
+
+use dermaga_runtime::Limits;
+use zeroize::Zeroizing;
+
+pub use error::{ConfigError, Problem};
+pub use keys::{Keys, KeysError};
+pub use load::{Loaded, Origin, Source, Sources, load};
+pub use reference::reference;
+pub use settings::{SETTINGS, Setting};
+
+use crate::provisioning::Choice;
+
+/// Where this runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Keys that are missing are made in the data folder.
+    Development,
+    /// Keys must be given.
+    Production,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Text that must not reach a log; wiped from memory when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// Every value in force. [`SETTINGS`] says what each one means and where it comes from.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub environment: Environment,
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    /// `None`: a SQLite file in the data folder.
+    pub database_url: Option<Secret>,
+    pub migrate: bool,
+
+    /// The first signs. Empty: made in the data folder.
+    pub jwt_secrets: Vec<Secret>,
+    pub access_token_lifetime: Duration,
+    pub refresh_token_lifetime: Duration,
+    /// 64 hexadecimal digits each; the first seals. Empty: made in the data folder.
+    pub master_keys: Vec<Secret>,
+    pub admin_email: Option<String>,
+    pub admin_password: Option<Secret>,
+
+    /// `None`: beside the binary or in the checkout.
+    pub plugins_dir: Option<PathBuf>,
+    pub templates_dir: Option<PathBuf>,
+    pub limits: Limits,
+    pub plugin_concurrency: usize,
+    pub plugin_queue_wait: Duration,
+
+    pub provisioner: Choice,
+    pub kubeconfig: Option<PathBuf>,
+    pub base_domain: String,
+    /// `None`: `manifests` in the data folder.
+    pub manifests_dir: Option<PathBuf>,
+    pub resync: Duration,
+    pub provisioning_concurrency: usize,
+    pub ingress_class: Option<String>,
+    pub ingress_namespace: String,
+    pub storage_class: Option<String>,
+
+    pub request_timeout: Duration,
+    pub trusted_proxies: usize,
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+impl Config {
+    /// The defaults, with everything kept below `data_dir`.
+    ///
+    /// # Errors
+    /// Never, as long as the table's own defaults fit their rules.
+    pub fn in_folder(data_dir: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let flags = vec![("data_dir", data_dir.as_ref().display().to_string())];
+        load(Sources { flags, ..Sources::default() }).map(|loaded| loaded.config)
+    }
+
+    pub const fn is_production(&self) -> bool {
+        matches!(self.environment, Environment::Production)
+    }
+
+    /// The database in force.
+    pub fn database_url(&self) -> String {
+        match &self.database_url {
+            Some(url) => url.reveal().to_owned(),
+            None => format!("sqlite://{}", self.data_dir.join("dermaga.db").display()),
+        }
+    }
+
+    /// Where the directory provisioner writes.
+    pub fn manifests_dir(&self) -> PathBuf {
+        self.manifests_dir.clone().unwrap_or_else(|| self.data_dir.join("manifests"))
+    }
+
+    /// Before anything is loaded: empty where nothing is known, replaced by the defaults at once.
+    fn blank() -> Self {
+        Self {
+            environment: Environment::Development,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            data_dir: PathBuf::new(),
+            database_url: None,
+            migrate: true,
+            jwt_secrets: Vec::new(),
+            access_token_lifetime: Duration::ZERO,
+            refresh_token_lifetime: Duration::ZERO,
+            master_keys: Vec::new(),
+            admin_email: None,
+            admin_password: None,
+            plugins_dir: None,
+            templates_dir: None,
+            limits: Limits::default(),
+            plugin_concurrency: 0,
+            plugin_queue_wait: Duration::ZERO,
+            provisioner: Choice::Auto,
+            kubeconfig: None,
+            base_domain: String::new(),
+            manifests_dir: None,
+            resync: Duration::ZERO,
+            provisioning_concurrency: 0,
+            ingress_class: None,
+            ingress_namespace: String::new(),
+            storage_class: None,
+            request_timeout: Duration::ZERO,
+            trusted_proxies: 0,
+            log: String::new(),
+            log_format: LogFormat::Text,
+        }
+    }
+}

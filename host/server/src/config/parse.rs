@@ -1,0 +1,148 @@
+//! Texts to values. Every failure is a sentence that completes the setting's name: "must be ...".
+
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
+
+use super::Secret;
+use crate::accounts::MIN_SECRET_BYTES;
+
+/// A whole number within bounds; `_` may group its digits.
+pub(super) fn number<T: FromStr + PartialOrd + Display>(text: &str, range: &RangeInclusive<T>) -> Result<T, String> {
+    let wrong = || format!("must be a whole number from {} to {}", range.start(), range.end());
+    let number = text.replace('_', "").parse().map_err(|_| wrong())?;
+    if range.contains(&number) { Ok(number) } else { Err(wrong()) }
+}
+
+/// `90s`, `15m`, `24h` or `7d`; a bare number is seconds.
+pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let wrong = || {
+        let (least, most) = (describe(*range.start()), describe(*range.end()));
+        format!("must be a time from {least} to {most}, such as 90s, 15m, 24h or 7d")
+    };
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let count: u64 = digits.parse().map_err(|_| wrong())?;
+    let seconds = match unit.trim() {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    let duration = Duration::from_secs(count.checked_mul(seconds).ok_or_else(wrong)?);
+    if range.contains(&duration) { Ok(duration) } else { Err(wrong()) }
+}
+
+/// The shortest way [`duration`] reads.
+fn describe(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let fitting = units.into_iter().find(|(size, _)| seconds >= *size && seconds.is_multiple_of(*size));
+    fitting.map_or_else(|| format!("{seconds}s"), |(size, unit)| format!("{}{unit}", seconds / size))
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("must be one of: {}", words.join(", "))
+    })
+}
+
+/// Secrets separated by commas, each long enough for HS256.
+pub(super) fn jwt_secrets(text: &str) -> Result<Vec<Secret>, String> {
+    let secrets: Vec<&str> = text.split(',').map(str::trim).collect();
+    if secrets.iter().any(|secret| secret.len() < MIN_SECRET_BYTES) {
+        return Err(format!(
+            "must be at least {MIN_SECRET_BYTES} bytes (each, when several are listed); `openssl rand -hex 32` makes one"
+        ));
+    }
+    Ok(secrets.into_iter().map(Secret::new).collect())
+}
+
+/// Master keys separated by commas.
+pub(super) fn master_keys(text: &str) -> Result<Vec<Secret>, String> {
+    let keys = text.split(',').map(str::trim);
+    keys.map(|key| crate::crypto::MasterKey::parse(key).map(|_| Secret::new(key))).collect()
+}
+
+pub(super) fn database_url(text: &str) -> Result<Secret, String> {
+    let known = ["sqlite:", "postgres://", "postgresql://"];
+    if known.iter().any(|scheme| text.starts_with(scheme)) {
+        return Ok(Secret::new(text));
+    }
+    Err("must begin with sqlite:// or postgres://".into())
+}
+
+/// A DNS name of at most 200 characters, so that instances' host names fit below it.
+pub(super) fn domain(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        let inner = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if text.len() > 200 || !text.split('.').all(label) {
+        return Err("must be a DNS name in lower case, such as apps.example.com".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a Kubernetes object.
+pub(super) fn object_name(text: &str) -> Result<String, String> {
+    domain(text).map_err(|_| "must be the name of a Kubernetes object, such as nginx".into())
+}
+
+/// What `tracing_subscriber::EnvFilter` understands.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("must be a level or filter such as `info,dermaga=debug` ({error})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let range = Duration::from_secs(60)..=Duration::from_secs(30 * 86_400);
+        for (text, seconds) in [("90s", 90), ("90", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800)] {
+            assert_eq!(duration(text, &range).unwrap().as_secs(), seconds, "{text}");
+        }
+        for wrong in ["", "h", "1.5h", "-1h", "59s", "31d", "1w", "99999999999999999999d", "213503982334602d"] {
+            let message = duration(wrong, &range).unwrap_err();
+            assert_eq!(message, "must be a time from 1m to 30d, such as 90s, 15m, 24h or 7d", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number("10_000_000", &(1..=100_000_000_u64)).unwrap(), 10_000_000);
+        assert_eq!(number("0", &(1..=5_u64)).unwrap_err(), "must be a whole number from 1 to 5");
+    }
+
+    #[test]
+    fn short_secrets_and_odd_keys_are_refused() {
+        let good = "a".repeat(32);
+        assert_eq!(jwt_secrets(&format!("{good}, {good}")).unwrap().len(), 2);
+        assert!(jwt_secrets(&format!("{good},short")).is_err());
+        assert!(master_keys("zz").is_err());
+        assert_eq!(master_keys(&"0f".repeat(32)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn domains() {
+        assert!(domain("apps.localhost").is_ok());
+        for wrong in ["", "Apps.example.com", "a..b", "-a.b", "a_b", "https://a.b"] {
+            assert!(domain(wrong).is_err(), "{wrong}");
+        }
+    }
+}

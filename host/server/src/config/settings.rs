@@ -1,0 +1,199 @@
+//! The one table of settings. Loading, `dermaga config`, `docs/SETTINGS.md` and the proposals for
+//! misspelt names all follow from it.
+
+use std::time::Duration;
+
+use super::{Config, Environment, LogFormat, Secret, parse};
+
+/// One setting: its names, its default, its meaning, and how a text becomes its value.
+pub struct Setting {
+    /// Name in the environment.
+    pub env: &'static str,
+    /// Name in `dermaga.toml`; dots are tables.
+    pub key: &'static str,
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+    /// Masked wherever it is shown.
+    pub secret: bool,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting").field("env", &self.env).field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// Environment variables that begin like settings and are not in the table.
+pub(super) const OTHER_VARIABLES: &[&str] = &["DERMAGA_CONFIG"];
+
+const DAY: u64 = 86_400;
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+macro_rules! settings {
+    ($($env:literal $key:literal ($default:expr $(, $secret:ident)?): $doc:literal => |$config:ident, $text:ident| $set:expr;)*) => {
+        &[$(Setting {
+            env: $env,
+            key: $key,
+            default: $default,
+            doc: $doc,
+            secret: settings!(@secret $($secret)?),
+            set: |$config, $text| { $set; Ok(()) },
+        },)*]
+    };
+    (@secret secret) => { true };
+    (@secret) => { false };
+}
+
+/// Every setting there is, in the order they are documented.
+pub const SETTINGS: &[Setting] = settings! {
+    "DERMAGA_ENV" "environment" (Some("development")):
+        "`development` or `production`. In production JWT_SECRET and DERMAGA_MASTER_KEY must be given."
+        => |c, text| c.environment = parse::word(text, &[("development", Environment::Development), ("production", Environment::Production)])?;
+    "DERMAGA_LISTEN" "listen" (Some("127.0.0.1:3000")):
+        "Address and port to serve on. Port 0 picks a free one; the ready line on stdout names it."
+        => |c, text| c.listen = text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:3000".to_owned())?;
+    "DERMAGA_DATA_DIR" "data_dir" (Some("./data")):
+        "Folder for the database file, compiled plugins, manifests and generated keys."
+        => |c, text| c.data_dir = text.into();
+    "DATABASE_URL" "database_url" (None, secret):
+        "`sqlite://path` or `postgres://user:password@host/database`. Without it, `dermaga.db` in the data folder."
+        => |c, text| c.database_url = Some(parse::database_url(text)?);
+    "DERMAGA_MIGRATE" "migrate" (Some("true")):
+        "Whether the server brings the database's schema up to date when it starts. If not, run `dermaga migrate`."
+        => |c, text| c.migrate = parse::boolean(text)?;
+
+    "JWT_SECRET" "jwt_secret" (None, secret):
+        "Signs access tokens; at least 32 bytes. Several, separated by commas, allow rotation: the first signs, all are read. Made in the data folder in development."
+        => |c, text| c.jwt_secrets = parse::jwt_secrets(text)?;
+    "JWT_EXPIRES_IN" "jwt_expires_in" (Some("24h")):
+        "How long an access token is good, from 1m to 30d."
+        => |c, text| c.access_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(30 * DAY)))?;
+    "JWT_REFRESH_EXPIRES_IN" "jwt_refresh_expires_in" (Some("7d")):
+        "How long a refresh token is good, from 1m to 365d."
+        => |c, text| c.refresh_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(365 * DAY)))?;
+    "DERMAGA_MASTER_KEY" "master_key" (None, secret):
+        "Encrypts instances' secrets in the database: 64 hexadecimal digits. Several, separated by commas, allow rotation: the first encrypts, all decrypt. Made in the data folder in development."
+        => |c, text| c.master_keys = parse::master_keys(text)?;
+    "DERMAGA_ADMIN_EMAIL" "admin_email" (None):
+        "E-mail of the first administrator, made at start when there is none yet."
+        => |c, text| c.admin_email = Some(crate::accounts::Email::parse(text)?.as_str().to_owned());
+    "DERMAGA_ADMIN_PASSWORD" "admin_password" (None, secret):
+        "Password of the first administrator."
+        => |c, text| { crate::accounts::check_rules(text)?; c.admin_password = Some(Secret::new(text)) };
+
+    "DERMAGA_PLUGINS_DIR" "plugins_dir" (None):
+        "Folder of plugin components (`*.wasm`) installed at start. Without it, `plugins` beside the binary or the checkout's."
+        => |c, text| c.plugins_dir = Some(text.into());
+    "DERMAGA_TEMPLATES_DIR" "templates_dir" (None):
+        "Folder of service templates (`*.toml`) read at start. Without it, `service-templates` beside the binary or the checkout's."
+        => |c, text| c.templates_dir = Some(text.into());
+    "DERMAGA_PLUGIN_CONCURRENCY" "plugins.concurrency" (Some("32")):
+        "Plugin calls that may run at the same time, from 1 to 256."
+        => |c, text| c.plugin_concurrency = parse::number(text, &(1..=256))?;
+    "DERMAGA_PLUGIN_QUEUE_WAIT" "plugins.queue_wait" (Some("2s")):
+        "How long a plugin call waits for a free place before the request answers 503, up to 1m."
+        => |c, text| c.plugin_queue_wait = parse::duration(text, &(seconds(0)..=seconds(60)))?;
+    "DERMAGA_PLUGIN_QUICK_FUEL" "plugins.quick_fuel" (Some("10_000_000")):
+        "Work a pricing or coupon call may do, in fuel (about one WebAssembly instruction each)."
+        => |c, text| c.limits.quick.fuel = parse::number(text, &(10_000..=10_000_000_000))?;
+    "DERMAGA_PLUGIN_QUICK_DEADLINE_MS" "plugins.quick_deadline_ms" (Some("500")):
+        "Wall time of a pricing or coupon call in milliseconds: the second fence behind fuel."
+        => |c, text| c.limits.quick.deadline = Duration::from_millis(parse::number(text, &(20..=60_000))?);
+    "DERMAGA_PLUGIN_QUICK_MEMORY_MIB" "plugins.quick_memory_mib" (Some("16")):
+        "Memory of a pricing or coupon call, in MiB."
+        => |c, text| c.limits.quick.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
+    "DERMAGA_PLUGIN_QUICK_OUTPUT_BYTES" "plugins.quick_output_bytes" (Some("20_000")):
+        "Bytes a pricing or coupon call may answer."
+        => |c, text| c.limits.quick.output_bytes = parse::number(text, &(1_000..=100_000_000))?;
+    "DERMAGA_PLUGIN_HEAVY_FUEL" "plugins.heavy_fuel" (Some("200_000_000")):
+        "Work a manifests or health call may do, in fuel."
+        => |c, text| c.limits.heavy.fuel = parse::number(text, &(10_000..=10_000_000_000))?;
+    "DERMAGA_PLUGIN_HEAVY_DEADLINE_MS" "plugins.heavy_deadline_ms" (Some("5000")):
+        "Wall time of a manifests or health call in milliseconds."
+        => |c, text| c.limits.heavy.deadline = Duration::from_millis(parse::number(text, &(20..=60_000))?);
+    "DERMAGA_PLUGIN_HEAVY_MEMORY_MIB" "plugins.heavy_memory_mib" (Some("32")):
+        "Memory of a manifests or health call, in MiB."
+        => |c, text| c.limits.heavy.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
+    "DERMAGA_PLUGIN_HEAVY_OUTPUT_BYTES" "plugins.heavy_output_bytes" (Some("512_000")):
+        "Bytes a manifests or health call may answer."
+        => |c, text| c.limits.heavy.output_bytes = parse::number(text, &(1_000..=100_000_000))?;
+    "DERMAGA_PLUGIN_STACK_KIB" "plugins.stack_kib" (Some("512")):
+        "Stack of a plugin call, in KiB."
+        => |c, text| c.limits.stack_bytes = parse::number(text, &(64..=1024))? * KIB;
+    "DERMAGA_PLUGIN_COMPONENT_MIB" "plugins.component_mib" (Some("4")):
+        "Largest component that can be uploaded, in MiB."
+        => |c, text| c.limits.component_bytes = parse::number(text, &(1..=256))? * MIB;
+
+    "DERMAGA_PROVISIONER" "provisioner" (Some("auto")):
+        "Where instances go: `kubernetes`, `directory` (manifests as YAML), or `auto`: Kubernetes when a cluster answers at start, else the folder."
+        => |c, text| c.provisioner = text.parse().map_err(|_| "must be one of: auto, kubernetes, directory".to_owned())?;
+    "KUBECONFIG" "kubeconfig" (None):
+        "The file that says how to reach the cluster. Without it, `~/.kube/config` or the pod's own account. Several in the environment, separated by colons, are merged."
+        => |c, text| c.kubeconfig = (!text.contains(':')).then(|| text.into());
+    "DERMAGA_BASE_DOMAIN" "base_domain" (Some("apps.localhost")):
+        "Instances with a public endpoint get a host name below this."
+        => |c, text| c.base_domain = parse::domain(text)?;
+    "DERMAGA_MANIFESTS_DIR" "manifests_dir" (None):
+        "Where the `directory` provisioner writes. Without it, `manifests` in the data folder."
+        => |c, text| c.manifests_dir = Some(text.into());
+    "DERMAGA_RESYNC_SECONDS" "resync_seconds" (Some("300")):
+        "How often an instance that is as it shall be is compared with the cluster, from 5 to 86400."
+        => |c, text| c.resync = seconds(parse::number(text, &(5..=DAY))?);
+    "DERMAGA_PROVISIONING_CONCURRENCY" "provisioning_concurrency" (Some("8")):
+        "Instances worked on at the same time, from 1 to 64."
+        => |c, text| c.provisioning_concurrency = parse::number(text, &(1..=64))?;
+    "DERMAGA_INGRESS_CLASS" "ingress_class" (None):
+        "Ingress class of instances' host names. Without it, the cluster's default."
+        => |c, text| c.ingress_class = Some(parse::object_name(text)?);
+    "DERMAGA_INGRESS_NAMESPACE" "ingress_namespace" (Some("ingress-nginx")):
+        "Namespace of the ingress controller, whose pods may reach customers' instances."
+        => |c, text| c.ingress_namespace = parse::object_name(text)?;
+    "DERMAGA_STORAGE_CLASS" "storage_class" (None):
+        "Storage class of instances' volumes. Without it, the cluster's default."
+        => |c, text| c.storage_class = Some(parse::object_name(text)?);
+
+    "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
+        "How long a request may take before it answers 408, from 1s to 10m."
+        => |c, text| c.request_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
+    "DERMAGA_TRUSTED_PROXIES" "trusted_proxies" (Some("0")):
+        "Reverse proxies in front of this server that append to `X-Forwarded-For`; clients' addresses are read from there, for throttling. 0 believes the connection alone."
+        => |c, text| c.trusted_proxies = parse::number(text, &(0..=10))?;
+    "DERMAGA_LOG" "log" (Some("info")):
+        "What is logged, to stderr: a level, or a filter such as `info,dermaga=debug`."
+        => |c, text| c.log = parse::log_filter(text)?;
+    "DERMAGA_LOG_FORMAT" "log_format" (Some("text")):
+        "`text` or `json`, one event a line."
+        => |c, text| c.log_format = parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_is_there_once_and_every_default_fits_its_rule() {
+        let mut names = HashSet::new();
+        let mut config = Config::blank();
+        for setting in SETTINGS {
+            assert!(names.insert(setting.env) && names.insert(setting.key), "{}", setting.env);
+            assert!(setting.doc.ends_with('.'), "{}", setting.env);
+            if let Some(default) = setting.default {
+                (setting.set)(&mut config, default).unwrap_or_else(|problem| panic!("{} {problem}", setting.env));
+            }
+        }
+    }
+
+    #[test]
+    fn plugin_limits_default_to_the_runtimes_own() {
+        let config = Config::in_folder("data").unwrap();
+        assert_eq!(config.limits, dermaga_runtime::Limits::default());
+    }
+}

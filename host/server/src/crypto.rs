@@ -1,0 +1,188 @@
+//! Randomness, digests and the vault: the only owner of all three.
+
+use std::fmt;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use rand::{RngExt, distr::Alphanumeric};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::{Error, Result};
+
+const NONCE_BYTES: usize = 24;
+
+/// Bytes that nobody can guess, from the thread's generator, which the system seeds.
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    rand::rng().fill(&mut bytes);
+    bytes
+}
+
+/// 256 random bits for a token that is shown once and kept hashed, as 43 URL-safe characters.
+pub fn random_token() -> String {
+    URL_SAFE_NO_PAD.encode(random_bytes::<32>())
+}
+
+/// Letters and digits, `length` of them; about 5.95 bits each.
+pub fn random_password(length: usize) -> String {
+    rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
+}
+
+/// `bytes` random bytes as lower-case hexadecimal.
+pub fn random_hex(bytes: usize) -> String {
+    let mut buffer = vec![0; bytes];
+    rand::rng().fill(buffer.as_mut_slice());
+    hex::encode(buffer)
+}
+
+/// SHA-256 as lower-case hexadecimal.
+pub fn sha256_hex(data: impl AsRef<[u8]>) -> String {
+    hex::encode(Sha256::digest(data.as_ref()))
+}
+
+/// Compares without telling by its time where the first difference is.
+pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
+    let (left, right) = (Sha256::digest(left), Sha256::digest(right));
+    let difference = left.iter().zip(right.iter()).fold(0, |all, (a, b)| all | (a ^ b));
+    std::hint::black_box(difference) == 0
+}
+
+/// A 256-bit key that encrypts what the database keeps; wiped from memory when dropped.
+pub struct MasterKey(Zeroizing<[u8; 32]>);
+
+impl MasterKey {
+    pub fn generate() -> Self {
+        Self(Zeroizing::new(random_bytes()))
+    }
+
+    /// Reads 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// A sentence that completes "the master key ...".
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut key = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.trim(), key.as_mut_slice())
+            .map_err(|_| "must be 64 hexadecimal digits; `openssl rand -hex 32` makes one".to_owned())?;
+        Ok(Self(key))
+    }
+
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.0.as_slice()))
+    }
+
+    /// One byte that tells keys apart without telling anything of them.
+    fn id(&self) -> u8 {
+        let mut digest = Sha256::new_with_prefix(b"dermaga master key id");
+        digest.update(self.0.as_slice());
+        digest.finalize().first().copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MasterKey({:02x})", self.id())
+    }
+}
+
+/// Seals secrets for the database with XChaCha20-Poly1305.
+///
+/// A sealed value is one byte of key id, the nonce, and the ciphertext with its tag. Several keys
+/// may open, the first one seals: that is how a key is rotated.
+pub struct Vault {
+    keys: Vec<(u8, XChaCha20Poly1305)>,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
+    }
+}
+
+impl Vault {
+    /// The first key seals; all of them open.
+    pub fn new(keys: &[MasterKey]) -> Self {
+        let cipher = |key: &MasterKey| (key.id(), XChaCha20Poly1305::new(&(*key.0).into()));
+        Self { keys: keys.iter().map(cipher).collect() }
+    }
+
+    /// Encrypts `plain` and binds it to `associated`, which [`Vault::open`] must be given again.
+    ///
+    /// # Errors
+    /// When the vault has no key.
+    pub fn seal(&self, plain: &[u8], associated: &[u8]) -> Result<Vec<u8>> {
+        let (id, cipher) = self.keys.first().ok_or_else(|| Error::internal("the vault has no key"))?;
+        let nonce = random_bytes::<NONCE_BYTES>();
+        let payload = Payload { msg: plain, aad: associated };
+        let sealed = cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| Error::internal("sealing failed"))?;
+        Ok([&[*id], nonce.as_slice(), &sealed].concat())
+    }
+
+    /// Decrypts what [`Vault::seal`] made.
+    ///
+    /// # Errors
+    /// When it was sealed with another key or for another place, or was changed since.
+    pub fn open(&self, sealed: &[u8], associated: &[u8]) -> Result<Vec<u8>> {
+        let damaged = || Error::internal("a sealed value does not open: another master key, or it was changed");
+        let (id, rest) = sealed.split_first().ok_or_else(damaged)?;
+        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or_else(damaged)?;
+        let payload = || Payload { msg: ciphertext, aad: associated };
+        let candidates = self.keys.iter().filter(|(key, _)| key == id);
+        candidates
+            .filter_map(|(_, cipher)| cipher.decrypt(&XNonce::from(*nonce), payload()).ok())
+            .next()
+            .ok_or_else(damaged)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_what_it_sealed_and_nothing_else() {
+        let vault = Vault::new(&[MasterKey::generate()]);
+        let sealed = vault.seal(b"hunter2", b"row 1").unwrap();
+        assert_eq!(vault.open(&sealed, b"row 1").unwrap(), b"hunter2");
+        assert!(vault.open(&sealed, b"row 2").is_err());
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(vault.open(&changed, b"row 1").is_err(), "byte {at}");
+            assert!(vault.open(&sealed[..at], b"row 1").is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn an_old_key_still_opens_after_rotation() {
+        let key = || MasterKey::parse(&"ab".repeat(32)).unwrap();
+        let sealed = Vault::new(&[key()]).seal(b"x", b"").unwrap();
+        let rotated = Vault::new(&[MasterKey::generate(), key()]);
+        assert_eq!(rotated.open(&sealed, b"").unwrap(), b"x");
+        assert!(Vault::new(&[MasterKey::generate()]).open(&sealed, b"").is_err());
+    }
+
+    #[test]
+    fn randomness_has_the_promised_shape() {
+        assert_eq!(random_token().len(), 43);
+        assert_eq!(random_hex(16).len(), 32);
+        let password = random_password(24);
+        assert!(password.len() == 24 && password.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert_ne!(random_token(), random_token());
+    }
+
+    #[test]
+    fn comparison_sees_every_difference() {
+        assert!(constant_time_eq(b"abc", b"abc"));
+        assert!(!constant_time_eq(b"abc", b"abd"));
+        assert!(!constant_time_eq(b"abc", b"abcd"));
+    }
+
+    #[test]
+    fn known_digest() {
+        assert_eq!(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

@@ -1,0 +1,119 @@
+//! Who is asking: extractors that stand in a handler's signature, so that none forgets to ask.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, header, request::Parts},
+};
+use uuid::Uuid;
+
+use crate::{
+    Code, Error,
+    accounts::{Identity, Role},
+    app::AppState,
+};
+
+/// Anybody who is signed in and whose account is active, administrators included.
+#[derive(Debug, Clone, Copy)]
+pub struct Customer {
+    pub user_id: Uuid,
+    pub role: Role,
+    session: Uuid,
+}
+
+impl Customer {
+    pub const fn identity(self) -> Identity {
+        Identity { user_id: self.user_id, session: self.session, role: self.role }
+    }
+}
+
+impl FromRequestParts<AppState> for Customer {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
+        let token = bearer_token(&parts.headers)?;
+        let Identity { user_id, session, role } = state.accounts.authenticate(token).await?;
+        tracing::Span::current().record("user.id", tracing::field::display(user_id));
+        Ok(Self { user_id, role, session })
+    }
+}
+
+/// Somebody with the role `ADMINISTRATOR`; everybody else who is signed in gets 403.
+#[derive(Debug, Clone, Copy)]
+pub struct Admin {
+    pub user_id: Uuid,
+}
+
+impl FromRequestParts<AppState> for Admin {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
+        let Customer { user_id, role, .. } = Customer::from_request_parts(parts, state).await?;
+        match role {
+            Role::Administrator => Ok(Self { user_id }),
+            Role::User => Err(Error::new(Code::Forbidden, "This is for administrators.")),
+        }
+    }
+}
+
+fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
+    let missing = || {
+        let message = "Log in first, and send the access token as `Authorization: Bearer ...`.";
+        Error::new(Code::Unauthenticated, message)
+    };
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
+    let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(missing()) }
+}
+
+/// Where a request comes from, as far as it can be believed: the peer, or what the trusted proxies
+/// in front (`DERMAGA_TRUSTED_PROXIES` of them) wrote into `X-Forwarded-For`.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub Option<IpAddr>);
+
+impl FromRequestParts<AppState> for PeerAddress {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+        let forwarded = forwarded_for(&parts.headers, state.config.trusted_proxies);
+        Ok(Self(forwarded.or(peer).map(|address| address.to_canonical())))
+    }
+}
+
+/// Every proxy appends whom it saw, so the nth entry from the right is what the outermost trusted
+/// one saw; what stands left of it is the client's own claim.
+fn forwarded_for(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
+    let mut entries: Vec<&str> = Vec::new();
+    for value in headers.get_all("x-forwarded-for") {
+        entries.extend(value.to_str().ok()?.split(','));
+    }
+    let at = entries.len().checked_sub(trusted_proxies)?;
+    entries.get(at)?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn believes_only_trusted_proxies() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-forwarded-for", "198.51.100.1, 203.0.113.7".parse().unwrap());
+        headers.append("x-forwarded-for", "10.0.0.1".parse().unwrap());
+        let seen = |proxies| forwarded_for(&headers, proxies).map(|address| address.to_string());
+        assert_eq!(seen(0), None);
+        assert_eq!(seen(1).as_deref(), Some("10.0.0.1"));
+        assert_eq!(seen(2).as_deref(), Some("203.0.113.7"));
+        assert_eq!(seen(4), None);
+    }
+
+    #[test]
+    fn reads_bearer_tokens_only() {
+        for (value, token) in [("Bearer abc", Some("abc")), ("bearer  abc", Some("abc")), ("Basic abc", None), ("abc", None)] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            assert_eq!(bearer_token(&headers).ok(), token, "{value}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The shape of every successful answer.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{Pagination, context};
+use crate::Error;
+
+/// What a handler returns.
+pub type Reply<T> = Result<Success<T>, Error>;
+
+/// A successful answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Envelope<T> {
+    /// Always true.
+    pub success: bool,
+    /// A sentence for people.
+    pub message: String,
+    pub data: T,
+    /// For lists only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pagination: Option<Pagination>,
+    pub timestamp: DateTime<Utc>,
+}
+
+/// The data of an answer that has none: an empty object.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Nothing {}
+
+/// Data on its way out, with its status.
+#[derive(Debug)]
+pub struct Success<T> {
+    status: StatusCode,
+    message: String,
+    data: T,
+    pagination: Option<Pagination>,
+}
+
+impl<T: Serialize> Success<T> {
+    /// 200.
+    pub fn ok(message: impl Into<String>, data: T) -> Self {
+        Self { status: StatusCode::OK, message: message.into(), data, pagination: None }
+    }
+
+    /// 201: the request made something.
+    pub fn created(message: impl Into<String>, data: T) -> Self {
+        Self { status: StatusCode::CREATED, ..Self::ok(message, data) }
+    }
+
+    /// 202: the work goes on in the background.
+    pub fn accepted(message: impl Into<String>, data: T) -> Self {
+        Self { status: StatusCode::ACCEPTED, ..Self::ok(message, data) }
+    }
+
+    /// 200 with one page of a list.
+    pub fn page(message: impl Into<String>, items: T, pagination: Pagination) -> Self {
+        Self { pagination: Some(pagination), ..Self::ok(message, items) }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Success<T> {
+    fn into_response(self) -> Response {
+        let Self { status, message, data, pagination } = self;
+        let timestamp = context::now();
+        (status, Json(Envelope { success: true, message, data, pagination, timestamp })).into_response()
+    }
+}

@@ -1,0 +1,115 @@
+//! The shape of every failure, and how an [`Error`] becomes one.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::context;
+use crate::{Code, Error, error::Detail};
+
+/// A failed request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Failure {
+    /// Always false.
+    #[schema(example = false)]
+    pub success: bool,
+    /// A sentence for people.
+    pub message: String,
+    pub error: FailureBody,
+    pub timestamp: DateTime<Utc>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailureBody {
+    pub code: Code,
+    /// One for each field or circumstance that the message is about.
+    pub details: Vec<Detail>,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        log(&self);
+        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let failure = Failure {
+            success: false,
+            message: self.message,
+            error: FailureBody { code: self.code, details: self.details },
+            timestamp: context::now(),
+        };
+        let mut response = (status, Json(failure)).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Causes are for the log alone; the request's span adds its id.
+fn log(error: &Error) {
+    let Some(cause) = &error.source else { return };
+    let cause = chain(cause.as_ref());
+    if error.code.status() >= 500 {
+        tracing::error!(error.code = %error.code, error.message = error.message, error.cause = cause, "request.failed");
+    } else {
+        tracing::debug!(error.code = %error.code, error.message = error.message, error.cause = cause, "request.refused");
+    }
+}
+
+/// An error and what caused it, joined by colons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// Declares the failures that a handler documents, in one line:
+/// `failure_responses!(Redeem: CouponNotFound, CouponUsedUp);`, then
+/// `responses((status = 200, body = ...), Redeem)`. What can happen to any request (malformed, too
+/// large, not signed in) is added to every operation by the document itself.
+#[macro_export]
+macro_rules! failure_responses {
+    ($name:ident: $($code:ident),+ $(,)?) => {
+        struct $name;
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
+                $crate::http::openapi::failures(&[$($crate::Code::$code),+])
+            }
+        }
+    };
+}
+pub use failure_responses;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_tells_its_code_and_hides_its_cause() {
+        let error = Error::new(Code::TooManyRequests, "Too many attempts.")
+            .with("email", "wait a little")
+            .retry_after(30)
+            .caused_by("secret cause");
+        let response = error.into_response();
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after"], "30");
+        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(body["success"], false);
+        assert_eq!(body["error"]["code"], "TOO_MANY_REQUESTS");
+        assert_eq!(body["error"]["details"][0]["field"], "email");
+        assert!(!body.to_string().contains("secret cause"));
+    }
+}

@@ -1,0 +1,77 @@
+//! `/healthz`, `/readyz` and `/metrics`: for machines, outside the API.
+
+use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use serde::Serialize;
+
+use crate::{app::AppState, fetch_one, telemetry};
+
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(|| async { telemetry::render_metrics() }))
+}
+
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    checks: Vec<Check>,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    status: CheckStatus,
+    message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum CheckStatus {
+    Ok,
+    /// Something does not work, and requests can be answered all the same.
+    Warning,
+    Failed,
+}
+
+async fn ready(State(state): State<AppState>) -> impl IntoResponse {
+    let checks = vec![database(&state).await, plugins(&state), cluster(&state)];
+    let ready = checks.iter().all(|check| check.status != CheckStatus::Failed);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, checks }))
+}
+
+async fn database(state: &AppState) -> Check {
+    let engine = state.db.engine_name();
+    let (status, message) = match ask(state).await {
+        Ok(()) => (CheckStatus::Ok, format!("{engine} answers")),
+        Err(error) => {
+            tracing::error!(%error, "readiness.database");
+            (CheckStatus::Failed, format!("{engine} does not answer"))
+        }
+    };
+    Check { name: "database", status, message }
+}
+
+async fn ask(state: &AppState) -> sqlx::Result<()> {
+    let mut conn = state.db.read().await?;
+    fetch_one!(conn, (i32,), "SELECT 1").map(|_| ())
+}
+
+/// A plugin that does not load takes its own service or coupons away, not the shop.
+fn plugins(state: &AppState) -> Check {
+    let failures = state.plugins.failures();
+    let (status, message) = if failures.is_empty() {
+        (CheckStatus::Ok, "every active plugin is loaded".to_owned())
+    } else {
+        let names: Vec<&str> = failures.iter().map(|(id, _)| id.as_str()).collect();
+        (CheckStatus::Warning, format!("could not be loaded: {}", names.join(", ")))
+    };
+    Check { name: "plugins", status, message }
+}
+
+fn cluster(state: &AppState) -> Check {
+    let provisioner = state.provisioning.status();
+    let status = if provisioner.is_available { CheckStatus::Ok } else { CheckStatus::Warning };
+    Check { name: "provisioner", status, message: format!("{}: {}", provisioner.provisioner, provisioner.detail) }
+}

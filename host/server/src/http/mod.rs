@@ -1,0 +1,41 @@
+//! What every route shares: envelopes, extractors, the request's context and the OpenAPI document.
+
+mod auth;
+mod body;
+mod context;
+mod envelope;
+mod failure;
+mod health;
+mod observe;
+pub mod openapi;
+mod page;
+mod path;
+mod query;
+
+pub use auth::{Admin, Customer, PeerAddress};
+pub use body::Body;
+pub use context::request_id;
+pub use envelope::{Envelope, Nothing, Reply, Success};
+pub use failure::{Failure, FailureBody, failure_responses};
+pub use health::routes as health_routes;
+pub use observe::{catch_panics, observe, time_out};
+pub use page::{PageQuery, Pagination};
+pub use path::{Id, Segment};
+pub use query::{Paged, Params};
+
+use crate::{Code, Error};
+
+/// Largest request body, unless a route sets its own `DefaultBodyLimit`.
+pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// What an address that leads nowhere answers.
+pub async fn route_not_found(method: axum::http::Method, uri: axum::http::Uri) -> Error {
+    let message = format!("There is no route {method} {}. See /api/docs.", uri.path());
+    Error::new(Code::RouteNotFound, message)
+}
+
+/// What a known address answers to a method it does not have.
+pub async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Error {
+    let message = format!("{} does not answer to {method}. See /api/docs.", uri.path());
+    Error::new(Code::MethodNotAllowed, message)
+}

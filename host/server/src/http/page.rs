@@ -1,0 +1,64 @@
+//! Lists in pages.
+
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Which page of a list. Taken by [`super::Paged`], beside a list's own filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct PageQuery {
+    /// From 1.
+    #[garde(range(min = 1))]
+    #[param(minimum = 1, default = 1)]
+    pub page: u32,
+    /// Items on a page.
+    #[garde(range(min = 1, max = 100))]
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub limit: u32,
+}
+
+impl Default for PageQuery {
+    fn default() -> Self {
+        Self { page: 1, limit: 20 }
+    }
+}
+
+impl PageQuery {
+    /// Items before this page.
+    pub fn offset(&self) -> i64 {
+        i64::from(self.page.saturating_sub(1)) * i64::from(self.limit)
+    }
+
+    /// What the answer says about the whole list of `total` items.
+    pub fn pagination(&self, total: i64) -> Pagination {
+        let total_items = u64::try_from(total).unwrap_or_default();
+        let total_pages = total_items.div_ceil(u64::from(self.limit.max(1)));
+        Pagination { page: self.page, limit: self.limit, total_items, total_pages }
+    }
+}
+
+/// Where a page lies in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Pagination {
+    pub page: u32,
+    pub limit: u32,
+    pub total_items: u64,
+    pub total_pages: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_pages() {
+        let page = PageQuery { page: 3, limit: 20 };
+        assert_eq!(page.offset(), 40);
+        for (total, pages) in [(0, 0), (1, 1), (20, 1), (21, 2)] {
+            assert_eq!(page.pagination(total).total_pages, pages);
+        }
+    }
+}

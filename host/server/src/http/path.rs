@@ -1,0 +1,39 @@
+//! Parts of the address.
+
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use crate::{Code, Error};
+
+/// The id in `/things/{id}`. What is not a UUID names nothing: 404, as for an unknown one.
+#[derive(Debug, Clone, Copy)]
+pub struct Id(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let Segment(id) = Segment::from_request_parts(parts, state).await?;
+        Ok(Self(id))
+    }
+}
+
+/// Any other part of the address, or a tuple of several.
+#[derive(Debug, Clone, Copy)]
+pub struct Segment<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(value)| Self(value)).map_err(|rejection| {
+            let message = format!("There is nothing at {}.", parts.uri.path());
+            Error::new(Code::NotFound, message).caused_by(rejection)
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Logs to stderr and metrics for Prometheus.
+
+use std::{io::IsTerminal as _, sync::OnceLock};
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::{Config, LogFormat};
+
+/// Seconds; from a cached answer to the longest plugin call.
+const DURATION_BUCKETS: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Sends events to stderr. The first call in a process counts.
+pub fn start_logging(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let events = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An error means that somebody in this process listens already, as in tests.
+    let _ = match config.log_format {
+        LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => events.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+    };
+}
+
+/// Starts counting, once in a process: servers in one process share their metrics.
+pub fn start_metrics() {
+    METRICS.get_or_init(|| {
+        let builder = PrometheusBuilder::new();
+        let suffix = Matcher::Suffix("_seconds".to_owned());
+        let recorder = match builder.set_buckets_for_metric(suffix, DURATION_BUCKETS) {
+            Ok(builder) => builder.build_recorder(),
+            Err(_) => PrometheusBuilder::new().build_recorder(),
+        };
+        let handle = recorder.handle();
+        // An error means that somebody in this process counts already; their handle is theirs.
+        let _ = metrics::set_global_recorder(recorder);
+        metrics::describe_counter!("http_requests_total", "Requests answered, by method, route and status.");
+        metrics::describe_histogram!("http_request_duration_seconds", "Time until the answer begins.");
+        handle
+    });
+}
+
+/// All metrics as Prometheus reads them.
+pub fn render_metrics() -> String {
+    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
+}
