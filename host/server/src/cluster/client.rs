@@ -27,7 +27,9 @@ pub struct Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -38,7 +40,8 @@ impl Cluster {
     /// # Errors
     /// [`ClusterError::NotConfigured`] when none of them is there or usable.
     pub async fn connect(kubeconfig: Option<&Path>) -> Result<Self, ClusterError> {
-        let not_configured = |error: &dyn fmt::Display| ClusterError::NotConfigured(error.to_string());
+        let not_configured =
+            |error: &dyn fmt::Display| ClusterError::NotConfigured(error.to_string());
         let mut config = match kubeconfig {
             Some(path) => {
                 let file = Kubeconfig::read_from(path).map_err(|error| not_configured(&error))?;
@@ -46,12 +49,18 @@ impl Cluster {
                     .await
                     .map_err(|error| not_configured(&error))?
             }
-            None => Config::infer().await.map_err(|error| not_configured(&error))?,
+            None => Config::infer()
+                .await
+                .map_err(|error| not_configured(&error))?,
         };
         config.connect_timeout = Some(PROBE_TIMEOUT);
         let url = config.cluster_url.to_string().into();
         let client = Client::try_from(config).map_err(|error| not_configured(&error))?;
-        Ok(Self { client, served: Arc::default(), url })
+        Ok(Self {
+            client,
+            served: Arc::default(),
+            url,
+        })
     }
 
     /// Address of the API server.

@@ -5,28 +5,54 @@ use serde_json::Value;
 /// The first well-known obstacle among the observed objects; `None` when there is none, or none
 /// that this knows.
 pub fn diagnose(observed: &[Value]) -> Option<String> {
-    let kind = |object: &&Value, wanted: &str| object.get("kind").and_then(Value::as_str) == Some(wanted);
-    let pods = observed.iter().filter(|object| kind(object, "Pod")).find_map(diagnose_pod);
-    pods.or_else(|| observed.iter().filter(|object| !kind(object, "Pod")).find_map(diagnose_workload))
+    let kind =
+        |object: &&Value, wanted: &str| object.get("kind").and_then(Value::as_str) == Some(wanted);
+    let pods = observed
+        .iter()
+        .filter(|object| kind(object, "Pod"))
+        .find_map(diagnose_pod);
+    pods.or_else(|| {
+        observed
+            .iter()
+            .filter(|object| !kind(object, "Pod"))
+            .find_map(diagnose_workload)
+    })
 }
 
 fn diagnose_pod(pod: &Value) -> Option<String> {
     let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
-    let containers = statuses.iter().filter_map(|pointer| pod.pointer(pointer)?.as_array()).flatten();
-    containers.into_iter().find_map(diagnose_container).or_else(|| unschedulable(pod))
+    let containers = statuses
+        .iter()
+        .filter_map(|pointer| pod.pointer(pointer)?.as_array())
+        .flatten();
+    containers
+        .into_iter()
+        .find_map(diagnose_container)
+        .or_else(|| unschedulable(pod))
 }
 
 fn diagnose_container(container: &Value) -> Option<String> {
-    let text = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        container
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let name = text("/name");
     match text("/state/waiting/reason") {
         reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName") => Some(format!(
             "The image `{}` of container `{name}` cannot be fetched ({reason}). We keep trying.",
             text("/image")
         )),
-        "CrashLoopBackOff" => Some(format!("Container `{name}` stops again and again after {}.", last_end(container))),
+        "CrashLoopBackOff" => Some(format!(
+            "Container `{name}` stops again and again after {}.",
+            last_end(container)
+        )),
         reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
-            Some(format!("Container `{name}` cannot be started ({reason}): {}", text("/state/waiting/message")))
+            Some(format!(
+                "Container `{name}` cannot be started ({reason}): {}",
+                text("/state/waiting/message")
+            ))
         }
         _ => None,
     }
@@ -34,8 +60,13 @@ fn diagnose_container(container: &Value) -> Option<String> {
 
 fn last_end(container: &Value) -> String {
     let end = container.pointer("/lastState/terminated");
-    let reason = end.and_then(|end| end.get("reason")).and_then(Value::as_str).unwrap_or("an error");
-    let code = end.and_then(|end| end.get("exitCode")).and_then(Value::as_i64);
+    let reason = end
+        .and_then(|end| end.get("reason"))
+        .and_then(Value::as_str)
+        .unwrap_or("an error");
+    let code = end
+        .and_then(|end| end.get("exitCode"))
+        .and_then(Value::as_i64);
     match (reason, code) {
         ("OOMKilled", _) => "using more memory than its plan has (OOMKilled)".to_owned(),
         (reason, Some(code)) => format!("ending with {reason}, exit code {code}"),
@@ -45,21 +76,33 @@ fn last_end(container: &Value) -> String {
 
 fn unschedulable(pod: &Value) -> Option<String> {
     let condition = condition(pod, "PodScheduled", "False")?;
-    let message = condition.get("message").and_then(Value::as_str).unwrap_or("no node fits");
+    let message = condition
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or("no node fits");
     Some(format!("The cluster has no room at the moment: {message}"))
 }
 
 /// A controller that may not make its pods says so on the workload.
 fn diagnose_workload(workload: &Value) -> Option<String> {
     let condition = condition(workload, "ReplicaFailure", "True")?;
-    let message = condition.get("message").and_then(Value::as_str).unwrap_or("the reason is unknown");
-    Some(format!("The cluster does not let its pods be made: {message}"))
+    let message = condition
+        .get("message")
+        .and_then(Value::as_str)
+        .unwrap_or("the reason is unknown");
+    Some(format!(
+        "The cluster does not let its pods be made: {message}"
+    ))
 }
 
 fn condition<'a>(object: &'a Value, kind: &str, status: &str) -> Option<&'a Value> {
-    let is = |condition: &Value, key: &str, wanted: &str| condition.get(key).and_then(Value::as_str) == Some(wanted);
+    let is = |condition: &Value, key: &str, wanted: &str| {
+        condition.get(key).and_then(Value::as_str) == Some(wanted)
+    };
     let conditions = object.pointer("/status/conditions")?.as_array()?;
-    conditions.iter().find(|condition| is(condition, "type", kind) && is(condition, "status", status))
+    conditions
+        .iter()
+        .find(|condition| is(condition, "type", kind) && is(condition, "status", status))
 }
 
 #[cfg(test)]
@@ -92,7 +135,9 @@ mod tests {
 
     #[test]
     fn an_image_being_fetched_is_no_obstacle() {
-        let fetching = pod(&json!({"containerStatuses": [{"name": "app", "state": {"waiting": {"reason": "ContainerCreating"}}}]}));
+        let fetching = pod(
+            &json!({"containerStatuses": [{"name": "app", "state": {"waiting": {"reason": "ContainerCreating"}}}]}),
+        );
         assert_eq!(diagnose(&[fetching]), None);
     }
 }

@@ -46,36 +46,61 @@ pub(super) struct Served {
 
 impl Served {
     pub(super) fn resource(&self, api_version: &str, kind: &str) -> Option<&ApiResource> {
-        self.resources.get(&(api_version.to_owned(), kind.to_owned()))
+        self.resources
+            .get(&(api_version.to_owned(), kind.to_owned()))
     }
 }
 
 impl Cluster {
     /// What this cluster serves, remembered for [`MAX_AGE`].
     pub(super) async fn served(&self) -> Result<Arc<Served>, ClusterError> {
-        if let Some(served) = self.served.load_full().filter(|served| served.asked_at.elapsed() < MAX_AGE) {
+        if let Some(served) = self
+            .served
+            .load_full()
+            .filter(|served| served.asked_at.elapsed() < MAX_AGE)
+        {
             return Ok(served);
         }
         // The aggregated form, which needs two requests, came with 1.26.
-        let discovery = self.call("its kinds", Discovery::new(self.client.clone()).filter(&GROUPS).run()).await?;
+        let discovery = self
+            .call(
+                "its kinds",
+                Discovery::new(self.client.clone()).filter(&GROUPS).run(),
+            )
+            .await?;
         let mut resources = BTreeMap::new();
         for group in discovery.groups() {
             for version in group.versions() {
                 for (resource, capabilities) in group.versioned_resources(version) {
                     if capabilities.supports_operation(verbs::PATCH) {
-                        resources.insert((resource.api_version.clone(), resource.kind.clone()), resource);
+                        resources.insert(
+                            (resource.api_version.clone(), resource.kind.clone()),
+                            resource,
+                        );
                     }
                 }
             }
         }
-        let served = Arc::new(Served { resources, asked_at: Instant::now() });
+        let served = Arc::new(Served {
+            resources,
+            asked_at: Instant::now(),
+        });
         self.served.store(Some(Arc::clone(&served)));
         Ok(served)
     }
 
     /// The API of an object's kind within a namespace; `None` when this cluster does not serve it.
-    pub(super) fn api(&self, served: &Served, namespace: &str, object: &ObjectRef) -> Option<Api<DynamicObject>> {
+    pub(super) fn api(
+        &self,
+        served: &Served,
+        namespace: &str,
+        object: &ObjectRef,
+    ) -> Option<Api<DynamicObject>> {
         let resource = served.resource(&object.api_version, &object.kind)?;
-        Some(Api::namespaced_with(self.client.clone(), namespace, resource))
+        Some(Api::namespaced_with(
+            self.client.clone(),
+            namespace,
+            resource,
+        ))
     }
 }

@@ -35,24 +35,34 @@ impl ClusterError {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, object),
             kube::Error::Auth(error) => Self::Denied(error.to_string()),
-            kube::Error::BuildRequest(_) | kube::Error::SerdeError(_) => {
-                Self::Refused { object: object.to_owned(), message: error.to_string() }
-            }
+            kube::Error::BuildRequest(_) | kube::Error::SerdeError(_) => Self::Refused {
+                object: object.to_owned(),
+                message: error.to_string(),
+            },
             other => Self::Unreachable(innermost(&other)),
         }
     }
 
     fn of_status(status: &kube::core::Status, object: &str) -> Self {
-        let refused = || Self::Refused { object: object.to_owned(), message: status.message.clone() };
+        let refused = || Self::Refused {
+            object: object.to_owned(),
+            message: status.message.clone(),
+        };
         match status.code {
             401 => Self::Denied(status.message.clone()),
             // Quotas and admission answer 403 too, and are about the object, not about us.
-            403 if status.message.contains("exceeded quota") || status.message.contains("admission") => refused(),
-            403 if status.message.contains("being terminated") => {
-                Self::NotYet(format!("{object} waits for its namespace, which is still being removed"))
+            403 if status.message.contains("exceeded quota")
+                || status.message.contains("admission") =>
+            {
+                refused()
             }
+            403 if status.message.contains("being terminated") => Self::NotYet(format!(
+                "{object} waits for its namespace, which is still being removed"
+            )),
             403 => Self::Denied(status.message.clone()),
-            409 => Self::NotYet(format!("{object} was changed by somebody else at the same time")),
+            409 => Self::NotYet(format!(
+                "{object} was changed by somebody else at the same time"
+            )),
             // Before 1.25 an unknown field in a server-side apply is a 500 with an empty reason.
             500 if status.reason.is_empty() => refused(),
             429 | 500.. => Self::Unreachable(status.message.clone()),
@@ -73,14 +83,17 @@ fn innermost(error: &dyn std::error::Error) -> String {
 impl From<ClusterError> for Error {
     fn from(error: ClusterError) -> Self {
         match &error {
-            ClusterError::NotConfigured(_) | ClusterError::Unreachable(_) | ClusterError::NotYet(_) => {
-                Self::new(Code::ClusterUnavailable, "The cluster is away. Try again in a moment.")
-                    .retry_after(5)
-                    .caused_by(error)
-            }
-            ClusterError::Denied(_) | ClusterError::NotOurs { .. } | ClusterError::Refused { .. } => {
-                Self::internal(error)
-            }
+            ClusterError::NotConfigured(_)
+            | ClusterError::Unreachable(_)
+            | ClusterError::NotYet(_) => Self::new(
+                Code::ClusterUnavailable,
+                "The cluster is away. Try again in a moment.",
+            )
+            .retry_after(5)
+            .caused_by(error),
+            ClusterError::Denied(_)
+            | ClusterError::NotOurs { .. }
+            | ClusterError::Refused { .. } => Self::internal(error),
         }
     }
 }
@@ -97,18 +110,34 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_a_refusal_although_it_is_a_500() {
-        let error = classified(500, "", "failed to create typed patch object: field not declared in schema");
+        let error = classified(
+            500,
+            "",
+            "failed to create typed patch object: field not declared in schema",
+        );
         assert!(matches!(error, ClusterError::Refused { .. }), "{error:?}");
         assert!(classified(500, "InternalError", "etcdserver: leader changed").is_transient());
     }
 
     #[test]
     fn a_full_quota_is_about_the_object_and_a_missing_right_about_us() {
-        let quota = classified(403, "Forbidden", "persistentvolumeclaims \"a\" is forbidden: exceeded quota: q");
+        let quota = classified(
+            403,
+            "Forbidden",
+            "persistentvolumeclaims \"a\" is forbidden: exceeded quota: q",
+        );
         assert!(matches!(quota, ClusterError::Refused { .. }), "{quota:?}");
-        let right = classified(403, "Forbidden", "User \"x\" cannot patch resource \"deployments\"");
+        let right = classified(
+            403,
+            "Forbidden",
+            "User \"x\" cannot patch resource \"deployments\"",
+        );
         assert!(matches!(right, ClusterError::Denied(_)), "{right:?}");
-        let leaving = classified(403, "Forbidden", "unable to create new content because it is being terminated");
+        let leaving = classified(
+            403,
+            "Forbidden",
+            "unable to create new content because it is being terminated",
+        );
         assert!(leaving.is_transient(), "{leaving:?}");
     }
 }

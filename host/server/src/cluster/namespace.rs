@@ -24,8 +24,13 @@ const NAME: &str = "dermaga";
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 const QUOTA_POLL: Duration = Duration::from_millis(100);
 /// Private, shared, link-local and metadata addresses: the cluster itself and its neighbours.
-const PRIVATE_NETWORKS: [&str; 5] =
-    ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"];
+const PRIVATE_NETWORKS: [&str; 5] = [
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+];
 
 /// The Pod Security level a namespace enforces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +85,10 @@ impl Tenant {
             self.namespace_object(),
             self.object("v1", "ResourceQuota", NAME, &json!({"hard": self.hard()})),
             self.object("v1", "LimitRange", NAME, &limits()),
-            self.policy("default-deny", &json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]})),
+            self.policy(
+                "default-deny",
+                &json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
+            ),
             self.policy("allow-own-namespace", &own_namespace()),
             self.policy("allow-dns", &dns()),
             self.policy("allow-internet", &internet()),
@@ -106,7 +114,12 @@ impl Tenant {
     }
 
     fn hard(&self) -> BTreeMap<&'static str, String> {
-        let Resources { cpu_millis, memory_mib, storage_gib, replicas } = self.budget;
+        let Resources {
+            cpu_millis,
+            memory_mib,
+            storage_gib,
+            replicas,
+        } = self.budget;
         let cpu = format!("{}m", cpu_millis.saturating_add(self.surge.cpu_millis));
         let memory = format!("{}Mi", memory_mib.saturating_add(self.surge.memory_mib));
         BTreeMap::from([
@@ -115,14 +128,22 @@ impl Tenant {
             ("requests.memory", memory.clone()),
             ("limits.memory", memory),
             ("requests.storage", format!("{storage_gib}Gi")),
-            ("pods", replicas.saturating_add(self.surge.replicas).to_string()),
+            (
+                "pods",
+                replicas.saturating_add(self.surge.replicas).to_string(),
+            ),
             ("services.nodeports", "0".to_owned()),
             ("services.loadbalancers", "0".to_owned()),
         ])
     }
 
     fn policy(&self, name: &str, spec: &Value) -> Value {
-        self.object("networking.k8s.io/v1", "NetworkPolicy", &format!("{NAME}-{name}"), spec)
+        self.object(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            &format!("{NAME}-{name}"),
+            spec,
+        )
     }
 
     fn object(&self, api_version: &str, kind: &str, name: &str, spec: &Value) -> Value {
@@ -202,9 +223,15 @@ impl Cluster {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         for manifest in tenant.manifests() {
             let object = ObjectRef::of(&manifest);
-            let Some(resource) = served.resource(&object.api_version, &object.kind) else { continue };
+            let Some(resource) = served.resource(&object.api_version, &object.kind) else {
+                continue;
+            };
             let api = self.namespace_part(&tenant.namespace, resource);
-            self.call(&object, api.patch(&object.name, &params, &Patch::Apply(&manifest))).await?;
+            self.call(
+                &object,
+                api.patch(&object.name, &params, &Patch::Apply(&manifest)),
+            )
+            .await?;
         }
         self.quota_in_force(&tenant.namespace).await
     }
@@ -235,7 +262,11 @@ impl Cluster {
     }
 
     /// The customer's namespace, if it is there.
-    async fn namespace_of(&self, name: &str, user_id: Uuid) -> Result<Option<Namespace>, ClusterError> {
+    async fn namespace_of(
+        &self,
+        name: &str,
+        user_id: Uuid,
+    ) -> Result<Option<Namespace>, ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let object = format!("Namespace/{name}");
         let live = self.call(&object, namespaces.get_opt(name)).await?;
@@ -245,7 +276,10 @@ impl Cluster {
                 && label(labels, USER_LABEL) == Some(user_id.to_string().as_str())
         };
         if live.as_ref().is_some_and(|live| !is_ours(live)) {
-            return Err(ClusterError::NotOurs { namespace: name.to_owned(), object });
+            return Err(ClusterError::NotOurs {
+                namespace: name.to_owned(),
+                object,
+            });
         }
         Ok(live)
     }
@@ -254,14 +288,21 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::NotOurs`] when a namespace of that name is somebody else's.
-    pub async fn namespace_state(&self, name: &str, user_id: Uuid) -> Result<NamespaceState, ClusterError> {
+    pub async fn namespace_state(
+        &self,
+        name: &str,
+        user_id: Uuid,
+    ) -> Result<NamespaceState, ClusterError> {
         let Some(Namespace { metadata, .. }) = self.namespace_of(name, user_id).await? else {
             return Ok(NamespaceState::Absent);
         };
         if metadata.deletion_timestamp.is_some() {
             return Ok(NamespaceState::Leaving);
         }
-        let version = Preconditions { uid: metadata.uid, resource_version: metadata.resource_version };
+        let version = Preconditions {
+            uid: metadata.uid,
+            resource_version: metadata.resource_version,
+        };
         Ok(NamespaceState::Present(NamespaceVersion(version)))
     }
 
@@ -269,10 +310,18 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::NotYet`] when somebody did: an instance may have moved in.
-    pub async fn delete_namespace(&self, name: &str, version: NamespaceVersion) -> Result<(), ClusterError> {
+    pub async fn delete_namespace(
+        &self,
+        name: &str,
+        version: NamespaceVersion,
+    ) -> Result<(), ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let params = DeleteParams::background().preconditions(version.0);
-        let deleted = self.call(format!("Namespace/{name}"), async { Ok(namespaces.delete(name, &params).await) }).await?;
+        let deleted = self
+            .call(format!("Namespace/{name}"), async {
+                Ok(namespaces.delete(name, &params).await)
+            })
+            .await?;
         match deleted {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),

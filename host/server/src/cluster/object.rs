@@ -34,19 +34,30 @@ pub struct ObjectRef {
 
 impl ObjectRef {
     pub fn new(api_version: &str, kind: &str, name: &str) -> Self {
-        Self { api_version: api_version.to_owned(), kind: kind.to_owned(), name: name.to_owned() }
+        Self {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        }
     }
 
     /// Where a manifest says it is; missing parts are empty, and the API server refuses those.
     pub fn of(manifest: &Value) -> Self {
-        let text = |pointer: &str| manifest.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            manifest
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         Self::new(text("/apiVersion"), text("/kind"), text("/metadata/name"))
     }
 
     /// The same kind and name, whatever version of the API it is spelled in.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
-        self.kind == other.kind && self.name == other.name && group(&self.api_version) == group(&other.api_version)
+        self.kind == other.kind
+            && self.name == other.name
+            && group(&self.api_version) == group(&other.api_version)
     }
 }
 
@@ -58,13 +69,17 @@ impl fmt::Display for ObjectRef {
 }
 
 /// The value of a label of a live object.
-pub(super) fn label<'a>(labels: Option<&'a BTreeMap<String, String>>, key: &str) -> Option<&'a str> {
+pub(super) fn label<'a>(
+    labels: Option<&'a BTreeMap<String, String>>,
+    key: &str,
+) -> Option<&'a str> {
     labels?.get(key).map(String::as_str)
 }
 
 /// Whether a live object was made by us for this instance.
 pub(super) fn is_of_instance(labels: Option<&BTreeMap<String, String>>, instance: &str) -> bool {
-    label(labels, MANAGED_BY_LABEL) == Some(FIELD_MANAGER) && label(labels, INSTANCE_LABEL) == Some(instance)
+    label(labels, MANAGED_BY_LABEL) == Some(FIELD_MANAGER)
+        && label(labels, INSTANCE_LABEL) == Some(instance)
 }
 
 /// A live object as JSON, without the bookkeeping of field managers.
@@ -100,7 +115,10 @@ mod tests {
     #[test]
     fn only_secrets_are_masked() {
         let secret = masked(json!({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}}));
-        assert_eq!(secret, json!({"kind": "Secret", "data": {"password": "***"}}));
+        assert_eq!(
+            secret,
+            json!({"kind": "Secret", "data": {"password": "***"}})
+        );
         let config = json!({"kind": "ConfigMap", "data": {"a": "b"}});
         assert_eq!(masked(config.clone()), config);
     }

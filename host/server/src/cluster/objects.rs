@@ -38,18 +38,30 @@ pub struct Sweep {
 impl Sweep {
     /// Everything that is there, as `Kind/name`.
     pub fn names(&self) -> Vec<String> {
-        self.objects.iter().chain(&self.dependents).map(|(object, _)| object.to_string()).collect()
+        self.objects
+            .iter()
+            .chain(&self.dependents)
+            .map(|(object, _)| object.to_string())
+            .collect()
     }
 
     pub fn has_pods(&self) -> bool {
-        self.dependents.iter().any(|(object, _)| object.kind == "Pod")
+        self.dependents
+            .iter()
+            .any(|(object, _)| object.kind == "Pod")
     }
 
     /// The objects with their status and the pods, as a plugin's `health` sees them: no Secret, and
     /// nothing of the bookkeeping of field managers.
     pub fn observed(self) -> Vec<Value> {
-        let pods = self.dependents.into_iter().filter(|(object, _)| object.kind == "Pod");
-        let objects = self.objects.into_iter().filter(|(object, _)| object.kind != "Secret");
+        let pods = self
+            .dependents
+            .into_iter()
+            .filter(|(object, _)| object.kind == "Pod");
+        let objects = self
+            .objects
+            .into_iter()
+            .filter(|(object, _)| object.kind != "Secret");
         objects.chain(pods).map(|(_, live)| to_json(live)).collect()
     }
 }
@@ -59,16 +71,32 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClusterError::NotOurs`] when an object of that name belongs to somebody else; it is left alone.
-    pub async fn apply(&self, namespace: &str, instance: &str, manifest: &Value) -> Result<Applied, ClusterError> {
+    pub async fn apply(
+        &self,
+        namespace: &str,
+        instance: &str,
+        manifest: &Value,
+    ) -> Result<Applied, ClusterError> {
         let object = ObjectRef::of(manifest);
         let served = self.served().await?;
-        let Some(api) = self.api(&served, namespace, &object) else { return Ok(Applied::NotServed) };
-        let there = self.call(&object, api.get_metadata_opt(&object.name)).await?;
+        let Some(api) = self.api(&served, namespace, &object) else {
+            return Ok(Applied::NotServed);
+        };
+        let there = self
+            .call(&object, api.get_metadata_opt(&object.name))
+            .await?;
         if there.is_some_and(|live| !is_of_instance(live.metadata.labels.as_ref(), instance)) {
-            return Err(ClusterError::NotOurs { namespace: namespace.to_owned(), object: object.to_string() });
+            return Err(ClusterError::NotOurs {
+                namespace: namespace.to_owned(),
+                object: object.to_string(),
+            });
         }
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.call(&object, api.patch(&object.name, &params, &Patch::Apply(manifest))).await?;
+        self.call(
+            &object,
+            api.patch(&object.name, &params, &Patch::Apply(manifest)),
+        )
+        .await?;
         Ok(Applied::Yes)
     }
 
@@ -95,15 +123,21 @@ impl Cluster {
             .iter()
             .filter_map(|(api_version, kind)| {
                 let wanted = ObjectRef::new(api_version, kind, "");
-                self.api(&served, namespace, &wanted).map(|api| (wanted, api))
+                self.api(&served, namespace, &wanted)
+                    .map(|api| (wanted, api))
             })
             .collect();
         let found: Vec<Vec<_>> = stream::iter(lists)
             .map(|(wanted, api)| {
                 let selector = selector.clone();
                 async move {
-                    let list = self.call(format!("{} objects", wanted.kind), api.list(&selector)).await?;
-                    let kind = kube::core::TypeMeta { api_version: wanted.api_version, kind: wanted.kind };
+                    let list = self
+                        .call(format!("{} objects", wanted.kind), api.list(&selector))
+                        .await?;
+                    let kind = kube::core::TypeMeta {
+                        api_version: wanted.api_version,
+                        kind: wanted.kind,
+                    };
                     Ok(list.into_iter().map(|live| named(&kind, live)).collect())
                 }
             })
@@ -128,13 +162,19 @@ impl Cluster {
         previous: &[ObjectRef],
     ) -> Result<Vec<ObjectRef>, ClusterError> {
         let is_wanted = |object: &ObjectRef| rendered.iter().any(|kept| kept.is_same(object));
-        let (surplus, kept) = std::mem::take(&mut sweep.objects).into_iter().partition(|(object, live)| {
-            let has_owner = live.owner_references().iter().any(|owner| owner.controller == Some(true));
-            object.kind != VOLUME_CLAIM
-                && !has_owner
-                && !is_wanted(object)
-                && is_of_instance(live.metadata.labels.as_ref(), instance)
-        });
+        let (surplus, kept) =
+            std::mem::take(&mut sweep.objects)
+                .into_iter()
+                .partition(|(object, live)| {
+                    let has_owner = live
+                        .owner_references()
+                        .iter()
+                        .any(|owner| owner.controller == Some(true));
+                    object.kind != VOLUME_CLAIM
+                        && !has_owner
+                        && !is_wanted(object)
+                        && is_of_instance(live.metadata.labels.as_ref(), instance)
+                });
         sweep.objects = kept;
         let surplus: Vec<(ObjectRef, DynamicObject)> = surplus;
         let mut removed: Vec<ObjectRef> = surplus.into_iter().map(|(object, _)| object).collect();
@@ -178,11 +218,21 @@ impl Cluster {
 
     /// Deletes one object if it is the instance's; its dependents follow. False when it is not there,
     /// or is not the instance's.
-    async fn delete(&self, namespace: &str, instance: &str, object: &ObjectRef) -> Result<bool, ClusterError> {
+    async fn delete(
+        &self,
+        namespace: &str,
+        instance: &str,
+        object: &ObjectRef,
+    ) -> Result<bool, ClusterError> {
         let served = self.served().await?;
-        let Some(api) = self.api(&served, namespace, object) else { return Ok(false) };
-        let live = self.call(object, api.get_metadata_opt(&object.name)).await?;
-        let Some(live) = live.filter(|live| label(live.metadata.labels.as_ref(), INSTANCE_LABEL) == Some(instance))
+        let Some(api) = self.api(&served, namespace, object) else {
+            return Ok(false);
+        };
+        let live = self
+            .call(object, api.get_metadata_opt(&object.name))
+            .await?;
+        let Some(live) = live
+            .filter(|live| label(live.metadata.labels.as_ref(), INSTANCE_LABEL) == Some(instance))
         else {
             return Ok(false);
         };
@@ -190,9 +240,17 @@ impl Cluster {
             return Ok(true);
         }
         // The very object that was looked at: never one of the same name that somebody made since.
-        let same = Preconditions { uid: live.metadata.uid, resource_version: None };
+        let same = Preconditions {
+            uid: live.metadata.uid,
+            resource_version: None,
+        };
         let params = DeleteParams::background().preconditions(same);
-        match self.call(object, async { Ok(api.delete(&object.name, &params).await) }).await? {
+        match self
+            .call(object, async {
+                Ok(api.delete(&object.name, &params).await)
+            })
+            .await?
+        {
             Ok(_) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => Err(ClusterError::of(error, &object.to_string())),

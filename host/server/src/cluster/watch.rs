@@ -5,7 +5,10 @@ use futures::{Stream, StreamExt, stream};
 use kube::{
     Api, ResourceExt,
     api::DynamicObject,
-    runtime::{WatchStreamExt, watcher::{self, Event, watcher}},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
 };
 
 use super::{
@@ -22,16 +25,28 @@ impl Cluster {
     ///
     /// # Errors
     /// When the cluster cannot say what it serves.
-    pub async fn changes(&self) -> Result<impl Stream<Item = String> + Send + Unpin + use<>, ClusterError> {
+    pub async fn changes(
+        &self,
+    ) -> Result<impl Stream<Item = String> + Send + Unpin + use<>, ClusterError> {
         let served = self.served().await?;
-        let dependents = DEPENDENT_KINDS.iter().filter(|(_, kind)| *kind == WATCHED_DEPENDENT);
-        let watches = INSTANCE_KINDS.iter().chain(dependents).filter_map(|(api_version, kind)| {
-            let resource = served.resource(api_version, kind)?;
-            let api: Api<Metadata> = Api::all_with(self.client.clone(), resource);
-            // List, then watch: streamed lists came with 1.27 and answer 422 before.
-            let config = watcher::Config::default().labels(INSTANCE_LABEL);
-            Some(watcher(api, config).default_backoff().filter_map(instance_of).boxed())
-        });
+        let dependents = DEPENDENT_KINDS
+            .iter()
+            .filter(|(_, kind)| *kind == WATCHED_DEPENDENT);
+        let watches = INSTANCE_KINDS
+            .iter()
+            .chain(dependents)
+            .filter_map(|(api_version, kind)| {
+                let resource = served.resource(api_version, kind)?;
+                let api: Api<Metadata> = Api::all_with(self.client.clone(), resource);
+                // List, then watch: streamed lists came with 1.27 and answer 422 before.
+                let config = watcher::Config::default().labels(INSTANCE_LABEL);
+                Some(
+                    watcher(api, config)
+                        .default_backoff()
+                        .filter_map(instance_of)
+                        .boxed(),
+                )
+            });
         Ok(stream::select_all(watches.collect::<Vec<_>>()))
     }
 }

@@ -32,7 +32,11 @@ pub struct DirectoryError {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError {
     let path = path.to_owned();
-    move |source| DirectoryError { action, path, source }
+    move |source| DirectoryError {
+        action,
+        path,
+        source,
+    }
 }
 
 impl Directory {
@@ -49,7 +53,12 @@ impl Directory {
     ///
     /// # Errors
     /// When the disk refuses; what was there before stays readable.
-    pub fn write(&self, tenant: &Tenant, instance: &str, objects: &[Value]) -> Result<PathBuf, DirectoryError> {
+    pub fn write(
+        &self,
+        tenant: &Tenant,
+        instance: &str,
+        objects: &[Value],
+    ) -> Result<PathBuf, DirectoryError> {
         let namespace = self.root.join(&tenant.namespace);
         write_all(&namespace, &tenant.manifests())?;
         let folder = namespace.join(instance);
@@ -62,11 +71,22 @@ impl Directory {
     ///
     /// # Errors
     /// When the disk refuses; trying again goes on where it stopped.
-    pub fn remove(&self, namespace: &str, instance: &str, is_last: bool) -> Result<(), DirectoryError> {
+    pub fn remove(
+        &self,
+        namespace: &str,
+        instance: &str,
+        is_last: bool,
+    ) -> Result<(), DirectoryError> {
         let namespace = self.root.join(namespace);
-        let folder = if is_last { namespace } else { namespace.join(instance) };
+        let folder = if is_last {
+            namespace
+        } else {
+            namespace.join(instance)
+        };
         match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &folder)(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(failed("remove", &folder)(error))
+            }
             _ => Ok(()),
         }
     }
@@ -77,7 +97,11 @@ fn write_all(folder: &Path, manifests: &[Value]) -> Result<(), DirectoryError> {
     let mut written = BTreeSet::new();
     for (position, manifest) in manifests.iter().enumerate() {
         let object = ObjectRef::of(manifest);
-        let name = format!("{position:02}-{}-{}.yaml", object.kind.to_lowercase(), object.name);
+        let name = format!(
+            "{position:02}-{}-{}.yaml",
+            object.kind.to_lowercase(),
+            object.name
+        );
         replace(&folder.join(&name), &document(manifest, &object))?;
         written.insert(name);
     }
@@ -102,7 +126,11 @@ fn document(manifest: &Value, object: &ObjectRef) -> String {
 /// Names the keys and says where the values come from, and is no Kubernetes object, so that nobody
 /// applies a Secret without values over the real one.
 fn placeholder(manifest: &Value, object: &ObjectRef) -> String {
-    let keys = manifest.get("data").and_then(Value::as_object).into_iter().flat_map(|data| data.keys());
+    let keys = manifest
+        .get("data")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flat_map(|data| data.keys());
     let keys: Vec<_> = keys.map(String::as_str).collect();
     format!(
         "# Secret {} with the keys: {}.\n\
@@ -142,7 +170,12 @@ mod tests {
             namespace: "user-a".to_owned(),
             user_id: Uuid::nil(),
             instances: vec!["n8n-a".to_owned()],
-            budget: Resources { cpu_millis: 500, memory_mib: 512, storage_gib: 1, replicas: 1 },
+            budget: Resources {
+                cpu_millis: 500,
+                memory_mib: 512,
+                storage_gib: 1,
+                replicas: 1,
+            },
             surge: Resources::default(),
             pod_security: PodSecurity::Restricted,
             ingress_namespace: "ingress-nginx".to_owned(),
@@ -154,8 +187,10 @@ mod tests {
     }
 
     fn files(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -164,16 +199,34 @@ mod tests {
     fn files_follow_what_is_rendered_and_go_with_the_instance() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::new(root.path().to_owned());
-        let first = [object("Secret", "n8n-a-secrets"), object("ConfigMap", "n8n-a"), object("Service", "n8n-a")];
+        let first = [
+            object("Secret", "n8n-a-secrets"),
+            object("ConfigMap", "n8n-a"),
+            object("Service", "n8n-a"),
+        ];
         let folder = directory.write(&tenant(), "n8n-a", &first).unwrap();
         assert_eq!(
             files(&folder),
-            ["00-secret-n8n-a-secrets.yaml", "01-configmap-n8n-a.yaml", "02-service-n8n-a.yaml"]
+            [
+                "00-secret-n8n-a-secrets.yaml",
+                "01-configmap-n8n-a.yaml",
+                "02-service-n8n-a.yaml"
+            ]
         );
         directory.write(&tenant(), "n8n-a", &first[..2]).unwrap();
-        assert_eq!(files(&folder), ["00-secret-n8n-a-secrets.yaml", "01-configmap-n8n-a.yaml"]);
+        assert_eq!(
+            files(&folder),
+            ["00-secret-n8n-a-secrets.yaml", "01-configmap-n8n-a.yaml"]
+        );
         directory.remove("user-a", "n8n-a", false).unwrap();
-        assert!(!folder.exists() && folder.parent().unwrap().join("00-namespace-user-a.yaml").exists());
+        assert!(
+            !folder.exists()
+                && folder
+                    .parent()
+                    .unwrap()
+                    .join("00-namespace-user-a.yaml")
+                    .exists()
+        );
         directory.remove("user-a", "n8n-a", true).unwrap();
         directory.remove("user-a", "n8n-a", true).unwrap();
         assert!(files(root.path()).is_empty());
@@ -183,9 +236,14 @@ mod tests {
     fn a_secret_is_named_but_never_written() {
         let root = tempfile::tempdir().unwrap();
         let directory = Directory::new(root.path().to_owned());
-        let folder = directory.write(&tenant(), "n8n-a", &[object("Secret", "n8n-a-secrets")]).unwrap();
+        let folder = directory
+            .write(&tenant(), "n8n-a", &[object("Secret", "n8n-a-secrets")])
+            .unwrap();
         let text = fs::read_to_string(folder.join("00-secret-n8n-a-secrets.yaml")).unwrap();
-        assert!(text.contains("keys: key") && !text.contains("c2VjcmV0"), "{text}");
+        assert!(
+            text.contains("keys: key") && !text.contains("c2VjcmV0"),
+            "{text}"
+        );
         let parsed: Value = serde_norway::from_str(&text).unwrap();
         assert_eq!(parsed, Value::Null);
     }
@@ -194,7 +252,9 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_named() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("user-a"), "in the way").unwrap();
-        let error = Directory::new(root.path().to_owned()).write(&tenant(), "n8n-a", &[]).unwrap_err();
+        let error = Directory::new(root.path().to_owned())
+            .write(&tenant(), "n8n-a", &[])
+            .unwrap_err();
         assert!(error.to_string().contains("user-a"), "{error}");
     }
 }

@@ -11,11 +11,13 @@ mod provisioner;
 mod reconciler;
 mod render;
 mod retry;
+mod routes;
 mod secrets;
 mod services;
 mod store;
 mod tenancy;
 mod verdict;
+mod view;
 mod worker;
 
 #[cfg(test)]
@@ -29,6 +31,7 @@ use uuid::Uuid;
 pub use model::{Desired, Event, Instance, NewInstance, Status};
 pub use provisioner::{Choice, Provisioner};
 pub use render::Classes;
+pub use routes::router;
 pub use services::Services;
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
@@ -83,8 +86,13 @@ pub async fn prepare(
     vault: Arc<Vault>,
     registry: Arc<Registry>,
 ) -> Result<(Handle, Worker<Arc<Registry>>), ClusterError> {
-    let provisioner = Provisioner::select(settings.provisioner, settings.kubeconfig, settings.folder).await?;
-    tracing::info!(provisioner = provisioner.name(), place = provisioner.place(), "provisioner.selected");
+    let provisioner =
+        Provisioner::select(settings.provisioner, settings.kubeconfig, settings.folder).await?;
+    tracing::info!(
+        provisioner = provisioner.name(),
+        place = provisioner.place(),
+        "provisioner.selected"
+    );
     let reconciler = reconciler::Reconciler {
         db,
         clock,
@@ -102,7 +110,12 @@ pub async fn prepare(
 ///
 /// # Errors
 /// When the database refuses; nothing of it stays then.
-pub async fn create(conn: &mut Conn, clock: &Clock, vault: &Vault, new: NewInstance) -> Result<Instance> {
+pub async fn create(
+    conn: &mut Conn,
+    clock: &Clock,
+    vault: &Vault,
+    new: NewInstance,
+) -> Result<Instance> {
     let now = clock.now();
     let name = instance_name(&new.service);
     let instance = Instance {
@@ -128,7 +141,9 @@ pub async fn create(conn: &mut Conn, clock: &Clock, vault: &Vault, new: NewInsta
         created_at: now,
         updated_at: now,
     };
-    store::insert(conn, &instance).await.map_err(|error| name_taken(error, &instance.name))?;
+    store::insert(conn, &instance)
+        .await
+        .map_err(|error| name_taken(error, &instance.name))?;
     for spec in &new.secrets {
         secrets::generate(conn, vault, instance.id, spec).await?;
     }
@@ -148,18 +163,33 @@ pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) ->
     Ok(())
 }
 
-/// The instances of a subscription, newest first.
+/// The Secret object of an instance with its values, for whoever applies manifests by hand.
 ///
 /// # Errors
-/// When the database refuses.
-pub async fn of_subscription(conn: &mut Conn, subscription_id: Uuid) -> Result<Vec<Instance>> {
-    Ok(store::instances_of_subscription(conn, subscription_id).await?)
+/// `NOT_FOUND` for an unknown name, or one that is gone; as [`Vault::open`].
+pub async fn secret_manifest(
+    conn: &mut Conn,
+    vault: &Vault,
+    name: &str,
+) -> Result<serde_json::Value> {
+    let instance = store::live_instance(conn, name).await?;
+    let instance = instance.ok_or_else(|| Error::not_found("instance"))?;
+    let secrets = secrets::open(conn, vault, instance.id).await?;
+    Ok(secrets::manifest(&instance, &secrets))
 }
 
 /// The event that people see and the request that is settled once it is done.
 async fn request(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<()> {
     let now = instance.updated_at;
-    store::insert_event(conn, new_id(clock), instance.id, instance.status, &instance.message, now).await?;
+    store::insert_event(
+        conn,
+        new_id(clock),
+        instance.id,
+        instance.status,
+        &instance.message,
+        now,
+    )
+    .await?;
     store::insert_request(conn, new_id(clock), instance, now).await?;
     Ok(())
 }
@@ -187,9 +217,10 @@ fn namespace_of(user_id: Uuid) -> String {
 
 fn name_taken(error: sqlx::Error, name: &str) -> Error {
     match broken_unique(&error).as_deref() {
-        Some("instances_name_key") => {
-            Error::new(Code::Conflict, format!("The name {name} is taken already. Try again."))
-        }
+        Some("instances_name_key") => Error::new(
+            Code::Conflict,
+            format!("The name {name} is taken already. Try again."),
+        ),
         _ => error.into(),
     }
 }
@@ -203,8 +234,14 @@ mod name_tests {
         for service in ["n8n", "postgresql", "a-very-long-name-of-a-service-type"] {
             let name = instance_name(service);
             assert!(name.len() <= 40, "{name}");
-            assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-'));
-            assert!(!name.contains("--") && name.starts_with(&service[..3]), "{name}");
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            );
+            assert!(
+                !name.contains("--") && name.starts_with(&service[..3]),
+                "{name}"
+            );
         }
         assert_ne!(instance_name("n8n"), instance_name("n8n"));
     }

@@ -9,12 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::{
-    Error, Result,
-    catalog::Tier,
-    cluster::ObjectRef,
-    money::Rupiah,
-    plugins::Decision,
-    text_enum,
+    Error, Result, catalog::Tier, cluster::ObjectRef, money::Rupiah, plugins::Decision, text_enum,
 };
 
 text_enum! {
@@ -140,6 +135,15 @@ impl Terms {
             resources: self.resources()?,
         })
     }
+}
+
+/// A customer's instance with what its plan and service say about it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Owned {
+    #[sqlx(flatten)]
+    pub instance: Instance,
+    #[sqlx(flatten)]
+    pub terms: Terms,
 }
 
 /// An instance that lives in a customer's namespace, with what the namespace must allow for it.

@@ -82,7 +82,11 @@ impl Provisioner {
     /// # Errors
     /// When Kubernetes was chosen and no configuration for it is there. A cluster that does not
     /// answer is no error: it may come back.
-    pub async fn select(choice: Choice, kubeconfig: Option<PathBuf>, folder: PathBuf) -> Result<Self, ClusterError> {
+    pub async fn select(
+        choice: Choice,
+        kubeconfig: Option<PathBuf>,
+        folder: PathBuf,
+    ) -> Result<Self, ClusterError> {
         let directory = || Self::Directory(Directory::new(folder));
         if choice == Choice::Directory {
             return Ok(directory());
@@ -135,8 +139,13 @@ impl Provisioner {
                 let directory = directory.clone();
                 let (tenant, instance) = (release.tenant.clone(), release.instance.to_owned());
                 let objects = release.objects.to_vec();
-                let written = tokio::task::spawn_blocking(move || directory.write(&tenant, &instance, &objects));
-                Ok(Outcome { observed: Observed::Written(written.await??), left_out: Vec::new() })
+                let written = tokio::task::spawn_blocking(move || {
+                    directory.write(&tenant, &instance, &objects)
+                });
+                Ok(Outcome {
+                    observed: Observed::Written(written.await??),
+                    left_out: Vec::new(),
+                })
             }
         }
     }

@@ -58,7 +58,11 @@ impl<S: Services> Reconciler<S> {
         let seen = store::instance(&mut self.db.read().await?, lease.instance_id).await?;
         let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
         let resync = spread(seen.id, seen.generation, self.resync);
-        let judge = Judge { seen: &seen, now: started, resync };
+        let judge = Judge {
+            seen: &seen,
+            now: started,
+            resync,
+        };
         let verdict = match timeout(PASS_TIMEOUT, self.work(&judge)).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(error)) => judge.host_failed(&error),
@@ -80,31 +84,55 @@ impl<S: Services> Reconciler<S> {
     async fn converge(&self, judge: &Judge<'_>) -> Result<Verdict> {
         let seen = judge.seen;
         let mut conn = self.db.read().await?;
-        let Material { terms, neighbours, secrets } = self.material(&mut conn, seen).await?;
+        let Material {
+            terms,
+            neighbours,
+            secrets,
+        } = self.material(&mut conn, seen).await?;
         let recorded = match seen.manifests_decision_id {
             Some(decision_id) => store::recorded(&mut conn, decision_id).await?,
             None => None,
         };
         drop(conn);
         let tenant = tenancy::tenant(seen, &neighbours, &self.ingress_namespace)?;
-        let brief = Brief { instance: seen, terms: &terms, secrets: &secrets, classes: &self.classes, recorded };
+        let brief = Brief {
+            instance: seen,
+            terms: &terms,
+            secrets: &secrets,
+            classes: &self.classes,
+            recorded,
+        };
         let rendering = match render(&self.services, brief).await {
             Ok(rendering) => rendering,
             Err(RenderError::Host(error)) => return Err(error),
             Err(RenderError::Refused { message, decision }) => {
-                return Ok(Verdict { decision, ..judge.refused(message) });
+                return Ok(Verdict {
+                    decision,
+                    ..judge.refused(message)
+                });
             }
         };
         let previous = &seen.applied.0;
-        let release = Release { tenant: &tenant, instance: &seen.name, objects: &rendering.objects, previous };
+        let release = Release {
+            tenant: &tenant,
+            instance: &seen.name,
+            objects: &rendering.objects,
+            previous,
+        };
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
         let (verdict, applied) = match self.provisioner.apply(&release).await {
-            Ok(outcome) => {
-                (self.judge_observed(judge, &rendering, outcome.observed, &outcome.left_out).await?, rendered)
-            }
+            Ok(outcome) => (
+                self.judge_observed(judge, &rendering, outcome.observed, &outcome.left_out)
+                    .await?,
+                rendered,
+            ),
             Err(error) => (judge.provisioning_failed(&error), union(rendered, previous)),
         };
-        Ok(Verdict { decision: rendering.decision, applied, ..verdict })
+        Ok(Verdict {
+            decision: rendering.decision,
+            applied,
+            ..verdict
+        })
     }
 
     async fn material(&self, conn: &mut Conn, seen: &Instance) -> Result<Material> {
@@ -130,7 +158,10 @@ impl<S: Services> Reconciler<S> {
             return Ok(judge.stopped(sweep.has_pods()));
         }
         let observed = sweep.observed();
-        let input = Observation { instance: rendering.subject.clone(), observed: observed.clone() };
+        let input = Observation {
+            instance: rendering.subject.clone(),
+            observed: observed.clone(),
+        };
         let health = match self.services.health(&judge.seen.plugin_digest, input).await {
             Ok(health) => health,
             // What was applied stays applied and recorded, whatever the plugin makes of it.
@@ -141,7 +172,13 @@ impl<S: Services> Reconciler<S> {
 
     /// Removes everything of the instance, and the namespace when it was the last one in it.
     async fn remove(&self, judge: &Judge<'_>) -> Result<Result<Verdict, ProvisionError>> {
-        let Instance { namespace, name, applied, user_id, .. } = judge.seen;
+        let Instance {
+            namespace,
+            name,
+            applied,
+            user_id,
+            ..
+        } = judge.seen;
         let kubernetes = match &self.provisioner {
             Provisioner::Kubernetes(kubernetes) => kubernetes,
             Provisioner::Directory(directory) => {
@@ -169,15 +206,21 @@ impl<S: Services> Reconciler<S> {
         let removed = match state {
             NamespaceState::Absent => return Ok(Ok(judge.gone())),
             NamespaceState::Leaving => Ok(()),
-            NamespaceState::Present(version) => kubernetes.remove_namespace(namespace, version).await,
+            NamespaceState::Present(version) => {
+                kubernetes.remove_namespace(namespace, version).await
+            }
         };
         let remaining = [format!("Namespace/{namespace}")];
-        Ok(removed.map(|()| judge.leaving(&remaining)).map_err(Into::into))
+        Ok(removed
+            .map(|()| judge.leaving(&remaining))
+            .map_err(Into::into))
     }
 
     async fn is_last(&self, seen: &Instance) -> Result<bool> {
         let neighbours = store::neighbours(&mut self.db.read().await?, &seen.namespace).await?;
-        Ok(neighbours.iter().all(|neighbour| neighbour.desired == Desired::Terminated))
+        Ok(neighbours
+            .iter()
+            .all(|neighbour| neighbour.desired == Desired::Terminated))
     }
 
     /// Verdict, decision and event together, if the lease still holds.
@@ -188,24 +231,38 @@ impl<S: Services> Reconciler<S> {
         if let Some(decision) = &verdict.decision {
             decision.record(&mut conn).await?;
         }
-        let Some(generation) = store::finish(&mut conn, lease, seen, verdict, now, next).await? else {
+        let Some(generation) = store::finish(&mut conn, lease, seen, verdict, now, next).await?
+        else {
             tracing::warn!(instance.id = %seen.id, "instance.lease_lost");
             return Ok(conn.rollback().await?);
         };
         if generation == seen.generation && store::is_news(seen, verdict) {
             let event_id = new_id(&self.clock);
-            store::insert_event(&mut conn, event_id, seen.id, verdict.status, &verdict.message, now).await?;
+            store::insert_event(
+                &mut conn,
+                event_id,
+                seen.id,
+                verdict.status,
+                &verdict.message,
+                now,
+            )
+            .await?;
             tracing::info!(instance.id = %seen.id, instance.name = seen.name, status = %verdict.status, "instance.changed");
         }
         conn.commit().await?;
-        metrics::counter!("dermaga_reconcile_passes_total", "status" => verdict.status.as_str()).increment(1);
+        metrics::counter!("dermaga_reconcile_passes_total", "status" => verdict.status.as_str())
+            .increment(1);
         Ok(())
     }
 }
 
 /// Everything that may exist after a release that failed half-way.
 fn union(mut rendered: Vec<ObjectRef>, previous: &[ObjectRef]) -> Vec<ObjectRef> {
-    let missing: Vec<_> = previous.iter().filter(|object| !rendered.contains(object)).cloned().collect();
+    let missing: Vec<_> = previous
+        .iter()
+        .filter(|object| !rendered.contains(object))
+        .cloned()
+        .collect();
     rendered.extend(missing);
     rendered
 }

@@ -3,18 +3,18 @@
 use dermaga_runtime::{
     canonical_json,
     contract::{self, Answer, Image},
-    gate::{self, Policy},
+    gate::{self, Policy, Violation},
 };
 use serde_json::{Value, json};
 
 use super::{
-    model::{Desired, Instance, Recorded, Terms},
+    model::{Desired, Instance, Owned, Recorded, Terms},
     secrets::{self, Secrets},
     services::Services,
 };
 use crate::{
     Error, Result,
-    cluster::owner_labels,
+    cluster::{masked, owner_labels},
     plugins::Decision,
 };
 
@@ -51,7 +51,10 @@ pub struct Brief<'a> {
 #[derive(Debug)]
 pub enum RenderError {
     /// The plugin or the gate says no; `message` names both.
-    Refused { message: String, decision: Option<Decision> },
+    Refused {
+        message: String,
+        decision: Option<Decision>,
+    },
     /// The plugin gave no answer, or the host failed.
     Host(Error),
 }
@@ -74,8 +77,15 @@ struct Answered {
 ///
 /// # Errors
 /// When a size of the plan is beyond what the contract can say.
-pub fn subject(instance: &Instance, terms: &Terms, secrets: &Secrets) -> Result<contract::Instance> {
-    let image = |(name, reference): (&String, &String)| Image { name: name.clone(), reference: reference.clone() };
+pub fn subject(
+    instance: &Instance,
+    terms: &Terms,
+    secrets: &Secrets,
+) -> Result<contract::Instance> {
+    let image = |(name, reference): (&String, &String)| Image {
+        name: name.clone(),
+        reference: reference.clone(),
+    };
     Ok(contract::Instance {
         name: instance.name.clone(),
         plan: terms.plan_for_plugins()?,
@@ -88,31 +98,92 @@ pub fn subject(instance: &Instance, terms: &Terms, secrets: &Secrets) -> Result<
 }
 
 /// Renders an instance by its pinned plugin version and gates the result.
-pub(super) async fn render<S: Services>(services: &S, brief: Brief<'_>) -> Result<Rendering, RenderError> {
-    let Brief { instance, terms, secrets, classes, recorded } = brief;
+pub(super) async fn render<S: Services>(
+    services: &S,
+    brief: Brief<'_>,
+) -> Result<Rendering, RenderError> {
+    let Brief {
+        instance,
+        terms,
+        secrets,
+        classes,
+        recorded,
+    } = brief;
     let subject = subject(instance, terms, secrets)?;
-    let Answered { plugin, answer, decision } = ask(services, instance, &subject, recorded).await?;
+    let Answered {
+        plugin,
+        answer,
+        decision,
+    } = ask(services, instance, &subject, recorded).await?;
     let rendered = match answer {
         Answer::Ok(rendered) => rendered,
         Answer::Problems(problems) => {
-            let first = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
+            let first = problems
+                .into_iter()
+                .next()
+                .map(|problem| problem.message)
+                .unwrap_or_default();
             let message = format!("The plugin {plugin} cannot make this service: {first}");
             return Err(RenderError::Refused { message, decision });
         }
     };
-    let mut objects = vec![secrets::manifest(instance, secrets)];
-    match gate::admit(&rendered, &policy(instance, terms, classes)?) {
-        Ok(admitted) => objects.extend(admitted.objects),
+    match assemble(&rendered, instance, terms, secrets, classes)? {
+        Ok(objects) => Ok(Rendering {
+            objects,
+            decision,
+            subject,
+        }),
         Err(violations) => {
-            let first = violations.first().map(ToString::to_string).unwrap_or_default();
+            let first = violations
+                .first()
+                .map(ToString::to_string)
+                .unwrap_or_default();
             let message = format!("The plugin {plugin} asks for what is not allowed: {first}");
-            return Err(RenderError::Refused { message, decision });
+            Err(RenderError::Refused { message, decision })
         }
     }
+}
+
+/// Gates what a plugin rendered, adds the host's Secret, and stops what shall not run.
+fn assemble(
+    rendered: &[Value],
+    instance: &Instance,
+    terms: &Terms,
+    secrets: &Secrets,
+    classes: &Classes,
+) -> Result<Result<Vec<Value>, Vec<Violation>>> {
+    let admitted = match gate::admit(rendered, &policy(instance, terms, classes)?) {
+        Ok(admitted) => admitted,
+        Err(violations) => return Ok(Err(violations)),
+    };
+    let mut objects = vec![secrets::manifest(instance, secrets)];
+    objects.extend(admitted.objects);
     if instance.desired == Desired::Stopped {
         objects.iter_mut().for_each(scale_to_zero);
     }
-    Ok(Rendering { objects, decision, subject })
+    Ok(Ok(objects))
+}
+
+/// The objects of the rendering that was recorded last, with the values of secrets masked; nothing
+/// when that rendering is refused.
+///
+/// # Errors
+/// When the recorded answer does not read.
+pub(super) fn recorded_objects(
+    recorded: &Recorded,
+    owned: &Owned,
+    secrets: &Secrets,
+    classes: &Classes,
+) -> Result<Vec<Value>> {
+    let Answer::Ok(rendered) = serde_json::from_str::<Answer<Vec<Value>>>(&recorded.output)? else {
+        return Ok(Vec::new());
+    };
+    let objects = assemble(&rendered, &owned.instance, &owned.terms, secrets, classes)?;
+    Ok(objects
+        .unwrap_or_default()
+        .into_iter()
+        .map(masked)
+        .collect())
 }
 
 /// The same version asked the same has answered already: its recorded answer is used again.
@@ -123,14 +194,29 @@ async fn ask<S: Services>(
     recorded: Option<Recorded>,
 ) -> Result<Answered> {
     let input = canonical_json(&serde_json::to_value(subject)?);
-    if let Some(recorded) = recorded.filter(|old| old.digest == instance.plugin_digest && old.input == input) {
+    if let Some(recorded) =
+        recorded.filter(|old| old.digest == instance.plugin_digest && old.input == input)
+    {
         let answer = serde_json::from_str(&recorded.output)?;
         let plugin = format!("{} {}", recorded.plugin_id, recorded.plugin_version);
-        return Ok(Answered { plugin, answer, decision: None });
+        return Ok(Answered {
+            plugin,
+            answer,
+            decision: None,
+        });
     }
-    let decided = services.manifests(&instance.plugin_digest, subject.clone(), instance.user_id).await?;
-    let plugin = format!("{} {}", decided.decision.plugin_id, decided.decision.plugin_version);
-    Ok(Answered { plugin, answer: decided.value, decision: Some(decided.decision) })
+    let decided = services
+        .manifests(&instance.plugin_digest, subject.clone(), instance.user_id)
+        .await?;
+    let plugin = format!(
+        "{} {}",
+        decided.decision.plugin_id, decided.decision.plugin_version
+    );
+    Ok(Answered {
+        plugin,
+        answer: decided.value,
+        decision: Some(decided.decision),
+    })
 }
 
 fn policy(instance: &Instance, terms: &Terms, classes: &Classes) -> Result<Policy> {
@@ -172,8 +258,14 @@ mod tests {
             json!({"kind": "PersistentVolumeClaim", "spec": {}}),
         ];
         objects.iter_mut().for_each(scale_to_zero);
-        assert_eq!(objects[0], json!({"kind": "StatefulSet", "spec": {"replicas": 0, "serviceName": "a"}}));
+        assert_eq!(
+            objects[0],
+            json!({"kind": "StatefulSet", "spec": {"replicas": 0, "serviceName": "a"}})
+        );
         assert_eq!(objects[1]["spec"]["suspend"], json!(true));
-        assert_eq!(objects[2], json!({"kind": "PersistentVolumeClaim", "spec": {}}));
+        assert_eq!(
+            objects[2],
+            json!({"kind": "PersistentVolumeClaim", "spec": {}})
+        );
     }
 }

@@ -10,7 +10,9 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// How long to wait after this many failures in a row: 2 s, 4 s, ... up to 5 minutes, spread.
 pub(super) fn back_off(instance_id: Uuid, failures: i64) -> Duration {
     let doublings = u32::try_from(failures.clamp(1, 16)).unwrap_or(16) - 1;
-    let wait = FIRST.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST);
+    let wait = FIRST
+        .saturating_mul(2_u32.saturating_pow(doublings))
+        .min(LONGEST);
     spread(instance_id, failures, wait)
 }
 
@@ -22,9 +24,13 @@ pub(super) fn slowly(instance_id: Uuid, failures: i64) -> Duration {
 /// Between 80 and 120 % of a wait, so that instances that failed together do not come back together.
 /// Instances differ by their ids, which makes it the same for the same case in every run.
 pub(super) fn spread(instance_id: Uuid, salt: i64, wait: Duration) -> Duration {
-    let seed = instance_id.as_bytes().iter().fold(salt.unsigned_abs(), |seed, byte| {
-        seed.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(*byte)) // FNV's prime
-    });
+    let seed = instance_id
+        .as_bytes()
+        .iter()
+        .fold(salt.unsigned_abs(), |seed, byte| {
+            seed.wrapping_mul(0x0100_0000_01b3)
+                .wrapping_add(u64::from(*byte)) // FNV's prime
+        });
     let percent = 80 + u32::try_from(seed % 41).unwrap_or_default();
     wait.saturating_mul(percent) / 100
 }
@@ -36,17 +42,24 @@ mod tests {
     #[test]
     fn waits_grow_to_five_minutes_and_stay_there() {
         let id = Uuid::from_u128(7);
-        assert!(back_off(id, 1) >= Duration::from_millis(1600) && back_off(id, 1) <= Duration::from_millis(2400));
+        assert!(
+            back_off(id, 1) >= Duration::from_millis(1600)
+                && back_off(id, 1) <= Duration::from_millis(2400)
+        );
         assert!(back_off(id, 4) > back_off(id, 1));
         for failures in [9, 100, i64::MAX] {
             let wait = back_off(id, failures);
-            assert!(wait >= LONGEST * 8 / 10 && wait <= LONGEST * 12 / 10, "{wait:?} after {failures}");
+            assert!(
+                wait >= LONGEST * 8 / 10 && wait <= LONGEST * 12 / 10,
+                "{wait:?} after {failures}"
+            );
         }
     }
 
     #[test]
     fn instances_that_failed_together_come_back_apart() {
-        let waits: std::collections::BTreeSet<_> = (0..20).map(|id| back_off(Uuid::from_u128(id), 5)).collect();
+        let waits: std::collections::BTreeSet<_> =
+            (0..20).map(|id| back_off(Uuid::from_u128(id), 5)).collect();
         assert!(waits.len() > 10, "{waits:?}");
     }
 }

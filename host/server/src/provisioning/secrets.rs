@@ -22,7 +22,12 @@ use crate::{
 pub type Secrets = BTreeMap<String, String>;
 
 /// Makes and seals one secret of an instance.
-pub(super) async fn generate(conn: &mut Conn, vault: &Vault, instance_id: Uuid, spec: &SecretSpec) -> Result<()> {
+pub(super) async fn generate(
+    conn: &mut Conn,
+    vault: &Vault,
+    instance_id: Uuid,
+    spec: &SecretSpec,
+) -> Result<()> {
     let size = |wanted: u32| usize::try_from(wanted).map_err(Error::internal);
     let value = match spec.kind {
         SecretKind::Password(length) => crypto::random_password(size(length)?),
@@ -55,7 +60,10 @@ fn associated(instance_id: Uuid, name: &str) -> Vec<u8> {
 pub(super) fn manifest(instance: &Instance, secrets: &Secrets) -> Value {
     let mut labels = owner_labels(instance.user_id);
     labels.insert(INSTANCE_LABEL.to_owned(), instance.name.clone());
-    let data: BTreeMap<_, _> = secrets.iter().map(|(name, value)| (name, STANDARD.encode(value))).collect();
+    let data: BTreeMap<_, _> = secrets
+        .iter()
+        .map(|(name, value)| (name, STANDARD.encode(value)))
+        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "Secret",

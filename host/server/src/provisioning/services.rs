@@ -23,7 +23,11 @@ pub trait Services: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Decided<Answer<Vec<Value>>>>> + Send;
 
     /// How an instance is, by its live objects.
-    fn health(&self, digest: &str, input: Observation) -> impl Future<Output = Result<contract::Health>> + Send;
+    fn health(
+        &self,
+        digest: &str,
+        input: Observation,
+    ) -> impl Future<Output = Result<contract::Health>> + Send;
 }
 
 impl Services for Arc<Registry> {
@@ -39,6 +43,10 @@ impl Services for Arc<Registry> {
 
     async fn health(&self, digest: &str, input: Observation) -> Result<contract::Health> {
         let plugin = self.version(digest).await?;
-        Ok(plugins::decide::<service::Health>(self, &plugin, input, None).await?.value)
+        Ok(
+            plugins::decide::<service::Health>(self, &plugin, input, None)
+                .await?
+                .value,
+        )
     }
 }

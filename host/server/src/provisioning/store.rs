@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::model::{Event, Instance, Lease, Neighbour, Recorded, Status, Terms, Verdict};
+use super::model::{Event, Instance, Lease, Neighbour, Owned, Recorded, Status, Terms, Verdict};
 use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
 
 macro_rules! terms {
@@ -40,12 +40,20 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
     )
 }
 
-pub(super) async fn insert_secret(conn: &mut Conn, instance_id: Uuid, name: &str, sealed: &[u8]) -> sqlx::Result<u64> {
+pub(super) async fn insert_secret(
+    conn: &mut Conn,
+    instance_id: Uuid,
+    name: &str,
+    sealed: &[u8],
+) -> sqlx::Result<u64> {
     let sql = "INSERT INTO instance_secrets (instance_id, name, sealed) VALUES ($1, $2, $3)";
     execute!(conn, sql, instance_id, name, sealed)
 }
 
-pub(super) async fn secrets(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
+pub(super) async fn secrets(
+    conn: &mut Conn,
+    instance_id: Uuid,
+) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
     let sql = "SELECT name, sealed FROM instance_secrets WHERE instance_id = $1 ORDER BY name";
     fetch_all!(conn, (String, Vec<u8>), sql, instance_id)
 }
@@ -63,7 +71,11 @@ pub(super) async fn insert_event(
 }
 
 /// The newest events, newest first.
-pub(super) async fn events(conn: &mut Conn, instance_id: Uuid, limit: i64) -> sqlx::Result<Vec<Event>> {
+pub(super) async fn events(
+    conn: &mut Conn,
+    instance_id: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Event>> {
     let sql = "SELECT kind, message, created_at FROM instance_events WHERE instance_id = $1 \
                ORDER BY created_at DESC, id DESC LIMIT $2";
     fetch_all!(conn, Event, sql, instance_id, limit)
@@ -78,7 +90,8 @@ pub(super) async fn insert_request(
     instance: &Instance,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
-    let payload = serde_json::json!({"generation": instance.generation, "desired": instance.desired});
+    let payload =
+        serde_json::json!({"generation": instance.generation, "desired": instance.desired});
     let sql = "INSERT INTO outbox (id, topic, subject_id, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
     execute!(conn, sql, id, OUTBOX_TOPIC, instance.id, Json(payload), now)
 }
@@ -112,33 +125,55 @@ pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<I
     fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
 }
 
-pub(super) async fn instance_of_user(conn: &mut Conn, id: Uuid, user_id: Uuid) -> sqlx::Result<Option<Instance>> {
-    fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1 AND user_id = $2", id, user_id)
+pub(super) async fn live_instance(conn: &mut Conn, name: &str) -> sqlx::Result<Option<Instance>> {
+    let sql = "SELECT * FROM instances WHERE name = $1 AND status <> 'TERMINATED'";
+    fetch_optional!(conn, Instance, sql, name)
 }
 
-pub(super) async fn instances_of_subscription(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Vec<Instance>> {
-    let sql = "SELECT * FROM instances WHERE subscription_id = $1 ORDER BY created_at DESC, id DESC";
-    fetch_all!(conn, Instance, sql, subscription_id)
+/// One of this customer's instances.
+pub(super) async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<Owned>> {
+    let sql = concat!(
+        "SELECT i.*, ",
+        terms!(),
+        " WHERE i.id = $1 AND i.user_id = $2"
+    );
+    fetch_optional!(conn, Owned, sql, id, user_id)
 }
 
 /// A customer's instances, newest first.
-pub(super) async fn instances_of_user(
+pub(super) async fn list(
     conn: &mut Conn,
     user_id: Uuid,
+    status: Option<Status>,
     limit: i64,
     offset: i64,
-) -> sqlx::Result<Vec<Instance>> {
-    let sql = "SELECT * FROM instances WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3";
-    fetch_all!(conn, Instance, sql, user_id, limit, offset)
+) -> sqlx::Result<Vec<Owned>> {
+    let sql = concat!(
+        "SELECT i.*, ",
+        terms!(),
+        " WHERE i.user_id = $1 AND ($2 IS NULL OR i.status = $2) \
+         ORDER BY i.created_at DESC, i.id DESC LIMIT $3 OFFSET $4"
+    );
+    fetch_all!(conn, Owned, sql, user_id, status, limit, offset)
 }
 
-pub(super) async fn count_of_user(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
-    let (count,) = fetch_one!(conn, (i64,), "SELECT count(*) FROM instances WHERE user_id = $1", user_id)?;
+pub(super) async fn count(
+    conn: &mut Conn,
+    user_id: Uuid,
+    status: Option<Status>,
+) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM instances WHERE user_id = $1 AND ($2 IS NULL OR status = $2)";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, status)?;
     Ok(count)
 }
 
 pub(super) async fn terms(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Terms> {
-    fetch_one!(conn, Terms, concat!("SELECT ", terms!(), " WHERE i.id = $1"), instance_id)
+    fetch_one!(
+        conn,
+        Terms,
+        concat!("SELECT ", terms!(), " WHERE i.id = $1"),
+        instance_id
+    )
 }
 
 /// Whatever is not proven to be gone from a namespace.
@@ -178,7 +213,14 @@ pub(super) async fn claim_due(
                  AND (lease_until IS NULL OR lease_until <= $3) ORDER BY next_attempt_at LIMIT $4) \
                AND (lease_until IS NULL OR lease_until <= $3) RETURNING id";
     let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
-    Ok(taken.into_iter().map(|(instance_id,)| Lease { instance_id, holder, until }).collect())
+    Ok(taken
+        .into_iter()
+        .map(|(instance_id,)| Lease {
+            instance_id,
+            holder,
+            until,
+        })
+        .collect())
 }
 
 /// Writes what a pass found and gives the lease back. A change of what the instance shall be, and a
@@ -193,10 +235,20 @@ pub(super) async fn finish(
     next: DateTime<Utc>,
 ) -> sqlx::Result<Option<i64>> {
     let is_news = is_news(seen, verdict);
-    let ready_at = (verdict.status == Status::Running).then_some(now).filter(|_| seen.ready_at.is_none());
-    let observed = if verdict.is_applied { seen.generation } else { seen.observed_generation };
+    let ready_at = (verdict.status == Status::Running)
+        .then_some(now)
+        .filter(|_| seen.ready_at.is_none());
+    let observed = if verdict.is_applied {
+        seen.generation
+    } else {
+        seen.observed_generation
+    };
     let decision_id = verdict.decision.as_ref().map(|decision| decision.id);
-    let failures = if verdict.is_failure { seen.failures.saturating_add(1) } else { 0 };
+    let failures = if verdict.is_failure {
+        seen.failures.saturating_add(1)
+    } else {
+        0
+    };
     let finished = fetch_optional!(
         conn,
         (i64,),
@@ -236,10 +288,21 @@ pub(super) fn is_news(seen: &Instance, verdict: &Verdict) -> bool {
 }
 
 /// Gives a lease back unused.
-pub(super) async fn release(conn: &mut Conn, lease: &Lease, next: DateTime<Utc>) -> sqlx::Result<u64> {
+pub(super) async fn release(
+    conn: &mut Conn,
+    lease: &Lease,
+    next: DateTime<Utc>,
+) -> sqlx::Result<u64> {
     let sql = "UPDATE instances SET lease_holder = NULL, lease_until = NULL, next_attempt_at = $1 \
                WHERE id = $2 AND lease_holder = $3 AND lease_until = $4";
-    execute!(conn, sql, next, lease.instance_id, lease.holder, lease.until)
+    execute!(
+        conn,
+        sql,
+        next,
+        lease.instance_id,
+        lease.holder,
+        lease.until
+    )
 }
 
 /// Something of the instance changed in the cluster: look soon. What fails keeps its back-off.
@@ -256,15 +319,17 @@ pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::
     execute!(conn, sql, soon)
 }
 
+/// Who looked at what.
 pub(super) async fn insert_audit(
     conn: &mut Conn,
     id: Uuid,
     actor_id: Uuid,
     action: &str,
     subject: &str,
+    details: serde_json::Value,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let sql = "INSERT INTO audit_events (id, actor_id, action, subject, details, created_at) \
                VALUES ($1, $2, $3, $4, $5, $6)";
-    execute!(conn, sql, id, actor_id, action, subject, Json(serde_json::json!({})), now)
+    execute!(conn, sql, id, actor_id, action, subject, Json(details), now)
 }

@@ -12,15 +12,28 @@ use crate::{
 ///
 /// # Errors
 /// When a size of a plan is beyond what the contract can say.
-pub(super) fn tenant(instance: &Instance, neighbours: &[Neighbour], ingress_namespace: &str) -> Result<Tenant> {
-    let sizes = neighbours.iter().map(|neighbour| neighbour.terms.resources()).collect::<Result<Vec<_>>>()?;
+pub(super) fn tenant(
+    instance: &Instance,
+    neighbours: &[Neighbour],
+    ingress_namespace: &str,
+) -> Result<Tenant> {
+    let sizes = neighbours
+        .iter()
+        .map(|neighbour| neighbour.terms.resources())
+        .collect::<Result<Vec<_>>>()?;
     let is_excepted = |neighbour: &Neighbour| !neighbour.terms.pod_security_exceptions.is_empty();
-    let pod_security =
-        if neighbours.iter().any(is_excepted) { PodSecurity::Baseline } else { PodSecurity::Restricted };
+    let pod_security = if neighbours.iter().any(is_excepted) {
+        PodSecurity::Baseline
+    } else {
+        PodSecurity::Restricted
+    };
     Ok(Tenant {
         namespace: instance.namespace.clone(),
         user_id: instance.user_id,
-        instances: neighbours.iter().map(|neighbour| neighbour.name.clone()).collect(),
+        instances: neighbours
+            .iter()
+            .map(|neighbour| neighbour.name.clone())
+            .collect(),
         budget: fold(&sizes, u32::saturating_add),
         surge: fold(&sizes, u32::max),
         pod_security,
@@ -29,12 +42,14 @@ pub(super) fn tenant(instance: &Instance, neighbours: &[Neighbour], ingress_name
 }
 
 fn fold(sizes: &[Resources], with: fn(u32, u32) -> u32) -> Resources {
-    sizes.iter().fold(Resources::default(), |total, size| Resources {
-        cpu_millis: with(total.cpu_millis, size.cpu_millis),
-        memory_mib: with(total.memory_mib, size.memory_mib),
-        storage_gib: with(total.storage_gib, size.storage_gib),
-        replicas: with(total.replicas, size.replicas),
-    })
+    sizes
+        .iter()
+        .fold(Resources::default(), |total, size| Resources {
+            cpu_millis: with(total.cpu_millis, size.cpu_millis),
+            memory_mib: with(total.memory_mib, size.memory_mib),
+            storage_gib: with(total.storage_gib, size.storage_gib),
+            replicas: with(total.replicas, size.replicas),
+        })
 }
 
 #[cfg(test)]
@@ -43,10 +58,31 @@ mod tests {
 
     #[test]
     fn the_budget_is_the_sum_and_the_surge_the_largest() {
-        let size = |cpu_millis, replicas| Resources { cpu_millis, memory_mib: 100, storage_gib: 2, replicas };
+        let size = |cpu_millis, replicas| Resources {
+            cpu_millis,
+            memory_mib: 100,
+            storage_gib: 2,
+            replicas,
+        };
         let sizes = [size(500, 2), size(1000, 1)];
         let sum = fold(&sizes, u32::saturating_add);
-        assert_eq!(sum, Resources { cpu_millis: 1500, memory_mib: 200, storage_gib: 4, replicas: 3 });
-        assert_eq!(fold(&sizes, u32::max), Resources { cpu_millis: 1000, memory_mib: 100, storage_gib: 2, replicas: 2 });
+        assert_eq!(
+            sum,
+            Resources {
+                cpu_millis: 1500,
+                memory_mib: 200,
+                storage_gib: 4,
+                replicas: 3
+            }
+        );
+        assert_eq!(
+            fold(&sizes, u32::max),
+            Resources {
+                cpu_millis: 1000,
+                memory_mib: 100,
+                storage_gib: 2,
+                replicas: 2
+            }
+        );
     }
 }

@@ -10,7 +10,11 @@ use std::{
 
 use dermaga_runtime::contract::{self, Answer, Health, HealthState, Observation};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::{Api, Client, Config, api::DeleteParams, config::{KubeConfigOptions, Kubeconfig}};
+use kube::{
+    Api, Client, Config,
+    api::DeleteParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
 use serde_json::{Value, json};
 use tokio::{
     task::JoinHandle,
@@ -75,7 +79,10 @@ impl Services for Scripted {
         let delay = self.enter(&input.name);
         sleep(delay).await;
         let value = match self.leave(&input.name) {
-            Some(message) => Answer::Problems(vec![contract::Problem { field: String::new(), message }]),
+            Some(message) => Answer::Problems(vec![contract::Problem {
+                field: String::new(),
+                message,
+            }]),
             None => Answer::Ok(objects(&input)),
         };
         let clock = Clock::system();
@@ -88,7 +95,9 @@ impl Services for Scripted {
             function: "manifests",
             user_id: Some(user_id),
             input: dermaga_runtime::canonical_json(&serde_json::to_value(&input).unwrap()),
-            output: Some(dermaga_runtime::canonical_json(&serde_json::to_value(&value).unwrap())),
+            output: Some(dermaga_runtime::canonical_json(
+                &serde_json::to_value(&value).unwrap(),
+            )),
             failure: None,
             logs: "[]".to_owned(),
             fuel: 1,
@@ -99,15 +108,26 @@ impl Services for Scripted {
     }
 
     async fn health(&self, _digest: &str, input: Observation) -> Result<Health> {
-        let ready = |object: &Value| object.pointer("/status/readyReplicas").and_then(Value::as_u64) == Some(1);
-        let has_secret = input.observed.iter().any(|object| object["kind"] == "Secret");
+        let ready = |object: &Value| {
+            object
+                .pointer("/status/readyReplicas")
+                .and_then(Value::as_u64)
+                == Some(1)
+        };
+        let has_secret = input
+            .observed
+            .iter()
+            .any(|object| object["kind"] == "Secret");
         assert!(!has_secret, "a plugin saw a Secret object");
         let (state, message) = if input.observed.iter().any(ready) {
             (HealthState::Ready, "Ready.")
         } else {
             (HealthState::Starting, "Waiting for it to start.")
         };
-        Ok(Health { state, message: message.to_owned() })
+        Ok(Health {
+            state,
+            message: message.to_owned(),
+        })
     }
 }
 
@@ -166,7 +186,9 @@ struct Shop {
 impl Shop {
     async fn open(image: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = Db::connect(&format!("sqlite://{}/test.db", folder.path().display())).await.unwrap();
+        let db = Db::connect(&format!("sqlite://{}/test.db", folder.path().display()))
+            .await
+            .unwrap();
         db.migrate().await.unwrap();
         let clock = Clock::movable();
         let shop = Self {
@@ -186,21 +208,50 @@ impl Shop {
         let now = self.clock.now();
         let mut conn = self.db.begin().await?;
         let c = &mut conn;
-        execute!(c, "INSERT INTO users (id, email, password_hash, name, role, status, created_at, updated_at) \
-            VALUES ($1, 'a@example.org', '', 'Ani', 'USER', 'ACTIVE', $2, $2)", self.user_id, now)?;
-        execute!(c, "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, \
+        execute!(
+            c,
+            "INSERT INTO users (id, email, password_hash, name, role, status, created_at, updated_at) \
+            VALUES ($1, 'a@example.org', '', 'Ani', 'USER', 'ACTIVE', $2, $2)",
+            self.user_id,
+            now
+        )?;
+        execute!(
+            c,
+            "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, \
             size_bytes, state, report, created_at) VALUES ($1, 'service-test', 'service', '1.0.0', '0.1.0', 'Test', \
-            $2, 0, 'ACTIVE', $3, $4)", DIGEST, &b""[..], Json(json!({})), now)?;
+            $2, 0, 'ACTIVE', $3, $4)",
+            DIGEST,
+            &b""[..],
+            Json(json!({})),
+            now
+        )?;
         let (category, service) = (new_id(&self.clock), new_id(&self.clock));
-        execute!(c, "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, 'c', 'C', '')", category)?;
-        execute!(c, "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, \
+        execute!(
+            c,
+            "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, 'c', 'C', '')",
+            category
+        )?;
+        execute!(
+            c,
+            "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, \
             active, images, pod_security_exceptions, created_at, updated_at) \
             VALUES ($1, 'test', $2, 'service-test', 'Test', '', '', FALSE, TRUE, $3, $4, $5, $5)",
-            service, category, Json(json!({"app": image})), Json(json!([])), now)?;
-        execute!(c, "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, \
+            service,
+            category,
+            Json(json!({"app": image})),
+            Json(json!([])),
+            now
+        )?;
+        execute!(
+            c,
+            "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, \
             memory_mib, storage_gib, replicas, total_quota, max_instances_per_user, features, active, created_at, \
             updated_at) VALUES ($1, $2, 'basic', 'Basic', 'BASIC', 50000, 500, 512, 1, 1, 10, 10, $3, TRUE, $4, $4)",
-            self.plan_id, service, Json(json!([])), now)?;
+            self.plan_id,
+            service,
+            Json(json!([])),
+            now
+        )?;
         conn.commit().await
     }
 
@@ -227,14 +278,18 @@ impl Shop {
             }],
             base_domain: Some("apps.localhost".to_owned()),
         };
-        let instance = create(&mut conn, &self.clock, &self.vault, new).await.unwrap();
+        let instance = create(&mut conn, &self.clock, &self.vault, new)
+            .await
+            .unwrap();
         conn.commit().await.unwrap();
         instance
     }
 
     async fn cancel(&self, instance: &Instance) {
         let mut conn = self.db.begin().await.unwrap();
-        terminate(&mut conn, &self.clock, instance.subscription_id).await.unwrap();
+        terminate(&mut conn, &self.clock, instance.subscription_id)
+            .await
+            .unwrap();
         conn.commit().await.unwrap();
     }
 
@@ -267,11 +322,18 @@ impl Shop {
         };
         let (handle, worker) = Worker::new(reconciler, 4);
         let cancel = CancellationToken::new();
-        Server { handle, task: tokio::spawn(worker.run(cancel.clone())), cancel }
+        Server {
+            handle,
+            task: tokio::spawn(worker.run(cancel.clone())),
+            cancel,
+        }
     }
 
     async fn now(&self, instance: &Instance) -> Instance {
-        store::instance(&mut self.db.read().await.unwrap(), instance.id).await.unwrap().unwrap()
+        store::instance(&mut self.db.read().await.unwrap(), instance.id)
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     /// Waits until the instance is as wanted.
@@ -282,7 +344,12 @@ impl Shop {
             if wanted(&now) {
                 return now;
             }
-            assert!(Instant::now() < deadline, "still {}: {}", now.status, now.message);
+            assert!(
+                Instant::now() < deadline,
+                "still {}: {}",
+                now.status,
+                now.message
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
@@ -312,10 +379,17 @@ impl Server {
 }
 
 async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
-    let provisioner =
-        Provisioner::select(Choice::Kubernetes, Some(kubeconfig.to_owned()), PathBuf::new()).await.unwrap();
+    let provisioner = Provisioner::select(
+        Choice::Kubernetes,
+        Some(kubeconfig.to_owned()),
+        PathBuf::new(),
+    )
+    .await
+    .unwrap();
     let file = Kubeconfig::read_from(kubeconfig).unwrap();
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        .await
+        .unwrap();
     (provisioner, Client::try_from(config).unwrap())
 }
 
@@ -337,13 +411,28 @@ async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
     server.handle.wake();
     let running = shop.is(&instance, Status::Running).await;
     let folder = shop.files().join(&instance.namespace).join(&instance.name);
-    assert!(running.message.contains(&folder.display().to_string()), "{}", running.message);
+    assert!(
+        running.message.contains(&folder.display().to_string()),
+        "{}",
+        running.message
+    );
     assert_eq!((running.observed_generation, running.failures), (1, 0));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
+    let mut conn = shop.db.read().await.unwrap();
+    let secret = secret_manifest(&mut conn, &shop.vault, &instance.name)
+        .await
+        .unwrap();
+    assert_eq!(secret["metadata"]["name"], instance.secret_object());
+    assert!(secret["data"]["password"].as_str().unwrap().len() >= 24);
+    drop(conn);
     shop.cancel(&instance).await;
     let gone = shop.is(&instance, Status::Terminated).await;
     assert!(gone.applied.is_empty() && !folder.parent().unwrap().exists());
-    assert_eq!(shop.count("SELECT count(*) FROM outbox WHERE handled_at IS NULL").await, 0);
+    assert_eq!(
+        shop.count("SELECT count(*) FROM outbox WHERE handled_at IS NULL")
+            .await,
+        0
+    );
     let sql = "SELECT kind FROM instance_events ORDER BY created_at, id";
     let events: Vec<(String,)> = fetch_all!(shop.db.read().await.unwrap(), (String,), sql).unwrap();
     let events: Vec<_> = events.iter().map(|(kind,)| kind.as_str()).collect();
@@ -363,9 +452,18 @@ async fn the_same_rendering_is_asked_for_and_recorded_once() {
     assert_eq!(shop.count("SELECT count(*) FROM decisions").await, 1);
     assert!(stopped.manifests_decision_id.is_some());
     let folder = shop.files().join(&instance.namespace).join(&instance.name);
-    let deployment = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-    let deployment = deployment.into_iter().find(|path| path.to_string_lossy().contains("-deployment-")).unwrap();
-    assert!(std::fs::read_to_string(deployment).unwrap().contains("replicas: 0"));
+    let deployment = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let deployment = deployment
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("-deployment-"))
+        .unwrap();
+    assert!(
+        std::fs::read_to_string(deployment)
+            .unwrap()
+            .contains("replicas: 0")
+    );
     server.stop().await;
 }
 
@@ -376,7 +474,10 @@ async fn a_refusal_names_the_plugin_and_its_reason_and_is_tried_again() {
     let server = shop.server(shop.in_folder());
     let instance = shop.buy().await;
     let failed = shop.is(&instance, Status::Failed).await;
-    assert_eq!(failed.message, "The plugin service-test 1.0.0 cannot make this service: The time zone is unknown.");
+    assert_eq!(
+        failed.message,
+        "The plugin service-test 1.0.0 cannot make this service: The time zone is unknown."
+    );
     assert_eq!(failed.failures, 1);
     assert!(failed.next_attempt_at > shop.clock.now());
     server.stop().await;
@@ -388,15 +489,28 @@ async fn images_the_template_does_not_name_are_refused_by_the_gate() {
     let server = shop.server(shop.in_folder());
     let instance = shop.buy().await;
     let failed = shop.is(&instance, Status::Failed).await;
-    assert!(failed.message.contains("service-test 1.0.0") && failed.message.contains("GATE_"), "{}", failed.message);
-    assert!(!shop.files().join(&instance.namespace).join(&instance.name).exists());
+    assert!(
+        failed.message.contains("service-test 1.0.0") && failed.message.contains("GATE_"),
+        "{}",
+        failed.message
+    );
+    assert!(
+        !shop
+            .files()
+            .join(&instance.namespace)
+            .join(&instance.name)
+            .exists()
+    );
     server.stop().await;
 }
 
 #[tokio::test]
 async fn without_its_cluster_an_instance_waits_and_says_why() {
     let shop = Shop::open(GOOD_IMAGE).await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let path = shop.folder.path().join("kubeconfig");
     let text = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "a",
@@ -409,7 +523,10 @@ async fn without_its_cluster_an_instance_waits_and_says_why() {
     let instance = shop.buy().await;
     let waiting = shop.until(&instance, |now| now.failures > 0).await;
     assert_eq!(waiting.status, Status::Pending);
-    assert_eq!(waiting.message, "The cluster does not answer. Your service is set up as soon as it is back.");
+    assert_eq!(
+        waiting.message,
+        "The cluster does not answer. Your service is set up as soon as it is back."
+    );
     assert!(!server.handle.status().is_available);
     server.stop().await;
 }
@@ -429,7 +546,11 @@ async fn two_servers_share_the_work_and_never_double_it() {
     {
         let script = shop.services.script();
         assert!(script.doubled.is_empty(), "{:?}", script.doubled);
-        assert!(script.calls.values().all(|calls| *calls == 1), "{:?}", script.calls);
+        assert!(
+            script.calls.values().all(|calls| *calls == 1),
+            "{:?}",
+            script.calls
+        );
     }
     for server in servers {
         server.stop().await;
@@ -443,7 +564,9 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     let now = shop.clock.now();
     let mut conn = shop.db.begin().await.unwrap();
     let until = now + reconciler::LEASE;
-    let taken = store::claim_due(&mut conn, new_id(&shop.clock), now, until, 10).await.unwrap();
+    let taken = store::claim_due(&mut conn, new_id(&shop.clock), now, until, 10)
+        .await
+        .unwrap();
     conn.commit().await.unwrap();
     assert_eq!(taken.len(), 1);
     let server = shop.server(shop.in_folder());
@@ -452,14 +575,18 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     shop.clock.advance(reconciler::LEASE);
     server.handle.wake();
     shop.is(&instance, Status::Running).await;
-    let late = store::release(&mut shop.db.begin().await.unwrap(), &taken[0], now).await.unwrap();
+    let late = store::release(&mut shop.db.begin().await.unwrap(), &taken[0], now)
+        .await
+        .unwrap();
     assert_eq!(late, 0, "a lease that ended gives nothing back");
     server.stop().await;
 }
 
 #[tokio::test]
 async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
-    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else { return };
+    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
     let (provisioner, client) = in_cluster(&kubeconfig).await;
     let shop = Shop::open(GOOD_IMAGE).await;
     let server = shop.server(provisioner);
@@ -469,10 +596,15 @@ async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
     assert!(running.ready_at.is_some());
 
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &instance.namespace);
-    maps.delete(&instance.name, &DeleteParams::default()).await.unwrap();
+    maps.delete(&instance.name, &DeleteParams::default())
+        .await
+        .unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
     while maps.get_opt(&instance.name).await.unwrap().is_none() {
-        assert!(Instant::now() < deadline, "the deleted object did not come back");
+        assert!(
+            Instant::now() < deadline,
+            "the deleted object did not come back"
+        );
         sleep(Duration::from_millis(50)).await;
     }
 
@@ -482,19 +614,30 @@ async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
     server.handle.wake();
     shop.is(&instance, Status::Terminated).await;
     let namespaces: Api<Namespace> = Api::all(client);
-    assert!(namespaces.get_opt(&instance.namespace).await.unwrap().is_none());
+    assert!(
+        namespaces
+            .get_opt(&instance.namespace)
+            .await
+            .unwrap()
+            .is_none()
+    );
     server.stop().await;
 }
 
 #[tokio::test]
 async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
-    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else { return };
+    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
     let (provisioner, _) = in_cluster(&kubeconfig).await;
     let shop = Shop::open("docker.io/library/does-not-exist:1.0").await;
     let server = shop.server(provisioner);
     let instance = shop.buy().await;
-    let wanted = "The image `docker.io/library/does-not-exist:1.0` of container `app` cannot be fetched";
-    let waiting = shop.until(&instance, |now| now.message.starts_with(wanted)).await;
+    let wanted =
+        "The image `docker.io/library/does-not-exist:1.0` of container `app` cannot be fetched";
+    let waiting = shop
+        .until(&instance, |now| now.message.starts_with(wanted))
+        .await;
     assert_eq!(waiting.status, Status::Provisioning);
     shop.cancel(&instance).await;
     server.handle.wake();
@@ -504,7 +647,9 @@ async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
 
 #[tokio::test]
 async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
-    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else { return };
+    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
     let (provisioner, client) = in_cluster(&kubeconfig).await;
     let shop = Shop::open(GOOD_IMAGE).await;
     let server = shop.server(provisioner);
@@ -515,11 +660,112 @@ async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
     server.handle.wake();
     shop.is(&first, Status::Terminated).await;
     let namespaces: Api<Namespace> = Api::all(client);
-    assert!(namespaces.get(&first.namespace).await.unwrap().metadata.deletion_timestamp.is_none());
+    assert!(
+        namespaces
+            .get(&first.namespace)
+            .await
+            .unwrap()
+            .metadata
+            .deletion_timestamp
+            .is_none()
+    );
     assert_eq!(shop.now(&second).await.status, Status::Running);
     shop.cancel(&second).await;
     server.handle.wake();
     shop.is(&second, Status::Terminated).await;
-    assert!(namespaces.get_opt(&first.namespace).await.unwrap().is_none());
+    assert!(
+        namespaces
+            .get_opt(&first.namespace)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    server.stop().await;
+}
+
+/// A control plane whose API server a test may stop and start again: a folder with `apiserver.sh`,
+/// `pids/2-apiserver.pid` and `admin.kubeconfig`. It has no nodes, or nodes that survive that.
+struct ControlPlane(PathBuf);
+
+impl ControlPlane {
+    fn pid_file(&self) -> PathBuf {
+        self.0.join("pids/2-apiserver.pid")
+    }
+
+    fn kill(&self) {
+        let pid = std::fs::read_to_string(self.pid_file()).unwrap();
+        let killed = std::process::Command::new("kill")
+            .args(["-9", pid.trim()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+    }
+
+    fn start(&self) {
+        let log = std::fs::File::create(self.0.join("logs/2-apiserver.log")).unwrap();
+        let started = std::process::Command::new("setsid")
+            .arg(self.0.join("apiserver.sh"))
+            .stderr(log)
+            .spawn();
+        std::fs::write(self.pid_file(), started.unwrap().id().to_string()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
+    let Some(folder) = kubeconfig("DERMAGA_TEST_CONTROL_PLANE") else {
+        return;
+    };
+    let plane = ControlPlane(folder.clone());
+    let (provisioner, client) = in_cluster(&folder.join("admin.kubeconfig")).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    shop.services.script().delay = Duration::from_millis(200);
+    let server = shop.server(provisioner);
+    let instance = shop.buy().await;
+    server.handle.wake();
+    sleep(Duration::from_millis(350)).await;
+    plane.kill();
+    let waiting = shop.until(&instance, |now| now.failures > 0).await;
+    assert!(
+        matches!(waiting.status, Status::Pending | Status::Provisioning),
+        "{}",
+        waiting.status
+    );
+    assert!(
+        waiting.message.starts_with("The cluster does not answer."),
+        "{}",
+        waiting.message
+    );
+    plane.start();
+    let applied = shop
+        .until(&instance, |now| {
+            now.observed_generation == 1 && now.failures == 0
+        })
+        .await;
+    assert!(
+        matches!(applied.status, Status::Provisioning | Status::Running),
+        "{}",
+        applied.status
+    );
+
+    plane.kill();
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    let leaving = shop.until(&instance, |now| now.failures > 0).await;
+    assert_eq!(leaving.status, Status::Terminating);
+    assert_eq!(
+        leaving.message,
+        "The cluster does not answer. Your service is removed as soon as it is back."
+    );
+    plane.start();
+    shop.is(&instance, Status::Terminated).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    assert!(
+        namespaces
+            .get_opt(&instance.namespace)
+            .await
+            .unwrap()
+            .is_none()
+    );
     server.stop().await;
 }

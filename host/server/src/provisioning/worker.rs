@@ -15,14 +15,11 @@ use uuid::Uuid;
 use super::{
     model::Lease,
     reconciler::{LEASE, Reconciler},
+    render::Classes,
     services::Services,
     store,
 };
-use crate::{
-    Result,
-    cluster::Cluster,
-    db::new_id,
-};
+use crate::{Result, cluster::Cluster, db::new_id};
 
 /// How often the database is asked what is due; commits here wake the worker at once.
 const POLL: Duration = Duration::from_secs(1);
@@ -33,8 +30,7 @@ const PROBE_EVERY: Duration = Duration::from_secs(5);
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What is known of where instances go.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvisionerStatus {
     /// `kubernetes` or `directory`.
     pub provisioner: &'static str,
@@ -49,6 +45,7 @@ pub struct ProvisionerStatus {
 pub struct Handle {
     wake: Arc<Notify>,
     status: watch::Receiver<ProvisionerStatus>,
+    classes: Arc<Classes>,
 }
 
 impl Handle {
@@ -59,6 +56,10 @@ impl Handle {
 
     pub fn status(&self) -> ProvisionerStatus {
         self.status.borrow().clone()
+    }
+
+    pub(super) fn classes(&self) -> &Classes {
+        &self.classes
     }
 }
 
@@ -84,7 +85,12 @@ impl<S: Services> Worker<S> {
         };
         let (sender, receiver) = watch::channel(status);
         let wake = Arc::new(Notify::new());
-        let handle = Handle { wake: Arc::clone(&wake), status: receiver };
+        let classes = Arc::new(reconciler.classes.clone());
+        let handle = Handle {
+            wake: Arc::clone(&wake),
+            status: receiver,
+            classes,
+        };
         let holder = new_id(&reconciler.clock);
         let worker = Self {
             reconciler: Arc::new(reconciler),
@@ -101,18 +107,27 @@ impl<S: Services> Worker<S> {
     /// Works until it is cancelled, then lets the passes under way end.
     pub async fn run(mut self, cancel: CancellationToken) {
         let listening = cancel.child_token();
-        let listener = self.reconciler.provisioner.cluster().cloned().map(|cluster| {
-            let ear = Ear { reconciler: Arc::clone(&self.reconciler), wake: Arc::clone(&self.wake), cluster };
-            let status = self.status.clone();
-            let listening = listening.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = listening.cancelled() => {}
-                    () = ear.listen() => {}
-                    () = ear.probe(status) => {}
-                }
-            })
-        });
+        let listener = self
+            .reconciler
+            .provisioner
+            .cluster()
+            .cloned()
+            .map(|cluster| {
+                let ear = Ear {
+                    reconciler: Arc::clone(&self.reconciler),
+                    wake: Arc::clone(&self.wake),
+                    cluster,
+                };
+                let status = self.status.clone();
+                let listening = listening.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = listening.cancelled() => {}
+                        () = ear.listen() => {}
+                        () = ear.probe(status) => {}
+                    }
+                })
+            });
         while !cancel.is_cancelled() {
             if let Err(error) = self.take_due().await {
                 tracing::warn!(%error, "reconciler.database_away");
@@ -243,7 +258,12 @@ impl<S: Services> Ear<S> {
             };
             let was_available = status.borrow().is_available;
             if is_available != was_available {
-                tracing::info!(cluster.url = self.cluster.url(), is_available, detail, "cluster.availability");
+                tracing::info!(
+                    cluster.url = self.cluster.url(),
+                    is_available,
+                    detail,
+                    "cluster.availability"
+                );
             }
             if is_available && !was_available {
                 self.touch_failed().await;
