@@ -2,4 +2,6 @@
 //! conformance check. The server reads its catalogue and checks uploads with the same functions.
 
 pub mod build;
+pub mod case;
+pub mod check;
 pub mod template;

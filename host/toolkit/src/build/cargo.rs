@@ -205,6 +205,10 @@ fn compile(
         if message.reason != "compiler-artifact" {
             continue;
         }
+        // Build scripts are cargo's own affair, and all have the same name.
+        if target.kind.iter().any(|kind| kind == "custom-build") {
+            continue;
+        }
         done += 1;
         progress.report(&Event::Crate {
             name: &target.name,

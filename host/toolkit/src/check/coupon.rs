@@ -1,0 +1,180 @@
+//! Sample calls of a coupon plugin.
+
+use dermaga_runtime::contract::{
+    Answer, CouponDescription, Decision, Effect, Evaluation, Fact, Facts, ParametersCheck, Place,
+    PriceLine, Purchase, Rupiah, Term, coupon,
+};
+use serde_json::Value;
+
+use super::{count, report::ReportBuilder, sample, session::Session};
+use crate::case::Case;
+
+/// Prices a coupon is tried on: nothing, the smallest, a usual one, and one near the largest.
+const PRICES: [Rupiah; 4] = [0, 1, 75_000, 1_000_000_000];
+
+pub(super) fn run(
+    description: &CouponDescription,
+    cases: &[Case],
+    session: &mut Session<'_>,
+    report: &mut ReportBuilder,
+) {
+    let schema = &description.parameters_schema;
+    let compiled = jsonschema::draft202012::options()
+        .build(schema)
+        .err()
+        .map(|error| format!("the parameter schema: {error}"));
+    let good = format!(
+        "the parameter schema is valid; for {}",
+        places(description).join(", ")
+    );
+    report.verdict("describe", &good, compiled.into_iter().collect(), || {
+        "write the schema as JSON Schema 2020-12".to_owned()
+    });
+    let parameters = parameters(schema, cases);
+    if parameters.is_empty() {
+        report.skip("calls", "no parameters to call with: give the schema `examples`, or add a golden case of `evaluate`");
+        return;
+    }
+    let mut wrong = Vec::new();
+    for (number, parameters) in parameters.iter().enumerate() {
+        wrong.extend(accepted(number, parameters, session).err());
+        for evaluation in evaluations(description, parameters) {
+            wrong.extend(decide(number, &evaluation, session).err());
+        }
+    }
+    let good = format!(
+        "every place answered with {}",
+        count(parameters.len(), "set of parameters").replace("parameterss", "parameters")
+    );
+    report.verdict("calls", &good, wrong, || {
+        "answer every input that the schema and `check` let through".to_owned()
+    });
+}
+
+fn places(description: &CouponDescription) -> Vec<String> {
+    description
+        .places
+        .iter()
+        .map(|place| name(*place).to_owned())
+        .collect()
+}
+
+const fn name(place: Place) -> &'static str {
+    match place {
+        Place::Wallet => "wallet",
+        Place::Checkout => "checkout",
+        Place::Registration => "registration",
+    }
+}
+
+/// A sample of the schema, and those of the golden cases.
+fn parameters(schema: &Value, cases: &[Case]) -> Vec<Value> {
+    let mut all: Vec<Value> = sample::of_schema(schema).into_iter().collect();
+    let evaluated = cases.iter().filter(|case| case.function == "evaluate");
+    for parameters in evaluated.filter_map(|case| case.input.get("parameters")) {
+        if !all.contains(parameters) {
+            all.push(parameters.clone());
+        }
+    }
+    all
+}
+
+fn accepted(number: usize, parameters: &Value, session: &mut Session<'_>) -> Result<(), String> {
+    let call = format!("check of parameters {}", number + 1);
+    match session.ask::<coupon::Check>(
+        &call,
+        &ParametersCheck {
+            parameters: parameters.clone(),
+        },
+    )? {
+        Answer::Ok(()) => Ok(()),
+        Answer::Problems(problems) => {
+            let first = problems
+                .first()
+                .map(|problem| format!("{} {}", problem.field, problem.message));
+            Err(format!(
+                "{call}: the schema accepts {parameters} and `check` refuses it: {}",
+                first.unwrap_or_default().trim()
+            ))
+        }
+    }
+}
+
+fn evaluations(description: &CouponDescription, parameters: &Value) -> Vec<Evaluation> {
+    let purchases = |place| match place {
+        Place::Checkout => PRICES.iter().map(|price| Some(purchase(*price))).collect(),
+        Place::Wallet | Place::Registration => vec![None],
+    };
+    let mut all = Vec::new();
+    for place in &description.places {
+        for purchase in purchases(*place) {
+            for new_customer in [true, false] {
+                all.push(Evaluation {
+                    parameters: parameters.clone(),
+                    moment: sample::MOMENT,
+                    place: *place,
+                    purchase: purchase.clone(),
+                    facts: facts(&description.facts, new_customer),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Only what is declared, as the host tells it.
+fn facts(declared: &[Fact], new_customer: bool) -> Facts {
+    let declares = |fact| declared.contains(&fact);
+    Facts {
+        past_redemptions: declares(Fact::PastRedemptions).then_some(if new_customer {
+            0
+        } else {
+            3
+        }),
+        first_purchase: declares(Fact::FirstPurchase).then_some(new_customer),
+        account_age_days: declares(Fact::AccountAge).then_some(if new_customer { 0 } else { 400 }),
+    }
+}
+
+fn purchase(price: Rupiah) -> Purchase {
+    let line = PriceLine {
+        code: "plan".to_owned(),
+        label: "Basic, 1 month".to_owned(),
+        amount: price,
+        reason: "One month of the plan.".to_owned(),
+    };
+    Purchase {
+        service: "n8n".to_owned(),
+        plan: sample::plan(price),
+        term: Term { months: 1 },
+        lines: vec![line],
+        total: price,
+    }
+}
+
+fn decide(number: usize, evaluation: &Evaluation, session: &mut Session<'_>) -> Result<(), String> {
+    let place = name(evaluation.place);
+    let price = evaluation
+        .purchase
+        .as_ref()
+        .map(|purchase| format!(" of {} rupiah", purchase.total));
+    let call = format!(
+        "evaluate at {place}{} with parameters {}",
+        price.unwrap_or_default(),
+        number + 1
+    );
+    let Decision::Grant(grant) = session.ask::<coupon::Evaluate>(&call, evaluation)? else {
+        return Ok(());
+    };
+    let fits = match grant.effect {
+        Effect::Credit(_) => evaluation.place != Place::Checkout,
+        Effect::Discount(_) | Effect::FreePeriods(_) => evaluation.place == Place::Checkout,
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(format!(
+        "{call}: it grants {:?}, which cannot be given there",
+        grant.effect
+    ))
+}

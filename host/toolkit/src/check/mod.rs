@@ -1,0 +1,84 @@
+//! Conformance: whether a component keeps the contract, shown by calling it.
+//!
+//! [`conformance`] needs no files: the server runs it at every upload. [`check`] is the same for an
+//! author, with the golden cases and templates of the folder.
+
+mod command;
+mod coupon;
+mod report;
+mod sample;
+mod service;
+mod session;
+
+use dermaga_runtime::{Description, Plugin};
+
+pub use command::{CheckError, Options, check};
+pub use report::{Check, Outcome, Report, Share, Subject};
+
+use self::{report::ReportBuilder, session::Session};
+use crate::{
+    case::{Case, Difference},
+    template::Template,
+};
+
+/// Calls every function of a plugin with samples and golden cases, everything twice, and puts what a
+/// service renders through the gate for every plan of every template that sells it.
+pub fn conformance(plugin: &Plugin, templates: &[Template], cases: &[Case]) -> Report {
+    let mut report = ReportBuilder::of(plugin);
+    let mut session = Session::new(plugin);
+    session.describe();
+    match plugin.description() {
+        Description::Service(description) => {
+            service::run(description, templates, cases, &mut session, &mut report);
+        }
+        Description::Coupon(description) => {
+            coupon::run(description, cases, &mut session, &mut report);
+        }
+    }
+    golden(cases, &mut session, &mut report);
+    session.finish(report)
+}
+
+/// Golden cases answer as they did when they were blessed.
+fn golden(cases: &[Case], session: &mut Session<'_>, report: &mut ReportBuilder) {
+    if cases.is_empty() {
+        report.skip("cases", "there are no golden cases");
+        return;
+    }
+    let different: Vec<String> = cases
+        .iter()
+        .filter_map(|case| differs(case, session))
+        .collect();
+    let count = count(cases.len(), "golden case");
+    report.verdict("cases", &format!("{count} answered as blessed"), different, || {
+        "if the new answer is right, run `dermaga plugin check --bless` and read what it changes".to_owned()
+    });
+}
+
+fn differs(case: &Case, session: &mut Session<'_>) -> Option<String> {
+    let Case {
+        name, description, ..
+    } = case;
+    let call = format!("case {name}");
+    let difference = match (
+        session.call(&call, &case.function, &case.input),
+        &case.output,
+    ) {
+        (Err(error), _) => error,
+        (Ok(_), None) => "it has no output yet".to_owned(),
+        (Ok(answered), Some(expected)) => Difference::between(expected, &answered)?.to_string(),
+    };
+    Some(format!("{name} ({description}): {difference}"))
+}
+
+/// `1 plan`, `3 plans`.
+fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+#[cfg(test)]
+mod tests;
