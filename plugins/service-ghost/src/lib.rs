@@ -1,1 +1,137 @@
+//! Ghost, the publishing platform, with a MySQL 8 server of its own.
 
+mod database;
+mod web;
+
+use dermaga_plugin_sdk::service::*;
+use serde::Deserialize;
+
+/// Nothing to set: a site's title and language are set in Ghost itself, where they can be changed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {}
+
+/// What one Ghost and one MySQL 8 need in order to start and stay up.
+const LEAST: Resources = Resources {
+    cpu_millis: 250,
+    memory_mib: 1024,
+    storage_gib: 3,
+    replicas: 2,
+};
+/// The database's share of CPU and memory.
+const DATABASE_PERCENT: u8 = 50;
+
+struct Ghost;
+
+/// How a plan is divided between the two workloads.
+struct Shares {
+    web: Compute,
+    database: Compute,
+    content_gib: u32,
+    database_gib: u32,
+}
+
+impl Shares {
+    fn of(plan: &Plan) -> Self {
+        let (database, web) = Compute::of(plan.resources).split(DATABASE_PERCENT);
+        // Pictures and themes take more room than text. Both parts grow when the whole grows.
+        let database_gib = plan.resources.storage_gib / 3;
+        let content_gib = plan.resources.storage_gib.saturating_sub(database_gib);
+        Self {
+            web,
+            database,
+            content_gib,
+            database_gib,
+        }
+    }
+}
+
+impl ServicePlugin for Ghost {
+    type Config = Config;
+
+    fn about() -> About {
+        about!(
+            "Ghost",
+            "A publishing platform with its own MySQL 8 database."
+        )
+    }
+
+    fn describe() -> ServiceDescription {
+        let password = |name: &str, purpose: &str| SecretSpec {
+            name: name.to_owned(),
+            kind: SecretKind::Password(32),
+            purpose: purpose.to_owned(),
+        };
+        ServiceDescription {
+            secrets: vec![
+                password(database::PASSWORD, "Ghost's password for its database."),
+                password(
+                    database::ROOT_PASSWORD,
+                    "Password of the database's administrator.",
+                ),
+            ],
+            endpoints: vec![EndpointSpec {
+                name: "web".to_owned(),
+                protocol: Protocol::Http,
+                port: web::PORT,
+                public: true,
+            }],
+            images: vec![
+                Image::pinned("app", "docker.io/library/ghost:5.130.6-alpine"),
+                Image::pinned("database", "docker.io/library/mysql:8.4.11"),
+            ],
+            ..ServiceDescription::new(&json!({
+                "type": "object",
+                "properties": {},
+                "additionalProperties": false,
+            }))
+        }
+    }
+
+    fn check(plan: &Plan, _config: &Config) -> Result<(), Vec<Problem>> {
+        let has = plan.resources;
+        let needs = [
+            (
+                LEAST.cpu_millis,
+                has.cpu_millis,
+                "thousandths of a CPU core",
+            ),
+            (LEAST.memory_mib, has.memory_mib, "MiB of memory"),
+            (LEAST.storage_gib, has.storage_gib, "GiB of storage"),
+            (LEAST.replicas, has.replicas, "pods"),
+        ];
+        let short =
+            needs
+                .into_iter()
+                .filter(|(least, has, _)| has < least)
+                .map(|(least, has, what)| {
+                    Problem::new(
+                        "",
+                        format!("Ghost and its database need {least} {what}; this plan has {has}."),
+                    )
+                });
+        Problem::none_of(short)
+    }
+
+    fn manifests(instance: &Instance, _config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
+        let shares = Shares::of(&instance.plan);
+        let mut objects = database::manifests(instance, &shares)?;
+        objects.extend(web::manifests(instance, &shares)?);
+        Ok(objects)
+    }
+
+    fn access(instance: &Instance, _config: &Config) -> AccessCard {
+        let admin = instance
+            .public_url()
+            .map(|url| AccessField::text("Administration", format!("{url}/ghost/")));
+        AccessCard {
+            url: instance.public_url(),
+            fields: admin.into_iter().collect(),
+            notes: "Create the owner's account on the administration page. Do it soon: until then everyone \
+                    who knows the address can."
+                .to_owned(),
+        }
+    }
+}
+
+export_service!(Ghost);

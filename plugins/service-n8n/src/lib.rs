@@ -1,1 +1,150 @@
+//! N8N, the workflow automation tool: one pod with its SQLite database on a volume.
 
+use dermaga_plugin_sdk::service::*;
+use serde::Deserialize;
+
+/// Every credential a customer stores in N8N is encrypted with this; it is kept for ever.
+const ENCRYPTION_KEY: &str = "encryption-key";
+const PORT: u16 = 5678;
+/// The user `node` of the image.
+const USER: u32 = 1000;
+/// N8N does not start with less.
+const LEAST_MEMORY_MIB: u32 = 320;
+/// Node's heap grows to this share of the memory; the rest is for buffers and SQLite.
+const HEAP_PERCENT: u8 = 70;
+const DEFAULT_TIMEZONE: &str = "Asia/Jakarta";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// IANA name; schedules of workflows run by it.
+    #[serde(default = "default_timezone")]
+    timezone: String,
+}
+
+fn default_timezone() -> String {
+    DEFAULT_TIMEZONE.to_owned()
+}
+
+struct N8n;
+
+impl ServicePlugin for N8n {
+    type Config = Config;
+
+    fn about() -> About {
+        about!(
+            "N8N",
+            "Workflow automation with its data on a volume of its own."
+        )
+    }
+
+    fn describe() -> ServiceDescription {
+        ServiceDescription {
+            secrets: vec![SecretSpec {
+                name: ENCRYPTION_KEY.to_owned(),
+                kind: SecretKind::HexBytes(32),
+                purpose: "Encrypts the credentials that are stored in N8N.".to_owned(),
+            }],
+            endpoints: vec![EndpointSpec {
+                name: "web".to_owned(),
+                protocol: Protocol::Http,
+                port: PORT,
+                public: true,
+            }],
+            images: vec![Image::pinned("app", "docker.io/n8nio/n8n:1.123.5")],
+            ..ServiceDescription::new(&config_schema())
+        }
+    }
+
+    fn check(plan: &Plan, _config: &Config) -> Result<(), Vec<Problem>> {
+        let memory = plan.resources.memory_mib;
+        Problem::none_of((memory < LEAST_MEMORY_MIB).then(|| {
+            Problem::new(
+                "",
+                format!("N8N needs {LEAST_MEMORY_MIB} MiB of memory; this plan has {memory}."),
+            )
+        }))
+    }
+
+    fn manifests(instance: &Instance, config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
+        let hostname = instance.public_hostname()?;
+        let web = Component::new(instance, "n8n", "web");
+        let data = VolumeClaim::new(&web, instance.plan.resources.storage_gib);
+        let pod =
+            Pod::as_user(USER, container(instance, config, hostname, &data)?).grace_seconds(60);
+        Ok(vec![
+            data.render(),
+            Deployment::new(&web, pod).render(),
+            Service::new(&web, "http", PORT).render(),
+            Ingress::new(&web, hostname, "http").render(),
+        ])
+    }
+
+    fn access(instance: &Instance, _config: &Config) -> AccessCard {
+        AccessCard {
+            url: instance.public_url(),
+            fields: Vec::new(),
+            notes:
+                "The first visit asks you to create the owner's account. Do it soon: until then \
+                    everyone who knows the address can."
+                    .to_owned(),
+        }
+    }
+}
+
+fn config_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "timezone": {
+                "type": "string",
+                "pattern": "^(UTC|[A-Z][A-Za-z]+(/[A-Z][A-Za-z0-9_+-]+){1,2})$",
+                "maxLength": 40,
+                "default": DEFAULT_TIMEZONE,
+                "title": "Time zone",
+                "description": "IANA name of the time zone by which scheduled workflows run.",
+            },
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn container(
+    instance: &Instance,
+    config: &Config,
+    hostname: &str,
+    data: &VolumeClaim<'_>,
+) -> Result<Container, Problem> {
+    let compute = Compute::of(instance.plan.resources);
+    let (heap, _) = compute.split(HEAP_PERCENT);
+    let alive = Probe::http("http", "/healthz");
+    let container = Container::new("n8n", instance.image("app")?, compute)
+        .port("http", PORT)
+        .env("N8N_HOST", hostname)
+        .env("N8N_PORT", PORT.to_string())
+        .env("N8N_PROTOCOL", "https")
+        .env("N8N_PROXY_HOPS", "1")
+        .env("N8N_EDITOR_BASE_URL", format!("https://{hostname}/"))
+        .env("WEBHOOK_URL", format!("https://{hostname}/"))
+        .secret_env("N8N_ENCRYPTION_KEY", &instance.secret(ENCRYPTION_KEY)?)
+        .env("N8N_DIAGNOSTICS_ENABLED", "false")
+        // The volume belongs to the pod's group, and its files show it.
+        .env("N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS", "false")
+        .env("DB_TYPE", "sqlite")
+        .env("GENERIC_TIMEZONE", config.timezone.as_str())
+        .env("TZ", config.timezone.as_str())
+        .env(
+            "NODE_OPTIONS",
+            format!("--max-old-space-size={}", heap.memory_mib),
+        )
+        // Caches of N8N and npm, beside the data.
+        .scratch("home", "/home/node", 512)
+        .volume("data", "/home/node/.n8n", data)
+        .scratch("tmp", "/tmp", 256)
+        .startup(&alive.clone().every(5).failures(120))
+        .readiness(&Probe::http("http", "/healthz/readiness").every(5))
+        .liveness(&alive.every(20));
+    Ok(container)
+}
+
+export_service!(N8n);

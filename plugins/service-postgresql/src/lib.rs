@@ -1,1 +1,195 @@
+//! PostgreSQL: one server with its data on a volume, reached from the customer's own services.
 
+use dermaga_plugin_sdk::service::*;
+use serde::Deserialize;
+
+const PASSWORD: &str = "password";
+const PORT: u16 = 5432;
+/// The user `postgres` of the Debian image.
+const USER: u32 = 999;
+/// The server and a handful of connections.
+const LEAST_MEMORY_MIB: u32 = 256;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Config {
+    /// Made on the first start, and empty then.
+    database: String,
+    /// Its owner.
+    user: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            database: "app".to_owned(),
+            user: "app".to_owned(),
+        }
+    }
+}
+
+struct Postgresql;
+
+impl ServicePlugin for Postgresql {
+    type Config = Config;
+
+    fn about() -> About {
+        about!(
+            "PostgreSQL",
+            "A relational database with its data on a volume of its own."
+        )
+    }
+
+    fn describe() -> ServiceDescription {
+        ServiceDescription {
+            secrets: vec![SecretSpec {
+                name: PASSWORD.to_owned(),
+                kind: SecretKind::Password(32),
+                purpose: "Password of the database's owner.".to_owned(),
+            }],
+            endpoints: vec![EndpointSpec {
+                name: "database".to_owned(),
+                protocol: Protocol::Tcp,
+                port: PORT,
+                public: false,
+            }],
+            // The Debian release is pinned too: its locales decide how indexes are sorted.
+            images: vec![Image::pinned(
+                "database",
+                "docker.io/library/postgres:17.11-bookworm",
+            )],
+            ..ServiceDescription::new(&config_schema())
+        }
+    }
+
+    fn check(plan: &Plan, config: &Config) -> Result<(), Vec<Problem>> {
+        let reserved = |field: &str, name: &str, names: &[&str]| {
+            let taken = names.contains(&name) || name.starts_with("pg_");
+            taken.then(|| {
+                Problem::new(
+                    field,
+                    format!("`{name}` is reserved by PostgreSQL; choose another name."),
+                )
+            })
+        };
+        let memory = plan.resources.memory_mib;
+        let small = (memory < LEAST_MEMORY_MIB).then(|| {
+            Problem::new(
+                "",
+                format!(
+                    "PostgreSQL needs {LEAST_MEMORY_MIB} MiB of memory; this plan has {memory}."
+                ),
+            )
+        });
+        let database = reserved(
+            "/database",
+            &config.database,
+            &["postgres", "template0", "template1"],
+        );
+        let user = reserved("/user", &config.user, &["postgres", "public", "none"]);
+        Problem::none_of([small, database, user].into_iter().flatten())
+    }
+
+    fn manifests(instance: &Instance, config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
+        let database = Component::new(instance, "postgresql", "database");
+        let data = VolumeClaim::new(&database, instance.plan.resources.storage_gib);
+        // A fast shutdown writes a checkpoint, which takes its time on a slow disk.
+        let pod = Pod::as_user(USER, container(instance, config, &data)?).grace_seconds(120);
+        Ok(vec![
+            data.render(),
+            Service::new(&database, "postgresql", PORT).render(),
+            StatefulSet::new(&database, pod).render(),
+        ])
+    }
+
+    fn access(instance: &Instance, config: &Config) -> AccessCard {
+        let host = Component::new(instance, "postgresql", "database").object_name();
+        AccessCard {
+            url: None,
+            fields: vec![
+                AccessField::text("Host", host),
+                AccessField::text("Port", PORT.to_string()),
+                AccessField::text("Database", config.database.as_str()),
+                AccessField::text("User", config.user.as_str()),
+                AccessField::secret("Password", PASSWORD),
+            ],
+            notes: "The database has no public address: your other services here reach it by this host name."
+                .to_owned(),
+        }
+    }
+}
+
+fn config_schema() -> Value {
+    let name = |title: &str, description: &str| {
+        json!({
+            "type": "string",
+            "pattern": "^[a-z][a-z0-9_]{0,62}$",
+            "default": "app",
+            "title": title,
+            "description": description,
+        })
+    };
+    json!({
+        "type": "object",
+        "properties": {
+            "database": name("Database", "Name of the database that is made for you; fixed from the first start on."),
+            "user": name("User", "Name of the database's owner; fixed from the first start on."),
+        },
+        "additionalProperties": false,
+    })
+}
+
+fn container(
+    instance: &Instance,
+    config: &Config,
+    data: &VolumeClaim<'_>,
+) -> Result<Container, Problem> {
+    let all = Compute::of(instance.plan.resources);
+    let shared = (all.memory_mib / 8).clamp(32, 256);
+    let compute = all.less_memory(shared);
+    let probe = Probe::command(&["pg_isready", "--host=127.0.0.1", "--quiet", "--timeout=4"]);
+    let container = Container::new("postgresql", instance.image("database")?, compute)
+        .args(settings(compute.memory_mib))
+        .port("postgresql", PORT)
+        .env("POSTGRES_DB", config.database.as_str())
+        .env("POSTGRES_USER", config.user.as_str())
+        .secret_env("POSTGRES_PASSWORD", &instance.secret(PASSWORD)?)
+        .env(
+            "POSTGRES_INITDB_ARGS",
+            "--data-checksums --auth-local=scram-sha-256",
+        )
+        // A folder of its own: the volume's root may hold `lost+found`.
+        .env("PGDATA", "/var/lib/postgresql/data/pgdata")
+        .volume("data", "/var/lib/postgresql/data", data)
+        .scratch("run", "/var/run/postgresql", 16)
+        .scratch("tmp", "/tmp", 64)
+        .memory("shm", "/dev/shm", shared)
+        // Recovery after a crash reads back what was written since the last checkpoint.
+        .startup(&probe.clone().every(5).failures(120))
+        .readiness(&probe.clone())
+        .liveness(&probe.failures(6));
+    Ok(container)
+}
+
+/// The server's settings for a container of this much memory.
+fn settings(memory_mib: u32) -> Vec<String> {
+    let buffers = memory_mib / 4;
+    let connections = (memory_mib / 8).clamp(25, 200);
+    let settings = [
+        format!("shared_buffers={buffers}MB"),
+        format!("effective_cache_size={}MB", buffers.saturating_mul(2)),
+        format!(
+            "maintenance_work_mem={}MB",
+            (memory_mib / 16).clamp(16, 256)
+        ),
+        format!("max_connections={connections}"),
+        // Write-ahead log shares the volume with the data.
+        "max_wal_size=512MB".to_owned(),
+    ];
+    settings
+        .into_iter()
+        .flat_map(|setting| ["-c".to_owned(), setting])
+        .collect()
+}
+
+export_service!(Postgresql);

@@ -1,0 +1,82 @@
+//! What a pod's status says about why it does not run.
+
+use serde_json::Value;
+
+use super::{conditions, items, number, report, text};
+use crate::service::{HealthReport, HealthState};
+
+/// Reasons for which the kubelet cannot pull an image.
+const PULL_FAILURES: [&str; 4] = [
+    "ImagePullBackOff",
+    "ErrImageNeverPull",
+    "InvalidImageName",
+    "ImageInspectError",
+];
+
+/// Reasons for which a container cannot be made of its manifest.
+const CONFIG_FAILURES: [&str; 3] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+/// The reason why this pod does not run, if its status has one.
+pub(super) fn finding(pod: &Value) -> Option<HealthReport> {
+    containers(pod)
+        .find_map(|container| waiting(pod, container))
+        .or_else(|| {
+            unschedulable(pod)
+                .then(|| report(HealthState::Starting, "Waiting for room in the cluster."))
+        })
+}
+
+/// True when one of its containers has run before.
+pub(super) fn was_restarted(pod: &Value) -> bool {
+    containers(pod).any(|container| number(container, "/restartCount").unwrap_or(0) > 0)
+}
+
+fn waiting(pod: &Value, container: &Value) -> Option<HealthReport> {
+    let component = super::component(pod);
+    let reason = text(container, "/state/waiting/reason");
+    let message = match reason {
+        _ if out_of_memory(container) => {
+            format!(
+                "The {component} needs more memory than its plan has and was stopped; a larger plan helps."
+            )
+        }
+        Some("CrashLoopBackOff") => {
+            format!("The {component} stops again and again right after it starts.")
+        }
+        Some(reason) if PULL_FAILURES.contains(&reason) => {
+            format!(
+                "The image {} cannot be pulled.",
+                text(container, "/image").unwrap_or("of the service")
+            )
+        }
+        Some(reason) if CONFIG_FAILURES.contains(&reason) => {
+            let detail = text(container, "/state/waiting/message").unwrap_or(reason);
+            format!("The {component} cannot be started: {detail}.")
+        }
+        _ => return None,
+    };
+    Some(report(HealthState::Failed, message))
+}
+
+/// Stopped by the kernel, and not running again since.
+fn out_of_memory(container: &Value) -> bool {
+    let killed = |pointer| text(container, pointer) == Some("OOMKilled");
+    killed("/state/terminated/reason")
+        || (killed("/lastState/terminated/reason") && container.pointer("/state/waiting").is_some())
+}
+
+fn unschedulable(pod: &Value) -> bool {
+    conditions(pod).any(|condition| {
+        text(condition, "/type") == Some("PodScheduled")
+            && text(condition, "/status") == Some("False")
+            && text(condition, "/reason") == Some("Unschedulable")
+    })
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    items(pod, "/status/initContainerStatuses").chain(items(pod, "/status/containerStatuses"))
+}

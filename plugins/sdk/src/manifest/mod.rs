@@ -1,0 +1,74 @@
+//! Typed builders for the Kubernetes objects of an instance.
+//!
+//! What the manifest gate demands is the default here: pods under the restricted Pod Security
+//! profile on a read-only root file system, requests and limits on every container, scratch
+//! directories with a size, names that start with the instance's, no token of the API server.
+
+mod container;
+mod network;
+mod pod;
+mod probe;
+mod resources;
+mod volume;
+mod workload;
+
+use serde_json::{Value, json};
+
+pub use self::{
+    container::Container,
+    network::{Ingress, Service},
+    pod::Pod,
+    probe::Probe,
+    resources::Compute,
+    volume::VolumeClaim,
+    workload::{Deployment, StatefulSet},
+};
+use crate::service::Instance;
+
+/// Says which part of an instance an object belongs to.
+pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+const NAME_LABEL: &str = "app.kubernetes.io/name";
+const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
+
+/// One part of an instance: its objects share name, labels and selector.
+#[derive(Debug, Clone)]
+pub struct Component<'a> {
+    instance: &'a Instance,
+    app: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Component<'a> {
+    /// `app` is the software, for example `mysql`; `name` its part in the instance, for example
+    /// `database`: a DNS label of at most 20 characters.
+    pub const fn new(instance: &'a Instance, app: &'a str, name: &'a str) -> Self {
+        Self {
+            instance,
+            app,
+            name,
+        }
+    }
+
+    /// Name of its objects, which is the host name of its Service too.
+    pub fn object_name(&self) -> String {
+        self.instance.object_name(self.name)
+    }
+
+    fn labels(&self) -> Value {
+        json!({NAME_LABEL: self.app, INSTANCE_LABEL: self.instance.name, COMPONENT_LABEL: self.name})
+    }
+
+    /// Selectors cannot be changed later, so they hold what never changes.
+    fn selector(&self) -> Value {
+        json!({INSTANCE_LABEL: self.instance.name, COMPONENT_LABEL: self.name})
+    }
+
+    fn object(&self, api_version: &str, kind: &str, spec: &Value) -> Value {
+        json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {"name": self.object_name(), "labels": self.labels()},
+            "spec": spec,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! The pod of a workload.
+
+use serde_json::{Value, json};
+
+use super::{Component, Container};
+
+/// A pod under the restricted Pod Security profile.
+#[derive(Debug, Clone)]
+pub struct Pod {
+    user: u32,
+    grace_seconds: u32,
+    init_containers: Vec<Container>,
+    containers: Vec<Container>,
+}
+
+impl Pod {
+    /// Runs as this user and group, which owns its volumes too. Never 0.
+    pub fn as_user(user: u32, container: Container) -> Self {
+        Self {
+            user,
+            grace_seconds: 30,
+            init_containers: Vec::new(),
+            containers: vec![container],
+        }
+    }
+
+    /// Runs to its end before the containers start; what it asks for counts against the plan.
+    #[must_use]
+    pub fn init(mut self, container: Container) -> Self {
+        self.init_containers.push(container);
+        self
+    }
+
+    /// How long it may take to stop before it is killed; 30 by default.
+    #[must_use]
+    pub const fn grace_seconds(mut self, seconds: u32) -> Self {
+        self.grace_seconds = seconds;
+        self
+    }
+
+    /// The pod template of a workload.
+    pub(super) fn template(&self, component: &Component<'_>) -> Value {
+        let mut spec = json!({
+            "automountServiceAccountToken": false,
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": self.grace_seconds,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": self.user,
+                "runAsGroup": self.user,
+                "fsGroup": self.user,
+                // A large volume is not walked through at every start.
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": render(&self.containers),
+        });
+        let volumes = self.volumes();
+        for (field, list) in [
+            ("initContainers", render(&self.init_containers)),
+            ("volumes", volumes),
+        ] {
+            if let (false, Some(spec)) = (list.is_empty(), spec.as_object_mut()) {
+                spec.insert(field.to_owned(), json!(list));
+            }
+        }
+        json!({"metadata": {"labels": component.labels()}, "spec": spec})
+    }
+
+    /// Every mounted volume once, whichever containers share it.
+    fn volumes(&self) -> Vec<Value> {
+        let mut volumes: Vec<Value> = Vec::new();
+        for container in self.init_containers.iter().chain(&self.containers) {
+            for volume in container.mounts.iter().map(super::volume::Mount::volume) {
+                if !volumes.contains(&volume) {
+                    volumes.push(volume);
+                }
+            }
+        }
+        volumes
+    }
+}
+
+fn render(containers: &[Container]) -> Vec<Value> {
+    containers.iter().map(Container::render).collect()
+}

@@ -1,0 +1,81 @@
+//! Persistent volumes, and where a container mounts what.
+
+use serde_json::{Value, json};
+
+use super::{Component, resources::mebibytes};
+
+/// A claim of its own, not a template inside a StatefulSet: it outlives its workload and can grow.
+#[derive(Debug, Clone)]
+pub struct VolumeClaim<'a> {
+    component: &'a Component<'a>,
+    gib: u32,
+}
+
+impl<'a> VolumeClaim<'a> {
+    /// Read and written by one node at a time, under the component's name.
+    pub const fn new(component: &'a Component<'a>, gib: u32) -> Self {
+        Self { component, gib }
+    }
+
+    /// The object.
+    pub fn render(&self) -> Value {
+        let spec = json!({
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": format!("{}Gi", self.gib)}},
+        });
+        self.component.object("v1", "PersistentVolumeClaim", &spec)
+    }
+
+    pub(super) fn source(&self) -> Source {
+        Source::Claim(self.component.object_name())
+    }
+}
+
+/// Where a mounted directory comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A claim of this name.
+    Claim(String),
+    /// An empty directory on the node's disk, of at most this many MiB.
+    Scratch(u32),
+    /// An empty directory in memory; counts as memory of the container that writes to it.
+    Memory(u32),
+}
+
+/// One directory of a container. The volume behind it has the mount's name.
+#[derive(Debug, Clone)]
+pub(super) struct Mount {
+    pub(super) name: String,
+    pub(super) path: String,
+    pub(super) source: Source,
+}
+
+impl Mount {
+    pub(super) fn new(name: &str, path: &str, source: Source) -> Self {
+        Self {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// The entry in the container's `volumeMounts`.
+    pub(super) fn to_json(&self) -> Value {
+        json!({"name": self.name, "mountPath": self.path})
+    }
+
+    /// The entry in the pod's `volumes`.
+    pub(super) fn volume(&self) -> Value {
+        match &self.source {
+            Source::Claim(claim) => {
+                json!({"name": self.name, "persistentVolumeClaim": {"claimName": claim}})
+            }
+            Source::Scratch(mib) => {
+                json!({"name": self.name, "emptyDir": {"sizeLimit": mebibytes(*mib)}})
+            }
+            Source::Memory(mib) => {
+                json!({"name": self.name, "emptyDir": {"medium": "Memory", "sizeLimit": mebibytes(*mib)}})
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! Which plan an instance may move to.
+
+use crate::service::Plan;
+
+/// Allows every move that keeps the customer's data: a volume grows, and never shrinks.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub fn keeps_data(from: &Plan, to: &Plan) -> Result<(), String> {
+    if from.slug == to.slug {
+        return Err("The instance is on this plan already.".to_owned());
+    }
+    let (has, gets) = (from.resources.storage_gib, to.resources.storage_gib);
+    if gets < has {
+        return Err(format!(
+            "A volume cannot shrink: this instance has {has} GiB of storage and the plan {} gives {gets} GiB.",
+            to.slug
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Problems: why an input is not acceptable.
+
+use std::ops::RangeInclusive;
+
+use serde::de::DeserializeOwned;
+
+use crate::{
+    money::{self, Rupiah},
+    service::Problem,
+};
+
+impl Problem {
+    /// `field` is a JSON pointer such as `/percent`, or empty for the whole input.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+
+    /// `Ok` when there is no problem, else all of them.
+    ///
+    /// # Errors
+    /// The problems.
+    pub fn none_of(problems: impl IntoIterator<Item = Self>) -> Result<(), Vec<Self>> {
+        let problems: Vec<_> = problems.into_iter().collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// An amount of money outside its range, or nothing.
+    pub fn unless_within(
+        field: &str,
+        amount: Rupiah,
+        range: &RangeInclusive<Rupiah>,
+    ) -> Option<Self> {
+        (!range.contains(&amount)).then(|| {
+            let (least, most) = (money::format(*range.start()), money::format(*range.end()));
+            Self::new(field, format!("Choose an amount from {least} to {most}."))
+        })
+    }
+}
+
+impl From<Problem> for Vec<Problem> {
+    fn from(problem: Problem) -> Self {
+        vec![problem]
+    }
+}
+
+/// A JSON text as the plugin's own type; `what` names it in the sentence, for example
+/// `configuration`.
+pub(crate) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T, Problem> {
+    serde_json::from_str(json)
+        .map_err(|error| Problem::new("", format!("The {what} cannot be read: {error}.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only its shape matters")]
+    struct Parameters {
+        amount: Rupiah,
+    }
+
+    #[test]
+    fn unreadable_json_is_a_sentence() {
+        let problem = parse::<Parameters>("parameters", r#"{"amuont": 5}"#).unwrap_err();
+        assert!(
+            problem
+                .message
+                .starts_with("The parameters cannot be read: unknown field `amuont`")
+        );
+        assert!(parse::<Parameters>("parameters", r#"{"amount": 1.5}"#).is_err());
+    }
+
+    #[test]
+    fn range_includes_both_ends() {
+        let range = 1..=50_000;
+        assert_eq!(Problem::unless_within("/amount", 1, &range), None);
+        assert_eq!(Problem::unless_within("/amount", 50_000, &range), None);
+        let problem = Problem::unless_within("/amount", 0, &range).unwrap();
+        assert_eq!(problem.message, "Choose an amount from Rp1 to Rp50.000.");
+    }
+}

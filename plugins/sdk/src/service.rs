@@ -1,0 +1,158 @@
+//! Everything a service plugin needs: `use dermaga_plugin_sdk::service::*`.
+
+use serde::de::DeserializeOwned;
+pub use serde_json::{Value, json};
+
+pub use crate::{
+    about,
+    bindings::{
+        metadata::dermaga::plugin::types::{
+            Identity as About, Period, Plan, PriceLine, Problem, Resources, Term, Tier,
+        },
+        service::exports::dermaga::plugin::service::{
+            AccessCard, AccessField, AccessValue, EndpointSpec, HealthReport, HealthState, Image,
+            Instance, Occasion, PriceAnswer, PriceRequest, Protocol, RunningPeriod, SecretKind,
+            SecretSpec, ServiceDescription,
+        },
+    },
+    export_service, health,
+    instance::SecretKey,
+    manifest::*,
+    money::{self, Rupiah},
+    plan_change, price,
+};
+use crate::{bindings::service::exports::dermaga::plugin::service::Guest, log, problem};
+
+/// One service type. Price, health and plan changes have answers that suit most services.
+pub trait ServicePlugin {
+    /// What a customer sets; unknown fields should be refused.
+    type Config: DeserializeOwned;
+
+    /// Usually [`about!`].
+    fn about() -> About;
+
+    /// Configuration schema, secrets, endpoints and images.
+    fn describe() -> ServiceDescription;
+
+    /// Rules on the configuration that the schema cannot express.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check(_plan: &Plan, _config: &Self::Config) -> Result<(), Vec<Problem>> {
+        Ok(())
+    }
+
+    /// By default the plan's monthly price, see [`price::by_month`].
+    ///
+    /// # Errors
+    /// Why there is no price.
+    fn price(request: &PriceRequest, _config: &Self::Config) -> Result<PriceAnswer, Vec<Problem>> {
+        price::by_month(request)
+    }
+
+    /// The Kubernetes objects, in the order to apply them.
+    ///
+    /// # Errors
+    /// Why they cannot be rendered.
+    fn manifests(instance: &Instance, config: &Self::Config) -> Result<Vec<Value>, Vec<Problem>>;
+
+    /// By default judged by workloads, pods and volumes, see [`health::judge`].
+    fn health(_instance: &Instance, observed: &[Value]) -> HealthReport {
+        health::judge(observed)
+    }
+
+    /// What the customer is shown.
+    fn access(instance: &Instance, config: &Self::Config) -> AccessCard;
+
+    /// By default whatever keeps the data, see [`plan_change::keeps_data`].
+    ///
+    /// # Errors
+    /// Why not, in a sentence.
+    fn plan_change(from: &Plan, to: &Plan, _config: &Self::Config) -> Result<(), String> {
+        plan_change::keeps_data(from, to)
+    }
+}
+
+impl<P: ServicePlugin> Guest for P {
+    fn describe() -> ServiceDescription {
+        log::report_panics();
+        P::describe()
+    }
+
+    fn check(plan: Plan, config: String) -> Result<(), Vec<Problem>> {
+        log::report_panics();
+        P::check(&plan, &configuration(&config)?)
+    }
+
+    fn price(request: PriceRequest) -> Result<PriceAnswer, Vec<Problem>> {
+        log::report_panics();
+        P::price(&request, &configuration(&request.config)?)
+    }
+
+    fn manifests(instance: Instance) -> Result<Vec<String>, Vec<Problem>> {
+        log::report_panics();
+        let objects = P::manifests(&instance, &configuration(&instance.config)?)?;
+        Ok(objects.iter().map(Value::to_string).collect())
+    }
+
+    fn health(instance: Instance, observed: Vec<String>) -> HealthReport {
+        log::report_panics();
+        let observed: Result<Vec<Value>, _> = observed
+            .iter()
+            .map(|json| serde_json::from_str(json))
+            .collect();
+        match observed {
+            Ok(observed) => P::health(&instance, &observed),
+            Err(error) => {
+                log::line(
+                    log::Level::Error,
+                    &format!("an observed object is not JSON: {error}"),
+                );
+                health::report(
+                    HealthState::Degraded,
+                    "Its state cannot be read at the moment.",
+                )
+            }
+        }
+    }
+
+    fn access(instance: Instance) -> AccessCard {
+        log::report_panics();
+        match configuration(&instance.config) {
+            Ok(config) => P::access(&instance, &config),
+            Err(Problem { message, .. }) => AccessCard {
+                url: None,
+                fields: Vec::new(),
+                notes: message,
+            },
+        }
+    }
+
+    fn plan_change(from: Plan, to: Plan, config: String) -> Result<(), String> {
+        log::report_panics();
+        let config = configuration(&config).map_err(|problem| problem.message)?;
+        P::plan_change(&from, &to, &config)
+    }
+}
+
+fn configuration<T: DeserializeOwned>(json: &str) -> Result<T, Problem> {
+    problem::parse("configuration", json)
+}
+
+impl AccessField {
+    /// A value that is shown as it is.
+    pub fn text(label: &str, value: impl Into<String>) -> Self {
+        Self {
+            label: label.to_owned(),
+            value: AccessValue::Text(value.into()),
+        }
+    }
+
+    /// The value of the secret of this name, which the host fills in.
+    pub fn secret(label: &str, name: &str) -> Self {
+        Self {
+            label: label.to_owned(),
+            value: AccessValue::Secret(name.to_owned()),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Ghost itself.
+
+use dermaga_plugin_sdk::service::*;
+
+use crate::{Shares, database};
+
+pub(crate) const PORT: u16 = 2368;
+/// The user `node` of the image.
+const USER: u32 = 1000;
+/// Node's heap grows to this share of the memory; the rest is for pictures being resized.
+const HEAP_PERCENT: u8 = 70;
+/// Ghost gives up when its database is away, so its first start waits here for MySQL's.
+const WAIT_FOR_DATABASE: &str = "
+const [host, port] = process.argv.slice(1);
+const attempt = () => {
+  const socket = require('net').connect(Number(port), host);
+  socket.setTimeout(2000, () => socket.destroy(new Error('no answer')));
+  socket.on('connect', () => process.exit(0));
+  socket.on('error', () => setTimeout(attempt, 2000));
+};
+attempt();
+";
+
+/// Volume, server, address and public name.
+pub(crate) fn manifests(instance: &Instance, shares: &Shares) -> Result<Vec<Value>, Problem> {
+    let hostname = instance.public_hostname()?;
+    let web = Component::new(instance, "ghost", "web");
+    let content = VolumeClaim::new(&web, shares.content_gib);
+    let pod = Pod::as_user(USER, container(instance, hostname, shares.web, &content)?)
+        .init(wait_for_database(instance, shares.web)?)
+        .grace_seconds(60);
+    Ok(vec![
+        content.render(),
+        Deployment::new(&web, pod).render(),
+        Service::new(&web, "http", PORT).render(),
+        Ingress::new(&web, hostname, "http").render(),
+    ])
+}
+
+fn wait_for_database(instance: &Instance, compute: Compute) -> Result<Container, Problem> {
+    let host = database::component(instance).object_name();
+    let command = [
+        "node",
+        "-e",
+        WAIT_FOR_DATABASE.trim(),
+        &host,
+        &database::PORT.to_string(),
+    ]
+    .map(str::to_owned);
+    Ok(Container::new("wait-for-database", instance.image("app")?, compute).command(command))
+}
+
+fn container(
+    instance: &Instance,
+    hostname: &str,
+    compute: Compute,
+    content: &VolumeClaim<'_>,
+) -> Result<Container, Problem> {
+    let (heap, _) = compute.split(HEAP_PERCENT);
+    // Over plain HTTP Ghost answers with a redirection to its public address.
+    let probe = Probe::http_as_https("http", "/ghost/api/admin/site/");
+    let container = Container::new("ghost", instance.image("app")?, compute)
+        .port("http", PORT)
+        .env("NODE_ENV", "production")
+        .env(
+            "NODE_OPTIONS",
+            format!("--max-old-space-size={}", heap.memory_mib),
+        )
+        .env("url", format!("https://{hostname}"))
+        .env("database__client", "mysql")
+        .env(
+            "database__connection__host",
+            database::component(instance).object_name(),
+        )
+        .env("database__connection__port", database::PORT.to_string())
+        .env("database__connection__user", database::NAME)
+        .secret_env(
+            "database__connection__password",
+            &instance.secret(database::PASSWORD)?,
+        )
+        .env("database__connection__database", database::NAME)
+        .volume("content", "/var/lib/ghost/content", content)
+        .scratch("home", "/home/node", 64)
+        .scratch("tmp", "/tmp", 256)
+        // The first start creates some sixty tables.
+        .startup(&probe.clone().every(5).failures(120))
+        .readiness(&probe.clone())
+        .liveness(&probe.every(20));
+    Ok(container)
+}
