@@ -71,10 +71,10 @@ fn manifest(tenant: &Tenant, api_version: &str, kind: &str, name: &str, rest: Va
     labels.insert(INSTANCE_LABEL.to_owned(), "a".to_owned());
     let metadata = json!({"name": name, "namespace": tenant.namespace, "labels": labels});
     let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
-    object
-        .as_object_mut()
-        .unwrap()
-        .extend(rest.as_object().unwrap().clone());
+    let Value::Object(rest) = rest else {
+        panic!("{rest}")
+    };
+    object.as_object_mut().unwrap().extend(rest);
     object
 }
 

@@ -97,7 +97,7 @@ impl Instance {
 
 /// What an instance's plan and service say about it.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Terms {
+pub(super) struct Terms {
     pub service: String,
     pub plan: String,
     pub tier: Tier,
@@ -115,7 +115,7 @@ pub struct Terms {
 impl Terms {
     /// # Errors
     /// When a size in the database is beyond what the contract can say.
-    pub fn resources(&self) -> Result<contract::Resources> {
+    pub(super) fn resources(&self) -> Result<contract::Resources> {
         let size = |value: i64| u32::try_from(value).map_err(Error::internal);
         Ok(contract::Resources {
             cpu_millis: size(self.cpu_millis)?,
@@ -127,7 +127,7 @@ impl Terms {
 
     /// # Errors
     /// As [`Terms::resources`].
-    pub fn plan_for_plugins(&self) -> Result<contract::Plan> {
+    pub(super) fn plan_for_plugins(&self) -> Result<contract::Plan> {
         Ok(contract::Plan {
             slug: self.plan.clone(),
             tier: self.tier.into(),
@@ -139,7 +139,7 @@ impl Terms {
 
 /// A customer's instance with what its plan and service say about it.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Owned {
+pub(super) struct Owned {
     #[sqlx(flatten)]
     pub instance: Instance,
     #[sqlx(flatten)]
@@ -148,7 +148,7 @@ pub struct Owned {
 
 /// An instance that lives in a customer's namespace, with what the namespace must allow for it.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Neighbour {
+pub(super) struct Neighbour {
     pub name: String,
     pub desired: Desired,
     #[sqlx(flatten)]
@@ -166,7 +166,7 @@ pub struct Event {
 
 /// A rendering that was recorded as a decision.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub struct Recorded {
+pub(super) struct Recorded {
     pub digest: String,
     pub plugin_id: String,
     pub plugin_version: String,
@@ -178,7 +178,7 @@ pub struct Recorded {
 
 /// The right to work on an instance, until `until` and for `holder` only.
 #[derive(Debug, Clone, Copy)]
-pub struct Lease {
+pub(super) struct Lease {
     pub instance_id: Uuid,
     pub holder: Uuid,
     pub until: DateTime<Utc>,
@@ -186,7 +186,7 @@ pub struct Lease {
 
 /// What one pass over an instance found out.
 #[derive(Debug, Clone)]
-pub struct Verdict {
+pub(super) struct Verdict {
     pub status: Status,
     pub message: String,
     /// What may exist in the cluster for this instance.

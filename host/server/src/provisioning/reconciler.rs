@@ -167,7 +167,7 @@ impl<S: Services> Reconciler<S> {
             // What was applied stays applied and recorded, whatever the plugin makes of it.
             Err(error) => return Ok(judge.host_failed(&error)),
         };
-        Ok(judge.healthy(health, &observed, left_out))
+        Ok(judge.healthy(&health, &observed, left_out))
     }
 
     /// Removes everything of the instance, and the namespace when it was the last one in it.

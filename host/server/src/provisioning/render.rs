@@ -29,7 +29,7 @@ pub struct Classes {
 
 /// Objects that passed the gate, the host's Secret first.
 #[derive(Debug)]
-pub struct Rendering {
+pub(super) struct Rendering {
     pub objects: Vec<Value>,
     /// Present only when it differs from the last one recorded.
     pub decision: Option<Decision>,
@@ -39,7 +39,7 @@ pub struct Rendering {
 
 /// Everything that rendering depends on.
 #[derive(Debug)]
-pub struct Brief<'a> {
+pub(super) struct Brief<'a> {
     pub instance: &'a Instance,
     pub terms: &'a Terms,
     pub secrets: &'a Secrets,
@@ -49,7 +49,7 @@ pub struct Brief<'a> {
 
 /// Why there is nothing to apply.
 #[derive(Debug)]
-pub enum RenderError {
+pub(super) enum RenderError {
     /// The plugin or the gate says no; `message` names both.
     Refused {
         message: String,
@@ -77,7 +77,7 @@ struct Answered {
 ///
 /// # Errors
 /// When a size of the plan is beyond what the contract can say.
-pub fn subject(
+pub(super) fn subject(
     instance: &Instance,
     terms: &Terms,
     secrets: &Secrets,

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What the host keeps for an instance, by key.
-pub type Secrets = BTreeMap<String, String>;
+pub(super) type Secrets = BTreeMap<String, String>;
 
 /// Makes and seals one secret of an instance.
 pub(super) async fn generate(

@@ -287,24 +287,6 @@ pub(super) fn is_news(seen: &Instance, verdict: &Verdict) -> bool {
     seen.status != verdict.status || seen.message != verdict.message
 }
 
-/// Gives a lease back unused.
-pub(super) async fn release(
-    conn: &mut Conn,
-    lease: &Lease,
-    next: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET lease_holder = NULL, lease_until = NULL, next_attempt_at = $1 \
-               WHERE id = $2 AND lease_holder = $3 AND lease_until = $4";
-    execute!(
-        conn,
-        sql,
-        next,
-        lease.instance_id,
-        lease.holder,
-        lease.until
-    )
-}
-
 /// Something of the instance changed in the cluster: look soon. What fails keeps its back-off.
 pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = "UPDATE instances SET next_attempt_at = $1 \

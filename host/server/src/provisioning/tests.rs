@@ -575,10 +575,20 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     shop.clock.advance(reconciler::LEASE);
     server.handle.wake();
     shop.is(&instance, Status::Running).await;
-    let late = store::release(&mut shop.db.begin().await.unwrap(), &taken[0], now)
+    let judge = verdict::Judge {
+        seen: &instance,
+        now,
+        resync: Duration::ZERO,
+    };
+    let mut conn = shop.db.begin().await.unwrap();
+    let late = store::finish(&mut conn, &taken[0], &instance, &judge.gone(), now, now)
         .await
         .unwrap();
-    assert_eq!(late, 0, "a lease that ended gives nothing back");
+    assert_eq!(
+        late, None,
+        "whoever lost the lease has nothing to say any more"
+    );
+    drop(conn);
     server.stop().await;
 }
 

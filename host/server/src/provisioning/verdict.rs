@@ -63,7 +63,7 @@ impl Judge<'_> {
     /// What the plugin says of the observed objects; while it waits, what the cluster says of them.
     pub(super) fn healthy(
         &self,
-        health: Health,
+        health: &Health,
         observed: &[Value],
         left_out: &[ObjectRef],
     ) -> Verdict {

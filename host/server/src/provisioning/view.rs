@@ -16,7 +16,7 @@ use crate::{Code, Error, Result};
 /// An instance in a list.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct InstanceView {
+pub(super) struct InstanceView {
     pub id: Uuid,
     pub subscription_id: Uuid,
     /// Unique in the cluster, for example `n8n-k3v9x2ab`.
@@ -59,7 +59,7 @@ impl From<&Owned> for InstanceView {
 /// An instance with all that is known of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct InstanceDetail {
+pub(super) struct InstanceDetail {
     #[serde(flatten)]
     pub instance: InstanceView,
     pub health: HealthView,
@@ -116,7 +116,7 @@ const fn has_trouble(instance: &Instance) -> bool {
 /// How it is, in one word and a sentence.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct HealthView {
+pub(super) struct HealthView {
     pub state: Condition,
     pub message: String,
 }
@@ -124,7 +124,7 @@ pub struct HealthView {
 /// How an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Condition {
+pub(super) enum Condition {
     Starting,
     Ready,
     Degraded,
@@ -149,7 +149,7 @@ impl Condition {
 /// Where the service can be reached.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EndpointView {
+pub(super) struct EndpointView {
     /// For example `web`.
     pub name: String,
     /// `http` or `tcp`.
@@ -179,7 +179,7 @@ impl EndpointView {
 /// Something that happened to an instance.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EventView {
+pub(super) struct EventView {
     /// The status it had from then on.
     pub status: String,
     pub message: String,
@@ -199,7 +199,7 @@ impl EventView {
 /// What the customer needs in order to use an instance.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CredentialsView {
+pub(super) struct CredentialsView {
     /// Where to go first, when there is such a place.
     pub url: Option<String>,
     pub fields: Vec<CredentialView>,
@@ -210,7 +210,7 @@ pub struct CredentialsView {
 /// One thing to know or to type.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CredentialView {
+pub(super) struct CredentialView {
     /// For example `Password`.
     pub label: String,
     pub value: String,
@@ -265,7 +265,7 @@ fn unknown_secret(name: &str) -> Error {
 /// The Kubernetes objects of an instance, as they were applied last.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ManifestsView {
+pub(super) struct ManifestsView {
     /// The recorded decision that they come from.
     pub decision_id: Uuid,
     pub plugin_id: String,
