@@ -31,6 +31,9 @@ const PRIVATE_NETWORKS: [&str; 5] = [
     "172.16.0.0/12",
     "192.168.0.0/16",
 ];
+const PRIVATE_NETWORKS_V6: [&str; 2] = ["fc00::/7", "fe80::/10"];
+/// Where the NodeLocal DNSCache add-on listens, outside of any pod.
+const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
 /// The Pod Security level a namespace enforces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,9 +184,12 @@ fn dns() -> Value {
     json!({
         "podSelector": {},
         "policyTypes": ["Egress"],
-        // Namespaces carry their name as a label since 1.21 only, so DNS is found by its pods.
         "egress": [{
-            "to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}],
+            "to": [
+                // Namespaces carry their name as a label since 1.21 only, so DNS is found by its pods.
+                {"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}},
+                {"ipBlock": {"cidr": NODE_LOCAL_DNS}},
+            ],
             "ports": [port("UDP"), port("TCP")],
         }],
     })
@@ -194,7 +200,10 @@ fn internet() -> Value {
     json!({
         "podSelector": {},
         "policyTypes": ["Egress"],
-        "egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE_NETWORKS}}]}],
+        "egress": [{"to": [
+            {"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE_NETWORKS}},
+            {"ipBlock": {"cidr": "::/0", "except": PRIVATE_NETWORKS_V6}},
+        ]}],
     })
 }
 

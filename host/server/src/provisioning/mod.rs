@@ -23,7 +23,11 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -60,21 +64,6 @@ pub struct Settings {
     pub resync: Duration,
 }
 
-impl Settings {
-    /// The defaults, with manifests below `folder` when there is no cluster.
-    pub fn new(folder: PathBuf) -> Self {
-        Self {
-            provisioner: Choice::Auto,
-            kubeconfig: None,
-            folder,
-            classes: Classes::default(),
-            ingress_namespace: "ingress-nginx".to_owned(),
-            parallel: 8,
-            resync: Duration::from_secs(300),
-        }
-    }
-}
-
 /// Chooses where instances go and prepares the worker; [`Worker::run`] starts it.
 ///
 /// # Errors
@@ -86,8 +75,14 @@ pub async fn prepare(
     vault: Arc<Vault>,
     registry: Arc<Registry>,
 ) -> Result<(Handle, Worker<Arc<Registry>>), ClusterError> {
-    let provisioner =
-        Provisioner::select(settings.provisioner, settings.kubeconfig, settings.folder).await?;
+    let Settings {
+        provisioner: choice,
+        kubeconfig,
+        folder,
+        ..
+    } = settings;
+    let lives_in_cluster = lives_in_cluster(&db, &folder).await;
+    let provisioner = Provisioner::select(choice, kubeconfig, folder, lives_in_cluster).await?;
     tracing::info!(
         provisioner = provisioner.name(),
         place = provisioner.place(),
@@ -104,6 +99,18 @@ pub async fn prepare(
         resync: settings.resync,
     };
     Ok(Worker::new(reconciler, settings.parallel))
+}
+
+/// Whether an instance was applied and has no folder: then it was applied to a cluster. When the
+/// database does not tell, the answer that loses nothing is yes.
+async fn lives_in_cluster(db: &Db, folder: &Path) -> bool {
+    let applied = async { store::applied(&mut db.read().await?).await };
+    match applied.await {
+        Ok(applied) => applied
+            .iter()
+            .any(|(namespace, name)| !folder.join(namespace).join(name).is_dir()),
+        Err(_) => true,
+    }
 }
 
 /// Writes a new instance, its secrets and the request to provision it, in the caller's transaction.

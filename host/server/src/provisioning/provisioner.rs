@@ -77,7 +77,9 @@ pub enum Provisioner {
 }
 
 impl Provisioner {
-    /// Takes what was chosen; `auto` asks the cluster once.
+    /// Takes what was chosen; `auto` asks the cluster once. When it is away and instances were
+    /// applied to it before (`lives_in_cluster`), they wait for it: written to a folder, they would
+    /// seem to be provisioned, or removed, and would not be.
     ///
     /// # Errors
     /// When Kubernetes was chosen and no configuration for it is there. A cluster that does not
@@ -86,6 +88,7 @@ impl Provisioner {
         choice: Choice,
         kubeconfig: Option<PathBuf>,
         folder: PathBuf,
+        lives_in_cluster: bool,
     ) -> Result<Self, ClusterError> {
         let directory = || Self::Directory(Directory::new(folder));
         if choice == Choice::Directory {
@@ -99,8 +102,10 @@ impl Provisioner {
         if choice == Choice::Auto
             && let Err(error) = cluster.probe().await
         {
-            tracing::warn!(cluster.url = cluster.url(), %error, "provisioner.cluster_away_at_start");
-            return Ok(directory());
+            tracing::warn!(cluster.url = cluster.url(), lives_in_cluster, %error, "provisioner.cluster_away_at_start");
+            if !lives_in_cluster {
+                return Ok(directory());
+            }
         }
         Ok(Self::Kubernetes(Kubernetes::new(cluster)))
     }

@@ -183,8 +183,13 @@ impl<S: Services> Reconciler<S> {
             Provisioner::Kubernetes(kubernetes) => kubernetes,
             Provisioner::Directory(directory) => {
                 let is_last = self.is_last(judge.seen).await?;
-                let removed = directory.remove(namespace, name, is_last);
-                return Ok(removed.map(|()| judge.gone()).map_err(Into::into));
+                let (directory, namespace, name) =
+                    (directory.clone(), namespace.clone(), name.clone());
+                let removal = move || directory.remove(&namespace, &name, is_last);
+                return Ok(match tokio::task::spawn_blocking(removal).await {
+                    Ok(removed) => removed.map(|()| judge.gone()).map_err(Into::into),
+                    Err(stopped) => Err(stopped.into()),
+                });
             }
         };
         let remaining = match kubernetes.remove(namespace, name, applied).await {

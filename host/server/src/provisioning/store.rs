@@ -125,6 +125,12 @@ pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<I
     fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
 }
 
+/// Namespace and name of every instance that was applied and is not proven to be gone.
+pub(super) async fn applied(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
+    let sql = "SELECT namespace, name FROM instances WHERE observed_generation > 0 AND status <> 'TERMINATED'";
+    fetch_all!(conn, (String, String), sql)
+}
+
 pub(super) async fn live_instance(conn: &mut Conn, name: &str) -> sqlx::Result<Option<Instance>> {
     let sql = "SELECT * FROM instances WHERE name = $1 AND status <> 'TERMINATED'";
     fetch_optional!(conn, Instance, sql, name)

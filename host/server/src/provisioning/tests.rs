@@ -305,6 +305,23 @@ impl Shop {
         self.folder.path().join("manifests")
     }
 
+    /// Leads to a port where nobody listens.
+    fn closed_kubeconfig(&self) -> PathBuf {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let path = self.folder.path().join("kubeconfig");
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "a",
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "users": [{"name": "a", "user": {"token": "t"}}],
+            "clusters": [{"name": "a", "cluster": {"server": format!("https://{closed}")}}],
+        });
+        std::fs::write(&path, text.to_string()).unwrap();
+        path
+    }
+
     fn in_folder(&self) -> Provisioner {
         Provisioner::Directory(Directory::new(self.files()))
     }
@@ -383,6 +400,7 @@ async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
         Choice::Kubernetes,
         Some(kubeconfig.to_owned()),
         PathBuf::new(),
+        false,
     )
     .await
     .unwrap();
@@ -507,18 +525,7 @@ async fn images_the_template_does_not_name_are_refused_by_the_gate() {
 #[tokio::test]
 async fn without_its_cluster_an_instance_waits_and_says_why() {
     let shop = Shop::open(GOOD_IMAGE).await;
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let path = shop.folder.path().join("kubeconfig");
-    let text = json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "a",
-        "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-        "users": [{"name": "a", "user": {"token": "t"}}],
-        "clusters": [{"name": "a", "cluster": {"server": format!("https://{closed}")}}],
-    });
-    std::fs::write(&path, text.to_string()).unwrap();
+    let path = shop.closed_kubeconfig();
     let server = shop.server(in_cluster(&path).await.0);
     let instance = shop.buy().await;
     let waiting = shop.until(&instance, |now| now.failures > 0).await;
@@ -529,6 +536,32 @@ async fn without_its_cluster_an_instance_waits_and_says_why() {
     );
     assert!(!server.handle.status().is_available);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn auto_keeps_to_a_cluster_that_is_away_once_instances_live_there() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let kubeconfig = shop.closed_kubeconfig();
+    let instance = shop.buy().await;
+    let chosen = async || {
+        let lives_in_cluster = lives_in_cluster(&shop.db, &shop.files()).await;
+        let kubeconfig = Some(kubeconfig.clone());
+        Provisioner::select(Choice::Auto, kubeconfig, shop.files(), lives_in_cluster)
+            .await
+            .unwrap()
+            .name()
+    };
+    assert_eq!(chosen().await, "directory", "nothing was applied yet");
+    let server = shop.server(shop.in_folder());
+    shop.is(&instance, Status::Running).await;
+    server.stop().await;
+    assert_eq!(chosen().await, "directory", "it was applied to the folder");
+    std::fs::remove_dir_all(shop.files()).unwrap();
+    assert_eq!(
+        chosen().await,
+        "kubernetes",
+        "it was applied, and not to the folder"
+    );
 }
 
 #[tokio::test]

@@ -177,19 +177,27 @@ impl Judge<'_> {
         match cluster {
             ClusterError::Unreachable(_) | ClusterError::NotConfigured(_) => {
                 tracing::debug!(instance.id = %self.seen.id, %error, "instance.cluster_away");
-                let what = if self.seen.desired == Desired::Terminated {
-                    "removed"
-                } else {
-                    "set up"
-                };
-                self.retry(format!(
-                    "The cluster does not answer. Your service is {what} as soon as it is back."
-                ))
+                self.retry(self.while_away().to_owned())
             }
             ClusterError::NotYet(reason) => self.retry(sentence(reason)),
             ClusterError::Denied(_)
             | ClusterError::NotOurs { .. }
             | ClusterError::Refused { .. } => self.broken(sentence(&cluster.to_string())),
+        }
+    }
+
+    /// What a cluster that does not answer means for this instance.
+    fn while_away(&self) -> &'static str {
+        match (self.seen.desired, self.seen.ready_at) {
+            (Desired::Terminated, _) => {
+                "The cluster does not answer. Your service is removed as soon as it is back."
+            }
+            (_, None) => {
+                "The cluster does not answer. Your service is set up as soon as it is back."
+            }
+            (_, Some(_)) => {
+                "The cluster does not answer. We look at your service again as soon as it is back."
+            }
         }
     }
 
