@@ -260,7 +260,7 @@ mod tests {
     use super::*;
 
     fn difference(expected: &Value, answered: &Value) -> String {
-        Difference::between(&expected, &answered)
+        Difference::between(expected, answered)
             .map(|found| found.to_string())
             .unwrap_or_default()
     }

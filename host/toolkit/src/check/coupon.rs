@@ -44,7 +44,7 @@ pub(super) fn run(
     }
     let good = format!(
         "every place answered with {}",
-        count(parameters.len(), "set of parameters").replace("parameterss", "parameters")
+        count(parameters.len(), "parameter set")
     );
     report.verdict("calls", &good, wrong, || {
         "answer every input that the schema and `check` let through".to_owned()
@@ -67,9 +67,9 @@ const fn name(place: Place) -> &'static str {
     }
 }
 
-/// A sample of the schema, and those of the golden cases.
+/// Samples of the schema, and those of the golden cases.
 fn parameters(schema: &Value, cases: &[Case]) -> Vec<Value> {
-    let mut all: Vec<Value> = sample::of_schema(schema).into_iter().collect();
+    let mut all: Vec<Value> = sample::of_schema(schema);
     let evaluated = cases.iter().filter(|case| case.function == "evaluate");
     for parameters in evaluated.filter_map(|case| case.input.get("parameters")) {
         if !all.contains(parameters) {

@@ -98,25 +98,55 @@ pub(super) fn policy(instance: &Instance, template: Option<&Template>) -> Policy
     }
 }
 
-/// A value that the schema accepts, if one can be made: the schema's own examples and defaults
-/// first, else the smallest value of each required property.
-pub(super) fn of_schema(schema: &Value) -> Option<Value> {
-    let validator = jsonschema::validator_for(schema).ok()?;
-    let examples = schema
-        .get("examples")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let default = schema.get("default").into_iter();
-    let candidates = examples
-        .chain(default)
-        .cloned()
-        .chain([json!({}), smallest(schema)]);
-    candidates
-        .into_iter()
-        .find(|candidate| validator.is_valid(candidate))
+/// Values that the schema accepts: its own examples and default, then the smallest value of each of
+/// its alternatives. None when the schema asks for what cannot be guessed, such as a pattern.
+pub(super) fn of_schema(schema: &Value) -> Vec<Value> {
+    let Ok(validator) = jsonschema::validator_for(schema) else {
+        return Vec::new();
+    };
+    let examples = schema.get("examples").and_then(Value::as_array);
+    let given = examples.into_iter().flatten().chain(schema.get("default"));
+    let made = alternatives(schema).into_iter().map(|one| smallest(&one));
+    let mut samples = Vec::new();
+    for sample in given.cloned().chain(made) {
+        if validator.is_valid(&sample) && !samples.contains(&sample) {
+            samples.push(sample);
+        }
+    }
+    samples
 }
 
+/// The schema itself, or, when it leaves a choice, once with each alternative put in.
+fn alternatives(schema: &Value) -> Vec<Value> {
+    let choices = ["oneOf", "anyOf"]
+        .iter()
+        .find_map(|key| schema.get(key)?.as_array());
+    match choices {
+        Some(choices) => choices
+            .iter()
+            .map(|choice| merged(schema, choice))
+            .collect(),
+        None => vec![schema.clone()],
+    }
+}
+
+fn merged(schema: &Value, choice: &Value) -> Value {
+    let (Value::Object(mut all), Value::Object(choice)) = (schema.clone(), choice.clone()) else {
+        return choice.clone();
+    };
+    for (key, value) in choice {
+        match (all.get_mut(&key), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => old.extend(new),
+            (Some(Value::Array(old)), Value::Array(new)) => old.extend(new),
+            (_, value) => {
+                all.insert(key, value);
+            }
+        }
+    }
+    Value::Object(all)
+}
+
+/// The smallest value of a schema that says what type it is; what it proposes itself goes first.
 fn smallest(schema: &Value) -> Value {
     let given = ["const", "default"].iter().find_map(|key| schema.get(key));
     let listed = ["examples", "enum"]
@@ -125,70 +155,36 @@ fn smallest(schema: &Value) -> Value {
     if let Some(value) = given.or(listed) {
         return value.clone();
     }
-    let alternative = ["oneOf", "anyOf"]
-        .iter()
-        .find_map(|key| schema.get(key)?.as_array()?.first());
     let kind = match schema.get("type") {
         Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
         kind => kind.and_then(Value::as_str),
     };
     let least = |key: &str| schema.get(key).and_then(Value::as_i64);
+    let length = |key: &str| least(key).and_then(|length| usize::try_from(length).ok());
     match kind {
-        Some("object") => {
-            let mut object = required(schema);
-            if let Some(Value::Object(more)) = alternative.map(smallest_object) {
-                object.extend(more);
-            }
-            Value::Object(object)
-        }
+        Some("object") => Value::Object(required(schema)),
         Some("integer" | "number") => {
-            json!(
-                least("minimum")
-                    .or_else(|| least("exclusiveMinimum").map(|bound| bound.saturating_add(1)))
-                    .unwrap_or(1)
-            )
+            let above = least("exclusiveMinimum").map(|bound| bound.saturating_add(1));
+            json!(least("minimum").or(above).unwrap_or(1))
         }
-        Some("string") => {
-            let length = least("minLength")
-                .and_then(|length| usize::try_from(length).ok())
-                .unwrap_or(1);
-            json!("a".repeat(length.min(1000)))
-        }
+        Some("string") => json!("a".repeat(length("minLength").unwrap_or(1).min(1000))),
         Some("boolean") => json!(false),
         Some("array") => {
-            let length = least("minItems")
-                .and_then(|length| usize::try_from(length).ok())
-                .unwrap_or(0);
-            json!(vec![
-                schema.get("items").map_or(Value::Null, smallest);
-                length.min(100)
-            ])
+            let item = schema.get("items").map_or(Value::Null, smallest);
+            json!(vec![item; length("minItems").unwrap_or(0).min(100)])
         }
-        _ => alternative.map_or(Value::Null, smallest),
-    }
-}
-
-/// An alternative of an object need not say again that it is one.
-fn smallest_object(schema: &Value) -> Value {
-    if schema.get("type").is_some() {
-        smallest(schema)
-    } else {
-        Value::Object(required(schema))
+        _ => Value::Null,
     }
 }
 
 fn required(schema: &Value) -> Map<String, Value> {
-    let names = schema
-        .get("required")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
+    let names = schema.get("required").and_then(Value::as_array);
+    let names = names.into_iter().flatten().filter_map(Value::as_str);
     let property = |name: &str| {
-        schema
-            .get("properties")
-            .and_then(|properties| properties.get(name))
-            .map_or(Value::Null, smallest)
+        let property = schema.get("properties").and_then(|all| all.get(name));
+        property.map_or(Value::Null, |property| {
+            alternatives(property).first().map_or(Value::Null, smallest)
+        })
     };
     names
         .map(|name| (name.to_owned(), property(name)))
@@ -214,9 +210,9 @@ mod tests {
         });
         assert_eq!(
             of_schema(&schema),
-            Some(json!({"percent": 5, "mode": "fixed", "list": ["aaa", "aaa"]}))
+            [json!({"percent": 5, "mode": "fixed", "list": ["aaa", "aaa"]})]
         );
-        assert_eq!(of_schema(&json!({"type": "object"})), Some(json!({})));
+        assert_eq!(of_schema(&json!({"type": "object"})), [json!({})]);
         let either = json!({
             "type": "object",
             "properties": {"amount": {"type": "integer", "minimum": 1}, "percent": {"type": "integer", "minimum": 1}},
@@ -225,14 +221,17 @@ mod tests {
                 {"required": ["percent"]},
             ],
         });
-        assert_eq!(of_schema(&either), Some(json!({"amount": 7})));
+        assert_eq!(
+            of_schema(&either),
+            [json!({"amount": 7}), json!({"percent": 1})]
+        );
     }
 
     #[test]
     fn examples_come_first_and_the_impossible_is_admitted() {
         let schema = json!({"type": "object", "examples": [{"a": 0}, {"a": 2}], "required": ["a"], "properties": {"a": {"type": "integer", "minimum": 1}}});
-        assert_eq!(of_schema(&schema), Some(json!({"a": 2})));
+        assert_eq!(of_schema(&schema), [json!({"a": 2})]);
         let pattern = json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "string", "pattern": "^[0-9]{7}$"}}});
-        assert_eq!(of_schema(&pattern), None);
+        assert!(of_schema(&pattern).is_empty());
     }
 }

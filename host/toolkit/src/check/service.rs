@@ -183,7 +183,7 @@ fn offers<'t>(templates: &[&'t Template], cases: &[Case]) -> Vec<Offer<'t>> {
     offers
 }
 
-/// A sample of the schema first, then those of the golden cases.
+/// Samples of the schema first, then those of the golden cases.
 fn configs(schema: &Value, cases: &[Case]) -> Vec<Value> {
     let rendered = cases.iter().filter(|case| case.function == "manifests");
     let given = rendered
