@@ -1,6 +1,7 @@
 //! From a configuration to a server that answers: state, router, workers, start and stop.
 
 mod start;
+mod stock;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -52,6 +53,7 @@ pub fn api(config: &Config) -> OpenApiRouter<AppState> {
         .merge(wallet::router())
         .merge(coupons::router())
         .merge(subscriptions::router())
+        .merge(provisioning::router())
         .merge(plugins::router(config.limits.component_bytes));
     let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
     http::openapi::complete(api.get_openapi_mut());

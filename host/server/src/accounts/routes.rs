@@ -91,6 +91,7 @@ impl TryFrom<Registration> for NewAccount {
 #[serde(rename_all = "camelCase")]
 struct Session {
     user: Profile,
+    #[serde(flatten)]
     tokens: Tokens,
 }
 
@@ -99,6 +100,7 @@ struct Session {
 #[serde(rename_all = "camelCase")]
 struct Welcome {
     user: Profile,
+    #[serde(flatten)]
     tokens: Tokens,
     /// Every welcome coupon there is, given or not, and why.
     welcome_bonuses: Vec<WelcomeBonus>,

@@ -1,17 +1,19 @@
 //! Everything that happens once, before the first request; each failure says what to do.
 
-use std::{io, net::SocketAddr, path::{Path, PathBuf}, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
-use dermaga_toolkit::template::{Template, TemplateError};
+use dermaga_toolkit::{
+    build::BuildError,
+    template::{Template, TemplateError},
+};
 use sqlx::migrate::MigrateError;
 
-use super::{App, AppState};
+use super::{App, AppState, stock};
 use crate::{
     Error,
     accounts::{Accounts, Email, TokenKeys},
-    catalog,
     cluster::ClusterError,
     config::{Config, Keys, KeysError},
     crypto::Vault,
@@ -42,6 +44,8 @@ pub enum StartError {
     NoFolder { setting: &'static str, path: PathBuf },
     #[error("the service templates have errors:{}", .0.iter().map(|error| format!("\n  {error}")).collect::<String>())]
     Templates(Vec<TemplateError>),
+    #[error("the plugins cannot be built: {0}")]
+    Build(#[from] BuildError),
     #[error("the plugin engine does not start: {0}")]
     Runtime(#[from] RuntimeError),
     #[error("Kubernetes cannot be used: {0}. Give KUBECONFIG, or set DERMAGA_PROVISIONER to directory")]
@@ -62,7 +66,7 @@ impl StartError {
         }
     }
 
-    fn failed(doing: &'static str) -> impl FnOnce(Error) -> Self {
+    pub(super) fn failed(doing: &'static str) -> impl FnOnce(Error) -> Self {
         move |error| {
             tracing::error!(cause = ?error.source, "start.failed");
             Self::Failed { doing, error }
@@ -79,9 +83,9 @@ impl App {
         let keys = prepare_data_dir(&config)?;
         let db = open_database(&config).await?;
         let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
-        let templates: Arc<[Template]> = read_templates(&config)?.into();
+        let templates: Arc<[Template]> = stock::read_templates(&config)?.into();
         let plugins = Arc::new(plugins::Registry::new(runtime(&config)?, db.clone(), clock.clone()));
-        install(&config, &db, &clock, &plugins, &templates).await?;
+        stock::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
         let (provisioning, worker) = provisioning::prepare(
@@ -138,47 +142,6 @@ fn runtime(config: &Config) -> Result<Runtime, StartError> {
         concurrency: config.plugin_concurrency,
         queue_wait: config.plugin_queue_wait,
     })?)
-}
-
-fn read_templates(config: &Config) -> Result<Vec<Template>, StartError> {
-    match folder("DERMAGA_TEMPLATES_DIR", config.templates_dir.as_deref(), "service-templates")? {
-        Some(folder) => Template::load_dir(&folder).map_err(StartError::Templates),
-        None => Ok(Vec::new()),
-    }
-}
-
-/// Plugins first: a template sells what a plugin makes.
-async fn install(
-    config: &Config,
-    db: &Db,
-    clock: &Clock,
-    plugins: &plugins::Registry,
-    templates: &[Template],
-) -> Result<(), StartError> {
-    if let Some(folder) = folder("DERMAGA_PLUGINS_DIR", config.plugins_dir.as_deref(), "plugins")? {
-        plugins::install_folder(plugins, &folder, templates)
-            .await
-            .map_err(StartError::failed("the plugins cannot be installed"))?;
-    }
-    plugins.refresh().await.map_err(StartError::failed("the plugins cannot be loaded"))?;
-    let load = async {
-        let mut conn = db.begin().await?;
-        catalog::load_templates(&mut conn, clock, templates).await?;
-        Ok(conn.commit().await?)
-    };
-    load.await.map_err(StartError::failed("the service templates cannot be loaded"))
-}
-
-/// The folder a setting names, or one of this name beside the binary or in the working folder.
-fn folder(setting: &'static str, named: Option<&Path>, name: &str) -> Result<Option<PathBuf>, StartError> {
-    if let Some(path) = named {
-        if path.is_dir() {
-            return Ok(Some(path.to_owned()));
-        }
-        return Err(StartError::NoFolder { setting, path: path.to_owned() });
-    }
-    let beside = std::env::current_exe().ok().and_then(|binary| Some(binary.parent()?.join(name)));
-    Ok(beside.into_iter().chain([PathBuf::from(name)]).find(|path| path.is_dir()))
 }
 
 async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(), StartError> {

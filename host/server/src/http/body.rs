@@ -137,7 +137,7 @@ mod tests {
 
     async fn send(content_type: &str, body: &str) -> Error {
         let request = Request::post("/").header("content-type", content_type).body(body.to_owned().into()).unwrap();
-        Body::<Order>::from_request(request, &()).await.unwrap_err()
+        <Body<Order> as FromRequest<()>>::from_request(request, &()).await.unwrap_err()
     }
 
     #[tokio::test]
