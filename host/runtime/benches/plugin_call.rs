@@ -28,19 +28,21 @@ mod bare {
 
     use exports::dermaga::plugin::coupon as wit;
 
-    pub struct Plugin {
+    pub(super) struct Plugin {
         engine: Engine,
         pre: CouponPluginPre<Silent>,
     }
 
-    pub struct Silent;
+    pub(super) struct Silent;
 
     impl dermaga::plugin::log::Host for Silent {
         fn log(&mut self, _level: dermaga::plugin::log::Level, _message: String) {}
     }
 
+    impl dermaga::plugin::types::Host for Silent {}
+
     impl Plugin {
-        pub fn load(component: &[u8]) -> Self {
+        pub(super) fn load(component: &[u8]) -> Self {
             let mut pool = PoolingAllocationConfig::new();
             pool.max_memory_size(32 << 20);
             if PoolingAllocationConfig::is_pagemap_scan_available() {
@@ -64,7 +66,7 @@ mod bare {
             Self { engine, pre }
         }
 
-        pub fn evaluate(&self, request: &wit::Evaluation) -> wit::Decision {
+        pub(super) fn evaluate(&self, request: &wit::Evaluation) -> wit::Decision {
             let mut store = Store::new(&self.engine, Silent);
             let plugin = self.pre.instantiate(&mut store).unwrap();
             plugin
@@ -74,7 +76,7 @@ mod bare {
         }
     }
 
-    pub fn evaluation(input: &super::Evaluation) -> wit::Evaluation {
+    pub(super) fn evaluation(input: &super::Evaluation) -> wit::Evaluation {
         use dermaga::plugin::types;
         let purchase = input.purchase.as_ref().unwrap();
         let resources = purchase.plan.resources;
@@ -162,7 +164,7 @@ fn decide(criterion: &mut Criterion, name: &str, component: &[u8]) {
     let bare = bare::Plugin::load(component);
     let lowered = bare::evaluation(&input);
     group.bench_function("bare", |bench| {
-        bench.iter(|| bare.evaluate(black_box(&lowered)))
+        bench.iter(|| bare.evaluate(black_box(&lowered)));
     });
     let plugin = Runtime::new(RuntimeConfig::default())
         .unwrap()

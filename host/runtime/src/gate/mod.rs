@@ -1,26 +1,124 @@
 //! The manifest gate: a plugin proposes Kubernetes objects, the host disposes.
+//!
+//! Two passes. The first looks at every object and reports everything that breaks a [`Rule`]:
+//! which fields an object may have at all is written down in [`kinds`] and [`pod_shape`], so that
+//! what is not foreseen is refused; what must be there, or depends on the policy, is checked by one
+//! module a theme. Only when nothing is wrong does the second pass ([`force`]) write in what the
+//! host decides: namespace, labels, selectors, classes, no API tokens.
 
+mod cidr;
+mod force;
+mod images;
+mod kinds;
+mod network;
+mod node;
+mod object;
+mod pod_security;
+mod pod_shape;
 mod policy;
+mod quantity;
+mod references;
+mod resources;
 mod rule;
+mod selectors;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod volumes;
+mod workload;
 
 use serde_json::Value;
 
-pub use policy::{Exception, INSTANCE_LABEL, Policy};
-pub use rule::{Rule, Violation};
-
+use self::{
+    kinds::Kind,
+    node::{Node, Report},
+    references::Own,
+    resources::Demand,
+    workload::Workload,
+};
+pub use self::{
+    policy::{Exception, INSTANCE_LABEL, Policy},
+    rule::{Rule, Violation},
+};
 use crate::contract::Resources;
+
+/// Objects of one instance. A service of two workloads needs about ten.
+const MAX_OBJECTS: usize = 50;
 
 /// Objects that may be applied: checked, with everything the host forces written into them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
     /// In the order the plugin gave them.
     pub objects: Vec<Value>,
-    /// What all workloads and volumes ask for together.
+    /// What all workloads and volumes ask for together, limits and not requests, rounded up.
     pub totals: Resources,
 }
 
 /// Checks the objects of one instance against its policy and forces what the host decides.
 /// Reports every violation, not only the first.
-pub fn admit(_objects: &[Value], _policy: &Policy) -> Result<Admitted, Vec<Violation>> {
-    Err(Vec::new())
+pub fn admit(objects: &[Value], policy: &Policy) -> Result<Admitted, Vec<Violation>> {
+    let mut report = Report::default();
+    if objects.len() > MAX_OBJECTS {
+        let message = format!(
+            "there are {} objects; {MAX_OBJECTS} are allowed",
+            objects.len()
+        );
+        report.refuse_all(Rule::TooManyObjects, message);
+    }
+    let titles: Vec<_> = objects.iter().map(title).collect();
+    let nodes = titles
+        .iter()
+        .zip(objects)
+        .map(|(title, object)| Node::root(title, object));
+    let known: Vec<(&Kind, Node<'_>)> = nodes
+        .filter_map(|node| Some((object::kind(&node, &mut report)?, node)))
+        .collect();
+
+    let mut own = Own::default();
+    for (kind, node) in &known {
+        if !own.insert(kind, node) {
+            report.refuse(node, Rule::DuplicateObject);
+        }
+    }
+    let mut demand = Demand::default();
+    for (kind, node) in &known {
+        check(kind, node, &own, policy, &mut report);
+        demand.add(kind, node, &mut report);
+    }
+    demand.check(policy, &mut report);
+    report.or(|| Admitted {
+        objects: known
+            .iter()
+            .map(|(kind, node)| force::apply(kind, node.value().clone(), policy))
+            .collect(),
+        totals: demand.totals(),
+    })
+}
+
+fn check(kind: &Kind, object: &Node<'_>, own: &Own<'_>, policy: &Policy, report: &mut Report) {
+    object::check(kind, object, policy, report);
+    if let Some(workload) = Workload::of(kind, object) {
+        images::check(&workload, policy, report);
+        pod_security::check(&workload, policy, report);
+        volumes::check(&workload, report);
+    } else if kind.runs.is_some() {
+        report.refuse_because(object, Rule::MalformedObject, "it has no pod template");
+    }
+    if kind.name == "CronJob" && object.at(&["spec", "concurrencyPolicy"]).is_none() {
+        report.refuse(object, Rule::ConcurrencyUnbounded);
+    }
+    selectors::check(kind, object, policy, report);
+    references::check(kind, object, own, policy, report);
+    network::check(kind, object, own, policy, report);
+}
+
+/// `Kind/name`, as far as the object says.
+fn title(object: &Value) -> String {
+    let part = |pointer| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or("?")
+    };
+    format!("{}/{}", part("/kind"), part("/metadata/name"))
 }

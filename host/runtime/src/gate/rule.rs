@@ -15,7 +15,7 @@ pub struct Violation {
     pub rule: Rule,
     pub message: String,
     /// What the plugin's author should do about it.
-    pub fix: String,
+    pub fix: &'static str,
 }
 
 impl fmt::Display for Violation {
@@ -31,19 +31,190 @@ impl fmt::Display for Violation {
     }
 }
 
-/// The closed list of rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
-    KindNotAllowed,
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident = $code:literal: $message:literal, $fix:literal;)*) => {
+        /// The closed list of rules.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Rule {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Rule {
+            /// Every rule there is.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Stable and machine-readable.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// What is wrong, when nothing more exact is known.
+            pub(super) const fn message(self) -> &'static str {
+                match self { $(Self::$name => $message,)* }
+            }
+
+            /// What to do about it.
+            pub const fn fix(self) -> &'static str {
+                match self { $(Self::$name => $fix,)* }
+            }
+        }
+    };
 }
 
-impl Rule {
-    /// Stable and machine-readable.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::KindNotAllowed => "GATE_KIND_NOT_ALLOWED",
-        }
-    }
+rules! {
+    // what an object is
+    KindNotAllowed = "GATE_KIND_NOT_ALLOWED":
+        "objects of this kind are not allowed",
+        "use Deployment, StatefulSet, Job, CronJob, Service, Ingress, NetworkPolicy, ConfigMap, Secret, \
+         PersistentVolumeClaim, PodDisruptionBudget or ServiceAccount";
+    ApiVersionNotAllowed = "GATE_API_VERSION_NOT_ALLOWED":
+        "this kind has another apiVersion",
+        "use the stable version of the kind's API group";
+    MalformedObject = "GATE_MALFORMED_OBJECT":
+        "the value has the wrong type or is missing",
+        "write it as the Kubernetes API documents it";
+    FieldNotAllowed = "GATE_FIELD_NOT_ALLOWED":
+        "the field is not among those a plugin may set",
+        "remove it";
+    ValueNotAllowed = "GATE_VALUE_NOT_ALLOWED":
+        "the value is not among those a plugin may set",
+        "use one of the values named";
+    TooManyObjects = "GATE_TOO_MANY_OBJECTS":
+        "an instance has too many objects",
+        "put what belongs together into fewer objects";
+    ObjectTooLarge = "GATE_OBJECT_TOO_LARGE":
+        "the object is too large",
+        "keep large data in the image or on a volume";
+    DuplicateObject = "GATE_DUPLICATE_OBJECT":
+        "another object of this kind has the same name",
+        "give each object of a kind its own name";
+
+    // whose it is
+    NameOutsideInstance = "GATE_NAME_OUTSIDE_INSTANCE":
+        "the name does not begin with the instance's",
+        "name objects `<instance>` or `<instance>-<part>`";
+    NamespaceForeign = "GATE_NAMESPACE_FOREIGN":
+        "the object asks for another namespace",
+        "leave the namespace out: the host sets it";
+    MetadataForbidden = "GATE_METADATA_FORBIDDEN":
+        "only name, labels and annotations of the metadata are a plugin's to set",
+        "remove the field";
+    LabelReserved = "GATE_LABEL_RESERVED":
+        "labels of dermaga.dev are the host's",
+        "leave the label out: the host sets it";
+    AnnotationNotAllowed = "GATE_ANNOTATION_NOT_ALLOWED":
+        "annotations that steer other software are not allowed",
+        "use an annotation without a domain, or one of those the documentation lists";
+    SelectorForeign = "GATE_SELECTOR_FOREIGN":
+        "the selector does not select this instance's own pods",
+        "select by the labels of the instance's own pod templates, with matchLabels";
+    ReferenceForeign = "GATE_REFERENCE_FOREIGN":
+        "the object referred to is not one of this instance",
+        "refer to an object that is rendered here, or to the instance's secret object";
+    SecretReserved = "GATE_SECRET_RESERVED":
+        "the host writes the Secret object of this name",
+        "only refer to it; give your own Secret another name";
+    SecretType = "GATE_SECRET_TYPE":
+        "only Opaque secrets are allowed",
+        "leave the type out";
+
+    // what it runs
+    ImageUnpinned = "GATE_IMAGE_UNPINNED":
+        "the image is not pinned",
+        "name a tag other than latest, or a digest";
+    ImageNotListed = "GATE_IMAGE_NOT_LISTED":
+        "the image is not among those in force for this service",
+        "use the references in `instance.images`";
+
+    // how much it asks for
+    ResourcesMissing = "GATE_RESOURCES_MISSING":
+        "every container states requests and limits of cpu and memory",
+        "add what is missing under resources";
+    QuantityMalformed = "GATE_QUANTITY_MALFORMED":
+        "this is not a quantity",
+        "write it as Kubernetes does, for example 250m, 512Mi or 5Gi";
+    RequestOverLimit = "GATE_REQUEST_OVER_LIMIT":
+        "the request is larger than the limit",
+        "ask for at most the limit";
+    CpuOverBudget = "GATE_CPU_OVER_BUDGET":
+        "the workloads ask for more CPU than the plan bought",
+        "share out plan.resources over all containers and replicas";
+    MemoryOverBudget = "GATE_MEMORY_OVER_BUDGET":
+        "the workloads ask for more memory than the plan bought",
+        "share out plan.resources over all containers and replicas";
+    StorageOverBudget = "GATE_STORAGE_OVER_BUDGET":
+        "the volumes ask for more storage than the plan bought",
+        "share out plan.resources over all claims and replicas";
+    ReplicasOverBudget = "GATE_REPLICAS_OVER_BUDGET":
+        "the workloads run more pods than the plan bought",
+        "run fewer replicas or jobs";
+    EphemeralStorage = "GATE_EPHEMERAL_STORAGE":
+        "scratch space has no sensible bound",
+        "give every emptyDir a sizeLimit, and a pod at most 2Gi of scratch space in all";
+    ConcurrencyUnbounded = "GATE_CONCURRENCY_UNBOUNDED":
+        "runs of a CronJob could pile up",
+        "set concurrencyPolicy to Forbid or Replace";
+
+    // Pod Security, restricted
+    HostNamespace = "GATE_HOST_NAMESPACE":
+        "pods may not share the node's network, processes or users",
+        "remove the field";
+    HostPort = "GATE_HOST_PORT":
+        "ports of the node are not available",
+        "use containerPort and a Service";
+    HostProbe = "GATE_HOST_PROBE":
+        "probes and hooks may only reach their own pod",
+        "remove host";
+    VolumeType = "GATE_VOLUME_TYPE":
+        "volumes of this type are not allowed",
+        "use configMap, secret, emptyDir, persistentVolumeClaim, projected or downwardAPI";
+    ServiceAccountToken = "GATE_SERVICE_ACCOUNT_TOKEN":
+        "pods of plugins get no token for the Kubernetes API",
+        "remove the token, or set automountServiceAccountToken to false";
+    Privileged = "GATE_PRIVILEGED":
+        "privileged containers are not allowed",
+        "remove privileged";
+    PrivilegeEscalation = "GATE_PRIVILEGE_ESCALATION":
+        "privilege escalation must be off",
+        "set securityContext.allowPrivilegeEscalation to false on the container";
+    CapabilitiesNotDropped = "GATE_CAPABILITIES_NOT_DROPPED":
+        "all capabilities must be dropped",
+        "set securityContext.capabilities.drop to [\"ALL\"] on the container";
+    CapabilityAdded = "GATE_CAPABILITY_ADDED":
+        "only NET_BIND_SERVICE may be added",
+        "remove the capability";
+    RunAsRoot = "GATE_RUN_AS_ROOT":
+        "containers must not run as root",
+        "set securityContext.runAsNonRoot to true and runAsUser, if set, to another user than 0";
+    SeccompProfile = "GATE_SECCOMP_PROFILE":
+        "the seccomp profile must be RuntimeDefault",
+        "set securityContext.seccompProfile.type to RuntimeDefault on the pod";
+    ProcMount = "GATE_PROC_MOUNT":
+        "only the default proc mount is allowed",
+        "remove procMount";
+    Sysctl = "GATE_SYSCTL":
+        "the sysctl is not among the safe ones",
+        "remove it";
+
+    // how it is reached
+    ServiceExposed = "GATE_SERVICE_EXPOSED":
+        "Services are reachable from inside the cluster only",
+        "use type ClusterIP; public endpoints go through an Ingress";
+    IngressHost = "GATE_INGRESS_HOST":
+        "the host name is not this instance's",
+        "use `instance.hostname`";
+    IngressBackend = "GATE_INGRESS_BACKEND":
+        "the backend is not a Service of this instance",
+        "name a Service that is rendered here";
+    IngressDefaultBackend = "GATE_INGRESS_DEFAULT_BACKEND":
+        "a default backend would answer for hosts of others",
+        "give a rule with a host";
+    IngressClass = "GATE_INGRESS_CLASS":
+        "the ingress class is the host's to choose",
+        "leave ingressClassName out";
+    NetworkTooOpen = "GATE_NETWORK_TOO_OPEN":
+        "the network rule opens too much",
+        "name ports; for egress to the internet use ipBlock with `except: [169.254.0.0/16]`";
 }
 
 impl fmt::Display for Rule {

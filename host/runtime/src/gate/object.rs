@@ -1,0 +1,155 @@
+//! What an object is and whose: kind, metadata, size and name.
+
+use super::{
+    kinds::{Kind, METADATA},
+    node::{Node, Report},
+    policy::{INSTANCE_LABEL, Policy},
+    rule::Rule,
+};
+
+/// One object's canonical JSON. ConfigMaps, the largest kind, hold at most 1 MiB in Kubernetes.
+const MAX_BYTES: usize = 128 * 1024;
+
+/// Keys that belong to the host in labels and annotations.
+const HOST_DOMAIN: &str = "dermaga.dev";
+
+/// The kind of an object, if it is one of ours and in its right version.
+pub(super) fn kind(object: &Node<'_>, report: &mut Report) -> Option<&'static Kind> {
+    let Some(kind) = object.text_at(&["kind"]).and_then(Kind::named) else {
+        report.refuse(object, Rule::KindNotAllowed);
+        return None;
+    };
+    if object.text_at(&["apiVersion"]) != Some(kind.api_version) {
+        let message = format!("the apiVersion of {} is {}", kind.name, kind.api_version);
+        report.refuse_because(object, Rule::ApiVersionNotAllowed, message);
+    }
+    Some(kind)
+}
+
+/// Fields, size and metadata.
+pub(super) fn check(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mut Report) {
+    for (key, member) in object.members() {
+        match kind.fields.iter().find(|(name, _)| *name == key) {
+            Some((_, shape)) => shape.check(&member, report),
+            None if key == "metadata" => METADATA.check(&member, report),
+            None if key == "apiVersion" || key == "kind" => {}
+            None => report.refuse(&member, Rule::FieldNotAllowed),
+        }
+    }
+    let bytes = object.value().to_string().len();
+    if bytes > MAX_BYTES {
+        let message = format!("the object has {bytes} bytes and may have {MAX_BYTES}");
+        report.refuse_because(object, Rule::ObjectTooLarge, message);
+    }
+    check_name(object, policy, report);
+    if let Some(namespace) = object.at(&["metadata", "namespace"])
+        && namespace.text() != Some(&policy.namespace)
+    {
+        report.refuse(&namespace, Rule::NamespaceForeign);
+    }
+    if kind.name == "Secret" && name(object) == policy.secret_object {
+        report.refuse(object, Rule::SecretReserved);
+    }
+    check_marks(kind, object, policy, report);
+}
+
+/// The object's name, or nothing.
+pub(super) fn name<'a>(object: &Node<'a>) -> &'a str {
+    object.text_at(&["metadata", "name"]).unwrap_or_default()
+}
+
+/// Whether a name is the instance's, or begins with it and a dash.
+pub(super) fn belongs(name: &str, policy: &Policy) -> bool {
+    name.strip_prefix(policy.instance.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+fn check_name(object: &Node<'_>, policy: &Policy, report: &mut Report) {
+    let name = name(object);
+    if !is_dns_label(name) {
+        let message = format!("metadata.name `{name}` is not a DNS label of at most 63 characters");
+        report.refuse_because(object, Rule::MalformedObject, message);
+    } else if !belongs(name, policy) {
+        let message = format!(
+            "`{name}` is neither `{0}` nor begins with `{0}-`",
+            policy.instance
+        );
+        report.refuse_because(object, Rule::NameOutsideInstance, message);
+    }
+}
+
+fn is_dns_label(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(allowed)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
+/// Labels and annotations, wherever an object has them.
+fn check_marks(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mut Report) {
+    let mut places = vec![object.clone()];
+    places.extend(kind.runs.and_then(|runs| object.at(runs.template)));
+    places.extend(object.at(&["spec", "jobTemplate"]));
+    places.extend(object.elements_at(&["spec", "volumeClaimTemplates"]));
+    for place in places {
+        for (key, label) in place
+            .at(&["metadata", "labels"])
+            .iter()
+            .flat_map(Node::members)
+        {
+            check_label(key, &label, policy, report);
+        }
+        for (key, value) in place
+            .at(&["metadata", "annotations"])
+            .iter()
+            .flat_map(Node::members)
+        {
+            if !is_allowed_annotation(kind, key, value.text().unwrap_or_default()) {
+                report.refuse(&value, Rule::AnnotationNotAllowed);
+            }
+        }
+    }
+}
+
+/// A label of the host's may be repeated, never changed.
+pub(super) fn check_label(key: &str, label: &Node<'_>, policy: &Policy, report: &mut Report) {
+    let forced = match key {
+        INSTANCE_LABEL => Some(policy.instance.as_str()),
+        _ => policy.labels.get(key).map(String::as_str),
+    };
+    let is_hosts = domain(key).is_some_and(|domain| domain == HOST_DOMAIN);
+    if is_hosts && label.text() != forced {
+        report.refuse(label, Rule::LabelReserved);
+    }
+}
+
+/// Annotations under a domain speak to whatever software owns it: admission webhooks, DNS and
+/// ingress controllers, network plugins. Only harmless ones are known here, and their values are
+/// plain words, because ingress controllers have pasted values into their configuration before.
+fn is_allowed_annotation(kind: &Kind, key: &str, value: &str) -> bool {
+    const INGRESS: &[&str] = &[
+        "nginx.ingress.kubernetes.io/backend-protocol",
+        "nginx.ingress.kubernetes.io/force-ssl-redirect",
+        "nginx.ingress.kubernetes.io/proxy-body-size",
+        "nginx.ingress.kubernetes.io/proxy-buffering",
+        "nginx.ingress.kubernetes.io/proxy-read-timeout",
+        "nginx.ingress.kubernetes.io/proxy-send-timeout",
+        "nginx.ingress.kubernetes.io/ssl-redirect",
+    ];
+    match domain(key) {
+        None => true,
+        Some(_) if key == "kubectl.kubernetes.io/default-container" => true,
+        Some(_) => {
+            let is_word = value.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            kind.name == "Ingress" && INGRESS.contains(&key) && is_word
+        }
+    }
+}
+
+/// The part of a key before the slash, when it is a domain.
+fn domain(key: &str) -> Option<&str> {
+    key.split_once('/')
+        .map(|(domain, _)| domain)
+        .filter(|domain| domain.contains('.'))
+}

@@ -1,0 +1,107 @@
+//! Which fields an object may have, and of which type: everything else is refused, so that a field
+//! nobody thought of, or that a later Kubernetes adds, gives a plugin no power.
+
+use serde_json::Value;
+
+use super::{
+    node::{Node, Report},
+    rule::Rule,
+};
+
+/// What may stand at one place.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// Data that gives no power: whatever it is.
+    Any,
+    Text,
+    /// A whole number that is not negative.
+    Count,
+    /// A whole number from 0 to this one.
+    UpTo(u64),
+    Flag,
+    /// A number or a text, such as a port or a quantity.
+    TextOrNumber,
+    /// Texts by name, such as labels.
+    Texts,
+    /// These fields and no others.
+    Fields(&'static [(&'static str, Shape)]),
+    /// The same as a shape that is written down elsewhere.
+    Same(&'static Shape),
+    List(&'static Shape),
+    /// One of these texts; anything else breaks the rule.
+    OneOf(&'static [&'static str], Rule),
+    /// Absent or `false`; anything else breaks the rule.
+    False(Rule),
+    /// Absent; anything breaks the rule.
+    Never(Rule),
+}
+
+impl Shape {
+    /// Reports everything at and below this place that has no right to be there.
+    pub(super) fn check(&self, node: &Node<'_>, report: &mut Report) {
+        let value = node.value();
+        match self {
+            Self::Any => {}
+            Self::Text => expect(value.is_string(), node, "a text", report),
+            Self::Count => expect(value.is_u64(), node, "a whole number from 0", report),
+            Self::UpTo(most) => {
+                if value.as_u64().is_none_or(|number| number > *most) {
+                    let message = format!("it is {value} and may be 0 to {most}");
+                    report.refuse_because(node, Rule::ValueNotAllowed, message);
+                }
+            }
+            Self::Flag => expect(value.is_boolean(), node, "true or false", report),
+            Self::TextOrNumber => {
+                expect(
+                    value.is_string() || value.is_number(),
+                    node,
+                    "a text or a number",
+                    report,
+                );
+            }
+            Self::Texts => {
+                let texts = value
+                    .as_object()
+                    .is_some_and(|map| map.values().all(Value::is_string));
+                expect(texts, node, "a map of texts", report);
+            }
+            Self::Fields(fields) => check_fields(fields, node, report),
+            Self::Same(shape) => shape.check(node, report),
+            Self::List(element) => {
+                expect(value.is_array(), node, "a list", report);
+                for item in node.elements() {
+                    element.check(&item, report);
+                }
+            }
+            Self::OneOf(allowed, rule) => {
+                if !node.text().is_some_and(|text| allowed.contains(&text)) {
+                    let message =
+                        format!("{}: it is {value} and may be {allowed:?}", rule.message());
+                    report.refuse_because(node, *rule, message);
+                }
+            }
+            Self::False(rule) => {
+                if *value != Value::Bool(false) {
+                    report.refuse(node, *rule);
+                }
+            }
+            Self::Never(rule) => report.refuse(node, *rule),
+        }
+    }
+}
+
+fn check_fields(fields: &[(&str, Shape)], node: &Node<'_>, report: &mut Report) {
+    expect(node.value().is_object(), node, "an object", report);
+    for (key, member) in node.members() {
+        match fields.iter().find(|(name, _)| *name == key) {
+            Some((_, shape)) => shape.check(&member, report),
+            None => report.refuse(&member, Rule::FieldNotAllowed),
+        }
+    }
+}
+
+fn expect(holds: bool, node: &Node<'_>, what: &str, report: &mut Report) {
+    if !holds {
+        report.refuse_because(node, Rule::MalformedObject, format!("it must be {what}"));
+    }
+}
