@@ -62,7 +62,7 @@ impl From<&Owned> for InstanceView {
 pub(super) struct InstanceDetail {
     #[serde(flatten)]
     pub instance: InstanceView,
-    pub health: HealthView,
+    pub health: Condition,
     pub endpoints: Vec<EndpointView>,
     /// What is wrong at the moment, in a sentence; absent when nothing is.
     pub last_error: Option<String>,
@@ -88,10 +88,7 @@ impl InstanceDetail {
         let instance = &owned.instance;
         Self {
             instance: owned.into(),
-            health: HealthView {
-                state: Condition::of(instance.status),
-                message: instance.message.clone(),
-            },
+            health: Condition::of(instance.status),
             endpoints: endpoints
                 .iter()
                 .map(|endpoint| EndpointView::of(endpoint, instance))
@@ -113,17 +110,9 @@ const fn has_trouble(instance: &Instance) -> bool {
     instance.failures > 0 || matches!(instance.status, Status::Failed | Status::Degraded)
 }
 
-/// How it is, in one word and a sentence.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct HealthView {
-    pub state: Condition,
-    pub message: String,
-}
-
 /// How an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "UPPERCASE")]
 pub(super) enum Condition {
     Starting,
     Ready,
