@@ -22,7 +22,7 @@ use crate::{
     http, plugins, provisioning, subscriptions, telemetry, wallet,
 };
 
-pub use start::StartError;
+pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
 
 /// What handlers and workers share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub struct App {
 }
 
 /// The API with its document, before it has a state.
-pub fn api(config: &Config) -> OpenApiRouter<AppState> {
+pub fn api(component_bytes: usize) -> OpenApiRouter<AppState> {
     let domains = OpenApiRouter::new()
         .merge(accounts::router())
         .merge(catalog::router())
@@ -54,15 +54,24 @@ pub fn api(config: &Config) -> OpenApiRouter<AppState> {
         .merge(coupons::router())
         .merge(subscriptions::router())
         .merge(provisioning::router())
-        .merge(plugins::router(config.limits.component_bytes));
+        .merge(plugins::router(component_bytes));
     let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
     http::openapi::complete(api.get_openapi_mut());
     api
 }
 
+/// The OpenAPI document as `docs/openapi.json` keeps it.
+///
+/// # Errors
+/// Never, as long as the document is JSON.
+pub fn openapi_json() -> serde_json::Result<String> {
+    let document = api(dermaga_runtime::Limits::default().component_bytes).into_openapi();
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
 /// Everything this server answers.
 pub fn router(state: AppState) -> Router {
-    let (api, document) = api(&state.config).split_for_parts();
+    let (api, document) = api(state.config.limits.component_bytes).split_for_parts();
     api.merge(http::openapi::routes(document))
         .merge(http::health_routes())
         .fallback(http::route_not_found)

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod app;
 pub mod catalog;
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod coupons;

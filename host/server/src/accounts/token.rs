@@ -18,17 +18,17 @@ pub const MIN_SECRET_BYTES: usize = 32;
 
 /// What an access token says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+pub(super) struct Claims {
     iss: String,
     aud: String,
     /// Whose it is.
-    pub sub: Uuid,
+    pub(super) sub: Uuid,
     /// The login it descends from; logging out ends it.
-    pub sid: Uuid,
-    pub role: Role,
+    pub(super) sid: Uuid,
+    pub(super) role: Role,
     /// The account's token generation when it was made; a later one makes it useless.
     #[serde(rename = "gen")]
-    pub generation: i64,
+    pub(super) generation: i64,
     iat: i64,
     exp: i64,
 }

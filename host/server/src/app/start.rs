@@ -17,7 +17,7 @@ use crate::{
     cluster::ClusterError,
     config::{Config, Keys, KeysError},
     crypto::Vault,
-    db::{Clock, Db},
+    db::{Clock, Db, Schema},
     plugins,
     provisioning::{self, Classes, Settings},
 };
@@ -38,7 +38,7 @@ pub enum StartError {
     DatabaseNewer { version: i64 },
     #[error("the database's schema cannot be brought up to date: {0}")]
     Migration(MigrateError),
-    #[error("the database's schema is not up to date, and DERMAGA_MIGRATE is false: run `dermaga migrate` first")]
+    #[error("the database's schema is not up to date: run `dermaga migrate` first")]
     NotMigrated,
     #[error("{setting} names {}, which is not a folder", path.display())]
     NoFolder { setting: &'static str, path: PathBuf },
@@ -109,22 +109,60 @@ fn prepare_data_dir(config: &Config) -> Result<Keys, StartError> {
     Ok(Keys::obtain(config)?)
 }
 
-/// Connects, and brings the schema up to date or checks that it is.
+/// Connects, and brings the schema up to date, or checks that it is when `DERMAGA_MIGRATE` is false.
 ///
 /// # Errors
-/// When the database cannot be reached, is newer than this binary, or is older and
-/// `DERMAGA_MIGRATE` is false.
+/// When the database cannot be reached, is newer than this binary, or is older and must not be
+/// changed.
 pub async fn open_database(config: &Config) -> Result<Db, StartError> {
+    if !config.migrate {
+        return open_database_as_is(config).await;
+    }
+    let path = &config.data_dir;
+    std::fs::create_dir_all(path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    let db = connect(config).await?;
+    db.migrate().await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => StartError::DatabaseNewer { version },
+        other => StartError::Migration(other),
+    })?;
+    Ok(db)
+}
+
+/// Connects, and leaves the schema as it is.
+///
+/// # Errors
+/// When the database cannot be reached, or its schema is older or newer than this binary's.
+pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
+    let db = connect(config).await?;
+    match db.schema().await.map_err(|source| StartError::Database { engine: db.engine_name(), source })? {
+        Schema::Current => Ok(db),
+        Schema::Older => Err(StartError::NotMigrated),
+        Schema::Newer(version) => Err(StartError::DatabaseNewer { version }),
+    }
+}
+
+async fn connect(config: &Config) -> Result<Db, StartError> {
     let url = config.database_url();
     let engine = if url.starts_with("sqlite") { "sqlite" } else { "postgres" };
-    let db = Db::connect(&url).await.map_err(|source| StartError::Database { engine, source })?;
-    if config.migrate {
-        db.migrate().await.map_err(|error| match error {
-            MigrateError::VersionMissing(version) => StartError::DatabaseNewer { version },
-            other => StartError::Migration(other),
-        })?;
-    }
-    Ok(db)
+    Db::connect(&url).await.map_err(|source| StartError::Database { engine, source })
+}
+
+/// Accounts alone, for commands that need no server.
+///
+/// # Errors
+/// As [`open_database`], and when the keys cannot be had.
+pub async fn open_accounts(config: &Config, clock: Clock) -> Result<Accounts, StartError> {
+    let db = open_database(config).await?;
+    accounts(config, &Keys::obtain(config)?, db, clock)
+}
+
+/// Installed plugins alone, for commands that need no server.
+///
+/// # Errors
+/// When the database cannot be reached or the plugin engine does not start.
+pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Registry, StartError> {
+    let db = open_database_as_is(config).await?;
+    Ok(plugins::Registry::new(runtime(config)?, db, clock))
 }
 
 fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accounts, StartError> {

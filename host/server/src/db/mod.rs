@@ -8,7 +8,7 @@ mod conn;
 mod ids;
 mod text_enum;
 
-use std::{str::FromStr, time::Duration};
+use std::{cmp::Ordering, str::FromStr, time::Duration};
 
 use sqlx::{
     PgPool, SqlitePool,
@@ -35,6 +35,16 @@ pub enum Db {
     /// One writer, since SQLite has one write lock anyway; readers see the last commit.
     Sqlite { writer: SqlitePool, reader: SqlitePool },
     Postgres(PgPool),
+}
+
+/// What [`Db::schema`] finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// Migrations are missing, or the database is empty.
+    Older,
+    Current,
+    /// A later binary was here; its last migration.
+    Newer(i64),
 }
 
 impl Db {
@@ -76,6 +86,28 @@ impl Db {
             Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer).await,
             Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
         }
+    }
+
+    /// How the schema compares with what this binary knows.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn schema(&self) -> sqlx::Result<Schema> {
+        let mut conn = self.read().await?;
+        let sql = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+        let found = match crate::fetch_one!(&mut conn, (Option<i64>,), sql) {
+            Ok((version,)) => version.unwrap_or_default(),
+            // The table is made by the first migration.
+            Err(sqlx::Error::Database(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        let migrator = if conn.is_postgres() { &POSTGRES_MIGRATIONS } else { &SQLITE_MIGRATIONS };
+        let known = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
+        Ok(match found.cmp(&known) {
+            Ordering::Less => Schema::Older,
+            Ordering::Equal => Schema::Current,
+            Ordering::Greater => Schema::Newer(found),
+        })
     }
 
     /// Starts a transaction that will write.

@@ -1,0 +1,65 @@
+//! `ledger verify` and `replay`: proofs over what is recorded.
+
+use uuid::Uuid;
+
+use super::{CliError, print};
+use crate::{
+    app,
+    config::Loaded,
+    db::Clock,
+    plugins::{self, Replay},
+    wallet::ledger::{self, Verification},
+};
+
+pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
+    let db = app::open_database_as_is(&loaded.config).await?;
+    let found = ledger::verify(&db, &Clock::system()).await?;
+    db.close().await;
+    if json {
+        let text = serde_json::to_string_pretty(&found).map_err(crate::Error::from)?;
+        print(&format!("{text}\n"))?;
+    } else {
+        print(&describe(&found))?;
+    }
+    if found.holds() {
+        return Ok(());
+    }
+    Err(CliError::Check(format!("the books do not hold: {} faults", found.faults.len())))
+}
+
+fn describe(found: &Verification) -> String {
+    let Verification { wallets, entries, postings, .. } = found;
+    let mut text = format!("{wallets} wallets, {entries} entries, {postings} postings checked.\n");
+    for (account, sum) in &found.accounts {
+        text.push_str(&format!("  {account:<14} {:>18}\n", sum.to_string()));
+    }
+    for fault in &found.faults {
+        text.push_str(&format!("FAULT  {fault}\n"));
+    }
+    if found.holds() {
+        text.push_str("The books hold: every entry balances and every chain is unbroken.\n");
+    }
+    text
+}
+
+pub(super) async fn replay(loaded: Loaded, decision: Uuid) -> Result<(), CliError> {
+    let registry = app::open_registry(&loaded.config, Clock::system()).await?;
+    let replay = plugins::replay(&registry, decision).await?;
+    print(&describe_replay(&replay))?;
+    if replay.identical { Ok(()) } else { Err(CliError::Check("the replay differs from what is recorded".into())) }
+}
+
+fn describe_replay(replay: &Replay) -> String {
+    let Replay { decision_id, plugin_id, plugin_version, function, digest, .. } = replay;
+    let mut text = format!("Decision {decision_id}: {plugin_id} {plugin_version}, {function}\n  component {digest}\n");
+    if replay.identical {
+        text.push_str("  identical, byte for byte\n");
+        return text;
+    }
+    if let Some(at) = replay.first_difference {
+        text.push_str(&format!("  first difference at byte {at}\n"));
+    }
+    let shown = |output: &Option<String>| output.clone().unwrap_or_else(|| "(the call failed)".into());
+    text.push_str(&format!("  recorded: {}\n  replayed: {}\n", shown(&replay.recorded), shown(&replay.replayed)));
+    text
+}

@@ -1,0 +1,216 @@
+//! The command line: what a person types, and what the commands answer.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+
+mod admin;
+mod books;
+mod plugin;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
+
+use crate::{
+    app::StartError,
+    config::{self, ConfigError, Loaded, Sources},
+    telemetry,
+};
+
+const AFTER_HELP: &str = "\
+Examples:
+  dermaga demo                        see everything work, with one real purchase
+  dermaga serve                       serve on http://127.0.0.1:3000, data in ./data
+  dermaga serve --listen 0.0.0.0:80 --data-dir /var/lib/dermaga
+  dermaga admin create --email sari@example.com --name Sari
+  dermaga config                      what is in force, and where each value came from
+
+Every setting can stand in dermaga.toml or in the environment; `dermaga config --reference` lists
+them all. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
+
+/// A self-hosted shop for managed services on Kubernetes.
+///
+/// Customers top up a prepaid rupiah wallet, pick a plan, and own a running N8N, Ghost or
+/// PostgreSQL. What is sold and how it is priced are sandboxed WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "dermaga", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Settings that every command takes as flags; a flag wins over environment and file.
+#[derive(Debug, Args)]
+struct Global {
+    /// Configuration file [env: DERMAGA_CONFIG] [default: dermaga.toml, when it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for the database file, keys and caches [env: DERMAGA_DATA_DIR] [default: ./data]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// What is logged to stderr: a level, or a filter such as `info,dermaga=debug` [env: DERMAGA_LOG] [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the shop until SIGTERM or ctrl-c.
+    ///
+    /// Brings the database up to date, installs plugins and templates, then prints one line with the
+    /// address on stdout. Without any configuration it keeps everything in ./data and writes
+    /// instances' manifests into a folder unless a Kubernetes cluster answers.
+    Serve(serve::ServeArgs),
+    /// Bring the database's schema up to date and exit.
+    ///
+    /// Safe to run while servers start. Needed only where DERMAGA_MIGRATE is false.
+    Migrate,
+    /// Manage administrators.
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
+    /// Print the settings in force and where each value came from; secrets are masked.
+    Config {
+        /// Print the reference of all settings instead, as Markdown.
+        #[arg(long)]
+        reference: bool,
+    },
+    /// Print the OpenAPI document of the API as JSON.
+    Openapi,
+    /// Look after the books.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Run a recorded plugin decision again and compare the output byte for byte.
+    ///
+    /// The plugin version that made the decision is called with the recorded input. Exits with 1
+    /// when the output differs.
+    Replay {
+        /// Id of the decision, as shown on a transaction or in GET /api/admin/decisions.
+        decision: Uuid,
+    },
+    /// Build and check plugins.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Prove that the books balance; exits with 1 when they do not.
+    ///
+    /// Every entry balances, every wallet's chain is unbroken, every balance is the sum of its
+    /// postings. Reads one snapshot and writes nothing: safe at any time.
+    Verify {
+        /// Print the findings as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Something that the command should do and could not.
+    #[error("{0}")]
+    Failed(String),
+    /// A check that did not pass; what was found is printed already.
+    #[error("{0}")]
+    Check(String),
+}
+
+impl CliError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Start(StartError::NoFolder { .. } | StartError::Templates(_)) => 2,
+            Self::Start(_) | Self::Failed(_) | Self::Check(_) => 1,
+        }
+    }
+}
+
+impl From<crate::Error> for CliError {
+    fn from(error: crate::Error) -> Self {
+        let details = error.details.iter().map(|detail| format!("\n  {} {}", detail.field, detail.message));
+        let cause = error.source.iter().map(|cause| format!("\n  cause: {cause}"));
+        Self::Failed(format!("{}{}", error.message, details.chain(cause).collect::<String>()))
+    }
+}
+
+/// Does what was asked for.
+pub async fn run(cli: Cli) -> ExitCode {
+    // An error means that a provider is installed already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match dispatch(cli).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dermaga: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
+    match command {
+        Command::Config { reference: true } => print(&config::reference()),
+        Command::Openapi => serve::print_openapi(),
+        Command::Plugin(command) => plugin::run(command).await,
+        Command::Serve(args) => serve::serve(global.load(args.flags())?).await,
+        Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
+        Command::Migrate => serve::migrate(global.load(Vec::new())?).await,
+        Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,
+        Command::Ledger(LedgerCommand::Verify { json }) => books::verify(global.load(Vec::new())?, json).await,
+        Command::Replay { decision } => books::replay(global.load(Vec::new())?, decision).await,
+    }
+}
+
+impl Global {
+    /// The configuration in force, with logging started by it.
+    fn load(self, mut flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
+        flags.extend(self.data_dir.map(|folder| ("data_dir", folder.display().to_string())));
+        flags.extend(self.log.map(|filter| ("log", filter)));
+        let loaded = config::load(Sources::of_process(self.config, flags)?)?;
+        telemetry::start_logging(&loaded.config);
+        Ok(loaded)
+    }
+}
+
+/// Writes to stdout; somebody who stops reading (`dermaga config | head`) is no failure.
+fn print(text: &str) -> Result<(), CliError> {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::Failed(format!("stdout cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        fn check(command: &clap::Command) {
+            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+                assert!(sub.get_about().is_some(), "{}", sub.get_name());
+                check(sub);
+            }
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+            }
+        }
+        check(&Cli::command());
+    }
+}
