@@ -4,6 +4,8 @@
 
 mod admin;
 mod books;
+mod demo;
+mod instance;
 mod plugin;
 mod serve;
 
@@ -58,6 +60,11 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See everything work: start a shop and watch one real purchase in it.
+    ///
+    /// Builds the plugins, keeps everything in ./data, makes an administrator and a customer with
+    /// one-time passwords, buys N8N through the public API, proves the books, and keeps serving.
+    Demo(demo::DemoArgs),
     /// Serve the shop until SIGTERM or ctrl-c.
     ///
     /// Brings the database up to date, installs plugins and templates, then prints one line with the
@@ -79,6 +86,9 @@ enum Command {
     },
     /// Print the OpenAPI document of the API as JSON.
     Openapi,
+    /// Look into instances.
+    #[command(subcommand)]
+    Instance(instance::InstanceCommand),
     /// Look after the books.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -158,16 +168,27 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Config { reference: true } => print(&config::reference()),
         Command::Openapi => serve::print_openapi(),
         Command::Plugin(command) => plugin::run(command).await,
+        Command::Demo(args) => demo::demo(global.load_quietly(args.flags())?, args.exit).await,
         Command::Serve(args) => serve::serve(global.load(args.flags())?).await,
         Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
         Command::Migrate => serve::migrate(global.load(Vec::new())?).await,
         Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,
+        Command::Instance(command) => instance::run(global.load(Vec::new())?, command).await,
         Command::Ledger(LedgerCommand::Verify { json }) => books::verify(global.load(Vec::new())?, json).await,
         Command::Replay { decision } => books::replay(global.load(Vec::new())?, decision).await,
     }
 }
 
 impl Global {
+    /// As [`Global::load`], with a log of warnings only unless somebody asked for more: the command
+    /// tells its own story.
+    fn load_quietly(mut self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
+        if self.log.is_none() && std::env::var_os("DERMAGA_LOG").is_none() {
+            self.log = Some("warn,dermaga::app=info".to_owned());
+        }
+        self.load(flags)
+    }
+
     /// The configuration in force, with logging started by it.
     fn load(self, mut flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
         flags.extend(self.data_dir.map(|folder| ("data_dir", folder.display().to_string())));
