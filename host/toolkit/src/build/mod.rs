@@ -8,11 +8,13 @@
 //! need components to be there: it asks cargo only when sources have changed since.
 
 mod cargo;
+mod compile;
 mod component;
 mod crates;
 mod error;
 mod fresh;
 mod output;
+mod process;
 mod progress;
 mod toolchain;
 

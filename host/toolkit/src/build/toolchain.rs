@@ -13,6 +13,7 @@ use std::{
 use super::{
     cargo::TARGET,
     error::BuildError,
+    process::{command, run},
     progress::{Event, Progress},
 };
 
@@ -215,13 +216,13 @@ fn install(progress: &dyn Progress) -> Result<(), BuildError> {
     );
     progress.report(&Event::Note(&text));
     // The lists may be old or empty; if the update fails, the installation says what is missing.
-    let _ = super::cargo::run(Command::new("apt-get").args(["update", "-qq"]));
+    let _ = run(Command::new("apt-get").args(["update", "-qq"]));
     let mut command = Command::new("apt-get");
     command
         .env("DEBIAN_FRONTEND", "noninteractive")
         .args(["install", "-y", "--no-install-recommends"])
         .args(PACKAGES);
-    super::cargo::run(&mut command).map(drop)
+    run(&mut command).map(drop)
 }
 
 fn apt_command() -> String {
@@ -233,7 +234,7 @@ fn apt_command() -> String {
 
 /// What a program prints, when it is there and ends well.
 fn print(folder: &Path, program: &str, arguments: &[&str]) -> Option<String> {
-    let output = super::cargo::command(program)
+    let output = command(program)
         .current_dir(folder)
         .args(arguments)
         .output()

@@ -5,10 +5,12 @@
 
 mod command;
 mod coupon;
+mod offers;
 mod report;
 mod sample;
 mod service;
 mod session;
+mod trial;
 
 use dermaga_runtime::{Description, Plugin};
 

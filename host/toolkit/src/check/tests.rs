@@ -318,3 +318,33 @@ fn a_component_that_does_not_load_is_a_report_too() {
         "{report}"
     );
 }
+
+#[test]
+fn blessing_writes_the_answer_and_never_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("gift.json");
+    let text = json!({"description": "A gift.", "function": "evaluate", "input": evaluation()})
+        .to_string();
+    std::fs::write(&file, &text).unwrap();
+    let hostile = load(&CouponFixture::misbehaving("evaluate", Misdeed::Trap).component()).unwrap();
+    let error = crate::case::bless(folder.path(), &hostile)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("the case gift has no answer to bless"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+
+    let plugin = load(&CouponFixture::default().component()).unwrap();
+    assert_eq!(
+        crate::case::bless(folder.path(), &plugin).unwrap(),
+        ["gift"]
+    );
+    assert_eq!(
+        crate::case::bless(folder.path(), &plugin).unwrap(),
+        Vec::<String>::new()
+    );
+    let cases = Case::load_dir(folder.path()).unwrap();
+    assert!(conformance(&plugin, &[], &cases).passed());
+}
