@@ -1,67 +1,54 @@
 //! The one spelling of a JSON value, for records that are compared byte for byte.
 
-use std::fmt::Write;
-
+use serde::Serialize;
 use serde_json::Value;
 
 /// Writes a value as RFC 8785 does: no white space, keys sorted by their UTF-16 code units, strings
 /// escaped only where they must be. Numbers keep the shortest spelling `serde_json` gives them,
 /// which agrees with the RFC for every integer.
 pub fn canonical_json(value: &Value) -> String {
-    let mut text = String::new();
-    write_value(&mut text, value);
-    text
+    let mut bytes = Vec::new();
+    write_value(&mut bytes, value);
+    // Always UTF-8: it is made of texts and ASCII punctuation.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
-fn write_value(out: &mut String, value: &Value) {
+fn write_value(out: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (position, item) in items.iter().enumerate() {
                 if position > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_value(out, item);
             }
-            out.push(']');
+            out.push(b']');
         }
         Value::Object(members) => {
             let mut sorted: Vec<_> = members.iter().collect();
             sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-            out.push('{');
+            out.push(b'{');
             for (position, (key, member)) in sorted.into_iter().enumerate() {
                 if position > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write_scalar(out, key);
-                out.push(':');
+                out.push(b':');
                 write_value(out, member);
             }
-            out.push('}');
+            out.push(b'}');
         }
-        Value::String(text) => write_scalar(out, text),
-        Value::Null | Value::Bool(_) | Value::Number(_) => write_scalar(out, value),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            write_scalar(out, value);
+        }
     }
 }
 
-/// Whatever has only one spelling: `serde_json` already writes it.
-fn write_scalar(out: &mut String, scalar: impl Into<Scalar>) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{}", scalar.into().0);
-}
-
-struct Scalar(Value);
-
-impl From<&Value> for Scalar {
-    fn from(value: &Value) -> Self {
-        Self(value.clone())
-    }
-}
-
-impl From<&String> for Scalar {
-    fn from(text: &String) -> Self {
-        Self(Value::from(text.as_str()))
-    }
+/// What has only one spelling, which `serde_json` already gives it.
+fn write_scalar<T: Serialize + ?Sized>(out: &mut Vec<u8>, scalar: &T) {
+    // Writing a text or a number to memory cannot fail.
+    let _ = serde_json::to_writer(out, scalar);
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The manifest gate: a plugin proposes Kubernetes objects, the host disposes.
 //!
 //! Two passes. The first looks at every object and reports everything that breaks a [`Rule`]:
-//! which fields an object may have at all is written down in [`kinds`] and [`pod_shape`], so that
+//! which fields an object may have at all is written down in `kinds` and `pod_shape`, so that
 //! what is not foreseen is refused; what must be there, or depends on the policy, is checked by one
-//! module a theme. Only when nothing is wrong does the second pass ([`force`]) write in what the
+//! module a theme. Only when nothing is wrong does the second pass (`force`) write in what the
 //! host decides: namespace, labels, selectors, classes, no API tokens.
 
 mod cidr;
