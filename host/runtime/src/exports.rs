@@ -13,6 +13,7 @@ use crate::{
     contract::{Function, LimitClass},
     error::{CallError, Failure, LoadError},
     guest::{Guest, Host, Invoke, Malformed},
+    slots::Slot,
 };
 
 /// A function whose input and output types are not known to the caller.
@@ -93,19 +94,22 @@ impl<T: serde::de::DeserializeOwned> DeserializeFrom for T {
 }
 
 /// Collects the functions of one component, checking each against the type the contract gives it.
-pub(crate) struct Binder {
+pub(crate) struct Binder<'a> {
     store: Store<Host>,
     instance: Instance,
     exports: Exports,
+    /// Given back last, when the instance has left the pool.
+    _slot: Slot<'a>,
 }
 
-impl Binder {
+impl<'a> Binder<'a> {
     /// Binds on an instance of its own, under the limits of a small call.
-    pub(crate) fn of(guest: &Guest) -> Result<Self, LoadError> {
-        let (store, instance) = guest
+    pub(crate) fn of(guest: &'a Guest) -> Result<Self, LoadError> {
+        let (_slot, store, instance) = guest
             .instantiate("start", LimitClass::Quick)
             .map_err(|error| LoadError::Describe(Box::new(error)))?;
         Ok(Self {
+            _slot,
             store,
             instance,
             exports: Exports::default(),

@@ -19,6 +19,7 @@ use crate::{
     error::{CallError, Failure},
     limits::CallLimits,
     log::LogBuffer,
+    slots::Slot,
 };
 
 /// A component ready to be instantiated, and who it is.
@@ -110,13 +111,7 @@ impl Guest {
         body: impl FnOnce(&mut Store<Host>, &Instance) -> Result<T, Stop>,
     ) -> Result<Called<T>, CallError> {
         let limits = *self.core.limits.of(class);
-        let Some(_slot) = self.core.slots.take(self.core.queue_wait) else {
-            let failure = Failure::Busy {
-                limit: self.core.slots.total(),
-                waited_ms: milliseconds(self.core.queue_wait),
-            };
-            return Err(self.failed(function, failure));
-        };
+        let _slot = self.slot(function)?;
         let started = Instant::now();
         let mut store = self.store(&limits);
         let result = self
@@ -150,21 +145,38 @@ impl Guest {
         }
     }
 
-    /// An instance outside any call, for looking at what it exports.
+    /// An instance outside any call, for looking at what it exports, and the place it takes.
     pub(crate) fn instantiate(
         &self,
         purpose: &str,
         class: LimitClass,
-    ) -> Result<(Store<Host>, Instance), CallError> {
+    ) -> Result<(Slot<'_>, Store<Host>, Instance), CallError> {
+        let slot = self.slot(purpose)?;
         let limits = self.core.limits.of(class);
         let mut store = self.store(limits);
         match self.pre.instantiate(&mut store) {
-            Ok(instance) => Ok((store, instance)),
+            Ok(instance) => Ok((slot, store, instance)),
             Err(error) => {
                 let host = store.into_data();
                 Err(self.failed(purpose, self.explain(Stop::Guest(error), &host, limits)))
             }
         }
+    }
+
+    fn slot(&self, function: &str) -> Result<Slot<'_>, CallError> {
+        let Core {
+            slots, queue_wait, ..
+        } = &*self.core;
+        slots.take(*queue_wait).ok_or_else(|| {
+            let waited_ms = milliseconds(*queue_wait);
+            self.failed(
+                function,
+                Failure::Busy {
+                    limit: slots.total(),
+                    waited_ms,
+                },
+            )
+        })
     }
 
     /// A call that never started.

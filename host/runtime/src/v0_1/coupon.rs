@@ -16,7 +16,7 @@ use crate::{
     guest::Malformed,
 };
 
-pub(super) fn bind(binder: &mut Binder) -> Result<(), LoadError> {
+pub(super) fn bind(binder: &mut Binder<'_>) -> Result<(), LoadError> {
     let interface = binder.interface("dermaga:plugin/coupon@0.1.0")?;
     binder.bind::<coupon::Describe, _, _>(&interface, |()| (), description)?;
     binder.bind::<coupon::Check, _, _>(&interface, parameters, checked)?;

@@ -18,7 +18,7 @@ use crate::{
     guest::Malformed,
 };
 
-pub(super) fn bind(binder: &mut Binder) -> Result<(), LoadError> {
+pub(super) fn bind(binder: &mut Binder<'_>) -> Result<(), LoadError> {
     let interface = binder.interface("dermaga:plugin/service@0.1.0")?;
     binder.bind::<service::Describe, _, _>(&interface, |()| (), description)?;
     binder.bind::<service::Check, _, _>(&interface, configuration, checked)?;
