@@ -20,6 +20,8 @@ pub struct Answer {
 
 impl Client {
     pub fn new(base: impl Into<String>) -> Self {
+        // One TLS provider for the process; a second installation changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Self { http: reqwest::Client::new(), base: base.into(), token: None }
     }
 

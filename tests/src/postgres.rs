@@ -24,8 +24,7 @@ cd "$dir"
 as "$bin/initdb" -D "$dir/data" -U dermaga -A trust --no-sync -E UTF8 >"$dir/initdb.log" 2>&1
 as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync=off -c max_connections=400 \
   -c shared_buffers=64MB >"$dir/postgres.log" 2>&1 &
-server=$!
-trap 'kill -INT $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$dir"' EXIT
+trap 'kill -INT "$(head -n 1 "$dir/data/postmaster.pid")" 2>/dev/null; wait; rm -rf "$dir"' EXIT
 echo started
 cat >/dev/null
 "#;
@@ -57,6 +56,7 @@ fn start() -> Result<Postgres, String> {
         .arg(port.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::null())
         .spawn()
         .map_err(|error| error.to_string())?;
     let mut said = String::new();

@@ -2,6 +2,8 @@
 
 mod start;
 mod stock;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -71,9 +73,17 @@ pub fn openapi_json() -> serde_json::Result<String> {
 
 /// Everything this server answers.
 pub fn router(state: AppState) -> Router {
+    surround(routes(&state), state)
+}
+
+fn routes(state: &AppState) -> Router<AppState> {
     let (api, document) = api(state.config.limits.component_bytes).split_for_parts();
-    api.merge(http::openapi::routes(document))
-        .merge(http::health_routes())
+    api.merge(http::openapi::routes(document)).merge(http::health_routes())
+}
+
+/// Puts around all routes what every request goes through, the outermost last.
+fn surround(routes: Router<AppState>, state: AppState) -> Router {
+    routes
         .fallback(http::route_not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
@@ -127,6 +137,12 @@ impl App {
 }
 
 impl Running {
+    /// Serves until SIGTERM or ctrl-c, then stops.
+    pub async fn serve_until_stopped(self) {
+        start::shutdown_requested().await;
+        self.stop().await;
+    }
+
     /// Takes no more requests, lets those under way and the workers end, closes the database.
     pub async fn stop(self) {
         self.cancel.cancel();
@@ -149,7 +165,6 @@ impl Running {
 pub async fn run(app: App) -> Result<(), StartError> {
     let running = app.serve().await?;
     println!("Dermaga is ready at http://{0} (API: http://{0}/api/docs)", running.address);
-    start::shutdown_requested().await;
-    running.stop().await;
+    running.serve_until_stopped().await;
     Ok(())
 }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod coupons;
 pub mod crypto;
 pub mod db;
+pub mod demo;
 pub mod error;
 pub mod http;
 pub mod money;

@@ -1,6 +1,6 @@
 //! The first purchase, end to end.
 
-use dermaga_tests::{Shop, both_engines};
+use dermaga_tests::both_engines;
 use serde_json::json;
 
 both_engines! {

@@ -1,6 +1,6 @@
 //! Many at once: limits hold exactly.
 
-use dermaga_tests::{Shop, both_engines};
+use dermaga_tests::both_engines;
 use futures::{StreamExt, stream};
 use serde_json::json;
 

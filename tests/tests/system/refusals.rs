@@ -1,6 +1,6 @@
 //! Bad input: a clear sentence and a code, and nothing half-done.
 
-use dermaga_tests::{Shop, both_engines};
+use dermaga_tests::both_engines;
 use reqwest::Method;
 use serde_json::json;
 use uuid::Uuid;

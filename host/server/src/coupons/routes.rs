@@ -103,7 +103,7 @@ async fn coupon_history(
 /// How long a discount lasts: a number of periods, or for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
-pub enum Lasts {
+pub(super) enum Lasts {
     /// This many periods, the first one included.
     Periods(u32),
     /// The word `forever`.
@@ -113,7 +113,7 @@ pub enum Lasts {
 /// The word `forever`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Forever {
+pub(super) enum Forever {
     Forever,
 }
 

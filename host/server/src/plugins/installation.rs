@@ -32,7 +32,7 @@ pub async fn stage(
     if let Some(known) = store::version(&mut registry.db().read().await?, &digest).await? {
         return Ok(VersionView::of(known, registry.failure_of(&digest)));
     }
-    let report = check(registry, &plugin, templates).await?;
+    let report = check(&plugin, templates).await?;
     let about = plugin.about();
     let mut conn = registry.db().begin().await?;
     refuse_other_kind(&mut conn, &plugin).await?;
@@ -56,14 +56,17 @@ pub async fn stage(
 }
 
 /// The conformance report as JSON; a failed check refuses the component.
-async fn check(registry: &Registry, plugin: &Plugin, templates: &[Template]) -> Result<serde_json::Value> {
-    let (runtime, checked, templates) = (registry.runtime().clone(), plugin.clone(), templates.to_vec());
-    let report = tokio::task::spawn_blocking(move || conformance(&runtime, &checked, &templates, &[]))
+async fn check(plugin: &Plugin, templates: &[Template]) -> Result<serde_json::Value> {
+    let (checked, templates) = (plugin.clone(), templates.to_vec());
+    let report = tokio::task::spawn_blocking(move || conformance(&checked, &templates, &[]))
         .await
         .map_err(Error::internal)?;
     if let Some(failed) = report.first_failure() {
-        let message = format!("The component does not conform: {failed}");
-        return Err(Error::new(Code::ComponentRefused, message).with("code", "COMPONENT_DOES_NOT_CONFORM"));
+        let message = format!("The component does not conform: {}, {}.", failed.name, failed.message);
+        let error = Error::new(Code::ComponentRefused, message)
+            .with("code", "COMPONENT_DOES_NOT_CONFORM")
+            .with("check", failed.name.clone());
+        return Err(failed.details.iter().fold(error, |error, detail| error.with("detail", detail.clone())));
     }
     Ok(serde_json::to_value(&report)?)
 }

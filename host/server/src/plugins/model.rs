@@ -127,7 +127,7 @@ pub(super) struct DecisionRow {
 /// A recorded decision of a plugin: what it knew, what it answered, what that took.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct DecisionView {
+pub(super) struct DecisionView {
     pub id: Uuid,
     pub digest: String,
     pub plugin_id: String,

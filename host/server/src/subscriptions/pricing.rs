@@ -81,7 +81,7 @@ impl Priced {
 /// # Errors
 /// Unknown or unavailable plans, configurations that do not fit, coupons that do not apply, and
 /// plugins that fail: the checkout fails closed.
-pub async fn price(state: &AppState, order: &Order) -> Result<Priced> {
+pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
     let offer = catalog::offer(&mut state.db.read().await?, order.plan_id).await?;
     let plugin = state.plugins.active(&offer.service.plugin_id)?;
     let plan = offer.plan.for_plugins()?;

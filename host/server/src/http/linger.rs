@@ -1,0 +1,57 @@
+//! An answer before the whole body was read must still reach its client.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, BodyDataStream, Bytes},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
+use futures::{Stream, StreamExt as _};
+
+/// Most that is read and thrown away after an early answer.
+const DISCARD_BYTES: usize = 32 * 1024 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(5);
+
+/// The request's body, shared between the handler and what reads the rest of it.
+#[derive(Debug, Clone)]
+struct Shared(Arc<Mutex<BodyDataStream>>);
+
+impl Stream for Shared {
+    type Item = Result<Bytes, axum::Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)
+    }
+}
+
+/// Reads the rest of a refused request's body, within bounds.
+///
+/// Closing a connection with unread data resets it, and the client would see "connection reset"
+/// instead of the sentence that says what was wrong.
+pub async fn linger(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut rest = Shared(Arc::new(Mutex::new(body.into_data_stream())));
+    let request = Request::from_parts(parts, Body::from_stream(rest.clone()));
+    let response = next.run(request).await;
+    if !response.status().is_success() {
+        let discard = async {
+            let mut left = DISCARD_BYTES;
+            while let Some(Ok(chunk)) = rest.next().await {
+                left = left.saturating_sub(chunk.len());
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // A client that is slower than this is cut off.
+        let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
+    }
+    response
+}

@@ -1,0 +1,243 @@
+//! A shop of a test's own: a server on a free port, a database, a data folder, a clock to move.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use dermaga::{
+    accounts::{Email, NewAccount, Role},
+    app::{App, AppState, Running},
+    config::{Config, Secret},
+    db::{Clock, Db},
+    provisioning::Choice,
+    wallet::ledger::{self, Verification},
+};
+use dermaga_toolkit::build::{self, Silent};
+use futures::{StreamExt, stream};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{Client, postgres, skip};
+
+const PASSWORD: &str = "kata sandi yang panjang";
+
+/// The database under a shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// One server with everything it needs; stops when dropped.
+#[derive(Debug)]
+pub struct Shop {
+    running: Running,
+    client: Client,
+    data: TempDir,
+}
+
+/// The checkout.
+pub fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the checkout")
+}
+
+/// The components of the checkout's plugins, built once for all tests.
+pub fn plugins_folder() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let out = checkout().join("target/components");
+        build::ensure_built(&checkout().join("plugins"), &out, &Silent).expect("the plugins build");
+        out
+    })
+}
+
+impl Shop {
+    /// A shop that writes manifests into a folder; `None` when its database cannot be had here.
+    pub async fn open(engine: Engine) -> Option<Self> {
+        Self::open_with(engine, |_| {}).await
+    }
+
+    /// The same with changed settings.
+    pub async fn open_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Option<Self> {
+        let data = TempDir::new().expect("a temporary folder");
+        let mut config = Config::in_folder(data.path()).expect("the defaults are good");
+        config.listen = ([127, 0, 0, 1], 0).into();
+        config.provisioner = Choice::Directory;
+        config.plugins_dir = Some(plugins_folder().to_owned());
+        config.templates_dir = Some(checkout().join("service-templates"));
+        if engine == Engine::Postgres {
+            match postgres::shared() {
+                Ok(server) => config.database_url = Some(Secret::new(server.new_database().await)),
+                Err(why) => {
+                    skip("PostgreSQL", why);
+                    return None;
+                }
+            }
+        }
+        change(&mut config);
+        let running = App::start(config, Clock::movable()).await.expect("the server starts");
+        let client = Client::new(format!("http://{}", running.address));
+        Some(Self { running, client, data })
+    }
+
+    pub fn state(&self) -> &AppState {
+        &self.running.state
+    }
+
+    pub fn clock(&self) -> &Clock {
+        &self.running.state.clock
+    }
+
+    /// Where this server keeps its data.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Stops the server and keeps its data folder.
+    pub async fn close(self) -> TempDir {
+        self.running.stop().await;
+        self.data
+    }
+
+    // ---- people ----
+
+    /// Somebody who is not signed in.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// An administrator, signed in.
+    pub async fn admin(&self) -> Client {
+        let email = format!("admin-{}@example.com", Uuid::now_v7().simple());
+        let new = NewAccount {
+            email: Email::parse(&email).expect("an e-mail address"),
+            password: PASSWORD.to_owned().into(),
+            name: "Admin".to_owned(),
+            phone: None,
+            avatar: None,
+            role: Role::Administrator,
+        };
+        self.state().accounts.create(new).await.expect("an administrator");
+        self.sign_in(&email).await
+    }
+
+    /// Registers somebody; gives the answer's data.
+    pub async fn register(&self, email: &str) -> Value {
+        let body = json!({ "email": email, "password": PASSWORD, "name": "Pelanggan" });
+        self.client.post("/api/auth/register", body).await.data(201)
+    }
+
+    pub async fn sign_in(&self, email: &str) -> Client {
+        let body = json!({ "email": email, "password": PASSWORD });
+        let data = self.client.post("/api/auth/login", body).await.data(200);
+        self.client.with_token(data["accessToken"].as_str().expect("an access token"))
+    }
+
+    /// A new customer, signed in.
+    pub async fn customer(&self, email: &str) -> Client {
+        let data = self.register(email).await;
+        self.client.with_token(data["accessToken"].as_str().expect("an access token"))
+    }
+
+    /// A new customer with this much credit, given by a coupon of their own.
+    pub async fn customer_with_credit(&self, email: &str, amount: i64) -> Client {
+        let code = format!("C-{}", Uuid::now_v7().simple());
+        let body = json!({
+            "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": amount }, "maxUses": 1,
+        });
+        self.admin().await.post("/api/admin/coupons", body).await.data(201);
+        let customer = self.customer(email).await;
+        customer.post("/api/wallet/redeem-coupon", json!({ "code": code })).await.data(201);
+        customer
+    }
+
+    /// New customers, signed in.
+    pub async fn many_customers(&self, count: usize) -> Vec<Client> {
+        stream::iter(0..count)
+            .map(|number| async move { self.customer(&format!("ramai-{number}@example.com")).await })
+            .buffer_unordered(8)
+            .collect()
+            .await
+    }
+
+    // ---- what is sold ----
+
+    pub async fn plan_view(&self, service: &str, slug: &str) -> Value {
+        let plans = self.client.get(&format!("/api/catalog/services/{service}/plans")).await.data(200);
+        let found = plans.as_array().expect("a list").iter().find(|plan| plan["slug"] == slug);
+        found.unwrap_or_else(|| panic!("{service} has no plan {slug}")).clone()
+    }
+
+    /// The id of a plan.
+    pub async fn plan(&self, service: &str, slug: &str) -> String {
+        self.plan_view(service, slug).await["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Sets a plan's quota so that this many are left.
+    pub async fn leave_quota(&self, plan_id: &str, left: i64) {
+        let id: Uuid = plan_id.parse().expect("an id");
+        let mut conn = self.state().db.begin().await.expect("the database answers");
+        let sql = "UPDATE service_plans SET total_quota = used_quota + $2 WHERE id = $1";
+        dermaga::execute!(conn, sql, id, left).expect("the quota is set");
+        conn.commit().await.expect("the quota is set");
+    }
+
+    /// Waits until an instance has this status, and gives it.
+    pub async fn instance_becomes(&self, owner: &Client, id: &str, status: &str) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(90);
+        loop {
+            let instance = owner.get(&format!("/api/instances/{id}")).await.data(200);
+            if instance["status"] == status {
+                return instance;
+            }
+            assert!(Instant::now() < deadline, "the instance does not become {status}: {instance:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    // ---- books ----
+
+    /// Asserts that the whole ledger holds.
+    pub async fn books_balance(&self) -> Verification {
+        let found = self.verification().await;
+        assert!(found.holds(), "{:#?}", found.faults);
+        found
+    }
+
+    /// What is wrong with the books.
+    pub async fn faults(&self) -> Vec<String> {
+        self.verification().await.faults
+    }
+
+    async fn verification(&self) -> Verification {
+        ledger::verify(&self.state().db, self.clock()).await.expect("the ledger can be read")
+    }
+
+    /// Runs a statement as somebody with the database's password might.
+    ///
+    /// # Errors
+    /// When the database refuses, at the statement or at the commit.
+    pub async fn sql(&self, sql: &'static str) -> sqlx::Result<u64> {
+        let mut conn = self.state().db.begin().await?;
+        let rows = dermaga::execute!(conn, sql)?;
+        conn.commit().await?;
+        Ok(rows)
+    }
+
+    /// Takes away the database's own fences around the ledger.
+    pub async fn drop_ledger_triggers(&self) {
+        let statements: &[&'static str] = match self.state().db {
+            Db::Sqlite { .. } => &["DROP TRIGGER postings_frozen", "DROP TRIGGER journal_entries_frozen"],
+            Db::Postgres(_) => &[
+                "DROP TRIGGER postings_frozen ON postings",
+                "DROP TRIGGER journal_entries_frozen ON journal_entries",
+            ],
+        };
+        for statement in statements {
+            self.sql(statement).await.expect("the trigger is dropped");
+        }
+    }
+}

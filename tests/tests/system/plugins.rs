@@ -1,0 +1,120 @@
+//! New versions in a running shop.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use dermaga_runtime::{
+    contract::{Decision, Effect, Grant},
+    fixtures::CouponFixture,
+};
+use dermaga_tests::{Client, both_engines};
+use serde_json::{Value, json};
+
+/// A coupon type that gives this much, as a version.
+fn giving(amount: i64, version: &str) -> Vec<u8> {
+    let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
+        effect: Effect::Credit(amount),
+        reason: format!("A gift of {amount}."),
+    }));
+    fixture.about.id = "coupon-gift".to_owned();
+    fixture.about.version = version.to_owned();
+    fixture.component()
+}
+
+async fn install(admin: &Client, component: Vec<u8>) -> Value {
+    let staged = admin.upload(component).await.data(201);
+    let body = json!({ "digest": staged["digest"] });
+    admin.post("/api/admin/plugins/coupon-gift/activate", body).await.data(200);
+    staged["digest"].clone()
+}
+
+both_engines! {
+    /// A fifth coupon type is uploaded, activated and used at once; its next version takes over,
+    /// and the one before comes back; all without a restart.
+    async fn a_coupon_type_is_hot_loaded(shop: Shop) {
+        let admin = shop.admin().await;
+        let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
+        admin.post("/api/admin/coupons", coupon.clone()).await.fails(400, "VALIDATION_FAILED");
+        let staged = admin.upload(giving(1_000, "1.0.0")).await.data(201);
+        assert_eq!(staged["state"], "STAGED");
+        assert!(staged["report"]["checks"].as_array().is_some_and(|checks| !checks.is_empty()), "{staged:#}");
+        admin.post("/api/admin/coupons", coupon.clone()).await.fails(400, "VALIDATION_FAILED");
+        let first = install(&admin, giving(1_000, "1.0.0")).await;
+        let types = admin.get("/api/admin/coupon-types").await.data(200);
+        assert!(types.as_array().unwrap().iter().any(|kind| kind["plugin"] == "coupon-gift"));
+        admin.post("/api/admin/coupons", coupon).await.data(201);
+
+        let customer = shop.customer("hadiah@example.com").await;
+        let redeem = async || {
+            let data = customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+            data["coupon"]["amount"].as_i64().unwrap()
+        };
+        assert_eq!(redeem().await, 1_000);
+        let second = install(&admin, giving(2_000, "2.0.0")).await;
+        assert_eq!(redeem().await, 2_000);
+        let back = admin.post("/api/admin/plugins/coupon-gift/rollback", json!(null)).await.data(200);
+        assert_eq!((&back["digest"], &back["superseded"]), (&first, &second));
+        assert_eq!(redeem().await, 1_000);
+
+        let plugin = admin.get("/api/admin/plugins/coupon-gift").await.data(200);
+        assert_eq!(plugin["active"], first);
+        assert_eq!(plugin["versions"].as_array().unwrap().len(), 2);
+        let path = format!("/api/admin/plugins/coupon-gift/versions/{}", second.as_str().unwrap());
+        admin.delete(&path).await.fails(409, "INVALID_STATE");
+        shop.books_balance().await;
+    }
+
+    /// Every decision can be replayed, whichever version made it.
+    async fn decisions_are_replayed_by_the_bytes_that_made_them(shop: Shop) {
+        let admin = shop.admin().await;
+        install(&admin, giving(1_000, "1.0.0")).await;
+        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let customer = shop.customer("ulangi@example.com").await;
+        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+        install(&admin, giving(2_000, "2.0.0")).await;
+        let id = redeemed["decisionId"].as_str().unwrap();
+        let decision = admin.get(&format!("/api/admin/decisions/{id}")).await.data(200);
+        assert_eq!(decision["output"]["grant"]["effect"]["credit"], 1_000);
+        let replay = admin.post(&format!("/api/admin/decisions/{id}/replay"), json!(null)).await.data(200);
+        assert_eq!((&replay["identical"], &replay["pluginVersion"]), (&json!(true), &json!("1.0.0")));
+        let unknown = format!("/api/admin/decisions/{}/replay", uuid::Uuid::now_v7());
+        admin.post(&unknown, json!(null)).await.fails(404, "NOT_FOUND");
+    }
+
+    /// Versions are swapped again and again while customers redeem: none fails, and each answer is
+    /// that of one version or the other.
+    async fn swapping_under_load_fails_nobody(shop: Shop) {
+        let admin = shop.admin().await;
+        let digests = [
+            install(&admin, giving(1_000, "1.0.0")).await,
+            install(&admin, giving(2_000, "2.0.0")).await,
+        ];
+        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let customer = shop.customer("ganti@example.com").await;
+        let done = Arc::new(AtomicBool::new(false));
+        let load = tokio::spawn({
+            let (customer, done) = (customer.clone(), Arc::clone(&done));
+            async move {
+                let mut seen = [0, 0];
+                while !done.load(Ordering::SeqCst) {
+                    let preview = customer.post("/api/wallet/validate-coupon", json!({ "code": "GIFT" })).await.data(200);
+                    match preview["amount"].as_i64() {
+                        Some(1_000) => seen[0] += 1,
+                        Some(2_000) => seen[1] += 1,
+                        other => panic!("neither version answers {other:?}"),
+                    }
+                }
+                seen
+            }
+        });
+        for swap in 0..30 {
+            let body = json!({ "digest": digests[swap % 2] });
+            admin.post("/api/admin/plugins/coupon-gift/activate", body).await.data(200);
+        }
+        done.store(true, Ordering::SeqCst);
+        let seen = load.await.unwrap();
+        assert!(seen.iter().sum::<u32>() > 0);
+    }
+}

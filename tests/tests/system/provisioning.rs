@@ -1,0 +1,120 @@
+//! All three services on a real Kubernetes API server.
+
+use std::path::PathBuf;
+
+use dermaga::provisioning::Choice;
+use dermaga_tests::{Engine, Shop, skip};
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret};
+use kube::{
+    Api, Client,
+    api::ListParams,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::json;
+
+/// The disposable cluster these tests may use.
+fn kubeconfig() -> Option<PathBuf> {
+    match std::env::var_os("DERMAGA_TEST_KUBECONFIG") {
+        Some(path) => Some(path.into()),
+        None => {
+            skip("Kubernetes", "DERMAGA_TEST_KUBECONFIG names no cluster");
+            None
+        }
+    }
+}
+
+async fn client(path: &PathBuf) -> Client {
+    let config = Kubeconfig::read_from(path).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+async fn shop_on(path: &PathBuf) -> Option<Shop> {
+    let path = path.clone();
+    Shop::open_with(Engine::Sqlite, |config| {
+        config.provisioner = Choice::Kubernetes;
+        config.kubeconfig = Some(path);
+    })
+    .await
+}
+
+/// N8N, Ghost with its MySQL, and PostgreSQL are bought, become ready, and are gone after the
+/// cancellation: objects, volumes and namespace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_services_become_ready_and_go_away() {
+    let Some(path) = kubeconfig() else { return };
+    let shop = shop_on(&path).await.unwrap();
+    let cluster = client(&path).await;
+    let customer = shop.customer_with_credit("kubernetes@example.com", 500_000).await;
+    let mut bought = Vec::new();
+    for (service, plan) in [("n8n", "basic"), ("ghost", "basic"), ("postgresql", "basic")] {
+        let plan = shop.plan(service, plan).await;
+        let data = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
+        bought.push((service, data));
+    }
+    let mut namespace = String::new();
+    for (service, data) in &bought {
+        let instance = shop.instance_becomes(&customer, data["instanceId"].as_str().unwrap(), "RUNNING").await;
+        assert_eq!(instance["health"], "READY", "{service}: {instance:#}");
+        namespace = instance["namespace"].as_str().unwrap().to_owned();
+        let name = instance["name"].as_str().unwrap();
+        let pods: Api<Pod> = Api::namespaced(cluster.clone(), &namespace);
+        let ready = pods.list(&ListParams::default()).await.unwrap().items.into_iter()
+            .filter(|pod| pod.metadata.name.as_deref().is_some_and(|pod| pod.starts_with(name)));
+        assert_eq!(ready.count(), if *service == "ghost" { 2 } else { 1 }, "{service}");
+        let secrets: Api<Secret> = Api::namespaced(cluster.clone(), &namespace);
+        secrets.get(&format!("{name}-secrets")).await.unwrap();
+        let path = format!("/api/instances/{}/credentials", data["instanceId"].as_str().unwrap());
+        let credentials = customer.get(&path).await.data(200);
+        assert!(credentials["fields"].as_array().is_some(), "{credentials:#}");
+    }
+    for (_, data) in &bought {
+        let path = format!("/api/subscriptions/{}", data["subscription"]["id"].as_str().unwrap());
+        customer.delete(&path).await.data(200);
+    }
+    for (_, data) in &bought {
+        shop.instance_becomes(&customer, data["instanceId"].as_str().unwrap(), "TERMINATED").await;
+    }
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.clone(), &namespace);
+    assert!(claims.list(&ListParams::default()).await.unwrap().items.is_empty());
+    let namespaces: Api<Namespace> = Api::all(cluster);
+    let left = namespaces.get_opt(&namespace).await.unwrap();
+    assert!(left.is_none_or(|left| left.metadata.deletion_timestamp.is_some()), "{namespace} stays");
+    shop.books_balance().await;
+}
+
+/// Without a cluster everything but provisioning works, and the instance says why it waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_cluster_the_shop_still_sells() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    std::fs::write(&path, NOBODY_HOME).unwrap();
+    let shop = shop_on(&path).await.unwrap();
+    let customer = shop.customer_with_credit("tanpa@example.com", 100_000).await;
+    let plan = shop.plan("n8n", "basic").await;
+    let bought = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
+    let id = bought["instanceId"].as_str().unwrap();
+    let mut message = String::new();
+    for _ in 0..100 {
+        let instance = customer.get(&format!("/api/instances/{id}")).await.data(200);
+        assert_eq!(instance["status"], "PENDING");
+        message = instance["message"].as_str().unwrap().to_owned();
+        if message.contains("cluster") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(message.contains("cluster"), "{message}");
+    let path = format!("/api/subscriptions/{}", bought["subscription"]["id"].as_str().unwrap());
+    customer.delete(&path).await.data(200);
+    shop.books_balance().await;
+}
+
+const NOBODY_HOME: &str = r#"
+apiVersion: v1
+kind: Config
+clusters: [{ name: none, cluster: { server: "http://127.0.0.1:9" } }]
+users: [{ name: nobody, user: {} }]
+contexts: [{ name: none, context: { cluster: none, user: nobody } }]
+current-context: none
+"#;
