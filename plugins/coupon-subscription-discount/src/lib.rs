@@ -54,6 +54,7 @@ impl CouponPlugin for SubscriptionDiscount {
                 "maxDiscount": rupiah("Largest discount", "The most that a percentage gives, in rupiah."),
                 "minPrice": rupiah("Smallest price", "What a purchase must cost at least, in rupiah."),
             },
+            "examples": [{"percent": 20, "maxDiscount": 50_000}, {"amount": 25_000}],
             "oneOf": [{"required": ["percent"]}, {"required": ["amount"]}],
             "additionalProperties": false,
         })
@@ -115,6 +116,10 @@ fn discount(parameters: &Parameters) -> Result<Discount, Problem> {
 
 fn off(discount: Discount, price: Rupiah) -> Decision {
     let (wanted, reason) = match discount {
+        Discount::Amount(amount) if amount > price => (
+            price,
+            format!("{} off, at most the price.", money::format(amount)),
+        ),
         Discount::Amount(amount) => (amount, format!("{} off.", money::format(amount))),
         Discount::Percent { percent, cap } => percentage(price, percent, cap),
     };

@@ -26,15 +26,18 @@ pub fn judge(observed: &[Value]) -> HealthReport {
             "Waiting for the cluster to create it.",
         );
     }
+    if workloads.iter().all(|workload| wanted(workload) == 0) {
+        return report(HealthState::Starting, "It is stopped.");
+    }
     let found = pods
         .iter()
         .filter_map(|pod| pod::finding(pod))
+        .chain(of_kind("PersistentVolumeClaim").filter_map(unbound))
         .chain(
             workloads
                 .iter()
                 .filter_map(|workload| unready(workload, &pods)),
         )
-        .chain(of_kind("PersistentVolumeClaim").filter_map(unbound))
         .min_by_key(|report| urgency(report.state));
     found.unwrap_or_else(|| report(HealthState::Ready, "It is running."))
 }
@@ -60,7 +63,7 @@ const fn urgency(state: HealthState) -> u8 {
 /// What is not as it should be with a Deployment or StatefulSet.
 fn unready(workload: &Value, pods: &[&Value]) -> Option<HealthReport> {
     let component = component(workload);
-    let wanted = number(workload, "/spec/replicas").unwrap_or(1);
+    let wanted = wanted(workload);
     let generation = number(workload, "/metadata/generation").unwrap_or(0);
     let observed = number(workload, "/status/observedGeneration").unwrap_or(0);
     let updated = number(workload, "/status/updatedReplicas").unwrap_or(0);
@@ -86,6 +89,11 @@ fn unready(workload: &Value, pods: &[&Value]) -> Option<HealthReport> {
         HealthState::Starting,
         format!("Waiting for the {component} to answer."),
     ))
+}
+
+/// Kubernetes fills in 1 where a manifest says nothing.
+fn wanted(workload: &Value) -> i64 {
+    number(workload, "/spec/replicas").unwrap_or(1)
 }
 
 /// A Deployment says that its rollout was completed once, and keeps saying so when pods are lost.
@@ -154,7 +162,7 @@ mod tests {
     fn deployment(status: &Value) -> Value {
         json!({
             "kind": "Deployment",
-            "metadata": {"generation": 2, "labels": {"app.kubernetes.io/component": "web"}},
+            "metadata": {"generation": 2, "labels": {"app.kubernetes.io/component": "app"}},
             "spec": {"replicas": 1},
             "status": status,
         })
@@ -167,7 +175,7 @@ mod tests {
     fn pod(container: &Value) -> Value {
         json!({
             "kind": "Pod",
-            "metadata": {"labels": {"app.kubernetes.io/component": "web"}},
+            "metadata": {"labels": {"app.kubernetes.io/component": "app"}},
             "status": {"containerStatuses": [container]},
         })
     }
@@ -195,11 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn stopped_is_not_ready() {
+        let mut stopped = running(0);
+        stopped["spec"]["replicas"] = json!(0);
+        assert_eq!(judge(&[stopped]).message, "It is stopped.");
+    }
+
+    #[test]
     fn an_update_in_progress_is_starting() {
         let outdated = json!({"observedGeneration": 1, "updatedReplicas": 1, "readyReplicas": 1});
         assert_eq!(
             judge(&[deployment(&outdated)]).message,
-            "The web is being set up."
+            "The app is being set up."
         );
     }
 
@@ -225,7 +240,7 @@ mod tests {
         assert_eq!(crash.state, HealthState::Failed);
         assert_eq!(
             crash.message,
-            "The web stops again and again right after it starts."
+            "The app stops again and again right after it starts."
         );
         let pull = waiting("ImagePullBackOff");
         assert_eq!(pull.state, HealthState::Failed);
@@ -235,7 +250,7 @@ mod tests {
         );
         assert_eq!(
             waiting("ContainerCreating").message,
-            "Waiting for the web to answer."
+            "Waiting for the app to answer."
         );
     }
 
@@ -252,7 +267,7 @@ mod tests {
         assert!(
             killed
                 .message
-                .starts_with("The web needs more memory than its plan has")
+                .starts_with("The app needs more memory than its plan has")
         );
     }
 

@@ -102,10 +102,10 @@ fn remaining_line(
         label: format!("{name} plan until the end of the period"),
         amount: charge,
         reason: format!(
-            "A whole period of the {name} plan costs {}; {} of its {} are left.",
+            "The {name} plan costs {} for {}; time left: {}.",
             money::format(price),
-            span(left),
-            span(whole)
+            span(whole),
+            span(left)
         ),
     }
 }
@@ -116,10 +116,10 @@ fn credit_line(running: &RunningPeriod, charge: Rupiah, left: i64, whole: i64) -
     let unused = money::share(running.paid, left, whole);
     let credit = unused.min(charge);
     let mut reason = format!(
-        "{} was paid for this period of the {name} plan; {} of its {} are not used.",
+        "{} was paid for {} of the {name} plan; time not used: {}.",
         money::format(running.paid),
-        span(left),
-        span(whole)
+        span(whole),
+        span(left)
     );
     if credit < unused {
         reason.push_str(" The credit is at most what the new plan costs.");

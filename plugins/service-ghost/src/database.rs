@@ -49,6 +49,8 @@ fn container(
         .env("MYSQL_USER", NAME)
         .secret_env("MYSQL_PASSWORD", &instance.secret(PASSWORD)?)
         .secret_env("MYSQL_ROOT_PASSWORD", &instance.secret(ROOT_PASSWORD)?)
+        // Ghost keeps its times in UTC.
+        .env("MYSQL_INITDB_SKIP_TZINFO", "1")
         // The administrator connects from inside the pod only.
         .env("MYSQL_ROOT_HOST", "localhost")
         .volume("data", "/var/lib/mysql", data)

@@ -1,7 +1,7 @@
 //! Ghost, the publishing platform, with a MySQL 8 server of its own.
 
+mod app;
 mod database;
-mod web;
 
 use dermaga_plugin_sdk::service::*;
 use serde::Deserialize;
@@ -25,7 +25,7 @@ struct Ghost;
 
 /// How a plan is divided between the two workloads.
 struct Shares {
-    web: Compute,
+    app: Compute,
     database: Compute,
     content_gib: u32,
     database_gib: u32,
@@ -33,12 +33,12 @@ struct Shares {
 
 impl Shares {
     fn of(plan: &Plan) -> Self {
-        let (database, web) = Compute::of(plan.resources).split(DATABASE_PERCENT);
+        let (database, app) = Compute::of(plan.resources).split(DATABASE_PERCENT);
         // Pictures and themes take more room than text. Both parts grow when the whole grows.
         let database_gib = plan.resources.storage_gib / 3;
         let content_gib = plan.resources.storage_gib.saturating_sub(database_gib);
         Self {
-            web,
+            app,
             database,
             content_gib,
             database_gib,
@@ -73,7 +73,7 @@ impl ServicePlugin for Ghost {
             endpoints: vec![EndpointSpec {
                 name: "web".to_owned(),
                 protocol: Protocol::Http,
-                port: web::PORT,
+                port: app::PORT,
                 public: true,
             }],
             images: vec![
@@ -116,7 +116,7 @@ impl ServicePlugin for Ghost {
     fn manifests(instance: &Instance, _config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
         let shares = Shares::of(&instance.plan);
         let mut objects = database::manifests(instance, &shares)?;
-        objects.extend(web::manifests(instance, &shares)?);
+        objects.extend(app::manifests(instance, &shares)?);
         Ok(objects)
     }
 

@@ -68,15 +68,15 @@ impl ServicePlugin for N8n {
 
     fn manifests(instance: &Instance, config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
         let hostname = instance.public_hostname()?;
-        let web = Component::new(instance, "n8n", "web");
-        let data = VolumeClaim::new(&web, instance.plan.resources.storage_gib);
+        let app = Component::new(instance, "n8n", "app");
+        let data = VolumeClaim::new(&app, instance.plan.resources.storage_gib);
         let pod =
             Pod::as_user(USER, container(instance, config, hostname, &data)?).grace_seconds(60);
         Ok(vec![
             data.render(),
-            Deployment::new(&web, pod).render(),
-            Service::new(&web, "http", PORT).render(),
-            Ingress::new(&web, hostname, "http").render(),
+            Deployment::new(&app, pod).render(),
+            Service::new(&app, "http", PORT).render(),
+            Ingress::new(&app, hostname, "http").render(),
         ])
     }
 

@@ -15,7 +15,7 @@ const LEAST_MEMORY_MIB: u32 = 256;
 struct Config {
     /// Made on the first start, and empty then.
     database: String,
-    /// Its owner.
+    /// The server's administrator, who owns the database.
     user: String,
 }
 
@@ -45,7 +45,7 @@ impl ServicePlugin for Postgresql {
             secrets: vec![SecretSpec {
                 name: PASSWORD.to_owned(),
                 kind: SecretKind::Password(32),
-                purpose: "Password of the database's owner.".to_owned(),
+                purpose: "Password of the server's administrator.".to_owned(),
             }],
             endpoints: vec![EndpointSpec {
                 name: "database".to_owned(),
@@ -133,7 +133,7 @@ fn config_schema() -> Value {
         "type": "object",
         "properties": {
             "database": name("Database", "Name of the database that is made for you; fixed from the first start on."),
-            "user": name("User", "Name of the database's owner; fixed from the first start on."),
+            "user": name("User", "Name of the server's administrator, who owns the database; fixed from the first start on."),
         },
         "additionalProperties": false,
     })

@@ -69,11 +69,14 @@ fn out_of_memory(container: &Value) -> bool {
         || (killed("/lastState/terminated/reason") && container.pointer("/state/waiting").is_some())
 }
 
+/// No node has room for it. A volume that is not there yet is another matter, told by its claim.
 fn unschedulable(pod: &Value) -> bool {
     conditions(pod).any(|condition| {
         text(condition, "/type") == Some("PodScheduled")
             && text(condition, "/status") == Some("False")
             && text(condition, "/reason") == Some("Unschedulable")
+            && !text(condition, "/message")
+                .is_some_and(|message| message.contains("PersistentVolumeClaim"))
     })
 }
 

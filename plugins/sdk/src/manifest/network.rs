@@ -67,7 +67,22 @@ impl<'a> Ingress<'a> {
                 "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]},
             }],
         });
-        self.component
-            .object("networking.k8s.io/v1", "Ingress", &spec)
+        let mut ingress = self
+            .component
+            .object("networking.k8s.io/v1", "Ingress", &spec);
+        if let Some(Value::Object(metadata)) = ingress.get_mut("metadata") {
+            metadata.insert("annotations".to_owned(), annotations());
+        }
+        ingress
     }
+}
+
+/// Controllers of another make ignore these.
+fn annotations() -> Value {
+    json!({
+        // Pictures and files; nginx lets 1 MiB pass by itself.
+        "nginx.ingress.kubernetes.io/proxy-body-size": "64m",
+        // Connections that push events stay open, in seconds.
+        "nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",
+    })
 }

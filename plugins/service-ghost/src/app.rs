@@ -18,22 +18,23 @@ const attempt = () => {
   socket.on('connect', () => process.exit(0));
   socket.on('error', () => setTimeout(attempt, 2000));
 };
+process.on('SIGTERM', () => process.exit(1));
 attempt();
 ";
 
 /// Volume, server, address and public name.
 pub(crate) fn manifests(instance: &Instance, shares: &Shares) -> Result<Vec<Value>, Problem> {
     let hostname = instance.public_hostname()?;
-    let web = Component::new(instance, "ghost", "web");
-    let content = VolumeClaim::new(&web, shares.content_gib);
-    let pod = Pod::as_user(USER, container(instance, hostname, shares.web, &content)?)
-        .init(wait_for_database(instance, shares.web)?)
+    let app = Component::new(instance, "ghost", "app");
+    let content = VolumeClaim::new(&app, shares.content_gib);
+    let pod = Pod::as_user(USER, container(instance, hostname, shares.app, &content)?)
+        .init(wait_for_database(instance, shares.app)?)
         .grace_seconds(60);
     Ok(vec![
         content.render(),
-        Deployment::new(&web, pod).render(),
-        Service::new(&web, "http", PORT).render(),
-        Ingress::new(&web, hostname, "http").render(),
+        Deployment::new(&app, pod).render(),
+        Service::new(&app, "http", PORT).render(),
+        Ingress::new(&app, hostname, "http").render(),
     ])
 }
 
