@@ -78,7 +78,8 @@ pub fn router(state: AppState) -> Router {
 
 fn routes(state: &AppState) -> Router<AppState> {
     let (api, document) = api(state.config.limits.component_bytes).split_for_parts();
-    api.merge(http::openapi::routes(document)).merge(http::health_routes())
+    api.merge(http::openapi::routes(document))
+        .merge(http::health_routes())
 }
 
 /// Puts around all routes what every request goes through, the outermost last.
@@ -87,7 +88,10 @@ fn surround(routes: Router<AppState>, state: AppState) -> Router {
         .fallback(http::route_not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
-        .layer(middleware::from_fn_with_state(state.clone(), http::time_out))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            http::time_out,
+        ))
         .layer(CatchPanicLayer::custom(http::catch_panics))
         .layer(middleware::from_fn_with_state(state.clone(), http::observe))
         .with_state(state)
@@ -120,11 +124,17 @@ impl App {
     pub async fn serve(self) -> Result<Running, StartError> {
         telemetry::start_metrics();
         let listen = self.state.config.listen;
-        let listener = TcpListener::bind(listen).await.map_err(|error| StartError::listen(listen, error))?;
-        let address = listener.local_addr().map_err(|error| StartError::listen(listen, error))?;
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|error| StartError::listen(listen, error))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| StartError::listen(listen, error))?;
         let cancel = CancellationToken::new();
-        let service = router(self.state.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let server = axum::serve(listener, service).with_graceful_shutdown(cancel.clone().cancelled_owned());
+        let service =
+            router(self.state.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let server =
+            axum::serve(listener, service).with_graceful_shutdown(cancel.clone().cancelled_owned());
         tracing::info!(server.address = %address, "server.ready");
         Ok(Running {
             address,
@@ -164,7 +174,10 @@ impl Running {
 /// When the address cannot be listened on.
 pub async fn run(app: App) -> Result<(), StartError> {
     let running = app.serve().await?;
-    println!("Dermaga is ready at http://{0} (API: http://{0}/api/docs)", running.address);
+    println!(
+        "Dermaga is ready at http://{0} (API: http://{0}/api/docs)",
+        running.address
+    );
     running.serve_until_stopped().await;
     Ok(())
 }

@@ -29,7 +29,11 @@ pub fn random_token() -> String {
 
 /// Letters and digits, `length` of them; about 5.95 bits each.
 pub fn random_password(length: usize) -> String {
-    rand::rng().sample_iter(Alphanumeric).take(length).map(char::from).collect()
+    rand::rng()
+        .sample_iter(Alphanumeric)
+        .take(length)
+        .map(char::from)
+        .collect()
 }
 
 /// `bytes` random bytes as lower-case hexadecimal.
@@ -47,7 +51,10 @@ pub fn sha256_hex(data: impl AsRef<[u8]>) -> String {
 /// Compares without telling by its time where the first difference is.
 pub fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     let (left, right) = (Sha256::digest(left), Sha256::digest(right));
-    let difference = left.iter().zip(right.iter()).fold(0, |all, (a, b)| all | (a ^ b));
+    let difference = left
+        .iter()
+        .zip(right.iter())
+        .fold(0, |all, (a, b)| all | (a ^ b));
     std::hint::black_box(difference) == 0
 }
 
@@ -65,8 +72,9 @@ impl MasterKey {
     /// A sentence that completes "the master key ...".
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut key = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), key.as_mut_slice())
-            .map_err(|_| "must be 64 hexadecimal digits; `openssl rand -hex 32` makes one".to_owned())?;
+        hex::decode_to_slice(text.trim(), key.as_mut_slice()).map_err(|_| {
+            "must be 64 hexadecimal digits; `openssl rand -hex 32` makes one".to_owned()
+        })?;
         Ok(Self(key))
     }
 
@@ -98,7 +106,9 @@ pub struct Vault {
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
+        f.debug_list()
+            .entries(self.keys.iter().map(|(id, _)| id))
+            .finish()
     }
 }
 
@@ -106,7 +116,9 @@ impl Vault {
     /// The first key seals; all of them open.
     pub fn new(keys: &[MasterKey]) -> Self {
         let cipher = |key: &MasterKey| (key.id(), XChaCha20Poly1305::new(&(*key.0).into()));
-        Self { keys: keys.iter().map(cipher).collect() }
+        Self {
+            keys: keys.iter().map(cipher).collect(),
+        }
     }
 
     /// Encrypts `plain` and binds it to `associated`, which [`Vault::open`] must be given again.
@@ -114,10 +126,18 @@ impl Vault {
     /// # Errors
     /// When the vault has no key.
     pub fn seal(&self, plain: &[u8], associated: &[u8]) -> Result<Vec<u8>> {
-        let (id, cipher) = self.keys.first().ok_or_else(|| Error::internal("the vault has no key"))?;
+        let (id, cipher) = self
+            .keys
+            .first()
+            .ok_or_else(|| Error::internal("the vault has no key"))?;
         let nonce = random_bytes::<NONCE_BYTES>();
-        let payload = Payload { msg: plain, aad: associated };
-        let sealed = cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| Error::internal("sealing failed"))?;
+        let payload = Payload {
+            msg: plain,
+            aad: associated,
+        };
+        let sealed = cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| Error::internal("sealing failed"))?;
         Ok([&[*id], nonce.as_slice(), &sealed].concat())
     }
 
@@ -126,10 +146,17 @@ impl Vault {
     /// # Errors
     /// When it was sealed with another key or for another place, or was changed since.
     pub fn open(&self, sealed: &[u8], associated: &[u8]) -> Result<Vec<u8>> {
-        let damaged = || Error::internal("a sealed value does not open: another master key, or it was changed");
+        let damaged = || {
+            Error::internal("a sealed value does not open: another master key, or it was changed")
+        };
         let (id, rest) = sealed.split_first().ok_or_else(damaged)?;
-        let (nonce, ciphertext) = rest.split_first_chunk::<NONCE_BYTES>().ok_or_else(damaged)?;
-        let payload = || Payload { msg: ciphertext, aad: associated };
+        let (nonce, ciphertext) = rest
+            .split_first_chunk::<NONCE_BYTES>()
+            .ok_or_else(damaged)?;
+        let payload = || Payload {
+            msg: ciphertext,
+            aad: associated,
+        };
         let candidates = self.keys.iter().filter(|(key, _)| key == id);
         candidates
             .filter_map(|(_, cipher)| cipher.decrypt(&XNonce::from(*nonce), payload()).ok())
@@ -162,7 +189,11 @@ mod tests {
         let sealed = Vault::new(&[key()]).seal(b"x", b"").unwrap();
         let rotated = Vault::new(&[MasterKey::generate(), key()]);
         assert_eq!(rotated.open(&sealed, b"").unwrap(), b"x");
-        assert!(Vault::new(&[MasterKey::generate()]).open(&sealed, b"").is_err());
+        assert!(
+            Vault::new(&[MasterKey::generate()])
+                .open(&sealed, b"")
+                .is_err()
+        );
     }
 
     #[test]
@@ -183,6 +214,9 @@ mod tests {
 
     #[test]
     fn known_digest() {
-        assert_eq!(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            sha256_hex("abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

@@ -8,7 +8,9 @@ use tracing_subscriber::{EnvFilter, fmt};
 use crate::config::{Config, LogFormat};
 
 /// Seconds; from a cached answer to the longest plugin call.
-const DURATION_BUCKETS: &[f64] = &[0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+const DURATION_BUCKETS: &[f64] = &[
+    0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -19,7 +21,12 @@ pub fn start_logging(config: &Config) {
     // An error means that somebody in this process listens already, as in tests.
     let _ = match config.log_format {
         LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => events.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
+        LogFormat::Json => events
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init(),
     };
 }
 
@@ -35,13 +42,22 @@ pub fn start_metrics() {
         let handle = recorder.handle();
         // An error means that somebody in this process counts already; their handle is theirs.
         let _ = metrics::set_global_recorder(recorder);
-        metrics::describe_counter!("http_requests_total", "Requests answered, by method, route and status.");
-        metrics::describe_histogram!("http_request_duration_seconds", "Time until the answer begins.");
+        metrics::describe_counter!(
+            "http_requests_total",
+            "Requests answered, by method, route and status."
+        );
+        metrics::describe_histogram!(
+            "http_request_duration_seconds",
+            "Time until the answer begins."
+        );
         handle
     });
 }
 
 /// All metrics as Prometheus reads them.
 pub fn render_metrics() -> String {
-    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
+    METRICS
+        .get()
+        .map(PrometheusHandle::render)
+        .unwrap_or_default()
 }

@@ -28,7 +28,9 @@ use crate::{
     db::{Clock, Conn, Db, broken_unique, new_id},
 };
 
-pub use model::{AccountStatus, Email, Profile, Role, Tokens, User, parse_avatar, parse_name, parse_phone};
+pub use model::{
+    AccountStatus, Email, Profile, Role, Tokens, User, parse_avatar, parse_name, parse_phone,
+};
 pub use password::check_rules;
 pub use routes::router;
 pub use sessions::Identity;
@@ -106,7 +108,14 @@ impl Accounts {
     }
 
     async fn prepare(&self, new: NewAccount) -> Result<User> {
-        let NewAccount { email, password, name, phone, avatar, role } = new;
+        let NewAccount {
+            email,
+            password,
+            name,
+            phone,
+            avatar,
+            role,
+        } = new;
         Ok(User {
             id: new_id(&self.clock),
             email: email.as_str().to_owned(),
@@ -122,10 +131,15 @@ impl Accounts {
     }
 
     async fn insert(&self, conn: &mut Conn, user: &User) -> Result<()> {
-        store::insert(conn, user).await.map_err(|error| match broken_unique(&error).as_deref() {
-            Some("users_email_key") => Error::new(Code::EmailTaken, "There is an account with this e-mail already.")
+        store::insert(conn, user).await.map_err(|error| {
+            match broken_unique(&error).as_deref() {
+                Some("users_email_key") => Error::new(
+                    Code::EmailTaken,
+                    "There is an account with this e-mail already.",
+                )
                 .with("email", "is taken"),
-            _ => error.into(),
+                _ => error.into(),
+            }
         })?;
         crate::wallet::open(conn, &self.clock, user.id).await
     }
@@ -135,14 +149,23 @@ impl Accounts {
     /// # Errors
     /// `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password;
     /// `ACCOUNT_DISABLED` after a right password only; `TOO_MANY_REQUESTS` when guessing.
-    pub async fn log_in(&self, email: &Email, password: Password, from: Option<IpAddr>) -> Result<(User, Tokens)> {
-        self.throttle.admit(email.as_str(), from, self.clock.now())?;
+    pub async fn log_in(
+        &self,
+        email: &Email,
+        password: Password,
+        from: Option<IpAddr>,
+    ) -> Result<(User, Tokens)> {
+        self.throttle
+            .admit(email.as_str(), from, self.clock.now())?;
         let user = store::by_email(&mut self.db.read().await?, email.as_str()).await?;
         let stored = user.as_ref().map(|user| user.password_hash.clone());
         let verdict = self.hasher.verify(password.clone(), stored).await?;
         let (Some(user), Verdict::Right | Verdict::RightButWeak) = (user, verdict) else {
             tracing::info!(user.email = %email, "login.refused");
-            return Err(Error::new(Code::InvalidCredentials, "The e-mail or the password is wrong."));
+            return Err(Error::new(
+                Code::InvalidCredentials,
+                "The e-mail or the password is wrong.",
+            ));
         };
         self.throttle.forgive(email.as_str(), from);
         if user.status == AccountStatus::Disabled {
@@ -169,18 +192,29 @@ impl Accounts {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the current password is wrong; `TOO_MANY_REQUESTS` when guessing.
-    pub async fn change_password(&self, user_id: Uuid, current: Password, new: Password) -> Result<Tokens> {
+    pub async fn change_password(
+        &self,
+        user_id: Uuid,
+        current: Password,
+        new: Password,
+    ) -> Result<Tokens> {
         let user = self.user(user_id).await?;
         self.throttle.admit(&user.email, None, self.clock.now())?;
         let stored = Some(user.password_hash.clone());
         if self.hasher.verify(current, stored).await? == Verdict::Wrong {
-            return Err(Error::invalid("currentPassword", "is not the password of this account"));
+            return Err(Error::invalid(
+                "currentPassword",
+                "is not the password of this account",
+            ));
         }
         self.throttle.forgive(&user.email, None);
         let hash = self.hasher.hash(new).await?;
         let mut conn = self.db.begin().await?;
         if !store::replace_password_hash(&mut conn, user_id, &user.password_hash, &hash).await? {
-            return Err(Error::new(Code::Conflict, "The password was changed at the same moment from elsewhere."));
+            return Err(Error::new(
+                Code::Conflict,
+                "The password was changed at the same moment from elsewhere.",
+            ));
         }
         let user = self.end_all_sessions(&mut conn, user).await?;
         let tokens = self.start_session(&mut conn, &user).await?;
@@ -222,12 +256,23 @@ impl Accounts {
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the address belongs to a customer.
-    pub async fn ensure_first_administrator(&self, email: Email, password: Password) -> Result<Option<User>> {
+    pub async fn ensure_first_administrator(
+        &self,
+        email: Email,
+        password: Password,
+    ) -> Result<Option<User>> {
         if store::has_administrator(&mut self.db.read().await?).await? {
             return Ok(None);
         }
         let name = "Administrator".to_owned();
-        let new = NewAccount { email, password, name, phone: None, avatar: None, role: Role::Administrator };
+        let new = NewAccount {
+            email,
+            password,
+            name,
+            phone: None,
+            avatar: None,
+            role: Role::Administrator,
+        };
         self.create(new).await.map(Some)
     }
 }
@@ -238,5 +283,8 @@ pub fn generate_password() -> Password {
 }
 
 fn disabled() -> Error {
-    Error::new(Code::AccountDisabled, "This account is disabled. Write to the shop's support.")
+    Error::new(
+        Code::AccountDisabled,
+        "This account is disabled. Write to the shop's support.",
+    )
 }

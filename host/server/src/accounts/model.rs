@@ -53,8 +53,25 @@ pub struct Profile {
 
 impl From<User> for Profile {
     fn from(user: User) -> Self {
-        let User { id, email, name, phone, avatar, role, created_at, .. } = user;
-        Self { id, email, name, phone, avatar, role, created_at }
+        let User {
+            id,
+            email,
+            name,
+            phone,
+            avatar,
+            role,
+            created_at,
+            ..
+        } = user;
+        Self {
+            id,
+            email,
+            name,
+            phone,
+            avatar,
+            role,
+            created_at,
+        }
     }
 }
 
@@ -94,7 +111,11 @@ impl Email {
 impl fmt::Display for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (local, domain) = self.0.rsplit_once('@').unwrap_or((&self.0, ""));
-        write!(f, "{}***@{domain}", local.chars().take(1).collect::<String>())
+        write!(
+            f,
+            "{}***@{domain}",
+            local.chars().take(1).collect::<String>()
+        )
     }
 }
 
@@ -103,9 +124,18 @@ impl fmt::Display for Email {
 /// # Errors
 /// A sentence that completes "phone ...".
 pub fn parse_phone(text: &str) -> Result<String, String> {
-    let wrong = || "must be an Indonesian mobile number, such as 0812-3456-7890 or +62 812 3456 7890".to_owned();
-    let compact: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')')).collect();
-    let national = ["+62", "62", "0"].iter().find_map(|prefix| compact.strip_prefix(prefix)).ok_or_else(wrong)?;
+    let wrong = || {
+        "must be an Indonesian mobile number, such as 0812-3456-7890 or +62 812 3456 7890"
+            .to_owned()
+    };
+    let compact: String = text
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'))
+        .collect();
+    let national = ["+62", "62", "0"]
+        .iter()
+        .find_map(|prefix| compact.strip_prefix(prefix))
+        .ok_or_else(wrong)?;
     let digits = national.bytes().all(|byte| byte.is_ascii_digit());
     if !digits || !national.starts_with('8') || !(9..=12).contains(&national.len()) {
         return Err(wrong());
@@ -120,7 +150,10 @@ pub fn parse_phone(text: &str) -> Result<String, String> {
 pub fn parse_avatar(text: &str) -> Result<String, String> {
     let wrong = || "must be an https address of at most 2048 characters".to_owned();
     let uri: axum::http::Uri = text.trim().parse().map_err(|_| wrong())?;
-    let host = uri.authority().filter(|authority| !authority.as_str().contains('@')).map(|authority| authority.host());
+    let host = uri
+        .authority()
+        .filter(|authority| !authority.as_str().contains('@'))
+        .map(|authority| authority.host());
     if uri.scheme_str() != Some("https") || host.is_none_or(str::is_empty) || text.len() > 2048 {
         return Err(wrong());
     }
@@ -148,17 +181,38 @@ mod tests {
         let email = Email::parse("  Sari.Dewi@Example.COM ").unwrap();
         assert_eq!(email.as_str(), "sari.dewi@example.com");
         assert_eq!(email.to_string(), "s***@example.com");
-        for wrong in ["", "sari", "sari@", "@example.com", "a b@example.com", &format!("{}@example.com", "a".repeat(250))] {
+        for wrong in [
+            "",
+            "sari",
+            "sari@",
+            "@example.com",
+            "a b@example.com",
+            &format!("{}@example.com", "a".repeat(250)),
+        ] {
             assert!(Email::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn phone_is_stored_with_country_code() {
-        for text in ["081234567890", "+6281234567890", "6281234567890", "0812-3456-7890", "+62 (812) 3456.7890"] {
+        for text in [
+            "081234567890",
+            "+6281234567890",
+            "6281234567890",
+            "0812-3456-7890",
+            "+62 (812) 3456.7890",
+        ] {
             assert_eq!(parse_phone(text).unwrap(), "+6281234567890", "{text}");
         }
-        for wrong in ["", "0211234567", "08123", "08123456789012", "+14155550100", "0812x4567890", "+620812345678"] {
+        for wrong in [
+            "",
+            "0211234567",
+            "08123",
+            "08123456789012",
+            "+14155550100",
+            "0812x4567890",
+            "+620812345678",
+        ] {
             assert!(parse_phone(wrong).is_err(), "{wrong}");
         }
     }
@@ -166,7 +220,13 @@ mod tests {
     #[test]
     fn avatar_is_https() {
         assert!(parse_avatar("https://cdn.example.com/a.png?size=2").is_ok());
-        for wrong in ["http://example.com/a.png", "https://", "javascript:alert(1)", "/a.png", "https://u:p@example.com/"] {
+        for wrong in [
+            "http://example.com/a.png",
+            "https://",
+            "javascript:alert(1)",
+            "/a.png",
+            "https://u:p@example.com/",
+        ] {
             assert!(parse_avatar(wrong).is_err(), "{wrong}");
         }
     }

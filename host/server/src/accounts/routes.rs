@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
-use super::{Email, NewAccount, Profile, Role, Tokens, check_rules, parse_avatar, parse_name, parse_phone};
+use super::{
+    Email, NewAccount, Profile, Role, Tokens, check_rules, parse_avatar, parse_name, parse_phone,
+};
 use crate::{
     Error,
     app::AppState,
@@ -39,8 +41,13 @@ fn rule<T>(parse: impl Fn(&str) -> Result<T, String>) -> impl Fn(&str, &()) -> g
     move |text, ()| parse(text).map(|_| ()).map_err(garde::Error::new)
 }
 
-fn optional_rule<T>(parse: impl Fn(&str) -> Result<T, String>) -> impl Fn(&Option<String>, &()) -> garde::Result {
-    move |text, ()| text.as_deref().map_or(Ok(()), |text| rule(&parse)(text, &()))
+fn optional_rule<T>(
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> impl Fn(&Option<String>, &()) -> garde::Result {
+    move |text, ()| {
+        text.as_deref()
+            .map_or(Ok(()), |text| rule(&parse)(text, &()))
+    }
 }
 
 /// What [`Validate`] has accepted already, normalised.
@@ -80,7 +87,10 @@ impl TryFrom<Registration> for NewAccount {
             password: Zeroizing::new(new.password),
             name: normalised("name", parse_name(&new.name))?,
             phone: normalised("phone", new.phone.as_deref().map(parse_phone).transpose())?,
-            avatar: normalised("avatar", new.avatar.as_deref().map(parse_avatar).transpose())?,
+            avatar: normalised(
+                "avatar",
+                new.avatar.as_deref().map(parse_avatar).transpose(),
+            )?,
             role: Role::User,
         })
     }
@@ -116,7 +126,14 @@ async fn register(State(state): State<AppState>, Body(new): Body<Registration>) 
     let (user, tokens) = state.accounts.register(new.try_into()?).await?;
     let welcome_bonuses = coupons::apply_registration(&state, user.id).await;
     let message = format!("Welcome, {}.", user.name);
-    Ok(Success::created(message, Welcome { user: user.into(), tokens, welcome_bonuses }))
+    Ok(Success::created(
+        message,
+        Welcome {
+            user: user.into(),
+            tokens,
+            welcome_bonuses,
+        },
+    ))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -141,8 +158,17 @@ async fn log_in(
     Body(credentials): Body<Credentials>,
 ) -> Reply<Session> {
     let email = normalised("email", Email::parse(&credentials.email))?;
-    let (user, tokens) = state.accounts.log_in(&email, Zeroizing::new(credentials.password), from).await?;
-    Ok(Success::ok("You are logged in.", Session { user: user.into(), tokens }))
+    let (user, tokens) = state
+        .accounts
+        .log_in(&email, Zeroizing::new(credentials.password), from)
+        .await?;
+    Ok(Success::ok(
+        "You are logged in.",
+        Session {
+            user: user.into(),
+            tokens,
+        },
+    ))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -157,7 +183,10 @@ struct RefreshRequest {
 /// Each refresh token is good once. One that comes a second time ends its whole session.
 #[utoipa::path(post, path = "/auth/refresh-token", tag = "accounts", request_body = RefreshRequest,
     responses((status = 200, description = "The new tokens", body = Envelope<Tokens>), Refreshing))]
-async fn refresh(State(state): State<AppState>, Body(request): Body<RefreshRequest>) -> Reply<Tokens> {
+async fn refresh(
+    State(state): State<AppState>,
+    Body(request): Body<RefreshRequest>,
+) -> Reply<Tokens> {
     let tokens = state.accounts.refresh(&request.refresh_token).await?;
     Ok(Success::ok("The session goes on.", tokens))
 }
@@ -190,7 +219,13 @@ struct PasswordChange {
 }
 
 fn differs(current: &str) -> impl Fn(&str, &()) -> garde::Result {
-    move |new, ()| if new == current { Err(garde::Error::new("must differ from the current one")) } else { Ok(()) }
+    move |new, ()| {
+        if new == current {
+            Err(garde::Error::new("must differ from the current one"))
+        } else {
+            Ok(())
+        }
+    }
 }
 
 /// Changes the password and ends every other session.
@@ -202,9 +237,18 @@ async fn change_password(
     customer: Customer,
     Body(change): Body<PasswordChange>,
 ) -> Reply<Tokens> {
-    let (current, new) = (Zeroizing::new(change.current_password), Zeroizing::new(change.new_password));
-    let tokens = state.accounts.change_password(customer.user_id, current, new).await?;
-    Ok(Success::ok("The password is changed; other sessions have ended.", tokens))
+    let (current, new) = (
+        Zeroizing::new(change.current_password),
+        Zeroizing::new(change.new_password),
+    );
+    let tokens = state
+        .accounts
+        .change_password(customer.user_id, current, new)
+        .await?;
+    Ok(Success::ok(
+        "The password is changed; other sessions have ended.",
+        tokens,
+    ))
 }
 
 /// Who is logged in.
@@ -242,8 +286,14 @@ async fn put_profile(
     Body(change): Body<ProfileChange>,
 ) -> Reply<Profile> {
     let name = normalised("name", parse_name(&change.name))?;
-    let phone = normalised("phone", change.phone.as_deref().map(parse_phone).transpose())?;
-    let user = state.accounts.set_profile(customer.user_id, &name, phone.as_deref()).await?;
+    let phone = normalised(
+        "phone",
+        change.phone.as_deref().map(parse_phone).transpose(),
+    )?;
+    let user = state
+        .accounts
+        .set_profile(customer.user_id, &name, phone.as_deref())
+        .await?;
     Ok(Success::ok("Your account is changed.", user.into()))
 }
 
@@ -265,7 +315,13 @@ async fn patch_avatar(
     customer: Customer,
     Body(change): Body<AvatarChange>,
 ) -> Reply<Profile> {
-    let avatar = normalised("avatar", change.avatar.as_deref().map(parse_avatar).transpose())?;
-    let user = state.accounts.set_avatar(customer.user_id, avatar.as_deref()).await?;
+    let avatar = normalised(
+        "avatar",
+        change.avatar.as_deref().map(parse_avatar).transpose(),
+    )?;
+    let user = state
+        .accounts
+        .set_avatar(customer.user_id, avatar.as_deref())
+        .await?;
     Ok(Success::ok("Your picture is changed.", user.into()))
 }

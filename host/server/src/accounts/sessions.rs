@@ -30,17 +30,23 @@ pub struct Identity {
     pub role: Role,
 }
 
-/// What was last read about sessions in use, by account and session.
+/// An account and one of its sessions.
+type SessionKey = (Uuid, Uuid);
+
+/// What was last read about sessions in use, and when.
 #[derive(Debug, Default)]
-pub(super) struct Standings(Mutex<HashMap<(Uuid, Uuid), (Standing, DateTime<Utc>)>>);
+pub(super) struct Standings(Mutex<HashMap<SessionKey, (Standing, DateTime<Utc>)>>);
 
 impl Standings {
-    fn recall(&self, key: (Uuid, Uuid), now: DateTime<Utc>) -> Option<Standing> {
+    fn recall(&self, key: SessionKey, now: DateTime<Utc>) -> Option<Standing> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&key).filter(|(_, read_at)| now - *read_at < STANDING_TTL).map(|(standing, _)| *standing)
+        known
+            .get(&key)
+            .filter(|(_, read_at)| now - *read_at < STANDING_TTL)
+            .map(|(standing, _)| *standing)
     }
 
-    fn remember(&self, key: (Uuid, Uuid), standing: Standing, now: DateTime<Utc>) {
+    fn remember(&self, key: SessionKey, standing: Standing, now: DateTime<Utc>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= SWEEP_AT {
             known.retain(|_, (_, read_at)| now - *read_at < STANDING_TTL);
@@ -50,7 +56,10 @@ impl Standings {
 
     /// What ends here shall end here at once; other servers follow within [`STANDING_TTL`].
     pub(super) fn forget(&self, user_id: Uuid) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(user, _), _| *user != user_id);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(user, _), _| *user != user_id);
     }
 }
 
@@ -66,7 +75,8 @@ impl Accounts {
         let standing = match self.standings.recall(key, now) {
             Some(standing) => standing,
             None => {
-                let standing = store::standing(&mut self.db.read().await?, claims.sub, claims.sid).await?;
+                let standing =
+                    store::standing(&mut self.db.read().await?, claims.sub, claims.sid).await?;
                 let standing = standing.ok_or_else(over)?;
                 self.standings.remember(key, standing, now);
                 standing
@@ -76,7 +86,11 @@ impl Accounts {
         if !active || claims.generation != standing.token_generation {
             return Err(over());
         }
-        Ok(Identity { user_id: claims.sub, session: claims.sid, role: standing.role })
+        Ok(Identity {
+            user_id: claims.sub,
+            session: claims.sid,
+            role: standing.role,
+        })
     }
 
     /// Tokens of a new session, in the caller's transaction.
@@ -87,7 +101,8 @@ impl Accounts {
     async fn issue(&self, conn: &mut Conn, user: &User, session: Uuid) -> Result<Tokens> {
         let now = self.clock.now();
         let (access_token, access_token_expires_at) =
-            self.keys.sign(user.id, session, user.role, user.token_generation, now)?;
+            self.keys
+                .sign(user.id, session, user.role, user.token_generation, now)?;
         let refresh_token = crypto::random_token();
         let row = NewRefreshToken {
             id: new_id(&self.clock),
@@ -99,7 +114,12 @@ impl Accounts {
         };
         store::insert_refresh_token(conn, &row).await?;
         let refresh_token_expires_at = row.expires_at;
-        Ok(Tokens { access_token, access_token_expires_at, refresh_token, refresh_token_expires_at })
+        Ok(Tokens {
+            access_token,
+            access_token_expires_at,
+            refresh_token,
+            refresh_token_expires_at,
+        })
     }
 
     /// Exchanges a refresh token for a new pair. A token that comes a second time was stolen, from
@@ -111,13 +131,17 @@ impl Accounts {
         let now = self.clock.now();
         let hash = crypto::sha256_hex(refresh_token);
         let mut conn = self.db.begin().await?;
-        let Some((user_id, session)) = store::rotate_refresh_token(&mut conn, &hash, now).await? else {
+        let Some((user_id, session)) = store::rotate_refresh_token(&mut conn, &hash, now).await?
+        else {
             if let Some(family) = store::family_of_rotated(&mut conn, &hash).await? {
                 let revoked = store::revoke_family(&mut conn, family, now).await?;
                 conn.commit().await?;
                 tracing::warn!(session.id = %family, tokens.revoked = revoked, "session.refresh_token_reused");
             }
-            return Err(Error::new(Code::Unauthenticated, "The refresh token is not valid any more. Log in again."));
+            return Err(Error::new(
+                Code::Unauthenticated,
+                "The refresh token is not valid any more. Log in again.",
+            ));
         };
         let user = store::by_id(&mut conn, user_id).await?.ok_or_else(over)?;
         if user.status == AccountStatus::Disabled {
@@ -159,7 +183,10 @@ impl Accounts {
         store::revoke_all(conn, user.id, now).await?;
         let generation = store::raise_generation(conn, user.id, now).await?;
         let token_generation = generation.ok_or_else(|| Error::not_found("account"))?;
-        Ok(User { token_generation, ..user })
+        Ok(User {
+            token_generation,
+            ..user
+        })
     }
 }
 

@@ -11,8 +11,18 @@ pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
         (id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at, updated_at) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
     execute!(
-        conn, sql, user.id, &user.email, &user.password_hash, &user.name, &user.phone, &user.avatar, user.role,
-        user.status, user.token_generation, user.created_at
+        conn,
+        sql,
+        user.id,
+        &user.email,
+        &user.password_hash,
+        &user.name,
+        &user.phone,
+        &user.avatar,
+        user.role,
+        user.status,
+        user.token_generation,
+        user.created_at
     )?;
     Ok(())
 }
@@ -59,13 +69,22 @@ pub(super) async fn set_avatar(
 }
 
 /// Replaces a hash that is still the stored one; a password changed meanwhile stays.
-pub(super) async fn replace_password_hash(conn: &mut Conn, id: Uuid, old: &str, new: &str) -> sqlx::Result<bool> {
+pub(super) async fn replace_password_hash(
+    conn: &mut Conn,
+    id: Uuid,
+    old: &str,
+    new: &str,
+) -> sqlx::Result<bool> {
     let sql = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2";
     Ok(execute!(conn, sql, id, old, new)? == 1)
 }
 
 /// Makes every access token of the account useless; gives the new generation.
-pub(super) async fn raise_generation(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> sqlx::Result<Option<i64>> {
+pub(super) async fn raise_generation(
+    conn: &mut Conn,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
     let sql = "UPDATE users SET token_generation = token_generation + 1, updated_at = $2 WHERE id = $1 \
         RETURNING token_generation";
     Ok(fetch_optional!(conn, (i64,), sql, id, now)?.map(|(generation,)| generation))
@@ -81,7 +100,11 @@ pub(super) struct Standing {
     pub(super) ended: bool,
 }
 
-pub(super) async fn standing(conn: &mut Conn, user_id: Uuid, session: Uuid) -> sqlx::Result<Option<Standing>> {
+pub(super) async fn standing(
+    conn: &mut Conn,
+    user_id: Uuid,
+    session: Uuid,
+) -> sqlx::Result<Option<Standing>> {
     let sql = "SELECT role, status, token_generation, EXISTS (\
             SELECT 1 FROM refresh_tokens WHERE family = $2 AND revoked_at IS NOT NULL\
         ) AS ended FROM users WHERE id = $1";
@@ -100,11 +123,21 @@ pub(super) struct NewRefreshToken {
     pub(super) expires_at: DateTime<Utc>,
 }
 
-pub(super) async fn insert_refresh_token(conn: &mut Conn, token: &NewRefreshToken) -> sqlx::Result<()> {
+pub(super) async fn insert_refresh_token(
+    conn: &mut Conn,
+    token: &NewRefreshToken,
+) -> sqlx::Result<()> {
     let sql = "INSERT INTO refresh_tokens (id, user_id, family, token_hash, created_at, expires_at) \
         VALUES ($1, $2, $3, $4, $5, $6)";
     execute!(
-        conn, sql, token.id, token.user_id, token.family, &token.token_hash, token.created_at, token.expires_at
+        conn,
+        sql,
+        token.id,
+        token.user_id,
+        token.family,
+        &token.token_hash,
+        token.created_at,
+        token.expires_at
     )?;
     Ok(())
 }
@@ -122,20 +155,45 @@ pub(super) async fn rotate_refresh_token(
 }
 
 /// The family of a token that was used before, if this is one.
-pub(super) async fn family_of_rotated(conn: &mut Conn, token_hash: &str) -> sqlx::Result<Option<Uuid>> {
+pub(super) async fn family_of_rotated(
+    conn: &mut Conn,
+    token_hash: &str,
+) -> sqlx::Result<Option<Uuid>> {
     let sql = "SELECT family FROM refresh_tokens WHERE token_hash = $1 AND rotated_at IS NOT NULL";
     Ok(fetch_optional!(conn, (Uuid,), sql, token_hash)?.map(|(family,)| family))
 }
 
-pub(super) async fn revoke_family(conn: &mut Conn, family: Uuid, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    execute!(conn, "UPDATE refresh_tokens SET revoked_at = $2 WHERE family = $1 AND revoked_at IS NULL", family, now)
+pub(super) async fn revoke_family(
+    conn: &mut Conn,
+    family: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE refresh_tokens SET revoked_at = $2 WHERE family = $1 AND revoked_at IS NULL",
+        family,
+        now
+    )
 }
 
-pub(super) async fn revoke_all(conn: &mut Conn, user_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<u64> {
-    execute!(conn, "UPDATE refresh_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL", user_id, now)
+pub(super) async fn revoke_all(
+    conn: &mut Conn,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE refresh_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL",
+        user_id,
+        now
+    )
 }
 
 /// Forgets tokens that ended before `before`: their access tokens are over, too.
 pub(super) async fn forget_expired(conn: &mut Conn, before: DateTime<Utc>) -> sqlx::Result<u64> {
-    execute!(conn, "DELETE FROM refresh_tokens WHERE expires_at < $1", before)
+    execute!(
+        conn,
+        "DELETE FROM refresh_tokens WHERE expires_at < $1",
+        before
+    )
 }

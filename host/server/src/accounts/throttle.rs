@@ -42,7 +42,12 @@ impl Throttle {
     ///
     /// # Errors
     /// `TOO_MANY_REQUESTS` with the seconds until the window ends.
-    pub(super) fn admit(&self, account: &str, address: Option<IpAddr>, now: DateTime<Utc>) -> Result<()> {
+    pub(super) fn admit(
+        &self,
+        account: &str,
+        address: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= SWEEP_AT {
             windows.retain(|_, window| window.ends_at > now);
@@ -50,7 +55,10 @@ impl Throttle {
         let account = (Key::Account(account.to_owned()), PER_ACCOUNT);
         let address = address.map(|address| (Key::Address(address), PER_ADDRESS));
         for (key, limit) in std::iter::once(account).chain(address) {
-            let fresh = || Window { attempts: 0, ends_at: now + WINDOW };
+            let fresh = || Window {
+                attempts: 0,
+                ends_at: now + WINDOW,
+            };
             let window = windows.entry(key).or_insert_with(fresh);
             if window.ends_at <= now {
                 *window = fresh();
@@ -75,7 +83,10 @@ impl Throttle {
 
 fn refused(seconds: i64) -> Error {
     let seconds = u64::try_from(seconds).unwrap_or_default() + 1;
-    let message = format!("Too many failed attempts. Try again in {} minutes.", seconds.div_ceil(60));
+    let message = format!(
+        "Too many failed attempts. Try again in {} minutes.",
+        seconds.div_ceil(60)
+    );
     Error::new(Code::TooManyRequests, message).retry_after(seconds)
 }
 
@@ -94,7 +105,10 @@ mod tests {
             throttle.admit("a@b.id", None, now()).unwrap();
         }
         let error = throttle.admit("a@b.id", None, now()).unwrap_err();
-        assert_eq!((error.code, error.retry_after), (Code::TooManyRequests, Some(901)));
+        assert_eq!(
+            (error.code, error.retry_after),
+            (Code::TooManyRequests, Some(901))
+        );
         assert!(throttle.admit("c@b.id", None, now()).is_ok());
         assert!(throttle.admit("a@b.id", None, now() + WINDOW).is_ok());
     }
@@ -107,14 +121,20 @@ mod tests {
             throttle.admit(&number.to_string(), address, now()).unwrap();
         }
         assert!(throttle.admit("another", address, now()).is_err());
-        assert!(throttle.admit("another", Some(IpAddr::from([192, 0, 2, 2])), now()).is_ok());
+        assert!(
+            throttle
+                .admit("another", Some(IpAddr::from([192, 0, 2, 2])), now())
+                .is_ok()
+        );
     }
 
     #[test]
     fn success_clears_the_account() {
         let throttle = Throttle::default();
         for _ in 0..3 * PER_ADDRESS {
-            throttle.admit("a@b.id", Some(IpAddr::from([192, 0, 2, 1])), now()).unwrap();
+            throttle
+                .admit("a@b.id", Some(IpAddr::from([192, 0, 2, 1])), now())
+                .unwrap();
             throttle.forgive("a@b.id", Some(IpAddr::from([192, 0, 2, 1])));
         }
     }

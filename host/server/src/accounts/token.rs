@@ -44,7 +44,10 @@ pub struct TokenKeys {
 
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenKeys").field("key_id", &self.key_id).field("lifetime", &self.lifetime).finish()
+        f.debug_struct("TokenKeys")
+            .field("key_id", &self.key_id)
+            .field("lifetime", &self.lifetime)
+            .finish()
     }
 }
 
@@ -52,8 +55,16 @@ impl TokenKeys {
     /// # Errors
     /// When there is no secret.
     pub fn new(secrets: &[impl AsRef<[u8]>], lifetime: TimeDelta) -> Result<Self> {
-        let signing = secrets.first().ok_or_else(|| Error::internal("no secret to sign tokens with"))?.as_ref();
-        let reading = secrets.iter().map(|secret| (key_id(secret.as_ref()), DecodingKey::from_secret(secret.as_ref())));
+        let signing = secrets
+            .first()
+            .ok_or_else(|| Error::internal("no secret to sign tokens with"))?
+            .as_ref();
+        let reading = secrets.iter().map(|secret| {
+            (
+                key_id(secret.as_ref()),
+                DecodingKey::from_secret(secret.as_ref()),
+            )
+        });
         Ok(Self {
             signing: EncodingKey::from_secret(signing),
             key_id: key_id(signing),
@@ -84,7 +95,8 @@ impl TokenKeys {
         };
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some(self.key_id.clone());
-        let token = jsonwebtoken::encode(&header, &claims, &self.signing).map_err(Error::internal)?;
+        let token =
+            jsonwebtoken::encode(&header, &claims, &self.signing).map_err(Error::internal)?;
         Ok((token, expires_at))
     }
 
@@ -93,13 +105,20 @@ impl TokenKeys {
     /// # Errors
     /// `UNAUTHENTICATED` when this server did not make it, `TOKEN_EXPIRED` when its time is over.
     pub(super) fn read(&self, token: &str, now: DateTime<Utc>) -> Result<Claims> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| invalid().caused_by(error))?;
-        let known = self.reading.iter().find(|(id, _)| header.kid.as_deref() == Some(id));
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|error| invalid().caused_by(error))?;
+        let known = self
+            .reading
+            .iter()
+            .find(|(id, _)| header.kid.as_deref() == Some(id));
         let (_, key) = known.ok_or_else(invalid)?;
         let claims = jsonwebtoken::decode::<Claims>(token, key, &validation());
         let claims = claims.map_err(|error| invalid().caused_by(error))?.claims;
         if claims.exp <= now.timestamp() {
-            return Err(Error::new(Code::TokenExpired, "The access token has expired. Refresh it or log in again."));
+            return Err(Error::new(
+                Code::TokenExpired,
+                "The access token has expired. Refresh it or log in again.",
+            ));
         }
         Ok(claims)
     }
@@ -116,11 +135,17 @@ fn validation() -> Validation {
 }
 
 fn invalid() -> Error {
-    Error::new(Code::Unauthenticated, "The access token is not valid. Log in again.")
+    Error::new(
+        Code::Unauthenticated,
+        "The access token is not valid. Log in again.",
+    )
 }
 
 fn key_id(secret: &[u8]) -> String {
-    crypto::sha256_hex([b"dermaga token key id".as_slice(), secret].concat()).chars().take(8).collect()
+    crypto::sha256_hex([b"dermaga token key id".as_slice(), secret].concat())
+        .chars()
+        .take(8)
+        .collect()
 }
 
 #[cfg(test)]
@@ -138,29 +163,49 @@ mod tests {
     }
 
     fn token(keys: &TokenKeys) -> String {
-        keys.sign(Uuid::from_u128(7), Uuid::from_u128(8), Role::User, 3, now()).unwrap().0
+        keys.sign(Uuid::from_u128(7), Uuid::from_u128(8), Role::User, 3, now())
+            .unwrap()
+            .0
     }
 
     #[test]
     fn signs_and_reads() {
         let keys = keys(&["first secret"]);
         let claims = keys.read(&token(&keys), now()).unwrap();
-        assert_eq!((claims.sub, claims.sid, claims.generation), (Uuid::from_u128(7), Uuid::from_u128(8), 3));
+        assert_eq!(
+            (claims.sub, claims.sid, claims.generation),
+            (Uuid::from_u128(7), Uuid::from_u128(8), 3)
+        );
     }
 
     #[test]
     fn expires_by_the_given_clock_and_without_leeway() {
         let keys = keys(&["first secret"]);
         let token = token(&keys);
-        assert!(keys.read(&token, now() + TimeDelta::seconds(86_399)).is_ok());
-        assert_eq!(keys.read(&token, now() + TimeDelta::hours(24)).unwrap_err().code, Code::TokenExpired);
+        assert!(
+            keys.read(&token, now() + TimeDelta::seconds(86_399))
+                .is_ok()
+        );
+        assert_eq!(
+            keys.read(&token, now() + TimeDelta::hours(24))
+                .unwrap_err()
+                .code,
+            Code::TokenExpired
+        );
     }
 
     #[test]
     fn an_older_secret_still_reads() {
         let old = token(&keys(&["old secret"]));
-        assert!(keys(&["new secret", "old secret"]).read(&old, now()).is_ok());
-        assert_eq!(keys(&["new secret"]).read(&old, now()).unwrap_err().code, Code::Unauthenticated);
+        assert!(
+            keys(&["new secret", "old secret"])
+                .read(&old, now())
+                .is_ok()
+        );
+        assert_eq!(
+            keys(&["new secret"]).read(&old, now()).unwrap_err().code,
+            Code::Unauthenticated
+        );
     }
 
     #[test]
@@ -179,7 +224,11 @@ mod tests {
             format!("{}.{}.{}", parts[0], URL_SAFE_NO_PAD.encode("{}"), parts[2]),
             format!("{}.{}.{}", parts[0], parts[1], "A".repeat(43)),
         ] {
-            assert_eq!(keys.read(&forged, now()).unwrap_err().code, Code::Unauthenticated, "{forged}");
+            assert_eq!(
+                keys.read(&forged, now()).unwrap_err().code,
+                Code::Unauthenticated,
+                "{forged}"
+            );
         }
     }
 }

@@ -1,6 +1,12 @@
 //! Everything that happens once, before the first request; each failure says what to do.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
@@ -32,33 +38,61 @@ pub enum StartError {
     DataDir { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Keys(#[from] KeysError),
-    #[error("the {engine} database cannot be reached: {source}. Check DATABASE_URL")]
-    Database { engine: &'static str, source: sqlx::Error },
-    #[error("the database was made by a newer Dermaga (it has migration {version}, unknown here). Start that version or restore a backup")]
+    #[error("the {engine} database does not answer. Check that it runs, and DATABASE_URL")]
+    DatabaseSilent { engine: &'static str },
+    #[error("the {engine} database cannot be used: {source}. Check DATABASE_URL")]
+    Database {
+        engine: &'static str,
+        source: sqlx::Error,
+    },
+    #[error(
+        "the database was made by a newer Dermaga (it has migration {version}, unknown here). Start that version or restore a backup"
+    )]
     DatabaseNewer { version: i64 },
     #[error("the database's schema cannot be brought up to date: {0}")]
     Migration(MigrateError),
     #[error("the database's schema is not up to date: run `dermaga migrate` first")]
     NotMigrated,
     #[error("{setting} names {}, which is not a folder", path.display())]
-    NoFolder { setting: &'static str, path: PathBuf },
+    NoFolder {
+        setting: &'static str,
+        path: PathBuf,
+    },
     #[error("the service templates have errors:{}", .0.iter().map(|error| format!("\n  {error}")).collect::<String>())]
     Templates(Vec<TemplateError>),
     #[error("the plugins cannot be built: {0}")]
     Build(#[from] BuildError),
     #[error("the plugin engine does not start: {0}")]
     Runtime(#[from] RuntimeError),
-    #[error("Kubernetes cannot be used: {0}. Give KUBECONFIG, or set DERMAGA_PROVISIONER to directory")]
+    #[error(
+        "Kubernetes cannot be used: {0}. Give KUBECONFIG, or set DERMAGA_PROVISIONER to directory"
+    )]
     Cluster(#[from] ClusterError),
-    #[error("the port of {address} is in use; stop the other program or set DERMAGA_LISTEN (port 0 picks a free one)")]
+    #[error(
+        "the port of {address} is in use; stop the other program or set DERMAGA_LISTEN (port 0 picks a free one)"
+    )]
     PortInUse { address: SocketAddr },
     #[error("cannot listen on {address}: {source}. Set DERMAGA_LISTEN")]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("{doing}: {}", error.message)]
-    Failed { doing: &'static str, #[source] error: Error },
+    Failed {
+        doing: &'static str,
+        #[source]
+        error: Error,
+    },
 }
 
 impl StartError {
+    fn database(engine: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| match source {
+            sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
+            source => Self::Database { engine, source },
+        }
+    }
+
     pub(super) fn listen(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::PortInUse { address },
@@ -84,7 +118,11 @@ impl App {
         let db = open_database(&config).await?;
         let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
         let templates: Arc<[Template]> = stock::read_templates(&config)?.into();
-        let plugins = Arc::new(plugins::Registry::new(runtime(&config)?, db.clone(), clock.clone()));
+        let plugins = Arc::new(plugins::Registry::new(
+            runtime(&config)?,
+            db.clone(),
+            clock.clone(),
+        ));
         stock::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
@@ -97,16 +135,36 @@ impl App {
         )
         .await?;
         let accounts = Arc::new(accounts);
-        let state = AppState { db, clock, config: Arc::new(config), plugins, templates, vault, accounts, provisioning };
+        let state = AppState {
+            db,
+            clock,
+            config: Arc::new(config),
+            plugins,
+            templates,
+            vault,
+            accounts,
+            provisioning,
+        };
         Ok(Self { state, worker })
     }
 }
 
 /// Makes the data folder and obtains the keys that are kept in it.
 fn prepare_data_dir(config: &Config) -> Result<Keys, StartError> {
-    let path = &config.data_dir;
-    std::fs::create_dir_all(path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    make_data_dir(&config.data_dir)?;
     Ok(Keys::obtain(config)?)
+}
+
+/// Password hashes and keys lie in it: a new one is for its owner only.
+fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|source| StartError::DataDir {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Connects, and brings the schema up to date, or checks that it is when `DERMAGA_MIGRATE` is false.
@@ -118,8 +176,7 @@ pub async fn open_database(config: &Config) -> Result<Db, StartError> {
     if !config.migrate {
         return open_database_as_is(config).await;
     }
-    let path = &config.data_dir;
-    std::fs::create_dir_all(path).map_err(|source| StartError::DataDir { path: path.clone(), source })?;
+    make_data_dir(&config.data_dir)?;
     let db = connect(config).await?;
     db.migrate().await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StartError::DatabaseNewer { version },
@@ -134,7 +191,11 @@ pub async fn open_database(config: &Config) -> Result<Db, StartError> {
 /// When the database cannot be reached, or its schema is older or newer than this binary's.
 pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
     let db = connect(config).await?;
-    match db.schema().await.map_err(|source| StartError::Database { engine: db.engine_name(), source })? {
+    match db
+        .schema()
+        .await
+        .map_err(StartError::database(db.engine_name()))?
+    {
         Schema::Current => Ok(db),
         Schema::Older => Err(StartError::NotMigrated),
         Schema::Newer(version) => Err(StartError::DatabaseNewer { version }),
@@ -143,8 +204,14 @@ pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
 
 async fn connect(config: &Config) -> Result<Db, StartError> {
     let url = config.database_url();
-    let engine = if url.starts_with("sqlite") { "sqlite" } else { "postgres" };
-    Db::connect(&url).await.map_err(|source| StartError::Database { engine, source })
+    let engine = if url.starts_with("sqlite") {
+        "sqlite"
+    } else {
+        "postgres"
+    };
+    Db::connect(&url)
+        .await
+        .map_err(StartError::database(engine))
 }
 
 /// Accounts alone, for commands that need no server.
@@ -167,7 +234,11 @@ pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Reg
 
 fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accounts, StartError> {
     let lifetime = |duration: Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
-    let secrets: Vec<&str> = keys.jwt_secrets.iter().map(|secret| secret.reveal()).collect();
+    let secrets: Vec<&str> = keys
+        .jwt_secrets
+        .iter()
+        .map(|secret| secret.reveal())
+        .collect();
     TokenKeys::new(&secrets, lifetime(config.access_token_lifetime))
         .and_then(|keys| Accounts::new(db, clock, keys, lifetime(config.refresh_token_lifetime)))
         .map_err(StartError::failed("accounts cannot be prepared"))
@@ -183,16 +254,22 @@ fn runtime(config: &Config) -> Result<Runtime, StartError> {
 }
 
 async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(), StartError> {
-    let (Some(email), Some(password)) = (&config.admin_email, &config.admin_password) else { return Ok(()) };
+    let (Some(email), Some(password)) = (&config.admin_email, &config.admin_password) else {
+        return Ok(());
+    };
     let make = async {
-        let email = Email::parse(email).map_err(|message| Error::invalid("DERMAGA_ADMIN_EMAIL", message))?;
-        let made = accounts.ensure_first_administrator(email, password.reveal().to_owned().into()).await?;
+        let email = Email::parse(email)
+            .map_err(|message| Error::invalid("DERMAGA_ADMIN_EMAIL", message))?;
+        let made = accounts
+            .ensure_first_administrator(email, password.reveal().to_owned().into())
+            .await?;
         if let Some(user) = made {
             tracing::info!(user.id = %user.id, "administrator.made");
         }
         Ok(())
     };
-    make.await.map_err(StartError::failed("the first administrator cannot be made"))
+    make.await
+        .map_err(StartError::failed("the first administrator cannot be made"))
 }
 
 fn provisioning_settings(config: &Config) -> Settings {
@@ -200,7 +277,10 @@ fn provisioning_settings(config: &Config) -> Settings {
         provisioner: config.provisioner,
         kubeconfig: config.kubeconfig.clone(),
         folder: config.manifests_dir(),
-        classes: Classes { storage: config.storage_class.clone(), ingress: config.ingress_class.clone() },
+        classes: Classes {
+            storage: config.storage_class.clone(),
+            ingress: config.ingress_class.clone(),
+        },
         ingress_namespace: config.ingress_namespace.clone(),
         parallel: config.provisioning_concurrency,
         resync: config.resync,

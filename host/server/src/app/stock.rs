@@ -17,7 +17,11 @@ use crate::{
 
 /// Reads the service templates.
 pub(super) fn read_templates(config: &Config) -> Result<Vec<Template>, StartError> {
-    match folder("DERMAGA_TEMPLATES_DIR", config.templates_dir.as_deref(), "service-templates")? {
+    match folder(
+        "DERMAGA_TEMPLATES_DIR",
+        config.templates_dir.as_deref(),
+        "service-templates",
+    )? {
         Some(folder) => Template::load_dir(&folder).map_err(StartError::Templates),
         None => Ok(Vec::new()),
     }
@@ -31,20 +35,28 @@ pub(super) async fn install(
     registry: &plugins::Registry,
     templates: &[Template],
 ) -> Result<(), StartError> {
-    if let Some(folder) = folder("DERMAGA_PLUGINS_DIR", config.plugins_dir.as_deref(), "plugins")? {
+    if let Some(folder) = folder(
+        "DERMAGA_PLUGINS_DIR",
+        config.plugins_dir.as_deref(),
+        "plugins",
+    )? {
         for folder in with_built(folder, config).await? {
             plugins::install_folder(registry, &folder, templates)
                 .await
                 .map_err(StartError::failed("the plugins cannot be installed"))?;
         }
     }
-    registry.refresh().await.map_err(StartError::failed("the plugins cannot be loaded"))?;
+    registry
+        .refresh()
+        .await
+        .map_err(StartError::failed("the plugins cannot be loaded"))?;
     let load = async {
         let mut conn = db.begin().await?;
         catalog::load_templates(&mut conn, clock, templates).await?;
         Ok::<(), Error>(conn.commit().await?)
     };
-    load.await.map_err(StartError::failed("the service templates cannot be loaded"))
+    load.await
+        .map_err(StartError::failed("the service templates cannot be loaded"))
 }
 
 /// The folder, and where the plugin crates in it are built to, when there are any.
@@ -56,30 +68,48 @@ async fn with_built(folder: PathBuf, config: &Config) -> Result<Vec<PathBuf>, St
         let built = (!report.plugins.is_empty()).then_some(out);
         Ok::<_, BuildError>(std::iter::once(folder).chain(built).collect())
     });
-    let joined = task.await.map_err(|error| StartError::failed("the plugins cannot be built")(Error::internal(error)))?;
+    let joined = task.await.map_err(|error| {
+        StartError::failed("the plugins cannot be built")(Error::internal(error))
+    })?;
     Ok(joined?)
 }
 
 /// A checkout keeps what it builds in its `target`; plugin crates anywhere else are built into the
 /// data folder.
 fn components_of(folder: &Path, config: &Config) -> PathBuf {
-    let checkout = folder.parent().filter(|parent| parent.join("Cargo.lock").is_file());
-    checkout.map_or_else(|| config.data_dir.join("components"), |checkout| checkout.join("target/components"))
+    let checkout = folder
+        .parent()
+        .filter(|parent| parent.join("Cargo.lock").is_file());
+    checkout.map_or_else(
+        || config.data_dir.join("components"),
+        |checkout| checkout.join("target/components"),
+    )
 }
 
 /// The folder a setting names; else the one of this name beside the binary, in the working folder,
 /// or in the checkout whose `target` the binary lies in.
-fn folder(setting: &'static str, named: Option<&Path>, name: &str) -> Result<Option<PathBuf>, StartError> {
+fn folder(
+    setting: &'static str,
+    named: Option<&Path>,
+    name: &str,
+) -> Result<Option<PathBuf>, StartError> {
     if let Some(path) = named {
         if path.is_dir() {
             return Ok(Some(path.to_owned()));
         }
-        return Err(StartError::NoFolder { setting, path: path.to_owned() });
+        return Err(StartError::NoFolder {
+            setting,
+            path: path.to_owned(),
+        });
     }
     let binary = std::env::current_exe().ok();
     let beside = binary.as_deref().and_then(Path::parent);
     let checkout = beside.and_then(Path::parent).and_then(Path::parent);
     let working = std::env::current_dir().ok();
     let places = [beside, working.as_deref(), checkout];
-    Ok(places.into_iter().flatten().map(|place| place.join(name)).find(|path| path.is_dir()))
+    Ok(places
+        .into_iter()
+        .flatten()
+        .map(|place| place.join(name))
+        .find(|path| path.is_dir()))
 }

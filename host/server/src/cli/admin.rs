@@ -33,11 +33,21 @@ pub(super) enum AdminCommand {
 }
 
 pub(super) async fn run(loaded: Loaded, command: AdminCommand) -> Result<(), CliError> {
-    let AdminCommand::Create { email, name, password_stdin } = command;
-    let wrong = |what: &'static str| move |message: String| CliError::Failed(format!("the {what} {message}"));
+    let AdminCommand::Create {
+        email,
+        name,
+        password_stdin,
+    } = command;
+    let wrong = |what: &'static str| {
+        move |message: String| CliError::Failed(format!("the {what} {message}"))
+    };
     let email = Email::parse(&email).map_err(wrong("e-mail"))?;
     let name = accounts::parse_name(&name).map_err(wrong("name"))?;
-    let password = if password_stdin { read_password()? } else { accounts::generate_password() };
+    let password = if password_stdin {
+        read_password()?
+    } else {
+        accounts::generate_password()
+    };
 
     let accounts = app::open_accounts(&loaded.config, Clock::system()).await?;
     let shown = email.as_str().to_owned();
@@ -50,9 +60,15 @@ pub(super) async fn run(loaded: Loaded, command: AdminCommand) -> Result<(), Cli
         role: Role::Administrator,
     };
     let user = accounts.create(new).await?;
-    print(&format!("Administrator {shown} is made (id {}).\n", user.id))?;
+    print(&format!(
+        "Administrator {shown} is made (id {}).\n",
+        user.id
+    ))?;
     if !password_stdin {
-        print(&format!("Password, shown this once: {}\n", password.as_str()))?;
+        print(&format!(
+            "Password, shown this once: {}\n",
+            password.as_str()
+        ))?;
     }
     Ok(())
 }
@@ -62,8 +78,11 @@ fn read_password() -> Result<Password, CliError> {
     std::io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|error| CliError::Failed(format!("the password cannot be read from stdin: {error}")))?;
+        .map_err(|error| {
+            CliError::Failed(format!("the password cannot be read from stdin: {error}"))
+        })?;
     let password = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
-    accounts::check_rules(&password).map_err(|message| CliError::Failed(format!("the password {message}")))?;
+    accounts::check_rules(&password)
+        .map_err(|message| CliError::Failed(format!("the password {message}")))?;
     Ok(password)
 }

@@ -24,11 +24,19 @@ pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
     if found.holds() {
         return Ok(());
     }
-    Err(CliError::Check(format!("the books do not hold: {} faults", found.faults.len())))
+    Err(CliError::Check(format!(
+        "the books do not hold: {} faults",
+        found.faults.len()
+    )))
 }
 
 fn describe(found: &Verification) -> String {
-    let Verification { wallets, entries, postings, .. } = found;
+    let Verification {
+        wallets,
+        entries,
+        postings,
+        ..
+    } = found;
     let mut text = format!("{wallets} wallets, {entries} entries, {postings} postings checked.\n");
     for (account, sum) in &found.accounts {
         text.push_str(&format!("  {account:<14} {:>18}\n", sum.to_string()));
@@ -46,12 +54,27 @@ pub(super) async fn replay(loaded: Loaded, decision: Uuid) -> Result<(), CliErro
     let registry = app::open_registry(&loaded.config, Clock::system()).await?;
     let replay = plugins::replay(&registry, decision).await?;
     print(&describe_replay(&replay))?;
-    if replay.identical { Ok(()) } else { Err(CliError::Check("the replay differs from what is recorded".into())) }
+    if replay.identical {
+        Ok(())
+    } else {
+        Err(CliError::Check(
+            "the replay differs from what is recorded".into(),
+        ))
+    }
 }
 
 fn describe_replay(replay: &Replay) -> String {
-    let Replay { decision_id, plugin_id, plugin_version, function, digest, .. } = replay;
-    let mut text = format!("Decision {decision_id}: {plugin_id} {plugin_version}, {function}\n  component {digest}\n");
+    let Replay {
+        decision_id,
+        plugin_id,
+        plugin_version,
+        function,
+        digest,
+        ..
+    } = replay;
+    let mut text = format!(
+        "Decision {decision_id}: {plugin_id} {plugin_version}, {function}\n  component {digest}\n"
+    );
     if replay.identical {
         text.push_str("  identical, byte for byte\n");
         return text;
@@ -59,7 +82,12 @@ fn describe_replay(replay: &Replay) -> String {
     if let Some(at) = replay.first_difference {
         text.push_str(&format!("  first difference at byte {at}\n"));
     }
-    let shown = |output: &Option<String>| output.clone().unwrap_or_else(|| "(the call failed)".into());
-    text.push_str(&format!("  recorded: {}\n  replayed: {}\n", shown(&replay.recorded), shown(&replay.replayed)));
+    let shown =
+        |output: &Option<String>| output.clone().unwrap_or_else(|| "(the call failed)".into());
+    text.push_str(&format!(
+        "  recorded: {}\n  replayed: {}\n",
+        shown(&replay.recorded),
+        shown(&replay.replayed)
+    ));
     text
 }

@@ -23,14 +23,22 @@ pub(super) struct DemoArgs {
 
 impl DemoArgs {
     pub(super) fn flags(&self) -> Vec<(&'static str, String)> {
-        let given = [("listen", self.listen.clone()), ("provisioner", self.provisioner.clone())];
-        given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        let given = [
+            ("listen", self.listen.clone()),
+            ("provisioner", self.provisioner.clone()),
+        ];
+        given
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
     }
 }
 
 pub(super) async fn demo(loaded: Loaded, exit: bool) -> Result<(), CliError> {
-    demo::run(loaded.config, exit).await.map_err(|error| match error {
-        DemoError::Start(error) => error.into(),
-        other => CliError::Failed(other.to_string()),
-    })
+    demo::run(loaded.config, exit)
+        .await
+        .map_err(|error| match error {
+            DemoError::Start(error) => error.into(),
+            other => CliError::Failed(other.to_string()),
+        })
 }

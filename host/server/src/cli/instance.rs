@@ -28,7 +28,8 @@ pub(super) async fn run(loaded: Loaded, command: InstanceCommand) -> Result<(), 
     let keys = Keys::obtain(&loaded.config).map_err(StartError::from)?;
     let db = app::open_database_as_is(&loaded.config).await?;
     let mut conn = db.read().await.map_err(Error::from)?;
-    let manifest = provisioning::secret_manifest(&mut conn, &Vault::new(&keys.master_keys), &name).await;
+    let manifest =
+        provisioning::secret_manifest(&mut conn, &Vault::new(&keys.master_keys), &name).await;
     drop(conn);
     db.close().await;
     let text = serde_norway::to_string(&manifest?).map_err(Error::internal)?;

@@ -136,7 +136,8 @@ enum CliError {
 impl CliError {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Start(StartError::NoFolder { .. } | StartError::Templates(_)) => 2,
+            Self::Config(_)
+            | Self::Start(StartError::NoFolder { .. } | StartError::Templates(_)) => 2,
             Self::Start(_) | Self::Failed(_) | Self::Check(_) => 1,
         }
     }
@@ -144,9 +145,19 @@ impl CliError {
 
 impl From<crate::Error> for CliError {
     fn from(error: crate::Error) -> Self {
-        let details = error.details.iter().map(|detail| format!("\n  {} {}", detail.field, detail.message));
-        let cause = error.source.iter().map(|cause| format!("\n  cause: {cause}"));
-        Self::Failed(format!("{}{}", error.message, details.chain(cause).collect::<String>()))
+        let details = error
+            .details
+            .iter()
+            .map(|detail| format!("\n  {} {}", detail.field, detail.message));
+        let cause = error
+            .source
+            .iter()
+            .map(|cause| format!("\n  cause: {cause}"));
+        Self::Failed(format!(
+            "{}{}",
+            error.message,
+            details.chain(cause).collect::<String>()
+        ))
     }
 }
 
@@ -174,7 +185,9 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Migrate => serve::migrate(global.load(Vec::new())?).await,
         Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,
         Command::Instance(command) => instance::run(global.load(Vec::new())?, command).await,
-        Command::Ledger(LedgerCommand::Verify { json }) => books::verify(global.load(Vec::new())?, json).await,
+        Command::Ledger(LedgerCommand::Verify { json }) => {
+            books::verify(global.load(Vec::new())?, json).await
+        }
         Command::Replay { decision } => books::replay(global.load(Vec::new())?, decision).await,
     }
 }
@@ -191,7 +204,10 @@ impl Global {
 
     /// The configuration in force, with logging started by it.
     fn load(self, mut flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
-        flags.extend(self.data_dir.map(|folder| ("data_dir", folder.display().to_string())));
+        flags.extend(
+            self.data_dir
+                .map(|folder| ("data_dir", folder.display().to_string())),
+        );
         flags.extend(self.log.map(|filter| ("log", filter)));
         let loaded = config::load(Sources::of_process(self.config, flags)?)?;
         telemetry::start_logging(&loaded.config);
@@ -203,9 +219,9 @@ impl Global {
 fn print(text: &str) -> Result<(), CliError> {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(CliError::Failed(format!("stdout cannot be written: {error}")))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::Failed(
+            format!("stdout cannot be written: {error}"),
+        )),
         _ => Ok(()),
     }
 }
@@ -224,12 +240,20 @@ mod tests {
     #[test]
     fn every_command_says_what_it_does() {
         fn check(command: &clap::Command) {
-            for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            for sub in command
+                .get_subcommands()
+                .filter(|sub| sub.get_name() != "help")
+            {
                 assert!(sub.get_about().is_some(), "{}", sub.get_name());
                 check(sub);
             }
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
         }
         check(&Cli::command());

@@ -65,28 +65,49 @@ pub(super) async fn run(command: PluginCommand) -> Result<(), CliError> {
         PluginCommand::Build(args) => build(&args),
         PluginCommand::Check(args) => check(args),
     };
-    tokio::task::spawn_blocking(work).await.map_err(|error| CliError::Failed(error.to_string()))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| CliError::Failed(error.to_string()))?
 }
 
 fn build(args: &BuildArgs) -> Result<(), CliError> {
     let failed = |error: build::BuildError| CliError::Failed(error.to_string());
     let crates = build::find(&args.crates).map_err(failed)?;
-    let options = build::Options { out: args.out.clone(), target: None };
+    let options = build::Options {
+        out: args.out.clone(),
+        target: None,
+    };
     let report: BuildReport = build::build(&crates, &options, &show).map_err(failed)?;
     answer(&report, args.json)
 }
 
 fn check(args: CheckArgs) -> Result<(), CliError> {
-    let CheckArgs { target, templates, cases, out, bless, json } = args;
+    let CheckArgs {
+        target,
+        templates,
+        cases,
+        out,
+        bless,
+        json,
+    } = args;
     let beside = || Some(PathBuf::from("service-templates")).filter(|folder| folder.is_dir());
-    let options = check::Options { target, templates: templates.or_else(beside), cases, out, bless };
-    let runtime = Runtime::new(RuntimeConfig::default()).map_err(|error| CliError::Failed(error.to_string()))?;
-    let report: Report =
-        check::check(&runtime, &options, &show).map_err(|error| CliError::Failed(error.to_string()))?;
+    let options = check::Options {
+        target,
+        templates: templates.or_else(beside),
+        cases,
+        out,
+        bless,
+    };
+    let runtime = Runtime::new(RuntimeConfig::default())
+        .map_err(|error| CliError::Failed(error.to_string()))?;
+    let report: Report = check::check(&runtime, &options, &show)
+        .map_err(|error| CliError::Failed(error.to_string()))?;
     answer(&report, json)?;
     match report.first_failure() {
         None => Ok(()),
-        Some(first) => Err(CliError::Check(format!("the plugin does not pass: {first}"))),
+        Some(first) => Err(CliError::Check(format!(
+            "the plugin does not pass: {first}"
+        ))),
     }
 }
 

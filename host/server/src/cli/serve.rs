@@ -36,7 +36,10 @@ impl ServeArgs {
             ("templates_dir", path(&self.templates_dir)),
             ("provisioner", self.provisioner.clone()),
         ];
-        given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+        given
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
     }
 }
 
@@ -50,7 +53,10 @@ pub(super) async fn migrate(loaded: Loaded) -> Result<(), CliError> {
     config.migrate = true;
     let db = app::open_database(&config).await?;
     db.close().await;
-    print(&format!("The {} database is up to date.\n", db.engine_name()))
+    print(&format!(
+        "The {} database is up to date.\n",
+        db.engine_name()
+    ))
 }
 
 pub(super) fn print_openapi() -> Result<(), CliError> {

@@ -25,7 +25,15 @@ impl fmt::Display for Problem {
 pub struct ConfigError(pub Vec<Problem>);
 
 impl ConfigError {
-    pub(super) fn one(source: impl Into<String>, name: impl Into<String>, message: impl Into<String>) -> Self {
-        Self(vec![Problem { source: source.into(), name: name.into(), message: message.into() }])
+    pub(super) fn one(
+        source: impl Into<String>,
+        name: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self(vec![Problem {
+            source: source.into(),
+            name: name.into(),
+            message: message.into(),
+        }])
     }
 }

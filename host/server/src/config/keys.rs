@@ -33,7 +33,9 @@ impl Keys {
     /// When a key file cannot be read, written or understood.
     pub fn obtain(config: &Config) -> Result<Self, KeysError> {
         let jwt_secrets = if config.jwt_secrets.is_empty() {
-            vec![kept(&config.data_dir.join("jwt.key"), || Zeroizing::new(crypto::random_token()))?]
+            vec![kept(&config.data_dir.join("jwt.key"), || {
+                Zeroizing::new(crypto::random_token())
+            })?]
         } else {
             config.jwt_secrets.clone()
         };
@@ -45,14 +47,20 @@ impl Keys {
         };
         let parse = |text: &Secret| MasterKey::parse(text.reveal());
         let master_keys: Result<Vec<MasterKey>, String> = texts.iter().map(parse).collect();
-        Ok(Self { jwt_secrets, master_keys: master_keys.map_err(|message| KeysError { path, message })? })
+        Ok(Self {
+            jwt_secrets,
+            master_keys: master_keys.map_err(|message| KeysError { path, message })?,
+        })
     }
 }
 
 /// The key in the file, which is made when it is not there. When two servers start at once in one
 /// folder, the file of the first is used by both.
 fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret, KeysError> {
-    let fault = |message: String| KeysError { path: path.to_owned(), message };
+    let fault = |message: String| KeysError {
+        path: path.to_owned(),
+        message,
+    };
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -60,7 +68,9 @@ fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret,
     match options.open(path) {
         Ok(mut file) => {
             let key = make();
-            file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| fault(format!("cannot be written: {e}")))?;
+            file.write_all(key.as_bytes())
+                .and_then(|()| file.sync_all())
+                .map_err(|e| fault(format!("cannot be written: {e}")))?;
             tracing::info!(path = %path.display(), "key.made");
             Ok(Secret::new(key.as_str()))
         }
@@ -70,10 +80,17 @@ fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret,
 }
 
 fn read(path: &Path) -> Result<Secret, KeysError> {
-    let fault = |message: String| KeysError { path: path.to_owned(), message };
-    let text = std::fs::read_to_string(path).map(Zeroizing::new).map_err(|e| fault(format!("cannot be read: {e}")))?;
+    let fault = |message: String| KeysError {
+        path: path.to_owned(),
+        message,
+    };
+    let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
+        .map_err(|e| fault(format!("cannot be read: {e}")))?;
     if text.trim().len() < crate::accounts::MIN_SECRET_BYTES {
-        return Err(fault("is damaged: it is too short; restore it, or remove it to make another".into()));
+        return Err(fault(
+            "is damaged: it is too short; restore it, or remove it to make another".into(),
+        ));
     }
     Ok(Secret::new(text.trim()))
 }
@@ -89,11 +106,18 @@ mod tests {
         let first = Keys::obtain(&config).unwrap();
         let second = Keys::obtain(&config).unwrap();
         assert_eq!(first.jwt_secrets, second.jwt_secrets);
-        assert_eq!(first.master_keys[0].to_hex(), second.master_keys[0].to_hex());
+        assert_eq!(
+            first.master_keys[0].to_hex(),
+            second.master_keys[0].to_hex()
+        );
         #[cfg(unix)]
         for name in ["jwt.key", "master.key"] {
             let metadata = std::fs::metadata(folder.path().join(name)).unwrap();
-            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777, 0o600, "{name}");
+            assert_eq!(
+                std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777,
+                0o600,
+                "{name}"
+            );
         }
     }
 

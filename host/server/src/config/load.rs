@@ -26,19 +26,35 @@ impl Sources {
     ///
     /// # Errors
     /// When a file was named and is not there.
-    pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Result<Self, ConfigError> {
+    pub fn of_process(
+        file: Option<PathBuf>,
+        flags: Vec<(&'static str, String)>,
+    ) -> Result<Self, ConfigError> {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect::<BTreeMap<_, _>>();
-        let named = file.or_else(|| environment.get("DERMAGA_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from));
+        let named = file.or_else(|| {
+            environment
+                .get("DERMAGA_CONFIG")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+        });
         let file = match named {
             Some(path) if path.is_file() => Some(path),
             Some(path) => {
-                return Err(ConfigError::one(path.display().to_string(), "the configuration file", "is not there"));
+                return Err(ConfigError::one(
+                    path.display().to_string(),
+                    "the configuration file",
+                    "is not there",
+                ));
             }
             None => Some(PathBuf::from("dermaga.toml")).filter(|path| path.is_file()),
         };
-        Ok(Self { file, environment, flags })
+        Ok(Self {
+            file,
+            environment,
+            flags,
+        })
     }
 }
 
@@ -110,7 +126,11 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
             let source = Source::File(path.clone(), entry.line);
             match SETTINGS.iter().find(|setting| setting.key == entry.key) {
                 Some(setting) => drop(given.insert(setting.key, (entry.value, source))),
-                None => problems.push(unknown(&entry.key, &source, SETTINGS.iter().map(|setting| setting.key))),
+                None => problems.push(unknown(
+                    &entry.key,
+                    &source,
+                    SETTINGS.iter().map(|setting| setting.key),
+                )),
             }
         }
     }
@@ -120,7 +140,11 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     }
     let loaded = apply(given, &mut problems);
     check_together(&loaded.config, &mut problems);
-    if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
+    if problems.is_empty() {
+        Ok(loaded)
+    } else {
+        Err(ConfigError(problems))
+    }
 }
 
 fn read_environment(
@@ -135,7 +159,10 @@ fn read_environment(
             Some(_) if value.is_empty() => {}
             Some(setting) => drop(given.insert(setting.key, (value, Source::Environment))),
             None if name.starts_with("DERMAGA_") && !OTHER_VARIABLES.contains(&name.as_str()) => {
-                let known = SETTINGS.iter().map(|setting| setting.env).chain(OTHER_VARIABLES.iter().copied());
+                let known = SETTINGS
+                    .iter()
+                    .map(|setting| setting.env)
+                    .chain(OTHER_VARIABLES.iter().copied());
                 problems.push(unknown(&name, &Source::Environment, known));
             }
             None => {}
@@ -143,7 +170,10 @@ fn read_environment(
     }
 }
 
-fn apply(mut given: BTreeMap<&'static str, (String, Source)>, problems: &mut Vec<Problem>) -> Loaded {
+fn apply(
+    mut given: BTreeMap<&'static str, (String, Source)>,
+    problems: &mut Vec<Problem>,
+) -> Loaded {
     let mut config = Config::blank();
     let mut origins = Vec::with_capacity(SETTINGS.len());
     for setting in SETTINGS {
@@ -154,10 +184,22 @@ fn apply(mut given: BTreeMap<&'static str, (String, Source)>, problems: &mut Vec
         if let Some(text) = &value
             && let Err(message) = (setting.set)(&mut config, text)
         {
-            let name = if source == Source::Environment { setting.env } else { setting.key };
-            problems.push(Problem { source: source.to_string(), name: name.to_owned(), message });
+            let name = if source == Source::Environment {
+                setting.env
+            } else {
+                setting.key
+            };
+            problems.push(Problem {
+                source: source.to_string(),
+                name: name.to_owned(),
+                message,
+            });
         }
-        origins.push(Origin { setting, value, source });
+        origins.push(Origin {
+            setting,
+            value,
+            source,
+        });
     }
     Loaded { config, origins }
 }
@@ -165,29 +207,50 @@ fn apply(mut given: BTreeMap<&'static str, (String, Source)>, problems: &mut Vec
 /// Rules about several settings at once.
 fn check_together(config: &Config, problems: &mut Vec<Problem>) {
     let mut missing = |name: &str, message: &str| {
-        problems.push(Problem { source: "not set".into(), name: name.into(), message: message.into() });
+        problems.push(Problem {
+            source: "not set".into(),
+            name: name.into(),
+            message: message.into(),
+        });
     };
     if config.is_production() && config.jwt_secrets.is_empty() {
-        missing("JWT_SECRET", "is required in production; `openssl rand -hex 32` makes one");
+        missing(
+            "JWT_SECRET",
+            "is required in production; `openssl rand -hex 32` makes one",
+        );
     }
     if config.is_production() && config.master_keys.is_empty() {
-        missing("DERMAGA_MASTER_KEY", "is required in production; `openssl rand -hex 32` makes one, keep a copy of it");
+        missing(
+            "DERMAGA_MASTER_KEY",
+            "is required in production; `openssl rand -hex 32` makes one, keep a copy of it",
+        );
     }
     match (&config.admin_email, &config.admin_password) {
-        (Some(_), None) => missing("DERMAGA_ADMIN_PASSWORD", "is required together with DERMAGA_ADMIN_EMAIL"),
-        (None, Some(_)) => missing("DERMAGA_ADMIN_EMAIL", "is required together with DERMAGA_ADMIN_PASSWORD"),
+        (Some(_), None) => missing(
+            "DERMAGA_ADMIN_PASSWORD",
+            "is required together with DERMAGA_ADMIN_EMAIL",
+        ),
+        (None, Some(_)) => missing(
+            "DERMAGA_ADMIN_EMAIL",
+            "is required together with DERMAGA_ADMIN_PASSWORD",
+        ),
         _ => {}
     }
 }
 
 fn unknown(name: &str, source: &Source, known: impl Iterator<Item = &'static str>) -> Problem {
-    let likeness = |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+    let likeness =
+        |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
     let nearest = known.max_by(|left, right| likeness(left).total_cmp(&likeness(right)));
     let message = match nearest.filter(|nearest| likeness(nearest) > 0.8) {
         Some(nearest) => format!("is not a setting; did you mean {nearest}?"),
         None => "is not a setting; `dermaga config --reference` lists them all".to_owned(),
     };
-    Problem { source: source.to_string(), name: name.to_owned(), message }
+    Problem {
+        source: source.to_string(),
+        name: name.to_owned(),
+        message,
+    }
 }
 
 #[cfg(test)]
@@ -195,26 +258,59 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Sources {
-        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Sources { environment, ..Sources::default() }
+        let environment = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Sources {
+            environment,
+            ..Sources::default()
+        }
     }
 
     fn problems(sources: Sources) -> Vec<String> {
-        load(sources).unwrap_err().0.iter().map(ToString::to_string).collect()
+        load(sources)
+            .unwrap_err()
+            .0
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
     fn later_sources_win_and_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("dermaga.toml");
-        std::fs::write(&file, "base_domain = \"file.example\"\nlog = \"warn\"\nresync_seconds = 60\n").unwrap();
-        let mut sources = environment(&[("DERMAGA_BASE_DOMAIN", "env.example"), ("DERMAGA_LOG", "debug")]);
+        std::fs::write(
+            &file,
+            "base_domain = \"file.example\"\nlog = \"warn\"\nresync_seconds = 60\n",
+        )
+        .unwrap();
+        let mut sources = environment(&[
+            ("DERMAGA_BASE_DOMAIN", "env.example"),
+            ("DERMAGA_LOG", "debug"),
+        ]);
         sources.file = Some(file.clone());
         sources.flags = vec![("log", "error".into())];
         let loaded = load(sources).unwrap();
         let config = &loaded.config;
-        assert_eq!((config.base_domain.as_str(), config.log.as_str(), config.resync.as_secs()), ("env.example", "error", 60));
-        let source = |key: &str| loaded.origins.iter().find(|o| o.setting.key == key).unwrap().source.clone();
+        assert_eq!(
+            (
+                config.base_domain.as_str(),
+                config.log.as_str(),
+                config.resync.as_secs()
+            ),
+            ("env.example", "error", 60)
+        );
+        let source = |key: &str| {
+            loaded
+                .origins
+                .iter()
+                .find(|o| o.setting.key == key)
+                .unwrap()
+                .source
+                .clone()
+        };
         assert_eq!(source("log"), Source::Flag);
         assert_eq!(source("base_domain"), Source::Environment);
         assert_eq!(source("resync_seconds"), Source::File(file, 3));
@@ -230,15 +326,24 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("dermaga.toml");
         std::fs::write(&file, "\n[plugins]\nquick_feul = 1\n").unwrap();
-        let found = problems(Sources { file: Some(file.clone()), ..Sources::default() });
-        let expected = format!("plugins.quick_feul is not a setting; did you mean plugins.quick_fuel? ({}:3)", file.display());
+        let found = problems(Sources {
+            file: Some(file.clone()),
+            ..Sources::default()
+        });
+        let expected = format!(
+            "plugins.quick_feul is not a setting; did you mean plugins.quick_fuel? ({}:3)",
+            file.display()
+        );
         assert_eq!(found, [expected]);
     }
 
     #[test]
     fn wrong_values_name_setting_source_and_rule() {
         assert_eq!(
-            problems(environment(&[("DERMAGA_MIGRATE", "yes"), ("JWT_SECRET", "short")])),
+            problems(environment(&[
+                ("DERMAGA_MIGRATE", "yes"),
+                ("JWT_SECRET", "short")
+            ])),
             [
                 "DERMAGA_MIGRATE must be true or false (environment)",
                 "JWT_SECRET must be at least 32 bytes (each, when several are listed); `openssl rand -hex 32` makes one (environment)",
@@ -249,16 +354,35 @@ mod tests {
     #[test]
     fn production_requires_keys() {
         let found = problems(environment(&[("DERMAGA_ENV", "production")]));
-        assert!(found.len() == 2 && found[0].starts_with("JWT_SECRET") && found[1].starts_with("DERMAGA_MASTER_KEY"), "{found:?}");
+        assert!(
+            found.len() == 2
+                && found[0].starts_with("JWT_SECRET")
+                && found[1].starts_with("DERMAGA_MASTER_KEY"),
+            "{found:?}"
+        );
         let (jwt, master) = ("s".repeat(32), "ab".repeat(32));
-        let given = [("DERMAGA_ENV", "production"), ("JWT_SECRET", jwt.as_str()), ("DERMAGA_MASTER_KEY", master.as_str())];
+        let given = [
+            ("DERMAGA_ENV", "production"),
+            ("JWT_SECRET", jwt.as_str()),
+            ("DERMAGA_MASTER_KEY", master.as_str()),
+        ];
         assert!(load(environment(&given)).is_ok());
     }
 
     #[test]
     fn an_administrator_needs_both_halves() {
-        assert_eq!(problems(environment(&[("DERMAGA_ADMIN_EMAIL", "a@example.com")])).len(), 1);
-        assert_eq!(problems(environment(&[("DERMAGA_ADMIN_PASSWORD", "long enough secret")])).len(), 1);
+        assert_eq!(
+            problems(environment(&[("DERMAGA_ADMIN_EMAIL", "a@example.com")])).len(),
+            1
+        );
+        assert_eq!(
+            problems(environment(&[(
+                "DERMAGA_ADMIN_PASSWORD",
+                "long enough secret"
+            )]))
+            .len(),
+            1
+        );
     }
 
     #[test]

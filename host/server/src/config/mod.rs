@@ -10,7 +10,12 @@ mod parse;
 mod reference;
 mod settings;
 
-use std::{fmt, net::SocketAddr, path::{Path, PathBuf}, time::Duration};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use dermaga_runtime::Limits;
 use zeroize::Zeroizing;
@@ -108,7 +113,11 @@ impl Config {
     /// Never, as long as the table's own defaults fit their rules.
     pub fn in_folder(data_dir: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let flags = vec![("data_dir", data_dir.as_ref().display().to_string())];
-        load(Sources { flags, ..Sources::default() }).map(|loaded| loaded.config)
+        load(Sources {
+            flags,
+            ..Sources::default()
+        })
+        .map(|loaded| loaded.config)
     }
 
     pub const fn is_production(&self) -> bool {
@@ -125,7 +134,9 @@ impl Config {
 
     /// Where the directory provisioner writes.
     pub fn manifests_dir(&self) -> PathBuf {
-        self.manifests_dir.clone().unwrap_or_else(|| self.data_dir.join("manifests"))
+        self.manifests_dir
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("manifests"))
     }
 
     /// Before anything is loaded: empty where nothing is known, replaced by the defaults at once.

@@ -6,10 +6,23 @@ use super::Secret;
 use crate::accounts::MIN_SECRET_BYTES;
 
 /// A whole number within bounds; `_` may group its digits.
-pub(super) fn number<T: FromStr + PartialOrd + Display>(text: &str, range: &RangeInclusive<T>) -> Result<T, String> {
-    let wrong = || format!("must be a whole number from {} to {}", range.start(), range.end());
+pub(super) fn number<T: FromStr + PartialOrd + Display>(
+    text: &str,
+    range: &RangeInclusive<T>,
+) -> Result<T, String> {
+    let wrong = || {
+        format!(
+            "must be a whole number from {} to {}",
+            range.start(),
+            range.end()
+        )
+    };
     let number = text.replace('_', "").parse().map_err(|_| wrong())?;
-    if range.contains(&number) { Ok(number) } else { Err(wrong()) }
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        Err(wrong())
+    }
 }
 
 /// `90s`, `15m`, `24h` or `7d`; a bare number is seconds.
@@ -18,7 +31,9 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<D
         let (least, most) = (describe(*range.start()), describe(*range.end()));
         format!("must be a time from {least} to {most}, such as 90s, 15m, 24h or 7d")
     };
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(split);
     let count: u64 = digits.parse().map_err(|_| wrong())?;
     let seconds = match unit.trim() {
@@ -29,15 +44,24 @@ pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<D
         _ => return Err(wrong()),
     };
     let duration = Duration::from_secs(count.checked_mul(seconds).ok_or_else(wrong)?);
-    if range.contains(&duration) { Ok(duration) } else { Err(wrong()) }
+    if range.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(wrong())
+    }
 }
 
 /// The shortest way [`duration`] reads.
 fn describe(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
-    let fitting = units.into_iter().find(|(size, _)| seconds >= *size && seconds.is_multiple_of(*size));
-    fitting.map_or_else(|| format!("{seconds}s"), |(size, unit)| format!("{}{unit}", seconds / size))
+    let fitting = units
+        .into_iter()
+        .find(|(size, _)| seconds >= *size && seconds.is_multiple_of(*size));
+    fitting.map_or_else(
+        || format!("{seconds}s"),
+        |(size, unit)| format!("{}{unit}", seconds / size),
+    )
 }
 
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
@@ -50,7 +74,10 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 
 /// One of a few words.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
-    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    let found = words
+        .iter()
+        .find(|(word, _)| *word == text)
+        .map(|(_, value)| *value);
     found.ok_or_else(|| {
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         format!("must be one of: {}", words.join(", "))
@@ -71,7 +98,8 @@ pub(super) fn jwt_secrets(text: &str) -> Result<Vec<Secret>, String> {
 /// Master keys separated by commas.
 pub(super) fn master_keys(text: &str) -> Result<Vec<Secret>, String> {
     let keys = text.split(',').map(str::trim);
-    keys.map(|key| crate::crypto::MasterKey::parse(key).map(|_| Secret::new(key))).collect()
+    keys.map(|key| crate::crypto::MasterKey::parse(key).map(|_| Secret::new(key)))
+        .collect()
 }
 
 pub(super) fn database_url(text: &str) -> Result<Secret, String> {
@@ -85,7 +113,9 @@ pub(super) fn database_url(text: &str) -> Result<Secret, String> {
 /// A DNS name of at most 200 characters, so that instances' host names fit below it.
 pub(super) fn domain(text: &str) -> Result<String, String> {
     let label = |label: &str| {
-        let inner = label.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        let inner = label
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         (1..=63).contains(&label.len()) && inner && !label.starts_with('-') && !label.ends_with('-')
     };
     if text.len() > 200 || !text.split('.').all(label) {
@@ -103,7 +133,9 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("must be a level or filter such as `info,dermaga=debug` ({error})")),
+        Err(error) => Err(format!(
+            "must be a level or filter such as `info,dermaga=debug` ({error})"
+        )),
     }
 }
 
@@ -114,19 +146,44 @@ mod tests {
     #[test]
     fn durations() {
         let range = Duration::from_secs(60)..=Duration::from_secs(30 * 86_400);
-        for (text, seconds) in [("90s", 90), ("90", 90), ("15m", 900), ("24h", 86_400), ("7d", 604_800)] {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("90", 90),
+            ("15m", 900),
+            ("24h", 86_400),
+            ("7d", 604_800),
+        ] {
             assert_eq!(duration(text, &range).unwrap().as_secs(), seconds, "{text}");
         }
-        for wrong in ["", "h", "1.5h", "-1h", "59s", "31d", "1w", "99999999999999999999d", "213503982334602d"] {
+        for wrong in [
+            "",
+            "h",
+            "1.5h",
+            "-1h",
+            "59s",
+            "31d",
+            "1w",
+            "99999999999999999999d",
+            "213503982334602d",
+        ] {
             let message = duration(wrong, &range).unwrap_err();
-            assert_eq!(message, "must be a time from 1m to 30d, such as 90s, 15m, 24h or 7d", "{wrong}");
+            assert_eq!(
+                message, "must be a time from 1m to 30d, such as 90s, 15m, 24h or 7d",
+                "{wrong}"
+            );
         }
     }
 
     #[test]
     fn numbers() {
-        assert_eq!(number("10_000_000", &(1..=100_000_000_u64)).unwrap(), 10_000_000);
-        assert_eq!(number("0", &(1..=5_u64)).unwrap_err(), "must be a whole number from 1 to 5");
+        assert_eq!(
+            number("10_000_000", &(1..=100_000_000_u64)).unwrap(),
+            10_000_000
+        );
+        assert_eq!(
+            number("0", &(1..=5_u64)).unwrap_err(),
+            "must be a whole number from 1 to 5"
+        );
     }
 
     #[test]

@@ -15,9 +15,15 @@ pub fn reference() -> String {
         | environment | in `dermaga.toml` | default | |\n|---|---|---|---|\n",
     );
     for setting in SETTINGS {
-        let default = setting.default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
+        let default = setting
+            .default
+            .map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
         let secret = if setting.secret { " **Secret.**" } else { "" };
-        let _ = writeln!(page, "| `{}` | `{}` | {default} | {}{secret} |", setting.env, setting.key, setting.doc);
+        let _ = writeln!(
+            page,
+            "| `{}` | `{}` | {default} | {}{secret} |",
+            setting.env, setting.key, setting.doc
+        );
     }
     page
 }
@@ -25,10 +31,20 @@ pub fn reference() -> String {
 impl Loaded {
     /// What is in force, one setting a line, secrets masked.
     pub fn describe(&self) -> String {
-        let width = SETTINGS.iter().map(|setting| setting.env.len()).max().unwrap_or_default();
+        let width = SETTINGS
+            .iter()
+            .map(|setting| setting.env.len())
+            .max()
+            .unwrap_or_default();
         let mut text = String::new();
         for origin in &self.origins {
-            let _ = writeln!(text, "{:width$}  {}  [{}]", origin.setting.env, origin.shown(), origin.source);
+            let _ = writeln!(
+                text,
+                "{:width$}  {}  [{}]",
+                origin.setting.env,
+                origin.shown(),
+                origin.source
+            );
         }
         text
     }
@@ -42,7 +58,11 @@ mod tests {
     fn secrets_are_masked() {
         let secret = "do-not-show-this-anywhere-please-0";
         let environment = [("JWT_SECRET".to_owned(), secret.to_owned())].into();
-        let loaded = load(Sources { environment, ..Sources::default() }).unwrap();
+        let loaded = load(Sources {
+            environment,
+            ..Sources::default()
+        })
+        .unwrap();
         assert!(!loaded.describe().contains(secret) && !format!("{loaded:?}").contains(secret));
         assert!(loaded.describe().contains("JWT_SECRET"));
     }
@@ -51,6 +71,9 @@ mod tests {
     fn the_committed_page_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/SETTINGS.md");
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == super::reference(), "docs/SETTINGS.md is out of date: `dermaga config --reference > docs/SETTINGS.md`");
+        assert!(
+            committed == super::reference(),
+            "docs/SETTINGS.md is out of date: `dermaga config --reference > docs/SETTINGS.md`"
+        );
     }
 }

@@ -20,7 +20,10 @@ pub struct Setting {
 
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setting").field("env", &self.env).field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("Setting")
+            .field("env", &self.env)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
     }
 }
 
@@ -183,10 +186,15 @@ mod tests {
         let mut names = HashSet::new();
         let mut config = Config::blank();
         for setting in SETTINGS {
-            assert!(names.insert(setting.env) && names.insert(setting.key), "{}", setting.env);
+            assert!(
+                names.insert(setting.env) && names.insert(setting.key),
+                "{}",
+                setting.env
+            );
             assert!(setting.doc.ends_with('.'), "{}", setting.env);
             if let Some(default) = setting.default {
-                (setting.set)(&mut config, default).unwrap_or_else(|problem| panic!("{} {problem}", setting.env));
+                (setting.set)(&mut config, default)
+                    .unwrap_or_else(|problem| panic!("{} {problem}", setting.env));
             }
         }
     }

@@ -24,7 +24,11 @@ pub struct Customer {
 
 impl Customer {
     pub const fn identity(self) -> Identity {
-        Identity { user_id: self.user_id, session: self.session, role: self.role }
+        Identity {
+            user_id: self.user_id,
+            session: self.session,
+            role: self.role,
+        }
     }
 }
 
@@ -33,9 +37,17 @@ impl FromRequestParts<AppState> for Customer {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
         let token = bearer_token(&parts.headers)?;
-        let Identity { user_id, session, role } = state.accounts.authenticate(token).await?;
+        let Identity {
+            user_id,
+            session,
+            role,
+        } = state.accounts.authenticate(token).await?;
         tracing::Span::current().record("user.id", tracing::field::display(user_id));
-        Ok(Self { user_id, role, session })
+        Ok(Self {
+            user_id,
+            role,
+            session,
+        })
     }
 }
 
@@ -62,9 +74,16 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
         let message = "Log in first, and send the access token as `Authorization: Bearer ...`.";
         Error::new(Code::Unauthenticated, message)
     };
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or_else(missing)?;
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .ok_or_else(missing)?;
     let (scheme, token) = value.split_once(' ').ok_or_else(missing)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim()) } else { Err(missing()) }
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim())
+    } else {
+        Err(missing())
+    }
 }
 
 /// Where a request comes from, as far as it can be believed: the peer, or what the trusted proxies
@@ -76,9 +95,14 @@ impl FromRequestParts<AppState> for PeerAddress {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip());
+        let peer = parts
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|ConnectInfo(address)| address.ip());
         let forwarded = forwarded_for(&parts.headers, state.config.trusted_proxies);
-        Ok(Self(forwarded.or(peer).map(|address| address.to_canonical())))
+        Ok(Self(
+            forwarded.or(peer).map(|address| address.to_canonical()),
+        ))
     }
 }
 
@@ -100,7 +124,10 @@ mod tests {
     #[test]
     fn believes_only_trusted_proxies() {
         let mut headers = HeaderMap::new();
-        headers.append("x-forwarded-for", "198.51.100.1, 203.0.113.7".parse().unwrap());
+        headers.append(
+            "x-forwarded-for",
+            "198.51.100.1, 203.0.113.7".parse().unwrap(),
+        );
         headers.append("x-forwarded-for", "10.0.0.1".parse().unwrap());
         let seen = |proxies| forwarded_for(&headers, proxies).map(|address| address.to_string());
         assert_eq!(seen(0), None);
@@ -111,7 +138,12 @@ mod tests {
 
     #[test]
     fn reads_bearer_tokens_only() {
-        for (value, token) in [("Bearer abc", Some("abc")), ("bearer  abc", Some("abc")), ("Basic abc", None), ("abc", None)] {
+        for (value, token) in [
+            ("Bearer abc", Some("abc")),
+            ("bearer  abc", Some("abc")),
+            ("Basic abc", None),
+            ("abc", None),
+        ] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
             assert_eq!(bearer_token(&headers).ok(), token, "{value}");
         }

@@ -28,10 +28,13 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         if !is_json(request.headers()) {
-            let message = "Send the body as JSON, with the header `Content-Type: application/json`.";
+            let message =
+                "Send the body as JSON, with the header `Content-Type: application/json`.";
             return Err(Error::new(Code::UnsupportedMediaType, message));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(unreadable)?;
         let value = parse::<T>(&bytes)?;
         validate(&value)?;
         Ok(Self(value))
@@ -50,21 +53,39 @@ where
         if request.body().is_end_stream() {
             return Ok(None);
         }
-        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+        <Self as FromRequest<S>>::from_request(request, state)
+            .await
+            .map(Some)
     }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let declared = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = declared
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn unreadable(rejection: BytesRejection) -> Error {
     if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-        return Error::new(Code::PayloadTooLarge, "The body is larger than this route accepts.");
+        return Error::new(
+            Code::PayloadTooLarge,
+            "The body is larger than this route accepts.",
+        );
     }
-    Error::new(Code::MalformedRequest, "The body ended before it was complete.").caused_by(rejection)
+    Error::new(
+        Code::MalformedRequest,
+        "The body ended before it was complete.",
+    )
+    .caused_by(rejection)
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
@@ -90,7 +111,8 @@ fn refuse(path: &str, error: &serde_json::Error) -> Error {
 /// The sentence without serde's ` at line 1 column 2`.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(sentence, _)| sentence.to_owned())
+    text.rsplit_once(" at line ")
+        .map_or(text.clone(), |(sentence, _)| sentence.to_owned())
 }
 
 /// Applies a type's rules.
@@ -98,11 +120,16 @@ fn without_place(error: &serde_json::Error) -> String {
 /// # Errors
 /// `VALIDATION_FAILED` with one detail for each broken rule.
 pub(super) fn validate<T: Validate<Context = ()>>(value: &T) -> Result<(), Error> {
-    let Err(report) = value.validate() else { return Ok(()) };
+    let Err(report) = value.validate() else {
+        return Ok(());
+    };
     let error = Error::new(Code::ValidationFailed, "The request has invalid fields.");
-    Err(report.into_inner().into_iter().fold(error, |error, (path, fault)| {
-        error.with(camel_case(&path.to_string()), fault.message())
-    }))
+    Err(report
+        .into_inner()
+        .into_iter()
+        .fold(error, |error, (path, fault)| {
+            error.with(camel_case(&path.to_string()), fault.message())
+        }))
 }
 
 /// Rules name fields as Rust does; clients know them in camelCase.
@@ -114,7 +141,11 @@ fn camel_case(path: &str) -> String {
                 raise = true;
                 return None;
             }
-            Some(if std::mem::take(&mut raise) { letter.to_ascii_uppercase() } else { letter })
+            Some(if std::mem::take(&mut raise) {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            })
         })
         .collect()
 }
@@ -136,23 +167,65 @@ mod tests {
     }
 
     async fn send(content_type: &str, body: &str) -> Error {
-        let request = Request::post("/").header("content-type", content_type).body(body.to_owned().into()).unwrap();
-        <Body<Order> as FromRequest<()>>::from_request(request, &()).await.unwrap_err()
+        let request = Request::post("/")
+            .header("content-type", content_type)
+            .body(body.to_owned().into())
+            .unwrap();
+        <Body<Order> as FromRequest<()>>::from_request(request, &())
+            .await
+            .unwrap_err()
     }
 
     #[tokio::test]
     async fn names_what_is_wrong() {
         let json = "application/json; charset=utf-8";
         for (body, code, field, message) in [
-            (r#"{"planName": "basic", "amount": "x"}"#, Code::ValidationFailed, "amount", "invalid type: string \"x\", expected i64"),
-            (r#"{"planName": "basic", "amount": 1.5}"#, Code::ValidationFailed, "amount", "invalid type: floating point `1.5`, expected i64"),
-            (r#"{"planName": "basic", "amount": 1, "extra": 2}"#, Code::ValidationFailed, "extra", "unknown field `extra`, expected `planName` or `amount`"),
-            (r#"{"planName": "ab", "amount": 1}"#, Code::ValidationFailed, "planName", "length is lower than 3"),
-            (r#"{"planName": "basic"}"#, Code::ValidationFailed, "body", "missing field `amount`"),
-            ("[]", Code::ValidationFailed, "body", "invalid length 0, expected struct Order with 2 elements"),
+            (
+                r#"{"planName": "basic", "amount": "x"}"#,
+                Code::ValidationFailed,
+                "amount",
+                "invalid type: string \"x\", expected i64",
+            ),
+            (
+                r#"{"planName": "basic", "amount": 1.5}"#,
+                Code::ValidationFailed,
+                "amount",
+                "invalid type: floating point `1.5`, expected i64",
+            ),
+            (
+                r#"{"planName": "basic", "amount": 1, "extra": 2}"#,
+                Code::ValidationFailed,
+                "extra",
+                "unknown field `extra`, expected `planName` or `amount`",
+            ),
+            (
+                r#"{"planName": "ab", "amount": 1}"#,
+                Code::ValidationFailed,
+                "planName",
+                "length is lower than 3",
+            ),
+            (
+                r#"{"planName": "basic"}"#,
+                Code::ValidationFailed,
+                "body",
+                "missing field `amount`",
+            ),
+            (
+                "[]",
+                Code::ValidationFailed,
+                "body",
+                "invalid length 0, expected struct Order with 2 elements",
+            ),
         ] {
             let error = send(json, body).await;
-            assert_eq!((error.code, &*error.details[0].field, &*error.details[0].message), (code, field, message));
+            assert_eq!(
+                (
+                    error.code,
+                    &*error.details[0].field,
+                    &*error.details[0].message
+                ),
+                (code, field, message)
+            );
         }
     }
 
@@ -160,13 +233,26 @@ mod tests {
     async fn says_where_the_json_breaks() {
         let error = send("application/json", "{\"planName\": \n oops}").await;
         assert_eq!(error.code, Code::MalformedRequest);
-        assert_eq!(error.message, "The body is not JSON: expected value (line 2, column 2).");
-        let error = send("application/json", "{\"planName\": \"basic\", \"amount\": 1} x").await;
-        assert_eq!(error.message, "The body is not JSON: trailing characters (line 1, column 36).");
+        assert_eq!(
+            error.message,
+            "The body is not JSON: expected value (line 2, column 2)."
+        );
+        let error = send(
+            "application/json",
+            "{\"planName\": \"basic\", \"amount\": 1} x",
+        )
+        .await;
+        assert_eq!(
+            error.message,
+            "The body is not JSON: trailing characters (line 1, column 36)."
+        );
     }
 
     #[tokio::test]
     async fn takes_nothing_but_json() {
-        assert_eq!(send("text/plain", "{}").await.code, Code::UnsupportedMediaType);
+        assert_eq!(
+            send("text/plain", "{}").await.code,
+            Code::UnsupportedMediaType
+        );
     }
 }

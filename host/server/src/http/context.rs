@@ -28,5 +28,7 @@ pub fn request_id() -> Option<String> {
 
 /// The moment that goes on an answer: by the application's clock, which tests move.
 pub(super) fn now() -> DateTime<Utc> {
-    CURRENT.try_with(|context| context.clock.now()).unwrap_or_else(|_| Clock::system().now())
+    CURRENT
+        .try_with(|context| context.clock.now())
+        .unwrap_or_else(|_| Clock::system().now())
 }

@@ -45,29 +45,58 @@ pub struct Success<T> {
 impl<T: Serialize> Success<T> {
     /// 200.
     pub fn ok(message: impl Into<String>, data: T) -> Self {
-        Self { status: StatusCode::OK, message: message.into(), data, pagination: None }
+        Self {
+            status: StatusCode::OK,
+            message: message.into(),
+            data,
+            pagination: None,
+        }
     }
 
     /// 201: the request made something.
     pub fn created(message: impl Into<String>, data: T) -> Self {
-        Self { status: StatusCode::CREATED, ..Self::ok(message, data) }
+        Self {
+            status: StatusCode::CREATED,
+            ..Self::ok(message, data)
+        }
     }
 
     /// 202: the work goes on in the background.
     pub fn accepted(message: impl Into<String>, data: T) -> Self {
-        Self { status: StatusCode::ACCEPTED, ..Self::ok(message, data) }
+        Self {
+            status: StatusCode::ACCEPTED,
+            ..Self::ok(message, data)
+        }
     }
 
     /// 200 with one page of a list.
     pub fn page(message: impl Into<String>, items: T, pagination: Pagination) -> Self {
-        Self { pagination: Some(pagination), ..Self::ok(message, items) }
+        Self {
+            pagination: Some(pagination),
+            ..Self::ok(message, items)
+        }
     }
 }
 
 impl<T: Serialize> IntoResponse for Success<T> {
     fn into_response(self) -> Response {
-        let Self { status, message, data, pagination } = self;
+        let Self {
+            status,
+            message,
+            data,
+            pagination,
+        } = self;
         let timestamp = context::now();
-        (status, Json(Envelope { success: true, message, data, pagination, timestamp })).into_response()
+        (
+            status,
+            Json(Envelope {
+                success: true,
+                message,
+                data,
+                pagination,
+                timestamp,
+            }),
+        )
+            .into_response()
     }
 }

@@ -34,19 +34,27 @@ pub struct FailureBody {
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         log(&self);
-        let status = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let failure = Failure {
             success: false,
             message: self.message,
-            error: FailureBody { code: self.code, details: self.details },
+            error: FailureBody {
+                code: self.code,
+                details: self.details,
+            },
             timestamp: context::now(),
         };
         let mut response = (status, Json(failure)).into_response();
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
@@ -105,7 +113,9 @@ mod tests {
         let response = error.into_response();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after"], "30");
-        let bytes = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let bytes = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
         let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(body["success"], false);
         assert_eq!(body["error"]["code"], "TOO_MANY_REQUESTS");

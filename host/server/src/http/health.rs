@@ -36,8 +36,14 @@ enum CheckStatus {
 
 async fn ready(State(state): State<AppState>) -> impl IntoResponse {
     let checks = vec![database(&state).await, plugins(&state), cluster(&state)];
-    let ready = checks.iter().all(|check| check.status != CheckStatus::Failed);
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let ready = checks
+        .iter()
+        .all(|check| check.status != CheckStatus::Failed);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(Readiness { ready, checks }))
 }
 
@@ -50,7 +56,11 @@ async fn database(state: &AppState) -> Check {
             (CheckStatus::Failed, format!("{engine} does not answer"))
         }
     };
-    Check { name: "database", status, message }
+    Check {
+        name: "database",
+        status,
+        message,
+    }
 }
 
 async fn ask(state: &AppState) -> sqlx::Result<()> {
@@ -65,13 +75,28 @@ fn plugins(state: &AppState) -> Check {
         (CheckStatus::Ok, "every active plugin is loaded".to_owned())
     } else {
         let names: Vec<&str> = failures.iter().map(|(id, _)| id.as_str()).collect();
-        (CheckStatus::Warning, format!("could not be loaded: {}", names.join(", ")))
+        (
+            CheckStatus::Warning,
+            format!("could not be loaded: {}", names.join(", ")),
+        )
     };
-    Check { name: "plugins", status, message }
+    Check {
+        name: "plugins",
+        status,
+        message,
+    }
 }
 
 fn cluster(state: &AppState) -> Check {
     let provisioner = state.provisioning.status();
-    let status = if provisioner.is_available { CheckStatus::Ok } else { CheckStatus::Warning };
-    Check { name: "provisioner", status, message: format!("{}: {}", provisioner.provisioner, provisioner.detail) }
+    let status = if provisioner.is_available {
+        CheckStatus::Ok
+    } else {
+        CheckStatus::Warning
+    };
+    Check {
+        name: "provisioner",
+        status,
+        message: format!("{}: {}", provisioner.provisioner, provisioner.detail),
+    }
 }

@@ -27,7 +27,10 @@ impl Stream for Shared {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).poll_next_unpin(context)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .poll_next_unpin(context)
     }
 }
 

@@ -20,22 +20,37 @@ const REQUEST_ID_MAX_LENGTH: usize = 128;
 
 /// Gives the request its context and reports on it when it is answered.
 pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let request_id = accepted_id(request.headers()).unwrap_or_else(|| new_id(&state.clock).to_string());
+    let request_id =
+        accepted_id(request.headers()).unwrap_or_else(|| new_id(&state.clock).to_string());
     let method = request.method().clone();
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let is_api = request.uri().path().starts_with("/api/") && !request.uri().path().starts_with("/api/docs");
-    let span = tracing::info_span!("request", request.id = request_id, user.id = tracing::field::Empty);
-    let context = Context { request_id: request_id.clone(), clock: state.clock.clone() };
+    let is_api =
+        request.uri().path().starts_with("/api/") && !request.uri().path().starts_with("/api/docs");
+    let span = tracing::info_span!(
+        "request",
+        request.id = request_id,
+        user.id = tracing::field::Empty
+    );
+    let context = Context {
+        request_id: request_id.clone(),
+        clock: state.clock.clone(),
+    };
 
     let started = Instant::now();
-    let mut response = context::within(context, next.run(request)).instrument(span.clone()).await;
+    let mut response = context::within(context, next.run(request))
+        .instrument(span.clone())
+        .await;
     let duration = started.elapsed();
 
     let status = response.status().as_u16();
-    let duration_ms = duration.as_secs_f64() * 1e3;
+    let duration_ms = duration.as_millis();
     tracing::info!(parent: &span, http.method = %method, http.route = route, http.status = status, duration_ms, "request");
-    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
+    let labels = [
+        ("method", method.to_string()),
+        ("route", route),
+        ("status", status.to_string()),
+    ];
     metrics::counter!("http_requests_total", &labels).increment(1);
     metrics::histogram!("http_request_duration_seconds", &labels).record(duration);
     set_headers(response.headers_mut(), &request_id, is_api);
@@ -46,10 +61,18 @@ fn set_headers(headers: &mut HeaderMap, request_id: &str, is_api: bool) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     if is_api {
-        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
     }
 }
 
@@ -64,15 +87,27 @@ fn accepted_id(headers: &HeaderMap) -> Option<String> {
 /// Ends a request that takes too long to begin its answer; what streams after that may go on.
 pub async fn time_out(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let limit = state.config.request_timeout;
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-        let message = format!("This took longer than {} seconds and was given up.", limit.as_secs());
-        Error::new(Code::RequestTimeout, message).into_response()
-    })
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(|_| {
+            let message = format!(
+                "This took longer than {} seconds and was given up.",
+                limit.as_secs()
+            );
+            Error::new(Code::RequestTimeout, message).into_response()
+        })
 }
 
 /// What a panicking handler answers.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the panic over"
+)]
 pub fn catch_panics(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
     Error::internal(format!("panicked: {}", text.unwrap_or("no message"))).into_response()
 }
 
@@ -82,8 +117,16 @@ mod tests {
 
     #[test]
     fn takes_over_sane_ids_only() {
-        for (id, taken) in [("abc-123_4.5", true), ("", false), ("a b", false), ("a\u{7f}", false), (&*"a".repeat(129), false)] {
-            let Ok(value) = HeaderValue::from_bytes(id.as_bytes()) else { continue };
+        for (id, taken) in [
+            ("abc-123_4.5", true),
+            ("", false),
+            ("a b", false),
+            ("a\u{7f}", false),
+            (&*"a".repeat(129), false),
+        ] {
+            let Ok(value) = HeaderValue::from_bytes(id.as_bytes()) else {
+                continue;
+            };
             let headers = HeaderMap::from_iter([(REQUEST_ID, value)]);
             assert_eq!(accepted_id(&headers).is_some(), taken, "{id}");
         }

@@ -43,7 +43,10 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, document: &mut OpenApi) {
-        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
     }
@@ -57,22 +60,45 @@ pub fn base() -> OpenApi {
 /// Adds to every operation what can happen to any request.
 pub fn complete(document: &mut OpenApi) {
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        operations.into_iter().flatten().for_each(add_general_failures);
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        operations
+            .into_iter()
+            .flatten()
+            .for_each(add_general_failures);
     }
 }
 
 fn add_general_failures(operation: &mut Operation) {
     let mut codes = vec![Code::RequestTimeout, Code::Internal, Code::Unavailable];
     if operation.request_body.is_some() {
-        codes.extend([Code::MalformedRequest, Code::ValidationFailed, Code::PayloadTooLarge, Code::UnsupportedMediaType]);
-    } else if operation.parameters.as_ref().is_some_and(|parameters| !parameters.is_empty()) {
+        codes.extend([
+            Code::MalformedRequest,
+            Code::ValidationFailed,
+            Code::PayloadTooLarge,
+            Code::UnsupportedMediaType,
+        ]);
+    } else if operation
+        .parameters
+        .as_ref()
+        .is_some_and(|parameters| !parameters.is_empty())
+    {
         codes.push(Code::ValidationFailed);
     }
     if operation.security.is_some() {
         codes.extend([Code::Unauthenticated, Code::TokenExpired]);
     }
-    if operation.tags.iter().flatten().any(|tag| tag.starts_with("admin")) {
+    if operation
+        .tags
+        .iter()
+        .flatten()
+        .any(|tag| tag.starts_with("admin"))
+    {
         codes.push(Code::Forbidden);
     }
     for (status, response) in failures(&codes) {
@@ -91,17 +117,32 @@ fn add_general_failures(operation: &mut Operation) {
 pub fn failures(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
     for code in codes {
-        by_status.entry(code.status()).or_default().push(format!("`{code}`"));
+        by_status
+            .entry(code.status())
+            .or_default()
+            .push(format!("`{code}`"));
     }
-    let content = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Failure"))).build();
-    let response = |codes: Vec<String>| {
-        ResponseBuilder::new().description(codes.join(", ")).content("application/json", content()).build()
+    let content = || {
+        ContentBuilder::new()
+            .schema(Some(Ref::from_schema_name("Failure")))
+            .build()
     };
-    by_status.into_iter().map(|(status, codes)| (status.to_string(), RefOr::T(response(codes)))).collect()
+    let response = |codes: Vec<String>| {
+        ResponseBuilder::new()
+            .description(codes.join(", "))
+            .content("application/json", content())
+            .build()
+    };
+    by_status
+        .into_iter()
+        .map(|(status, codes)| (status.to_string(), RefOr::T(response(codes))))
+        .collect()
 }
 
 /// Serves the document at `/api/openapi.json` and a page that shows it, without the network, at
 /// `/api/docs`.
 pub fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
-    SwaggerUi::new("/api/docs").url("/api/openapi.json", document).into()
+    SwaggerUi::new("/api/docs")
+        .url("/api/openapi.json", document)
+        .into()
 }

@@ -35,7 +35,12 @@ impl PageQuery {
     pub fn pagination(&self, total: i64) -> Pagination {
         let total_items = u64::try_from(total).unwrap_or_default();
         let total_pages = total_items.div_ceil(u64::from(self.limit.max(1)));
-        Pagination { page: self.page, limit: self.limit, total_items, total_pages }
+        Pagination {
+            page: self.page,
+            limit: self.limit,
+            total_items,
+            total_pages,
+        }
     }
 }
 

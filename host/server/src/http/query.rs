@@ -38,7 +38,11 @@ where
         let (mut page, mut filter) = (String::new(), String::new());
         for pair in parts.uri.query().unwrap_or_default().split('&') {
             let name = pair.split('=').next().unwrap_or_default();
-            let part = if matches!(name, "page" | "limit") { &mut page } else { &mut filter };
+            let part = if matches!(name, "page" | "limit") {
+                &mut page
+            } else {
+                &mut filter
+            };
             part.push_str(pair);
             part.push('&');
         }
@@ -50,7 +54,10 @@ fn parse<T: DeserializeOwned + Validate<Context = ()>>(query: &str) -> Result<T,
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
     let value = serde_path_to_error::deserialize(pairs).map_err(|error| {
         let path = error.path().to_string();
-        Error::invalid(if path == "." { "query".into() } else { path }, error.inner().to_string())
+        Error::invalid(
+            if path == "." { "query".into() } else { path },
+            error.inner().to_string(),
+        )
     })?;
     validate(&value)?;
     Ok(value)
@@ -70,22 +77,37 @@ mod tests {
     }
 
     async fn read(query: &str) -> Result<Paged<Filter>, Error> {
-        let (mut parts, ()) = axum::http::Request::get(format!("/?{query}")).body(()).unwrap().into_parts();
+        let (mut parts, ()) = axum::http::Request::get(format!("/?{query}"))
+            .body(())
+            .unwrap()
+            .into_parts();
         Paged::from_request_parts(&mut parts, &()).await
     }
 
     #[tokio::test]
     async fn splits_pages_from_filters() {
         let Paged(page, filter) = read("slug=n8n&limit=5").await.unwrap();
-        assert_eq!((page.page, page.limit, filter.slug.as_deref()), (1, 5, Some("n8n")));
+        assert_eq!(
+            (page.page, page.limit, filter.slug.as_deref()),
+            (1, 5, Some("n8n"))
+        );
         assert_eq!(read("").await.unwrap().0, PageQuery::default());
     }
 
     #[tokio::test]
     async fn names_the_parameter() {
-        for (query, field) in [("limit=101", "limit"), ("page=0", "page"), ("page=x", "page"), ("slog=n8n", "slog")] {
+        for (query, field) in [
+            ("limit=101", "limit"),
+            ("page=0", "page"),
+            ("page=x", "page"),
+            ("slog=n8n", "slog"),
+        ] {
             let error = read(query).await.unwrap_err();
-            assert_eq!(error.details[0].field, field, "{query}: {}", error.details[0].message);
+            assert_eq!(
+                error.details[0].field, field,
+                "{query}: {}",
+                error.details[0].message
+            );
         }
     }
 }
