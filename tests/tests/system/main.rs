@@ -9,7 +9,6 @@
 )]
 
 mod accounts;
-mod cli;
 mod hostile;
 mod ledger;
 mod plugins;

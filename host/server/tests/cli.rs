@@ -1,0 +1,103 @@
+//! The command as a person meets it: what it says, and how it ends.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails should stop where it fails"
+)]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use tempfile::TempDir;
+
+/// Runs `dermaga` in a folder with nothing of this process's settings in its environment.
+fn dermaga(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dermaga"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("DERMAGA_") || name == "DATABASE_URL" || name == "KUBECONFIG" {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder).args(arguments).envs(environment.iter().copied()).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn help_tells_a_stranger_where_to_begin() {
+    let folder = TempDir::new().unwrap();
+    let help = stdout(&dermaga(folder.path(), &["--help"], &[]));
+    for word in ["demo", "serve", "migrate", "admin", "ledger", "replay", "plugin", "config", "Examples:"] {
+        assert!(help.contains(word), "{word} is missing:\n{help}");
+    }
+}
+
+#[test]
+fn a_setting_nobody_knows_stops_the_start() {
+    let folder = TempDir::new().unwrap();
+    let output = dermaga(folder.path(), &["migrate"], &[("DERMAGA_LISTN", "127.0.0.1:1")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean DERMAGA_LISTEN?"), "{}", stderr(&output));
+
+    fs::write(folder.path().join("dermaga.toml"), "lissten = \"127.0.0.1:1\"\n").unwrap();
+    let output = dermaga(folder.path(), &["migrate"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("dermaga.toml:1"), "{}", stderr(&output));
+    assert!(!folder.path().join("data").exists(), "nothing is made before the configuration is good");
+}
+
+#[test]
+fn a_template_with_errors_names_file_line_and_key() {
+    let folder = TempDir::new().unwrap();
+    let templates = folder.path().join("service-templates");
+    fs::create_dir(&templates).unwrap();
+    fs::create_dir(folder.path().join("plugins")).unwrap();
+    let text = "slug = \"bad slug\"\nname = \"Bad\"\ncolour = \"blue\"\n";
+    fs::write(templates.join("bad.toml"), text).unwrap();
+    let environment = [("DERMAGA_TEMPLATES_DIR", templates.to_str().unwrap())];
+    let output = dermaga(folder.path(), &["serve", "--plugins-dir", "plugins", "--listen", "127.0.0.1:0"], &environment);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let said = stderr(&output);
+    for part in ["bad.toml:1", "slug", "bad.toml:3", "colour"] {
+        assert!(said.contains(part), "{part} is missing:\n{said}");
+    }
+}
+
+#[test]
+fn an_administrator_is_made_once_and_the_empty_books_hold() {
+    let folder = TempDir::new().unwrap();
+    let migrated = dermaga(folder.path(), &["migrate"], &[]);
+    assert!(migrated.status.success(), "{}", stderr(&migrated));
+    let create = ["admin", "create", "--email", "sari@example.com", "--name", "Sari"];
+    let made = dermaga(folder.path(), &create, &[]);
+    assert!(made.status.success() && stdout(&made).contains("Password, shown this once"), "{}", stderr(&made));
+    let again = dermaga(folder.path(), &create, &[]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("dermaga: There is an account with this e-mail already."), "{}", stderr(&again));
+    let verified = dermaga(folder.path(), &["ledger", "verify", "--json"], &[]);
+    assert!(verified.status.success(), "{}", stderr(&verified));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&verified)).unwrap();
+    assert_eq!((&report["wallets"], &report["faults"]), (&serde_json::json!(1), &serde_json::json!([])));
+    let replayed = dermaga(folder.path(), &["replay", "00000000-0000-7000-8000-000000000000"], &[]);
+    assert_eq!(replayed.status.code(), Some(1));
+    assert!(stderr(&replayed).contains("no such decision"), "{}", stderr(&replayed));
+}
+
+#[test]
+fn a_production_start_without_keys_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let output = dermaga(folder.path(), &["serve"], &[("DERMAGA_ENV", "production")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("JWT_SECRET") && stderr(&output).contains("DERMAGA_MASTER_KEY"), "{}", stderr(&output));
+}
