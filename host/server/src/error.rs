@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal => $status:literal,)*) => {
+    // `tt`, since utoipa does not read a `literal` that went through a macro.
+    ($($(#[$doc:meta])* $name:ident = $text:tt => $status:literal,)*) => {
         /// Every way a request can fail. Part of the API: codes are added, never renamed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum Code {

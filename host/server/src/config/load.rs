@@ -159,7 +159,7 @@ fn read_environment(
             Some(_) if value.is_empty() => {}
             Some(setting) => drop(given.insert(setting.key, (value, Source::Environment))),
             // What the project's own tests are told stands in the same environment.
-            None if name.starts_with("DERMAGA_TEST_") => {}
+            None if name.starts_with("DERMAGA_TEST_") || is_service_link(&name, &value) => {}
             None if name.starts_with("DERMAGA_") && !OTHER_VARIABLES.contains(&name.as_str()) => {
                 let known = SETTINGS
                     .iter()
@@ -170,6 +170,15 @@ fn read_environment(
             None => {}
         }
     }
+}
+
+/// What Kubernetes tells every pod about a Service whose name begins with `dermaga`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let address = ["tcp://", "udp://"]
+        .iter()
+        .any(|scheme| value.starts_with(scheme));
+    let parts = ["_SERVICE_HOST", "_SERVICE_PORT", "_TCP_", "_UDP_"];
+    address || parts.iter().any(|part| name.contains(part))
 }
 
 fn apply(
@@ -385,6 +394,18 @@ mod tests {
             .len(),
             1
         );
+    }
+
+    #[test]
+    fn a_kubernetes_service_named_dermaga_is_no_setting() {
+        let links = [
+            ("DERMAGA_SERVICE_HOST", "10.0.0.7"),
+            ("DERMAGA_SERVICE_PORT_HTTP", "80"),
+            ("DERMAGA_PORT", "tcp://10.0.0.7:80"),
+            ("DERMAGA_DB_PORT_80_TCP_ADDR", "10.0.0.7"),
+        ];
+        assert!(load(environment(&links)).is_ok());
+        assert_eq!(problems(environment(&[("DERMAGA_PORT", "3000")])).len(), 1);
     }
 
     #[test]

@@ -15,7 +15,6 @@ mod query;
 
 pub use auth::{Admin, Customer, PeerAddress};
 pub use body::Body;
-pub use context::request_id;
 pub use envelope::{Envelope, Nothing, Reply, Success};
 pub use failure::{Failure, FailureBody, failure_responses};
 pub use health::routes as health_routes;

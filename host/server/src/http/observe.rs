@@ -11,7 +11,7 @@ use axum::{
 };
 use tracing::Instrument as _;
 
-use super::context::{self, Context};
+use super::context;
 use crate::{Code, Error, app::AppState, db::new_id};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -32,13 +32,9 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
         request.id = request_id,
         user.id = tracing::field::Empty
     );
-    let context = Context {
-        request_id: request_id.clone(),
-        clock: state.clock.clone(),
-    };
 
     let started = Instant::now();
-    let mut response = context::within(context, next.run(request))
+    let mut response = context::within(state.clock.clone(), next.run(request))
         .instrument(span.clone())
         .await;
     let duration = started.elapsed();
