@@ -22,13 +22,20 @@ impl Client {
     pub fn new(base: impl Into<String>) -> Self {
         // One TLS provider for the process; a second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { http: reqwest::Client::new(), base: base.into(), token: None }
+        Self {
+            http: reqwest::Client::new(),
+            base: base.into(),
+            token: None,
+        }
     }
 
     /// The same client with an access token.
     #[must_use]
     pub fn with_token(&self, token: impl Into<String>) -> Self {
-        Self { token: Some(token.into()), ..self.clone() }
+        Self {
+            token: Some(token.into()),
+            ..self.clone()
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -36,7 +43,8 @@ impl Client {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(self.request(Method::POST, path).json(&body)).await
+        self.send(self.request(Method::POST, path).json(&body))
+            .await
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Answer {
@@ -51,7 +59,11 @@ impl Client {
     pub async fn upload(&self, component: Vec<u8>) -> Answer {
         let part = reqwest::multipart::Part::bytes(component).file_name("component.wasm");
         let form = reqwest::multipart::Form::new().part("component", part);
-        self.send(self.request(Method::POST, "/api/admin/plugins").multipart(form)).await
+        self.send(
+            self.request(Method::POST, "/api/admin/plugins")
+                .multipart(form),
+        )
+        .await
     }
 
     /// A request to be changed before it is sent.
@@ -76,7 +88,12 @@ impl Answer {
     /// The data of a success with this status.
     #[track_caller]
     pub fn data(self, status: u16) -> Value {
-        assert_eq!((self.status, &self.body["success"]), (status, &Value::Bool(true)), "{:#}", self.body);
+        assert_eq!(
+            (self.status, &self.body["success"]),
+            (status, &Value::Bool(true)),
+            "{:#}",
+            self.body
+        );
         self.body["data"].clone()
     }
 
@@ -87,7 +104,10 @@ impl Answer {
         assert_eq!(got, (status, Some(code)), "{:#}", self.body);
         assert_eq!(self.body["success"], false);
         let message = self.body["message"].as_str().unwrap_or_default();
-        assert!(message.ends_with(['.', '!', '?']), "not a sentence: {message}");
+        assert!(
+            message.ends_with(['.', '!', '?']),
+            "not a sentence: {message}"
+        );
         self
     }
 

@@ -16,6 +16,11 @@ mod shop;
 pub use client::{Answer, Client};
 pub use shop::{Engine, Shop, plugins_folder};
 
+/// A word that nothing else in this run has, for names of databases, people and coupons.
+pub fn unique() -> String {
+    dermaga::crypto::random_hex(8)
+}
+
 /// Whether this run may skip parts whose tools are missing. `DERMAGA_TEST_REQUIRE=all` says no.
 pub fn skip(part: &str, why: &str) {
     assert!(

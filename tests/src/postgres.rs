@@ -11,7 +11,8 @@ use std::{
 };
 
 use sqlx::{Connection, PgConnection};
-use uuid::Uuid;
+
+use crate::unique;
 
 /// Starts the server, and stops it and removes its folder when its input ends: that is when this
 /// process ends, however it ends.
@@ -45,10 +46,14 @@ pub fn shared() -> Result<&'static Postgres, &'static str> {
 }
 
 fn start() -> Result<Postgres, String> {
-    let bin = installed().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
-    let dir = std::env::temp_dir().join(format!("dermaga-postgres-{}", Uuid::now_v7().simple()));
+    let bin =
+        installed().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
+    let dir = std::env::temp_dir().join(format!("dermaga-postgres-{}", unique()));
     fs::create_dir(&dir).map_err(|error| error.to_string())?;
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).map_err(|e| e.to_string())?.port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .map_err(|e| e.to_string())?
+        .port();
     let mut keeper = Command::new("bash")
         .args(["-c", KEEPER, "postgres-keeper"])
         .arg(&bin)
@@ -61,7 +66,9 @@ fn start() -> Result<Postgres, String> {
         .map_err(|error| error.to_string())?;
     let mut said = String::new();
     let output = keeper.stdout.take().ok_or("no output")?;
-    BufReader::new(output).read_line(&mut said).map_err(|error| error.to_string())?;
+    BufReader::new(output)
+        .read_line(&mut said)
+        .map_err(|error| error.to_string())?;
     if said.trim() != "started" {
         let log = fs::read_to_string(dir.join("initdb.log")).unwrap_or_default();
         return Err(format!("PostgreSQL did not start: {log}"));
@@ -69,37 +76,56 @@ fn start() -> Result<Postgres, String> {
     let input = keeper.stdin.take().ok_or("no input")?;
     wait_for(port, &dir)?;
     println!("PostgreSQL: {} on 127.0.0.1:{port}", bin.display());
-    Ok(Postgres { port, _keeper: keeper, _input: input })
+    Ok(Postgres {
+        port,
+        _keeper: keeper,
+        _input: input,
+    })
 }
 
 /// The newest installed version's programs.
 fn installed() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut bins: Vec<PathBuf> = versions.flatten().map(|entry| entry.path().join("bin")).collect();
+    let mut bins: Vec<PathBuf> = versions
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
     bins.sort();
-    bins.into_iter().rev().find(|bin| bin.join("initdb").exists())
+    bins.into_iter()
+        .rev()
+        .find(|bin| bin.join("initdb").exists())
 }
 
 fn wait_for(port: u16, dir: &Path) -> Result<(), String> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while Instant::now() < deadline {
         let log = fs::read_to_string(dir.join("postgres.log")).unwrap_or_default();
-        if log.contains("ready to accept connections") && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if log.contains("ready to accept connections")
+            && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Err(format!("PostgreSQL did not become ready: {}", fs::read_to_string(dir.join("postgres.log")).unwrap_or_default()))
+    Err(format!(
+        "PostgreSQL did not become ready: {}",
+        fs::read_to_string(dir.join("postgres.log")).unwrap_or_default()
+    ))
 }
 
 impl Postgres {
     /// Makes an empty database and gives its URL.
     pub async fn new_database(&self) -> String {
-        let name = format!("test_{}", Uuid::now_v7().simple());
+        let name = format!("test_{}", unique());
         let server = format!("postgres://dermaga@127.0.0.1:{}/postgres", self.port);
-        let mut conn = PgConnection::connect(&server).await.expect("PostgreSQL answers");
+        let mut conn = PgConnection::connect(&server)
+            .await
+            .expect("PostgreSQL answers");
         let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::query(sql).execute(&mut conn).await.expect("a database can be made");
+        sqlx::query(sql)
+            .execute(&mut conn)
+            .await
+            .expect("a database can be made");
         conn.close().await.expect("the connection closes");
         format!("postgres://dermaga@127.0.0.1:{}/{name}", self.port)
     }

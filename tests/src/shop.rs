@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{Client, postgres, skip};
+use crate::{Client, postgres, skip, unique};
 
 const PASSWORD: &str = "kata sandi yang panjang";
 
@@ -40,8 +40,10 @@ pub struct Shop {
 }
 
 /// The checkout.
-pub fn checkout() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the checkout")
+pub(crate) fn checkout() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in the checkout")
 }
 
 /// The components of the checkout's plugins, built once for all tests.
@@ -78,9 +80,15 @@ impl Shop {
             }
         }
         change(&mut config);
-        let running = App::start(config, Clock::movable()).await.expect("the server starts");
+        let running = App::start(config, Clock::movable())
+            .await
+            .expect("the server starts");
         let client = Client::new(format!("http://{}", running.address));
-        Some(Self { running, client, data })
+        Some(Self {
+            running,
+            client,
+            data,
+        })
     }
 
     pub fn state(&self) -> &AppState {
@@ -111,7 +119,7 @@ impl Shop {
 
     /// An administrator, signed in.
     pub async fn admin(&self) -> Client {
-        let email = format!("admin-{}@example.com", Uuid::now_v7().simple());
+        let email = format!("admin-{}@example.com", unique());
         let new = NewAccount {
             email: Email::parse(&email).expect("an e-mail address"),
             password: PASSWORD.to_owned().into(),
@@ -120,7 +128,11 @@ impl Shop {
             avatar: None,
             role: Role::Administrator,
         };
-        self.state().accounts.create(new).await.expect("an administrator");
+        self.state()
+            .accounts
+            .create(new)
+            .await
+            .expect("an administrator");
         self.sign_in(&email).await
     }
 
@@ -133,31 +145,42 @@ impl Shop {
     pub async fn sign_in(&self, email: &str) -> Client {
         let body = json!({ "email": email, "password": PASSWORD });
         let data = self.client.post("/api/auth/login", body).await.data(200);
-        self.client.with_token(data["accessToken"].as_str().expect("an access token"))
+        self.client
+            .with_token(data["accessToken"].as_str().expect("an access token"))
     }
 
     /// A new customer, signed in.
     pub async fn customer(&self, email: &str) -> Client {
         let data = self.register(email).await;
-        self.client.with_token(data["accessToken"].as_str().expect("an access token"))
+        self.client
+            .with_token(data["accessToken"].as_str().expect("an access token"))
     }
 
     /// A new customer with this much credit, given by a coupon of their own.
     pub async fn customer_with_credit(&self, email: &str, amount: i64) -> Client {
-        let code = format!("C-{}", Uuid::now_v7().simple());
+        let code = format!("C-{}", unique());
         let body = json!({
             "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": amount }, "maxUses": 1,
         });
-        self.admin().await.post("/api/admin/coupons", body).await.data(201);
+        self.admin()
+            .await
+            .post("/api/admin/coupons", body)
+            .await
+            .data(201);
         let customer = self.customer(email).await;
-        customer.post("/api/wallet/redeem-coupon", json!({ "code": code })).await.data(201);
+        customer
+            .post("/api/wallet/redeem-coupon", json!({ "code": code }))
+            .await
+            .data(201);
         customer
     }
 
     /// New customers, signed in.
     pub async fn many_customers(&self, count: usize) -> Vec<Client> {
         stream::iter(0..count)
-            .map(|number| async move { self.customer(&format!("ramai-{number}@example.com")).await })
+            .map(
+                |number| async move { self.customer(&format!("ramai-{number}@example.com")).await },
+            )
             .buffer_unordered(8)
             .collect()
             .await
@@ -166,14 +189,27 @@ impl Shop {
     // ---- what is sold ----
 
     pub async fn plan_view(&self, service: &str, slug: &str) -> Value {
-        let plans = self.client.get(&format!("/api/catalog/services/{service}/plans")).await.data(200);
-        let found = plans.as_array().expect("a list").iter().find(|plan| plan["slug"] == slug);
-        found.unwrap_or_else(|| panic!("{service} has no plan {slug}")).clone()
+        let plans = self
+            .client
+            .get(&format!("/api/catalog/services/{service}/plans"))
+            .await
+            .data(200);
+        let found = plans
+            .as_array()
+            .expect("a list")
+            .iter()
+            .find(|plan| plan["slug"] == slug);
+        found
+            .unwrap_or_else(|| panic!("{service} has no plan {slug}"))
+            .clone()
     }
 
     /// The id of a plan.
     pub async fn plan(&self, service: &str, slug: &str) -> String {
-        self.plan_view(service, slug).await["id"].as_str().expect("an id").to_owned()
+        self.plan_view(service, slug).await["id"]
+            .as_str()
+            .expect("an id")
+            .to_owned()
     }
 
     /// Sets a plan's quota so that this many are left.
@@ -193,7 +229,10 @@ impl Shop {
             if instance["status"] == status {
                 return instance;
             }
-            assert!(Instant::now() < deadline, "the instance does not become {status}: {instance:#}");
+            assert!(
+                Instant::now() < deadline,
+                "the instance does not become {status}: {instance:#}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -213,7 +252,9 @@ impl Shop {
     }
 
     async fn verification(&self) -> Verification {
-        ledger::verify(&self.state().db, self.clock()).await.expect("the ledger can be read")
+        ledger::verify(&self.state().db, self.clock())
+            .await
+            .expect("the ledger can be read")
     }
 
     /// Runs a statement as somebody with the database's password might.
@@ -230,7 +271,10 @@ impl Shop {
     /// Takes away the database's own fences around the ledger.
     pub async fn drop_ledger_triggers(&self) {
         let statements: &[&'static str] = match self.state().db {
-            Db::Sqlite { .. } => &["DROP TRIGGER postings_frozen", "DROP TRIGGER journal_entries_frozen"],
+            Db::Sqlite { .. } => &[
+                "DROP TRIGGER postings_frozen",
+                "DROP TRIGGER journal_entries_frozen",
+            ],
             Db::Postgres(_) => &[
                 "DROP TRIGGER postings_frozen ON postings",
                 "DROP TRIGGER journal_entries_frozen ON journal_entries",

@@ -110,12 +110,22 @@ pub struct Error {
 
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: Vec::new(), retry_after: None, source: None }
+        Self {
+            code,
+            message: message.into(),
+            details: Vec::new(),
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// An unexpected failure: the cause is logged, the client learns nothing of it.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::new(Code::Internal, "Something went wrong on our side. It has been logged.").caused_by(source)
+        Self::new(
+            Code::Internal,
+            "Something went wrong on our side. It has been logged.",
+        )
+        .caused_by(source)
     }
 
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
@@ -128,7 +138,10 @@ impl Error {
 
     #[must_use]
     pub fn with(mut self, field: impl Into<String>, message: impl Into<String>) -> Self {
-        self.details.push(Detail { field: field.into(), message: message.into() });
+        self.details.push(Detail {
+            field: field.into(),
+            message: message.into(),
+        });
         self
     }
 
@@ -139,7 +152,10 @@ impl Error {
     }
 
     #[must_use]
-    pub fn caused_by(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn caused_by(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -148,11 +164,12 @@ impl Error {
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => {
-                Self::new(Code::Unavailable, "The database does not answer. Try again in a moment.")
-                    .retry_after(2)
-                    .caused_by(error)
-            }
+            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Self::new(
+                Code::Unavailable,
+                "The database does not answer. Try again in a moment.",
+            )
+            .retry_after(2)
+            .caused_by(error),
             other => Self::internal(other),
         }
     }

@@ -7,7 +7,19 @@ use utoipa::ToSchema;
 
 /// An amount of whole rupiah; negative in ledger deltas only. Cannot be made from a float.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type, ToSchema,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    sqlx::Type,
+    ToSchema,
 )]
 #[serde(transparent)]
 #[sqlx(transparent)]
@@ -74,7 +86,6 @@ impl From<i64> for Rupiah {
     }
 }
 
-
 /// As Indonesians write it: `Rp50.000`.
 impl fmt::Display for Rupiah {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,16 +107,30 @@ mod tests {
 
     #[test]
     fn reads_as_indonesians_write_it() {
-        for (amount, text) in [(0, "Rp0"), (999, "Rp999"), (50_000, "Rp50.000"), (-1_234_567, "-Rp1.234.567")] {
+        for (amount, text) in [
+            (0, "Rp0"),
+            (999, "Rp999"),
+            (50_000, "Rp50.000"),
+            (-1_234_567, "-Rp1.234.567"),
+        ] {
             assert_eq!(Rupiah::new(amount).to_string(), text);
         }
     }
 
     #[test]
     fn arithmetic_is_checked() {
-        assert_eq!(Rupiah::new(i64::MAX).plus(Rupiah::new(1)), Err(AmountOverflow));
-        assert_eq!(Rupiah::new(i64::MIN).minus(Rupiah::new(1)), Err(AmountOverflow));
-        assert_eq!(Rupiah::total([Rupiah::new(1), Rupiah::new(2)]), Ok(Rupiah::new(3)));
+        assert_eq!(
+            Rupiah::new(i64::MAX).plus(Rupiah::new(1)),
+            Err(AmountOverflow)
+        );
+        assert_eq!(
+            Rupiah::new(i64::MIN).minus(Rupiah::new(1)),
+            Err(AmountOverflow)
+        );
+        assert_eq!(
+            Rupiah::total([Rupiah::new(1), Rupiah::new(2)]),
+            Ok(Rupiah::new(3))
+        );
     }
 
     #[test]

@@ -10,20 +10,30 @@ use crate::{Code, Error, Result};
 /// # Errors
 /// `VALIDATION_FAILED` with one detail for each fault, `field` being `root` and a JSON pointer.
 pub fn validate(schema: &Value, value: &Value, root: &str) -> Result<()> {
-    let validator = jsonschema::validator_for(schema).map_err(|error| Error::internal(error.to_string()))?;
+    let validator =
+        jsonschema::validator_for(schema).map_err(|error| Error::internal(error.to_string()))?;
     let mut faults = validator.iter_errors(value).peekable();
     if faults.peek().is_none() {
         return Ok(());
     }
-    let error = Error::new(Code::ValidationFailed, format!("The {root} does not fit its schema."));
+    let error = Error::new(
+        Code::ValidationFailed,
+        format!("The {root} does not fit its schema."),
+    );
     Err(faults.fold(error, |error, fault| {
-        error.with(format!("{root}{}", fault.instance_path()), fault.to_string())
+        error.with(
+            format!("{root}{}", fault.instance_path()),
+            fault.to_string(),
+        )
     }))
 }
 
 /// What a plugin's `check` found, as a failure of the request.
 pub fn refused(problems: Vec<Problem>, root: &str) -> Error {
-    let error = Error::new(Code::PluginRefusedInput, format!("The {root} is not acceptable."));
+    let error = Error::new(
+        Code::PluginRefusedInput,
+        format!("The {root} is not acceptable."),
+    );
     problems.into_iter().fold(error, |error, problem| {
         error.with(format!("{root}{}", problem.field), problem.message)
     })

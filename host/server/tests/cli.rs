@@ -23,7 +23,12 @@ fn dermaga(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> O
             command.env_remove(name);
         }
     }
-    command.current_dir(folder).args(arguments).envs(environment.iter().copied()).output().unwrap()
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -38,7 +43,17 @@ fn stdout(output: &Output) -> String {
 fn help_tells_a_stranger_where_to_begin() {
     let folder = TempDir::new().unwrap();
     let help = stdout(&dermaga(folder.path(), &["--help"], &[]));
-    for word in ["demo", "serve", "migrate", "admin", "ledger", "replay", "plugin", "config", "Examples:"] {
+    for word in [
+        "demo",
+        "serve",
+        "migrate",
+        "admin",
+        "ledger",
+        "replay",
+        "plugin",
+        "config",
+        "Examples:",
+    ] {
         assert!(help.contains(word), "{word} is missing:\n{help}");
     }
 }
@@ -46,15 +61,34 @@ fn help_tells_a_stranger_where_to_begin() {
 #[test]
 fn a_setting_nobody_knows_stops_the_start() {
     let folder = TempDir::new().unwrap();
-    let output = dermaga(folder.path(), &["migrate"], &[("DERMAGA_LISTN", "127.0.0.1:1")]);
+    let output = dermaga(
+        folder.path(),
+        &["migrate"],
+        &[("DERMAGA_LISTN", "127.0.0.1:1")],
+    );
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("did you mean DERMAGA_LISTEN?"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("did you mean DERMAGA_LISTEN?"),
+        "{}",
+        stderr(&output)
+    );
 
-    fs::write(folder.path().join("dermaga.toml"), "lissten = \"127.0.0.1:1\"\n").unwrap();
+    fs::write(
+        folder.path().join("dermaga.toml"),
+        "lissten = \"127.0.0.1:1\"\n",
+    )
+    .unwrap();
     let output = dermaga(folder.path(), &["migrate"], &[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("dermaga.toml:1"), "{}", stderr(&output));
-    assert!(!folder.path().join("data").exists(), "nothing is made before the configuration is good");
+    assert!(
+        stderr(&output).contains("dermaga.toml:1"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(
+        !folder.path().join("data").exists(),
+        "nothing is made before the configuration is good"
+    );
 }
 
 #[test]
@@ -66,7 +100,17 @@ fn a_template_with_errors_names_file_line_and_key() {
     let text = "slug = \"bad slug\"\nname = \"Bad\"\ncolour = \"blue\"\n";
     fs::write(templates.join("bad.toml"), text).unwrap();
     let environment = [("DERMAGA_TEMPLATES_DIR", templates.to_str().unwrap())];
-    let output = dermaga(folder.path(), &["serve", "--plugins-dir", "plugins", "--listen", "127.0.0.1:0"], &environment);
+    let output = dermaga(
+        folder.path(),
+        &[
+            "serve",
+            "--plugins-dir",
+            "plugins",
+            "--listen",
+            "127.0.0.1:0",
+        ],
+        &environment,
+    );
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     let said = stderr(&output);
     for part in ["bad.toml:1", "slug", "bad.toml:3", "colour"] {
@@ -79,19 +123,45 @@ fn an_administrator_is_made_once_and_the_empty_books_hold() {
     let folder = TempDir::new().unwrap();
     let migrated = dermaga(folder.path(), &["migrate"], &[]);
     assert!(migrated.status.success(), "{}", stderr(&migrated));
-    let create = ["admin", "create", "--email", "sari@example.com", "--name", "Sari"];
+    let create = [
+        "admin",
+        "create",
+        "--email",
+        "sari@example.com",
+        "--name",
+        "Sari",
+    ];
     let made = dermaga(folder.path(), &create, &[]);
-    assert!(made.status.success() && stdout(&made).contains("Password, shown this once"), "{}", stderr(&made));
+    assert!(
+        made.status.success() && stdout(&made).contains("Password, shown this once"),
+        "{}",
+        stderr(&made)
+    );
     let again = dermaga(folder.path(), &create, &[]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(stderr(&again).contains("dermaga: There is an account with this e-mail already."), "{}", stderr(&again));
+    assert!(
+        stderr(&again).contains("dermaga: There is an account with this e-mail already."),
+        "{}",
+        stderr(&again)
+    );
     let verified = dermaga(folder.path(), &["ledger", "verify", "--json"], &[]);
     assert!(verified.status.success(), "{}", stderr(&verified));
     let report: serde_json::Value = serde_json::from_str(&stdout(&verified)).unwrap();
-    assert_eq!((&report["wallets"], &report["faults"]), (&serde_json::json!(1), &serde_json::json!([])));
-    let replayed = dermaga(folder.path(), &["replay", "00000000-0000-7000-8000-000000000000"], &[]);
+    assert_eq!(
+        (&report["wallets"], &report["faults"]),
+        (&serde_json::json!(1), &serde_json::json!([]))
+    );
+    let replayed = dermaga(
+        folder.path(),
+        &["replay", "00000000-0000-7000-8000-000000000000"],
+        &[],
+    );
     assert_eq!(replayed.status.code(), Some(1));
-    assert!(stderr(&replayed).contains("no such decision"), "{}", stderr(&replayed));
+    assert!(
+        stderr(&replayed).contains("no such decision"),
+        "{}",
+        stderr(&replayed)
+    );
 }
 
 #[test]
@@ -99,5 +169,9 @@ fn a_production_start_without_keys_is_refused() {
     let folder = TempDir::new().unwrap();
     let output = dermaga(folder.path(), &["serve"], &[("DERMAGA_ENV", "production")]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("JWT_SECRET") && stderr(&output).contains("DERMAGA_MASTER_KEY"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("JWT_SECRET") && stderr(&output).contains("DERMAGA_MASTER_KEY"),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -26,7 +26,10 @@ fn giving(amount: i64, version: &str) -> Vec<u8> {
 async fn install(admin: &Client, component: Vec<u8>) -> Value {
     let staged = admin.upload(component).await.data(201);
     let body = json!({ "digest": staged["digest"] });
-    admin.post("/api/admin/plugins/coupon-gift/activate", body).await.data(200);
+    admin
+        .post("/api/admin/plugins/coupon-gift/activate", body)
+        .await
+        .data(200);
     staged["digest"].clone()
 }
 
@@ -79,7 +82,7 @@ both_engines! {
         assert_eq!(decision["output"]["grant"]["effect"]["credit"], 1_000);
         let replay = admin.post(&format!("/api/admin/decisions/{id}/replay"), json!(null)).await.data(200);
         assert_eq!((&replay["identical"], &replay["pluginVersion"]), (&json!(true), &json!("1.0.0")));
-        let unknown = format!("/api/admin/decisions/{}/replay", uuid::Uuid::now_v7());
+        let unknown = format!("/api/admin/decisions/{}/replay", uuid::Uuid::nil());
         admin.post(&unknown, json!(null)).await.fails(404, "NOT_FOUND");
     }
 

@@ -1,6 +1,6 @@
 //! All three services on a real Kubernetes API server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use dermaga::provisioning::Choice;
 use dermaga_tests::{Engine, Shop, skip};
@@ -23,14 +23,16 @@ fn kubeconfig() -> Option<PathBuf> {
     }
 }
 
-async fn client(path: &PathBuf) -> Client {
+async fn client(path: &Path) -> Client {
     let config = Kubeconfig::read_from(path).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
+        .await
+        .unwrap();
     Client::try_from(config).unwrap()
 }
 
-async fn shop_on(path: &PathBuf) -> Option<Shop> {
-    let path = path.clone();
+async fn shop_on(path: &Path) -> Option<Shop> {
+    let path = path.to_owned();
     Shop::open_with(Engine::Sqlite, |config| {
         config.provisioner = Choice::Kubernetes;
         config.kubeconfig = Some(path);
@@ -45,41 +47,90 @@ async fn three_services_become_ready_and_go_away() {
     let Some(path) = kubeconfig() else { return };
     let shop = shop_on(&path).await.unwrap();
     let cluster = client(&path).await;
-    let customer = shop.customer_with_credit("kubernetes@example.com", 500_000).await;
+    let customer = shop
+        .customer_with_credit("kubernetes@example.com", 500_000)
+        .await;
     let mut bought = Vec::new();
-    for (service, plan) in [("n8n", "basic"), ("ghost", "basic"), ("postgresql", "basic")] {
+    for (service, plan) in [
+        ("n8n", "basic"),
+        ("ghost", "basic"),
+        ("postgresql", "basic"),
+    ] {
         let plan = shop.plan(service, plan).await;
-        let data = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
+        let data = customer
+            .post("/api/subscriptions", json!({ "planId": plan }))
+            .await
+            .data(201);
         bought.push((service, data));
     }
     let mut namespace = String::new();
     for (service, data) in &bought {
-        let instance = shop.instance_becomes(&customer, data["instanceId"].as_str().unwrap(), "RUNNING").await;
+        let instance = shop
+            .instance_becomes(&customer, data["instanceId"].as_str().unwrap(), "RUNNING")
+            .await;
         assert_eq!(instance["health"], "READY", "{service}: {instance:#}");
         namespace = instance["namespace"].as_str().unwrap().to_owned();
         let name = instance["name"].as_str().unwrap();
         let pods: Api<Pod> = Api::namespaced(cluster.clone(), &namespace);
-        let ready = pods.list(&ListParams::default()).await.unwrap().items.into_iter()
-            .filter(|pod| pod.metadata.name.as_deref().is_some_and(|pod| pod.starts_with(name)));
-        assert_eq!(ready.count(), if *service == "ghost" { 2 } else { 1 }, "{service}");
+        let ready = pods
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .into_iter()
+            .filter(|pod| {
+                pod.metadata
+                    .name
+                    .as_deref()
+                    .is_some_and(|pod| pod.starts_with(name))
+            });
+        assert_eq!(
+            ready.count(),
+            if *service == "ghost" { 2 } else { 1 },
+            "{service}"
+        );
         let secrets: Api<Secret> = Api::namespaced(cluster.clone(), &namespace);
         secrets.get(&format!("{name}-secrets")).await.unwrap();
-        let path = format!("/api/instances/{}/credentials", data["instanceId"].as_str().unwrap());
+        let path = format!(
+            "/api/instances/{}/credentials",
+            data["instanceId"].as_str().unwrap()
+        );
         let credentials = customer.get(&path).await.data(200);
-        assert!(credentials["fields"].as_array().is_some(), "{credentials:#}");
+        assert!(
+            credentials["fields"].as_array().is_some(),
+            "{credentials:#}"
+        );
     }
     for (_, data) in &bought {
-        let path = format!("/api/subscriptions/{}", data["subscription"]["id"].as_str().unwrap());
+        let path = format!(
+            "/api/subscriptions/{}",
+            data["subscription"]["id"].as_str().unwrap()
+        );
         customer.delete(&path).await.data(200);
     }
     for (_, data) in &bought {
-        shop.instance_becomes(&customer, data["instanceId"].as_str().unwrap(), "TERMINATED").await;
+        shop.instance_becomes(
+            &customer,
+            data["instanceId"].as_str().unwrap(),
+            "TERMINATED",
+        )
+        .await;
     }
     let claims: Api<PersistentVolumeClaim> = Api::namespaced(cluster.clone(), &namespace);
-    assert!(claims.list(&ListParams::default()).await.unwrap().items.is_empty());
+    assert!(
+        claims
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
     let namespaces: Api<Namespace> = Api::all(cluster);
     let left = namespaces.get_opt(&namespace).await.unwrap();
-    assert!(left.is_none_or(|left| left.metadata.deletion_timestamp.is_some()), "{namespace} stays");
+    assert!(
+        left.is_none_or(|left| left.metadata.deletion_timestamp.is_some()),
+        "{namespace} stays"
+    );
     shop.books_balance().await;
 }
 
@@ -90,13 +141,21 @@ async fn without_a_cluster_the_shop_still_sells() {
     let path = folder.path().join("kubeconfig");
     std::fs::write(&path, NOBODY_HOME).unwrap();
     let shop = shop_on(&path).await.unwrap();
-    let customer = shop.customer_with_credit("tanpa@example.com", 100_000).await;
+    let customer = shop
+        .customer_with_credit("tanpa@example.com", 100_000)
+        .await;
     let plan = shop.plan("n8n", "basic").await;
-    let bought = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
     let id = bought["instanceId"].as_str().unwrap();
     let mut message = String::new();
     for _ in 0..100 {
-        let instance = customer.get(&format!("/api/instances/{id}")).await.data(200);
+        let instance = customer
+            .get(&format!("/api/instances/{id}"))
+            .await
+            .data(200);
         assert_eq!(instance["status"], "PENDING");
         message = instance["message"].as_str().unwrap().to_owned();
         if message.contains("cluster") {
@@ -105,7 +164,10 @@ async fn without_a_cluster_the_shop_still_sells() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     assert!(message.contains("cluster"), "{message}");
-    let path = format!("/api/subscriptions/{}", bought["subscription"]["id"].as_str().unwrap());
+    let path = format!(
+        "/api/subscriptions/{}",
+        bought["subscription"]["id"].as_str().unwrap()
+    );
     customer.delete(&path).await.data(200);
     shop.books_balance().await;
 }

@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
 use uuid::Uuid;
 
-pub use model::{Category, Plan, PlanView, ResourcesView, Service, ServicePluginView, ServiceView, Tier};
+pub use model::{
+    Category, Plan, PlanView, ResourcesView, Service, ServicePluginView, ServiceView, Tier,
+};
 pub use routes::router;
 
 use crate::{
@@ -33,8 +35,14 @@ pub async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Templat
     let now = clock.now();
     for template in templates {
         let category = &template.category;
-        let category_id =
-            store::upsert_category(conn, new_id(clock), &category.slug, &category.name, &category.description).await?;
+        let category_id = store::upsert_category(
+            conn,
+            new_id(clock),
+            &category.slug,
+            &category.name,
+            &category.description,
+        )
+        .await?;
         let service = store::NewService {
             id: new_id(clock),
             slug: &template.slug,
@@ -86,7 +94,9 @@ async fn load_plan(
 /// `NOT_FOUND` for an unknown plan, `PLAN_UNAVAILABLE` when it is not sold any more.
 pub async fn offer(conn: &mut Conn, plan_id: Uuid) -> Result<Offer> {
     let plan = plan(conn, plan_id).await?;
-    let service = store::service(conn, plan.service_id).await?.ok_or_else(|| Error::not_found("service"))?;
+    let service = store::service(conn, plan.service_id)
+        .await?
+        .ok_or_else(|| Error::not_found("service"))?;
     if !plan.active || !service.active {
         let message = format!("{} {} is not sold at the moment.", service.name, plan.name);
         return Err(Error::new(Code::PlanUnavailable, message));
@@ -99,7 +109,9 @@ pub async fn offer(conn: &mut Conn, plan_id: Uuid) -> Result<Offer> {
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
 pub async fn plan(conn: &mut Conn, plan_id: Uuid) -> Result<Plan> {
-    store::plan(conn, plan_id).await?.ok_or_else(|| Error::not_found("plan"))
+    store::plan(conn, plan_id)
+        .await?
+        .ok_or_else(|| Error::not_found("plan"))
 }
 
 /// A service, sold or not.
@@ -107,7 +119,9 @@ pub async fn plan(conn: &mut Conn, plan_id: Uuid) -> Result<Plan> {
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
 pub async fn service(conn: &mut Conn, service_id: Uuid) -> Result<Service> {
-    store::service(conn, service_id).await?.ok_or_else(|| Error::not_found("service"))
+    store::service(conn, service_id)
+        .await?
+        .ok_or_else(|| Error::not_found("service"))
 }
 
 /// Takes one of the plan's quota, in the caller's transaction.
@@ -120,15 +134,33 @@ pub async fn take_quota(conn: &mut Conn, clock: &Clock, offer: &Offer) -> Result
         if store::service_is_active(conn, plan.service_id).await? {
             return Ok(());
         }
-        return Err(Error::new(Code::PlanUnavailable, format!("{} is not sold at the moment.", offer.service.name)));
+        return Err(Error::new(
+            Code::PlanUnavailable,
+            format!("{} is not sold at the moment.", offer.service.name),
+        ));
     }
     let now = self::plan(conn, plan.id).await?;
     Err(if !now.active {
-        Error::new(Code::PlanUnavailable, format!("{} {} is not sold at the moment.", offer.service.name, plan.name))
+        Error::new(
+            Code::PlanUnavailable,
+            format!(
+                "{} {} is not sold at the moment.",
+                offer.service.name, plan.name
+            ),
+        )
     } else if now.monthly_price != plan.monthly_price {
-        Error::new(Code::QuoteChanged, "The price of this plan has just changed. Ask for a new quote.")
+        Error::new(
+            Code::QuoteChanged,
+            "The price of this plan has just changed. Ask for a new quote.",
+        )
     } else {
-        Error::new(Code::QuotaExhausted, format!("{} {} is sold out at the moment.", offer.service.name, plan.name))
+        Error::new(
+            Code::QuotaExhausted,
+            format!(
+                "{} {} is sold out at the moment.",
+                offer.service.name, plan.name
+            ),
+        )
     })
 }
 
@@ -140,7 +172,9 @@ pub async fn give_back_quota(conn: &mut Conn, clock: &Clock, plan_id: Uuid) -> R
     if store::give_back_quota(conn, plan_id, clock.now()).await? {
         Ok(())
     } else {
-        Err(Error::internal(format!("plan {plan_id} has no quota in use to give back")))
+        Err(Error::internal(format!(
+            "plan {plan_id} has no quota in use to give back"
+        )))
     }
 }
 

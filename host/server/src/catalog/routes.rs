@@ -46,7 +46,10 @@ async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
 /// Services with their plans.
 #[utoipa::path(get, path = "/catalog/services", tag = "catalogue", params(PageQuery),
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
-async fn services(State(state): State<AppState>, Params(page): Params<PageQuery>) -> Reply<Vec<ServiceView>> {
+async fn services(
+    State(state): State<AppState>,
+    Params(page): Params<PageQuery>,
+) -> Reply<Vec<ServiceView>> {
     list(&state, &ServiceFilter::default(), page).await
 }
 
@@ -63,14 +66,25 @@ async fn services_of_category(
     if !known.iter().any(|category| category.slug == slug) {
         return Err(Error::not_found("category"));
     }
-    list(&state, &ServiceFilter { category: Some(slug), ..ServiceFilter::default() }, page).await
+    list(
+        &state,
+        &ServiceFilter {
+            category: Some(slug),
+            ..ServiceFilter::default()
+        },
+        page,
+    )
+    .await
 }
 
 /// One service with its plans.
 #[utoipa::path(get, path = "/catalog/services/{slug}", tag = "catalogue",
     params(("slug" = String, Path, description = "Slug of the service")),
     responses((status = 200, description = "The service", body = Envelope<ServiceView>), Missing))]
-async fn service(State(state): State<AppState>, Segment(slug): Segment<String>) -> Reply<ServiceView> {
+async fn service(
+    State(state): State<AppState>,
+    Segment(slug): Segment<String>,
+) -> Reply<ServiceView> {
     let view = one(&state, &slug).await?;
     Ok(Success::ok("The service.", view))
 }
@@ -79,7 +93,10 @@ async fn service(State(state): State<AppState>, Segment(slug): Segment<String>) 
 #[utoipa::path(get, path = "/catalog/services/{slug}/plans", tag = "catalogue",
     params(("slug" = String, Path, description = "Slug of the service")),
     responses((status = 200, description = "Plans, cheapest first", body = Envelope<Vec<PlanView>>), Missing))]
-async fn plans(State(state): State<AppState>, Segment(slug): Segment<String>) -> Reply<Vec<PlanView>> {
+async fn plans(
+    State(state): State<AppState>,
+    Segment(slug): Segment<String>,
+) -> Reply<Vec<PlanView>> {
     let view = one(&state, &slug).await?;
     Ok(Success::ok("The plans.", view.plans))
 }
@@ -102,34 +119,66 @@ struct SearchQuery {
 /// Finds services.
 #[utoipa::path(get, path = "/catalog/search", tag = "catalogue", params(PageQuery, SearchQuery),
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
-async fn search(State(state): State<AppState>, Paged(page, query): Paged<SearchQuery>) -> Reply<Vec<ServiceView>> {
-    let filter = ServiceFilter { category: query.category, featured: query.featured, words: query.q };
+async fn search(
+    State(state): State<AppState>,
+    Paged(page, query): Paged<SearchQuery>,
+) -> Reply<Vec<ServiceView>> {
+    let filter = ServiceFilter {
+        category: query.category,
+        featured: query.featured,
+        words: query.q,
+    };
     list(&state, &filter, page).await
 }
 
 /// The services put forward.
 #[utoipa::path(get, path = "/catalog/featured", tag = "catalogue", params(PageQuery),
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>)))]
-async fn featured(State(state): State<AppState>, Params(page): Params<PageQuery>) -> Reply<Vec<ServiceView>> {
-    list(&state, &ServiceFilter { featured: Some(true), ..ServiceFilter::default() }, page).await
+async fn featured(
+    State(state): State<AppState>,
+    Params(page): Params<PageQuery>,
+) -> Reply<Vec<ServiceView>> {
+    list(
+        &state,
+        &ServiceFilter {
+            featured: Some(true),
+            ..ServiceFilter::default()
+        },
+        page,
+    )
+    .await
 }
 
-async fn list(state: &AppState, filter: &ServiceFilter, page: PageQuery) -> Reply<Vec<ServiceView>> {
+async fn list(
+    state: &AppState,
+    filter: &ServiceFilter,
+    page: PageQuery,
+) -> Reply<Vec<ServiceView>> {
     let mut conn = state.db.read().await?;
     let rows = store::services(&mut conn, filter, page.limit.into(), page.offset()).await?;
     let total = store::count_services(&mut conn, filter).await?;
     let views = with_plans(&mut conn, &state.plugins, rows).await?;
-    Ok(Success::page("The services.", views, page.pagination(total)))
+    Ok(Success::page(
+        "The services.",
+        views,
+        page.pagination(total),
+    ))
 }
 
 async fn one(state: &AppState, slug: &str) -> Result<ServiceView> {
     let mut conn = state.db.read().await?;
-    let row = store::service_by_slug(&mut conn, slug).await?.ok_or_else(|| Error::not_found("service"))?;
+    let row = store::service_by_slug(&mut conn, slug)
+        .await?
+        .ok_or_else(|| Error::not_found("service"))?;
     let mut views = with_plans(&mut conn, &state.plugins, vec![row]).await?;
     views.pop().ok_or_else(|| Error::not_found("service"))
 }
 
-async fn with_plans(conn: &mut Conn, registry: &Registry, services: Vec<Service>) -> Result<Vec<ServiceView>> {
+async fn with_plans(
+    conn: &mut Conn,
+    registry: &Registry,
+    services: Vec<Service>,
+) -> Result<Vec<ServiceView>> {
     let ids: Vec<Uuid> = services.iter().map(|service| service.id).collect();
     let mut plans: HashMap<Uuid, Vec<PlanView>> = HashMap::new();
     for plan in store::plans_of(conn, &ids).await? {
@@ -139,10 +188,16 @@ async fn with_plans(conn: &mut Conn, registry: &Registry, services: Vec<Service>
     Ok(services.into_iter().map(view).collect())
 }
 
-fn view(registry: &Registry, plans: &mut HashMap<Uuid, Vec<PlanView>>, service: Service) -> ServiceView {
+fn view(
+    registry: &Registry,
+    plans: &mut HashMap<Uuid, Vec<PlanView>>,
+    service: Service,
+) -> ServiceView {
     let plans = plans.remove(&service.id).unwrap_or_default();
     let plugin = registry.active(&service.plugin_id).ok();
-    let description = plugin.as_ref().and_then(|plugin| plugin.service_description());
+    let description = plugin
+        .as_ref()
+        .and_then(|plugin| plugin.service_description());
     ServiceView {
         price_from: plans.iter().map(|plan| plan.monthly_price).min(),
         plugin: ServicePluginView {

@@ -89,7 +89,11 @@ pub(super) struct NewPlan<'a> {
 
 /// Inserts or updates a plan; quota and whether it is active are set by the template once and then
 /// belong to the administrators.
-pub(super) async fn upsert_plan(conn: &mut Conn, new: &NewPlan<'_>, now: DateTime<Utc>) -> sqlx::Result<()> {
+pub(super) async fn upsert_plan(
+    conn: &mut Conn,
+    new: &NewPlan<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
     execute!(
         conn,
         "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib,
@@ -125,7 +129,8 @@ pub(super) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
     fetch_all!(conn, Category, sql)
 }
 
-const SERVICE: &str = "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name,
+const SERVICE: &str =
+    "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name,
     s.summary, s.description, s.featured, s.active, s.images, s.pod_security_exceptions
     FROM services s JOIN service_categories c ON c.id = s.category_id";
 
@@ -148,8 +153,13 @@ macro_rules! filter_services {
         }
         if let Some(words) = &$filter.words {
             // Escaped, so that a percent sign in a search is a percent sign.
-            let escaped = words.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-            $q.push(" AND lower(s.name || ' ' || s.summary || ' ' || s.slug) LIKE ").push_bind(format!("%{escaped}%"));
+            let escaped = words
+                .to_lowercase()
+                .replace('\\', "\\\\")
+                .replace('%', "\\%")
+                .replace('_', "\\_");
+            $q.push(" AND lower(s.name || ' ' || s.summary || ' ' || s.slug) LIKE ")
+                .push_bind(format!("%{escaped}%"));
             $q.push(" ESCAPE '\\'");
         }
     };
@@ -163,7 +173,8 @@ pub(super) async fn services(
 ) -> sqlx::Result<Vec<Service>> {
     fetch_built!(conn, Service, SERVICE, |q| {
         filter_services!(q, filter);
-        q.push(" ORDER BY s.featured DESC, s.name, s.slug LIMIT ").push_bind(limit);
+        q.push(" ORDER BY s.featured DESC, s.name, s.slug LIMIT ")
+            .push_bind(limit);
         q.push(" OFFSET ").push_bind(offset);
     })
 }
@@ -178,7 +189,8 @@ pub(super) async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> s
 
 pub(super) async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
     let found: Vec<Service> = fetch_built!(conn, Service, SERVICE, |q| {
-        q.push(" WHERE s.active AND s.slug = ").push_bind(slug.to_owned());
+        q.push(" WHERE s.active AND s.slug = ")
+            .push_bind(slug.to_owned());
     })?;
     Ok(found.into_iter().next())
 }
@@ -226,13 +238,22 @@ pub(super) async fn take_quota(
     Ok(execute!(conn, sql, plan_id, monthly_price, now)? == 1)
 }
 
-pub(super) async fn give_back_quota(conn: &mut Conn, plan_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<bool> {
+pub(super) async fn give_back_quota(
+    conn: &mut Conn,
+    plan_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
     let sql = "UPDATE service_plans SET used_quota = used_quota - 1, updated_at = $2 WHERE id = $1 AND used_quota > 0";
     Ok(execute!(conn, sql, plan_id, now)? == 1)
 }
 
 /// Is the service behind this plan sold at all?
 pub(super) async fn service_is_active(conn: &mut Conn, service_id: Uuid) -> sqlx::Result<bool> {
-    let row = fetch_optional!(conn, (bool,), "SELECT active FROM services WHERE id = $1", service_id)?;
+    let row = fetch_optional!(
+        conn,
+        (bool,),
+        "SELECT active FROM services WHERE id = $1",
+        service_id
+    )?;
     Ok(row.is_some_and(|(active,)| active))
 }

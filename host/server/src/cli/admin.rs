@@ -39,7 +39,7 @@ pub(super) async fn run(loaded: Loaded, command: AdminCommand) -> Result<(), Cli
         password_stdin,
     } = command;
     let wrong = |what: &'static str| {
-        move |message: String| CliError::Failed(format!("the {what} {message}"))
+        move |message: String| CliError::Usage(format!("the {what} {message}"))
     };
     let email = Email::parse(&email).map_err(wrong("e-mail"))?;
     let name = accounts::parse_name(&name).map_err(wrong("name"))?;
@@ -83,6 +83,6 @@ fn read_password() -> Result<Password, CliError> {
         })?;
     let password = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
     accounts::check_rules(&password)
-        .map_err(|message| CliError::Failed(format!("the password {message}")))?;
+        .map_err(|message| CliError::Usage(format!("the password {message}")))?;
     Ok(password)
 }

@@ -125,6 +125,9 @@ enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A value on the command line or stdin that breaks its rule.
+    #[error("{0}")]
+    Usage(String),
     /// Something that the command should do and could not.
     #[error("{0}")]
     Failed(String),
@@ -137,6 +140,7 @@ impl CliError {
     const fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
+            | Self::Usage(_)
             | Self::Start(StartError::NoFolder { .. } | StartError::Templates(_)) => 2,
             Self::Start(_) | Self::Failed(_) | Self::Check(_) => 1,
         }

@@ -66,7 +66,8 @@ pub async fn evaluate(
 ) -> Result<Evaluated> {
     let mut conn = db.read().await?;
     let coupon = store::by_code(&mut conn, code).await?;
-    let coupon = coupon.ok_or_else(|| Error::new(Code::CouponNotFound, format!("There is no coupon {code}.")))?;
+    let coupon = coupon
+        .ok_or_else(|| Error::new(Code::CouponNotFound, format!("There is no coupon {code}.")))?;
     let now = clock.now();
     check_window(&coupon, now)?;
     check_restrictions(&coupon, purchase.as_ref())?;
@@ -78,7 +79,9 @@ pub async fn evaluate(
     }
     let facts = facts(&mut conn, &plugin, &coupon, user_id, now).await?;
     drop(conn);
-    let total = purchase.as_ref().map(|purchase| Rupiah::new(purchase.total));
+    let total = purchase
+        .as_ref()
+        .map(|purchase| Rupiah::new(purchase.total));
     let input = contract::Evaluation {
         parameters: coupon.parameters.0.clone(),
         moment: now.timestamp(),
@@ -86,7 +89,9 @@ pub async fn evaluate(
         purchase,
         facts: facts.clone(),
     };
-    let decided = plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, Some(user_id)).await?;
+    let decided =
+        plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, Some(user_id))
+            .await?;
     let grant = match decided.value {
         contract::Decision::Grant(grant) => grant,
         contract::Decision::Refuse(refusal) => {
@@ -94,17 +99,30 @@ pub async fn evaluate(
         }
     };
     let amount = amount(&plugin, grant.effect, place, total)?;
-    if coupon.budget.is_some_and(|budget| coupon.granted_amount.get().saturating_add(amount.get()) > budget.get()) {
+    if coupon.budget.is_some_and(|budget| {
+        coupon.granted_amount.get().saturating_add(amount.get()) > budget.get()
+    }) {
         return Err(budget_spent(&coupon));
     }
-    Ok(Evaluated { coupon, effect: grant.effect, amount, reason: grant.reason, decision: decided.decision, facts })
+    Ok(Evaluated {
+        coupon,
+        effect: grant.effect,
+        amount,
+        reason: grant.reason,
+        decision: decided.decision,
+        facts,
+    })
 }
 
 /// What the effect is worth here, never more than the price.
 fn amount(plugin: &Plugin, effect: Effect, place: Place, total: Option<Rupiah>) -> Result<Rupiah> {
     match (effect, place, total) {
-        (Effect::Credit(amount), Place::Wallet | Place::Registration, _) if amount > 0 => Ok(Rupiah::new(amount)),
-        (Effect::Discount(amount), Place::Checkout, Some(total)) => Ok(Rupiah::new(amount).min(total)),
+        (Effect::Credit(amount), Place::Wallet | Place::Registration, _) if amount > 0 => {
+            Ok(Rupiah::new(amount))
+        }
+        (Effect::Discount(amount), Place::Checkout, Some(total)) => {
+            Ok(Rupiah::new(amount).min(total))
+        }
         (Effect::FreePeriods(periods), Place::Checkout, Some(total)) if periods > 0 => Ok(total),
         (effect, place, _) => {
             let (id, version) = (&plugin.about().id, &plugin.about().version);
@@ -112,7 +130,9 @@ fn amount(plugin: &Plugin, effect: Effect, place: Place, total: Option<Rupiah>) 
                 "The plugin {id} {version} answered {effect:?}, which cannot be given at {}.",
                 place_name(place)
             );
-            Err(Error::new(Code::PluginFailed, message).with("plugin", id.clone()).with("code", "EFFECT_OUT_OF_PLACE"))
+            Err(Error::new(Code::PluginFailed, message)
+                .with("plugin", id.clone())
+                .with("code", "EFFECT_OUT_OF_PLACE"))
         }
     }
 }
@@ -137,7 +157,11 @@ pub async fn take(
     let Some(uses) = store::take_customer_use(conn, coupon.id, user_id, limit).await? else {
         return Err(already_used(coupon));
     };
-    if evaluated.facts.past_redemptions.is_some_and(|told| i64::from(told) != uses) {
+    if evaluated
+        .facts
+        .past_redemptions
+        .is_some_and(|told| i64::from(told) != uses)
+    {
         return Ok(false);
     }
     if let Some(told) = evaluated.facts.first_purchase
@@ -188,17 +212,23 @@ async fn facts(
     now: DateTime<Utc>,
 ) -> Result<Facts> {
     let mut facts = Facts::default();
-    let declared = plugin.coupon_description().map(|description| description.facts.as_slice()).unwrap_or_default();
+    let declared = plugin
+        .coupon_description()
+        .map(|description| description.facts.as_slice())
+        .unwrap_or_default();
     for fact in declared {
         match fact {
             Fact::PastRedemptions => {
                 let uses = store::customer_uses(conn, coupon.id, user_id).await?;
                 facts.past_redemptions = Some(u32::try_from(uses).unwrap_or(u32::MAX));
             }
-            Fact::FirstPurchase => facts.first_purchase = Some(wallet::is_first_purchase(conn, user_id).await?),
+            Fact::FirstPurchase => {
+                facts.first_purchase = Some(wallet::is_first_purchase(conn, user_id).await?)
+            }
             Fact::AccountAge => {
                 let since = store::registered_at(conn, user_id).await?.unwrap_or(now);
-                facts.account_age_days = Some(u32::try_from((now - since).num_days()).unwrap_or_default());
+                facts.account_age_days =
+                    Some(u32::try_from((now - since).num_days()).unwrap_or_default());
             }
         }
     }
@@ -209,58 +239,100 @@ fn check_window(coupon: &Coupon, now: DateTime<Utc>) -> Result<()> {
     let code = &coupon.code;
     match coupon.status_at(now) {
         CouponStatus::Active if coupon.starts_at > now => {
-            let message = format!("The coupon {code} is good from {}.", coupon.starts_at.format("%Y-%m-%d %H:%M UTC"));
+            let message = format!(
+                "The coupon {code} is good from {}.",
+                coupon.starts_at.format("%Y-%m-%d %H:%M UTC")
+            );
             Err(Error::new(Code::CouponNotActive, message))
         }
         CouponStatus::Active => Ok(()),
-        CouponStatus::Expired => Err(Error::new(Code::CouponNotActive, format!("The coupon {code} has expired."))),
-        CouponStatus::Disabled => {
-            Err(Error::new(Code::CouponNotActive, format!("The coupon {code} is not in use at the moment.")))
-        }
+        CouponStatus::Expired => Err(Error::new(
+            Code::CouponNotActive,
+            format!("The coupon {code} has expired."),
+        )),
+        CouponStatus::Disabled => Err(Error::new(
+            Code::CouponNotActive,
+            format!("The coupon {code} is not in use at the moment."),
+        )),
         CouponStatus::UsedUp => Err(used_up(coupon)),
     }
 }
 
 fn check_restrictions(coupon: &Coupon, purchase: Option<&Purchase>) -> Result<()> {
-    let Some(purchase) = purchase else { return Ok(()) };
+    let Some(purchase) = purchase else {
+        return Ok(());
+    };
     let tier = Tier::from(purchase.plan.tier);
     let service_fits = coupon.services.is_empty() || coupon.services.contains(&purchase.service);
     let tier_fits = coupon.tiers.is_empty() || coupon.tiers.contains(&tier);
     if service_fits && tier_fits {
         return Ok(());
     }
-    let message = format!("The coupon {} is not for {} {tier}.", coupon.code, purchase.service);
+    let message = format!(
+        "The coupon {} is not for {} {tier}.",
+        coupon.code, purchase.service
+    );
     Err(Error::new(Code::CouponNotApplicable, message))
 }
 
 fn check_place(plugin: &Plugin, place: Place) -> Result<()> {
-    let places = plugin.coupon_description().map(|description| description.places.as_slice()).unwrap_or_default();
+    let places = plugin
+        .coupon_description()
+        .map(|description| description.places.as_slice())
+        .unwrap_or_default();
     if places.contains(&place) {
         return Ok(());
     }
     let good: Vec<_> = places.iter().map(|place| place_name(*place)).collect();
-    let message = format!("This coupon is for: {}; not for {}.", good.join(", "), place_name(place));
+    let message = format!(
+        "This coupon is for: {}; not for {}.",
+        good.join(", "),
+        place_name(place)
+    );
     Err(Error::new(Code::CouponNotApplicable, message))
 }
 
 /// Which of the limits another customer reached first.
-async fn not_taken(conn: &mut Conn, coupon: &Coupon, amount: Rupiah, now: DateTime<Utc>) -> Result<Error> {
-    let current = store::by_id(conn, coupon.id).await?.ok_or_else(|| Error::not_found("coupon"))?;
+async fn not_taken(
+    conn: &mut Conn,
+    coupon: &Coupon,
+    amount: Rupiah,
+    now: DateTime<Utc>,
+) -> Result<Error> {
+    let current = store::by_id(conn, coupon.id)
+        .await?
+        .ok_or_else(|| Error::not_found("coupon"))?;
     if let Err(error) = check_window(&current, now) {
         return Ok(error);
     }
     let spent = current.granted_amount.plus(amount)?;
-    Ok(if current.budget.is_some_and(|budget| spent > budget) { budget_spent(&current) } else { used_up(&current) })
+    Ok(if current.budget.is_some_and(|budget| spent > budget) {
+        budget_spent(&current)
+    } else {
+        used_up(&current)
+    })
 }
 
 fn used_up(coupon: &Coupon) -> Error {
-    Error::new(Code::CouponUsedUp, format!("The coupon {} has been used up.", coupon.code))
+    Error::new(
+        Code::CouponUsedUp,
+        format!("The coupon {} has been used up.", coupon.code),
+    )
 }
 
 fn already_used(coupon: &Coupon) -> Error {
-    Error::new(Code::CouponAlreadyUsed, format!("You have used the coupon {} as often as it allows.", coupon.code))
+    Error::new(
+        Code::CouponAlreadyUsed,
+        format!(
+            "You have used the coupon {} as often as it allows.",
+            coupon.code
+        ),
+    )
 }
 
 fn budget_spent(coupon: &Coupon) -> Error {
-    Error::new(Code::CouponBudgetSpent, format!("The budget of the coupon {} is spent.", coupon.code))
+    Error::new(
+        Code::CouponBudgetSpent,
+        format!("The budget of the coupon {} is spent.", coupon.code),
+    )
 }

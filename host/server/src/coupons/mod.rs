@@ -33,8 +33,11 @@ pub const DECISION_ATTEMPTS: u32 = 3;
 
 /// The refusal after [`DECISION_ATTEMPTS`].
 pub fn too_busy() -> Error {
-    Error::new(Code::Conflict, "Your account is being changed by another request. Try again in a moment.")
-        .retry_after(1)
+    Error::new(
+        Code::Conflict,
+        "Your account is being changed by another request. Try again in a moment.",
+    )
+    .retry_after(1)
 }
 
 /// What a coupon would do on the wallet page.
@@ -43,7 +46,9 @@ pub fn too_busy() -> Error {
 /// As [`evaluate`].
 pub async fn preview(state: &AppState, user_id: Uuid, code: &CouponCode) -> Result<CouponPreview> {
     let context = (&state.db, &state.clock, &*state.plugins);
-    Ok(evaluate(context, code, user_id, Place::Wallet, None).await?.preview())
+    Ok(evaluate(context, code, user_id, Place::Wallet, None)
+        .await?
+        .preview())
 }
 
 /// A redeemed credit coupon.
@@ -58,18 +63,31 @@ pub struct Redeemed {
 ///
 /// # Errors
 /// As [`evaluate`] and [`take`]; nothing is written then.
-pub async fn redeem(state: &AppState, user_id: Uuid, code: &CouponCode, place: Place) -> Result<Redeemed> {
+pub async fn redeem(
+    state: &AppState,
+    user_id: Uuid,
+    code: &CouponCode,
+    place: Place,
+) -> Result<Redeemed> {
     for _ in 0..DECISION_ATTEMPTS {
         let context = (&state.db, &state.clock, &*state.plugins);
         let evaluated = evaluate(context, code, user_id, place, None).await?;
         if let Some(transaction) = settle(state, user_id, &evaluated).await? {
-            return Ok(Redeemed { preview: evaluated.preview(), transaction, decision_id: evaluated.decision.id });
+            return Ok(Redeemed {
+                preview: evaluated.preview(),
+                transaction,
+                decision_id: evaluated.decision.id,
+            });
         }
     }
     Err(too_busy())
 }
 
-async fn settle(state: &AppState, user_id: Uuid, evaluated: &Evaluated) -> Result<Option<Transaction>> {
+async fn settle(
+    state: &AppState,
+    user_id: Uuid,
+    evaluated: &Evaluated,
+) -> Result<Option<Transaction>> {
     let mut conn = state.db.begin().await?;
     wallet::lock(&mut conn, user_id).await?;
     if !take(&mut conn, &state.clock, evaluated, user_id).await? {
@@ -87,8 +105,17 @@ async fn settle(state: &AppState, user_id: Uuid, evaluated: &Evaluated) -> Resul
         coupon_decision_id: Some(evaluated.decision.id),
     };
     let key = format!("coupon-decision:{}", evaluated.decision.id);
-    let transaction = wallet::grant_bonus(&mut conn, &state.clock, evaluated.amount, &key, new).await?;
-    record_redemption(&mut conn, &state.clock, evaluated, user_id, Some(transaction.id), None).await?;
+    let transaction =
+        wallet::grant_bonus(&mut conn, &state.clock, evaluated.amount, &key, new).await?;
+    record_redemption(
+        &mut conn,
+        &state.clock,
+        evaluated,
+        user_id,
+        Some(transaction.id),
+        None,
+    )
+    .await?;
     conn.commit().await?;
     Ok(Some(transaction))
 }
@@ -105,27 +132,42 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
     };
     let mut given = Vec::with_capacity(coupons.len());
     for coupon in coupons {
-        let Ok(code) = coupon.code.parse::<CouponCode>() else { continue };
-        given.push(match redeem(state, user_id, &code, Place::Registration).await {
-            Ok(redeemed) => WelcomeBonus {
-                code: coupon.code,
-                granted: true,
-                amount: redeemed.preview.amount,
-                message: redeemed.preview.reason,
+        let Ok(code) = coupon.code.parse::<CouponCode>() else {
+            continue;
+        };
+        given.push(
+            match redeem(state, user_id, &code, Place::Registration).await {
+                Ok(redeemed) => WelcomeBonus {
+                    code: coupon.code,
+                    granted: true,
+                    amount: redeemed.preview.amount,
+                    message: redeemed.preview.reason,
+                },
+                Err(error) => {
+                    tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
+                    WelcomeBonus {
+                        code: coupon.code,
+                        granted: false,
+                        amount: Rupiah::ZERO,
+                        message: error.message,
+                    }
+                }
             },
-            Err(error) => {
-                tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
-                WelcomeBonus { code: coupon.code, granted: false, amount: Rupiah::ZERO, message: error.message }
-            }
-        });
+        );
     }
     given
 }
 
 async fn registration_coupons(state: &AppState) -> Result<Vec<Coupon>> {
-    let types = state.plugins.all_active(Kind::Coupon).into_iter().filter(|plugin| {
-        plugin.coupon_description().is_some_and(|description| description.places.contains(&Place::Registration))
-    });
+    let types = state
+        .plugins
+        .all_active(Kind::Coupon)
+        .into_iter()
+        .filter(|plugin| {
+            plugin
+                .coupon_description()
+                .is_some_and(|description| description.places.contains(&Place::Registration))
+        });
     let ids: Vec<String> = types.map(|plugin| plugin.about().id.clone()).collect();
     Ok(store::usable_of(&mut state.db.read().await?, &ids, state.clock.now()).await?)
 }
@@ -137,8 +179,14 @@ async fn registration_coupons(state: &AppState) -> Result<Vec<Coupon>> {
 pub async fn create(state: &AppState, created_by: Uuid, new: NewCoupon) -> Result<Coupon> {
     let now = state.clock.now();
     let starts_at = new.starts_at.unwrap_or(now);
-    if new.ends_at.is_some_and(|end| end <= starts_at || end <= now) {
-        return Err(Error::invalid("endsAt", "must be in the future and after startsAt"));
+    if new
+        .ends_at
+        .is_some_and(|end| end <= starts_at || end <= now)
+    {
+        return Err(Error::invalid(
+            "endsAt",
+            "must be in the future and after startsAt",
+        ));
     }
     check_parameters(state, &new.plugin, &new.parameters).await?;
     let mut conn = state.db.begin().await?;
@@ -160,21 +208,36 @@ pub async fn create(state: &AppState, created_by: Uuid, new: NewCoupon) -> Resul
         created_by,
         now,
     };
-    store::insert(&mut conn, &row).await.map_err(|error| match db::broken_unique(&error).as_deref() {
-        Some("coupons_code_key") => Error::new(Code::Conflict, format!("There is a coupon {} already.", new.code)),
-        _ => error.into(),
+    store::insert(&mut conn, &row).await.map_err(|error| {
+        match db::broken_unique(&error).as_deref() {
+            Some("coupons_code_key") => Error::new(
+                Code::Conflict,
+                format!("There is a coupon {} already.", new.code),
+            ),
+            _ => error.into(),
+        }
     })?;
-    let coupon = store::by_id(&mut conn, row.id).await?.ok_or_else(|| Error::not_found("coupon"))?;
+    let coupon = store::by_id(&mut conn, row.id)
+        .await?
+        .ok_or_else(|| Error::not_found("coupon"))?;
     conn.commit().await?;
     Ok(coupon)
 }
 
 async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value) -> Result<()> {
-    let plugin = state.plugins.active(plugin_id).map_err(|_| unknown_type(plugin_id))?;
-    let description = plugin.coupon_description().ok_or_else(|| unknown_type(plugin_id))?;
+    let plugin = state
+        .plugins
+        .active(plugin_id)
+        .map_err(|_| unknown_type(plugin_id))?;
+    let description = plugin
+        .coupon_description()
+        .ok_or_else(|| unknown_type(plugin_id))?;
     schema::validate(&description.parameters_schema, parameters, "parameters")?;
-    let input = contract::ParametersCheck { parameters: parameters.clone() };
-    let checked = plugins::decide::<contract::coupon::Check>(&state.plugins, &plugin, input, None).await?;
+    let input = contract::ParametersCheck {
+        parameters: parameters.clone(),
+    };
+    let checked =
+        plugins::decide::<contract::coupon::Check>(&state.plugins, &plugin, input, None).await?;
     match checked.value {
         Answer::Ok(()) => Ok(()),
         Answer::Problems(problems) => Err(schema::refused(problems, "parameters")),
@@ -182,13 +245,19 @@ async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value)
 }
 
 fn unknown_type(plugin_id: &str) -> Error {
-    Error::invalid("plugin", format!("there is no active coupon type `{plugin_id}`; see GET /api/admin/coupon-types"))
+    Error::invalid(
+        "plugin",
+        format!("there is no active coupon type `{plugin_id}`; see GET /api/admin/coupon-types"),
+    )
 }
 
 async fn check_services(conn: &mut db::Conn, slugs: &[String]) -> Result<()> {
     for slug in slugs {
         if !crate::catalog::has_service(conn, slug).await? {
-            return Err(Error::invalid("services", format!("there is no service `{slug}`")));
+            return Err(Error::invalid(
+                "services",
+                format!("there is no service `{slug}`"),
+            ));
         }
     }
     Ok(())

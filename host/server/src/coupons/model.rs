@@ -41,7 +41,9 @@ impl FromStr for CouponCode {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let code = text.trim().to_ascii_uppercase();
-        let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+        let allowed = |byte: u8| {
+            byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+        };
         if (3..=50).contains(&code.len()) && code.bytes().all(allowed) {
             Ok(Self(code))
         } else {
@@ -95,7 +97,9 @@ impl Coupon {
     /// The status as it is now: a window that is over shows before any job has noticed.
     pub fn status_at(&self, now: DateTime<Utc>) -> CouponStatus {
         match self.status {
-            CouponStatus::Active if self.ends_at.is_some_and(|end| end <= now) => CouponStatus::Expired,
+            CouponStatus::Active if self.ends_at.is_some_and(|end| end <= now) => {
+                CouponStatus::Expired
+            }
             status => status,
         }
     }
@@ -273,7 +277,10 @@ mod tests {
 
     #[test]
     fn a_code_is_upper_cased_and_kept_short() {
-        assert_eq!("  hemat-10 ".parse::<CouponCode>().unwrap().as_str(), "HEMAT-10");
+        assert_eq!(
+            "  hemat-10 ".parse::<CouponCode>().unwrap().as_str(),
+            "HEMAT-10"
+        );
         let long = "A".repeat(10_000);
         for bad in ["", "AB", "A B C", "ÄÖÜ", "A;DROP", long.as_str()] {
             assert!(bad.parse::<CouponCode>().is_err(), "{bad:.20} was accepted");

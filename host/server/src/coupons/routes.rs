@@ -17,7 +17,9 @@ use crate::{
     Error,
     app::AppState,
     catalog::Tier,
-    http::{Admin, Body, Customer, Envelope, Id, PageQuery, Params, Reply, Success, failure_responses},
+    http::{
+        Admin, Body, Customer, Envelope, Id, PageQuery, Params, Reply, Success, failure_responses,
+    },
     wallet::TransactionView,
 };
 
@@ -76,7 +78,10 @@ async fn redeem_coupon(
     Body(request): Body<CodeRequest>,
 ) -> Reply<RedeemedView> {
     let redeemed = super::redeem(&state, customer.user_id, &request.code, Place::Wallet).await?;
-    let message = format!("{} have been added to your wallet.", redeemed.preview.amount);
+    let message = format!(
+        "{} have been added to your wallet.",
+        redeemed.preview.amount
+    );
     let view = RedeemedView {
         coupon: redeemed.preview,
         transaction: redeemed.transaction.into(),
@@ -94,10 +99,20 @@ async fn coupon_history(
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<RedemptionView>> {
     let mut conn = state.db.read().await?;
-    let rows = store::redemptions_of_user(&mut conn, customer.user_id, page.limit.into(), page.offset()).await?;
+    let rows = store::redemptions_of_user(
+        &mut conn,
+        customer.user_id,
+        page.limit.into(),
+        page.offset(),
+    )
+    .await?;
     let total = store::count_redemptions_of_user(&mut conn, customer.user_id).await?;
     let views = rows.into_iter().map(RedemptionView::from).collect();
-    Ok(Success::page("The coupons you have used.", views, page.pagination(total)))
+    Ok(Success::page(
+        "The coupons you have used.",
+        views,
+        page.pagination(total),
+    ))
 }
 
 /// How long a discount lasts: a number of periods, or for ever.
@@ -134,7 +149,9 @@ impl Lasts {
 
 fn at_least_one(lasts: &Lasts, _: &()) -> garde::Result {
     match lasts {
-        Lasts::Periods(0) => Err(garde::Error::new("must be at least 1, or the word `forever`")),
+        Lasts::Periods(0) => Err(garde::Error::new(
+            "must be at least 1, or the word `forever`",
+        )),
         _ => Ok(()),
     }
 }
@@ -191,7 +208,10 @@ async fn create_coupon(
 ) -> Reply<CouponView> {
     let coupon = super::create(&state, admin.user_id, new).await?;
     let message = format!("The coupon {} is in use.", coupon.code);
-    Ok(Success::created(message, CouponView::of(coupon, state.clock.now())))
+    Ok(Success::created(
+        message,
+        CouponView::of(coupon, state.clock.now()),
+    ))
 }
 
 /// All coupons, newest first.
@@ -206,7 +226,10 @@ async fn list_coupons(
     let rows = store::list(&mut conn, page.limit.into(), page.offset()).await?;
     let total = store::count(&mut conn).await?;
     let now = state.clock.now();
-    let views = rows.into_iter().map(|coupon| CouponView::of(coupon, now)).collect();
+    let views = rows
+        .into_iter()
+        .map(|coupon| CouponView::of(coupon, now))
+        .collect();
     Ok(Success::page("The coupons.", views, page.pagination(total)))
 }
 
@@ -214,25 +237,38 @@ async fn list_coupons(
 #[utoipa::path(get, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The coupon", body = Envelope<CouponView>), Missing))]
 async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<CouponView> {
-    let coupon = store::by_id(&mut state.db.read().await?, id).await?.ok_or_else(|| Error::not_found("coupon"))?;
-    Ok(Success::ok("The coupon.", CouponView::of(coupon, state.clock.now())))
+    let coupon = store::by_id(&mut state.db.read().await?, id)
+        .await?
+        .ok_or_else(|| Error::not_found("coupon"))?;
+    Ok(Success::ok(
+        "The coupon.",
+        CouponView::of(coupon, state.clock.now()),
+    ))
 }
 
 /// The coupon types: active plugins that decide coupons.
 #[utoipa::path(get, path = "/admin/coupon-types", tag = "admin: coupons", security(("bearer" = [])),
     responses((status = 200, description = "Coupon types by id", body = Envelope<Vec<CouponTypeView>>)))]
 async fn coupon_types(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<CouponTypeView>> {
-    let types = state.plugins.all_active(Kind::Coupon).into_iter().filter_map(|plugin| {
-        let description = plugin.coupon_description()?;
-        let about = plugin.about();
-        Some(CouponTypeView {
-            plugin: about.id.clone(),
-            version: about.version.clone(),
-            title: about.title.clone(),
-            summary: about.summary.clone(),
-            parameters_schema: description.parameters_schema.clone(),
-            places: description.places.iter().map(|place| place_name(*place).to_owned()).collect(),
-        })
-    });
+    let types = state
+        .plugins
+        .all_active(Kind::Coupon)
+        .into_iter()
+        .filter_map(|plugin| {
+            let description = plugin.coupon_description()?;
+            let about = plugin.about();
+            Some(CouponTypeView {
+                plugin: about.id.clone(),
+                version: about.version.clone(),
+                title: about.title.clone(),
+                summary: about.summary.clone(),
+                parameters_schema: description.parameters_schema.clone(),
+                places: description
+                    .places
+                    .iter()
+                    .map(|place| place_name(*place).to_owned())
+                    .collect(),
+            })
+        });
     Ok(Success::ok("The coupon types.", types.collect()))
 }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
-    catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah,
+    catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    money::Rupiah,
 };
 
 const COUPON: &str = "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
@@ -29,7 +30,8 @@ pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coup
 
 pub(super) async fn list(conn: &mut Conn, limit: i64, offset: i64) -> sqlx::Result<Vec<Coupon>> {
     fetch_built!(conn, Coupon, COUPON, |q| {
-        q.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(limit);
         q.push(" OFFSET ").push_bind(offset);
     })
 }
@@ -49,7 +51,8 @@ pub(super) async fn usable_of(
         return Ok(Vec::new());
     }
     fetch_built!(conn, Coupon, COUPON, |q| {
-        q.push(" WHERE status = 'ACTIVE' AND starts_at <= ").push_bind(now);
+        q.push(" WHERE status = 'ACTIVE' AND starts_at <= ")
+            .push_bind(now);
         q.push(" AND (ends_at IS NULL OR ends_at > ").push_bind(now);
         q.push(") AND plugin_id IN (");
         let mut ids = q.separated(", ");
@@ -135,14 +138,26 @@ pub(super) async fn take_customer_use(
     Ok(row.map(|(uses,)| uses - 1))
 }
 
-pub(super) async fn customer_uses(conn: &mut Conn, coupon_id: Uuid, user_id: Uuid) -> sqlx::Result<i64> {
+pub(super) async fn customer_uses(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    user_id: Uuid,
+) -> sqlx::Result<i64> {
     let sql = "SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2";
     let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id)?;
     Ok(row.map_or(0, |(uses,)| uses))
 }
 
-pub(super) async fn registered_at(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<DateTime<Utc>>> {
-    let row = fetch_optional!(conn, (DateTime<Utc>,), "SELECT created_at FROM users WHERE id = $1", user_id)?;
+pub(super) async fn registered_at(
+    conn: &mut Conn,
+    user_id: Uuid,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let row = fetch_optional!(
+        conn,
+        (DateTime<Utc>,),
+        "SELECT created_at FROM users WHERE id = $1",
+        user_id
+    )?;
     Ok(row.map(|(at,)| at))
 }
 
@@ -160,7 +175,10 @@ pub(super) struct NewRedemption<'a> {
     pub(super) now: DateTime<Utc>,
 }
 
-pub(super) async fn insert_redemption(conn: &mut Conn, new: &NewRedemption<'_>) -> sqlx::Result<()> {
+pub(super) async fn insert_redemption(
+    conn: &mut Conn,
+    new: &NewRedemption<'_>,
+) -> sqlx::Result<()> {
     execute!(
         conn,
         "INSERT INTO coupon_redemptions (id, coupon_id, user_id, effect, amount, reason, decision_id, transaction_id,

@@ -31,7 +31,10 @@ impl Clock {
     }
 
     pub fn now(&self) -> DateTime<Utc> {
-        #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the system for the time")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the one place that asks the system for the time"
+        )]
         let system = Utc::now();
         let shift = match &self.0 {
             Source::System => 0,

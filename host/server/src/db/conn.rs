@@ -1,9 +1,6 @@
 //! One connection, of either engine, and the macros that run one SQL text on both.
 
-use sqlx::{
-    PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
-    pool::PoolConnection,
-};
+use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 
 /// A connection to either engine. Stores take `&mut Conn`; whether it is inside a transaction is
 /// the caller's business: [`super::Db::begin`] for writes, [`super::Db::read`] for reads.

@@ -33,7 +33,10 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub enum Db {
     /// One writer, since SQLite has one write lock anyway; readers see the last commit.
-    Sqlite { writer: SqlitePool, reader: SqlitePool },
+    Sqlite {
+        writer: SqlitePool,
+        reader: SqlitePool,
+    },
     Postgres(PgPool),
 }
 
@@ -71,7 +74,11 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = |size| SqlitePoolOptions::new().max_connections(size).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = |size| {
+            SqlitePoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+        };
         let writer = pool(1).connect_with(options.clone()).await?;
         let reader = pool(8).connect_with(options).await?;
         Ok(Self::Sqlite { writer, reader })
@@ -101,8 +108,16 @@ impl Db {
             Err(sqlx::Error::Database(_)) => 0,
             Err(error) => return Err(error),
         };
-        let migrator = if conn.is_postgres() { &POSTGRES_MIGRATIONS } else { &SQLITE_MIGRATIONS };
-        let known = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
+        let migrator = if conn.is_postgres() {
+            &POSTGRES_MIGRATIONS
+        } else {
+            &SQLITE_MIGRATIONS
+        };
+        let known = migrator
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or_default();
         Ok(match found.cmp(&known) {
             Ordering::Less => Schema::Older,
             Ordering::Equal => Schema::Current,
@@ -118,7 +133,9 @@ impl Db {
         // A deferred SQLite transaction that turns into a writer fails at once when another one
         // wrote in between; an immediate one waits.
         Ok(Conn(match self {
-            Self::Sqlite { writer, .. } => conn::Inner::SqliteTx(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { writer, .. } => {
+                conn::Inner::SqliteTx(writer.begin_with("BEGIN IMMEDIATE").await?)
+            }
             Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin().await?),
         }))
     }
@@ -174,7 +191,12 @@ impl Db {
 /// When the sequence does not exist.
 pub async fn next_number(conn: &mut Conn, sequence: &'static str) -> sqlx::Result<i64> {
     let (number,) = if conn.is_postgres() {
-        crate::fetch_one!(conn, (i64,), "SELECT nextval(($1 || '_numbers')::regclass)", sequence)?
+        crate::fetch_one!(
+            conn,
+            (i64,),
+            "SELECT nextval(($1 || '_numbers')::regclass)",
+            sequence
+        )?
     } else {
         let sql = "UPDATE sequences SET value = value + 1 WHERE name = $1 RETURNING value";
         crate::fetch_one!(conn, (i64,), sql, sequence)?
@@ -185,7 +207,9 @@ pub async fn next_number(conn: &mut Conn, sequence: &'static str) -> sqlx::Resul
 /// The unique constraint that a statement broke, named as PostgreSQL names it by default
 /// (`users_email_key`); `None` for every other error.
 pub fn broken_unique(error: &sqlx::Error) -> Option<String> {
-    let sqlx::Error::Database(error) = error else { return None };
+    let sqlx::Error::Database(error) = error else {
+        return None;
+    };
     if !error.is_unique_violation() {
         return None;
     }

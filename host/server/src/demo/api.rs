@@ -15,18 +15,34 @@ pub(super) struct Api {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     #[error("{method} {path} got no answer: {source}")]
-    Unreachable { method: Method, path: String, source: reqwest::Error },
+    Unreachable {
+        method: Method,
+        path: String,
+        source: reqwest::Error,
+    },
     #[error("{method} {path} answered {status}: {body}")]
-    Refused { method: Method, path: String, status: u16, body: String },
+    Refused {
+        method: Method,
+        path: String,
+        status: u16,
+        body: String,
+    },
 }
 
 impl Api {
     pub(super) fn new(base: String) -> Self {
-        Self { http: reqwest::Client::new(), base, token: None }
+        Self {
+            http: reqwest::Client::new(),
+            base,
+            token: None,
+        }
     }
 
     pub(super) fn signed_in(&self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self.clone() }
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, ApiError> {
@@ -38,10 +54,20 @@ impl Api {
     }
 
     /// The `data` of a success; anything else is an error that shows the whole answer.
-    async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ApiError> {
-        let unreachable =
-            |source| ApiError::Unreachable { method: method.clone(), path: path.to_owned(), source };
-        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ApiError> {
+        let unreachable = |source| ApiError::Unreachable {
+            method: method.clone(),
+            path: path.to_owned(),
+            source,
+        };
+        let mut request = self
+            .http
+            .request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
@@ -55,6 +81,11 @@ impl Api {
         if status.is_success() {
             return Ok(answer.get_mut("data").map(Value::take).unwrap_or_default());
         }
-        Err(ApiError::Refused { method, path: path.to_owned(), status: status.as_u16(), body: text })
+        Err(ApiError::Refused {
+            method,
+            path: path.to_owned(),
+            status: status.as_u16(),
+            body: text,
+        })
     }
 }

@@ -42,8 +42,14 @@ impl From<ApiError> for DemoError {
 /// # Errors
 /// The first step that does not go as it should.
 pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
-    println!("Starting a shop in {}. The first start builds the plugins.", config.data_dir.display());
-    let running = App::from_config(config, Clock::system()).await?.serve().await?;
+    println!(
+        "Starting a shop in {}. The first start builds the plugins.",
+        config.data_dir.display()
+    );
+    let running = App::from_config(config, Clock::system())
+        .await?
+        .serve()
+        .await?;
     let told = tell(&running).await;
     if told.is_ok() && !exit {
         println!("\nThe shop keeps serving. Ctrl-C stops it.");
@@ -60,24 +66,44 @@ async fn tell(running: &Running) -> Result<(), DemoError> {
     let provisioner = state.provisioning.status();
     println!("\n    API          {base}/api (documentation: {base}/api/docs)");
     println!("    database     {}", state.db.engine_name());
-    println!("    instances    {}: {}", provisioner.provisioner, provisioner.detail);
+    println!(
+        "    instances    {}: {}",
+        provisioner.provisioner, provisioner.detail
+    );
     let cast = cast(running).await.map_err(DemoError::People)?;
-    println!("    administrator {}  one-time password {}", cast.administrator.email, cast.administrator.password);
-    println!("    customer      {}  one-time password {}", cast.customer.email, cast.customer.password);
+    println!(
+        "    administrator {}  one-time password {}",
+        cast.administrator.email, cast.administrator.password
+    );
+    println!(
+        "    customer      {}  one-time password {}",
+        cast.customer.email, cast.customer.password
+    );
     let outcome = story::play(&Api::new(base.clone()), &cast).await?;
-    let found = ledger::verify(&state.db, &state.clock).await.map_err(DemoError::People)?;
+    let found = ledger::verify(&state.db, &state.clock)
+        .await
+        .map_err(DemoError::People)?;
     if !found.holds() {
         return Err(DemoError::Books(found.faults));
     }
     println!("\nThe books balance");
-    println!("    {} wallets, {} entries, {} postings; all accounts together are zero", found.wallets, found.entries, found.postings);
+    println!(
+        "    {} wallets, {} entries, {} postings; all accounts together are zero",
+        found.wallets, found.entries, found.postings
+    );
     for (account, amount) in &found.accounts {
-        println!("    {account:<16} {amount:>14}", amount = amount.to_string());
+        println!(
+            "    {account:<16} {amount:>14}",
+            amount = amount.to_string()
+        );
     }
     println!("\nGo on yourself");
     println!("    dermaga ledger verify");
     println!("    dermaga replay {}", outcome.coupon_decision);
-    println!("    curl -H 'Authorization: Bearer {}' {base}/api/wallet/info", outcome.customer_token);
+    println!(
+        "    curl -H 'Authorization: Bearer {}' {base}/api/wallet/info",
+        outcome.customer_token
+    );
     Ok(())
 }
 
@@ -86,7 +112,8 @@ async fn cast(running: &Running) -> crate::Result<Cast> {
     let suffix = crypto::random_hex(3);
     let administrator = login(&format!("admin-{suffix}@demo.example"));
     let new = NewAccount {
-        email: Email::parse(&administrator.email).map_err(|error| crate::Error::invalid("email", error))?,
+        email: Email::parse(&administrator.email)
+            .map_err(|error| crate::Error::invalid("email", error))?,
         password: Password::new(administrator.password.clone()),
         name: "Demo Administrator".to_owned(),
         phone: None,
@@ -94,9 +121,15 @@ async fn cast(running: &Running) -> crate::Result<Cast> {
         role: Role::Administrator,
     };
     running.state.accounts.create(new).await?;
-    Ok(Cast { administrator, customer: login(&format!("customer-{suffix}@demo.example")) })
+    Ok(Cast {
+        administrator,
+        customer: login(&format!("customer-{suffix}@demo.example")),
+    })
 }
 
 fn login(email: &str) -> Login {
-    Login { email: email.to_owned(), password: accounts::generate_password().to_string() }
+    Login {
+        email: email.to_owned(),
+        password: accounts::generate_password().to_string(),
+    }
 }

@@ -35,8 +35,13 @@ pub(super) async fn play(api: &Api, cast: &Cast) -> Result<Outcome, ApiError> {
     let admin = sign_in(api, &cast.administrator).await?;
     chapter("The administrator looks at the plugins");
     for plugin in list(&admin.get("/api/admin/plugins").await?) {
-        let version = plugin["versions"].get(0).cloned().unwrap_or_default();
-        line(&format!("{:<30} {} sha256 {:.12}", text(&plugin["id"]), text(&version["version"]), text(&plugin["active"])));
+        let version = plugin.pointer("/versions/0").cloned().unwrap_or_default();
+        line(&format!(
+            "{:<30} {} sha256 {:.12}",
+            text_at(&plugin, "/id"),
+            text_at(&version, "/version"),
+            text_at(&plugin, "/active")
+        ));
     }
     chapter("and creates two coupons, each decided by a plugin");
     let (credit, half) = create_coupons(&admin).await?;
@@ -45,9 +50,19 @@ pub(super) async fn play(api: &Api, cast: &Cast) -> Result<Outcome, ApiError> {
     let customer = register(api, &cast.customer).await?;
 
     chapter("redeems credit");
-    let redeemed = customer.post("/api/wallet/redeem-coupon", &json!({ "code": credit })).await?;
-    line(&format!("{} for {credit}: {}", rupiah(&redeemed["coupon"]["amount"]), text(&redeemed["coupon"]["reason"])));
-    line(&format!("transaction {}, decision {}", text(&redeemed["transaction"]["number"]), text(&redeemed["decisionId"])));
+    let redeemed = customer
+        .post("/api/wallet/redeem-coupon", &json!({ "code": credit }))
+        .await?;
+    line(&format!(
+        "{} for {credit}: {}",
+        rupiah_at(&redeemed, "/coupon/amount"),
+        text_at(&redeemed, "/coupon/reason")
+    ));
+    line(&format!(
+        "transaction {}, decision {}",
+        text_at(&redeemed, "/transaction/number"),
+        text_at(&redeemed, "/decisionId")
+    ));
 
     chapter("asks what N8N Basic costs with the other coupon");
     let plan = plan(api, "n8n", "basic").await?;
@@ -56,27 +71,54 @@ pub(super) async fn play(api: &Api, cast: &Cast) -> Result<Outcome, ApiError> {
     price(&quote);
 
     chapter("and buys it");
-    let order = json!({ "planId": plan, "couponCode": half, "quoteId": quote["id"] });
+    let order = json!({ "planId": plan, "couponCode": half, "quoteId": text_at(&quote, "/id") });
     let bought = customer.post("/api/subscriptions", &order).await?;
-    line(&format!("charged {}", rupiah(&bought["charged"])));
-    line(&format!("transaction    {}", text(&bought["transaction"])));
-    line(&format!("subscription   {}", text(&bought["subscription"]["id"])));
-    line(&format!("instance       {}", text(&bought["instanceId"])));
-    line(&format!("price decision {}", text(&bought["priceDecisionId"])));
-    line(&format!("coupon decision {}", text(&bought["couponDecisionId"])));
+    line(&format!("charged {}", rupiah_at(&bought, "/charged")));
+    line(&format!(
+        "transaction    {}",
+        text_at(&bought, "/transaction")
+    ));
+    line(&format!(
+        "subscription   {}",
+        text_at(&bought, "/subscription/id")
+    ));
+    line(&format!(
+        "instance       {}",
+        text_at(&bought, "/instanceId")
+    ));
+    line(&format!(
+        "price decision {}",
+        text_at(&bought, "/priceDecisionId")
+    ));
+    line(&format!(
+        "coupon decision {}",
+        text_at(&bought, "/couponDecisionId")
+    ));
 
     chapter("The service plugin renders it, the gate admits it, the reconciler applies it");
-    instance(&customer, &text(&bought["instanceId"])).await?;
+    instance(&customer, &text_at(&bought, "/instanceId")).await?;
 
     chapter("The customer's wallet says");
     wallet(&customer).await?;
 
     chapter("The administrator asks why, and replays the very decision");
-    let decision = text(&bought["couponDecisionId"]);
-    let replay = admin.post(&format!("/api/admin/decisions/{decision}/replay"), &Value::Null).await?;
-    line(&format!("recorded {}", text(&replay["recorded"])));
-    line(if replay["identical"] == true { "replayed: identical, byte for byte" } else { "replayed: DIFFERENT" });
-    Ok(Outcome { coupon_decision: decision, customer_token: customer_token(api, &cast.customer).await? })
+    let decision = text_at(&bought, "/couponDecisionId");
+    let replay = admin
+        .post(
+            &format!("/api/admin/decisions/{decision}/replay"),
+            &Value::Null,
+        )
+        .await?;
+    line(&format!("recorded {}", text_at(&replay, "/recorded")));
+    line(if replay.get("identical") == Some(&Value::Bool(true)) {
+        "replayed: identical, byte for byte"
+    } else {
+        "replayed: DIFFERENT"
+    });
+    Ok(Outcome {
+        coupon_decision: decision,
+        customer_token: customer_token(api, &cast.customer).await?,
+    })
 }
 
 async fn sign_in(api: &Api, login: &Login) -> Result<Api, ApiError> {
@@ -85,7 +127,10 @@ async fn sign_in(api: &Api, login: &Login) -> Result<Api, ApiError> {
 
 async fn customer_token(api: &Api, login: &Login) -> Result<String, ApiError> {
     let body = json!({ "email": login.email, "password": login.password });
-    Ok(text(&api.post("/api/auth/login", &body).await?["accessToken"]))
+    Ok(text_at(
+        &api.post("/api/auth/login", &body).await?,
+        "/accessToken",
+    ))
 }
 
 /// New codes each time, so that the demo can be run again on the same data.
@@ -104,27 +149,44 @@ async fn create_coupons(admin: &Api) -> Result<(String, String), ApiError> {
         "parameters": { "percent": 50 }, "maxUsesPerUser": 1, "services": ["n8n"],
     });
     admin.post("/api/admin/coupons", &new).await?;
-    line(&format!("{half}    by coupon-subscription-discount, N8N only"));
+    line(&format!(
+        "{half}    by coupon-subscription-discount, N8N only"
+    ));
     Ok((credit, half))
 }
 
 async fn register(api: &Api, login: &Login) -> Result<Api, ApiError> {
     let body = json!({ "email": login.email, "password": login.password, "name": "Demo Customer" });
     let registered = api.post("/api/auth/register", &body).await?;
-    line(&format!("{} is customer {}", login.email, text(&registered["user"]["id"])));
+    line(&format!(
+        "{} is customer {}",
+        login.email,
+        text_at(&registered, "/user/id")
+    ));
     sign_in(api, login).await
 }
 
 async fn plan(api: &Api, service: &str, slug: &str) -> Result<String, ApiError> {
-    let plans = api.get(&format!("/api/catalog/services/{service}/plans")).await?;
-    Ok(list(&plans).iter().find(|plan| plan["slug"] == slug).map(|plan| text(&plan["id"])).unwrap_or_default())
+    let plans = api
+        .get(&format!("/api/catalog/services/{service}/plans"))
+        .await?;
+    Ok(list(&plans)
+        .iter()
+        .find(|plan| text_at(plan, "/slug") == slug)
+        .map(|plan| text_at(plan, "/id"))
+        .unwrap_or_default())
 }
 
 fn price(quote: &Value) {
-    for item in list(&quote["lines"]) {
-        line(&format!("{:>12}  {}: {}", rupiah(&item["amount"]), text(&item["label"]), text(&item["reason"])));
+    for item in list_at(quote, "/lines") {
+        line(&format!(
+            "{:>12}  {}: {}",
+            rupiah_at(&item, "/amount"),
+            text_at(&item, "/label"),
+            text_at(&item, "/reason")
+        ));
     }
-    line(&format!("{:>12}  due", rupiah(&quote["due"])));
+    line(&format!("{:>12}  due", rupiah_at(quote, "/due")));
 }
 
 async fn instance(customer: &Api, id: &str) -> Result<(), ApiError> {
@@ -133,35 +195,49 @@ async fn instance(customer: &Api, id: &str) -> Result<(), ApiError> {
     let mut waited = Duration::ZERO;
     let last = loop {
         let instance = customer.get(&path).await?;
-        let status = format!("{}: {}", text(&instance["status"]), text(&instance["message"]));
+        let status = format!(
+            "{}: {}",
+            text_at(&instance, "/status"),
+            text_at(&instance, "/message")
+        );
         if status != said {
             line(&status);
             said = status;
         }
-        if matches!(instance["status"].as_str(), Some("RUNNING" | "FAILED")) || waited >= PATIENCE {
+        if matches!(text_at(&instance, "/status").as_str(), "RUNNING" | "FAILED")
+            || waited >= PATIENCE
+        {
             break instance;
         }
         let pause = Duration::from_millis(300);
         tokio::time::sleep(pause).await;
         waited += pause;
     };
-    line(&format!("{} in namespace {}", text(&last["name"]), text(&last["namespace"])));
+    line(&format!(
+        "{} in namespace {}",
+        text_at(&last, "/name"),
+        text_at(&last, "/namespace")
+    ));
     let manifests = customer.get(&format!("{path}/manifests")).await?;
-    for object in list(&manifests["objects"]) {
-        line(&format!("  {:<24} {}", text(&object["kind"]), text(&object["metadata"]["name"])));
+    for object in list_at(&manifests, "/objects") {
+        line(&format!(
+            "  {:<24} {}",
+            text_at(&object, "/kind"),
+            text_at(&object, "/metadata/name")
+        ));
     }
     Ok(())
 }
 
 async fn wallet(customer: &Api) -> Result<(), ApiError> {
     let wallet = customer.get("/api/wallet/info").await?;
-    for transaction in list(&wallet["recentTransactions"]).iter().rev() {
+    for transaction in list_at(&wallet, "/recentTransactions").iter().rev() {
         line(&format!(
             "{}  {:>12}  {}, balance {}",
-            text(&transaction["number"]),
-            rupiah(&transaction["amount"]),
-            text(&transaction["description"]),
-            rupiah(&transaction["balanceAfter"])
+            text_at(transaction, "/number"),
+            rupiah_at(transaction, "/amount"),
+            text_at(transaction, "/description"),
+            rupiah_at(transaction, "/balanceAfter")
         ));
     }
     Ok(())
@@ -179,10 +255,26 @@ fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
+fn list_at(value: &Value, pointer: &str) -> Vec<Value> {
+    value.pointer(pointer).map(list).unwrap_or_default()
 }
 
-fn rupiah(value: &Value) -> String {
-    Rupiah::new(value.as_i64().unwrap_or_default()).to_string()
+/// The text at a JSON pointer; empty when there is none.
+fn text_at(value: &Value, pointer: &str) -> String {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The amount at a JSON pointer.
+fn rupiah_at(value: &Value, pointer: &str) -> String {
+    Rupiah::new(
+        value
+            .pointer(pointer)
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
+    )
+    .to_string()
 }

@@ -40,7 +40,7 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     let duration = started.elapsed();
 
     let status = response.status().as_u16();
-    let duration_ms = duration.as_millis();
+    let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     tracing::info!(parent: &span, http.method = %method, http.route = route, http.status = status, duration_ms, "request");
     let labels = [
         ("method", method.to_string()),

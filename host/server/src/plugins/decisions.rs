@@ -4,8 +4,15 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::{CallError, Plugin, canonical_json, contract::Function};
 use uuid::Uuid;
 
-use super::{Registry, model::{DecisionRow, Replay}, store};
-use crate::{Code, Error, Result, db::{Conn, new_id}};
+use super::{
+    Registry,
+    model::{DecisionRow, Replay},
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    db::{Conn, new_id},
+};
 
 /// A recorded call. [`Decision::record`] writes it in the transaction of what follows from it.
 #[derive(Debug, Clone)]
@@ -84,7 +91,10 @@ pub async fn decide<F: Function>(
             measure(&mut decision, &called.usage);
             decision.logs = serde_json::to_string(&called.logs)?;
             decision.output = Some(canonical_json(&serde_json::to_value(&called.value)?));
-            Ok(Decided { value: called.value, decision })
+            Ok(Decided {
+                value: called.value,
+                decision,
+            })
         }
         Err(error) => {
             if let Some(usage) = &error.usage {
@@ -125,7 +135,11 @@ fn refused(error: &CallError, decision_id: Uuid) -> Error {
         code = error.code(), decision.id = %decision_id, "plugin.call_failed"
     );
     let failure = if error.code() == "PLUGIN_BUSY" {
-        Error::new(Code::PluginBusy, "Too many decisions are being made at once. Try again in a moment.").retry_after(1)
+        Error::new(
+            Code::PluginBusy,
+            "Too many decisions are being made at once. Try again in a moment.",
+        )
+        .retry_after(1)
     } else {
         Error::new(Code::PluginFailed, format!("The {error}."))
     };
@@ -152,17 +166,34 @@ pub async fn replay(registry: &Registry, decision_id: Uuid) -> Result<Replay> {
         .await
         .map_err(Error::internal)?;
     let (replayed, failure, fuel) = match called {
-        Ok(called) => (Some(canonical_json(&called.value)), None, Some(called.usage.fuel)),
-        Err(error) => (None, Some(error.code()), error.usage.map(|usage| usage.fuel)),
+        Ok(called) => (
+            Some(canonical_json(&called.value)),
+            None,
+            Some(called.usage.fuel),
+        ),
+        Err(error) => (
+            None,
+            Some(error.code()),
+            error.usage.map(|usage| usage.fuel),
+        ),
     };
     let identical = replayed == recorded.output && failure == recorded.failure.as_deref();
     Ok(compare(recorded, replayed, identical, fuel))
 }
 
-fn compare(recorded: DecisionRow, replayed: Option<String>, identical: bool, fuel: Option<u64>) -> Replay {
+fn compare(
+    recorded: DecisionRow,
+    replayed: Option<String>,
+    identical: bool,
+    fuel: Option<u64>,
+) -> Replay {
     let first_difference = match (&recorded.output, &replayed) {
         (Some(old), Some(new)) if old != new => {
-            let common = old.bytes().zip(new.bytes()).take_while(|(a, b)| a == b).count();
+            let common = old
+                .bytes()
+                .zip(new.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
             Some(common)
         }
         _ => None,

@@ -26,7 +26,11 @@ pub async fn stage(
 ) -> Result<VersionView> {
     let bytes = component.clone();
     let plugin = registry.load(bytes).await.map_err(|error| {
-        Error::new(Code::ComponentRefused, format!("The component was refused: {error}.")).with("code", error.code())
+        Error::new(
+            Code::ComponentRefused,
+            format!("The component was refused: {error}."),
+        )
+        .with("code", error.code())
     })?;
     let digest = plugin.digest().to_string();
     if let Some(known) = store::version(&mut registry.db().read().await?, &digest).await? {
@@ -49,9 +53,16 @@ pub async fn stage(
         now: registry.clock().now(),
     };
     store::insert_version(&mut conn, new).await?;
-    let row = store::version(&mut conn, &digest).await?.ok_or_else(|| Error::not_found("plugin version"))?;
+    let row = store::version(&mut conn, &digest)
+        .await?
+        .ok_or_else(|| Error::not_found("plugin version"))?;
     conn.commit().await?;
-    tracing::info!(plugin.id = about.id, plugin.version = about.version, plugin.digest = digest, "plugin.staged");
+    tracing::info!(
+        plugin.id = about.id,
+        plugin.version = about.version,
+        plugin.digest = digest,
+        "plugin.staged"
+    );
     Ok(VersionView::of(row, None))
 }
 
@@ -62,11 +73,17 @@ async fn check(plugin: &Plugin, templates: &[Template]) -> Result<serde_json::Va
         .await
         .map_err(Error::internal)?;
     if let Some(failed) = report.first_failure() {
-        let message = format!("The component does not conform: {}, {}.", failed.name, failed.message);
+        let message = format!(
+            "The component does not conform: {}, {}.",
+            failed.name, failed.message
+        );
         let error = Error::new(Code::ComponentRefused, message)
             .with("code", "COMPONENT_DOES_NOT_CONFORM")
             .with("check", failed.name.clone());
-        return Err(failed.details.iter().fold(error, |error, detail| error.with("detail", detail.clone())));
+        return Err(failed
+            .details
+            .iter()
+            .fold(error, |error, detail| error.with("detail", detail.clone())));
     }
     Ok(serde_json::to_value(&report)?)
 }
@@ -77,7 +94,10 @@ async fn refuse_other_kind(conn: &mut Conn, plugin: &Plugin) -> Result<()> {
     match others.iter().find(|row| row.kind != plugin.kind().as_str()) {
         None => Ok(()),
         Some(row) => {
-            let message = format!("`{}` is a {} plugin already; give this one another id.", row.plugin_id, row.kind);
+            let message = format!(
+                "`{}` is a {} plugin already; give this one another id.",
+                row.plugin_id, row.kind
+            );
             Err(Error::new(Code::ComponentRefused, message).with("code", "COMPONENT_ID_TAKEN"))
         }
     }
@@ -103,13 +123,19 @@ pub async fn activate(registry: &Registry, plugin_id: &str, digest: &str) -> Res
         }
         Some((_, VersionState::Staged | VersionState::Superseded)) => {}
         Some((_, VersionState::Retired)) => {
-            return Err(Error::new(Code::InvalidState, "This version is retired and cannot be activated."));
+            return Err(Error::new(
+                Code::InvalidState,
+                "This version is retired and cannot be activated.",
+            ));
         }
         None => return Err(Error::not_found("plugin version")),
     }
     let superseded = store::supersede_active(&mut conn, plugin_id).await?;
     if !store::mark_active(&mut conn, digest, registry.clock().now()).await? {
-        return Err(Error::new(Code::Conflict, "Another administrator has just changed this version. Look again."));
+        return Err(Error::new(
+            Code::Conflict,
+            "Another administrator has just changed this version. Look again.",
+        ));
     }
     conn.commit().await?;
     registry.refresh().await?;
@@ -131,8 +157,12 @@ fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Acti
 /// `INVALID_STATE` when there is none; and as [`activate`].
 pub async fn roll_back(registry: &Registry, plugin_id: &str) -> Result<Activation> {
     let previous = store::last_superseded(&mut registry.db().read().await?, plugin_id).await?;
-    let previous = previous
-        .ok_or_else(|| Error::new(Code::InvalidState, "No earlier version of this plugin has been active."))?;
+    let previous = previous.ok_or_else(|| {
+        Error::new(
+            Code::InvalidState,
+            "No earlier version of this plugin has been active.",
+        )
+    })?;
     activate(registry, plugin_id, &previous).await
 }
 
@@ -146,7 +176,9 @@ pub async fn delete(registry: &Registry, digest: &str) -> Result<()> {
         return Err(Error::not_found("plugin version"));
     };
     if state != VersionState::Staged || store::references(&mut conn, digest).await? > 0 {
-        let message = format!("This version is {state} or has made decisions; only unused staged versions are deleted.");
+        let message = format!(
+            "This version is {state} or has made decisions; only unused staged versions are deleted."
+        );
         return Err(Error::new(Code::InvalidState, message));
     }
     store::delete_staged(&mut conn, digest).await?;
@@ -159,7 +191,11 @@ pub async fn delete(registry: &Registry, digest: &str) -> Result<()> {
 /// # Errors
 /// When the folder cannot be read or the database does not answer. A component that is refused is
 /// logged and left out; everything else serves.
-pub async fn install_folder(registry: &Registry, folder: &Path, templates: &[Template]) -> Result<()> {
+pub async fn install_folder(
+    registry: &Registry,
+    folder: &Path,
+    templates: &[Template],
+) -> Result<()> {
     for path in components(folder)? {
         let bytes = std::fs::read(&path).map_err(Error::internal)?;
         match stage(registry, bytes, templates, None).await {
@@ -174,7 +210,9 @@ pub async fn install_folder(registry: &Registry, folder: &Path, templates: &[Tem
 
 async fn take_over(registry: &Registry, staged: &VersionView) -> Result<()> {
     let versions = store::versions_of(&mut registry.db().read().await?, &staged.plugin_id).await?;
-    let active = versions.iter().find(|row| row.state == VersionState::Active);
+    let active = versions
+        .iter()
+        .find(|row| row.state == VersionState::Active);
     let replaces = |row: &VersionRow| row.uploaded_by.is_none() && row.digest != staged.digest;
     if staged.state == VersionState::Staged && active.is_none_or(replaces) {
         activate(registry, &staged.plugin_id, &staged.digest).await?;
@@ -184,12 +222,21 @@ async fn take_over(registry: &Registry, staged: &VersionView) -> Result<()> {
 
 fn components(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
     let unreadable = |error: std::io::Error| {
-        Error::new(Code::Unavailable, format!("The plugin folder {} cannot be read: {error}.", folder.display()))
+        Error::new(
+            Code::Unavailable,
+            format!(
+                "The plugin folder {} cannot be read: {error}.",
+                folder.display()
+            ),
+        )
     };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "wasm")
+        {
             found.push(path);
         }
     }

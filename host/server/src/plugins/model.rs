@@ -161,7 +161,10 @@ impl TryFrom<DecisionRow> for DecisionView {
             function: row.function,
             user_id: row.user_id,
             input: serde_json::from_str(&row.input)?,
-            output: row.output.map(|text| serde_json::from_str(&text)).transpose()?,
+            output: row
+                .output
+                .map(|text| serde_json::from_str(&text))
+                .transpose()?,
             failure: row.failure,
             logs: serde_json::from_str(&row.logs)?,
             fuel: row.fuel,

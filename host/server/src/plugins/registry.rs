@@ -9,7 +9,10 @@ use arc_swap::ArcSwap;
 use dermaga_runtime::{Digest, Plugin, Runtime, contract::Kind};
 
 use super::store;
-use crate::{Code, Error, Result, db::{Clock, Db}};
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Db},
+};
 
 /// The active version of every plugin, and every other version that was asked for.
 #[derive(Debug)]
@@ -39,7 +42,13 @@ struct Failed {
 impl Registry {
     /// An empty picture; [`Registry::refresh`] fills it.
     pub fn new(runtime: Runtime, db: Db, clock: Clock) -> Self {
-        Self { runtime, db, clock, active: ArcSwap::default(), loaded: Mutex::default() }
+        Self {
+            runtime,
+            db,
+            clock,
+            active: ArcSwap::default(),
+            loaded: Mutex::default(),
+        }
     }
 
     pub const fn runtime(&self) -> &Runtime {
@@ -64,21 +73,38 @@ impl Registry {
         let current = self.active.load();
         let mut next = Active::default();
         for (plugin_id, digest) in wanted {
-            if let Some(plugin) = current.plugins.get(&plugin_id).filter(|plugin| plugin.digest().to_string() == digest) {
+            if let Some(plugin) = current
+                .plugins
+                .get(&plugin_id)
+                .filter(|plugin| plugin.digest().to_string() == digest)
+            {
                 next.plugins.insert(plugin_id, plugin.clone());
                 continue;
             }
             match self.version(&digest).await {
                 Ok(plugin) => {
-                    tracing::info!(plugin.id = plugin_id, plugin.digest = digest, "plugin.active");
+                    tracing::info!(
+                        plugin.id = plugin_id,
+                        plugin.digest = digest,
+                        "plugin.active"
+                    );
                     next.plugins.insert(plugin_id, plugin);
                 }
                 Err(error) => {
-                    let known = current.failed.get(&plugin_id).is_some_and(|failed| failed.digest == digest);
+                    let known = current
+                        .failed
+                        .get(&plugin_id)
+                        .is_some_and(|failed| failed.digest == digest);
                     if !known {
                         tracing::error!(plugin.id = plugin_id, plugin.digest = digest, %error, "plugin.load_failed");
                     }
-                    next.failed.insert(plugin_id, Failed { digest, reason: error.message });
+                    next.failed.insert(
+                        plugin_id,
+                        Failed {
+                            digest,
+                            reason: error.message,
+                        },
+                    );
                 }
             }
         }
@@ -96,7 +122,10 @@ impl Registry {
             return Ok(plugin.clone());
         }
         let message = match active.failed.get(plugin_id) {
-            Some(failed) => format!("The plugin `{plugin_id}` could not be loaded: {}", failed.reason),
+            Some(failed) => format!(
+                "The plugin `{plugin_id}` could not be loaded: {}",
+                failed.reason
+            ),
             None => format!("No version of the plugin `{plugin_id}` is active."),
         };
         Err(Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id))
@@ -104,19 +133,33 @@ impl Registry {
 
     /// Every active plugin of a kind, by id.
     pub fn all_active(&self, kind: Kind) -> Vec<Plugin> {
-        self.active.load().plugins.values().filter(|plugin| plugin.kind() == kind).cloned().collect()
+        self.active
+            .load()
+            .plugins
+            .values()
+            .filter(|plugin| plugin.kind() == kind)
+            .cloned()
+            .collect()
     }
 
     /// Why the active version with this digest is not running here, when it is not.
     pub fn failure_of(&self, digest: &str) -> Option<String> {
         let active = self.active.load();
-        active.failed.values().find(|failed| failed.digest == digest).map(|failed| failed.reason.clone())
+        active
+            .failed
+            .values()
+            .find(|failed| failed.digest == digest)
+            .map(|failed| failed.reason.clone())
     }
 
     /// Plugin ids whose active version failed to load, with the reason.
     pub fn failures(&self) -> Vec<(String, String)> {
         let active = self.active.load();
-        active.failed.iter().map(|(id, failed)| (id.clone(), failed.reason.clone())).collect()
+        active
+            .failed
+            .iter()
+            .map(|(id, failed)| (id.clone(), failed.reason.clone()))
+            .collect()
     }
 
     /// Any installed version, whatever its state.
@@ -124,19 +167,25 @@ impl Registry {
     /// # Errors
     /// `NOT_FOUND` for an unknown digest, `PLUGIN_UNAVAILABLE` when it does not load.
     pub async fn version(&self, digest: &str) -> Result<Plugin> {
-        let key: Digest = digest.parse().map_err(|_| Error::not_found("plugin version"))?;
+        let key: Digest = digest
+            .parse()
+            .map_err(|_| Error::not_found("plugin version"))?;
         if let Some(plugin) = self.remembered(key) {
             return Ok(plugin);
         }
         let bytes = store::component(&mut self.db.read().await?, digest).await?;
         let bytes = bytes.ok_or_else(|| Error::not_found("plugin version"))?;
         if Digest::of(&bytes) != key {
-            let message = format!("The stored component {digest} is damaged: its bytes have another digest.");
+            let message =
+                format!("The stored component {digest} is damaged: its bytes have another digest.");
             return Err(Error::new(Code::PluginUnavailable, message));
         }
         let plugin = self.load(bytes).await.map_err(|error| {
-            Error::new(Code::PluginUnavailable, format!("The plugin version {digest} does not load: {error}"))
-                .with("code", error.code())
+            Error::new(
+                Code::PluginUnavailable,
+                format!("The plugin version {digest} does not load: {error}"),
+            )
+            .with("code", error.code())
         })?;
         Ok(plugin)
     }
@@ -146,7 +195,9 @@ impl Registry {
         let runtime = self.runtime.clone();
         let loaded = tokio::task::spawn_blocking(move || runtime.load(&bytes)).await;
         let plugin = loaded.unwrap_or_else(|error| {
-            Err(dermaga_runtime::LoadError::Unsupported(format!("loading stopped: {error}")))
+            Err(dermaga_runtime::LoadError::Unsupported(format!(
+                "loading stopped: {error}"
+            )))
         })?;
         self.memory().insert(plugin.digest(), plugin.clone());
         Ok(plugin)

@@ -18,7 +18,9 @@ use super::{
 use crate::{
     Code, Error, Result,
     app::AppState,
-    http::{Admin, Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, failure_responses},
+    http::{
+        Admin, Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, failure_responses,
+    },
 };
 
 /// What a multipart upload needs beside the component itself.
@@ -60,25 +62,48 @@ struct Upload {
 #[utoipa::path(post, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
     request_body(content = Upload, content_type = "multipart/form-data"),
     responses((status = 201, description = "Staged, with its conformance report", body = Envelope<VersionView>), Uploading))]
-async fn upload(State(state): State<AppState>, admin: Admin, form: Multipart) -> Reply<VersionView> {
+async fn upload(
+    State(state): State<AppState>,
+    admin: Admin,
+    form: Multipart,
+) -> Reply<VersionView> {
     let component = component(form).await?;
-    let version = super::stage(&state.plugins, component, &state.templates, Some(admin.user_id)).await?;
-    let message = format!("{} {} is staged. Activate it to use it.", version.plugin_id, version.version);
+    let version = super::stage(
+        &state.plugins,
+        component,
+        &state.templates,
+        Some(admin.user_id),
+    )
+    .await?;
+    let message = format!(
+        "{} {} is staged. Activate it to use it.",
+        version.plugin_id, version.version
+    );
     Ok(Success::created(message, version))
 }
 
 /// The bytes decide; names and declared types are ignored.
 async fn component(mut form: Multipart) -> Result<Vec<u8>> {
-    let malformed = |error: axum::extract::multipart::MultipartError| match error.status().as_u16() {
-        413 => Error::new(Code::PayloadTooLarge, "The component is larger than this server accepts."),
-        _ => Error::new(Code::MalformedRequest, format!("The form cannot be read: {}.", error.body_text())),
+    let malformed = |error: axum::extract::multipart::MultipartError| match error.status().as_u16()
+    {
+        413 => Error::new(
+            Code::PayloadTooLarge,
+            "The component is larger than this server accepts.",
+        ),
+        _ => Error::new(
+            Code::MalformedRequest,
+            format!("The form cannot be read: {}.", error.body_text()),
+        ),
     };
     while let Some(field) = form.next_field().await.map_err(malformed)? {
         if field.name() == Some("component") {
             return Ok(field.bytes().await.map_err(malformed)?.to_vec());
         }
     }
-    Err(Error::invalid("component", "is missing: send the component as the form's part `component`"))
+    Err(Error::invalid(
+        "component",
+        "is missing: send the component as the form's part `component`",
+    ))
 }
 
 /// All plugins with their versions.
@@ -93,9 +118,15 @@ async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<PluginV
 #[utoipa::path(get, path = "/admin/plugins/{id}", tag = "admin: plugins", security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
     responses((status = 200, description = "The plugin", body = Envelope<PluginView>), Missing))]
-async fn get(State(state): State<AppState>, _admin: Admin, Segment(id): Segment<String>) -> Reply<PluginView> {
+async fn get(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(id): Segment<String>,
+) -> Reply<PluginView> {
     let rows = store::versions_of(&mut state.db.read().await?, &id).await?;
-    let plugin = grouped(&state, rows).pop().ok_or_else(|| Error::not_found("plugin"))?;
+    let plugin = grouped(&state, rows)
+        .pop()
+        .ok_or_else(|| Error::not_found("plugin"))?;
     Ok(Success::ok("The plugin.", plugin))
 }
 
@@ -104,13 +135,15 @@ fn grouped(state: &AppState, rows: Vec<VersionRow>) -> Vec<PluginView> {
     for row in rows {
         let failure = state.plugins.failure_of(&row.digest);
         let view = VersionView::of(row, failure);
-        let plugin = plugins.entry(view.plugin_id.clone()).or_insert_with(|| PluginView {
-            id: view.plugin_id.clone(),
-            kind: view.kind.clone(),
-            title: view.title.clone(),
-            active: None,
-            versions: Vec::new(),
-        });
+        let plugin = plugins
+            .entry(view.plugin_id.clone())
+            .or_insert_with(|| PluginView {
+                id: view.plugin_id.clone(),
+                kind: view.kind.clone(),
+                title: view.title.clone(),
+                active: None,
+                versions: Vec::new(),
+            });
         if view.state == VersionState::Active {
             plugin.active = Some(view.digest.clone());
             plugin.title.clone_from(&view.title);
@@ -133,9 +166,15 @@ struct VersionPath {
 /// One version with its conformance report.
 #[utoipa::path(get, path = "/admin/plugins/{id}/versions/{digest}", tag = "admin: plugins", params(VersionPath), security(("bearer" = [])),
     responses((status = 200, description = "The version", body = Envelope<VersionView>), Missing))]
-async fn version(State(state): State<AppState>, _admin: Admin, Segment(path): Segment<VersionPath>) -> Reply<VersionView> {
+async fn version(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(path): Segment<VersionPath>,
+) -> Reply<VersionView> {
     let row = store::version(&mut state.db.read().await?, &path.digest).await?;
-    let row = row.filter(|row| row.plugin_id == path.id).ok_or_else(|| Error::not_found("plugin version"))?;
+    let row = row
+        .filter(|row| row.plugin_id == path.id)
+        .ok_or_else(|| Error::not_found("plugin version"))?;
     let failure = state.plugins.failure_of(&row.digest);
     Ok(Success::ok("The version.", VersionView::of(row, failure)))
 }
@@ -150,13 +189,22 @@ struct Deleted {
 /// Deletes a staged version that nothing refers to.
 #[utoipa::path(delete, path = "/admin/plugins/{id}/versions/{digest}", tag = "admin: plugins", params(VersionPath), security(("bearer" = [])),
     responses((status = 200, description = "Deleted", body = Envelope<Deleted>), Deleting))]
-async fn delete(State(state): State<AppState>, _admin: Admin, Segment(path): Segment<VersionPath>) -> Reply<Deleted> {
+async fn delete(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(path): Segment<VersionPath>,
+) -> Reply<Deleted> {
     let row = store::version(&mut state.db.read().await?, &path.digest).await?;
     if row.is_none_or(|row| row.plugin_id != path.id) {
         return Err(Error::not_found("plugin version"));
     }
     super::delete(&state.plugins, &path.digest).await?;
-    Ok(Success::ok("The version is deleted.", Deleted { digest: path.digest }))
+    Ok(Success::ok(
+        "The version is deleted.",
+        Deleted {
+            digest: path.digest,
+        },
+    ))
 }
 
 /// Which version to activate.
@@ -179,16 +227,29 @@ async fn activate(
     Body(request): Body<ActivateRequest>,
 ) -> Reply<Activation> {
     let activation = super::activate(&state.plugins, &id, &request.digest).await?;
-    Ok(Success::ok(format!("{} {} is active.", activation.plugin_id, activation.version), activation))
+    Ok(Success::ok(
+        format!("{} {} is active.", activation.plugin_id, activation.version),
+        activation,
+    ))
 }
 
 /// Activates the version that was active before.
 #[utoipa::path(post, path = "/admin/plugins/{id}/rollback", tag = "admin: plugins", security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id")),
     responses((status = 200, description = "The earlier version is active", body = Envelope<Activation>), Activating))]
-async fn roll_back(State(state): State<AppState>, _admin: Admin, Segment(id): Segment<String>) -> Reply<Activation> {
+async fn roll_back(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(id): Segment<String>,
+) -> Reply<Activation> {
     let activation = super::roll_back(&state.plugins, &id).await?;
-    Ok(Success::ok(format!("{} {} is active again.", activation.plugin_id, activation.version), activation))
+    Ok(Success::ok(
+        format!(
+            "{} {} is active again.",
+            activation.plugin_id, activation.version
+        ),
+        activation,
+    ))
 }
 
 /// A call to try.
@@ -235,13 +296,16 @@ async fn dry_run(
     if plugin.about().id != id {
         return Err(Error::not_found("version of this plugin"));
     }
-    let called = tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
-        .await
-        .map_err(Error::internal)?
-        .map_err(|error| Error::new(Code::PluginFailed, format!("The {error}.")).with("code", error.code()))?;
+    let called =
+        tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
+            .await
+            .map_err(Error::internal)?
+            .map_err(|error| {
+                Error::new(Code::PluginFailed, format!("The {error}.")).with("code", error.code())
+            })?;
     let view = DryRunView {
         output: called.value,
-        usage: serde_json::to_value(&called.usage)?,
+        usage: serde_json::to_value(called.usage)?,
         logs: serde_json::to_value(&called.logs)?,
     };
     Ok(Success::ok("The plugin answered.", view))
@@ -278,15 +342,24 @@ async fn decisions(
     let mut conn = state.db.read().await?;
     let rows = store::decisions(&mut conn, &filter, page.limit.into(), page.offset()).await?;
     let total = store::count_decisions(&mut conn, &filter).await?;
-    let views = rows.into_iter().map(DecisionView::try_from).collect::<Result<_>>()?;
-    Ok(Success::page("The decisions.", views, page.pagination(total)))
+    let views = rows
+        .into_iter()
+        .map(DecisionView::try_from)
+        .collect::<Result<_>>()?;
+    Ok(Success::page(
+        "The decisions.",
+        views,
+        page.pagination(total),
+    ))
 }
 
 /// One decision: what was asked and answered, by which bytes, at what cost.
 #[utoipa::path(get, path = "/admin/decisions/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The decision", body = Envelope<DecisionView>), Missing))]
 async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<DecisionView> {
-    let row = store::decision(&mut state.db.read().await?, id).await?.ok_or_else(|| Error::not_found("decision"))?;
+    let row = store::decision(&mut state.db.read().await?, id)
+        .await?
+        .ok_or_else(|| Error::not_found("decision"))?;
     Ok(Success::ok("The decision.", row.try_into()?))
 }
 
@@ -295,6 +368,10 @@ async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> R
     responses((status = 200, description = "Identical, or where it differs", body = Envelope<Replay>), Replaying))]
 async fn replay(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<Replay> {
     let replay = super::replay(&state.plugins, id).await?;
-    let message = if replay.identical { "The same decision, byte for byte." } else { "The decision differs." };
+    let message = if replay.identical {
+        "The same decision, byte for byte."
+    } else {
+        "The decision differs."
+    };
     Ok(Success::ok(message, replay))
 }

@@ -49,7 +49,8 @@ pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx
     Ok(rows == 1)
 }
 
-const VERSION: &str = "SELECT digest, plugin_id, kind, version, contract, title, size_bytes, state, report,
+const VERSION: &str =
+    "SELECT digest, plugin_id, kind, version, contract, title, size_bytes, state, report,
     uploaded_by, created_at, activated_at FROM plugin_versions";
 
 pub(super) async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
@@ -74,7 +75,8 @@ pub(super) async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Optio
 
 /// Plugin id and digest of every active version.
 pub(super) async fn active(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
-    let sql = "SELECT plugin_id, digest FROM plugin_versions WHERE state = 'ACTIVE' ORDER BY plugin_id";
+    let sql =
+        "SELECT plugin_id, digest FROM plugin_versions WHERE state = 'ACTIVE' ORDER BY plugin_id";
     fetch_all!(conn, (String, String), sql)
 }
 
@@ -85,21 +87,31 @@ pub(super) async fn component(conn: &mut Conn, digest: &str) -> sqlx::Result<Opt
 }
 
 /// Supersedes the plugin's active version and tells which it was.
-pub(super) async fn supersede_active(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Option<String>> {
+pub(super) async fn supersede_active(
+    conn: &mut Conn,
+    plugin_id: &str,
+) -> sqlx::Result<Option<String>> {
     let sql = "UPDATE plugin_versions SET state = 'SUPERSEDED'
                WHERE plugin_id = $1 AND state = 'ACTIVE' RETURNING digest";
     let row = fetch_optional!(conn, (String,), sql, plugin_id)?;
     Ok(row.map(|(digest,)| digest))
 }
 
-pub(super) async fn mark_active(conn: &mut Conn, digest: &str, now: DateTime<Utc>) -> sqlx::Result<bool> {
+pub(super) async fn mark_active(
+    conn: &mut Conn,
+    digest: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
     let sql = "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = $2
                WHERE digest = $1 AND state IN ('STAGED', 'SUPERSEDED')";
     Ok(execute!(conn, sql, digest, now)? == 1)
 }
 
 /// The version that was active before the one that is active now.
-pub(super) async fn last_superseded(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Option<String>> {
+pub(super) async fn last_superseded(
+    conn: &mut Conn,
+    plugin_id: &str,
+) -> sqlx::Result<Option<String>> {
     let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'SUPERSEDED'
                ORDER BY activated_at DESC LIMIT 1";
     let row = fetch_optional!(conn, (String,), sql, plugin_id)?;
@@ -111,7 +123,10 @@ pub(super) async fn delete_staged(conn: &mut Conn, digest: &str) -> sqlx::Result
     Ok(execute!(conn, sql, digest)? == 1)
 }
 
-pub(super) async fn state_of(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<(String, VersionState)>> {
+pub(super) async fn state_of(
+    conn: &mut Conn,
+    digest: &str,
+) -> sqlx::Result<Option<(String, VersionState)>> {
     let sql = "SELECT plugin_id, state FROM plugin_versions WHERE digest = $1";
     fetch_optional!(conn, (String, VersionState), sql, digest)
 }
@@ -140,7 +155,8 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
     .map(|_| ())
 }
 
-const DECISION: &str = "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
+const DECISION: &str =
+    "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
     failure, logs, fuel, duration_us, created_at FROM decisions";
 
 pub(super) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
@@ -181,15 +197,24 @@ pub(super) async fn decisions(
     fetch_built!(conn, DecisionRow, DECISION, |q| {
         q.push(" WHERE TRUE");
         filter_decisions!(q, filter);
-        q.push(" ORDER BY created_at DESC, id DESC LIMIT ").push_bind(limit);
+        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(limit);
         q.push(" OFFSET ").push_bind(offset);
     })
 }
 
-pub(super) async fn count_decisions(conn: &mut Conn, filter: &DecisionFilter<'_>) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM decisions WHERE TRUE", |q| {
-        filter_decisions!(q, filter);
-    })?;
+pub(super) async fn count_decisions(
+    conn: &mut Conn,
+    filter: &DecisionFilter<'_>,
+) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(
+        conn,
+        (i64,),
+        "SELECT count(*) FROM decisions WHERE TRUE",
+        |q| {
+            filter_decisions!(q, filter);
+        }
+    )?;
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 

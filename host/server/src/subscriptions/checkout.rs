@@ -28,7 +28,9 @@ const QUOTE_MINUTES: i64 = 15;
 /// As [`pricing::price`].
 pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
     let priced = pricing::price(state, order).await?;
-    let balance = wallet::balance(&mut state.db.read().await?, order.user_id).await?.total()?;
+    let balance = wallet::balance(&mut state.db.read().await?, order.user_id)
+        .await?
+        .total()?;
     let due = priced.due()?;
     let view = QuoteView {
         id: new_id(&state.clock),
@@ -71,7 +73,10 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
     let mut conn = state.db.read().await?;
     check_instance_limit(&mut conn, order.user_id, &priced).await?;
     if priced.offer.plan.available_quota() <= 0 {
-        let message = format!("{} {} is sold out at the moment.", priced.offer.service.name, priced.offer.plan.name);
+        let message = format!(
+            "{} {} is sold out at the moment.",
+            priced.offer.service.name, priced.offer.plan.name
+        );
         return Err(Error::new(Code::QuotaExhausted, message));
     }
     let balance = wallet::balance(&mut conn, order.user_id).await?;
@@ -124,7 +129,15 @@ async fn settle(state: &AppState, order: &Order, priced: &Priced) -> Result<Opti
     store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
     if let Some(coupon) = &priced.coupon {
         let transaction = Some(payment.transaction.id);
-        coupons::record_redemption(&mut conn, clock, coupon, order.user_id, transaction, Some(subscription.id)).await?;
+        coupons::record_redemption(
+            &mut conn,
+            clock,
+            coupon,
+            order.user_id,
+            transaction,
+            Some(subscription.id),
+        )
+        .await?;
     }
     let new = new_instance(state, priced, &subscription)?;
     let instance = provisioning::create(&mut conn, clock, &state.vault, new).await?;
@@ -180,7 +193,10 @@ async fn pay(
     let new = NewTransaction {
         user_id: wallet.user_id,
         kind: TransactionType::Subscription,
-        description: format!("{} {}, first month", priced.offer.service.name, priced.offer.plan.name),
+        description: format!(
+            "{} {}, first month",
+            priced.offer.service.name, priced.offer.plan.name
+        ),
         details: priced.details(),
         subscription_id: Some(subscription_id),
         coupon_id: priced.coupon.as_ref().map(|coupon| coupon.coupon.id),
@@ -188,7 +204,16 @@ async fn pay(
         coupon_decision_id: priced.coupon.as_ref().map(|coupon| coupon.decision.id),
     };
     let key = format!("subscription:{subscription_id}:period:1");
-    wallet::pay(conn, &state.clock, wallet, priced.price, priced.discount(), &key, new).await
+    wallet::pay(
+        conn,
+        &state.clock,
+        wallet,
+        priced.price,
+        priced.discount(),
+        &key,
+        new,
+    )
+    .await
 }
 
 fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
@@ -205,8 +230,15 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
     }
 }
 
-fn new_instance(state: &AppState, priced: &Priced, subscription: &Subscription) -> Result<provisioning::NewInstance> {
-    let description = priced.plugin.service_description().ok_or_else(|| Error::internal("not a service plugin"))?;
+fn new_instance(
+    state: &AppState,
+    priced: &Priced,
+    subscription: &Subscription,
+) -> Result<provisioning::NewInstance> {
+    let description = priced
+        .plugin
+        .service_description()
+        .ok_or_else(|| Error::internal("not a service plugin"))?;
     let public = description.endpoints.iter().any(|endpoint| endpoint.public);
     Ok(provisioning::NewInstance {
         subscription_id: subscription.id,
@@ -233,7 +265,12 @@ async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, priced: &Priced) -
     Err(Error::new(Code::InstanceLimitReached, message))
 }
 
-async fn check_quote(state: &AppState, order: &Order, quote_id: Uuid, priced: &Priced) -> Result<()> {
+async fn check_quote(
+    state: &AppState,
+    order: &Order,
+    quote_id: Uuid,
+    priced: &Priced,
+) -> Result<()> {
     let quote = store::quote(&mut state.db.read().await?, order.user_id, quote_id).await?;
     let quote = quote.ok_or_else(|| Error::not_found("quote"))?;
     let coupon = order.coupon.as_ref().map(coupons::CouponCode::as_str);
@@ -241,14 +278,23 @@ async fn check_quote(state: &AppState, order: &Order, quote_id: Uuid, priced: &P
         || quote.coupon_code.as_deref() != coupon
         || quote.config != canonical_json(&order.config)
     {
-        return Err(Error::invalid("quoteId", "this quote was made for another plan, coupon or configuration"));
+        return Err(Error::invalid(
+            "quoteId",
+            "this quote was made for another plan, coupon or configuration",
+        ));
     }
     if quote.expires_at <= state.clock.now() {
-        return Err(Error::new(Code::QuoteChanged, "The quote has expired. Ask for a new one."));
+        return Err(Error::new(
+            Code::QuoteChanged,
+            "The quote has expired. Ask for a new one.",
+        ));
     }
     let due = priced.due()?;
     if quote.due != due {
-        let message = format!("The quote was {} and the price is {due} now. Ask for a new quote.", quote.due);
+        let message = format!(
+            "The quote was {} and the price is {due} now. Ask for a new quote.",
+            quote.due
+        );
         return Err(Error::new(Code::QuoteChanged, message));
     }
     Ok(())
@@ -276,7 +322,12 @@ pub async fn cancel(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&s
 ///
 /// # Errors
 /// As [`cancel`].
-pub async fn cancel_at_period_end(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
+pub async fn cancel_at_period_end(
+    state: &AppState,
+    user_id: Uuid,
+    id: Uuid,
+    reason: Option<&str>,
+) -> Result<()> {
     let mut conn = state.db.begin().await?;
     if !store::stop_renewing(&mut conn, user_id, id, reason, state.clock.now()).await? {
         return Err(not_live(&mut conn, user_id, id).await?);
@@ -288,7 +339,10 @@ async fn not_live(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<Error> {
     Ok(match store::owned(conn, user_id, id).await? {
         None => Error::not_found("subscription"),
         Some(row) => {
-            let message = format!("This subscription is {} and cannot be cancelled.", row.subscription.status);
+            let message = format!(
+                "This subscription is {} and cannot be cancelled.",
+                row.subscription.status
+            );
             Error::new(Code::InvalidState, message)
         }
     })

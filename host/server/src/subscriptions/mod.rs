@@ -23,7 +23,9 @@ use crate::{Error, Result, db::Conn};
 /// # Errors
 /// `NOT_FOUND` when there is none or it is somebody else's.
 pub async fn detail(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<SubscriptionDetail> {
-    let row = store::owned(conn, user_id, id).await?.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = store::owned(conn, user_id, id)
+        .await?
+        .ok_or_else(|| Error::not_found("subscription"))?;
     let periods = store::periods(conn, id).await?;
     Ok(SubscriptionDetail {
         subscription: row.into(),

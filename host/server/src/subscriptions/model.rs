@@ -26,7 +26,10 @@ text_enum! {
 impl SubscriptionStatus {
     /// Holds quota and an instance.
     pub const fn is_live(self) -> bool {
-        matches!(self, Self::Pending | Self::Active | Self::PastDue | Self::Suspended)
+        matches!(
+            self,
+            Self::Pending | Self::Active | Self::PastDue | Self::Suspended
+        )
     }
 }
 
@@ -185,7 +188,12 @@ pub struct PriceLineView {
 
 impl From<PriceLine> for PriceLineView {
     fn from(line: PriceLine) -> Self {
-        Self { code: line.code, label: line.label, amount: Rupiah::new(line.amount), reason: line.reason }
+        Self {
+            code: line.code,
+            label: line.label,
+            amount: Rupiah::new(line.amount),
+            reason: line.reason,
+        }
     }
 }
 

@@ -45,7 +45,9 @@ pub struct Priced {
 
 impl Priced {
     pub fn discount(&self) -> Rupiah {
-        self.coupon.as_ref().map_or(Rupiah::ZERO, |coupon| coupon.amount)
+        self.coupon
+            .as_ref()
+            .map_or(Rupiah::ZERO, |coupon| coupon.amount)
     }
 
     /// # Errors
@@ -62,7 +64,12 @@ impl Priced {
             amount: coupon.amount.negated(),
             reason: coupon.reason.clone(),
         });
-        self.lines.iter().cloned().map(PriceLineView::from).chain(coupon).collect()
+        self.lines
+            .iter()
+            .cloned()
+            .map(PriceLineView::from)
+            .chain(coupon)
+            .collect()
     }
 
     /// What the transaction keeps for the person who asks why.
@@ -94,7 +101,13 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
         occasion: Occasion::First,
         moment: moment.timestamp(),
     };
-    let decided = plugins::decide::<contract::service::Price>(&state.plugins, &plugin, request, Some(order.user_id)).await?;
+    let decided = plugins::decide::<contract::service::Price>(
+        &state.plugins,
+        &plugin,
+        request,
+        Some(order.user_id),
+    )
+    .await?;
     let answer = match decided.value {
         Answer::Ok(answer) => answer,
         Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
@@ -110,7 +123,16 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
         None => None,
         Some(code) => {
             let context = (&state.db, &state.clock, &*state.plugins);
-            Some(coupons::evaluate(context, code, order.user_id, Place::Checkout, Some(purchase)).await?)
+            Some(
+                coupons::evaluate(
+                    context,
+                    code,
+                    order.user_id,
+                    Place::Checkout,
+                    Some(purchase),
+                )
+                .await?,
+            )
         }
     };
     Ok(Priced {
@@ -137,8 +159,14 @@ async fn check_config(
         .service_description()
         .ok_or_else(|| Error::internal(format!("{} is not a service plugin", plugin.about().id)))?;
     schema::validate(&description.config_schema, config, "config")?;
-    let input = contract::ConfigCheck { plan: plan.clone(), config: config.clone() };
-    match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, Some(user_id)).await?.value {
+    let input = contract::ConfigCheck {
+        plan: plan.clone(),
+        config: config.clone(),
+    };
+    match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, Some(user_id))
+        .await?
+        .value
+    {
         Answer::Ok(()) => Ok(()),
         Answer::Problems(problems) => Err(schema::refused(problems, "config")),
     }
@@ -161,8 +189,9 @@ mod tests {
     #[test]
     fn periods_keep_the_day_they_began_on() {
         let anchor: DateTime<Utc> = "2027-01-31T10:00:00Z".parse().unwrap();
-        let ends: Vec<String> =
-            (1..=3).map(|n| period_end(anchor, n).unwrap().format("%m-%d").to_string()).collect();
+        let ends: Vec<String> = (1..=3)
+            .map(|n| period_end(anchor, n).unwrap().format("%m-%d").to_string())
+            .collect();
         assert_eq!(ends, ["02-28", "03-31", "04-30"]);
     }
 }

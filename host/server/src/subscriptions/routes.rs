@@ -53,7 +53,12 @@ struct OrderRequest {
 
 impl OrderRequest {
     fn order(self, user_id: Uuid) -> Order {
-        Order { user_id, plan_id: self.plan_id, coupon: self.coupon_code, config: Value::Object(self.config) }
+        Order {
+            user_id,
+            plan_id: self.plan_id,
+            coupon: self.coupon_code,
+            config: Value::Object(self.config),
+        }
     }
 }
 
@@ -104,7 +109,10 @@ async fn validate(
     Body(request): Body<OrderRequest>,
 ) -> Reply<ValidOrder> {
     let priced = checkout::validate(&state, &request.order(customer.user_id)).await?;
-    let view = ValidOrder { lines: priced.explained(), due: priced.due()? };
+    let view = ValidOrder {
+        lines: priced.explained(),
+        due: priced.due()?,
+    };
     Ok(Success::ok("This can be bought.", view))
 }
 
@@ -117,9 +125,16 @@ async fn create(
     Body(request): Body<PurchaseRequest>,
 ) -> Reply<PurchaseView> {
     let quote_id = request.quote_id;
-    let order = OrderRequest { plan_id: request.plan_id, coupon_code: request.coupon_code, config: request.config };
+    let order = OrderRequest {
+        plan_id: request.plan_id,
+        coupon_code: request.coupon_code,
+        config: request.config,
+    };
     let purchase = checkout::buy(&state, &order.order(customer.user_id), quote_id).await?;
-    let message = format!("{} is being set up. {} were charged.", purchase.subscription.service_name, purchase.charged);
+    let message = format!(
+        "{} is being set up. {} were charged.",
+        purchase.subscription.service_name, purchase.charged
+    );
     Ok(Success::created(message, purchase))
 }
 
@@ -141,16 +156,31 @@ async fn list(
     Paged(page, query): Paged<ListQuery>,
 ) -> Reply<Vec<SubscriptionView>> {
     let mut conn = state.db.read().await?;
-    let rows = store::list(&mut conn, customer.user_id, query.status, page.limit.into(), page.offset()).await?;
+    let rows = store::list(
+        &mut conn,
+        customer.user_id,
+        query.status,
+        page.limit.into(),
+        page.offset(),
+    )
+    .await?;
     let total = store::count(&mut conn, customer.user_id, query.status).await?;
     let views = rows.into_iter().map(SubscriptionView::from).collect();
-    Ok(Success::page("Your subscriptions.", views, page.pagination(total)))
+    Ok(Success::page(
+        "Your subscriptions.",
+        views,
+        page.pagination(total),
+    ))
 }
 
 /// One subscription, with what each period cost.
 #[utoipa::path(get, path = "/subscriptions/{id}", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Missing))]
-async fn get(State(state): State<AppState>, customer: Customer, Id(id): Id) -> Reply<SubscriptionDetail> {
+async fn get(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id,
+) -> Reply<SubscriptionDetail> {
     let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok("The subscription.", detail))
 }

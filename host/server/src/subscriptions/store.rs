@@ -64,7 +64,11 @@ const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.month
     LEFT JOIN instances i ON i.subscription_id = s.id";
 
 /// One of this customer's subscriptions.
-pub(super) async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<SubscriptionRow>> {
+pub(super) async fn owned(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+) -> sqlx::Result<Option<SubscriptionRow>> {
     let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
         q.push(" WHERE s.user_id = ").push_bind(user_id);
         q.push(" AND s.id = ").push_bind(id);
@@ -84,7 +88,8 @@ pub(super) async fn list(
         if let Some(status) = status {
             q.push(" AND s.status = ").push_bind(status);
         }
-        q.push(" ORDER BY s.created_at DESC, s.id DESC LIMIT ").push_bind(limit);
+        q.push(" ORDER BY s.created_at DESC, s.id DESC LIMIT ")
+            .push_bind(limit);
         q.push(" OFFSET ").push_bind(offset);
     })
 }
@@ -94,23 +99,31 @@ pub(super) async fn count(
     user_id: Uuid,
     status: Option<SubscriptionStatus>,
 ) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM subscriptions", |q| {
-        q.push(" WHERE user_id = ").push_bind(user_id);
-        if let Some(status) = status {
-            q.push(" AND status = ").push_bind(status);
-        }
-    })?;
+    let rows: Vec<(i64,)> =
+        fetch_built!(conn, (i64,), "SELECT count(*) FROM subscriptions", |q| {
+            q.push(" WHERE user_id = ").push_bind(user_id);
+            if let Some(status) = status {
+                q.push(" AND status = ").push_bind(status);
+            }
+        })?;
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-pub(super) async fn periods(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Vec<PeriodRow>> {
+pub(super) async fn periods(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Vec<PeriodRow>> {
     let sql = "SELECT number, starts_at, ends_at, price, discount, paid_cash, paid_bonus, transaction_id, price_decision_id
                FROM subscription_periods WHERE subscription_id = $1 ORDER BY number DESC";
     fetch_all!(conn, PeriodRow, sql, subscription_id)
 }
 
 /// How many live subscriptions of this plan the customer has.
-pub(super) async fn live_of_plan(conn: &mut Conn, user_id: Uuid, plan_id: Uuid) -> sqlx::Result<i64> {
+pub(super) async fn live_of_plan(
+    conn: &mut Conn,
+    user_id: Uuid,
+    plan_id: Uuid,
+) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
                AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, plan_id)?;
@@ -160,7 +173,12 @@ pub(super) struct NewQuote<'a> {
 
 /// Inserts a quote and forgets the customer's expired ones.
 pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::Result<()> {
-    execute!(conn, "DELETE FROM quotes WHERE user_id = $1 AND expires_at < $2", new.user_id, new.now)?;
+    execute!(
+        conn,
+        "DELETE FROM quotes WHERE user_id = $1 AND expires_at < $2",
+        new.user_id,
+        new.now
+    )?;
     execute!(
         conn,
         "INSERT INTO quotes (id, user_id, plan_id, coupon_code, config, due, created_at, expires_at)
@@ -177,8 +195,11 @@ pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::R
     .map(|_| ())
 }
 
-pub(super) async fn quote(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<QuoteRow>> {
+pub(super) async fn quote(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+) -> sqlx::Result<Option<QuoteRow>> {
     let sql = "SELECT plan_id, coupon_code, config, due, expires_at FROM quotes WHERE user_id = $1 AND id = $2";
     fetch_optional!(conn, QuoteRow, sql, user_id, id)
 }
-

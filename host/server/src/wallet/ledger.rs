@@ -239,10 +239,10 @@ async fn verify_wallet(conn: &mut Conn, user_id: Uuid, found: &mut Verification)
             *total = total.plus(line.amount)?;
             match line.account {
                 Account::WalletPaid if line.user_id == Some(user_id) => {
-                    paid = paid.plus(line.amount)?
+                    paid = paid.plus(line.amount)?;
                 }
                 Account::WalletBonus if line.user_id == Some(user_id) => {
-                    bonus = bonus.plus(line.amount)?
+                    bonus = bonus.plus(line.amount)?;
                 }
                 Account::WalletPaid | Account::WalletBonus => {
                     found.fault(format!(
