@@ -2,7 +2,7 @@
 //!
 //! A login starts a session (a family of refresh tokens). Its access tokens name the session and
 //! the account's token generation, so logging out, `logout-all`, a new password and disabling the
-//! account end them within [`STANDING_TTL`] on every server.
+//! account end them within seconds on every server.
 
 mod model;
 mod password;

@@ -22,10 +22,10 @@ use crate::{
 /// How long a quote holds.
 const QUOTE_MINUTES: i64 = 15;
 
-/// What an order would cost; kept for [`QUOTE_MINUTES`], so that the purchase can be bound to it.
+/// What an order would cost; kept for a quarter of an hour, so that the purchase can be bound to it.
 ///
 /// # Errors
-/// As [`pricing::price`].
+/// Every refusal of plan, configuration or coupon, and of a plugin that fails.
 pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
     let priced = pricing::price(state, order).await?;
     let balance = wallet::balance(&mut state.db.read().await?, order.user_id)
@@ -91,7 +91,7 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
 /// checked again inside it, and decided anew when it changed.
 ///
 /// # Errors
-/// As [`pricing::price`]; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
+/// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
 /// `COUPON_*`, `QUOTE_CHANGED`.
 pub async fn buy(state: &AppState, order: &Order, quote_id: Option<Uuid>) -> Result<PurchaseView> {
     for _ in 0..DECISION_ATTEMPTS {
