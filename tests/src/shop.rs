@@ -91,6 +91,22 @@ impl Shop {
         })
     }
 
+    /// Another server on the same PostgreSQL, with a data folder and a clock of its own.
+    pub async fn second_server(&self) -> Self {
+        let data = TempDir::new().expect("a temporary folder");
+        let mut config = Config::clone(&self.state().config);
+        config.data_dir = data.path().to_owned();
+        let running = App::start(config, Clock::movable())
+            .await
+            .expect("the second server starts");
+        let client = Client::new(format!("http://{}", running.address));
+        Self {
+            running,
+            client,
+            data,
+        }
+    }
+
     pub fn state(&self) -> &AppState {
         &self.running.state
     }

@@ -9,7 +9,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_toolkit::template::Template;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -104,7 +107,7 @@ pub struct Running {
     pub state: AppState,
     cancel: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
-    worker: JoinHandle<()>,
+    workers: JoinSet<()>,
 }
 
 impl App {
@@ -135,12 +138,16 @@ impl App {
             router(self.state.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let server =
             axum::serve(listener, service).with_graceful_shutdown(cancel.clone().cancelled_owned());
+        let mut workers = JoinSet::new();
+        workers.spawn(self.worker.run(cancel.clone()));
+        let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
+        workers.spawn(async move { plugins.follow(stop).await });
         tracing::info!(server.address = %address, "server.ready");
         Ok(Running {
             address,
             state: self.state,
             server: tokio::spawn(server.into_future()),
-            worker: tokio::spawn(self.worker.run(cancel.clone())),
+            workers,
             cancel,
         })
     }
@@ -154,14 +161,16 @@ impl Running {
     }
 
     /// Takes no more requests, lets those under way and the workers end, closes the database.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.cancel.cancel();
         let requests = tokio::time::timeout(start::SHUTDOWN_GRACE, self.server).await;
         if requests.is_err() {
             tracing::warn!("server.requests_cut_off");
         }
-        if let Err(error) = self.worker.await {
-            tracing::error!(%error, "worker.failed");
+        while let Some(ended) = self.workers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "worker.failed");
+            }
         }
         self.state.db.close().await;
         tracing::info!("server.stopped");

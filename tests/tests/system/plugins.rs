@@ -1,15 +1,18 @@
 //! New versions in a running shop.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
 };
-use dermaga_tests::{Client, both_engines};
+use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
 /// A coupon type that gives this much, as a version.
@@ -120,4 +123,32 @@ both_engines! {
         let seen = load.await.unwrap();
         assert!(seen.iter().sum::<u32>() > 0);
     }
+}
+
+/// Two servers on one PostgreSQL: what one activates, the other uses a moment later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_agree_on_what_is_active() {
+    let Some(one) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let two = one.second_server().await;
+    let admin = one.admin().await;
+    install(&admin, giving(1_000, "1.0.0")).await;
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while two.state().plugins.active("coupon-gift").is_err() {
+        assert!(
+            Instant::now() < deadline,
+            "the second server does not follow"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let body = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
+    admin.post("/api/admin/coupons", body).await.data(201);
+    let customer = two.customer("kedua@example.com").await;
+    let redeemed = customer
+        .post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" }))
+        .await
+        .data(201);
+    assert_eq!(redeemed["coupon"]["amount"], 1_000);
+    one.books_balance().await;
 }

@@ -3,16 +3,21 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use dermaga_runtime::{Digest, Plugin, Runtime, contract::Kind};
+use tokio_util::sync::CancellationToken;
 
 use super::store;
 use crate::{
     Code, Error, Result,
     db::{Clock, Db},
 };
+
+/// How soon a server notices what another one activated.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The active version of every plugin, and every other version that was asked for.
 #[derive(Debug)]
@@ -110,6 +115,19 @@ impl Registry {
         }
         self.active.store(Arc::new(next));
         Ok(())
+    }
+
+    /// Keeps this server in step with others on the same database, until cancelled.
+    pub async fn follow(&self, cancel: CancellationToken) {
+        while cancel
+            .run_until_cancelled(tokio::time::sleep(FOLLOW_INTERVAL))
+            .await
+            .is_some()
+        {
+            if let Err(error) = self.refresh().await {
+                tracing::warn!(%error, "plugins.refresh_failed");
+            }
+        }
     }
 
     /// The active version of a plugin.
