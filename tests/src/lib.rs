@@ -14,7 +14,7 @@ pub mod postgres;
 mod shop;
 
 pub use client::{Answer, Client};
-pub use shop::{Engine, Shop, plugins_folder};
+pub use shop::{Engine, Shop, checkout, plugins_folder};
 
 /// A word that nothing else in this run has, for names of databases, people and coupons.
 pub fn unique() -> String {

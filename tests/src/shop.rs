@@ -40,7 +40,7 @@ pub struct Shop {
 }
 
 /// The checkout.
-pub(crate) fn checkout() -> &'static Path {
+pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("tests/ is in the checkout")

@@ -18,6 +18,8 @@ pub mod provisioning;
 pub mod schema;
 pub mod subscriptions;
 pub mod telemetry;
+#[cfg(test)]
+mod test_cluster;
 pub mod wallet;
 
 pub use error::{Code, Error, Result};

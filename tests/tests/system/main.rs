@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod bundled_plugins;
 mod hostile;
 mod ledger;
 mod plugins;

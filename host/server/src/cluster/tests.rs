@@ -1,6 +1,6 @@
 //! Against a real API server: any disposable cluster named by `DERMAGA_TEST_KUBECONFIG`.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use dermaga_runtime::{contract::Resources, gate::INSTANCE_LABEL};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ResourceQuota};
@@ -13,17 +13,15 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::*;
-use crate::db::{Clock, new_id};
+use crate::{
+    db::{Clock, new_id},
+    test_cluster::named_by,
+};
 
 /// A customer's namespace in the test cluster; `None`, with a line that says so, without one.
 async fn namespace() -> Option<(Cluster, Tenant)> {
-    let Ok(kubeconfig) = std::env::var("DERMAGA_TEST_KUBECONFIG") else {
-        eprintln!("skipped: needs a disposable cluster, and DERMAGA_TEST_KUBECONFIG names none");
-        return None;
-    };
-    let cluster = Cluster::connect(Some(Path::new(&kubeconfig)))
-        .await
-        .unwrap();
+    let kubeconfig = named_by("DERMAGA_TEST_KUBECONFIG")?;
+    let cluster = Cluster::connect(Some(&kubeconfig)).await.unwrap();
     let user_id = new_id(&Clock::system());
     let tenant = Tenant {
         namespace: format!("user-{}", &user_id.simple().to_string()[20..]),

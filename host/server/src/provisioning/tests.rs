@@ -27,6 +27,7 @@ use crate::{
     crypto::MasterKey,
     execute, fetch_all, fetch_one,
     plugins::{Decided, Decision},
+    test_cluster::named_by,
 };
 
 const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -411,14 +412,6 @@ async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
     (provisioner, Client::try_from(config).unwrap())
 }
 
-fn kubeconfig(variable: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable);
-    if path.is_none() {
-        eprintln!("skipped: needs a disposable cluster, and {variable} names none");
-    }
-    path.map(PathBuf::from)
-}
-
 const GOOD_IMAGE: &str = "docker.io/library/app:1.0";
 
 #[tokio::test]
@@ -627,7 +620,7 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
 
 #[tokio::test]
 async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
-    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
         return;
     };
     let (provisioner, client) = in_cluster(&kubeconfig).await;
@@ -669,7 +662,7 @@ async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
 
 #[tokio::test]
 async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
-    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
         return;
     };
     let (provisioner, _) = in_cluster(&kubeconfig).await;
@@ -690,7 +683,7 @@ async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
 
 #[tokio::test]
 async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
-    let Some(kubeconfig) = kubeconfig("DERMAGA_TEST_KUBECONFIG") else {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
         return;
     };
     let (provisioner, client) = in_cluster(&kubeconfig).await;
@@ -756,7 +749,7 @@ impl ControlPlane {
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
-    let Some(folder) = kubeconfig("DERMAGA_TEST_CONTROL_PLANE") else {
+    let Some(folder) = named_by("DERMAGA_TEST_CONTROL_PLANE") else {
         return;
     };
     let plane = ControlPlane(folder.clone());
