@@ -15,7 +15,11 @@ fn every_bundled_plugin_conforms() {
         let component = plugins_folder().join(format!("{}.wasm", plugin.name));
         let loaded = runtime.load(&std::fs::read(component).unwrap()).unwrap();
         let cases = Case::load_dir(&plugin.cases()).unwrap();
-        assert!(cases.len() >= 5, "{} has hardly any golden cases", plugin.name);
+        assert!(
+            cases.len() >= 5,
+            "{} has hardly any golden cases",
+            plugin.name
+        );
         let report = check::conformance(&loaded, &templates, &cases);
         assert!(report.passed(), "{report}");
         println!("{report}");

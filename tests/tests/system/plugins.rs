@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dermaga::config::Secret;
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
 };
-use dermaga_tests::{Client, Engine, Shop, both_engines};
+use dermaga_tests::{Client, Engine, Shop, both_engines, postgres, skip};
 use serde_json::{Value, json};
 
 /// A coupon type that gives this much, as a version.
@@ -151,4 +152,29 @@ async fn two_servers_agree_on_what_is_active() {
         .data(201);
     assert_eq!(redeemed["coupon"]["amount"], 1_000);
     one.books_balance().await;
+}
+
+/// Two servers that start at the same instant on one empty database both come up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_start_at_once_on_an_empty_database() {
+    let server = match postgres::shared() {
+        Ok(server) => server,
+        Err(why) => return skip("PostgreSQL", why),
+    };
+    let url = server.new_database().await;
+    let start = || {
+        Shop::open_with(Engine::Sqlite, |config| {
+            config.database_url = Some(Secret::new(url.clone()));
+            config.admin_email = Some("first@example.com".to_owned());
+            config.admin_password = Some(Secret::new("kata sandi yang panjang"));
+        })
+    };
+    let (one, two) = tokio::join!(start(), start());
+    let (one, two) = (one.unwrap(), two.unwrap());
+    for shop in [&one, &two] {
+        shop.state().plugins.active("service-n8n").unwrap();
+        let admin = shop.sign_in("first@example.com").await;
+        let plugins = admin.get("/api/admin/plugins").await.data(200);
+        assert_eq!(plugins.as_array().unwrap().len(), 7);
+    }
 }

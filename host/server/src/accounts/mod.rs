@@ -273,7 +273,16 @@ impl Accounts {
             avatar: None,
             role: Role::Administrator,
         };
-        self.create(new).await.map(Some)
+        match self.create(new).await {
+            // Another server that started at the same instant was faster.
+            Err(error)
+                if error.code == Code::EmailTaken
+                    && store::has_administrator(&mut self.db.read().await?).await? =>
+            {
+                Ok(None)
+            }
+            made => made.map(Some),
+        }
     }
 }
 

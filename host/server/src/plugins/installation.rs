@@ -115,6 +115,8 @@ pub async fn activate(registry: &Registry, plugin_id: &str, digest: &str) -> Res
         return Err(Error::not_found("version of this plugin"));
     }
     let mut conn = registry.db().begin().await?;
+    // Two administrators, or two servers that start together, change a plugin one after the other.
+    store::lock(&mut conn, plugin_id).await?;
     let state = store::state_of(&mut conn, digest).await?;
     match state {
         Some((_, VersionState::Active)) => {

@@ -86,6 +86,12 @@ pub(super) async fn component(conn: &mut Conn, digest: &str) -> sqlx::Result<Opt
     Ok(row.map(|(bytes,)| bytes))
 }
 
+/// Locks a plugin's versions until the transaction ends, by an update that changes nothing.
+pub(super) async fn lock(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<()> {
+    let sql = "UPDATE plugin_versions SET state = state WHERE plugin_id = $1";
+    execute!(conn, sql, plugin_id).map(|_| ())
+}
+
 /// Supersedes the plugin's active version and tells which it was.
 pub(super) async fn supersede_active(
     conn: &mut Conn,
