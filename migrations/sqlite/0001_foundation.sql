@@ -410,7 +410,9 @@ CREATE TABLE idempotency_keys (
     route TEXT NOT NULL,
     key TEXT NOT NULL,
     request_hash TEXT NOT NULL,
-    -- Null while the first request is still running.
+    -- Which request runs or ran. One that lost its claim can store no answer, and so commit nothing.
+    holder BLOB NOT NULL,
+    -- Null while that request is still running.
     status INTEGER,
     answer TEXT,
     created_at TEXT NOT NULL,

@@ -1,6 +1,6 @@
 //! Requests as a client makes them, and answers as a test reads them.
 
-use reqwest::Method;
+use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
 /// A client of one server, signed in or not.
@@ -9,12 +9,16 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     token: Option<String>,
+    idempotency_key: Option<String>,
 }
 
 /// A status and the whole envelope.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
+    pub headers: HeaderMap,
+    /// The bytes of the body, to be compared.
+    pub text: String,
     pub body: Value,
 }
 
@@ -26,6 +30,7 @@ impl Client {
             http: reqwest::Client::new(),
             base: base.into(),
             token: None,
+            idempotency_key: None,
         }
     }
 
@@ -34,6 +39,24 @@ impl Client {
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self {
             token: Some(token.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same client, sending this `Idempotency-Key`.
+    #[must_use]
+    pub fn with_key(&self, key: impl Into<String>) -> Self {
+        Self {
+            idempotency_key: Some(key.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same person, speaking to the server that `other` speaks to.
+    #[must_use]
+    pub fn moved_to(&self, other: &Self) -> Self {
+        Self {
+            base: other.base.clone(),
             ..self.clone()
         }
     }
@@ -69,8 +92,12 @@ impl Client {
     /// A request to be changed before it is sent.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.token {
+        let request = match &self.token {
             Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        match &self.idempotency_key {
+            Some(key) => request.header("idempotency-key", key),
             None => request,
         }
     }
@@ -78,13 +105,26 @@ impl Client {
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.expect("the server answers");
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let text = response.text().await.expect("the answer is text");
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Answer { status, body }
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        Answer {
+            status,
+            headers,
+            text,
+            body,
+        }
     }
 }
 
 impl Answer {
+    /// Whether this repeats the answer to an earlier request with the same key.
+    pub fn is_replayed(&self) -> bool {
+        self.headers
+            .get("idempotency-replayed")
+            .is_some_and(|value| value == "true")
+    }
+
     /// The data of a success with this status.
     #[track_caller]
     pub fn data(self, status: u16) -> Value {

@@ -91,6 +91,25 @@ impl Shop {
         })
     }
 
+    /// Stops the server and starts it again on the same database and data folder, at another port.
+    pub async fn restart(self) -> Self {
+        let Self { running, data, .. } = self;
+        let (config, clock) = (
+            Config::clone(&running.state.config),
+            running.state.clock.clone(),
+        );
+        running.stop().await;
+        let running = App::start(config, clock)
+            .await
+            .expect("the server starts again");
+        let client = Client::new(format!("http://{}", running.address));
+        Self {
+            running,
+            client,
+            data,
+        }
+    }
+
     /// Another server on the same PostgreSQL, with a data folder and a clock of its own.
     pub async fn second_server(&self) -> Self {
         let data = TempDir::new().expect("a temporary folder");

@@ -24,7 +24,7 @@ use crate::{
     coupons,
     crypto::Vault,
     db::{Clock, Db},
-    http, plugins, provisioning, subscriptions, telemetry, wallet,
+    http, idempotency, plugins, provisioning, subscriptions, telemetry, wallet,
 };
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
@@ -142,6 +142,8 @@ impl App {
         workers.spawn(self.worker.run(cancel.clone()));
         let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
         workers.spawn(async move { plugins.follow(stop).await });
+        let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
+        workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         tracing::info!(server.address = %address, "server.ready");
         Ok(Running {
             address,

@@ -11,6 +11,7 @@
 mod accounts;
 mod bundled_plugins;
 mod hostile;
+mod idempotency;
 mod ledger;
 mod plugins;
 mod provisioning;

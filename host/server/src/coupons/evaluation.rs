@@ -223,7 +223,7 @@ async fn facts(
                 facts.past_redemptions = Some(u32::try_from(uses).unwrap_or(u32::MAX));
             }
             Fact::FirstPurchase => {
-                facts.first_purchase = Some(wallet::is_first_purchase(conn, user_id).await?)
+                facts.first_purchase = Some(wallet::is_first_purchase(conn, user_id).await?);
             }
             Fact::AccountAge => {
                 let since = store::registered_at(conn, user_id).await?.unwrap_or(now);

@@ -22,7 +22,7 @@ pub use routes::{NewCoupon, router};
 use crate::{
     Code, Error, Result,
     app::AppState,
-    db::{self, new_id},
+    db::{self, Uncommitted, new_id},
     money::Rupiah,
     plugins, schema,
     wallet::{self, NewTransaction, Transaction, TransactionType},
@@ -59,7 +59,8 @@ pub struct Redeemed {
     pub decision_id: Uuid,
 }
 
-/// Redeems a credit coupon: decision, use, credit and redemption in one transaction.
+/// Redeems a credit coupon: decision, use, credit and redemption in one transaction, which the
+/// caller commits.
 ///
 /// # Errors
 /// As [`evaluate`] and [`take`]; nothing is written then.
@@ -68,16 +69,16 @@ pub async fn redeem(
     user_id: Uuid,
     code: &CouponCode,
     place: Place,
-) -> Result<Redeemed> {
+) -> Result<Uncommitted<Redeemed>> {
     for _ in 0..DECISION_ATTEMPTS {
         let context = (&state.db, &state.clock, &*state.plugins);
         let evaluated = evaluate(context, code, user_id, place, None).await?;
-        if let Some(transaction) = settle(state, user_id, &evaluated).await? {
-            return Ok(Redeemed {
+        if let Some(settled) = settle(state, user_id, &evaluated).await? {
+            return Ok(settled.map(|transaction| Redeemed {
                 preview: evaluated.preview(),
                 transaction,
                 decision_id: evaluated.decision.id,
-            });
+            }));
         }
     }
     Err(too_busy())
@@ -87,7 +88,7 @@ async fn settle(
     state: &AppState,
     user_id: Uuid,
     evaluated: &Evaluated,
-) -> Result<Option<Transaction>> {
+) -> Result<Option<Uncommitted<Transaction>>> {
     let mut conn = state.db.begin().await?;
     wallet::lock(&mut conn, user_id).await?;
     if !take(&mut conn, &state.clock, evaluated, user_id).await? {
@@ -116,8 +117,7 @@ async fn settle(
         None,
     )
     .await?;
-    conn.commit().await?;
-    Ok(Some(transaction))
+    Ok(Some(Uncommitted::new(conn, transaction)))
 }
 
 /// Gives a new customer every welcome bonus there is. A bonus that fails is reported and logged;
@@ -135,27 +135,34 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
         let Ok(code) = coupon.code.parse::<CouponCode>() else {
             continue;
         };
-        given.push(
-            match redeem(state, user_id, &code, Place::Registration).await {
-                Ok(redeemed) => WelcomeBonus {
-                    code: coupon.code,
-                    granted: true,
-                    amount: redeemed.preview.amount,
-                    message: redeemed.preview.reason,
-                },
-                Err(error) => {
-                    tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
-                    WelcomeBonus {
-                        code: coupon.code,
-                        granted: false,
-                        amount: Rupiah::ZERO,
-                        message: error.message,
-                    }
-                }
+        given.push(match redeem_at_registration(state, user_id, &code).await {
+            Ok(redeemed) => WelcomeBonus {
+                code: coupon.code,
+                granted: true,
+                amount: redeemed.preview.amount,
+                message: redeemed.preview.reason,
             },
-        );
+            Err(error) => {
+                tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
+                WelcomeBonus {
+                    code: coupon.code,
+                    granted: false,
+                    amount: Rupiah::ZERO,
+                    message: error.message,
+                }
+            }
+        });
     }
     given
+}
+
+async fn redeem_at_registration(
+    state: &AppState,
+    user_id: Uuid,
+    code: &CouponCode,
+) -> Result<Redeemed> {
+    let redeemed = redeem(state, user_id, code, Place::Registration).await?;
+    Ok(redeemed.commit().await?)
 }
 
 async fn registration_coupons(state: &AppState) -> Result<Vec<Coupon>> {
@@ -172,11 +179,15 @@ async fn registration_coupons(state: &AppState) -> Result<Vec<Coupon>> {
     Ok(store::usable_of(&mut state.db.read().await?, &ids, state.clock.now()).await?)
 }
 
-/// Creates a coupon after its plugin has accepted the parameters.
+/// Creates a coupon after its plugin has accepted the parameters; the caller commits it.
 ///
 /// # Errors
 /// `VALIDATION_FAILED`, `PLUGIN_REFUSED_INPUT`, `CONFLICT` for a code that exists.
-pub async fn create(state: &AppState, created_by: Uuid, new: NewCoupon) -> Result<Coupon> {
+pub async fn create(
+    state: &AppState,
+    created_by: Uuid,
+    new: NewCoupon,
+) -> Result<Uncommitted<Coupon>> {
     let now = state.clock.now();
     let starts_at = new.starts_at.unwrap_or(now);
     if new
@@ -220,8 +231,7 @@ pub async fn create(state: &AppState, created_by: Uuid, new: NewCoupon) -> Resul
     let coupon = store::by_id(&mut conn, row.id)
         .await?
         .ok_or_else(|| Error::not_found("coupon"))?;
-    conn.commit().await?;
-    Ok(coupon)
+    Ok(Uncommitted::new(conn, coupon))
 }
 
 async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value) -> Result<()> {

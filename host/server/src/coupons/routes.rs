@@ -1,6 +1,6 @@
 //! `/wallet/*-coupon` for customers, `/admin/coupons` and `/admin/coupon-types` for administrators.
 
-use axum::extract::State;
+use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{Kind, Place};
 use garde::Validate;
@@ -11,14 +11,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    CouponCode, CouponPreview, CouponTypeView, CouponView, RedemptionView, model::place_name, store,
+    CouponCode, CouponPreview, CouponTypeView, CouponView, Redeemed, RedemptionView,
+    model::place_name, store,
 };
 use crate::{
     Error,
     app::AppState,
     catalog::Tier,
     http::{
-        Admin, Body, Customer, Envelope, Id, PageQuery, Params, Reply, Success, failure_responses,
+        Admin, Body, Customer, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Params, Reply,
+        Success, failure_responses,
     },
     wallet::TransactionView,
 };
@@ -57,6 +59,21 @@ struct RedeemedView {
     decision_id: Uuid,
 }
 
+impl RedeemedView {
+    fn answer(redeemed: Redeemed) -> Success<Self> {
+        let message = format!(
+            "{} have been added to your wallet.",
+            redeemed.preview.amount
+        );
+        let view = Self {
+            coupon: redeemed.preview,
+            transaction: redeemed.transaction.into(),
+            decision_id: redeemed.decision_id,
+        };
+        Success::created(message, view)
+    }
+}
+
 /// What a coupon would give on the wallet page. Redeems nothing.
 #[utoipa::path(post, path = "/wallet/validate-coupon", tag = "wallet", request_body = CodeRequest, security(("bearer" = [])),
     responses((status = 200, description = "What it would give", body = Envelope<CouponPreview>), Redeeming))]
@@ -70,24 +87,19 @@ async fn validate_coupon(
 }
 
 /// Redeems a credit coupon.
-#[utoipa::path(post, path = "/wallet/redeem-coupon", tag = "wallet", request_body = CodeRequest, security(("bearer" = [])),
+#[utoipa::path(post, path = "/wallet/redeem-coupon", tag = "wallet", params(IdempotencyKey), request_body = CodeRequest, security(("bearer" = [])),
     responses((status = 201, description = "Credit given", body = Envelope<RedeemedView>), Redeeming))]
 async fn redeem_coupon(
     State(state): State<AppState>,
     customer: Customer,
-    Body(request): Body<CodeRequest>,
-) -> Reply<RedeemedView> {
-    let redeemed = super::redeem(&state, customer.user_id, &request.code, Place::Wallet).await?;
-    let message = format!(
-        "{} have been added to your wallet.",
-        redeemed.preview.amount
-    );
-    let view = RedeemedView {
-        coupon: redeemed.preview,
-        transaction: redeemed.transaction.into(),
-        decision_id: redeemed.decision_id,
+    Keyed(request, once): Keyed<CodeRequest>,
+) -> Result<Response, Error> {
+    let user_id = customer.user_id;
+    let redeem = async {
+        let redeemed = super::redeem(&state, user_id, &request.code, Place::Wallet).await?;
+        Ok(redeemed.map(RedeemedView::answer))
     };
-    Ok(Success::created(message, view))
+    once.answer(&state, user_id, redeem).await
 }
 
 /// The coupons this customer has used, newest first.
@@ -199,19 +211,22 @@ pub struct NewCoupon {
 }
 
 /// Creates a coupon. Its type (a plugin) checks the parameters.
-#[utoipa::path(post, path = "/admin/coupons", tag = "admin: coupons", request_body = NewCoupon, security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/coupons", tag = "admin: coupons", params(IdempotencyKey), request_body = NewCoupon, security(("bearer" = [])),
     responses((status = 201, description = "Created", body = Envelope<CouponView>), Creating))]
 async fn create_coupon(
     State(state): State<AppState>,
     admin: Admin,
-    Body(new): Body<NewCoupon>,
-) -> Reply<CouponView> {
-    let coupon = super::create(&state, admin.user_id, new).await?;
-    let message = format!("The coupon {} is in use.", coupon.code);
-    Ok(Success::created(
-        message,
-        CouponView::of(coupon, state.clock.now()),
-    ))
+    Keyed(new, once): Keyed<NewCoupon>,
+) -> Result<Response, Error> {
+    let create = async {
+        let coupon = super::create(&state, admin.user_id, new).await?;
+        let now = state.clock.now();
+        Ok(coupon.map(|coupon| {
+            let message = format!("The coupon {} is in use.", coupon.code);
+            Success::created(message, CouponView::of(coupon, now))
+        }))
+    };
+    once.answer(&state, admin.user_id, create).await
 }
 
 /// All coupons, newest first.

@@ -7,6 +7,7 @@ mod clock;
 mod conn;
 mod ids;
 mod text_enum;
+mod uncommitted;
 
 use std::{cmp::Ordering, str::FromStr, time::Duration};
 
@@ -20,6 +21,7 @@ use sqlx::{
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use ids::new_id;
+pub use uncommitted::Uncommitted;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");

@@ -27,18 +27,26 @@ where
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        if !is_json(request.headers()) {
-            let message =
-                "Send the body as JSON, with the header `Content-Type: application/json`.";
-            return Err(Error::new(Code::UnsupportedMediaType, message));
-        }
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(unreadable)?;
-        let value = parse::<T>(&bytes)?;
-        validate(&value)?;
-        Ok(Self(value))
+        read(request, state).await.map(|(value, _)| Self(value))
     }
+}
+
+/// Reads a body as [`Body`] does; with the bytes it was read from.
+pub(super) async fn read<T, S>(request: Request, state: &S) -> Result<(T, Bytes), Error>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+    S: Send + Sync,
+{
+    if !is_json(request.headers()) {
+        let message = "Send the body as JSON, with the header `Content-Type: application/json`.";
+        return Err(Error::new(Code::UnsupportedMediaType, message));
+    }
+    let bytes = Bytes::from_request(request, state)
+        .await
+        .map_err(unreadable)?;
+    let value = parse::<T>(&bytes)?;
+    validate(&value)?;
+    Ok((value, bytes))
 }
 
 /// A body that may be left out: absent when nothing was sent.

@@ -13,7 +13,7 @@ use utoipa::{
 };
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::{Failure, FailureBody};
+use super::{Failure, FailureBody, idempotency};
 use crate::{Code, error::Detail};
 
 const DESCRIPTION: &str = "\
@@ -101,6 +101,7 @@ fn add_general_failures(operation: &mut Operation) {
     {
         codes.push(Code::Forbidden);
     }
+    codes.extend(idempotency::document(operation));
     for (status, response) in failures(&codes) {
         match operation.responses.responses.get_mut(&status) {
             Some(RefOr::T(known)) => {

@@ -14,7 +14,7 @@ use crate::{
     app::AppState,
     catalog,
     coupons::{self, DECISION_ATTEMPTS},
-    db::{Conn, new_id},
+    db::{Conn, Uncommitted, new_id},
     provisioning,
     wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
 };
@@ -87,28 +87,36 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
     Ok(priced)
 }
 
-/// Buys: all of it or nothing. Plugins decide before the transaction; what they were told is
+/// Buys: all of it or nothing, as soon as the caller commits. Plugins decide before the transaction; what they were told is
 /// checked again inside it, and decided anew when it changed.
 ///
 /// # Errors
 /// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
 /// `COUPON_*`, `QUOTE_CHANGED`.
-pub async fn buy(state: &AppState, order: &Order, quote_id: Option<Uuid>) -> Result<PurchaseView> {
+pub async fn buy(
+    state: &AppState,
+    order: &Order,
+    quote_id: Option<Uuid>,
+) -> Result<Uncommitted<PurchaseView>> {
     for _ in 0..DECISION_ATTEMPTS {
         let priced = pricing::price(state, order).await?;
         if let Some(quote_id) = quote_id {
             check_quote(state, order, quote_id, &priced).await?;
         }
         if let Some(purchase) = settle(state, order, &priced).await? {
-            state.provisioning.wake();
-            return Ok(purchase);
+            let provisioning = state.provisioning.clone();
+            return Ok(purchase.and_then(move || provisioning.wake()));
         }
     }
     Err(coupons::too_busy())
 }
 
 /// The one transaction. `None` when a fact a coupon was decided on has changed.
-async fn settle(state: &AppState, order: &Order, priced: &Priced) -> Result<Option<PurchaseView>> {
+async fn settle(
+    state: &AppState,
+    order: &Order,
+    priced: &Priced,
+) -> Result<Option<Uncommitted<PurchaseView>>> {
     let clock = &state.clock;
     let mut conn = state.db.begin().await?;
     // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
@@ -143,8 +151,7 @@ async fn settle(state: &AppState, order: &Order, priced: &Priced) -> Result<Opti
     let instance = provisioning::create(&mut conn, clock, &state.vault, new).await?;
     let row = store::owned(&mut conn, order.user_id, subscription.id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
-    conn.commit().await?;
-    Ok(Some(PurchaseView {
+    let view = PurchaseView {
         subscription: row.into(),
         instance_id: instance.id,
         transaction: payment.transaction.reference(),
@@ -157,7 +164,8 @@ async fn settle(state: &AppState, order: &Order, priced: &Priced) -> Result<Opti
         paid_bonus: payment.bonus,
         price_decision_id: priced.price_decision.id,
         coupon_decision_id: priced.coupon.as_ref().map(|coupon| coupon.decision.id),
-    }))
+    };
+    Ok(Some(Uncommitted::new(conn, view)))
 }
 
 fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscription {

@@ -1,6 +1,6 @@
 //! `/subscriptions`: quote, buy, look at, cancel.
 
-use axum::extract::State;
+use axum::{extract::State, response::Response};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,9 +13,13 @@ use super::{
     SubscriptionView, checkout, store,
 };
 use crate::{
+    Error,
     app::AppState,
     coupons::CouponCode,
-    http::{Body, Customer, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
+    http::{
+        Body, Customer, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Reply, Success,
+        failure_responses,
+    },
     money::Rupiah,
 };
 
@@ -80,6 +84,23 @@ struct PurchaseRequest {
     quote_id: Option<Uuid>,
 }
 
+impl PurchaseRequest {
+    fn order(self, user_id: Uuid) -> Order {
+        let Self {
+            plan_id,
+            coupon_code,
+            config,
+            ..
+        } = self;
+        OrderRequest {
+            plan_id,
+            coupon_code,
+            config,
+        }
+        .order(user_id)
+    }
+}
+
 /// What would be charged, every rupiah explained.
 #[utoipa::path(post, path = "/subscriptions/quote", tag = "subscriptions", request_body = OrderRequest, security(("bearer" = [])),
     responses((status = 200, description = "The quote", body = Envelope<QuoteView>), Pricing))]
@@ -117,25 +138,25 @@ async fn validate(
 }
 
 /// Buys a plan and starts its instance in the background.
-#[utoipa::path(post, path = "/subscriptions", tag = "subscriptions", request_body = PurchaseRequest, security(("bearer" = [])),
+#[utoipa::path(post, path = "/subscriptions", tag = "subscriptions", params(IdempotencyKey), request_body = PurchaseRequest, security(("bearer" = [])),
     responses((status = 201, description = "Bought", body = Envelope<PurchaseView>), Buying))]
 async fn create(
     State(state): State<AppState>,
     customer: Customer,
-    Body(request): Body<PurchaseRequest>,
-) -> Reply<PurchaseView> {
+    Keyed(request, once): Keyed<PurchaseRequest>,
+) -> Result<Response, Error> {
+    let user_id = customer.user_id;
     let quote_id = request.quote_id;
-    let order = OrderRequest {
-        plan_id: request.plan_id,
-        coupon_code: request.coupon_code,
-        config: request.config,
+    let order = request.order(user_id);
+    let buy = async {
+        let purchase = checkout::buy(&state, &order, quote_id).await?;
+        Ok(purchase.map(|purchase| {
+            let name = &purchase.subscription.service_name;
+            let message = format!("{name} is being set up. {} were charged.", purchase.charged);
+            Success::created(message, purchase)
+        }))
     };
-    let purchase = checkout::buy(&state, &order.order(customer.user_id), quote_id).await?;
-    let message = format!(
-        "{} is being set up. {} were charged.",
-        purchase.subscription.service_name, purchase.charged
-    );
-    Ok(Success::created(message, purchase))
+    once.answer(&state, user_id, buy).await
 }
 
 /// Which subscriptions to list.

@@ -1,0 +1,308 @@
+//! `Idempotency-Key`: a client that does not know whether its request arrived sends it again.
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, MatchedPath, Request},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::TimeDelta;
+use dermaga_runtime::canonical_json;
+use garde::Validate;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use utoipa::{
+    IntoParams, PartialSchema as _,
+    openapi::{
+        RefOr, Required, Response as DocumentedResponse,
+        header::HeaderBuilder,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn},
+        schema::{ObjectBuilder, Type},
+    },
+};
+use uuid::Uuid;
+
+use super::{Success, body};
+use crate::{
+    Code, Error,
+    app::AppState,
+    crypto,
+    db::Uncommitted,
+    idempotency::{self, Answer, Begun, Key},
+};
+
+const KEY_HEADER: &str = "Idempotency-Key";
+const REPLAYED_HEADER: &str = "Idempotency-Replayed";
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+/// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that.
+const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
+
+/// A JSON body, as [`super::Body`] takes it, of a request that may carry an `Idempotency-Key`.
+#[derive(Debug)]
+pub struct Keyed<T>(pub T, pub Once);
+
+/// Acts and answers once for each key. Without a key, each request acts.
+#[derive(Debug)]
+pub struct Once {
+    key: Option<Key>,
+    route: String,
+    fingerprint: String,
+}
+
+impl<T> FromRequest<AppState> for Keyed<T>
+where
+    T: DeserializeOwned + Validate<Context = ()>,
+{
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Error> {
+        let key = key(request.headers())?;
+        let template = request.extensions().get::<MatchedPath>();
+        let template = template.map_or_else(|| request.uri().path(), MatchedPath::as_str);
+        let route = format!("{} {template}", request.method());
+        let path = request.uri().path().to_owned();
+        let (value, bytes) = body::read(request, state).await?;
+        let sent: Value = serde_json::from_slice(&bytes)?;
+        let fingerprint = crypto::sha256_hex(format!("{path}\n{}", canonical_json(&sent)));
+        Ok(Self(
+            value,
+            Once {
+                key,
+                route,
+                fingerprint,
+            },
+        ))
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
+    let mut sent = headers.get_all(KEY_HEADER).iter();
+    let Some(value) = sent.next() else {
+        return Ok(None);
+    };
+    if sent.next().is_some() {
+        return Err(Error::invalid(KEY_HEADER, "must be sent once"));
+    }
+    let key = value.to_str().unwrap_or_default().parse();
+    key.map(Some)
+        .map_err(|fault: String| Error::invalid(KEY_HEADER, fault))
+}
+
+impl Once {
+    /// Runs `act` and answers with what it gives, or repeats the answer kept under the key. The act
+    /// and its answer are committed together; `act` is never polled when there is an answer.
+    ///
+    /// Refusals that the same request would meet again are answers too (see [`is_final`]).
+    ///
+    /// # Errors
+    /// What `act` fails with; `IDEMPOTENCY_MISMATCH`, `IN_PROGRESS`.
+    pub fn answer<T: Serialize>(
+        self,
+        state: &AppState,
+        user_id: Uuid,
+        act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
+    ) -> impl Future<Output = Result<Response, Error>> {
+        // Checkouts are large futures; this keeps them out of the handlers' own.
+        self.run(state, user_id, Box::pin(act))
+    }
+
+    async fn run<T: Serialize>(
+        self,
+        state: &AppState,
+        user_id: Uuid,
+        act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
+    ) -> Result<Response, Error> {
+        let Self {
+            key: Some(key),
+            route,
+            fingerprint,
+        } = self
+        else {
+            return Ok(act.await?.commit().await?.into_response());
+        };
+        let request = idempotency::Request {
+            user_id,
+            route,
+            key,
+            fingerprint,
+        };
+        let limit = TimeDelta::from_std(state.config.request_timeout).unwrap_or(TimeDelta::MAX);
+        let lease = limit + LEASE_MARGIN;
+        let claim = match idempotency::begin(&state.db, &state.clock, request, lease).await? {
+            Begun::Answered(answer) => return Ok(replay(answer)),
+            Begun::Run(claim) => claim,
+        };
+        let answer = match act.await {
+            Ok(act) => {
+                let (act, success) = act.take();
+                let answer = rendered(success).await?;
+                claim.commit(act, &answer).await?;
+                answer
+            }
+            Err(error) if is_final(&error) => {
+                let answer = rendered(error).await?;
+                claim.refuse(&answer).await?;
+                answer
+            }
+            Err(error) => {
+                claim.release().await?;
+                return Err(error);
+            }
+        };
+        Ok(response(answer))
+    }
+}
+
+/// Whether a refusal is the request's answer for good: the act was tried, and what stood against it
+/// is neither the request's form (which the client may mend) nor a passing state (busy, away,
+/// changed by another request at the same moment).
+fn is_final(error: &Error) -> bool {
+    matches!(error.code.status(), 402 | 404 | 409) && error.retry_after.is_none()
+}
+
+/// The answer as bytes, which are what is sent and what is kept.
+async fn rendered(answer: impl IntoResponse) -> Result<Answer, Error> {
+    let response = answer.into_response();
+    let status = response.status().as_u16();
+    let bytes = to_bytes(response.into_body(), usize::MAX)
+        .await
+        .map_err(Error::internal)?;
+    let body = String::from_utf8(bytes.into()).map_err(Error::internal)?;
+    if status >= 500 {
+        return Err(Error::internal(format!(
+            "an answer could not be written: {body}"
+        )));
+    }
+    Ok(Answer { status, body })
+}
+
+fn response(answer: Answer) -> Response {
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+    (
+        status,
+        [(header::CONTENT_TYPE, "application/json")],
+        answer.body,
+    )
+        .into_response()
+}
+
+fn replay(answer: Answer) -> Response {
+    let mut response = response(answer);
+    response
+        .headers_mut()
+        .insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+/// The header's place in the document: `params(IdempotencyKey)`. What else follows from it is added
+/// by [`document`].
+#[derive(Debug, Clone, Copy)]
+pub struct IdempotencyKey;
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(Key::MAX_LENGTH))
+            .pattern(Some("^[!-~]+$"))
+            .build();
+        let description = "Names this intention, for example a UUID. The same request with the same key is answered as the \
+            first one was, for 24 hours, and acts once; another request with the same key is refused.";
+        let parameter = ParameterBuilder::new()
+            .name(KEY_HEADER)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(description))
+            .schema(Some(text))
+            .build();
+        vec![parameter]
+    }
+}
+
+/// The failures of an operation that takes a key; and notes on its other answers that they may be
+/// repetitions.
+pub(super) fn document(operation: &mut Operation) -> Vec<Code> {
+    let mut parameters = operation.parameters.iter().flatten();
+    let is_key =
+        |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(one) if one.name == KEY_HEADER);
+    if !parameters.any(is_key) {
+        return Vec::new();
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.starts_with('2')
+        {
+            note_repetition(response);
+        }
+    }
+    vec![Code::InProgress, Code::IdempotencyMismatch]
+}
+
+fn note_repetition(response: &mut DocumentedResponse) {
+    let header = HeaderBuilder::new()
+        .schema(Some(bool::schema()))
+        .description(Some(
+            "`true` when this repeats the answer to an earlier request with the same key.",
+        ))
+        .build();
+    response
+        .headers
+        .insert(REPLAYED_HEADER.to_owned(), RefOr::T(header));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_one_good_key_or_none() {
+        let sent = |values: &[&str]| {
+            let headers = values
+                .iter()
+                .map(|value| (KEY_HEADER.parse().unwrap(), value.parse().unwrap()));
+            key(&headers.collect::<HeaderMap>())
+        };
+        assert_eq!(sent(&[]).unwrap(), None);
+        assert_eq!(sent(&["abc-1"]).unwrap().unwrap().as_str(), "abc-1");
+        for bad in [
+            &["abc", "abc"][..],
+            &[""],
+            &["a b"],
+            &["\u{e9}"],
+            &["k".repeat(256).as_str()],
+        ] {
+            assert_eq!(
+                sent(bad).unwrap_err().code,
+                Code::ValidationFailed,
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keeps_refusals_that_will_not_pass_by_themselves() {
+        let kept = |code| is_final(&Error::new(code, "No."));
+        for code in [
+            Code::InsufficientCredit,
+            Code::CouponUsedUp,
+            Code::NotFound,
+            Code::QuotaExhausted,
+        ] {
+            assert!(kept(code), "{code}");
+        }
+        for code in [
+            Code::ValidationFailed,
+            Code::PluginRefusedInput,
+            Code::TooManyRequests,
+            Code::PluginBusy,
+            Code::PluginFailed,
+            Code::Internal,
+        ] {
+            assert!(!kept(code), "{code}");
+        }
+        assert!(!is_final(
+            &Error::new(Code::Conflict, "Busy.").retry_after(1)
+        ));
+    }
+}

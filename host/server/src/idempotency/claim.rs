@@ -1,0 +1,120 @@
+//! Holding a key while its request runs.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::runtime::Handle;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use super::{Answer, KEPT, Request, in_progress, store};
+use crate::{
+    Error, Result,
+    db::{Clock, Db, Uncommitted, new_id},
+};
+
+/// A key held by a request that runs. Dropped without an answer (the client went away, the handler
+/// panicked) it gives the key back, so that the next attempt need not wait for the lease to end.
+#[derive(Debug)]
+pub struct Claim {
+    db: Db,
+    request: Request,
+    holder: Uuid,
+    settled: bool,
+}
+
+impl Claim {
+    /// Takes the key, unless somebody else has it. Once begun this goes on to its end even when
+    /// nobody waits for it any more: cut off in its commit, nobody would know of the claim.
+    pub(super) async fn take(
+        db: &Db,
+        clock: &Clock,
+        request: &Request,
+        lease: TimeDelta,
+    ) -> Result<Option<Self>> {
+        let now = clock.now();
+        let claim = Self {
+            db: db.clone(),
+            request: request.clone(),
+            holder: new_id(clock),
+            settled: false,
+        };
+        let take = claim.taken(now, lease).in_current_span();
+        tokio::spawn(take).await.map_err(Error::internal)?
+    }
+
+    async fn taken(mut self, now: DateTime<Utc>, lease: TimeDelta) -> Result<Option<Self>> {
+        let new = store::NewClaim {
+            request: &self.request,
+            holder: self.holder,
+            now,
+            locked_until: now + lease,
+            forgotten: now - KEPT,
+        };
+        let mut conn = self.db.begin().await?;
+        let taken = store::claim(&mut conn, &new).await?;
+        conn.commit().await?;
+        self.settled = !taken;
+        Ok(taken.then_some(self))
+    }
+
+    /// Commits the act together with its answer.
+    ///
+    /// # Errors
+    /// `IN_PROGRESS` when the lease ended and another request took the key; the act is undone then.
+    pub async fn commit(mut self, mut act: Uncommitted<()>, answer: &Answer) -> Result<()> {
+        if !store::keep_answer(act.conn(), &self.request, self.holder, answer).await? {
+            return Err(in_progress());
+        }
+        act.commit().await?;
+        self.settled = true;
+        Ok(())
+    }
+
+    /// Keeps the answer of a request that was refused and did nothing.
+    ///
+    /// # Errors
+    /// `IN_PROGRESS` when the lease ended and another request took the key.
+    pub async fn refuse(mut self, answer: &Answer) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        if !store::keep_answer(&mut conn, &self.request, self.holder, answer).await? {
+            return Err(in_progress());
+        }
+        conn.commit().await?;
+        self.settled = true;
+        Ok(())
+    }
+
+    /// Gives the key back: the request did nothing, and may be sent again.
+    ///
+    /// # Errors
+    /// When the database does not answer; the key is free when the lease ends.
+    pub async fn release(mut self) -> Result<()> {
+        self.settled = true;
+        release(&self.db, &self.request, self.holder).await
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if self.settled {
+            return;
+        }
+        let (db, request, holder) = (self.db.clone(), self.request.clone(), self.holder);
+        let give_back = async move {
+            if let Err(error) = release(&db, &request, holder).await {
+                tracing::warn!(%error, "idempotency.key_not_released");
+            }
+        };
+        runtime.spawn(give_back.in_current_span());
+    }
+}
+
+/// Does nothing to a key that has its answer: a commit cut off in its last moment may have gone
+/// through, and the database makes this wait until it knows.
+async fn release(db: &Db, request: &Request, holder: Uuid) -> Result<()> {
+    let mut conn = db.begin().await?;
+    store::release(&mut conn, request, holder).await?;
+    Ok(conn.commit().await?)
+}

@@ -1,0 +1,148 @@
+//! A repeated request is answered, not repeated.
+//!
+//! A request with a key claims it, acts, and keeps its answer in the same database transaction as
+//! the act: there is no moment at which one exists without the other. Claims carry their holder,
+//! and only the holder can keep an answer, so a request that was taken for dead and comes back can
+//! commit nothing. See `docs/decisions/0005-answers-are-kept-with-the-act.md`.
+
+mod claim;
+mod purge;
+mod store;
+
+use std::{str::FromStr, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+pub use claim::Claim;
+pub use purge::{purge, purge_hourly};
+
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Db},
+};
+
+/// How long a key is remembered.
+pub const KEPT: TimeDelta = TimeDelta::hours(24);
+/// How long a duplicate waits for the answer of the request that runs.
+const WAIT: Duration = Duration::from_secs(5);
+/// How often it looks: a purchase takes a few of these.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What a client calls one intention: 1 to 255 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    pub const MAX_LENGTH: usize = 255;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
+        if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "must be 1 to {} visible ASCII characters, without spaces",
+            Self::MAX_LENGTH
+        ))
+    }
+}
+
+/// A request that shall have one effect. A key means something for one customer on one route.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub user_id: Uuid,
+    /// Method and route template: `POST /api/subscriptions`.
+    pub route: String,
+    pub key: Key,
+    /// A hash of what is asked for: equal for a repetition, different for anything else.
+    pub fingerprint: String,
+}
+
+/// An answer as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+/// What becomes of a request with a key.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is the first: it acts, then settles its claim.
+    Run(Claim),
+    /// It was answered before.
+    Answered(Answer),
+}
+
+/// Claims the request's key for `lease`, or gives the answer that is kept under it. While another
+/// request holds the key this waits for its answer, [`WAIT`] at the most.
+///
+/// # Errors
+/// `IDEMPOTENCY_MISMATCH` when the key stands for something else, `IN_PROGRESS` when the other
+/// request is not answered in time.
+pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -> Result<Begun> {
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let now = clock.now();
+        let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
+        let held = known.as_ref().is_some_and(|known| known.locked_until > now);
+        match known {
+            Some(known) if known.request_hash != request.fingerprint => return Err(mismatch()),
+            Some(known) => {
+                if let Some(answer) = known.answer() {
+                    return Ok(Begun::Answered(answer));
+                }
+            }
+            None => {}
+        }
+        if !held && let Some(claim) = Claim::take(db, clock, &request, lease).await? {
+            return Ok(Begun::Run(claim));
+        }
+        if Instant::now() >= deadline {
+            return Err(in_progress());
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn mismatch() -> Error {
+    let message = "This Idempotency-Key was used for another request. Use a new key for a new one.";
+    Error::new(Code::IdempotencyMismatch, message)
+}
+
+fn in_progress() -> Error {
+    let message = "The first request with this Idempotency-Key is still running. Try again in a moment, with the same key.";
+    Error::new(Code::InProgress, message).retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_short_and_visible() {
+        let longest = "k".repeat(255);
+        for good in [
+            "a",
+            "8e03978e-40d5-43dd-bc93-6894a57f9324",
+            "\"quoted\"",
+            &longest,
+        ] {
+            assert_eq!(good.parse::<Key>().unwrap().as_str(), good);
+        }
+        let too_long = "k".repeat(256);
+        for bad in ["", " ", "a b", "tab\t", "kunci-é", "\u{7f}", &too_long] {
+            assert!(bad.parse::<Key>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Forgetting keys after their time.
+
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::{KEPT, store};
+use crate::{
+    Result,
+    db::{Clock, Db},
+};
+
+const EVERY: Duration = Duration::from_secs(3600);
+/// Keys deleted in one transaction: few enough that no purchase waits noticeably for SQLite's one
+/// writer.
+const BATCH: u16 = 500;
+
+/// Purges at the start and every hour, until the server stops.
+pub async fn purge_hourly(db: Db, clock: Clock, cancel: CancellationToken) {
+    let mut hours = interval(EVERY);
+    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let work = async {
+        loop {
+            hours.tick().await;
+            match purge(&db, &clock).await {
+                Ok(0) => {}
+                Ok(keys) => tracing::info!(keys, "idempotency.purged"),
+                Err(error) => tracing::error!(%error, "idempotency.purge_failed"),
+            }
+        }
+    };
+    cancel.run_until_cancelled(work).await;
+}
+
+/// Deletes every key older than [`KEPT`]; how many.
+///
+/// # Errors
+/// When the database does not answer; what is left goes with the next purge.
+pub async fn purge(db: &Db, clock: &Clock) -> Result<u64> {
+    let forgotten = clock.now() - KEPT;
+    let mut purged = 0;
+    loop {
+        let mut conn = db.begin().await?;
+        let deleted = store::purge(&mut conn, forgotten, BATCH.into()).await?;
+        conn.commit().await?;
+        purged += deleted;
+        if deleted < BATCH.into() {
+            return Ok(purged);
+        }
+    }
+}
