@@ -154,6 +154,15 @@ pub fn bless(folder: &Path, plugin: &Plugin) -> Result<Vec<String>, CaseError> {
     Ok(changed)
 }
 
+/// What blessing did, in a line.
+pub fn blessed(changed: &[String]) -> String {
+    if changed.is_empty() {
+        "blessed: every case had this answer already".to_owned()
+    } else {
+        format!("blessed: {}", changed.join(", "))
+    }
+}
+
 fn files(folder: &Path) -> Result<BTreeSet<PathBuf>, CaseError> {
     let failed = |error| CaseError::Read {
         path: folder.to_owned(),

@@ -4,4 +4,9 @@
 pub mod build;
 pub mod case;
 pub mod check;
+pub mod new;
+pub mod open;
+pub mod render;
+pub mod run;
 pub mod template;
+pub mod test;

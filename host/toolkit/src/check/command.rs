@@ -1,16 +1,14 @@
 //! The check as an author runs it, on a component or on the crate that makes one.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use dermaga_runtime::Runtime;
 
 use super::{conformance, report::Report};
 use crate::{
-    build::{self, BuildError, Event, PluginCrate, Progress},
+    build::{Event, PluginCrate, Progress},
     case::{self, Case, CaseError},
+    open::{OpenError, Opened, open},
     template::{Template, TemplateError},
 };
 
@@ -33,17 +31,11 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error(transparent)]
-    Build(#[from] BuildError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     Case(#[from] CaseError),
     #[error("the templates have errors:\n{}", lines(.0))]
     Templates(Vec<TemplateError>),
-    #[error("{} cannot be read: {error}", .path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        error: io::Error,
-    },
 }
 
 fn lines(errors: &[TemplateError]) -> String {
@@ -67,20 +59,18 @@ pub fn check(
         Some(folder) => Template::load_dir(folder).map_err(CheckError::Templates)?,
         None => Vec::new(),
     };
-    let (component, cases) = component(options, progress)?;
-    let bytes = fs::read(&component).map_err(|error| CheckError::Read {
-        path: component,
-        error,
-    })?;
-    let plugin = match runtime.load(&bytes) {
-        Ok(plugin) => plugin,
-        Err(error) => return Ok(Report::refused(&error)),
+    let opened = open(runtime, &options.target, &options.out, progress);
+    let Opened { plugin, source } = match opened {
+        Err(OpenError::Load(error)) => return Ok(Report::refused(&error)),
+        opened => opened?,
     };
+    let of_crate = || source.as_ref().map(PluginCrate::cases);
+    let cases = options.cases.clone().or_else(of_crate);
     if options.bless
         && let Some(folder) = &cases
     {
         let changed = case::bless(folder, &plugin)?;
-        progress.report(&Event::Note(&blessed(&changed)));
+        progress.report(&Event::Note(&case::blessed(&changed)));
     }
     let cases = cases
         .as_deref()
@@ -88,41 +78,4 @@ pub fn check(
         .transpose()?
         .unwrap_or_default();
     Ok(conformance(&plugin, &templates, &cases))
-}
-
-fn blessed(changed: &[String]) -> String {
-    if changed.is_empty() {
-        "blessed: every case had this answer already".to_owned()
-    } else {
-        format!("blessed: {}", changed.join(", "))
-    }
-}
-
-/// The component to check and the folder of its cases.
-fn component(
-    options: &Options,
-    progress: &dyn Progress,
-) -> Result<(PathBuf, Option<PathBuf>), CheckError> {
-    let Options {
-        target, cases, out, ..
-    } = options;
-    if !target.is_dir() {
-        return Ok((target.clone(), cases.clone()));
-    }
-    let plugin = PluginCrate::at(target)?;
-    let cases = cases.clone().unwrap_or_else(|| plugin.cases());
-    let into = build::Options {
-        out: out.clone(),
-        target: None,
-    };
-    let report = build::build(std::slice::from_ref(&plugin), &into, progress)?;
-    let built = report
-        .plugins
-        .into_iter()
-        .next()
-        .map(|built| built.component);
-    Ok((
-        built.unwrap_or_else(|| Path::new(out).join(&plugin.name)),
-        Some(cases),
-    ))
 }

@@ -5,9 +5,9 @@
 
 mod command;
 mod coupon;
-mod offers;
-mod report;
-mod sample;
+pub(crate) mod offers;
+pub(crate) mod report;
+pub(crate) mod sample;
 mod service;
 mod session;
 mod trial;
@@ -74,7 +74,7 @@ fn differs(case: &Case, session: &mut Session<'_>) -> Option<String> {
 }
 
 /// `1 plan`, `3 plans`.
-fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 {
         format!("1 {noun}")
     } else {

@@ -8,13 +8,13 @@ use crate::{case::Case, template::Template};
 
 /// A plan to try the plugin on.
 #[derive(Debug)]
-pub(super) struct Offer<'t> {
-    pub(super) template: Option<&'t Template>,
-    pub(super) plan: Plan,
+pub(crate) struct Offer<'t> {
+    pub(crate) template: Option<&'t Template>,
+    pub(crate) plan: Plan,
 }
 
 impl Offer<'_> {
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self.template {
             Some(template) => format!("{} {}", template.slug, self.plan.slug),
             None => self.plan.slug.clone(),
@@ -23,7 +23,7 @@ impl Offer<'_> {
 }
 
 /// The plans that templates sell; without templates, those of the golden cases.
-pub(super) fn offers<'t>(templates: &[&'t Template], cases: &[Case]) -> Vec<Offer<'t>> {
+pub(crate) fn offers<'t>(templates: &[&'t Template], cases: &[Case]) -> Vec<Offer<'t>> {
     let mut offers: Vec<Offer<'_>> = Vec::new();
     for template in templates {
         let sold = template.plans.iter().map(|plan| Offer {
@@ -52,7 +52,7 @@ pub(super) fn offers<'t>(templates: &[&'t Template], cases: &[Case]) -> Vec<Offe
 }
 
 /// Samples of the schema first, then those of the golden cases.
-pub(super) fn configs(schema: &Value, cases: &[Case]) -> Vec<Value> {
+pub(crate) fn configs(schema: &Value, cases: &[Case]) -> Vec<Value> {
     let rendered = cases.iter().filter(|case| case.function == "manifests");
     let given = rendered
         .filter_map(|case| case.input.get("config"))

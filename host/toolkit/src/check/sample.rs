@@ -47,7 +47,7 @@ pub(super) fn half_over(plan: &Plan) -> RunningPeriod {
 }
 
 /// An instance as the server makes it.
-pub(super) fn instance(
+pub(crate) fn instance(
     description: &ServiceDescription,
     template: Option<&Template>,
     plan: &Plan,
@@ -77,7 +77,7 @@ pub(super) fn instance(
 }
 
 /// What the gate lets this instance be made of.
-pub(super) fn policy(instance: &Instance, template: Option<&Template>) -> Policy {
+pub(crate) fn policy(instance: &Instance, template: Option<&Template>) -> Policy {
     let exceptions =
         template.map(|template| template.pod_security.exceptions.iter().copied().collect());
     Policy {

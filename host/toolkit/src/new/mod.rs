@@ -1,0 +1,182 @@
+//! A new plugin: a crate that builds, passes the check and says what to change.
+
+mod files;
+mod sdk;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use dermaga_runtime::contract::Kind;
+
+use self::sdk::Sdk;
+
+/// What to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    pub kind: Kind,
+    /// With or without the `service-` or `coupon-` that the plugin's id begins with.
+    pub name: String,
+    /// Folder of the crate; by default the id, in the current folder.
+    pub path: Option<PathBuf>,
+}
+
+/// Why nothing was made.
+#[derive(Debug, thiserror::Error)]
+pub enum NewError {
+    #[error(
+        "`{name}` cannot be a plugin's name: use lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen, at most {most} characters"
+    )]
+    Name { name: String, most: usize },
+    #[error("{} exists and is not empty; nothing is overwritten: choose another folder with --path", .path.display())]
+    Exists { path: PathBuf },
+    #[error("{} cannot be written: {error}", .path.display())]
+    Write {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// What was made. Its text tells a person what to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scaffold {
+    pub kind: Kind,
+    /// The plugin's id, and its crate's name.
+    pub id: String,
+    pub folder: PathBuf,
+    /// Relative to the folder.
+    pub files: Vec<PathBuf>,
+    /// False when no checkout of Dermaga was found, and the author must say where the SDK is.
+    pub sdk_found: bool,
+}
+
+/// Characters of a plugin's id, by the contract.
+const LONGEST_ID: usize = 50;
+
+/// Makes the crate.
+///
+/// # Errors
+/// When the name breaks the contract's rule, when there is something in the folder already, or when
+/// the disk refuses.
+pub fn scaffold(options: &Options) -> Result<Scaffold, NewError> {
+    let names = Names::of(options.kind, &options.name)?;
+    let folder = options.path.clone().unwrap_or_else(|| (&names.id).into());
+    if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
+        return Err(NewError::Exists { path: folder });
+    }
+    let writing = |path: &Path| {
+        let path = path.to_owned();
+        move |error| NewError::Write { path, error }
+    };
+    fs::create_dir_all(&folder).map_err(writing(&folder))?;
+    let sdk = Sdk::find(&folder);
+    let mut files = Vec::new();
+    for (name, text) in files::of(&names, options.kind, &sdk) {
+        let path = folder.join(&name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(writing(parent))?;
+        }
+        fs::write(&path, text).map_err(writing(&path))?;
+        files.push(name);
+    }
+    if let Some(lock) = sdk.lock_file() {
+        let path = folder.join("Cargo.lock");
+        fs::write(&path, lock).map_err(writing(&path))?;
+        files.push("Cargo.lock".into());
+    }
+    Ok(Scaffold {
+        kind: options.kind,
+        id: names.id,
+        folder,
+        files,
+        sdk_found: sdk.is_found(),
+    })
+}
+
+/// One name in its forms.
+#[derive(Debug)]
+struct Names {
+    /// For example `service-uptime-kuma`.
+    id: String,
+    /// For example `uptime-kuma`.
+    slug: String,
+    /// For example `Uptime kuma`.
+    title: String,
+}
+
+impl Names {
+    fn of(kind: Kind, name: &str) -> Result<Self, NewError> {
+        let prefix = format!("{kind}-");
+        let slug = name.strip_prefix(&prefix).unwrap_or(name);
+        let most = LONGEST_ID - prefix.len();
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let good = (2..=most).contains(&slug.len())
+            && slug.starts_with(|first: char| first.is_ascii_lowercase())
+            && !slug.ends_with('-')
+            && slug.bytes().all(inner);
+        if !good {
+            return Err(NewError::Name {
+                name: name.to_owned(),
+                most,
+            });
+        }
+        let words = slug.replace('-', " ");
+        let (first, rest) = words.split_at(1);
+        Ok(Self {
+            id: format!("{prefix}{slug}"),
+            slug: slug.to_owned(),
+            title: format!("{}{rest}", first.to_uppercase()),
+        })
+    }
+}
+
+impl fmt::Display for Scaffold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind, id, folder, ..
+        } = self;
+        let folder = folder.display();
+        writeln!(f, "{id} is in {folder}:")?;
+        for file in &self.files {
+            writeln!(f, "  {}", file.display())?;
+        }
+        if !self.sdk_found {
+            writeln!(
+                f,
+                "\nFirst: no checkout of Dermaga is near. In {folder}/Cargo.toml, replace {} by the\nfolder `plugins/sdk` of one.",
+                sdk::PLACEHOLDER
+            )?;
+        }
+        writeln!(
+            f,
+            "\nNow change src/lib.rs; its first lines say what. Then:\n"
+        )?;
+        writeln!(f, "  cd {folder}")?;
+        writeln!(
+            f,
+            "  dermaga plugin test .      # --bless accepts new answers"
+        )?;
+        match kind {
+            Kind::Service => writeln!(
+                f,
+                "  dermaga plugin render .    # every plan's manifests, and what the gate says"
+            )?,
+            Kind::Coupon => writeln!(
+                f,
+                "  dermaga plugin run . evaluate cases/evaluate-grants.json"
+            )?,
+        }
+        writeln!(
+            f,
+            "  dermaga plugin check .     # what the server checks at an upload"
+        )?;
+        write!(
+            f,
+            "  dermaga plugin build .     # target/components/{id}.wasm"
+        )
+    }
+}

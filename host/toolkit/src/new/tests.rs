@@ -1,0 +1,115 @@
+use dermaga_runtime::{Runtime, RuntimeConfig};
+
+use super::*;
+use crate::{
+    build::{self, PluginCrate, Silent},
+    case::{self, Case},
+    check::{Outcome, conformance},
+    render,
+    template::Template,
+};
+
+fn options(kind: Kind, name: &str, path: PathBuf) -> Options {
+    Options {
+        kind,
+        name: name.to_owned(),
+        path: Some(path),
+    }
+}
+
+#[test]
+fn a_name_is_what_the_contract_takes_for_an_id() {
+    let id = |kind, name| Names::of(kind, name).map(|names| names.id).ok();
+    assert_eq!(id(Kind::Coupon, "gift").as_deref(), Some("coupon-gift"));
+    assert_eq!(
+        id(Kind::Service, "service-kuma").as_deref(),
+        Some("service-kuma")
+    );
+    let longest = "a".repeat(42);
+    assert_eq!(id(Kind::Service, &longest).map(|id| id.len()), Some(50));
+    for bad in [
+        "",
+        "a",
+        "-a",
+        "a-",
+        "A",
+        "a b",
+        "a_b",
+        "../a",
+        "é!",
+        "coupon-",
+        &"a".repeat(44),
+    ] {
+        assert_eq!(id(Kind::Coupon, bad), None, "{bad}");
+    }
+    let title = Names::of(Kind::Coupon, "first-purchase").unwrap().title;
+    assert_eq!(title, "First purchase");
+}
+
+#[test]
+fn nothing_is_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x");
+    let made = scaffold(&options(Kind::Coupon, "gift", path.clone())).unwrap();
+    assert!(made.files.contains(&PathBuf::from("src/lib.rs")));
+    for file in &made.files {
+        let text = fs::read_to_string(path.join(file)).unwrap();
+        assert!(!text.contains("__"), "{} is not filled in", file.display());
+    }
+    fs::write(path.join("src/lib.rs"), "mine").unwrap();
+    let again = scaffold(&options(Kind::Coupon, "gift", path.clone())).unwrap_err();
+    assert!(matches!(again, NewError::Exists { .. }));
+    assert_eq!(fs::read_to_string(path.join("src/lib.rs")).unwrap(), "mine");
+}
+
+/// Both kinds build, everything is checked, and their cases are blessed already. Folders that stay
+/// the same let cargo keep the standard library, which may have to be built.
+#[test]
+fn what_is_made_builds_and_conforms() {
+    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/scaffold");
+    fs::create_dir_all(&kept).unwrap();
+    let kept = kept.canonicalize().unwrap();
+    for kind in [Kind::Service, Kind::Coupon] {
+        let folder = kept.join(kind.as_str());
+        if folder.exists() {
+            fs::remove_dir_all(&folder).unwrap();
+        }
+        let made = scaffold(&options(kind, "sample", folder)).unwrap();
+        assert!(made.sdk_found);
+        let source = PluginCrate::at(&made.folder).unwrap();
+        let into = build::Options {
+            out: kept.join("components"),
+            target: Some(kept.join(format!("target-{kind}"))),
+        };
+        let report = build::build(std::slice::from_ref(&source), &into, &Silent).unwrap();
+        conforms(&runtime, &report.plugins[0].component, &source);
+    }
+}
+
+fn conforms(runtime: &Runtime, component: &Path, source: &PluginCrate) {
+    let plugin = runtime.load(&fs::read(component).unwrap()).unwrap();
+    assert_eq!(plugin.about().id, source.name);
+    let sold = source.folder.join("service-templates");
+    let templates = if plugin.kind() == Kind::Service {
+        Template::load_dir(&sold).unwrap()
+    } else {
+        Vec::new()
+    };
+    let cases = Case::load_dir(&source.cases()).unwrap();
+    let report = conformance(&plugin, &templates, &cases);
+    let all_pass = report
+        .checks
+        .iter()
+        .all(|check| check.outcome == Outcome::Pass);
+    assert!(all_pass, "{report}");
+    assert_eq!(
+        case::bless(&source.cases(), &plugin).unwrap(),
+        Vec::<String>::new()
+    );
+    if plugin.kind() == Kind::Service {
+        let rendered = render::render(&plugin, &templates, &cases, None).unwrap();
+        assert_eq!(rendered.len(), 2);
+        assert!(rendered.iter().all(render::Rendering::is_admitted));
+    }
+}

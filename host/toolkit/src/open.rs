@@ -1,0 +1,75 @@
+//! The plugin a person means: a component, or the crate that makes one.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use dermaga_runtime::{LoadError, Plugin, Runtime};
+
+use crate::build::{self, BuildError, PluginCrate, Progress};
+
+/// A plugin that can be called.
+#[derive(Debug)]
+pub struct Opened {
+    pub plugin: Plugin,
+    /// Where it was built from; `None` when a component was named.
+    pub source: Option<PluginCrate>,
+}
+
+/// Why there is nothing to call.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error("{} cannot be read: {error}; name a component (*.wasm) or the folder of a plugin crate", .path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    #[error("{0} ({code})", code = .0.code())]
+    Load(#[source] LoadError),
+}
+
+/// Loads a component; a folder is a plugin crate and is built first, its component into `out`.
+///
+/// # Errors
+/// When it does not build, cannot be read, or is no plugin of this server.
+pub fn open(
+    runtime: &Runtime,
+    target: &Path,
+    out: &Path,
+    progress: &dyn Progress,
+) -> Result<Opened, OpenError> {
+    let (component, source) = if target.is_dir() {
+        let (component, source) = built(target, out, progress)?;
+        (component, Some(source))
+    } else {
+        (target.to_owned(), None)
+    };
+    let bytes = fs::read(&component).map_err(|error| OpenError::Read {
+        path: component,
+        error,
+    })?;
+    let plugin = runtime.load(&bytes).map_err(OpenError::Load)?;
+    Ok(Opened { plugin, source })
+}
+
+fn built(
+    folder: &Path,
+    out: &Path,
+    progress: &dyn Progress,
+) -> Result<(PathBuf, PluginCrate), BuildError> {
+    let source = PluginCrate::at(folder)?;
+    let into = build::Options {
+        out: out.to_owned(),
+        target: None,
+    };
+    let report = build::build(std::slice::from_ref(&source), &into, progress)?;
+    let component = report.plugins.into_iter().next().map_or_else(
+        || out.join(&source.name).with_extension("wasm"),
+        |built| built.component,
+    );
+    Ok((component, source))
+}

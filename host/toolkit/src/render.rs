@@ -1,0 +1,224 @@
+//! What a service is made of on each plan, as YAML, with the gate's verdict.
+
+use std::fmt;
+
+use dermaga_runtime::{
+    Plugin,
+    contract::{Answer, Problem, Resources, ServiceDescription, service},
+    gate::{self, Violation},
+};
+use serde_json::Value;
+
+use crate::{
+    case::Case,
+    check::{
+        offers::{Offer, configs, offers},
+        sample,
+    },
+    template::Template,
+};
+
+/// A sample instance of one plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rendering {
+    /// For example `basic`.
+    pub plan: String,
+    /// Slug of the template that sells the plan; `None` when the plan is one of a golden case.
+    pub template: Option<String>,
+    pub budget: Resources,
+    pub verdict: Verdict,
+}
+
+/// What the gate says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The objects as they would be applied, and what they ask for in all.
+    Admitted {
+        objects: Vec<Value>,
+        totals: Resources,
+    },
+    /// The objects as the plugin rendered them, and everything that is wrong with them.
+    Refused {
+        objects: Vec<Value>,
+        violations: Vec<Violation>,
+    },
+    /// The plugin rendered nothing, and why.
+    Nothing(String),
+}
+
+/// Why there is nothing to render.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    #[error("{0} is a coupon plugin: it makes no Kubernetes objects")]
+    NotAService(String),
+    #[error(
+        "no template sells {0} and none of its golden cases names a plan: name a folder of templates with --templates"
+    )]
+    NoPlans(String),
+    #[error("there is no plan `{wanted}`; there are: {known}")]
+    UnknownPlan { wanted: String, known: String },
+    #[error(
+        "the configuration schema gives no sample: write `default`s or `examples` into it, or a golden case of `manifests`"
+    )]
+    NoConfiguration,
+}
+
+/// Renders a sample instance of every plan that the templates sell, or of the one plan named, and
+/// asks the gate. Nothing reaches a cluster.
+///
+/// # Errors
+/// When there is no plan or no configuration to render with.
+pub fn render(
+    plugin: &Plugin,
+    templates: &[Template],
+    cases: &[Case],
+    plan: Option<&str>,
+) -> Result<Vec<Rendering>, RenderError> {
+    let id = &plugin.about().id;
+    let description = plugin
+        .service_description()
+        .ok_or_else(|| RenderError::NotAService(id.clone()))?;
+    let selling: Vec<&Template> = templates
+        .iter()
+        .filter(|template| template.plugin == *id)
+        .collect();
+    let offers = offers(&selling, cases);
+    if offers.is_empty() {
+        return Err(RenderError::NoPlans(id.clone()));
+    }
+    let config = configs(&description.config_schema, cases)
+        .into_iter()
+        .next();
+    let config = config.ok_or(RenderError::NoConfiguration)?;
+    let renderings: Vec<_> = offers
+        .iter()
+        .filter(|offer| plan.is_none_or(|wanted| offer.plan.slug == wanted))
+        .map(|offer| one(plugin, description, offer, &config))
+        .collect();
+    if let (Some(wanted), true) = (plan, renderings.is_empty()) {
+        let known: Vec<_> = offers
+            .iter()
+            .map(|offer| offer.plan.slug.as_str())
+            .collect();
+        return Err(RenderError::UnknownPlan {
+            wanted: wanted.to_owned(),
+            known: known.join(", "),
+        });
+    }
+    Ok(renderings)
+}
+
+fn one(
+    plugin: &Plugin,
+    description: &ServiceDescription,
+    offer: &Offer<'_>,
+    config: &Value,
+) -> Rendering {
+    let instance = sample::instance(description, offer.template, &offer.plan, config);
+    let verdict = match plugin.call::<service::Manifests>(&instance) {
+        Err(error) => Verdict::Nothing(format!("{} ({})", error.failure, error.code())),
+        Ok(called) => match called.value {
+            Answer::Problems(problems) => Verdict::Nothing(said(&problems)),
+            Answer::Ok(objects) => {
+                match gate::admit(&objects, &sample::policy(&instance, offer.template)) {
+                    Ok(admitted) => Verdict::Admitted {
+                        objects: admitted.objects,
+                        totals: admitted.totals,
+                    },
+                    Err(violations) => Verdict::Refused {
+                        objects,
+                        violations,
+                    },
+                }
+            }
+        },
+    };
+    Rendering {
+        plan: offer.plan.slug.clone(),
+        template: offer.template.map(|template| template.slug.clone()),
+        budget: offer.plan.resources,
+        verdict,
+    }
+}
+
+fn said(problems: &[Problem]) -> String {
+    let each: Vec<_> = problems
+        .iter()
+        .map(|Problem { field, message }| format!("{field} {message}").trim().to_owned())
+        .collect();
+    format!("the plugin refuses: {}", each.join("; "))
+}
+
+impl Rendering {
+    pub const fn is_admitted(&self) -> bool {
+        matches!(self.verdict, Verdict::Admitted { .. })
+    }
+
+    fn objects(&self) -> &[Value] {
+        match &self.verdict {
+            Verdict::Admitted { objects, .. } | Verdict::Refused { objects, .. } => objects,
+            Verdict::Nothing(_) => &[],
+        }
+    }
+}
+
+/// YAML documents; what is said about them are comments, so that the whole stays YAML.
+impl fmt::Display for Rendering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# plan: {}", self.plan)?;
+        match &self.template {
+            Some(template) => writeln!(f, "# template: {template}")?,
+            None => writeln!(f, "# template: none; the plan is one of a golden case")?,
+        }
+        self.comment(f)?;
+        for object in self.objects() {
+            let yaml = serde_norway::to_string(object).map_err(|_| fmt::Error)?;
+            write!(f, "---\n{yaml}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Rendering {
+    fn comment(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.verdict {
+            Verdict::Admitted { totals, .. } => {
+                let bought = &self.budget;
+                writeln!(
+                    f,
+                    "# gate: admitted; cpu {}m of {}m, memory {}Mi of {}Mi, storage {}Gi of {}Gi, pods {} of {}",
+                    totals.cpu_millis,
+                    bought.cpu_millis,
+                    totals.memory_mib,
+                    bought.memory_mib,
+                    totals.storage_gib,
+                    bought.storage_gib,
+                    totals.replicas,
+                    bought.replicas
+                )
+            }
+            Verdict::Refused { violations, .. } => {
+                writeln!(f, "# gate: REFUSED")?;
+                for violation in violations {
+                    let Violation {
+                        object,
+                        path,
+                        rule,
+                        message,
+                        fix,
+                    } = violation;
+                    let what = one_line(&format!("{object} {path}: {message}"));
+                    writeln!(f, "#   {rule}: {what}")?;
+                    writeln!(f, "#     fix: {fix}")?;
+                }
+                Ok(())
+            }
+            Verdict::Nothing(why) => writeln!(f, "# nothing rendered: {}", one_line(why)),
+        }
+    }
+}
+
+/// Names and messages may hold what a plugin said, and a comment ends with its line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
