@@ -19,6 +19,7 @@ pub mod provisioning;
 pub mod schema;
 pub mod subscriptions;
 pub mod telemetry;
+mod terminal;
 #[cfg(test)]
 mod test_cluster;
 pub mod wallet;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dermaga_toolkit::{
-    build::{self, BuildError, Event},
+    build::{self, BuildError},
     template::Template,
 };
 
@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     db::{Clock, Db},
     plugins,
+    terminal::BuildProgress,
 };
 
 /// Reads the service templates.
@@ -63,7 +64,7 @@ pub(super) async fn install(
 async fn with_built(folder: PathBuf, config: &Config) -> Result<Vec<PathBuf>, StartError> {
     let out = components_of(&folder, config);
     let task = tokio::task::spawn_blocking(move || {
-        let progress = |event: &Event<'_>| tracing::info!("plugins: {event}");
+        let progress = BuildProgress::new(|line: &str| tracing::info!("plugins: {line}"));
         let report = build::ensure_built(&folder, &out, &progress)?;
         let built = (!report.plugins.is_empty()).then_some(out);
         Ok::<_, BuildError>(std::iter::once(folder).chain(built).collect())

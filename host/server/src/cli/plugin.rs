@@ -1,28 +1,75 @@
-//! `plugin build` and `plugin check`: the toolkit for people who write plugins.
+//! `plugin ...`: the toolkit for people who write plugins.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use dermaga_runtime::{Runtime, RuntimeConfig};
+use dermaga_runtime::{Runtime, RuntimeConfig, contract::Kind};
 use dermaga_toolkit::{
-    build::{self, BuildReport, Event},
+    build::{self, BuildReport, PluginCrate},
+    case::{self, Case},
     check::{self, Report},
+    new::{self, Scaffold},
+    open::{self, Opened},
+    render::{self, Rendering},
+    run::{self, Account, Guide},
+    template::Template,
+    test,
 };
 
 use super::{CliError, print};
+use crate::terminal::BuildProgress;
+
+const SERVICE_TEMPLATES: &str = "service-templates";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
+    /// Make the crate of a new plugin, with golden cases, ready to build.
+    New(NewArgs),
     /// Build plugin crates to components.
     ///
     /// Uses the installed wasm32-unknown-unknown target, or builds the standard library from source
     /// when the target is not there.
     Build(BuildArgs),
+    /// Call one function on one input and show the answer and what the call used.
+    ///
+    /// The answer goes to stdout as JSON; log lines and shares of the limits go to stderr. Without a
+    /// function it lists those there are and where sample inputs are. Exits with 1 when the call
+    /// fails.
+    Run(RunArgs),
+    /// Call a plugin with its golden cases and show the first difference of each.
+    ///
+    /// Exits with 1 when a case does not answer as it was blessed.
+    Test(TestArgs),
+    /// Print the manifests of every plan as YAML, and what the gate says.
+    ///
+    /// The instance is a sample and nothing reaches a cluster. Exits with 1 when the gate refuses a
+    /// plan.
+    Render(RenderArgs),
     /// Check a component as the server does when it is uploaded; exits with 1 when it fails.
     ///
     /// Exports and imports, describe, golden cases, determinism by two runs, the manifest gate on
     /// every plan, and how near the calls come to the limits.
     Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewArgs {
+    #[command(flatten)]
+    kind: NewKind,
+    /// Folder of the crate, new or empty [default: the plugin's id, in the current folder]
+    #[arg(long, value_name = "FOLDER")]
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct NewKind {
+    /// A service of this name, for example `uptime-kuma`; its id is then `service-uptime-kuma`.
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// A coupon rule of this name, for example `first-purchase`.
+    #[arg(long, value_name = "NAME")]
+    coupon: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -38,20 +85,72 @@ pub(super) struct BuildArgs {
     json: bool,
 }
 
+/// The plugin that a command is about.
 #[derive(Debug, Args)]
-pub(super) struct CheckArgs {
+struct Target {
     /// A component (`*.wasm`), or the folder of a plugin crate, which is built first.
     #[arg(value_name = "PLUGIN")]
     target: PathBuf,
-    /// Folder of service templates; a service is checked on the plans of those that sell it.
-    #[arg(long, value_name = "FOLDER")]
-    templates: Option<PathBuf>,
-    /// Folder of golden cases [default: `cases` in the crate]
-    #[arg(long, value_name = "FOLDER")]
-    cases: Option<PathBuf>,
     /// Where a crate's component goes.
     #[arg(long, value_name = "FOLDER", default_value = "target/components")]
     out: PathBuf,
+}
+
+/// What a service is tried on.
+#[derive(Debug, Args)]
+struct Templates {
+    /// Folder of service templates; a service is tried on the plans of those that sell it
+    /// [default: `service-templates` in the crate, or in the current folder]
+    #[arg(long, value_name = "FOLDER")]
+    templates: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    plugin: Target,
+    /// For example `evaluate`.
+    function: Option<String>,
+    /// A JSON file, a golden case, or - for stdin [default: null, which is what `describe` takes]
+    #[arg(value_name = "INPUT")]
+    input: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    #[command(flatten)]
+    plugin: Target,
+    /// Folder of golden cases [default: `cases` in the crate]
+    #[arg(long, value_name = "FOLDER")]
+    cases: Option<PathBuf>,
+    /// Write what the plugin answers now into the cases, then test.
+    #[arg(long)]
+    bless: bool,
+    /// Print the report as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RenderArgs {
+    #[command(flatten)]
+    plugin: Target,
+    #[command(flatten)]
+    templates: Templates,
+    /// Only this plan, by its slug.
+    #[arg(long, value_name = "SLUG")]
+    plan: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    plugin: Target,
+    #[command(flatten)]
+    templates: Templates,
+    /// Folder of golden cases [default: `cases` in the crate]
+    #[arg(long, value_name = "FOLDER")]
+    cases: Option<PathBuf>,
     /// Write what the plugin answers now into the cases, then check.
     #[arg(long)]
     bless: bool,
@@ -62,7 +161,11 @@ pub(super) struct CheckArgs {
 
 pub(super) async fn run(command: PluginCommand) -> Result<(), CliError> {
     let work = move || match command {
+        PluginCommand::New(args) => scaffold(args),
         PluginCommand::Build(args) => build(&args),
+        PluginCommand::Run(args) => call(&args),
+        PluginCommand::Test(args) => golden(args),
+        PluginCommand::Render(args) => render(&args),
         PluginCommand::Check(args) => check(args),
     };
     tokio::task::spawn_blocking(work)
@@ -70,39 +173,126 @@ pub(super) async fn run(command: PluginCommand) -> Result<(), CliError> {
         .map_err(|error| CliError::Failed(error.to_string()))?
 }
 
+fn scaffold(args: NewArgs) -> Result<(), CliError> {
+    let NewArgs { kind, path } = args;
+    let (kind, name) = match (kind.service, kind.coupon) {
+        (Some(name), _) => (Kind::Service, name),
+        (None, name) => (Kind::Coupon, name.unwrap_or_default()),
+    };
+    let made: Scaffold =
+        new::scaffold(&new::Options { kind, name, path }).map_err(|error| match error {
+            new::NewError::Name { .. } => CliError::Usage(error.to_string()),
+            other => CliError::Failed(other.to_string()),
+        })?;
+    print(&format!("{made}\n"))
+}
+
 fn build(args: &BuildArgs) -> Result<(), CliError> {
-    let failed = |error: build::BuildError| CliError::Failed(error.to_string());
     let crates = build::find(&args.crates).map_err(failed)?;
     let options = build::Options {
         out: args.out.clone(),
         target: None,
     };
-    let report: BuildReport = build::build(&crates, &options, &show).map_err(failed)?;
+    let report: BuildReport = {
+        let progress = BuildProgress::new(show);
+        build::build(&crates, &options, &progress).map_err(failed)?
+    };
     answer(&report, args.json)
 }
 
-fn check(args: CheckArgs) -> Result<(), CliError> {
-    let CheckArgs {
-        target,
-        templates,
-        cases,
-        out,
-        bless,
-        json,
-    } = args;
-    let beside = || Some(PathBuf::from("service-templates")).filter(|folder| folder.is_dir());
-    let options = check::Options {
-        target,
-        templates: templates.or_else(beside),
-        cases,
-        out,
-        bless,
+fn call(args: &RunArgs) -> Result<(), CliError> {
+    let Opened { plugin, source } = args.plugin.open()?;
+    let Some(function) = &args.function else {
+        let cases = cases(source.as_ref())?;
+        let guide = Guide {
+            plugin: &plugin,
+            cases: &cases,
+        };
+        return print(&format!("{guide}\n"));
     };
-    let runtime = Runtime::new(RuntimeConfig::default())
-        .map_err(|error| CliError::Failed(error.to_string()))?;
-    let report: Report = check::check(&runtime, &options, &show)
-        .map_err(|error| CliError::Failed(error.to_string()))?;
-    answer(&report, json)?;
+    let input = match &args.input {
+        Some(from) => run::read_input(from).map_err(failed)?,
+        None => serde_json::Value::Null,
+    };
+    let outcome = plugin.call_json(function, &input);
+    eprint!("{}", Account::of(&outcome));
+    match &outcome {
+        Ok(called) => answer_json(&called.value),
+        Err(error) => Err(CliError::Check(format!("{error} ({})", error.code()))),
+    }
+}
+
+fn golden(args: TestArgs) -> Result<(), CliError> {
+    let Opened { plugin, source } = args.plugin.open()?;
+    let folder = args
+        .cases
+        .or_else(|| source.as_ref().map(PluginCrate::cases));
+    let Some(folder) = folder else {
+        return Err(CliError::Usage(
+            "a component has no cases beside it: name their folder with --cases".to_owned(),
+        ));
+    };
+    if args.bless {
+        let changed = case::bless(&folder, &plugin).map_err(failed)?;
+        show(&case::blessed(&changed));
+    }
+    let cases = Case::load_dir(&folder).map_err(failed)?;
+    if cases.is_empty() {
+        return Err(CliError::Failed(format!(
+            "there are no golden cases in {}: write {{\"description\", \"function\", \"input\"}} into a file there and bless it",
+            folder.display()
+        )));
+    }
+    let report = test::test(&plugin, &cases);
+    answer(&report, args.json)?;
+    match report.failed() {
+        0 => Ok(()),
+        failed => Err(CliError::Check(format!(
+            "golden cases that answer otherwise: {failed}; if the new answers are right, --bless writes them"
+        ))),
+    }
+}
+
+fn render(args: &RenderArgs) -> Result<(), CliError> {
+    let templates = match args.templates.folder(&args.plugin.target) {
+        Some(folder) => Template::load_dir(&folder)
+            .map_err(|errors| CliError::Failed(check::CheckError::Templates(errors).to_string()))?,
+        None => Vec::new(),
+    };
+    let Opened { plugin, source } = args.plugin.open()?;
+    let cases = cases(source.as_ref())?;
+    let renderings: Vec<Rendering> =
+        render::render(&plugin, &templates, &cases, args.plan.as_deref()).map_err(failed)?;
+    for rendering in &renderings {
+        print(&format!("---\n{rendering}"))?;
+    }
+    let refused: Vec<_> = renderings
+        .iter()
+        .filter(|rendering| !rendering.is_admitted())
+        .map(|rendering| rendering.plan.as_str())
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(CliError::Check(format!(
+        "not admitted: {}; the comments above each plan say why and what to do",
+        refused.join(", ")
+    )))
+}
+
+fn check(args: CheckArgs) -> Result<(), CliError> {
+    let options = check::Options {
+        templates: args.templates.folder(&args.plugin.target),
+        target: args.plugin.target,
+        cases: args.cases,
+        out: args.plugin.out,
+        bless: args.bless,
+    };
+    let report: Report = {
+        let progress = BuildProgress::new(show);
+        check::check(&runtime()?, &options, &progress).map_err(failed)?
+    };
+    answer(&report, args.json)?;
     match report.first_failure() {
         None => Ok(()),
         Some(first) => Err(CliError::Check(format!(
@@ -111,15 +301,50 @@ fn check(args: CheckArgs) -> Result<(), CliError> {
     }
 }
 
+impl Target {
+    fn open(&self) -> Result<Opened, CliError> {
+        let progress = BuildProgress::new(show);
+        open::open(&runtime()?, &self.target, &self.out, &progress).map_err(failed)
+    }
+}
+
+impl Templates {
+    fn folder(&self, target: &Path) -> Option<PathBuf> {
+        let places = [target.join(SERVICE_TEMPLATES), SERVICE_TEMPLATES.into()];
+        let found = || places.into_iter().find(|folder| folder.is_dir());
+        self.templates.clone().or_else(found)
+    }
+}
+
+fn runtime() -> Result<Runtime, CliError> {
+    Runtime::new(RuntimeConfig::default()).map_err(failed)
+}
+
+/// The golden cases of the crate, when it is one.
+fn cases(source: Option<&PluginCrate>) -> Result<Vec<Case>, CliError> {
+    source.map_or_else(
+        || Ok(Vec::new()),
+        |source| Case::load_dir(&source.cases()).map_err(failed),
+    )
+}
+
+fn failed(error: impl std::error::Error) -> CliError {
+    CliError::Failed(error.to_string())
+}
+
 /// Progress goes to stderr, so that stdout is the report alone.
-fn show(event: &Event<'_>) {
-    eprintln!("{event}");
+fn show(line: &str) {
+    eprintln!("{line}");
 }
 
 fn answer<T: serde::Serialize + std::fmt::Display>(report: &T, json: bool) -> Result<(), CliError> {
     if json {
-        let text = serde_json::to_string_pretty(report).map_err(crate::Error::from)?;
-        return print(&format!("{text}\n"));
+        return answer_json(report);
     }
     print(&format!("{report}\n"))
+}
+
+fn answer_json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(value).map_err(crate::Error::from)?;
+    print(&format!("{text}\n"))
 }

@@ -1,0 +1,77 @@
+//! How a build of plugins is shown: one line that overwrites itself on a terminal, and only what
+//! matters anywhere else.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use dermaga_toolkit::build::{Event, Progress};
+use indicatif::{ProgressBar, ProgressDrawTarget};
+
+const TICK: Duration = Duration::from_millis(120);
+
+/// Shows a build on stderr until it is dropped. `line` is given what stays, one line each.
+pub(crate) struct BuildProgress<L> {
+    bar: ProgressBar,
+    line: L,
+}
+
+impl<L: Fn(&str) + Send + Sync> BuildProgress<L> {
+    pub(crate) fn new(line: L) -> Self {
+        let bar = if std::io::stderr().is_terminal() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+        };
+        Self { bar, line }
+    }
+}
+
+impl<L: Fn(&str) + Send + Sync> Progress for BuildProgress<L> {
+    fn report(&self, event: &Event<'_>) {
+        match event {
+            Event::Crate { .. } => self.bar.set_message(event.to_string()),
+            Event::Note(_) | Event::Compiling { .. } | Event::Built { .. } => {
+                self.bar.suspend(|| (self.line)(&event.to_string()));
+            }
+        }
+        // Only now, so that what needs no compiler shows no spinner.
+        if matches!(event, Event::Compiling { .. }) {
+            self.bar.set_message("starting the compiler");
+            self.bar.enable_steady_tick(TICK);
+        }
+    }
+}
+
+impl<L> Drop for BuildProgress<L> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn what_stays_is_not_every_crate() {
+        let lines = Mutex::new(Vec::new());
+        let progress = BuildProgress::new(|line: &str| lines.lock().unwrap().push(line.to_owned()));
+        progress.report(&Event::Compiling {
+            plugins: 2,
+            toolchain: "rustc",
+        });
+        for done in 1..=80 {
+            progress.report(&Event::Crate { name: "core", done });
+        }
+        progress.report(&Event::Note("packages are being installed"));
+        drop(progress);
+        assert_eq!(
+            lines.into_inner().unwrap(),
+            [
+                "building 2 plugins with rustc",
+                "packages are being installed"
+            ]
+        );
+    }
+}
