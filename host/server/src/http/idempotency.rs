@@ -92,7 +92,7 @@ impl Once {
     /// Runs `act` and answers with what it gives, or repeats the answer kept under the key. The act
     /// and its answer are committed together; `act` is never polled when there is an answer.
     ///
-    /// Refusals that the same request would meet again are answers too (see [`is_final`]).
+    /// Refusals that the same request would meet again are answers too (see `is_final`).
     ///
     /// # Errors
     /// What `act` fails with; `IDEMPOTENCY_MISMATCH`, `IN_PROGRESS`.
@@ -195,7 +195,7 @@ fn replay(answer: Answer) -> Response {
 }
 
 /// The header's place in the document: `params(IdempotencyKey)`. What else follows from it is added
-/// by [`document`].
+/// by `document`.
 #[derive(Debug, Clone, Copy)]
 pub struct IdempotencyKey;
 

@@ -85,7 +85,7 @@ pub enum Begun {
 }
 
 /// Claims the request's key for `lease`, or gives the answer that is kept under it. While another
-/// request holds the key this waits for its answer, [`WAIT`] at the most.
+/// request holds the key this waits for its answer, five seconds at the most.
 ///
 /// # Errors
 /// `IDEMPOTENCY_MISMATCH` when the key stands for something else, `IN_PROGRESS` when the other
