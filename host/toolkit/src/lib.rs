@@ -4,6 +4,8 @@
 pub mod build;
 pub mod case;
 pub mod check;
+#[cfg(test)]
+mod guide;
 pub mod new;
 pub mod open;
 pub mod render;

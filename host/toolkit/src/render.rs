@@ -207,7 +207,8 @@ impl Rendering {
                         message,
                         fix,
                     } = violation;
-                    let what = one_line(&format!("{object} {path}: {message}"));
+                    let place = format!("{object} {path}");
+                    let what = one_line(&format!("{}: {message}", place.trim_end()));
                     writeln!(f, "#   {rule}: {what}")?;
                     writeln!(f, "#     fix: {fix}")?;
                 }

@@ -1,0 +1,57 @@
+//! What docs/PLUGINS.md says of rules and limits is what the runtime does.
+
+use std::fmt::Write as _;
+
+use dermaga_runtime::{CallLimits, Limits, gate::Rule};
+
+use crate::check::report::grouped;
+
+const GUIDE: &str = include_str!("../../../docs/PLUGINS.md");
+
+#[test]
+fn the_guide_lists_every_rule_of_the_gate() {
+    let mut table = String::from("| rule | what to do |\n|---|---|\n");
+    for rule in Rule::ALL {
+        writeln!(table, "| `{}` | {} |", rule.code(), rule.fix()).unwrap();
+    }
+    assert!(
+        GUIDE.contains(&table),
+        "docs/PLUGINS.md must contain this table:\n\n{table}"
+    );
+}
+
+#[test]
+fn the_guide_states_the_limits_in_force() {
+    let Limits {
+        quick,
+        heavy,
+        stack_bytes,
+        component_bytes,
+        log_lines,
+        log_line_bytes,
+    } = Limits::default();
+    let mut table = String::from(
+        "| limit | check, price, access, plan-change, every coupon function | manifests, health |\n|---|---|---|\n",
+    );
+    let mut row = |name: &str, unit: &str, of: fn(&CallLimits) -> u64| {
+        let (quick, heavy) = (grouped(of(&quick)), grouped(of(&heavy)));
+        writeln!(table, "| {name} | {quick} {unit} | {heavy} {unit} |").unwrap();
+    };
+    row("work (fuel)", "units", |limits| limits.fuel);
+    row("memory", "bytes", |limits| limits.memory_bytes as u64);
+    row("answer", "bytes", |limits| limits.output_bytes as u64);
+    row("time, a second fence", "ms", |limits| {
+        u64::try_from(limits.deadline.as_millis()).unwrap()
+    });
+    let sentence = format!(
+        "A component has at most {} bytes and {} bytes of stack; of a call's log, {log_lines} lines of {log_line_bytes} bytes are kept.",
+        grouped(component_bytes as u64),
+        grouped(stack_bytes as u64),
+    );
+    for part in [&table, &sentence] {
+        assert!(
+            GUIDE.contains(part.as_str()),
+            "docs/PLUGINS.md must contain:\n\n{part}"
+        );
+    }
+}
