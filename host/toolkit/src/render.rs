@@ -223,3 +223,67 @@ impl Rendering {
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use dermaga_runtime::{
+        Runtime, RuntimeConfig,
+        fixtures::{CouponFixture, ServiceFixture},
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn load(component: &[u8]) -> Plugin {
+        let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+        runtime.load(component).unwrap()
+    }
+
+    fn naming_a_plan() -> Case {
+        let resources = json!({"cpuMillis": 100, "memoryMib": 128, "storageGib": 1, "replicas": 1});
+        let plan =
+            json!({"slug": "basic", "tier": "BASIC", "monthlyPrice": 1, "resources": resources});
+        Case {
+            name: "check".to_owned(),
+            description: "D.".to_owned(),
+            function: "check".to_owned(),
+            input: json!({"plan": plan, "config": {}}),
+            output: None,
+        }
+    }
+
+    #[test]
+    fn what_the_gate_refuses_is_said_in_comments_that_end_with_their_line() {
+        let object =
+            json!({"apiVersion": "v1", "kind": "Node\nkind: Pod", "metadata": {"name": "x"}});
+        let plugin = load(&ServiceFixture::rendering(vec![object]).component());
+        let renderings = render(&plugin, &[], &[naming_a_plan()], None).unwrap();
+        assert!(!renderings[0].is_admitted());
+        let text = renderings[0].to_string();
+        let comments = text.split("---\n").next().unwrap();
+        assert!(comments.starts_with("# plan: basic\n"), "{text}");
+        assert!(
+            comments.contains("#   GATE_KIND_NOT_ALLOWED: Node kind: Pod/x"),
+            "{text}"
+        );
+        assert!(comments.lines().all(|line| line.starts_with('#')), "{text}");
+    }
+
+    #[test]
+    fn without_a_service_or_a_plan_there_is_nothing_to_render() {
+        let service = load(&ServiceFixture::default().component());
+        let none = render(&service, &[], &[], None);
+        assert!(matches!(none, Err(RenderError::NoPlans(_))), "{none:?}");
+        let unknown = render(&service, &[], &[naming_a_plan()], Some("pro"));
+        assert!(
+            matches!(unknown, Err(RenderError::UnknownPlan { .. })),
+            "{unknown:?}"
+        );
+        let coupon = load(&CouponFixture::default().component());
+        let wrong = render(&coupon, &[], &[], None);
+        assert!(
+            matches!(wrong, Err(RenderError::NotAService(_))),
+            "{wrong:?}"
+        );
+    }
+}
