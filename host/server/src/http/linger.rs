@@ -10,6 +10,7 @@ use std::{
 use axum::{
     body::{Body, BodyDataStream, Bytes},
     extract::Request,
+    http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::Response,
 };
@@ -42,19 +43,25 @@ pub async fn linger(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let mut rest = Shared(Arc::new(Mutex::new(body.into_data_stream())));
     let request = Request::from_parts(parts, Body::from_stream(rest.clone()));
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
     if !response.status().is_success() {
         let discard = async {
             let mut left = DISCARD_BYTES;
             while let Some(Ok(chunk)) = rest.next().await {
                 left = left.saturating_sub(chunk.len());
                 if left == 0 {
-                    break;
+                    return false;
                 }
             }
+            true
         };
         // A client that is slower than this is cut off.
-        let _ = tokio::time::timeout(DISCARD_TIME, discard).await;
+        let is_read = tokio::time::timeout(DISCARD_TIME, discard).await;
+        if is_read != Ok(true) || response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            // What comes next on this connection may be the rest of the body: nobody should use it.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
     }
     response
 }

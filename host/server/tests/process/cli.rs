@@ -1,43 +1,10 @@
 //! The command as a person meets it: what it says, and how it ends.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test that fails should stop where it fails"
-)]
-
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+use std::fs;
 
 use tempfile::TempDir;
 
-/// Runs `dermaga` in a folder with nothing of this process's settings in its environment.
-fn dermaga(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dermaga"));
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        if name.starts_with("DERMAGA_") || name == "DATABASE_URL" || name == "KUBECONFIG" {
-            command.env_remove(name);
-        }
-    }
-    command
-        .current_dir(folder)
-        .args(arguments)
-        .envs(environment.iter().copied())
-        .output()
-        .unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
+use super::{dermaga, stderr, stdout};
 
 #[test]
 fn help_tells_a_stranger_where_to_begin() {

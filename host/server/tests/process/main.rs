@@ -1,0 +1,46 @@
+//! The `dermaga` command as a process: what it says, how it ends, and what survives its death.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that fails should stop where it fails"
+)]
+
+mod cli;
+mod crash;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+/// `dermaga` in a folder, with nothing of this process's settings in its environment.
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dermaga"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("DERMAGA_") || name == "DATABASE_URL" || name == "KUBECONFIG" {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder);
+    command
+}
+
+/// Runs `dermaga` to its end.
+fn dermaga(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    command(folder)
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
