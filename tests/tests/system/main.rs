@@ -18,3 +18,4 @@ mod provisioning;
 mod purchase;
 mod races;
 mod refusals;
+mod settings;

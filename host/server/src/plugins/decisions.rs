@@ -134,6 +134,12 @@ fn refused(error: &CallError, decision_id: Uuid) -> Error {
         plugin.id = error.plugin, plugin.version = error.version, plugin.function = error.function,
         code = error.code(), decision.id = %decision_id, "plugin.call_failed"
     );
+    failed(error).with("decision", decision_id.to_string())
+}
+
+/// How a failed call is answered: one that found no place may be tried again, any other failure is
+/// the plugin's.
+pub(super) fn failed(error: &CallError) -> Error {
     let failure = if error.code() == "PLUGIN_BUSY" {
         Error::new(
             Code::PluginBusy,
@@ -148,14 +154,14 @@ fn refused(error: &CallError, decision_id: Uuid) -> Error {
         .with("version", error.version.as_ref())
         .with("function", error.function.as_ref())
         .with("code", error.code())
-        .with("decision", decision_id.to_string())
 }
 
 /// Runs a recorded decision again, by the same bytes on the same input, and compares the output
 /// byte for byte. Writes nothing.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown decision, `PLUGIN_UNAVAILABLE` when its version does not load.
+/// `NOT_FOUND` for an unknown decision, `PLUGIN_UNAVAILABLE` when its version does not load,
+/// `PLUGIN_BUSY` when too many calls are running.
 pub async fn replay(registry: &Registry, decision_id: Uuid) -> Result<Replay> {
     let recorded = store::decision(&mut registry.db().read().await?, decision_id).await?;
     let recorded = recorded.ok_or_else(|| Error::not_found("decision"))?;
@@ -171,6 +177,7 @@ pub async fn replay(registry: &Registry, decision_id: Uuid) -> Result<Replay> {
             None,
             Some(called.usage.fuel),
         ),
+        Err(error) if error.code() == "PLUGIN_BUSY" => return Err(failed(&error)),
         Err(error) => (
             None,
             Some(error.code()),

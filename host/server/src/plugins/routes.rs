@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    Activation, PluginView, Replay, VersionView,
+    Activation, PluginView, Replay, VersionView, decisions,
     model::{DecisionView, VersionRow, VersionState},
     store::{self, DecisionFilter},
 };
@@ -30,8 +30,8 @@ failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMedi
 failure_responses!(Missing: NotFound);
 failure_responses!(Deleting: NotFound, InvalidState);
 failure_responses!(Activating: NotFound, InvalidState, Conflict, PluginUnavailable);
-failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable);
-failure_responses!(Replaying: NotFound, PluginUnavailable);
+failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable, PluginBusy);
+failure_responses!(Replaying: NotFound, PluginUnavailable, PluginBusy);
 
 /// The routes of this domain; `component_bytes` bounds an upload before it is read.
 pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
@@ -300,9 +300,7 @@ async fn dry_run(
         tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
             .await
             .map_err(Error::internal)?
-            .map_err(|error| {
-                Error::new(Code::PluginFailed, format!("The {error}.")).with("code", error.code())
-            })?;
+            .map_err(|error| decisions::failed(&error))?;
     let view = DryRunView {
         output: called.value,
         usage: serde_json::to_value(called.usage)?,

@@ -142,3 +142,36 @@ fn a_production_start_without_keys_is_refused() {
         stderr(&output)
     );
 }
+
+/// A server that finds its port taken ends by itself, and has logged the keys it made before.
+#[test]
+fn logs_are_as_loud_and_as_formatted_as_asked() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let logged = |environment: &[(&str, &str)]| {
+        let folder = TempDir::new().unwrap();
+        let arguments = [
+            ["serve", "--listen", &address],
+            ["--provisioner", "directory", "--plugins-dir"],
+            [".", "--templates-dir", "."],
+        ];
+        let output = dermaga(folder.path(), arguments.as_flattened(), environment);
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        stderr(&output)
+    };
+    let told = logged(&[]);
+    assert!(
+        told.contains(" INFO ") && told.contains("key.made"),
+        "{told}"
+    );
+    let quiet = logged(&[("DERMAGA_LOG", "warn")]);
+    assert!(!quiet.contains("key.made"), "{quiet}");
+
+    let told = logged(&[("DERMAGA_LOG_FORMAT", "json")]);
+    let event = told.lines().find(|line| line.contains("key.made")).unwrap();
+    let event: serde_json::Value = serde_json::from_str(event).unwrap();
+    assert_eq!(
+        (&event["level"], &event["message"]),
+        (&"INFO".into(), &"key.made".into())
+    );
+}

@@ -1,0 +1,805 @@
+//! Every setting has an effect: each test gives it by its name in the environment and looks at what
+//! changes in a server.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use chrono::TimeDelta;
+use dermaga::{
+    app::App,
+    config::{self, Config, SETTINGS, Sources},
+    db::Clock,
+};
+use dermaga_runtime::{
+    Failure,
+    contract::{Decision, Effect, Grant},
+    fixtures::{CouponFixture, Misdeed, ServiceFixture},
+};
+use dermaga_tests::{Client, Engine, Shop, checkout, plugins_folder};
+use futures::{StreamExt, stream};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The file, the test, and the settings whose effect it shows.
+const SHOWN_BY: &[(&str, &str, &[&str])] = &[
+    (
+        CLI,
+        "a_production_start_without_keys_is_refused",
+        &["DERMAGA_ENV"],
+    ),
+    (
+        HERE,
+        "a_server_starts_as_it_is_told",
+        &["DERMAGA_LISTEN", "DERMAGA_MIGRATE"],
+    ),
+    (
+        HERE,
+        "what_a_server_keeps_lies_in_its_data_folder",
+        &["DERMAGA_DATA_DIR", "DATABASE_URL"],
+    ),
+    (
+        HERE,
+        "a_token_is_good_where_its_secret_is_known",
+        &["JWT_SECRET"],
+    ),
+    (
+        HERE,
+        "tokens_live_as_long_as_they_are_given",
+        &["JWT_EXPIRES_IN", "JWT_REFRESH_EXPIRES_IN"],
+    ),
+    (
+        HERE,
+        "credentials_open_where_their_key_is_known",
+        &["DERMAGA_MASTER_KEY"],
+    ),
+    (
+        HERE,
+        "the_first_administrator_is_the_one_named",
+        &["DERMAGA_ADMIN_EMAIL", "DERMAGA_ADMIN_PASSWORD"],
+    ),
+    (
+        HERE,
+        "what_is_sold_comes_from_the_folders_named",
+        &["DERMAGA_PLUGINS_DIR", "DERMAGA_TEMPLATES_DIR"],
+    ),
+    (
+        HERE,
+        "a_call_without_a_place_waits_and_then_answers_busy",
+        &["DERMAGA_PLUGIN_CONCURRENCY", "DERMAGA_PLUGIN_QUEUE_WAIT"],
+    ),
+    (
+        HERE,
+        "every_limit_of_a_call_is_the_one_that_was_set",
+        &[
+            "DERMAGA_PLUGIN_QUICK_FUEL",
+            "DERMAGA_PLUGIN_QUICK_MEMORY_MIB",
+            "DERMAGA_PLUGIN_QUICK_OUTPUT_BYTES",
+            "DERMAGA_PLUGIN_HEAVY_FUEL",
+            "DERMAGA_PLUGIN_HEAVY_MEMORY_MIB",
+            "DERMAGA_PLUGIN_HEAVY_OUTPUT_BYTES",
+            "DERMAGA_PLUGIN_STACK_KIB",
+        ],
+    ),
+    (
+        HERE,
+        "a_deadline_is_the_one_of_its_kind_of_call",
+        &[
+            "DERMAGA_PLUGIN_QUICK_DEADLINE_MS",
+            "DERMAGA_PLUGIN_HEAVY_DEADLINE_MS",
+        ],
+    ),
+    (
+        HERE,
+        "a_component_may_be_as_large_as_was_set",
+        &["DERMAGA_PLUGIN_COMPONENT_MIB"],
+    ),
+    (
+        HERE,
+        "instances_go_where_the_provisioner_says",
+        &["DERMAGA_PROVISIONER", "KUBECONFIG"],
+    ),
+    (
+        HERE,
+        "manifests_carry_what_the_operator_decided",
+        &[
+            "DERMAGA_BASE_DOMAIN",
+            "DERMAGA_MANIFESTS_DIR",
+            "DERMAGA_INGRESS_CLASS",
+            "DERMAGA_INGRESS_NAMESPACE",
+            "DERMAGA_STORAGE_CLASS",
+        ],
+    ),
+    (
+        HERE,
+        "drift_is_repaired_at_the_next_resync",
+        &["DERMAGA_RESYNC_SECONDS"],
+    ),
+    (
+        HERE,
+        "so_many_instances_are_worked_on_at_once",
+        &["DERMAGA_PROVISIONING_CONCURRENCY"],
+    ),
+    (
+        HERE,
+        "a_request_that_takes_too_long_is_answered",
+        &["DERMAGA_REQUEST_TIMEOUT"],
+    ),
+    (
+        HERE,
+        "guesses_are_counted_against_whom_the_proxies_saw",
+        &["DERMAGA_TRUSTED_PROXIES"],
+    ),
+    (
+        CLI,
+        "logs_are_as_loud_and_as_formatted_as_asked",
+        &["DERMAGA_LOG", "DERMAGA_LOG_FORMAT"],
+    ),
+];
+
+const CLI: &str = "host/server/tests/process/cli.rs";
+const HERE: &str = "tests/tests/system/settings.rs";
+
+/// A setting without a test, and a test that is gone, break the promise of the reference.
+#[test]
+fn every_setting_has_a_test_that_shows_its_effect() {
+    let mut promised: Vec<&str> = SETTINGS.iter().map(|setting| setting.env).collect();
+    let mut shown: Vec<&str> = SHOWN_BY
+        .iter()
+        .flat_map(|(.., names)| *names)
+        .copied()
+        .collect();
+    promised.sort_unstable();
+    shown.sort_unstable();
+    assert_eq!(shown, promised, "each setting stands in the table, once");
+    for (file, test, settings) in SHOWN_BY {
+        let source = fs::read_to_string(checkout().join(file)).unwrap();
+        let signature = format!("fn {test}()");
+        let before = source
+            .split_once(&signature)
+            .unwrap_or_else(|| panic!("{settings:?}: {file} has no `{signature}`"))
+            .0;
+        let attribute = before
+            .trim_end_matches("async ")
+            .lines()
+            .last()
+            .unwrap_or_default();
+        assert!(
+            attribute.starts_with("#[test]") || attribute.starts_with("#[tokio::test"),
+            "{settings:?}: {test} in {file} does not run"
+        );
+    }
+}
+
+/// The configuration of a server on a free port with these settings in its environment.
+fn configuration(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
+    let display = |path: &Path| path.display().to_string();
+    let mut environment = BTreeMap::from([
+        ("DERMAGA_LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+        ("DERMAGA_DATA_DIR".to_owned(), display(data_dir)),
+        ("DERMAGA_PROVISIONER".to_owned(), "directory".to_owned()),
+        ("DERMAGA_PLUGINS_DIR".to_owned(), display(plugins_folder())),
+        (
+            "DERMAGA_TEMPLATES_DIR".to_owned(),
+            display(&checkout().join("service-templates")),
+        ),
+    ]);
+    let given = settings
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    environment.extend(given);
+    let sources = Sources {
+        environment,
+        ..Sources::default()
+    };
+    config::load(sources).expect("the settings are good").config
+}
+
+/// A shop with these settings.
+async fn shop(settings: &[(&str, &str)]) -> Shop {
+    let change = |config: &mut Config| *config = configuration(&config.data_dir.clone(), settings);
+    Shop::open_with(Engine::Sqlite, change).await.unwrap()
+}
+
+/// A shop that has nothing to sell and so starts in a moment.
+async fn empty_shop(settings: &[(&str, &str)]) -> Shop {
+    let nothing = TempDir::new().unwrap();
+    let folder = nothing.path().to_str().unwrap();
+    let folders = [
+        ("DERMAGA_PLUGINS_DIR", folder),
+        ("DERMAGA_TEMPLATES_DIR", folder),
+    ];
+    shop(&[&folders[..], settings].concat()).await
+}
+
+// ---- starting ----
+
+#[tokio::test]
+async fn a_server_starts_as_it_is_told() {
+    let folder = TempDir::new().unwrap();
+    let nothing = folder.path().to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // An empty database is refused before the port is asked for.
+    for (migrate, expected) in [("false", "`dermaga migrate`"), ("true", address.as_str())] {
+        let config = configuration(
+            &folder.path().join("data"),
+            &[
+                ("DERMAGA_LISTEN", &address),
+                ("DERMAGA_MIGRATE", migrate),
+                ("DERMAGA_PLUGINS_DIR", nothing),
+                ("DERMAGA_TEMPLATES_DIR", nothing),
+            ],
+        );
+        let error = App::start(config, Clock::movable()).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{migrate}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_first_administrator_is_the_one_named() {
+    let shop = empty_shop(&[
+        ("DERMAGA_ADMIN_EMAIL", "pemilik@example.com"),
+        ("DERMAGA_ADMIN_PASSWORD", "kata sandi pemilik toko"),
+    ])
+    .await;
+    let body = json!({ "email": "pemilik@example.com", "password": "kata sandi pemilik toko" });
+    let session = shop.client().post("/api/auth/login", body).await.data(200);
+    assert_eq!(session["user"]["role"], "ADMINISTRATOR");
+}
+
+// ---- where things are kept ----
+
+#[tokio::test]
+async fn what_a_server_keeps_lies_in_its_data_folder() {
+    let shop = empty_shop(&[]).await;
+    for name in ["dermaga.db", "jwt.key", "master.key", "plugin-cache"] {
+        assert!(shop.data_dir().join(name).exists(), "{name}");
+    }
+
+    let elsewhere = TempDir::new().unwrap();
+    let file = elsewhere.path().join("books.db");
+    let url = format!("sqlite://{}", file.display());
+    let shop = empty_shop(&[("DATABASE_URL", &url)]).await;
+    shop.register("di-tempat-lain@example.com").await;
+    assert!(file.is_file());
+    assert!(!shop.data_dir().join("dermaga.db").exists());
+}
+
+#[tokio::test]
+async fn what_is_sold_comes_from_the_folders_named() {
+    let folder = TempDir::new().unwrap();
+    let (plugins, templates) = (
+        folder.path().join("plugins"),
+        folder.path().join("services"),
+    );
+    fs::create_dir(&plugins).unwrap();
+    fs::create_dir(&templates).unwrap();
+    for name in ["service-n8n.wasm", "coupon-credit-topup.wasm"] {
+        fs::copy(plugins_folder().join(name), plugins.join(name)).unwrap();
+    }
+    let template = checkout().join("service-templates/n8n.toml");
+    fs::copy(template, templates.join("n8n.toml")).unwrap();
+    let shop = shop(&[
+        ("DERMAGA_PLUGINS_DIR", plugins.to_str().unwrap()),
+        ("DERMAGA_TEMPLATES_DIR", templates.to_str().unwrap()),
+    ])
+    .await;
+    let every = |list: Value, key: &str| -> Vec<Value> {
+        let entries = list.as_array().unwrap().iter();
+        entries.map(|entry| entry[key].clone()).collect()
+    };
+    let installed = shop.admin().await.get("/api/admin/plugins").await.data(200);
+    assert_eq!(
+        every(installed, "id"),
+        ["coupon-credit-topup", "service-n8n"]
+    );
+    let sold = shop.client().get("/api/catalog/services").await.data(200);
+    assert_eq!(every(sold, "slug"), ["n8n"]);
+}
+
+// ---- keys and tokens ----
+
+#[tokio::test]
+async fn a_token_is_good_where_its_secret_is_known() {
+    let (old, new) = ("o".repeat(32), "n".repeat(32));
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("dermaga.db").display());
+    let first = empty_shop(&[("DATABASE_URL", &url), ("JWT_SECRET", &old)]).await;
+    let customer = first.customer("kunci@example.com").await;
+    let rotated = format!("{new},{old}");
+    for (secrets, status) in [(&old, 200), (&rotated, 200), (&new, 401)] {
+        let server = empty_shop(&[("DATABASE_URL", &url), ("JWT_SECRET", secrets)]).await;
+        let answer = customer
+            .moved_to(server.client())
+            .get("/api/auth/profile")
+            .await;
+        assert_eq!(answer.status, status, "{secrets}: {:#}", answer.body);
+    }
+    let server = empty_shop(&[("DATABASE_URL", &url), ("JWT_SECRET", &rotated)]).await;
+    let signed_in = server.sign_in("kunci@example.com").await;
+    let answer = signed_in
+        .moved_to(first.client())
+        .get("/api/auth/profile")
+        .await;
+    answer.fails(401, "UNAUTHENTICATED");
+}
+
+#[tokio::test]
+async fn tokens_live_as_long_as_they_are_given() {
+    let settings = [("JWT_EXPIRES_IN", "10m"), ("JWT_REFRESH_EXPIRES_IN", "30m")];
+    let shop = empty_shop(&settings).await;
+    let session = shop.register("umur@example.com").await;
+    let customer = shop
+        .client()
+        .with_token(session["accessToken"].as_str().unwrap());
+    let refresh = |session: &Value| {
+        let body = json!({ "refreshToken": session["refreshToken"] });
+        let client = shop.client().clone();
+        async move { client.post("/api/auth/refresh-token", body).await }
+    };
+    shop.clock().advance(TimeDelta::minutes(9));
+    customer.get("/api/auth/profile").await.data(200);
+    shop.clock().advance(TimeDelta::minutes(1));
+    customer
+        .get("/api/auth/profile")
+        .await
+        .fails(401, "TOKEN_EXPIRED");
+    shop.clock().advance(TimeDelta::minutes(19));
+    let session = refresh(&session).await.data(200);
+    shop.clock().advance(TimeDelta::minutes(30));
+    assert_eq!(refresh(&session).await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_open_where_their_key_is_known() {
+    let (old, new) = ("0a".repeat(32), "0b".repeat(32));
+    let folder = TempDir::new().unwrap();
+    let url = format!("sqlite://{}", folder.path().join("dermaga.db").display());
+    let secret = "j".repeat(32);
+    let with_key = |key: &str| {
+        let settings = [
+            ("DATABASE_URL", url.clone()),
+            ("JWT_SECRET", secret.clone()),
+            ("DERMAGA_MASTER_KEY", key.to_owned()),
+        ];
+        async move {
+            let settings = settings
+                .each_ref()
+                .map(|(name, value)| (*name, value.as_str()));
+            shop(&settings).await
+        }
+    };
+    let first = with_key(&old).await;
+    let customer = first
+        .customer_with_credit("rahasia@example.com", 100_000)
+        .await;
+    let id = buy(&first, &customer, "postgresql", "basic").await;
+    first.instance_becomes(&customer, &id, "RUNNING").await;
+    let path = format!("/api/instances/{id}/credentials");
+    let credentials = customer.get(&path).await.data(200);
+    first.close().await;
+
+    let rotated = with_key(&format!("{new},{old}")).await;
+    let seen = customer.moved_to(rotated.client()).get(&path).await;
+    assert_eq!(seen.data(200)["fields"], credentials["fields"]);
+    rotated.close().await;
+
+    let stranger = with_key(&new).await;
+    let refused = customer.moved_to(stranger.client()).get(&path).await;
+    assert_eq!(refused.status, 500, "{:#}", refused.body);
+}
+
+/// Buys a plan; gives the id of the instance.
+async fn buy(shop: &Shop, customer: &Client, service: &str, plan: &str) -> String {
+    let plan = shop.plan(service, plan).await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    bought["instanceId"].as_str().unwrap().to_owned()
+}
+
+// ---- plugins ----
+
+/// Ends a call of this function of a component under this server's limits.
+fn failure(shop: &Shop, component: &[u8], function: &str) -> Failure {
+    let plugin = shop.state().plugins.runtime().load(component).unwrap();
+    let input = match function {
+        "evaluate" => evaluation(),
+        "health" => json!({ "instance": instance(), "observed": [] }),
+        _ => instance(),
+    };
+    plugin.call_json(function, &input).unwrap_err().failure
+}
+
+fn evaluation() -> Value {
+    json!({ "parameters": {}, "moment": 0, "place": "wallet", "purchase": null, "facts": {} })
+}
+
+fn instance() -> Value {
+    let resources = json!({ "cpuMillis": 500, "memoryMib": 512, "storageGib": 1, "replicas": 1 });
+    let plan = json!({
+        "slug": "basic", "tier": "BASIC", "monthlyPrice": 50_000, "resources": resources,
+    });
+    json!({
+        "name": "shop", "plan": plan, "config": {}, "secretObject": "shop-secrets", "secrets": [],
+        "images": [],
+    })
+}
+
+fn bad_coupon(misdeed: Misdeed) -> Vec<u8> {
+    CouponFixture::misbehaving("evaluate", misdeed).component()
+}
+
+fn bad_service(function: &str, misdeed: Misdeed) -> Vec<u8> {
+    ServiceFixture::misbehaving(function, misdeed).component()
+}
+
+#[tokio::test]
+async fn every_limit_of_a_call_is_the_one_that_was_set() {
+    let shop = empty_shop(&[
+        ("DERMAGA_PLUGIN_QUICK_FUEL", "123_456"),
+        ("DERMAGA_PLUGIN_QUICK_MEMORY_MIB", "3"),
+        ("DERMAGA_PLUGIN_QUICK_OUTPUT_BYTES", "4_321"),
+        ("DERMAGA_PLUGIN_HEAVY_FUEL", "654_321"),
+        ("DERMAGA_PLUGIN_HEAVY_MEMORY_MIB", "5"),
+        ("DERMAGA_PLUGIN_HEAVY_OUTPUT_BYTES", "8_765"),
+        ("DERMAGA_PLUGIN_STACK_KIB", "96"),
+    ])
+    .await;
+    let talkative = CouponFixture::deciding(Decision::Grant(Grant {
+        effect: Effect::Credit(1),
+        reason: "x".repeat(5_000),
+    }));
+    let bulky = ServiceFixture::rendering(vec![json!({ "kind": "x".repeat(9_000) })]);
+    for (component, function, expected) in [
+        (
+            bad_coupon(Misdeed::LoopForever),
+            "evaluate",
+            Failure::FuelExhausted { limit: 123_456 },
+        ),
+        (
+            bad_coupon(Misdeed::GrowMemory),
+            "evaluate",
+            Failure::MemoryExceeded { limit: 3 << 20 },
+        ),
+        (
+            talkative.component(),
+            "evaluate",
+            Failure::OutputTooLarge { limit: 4_321 },
+        ),
+        (
+            bad_service("manifests", Misdeed::LoopForever),
+            "manifests",
+            Failure::FuelExhausted { limit: 654_321 },
+        ),
+        (
+            bad_service("health", Misdeed::GrowMemory),
+            "health",
+            Failure::MemoryExceeded { limit: 5 << 20 },
+        ),
+        (
+            bulky.component(),
+            "manifests",
+            Failure::OutputTooLarge { limit: 8_765 },
+        ),
+        (
+            bad_coupon(Misdeed::Recurse),
+            "evaluate",
+            Failure::StackOverflow { limit: 96 << 10 },
+        ),
+    ] {
+        assert_eq!(failure(&shop, &component, function), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_is_the_one_of_its_kind_of_call() {
+    let shop = empty_shop(&[
+        ("DERMAGA_PLUGIN_QUICK_FUEL", "10_000_000_000"),
+        ("DERMAGA_PLUGIN_QUICK_DEADLINE_MS", "40"),
+        ("DERMAGA_PLUGIN_HEAVY_FUEL", "10_000_000_000"),
+        ("DERMAGA_PLUGIN_HEAVY_DEADLINE_MS", "60"),
+    ])
+    .await;
+    assert_eq!(
+        failure(&shop, &bad_coupon(Misdeed::LoopForever), "evaluate"),
+        Failure::DeadlineExceeded { limit_ms: 40 }
+    );
+    assert_eq!(
+        failure(
+            &shop,
+            &bad_service("health", Misdeed::LoopForever),
+            "health"
+        ),
+        Failure::DeadlineExceeded { limit_ms: 60 }
+    );
+}
+
+#[tokio::test]
+async fn a_component_may_be_as_large_as_was_set() {
+    let beyond_one_mib = vec![0; (1 << 20) + 1];
+    for (mib, code) in [("1", "COMPONENT_TOO_LARGE"), ("2", "COMPONENT_MALFORMED")] {
+        let shop = empty_shop(&[("DERMAGA_PLUGIN_COMPONENT_MIB", mib)]).await;
+        let answer = shop.admin().await.upload(beyond_one_mib.clone()).await;
+        answer.fails(400, "COMPONENT_REFUSED");
+        assert!(
+            answer.body.to_string().contains(code),
+            "{mib} MiB: {:#}",
+            answer.body
+        );
+    }
+}
+
+/// A coupon type whose calls take as long as this server lets them, under way.
+fn occupy(shop: &Shop) -> tokio::task::JoinHandle<()> {
+    let slow = bad_coupon(Misdeed::LoopForever);
+    let slow = shop.state().plugins.runtime().load(&slow).unwrap();
+    tokio::task::spawn_blocking(move || {
+        let error = slow.call_json("evaluate", &evaluation()).unwrap_err();
+        assert_eq!(error.code(), "PLUGIN_DEADLINE_EXCEEDED");
+    })
+}
+
+/// Installs a good coupon type; gives the request that tries it.
+async fn dry_run(admin: &Client) -> (&'static str, Value) {
+    let component = CouponFixture::default().component();
+    let staged = admin.upload(component).await.data(201);
+    let body = json!({
+        "function": "evaluate", "input": evaluation(), "digest": staged["digest"],
+    });
+    ("/api/admin/plugins/coupon-fixture/dry-run", body)
+}
+
+/// While one call runs, others find a place, wait for one, or are told that there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_a_place_waits_and_then_answers_busy() {
+    for (places, wait, is_refused) in [("1", "0s", true), ("2", "0s", false), ("1", "30s", false)] {
+        let shop = empty_shop(&[
+            ("DERMAGA_PLUGIN_CONCURRENCY", places),
+            ("DERMAGA_PLUGIN_QUEUE_WAIT", wait),
+            ("DERMAGA_PLUGIN_QUICK_FUEL", "10_000_000_000"),
+            ("DERMAGA_PLUGIN_QUICK_DEADLINE_MS", "400"),
+        ])
+        .await;
+        let admin = shop.admin().await;
+        let (path, body) = dry_run(&admin).await;
+        let occupied = occupy(&shop);
+        let (mut answered, mut refused) = (0, 0);
+        while !occupied.is_finished() {
+            let answer = admin.post(path, body.clone()).await;
+            if answer.status == 200 {
+                answered += 1;
+            } else {
+                answer.fails(503, "PLUGIN_BUSY");
+                refused += 1;
+            }
+        }
+        occupied.await.unwrap();
+        assert_eq!(
+            refused > 0,
+            is_refused,
+            "{places} places, {wait}: {refused}"
+        );
+        assert!(is_refused || answered > 0, "{places} places, {wait}");
+    }
+}
+
+/// Here it waits for a place among the plugin calls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_too_long_is_answered() {
+    let shop = empty_shop(&[
+        ("DERMAGA_REQUEST_TIMEOUT", "1s"),
+        ("DERMAGA_PLUGIN_CONCURRENCY", "1"),
+        ("DERMAGA_PLUGIN_QUEUE_WAIT", "30s"),
+        ("DERMAGA_PLUGIN_QUICK_FUEL", "10_000_000_000"),
+        ("DERMAGA_PLUGIN_QUICK_DEADLINE_MS", "1500"),
+    ])
+    .await;
+    let admin = shop.admin().await;
+    let (path, body) = dry_run(&admin).await;
+    let occupied = occupy(&shop);
+    let mut seen = Vec::new();
+    while !occupied.is_finished() {
+        seen.push(admin.post(path, body.clone()).await);
+    }
+    let late = seen.iter().find(|answer| answer.status != 200);
+    late.expect("one had to wait").fails(408, "REQUEST_TIMEOUT");
+}
+
+// ---- instances ----
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn manifests_carry_what_the_operator_decided() {
+    let folder = TempDir::new().unwrap();
+    let manifests = folder.path().join("gitops");
+    let shop = shop(&[
+        ("DERMAGA_BASE_DOMAIN", "toko.example"),
+        ("DERMAGA_MANIFESTS_DIR", manifests.to_str().unwrap()),
+        ("DERMAGA_INGRESS_CLASS", "gerbang"),
+        ("DERMAGA_INGRESS_NAMESPACE", "pintu-masuk"),
+        ("DERMAGA_STORAGE_CLASS", "cepat"),
+    ])
+    .await;
+    let customer = shop.customer("manifes@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    let instance = shop.instance_becomes(&customer, &id, "RUNNING").await;
+    let (name, namespace) = (
+        instance["name"].as_str().unwrap(),
+        manifests.join(instance["namespace"].as_str().unwrap()),
+    );
+    let of_kind = |folder: &Path, kind: &str| {
+        let file = files(folder)
+            .into_iter()
+            .find(|file| file.to_string_lossy().contains(kind))
+            .unwrap_or_else(|| panic!("no {kind} in {}", folder.display()));
+        let object: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        object
+    };
+    let ingress = of_kind(&namespace.join(name), "-ingress-");
+    assert_eq!(
+        ingress["spec"]["rules"][0]["host"],
+        format!("{name}.toko.example")
+    );
+    assert_eq!(ingress["spec"]["ingressClassName"], "gerbang");
+    let claim = of_kind(&namespace.join(name), "-persistentvolumeclaim-");
+    assert_eq!(claim["spec"]["storageClassName"], "cepat");
+    let door = of_kind(&namespace, "allow-ingress");
+    assert!(door.to_string().contains("pintu-masuk"), "{door:#}");
+    assert!(!shop.data_dir().join("manifests").exists());
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drift_is_repaired_at_the_next_resync() {
+    let shop = shop(&[("DERMAGA_RESYNC_SECONDS", "3000")]).await;
+    let customer = shop.customer("selaras@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    let instance = shop.instance_becomes(&customer, &id, "RUNNING").await;
+    let folder = shop
+        .data_dir()
+        .join("manifests")
+        .join(instance["namespace"].as_str().unwrap())
+        .join(instance["name"].as_str().unwrap());
+    let lost = files(&folder).pop().unwrap();
+    fs::remove_file(&lost).unwrap();
+    shop.clock().advance(TimeDelta::seconds(2000));
+    shop.state().provisioning.wake();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!lost.exists(), "it is not looked at before its time");
+    shop.clock().advance(TimeDelta::seconds(2000));
+    shop.state().provisioning.wake();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !lost.exists() {
+        assert!(Instant::now() < deadline, "{} stays away", lost.display());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Leads to an address where nothing answers.
+fn kubeconfig(folder: &Path, address: &str) -> PathBuf {
+    let path = folder.join("kubeconfig");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+        "users": [{ "name": "a", "user": { "token": "t" } }],
+        "clusters": [{ "name": "a", "cluster": { "server": format!("http://{address}") } }],
+    });
+    fs::write(&path, text.to_string()).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn instances_go_where_the_provisioner_says() {
+    let folder = TempDir::new().unwrap();
+    // Nobody listens where a listener just was.
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let path = kubeconfig(folder.path(), &closed.to_string());
+    let path = path.to_str().unwrap();
+    for (choice, provisioner) in [
+        ("kubernetes", "kubernetes"),
+        ("directory", "directory"),
+        ("auto", "directory"),
+    ] {
+        let shop = empty_shop(&[("DERMAGA_PROVISIONER", choice), ("KUBECONFIG", path)]).await;
+        let status = shop.state().provisioning.status();
+        assert_eq!(status.provisioner, provisioner, "{choice}: {status:?}");
+    }
+    let nowhere = folder.path().join("nowhere");
+    let settings = [
+        ("DERMAGA_PROVISIONER", "kubernetes"),
+        ("KUBECONFIG", nowhere.to_str().unwrap()),
+        ("DERMAGA_PLUGINS_DIR", folder.path().to_str().unwrap()),
+        ("DERMAGA_TEMPLATES_DIR", folder.path().to_str().unwrap()),
+    ];
+    let config = configuration(&folder.path().join("data"), &settings);
+    let error = App::from_config(config, Clock::movable())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(nowhere.to_str().unwrap()),
+        "{error}"
+    );
+}
+
+/// On a cluster that takes requests and never answers, every pass that began is still under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_instances_are_worked_on_at_once() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = kubeconfig(folder.path(), &silent.local_addr().unwrap().to_string());
+    for places in [2, 3] {
+        let shop = shop(&[
+            ("DERMAGA_PROVISIONER", "kubernetes"),
+            ("KUBECONFIG", path.to_str().unwrap()),
+            ("DERMAGA_PROVISIONING_CONCURRENCY", &places.to_string()),
+        ])
+        .await;
+        for customer in shop.many_customers(5).await {
+            buy(&shop, &customer, "n8n", "free").await;
+        }
+        let mut most = 0;
+        for _ in 0..15 {
+            most = most.max(under_way(&shop).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(most, places);
+    }
+}
+
+/// Instances somebody holds a lease of.
+async fn under_way(shop: &Shop) -> i64 {
+    let sql = "SELECT COUNT(*) FROM instances WHERE lease_until > $1";
+    let mut conn = shop.state().db.read().await.unwrap();
+    let (count,) = dermaga::fetch_one!(conn, (i64,), sql, shop.clock().now()).unwrap();
+    count
+}
+
+// ---- requests ----
+
+/// Failed logins of an address are bounded. Behind a proxy the address is the one it saw, whatever
+/// the client claims; without one it is the connection's, whatever a header says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_are_counted_against_whom_the_proxies_saw() {
+    for (proxies, others) in [("1", 401), ("0", 429)] {
+        let shop = empty_shop(&[("DERMAGA_TRUSTED_PROXIES", proxies)]).await;
+        let guess = |number: usize, seen: &'static str| {
+            let client = shop.client().clone();
+            async move {
+                let body = json!({ "email": format!("tebak-{number}@example.com"), "password": "salah sekali" });
+                let request = client
+                    .request(Method::POST, "/api/auth/login")
+                    .header("x-forwarded-for", format!("192.0.2.{number}, {seen}"))
+                    .json(&body);
+                client.send(request).await.status
+            }
+        };
+        let first: Vec<u16> = stream::iter(0..100)
+            .map(|number| guess(number, "203.0.113.7"))
+            .buffer_unordered(8)
+            .collect()
+            .await;
+        assert!(first.iter().all(|status| *status == 401), "{first:?}");
+        assert_eq!(guess(100, "203.0.113.7").await, 429, "{proxies} proxies");
+        assert_eq!(
+            guess(101, "198.51.100.9").await,
+            others,
+            "{proxies} proxies"
+        );
+    }
+}
