@@ -13,6 +13,8 @@ mod client;
 pub mod postgres;
 mod shop;
 
+use std::io::Write as _;
+
 pub use client::{Answer, Client};
 pub use shop::{Engine, Shop, checkout, plugins_folder};
 
@@ -27,7 +29,13 @@ pub fn skip(part: &str, why: &str) {
         std::env::var("DERMAGA_TEST_REQUIRE").as_deref() != Ok("all"),
         "{part} must run here and cannot: {why}"
     );
-    println!("skipped: {part}: {why}");
+    say(&format!("skipped: {part}: {why}"));
+}
+
+/// A line that is seen even though the test passes, which hides what the print macros write.
+pub(crate) fn say(line: &str) {
+    // A run without a stderr has nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Makes of each test one on SQLite and one on PostgreSQL, each with a server of its own.

@@ -12,7 +12,7 @@ use std::{
 
 use sqlx::{Connection, PgConnection};
 
-use crate::unique;
+use crate::{say, unique};
 
 /// Starts the server, and stops it and removes its folder when its input ends: that is when this
 /// process ends, however it ends.
@@ -75,7 +75,10 @@ fn start() -> Result<Postgres, String> {
     }
     let input = keeper.stdin.take().ok_or("no input")?;
     wait_for(port, &dir)?;
-    println!("PostgreSQL: {} on 127.0.0.1:{port}", bin.display());
+    say(&format!(
+        "PostgreSQL: {} on 127.0.0.1:{port}",
+        bin.display()
+    ));
     Ok(Postgres {
         port,
         _keeper: keeper,
