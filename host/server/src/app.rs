@@ -91,6 +91,7 @@ fn surround(routes: Router<AppState>, state: AppState) -> Router {
         .fallback(http::route_not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
+        .layer(middleware::from_fn(http::linger))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             http::time_out,
