@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod app;
 pub mod catalog;
 pub mod cli;
+mod client;
 pub mod cluster;
 pub mod config;
 pub mod coupons;

@@ -42,18 +42,31 @@ pub fn open(
     out: &Path,
     progress: &dyn Progress,
 ) -> Result<Opened, OpenError> {
-    let (component, source) = if target.is_dir() {
-        let (component, source) = built(target, out, progress)?;
-        (component, Some(source))
+    let (bytes, source) = component(target, out, progress)?;
+    let plugin = runtime.load(&bytes).map_err(OpenError::Load)?;
+    Ok(Opened { plugin, source })
+}
+
+/// The bytes of a component; a folder is a plugin crate and is built first, its component into
+/// `out`.
+///
+/// # Errors
+/// When it does not build or cannot be read.
+pub fn component(
+    target: &Path,
+    out: &Path,
+    progress: &dyn Progress,
+) -> Result<(Vec<u8>, Option<PluginCrate>), OpenError> {
+    let (path, source) = if target.is_dir() {
+        let (path, source) = built(target, out, progress)?;
+        (path, Some(source))
     } else {
         (target.to_owned(), None)
     };
-    let bytes = fs::read(&component).map_err(|error| OpenError::Read {
-        path: component,
-        error,
-    })?;
-    let plugin = runtime.load(&bytes).map_err(OpenError::Load)?;
-    Ok(Opened { plugin, source })
+    match fs::read(&path) {
+        Ok(bytes) => Ok((bytes, source)),
+        Err(error) => Err(OpenError::Read { path, error }),
+    }
 }
 
 fn built(

@@ -42,4 +42,54 @@ both_engines! {
         let login = json!({ "email": "nobody@example.com", "password": "kata sandi yang panjang" });
         shop.client().post("/api/auth/login", login).await.fails(401, "INVALID_CREDENTIALS");
     }
+
+    /// A program acts for its account by a token: within its scope, for its time, until revoked.
+    async fn api_tokens_act_within_their_scope(shop: Shop) {
+        let customer = shop.customer("program@example.com").await;
+        let create = |name: &str, scope: &str, days: i64| {
+            customer.post("/api/user/api-tokens", json!({ "name": name, "scope": scope, "expiresInDays": days }))
+        };
+        create("", "READ", 1).await.fails(400, "VALIDATION_FAILED");
+        create("x", "EVERYTHING", 1).await.fails(400, "VALIDATION_FAILED");
+        create("x", "READ", 0).await.fails(400, "VALIDATION_FAILED");
+        create("x", "READ", 366).await.fails(400, "VALIDATION_FAILED");
+        create("x", "PLUGINS", 1).await.fails(403, "FORBIDDEN");
+        let made = create("reports", "READ", 30).await.data(201);
+        let reader = shop.client().with_token(made["token"].as_str().unwrap());
+        assert_eq!(reader.get("/api/wallet/info").await.data(200)["totalBalance"], 0);
+        reader.post("/api/wallet/redeem-coupon", json!({ "code": "X" })).await.fails(403, "FORBIDDEN");
+        reader.get("/api/user/api-tokens").await.fails(403, "FORBIDDEN");
+        reader.get("/api/admin/plugins").await.fails(403, "FORBIDDEN");
+
+        let writer = create("writer", "WRITE", 1).await.data(201);
+        let program = shop.client().with_token(writer["token"].as_str().unwrap());
+        program.post("/api/wallet/redeem-coupon", json!({ "code": "UNKNOWN" })).await.fails(404, "COUPON_NOT_FOUND");
+        let password = json!({ "currentPassword": "kata sandi yang panjang", "newPassword": "kata sandi yang baru" });
+        program.post("/api/auth/change-password", password).await.fails(403, "FORBIDDEN");
+
+        let listed = customer.get("/api/user/api-tokens").await.data(200);
+        assert_eq!(listed.as_array().unwrap().len(), 2);
+        assert!(listed[1]["lastUsedAt"].is_string() && listed[1].get("token").is_none(), "{listed:#}");
+        assert!(made["token"].as_str().unwrap().starts_with(listed[1]["hint"].as_str().unwrap()));
+
+        let other = shop.customer("lain@example.com").await;
+        let path = format!("/api/user/api-tokens/{}", made["id"].as_str().unwrap());
+        other.delete(&path).await.fails(404, "NOT_FOUND");
+        customer.delete(&path).await.data(200);
+        customer.delete(&path).await.fails(404, "NOT_FOUND");
+        reader.get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
+        program.get("/api/wallet/info").await.data(200);
+        shop.clock().advance(TimeDelta::days(1));
+        program.get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
+        program.with_token("dmg_forged").get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
+    }
+
+    /// However many ask at once, an account has at most twenty tokens.
+    async fn api_tokens_are_bounded(shop: Shop) {
+        let customer = shop.customer("banyak@example.com").await;
+        let attempts = (0..25).map(|at| customer.post("/api/user/api-tokens", json!({ "name": format!("t{at}"), "scope": "READ" })));
+        let answers = futures::future::join_all(attempts).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 20);
+        assert!(answers.iter().filter(|answer| answer.status != 201).all(|answer| answer.status == 409));
+    }
 }

@@ -4,6 +4,7 @@
 //! the account's token generation, so logging out, `logout-all`, a new password and disabling the
 //! account end them within seconds on every server.
 
+mod api_tokens;
 mod model;
 mod password;
 mod routes;
@@ -28,6 +29,7 @@ use crate::{
     db::{Clock, Conn, Db, broken_unique, new_id},
 };
 
+pub use api_tokens::{ApiToken, NewApiToken, Scope};
 pub use model::{
     AccountStatus, Email, Profile, Role, Tokens, User, parse_avatar, parse_name, parse_phone,
 };

@@ -34,6 +34,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(whoami))
         .routes(routes!(get_profile, put_profile))
         .routes(routes!(patch_avatar))
+        .merge(super::api_tokens::router())
 }
 
 /// A rule of [`super`] as a rule of garde.

@@ -5,11 +5,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use axum::http::Method;
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{
-    AccountStatus, Accounts, Role, Tokens, User, disabled,
+    AccountStatus, Accounts, Role, Tokens, User,
+    api_tokens::is_api_token,
+    disabled,
     store::{self, NewRefreshToken, Standing},
 };
 use crate::{
@@ -64,11 +67,20 @@ impl Standings {
 }
 
 impl Accounts {
-    /// Who holds this access token.
+    /// Who holds this access token or API token; `route` is the pattern of the route asked for.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` when it is not ours or its session is over, `TOKEN_EXPIRED` after its time.
-    pub async fn authenticate(&self, token: &str) -> Result<Identity> {
+    /// `UNAUTHENTICATED` when it is not ours or its session is over, `TOKEN_EXPIRED` after its time,
+    /// `FORBIDDEN` when an API token's scope does not reach so far.
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        method: &Method,
+        route: &str,
+    ) -> Result<Identity> {
+        if is_api_token(token) {
+            return self.authenticate_api_token(token, method, route).await;
+        }
         let now = self.clock.now();
         let claims = self.keys.read(token, now)?;
         let key = (claims.sub, claims.sid);

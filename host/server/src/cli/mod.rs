@@ -7,6 +7,7 @@ mod books;
 mod demo;
 mod instance;
 mod plugin;
+mod push;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};

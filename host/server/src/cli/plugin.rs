@@ -16,7 +16,10 @@ use dermaga_toolkit::{
     test,
 };
 
-use super::{CliError, print};
+use super::{
+    CliError, print,
+    push::{self, PushArgs},
+};
 use crate::terminal::BuildProgress;
 
 const SERVICE_TEMPLATES: &str = "service-templates";
@@ -50,6 +53,12 @@ pub(super) enum PluginCommand {
     /// Exports and imports, describe, golden cases, determinism by two runs, the manifest gate on
     /// every plan, and how near the calls come to the limits.
     Check(CheckArgs),
+    /// Upload a plugin to a running server and activate it, without a restart.
+    ///
+    /// Needs an administrator's API token (POST /api/user/api-tokens, scope PLUGINS). The server
+    /// checks the component as `plugin check` does, and refuses one that does not pass; the version
+    /// that is active meanwhile serves on.
+    Push(PushArgs),
 }
 
 #[derive(Debug, Args)]
@@ -87,13 +96,13 @@ pub(super) struct BuildArgs {
 
 /// The plugin that a command is about.
 #[derive(Debug, Args)]
-struct Target {
+pub(super) struct Target {
     /// A component (`*.wasm`), or the folder of a plugin crate, which is built first.
     #[arg(value_name = "PLUGIN")]
-    target: PathBuf,
+    pub(super) target: PathBuf,
     /// Where a crate's component goes.
     #[arg(long, value_name = "FOLDER", default_value = "target/components")]
-    out: PathBuf,
+    pub(super) out: PathBuf,
 }
 
 /// What a service is tried on.
@@ -160,13 +169,14 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) async fn run(command: PluginCommand) -> Result<(), CliError> {
-    let work = move || match command {
-        PluginCommand::New(args) => scaffold(args),
-        PluginCommand::Build(args) => build(&args),
-        PluginCommand::Run(args) => call(&args),
-        PluginCommand::Test(args) => golden(args),
-        PluginCommand::Render(args) => render(&args),
-        PluginCommand::Check(args) => check(args),
+    let work: Box<dyn FnOnce() -> Result<(), CliError> + Send> = match command {
+        PluginCommand::New(args) => Box::new(|| scaffold(args)),
+        PluginCommand::Build(args) => Box::new(move || build(&args)),
+        PluginCommand::Run(args) => Box::new(move || call(&args)),
+        PluginCommand::Test(args) => Box::new(|| golden(args)),
+        PluginCommand::Render(args) => Box::new(move || render(&args)),
+        PluginCommand::Check(args) => Box::new(|| check(args)),
+        PluginCommand::Push(args) => return push::push(args).await,
     };
     tokio::task::spawn_blocking(work)
         .await
@@ -328,12 +338,12 @@ fn cases(source: Option<&PluginCrate>) -> Result<Vec<Case>, CliError> {
     )
 }
 
-fn failed(error: impl std::error::Error) -> CliError {
+pub(super) fn failed(error: impl std::error::Error) -> CliError {
     CliError::Failed(error.to_string())
 }
 
 /// Progress goes to stderr, so that stdout is the report alone.
-fn show(line: &str) {
+pub(super) fn show(line: &str) {
     eprintln!("{line}");
 }
 
@@ -344,7 +354,7 @@ fn answer<T: serde::Serialize + std::fmt::Display>(report: &T, json: bool) -> Re
     print(&format!("{report}\n"))
 }
 
-fn answer_json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
+pub(super) fn answer_json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(crate::Error::from)?;
     print(&format!("{text}\n"))
 }

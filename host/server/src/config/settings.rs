@@ -28,7 +28,8 @@ impl std::fmt::Debug for Setting {
 }
 
 /// Environment variables that begin like settings and are not in the table.
-pub(super) const OTHER_VARIABLES: &[&str] = &["DERMAGA_CONFIG"];
+pub(super) const OTHER_VARIABLES: &[&str] =
+    &["DERMAGA_CONFIG", "DERMAGA_SERVER", "DERMAGA_API_TOKEN"];
 
 const DAY: u64 = 86_400;
 const KIB: usize = 1024;

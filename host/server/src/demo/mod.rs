@@ -1,21 +1,18 @@
 //! `dermaga demo`: the whole shop in one command, with one real purchase to watch.
 
-mod api;
 mod story;
 
 use crate::{
     accounts::{self, Email, NewAccount, Password, Role},
     app::{App, Running, StartError},
+    client::{Api, ApiError},
     config::Config,
     crypto,
     db::Clock,
     wallet::ledger,
 };
 
-use self::{
-    api::{Api, ApiError},
-    story::{Cast, Login},
-};
+use self::story::{Cast, Login};
 
 /// Why the demo did not come to its end.
 #[derive(Debug, thiserror::Error)]

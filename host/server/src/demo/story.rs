@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::api::{Api, ApiError};
+use crate::client::{Api, ApiError};
 use crate::{crypto, money::Rupiah};
 
 /// How long an instance may take to become ready before the demo stops waiting for it.

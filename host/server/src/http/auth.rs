@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::{
-    extract::{ConnectInfo, FromRequestParts},
+    extract::{ConnectInfo, FromRequestParts, MatchedPath},
     http::{HeaderMap, header, request::Parts},
 };
 use uuid::Uuid;
@@ -37,11 +37,18 @@ impl FromRequestParts<AppState> for Customer {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
         let token = bearer_token(&parts.headers)?;
+        let route = parts
+            .extensions
+            .get::<MatchedPath>()
+            .map_or_else(|| parts.uri.path(), MatchedPath::as_str);
         let Identity {
             user_id,
             session,
             role,
-        } = state.accounts.authenticate(token).await?;
+        } = state
+            .accounts
+            .authenticate(token, &parts.method, route)
+            .await?;
         tracing::Span::current().record("user.id", tracing::field::display(user_id));
         Ok(Self {
             user_id,

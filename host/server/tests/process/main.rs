@@ -9,6 +9,7 @@
 
 mod cli;
 mod crash;
+mod push;
 
 use std::{
     path::Path,

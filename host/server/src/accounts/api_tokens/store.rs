@@ -1,0 +1,108 @@
+//! The SQL of API tokens.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{ApiToken, Scope};
+use crate::{
+    accounts::{AccountStatus, Role},
+    db::Conn,
+    execute, fetch_all, fetch_one, fetch_optional,
+};
+
+/// Makes other transactions that need this account's row wait.
+pub(super) async fn lock_account(
+    conn: &mut Conn,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE users SET updated_at = $2 WHERE id = $1",
+        user_id,
+        now
+    )
+}
+
+/// Tokens that still work.
+pub(super) async fn count(conn: &mut Conn, user_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM api_tokens WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, now)?;
+    Ok(count)
+}
+
+pub(super) async fn insert(
+    conn: &mut Conn,
+    user_id: Uuid,
+    token: &ApiToken,
+    hash: &str,
+) -> sqlx::Result<()> {
+    let sql = "INSERT INTO api_tokens (id, user_id, name, scope, token_hash, hint, created_at, expires_at) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    execute!(
+        conn,
+        sql,
+        token.id,
+        user_id,
+        &token.name,
+        token.scope,
+        hash,
+        &token.hint,
+        token.created_at,
+        token.expires_at
+    )?;
+    Ok(())
+}
+
+pub(super) async fn list(
+    conn: &mut Conn,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<ApiToken>> {
+    let sql = "SELECT id, name, scope, hint, created_at, expires_at, last_used_at FROM api_tokens \
+        WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2 ORDER BY created_at DESC, id DESC";
+    fetch_all!(conn, ApiToken, sql, user_id, now)
+}
+
+/// False when the account has no such token that is not revoked.
+pub(super) async fn revoke(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE api_tokens SET revoked_at = $3 WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL";
+    Ok(execute!(conn, sql, user_id, id, now)? == 1)
+}
+
+/// A token and the account it acts for.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(super) struct Holder {
+    pub(super) id: Uuid,
+    pub(super) scope: Scope,
+    pub(super) last_used_at: Option<DateTime<Utc>>,
+    pub(super) user_id: Uuid,
+    pub(super) role: Role,
+    pub(super) status: AccountStatus,
+}
+
+/// Whose token this is, while it works.
+pub(super) async fn holder(
+    conn: &mut Conn,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Holder>> {
+    let sql = "SELECT t.id, t.scope, t.last_used_at, t.user_id, u.role, u.status \
+        FROM api_tokens t JOIN users u ON u.id = t.user_id \
+        WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2";
+    fetch_optional!(conn, Holder, sql, hash, now)
+}
+
+pub(super) async fn note_use(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1",
+        id,
+        now
+    )
+}

@@ -1,0 +1,154 @@
+//! `plugin push`: a component into a running server.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
+use dermaga_toolkit::open;
+use reqwest::multipart::{Form, Part};
+use serde_json::{Value, json};
+
+use super::{
+    CliError,
+    plugin::{Target, answer_json, failed, show},
+    print,
+};
+use crate::{client::Api, terminal::BuildProgress};
+
+/// How often a version that the server is still compiling is asked about, and for how long.
+const COMPILING_POLL: Duration = Duration::from_millis(500);
+const COMPILING_POLLS: usize = 240;
+
+#[derive(Debug, Args)]
+pub(super) struct PushArgs {
+    #[command(flatten)]
+    plugin: Target,
+    /// The server, for example https://shop.example.com.
+    #[arg(long, value_name = "URL", env = "DERMAGA_SERVER")]
+    server: String,
+    /// An administrator's API token; better in the environment than on the command line.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "DERMAGA_API_TOKEN",
+        hide_env_values = true
+    )]
+    token: String,
+    /// The signature beside the component, made by `plugin sign`.
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+    /// Grant the plugin this class: standard or large.
+    #[arg(long, value_name = "CLASS")]
+    class: Option<String>,
+    /// Upload and check only; activate it later.
+    #[arg(long)]
+    stage: bool,
+    /// Print the version, and its activation, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
+    let api = Api::new(args.server.trim_end_matches('/').to_owned()).signed_in(&args.token);
+    let form = form(&args).await?;
+    let staged = api.upload("/api/admin/plugins", form).await;
+    let version = compiled(&api, staged.map_err(failed)?).await?;
+    let (id, digest) = (text(&version, "pluginId")?, text(&version, "digest")?);
+    if text(&version, "state")? == "FAILED" {
+        let why = text(&version, "failure").unwrap_or_default();
+        return Err(CliError::Check(format!(
+            "the server does not take it: {why}"
+        )));
+    }
+    let activation = if args.stage || text(&version, "state")? == "ACTIVE" {
+        None
+    } else {
+        let path = format!("/api/admin/plugins/{id}/activate");
+        let activation = api.post(&path, &json!({ "digest": digest })).await;
+        Some(activation.map_err(failed)?)
+    };
+    if args.json {
+        return answer_json(&json!({ "version": version, "activation": activation }));
+    }
+    print(&describe(&version, activation.as_ref(), &args)?)
+}
+
+/// The form that the server takes: the component, and what goes with it.
+async fn form(args: &PushArgs) -> Result<Form, CliError> {
+    let (target, out) = (args.plugin.target.clone(), args.plugin.out.clone());
+    let built = tokio::task::spawn_blocking(move || {
+        let progress = BuildProgress::new(show);
+        open::component(&target, &out, &progress)
+    });
+    let (component, _) = built.await.map_err(failed)?.map_err(failed)?;
+    let mut form = Form::new().part("component", file(component, "component.wasm"));
+    if let Some(path) = &args.signature {
+        let signature = std::fs::read(path)
+            .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
+        form = form.part("signature", file(signature, "component.wasm.sig"));
+    }
+    Ok(match &args.class {
+        Some(class) => form.text("class", class.clone()),
+        None => form,
+    })
+}
+
+fn file(bytes: Vec<u8>, name: &'static str) -> Part {
+    Part::bytes(bytes).file_name(name)
+}
+
+/// Waits while the server compiles a large component.
+async fn compiled(api: &Api, mut version: Value) -> Result<Value, CliError> {
+    let path = format!(
+        "/api/admin/plugins/{}/versions/{}",
+        text(&version, "pluginId")?,
+        text(&version, "digest")?
+    );
+    for waited in 0..COMPILING_POLLS {
+        if text(&version, "state")? != "COMPILING" {
+            return Ok(version);
+        }
+        if waited == 0 {
+            show("The server is compiling it...");
+        }
+        tokio::time::sleep(COMPILING_POLL).await;
+        version = api.get(&path).await.map_err(failed)?;
+    }
+    Err(CliError::Failed(
+        "the server is still compiling it; look again with GET /api/admin/plugins".to_owned(),
+    ))
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, CliError> {
+    let text = value.get(key).and_then(Value::as_str);
+    text.ok_or_else(|| {
+        CliError::Failed(format!(
+            "the server's answer has no `{key}`; is this a Dermaga server of the same version?"
+        ))
+    })
+}
+
+fn describe(
+    version: &Value,
+    activation: Option<&Value>,
+    args: &PushArgs,
+) -> Result<String, CliError> {
+    let name = format!(
+        "{} {}",
+        text(version, "pluginId")?,
+        text(version, "version")?
+    );
+    let mut lines = format!("{name}\n  component {}\n", text(version, "digest")?);
+    let checks = version.pointer("/report/checks").and_then(Value::as_array);
+    if let Some(checks) = checks {
+        lines.push_str(&format!("  {} checks passed\n", checks.len()));
+    }
+    lines.push_str(&match (activation, args.stage) {
+        (Some(activation), _) => match activation.get("superseded").and_then(Value::as_str) {
+            Some(before) => format!("  active at {}, in place of {before}\n", args.server),
+            None => format!("  active at {}\n", args.server),
+        },
+        (None, true) => format!("  {} at {}\n", text(version, "state")?, args.server),
+        (None, false) => format!("  was active at {} already\n", args.server),
+    });
+    Ok(lines)
+}

@@ -1,0 +1,136 @@
+//! The public API as the demo and `plugin push` use it: over HTTP, like any other client.
+
+use reqwest::{Method, RequestBuilder, multipart::Form};
+use serde_json::Value;
+
+/// A client of the running server, signed in or not.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+/// A request that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("{method} {path} got no answer: {source}")]
+    Unreachable {
+        method: Method,
+        path: String,
+        source: reqwest::Error,
+    },
+    #[error("{method} {path} answered {status}: {}", in_words(body))]
+    Refused {
+        method: Method,
+        path: String,
+        status: u16,
+        /// The whole answer.
+        body: String,
+    },
+}
+
+impl Api {
+    pub(crate) fn new(base: String) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            base,
+            token: None,
+        }
+    }
+
+    pub(crate) fn signed_in(&self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self.clone()
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, ApiError> {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, ApiError> {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// Sends a form.
+    pub(crate) async fn upload(&self, path: &str, form: Form) -> Result<Value, ApiError> {
+        let request = self.request(Method::POST, path).multipart(form);
+        answer(request, Method::POST, path).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ApiError> {
+        let mut request = self.request(method.clone(), path);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        answer(request, method, path).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+}
+
+/// The `data` of a success; anything else is an error.
+async fn answer(request: RequestBuilder, method: Method, path: &str) -> Result<Value, ApiError> {
+    let unreachable = |source| ApiError::Unreachable {
+        method: method.clone(),
+        path: path.to_owned(),
+        source,
+    };
+    let response = request.send().await.map_err(unreachable)?;
+    let status = response.status();
+    let text = response.text().await.map_err(unreachable)?;
+    let mut answer: Value = serde_json::from_str(&text).unwrap_or_default();
+    if status.is_success() {
+        return Ok(answer.get_mut("data").map(Value::take).unwrap_or_default());
+    }
+    Err(ApiError::Refused {
+        method,
+        path: path.to_owned(),
+        status: status.as_u16(),
+        body: text,
+    })
+}
+
+/// The sentence, code and details of a failure; the body as it is when it is none of ours.
+fn in_words(body: &str) -> String {
+    let Ok(failure) = serde_json::from_str::<Value>(body) else {
+        return body.to_owned();
+    };
+    let text = |pointer: &str| failure.pointer(pointer).and_then(Value::as_str);
+    let (Some(message), Some(code)) = (text("/message"), text("/error/code")) else {
+        return body.to_owned();
+    };
+    let details = failure.pointer("/error/details").and_then(Value::as_array);
+    let lines = details.into_iter().flatten().map(|detail| {
+        let text = |key| detail.get(key).and_then(Value::as_str).unwrap_or_default();
+        format!("\n  {} {}", text("field"), text("message"))
+    });
+    format!("{message} ({code}){}", lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_in_words() {
+        let ours = r#"{"success":false,"message":"No.","error":{"code":"CONFLICT","details":[{"field":"a","message":"is taken"}]}}"#;
+        assert_eq!(in_words(ours), "No. (CONFLICT)\n  a is taken");
+        for other in ["<html>bad gateway</html>", "{}", ""] {
+            assert_eq!(in_words(other), other);
+        }
+    }
+}

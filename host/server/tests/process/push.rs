@@ -1,0 +1,103 @@
+//! `plugin push`: from an author's folder into a running shop.
+
+use std::path::Path;
+
+use dermaga::{
+    app::{App, Running},
+    config::{Config, Secret},
+    db::Clock,
+    provisioning::Choice,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{dermaga, stderr, stdout};
+
+const EMAIL: &str = "admin@example.com";
+const PASSWORD: &str = "kata sandi yang panjang";
+
+/// A shop with no plugin at all.
+async fn shop(folder: &Path) -> Running {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    std::fs::create_dir(folder.join("empty")).unwrap();
+    let mut config = Config::in_folder(&folder.join("data")).unwrap();
+    config.listen = ([127, 0, 0, 1], 0).into();
+    config.provisioner = Choice::Directory;
+    config.plugins_dir = Some(folder.join("empty"));
+    config.templates_dir = Some(folder.join("empty"));
+    config.admin_email = Some(EMAIL.into());
+    config.admin_password = Some(Secret::new(PASSWORD));
+    App::start(config, Clock::system()).await.unwrap()
+}
+
+async fn api_token(server: &str, scope: &str) -> String {
+    let http = reqwest::Client::new();
+    let login = json!({ "email": EMAIL, "password": PASSWORD });
+    let login = http
+        .post(format!("{server}/api/auth/login"))
+        .json(&login)
+        .send();
+    let session: Value = login.await.unwrap().json().await.unwrap();
+    let access = session["data"]["accessToken"].as_str().unwrap();
+    let made = http
+        .post(format!("{server}/api/user/api-tokens"))
+        .bearer_auth(access)
+        .json(&json!({ "name": "pipeline", "scope": scope }))
+        .send();
+    let made: Value = made.await.unwrap().json().await.unwrap();
+    made["data"]["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_becomes_an_active_plugin() {
+    let folder = TempDir::new().unwrap();
+    let running = shop(folder.path()).await;
+    let server = format!("http://{}", running.address);
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap();
+    let source = checkout.join("plugins/coupon-welcome-bonus");
+    let out = checkout.join("target/components");
+    let push = |token: String, more: &'static [&'static str]| {
+        let (folder, server) = (folder.path().to_owned(), server.clone());
+        let (source, out) = (source.display().to_string(), out.display().to_string());
+        tokio::task::spawn_blocking(move || {
+            let arguments = ["plugin", "push", &source, "--out", &out];
+            let environment = [
+                ("DERMAGA_SERVER", server.as_str()),
+                ("DERMAGA_API_TOKEN", token.as_str()),
+            ];
+            dermaga(&folder, &[&arguments, more].concat(), &environment)
+        })
+    };
+
+    let reader = api_token(&server, "READ").await;
+    let refused = push(reader, &[]).await.unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(said.contains("(FORBIDDEN)"), "{said}");
+
+    let token = api_token(&server, "PLUGINS").await;
+    let staged = push(token.clone(), &["--stage"]).await.unwrap();
+    assert!(staged.status.success(), "{}", stderr(&staged));
+    assert!(stdout(&staged).contains("STAGED"), "{}", stdout(&staged));
+    assert!(
+        running
+            .state
+            .plugins
+            .active("coupon-welcome-bonus")
+            .is_err()
+    );
+
+    let pushed = push(token.clone(), &["--json"]).await.unwrap();
+    assert!(pushed.status.success(), "{}", stderr(&pushed));
+    let answer: Value = serde_json::from_slice(&pushed.stdout).unwrap();
+    assert_eq!(answer["activation"]["pluginId"], "coupon-welcome-bonus");
+    assert!(running.state.plugins.active("coupon-welcome-bonus").is_ok());
+
+    let again = push(token, &[]).await.unwrap();
+    let said = stdout(&again);
+    assert!(said.contains("was active"), "{said}{}", stderr(&again));
+    running.stop().await;
+}
