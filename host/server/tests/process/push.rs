@@ -20,7 +20,7 @@ const PASSWORD: &str = "kata sandi yang panjang";
 async fn shop(folder: &Path) -> Running {
     let _ = rustls::crypto::ring::default_provider().install_default();
     std::fs::create_dir(folder.join("empty")).unwrap();
-    let mut config = Config::in_folder(&folder.join("data")).unwrap();
+    let mut config = Config::in_folder(folder.join("data")).unwrap();
     config.listen = ([127, 0, 0, 1], 0).into();
     config.provisioner = Choice::Directory;
     config.plugins_dir = Some(folder.join("empty"));
