@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     app::AppState,
-    db::new_id,
+    audit,
     http::{Customer, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
     plugins,
 };
@@ -124,19 +124,10 @@ async fn credentials(
             .await?;
     let (view, shown) = CredentialsView::of(card.value, &secrets)?;
     let mut conn = state.db.begin().await?;
-    let (event_id, now) = (new_id(&state.clock), state.clock.now());
     let details = serde_json::json!({"secrets": shown});
     let (actor, subject) = (customer.user_id, format!("instance:{id}"));
-    store::insert_audit(
-        &mut conn,
-        event_id,
-        actor,
-        "instance.credentials_shown",
-        &subject,
-        details,
-        now,
-    )
-    .await?;
+    let action = "instance.credentials_shown";
+    audit::record(&mut conn, &state.clock, actor, action, &subject, details).await?;
     conn.commit().await?;
     Ok(Success::ok("Keep these to yourself.", view))
 }

@@ -306,18 +306,3 @@ pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::
                WHERE next_attempt_at > $1 AND failures > 0 AND status <> 'TERMINATED'";
     execute!(conn, sql, soon)
 }
-
-/// Who looked at what.
-pub(super) async fn insert_audit(
-    conn: &mut Conn,
-    id: Uuid,
-    actor_id: Uuid,
-    action: &str,
-    subject: &str,
-    details: serde_json::Value,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    let sql = "INSERT INTO audit_events (id, actor_id, action, subject, details, created_at) \
-               VALUES ($1, $2, $3, $4, $5, $6)";
-    execute!(conn, sql, id, actor_id, action, subject, Json(details), now)
-}

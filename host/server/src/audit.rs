@@ -1,0 +1,31 @@
+//! Who did what: acts of administrators, and looks at secrets.
+
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::{
+    Result,
+    db::{Clock, Conn, new_id},
+    execute,
+};
+
+/// Notes an act in the caller's transaction: `action` such as `subscription.refunded`, `subject` such
+/// as `subscription:0199...`.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record(
+    conn: &mut Conn,
+    clock: &Clock,
+    actor_id: Uuid,
+    action: &str,
+    subject: &str,
+    details: Value,
+) -> Result<()> {
+    let sql = "INSERT INTO audit_events (id, actor_id, action, subject, details, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6)";
+    let (id, now) = (new_id(clock), clock.now());
+    execute!(conn, sql, id, actor_id, action, subject, Json(details), now)?;
+    Ok(())
+}
