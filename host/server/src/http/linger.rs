@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    body::{Body, BodyDataStream, Bytes},
+    body::{Body, BodyDataStream, Bytes, HttpBody as _},
     extract::Request,
     http::{HeaderValue, StatusCode, header},
     middleware::Next,
@@ -40,6 +40,10 @@ impl Stream for Shared {
 /// Closing a connection with unread data resets it, and the client would see "connection reset"
 /// instead of the sentence that says what was wrong.
 pub async fn linger(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        // A wrapped body would not say any more that there is none.
+        return next.run(request).await;
+    }
     let (parts, body) = request.into_parts();
     let mut rest = Shared(Arc::new(Mutex::new(body.into_data_stream())));
     let request = Request::from_parts(parts, Body::from_stream(rest.clone()));
