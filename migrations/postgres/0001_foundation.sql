@@ -325,6 +325,8 @@ CREATE TABLE subscription_periods (
     discount BIGINT NOT NULL CHECK (discount >= 0 AND discount <= price),
     paid_cash BIGINT NOT NULL CHECK (paid_cash >= 0),
     paid_bonus BIGINT NOT NULL CHECK (paid_bonus >= 0),
+    -- Cash given back to the wallet; never more than was paid.
+    refunded_cash BIGINT NOT NULL DEFAULT 0 CHECK (refunded_cash >= 0 AND refunded_cash <= paid_cash),
     transaction_id UUID REFERENCES transactions (id),
     price_decision_id UUID NOT NULL REFERENCES decisions (id),
     created_at TIMESTAMPTZ NOT NULL,

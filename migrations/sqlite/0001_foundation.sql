@@ -313,6 +313,8 @@ CREATE TABLE subscription_periods (
     discount INTEGER NOT NULL CHECK (discount >= 0 AND discount <= price),
     paid_cash INTEGER NOT NULL CHECK (paid_cash >= 0),
     paid_bonus INTEGER NOT NULL CHECK (paid_bonus >= 0),
+    -- Cash given back to the wallet; never more than was paid.
+    refunded_cash INTEGER NOT NULL DEFAULT 0 CHECK (refunded_cash >= 0 AND refunded_cash <= paid_cash),
     transaction_id BLOB REFERENCES transactions (id),
     price_decision_id BLOB NOT NULL REFERENCES decisions (id),
     created_at TEXT NOT NULL,

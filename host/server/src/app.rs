@@ -144,6 +144,7 @@ impl App {
         let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
         workers.spawn(async move { plugins.follow(stop).await });
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
+        workers.spawn(subscriptions::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         tracing::info!(server.address = %address, "server.ready");
         Ok(Running {

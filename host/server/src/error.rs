@@ -57,6 +57,8 @@ codes! {
     InstanceLimitReached = "INSTANCE_LIMIT_REACHED" => 409,
     QuoteChanged = "QUOTE_CHANGED" => 409,
     InvalidState = "INVALID_STATE" => 409,
+    /// More than the cash that was paid and not given back.
+    RefundTooLarge = "REFUND_TOO_LARGE" => 409,
     /// The coupon exists but its window is over or not yet begun.
     CouponNotActive = "COUPON_NOT_ACTIVE" => 409,
     CouponUsedUp = "COUPON_USED_UP" => 409,

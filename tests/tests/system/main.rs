@@ -19,3 +19,4 @@ mod purchase;
 mod races;
 mod refusals;
 mod settings;
+mod upgrades;

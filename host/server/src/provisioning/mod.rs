@@ -170,6 +170,39 @@ pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) ->
     Ok(())
 }
 
+/// Gives a subscription's instance another plan, in the caller's transaction; gives the generation
+/// that stands for it.
+///
+/// # Errors
+/// `INVALID_STATE` when there is no instance, or it is on its way out.
+pub async fn change_plan(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: Uuid,
+    plan_id: Uuid,
+    message: &str,
+) -> Result<i64> {
+    let changed = store::change_plan(conn, subscription_id, plan_id, message, clock.now()).await?;
+    let instance = changed.ok_or_else(|| {
+        Error::new(
+            Code::InvalidState,
+            "This subscription has no instance that could change.",
+        )
+    })?;
+    request(conn, clock, &instance).await?;
+    Ok(instance.generation)
+}
+
+/// Digest of the plugin version that a subscription's instance is pinned to.
+///
+/// # Errors
+/// `INVALID_STATE` when there is no instance.
+pub async fn pinned_version(conn: &mut Conn, subscription_id: Uuid) -> Result<String> {
+    store::pinned_version(conn, subscription_id)
+        .await?
+        .ok_or_else(|| Error::new(Code::InvalidState, "This subscription has no instance."))
+}
+
 /// The Secret object of an instance with its values, for whoever applies manifests by hand.
 ///
 /// # Errors

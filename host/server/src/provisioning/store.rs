@@ -121,6 +121,27 @@ pub(super) async fn terminate(
     fetch_all!(conn, Instance, sql, message, now, subscription_id)
 }
 
+pub(super) async fn change_plan(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    plan_id: Uuid,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
+               next_attempt_at = $3, updated_at = $3 \
+               WHERE subscription_id = $4 AND desired <> 'TERMINATED' RETURNING *";
+    fetch_optional!(conn, Instance, sql, plan_id, message, now, subscription_id)
+}
+
+pub(super) async fn pinned_version(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT plugin_digest FROM instances WHERE subscription_id = $1";
+    Ok(fetch_optional!(conn, (String,), sql, subscription_id)?.map(|(digest,)| digest))
+}
+
 pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Instance>> {
     fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
 }

@@ -7,14 +7,15 @@ use uuid::Uuid;
 use super::{
     model::{PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionStatus},
     pricing::{self, Order, Priced},
-    store,
+    store, upgrade,
 };
 use crate::{
     Code, Error, Result,
     app::AppState,
-    catalog,
+    catalog::{self, Offer},
     coupons::{self, DECISION_ATTEMPTS},
     db::{Conn, Uncommitted, new_id},
+    money::Rupiah,
     provisioning,
     wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
 };
@@ -233,6 +234,7 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
         discount: priced.discount(),
         paid_cash: payment.cash,
         paid_bonus: payment.bonus,
+        refunded_cash: Rupiah::ZERO,
         transaction_id: Some(payment.transaction.id),
         price_decision_id: priced.price_decision.id,
     }
@@ -266,11 +268,17 @@ async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, priced: &Priced) -
     if store::live_of_plan(conn, user_id, plan.id).await? < plan.max_instances_per_user {
         return Ok(());
     }
+    Err(limit_reached(&priced.offer))
+}
+
+/// The refusal that a customer has as many of a plan as one may.
+pub(super) fn limit_reached(offer: &Offer) -> Error {
+    let (service, plan) = (&offer.service, &offer.plan);
     let message = format!(
         "{} {} can be had {} time(s) by one customer, and you have that.",
-        priced.offer.service.name, plan.name, plan.max_instances_per_user
+        service.name, plan.name, plan.max_instances_per_user
     );
-    Err(Error::new(Code::InstanceLimitReached, message))
+    Error::new(Code::InstanceLimitReached, message)
 }
 
 async fn check_quote(
@@ -315,6 +323,8 @@ async fn check_quote(
 pub async fn cancel(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
     let clock = &state.clock;
     let mut conn = state.db.begin().await?;
+    wallet::lock(&mut conn, user_id).await?;
+    upgrade::abandon(state, &mut conn, user_id, id).await?;
     let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await? else {
         return Err(not_live(&mut conn, user_id, id).await?);
     };

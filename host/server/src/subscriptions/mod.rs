@@ -1,20 +1,27 @@
 //! Subscriptions: quotes, checkout, detail and cancellation.
 
+mod admin;
 mod checkout;
 mod model;
+mod plan_changes;
 mod pricing;
+mod refund;
 mod routes;
 mod store;
+mod upgrade;
 
 use uuid::Uuid;
 
+use self::model::SubscriptionRow;
 pub use checkout::{buy, cancel, cancel_at_period_end, quote, validate};
 pub use model::{
     PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,
     SubscriptionStatus, SubscriptionView,
 };
 pub use pricing::{Order, Priced, period_end};
+pub use refund::{Refund, refund};
 pub use routes::router;
+pub use upgrade::{UpgradeQuote, UpgradeView, settle_all, upgrade, watch};
 
 use crate::{Error, Result, db::Conn};
 
@@ -23,9 +30,25 @@ use crate::{Error, Result, db::Conn};
 /// # Errors
 /// `NOT_FOUND` when there is none or it is somebody else's.
 pub async fn detail(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<SubscriptionDetail> {
-    let row = store::owned(conn, user_id, id)
-        .await?
-        .ok_or_else(|| Error::not_found("subscription"))?;
+    let row = store::owned(conn, user_id, id).await?;
+    with_periods(conn, id, row).await
+}
+
+/// A subscription, whosever it is, with what its periods cost.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none.
+pub async fn any_detail(conn: &mut Conn, id: Uuid) -> Result<SubscriptionDetail> {
+    let row = store::any(conn, id).await?;
+    with_periods(conn, id, row).await
+}
+
+async fn with_periods(
+    conn: &mut Conn,
+    id: Uuid,
+    row: Option<SubscriptionRow>,
+) -> Result<SubscriptionDetail> {
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let periods = store::periods(conn, id).await?;
     Ok(SubscriptionDetail {
         subscription: row.into(),

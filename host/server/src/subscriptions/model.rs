@@ -78,6 +78,7 @@ pub(super) struct PeriodRow {
     pub(super) discount: Rupiah,
     pub(super) paid_cash: Rupiah,
     pub(super) paid_bonus: Rupiah,
+    pub(super) refunded_cash: Rupiah,
     pub(super) transaction_id: Option<Uuid>,
     pub(super) price_decision_id: Uuid,
 }
@@ -95,6 +96,8 @@ pub struct PeriodView {
     /// Paid from topped-up credit; the most that can be refunded.
     pub paid_cash: Rupiah,
     pub paid_bonus: Rupiah,
+    /// Given back to the wallet.
+    pub refunded_cash: Rupiah,
     pub transaction_id: Option<Uuid>,
     pub price_decision_id: Uuid,
 }
@@ -109,6 +112,7 @@ impl From<PeriodRow> for PeriodView {
             discount: row.discount,
             paid_cash: row.paid_cash,
             paid_bonus: row.paid_bonus,
+            refunded_cash: row.refunded_cash,
             transaction_id: row.transaction_id,
             price_decision_id: row.price_decision_id,
         }

@@ -148,7 +148,7 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
     })
 }
 
-async fn check_config(
+pub(super) async fn check_config(
     state: &AppState,
     plugin: &Plugin,
     plan: &contract::Plan,

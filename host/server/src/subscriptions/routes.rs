@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail, SubscriptionStatus,
-    SubscriptionView, checkout, store,
+    SubscriptionView, UpgradeQuote, UpgradeView, checkout, store,
 };
 use crate::{
     Error,
@@ -28,6 +28,10 @@ failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, Coupo
 failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
     InstanceLimitReached, QuoteChanged, Conflict, CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed,
     CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy);
+failure_responses!(PricingUpgrade: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, PluginFailed,
+    PluginUnavailable, PluginBusy);
+failure_responses!(Upgrading: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, InsufficientCredit,
+    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy);
 failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
 
@@ -38,6 +42,9 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(quote))
         .routes(routes!(validate))
         .routes(routes!(get, cancel))
+        .routes(routes!(upgrade))
+        .routes(routes!(quote_upgrade))
+        .merge(super::admin::router())
 }
 
 /// What to buy.
@@ -252,4 +259,66 @@ async fn cancel(
     };
     let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok(message, detail))
+}
+
+/// Which plan to move to.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UpgradeQuoteRequest {
+    #[garde(skip)]
+    plan_id: Uuid,
+}
+
+/// What an upgrade would cost now: the rest of the period in the higher plan, less what is left of
+/// what was paid.
+#[utoipa::path(post, path = "/subscriptions/{id}/upgrade-quote", tag = "subscriptions", request_body = UpgradeQuoteRequest,
+    params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "What it costs now", body = Envelope<UpgradeQuote>), PricingUpgrade))]
+async fn quote_upgrade(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id,
+    Body(request): Body<UpgradeQuoteRequest>,
+) -> Reply<UpgradeQuote> {
+    let quote = super::upgrade::quote(&state, customer.user_id, id, request.plan_id).await?;
+    Ok(Success::ok(format!("This costs {} now.", quote.due), quote))
+}
+
+/// Which plan to move to, and at what cost at most.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UpgradeRequest {
+    #[garde(skip)]
+    plan_id: Uuid,
+    /// Refuse to charge more than this.
+    #[garde(skip)]
+    #[schema(value_type = Option<i64>)]
+    max_charge: Option<Rupiah>,
+}
+
+/// Moves a subscription to a higher plan of its service, at once, for the rest of the period.
+///
+/// When the instance cannot be made so, plan, money and quota are restored exactly, and the
+/// instance's events say why.
+#[utoipa::path(put, path = "/subscriptions/{id}/upgrade", tag = "subscriptions", request_body = UpgradeRequest,
+    params(("id" = Uuid, Path), IdempotencyKey), security(("bearer" = [])),
+    responses((status = 200, description = "Upgraded", body = Envelope<UpgradeView>), Upgrading))]
+async fn upgrade(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id,
+    Keyed(request, once): Keyed<UpgradeRequest>,
+) -> Result<Response, Error> {
+    let (user_id, most) = (customer.user_id, request.max_charge);
+    let act = async {
+        let made = super::upgrade::upgrade(&state, user_id, id, request.plan_id, most).await?;
+        Ok(made.map(|view| {
+            let (plan, charged) = (&view.subscription.plan_name, view.charged);
+            Success::ok(
+                format!("The plan is {plan} now. {charged} were charged."),
+                view,
+            )
+        }))
+    };
+    once.answer(&state, user_id, act).await
 }

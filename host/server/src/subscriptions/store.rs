@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+use crate::{
+    catalog::Plan, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    money::Rupiah,
+};
 
 pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<()> {
     execute!(
@@ -56,6 +59,13 @@ pub(super) async fn insert_period(
     .map(|_| ())
 }
 
+macro_rules! period {
+    () => {
+        "SELECT number, starts_at, ends_at, price, discount, paid_cash, paid_bonus, refunded_cash, transaction_id,
+           price_decision_id FROM subscription_periods"
+    };
+}
+
 const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at,
     s.period_number, s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason,
     s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
@@ -72,6 +82,14 @@ pub(super) async fn owned(
     let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
         q.push(" WHERE s.user_id = ").push_bind(user_id);
         q.push(" AND s.id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// A subscription, whosever it is.
+pub(super) async fn any(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<SubscriptionRow>> {
+    let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
+        q.push(" WHERE s.id = ").push_bind(id);
     })?;
     Ok(found.into_iter().next())
 }
@@ -113,9 +131,60 @@ pub(super) async fn periods(
     conn: &mut Conn,
     subscription_id: Uuid,
 ) -> sqlx::Result<Vec<PeriodRow>> {
-    let sql = "SELECT number, starts_at, ends_at, price, discount, paid_cash, paid_bonus, transaction_id, price_decision_id
-               FROM subscription_periods WHERE subscription_id = $1 ORDER BY number DESC";
+    let sql = concat!(
+        period!(),
+        " WHERE subscription_id = $1 ORDER BY number DESC"
+    );
     fetch_all!(conn, PeriodRow, sql, subscription_id)
+}
+
+pub(super) async fn period(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    number: i64,
+) -> sqlx::Result<Option<PeriodRow>> {
+    let sql = concat!(period!(), " WHERE subscription_id = $1 AND number = $2");
+    fetch_optional!(conn, PeriodRow, sql, subscription_id, number)
+}
+
+/// Puts an active subscription into another plan at that plan's price, if it is still in the plan
+/// and period it was seen in.
+pub(super) async fn change_plan(
+    conn: &mut Conn,
+    seen: &Subscription,
+    to: &Plan,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET plan_id = $4, monthly_price = $5, updated_at = $6
+               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE'";
+    let (id, plan_id, number) = (seen.id, seen.plan_id, seen.period_number);
+    Ok(execute!(conn, sql, id, plan_id, number, to.id, to.monthly_price, now)? == 1)
+}
+
+/// What an upgrade adds to the running period.
+pub(super) async fn add_to_period(
+    conn: &mut Conn,
+    seen: &Subscription,
+    price: Rupiah,
+    cash: Rupiah,
+    bonus: Rupiah,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscription_periods SET price = price + $3, paid_cash = paid_cash + $4, paid_bonus = paid_bonus + $5
+               WHERE subscription_id = $1 AND number = $2";
+    let (id, number) = (seen.id, seen.period_number);
+    Ok(execute!(conn, sql, id, number, price, cash, bonus)? == 1)
+}
+
+/// Notes cash that is given back; false when it is more than was paid and not given back before.
+pub(super) async fn refund_period(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    number: i64,
+    amount: Rupiah,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscription_periods SET refunded_cash = refunded_cash + $3
+               WHERE subscription_id = $1 AND number = $2 AND refunded_cash + $3 <= paid_cash";
+    Ok(execute!(conn, sql, subscription_id, number, amount)? == 1)
 }
 
 /// How many live subscriptions of this plan the customer has.

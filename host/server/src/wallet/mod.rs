@@ -103,6 +103,26 @@ pub async fn pay(
     })
 }
 
+/// Gives back what [`pay`] took, each kind of credit as it was.
+///
+/// # Errors
+/// When the idempotency key was posted before.
+pub async fn give_back(
+    conn: &mut Conn,
+    clock: &Clock,
+    cash: Rupiah,
+    bonus: Rupiah,
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<Transaction> {
+    let movement = ledger::Movement {
+        paid: cash,
+        bonus,
+        others: vec![(Account::Refunds, cash.plus(bonus)?.negated())],
+    };
+    ledger::post(conn, clock, &movement, idempotency_key, new).await
+}
+
 /// The refusal that a price is more than the wallet holds.
 ///
 /// # Errors

@@ -1,0 +1,85 @@
+//! `/admin/subscriptions`: what administrators do for a customer.
+
+use axum::{extract::State, response::Response};
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{SubscriptionDetail, refund::Refund};
+use crate::{
+    Error,
+    app::AppState,
+    http::{Admin, Envelope, Id, IdempotencyKey, Keyed, Reply, Success, failure_responses},
+    money::Rupiah,
+    wallet::TransactionView,
+};
+
+failure_responses!(Missing: NotFound);
+failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge);
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(get))
+        .routes(routes!(refund))
+}
+
+/// A customer's subscription, with what each period cost and what of it was given back.
+#[utoipa::path(get, path = "/admin/subscriptions/{id}", tag = "admin: subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Missing))]
+async fn get(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id,
+) -> Reply<SubscriptionDetail> {
+    let detail = super::any_detail(&mut state.db.read().await?, id).await?;
+    Ok(Success::ok("The subscription.", detail))
+}
+
+/// How much to give back, and why.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RefundRequest {
+    /// In rupiah; at most the cash that was paid for the period and not given back.
+    #[garde(custom(positive))]
+    #[schema(value_type = i64, minimum = 1)]
+    amount: Rupiah,
+    #[garde(length(chars, min = 10, max = 500))]
+    reason: String,
+    /// Number of the period; the current one when absent.
+    #[garde(inner(range(min = 1)))]
+    period: Option<i64>,
+}
+
+fn positive(amount: &Rupiah, (): &()) -> garde::Result {
+    if amount.is_positive() {
+        Ok(())
+    } else {
+        Err(garde::Error::new("must be more than zero"))
+    }
+}
+
+/// Gives cash back to the customer's wallet.
+#[utoipa::path(post, path = "/admin/subscriptions/{id}/refund", tag = "admin: subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path), IdempotencyKey), request_body = RefundRequest,
+    responses((status = 201, description = "Given back", body = Envelope<TransactionView>), Refunding))]
+async fn refund(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+    Keyed(request, once): Keyed<RefundRequest>,
+) -> Result<Response, Error> {
+    let refund = Refund {
+        amount: request.amount,
+        reason: request.reason,
+        period: request.period,
+    };
+    let act = async {
+        let made = super::refund(&state, admin.user_id, id, &refund).await?;
+        Ok(made.map(|transaction| {
+            let message = format!("{} are back in the wallet.", refund.amount);
+            Success::created(message, TransactionView::from(transaction))
+        }))
+    };
+    once.answer(&state, admin.user_id, act).await
+}

@@ -1,0 +1,113 @@
+//! SQL of plan changes under way.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{db::Conn, execute, fetch_all, fetch_optional, money::Rupiah, provisioning::Status};
+
+/// What is needed to finish or undo a change.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct PlanChange {
+    pub(super) id: Uuid,
+    pub(super) subscription_id: Uuid,
+    pub(super) from_plan_id: Uuid,
+    pub(super) from_monthly_price: Rupiah,
+    pub(super) to_plan_id: Uuid,
+    /// Of the instance: once it is applied, the change is done.
+    pub(super) generation: i64,
+    pub(super) period_number: i64,
+    pub(super) paid_cash: Rupiah,
+    pub(super) paid_bonus: Rupiah,
+    pub(super) transaction_id: Uuid,
+}
+
+/// A change under way and what its instance tells about it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct Progress {
+    #[sqlx(flatten)]
+    pub(super) change: PlanChange,
+    pub(super) user_id: Uuid,
+    pub(super) status: Status,
+    pub(super) message: String,
+    pub(super) observed_generation: i64,
+    pub(super) failures: i64,
+}
+
+pub(super) async fn insert(
+    conn: &mut Conn,
+    change: &PlanChange,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO plan_changes (id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation,
+           period_number, paid_cash, paid_bonus, transaction_id, state, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11)",
+        change.id,
+        change.subscription_id,
+        change.from_plan_id,
+        change.from_monthly_price,
+        change.to_plan_id,
+        change.generation,
+        change.period_number,
+        change.paid_cash,
+        change.paid_bonus,
+        change.transaction_id,
+        now,
+    )
+    .map(|_| ())
+}
+
+/// The change that is under way.
+pub(super) async fn pending(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Option<PlanChange>> {
+    let sql = "SELECT id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation, period_number,
+               paid_cash, paid_bonus, transaction_id
+               FROM plan_changes WHERE subscription_id = $1 AND state = 'PENDING'";
+    fetch_optional!(conn, PlanChange, sql, subscription_id)
+}
+
+/// Every change that is under way.
+pub(super) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
+    let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.to_plan_id, c.generation,
+               c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, i.user_id, i.status, i.message,
+               i.observed_generation, i.failures
+               FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id
+               WHERE c.state = 'PENDING' ORDER BY c.created_at";
+    fetch_all!(conn, Progress, sql)
+}
+
+/// Ends a change, once; false when somebody else did.
+pub(super) async fn settle(
+    conn: &mut Conn,
+    id: Uuid,
+    state: &str,
+    message: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE plan_changes SET state = $2, message = $3, settled_at = $4 WHERE id = $1 AND state = 'PENDING'";
+    Ok(execute!(conn, sql, id, state, message, now)? == 1)
+}
+
+/// Puts a subscription back into the plan and price it had.
+pub(super) async fn restore_plan(
+    conn: &mut Conn,
+    change: &PlanChange,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET plan_id = $2, monthly_price = $3, updated_at = $4
+               WHERE id = $1 AND plan_id = $5";
+    let (id, plan_id) = (change.subscription_id, change.from_plan_id);
+    let price = change.from_monthly_price;
+    Ok(execute!(conn, sql, id, plan_id, price, now, change.to_plan_id)? == 1)
+}
+
+/// Takes what the change added off the period again.
+pub(super) async fn restore_period(conn: &mut Conn, change: &PlanChange) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscription_periods SET price = price - $3 - $4, paid_cash = paid_cash - $3, paid_bonus = paid_bonus - $4
+               WHERE subscription_id = $1 AND number = $2";
+    let (id, number) = (change.subscription_id, change.period_number);
+    Ok(execute!(conn, sql, id, number, change.paid_cash, change.paid_bonus)? == 1)
+}

@@ -1,0 +1,75 @@
+//! Money back for a period: to the wallet, never more than the cash that was paid for it.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{plan_changes, store};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    audit,
+    db::{Uncommitted, new_id},
+    money::Rupiah,
+    wallet::{self, NewTransaction, Transaction, TransactionType},
+};
+
+/// What an administrator gives back, and why.
+#[derive(Debug, Clone)]
+pub struct Refund {
+    pub amount: Rupiah,
+    pub reason: String,
+    /// Number of the period; the current one when absent.
+    pub period: Option<i64>,
+}
+
+/// Gives cash back to the wallet of a subscription's customer, whatever state it is in.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown subscription or period, `REFUND_TOO_LARGE` when less cash is left of
+/// what was paid, `INVALID_STATE` while a change of plan is under way.
+pub async fn refund(
+    state: &AppState,
+    actor_id: Uuid,
+    id: Uuid,
+    refund: &Refund,
+) -> Result<Uncommitted<Transaction>> {
+    let clock = &state.clock;
+    let mut conn = state.db.begin().await?;
+    let seen = store::any(&mut conn, id).await?;
+    let seen = seen.ok_or_else(|| Error::not_found("subscription"))?;
+    let user_id = seen.subscription.user_id;
+    wallet::lock(&mut conn, user_id).await?;
+    if plan_changes::pending(&mut conn, id).await?.is_some() {
+        let message = "A change of plan is under way. Wait until it is done.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let number = refund.period.unwrap_or(seen.subscription.period_number);
+    let period = store::period(&mut conn, id, number).await?;
+    let period = period.ok_or_else(|| Error::not_found("period"))?;
+    if !store::refund_period(&mut conn, id, number, refund.amount).await? {
+        let left = period.paid_cash.minus(period.refunded_cash)?;
+        let message = format!("Of the cash paid for this period {left} are left to refund.");
+        let error = Error::new(Code::RefundTooLarge, message);
+        return Err(error.with("refundable", left.get().to_string()));
+    }
+    let new = NewTransaction {
+        user_id,
+        kind: TransactionType::Refund,
+        description: format!(
+            "Refund for {} {}, period {number}",
+            seen.service_name, seen.plan_name
+        ),
+        details: json!({ "reason": refund.reason, "period": number }),
+        subscription_id: Some(id),
+        coupon_id: None,
+        price_decision_id: None,
+        coupon_decision_id: None,
+    };
+    let act = new_id(clock);
+    let (key, bonus) = (format!("refund:{act}"), Rupiah::ZERO);
+    let made = wallet::give_back(&mut conn, clock, refund.amount, bonus, &key, new).await?;
+    let details = json!({ "amount": refund.amount, "reason": refund.reason, "period": number });
+    let (action, subject) = ("subscription.refunded", format!("subscription:{id}"));
+    audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+    Ok(Uncommitted::new(conn, made))
+}

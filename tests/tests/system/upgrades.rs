@@ -1,0 +1,203 @@
+//! Higher plans in the middle of a period, and money back.
+
+use chrono::TimeDelta;
+use dermaga::{
+    money::Rupiah,
+    wallet::{
+        Account, NewTransaction, TransactionType,
+        ledger::{self, Movement},
+    },
+};
+use dermaga_tests::{Client, Shop, both_engines, unique};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A new customer with paid credit.
+async fn customer_with_cash(shop: &Shop, email: &str, amount: i64) -> Client {
+    let registered = shop.register(email).await;
+    let user_id: Uuid = registered["user"]["id"].as_str().unwrap().parse().unwrap();
+    let amount = Rupiah::new(amount);
+    let movement = Movement {
+        paid: amount,
+        bonus: Rupiah::ZERO,
+        others: vec![(Account::Gateway, amount.negated())],
+    };
+    let new = NewTransaction {
+        user_id,
+        kind: TransactionType::TopUp,
+        description: "Top-up".to_owned(),
+        details: Value::Null,
+        subscription_id: None,
+        coupon_id: None,
+        price_decision_id: None,
+        coupon_decision_id: None,
+    };
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let key = format!("test-top-up:{}", unique());
+    ledger::post(&mut conn, shop.clock(), &movement, &key, new)
+        .await
+        .unwrap();
+    conn.commit().await.unwrap();
+    shop.client()
+        .with_token(registered["accessToken"].as_str().unwrap())
+}
+
+/// Buys N8N Basic and waits until it runs; gives subscription and instance.
+async fn basic(shop: &Shop, customer: &Client) -> (String, Value) {
+    let plan = shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let instance = shop
+        .instance_becomes(customer, bought["instanceId"].as_str().unwrap(), "RUNNING")
+        .await;
+    let id = bought["subscription"]["id"].as_str().unwrap().to_owned();
+    (id, instance)
+}
+
+async fn available(shop: &Shop, plan: &str) -> i64 {
+    shop.plan_view("n8n", plan).await["availableQuota"]
+        .as_i64()
+        .unwrap()
+}
+
+/// Waits until both plans have as much quota as expected.
+async fn quota_becomes(shop: &Shop, basic: i64, pro: i64) {
+    for _ in 0..200 {
+        if (available(shop, "basic").await, available(shop, "pro").await) == (basic, pro) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the quota does not become {basic} and {pro}");
+}
+
+both_engines! {
+    /// The rest of the period in the higher plan, less what is left of what was paid; plan, quota
+    /// and instance follow.
+    async fn an_upgrade_is_prorated_and_applied(shop: Shop) {
+        let customer = customer_with_cash(&shop, "naik@example.com", 300_000).await;
+        let (basic_left, pro_left) = (available(&shop, "basic").await, available(&shop, "pro").await);
+        let (id, instance) = basic(&shop, &customer).await;
+        let pro = shop.plan("n8n", "pro").await;
+        let quote = customer.post(&format!("/api/subscriptions/{id}/upgrade-quote"), json!({ "planId": pro })).await.data(200);
+        assert_eq!(quote["due"], 100_000, "{quote:#}");
+        let path = format!("/api/subscriptions/{id}/upgrade");
+        let too_much = json!({ "planId": pro, "maxCharge": 99_999 });
+        customer.put(&path, too_much).await.fails(409, "QUOTE_CHANGED");
+
+        let done = customer.with_key("up-1").put(&path, json!({ "planId": pro, "maxCharge": 100_000 })).await.data(200);
+        assert_eq!((&done["charged"], &done["paidCash"]), (&json!(100_000), &json!(100_000)));
+        assert_eq!(done["subscription"]["plan"], "pro");
+        let again = customer.with_key("up-1").put(&path, json!({ "planId": pro, "maxCharge": 100_000 })).await;
+        assert!(again.is_replayed());
+        customer.put(&path, json!({ "planId": pro })).await.fails(400, "VALIDATION_FAILED");
+
+        quota_becomes(&shop, basic_left, pro_left - 1).await;
+        let detail = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
+        assert_eq!((&detail["periods"][0]["price"], &detail["periods"][0]["paidCash"]), (&json!(150_000), &json!(150_000)));
+        let instance = shop.instance_becomes(&customer, instance["id"].as_str().unwrap(), "RUNNING").await;
+        assert_eq!(instance["plan"], "pro", "{instance:#}");
+        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 150_000);
+        shop.books_balance().await;
+    }
+
+    /// Not down, not elsewhere, not somebody else's, not without credit or quota: and nothing moves.
+    async fn upgrades_are_refused_for_their_reason(shop: Shop) {
+        let customer = customer_with_cash(&shop, "turun@example.com", 60_000).await;
+        let (id, _) = basic(&shop, &customer).await;
+        let path = format!("/api/subscriptions/{id}/upgrade");
+        for plan in [shop.plan("n8n", "free").await, shop.plan("n8n", "basic").await, shop.plan("postgresql", "pro").await] {
+            assert!(customer.put(&path, json!({ "planId": plan })).await.fails(400, "VALIDATION_FAILED").detail("planId").is_some());
+        }
+        let pro = shop.plan("n8n", "pro").await;
+        let thief = shop.customer("pencuri-naik@example.com").await;
+        thief.put(&path, json!({ "planId": pro })).await.fails(404, "NOT_FOUND");
+        customer.put(&path, json!({ "planId": pro })).await.fails(402, "INSUFFICIENT_CREDIT");
+        customer.put(&path, json!({ "planId": Uuid::nil() })).await.fails(404, "NOT_FOUND");
+        shop.leave_quota(&pro, 0).await;
+        let rich = customer_with_cash(&shop, "kaya@example.com", 500_000).await;
+        let (other, _) = basic(&shop, &rich).await;
+        rich.put(&format!("/api/subscriptions/{other}/upgrade"), json!({ "planId": pro })).await.fails(409, "QUOTA_EXHAUSTED");
+        assert_eq!(rich.get("/api/wallet/info").await.data(200)["paidBalance"], 450_000);
+        customer.delete(&format!("/api/subscriptions/{id}")).await.data(200);
+        customer.put(&path, json!({ "planId": pro })).await.fails(409, "INVALID_STATE");
+        shop.books_balance().await;
+    }
+
+    /// Of many upgrades at once, one is made and charged.
+    async fn one_of_many_upgrades_wins(shop: Shop) {
+        let customer = customer_with_cash(&shop, "rebut@example.com", 1_000_000).await;
+        let (id, _) = basic(&shop, &customer).await;
+        let (pro, path) = (shop.plan("n8n", "pro").await, format!("/api/subscriptions/{id}/upgrade"));
+        let attempts = (0..10).map(|_| customer.put(&path, json!({ "planId": pro })));
+        let answers = futures::future::join_all(attempts).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 850_000);
+        shop.books_balance().await;
+    }
+
+    /// What cannot be made is undone: plan, money of both kinds and quota are as before.
+    async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
+        let customer = customer_with_cash(&shop, "gagal@example.com", 200_000).await;
+        let (id, instance) = basic(&shop, &customer).await;
+        let (basic_left, pro_left) = (available(&shop, "basic").await, available(&shop, "pro").await);
+        let written = instance["message"].as_str().unwrap();
+        let folder = written.trim_start_matches("Manifests written to ").trim_end_matches('.').to_owned();
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::write(&folder, "in the way").unwrap();
+
+        let pro = shop.plan("n8n", "pro").await;
+        customer.put(&format!("/api/subscriptions/{id}/upgrade"), json!({ "planId": pro })).await.data(200);
+        assert_eq!(available(&shop, "pro").await, pro_left - 1);
+        assert_eq!(available(&shop, "basic").await, basic_left, "the old place is kept meanwhile");
+        let mut restored = false;
+        for _ in 0..400 {
+            shop.clock().advance(TimeDelta::minutes(1));
+            let seen = customer.get(&format!("/api/subscriptions/{id}")).await;
+            if seen.status == 200 && seen.body["data"]["plan"] == "basic" {
+                restored = true;
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert!(restored, "the upgrade was not undone");
+        quota_becomes(&shop, basic_left, pro_left).await;
+        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 150_000);
+        let detail = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
+        assert_eq!((&detail["periods"][0]["price"], &detail["periods"][0]["paidCash"]), (&json!(50_000), &json!(50_000)));
+        std::fs::remove_file(&folder).unwrap();
+        shop.clock().advance(TimeDelta::minutes(10));
+        shop.instance_becomes(&customer, instance["id"].as_str().unwrap(), "RUNNING").await;
+        shop.books_balance().await;
+    }
+
+    /// Never more than the cash that was paid, however often and by however many at once.
+    async fn refunds_never_exceed_the_cash_paid(shop: Shop) {
+        let admin = shop.admin().await;
+        let customer = customer_with_cash(&shop, "kembali@example.com", 50_000).await;
+        let (id, _) = basic(&shop, &customer).await;
+        let path = format!("/api/admin/subscriptions/{id}/refund");
+        let ask = |amount: Value| admin.post(&path, json!({ "amount": amount, "reason": "The service was down for a day." }));
+        for amount in [json!(0), json!(-5), json!(0.5), json!("5"), json!(1e300)] {
+            ask(amount).await.fails(400, "VALIDATION_FAILED");
+        }
+        admin.post(&path, json!({ "amount": 5, "reason": "short" })).await.fails(400, "VALIDATION_FAILED");
+        customer.post(&path, json!({ "amount": 5, "reason": "It would be nice to have." })).await.fails(403, "FORBIDDEN");
+        assert_eq!(ask(json!(50_001)).await.fails(409, "REFUND_TOO_LARGE").detail("refundable"), Some("50000"));
+        let attempts = (0..8).map(|_| ask(json!(20_000)));
+        let answers = futures::future::join_all(attempts).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2);
+        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 40_000);
+        let detail = admin.get(&format!("/api/admin/subscriptions/{id}")).await.data(200);
+        assert_eq!(detail["periods"][0]["refundedCash"], 40_000);
+
+        // What bonus credit paid is no cash.
+        let gifted = shop.customer_with_credit("hadiah-kembali@example.com", 50_000).await;
+        let (other, _) = basic(&shop, &gifted).await;
+        let path = format!("/api/admin/subscriptions/{other}/refund");
+        admin.post(&path, json!({ "amount": 1, "reason": "The service was down for a day." })).await.fails(409, "REFUND_TOO_LARGE");
+        shop.books_balance().await;
+    }
+}
