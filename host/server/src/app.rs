@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     accounts::{self, Accounts},
-    catalog,
+    alerts, catalog,
     config::Config,
     coupons,
     crypto::Vault,
@@ -59,7 +59,8 @@ pub fn api(component_bytes: usize) -> OpenApiRouter<AppState> {
         .merge(coupons::router())
         .merge(subscriptions::router())
         .merge(provisioning::router())
-        .merge(plugins::router(component_bytes));
+        .merge(plugins::router(component_bytes))
+        .merge(alerts::router());
     let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
     http::openapi::complete(api.get_openapi_mut());
     api

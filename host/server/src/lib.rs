@@ -1,6 +1,7 @@
 //! Dermaga: a self-hosted shop for managed services on Kubernetes.
 
 pub mod accounts;
+pub mod alerts;
 pub mod app;
 pub mod audit;
 pub mod catalog;

@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod alerts;
 mod bundled_plugins;
 mod hostile;
 mod idempotency;

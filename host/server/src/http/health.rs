@@ -3,7 +3,7 @@
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use serde::Serialize;
 
-use crate::{app::AppState, fetch_one, telemetry};
+use crate::{Result, alerts, app::AppState, fetch_one, telemetry};
 
 pub fn routes() -> Router<AppState> {
     Router::new()
@@ -35,7 +35,12 @@ enum CheckStatus {
 }
 
 async fn ready(State(state): State<AppState>) -> impl IntoResponse {
-    let checks = vec![database(&state).await, plugins(&state), cluster(&state)];
+    let checks = vec![
+        database(&state).await,
+        plugins(&state),
+        cluster(&state),
+        alerts(&state).await,
+    ];
     let ready = checks
         .iter()
         .all(|check| check.status != CheckStatus::Failed);
@@ -99,4 +104,29 @@ fn cluster(state: &AppState) -> Check {
         status,
         message: format!("{}: {}", provisioner.provisioner, provisioner.detail),
     }
+}
+
+/// Kinds and numbers only: anybody may ask.
+async fn alerts(state: &AppState) -> Check {
+    let (status, message) = match open_alerts(state).await {
+        Ok(open) if open.is_empty() => (CheckStatus::Ok, "no alert is open".to_owned()),
+        Ok(open) => {
+            let kinds = open.iter().map(|(kind, count)| format!("{count} {kind}"));
+            let message = format!("open: {}", kinds.collect::<Vec<_>>().join(", "));
+            (CheckStatus::Warning, message)
+        }
+        Err(error) => {
+            tracing::error!(%error, "readiness.alerts");
+            (CheckStatus::Warning, "the alerts cannot be read".to_owned())
+        }
+    };
+    Check {
+        name: "alerts",
+        status,
+        message,
+    }
+}
+
+async fn open_alerts(state: &AppState) -> Result<Vec<(alerts::AlertKind, i64)>> {
+    alerts::open(&mut state.db.read().await?).await
 }

@@ -33,6 +33,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "coupons", description = "Credit and discounts decided by plugins."),
         (name = "subscriptions", description = "Quoting, buying and cancelling."),
         (name = "instances", description = "What runs for a customer."),
+        (name = "admin: alerts", description = "For administrators: what needs somebody's attention."),
         (name = "admin: coupons", description = "For administrators."),
         (name = "admin: plugins", description = "For administrators: hot-loading what is sold and how it is priced."),
     )

@@ -1,0 +1,98 @@
+//! Alerts: what administrators must be told, from when it begins until it is over.
+//!
+//! A cause that lasts is one alert, however often it is noticed: raising it again counts. Raising and
+//! resolving happen in the transaction of what caused them, together with an outbox row (topic
+//! `alert`), from which administrators are notified.
+
+mod model;
+mod routes;
+mod store;
+
+use serde_json::json;
+use uuid::Uuid;
+
+pub use model::{Alert, AlertKind, AlertState};
+pub use routes::router;
+
+use crate::{
+    Error, Result, audit,
+    db::{Clock, Conn, new_id},
+};
+
+/// Raises an alert, or counts it once more when the same kind is open about the same subject. The
+/// subject names what it is about (`coupon-gift`), the message is a sentence that says what to do.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn raise(
+    conn: &mut Conn,
+    clock: &Clock,
+    kind: AlertKind,
+    subject: &str,
+    message: &str,
+) -> Result<()> {
+    let now = clock.now();
+    let new = store::NewAlert {
+        id: new_id(clock),
+        kind,
+        subject,
+        message,
+        now,
+    };
+    let (id, occurrences) = store::raise(conn, &new).await?;
+    metrics::counter!("dermaga_alerts_total", "kind" => kind.as_str()).increment(1);
+    if occurrences > 1 {
+        tracing::debug!(alert.kind = %kind, alert.subject = subject, alert.occurrences = occurrences, "alert.raised_again");
+        return Ok(());
+    }
+    tracing::warn!(alert.id = %id, alert.kind = %kind, alert.subject = subject, alert.message = message, "alert.raised");
+    let payload =
+        json!({ "state": AlertState::Open, "kind": kind, "subject": subject, "message": message });
+    Ok(store::tell(conn, new_id(clock), id, payload, now).await?)
+}
+
+/// Ends the open alert of this kind about this subject; gives whether there was one.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn resolve(
+    conn: &mut Conn,
+    clock: &Clock,
+    kind: AlertKind,
+    subject: &str,
+) -> Result<bool> {
+    let now = clock.now();
+    let Some(id) = store::resolve(conn, kind, subject, now).await? else {
+        return Ok(false);
+    };
+    tracing::info!(alert.id = %id, alert.kind = %kind, alert.subject = subject, "alert.resolved");
+    let payload = json!({ "state": AlertState::Resolved, "kind": kind, "subject": subject });
+    store::tell(conn, new_id(clock), id, payload, now).await?;
+    Ok(true)
+}
+
+/// Notes who has seen an alert. The first to see it stays; the alert stays open until its cause ends.
+async fn acknowledge(conn: &mut Conn, clock: &Clock, actor_id: Uuid, id: Uuid) -> Result<Alert> {
+    if store::acknowledge(conn, id, actor_id, clock.now()).await? {
+        let subject = format!("alert:{id}");
+        audit::record(
+            conn,
+            clock,
+            actor_id,
+            "alert.acknowledged",
+            &subject,
+            json!({}),
+        )
+        .await?;
+    }
+    let alert = store::by_id(conn, id).await?;
+    alert.ok_or_else(|| Error::not_found("alert"))
+}
+
+/// How many alerts are open, by kind.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn open(conn: &mut Conn) -> Result<Vec<(AlertKind, i64)>> {
+    Ok(store::count_open(conn).await?)
+}

@@ -1,0 +1,45 @@
+//! Alerts as they are kept and shown.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+crate::text_enum! {
+    /// What is wrong.
+    pub enum AlertKind {
+        /// A plugin version failed so often in a row that it is not called any more.
+        PluginSuspended = "PLUGIN_SUSPENDED",
+        /// The active version of a plugin does not load on a server.
+        PluginNotLoaded = "PLUGIN_NOT_LOADED",
+    }
+}
+
+crate::text_enum! {
+    /// Whether the cause lasts.
+    pub enum AlertState {
+        Open = "OPEN",
+        Resolved = "RESOLVED",
+    }
+}
+
+/// Something that administrators must know.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Alert {
+    pub id: Uuid,
+    pub kind: AlertKind,
+    pub state: AlertState,
+    /// What it is about, for example a plugin's id.
+    pub subject: String,
+    /// What is wrong and what to do, in a sentence.
+    pub message: String,
+    /// How often it was noticed since it was raised.
+    pub occurrences: i64,
+    pub raised_at: DateTime<Utc>,
+    pub last_raised_at: DateTime<Utc>,
+    /// When an administrator first said to have seen it.
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    pub acknowledged_by: Option<Uuid>,
+    pub resolved_at: Option<DateTime<Utc>>,
+}

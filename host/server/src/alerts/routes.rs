@@ -1,0 +1,72 @@
+//! `/admin/alerts`.
+
+use axum::extract::State;
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    model::{Alert, AlertKind, AlertState},
+    store::{self, AlertFilter},
+};
+use crate::{
+    app::AppState,
+    http::{Admin, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
+};
+
+failure_responses!(Missing: NotFound);
+
+/// The routes of this domain.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(acknowledge))
+}
+
+/// Which alerts to list.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AlertQuery {
+    #[garde(skip)]
+    kind: Option<AlertKind>,
+    #[garde(skip)]
+    state: Option<AlertState>,
+    /// What it is about, exactly.
+    #[garde(skip)]
+    subject: Option<String>,
+    /// Whether an administrator has said to have seen it.
+    #[garde(skip)]
+    acknowledged: Option<bool>,
+}
+
+/// What administrators must know, newest first.
+#[utoipa::path(get, path = "/admin/alerts", tag = "admin: alerts", params(PageQuery, AlertQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of alerts", body = Envelope<Vec<Alert>>)))]
+async fn list(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<AlertQuery>,
+) -> Reply<Vec<Alert>> {
+    let filter = AlertFilter {
+        kind: query.kind,
+        state: query.state,
+        subject: query.subject.as_deref(),
+        acknowledged: query.acknowledged,
+    };
+    let mut conn = state.db.read().await?;
+    let alerts = store::list(&mut conn, &filter, page.limit.into(), page.offset()).await?;
+    let total = store::count(&mut conn, &filter).await?;
+    Ok(Success::page("The alerts.", alerts, page.pagination(total)))
+}
+
+/// Says that somebody has seen an alert. It stays open until its cause is over.
+#[utoipa::path(post, path = "/admin/alerts/{id}/acknowledge", tag = "admin: alerts", params(("id" = uuid::Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The alert, with who saw it first", body = Envelope<Alert>), Missing))]
+async fn acknowledge(State(state): State<AppState>, admin: Admin, Id(id): Id) -> Reply<Alert> {
+    let mut conn = state.db.begin().await?;
+    let alert = super::acknowledge(&mut conn, &state.clock, admin.user_id, id).await?;
+    conn.commit().await?;
+    Ok(Success::ok("The alert is acknowledged.", alert))
+}
