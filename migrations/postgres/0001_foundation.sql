@@ -101,6 +101,8 @@ CREATE TABLE services (
     active BOOLEAN NOT NULL,
     -- Name to reference: the only images this service may run.
     images JSONB NOT NULL,
+    -- What the template says to the plugin.
+    settings JSONB NOT NULL,
     pod_security_exceptions JSONB NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
@@ -356,6 +358,8 @@ CREATE TABLE instances (
     plan_id UUID NOT NULL REFERENCES service_plans (id),
     -- The plugin version it was provisioned with; stays until somebody moves it.
     plugin_digest TEXT NOT NULL REFERENCES plugin_versions (digest),
+    -- What the service's template said to that version; moves with it.
+    settings JSONB NOT NULL,
     -- Prefix of its objects' names, unique in the cluster.
     name TEXT NOT NULL,
     namespace TEXT NOT NULL,

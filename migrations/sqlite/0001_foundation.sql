@@ -101,6 +101,8 @@ CREATE TABLE services (
     active INTEGER NOT NULL,
     -- Name to reference: the only images this service may run.
     images TEXT NOT NULL,
+    -- What the template says to the plugin.
+    settings TEXT NOT NULL,
     pod_security_exceptions TEXT NOT NULL,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
@@ -344,6 +346,8 @@ CREATE TABLE instances (
     plan_id BLOB NOT NULL REFERENCES service_plans (id),
     -- The plugin version it was provisioned with; stays until somebody moves it.
     plugin_digest TEXT NOT NULL REFERENCES plugin_versions (digest),
+    -- What the service's template said to that version; moves with it.
+    settings TEXT NOT NULL,
     -- Prefix of its objects' names, unique in the cluster.
     name TEXT NOT NULL,
     namespace TEXT NOT NULL,

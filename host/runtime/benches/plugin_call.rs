@@ -24,7 +24,7 @@ mod bare {
         component::{Component, Linker},
     };
 
-    wasmtime::component::bindgen!({ path: "../../wit", world: "coupon-plugin" });
+    wasmtime::component::bindgen!({ path: "../../wit/0.2.0", world: "coupon-plugin" });
 
     use exports::dermaga::plugin::coupon as wit;
 

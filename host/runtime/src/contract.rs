@@ -1,15 +1,46 @@
 //! The contract's values as the host sees them: the newest version of `wit/`, with JSON shapes.
 //!
 //! These are what the rest of the server speaks, what decisions are recorded as and what golden
-//! cases are written in. The bindings of each contract version convert to and from them.
+//! cases are written in. The bindings of each contract version convert to and from them. What a
+//! newer version adds to an input may be absent in JSON, so that older records still read.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// The contract version this host speaks.
-pub const CONTRACT: &str = "0.1.0";
+/// A version of the contract that this host speaks: a folder of `wit/` and a module of bindings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    V0_1,
+    V0_2,
+}
+
+impl Version {
+    /// Oldest first.
+    pub const ALL: [Self; 2] = [Self::V0_1, Self::V0_2];
+    pub const NEWEST: Self = Self::V0_2;
+
+    /// As in the package's name, for example `0.2.0`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V0_1 => "0.1.0",
+            Self::V0_2 => "0.2.0",
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The newest contract version, which new plugins are built against.
+pub const CONTRACT: &str = Version::NEWEST.as_str();
+
+/// What a template says to its plugin; the shape is the plugin's own. Empty when it says nothing.
+pub type Settings = serde_json::Map<String, Value>;
 
 /// Whole rupiah.
 pub type Rupiah = i64;
@@ -157,6 +188,16 @@ pub struct EndpointSpec {
     pub public: bool,
 }
 
+/// An image a service runs; the plugin's own choice of a reference, if it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageSpec {
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// An image in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Image {
@@ -170,13 +211,37 @@ pub struct ServiceDescription {
     pub config_schema: Value,
     pub secrets: Vec<SecretSpec>,
     pub endpoints: Vec<EndpointSpec>,
-    pub images: Vec<Image>,
+    pub images: Vec<ImageSpec>,
+}
+
+/// Input of [`service::Describe`]; `null` stands for one without settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", from = "Option<DescribeRequestJson>")]
+pub struct DescribeRequest {
+    #[serde(skip_serializing_if = "Settings::is_empty")]
+    pub settings: Settings,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DescribeRequestJson {
+    #[serde(default)]
+    settings: Settings,
+}
+
+impl From<Option<DescribeRequestJson>> for DescribeRequest {
+    fn from(json: Option<DescribeRequestJson>) -> Self {
+        let settings = json.map(|request| request.settings).unwrap_or_default();
+        Self { settings }
+    }
 }
 
 /// Input of [`service::Check`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ConfigCheck {
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub settings: Settings,
     pub plan: Plan,
     pub config: Value,
 }
@@ -201,6 +266,8 @@ pub enum Occasion {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PriceRequest {
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub settings: Settings,
     pub plan: Plan,
     pub term: Term,
     pub config: Value,
@@ -222,6 +289,8 @@ pub struct PriceAnswer {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Instance {
     pub name: String,
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub settings: Settings,
     pub plan: Plan,
     pub config: Value,
     #[serde(default)]
@@ -282,6 +351,8 @@ pub struct AccessCard {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PlanChangeRequest {
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub settings: Settings,
     pub from: Plan,
     pub to: Plan,
     pub config: Value,
@@ -429,13 +500,14 @@ macro_rules! functions {
 /// The functions of `world service-plugin`.
 pub mod service {
     use super::{
-        AccessCard, Answer, ConfigCheck, Health as HealthAnswer, Instance, Observation,
-        PlanChangeAnswer, PlanChangeRequest, PriceAnswer, PriceRequest, ServiceDescription,
+        AccessCard, Answer, ConfigCheck, DescribeRequest, Health as HealthAnswer, Instance,
+        Observation, PlanChangeAnswer, PlanChangeRequest, PriceAnswer, PriceRequest,
+        ServiceDescription,
     };
     use serde_json::Value;
 
     functions! {
-        Describe = "describe" (Service, Quick): () => ServiceDescription;
+        Describe = "describe" (Service, Quick): DescribeRequest => Answer<ServiceDescription>;
         Check = "check" (Service, Quick): ConfigCheck => Answer<()>;
         Price = "price" (Service, Quick): PriceRequest => Answer<PriceAnswer>;
         Manifests = "manifests" (Service, Heavy): Instance => Answer<Vec<Value>>;

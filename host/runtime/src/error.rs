@@ -2,7 +2,7 @@
 
 use crate::{
     call::{LogLine, Usage},
-    contract::CONTRACT,
+    contract::Version,
 };
 
 /// The engine could not be built.
@@ -47,7 +47,8 @@ pub enum LoadError {
     )]
     WrongWorld(String),
     #[error(
-        "the component was built against dermaga:plugin@{found} and this server speaks {CONTRACT}: rebuild it with the dermaga-plugin-sdk that comes with this server"
+        "the component was built against dermaga:plugin@{found} and this server speaks {}: rebuild it with the dermaga-plugin-sdk that comes with this server, or run a server that speaks {found}",
+        spoken()
     )]
     WrongContract { found: String },
     #[error("the component's description is not acceptable at `{field}`: {message}")]
@@ -56,6 +57,11 @@ pub enum LoadError {
     Describe(#[source] Box<CallError>),
     #[error("the component cannot be run here: {0}")]
     Unsupported(String),
+}
+
+/// `0.1.0 and 0.2.0`.
+fn spoken() -> String {
+    Version::ALL.map(Version::as_str).join(" and ")
 }
 
 impl LoadError {

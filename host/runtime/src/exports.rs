@@ -10,7 +10,7 @@ use wasmtime::{
 
 use crate::{
     call::Called,
-    contract::{Function, LimitClass},
+    contract::{About, Function, LimitClass},
     error::{CallError, Failure, LoadError},
     guest::{Guest, Host, Invoke, Malformed},
     slots::Slot,
@@ -27,6 +27,23 @@ pub(crate) struct Exports(BTreeMap<&'static str, Box<dyn Export>>);
 
 /// One function of a component, in the types of [`crate::contract`].
 pub(crate) struct Bound<F: Function>(Box<Invoke<F::Input, F::Output>>);
+
+/// All functions of one component.
+pub(crate) struct Bindings {
+    pub(crate) about: AboutFunction,
+    pub(crate) exports: Exports,
+}
+
+/// `metadata.about`, which has no place among the functions callers choose from.
+pub(crate) struct AboutFunction(pub(crate) Box<Invoke<(), About>>);
+
+impl AboutFunction {
+    pub(crate) fn call(&self, guest: &Guest) -> Result<Called<About>, CallError> {
+        guest.run("about", LimitClass::Quick, |store, instance| {
+            (self.0)(store, instance, &())
+        })
+    }
+}
 
 impl Exports {
     /// The function of this type, if the component has it.
@@ -116,8 +133,12 @@ impl<'a> Binder<'a> {
         })
     }
 
-    pub(crate) fn into_exports(self) -> Exports {
-        self.exports
+    /// What was bound, and the one function that is not called by name.
+    pub(crate) fn into_bindings(self, about: AboutFunction) -> Bindings {
+        Bindings {
+            about,
+            exports: self.exports,
+        }
     }
 
     /// The exported interface of this name.

@@ -29,6 +29,7 @@ mod plugin;
 mod scan;
 mod slots;
 mod v0_1;
+mod v0_2;
 
 pub use call::{Called, LogLevel, LogLine, Shares, Usage};
 pub use canonical::canonical_json;

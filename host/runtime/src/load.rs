@@ -8,14 +8,16 @@ use wasmtime::{
 };
 
 use crate::{
-    contract::Kind,
+    contract::Version,
     digest::Digest,
     engine::Core,
     error::{CallError, LoadError},
+    exports::Bindings,
     guest::{Guest, Identity},
     metadata,
-    plugin::{Plugin, Told},
-    scan, v0_1,
+    plugin::{Description, Plugin},
+    scan::{self, World},
+    v0_1, v0_2,
 };
 
 pub(crate) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> {
@@ -29,11 +31,15 @@ pub(crate) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> 
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(LoadError::Precompiled);
     }
-    let kind = scan::world(bytes)?;
+    let world = scan::world(bytes)?;
     let digest = Digest::of(bytes);
     let component = compiled(core, digest, bytes)?;
     let mut linker = Linker::new(&core.engine);
-    v0_1::connect(&mut linker).map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
+    match world.version {
+        Version::V0_1 => v0_1::connect(&mut linker),
+        Version::V0_2 => v0_2::connect(&mut linker),
+    }
+    .map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
     // The scan has seen the imports' names; what can still be wrong is what they hold.
     let pre = linker
         .instantiate_pre(&component)
@@ -44,7 +50,7 @@ pub(crate) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> 
             pre,
             identity: unknown(digest),
         },
-        kind,
+        world,
         digest,
     )
 }
@@ -67,19 +73,23 @@ fn compiled(core: &Core, digest: Digest, bytes: &[u8]) -> Result<Component, Load
 }
 
 /// Binds the functions, then asks `about` and `describe` and checks what they say.
-fn describe(mut guest: Guest, kind: Kind, digest: Digest) -> Result<Plugin, LoadError> {
-    let v0_1::Bindings { about, exports } = v0_1::bind(&guest, kind)?;
+fn describe(mut guest: Guest, world: World, digest: Digest) -> Result<Plugin, LoadError> {
+    let Bindings { about, exports } = match world.version {
+        Version::V0_1 => v0_1::bind(&guest, world.kind)?,
+        Version::V0_2 => v0_2::bind(&guest, world.kind)?,
+    };
     let about = about.call(&guest).map_err(described)?.value;
     metadata::check_about(&about)?;
     guest.identity = Identity {
         plugin: about.id.clone(),
         version: about.version.clone(),
     };
-    let Told { description, usage } = Told::ask(&guest, &exports, kind).map_err(described)?;
+    let (description, usage) = Description::ask(&guest, &exports, world.kind).map_err(described)?;
     metadata::check_description(&description)?;
     Ok(Plugin::new(
         digest,
         about,
+        world.version,
         description,
         usage,
         guest,

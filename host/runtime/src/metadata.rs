@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::{
     contract::{
-        About, CouponDescription, EndpointSpec, Image, Protocol, SecretKind, SecretSpec,
-        ServiceDescription,
+        About, Answer, CouponDescription, EndpointSpec, ImageSpec, Protocol, SecretKind,
+        SecretSpec, ServiceDescription,
     },
     error::LoadError,
     image,
@@ -33,7 +33,9 @@ pub(crate) fn check_about(about: &About) -> Result<(), LoadError> {
 
 pub(crate) fn check_description(description: &Description) -> Result<(), LoadError> {
     match description {
-        Description::Service(service) => check_service(service),
+        Description::Service(Answer::Ok(service)) => check_service(service),
+        // It makes nothing without settings; each template's are tried where they are read.
+        Description::Service(Answer::Problems(_)) => Ok(()),
         Description::Coupon(coupon) => check_coupon(coupon),
     }
 }
@@ -47,7 +49,7 @@ fn check_coupon(coupon: &CouponDescription) -> Result<(), LoadError> {
     check_unique(coupon.facts.iter().map(|fact| *fact as u8), "facts")
 }
 
-fn check_service(service: &ServiceDescription) -> Result<(), LoadError> {
+pub(crate) fn check_service(service: &ServiceDescription) -> Result<(), LoadError> {
     let ServiceDescription {
         config_schema,
         secrets,
@@ -105,19 +107,17 @@ fn check_endpoint(endpoint: &EndpointSpec, at: &str) -> Result<(), LoadError> {
     })
 }
 
-fn check_image(image: &Image, at: &str) -> Result<(), LoadError> {
+fn check_image(image: &ImageSpec, at: &str) -> Result<(), LoadError> {
     ensure(is_name(&image.name, 1, 50), &format!("{at}.name"), || {
         format!("`{}` is not `[a-z][a-z0-9-]{{0,49}}`", image.name)
     })?;
+    let Some(reference) = &image.reference else {
+        return Ok(());
+    };
     ensure(
-        image::is_pinned(&image.reference),
+        image::is_pinned(reference),
         &format!("{at}.reference"),
-        || {
-            format!(
-                "`{}` is not pinned: give it a tag other than `latest`, or a digest",
-                image.reference
-            )
-        },
+        || format!("`{reference}` is not pinned: give it a tag other than `latest`, or a digest"),
     )
 }
 

@@ -1,24 +1,34 @@
 //! A loaded component and its calls.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde_json::Value;
 
 use crate::{
     call::{Called, Usage},
+    canonical::canonical_json,
     contract::{
-        About, CONTRACT, CouponDescription, Function, Kind, ServiceDescription, coupon, service,
+        About, Answer, CouponDescription, DescribeRequest, Function, Kind, Problem,
+        ServiceDescription, Settings, Version, coupon, service,
     },
     digest::Digest,
-    error::{CallError, Failure},
+    error::{CallError, Failure, LoadError},
     exports::{Bound, Exports},
     guest::Guest,
+    metadata,
 };
 
-/// What a component says about what it sells or gives.
+/// Descriptions remembered for one plugin; a shop has fewer templates than that for one.
+const REMEMBERED: usize = 256;
+
+/// What a component says about what it sells or gives, told nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Description {
-    Service(ServiceDescription),
+    /// Problems when it sells nothing by itself: a template must say what.
+    Service(Answer<ServiceDescription>),
     Coupon(CouponDescription),
 }
 
@@ -33,7 +43,10 @@ pub struct Plugin {
 struct Inner {
     digest: Digest,
     about: About,
+    version: Version,
     description: Description,
+    /// Of services, by the canonical settings.
+    described: Mutex<HashMap<String, Arc<ServiceDescription>>>,
     load_usage: Usage,
     guest: Guest,
     exports: Exports,
@@ -43,6 +56,7 @@ impl Plugin {
     pub(crate) fn new(
         digest: Digest,
         about: About,
+        version: Version,
         description: Description,
         load_usage: Usage,
         guest: Guest,
@@ -51,7 +65,9 @@ impl Plugin {
         let inner = Inner {
             digest,
             about,
+            version,
             description,
+            described: Mutex::default(),
             load_usage,
             guest,
             exports,
@@ -79,18 +95,54 @@ impl Plugin {
 
     /// The contract version the component was built against.
     pub fn contract(&self) -> &'static str {
-        CONTRACT
+        self.inner.version.as_str()
     }
 
     pub fn description(&self) -> &Description {
         &self.inner.description
     }
 
-    pub fn service_description(&self) -> Option<&ServiceDescription> {
-        match &self.inner.description {
-            Description::Service(description) => Some(description),
-            Description::Coupon(_) => None,
+    /// What a service is made of when its template says this: asked once, then remembered. Blocks as
+    /// [`Plugin::call`] does.
+    ///
+    /// # Errors
+    /// When the call fails, or the description is not acceptable.
+    pub fn describe(
+        &self,
+        settings: &Settings,
+    ) -> Result<Answer<Arc<ServiceDescription>>, CallError> {
+        if self.inner.version < Version::V0_2 && !settings.is_empty() {
+            return Ok(Answer::Problems(vec![unheard(self.inner.version)]));
         }
+        let key = canonical_json(&Value::Object(settings.clone()));
+        if let Some(known) = self.described().get(&key) {
+            return Ok(Answer::Ok(Arc::clone(known)));
+        }
+        let request = DescribeRequest {
+            settings: settings.clone(),
+        };
+        let description = match self.call::<service::Describe>(&request)?.value {
+            Answer::Problems(problems) => return Ok(Answer::Problems(problems)),
+            Answer::Ok(description) => Arc::new(description),
+        };
+        metadata::check_service(&description).map_err(|error| {
+            self.inner
+                .guest
+                .failed(service::Describe::NAME, malformed(error))
+        })?;
+        let mut described = self.described();
+        if described.len() >= REMEMBERED {
+            described.clear();
+        }
+        described.insert(key, Arc::clone(&description));
+        Ok(Answer::Ok(description))
+    }
+
+    fn described(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<ServiceDescription>>> {
+        self.inner
+            .described
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn coupon_description(&self) -> Option<&CouponDescription> {
@@ -134,29 +186,40 @@ fn unknown(exports: &Exports) -> Failure {
     }
 }
 
-/// What a component said when it was asked to describe itself.
-#[derive(Debug)]
-pub(crate) struct Told {
-    pub(crate) description: Description,
-    pub(crate) usage: Usage,
+/// Settings are never dropped silently.
+fn unheard(version: Version) -> Problem {
+    let message = format!(
+        "This version of the plugin was built against contract {version}, which knows no settings: remove them, or install a newer version."
+    );
+    Problem {
+        field: String::new(),
+        message,
+    }
 }
 
-impl Told {
-    pub(crate) fn ask(guest: &Guest, exports: &Exports, kind: Kind) -> Result<Self, CallError> {
+fn malformed(error: LoadError) -> Failure {
+    match error {
+        LoadError::BadMetadata { field, message } => Failure::MalformedOutput { field, message },
+        other => Failure::Engine(other.to_string()),
+    }
+}
+
+impl Description {
+    /// Asks a component what it is, without settings.
+    pub(crate) fn ask(
+        guest: &Guest,
+        exports: &Exports,
+        kind: Kind,
+    ) -> Result<(Self, Usage), CallError> {
         Ok(match kind {
             Kind::Service => {
-                let told = bound::<service::Describe>(guest, exports)?.call(guest, &())?;
-                Self {
-                    description: Description::Service(told.value),
-                    usage: told.usage,
-                }
+                let request = DescribeRequest::default();
+                let told = bound::<service::Describe>(guest, exports)?.call(guest, &request)?;
+                (Self::Service(told.value), told.usage)
             }
             Kind::Coupon => {
                 let told = bound::<coupon::Describe>(guest, exports)?.call(guest, &())?;
-                Self {
-                    description: Description::Coupon(told.value),
-                    usage: told.usage,
-                }
+                (Self::Coupon(told.value), told.usage)
             }
         })
     }

@@ -3,63 +3,78 @@
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::{
-    contract::{CONTRACT, Kind},
+    contract::{Kind, Version},
     error::LoadError,
 };
 
 /// Every interface of the contract begins so.
 const PACKAGE: &str = "dermaga:plugin/";
 
+/// The world a component implements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct World {
+    pub(crate) kind: Kind,
+    pub(crate) version: Version,
+}
+
 /// Reads the outermost imports and exports of a component and decides which world it implements.
-pub(crate) fn world(bytes: &[u8]) -> Result<Kind, LoadError> {
+pub(crate) fn world(bytes: &[u8]) -> Result<World, LoadError> {
     let Surface { imports, exports } = surface(bytes)?;
-    for name in imports.iter().chain(&exports) {
-        right_contract(name)?;
-    }
-    if let Some(name) = imports.iter().find(|name| !is_allowed_import(name)) {
+    let version = version(imports.iter().chain(&exports))?;
+    let full = |interface: &str| format!("{PACKAGE}{interface}@{version}");
+    // `types` holds no functions: a component names it only to say what its own types are.
+    let allowed = [full("log"), full("types")];
+    if let Some(name) = imports.iter().find(|name| !allowed.contains(name)) {
         return Err(LoadError::ForbiddenImport(name.clone()));
     }
-    let has = |interface: &str| exports.iter().any(|name| *name == current(interface));
+    let has = |interface: &str| exports.contains(&full(interface));
     if !has("metadata") {
         return Err(LoadError::WrongWorld(format!(
             "it does not export `{}`",
-            current("metadata")
+            full("metadata")
         )));
     }
-    match (has("service"), has("coupon")) {
-        (true, false) => Ok(Kind::Service),
-        (false, true) => Ok(Kind::Coupon),
-        (true, true) => Err(LoadError::WrongWorld(
-            "it exports both a service and a coupon".into(),
-        )),
-        (false, false) => Err(LoadError::WrongWorld(
-            "it exports neither a service nor a coupon".into(),
-        )),
-    }
-}
-
-fn current(interface: &str) -> String {
-    format!("{PACKAGE}{interface}@{CONTRACT}")
-}
-
-/// `types` holds no functions: a component names it only to say what its own types are.
-fn is_allowed_import(name: &str) -> bool {
-    name == current("log") || name == current("types")
-}
-
-fn right_contract(name: &str) -> Result<(), LoadError> {
-    let Some(interface) = name.strip_prefix(PACKAGE) else {
-        return Ok(());
+    let kind = match (has("service"), has("coupon")) {
+        (true, false) => Kind::Service,
+        (false, true) => Kind::Coupon,
+        (true, true) => {
+            return Err(LoadError::WrongWorld(
+                "it exports both a service and a coupon".into(),
+            ));
+        }
+        (false, false) => {
+            return Err(LoadError::WrongWorld(
+                "it exports neither a service nor a coupon".into(),
+            ));
+        }
     };
-    match interface.split_once('@') {
-        Some((_, version)) if version == CONTRACT => Ok(()),
-        Some((_, version)) => Err(LoadError::WrongContract {
-            found: version.to_owned(),
-        }),
-        None => Err(LoadError::WrongContract {
-            found: "an unknown version".to_owned(),
-        }),
+    Ok(World { kind, version })
+}
+
+/// The one contract version that all interfaces of the contract are of; the newest when there is no
+/// such interface, which is then missing.
+fn version<'n>(names: impl Iterator<Item = &'n String>) -> Result<Version, LoadError> {
+    let mut found = None;
+    for interface in names.filter_map(|name| name.strip_prefix(PACKAGE)) {
+        let text = interface.split_once('@').map(|(_, version)| version);
+        let spoken = Version::ALL
+            .into_iter()
+            .find(|version| Some(version.as_str()) == text);
+        let Some(version) = spoken else {
+            return Err(LoadError::WrongContract {
+                found: text.unwrap_or("an unknown version").to_owned(),
+            });
+        };
+        match found.replace(version) {
+            Some(other) if other != version => {
+                return Err(LoadError::WrongWorld(format!(
+                    "it mixes the contract versions {other} and {version}"
+                )));
+            }
+            _ => {}
+        }
     }
+    Ok(found.unwrap_or(Version::NEWEST))
 }
 
 #[derive(Debug, Default)]

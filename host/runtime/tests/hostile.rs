@@ -7,12 +7,13 @@
     reason = "what cannot go on must stop"
 )]
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dermaga_runtime::{
     CallError, Failure, LoadError, LogLevel, Plugin, Runtime, RuntimeConfig,
     contract::{
-        Decision, Effect, Evaluation, Facts, Grant, Place, PriceAnswer, Refusal, coupon, service,
+        Answer, Decision, DescribeRequest, Effect, Evaluation, Facts, Grant, Place, PriceAnswer,
+        Refusal, Settings, coupon, service,
     },
     fixtures::{self, CouponFixture, Misdeed, ServiceFixture},
 };
@@ -267,8 +268,8 @@ fn what_is_no_plugin_is_refused_with_its_own_code() {
             .load(&fixtures::wrong_contract())
             .unwrap_err()
             .to_string(),
-        "the component was built against dermaga:plugin@0.7.0 and this server speaks 0.1.0: rebuild \
-         it with the dermaga-plugin-sdk that comes with this server"
+        "the component was built against dermaga:plugin@0.7.0 and this server speaks 0.1.0 and \
+         0.2.0: rebuild it with the dermaga-plugin-sdk that comes with this server, or run a server that speaks 0.7.0"
     );
 }
 
@@ -286,7 +287,7 @@ fn a_component_that_describes_itself_badly_is_refused() {
     fixture.about.version = "1".into();
     assert_eq!(refused(fixture), "about.version");
     let mut fixture = ServiceFixture::default();
-    fixture.description.images[0].reference = "nginx:latest".into();
+    fixture.description.images[0].reference = Some("nginx:latest".into());
     assert_eq!(refused(fixture), "images[0].reference");
     let mut fixture = ServiceFixture::default();
     fixture
@@ -364,8 +365,18 @@ fn every_function_of_both_worlds_answers_by_type_and_by_name() {
             "{function}"
         );
     }
-    let described = service.call::<service::Describe>(&()).unwrap();
-    assert_eq!(Some(&described.value), service.service_description());
+    let described = service
+        .call::<service::Describe>(&DescribeRequest::default())
+        .unwrap();
+    let told = service.describe(&Settings::new()).unwrap();
+    assert_eq!(
+        described.value,
+        Answer::Ok(ServiceFixture::default().description)
+    );
+    assert_eq!(
+        told,
+        Answer::Ok(Arc::new(ServiceFixture::default().description))
+    );
     assert_eq!(
         service.call_json("price", &price_request()).unwrap().value["ok"]["total"],
         50_000
@@ -390,7 +401,9 @@ fn what_a_plugin_does_not_have_or_take_is_said() {
     let coupon = coupon(&CouponFixture::default());
     for error in [
         coupon.call_json("prize", &Value::Null).unwrap_err(),
-        coupon.call::<service::Describe>(&()).unwrap_err(),
+        coupon
+            .call::<service::Describe>(&DescribeRequest::default())
+            .unwrap_err(),
     ] {
         assert_eq!(
             error.failure,

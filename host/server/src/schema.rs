@@ -34,6 +34,11 @@ pub fn refused(problems: Vec<Problem>, root: &str) -> Error {
         Code::PluginRefusedInput,
         format!("The {root} is not acceptable."),
     );
+    detailed(error, problems, root)
+}
+
+/// An error with one detail for each problem, `field` being `root` and a JSON pointer.
+pub fn detailed(error: Error, problems: Vec<Problem>, root: &str) -> Error {
     problems.into_iter().fold(error, |error, problem| {
         error.with(format!("{root}{}", problem.field), problem.message)
     })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use dermaga_runtime::{
     Plugin,
-    contract::{Answer, Problem, Resources, ServiceDescription, service},
+    contract::{Answer, Kind, Plan, Problem, Resources, service},
     gate::{self, Violation},
 };
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     case::Case,
     check::{
-        offers::{Offer, configs, offers},
+        offers::{Service, Services},
         sample,
     },
     template::Template,
@@ -55,6 +55,8 @@ pub enum RenderError {
         "no template sells {0} and none of its golden cases names a plan: name a folder of templates with --templates"
     )]
     NoPlans(String),
+    #[error("{plugin} makes nothing of the settings: {why}")]
+    Settings { plugin: String, why: String },
     #[error("there is no plan `{wanted}`; there are: {known}")]
     UnknownPlan { wanted: String, known: String },
     #[error(
@@ -75,31 +77,38 @@ pub fn render(
     plan: Option<&str>,
 ) -> Result<Vec<Rendering>, RenderError> {
     let id = &plugin.about().id;
-    let description = plugin
-        .service_description()
-        .ok_or_else(|| RenderError::NotAService(id.clone()))?;
+    if plugin.kind() != Kind::Service {
+        return Err(RenderError::NotAService(id.clone()));
+    }
     let selling: Vec<&Template> = templates
         .iter()
         .filter(|template| template.plugin == *id)
         .collect();
-    let offers = offers(&selling, cases);
+    let Services { made, refused } = Services::of(plugin, &selling, cases);
+    if !refused.is_empty() {
+        return Err(RenderError::Settings {
+            plugin: id.clone(),
+            why: refused.join("; "),
+        });
+    }
+    let offers: Vec<(&Service<'_>, &Plan)> = made
+        .iter()
+        .flat_map(|service| service.plans.iter().map(move |plan| (service, plan)))
+        .collect();
     if offers.is_empty() {
         return Err(RenderError::NoPlans(id.clone()));
     }
-    let config = configs(&description.config_schema, cases)
-        .into_iter()
-        .next();
-    let config = config.ok_or(RenderError::NoConfiguration)?;
-    let renderings: Vec<_> = offers
+    let renderings = offers
         .iter()
-        .filter(|offer| plan.is_none_or(|wanted| offer.plan.slug == wanted))
-        .map(|offer| one(plugin, description, offer, &config))
-        .collect();
+        .filter(|(_, offered)| plan.is_none_or(|wanted| offered.slug == wanted))
+        .map(|(service, plan)| {
+            let config = service.configs.first();
+            let config = config.ok_or(RenderError::NoConfiguration)?;
+            Ok(one(plugin, service, plan, config))
+        })
+        .collect::<Result<Vec<_>, RenderError>>()?;
     if let (Some(wanted), true) = (plan, renderings.is_empty()) {
-        let known: Vec<_> = offers
-            .iter()
-            .map(|offer| offer.plan.slug.as_str())
-            .collect();
+        let known: Vec<_> = offers.iter().map(|(_, plan)| plan.slug.as_str()).collect();
         return Err(RenderError::UnknownPlan {
             wanted: wanted.to_owned(),
             known: known.join(", "),
@@ -108,19 +117,14 @@ pub fn render(
     Ok(renderings)
 }
 
-fn one(
-    plugin: &Plugin,
-    description: &ServiceDescription,
-    offer: &Offer<'_>,
-    config: &Value,
-) -> Rendering {
-    let instance = sample::instance(description, offer.template, &offer.plan, config);
+fn one(plugin: &Plugin, service: &Service<'_>, plan: &Plan, config: &Value) -> Rendering {
+    let instance = sample::instance(service, plan, config);
     let verdict = match plugin.call::<service::Manifests>(&instance) {
         Err(error) => Verdict::Nothing(format!("{} ({})", error.failure, error.code())),
         Ok(called) => match called.value {
             Answer::Problems(problems) => Verdict::Nothing(said(&problems)),
             Answer::Ok(objects) => {
-                match gate::admit(&objects, &sample::policy(&instance, offer.template)) {
+                match gate::admit(&objects, &sample::policy(&instance, service.template)) {
                     Ok(admitted) => Verdict::Admitted {
                         objects: admitted.objects,
                         totals: admitted.totals,
@@ -134,9 +138,9 @@ fn one(
         },
     };
     Rendering {
-        plan: offer.plan.slug.clone(),
-        template: offer.template.map(|template| template.slug.clone()),
-        budget: offer.plan.resources,
+        plan: plan.slug.clone(),
+        template: service.template.map(|template| template.slug.clone()),
+        budget: plan.resources,
         verdict,
     }
 }

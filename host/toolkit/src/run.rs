@@ -55,19 +55,19 @@ pub fn read_input(from: &str) -> Result<Value, InputError> {
 pub fn functions(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
         Kind::Service => &[
-            (service::Describe::NAME, "null"),
-            (service::Check::NAME, "{plan, config}"),
+            (service::Describe::NAME, "{settings}, or null for none"),
+            (service::Check::NAME, "{settings, plan, config}"),
             (
                 service::Price::NAME,
-                "{plan, term, config, occasion, moment}",
+                "{settings, plan, term, config, occasion, moment}",
             ),
             (
                 service::Manifests::NAME,
-                "{name, plan, config, hostname, secretObject, secrets, images}",
+                "{name, settings, plan, config, hostname, secretObject, secrets, images}",
             ),
             (service::Health::NAME, "{instance, observed}"),
             (service::Access::NAME, "the same as manifests"),
-            (service::PlanChange::NAME, "{from, to, config}"),
+            (service::PlanChange::NAME, "{settings, from, to, config}"),
         ],
         Kind::Coupon => &[
             (coupon::Describe::NAME, "null"),

@@ -10,11 +10,11 @@ pub mod metadata {
         inline: "
             package dermaga:sdk;
             world metadata-part {
-                import dermaga:plugin/log@0.1.0;
-                export dermaga:plugin/metadata@0.1.0;
+                import dermaga:plugin/log@0.2.0;
+                export dermaga:plugin/metadata@0.2.0;
             }
         ",
-        path: "../../wit",
+        path: "../../wit/0.2.0",
         pub_export_macro: true,
         export_macro_name: "export_metadata",
         generate_unused_types: true,
@@ -29,15 +29,15 @@ pub mod coupon {
         inline: "
             package dermaga:sdk;
             world coupon-part {
-                export dermaga:plugin/coupon@0.1.0;
+                export dermaga:plugin/coupon@0.2.0;
             }
         ",
-        path: "../../wit",
+        path: "../../wit/0.2.0",
         pub_export_macro: true,
         export_macro_name: "export_coupon",
         generate_all,
         additional_derives: [PartialEq, Eq],
-        with: { "dermaga:plugin/types@0.1.0": crate::bindings::metadata::dermaga::plugin::types },
+        with: { "dermaga:plugin/types@0.2.0": crate::bindings::metadata::dermaga::plugin::types },
     });
 }
 
@@ -47,14 +47,14 @@ pub mod service {
         inline: "
             package dermaga:sdk;
             world service-part {
-                export dermaga:plugin/service@0.1.0;
+                export dermaga:plugin/service@0.2.0;
             }
         ",
-        path: "../../wit",
+        path: "../../wit/0.2.0",
         pub_export_macro: true,
         export_macro_name: "export_service",
         generate_all,
         additional_derives: [PartialEq, Eq],
-        with: { "dermaga:plugin/types@0.1.0": crate::bindings::metadata::dermaga::plugin::types },
+        with: { "dermaga:plugin/types@0.2.0": crate::bindings::metadata::dermaga::plugin::types },
     });
 }

@@ -1,6 +1,6 @@
 //! What a plugin asks of the instance it renders.
 
-use crate::service::{Image, Instance, Problem, ServiceDescription, Value};
+use crate::service::{ImageSpec, Instance, Problem, ServiceDescription, Value};
 
 /// A key of the Secret object in which the host keeps the instance's secrets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +62,20 @@ impl Instance {
     }
 }
 
-impl Image {
+impl ImageSpec {
     /// `reference` carries a tag that is not `latest`, or a digest.
     pub fn pinned(name: &str, reference: &str) -> Self {
         Self {
             name: name.to_owned(),
-            reference: reference.to_owned(),
+            reference: Some(reference.to_owned()),
+        }
+    }
+
+    /// An image that only the template can choose.
+    pub fn chosen_by_template(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            reference: None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What a Dermaga plugin is written with: the contract's types, one trait for each world, and small
 //! typed builders for Kubernetes objects.
 //!
-//! A plugin is a pure function of its arguments. It implements [`coupon::CouponPlugin`] or
-//! [`service::ServicePlugin`] and calls [`export_coupon!`] or [`export_service!`] once; JSON,
+//! A plugin is a pure function of its arguments. It implements [`coupon::CouponPlugin`],
+//! [`service::ServicePlugin`] or, when its templates say what it sells,
+//! [`templated::TemplatedService`], and calls [`export_coupon!`] or [`export_service!`] once; JSON,
 //! malformed input and panics are taken care of here.
 //!
 //! ```
@@ -54,6 +55,7 @@ pub mod plan_change;
 pub mod price;
 mod problem;
 pub mod service;
+pub mod templated;
 
 /// [`About`](service::About) of the calling crate: identity and version are those of its
 /// `Cargo.toml`, title and summary are given.
@@ -82,7 +84,7 @@ macro_rules! export_coupon {
 #[macro_export]
 macro_rules! export_service {
     ($plugin:ident) => {
-        $crate::export_metadata!($plugin as $crate::service::ServicePlugin);
+        $crate::export_metadata!($plugin as $crate::templated::TemplatedService);
         $crate::bindings::service::export_service!($plugin with_types_in $crate::bindings::service);
     };
 }

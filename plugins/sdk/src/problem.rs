@@ -57,6 +57,29 @@ pub(crate) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T, Pr
         .map_err(|error| Problem::new("", format!("The {what} cannot be read: {error}.")))
 }
 
+/// The same with a pointer to what cannot be read.
+pub(crate) fn parse_at<T: DeserializeOwned>(what: &str, json: &str) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let pointer = pointer(error.path());
+        // Positions in a text that nobody has seen help nobody.
+        let sentence = error.into_inner().to_string();
+        let sentence = sentence.split(" at line ").next().unwrap_or_default();
+        Problem::new(pointer, format!("The {what} cannot be read: {sentence}."))
+    })
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { .. } | Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
@@ -79,6 +102,27 @@ mod tests {
                 .starts_with("The parameters cannot be read: unknown field `amuont`")
         );
         assert!(parse::<Parameters>("parameters", r#"{"amount": 1.5}"#).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_pointed_at() {
+        #[derive(Debug, Deserialize)]
+        #[expect(dead_code, reason = "only its shape matters")]
+        struct Settings {
+            list: Vec<Parameters>,
+        }
+        let refused = |json| parse_at::<Settings>("settings", json).unwrap_err();
+        assert_eq!(
+            refused(r#"{"list": [{"amount": 1}, {"amount": "x"}]}"#),
+            Problem::new(
+                "/list/1/amount",
+                r#"The settings cannot be read: invalid type: string "x", expected i64."#
+            )
+        );
+        assert_eq!(
+            refused(r#"{"list": [{"amuont": 1}]}"#).field,
+            "/list/0/amuont"
+        );
     }
 
     #[test]

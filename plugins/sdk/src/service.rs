@@ -11,8 +11,8 @@ pub use crate::{
         },
         service::exports::dermaga::plugin::service::{
             AccessCard, AccessField, AccessValue, EndpointSpec, HealthReport, HealthState, Image,
-            Instance, Occasion, PriceAnswer, PriceRequest, Protocol, RunningPeriod, SecretKind,
-            SecretSpec, ServiceDescription,
+            ImageSpec, Instance, Occasion, PriceAnswer, PriceRequest, Protocol, RunningPeriod,
+            SecretKind, SecretSpec, ServiceDescription,
         },
     },
     export_service, health,
@@ -21,9 +21,8 @@ pub use crate::{
     money::{self, Rupiah},
     plan_change, price,
 };
-use crate::{bindings::service::exports::dermaga::plugin::service::Guest, log, problem};
-
-/// One service type. Price, health and plan changes have answers that suit most services.
+/// One service type, the same in every template that sells it. Price, health and plan changes have
+/// answers that suit most services.
 pub trait ServicePlugin {
     /// What a customer sets; unknown fields should be refused.
     type Config: DeserializeOwned;
@@ -71,72 +70,6 @@ pub trait ServicePlugin {
     fn plan_change(from: &Plan, to: &Plan, _config: &Self::Config) -> Result<(), String> {
         plan_change::keeps_data(from, to)
     }
-}
-
-impl<P: ServicePlugin> Guest for P {
-    fn describe() -> ServiceDescription {
-        log::report_panics();
-        P::describe()
-    }
-
-    fn check(plan: Plan, config: String) -> Result<(), Vec<Problem>> {
-        log::report_panics();
-        P::check(&plan, &configuration(&config)?)
-    }
-
-    fn price(request: PriceRequest) -> Result<PriceAnswer, Vec<Problem>> {
-        log::report_panics();
-        P::price(&request, &configuration(&request.config)?)
-    }
-
-    fn manifests(instance: Instance) -> Result<Vec<String>, Vec<Problem>> {
-        log::report_panics();
-        let objects = P::manifests(&instance, &configuration(&instance.config)?)?;
-        Ok(objects.iter().map(Value::to_string).collect())
-    }
-
-    fn health(instance: Instance, observed: Vec<String>) -> HealthReport {
-        log::report_panics();
-        let observed: Result<Vec<Value>, _> = observed
-            .iter()
-            .map(|json| serde_json::from_str(json))
-            .collect();
-        match observed {
-            Ok(observed) => P::health(&instance, &observed),
-            Err(error) => {
-                log::line(
-                    log::Level::Error,
-                    &format!("an observed object is not JSON: {error}"),
-                );
-                health::report(
-                    HealthState::Degraded,
-                    "Its state cannot be read at the moment.",
-                )
-            }
-        }
-    }
-
-    fn access(instance: Instance) -> AccessCard {
-        log::report_panics();
-        match configuration(&instance.config) {
-            Ok(config) => P::access(&instance, &config),
-            Err(Problem { message, .. }) => AccessCard {
-                url: None,
-                fields: Vec::new(),
-                notes: message,
-            },
-        }
-    }
-
-    fn plan_change(from: Plan, to: Plan, config: String) -> Result<(), String> {
-        log::report_panics();
-        let config = configuration(&config).map_err(|problem| problem.message)?;
-        P::plan_change(&from, &to, &config)
-    }
-}
-
-fn configuration<T: DeserializeOwned>(json: &str) -> Result<T, Problem> {
-    problem::parse("configuration", json)
 }
 
 impl AccessField {

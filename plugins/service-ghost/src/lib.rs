@@ -77,8 +77,8 @@ impl ServicePlugin for Ghost {
                 public: true,
             }],
             images: vec![
-                Image::pinned("app", "docker.io/library/ghost:5.130.6-alpine"),
-                Image::pinned("database", "docker.io/library/mysql:8.4.11"),
+                ImageSpec::pinned("app", "docker.io/library/ghost:5.130.6-alpine"),
+                ImageSpec::pinned("database", "docker.io/library/mysql:8.4.11"),
             ],
             ..ServiceDescription::new(&json!({
                 "type": "object",

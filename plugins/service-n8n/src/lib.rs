@@ -51,7 +51,7 @@ impl ServicePlugin for N8n {
                 port: PORT,
                 public: true,
             }],
-            images: vec![Image::pinned("app", "docker.io/n8nio/n8n:1.123.5")],
+            images: vec![ImageSpec::pinned("app", "docker.io/n8nio/n8n:1.123.5")],
             ..ServiceDescription::new(&config_schema())
         }
     }

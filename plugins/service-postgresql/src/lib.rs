@@ -54,7 +54,7 @@ impl ServicePlugin for Postgresql {
                 public: false,
             }],
             // The Debian release is pinned too: its locales decide how indexes are sorted.
-            images: vec![Image::pinned(
+            images: vec![ImageSpec::pinned(
                 "database",
                 "docker.io/library/postgres:17.11-bookworm",
             )],

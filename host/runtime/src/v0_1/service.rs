@@ -1,98 +1,105 @@
-//! `interface service`.
+//! `interface service`: no function is told any settings, `describe` cannot refuse, and every image
+//! has a reference of the plugin's own.
 
-use super::{
-    types::{answer, text},
-    wit::service as wit,
-    wit::types,
-};
+use wasmtime::component::{ComponentType, Lift, Lower};
+
 use crate::{
     answers,
-    contract::{
-        AccessCard, AccessField, AccessValue, Answer, ConfigCheck, EndpointSpec, Health,
-        HealthState, Image, Instance, Observation, Occasion, PlanChangeAnswer, PlanChangeRequest,
-        PriceAnswer, PriceLine, PriceRequest, Protocol, RunningPeriod, SecretKind, SecretSpec,
-        ServiceDescription, service,
-    },
+    contract::{self, Answer, ConfigCheck, ImageSpec, Observation, PlanChangeRequest, service},
     error::LoadError,
     exports::Binder,
     guest::Malformed,
+    v0_2::{service as v0_2, service_types as wit, text, types},
 };
 
 pub(super) fn bind(binder: &mut Binder<'_>) -> Result<(), LoadError> {
     let interface = binder.interface("dermaga:plugin/service@0.1.0")?;
-    binder.bind::<service::Describe, _, _>(&interface, |()| (), description)?;
-    binder.bind::<service::Check, _, _>(&interface, configuration, checked)?;
-    binder.bind::<service::Price, _, _>(&interface, |input| (price_request(input),), price)?;
-    binder.bind::<service::Manifests, _, _>(&interface, instance, manifests)?;
-    binder.bind::<service::Health, _, _>(&interface, observation, health)?;
-    binder.bind::<service::Access, _, _>(&interface, instance, access)?;
-    binder.bind::<service::PlanChange, _, _>(&interface, plans, plan_change)
+    binder.bind::<service::Describe, _, _>(&interface, |_| (), description)?;
+    binder.bind::<service::Check, _, _>(&interface, configuration, v0_2::checked)?;
+    binder.bind::<service::Price, _, _>(&interface, price_request, v0_2::price)?;
+    binder.bind::<service::Manifests, _, _>(&interface, instance, v0_2::manifests)?;
+    binder.bind::<service::Health, _, _>(&interface, observation, v0_2::health)?;
+    binder.bind::<service::Access, _, _>(&interface, instance, v0_2::access)?;
+    binder.bind::<service::PlanChange, _, _>(&interface, plans, v0_2::plan_change)
 }
 
-fn description((told,): (wit::ServiceDescription,)) -> Result<ServiceDescription, Malformed> {
-    Ok(ServiceDescription {
+#[derive(ComponentType, Lift)]
+#[component(record)]
+struct ServiceDescription {
+    #[component(name = "config-schema")]
+    config_schema: String,
+    secrets: Vec<wit::SecretSpec>,
+    endpoints: Vec<wit::EndpointSpec>,
+    images: Vec<wit::Image>,
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+struct PriceRequest {
+    plan: types::Plan,
+    term: types::Term,
+    config: String,
+    occasion: wit::Occasion,
+    moment: types::Timestamp,
+}
+
+#[derive(ComponentType, Lower)]
+#[component(record)]
+struct Instance {
+    name: String,
+    plan: types::Plan,
+    config: String,
+    hostname: Option<String>,
+    #[component(name = "secret-object")]
+    secret_object: String,
+    secrets: Vec<String>,
+    images: Vec<wit::Image>,
+}
+
+fn description(
+    (told,): (ServiceDescription,),
+) -> Result<Answer<contract::ServiceDescription>, Malformed> {
+    let image = |wit::Image { name, reference }| ImageSpec {
+        name,
+        reference: Some(reference),
+    };
+    Ok(Answer::Ok(contract::ServiceDescription {
         config_schema: answers::object(&told.config_schema, "configSchema")?,
-        secrets: told.secrets.into_iter().map(SecretSpec::from).collect(),
-        endpoints: told.endpoints.into_iter().map(EndpointSpec::from).collect(),
-        images: told.images.into_iter().map(Image::from).collect(),
-    })
+        secrets: told.secrets.into_iter().map(Into::into).collect(),
+        endpoints: told.endpoints.into_iter().map(Into::into).collect(),
+        images: told.images.into_iter().map(image).collect(),
+    }))
 }
 
-fn configuration(ConfigCheck { plan, config }: &ConfigCheck) -> (types::Plan, String) {
-    (plan.into(), text(config))
+fn configuration(input: &ConfigCheck) -> (types::Plan, String) {
+    ((&input.plan).into(), text(&input.config))
 }
 
-fn checked((result,): (Result<(), Vec<types::Problem>>,)) -> Result<Answer<()>, Malformed> {
-    answer(result, Ok)
-}
-
-fn price_request(input: &PriceRequest) -> wit::PriceRequest {
-    wit::PriceRequest {
+fn price_request(input: &contract::PriceRequest) -> (PriceRequest,) {
+    (PriceRequest {
         plan: (&input.plan).into(),
         term: input.term.into(),
         config: text(&input.config),
         occasion: (&input.occasion).into(),
         moment: input.moment,
-    }
+    },)
 }
 
-fn price(
-    (result,): (Result<wit::PriceAnswer, Vec<types::Problem>>,),
-) -> Result<Answer<PriceAnswer>, Malformed> {
-    answer(result, |wit::PriceAnswer { lines, total }| {
-        let lines = lines.into_iter().map(PriceLine::from).collect();
-        answers::price(PriceAnswer { lines, total })
-    })
+fn instance(input: &contract::Instance) -> (Instance,) {
+    (Instance {
+        name: input.name.clone(),
+        plan: (&input.plan).into(),
+        config: text(&input.config),
+        hostname: input.hostname.clone(),
+        secret_object: input.secret_object.clone(),
+        secrets: input.secrets.clone(),
+        images: input.images.iter().map(Into::into).collect(),
+    },)
 }
 
-fn instance(input: &Instance) -> (wit::Instance,) {
-    (input.into(),)
-}
-
-fn manifests(
-    (result,): (Result<Vec<String>, Vec<types::Problem>>,),
-) -> Result<Answer<Vec<serde_json::Value>>, Malformed> {
-    answer(result, |texts| answers::objects(&texts))
-}
-
-fn observation(Observation { instance, observed }: &Observation) -> (wit::Instance, Vec<String>) {
-    (instance.into(), observed.iter().map(text).collect())
-}
-
-fn health(
-    (wit::HealthReport { state, message },): (wit::HealthReport,),
-) -> Result<Health, Malformed> {
-    answers::health(Health {
-        state: state.into(),
-        message,
-    })
-}
-
-fn access(
-    (wit::AccessCard { url, fields, notes },): (wit::AccessCard,),
-) -> Result<AccessCard, Malformed> {
-    let fields = fields.into_iter().map(AccessField::from).collect();
-    answers::access(AccessCard { url, fields, notes })
+fn observation(input: &Observation) -> (Instance, Vec<String>) {
+    let (subject,) = instance(&input.instance);
+    (subject, input.observed.iter().map(text).collect())
 }
 
 fn plans(input: &PlanChangeRequest) -> (types::Plan, types::Plan, String) {
@@ -101,120 +108,4 @@ fn plans(input: &PlanChangeRequest) -> (types::Plan, types::Plan, String) {
         (&input.to).into(),
         text(&input.config),
     )
-}
-
-fn plan_change((result,): (Result<(), String>,)) -> Result<PlanChangeAnswer, Malformed> {
-    answers::plan_change(match result {
-        Ok(()) => PlanChangeAnswer::Allowed,
-        Err(why) => PlanChangeAnswer::Denied(why),
-    })
-}
-
-impl From<&Instance> for wit::Instance {
-    fn from(instance: &Instance) -> Self {
-        Self {
-            name: instance.name.clone(),
-            plan: (&instance.plan).into(),
-            config: text(&instance.config),
-            hostname: instance.hostname.clone(),
-            secret_object: instance.secret_object.clone(),
-            secrets: instance.secrets.clone(),
-            images: instance.images.iter().map(wit::Image::from).collect(),
-        }
-    }
-}
-
-impl From<&Occasion> for wit::Occasion {
-    fn from(occasion: &Occasion) -> Self {
-        match occasion {
-            Occasion::First => Self::First,
-            Occasion::Renewal => Self::Renewal,
-            Occasion::Upgrade(RunningPeriod { plan, paid, period }) => {
-                let period = (*period).into();
-                Self::Upgrade(wit::RunningPeriod {
-                    plan: plan.into(),
-                    paid: *paid,
-                    period,
-                })
-            }
-        }
-    }
-}
-
-impl From<&Image> for wit::Image {
-    fn from(Image { name, reference }: &Image) -> Self {
-        Self {
-            name: name.clone(),
-            reference: reference.clone(),
-        }
-    }
-}
-
-impl From<wit::Image> for Image {
-    fn from(wit::Image { name, reference }: wit::Image) -> Self {
-        Self { name, reference }
-    }
-}
-
-impl From<wit::SecretSpec> for SecretSpec {
-    fn from(
-        wit::SecretSpec {
-            name,
-            kind,
-            purpose,
-        }: wit::SecretSpec,
-    ) -> Self {
-        let kind = match kind {
-            wit::SecretKind::Password(characters) => SecretKind::Password(characters),
-            wit::SecretKind::HexBytes(bytes) => SecretKind::HexBytes(bytes),
-        };
-        Self {
-            name,
-            kind,
-            purpose,
-        }
-    }
-}
-
-impl From<wit::EndpointSpec> for EndpointSpec {
-    fn from(
-        wit::EndpointSpec {
-            name,
-            protocol,
-            port,
-            public,
-        }: wit::EndpointSpec,
-    ) -> Self {
-        let protocol = match protocol {
-            wit::Protocol::Http => Protocol::Http,
-            wit::Protocol::Tcp => Protocol::Tcp,
-        };
-        Self {
-            name,
-            protocol,
-            port,
-            public,
-        }
-    }
-}
-
-impl From<wit::HealthState> for HealthState {
-    fn from(state: wit::HealthState) -> Self {
-        match state {
-            wit::HealthState::Starting => Self::Starting,
-            wit::HealthState::Ready => Self::Ready,
-            wit::HealthState::Degraded => Self::Degraded,
-            wit::HealthState::Failed => Self::Failed,
-        }
-    }
-}
-
-impl From<wit::AccessField> for AccessField {
-    fn from(wit::AccessField { label, value }: wit::AccessField) -> Self {
-        let value = match value {
-            wit::AccessValue::Text(text) => AccessValue::Text(text),
-            wit::AccessValue::Secret(name) => AccessValue::Secret(name),
-        };
-        Self { label, value }
-    }
 }

@@ -53,6 +53,7 @@ pub async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Templat
             description: &template.description,
             featured: template.featured,
             images: &template.images,
+            settings: &template.settings,
             exceptions: &template.pod_security.exceptions,
         };
         let service_id = store::upsert_service(conn, &service, now).await?;

@@ -73,6 +73,8 @@ pub struct Service {
     pub active: bool,
     /// The only images this service may run, by the plugin's name for them.
     pub images: Json<BTreeMap<String, String>>,
+    /// What the template says to the plugin.
+    pub settings: Json<contract::Settings>,
     pub pod_security_exceptions: Json<Vec<Exception>>,
 }
 

@@ -18,7 +18,7 @@ use crate::{
     app::AppState,
     db::Conn,
     http::{Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses},
-    plugins::Registry,
+    plugins::{self, Registry},
 };
 
 failure_responses!(Missing: NotFound);
@@ -184,20 +184,21 @@ async fn with_plans(
     for plan in store::plans_of(conn, &ids).await? {
         plans.entry(plan.service_id).or_default().push(plan.into());
     }
-    let view = |service: Service| view(registry, &mut plans, service);
-    Ok(services.into_iter().map(view).collect())
+    let mut views = Vec::with_capacity(services.len());
+    for service in services {
+        let plans = plans.remove(&service.id).unwrap_or_default();
+        views.push(view(registry, plans, service).await);
+    }
+    Ok(views)
 }
 
-fn view(
-    registry: &Registry,
-    plans: &mut HashMap<Uuid, Vec<PlanView>>,
-    service: Service,
-) -> ServiceView {
-    let plans = plans.remove(&service.id).unwrap_or_default();
+async fn view(registry: &Registry, plans: Vec<PlanView>, service: Service) -> ServiceView {
     let plugin = registry.active(&service.plugin_id).ok();
-    let description = plugin
-        .as_ref()
-        .and_then(|plugin| plugin.service_description());
+    // A plugin that cannot say what it makes must not hide what is sold.
+    let description = match &plugin {
+        Some(plugin) => plugins::describe(plugin, &service.settings).await.ok(),
+        None => None,
+    };
     ServiceView {
         price_from: plans.iter().map(|plan| plan.monthly_price).min(),
         plugin: ServicePluginView {

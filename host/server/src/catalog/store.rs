@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::gate::Exception;
+use dermaga_runtime::{contract::Settings, gate::Exception};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -35,6 +35,7 @@ pub(super) struct NewService<'a> {
     pub(super) description: &'a str,
     pub(super) featured: bool,
     pub(super) images: &'a BTreeMap<String, String>,
+    pub(super) settings: &'a Settings,
     pub(super) exceptions: &'a [Exception],
 }
 
@@ -48,11 +49,11 @@ pub(super) async fn upsert_service(
         conn,
         (Uuid,),
         "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, active,
-           images, pod_security_exceptions, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $11)
+           images, settings, pod_security_exceptions, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $12, $12)
          ON CONFLICT (slug) DO UPDATE SET category_id = excluded.category_id, plugin_id = excluded.plugin_id,
            name = excluded.name, summary = excluded.summary, description = excluded.description,
-           featured = excluded.featured, images = excluded.images,
+           featured = excluded.featured, images = excluded.images, settings = excluded.settings,
            pod_security_exceptions = excluded.pod_security_exceptions, updated_at = excluded.updated_at
          RETURNING id",
         new.id,
@@ -64,6 +65,7 @@ pub(super) async fn upsert_service(
         new.description,
         new.featured,
         Json(new.images),
+        Json(new.settings),
         Json(new.exceptions),
         now,
     )?;
@@ -131,7 +133,7 @@ pub(super) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
 
 const SERVICE: &str =
     "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name,
-    s.summary, s.description, s.featured, s.active, s.images, s.pod_security_exceptions
+    s.summary, s.description, s.featured, s.active, s.images, s.settings, s.pod_security_exceptions
     FROM services s JOIN service_categories c ON c.id = s.category_id";
 
 /// Which services to list; words are looked for in name, summary and slug.

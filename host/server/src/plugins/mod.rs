@@ -4,6 +4,7 @@
 //! a call in flight ends on the version it began with.
 
 mod decisions;
+mod describe;
 mod installation;
 mod model;
 mod registry;
@@ -11,6 +12,7 @@ mod routes;
 mod store;
 
 pub use decisions::{Decided, Decision, decide, replay};
+pub use describe::describe;
 pub use installation::{activate, delete, install_folder, roll_back, stage};
 pub use model::{Activation, PluginView, Replay, VersionState, VersionView};
 pub use registry::Registry;

@@ -134,6 +134,7 @@ pub async fn create(
         hostname: new.base_domain.map(|domain| format!("{name}.{domain}")),
         name,
         namespace: namespace_of(new.user_id),
+        settings: Json(new.settings),
         config: Json(new.config),
         desired: Desired::Running,
         status: Status::Pending,

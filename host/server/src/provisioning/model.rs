@@ -52,6 +52,8 @@ pub struct NewInstance {
     /// The plugin version it is made with, and stays with until somebody moves it.
     pub plugin_digest: String,
     /// Valid against the schema and accepted by `check`.
+    /// What the service's template says to that version.
+    pub settings: contract::Settings,
     pub config: Value,
     /// What the host generates for it.
     pub secrets: Vec<contract::SecretSpec>,
@@ -67,6 +69,8 @@ pub struct Instance {
     pub user_id: Uuid,
     pub plan_id: Uuid,
     pub plugin_digest: String,
+    /// What the service's template said to that version; moves with it.
+    pub settings: Json<contract::Settings>,
     /// Prefix of its objects' names, unique in the cluster.
     pub name: String,
     pub namespace: String,

@@ -88,6 +88,7 @@ pub(super) fn subject(
     };
     Ok(contract::Instance {
         name: instance.name.clone(),
+        settings: instance.settings.0.clone(),
         plan: terms.plan_for_plugins()?,
         config: instance.config.0.clone(),
         hostname: instance.hostname.clone(),

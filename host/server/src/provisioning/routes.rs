@@ -85,15 +85,14 @@ async fn get(
     let owned = owned(&state, customer, id).await?;
     let events = store::events(&mut state.db.read().await?, id, EVENTS).await?;
     // A version that does not load must not hide the instance that depends on it.
-    let plugin = state
-        .plugins
-        .version(&owned.instance.plugin_digest)
-        .await
-        .ok();
-    let endpoints = plugin
+    let description = match state.plugins.version(&owned.instance.plugin_digest).await {
+        Ok(plugin) => plugins::describe(&plugin, &owned.instance.settings)
+            .await
+            .ok(),
+        Err(_) => None,
+    };
+    let endpoints = description
         .as_ref()
-        .and_then(|plugin| plugin.service_description());
-    let endpoints = endpoints
         .map(|description| description.endpoints.as_slice())
         .unwrap_or_default();
     let detail = InstanceDetail::of(&owned, endpoints, events);

@@ -20,8 +20,8 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
     execute!(
         conn,
         "INSERT INTO instances (id, subscription_id, user_id, plan_id, plugin_digest, name, namespace, hostname, \
-         config, desired, status, message, applied, next_attempt_at, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)",
+         config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)",
         instance.id,
         instance.subscription_id,
         instance.user_id,
@@ -37,6 +37,7 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
         &instance.applied,
         instance.next_attempt_at,
         instance.created_at,
+        &instance.settings,
     )
 }
 

@@ -235,11 +235,12 @@ impl Shop {
         execute!(
             c,
             "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, \
-            active, images, pod_security_exceptions, created_at, updated_at) \
-            VALUES ($1, 'test', $2, 'service-test', 'Test', '', '', FALSE, TRUE, $3, $4, $5, $5)",
+            active, images, settings, pod_security_exceptions, created_at, updated_at) \
+            VALUES ($1, 'test', $2, 'service-test', 'Test', '', '', FALSE, TRUE, $3, $4, $5, $6, $6)",
             service,
             category,
             Json(json!({"app": image})),
+            Json(json!({})),
             Json(json!([])),
             now
         )?;
@@ -271,6 +272,7 @@ impl Shop {
             plan_id: self.plan_id,
             service: "test".to_owned(),
             plugin_digest: DIGEST.to_owned(),
+            settings: contract::Settings::new(),
             config: json!({}),
             secrets: vec![contract::SecretSpec {
                 name: "password".to_owned(),

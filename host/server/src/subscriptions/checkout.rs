@@ -245,10 +245,7 @@ fn new_instance(
     priced: &Priced,
     subscription: &Subscription,
 ) -> Result<provisioning::NewInstance> {
-    let description = priced
-        .plugin
-        .service_description()
-        .ok_or_else(|| Error::internal("not a service plugin"))?;
+    let description = &priced.description;
     let public = description.endpoints.iter().any(|endpoint| endpoint.public);
     Ok(provisioning::NewInstance {
         subscription_id: subscription.id,
@@ -256,6 +253,7 @@ fn new_instance(
         plan_id: subscription.plan_id,
         service: priced.offer.service.slug.clone(),
         plugin_digest: priced.plugin.digest().to_string(),
+        settings: priced.offer.service.settings.0.clone(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
         base_domain: public.then(|| state.config.base_domain.clone()),

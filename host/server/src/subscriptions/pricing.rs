@@ -1,9 +1,11 @@
 //! What a purchase costs: the plan's price by its service plugin, then the coupon by its own.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Months, Utc};
 use dermaga_runtime::{
     Plugin,
-    contract::{self, Answer, Occasion, Place, PriceLine, Purchase, Term},
+    contract::{self, Answer, Occasion, Place, PriceLine, Purchase, ServiceDescription, Term},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,6 +36,8 @@ pub struct Order {
 pub struct Priced {
     pub offer: Offer,
     pub plugin: Plugin,
+    /// What the plugin makes of the offer.
+    pub description: Arc<ServiceDescription>,
     pub config: Value,
     pub lines: Vec<PriceLine>,
     pub price: Rupiah,
@@ -92,9 +96,18 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
     let offer = catalog::offer(&mut state.db.read().await?, order.plan_id).await?;
     let plugin = state.plugins.active(&offer.service.plugin_id)?;
     let plan = offer.plan.for_plugins()?;
-    check_config(state, &plugin, &plan, &order.config, order.user_id).await?;
+    let settings = &offer.service.settings.0;
+    let description = plugins::describe(&plugin, settings).await?;
+    schema::validate(&description.config_schema, &order.config, "config")?;
+    let check = contract::ConfigCheck {
+        settings: settings.clone(),
+        plan: plan.clone(),
+        config: order.config.clone(),
+    };
+    check_config(state, &plugin, check, order.user_id).await?;
     let moment = state.clock.now();
     let request = contract::PriceRequest {
+        settings: settings.clone(),
         plan: plan.clone(),
         term: Term { months: 1 },
         config: order.config.clone(),
@@ -138,6 +151,7 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
     Ok(Priced {
         offer,
         plugin,
+        description,
         config: order.config.clone(),
         lines: answer.lines,
         price: Rupiah::new(answer.total),
@@ -151,18 +165,9 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
 pub(super) async fn check_config(
     state: &AppState,
     plugin: &Plugin,
-    plan: &contract::Plan,
-    config: &Value,
+    input: contract::ConfigCheck,
     user_id: Uuid,
 ) -> Result<()> {
-    let description = plugin
-        .service_description()
-        .ok_or_else(|| Error::internal(format!("{} is not a service plugin", plugin.about().id)))?;
-    schema::validate(&description.config_schema, config, "config")?;
-    let input = contract::ConfigCheck {
-        plan: plan.clone(),
-        config: config.clone(),
-    };
     match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, Some(user_id))
         .await?
         .value

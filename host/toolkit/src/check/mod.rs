@@ -28,12 +28,12 @@ use crate::{
 pub fn conformance(plugin: &Plugin, templates: &[Template], cases: &[Case]) -> Report {
     let mut report = ReportBuilder::of(plugin);
     let mut session = Session::new(plugin);
-    session.describe();
     match plugin.description() {
-        Description::Service(description) => {
-            service::run(description, templates, cases, &mut session, &mut report);
+        Description::Service(_) => {
+            service::run(plugin, templates, cases, &mut session, &mut report);
         }
         Description::Coupon(description) => {
+            session.describe(description);
             coupon::run(description, cases, &mut session, &mut report);
         }
     }

@@ -2,13 +2,13 @@
 
 use dermaga_runtime::{
     contract::{
-        Image, Instance, Period, Plan, Resources, RunningPeriod, Rupiah, ServiceDescription, Tier,
-        Timestamp,
+        Image, ImageSpec, Instance, Period, Plan, Resources, RunningPeriod, Rupiah, Tier, Timestamp,
     },
     gate::Policy,
 };
 use serde_json::{Map, Value, json};
 
+use super::offers::Service;
 use crate::template::Template;
 
 /// 2026-01-31 12:00:00 UTC: the end of a long month before a short one.
@@ -47,12 +47,14 @@ pub(super) fn half_over(plan: &Plan) -> RunningPeriod {
 }
 
 /// An instance as the server makes it.
-pub(crate) fn instance(
-    description: &ServiceDescription,
-    template: Option<&Template>,
-    plan: &Plan,
-    config: &Value,
-) -> Instance {
+pub(crate) fn instance(service: &Service<'_>, plan: &Plan, config: &Value) -> Instance {
+    let description = &service.description;
+    let own = |image: &ImageSpec| {
+        Some(Image {
+            name: image.name.clone(),
+            reference: image.reference.clone()?,
+        })
+    };
     let image = |(name, reference): (&String, &String)| Image {
         name: name.clone(),
         reference: reference.clone(),
@@ -60,6 +62,7 @@ pub(crate) fn instance(
     let public = description.endpoints.iter().any(|endpoint| endpoint.public);
     Instance {
         name: NAME.to_owned(),
+        settings: service.settings.clone(),
         plan: plan.clone(),
         config: config.clone(),
         hostname: public.then(|| HOST.to_owned()),
@@ -69,9 +72,9 @@ pub(crate) fn instance(
             .iter()
             .map(|secret| secret.name.clone())
             .collect(),
-        images: match template {
+        images: match service.template {
             Some(template) => template.images.iter().map(image).collect(),
-            None => description.images.clone(),
+            None => description.images.iter().filter_map(own).collect(),
         },
     }
 }

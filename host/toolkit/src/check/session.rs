@@ -1,6 +1,9 @@
 //! Calling a plugin for the check: everything twice, keeping the highest use of each limit.
 
-use dermaga_runtime::{Called, Description, Plugin, Usage, canonical_json, contract::Function};
+use dermaga_runtime::{
+    Called, Plugin, Usage, canonical_json,
+    contract::{CouponDescription, Function},
+};
 use serde_json::Value;
 
 use super::{
@@ -32,18 +35,10 @@ impl<'p> Session<'p> {
         }
     }
 
-    pub(super) fn plugin_id(&self) -> &'p str {
-        &self.plugin.about().id
-    }
-
-    /// Asks once more what the plugin said when it was loaded.
-    pub(super) fn describe(&mut self) {
+    /// Asks once more what a coupon plugin said when it was loaded.
+    pub(super) fn describe(&mut self, loaded: &CouponDescription) {
         let answered = self.call("describe", "describe", &Value::Null);
-        let loaded = match self.plugin.description() {
-            Description::Service(description) => serde_json::to_value(description),
-            Description::Coupon(description) => serde_json::to_value(description),
-        };
-        if loaded.ok() != answered.ok() {
+        if serde_json::to_value(loaded).ok() != answered.ok() {
             self.unstable.push(
                 "describe: it does not answer as it did when the plugin was loaded".to_owned(),
             );

@@ -3,29 +3,28 @@
 use dermaga_runtime::{
     contract::{
         AccessValue, Answer, ConfigCheck, Function, Instance, Observation, Occasion, Plan,
-        PlanChangeRequest, PriceAnswer, PriceRequest, Problem, ServiceDescription, Term, service,
+        PlanChangeRequest, PriceAnswer, PriceRequest, Problem, Term, service,
     },
     gate::{self, Violation},
 };
 use serde_json::{Value, json};
 
-use super::{count, offers::Offer, sample, session::Session};
+use super::{count, offers::Service, sample, session::Session};
 use crate::template::Template;
 
 /// Trying a plugin, collecting what is wrong.
-pub(super) struct Trial<'d, 's, 'p> {
-    pub(super) description: &'d ServiceDescription,
+pub(super) struct Trial<'s, 'p> {
     pub(super) session: &'s mut Session<'p>,
     pub(super) wrong: Vec<String>,
     /// Each with its fix.
     pub(super) violations: Vec<(String, String)>,
 }
 
-impl Trial<'_, '_, '_> {
-    pub(super) fn offer(&mut self, offer: &Offer<'_>, config: &Value, all: &[Offer<'_>]) {
-        let name = offer.name();
-        let Offer { template, plan } = offer;
+impl Trial<'_, '_> {
+    pub(super) fn offer(&mut self, service: &Service<'_>, plan: &Plan, config: &Value) {
+        let name = service.name_of(plan);
         let check = ConfigCheck {
+            settings: service.settings.clone(),
             plan: plan.clone(),
             config: config.clone(),
         };
@@ -35,18 +34,19 @@ impl Trial<'_, '_, '_> {
         {
             return;
         }
-        self.prices(&name, plan, config, all);
-        for other in all {
-            let call = format!("plan-change from {} to {name}", other.name());
+        self.prices(service, plan, config);
+        for other in &service.plans {
+            let call = format!("plan-change from {} to {name}", service.name_of(other));
             let change = PlanChangeRequest {
-                from: other.plan.clone(),
+                settings: service.settings.clone(),
+                from: other.clone(),
                 to: plan.clone(),
                 config: config.clone(),
             };
             self.ask::<service::PlanChange>(&call, &change);
         }
-        let instance = sample::instance(self.description, *template, plan, config);
-        let objects = self.manifests(&name, &instance, *template);
+        let instance = sample::instance(service, plan, config);
+        let objects = self.manifests(&name, &instance, service.template);
         for observed in [Vec::new(), objects] {
             let call = format!("health on {name}, {}", count(observed.len(), "object"));
             self.ask::<service::Health>(
@@ -60,8 +60,10 @@ impl Trial<'_, '_, '_> {
         self.access(&name, &instance);
     }
 
-    fn prices(&mut self, name: &str, plan: &Plan, config: &Value, all: &[Offer<'_>]) {
+    fn prices(&mut self, service: &Service<'_>, plan: &Plan, config: &Value) {
+        let name = service.name_of(plan);
         let request = |months, occasion| PriceRequest {
+            settings: service.settings.clone(),
             plan: plan.clone(),
             term: Term { months },
             config: config.clone(),
@@ -81,10 +83,11 @@ impl Trial<'_, '_, '_> {
             let months = u32::try_from(months).unwrap_or(u32::MAX);
             self.answer::<service::Price, PriceAnswer>(&call, &request(months, occasion));
         }
-        for other in all.iter().filter(|other| other.plan.tier < plan.tier) {
-            let running = sample::half_over(&other.plan);
+        let lower = service.plans.iter().filter(|other| other.tier < plan.tier);
+        for other in lower {
+            let running = sample::half_over(other);
             let paid = running.paid;
-            let call = format!("price on {name}, upgrade from {}", other.name());
+            let call = format!("price on {name}, upgrade from {}", service.name_of(other));
             let price = self.answer::<service::Price, PriceAnswer>(
                 &call,
                 &request(1, Occasion::Upgrade(running)),

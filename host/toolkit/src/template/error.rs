@@ -52,7 +52,7 @@ impl fmt::Display for TemplateError {
 }
 
 /// A key in a file, to hang a problem on.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: String,
     pub(super) line: usize,

@@ -7,7 +7,12 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::error::{Place, TemplateError};
+use dermaga_runtime::contract::Settings;
+
+use super::{
+    error::{Place, TemplateError},
+    settings::{self, Places},
+};
 
 /// A file being read and what is wrong with it so far.
 #[derive(Debug)]
@@ -137,6 +142,16 @@ impl<'a, 'i> Fields<'a, 'i> {
     /// A table that may be missing.
     pub(super) fn optional_table(&self, key: &str) -> Option<Fields<'a, 'i>> {
         self.sub(self.table.get(key)?, self.key(key))
+    }
+
+    /// A table of any shape that may be missing; problems of the whole are shown at `instead` then.
+    pub(super) fn free(&self, key: &str, instead: &str) -> Option<(Settings, Places)> {
+        let table = match self.table.get(key) {
+            Some(_) => Some(self.optional_table(key)?.table),
+            None => None,
+        };
+        let whole = self.place(if table.is_some() { key } else { instead });
+        settings::read(self.document, table, whole)
     }
 
     /// Every key with its value, in alphabetical order; both go through a rule.

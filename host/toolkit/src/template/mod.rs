@@ -8,6 +8,7 @@ mod error;
 mod fields;
 mod read;
 mod rules;
+mod settings;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,7 @@ use std::{
 };
 
 use dermaga_runtime::{
-    contract::{self, Rupiah, Tier},
+    contract::{self, Problem, Rupiah, Settings, Tier},
     gate::Exception,
 };
 use serde::Serialize;
@@ -41,6 +42,10 @@ pub struct Template {
     /// The only images the service may run, by the plugin's name for them.
     pub images: BTreeMap<String, String>,
     pub pod_security: PodSecurity,
+    /// What it says to the plugin, whose `describe` judges it.
+    pub settings: Settings,
+    #[serde(skip)]
+    places: settings::Places,
     /// At least one; slugs and tiers are unique.
     pub plans: Vec<Plan>,
 }
@@ -98,6 +103,14 @@ impl Template {
     /// Every problem of the text, in the order of the text.
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<TemplateError>> {
         read::template(name, text).map(|read| read.template)
+    }
+
+    /// What the plugin finds wrong with the settings, with file, line, column and key.
+    pub fn refused_settings(&self, problems: &[Problem]) -> Vec<TemplateError> {
+        let problems = problems.iter();
+        problems
+            .map(|problem| self.places.problem(problem))
+            .collect()
     }
 
     /// Reads every `*.toml` of a folder, in the order of their names.

@@ -9,7 +9,7 @@ use super::{
     Category, Plan, PodSecurity, Template, TemplateError,
     error::Place,
     fields::{Document, Fields},
-    rules,
+    rules, settings,
 };
 
 /// Most rupiah a plan may cost a month; also keeps a year of any plan far from the end of 64 bits.
@@ -62,6 +62,7 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
         "category",
         "images",
         "pod_security",
+        settings::KEY,
         "plans",
     ]);
     let slug = fields.required("slug", rules::slug(2));
@@ -78,7 +79,9 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
         || Some(PodSecurity::default()),
         |fields| pod_security(&fields),
     );
+    let settings = fields.free(settings::KEY, "plugin");
     let plans = plans(&fields.tables("plans"));
+    let (settings, places) = settings?;
     Some(Read {
         template: Template {
             slug: slug?,
@@ -90,6 +93,8 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
             category: category?,
             images: images?,
             pod_security: pod_security?,
+            settings,
+            places,
             plans: plans?,
         },
         slug: fields.place("slug"),

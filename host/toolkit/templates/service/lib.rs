@@ -49,7 +49,7 @@ impl ServicePlugin for Plugin {
                 port: PORT,
                 public: true,
             }],
-            images: vec![Image::pinned("app", IMAGE)],
+            images: vec![ImageSpec::pinned("app", IMAGE)],
             ..ServiceDescription::new(&config_schema())
         }
     }

@@ -2,17 +2,25 @@
 
 use serde_json::Value;
 
-use super::wit::types as wit;
+use super::types as wit;
 use crate::{
     answers,
     canonical::canonical_json,
-    contract::{About, Answer, Period, Plan, PriceLine, Problem, Resources, Term, Tier},
+    contract::{About, Answer, Period, Plan, PriceLine, Problem, Resources, Settings, Term, Tier},
     guest::Malformed,
 };
 
 /// JSON goes in with sorted keys, so that equal values are equal texts to the plugin.
-pub(super) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     canonical_json(value)
+}
+
+/// What a template says, as [`text`] writes it.
+pub(super) fn settings(settings: &Settings) -> String {
+    if settings.is_empty() {
+        return "{}".to_owned();
+    }
+    text(&Value::Object(settings.clone()))
 }
 
 /// A result of the contract; `ok` turns its good side into the host's type.

@@ -1,7 +1,7 @@
 //! `interface coupon`.
 
 use super::{
-    types::{answer, text},
+    convert::{answer, text},
     wit::coupon as wit,
     wit::types,
 };
@@ -16,8 +16,9 @@ use crate::{
     guest::Malformed,
 };
 
-pub(super) fn bind(binder: &mut Binder<'_>) -> Result<(), LoadError> {
-    let interface = binder.interface("dermaga:plugin/coupon@0.1.0")?;
+/// Binds the interface of this name: every version so far has the same functions.
+pub(crate) fn bind(binder: &mut Binder<'_>, name: &str) -> Result<(), LoadError> {
+    let interface = binder.interface(name)?;
     binder.bind::<coupon::Describe, _, _>(&interface, |()| (), description)?;
     binder.bind::<coupon::Check, _, _>(&interface, parameters, checked)?;
     binder.bind::<coupon::Evaluate, _, _>(&interface, |input| (evaluation(input),), decision)
