@@ -199,6 +199,7 @@ mod tests {
         moment: i64,
     ) -> PriceRequest {
         PriceRequest {
+            settings: "{}".to_owned(),
             plan: plan(Tier::Pro, monthly_price),
             term: Term { months },
             config: "{}".to_owned(),

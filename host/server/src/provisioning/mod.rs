@@ -32,7 +32,7 @@ use std::{
 use sqlx::types::Json;
 use uuid::Uuid;
 
-pub use model::{Desired, Event, Instance, NewInstance, Status};
+pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
 pub use provisioner::{Choice, Provisioner};
 pub use render::Classes;
 pub use routes::router;
@@ -194,12 +194,12 @@ pub async fn change_plan(
     Ok(instance.generation)
 }
 
-/// Digest of the plugin version that a subscription's instance is pinned to.
+/// The plugin version that a subscription's instance is pinned to.
 ///
 /// # Errors
 /// `INVALID_STATE` when there is no instance.
-pub async fn pinned_version(conn: &mut Conn, subscription_id: Uuid) -> Result<String> {
-    store::pinned_version(conn, subscription_id)
+pub async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> Result<Pinned> {
+    store::pinned(conn, subscription_id)
         .await?
         .ok_or_else(|| Error::new(Code::InvalidState, "This subscription has no instance."))
 }

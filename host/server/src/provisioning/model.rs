@@ -99,6 +99,13 @@ impl Instance {
     }
 }
 
+/// What a subscription is held to: a plugin version, and what the template said to it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Pinned {
+    pub plugin_digest: String,
+    pub settings: Json<contract::Settings>,
+}
+
 /// What an instance's plan and service say about it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Terms {

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::model::{Event, Instance, Lease, Neighbour, Owned, Recorded, Status, Terms, Verdict};
+use super::model::{
+    Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict,
+};
 use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
 
 macro_rules! terms {
@@ -135,12 +137,9 @@ pub(super) async fn change_plan(
     fetch_optional!(conn, Instance, sql, plan_id, message, now, subscription_id)
 }
 
-pub(super) async fn pinned_version(
-    conn: &mut Conn,
-    subscription_id: Uuid,
-) -> sqlx::Result<Option<String>> {
-    let sql = "SELECT plugin_digest FROM instances WHERE subscription_id = $1";
-    Ok(fetch_optional!(conn, (String,), sql, subscription_id)?.map(|(digest,)| digest))
+pub(super) async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Option<Pinned>> {
+    let sql = "SELECT plugin_digest, settings FROM instances WHERE subscription_id = $1";
+    fetch_optional!(conn, Pinned, sql, subscription_id)
 }
 
 pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Instance>> {

@@ -97,14 +97,12 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
     let plugin = state.plugins.active(&offer.service.plugin_id)?;
     let plan = offer.plan.for_plugins()?;
     let settings = &offer.service.settings.0;
-    let description = plugins::describe(&plugin, settings).await?;
-    schema::validate(&description.config_schema, &order.config, "config")?;
     let check = contract::ConfigCheck {
         settings: settings.clone(),
         plan: plan.clone(),
         config: order.config.clone(),
     };
-    check_config(state, &plugin, check, order.user_id).await?;
+    let description = check_config(state, &plugin, check, order.user_id).await?;
     let moment = state.clock.now();
     let request = contract::PriceRequest {
         settings: settings.clone(),
@@ -162,17 +160,20 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
     })
 }
 
+/// Whether a configuration fits what the plugin makes of the settings, and the plan.
 pub(super) async fn check_config(
     state: &AppState,
     plugin: &Plugin,
     input: contract::ConfigCheck,
     user_id: Uuid,
-) -> Result<()> {
+) -> Result<Arc<ServiceDescription>> {
+    let description = plugins::describe(plugin, &input.settings).await?;
+    schema::validate(&description.config_schema, &input.config, "config")?;
     match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, Some(user_id))
         .await?
         .value
     {
-        Answer::Ok(()) => Ok(()),
+        Answer::Ok(()) => Ok(description),
         Answer::Problems(problems) => Err(schema::refused(problems, "config")),
     }
 }

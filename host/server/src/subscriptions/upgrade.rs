@@ -211,15 +211,27 @@ async fn propose(state: &AppState, user_id: Uuid, id: Uuid, plan_id: Uuid) -> Re
     }
     let running = store::period(&mut conn, id, current.period_number).await?;
     let running = running.ok_or_else(|| Error::internal("a subscription without its period"))?;
-    let digest = provisioning::pinned_version(&mut conn, id).await?;
+    let pinned = provisioning::pinned(&mut conn, id).await?;
     drop(conn);
 
-    let plugin = state.plugins.version(&digest).await?;
+    let plugin = state.plugins.version(&pinned.plugin_digest).await?;
     let old = from.for_plugins_at(current.monthly_price)?;
     let new = to.plan.for_plugins()?;
-    let allowed = ask_plan_change(state, &plugin, &current, &old, &new).await?;
-    pricing::check_config(state, &plugin, &new, &current.config, user_id).await?;
+    let change = PlanChangeRequest {
+        settings: pinned.settings.0.clone(),
+        from: old.clone(),
+        to: new.clone(),
+        config: current.config.0.clone(),
+    };
+    let allowed = ask_plan_change(state, &plugin, change, user_id).await?;
+    let check = contract::ConfigCheck {
+        settings: pinned.settings.0.clone(),
+        plan: new.clone(),
+        config: current.config.0.clone(),
+    };
+    pricing::check_config(state, &plugin, check, user_id).await?;
     let request = contract::PriceRequest {
+        settings: pinned.settings.0,
         plan: new,
         term: Term { months: 1 },
         config: current.config.0.clone(),
@@ -287,20 +299,14 @@ fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()
 async fn ask_plan_change(
     state: &AppState,
     plugin: &Plugin,
-    current: &Subscription,
-    from: &contract::Plan,
-    to: &contract::Plan,
+    request: PlanChangeRequest,
+    user_id: Uuid,
 ) -> Result<Decision> {
-    let request = PlanChangeRequest {
-        from: from.clone(),
-        to: to.clone(),
-        config: current.config.0.clone(),
-    };
     let decided = plugins::decide::<contract::service::PlanChange>(
         &state.plugins,
         plugin,
         request,
-        Some(current.user_id),
+        Some(user_id),
     )
     .await?;
     match decided.value {
