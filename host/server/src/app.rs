@@ -8,7 +8,6 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use dermaga_toolkit::template::Template;
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
@@ -36,8 +35,8 @@ pub struct AppState {
     pub clock: Clock,
     pub config: Arc<Config>,
     pub plugins: Arc<plugins::Registry>,
-    /// What is sold, as the templates read at start say.
-    pub templates: Arc<[Template]>,
+    /// What is sold, as the templates read last say.
+    pub templates: Arc<catalog::Templates>,
     pub vault: Arc<Vault>,
     pub accounts: Arc<Accounts>,
     pub provisioning: provisioning::Handle,

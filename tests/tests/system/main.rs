@@ -11,6 +11,7 @@
 mod accounts;
 mod alerts;
 mod bundled_plugins;
+mod catalogue;
 mod hostile;
 mod idempotency;
 mod ledger;

@@ -10,10 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
-use dermaga_toolkit::{
-    build::BuildError,
-    template::{Template, TemplateError},
-};
+use dermaga_toolkit::{build::BuildError, template::TemplateError};
 use sqlx::migrate::MigrateError;
 
 use super::{App, AppState, stock};
@@ -117,13 +114,13 @@ impl App {
         let keys = prepare_data_dir(&config)?;
         let db = open_database(&config).await?;
         let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
-        let templates: Arc<[Template]> = stock::read_templates(&config)?.into();
+        let templates = Arc::new(stock::read_templates(&config)?);
         let plugins = Arc::new(plugins::Registry::new(
             runtime(&config)?,
             db.clone(),
             clock.clone(),
         ));
-        stock::install(&config, &db, &clock, &plugins, &templates).await?;
+        stock::install(&config, &db, &clock, &plugins, &templates.current()).await?;
         first_administrator(&config, &accounts).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
         let (provisioning, worker) = provisioning::prepare(

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use dermaga_runtime::contract::Answer;
 use dermaga_toolkit::{
     build::{self, BuildError},
     template::Template,
@@ -10,7 +9,8 @@ use dermaga_toolkit::{
 
 use super::StartError;
 use crate::{
-    Error, catalog,
+    Error,
+    catalog::{self, Templates},
     config::Config,
     db::{Clock, Db},
     plugins,
@@ -18,15 +18,13 @@ use crate::{
 };
 
 /// Reads the service templates.
-pub(super) fn read_templates(config: &Config) -> Result<Vec<Template>, StartError> {
-    match folder(
+pub(super) fn read_templates(config: &Config) -> Result<Templates, StartError> {
+    let folder = folder(
         "DERMAGA_TEMPLATES_DIR",
         config.templates_dir.as_deref(),
         "service-templates",
-    )? {
-        Some(folder) => Template::load_dir(&folder).map_err(StartError::Templates),
-        None => Ok(Vec::new()),
-    }
+    )?;
+    Templates::open(folder).map_err(StartError::Templates)
 }
 
 /// Plugins first: a template sells what a plugin makes.
@@ -52,7 +50,10 @@ pub(super) async fn install(
         .refresh()
         .await
         .map_err(StartError::failed("the plugins cannot be loaded"))?;
-    check_settings(registry, templates).await?;
+    let refused = catalog::refused_settings(registry, templates).await;
+    if !refused.is_empty() {
+        return Err(StartError::Templates(refused));
+    }
     let load = async {
         let mut conn = db.begin().await?;
         catalog::load_templates(&mut conn, clock, templates).await?;
@@ -60,36 +61,6 @@ pub(super) async fn install(
     };
     load.await
         .map_err(StartError::failed("the service templates cannot be loaded"))
-}
-
-/// A template that its plugin makes nothing of stops the start, as one that cannot be read does. One
-/// whose plugin is away or gives no answer is shown as not available.
-async fn check_settings(
-    registry: &plugins::Registry,
-    templates: &[Template],
-) -> Result<(), StartError> {
-    let mut refused = Vec::new();
-    for template in templates {
-        let Ok(plugin) = registry.active(&template.plugin) else {
-            continue;
-        };
-        let settings = template.settings.clone();
-        let described = tokio::task::spawn_blocking(move || plugin.describe(&settings)).await;
-        match described {
-            Ok(Ok(Answer::Problems(problems))) => {
-                refused.extend(template.refused_settings(&problems));
-            }
-            Ok(Err(error)) => {
-                tracing::error!(template = template.slug, %error, "template.not_described");
-            }
-            Ok(Ok(Answer::Ok(_))) | Err(_) => {}
-        }
-    }
-    if refused.is_empty() {
-        Ok(())
-    } else {
-        Err(StartError::Templates(refused))
-    }
 }
 
 /// The folder, and where the plugin crates in it are built to, when there are any.

@@ -1,8 +1,10 @@
 //! What is sold: categories, services and plans, read from the templates, and the quota of each plan.
 
+mod admin;
 mod model;
 mod routes;
 mod store;
+mod templates;
 
 use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
@@ -12,6 +14,7 @@ pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServicePluginView, ServiceView, Tier,
 };
 pub use routes::router;
+pub use templates::{CatalogReload, Templates, refused_settings, reload};
 
 use crate::{
     Code, Error, Result,

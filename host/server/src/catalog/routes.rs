@@ -33,6 +33,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(plans))
         .routes(routes!(search))
         .routes(routes!(featured))
+        .merge(super::admin::router())
 }
 
 /// All categories.

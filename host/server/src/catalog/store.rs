@@ -181,6 +181,13 @@ pub(super) async fn services(
     })
 }
 
+/// Every service, sold or not.
+pub(super) async fn all_services(conn: &mut Conn) -> sqlx::Result<Vec<Service>> {
+    fetch_built!(conn, Service, SERVICE, |q| {
+        q.push(" ORDER BY s.slug");
+    })
+}
+
 pub(super) async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> sqlx::Result<i64> {
     let start = "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id";
     let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), start, |q| {
@@ -206,6 +213,13 @@ pub(super) async fn service(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Se
 
 const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
     total_quota, used_quota, max_instances_per_user, features, active, created_at FROM service_plans";
+
+/// Every plan, sold or not.
+pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {
+    fetch_built!(conn, Plan, PLAN, |q| {
+        q.push(" ORDER BY service_id, slug");
+    })
+}
 
 pub(super) async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result<Vec<Plan>> {
     if services.is_empty() {

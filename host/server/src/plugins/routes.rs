@@ -71,7 +71,7 @@ async fn upload(
     let version = super::stage(
         &state.plugins,
         component,
-        &state.templates,
+        &state.templates.current(),
         Some(admin.user_id),
     )
     .await?;

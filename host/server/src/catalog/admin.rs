@@ -1,0 +1,48 @@
+//! `/admin/catalog`: what is sold, for administrators.
+
+use axum::extract::State;
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::CatalogReload;
+use crate::{
+    app::AppState,
+    http::{Admin, Body, Envelope, Reply, Success},
+};
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(reload))
+}
+
+/// How to reload.
+#[derive(Debug, Default, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ReloadRequest {
+    /// Only tell what would change.
+    #[serde(default)]
+    #[garde(skip)]
+    dry_run: bool,
+}
+
+/// Reads the service templates again, without a restart.
+///
+/// New services and plans are sold at once, known ones are brought up to date. Quota, and whether
+/// something is sold, stay as administrators left them; what customers bought stays at its price.
+#[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = Option<ReloadRequest>, security(("bearer" = [])),
+    responses((status = 200, description = "What changed, or would", body = Envelope<CatalogReload>)))]
+async fn reload(
+    State(state): State<AppState>,
+    admin: Admin,
+    body: Option<Body<ReloadRequest>>,
+) -> Reply<CatalogReload> {
+    let Body(request) = body.unwrap_or(Body(ReloadRequest::default()));
+    let reload = super::reload(&state, admin.user_id, request.dry_run).await?;
+    let message = match (reload.changes.len(), reload.applied) {
+        (0, _) => "The catalogue is as the templates say.".to_owned(),
+        (count, true) => format!("{count} services and plans are added or changed."),
+        (count, false) => format!("{count} services and plans would be added or changed."),
+    };
+    Ok(Success::ok(message, reload))
+}

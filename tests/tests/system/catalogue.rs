@@ -1,0 +1,114 @@
+//! What is sold changes while the shop is open.
+
+use std::{fs, path::Path};
+
+use dermaga_tests::{Engine, Shop, checkout};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn copy(name: &str, folder: &Path) -> String {
+    let text =
+        fs::read_to_string(checkout().join("service-templates").join(name)).expect("the template");
+    fs::write(folder.join(name), &text).unwrap();
+    text
+}
+
+async fn shop_selling(engine: Engine, folder: &TempDir) -> Option<Shop> {
+    let path = folder.path().to_owned();
+    Shop::open_with(engine, |config| config.templates_dir = Some(path)).await
+}
+
+async fn prices(shop: &Shop) -> Vec<(String, i64)> {
+    let sold = shop.client().get("/api/catalog/services").await.data(200);
+    let services = sold.as_array().unwrap().iter();
+    let price = |service: &Value| {
+        let slug = service["slug"].as_str().unwrap().to_owned();
+        let plans = service["plans"].as_array().unwrap().iter();
+        (
+            slug,
+            plans
+                .map(|plan| plan["monthlyPrice"].as_i64().unwrap())
+                .sum(),
+        )
+    };
+    services.map(price).collect()
+}
+
+/// Templates are read again without a restart: what they add is sold, what they change is changed,
+/// what they do not name any more stays, and what is wrong changes nothing.
+async fn templates_are_read_again(engine: Engine) {
+    let folder = TempDir::new().unwrap();
+    let n8n = copy("n8n.toml", folder.path());
+    let Some(shop) = shop_selling(engine, &folder).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let reload = async |dry_run: bool| {
+        let body = json!({ "dryRun": dry_run });
+        admin.post("/api/admin/catalog/reload", body).await
+    };
+    assert_eq!(prices(&shop).await, [("n8n".to_owned(), 200_000)]);
+    let unchanged = reload(false).await.data(200);
+    assert_eq!(unchanged["changes"], json!([]));
+
+    copy("ghost.toml", folder.path());
+    assert!(n8n.contains("monthly_price = 50000") || n8n.contains("monthly_price = 50_000"));
+    let dearer = n8n
+        .replace("monthly_price = 50000", "monthly_price = 60000")
+        .replace("monthly_price = 50_000", "monthly_price = 60_000");
+    fs::write(folder.path().join("n8n.toml"), dearer).unwrap();
+    for (dry_run, expected) in [(true, 1), (false, 2)] {
+        let told = reload(dry_run).await.data(200);
+        assert_eq!(told["applied"], !dry_run);
+        let changes = told["changes"].as_array().unwrap();
+        let ghost = changes.iter().filter(|change| change["service"] == "ghost");
+        assert!(
+            ghost.clone().count() >= 2 && ghost.clone().all(|change| change["change"] == "ADDED")
+        );
+        let basic = changes
+            .iter()
+            .find(|change| change["service"] == "n8n")
+            .unwrap();
+        let field = json!([{ "field": "monthlyPrice", "before": 50_000, "after": 60_000 }]);
+        assert_eq!(
+            (&basic["plan"], &basic["fields"]),
+            (&json!("basic"), &field)
+        );
+        assert_eq!(prices(&shop).await.len(), expected);
+    }
+    assert!(prices(&shop).await.contains(&("n8n".to_owned(), 210_000)));
+    let buyer = shop.customer("katalog@example.com").await;
+    let plan = shop.plan("ghost", "free").await;
+    buyer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+
+    fs::write(folder.path().join("n8n.toml"), "slug = \"bad slug\"\n").unwrap();
+    let wrong = reload(false).await;
+    let wrong = wrong.fails(400, "VALIDATION_FAILED");
+    assert!(wrong.text.contains("n8n.toml:1:"), "{}", wrong.text);
+    fs::remove_file(folder.path().join("n8n.toml")).unwrap();
+    let orphaned = reload(false).await.data(200);
+    assert!(
+        orphaned["withoutTemplate"]
+            .as_array()
+            .unwrap()
+            .contains(&json!("n8n"))
+    );
+    assert_eq!(prices(&shop).await.len(), 2);
+    buyer
+        .post("/api/admin/catalog/reload", json!({}))
+        .await
+        .fails(403, "FORBIDDEN");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_are_read_again_on_sqlite() {
+    templates_are_read_again(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_are_read_again_on_postgres() {
+    templates_are_read_again(Engine::Postgres).await;
+}
