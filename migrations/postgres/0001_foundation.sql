@@ -57,6 +57,15 @@ CREATE TABLE plugin_versions (
 CREATE INDEX plugin_versions_by_plugin ON plugin_versions (plugin_id, created_at);
 CREATE UNIQUE INDEX plugin_versions_active_key ON plugin_versions (plugin_id) WHERE state = 'ACTIVE';
 
+-- The class of size and memory that administrators granted; every other plugin is standard.
+CREATE TABLE plugin_classes (
+    plugin_id TEXT PRIMARY KEY NOT NULL,
+    class TEXT NOT NULL CHECK (class IN ('standard', 'large')),
+    reason TEXT NOT NULL,
+    granted_by UUID REFERENCES users (id),
+    granted_at TIMESTAMPTZ NOT NULL
+);
+
 CREATE TABLE decisions (
     id UUID PRIMARY KEY NOT NULL,
     digest TEXT NOT NULL REFERENCES plugin_versions (digest),

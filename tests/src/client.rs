@@ -80,8 +80,16 @@ impl Client {
 
     /// Uploads a component as an administrator does.
     pub async fn upload(&self, component: Vec<u8>) -> Answer {
+        self.upload_with(component, &[]).await
+    }
+
+    /// The same with further fields of the form.
+    pub async fn upload_with(&self, component: Vec<u8>, fields: &[(&str, &str)]) -> Answer {
         let part = reqwest::multipart::Part::bytes(component).file_name("component.wasm");
         let form = reqwest::multipart::Form::new().part("component", part);
+        let form = fields.iter().fold(form, |form, (name, value)| {
+            form.text((*name).to_owned(), (*value).to_owned())
+        });
         self.send(
             self.request(Method::POST, "/api/admin/plugins")
                 .multipart(form),

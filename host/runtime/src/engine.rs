@@ -10,7 +10,7 @@ use wasmtime::{
 use crate::{
     cache::Cache,
     error::{LoadError, RuntimeError},
-    limits::Limits,
+    limits::{Limits, SizeClass},
     load,
     plugin::Plugin,
     slots::Slots,
@@ -97,10 +97,15 @@ impl Runtime {
         })
     }
 
-    /// Validates, compiles (or takes from the cache) and describes a component. Compiling takes
-    /// from tens of milliseconds to seconds and blocks.
+    /// Validates, compiles (or takes from the cache) and describes a component of the standard
+    /// class. Compiling takes from tens of milliseconds to seconds and blocks.
     pub fn load(&self, component: &[u8]) -> Result<Plugin, LoadError> {
-        load::load(&self.core, component)
+        self.load_as(component, SizeClass::Standard)
+    }
+
+    /// The same with the size and memory of this class.
+    pub fn load_as(&self, component: &[u8], class: SizeClass) -> Result<Plugin, LoadError> {
+        load::load(&self.core, component, class)
     }
 
     /// The limits in force.
@@ -161,7 +166,7 @@ fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, 
         .total_memories(places)
         .max_memories_per_component(1)
         .max_memories_per_module(1)
-        .max_memory_size(limits.quick.memory_bytes.max(limits.heavy.memory_bytes))
+        .max_memory_size(limits.most_memory_bytes())
         .total_tables(places.saturating_mul(TABLES))
         .max_tables_per_component(TABLES)
         .max_tables_per_module(TABLES)

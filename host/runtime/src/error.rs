@@ -3,6 +3,7 @@
 use crate::{
     call::{LogLine, Usage},
     contract::Version,
+    limits::SizeClass,
 };
 
 /// The engine could not be built.
@@ -28,6 +29,25 @@ pub enum LoadError {
         "the component has {bytes} bytes and the limit is {limit}: build it in release mode and strip it"
     )]
     TooLarge { bytes: usize, limit: usize },
+    #[error(
+        "the component has {bytes} bytes and the {class} class allows {limit}: build it in release mode and strip it, or have an administrator grant this plugin the {sufficient} class"
+    )]
+    AboveClass {
+        bytes: usize,
+        limit: usize,
+        class: SizeClass,
+        /// The smallest class that would do.
+        sufficient: SizeClass,
+    },
+    #[error(
+        "the component wants more than the {limit} bytes of memory that the {class} class allows it to start with: it must hold less at once, or have an administrator grant this plugin the {sufficient} class"
+    )]
+    MemoryAboveClass {
+        limit: usize,
+        class: SizeClass,
+        /// The class that has the most memory.
+        sufficient: SizeClass,
+    },
     #[error(
         "this is compiled machine code, which is never accepted: upload the WebAssembly component it was made from"
     )]
@@ -69,6 +89,7 @@ impl LoadError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "COMPONENT_TOO_LARGE",
+            Self::AboveClass { .. } | Self::MemoryAboveClass { .. } => "COMPONENT_ABOVE_CLASS",
             Self::Precompiled => "COMPONENT_PRECOMPILED",
             Self::CoreModule => "COMPONENT_IS_CORE_MODULE",
             Self::Malformed(_) => "COMPONENT_MALFORMED",

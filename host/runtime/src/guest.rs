@@ -17,16 +17,19 @@ use crate::{
     contract::LimitClass,
     engine::{Core, TICK},
     error::{CallError, Failure},
-    limits::CallLimits,
+    limits::{CallLimits, SizeClass},
     log::LogBuffer,
     slots::Slot,
 };
 
-/// A component ready to be instantiated, and who it is.
+/// A component ready to be instantiated, who it is, and how large it may be. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Guest {
     pub(crate) core: Arc<Core>,
     pub(crate) pre: InstancePre<Host>,
     pub(crate) identity: Identity,
+    pub(crate) size: SizeClass,
+    pub(crate) component_bytes: usize,
 }
 
 /// Whom an error names.
@@ -110,7 +113,7 @@ impl Guest {
         class: LimitClass,
         body: impl FnOnce(&mut Store<Host>, &Instance) -> Result<T, Stop>,
     ) -> Result<Called<T>, CallError> {
-        let limits = *self.core.limits.of(class);
+        let limits = self.core.limits.of(class, self.size);
         let _slot = self.slot(function)?;
         let started = Instant::now();
         let mut store = self.store(&limits);
@@ -152,13 +155,13 @@ impl Guest {
         class: LimitClass,
     ) -> Result<(Slot<'_>, Store<Host>, Instance), CallError> {
         let slot = self.slot(purpose)?;
-        let limits = self.core.limits.of(class);
-        let mut store = self.store(limits);
+        let limits = self.core.limits.of(class, self.size);
+        let mut store = self.store(&limits);
         match self.pre.instantiate(&mut store) {
             Ok(instance) => Ok((slot, store, instance)),
             Err(error) => {
                 let host = store.into_data();
-                Err(self.failed(purpose, self.explain(Stop::Guest(error), &host, limits)))
+                Err(self.failed(purpose, self.explain(Stop::Guest(error), &host, &limits)))
             }
         }
     }

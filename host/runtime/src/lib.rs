@@ -37,5 +37,5 @@ pub use digest::{Digest, ParseDigestError};
 pub use engine::{Runtime, RuntimeConfig};
 pub use error::{CallError, Failure, LoadError, RuntimeError};
 pub use image::is_pinned as is_pinned_image;
-pub use limits::{CallLimits, Limits};
+pub use limits::{CallLimits, LargeLimits, Limits, SizeClass};
 pub use plugin::{Description, Plugin};

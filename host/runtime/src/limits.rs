@@ -1,6 +1,6 @@
-//! What a call may use, by kind of call.
+//! What a call may use, by kind of call and by the class of the plugin.
 
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,50 @@ use crate::contract::LimitClass;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+
+/// How large a plugin may be. Every plugin is [`SizeClass::Standard`] until an administrator grants
+/// it more.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum SizeClass {
+    /// What a plugin in a compiled language needs.
+    #[default]
+    Standard,
+    /// For plugins that bring an interpreter with them.
+    Large,
+}
+
+impl SizeClass {
+    /// From the smallest to the largest.
+    pub const ALL: [Self; 2] = [Self::Standard, Self::Large];
+
+    /// `standard` or `large`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Large => "large",
+        }
+    }
+}
+
+impl fmt::Display for SizeClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for SizeClass {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|class| class.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is none of: standard, large"))
+    }
+}
 
 /// Every limit of the runtime. The defaults are those of the design document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +62,23 @@ pub struct Limits {
     pub heavy: CallLimits,
     /// Stack of the guest's WebAssembly frames.
     pub stack_bytes: usize,
-    /// Size of an uploaded component.
+    /// Size of an uploaded component of the standard class.
     pub component_bytes: usize,
+    /// What the large class has instead.
+    pub large: LargeLimits,
     /// Log lines kept of one call; further ones are dropped and counted.
     pub log_lines: usize,
     /// Bytes kept of one log line; the rest is cut at a character boundary.
     pub log_line_bytes: usize,
+}
+
+/// Where the large class differs from the standard one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargeLimits {
+    /// Size of an uploaded component.
+    pub component_bytes: usize,
+    /// Linear memory of the guest, whatever the kind of call.
+    pub memory_bytes: usize,
 }
 
 /// The limits of one call.
@@ -43,12 +98,36 @@ pub struct CallLimits {
 }
 
 impl Limits {
-    /// The row that applies to calls of this class.
-    pub const fn of(&self, class: LimitClass) -> &CallLimits {
-        match class {
-            LimitClass::Quick => &self.quick,
-            LimitClass::Heavy => &self.heavy,
+    /// What a call of this kind to a plugin of this class may use.
+    pub fn of(&self, call: LimitClass, size: SizeClass) -> CallLimits {
+        let limits = match call {
+            LimitClass::Quick => self.quick,
+            LimitClass::Heavy => self.heavy,
+        };
+        match size {
+            SizeClass::Standard => limits,
+            SizeClass::Large => CallLimits {
+                memory_bytes: self.large.memory_bytes.max(limits.memory_bytes),
+                ..limits
+            },
         }
+    }
+
+    /// How many bytes a component of this class may have.
+    pub fn component_bytes_of(&self, size: SizeClass) -> usize {
+        match size {
+            SizeClass::Standard => self.component_bytes,
+            SizeClass::Large => self.large.component_bytes.max(self.component_bytes),
+        }
+    }
+
+    /// The most memory that any call may have.
+    pub(crate) fn most_memory_bytes(&self) -> usize {
+        let calls = [LimitClass::Quick, LimitClass::Heavy];
+        calls
+            .map(|call| self.of(call, SizeClass::Large).memory_bytes)
+            .into_iter()
+            .fold(0, usize::max)
     }
 }
 
@@ -69,6 +148,10 @@ impl Default for Limits {
             },
             stack_bytes: 512 * KIB,
             component_bytes: 4 * MIB,
+            large: LargeLimits {
+                component_bytes: 16 * MIB,
+                memory_bytes: 64 * MIB,
+            },
             log_lines: 64,
             log_line_bytes: 1000,
         }

@@ -11,23 +11,18 @@ use crate::{
     contract::Version,
     digest::Digest,
     engine::Core,
-    error::{CallError, LoadError},
+    error::{CallError, Failure, LoadError},
     exports::Bindings,
     guest::{Guest, Identity},
+    limits::SizeClass,
     metadata,
     plugin::{Description, Plugin},
     scan::{self, World},
     v0_1, v0_2,
 };
 
-pub(crate) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> {
-    let limit = core.limits.component_bytes;
-    if bytes.len() > limit {
-        return Err(LoadError::TooLarge {
-            bytes: bytes.len(),
-            limit,
-        });
-    }
+pub(crate) fn load(core: &Arc<Core>, bytes: &[u8], size: SizeClass) -> Result<Plugin, LoadError> {
+    fits(core, bytes, size)?;
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(LoadError::Precompiled);
     }
@@ -49,10 +44,37 @@ pub(crate) fn load(core: &Arc<Core>, bytes: &[u8]) -> Result<Plugin, LoadError> 
             core: Arc::clone(core),
             pre,
             identity: unknown(digest),
+            size,
+            component_bytes: bytes.len(),
         },
         world,
         digest,
     )
+    .map_err(|error| wants_more_memory(core, size, error))
+}
+
+/// Refuses a file that is larger than its class allows, with the class that would do.
+fn fits(core: &Core, bytes: &[u8], class: SizeClass) -> Result<(), LoadError> {
+    let found = bytes.len();
+    let allows = |class: SizeClass| core.limits.component_bytes_of(class);
+    if found <= allows(class) {
+        return Ok(());
+    }
+    match SizeClass::ALL
+        .into_iter()
+        .find(|other| found <= allows(*other))
+    {
+        Some(sufficient) => Err(LoadError::AboveClass {
+            bytes: found,
+            limit: allows(class),
+            class,
+            sufficient,
+        }),
+        None => Err(LoadError::TooLarge {
+            bytes: found,
+            limit: SizeClass::ALL.map(allows).into_iter().fold(0, usize::max),
+        }),
+    }
 }
 
 /// Machine code for a component that has been scanned: from the cache, or compiled now and kept.
@@ -95,6 +117,24 @@ fn describe(mut guest: Guest, world: World, digest: Digest) -> Result<Plugin, Lo
         guest,
         exports,
     ))
+}
+
+/// A component that cannot even say what it is within the memory of its class may need a larger one.
+fn wants_more_memory(core: &Core, class: SizeClass, error: LoadError) -> LoadError {
+    let sufficient = SizeClass::Large;
+    let LoadError::Describe(call) = &error else {
+        return error;
+    };
+    match call.failure {
+        Failure::MemoryExceeded { limit } if limit < core.limits.most_memory_bytes() => {
+            LoadError::MemoryAboveClass {
+                limit,
+                class,
+                sufficient,
+            }
+        }
+        _ => error,
+    }
 }
 
 /// Whom errors name before the component has said who it is.

@@ -18,6 +18,7 @@ use crate::{
     error::{CallError, Failure, LoadError},
     exports::{Bound, Exports},
     guest::Guest,
+    limits::SizeClass,
     metadata,
 };
 
@@ -37,6 +38,7 @@ pub enum Description {
 #[derive(Debug, Clone)]
 pub struct Plugin {
     inner: Arc<Inner>,
+    guest: Arc<Guest>,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,6 @@ struct Inner {
     /// Of services, by the canonical settings.
     described: Mutex<HashMap<String, Arc<ServiceDescription>>>,
     load_usage: Usage,
-    guest: Guest,
     exports: Exports,
 }
 
@@ -69,17 +70,27 @@ impl Plugin {
             description,
             described: Mutex::default(),
             load_usage,
-            guest,
             exports,
         };
         Self {
             inner: Arc::new(inner),
+            guest: Arc::new(guest),
         }
     }
 
     /// SHA-256 of the component's bytes.
     pub fn digest(&self) -> Digest {
         self.inner.digest
+    }
+
+    /// Size of the component's file.
+    pub fn component_bytes(&self) -> usize {
+        self.guest.component_bytes
+    }
+
+    /// How many bytes a component of this plugin's class may have.
+    pub fn component_limit(&self) -> usize {
+        self.guest.core.limits.component_bytes_of(self.size_class())
     }
 
     pub fn about(&self) -> &About {
@@ -90,6 +101,25 @@ impl Plugin {
         match self.inner.description {
             Description::Service(_) => Kind::Service,
             Description::Coupon(_) => Kind::Coupon,
+        }
+    }
+
+    /// The class whose limits its calls have.
+    pub fn size_class(&self) -> SizeClass {
+        self.guest.size
+    }
+
+    /// The same plugin with the limits of another class. Whether its file fits that class is what
+    /// [`crate::Runtime::load_as`] decides.
+    #[must_use]
+    pub fn as_class(&self, size: SizeClass) -> Self {
+        let guest = Guest {
+            size,
+            ..Guest::clone(&self.guest)
+        };
+        Self {
+            inner: Arc::clone(&self.inner),
+            guest: Arc::new(guest),
         }
     }
 
@@ -125,11 +155,8 @@ impl Plugin {
             Answer::Problems(problems) => return Ok(Answer::Problems(problems)),
             Answer::Ok(description) => Arc::new(description),
         };
-        metadata::check_service(&description).map_err(|error| {
-            self.inner
-                .guest
-                .failed(service::Describe::NAME, malformed(error))
-        })?;
+        metadata::check_service(&description)
+            .map_err(|error| self.guest.failed(service::Describe::NAME, malformed(error)))?;
         let mut described = self.described();
         if described.len() >= REMEMBERED {
             described.clear();
@@ -160,17 +187,16 @@ impl Plugin {
     /// Calls one function in a fresh instance under its limits. Blocks until the answer is there,
     /// which is microseconds for most calls and at most the deadline.
     pub fn call<F: Function>(&self, input: &F::Input) -> Result<Called<F::Output>, CallError> {
-        let Inner { guest, exports, .. } = &*self.inner;
-        bound::<F>(guest, exports)?.call(guest, input)
+        bound::<F>(&self.guest, &self.inner.exports)?.call(&self.guest, input)
     }
 
     /// The same with JSON on both sides, as decisions are recorded and golden cases are written.
     /// `describe` takes `null`.
     pub fn call_json(&self, function: &str, input: &Value) -> Result<Called<Value>, CallError> {
-        let Inner { guest, exports, .. } = &*self.inner;
+        let Inner { exports, .. } = &*self.inner;
         exports
-            .call_json(guest, function, input)
-            .unwrap_or_else(|| Err(guest.failed(function, unknown(exports))))
+            .call_json(&self.guest, function, input)
+            .unwrap_or_else(|| Err(self.guest.failed(function, unknown(exports))))
     }
 }
 

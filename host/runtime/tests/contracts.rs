@@ -61,7 +61,11 @@ fn plugins_of_0_1_0_answer_what_they_answered_byte_for_byte() {
             Description::Service(_) => 7,
             Description::Coupon(_) => 3,
         };
-        assert_eq!(functions.len(), whole, "every function is shown: {functions:?}");
+        assert_eq!(
+            functions.len(),
+            whole,
+            "every function is shown: {functions:?}"
+        );
         for Recorded {
             function,
             input,
@@ -89,7 +93,10 @@ fn a_plugin_of_0_1_0_refuses_settings_instead_of_dropping_them() {
     let Answer::Problems(problems) = plugin.describe(&settings).unwrap() else {
         unreachable!("it cannot know them");
     };
-    assert!(problems[0].message.contains("contract 0.1.0"), "{problems:?}");
+    assert!(
+        problems[0].message.contains("contract 0.1.0"),
+        "{problems:?}"
+    );
 }
 
 #[test]

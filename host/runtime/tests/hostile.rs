@@ -258,7 +258,8 @@ fn what_is_no_plugin_is_refused_with_its_own_code() {
     assert_eq!(code(&fixtures::core_module()), "COMPONENT_IS_CORE_MODULE");
     assert_eq!(code(&fixtures::precompiled()), "COMPONENT_PRECOMPILED");
     assert_eq!(code(&fixtures::wrong_world()), "COMPONENT_WRONG_WORLD");
-    assert_eq!(code(&vec![0; (4 << 20) + 1]), "COMPONENT_TOO_LARGE");
+    assert_eq!(code(&vec![0; (4 << 20) + 1]), "COMPONENT_ABOVE_CLASS");
+    assert_eq!(code(&vec![0; (16 << 20) + 1]), "COMPONENT_TOO_LARGE");
     assert_eq!(
         runtime.load(&fixtures::forbidden_import()).unwrap_err(),
         LoadError::ForbiddenImport("wasi:clocks/monotonic-clock@0.2.6".to_owned())

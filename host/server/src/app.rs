@@ -8,6 +8,7 @@ mod tests;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
+use dermaga_runtime::{Limits, SizeClass};
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
@@ -50,7 +51,7 @@ pub struct App {
 }
 
 /// The API with its document, before it has a state.
-pub fn api(component_bytes: usize) -> OpenApiRouter<AppState> {
+pub fn api(limits: &Limits) -> OpenApiRouter<AppState> {
     let domains = OpenApiRouter::new()
         .merge(accounts::router())
         .merge(catalog::router())
@@ -58,7 +59,7 @@ pub fn api(component_bytes: usize) -> OpenApiRouter<AppState> {
         .merge(coupons::router())
         .merge(subscriptions::router())
         .merge(provisioning::router())
-        .merge(plugins::router(component_bytes))
+        .merge(plugins::router(limits.component_bytes_of(SizeClass::Large)))
         .merge(alerts::router());
     let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
     http::openapi::complete(api.get_openapi_mut());
@@ -70,7 +71,7 @@ pub fn api(component_bytes: usize) -> OpenApiRouter<AppState> {
 /// # Errors
 /// Never, as long as the document is JSON.
 pub fn openapi_json() -> serde_json::Result<String> {
-    let document = api(dermaga_runtime::Limits::default().component_bytes).into_openapi();
+    let document = api(&Limits::default()).into_openapi();
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }
 
@@ -80,7 +81,7 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn routes(state: &AppState) -> Router<AppState> {
-    let (api, document) = api(state.config.limits.component_bytes).split_for_parts();
+    let (api, document) = api(&state.config.limits).split_for_parts();
     api.merge(http::openapi::routes(document))
         .merge(http::health_routes())
 }

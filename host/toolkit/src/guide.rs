@@ -27,6 +27,7 @@ fn the_guide_states_the_limits_in_force() {
         heavy,
         stack_bytes,
         component_bytes,
+        large,
         log_lines,
         log_line_bytes,
     } = Limits::default();
@@ -48,7 +49,12 @@ fn the_guide_states_the_limits_in_force() {
         grouped(component_bytes as u64),
         grouped(stack_bytes as u64),
     );
-    for part in [&table, &sentence] {
+    let class = format!(
+        "the large class: a component of at most {} bytes, and {} bytes of memory for every call",
+        grouped(large.component_bytes as u64),
+        grouped(large.memory_bytes as u64),
+    );
+    for part in [&table, &sentence, &class] {
         assert!(
             GUIDE.contains(part.as_str()),
             "docs/PLUGINS.md must contain:\n\n{part}"

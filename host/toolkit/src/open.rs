@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dermaga_runtime::{LoadError, Plugin, Runtime};
+use dermaga_runtime::{LoadError, Plugin, Runtime, SizeClass};
 
 use crate::build::{self, BuildError, PluginCrate, Progress};
 
@@ -32,18 +32,20 @@ pub enum OpenError {
     Load(#[source] LoadError),
 }
 
-/// Loads a component; a folder is a plugin crate and is built first, its component into `out`.
+/// Loads a component with the limits of a class; a folder is a plugin crate and is built first, its
+/// component into `out`.
 ///
 /// # Errors
 /// When it does not build, cannot be read, or is no plugin of this server.
 pub fn open(
     runtime: &Runtime,
+    class: SizeClass,
     target: &Path,
     out: &Path,
     progress: &dyn Progress,
 ) -> Result<Opened, OpenError> {
     let (bytes, source) = component(target, out, progress)?;
-    let plugin = runtime.load(&bytes).map_err(OpenError::Load)?;
+    let plugin = runtime.load_as(&bytes, class).map_err(OpenError::Load)?;
     Ok(Opened { plugin, source })
 }
 

@@ -38,7 +38,7 @@ async fn refused(admin: &Client, name: &str, component: Vec<u8>, code: &str) {
 async fn what_is_no_plugin_is_refused_at_the_door() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();
     let admin = shop.admin().await;
-    let many_bytes = vec![0; 4 * 1024 * 1024 + 1];
+    let many_bytes = |mib: usize| vec![0; mib * 1024 * 1024 + 1];
     for (name, component, code) in [
         ("nothing", Vec::new(), "COMPONENT_MALFORMED"),
         ("text", b"<html></html>".to_vec(), "COMPONENT_MALFORMED"),
@@ -47,7 +47,8 @@ async fn what_is_no_plugin_is_refused_at_the_door() {
             fixtures::truncated(),
             "COMPONENT_MALFORMED",
         ),
-        ("too large", many_bytes, "COMPONENT_TOO_LARGE"),
+        ("above its class", many_bytes(4), "COMPONENT_ABOVE_CLASS"),
+        ("too large", many_bytes(16), "COMPONENT_TOO_LARGE"),
         (
             "a core module",
             fixtures::core_module(),
@@ -76,7 +77,7 @@ async fn what_is_no_plugin_is_refused_at_the_door() {
     ] {
         refused(&admin, name, component, code).await;
     }
-    let beyond = vec![0; 6 * 1024 * 1024];
+    let beyond = vec![0; 18 * 1024 * 1024];
     admin.upload(beyond).await.fails(413, "PAYLOAD_TOO_LARGE");
     still_serves(&shop).await;
     let plugins = admin.get("/api/admin/plugins").await.data(200);

@@ -15,6 +15,7 @@ mod catalogue;
 mod hostile;
 mod idempotency;
 mod ledger;
+mod plugin_classes;
 mod plugins;
 mod provisioning;
 mod purchase;

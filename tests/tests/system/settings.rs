@@ -16,7 +16,7 @@ use dermaga::{
     db::Clock,
 };
 use dermaga_runtime::{
-    Failure,
+    Failure, SizeClass,
     contract::{Decision, Effect, Grant},
     fixtures::{CouponFixture, Misdeed, ServiceFixture},
 };
@@ -97,7 +97,20 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         HERE,
         "a_component_may_be_as_large_as_was_set",
-        &["DERMAGA_PLUGIN_COMPONENT_MIB"],
+        &[
+            "DERMAGA_PLUGIN_COMPONENT_MIB",
+            "DERMAGA_PLUGIN_LARGE_COMPONENT_MIB",
+        ],
+    ),
+    (
+        HERE,
+        "a_large_plugin_has_the_memory_that_was_set",
+        &["DERMAGA_PLUGIN_LARGE_MEMORY_MIB"],
+    ),
+    (
+        HERE,
+        "so_many_lines_of_a_call_are_kept_so_long",
+        &["DERMAGA_PLUGIN_LOG_LINES", "DERMAGA_PLUGIN_LOG_LINE_BYTES"],
     ),
     (
         HERE,
@@ -525,16 +538,60 @@ async fn a_deadline_is_the_one_of_its_kind_of_call() {
 #[tokio::test]
 async fn a_component_may_be_as_large_as_was_set() {
     let beyond_one_mib = vec![0; (1 << 20) + 1];
-    for (mib, code) in [("1", "COMPONENT_TOO_LARGE"), ("2", "COMPONENT_MALFORMED")] {
-        let shop = empty_shop(&[("DERMAGA_PLUGIN_COMPONENT_MIB", mib)]).await;
+    for (standard, large, code) in [
+        ("1", "1", "COMPONENT_TOO_LARGE"),
+        ("1", "2", "COMPONENT_ABOVE_CLASS"),
+        ("2", "2", "COMPONENT_MALFORMED"),
+    ] {
+        let shop = empty_shop(&[
+            ("DERMAGA_PLUGIN_COMPONENT_MIB", standard),
+            ("DERMAGA_PLUGIN_LARGE_COMPONENT_MIB", large),
+        ])
+        .await;
         let answer = shop.admin().await.upload(beyond_one_mib.clone()).await;
         answer.fails(400, "COMPONENT_REFUSED");
         assert!(
             answer.body.to_string().contains(code),
-            "{mib} MiB: {:#}",
+            "{standard} and {large} MiB: {:#}",
             answer.body
         );
     }
+}
+
+#[tokio::test]
+async fn a_large_plugin_has_the_memory_that_was_set() {
+    let shop = empty_shop(&[("DERMAGA_PLUGIN_LARGE_MEMORY_MIB", "40")]).await;
+    let hungry = bad_coupon(Misdeed::GrowMemory);
+    let runtime = shop.state().plugins.runtime();
+    let plugin = runtime.load_as(&hungry, SizeClass::Large).unwrap();
+    assert_eq!(
+        plugin
+            .call_json("evaluate", &evaluation())
+            .unwrap_err()
+            .failure,
+        Failure::MemoryExceeded { limit: 40 << 20 }
+    );
+}
+
+#[tokio::test]
+async fn so_many_lines_of_a_call_are_kept_so_long() {
+    let shop = empty_shop(&[
+        ("DERMAGA_PLUGIN_LOG_LINES", "3"),
+        ("DERMAGA_PLUGIN_LOG_LINE_BYTES", "17"),
+    ])
+    .await;
+    let said = |misdeed| {
+        let plugin = shop.state().plugins.runtime().load(&bad_coupon(misdeed));
+        plugin
+            .unwrap()
+            .call_json("evaluate", &evaluation())
+            .unwrap()
+            .logs
+    };
+    let lines = said(Misdeed::FloodLog(5));
+    assert_eq!(lines.len(), 4);
+    assert_eq!(lines[3].message, "2 further lines were dropped");
+    assert_eq!(said(Misdeed::LongLog(100))[0].message.len(), 17);
 }
 
 /// A coupon type whose calls take as long as this server lets them, under way.

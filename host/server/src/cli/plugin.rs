@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use dermaga_runtime::{Runtime, RuntimeConfig, contract::Kind};
+use dermaga_runtime::{Runtime, RuntimeConfig, SizeClass, contract::Kind};
 use dermaga_toolkit::{
     build::{self, BuildReport, PluginCrate},
     case::{self, Case},
@@ -103,6 +103,10 @@ pub(super) struct Target {
     /// Where a crate's component goes.
     #[arg(long, value_name = "FOLDER", default_value = "target/components")]
     pub(super) out: PathBuf,
+    /// The class of size and memory whose limits hold: `standard`, or `large` for a plugin that an
+    /// administrator grants it.
+    #[arg(long, value_name = "CLASS", default_value_t)]
+    pub(super) class: SizeClass,
 }
 
 /// What a service is tried on.
@@ -294,6 +298,7 @@ fn check(args: CheckArgs) -> Result<(), CliError> {
     let options = check::Options {
         templates: args.templates.folder(&args.plugin.target),
         target: args.plugin.target,
+        class: args.plugin.class,
         cases: args.cases,
         out: args.plugin.out,
         bless: args.bless,
@@ -314,7 +319,7 @@ fn check(args: CheckArgs) -> Result<(), CliError> {
 impl Target {
     fn open(&self) -> Result<Opened, CliError> {
         let progress = BuildProgress::new(show);
-        open::open(&runtime()?, &self.target, &self.out, &progress).map_err(failed)
+        open::open(&runtime()?, self.class, &self.target, &self.out, &progress).map_err(failed)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use dermaga_runtime::SizeClass;
 use dermaga_toolkit::open;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -36,9 +37,6 @@ pub(super) struct PushArgs {
     /// The signature beside the component, made by `plugin sign`.
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
-    /// Grant the plugin this class: standard or large.
-    #[arg(long, value_name = "CLASS")]
-    class: Option<String>,
     /// Upload and check only; activate it later.
     #[arg(long)]
     stage: bool,
@@ -86,9 +84,10 @@ async fn form(args: &PushArgs) -> Result<Form, CliError> {
             .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
         form = form.part("signature", file(signature, "component.wasm.sig"));
     }
-    Ok(match &args.class {
-        Some(class) => form.text("class", class.clone()),
-        None => form,
+    // Left out, the server takes the class that the plugin has been granted already.
+    Ok(match args.plugin.class {
+        SizeClass::Standard => form,
+        granted => form.text("class", granted.as_str()),
     })
 }
 

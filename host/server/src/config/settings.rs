@@ -130,9 +130,21 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_PLUGIN_STACK_KIB" "plugins.stack_kib" (Some("512")):
         "Stack of a plugin call, in KiB."
         => |c, text| c.limits.stack_bytes = parse::number(text, &(64..=1024))? * KIB;
+    "DERMAGA_PLUGIN_LOG_LINES" "plugins.log_lines" (Some("64")):
+        "Log lines kept of one plugin call, up to 10000; further ones are dropped and counted."
+        => |c, text| c.limits.log_lines = parse::number(text, &(0..=10_000))?;
+    "DERMAGA_PLUGIN_LOG_LINE_BYTES" "plugins.log_line_bytes" (Some("1_000")):
+        "Bytes kept of one log line of a plugin; the rest is cut."
+        => |c, text| c.limits.log_line_bytes = parse::number(text, &(16..=100_000))?;
     "DERMAGA_PLUGIN_COMPONENT_MIB" "plugins.component_mib" (Some("4")):
-        "Largest component that can be uploaded, in MiB."
+        "Largest component of the standard class, in MiB."
         => |c, text| c.limits.component_bytes = parse::number(text, &(1..=256))? * MIB;
+    "DERMAGA_PLUGIN_LARGE_COMPONENT_MIB" "plugins.large_component_mib" (Some("16")):
+        "Largest component of a plugin that an administrator granted the large class, in MiB."
+        => |c, text| c.limits.large.component_bytes = parse::number(text, &(1..=256))? * MIB;
+    "DERMAGA_PLUGIN_LARGE_MEMORY_MIB" "plugins.large_memory_mib" (Some("64")):
+        "Memory of any call to a plugin of the large class, in MiB."
+        => |c, text| c.limits.large.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
 
     "DERMAGA_PROVISIONER" "provisioner" (Some("auto")):
         "Where instances go: `kubernetes`, `directory` (manifests as YAML), or `auto`: Kubernetes when a cluster answers at start, else the folder."

@@ -1,17 +1,27 @@
 //! How a version comes in and takes over: staged with a conformance report, then activated.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use dermaga_runtime::Plugin;
 use dermaga_toolkit::{check::conformance, template::Template};
 use uuid::Uuid;
 
 use super::{
-    Registry,
-    model::{Activation, VersionRow, VersionState, VersionView},
+    Registry, classes,
+    model::{Activation, PluginClass, VersionRow, VersionState, VersionView},
     store,
 };
 use crate::{Code, Error, Result, db::Conn};
+
+/// A component that somebody brings.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    pub component: Vec<u8>,
+    /// The class that it is granted with the upload; `None` leaves what was granted before.
+    pub class: Option<PluginClass>,
+    /// The administrator; `None` for the folder of plugins.
+    pub uploaded_by: Option<Uuid>,
+}
 
 /// Loads, checks and stores a component as a staged version. The same bytes again are the same
 /// version: nothing changes.
@@ -20,20 +30,23 @@ use crate::{Code, Error, Result, db::Conn};
 /// `COMPONENT_REFUSED` with the loader's code, or with the first failed check of the report.
 pub async fn stage(
     registry: &Registry,
-    component: Vec<u8>,
+    upload: Upload,
     templates: &[Template],
-    uploaded_by: Option<Uuid>,
 ) -> Result<VersionView> {
-    let bytes = component.clone();
-    let plugin = registry.load(bytes).await.map_err(|error| {
-        Error::new(
-            Code::ComponentRefused,
-            format!("The component was refused: {error}."),
-        )
-        .with("code", error.code())
-    })?;
+    let Upload {
+        component,
+        class,
+        uploaded_by,
+    } = upload;
+    let component: Arc<[u8]> = component.into();
+    let plugin = classes::load(registry, Arc::clone(&component), class).await?;
     let digest = plugin.digest().to_string();
     if let Some(known) = store::version(&mut registry.db().read().await?, &digest).await? {
+        let mut conn = registry.db().begin().await?;
+        if classes::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await? {
+            conn.commit().await?;
+            registry.refresh().await?;
+        }
         return Ok(VersionView::of(known, registry.failure_of(&digest)));
     }
     let report = check(&plugin, templates).await?;
@@ -53,10 +66,15 @@ pub async fn stage(
         now: registry.clock().now(),
     };
     store::insert_version(&mut conn, new).await?;
+    let granted = classes::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await?;
     let row = store::version(&mut conn, &digest)
         .await?
         .ok_or_else(|| Error::not_found("plugin version"))?;
     conn.commit().await?;
+    registry.remember(&plugin);
+    if granted {
+        registry.refresh().await?;
+    }
     tracing::info!(
         plugin.id = about.id,
         plugin.version = about.version,
@@ -200,7 +218,12 @@ pub async fn install_folder(
 ) -> Result<()> {
     for path in components(folder)? {
         let bytes = std::fs::read(&path).map_err(Error::internal)?;
-        match stage(registry, bytes, templates, None).await {
+        let upload = Upload {
+            component: bytes,
+            class: None,
+            uploaded_by: None,
+        };
+        match stage(registry, upload, templates).await {
             Ok(version) => take_over(registry, &version).await?,
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "plugin.not_installed");

@@ -3,6 +3,7 @@
 //! The database is the truth; [`Registry`] is this process's picture of it, swapped whole so that
 //! a call in flight ends on the version it began with.
 
+mod classes;
 mod decisions;
 mod describe;
 mod installation;
@@ -11,9 +12,12 @@ mod registry;
 mod routes;
 mod store;
 
+pub use classes::grant_class;
 pub use decisions::{Decided, Decision, decide, replay};
 pub use describe::describe;
-pub use installation::{activate, delete, install_folder, roll_back, stage};
-pub use model::{Activation, PluginView, Replay, VersionState, VersionView};
+pub use installation::{Upload, activate, delete, install_folder, roll_back, stage};
+pub use model::{
+    Activation, GrantedClass, PluginClass, PluginView, Replay, VersionState, VersionView,
+};
 pub use registry::Registry;
 pub use routes::router;

@@ -1,6 +1,7 @@
 //! Rows and views of plugin versions and decisions.
 
 use chrono::{DateTime, Utc};
+use dermaga_runtime::SizeClass;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -17,6 +18,32 @@ crate::text_enum! {
         /// Was active; what was provisioned with it stays on it.
         Superseded = "SUPERSEDED",
         Retired = "RETIRED",
+    }
+}
+
+crate::text_enum! {
+    /// How large a plugin may be, its memory included; administrators grant it.
+    pub enum PluginClass {
+        Standard = "standard",
+        Large = "large",
+    }
+}
+
+impl From<PluginClass> for SizeClass {
+    fn from(class: PluginClass) -> Self {
+        match class {
+            PluginClass::Standard => Self::Standard,
+            PluginClass::Large => Self::Large,
+        }
+    }
+}
+
+impl From<SizeClass> for PluginClass {
+    fn from(class: SizeClass) -> Self {
+        match class {
+            SizeClass::Standard => Self::Standard,
+            SizeClass::Large => Self::Large,
+        }
     }
 }
 
@@ -89,9 +116,23 @@ pub struct PluginView {
     pub id: String,
     pub kind: String,
     pub title: String,
+    /// How large it may be, as administrators granted.
+    pub class: PluginClass,
     /// Digest of the active version, if one is active.
     pub active: Option<String>,
     pub versions: Vec<VersionView>,
+}
+
+/// A class that has been granted.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantedClass {
+    pub plugin_id: String,
+    pub class: PluginClass,
+    /// Why, in the administrator's words.
+    pub reason: String,
+    /// What the class was before.
+    pub before: PluginClass,
 }
 
 /// What an activation changed.

@@ -7,10 +7,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dermaga_runtime::{Digest, Plugin, Runtime, contract::Kind};
+use dermaga_runtime::{Digest, LoadError, Plugin, Runtime, SizeClass, contract::Kind};
 use tokio_util::sync::CancellationToken;
 
-use super::store;
+use super::{model::PluginClass, store};
 use crate::{
     Code, Error, Result,
     db::{Clock, Db},
@@ -34,6 +34,8 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Active {
     plugins: BTreeMap<String, Plugin>,
+    /// What administrators granted; a plugin that is not there is standard.
+    classes: BTreeMap<String, PluginClass>,
     /// Active versions this process could not load, with the reason.
     failed: BTreeMap<String, Failed>,
 }
@@ -42,6 +44,15 @@ struct Active {
 struct Failed {
     digest: String,
     reason: String,
+}
+
+impl Active {
+    fn class_of(&self, plugin_id: &str) -> PluginClass {
+        self.classes
+            .get(plugin_id)
+            .copied()
+            .unwrap_or(PluginClass::Standard)
+    }
 }
 
 impl Registry {
@@ -74,16 +85,26 @@ impl Registry {
     /// # Errors
     /// When the database does not answer; the picture stays as it was.
     pub async fn refresh(&self) -> Result<()> {
-        let wanted = store::active(&mut self.db.read().await?).await?;
+        let (wanted, classes) = {
+            let mut conn = self.db.read().await?;
+            (
+                store::active(&mut conn).await?,
+                store::classes(&mut conn).await?,
+            )
+        };
         let current = self.active.load();
-        let mut next = Active::default();
+        let mut next = Active {
+            classes: classes.into_iter().collect(),
+            ..Active::default()
+        };
         for (plugin_id, digest) in wanted {
             if let Some(plugin) = current
                 .plugins
                 .get(&plugin_id)
                 .filter(|plugin| plugin.digest().to_string() == digest)
             {
-                next.plugins.insert(plugin_id, plugin.clone());
+                let plugin = plugin.as_class(next.class_of(&plugin_id).into());
+                next.plugins.insert(plugin_id, plugin);
                 continue;
             }
             match self.version(&digest).await {
@@ -93,6 +114,7 @@ impl Registry {
                         plugin.digest = digest,
                         "plugin.active"
                     );
+                    let plugin = plugin.as_class(next.class_of(&plugin_id).into());
                     next.plugins.insert(plugin_id, plugin);
                 }
                 Err(error) => {
@@ -160,6 +182,11 @@ impl Registry {
             .collect()
     }
 
+    /// The class of size and memory that administrators granted this plugin.
+    pub(super) fn class_of(&self, plugin_id: &str) -> PluginClass {
+        self.active.load().class_of(plugin_id)
+    }
+
     /// Why the active version with this digest is not running here, when it is not.
     pub fn failure_of(&self, digest: &str) -> Option<String> {
         let active = self.active.load();
@@ -189,36 +216,51 @@ impl Registry {
             .parse()
             .map_err(|_| Error::not_found("plugin version"))?;
         if let Some(plugin) = self.remembered(key) {
-            return Ok(plugin);
+            let class = self.active.load().class_of(&plugin.about().id);
+            return Ok(plugin.as_class(class.into()));
         }
-        let bytes = store::component(&mut self.db.read().await?, digest).await?;
-        let bytes = bytes.ok_or_else(|| Error::not_found("plugin version"))?;
+        let (bytes, class) = {
+            let mut conn = self.db.read().await?;
+            let (plugin_id, bytes) = store::component(&mut conn, digest)
+                .await?
+                .ok_or_else(|| Error::not_found("plugin version"))?;
+            (bytes, store::class_of(&mut conn, &plugin_id).await?)
+        };
         if Digest::of(&bytes) != key {
             let message =
                 format!("The stored component {digest} is damaged: its bytes have another digest.");
             return Err(Error::new(Code::PluginUnavailable, message));
         }
-        let plugin = self.load(bytes).await.map_err(|error| {
-            Error::new(
-                Code::PluginUnavailable,
-                format!("The plugin version {digest} does not load: {error}"),
-            )
-            .with("code", error.code())
-        })?;
+        let plugin = self
+            .compile(bytes.into(), class.into())
+            .await
+            .map_err(|error| {
+                Error::new(
+                    Code::PluginUnavailable,
+                    format!("The plugin version {digest} does not load: {error}"),
+                )
+                .with("code", error.code())
+            })?;
+        self.remember(&plugin);
         Ok(plugin)
     }
 
-    /// Compiles a component off the async threads and remembers it.
-    pub(super) async fn load(&self, bytes: Vec<u8>) -> Result<Plugin, dermaga_runtime::LoadError> {
+    /// Compiles a component off the async threads.
+    pub(super) async fn compile(
+        &self,
+        bytes: Arc<[u8]>,
+        class: SizeClass,
+    ) -> Result<Plugin, LoadError> {
         let runtime = self.runtime.clone();
-        let loaded = tokio::task::spawn_blocking(move || runtime.load(&bytes)).await;
-        let plugin = loaded.unwrap_or_else(|error| {
-            Err(dermaga_runtime::LoadError::Unsupported(format!(
-                "loading stopped: {error}"
-            )))
-        })?;
+        let loaded = tokio::task::spawn_blocking(move || runtime.load_as(&bytes, class)).await;
+        loaded.unwrap_or_else(|error| {
+            Err(LoadError::Unsupported(format!("loading stopped: {error}")))
+        })
+    }
+
+    /// Keeps an installed version at hand.
+    pub(super) fn remember(&self, plugin: &Plugin) {
         self.memory().insert(plugin.digest(), plugin.clone());
-        Ok(plugin)
     }
 
     fn remembered(&self, digest: Digest) -> Option<Plugin> {

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    Activation, PluginView, Replay, VersionView, decisions,
+    Activation, GrantedClass, PluginClass, PluginView, Replay, VersionView, decisions,
     model::{DecisionView, VersionRow, VersionState},
     store::{self, DecisionFilter},
 };
@@ -30,10 +30,12 @@ failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMedi
 failure_responses!(Missing: NotFound);
 failure_responses!(Deleting: NotFound, InvalidState);
 failure_responses!(Activating: NotFound, InvalidState, Conflict, PluginUnavailable);
+failure_responses!(Granting: NotFound, InvalidState);
 failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable, PluginBusy);
 failure_responses!(Replaying: NotFound, PluginUnavailable, PluginBusy);
 
-/// The routes of this domain; `component_bytes` bounds an upload before it is read.
+/// The routes of this domain; `component_bytes`, the size of the largest class, bounds an upload
+/// before it is read.
 pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
     let limit = component_bytes.saturating_add(UPLOAD_OVERHEAD);
     OpenApiRouter::new()
@@ -44,6 +46,7 @@ pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(version, delete))
         .routes(routes!(activate))
         .routes(routes!(roll_back))
+        .routes(routes!(grant_class))
         .routes(routes!(dry_run))
         .routes(routes!(decisions))
         .routes(routes!(decision))
@@ -56,6 +59,9 @@ pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
 struct Upload {
     #[schema(value_type = String, format = Binary)]
     component: Vec<u8>,
+    /// Grants the plugin this class with the upload. Without it, the class it was granted before
+    /// holds, else `standard`.
+    class: Option<PluginClass>,
 }
 
 /// Uploads a component: it is checked and staged, and serves nobody until it is activated.
@@ -67,14 +73,13 @@ async fn upload(
     admin: Admin,
     form: Multipart,
 ) -> Reply<VersionView> {
-    let component = component(form).await?;
-    let version = super::stage(
-        &state.plugins,
+    let Form { component, class } = Form::read(form).await?;
+    let upload = super::Upload {
         component,
-        &state.templates.current(),
-        Some(admin.user_id),
-    )
-    .await?;
+        class,
+        uploaded_by: Some(admin.user_id),
+    };
+    let version = super::stage(&state.plugins, upload, &state.templates.current()).await?;
     let message = format!(
         "{} {} is staged. Activate it to use it.",
         version.plugin_id, version.version
@@ -82,10 +87,50 @@ async fn upload(
     Ok(Success::created(message, version))
 }
 
-/// The bytes decide; names and declared types are ignored.
-async fn component(mut form: Multipart) -> Result<Vec<u8>> {
-    let malformed = |error: axum::extract::multipart::MultipartError| match error.status().as_u16()
-    {
+/// What an upload says. The bytes decide; names and declared types of the parts are ignored.
+struct Form {
+    component: Vec<u8>,
+    class: Option<PluginClass>,
+}
+
+impl Form {
+    async fn read(mut form: Multipart) -> Result<Self> {
+        let (mut component, mut class) = (None, None);
+        while let Some(field) = form
+            .next_field()
+            .await
+            .map_err(|error| unreadable(&error))?
+        {
+            match field.name() {
+                Some("component") => {
+                    component = Some(
+                        field
+                            .bytes()
+                            .await
+                            .map_err(|error| unreadable(&error))?
+                            .to_vec(),
+                    );
+                }
+                Some("class") => {
+                    let text = field.text().await.map_err(|error| unreadable(&error))?;
+                    let named = text.parse().map_err(|why| Error::invalid("class", why))?;
+                    class = Some(named);
+                }
+                _ => {}
+            }
+        }
+        let component = component.ok_or_else(|| {
+            Error::invalid(
+                "component",
+                "is missing: send the component as the form's part `component`",
+            )
+        })?;
+        Ok(Self { component, class })
+    }
+}
+
+fn unreadable(error: &axum::extract::multipart::MultipartError) -> Error {
+    match error.status().as_u16() {
         413 => Error::new(
             Code::PayloadTooLarge,
             "The component is larger than this server accepts.",
@@ -94,16 +139,7 @@ async fn component(mut form: Multipart) -> Result<Vec<u8>> {
             Code::MalformedRequest,
             format!("The form cannot be read: {}.", error.body_text()),
         ),
-    };
-    while let Some(field) = form.next_field().await.map_err(malformed)? {
-        if field.name() == Some("component") {
-            return Ok(field.bytes().await.map_err(malformed)?.to_vec());
-        }
     }
-    Err(Error::invalid(
-        "component",
-        "is missing: send the component as the form's part `component`",
-    ))
 }
 
 /// All plugins with their versions.
@@ -141,6 +177,7 @@ fn grouped(state: &AppState, rows: Vec<VersionRow>) -> Vec<PluginView> {
                 id: view.plugin_id.clone(),
                 kind: view.kind.clone(),
                 title: view.title.clone(),
+                class: state.plugins.class_of(&view.plugin_id),
                 active: None,
                 versions: Vec::new(),
             });
@@ -249,6 +286,36 @@ async fn roll_back(
             activation.plugin_id, activation.version
         ),
         activation,
+    ))
+}
+
+/// A class to grant, and why.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ClassRequest {
+    #[garde(skip)]
+    class: PluginClass,
+    /// At least 10 characters; kept with the audit.
+    #[garde(length(chars, min = 10, max = 500))]
+    reason: String,
+}
+
+/// Grants a plugin a class of size and memory: `large` for one that brings an interpreter with it.
+#[utoipa::path(put, path = "/admin/plugins/{id}/class", tag = "admin: plugins", request_body = ClassRequest, security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id")),
+    responses((status = 200, description = "Granted", body = Envelope<GrantedClass>), Granting))]
+async fn grant_class(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment(id): Segment<String>,
+    Body(request): Body<ClassRequest>,
+) -> Reply<GrantedClass> {
+    let ClassRequest { class, reason } = request;
+    let granted =
+        super::grant_class(&state.plugins, &id, class, reason.trim(), admin.user_id).await?;
+    Ok(Success::ok(
+        format!("{} is of the {} class.", granted.plugin_id, granted.class),
+        granted,
     ))
 }
 

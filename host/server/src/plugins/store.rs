@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     decisions::Decision,
-    model::{DecisionRow, VersionRow, VersionState},
+    model::{DecisionRow, PluginClass, VersionRow, VersionState},
 };
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
 
@@ -73,6 +73,45 @@ pub(super) async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Optio
     Ok(found.into_iter().next())
 }
 
+/// The class of every plugin that was ever granted one.
+pub(super) async fn classes(conn: &mut Conn) -> sqlx::Result<Vec<(String, PluginClass)>> {
+    let sql = "SELECT plugin_id, class FROM plugin_classes ORDER BY plugin_id";
+    fetch_all!(conn, (String, PluginClass), sql)
+}
+
+pub(super) async fn class_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<PluginClass> {
+    let sql = "SELECT class FROM plugin_classes WHERE plugin_id = $1";
+    let row = fetch_optional!(conn, (PluginClass,), sql, plugin_id)?;
+    Ok(row.map_or(PluginClass::Standard, |(class,)| class))
+}
+
+/// A class and who grants it to what, why.
+#[derive(Debug)]
+pub(super) struct Grant<'a> {
+    pub(super) plugin_id: &'a str,
+    pub(super) class: PluginClass,
+    pub(super) reason: &'a str,
+    pub(super) granted_by: Uuid,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn grant_class(conn: &mut Conn, grant: &Grant<'_>) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO plugin_classes (plugin_id, class, reason, granted_by, granted_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (plugin_id) DO UPDATE SET
+           class = excluded.class, reason = excluded.reason,
+           granted_by = excluded.granted_by, granted_at = excluded.granted_at",
+        grant.plugin_id,
+        grant.class,
+        grant.reason,
+        grant.granted_by,
+        grant.now,
+    )
+    .map(|_| ())
+}
+
 /// Plugin id and digest of every active version.
 pub(super) async fn active(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
     let sql =
@@ -80,10 +119,13 @@ pub(super) async fn active(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)
     fetch_all!(conn, (String, String), sql)
 }
 
-pub(super) async fn component(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<Vec<u8>>> {
-    let sql = "SELECT component FROM plugin_versions WHERE digest = $1";
-    let row = fetch_optional!(conn, (Vec<u8>,), sql, digest)?;
-    Ok(row.map(|(bytes,)| bytes))
+/// The bytes of a version, and the plugin they are of.
+pub(super) async fn component(
+    conn: &mut Conn,
+    digest: &str,
+) -> sqlx::Result<Option<(String, Vec<u8>)>> {
+    let sql = "SELECT plugin_id, component FROM plugin_versions WHERE digest = $1";
+    fetch_optional!(conn, (String, Vec<u8>), sql, digest)
 }
 
 /// Locks a plugin's versions until the transaction ends, by an update that changes nothing.

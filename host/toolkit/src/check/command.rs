@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use dermaga_runtime::Runtime;
+use dermaga_runtime::{Runtime, SizeClass};
 
 use super::{conformance, report::Report};
 use crate::{
@@ -17,6 +17,8 @@ use crate::{
 pub struct Options {
     /// A component, or the folder of a plugin crate, which is built first.
     pub target: PathBuf,
+    /// The class whose limits it must keep.
+    pub class: SizeClass,
     /// Folder of service templates; services are checked on the plans of those that sell them.
     pub templates: Option<PathBuf>,
     /// Folder of golden cases; `None` takes those of the crate.
@@ -59,7 +61,13 @@ pub fn check(
         Some(folder) => Template::load_dir(folder).map_err(CheckError::Templates)?,
         None => Vec::new(),
     };
-    let opened = open(runtime, &options.target, &options.out, progress);
+    let opened = open(
+        runtime,
+        options.class,
+        &options.target,
+        &options.out,
+        progress,
+    );
     let Opened { plugin, source } = match opened {
         Err(OpenError::Load(error)) => return Ok(Report::refused(&error)),
         opened => opened?,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use dermaga_runtime::{
-    Digest, Plugin,
+    Digest, Plugin, SizeClass,
     contract::{About, Kind},
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub struct Subject {
     pub kind: Kind,
     /// Version of the contract it was built against.
     pub contract: String,
+    /// Whose limits it was called under.
+    pub class: SizeClass,
     pub digest: Digest,
 }
 
@@ -63,13 +65,13 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
-    /// `fuel`, `memory` or `output`.
+    /// `component`, `fuel`, `memory` or `output`.
     pub limit: String,
     pub used: u64,
     pub allowed: u64,
     /// Rounded up.
     pub percent: u32,
-    /// The call that used it.
+    /// The call that used it; for `component`, the file.
     pub call: String,
 }
 
@@ -122,13 +124,14 @@ impl fmt::Display for Report {
             about,
             kind,
             contract,
+            class,
             digest,
         }) = &self.subject
         {
             let digest: String = digest.to_string().chars().take(12).collect();
             writeln!(
                 f,
-                "{} {}: {kind} plugin, contract {contract}, sha256 {digest}\n",
+                "{} {}: {kind} plugin, contract {contract}, {class} class, sha256 {digest}\n",
                 about.id, about.version
             )?;
         }
@@ -177,7 +180,7 @@ impl Report {
             let unit = if name == "fuel" { "units" } else { "bytes" };
             writeln!(
                 f,
-                "    {name:6}  {percent:3} %  {of:>used$} of {limit:>allowed$} {unit}  {call}"
+                "    {name:9}  {percent:3} %  {of:>used$} of {limit:>allowed$} {unit}  {call}"
             )?;
         }
         Ok(())
@@ -242,6 +245,23 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
+/// How much of what its class allows the file takes.
+fn component_share(plugin: &Plugin) -> Share {
+    let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
+    let (used, allowed) = (
+        wide(plugin.component_bytes()),
+        wide(plugin.component_limit()),
+    );
+    let percent = (u128::from(used) * 100).div_ceil(u128::from(allowed.max(1)));
+    Share {
+        limit: "component".to_owned(),
+        used,
+        allowed,
+        percent: u32::try_from(percent).unwrap_or(u32::MAX),
+        call: "the file".to_owned(),
+    }
+}
+
 /// A report being made.
 #[derive(Debug)]
 pub(super) struct ReportBuilder(Report);
@@ -252,12 +272,13 @@ impl ReportBuilder {
             about: plugin.about().clone(),
             kind: plugin.kind(),
             contract: plugin.contract().to_owned(),
+            class: plugin.size_class(),
             digest: plugin.digest(),
         };
         let mut builder = Self(Report {
             subject: Some(subject),
             checks: Vec::new(),
-            shares: Vec::new(),
+            shares: vec![component_share(plugin)],
         });
         let kind = plugin.kind();
         builder.pass(
@@ -294,7 +315,9 @@ impl ReportBuilder {
     }
 
     pub(super) fn done(self, shares: Vec<Share>) -> Report {
-        Report { shares, ..self.0 }
+        let mut report = self.0;
+        report.shares.extend(shares);
+        report
     }
 
     fn push(
@@ -353,7 +376,7 @@ mod tests {
         let text = report.to_string();
         assert_eq!(
             text,
-            "  pass  load  said\n  FAIL  gate  said\n              - problem 1\n              - problem 2\n              - problem 3\n              - problem 4\n              - problem 5\n              - and 2 more (all with --json)\n              fix: ask for less\n\n  share of the limits, at the call that came nearest\n    fuel      1 %  12 345 of 10 000 000 units  price\n\ndoes not conform: 1 failed, 1 passed. First, gate: said: problem 1; ask for less\n"
+            "  pass  load  said\n  FAIL  gate  said\n              - problem 1\n              - problem 2\n              - problem 3\n              - problem 4\n              - problem 5\n              - and 2 more (all with --json)\n              fix: ask for less\n\n  share of the limits, at the call that came nearest\n    fuel         1 %  12 345 of 10 000 000 units  price\n\ndoes not conform: 1 failed, 1 passed. First, gate: said: problem 1; ask for less\n"
         );
         let json = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);

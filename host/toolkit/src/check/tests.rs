@@ -94,7 +94,7 @@ fn a_coupon_that_keeps_the_contract_conforms_and_its_shares_name_calls() {
         .iter()
         .map(|share| share.limit.as_str())
         .collect();
-    assert_eq!(names, ["fuel", "memory", "output"]);
+    assert_eq!(names, ["component", "fuel", "memory", "output"]);
     assert!(
         report
             .shares
