@@ -10,7 +10,7 @@ fn every_bundled_plugin_conforms() {
     let templates = Template::load_dir(&checkout().join("service-templates")).unwrap();
     let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
     let crates = build::discover(&checkout().join("plugins")).unwrap();
-    assert_eq!(crates.len(), 7, "plugins were added or lost: say so here");
+    assert_eq!(crates.len(), 8, "plugins were added or lost: say so here");
     for plugin in crates {
         let component = plugins_folder().join(format!("{}.wasm", plugin.name));
         let loaded = runtime.load(&std::fs::read(component).unwrap()).unwrap();

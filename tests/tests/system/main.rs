@@ -12,6 +12,7 @@ mod accounts;
 mod alerts;
 mod bundled_plugins;
 mod catalogue;
+mod contracts;
 mod hostile;
 mod idempotency;
 mod ledger;

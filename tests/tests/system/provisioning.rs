@@ -40,10 +40,10 @@ async fn shop_on(path: &Path) -> Option<Shop> {
     .await
 }
 
-/// N8N, Ghost with its MySQL, and PostgreSQL are bought, become ready, and are gone after the
-/// cancellation: objects, volumes and namespace.
+/// Every service of the templates is bought, becomes ready, and is gone after the cancellation:
+/// objects, volumes and namespace.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_services_become_ready_and_go_away() {
+async fn every_service_becomes_ready_and_goes_away() {
     let Some(path) = kubeconfig() else { return };
     let shop = shop_on(&path).await.unwrap();
     let cluster = client(&path).await;
@@ -55,6 +55,9 @@ async fn three_services_become_ready_and_go_away() {
         ("n8n", "basic"),
         ("ghost", "basic"),
         ("postgresql", "basic"),
+        ("uptime-kuma", "basic"),
+        ("valkey", "basic"),
+        ("wordpress", "basic"),
     ] {
         let plan = shop.plan(service, plan).await;
         let data = customer
@@ -86,7 +89,11 @@ async fn three_services_become_ready_and_go_away() {
             });
         assert_eq!(
             ready.count(),
-            if *service == "ghost" { 2 } else { 1 },
+            if matches!(*service, "ghost" | "wordpress") {
+                2
+            } else {
+                1
+            },
             "{service}"
         );
         let secrets: Api<Secret> = Api::namespaced(cluster.clone(), &namespace);

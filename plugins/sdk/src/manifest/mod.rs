@@ -64,10 +64,14 @@ impl<'a> Component<'a> {
     }
 
     fn object(&self, api_version: &str, kind: &str, spec: &Value) -> Value {
+        self.object_named(&self.object_name(), api_version, kind, spec)
+    }
+
+    fn object_named(&self, name: &str, api_version: &str, kind: &str, spec: &Value) -> Value {
         json!({
             "apiVersion": api_version,
             "kind": kind,
-            "metadata": {"name": self.object_name(), "labels": self.labels()},
+            "metadata": {"name": name, "labels": self.labels()},
             "spec": spec,
         })
     }

@@ -8,31 +8,33 @@ use super::Component;
 #[derive(Debug, Clone)]
 pub struct Service<'a> {
     component: &'a Component<'a>,
-    port_name: &'a str,
-    port: u16,
+    ports: Vec<(&'a str, u16)>,
 }
 
 impl<'a> Service<'a> {
     /// Leads to the container's port of this name.
-    pub const fn new(component: &'a Component<'a>, port_name: &'a str, port: u16) -> Self {
+    pub fn new(component: &'a Component<'a>, port_name: &'a str, port: u16) -> Self {
         Self {
             component,
-            port_name,
-            port,
+            ports: vec![(port_name, port)],
         }
+    }
+
+    /// Leads to another port of the container too.
+    #[must_use]
+    pub fn port(mut self, name: &'a str, port: u16) -> Self {
+        self.ports.push((name, port));
+        self
     }
 
     /// The object.
     pub fn render(&self) -> Value {
+        let port = |(name, port): &(&str, u16)| json!({"name": name, "protocol": "TCP", "port": port, "targetPort": name});
+        let ports: Vec<_> = self.ports.iter().map(port).collect();
         let spec = json!({
             "type": "ClusterIP",
             "selector": self.component.selector(),
-            "ports": [{
-                "name": self.port_name,
-                "protocol": "TCP",
-                "port": self.port,
-                "targetPort": self.port_name,
-            }],
+            "ports": ports,
         });
         self.component.object("v1", "Service", &spec)
     }

@@ -9,6 +9,7 @@ use super::{Component, Container};
 pub struct Pod {
     user: u32,
     grace_seconds: u32,
+    low_ports: bool,
     init_containers: Vec<Container>,
     containers: Vec<Container>,
 }
@@ -19,6 +20,7 @@ impl Pod {
         Self {
             user,
             grace_seconds: 30,
+            low_ports: false,
             init_containers: Vec::new(),
             containers: vec![container],
         }
@@ -35,6 +37,13 @@ impl Pod {
     #[must_use]
     pub const fn grace_seconds(mut self, seconds: u32) -> Self {
         self.grace_seconds = seconds;
+        self
+    }
+
+    /// Lets the user listen on ports below 1024.
+    #[must_use]
+    pub const fn low_ports(mut self) -> Self {
+        self.low_ports = true;
         self
     }
 
@@ -55,6 +64,12 @@ impl Pod {
             },
             "containers": render(&self.containers),
         });
+        if self.low_ports {
+            let sysctl = json!({"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"});
+            if let Some(Value::Object(context)) = spec.get_mut("securityContext") {
+                context.insert("sysctls".to_owned(), json!([sysctl]));
+            }
+        }
         let volumes = self.volumes();
         for (field, list) in [
             ("initContainers", render(&self.init_containers)),

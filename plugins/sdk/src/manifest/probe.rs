@@ -35,6 +35,11 @@ impl Probe {
         )
     }
 
+    /// A connection to a named port.
+    pub fn tcp(port: &str) -> Self {
+        Self::new("tcpSocket", json!({"port": port}))
+    }
+
     /// A command inside the container; exit status 0 is well.
     pub fn command(command: &[&str]) -> Self {
         Self::new("exec", json!({"command": command}))

@@ -8,13 +8,36 @@ use super::{Component, resources::mebibytes};
 #[derive(Debug, Clone)]
 pub struct VolumeClaim<'a> {
     component: &'a Component<'a>,
+    /// Told apart from the component's other volumes by it.
+    suffix: Option<&'a str>,
     gib: u32,
 }
 
 impl<'a> VolumeClaim<'a> {
     /// Read and written by one node at a time, under the component's name.
     pub const fn new(component: &'a Component<'a>, gib: u32) -> Self {
-        Self { component, gib }
+        Self {
+            component,
+            suffix: None,
+            gib,
+        }
+    }
+
+    /// One of a component's several volumes, under `<component>-<name>`.
+    pub const fn named(component: &'a Component<'a>, name: &'a str, gib: u32) -> Self {
+        Self {
+            component,
+            suffix: Some(name),
+            gib,
+        }
+    }
+
+    fn object_name(&self) -> String {
+        let component = self.component.object_name();
+        match self.suffix {
+            Some(suffix) => format!("{component}-{suffix}"),
+            None => component,
+        }
     }
 
     /// The object.
@@ -23,11 +46,13 @@ impl<'a> VolumeClaim<'a> {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": format!("{}Gi", self.gib)}},
         });
-        self.component.object("v1", "PersistentVolumeClaim", &spec)
+        let name = self.object_name();
+        self.component
+            .object_named(&name, "v1", "PersistentVolumeClaim", &spec)
     }
 
     pub(super) fn source(&self) -> Source {
-        Source::Claim(self.component.object_name())
+        Source::Claim(self.object_name())
     }
 }
 

@@ -1,0 +1,163 @@
+//! Plugins of an older contract in a running shop, and templates that talk to their plugins.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use dermaga::{
+    app::{App, StartError},
+    config::Config,
+    db::Clock,
+};
+use dermaga_tests::{Client, Engine, Shop, both_engines, checkout, plugins_folder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Built when 0.1.0 was the newest contract; see the runtime's test of the same name.
+fn old(plugin: &str) -> Vec<u8> {
+    let folder = checkout().join("host/runtime/tests/contract-0.1.0");
+    fs::read(folder.join(format!("{plugin}.wasm"))).unwrap()
+}
+
+async fn install(admin: &Client, plugin: &str) -> Value {
+    let staged = admin.upload(old(plugin)).await.data(201);
+    assert_eq!(staged["contract"], "0.1.0", "{staged:#}");
+    let body = json!({ "digest": staged["digest"] });
+    let path = format!("/api/admin/plugins/{plugin}/activate");
+    admin.post(&path, body).await.data(200);
+    staged["digest"].clone()
+}
+
+/// The decision was made under 0.1.0 by these bytes, and they make it again.
+async fn is_replayed(admin: &Client, id: &Value, digest: &Value) {
+    let path = format!("/api/admin/decisions/{}", id.as_str().unwrap());
+    let decision = admin.get(&path).await.data(200);
+    assert_eq!(
+        (&decision["contract"], &decision["digest"]),
+        (&json!("0.1.0"), digest)
+    );
+    let replay = admin.post(&format!("{path}/replay"), json!(null)).await;
+    assert_eq!(replay.data(200)["identical"], true, "{decision:#}");
+}
+
+both_engines! {
+    /// A service and a coupon type built against 0.1.0 are uploaded and sell; what they decide is
+    /// recorded under their contract and can be replayed.
+    async fn plugins_of_an_older_contract_sell_on(shop: Shop) {
+        let admin = shop.admin().await;
+        let coupon = install(&admin, "coupon-credit-topup").await;
+        let ghost = install(&admin, "service-ghost").await;
+        let body = json!({ "code": "LAMA", "plugin": "coupon-credit-topup", "parameters": { "amount": 90_000 } });
+        admin.post("/api/admin/coupons", body).await.data(201);
+        let customer = shop.customer("lama@example.com").await;
+        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "LAMA" })).await.data(201);
+        is_replayed(&admin, &redeemed["decisionId"], &coupon).await;
+
+        let order = json!({ "planId": shop.plan("ghost", "basic").await });
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING").await;
+        for function in ["check", "price", "manifests", "health"] {
+            let path = format!("/api/admin/decisions?plugin=service-ghost&function={function}");
+            let decisions = admin.get(&path).await.data(200);
+            for decision in decisions.as_array().unwrap() {
+                is_replayed(&admin, &decision["id"], &ghost).await;
+            }
+            let recorded = matches!(function, "price" | "manifests");
+            assert!(!recorded || !decisions.as_array().unwrap().is_empty(), "no {function}");
+        }
+        shop.books_balance().await;
+    }
+}
+
+/// A folder of templates with one of them changed.
+fn templates(folder: &Path, name: &str, from: &str, to: &str) -> PathBuf {
+    for entry in fs::read_dir(checkout().join("service-templates")).unwrap() {
+        let file = entry.unwrap();
+        fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+    }
+    let file = folder.join(name);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{name} says {from}");
+    fs::write(&file, text.replace(from, to)).unwrap();
+    folder.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_its_plugin_refuses_stops_the_start_with_file_and_key() {
+    let folder = TempDir::new().unwrap();
+    let data = TempDir::new().unwrap();
+    let mut config = Config::in_folder(data.path()).unwrap();
+    config.plugins_dir = Some(plugins_folder().to_owned());
+    config.templates_dir = Some(checkout().join("service-templates"));
+    drop(
+        App::from_config(config.clone(), Clock::movable())
+            .await
+            .unwrap(),
+    );
+
+    config.templates_dir = Some(templates(
+        folder.path(),
+        "valkey.toml",
+        "number = 6379",
+        "number = 0",
+    ));
+    let error = match App::from_config(config, Clock::movable()).await {
+        Err(error @ StartError::Templates(_)) => error.to_string(),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it started"),
+    };
+    assert!(
+        error.contains("valkey.toml:")
+            && error.contains(": settings.workloads[0].ports[0].number: "),
+        "{error}"
+    );
+}
+
+/// What a template says when a customer buys is what the instance is made of from then on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_stay_with_the_instance_that_was_made_with_them() {
+    let folder = TempDir::new().unwrap();
+    let untouched = templates(
+        folder.path(),
+        "valkey.toml",
+        "startup_seconds = 600",
+        "startup_seconds = 600",
+    );
+    let shop = Shop::open_with(Engine::Sqlite, |config| {
+        config.templates_dir = Some(untouched)
+    })
+    .await
+    .unwrap();
+    let customer = shop.customer_with_credit("awet@example.com", 100_000).await;
+    let buy = async |shop: &Shop, customer: &Client| {
+        let order = json!({ "planId": shop.plan("valkey", "basic").await });
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        let id = bought["instanceId"].as_str().unwrap().to_owned();
+        shop.instance_becomes(customer, &id, "RUNNING").await;
+        id
+    };
+    let command = async |customer: &Client, id: &str| {
+        let path = format!("/api/instances/{id}/manifests");
+        customer.get(&path).await.data(200).to_string()
+    };
+    let first = buy(&shop, &customer).await;
+    let before = command(&customer, &first).await;
+    assert!(before.contains("--appendonly yes"), "{before}");
+
+    templates(
+        folder.path(),
+        "valkey.toml",
+        "--appendonly yes",
+        "--appendonly no",
+    );
+    let shop = shop.restart().await;
+    let customer = customer.moved_to(shop.client());
+    let second = buy(&shop, &customer).await;
+    assert!(
+        command(&customer, &second)
+            .await
+            .contains("--appendonly no")
+    );
+    assert_eq!(command(&customer, &first).await, before);
+}
