@@ -125,7 +125,7 @@ async fn settings_stay_with_the_instance_that_was_made_with_them() {
         "startup_seconds = 600",
     );
     let shop = Shop::open_with(Engine::Sqlite, |config| {
-        config.templates_dir = Some(untouched)
+        config.templates_dir = Some(untouched);
     })
     .await
     .unwrap();
