@@ -205,7 +205,8 @@ CREATE TABLE postings (
     entry_id UUID NOT NULL REFERENCES journal_entries (id) DEFERRABLE INITIALLY DEFERRED,
     line BIGINT NOT NULL,
     account TEXT NOT NULL CHECK (account IN (
-        'WALLET_PAID', 'WALLET_BONUS', 'GATEWAY', 'REVENUE', 'PROMOTIONS', 'REFUNDS', 'ADJUSTMENTS'
+        'WALLET_PAID', 'WALLET_BONUS', 'GATEWAY', 'REVENUE', 'PROMOTIONS', 'REFUNDS', 'ADJUSTMENTS',
+        'RECEIVABLES'
     )),
     -- Whose wallet, for the wallet accounts.
     user_id UUID REFERENCES users (id),

@@ -64,6 +64,15 @@ impl Shop {
 
     /// The same with changed settings.
     pub async fn open_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Option<Self> {
+        Self::open_at(engine, Clock::movable(), change).await
+    }
+
+    /// The same by a clock that others go by too.
+    pub async fn open_at(
+        engine: Engine,
+        clock: Clock,
+        change: impl FnOnce(&mut Config),
+    ) -> Option<Self> {
         let data = TempDir::new().expect("a temporary folder");
         let mut config = Config::in_folder(data.path()).expect("the defaults are good");
         config.listen = ([127, 0, 0, 1], 0).into();
@@ -80,9 +89,7 @@ impl Shop {
             }
         }
         change(&mut config);
-        let running = App::start(config, Clock::movable())
-            .await
-            .expect("the server starts");
+        let running = App::start(config, clock).await.expect("the server starts");
         let client = Client::new(format!("http://{}", running.address));
         Some(Self {
             running,

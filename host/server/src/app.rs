@@ -24,7 +24,7 @@ use crate::{
     coupons,
     crypto::Vault,
     db::{Clock, Db},
-    http, idempotency, plugins, provisioning, subscriptions, telemetry, wallet,
+    http, idempotency, payments, plugins, provisioning, subscriptions, telemetry, wallet,
 };
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
@@ -41,6 +41,7 @@ pub struct AppState {
     pub vault: Arc<Vault>,
     pub accounts: Arc<Accounts>,
     pub provisioning: provisioning::Handle,
+    pub payments: Arc<payments::Payments>,
 }
 
 /// A server that is ready to run.
@@ -56,6 +57,7 @@ pub fn api(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(accounts::router())
         .merge(catalog::router())
         .merge(wallet::router())
+        .merge(payments::router())
         .merge(coupons::router())
         .merge(subscriptions::router())
         .merge(provisioning::router())
@@ -83,6 +85,7 @@ pub fn router(state: AppState) -> Router {
 fn routes(state: &AppState) -> Router<AppState> {
     let (api, document) = api(&state.config.limits).split_for_parts();
     api.merge(http::openapi::routes(document))
+        .merge(state.payments.sandbox_routes())
         .merge(http::health_routes())
 }
 
@@ -135,6 +138,7 @@ impl App {
         let address = listener
             .local_addr()
             .map_err(|error| StartError::listen(listen, error))?;
+        self.state.payments.listening_at(address);
         let cancel = CancellationToken::new();
         let service =
             router(self.state.clone()).into_make_service_with_connect_info::<SocketAddr>();
@@ -145,6 +149,7 @@ impl App {
         let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
         workers.spawn(async move { plugins.follow(stop).await });
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
+        workers.spawn(payments::watch(self.state.clone(), cancel.clone()));
         workers.spawn(subscriptions::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         tracing::info!(server.address = %address, "server.ready");

@@ -54,6 +54,27 @@ impl Api {
         self.send(Method::POST, path, Some(body)).await
     }
 
+    /// Presses a button of a page, as a browser does.
+    pub(crate) async fn press(&self, page: &str, action: &str) -> Result<(), ApiError> {
+        let unreachable = |source| ApiError::Unreachable {
+            method: Method::POST,
+            path: page.to_owned(),
+            source,
+        };
+        let request = self.http.post(page).body(format!("action={action}"));
+        let response = request.send().await.map_err(unreachable)?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(ApiError::Refused {
+            method: Method::POST,
+            path: page.to_owned(),
+            status: status.as_u16(),
+            body: response.text().await.unwrap_or_default(),
+        })
+    }
+
     /// Sends a form.
     pub(crate) async fn upload(&self, path: &str, form: Form) -> Result<Value, ApiError> {
         let request = self.request(Method::POST, path).multipart(form);

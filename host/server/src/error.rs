@@ -41,6 +41,8 @@ codes! {
     Unauthenticated = "UNAUTHENTICATED" => 401,
     TokenExpired = "TOKEN_EXPIRED" => 401,
     InvalidCredentials = "INVALID_CREDENTIALS" => 401,
+    /// A gateway's notice that its server key did not sign.
+    SignatureInvalid = "SIGNATURE_INVALID" => 401,
     InsufficientCredit = "INSUFFICIENT_CREDIT" => 402,
     Forbidden = "FORBIDDEN" => 403,
     AccountDisabled = "ACCOUNT_DISABLED" => 403,
@@ -52,6 +54,9 @@ codes! {
     Conflict = "CONFLICT" => 409,
     EmailTaken = "EMAIL_TAKEN" => 409,
     InProgress = "IN_PROGRESS" => 409,
+    /// A gateway's notice about another amount or currency than was asked for.
+    NoticeMismatch = "NOTICE_MISMATCH" => 409,
+    BalanceCapExceeded = "BALANCE_CAP_EXCEEDED" => 409,
     QuotaExhausted = "QUOTA_EXHAUSTED" => 409,
     PlanUnavailable = "PLAN_UNAVAILABLE" => 409,
     InstanceLimitReached = "INSTANCE_LIMIT_REACHED" => 409,
@@ -75,6 +80,11 @@ codes! {
     Internal = "INTERNAL" => 500,
     /// A plugin trapped, hit a limit or answered malformed output; details name plugin and limit.
     PluginFailed = "PLUGIN_FAILED" => 502,
+    /// The payment gateway refused; details say why.
+    GatewayRefused = "GATEWAY_REFUSED" => 502,
+    /// The payment gateway is away, or does not confirm what its notice says.
+    GatewayUnavailable = "GATEWAY_UNAVAILABLE" => 503,
+    PaymentsNotConfigured = "PAYMENTS_NOT_CONFIGURED" => 503,
     /// No version of the plugin is active, or it failed to load.
     PluginUnavailable = "PLUGIN_UNAVAILABLE" => 503,
     PluginBusy = "PLUGIN_BUSY" => 503,

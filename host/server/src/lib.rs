@@ -17,6 +17,7 @@ pub mod error;
 pub mod http;
 pub mod idempotency;
 pub mod money;
+pub mod payments;
 pub mod plugins;
 pub mod provisioning;
 pub mod schema;

@@ -16,6 +16,8 @@ mod contracts;
 mod hostile;
 mod idempotency;
 mod ledger;
+mod midtrans_client;
+mod payments;
 mod plugin_classes;
 mod plugins;
 mod provisioning;

@@ -14,6 +14,7 @@ use dermaga::{
     app::App,
     config::{self, Config, SETTINGS, Sources},
     db::Clock,
+    payments::sandbox::{Action, Fault},
 };
 use dermaga_runtime::{
     Failure, SizeClass,
@@ -25,6 +26,9 @@ use futures::{StreamExt, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+
+use super::payments;
 
 /// The file, the test, and the settings whose effect it shows.
 const SHOWN_BY: &[(&str, &str, &[&str])] = &[
@@ -137,6 +141,39 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         HERE,
         "so_many_instances_are_worked_on_at_once",
         &["DERMAGA_PROVISIONING_CONCURRENCY"],
+    ),
+    (
+        HERE,
+        "payments_go_where_the_settings_say",
+        &[
+            "MIDTRANS_SERVER_KEY",
+            "MIDTRANS_BASE_URL",
+            "MIDTRANS_CLIENT_KEY",
+            "MIDTRANS_NOTIFICATION_URL",
+            "MIDTRANS_FINISH_URL",
+            "MIDTRANS_UNFINISH_URL",
+            "MIDTRANS_ERROR_URL",
+        ],
+    ),
+    (
+        HERE,
+        "real_money_needs_a_real_key",
+        &["MIDTRANS_IS_PRODUCTION"],
+    ),
+    (
+        HERE,
+        "a_silent_gateway_is_waited_for_so_long",
+        &["MIDTRANS_TIMEOUT"],
+    ),
+    (
+        HERE,
+        "a_sandbox_is_played_where_it_was_asked_for",
+        &["DERMAGA_PAYMENTS_SANDBOX"],
+    ),
+    (
+        HERE,
+        "a_wallet_holds_so_much_at_the_most",
+        &["WALLET_BALANCE_CAP"],
     ),
     (
         HERE,
@@ -825,6 +862,121 @@ async fn under_way(shop: &Shop) -> i64 {
     let mut conn = shop.state().db.read().await.unwrap();
     let (count,) = dermaga::fetch_one!(conn, (i64,), sql, shop.clock().now()).unwrap();
     count
+}
+
+// ---- payments ----
+
+/// A top-up by QRIS.
+fn top_up(amount: i64) -> Value {
+    json!({ "amount": amount, "paymentMethod": "QRIS" })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_go_where_the_settings_say() {
+    let (gateway, base) = payments::gateway(Clock::movable()).await;
+    let ear = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let notices = format!("http://{}/notices", ear.local_addr().unwrap());
+    let settings = |key: &'static str| {
+        [
+            ("MIDTRANS_SERVER_KEY", key),
+            ("MIDTRANS_BASE_URL", &base),
+            ("MIDTRANS_CLIENT_KEY", "SB-Mid-client-1"),
+            ("MIDTRANS_NOTIFICATION_URL", &notices),
+            ("MIDTRANS_FINISH_URL", "https://toko.example/selesai"),
+            ("MIDTRANS_UNFINISH_URL", "https://toko.example/belum"),
+            ("MIDTRANS_ERROR_URL", "https://toko.example/gagal"),
+        ]
+    };
+    let stranger = empty_shop(&settings("SB-Mid-server-stranger")).await;
+    let customer = stranger.customer("asing@example.com").await;
+    let refused = customer.post("/api/wallet/topup", top_up(10_000)).await;
+    refused.fails(502, "GATEWAY_REFUSED");
+    let shop = empty_shop(&settings(payments::KEY)).await;
+    let customer = shop.customer("arah@example.com").await;
+    let open = customer
+        .post("/api/wallet/topup", top_up(10_000))
+        .await
+        .data(201);
+    assert_eq!(open["clientKey"], "SB-Mid-client-1");
+    let url = open["redirectUrl"].as_str().unwrap();
+    assert!(url.starts_with(&base), "{url}");
+    let page = async || reqwest::get(url).await.unwrap().text().await.unwrap();
+    assert!(page().await.contains("https://toko.example/belum"));
+    let admin = shop.admin().await;
+    let payments = admin.get("/api/admin/payments").await.data(200);
+    let order = payments[0]["orderId"].as_str().unwrap();
+    gateway.act(order, Action::Deny).unwrap();
+    assert!(page().await.contains("https://toko.example/gagal"));
+    let (mut connection, _) = ear.accept().await.unwrap();
+    let mut begin = [0; 13];
+    connection.read_exact(&mut begin).await.unwrap();
+    assert_eq!(&begin, b"POST /notices");
+    gateway.act(order, Action::Pay).unwrap();
+    assert!(page().await.contains("https://toko.example/selesai"));
+}
+
+#[test]
+fn real_money_needs_a_real_key() {
+    let load = |key: &str, is_production: &str| {
+        let environment = [
+            ("MIDTRANS_SERVER_KEY", key),
+            ("MIDTRANS_IS_PRODUCTION", is_production),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        config::load(Sources {
+            environment: environment.into(),
+            ..Sources::default()
+        })
+    };
+    assert!(load("SB-Mid-server-1", "false").is_ok());
+    assert!(load("Mid-server-1", "true").is_ok());
+    let refused = load("SB-Mid-server-1", "true").unwrap_err().to_string();
+    assert!(refused.contains("MIDTRANS_SERVER_KEY"), "{refused}");
+}
+
+/// One answer that never comes: given up in time, the question is asked again and answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_gateway_is_waited_for_so_long() {
+    for (timeout, status) in [("1s", 201), ("60s", 408)] {
+        let (gateway, base) = payments::gateway(Clock::movable()).await;
+        let shop = empty_shop(&[
+            ("MIDTRANS_SERVER_KEY", payments::KEY),
+            ("MIDTRANS_BASE_URL", &base),
+            ("MIDTRANS_TIMEOUT", timeout),
+            ("DERMAGA_REQUEST_TIMEOUT", "15s"),
+        ])
+        .await;
+        let customer = shop.customer("sabar@example.com").await;
+        gateway.fail_next([Fault::Silence]);
+        let answer = customer.post("/api/wallet/topup", top_up(10_000)).await;
+        assert_eq!(answer.status, status, "{timeout}: {}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sandbox_is_played_where_it_was_asked_for() {
+    for (sandbox, status) in [("true", 201), ("false", 503)] {
+        let shop = empty_shop(&[("DERMAGA_PAYMENTS_SANDBOX", sandbox)]).await;
+        let customer = shop.customer("main@example.com").await;
+        let answer = customer.post("/api/wallet/topup", top_up(10_000)).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
+}
+
+/// What waits to be paid counts too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wallet_holds_so_much_at_the_most() {
+    let shop = empty_shop(&[
+        ("WALLET_BALANCE_CAP", "50_000"),
+        ("DERMAGA_PAYMENTS_SANDBOX", "true"),
+    ])
+    .await;
+    let customer = shop.customer("penuh@example.com").await;
+    let ask = |amount| customer.post("/api/wallet/topup", top_up(amount));
+    ask(50_001).await.fails(409, "BALANCE_CAP_EXCEEDED");
+    ask(30_000).await.data(201);
+    ask(20_001).await.fails(409, "BALANCE_CAP_EXCEEDED");
+    ask(20_000).await.data(201);
 }
 
 // ---- requests ----

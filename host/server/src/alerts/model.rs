@@ -12,6 +12,10 @@ crate::text_enum! {
         PluginSuspended = "PLUGIN_SUSPENDED",
         /// The active version of a plugin does not load on a server.
         PluginNotLoaded = "PLUGIN_NOT_LOADED",
+        /// The payment gateway failed several times in a row and is left alone for a while.
+        GatewayAway = "GATEWAY_AWAY",
+        /// A customer owes money: a top-up was taken back after it was spent.
+        CustomerDebt = "CUSTOMER_DEBT",
     }
 }
 

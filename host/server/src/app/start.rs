@@ -21,6 +21,7 @@ use crate::{
     config::{Config, Keys, KeysError},
     crypto::Vault,
     db::{Clock, Db, Schema},
+    payments::Payments,
     plugins,
     provisioning::{self, Classes, Settings},
 };
@@ -132,6 +133,8 @@ impl App {
         )
         .await?;
         let accounts = Arc::new(accounts);
+        let payments = Payments::from_config(&config, &clock)
+            .map_err(StartError::failed("payments cannot be prepared"))?;
         let state = AppState {
             db,
             clock,
@@ -141,6 +144,7 @@ impl App {
             vault,
             accounts,
             provisioning,
+            payments: Arc::new(payments),
         };
         Ok(Self { state, worker })
     }

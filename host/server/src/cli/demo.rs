@@ -26,6 +26,7 @@ impl DemoArgs {
         let given = [
             ("listen", self.listen.clone()),
             ("provisioner", self.provisioner.clone()),
+            ("payments.sandbox", Some("true".to_owned())),
         ];
         given
             .into_iter()

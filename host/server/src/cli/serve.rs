@@ -25,6 +25,9 @@ pub(super) struct ServeArgs {
     /// Where instances go: auto, kubernetes or directory [env: DERMAGA_PROVISIONER] [default: auto]
     #[arg(long, value_name = "NAME")]
     provisioner: Option<String>,
+    /// Take payments through a sandbox that this server plays itself. Refused in production.
+    #[arg(long)]
+    dev: bool,
 }
 
 impl ServeArgs {
@@ -35,6 +38,7 @@ impl ServeArgs {
             ("plugins_dir", path(&self.plugins_dir)),
             ("templates_dir", path(&self.templates_dir)),
             ("provisioner", self.provisioner.clone()),
+            ("payments.sandbox", self.dev.then(|| "true".to_owned())),
         ];
         given
             .into_iter()

@@ -236,6 +236,7 @@ fn check_together(config: &Config, problems: &mut Vec<Problem>) {
             "is required in production; `openssl rand -hex 32` makes one, keep a copy of it",
         );
     }
+    check_payments(config, &mut missing);
     match (&config.admin_email, &config.admin_password) {
         (Some(_), None) => missing(
             "DERMAGA_ADMIN_PASSWORD",
@@ -246,6 +247,23 @@ fn check_together(config: &Config, problems: &mut Vec<Problem>) {
             "is required together with DERMAGA_ADMIN_PASSWORD",
         ),
         _ => {}
+    }
+}
+
+/// Play money stays out of production, and real money out of the rest.
+fn check_payments(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+    if config.is_production() && config.payments_sandbox {
+        problem(
+            "DERMAGA_PAYMENTS_SANDBOX",
+            "must be false in production: it credits what nobody paid",
+        );
+    }
+    let key = config.midtrans.server_key.as_ref();
+    if config.midtrans.is_production && key.is_none_or(|key| key.reveal().starts_with("SB-")) {
+        problem(
+            "MIDTRANS_SERVER_KEY",
+            "must be a production key (not one that begins with SB-) when MIDTRANS_IS_PRODUCTION is true",
+        );
     }
 }
 
@@ -378,6 +396,35 @@ mod tests {
             ("DERMAGA_MASTER_KEY", master.as_str()),
         ];
         assert!(load(environment(&given)).is_ok());
+    }
+
+    #[test]
+    fn play_money_and_real_money_are_kept_apart() {
+        let (jwt, master) = ("s".repeat(32), "ab".repeat(32));
+        let production = [
+            ("DERMAGA_ENV", "production"),
+            ("JWT_SECRET", jwt.as_str()),
+            ("DERMAGA_MASTER_KEY", master.as_str()),
+        ];
+        let with = |more: &[(&str, &str)]| environment(&[&production, more].concat());
+        assert!(load(with(&[("MIDTRANS_SERVER_KEY", "Mid-server-1")])).is_ok());
+        for (more, name) in [
+            (
+                &[("DERMAGA_PAYMENTS_SANDBOX", "true")][..],
+                "DERMAGA_PAYMENTS_SANDBOX",
+            ),
+            (
+                &[
+                    ("MIDTRANS_IS_PRODUCTION", "true"),
+                    ("MIDTRANS_SERVER_KEY", "SB-Mid-server-1"),
+                ],
+                "MIDTRANS_SERVER_KEY",
+            ),
+            (&[("MIDTRANS_IS_PRODUCTION", "true")], "MIDTRANS_SERVER_KEY"),
+        ] {
+            let found = problems(with(more));
+            assert!(found.len() == 1 && found[0].starts_with(name), "{found:?}");
+        }
     }
 
     #[test]

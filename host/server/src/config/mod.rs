@@ -26,7 +26,7 @@ pub use load::{Loaded, Origin, Source, Sources, load};
 pub use reference::reference;
 pub use settings::{SETTINGS, Setting};
 
-use crate::provisioning::Choice;
+use crate::{money::Rupiah, provisioning::Choice};
 
 /// Where this runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,23 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(***)")
     }
+}
+
+/// How Midtrans is reached.
+#[derive(Debug, Clone, Default)]
+pub struct Midtrans {
+    /// `None`: no payments, or the sandbox.
+    pub server_key: Option<Secret>,
+    pub client_key: Option<String>,
+    pub is_production: bool,
+    /// `None`: Midtrans' own.
+    pub base_url: Option<String>,
+    /// These four: `None` leaves it to Midtrans' dashboard.
+    pub notification_url: Option<String>,
+    pub finish_url: Option<String>,
+    pub unfinish_url: Option<String>,
+    pub error_url: Option<String>,
+    pub timeout: Duration,
 }
 
 /// Every value in force. [`SETTINGS`] says what each one means and where it comes from.
@@ -99,6 +116,12 @@ pub struct Config {
     pub ingress_class: Option<String>,
     pub ingress_namespace: String,
     pub storage_class: Option<String>,
+
+    pub midtrans: Midtrans,
+    /// Play the gateway where there is no key.
+    pub payments_sandbox: bool,
+    /// Most paid credit that one customer may hold.
+    pub balance_cap: Option<Rupiah>,
 
     pub request_timeout: Duration,
     pub trusted_proxies: usize,
@@ -167,6 +190,9 @@ impl Config {
             ingress_class: None,
             ingress_namespace: String::new(),
             storage_class: None,
+            midtrans: Midtrans::default(),
+            payments_sandbox: false,
+            balance_cap: None,
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
             log: String::new(),

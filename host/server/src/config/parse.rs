@@ -84,6 +84,24 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     })
 }
 
+/// Visible ASCII without spaces.
+pub(super) fn word_of(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(text.to_owned());
+    }
+    Err("must be visible ASCII characters, without spaces".into())
+}
+
+/// An address on the web.
+pub(super) fn url(text: &str) -> Result<String, String> {
+    let parsed = reqwest::Url::parse(text).ok();
+    let is_web = parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_web {
+        return Ok(text.to_owned());
+    }
+    Err("must be an address such as https://shop.example.com/topped-up".into())
+}
+
 /// Secrets separated by commas, each long enough for HS256.
 pub(super) fn jwt_secrets(text: &str) -> Result<Vec<Secret>, String> {
     let secrets: Vec<&str> = text.split(',').map(str::trim).collect();

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::{Config, Environment, LogFormat, Secret, parse};
+use crate::money::Rupiah;
 
 /// One setting: its names, its default, its meaning, and how a text becomes its value.
 pub struct Setting {
@@ -173,6 +174,40 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_STORAGE_CLASS" "storage_class" (None):
         "Storage class of instances' volumes. Without it, the cluster's default."
         => |c, text| c.storage_class = Some(parse::object_name(text)?);
+
+    "MIDTRANS_SERVER_KEY" "midtrans.server_key" (None, secret):
+        "Midtrans' server key. Without it customers cannot top up (503 `PAYMENTS_NOT_CONFIGURED`), unless the sandbox is on."
+        => |c, text| c.midtrans.server_key = Some(Secret::new(parse::word_of(text)?));
+    "MIDTRANS_CLIENT_KEY" "midtrans.client_key" (None):
+        "Midtrans' client key. It is public and given with every top-up, for the payment page's JavaScript."
+        => |c, text| c.midtrans.client_key = Some(parse::word_of(text)?);
+    "MIDTRANS_IS_PRODUCTION" "midtrans.is_production" (Some("false")):
+        "Whether payments move real money: `true` for Midtrans' production, `false` for its sandbox."
+        => |c, text| c.midtrans.is_production = parse::boolean(text)?;
+    "MIDTRANS_BASE_URL" "midtrans.base_url" (None):
+        "Another server that speaks Midtrans' HTTP, instead of Midtrans' own; for tests."
+        => |c, text| c.midtrans.base_url = Some(parse::url(text)?);
+    "MIDTRANS_NOTIFICATION_URL" "midtrans.notification_url" (None):
+        "Where Midtrans sends its notices: this shop's `/api/wallet/webhook/midtrans`, as seen from outside. Without it, what Midtrans' dashboard says."
+        => |c, text| c.midtrans.notification_url = Some(parse::url(text)?);
+    "MIDTRANS_FINISH_URL" "midtrans.finish_url" (None):
+        "Where a customer goes after paying. Without it, what Midtrans' dashboard says; so the next two."
+        => |c, text| c.midtrans.finish_url = Some(parse::url(text)?);
+    "MIDTRANS_UNFINISH_URL" "midtrans.unfinish_url" (None):
+        "Where a customer goes who leaves the payment page without paying."
+        => |c, text| c.midtrans.unfinish_url = Some(parse::url(text)?);
+    "MIDTRANS_ERROR_URL" "midtrans.error_url" (None):
+        "Where a customer goes whose payment failed."
+        => |c, text| c.midtrans.error_url = Some(parse::url(text)?);
+    "MIDTRANS_TIMEOUT" "midtrans.timeout" (Some("8s")):
+        "How long one question to Midtrans may take, from 1s to 1m. A question without an answer is asked up to three times."
+        => |c, text| c.midtrans.timeout = parse::duration(text, &(seconds(1)..=seconds(60)))?;
+    "DERMAGA_PAYMENTS_SANDBOX" "payments.sandbox" (Some("false")):
+        "Whether a server without MIDTRANS_SERVER_KEY plays the gateway itself, with a page where a person presses Pay. `serve --dev` and `demo` turn it on; a production start refuses it."
+        => |c, text| c.payments_sandbox = parse::boolean(text)?;
+    "WALLET_BALANCE_CAP" "wallet.balance_cap" (None):
+        "Most paid credit that one customer may hold, in rupiah; a top-up that would lead to more is refused. Without it there is no limit."
+        => |c, text| c.balance_cap = Some(Rupiah::new(parse::number(text, &(10_000..=1_000_000_000_000))?));
 
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
         "How long a request may take before it answers 408, from 1s to 10m."

@@ -49,6 +49,16 @@ pub(super) async fn play(api: &Api, cast: &Cast) -> Result<Outcome, ApiError> {
     chapter("A customer registers");
     let customer = register(api, &cast.customer).await?;
 
+    if admin
+        .get("/api/admin/payments/gateway")
+        .await?
+        .get("isSandbox")
+        == Some(&Value::Bool(true))
+    {
+        chapter("tops up on the sandbox's payment page");
+        top_up(&customer).await?;
+    }
+
     chapter("redeems credit");
     let redeemed = customer
         .post("/api/wallet/redeem-coupon", &json!({ "code": credit }))
@@ -164,6 +174,32 @@ async fn register(api: &Api, login: &Login) -> Result<Api, ApiError> {
         text_at(&registered, "/user/id")
     ));
     sign_in(api, login).await
+}
+
+/// Pays a top-up on its page and waits for the gateway's notice.
+async fn top_up(customer: &Api) -> Result<(), ApiError> {
+    let body = json!({ "amount": 100_000, "paymentMethod": "QRIS" });
+    let open = customer.post("/api/wallet/topup", &body).await?;
+    let page = text_at(&open, "/redirectUrl");
+    line(&format!("{} opens {page}", text_at(&open, "/number")));
+    customer.press(&page, "pay").await?;
+    line("somebody presses Pay");
+    let mut waited = Duration::ZERO;
+    while waited < PATIENCE {
+        let wallet = customer.get("/api/wallet/info").await?;
+        if wallet.get("paidBalance").and_then(Value::as_i64) > Some(0) {
+            let balance = rupiah_at(&wallet, "/paidBalance");
+            line(&format!(
+                "the gateway's notice arrived: {balance} are there"
+            ));
+            return Ok(());
+        }
+        let pause = Duration::from_millis(100);
+        tokio::time::sleep(pause).await;
+        waited += pause;
+    }
+    line("the gateway's notice did NOT arrive");
+    Ok(())
 }
 
 async fn plan(api: &Api, service: &str, slug: &str) -> Result<String, ApiError> {

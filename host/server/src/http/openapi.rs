@@ -35,6 +35,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "instances", description = "What runs for a customer."),
         (name = "admin: alerts", description = "For administrators: what needs somebody's attention."),
         (name = "admin: coupons", description = "For administrators."),
+        (name = "admin: payments", description = "For administrators: payments, the gateway's notices, debts."),
         (name = "admin: plugins", description = "For administrators: hot-loading what is sold and how it is priced."),
     )
 )]

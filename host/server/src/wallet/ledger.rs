@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Account, NewTransaction, Transaction, WalletRow,
+    Account, NewTransaction, Transaction, TransactionStatus, TransactionType, WalletRow,
     store::{self, EntryRow, PostingRow},
 };
 use crate::{
@@ -69,51 +69,123 @@ pub async fn post(
     idempotency_key: &str,
     new: NewTransaction,
 ) -> Result<Transaction> {
-    let user_id = new.user_id;
-    let now = clock.now();
-    let postings = movement.postings(user_id);
-    let amount = movement.paid.plus(movement.bonus)?;
-    let wallet = store::apply(conn, user_id, movement.paid, movement.bonus, new.kind, now)
-        .await?
-        .ok_or_else(|| {
-            Error::new(
-                Code::InsufficientCredit,
-                "The wallet does not hold enough credit.",
-            )
-        })?;
-    let after = wallet.balance().total()?;
+    let wallet = change_balances(conn, clock, movement, new.user_id, new.kind).await?;
+    let number = db::next_number(conn, "transaction").await?;
+    let transaction = draft(clock, number, new).completed(clock, movement, &wallet)?;
+    store::insert_transaction(conn, &transaction).await?;
+    append(
+        conn,
+        clock,
+        &wallet,
+        &transaction,
+        movement,
+        idempotency_key,
+    )
+    .await?;
+    Ok(transaction)
+}
+
+/// Writes down an act whose money has yet to come: a `PENDING` row with its number and no entry.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn announce(
+    conn: &mut Conn,
+    clock: &Clock,
+    amount: Rupiah,
+    new: NewTransaction,
+) -> Result<Transaction> {
     let number = db::next_number(conn, "transaction").await?;
     let transaction = Transaction {
+        amount,
+        ..draft(clock, number, new)
+    };
+    store::insert_transaction(conn, &transaction).await?;
+    Ok(transaction)
+}
+
+/// Posts what was [announced](announce), as [`post`] does. A row that had been given up is completed
+/// all the same: money that came is in the books.
+///
+/// # Errors
+/// As [`post`]; `CONFLICT` also when the row is completed already.
+pub async fn complete(
+    conn: &mut Conn,
+    clock: &Clock,
+    movement: &Movement,
+    idempotency_key: &str,
+    announced: Transaction,
+) -> Result<Transaction> {
+    let (user_id, kind) = (announced.user_id, announced.kind);
+    let wallet = change_balances(conn, clock, movement, user_id, kind).await?;
+    let transaction = announced.completed(clock, movement, &wallet)?;
+    if !store::complete_transaction(conn, &transaction).await? {
+        return Err(booked_already());
+    }
+    append(
+        conn,
+        clock,
+        &wallet,
+        &transaction,
+        movement,
+        idempotency_key,
+    )
+    .await?;
+    Ok(transaction)
+}
+
+async fn change_balances(
+    conn: &mut Conn,
+    clock: &Clock,
+    movement: &Movement,
+    user_id: Uuid,
+    kind: TransactionType,
+) -> Result<WalletRow> {
+    let (paid, bonus) = (movement.paid, movement.bonus);
+    let changed = store::apply(conn, user_id, paid, bonus, kind, clock.now()).await?;
+    changed.ok_or_else(|| {
+        Error::new(
+            Code::InsufficientCredit,
+            "The wallet does not hold enough credit.",
+        )
+    })
+}
+
+fn draft(clock: &Clock, number: i64, new: NewTransaction) -> Transaction {
+    Transaction {
         id: db::new_id(clock),
         number,
-        user_id,
+        user_id: new.user_id,
         kind: new.kind,
-        status: super::TransactionStatus::Completed,
-        amount,
-        balance_before: Some(after.minus(amount)?),
-        balance_after: Some(after),
+        status: TransactionStatus::Pending,
+        amount: Rupiah::ZERO,
+        balance_before: None,
+        balance_after: None,
         description: new.description,
         details: sqlx::types::Json(new.details),
         subscription_id: new.subscription_id,
         coupon_id: new.coupon_id,
         price_decision_id: new.price_decision_id,
         coupon_decision_id: new.coupon_decision_id,
-        created_at: now,
-        completed_at: Some(now),
-    };
-    store::insert_transaction(conn, &transaction).await?;
-    if !postings.is_empty() {
-        append(
-            conn,
-            clock,
-            &wallet,
-            &transaction,
-            &postings,
-            idempotency_key,
-        )
-        .await?;
+        created_at: clock.now(),
+        completed_at: None,
     }
-    Ok(transaction)
+}
+
+impl Transaction {
+    /// The row after its movement led to this wallet.
+    fn completed(self, clock: &Clock, movement: &Movement, wallet: &WalletRow) -> Result<Self> {
+        let amount = movement.paid.plus(movement.bonus)?;
+        let after = wallet.balance().total()?;
+        Ok(Self {
+            status: TransactionStatus::Completed,
+            amount,
+            balance_before: Some(after.minus(amount)?),
+            balance_after: Some(after),
+            completed_at: Some(clock.now()),
+            ..self
+        })
+    }
 }
 
 async fn append(
@@ -121,31 +193,39 @@ async fn append(
     clock: &Clock,
     wallet: &WalletRow,
     transaction: &Transaction,
-    postings: &[PostingRow],
+    movement: &Movement,
     idempotency_key: &str,
 ) -> Result<()> {
+    let postings = movement.postings(transaction.user_id);
+    if postings.is_empty() {
+        return Ok(());
+    }
     let mut entry = EntryRow {
         id: db::new_id(clock),
         transaction_id: transaction.id,
         wallet_id: wallet.user_id,
         position: wallet.entries.saturating_add(1),
-        posted_at: transaction.created_at,
+        posted_at: clock.now(),
         previous_hash: wallet.head_hash.clone(),
         hash: String::new(),
         idempotency_key: idempotency_key.to_owned(),
     };
-    entry.hash = hash(&entry, postings);
-    for posting in postings {
+    entry.hash = hash(&entry, &postings);
+    for posting in &postings {
         store::insert_posting(conn, entry.id, posting).await?;
     }
     store::insert_entry(conn, &entry).await.map_err(|error| {
         if db::broken_unique(&error).is_some() {
-            Error::new(Code::Conflict, "This has been booked already.").caused_by(error)
+            booked_already().caused_by(error)
         } else {
             error.into()
         }
     })?;
     Ok(store::advance_head(conn, wallet.user_id, entry.position, &entry.hash).await?)
+}
+
+fn booked_already() -> Error {
+    Error::new(Code::Conflict, "This has been booked already.")
 }
 
 /// SHA-256 over the canonical JSON of an entry, its postings and the hash before it.

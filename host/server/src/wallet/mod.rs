@@ -8,6 +8,7 @@ pub mod ledger;
 mod model;
 mod routes;
 mod store;
+mod top_up;
 
 use uuid::Uuid;
 
@@ -16,6 +17,10 @@ pub use model::{
     TransactionView, WalletInfo, WalletRow,
 };
 pub use routes::router;
+pub use top_up::{
+    Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, take_back,
+    transaction,
+};
 
 use crate::{
     Code, Error, Result,

@@ -21,6 +21,12 @@ text_enum! {
         Refund = "REFUND",
         AdminAdjustment = "ADMIN_ADJUSTMENT",
         CouponRedemption = "COUPON_REDEMPTION",
+        /// A top-up that the gateway paid back.
+        TopUpRefund = "TOP_UP_REFUND",
+        /// A top-up that the payer's bank took back.
+        Chargeback = "CHARGEBACK",
+        /// A debt that a top-up paid first.
+        DebtPayment = "DEBT_PAYMENT",
     }
 }
 
@@ -48,6 +54,8 @@ text_enum! {
         Promotions = "PROMOTIONS",
         Refunds = "REFUNDS",
         Adjustments = "ADJUSTMENTS",
+        /// What customers owe: top-ups taken back after they were spent.
+        Receivables = "RECEIVABLES",
     }
 }
 

@@ -122,6 +122,46 @@ pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sq
     .map(|_| ())
 }
 
+/// `false` when the row is completed already.
+pub(super) async fn complete_transaction(
+    conn: &mut Conn,
+    done: &Transaction,
+) -> sqlx::Result<bool> {
+    execute!(
+        conn,
+        "UPDATE transactions SET status = $2, amount = $3, balance_before = $4, balance_after = $5, completed_at = $6
+         WHERE id = $1 AND status IN ('PENDING', 'FAILED', 'CANCELLED')",
+        done.id,
+        done.status,
+        done.amount,
+        done.balance_before,
+        done.balance_after,
+        done.completed_at,
+    )
+    .map(|rows| rows == 1)
+}
+
+/// `false` when the row is not in the status `from`.
+pub(super) async fn change_status(
+    conn: &mut Conn,
+    id: Uuid,
+    from: TransactionStatus,
+    to: TransactionStatus,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE transactions SET status = $3 WHERE id = $1 AND status = $2";
+    execute!(conn, sql, id, from, to).map(|rows| rows == 1)
+}
+
+pub(super) async fn transaction_by_id(
+    conn: &mut Conn,
+    id: Uuid,
+) -> sqlx::Result<Option<Transaction>> {
+    let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
+        q.push(" WHERE id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
 pub(super) async fn insert_posting(
     conn: &mut Conn,
     entry_id: Uuid,

@@ -1,0 +1,185 @@
+//! `/admin/payments` and `/admin/debts`.
+
+use axum::{extract::State, response::Response};
+use chrono::{DateTime, Utc};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    DebtView, NoticeView, PaymentState, PaymentView,
+    store::{self, DebtFilter, PaymentFilter},
+    top_up::{self, MOST, Refund},
+};
+use crate::{
+    Error,
+    app::AppState,
+    http::{
+        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Reply, Success,
+        failure_responses,
+    },
+    money::Rupiah,
+};
+
+failure_responses!(Missing: NotFound);
+failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge, InsufficientCredit, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
+
+/// The administrators' routes.
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_payments))
+        .routes(routes!(gateway_state))
+        .routes(routes!(get_payment))
+        .routes(routes!(refund_payment))
+        .routes(routes!(list_debts))
+}
+
+/// Which payments to list.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[garde(allow_unvalidated)]
+struct PaymentQuery {
+    state: Option<PaymentState>,
+    user_id: Option<Uuid>,
+}
+
+/// All payments, newest first.
+#[utoipa::path(get, path = "/admin/payments", tag = "admin: payments", params(PageQuery, PaymentQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of payments", body = Envelope<Vec<PaymentView>>)))]
+async fn list_payments(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<PaymentQuery>,
+) -> Reply<Vec<PaymentView>> {
+    let filter = PaymentFilter {
+        state: query.state,
+        user_id: query.user_id,
+    };
+    let mut conn = state.db.read().await?;
+    let rows = store::list(&mut conn, filter, page.limit.into(), page.offset()).await?;
+    let total = store::count(&mut conn, filter).await?;
+    let views = rows.into_iter().map(PaymentView::from).collect();
+    Ok(Success::page(
+        "The payments.",
+        views,
+        page.pagination(total),
+    ))
+}
+
+/// The gateway as this server sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct GatewayView {
+    is_configured: bool,
+    /// Whether it is the sandbox that this server plays by itself.
+    is_sandbox: bool,
+    /// It failed several times in a row and is asked nothing before this moment.
+    left_alone_until: Option<DateTime<Utc>>,
+}
+
+/// Is there a gateway, and does it answer?
+#[utoipa::path(get, path = "/admin/payments/gateway", tag = "admin: payments", security(("bearer" = [])),
+    responses((status = 200, description = "The gateway", body = Envelope<GatewayView>)))]
+async fn gateway_state(State(state): State<AppState>, _admin: Admin) -> Reply<GatewayView> {
+    let gateway = state.payments.gateway().ok();
+    let view = GatewayView {
+        is_configured: gateway.is_some(),
+        is_sandbox: state.payments.sandbox.is_some(),
+        left_alone_until: gateway.and_then(super::Gateway::left_alone_until),
+    };
+    Ok(Success::ok("The payment gateway.", view))
+}
+
+/// A payment with everything the gateway sent about it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaymentDetail {
+    payment: PaymentView,
+    /// In the order they came.
+    notices: Vec<NoticeView>,
+}
+
+/// One payment with its notices.
+#[utoipa::path(get, path = "/admin/payments/{id}", tag = "admin: payments", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The payment", body = Envelope<PaymentDetail>), Missing))]
+async fn get_payment(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id,
+) -> Reply<PaymentDetail> {
+    let mut conn = state.db.read().await?;
+    let payment = store::by_id(&mut conn, id)
+        .await?
+        .ok_or_else(|| Error::not_found("payment"))?;
+    let notices = store::notices(&mut conn, id).await?;
+    let detail = PaymentDetail {
+        payment: payment.into(),
+        notices,
+    };
+    Ok(Success::ok("The payment.", detail))
+}
+
+/// What to pay back.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RefundRequest {
+    /// Rupiah.
+    #[garde(range(min = 1, max = MOST))]
+    amount: i64,
+    #[garde(length(chars, min = 10, max = 200))]
+    reason: String,
+}
+
+/// Pays a top-up back to its payer through the gateway; the wallet loses it.
+#[utoipa::path(post, path = "/admin/payments/{id}/refund", tag = "admin: payments", request_body = RefundRequest, security(("bearer" = [])),
+    params(("id" = Uuid, Path), IdempotencyKey),
+    responses((status = 200, description = "The payment after it", body = Envelope<PaymentView>), Refunding))]
+async fn refund_payment(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+    Keyed(request, once): Keyed<RefundRequest>,
+) -> Result<Response, Error> {
+    let refund = Refund {
+        amount: Rupiah::new(request.amount),
+        reason: request.reason,
+    };
+    let pay_back = async {
+        let paid_back = top_up::refund(&state, admin.user_id, id, &refund).await?;
+        let message = format!("{} are on their way back to the payer.", refund.amount);
+        Ok(paid_back.map(|payment| Success::ok(message, PaymentView::from(payment))))
+    };
+    once.answer(&state, admin.user_id, pay_back).await
+}
+
+/// Which debts to list.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[garde(allow_unvalidated)]
+struct DebtQuery {
+    user_id: Option<Uuid>,
+    /// Only what is still owed, or only what is paid.
+    open: Option<bool>,
+}
+
+/// What customers owe, newest first.
+#[utoipa::path(get, path = "/admin/debts", tag = "admin: payments", params(PageQuery, DebtQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of debts", body = Envelope<Vec<DebtView>>)))]
+async fn list_debts(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<DebtQuery>,
+) -> Reply<Vec<DebtView>> {
+    let filter = DebtFilter {
+        user_id: query.user_id,
+        open: query.open,
+    };
+    let mut conn = state.db.read().await?;
+    let debts = store::debts(&mut conn, filter, page.limit.into(), page.offset()).await?;
+    let total = store::count_debts(&mut conn, filter).await?;
+    Ok(Success::page("The debts.", debts, page.pagination(total)))
+}

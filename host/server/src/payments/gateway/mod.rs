@@ -1,0 +1,352 @@
+//! The client of Midtrans: payment pages, status, cancelling, expiring and refunding.
+//!
+//! Every question can be asked twice without harm (an order is named by us, a refund by its key), so
+//! one that got no answer is repeated a few times, and a gateway that stays away is left alone by a
+//! breaker.
+
+mod breaker;
+mod wire;
+
+use std::{sync::OnceLock, time::Duration};
+
+use chrono::{DateTime, Utc};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::breaker::Breaker;
+pub(super) use self::wire::{Callbacks, PAGE_MINUTES, Status};
+use super::Payment;
+use crate::{Code, Error, config::Secret, crypto, db::Clock, money::Rupiah};
+
+/// Times one question is asked at the most.
+const ATTEMPTS: u32 = 3;
+/// Before the second attempt; doubled before the third, and spread.
+const FIRST_WAIT_MS: u64 = 150;
+/// Answers are small; anything longer is not from a gateway.
+const ANSWER_BYTES: u64 = 256 * 1024;
+
+/// Where Midtrans answers: `(payment pages, everything else)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Addresses {
+    pub(super) snap: String,
+    pub(super) core: String,
+}
+
+impl Addresses {
+    /// Midtrans itself: its sandbox, or real money.
+    pub(super) fn midtrans(is_production: bool) -> Self {
+        let sandbox = if is_production { "" } else { "sandbox." };
+        Self {
+            snap: format!("https://app.{sandbox}midtrans.com"),
+            core: format!("https://api.{sandbox}midtrans.com"),
+        }
+    }
+
+    /// One server that speaks for both.
+    pub(super) fn one(base: &str) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self {
+            snap: base.clone(),
+            core: base,
+        }
+    }
+}
+
+/// The gateway as this server reaches it.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    http: reqwest::Client,
+    clock: Clock,
+    server_key: Secret,
+    callbacks: Callbacks,
+    /// Known once the sandbox's server listens; from the start for Midtrans.
+    addresses: OnceLock<Addresses>,
+    /// Where notices shall go, when not where the gateway's own settings say.
+    notify: OnceLock<String>,
+    breaker: Breaker,
+}
+
+/// A payment page that was made.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Page {
+    pub(super) token: String,
+    pub(super) redirect_url: String,
+}
+
+/// Why a question to the gateway was not answered as asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GatewayError {
+    #[error("the gateway is left alone after failures in a row, until {0}")]
+    LeftAlone(DateTime<Utc>),
+    #[error("the gateway does not answer: {0}")]
+    Unreachable(#[from] reqwest::Error),
+    #[error("the gateway failed with {0}")]
+    Failed(u16),
+    #[error("the gateway's answer makes no sense: {0}")]
+    Garbage(String),
+    #[error("the gateway refused with {code}: {message}")]
+    Refused { code: u16, message: String },
+}
+
+impl GatewayError {
+    /// Whether the same question may be answered the next time.
+    const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Failed(_))
+    }
+
+    /// Whether the gateway itself is at fault.
+    const fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable(_) | Self::Failed(_) | Self::Garbage(_)
+        )
+    }
+}
+
+impl From<GatewayError> for Error {
+    fn from(error: GatewayError) -> Self {
+        match error {
+            GatewayError::Refused { code, message } => {
+                let sentence = "The payment gateway refused this.";
+                Self::new(Code::GatewayRefused, sentence)
+                    .with("gateway", format!("{code}: {message}"))
+            }
+            away => {
+                let sentence = "The payment gateway does not answer. Try again in a moment.";
+                Self::new(Code::GatewayUnavailable, sentence)
+                    .retry_after(30)
+                    .caused_by(away)
+            }
+        }
+    }
+}
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub(super) struct GatewaySettings {
+    pub(super) server_key: Secret,
+    pub(super) addresses: Option<Addresses>,
+    pub(super) notify: Option<String>,
+    pub(super) callbacks: Callbacks,
+    /// For one attempt.
+    pub(super) timeout: Duration,
+}
+
+impl Gateway {
+    pub(super) fn new(settings: GatewaySettings, clock: Clock) -> Result<Self, reqwest::Error> {
+        // One TLS provider for the process; a second installation changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .connect_timeout(settings.timeout.min(Duration::from_secs(3)))
+            .timeout(settings.timeout)
+            // Money is not sent where an answer points to.
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("dermaga/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self {
+            http,
+            clock,
+            server_key: settings.server_key,
+            callbacks: settings.callbacks,
+            addresses: settings.addresses.map(OnceLock::from).unwrap_or_default(),
+            notify: settings.notify.map(OnceLock::from).unwrap_or_default(),
+            breaker: Breaker::default(),
+        })
+    }
+
+    /// Says where the gateway is and where it shall send notices; what is known already stays.
+    pub(super) fn found_at(&self, addresses: Addresses, notify: String) {
+        let _ = self.addresses.set(addresses);
+        let _ = self.notify.set(notify);
+    }
+
+    pub(super) fn server_key(&self) -> &str {
+        self.server_key.reveal()
+    }
+
+    /// Until when no question is asked, while the breaker is open.
+    pub(super) fn left_alone_until(&self) -> Option<DateTime<Utc>> {
+        self.breaker.open_until(self.clock.now())
+    }
+
+    /// Whether the gateway failed several times in a row and has not answered since.
+    pub(super) fn is_away(&self) -> bool {
+        self.breaker.is_open()
+    }
+
+    /// Makes the page on which `payment` is paid; `name` is the line its payer reads.
+    pub(super) async fn create_page(
+        &self,
+        payment: &Payment,
+        name: &str,
+    ) -> Result<Page, GatewayError> {
+        let body = wire::snap_request(payment, name, &self.callbacks);
+        let url = format!("{}/snap/v1/transactions", self.addresses()?.snap);
+        let (code, answer) = self.ask(Method::POST, &url, Some(&body)).await?;
+        match serde_json::from_value(answer.clone()) {
+            Ok(page) if code < 300 => Ok(page),
+            _ if code < 300 => Err(GatewayError::Garbage("no token and redirect_url".into())),
+            _ => Err(refusal(code, &answer)),
+        }
+    }
+
+    /// What the gateway knows of an order; nothing before the payer has chosen how to pay.
+    pub(super) async fn status(&self, order_id: &str) -> Result<Option<Status>, GatewayError> {
+        let url = format!("{}/v2/{order_id}/status", self.addresses()?.core);
+        let (code, answer) = self.ask(Method::GET, &url, None).await?;
+        match code {
+            404 => Ok(None),
+            // 407 is how an expired order is answered.
+            200..=299 | 407 => serde_json::from_value(answer)
+                .map(Some)
+                .map_err(|error| GatewayError::Garbage(error.to_string())),
+            _ => Err(refusal(code, &answer)),
+        }
+    }
+
+    /// Ends an order nobody has paid. `false` when the gateway will not: it is paid, or ended.
+    pub(super) async fn cancel(&self, payment: &Payment) -> Result<bool, GatewayError> {
+        let done = self.modify(&payment.order_id, "cancel").await?;
+        // Nothing was chosen yet: it is the page that must be closed.
+        if let (None, Some(token)) = (done, &payment.token) {
+            let snap = &self.addresses()?.snap;
+            let url = format!("{snap}/snap/v1/transactions/{token}/cancel");
+            self.ask(Method::POST, &url, Some(&json!({}))).await?;
+        }
+        Ok(done.unwrap_or(true))
+    }
+
+    /// Ends an order whose time is over.
+    pub(super) async fn expire(&self, order_id: &str) -> Result<(), GatewayError> {
+        self.modify(order_id, "expire").await.map(|_| ())
+    }
+
+    /// Pays `amount` back. The same key pays back once, however often it is sent.
+    pub(super) async fn refund(
+        &self,
+        order_id: &str,
+        key: &str,
+        amount: Rupiah,
+        reason: &str,
+    ) -> Result<(), GatewayError> {
+        let url = format!("{}/v2/{order_id}/refund", self.addresses()?.core);
+        let body = json!({ "refund_key": key, "amount": amount, "reason": reason });
+        let (code, answer) = self.ask(Method::POST, &url, Some(&body)).await?;
+        if code < 300 {
+            Ok(())
+        } else {
+            Err(refusal(code, &answer))
+        }
+    }
+
+    /// `None` for an order the gateway does not know, `false` when it will not change it any more.
+    async fn modify(&self, order_id: &str, what: &str) -> Result<Option<bool>, GatewayError> {
+        let url = format!("{}/v2/{order_id}/{what}", self.addresses()?.core);
+        let (code, answer) = self.ask(Method::POST, &url, Some(&json!({}))).await?;
+        match code {
+            404 => Ok(None),
+            200..=299 | 407 => Ok(Some(true)),
+            412 => Ok(Some(false)),
+            _ => Err(refusal(code, &answer)),
+        }
+    }
+
+    fn addresses(&self) -> Result<&Addresses, GatewayError> {
+        let unknown = || GatewayError::Garbage("the sandbox is not open yet".into());
+        self.addresses.get().ok_or_else(unknown)
+    }
+
+    /// Asks until there is an answer or the attempts are used up. Gives the code, which Midtrans
+    /// writes into the body of most answers, and the body.
+    async fn ask(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), GatewayError> {
+        let mut attempt = 1;
+        loop {
+            let now = self.clock.now();
+            if !self.breaker.admits(now) {
+                let until = self.breaker.open_until(now).unwrap_or(now);
+                return Err(GatewayError::LeftAlone(until));
+            }
+            let answer = self.ask_once(method.clone(), url, body).await;
+            match &answer {
+                Err(error) if error.is_outage() => {
+                    tracing::warn!(%error, gateway.url = url, attempt, "gateway.failed");
+                    if self.breaker.failed(self.clock.now()) {
+                        tracing::error!("gateway.breaker_opened");
+                    }
+                }
+                _ => self.breaker.succeeded(),
+            }
+            match answer {
+                Err(error) if error.is_passing() && attempt < ATTEMPTS => {
+                    tokio::time::sleep(wait(attempt)).await;
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), GatewayError> {
+        let mut request = self
+            .http
+            .request(method, url)
+            .basic_auth(self.server_key.reveal(), Some(""))
+            .header("accept", "application/json");
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(notify) = self.notify.get() {
+            request = request.header("x-override-notification", notify);
+        }
+        let response = request.send().await?;
+        let status = response.status();
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(GatewayError::Failed(status.as_u16()));
+        }
+        if response.content_length().unwrap_or_default() > ANSWER_BYTES {
+            return Err(GatewayError::Garbage("the answer is too long".into()));
+        }
+        let answer: Value = serde_json::from_slice(&response.bytes().await?)
+            .map_err(|error| GatewayError::Garbage(error.to_string()))?;
+        let code = answer.get("status_code").and_then(Value::as_str);
+        let code = code.and_then(|code| code.parse().ok());
+        match code.unwrap_or_else(|| status.as_u16()) {
+            code @ (429 | 500..) => Err(GatewayError::Failed(code)),
+            code => Ok((code, answer)),
+        }
+    }
+}
+
+/// Between half and all of the attempt's wait, so that those who failed together come back apart.
+fn wait(attempt: u32) -> Duration {
+    let longest = FIRST_WAIT_MS << attempt.min(6);
+    let [spread] = crypto::random_bytes::<1>();
+    Duration::from_millis(longest / 2 + longest * u64::from(spread) / 512)
+}
+
+fn refusal(code: u16, answer: &Value) -> GatewayError {
+    let listed = answer.get("error_messages").and_then(Value::as_array);
+    let listed = listed.map(|messages| {
+        let texts: Vec<&str> = messages.iter().filter_map(Value::as_str).collect();
+        texts.join("; ")
+    });
+    let said = answer.get("status_message").and_then(Value::as_str);
+    let message = listed
+        .or_else(|| said.map(str::to_owned))
+        .unwrap_or_default();
+    GatewayError::Refused {
+        code,
+        message: message.chars().take(300).collect(),
+    }
+}

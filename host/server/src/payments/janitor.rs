@@ -1,0 +1,188 @@
+//! Asking about payments by the clock: a notice that was lost is found, a page that was left is
+//! closed.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Payment, PaymentState, settlement, state::Claim, store};
+use crate::{
+    Error, Result,
+    alerts::{self, AlertKind},
+    app::AppState,
+};
+
+/// How often the database is asked what is due.
+const POLL: Duration = Duration::from_secs(1);
+/// Payments taken at once.
+const BATCH: i64 = 8;
+/// How long a server keeps a payment to itself: all attempts of three questions.
+const LEASE: TimeDelta = TimeDelta::seconds(120);
+/// From the first question to the second; doubled from one to the next.
+const FIRST: TimeDelta = TimeDelta::seconds(30);
+const LONGEST: TimeDelta = TimeDelta::minutes(30);
+/// A page may be paid in its last second, and the news take a moment.
+const GRACE: TimeDelta = TimeDelta::minutes(2);
+/// A payment without a page that nobody knows of is given up after this.
+const UNMADE: TimeDelta = TimeDelta::minutes(5);
+/// An order that was given up is watched this long after its page has closed.
+const AFTERMATH: TimeDelta = TimeDelta::hours(2);
+/// Captures settle the next day.
+const SETTLING: TimeDelta = TimeDelta::hours(24);
+/// A capture that never settles is not asked about for ever.
+const SETTLING_ENDS: TimeDelta = TimeDelta::days(14);
+
+/// When a payment is asked about next, and why the last question failed.
+#[derive(Debug, Clone)]
+pub(super) struct NextCheck {
+    pub(super) at: Option<DateTime<Utc>>,
+    pub(super) error: Option<String>,
+}
+
+/// When to ask about a payment that is as it is at `now`: waiting ones after 30 s, 1 min, 2 min, ... up
+/// to 30 min and right after their page has closed; captured ones daily; ended ones until nobody can
+/// pay any more.
+pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let doublings = u32::try_from(payment.checks.clamp(0, 16)).unwrap_or(16);
+    let wait = FIRST
+        .checked_mul(2_i32.saturating_pow(doublings))
+        .map_or(LONGEST, |wait| wait.min(LONGEST));
+    let over = payment.expires_at + GRACE;
+    match payment.state {
+        PaymentState::Starting | PaymentState::Pending => Some(if now < over {
+            (now + wait).min(over)
+        } else {
+            now + LONGEST
+        }),
+        PaymentState::Captured => {
+            Some(now + SETTLING).filter(|at| *at < payment.created_at + SETTLING_ENDS)
+        }
+        PaymentState::Denied
+        | PaymentState::Cancelled
+        | PaymentState::Expired
+        | PaymentState::Failed => {
+            let last = payment.expires_at + AFTERMATH;
+            Some((now + LONGEST).min(last)).filter(|at| now < last && *at > now)
+        }
+        PaymentState::Settled | PaymentState::PartlyReversed | PaymentState::Reversed => None,
+    }
+}
+
+/// Asks about what is due, until the server stops; and tells administrators while the gateway is
+/// away.
+pub async fn watch(state: AppState, cancel: CancellationToken) {
+    let work = async {
+        // An alert that an earlier process raised ends with it; this one finds out anew.
+        let mut is_told = true;
+        loop {
+            if let Err(error) = tell(&state, &mut is_told).await {
+                tracing::warn!(%error, "payment.alert_failed");
+            }
+            match check_due(&state).await {
+                Ok(0) => sleep(POLL).await,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "payment.checks_failed");
+                    sleep(POLL).await;
+                }
+            }
+        }
+    };
+    cancel.run_until_cancelled(work).await;
+}
+
+async fn tell(state: &AppState, is_told: &mut bool) -> Result<()> {
+    let Ok(gateway) = state.payments.gateway() else {
+        return Ok(());
+    };
+    let is_away = gateway.is_away();
+    if is_away == *is_told {
+        return Ok(());
+    }
+    let (kind, subject) = (AlertKind::GatewayAway, "midtrans");
+    let mut conn = state.db.begin().await?;
+    if is_away {
+        let message = "The payment gateway failed several times in a row. Top-ups are refused until it answers; check its status page and this server's network.";
+        alerts::raise(&mut conn, &state.clock, kind, subject, message).await?;
+    } else {
+        alerts::resolve(&mut conn, &state.clock, kind, subject).await?;
+    }
+    conn.commit().await?;
+    *is_told = is_away;
+    Ok(())
+}
+
+/// Asks about the payments that are due now, a batch at the most; how many.
+///
+/// # Errors
+/// When the database does not answer. A gateway that does not answer is noted with the payment.
+pub async fn check_due(state: &AppState) -> Result<usize> {
+    let now = state.clock.now();
+    if state.payments.gateway().is_err()
+        || !store::is_any_due(&mut state.db.read().await?, now).await?
+    {
+        return Ok(0);
+    }
+    let holder = state.payments.holder();
+    let mut conn = state.db.begin().await?;
+    let due = store::claim_due(&mut conn, holder, now, now + LEASE, BATCH).await?;
+    conn.commit().await?;
+    let checks = due.iter().map(|id| check(state, holder, *id));
+    for checked in futures::future::join_all(checks).await {
+        checked?;
+    }
+    Ok(due.len())
+}
+
+async fn check(state: &AppState, holder: Uuid, id: Uuid) -> Result<()> {
+    let found = store::by_id(&mut state.db.read().await?, id).await?;
+    let payment = found.ok_or_else(|| Error::not_found("payment"))?;
+    let error = match look(state, &payment).await {
+        Ok(()) => None,
+        Err(error) => {
+            tracing::warn!(payment.id = %id, %error, "payment.check_failed");
+            Some(
+                error
+                    .source
+                    .as_ref()
+                    .map_or(error.message, ToString::to_string),
+            )
+        }
+    };
+    let mut conn = state.db.begin().await?;
+    let found = store::by_id(&mut conn, id).await?;
+    let mut payment = found.ok_or_else(|| Error::not_found("payment"))?;
+    payment.checks += 1;
+    let next = NextCheck {
+        at: next_check(&payment, state.clock.now()),
+        error,
+    };
+    store::checked(&mut conn, id, holder, &next).await?;
+    Ok(conn.commit().await?)
+}
+
+/// Learns what has become of a payment, and ends it when its time is over.
+async fn look(state: &AppState, payment: &Payment) -> Result<()> {
+    let gateway = state.payments.gateway()?;
+    let now = state.clock.now();
+    let is_over = now >= payment.expires_at + GRACE && payment.state.is_waiting();
+    let mut known = super::ask(gateway, payment).await?;
+    if is_over && matches!(known, Some((Claim::Waiting, _))) {
+        gateway.expire(&payment.order_id).await?;
+        known = super::ask(gateway, payment).await?;
+    }
+    let (claim, payment_type) = match known {
+        Some(known) => known,
+        None if is_over => (Claim::Expired, None),
+        None if payment.state == PaymentState::Starting && now >= payment.created_at + UNMADE => {
+            (Claim::Failed, None)
+        }
+        None => return Ok(()),
+    };
+    let mut conn = state.db.begin().await?;
+    settlement::apply(&mut conn, &state.clock, payment, claim, payment_type).await?;
+    Ok(conn.commit().await?)
+}

@@ -1,0 +1,169 @@
+//! Payments through the gateway: top-ups, its notices, money taken back, debts.
+//!
+//! The rules: a top-up is written down before the gateway hears of it; the gateway is never asked
+//! inside a database transaction; what it says is applied once and never backwards
+//! ([`state::step`]); the ledger is told in the same transaction ([`settlement`]); what is not heard
+//! is asked for ([`janitor`]).
+
+mod admin_routes;
+mod gateway;
+mod janitor;
+mod model;
+mod notice;
+mod routes;
+pub mod sandbox;
+mod settlement;
+mod state;
+mod store;
+mod top_up;
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
+
+pub use janitor::{check_due, watch};
+pub use model::{
+    DebtView, NoticeOutcome, NoticeView, Payment, PaymentMethod, PaymentState, PaymentView,
+};
+
+use self::{
+    gateway::{Addresses, Callbacks, Gateway, GatewaySettings},
+    sandbox::Sandbox,
+    state::Claim,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    config::{Config, Secret},
+    crypto,
+    db::{Clock, new_id},
+};
+
+/// Where the sandbox gateway answers on this server.
+const SANDBOX_PATH: &str = "/sandbox/midtrans";
+const WEBHOOK_PATH: &str = "/api/wallet/webhook/midtrans";
+
+/// The routes of this domain.
+pub fn router() -> OpenApiRouter<AppState> {
+    routes::router().merge(admin_routes::router())
+}
+
+/// The gateway this shop is paid through, if there is one.
+#[derive(Debug)]
+pub struct Payments {
+    gateway: Option<Gateway>,
+    sandbox: Option<Sandbox>,
+    /// Who this server is among those that ask by the clock.
+    holder: Uuid,
+}
+
+impl Payments {
+    /// As the settings say: Midtrans with a server key, the sandbox where it was asked for, or none.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn from_config(config: &Config, clock: &Clock) -> Result<Self> {
+        let sandboxed = config.midtrans.server_key.is_none() && config.payments_sandbox;
+        let sandbox = sandboxed.then(|| {
+            let key = Secret::new(format!("SB-Mid-server-{}", crypto::random_hex(12)));
+            Sandbox::new(key, clock.clone())
+        });
+        let settings = match &sandbox {
+            Some(sandbox) => Some(Self::settings(config, sandbox.server_key(), None)),
+            None => config.midtrans.server_key.clone().map(|key| {
+                let addresses = match &config.midtrans.base_url {
+                    Some(base) => Addresses::one(base),
+                    None => Addresses::midtrans(config.midtrans.is_production),
+                };
+                Self::settings(config, key, Some(addresses))
+            }),
+        };
+        let gateway = settings.map(|settings| Gateway::new(settings, clock.clone()));
+        Ok(Self {
+            gateway: gateway.transpose().map_err(Error::internal)?,
+            sandbox,
+            holder: new_id(clock),
+        })
+    }
+
+    fn settings(
+        config: &Config,
+        server_key: Secret,
+        addresses: Option<Addresses>,
+    ) -> GatewaySettings {
+        let midtrans = &config.midtrans;
+        GatewaySettings {
+            server_key,
+            addresses,
+            notify: midtrans.notification_url.clone(),
+            callbacks: Callbacks {
+                finish: midtrans.finish_url.clone(),
+                unfinish: midtrans.unfinish_url.clone(),
+                error: midtrans.error_url.clone(),
+            },
+            timeout: midtrans.timeout,
+        }
+    }
+
+    /// The sandbox's own routes, where this server has one.
+    pub fn sandbox_routes(&self) -> Router<AppState> {
+        let routes = |sandbox: &Sandbox| Router::new().nest(SANDBOX_PATH, sandbox.router());
+        self.sandbox.as_ref().map(routes).unwrap_or_default()
+    }
+
+    /// Tells the sandbox and its client where this server listens.
+    pub fn listening_at(&self, address: SocketAddr) {
+        let (Some(sandbox), Some(gateway)) = (&self.sandbox, &self.gateway) else {
+            return;
+        };
+        let host = match address.ip() {
+            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+            ip => ip.to_string(),
+        };
+        let server = format!("http://{host}:{}", address.port());
+        let base = format!("{server}{SANDBOX_PATH}");
+        sandbox.found_at(&base);
+        gateway.found_at(Addresses::one(&base), format!("{server}{WEBHOOK_PATH}"));
+    }
+
+    fn gateway(&self) -> Result<&Gateway> {
+        self.gateway.as_ref().ok_or_else(|| {
+            let message = "This shop takes no payments yet: its administrator has not set up a payment gateway.";
+            Error::new(Code::PaymentsNotConfigured, message)
+        })
+    }
+
+    const fn holder(&self) -> Uuid {
+        self.holder
+    }
+}
+
+/// What the gateway says of a payment's order, and how it is paid; nothing before the payer has
+/// chosen.
+///
+/// # Errors
+/// When it does not answer, or answers about something else.
+async fn ask(gateway: &Gateway, payment: &Payment) -> Result<Option<(Claim, Option<String>)>> {
+    let Some(status) = gateway.status(&payment.order_id).await? else {
+        return Ok(None);
+    };
+    let claim = status.fits(payment).and_then(|()| status.claim());
+    let claim = claim.map_err(|fault| {
+        let message = "The gateway's answer about this payment cannot be used.";
+        Error::new(Code::GatewayUnavailable, message)
+            .retry_after(60)
+            .caused_by(fault)
+    })?;
+    Ok(Some((claim, status.payment_type)))
+}
+
+/// Makes the clock's next question about a payment due in a moment.
+async fn ask_soon(state: &AppState, payment: &Payment) -> Result<()> {
+    let mut conn = state.db.begin().await?;
+    let at = state.clock.now() + chrono::TimeDelta::seconds(10);
+    store::ask_by(&mut conn, payment.id, at).await?;
+    Ok(conn.commit().await?)
+}

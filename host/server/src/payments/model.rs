@@ -1,0 +1,196 @@
+//! Rows and views of payments, notices and debts.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{money::Rupiah, text_enum};
+
+text_enum! {
+    /// How a customer means to pay; it decides what the payment page offers.
+    pub enum PaymentMethod {
+        BankTransfer = "BANK_TRANSFER",
+        EWallet = "E_WALLET",
+        CreditCard = "CREDIT_CARD",
+        Qris = "QRIS",
+    }
+}
+
+impl PaymentMethod {
+    /// What people call it.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::BankTransfer => "Bank transfer",
+            Self::EWallet => "E-wallet",
+            Self::CreditCard => "Credit card",
+            Self::Qris => "QRIS",
+        }
+    }
+
+    /// Midtrans' names of what the payment page offers.
+    pub const fn channels(self) -> &'static [&'static str] {
+        match self {
+            Self::BankTransfer => &[
+                "bca_va",
+                "bni_va",
+                "bri_va",
+                "permata_va",
+                "cimb_va",
+                "danamon_va",
+                "echannel",
+                "other_va",
+            ],
+            Self::EWallet => &["gopay", "shopeepay"],
+            Self::CreditCard => &["credit_card"],
+            Self::Qris => &["other_qris"],
+        }
+    }
+}
+
+text_enum! {
+    /// What has become of a payment.
+    pub enum PaymentState {
+        /// Written down; the gateway has not answered yet.
+        Starting = "STARTING",
+        /// Waits for the payer, or for somebody who checks a suspicious card payment.
+        Pending = "PENDING",
+        /// A card was charged: credited, and not settled yet.
+        Captured = "CAPTURED",
+        /// Paid and credited.
+        Settled = "SETTLED",
+        Denied = "DENIED",
+        Cancelled = "CANCELLED",
+        Expired = "EXPIRED",
+        /// The gateway could not make the payment page, or the payment broke.
+        Failed = "FAILED",
+        /// Credited, and a part taken back.
+        PartlyReversed = "PARTLY_REVERSED",
+        /// Credited, and all of it taken back.
+        Reversed = "REVERSED",
+    }
+}
+
+impl PaymentState {
+    pub const fn is_waiting(self) -> bool {
+        matches!(self, Self::Starting | Self::Pending)
+    }
+}
+
+text_enum! {
+    /// What was done with a notice.
+    pub enum NoticeOutcome {
+        /// Stored, and not applied yet: it is expected again.
+        Received = "RECEIVED",
+        Applied = "APPLIED",
+        /// Authentic, and about another amount or currency.
+        Refused = "REFUSED",
+    }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Payment {
+    pub id: Uuid,
+    pub transaction_id: Uuid,
+    pub user_id: Uuid,
+    pub order_id: String,
+    pub method: PaymentMethod,
+    pub amount: Rupiah,
+    pub state: PaymentState,
+    pub credited: Rupiah,
+    pub reversed: Rupiah,
+    pub token: Option<String>,
+    pub redirect_url: Option<String>,
+    pub payment_type: Option<String>,
+    pub expires_at: DateTime<Utc>,
+    pub next_check_at: Option<DateTime<Utc>>,
+    pub checks: i64,
+    pub last_error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A payment as administrators see it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PaymentView {
+    pub id: Uuid,
+    pub transaction_id: Uuid,
+    pub user_id: Uuid,
+    /// What the gateway calls it; begins with the transaction's number.
+    pub order_id: String,
+    pub method: PaymentMethod,
+    pub amount: Rupiah,
+    pub state: PaymentState,
+    /// Rupiah that reached the wallet.
+    pub credited: Rupiah,
+    /// Rupiah of it that the gateway took back.
+    pub reversed: Rupiah,
+    /// What the payer chose, in the gateway's words.
+    pub payment_type: Option<String>,
+    pub expires_at: DateTime<Utc>,
+    /// When the gateway is asked next.
+    pub next_check_at: Option<DateTime<Utc>>,
+    /// How often it was asked by the clock.
+    pub checks: i64,
+    /// Why the last question failed.
+    pub last_error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<Payment> for PaymentView {
+    fn from(row: Payment) -> Self {
+        Self {
+            id: row.id,
+            transaction_id: row.transaction_id,
+            user_id: row.user_id,
+            order_id: row.order_id,
+            method: row.method,
+            amount: row.amount,
+            state: row.state,
+            credited: row.credited,
+            reversed: row.reversed,
+            payment_type: row.payment_type,
+            expires_at: row.expires_at,
+            next_check_at: row.next_check_at,
+            checks: row.checks,
+            last_error: row.last_error,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// An authentic notice of the gateway.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct NoticeView {
+    pub id: Uuid,
+    pub payment_id: Uuid,
+    /// As received.
+    pub body: String,
+    /// What it says has become of the payment, in the gateway's words.
+    pub claims: String,
+    pub times_received: i64,
+    pub outcome: NoticeOutcome,
+    /// What was done, or why not.
+    pub message: String,
+    pub received_at: DateTime<Utc>,
+    pub applied_at: Option<DateTime<Utc>>,
+}
+
+/// What a customer owes: a top-up that was taken back after it was spent. The next top-ups pay it.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct DebtView {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub payment_id: Uuid,
+    /// The reversal that left it.
+    pub transaction_id: Uuid,
+    pub amount: Rupiah,
+    pub paid: Rupiah,
+    pub created_at: DateTime<Utc>,
+    pub settled_at: Option<DateTime<Utc>>,
+}

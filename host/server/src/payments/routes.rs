@@ -1,0 +1,200 @@
+//! `/wallet/topup` and what follows from it, and the gateway's webhook.
+
+use axum::{body::Bytes, extract::State, response::Response};
+use chrono::{DateTime, Utc};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    DebtView, Payment, PaymentMethod, PaymentState, notice,
+    store::{self, DebtFilter},
+    top_up::{self, LEAST, MOST, OpenTopUp},
+};
+use crate::{
+    Error,
+    app::AppState,
+    db::Conn,
+    http::{
+        Customer, Envelope, IdempotencyKey, Keyed, Nothing, PageQuery, Params, Reply, Segment,
+        Success, failure_responses,
+    },
+    money::Rupiah,
+    wallet::{self, TransactionView},
+};
+
+failure_responses!(ToppingUp: BalanceCapExceeded, InvalidState, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
+failure_responses!(Cancelling: NotFound, InvalidState, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
+failure_responses!(Missing: NotFound);
+failure_responses!(Noticing: MalformedRequest, SignatureInvalid, NotFound, NoticeMismatch, PayloadTooLarge, GatewayUnavailable, PaymentsNotConfigured);
+
+/// The customer's routes, and the webhook.
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(begin_top_up))
+        .routes(routes!(payment_methods))
+        .routes(routes!(payment_status))
+        .routes(routes!(cancel_top_up))
+        .routes(routes!(own_debts))
+        .routes(routes!(midtrans_notice))
+}
+
+/// A top-up to begin.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TopUpRequest {
+    /// Rupiah.
+    #[garde(range(min = LEAST, max = MOST))]
+    #[schema(minimum = 10_000, maximum = 10_000_000)]
+    amount: i64,
+    #[garde(skip)]
+    payment_method: PaymentMethod,
+}
+
+/// Begins a top-up and opens its payment page.
+#[utoipa::path(post, path = "/wallet/topup", tag = "wallet", params(IdempotencyKey), request_body = TopUpRequest, security(("bearer" = [])),
+    responses((status = 201, description = "The payment page, good for an hour", body = Envelope<OpenTopUp>), ToppingUp))]
+async fn begin_top_up(
+    State(state): State<AppState>,
+    customer: Customer,
+    Keyed(request, once): Keyed<TopUpRequest>,
+) -> Result<Response, Error> {
+    let user_id = customer.user_id;
+    let begin = async {
+        let amount = Rupiah::new(request.amount);
+        let open = top_up::begin(&state, user_id, amount, request.payment_method).await?;
+        Ok(open.map(|open| Success::created("Pay on the page at redirectUrl.", open)))
+    };
+    once.answer(&state, user_id, begin).await
+}
+
+/// A way to pay.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaymentMethodView {
+    id: PaymentMethod,
+    name: &'static str,
+    /// What the payment page offers, in the gateway's words.
+    channels: &'static [&'static str],
+    /// Rupiah.
+    minimum: i64,
+    maximum: i64,
+    /// Whether this shop takes payments at all.
+    is_available: bool,
+}
+
+/// The ways to pay.
+#[utoipa::path(get, path = "/wallet/payment-methods", tag = "wallet", security(("bearer" = [])),
+    responses((status = 200, description = "What POST /wallet/topup takes", body = Envelope<Vec<PaymentMethodView>>)))]
+async fn payment_methods(
+    State(state): State<AppState>,
+    _customer: Customer,
+) -> Reply<Vec<PaymentMethodView>> {
+    let is_available = state.payments.gateway().is_ok();
+    let methods = PaymentMethod::ALL.iter().map(|method| PaymentMethodView {
+        id: *method,
+        name: method.title(),
+        channels: method.channels(),
+        minimum: LEAST,
+        maximum: MOST,
+        is_available,
+    });
+    Ok(Success::ok("The ways to pay.", methods.collect()))
+}
+
+/// A top-up and its payment.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PaymentStatusView {
+    transaction: TransactionView,
+    payment: PaymentState,
+    /// False when the gateway did not answer just now: then this is what was known before.
+    is_confirmed: bool,
+    /// Where it can still be paid.
+    redirect_url: Option<String>,
+    expires_at: DateTime<Utc>,
+}
+
+impl PaymentStatusView {
+    async fn of(conn: &mut Conn, payment: Payment, is_confirmed: bool) -> Result<Self, Error> {
+        let transaction = wallet::transaction(conn, payment.transaction_id).await?;
+        let is_waiting = payment.state.is_waiting();
+        Ok(Self {
+            transaction: transaction.into(),
+            payment: payment.state,
+            is_confirmed,
+            redirect_url: payment.redirect_url.filter(|_| is_waiting),
+            expires_at: payment.expires_at,
+        })
+    }
+}
+
+async fn own(state: &AppState, user_id: Uuid, id: &str) -> Result<Payment, Error> {
+    let uuid = id.parse::<Uuid>().ok();
+    let number = id.strip_prefix("TXMP-").and_then(|text| text.parse().ok());
+    let mut conn = state.db.read().await?;
+    let found = store::of_customer(&mut conn, user_id, uuid, number).await?;
+    found.ok_or_else(|| Error::not_found("top-up"))
+}
+
+/// What has become of a top-up. The gateway is asked while it waits.
+#[utoipa::path(get, path = "/wallet/transactions/{id}/status", tag = "wallet", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Id or number of the transaction")),
+    responses((status = 200, description = "The top-up as it is now", body = Envelope<PaymentStatusView>), Missing))]
+async fn payment_status(
+    State(state): State<AppState>,
+    customer: Customer,
+    Segment(id): Segment<String>,
+) -> Reply<PaymentStatusView> {
+    let payment = own(&state, customer.user_id, &id).await?;
+    let (payment, is_confirmed) = top_up::refresh(&state, payment).await?;
+    let mut conn = state.db.read().await?;
+    let view = PaymentStatusView::of(&mut conn, payment, is_confirmed).await?;
+    Ok(Success::ok("The top-up.", view))
+}
+
+/// Gives a waiting top-up up. Should its payment arrive all the same, it is credited.
+#[utoipa::path(post, path = "/wallet/transactions/{id}/cancel", tag = "wallet", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Id or number of the transaction")),
+    responses((status = 200, description = "Cancelled", body = Envelope<PaymentStatusView>), Cancelling))]
+async fn cancel_top_up(
+    State(state): State<AppState>,
+    customer: Customer,
+    Segment(id): Segment<String>,
+) -> Reply<PaymentStatusView> {
+    let payment = own(&state, customer.user_id, &id).await?;
+    let payment = top_up::cancel(&state, &payment).await?;
+    let mut conn = state.db.read().await?;
+    let view = PaymentStatusView::of(&mut conn, payment, true).await?;
+    Ok(Success::ok("The top-up is cancelled.", view))
+}
+
+/// What this customer owes, and owed: top-ups that were taken back after they were spent.
+#[utoipa::path(get, path = "/wallet/debts", tag = "wallet", params(PageQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of debts, newest first", body = Envelope<Vec<DebtView>>)))]
+async fn own_debts(
+    State(state): State<AppState>,
+    customer: Customer,
+    Params(page): Params<PageQuery>,
+) -> Reply<Vec<DebtView>> {
+    let filter = DebtFilter {
+        user_id: Some(customer.user_id),
+        open: None,
+    };
+    let mut conn = state.db.read().await?;
+    let debts = store::debts(&mut conn, filter, page.limit.into(), page.offset()).await?;
+    let total = store::count_debts(&mut conn, filter).await?;
+    let message = "Your debts. Your next top-ups pay the open ones first.";
+    Ok(Success::page(message, debts, page.pagination(total)))
+}
+
+/// Where Midtrans sends its notices. What cannot be applied now answers 5xx and is sent again.
+#[utoipa::path(post, path = "/wallet/webhook/midtrans", tag = "wallet",
+    request_body(content = Object, description = "A notice as Midtrans signs it"),
+    responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]
+async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
+    let message = notice::receive(&state, &body).await?;
+    Ok(Success::ok(message, Nothing {}))
+}

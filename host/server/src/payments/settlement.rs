@@ -1,0 +1,193 @@
+//! Applying what the gateway says: state, money and debts in one database transaction.
+
+use uuid::Uuid;
+
+use super::{
+    DebtView, Payment, PaymentState, janitor,
+    state::{Cause, Claim, Step, step},
+    store,
+};
+use crate::{
+    Error, Result,
+    alerts::{self, AlertKind},
+    db::{Clock, Conn, new_id},
+    money::Rupiah,
+    wallet::{self, TakenBack, TransactionStatus, TransactionType},
+};
+
+/// What a claim changed.
+#[derive(Debug, Clone)]
+pub(super) struct Settled {
+    pub(super) payment: Payment,
+    /// In a sentence.
+    pub(super) message: String,
+}
+
+/// Applies a claim of the gateway to a payment, once: the wallet is locked first, then the payment is
+/// read again, so that of many equal claims at the same moment the first one acts.
+///
+/// # Errors
+/// When the database does not answer; nothing may be committed then.
+pub(super) async fn apply(
+    conn: &mut Conn,
+    clock: &Clock,
+    payment: &Payment,
+    claim: Claim,
+    payment_type: Option<String>,
+) -> Result<Settled> {
+    wallet::lock(conn, payment.user_id).await?;
+    let fresh = store::by_id(conn, payment.id).await?;
+    let mut act = Act {
+        conn,
+        clock,
+        payment: fresh.ok_or_else(|| Error::not_found("payment"))?,
+    };
+    let message = act.take(step(act.payment.state, claim)).await?;
+    let Act {
+        conn, mut payment, ..
+    } = act;
+    if payment_type.is_some() {
+        payment.payment_type = payment_type;
+    }
+    let now = clock.now();
+    payment.updated_at = now;
+    payment.last_error = None;
+    payment.next_check_at = janitor::next_check(&payment, now);
+    store::update(conn, &payment).await?;
+    Ok(Settled { payment, message })
+}
+
+/// What an alert about a customer's debts is about.
+fn subject(user_id: Uuid) -> String {
+    format!("user:{user_id}")
+}
+
+struct Act<'a> {
+    conn: &'a mut Conn,
+    clock: &'a Clock,
+    payment: Payment,
+}
+
+impl Act<'_> {
+    async fn take(&mut self, step: Step) -> Result<String> {
+        match step {
+            Step::Stay => Ok("There was nothing new in it.".to_owned()),
+            Step::Move(to) => self.close(to).await,
+            Step::Credit(to) => self.credit(to).await,
+            Step::TakeBack { cause, total } => self.take_back(cause, total).await,
+            Step::CreditAndTakeBack { cause, total } => {
+                self.credit(PaymentState::Settled).await?;
+                self.take_back(cause, total).await
+            }
+            Step::Void => self.take_back(Cause::Refund, self.payment.amount).await,
+        }
+    }
+
+    /// A new state without money; one that ends the payment ends its transaction.
+    async fn close(&mut self, to: PaymentState) -> Result<String> {
+        let ended = match to {
+            PaymentState::Cancelled => Some(TransactionStatus::Cancelled),
+            PaymentState::Denied | PaymentState::Expired | PaymentState::Failed => {
+                Some(TransactionStatus::Failed)
+            }
+            _ => None,
+        };
+        if let Some(status) = ended {
+            wallet::abandon(self.conn, self.payment.transaction_id, status).await?;
+        }
+        self.payment.state = to;
+        Ok(format!("The payment is {to}."))
+    }
+
+    async fn credit(&mut self, to: PaymentState) -> Result<String> {
+        let id = self.payment.id;
+        let announced = wallet::transaction(self.conn, self.payment.transaction_id).await?;
+        let key = format!("payment:{id}:credit");
+        wallet::credit(self.conn, self.clock, announced, &key).await?;
+        self.payment.state = to;
+        self.payment.credited = self.payment.amount;
+        self.collect_debts().await?;
+        Ok(format!("{} were credited.", self.payment.amount))
+    }
+
+    /// What the customer owes is paid first, the oldest debt before the others.
+    async fn collect_debts(&mut self) -> Result<()> {
+        let Payment { id, user_id, .. } = self.payment;
+        let mut left = self.payment.amount;
+        let mut has_paid = false;
+        for debt in store::open_debts(self.conn, user_id).await? {
+            let part = debt.amount.minus(debt.paid)?.min(left);
+            if part.is_zero() {
+                break;
+            }
+            left = left.minus(part)?;
+            let key = format!("payment:{id}:debt:{}", debt.id);
+            let reason = "A top-up that had been spent was taken back.";
+            wallet::collect_debt(self.conn, self.clock, user_id, part, reason, &key).await?;
+            if !store::pay_debt(self.conn, debt.id, part, self.clock.now()).await? {
+                return Err(Error::internal("a debt was paid by somebody else"));
+            }
+            has_paid = true;
+        }
+        if has_paid && store::open_debts(self.conn, user_id).await?.is_empty() {
+            let (kind, subject) = (AlertKind::CustomerDebt, subject(user_id));
+            alerts::resolve(self.conn, self.clock, kind, &subject).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what the gateway took since the last time, never more than was credited.
+    async fn take_back(&mut self, cause: Cause, total: Rupiah) -> Result<String> {
+        let total = total.min(self.payment.credited);
+        let amount = total.minus(self.payment.reversed)?;
+        if !amount.is_positive() {
+            return Ok("All of it had been taken back before.".to_owned());
+        }
+        let is_last = total == self.payment.credited;
+        let wallet = wallet::lock(self.conn, self.payment.user_id).await?;
+        let top_up = wallet::transaction(self.conn, self.payment.transaction_id).await?;
+        let taken = TakenBack {
+            top_up: &top_up,
+            amount,
+            is_last,
+            kind: match cause {
+                Cause::Refund => TransactionType::TopUpRefund,
+                Cause::Chargeback => TransactionType::Chargeback,
+            },
+        };
+        let key = format!("payment:{}:reversal:{}", self.payment.id, total.get());
+        let reversal = wallet::take_back(self.conn, self.clock, &wallet, &taken, &key).await?;
+        if reversal.owed.is_positive() {
+            self.owe(reversal.transaction.id, reversal.owed).await?;
+        }
+        self.payment.reversed = total;
+        self.payment.state = if is_last {
+            PaymentState::Reversed
+        } else {
+            PaymentState::PartlyReversed
+        };
+        let owed = reversal.owed;
+        Ok(format!("{amount} were taken back; {owed} of it are owed."))
+    }
+
+    async fn owe(&mut self, transaction_id: Uuid, amount: Rupiah) -> Result<()> {
+        let debt = DebtView {
+            id: new_id(self.clock),
+            user_id: self.payment.user_id,
+            payment_id: self.payment.id,
+            transaction_id,
+            amount,
+            paid: Rupiah::ZERO,
+            created_at: self.clock.now(),
+            settled_at: None,
+        };
+        store::insert_debt(self.conn, &debt).await?;
+        let (kind, subject) = (AlertKind::CustomerDebt, subject(debt.user_id));
+        let message = format!(
+            "A customer owes {amount}: a top-up was taken back after it was spent. Their next top-ups pay it; see /admin/debts."
+        );
+        alerts::raise(self.conn, self.clock, kind, &subject, &message).await?;
+        tracing::warn!(user.id = %debt.user_id, debt.id = %debt.id, debt.amount = amount.get(), "payment.debt");
+        Ok(())
+    }
+}

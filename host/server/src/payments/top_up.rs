@@ -1,0 +1,288 @@
+//! Beginning a top-up, asking about it, giving it up, paying it back.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    Payment, PaymentMethod, PaymentState,
+    gateway::{Gateway, PAGE_MINUTES},
+    janitor, settlement,
+    state::Claim,
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    audit,
+    db::{Uncommitted, new_id},
+    money::Rupiah,
+    wallet::{self, TopUp, Transaction},
+};
+
+/// Smallest and largest top-up, in rupiah.
+pub(super) const LEAST: i64 = 10_000;
+pub(super) const MOST: i64 = 10_000_000;
+
+/// A top-up whose payment page is open.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OpenTopUp {
+    pub(super) transaction_id: Uuid,
+    /// `TXMP-101`
+    pub(super) number: String,
+    pub(super) amount: Rupiah,
+    pub(super) payment_method: PaymentMethod,
+    /// For Midtrans' own JavaScript (Snap).
+    pub(super) token: String,
+    /// Goes with the token; absent when the shop has not set it.
+    pub(super) client_key: Option<String>,
+    /// Or send the customer here.
+    pub(super) redirect_url: String,
+    /// The page cannot be paid after this.
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// Begins a top-up: the transaction is written down first, then the gateway makes the payment page,
+/// with no database transaction open. When it does not, the top-up is `FAILED`.
+///
+/// # Errors
+/// `PAYMENTS_NOT_CONFIGURED`, `BALANCE_CAP_EXCEEDED`, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
+pub(super) async fn begin(
+    state: &AppState,
+    user_id: Uuid,
+    amount: Rupiah,
+    method: PaymentMethod,
+) -> Result<Uncommitted<OpenTopUp>> {
+    let gateway = state.payments.gateway()?;
+    let (transaction, payment) = write_down(state, user_id, amount, method).await?;
+    let name = format!("Wallet top-up {}", transaction.reference());
+    let page = match gateway.create_page(&payment, &name).await {
+        Ok(page) => page,
+        Err(error) => {
+            let mut conn = state.db.begin().await?;
+            let failed = Claim::Failed;
+            settlement::apply(&mut conn, &state.clock, &payment, failed, None).await?;
+            conn.commit().await?;
+            return Err(error.into());
+        }
+    };
+    let now = state.clock.now();
+    let mut conn = state.db.begin().await?;
+    let (token, url) = (page.token.as_str(), page.redirect_url.as_str());
+    if !store::keep_page(&mut conn, payment.id, token, url, now).await? {
+        let message = "This top-up was ended while its page was made.";
+        return Err(Error::new(Code::InvalidState, message).retry_after(1));
+    }
+    let open = OpenTopUp {
+        transaction_id: transaction.id,
+        number: transaction.reference(),
+        amount,
+        payment_method: method,
+        token: page.token,
+        client_key: state.config.midtrans.client_key.clone(),
+        redirect_url: page.redirect_url,
+        expires_at: payment.expires_at,
+    };
+    Ok(Uncommitted::new(conn, open))
+}
+
+async fn write_down(
+    state: &AppState,
+    user_id: Uuid,
+    amount: Rupiah,
+    method: PaymentMethod,
+) -> Result<(Transaction, Payment)> {
+    let (clock, now) = (&state.clock, state.clock.now());
+    let mut conn = state.db.begin().await?;
+    let wallet = wallet::lock(&mut conn, user_id).await?;
+    if let Some(cap) = state.config.balance_cap {
+        let awaited = store::awaited(&mut conn, user_id).await?;
+        let would_be = wallet.paid_balance.plus(awaited)?.plus(amount)?;
+        if would_be > cap {
+            let message = format!(
+                "A wallet holds {cap} of paid credit at the most, and this top-up would lead to {would_be}."
+            );
+            return Err(
+                Error::new(Code::BalanceCapExceeded, message).with("cap", cap.get().to_string())
+            );
+        }
+    }
+    let new = TopUp {
+        user_id,
+        amount,
+        method: method.to_string(),
+    };
+    let transaction = wallet::announce_top_up(&mut conn, clock, &new).await?;
+    let id = new_id(clock);
+    let mut payment = Payment {
+        id,
+        transaction_id: transaction.id,
+        user_id,
+        order_id: order_id(&transaction, id),
+        method,
+        amount,
+        state: PaymentState::Starting,
+        credited: Rupiah::ZERO,
+        reversed: Rupiah::ZERO,
+        token: None,
+        redirect_url: None,
+        payment_type: None,
+        expires_at: now + TimeDelta::minutes(PAGE_MINUTES),
+        next_check_at: None,
+        checks: 0,
+        last_error: None,
+        created_at: now,
+        updated_at: now,
+    };
+    payment.next_check_at = janitor::next_check(&payment, now);
+    store::insert(&mut conn, &payment).await?;
+    conn.commit().await?;
+    Ok((transaction, payment))
+}
+
+/// The gateway knows an order for ever; a number alone would come back with a fresh database.
+fn order_id(transaction: &Transaction, id: Uuid) -> String {
+    let tail = id.simple().to_string();
+    let tail = tail.get(20..).unwrap_or(&tail);
+    format!("{}-{tail}", transaction.reference())
+}
+
+/// Asks the gateway about a payment that waits, and applies what it says. Gives the payment as it
+/// is then, and whether the gateway was heard.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn refresh(state: &AppState, payment: Payment) -> Result<(Payment, bool)> {
+    if !payment.state.is_waiting() {
+        return Ok((payment, true));
+    }
+    let known = match state.payments.gateway() {
+        Ok(gateway) => super::ask(gateway, &payment).await,
+        Err(error) => Err(error),
+    };
+    match known {
+        Ok(Some((claim, payment_type))) => {
+            let (clock, mut conn) = (&state.clock, state.db.begin().await?);
+            let settled =
+                settlement::apply(&mut conn, clock, &payment, claim, payment_type).await?;
+            conn.commit().await?;
+            Ok((settled.payment, true))
+        }
+        Ok(None) => Ok((payment, true)),
+        Err(error) => {
+            tracing::warn!(payment.id = %payment.id, %error, "payment.not_refreshed");
+            Ok((payment, false))
+        }
+    }
+}
+
+/// Gives a waiting top-up up, at the gateway too.
+///
+/// # Errors
+/// `INVALID_STATE` when it does not wait any more, be it that it has just been paid;
+/// `GATEWAY_UNAVAILABLE`, and nothing has changed then.
+pub(super) async fn cancel(state: &AppState, payment: &Payment) -> Result<Payment> {
+    if !payment.state.is_waiting() {
+        return Err(not_waiting(payment.state));
+    }
+    let gateway = state.payments.gateway()?;
+    let claim = if gateway.cancel(payment).await? {
+        Claim::Cancelled
+    } else {
+        // Paid in the same moment, perhaps.
+        let known = super::ask(gateway, payment).await?;
+        known.map_or(Claim::Cancelled, |(claim, _)| claim)
+    };
+    let mut conn = state.db.begin().await?;
+    let settled = settlement::apply(&mut conn, &state.clock, payment, claim, None).await?;
+    conn.commit().await?;
+    match settled.payment.state {
+        PaymentState::Cancelled => Ok(settled.payment),
+        other => Err(not_waiting(other)),
+    }
+}
+
+fn not_waiting(state: PaymentState) -> Error {
+    let message = format!("Only a top-up that waits can be cancelled; this one is {state}.");
+    Error::new(Code::InvalidState, message)
+}
+
+/// What an administrator pays back through the gateway, and why.
+#[derive(Debug, Clone)]
+pub(super) struct Refund {
+    pub(super) amount: Rupiah,
+    pub(super) reason: String,
+}
+
+/// Pays a top-up back to its payer: never more than was paid and is still in the wallet as cash.
+///
+/// # Errors
+/// `INVALID_STATE` when it is not paid, `REFUND_TOO_LARGE`, `INSUFFICIENT_CREDIT` when the customer
+/// has spent it, and what the gateway answers.
+pub(super) async fn refund(
+    state: &AppState,
+    actor_id: Uuid,
+    id: Uuid,
+    refund: &Refund,
+) -> Result<Uncommitted<Payment>> {
+    let gateway = state.payments.gateway()?;
+    let payment = refundable(state, id, refund).await?;
+    // From here on money moves at the gateway; should this server die, the clock finds it.
+    super::ask_soon(state, &payment).await?;
+    pay_back(gateway, &payment, refund).await?;
+    let known = super::ask(gateway, &payment).await?;
+    let (claim, payment_type) = known.ok_or_else(|| Error::not_found("order at the gateway"))?;
+    let mut conn = state.db.begin().await?;
+    let clock = &state.clock;
+    let settled = settlement::apply(&mut conn, clock, &payment, claim, payment_type).await?;
+    let details = json!({ "amount": refund.amount, "reason": refund.reason });
+    let (action, subject) = ("payment.refunded", format!("payment:{id}"));
+    audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+    Ok(Uncommitted::new(conn, settled.payment))
+}
+
+async fn refundable(state: &AppState, id: Uuid, refund: &Refund) -> Result<Payment> {
+    let mut conn = state.db.read().await?;
+    let found = store::by_id(&mut conn, id).await?;
+    let payment = found.ok_or_else(|| Error::not_found("payment"))?;
+    let left = payment.credited.minus(payment.reversed)?;
+    if payment.credited.is_zero() {
+        let message = format!(
+            "Only a paid top-up can be refunded; this one is {}.",
+            payment.state
+        );
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    if refund.amount > left {
+        let message = format!("Of this payment {left} are left to refund.");
+        return Err(
+            Error::new(Code::RefundTooLarge, message).with("refundable", left.get().to_string())
+        );
+    }
+    if payment.state == PaymentState::Captured && refund.amount != left {
+        let message = "This card payment has not settled yet: it can be refunded in full only.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let held = wallet::balance(&mut conn, payment.user_id).await?.paid;
+    if refund.amount > held {
+        let message = format!("The customer has spent it: {held} of paid credit are left.");
+        return Err(Error::new(Code::InsufficientCredit, message));
+    }
+    Ok(payment)
+}
+
+/// A capture is voided, a settlement refunded.
+async fn pay_back(gateway: &Gateway, payment: &Payment, refund: &Refund) -> Result<()> {
+    if payment.state == PaymentState::Captured && gateway.cancel(payment).await? {
+        return Ok(());
+    }
+    // Two refunds that start from the same sum are the same refund.
+    let key = format!("{}-{}", payment.order_id, payment.reversed.get());
+    gateway
+        .refund(&payment.order_id, &key, refund.amount, &refund.reason)
+        .await?;
+    Ok(())
+}
