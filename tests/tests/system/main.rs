@@ -10,6 +10,7 @@
 
 mod accounts;
 mod alerts;
+mod backtest;
 mod bundled_plugins;
 mod catalogue;
 mod contracts;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
 
 mod admin;
+mod backtest;
 mod books;
 mod demo;
 mod instance;
@@ -101,6 +102,10 @@ enum Command {
         /// Id of the decision, as shown on a transaction or in GET /api/admin/decisions.
         decision: Uuid,
     },
+    /// Ask a candidate coupon version again what was decided, and show who would have won or lost.
+    ///
+    /// Reads the recorded decisions of the coupon type and writes nothing: safe at any time.
+    Backtest(backtest::BacktestArgs),
     /// Build and check plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -193,6 +198,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Ledger(LedgerCommand::Verify { json }) => {
             books::verify(global.load(Vec::new())?, json).await
         }
+        Command::Backtest(args) => backtest::backtest(global.load(Vec::new())?, args).await,
         Command::Replay { decision } => books::replay(global.load(Vec::new())?, decision).await,
     }
 }

@@ -3,6 +3,7 @@
 //! The database is the truth; [`Registry`] is this process's picture of it, swapped whole so that
 //! a call in flight ends on the version it began with.
 
+pub mod backtest;
 mod classes;
 mod decisions;
 mod describe;

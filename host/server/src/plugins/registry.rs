@@ -71,7 +71,7 @@ impl Registry {
         &self.runtime
     }
 
-    pub(super) const fn db(&self) -> &Db {
+    pub const fn db(&self) -> &Db {
         &self.db
     }
 

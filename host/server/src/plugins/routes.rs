@@ -51,6 +51,7 @@ pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(decisions))
         .routes(routes!(decision))
         .routes(routes!(replay))
+        .merge(super::backtest::router())
 }
 
 /// A component, as the part `component` of a form.

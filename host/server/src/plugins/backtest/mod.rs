@@ -1,0 +1,199 @@
+//! A candidate version of a coupon type over the decisions that were made: who would have won, who
+//! lost, and what it would have cost. Reads only.
+
+mod model;
+mod routes;
+mod store;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{
+    CallError, Plugin, Usage, canonical_json,
+    contract::{Decision, Evaluation, Kind},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+use self::{
+    model::{cost, in_words},
+    store::Recorded,
+};
+use crate::{Code, Error, Result, db::Db, money::Rupiah};
+
+pub use model::{Backtest, Difference, Extreme, Failed};
+pub(super) use routes::router;
+
+/// Decisions read at once.
+const PAGE: i64 = 500;
+/// How long a call waits for its turn beside customers' calls.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which decisions to ask again.
+#[derive(Debug, Clone, Copy)]
+pub struct Window {
+    pub since: DateTime<Utc>,
+    /// Exclusive.
+    pub until: DateTime<Utc>,
+}
+
+/// How many decisions of a coupon type lie in a window.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count(db: &Db, plugin_id: &str, window: Window) -> Result<u64> {
+    let count = store::count(&mut db.read().await?, plugin_id, window.since, window.until).await?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+/// Asks a candidate again what its coupon type decided in a window. `progress` hears how many
+/// decisions are done.
+///
+/// # Errors
+/// `VALIDATION_FAILED` when the candidate is no coupon plugin; when the database does not answer.
+pub async fn backtest(
+    db: &Db,
+    candidate: &Plugin,
+    window: Window,
+    mut progress: impl FnMut(u64),
+) -> Result<Backtest> {
+    if candidate.kind() != Kind::Coupon {
+        let message = format!("{} is not a coupon type", candidate.about().id);
+        return Err(Error::invalid("digest", message));
+    }
+    let mut found = empty(candidate, window);
+    let mut from = (window.since, Uuid::nil());
+    loop {
+        let plugin_id = &candidate.about().id;
+        let mut conn = db.read().await?;
+        let page = store::page(&mut conn, plugin_id, from, window.until, PAGE).await?;
+        drop(conn);
+        let Some(last) = page.last() else {
+            return Ok(found);
+        };
+        from = (last.created_at, last.id);
+        let candidate = candidate.clone();
+        let work = move || ask_again(&candidate, page, found);
+        found = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(Error::internal)??;
+        progress(found.decisions);
+    }
+}
+
+fn empty(candidate: &Plugin, window: Window) -> Backtest {
+    let about = candidate.about();
+    Backtest {
+        plugin_id: about.id.clone(),
+        version: about.version.clone(),
+        digest: candidate.digest().to_string(),
+        contract: candidate.contract().to_owned(),
+        since: window.since,
+        until: window.until,
+        decisions: 0,
+        same: 0,
+        won: 0,
+        lost: 0,
+        changed: 0,
+        errors: 0,
+        recorded_cost: Rupiah::ZERO,
+        candidate_cost: Rupiah::ZERO,
+        difference: Rupiah::ZERO,
+        slowest: None,
+        hungriest: None,
+        other_contracts: Vec::new(),
+        differences: Vec::new(),
+        failures: Vec::new(),
+    }
+}
+
+fn ask_again(candidate: &Plugin, page: Vec<Recorded>, mut found: Backtest) -> Result<Backtest> {
+    for recorded in page {
+        found.decisions = found.decisions.saturating_add(1);
+        if recorded.contract != found.contract
+            && !found.other_contracts.contains(&recorded.contract)
+        {
+            found.other_contracts.push(recorded.contract.clone());
+        }
+        let input: Value = serde_json::from_str(&recorded.input)?;
+        match call(candidate, &input) {
+            Ok((output, usage)) => compare(&mut found, &recorded, input, output, &usage)?,
+            Err(error) => found.note_failure(Failed {
+                decision_id: recorded.id,
+                code: error.code().to_owned(),
+                message: error.to_string(),
+            }),
+        }
+    }
+    found.difference = found.candidate_cost.minus(found.recorded_cost)?;
+    Ok(found)
+}
+
+/// Customers come first: a call that finds no place waits.
+fn call(candidate: &Plugin, input: &Value) -> Result<(Value, Usage), CallError> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match candidate.call_json("evaluate", input) {
+            Ok(called) => return Ok((called.value, called.usage)),
+            Err(error) if error.code() == "PLUGIN_BUSY" && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn compare(
+    found: &mut Backtest,
+    recorded: &Recorded,
+    input: Value,
+    output: Value,
+    usage: &Usage,
+) -> Result<()> {
+    let same = canonical_json(&output) == recorded.output;
+    let input: Evaluation = serde_json::from_value(input)?;
+    let old: Decision = serde_json::from_str(&recorded.output)?;
+    let new: Decision = serde_json::from_value(output)?;
+    let (old_cost, new_cost) = (cost(&old, &input), cost(&new, &input));
+    found.recorded_cost = found.recorded_cost.plus(old_cost)?;
+    found.candidate_cost = found.candidate_cost.plus(new_cost)?;
+    let extreme = |candidate: u64, was: i64| Extreme {
+        decision_id: recorded.id,
+        candidate,
+        recorded: was,
+    };
+    let micros = u64::try_from(usage.duration.as_micros()).unwrap_or(u64::MAX);
+    found.slowest = Extreme::larger(found.slowest, extreme(micros, recorded.duration_us));
+    found.hungriest = Extreme::larger(found.hungriest, extreme(usage.fuel, recorded.fuel));
+    let counter = match new_cost.cmp(&old_cost) {
+        _ if same => &mut found.same,
+        std::cmp::Ordering::Greater => &mut found.won,
+        std::cmp::Ordering::Less => &mut found.lost,
+        std::cmp::Ordering::Equal => &mut found.changed,
+    };
+    *counter = counter.saturating_add(1);
+    if !same {
+        found.note(Difference {
+            decision_id: recorded.id,
+            user_id: recorded.user_id,
+            made_at: recorded.created_at,
+            recorded_cost: old_cost,
+            candidate_cost: new_cost,
+            recorded: in_words(&old),
+            candidate: in_words(&new),
+        });
+    }
+    Ok(())
+}
+
+/// The refusal that a window holds more decisions than one request may ask again.
+fn too_many(count: u64, most: u64) -> Error {
+    let message = format!(
+        "There are {count} decisions in this time, and one request asks at most {most} again. \
+         Choose a shorter time, or use `dermaga backtest`."
+    );
+    Error::new(Code::ValidationFailed, message).with("since", "reaches too far back")
+}

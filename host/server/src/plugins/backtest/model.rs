@@ -1,0 +1,141 @@
+//! What a backtest found.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::{Decision, Effect, Evaluation, Grant};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::money::Rupiah;
+
+/// Differences that are shown one by one.
+const SHOWN: usize = 20;
+
+/// What a candidate version would have decided, next to what was decided.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Backtest {
+    pub plugin_id: String,
+    /// The candidate.
+    pub version: String,
+    pub digest: String,
+    pub contract: String,
+    pub since: DateTime<Utc>,
+    pub until: DateTime<Utc>,
+    /// Recorded decisions that were asked again.
+    pub decisions: u64,
+    /// Answered the same, byte for byte.
+    pub same: u64,
+    /// The customer would have got more.
+    pub won: u64,
+    /// The customer would have got less.
+    pub lost: u64,
+    /// Worth the same, with another answer.
+    pub changed: u64,
+    /// The candidate gave no answer.
+    pub errors: u64,
+    /// What the recorded decisions cost.
+    pub recorded_cost: Rupiah,
+    /// What the candidate's would have cost; decisions it gave no answer to cost nothing here.
+    pub candidate_cost: Rupiah,
+    pub difference: Rupiah,
+    /// The candidate's slowest call, in microseconds.
+    pub slowest: Option<Extreme>,
+    /// The candidate's hungriest call, in fuel.
+    pub hungriest: Option<Extreme>,
+    /// Contract versions that recorded decisions were made under and the candidate does not speak.
+    pub other_contracts: Vec<String>,
+    /// Those with the largest difference in rupiah first, twenty at most.
+    pub differences: Vec<Difference>,
+    /// The first twenty that gave no answer.
+    pub failures: Vec<Failed>,
+}
+
+/// The call that took most of something.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Extreme {
+    pub decision_id: Uuid,
+    pub candidate: u64,
+    /// What the recorded call took.
+    pub recorded: i64,
+}
+
+/// One decision that would have been another.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Difference {
+    pub decision_id: Uuid,
+    pub user_id: Option<Uuid>,
+    pub made_at: DateTime<Utc>,
+    pub recorded_cost: Rupiah,
+    pub candidate_cost: Rupiah,
+    /// The reason given, or why it was refused.
+    pub recorded: String,
+    pub candidate: String,
+}
+
+/// One decision that the candidate could not make.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Failed {
+    pub decision_id: Uuid,
+    pub code: String,
+    pub message: String,
+}
+
+impl Backtest {
+    /// Notes a decision that would have been another; the largest are kept.
+    pub(super) fn note(&mut self, difference: Difference) {
+        let weight = |difference: &Difference| {
+            let (candidate, recorded) = (difference.candidate_cost, difference.recorded_cost);
+            candidate.get().abs_diff(recorded.get())
+        };
+        let at = self
+            .differences
+            .partition_point(|known| weight(known) >= weight(&difference));
+        if at < SHOWN {
+            self.differences.insert(at, difference);
+            self.differences.truncate(SHOWN);
+        }
+    }
+
+    pub(super) fn note_failure(&mut self, failed: Failed) {
+        self.errors = self.errors.saturating_add(1);
+        if self.failures.len() < SHOWN {
+            self.failures.push(failed);
+        }
+    }
+}
+
+impl Extreme {
+    /// The larger of two.
+    pub(super) fn larger(known: Option<Self>, next: Self) -> Option<Self> {
+        match known {
+            Some(known) if known.candidate >= next.candidate => Some(known),
+            _ => Some(next),
+        }
+    }
+}
+
+/// What a decision gives the customer, in rupiah, as the host applies it: never more than the price.
+/// Of several free periods only the first is known.
+pub(super) fn cost(decision: &Decision, input: &Evaluation) -> Rupiah {
+    let Decision::Grant(Grant { effect, .. }) = decision else {
+        return Rupiah::ZERO;
+    };
+    let total = input.purchase.as_ref().map_or(0, |purchase| purchase.total);
+    Rupiah::new(match effect {
+        Effect::Credit(amount) => *amount,
+        Effect::Discount(amount) => (*amount).min(total),
+        Effect::FreePeriods(_) => total,
+    })
+}
+
+/// The reason, or why it was refused.
+pub(super) fn in_words(decision: &Decision) -> String {
+    match decision {
+        Decision::Grant(grant) => grant.reason.clone(),
+        Decision::Refuse(refusal) => format!("{}: {}", refusal.code, refusal.message),
+    }
+}

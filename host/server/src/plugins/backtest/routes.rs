@@ -1,0 +1,73 @@
+//! `POST /admin/coupon-types/{id}/backtest`.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{Backtest, Window, backtest, count, too_many};
+use crate::{
+    Error,
+    app::AppState,
+    http::{Admin, Body, Envelope, Reply, Segment, Success, failure_responses},
+};
+
+failure_responses!(Testing: NotFound, PluginUnavailable);
+
+/// Decisions that one request may ask again: a few seconds of work.
+const MOST: u64 = 20_000;
+
+pub(in crate::plugins) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(run))
+}
+
+/// Which version to try on which decisions.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BacktestRequest {
+    /// SHA-256 of the candidate, which may be staged only.
+    #[garde(length(equal = 64))]
+    digest: String,
+    /// Decisions made from this moment on.
+    #[garde(skip)]
+    since: DateTime<Utc>,
+    /// And before this one; now when absent.
+    #[garde(skip)]
+    until: Option<DateTime<Utc>>,
+}
+
+/// Asks a candidate version again what its coupon type decided: who would have won, who lost, and
+/// what it would have cost. Changes nothing.
+#[utoipa::path(post, path = "/admin/coupon-types/{id}/backtest", tag = "admin: plugins", request_body = BacktestRequest, security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id, for example `coupon-credit-topup`")),
+    responses((status = 200, description = "What would have been decided", body = Envelope<Backtest>), Testing))]
+async fn run(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(id): Segment<String>,
+    Body(request): Body<BacktestRequest>,
+) -> Reply<Backtest> {
+    let candidate = state.plugins.version(&request.digest).await?;
+    if candidate.about().id != id {
+        return Err(Error::not_found("version of this plugin"));
+    }
+    let window = Window {
+        since: request.since,
+        until: request.until.unwrap_or_else(|| state.clock.now()),
+    };
+    if window.since >= window.until {
+        return Err(Error::invalid("since", "must be before `until`"));
+    }
+    let decisions = count(&state.db, &id, window).await?;
+    if decisions > MOST {
+        return Err(too_many(decisions, MOST));
+    }
+    let found = backtest(&state.db, &candidate, window, |_| {}).await?;
+    let message = format!(
+        "{} decisions asked again: {} would have got more, {} less.",
+        found.decisions, found.won, found.lost
+    );
+    Ok(Success::ok(message, found))
+}

@@ -1,0 +1,72 @@
+//! What another version would have decided.
+
+use chrono::TimeDelta;
+use dermaga_runtime::{
+    contract::{Decision, Effect, Grant},
+    fixtures::CouponFixture,
+};
+use dermaga_tests::{Client, both_engines};
+use serde_json::{Value, json};
+
+/// A version of `coupon-gift` that gives this much.
+fn giving(amount: i64, reason: &str, version: &str) -> Vec<u8> {
+    let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
+        effect: Effect::Credit(amount),
+        reason: reason.to_owned(),
+    }));
+    fixture.about.id = "coupon-gift".to_owned();
+    fixture.about.version = version.to_owned();
+    fixture.component()
+}
+
+async fn stage(admin: &Client, component: Vec<u8>) -> Value {
+    admin.upload(component).await.data(201)["digest"].clone()
+}
+
+both_engines! {
+    /// A candidate is asked what was decided: more, less, the same worth in other words, or the same;
+    /// with its cost, and without writing anything.
+    async fn a_candidate_is_measured_by_what_was_decided(shop: Shop) {
+        let admin = shop.admin().await;
+        let active = stage(&admin, giving(1_000, "A gift.", "1.0.0")).await;
+        admin.post("/api/admin/plugins/coupon-gift/activate", json!({ "digest": active })).await.data(200);
+        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let customer = shop.customer("uji@example.com").await;
+        // The coupon came with signing up, too.
+        shop.clock().advance(TimeDelta::seconds(1));
+        let since = shop.clock().now();
+        for _ in 0..3 {
+            customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+            shop.clock().advance(TimeDelta::seconds(1));
+        }
+        let decided = admin.get("/api/admin/decisions").await.body["pagination"]["totalItems"].clone();
+
+        let path = "/api/admin/coupon-types/coupon-gift/backtest";
+        let expected = [
+            (active.clone(), json!([3, 3, 0, 0, 0, 0]), 0),
+            (stage(&admin, giving(1_500, "A gift.", "2.0.0")).await, json!([3, 0, 3, 0, 0, 0]), 1_500),
+            (stage(&admin, giving(400, "A gift.", "3.0.0")).await, json!([3, 0, 0, 3, 0, 0]), -1_800),
+            (stage(&admin, giving(1_000, "A present.", "4.0.0")).await, json!([3, 0, 0, 0, 3, 0]), 0),
+        ];
+        for (digest, counts, difference) in &expected {
+            let found = admin.post(path, json!({ "digest": digest, "since": since })).await.data(200);
+            let seen: Value = ["decisions", "same", "won", "lost", "changed", "errors"].map(|key| found[key].clone()).to_vec().into();
+            assert_eq!((&seen, &found["difference"]), (counts, &json!(difference)), "{found:#}");
+            assert_eq!((&found["recordedCost"], &found["candidateCost"]), (&json!(3_000), &json!(3_000 + difference)));
+            assert!(found["hungriest"]["candidate"].as_u64().is_some_and(|fuel| fuel > 0));
+            let shown = if *digest == active { 0 } else { 3 };
+            assert_eq!(found["differences"].as_array().unwrap().len(), shown);
+        }
+        let later = json!({ "digest": active, "since": since + TimeDelta::seconds(1), "until": since + TimeDelta::seconds(2) });
+        assert_eq!(admin.post(path, later).await.data(200)["decisions"], 1);
+
+        admin.post(path, json!({ "digest": active, "since": shop.clock().now() + TimeDelta::days(1) })).await.fails(400, "VALIDATION_FAILED");
+        admin.post(path, json!({ "digest": "0".repeat(64), "since": since })).await.fails(404, "NOT_FOUND");
+        let other = "/api/admin/coupon-types/coupon-credit-topup/backtest";
+        admin.post(other, json!({ "digest": active, "since": since })).await.fails(404, "NOT_FOUND");
+        customer.post(path, json!({ "digest": active, "since": since })).await.fails(403, "FORBIDDEN");
+        assert_eq!(admin.get("/api/admin/decisions").await.body["pagination"]["totalItems"], decided);
+        assert_eq!(customer.get("/api/wallet/info").await.data(200)["totalBalance"], 4_000);
+        shop.books_balance().await;
+    }
+}
