@@ -4,6 +4,7 @@ use std::{io::IsTerminal as _, path::PathBuf};
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::Args;
+use dermaga_runtime::SizeClass;
 
 use super::{CliError, plugin::answer_json, print};
 use crate::{
@@ -49,7 +50,8 @@ pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), C
         .map_err(|error| CliError::Usage(format!("{}: {error}", args.plugin.display())))?;
     let registry = app::open_registry(&loaded.config, Clock::system()).await?;
     let runtime = registry.runtime().clone();
-    let load = tokio::task::spawn_blocking(move || runtime.load(&component)).await;
+    let load =
+        tokio::task::spawn_blocking(move || runtime.load_as(&component, SizeClass::Large)).await;
     let candidate = load
         .map_err(super::plugin::failed)?
         .map_err(|error| CliError::Check(format!("{error} ({})", error.code())))?;
