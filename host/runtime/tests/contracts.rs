@@ -115,3 +115,16 @@ fn a_new_plugin_is_of_the_newest_contract_and_unknown_ones_are_refused() {
         assert!(refused.to_string().contains(version.as_str()), "{refused}");
     }
 }
+
+#[test]
+fn a_component_is_of_one_contract_version() {
+    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let refused = runtime.load(&fixtures::mixed_contracts()).unwrap_err();
+    assert_eq!(refused.code(), "COMPONENT_WRONG_WORLD");
+    assert!(
+        refused
+            .to_string()
+            .contains("mixes the contract versions 0.1.0 and 0.2.0"),
+        "{refused}"
+    );
+}

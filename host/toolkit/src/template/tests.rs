@@ -182,3 +182,85 @@ fn a_missing_folder_is_one_error_without_a_line() {
             .starts_with("/nonexistent/templates: the folder of templates cannot be read")
     );
 }
+
+const WITH_SETTINGS: &str = r#"
+[[settings.workloads]]
+name = "app"
+ports = [{ number = 3001 }]
+[settings.config."a/b"]
+default = true
+"#;
+
+#[test]
+fn settings_are_of_any_shape_and_the_plugins_problems_show_where_they_stand() {
+    let text = format!("{GOOD}{WITH_SETTINGS}");
+    let template = Template::parse("n8n.toml", &text).unwrap();
+    assert_eq!(
+        serde_json::to_value(&template.settings).unwrap(),
+        serde_json::json!({
+            "workloads": [{"name": "app", "ports": [{"number": 3001}]}],
+            "config": {"a/b": {"default": true}},
+        })
+    );
+    let line = GOOD.lines().count();
+    let refused = |field: &str| {
+        let problem = Problem {
+            field: field.to_owned(),
+            message: "No.".to_owned(),
+        };
+        template.refused_settings(&[problem])[0].to_string()
+    };
+    for (field, told) in [
+        (
+            "/workloads/0/ports/0/number",
+            format!(
+                "n8n.toml:{}:21: settings.workloads[0].ports[0].number: No.",
+                line + 4
+            ),
+        ),
+        (
+            "/config/a~1b/default",
+            format!("n8n.toml:{}:11: settings.config.a/b.default: No.", line + 6),
+        ),
+    ] {
+        assert_eq!(refused(field), told);
+    }
+    // What is missing is shown where it would stand.
+    assert!(
+        refused("/workloads/0/user").ends_with(": settings.workloads[0].user: No."),
+        "{}",
+        refused("/workloads/0/user")
+    );
+    let missing = Template::parse("n8n.toml", GOOD).unwrap();
+    assert!(missing.settings.is_empty());
+    let problem = Problem {
+        field: String::new(),
+        message: "Say what it is.".to_owned(),
+    };
+    assert_eq!(
+        missing.refused_settings(&[problem])[0].to_string(),
+        "n8n.toml:6:10: settings: Say what it is."
+    );
+}
+
+#[test]
+fn settings_hold_what_json_writes_in_one_way_only() {
+    let text =
+        format!("{GOOD}[settings]\nshare = 0.5\nsince = 2026-01-01\nhuge = 99999999999999999999\n");
+    let line = GOOD.lines().count();
+    let allowed = "expected a text, a whole number, true, false, a list or a table and found a";
+    assert_eq!(
+        problems(&text),
+        [
+            format!("n8n.toml:{}:9: settings.share: {allowed} float", line + 2),
+            format!(
+                "n8n.toml:{}:9: settings.since: {allowed} datetime",
+                line + 3
+            ),
+            format!(
+                "n8n.toml:{}:8: settings.huge: it does not fit in 64 bits",
+                line + 4
+            ),
+        ]
+    );
+}
