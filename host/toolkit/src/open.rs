@@ -7,14 +7,14 @@ use std::{
 
 use dermaga_runtime::{LoadError, Plugin, Runtime, SizeClass};
 
-use crate::build::{self, BuildError, PluginCrate, Progress};
+use crate::build::{self, BuildError, PluginSource, Progress};
 
 /// A plugin that can be called.
 #[derive(Debug)]
 pub struct Opened {
     pub plugin: Plugin,
     /// Where it was built from; `None` when a component was named.
-    pub source: Option<PluginCrate>,
+    pub source: Option<PluginSource>,
 }
 
 /// Why there is nothing to call.
@@ -58,7 +58,7 @@ pub fn component(
     target: &Path,
     out: &Path,
     progress: &dyn Progress,
-) -> Result<(Vec<u8>, Option<PluginCrate>), OpenError> {
+) -> Result<(Vec<u8>, Option<PluginSource>), OpenError> {
     let (path, source) = if target.is_dir() {
         let (path, source) = built(target, out, progress)?;
         (path, Some(source))
@@ -75,8 +75,8 @@ fn built(
     folder: &Path,
     out: &Path,
     progress: &dyn Progress,
-) -> Result<(PathBuf, PluginCrate), BuildError> {
-    let source = PluginCrate::at(folder)?;
+) -> Result<(PathBuf, PluginSource), BuildError> {
+    let source = PluginSource::at(folder)?;
     let into = build::Options {
         out: out.to_owned(),
         target: None,

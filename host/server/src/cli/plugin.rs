@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use dermaga_runtime::{Runtime, RuntimeConfig, SizeClass, contract::Kind};
 use dermaga_toolkit::{
-    build::{self, BuildReport, PluginCrate},
+    build::{self, BuildReport, PluginSource},
     case::{self, Case},
     check::{self, Report},
     new::{self, Scaffold},
@@ -240,7 +240,7 @@ fn golden(args: TestArgs) -> Result<(), CliError> {
     let Opened { plugin, source } = args.plugin.open()?;
     let folder = args
         .cases
-        .or_else(|| source.as_ref().map(PluginCrate::cases));
+        .or_else(|| source.as_ref().map(PluginSource::cases));
     let Some(folder) = folder else {
         return Err(CliError::Usage(
             "a component has no cases beside it: name their folder with --cases".to_owned(),
@@ -336,7 +336,7 @@ fn runtime() -> Result<Runtime, CliError> {
 }
 
 /// The golden cases of the crate, when it is one.
-fn cases(source: Option<&PluginCrate>) -> Result<Vec<Case>, CliError> {
+fn cases(source: Option<&PluginSource>) -> Result<Vec<Case>, CliError> {
     source.map_or_else(
         || Ok(Vec::new()),
         |source| Case::load_dir(&source.cases()).map_err(failed),

@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use super::{
     compile::compile,
-    crates::PluginCrate,
     error::BuildError,
     process::{command, run},
     progress::Progress,
+    sources::PluginSource,
     toolchain::Toolchain,
 };
 
@@ -54,7 +54,7 @@ struct Package {
 
 impl Workspace {
     /// The workspace of a crate.
-    pub(super) fn of(toolchain: &Toolchain, one: &PluginCrate) -> Result<Self, BuildError> {
+    pub(super) fn of(toolchain: &Toolchain, one: &PluginSource) -> Result<Self, BuildError> {
         let mut command = cargo(toolchain, &one.folder);
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
         let output = run(&mut command)?;
@@ -71,7 +71,7 @@ impl Workspace {
         })
     }
 
-    pub(super) fn has(&self, one: &PluginCrate) -> bool {
+    pub(super) fn has(&self, one: &PluginSource) -> bool {
         self.members.contains(&one.folder)
     }
 }
@@ -81,7 +81,7 @@ impl Workspace {
 pub(super) fn build(
     toolchain: &Toolchain,
     workspace: &Workspace,
-    crates: &[&PluginCrate],
+    crates: &[&PluginSource],
     target: Option<&Path>,
     progress: &dyn Progress,
 ) -> Result<Vec<PathBuf>, BuildError> {

@@ -11,10 +11,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{
-    crates::PluginCrate,
     error::BuildError,
     process::excerpt,
     progress::{Event, Progress},
+    sources::PluginSource,
 };
 
 /// One line of cargo's messages.
@@ -36,7 +36,7 @@ struct Target {
 /// Runs the compilation: progress from its messages, modules by manifest.
 pub(super) fn compile(
     mut command: Command,
-    crates: &[&PluginCrate],
+    crates: &[&PluginSource],
     progress: &dyn Progress,
 ) -> Result<BTreeMap<PathBuf, PathBuf>, BuildError> {
     let start = |error| BuildError::Start {

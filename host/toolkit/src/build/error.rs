@@ -8,9 +8,9 @@ use std::{
 /// A build that gave no components. Components that were built before stay as they are.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("{} is not a plugin crate: {why}", .path.display())]
+    #[error("{} is not a plugin: {why}", .path.display())]
     NotAPlugin { path: PathBuf, why: String },
-    #[error("there is no plugin crate in {}: a plugin is a library with `crate-type = [\"cdylib\"]` that depends on dermaga-plugin-sdk", .path.display())]
+    #[error("there is no plugin in {}: `dermaga plugin new` makes one", .path.display())]
     NoPlugins { path: PathBuf },
     #[error("two plugins are named `{name}`: {} and {}; components are files of that name, so rename one", .first.display(), .second.display())]
     SameName {

@@ -10,13 +10,15 @@ use dermaga_runtime::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    crates::PluginCrate,
+    c,
     error::BuildError,
+    javascript,
     output::{Built, Change, component_path, stamp_path},
+    sources::{Language, PluginSource},
 };
 
 /// Raised when the way components are made changes, so that all are made anew.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// What a component was made of, kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,8 @@ const RECIPE: u32 = 1;
 pub(super) struct Stamp {
     recipe: u32,
     component: Digest,
+    /// Over what this program adds to the sources.
+    embedded: Digest,
     /// Over the names and contents of `files`.
     sources: Digest,
     /// Sources, contract, manifests and lock file.
@@ -31,28 +35,17 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// After a build: cargo left beside the module a list of what it read.
     pub(super) fn of(
-        one: &PluginCrate,
-        root: &Path,
-        module: &Path,
+        one: &PluginSource,
+        files: BTreeSet<PathBuf>,
         component: Digest,
     ) -> Result<Self, BuildError> {
-        let list = module.with_extension("d");
-        let text = fs::read_to_string(&list).map_err(BuildError::reading(&list))?;
-        let mut files: BTreeSet<PathBuf> = dependencies(&text).into_iter().collect();
-        let manifests: Vec<_> = files.iter().filter_map(|file| manifest_of(file)).collect();
-        files.extend(manifests);
-        files.extend([
-            one.manifest(),
-            root.join("Cargo.toml"),
-            root.join("Cargo.lock"),
-        ]);
         let sources =
             digest_of(&files).map_err(|(path, error)| BuildError::reading(&path)(error))?;
         Ok(Self {
             recipe: RECIPE,
             component,
+            embedded: embedded(&one.language),
             sources,
             files,
         })
@@ -63,17 +56,57 @@ impl Stamp {
     }
 }
 
-/// The component of a crate in this folder, if it is whole and no source has changed since.
-pub(super) fn check(one: &PluginCrate, folder: &Path) -> Option<Built> {
+/// What a crate was compiled from: cargo left beside the module a list of what it read.
+pub(super) fn read_by_cargo(
+    one: &PluginSource,
+    root: &Path,
+    module: &Path,
+) -> Result<BTreeSet<PathBuf>, BuildError> {
+    let list = module.with_extension("d");
+    let text = fs::read_to_string(&list).map_err(BuildError::reading(&list))?;
+    let mut files: BTreeSet<PathBuf> = dependencies(&text).into_iter().collect();
+    let manifests: Vec<_> = files.iter().filter_map(|file| manifest_of(file)).collect();
+    files.extend(manifests);
+    files.extend([
+        one.manifest(),
+        root.join("Cargo.toml"),
+        root.join("Cargo.lock"),
+    ]);
+    Ok(files)
+}
+
+fn embedded(language: &Language) -> Digest {
+    let text = match language {
+        Language::Rust => String::new(),
+        Language::JavaScript { .. } => javascript::embedded(),
+        Language::C { .. } => c::embedded(),
+    };
+    Digest::of(text.as_bytes())
+}
+
+/// Whether a source has been added since, which a list of the old ones does not show.
+fn same_files(one: &PluginSource, files: &BTreeSet<PathBuf>) -> bool {
+    let now = match one.language {
+        Language::Rust => return true,
+        Language::JavaScript { .. } => javascript::files(one),
+        Language::C { .. } => c::files(one),
+    };
+    now.is_ok_and(|now| now == *files)
+}
+
+/// The component of a plugin in this folder, if it is whole and no source has changed since.
+pub(super) fn check(one: &PluginSource, folder: &Path) -> Option<Built> {
     let stamp: Stamp =
         serde_json::from_slice(&fs::read(stamp_path(folder, &one.name)).ok()?).ok()?;
     let component = component_path(folder, &one.name);
     let bytes = fs::read(&component).ok()?;
     let digest = Digest::of(&bytes);
-    // Another crate of this name, in another checkout, may have been built into the same folder.
+    // Another plugin of this name, in another checkout, may have been built into the same folder.
     let same = stamp.recipe == RECIPE
         && stamp.component == digest
-        && stamp.files.contains(&one.manifest());
+        && stamp.embedded == embedded(&one.language)
+        && stamp.files.contains(&one.manifest())
+        && same_files(one, &stamp.files);
     if !same || digest_of(&stamp.files).ok()? != stamp.sources {
         return None;
     }
@@ -148,13 +181,14 @@ mod tests {
             fs::write(at(name), text).unwrap();
         }
         fs::write(at("x.d"), format!("x.wasm: {}\n", at("lib.rs").display())).unwrap();
-        let one = PluginCrate {
+        let one = PluginSource {
             name: "x".into(),
             folder: folder.path().to_owned(),
+            language: Language::Rust,
         };
         let write = || {
-            let stamp =
-                Stamp::of(&one, folder.path(), &at("x.wasm"), Digest::of(b"component")).unwrap();
+            let files = read_by_cargo(&one, folder.path(), &at("x.wasm")).unwrap();
+            let stamp = Stamp::of(&one, files, Digest::of(b"component")).unwrap();
             fs::write(stamp_path(folder.path(), "x"), stamp.to_json()).unwrap();
         };
         assert_eq!(check(&one, folder.path()), None);

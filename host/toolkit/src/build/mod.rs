@@ -1,32 +1,39 @@
-//! From plugin crates to components.
+//! From the folders of plugins to components.
 //!
-//! Cargo compiles the crates to core modules, one run for each workspace; `wit-component` wraps each
-//! module into the component that its bindings describe. The same sources give the same bytes on
-//! one toolchain, wherever the checkout lies: no path of the machine reaches the output.
+//! Rust: cargo compiles crates to core modules, one run for each workspace. C: clang compiles the
+//! sources with generated bindings. Of both, `wit-component` wraps each module into the component
+//! that its bindings describe, and the same sources give the same bytes on one toolchain, wherever
+//! the checkout lies: no path of the machine reaches the output. JavaScript: `componentize-js` makes
+//! the component, with other bytes each time.
 //!
-//! [`build`] always asks cargo, which knows best what is fresh. [`ensure_built`] is for programs that
-//! need components to be there: it asks cargo only when sources have changed since.
+//! [`build`] always asks cargo and clang, which know best what is fresh. [`ensure_built`] is for
+//! programs that need components to be there: it compiles only what has changed since.
 
+mod apt;
+mod c;
 mod cargo;
 mod compile;
 mod component;
-mod crates;
+mod contract;
 mod error;
 mod fresh;
+mod javascript;
+mod manifest;
 mod output;
 mod process;
 mod progress;
+mod sources;
 mod toolchain;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
-pub use crates::{PluginCrate, discover, find};
 pub use error::BuildError;
 pub use output::{BuildReport, Built, Change};
 pub use progress::{Event, Progress, Silent};
+pub use sources::{Language, PluginSource, discover, find};
 
 use self::{cargo::Workspace, output::Output, toolchain::Toolchain};
 
@@ -45,7 +52,7 @@ pub struct Options {
 /// When no compiler here can build plugins, when one does not compile, or when what it compiles to
 /// is no plugin.
 pub fn build(
-    crates: &[PluginCrate],
+    crates: &[PluginSource],
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<BuildReport, BuildError> {
@@ -92,7 +99,7 @@ pub fn ensure_built(
     Ok(report)
 }
 
-fn all_fresh(crates: &[PluginCrate], out: &Path) -> Option<BuildReport> {
+fn all_fresh(crates: &[PluginSource], out: &Path) -> Option<BuildReport> {
     let plugins = crates
         .iter()
         .map(|one| fresh::check(one, out))
@@ -104,53 +111,145 @@ fn all_fresh(crates: &[PluginCrate], out: &Path) -> Option<BuildReport> {
 }
 
 fn compile(
-    crates: &[PluginCrate],
+    plugins: &[PluginSource],
     options: &Options,
     output: &Output,
     progress: &dyn Progress,
 ) -> Result<BuildReport, BuildError> {
-    let Some(first) = crates.first() else {
-        return Ok(BuildReport::default());
+    let mut work = Work {
+        output,
+        progress,
+        total: plugins.len(),
+        toolchains: Vec::new(),
+        built: Vec::new(),
     };
-    let toolchain = Toolchain::find(&first.folder, progress)?;
-    progress.report(&Event::Compiling {
-        plugins: crates.len(),
-        toolchain: &toolchain.to_string(),
-    });
-    let mut report = BuildReport {
-        toolchain: Some(toolchain.to_string()),
-        plugins: Vec::new(),
+    let of = |wanted: fn(&Language) -> bool| -> Vec<&PluginSource> {
+        let written = plugins.iter().filter(|one| wanted(&one.language));
+        written.collect()
     };
-    for (workspace, members) in by_workspace(&toolchain, crates)? {
-        let modules = cargo::build(
-            &toolchain,
-            &workspace,
-            &members,
-            options.target.as_deref(),
-            progress,
-        )?;
-        for (one, module) in members.iter().zip(modules) {
-            let built = output.write(one, &workspace, &module)?;
-            report.plugins.push(built);
-            if let Some(built) = report.plugins.last() {
-                progress.report(&Event::Built {
-                    built,
-                    done: report.plugins.len(),
-                    total: crates.len(),
-                });
+    work.rust(
+        &of(|language| matches!(language, Language::Rust)),
+        options.target.as_deref(),
+    )?;
+    work.javascript(&of(|language| {
+        matches!(language, Language::JavaScript { .. })
+    }))?;
+    work.c(&of(|language| matches!(language, Language::C { .. })))?;
+    work.built.sort_by(|a, b| a.plugin.cmp(&b.plugin));
+    Ok(BuildReport {
+        toolchain: (!work.toolchains.is_empty()).then(|| work.toolchains.join(", ")),
+        plugins: work.built,
+    })
+}
+
+/// A build under way.
+struct Work<'a> {
+    output: &'a Output,
+    progress: &'a dyn Progress,
+    total: usize,
+    toolchains: Vec<String>,
+    built: Vec<Built>,
+}
+
+impl Work<'_> {
+    fn rust(&mut self, crates: &[&PluginSource], target: Option<&Path>) -> Result<(), BuildError> {
+        let Some(first) = crates.first() else {
+            return Ok(());
+        };
+        let toolchain = Toolchain::find(&first.folder, self.progress)?;
+        self.starts(crates.len(), toolchain.to_string());
+        for (workspace, members) in by_workspace(&toolchain, crates)? {
+            let modules = cargo::build(&toolchain, &workspace, &members, target, self.progress)?;
+            for (one, module) in members.into_iter().zip(modules) {
+                let core = std::fs::read(&module).map_err(BuildError::reading(&module))?;
+                let files = fresh::read_by_cargo(one, &workspace.root, &module)?;
+                self.put(one, &component_of(one, &core)?, files)?;
             }
         }
+        Ok(())
     }
-    Ok(report)
+
+    /// What is fresh stays: an engine's snapshot is never the same bytes twice.
+    fn javascript(&mut self, plugins: &[&PluginSource]) -> Result<(), BuildError> {
+        let (fresh, stale): (Vec<_>, Vec<_>) = plugins
+            .iter()
+            .map(|one| (fresh::check(one, &self.output.folder), *one))
+            .partition(|(fresh, _)| fresh.is_some());
+        for built in fresh.into_iter().filter_map(|(fresh, _)| fresh) {
+            self.done(built);
+        }
+        if stale.is_empty() {
+            return Ok(());
+        }
+        let toolchain = javascript::toolchain(self.progress)?;
+        self.starts(stale.len(), toolchain);
+        for (_, one) in stale {
+            if let Language::JavaScript { kind, entry } = &one.language {
+                let component = javascript::build(one, *kind, entry, self.progress)?;
+                self.put(one, &component, javascript::files(one)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn c(&mut self, plugins: &[&PluginSource]) -> Result<(), BuildError> {
+        if plugins.is_empty() {
+            return Ok(());
+        }
+        let toolchain = c::toolchain(self.progress)?;
+        self.starts(plugins.len(), toolchain);
+        for one in plugins {
+            if let Language::C { kind } = one.language {
+                let module = c::build(one, kind)?;
+                self.put(one, &component_of(one, &module)?, c::files(one)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn starts(&mut self, plugins: usize, toolchain: String) {
+        self.progress.report(&Event::Compiling {
+            plugins,
+            toolchain: &toolchain,
+        });
+        self.toolchains.push(toolchain);
+    }
+
+    fn put(
+        &mut self,
+        one: &PluginSource,
+        component: &[u8],
+        files: BTreeSet<PathBuf>,
+    ) -> Result<(), BuildError> {
+        let built = self.output.put(one, component, files)?;
+        self.done(built);
+        Ok(())
+    }
+
+    fn done(&mut self, built: Built) {
+        self.progress.report(&Event::Built {
+            built: &built,
+            done: self.built.len() + 1,
+            total: self.total,
+        });
+        self.built.push(built);
+    }
+}
+
+fn component_of(one: &PluginSource, module: &[u8]) -> Result<Vec<u8>, BuildError> {
+    component::component(module).map_err(|why| BuildError::NoComponent {
+        plugin: one.name.clone(),
+        why,
+    })
 }
 
 /// One run of cargo serves all the crates of a workspace.
 fn by_workspace<'c>(
     toolchain: &Toolchain,
-    crates: &'c [PluginCrate],
-) -> Result<BTreeMap<Workspace, Vec<&'c PluginCrate>>, BuildError> {
-    let mut workspaces: BTreeMap<Workspace, Vec<&PluginCrate>> = BTreeMap::new();
-    for one in crates {
+    crates: &[&'c PluginSource],
+) -> Result<BTreeMap<Workspace, Vec<&'c PluginSource>>, BuildError> {
+    let mut workspaces: BTreeMap<Workspace, Vec<&PluginSource>> = BTreeMap::new();
+    for &one in crates {
         let known = workspaces
             .iter_mut()
             .find(|(workspace, _)| workspace.has(one));

@@ -1,6 +1,7 @@
 //! The folder of components.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fs::{self, File, TryLockError},
     io::Write,
@@ -11,12 +12,10 @@ use dermaga_runtime::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cargo::Workspace,
-    component,
-    crates::PluginCrate,
     error::BuildError,
     fresh::Stamp,
     progress::{Event, Progress},
+    sources::PluginSource,
 };
 
 /// What a build did.
@@ -114,7 +113,7 @@ impl fmt::Display for BuildReport {
 /// The folder, held by this process until it is dropped.
 #[derive(Debug)]
 pub(super) struct Output {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     _lock: File,
 }
 
@@ -143,18 +142,13 @@ impl Output {
         })
     }
 
-    /// Makes the component of a module and puts it in place, unless it is there already.
-    pub(super) fn write(
+    /// Puts a component in place, unless it is there already. `files` are what it was made of.
+    pub(super) fn put(
         &self,
-        one: &PluginCrate,
-        workspace: &Workspace,
-        module: &Path,
+        one: &PluginSource,
+        bytes: &[u8],
+        files: BTreeSet<PathBuf>,
     ) -> Result<Built, BuildError> {
-        let core = fs::read(module).map_err(BuildError::reading(module))?;
-        let bytes = component::component(&core).map_err(|why| BuildError::NoComponent {
-            plugin: one.name.clone(),
-            why,
-        })?;
         let path = component_path(&self.folder, &one.name);
         let change = match fs::read(&path) {
             Ok(old) if old == bytes => Change::Unchanged,
@@ -162,10 +156,10 @@ impl Output {
             Err(_) => Change::New,
         };
         if change != Change::Unchanged {
-            replace(&path, &bytes)?;
+            replace(&path, bytes)?;
         }
-        let digest = Digest::of(&bytes);
-        let stamp = Stamp::of(one, &workspace.root, module, digest)?;
+        let digest = Digest::of(bytes);
+        let stamp = Stamp::of(one, files, digest)?;
         replace(&stamp_path(&self.folder, &one.name), &stamp.to_json())?;
         Ok(Built {
             plugin: one.name.clone(),

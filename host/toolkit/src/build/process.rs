@@ -1,6 +1,9 @@
 //! Running programs apart from whatever cargo may be running this one.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use super::error::BuildError;
 
@@ -87,6 +90,19 @@ pub(super) fn run(command: &mut Command) -> Result<String, BuildError> {
         command: name,
         output: excerpt(&String::from_utf8_lossy(&output.stderr)),
     })
+}
+
+/// What a program prints, when it is there and ends well.
+pub(super) fn print(folder: &Path, program: &str, arguments: &[&str]) -> Option<String> {
+    let output = command(program)
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[cfg(test)]

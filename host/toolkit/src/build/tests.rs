@@ -39,13 +39,13 @@ fn plugins_are_dynamic_libraries_that_use_the_sdk() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.ends_with("is not a plugin crate: it does not depend on dermaga-plugin-sdk"),
+        error.ends_with("is not a plugin: it does not depend on dermaga-plugin-sdk"),
         "{error}"
     );
     let error = find(&[folder.path().join("notes")])
         .unwrap_err()
         .to_string();
-    assert!(error.starts_with("there is no plugin crate in"), "{error}");
+    assert!(error.starts_with("there is no plugin in"), "{error}");
 }
 
 #[test]

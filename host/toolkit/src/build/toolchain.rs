@@ -7,15 +7,9 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use super::{
-    cargo::TARGET,
-    error::BuildError,
-    process::{command, run},
-    progress::{Event, Progress},
-};
+use super::{apt, cargo::TARGET, error::BuildError, process::print, progress::Progress};
 
 /// Oldest compiler that the SDK compiles with.
 const MINIMUM: &str = env!("CARGO_PKG_RUST_VERSION");
@@ -88,7 +82,11 @@ impl Toolchain {
     pub(super) fn find(folder: &Path, progress: &dyn Progress) -> Result<Self, BuildError> {
         let mut machine = Machine::look(folder);
         if machine.choose() == Choice::Install {
-            install(progress)?;
+            apt::install(
+                "no WebAssembly target is installed, and Debian's Rust can make one",
+                &PACKAGES,
+                progress,
+            )?;
             machine = Machine::look(folder);
             // Having tried once, trying again would give the same.
             machine.root = false;
@@ -98,7 +96,7 @@ impl Toolchain {
             Choice::Advise { why, advice } => Err(BuildError::NoToolchain { why, advice }),
             Choice::Install => Err(BuildError::NoToolchain {
                 why: "its packages are missing".into(),
-                advice: apt_command(),
+                advice: apt::command(&PACKAGES),
             }),
         }
     }
@@ -120,7 +118,7 @@ impl Machine {
         }
         let advice = match (self.rustup, self.apt) {
             (true, _) => format!("rustup target add {TARGET}"),
-            (false, true) => format!("sudo {}", apt_command()),
+            (false, true) => format!("sudo {}", apt::command(&PACKAGES)),
             (false, false) => format!(
                 "install Rust {MINIMUM} or newer from https://rustup.rs, then: rustup target add {TARGET}"
             ),
@@ -152,9 +150,8 @@ impl Machine {
             debian: debian(),
             linkers: linkers(folder),
             rustup: print(folder, "rustup", &["--version"]).is_some(),
-            apt: Path::new("/etc/debian_version").exists()
-                && Path::new("/usr/bin/apt-get").exists(),
-            root: print(folder, "id", &["-u"]).as_deref() == Some("0"),
+            apt: apt::is_here(),
+            root: apt::is_root(),
         }
     }
 }
@@ -207,42 +204,6 @@ fn linkers(folder: &Path) -> Vec<PathBuf> {
         .chain(rustup)
         .chain(["/usr/bin/wasm-ld".into()]);
     candidates.filter(|path| path.exists()).collect()
-}
-
-fn install(progress: &dyn Progress) -> Result<(), BuildError> {
-    let text = format!(
-        "no WebAssembly target is installed; installing Debian's Rust: {}",
-        apt_command()
-    );
-    progress.report(&Event::Note(&text));
-    // The lists may be old or empty; if the update fails, the installation says what is missing.
-    let _ = run(Command::new("apt-get").args(["update", "-qq"]));
-    let mut command = Command::new("apt-get");
-    command
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .args(["install", "-y", "--no-install-recommends"])
-        .args(PACKAGES);
-    run(&mut command).map(drop)
-}
-
-fn apt_command() -> String {
-    format!(
-        "apt-get install -y --no-install-recommends {}",
-        PACKAGES.join(" ")
-    )
-}
-
-/// What a program prints, when it is there and ends well.
-fn print(folder: &Path, program: &str, arguments: &[&str]) -> Option<String> {
-    let output = command(program)
-        .current_dir(folder)
-        .args(arguments)
-        .output()
-        .ok()?;
-    output
-        .status
-        .success()
-        .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// `1.96.0` of `rustc 1.96.0 (ac68faa20 2026-05-25)`.

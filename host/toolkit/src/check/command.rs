@@ -6,7 +6,7 @@ use dermaga_runtime::{Runtime, SizeClass};
 
 use super::{conformance, report::Report};
 use crate::{
-    build::{Event, PluginCrate, Progress},
+    build::{Event, PluginSource, Progress},
     case::{self, Case, CaseError},
     open::{OpenError, Opened, open},
     template::{Template, TemplateError},
@@ -72,7 +72,7 @@ pub fn check(
         Err(OpenError::Load(error)) => return Ok(Report::refused(&error)),
         opened => opened?,
     };
-    let of_crate = || source.as_ref().map(PluginCrate::cases);
+    let of_crate = || source.as_ref().map(PluginSource::cases);
     let cases = options.cases.clone().or_else(of_crate);
     if options.bless
         && let Some(folder) = &cases

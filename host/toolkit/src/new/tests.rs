@@ -2,7 +2,7 @@ use dermaga_runtime::{Runtime, RuntimeConfig};
 
 use super::*;
 use crate::{
-    build::{self, PluginCrate, Silent},
+    build::{self, PluginSource, Silent},
     case::{self, Case},
     check::{Outcome, conformance},
     render,
@@ -77,7 +77,7 @@ fn what_is_made_builds_and_conforms() {
         }
         let made = scaffold(&options(kind, "sample", folder)).unwrap();
         assert!(made.sdk_found);
-        let source = PluginCrate::at(&made.folder).unwrap();
+        let source = PluginSource::at(&made.folder).unwrap();
         let into = build::Options {
             out: kept.join("components"),
             target: Some(kept.join(format!("target-{kind}"))),
@@ -87,7 +87,7 @@ fn what_is_made_builds_and_conforms() {
     }
 }
 
-fn conforms(runtime: &Runtime, component: &Path, source: &PluginCrate) {
+fn conforms(runtime: &Runtime, component: &Path, source: &PluginSource) {
     let plugin = runtime.load(&fs::read(component).unwrap()).unwrap();
     assert_eq!(plugin.about().id, source.name);
     let sold = source.folder.join("service-templates");

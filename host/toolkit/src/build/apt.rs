@@ -1,0 +1,74 @@
+//! Debian's packages: where something is missing, they are installed, or the command is said.
+
+use std::{path::Path, process::Command};
+
+use super::{
+    error::BuildError,
+    process::{print, run},
+    progress::{Event, Progress},
+};
+
+/// Whether this is a machine with Debian's packages.
+pub(super) fn is_here() -> bool {
+    Path::new("/etc/debian_version").exists() && Path::new("/usr/bin/apt-get").exists()
+}
+
+pub(super) fn is_root() -> bool {
+    print(Path::new("/"), "id", &["-u"]).as_deref() == Some("0")
+}
+
+/// What a person runs to install packages.
+pub(super) fn command(packages: &[&str]) -> String {
+    format!(
+        "apt-get install -y --no-install-recommends {}",
+        packages.join(" ")
+    )
+}
+
+/// Installs packages; this process must be root.
+pub(super) fn install(
+    why: &str,
+    packages: &[&str],
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let text = format!("{why}; installing it: {}", command(packages));
+    progress.report(&Event::Note(&text));
+    // The lists may be old or empty; if the update fails, the installation says what is missing.
+    let _ = run(Command::new("apt-get").args(["update", "-qq"]));
+    let mut command = Command::new("apt-get");
+    command
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(packages);
+    run(&mut command).map(drop)
+}
+
+/// Sees to it that programs are there: installs Debian's packages for them when this process may,
+/// and otherwise fails with the one command that does it. `elsewhere` is for other systems.
+pub(super) fn require(
+    programs: &[&str],
+    packages: &[&str],
+    elsewhere: &str,
+    progress: &dyn Progress,
+) -> Result<(), BuildError> {
+    let missing = || {
+        let gone = |program: &&&str| print(Path::new("/"), program, &["--version"]).is_none();
+        programs.iter().find(gone)
+    };
+    let Some(program) = missing() else {
+        return Ok(());
+    };
+    let why = format!("{program} is not on the PATH");
+    if is_here() && is_root() {
+        install(&why, packages, progress)?;
+        if missing().is_none() {
+            return Ok(());
+        }
+    }
+    let advice = if is_here() {
+        format!("sudo {}", command(packages))
+    } else {
+        elsewhere.to_owned()
+    };
+    Err(BuildError::NoToolchain { why, advice })
+}

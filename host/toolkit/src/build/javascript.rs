@@ -1,0 +1,124 @@
+//! Plugins in JavaScript: `componentize-js` puts an engine and the sources into one component.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use dermaga_runtime::contract::Kind;
+
+use super::{
+    apt, contract,
+    error::BuildError,
+    manifest,
+    process::{command, print, run},
+    progress::{Event, Progress},
+    sources::PluginSource,
+};
+
+const DRIVER: &str = include_str!("javascript.mjs");
+const LOCK: &str = "package-lock.json";
+/// What npm leaves when it has installed everything.
+const INSTALLED: &str = "node_modules/.package-lock.json";
+const PACKAGES: [&str; 2] = ["nodejs", "npm"];
+const ELSEWHERE: &str = "install Node.js 20 or newer from https://nodejs.org";
+/// Oldest Node.js that componentize-js runs on.
+const NODE: u32 = 20;
+
+/// Node.js, with what `package-lock.json` names installed. Its text is for people.
+pub(super) fn toolchain(progress: &dyn Progress) -> Result<String, BuildError> {
+    apt::require(&["node", "npm"], &PACKAGES, ELSEWHERE, progress)?;
+    let version = print(Path::new("/"), "node", &["--version"]).unwrap_or_default();
+    let major = version.trim_start_matches('v').split('.').next();
+    if major.and_then(|major| major.parse().ok()).unwrap_or(0) < NODE {
+        return Err(BuildError::NoToolchain {
+            why: format!("node is {version}, which is too old"),
+            advice: ELSEWHERE.to_owned(),
+        });
+    }
+    Ok(format!("node {version}"))
+}
+
+/// The component of one plugin.
+pub(super) fn build(
+    one: &PluginSource,
+    kind: Kind,
+    entry: &Path,
+    progress: &dyn Progress,
+) -> Result<Vec<u8>, BuildError> {
+    if !is_installed(&one.folder) {
+        install(one, progress)?;
+    }
+    let wit = one.folder.join("target/contract");
+    contract::write(&wit)?;
+    let output = tempfile::NamedTempFile::new().map_err(BuildError::writing(Path::new("/tmp")))?;
+    let mut node = command("node");
+    node.current_dir(&one.folder)
+        .args(["--input-type=module", "--eval", DRIVER])
+        .arg(wit)
+        .arg(contract::world(kind))
+        .arg(entry)
+        .arg(output.path());
+    run(&mut node).map_err(|error| match error {
+        BuildError::Command { output, .. } => BuildError::Compile {
+            plugins: one.name.clone(),
+            output,
+        },
+        other => other,
+    })?;
+    fs::read(output.path()).map_err(BuildError::reading(output.path()))
+}
+
+/// All that decides what the component is, apart from the contract.
+pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError> {
+    let mut files = BTreeSet::from([one.manifest()]);
+    files.extend(Some(one.folder.join(LOCK)).filter(|lock| lock.is_file()));
+    modules(&one.folder, &mut files)?;
+    Ok(files)
+}
+
+/// What else goes into a component.
+pub(super) fn embedded() -> String {
+    [DRIVER, &contract::text()].concat()
+}
+
+fn modules(folder: &Path, into: &mut BTreeSet<PathBuf>) -> Result<(), BuildError> {
+    for entry in fs::read_dir(folder).map_err(BuildError::reading(folder))? {
+        let path = entry.map_err(BuildError::reading(folder))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            if !matches!(&*name, "node_modules" | "target" | "cases") && !name.starts_with('.') {
+                modules(&path, into)?;
+            }
+        } else if [".js", ".mjs"].iter().any(|end| name.ends_with(end)) {
+            into.insert(path);
+        }
+    }
+    Ok(())
+}
+
+/// Whether npm has installed what is written now.
+fn is_installed(folder: &Path) -> bool {
+    let changed = |name: &str| fs::metadata(folder.join(name)).and_then(|file| file.modified());
+    let Ok(installed) = changed(INSTALLED) else {
+        return false;
+    };
+    [LOCK, manifest::PACKAGE]
+        .iter()
+        .filter_map(|name| changed(name).ok())
+        .all(|changed| changed <= installed)
+}
+
+fn install(one: &PluginSource, progress: &dyn Progress) -> Result<(), BuildError> {
+    let locked = one.folder.join(LOCK).is_file();
+    let how = if locked { "ci" } else { "install" };
+    progress.report(&Event::Note(&format!(
+        "{}: npm {how} fetches componentize-js",
+        one.name
+    )));
+    let mut npm = command("npm");
+    npm.current_dir(&one.folder)
+        .args([how, "--ignore-scripts", "--no-audit", "--no-fund"]);
+    run(&mut npm).map(drop)
+}

@@ -1,0 +1,197 @@
+//! The manifest of a plugin's folder: what it is called and what it is written in.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use dermaga_runtime::contract::Kind;
+use serde::Deserialize;
+use toml::Table;
+
+use super::{error::BuildError, sources::Language};
+
+pub(super) const CARGO: &str = "Cargo.toml";
+pub(super) const PACKAGE: &str = "package.json";
+pub(super) const PLUGIN: &str = "plugin.toml";
+
+/// What a crate depends on to be a plugin.
+const SDK: &str = "dermaga-plugin-sdk";
+
+/// Whether there is something to look into, which need not be a plugin.
+pub(super) fn is_in(folder: &Path) -> bool {
+    [CARGO, PACKAGE, PLUGIN]
+        .iter()
+        .any(|name| folder.join(name).is_file())
+}
+
+/// The plugin's name and language.
+pub(super) fn read(folder: &Path) -> Result<(String, Language), BuildError> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        if path.is_file() {
+            fs::read_to_string(&path)
+                .map(Some)
+                .map_err(BuildError::reading(&path))
+        } else {
+            Ok(None)
+        }
+    };
+    let found = if let Some(text) = read(CARGO)? {
+        cargo(&text)
+    } else if let Some(text) = read(PACKAGE)? {
+        package(&text)
+    } else if let Some(text) = read(PLUGIN)? {
+        plugin(&text)
+    } else {
+        Err(format!(
+            "it has no {CARGO} (Rust), {PACKAGE} (JavaScript) or {PLUGIN} (C)"
+        ))
+    };
+    found.map_err(|why| BuildError::NotAPlugin {
+        path: folder.to_owned(),
+        why,
+    })
+}
+
+fn cargo(text: &str) -> Result<(String, Language), String> {
+    let manifest: Table = text.parse().map_err(|error: toml::de::Error| {
+        format!("its {CARGO} is not TOML: {}", error.message())
+    })?;
+    let name = package_name(&manifest)
+        .ok_or_else(|| format!("its {CARGO} has no [package] with a name"))?;
+    if !is_cdylib(&manifest) {
+        return Err(format!(
+            "its {CARGO} must say [lib] crate-type = [\"cdylib\"]"
+        ));
+    }
+    if !uses_sdk(&manifest) {
+        return Err(format!("it does not depend on {SDK}"));
+    }
+    Ok((name.to_owned(), Language::Rust))
+}
+
+fn package_name(manifest: &Table) -> Option<&str> {
+    manifest.get("package")?.get("name")?.as_str()
+}
+
+fn is_cdylib(manifest: &Table) -> bool {
+    let types = manifest
+        .get("lib")
+        .and_then(|lib| lib.get("crate-type").or_else(|| lib.get("crate_type")));
+    types
+        .and_then(toml::Value::as_array)
+        .is_some_and(|types| types.iter().any(|one| one.as_str() == Some("cdylib")))
+}
+
+fn uses_sdk(manifest: &Table) -> bool {
+    let Some(dependencies) = manifest.get("dependencies").and_then(toml::Value::as_table) else {
+        return false;
+    };
+    dependencies.iter().any(|(key, value)| {
+        key == SDK || value.get("package").and_then(toml::Value::as_str) == Some(SDK)
+    })
+}
+
+/// A `package.json`, as far as it concerns a plugin.
+#[derive(Debug, Deserialize)]
+struct Package {
+    name: String,
+    #[serde(default = "default_entry")]
+    main: PathBuf,
+    dermaga: Option<Dermaga>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Dermaga {
+    kind: Kind,
+}
+
+fn default_entry() -> PathBuf {
+    "plugin.js".into()
+}
+
+fn package(text: &str) -> Result<(String, Language), String> {
+    let Package {
+        name,
+        main: entry,
+        dermaga,
+    } = serde_json::from_str(text).map_err(|error| format!("its {PACKAGE}: {error}"))?;
+    let Some(Dermaga { kind }) = dermaga else {
+        return Err(format!(
+            "its {PACKAGE} must say \"dermaga\": {{\"kind\": \"coupon\"}}, or \"service\""
+        ));
+    };
+    file_name(&name)?;
+    Ok((name, Language::JavaScript { kind, entry }))
+}
+
+/// A `plugin.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PluginManifest {
+    name: String,
+    kind: Kind,
+    language: Written,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Written {
+    C,
+}
+
+fn plugin(text: &str) -> Result<(String, Language), String> {
+    let PluginManifest {
+        name,
+        kind,
+        language: Written::C,
+    } = toml::from_str(text).map_err(|error| format!("its {PLUGIN}: {}", error.message()))?;
+    file_name(&name)?;
+    Ok((name, Language::C { kind }))
+}
+
+/// Cargo keeps names that cannot be a file's out by itself.
+fn file_name(name: &str) -> Result<(), String> {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if !name.is_empty() && name.bytes().all(good) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` is not a plugin's id: lower-case letters, digits and hyphens"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_says_what_the_plugin_is_or_what_is_missing() {
+        let kind = Kind::Coupon;
+        let name = || "coupon-x".to_owned();
+        let entry = default_entry();
+        assert_eq!(
+            package(r#"{"name": "coupon-x", "dermaga": {"kind": "coupon"}}"#),
+            Ok((name(), Language::JavaScript { kind, entry }))
+        );
+        assert_eq!(
+            plugin("name = \"coupon-x\"\nkind = \"coupon\"\nlanguage = \"c\""),
+            Ok((name(), Language::C { kind }))
+        );
+        let why = |found: Result<(String, Language), String>| found.unwrap_err();
+        assert!(why(package(r#"{"name": "x"}"#)).contains("\"dermaga\""));
+        assert!(
+            why(package(
+                r#"{"name": "../x", "dermaga": {"kind": "coupon"}}"#
+            ))
+            .contains("id")
+        );
+        assert!(
+            why(plugin("name = \"x\"\nkind = \"coupon\"\nlanguage = \"go\""))
+                .contains("unknown variant `go`")
+        );
+        assert!(why(cargo("[package]")).contains("no [package] with a name"));
+    }
+}

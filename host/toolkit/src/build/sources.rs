@@ -1,0 +1,131 @@
+//! Finding plugins that can be built.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use dermaga_runtime::contract::Kind;
+
+use super::{error::BuildError, manifest};
+
+/// A folder that a plugin is built from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSource {
+    /// The plugin's id, and the name of its component.
+    pub name: String,
+    /// Absolute, without symbolic links.
+    pub folder: PathBuf,
+    pub language: Language,
+}
+
+/// What a plugin is written in, told by the manifest in its folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Language {
+    /// `Cargo.toml`: a crate that depends on the SDK.
+    Rust,
+    /// `package.json` with a `dermaga` member; `entry` is the module that exports the plugin,
+    /// relative to the folder.
+    JavaScript { kind: Kind, entry: PathBuf },
+    /// `plugin.toml` with `language = "c"`; every `*.c` in the folder is compiled.
+    C { kind: Kind },
+}
+
+impl PluginSource {
+    /// The plugin in this folder.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn at(folder: &Path) -> Result<Self, BuildError> {
+        let folder = fs::canonicalize(folder).map_err(BuildError::reading(folder))?;
+        let (name, language) = manifest::read(&folder)?;
+        Ok(Self {
+            name,
+            folder,
+            language,
+        })
+    }
+
+    pub(super) fn manifest(&self) -> PathBuf {
+        self.folder.join(match self.language {
+            Language::Rust => manifest::CARGO,
+            Language::JavaScript { .. } => manifest::PACKAGE,
+            Language::C { .. } => manifest::PLUGIN,
+        })
+    }
+
+    /// Where authors keep the golden cases of a plugin.
+    pub fn cases(&self) -> PathBuf {
+        self.folder.join("cases")
+    }
+}
+
+/// All plugins directly in a folder, by name. Other crates and packages are passed over; a folder
+/// that is not there has none.
+///
+/// # Errors
+/// When a manifest cannot be read.
+pub fn discover(folder: &Path) -> Result<Vec<PluginSource>, BuildError> {
+    let mut found = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(BuildError::reading(folder)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(BuildError::reading(folder))?.path();
+        if !manifest::is_in(&path) {
+            continue;
+        }
+        match PluginSource::at(&path) {
+            Ok(plugin) => found.push(plugin),
+            Err(BuildError::NotAPlugin { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unique(found)
+}
+
+/// The plugins a person means: each path is a plugin or a folder of plugins; none at all is the
+/// current folder, or `plugins` in it.
+///
+/// # Errors
+/// When a path holds no plugin, and when two plugins have one name.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PluginSource>, BuildError> {
+    let here = [PathBuf::from(".")];
+    let mut found = Vec::new();
+    for path in if paths.is_empty() { &here } else { paths } {
+        let plugins = if manifest::is_in(path) {
+            match PluginSource::at(path) {
+                Err(BuildError::NotAPlugin { .. }) if path.join("plugins").is_dir() => {
+                    discover(&path.join("plugins"))?
+                }
+                other => vec![other?],
+            }
+        } else {
+            discover(path)?
+        };
+        if plugins.is_empty() {
+            return Err(BuildError::NoPlugins { path: path.clone() });
+        }
+        found.extend(plugins);
+    }
+    unique(found)
+}
+
+fn unique(mut plugins: Vec<PluginSource>) -> Result<Vec<PluginSource>, BuildError> {
+    plugins.sort_by(|a, b| (&a.name, &a.folder).cmp(&(&b.name, &b.folder)));
+    plugins.dedup();
+    let mut names: BTreeMap<&str, &PluginSource> = BTreeMap::new();
+    for one in &plugins {
+        if let Some(first) = names.insert(&one.name, one) {
+            return Err(BuildError::SameName {
+                name: one.name.clone(),
+                first: first.folder.clone(),
+                second: one.folder.clone(),
+            });
+        }
+    }
+    Ok(plugins)
+}
