@@ -71,7 +71,7 @@ pub enum LoadError {
         spoken()
     )]
     WrongContract { found: String },
-    #[error("the component's description is not acceptable at `{field}`: {message}")]
+    #[error("the component's description is not acceptable{at}: {message}", at = at(field))]
     BadMetadata { field: String, message: String },
     #[error("the component could not say what it is: {0}")]
     Describe(#[source] Box<CallError>),
@@ -143,7 +143,7 @@ pub enum Failure {
     StackOverflow { limit: usize },
     #[error("it stopped on its own error: {0}")]
     Trapped(String),
-    #[error("its answer breaks the contract at `{field}`: {message}")]
+    #[error("its answer breaks the contract{at}: {message}", at = at(field))]
     MalformedOutput { field: String, message: String },
     #[error("the input is not what this function takes: {0}")]
     BadInput(String),
@@ -155,6 +155,15 @@ pub enum Failure {
     Busy { limit: usize, waited_ms: u64 },
     #[error("the engine failed: {0}")]
     Engine(String),
+}
+
+/// Where something is, for a sentence; nothing when it is the whole.
+fn at(field: &str) -> String {
+    if field.is_empty() {
+        String::new()
+    } else {
+        format!(" at `{field}`")
+    }
 }
 
 impl Failure {
@@ -181,5 +190,23 @@ impl Failure {
             self,
             Self::Busy { .. } | Self::DeadlineExceeded { .. } | Self::Engine(_)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_named_when_there_is_one() {
+        let said = |field: &str| {
+            let (field, message) = (field.to_owned(), "it is odd".to_owned());
+            Failure::MalformedOutput { field, message }.to_string()
+        };
+        assert_eq!(said(""), "its answer breaks the contract: it is odd");
+        assert_eq!(
+            said("/total"),
+            "its answer breaks the contract at `/total`: it is odd"
+        );
     }
 }

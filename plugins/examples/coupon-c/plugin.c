@@ -1,18 +1,24 @@
-/* A percentage off a customer's first purchase, up to a largest discount: coupon-first-purchase in C.
+/* First purchase, in C: what this coupon gives, and to whom.
  *
- * The functions and types are those of the contract, from `plugin.h`, which the build makes. */
+ * Change, in this order: `about`, the schema, places and facts, `evaluate`. Raise the version with
+ * every change. How often and how long a coupon can be used is the host's business, never a rule's.
+ *
+ * The types and functions of the contract are in target/bindings/plugin.h after the first build;
+ * `dermaga.h` beside it has texts, rupiah and JSON. There is no C library. */
 
 #include "dermaga.h"
 
+/* JSON Schema of the parameters that an administrator sets; the host checks them against it before
+ * any call. */
 static const char SCHEMA[] =
     "{\"type\":\"object\",\"properties\":{"
     "\"percent\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":100,\"title\":\"Percent\","
-    "\"description\":\"Share of the price, rounded down to a whole rupiah.\"},"
+    "\"description\":\"How much of the price is taken off.\"},"
     "\"maxDiscount\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":100000000,\"title\":\"Largest discount\","
-    "\"description\":\"The most that the coupon gives, in rupiah.\"}},"
-    "\"required\":[\"percent\"],\"additionalProperties\":false,"
-    "\"examples\":[{\"percent\":30,\"maxDiscount\":50000}]}";
+    "\"description\":\"The most that is taken off, in rupiah.\"}},"
+    "\"required\":[\"percent\"],\"additionalProperties\":false}";
 
+/* Where it can be presented: EXPORTS_COUPON_PLACE_WALLET, _CHECKOUT, _REGISTRATION. */
 static exports_coupon_place_t places[] = {EXPORTS_COUPON_PLACE_CHECKOUT};
 static exports_coupon_fact_t facts[] = {EXPORTS_COUPON_FACT_FIRST_PURCHASE};
 
@@ -20,9 +26,11 @@ void exports_metadata_about(exports_metadata_identity_t *about) {
   about->id = text("coupon-c");
   about->version = text("0.1.0");
   about->title = text("First purchase, in C");
-  about->summary = text("Takes a percentage off a customer's first purchase, up to a largest discount.");
+  about->summary = text("Takes a share off the price of a first purchase.");
 }
 
+/* What the rule needs to know of the customer goes to `facts`: EXPORTS_COUPON_FACT_PAST_REDEMPTIONS,
+ * _FIRST_PURCHASE, _ACCOUNT_AGE. The host tells what is listed and nothing else. */
 void exports_coupon_describe(exports_coupon_coupon_description_t *description) {
   description->parameters_schema = text(SCHEMA);
   description->places.ptr = places;
@@ -31,7 +39,7 @@ void exports_coupon_describe(exports_coupon_coupon_description_t *description) {
   description->facts.len = sizeof facts / sizeof *facts;
 }
 
-/* The schema says all there is to say. */
+/* Rules on the parameters that the schema cannot express: fill `problems` and return false. */
 bool exports_coupon_check(text_t *parameters, exports_coupon_list_problem_t *problems) {
   (void)parameters, (void)problems;
   return true;
@@ -43,6 +51,7 @@ static void refuse(exports_coupon_decision_t *decision, const char *code, const 
   decision->val.refuse.message = text(message);
 }
 
+/* At checkout the effects are `discount` and `free_periods`, elsewhere `credit`. */
 static void discount(exports_coupon_decision_t *decision, int64_t amount, text_t reason) {
   decision->tag = EXPORTS_COUPON_DECISION_GRANT;
   decision->val.grant.effect.tag = EXPORTS_COUPON_EFFECT_DISCOUNT;
@@ -50,6 +59,7 @@ static void discount(exports_coupon_decision_t *decision, int64_t amount, text_t
   decision->val.grant.reason = reason;
 }
 
+/* The rule. It may use its arguments and nothing else. */
 void exports_coupon_evaluate(exports_coupon_evaluation_t *request, exports_coupon_decision_t *decision) {
   int64_t percent, most;
   if (request->place != EXPORTS_COUPON_PLACE_CHECKOUT || !request->purchase.is_some)
@@ -60,11 +70,11 @@ void exports_coupon_evaluate(exports_coupon_evaluation_t *request, exports_coupo
     return refuse(decision, "PARAMETERS_UNREADABLE", "This coupon is not set up correctly. Please tell us about it.");
 
   int64_t price = request->purchase.val.total;
-  int64_t exact = rupiah_percent(price, percent);
-  text_t reason = TEXTS(text_number(percent), text("% off "), text_rupiah(price));
-  if (exact == 0)
-    return refuse(decision, "NOTHING_TO_DISCOUNT", "The price is too low for this coupon to make a difference.");
-  if (json_integer(request->parameters, "maxDiscount", &most) && exact > most)
-    return discount(decision, most, TEXTS(reason, text(", at most "), text_rupiah(most), text(".")));
-  discount(decision, exact, TEXTS(reason, text(".")));
+  int64_t amount = rupiah_percent(price, percent);
+  if (amount == 0)
+    return refuse(decision, "NOTHING_TO_DISCOUNT", "The price is too low to take anything off.");
+  text_t share = TEXTS(text_number(percent), text("% off "), text_rupiah(price));
+  if (json_integer(request->parameters, "maxDiscount", &most) && amount >= most)
+    return discount(decision, most, TEXTS(share, text(", at most "), text_rupiah(most), text(".")));
+  discount(decision, amount, TEXTS(share, text(".")));
 }

@@ -1,6 +1,13 @@
-// A percentage off a customer's first purchase, up to a largest discount: coupon-first-purchase in
-// JavaScript. Names are those of the contract in camelCase; rupiah are BigInt.
+// First purchase, in JavaScript: what this coupon gives, and to whom.
+//
+// Change, in this order: `about`, the schema, places and facts, `evaluate`. Raise the version with
+// every change. How often and how long a coupon can be used is the host's business, never a rule's.
+//
+// Names are those of the contract in camelCase (target/contract/coupon.wit, after the first build);
+// rupiah are BigInt. There is no clock, no randomness, no fetch and no console.
 
+// JSON Schema of the parameters that an administrator sets; the host checks them against it before
+// any call.
 const parametersSchema = {
   type: "object",
   properties: {
@@ -9,19 +16,18 @@ const parametersSchema = {
       minimum: 1,
       maximum: 100,
       title: "Percent",
-      description: "Share of the price, rounded down to a whole rupiah.",
+      description: "How much of the price is taken off.",
     },
     maxDiscount: {
       type: "integer",
       minimum: 1,
       maximum: 100_000_000,
       title: "Largest discount",
-      description: "The most that the coupon gives, in rupiah.",
+      description: "The most that is taken off, in rupiah.",
     },
   },
   required: ["percent"],
   additionalProperties: false,
-  examples: [{ percent: 30, maxDiscount: 50_000 }],
 };
 
 export const metadata = {
@@ -29,20 +35,24 @@ export const metadata = {
     id: "coupon-javascript",
     version: "0.1.0",
     title: "First purchase, in JavaScript",
-    summary: "Takes a percentage off a customer's first purchase, up to a largest discount.",
+    summary: "Takes a share off the price of a first purchase.",
   }),
 };
 
 export const coupon = {
   describe: () => ({
     parametersSchema: JSON.stringify(parametersSchema),
+    // Where it can be presented: "wallet", "checkout", "registration".
     places: ["checkout"],
+    // What the rule needs to know of the customer: "past-redemptions", "first-purchase",
+    // "account-age". The host tells what is listed here and nothing else.
     facts: ["first-purchase"],
   }),
 
-  // The schema says all there is to say. A problem would be thrown: throw [{ field, message }].
+  // Rules on the parameters that the schema cannot express: throw [{ field, message }].
   check(_parameters) {},
 
+  // The rule. It may use its arguments and nothing else.
   evaluate({ parameters, purchase, facts }) {
     if (!purchase) {
       return refuse("WRONG_PLACE", "This coupon is used when a plan is bought.");
@@ -51,20 +61,21 @@ export const coupon = {
       return refuse("NOT_FIRST_PURCHASE", "This coupon is for a first purchase.");
     }
     const { percent, maxDiscount } = JSON.parse(parameters);
-    const exact = (purchase.total * BigInt(percent)) / 100n;
-    if (exact === 0n) {
-      return refuse("NOTHING_TO_DISCOUNT", "The price is too low for this coupon to make a difference.");
+    const amount = (purchase.total * BigInt(percent)) / 100n;
+    if (amount === 0n) {
+      return refuse("NOTHING_TO_DISCOUNT", "The price is too low to take anything off.");
     }
     const share = `${percent}% off ${rupiah(purchase.total)}`;
-    if (maxDiscount !== undefined && exact > BigInt(maxDiscount)) {
+    if (maxDiscount !== undefined && amount >= BigInt(maxDiscount)) {
       return discount(BigInt(maxDiscount), `${share}, at most ${rupiah(maxDiscount)}.`);
     }
-    return discount(exact, `${share}.`);
+    return discount(amount, `${share}.`);
   },
 };
 
 const refuse = (code, message) => ({ tag: "refuse", val: { code, message } });
 
+// At checkout the effects are "discount" and "free-periods", elsewhere "credit".
 const discount = (amount, reason) => ({
   tag: "grant",
   val: { effect: { tag: "discount", val: amount }, reason },

@@ -8,7 +8,7 @@ use dermaga_toolkit::{
     build::{self, BuildReport, PluginSource},
     case::{self, Case},
     check::{self, Report},
-    new::{self, Scaffold},
+    new::{self, Language, Scaffold},
     open::{self, Opened},
     render::{self, Rendering},
     run::{self, Account, Guide},
@@ -26,12 +26,13 @@ const SERVICE_TEMPLATES: &str = "service-templates";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
-    /// Make the crate of a new plugin, with golden cases, ready to build.
+    /// Make the folder of a new plugin, with golden cases, ready to build.
     New(NewArgs),
-    /// Build plugin crates to components.
+    /// Build plugins to components, whatever language they are in.
     ///
-    /// Uses the installed wasm32-unknown-unknown target, or builds the standard library from source
-    /// when the target is not there.
+    /// Rust (a crate): uses the installed wasm32-unknown-unknown target, or builds the standard
+    /// library from source when the target is not there. JavaScript (`package.json`): node and npm.
+    /// C (`plugin.toml`): clang and lld. On Debian, as root, what is missing is installed.
     Build(BuildArgs),
     /// Call one function on one input and show the answer and what the call used.
     ///
@@ -65,7 +66,10 @@ pub(super) enum PluginCommand {
 pub(super) struct NewArgs {
     #[command(flatten)]
     kind: NewKind,
-    /// Folder of the crate, new or empty [default: the plugin's id, in the current folder]
+    /// `rust`, or for a coupon `javascript` or `c`.
+    #[arg(long, value_name = "LANGUAGE", default_value_t)]
+    language: Language,
+    /// Folder of the plugin, new or empty [default: the plugin's id, in the current folder]
     #[arg(long, value_name = "FOLDER")]
     path: Option<PathBuf>,
 }
@@ -83,7 +87,7 @@ struct NewKind {
 
 #[derive(Debug, Args)]
 pub(super) struct BuildArgs {
-    /// Plugin crates, or folders of them [default: the current folder, or `plugins` in it]
+    /// Plugins, or folders of them [default: the current folder, or `plugins` in it]
     #[arg(value_name = "FOLDER")]
     crates: Vec<PathBuf>,
     /// Where the components go, each as NAME.wasm.
@@ -97,10 +101,10 @@ pub(super) struct BuildArgs {
 /// The plugin that a command is about.
 #[derive(Debug, Args)]
 pub(super) struct Target {
-    /// A component (`*.wasm`), or the folder of a plugin crate, which is built first.
+    /// A component (`*.wasm`), or the folder of a plugin, which is built first.
     #[arg(value_name = "PLUGIN")]
     pub(super) target: PathBuf,
-    /// Where a crate's component goes.
+    /// Where the component of a folder goes.
     #[arg(long, value_name = "FOLDER", default_value = "target/components")]
     pub(super) out: PathBuf,
     /// The class of size and memory whose limits hold: `standard`, or `large` for a plugin that an
@@ -188,16 +192,27 @@ pub(super) async fn run(command: PluginCommand) -> Result<(), CliError> {
 }
 
 fn scaffold(args: NewArgs) -> Result<(), CliError> {
-    let NewArgs { kind, path } = args;
+    let NewArgs {
+        kind,
+        language,
+        path,
+    } = args;
     let (kind, name) = match (kind.service, kind.coupon) {
         (Some(name), _) => (Kind::Service, name),
         (None, name) => (Kind::Coupon, name.unwrap_or_default()),
     };
-    let made: Scaffold =
-        new::scaffold(&new::Options { kind, name, path }).map_err(|error| match error {
-            new::NewError::Name { .. } => CliError::Usage(error.to_string()),
-            other => CliError::Failed(other.to_string()),
-        })?;
+    let made: Scaffold = new::scaffold(&new::Options {
+        kind,
+        language,
+        name,
+        path,
+    })
+    .map_err(|error| match error {
+        new::NewError::Name { .. } | new::NewError::Language(_) => {
+            CliError::Usage(error.to_string())
+        }
+        other => CliError::Failed(other.to_string()),
+    })?;
     print(&format!("{made}\n"))
 }
 

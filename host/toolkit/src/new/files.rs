@@ -1,10 +1,10 @@
-//! The files of a new crate.
+//! The files of a new plugin.
 
 use std::path::PathBuf;
 
 use dermaga_runtime::contract::Kind;
 
-use super::{Names, sdk::Sdk};
+use super::{Language, Names, sdk::Sdk};
 
 macro_rules! embedded {
     ($folder:literal: $($name:literal),* $(,)?) => {
@@ -23,8 +23,8 @@ const SERVICE: &[(&str, &str)] = embedded!("service":
     "cases/manifests-basic.json",
     "cases/price-first.json",
 );
+/// Beside the rule itself: what it must answer, in whatever language.
 const COUPON: &[(&str, &str)] = embedded!("coupon":
-    "lib.rs",
     "README.md",
     "cases/check-accepts.json",
     "cases/describe.json",
@@ -32,27 +32,47 @@ const COUPON: &[(&str, &str)] = embedded!("coupon":
     "cases/evaluate-grants.json",
     "cases/evaluate-wrong-place.json",
 );
-const MANIFEST: &str = include_str!("../../templates/manifest.toml");
-const GITIGNORE: &str = include_str!("../../templates/gitignore");
+const COUPON_RUST: &[(&str, &str)] = embedded!("coupon/rust": "lib.rs");
+const COUPON_JAVASCRIPT: &[(&str, &str)] =
+    embedded!("coupon/javascript": "package.json", "plugin.js");
+const COUPON_C: &[(&str, &str)] = embedded!("coupon/c": "plugin.toml", "plugin.c");
+const CARGO: &[(&str, &str)] = &[("Cargo.toml", include_str!("../../templates/manifest.toml"))];
+const GITIGNORE: &[(&str, &str)] = &[(".gitignore", include_str!("../../templates/gitignore"))];
+/// The example's: a new plugin is built with what is tested there.
+const PACKAGE_LOCK: &str =
+    include_str!("../../../../plugins/examples/coupon-javascript/package-lock.json");
 
-/// Path within the crate, and text.
-pub(super) fn of(names: &Names, kind: Kind, sdk: &Sdk) -> Vec<(PathBuf, String)> {
-    let own = match kind {
-        Kind::Service => SERVICE,
-        Kind::Coupon => COUPON,
+/// Path within the folder, and text.
+pub(super) fn of(
+    names: &Names,
+    kind: Kind,
+    language: Language,
+    sdk: &Sdk,
+) -> Vec<(PathBuf, String)> {
+    let own: &[&[(&str, &str)]] = match (kind, language) {
+        (Kind::Service, _) => &[CARGO, SERVICE],
+        (Kind::Coupon, Language::Rust) => &[CARGO, COUPON_RUST, COUPON],
+        (Kind::Coupon, Language::JavaScript) => &[COUPON_JAVASCRIPT, COUPON],
+        (Kind::Coupon, Language::C) => &[COUPON_C, COUPON],
     };
-    let common = [("Cargo.toml", MANIFEST), (".gitignore", GITIGNORE)];
     let fill = |text: &str| {
         text.replace("__ID__", &names.id)
             .replace("__SLUG__", &names.slug)
             .replace("__TITLE__", &names.title)
+            .replace("__SOURCE__", language.source())
             .replace("__SDK__", &sdk.dependency())
     };
-    common
+    let mut files: Vec<_> = [GITIGNORE]
         .iter()
         .chain(own)
+        .flat_map(|files| files.iter())
         .map(|(name, text)| (place(name, names), fill(text)))
-        .collect()
+        .collect();
+    if language == Language::JavaScript {
+        let lock = PACKAGE_LOCK.replace("coupon-javascript", &names.id);
+        files.push(("package-lock.json".into(), lock));
+    }
+    files
 }
 
 fn place(name: &str, names: &Names) -> PathBuf {

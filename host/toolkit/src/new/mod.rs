@@ -1,4 +1,4 @@
-//! A new plugin: a crate that builds, passes the check and says what to change.
+//! A new plugin: a folder that builds, passes the check and says what to change.
 
 mod files;
 mod sdk;
@@ -8,6 +8,7 @@ mod tests;
 use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use dermaga_runtime::contract::Kind;
@@ -18,10 +19,59 @@ use self::sdk::Sdk;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     pub kind: Kind,
+    pub language: Language,
     /// With or without the `service-` or `coupon-` that the plugin's id begins with.
     pub name: String,
-    /// Folder of the crate; by default the id, in the current folder.
+    /// Folder of the plugin; by default the id, in the current folder.
     pub path: Option<PathBuf>,
+}
+
+/// What a new plugin is written in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Language {
+    #[default]
+    Rust,
+    JavaScript,
+    C,
+}
+
+impl Language {
+    pub const ALL: [Self; 3] = [Self::Rust, Self::JavaScript, Self::C];
+
+    /// `rust`, `javascript` or `c`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rust => "rust",
+            Self::JavaScript => "javascript",
+            Self::C => "c",
+        }
+    }
+
+    /// Where the rule is written.
+    const fn source(self) -> &'static str {
+        match self {
+            Self::Rust => "src/lib.rs",
+            Self::JavaScript => "plugin.js",
+            Self::C => "plugin.c",
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Language {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|language| language.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is none of: rust, javascript, c"))
+    }
 }
 
 /// Why nothing was made.
@@ -31,6 +81,8 @@ pub enum NewError {
         "`{name}` cannot be a plugin's name: use lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen, at most {most} characters"
     )]
     Name { name: String, most: usize },
+    #[error("a new service is written in rust; {0} is for coupons")]
+    Language(Language),
     #[error("{} exists and is not empty; nothing is overwritten: choose another folder with --path", .path.display())]
     Exists { path: PathBuf },
     #[error("{} cannot be written: {error}", .path.display())]
@@ -45,25 +97,30 @@ pub enum NewError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scaffold {
     pub kind: Kind,
-    /// The plugin's id, and its crate's name.
+    pub language: Language,
+    /// The plugin's id.
     pub id: String,
     pub folder: PathBuf,
     /// Relative to the folder.
     pub files: Vec<PathBuf>,
-    /// False when no checkout of Dermaga was found, and the author must say where the SDK is.
+    /// False when a crate needs a checkout of Dermaga, none was found, and the author must say where the SDK is.
     pub sdk_found: bool,
 }
 
 /// Characters of a plugin's id, by the contract.
 const LONGEST_ID: usize = 50;
 
-/// Makes the crate.
+/// Makes the folder.
 ///
 /// # Errors
-/// When the name breaks the contract's rule, when there is something in the folder already, or when
+/// When the name breaks the contract's rule, when there is no such scaffold, when there is something in the folder already, or when
 /// the disk refuses.
 pub fn scaffold(options: &Options) -> Result<Scaffold, NewError> {
-    let names = Names::of(options.kind, &options.name)?;
+    let Options { kind, language, .. } = *options;
+    let names = Names::of(kind, &options.name)?;
+    if kind == Kind::Service && language != Language::Rust {
+        return Err(NewError::Language(language));
+    }
     let folder = options.path.clone().unwrap_or_else(|| (&names.id).into());
     if fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
         return Err(NewError::Exists { path: folder });
@@ -75,7 +132,7 @@ pub fn scaffold(options: &Options) -> Result<Scaffold, NewError> {
     fs::create_dir_all(&folder).map_err(writing(&folder))?;
     let sdk = Sdk::find(&folder);
     let mut files = Vec::new();
-    for (name, text) in files::of(&names, options.kind, &sdk) {
+    for (name, text) in files::of(&names, kind, language, &sdk) {
         let path = folder.join(&name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(writing(parent))?;
@@ -83,17 +140,18 @@ pub fn scaffold(options: &Options) -> Result<Scaffold, NewError> {
         fs::write(&path, text).map_err(writing(&path))?;
         files.push(name);
     }
-    if let Some(lock) = sdk.lock_file() {
+    if let Some(lock) = sdk.lock_file().filter(|_| language == Language::Rust) {
         let path = folder.join("Cargo.lock");
         fs::write(&path, lock).map_err(writing(&path))?;
         files.push("Cargo.lock".into());
     }
     Ok(Scaffold {
-        kind: options.kind,
+        kind,
+        language,
         id: names.id,
         folder,
         files,
-        sdk_found: sdk.is_found(),
+        sdk_found: language != Language::Rust || sdk.is_found(),
     })
 }
 
@@ -137,7 +195,11 @@ impl Names {
 impl fmt::Display for Scaffold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            kind, id, folder, ..
+            kind,
+            language,
+            id,
+            folder,
+            ..
         } = self;
         let folder = folder.display();
         writeln!(f, "{id} is in {folder}:")?;
@@ -153,7 +215,8 @@ impl fmt::Display for Scaffold {
         }
         writeln!(
             f,
-            "\nNow change src/lib.rs; its first lines say what. Then:\n"
+            "\nNow change {}; its first lines say what. Then:\n",
+            language.source()
         )?;
         writeln!(f, "  cd {folder}")?;
         writeln!(

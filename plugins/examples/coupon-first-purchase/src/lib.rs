@@ -1,34 +1,42 @@
-//! A percentage off a customer's first purchase, up to a largest discount.
+//! First purchase: what this coupon gives, and to whom.
+//!
+//! Change, in this order: `about`, `Parameters` with their schema, `PLACES` and `FACTS`, `evaluate`.
+//! How often and how long a coupon can be used is the host's business, never a rule's.
 
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
 
-const MOST: Rupiah = 100_000_000;
-
 /// What an administrator sets for each coupon of this type.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 struct Parameters {
-    /// Whole percent, 1 to 100.
+    /// How much of the price is taken off: 1 to 100.
     percent: u8,
-    /// The most that the coupon gives, in rupiah.
+    /// The most that is taken off, in rupiah.
+    #[serde(rename = "maxDiscount")]
     max_discount: Option<Rupiah>,
 }
 
-struct FirstPurchase;
+struct Plugin;
 
-impl CouponPlugin for FirstPurchase {
+impl CouponPlugin for Plugin {
     type Parameters = Parameters;
+
+    /// Where it can be presented: `Place::Wallet`, `Place::Checkout`, `Place::Registration`.
     const PLACES: &'static [Place] = &[Place::Checkout];
+
+    /// What the rule needs to know of the customer: `Fact::PastRedemptions`, `Fact::FirstPurchase`,
+    /// `Fact::AccountAge`. The host tells what is listed here and nothing else.
     const FACTS: &'static [Fact] = &[Fact::FirstPurchase];
 
     fn about() -> About {
         about!(
             "First purchase",
-            "Takes a percentage off a customer's first purchase, up to a largest discount."
+            "Takes a share off the price of a first purchase."
         )
     }
 
+    /// JSON Schema of `Parameters`; the host checks parameters against it before any call.
     fn parameters_schema() -> Value {
         json!({
             "type": "object",
@@ -38,46 +46,47 @@ impl CouponPlugin for FirstPurchase {
                     "minimum": 1,
                     "maximum": 100,
                     "title": "Percent",
-                    "description": "Share of the price, rounded down to a whole rupiah.",
+                    "description": "How much of the price is taken off.",
                 },
                 "maxDiscount": {
                     "type": "integer",
                     "minimum": 1,
-                    "maximum": MOST,
+                    "maximum": 100_000_000,
                     "title": "Largest discount",
-                    "description": "The most that the coupon gives, in rupiah.",
+                    "description": "The most that is taken off, in rupiah.",
                 },
             },
             "required": ["percent"],
             "additionalProperties": false,
-            "examples": [{"percent": 30, "maxDiscount": 50_000}],
         })
     }
 
+    /// The rule. It may use its arguments and nothing else, and answers with `grant` or `refuse`.
+    /// Effects: `Discount` and `FreePeriods` at checkout, `Credit` elsewhere.
     fn evaluate(parameters: &Parameters, request: &Evaluation) -> Decision {
         let Some(purchase) = &request.purchase else {
-            return refuse("WRONG_PLACE", "This coupon is used when a plan is bought.");
+            return refuse("NO_PURCHASE", "This coupon needs a purchase.");
         };
         if request.facts.first_purchase != Some(true) {
             return refuse("NOT_FIRST_PURCHASE", "This coupon is for a first purchase.");
         }
         let percent = parameters.percent;
-        let exact = money::percent(purchase.total, percent);
-        if exact == 0 {
+        let most = parameters.max_discount.unwrap_or(Rupiah::MAX);
+        let discount = money::percent(purchase.total, percent).min(most);
+        if discount == 0 {
             return refuse(
                 "NOTHING_TO_DISCOUNT",
-                "The price is too low for this coupon to make a difference.",
+                "The price is too low to take anything off.",
             );
         }
-        let share = format!("{percent}% off {}", money::format(purchase.total));
-        match parameters.max_discount.filter(|most| exact > *most) {
-            Some(most) => grant(
-                Effect::Discount(most),
-                format!("{share}, at most {}.", money::format(most)),
-            ),
-            None => grant(Effect::Discount(exact), format!("{share}.")),
-        }
+        let price = money::format(purchase.total);
+        let reason = if discount == most {
+            format!("{percent}% off {price}, at most {}.", money::format(most))
+        } else {
+            format!("{percent}% off {price}.")
+        };
+        grant(Effect::Discount(discount), reason)
     }
 }
 
-export_coupon!(FirstPurchase);
+export_coupon!(Plugin);

@@ -54,14 +54,13 @@ impl CouponPlugin for Plugin {
         let Some(purchase) = &request.purchase else {
             return refuse("NO_PURCHASE", "This coupon needs a purchase.");
         };
-        if purchase.total == 0 {
-            return refuse("NOTHING_TO_PAY", "There is nothing to take off: it is free.");
-        }
         let percent = parameters.percent;
-        grant(
-            Effect::Discount(money::percent(purchase.total, percent)),
-            format!("{percent}% off {}.", money::format(purchase.total)),
-        )
+        let discount = money::percent(purchase.total, percent);
+        if discount == 0 {
+            return refuse("NOTHING_TO_DISCOUNT", "The price is too low to take anything off.");
+        }
+        let reason = format!("{percent}% off {}.", money::format(purchase.total));
+        grant(Effect::Discount(discount), reason)
     }
 }
 

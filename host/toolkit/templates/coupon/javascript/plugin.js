@@ -1,0 +1,71 @@
+// __TITLE__: what this coupon gives, and to whom.
+//
+// Change, in this order: `about`, the schema, places and facts, `evaluate`. Raise the version with
+// every change. How often and how long a coupon can be used is the host's business, never a rule's.
+//
+// Names are those of the contract in camelCase (target/contract/coupon.wit, after the first build);
+// rupiah are BigInt. There is no clock, no randomness, no fetch and no console.
+
+// JSON Schema of the parameters that an administrator sets; the host checks them against it before
+// any call.
+const parametersSchema = {
+  type: "object",
+  properties: {
+    percent: {
+      type: "integer",
+      minimum: 1,
+      maximum: 100,
+      title: "Percent",
+      description: "How much of the price is taken off.",
+    },
+  },
+  required: ["percent"],
+  additionalProperties: false,
+};
+
+export const metadata = {
+  about: () => ({
+    id: "__ID__",
+    version: "0.1.0",
+    title: "__TITLE__",
+    summary: "Takes a share off the price of a purchase.",
+  }),
+};
+
+export const coupon = {
+  describe: () => ({
+    parametersSchema: JSON.stringify(parametersSchema),
+    // Where it can be presented: "wallet", "checkout", "registration".
+    places: ["checkout"],
+    // What the rule needs to know of the customer: "past-redemptions", "first-purchase",
+    // "account-age". The host tells what is listed here and nothing else.
+    facts: [],
+  }),
+
+  // Rules on the parameters that the schema cannot express: throw [{ field, message }].
+  check(_parameters) {},
+
+  // The rule. It may use its arguments and nothing else.
+  evaluate({ parameters, purchase }) {
+    if (!purchase) {
+      return refuse("WRONG_PLACE", "This coupon is used when a plan is bought.");
+    }
+    const { percent } = JSON.parse(parameters);
+    const amount = (purchase.total * BigInt(percent)) / 100n;
+    if (amount === 0n) {
+      return refuse("NOTHING_TO_DISCOUNT", "The price is too low to take anything off.");
+    }
+    return discount(amount, `${percent}% off ${rupiah(purchase.total)}.`);
+  },
+};
+
+const refuse = (code, message) => ({ tag: "refuse", val: { code, message } });
+
+// At checkout the effects are "discount" and "free-periods", elsewhere "credit".
+const discount = (amount, reason) => ({
+  tag: "grant",
+  val: { effect: { tag: "discount", val: amount }, reason },
+});
+
+/** As Indonesians write it: `Rp1.250.000`. */
+const rupiah = (amount) => `Rp${String(amount).replace(/\B(?=(\d{3})+$)/g, ".")}`;
