@@ -8,6 +8,7 @@ pub mod check;
 mod guide;
 pub mod new;
 pub mod open;
+pub mod paint;
 pub mod render;
 pub mod run;
 pub mod template;

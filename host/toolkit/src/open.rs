@@ -1,13 +1,14 @@
-//! The plugin a person means: a component, or the crate that makes one.
+//! The plugin a person means: a component, or the folder that makes one.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use dermaga_runtime::{LoadError, Plugin, Runtime, SizeClass};
 
-use crate::build::{self, BuildError, PluginSource, Progress};
+use crate::build::{self, BuildError, Language, PluginSource, Progress};
 
 /// A plugin that can be called.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Opened {
     pub plugin: Plugin,
     /// Where it was built from; `None` when a component was named.
     pub source: Option<PluginSource>,
+    /// How long compiling and asking it what it is took.
+    pub loading: Duration,
 }
 
 /// Why there is nothing to call.
@@ -22,7 +25,7 @@ pub struct Opened {
 pub enum OpenError {
     #[error(transparent)]
     Build(#[from] BuildError),
-    #[error("{} cannot be read: {error}; name a component (*.wasm) or the folder of a plugin crate", .path.display())]
+    #[error("{} cannot be read: {error}; name a component (*.wasm) or the folder of a plugin", .path.display())]
     Read {
         path: PathBuf,
         #[source]
@@ -32,24 +35,39 @@ pub enum OpenError {
     Load(#[source] LoadError),
 }
 
-/// Loads a component with the limits of a class; a folder is a plugin crate and is built first, its
-/// component into `out`.
+/// Loads a component with the limits of a class, by default the one its language needs; a folder is
+/// a plugin's and is built first, its component into `out`.
 ///
 /// # Errors
 /// When it does not build, cannot be read, or is no plugin of this server.
 pub fn open(
     runtime: &Runtime,
-    class: SizeClass,
+    class: Option<SizeClass>,
     target: &Path,
     out: &Path,
     progress: &dyn Progress,
 ) -> Result<Opened, OpenError> {
     let (bytes, source) = component(target, out, progress)?;
+    let needed = source.as_ref().map(|source| class_of(&source.language));
+    let class = class.or(needed).unwrap_or_default();
+    let started = Instant::now();
     let plugin = runtime.load_as(&bytes, class).map_err(OpenError::Load)?;
-    Ok(Opened { plugin, source })
+    Ok(Opened {
+        plugin,
+        source,
+        loading: started.elapsed(),
+    })
 }
 
-/// The bytes of a component; a folder is a plugin crate and is built first, its component into
+/// A component in JavaScript has its engine in it.
+const fn class_of(language: &Language) -> SizeClass {
+    match language {
+        Language::JavaScript { .. } => SizeClass::Large,
+        Language::Rust | Language::C { .. } => SizeClass::Standard,
+    }
+}
+
+/// The bytes of a component; a folder is a plugin's and is built first, its component into
 /// `out`.
 ///
 /// # Errors

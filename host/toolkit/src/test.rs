@@ -5,7 +5,10 @@ use std::fmt;
 use dermaga_runtime::Plugin;
 use serde::Serialize;
 
-use crate::case::{Case, Difference};
+use crate::{
+    case::{Case, Difference},
+    paint::{Coloured, Painted, Palette},
+};
 
 /// How each case of a plugin came out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,24 +61,40 @@ impl TestReport {
 
 impl fmt::Display for TestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(&Palette::default()))
+    }
+}
+
+impl Coloured for TestReport {
+    fn coloured(&self) -> String {
+        self.text(&Palette::COLOURS)
+    }
+}
+
+impl TestReport {
+    fn text(&self, colours: &Palette) -> String {
         let widest = self.cases.iter().map(|case| case.name.len()).max();
         let widest = widest.unwrap_or(0);
+        let mut lines = String::new();
         for case in &self.cases {
             let CaseResult {
-                name, description, ..
+                name,
+                description,
+                failure,
             } = case;
-            let outcome = if case.failure.is_none() {
-                "pass"
-            } else {
-                "FAIL"
+            let outcome = match failure {
+                None => Painted(colours.good, "pass"),
+                Some(_) => Painted(colours.bad, "FAIL"),
             };
-            writeln!(f, "  {outcome}  {name:widest$}  {description}")?;
-            if let Some(failure) = &case.failure {
-                writeln!(f, "        {failure}")?;
+            lines.push_str(&format!("  {outcome}  {name:widest$}  {description}\n"));
+            if let Some(failure) = failure {
+                lines.push_str(&format!("        {failure}\n"));
             }
         }
         let failed = self.failed();
-        write!(f, "\n{} passed, {failed} failed", self.cases.len() - failed)
+        let passed = self.cases.len() - failed;
+        lines.push_str(&format!("\n{passed} passed, {failed} failed"));
+        lines
     }
 }
 

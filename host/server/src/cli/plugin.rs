@@ -10,6 +10,7 @@ use dermaga_toolkit::{
     check::{self, Report},
     new::{self, Language, Scaffold},
     open::{self, Opened},
+    paint::Coloured,
     render::{self, Rendering},
     run::{self, Account, Guide},
     template::Template,
@@ -108,9 +109,9 @@ pub(super) struct Target {
     #[arg(long, value_name = "FOLDER", default_value = "target/components")]
     pub(super) out: PathBuf,
     /// The class of size and memory whose limits hold: `standard`, or `large` for a plugin that an
-    /// administrator grants it.
-    #[arg(long, value_name = "CLASS", default_value_t)]
-    pub(super) class: SizeClass,
+    /// administrator grants it [default: `large` for a folder in JavaScript]
+    #[arg(long, value_name = "CLASS")]
+    pub(super) class: Option<SizeClass>,
 }
 
 /// What a service is tried on.
@@ -230,7 +231,7 @@ fn build(args: &BuildArgs) -> Result<(), CliError> {
 }
 
 fn call(args: &RunArgs) -> Result<(), CliError> {
-    let Opened { plugin, source } = args.plugin.open()?;
+    let Opened { plugin, source, .. } = args.plugin.open()?;
     let Some(function) = &args.function else {
         let cases = cases(source.as_ref())?;
         let guide = Guide {
@@ -252,7 +253,7 @@ fn call(args: &RunArgs) -> Result<(), CliError> {
 }
 
 fn golden(args: TestArgs) -> Result<(), CliError> {
-    let Opened { plugin, source } = args.plugin.open()?;
+    let Opened { plugin, source, .. } = args.plugin.open()?;
     let folder = args
         .cases
         .or_else(|| source.as_ref().map(PluginSource::cases));
@@ -273,7 +274,7 @@ fn golden(args: TestArgs) -> Result<(), CliError> {
         )));
     }
     let report = test::test(&plugin, &cases);
-    answer(&report, args.json)?;
+    answer_coloured(&report, args.json)?;
     match report.failed() {
         0 => Ok(()),
         failed => Err(CliError::Check(format!(
@@ -288,7 +289,7 @@ fn render(args: &RenderArgs) -> Result<(), CliError> {
             .map_err(|errors| CliError::Failed(check::CheckError::Templates(errors).to_string()))?,
         None => Vec::new(),
     };
-    let Opened { plugin, source } = args.plugin.open()?;
+    let Opened { plugin, source, .. } = args.plugin.open()?;
     let cases = cases(source.as_ref())?;
     let renderings: Vec<Rendering> =
         render::render(&plugin, &templates, &cases, args.plan.as_deref()).map_err(failed)?;
@@ -322,11 +323,12 @@ fn check(args: CheckArgs) -> Result<(), CliError> {
         let progress = BuildProgress::new(show);
         check::check(&runtime()?, &options, &progress).map_err(failed)?
     };
-    answer(&report, args.json)?;
+    answer_coloured(&report, args.json)?;
     match report.first_failure() {
         None => Ok(()),
         Some(first) => Err(CliError::Check(format!(
-            "the plugin does not pass: {first}"
+            "the plugin does not pass `{}`",
+            first.name
         ))),
     }
 }
@@ -372,6 +374,18 @@ fn answer<T: serde::Serialize + std::fmt::Display>(report: &T, json: bool) -> Re
         return answer_json(report);
     }
     print(&format!("{report}\n"))
+}
+
+/// In colours, when stdout is a terminal that wants them (`NO_COLOR`, `TERM`).
+fn answer_coloured<T>(report: &T, json: bool) -> Result<(), CliError>
+where
+    T: serde::Serialize + std::fmt::Display + Coloured,
+{
+    let choice = anstream::AutoStream::choice(&std::io::stdout());
+    if json || choice == anstream::ColorChoice::Never {
+        return answer(report, json);
+    }
+    print(&format!("{}\n", report.coloured()))
 }
 
 pub(super) fn answer_json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {

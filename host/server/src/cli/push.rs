@@ -3,7 +3,6 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use dermaga_runtime::SizeClass;
 use dermaga_toolkit::open;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -86,8 +85,8 @@ async fn form(args: &PushArgs) -> Result<Form, CliError> {
     }
     // Left out, the server takes the class that the plugin has been granted already.
     Ok(match args.plugin.class {
-        SizeClass::Standard => form,
-        granted => form.text("class", granted.as_str()),
+        None => form,
+        Some(granted) => form.text("class", granted.as_str()),
     })
 }
 

@@ -17,8 +17,8 @@ use crate::{
 pub struct Options {
     /// A component, or the folder of a plugin crate, which is built first.
     pub target: PathBuf,
-    /// The class whose limits it must keep.
-    pub class: SizeClass,
+    /// The class whose limits it must keep; `None` is the one that its language needs.
+    pub class: Option<SizeClass>,
     /// Folder of service templates; services are checked on the plans of those that sell them.
     pub templates: Option<PathBuf>,
     /// Folder of golden cases; `None` takes those of the crate.
@@ -68,7 +68,11 @@ pub fn check(
         &options.out,
         progress,
     );
-    let Opened { plugin, source } = match opened {
+    let Opened {
+        plugin,
+        source,
+        loading,
+    } = match opened {
         Err(OpenError::Load(error)) => return Ok(Report::refused(&error)),
         opened => opened?,
     };
@@ -85,5 +89,9 @@ pub fn check(
         .map(Case::load_dir)
         .transpose()?
         .unwrap_or_default();
-    Ok(conformance(&plugin, &templates, &cases))
+    let mut report = conformance(&plugin, &templates, &cases);
+    if let Some(timing) = &mut report.timing {
+        timing.load_micros = u64::try_from(loading.as_micros()).ok();
+    }
+    Ok(report)
 }

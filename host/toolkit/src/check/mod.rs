@@ -6,6 +6,7 @@
 mod command;
 mod coupon;
 pub(crate) mod offers;
+mod page;
 pub(crate) mod report;
 pub(crate) mod sample;
 mod service;
@@ -15,7 +16,7 @@ mod trial;
 use dermaga_runtime::{Description, Plugin};
 
 pub use command::{CheckError, Options, check};
-pub use report::{Check, Outcome, Report, Share, Subject};
+pub use report::{Check, Outcome, Report, Share, Subject, Timing};
 
 use self::{report::ReportBuilder, session::Session};
 use crate::{

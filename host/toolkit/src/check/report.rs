@@ -8,9 +8,6 @@ use dermaga_runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Details shown to a person; all of them are in the JSON.
-const SHOWN_DETAILS: usize = 5;
-
 /// Everything that was checked about one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,6 +17,23 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The call that came nearest to each limit.
     pub shares: Vec<Share>,
+    /// How long it took; `None` when nothing was called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timing: Option<Timing>,
+}
+
+/// Wall time on the machine that checked: what to expect, never a reason to refuse.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Timing {
+    /// Compiling to machine code and asking the plugin what it is, which happens once for a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_micros: Option<u64>,
+    pub median_micros: u64,
+    pub slowest_micros: u64,
+    pub slowest_call: String,
+    /// How many calls were made.
+    pub calls: usize,
 }
 
 /// The component that was checked.
@@ -100,6 +114,7 @@ impl Report {
             subject: None,
             checks: vec![check],
             shares: Vec::new(),
+            timing: None,
         }
     }
 }
@@ -115,120 +130,6 @@ impl fmt::Display for Check {
             write!(f, "; {fix}")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Subject {
-            about,
-            kind,
-            contract,
-            class,
-            digest,
-        }) = &self.subject
-        {
-            let digest: String = digest.to_string().chars().take(12).collect();
-            writeln!(
-                f,
-                "{} {}: {kind} plugin, contract {contract}, {class} class, sha256 {digest}\n",
-                about.id, about.version
-            )?;
-        }
-        let widest = self
-            .checks
-            .iter()
-            .map(|check| check.name.len())
-            .max()
-            .unwrap_or(0);
-        for check in &self.checks {
-            check.rows(f, widest)?;
-        }
-        self.shares(f)?;
-        self.verdict(f)
-    }
-}
-
-impl Report {
-    fn shares(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.shares.is_empty() {
-            return Ok(());
-        }
-        writeln!(f, "\n  share of the limits, at the call that came nearest")?;
-        let numbers: Vec<_> = self
-            .shares
-            .iter()
-            .map(|share| (grouped(share.used), grouped(share.allowed)))
-            .collect();
-        let used = numbers
-            .iter()
-            .map(|(used, _)| used.len())
-            .max()
-            .unwrap_or(0);
-        let allowed = numbers
-            .iter()
-            .map(|(_, allowed)| allowed.len())
-            .max()
-            .unwrap_or(0);
-        for (share, (of, limit)) in self.shares.iter().zip(&numbers) {
-            let Share {
-                limit: name,
-                percent,
-                call,
-                ..
-            } = share;
-            let unit = if name == "fuel" { "units" } else { "bytes" };
-            writeln!(
-                f,
-                "    {name:9}  {percent:3} %  {of:>used$} of {limit:>allowed$} {unit}  {call}"
-            )?;
-        }
-        Ok(())
-    }
-
-    fn verdict(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |outcome| {
-            self.checks
-                .iter()
-                .filter(|check| check.outcome == outcome)
-                .count()
-        };
-        let (passed, failed, skipped) = (of(Outcome::Pass), of(Outcome::Fail), of(Outcome::Skip));
-        let skips = if skipped > 0 {
-            format!(", {skipped} skipped")
-        } else {
-            String::new()
-        };
-        match self.first_failure() {
-            None => writeln!(f, "\nconforms: {passed} checks passed{skips}"),
-            Some(first) => writeln!(
-                f,
-                "\ndoes not conform: {failed} failed, {passed} passed{skips}. First, {first}"
-            ),
-        }
-    }
-}
-
-impl Check {
-    fn rows(&self, f: &mut fmt::Formatter<'_>, widest: usize) -> fmt::Result {
-        let outcome = match self.outcome {
-            Outcome::Pass => "pass",
-            Outcome::Fail => "FAIL",
-            Outcome::Skip => "skip",
-        };
-        writeln!(f, "  {outcome}  {:widest$}  {}", self.name, self.message)?;
-        let indent = " ".repeat(widest + 10);
-        for detail in self.details.iter().take(SHOWN_DETAILS) {
-            writeln!(f, "{indent}- {detail}")?;
-        }
-        let more = self.details.len().saturating_sub(SHOWN_DETAILS);
-        if more > 0 {
-            writeln!(f, "{indent}- and {more} more (all with --json)")?;
-        }
-        match &self.fix {
-            Some(fix) => writeln!(f, "{indent}fix: {fix}"),
-            None => Ok(()),
-        }
     }
 }
 
@@ -279,6 +180,7 @@ impl ReportBuilder {
             subject: Some(subject),
             checks: Vec::new(),
             shares: vec![component_share(plugin)],
+            timing: None,
         });
         let kind = plugin.kind();
         builder.pass(
@@ -314,9 +216,10 @@ impl ReportBuilder {
         }
     }
 
-    pub(super) fn done(self, shares: Vec<Share>) -> Report {
+    pub(super) fn done(self, shares: Vec<Share>, timing: Option<Timing>) -> Report {
         let mut report = self.0;
         report.shares.extend(shares);
+        report.timing = timing;
         report
     }
 
@@ -346,39 +249,5 @@ mod tests {
     fn numbers_are_grouped_by_three() {
         let all: Vec<_> = [0, 999, 1000, 1_234_567].into_iter().map(grouped).collect();
         assert_eq!(all, ["0", "999", "1 000", "1 234 567"]);
-    }
-
-    #[test]
-    fn a_person_reads_the_first_failure_and_its_fix() {
-        let check = |name: &str, outcome, details: Vec<String>, fix| Check {
-            name: name.into(),
-            outcome,
-            message: "said".into(),
-            details,
-            fix,
-        };
-        let details: Vec<_> = (1..=7).map(|number| format!("problem {number}")).collect();
-        let report = Report {
-            subject: None,
-            checks: vec![
-                check("load", Outcome::Pass, vec![], None),
-                check("gate", Outcome::Fail, details, Some("ask for less".into())),
-            ],
-            shares: vec![Share {
-                limit: "fuel".into(),
-                used: 12_345,
-                allowed: 10_000_000,
-                percent: 1,
-                call: "price".into(),
-            }],
-        };
-        assert!(!report.passed());
-        let text = report.to_string();
-        assert_eq!(
-            text,
-            "  pass  load  said\n  FAIL  gate  said\n              - problem 1\n              - problem 2\n              - problem 3\n              - problem 4\n              - problem 5\n              - and 2 more (all with --json)\n              fix: ask for less\n\n  share of the limits, at the call that came nearest\n    fuel         1 %  12 345 of 10 000 000 units  price\n\ndoes not conform: 1 failed, 1 passed. First, gate: said: problem 1; ask for less\n"
-        );
-        let json = serde_json::to_string(&report).unwrap();
-        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
     }
 }

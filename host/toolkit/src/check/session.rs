@@ -1,5 +1,7 @@
 //! Calling a plugin for the check: everything twice, keeping the highest use of each limit.
 
+use std::time::Duration;
+
 use dermaga_runtime::{
     Called, Plugin, Usage, canonical_json,
     contract::{CouponDescription, Function},
@@ -8,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     count,
-    report::{Report, ReportBuilder, Share},
+    report::{Report, ReportBuilder, Share, Timing},
 };
 
 /// The calls made so far and what they showed.
@@ -18,6 +20,8 @@ pub(super) struct Session<'p> {
     calls: usize,
     /// Calls whose second answer was not the first.
     unstable: Vec<String>,
+    /// Every single call with its wall time.
+    taken: Vec<(Duration, String)>,
     fuel: Option<Share>,
     memory: Option<Share>,
     output: Option<Share>,
@@ -29,6 +33,7 @@ impl<'p> Session<'p> {
             plugin,
             calls: 0,
             unstable: Vec::new(),
+            taken: Vec::new(),
             fuel: None,
             memory: None,
             output: None,
@@ -86,6 +91,7 @@ impl<'p> Session<'p> {
     }
 
     fn measure(&mut self, call: &str, usage: &Usage) {
+        self.taken.push((usage.duration, call.to_owned()));
         let shares = usage.shares();
         let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let keep = |kept: &mut Option<Share>, limit: &str, used, allowed, percent| {
@@ -137,13 +143,23 @@ impl<'p> Session<'p> {
         report.verdict("determinism", &good, self.unstable, || {
             "an answer may depend on the input alone: look for addresses, hash maps and uninitialised values".to_owned()
         });
-        report.done(
-            [self.fuel, self.memory, self.output]
-                .into_iter()
-                .flatten()
-                .collect(),
-        )
+        let shares = [self.fuel, self.memory, self.output];
+        report.done(shares.into_iter().flatten().collect(), timing(self.taken))
     }
+}
+
+fn timing(mut taken: Vec<(Duration, String)>) -> Option<Timing> {
+    taken.sort();
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let (median, _) = taken.get(taken.len() / 2)?;
+    let (slowest, call) = taken.last()?;
+    Some(Timing {
+        load_micros: None,
+        median_micros: micros(*median),
+        slowest_micros: micros(*slowest),
+        slowest_call: call.clone(),
+        calls: taken.len(),
+    })
 }
 
 /// How two answers to one question differ, if they do.

@@ -1,0 +1,53 @@
+//! Colours of what a person reads on a terminal; anywhere else the same text without them.
+
+use std::fmt;
+
+use anstyle::{AnsiColor, Style};
+
+/// How the parts of a report look.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Palette {
+    pub(crate) good: Style,
+    pub(crate) bad: Style,
+    pub(crate) care: Style,
+    pub(crate) advice: Style,
+    pub(crate) strong: Style,
+    pub(crate) quiet: Style,
+}
+
+impl Palette {
+    pub(crate) const COLOURS: Self = Self {
+        good: AnsiColor::Green.on_default(),
+        bad: AnsiColor::Red.on_default().bold(),
+        care: AnsiColor::Yellow.on_default(),
+        advice: AnsiColor::Cyan.on_default(),
+        strong: Style::new().bold(),
+        quiet: Style::new().dimmed(),
+    };
+
+    /// Of a share of a limit: good up to a half, and care from four fifths on.
+    pub(crate) const fn of_share(&self, percent: u32) -> Style {
+        match percent {
+            0..=50 => self.good,
+            51..=80 => self.care,
+            _ => self.bad,
+        }
+    }
+}
+
+/// A text in a style.
+#[derive(Debug)]
+pub(crate) struct Painted<T>(pub(crate) Style, pub(crate) T);
+
+impl<T: fmt::Display> fmt::Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(style, text) = self;
+        write!(f, "{style}{text}{style:#}")
+    }
+}
+
+/// Something that has a text for people, with colours and without.
+pub trait Coloured {
+    /// The text with the escape codes of a terminal.
+    fn coloured(&self) -> String;
+}
