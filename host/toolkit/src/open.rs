@@ -8,7 +8,7 @@ use std::{
 
 use dermaga_runtime::{LoadError, Plugin, Runtime, SizeClass};
 
-use crate::build::{self, BuildError, Language, PluginSource, Progress};
+use crate::build::{self, BuildError, PluginSource, Progress};
 
 /// A plugin that can be called.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub fn open(
     progress: &dyn Progress,
 ) -> Result<Opened, OpenError> {
     let (bytes, source) = component(target, out, progress)?;
-    let needed = source.as_ref().map(|source| class_of(&source.language));
+    let needed = source.as_ref().map(|source| source.language.class());
     let class = class.or(needed).unwrap_or_default();
     let started = Instant::now();
     let plugin = runtime.load_as(&bytes, class).map_err(OpenError::Load)?;
@@ -57,14 +57,6 @@ pub fn open(
         source,
         loading: started.elapsed(),
     })
-}
-
-/// A component in JavaScript has its engine in it.
-const fn class_of(language: &Language) -> SizeClass {
-    match language {
-        Language::JavaScript { .. } => SizeClass::Large,
-        Language::Rust | Language::C { .. } => SizeClass::Standard,
-    }
 }
 
 /// The bytes of a component; a folder is a plugin's and is built first, its component into

@@ -8,7 +8,7 @@ use super::error::BuildError;
 
 macro_rules! wit {
     ($($name:literal),* $(,)?) => {
-        &[$(($name, include_str!(concat!("../../../../wit/", $name)))),*]
+        &[$(($name, include_str!(concat!("../../../../wit/0.2.0/", $name)))),*]
     };
 }
 

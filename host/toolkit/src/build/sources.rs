@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dermaga_runtime::contract::Kind;
+use dermaga_runtime::{SizeClass, contract::Kind};
 
 use super::{error::BuildError, manifest};
 
@@ -30,6 +30,16 @@ pub enum Language {
     JavaScript { kind: Kind, entry: PathBuf },
     /// `plugin.toml` with `language = "c"`; every `*.c` in the folder is compiled.
     C { kind: Kind },
+}
+
+impl Language {
+    /// The class of size and memory that its components need: one in JavaScript has its engine in it.
+    pub const fn class(&self) -> SizeClass {
+        match self {
+            Self::JavaScript { .. } => SizeClass::Large,
+            Self::Rust | Self::C { .. } => SizeClass::Standard,
+        }
+    }
 }
 
 impl PluginSource {

@@ -127,7 +127,8 @@ fn skipped(why: &BuildError) {
 }
 
 fn conforms(runtime: &Runtime, component: &Path, source: &PluginSource) {
-    let plugin = runtime.load(&fs::read(component).unwrap()).unwrap();
+    let bytes = fs::read(component).unwrap();
+    let plugin = runtime.load_as(&bytes, source.language.class()).unwrap();
     assert_eq!(plugin.about().id, source.name);
     let sold = source.folder.join("service-templates");
     let templates = if plugin.kind() == Kind::Service {
