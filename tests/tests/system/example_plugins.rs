@@ -61,7 +61,10 @@ fn every_example_conforms_in_the_class_of_its_language() {
         assert!(cases.len() >= 5, "{} has hardly any cases", source.name);
         let report = check::conformance(&plugin, &templates, &cases);
         assert!(report.passed(), "{report}");
-        let skipped = report.checks.iter().filter(|check| check.outcome == check::Outcome::Skip);
+        let skipped = report
+            .checks
+            .iter()
+            .filter(|check| check.outcome == check::Outcome::Skip);
         assert_eq!(skipped.count(), 0, "{report}");
         println!("{report}");
     }
@@ -103,6 +106,9 @@ fn examples_are_not_sold() {
         assert!(!examples.contains_key(&plugin.name), "{}", plugin.name);
     }
     for name in examples.keys() {
-        assert!(!plugins_folder().join(format!("{name}.wasm")).exists(), "{name}");
+        assert!(
+            !plugins_folder().join(format!("{name}.wasm")).exists(),
+            "{name}"
+        );
     }
 }

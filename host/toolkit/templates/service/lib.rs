@@ -32,7 +32,10 @@ impl ServicePlugin for Plugin {
     type Config = Config;
 
     fn about() -> About {
-        about!("__TITLE__", "One pod with its data on a volume of its own.")
+        about!(
+            "__TITLE__",
+            "One pod with its data on a volume of its own."
+        )
     }
 
     fn describe() -> ServiceDescription {

@@ -31,7 +31,10 @@ impl ServicePlugin for Plugin {
     type Config = Config;
 
     fn about() -> About {
-        about!("Uptime Kuma", "Monitoring with its data on a volume of its own.")
+        about!(
+            "Uptime Kuma",
+            "Monitoring with its data on a volume of its own."
+        )
     }
 
     fn describe() -> ServiceDescription {
@@ -67,9 +70,10 @@ impl ServicePlugin for Plugin {
         AccessCard {
             url: instance.public_url(),
             fields: Vec::new(),
-            notes: "The first visit asks you to create the owner's account. Do it soon: until then \
+            notes:
+                "The first visit asks you to create the owner's account. Do it soon: until then \
                     everyone who knows the address can."
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }

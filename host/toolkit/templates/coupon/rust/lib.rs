@@ -27,7 +27,10 @@ impl CouponPlugin for Plugin {
     const FACTS: &'static [Fact] = &[];
 
     fn about() -> About {
-        about!("__TITLE__", "Takes a share off the price of a purchase.")
+        about!(
+            "__TITLE__",
+            "Takes a share off the price of a purchase."
+        )
     }
 
     /// JSON Schema of `Parameters`; the host checks parameters against it before any call.
@@ -57,7 +60,10 @@ impl CouponPlugin for Plugin {
         let percent = parameters.percent;
         let discount = money::percent(purchase.total, percent);
         if discount == 0 {
-            return refuse("NOTHING_TO_DISCOUNT", "The price is too low to take anything off.");
+            return refuse(
+                "NOTHING_TO_DISCOUNT",
+                "The price is too low to take anything off.",
+            );
         }
         let reason = format!("{percent}% off {}.", money::format(purchase.total));
         grant(Effect::Discount(discount), reason)
