@@ -1,10 +1,10 @@
 //! What docs/PLUGINS.md says of rules and limits is what the runtime does.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, path::Path};
 
 use dermaga_runtime::{CallLimits, Limits, gate::Rule};
 
-use crate::check::report::grouped;
+use crate::{check::report::grouped, new};
 
 const GUIDE: &str = include_str!("../../../docs/PLUGINS.md");
 
@@ -60,4 +60,53 @@ fn the_guide_states_the_limits_in_force() {
             "docs/PLUGINS.md must contain:\n\n{part}"
         );
     }
+}
+
+/// The changes that the guide tells to make in a new plugin's file give the example's.
+#[test]
+fn the_guide_makes_the_examples() {
+    use dermaga_runtime::contract::Kind::{Coupon, Service};
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/examples");
+    for (kind, name, file) in [
+        (Service, "uptime-kuma", "src/lib.rs"),
+        (Service, "uptime-kuma", "service-templates/uptime-kuma.toml"),
+        (Coupon, "first-purchase", "src/lib.rs"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let options = new::Options {
+            kind,
+            language: new::Language::Rust,
+            name: name.to_owned(),
+            path: Some(folder.path().to_owned()),
+        };
+        let id = new::scaffold(&options).unwrap().id;
+        let made = fs::read_to_string(folder.path().join(file)).unwrap();
+        let wanted = fs::read_to_string(examples.join(&id).join(file)).unwrap();
+        let begin = format!("patch {file} <<'DIFF'\n");
+        let section = GUIDE
+            .split_once(&format!("plugin new --{kind} {name}"))
+            .unwrap()
+            .1;
+        let hunks = section.split_once(&begin).unwrap().1;
+        let hunks = hunks.split_once("\nDIFF\n").unwrap().0;
+        assert_eq!(patched(made, hunks), wanted, "{id}: {file}");
+    }
+}
+
+fn patched(mut text: String, hunks: &str) -> String {
+    for hunk in hunks.split("@@ ").filter(|hunk| hunk.contains('\n')) {
+        let side = |without: char| {
+            let lines = hunk
+                .lines()
+                .skip(1)
+                .filter(|line| !line.starts_with(without));
+            lines
+                .map(|line| format!("{}\n", line.get(1..).unwrap_or("")))
+                .collect::<String>()
+        };
+        let (old, new) = (side('+'), side('-'));
+        assert_eq!(text.matches(&old).count(), 1, "{old}");
+        text = text.replace(&old, &new);
+    }
+    text
 }
