@@ -128,8 +128,10 @@ impl Trial<'_, '_> {
                         message,
                         fix,
                     } = violation;
+                    let place = format!("{object} {path}");
+                    let place = place.trim_end();
                     (
-                        format!("{name}: {object} {path}: {message} ({rule})"),
+                        format!("{name}: {place}: {message} ({rule})"),
                         fix.to_string(),
                     )
                 };
