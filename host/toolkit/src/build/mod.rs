@@ -142,7 +142,8 @@ fn compile(
     })
 }
 
-/// A build under way.
+/// A build under way. What is generated beside the sources is held while a plugin is built, as
+/// another process may build the same one to another place.
 struct Work<'a> {
     output: &'a Output,
     progress: &'a dyn Progress,
@@ -185,6 +186,7 @@ impl Work<'_> {
         self.starts(stale.len(), toolchain);
         for (_, one) in stale {
             if let Language::JavaScript { kind, entry } = &one.language {
+                let _held = Output::open(&one.folder.join("target/contract"), self.progress)?;
                 let component = javascript::build(one, *kind, entry, self.progress)?;
                 self.put(one, &component, javascript::files(one)?)?;
             }
@@ -200,6 +202,7 @@ impl Work<'_> {
         self.starts(plugins.len(), toolchain);
         for one in plugins {
             if let Language::C { kind } = one.language {
+                let _held = Output::open(&one.folder.join("target/bindings"), self.progress)?;
                 let module = c::build(one, kind)?;
                 self.put(one, &component_of(one, &module)?, c::files(one)?)?;
             }
