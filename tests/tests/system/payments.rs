@@ -365,6 +365,17 @@ paid_shops! {
         eventually("nobody asks any more", async || till.seen(&untouched).await["payment"]["nextCheckAt"].is_null()).await;
     }
 
+    /// The server died while the gateway made the page: nobody can pay it, and nothing stays behind.
+    async fn a_top_up_without_a_page_is_given_up(till: Till) {
+        let customer = till.shop.customer("mati@example.com").await;
+        let top_up = till.top_up(&customer, 10_000, "QRIS").await;
+        till.shop.sql("UPDATE payments SET state = 'STARTING', token = NULL, redirect_url = NULL").await.unwrap();
+        till.shop.clock().advance(TimeDelta::minutes(6));
+        eventually("it is given up", async || till.seen(&top_up).await["payment"]["state"] == "FAILED").await;
+        assert_eq!(till.status(&customer, &top_up).await["transaction"]["status"], "FAILED");
+        till.shop.books_balance().await;
+    }
+
     /// The customer asks, and the shop asks the gateway.
     async fn asking_for_the_status_finds_the_payment(till: Till) {
         let customer = till.shop.customer("tanya@example.com").await;
