@@ -56,6 +56,22 @@ pub enum LoadError {
         "this is a core WebAssembly module, not a component: wrap it with `dermaga plugin build` or wit-component"
     )]
     CoreModule,
+    #[error("there are no bytes: send the component itself")]
+    Empty,
+    #[error("this is a {0} file, not a component: unpack it first")]
+    Compressed(&'static str),
+    #[error(
+        "this is text, not a component: send the binary file (`*.wasm`) that `dermaga plugin build` makes"
+    )]
+    Text,
+    #[error(
+        "the component has {found} {what} and the limit is {limit}: no compiler emits so much for a plugin"
+    )]
+    TooComplex {
+        what: &'static str,
+        found: u64,
+        limit: u64,
+    },
     #[error("this is not a well-formed WebAssembly component: {0}")]
     Malformed(String),
     #[error(
@@ -90,6 +106,10 @@ impl LoadError {
         match self {
             Self::TooLarge { .. } => "COMPONENT_TOO_LARGE",
             Self::AboveClass { .. } | Self::MemoryAboveClass { .. } => "COMPONENT_ABOVE_CLASS",
+            Self::Empty => "COMPONENT_EMPTY",
+            Self::Compressed(_) => "COMPONENT_COMPRESSED",
+            Self::Text => "COMPONENT_IS_TEXT",
+            Self::TooComplex { .. } => "COMPONENT_TOO_COMPLEX",
             Self::Precompiled => "COMPONENT_PRECOMPILED",
             Self::CoreModule => "COMPONENT_IS_CORE_MODULE",
             Self::Malformed(_) => "COMPONENT_MALFORMED",

@@ -8,8 +8,10 @@ use wasmtime::{
 };
 
 use crate::{
+    census,
     contract::Version,
     digest::Digest,
+    disguise,
     engine::Core,
     error::{CallError, Failure, LoadError},
     exports::Bindings,
@@ -26,6 +28,8 @@ pub(crate) fn load(core: &Arc<Core>, bytes: &[u8], size: SizeClass) -> Result<Pl
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(LoadError::Precompiled);
     }
+    disguise::refuse(bytes)?;
+    census::take(bytes, core.limits.most_memory_bytes())?;
     let world = scan::world(bytes)?;
     let digest = Digest::of(bytes);
     let component = compiled(core, digest, bytes)?;

@@ -253,7 +253,9 @@ fn many_failures_leave_no_place_taken() {
 fn what_is_no_plugin_is_refused_with_its_own_code() {
     let runtime = runtime();
     let code = |bytes: &[u8]| runtime.load(bytes).unwrap_err().code();
-    assert_eq!(code(b"hello"), "COMPONENT_MALFORMED");
+    assert_eq!(code(b"hello"), "COMPONENT_IS_TEXT");
+    assert_eq!(code(b""), "COMPONENT_EMPTY");
+    assert_eq!(code(&[0x1f, 0x8b, 8, 0]), "COMPONENT_COMPRESSED");
     assert_eq!(code(&fixtures::truncated()), "COMPONENT_MALFORMED");
     assert_eq!(code(&fixtures::core_module()), "COMPONENT_IS_CORE_MODULE");
     assert_eq!(code(&fixtures::precompiled()), "COMPONENT_PRECOMPILED");

@@ -40,8 +40,13 @@ async fn what_is_no_plugin_is_refused_at_the_door() {
     let admin = shop.admin().await;
     let many_bytes = |mib: usize| vec![0; mib * 1024 * 1024 + 1];
     for (name, component, code) in [
-        ("nothing", Vec::new(), "COMPONENT_MALFORMED"),
-        ("text", b"<html></html>".to_vec(), "COMPONENT_MALFORMED"),
+        ("nothing", Vec::new(), "COMPONENT_EMPTY"),
+        ("text", b"<html></html>".to_vec(), "COMPONENT_IS_TEXT"),
+        (
+            "a gzip file",
+            b"\x1f\x8b\x08\0".to_vec(),
+            "COMPONENT_COMPRESSED",
+        ),
         (
             "half a component",
             fixtures::truncated(),

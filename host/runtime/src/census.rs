@@ -1,0 +1,126 @@
+//! How much there is in a component, counted before the compiler sees it.
+//!
+//! A few bytes can ask for much work: a function of two bytes may declare fifty thousand locals, and
+//! a memory of any size is declared in three. Each count has a bound far above what compilers emit
+//! and far below what would take minutes or gigabytes to compile.
+
+use wasmparser::{FunctionBody, MemoryType, Parser, Payload, TableType};
+
+use crate::error::LoadError;
+
+/// Core modules and components inside: wit-component makes a handful, one or two an interface.
+const PARTS: u64 = 200;
+/// Functions of all modules; an interpreter of JavaScript has about twenty thousand.
+const FUNCTIONS: u64 = 100_000;
+/// Locals of one function, parameters aside. Compiling takes time and memory in their number times
+/// that of the function's branches.
+const LOCALS: u64 = 10_000;
+/// Bytes of one function. Register allocation takes more than linear time in it.
+const FUNCTION_BYTES: u64 = 1_000_000;
+/// Types, those of components included.
+const TYPES: u64 = 50_000;
+const GLOBALS: u64 = 10_000;
+/// Elements that tables begin with; the pool has room for no more in one table.
+const TABLE_ELEMENTS: u64 = 100_000;
+/// Segments of data and of elements.
+const SEGMENTS: u64 = 100_000;
+/// Imports and exports of all parts.
+const NAMES: u64 = 100_000;
+const PAGE: u64 = 65_536;
+
+/// What has been counted so far.
+#[derive(Debug, Default)]
+struct Census {
+    parts: u64,
+    functions: u64,
+    types: u64,
+    globals: u64,
+    table_elements: u64,
+    segments: u64,
+    names: u64,
+    memory_bytes: u64,
+}
+
+/// Counts what is in a component, and refuses more than can be compiled in a moment, or more memory
+/// to begin with than `memory_bytes`.
+pub(crate) fn take(bytes: &[u8], memory_bytes: usize) -> Result<(), LoadError> {
+    let mut census = Census::default();
+    for payload in Parser::new(0).parse_all(bytes) {
+        census.count(payload.map_err(|error| LoadError::Malformed(error.to_string()))?)?;
+        census.check(memory_bytes)?;
+    }
+    Ok(())
+}
+
+impl Census {
+    fn count(&mut self, payload: Payload<'_>) -> Result<(), LoadError> {
+        let malformed =
+            |error: wasmparser::BinaryReaderError| LoadError::Malformed(error.to_string());
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => self.parts += 1,
+            Payload::FunctionSection(section) => self.functions += u64::from(section.count()),
+            Payload::TypeSection(section) => self.types += u64::from(section.count()),
+            Payload::CoreTypeSection(section) => self.types += u64::from(section.count()),
+            Payload::ComponentTypeSection(section) => self.types += u64::from(section.count()),
+            Payload::GlobalSection(section) => self.globals += u64::from(section.count()),
+            Payload::DataSection(section) => self.segments += u64::from(section.count()),
+            Payload::ElementSection(section) => self.segments += u64::from(section.count()),
+            Payload::ImportSection(section) => self.names += u64::from(section.count()),
+            Payload::ExportSection(section) => self.names += u64::from(section.count()),
+            Payload::ComponentImportSection(section) => self.names += u64::from(section.count()),
+            Payload::ComponentExportSection(section) => self.names += u64::from(section.count()),
+            Payload::TableSection(section) => {
+                for table in section {
+                    let TableType { initial, .. } = table.map_err(malformed)?.ty;
+                    self.table_elements = self.table_elements.saturating_add(initial);
+                }
+            }
+            Payload::MemorySection(section) => {
+                for memory in section {
+                    let MemoryType { initial, .. } = memory.map_err(malformed)?;
+                    let bytes = initial.saturating_mul(PAGE);
+                    self.memory_bytes = self.memory_bytes.saturating_add(bytes);
+                }
+            }
+            Payload::CodeSectionEntry(body) => function(&body).map_err(malformed)??,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check(&self, memory_bytes: usize) -> Result<(), LoadError> {
+        let memory_limit = u64::try_from(memory_bytes).unwrap_or(u64::MAX);
+        bound("modules and components inside it", self.parts, PARTS)?;
+        bound("functions", self.functions, FUNCTIONS)?;
+        bound("types", self.types, TYPES)?;
+        bound("globals", self.globals, GLOBALS)?;
+        bound("table elements", self.table_elements, TABLE_ELEMENTS)?;
+        bound("segments", self.segments, SEGMENTS)?;
+        bound("imports and exports", self.names, NAMES)?;
+        bound(
+            "bytes of memory to begin with",
+            self.memory_bytes,
+            memory_limit,
+        )
+    }
+}
+
+/// One function by itself: its locals and its length.
+fn function(body: &FunctionBody<'_>) -> wasmparser::Result<Result<(), LoadError>> {
+    let range = body.range();
+    let length = range.end.saturating_sub(range.start);
+    let mut locals = 0_u64;
+    for group in body.get_locals_reader()? {
+        let (count, _) = group?;
+        locals = locals.saturating_add(count.into());
+    }
+    Ok(bound("locals in one function", locals, LOCALS)
+        .and_then(|()| bound("bytes in one function", length, FUNCTION_BYTES)))
+}
+
+fn bound(what: &'static str, found: u64, limit: u64) -> Result<(), LoadError> {
+    if found <= limit {
+        return Ok(());
+    }
+    Err(LoadError::TooComplex { what, found, limit })
+}
