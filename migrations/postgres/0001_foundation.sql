@@ -52,7 +52,10 @@ CREATE TABLE plugin_versions (
     report JSONB NOT NULL,
     uploaded_by UUID REFERENCES users (id),
     created_at TIMESTAMPTZ NOT NULL,
-    activated_at TIMESTAMPTZ
+    activated_at TIMESTAMPTZ,
+    retired_at TIMESTAMPTZ,
+    -- Its publisher's: `KEY-NAME:BASE64`, Ed25519 over the digest.
+    signature TEXT
 );
 CREATE INDEX plugin_versions_by_plugin ON plugin_versions (plugin_id, created_at);
 CREATE UNIQUE INDEX plugin_versions_active_key ON plugin_versions (plugin_id) WHERE state = 'ACTIVE';

@@ -52,7 +52,10 @@ CREATE TABLE plugin_versions (
     report TEXT NOT NULL,
     uploaded_by BLOB REFERENCES users (id),
     created_at TEXT NOT NULL,
-    activated_at TEXT
+    activated_at TEXT,
+    retired_at TEXT,
+    -- Its publisher's: `KEY-NAME:BASE64`, Ed25519 over the digest.
+    signature TEXT
 ) STRICT;
 CREATE INDEX plugin_versions_by_plugin ON plugin_versions (plugin_id, created_at);
 CREATE UNIQUE INDEX plugin_versions_active_key ON plugin_versions (plugin_id) WHERE state = 'ACTIVE';

@@ -147,7 +147,8 @@ impl App {
         let mut workers = JoinSet::new();
         workers.spawn(self.worker.run(cancel.clone()));
         let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
-        workers.spawn(async move { plugins.follow(stop).await });
+        let poll = self.state.config.plugin_poll;
+        workers.spawn(async move { plugins.follow(poll, stop).await });
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
         workers.spawn(payments::watch(self.state.clone(), cancel.clone()));
         workers.spawn(subscriptions::watch(self.state.clone(), cancel.clone()));

@@ -62,6 +62,8 @@ codes! {
     InstanceLimitReached = "INSTANCE_LIMIT_REACHED" => 409,
     QuoteChanged = "QUOTE_CHANGED" => 409,
     InvalidState = "INVALID_STATE" => 409,
+    /// Something refers to the plugin version and keeps it.
+    PluginInUse = "PLUGIN_IN_USE" => 409,
     /// More than the cash that was paid and not given back.
     RefundTooLarge = "REFUND_TOO_LARGE" => 409,
     /// The coupon exists but its window is over or not yet begun.
@@ -88,6 +90,8 @@ codes! {
     /// No version of the plugin is active, or it failed to load.
     PluginUnavailable = "PLUGIN_UNAVAILABLE" => 503,
     PluginBusy = "PLUGIN_BUSY" => 503,
+    /// The version failed so often in a row that it is not called for a while.
+    PluginSuspended = "PLUGIN_SUSPENDED" => 503,
     ClusterUnavailable = "CLUSTER_UNAVAILABLE" => 503,
     Unavailable = "UNAVAILABLE" => 503,
 }

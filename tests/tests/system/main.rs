@@ -21,6 +21,7 @@ mod ledger;
 mod midtrans_client;
 mod payments;
 mod plugin_classes;
+mod plugin_life;
 mod plugins;
 mod provisioning;
 mod purchase;

@@ -73,6 +73,27 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_PLUGINS_DIR", "DERMAGA_TEMPLATES_DIR"],
     ),
     (
+        LIFE,
+        "only_signed_components_are_taken_and_run",
+        &[
+            "DERMAGA_PLUGIN_TRUSTED_KEYS",
+            "DERMAGA_PLUGIN_REQUIRE_SIGNATURE",
+        ],
+    ),
+    (
+        LIFE,
+        "suspensions_are_as_an_operator_decides",
+        &[
+            "DERMAGA_PLUGIN_BREAKER_FAILURES",
+            "DERMAGA_PLUGIN_BREAKER_PAUSE",
+        ],
+    ),
+    (
+        LIFE,
+        "the_poll_finds_what_nobody_told",
+        &["DERMAGA_PLUGIN_POLL"],
+    ),
+    (
         HERE,
         "a_call_without_a_place_waits_and_then_answers_busy",
         &["DERMAGA_PLUGIN_CONCURRENCY", "DERMAGA_PLUGIN_QUEUE_WAIT"],
@@ -193,6 +214,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 ];
 
 const CLI: &str = "host/server/tests/process/cli.rs";
+const LIFE: &str = "tests/tests/system/plugin_life.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
 
 /// A setting without a test, and a test that is gone, break the promise of the reference.
@@ -682,6 +704,37 @@ async fn a_call_without_a_place_waits_and_then_answers_busy() {
             "{places} places, {wait}: {refused}"
         );
         assert!(is_refused || answered > 0, "{places} places, {wait}");
+    }
+}
+
+/// An upload that finds no place may come again; nothing is said against the component.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_without_a_place_is_not_refused_but_busy() {
+    let shop = empty_shop(&[
+        ("DERMAGA_PLUGIN_CONCURRENCY", "1"),
+        ("DERMAGA_PLUGIN_QUEUE_WAIT", "0s"),
+        ("DERMAGA_PLUGIN_QUICK_FUEL", "10_000_000_000"),
+        ("DERMAGA_PLUGIN_QUICK_DEADLINE_MS", "1000"),
+    ])
+    .await;
+    let admin = shop.admin().await;
+    let (path, body) = dry_run(&admin).await;
+    let mut busy = 0;
+    while busy == 0 {
+        let occupied = occupy(&shop);
+        while admin.post(path, body.clone()).await.status == 200 && !occupied.is_finished() {}
+        let mut number = 0;
+        while !occupied.is_finished() {
+            number += 1;
+            let mut fixture = CouponFixture::default();
+            fixture.about.version = format!("2.0.{number}");
+            let answer = admin.upload(fixture.component()).await;
+            if answer.status != 201 {
+                answer.fails(503, "PLUGIN_BUSY");
+                busy += 1;
+            }
+        }
+        occupied.await.unwrap();
     }
 }
 

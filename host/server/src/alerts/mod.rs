@@ -89,6 +89,14 @@ async fn acknowledge(conn: &mut Conn, clock: &Clock, actor_id: Uuid, id: Uuid) -
     alert.ok_or_else(|| Error::not_found("alert"))
 }
 
+/// What the open alerts of a kind are about.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> Result<Vec<String>> {
+    Ok(store::open_subjects(conn, kind).await?)
+}
+
 /// How many alerts are open, by kind.
 ///
 /// # Errors

@@ -91,6 +91,12 @@ pub(super) async fn count_open(conn: &mut Conn) -> sqlx::Result<Vec<(AlertKind, 
     fetch_all!(conn, (AlertKind, i64), sql)
 }
 
+pub(super) async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> sqlx::Result<Vec<String>> {
+    let sql = "SELECT subject FROM alerts WHERE kind = $1 AND resolved_at IS NULL";
+    let rows = fetch_all!(conn, (String,), sql, kind)?;
+    Ok(rows.into_iter().map(|(subject,)| subject).collect())
+}
+
 /// Which alerts to list.
 #[derive(Debug, Default)]
 pub(super) struct AlertFilter<'a> {

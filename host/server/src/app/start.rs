@@ -120,6 +120,7 @@ impl App {
             runtime(&config)?,
             db.clone(),
             clock.clone(),
+            plugin_policy(&config),
         ));
         stock::install(&config, &db, &clock, &plugins, &templates.current()).await?;
         first_administrator(&config, &accounts).await?;
@@ -230,7 +231,12 @@ pub async fn open_accounts(config: &Config, clock: Clock) -> Result<Accounts, St
 /// When the database cannot be reached or the plugin engine does not start.
 pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Registry, StartError> {
     let db = open_database_as_is(config).await?;
-    Ok(plugins::Registry::new(runtime(config)?, db, clock))
+    Ok(plugins::Registry::new(
+        runtime(config)?,
+        db,
+        clock,
+        plugin_policy(config),
+    ))
 }
 
 fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accounts, StartError> {
@@ -252,6 +258,16 @@ fn runtime(config: &Config) -> Result<Runtime, StartError> {
         concurrency: config.plugin_concurrency,
         queue_wait: config.plugin_queue_wait,
     })?)
+}
+
+fn plugin_policy(config: &Config) -> plugins::Policy {
+    plugins::Policy {
+        trust: config.plugin_trust.clone(),
+        breaker: plugins::BreakerRules {
+            failures: config.plugin_breaker_failures,
+            pause: TimeDelta::from_std(config.plugin_breaker_pause).unwrap_or(TimeDelta::MAX),
+        },
+    }
 }
 
 async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(), StartError> {

@@ -10,6 +10,7 @@ mod instance;
 mod plugin;
 mod push;
 mod serve;
+mod signing;
 
 use std::{path::PathBuf, process::ExitCode};
 

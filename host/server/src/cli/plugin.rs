@@ -20,6 +20,7 @@ use dermaga_toolkit::{
 use super::{
     CliError, print,
     push::{self, PushArgs},
+    signing::{self, KeygenArgs, SignArgs, VerifyArgs},
 };
 use crate::terminal::BuildProgress;
 
@@ -61,6 +62,15 @@ pub(super) enum PluginCommand {
     /// checks the component as `plugin check` does, and refuses one that does not pass; the version
     /// that is active meanwhile serves on.
     Push(PushArgs),
+    /// Make the pair of keys of a publisher: NAME.key to sign with, NAME.pub to verify with.
+    ///
+    /// The private key is readable by its owner only and is never printed. The line in NAME.pub goes
+    /// into DERMAGA_PLUGIN_TRUSTED_KEYS of the servers that shall believe it.
+    Keygen(KeygenArgs),
+    /// Sign components: writes NAME.wasm.sig beside each NAME.wasm.
+    Sign(SignArgs),
+    /// Verify the signatures beside components; exits with 1 when one is missing or not good.
+    Verify(VerifyArgs),
 }
 
 #[derive(Debug, Args)]
@@ -186,6 +196,9 @@ pub(super) async fn run(command: PluginCommand) -> Result<(), CliError> {
         PluginCommand::Render(args) => Box::new(move || render(&args)),
         PluginCommand::Check(args) => Box::new(|| check(args)),
         PluginCommand::Push(args) => return push::push(args).await,
+        PluginCommand::Keygen(args) => Box::new(move || signing::keygen(&args)),
+        PluginCommand::Sign(args) => Box::new(move || signing::sign(&args)),
+        PluginCommand::Verify(args) => Box::new(move || signing::verify(&args)),
     };
     tokio::task::spawn_blocking(work)
         .await

@@ -237,6 +237,12 @@ fn check_together(config: &Config, problems: &mut Vec<Problem>) {
         );
     }
     check_payments(config, &mut missing);
+    if config.plugin_trust.required && config.plugin_trust.keys.is_empty() {
+        missing(
+            "DERMAGA_PLUGIN_TRUSTED_KEYS",
+            "is required together with DERMAGA_PLUGIN_REQUIRE_SIGNATURE; `dermaga plugin keygen` makes a key",
+        );
+    }
     match (&config.admin_email, &config.admin_password) {
         (Some(_), None) => missing(
             "DERMAGA_ADMIN_PASSWORD",

@@ -26,7 +26,7 @@ pub use load::{Loaded, Origin, Source, Sources, load};
 pub use reference::reference;
 pub use settings::{SETTINGS, Setting};
 
-use crate::{money::Rupiah, provisioning::Choice};
+use crate::{money::Rupiah, plugins::signatures::Trust, provisioning::Choice};
 
 /// Where this runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +105,10 @@ pub struct Config {
     pub limits: Limits,
     pub plugin_concurrency: usize,
     pub plugin_queue_wait: Duration,
+    pub plugin_trust: Trust,
+    pub plugin_breaker_failures: u32,
+    pub plugin_breaker_pause: Duration,
+    pub plugin_poll: Duration,
 
     pub provisioner: Choice,
     pub kubeconfig: Option<PathBuf>,
@@ -181,6 +185,10 @@ impl Config {
             limits: Limits::default(),
             plugin_concurrency: 0,
             plugin_queue_wait: Duration::ZERO,
+            plugin_trust: Trust::default(),
+            plugin_breaker_failures: 0,
+            plugin_breaker_pause: Duration::ZERO,
+            plugin_poll: Duration::ZERO,
             provisioner: Choice::Auto,
             kubeconfig: None,
             base_domain: String::new(),

@@ -3,7 +3,7 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::Secret;
-use crate::accounts::MIN_SECRET_BYTES;
+use crate::{accounts::MIN_SECRET_BYTES, plugins::signatures::PublicKey};
 
 /// A whole number within bounds; `_` may group its digits.
 pub(super) fn number<T: FromStr + PartialOrd + Display>(
@@ -118,6 +118,16 @@ pub(super) fn master_keys(text: &str) -> Result<Vec<Secret>, String> {
     let keys = text.split(',').map(str::trim);
     keys.map(|key| crate::crypto::MasterKey::parse(key).map(|_| Secret::new(key)))
         .collect()
+}
+
+/// Publishers' keys separated by commas.
+pub(super) fn public_keys(text: &str) -> Result<Vec<PublicKey>, String> {
+    let keys = text.split(',').map(str::trim);
+    keys.map(|key| {
+        key.parse()
+            .map_err(|why| format!("must be a list of public keys: {why}"))
+    })
+    .collect()
 }
 
 pub(super) fn database_url(text: &str) -> Result<Secret, String> {

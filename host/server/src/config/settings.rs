@@ -98,6 +98,21 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_TEMPLATES_DIR" "templates_dir" (None):
         "Folder of service templates (`*.toml`) read at start. Without it, `service-templates` beside the binary or the checkout's."
         => |c, text| c.templates_dir = Some(text.into());
+    "DERMAGA_PLUGIN_TRUSTED_KEYS" "plugins.trusted_keys" (None):
+        "Public keys of publishers whose signatures of components are believed, as `NAME:BASE64`, separated by commas."
+        => |c, text| c.plugin_trust.keys = parse::public_keys(text)?;
+    "DERMAGA_PLUGIN_REQUIRE_SIGNATURE" "plugins.require_signature" (Some("false")):
+        "Whether a component is taken and run only with a signature by a trusted key; in the plugins folder that is `NAME.wasm.sig` beside `NAME.wasm`."
+        => |c, text| c.plugin_trust.required = parse::boolean(text)?;
+    "DERMAGA_PLUGIN_BREAKER_FAILURES" "plugins.breaker_failures" (Some("5")):
+        "Failures in a row, by its own fault, that suspend a plugin version on a server, up to 1000; 0 never does."
+        => |c, text| c.plugin_breaker_failures = parse::number(text, &(0..=1000))?;
+    "DERMAGA_PLUGIN_BREAKER_PAUSE" "plugins.breaker_pause" (Some("1m")):
+        "How long a version is suspended before one call tries it again, from 1s to 1d."
+        => |c, text| c.plugin_breaker_pause = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
+    "DERMAGA_PLUGIN_POLL" "plugins.poll" (Some("2s")):
+        "How soon a server notices what another one activated when the database does not tell it at once, from 1s to 1h."
+        => |c, text| c.plugin_poll = parse::duration(text, &(seconds(1)..=seconds(3_600)))?;
     "DERMAGA_PLUGIN_CONCURRENCY" "plugins.concurrency" (Some("32")):
         "Plugin calls that may run at the same time, from 1 to 256."
         => |c, text| c.plugin_concurrency = parse::number(text, &(1..=256))?;

@@ -26,8 +26,8 @@ use crate::{
 };
 
 failure_responses!(Redeeming: CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed, CouponBudgetSpent,
-    CouponNotApplicable, CouponRefused, Conflict, PluginFailed, PluginUnavailable, PluginBusy);
-failure_responses!(Creating: PluginRefusedInput, Conflict, PluginFailed, PluginBusy);
+    CouponNotApplicable, CouponRefused, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
+failure_responses!(Creating: PluginRefusedInput, Conflict, PluginFailed, PluginBusy, PluginSuspended);
 failure_responses!(Missing: NotFound);
 
 /// The routes of this domain.

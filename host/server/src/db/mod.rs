@@ -6,6 +6,7 @@
 mod clock;
 mod conn;
 mod ids;
+mod notify;
 mod text_enum;
 mod uncommitted;
 
@@ -21,6 +22,7 @@ use sqlx::{
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use ids::new_id;
+pub use notify::{Heard, Listener, notify};
 pub use uncommitted::Uncommitted;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Registry,
+    Registry, decisions,
     model::{GrantedClass, PluginClass},
     store::{self, Grant},
 };
@@ -59,6 +59,9 @@ pub(super) async fn load(
 
 /// The loader's refusal, with what an administrator can do about it.
 fn refused(error: &LoadError) -> Error {
+    if let Some(busy) = decisions::busy(error) {
+        return busy;
+    }
     let refusal = Error::new(
         Code::ComponentRefused,
         format!("The component was refused: {error}."),

@@ -1,16 +1,18 @@
 //! Plugin calls that are recorded: what was asked, what was answered, by which bytes.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::{CallError, Plugin, canonical_json, contract::Function};
+use dermaga_runtime::{CallError, LoadError, Plugin, canonical_json, contract::Function};
 use uuid::Uuid;
 
 use super::{
-    Registry,
+    Registry, breaker,
     model::{DecisionRow, Replay},
+    registry::suspension_subject,
     store,
 };
 use crate::{
     Code, Error, Result,
+    alerts::{self, AlertKind},
     db::{Conn, new_id},
 };
 
@@ -56,7 +58,8 @@ pub struct Decided<T> {
 ///
 /// # Errors
 /// `PLUGIN_BUSY` when too many calls are running, `PLUGIN_FAILED` for a trap, a limit or a malformed
-/// answer; details name plugin, version, function and limit.
+/// answer, `PLUGIN_SUSPENDED` after too many of those in a row; details name plugin, version, function
+/// and limit.
 pub async fn decide<F: Function>(
     registry: &Registry,
     plugin: &Plugin,
@@ -64,6 +67,7 @@ pub async fn decide<F: Function>(
     user_id: Option<Uuid>,
 ) -> Result<Decided<F::Output>> {
     let canonical = canonical_json(&serde_json::to_value(&input)?);
+    let permit = registry.permit(plugin)?;
     let called = tokio::task::spawn_blocking({
         let plugin = plugin.clone();
         move || plugin.call::<F>(&input)
@@ -88,6 +92,9 @@ pub async fn decide<F: Function>(
     };
     match called {
         Ok(called) => {
+            if permit.succeeded() {
+                resumed(registry, plugin).await;
+            }
             measure(&mut decision, &called.usage);
             decision.logs = serde_json::to_string(&called.logs)?;
             decision.output = Some(canonical_json(&serde_json::to_value(&called.value)?));
@@ -102,7 +109,17 @@ pub async fn decide<F: Function>(
             }
             decision.logs = serde_json::to_string(&error.logs)?;
             decision.failure = Some(error.code());
-            record_alone(registry, &decision).await;
+            let suspension = if breaker::counts(&error.failure) {
+                permit.failed(registry.clock().now())
+            } else {
+                None
+            };
+            let suspension = suspension.map(|until| Suspension {
+                plugin,
+                until,
+                error: &error,
+            });
+            record_alone(registry, &decision, suspension).await;
             Err(refused(&error, decision.id))
         }
     }
@@ -115,16 +132,70 @@ fn measure(decision: &mut Decision, usage: &dermaga_runtime::Usage) {
         .record(usage.duration);
 }
 
-/// A failed call has no transaction to be part of; that it cannot be recorded must not hide it.
-async fn record_alone(registry: &Registry, decision: &Decision) {
+/// A version that failed once too often.
+struct Suspension<'a> {
+    plugin: &'a Plugin,
+    until: DateTime<Utc>,
+    error: &'a CallError,
+}
+
+/// A failed call has no transaction to be part of; that it cannot be recorded must not hide it. When
+/// it was the one too many, administrators are told in the same transaction.
+async fn record_alone(
+    registry: &Registry,
+    decision: &Decision,
+    suspension: Option<Suspension<'_>>,
+) {
     let recorded = async {
         let mut conn = registry.db().begin().await?;
         decision.record(&mut conn).await?;
+        if let Some(suspension) = suspension {
+            tell(registry, &mut conn, &suspension).await?;
+        }
         conn.commit().await?;
         Ok::<(), Error>(())
     };
     if let Err(error) = recorded.await {
         tracing::error!(decision.id = %decision.id, %error, "decision.not_recorded");
+    }
+}
+
+async fn tell(registry: &Registry, conn: &mut Conn, suspension: &Suspension<'_>) -> Result<()> {
+    let Suspension {
+        plugin,
+        until,
+        error,
+    } = suspension;
+    let about = plugin.about();
+    tracing::warn!(plugin.id = about.id, plugin.version = about.version, plugin.digest = %plugin.digest(), %until, "plugin.suspended");
+    let message = format!(
+        "{} {} failed again and again and is not called until {}, when it is tried again. The last failure: {error}. Activate another version, or mend what it stumbles over and reset it.",
+        about.id,
+        about.version,
+        until.format("%Y-%m-%d %H:%M:%S UTC")
+    );
+    let subject = suspension_subject(plugin);
+    alerts::raise(
+        conn,
+        registry.clock(),
+        AlertKind::PluginSuspended,
+        &subject,
+        &message,
+    )
+    .await
+}
+
+/// A suspended version works again. That this cannot be told must not hide its answer.
+async fn resumed(registry: &Registry, plugin: &Plugin) {
+    let resumed = async {
+        let mut conn = registry.db().begin().await?;
+        let (kind, subject) = (AlertKind::PluginSuspended, suspension_subject(plugin));
+        alerts::resolve(&mut conn, registry.clock(), kind, &subject).await?;
+        Ok::<(), Error>(conn.commit().await?)
+    };
+    tracing::info!(plugin.id = plugin.about().id, plugin.digest = %plugin.digest(), "plugin.resumed");
+    if let Err(error) = resumed.await {
+        tracing::error!(plugin.id = plugin.about().id, %error, "alert.not_resolved");
     }
 }
 
@@ -137,15 +208,29 @@ fn refused(error: &CallError, decision_id: Uuid) -> Error {
     failed(error).with("decision", decision_id.to_string())
 }
 
+/// What a component is told that could not be asked what it is because every place was taken: to come
+/// again. `None` when something else is wrong with it.
+pub(super) fn busy(error: &LoadError) -> Option<Error> {
+    match error {
+        LoadError::Describe(call) if call.code() == "PLUGIN_BUSY" => Some(failed(call)),
+        _ => None,
+    }
+}
+
+/// More calls are wanted than may run at once.
+pub(super) fn no_place() -> Error {
+    Error::new(
+        Code::PluginBusy,
+        "Too many decisions are being made at once. Try again in a moment.",
+    )
+    .retry_after(1)
+}
+
 /// How a failed call is answered: one that found no place may be tried again, any other failure is
 /// the plugin's.
 pub(super) fn failed(error: &CallError) -> Error {
     let failure = if error.code() == "PLUGIN_BUSY" {
-        Error::new(
-            Code::PluginBusy,
-            "Too many decisions are being made at once. Try again in a moment.",
-        )
-        .retry_after(1)
+        no_place()
     } else {
         Error::new(Code::PluginFailed, format!("The {error}."))
     };

@@ -2,13 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use dermaga_runtime::Plugin;
+use dermaga_runtime::{Digest, Plugin};
 use dermaga_toolkit::{check::conformance, template::Template};
 use uuid::Uuid;
 
 use super::{
-    Registry, classes,
-    model::{Activation, PluginClass, VersionRow, VersionState, VersionView},
+    Registry, activate, classes, decisions, follow,
+    model::{PluginClass, VersionRow, VersionState, VersionView},
+    signatures::{Distrust, Signature},
     store,
 };
 use crate::{Code, Error, Result, db::Conn};
@@ -19,15 +20,18 @@ pub struct Upload {
     pub component: Vec<u8>,
     /// The class that it is granted with the upload; `None` leaves what was granted before.
     pub class: Option<PluginClass>,
+    /// Its publisher's.
+    pub signature: Option<Signature>,
     /// The administrator; `None` for the folder of plugins.
     pub uploaded_by: Option<Uuid>,
 }
 
 /// Loads, checks and stores a component as a staged version. The same bytes again are the same
-/// version: nothing changes.
+/// version: nothing changes, but that a signature is kept if it had none.
 ///
 /// # Errors
-/// `COMPONENT_REFUSED` with the loader's code, or with the first failed check of the report.
+/// `COMPONENT_REFUSED` with the loader's code, the code of a signature that is missing or not good,
+/// or the first failed check of the report; `PLUGIN_BUSY` when no call to it found a place.
 pub async fn stage(
     registry: &Registry,
     upload: Upload,
@@ -36,18 +40,17 @@ pub async fn stage(
     let Upload {
         component,
         class,
+        signature,
         uploaded_by,
     } = upload;
     let component: Arc<[u8]> = component.into();
+    let digest = Digest::of(&component).to_string();
+    let known = store::version(&mut registry.db().read().await?, &digest).await?;
+    check_signature(registry, &component, signature.as_ref(), known.as_ref())?;
+    let signature = signature.map(|signature| signature.to_string());
     let plugin = classes::load(registry, Arc::clone(&component), class).await?;
-    let digest = plugin.digest().to_string();
-    if let Some(known) = store::version(&mut registry.db().read().await?, &digest).await? {
-        let mut conn = registry.db().begin().await?;
-        if classes::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await? {
-            conn.commit().await?;
-            registry.refresh().await?;
-        }
-        return Ok(VersionView::of(known, registry.failure_of(&digest)));
+    if let Some(known) = known {
+        return again(registry, &plugin, known, signature, uploaded_by).await;
     }
     let report = check(&plugin, templates).await?;
     let about = plugin.about();
@@ -63,6 +66,7 @@ pub async fn stage(
         component: &component,
         report,
         uploaded_by,
+        signature: signature.as_deref(),
         now: registry.clock().now(),
     };
     store::insert_version(&mut conn, new).await?;
@@ -79,9 +83,54 @@ pub async fn stage(
         plugin.id = about.id,
         plugin.version = about.version,
         plugin.digest = digest,
+        plugin.key = row
+            .signature
+            .as_deref()
+            .and_then(|line| line.split(':').next()),
         "plugin.staged"
     );
-    Ok(VersionView::of(row, None))
+    Ok(VersionView::of(registry, row))
+}
+
+/// Before anything is compiled: what comes without a signature may have brought one before.
+fn check_signature(
+    registry: &Registry,
+    component: &[u8],
+    signature: Option<&Signature>,
+    known: Option<&VersionRow>,
+) -> Result<()> {
+    let (trust, digest) = (registry.trust(), Digest::of(component));
+    let checked = match (signature, known) {
+        (None, Some(known)) => trust.admit_stored(digest, known.signature.as_deref()),
+        _ => trust.admit(digest, signature),
+    };
+    checked.map_err(|distrust| distrust.refusal())
+}
+
+/// Bytes that are installed already: what came with them is kept.
+async fn again(
+    registry: &Registry,
+    plugin: &Plugin,
+    known: VersionRow,
+    signature: Option<String>,
+    uploaded_by: Option<Uuid>,
+) -> Result<VersionView> {
+    let mut conn = registry.db().begin().await?;
+    let granted = classes::grant_with_upload(&mut conn, registry, plugin, uploaded_by).await?;
+    let signature = signature.filter(|new| known.signature.as_ref() != Some(new));
+    if let Some(signature) = &signature {
+        store::set_signature(&mut conn, &known.digest, signature).await?;
+    }
+    if !granted && signature.is_none() {
+        conn.rollback().await?;
+        return Ok(VersionView::of(registry, known));
+    }
+    follow::announce(&mut conn).await?;
+    conn.commit().await?;
+    // A signature may be what an active version lacked to be run.
+    registry.refresh().await?;
+    let signature = signature.or(known.signature);
+    Ok(VersionView::of(registry, VersionRow { signature, ..known }))
 }
 
 /// The conformance report as JSON; a failed check refuses the component.
@@ -91,6 +140,9 @@ async fn check(plugin: &Plugin, templates: &[Template]) -> Result<serde_json::Va
         .await
         .map_err(Error::internal)?;
     if let Some(failed) = report.first_failure() {
+        if report.busy {
+            return Err(decisions::no_place());
+        }
         let message = format!(
             "The component does not conform: {}, {}.",
             failed.name, failed.message
@@ -121,92 +173,9 @@ async fn refuse_other_kind(conn: &mut Conn, plugin: &Plugin) -> Result<()> {
     }
 }
 
-/// Makes a staged or superseded version the active one. Calls in flight end on the version they
-/// began with; none fails.
-///
-/// # Errors
-/// `NOT_FOUND` when this plugin has no such version, `PLUGIN_UNAVAILABLE` when it does not load
-/// here: a broken version never replaces a working one.
-pub async fn activate(registry: &Registry, plugin_id: &str, digest: &str) -> Result<Activation> {
-    let plugin = registry.version(digest).await?;
-    if plugin.about().id != plugin_id {
-        return Err(Error::not_found("version of this plugin"));
-    }
-    let mut conn = registry.db().begin().await?;
-    // Two administrators, or two servers that start together, change a plugin one after the other.
-    store::lock(&mut conn, plugin_id).await?;
-    let state = store::state_of(&mut conn, digest).await?;
-    match state {
-        Some((_, VersionState::Active)) => {
-            conn.rollback().await?;
-            return Ok(activation(&plugin, digest, None));
-        }
-        Some((_, VersionState::Staged | VersionState::Superseded)) => {}
-        Some((_, VersionState::Retired)) => {
-            return Err(Error::new(
-                Code::InvalidState,
-                "This version is retired and cannot be activated.",
-            ));
-        }
-        None => return Err(Error::not_found("plugin version")),
-    }
-    let superseded = store::supersede_active(&mut conn, plugin_id).await?;
-    if !store::mark_active(&mut conn, digest, registry.clock().now()).await? {
-        return Err(Error::new(
-            Code::Conflict,
-            "Another administrator has just changed this version. Look again.",
-        ));
-    }
-    conn.commit().await?;
-    registry.refresh().await?;
-    Ok(activation(&plugin, digest, superseded))
-}
-
-fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Activation {
-    Activation {
-        plugin_id: plugin.about().id.clone(),
-        digest: digest.to_owned(),
-        version: plugin.about().version.clone(),
-        superseded,
-    }
-}
-
-/// Activates the version that was active before the present one.
-///
-/// # Errors
-/// `INVALID_STATE` when there is none; and as [`activate`].
-pub async fn roll_back(registry: &Registry, plugin_id: &str) -> Result<Activation> {
-    let previous = store::last_superseded(&mut registry.db().read().await?, plugin_id).await?;
-    let previous = previous.ok_or_else(|| {
-        Error::new(
-            Code::InvalidState,
-            "No earlier version of this plugin has been active.",
-        )
-    })?;
-    activate(registry, plugin_id, &previous).await
-}
-
-/// Deletes a staged version that nothing refers to.
-///
-/// # Errors
-/// `NOT_FOUND`, or `INVALID_STATE` when it is active, was active, or is referred to.
-pub async fn delete(registry: &Registry, digest: &str) -> Result<()> {
-    let mut conn = registry.db().begin().await?;
-    let Some((_, state)) = store::state_of(&mut conn, digest).await? else {
-        return Err(Error::not_found("plugin version"));
-    };
-    if state != VersionState::Staged || store::references(&mut conn, digest).await? > 0 {
-        let message = format!(
-            "This version is {state} or has made decisions; only unused staged versions are deleted."
-        );
-        return Err(Error::new(Code::InvalidState, message));
-    }
-    store::delete_staged(&mut conn, digest).await?;
-    Ok(conn.commit().await?)
-}
-
 /// Installs every `*.wasm` of a folder at start. A plugin that has no active version gets this one;
-/// one that came from the folder before is replaced; one that an administrator uploaded stays.
+/// one that came from the folder before is replaced; one that an administrator uploaded stays, and so
+/// does a plugin that was retired. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
 ///
 /// # Errors
 /// When the folder cannot be read or the database does not answer. A component that is refused is
@@ -217,13 +186,11 @@ pub async fn install_folder(
     templates: &[Template],
 ) -> Result<()> {
     for path in components(folder)? {
-        let bytes = std::fs::read(&path).map_err(Error::internal)?;
-        let upload = Upload {
-            component: bytes,
-            class: None,
-            uploaded_by: None,
+        let staged = match from_folder(&path) {
+            Ok(upload) => stage(registry, upload, templates).await,
+            Err(error) => Err(error),
         };
-        match stage(registry, upload, templates).await {
+        match staged {
             Ok(version) => take_over(registry, &version).await?,
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "plugin.not_installed");
@@ -233,13 +200,38 @@ pub async fn install_folder(
     registry.refresh().await
 }
 
+fn from_folder(path: &Path) -> Result<Upload> {
+    let component = std::fs::read(path).map_err(Error::internal)?;
+    let beside = path.with_added_extension("sig");
+    let signature = match std::fs::read_to_string(&beside) {
+        Ok(text) => Some(
+            text.parse()
+                .map_err(|why| Distrust::Malformed(why).refusal())?,
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::internal(error)),
+    };
+    Ok(Upload {
+        component,
+        class: None,
+        signature,
+        uploaded_by: None,
+    })
+}
+
 async fn take_over(registry: &Registry, staged: &VersionView) -> Result<()> {
     let versions = store::versions_of(&mut registry.db().read().await?, &staged.plugin_id).await?;
     let active = versions
         .iter()
         .find(|row| row.state == VersionState::Active);
     let replaces = |row: &VersionRow| row.uploaded_by.is_none() && row.digest != staged.digest;
-    if staged.state == VersionState::Staged && active.is_none_or(replaces) {
+    let is_retired = || {
+        versions
+            .iter()
+            .any(|row| row.state == VersionState::Retired)
+    };
+    let is_due = active.map_or_else(|| !is_retired(), replaces);
+    if staged.state == VersionState::Staged && is_due {
         activate(registry, &staged.plugin_id, &staged.digest).await?;
     }
     Ok(())

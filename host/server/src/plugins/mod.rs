@@ -4,21 +4,28 @@
 //! a call in flight ends on the version it began with.
 
 pub mod backtest;
+mod breaker;
 mod classes;
 mod decisions;
 mod describe;
+mod follow;
 mod installation;
+mod life;
 mod model;
 mod registry;
 mod routes;
+pub mod signatures;
 mod store;
 
+pub use breaker::BreakerRules;
 pub use classes::grant_class;
 pub use decisions::{Decided, Decision, decide, replay};
 pub use describe::describe;
-pub use installation::{Upload, activate, delete, install_folder, roll_back, stage};
+pub use installation::{Upload, install_folder, stage};
+pub use life::{activate, delete, reset, retire, retire_plugin, roll_back};
 pub use model::{
-    Activation, GrantedClass, PluginClass, PluginView, Replay, VersionState, VersionView,
+    Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, VersionState,
+    VersionView,
 };
-pub use registry::Registry;
+pub use registry::{Policy, Registry};
 pub use routes::router;

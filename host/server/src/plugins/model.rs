@@ -8,6 +8,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::Registry;
+
 crate::text_enum! {
     /// Where a version is in its life.
     pub enum VersionState {
@@ -17,6 +19,7 @@ crate::text_enum! {
         Active = "ACTIVE",
         /// Was active; what was provisioned with it stays on it.
         Superseded = "SUPERSEDED",
+        /// Cannot be activated any more; what was provisioned with it still stays on it.
         Retired = "RETIRED",
     }
 }
@@ -62,6 +65,8 @@ pub(super) struct VersionRow {
     pub(super) uploaded_by: Option<Uuid>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) activated_at: Option<DateTime<Utc>>,
+    pub(super) retired_at: Option<DateTime<Utc>>,
+    pub(super) signature: Option<String>,
 }
 
 /// One version of a plugin.
@@ -85,12 +90,22 @@ pub struct VersionView {
     pub uploaded_by: Option<Uuid>,
     pub created_at: DateTime<Utc>,
     pub activated_at: Option<DateTime<Utc>>,
+    pub retired_at: Option<DateTime<Utc>>,
+    /// Name of the key whose signature it carries.
+    pub signed_by: Option<String>,
+    /// Until when this server does not call it, because it failed again and again.
+    pub suspended_until: Option<DateTime<Utc>>,
     /// Why this server cannot run it, when it cannot.
     pub failure: Option<String>,
 }
 
 impl VersionView {
-    pub(super) fn of(row: VersionRow, failure: Option<String>) -> Self {
+    pub(super) fn of(registry: &Registry, row: VersionRow) -> Self {
+        let failure = registry.failure_of(&row.digest);
+        let suspended_until = registry.suspended_until(&row.digest);
+        let signed_by = row
+            .signature
+            .and_then(|signature| Some(signature.split_once(':')?.0.to_owned()));
         Self {
             digest: row.digest,
             plugin_id: row.plugin_id,
@@ -104,6 +119,9 @@ impl VersionView {
             uploaded_by: row.uploaded_by,
             created_at: row.created_at,
             activated_at: row.activated_at,
+            retired_at: row.retired_at,
+            signed_by,
+            suspended_until,
             failure,
         }
     }
@@ -120,6 +138,9 @@ pub struct PluginView {
     pub class: PluginClass,
     /// Digest of the active version, if one is active.
     pub active: Option<String>,
+    /// Digest of the version that decides on this server: another than `active` while that one does
+    /// not load here.
+    pub running: Option<String>,
     pub versions: Vec<VersionView>,
 }
 
@@ -144,6 +165,24 @@ pub struct Activation {
     pub version: String,
     /// The version that was active before.
     pub superseded: Option<String>,
+}
+
+/// What was retired.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retirement {
+    pub plugin_id: String,
+    /// Digests of the versions.
+    pub retired: Vec<String>,
+}
+
+/// A version whose failures are forgotten.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reset {
+    pub plugin_id: String,
+    pub digest: String,
+    pub was_suspended: bool,
 }
 
 /// A recorded call, whole.

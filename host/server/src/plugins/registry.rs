@@ -3,21 +3,34 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use chrono::{DateTime, Utc};
 use dermaga_runtime::{Digest, LoadError, Plugin, Runtime, SizeClass, contract::Kind};
-use tokio_util::sync::CancellationToken;
 
-use super::{model::PluginClass, store};
+use super::{
+    breaker::{BreakerRules, Breakers, Permit},
+    decisions, follow,
+    model::PluginClass,
+    signatures::Trust,
+    store,
+};
 use crate::{
     Code, Error, Result,
-    db::{Clock, Db},
+    alerts::{self, AlertKind},
+    db::{Clock, Conn, Db},
 };
 
-/// How soon a server notices what another one activated.
-const FOLLOW_INTERVAL: Duration = Duration::from_secs(2);
+/// Polls between two attempts to load a version that did not load.
+const POLLS_BETWEEN_ATTEMPTS: u32 = 30;
+
+/// What an operator decides about plugins, beside their limits.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub trust: Trust,
+    pub breaker: BreakerRules,
+}
 
 /// The active version of every plugin, and every other version that was asked for.
 #[derive(Debug)]
@@ -25,9 +38,13 @@ pub struct Registry {
     runtime: Runtime,
     db: Db,
     clock: Clock,
+    trust: Trust,
+    breakers: Breakers,
     active: ArcSwap<Active>,
     /// Any version by digest; an instance stays on the version it was made with.
     loaded: Mutex<HashMap<Digest, Plugin>>,
+    /// Held while the picture is redrawn, so that an older one never replaces a newer one.
+    redrawing: tokio::sync::Mutex<()>,
 }
 
 /// Swapped whole: a reader sees the state before or after a change, never between.
@@ -36,7 +53,8 @@ struct Active {
     plugins: BTreeMap<String, Plugin>,
     /// What administrators granted; a plugin that is not there is standard.
     classes: BTreeMap<String, PluginClass>,
-    /// Active versions this process could not load, with the reason.
+    /// Active versions this process could not load, with the reason. The version that ran before, if
+    /// there was one, is among `plugins` still.
     failed: BTreeMap<String, Failed>,
 }
 
@@ -44,6 +62,15 @@ struct Active {
 struct Failed {
     digest: String,
     reason: String,
+    /// Polls to let pass before the next attempt.
+    rest: u32,
+}
+
+/// When a version that did not load is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempts {
+    Now,
+    AfterARest,
 }
 
 impl Active {
@@ -57,13 +84,16 @@ impl Active {
 
 impl Registry {
     /// An empty picture; [`Registry::refresh`] fills it.
-    pub fn new(runtime: Runtime, db: Db, clock: Clock) -> Self {
+    pub fn new(runtime: Runtime, db: Db, clock: Clock, policy: Policy) -> Self {
         Self {
             runtime,
             db,
             clock,
+            trust: policy.trust,
+            breakers: Breakers::new(policy.breaker),
             active: ArcSwap::default(),
             loaded: Mutex::default(),
+            redrawing: tokio::sync::Mutex::default(),
         }
     }
 
@@ -79,12 +109,26 @@ impl Registry {
         &self.clock
     }
 
-    /// Makes the picture agree with the database. A version that does not load is shown as failed;
-    /// everything else serves.
+    pub(super) const fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Makes the picture agree with the database. A version that does not load is shown as failed,
+    /// and never takes the place of one that works; everything else serves.
     ///
     /// # Errors
     /// When the database does not answer; the picture stays as it was.
     pub async fn refresh(&self) -> Result<()> {
+        self.redraw(Attempts::Now).await
+    }
+
+    /// The same, without trying at every call what did not load.
+    pub(super) async fn refresh_patiently(&self) -> Result<()> {
+        self.redraw(Attempts::AfterARest).await
+    }
+
+    async fn redraw(&self, attempts: Attempts) -> Result<()> {
+        let _alone = self.redrawing.lock().await;
         let (wanted, classes) = {
             let mut conn = self.db.read().await?;
             (
@@ -92,64 +136,102 @@ impl Registry {
                 store::classes(&mut conn).await?,
             )
         };
-        let current = self.active.load();
+        let current = self.active.load_full();
         let mut next = Active {
             classes: classes.into_iter().collect(),
             ..Active::default()
         };
+        let mut recovered = Vec::new();
         for (plugin_id, digest) in wanted {
-            if let Some(plugin) = current
-                .plugins
-                .get(&plugin_id)
-                .filter(|plugin| plugin.digest().to_string() == digest)
-            {
-                let plugin = plugin.as_class(next.class_of(&plugin_id).into());
-                next.plugins.insert(plugin_id, plugin);
-                continue;
-            }
-            match self.version(&digest).await {
-                Ok(plugin) => {
-                    tracing::info!(
-                        plugin.id = plugin_id,
-                        plugin.digest = digest,
-                        "plugin.active"
-                    );
-                    let plugin = plugin.as_class(next.class_of(&plugin_id).into());
-                    next.plugins.insert(plugin_id, plugin);
+            let class = next.class_of(&plugin_id).into();
+            let running = current.plugins.get(&plugin_id);
+            let attempt = match (running, current.failed.get(&plugin_id)) {
+                (Some(plugin), _) if plugin.digest().to_string() == digest => Ok(plugin.clone()),
+                (_, Some(failed))
+                    if failed.digest == digest
+                        && failed.rest > 0
+                        && attempts == Attempts::AfterARest =>
+                {
+                    let rest = failed.rest - 1;
+                    Err(Failed {
+                        rest,
+                        ..failed.clone()
+                    })
                 }
-                Err(error) => {
-                    let known = current
-                        .failed
-                        .get(&plugin_id)
-                        .is_some_and(|failed| failed.digest == digest);
-                    if !known {
-                        tracing::error!(plugin.id = plugin_id, plugin.digest = digest, %error, "plugin.load_failed");
+                _ => {
+                    let loaded = self.load_active(&plugin_id, &digest).await;
+                    recovered.extend(loaded.is_ok().then(|| plugin_id.clone()));
+                    loaded
+                }
+            };
+            match attempt {
+                Ok(plugin) => drop(next.plugins.insert(plugin_id, plugin.as_class(class))),
+                Err(failed) => {
+                    if let Some(plugin) = running {
+                        next.plugins
+                            .insert(plugin_id.clone(), plugin.as_class(class));
                     }
-                    next.failed.insert(
-                        plugin_id,
-                        Failed {
-                            digest,
-                            reason: error.message,
-                        },
-                    );
+                    next.failed.insert(plugin_id, failed);
                 }
             }
         }
         self.active.store(Arc::new(next));
-        Ok(())
+        self.resolve_loaded(&recovered).await
     }
 
-    /// Keeps this server in step with others on the same database, until cancelled.
-    pub async fn follow(&self, cancel: CancellationToken) {
-        while cancel
-            .run_until_cancelled(tokio::time::sleep(FOLLOW_INTERVAL))
-            .await
-            .is_some()
-        {
-            if let Err(error) = self.refresh().await {
-                tracing::warn!(%error, "plugins.refresh_failed");
+    /// Loads a version that became active; a failure is told to administrators.
+    async fn load_active(&self, plugin_id: &str, digest: &str) -> Result<Plugin, Failed> {
+        let error = match self.version(digest).await {
+            Ok(plugin) => {
+                tracing::info!(
+                    plugin.id = plugin_id,
+                    plugin.digest = digest,
+                    "plugin.active"
+                );
+                return Ok(plugin);
             }
+            Err(error) => error,
+        };
+        tracing::error!(plugin.id = plugin_id, plugin.digest = digest, %error, "plugin.load_failed");
+        let message = format!(
+            "The active version of {plugin_id} does not load on a server: {} Until it does, that server keeps the version it had, or sells nothing of this plugin. Activate a version that loads everywhere.",
+            error.message
+        );
+        if let Err(error) = self
+            .raise(AlertKind::PluginNotLoaded, plugin_id, &message)
+            .await
+        {
+            tracing::error!(plugin.id = plugin_id, %error, "alert.not_raised");
         }
+        // A server that is merely busy or cut off from its database tries at the next poll.
+        let rest = match error.code {
+            Code::PluginBusy | Code::Unavailable => 0,
+            _ => POLLS_BETWEEN_ATTEMPTS,
+        };
+        Err(Failed {
+            digest: digest.to_owned(),
+            reason: error.message,
+            rest,
+        })
+    }
+
+    async fn raise(&self, kind: AlertKind, subject: &str, message: &str) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        alerts::raise(&mut conn, &self.clock, kind, subject, message).await?;
+        Ok(conn.commit().await?)
+    }
+
+    /// Ends the alerts about plugins that load now. Where another server still fails, it raises its
+    /// alert again at its next attempt.
+    async fn resolve_loaded(&self, plugin_ids: &[String]) -> Result<()> {
+        let kind = AlertKind::PluginNotLoaded;
+        let open = alerts::open_subjects(&mut self.db.read().await?, kind).await?;
+        for plugin_id in plugin_ids.iter().filter(|id| open.contains(id)) {
+            let mut conn = self.db.begin().await?;
+            alerts::resolve(&mut conn, &self.clock, kind, plugin_id).await?;
+            conn.commit().await?;
+        }
+        Ok(())
     }
 
     /// The active version of a plugin.
@@ -185,6 +267,68 @@ impl Registry {
     /// The class of size and memory that administrators granted this plugin.
     pub(super) fn class_of(&self, plugin_id: &str) -> PluginClass {
         self.active.load().class_of(plugin_id)
+    }
+
+    /// The version of a plugin that makes decisions here: not the active one, when that does not load
+    /// and another ran before.
+    pub fn running(&self, plugin_id: &str) -> Option<Digest> {
+        let active = self.active.load();
+        active.plugins.get(plugin_id).map(Plugin::digest)
+    }
+
+    /// Leave to call a version.
+    ///
+    /// # Errors
+    /// `PLUGIN_SUSPENDED` when it failed too often in a row.
+    pub(super) fn permit(&self, plugin: &Plugin) -> Result<Permit> {
+        let now = self.clock.now();
+        let suspended = match self.breakers.admit(plugin.digest(), now) {
+            Ok(permit) => return Ok(permit),
+            Err(suspended) => suspended,
+        };
+        let (id, version) = (&plugin.about().id, &plugin.about().version);
+        let seconds = (suspended.until - now).num_seconds().max(0);
+        let message = format!(
+            "The plugin {id} {version} is suspended, because it failed again and again. It is tried again after {}.",
+            suspended.until.format("%Y-%m-%d %H:%M:%S UTC")
+        );
+        Err(Error::new(Code::PluginSuspended, message)
+            .with("plugin", id.clone())
+            .with("version", version.clone())
+            .with("code", Code::PluginSuspended.as_str())
+            .retry_after(u64::try_from(seconds).unwrap_or_default() + 1))
+    }
+
+    /// Until when a version is not called here, when it is suspended.
+    pub fn suspended_until(&self, digest: &str) -> Option<DateTime<Utc>> {
+        self.breakers
+            .suspended_until(digest.parse().ok()?, self.clock.now())
+    }
+
+    /// Ends the suspension of a version, here and, once the transaction is committed, on other
+    /// servers; gives whether it was suspended here.
+    pub(super) async fn resume(&self, conn: &mut Conn, plugin: &Plugin) -> Result<bool> {
+        let digest = plugin.digest();
+        let was_suspended = self.breakers.reset(digest);
+        follow::announce_reset(conn, &digest.to_string()).await?;
+        let (kind, subject) = (AlertKind::PluginSuspended, suspension_subject(plugin));
+        let was_told = alerts::resolve(conn, &self.clock, kind, &subject).await?;
+        Ok(was_suspended || was_told)
+    }
+
+    /// Forgets the failures of a version.
+    pub(super) fn forget_failures(&self, digest: &str) {
+        if let Ok(digest) = digest.parse() {
+            self.breakers.reset(digest);
+        }
+    }
+
+    /// Forgets a version that was deleted.
+    pub(super) fn forget(&self, digest: &str) {
+        if let Ok(digest) = digest.parse() {
+            self.memory().remove(&digest);
+            self.breakers.reset(digest);
+        }
     }
 
     /// Why the active version with this digest is not running here, when it is not.
@@ -231,18 +375,33 @@ impl Registry {
                 format!("The stored component {digest} is damaged: its bytes have another digest.");
             return Err(Error::new(Code::PluginUnavailable, message));
         }
+        self.check_signature(key).await?;
         let plugin = self
             .compile(bytes.into(), class.into())
             .await
             .map_err(|error| {
-                Error::new(
-                    Code::PluginUnavailable,
-                    format!("The plugin version {digest} does not load: {error}"),
-                )
-                .with("code", error.code())
+                decisions::busy(&error).unwrap_or_else(|| {
+                    let message = format!("The plugin version {digest} does not load: {error}.");
+                    Error::new(Code::PluginUnavailable, message).with("code", error.code())
+                })
             })?;
         self.remember(&plugin);
         Ok(plugin)
+    }
+
+    /// Where signatures are required, a version is run only while its own verifies.
+    async fn check_signature(&self, digest: Digest) -> Result<()> {
+        if !self.trust.required {
+            return Ok(());
+        }
+        let text = digest.to_string();
+        let stored = store::signature(&mut self.db.read().await?, &text).await?;
+        self.trust
+            .admit_stored(digest, stored.as_deref())
+            .map_err(|distrust| {
+                let message = format!("The plugin version {text} is not run: {distrust}.");
+                Error::new(Code::PluginUnavailable, message).with("code", distrust.code())
+            })
     }
 
     /// Compiles a component off the async threads.
@@ -270,4 +429,9 @@ impl Registry {
     fn memory(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Plugin>> {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the alert about a suspended version is about.
+pub(super) fn suspension_subject(plugin: &Plugin) -> String {
+    format!("{}@{:.12}", plugin.about().id, plugin.digest())
 }

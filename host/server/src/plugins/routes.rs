@@ -11,8 +11,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    Activation, GrantedClass, PluginClass, PluginView, Replay, VersionView, decisions,
+    Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, Upload,
+    VersionView, decisions,
     model::{DecisionView, VersionRow, VersionState},
+    signatures::{Distrust, Signature},
     store::{self, DecisionFilter},
 };
 use crate::{
@@ -26,9 +28,12 @@ use crate::{
 /// What a multipart upload needs beside the component itself.
 const UPLOAD_OVERHEAD: usize = 64 * 1024;
 
-failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMediaType);
+failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMediaType, PluginBusy);
 failure_responses!(Missing: NotFound);
-failure_responses!(Deleting: NotFound, InvalidState);
+failure_responses!(Deleting: NotFound, InvalidState, PluginInUse, Conflict);
+failure_responses!(Retiring: NotFound, InvalidState, Conflict);
+failure_responses!(RetiringAll: NotFound, InvalidState, PluginInUse, Conflict);
+failure_responses!(Resetting: NotFound, PluginUnavailable);
 failure_responses!(Activating: NotFound, InvalidState, Conflict, PluginUnavailable);
 failure_responses!(Granting: NotFound, InvalidState);
 failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable, PluginBusy);
@@ -47,6 +52,9 @@ pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(activate))
         .routes(routes!(roll_back))
         .routes(routes!(grant_class))
+        .routes(routes!(retire))
+        .routes(routes!(retire_plugin))
+        .routes(routes!(reset))
         .routes(routes!(dry_run))
         .routes(routes!(decisions))
         .routes(routes!(decision))
@@ -54,80 +62,91 @@ pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .merge(super::backtest::router())
 }
 
-/// A component, as the part `component` of a form.
+/// A component, as the part `component` of a form, and what goes with it.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "describes the form in the OpenAPI document")]
-struct Upload {
+struct UploadForm {
     #[schema(value_type = String, format = Binary)]
     component: Vec<u8>,
     /// Grants the plugin this class with the upload. Without it, the class it was granted before
     /// holds, else `standard`.
     class: Option<PluginClass>,
+    /// Its publisher's signature, as `dermaga plugin sign` writes it.
+    signature: Option<String>,
 }
 
 /// Uploads a component: it is checked and staged, and serves nobody until it is activated.
 #[utoipa::path(post, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
-    request_body(content = Upload, content_type = "multipart/form-data"),
+    request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 201, description = "Staged, with its conformance report", body = Envelope<VersionView>), Uploading))]
 async fn upload(
     State(state): State<AppState>,
     admin: Admin,
     form: Multipart,
 ) -> Reply<VersionView> {
-    let Form { component, class } = Form::read(form).await?;
-    let upload = super::Upload {
+    let Form {
         component,
         class,
+        signature,
+    } = Form::read(form).await?;
+    let upload = Upload {
+        component,
+        class,
+        signature,
         uploaded_by: Some(admin.user_id),
     };
     let version = super::stage(&state.plugins, upload, &state.templates.current()).await?;
-    let message = format!(
-        "{} {} is staged. Activate it to use it.",
-        version.plugin_id, version.version
-    );
+    let (id, number) = (&version.plugin_id, &version.version);
+    let message = match version.state {
+        VersionState::Staged => format!("{id} {number} is staged. Activate it to use it."),
+        state => format!("{id} {number} is installed already; it is {state}."),
+    };
     Ok(Success::created(message, version))
 }
 
-/// What an upload says. The bytes decide; names and declared types of the parts are ignored.
+/// What an upload brings. The bytes decide; names and declared types of the parts are ignored.
 struct Form {
     component: Vec<u8>,
     class: Option<PluginClass>,
+    signature: Option<Signature>,
 }
 
 impl Form {
     async fn read(mut form: Multipart) -> Result<Self> {
-        let (mut component, mut class) = (None, None);
+        let (mut component, mut class, mut signature) = (None, None, None);
         while let Some(field) = form
             .next_field()
             .await
             .map_err(|error| unreadable(&error))?
         {
-            match field.name() {
-                Some("component") => {
-                    component = Some(
-                        field
-                            .bytes()
-                            .await
-                            .map_err(|error| unreadable(&error))?
-                            .to_vec(),
-                    );
+            let name = field.name().unwrap_or_default().to_owned();
+            let bytes = field.bytes().await.map_err(|error| unreadable(&error))?;
+            match name.as_str() {
+                "component" => component = Some(bytes.to_vec()),
+                "class" => {
+                    let named = String::from_utf8_lossy(&bytes).parse();
+                    class = Some(named.map_err(|why| Error::invalid("class", why))?);
                 }
-                Some("class") => {
-                    let text = field.text().await.map_err(|error| unreadable(&error))?;
-                    let named = text.parse().map_err(|why| Error::invalid("class", why))?;
-                    class = Some(named);
-                }
+                "signature" => signature = Some(read_signature(&bytes)?),
                 _ => {}
             }
         }
         let component = component.ok_or_else(|| {
-            Error::invalid(
-                "component",
-                "is missing: send the component as the form's part `component`",
-            )
+            let message = "is missing: send the component as the form's part `component`";
+            Error::invalid("component", message)
         })?;
-        Ok(Self { component, class })
+        Ok(Self {
+            component,
+            class,
+            signature,
+        })
     }
+}
+
+fn read_signature(bytes: &[u8]) -> Result<Signature> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned());
+    text.and_then(str::parse)
+        .map_err(|why| Distrust::Malformed(why).refusal())
 }
 
 fn unreadable(error: &axum::extract::multipart::MultipartError) -> Error {
@@ -170,8 +189,7 @@ async fn get(
 fn grouped(state: &AppState, rows: Vec<VersionRow>) -> Vec<PluginView> {
     let mut plugins: BTreeMap<String, PluginView> = BTreeMap::new();
     for row in rows {
-        let failure = state.plugins.failure_of(&row.digest);
-        let view = VersionView::of(row, failure);
+        let view = VersionView::of(&state.plugins, row);
         let plugin = plugins
             .entry(view.plugin_id.clone())
             .or_insert_with(|| PluginView {
@@ -180,6 +198,10 @@ fn grouped(state: &AppState, rows: Vec<VersionRow>) -> Vec<PluginView> {
                 title: view.title.clone(),
                 class: state.plugins.class_of(&view.plugin_id),
                 active: None,
+                running: state
+                    .plugins
+                    .running(&view.plugin_id)
+                    .map(|digest| digest.to_string()),
                 versions: Vec::new(),
             });
         if view.state == VersionState::Active {
@@ -213,8 +235,10 @@ async fn version(
     let row = row
         .filter(|row| row.plugin_id == path.id)
         .ok_or_else(|| Error::not_found("plugin version"))?;
-    let failure = state.plugins.failure_of(&row.digest);
-    Ok(Success::ok("The version.", VersionView::of(row, failure)))
+    Ok(Success::ok(
+        "The version.",
+        VersionView::of(&state.plugins, row),
+    ))
 }
 
 /// A version that is gone.
@@ -229,14 +253,10 @@ struct Deleted {
     responses((status = 200, description = "Deleted", body = Envelope<Deleted>), Deleting))]
 async fn delete(
     State(state): State<AppState>,
-    _admin: Admin,
+    admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Deleted> {
-    let row = store::version(&mut state.db.read().await?, &path.digest).await?;
-    if row.is_none_or(|row| row.plugin_id != path.id) {
-        return Err(Error::not_found("plugin version"));
-    }
-    super::delete(&state.plugins, &path.digest).await?;
+    super::delete(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok(
         "The version is deleted.",
         Deleted {
@@ -318,6 +338,47 @@ async fn grant_class(
         format!("{} is of the {} class.", granted.plugin_id, granted.class),
         granted,
     ))
+}
+
+/// Retires a version that is not active: it cannot be activated any more. What was provisioned with
+/// it stays on it.
+#[utoipa::path(post, path = "/admin/plugins/{id}/versions/{digest}/retire", tag = "admin: plugins", security(("bearer" = [])),
+    params(VersionPath),
+    responses((status = 200, description = "Retired", body = Envelope<Retirement>), Retiring))]
+async fn retire(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment(path): Segment<VersionPath>,
+) -> Reply<Retirement> {
+    let retirement = super::retire(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+    Ok(Success::ok("The version is retired.", retirement))
+}
+
+/// Retires a plugin with all its versions: nothing new is sold with it. Live subscriptions stay on
+/// the versions they have.
+#[utoipa::path(post, path = "/admin/plugins/{id}/retire", tag = "admin: plugins", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id")),
+    responses((status = 200, description = "Retired", body = Envelope<Retirement>), RetiringAll))]
+async fn retire_plugin(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment(id): Segment<String>,
+) -> Reply<Retirement> {
+    let retirement = super::retire_plugin(&state.plugins, &id, admin.user_id).await?;
+    Ok(Success::ok(format!("{id} is retired."), retirement))
+}
+
+/// Ends the suspension of a version that failed again and again, on every server.
+#[utoipa::path(post, path = "/admin/plugins/{id}/versions/{digest}/reset", tag = "admin: plugins", security(("bearer" = [])),
+    params(VersionPath),
+    responses((status = 200, description = "Called again", body = Envelope<Reset>), Resetting))]
+async fn reset(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment(path): Segment<VersionPath>,
+) -> Reply<Reset> {
+    let reset = super::reset(&state.plugins, &path.id, &path.digest).await?;
+    Ok(Success::ok("The version is called again.", reset))
 }
 
 /// A call to try.

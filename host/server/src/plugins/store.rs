@@ -22,6 +22,7 @@ pub(super) struct NewVersion<'a> {
     pub(super) component: &'a [u8],
     pub(super) report: Value,
     pub(super) uploaded_by: Option<Uuid>,
+    pub(super) signature: Option<&'a str>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -31,8 +32,9 @@ pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx
     let rows = execute!(
         conn,
         "INSERT INTO plugin_versions
-           (digest, plugin_id, kind, version, contract, title, component, size_bytes, state, report, uploaded_by, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'STAGED', $9, $10, $11)
+           (digest, plugin_id, kind, version, contract, title, component, size_bytes, state, report, uploaded_by, signature,
+            created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'STAGED', $9, $10, $11, $12)
          ON CONFLICT (digest) DO NOTHING",
         new.digest,
         new.plugin_id,
@@ -44,6 +46,7 @@ pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx
         size,
         Json(&new.report),
         new.uploaded_by,
+        new.signature,
         new.now,
     )?;
     Ok(rows == 1)
@@ -51,7 +54,7 @@ pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx
 
 const VERSION: &str =
     "SELECT digest, plugin_id, kind, version, contract, title, size_bytes, state, report,
-    uploaded_by, created_at, activated_at FROM plugin_versions";
+    uploaded_by, created_at, activated_at, retired_at, signature FROM plugin_versions";
 
 pub(super) async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
     fetch_built!(conn, VersionRow, VERSION, |q| {
@@ -134,25 +137,32 @@ pub(super) async fn lock(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<()> {
     execute!(conn, sql, plugin_id).map(|_| ())
 }
 
-/// Supersedes the plugin's active version and tells which it was.
-pub(super) async fn supersede_active(
-    conn: &mut Conn,
-    plugin_id: &str,
-) -> sqlx::Result<Option<String>> {
-    let sql = "UPDATE plugin_versions SET state = 'SUPERSEDED'
-               WHERE plugin_id = $1 AND state = 'ACTIVE' RETURNING digest";
+pub(super) async fn active_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'ACTIVE'";
     let row = fetch_optional!(conn, (String,), sql, plugin_id)?;
     Ok(row.map(|(digest,)| digest))
 }
 
-pub(super) async fn mark_active(
+/// Changes a version's state, if it still is what the caller read.
+pub(super) async fn set_state(
     conn: &mut Conn,
     digest: &str,
+    (from, to): (VersionState, VersionState),
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE plugin_versions SET state = 'ACTIVE', activated_at = $2
-               WHERE digest = $1 AND state IN ('STAGED', 'SUPERSEDED')";
-    Ok(execute!(conn, sql, digest, now)? == 1)
+    let sql = match to {
+        VersionState::Active => {
+            "UPDATE plugin_versions SET state = $3, activated_at = $4 WHERE digest = $1 AND state = $2"
+        }
+        VersionState::Retired => {
+            "UPDATE plugin_versions SET state = $3, retired_at = $4 WHERE digest = $1 AND state = $2"
+        }
+        VersionState::Staged | VersionState::Superseded => {
+            let sql = "UPDATE plugin_versions SET state = $3 WHERE digest = $1 AND state = $2";
+            return Ok(execute!(conn, sql, digest, from, to)? == 1);
+        }
+    };
+    Ok(execute!(conn, sql, digest, from, to, now)? == 1)
 }
 
 /// The version that was active before the one that is active now.
@@ -166,9 +176,30 @@ pub(super) async fn last_superseded(
     Ok(row.map(|(digest,)| digest))
 }
 
-pub(super) async fn delete_staged(conn: &mut Conn, digest: &str) -> sqlx::Result<bool> {
-    let sql = "DELETE FROM plugin_versions WHERE digest = $1 AND state = 'STAGED'";
-    Ok(execute!(conn, sql, digest)? == 1)
+/// Deletes a version, if it still is what the caller read.
+pub(super) async fn delete(
+    conn: &mut Conn,
+    digest: &str,
+    state: VersionState,
+) -> sqlx::Result<bool> {
+    let sql = "DELETE FROM plugin_versions WHERE digest = $1 AND state = $2";
+    Ok(execute!(conn, sql, digest, state)? == 1)
+}
+
+/// The publisher's signature of a version, as it is written.
+pub(super) async fn signature(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT signature FROM plugin_versions WHERE digest = $1";
+    let row = fetch_optional!(conn, (Option<String>,), sql, digest)?;
+    Ok(row.and_then(|(signature,)| signature))
+}
+
+pub(super) async fn set_signature(
+    conn: &mut Conn,
+    digest: &str,
+    signature: &str,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE plugin_versions SET signature = $2 WHERE digest = $1";
+    execute!(conn, sql, digest, signature)
 }
 
 pub(super) async fn state_of(
@@ -266,10 +297,42 @@ pub(super) async fn count_decisions(
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-/// How many decisions and instances hang on a version.
-pub(super) async fn references(conn: &mut Conn, digest: &str) -> sqlx::Result<i64> {
-    let sql = "SELECT (SELECT count(*) FROM decisions WHERE digest = $1)
-                    + (SELECT count(*) FROM instances WHERE plugin_digest = $1)";
-    let (count,) = fetch_one!(conn, (i64,), sql, digest)?;
+/// What refers to a version.
+#[derive(Debug)]
+pub(super) struct Uses {
+    /// Whether it has made decisions.
+    pub(super) decided: bool,
+    /// Instances, those that are gone included.
+    pub(super) instances: i64,
+    /// Coupons of its plugin, when the plugin has no other version.
+    pub(super) coupons: i64,
+}
+
+pub(super) async fn uses(conn: &mut Conn, plugin_id: &str, digest: &str) -> sqlx::Result<Uses> {
+    let sql = "SELECT
+        EXISTS (SELECT 1 FROM decisions WHERE plugin_id = $1 AND digest = $2),
+        (SELECT count(*) FROM instances WHERE plugin_digest = $2),
+        (SELECT count(*) FROM coupons WHERE plugin_id = $1 AND NOT EXISTS
+            (SELECT 1 FROM plugin_versions WHERE plugin_id = $1 AND digest <> $2))";
+    let (decided, instances, coupons) = fetch_one!(conn, (bool, i64, i64), sql, plugin_id, digest)?;
+    Ok(Uses {
+        decided,
+        instances,
+        coupons,
+    })
+}
+
+/// Coupons of a plugin that can be redeemed, or still reduce a live subscription.
+pub(super) async fn live_coupons(
+    conn: &mut Conn,
+    plugin_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM coupons WHERE plugin_id = $1
+        AND ((status = 'ACTIVE' AND (ends_at IS NULL OR ends_at > $2))
+          OR EXISTS (SELECT 1 FROM subscriptions WHERE coupon_id = coupons.id
+               AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               AND (coupon_periods_left IS NULL OR coupon_periods_left > 0)))";
+    let (count,) = fetch_one!(conn, (i64,), sql, plugin_id, now)?;
     Ok(count)
 }

@@ -24,7 +24,7 @@ use crate::{
 
 failure_responses!(Missing: NotFound);
 failure_responses!(NotApplied: NotFound, InvalidState);
-failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUnavailable, PluginBusy);
+failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
 /// How many events an instance shows.
 const EVENTS: i64 = 50;

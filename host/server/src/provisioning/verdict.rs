@@ -160,9 +160,10 @@ impl Judge<'_> {
             Code::PluginFailed | Code::PluginUnavailable | Code::NotFound => {
                 self.refused(error.message.clone())
             }
-            Code::PluginBusy | Code::Unavailable | Code::ClusterUnavailable => {
-                self.retry(error.message.clone())
-            }
+            Code::PluginBusy
+            | Code::PluginSuspended
+            | Code::Unavailable
+            | Code::ClusterUnavailable => self.retry(error.message.clone()),
             _ => {
                 tracing::error!(instance.id = %self.seen.id, %error, cause = ?error.source, "instance.pass_failed");
                 self.retry("Something went wrong on our side. We keep trying.".to_owned())

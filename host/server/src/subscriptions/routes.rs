@@ -24,14 +24,14 @@ use crate::{
 };
 
 failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, CouponNotFound, CouponNotActive, CouponUsedUp,
-    CouponAlreadyUsed, CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy);
+    CouponAlreadyUsed, CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
     InstanceLimitReached, QuoteChanged, Conflict, CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed,
-    CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy);
+    CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(PricingUpgrade: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, PluginFailed,
-    PluginUnavailable, PluginBusy);
+    PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Upgrading: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, InsufficientCredit,
-    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy);
+    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
 

@@ -225,6 +225,7 @@ mod tests {
                 percent: 46,
                 call: "price".into(),
             }],
+            busy: false,
             timing: Some(Timing {
                 load_micros: Some(4_931_000),
                 median_micros: 85,

@@ -20,6 +20,9 @@ pub struct Report {
     /// How long it took; `None` when nothing was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
+    /// Whether a call found no place to run: what failed says nothing about the component then.
+    #[serde(skip)]
+    pub busy: bool,
 }
 
 /// Wall time on the machine that checked: what to expect, never a reason to refuse.
@@ -115,6 +118,7 @@ impl Report {
             checks: vec![check],
             shares: Vec::new(),
             timing: None,
+            busy: false,
         }
     }
 }
@@ -181,6 +185,7 @@ impl ReportBuilder {
             checks: Vec::new(),
             shares: vec![component_share(plugin)],
             timing: None,
+            busy: false,
         });
         let kind = plugin.kind();
         builder.pass(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dermaga_runtime::{
-    Called, Plugin, Usage, canonical_json,
+    Called, Failure, Plugin, Usage, canonical_json,
     contract::{CouponDescription, Function},
 };
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub(super) struct Session<'p> {
     fuel: Option<Share>,
     memory: Option<Share>,
     output: Option<Share>,
+    /// Whether a call found no place to run.
+    busy: bool,
 }
 
 impl<'p> Session<'p> {
@@ -37,6 +39,7 @@ impl<'p> Session<'p> {
             fuel: None,
             memory: None,
             output: None,
+            busy: false,
         }
     }
 
@@ -86,6 +89,9 @@ impl<'p> Session<'p> {
         };
         if let Some(usage) = usage {
             self.measure(call, usage);
+        }
+        if let Err(error) = &result {
+            self.busy |= matches!(error.failure, Failure::Busy { .. });
         }
         result.map_err(|error| format!("{call}: {} ({})", error.failure, error.code()))
     }
@@ -144,7 +150,11 @@ impl<'p> Session<'p> {
             "an answer may depend on the input alone: look for addresses, hash maps and uninitialised values".to_owned()
         });
         let shares = [self.fuel, self.memory, self.output];
-        report.done(shares.into_iter().flatten().collect(), timing(self.taken))
+        let shares = shares.into_iter().flatten().collect();
+        Report {
+            busy: self.busy,
+            ..report.done(shares, timing(self.taken))
+        }
     }
 }
 

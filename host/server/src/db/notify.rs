@@ -1,0 +1,59 @@
+//! Telling other servers on the same PostgreSQL that something changed. A SQLite database has one
+//! server, which knows.
+
+use sqlx::postgres::PgListener;
+
+use super::{Conn, Db};
+use crate::execute;
+
+/// Tells every listener of a channel, this process included, once the transaction is committed.
+/// Nobody is told on SQLite.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn notify(conn: &mut Conn, channel: &'static str, message: &str) -> sqlx::Result<()> {
+    if conn.is_postgres() {
+        execute!(conn, "SELECT pg_notify($1, $2)", channel, message)?;
+    }
+    Ok(())
+}
+
+/// Hears what [`notify`] tells.
+#[derive(Debug)]
+pub struct Listener(PgListener);
+
+/// What a [`Listener`] heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Message(String),
+    /// The connection was lost and made again: messages may have been missed.
+    Interrupted,
+}
+
+impl Db {
+    /// Listens to a channel; `None` on SQLite.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn listen(&self, channel: &'static str) -> sqlx::Result<Option<Listener>> {
+        let Self::Postgres(pool) = self else {
+            return Ok(None);
+        };
+        let mut listener = PgListener::connect_with(pool).await?;
+        listener.listen(channel).await?;
+        Ok(Some(Listener(listener)))
+    }
+}
+
+impl Listener {
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// When the connection is lost and cannot be made again.
+    pub async fn next(&mut self) -> sqlx::Result<Heard> {
+        Ok(match self.0.try_recv().await? {
+            Some(notification) => Heard::Message(notification.payload().to_owned()),
+            None => Heard::Interrupted,
+        })
+    }
+}

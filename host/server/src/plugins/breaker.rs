@@ -1,0 +1,269 @@
+//! Suspends a version that fails again and again, so that it is not called for nothing.
+//!
+//! Each server counts for itself: what one has suspended, another may still call. Nothing else is
+//! called instead; whoever asks is told at once which plugin is suspended, and until when.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga_runtime::{Digest, Failure};
+
+/// When a version is suspended, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct BreakerRules {
+    /// Failures in a row that suspend; 0 never does.
+    pub failures: u32,
+    /// How long until one call is let through to see whether it works again.
+    pub pause: TimeDelta,
+}
+
+/// The breakers of every version that has failed here. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Breakers {
+    rules: BreakerRules,
+    states: Arc<Mutex<HashMap<Digest, State>>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Called as usual, after this many failures in a row.
+    Closed(u32),
+    /// Not called until then.
+    Open(DateTime<Utc>),
+    /// One call is under way that decides.
+    Trying,
+}
+
+/// Leave to call a version. Dropped without [`Permit::succeeded`] or [`Permit::failed`], nothing
+/// was learned.
+#[derive(Debug)]
+pub(super) struct Permit {
+    breakers: Breakers,
+    digest: Digest,
+    is_trial: bool,
+}
+
+/// Not before then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Suspended {
+    pub(super) until: DateTime<Utc>,
+}
+
+/// Whether a failure is the version's own: a trap, a limit, an answer that breaks the contract. A
+/// machine that is overloaded and an input of the wrong shape are not; a refusal by its rule is no
+/// failure at all.
+pub(super) const fn counts(failure: &Failure) -> bool {
+    match failure {
+        Failure::FuelExhausted { .. }
+        | Failure::MemoryExceeded { .. }
+        | Failure::OutputTooLarge { .. }
+        | Failure::StackOverflow { .. }
+        | Failure::Trapped(_)
+        | Failure::MalformedOutput { .. } => true,
+        Failure::DeadlineExceeded { .. }
+        | Failure::BadInput(_)
+        | Failure::UnknownFunction { .. }
+        | Failure::Busy { .. }
+        | Failure::Engine(_) => false,
+    }
+}
+
+impl Breakers {
+    pub(super) fn new(rules: BreakerRules) -> Self {
+        Self {
+            rules,
+            states: Arc::default(),
+        }
+    }
+
+    /// Leave to call a version, unless it is suspended. After the pause one call is let through;
+    /// until it has ended, others are not.
+    pub(super) fn admit(&self, digest: Digest, now: DateTime<Utc>) -> Result<Permit, Suspended> {
+        let mut states = self.lock();
+        let is_trial = match states.get(&digest) {
+            None | Some(State::Closed(_)) => false,
+            Some(State::Open(until)) if *until > now => return Err(Suspended { until: *until }),
+            Some(State::Open(_)) => {
+                states.insert(digest, State::Trying);
+                true
+            }
+            Some(State::Trying) => return Err(Suspended { until: now }),
+        };
+        Ok(Permit {
+            breakers: self.clone(),
+            digest,
+            is_trial,
+        })
+    }
+
+    /// Until when a version is suspended; a moment that is past while it is being tried again.
+    pub(super) fn suspended_until(
+        &self,
+        digest: Digest,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        match self.lock().get(&digest) {
+            Some(State::Open(until)) => Some(*until),
+            Some(State::Trying) => Some(now),
+            None | Some(State::Closed(_)) => None,
+        }
+    }
+
+    /// Forgets the failures of a version; gives whether it was suspended.
+    pub(super) fn reset(&self, digest: Digest) -> bool {
+        let before = self.lock().remove(&digest);
+        matches!(before, Some(State::Open(_) | State::Trying))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// The version answered; gives whether that ends a suspension.
+    pub(super) fn succeeded(mut self) -> bool {
+        let was_trial = std::mem::take(&mut self.is_trial);
+        let mut states = self.breakers.lock();
+        // Of calls that overlap, one that began before the suspension does not end it.
+        match states.get(&self.digest) {
+            Some(State::Closed(_)) => drop(states.remove(&self.digest)),
+            Some(State::Trying) if was_trial => {
+                states.remove(&self.digest);
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// The version failed by its own fault; gives until when that suspends it, if it does.
+    pub(super) fn failed(mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let was_trial = std::mem::take(&mut self.is_trial);
+        let BreakerRules { failures, pause } = self.breakers.rules;
+        let mut states = self.breakers.lock();
+        let state = states.entry(self.digest).or_insert(State::Closed(0));
+        let reached = match state {
+            State::Closed(count) => {
+                *count = count.saturating_add(1);
+                failures > 0 && *count >= failures
+            }
+            State::Trying => was_trial,
+            State::Open(_) => false,
+        };
+        if !reached {
+            return None;
+        }
+        let until = now.checked_add_signed(pause).unwrap_or(now);
+        *state = State::Open(until);
+        Some(until)
+    }
+}
+
+impl Drop for Permit {
+    /// A trial that came to nothing leaves the next call to try.
+    fn drop(&mut self) {
+        if self.is_trial
+            && let Some(state @ State::Trying) = self.breakers.lock().get_mut(&self.digest)
+        {
+            *state = State::Open(DateTime::<Utc>::MIN_UTC);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(second, 0).unwrap()
+    }
+
+    fn breakers() -> (Breakers, Digest) {
+        let rules = BreakerRules {
+            failures: 3,
+            pause: TimeDelta::seconds(60),
+        };
+        (Breakers::new(rules), Digest::of(b"a component"))
+    }
+
+    /// Fails so often that the version is suspended from second 0 to 60.
+    fn suspended() -> (Breakers, Digest) {
+        let (breakers, digest) = breakers();
+        for expected in [None, None, Some(moment(60))] {
+            let permit = breakers.admit(digest, moment(0)).unwrap();
+            assert_eq!(permit.failed(moment(0)), expected);
+        }
+        (breakers, digest)
+    }
+
+    #[test]
+    fn only_failures_in_a_row_suspend() {
+        let (breakers, digest) = breakers();
+        for _ in 0..10 {
+            for _ in 0..2 {
+                let permit = breakers.admit(digest, moment(0)).unwrap();
+                assert_eq!(permit.failed(moment(0)), None);
+            }
+            assert!(!breakers.admit(digest, moment(0)).unwrap().succeeded());
+        }
+        assert!(breakers.admit(Digest::of(b"another"), moment(0)).is_ok());
+    }
+
+    #[test]
+    fn one_call_tries_after_the_pause_and_decides() {
+        let (breakers, digest) = suspended();
+        let until = Suspended { until: moment(60) };
+        assert_eq!(breakers.admit(digest, moment(59)).unwrap_err(), until);
+        let trial = breakers.admit(digest, moment(60)).unwrap();
+        assert!(breakers.admit(digest, moment(61)).is_err());
+        assert_eq!(trial.failed(moment(61)), Some(moment(121)));
+        assert!(breakers.admit(digest, moment(120)).is_err());
+        assert!(breakers.admit(digest, moment(121)).unwrap().succeeded());
+        assert!(breakers.admit(digest, moment(121)).is_ok());
+    }
+
+    #[test]
+    fn a_trial_that_comes_to_nothing_leaves_the_next_to_try() {
+        let (breakers, digest) = suspended();
+        drop(breakers.admit(digest, moment(60)).unwrap());
+        assert!(breakers.suspended_until(digest, moment(60)).is_some());
+        assert!(breakers.admit(digest, moment(60)).unwrap().succeeded());
+    }
+
+    #[test]
+    fn calls_that_began_before_the_suspension_change_nothing() {
+        let (breakers, digest) = breakers();
+        let permits: Vec<_> = (0..5)
+            .map(|_| breakers.admit(digest, moment(0)).unwrap())
+            .collect();
+        let suspensions = permits
+            .into_iter()
+            .filter_map(|permit| permit.failed(moment(0)));
+        assert_eq!(suspensions.count(), 1);
+        let (breakers, digest) = suspended();
+        assert!(breakers.reset(digest) && !breakers.reset(digest));
+        let late = breakers.admit(digest, moment(0)).unwrap();
+        for _ in 0..3 {
+            breakers.admit(digest, moment(0)).unwrap().failed(moment(0));
+        }
+        assert!(!late.succeeded());
+        assert!(breakers.admit(digest, moment(1)).is_err());
+    }
+
+    #[test]
+    fn zero_never_suspends() {
+        let rules = BreakerRules {
+            failures: 0,
+            pause: TimeDelta::seconds(60),
+        };
+        let (breakers, digest) = (Breakers::new(rules), Digest::of(b"a component"));
+        for _ in 0..100 {
+            let permit = breakers.admit(digest, moment(0)).unwrap();
+            assert_eq!(permit.failed(moment(0)), None);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The life of a version once it is staged: active, superseded, retired, gone.
+
+use dermaga_runtime::Plugin;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Registry, follow,
+    model::{Activation, Reset, Retirement, VersionState},
+    store::{self, Uses},
+};
+use crate::{Code, Error, Result, audit, db::Conn};
+
+/// What is done to a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Activate,
+    /// Another version of the plugin becomes active.
+    Supersede,
+    Retire,
+    Delete,
+}
+
+/// What a step makes of a version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    State(VersionState),
+    Gone,
+}
+
+impl VersionState {
+    /// What a step makes of a version in this state; `None` when the step cannot be taken. Every
+    /// change of a state goes through here.
+    pub(super) const fn after(self, step: Step) -> Option<Next> {
+        match (self, step) {
+            (Self::Staged | Self::Superseded, Step::Activate) => Some(Next::State(Self::Active)),
+            (Self::Active, Step::Supersede) => Some(Next::State(Self::Superseded)),
+            (Self::Staged | Self::Active | Self::Superseded, Step::Retire) => {
+                Some(Next::State(Self::Retired))
+            }
+            (Self::Staged | Self::Retired, Step::Delete) => Some(Next::Gone),
+            _ => None,
+        }
+    }
+}
+
+/// Takes a step from the state that was read under the plugin's lock.
+async fn take(
+    conn: &mut Conn,
+    registry: &Registry,
+    (digest, state): (&str, VersionState),
+    step: Step,
+) -> Result<()> {
+    let taken = match state.after(step) {
+        Some(Next::State(next)) => {
+            store::set_state(conn, digest, (state, next), registry.clock().now()).await?
+        }
+        Some(Next::Gone) => store::delete(conn, digest, state)
+            .await
+            .or_else(still_used)?,
+        None => return Err(illegal(state, step)),
+    };
+    if taken {
+        Ok(())
+    } else {
+        let message = "Another administrator has just changed this version. Look again.";
+        Err(Error::new(Code::Conflict, message))
+    }
+}
+
+fn illegal(state: VersionState, step: Step) -> Error {
+    let why = match step {
+        Step::Activate => "only a staged or superseded version can be activated",
+        Step::Supersede => "only an active version can be superseded",
+        Step::Retire => "it was retired before",
+        Step::Delete => "only a staged or retired version can be deleted; retire it first",
+    };
+    Error::new(
+        Code::InvalidState,
+        format!("This version is {state}: {why}."),
+    )
+}
+
+/// A decision that was recorded since the uses were counted keeps its version.
+fn still_used(error: sqlx::Error) -> Result<bool> {
+    match &error {
+        sqlx::Error::Database(cause) if cause.is_foreign_key_violation() => Err(in_use(
+            "This version has just made a decision, which keeps it.",
+        )),
+        _ => Err(error.into()),
+    }
+}
+
+fn in_use(message: impl Into<String>) -> Error {
+    Error::new(Code::PluginInUse, message)
+}
+
+/// Locks a plugin and gives the state of one of its versions.
+async fn locked(conn: &mut Conn, plugin_id: &str, digest: &str) -> Result<VersionState> {
+    store::lock(conn, plugin_id).await?;
+    match store::state_of(conn, digest).await? {
+        Some((owner, state)) if owner == plugin_id => Ok(state),
+        _ => Err(Error::not_found("version of this plugin")),
+    }
+}
+
+/// Makes a staged or superseded version the active one. Calls in flight end on the version they
+/// began with; none fails. A suspension of the version ends.
+///
+/// # Errors
+/// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired,
+/// `PLUGIN_UNAVAILABLE` when it does not load here: a broken version never replaces a working one.
+pub async fn activate(registry: &Registry, plugin_id: &str, digest: &str) -> Result<Activation> {
+    let plugin = registry.version(digest).await?;
+    let mut conn = registry.db().begin().await?;
+    // Two administrators, or two servers that start together, change a plugin one after the other.
+    let state = locked(&mut conn, plugin_id, digest).await?;
+    registry.resume(&mut conn, &plugin).await?;
+    if state == VersionState::Active {
+        conn.commit().await?;
+        return Ok(activation(&plugin, digest, None));
+    }
+    let superseded = store::active_of(&mut conn, plugin_id).await?;
+    if let Some(active) = &superseded {
+        let version = (active.as_str(), VersionState::Active);
+        take(&mut conn, registry, version, Step::Supersede).await?;
+    }
+    take(&mut conn, registry, (digest, state), Step::Activate).await?;
+    follow::announce(&mut conn).await?;
+    conn.commit().await?;
+    registry.refresh().await?;
+    Ok(activation(&plugin, digest, superseded))
+}
+
+fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Activation {
+    Activation {
+        plugin_id: plugin.about().id.clone(),
+        digest: digest.to_owned(),
+        version: plugin.about().version.clone(),
+        superseded,
+    }
+}
+
+/// Activates the version that was active before the present one.
+///
+/// # Errors
+/// `INVALID_STATE` when there is none; and as [`activate`].
+pub async fn roll_back(registry: &Registry, plugin_id: &str) -> Result<Activation> {
+    let previous = store::last_superseded(&mut registry.db().read().await?, plugin_id).await?;
+    let previous = previous.ok_or_else(|| {
+        Error::new(
+            Code::InvalidState,
+            "No earlier version of this plugin has been active.",
+        )
+    })?;
+    activate(registry, plugin_id, &previous).await
+}
+
+/// Retires a version that is not active: it cannot be activated any more. What was provisioned with
+/// it stays on it and works on.
+///
+/// # Errors
+/// `NOT_FOUND`, or `INVALID_STATE` when it is active or retired.
+pub async fn retire(
+    registry: &Registry,
+    plugin_id: &str,
+    digest: &str,
+    actor_id: Uuid,
+) -> Result<Retirement> {
+    let mut conn = registry.db().begin().await?;
+    let state = locked(&mut conn, plugin_id, digest).await?;
+    if state == VersionState::Active {
+        let message =
+            "This version is ACTIVE: activate another one first, or retire the whole plugin.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    take(&mut conn, registry, (digest, state), Step::Retire).await?;
+    retired(registry, conn, plugin_id, vec![digest.to_owned()], actor_id).await
+}
+
+/// Retires every version of a plugin: nothing new is sold or granted with it. Live subscriptions
+/// stay on their versions and work on.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_STATE` when all are retired, `PLUGIN_IN_USE` while coupons of it can still
+/// be used: a coupon is decided by the active version, and would decide nothing without one.
+pub async fn retire_plugin(
+    registry: &Registry,
+    plugin_id: &str,
+    actor_id: Uuid,
+) -> Result<Retirement> {
+    let mut conn = registry.db().begin().await?;
+    store::lock(&mut conn, plugin_id).await?;
+    let versions = store::versions_of(&mut conn, plugin_id).await?;
+    if versions.is_empty() {
+        return Err(Error::not_found("plugin"));
+    }
+    let coupons = store::live_coupons(&mut conn, plugin_id, registry.clock().now()).await?;
+    if coupons > 0 {
+        let message = format!(
+            "Coupons that can still be used are decided by this plugin: {coupons}. Disable them, and let the subscriptions they reduce run out, first."
+        );
+        return Err(in_use(message).with("coupons", coupons.to_string()));
+    }
+    let mut digests = Vec::new();
+    for version in versions {
+        if version.state.after(Step::Retire).is_some() {
+            let current = (version.digest.as_str(), version.state);
+            take(&mut conn, registry, current, Step::Retire).await?;
+            digests.push(version.digest);
+        }
+    }
+    if digests.is_empty() {
+        let message = "Every version of this plugin is retired already.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    retired(registry, conn, plugin_id, digests, actor_id).await
+}
+
+async fn retired(
+    registry: &Registry,
+    mut conn: Conn,
+    plugin_id: &str,
+    digests: Vec<String>,
+    actor_id: Uuid,
+) -> Result<Retirement> {
+    let (subject, details) = (
+        format!("plugin:{plugin_id}"),
+        json!({ "digests": &digests }),
+    );
+    audit::record(
+        &mut conn,
+        registry.clock(),
+        actor_id,
+        "plugin.retired",
+        &subject,
+        details,
+    )
+    .await?;
+    follow::announce(&mut conn).await?;
+    conn.commit().await?;
+    registry.refresh().await?;
+    tracing::info!(
+        plugin.id = plugin_id,
+        plugin.versions = digests.len(),
+        "plugin.retired"
+    );
+    Ok(Retirement {
+        plugin_id: plugin_id.to_owned(),
+        retired: digests,
+    })
+}
+
+/// Deletes a staged or retired version that nothing refers to.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` when it is active or superseded; `PLUGIN_IN_USE` when it has made
+/// decisions or instances, or is the last version of a plugin that has coupons.
+pub async fn delete(
+    registry: &Registry,
+    plugin_id: &str,
+    digest: &str,
+    actor_id: Uuid,
+) -> Result<()> {
+    let mut conn = registry.db().begin().await?;
+    let state = locked(&mut conn, plugin_id, digest).await?;
+    if state.after(Step::Delete).is_none() {
+        return Err(illegal(state, Step::Delete));
+    }
+    let uses = store::uses(&mut conn, plugin_id, digest).await?;
+    refuse_used(&uses)?;
+    take(&mut conn, registry, (digest, state), Step::Delete).await?;
+    let subject = format!("plugin:{plugin_id}");
+    let details = json!({ "digest": digest });
+    audit::record(
+        &mut conn,
+        registry.clock(),
+        actor_id,
+        "plugin.version_deleted",
+        &subject,
+        details,
+    )
+    .await?;
+    conn.commit().await?;
+    registry.forget(digest);
+    Ok(())
+}
+
+fn refuse_used(uses: &Uses) -> Result<()> {
+    let Uses {
+        decided,
+        instances,
+        coupons,
+    } = *uses;
+    if instances > 0 {
+        let message =
+            format!("Instances were made with this version: {instances}. It is kept for them.");
+        return Err(in_use(message).with("instances", instances.to_string()));
+    }
+    if decided {
+        let message = "This version has made decisions, which can only be replayed with it. It is kept for them.";
+        return Err(in_use(message));
+    }
+    if coupons > 0 {
+        let message = format!(
+            "This is the last version of the plugin, and there are coupons of it: {coupons}. It is kept for them."
+        );
+        return Err(in_use(message).with("coupons", coupons.to_string()));
+    }
+    Ok(())
+}
+
+/// Ends the suspension of a version, here and on other servers.
+///
+/// # Errors
+/// `NOT_FOUND` when this plugin has no such version, `PLUGIN_UNAVAILABLE` when it does not load.
+pub async fn reset(registry: &Registry, plugin_id: &str, digest: &str) -> Result<Reset> {
+    let plugin = registry.version(digest).await?;
+    if plugin.about().id != plugin_id {
+        return Err(Error::not_found("version of this plugin"));
+    }
+    let mut conn = registry.db().begin().await?;
+    let was_suspended = registry.resume(&mut conn, &plugin).await?;
+    conn.commit().await?;
+    Ok(Reset {
+        plugin_id: plugin_id.to_owned(),
+        digest: digest.to_owned(),
+        was_suspended,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that can be done to a version, and nothing else.
+    #[test]
+    fn every_step_from_every_state() {
+        use VersionState::{Active, Retired, Staged, Superseded};
+        let legal = [
+            (Staged, Step::Activate, Next::State(Active)),
+            (Superseded, Step::Activate, Next::State(Active)),
+            (Active, Step::Supersede, Next::State(Superseded)),
+            (Staged, Step::Retire, Next::State(Retired)),
+            (Active, Step::Retire, Next::State(Retired)),
+            (Superseded, Step::Retire, Next::State(Retired)),
+            (Staged, Step::Delete, Next::Gone),
+            (Retired, Step::Delete, Next::Gone),
+        ];
+        for state in VersionState::ALL {
+            for step in [Step::Activate, Step::Supersede, Step::Retire, Step::Delete] {
+                let expected = legal
+                    .iter()
+                    .find(|(from, by, _)| from == state && *by == step)
+                    .map(|(_, _, next)| *next);
+                assert_eq!(state.after(step), expected, "{state} {step:?}");
+            }
+        }
+    }
+}

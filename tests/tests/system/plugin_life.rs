@@ -1,0 +1,493 @@
+//! The life of a plugin version: staged, active, superseded, retired, gone; on one server and on two.
+
+use std::time::{Duration, Instant};
+
+use chrono::TimeDelta;
+use dermaga::{
+    config::Config,
+    plugins::signatures::{PrivateKey, PublicKey},
+};
+use dermaga_runtime::{
+    Digest,
+    contract::{Decision, Effect, Grant},
+    fixtures::{CouponFixture, Misdeed},
+};
+use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PLUGIN: &str = "/api/admin/plugins/coupon-gift";
+
+fn gift(amount: i64, version: &str) -> CouponFixture {
+    let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
+        effect: Effect::Credit(amount),
+        reason: format!("A gift of {amount}."),
+    }));
+    fixture.about.id = "coupon-gift".to_owned();
+    fixture.about.version = version.to_owned();
+    fixture
+}
+
+fn giving(amount: i64, version: &str) -> Vec<u8> {
+    gift(amount, version).component()
+}
+
+/// The same type of coupon, whose rule traps.
+fn trapping() -> Vec<u8> {
+    let misdeed = Some(("evaluate".to_owned(), Misdeed::Trap));
+    CouponFixture {
+        misdeed,
+        ..gift(1_000, "6.6.6")
+    }
+    .component()
+}
+
+async fn stage(admin: &Client, component: Vec<u8>) -> String {
+    let staged = admin.upload(component).await.data(201);
+    staged["digest"].as_str().unwrap().to_owned()
+}
+
+async fn activate(admin: &Client, digest: &str) -> Answer {
+    let path = format!("{PLUGIN}/activate");
+    admin.post(&path, json!({ "digest": digest })).await
+}
+
+async fn install(admin: &Client, component: Vec<u8>) -> String {
+    let digest = stage(admin, component).await;
+    activate(admin, &digest).await.data(200);
+    digest
+}
+
+fn version(digest: &str) -> String {
+    format!("{PLUGIN}/versions/{digest}")
+}
+
+async fn state(admin: &Client, digest: &str) -> Value {
+    admin.get(&version(digest)).await.data(200)["state"].clone()
+}
+
+async fn retire(admin: &Client, digest: &str) -> Answer {
+    let path = format!("{}/retire", version(digest));
+    admin.post(&path, json!(null)).await
+}
+
+/// A coupon of the type, redeemed once.
+async fn redeem_gift(shop: &Shop, admin: &Client) {
+    let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
+    admin.post("/api/admin/coupons", coupon).await.data(201);
+    let customer = shop.customer("hadiah@example.com").await;
+    let body = json!({ "code": "GIFT" });
+    customer
+        .post("/api/wallet/redeem-coupon", body)
+        .await
+        .data(201);
+}
+
+/// Puts bytes in the active version's place, as somebody with the database's password could.
+async fn put_in_place(shop: &Shop, component: &[u8]) -> String {
+    let digest = Digest::of(component).to_string();
+    shop.sql("UPDATE plugin_versions SET state = 'SUPERSEDED' WHERE plugin_id = 'coupon-gift' AND state = 'ACTIVE'")
+        .await
+        .unwrap();
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let sql = "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, size_bytes,
+           state, report, created_at, activated_at)
+         SELECT $1, plugin_id, kind, version, contract, title, $2, 0, 'ACTIVE', report, created_at, activated_at
+         FROM plugin_versions WHERE plugin_id = 'coupon-gift' ORDER BY created_at LIMIT 1";
+    dermaga::execute!(conn, sql, &digest, component).unwrap();
+    conn.commit().await.unwrap();
+    digest
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn open_alerts(admin: &Client, kind: &str) -> Vec<Value> {
+    let path = format!("/api/admin/alerts?state=OPEN&kind={kind}");
+    admin.get(&path).await.data(200).as_array().unwrap().clone()
+}
+
+both_engines! {
+    async fn a_version_lives_through_every_state(shop: Shop) {
+        let admin = shop.admin().await;
+        let first = stage(&admin, giving(1, "1.0.0")).await;
+        assert_eq!(state(&admin, &first).await, "STAGED");
+        assert_eq!(stage(&admin, giving(1, "1.0.0")).await, first);
+        activate(&admin, &first).await.data(200);
+        retire(&admin, &first).await.fails(409, "INVALID_STATE");
+        admin.delete(&version(&first)).await.fails(409, "INVALID_STATE");
+        let second = install(&admin, giving(2, "2.0.0")).await;
+        assert_eq!((state(&admin, &first).await, state(&admin, &second).await), (json!("SUPERSEDED"), json!("ACTIVE")));
+        admin.delete(&version(&first)).await.fails(409, "INVALID_STATE");
+        let back = admin.post(&format!("{PLUGIN}/rollback"), json!(null)).await.data(200);
+        assert_eq!(back["digest"], first.as_str());
+        retire(&admin, &second).await.data(200);
+        activate(&admin, &second).await.fails(409, "INVALID_STATE");
+        retire(&admin, &second).await.fails(409, "INVALID_STATE");
+        admin.delete(&version(&second)).await.data(200);
+        admin.get(&version(&second)).await.fails(404, "NOT_FOUND");
+        admin.delete(&version(&second)).await.fails(404, "NOT_FOUND");
+
+        let retired = admin.post(&format!("{PLUGIN}/retire"), json!(null)).await.data(200);
+        assert_eq!(retired["retired"], json!([first]));
+        admin.post(&format!("{PLUGIN}/retire"), json!(null)).await.fails(409, "INVALID_STATE");
+        admin.post("/api/admin/plugins/coupon-unknown/retire", json!(null)).await.fails(404, "NOT_FOUND");
+        let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
+        admin.post("/api/admin/coupons", coupon).await.fails(400, "VALIDATION_FAILED");
+        shop.customer("biasa@example.com").await.post(&format!("{PLUGIN}/retire"), json!(null)).await.fails(403, "FORBIDDEN");
+    }
+
+    /// What decided a coupon is kept, and a type whose coupons can still be used is not retired.
+    async fn what_is_used_is_kept(shop: Shop) {
+        let admin = shop.admin().await;
+        let first = install(&admin, giving(1_000, "1.0.0")).await;
+        redeem_gift(&shop, &admin).await;
+        let plugin = format!("{PLUGIN}/retire");
+        let refused = admin.post(&plugin, json!(null)).await;
+        assert_eq!(refused.fails(409, "PLUGIN_IN_USE").detail("coupons"), Some("1"));
+        shop.sql("UPDATE coupons SET status = 'DISABLED' WHERE code = 'GIFT'").await.unwrap();
+        admin.post(&plugin, json!(null)).await.data(200);
+        admin.delete(&version(&first)).await.fails(409, "PLUGIN_IN_USE");
+        shop.books_balance().await;
+    }
+
+    /// A customer's instance works on when its plugin is retired; nobody buys another.
+    async fn live_instances_outlive_the_retirement_of_their_plugin(shop: Shop) {
+        let admin = shop.admin().await;
+        let customer = shop.customer_with_credit("setia@example.com", 500_000).await;
+        let plan = json!({ "planId": shop.plan("n8n", "basic").await });
+        let bought = customer.post("/api/subscriptions", plan.clone()).await.data(201);
+        let id = bought["instanceId"].as_str().unwrap();
+        shop.instance_becomes(&customer, id, "RUNNING").await;
+        let digest = admin.get("/api/admin/plugins/service-n8n").await.data(200)["active"].clone();
+        admin.post("/api/admin/plugins/service-n8n/retire", json!(null)).await.data(200);
+        customer.post("/api/subscriptions", plan).await.fails(503, "PLUGIN_UNAVAILABLE");
+        let path = format!("/api/admin/plugins/service-n8n/versions/{}", digest.as_str().unwrap());
+        admin.delete(&path).await.fails(409, "PLUGIN_IN_USE");
+        customer.put(&format!("/api/instances/{id}/stop"), json!(null)).await;
+        customer.get(&format!("/api/instances/{id}/credentials")).await.data(200);
+        let shop = shop.restart().await;
+        shop.state().plugins.active("service-n8n").unwrap_err();
+    }
+
+    /// Activations, deletions and uploads that meet leave one active version and no trace of others.
+    async fn races_end_in_one_order_or_the_other(shop: Shop) {
+        let admin = shop.admin().await;
+        let component = giving(1, "1.0.0");
+        let (one, two) = tokio::join!(admin.upload(component.clone()), admin.upload(component));
+        let first = one.data(201)["digest"].as_str().unwrap().to_owned();
+        assert_eq!(two.data(201)["digest"], first.as_str());
+        let second = stage(&admin, giving(2, "2.0.0")).await;
+        let (one, two) = tokio::join!(activate(&admin, &first), activate(&admin, &second));
+        assert_eq!((one.status, two.status), (200, 200));
+        let plugin = admin.get(PLUGIN).await.data(200);
+        let states: Vec<_> = plugin["versions"].as_array().unwrap().iter().map(|version| version["state"].clone()).collect();
+        assert!(states.contains(&json!("ACTIVE")) && states.contains(&json!("SUPERSEDED")), "{states:?}");
+        assert_eq!(plugin["running"], plugin["active"]);
+
+        for number in 3..8 {
+            let digest = stage(&admin, giving(number, "3.0.0")).await;
+            let path = version(&digest);
+            let (activated, deleted) = tokio::join!(activate(&admin, &digest), admin.delete(&path));
+            match (activated.status, deleted.status) {
+                (200, 409) => assert_eq!(state(&admin, &digest).await, "ACTIVE"),
+                (404, 200) => drop(admin.get(&path).await.fails(404, "NOT_FOUND")),
+                other => panic!("both did something: {other:?}"),
+            }
+        }
+        shop.state().plugins.active("coupon-gift").unwrap();
+    }
+
+    /// What was uploaded before a server went away is there afterwards, and what was not activated
+    /// still serves nobody.
+    async fn a_restart_between_upload_and_activation_loses_nothing(shop: Shop) {
+        let admin = shop.admin().await;
+        install(&admin, giving(1_000, "1.0.0")).await;
+        let digest = stage(&admin, giving(2_000, "2.0.0")).await;
+        let shop = shop.restart().await;
+        let admin = shop.admin().await;
+        assert_eq!(state(&admin, &digest).await, "STAGED");
+        assert_ne!(admin.get(PLUGIN).await.data(200)["running"], digest.as_str());
+        activate(&admin, &digest).await.data(200);
+        assert_eq!(admin.get(PLUGIN).await.data(200)["running"], digest.as_str());
+    }
+
+    /// A version that does not load never takes the place of one that works: it is shown, told, and
+    /// forgotten once something loads. After a start there is nothing to keep, and the rest serves.
+    async fn a_broken_version_replaces_nothing(shop: Shop) {
+        let admin = shop.admin().await;
+        let good = install(&admin, giving(1_000, "1.0.0")).await;
+        let broken = put_in_place(&shop, b"not a component").await;
+        eventually("the poll meets the broken version", async || !shop.state().plugins.failures().is_empty()).await;
+        redeem_gift(&shop, &admin).await;
+        let plugin = admin.get(PLUGIN).await.data(200);
+        assert_eq!((&plugin["active"], &plugin["running"]), (&json!(broken), &json!(good)));
+        let failing = plugin["versions"].as_array().unwrap().iter().find(|version| version["digest"] == broken.as_str());
+        assert!(failing.unwrap()["failure"].is_string(), "{plugin:#}");
+        let alerts = open_alerts(&admin, "PLUGIN_NOT_LOADED").await;
+        assert_eq!(alerts[0]["subject"], "coupon-gift");
+
+        let shop = shop.restart().await;
+        let admin = shop.admin().await;
+        let coupon = json!({ "code": "GIFT2", "plugin": "coupon-gift", "parameters": {} });
+        admin.post("/api/admin/coupons", coupon).await.fails(400, "VALIDATION_FAILED");
+        shop.state().plugins.active("service-n8n").unwrap();
+        activate(&admin, &good).await.data(200);
+        assert!(open_alerts(&admin, "PLUGIN_NOT_LOADED").await.is_empty());
+    }
+
+    /// A version that fails again and again is not called for a while; administrators are told; it
+    /// is tried again after the pause, and at once when an administrator says so.
+    async fn a_version_that_keeps_failing_is_suspended(shop: Shop) {
+        let admin = shop.admin().await;
+        let good = install(&admin, giving(1_000, "1.0.0")).await;
+        redeem_gift(&shop, &admin).await;
+        let customer = shop.customer("sabar@example.com").await;
+        let bad = put_in_place(&shop, &trapping()).await;
+        shop.state().plugins.refresh().await.unwrap();
+        let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await;
+        let suspended = async || {
+            let answer = redeem().await;
+            answer.fails(503, "PLUGIN_SUSPENDED");
+            assert_eq!(answer.detail("plugin"), Some("coupon-gift"));
+            assert!(answer.headers.contains_key("retry-after"));
+        };
+        for _ in 0..5 {
+            redeem().await.fails(502, "PLUGIN_FAILED");
+        }
+        suspended().await;
+        assert_eq!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.len(), 1);
+        assert!(admin.get(&version(&bad)).await.data(200)["suspendedUntil"].is_string());
+
+        shop.clock().advance(TimeDelta::seconds(61));
+        redeem().await.fails(502, "PLUGIN_FAILED");
+        suspended().await;
+        assert_eq!(open_alerts(&admin, "PLUGIN_SUSPENDED").await[0]["occurrences"], 2);
+        let reset = format!("{}/reset", version(&bad));
+        assert_eq!(admin.post(&reset, json!(null)).await.data(200)["wasSuspended"], true);
+        assert!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.is_empty());
+        redeem().await.fails(502, "PLUGIN_FAILED");
+        activate(&admin, &good).await.data(200);
+        redeem().await.data(201);
+        shop.books_balance().await;
+    }
+}
+
+/// A shop that sells nothing, whose versions are followed this often.
+async fn following(engine: Engine, poll: u64, change: impl FnOnce(&mut Config)) -> Option<Shop> {
+    let nothing = TempDir::new().unwrap();
+    Shop::open_with(engine, |config| {
+        config.plugins_dir = Some(nothing.path().to_owned());
+        config.templates_dir = Some(nothing.path().to_owned());
+        config.plugin_poll = Duration::from_secs(poll);
+        change(config);
+    })
+    .await
+}
+
+fn running(shop: &Shop) -> Option<String> {
+    let digest = shop.state().plugins.running("coupon-gift");
+    digest.map(|digest| digest.to_string())
+}
+
+/// Servers that hardly ever poll hear of each other's activations, also after their connections to
+/// the database were cut; and one that is told nothing polls.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_hear_of_each_other() {
+    let folder = TempDir::new().unwrap();
+    let Some(one) = following(Engine::Postgres, 3_600, |config| {
+        config.plugins_dir = Some(folder.path().to_owned());
+        config.templates_dir = Some(folder.path().to_owned());
+    })
+    .await
+    else {
+        return;
+    };
+    let two = one.second_server().await;
+    let admin = one.admin().await;
+    let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    let listeners = async || {
+        let mut conn = one.state().db.read().await.unwrap();
+        dermaga::fetch_one!(conn, (i64,), listening).unwrap().0
+    };
+    eventually("both listen", async || listeners().await == 2).await;
+    let first = install(&admin, giving(1, "1.0.0")).await;
+    eventually("two hears it", async || {
+        running(&two).as_ref() == Some(&first)
+    })
+    .await;
+
+    let cut = one
+        .sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")
+        .await
+        .unwrap();
+    assert_eq!(cut, 2);
+    let second = install(&admin, giving(2, "2.0.0")).await;
+    eventually("two hears it again", async || {
+        running(&two).as_ref() == Some(&second)
+    })
+    .await;
+}
+
+/// What no notification tells is found by the poll.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_poll_finds_what_nobody_told() {
+    for (poll, is_found) in [(1, true), (3_600, false)] {
+        let shop = following(Engine::Sqlite, poll, |_| {}).await.unwrap();
+        let admin = shop.admin().await;
+        install(&admin, giving(1, "1.0.0")).await;
+        let quiet = "UPDATE plugin_versions SET state = 'RETIRED' WHERE plugin_id = 'coupon-gift'";
+        shop.sql(quiet).await.unwrap();
+        if is_found {
+            eventually("the poll", async || running(&shop).is_none()).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert!(running(&shop).is_some());
+        }
+    }
+}
+
+/// Where they are required, signatures are asked for at the upload and again at the start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_signed_components_are_taken_and_run() {
+    let (ours, theirs) = (
+        PrivateKey::generate("ours").unwrap(),
+        PrivateKey::generate("theirs").unwrap(),
+    );
+    let database = TempDir::new().unwrap();
+    let url = format!("sqlite://{}", database.path().join("dermaga.db").display());
+    let open = async |keys: Vec<PublicKey>, required: bool| {
+        let url = url.clone();
+        let shop = following(Engine::Sqlite, 3_600, |config| {
+            config.database_url = Some(dermaga::config::Secret::new(url));
+            config.plugin_trust.keys = keys;
+            config.plugin_trust.required = required;
+        });
+        shop.await.unwrap()
+    };
+    let component = giving(1, "1.0.0");
+    let digest = Digest::of(&component);
+    let signed = async |admin: &Client, signature: String| {
+        let fields = [("signature", signature.as_str())];
+        admin.upload_with(giving(1, "1.0.0"), &fields).await
+    };
+    let shop = open(vec![ours.public()], true).await;
+    let admin = shop.admin().await;
+    let refused = |answer: &Answer, code: &str| {
+        answer.fails(400, "COMPONENT_REFUSED");
+        assert_eq!(answer.detail("code"), Some(code));
+    };
+    refused(&admin.upload(component.clone()).await, "SIGNATURE_MISSING");
+    refused(
+        &signed(&admin, "ours:?".to_owned()).await,
+        "SIGNATURE_MALFORMED",
+    );
+    refused(
+        &signed(&admin, theirs.sign(digest).to_string()).await,
+        "SIGNATURE_KEY_UNKNOWN",
+    );
+    refused(
+        &signed(&admin, ours.sign(Digest::of(b"x")).to_string()).await,
+        "SIGNATURE_WRONG",
+    );
+    let staged = signed(&admin, ours.sign(digest).to_string())
+        .await
+        .data(201);
+    assert_eq!(staged["signedBy"], "ours");
+    activate(&admin, &digest.to_string()).await.data(200);
+    admin.upload(component.clone()).await.data(201);
+    drop(shop.close().await);
+
+    let stranger = open(vec![theirs.public()], true).await;
+    let admin = stranger.admin().await;
+    let shown = admin.get(&version(&digest.to_string())).await.data(200);
+    assert!(
+        shown["failure"]
+            .as_str()
+            .unwrap()
+            .contains("does not trust"),
+        "{shown:#}"
+    );
+    assert_eq!(running(&stranger), None);
+    assert_eq!(open_alerts(&admin, "PLUGIN_NOT_LOADED").await.len(), 1);
+    signed(&admin, theirs.sign(digest).to_string())
+        .await
+        .data(201);
+    assert_eq!(running(&stranger), Some(digest.to_string()));
+    drop(stranger.close().await);
+
+    let open_door = open(Vec::new(), false).await;
+    assert_eq!(running(&open_door), Some(digest.to_string()));
+    open_door
+        .admin()
+        .await
+        .upload(giving(2, "2.0.0"))
+        .await
+        .data(201);
+}
+
+/// A component in the folder is signed by the file beside it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_folder_is_signed_beside() {
+    let key = PrivateKey::generate("operator").unwrap();
+    let folder = TempDir::new().unwrap();
+    let component = giving(1, "1.0.0");
+    let path = folder.path().join("gift.wasm");
+    std::fs::write(&path, &component).unwrap();
+    let (plugins, public) = (folder.path().to_owned(), key.public());
+    let shop = following(Engine::Sqlite, 3_600, |config| {
+        config.templates_dir = Some(plugins.clone());
+        config.plugins_dir = Some(plugins);
+        config.plugin_trust.keys = vec![public];
+        config.plugin_trust.required = true;
+    });
+    let shop = shop.await.unwrap();
+    assert_eq!(running(&shop), None);
+    let signature = key.sign(Digest::of(&component)).to_string();
+    std::fs::write(folder.path().join("gift.wasm.sig"), signature).unwrap();
+    let shop = shop.restart().await;
+    assert_eq!(running(&shop), Some(Digest::of(&component).to_string()));
+}
+
+/// So many failures suspend, and for so long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn suspensions_are_as_an_operator_decides() {
+    for (failures, pause) in [(2, 600), (0, 600)] {
+        let shop = following(Engine::Sqlite, 3_600, |config| {
+            config.plugin_breaker_failures = failures;
+            config.plugin_breaker_pause = Duration::from_secs(pause);
+        });
+        let shop = shop.await.unwrap();
+        let admin = shop.admin().await;
+        install(&admin, giving(1_000, "1.0.0")).await;
+        redeem_gift(&shop, &admin).await;
+        let customer = shop.customer("coba@example.com").await;
+        put_in_place(&shop, &trapping()).await;
+        shop.state().plugins.refresh().await.unwrap();
+        let redeem = async || {
+            customer
+                .post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" }))
+                .await
+                .status
+        };
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push(redeem().await);
+        }
+        shop.clock().advance(TimeDelta::seconds(599));
+        seen.push(redeem().await);
+        shop.clock().advance(TimeDelta::seconds(1));
+        seen.push(redeem().await);
+        let expected = if failures == 0 {
+            [502; 6]
+        } else {
+            [502, 502, 503, 503, 503, 502]
+        };
+        assert_eq!(seen, expected, "{failures}");
+    }
+}
