@@ -7,6 +7,7 @@
 mod directory;
 mod kubernetes;
 mod model;
+mod moves;
 mod provisioner;
 mod reconciler;
 mod render;
@@ -33,6 +34,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
+pub use moves::{Moved, Moves, ObjectChange, carry_out};
 pub use provisioner::{Choice, Provisioner};
 pub use render::Classes;
 pub use routes::router;

@@ -36,6 +36,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get))
         .routes(routes!(credentials))
         .routes(routes!(manifests))
+        .merge(super::moves::router())
 }
 
 /// Which instances to list.

@@ -1,13 +1,15 @@
 //! The SQL of instances, their secrets, events and leases.
 
 use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::Settings;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::model::{
-    Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict,
+use super::{
+    model::{Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict},
+    moves::Order,
 };
-use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
 
 macro_rules! terms {
     () => {
@@ -326,4 +328,75 @@ pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::
     let sql = "UPDATE instances SET next_attempt_at = $1 \
                WHERE next_attempt_at > $1 AND failures > 0 AND status <> 'TERMINATED'";
     execute!(conn, sql, soon)
+}
+
+// ---- moves between plugin versions ----
+
+macro_rules! filter_pinned {
+    ($q:ident, $order:expr) => {
+        $q.push(" JOIN plugin_versions v ON v.digest = i.plugin_digest WHERE v.plugin_id = ")
+            .push_bind($order.plugin_id.as_str());
+        $q.push(" AND i.desired <> 'TERMINATED' AND i.plugin_digest <> ")
+            .push_bind($order.to.as_str());
+        if let Some(from) = &$order.from {
+            $q.push(" AND i.plugin_digest = ").push_bind(from.as_str());
+        }
+        if let Some(instances) = &$order.instances {
+            $q.push(" AND i.id IN (");
+            let mut ids = $q.separated(", ");
+            for id in instances {
+                ids.push_bind(*id);
+            }
+            $q.push(")");
+        }
+    };
+}
+
+/// Live instances of a plugin that are on another version than the one they shall move to.
+pub(super) async fn pinned_elsewhere(
+    conn: &mut Conn,
+    order: &Order,
+    limit: i64,
+) -> sqlx::Result<Vec<Instance>> {
+    fetch_built!(conn, Instance, "SELECT i.* FROM instances i", |q| {
+        filter_pinned!(q, order);
+        q.push(" ORDER BY i.created_at, i.id LIMIT ")
+            .push_bind(limit);
+    })
+}
+
+pub(super) async fn count_pinned_elsewhere(conn: &mut Conn, order: &Order) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM instances i", |q| {
+        filter_pinned!(q, order);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// What the template of an instance's service says to its plugin now.
+pub(super) async fn template_settings(
+    conn: &mut Conn,
+    instance_id: Uuid,
+) -> sqlx::Result<Json<Settings>> {
+    let sql = "SELECT s.settings FROM instances i JOIN service_plans p ON p.id = i.plan_id \
+               JOIN services s ON s.id = p.service_id WHERE i.id = $1";
+    let (settings,) = fetch_one!(conn, (Json<Settings>,), sql, instance_id)?;
+    Ok(settings)
+}
+
+/// Pins an instance to another version, if it is still as it was seen.
+pub(super) async fn pin(
+    conn: &mut Conn,
+    seen: &Instance,
+    digest: &str,
+    settings: Json<&Settings>,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "UPDATE instances SET plugin_digest = $1, settings = $2, message = $3, failures = 0, \
+               generation = generation + 1, next_attempt_at = $4, updated_at = $4 \
+               WHERE id = $5 AND generation = $6 AND plugin_digest = $7 AND desired <> 'TERMINATED' RETURNING *";
+    let (id, generation, from) = (seen.id, seen.generation, &seen.plugin_digest);
+    fetch_optional!(
+        conn, Instance, sql, digest, settings, message, now, id, generation, from
+    )
 }

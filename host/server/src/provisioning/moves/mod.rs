@@ -1,0 +1,327 @@
+//! Instances stay on the plugin version they were made with until an administrator moves them: with
+//! a preview of what that changes, one by one in a transaction each, and back in the same way.
+
+mod diff;
+mod routes;
+
+use std::collections::BTreeSet;
+
+use dermaga_runtime::{
+    Plugin,
+    contract::{Answer, ConfigCheck, SecretSpec, Settings, service},
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    model::{Instance, Terms},
+    render::{Brief, RenderError, render},
+    request, secrets,
+    secrets::Secrets,
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    audit,
+    cluster::masked,
+    plugins::{self, Registry},
+    schema, text_enum,
+};
+
+pub use diff::ObjectChange;
+pub(super) use routes::router;
+
+/// Instances that one request moves; those that are left can be asked for again.
+const MOST: i64 = 100;
+
+/// Which instances go to which version.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub plugin_id: String,
+    /// SHA-256 of the version they go to.
+    pub to: String,
+    /// Only those that are on this version.
+    pub from: Option<String>,
+    /// Only these.
+    pub instances: Option<Vec<Uuid>>,
+    /// Only tell what would happen.
+    pub dry_run: bool,
+}
+
+text_enum! {
+    /// How it went with an instance.
+    pub enum MoveOutcome {
+        /// It can be moved.
+        Ready = "READY",
+        Moved = "MOVED",
+        /// It stays where it is; the reason says why.
+        Refused = "REFUSED",
+    }
+}
+
+/// One instance: what a move changes of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    pub instance_id: Uuid,
+    pub name: String,
+    pub user_id: Uuid,
+    /// SHA-256 of the version it was on.
+    pub from: String,
+    pub outcome: MoveOutcome,
+    pub reason: Option<String>,
+    /// Secrets that the version needs and the instance has not; they are generated with the move.
+    pub new_secrets: Vec<String>,
+    pub changes: Vec<ObjectChange>,
+    /// The objects' unified diff as YAML, the values of secrets masked.
+    pub diff: String,
+    /// Its pods are replaced.
+    pub restarts: bool,
+}
+
+/// What a move did, or would do.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Moves {
+    pub plugin_id: String,
+    pub to: String,
+    pub applied: bool,
+    pub instances: Vec<Moved>,
+    /// Instances that this request left out: ask again.
+    pub remaining: i64,
+}
+
+/// Moves instances of a service plugin to another of its versions, each in a transaction of its own;
+/// the reconciler does the rest. What cannot be moved stays and runs on.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown version or one of another plugin, `PLUGIN_UNAVAILABLE` when it does
+/// not load. What is wrong with one instance is in its answer.
+pub async fn carry_out(state: &AppState, actor_id: Uuid, order: &Order) -> Result<Moves> {
+    let target = state.plugins.version(&order.to).await?;
+    if target.about().id != order.plugin_id {
+        return Err(Error::not_found("version of this plugin"));
+    }
+    let mut conn = state.db.read().await?;
+    let seen = store::pinned_elsewhere(&mut conn, order, MOST).await?;
+    let total = store::count_pinned_elsewhere(&mut conn, order).await?;
+    drop(conn);
+    let mut instances = Vec::with_capacity(seen.len());
+    for instance in seen {
+        instances.push(one(state, actor_id, &target, instance, order.dry_run).await?);
+    }
+    if !order.dry_run {
+        state.provisioning.wake();
+    }
+    let shown = i64::try_from(instances.len()).unwrap_or(i64::MAX);
+    Ok(Moves {
+        plugin_id: order.plugin_id.clone(),
+        to: order.to.clone(),
+        applied: !order.dry_run,
+        instances,
+        remaining: total.saturating_sub(shown),
+    })
+}
+
+/// What a version makes of an instance.
+struct Preview {
+    settings: Settings,
+    /// Those that the instance has not.
+    new_secrets: Vec<SecretSpec>,
+    difference: diff::Difference,
+}
+
+async fn one(
+    state: &AppState,
+    actor_id: Uuid,
+    target: &Plugin,
+    instance: Instance,
+    dry_run: bool,
+) -> Result<Moved> {
+    let refused = |reason: String| Moved {
+        instance_id: instance.id,
+        name: instance.name.clone(),
+        user_id: instance.user_id,
+        from: instance.plugin_digest.clone(),
+        outcome: MoveOutcome::Refused,
+        reason: Some(reason),
+        new_secrets: Vec::new(),
+        changes: Vec::new(),
+        diff: String::new(),
+        restarts: false,
+    };
+    let preview = match preview(state, target, &instance).await {
+        Ok(preview) => preview,
+        Err(RenderError::Refused { message, .. }) => return Ok(refused(message)),
+        // The database is nobody's fault; all else is about this instance and this version.
+        Err(RenderError::Host(error)) if error.code == Code::Unavailable => return Err(error),
+        Err(RenderError::Host(error)) => return Ok(refused(in_words(&error))),
+    };
+    let mut outcome = MoveOutcome::Ready;
+    if !dry_run {
+        if !apply(state, actor_id, target, &instance, &preview).await? {
+            let reason = "It changed at the same moment. Try again.";
+            return Ok(refused(reason.to_owned()));
+        }
+        outcome = MoveOutcome::Moved;
+    }
+    let names = preview.new_secrets.into_iter().map(|spec| spec.name);
+    Ok(Moved {
+        outcome,
+        reason: None,
+        new_secrets: names.collect(),
+        changes: preview.difference.changes,
+        diff: preview.difference.text,
+        restarts: preview.difference.restarts,
+        ..refused(String::new())
+    })
+}
+
+fn in_words(error: &Error) -> String {
+    let details = error.details.iter();
+    let details = details.map(|detail| format!(" {}: {}", detail.field, detail.message));
+    format!("{}{}", error.message, details.collect::<String>())
+}
+
+async fn preview(
+    state: &AppState,
+    target: &Plugin,
+    instance: &Instance,
+) -> Result<Preview, RenderError> {
+    let mut conn = state.db.read().await?;
+    let terms = store::terms(&mut conn, instance.id).await?;
+    let secrets = secrets::open(&mut conn, &state.vault, instance.id).await?;
+    let settings = store::template_settings(&mut conn, instance.id).await?.0;
+    drop(conn);
+    let description = plugins::describe(target, &settings).await?;
+    check_config(
+        state,
+        target,
+        &settings,
+        &terms,
+        instance,
+        &description.config_schema,
+    )
+    .await?;
+    let missing = description.secrets.iter();
+    let new_secrets: Vec<_> = missing
+        .filter(|spec| !secrets.contains_key(&spec.name))
+        .cloned()
+        .collect();
+    let mut all = secrets.clone();
+    all.extend(
+        new_secrets
+            .iter()
+            .map(|spec| (spec.name.clone(), String::new())),
+    );
+    let moved = Instance {
+        plugin_digest: target.digest().to_string(),
+        settings: Json(settings.clone()),
+        ..instance.clone()
+    };
+    let before = rendered(state, instance, &terms, &secrets).await;
+    let after = rendered(state, &moved, &terms, &all).await?;
+    // A version that cannot render any more is a reason to move away from it.
+    let before = match before {
+        Ok(objects) => objects,
+        Err(RenderError::Refused { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(Preview {
+        settings,
+        new_secrets,
+        difference: diff::compare(&before, &after)?,
+    })
+}
+
+async fn rendered(
+    state: &AppState,
+    instance: &Instance,
+    terms: &Terms,
+    secrets: &Secrets,
+) -> Result<Vec<Value>, RenderError> {
+    let brief = Brief {
+        instance,
+        terms,
+        secrets,
+        classes: state.provisioning.classes(),
+        recorded: None,
+    };
+    let rendering = render(&state.plugins, brief).await?;
+    Ok(rendering.objects.into_iter().map(masked).collect())
+}
+
+async fn check_config(
+    state: &AppState,
+    target: &Plugin,
+    settings: &Settings,
+    terms: &Terms,
+    instance: &Instance,
+    config_schema: &Value,
+) -> Result<()> {
+    let config = &instance.config.0;
+    schema::validate(config_schema, config, "config")?;
+    let input = ConfigCheck {
+        settings: settings.clone(),
+        plan: terms.plan_for_plugins()?,
+        config: config.clone(),
+    };
+    let registry: &Registry = &state.plugins;
+    let user_id = Some(instance.user_id);
+    match plugins::decide::<service::Check>(registry, target, input, user_id)
+        .await?
+        .value
+    {
+        Answer::Ok(()) => Ok(()),
+        Answer::Problems(problems) => Err(schema::refused(problems, "config")),
+    }
+}
+
+/// Pins the instance to the version and asks the reconciler for it; false when it is not as it was
+/// seen any more.
+async fn apply(
+    state: &AppState,
+    actor_id: Uuid,
+    target: &Plugin,
+    seen: &Instance,
+    preview: &Preview,
+) -> Result<bool> {
+    let (clock, about) = (&state.clock, target.about());
+    let to = target.digest().to_string();
+    let message = format!("Being moved to {} {}.", about.id, about.version);
+    let mut conn = state.db.begin().await?;
+    let settings = Json(&preview.settings);
+    let moved = store::pin(&mut conn, seen, &to, settings, &message, clock.now()).await?;
+    let Some(moved) = moved else {
+        return Ok(false);
+    };
+    let known: BTreeSet<String> = store::secrets(&mut conn, seen.id)
+        .await?
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    for spec in &preview.new_secrets {
+        if !known.contains(&spec.name) {
+            secrets::generate(&mut conn, &state.vault, seen.id, spec).await?;
+        }
+    }
+    request(&mut conn, clock, &moved).await?;
+    let details = json!({ "plugin": about.id, "from": seen.plugin_digest, "to": to });
+    let subject = format!("instance:{}", seen.id);
+    audit::record(
+        &mut conn,
+        clock,
+        actor_id,
+        "instance.moved",
+        &subject,
+        details,
+    )
+    .await?;
+    conn.commit().await?;
+    tracing::info!(instance.id = %seen.id, plugin.digest = to, "instance.moved");
+    Ok(true)
+}

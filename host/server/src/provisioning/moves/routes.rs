@@ -1,0 +1,71 @@
+//! `POST /admin/plugins/{id}/moves`.
+
+use axum::extract::State;
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{MoveOutcome, Moves, Order, carry_out};
+use crate::{
+    app::AppState,
+    http::{Admin, Body, Envelope, Reply, Segment, Success, failure_responses},
+};
+
+failure_responses!(Moving: NotFound, PluginUnavailable);
+
+pub(in crate::provisioning) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(move_instances))
+}
+
+/// Which instances go to which version.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct MoveRequest {
+    /// SHA-256 of the version they go to.
+    #[garde(length(equal = 64))]
+    to: String,
+    /// Only those that are on this version; on any other when absent.
+    #[garde(inner(length(equal = 64)))]
+    from: Option<String>,
+    /// Only these, a hundred at most; all when absent.
+    #[garde(inner(length(min = 1, max = 100)))]
+    instances: Option<Vec<Uuid>>,
+    /// Only tell what would change.
+    #[serde(default)]
+    #[garde(skip)]
+    dry_run: bool,
+}
+
+/// Moves instances of a service plugin to another of its versions, and back in the same way.
+///
+/// Each instance moves by itself, or stays with a reason and runs on. With `dryRun` the answer is a
+/// preview: what changes in its objects, which secrets it needs, whether its pods are replaced. A
+/// hundred are moved at once; `remaining` says how many to ask for again.
+#[utoipa::path(post, path = "/admin/plugins/{id}/moves", tag = "admin: plugins", request_body = MoveRequest, security(("bearer" = [])),
+    params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
+    responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), Moving))]
+async fn move_instances(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment(plugin_id): Segment<String>,
+    Body(request): Body<MoveRequest>,
+) -> Reply<Moves> {
+    let order = Order {
+        plugin_id,
+        to: request.to,
+        from: request.from,
+        instances: request.instances,
+        dry_run: request.dry_run,
+    };
+    let moves = carry_out(&state, admin.user_id, &order).await?;
+    let refused = moves.instances.iter();
+    let refused = refused
+        .filter(|moved| moved.outcome == MoveOutcome::Refused)
+        .count();
+    let done = moves.instances.len().saturating_sub(refused);
+    let verb = if order.dry_run { "can be" } else { "are being" };
+    let message = format!("{done} instance(s) {verb} moved, {refused} refused.");
+    Ok(Success::ok(message, moves))
+}
