@@ -19,6 +19,7 @@ mod hostile;
 mod idempotency;
 mod ledger;
 mod midtrans_client;
+mod moves;
 mod payments;
 mod plugin_classes;
 mod plugin_life;

@@ -1,0 +1,121 @@
+//! Instances move from one version of their plugin to another, and back.
+
+use std::fs;
+
+use dermaga_tests::{Client, Shop, both_engines, plugins_folder};
+use serde_json::{Value, json};
+
+const KNOWN: &[u8] = b"N8N_DIAGNOSTICS_ENABLED";
+const OTHER: &[u8] = b"N8N_DIAGNOSTICS_DISABLE";
+
+/// N8N's plugin with another name for one of the variables it sets.
+fn other_version() -> Vec<u8> {
+    let mut component = fs::read(plugins_folder().join("service-n8n.wasm")).unwrap();
+    let mut found = 0;
+    for at in 0..component.len() - KNOWN.len() {
+        if &component[at..at + KNOWN.len()] == KNOWN {
+            component[at..at + KNOWN.len()].copy_from_slice(OTHER);
+            found += 1;
+        }
+    }
+    assert!(found > 0, "the plugin does not set this variable any more");
+    component
+}
+
+/// Uploads and activates the other version; gives the digests of the first and the other.
+async fn install_other(admin: &Client) -> (String, String) {
+    let plugin = admin.get("/api/admin/plugins/service-n8n").await.data(200);
+    let first = plugin["active"].as_str().unwrap().to_owned();
+    let staged = admin.upload(other_version()).await.data(201);
+    let other = staged["digest"].as_str().unwrap().to_owned();
+    let body = json!({ "digest": other });
+    admin
+        .post("/api/admin/plugins/service-n8n/activate", body)
+        .await
+        .data(200);
+    (first, other)
+}
+
+/// A customer's free N8N that runs; gives subscription and instance.
+async fn bought(shop: &Shop, customer: &Client) -> (String, String) {
+    let plan = shop.plan("n8n", "free").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let id = bought["instanceId"].as_str().unwrap().to_owned();
+    shop.instance_becomes(customer, &id, "RUNNING").await;
+    let subscription = bought["subscription"]["id"].as_str().unwrap();
+    (subscription.to_owned(), id)
+}
+
+/// Waits until what was applied contains this.
+async fn applied_becomes(customer: &Client, instance: &str, word: &str) {
+    for _ in 0..400 {
+        let path = format!("/api/instances/{instance}/manifests");
+        if customer.get(&path).await.text.contains(word) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("{word} is never applied");
+}
+
+fn outcomes(moves: &Value) -> Vec<&str> {
+    let instances = moves["instances"].as_array().unwrap().iter();
+    instances
+        .map(|moved| moved["outcome"].as_str().unwrap())
+        .collect()
+}
+
+both_engines! {
+    /// Activation moves nobody; a move shows what changes, changes it, and goes back.
+    async fn instances_are_moved_with_a_preview_and_back(shop: Shop) {
+        let admin = shop.admin().await;
+        let customer = shop.customer("pindah@example.com").await;
+        let (_, id) = bought(&shop, &customer).await;
+        let (first, other) = install_other(&admin).await;
+        let path = "/api/admin/plugins/service-n8n/moves";
+        let preview = admin.post(path, json!({ "to": other, "dryRun": true })).await.data(200);
+        assert_eq!((outcomes(&preview), &preview["applied"]), (vec!["READY"], &json!(false)));
+        let moved = &preview["instances"][0];
+        assert_eq!((&moved["from"], &moved["restarts"]), (&json!(first), &json!(true)));
+        let diff = moved["diff"].as_str().unwrap();
+        assert!(diff.contains("-") && diff.contains("N8N_DIAGNOSTICS_DISABLE"), "{diff}");
+        assert!(moved["changes"][0]["paths"].as_array().is_some_and(|paths| !paths.is_empty()));
+        applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
+
+        let done = admin.post(path, json!({ "to": other, "from": first, "instances": [id] })).await.data(200);
+        assert_eq!(outcomes(&done), ["MOVED"]);
+        applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_DISABLE").await;
+        shop.instance_becomes(&customer, &id, "RUNNING").await;
+        assert!(outcomes(&admin.post(path, json!({ "to": other })).await.data(200)).is_empty());
+
+        admin.post(path, json!({ "to": first })).await.data(200);
+        applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
+    }
+
+    /// Once each, however many ask; never one that is on its way out; never to what is unknown.
+    async fn moves_are_made_once_and_refused_with_reason(shop: Shop) {
+        let admin = shop.admin().await;
+        let customer = shop.customer("pindah-banyak@example.com").await;
+        let (ended, _) = bought(&shop, &customer).await;
+        customer.delete(&format!("/api/subscriptions/{ended}")).await.data(200);
+        let (_, id) = bought(&shop, &customer).await;
+        let (first, other) = install_other(&admin).await;
+        let path = "/api/admin/plugins/service-n8n/moves";
+        let attempts = (0..6).map(|_| admin.post(path, json!({ "to": other })));
+        let mut moved = 0;
+        for answer in futures::future::join_all(attempts).await {
+            let moves = answer.data(200);
+            assert!(moves["instances"].as_array().unwrap().iter().all(|one| one["instanceId"] == json!(id)));
+            moved += outcomes(&moves).iter().filter(|outcome| **outcome == "MOVED").count();
+        }
+        assert_eq!(moved, 1);
+        admin.post(path, json!({ "to": "0".repeat(64) })).await.fails(404, "NOT_FOUND");
+        admin.post(path, json!({ "to": "short" })).await.fails(400, "VALIDATION_FAILED");
+        admin.post(path, json!({ "to": other, "instances": [] })).await.fails(400, "VALIDATION_FAILED");
+        admin.post("/api/admin/plugins/service-ghost/moves", json!({ "to": first })).await.fails(404, "NOT_FOUND");
+        customer.post(path, json!({ "to": other })).await.fails(403, "FORBIDDEN");
+    }
+}
