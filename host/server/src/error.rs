@@ -56,6 +56,7 @@ codes! {
     InProgress = "IN_PROGRESS" => 409,
     /// A gateway's notice about another amount or currency than was asked for.
     NoticeMismatch = "NOTICE_MISMATCH" => 409,
+    /// A customer would hold more paid credit than the shop allows.
     BalanceCapExceeded = "BALANCE_CAP_EXCEEDED" => 409,
     QuotaExhausted = "QUOTA_EXHAUSTED" => 409,
     PlanUnavailable = "PLAN_UNAVAILABLE" => 409,

@@ -30,3 +30,4 @@ mod races;
 mod refusals;
 mod settings;
 mod upgrades;
+mod wallet;

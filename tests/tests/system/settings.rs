@@ -203,6 +203,16 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ),
     (
         HERE,
+        "a_month_begins_where_the_shop_is",
+        &["BILLING_TIMEZONE"],
+    ),
+    (
+        HERE,
+        "paid_credit_is_capped_and_the_float_is_watched",
+        &["WALLET_BALANCE_CAP", "WALLET_FLOAT_WARNING"],
+    ),
+    (
+        HERE,
         "guesses_are_counted_against_whom_the_proxies_saw",
         &["DERMAGA_TRUSTED_PROXIES"],
     ),
@@ -1030,6 +1040,62 @@ async fn a_wallet_holds_so_much_at_the_most() {
     ask(30_000).await.data(201);
     ask(20_001).await.fails(409, "BALANCE_CAP_EXCEEDED");
     ask(20_000).await.data(201);
+}
+
+// ---- money ----
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_month_begins_where_the_shop_is() {
+    for (zone, hour) in [("Asia/Jakarta", "17:00"), ("Asia/Jayapura", "15:00")] {
+        let shop = empty_shop(&[("BILLING_TIMEZONE", zone)]).await;
+        let customer = shop.customer("waktu@example.com").await;
+        let found = customer.get("/api/wallet/statistics").await.data(200);
+        assert_eq!(found["timeZone"], zone);
+        let start = found["from"].as_str().unwrap();
+        assert!(start.contains(&format!("T{hour}:00")), "{start}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paid_credit_is_capped_and_the_float_is_watched() {
+    let settings = [
+        ("WALLET_BALANCE_CAP", "2_000_000"),
+        ("WALLET_FLOAT_WARNING", "3_000_000"),
+    ];
+    let shop = empty_shop(&settings).await;
+    let admin = shop.admin().await;
+    let add = async |name: &str, amount: i64, kind: &str| {
+        let customer = shop.sign_in(name).await;
+        let profile = customer.get("/api/auth/profile").await.data(200);
+        let path = format!(
+            "/api/admin/wallets/{}/add-credit",
+            profile["id"].as_str().unwrap()
+        );
+        let reason = "Paid at the counter, in cash.";
+        let body = json!({ "amount": amount, "reason": reason, "kind": kind });
+        admin.post(&path, body).await
+    };
+    let float = async || {
+        let all = admin.get("/api/admin/wallets/statistics").await.data(200);
+        all["float"].clone()
+    };
+    shop.register("satu@example.com").await;
+    shop.register("dua@example.com").await;
+
+    add("satu@example.com", 1_500_000, "PAID").await.data(201);
+    let over = add("satu@example.com", 500_001, "PAID").await;
+    over.fails(409, "BALANCE_CAP_EXCEEDED");
+    assert_eq!(over.detail("amount"), Some("500000"));
+    // What the shop gives is not money it holds for somebody.
+    add("satu@example.com", 500_001, "BONUS").await.data(201);
+    add("satu@example.com", 500_000, "PAID").await.data(201);
+
+    assert_eq!(
+        float().await,
+        json!({ "paid": 2_000_000, "warningLevel": 3_000_000, "warning": false })
+    );
+    add("dua@example.com", 1_000_000, "PAID").await.data(201);
+    assert_eq!(float().await["warning"], true);
 }
 
 // ---- requests ----

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use chrono_tz::Tz;
 use dermaga_runtime::Limits;
 use zeroize::Zeroizing;
 
@@ -126,6 +127,10 @@ pub struct Config {
     pub payments_sandbox: bool,
     /// Most paid credit that one customer may hold.
     pub balance_cap: Option<Rupiah>,
+    /// Whose days and months the shop's are.
+    pub billing_timezone: Tz,
+    /// Paid credit of all customers from which administrators are warned.
+    pub wallet_float_warning: Option<Rupiah>,
 
     pub request_timeout: Duration,
     pub trusted_proxies: usize,
@@ -201,6 +206,8 @@ impl Config {
             midtrans: Midtrans::default(),
             payments_sandbox: false,
             balance_cap: None,
+            billing_timezone: Tz::UTC,
+            wallet_float_warning: None,
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
             log: String::new(),

@@ -98,18 +98,9 @@ async fn write_down(
     let (clock, now) = (&state.clock, state.clock.now());
     let mut conn = state.db.begin().await?;
     let wallet = wallet::lock(&mut conn, user_id).await?;
-    if let Some(cap) = state.config.balance_cap {
-        let awaited = store::awaited(&mut conn, user_id).await?;
-        let would_be = wallet.paid_balance.plus(awaited)?.plus(amount)?;
-        if would_be > cap {
-            let message = format!(
-                "A wallet holds {cap} of paid credit at the most, and this top-up would lead to {would_be}."
-            );
-            return Err(
-                Error::new(Code::BalanceCapExceeded, message).with("cap", cap.get().to_string())
-            );
-        }
-    }
+    // What waits to be paid counts too.
+    let awaited = store::awaited(&mut conn, user_id).await?;
+    wallet::check_cap(&state.config, &wallet, awaited.plus(amount)?)?;
     let new = TopUp {
         user_id,
         amount,

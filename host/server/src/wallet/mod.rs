@@ -4,19 +4,27 @@
 //! postings that sum to zero, and the wallet's materialised balances, in the caller's database
 //! transaction. Bonus credit is kept apart, spent first, and never leaves as cash.
 
+mod adjustment;
+mod admin;
+mod calendar;
+mod float;
 pub mod ledger;
 mod model;
 mod routes;
+mod statistics;
 mod store;
 mod top_up;
 
 use uuid::Uuid;
 
+pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
+pub use float::Float;
 pub use model::{
     Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
-    TransactionView, WalletInfo, WalletRow,
+    TransactionView, WalletInfo, WalletOrder, WalletRow,
 };
 pub use routes::router;
+pub use statistics::Statistics;
 pub use top_up::{
     Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, take_back,
     transaction,
@@ -24,6 +32,7 @@ pub use top_up::{
 
 use crate::{
     Code, Error, Result,
+    config::Config,
     db::{Clock, Conn},
     money::Rupiah,
 };
@@ -139,6 +148,22 @@ pub fn insufficient(due: Rupiah, balance: Balance) -> Result<Error> {
         balance.total()?
     );
     Ok(Error::new(Code::InsufficientCredit, message).with("missing", missing.get().to_string()))
+}
+
+/// Refuses to add paid credit to a wallet that would then hold more than `WALLET_BALANCE_CAP`.
+///
+/// # Errors
+/// `BALANCE_CAP_EXCEEDED`, with what can still be added.
+pub fn check_cap(config: &Config, wallet: &WalletRow, amount: Rupiah) -> Result<()> {
+    let Some(cap) = config.balance_cap else {
+        return Ok(());
+    };
+    if wallet.paid_balance.plus(amount)? <= cap {
+        return Ok(());
+    }
+    let room = cap.minus(wallet.paid_balance)?.max(Rupiah::ZERO);
+    let message = format!("A wallet holds at most {cap} of paid credit: {room} can be added.");
+    Err(Error::new(Code::BalanceCapExceeded, message).with("amount", room.get().to_string()))
 }
 
 /// What the wallet holds.

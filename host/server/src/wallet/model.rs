@@ -59,6 +59,20 @@ text_enum! {
     }
 }
 
+text_enum! {
+    /// What comes first in a list of wallets.
+    pub enum WalletOrder {
+        /// The largest balance.
+        Balance = "BALANCE",
+        /// Who has spent most.
+        Spent = "SPENT",
+        /// Who has topped up most.
+        TopUp = "TOP_UP",
+        /// Whose wallet changed last.
+        Changed = "CHANGED",
+    }
+}
+
 /// What a wallet holds, in rupiah.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
@@ -201,7 +215,7 @@ pub struct WalletInfo {
     pub total_balance: Rupiah,
     pub total_top_up: Rupiah,
     pub total_spent: Rupiah,
-    /// Spent since the first of this month (UTC).
+    /// Spent since the first of this month, where the shop is.
     pub spent_this_month: Rupiah,
     /// The last ten.
     pub recent_transactions: Vec<TransactionView>,

@@ -1,7 +1,7 @@
 //! `/wallet`: what a customer sees of money.
 
 use axum::extract::State;
-use chrono::{DateTime, Datelike, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -9,14 +9,17 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    TransactionStatus, TransactionType, TransactionView, WalletInfo,
+    Statistics, TransactionStatus, TransactionType, TransactionView, WalletInfo, admin,
+    calendar::{self, Period},
+    statistics,
     store::{self, TransactionFilter},
 };
 use crate::{
     Error,
     app::AppState,
     http::{
-        Body, Customer, Envelope, PageQuery, Paged, Reply, Segment, Success, failure_responses,
+        Body, Customer, Envelope, PageQuery, Paged, Params, Reply, Segment, Success,
+        failure_responses,
     },
     money::Rupiah,
 };
@@ -29,7 +32,9 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(info))
         .routes(routes!(transactions))
         .routes(routes!(transaction))
+        .routes(routes!(period_statistics))
         .routes(routes!(check_credit))
+        .merge(admin::router())
 }
 
 /// The wallet at a glance.
@@ -40,12 +45,8 @@ async fn info(State(state): State<AppState>, customer: Customer) -> Reply<Wallet
     let wallet = store::wallet(&mut conn, customer.user_id)
         .await?
         .ok_or_else(|| Error::not_found("wallet"))?;
-    let spent = store::spent_since(
-        &mut conn,
-        customer.user_id,
-        start_of_month(state.clock.now()),
-    )
-    .await?;
+    let month = calendar::start_of_month(state.config.billing_timezone, state.clock.now());
+    let spent = store::spent_since(&mut conn, customer.user_id, month).await?;
     let recent = store::transactions(
         &mut conn,
         customer.user_id,
@@ -66,12 +67,6 @@ async fn info(State(state): State<AppState>, customer: Customer) -> Reply<Wallet
             recent_transactions: recent.into_iter().map(TransactionView::from).collect(),
         },
     ))
-}
-
-fn start_of_month(now: DateTime<Utc>) -> DateTime<Utc> {
-    now.date_naive()
-        .with_day(1)
-        .map_or(now, |day| day.and_time(NaiveTime::MIN).and_utc())
 }
 
 /// Which transactions to list.
@@ -130,13 +125,41 @@ async fn transaction(
     Segment(id): Segment<String>,
 ) -> Reply<TransactionView> {
     let uuid = id.parse::<Uuid>().ok();
-    let number = id
-        .strip_prefix("TXMP-")
-        .and_then(|digits| digits.parse::<i64>().ok());
     let mut conn = state.db.read().await?;
-    let row = store::transaction(&mut conn, customer.user_id, uuid, number).await?;
+    let row = store::transaction(&mut conn, customer.user_id, uuid, reference(&id)).await?;
     let row = row.ok_or_else(|| Error::not_found("transaction"))?;
     Ok(Success::ok("The transaction.", row.into()))
+}
+
+/// The number in `TXMP-101`.
+pub(super) fn reference(text: &str) -> Option<i64> {
+    text.strip_prefix("TXMP-")?.parse().ok()
+}
+
+/// Which period to add up.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[garde(allow_unvalidated)]
+struct PeriodQuery {
+    /// The running one, where the shop is; the month when absent.
+    #[serde(default)]
+    #[param(inline)]
+    period: Period,
+}
+
+/// What went in and out in the running day, week, month or year.
+#[utoipa::path(get, path = "/wallet/statistics", tag = "wallet", params(PeriodQuery), security(("bearer" = [])),
+    responses((status = 200, description = "Sums by type and by part of the period", body = Envelope<Statistics>)))]
+async fn period_statistics(
+    State(state): State<AppState>,
+    customer: Customer,
+    Params(query): Params<PeriodQuery>,
+) -> Reply<Statistics> {
+    let (zone, now) = (state.config.billing_timezone, state.clock.now());
+    let mut conn = state.db.read().await?;
+    let found = statistics::of_period(&mut conn, customer.user_id, query.period, zone, now).await?;
+    Ok(Success::ok("What went in and out.", found))
 }
 
 /// An amount to compare with the balance.

@@ -1,11 +1,15 @@
 //! SQL of wallets, transactions and the journal.
 
+pub(super) mod admin;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Account, Transaction, TransactionStatus, TransactionType, WalletRow};
+use super::{
+    Account, Transaction, TransactionStatus, TransactionType, WalletRow, statistics::Settled,
+};
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -278,6 +282,19 @@ pub(super) async fn spent_since(
                WHERE user_id = $1 AND created_at >= $2 AND type IN ('SUBSCRIPTION', 'UPGRADE') AND status = 'COMPLETED'";
     let (spent,) = fetch_one!(conn, (Rupiah,), sql, user_id, since)?;
     Ok(spent)
+}
+
+/// What took effect in a stretch of time, oldest first.
+pub(super) async fn settled(
+    conn: &mut Conn,
+    user_id: Uuid,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> sqlx::Result<Vec<Settled>> {
+    let sql = "SELECT type, amount, coalesce(completed_at, created_at) FROM transactions
+               WHERE user_id = $1 AND coalesce(completed_at, created_at) >= $2 AND coalesce(completed_at, created_at) < $3
+                 AND status IN ('COMPLETED', 'REFUNDED') ORDER BY number";
+    fetch_all!(conn, Settled, sql, user_id, from, to)
 }
 
 /// Purchases whose price, before coupons, was more than zero.

@@ -1,0 +1,224 @@
+//! Credit that administrators add and take, each time with a reason that stays in the books.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Account, Balance, NewTransaction, Transaction, TransactionType, WalletRow, check_cap,
+    insufficient,
+    ledger::{self, Movement},
+    lock,
+};
+use crate::{
+    Error, Result,
+    app::AppState,
+    audit,
+    db::{Conn, Uncommitted, new_id},
+    money::Rupiah,
+    text_enum,
+};
+
+text_enum! {
+    /// The two kinds of credit.
+    pub enum CreditKind {
+        /// Money the customer paid; can be given back as cash.
+        Paid = "PAID",
+        /// A gift; spent first, never given back as cash.
+        Bonus = "BONUS",
+    }
+}
+
+text_enum! {
+    pub enum Direction {
+        Add = "ADD",
+        Deduct = "DEDUCT",
+    }
+}
+
+/// What an administrator changes in one wallet.
+#[derive(Debug, Clone, Copy)]
+pub struct Adjustment {
+    pub user_id: Uuid,
+    pub direction: Direction,
+    /// More than zero.
+    pub amount: Rupiah,
+    /// Absent: what is added is bonus credit; what is taken is bonus credit first, then paid.
+    pub kind: Option<CreditKind>,
+}
+
+/// Adds or takes credit; the caller commits.
+///
+/// # Errors
+/// `NOT_FOUND` for a customer without a wallet, `INSUFFICIENT_CREDIT` when the wallet holds less,
+/// `BALANCE_CAP_EXCEEDED` when paid credit would be more than a customer may hold.
+pub async fn adjust(
+    state: &AppState,
+    actor: Uuid,
+    adjustment: Adjustment,
+    reason: &str,
+) -> Result<Uncommitted<Transaction>> {
+    let mut conn = state.db.begin().await?;
+    let transaction = book(&mut conn, state, actor, adjustment, reason).await?;
+    Ok(Uncommitted::new(conn, transaction))
+}
+
+/// Makes all of the adjustments, in their order, or none; the caller commits.
+///
+/// # Errors
+/// As [`adjust`], with the place of the one that cannot be made (`adjustments[3]`).
+pub async fn adjust_all(
+    state: &AppState,
+    actor: Uuid,
+    adjustments: &[Adjustment],
+    reason: &str,
+) -> Result<Uncommitted<Vec<Transaction>>> {
+    let mut conn = state.db.begin().await?;
+    lock_in_order(&mut conn, adjustments).await?;
+    let mut made = Vec::with_capacity(adjustments.len());
+    for (place, adjustment) in adjustments.iter().enumerate() {
+        let transaction = book(&mut conn, state, actor, *adjustment, reason)
+            .await
+            .map_err(|error| at(place, error))?;
+        made.push(transaction);
+    }
+    Ok(Uncommitted::new(conn, made))
+}
+
+/// Two runs that lock the same wallets in different orders would wait for each other.
+async fn lock_in_order(conn: &mut Conn, adjustments: &[Adjustment]) -> Result<()> {
+    let mut places: Vec<(Uuid, usize)> = adjustments
+        .iter()
+        .zip(0..)
+        .map(|(adjustment, place)| (adjustment.user_id, place))
+        .collect();
+    places.sort_unstable();
+    for (user_id, place) in places {
+        lock(conn, user_id)
+            .await
+            .map_err(|error| at(place, error))?;
+    }
+    Ok(())
+}
+
+fn at(place: usize, error: Error) -> Error {
+    let message = error.message.clone();
+    error.with(format!("adjustments[{place}]"), message)
+}
+
+async fn book(
+    conn: &mut Conn,
+    state: &AppState,
+    actor: Uuid,
+    adjustment: Adjustment,
+    reason: &str,
+) -> Result<Transaction> {
+    let wallet = lock(conn, adjustment.user_id).await?;
+    let movement = movement(&wallet, adjustment)?;
+    if movement.paid.is_positive() {
+        check_cap(&state.config, &wallet, movement.paid)?;
+    }
+    let id = new_id(&state.clock);
+    let (action, description) = match adjustment.direction {
+        Direction::Add => ("wallet.credit_added", "Credit added by the shop"),
+        Direction::Deduct => ("wallet.credit_deducted", "Credit taken by the shop"),
+    };
+    let details = json!({ "reason": reason, "paid": movement.paid, "bonus": movement.bonus });
+    let new = NewTransaction {
+        user_id: adjustment.user_id,
+        kind: TransactionType::AdminAdjustment,
+        description: description.to_owned(),
+        details: details.clone(),
+        subscription_id: None,
+        coupon_id: None,
+        price_decision_id: None,
+        coupon_decision_id: None,
+    };
+    let key = format!("adjustment:{id}");
+    let transaction = ledger::post(conn, &state.clock, &movement, &key, new).await?;
+    let subject = format!("wallet:{}", adjustment.user_id);
+    audit::record(conn, &state.clock, actor, action, &subject, details).await?;
+    Ok(transaction)
+}
+
+fn movement(wallet: &WalletRow, adjustment: Adjustment) -> Result<Movement> {
+    let Adjustment {
+        direction,
+        amount,
+        kind,
+        ..
+    } = adjustment;
+    if !amount.is_positive() {
+        return Err(Error::invalid("amount", "must be more than zero"));
+    }
+    let (paid, bonus) = match direction {
+        Direction::Add => added(amount, kind),
+        Direction::Deduct => {
+            let (paid, bonus) = taken(wallet.balance(), amount, kind)?;
+            (paid.negated(), bonus.negated())
+        }
+    };
+    Ok(Movement {
+        paid,
+        bonus,
+        others: vec![(Account::Adjustments, paid.plus(bonus)?.negated())],
+    })
+}
+
+const fn added(amount: Rupiah, kind: Option<CreditKind>) -> (Rupiah, Rupiah) {
+    match kind {
+        Some(CreditKind::Paid) => (amount, Rupiah::ZERO),
+        // Nobody said that money came in, so none can be asked back.
+        Some(CreditKind::Bonus) | None => (Rupiah::ZERO, amount),
+    }
+}
+
+/// How much paid and how much bonus credit is taken.
+fn taken(balance: Balance, amount: Rupiah, kind: Option<CreditKind>) -> Result<(Rupiah, Rupiah)> {
+    let reachable = match kind {
+        None => balance,
+        Some(CreditKind::Paid) => Balance {
+            bonus: Rupiah::ZERO,
+            ..balance
+        },
+        Some(CreditKind::Bonus) => Balance {
+            paid: Rupiah::ZERO,
+            ..balance
+        },
+    };
+    if reachable.total()? < amount {
+        return Err(insufficient(amount, reachable)?);
+    }
+    let bonus = reachable.bonus.min(amount);
+    Ok((amount.minus(bonus)?, bonus))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn balance(paid: i64, bonus: i64) -> Balance {
+        Balance {
+            paid: Rupiah::new(paid),
+            bonus: Rupiah::new(bonus),
+        }
+    }
+
+    #[test]
+    fn what_is_taken_is_there() {
+        let wallet = balance(300, 100);
+        for (amount, kind, expected) in [
+            (100, None, Some((0, 100))),
+            (150, None, Some((50, 100))),
+            (400, None, Some((300, 100))),
+            (401, None, None),
+            (300, Some(CreditKind::Paid), Some((300, 0))),
+            (301, Some(CreditKind::Paid), None),
+            (100, Some(CreditKind::Bonus), Some((0, 100))),
+            (101, Some(CreditKind::Bonus), None),
+        ] {
+            let taken = taken(wallet, Rupiah::new(amount), kind).ok();
+            let expected = expected.map(|(paid, bonus)| (Rupiah::new(paid), Rupiah::new(bonus)));
+            assert_eq!(taken, expected, "{amount} {kind:?}");
+        }
+    }
+}

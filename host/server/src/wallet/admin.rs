@@ -1,0 +1,450 @@
+//! `/admin/wallets` and `/admin/transactions`: all wallets, and changing one by hand.
+
+use axum::{extract::State, response::Response};
+use chrono::{DateTime, Utc};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    Adjustment, CreditKind, Direction, Float, Transaction, TransactionStatus, TransactionType,
+    TransactionView, WalletOrder, calendar, float,
+    routes::reference,
+    store::{
+        self, TransactionFilter,
+        admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
+    },
+};
+use crate::{
+    Error,
+    app::AppState,
+    http::{
+        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Reply, Success,
+        failure_responses,
+    },
+    money::Rupiah,
+};
+
+failure_responses!(Missing: NotFound);
+failure_responses!(Adding: NotFound, BalanceCapExceeded);
+failure_responses!(Deducting: NotFound, InsufficientCredit);
+failure_responses!(Adjusting: NotFound, InsufficientCredit, BalanceCapExceeded);
+
+/// One adjustment moves at most this much, in rupiah; a slip of the finger is larger.
+const MOST: i64 = 1_000_000_000;
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(wallets))
+        .routes(routes!(statistics))
+        .routes(routes!(wallet))
+        .routes(routes!(add_credit))
+        .routes(routes!(deduct_credit))
+        .routes(routes!(bulk_adjustment))
+        .routes(routes!(transactions))
+}
+
+/// A customer's wallet, in rupiah.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OwnedWalletView {
+    user_id: Uuid,
+    email: String,
+    name: String,
+    paid_balance: Rupiah,
+    bonus_balance: Rupiah,
+    total_balance: Rupiah,
+    total_top_up: Rupiah,
+    total_spent: Rupiah,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<OwnedWallet> for OwnedWalletView {
+    type Error = Error;
+
+    fn try_from(row: OwnedWallet) -> Result<Self, Error> {
+        Ok(Self {
+            user_id: row.user_id,
+            total_balance: row.paid_balance.plus(row.bonus_balance)?,
+            email: row.email,
+            name: row.name,
+            paid_balance: row.paid_balance,
+            bonus_balance: row.bonus_balance,
+            total_top_up: row.total_top_up,
+            total_spent: row.total_spent,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// Which wallets to list.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct WalletQuery {
+    /// Part of the owner's e-mail address or name.
+    #[garde(length(chars, max = 200))]
+    q: Option<String>,
+    /// Rupiah, paid and bonus together.
+    #[garde(inner(range(min = 0)))]
+    min_balance: Option<i64>,
+    #[garde(inner(range(min = 0)))]
+    max_balance: Option<i64>,
+    /// What comes first; the largest balance when absent.
+    #[garde(skip)]
+    order: Option<WalletOrder>,
+}
+
+/// All wallets.
+#[utoipa::path(get, path = "/admin/wallets", tag = "admin: wallets", params(PageQuery, WalletQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of wallets", body = Envelope<Vec<OwnedWalletView>>)))]
+async fn wallets(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<WalletQuery>,
+) -> Reply<Vec<OwnedWalletView>> {
+    let order = query.order.unwrap_or(WalletOrder::Balance);
+    let filter = WalletFilter {
+        owner: query.q,
+        min_balance: query.min_balance.map(Rupiah::new),
+        max_balance: query.max_balance.map(Rupiah::new),
+    };
+    let mut conn = state.db.read().await?;
+    let (limit, offset) = (page.limit.into(), page.offset());
+    let rows = store::admin::wallets(&mut conn, &filter, order, limit, offset).await?;
+    let total = store::admin::count_wallets(&mut conn, &filter).await?;
+    let views: Result<Vec<_>, Error> = rows.into_iter().map(OwnedWalletView::try_from).collect();
+    Ok(Success::page(
+        "All wallets.",
+        views?,
+        page.pagination(total),
+    ))
+}
+
+/// Transactions of one type and status.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TypeTotalView {
+    r#type: TransactionType,
+    status: TransactionStatus,
+    count: i64,
+    /// What wallets gained by them; negative when they paid.
+    amount: Rupiah,
+}
+
+/// All wallets together, in rupiah.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WalletStatistics {
+    wallets: i64,
+    wallets_with_credit: i64,
+    /// Paid credit, which the shop owes.
+    float: Float,
+    bonus_balance: Rupiah,
+    total_top_up: Rupiah,
+    total_spent: Rupiah,
+    /// When this month began where the shop is.
+    month_start: DateTime<Utc>,
+    /// Transactions since then.
+    this_month: Vec<TypeTotalView>,
+}
+
+/// What all wallets hold and did this month.
+#[utoipa::path(get, path = "/admin/wallets/statistics", tag = "admin: wallets", security(("bearer" = [])),
+    responses((status = 200, description = "Totals and the float", body = Envelope<WalletStatistics>)))]
+async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<WalletStatistics> {
+    let month_start = calendar::start_of_month(state.config.billing_timezone, state.clock.now());
+    let mut conn = state.db.snapshot().await?;
+    let totals = store::admin::totals(&mut conn).await?;
+    let this_month = store::admin::totals_by_type(&mut conn, month_start).await?;
+    let float = float::measure(&state, &mut conn).await?;
+    let this_month = this_month.into_iter().map(|total| TypeTotalView {
+        r#type: total.kind,
+        status: total.status,
+        count: total.count,
+        amount: total.amount,
+    });
+    let view = WalletStatistics {
+        wallets: totals.wallets,
+        wallets_with_credit: totals.with_credit,
+        float,
+        bonus_balance: totals.bonus,
+        total_top_up: totals.top_up,
+        total_spent: totals.spent,
+        month_start,
+        this_month: this_month.collect(),
+    };
+    Ok(Success::ok("All wallets together.", view))
+}
+
+/// A wallet with its chain and its last ten transactions.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct WalletDetail {
+    #[serde(flatten)]
+    wallet: OwnedWalletView,
+    /// How many entries the ledger has of it.
+    entries: i64,
+    /// Hash of the last one.
+    head_hash: String,
+    recent_transactions: Vec<TransactionView>,
+}
+
+/// One customer's wallet.
+#[utoipa::path(get, path = "/admin/wallets/{userId}", tag = "admin: wallets", params(("userId" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The wallet", body = Envelope<WalletDetail>), Missing))]
+async fn wallet(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(user_id): Id,
+) -> Reply<WalletDetail> {
+    let mut conn = state.db.read().await?;
+    let found = store::admin::owned_wallet(&mut conn, user_id).await?;
+    let row = found.ok_or_else(|| Error::not_found("wallet"))?;
+    let filter = TransactionFilter::default();
+    let recent = store::transactions(&mut conn, user_id, filter, 10, 0).await?;
+    let view = WalletDetail {
+        entries: row.entries,
+        head_hash: row.head_hash.clone(),
+        wallet: row.try_into()?,
+        recent_transactions: recent.into_iter().map(TransactionView::from).collect(),
+    };
+    Ok(Success::ok("The wallet.", view))
+}
+
+/// How much credit to add or take, and why.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AdjustmentRequest {
+    /// Rupiah.
+    #[garde(range(min = 1, max = MOST))]
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    amount: i64,
+    /// At least ten characters; the customer can read it.
+    #[garde(custom(reason_given))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+    /// When absent, added credit is bonus, and bonus is taken before paid.
+    #[garde(skip)]
+    kind: Option<CreditKind>,
+}
+
+fn reason_given(reason: &str, (): &()) -> garde::Result {
+    match reason.trim().chars().count() {
+        0..10 => Err(garde::Error::new("must say why, in at least 10 characters")),
+        10..=500 => Ok(()),
+        _ => Err(garde::Error::new("must have at most 500 characters")),
+    }
+}
+
+/// A changed wallet.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AdjustedView {
+    user_id: Uuid,
+    transaction: TransactionView,
+}
+
+impl From<Transaction> for AdjustedView {
+    fn from(transaction: Transaction) -> Self {
+        Self {
+            user_id: transaction.user_id,
+            transaction: transaction.into(),
+        }
+    }
+}
+
+/// Adds credit to a customer's wallet.
+#[utoipa::path(post, path = "/admin/wallets/{userId}/add-credit", tag = "admin: wallets", security(("bearer" = [])),
+    params(("userId" = Uuid, Path), IdempotencyKey), request_body = AdjustmentRequest,
+    responses((status = 201, description = "Added", body = Envelope<AdjustedView>), Adding))]
+async fn add_credit(
+    state: State<AppState>,
+    admin: Admin,
+    Id(user_id): Id,
+    request: Keyed<AdjustmentRequest>,
+) -> Result<Response, Error> {
+    change(&state, admin, user_id, Direction::Add, request).await
+}
+
+/// Takes credit from a customer's wallet; never more than it holds.
+#[utoipa::path(post, path = "/admin/wallets/{userId}/deduct-credit", tag = "admin: wallets", security(("bearer" = [])),
+    params(("userId" = Uuid, Path), IdempotencyKey), request_body = AdjustmentRequest,
+    responses((status = 201, description = "Taken", body = Envelope<AdjustedView>), Deducting))]
+async fn deduct_credit(
+    state: State<AppState>,
+    admin: Admin,
+    Id(user_id): Id,
+    request: Keyed<AdjustmentRequest>,
+) -> Result<Response, Error> {
+    change(&state, admin, user_id, Direction::Deduct, request).await
+}
+
+async fn change(
+    state: &AppState,
+    admin: Admin,
+    user_id: Uuid,
+    direction: Direction,
+    Keyed(request, once): Keyed<AdjustmentRequest>,
+) -> Result<Response, Error> {
+    let adjustment = Adjustment {
+        user_id,
+        direction,
+        amount: Rupiah::new(request.amount),
+        kind: request.kind,
+    };
+    let act = async {
+        let made = super::adjust(state, admin.user_id, adjustment, request.reason.trim()).await?;
+        Ok(made.map(|transaction| {
+            let message = match direction {
+                Direction::Add => format!("{} have been added.", adjustment.amount),
+                Direction::Deduct => format!("{} have been taken.", adjustment.amount),
+            };
+            Success::created(message, AdjustedView::from(transaction))
+        }))
+    };
+    once.answer(state, admin.user_id, act).await
+}
+
+/// One of many adjustments.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BulkItem {
+    #[garde(skip)]
+    user_id: Uuid,
+    #[garde(skip)]
+    direction: Direction,
+    /// Rupiah.
+    #[garde(range(min = 1, max = MOST))]
+    #[schema(minimum = 1, maximum = 1_000_000_000)]
+    amount: i64,
+    /// When absent, added credit is bonus, and bonus is taken before paid.
+    #[garde(skip)]
+    kind: Option<CreditKind>,
+}
+
+/// Adjustments that belong together.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct BulkRequest {
+    #[garde(length(min = 1, max = 100), dive)]
+    #[schema(min_items = 1, max_items = 100)]
+    adjustments: Vec<BulkItem>,
+    /// At least ten characters; the customers can read it.
+    #[garde(custom(reason_given))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Adds and takes credit in up to 100 steps: all of them, or none.
+#[utoipa::path(post, path = "/admin/wallets/bulk-adjustment", tag = "admin: wallets", security(("bearer" = [])),
+    params(IdempotencyKey), request_body = BulkRequest,
+    responses((status = 201, description = "All made, in their order", body = Envelope<Vec<AdjustedView>>), Adjusting))]
+async fn bulk_adjustment(
+    State(state): State<AppState>,
+    admin: Admin,
+    Keyed(request, once): Keyed<BulkRequest>,
+) -> Result<Response, Error> {
+    let adjustments = request.adjustments.iter().map(|item| Adjustment {
+        user_id: item.user_id,
+        direction: item.direction,
+        amount: Rupiah::new(item.amount),
+        kind: item.kind,
+    });
+    let adjustments: Vec<_> = adjustments.collect();
+    let reason = request.reason.trim();
+    let act = async {
+        let made = super::adjust_all(&state, admin.user_id, &adjustments, reason).await?;
+        Ok(made.map(|made| {
+            let message = format!("{} adjustments have been made.", made.len());
+            let views: Vec<_> = made.into_iter().map(AdjustedView::from).collect();
+            Success::created(message, views)
+        }))
+    };
+    once.answer(&state, admin.user_id, act).await
+}
+
+/// Which of all transactions to list.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AnyTransactionQuery {
+    #[garde(skip)]
+    user_id: Option<Uuid>,
+    /// `TXMP-101`
+    #[garde(inner(custom(is_reference)))]
+    number: Option<String>,
+    #[garde(skip)]
+    r#type: Option<TransactionType>,
+    #[garde(skip)]
+    status: Option<TransactionStatus>,
+    /// Made at or after this moment.
+    #[garde(skip)]
+    from: Option<DateTime<Utc>>,
+    /// Made before this moment.
+    #[garde(skip)]
+    to: Option<DateTime<Utc>>,
+    /// Rupiah, in or out.
+    #[garde(inner(range(min = 0)))]
+    min_amount: Option<i64>,
+}
+
+fn is_reference(text: &str, (): &()) -> garde::Result {
+    match reference(text) {
+        Some(_) => Ok(()),
+        None => Err(garde::Error::new("must be a number such as TXMP-101")),
+    }
+}
+
+/// A transaction and whose it is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct OwnedTransactionView {
+    user_id: Uuid,
+    email: String,
+    #[serde(flatten)]
+    transaction: TransactionView,
+}
+
+impl From<OwnedTransaction> for OwnedTransactionView {
+    fn from(row: OwnedTransaction) -> Self {
+        Self {
+            user_id: row.transaction.user_id,
+            email: row.email,
+            transaction: row.transaction.into(),
+        }
+    }
+}
+
+/// All customers' transactions, newest first.
+#[utoipa::path(get, path = "/admin/transactions", tag = "admin: wallets", params(PageQuery, AnyTransactionQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of transactions", body = Envelope<Vec<OwnedTransactionView>>)))]
+async fn transactions(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<AnyTransactionQuery>,
+) -> Reply<Vec<OwnedTransactionView>> {
+    let filter = AnyTransactionFilter {
+        user_id: query.user_id,
+        number: query.number.as_deref().and_then(reference),
+        kind: query.r#type,
+        status: query.status,
+        from: query.from,
+        to: query.to,
+        min_amount: query.min_amount.map(Rupiah::new),
+    };
+    let mut conn = state.db.read().await?;
+    let (limit, offset) = (page.limit.into(), page.offset());
+    let rows = store::admin::any_transactions(&mut conn, filter, limit, offset).await?;
+    let total = store::admin::count_any_transactions(&mut conn, filter).await?;
+    let views = rows.into_iter().map(OwnedTransactionView::from).collect();
+    Ok(Success::page(
+        "Transactions.",
+        views,
+        page.pagination(total),
+    ))
+}
