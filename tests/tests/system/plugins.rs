@@ -175,6 +175,6 @@ async fn two_servers_start_at_once_on_an_empty_database() {
         shop.state().plugins.active("service-n8n").unwrap();
         let admin = shop.sign_in("first@example.com").await;
         let plugins = admin.get("/api/admin/plugins").await.data(200);
-        assert_eq!(plugins.as_array().unwrap().len(), 7);
+        assert_eq!(plugins.as_array().unwrap().len(), 8);
     }
 }
