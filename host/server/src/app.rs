@@ -1,5 +1,6 @@
 //! From a configuration to a server that answers: state, router, workers, start and stop.
 
+mod jobs;
 mod start;
 mod stock;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use crate::{
     coupons,
     crypto::Vault,
     db::{Clock, Db},
-    http, idempotency, payments, plugins, provisioning, subscriptions, telemetry, wallet,
+    http, idempotency, payments, plugins, provisioning, scheduler, subscriptions, telemetry,
+    wallet,
 };
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
@@ -42,6 +44,7 @@ pub struct AppState {
     pub accounts: Arc<Accounts>,
     pub provisioning: provisioning::Handle,
     pub payments: Arc<payments::Payments>,
+    pub scheduler: Arc<scheduler::Scheduler>,
 }
 
 /// A server that is ready to run.
@@ -61,6 +64,7 @@ pub fn api(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(coupons::router())
         .merge(subscriptions::router())
         .merge(provisioning::router())
+        .merge(scheduler::router())
         .merge(plugins::router(limits.component_bytes_of(SizeClass::Large)))
         .merge(alerts::router());
     let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
@@ -153,6 +157,12 @@ impl App {
         workers.spawn(payments::watch(self.state.clone(), cancel.clone()));
         workers.spawn(subscriptions::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
+        let (state, stop) = (self.state.clone(), cancel.clone());
+        workers.spawn(async move {
+            if let Err(error) = scheduler::work(state, stop).await {
+                tracing::error!(%error, "scheduler.failed");
+            }
+        });
         tracing::info!(server.address = %address, "server.ready");
         Ok(Running {
             address,

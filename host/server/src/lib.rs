@@ -20,6 +20,7 @@ pub mod money;
 pub mod payments;
 pub mod plugins;
 pub mod provisioning;
+pub mod scheduler;
 pub mod schema;
 pub mod subscriptions;
 pub mod telemetry;

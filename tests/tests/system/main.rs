@@ -17,6 +17,7 @@ mod contracts;
 mod example_plugins;
 mod hostile;
 mod idempotency;
+mod jobs;
 mod ledger;
 mod midtrans_client;
 mod moves;

@@ -198,6 +198,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ),
     (
         HERE,
+        "jobs_run_when_the_settings_say",
+        &["BILLING_TIMEZONE", "CRON_COUPON_STATUSES"],
+    ),
+    (
+        HERE,
         "a_request_that_takes_too_long_is_answered",
         &["DERMAGA_REQUEST_TIMEOUT"],
     ),
@@ -333,6 +338,34 @@ async fn the_first_administrator_is_the_one_named() {
     let body = json!({ "email": "pemilik@example.com", "password": "kata sandi pemilik toko" });
     let session = shop.client().post("/api/auth/login", body).await.data(200);
     assert_eq!(session["user"]["role"], "ADMINISTRATOR");
+}
+
+#[tokio::test]
+async fn jobs_run_when_the_settings_say() {
+    let shop = empty_shop(&[
+        ("BILLING_TIMEZONE", "Asia/Jayapura"),
+        ("CRON_COUPON_STATUSES", "30 4 * * *"),
+    ])
+    .await;
+    let jobs = shop.admin().await.get("/api/admin/jobs").await.data(200);
+    let mut jobs = jobs.as_array().unwrap().iter();
+    let job = jobs.find(|job| job["name"] == "coupon-statuses").unwrap();
+    // Half past four in Jayapura, nine hours east of Greenwich.
+    let next = job["nextRun"].as_str().unwrap();
+    assert!(next.ends_with("T19:30:00Z"), "{next}");
+    assert_eq!(job["timezone"], "Asia/Jayapura");
+
+    for (name, wrong) in [
+        ("BILLING_TIMEZONE", "Asia/Atlantis"),
+        ("CRON_COUPON_STATUSES", "nightly"),
+    ] {
+        let sources = Sources {
+            environment: BTreeMap::from([(name.to_owned(), wrong.to_owned())]),
+            ..Sources::default()
+        };
+        let refused = config::load(sources).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{name} must be")), "{refused}");
+    }
 }
 
 // ---- where things are kept ----

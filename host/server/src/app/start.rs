@@ -13,7 +13,7 @@ use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
 use dermaga_toolkit::{build::BuildError, template::TemplateError};
 use sqlx::migrate::MigrateError;
 
-use super::{App, AppState, stock};
+use super::{App, AppState, jobs, stock};
 use crate::{
     Error,
     accounts::{Accounts, Email, TokenKeys},
@@ -136,6 +136,7 @@ impl App {
         let accounts = Arc::new(accounts);
         let payments = Payments::from_config(&config, &clock)
             .map_err(StartError::failed("payments cannot be prepared"))?;
+        let scheduler = Arc::new(jobs::scheduler(&config));
         let state = AppState {
             db,
             clock,
@@ -146,6 +147,7 @@ impl App {
             accounts,
             provisioning,
             payments: Arc::new(payments),
+            scheduler,
         };
         Ok(Self { state, worker })
     }

@@ -27,7 +27,7 @@ pub use load::{Loaded, Origin, Source, Sources, load};
 pub use reference::reference;
 pub use settings::{SETTINGS, Setting};
 
-use crate::{money::Rupiah, plugins::signatures::Trust, provisioning::Choice};
+use crate::{money::Rupiah, plugins::signatures::Trust, provisioning::Choice, scheduler::Schedule};
 
 /// Where this runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +131,7 @@ pub struct Config {
     pub billing_timezone: Tz,
     /// Paid credit of all customers from which administrators are warned.
     pub wallet_float_warning: Option<Rupiah>,
+    pub cron_coupon_statuses: Schedule,
 
     pub request_timeout: Duration,
     pub trusted_proxies: usize,
@@ -208,6 +209,7 @@ impl Config {
             balance_cap: None,
             billing_timezone: Tz::UTC,
             wallet_float_warning: None,
+            cron_coupon_statuses: Schedule::default(),
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
             log: String::new(),

@@ -224,8 +224,11 @@ pub const SETTINGS: &[Setting] = settings! {
         "Most paid credit that one customer may hold, in rupiah; a top-up that would lead to more is refused. Without it there is no limit."
         => |c, text| c.balance_cap = Some(Rupiah::new(parse::number(text, &(10_000..=1_000_000_000_000))?));
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
-        "Whose days and months the shop counts by: a name of the IANA time zone database."
+        "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database."
         => |c, text| c.billing_timezone = text.parse().map_err(|_| "must be a time zone such as Asia/Jakarta".to_owned())?;
+    "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
+        "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."
+        => |c, text| c.cron_coupon_statuses = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned. Without it nobody is."
         => |c, text| c.wallet_float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());

@@ -22,7 +22,7 @@ pub use routes::{NewCoupon, router};
 use crate::{
     Code, Error, Result,
     app::AppState,
-    db::{self, Uncommitted, new_id},
+    db::{self, Clock, Conn, Uncommitted, new_id},
     money::Rupiah,
     plugins, schema,
     wallet::{self, NewTransaction, Transaction, TransactionType},
@@ -261,7 +261,7 @@ fn unknown_type(plugin_id: &str) -> Error {
     )
 }
 
-async fn check_services(conn: &mut db::Conn, slugs: &[String]) -> Result<()> {
+async fn check_services(conn: &mut Conn, slugs: &[String]) -> Result<()> {
     for slug in slugs {
         if !crate::catalog::has_service(conn, slug).await? {
             return Err(Error::invalid(
@@ -271,4 +271,13 @@ async fn check_services(conn: &mut db::Conn, slugs: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Marks active coupons whose window is over EXPIRED, and those whose uses or budget are spent
+/// USED_UP; gives how many. The status is for reading: a use is refused at once, marked or not.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn keep_statuses_true(conn: &mut Conn, clock: &Clock) -> Result<u64> {
+    Ok(store::settle_statuses(conn, clock.now()).await?)
 }

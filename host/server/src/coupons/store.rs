@@ -116,7 +116,7 @@ pub(super) async fn take_use(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE coupons SET used_count = used_count + 1, granted_amount = granted_amount + $2, updated_at = $3,
-                 status = CASE WHEN used_count + 1 >= max_uses THEN 'USED_UP' ELSE status END
+                 status = CASE WHEN used_count + 1 >= max_uses OR granted_amount + $2 >= budget THEN 'USED_UP' ELSE status END
                WHERE id = $1 AND status = 'ACTIVE' AND starts_at <= $3 AND (ends_at IS NULL OR ends_at > $3)
                  AND (max_uses IS NULL OR used_count < max_uses)
                  AND (budget IS NULL OR granted_amount + $2 <= budget)";
@@ -214,4 +214,12 @@ pub(super) async fn count_redemptions_of_user(conn: &mut Conn, user_id: Uuid) ->
     let sql = "SELECT count(*) FROM coupon_redemptions WHERE user_id = $1";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
     Ok(count)
+}
+
+/// Gives every active coupon that cannot be used any more the status that says why.
+pub(super) async fn settle_statuses(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE coupons SET updated_at = $1,
+                 status = CASE WHEN used_count >= max_uses OR granted_amount >= budget THEN 'USED_UP' ELSE 'EXPIRED' END
+               WHERE status = 'ACTIVE' AND (ends_at <= $1 OR used_count >= max_uses OR granted_amount >= budget)";
+    execute!(conn, sql, now)
 }

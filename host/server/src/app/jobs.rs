@@ -1,0 +1,25 @@
+//! What runs by the clock: each domain's rules, bound to their settings.
+
+use crate::{
+    config::Config,
+    coupons,
+    scheduler::{Job, Outcome, Scheduler},
+};
+
+/// The jobs of a server with this configuration.
+pub(super) fn scheduler(config: &Config) -> Scheduler {
+    let jobs = vec![Job {
+        name: "coupon-statuses",
+        summary: "Marks coupons whose time is over, or whose uses or budget are spent.",
+        schedule: config.cron_coupon_statuses.clone(),
+        rule: |state| {
+            Box::pin(async move {
+                let mut conn = state.db.begin().await?;
+                let changed = coupons::keep_statuses_true(&mut conn, &state.clock).await?;
+                conn.commit().await?;
+                Ok(Outcome::of(changed))
+            })
+        },
+    }];
+    Scheduler::new(jobs, config.billing_timezone)
+}

@@ -1,0 +1,181 @@
+//! Who runs what: a run belongs to one server at a time, and ends once.
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Job, KEPT, LEASE, Outcome,
+    model::{RunRow, RunStatus, Trigger},
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    audit,
+    db::{Clock, Conn, Db, new_id},
+};
+
+/// Failures kept in words; the others are counted.
+const ERRORS_KEPT: usize = 20;
+
+/// The right to run. Only its holder can renew or finish the run: a server that was taken for dead
+/// and comes back changes nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Claim {
+    run: Uuid,
+    attempt: i64,
+    db: Db,
+    clock: Clock,
+}
+
+/// What came of looking at a scheduled instant.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// This server runs it.
+    Ours(Claim),
+    /// It was or is being run, or lies before the job was first known.
+    Settled,
+    /// An earlier run of the same job has not ended.
+    Later,
+}
+
+/// Takes a scheduled instant, unless it is taken.
+pub(super) async fn scheduled(state: &AppState, job: &Job, instant: DateTime<Utc>) -> Result<Due> {
+    let now = state.clock.now();
+    let mut conn = state.db.begin().await?;
+    if store::watched_since(&mut conn, job.name, now).await? >= instant {
+        conn.commit().await?;
+        return Ok(Due::Settled);
+    }
+    store::forget(&mut conn, job.name, now - KEPT).await?;
+    let claim = insert(&mut conn, state, job, instant, Trigger::Schedule, None).await?;
+    let taken = match claim {
+        Some(claim) => Due::Ours(claim),
+        None if store::is_recorded(&mut conn, job.name, instant).await? => Due::Settled,
+        None => Due::Later,
+    };
+    conn.commit().await?;
+    Ok(taken)
+}
+
+/// A run that an administrator asks for.
+///
+/// # Errors
+/// `CONFLICT` when the job is being run.
+pub(super) async fn by_hand(state: &AppState, job: &Job, by: Uuid) -> Result<Claim> {
+    let now = state.clock.now();
+    let mut conn = state.db.begin().await?;
+    let claim = insert(&mut conn, state, job, now, Trigger::Administrator, Some(by)).await?;
+    let Some(claim) = claim else {
+        let message = format!(
+            "The job {} is being run at the moment. Look at /api/admin/jobs/{0}/runs.",
+            job.name
+        );
+        return Err(Error::new(Code::Conflict, message).retry_after(5));
+    };
+    let subject = format!("job:{}", job.name);
+    let details = json!({ "runId": claim.run });
+    audit::record(&mut conn, &state.clock, by, "job.run", &subject, details).await?;
+    conn.commit().await?;
+    Ok(claim)
+}
+
+/// Takes up a run whose server gave no sign of life.
+pub(super) async fn abandoned(state: &AppState, job: &Job) -> Result<Option<Claim>> {
+    let now = state.clock.now();
+    let Some(run) = store::abandoned(&mut state.db.read().await?, job.name, now).await? else {
+        return Ok(None);
+    };
+    let mut conn = state.db.begin().await?;
+    let attempt = store::take_over(&mut conn, run, now, now + LEASE).await?;
+    conn.commit().await?;
+    Ok(attempt.map(|attempt| Claim::new(state, run, attempt)))
+}
+
+async fn insert(
+    conn: &mut Conn,
+    state: &AppState,
+    job: &Job,
+    scheduled_for: DateTime<Utc>,
+    trigger: Trigger,
+    requested_by: Option<Uuid>,
+) -> Result<Option<Claim>> {
+    let now = state.clock.now();
+    let row = RunRow {
+        id: new_id(&state.clock),
+        job: job.name.to_owned(),
+        scheduled_for,
+        trigger,
+        attempts: 1,
+        started_at: now,
+        lease_until: now + LEASE,
+        finished_at: None,
+        status: RunStatus::Running,
+        items: 0,
+        error_count: 0,
+        errors: sqlx::types::Json(Vec::new()),
+    };
+    let inserted = store::insert(conn, &row, requested_by).await?;
+    Ok(inserted.then(|| Claim::new(state, row.id, 1)))
+}
+
+impl Claim {
+    fn new(state: &AppState, run: Uuid, attempt: i64) -> Self {
+        Self {
+            run,
+            attempt,
+            db: state.db.clone(),
+            clock: state.clock.clone(),
+        }
+    }
+
+    pub(super) const fn run_id(&self) -> Uuid {
+        self.run
+    }
+
+    /// A sign of life; `false` when the run is no longer this server's.
+    pub(super) async fn renew(&self) -> Result<bool> {
+        self.lease(self.clock.now() + LEASE).await
+    }
+
+    /// Leaves the run to whoever looks next.
+    pub(super) async fn let_go(&self) -> Result<()> {
+        self.lease(self.clock.now()).await.map(drop)
+    }
+
+    async fn lease(&self, until: DateTime<Utc>) -> Result<bool> {
+        let mut conn = self.db.begin().await?;
+        let ours = store::lease(&mut conn, self.run, self.attempt, until).await?;
+        conn.commit().await?;
+        Ok(ours)
+    }
+
+    /// Writes down how the run ended.
+    pub(super) async fn finish(&self, ended: Result<Outcome, String>) -> Result<()> {
+        let (status, outcome) = match ended {
+            Ok(outcome) if outcome.errors.is_empty() => (RunStatus::Succeeded, outcome),
+            Ok(outcome) => (RunStatus::Partial, outcome),
+            Err(error) => {
+                let errors = vec![error];
+                (RunStatus::Failed, Outcome { items: 0, errors })
+            }
+        };
+        let kept: Vec<&str> = outcome
+            .errors
+            .iter()
+            .take(ERRORS_KEPT)
+            .map(String::as_str)
+            .collect();
+        let end = store::End {
+            status,
+            items: i64::try_from(outcome.items).unwrap_or(i64::MAX),
+            error_count: i64::try_from(outcome.errors.len()).unwrap_or(i64::MAX),
+            errors: &kept,
+            now: self.clock.now(),
+        };
+        let mut conn = self.db.begin().await?;
+        store::finish(&mut conn, self.run, self.attempt, &end).await?;
+        Ok(conn.commit().await?)
+    }
+}

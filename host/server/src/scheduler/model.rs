@@ -1,0 +1,106 @@
+//! Runs of jobs, as rows and as views.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::text_enum;
+
+text_enum! {
+    /// What started a run.
+    pub enum Trigger {
+        Schedule = "SCHEDULE",
+        Administrator = "ADMINISTRATOR",
+    }
+}
+
+text_enum! {
+    /// How a run stands.
+    pub enum RunStatus {
+        Running = "RUNNING",
+        /// Its server gave no sign of life; another one takes it up.
+        Abandoned = "ABANDONED",
+        Succeeded = "SUCCEEDED",
+        /// Some items failed, the others are done.
+        Partial = "PARTIAL",
+        /// Nothing can be said of its items.
+        Failed = "FAILED",
+    }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct RunRow {
+    pub(super) id: Uuid,
+    pub(super) job: String,
+    pub(super) scheduled_for: DateTime<Utc>,
+    pub(super) trigger: Trigger,
+    pub(super) attempts: i64,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) lease_until: DateTime<Utc>,
+    pub(super) finished_at: Option<DateTime<Utc>>,
+    pub(super) status: RunStatus,
+    pub(super) items: i64,
+    pub(super) error_count: i64,
+    pub(super) errors: Json<Vec<String>>,
+}
+
+/// One run of a job.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunView {
+    pub id: Uuid,
+    pub job: String,
+    /// The instant it stands for, once for all servers.
+    pub scheduled_for: DateTime<Utc>,
+    pub trigger: Trigger,
+    pub status: RunStatus,
+    /// More than one when a server died during the run.
+    pub attempts: i64,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// How many things it dealt with.
+    pub items: i64,
+    /// How many of them failed.
+    pub error_count: i64,
+    /// The first of the failures, in sentences.
+    pub errors: Vec<String>,
+}
+
+impl RunView {
+    pub(super) fn of(row: RunRow, now: DateTime<Utc>) -> Self {
+        let abandoned = row.status == RunStatus::Running && row.lease_until <= now;
+        Self {
+            id: row.id,
+            job: row.job,
+            scheduled_for: row.scheduled_for,
+            trigger: row.trigger,
+            status: if abandoned {
+                RunStatus::Abandoned
+            } else {
+                row.status
+            },
+            attempts: row.attempts,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            items: row.items,
+            error_count: row.error_count,
+            errors: row.errors.0,
+        }
+    }
+}
+
+/// A job and how it stands.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    pub name: String,
+    pub summary: String,
+    /// Cron text.
+    pub schedule: String,
+    /// The zone the schedule is read in.
+    pub timezone: String,
+    pub next_run: Option<DateTime<Utc>>,
+    pub last_run: Option<RunView>,
+}

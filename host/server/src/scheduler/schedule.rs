@@ -1,0 +1,156 @@
+//! Cron text as a type: what was accepted at start cannot fail later.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds},
+};
+
+/// When a job is due, in some time zone.
+#[derive(Debug, Clone, Default)]
+pub enum Schedule {
+    /// By hand only: the word `off`.
+    #[default]
+    Off,
+    /// Minute, hour, day, month, weekday, and optionally seconds in front.
+    Cron(Box<Cron>),
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        let parser = CronParser::builder().seconds(Seconds::Optional).build();
+        let cron = parser.parse(text).map_err(|error| {
+            format!(
+                "must be cron text such as `0 2 * * *` (two o'clock every night), or `off`: {error}"
+            )
+        })?;
+        let schedule = Self::Cron(Box::new(cron));
+        // 30 February and the like are well written and never come.
+        match schedule.next(Tz::UTC, DateTime::UNIX_EPOCH) {
+            Some(_) => Ok(schedule),
+            None => Err("must be cron text that is due at some time; this one never is".into()),
+        }
+    }
+}
+
+impl Schedule {
+    /// The last instant at or before `now` at which it was due.
+    pub fn latest(&self, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let Self::Cron(cron) = self else { return None };
+        let found = cron.find_previous_occurrence(&now.with_timezone(&zone), true);
+        found.ok().map(|instant| instant.with_timezone(&Utc))
+    }
+
+    /// The first instant after `now` at which it is due.
+    pub fn next(&self, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let Self::Cron(cron) = self else { return None };
+        let found = cron.find_next_occurrence(&now.with_timezone(&zone), false);
+        found.ok().map(|instant| instant.with_timezone(&Utc))
+    }
+
+    /// With seconds, as `tokio-cron-scheduler` wants it; `None` when it is off.
+    pub(super) fn with_seconds(&self) -> Option<String> {
+        let Self::Cron(cron) = self else { return None };
+        let text = cron.pattern.to_string();
+        let fields = text.split_whitespace().count();
+        Some(if fields == 5 {
+            format!("0 {text}")
+        } else {
+            text
+        })
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Cron(cron) => f.write_str(&cron.pattern.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_schedule_is_read_in_its_zone() {
+        let nightly: Schedule = "0 2 * * *".parse().unwrap();
+        let jakarta: Tz = "Asia/Jakarta".parse().unwrap();
+        let now = at("2026-11-23T18:59:59Z");
+        assert_eq!(
+            nightly.latest(jakarta, now),
+            Some(at("2026-11-22T19:00:00Z"))
+        );
+        assert_eq!(nightly.next(jakarta, now), Some(at("2026-11-23T19:00:00Z")));
+        assert_eq!(
+            nightly.latest(Tz::UTC, now),
+            Some(at("2026-11-23T02:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn an_instant_is_due_when_it_comes() {
+        let nightly: Schedule = "0 2 * * *".parse().unwrap();
+        let two = at("2026-11-23T02:00:00Z");
+        assert_eq!(nightly.latest(Tz::UTC, two), Some(two));
+        assert_eq!(nightly.next(Tz::UTC, two), Some(at("2026-11-24T02:00:00Z")));
+    }
+
+    #[test]
+    fn the_zone_changes_its_offset_and_the_hour_stays() {
+        let nightly: Schedule = "0 9 * * *".parse().unwrap();
+        let berlin: Tz = "Europe/Berlin".parse().unwrap();
+        assert_eq!(
+            nightly.latest(berlin, at("2026-07-01T12:00:00Z")),
+            Some(at("2026-07-01T07:00:00Z"))
+        );
+        assert_eq!(
+            nightly.latest(berlin, at("2026-12-01T12:00:00Z")),
+            Some(at("2026-12-01T08:00:00Z"))
+        );
+    }
+
+    #[test]
+    fn odd_text_is_refused() {
+        for wrong in [
+            "",
+            "nightly",
+            "0 2 * *",
+            "61 * * * *",
+            "0 25 * * *",
+            "0 0 30 2 *",
+        ] {
+            let refused = wrong.parse::<Schedule>().unwrap_err();
+            assert!(
+                refused.starts_with("must be cron text"),
+                "{wrong}: {refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_crate_that_ticks_reads_the_same_text() {
+        for (text, expected) in [
+            ("*/5 * * * *", "0 */5 * * * *"),
+            ("10 0 2 * * *", "10 0 2 * * *"),
+        ] {
+            let schedule: Schedule = text.parse().unwrap();
+            assert_eq!(schedule.with_seconds().as_deref(), Some(expected));
+            tokio_cron_scheduler::Job::new(expected, |_, _| {}).unwrap();
+        }
+    }
+}

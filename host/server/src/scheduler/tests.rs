@@ -1,0 +1,117 @@
+//! Jobs that fail, beside one that does not.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::{
+    Code,
+    app::{App, AppState},
+    config::Config,
+    db::Clock,
+    provisioning::Choice,
+};
+
+fn job(name: &'static str, rule: Rule) -> Job {
+    Job {
+        name,
+        summary: "A job of a test.",
+        schedule: "* * * * * *".parse().unwrap(),
+        rule,
+    }
+}
+
+async fn state(jobs: Vec<Job>) -> (tempfile::TempDir, AppState) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::in_folder(folder.path()).unwrap();
+    config.plugins_dir = Some(folder.path().to_owned());
+    config.templates_dir = Some(folder.path().to_owned());
+    config.provisioner = Choice::Directory;
+    config.admin_email = Some("admin@example.com".into());
+    config.admin_password = Some(crate::config::Secret::new("the admin's password"));
+    let app = App::from_config(config, Clock::movable()).await.unwrap();
+    let scheduler = Arc::new(Scheduler::new(jobs, Tz::UTC));
+    let state = AppState {
+        scheduler,
+        ..app.state
+    };
+    (folder, state)
+}
+
+async fn administrator(state: &AppState) -> Uuid {
+    let mut conn = state.db.read().await.unwrap();
+    let (id,) = crate::fetch_one!(conn, (Uuid,), "SELECT id FROM users").unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_job_that_fails_stops_nobody() {
+    let jobs = vec![
+        job("panics", |_| Box::pin(async { panic!("as a test does") })),
+        job("fails", |_| {
+            Box::pin(async { Err(Error::new(Code::Unavailable, "Away.")) })
+        }),
+        job("half", |_| {
+            let errors = (0..30).map(|number| format!("Item {number}.")).collect();
+            Box::pin(async { Ok(Outcome { items: 40, errors }) })
+        }),
+        job("good", |_| Box::pin(async { Ok(Outcome::of(7)) })),
+    ];
+    let (_folder, state) = state(jobs).await;
+    let admin = administrator(&state).await;
+    let mut ended = Vec::new();
+    for name in ["panics", "fails", "half", "good"] {
+        ended.push(state.scheduler.run_now(&state, name, admin).await.unwrap());
+    }
+    let told: Vec<_> = ended
+        .iter()
+        .map(|run| (run.status, run.items, run.error_count, run.errors.len()))
+        .collect();
+    let expected = [
+        (RunStatus::Failed, 0, 1, 1),
+        (RunStatus::Failed, 0, 1, 1),
+        (RunStatus::Partial, 40, 30, 20),
+        (RunStatus::Succeeded, 7, 0, 0),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(ended[1].errors, ["Away."]);
+}
+
+#[tokio::test]
+async fn what_an_administrator_runs_is_audited() {
+    let good = job("good", |_| Box::pin(async { Ok(Outcome::of(1)) }));
+    let (_folder, state) = state(vec![good]).await;
+    let admin = administrator(&state).await;
+    state
+        .scheduler
+        .run_now(&state, "good", admin)
+        .await
+        .unwrap();
+    let unknown = state.scheduler.run_now(&state, "bad", admin).await;
+    assert_eq!(unknown.unwrap_err().code, Code::NotFound);
+    let mut conn = state.db.read().await.unwrap();
+    let sql = "SELECT actor_id, subject FROM audit_events WHERE action = 'job.run'";
+    let noted = crate::fetch_all!(conn, (Uuid, String), sql).unwrap();
+    assert_eq!(noted, [(admin, "job:good".to_owned())]);
+}
+
+/// A server that stops leaves what does not end to another, at once.
+#[tokio::test]
+async fn a_run_that_is_cut_off_is_anybodys() {
+    let endless = job("endless", |_| Box::pin(std::future::pending()));
+    let (_folder, state) = state(vec![endless]).await;
+    let job = state.scheduler.job("endless").unwrap();
+    let instant = state.clock.now() + TimeDelta::seconds(1);
+    let claim::Due::Ours(claim) = claim::scheduled(&state, job, instant).await.unwrap() else {
+        panic!("nobody else wants it");
+    };
+    let run = claim.run_id();
+    let task = state.scheduler.launch(&state, job, claim.clone());
+    state.scheduler.cut_off.cancel();
+    task.await.unwrap();
+    let next = claim::abandoned(&state, job).await.unwrap().unwrap();
+    assert_eq!(next.run_id(), run);
+    assert!(
+        !claim.renew().await.unwrap(),
+        "the earlier holder has lost it"
+    );
+}

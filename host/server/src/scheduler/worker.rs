@@ -1,0 +1,171 @@
+//! Looking for what is due, and running it.
+
+use std::time::Duration;
+
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_cron_scheduler::{JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    HEARTBEAT, Job, Outcome, Scheduler,
+    claim::{self, Claim, Due},
+};
+use crate::{Result, app::AppState};
+
+/// How often all jobs are looked at, beside the instants at which they are due: finds what a server
+/// that was down missed, and runs whose server died.
+const WATCH: Duration = Duration::from_secs(5);
+/// How long runs under way may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Why the jobs cannot be scheduled.
+#[derive(Debug, thiserror::Error)]
+#[error("the jobs cannot be scheduled: {0}")]
+pub struct StartError(#[from] JobSchedulerError);
+
+/// Runs jobs as they are due, until `stop`; then lets the runs under way end.
+///
+/// # Errors
+/// When the ticking cannot be set up.
+pub async fn work(state: AppState, stop: CancellationToken) -> Result<(), StartError> {
+    let mut ticker = JobScheduler::new().await?;
+    for job in &state.scheduler.jobs {
+        let Some(text) = job.schedule.with_seconds() else {
+            continue;
+        };
+        let (due, zone) = (state.clone(), state.scheduler.zone);
+        let tick = tokio_cron_scheduler::Job::new_async_tz(text, zone, move |_, _| {
+            let state = due.clone();
+            Box::pin(async move { state.scheduler.look(&state).await })
+        })?;
+        ticker.add(tick).await?;
+    }
+    let watched = state.clone();
+    let watch = tokio_cron_scheduler::Job::new_repeated_async(WATCH, move |_, _| {
+        let state = watched.clone();
+        Box::pin(async move { state.scheduler.look(&state).await })
+    })?;
+    ticker.add(watch).await?;
+    ticker.start().await?;
+    stop.cancelled().await;
+    ticker.shutdown().await?;
+    state.scheduler.drain().await;
+    Ok(())
+}
+
+impl Scheduler {
+    /// Starts every run that is due and nobody's. One job's trouble is not another's.
+    pub async fn look(&self, state: &AppState) {
+        if self.runs.is_closed() {
+            return;
+        }
+        for job in &self.jobs {
+            if let Err(error) = self.look_at(state, job).await {
+                tracing::error!(job = job.name, %error, "job.not_started");
+            }
+        }
+    }
+
+    async fn look_at(&self, state: &AppState, job: &Job) -> Result<()> {
+        if let Some(claim) = claim::abandoned(state, job).await? {
+            tracing::warn!(job = job.name, run = %claim.run_id(), "job.taken_over");
+            drop(self.launch(state, job, claim));
+            return Ok(());
+        }
+        let Some(instant) = job.schedule.latest(self.zone, state.clock.now()) else {
+            return Ok(());
+        };
+        if self.is_settled(job, instant) {
+            return Ok(());
+        }
+        match claim::scheduled(state, job, instant).await? {
+            Due::Ours(claim) => {
+                self.settle(job, instant);
+                drop(self.launch(state, job, claim));
+            }
+            Due::Settled => self.settle(job, instant),
+            Due::Later => {}
+        }
+        Ok(())
+    }
+
+    /// Runs what was claimed, in a task of its own.
+    pub(super) fn launch(&self, state: &AppState, job: &Job, claim: Claim) -> JoinHandle<()> {
+        let (name, rule) = (job.name, job.rule);
+        // A task of its own, so that a panic ends this run and nothing else.
+        let rule = tokio::spawn(rule(state.clone()));
+        let cut_off = self.cut_off.clone();
+        self.runs.spawn(async move {
+            let ended = supervise(name, &claim, rule, cut_off).await;
+            if let Some(ended) = ended
+                && let Err(error) = claim.finish(ended).await
+            {
+                tracing::error!(job = name, %error, "job.not_recorded");
+            }
+        })
+    }
+
+    /// Waits for the runs under way; those that do not end in time are left to another server.
+    async fn drain(&self) {
+        self.runs.close();
+        if timeout(GRACE, self.runs.wait()).await.is_err() {
+            self.cut_off.cancel();
+            self.runs.wait().await;
+        }
+    }
+}
+
+/// Keeps a run's lease while it goes on; `None` when it is no longer this server's.
+async fn supervise(
+    name: &'static str,
+    claim: &Claim,
+    mut rule: JoinHandle<Result<Outcome>>,
+    cut_off: CancellationToken,
+) -> Option<Result<Outcome, String>> {
+    let mut heartbeat = interval(HEARTBEAT);
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    heartbeat.tick().await;
+    loop {
+        tokio::select! {
+            ended = &mut rule => return Some(told(name, ended)),
+            _ = heartbeat.tick() => {
+                if let Ok(false) = claim.renew().await {
+                    tracing::warn!(job = name, "job.lost");
+                    rule.abort();
+                    return None;
+                }
+            }
+            () = cut_off.cancelled() => {
+                rule.abort();
+                if let Err(error) = claim.let_go().await {
+                    tracing::warn!(job = name, %error, "job.not_let_go");
+                }
+                return None;
+            }
+        }
+    }
+}
+
+fn told(
+    name: &'static str,
+    ended: Result<Result<Outcome>, tokio::task::JoinError>,
+) -> Result<Outcome, String> {
+    match ended {
+        Ok(Ok(outcome)) => {
+            let errors = outcome.errors.len();
+            tracing::info!(job = name, items = outcome.items, errors, "job.done");
+            Ok(outcome)
+        }
+        Ok(Err(error)) => {
+            tracing::error!(job = name, %error, cause = ?error.source, "job.failed");
+            Err(error.message)
+        }
+        Err(error) => {
+            tracing::error!(job = name, %error, "job.panicked");
+            Err("The job stopped unexpectedly. It has been logged.".to_owned())
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Jobs by the clock: once for each instant, whoever looks and whoever dies.
+
+use chrono::TimeDelta;
+use dermaga_tests::{Client, Engine, Shop, both_engines};
+use serde_json::{Value, json};
+
+const RUNS: &str = "/api/admin/jobs/coupon-statuses/runs";
+const RUN: &str = "/api/admin/jobs/coupon-statuses/run";
+
+/// The job's runs once none is under way.
+async fn ended_runs(admin: &Client) -> Vec<Value> {
+    for _ in 0..600 {
+        let runs = admin.get(RUNS).await.data(200);
+        let runs = runs.as_array().unwrap();
+        if runs.iter().all(|run| !run["finishedAt"].is_null()) {
+            return runs.clone();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("a run does not end");
+}
+
+async fn look(shop: &Shop) {
+    shop.state().scheduler.look(shop.state()).await;
+}
+
+/// A coupon that is over in an hour.
+async fn short_coupon(shop: &Shop, admin: &Client) -> String {
+    let ends = shop.clock().now() + TimeDelta::minutes(30);
+    let coupon = json!({
+        "code": "SEBENTAR", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 }, "endsAt": ends,
+    });
+    let coupon = admin.post("/api/admin/coupons", coupon).await.data(201);
+    coupon["id"].as_str().unwrap().to_owned()
+}
+
+async fn stored_status(shop: &Shop) -> String {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let (status,) = dermaga::fetch_one!(
+        conn,
+        (String,),
+        "SELECT status FROM coupons WHERE code = 'SEBENTAR'"
+    )
+    .unwrap();
+    status
+}
+
+both_engines! {
+    /// The first look only notes since when the job is known; each later instant is run once.
+    async fn each_instant_is_run_once(shop: Shop) {
+        let admin = shop.admin().await;
+        short_coupon(&shop, &admin).await;
+        look(&shop).await;
+        assert!(ended_runs(&admin).await.is_empty(), "nothing is made up for");
+
+        shop.clock().advance(TimeDelta::hours(1));
+        tokio::join!(look(&shop), look(&shop), look(&shop));
+        look(&shop).await;
+        let runs = ended_runs(&admin).await;
+        assert_eq!(runs.len(), 1, "{runs:#?}");
+        assert_eq!(
+            (&runs[0]["status"], &runs[0]["items"], &runs[0]["trigger"], &runs[0]["attempts"]),
+            (&json!("SUCCEEDED"), &json!(1), &json!("SCHEDULE"), &json!(1))
+        );
+        assert_eq!(stored_status(&shop).await, "EXPIRED");
+
+        // Hours that nobody looked are one run, not many.
+        shop.clock().advance(TimeDelta::hours(5));
+        look(&shop).await;
+        let runs = ended_runs(&admin).await;
+        assert_eq!((runs.len(), &runs[0]["items"]), (2, &json!(0)), "{runs:#?}");
+        let shop = shop.restart().await;
+        look(&shop).await;
+        let admin = admin.moved_to(shop.client());
+        assert_eq!(ended_runs(&admin).await.len(), 2, "a restart runs nothing again");
+    }
+
+    /// A run whose server died is taken up, once its lease is over, and ends once.
+    async fn an_abandoned_run_is_taken_up(shop: Shop) {
+        let admin = shop.admin().await;
+        look(&shop).await;
+        shop.clock().advance(TimeDelta::hours(1));
+        look(&shop).await;
+        assert_eq!(ended_runs(&admin).await.len(), 1);
+        shop.sql("UPDATE job_runs SET finished_at = NULL, status = 'RUNNING'").await.unwrap();
+        admin.post(RUN, json!({})).await.fails(409, "CONFLICT");
+        shop.clock().advance(TimeDelta::minutes(2));
+        assert_eq!(admin.get(RUNS).await.data(200)[0]["status"], "ABANDONED");
+        tokio::join!(look(&shop), look(&shop));
+        let runs = ended_runs(&admin).await;
+        let taken_up = runs.iter().filter(|run| run["attempts"] == 2).count();
+        assert_eq!(taken_up, 1, "{runs:#?}");
+        assert!(runs.iter().all(|run| run["status"] == "SUCCEEDED"), "{runs:#?}");
+    }
+
+    /// An administrator runs a job now and learns how it ended; nobody else may.
+    async fn administrators_run_jobs_now(shop: Shop) {
+        let admin = shop.admin().await;
+        short_coupon(&shop, &admin).await;
+        shop.clock().advance(TimeDelta::minutes(40));
+        let run = admin.post(RUN, json!({})).await.data(200);
+        assert_eq!(
+            (&run["status"], &run["items"], &run["trigger"]),
+            (&json!("SUCCEEDED"), &json!(1), &json!("ADMINISTRATOR"))
+        );
+        assert_eq!(stored_status(&shop).await, "EXPIRED");
+        let jobs = admin.get("/api/admin/jobs").await.data(200);
+        let job = jobs.as_array().unwrap().iter().find(|job| job["name"] == "coupon-statuses").unwrap();
+        assert_eq!((&job["schedule"], &job["timezone"]), (&json!("0 * * * *"), &json!("Asia/Jakarta")));
+        assert_eq!(job["lastRun"]["id"], run["id"]);
+        assert!(job["nextRun"].is_string());
+
+        admin.post("/api/admin/jobs/nothing/run", json!({})).await.fails(404, "NOT_FOUND");
+        admin.get("/api/admin/jobs/nothing/runs").await.fails(404, "NOT_FOUND");
+        let customer = shop.customer("ingin-tahu@example.com").await;
+        customer.get("/api/admin/jobs").await.fails(403, "FORBIDDEN");
+        customer.post(RUN, json!({})).await.fails(403, "FORBIDDEN");
+    }
+}
+
+/// Two servers on one database look at the same instant: one of them runs it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_run_it_once() {
+    let Some(one) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let two = one.second_server().await;
+    let admin = one.admin().await;
+    tokio::join!(look(&one), look(&two));
+    one.clock().advance(TimeDelta::hours(1));
+    two.clock().advance(TimeDelta::hours(1));
+    tokio::join!(look(&one), look(&two), look(&one), look(&two));
+    let runs = ended_runs(&admin).await;
+    assert_eq!(runs.len(), 1, "{runs:#?}");
+}
