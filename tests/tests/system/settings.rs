@@ -214,7 +214,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         HERE,
         "paid_credit_is_capped_and_the_float_is_watched",
-        &["WALLET_BALANCE_CAP", "WALLET_FLOAT_WARNING"],
+        &["WALLET_FLOAT_WARNING"],
     ),
     (
         HERE,
