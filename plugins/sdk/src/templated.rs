@@ -19,7 +19,7 @@ pub trait TemplatedService {
     /// What a customer sets.
     type Config: DeserializeOwned;
 
-    /// Usually [`about!`].
+    /// Usually [`about!`](crate::about).
     fn about() -> About;
 
     /// What the service of a template is made of.

@@ -199,7 +199,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         HERE,
         "jobs_run_when_the_settings_say",
-        &["BILLING_TIMEZONE", "CRON_COUPON_STATUSES"],
+        &["CRON_COUPON_STATUSES"],
     ),
     (
         HERE,

@@ -2,8 +2,8 @@
 //!
 //! The rules: a top-up is written down before the gateway hears of it; the gateway is never asked
 //! inside a database transaction; what it says is applied once and never backwards
-//! ([`state::step`]); the ledger is told in the same transaction ([`settlement`]); what is not heard
-//! is asked for ([`janitor`]).
+//! (`state::step`); the ledger is told in the same transaction (`settlement`); what is not heard
+//! is asked for (`janitor`).
 
 mod admin_routes;
 mod gateway;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use chrono_tz::Tz;
 use croner::{
     Cron,
@@ -45,14 +45,14 @@ impl Schedule {
     /// The last instant at or before `now` at which it was due.
     pub fn latest(&self, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Self::Cron(cron) = self else { return None };
-        let found = cron.find_previous_occurrence(&now.with_timezone(&zone), true);
+        let found = cron.find_previous_occurrence(&whole(now, zone), true);
         found.ok().map(|instant| instant.with_timezone(&Utc))
     }
 
     /// The first instant after `now` at which it is due.
     pub fn next(&self, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Self::Cron(cron) = self else { return None };
-        let found = cron.find_next_occurrence(&now.with_timezone(&zone), false);
+        let found = cron.find_next_occurrence(&whole(now, zone), false);
         found.ok().map(|instant| instant.with_timezone(&Utc))
     }
 
@@ -67,6 +67,11 @@ impl Schedule {
             text
         })
     }
+}
+
+/// The crate keeps fractions of a second in what it finds, and an instant must be the same for all.
+fn whole(now: DateTime<Utc>, zone: Tz) -> DateTime<Tz> {
+    now.trunc_subsecs(0).with_timezone(&zone)
 }
 
 impl fmt::Display for Schedule {
@@ -108,6 +113,17 @@ mod tests {
         let two = at("2026-11-23T02:00:00Z");
         assert_eq!(nightly.latest(Tz::UTC, two), Some(two));
         assert_eq!(nightly.next(Tz::UTC, two), Some(at("2026-11-24T02:00:00Z")));
+    }
+
+    #[test]
+    fn instants_are_whole_seconds_whenever_one_looks() {
+        let hourly: Schedule = "0 * * * *".parse().unwrap();
+        let now = at("2026-11-23T10:13:37.435Z");
+        assert_eq!(
+            hourly.latest(Tz::UTC, now),
+            Some(at("2026-11-23T10:00:00Z"))
+        );
+        assert_eq!(hourly.next(Tz::UTC, now), Some(at("2026-11-23T11:00:00Z")));
     }
 
     #[test]
