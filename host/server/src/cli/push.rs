@@ -1,6 +1,6 @@
 //! `plugin push`: a component into a running server.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use clap::Args;
 use dermaga_toolkit::open;
@@ -13,10 +13,6 @@ use super::{
     print,
 };
 use crate::{client::Api, terminal::BuildProgress};
-
-/// How often a version that the server is still compiling is asked about, and for how long.
-const COMPILING_POLL: Duration = Duration::from_millis(500);
-const COMPILING_POLLS: usize = 240;
 
 #[derive(Debug, Args)]
 pub(super) struct PushArgs {
@@ -48,14 +44,8 @@ pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
     let api = Api::new(args.server.trim_end_matches('/').to_owned()).signed_in(&args.token);
     let form = form(&args).await?;
     let staged = api.upload("/api/admin/plugins", form).await;
-    let version = compiled(&api, staged.map_err(failed)?).await?;
+    let version = staged.map_err(failed)?;
     let (id, digest) = (text(&version, "pluginId")?, text(&version, "digest")?);
-    if text(&version, "state")? == "FAILED" {
-        let why = text(&version, "failure").unwrap_or_default();
-        return Err(CliError::Check(format!(
-            "the server does not take it: {why}"
-        )));
-    }
     let activation = if args.stage || text(&version, "state")? == "ACTIVE" {
         None
     } else {
@@ -92,28 +82,6 @@ async fn form(args: &PushArgs) -> Result<Form, CliError> {
 
 fn file(bytes: Vec<u8>, name: &'static str) -> Part {
     Part::bytes(bytes).file_name(name)
-}
-
-/// Waits while the server compiles a large component.
-async fn compiled(api: &Api, mut version: Value) -> Result<Value, CliError> {
-    let path = format!(
-        "/api/admin/plugins/{}/versions/{}",
-        text(&version, "pluginId")?,
-        text(&version, "digest")?
-    );
-    for waited in 0..COMPILING_POLLS {
-        if text(&version, "state")? != "COMPILING" {
-            return Ok(version);
-        }
-        if waited == 0 {
-            show("The server is compiling it...");
-        }
-        tokio::time::sleep(COMPILING_POLL).await;
-        version = api.get(&path).await.map_err(failed)?;
-    }
-    Err(CliError::Failed(
-        "the server is still compiling it; look again with GET /api/admin/plugins".to_owned(),
-    ))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, CliError> {

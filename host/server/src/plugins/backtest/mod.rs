@@ -118,9 +118,14 @@ fn ask_again(candidate: &Plugin, page: Vec<Recorded>, mut found: Backtest) -> Re
         {
             found.other_contracts.push(recorded.contract.clone());
         }
-        let input: Value = serde_json::from_str(&recorded.input)?;
-        match call(candidate, &input) {
-            Ok((output, usage)) => compare(&mut found, &recorded, input, output, &usage)?,
+        let asked: Value = serde_json::from_str(&recorded.input)?;
+        let input: Evaluation = serde_json::from_str(&recorded.input)?;
+        let old: Decision = serde_json::from_str(&recorded.output)?;
+        found.recorded_cost = found.recorded_cost.plus(cost(&old, &input))?;
+        match call(candidate, &asked) {
+            Ok((output, usage)) => {
+                compare(&mut found, &recorded, (&input, &old), output, &usage)?;
+            }
             Err(error) => found.note_failure(Failed {
                 decision_id: recorded.id,
                 code: error.code().to_owned(),
@@ -149,16 +154,13 @@ fn call(candidate: &Plugin, input: &Value) -> Result<(Value, Usage), CallError> 
 fn compare(
     found: &mut Backtest,
     recorded: &Recorded,
-    input: Value,
+    (input, old): (&Evaluation, &Decision),
     output: Value,
     usage: &Usage,
 ) -> Result<()> {
     let same = canonical_json(&output) == recorded.output;
-    let input: Evaluation = serde_json::from_value(input)?;
-    let old: Decision = serde_json::from_str(&recorded.output)?;
     let new: Decision = serde_json::from_value(output)?;
-    let (old_cost, new_cost) = (cost(&old, &input), cost(&new, &input));
-    found.recorded_cost = found.recorded_cost.plus(old_cost)?;
+    let (old_cost, new_cost) = (cost(old, input), cost(&new, input));
     found.candidate_cost = found.candidate_cost.plus(new_cost)?;
     let extreme = |candidate: u64, was: i64| Extreme {
         decision_id: recorded.id,
@@ -182,7 +184,7 @@ fn compare(
             made_at: recorded.created_at,
             recorded_cost: old_cost,
             candidate_cost: new_cost,
-            recorded: in_words(&old),
+            recorded: in_words(old),
             candidate: in_words(&new),
         });
     }
