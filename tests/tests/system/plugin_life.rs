@@ -107,6 +107,15 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// What the audit says of administrators' activations of the plugin, oldest first.
+async fn activations(shop: &Shop) -> Vec<Value> {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT details FROM audit_events \
+               WHERE action = 'plugin.activated' AND subject = 'plugin:coupon-gift' ORDER BY id";
+    let rows = dermaga::fetch_all!(conn, (sqlx::types::Json<Value>,), sql).unwrap();
+    rows.into_iter().map(|(details,)| details.0).collect()
+}
+
 async fn open_alerts(admin: &Client, kind: &str) -> Vec<Value> {
     let path = format!("/api/admin/alerts?state=OPEN&kind={kind}");
     admin.get(&path).await.data(200).as_array().unwrap().clone()
@@ -126,6 +135,10 @@ both_engines! {
         admin.delete(&version(&first)).await.fails(409, "INVALID_STATE");
         let back = admin.post(&format!("{PLUGIN}/rollback"), json!(null)).await.data(200);
         assert_eq!(back["digest"], first.as_str());
+        let audited = activations(&shop).await;
+        assert_eq!(audited, [(&*first, None), (&*second, Some(&*first)), (&*first, Some(&*second))].map(|(digest, superseded)| {
+            json!({ "digest": digest, "superseded": superseded })
+        }));
         retire(&admin, &second).await.data(200);
         activate(&admin, &second).await.fails(409, "INVALID_STATE");
         retire(&admin, &second).await.fails(409, "INVALID_STATE");

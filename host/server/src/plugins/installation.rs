@@ -232,7 +232,7 @@ async fn take_over(registry: &Registry, staged: &VersionView) -> Result<()> {
     };
     let is_due = active.map_or_else(|| !is_retired(), replaces);
     if staged.state == VersionState::Staged && is_due {
-        activate(registry, &staged.plugin_id, &staged.digest).await?;
+        activate(registry, &staged.plugin_id, &staged.digest, None).await?;
     }
     Ok(())
 }

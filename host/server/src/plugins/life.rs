@@ -1,7 +1,7 @@
 //! The life of a version once it is staged: active, superseded, retired, gone.
 
 use dermaga_runtime::Plugin;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
@@ -104,13 +104,32 @@ async fn locked(conn: &mut Conn, plugin_id: &str, digest: &str) -> Result<Versio
     }
 }
 
+/// Notes in the audit what an administrator did to a plugin.
+async fn note(
+    conn: &mut Conn,
+    registry: &Registry,
+    actor_id: Uuid,
+    action: &str,
+    plugin_id: &str,
+    details: Value,
+) -> Result<()> {
+    let subject = format!("plugin:{plugin_id}");
+    audit::record(conn, registry.clock(), actor_id, action, &subject, details).await
+}
+
 /// Makes a staged or superseded version the active one. Calls in flight end on the version they
-/// began with; none fails. A suspension of the version ends.
+/// began with; none fails. A suspension of the version ends. An
+/// administrator's activation is audited with what it superseded; one at start has no actor.
 ///
 /// # Errors
 /// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired,
 /// `PLUGIN_UNAVAILABLE` when it does not load here: a broken version never replaces a working one.
-pub async fn activate(registry: &Registry, plugin_id: &str, digest: &str) -> Result<Activation> {
+pub async fn activate(
+    registry: &Registry,
+    plugin_id: &str,
+    digest: &str,
+    actor_id: Option<Uuid>,
+) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
     let mut conn = registry.db().begin().await?;
     // Two administrators, or two servers that start together, change a plugin one after the other.
@@ -126,6 +145,18 @@ pub async fn activate(registry: &Registry, plugin_id: &str, digest: &str) -> Res
         take(&mut conn, registry, version, Step::Supersede).await?;
     }
     take(&mut conn, registry, (digest, state), Step::Activate).await?;
+    if let Some(actor_id) = actor_id {
+        let details = json!({ "digest": digest, "superseded": superseded });
+        note(
+            &mut conn,
+            registry,
+            actor_id,
+            "plugin.activated",
+            plugin_id,
+            details,
+        )
+        .await?;
+    }
     follow::announce(&mut conn).await?;
     conn.commit().await?;
     registry.refresh().await?;
@@ -145,7 +176,7 @@ fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Acti
 ///
 /// # Errors
 /// `INVALID_STATE` when there is none; and as [`activate`].
-pub async fn roll_back(registry: &Registry, plugin_id: &str) -> Result<Activation> {
+pub async fn roll_back(registry: &Registry, plugin_id: &str, actor_id: Uuid) -> Result<Activation> {
     let previous = store::last_superseded(&mut registry.db().read().await?, plugin_id).await?;
     let previous = previous.ok_or_else(|| {
         Error::new(
@@ -153,7 +184,7 @@ pub async fn roll_back(registry: &Registry, plugin_id: &str) -> Result<Activatio
             "No earlier version of this plugin has been active.",
         )
     })?;
-    activate(registry, plugin_id, &previous).await
+    activate(registry, plugin_id, &previous, Some(actor_id)).await
 }
 
 /// Retires a version that is not active: it cannot be activated any more. What was provisioned with
@@ -224,16 +255,13 @@ async fn retired(
     digests: Vec<String>,
     actor_id: Uuid,
 ) -> Result<Retirement> {
-    let (subject, details) = (
-        format!("plugin:{plugin_id}"),
-        json!({ "digests": &digests }),
-    );
-    audit::record(
+    let details = json!({ "digests": &digests });
+    note(
         &mut conn,
-        registry.clock(),
+        registry,
         actor_id,
         "plugin.retired",
-        &subject,
+        plugin_id,
         details,
     )
     .await?;
@@ -270,14 +298,13 @@ pub async fn delete(
     let uses = store::uses(&mut conn, plugin_id, digest).await?;
     refuse_used(&uses)?;
     take(&mut conn, registry, (digest, state), Step::Delete).await?;
-    let subject = format!("plugin:{plugin_id}");
     let details = json!({ "digest": digest });
-    audit::record(
+    note(
         &mut conn,
-        registry.clock(),
+        registry,
         actor_id,
         "plugin.version_deleted",
-        &subject,
+        plugin_id,
         details,
     )
     .await?;
@@ -310,17 +337,34 @@ fn refuse_used(uses: &Uses) -> Result<()> {
     Ok(())
 }
 
-/// Ends the suspension of a version, here and on other servers.
+/// Ends the suspension of a version, here and on other servers; audited when there was one.
 ///
 /// # Errors
 /// `NOT_FOUND` when this plugin has no such version, `PLUGIN_UNAVAILABLE` when it does not load.
-pub async fn reset(registry: &Registry, plugin_id: &str, digest: &str) -> Result<Reset> {
+pub async fn reset(
+    registry: &Registry,
+    plugin_id: &str,
+    digest: &str,
+    actor_id: Uuid,
+) -> Result<Reset> {
     let plugin = registry.version(digest).await?;
     if plugin.about().id != plugin_id {
         return Err(Error::not_found("version of this plugin"));
     }
     let mut conn = registry.db().begin().await?;
     let was_suspended = registry.resume(&mut conn, &plugin).await?;
+    if was_suspended {
+        let details = json!({ "digest": digest });
+        note(
+            &mut conn,
+            registry,
+            actor_id,
+            "plugin.resumed",
+            plugin_id,
+            details,
+        )
+        .await?;
+    }
     conn.commit().await?;
     Ok(Reset {
         plugin_id: plugin_id.to_owned(),

@@ -280,11 +280,12 @@ struct ActivateRequest {
     responses((status = 200, description = "Active", body = Envelope<Activation>), Activating))]
 async fn activate(
     State(state): State<AppState>,
-    _admin: Admin,
+    admin: Admin,
     Segment(id): Segment<String>,
     Body(request): Body<ActivateRequest>,
 ) -> Reply<Activation> {
-    let activation = super::activate(&state.plugins, &id, &request.digest).await?;
+    let activation =
+        super::activate(&state.plugins, &id, &request.digest, Some(admin.user_id)).await?;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
         activation,
@@ -297,10 +298,10 @@ async fn activate(
     responses((status = 200, description = "The earlier version is active", body = Envelope<Activation>), Activating))]
 async fn roll_back(
     State(state): State<AppState>,
-    _admin: Admin,
+    admin: Admin,
     Segment(id): Segment<String>,
 ) -> Reply<Activation> {
-    let activation = super::roll_back(&state.plugins, &id).await?;
+    let activation = super::roll_back(&state.plugins, &id, admin.user_id).await?;
     Ok(Success::ok(
         format!(
             "{} {} is active again.",
@@ -374,10 +375,10 @@ async fn retire_plugin(
     responses((status = 200, description = "Called again", body = Envelope<Reset>), Resetting))]
 async fn reset(
     State(state): State<AppState>,
-    _admin: Admin,
+    admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Reset> {
-    let reset = super::reset(&state.plugins, &path.id, &path.digest).await?;
+    let reset = super::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok("The version is called again.", reset))
 }
 
