@@ -199,7 +199,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         HERE,
         "jobs_run_when_the_settings_say",
-        &["CRON_COUPON_STATUSES"],
+        &["CRON_COUPON_STATUSES", "CRON_WALLET_FLOAT"],
     ),
     (
         HERE,
@@ -345,19 +345,26 @@ async fn jobs_run_when_the_settings_say() {
     let shop = empty_shop(&[
         ("BILLING_TIMEZONE", "Asia/Jayapura"),
         ("CRON_COUPON_STATUSES", "30 4 * * *"),
+        ("CRON_WALLET_FLOAT", "45 5 * * *"),
     ])
     .await;
     let jobs = shop.admin().await.get("/api/admin/jobs").await.data(200);
-    let mut jobs = jobs.as_array().unwrap().iter();
-    let job = jobs.find(|job| job["name"] == "coupon-statuses").unwrap();
-    // Half past four in Jayapura, nine hours east of Greenwich.
-    let next = job["nextRun"].as_str().unwrap();
-    assert!(next.ends_with("T19:30:00Z"), "{next}");
-    assert_eq!(job["timezone"], "Asia/Jayapura");
+    let jobs = jobs.as_array().unwrap();
+    // Jayapura is nine hours east of Greenwich.
+    for (name, instant) in [
+        ("coupon-statuses", "T19:30:00Z"),
+        ("wallet-float", "T20:45:00Z"),
+    ] {
+        let job = jobs.iter().find(|job| job["name"] == name).unwrap();
+        let next = job["nextRun"].as_str().unwrap();
+        assert!(next.ends_with(instant), "{name}: {next}");
+        assert_eq!(job["timezone"], "Asia/Jayapura");
+    }
 
     for (name, wrong) in [
         ("BILLING_TIMEZONE", "Asia/Atlantis"),
         ("CRON_COUPON_STATUSES", "nightly"),
+        ("CRON_WALLET_FLOAT", "always"),
     ] {
         let sources = Sources {
             environment: BTreeMap::from([(name.to_owned(), wrong.to_owned())]),
@@ -1106,16 +1113,26 @@ async fn paid_credit_is_capped_and_the_float_is_watched() {
     ];
     let shop = empty_shop(&settings).await;
     let admin = shop.admin().await;
-    let add = async |name: &str, amount: i64, kind: &str| {
+    let change = async |act: &str, name: &str, amount: i64, kind: &str| {
         let customer = shop.sign_in(name).await;
         let profile = customer.get("/api/auth/profile").await.data(200);
         let path = format!(
-            "/api/admin/wallets/{}/add-credit",
+            "/api/admin/wallets/{}/{act}",
             profile["id"].as_str().unwrap()
         );
         let reason = "Paid at the counter, in cash.";
         let body = json!({ "amount": amount, "reason": reason, "kind": kind });
         admin.post(&path, body).await
+    };
+    let add =
+        async |name: &str, amount: i64, kind: &str| change("add-credit", name, amount, kind).await;
+    let alerts = async || {
+        let run = "/api/admin/jobs/wallet-float/run";
+        admin.post(run, json!({})).await.data(200);
+        let found = admin.get("/api/admin/alerts?kind=FLOAT_HIGH").await;
+        let found = found.data(200).as_array().unwrap().clone();
+        let states = found.iter().map(|alert| alert["state"].as_str().unwrap());
+        states.map(str::to_owned).collect::<Vec<_>>()
     };
     let float = async || {
         let all = admin.get("/api/admin/wallets/statistics").await.data(200);
@@ -1136,8 +1153,14 @@ async fn paid_credit_is_capped_and_the_float_is_watched() {
         float().await,
         json!({ "paid": 2_000_000, "warningLevel": 3_000_000, "warning": false })
     );
+    assert!(alerts().await.is_empty());
     add("dua@example.com", 1_000_000, "PAID").await.data(201);
     assert_eq!(float().await["warning"], true);
+    assert_eq!(alerts().await, ["OPEN"]);
+    assert_eq!(alerts().await, ["OPEN"], "one alert while it lasts");
+    let deducted = change("deduct-credit", "dua@example.com", 1, "PAID").await;
+    deducted.data(201);
+    assert_eq!(alerts().await, ["RESOLVED"]);
 }
 
 // ---- requests ----

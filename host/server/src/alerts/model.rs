@@ -16,6 +16,8 @@ crate::text_enum! {
         GatewayAway = "GATEWAY_AWAY",
         /// A customer owes money: a top-up was taken back after it was spent.
         CustomerDebt = "CUSTOMER_DEBT",
+        /// The paid credit of all customers together has reached `WALLET_FLOAT_WARNING`.
+        FloatHigh = "FLOAT_HIGH",
     }
 }
 

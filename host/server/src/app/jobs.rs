@@ -4,22 +4,33 @@ use crate::{
     config::Config,
     coupons,
     scheduler::{Job, Outcome, Scheduler},
+    wallet,
 };
 
 /// The jobs of a server with this configuration.
 pub(super) fn scheduler(config: &Config) -> Scheduler {
-    let jobs = vec![Job {
-        name: "coupon-statuses",
-        summary: "Marks coupons whose time is over, or whose uses or budget are spent.",
-        schedule: config.cron_coupon_statuses.clone(),
-        rule: |state| {
-            Box::pin(async move {
-                let mut conn = state.db.begin().await?;
-                let changed = coupons::keep_statuses_true(&mut conn, &state.clock).await?;
-                conn.commit().await?;
-                Ok(Outcome::of(changed))
-            })
+    let jobs = vec![
+        Job {
+            name: "coupon-statuses",
+            summary: "Marks coupons whose time is over, or whose uses or budget are spent.",
+            schedule: config.cron_coupon_statuses.clone(),
+            rule: |state| {
+                Box::pin(async move {
+                    let mut conn = state.db.begin().await?;
+                    let changed = coupons::keep_statuses_true(&mut conn, &state.clock).await?;
+                    conn.commit().await?;
+                    Ok(Outcome::of(changed))
+                })
+            },
         },
-    }];
+        Job {
+            name: "wallet-float",
+            summary: "Warns when customers' paid credit together reaches the warning level.",
+            schedule: config.cron_wallet_float.clone(),
+            rule: |state| {
+                Box::pin(async move { Ok(Outcome::of(wallet::watch_float(&state).await?)) })
+            },
+        },
+    ];
     Scheduler::new(jobs, config.billing_timezone)
 }

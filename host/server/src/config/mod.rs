@@ -132,6 +132,7 @@ pub struct Config {
     /// Paid credit of all customers from which administrators are warned.
     pub wallet_float_warning: Option<Rupiah>,
     pub cron_coupon_statuses: Schedule,
+    pub cron_wallet_float: Schedule,
 
     pub request_timeout: Duration,
     pub trusted_proxies: usize,
@@ -210,6 +211,7 @@ impl Config {
             billing_timezone: Tz::UTC,
             wallet_float_warning: None,
             cron_coupon_statuses: Schedule::default(),
+            cron_wallet_float: Schedule::default(),
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
             log: String::new(),

@@ -229,8 +229,11 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
         "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."
         => |c, text| c.cron_coupon_statuses = text.parse()?;
+    "CRON_WALLET_FLOAT" "cron.wallet_float" (Some("*/10 * * * *")):
+        "When the paid credit of all customers is compared with WALLET_FLOAT_WARNING."
+        => |c, text| c.cron_wallet_float = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
-        "Paid credit of all customers together, in rupiah, from which administrators are warned. Without it nobody is."
+        "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet_float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
 
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):

@@ -4,7 +4,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::store;
-use crate::{Result, app::AppState, db::Conn, money::Rupiah};
+use crate::{
+    Result,
+    alerts::{self, AlertKind},
+    app::AppState,
+    db::Conn,
+    money::Rupiah,
+};
+
+/// What the alert is about: the shop as a whole.
+const SUBJECT: &str = "wallets";
 
 /// The float against its warning level, in rupiah.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -39,4 +48,34 @@ pub(super) async fn measure(state: &AppState, conn: &mut Conn) -> Result<Float> 
     )]
     metrics::gauge!("dermaga_wallet_float_rupiah").set(paid.get() as f64);
     Ok(Float::new(paid, state.config.wallet_float_warning))
+}
+
+/// Tells administrators when the float has reached its warning level, and when that is over. Gives
+/// 1 while the level is reached and when that ends, otherwise 0.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn watch_float(state: &AppState) -> Result<u64> {
+    let mut conn = state.db.begin().await?;
+    let float = measure(state, &mut conn).await?;
+    let changed = match float.warning_level {
+        Some(level) if float.warning => {
+            let message = format!(
+                "Customers hold {} of paid credit together, which has reached the warning level of {level}: see that the money is there, and whether the rules for stored value ask something of you.",
+                float.paid
+            );
+            alerts::raise(
+                &mut conn,
+                &state.clock,
+                AlertKind::FloatHigh,
+                SUBJECT,
+                &message,
+            )
+            .await?;
+            true
+        }
+        _ => alerts::resolve(&mut conn, &state.clock, AlertKind::FloatHigh, SUBJECT).await?,
+    };
+    conn.commit().await?;
+    Ok(changed.into())
 }

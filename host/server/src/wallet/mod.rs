@@ -18,7 +18,7 @@ mod top_up;
 use uuid::Uuid;
 
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
-pub use float::Float;
+pub use float::{Float, watch_float};
 pub use model::{
     Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
     TransactionView, WalletInfo, WalletOrder, WalletRow,
