@@ -95,6 +95,32 @@ both_engines! {
         applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
     }
 
+    /// Those at the front, refused or not, do not keep the rest from being reached.
+    async fn moves_go_on_where_they_stopped(shop: Shop) {
+        let admin = shop.admin().await;
+        let mut bought_ids = Vec::new();
+        for name in ["satu@example.com", "dua@example.com", "tiga@example.com"] {
+            let customer = shop.customer(name).await;
+            bought_ids.push(bought(&shop, &customer).await.1);
+        }
+        let (_, other) = install_other(&admin).await;
+        let path = "/api/admin/plugins/service-n8n/moves";
+        let mut order = json!({ "to": other, "limit": 1, "dryRun": true });
+        let mut reached = Vec::new();
+        for left in [2, 1, 0] {
+            let moves = admin.post(path, order.clone()).await.data(200);
+            assert_eq!((outcomes(&moves).len(), &moves["remaining"]), (1, &json!(left)));
+            reached.push(moves["instances"][0]["instanceId"].as_str().unwrap().to_owned());
+            order["after"] = moves["next"].clone();
+        }
+        assert!(order["after"].is_null());
+        bought_ids.sort();
+        assert_eq!(reached, bought_ids);
+        for limit in [0, 101] {
+            admin.post(path, json!({ "to": other, "limit": limit })).await.fails(400, "VALIDATION_FAILED");
+        }
+    }
+
     /// Once each, however many ask; never one that is on its way out; never to what is unknown.
     async fn moves_are_made_once_and_refused_with_reason(shop: Shop) {
         let admin = shop.admin().await;

@@ -341,6 +341,9 @@ macro_rules! filter_pinned {
         if let Some(from) = &$order.from {
             $q.push(" AND i.plugin_digest = ").push_bind(from.as_str());
         }
+        if let Some(after) = $order.after {
+            $q.push(" AND i.id > ").push_bind(after);
+        }
         if let Some(instances) = &$order.instances {
             $q.push(" AND i.id IN (");
             let mut ids = $q.separated(", ");
@@ -356,12 +359,11 @@ macro_rules! filter_pinned {
 pub(super) async fn pinned_elsewhere(
     conn: &mut Conn,
     order: &Order,
-    limit: i64,
 ) -> sqlx::Result<Vec<Instance>> {
     fetch_built!(conn, Instance, "SELECT i.* FROM instances i", |q| {
         filter_pinned!(q, order);
-        q.push(" ORDER BY i.created_at, i.id LIMIT ")
-            .push_bind(limit);
+        q.push(" ORDER BY i.id LIMIT ")
+            .push_bind(i64::from(order.limit));
     })
 }
 

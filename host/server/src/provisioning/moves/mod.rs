@@ -35,8 +35,8 @@ use crate::{
 pub use diff::ObjectChange;
 pub(super) use routes::router;
 
-/// Instances that one request moves; those that are left can be asked for again.
-const MOST: i64 = 100;
+/// Instances that one request moves at most; the next request goes on after them.
+const MOST: u16 = 100;
 
 /// Which instances go to which version.
 #[derive(Debug, Clone)]
@@ -48,6 +48,10 @@ pub struct Order {
     pub from: Option<String>,
     /// Only these.
     pub instances: Option<Vec<Uuid>>,
+    /// Only those after this one, in the order of their ids.
+    pub after: Option<Uuid>,
+    /// How many at most.
+    pub limit: u16,
     /// Only tell what would happen.
     pub dry_run: bool,
 }
@@ -91,8 +95,10 @@ pub struct Moves {
     pub to: String,
     pub applied: bool,
     pub instances: Vec<Moved>,
-    /// Instances that this request left out: ask again.
+    /// Instances that this request did not come to.
     pub remaining: i64,
+    /// What to send as `after` to go on with those; null when none is left.
+    pub next: Option<Uuid>,
 }
 
 /// Moves instances of a service plugin to another of its versions, each in a transaction of its own;
@@ -107,7 +113,7 @@ pub async fn carry_out(state: &AppState, actor_id: Uuid, order: &Order) -> Resul
         return Err(Error::not_found("version of this plugin"));
     }
     let mut conn = state.db.read().await?;
-    let seen = store::pinned_elsewhere(&mut conn, order, MOST).await?;
+    let seen = store::pinned_elsewhere(&mut conn, order).await?;
     let total = store::count_pinned_elsewhere(&mut conn, order).await?;
     drop(conn);
     let mut instances = Vec::with_capacity(seen.len());
@@ -118,12 +124,15 @@ pub async fn carry_out(state: &AppState, actor_id: Uuid, order: &Order) -> Resul
         state.provisioning.wake();
     }
     let shown = i64::try_from(instances.len()).unwrap_or(i64::MAX);
+    let remaining = total.saturating_sub(shown);
+    let last = instances.last().map(|moved| moved.instance_id);
     Ok(Moves {
         plugin_id: order.plugin_id.clone(),
         to: order.to.clone(),
         applied: !order.dry_run,
         instances,
-        remaining: total.saturating_sub(shown),
+        remaining,
+        next: last.filter(|_| remaining > 0),
     })
 }
 

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{MoveOutcome, Moves, Order, carry_out};
+use super::{MOST, MoveOutcome, Moves, Order, carry_out};
 use crate::{
     app::AppState,
     http::{Admin, Body, Envelope, Reply, Segment, Success, failure_responses},
@@ -32,6 +32,13 @@ struct MoveRequest {
     /// Only these, a hundred at most; all when absent.
     #[garde(inner(length(min = 1, max = 100)))]
     instances: Option<Vec<Uuid>>,
+    /// Only those after this one, in the order of their ids: `next` of the answer before.
+    #[garde(skip)]
+    after: Option<Uuid>,
+    /// How many at most, from 1 to 100; 100 when absent.
+    #[garde(range(min = 1, max = MOST))]
+    #[schema(minimum = 1, maximum = 100)]
+    limit: Option<u16>,
     /// Only tell what would change.
     #[serde(default)]
     #[garde(skip)]
@@ -42,7 +49,7 @@ struct MoveRequest {
 ///
 /// Each instance moves by itself, or stays with a reason and runs on. With `dryRun` the answer is a
 /// preview: what changes in its objects, which secrets it needs, whether its pods are replaced. A
-/// hundred are moved at once; `remaining` says how many to ask for again.
+/// hundred are moved at once; `remaining` says how many are left, and `next` where to go on.
 #[utoipa::path(post, path = "/admin/plugins/{id}/moves", tag = "admin: plugins", request_body = MoveRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
     responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), Moving))]
@@ -57,6 +64,8 @@ async fn move_instances(
         to: request.to,
         from: request.from,
         instances: request.instances,
+        after: request.after,
+        limit: request.limit.unwrap_or(MOST),
         dry_run: request.dry_run,
     };
     let moves = carry_out(&state, admin.user_id, &order).await?;
