@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::TimeDelta;
 use dermaga::config::Secret;
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
@@ -88,6 +89,81 @@ both_engines! {
         assert_eq!((&replay["identical"], &replay["pluginVersion"]), (&json!(true), &json!("1.0.0")));
         let unknown = format!("/api/admin/decisions/{}/replay", uuid::Uuid::nil());
         admin.post(&unknown, json!(null)).await.fails(404, "NOT_FOUND");
+    }
+
+    /// A record that somebody changed is found out, and where it was changed is said.
+    async fn a_replay_points_to_the_value_that_differs(shop: Shop) {
+        let admin = shop.admin().await;
+        install(&admin, giving(1_000, "1.0.0")).await;
+        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let customer = shop.customer("beda@example.com").await;
+        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+        let path = format!("/api/admin/decisions/{}/replay", redeemed["decisionId"].as_str().unwrap());
+        let replay = async || admin.post(&path, json!(null)).await.data(200);
+        let same = replay().await;
+        assert_eq!((&same["identical"], &same["firstDifferencePointer"]), (&json!(true), &json!(null)));
+
+        shop.sql("UPDATE decisions SET output = replace(output, ':1000', ':1001') WHERE function = 'evaluate'").await.unwrap();
+        let changed = replay().await;
+        assert_eq!(changed["identical"], false, "{changed:#}");
+        assert_eq!(changed["firstDifferencePointer"], "/grant/effect/credit", "{changed:#}");
+        let at = usize::try_from(changed["firstDifference"].as_u64().unwrap()).unwrap();
+        assert!(changed["recorded"].as_str().unwrap()[..at].ends_with(":100"), "{changed:#}");
+
+        shop.sql("UPDATE decisions SET output = NULL, failure = 'PLUGIN_TRAPPED' WHERE function = 'evaluate'").await.unwrap();
+        let failed = replay().await;
+        assert_eq!((&failed["identical"], &failed["firstDifferencePointer"]), (&json!(false), &json!(null)));
+    }
+
+    /// Decisions are found by the bytes that made them, by how they ended and by when.
+    async fn decisions_are_filtered(shop: Shop) {
+        let admin = shop.admin().await;
+        let first = install(&admin, giving(1_000, "1.0.0")).await;
+        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let customer = shop.customer("saring@example.com").await;
+        let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+        redeem().await;
+        shop.clock().advance(TimeDelta::seconds(10));
+        install(&admin, giving(2_000, "2.0.0")).await;
+        redeem().await;
+
+        let list = async |filter: &str| {
+            let path = format!("/api/admin/decisions?plugin=coupon-gift&function=evaluate&{filter}");
+            admin.get(&path).await
+        };
+        let versions = async |filter: &str| {
+            let found = list(filter).await;
+            let total = found.body["pagination"]["totalItems"].as_u64().unwrap();
+            let found = found.data(200).as_array().unwrap().clone();
+            assert_eq!(usize::try_from(total).unwrap(), found.len(), "{filter}");
+            let version = |decision: &Value| decision["pluginVersion"].as_str().unwrap().to_owned();
+            found.iter().map(version).collect::<Vec<_>>()
+        };
+        let all = list("").await.data(200);
+        let at = |position: usize| all[position]["createdAt"].as_str().unwrap();
+        let (later, earlier) = (at(0), at(1));
+        let (one, two) = (["1.0.0"], ["2.0.0"]);
+        assert_eq!(versions("").await, ["2.0.0", "1.0.0"]);
+        assert_eq!(versions(&format!("digest={}", first.as_str().unwrap())).await, one);
+        assert_eq!(versions(&format!("digest={}", "0".repeat(64))).await, [""; 0]);
+        assert_eq!(versions("version=2.0.0").await, two);
+        assert_eq!(versions(&format!("since={later}")).await, two);
+        assert_eq!(versions(&format!("until={later}")).await, one);
+        assert_eq!(versions(&format!("since={earlier}&until={later}")).await, one);
+        assert_eq!(versions(&format!("version=1.0.0&since={later}")).await, [""; 0]);
+        assert_eq!(versions("outcome=answered").await, ["2.0.0", "1.0.0"]);
+        assert_eq!(versions("outcome=failed").await, [""; 0]);
+        shop.sql("UPDATE decisions SET output = NULL, failure = 'PLUGIN_TRAPPED' WHERE plugin_version = '2.0.0'").await.unwrap();
+        assert_eq!(versions("outcome=answered").await, one);
+        assert_eq!(versions("outcome=failed").await, two);
+
+        let second_page = list(&format!("since={earlier}&limit=1&page=2")).await;
+        assert_eq!(second_page.body["pagination"]["totalItems"], 2);
+        assert_eq!(second_page.data(200)[0]["pluginVersion"], "1.0.0");
+        for bad in ["outcome=maybe", "digest=abc", "since=yesterday", &format!("since={later}&until={earlier}")] {
+            list(bad).await.fails(400, "VALIDATION_FAILED");
+        }
+        customer.get("/api/admin/decisions?outcome=failed").await.fails(403, "FORBIDDEN");
     }
 
     /// Versions are swapped again and again while customers redeem: none fails, and each answer is

@@ -82,6 +82,9 @@ fn describe_replay(replay: &Replay) -> String {
     if let Some(at) = replay.first_difference {
         text.push_str(&format!("  first difference at byte {at}\n"));
     }
+    if let Some(pointer) = &replay.first_difference_pointer {
+        text.push_str(&format!("  first value that differs: \"{pointer}\"\n"));
+    }
     let shown =
         |output: &Option<String>| output.clone().unwrap_or_else(|| "(the call failed)".into());
     text.push_str(&format!(

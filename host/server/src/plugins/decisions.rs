@@ -5,7 +5,7 @@ use dermaga_runtime::{CallError, LoadError, Plugin, canonical_json, contract::Fu
 use uuid::Uuid;
 
 use super::{
-    Registry, breaker,
+    Registry, breaker, difference,
     model::{DecisionRow, Replay},
     registry::suspension_subject,
     store,
@@ -290,6 +290,11 @@ fn compare(
         }
         _ => None,
     };
+    let first_difference_pointer = recorded
+        .output
+        .as_deref()
+        .zip(replayed.as_deref())
+        .and_then(|(old, new)| differing_value(old, new));
     Replay {
         decision_id: recorded.id,
         plugin_id: recorded.plugin_id,
@@ -300,7 +305,16 @@ fn compare(
         recorded: recorded.output,
         replayed,
         first_difference,
+        first_difference_pointer,
         recorded_fuel: recorded.fuel,
         replayed_fuel: fuel,
     }
+}
+
+fn differing_value(old: &str, new: &str) -> Option<String> {
+    let (old, new) = (
+        serde_json::from_str(old).ok()?,
+        serde_json::from_str(new).ok()?,
+    );
+    difference::first_difference(&old, &new)
 }

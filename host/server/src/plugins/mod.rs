@@ -8,6 +8,7 @@ mod breaker;
 mod classes;
 mod decisions;
 mod describe;
+mod difference;
 mod follow;
 mod installation;
 mod life;

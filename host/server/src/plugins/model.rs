@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::SizeClass;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
@@ -204,6 +204,16 @@ pub(super) struct DecisionRow {
     pub(super) created_at: DateTime<Utc>,
 }
 
+/// How a recorded call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Outcome {
+    /// The plugin gave an output, refusals included.
+    Answered,
+    /// It trapped, met a limit or gave a malformed answer.
+    Failed,
+}
+
 /// A recorded decision of a plugin: what it knew, what it answered, what that took.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -269,6 +279,9 @@ pub struct Replay {
     pub replayed: Option<String>,
     /// Position of the first byte that differs.
     pub first_difference: Option<usize>,
+    /// JSON pointer (RFC 6901) to the first value that differs; empty when the whole output does,
+    /// null when there is no difference or only one of the calls answered.
+    pub first_difference_pointer: Option<String>,
     pub recorded_fuel: i64,
     pub replayed_fuel: Option<u64>,
 }

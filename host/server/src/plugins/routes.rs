@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{DefaultBodyLimit, Multipart, State};
+use chrono::{DateTime, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::{
     Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, Upload,
     VersionView, decisions,
-    model::{DecisionView, VersionRow, VersionState},
+    model::{DecisionView, Outcome, VersionRow, VersionState},
     signatures::{Distrust, Signature},
     store::{self, DecisionFilter},
 };
@@ -452,6 +453,22 @@ struct DecisionQuery {
     function: Option<String>,
     #[garde(skip)]
     user_id: Option<Uuid>,
+    /// SHA-256 of the component that decided, lower-case hexadecimal.
+    #[garde(inner(length(equal = 64)))]
+    digest: Option<String>,
+    /// Version of the plugin, for example `1.2.0`.
+    #[garde(skip)]
+    version: Option<String>,
+    /// Whether the plugin answered, refusals included, or failed.
+    #[param(inline)]
+    #[garde(skip)]
+    outcome: Option<Outcome>,
+    /// Made at or after this moment.
+    #[garde(skip)]
+    since: Option<DateTime<Utc>>,
+    /// Made before this moment.
+    #[garde(skip)]
+    until: Option<DateTime<Utc>>,
 }
 
 /// What plugins decided, newest first.
@@ -462,10 +479,20 @@ async fn decisions(
     _admin: Admin,
     Paged(page, query): Paged<DecisionQuery>,
 ) -> Reply<Vec<DecisionView>> {
+    if let (Some(since), Some(until)) = (query.since, query.until)
+        && since >= until
+    {
+        return Err(Error::invalid("since", "must be before `until`"));
+    }
     let filter = DecisionFilter {
         plugin_id: query.plugin.as_deref(),
         function: query.function.as_deref(),
         user_id: query.user_id,
+        digest: query.digest.as_deref(),
+        version: query.version.as_deref(),
+        outcome: query.outcome,
+        since: query.since,
+        until: query.until,
     };
     let mut conn = state.db.read().await?;
     let rows = store::decisions(&mut conn, &filter, page.limit.into(), page.offset()).await?;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{
     decisions::Decision,
-    model::{DecisionRow, PluginClass, VersionRow, VersionState},
+    model::{DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
 };
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
 
@@ -251,6 +251,13 @@ pub(super) struct DecisionFilter<'a> {
     pub(super) plugin_id: Option<&'a str>,
     pub(super) function: Option<&'a str>,
     pub(super) user_id: Option<Uuid>,
+    pub(super) digest: Option<&'a str>,
+    pub(super) version: Option<&'a str>,
+    pub(super) outcome: Option<Outcome>,
+    /// Made at or after this moment.
+    pub(super) since: Option<DateTime<Utc>>,
+    /// Made before this moment.
+    pub(super) until: Option<DateTime<Utc>>,
 }
 
 macro_rules! filter_decisions {
@@ -263,6 +270,23 @@ macro_rules! filter_decisions {
         }
         if let Some(user_id) = $filter.user_id {
             $q.push(" AND user_id = ").push_bind(user_id);
+        }
+        if let Some(digest) = $filter.digest {
+            $q.push(" AND digest = ").push_bind(digest);
+        }
+        if let Some(version) = $filter.version {
+            $q.push(" AND plugin_version = ").push_bind(version);
+        }
+        match $filter.outcome {
+            Some(Outcome::Answered) => _ = $q.push(" AND failure IS NULL"),
+            Some(Outcome::Failed) => _ = $q.push(" AND failure IS NOT NULL"),
+            None => {}
+        }
+        if let Some(since) = $filter.since {
+            $q.push(" AND created_at >= ").push_bind(since);
+        }
+        if let Some(until) = $filter.until {
+            $q.push(" AND created_at < ").push_bind(until);
         }
     };
 }
