@@ -118,9 +118,10 @@ both_engines! {
     /// Decisions are found by the bytes that made them, by how they ended and by when.
     async fn decisions_are_filtered(shop: Shop) {
         let admin = shop.admin().await;
+        // Before there is a coupon, which would greet a newcomer with a decision of its own.
+        let customer = shop.customer("saring@example.com").await;
         let first = install(&admin, giving(1_000, "1.0.0")).await;
         admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
-        let customer = shop.customer("saring@example.com").await;
         let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
         redeem().await;
         shop.clock().advance(TimeDelta::seconds(10));
