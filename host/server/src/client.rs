@@ -28,6 +28,8 @@ pub(crate) enum ApiError {
         /// The whole answer.
         body: String,
     },
+    #[error("{what} cannot be used: {reason}")]
+    Unusable { what: &'static str, reason: String },
 }
 
 impl Api {

@@ -12,14 +12,14 @@ use dermaga_toolkit::{
 };
 
 /// All of them, by name.
-fn examples() -> BTreeMap<String, PluginSource> {
+pub(crate) fn examples() -> BTreeMap<String, PluginSource> {
     let found = build::discover(&checkout().join("plugins/examples")).unwrap();
     let named = found.into_iter().map(|one| (one.name.clone(), one));
     named.collect()
 }
 
 /// The component of an example; `None` when its compiler cannot be had here.
-fn component(source: &PluginSource, out: &Path) -> Option<Vec<u8>> {
+pub(crate) fn component(source: &PluginSource, out: &Path) -> Option<Vec<u8>> {
     let options = build::Options {
         out: out.to_owned(),
         target: None,

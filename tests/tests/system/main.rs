@@ -14,6 +14,7 @@ mod backtest;
 mod bundled_plugins;
 mod catalogue;
 mod contracts;
+mod coupons;
 mod example_plugins;
 mod hostile;
 mod idempotency;

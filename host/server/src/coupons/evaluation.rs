@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     catalog::Tier,
-    db::{Clock, Conn, Db, new_id},
+    db::{self, Clock, Conn, Db, new_id},
     money::Rupiah,
     plugins::{self, Decision, Registry},
     wallet,
@@ -66,8 +66,7 @@ pub async fn evaluate(
 ) -> Result<Evaluated> {
     let mut conn = db.read().await?;
     let coupon = store::by_code(&mut conn, code).await?;
-    let coupon = coupon
-        .ok_or_else(|| Error::new(Code::CouponNotFound, format!("There is no coupon {code}.")))?;
+    let coupon = coupon.ok_or_else(|| no_coupon(code.as_str()))?;
     let now = clock.now();
     check_window(&coupon, now)?;
     check_restrictions(&coupon, purchase.as_ref())?;
@@ -114,6 +113,19 @@ pub async fn evaluate(
     })
 }
 
+fn no_coupon(code: &str) -> Error {
+    Error::new(Code::CouponNotFound, format!("There is no coupon {code}."))
+}
+
+/// Deleted between asking its rule and redeeming it.
+fn gone(coupon: &Coupon, error: sqlx::Error) -> Error {
+    if db::broke_foreign_key(&error) {
+        no_coupon(&coupon.code)
+    } else {
+        error.into()
+    }
+}
+
 /// What the effect is worth here, never more than the price.
 fn amount(plugin: &Plugin, effect: Effect, place: Place, total: Option<Rupiah>) -> Result<Rupiah> {
     match (effect, place, total) {
@@ -154,7 +166,8 @@ pub async fn take(
     let coupon = &evaluated.coupon;
     let now = clock.now();
     let limit = coupon.max_uses_per_user.unwrap_or(i64::MAX);
-    let Some(uses) = store::take_customer_use(conn, coupon.id, user_id, limit).await? else {
+    let taken = store::take_customer_use(conn, coupon.id, user_id, limit).await;
+    let Some(uses) = taken.map_err(|error| gone(coupon, error))? else {
         return Err(already_used(coupon));
     };
     if evaluated

@@ -3,28 +3,30 @@
 //! A use is taken in the same database transaction as what it pays for, so a failed checkout gives
 //! it back by itself.
 
+mod admin_routes;
+mod administration;
 mod evaluation;
 mod model;
 mod routes;
 mod store;
 
-use dermaga_runtime::contract::{self, Answer, Kind, Place};
-use serde_json::{Value, json};
+use dermaga_runtime::contract::{Kind, Place};
+use serde_json::json;
 use uuid::Uuid;
 
+pub use admin_routes::{Forever, Lasts, NewCoupon, Switch};
 pub use evaluation::{Evaluated, evaluate, record_redemption, take};
 pub use model::{
-    Coupon, CouponCode, CouponPreview, CouponStatus, CouponTypeView, CouponView, EffectView,
-    RedemptionView, WelcomeBonus,
+    Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
+    CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
 };
-pub use routes::{NewCoupon, router};
+pub use routes::router;
 
 use crate::{
     Code, Error, Result,
     app::AppState,
-    db::{self, Clock, Conn, Uncommitted, new_id},
+    db::{Clock, Conn, Uncommitted},
     money::Rupiah,
-    plugins, schema,
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
 
@@ -177,100 +179,6 @@ async fn registration_coupons(state: &AppState) -> Result<Vec<Coupon>> {
         });
     let ids: Vec<String> = types.map(|plugin| plugin.about().id.clone()).collect();
     Ok(store::usable_of(&mut state.db.read().await?, &ids, state.clock.now()).await?)
-}
-
-/// Creates a coupon after its plugin has accepted the parameters; the caller commits it.
-///
-/// # Errors
-/// `VALIDATION_FAILED`, `PLUGIN_REFUSED_INPUT`, `CONFLICT` for a code that exists.
-pub async fn create(
-    state: &AppState,
-    created_by: Uuid,
-    new: NewCoupon,
-) -> Result<Uncommitted<Coupon>> {
-    let now = state.clock.now();
-    let starts_at = new.starts_at.unwrap_or(now);
-    if new
-        .ends_at
-        .is_some_and(|end| end <= starts_at || end <= now)
-    {
-        return Err(Error::invalid(
-            "endsAt",
-            "must be in the future and after startsAt",
-        ));
-    }
-    check_parameters(state, &new.plugin, &new.parameters).await?;
-    let mut conn = state.db.begin().await?;
-    check_services(&mut conn, &new.services).await?;
-    let row = store::NewCouponRow {
-        id: new_id(&state.clock),
-        code: &new.code,
-        description: &new.description,
-        plugin_id: &new.plugin,
-        parameters: &new.parameters,
-        starts_at,
-        ends_at: new.ends_at,
-        max_uses: new.max_uses,
-        max_uses_per_user: new.max_uses_per_user,
-        budget: new.budget.map(Rupiah::new),
-        services: &new.services,
-        tiers: &new.tiers,
-        periods: new.lasts.periods(),
-        created_by,
-        now,
-    };
-    store::insert(&mut conn, &row).await.map_err(|error| {
-        match db::broken_unique(&error).as_deref() {
-            Some("coupons_code_key") => Error::new(
-                Code::Conflict,
-                format!("There is a coupon {} already.", new.code),
-            ),
-            _ => error.into(),
-        }
-    })?;
-    let coupon = store::by_id(&mut conn, row.id)
-        .await?
-        .ok_or_else(|| Error::not_found("coupon"))?;
-    Ok(Uncommitted::new(conn, coupon))
-}
-
-async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value) -> Result<()> {
-    let plugin = state
-        .plugins
-        .active(plugin_id)
-        .map_err(|_| unknown_type(plugin_id))?;
-    let description = plugin
-        .coupon_description()
-        .ok_or_else(|| unknown_type(plugin_id))?;
-    schema::validate(&description.parameters_schema, parameters, "parameters")?;
-    let input = contract::ParametersCheck {
-        parameters: parameters.clone(),
-    };
-    let checked =
-        plugins::decide::<contract::coupon::Check>(&state.plugins, &plugin, input, None).await?;
-    match checked.value {
-        Answer::Ok(()) => Ok(()),
-        Answer::Problems(problems) => Err(schema::refused(problems, "parameters")),
-    }
-}
-
-fn unknown_type(plugin_id: &str) -> Error {
-    Error::invalid(
-        "plugin",
-        format!("there is no active coupon type `{plugin_id}`; see GET /api/admin/coupon-types"),
-    )
-}
-
-async fn check_services(conn: &mut Conn, slugs: &[String]) -> Result<()> {
-    for slug in slugs {
-        if !crate::catalog::has_service(conn, slug).await? {
-            return Err(Error::invalid(
-                "services",
-                format!("there is no service `{slug}`"),
-            ));
-        }
-    }
-    Ok(())
 }
 
 /// Marks active coupons whose window is over EXPIRED, and those whose uses or budget are spent

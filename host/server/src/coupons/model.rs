@@ -94,6 +94,14 @@ pub struct Coupon {
 }
 
 impl Coupon {
+    /// Whether its uses or its budget are spent.
+    pub fn is_used_up(&self) -> bool {
+        self.max_uses.is_some_and(|limit| self.used_count >= limit)
+            || self
+                .budget
+                .is_some_and(|budget| self.granted_amount >= budget)
+    }
+
     /// The status as it is now: a window that is over shows before any job has noticed.
     pub fn status_at(&self, now: DateTime<Utc>) -> CouponStatus {
         match self.status {
@@ -234,6 +242,83 @@ impl From<RedemptionRow> for RedemptionView {
             created_at: row.created_at,
         }
     }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct RedeemedByRow {
+    pub(super) user_id: Uuid,
+    pub(super) email: String,
+    #[sqlx(flatten)]
+    pub(super) redemption: RedemptionRow,
+}
+
+/// One use of a coupon and whose it was.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RedeemedBy {
+    pub user_id: Uuid,
+    pub email: String,
+    #[serde(flatten)]
+    pub redemption: RedemptionView,
+}
+
+impl From<RedeemedByRow> for RedeemedBy {
+    fn from(row: RedeemedByRow) -> Self {
+        Self {
+            user_id: row.user_id,
+            email: row.email,
+            redemption: row.redemption.into(),
+        }
+    }
+}
+
+/// What coupons cost and brought.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CouponStatistics {
+    /// How many coupons there are, by status.
+    pub coupons: Vec<StatusCount>,
+    /// Different customers who redeemed in the window.
+    pub customers: i64,
+    pub uses: i64,
+    /// What they gave, in rupiah.
+    pub cost: Rupiah,
+    /// What customers paid in the purchases they were used for, in rupiah.
+    pub revenue: Rupiah,
+    pub by_type: Vec<TypeCost>,
+    /// The ten coupons that gave most.
+    pub costliest: Vec<CouponCost>,
+}
+
+/// How many coupons have a status.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusCount {
+    pub status: CouponStatus,
+    pub count: i64,
+}
+
+/// Uses, cost and revenue of a coupon type.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TypeCost {
+    pub plugin: String,
+    /// Coupons of this type that were used in the window.
+    pub coupons: i64,
+    pub uses: i64,
+    pub cost: Rupiah,
+    pub revenue: Rupiah,
+}
+
+/// Uses, cost and revenue of one coupon.
+#[derive(Debug, Clone, Serialize, sqlx::FromRow, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CouponCost {
+    pub id: Uuid,
+    pub code: String,
+    pub uses: i64,
+    pub cost: Rupiah,
+    pub revenue: Rupiah,
 }
 
 /// A welcome bonus that was given, or why it was not.

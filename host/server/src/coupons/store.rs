@@ -1,5 +1,7 @@
 //! SQL of coupons and their redemptions.
 
+pub(super) mod admin;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -26,19 +28,6 @@ pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coup
         q.push(" WHERE id = ").push_bind(id);
     })?;
     Ok(found.into_iter().next())
-}
-
-pub(super) async fn list(conn: &mut Conn, limit: i64, offset: i64) -> sqlx::Result<Vec<Coupon>> {
-    fetch_built!(conn, Coupon, COUPON, |q| {
-        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
-}
-
-pub(super) async fn count(conn: &mut Conn) -> sqlx::Result<i64> {
-    let (count,) = fetch_one!(conn, (i64,), "SELECT count(*) FROM coupons")?;
-    Ok(count)
 }
 
 /// Coupons of these plugins that may be given now.

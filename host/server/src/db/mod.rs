@@ -208,6 +208,18 @@ pub async fn next_number(conn: &mut Conn, sequence: &'static str) -> sqlx::Resul
     Ok(number)
 }
 
+/// A pattern for LIKE (after `lower`, with `ESCAPE '!'`) that means these characters and no others.
+pub fn contains(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern + "%"
+}
+
 /// The unique constraint that a statement broke, named as PostgreSQL names it by default
 /// (`users_email_key`); `None` for every other error.
 pub fn broken_unique(error: &sqlx::Error) -> Option<String> {
@@ -230,4 +242,12 @@ pub fn broken_unique(error: &sqlx::Error) -> Option<String> {
         name.push_str(part.split_once('.')?.1);
     }
     Some(name + "_key")
+}
+
+/// Whether a statement broke a foreign key: what it refers to is gone, or what it deletes is
+/// referred to.
+pub fn broke_foreign_key(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|cause| cause.is_foreign_key_violation())
 }

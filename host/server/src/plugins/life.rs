@@ -9,7 +9,10 @@ use super::{
     model::{Activation, Reset, Retirement, VersionState},
     store::{self, Uses},
 };
-use crate::{Code, Error, Result, audit, db::Conn};
+use crate::{
+    Code, Error, Result, audit,
+    db::{self, Conn},
+};
 
 /// What is done to a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,12 +86,11 @@ fn illegal(state: VersionState, step: Step) -> Error {
 
 /// A decision that was recorded since the uses were counted keeps its version.
 fn still_used(error: sqlx::Error) -> Result<bool> {
-    match &error {
-        sqlx::Error::Database(cause) if cause.is_foreign_key_violation() => Err(in_use(
-            "This version has just made a decision, which keeps it.",
-        )),
-        _ => Err(error.into()),
+    if db::broke_foreign_key(&error) {
+        let message = "This version has just made a decision, which keeps it.";
+        return Err(in_use(message));
     }
+    Err(error.into())
 }
 
 fn in_use(message: impl Into<String>) -> Error {

@@ -4,7 +4,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::super::{Transaction, TransactionStatus, TransactionType, WalletOrder};
-use crate::{db::Conn, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+use crate::{
+    db::{Conn, contains},
+    fetch_all, fetch_built, fetch_one, fetch_optional,
+    money::Rupiah,
+};
 
 /// A wallet and whose it is.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -72,18 +76,6 @@ macro_rules! filter_wallets {
                 .push_bind(most);
         }
     };
-}
-
-/// A pattern for LIKE that means these characters and no others.
-fn contains(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in text.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(character);
-    }
-    pattern + "%"
 }
 
 pub(in crate::wallet) async fn wallets(

@@ -1,0 +1,356 @@
+//! `/admin/coupons` and `/admin/coupon-types`: what administrators do with coupons.
+
+use axum::{extract::State, response::Response};
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::Kind;
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::{
+    CouponCode, CouponStatistics, CouponStatus, CouponTypeView, CouponView, RedeemedBy,
+    administration,
+    model::place_name,
+    store::{self, admin::CouponFilter},
+};
+use crate::{
+    Error,
+    app::AppState,
+    catalog::Tier,
+    http::{
+        Admin, Body, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Params, Reply, Success,
+        failure_responses,
+    },
+};
+
+failure_responses!(Creating: PluginRefusedInput, Conflict, PluginFailed, PluginBusy, PluginSuspended);
+failure_responses!(Changing: NotFound, PluginRefusedInput, Conflict, PluginFailed, PluginBusy, PluginSuspended);
+failure_responses!(Missing: NotFound);
+failure_responses!(Kept: NotFound, Conflict);
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_coupons, create_coupon))
+        .routes(routes!(coupon_statistics))
+        .routes(routes!(change_statuses))
+        .routes(routes!(get_coupon, change_coupon, delete_coupon))
+        .routes(routes!(coupon_redemptions))
+        .routes(routes!(coupon_types))
+}
+
+/// How long a discount lasts: a number of periods, or for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Lasts {
+    /// This many periods, the first one included.
+    Periods(u32),
+    /// The word `forever`.
+    Forever(Forever),
+}
+
+/// The word `forever`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Forever {
+    Forever,
+}
+
+impl Default for Lasts {
+    fn default() -> Self {
+        Self::Periods(1)
+    }
+}
+
+impl Lasts {
+    pub(super) fn periods(self) -> Option<i64> {
+        match self {
+            Self::Periods(periods) => Some(periods.into()),
+            Self::Forever(_) => None,
+        }
+    }
+}
+
+fn at_least_one(lasts: &Lasts, _: &()) -> garde::Result {
+    match lasts {
+        Lasts::Periods(0) => Err(garde::Error::new(
+            "must be at least 1, or the word `forever`",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// A coupon to create.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewCoupon {
+    #[garde(skip)]
+    pub(super) code: CouponCode,
+    #[serde(default)]
+    #[garde(length(chars, max = 200))]
+    pub(super) description: String,
+    /// Id of the coupon type, for example `coupon-credit-topup`.
+    #[garde(length(chars, min = 3, max = 50))]
+    pub(super) plugin: String,
+    /// As the type's schema says.
+    #[schema(value_type = Object)]
+    #[garde(skip)]
+    pub(super) parameters: Value,
+    /// Now, when absent.
+    #[garde(skip)]
+    pub(super) starts_at: Option<DateTime<Utc>>,
+    #[garde(skip)]
+    pub(super) ends_at: Option<DateTime<Utc>>,
+    #[garde(inner(range(min = 1)))]
+    pub(super) max_uses: Option<i64>,
+    #[garde(inner(range(min = 1)))]
+    pub(super) max_uses_per_user: Option<i64>,
+    /// Rupiah it may cost in all.
+    #[garde(inner(range(min = 1, max = 1_000_000_000_000)))]
+    pub(super) budget: Option<i64>,
+    /// Slugs of the services it is good for; all, when empty.
+    #[serde(default)]
+    #[garde(length(max = 100))]
+    pub(super) services: Vec<String>,
+    /// Plan tiers it is good for; all, when empty.
+    #[serde(default)]
+    #[garde(length(max = 5))]
+    pub(super) tiers: Vec<Tier>,
+    /// How many periods a discount lasts, or `forever`; 1 when absent.
+    #[serde(default)]
+    #[garde(custom(at_least_one))]
+    pub(super) lasts: Lasts,
+}
+
+/// Creates a coupon. Its type (a plugin) checks the parameters.
+#[utoipa::path(post, path = "/admin/coupons", tag = "admin: coupons", params(IdempotencyKey), request_body = NewCoupon, security(("bearer" = [])),
+    responses((status = 201, description = "Created", body = Envelope<CouponView>), Creating))]
+async fn create_coupon(
+    State(state): State<AppState>,
+    admin: Admin,
+    Keyed(new, once): Keyed<NewCoupon>,
+) -> Result<Response, Error> {
+    let create = async {
+        let coupon = administration::create(&state, admin.user_id, new).await?;
+        let now = state.clock.now();
+        Ok(coupon.map(|coupon| {
+            let message = format!("The coupon {} is in use.", coupon.code);
+            Success::created(message, CouponView::of(coupon, now))
+        }))
+    };
+    once.answer(&state, admin.user_id, create).await
+}
+
+/// Which coupons to list.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct CouponQuery {
+    /// As it is now: an active coupon whose window is over is EXPIRED.
+    #[garde(skip)]
+    status: Option<CouponStatus>,
+    /// Id of the coupon type.
+    #[garde(length(chars, max = 50))]
+    plugin: Option<String>,
+    /// Part of the code or the description.
+    #[garde(length(chars, max = 200))]
+    q: Option<String>,
+}
+
+/// All coupons, newest first.
+#[utoipa::path(get, path = "/admin/coupons", tag = "admin: coupons", params(PageQuery, CouponQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of coupons", body = Envelope<Vec<CouponView>>)))]
+async fn list_coupons(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<CouponQuery>,
+) -> Reply<Vec<CouponView>> {
+    let now = state.clock.now();
+    let filter = CouponFilter {
+        status: query.status,
+        plugin: query.plugin,
+        text: query.q,
+        now,
+    };
+    let mut conn = state.db.read().await?;
+    let (limit, offset) = (page.limit.into(), page.offset());
+    let rows = store::admin::list(&mut conn, &filter, limit, offset).await?;
+    let total = store::admin::count(&mut conn, &filter).await?;
+    let views = rows.into_iter().map(|coupon| CouponView::of(coupon, now));
+    Ok(Success::page(
+        "The coupons.",
+        views.collect(),
+        page.pagination(total),
+    ))
+}
+
+/// One coupon.
+#[utoipa::path(get, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The coupon", body = Envelope<CouponView>), Missing))]
+async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<CouponView> {
+    let coupon = store::by_id(&mut state.db.read().await?, id)
+        .await?
+        .ok_or_else(|| Error::not_found("coupon"))?;
+    Ok(Success::ok(
+        "The coupon.",
+        CouponView::of(coupon, state.clock.now()),
+    ))
+}
+
+/// Replaces what a coupon says. Code, type and parameters are frozen after its first use; an absent
+/// `startsAt` keeps the start. What it has given stays, and the status follows: a coupon that was
+/// used up is in use again when it gets more uses.
+#[utoipa::path(put, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), request_body = NewCoupon, security(("bearer" = [])),
+    responses((status = 200, description = "The changed coupon", body = Envelope<CouponView>), Changing))]
+async fn change_coupon(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+    Body(wanted): Body<NewCoupon>,
+) -> Reply<CouponView> {
+    let coupon = administration::change(&state, admin.user_id, id, wanted).await?;
+    let message = format!("The coupon {} is changed.", coupon.code);
+    Ok(Success::ok(
+        message,
+        CouponView::of(coupon, state.clock.now()),
+    ))
+}
+
+/// A coupon that is gone.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DeletedCoupon {
+    id: Uuid,
+}
+
+/// Deletes a coupon that nobody has used; a used one can be disabled.
+#[utoipa::path(delete, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "Deleted", body = Envelope<DeletedCoupon>), Kept))]
+async fn delete_coupon(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+) -> Reply<DeletedCoupon> {
+    administration::delete(&state, admin.user_id, id).await?;
+    Ok(Success::ok("The coupon is deleted.", DeletedCoupon { id }))
+}
+
+/// A switch for many coupons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Switch {
+    Active,
+    Disabled,
+}
+
+/// Which coupons to switch on or off.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StatusRequest {
+    #[garde(length(min = 1, max = 100))]
+    #[schema(min_items = 1, max_items = 100)]
+    ids: Vec<Uuid>,
+    #[garde(skip)]
+    status: Switch,
+}
+
+/// Switches up to 100 coupons on or off: all of them, or none. One that is expired or used up is
+/// not switched on; change its window or its limits.
+#[utoipa::path(put, path = "/admin/coupons/bulk-status", tag = "admin: coupons", request_body = StatusRequest, security(("bearer" = [])),
+    responses((status = 200, description = "The coupons, in the order of their ids", body = Envelope<Vec<CouponView>>), Kept))]
+async fn change_statuses(
+    State(state): State<AppState>,
+    admin: Admin,
+    Body(request): Body<StatusRequest>,
+) -> Reply<Vec<CouponView>> {
+    let coupons =
+        administration::switch(&state, admin.user_id, request.ids, request.status).await?;
+    let now = state.clock.now();
+    let message = match request.status {
+        Switch::Active => "The coupons are in use.",
+        Switch::Disabled => "The coupons are disabled.",
+    };
+    let views = coupons
+        .into_iter()
+        .map(|coupon| CouponView::of(coupon, now));
+    Ok(Success::ok(message, views.collect()))
+}
+
+/// Which redemptions to count.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[garde(allow_unvalidated)]
+struct StatisticsQuery {
+    /// Redeemed at or after this moment.
+    from: Option<DateTime<Utc>>,
+    /// Redeemed before this moment.
+    to: Option<DateTime<Utc>>,
+}
+
+/// What coupons cost and brought: how many there are by status, and uses, cost and revenue by type
+/// and by coupon.
+#[utoipa::path(get, path = "/admin/coupons/statistics", tag = "admin: coupons", params(StatisticsQuery), security(("bearer" = [])),
+    responses((status = 200, description = "Totals, by type, and the ten costliest coupons", body = Envelope<CouponStatistics>)))]
+async fn coupon_statistics(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Params(query): Params<StatisticsQuery>,
+) -> Reply<CouponStatistics> {
+    let mut conn = state.db.snapshot().await?;
+    let window = (query.from, query.to);
+    let statistics = administration::statistics(&mut conn, window, state.clock.now()).await?;
+    Ok(Success::ok("What coupons cost and brought.", statistics))
+}
+
+/// Who has used a coupon, newest first.
+#[utoipa::path(get, path = "/admin/coupons/{id}/redemptions", tag = "admin: coupons", params(("id" = Uuid, Path), PageQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of redemptions", body = Envelope<Vec<RedeemedBy>>), Missing))]
+async fn coupon_redemptions(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id,
+    Params(page): Params<PageQuery>,
+) -> Reply<Vec<RedeemedBy>> {
+    let mut conn = state.db.read().await?;
+    if store::by_id(&mut conn, id).await?.is_none() {
+        return Err(Error::not_found("coupon"));
+    }
+    let rows = store::admin::redemptions(&mut conn, id, page.limit.into(), page.offset()).await?;
+    let total = store::admin::count_redemptions(&mut conn, id).await?;
+    let views = rows.into_iter().map(RedeemedBy::from).collect();
+    Ok(Success::page(
+        "Who has used this coupon.",
+        views,
+        page.pagination(total),
+    ))
+}
+
+/// The coupon types: active plugins that decide coupons.
+#[utoipa::path(get, path = "/admin/coupon-types", tag = "admin: coupons", security(("bearer" = [])),
+    responses((status = 200, description = "Coupon types by id", body = Envelope<Vec<CouponTypeView>>)))]
+async fn coupon_types(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<CouponTypeView>> {
+    let types = state
+        .plugins
+        .all_active(Kind::Coupon)
+        .into_iter()
+        .filter_map(|plugin| {
+            let description = plugin.coupon_description()?;
+            let about = plugin.about();
+            Some(CouponTypeView {
+                plugin: about.id.clone(),
+                version: about.version.clone(),
+                title: about.title.clone(),
+                summary: about.summary.clone(),
+                parameters_schema: description.parameters_schema.clone(),
+                places: description
+                    .places
+                    .iter()
+                    .map(|place| place_name(*place).to_owned())
+                    .collect(),
+            })
+        });
+    Ok(Success::ok("The coupon types.", types.collect()))
+}
