@@ -1,5 +1,6 @@
 //! `dermaga demo`: the whole shop in one command, with one real purchase to watch.
 
+mod samples;
 mod story;
 
 use crate::{
@@ -76,7 +77,7 @@ async fn tell(running: &Running) -> Result<(), DemoError> {
         "    customer      {}  one-time password {}",
         cast.customer.email, cast.customer.password
     );
-    let outcome = story::play(&Api::new(base.clone()), &cast).await?;
+    let outcome = story::play(&Api::new(base.clone()), &cast, state.clock.now()).await?;
     let found = ledger::verify(&state.db, &state.clock)
         .await
         .map_err(DemoError::People)?;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::samples;
 use crate::client::{Api, ApiError};
 use crate::{crypto, money::Rupiah};
 
@@ -31,7 +33,7 @@ pub(super) struct Outcome {
 }
 
 /// Plays the purchase. Prints as it goes.
-pub(super) async fn play(api: &Api, cast: &Cast) -> Result<Outcome, ApiError> {
+pub(super) async fn play(api: &Api, cast: &Cast, now: DateTime<Utc>) -> Result<Outcome, ApiError> {
     let admin = sign_in(api, &cast.administrator).await?;
     chapter("The administrator looks at the plugins");
     for plugin in list(&admin.get("/api/admin/plugins").await?) {
@@ -45,6 +47,19 @@ pub(super) async fn play(api: &Api, cast: &Cast) -> Result<Outcome, ApiError> {
     }
     chapter("and creates two coupons, each decided by a plugin");
     let (credit, half) = create_coupons(&admin).await?;
+
+    chapter("Ten sample coupons to try");
+    for sample in samples::create(&admin, now).await? {
+        let state = if sample.is_new {
+            ""
+        } else {
+            " (there already)"
+        };
+        line(&format!(
+            "{:<14} {}{state}",
+            sample.code, sample.description
+        ));
+    }
 
     chapter("A customer registers");
     let customer = register(api, &cast.customer).await?;
