@@ -61,6 +61,15 @@ impl Client {
         }
     }
 
+    /// The same person on a connection that nobody else uses.
+    #[must_use]
+    pub fn on_a_new_connection(&self) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            ..self.clone()
+        }
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }

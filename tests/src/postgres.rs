@@ -23,7 +23,7 @@ as() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 cd "$dir"
 [ "$(id -u)" != 0 ] || chown postgres "$dir"
 as "$bin/initdb" -D "$dir/data" -U dermaga -A trust --no-sync -E UTF8 >"$dir/initdb.log" 2>&1
-as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync=off -c max_connections=400 \
+as "$bin/postgres" -D "$dir/data" -p "$port" -h 127.0.0.1 -k "" -c fsync="$4" -c max_connections=400 \
   -c shared_buffers=64MB >"$dir/postgres.log" 2>&1 &
 trap 'kill -INT "$(head -n 1 "$dir/data/postmaster.pid")" 2>/dev/null; wait; rm -rf "$dir"' EXIT
 echo started
@@ -42,10 +42,21 @@ pub struct Postgres {
 /// The server of this process, started on first use; or why there is none.
 pub fn shared() -> Result<&'static Postgres, &'static str> {
     static SERVER: OnceLock<Result<Postgres, String>> = OnceLock::new();
-    SERVER.get_or_init(start).as_ref().map_err(String::as_str)
+    SERVER
+        .get_or_init(|| start(false))
+        .as_ref()
+        .map_err(String::as_str)
 }
 
-fn start() -> Result<Postgres, String> {
+/// Another server, whose commits wait for the disk, as in production.
+///
+/// # Errors
+/// Why there is none.
+pub fn durable() -> Result<Postgres, String> {
+    start(true)
+}
+
+fn start(durable: bool) -> Result<Postgres, String> {
     let bin =
         installed().ok_or("PostgreSQL is not installed (Debian: apt-get install postgresql)")?;
     let dir = std::env::temp_dir().join(format!("dermaga-postgres-{}", unique()));
@@ -59,6 +70,7 @@ fn start() -> Result<Postgres, String> {
         .arg(&bin)
         .arg(&dir)
         .arg(port.to_string())
+        .arg(if durable { "on" } else { "off" })
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

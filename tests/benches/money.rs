@@ -1,0 +1,186 @@
+//! What money costs on this machine: reading a wallet over HTTP, and redeeming a coupon beside the
+//! smallest durable commit of the same database in the same run.
+//!
+//! `cargo bench --package dermaga-tests --bench money`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_arithmetic,
+    clippy::indexing_slicing,
+    reason = "what cannot go on must stop, and ratios are numbers"
+)]
+
+use std::time::{Duration, Instant};
+
+use dermaga::{
+    app::AppState,
+    config::Secret,
+    coupons::{self, CouponCode},
+    wallet::ledger,
+};
+use dermaga_runtime::contract::Place;
+use dermaga_tests::{Client, Engine, Shop, postgres};
+use futures::future::join_all;
+use serde_json::json;
+use uuid::Uuid;
+
+/// Clients that ask at once, each again as soon as it is answered.
+const CONNECTIONS: usize = 64;
+const READS: usize = 300;
+const WARM_UP: usize = 30;
+const READ_TARGET: Duration = Duration::from_millis(10);
+
+/// Acts of each kind in one round; the two kinds take turns, so that what slows the machine slows
+/// both.
+const ACTS: usize = 100;
+const ROUNDS: usize = 15;
+const REDEEM_TARGET: f64 = 0.5;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            measure(engine).await;
+        }
+    });
+}
+
+async fn measure(engine: Engine) {
+    let server = match engine {
+        Engine::Sqlite => None,
+        Engine::Postgres => match postgres::durable() {
+            Ok(server) => Some(server),
+            Err(why) => {
+                println!("PostgreSQL is left out: {why}");
+                return;
+            }
+        },
+    };
+    let url = match &server {
+        Some(server) => Some(Secret::new(server.new_database().await)),
+        None => None,
+    };
+    let shop = Shop::open_with(Engine::Sqlite, |config| {
+        if url.is_some() {
+            config.database_url = url;
+        }
+    })
+    .await
+    .unwrap();
+    let name = shop.state().db.engine_name();
+    reads(name, &shop).await;
+    redeems(name, &shop).await;
+    let books = ledger::verify(&shop.state().db, shop.clock())
+        .await
+        .unwrap();
+    assert!(books.holds(), "{:#?}", books.faults);
+    shop.close().await;
+}
+
+/// `GET /wallet/info` of wallets with a history, with [`CONNECTIONS`] open connections.
+async fn reads(name: &str, shop: &Shop) {
+    let customer = shop
+        .customer_with_credit("baca@example.com", 1_000_000)
+        .await;
+    let plan = shop.plan("postgresql", "basic").await;
+    customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let started = Instant::now();
+    let mut latencies: Vec<Duration> = join_all((0..CONNECTIONS).map(|_| {
+        // A connection of its own, kept open.
+        let customer = customer.on_a_new_connection();
+        tokio::spawn(async move { read_again(&customer).await })
+    }))
+    .await
+    .into_iter()
+    .flat_map(Result::unwrap)
+    .collect();
+    let rate = (CONNECTIONS * (READS + WARM_UP)) as f64 / started.elapsed().as_secs_f64();
+    latencies.sort();
+    let (median, p99) = (
+        latencies[latencies.len() / 2],
+        latencies[latencies.len() * 99 / 100],
+    );
+    println!(
+        "{name:9} wallet read, {CONNECTIONS} connections: p50 {median:.1?}, p99 {p99:.1?}, {rate:.0}/s (target: p99 <= {READ_TARGET:?}{})",
+        verdict(p99 <= READ_TARGET)
+    );
+}
+
+async fn read_again(customer: &Client) -> Vec<Duration> {
+    let mut latencies = Vec::with_capacity(READS);
+    for number in 0..READS + WARM_UP {
+        let started = Instant::now();
+        let answer = customer.get("/api/wallet/info").await;
+        if number >= WARM_UP {
+            latencies.push(started.elapsed());
+        }
+        assert_eq!(answer.status, 200, "{:#}", answer.body);
+    }
+    latencies
+}
+
+/// Redeeming (plugin call and ledger transaction) against inserting one row, one after another.
+async fn redeems(name: &str, shop: &Shop) {
+    let state = shop.state();
+    let body = json!({ "code": "UKUR", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
+    shop.admin()
+        .await
+        .post("/api/admin/coupons", body)
+        .await
+        .data(201);
+    let user = shop.register("tukar@example.com").await;
+    let user: Uuid = user["user"]["id"].as_str().unwrap().parse().unwrap();
+    shop.sql("CREATE TABLE bench_rows (value BIGINT NOT NULL)")
+        .await
+        .unwrap();
+    let (mut ratios, mut bare_total, mut redeem_total) =
+        (Vec::new(), Duration::ZERO, Duration::ZERO);
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        for _ in 0..ACTS {
+            commit_a_row(state).await;
+        }
+        let bare = started.elapsed();
+        let started = Instant::now();
+        for _ in 0..ACTS {
+            redeem(state, user).await;
+        }
+        let redeem = started.elapsed();
+        ratios.push(bare.as_secs_f64() / redeem.as_secs_f64());
+        bare_total += bare;
+        redeem_total += redeem;
+    }
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ROUNDS / 2];
+    let rate = |total: Duration| (ROUNDS * ACTS) as f64 / total.as_secs_f64();
+    println!(
+        "{name:9} redeem, durable: {:.0}/s; one bare row: {:.0}/s; ratio {ratio:.2} (target: >= {REDEEM_TARGET}{})",
+        rate(redeem_total),
+        rate(bare_total),
+        verdict(ratio >= REDEEM_TARGET)
+    );
+}
+
+async fn commit_a_row(state: &AppState) {
+    let mut conn = state.db.begin().await.unwrap();
+    dermaga::execute!(conn, "INSERT INTO bench_rows (value) VALUES ($1)", 1_i64).unwrap();
+    conn.commit().await.unwrap();
+}
+
+async fn redeem(state: &AppState, user: Uuid) {
+    let code: CouponCode = "UKUR".parse().unwrap();
+    let redeemed = coupons::redeem(state, user, &code, Place::Wallet)
+        .await
+        .unwrap();
+    redeemed.commit().await.unwrap();
+}
+
+const fn verdict(met: bool) -> &'static str {
+    if met { ", met" } else { ", MISSED" }
+}
