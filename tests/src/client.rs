@@ -61,15 +61,6 @@ impl Client {
         }
     }
 
-    /// The same person on a connection that nobody else uses.
-    #[must_use]
-    pub fn on_a_new_connection(&self) -> Self {
-        Self {
-            http: reqwest::Client::new(),
-            ..self.clone()
-        }
-    }
-
     pub async fn get(&self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
@@ -104,6 +95,12 @@ impl Client {
                 .multipart(form),
         )
         .await
+    }
+
+    /// The address of the server and the access token, for those who speak HTTP by themselves.
+    pub fn address_and_token(&self) -> (&str, &str) {
+        let address = self.base.trim_start_matches("http://");
+        (address, self.token.as_deref().unwrap_or_default())
     }
 
     /// A request to be changed before it is sent.

@@ -41,12 +41,11 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/wallet/info", tag = "wallet", security(("bearer" = [])),
     responses((status = 200, description = "Balances, totals and the last ten transactions", body = Envelope<WalletInfo>), Missing))]
 async fn info(State(state): State<AppState>, customer: Customer) -> Reply<WalletInfo> {
+    let month = calendar::start_of_month(state.config.billing_timezone, state.clock.now());
     let mut conn = state.db.read().await?;
-    let wallet = store::wallet(&mut conn, customer.user_id)
+    let (wallet, spent) = store::wallet_and_spent(&mut conn, customer.user_id, month)
         .await?
         .ok_or_else(|| Error::not_found("wallet"))?;
-    let month = calendar::start_of_month(state.config.billing_timezone, state.clock.now());
-    let spent = store::spent_since(&mut conn, customer.user_id, month).await?;
     let recent = store::transactions(
         &mut conn,
         customer.user_id,

@@ -273,15 +273,25 @@ pub(super) async fn transaction(
     Ok(found.into_iter().next())
 }
 
-pub(super) async fn spent_since(
+/// A wallet, and what was spent of it since a moment.
+pub(super) async fn wallet_and_spent(
     conn: &mut Conn,
     user_id: Uuid,
     since: DateTime<Utc>,
-) -> sqlx::Result<Rupiah> {
-    let sql = "SELECT CAST(coalesce(-sum(amount), 0) AS BIGINT) FROM transactions
-               WHERE user_id = $1 AND created_at >= $2 AND type IN ('SUBSCRIPTION', 'UPGRADE') AND status = 'COMPLETED'";
-    let (spent,) = fetch_one!(conn, (Rupiah,), sql, user_id, since)?;
-    Ok(spent)
+) -> sqlx::Result<Option<(WalletRow, Rupiah)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        wallet: WalletRow,
+        spent: Rupiah,
+    }
+    let sql = "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash,
+                 (SELECT CAST(coalesce(-sum(t.amount), 0) AS BIGINT) FROM transactions t
+                  WHERE t.user_id = $1 AND t.created_at >= $2 AND t.type IN ('SUBSCRIPTION', 'UPGRADE')
+                    AND t.status = 'COMPLETED') AS spent
+               FROM wallets WHERE user_id = $1";
+    let row = fetch_optional!(conn, Row, sql, user_id, since)?;
+    Ok(row.map(|row| (row.wallet, row.spent)))
 }
 
 /// What took effect in a stretch of time, oldest first.
