@@ -310,12 +310,24 @@ impl Shop {
         Ok(rows)
     }
 
+    /// Runs statements in one transaction as somebody with the database's password might, the
+    /// deferred checks included.
+    pub async fn rewrite(&self, statements: &[String]) {
+        let mut conn = self.state().db.begin().await.expect("the database answers");
+        for sql in statements {
+            dermaga::execute!(conn, sqlx::AssertSqlSafe(sql.clone())).expect("the rows change");
+        }
+        conn.commit().await.expect("the rows change");
+    }
+
     /// Takes away the database's own fences around the ledger.
     pub async fn drop_ledger_triggers(&self) {
         let statements: &[&'static str] = match self.state().db {
             Db::Sqlite { .. } => &[
                 "DROP TRIGGER postings_frozen",
+                "DROP TRIGGER postings_kept",
                 "DROP TRIGGER journal_entries_frozen",
+                "DROP TRIGGER journal_entries_kept",
             ],
             Db::Postgres(_) => &[
                 "DROP TRIGGER postings_frozen ON postings",

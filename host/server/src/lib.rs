@@ -22,6 +22,7 @@ pub mod plugins;
 pub mod provisioning;
 pub mod scheduler;
 pub mod schema;
+mod spreadsheet;
 pub mod subscriptions;
 pub mod telemetry;
 mod terminal;

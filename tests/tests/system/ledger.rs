@@ -37,4 +37,46 @@ both_engines! {
         shop.sql("UPDATE transactions SET amount = amount - 1 WHERE type = 'SUBSCRIPTION'").await.unwrap();
         assert!(shop.faults().await.iter().any(|fault| fault.contains("no matching entry")));
     }
+
+    /// A seal notices what a chain cannot show: its end cut off together with the wallet's row, the
+    /// way somebody would who has the database's password and knows the tables.
+    async fn a_lost_end_is_found_by_the_seal(shop: Shop) {
+        let (admin, customer) = (shop.admin().await, shop.customer_with_credit("segel@example.com", 50_000).await);
+        assert!(shop.books_balance().await.seal.is_none());
+        let seal = async || {
+            let run = admin.post("/api/admin/jobs/ledger-seal/run", json!({})).await.data(200);
+            (run["items"].clone(), shop.books_balance().await.seal.unwrap())
+        };
+        let (items, first) = seal().await;
+        assert_eq!((items, first.number), (json!(1), 1));
+        // Nothing has moved: nothing is sealed again.
+        assert_eq!(seal().await, (json!(0), first.clone()));
+        customer.post("/api/subscriptions", json!({ "planId": shop.plan("postgresql", "basic").await })).await.data(201);
+        let (items, second) = seal().await;
+        assert_eq!((items, second.number), (json!(1), 2));
+        assert_ne!(second.digest, first.digest);
+        for sql in [
+            "UPDATE ledger_seals SET digest = 'x'",
+            "DELETE FROM ledger_seals",
+            "UPDATE ledger_seal_heads SET position = 1",
+            "DELETE FROM ledger_seal_heads",
+        ] {
+            assert!(shop.sql(sql).await.is_err(), "{sql} was possible");
+        }
+        shop.books_balance().await;
+
+        shop.drop_ledger_triggers().await;
+        let last = "(SELECT id FROM journal_entries ORDER BY position DESC LIMIT 1)";
+        let statements = [
+            "UPDATE wallets SET (entries, head_hash, bonus_balance) = (SELECT 1, previous_hash, 50000 FROM journal_entries WHERE position = 2)
+             WHERE entries = 2".to_owned(),
+            format!("DELETE FROM postings WHERE entry_id = {last}"),
+            "UPDATE transactions SET status = 'CANCELLED' WHERE type = 'SUBSCRIPTION'".to_owned(),
+            "DELETE FROM journal_entries WHERE position = 2".to_owned(),
+        ];
+        shop.rewrite(&statements).await;
+        let faults = shop.faults().await;
+        assert_eq!(faults.len(), 1, "{faults:#?}");
+        assert!(faults[0].contains("when seal 2 was made"), "{faults:#?}");
+    }
 }

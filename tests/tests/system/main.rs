@@ -22,6 +22,7 @@ mod jobs;
 mod ledger;
 mod midtrans_client;
 mod moves;
+mod papers;
 mod payments;
 mod plugin_classes;
 mod plugin_life;

@@ -199,13 +199,18 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         HERE,
         "jobs_run_when_the_settings_say",
-        &["CRON_COUPON_STATUSES", "CRON_WALLET_FLOAT"],
+        &[
+            "CRON_COUPON_STATUSES",
+            "CRON_WALLET_FLOAT",
+            "CRON_LEDGER_SEAL",
+        ],
     ),
     (
         HERE,
         "a_request_that_takes_too_long_is_answered",
         &["DERMAGA_REQUEST_TIMEOUT"],
     ),
+    (HERE, "a_receipt_bears_the_shops_name", &["SHOP_NAME"]),
     (
         HERE,
         "a_month_begins_where_the_shop_is",
@@ -341,11 +346,33 @@ async fn the_first_administrator_is_the_one_named() {
 }
 
 #[tokio::test]
+async fn a_receipt_bears_the_shops_name() {
+    let shop = empty_shop(&[("SHOP_NAME", "Toko Pelabuhan")]).await;
+    let (admin, customer) = (
+        shop.admin().await,
+        shop.customer("kuitansi@example.com").await,
+    );
+    let profile = customer.get("/api/auth/profile").await.data(200);
+    let path = format!(
+        "/api/admin/wallets/{}/add-credit",
+        profile["id"].as_str().unwrap()
+    );
+    let body = json!({ "amount": 10_000, "reason": "A gift to begin with." });
+    let made = admin.post(&path, body).await.data(201);
+    let number = made["transaction"]["number"].as_str().unwrap();
+    let receipt = customer
+        .get(&format!("/api/wallet/transactions/{number}/receipt"))
+        .await;
+    assert!(receipt.text.contains("(Toko Pelabuhan)"));
+}
+
+#[tokio::test]
 async fn jobs_run_when_the_settings_say() {
     let shop = empty_shop(&[
         ("BILLING_TIMEZONE", "Asia/Jayapura"),
         ("CRON_COUPON_STATUSES", "30 4 * * *"),
         ("CRON_WALLET_FLOAT", "45 5 * * *"),
+        ("CRON_LEDGER_SEAL", "15 6 * * *"),
     ])
     .await;
     let jobs = shop.admin().await.get("/api/admin/jobs").await.data(200);
@@ -354,6 +381,7 @@ async fn jobs_run_when_the_settings_say() {
     for (name, instant) in [
         ("coupon-statuses", "T19:30:00Z"),
         ("wallet-float", "T20:45:00Z"),
+        ("ledger-seal", "T21:15:00Z"),
     ] {
         let job = jobs.iter().find(|job| job["name"] == name).unwrap();
         let next = job["nextRun"].as_str().unwrap();
@@ -365,6 +393,8 @@ async fn jobs_run_when_the_settings_say() {
         ("BILLING_TIMEZONE", "Asia/Atlantis"),
         ("CRON_COUPON_STATUSES", "nightly"),
         ("CRON_WALLET_FLOAT", "always"),
+        ("CRON_LEDGER_SEAL", "midnight"),
+        ("SHOP_NAME", " "),
     ] {
         let sources = Sources {
             environment: BTreeMap::from([(name.to_owned(), wrong.to_owned())]),

@@ -31,6 +31,12 @@ pub(super) fn scheduler(config: &Config) -> Scheduler {
                 Box::pin(async move { Ok(Outcome::of(wallet::watch_float(&state).await?)) })
             },
         },
+        Job {
+            name: "ledger-seal",
+            summary: "Remembers how far each wallet's chain has come, so that a lost end is noticed.",
+            schedule: config.cron_ledger_seal.clone(),
+            rule: |state| Box::pin(async move { Ok(Outcome::of(wallet::seal(&state).await?)) }),
+        },
     ];
     Scheduler::new(jobs, config.billing_timezone)
 }

@@ -1,5 +1,11 @@
 //! `ledger verify` and `replay`: proofs over what is recorded.
 
+use std::{
+    fs::{self, File},
+    io::{self, BufWriter},
+    path::PathBuf,
+};
+
 use uuid::Uuid;
 
 use super::{CliError, print};
@@ -8,7 +14,10 @@ use crate::{
     config::Loaded,
     db::Clock,
     plugins::{self, Replay},
-    wallet::ledger::{self, Verification},
+    wallet::{
+        self, ExportFormat,
+        ledger::{self, Verification},
+    },
 };
 
 pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
@@ -30,6 +39,31 @@ pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
     )))
 }
 
+/// A file appears under its name when it is whole.
+pub(super) async fn export(
+    loaded: Loaded,
+    output: Option<PathBuf>,
+    format: ExportFormat,
+) -> Result<(), CliError> {
+    let db = app::open_database_as_is(&loaded.config).await?;
+    let Some(path) = output else {
+        wallet::export(&db, format, BufWriter::new(io::stdout())).await?;
+        db.close().await;
+        return Ok(());
+    };
+    let cannot = |error: io::Error| CliError::Failed(format!("{}: {error}", path.display()));
+    let partial = path.with_added_extension("partial");
+    let file = File::create(&partial).map_err(cannot)?;
+    let written = wallet::export(&db, format, BufWriter::new(&file)).await?;
+    db.close().await;
+    file.sync_all().map_err(cannot)?;
+    fs::rename(&partial, &path).map_err(cannot)?;
+    print(&format!(
+        "{written} entries written to {}\n",
+        path.display()
+    ))
+}
+
 fn describe(found: &Verification) -> String {
     let Verification {
         wallets,
@@ -40,6 +74,14 @@ fn describe(found: &Verification) -> String {
     let mut text = format!("{wallets} wallets, {entries} entries, {postings} postings checked.\n");
     for (account, sum) in &found.accounts {
         text.push_str(&format!("  {account:<14} {:>18}\n", sum.to_string()));
+    }
+    if let Some(seal) = &found.seal {
+        text.push_str(&format!(
+            "Newest seal: {} of {}, {}\n",
+            seal.number,
+            seal.sealed_at.format("%F"),
+            seal.digest
+        ));
     }
     for fault in &found.faults {
         text.push_str(&format!("FAULT  {fault}\n"));

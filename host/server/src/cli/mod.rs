@@ -21,6 +21,7 @@ use crate::{
     app::StartError,
     config::{self, ConfigError, Loaded, Sources},
     telemetry,
+    wallet::ExportFormat,
 };
 
 const AFTER_HELP: &str = "\
@@ -123,6 +124,16 @@ enum LedgerCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write the whole ledger to a file or to stdout, for auditors.
+    ///
+    /// Reads one snapshot and writes nothing to the database: safe at any time.
+    Export {
+        /// Where to write; stdout when absent.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+        format: ExportFormat,
+    },
 }
 
 /// Why a command failed.
@@ -198,6 +209,9 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Instance(command) => instance::run(global.load(Vec::new())?, command).await,
         Command::Ledger(LedgerCommand::Verify { json }) => {
             books::verify(global.load(Vec::new())?, json).await
+        }
+        Command::Ledger(LedgerCommand::Export { output, format }) => {
+            books::export(global.load_quietly(Vec::new())?, output, format).await
         }
         Command::Backtest(args) => backtest::backtest(global.load(Vec::new())?, args).await,
         Command::Replay { decision } => books::replay(global.load(Vec::new())?, decision).await,

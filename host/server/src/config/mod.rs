@@ -127,12 +127,15 @@ pub struct Config {
     pub payments_sandbox: bool,
     /// Most paid credit that one customer may hold.
     pub balance_cap: Option<Rupiah>,
+    /// What the shop is called.
+    pub shop_name: String,
     /// Whose days and months the shop's are.
     pub billing_timezone: Tz,
     /// Paid credit of all customers from which administrators are warned.
     pub wallet_float_warning: Option<Rupiah>,
     pub cron_coupon_statuses: Schedule,
     pub cron_wallet_float: Schedule,
+    pub cron_ledger_seal: Schedule,
 
     pub request_timeout: Duration,
     pub trusted_proxies: usize,
@@ -208,10 +211,12 @@ impl Config {
             midtrans: Midtrans::default(),
             payments_sandbox: false,
             balance_cap: None,
+            shop_name: String::new(),
             billing_timezone: Tz::UTC,
             wallet_float_warning: None,
             cron_coupon_statuses: Schedule::default(),
             cron_wallet_float: Schedule::default(),
+            cron_ledger_seal: Schedule::default(),
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
             log: String::new(),

@@ -139,6 +139,16 @@ pub(super) fn database_url(text: &str) -> Result<Secret, String> {
 }
 
 /// A DNS name of at most 200 characters, so that instances' host names fit below it.
+/// A name that people read: one line of 1 to 60 characters.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if (1..=60).contains(&text.chars().count()) && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be a name of 1 to 60 characters".to_owned())
+    }
+}
+
 pub(super) fn domain(text: &str) -> Result<String, String> {
     let label = |label: &str| {
         let inner = label

@@ -223,6 +223,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "WALLET_BALANCE_CAP" "wallet.balance_cap" (None):
         "Most paid credit that one customer may hold, in rupiah; a top-up that would lead to more is refused. Without it there is no limit."
         => |c, text| c.balance_cap = Some(Rupiah::new(parse::number(text, &(10_000..=1_000_000_000_000))?));
+    "SHOP_NAME" "shop_name" (Some("Dermaga")):
+        "What the shop is called, on receipts. Up to 60 characters."
+        => |c, text| c.shop_name = parse::name(text)?;
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
         "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database."
         => |c, text| c.billing_timezone = text.parse().map_err(|_| "must be a time zone such as Asia/Jakarta".to_owned())?;
@@ -232,6 +235,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_WALLET_FLOAT" "cron.wallet_float" (Some("*/10 * * * *")):
         "When the paid credit of all customers is compared with WALLET_FLOAT_WARNING."
         => |c, text| c.cron_wallet_float = text.parse()?;
+    "CRON_LEDGER_SEAL" "cron.ledger_seal" (Some("10 0 * * *")):
+        "When the ledger is sealed: how far each wallet's chain has come is remembered, so that a lost end is noticed."
+        => |c, text| c.cron_ledger_seal = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet_float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());

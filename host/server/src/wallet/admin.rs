@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Adjustment, CreditKind, Direction, Float, Transaction, TransactionStatus, TransactionType,
     TransactionView, WalletOrder, calendar, float,
-    routes::reference,
+    routes::{StatementQuery, reference, statement_of},
     store::{
         self, TransactionFilter,
         admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
@@ -21,7 +21,7 @@ use crate::{
     Error,
     app::AppState,
     http::{
-        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Reply, Success,
+        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Params, Reply, Success,
         failure_responses,
     },
     money::Rupiah,
@@ -40,6 +40,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(wallets))
         .routes(routes!(statistics))
         .routes(routes!(wallet))
+        .routes(routes!(statement))
         .routes(routes!(add_credit))
         .routes(routes!(deduct_credit))
         .routes(routes!(bulk_adjustment))
@@ -214,6 +215,18 @@ async fn wallet(
         recent_transactions: recent.into_iter().map(TransactionView::from).collect(),
     };
     Ok(Success::ok("The wallet.", view))
+}
+
+/// One customer's statement, as the customer gets it.
+#[utoipa::path(get, path = "/admin/wallets/{userId}/statement", tag = "admin: wallets", params(("userId" = Uuid, Path), StatementQuery), security(("bearer" = [])),
+    responses((status = 200, description = "The statement", content_type = "text/csv", body = String), Missing))]
+async fn statement(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(user_id): Id,
+    Params(query): Params<StatementQuery>,
+) -> Result<Response, Error> {
+    statement_of(&state, user_id, query).await
 }
 
 /// How much credit to add or take, and why.

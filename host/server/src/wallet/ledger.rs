@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Account, NewTransaction, Transaction, TransactionStatus, TransactionType, WalletRow,
+    Account, NewTransaction, Seal, Transaction, TransactionStatus, TransactionType, WalletRow,
+    seal,
     store::{self, EntryRow, PostingRow},
 };
 use crate::{
@@ -230,11 +231,17 @@ fn booked_already() -> Error {
 
 /// SHA-256 over the canonical JSON of an entry, its postings and the hash before it.
 fn hash(entry: &EntryRow, postings: &[PostingRow]) -> String {
+    let content = content(entry, postings);
+    hex::encode(Sha256::digest(dermaga_runtime::canonical_json(&content)))
+}
+
+/// What an entry's hash is made of.
+pub(super) fn content(entry: &EntryRow, postings: &[PostingRow]) -> Value {
     let lines: Vec<_> = postings
         .iter()
         .map(|posting| json!([posting.account, posting.user_id, posting.amount]))
         .collect();
-    let content = json!({
+    json!({
         "entry": entry.id,
         "idempotencyKey": entry.idempotency_key,
         "position": entry.position,
@@ -243,8 +250,7 @@ fn hash(entry: &EntryRow, postings: &[PostingRow]) -> String {
         "previous": entry.previous_hash,
         "transaction": entry.transaction_id,
         "wallet": entry.wallet_id,
-    });
-    hex::encode(Sha256::digest(dermaga_runtime::canonical_json(&content)))
+    })
 }
 
 /// What `dermaga ledger verify` found.
@@ -256,6 +262,8 @@ pub struct Verification {
     pub postings: u64,
     /// Sum of every account's postings; all together they are zero.
     pub accounts: BTreeMap<String, Rupiah>,
+    /// The newest daily seal; absent before the first.
+    pub seal: Option<Seal>,
     pub checked_at: DateTime<Utc>,
     /// One sentence a fault; empty when the books balance.
     pub faults: Vec<String>,
@@ -272,8 +280,8 @@ impl Verification {
 }
 
 /// Proves the whole ledger: every entry balances, every chain is unbroken, every balance is the sum
-/// of its postings, every completed transaction is posted with its amount, and all accounts
-/// together are zero. Reads one snapshot, wallet by wallet, and writes nothing.
+/// of its postings, every completed transaction is posted with its amount, every sealed entry is
+/// there still, and all accounts together are zero. Reads one snapshot, wallet by wallet, and writes nothing.
 ///
 /// # Errors
 /// When the database does not answer; faults in the books are in the answer.
@@ -283,6 +291,7 @@ pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
         entries: 0,
         postings: 0,
         accounts: BTreeMap::new(),
+        seal: None,
         checked_at: clock.now(),
         faults: Vec::new(),
     };
@@ -295,6 +304,9 @@ pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
             "TXMP-{number} is completed over {amount} and has no matching entry."
         ));
     }
+    let (newest, broken) = seal::check(&mut conn).await?;
+    found.seal = newest;
+    found.faults.extend(broken);
     let sum = Rupiah::total(found.accounts.values().copied())?;
     if !sum.is_zero() {
         found.fault(format!("All accounts together are {sum} and must be zero."));

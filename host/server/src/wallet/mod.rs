@@ -7,10 +7,14 @@
 mod adjustment;
 mod admin;
 mod calendar;
+mod export;
 mod float;
 pub mod ledger;
 mod model;
+mod receipt;
 mod routes;
+mod seal;
+mod statement;
 mod statistics;
 mod store;
 mod top_up;
@@ -18,12 +22,14 @@ mod top_up;
 use uuid::Uuid;
 
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
+pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
 pub use model::{
     Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
     TransactionView, WalletInfo, WalletOrder, WalletRow,
 };
 pub use routes::router;
+pub use seal::{Seal, seal};
 pub use statistics::Statistics;
 pub use top_up::{
     Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, take_back,

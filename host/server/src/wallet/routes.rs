@@ -1,7 +1,7 @@
 //! `/wallet`: what a customer sees of money.
 
-use axum::extract::State;
-use chrono::{DateTime, Utc};
+use axum::{extract::State, response::Response};
+use chrono::{DateTime, NaiveDate, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,20 +11,23 @@ use uuid::Uuid;
 use super::{
     Statistics, TransactionStatus, TransactionType, TransactionView, WalletInfo, admin,
     calendar::{self, Period},
+    receipt::Receipt,
+    statement::{self, Dates},
     statistics,
     store::{self, TransactionFilter},
 };
 use crate::{
-    Error,
+    Code, Error,
     app::AppState,
     http::{
-        Body, Customer, Envelope, PageQuery, Paged, Params, Reply, Segment, Success,
+        Attachment, Body, Customer, Envelope, PageQuery, Paged, Params, Reply, Segment, Success,
         failure_responses,
     },
     money::Rupiah,
 };
 
 failure_responses!(Missing: NotFound);
+failure_responses!(Unsettled: NotFound, InvalidState);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -32,6 +35,8 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(info))
         .routes(routes!(transactions))
         .routes(routes!(transaction))
+        .routes(routes!(receipt))
+        .routes(routes!(statement))
         .routes(routes!(period_statistics))
         .routes(routes!(check_credit))
         .merge(admin::router())
@@ -128,6 +133,87 @@ async fn transaction(
     let row = store::transaction(&mut conn, customer.user_id, uuid, reference(&id)).await?;
     let row = row.ok_or_else(|| Error::not_found("transaction"))?;
     Ok(Success::ok("The transaction.", row.into()))
+}
+
+/// The receipt of one transaction, as a PDF.
+#[utoipa::path(get, path = "/wallet/transactions/{id}/receipt", tag = "wallet", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Id or number of the transaction")),
+    responses((status = 200, description = "The receipt", content_type = "application/pdf", body = Vec<u8>), Unsettled))]
+async fn receipt(
+    State(state): State<AppState>,
+    customer: Customer,
+    Segment(id): Segment<String>,
+) -> Result<Response, Error> {
+    let uuid = id.parse::<Uuid>().ok();
+    let mut conn = state.db.read().await?;
+    let row = store::transaction(&mut conn, customer.user_id, uuid, reference(&id)).await?;
+    let transaction = row.ok_or_else(|| Error::not_found("transaction"))?;
+    if transaction.completed_at.is_none() {
+        let message = format!(
+            "{} is {}: there is a receipt when it is completed.",
+            transaction.reference(),
+            transaction.status
+        );
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let (paid, bonus) = store::movement_of(&mut conn, transaction.id).await?;
+    let owner = store::owner(&mut conn, customer.user_id).await?;
+    let (name, email) = owner.ok_or_else(|| Error::not_found("customer"))?;
+    let receipt = Receipt {
+        shop: &state.config.shop_name,
+        customer: &name,
+        email: &email,
+        transaction: &transaction,
+        paid,
+        bonus,
+        zone: state.config.billing_timezone,
+    };
+    let file = Attachment {
+        name: format!("dermaga-receipt-{}.pdf", transaction.reference()),
+        media_type: "application/pdf",
+        content: receipt.pdf(),
+    };
+    file.answer()
+}
+
+/// Which dates a statement is about.
+#[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[garde(allow_unvalidated)]
+pub(super) struct StatementQuery {
+    /// The first date, where the shop is; the first of this month, when absent.
+    from: Option<NaiveDate>,
+    /// The last date, included; today, when absent. At most 366 days.
+    to: Option<NaiveDate>,
+}
+
+/// What was posted to the wallet, as CSV for a spreadsheet: opening balance, every entry in the order
+/// of the ledger, closing balance. Amounts are whole rupiah.
+#[utoipa::path(get, path = "/wallet/statement", tag = "wallet", params(StatementQuery), security(("bearer" = [])),
+    responses((status = 200, description = "The statement", content_type = "text/csv", body = String), Missing))]
+async fn statement(
+    State(state): State<AppState>,
+    customer: Customer,
+    Params(query): Params<StatementQuery>,
+) -> Result<Response, Error> {
+    statement_of(&state, customer.user_id, query).await
+}
+
+pub(super) async fn statement_of(
+    state: &AppState,
+    user_id: Uuid,
+    query: StatementQuery,
+) -> Result<Response, Error> {
+    let zone = state.config.billing_timezone;
+    let dates = Dates::of((query.from, query.to), zone, state.clock.now())?;
+    let mut conn = state.db.snapshot().await?;
+    let file = Attachment {
+        name: dates.file_name(),
+        media_type: "text/csv; charset=utf-8; header=present",
+        content: statement::csv(&mut conn, user_id, dates, zone).await?,
+    };
+    file.answer()
 }
 
 /// The number in `TXMP-101`.

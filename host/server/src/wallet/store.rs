@@ -1,6 +1,7 @@
 //! SQL of wallets, transactions and the journal.
 
 pub(super) mod admin;
+mod audit;
 
 use std::collections::HashMap;
 
@@ -11,6 +12,8 @@ use super::{
     Account, Transaction, TransactionStatus, TransactionType, WalletRow, statistics::Settled,
 };
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+
+pub(super) use audit::*;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct EntryRow {

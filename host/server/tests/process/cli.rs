@@ -118,6 +118,28 @@ fn an_administrator_is_made_once_and_the_empty_books_hold() {
         (&report["wallets"], &report["faults"]),
         (&serde_json::json!(1), &serde_json::json!([]))
     );
+    let exported = folder.path().join("books.csv");
+    let path = exported.to_str().unwrap();
+    let export = dermaga(
+        folder.path(),
+        &["ledger", "export", "--format", "csv", "--output", path],
+        &[],
+    );
+    assert!(export.status.success(), "{}", stderr(&export));
+    assert!(
+        stdout(&export).contains("0 entries written to"),
+        "{}",
+        stdout(&export)
+    );
+    let header = std::fs::read_to_string(&exported).unwrap();
+    assert!(header.starts_with("wallet,position,entry,"), "{header}");
+    let nowhere = folder.path().join("no/such/folder/books.jsonl");
+    let nowhere = dermaga(
+        folder.path(),
+        &["ledger", "export", "--output", nowhere.to_str().unwrap()],
+        &[],
+    );
+    assert_eq!(nowhere.status.code(), Some(1));
     let replayed = dermaga(
         folder.path(),
         &["replay", "00000000-0000-7000-8000-000000000000"],

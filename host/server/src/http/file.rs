@@ -1,0 +1,33 @@
+//! Answers that are files to keep, not JSON.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+
+use crate::{Error, Result};
+
+/// A file that browsers save under its name: letters, digits, `-`, `_` and `.` only.
+#[derive(Debug, Clone)]
+pub struct Attachment {
+    pub name: String,
+    pub media_type: &'static str,
+    pub content: Vec<u8>,
+}
+
+impl Attachment {
+    /// # Errors
+    /// When the name cannot stand in a header, which would be a fault of ours.
+    pub fn answer(self) -> Result<Response> {
+        let disposition = format!("attachment; filename=\"{}\"", self.name);
+        let disposition = HeaderValue::from_str(&disposition).map_err(Error::internal)?;
+        let mut response = self.content.into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static(self.media_type),
+        );
+        headers.insert(header::CONTENT_DISPOSITION, disposition);
+        Ok(response)
+    }
+}
