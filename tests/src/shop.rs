@@ -320,6 +320,15 @@ impl Shop {
         conn.commit().await.expect("the rows change");
     }
 
+    /// Takes away the database's own fence around decisions.
+    pub async fn drop_decision_triggers(&self) {
+        let statement = match self.state().db {
+            Db::Sqlite { .. } => "DROP TRIGGER decisions_frozen",
+            Db::Postgres(_) => "DROP TRIGGER decisions_frozen ON decisions",
+        };
+        self.sql(statement).await.expect("the trigger is dropped");
+    }
+
     /// Takes away the database's own fences around the ledger.
     pub async fn drop_ledger_triggers(&self) {
         let statements: &[&'static str] = match self.state().db {

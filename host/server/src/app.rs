@@ -62,6 +62,7 @@ pub fn api(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(wallet::router())
         .merge(payments::router())
         .merge(coupons::router())
+        .merge(plugins::explain_router())
         .merge(subscriptions::router())
         .merge(provisioning::router())
         .merge(scheduler::router())

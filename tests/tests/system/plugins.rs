@@ -103,6 +103,10 @@ both_engines! {
         let same = replay().await;
         assert_eq!((&same["identical"], &same["firstDifferencePointer"]), (&json!(true), &json!(null)));
 
+        for sql in ["UPDATE decisions SET fuel = 0", "DELETE FROM decisions"] {
+            assert!(shop.sql(sql).await.is_err(), "{sql} was possible");
+        }
+        shop.drop_decision_triggers().await;
         shop.sql("UPDATE decisions SET output = replace(output, ':1000', ':1001') WHERE function = 'evaluate'").await.unwrap();
         let changed = replay().await;
         assert_eq!(changed["identical"], false, "{changed:#}");
@@ -113,6 +117,156 @@ both_engines! {
         shop.sql("UPDATE decisions SET output = NULL, failure = 'PLUGIN_TRAPPED' WHERE function = 'evaluate'").await.unwrap();
         let failed = replay().await;
         assert_eq!((&failed["identical"], &failed["firstDifferencePointer"]), (&json!(false), &json!(null)));
+    }
+
+    /// "Why was I charged this?" and "why was I refused?": by the customer, and by an administrator
+    /// who knows a subscription, a code or a number.
+    async fn a_charge_and_a_refusal_are_explained(shop: Shop) {
+        let admin = shop.admin().await;
+        let customer = shop
+            .customer_with_credit("kenapa@example.com", 200_000)
+            .await;
+        for (code, plugin, parameters) in [
+            (
+                "SEPARUH",
+                "coupon-subscription-discount",
+                json!({ "percent": 50 }),
+            ),
+            (
+                "MAHAL",
+                "coupon-subscription-discount",
+                json!({ "percent": 50, "minPrice": 10_000_000 }),
+            ),
+        ] {
+            admin
+                .post(
+                    "/api/admin/coupons",
+                    json!({ "code": code, "plugin": plugin, "parameters": parameters }),
+                )
+                .await
+                .data(201);
+        }
+        let plan = shop.plan("postgresql", "basic").await;
+        let bought = customer
+            .post(
+                "/api/subscriptions",
+                json!({ "planId": plan, "couponCode": "SEPARUH" }),
+            )
+            .await
+            .data(201);
+        let (number, subscription) = (
+            bought["transaction"].as_str().unwrap(),
+            bought["subscription"]["id"].as_str().unwrap(),
+        );
+
+        let path = format!("/api/wallet/transactions/{number}/decisions");
+        let why = customer.get(&path).await.data(200);
+        assert_eq!(
+            (&why[0]["id"], &why[1]["id"]),
+            (&bought["priceDecisionId"], &bought["couponDecisionId"])
+        );
+        assert_eq!(
+            (&why[0]["plugin"], &why[1]["plugin"]),
+            (
+                &json!("service-postgresql"),
+                &json!("coupon-subscription-discount")
+            )
+        );
+        assert_eq!(why[1]["title"], "Subscription discount");
+        assert!(
+            why[0]["reasons"][0]["reason"]
+                .as_str()
+                .unwrap()
+                .contains("costs"),
+            "{why:#}"
+        );
+        assert!(
+            why[1]["reasons"][0]["reason"]
+                .as_str()
+                .unwrap()
+                .starts_with("50% off"),
+            "{why:#}"
+        );
+        assert!(why[0].get("input").is_none());
+        shop.customer("tetangga@example.com")
+            .await
+            .get(&path)
+            .await
+            .fails(404, "NOT_FOUND");
+        customer
+            .get("/api/wallet/transactions/TXMP-0/decisions")
+            .await
+            .fails(404, "NOT_FOUND");
+
+        // Asking is free and leaves nothing; wanting is recorded, and can be replayed.
+        let order = json!({ "planId": plan, "couponCode": "MAHAL" });
+        let ids = async |filter: &str| -> Vec<Value> {
+            let found = admin
+                .get(&format!("/api/admin/decisions?limit=100&{filter}"))
+                .await
+                .data(200);
+            found
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|decision| decision["id"].clone())
+                .collect()
+        };
+        let asked = customer
+            .post("/api/subscriptions/quote", order.clone())
+            .await;
+        assert!(
+            asked
+                .fails(409, "COUPON_REFUSED")
+                .detail("decision")
+                .is_none()
+        );
+        assert!(ids("coupon=mahal").await.is_empty());
+        let refused = customer.post("/api/subscriptions", order.clone()).await;
+        let decision = refused
+            .fails(409, "COUPON_REFUSED")
+            .detail("decision")
+            .unwrap()
+            .to_owned();
+        assert_eq!(ids("coupon=mahal").await, [json!(decision)]);
+        let replay = admin
+            .post(
+                &format!("/api/admin/decisions/{decision}/replay"),
+                json!(null),
+            )
+            .await
+            .data(200);
+        assert_eq!(replay["identical"], true, "{replay:#}");
+        for _ in 0..25 {
+            customer
+                .post("/api/subscriptions", order.clone())
+                .await
+                .fails(409, "COUPON_REFUSED");
+        }
+        assert!(
+            ids("coupon=MAHAL").await.len() <= 20,
+            "refusals are recorded without end"
+        );
+
+        let both = [
+            bought["priceDecisionId"].clone(),
+            bought["couponDecisionId"].clone(),
+        ];
+        let of_transaction = ids(&format!("transaction={number}")).await;
+        assert!(
+            of_transaction.len() == 2 && both.iter().all(|id| of_transaction.contains(id)),
+            "{of_transaction:?}"
+        );
+        let of_subscription = ids(&format!("subscriptionId={subscription}")).await;
+        assert!(
+            both.iter().all(|id| of_subscription.contains(id)),
+            "{of_subscription:?}"
+        );
+        assert_eq!(
+            ids("coupon=separuh").await,
+            [bought["couponDecisionId"].clone()]
+        );
+        assert!(ids("coupon=nothing").await.is_empty());
     }
 
     /// Decisions are found by the bytes that made them, by how they ended and by when.
@@ -154,6 +308,7 @@ both_engines! {
         assert_eq!(versions(&format!("version=1.0.0&since={later}")).await, [""; 0]);
         assert_eq!(versions("outcome=answered").await, ["2.0.0", "1.0.0"]);
         assert_eq!(versions("outcome=failed").await, [""; 0]);
+        shop.drop_decision_triggers().await;
         shop.sql("UPDATE decisions SET output = NULL, failure = 'PLUGIN_TRAPPED' WHERE plugin_version = '2.0.0'").await.unwrap();
         assert_eq!(versions("outcome=answered").await, one);
         assert_eq!(versions("outcome=failed").await, two);
@@ -161,7 +316,7 @@ both_engines! {
         let second_page = list(&format!("since={earlier}&limit=1&page=2")).await;
         assert_eq!(second_page.body["pagination"]["totalItems"], 2);
         assert_eq!(second_page.data(200)[0]["pluginVersion"], "1.0.0");
-        for bad in ["outcome=maybe", "digest=abc", "since=yesterday", &format!("since={later}&until={earlier}")] {
+        for bad in ["outcome=maybe", "digest=abc", &format!("digest={}", "z".repeat(64)), "transaction=101", "subscriptionId=x", "since=yesterday", &format!("since={later}&until={earlier}")] {
             list(bad).await.fails(400, "VALIDATION_FAILED");
         }
         customer.get("/api/admin/decisions?outcome=failed").await.fails(403, "FORBIDDEN");

@@ -53,7 +53,16 @@ impl Evaluated {
     }
 }
 
-/// Asks a coupon's rule. Reads only; [`take`] redeems and checks again what was read.
+/// Why a rule is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// To show what it would give; a refusal is told and forgotten.
+    Preview,
+    /// To redeem it; a refusal is recorded, so that it can be replayed.
+    Redeem,
+}
+
+/// Asks a coupon's rule. Writes nothing but refusals; [`take`] redeems and checks again what was read.
 ///
 /// # Errors
 /// A `COUPON_*` code for the host's limits and the rule's refusal; `PLUGIN_*` when the rule failed.
@@ -61,7 +70,7 @@ pub async fn evaluate(
     (db, clock, registry): (&Db, &Clock, &Registry),
     code: &CouponCode,
     user_id: Uuid,
-    place: Place,
+    (place, asking): (Place, Asking),
     purchase: Option<Purchase>,
 ) -> Result<Evaluated> {
     let mut conn = db.read().await?;
@@ -88,13 +97,19 @@ pub async fn evaluate(
         purchase,
         facts: facts.clone(),
     };
-    let decided =
+    let mut decided =
         plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, Some(user_id))
             .await?;
+    decided.decision.coupon_id = Some(coupon.id);
     let grant = match decided.value {
         contract::Decision::Grant(grant) => grant,
         contract::Decision::Refuse(refusal) => {
-            return Err(Error::new(Code::CouponRefused, refusal.message).with("code", refusal.code));
+            let error = Error::new(Code::CouponRefused, refusal.message).with("code", refusal.code);
+            let decision = &decided.decision;
+            if asking == Asking::Redeem && plugins::record_refusal(registry, decision).await {
+                return Err(error.with("decision", decision.id.to_string()));
+            }
+            return Err(error);
         }
     };
     let amount = amount(&plugin, grant.effect, place, total)?;

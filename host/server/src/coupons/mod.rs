@@ -15,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 pub use admin_routes::{Forever, Lasts, NewCoupon, Switch};
-pub use evaluation::{Evaluated, evaluate, record_redemption, take};
+pub use evaluation::{Asking, Evaluated, evaluate, record_redemption, take};
 pub use model::{
     Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
     CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
@@ -48,9 +48,15 @@ pub fn too_busy() -> Error {
 /// As [`evaluate`].
 pub async fn preview(state: &AppState, user_id: Uuid, code: &CouponCode) -> Result<CouponPreview> {
     let context = (&state.db, &state.clock, &*state.plugins);
-    Ok(evaluate(context, code, user_id, Place::Wallet, None)
-        .await?
-        .preview())
+    Ok(evaluate(
+        context,
+        code,
+        user_id,
+        (Place::Wallet, Asking::Preview),
+        None,
+    )
+    .await?
+    .preview())
 }
 
 /// A redeemed credit coupon.
@@ -74,7 +80,7 @@ pub async fn redeem(
 ) -> Result<Uncommitted<Redeemed>> {
     for _ in 0..DECISION_ATTEMPTS {
         let context = (&state.db, &state.clock, &*state.plugins);
-        let evaluated = evaluate(context, code, user_id, place, None).await?;
+        let evaluated = evaluate(context, code, user_id, (place, Asking::Redeem), None).await?;
         if let Some(settled) = settle(state, user_id, &evaluated).await? {
             return Ok(settled.map(|transaction| Redeemed {
                 preview: evaluated.preview(),

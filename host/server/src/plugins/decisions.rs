@@ -1,6 +1,6 @@
 //! Plugin calls that are recorded: what was asked, what was answered, by which bytes.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{CallError, LoadError, Plugin, canonical_json, contract::Function};
 use uuid::Uuid;
 
@@ -15,6 +15,9 @@ use crate::{
     alerts::{self, AlertKind},
     db::{Conn, new_id},
 };
+
+/// Coupon decisions about one customer within an hour after which refusals are not recorded.
+const REFUSALS_AN_HOUR: i64 = 20;
 
 /// A recorded call. [`Decision::record`] writes it in the transaction of what follows from it.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub struct Decision {
     pub fuel: i64,
     pub duration_us: i64,
     pub at: DateTime<Utc>,
+    /// The coupon it was about.
+    pub coupon_id: Option<Uuid>,
 }
 
 impl Decision {
@@ -89,6 +94,7 @@ pub async fn decide<F: Function>(
         fuel: 0,
         duration_us: 0,
         at: registry.clock().now(),
+        coupon_id: None,
     };
     match called {
         Ok(called) => {
@@ -123,6 +129,29 @@ pub async fn decide<F: Function>(
             Err(refused(&error, decision.id))
         }
     }
+}
+
+/// Records that a coupon's rule refused somebody who wanted to redeem it, so that "why not?" can be
+/// answered and replayed. A refusal costs its customer nothing and could be repeated without end, so
+/// only the first [`REFUSALS_AN_HOUR`] of each customer are kept. Gives whether this one was.
+pub async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
+    let recorded = async {
+        let mut conn = registry.db().begin().await?;
+        if let Some(user_id) = decision.user_id {
+            let since = decision.at - TimeDelta::hours(1);
+            let count = store::coupon_decisions_since(&mut conn, user_id, since).await?;
+            if count >= REFUSALS_AN_HOUR {
+                return Ok(false);
+            }
+        }
+        decision.record(&mut conn).await?;
+        conn.commit().await?;
+        Ok::<bool, Error>(true)
+    };
+    recorded.await.unwrap_or_else(|error| {
+        tracing::error!(decision.id = %decision.id, %error, "decision.not_recorded");
+        false
+    })
 }
 
 fn measure(decision: &mut Decision, usage: &dermaga_runtime::Usage) {

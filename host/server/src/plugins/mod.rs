@@ -9,6 +9,7 @@ mod classes;
 mod decisions;
 mod describe;
 mod difference;
+mod explain;
 mod follow;
 mod installation;
 mod life;
@@ -20,8 +21,9 @@ mod store;
 
 pub use breaker::BreakerRules;
 pub use classes::grant_class;
-pub use decisions::{Decided, Decision, decide, replay};
+pub use decisions::{Decided, Decision, decide, record_refusal, replay};
 pub use describe::describe;
+pub use explain::router as explain_router;
 pub use installation::{Upload, install_folder, stage};
 pub use life::{activate, delete, reset, retire, retire_plugin, roll_back};
 pub use model::{

@@ -24,6 +24,7 @@ use crate::{
     http::{
         Admin, Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, failure_responses,
     },
+    wallet::{is_reference, reference},
 };
 
 /// What a multipart upload needs beside the component itself.
@@ -454,7 +455,7 @@ struct DecisionQuery {
     #[garde(skip)]
     user_id: Option<Uuid>,
     /// SHA-256 of the component that decided, lower-case hexadecimal.
-    #[garde(inner(length(equal = 64)))]
+    #[garde(inner(custom(is_digest)))]
     digest: Option<String>,
     /// Version of the plugin, for example `1.2.0`.
     #[garde(skip)]
@@ -469,6 +470,26 @@ struct DecisionQuery {
     /// Made before this moment.
     #[garde(skip)]
     until: Option<DateTime<Utc>>,
+    /// What a subscription was priced, discounted and rendered by.
+    #[garde(skip)]
+    subscription_id: Option<Uuid>,
+    /// A coupon's code; its recorded refusals included.
+    #[garde(length(chars, max = 50))]
+    coupon: Option<String>,
+    /// The number of a transaction, such as `TXMP-101`.
+    #[garde(inner(custom(is_reference)))]
+    transaction: Option<String>,
+}
+
+fn is_digest(text: &str, (): &()) -> garde::Result {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() == 64 && text.bytes().all(is_hex) {
+        Ok(())
+    } else {
+        Err(garde::Error::new(
+            "must be 64 lower-case hexadecimal digits",
+        ))
+    }
 }
 
 /// What plugins decided, newest first.
@@ -484,6 +505,7 @@ async fn decisions(
     {
         return Err(Error::invalid("since", "must be before `until`"));
     }
+    let coupon = query.coupon.map(|code| code.to_ascii_uppercase());
     let filter = DecisionFilter {
         plugin_id: query.plugin.as_deref(),
         function: query.function.as_deref(),
@@ -493,6 +515,9 @@ async fn decisions(
         outcome: query.outcome,
         since: query.since,
         until: query.until,
+        subscription_id: query.subscription_id,
+        coupon: coupon.as_deref(),
+        transaction: query.transaction.as_deref().and_then(reference),
     };
     let mut conn = state.db.read().await?;
     let rows = store::decisions(&mut conn, &filter, page.limit.into(), page.offset()).await?;

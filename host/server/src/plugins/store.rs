@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     decisions::Decision,
+    explain::ExplainedRow,
     model::{DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
 };
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
@@ -214,8 +215,8 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
     execute!(
         conn,
         "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
-           failure, logs, fuel, duration_us, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+           failure, logs, fuel, duration_us, created_at, coupon_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         decision.id,
         &decision.digest,
         &decision.plugin_id,
@@ -230,6 +231,7 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
         decision.fuel,
         decision.duration_us,
         decision.at,
+        decision.coupon_id,
     )
     .map(|_| ())
 }
@@ -258,6 +260,11 @@ pub(super) struct DecisionFilter<'a> {
     pub(super) since: Option<DateTime<Utc>>,
     /// Made before this moment.
     pub(super) until: Option<DateTime<Utc>>,
+    pub(super) subscription_id: Option<Uuid>,
+    /// A coupon's code, upper-cased.
+    pub(super) coupon: Option<&'a str>,
+    /// The number of a transaction.
+    pub(super) transaction: Option<i64>,
 }
 
 macro_rules! filter_decisions {
@@ -287,6 +294,31 @@ macro_rules! filter_decisions {
         }
         if let Some(until) = $filter.until {
             $q.push(" AND created_at < ").push_bind(until);
+        }
+        if let Some(subscription) = $filter.subscription_id {
+            $q.push(" AND id IN (SELECT price_decision_id FROM transactions WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(" UNION SELECT coupon_decision_id FROM transactions WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(" UNION SELECT decision_id FROM coupon_redemptions WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(" UNION SELECT manifests_decision_id FROM instances WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(")");
+        }
+        if let Some(coupon) = $filter.coupon {
+            $q.push(" AND (coupon_id = (SELECT id FROM coupons WHERE code = ")
+                .push_bind(coupon);
+            $q.push(") OR id IN (SELECT r.decision_id FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id WHERE c.code = ")
+                .push_bind(coupon);
+            $q.push("))");
+        }
+        if let Some(number) = $filter.transaction {
+            $q.push(" AND id IN (SELECT price_decision_id FROM transactions WHERE number = ")
+                .push_bind(number);
+            $q.push(" UNION SELECT coupon_decision_id FROM transactions WHERE number = ")
+                .push_bind(number);
+            $q.push(")");
         }
     };
 }
@@ -319,6 +351,41 @@ pub(super) async fn count_decisions(
         }
     )?;
     Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// How many coupon decisions about a customer were recorded since a moment.
+pub(super) async fn coupon_decisions_since(
+    conn: &mut Conn,
+    user_id: Uuid,
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM decisions WHERE user_id = $1 AND created_at >= $2 AND coupon_id IS NOT NULL";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, since)?;
+    Ok(count)
+}
+
+/// A customer's transaction by id, or by its number.
+pub(super) async fn transaction_id(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Option<Uuid>,
+    number: Option<i64>,
+) -> sqlx::Result<Option<Uuid>> {
+    let sql = "SELECT id FROM transactions WHERE user_id = $1 AND (id = $2 OR number = $3)";
+    let row = fetch_optional!(conn, (Uuid,), sql, user_id, id, number)?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// The decisions behind a transaction: its price, then its coupon.
+pub(super) async fn explained(
+    conn: &mut Conn,
+    transaction_id: Uuid,
+) -> sqlx::Result<Vec<ExplainedRow>> {
+    let sql = "SELECT d.id, d.plugin_id, v.title, d.plugin_version, d.digest, d.function, d.output, d.created_at
+               FROM transactions t JOIN decisions d ON d.id IN (t.price_decision_id, t.coupon_decision_id)
+               JOIN plugin_versions v ON v.digest = d.digest
+               WHERE t.id = $1 ORDER BY CASE WHEN d.id = t.price_decision_id THEN 0 ELSE 1 END";
+    fetch_all!(conn, ExplainedRow, sql, transaction_id)
 }
 
 /// What refers to a version.

@@ -107,7 +107,7 @@ impl<S: Services> Reconciler<S> {
             Err(RenderError::Host(error)) => return Err(error),
             Err(RenderError::Refused { message, decision }) => {
                 return Ok(Verdict {
-                    decision,
+                    decision: decision.map(|decision| *decision),
                     ..judge.refused(message)
                 });
             }

@@ -53,7 +53,7 @@ pub(super) enum RenderError {
     /// The plugin or the gate says no; `message` names both.
     Refused {
         message: String,
-        decision: Option<Decision>,
+        decision: Option<Box<Decision>>,
     },
     /// The plugin gave no answer, or the host failed.
     Host(Error),
@@ -125,7 +125,7 @@ pub(super) async fn render<S: Services>(
                 .map(|problem| problem.message)
                 .unwrap_or_default();
             let message = format!("The plugin {plugin} cannot make this service: {first}");
-            return Err(RenderError::Refused { message, decision });
+            return Err(refused(message, decision));
         }
     };
     match assemble(&rendered, instance, terms, secrets, classes)? {
@@ -140,8 +140,15 @@ pub(super) async fn render<S: Services>(
                 .map(ToString::to_string)
                 .unwrap_or_default();
             let message = format!("The plugin {plugin} asks for what is not allowed: {first}");
-            Err(RenderError::Refused { message, decision })
+            Err(refused(message, decision))
         }
+    }
+}
+
+fn refused(message: String, decision: Option<Decision>) -> RenderError {
+    RenderError::Refused {
+        message,
+        decision: decision.map(Box::new),
     }
 }
 

@@ -104,6 +104,7 @@ impl Services for Scripted {
             fuel: 1,
             duration_us: 1,
             at: clock.now(),
+            coupon_id: None,
         };
         Ok(Decided { value, decision })
     }

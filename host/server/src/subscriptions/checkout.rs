@@ -13,7 +13,7 @@ use crate::{
     Code, Error, Result,
     app::AppState,
     catalog::{self, Offer},
-    coupons::{self, DECISION_ATTEMPTS},
+    coupons::{self, Asking, DECISION_ATTEMPTS},
     db::{Conn, Uncommitted, new_id},
     money::Rupiah,
     provisioning,
@@ -28,7 +28,7 @@ const QUOTE_MINUTES: i64 = 15;
 /// # Errors
 /// Every refusal of plan, configuration or coupon, and of a plugin that fails.
 pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
-    let priced = pricing::price(state, order).await?;
+    let priced = pricing::price(state, order, Asking::Preview).await?;
     let balance = wallet::balance(&mut state.db.read().await?, order.user_id)
         .await?
         .total()?;
@@ -70,7 +70,7 @@ pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
 /// # Errors
 /// Every refusal that [`buy`] would give.
 pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
-    let priced = pricing::price(state, order).await?;
+    let priced = pricing::price(state, order, Asking::Preview).await?;
     let mut conn = state.db.read().await?;
     check_instance_limit(&mut conn, order.user_id, &priced).await?;
     if priced.offer.plan.available_quota() <= 0 {
@@ -100,7 +100,7 @@ pub async fn buy(
     quote_id: Option<Uuid>,
 ) -> Result<Uncommitted<PurchaseView>> {
     for _ in 0..DECISION_ATTEMPTS {
-        let priced = pricing::price(state, order).await?;
+        let priced = pricing::price(state, order, Asking::Redeem).await?;
         if let Some(quote_id) = quote_id {
             check_quote(state, order, quote_id, &priced).await?;
         }

@@ -15,7 +15,7 @@ use crate::{
     Error, Result,
     app::AppState,
     catalog::{self, Offer},
-    coupons::{self, CouponCode, Evaluated},
+    coupons::{self, Asking, CouponCode, Evaluated},
     money::Rupiah,
     plugins::{self, Decision},
     schema,
@@ -87,12 +87,12 @@ impl Priced {
     }
 }
 
-/// Decides the price of an order. Reads only.
+/// Decides the price of an order. Writes nothing but a refusal of a coupon that was to be redeemed.
 ///
 /// # Errors
 /// Unknown or unavailable plans, configurations that do not fit, coupons that do not apply, and
 /// plugins that fail: the checkout fails closed.
-pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
+pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Result<Priced> {
     let offer = catalog::offer(&mut state.db.read().await?, order.plan_id).await?;
     let plugin = state.plugins.active(&offer.service.plugin_id)?;
     let plan = offer.plan.for_plugins()?;
@@ -139,7 +139,7 @@ pub(super) async fn price(state: &AppState, order: &Order) -> Result<Priced> {
                     context,
                     code,
                     order.user_id,
-                    Place::Checkout,
+                    (Place::Checkout, asking),
                     Some(purchase),
                 )
                 .await?,

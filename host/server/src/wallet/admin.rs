@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Adjustment, CreditKind, Direction, Float, Transaction, TransactionStatus, TransactionType,
     TransactionView, WalletOrder, calendar, float,
-    routes::{StatementQuery, reference, statement_of},
+    routes::{StatementQuery, is_reference, reference, statement_of},
     store::{
         self, TransactionFilter,
         admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
@@ -404,13 +404,6 @@ struct AnyTransactionQuery {
     /// Rupiah, in or out.
     #[garde(inner(range(min = 0)))]
     min_amount: Option<i64>,
-}
-
-fn is_reference(text: &str, (): &()) -> garde::Result {
-    match reference(text) {
-        Some(_) => Ok(()),
-        None => Err(garde::Error::new("must be a number such as TXMP-101")),
-    }
 }
 
 /// A transaction and whose it is.

@@ -28,7 +28,7 @@ pub use model::{
     Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
     TransactionView, WalletInfo, WalletOrder, WalletRow,
 };
-pub use routes::router;
+pub use routes::{is_reference, reference, router};
 pub use seal::{Seal, seal};
 pub use statistics::Statistics;
 pub use top_up::{

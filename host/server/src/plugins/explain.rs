@@ -1,0 +1,142 @@
+//! Why a customer was charged: the decisions behind one of their transactions, without inputs.
+
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::store;
+use crate::{
+    Error,
+    app::AppState,
+    http::{Customer, Envelope, Reply, Segment, Success, failure_responses},
+    money::Rupiah,
+    wallet,
+};
+
+failure_responses!(Missing: NotFound);
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(decisions_of_transaction))
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct ExplainedRow {
+    id: Uuid,
+    plugin_id: String,
+    title: String,
+    plugin_version: String,
+    digest: String,
+    function: String,
+    output: Option<String>,
+    created_at: DateTime<Utc>,
+}
+
+/// A decision of a plugin, as the customer it was about sees it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ExplainedDecision {
+    /// An administrator can replay it.
+    id: Uuid,
+    plugin: String,
+    title: String,
+    version: String,
+    /// SHA-256 of the component that decided.
+    digest: String,
+    /// `price` or `evaluate`.
+    function: String,
+    reasons: Vec<ReasonLine>,
+    decided_at: DateTime<Utc>,
+}
+
+/// What the plugin said, and about how much.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ReasonLine {
+    /// What the line is about; absent where the whole answer has one reason.
+    label: Option<String>,
+    amount: Option<Rupiah>,
+    reason: String,
+}
+
+impl From<ExplainedRow> for ExplainedDecision {
+    fn from(row: ExplainedRow) -> Self {
+        let output = row.output.as_deref().unwrap_or("null");
+        let output = serde_json::from_str(output).unwrap_or_default();
+        let mut reasons = Vec::new();
+        collect(&output, &mut reasons);
+        Self {
+            id: row.id,
+            plugin: row.plugin_id,
+            title: row.title,
+            version: row.plugin_version,
+            digest: row.digest,
+            function: row.function,
+            reasons,
+            decided_at: row.created_at,
+        }
+    }
+}
+
+/// Every object with a `reason`, whatever version of the contract gave it its place.
+fn collect(value: &Value, reasons: &mut Vec<ReasonLine>) {
+    match value {
+        Value::Object(fields) => {
+            let text = |name: &str| fields.get(name)?.as_str().map(str::to_owned);
+            if let Some(reason) = text("reason") {
+                reasons.push(ReasonLine {
+                    label: text("label"),
+                    amount: fields
+                        .get("amount")
+                        .and_then(Value::as_i64)
+                        .map(Rupiah::new),
+                    reason,
+                });
+            }
+            fields.values().for_each(|inner| collect(inner, reasons));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| collect(inner, reasons)),
+        _ => {}
+    }
+}
+
+/// Which plugins decided what a transaction came to, and the reasons they gave.
+#[utoipa::path(get, path = "/wallet/transactions/{id}/decisions", tag = "wallet", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Id or number of the transaction")),
+    responses((status = 200, description = "The decisions; empty where no plugin was asked", body = Envelope<Vec<ExplainedDecision>>), Missing))]
+async fn decisions_of_transaction(
+    State(state): State<AppState>,
+    customer: Customer,
+    Segment(id): Segment<String>,
+) -> Reply<Vec<ExplainedDecision>> {
+    let mut conn = state.db.read().await?;
+    let (uuid, number) = (id.parse::<Uuid>().ok(), wallet::reference(&id));
+    let found = store::transaction_id(&mut conn, customer.user_id, uuid, number).await?;
+    let transaction = found.ok_or_else(|| Error::not_found("transaction"))?;
+    let rows = store::explained(&mut conn, transaction).await?;
+    let views = rows.into_iter().map(ExplainedDecision::from).collect();
+    Ok(Success::ok("What was decided, and why.", views))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn reasons_are_found_wherever_they_stand() {
+        let mut found = Vec::new();
+        let output = json!({ "ok": { "lines": [
+            { "label": "Plan", "amount": 5, "reason": "It costs 5." },
+            { "label": "No reason", "amount": 6 },
+        ], "reason": "All." } });
+        collect(&output, &mut found);
+        let reasons: Vec<_> = found.iter().map(|line| line.reason.as_str()).collect();
+        assert_eq!(reasons, ["All.", "It costs 5."]);
+        assert_eq!(found[1].amount, Some(Rupiah::new(5)));
+    }
+}
