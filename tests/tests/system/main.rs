@@ -21,6 +21,7 @@ mod idempotency;
 mod jobs;
 mod ledger;
 mod midtrans_client;
+mod model;
 mod moves;
 mod papers;
 mod payments;

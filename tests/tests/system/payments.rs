@@ -87,14 +87,14 @@ impl Till {
     }
 
     /// A top-up that has been paid and credited.
-    async fn paid(&self, customer: &Client, amount: i64) -> TopUp {
+    pub(crate) async fn paid(&self, customer: &Client, amount: i64) -> TopUp {
         let top_up = self.top_up(customer, amount, "QRIS").await;
         self.act(&top_up, Action::Pay);
         self.notify(&top_up).await.data(200);
         top_up
     }
 
-    fn act(&self, top_up: &TopUp, action: Action) {
+    pub(crate) fn act(&self, top_up: &TopUp, action: Action) {
         self.gateway.act(&top_up.order, action).unwrap();
     }
 
@@ -103,7 +103,7 @@ impl Till {
     }
 
     /// Sends the notice of the order's present status.
-    async fn notify(&self, top_up: &TopUp) -> Answer {
+    pub(crate) async fn notify(&self, top_up: &TopUp) -> Answer {
         self.send(self.notice(top_up)).await
     }
 

@@ -53,18 +53,18 @@ pub(super) struct Suspended {
 }
 
 /// Whether a failure is the version's own: a trap, a limit, an answer that breaks the contract. A
-/// machine that is overloaded and an input of the wrong shape are not; a refusal by its rule is no
-/// failure at all.
+/// machine without a free place and an input of the wrong shape are not; a refusal by its rule is no
+/// failure at all. A deadline counts even where the machine is slow: going on would make it slower.
 pub(super) const fn counts(failure: &Failure) -> bool {
     match failure {
         Failure::FuelExhausted { .. }
         | Failure::MemoryExceeded { .. }
         | Failure::OutputTooLarge { .. }
         | Failure::StackOverflow { .. }
+        | Failure::DeadlineExceeded { .. }
         | Failure::Trapped(_)
         | Failure::MalformedOutput { .. } => true,
-        Failure::DeadlineExceeded { .. }
-        | Failure::BadInput(_)
+        Failure::BadInput(_)
         | Failure::UnknownFunction { .. }
         | Failure::Busy { .. }
         | Failure::Engine(_) => false,

@@ -23,7 +23,7 @@ use super::{command, dermaga, stderr, stdout};
 const CUSTOMERS: usize = 4;
 const DEATHS: usize = 30;
 /// The longest that a server lives after it was ready, in milliseconds.
-const LONGEST_LIFE: u64 = 350;
+const LONGEST_LIFE: u64 = 600;
 const KEY: &str = "SB-Mid-server-crash";
 const REDEEMED: i64 = 1_000;
 const TOPPED_UP: i64 = 30_000;
@@ -199,7 +199,7 @@ impl Customer {
                 0 => self.top_up(number).await,
                 _ => self.redeem(number).await,
             }
-            if number == 3 {
+            if matches!(number, 3 | 6 | 12) {
                 self.buy(number).await;
             }
             if number > 3 && stop.load(Ordering::Relaxed) {
