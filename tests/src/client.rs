@@ -78,6 +78,15 @@ impl Client {
         self.send(self.request(Method::DELETE, path)).await
     }
 
+    /// Uploads a component that is to be compiled after the answer.
+    pub async fn upload_async(&self, component: Vec<u8>) -> Answer {
+        let part = reqwest::multipart::Part::bytes(component).file_name("component.wasm");
+        let form = reqwest::multipart::Form::new().part("component", part);
+        let request = self.request(Method::POST, "/api/admin/plugins");
+        self.send(request.header("prefer", "respond-async").multipart(form))
+            .await
+    }
+
     /// Uploads a component as an administrator does.
     pub async fn upload(&self, component: Vec<u8>) -> Answer {
         self.upload_with(component, &[]).await

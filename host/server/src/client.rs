@@ -77,9 +77,10 @@ impl Api {
         })
     }
 
-    /// Sends a form.
+    /// Sends a form, to be worked on after the answer.
     pub(crate) async fn upload(&self, path: &str, form: Form) -> Result<Value, ApiError> {
         let request = self.request(Method::POST, path).multipart(form);
+        let request = request.header("Prefer", "respond-async");
         answer(request, Method::POST, path).await
     }
 
@@ -136,7 +137,17 @@ fn in_words(body: &str) -> String {
     let (Some(message), Some(code)) = (text("/message"), text("/error/code")) else {
         return body.to_owned();
     };
-    let details = failure.pointer("/error/details").and_then(Value::as_array);
+    sentence(message, code, failure.pointer("/error/details"))
+}
+
+/// The same of a failure that stands in an answer.
+pub(crate) fn refusal(failure: &Value) -> String {
+    let text = |key| failure.get(key).and_then(Value::as_str).unwrap_or_default();
+    sentence(text("message"), text("code"), failure.get("details"))
+}
+
+fn sentence(message: &str, code: &str, details: Option<&Value>) -> String {
+    let details = details.and_then(Value::as_array);
     let lines = details.into_iter().flatten().map(|detail| {
         let text = |key| detail.get(key).and_then(Value::as_str).unwrap_or_default();
         format!("\n  {} {}", text("field"), text("message"))

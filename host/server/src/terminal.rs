@@ -8,6 +8,14 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 
 const TICK: Duration = Duration::from_millis(120);
 
+fn spinner() -> ProgressBar {
+    if std::io::stderr().is_terminal() {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
+    }
+}
+
 /// Shows a build on stderr until it is dropped. `line` is given what stays, one line each.
 pub(crate) struct BuildProgress<L> {
     bar: ProgressBar,
@@ -16,12 +24,10 @@ pub(crate) struct BuildProgress<L> {
 
 impl<L: Fn(&str) + Send + Sync> BuildProgress<L> {
     pub(crate) fn new(line: L) -> Self {
-        let bar = if std::io::stderr().is_terminal() {
-            ProgressBar::new_spinner()
-        } else {
-            ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden())
-        };
-        Self { bar, line }
+        Self {
+            bar: spinner(),
+            line,
+        }
     }
 }
 
@@ -38,6 +44,24 @@ impl<L: Fn(&str) + Send + Sync> Progress for BuildProgress<L> {
             self.bar.set_message("starting the compiler");
             self.bar.enable_steady_tick(TICK);
         }
+    }
+}
+
+/// A line with the time on a terminal, while something is waited for.
+pub(crate) struct Waiting(ProgressBar);
+
+impl Waiting {
+    pub(crate) fn new(what: &'static str) -> Self {
+        let bar = spinner();
+        bar.set_message(what);
+        bar.enable_steady_tick(TICK);
+        Self(bar)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

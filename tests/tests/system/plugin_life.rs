@@ -47,6 +47,19 @@ async fn stage(admin: &Client, component: Vec<u8>) -> String {
     staged["digest"].as_str().unwrap().to_owned()
 }
 
+/// What became of an upload that was answered before it was compiled.
+async fn ended(admin: &Client, answer: &Answer) -> Value {
+    let path = answer.headers["location"].to_str().unwrap();
+    for _ in 0..1200 {
+        let upload = admin.get(path).await.data(200);
+        if upload["state"] != "COMPILING" {
+            return upload;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("an upload is never compiled");
+}
+
 async fn activate(admin: &Client, digest: &str) -> Answer {
     let path = format!("{PLUGIN}/activate");
     admin.post(&path, json!({ "digest": digest })).await
@@ -153,6 +166,36 @@ both_engines! {
         let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
         admin.post("/api/admin/coupons", coupon).await.fails(400, "VALIDATION_FAILED");
         shop.customer("biasa@example.com").await.post(&format!("{PLUGIN}/retire"), json!(null)).await.fails(403, "FORBIDDEN");
+    }
+
+    /// The answer comes first; the same bytes are compiled once; what a dead server left is given up.
+    async fn an_upload_can_be_compiled_after_its_answer(shop: Shop) {
+        let admin = shop.admin().await;
+        let component = giving(1_000, "1.0.0");
+        let digest = Digest::of(&component).to_string();
+        let (one, two) = tokio::join!(admin.upload_async(component.clone()), admin.upload_async(component));
+        for answer in [&one, &two] {
+            assert_eq!((answer.status, &answer.body["data"]["digest"]), (202, &json!(digest)), "{:#}", answer.body);
+            assert_eq!(answer.headers["preference-applied"], "respond-async");
+            let upload = ended(&admin, answer).await;
+            assert_eq!((&upload["state"], &upload["pluginId"]), (&json!("STAGED"), &json!("coupon-gift")), "{upload:#}");
+        }
+        assert_eq!(state(&admin, &digest).await, "STAGED");
+        activate(&admin, &digest).await.data(200);
+
+        let garbage = admin.upload_async(b"not wasm".to_vec()).await;
+        let refused = ended(&admin, &garbage).await;
+        assert_eq!((&refused["state"], &refused["failure"]["code"]), (&json!("REFUSED"), &json!("COMPONENT_REFUSED")), "{refused:#}");
+        let path = garbage.headers["location"].to_str().unwrap();
+        shop.customer("intip@example.com").await.get(path).await.fails(403, "FORBIDDEN");
+        admin.get("/api/admin/plugins/uploads/01a2069f-9a88-7bc1-a95e-0bcc1e12247e").await.fails(404, "NOT_FOUND");
+
+        // As a server leaves it that dies while it compiles.
+        shop.sql("UPDATE plugin_uploads SET state = 'COMPILING', failure = NULL WHERE state = 'REFUSED'").await.unwrap();
+        assert_eq!(admin.get(path).await.data(200)["state"], "COMPILING");
+        shop.clock().advance(TimeDelta::minutes(16));
+        let lost = shop.admin().await.get(path).await.data(200);
+        assert_eq!((&lost["state"], &lost["failure"]["code"]), (&json!("REFUSED"), &json!("UNAVAILABLE")), "{lost:#}");
     }
 
     /// What decided a coupon is kept, and a type whose coupons can still be used is not retired.

@@ -1,8 +1,9 @@
 //! `plugin push`: a component into a running server.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
+use dermaga_runtime::SizeClass;
 use dermaga_toolkit::open;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -12,7 +13,12 @@ use super::{
     plugin::{Target, answer_json, failed, show},
     print,
 };
-use crate::{client::Api, terminal::BuildProgress};
+use crate::{
+    client::{Api, refusal},
+    terminal::{BuildProgress, Waiting},
+};
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(super) struct PushArgs {
@@ -43,8 +49,8 @@ pub(super) struct PushArgs {
 pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
     let api = Api::new(args.server.trim_end_matches('/').to_owned()).signed_in(&args.token);
     let form = form(&args).await?;
-    let staged = api.upload("/api/admin/plugins", form).await;
-    let version = staged.map_err(failed)?;
+    let uploaded = api.upload("/api/admin/plugins", form).await;
+    let version = staged(&api, uploaded.map_err(failed)?).await?;
     let (id, digest) = (text(&version, "pluginId")?, text(&version, "digest")?);
     let activation = if args.stage || text(&version, "state")? == "ACTIVE" {
         None
@@ -59,6 +65,26 @@ pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
     print(&describe(&version, activation.as_ref(), &args)?)
 }
 
+/// Waits until the server has compiled and checked an upload, and gives the version.
+async fn staged(api: &Api, mut upload: Value) -> Result<Value, CliError> {
+    if upload.get("state").and_then(Value::as_str) != Some("COMPILING") {
+        return Ok(upload);
+    }
+    let waiting = Waiting::new("the server compiles and checks the component");
+    let path = format!("/api/admin/plugins/uploads/{}", text(&upload, "id")?);
+    while text(&upload, "state")? == "COMPILING" {
+        tokio::time::sleep(LOOK_EVERY).await;
+        upload = api.get(&path).await.map_err(failed)?;
+    }
+    drop(waiting);
+    if let Some(failure) = upload.get("failure").filter(|failure| !failure.is_null()) {
+        return Err(CliError::Failed(refusal(failure)));
+    }
+    let (id, digest) = (text(&upload, "pluginId")?, text(&upload, "digest")?);
+    let path = format!("/api/admin/plugins/{id}/versions/{digest}");
+    api.get(&path).await.map_err(failed)
+}
+
 /// The form that the server takes: the component, and what goes with it.
 async fn form(args: &PushArgs) -> Result<Form, CliError> {
     let (target, out) = (args.plugin.target.clone(), args.plugin.out.clone());
@@ -66,15 +92,19 @@ async fn form(args: &PushArgs) -> Result<Form, CliError> {
         let progress = BuildProgress::new(show);
         open::component(&target, &out, &progress)
     });
-    let (component, _) = built.await.map_err(failed)?.map_err(failed)?;
+    let (component, source) = built.await.map_err(failed)?.map_err(failed)?;
     let mut form = Form::new().part("component", file(component, "component.wasm"));
     if let Some(path) = &args.signature {
         let signature = std::fs::read(path)
             .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
         form = form.part("signature", file(signature, "component.wasm.sig"));
     }
-    // Left out, the server takes the class that the plugin has been granted already.
-    Ok(match args.plugin.class {
+    // A folder's language may need more than the standard class; pushing it grants that. Left out,
+    // the server takes the class that the plugin has been granted already.
+    let needed = source
+        .map(|source| source.language.class())
+        .filter(|class| *class != SizeClass::Standard);
+    Ok(match args.plugin.class.or(needed) {
         None => form,
         Some(granted) => form.text("class", granted.as_str()),
     })

@@ -7,7 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Registry, decisions,
+    Registry, decisions, follow,
     model::{GrantedClass, PluginClass},
     store::{self, Grant},
 };
@@ -125,7 +125,7 @@ async fn record(
 }
 
 /// Grants a plugin a class, larger or smaller than it had. It holds for every version, on every
-/// server, from the next call (other servers notice within their poll interval).
+/// server, from the next call.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown plugin, `INVALID_STATE` when a version of it would not fit.
@@ -160,6 +160,7 @@ pub async fn grant_class(
         now: registry.clock().now(),
     };
     record(&mut conn, registry, &grant, before).await?;
+    follow::announce(&mut conn).await?;
     conn.commit().await?;
     registry.refresh().await?;
     Ok(GrantedClass {

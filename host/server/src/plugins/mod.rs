@@ -18,6 +18,7 @@ mod registry;
 mod routes;
 pub mod signatures;
 mod store;
+mod uploads;
 
 pub use breaker::BreakerRules;
 pub use classes::grant_class;
@@ -32,3 +33,4 @@ pub use model::{
 };
 pub use registry::{Policy, Registry};
 pub use routes::router;
+pub use uploads::{PluginUpload, UploadFailure, UploadState};

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::{DefaultBodyLimit, Multipart, State};
+use axum::{
+    extract::{DefaultBodyLimit, Multipart, State},
+    http::{HeaderMap, HeaderName, header},
+    response::{IntoResponse as _, Response},
+};
 use chrono::{DateTime, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -17,6 +21,7 @@ use super::{
     model::{DecisionView, Outcome, VersionRow, VersionState},
     signatures::{Distrust, Signature},
     store::{self, DecisionFilter},
+    uploads::{self, PluginUpload, UploadState},
 };
 use crate::{
     Code, Error, Result,
@@ -27,6 +32,8 @@ use crate::{
     wallet::{is_reference, reference},
 };
 
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const RESPOND_ASYNC: &str = "respond-async";
 /// What a multipart upload needs beside the component itself.
 const UPLOAD_OVERHEAD: usize = 64 * 1024;
 
@@ -48,6 +55,7 @@ pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(upload))
         .layer(DefaultBodyLimit::max(limit))
+        .routes(routes!(upload_progress))
         .routes(routes!(list))
         .routes(routes!(get))
         .routes(routes!(version, delete))
@@ -77,15 +85,19 @@ struct UploadForm {
     signature: Option<String>,
 }
 
-/// Uploads a component: it is checked and staged, and serves nobody until it is activated.
+/// Uploads a component: it is checked and staged, and serves nobody until it is activated. With
+/// `Prefer: respond-async` (RFC 7240) the answer comes before a large component is compiled.
 #[utoipa::path(post, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
+    params(("Prefer" = Option<String>, Header, description = "`respond-async`: compile after the answer")),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
-    responses((status = 201, description = "Staged, with its conformance report", body = Envelope<VersionView>), Uploading))]
+    responses((status = 201, description = "Staged, with its conformance report", body = Envelope<VersionView>),
+        (status = 202, description = "Being compiled; `Location` says where to look", body = Envelope<PluginUpload>), Uploading))]
 async fn upload(
     State(state): State<AppState>,
     admin: Admin,
+    headers: HeaderMap,
     form: Multipart,
-) -> Reply<VersionView> {
+) -> Result<Response> {
     let Form {
         component,
         class,
@@ -97,13 +109,50 @@ async fn upload(
         signature,
         uploaded_by: Some(admin.user_id),
     };
+    if prefers_async(&headers) {
+        let upload = uploads::begin(&state, upload, admin.user_id).await?;
+        let location = format!("/api/admin/plugins/uploads/{}", upload.id);
+        let answer = Success::accepted("The component is being compiled.", upload);
+        let applied = [
+            (header::LOCATION, location),
+            (PREFERENCE_APPLIED, RESPOND_ASYNC.to_owned()),
+        ];
+        return Ok((applied, answer).into_response());
+    }
     let version = super::stage(&state.plugins, upload, &state.templates.current()).await?;
     let (id, number) = (&version.plugin_id, &version.version);
     let message = match version.state {
         VersionState::Staged => format!("{id} {number} is staged. Activate it to use it."),
         state => format!("{id} {number} is installed already; it is {state}."),
     };
-    Ok(Success::created(message, version))
+    Ok(Success::created(message, version).into_response())
+}
+
+/// RFC 7240: preferences are separated by commas, parameters follow a semicolon.
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("prefer").iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.split(';').next())
+        .any(|name| name.trim().eq_ignore_ascii_case(RESPOND_ASYNC))
+}
+
+/// What became of an upload that was answered before it was compiled.
+#[utoipa::path(get, path = "/admin/plugins/uploads/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The upload as it is now", body = Envelope<PluginUpload>), Missing))]
+async fn upload_progress(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id,
+) -> Reply<PluginUpload> {
+    let upload = uploads::find(&state, id).await?;
+    let message = match upload.state {
+        UploadState::Compiling => "The component is being compiled.",
+        UploadState::Staged => "The component is staged. Activate it to use it.",
+        UploadState::Refused => "The component was refused.",
+    };
+    Ok(Success::ok(message, upload))
 }
 
 /// What an upload brings. The bytes decide; names and declared types of the parts are ignored.
