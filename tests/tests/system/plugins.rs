@@ -322,8 +322,8 @@ both_engines! {
         customer.get("/api/admin/decisions?outcome=failed").await.fails(403, "FORBIDDEN");
     }
 
-    /// Versions are swapped again and again while customers redeem: none fails, and each answer is
-    /// that of one version or the other.
+    /// A hundred swaps while two customers ask without a pause: nobody is failed, and each answer is
+    /// wholly that of one version or the other.
     async fn swapping_under_load_fails_nobody(shop: Shop) {
         let admin = shop.admin().await;
         let digests = [
@@ -331,30 +331,33 @@ both_engines! {
             install(&admin, giving(2_000, "2.0.0")).await,
         ];
         admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
-        let customer = shop.customer("ganti@example.com").await;
         let done = Arc::new(AtomicBool::new(false));
-        let load = tokio::spawn({
-            let (customer, done) = (customer.clone(), Arc::clone(&done));
-            async move {
+        let customers = shop.many_customers(2).await;
+        let loads = customers.into_iter().map(|customer| {
+            let done = Arc::clone(&done);
+            tokio::spawn(async move {
                 let mut seen = [0, 0];
                 while !done.load(Ordering::SeqCst) {
                     let preview = customer.post("/api/wallet/validate-coupon", json!({ "code": "GIFT" })).await.data(200);
-                    match preview["amount"].as_i64() {
-                        Some(1_000) => seen[0] += 1,
-                        Some(2_000) => seen[1] += 1,
+                    match (preview["amount"].as_i64(), preview["reason"].as_str()) {
+                        (Some(1_000), Some("A gift of 1000.")) => seen[0] += 1,
+                        (Some(2_000), Some("A gift of 2000.")) => seen[1] += 1,
                         other => panic!("neither version answers {other:?}"),
                     }
                 }
                 seen
-            }
+            })
         });
-        for swap in 0..30 {
+        let loads: Vec<_> = loads.collect();
+        for swap in 0..100 {
             let body = json!({ "digest": digests[swap % 2] });
             admin.post("/api/admin/plugins/coupon-gift/activate", body).await.data(200);
         }
         done.store(true, Ordering::SeqCst);
-        let seen = load.await.unwrap();
-        assert!(seen.iter().sum::<u32>() > 0);
+        for load in loads {
+            let seen: [u32; 2] = load.await.unwrap();
+            assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+        }
     }
 }
 

@@ -131,6 +131,7 @@ enum LedgerCommand {
         /// Where to write; stdout when absent.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// How each entry is written.
         #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
         format: ExportFormat,
     },
