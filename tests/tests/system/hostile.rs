@@ -189,7 +189,8 @@ async fn a_sleeper_fails_the_request_and_nothing_else() {
         ));
     }
     for (component, code) in sleepers {
-        put_in_place(&shop, &component).await;
+        shop.put_in_place("coupon-fixture", &component).await;
+        shop.state().plugins.refresh().await.unwrap();
         let answer = customer
             .post("/api/wallet/redeem-coupon", json!({ "code": "SLEEPER" }))
             .await;
@@ -214,31 +215,6 @@ async fn a_sleeper_fails_the_request_and_nothing_else() {
             .any(|decision| decision["failure"] == "PLUGIN_FUEL_EXHAUSTED")
     );
     shop.books_balance().await;
-}
-
-/// Replaces the active version's bytes as somebody with the database's password could.
-async fn put_in_place(shop: &Shop, component: &[u8]) {
-    let state = shop.state();
-    let plugin = state.plugins.runtime().load(component).expect("it loads");
-    let digest = plugin.digest().to_string();
-    let mut conn = state.db.begin().await.unwrap();
-    dermaga::execute!(
-        conn,
-        "UPDATE plugin_versions SET state = 'SUPERSEDED' WHERE plugin_id = 'coupon-fixture'"
-    )
-    .unwrap();
-    dermaga::execute!(
-        conn,
-        "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, size_bytes, state,
-           report, created_at, activated_at)
-         SELECT $1, plugin_id, kind, version, contract, title, $2, 0, 'ACTIVE', report, created_at, activated_at
-         FROM plugin_versions WHERE plugin_id = 'coupon-fixture' ORDER BY created_at LIMIT 1",
-        &digest,
-        component,
-    )
-    .unwrap();
-    conn.commit().await.unwrap();
-    state.plugins.refresh().await.unwrap();
 }
 
 /// A service whose manifests break a rule of the gate does not conform, and the refusal names the rule.

@@ -16,6 +16,7 @@ mod catalogue;
 mod contracts;
 mod coupons;
 mod example_plugins;
+mod failing_plugins;
 mod hostile;
 mod idempotency;
 mod jobs;

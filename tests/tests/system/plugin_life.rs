@@ -96,22 +96,6 @@ async fn redeem_gift(shop: &Shop, admin: &Client) {
         .data(201);
 }
 
-/// Puts bytes in the active version's place, as somebody with the database's password could.
-async fn put_in_place(shop: &Shop, component: &[u8]) -> String {
-    let digest = Digest::of(component).to_string();
-    shop.sql("UPDATE plugin_versions SET state = 'SUPERSEDED' WHERE plugin_id = 'coupon-gift' AND state = 'ACTIVE'")
-        .await
-        .unwrap();
-    let mut conn = shop.state().db.begin().await.unwrap();
-    let sql = "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, size_bytes,
-           state, report, created_at, activated_at)
-         SELECT $1, plugin_id, kind, version, contract, title, $2, 0, 'ACTIVE', report, created_at, activated_at
-         FROM plugin_versions WHERE plugin_id = 'coupon-gift' ORDER BY created_at LIMIT 1";
-    dermaga::execute!(conn, sql, &digest, component).unwrap();
-    conn.commit().await.unwrap();
-    digest
-}
-
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds().await {
@@ -278,7 +262,7 @@ both_engines! {
     async fn a_broken_version_replaces_nothing(shop: Shop) {
         let admin = shop.admin().await;
         let good = install(&admin, giving(1_000, "1.0.0")).await;
-        let broken = put_in_place(&shop, b"not a component").await;
+        let broken = shop.put_in_place("coupon-gift", b"not a component").await;
         eventually("the poll meets the broken version", async || !shop.state().plugins.failures().is_empty()).await;
         redeem_gift(&shop, &admin).await;
         let plugin = admin.get(PLUGIN).await.data(200);
@@ -304,7 +288,7 @@ both_engines! {
         let good = install(&admin, giving(1_000, "1.0.0")).await;
         redeem_gift(&shop, &admin).await;
         let customer = shop.customer("sabar@example.com").await;
-        let bad = put_in_place(&shop, &trapping()).await;
+        let bad = shop.put_in_place("coupon-gift", &trapping()).await;
         shop.state().plugins.refresh().await.unwrap();
         let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await;
         let suspended = async || {
@@ -523,7 +507,7 @@ async fn suspensions_are_as_an_operator_decides() {
         install(&admin, giving(1_000, "1.0.0")).await;
         redeem_gift(&shop, &admin).await;
         let customer = shop.customer("coba@example.com").await;
-        put_in_place(&shop, &trapping()).await;
+        shop.put_in_place("coupon-gift", &trapping()).await;
         shop.state().plugins.refresh().await.unwrap();
         let redeem = async || {
             customer

@@ -133,7 +133,7 @@ pub async fn decide<F: Function>(
 
 /// Records that a coupon's rule refused somebody who wanted to redeem it, so that "why not?" can be
 /// answered and replayed. A refusal costs its customer nothing and could be repeated without end, so
-/// only the first twenty of each customer in an hour are kept. Gives whether this one was.
+/// only those among a customer's first twenty coupon decisions in an hour are kept. Gives whether this one was.
 pub async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
     let recorded = async {
         let mut conn = registry.db().begin().await?;

@@ -1,0 +1,146 @@
+//! A plugin that passed every check and fails in use: whoever is served by it hears its name and a
+//! code, nothing is charged, and what waits says for whom.
+
+use dermaga_runtime::fixtures::{CouponFixture, Misdeed, ServiceFixture};
+use dermaga_tests::{Answer, Client, Shop, both_engines};
+use serde_json::{Value, json};
+
+/// N8N by a plugin that traps in one function. Each has a digest, and so a circuit breaker, of its own.
+fn n8n_failing_at(function: &str) -> Vec<u8> {
+    let mut fixture = ServiceFixture::misbehaving(function, Misdeed::Trap);
+    fixture.about.id = "service-n8n".to_owned();
+    fixture.component()
+}
+
+async fn put_in_place(shop: &Shop, plugin: &str, component: &[u8]) -> String {
+    let digest = shop.put_in_place(plugin, component).await;
+    shop.state().plugins.refresh().await.unwrap();
+    digest
+}
+
+#[track_caller]
+fn names(answer: &Answer, plugin: &str, function: &str) {
+    answer.fails(502, "PLUGIN_FAILED");
+    assert_eq!(answer.detail("plugin"), Some(plugin), "{:#}", answer.body);
+    assert_eq!(
+        answer.detail("function"),
+        Some(function),
+        "{:#}",
+        answer.body
+    );
+    assert_eq!(
+        answer.detail("code"),
+        Some("PLUGIN_TRAPPED"),
+        "{:#}",
+        answer.body
+    );
+}
+
+/// What a customer has: credit, transactions, subscriptions, uses of coupons.
+async fn belongings(customer: &Client) -> Value {
+    let wallet = customer.get("/api/wallet/info").await.data(200);
+    let count = async |path: &str| {
+        let answer = customer.get(path).await;
+        answer.body["pagination"]["totalItems"].clone()
+    };
+    json!([
+        wallet["paidBalance"],
+        wallet["bonusBalance"],
+        count("/api/wallet/transactions").await,
+        count("/api/subscriptions").await,
+        count("/api/wallet/coupon-history").await,
+    ])
+}
+
+both_engines! {
+    /// Whatever a checkout asks a service's plugin, its failure ends the checkout and nothing else.
+    async fn a_service_that_fails_at_the_checkout(shop: Shop) {
+        let customer = shop.customer_with_credit("kasir@example.com", 500_000).await;
+        let order = json!({ "planId": shop.plan("n8n", "basic").await });
+        let before = belongings(&customer).await;
+        for function in ["check", "price"] {
+            put_in_place(&shop, "service-n8n", &n8n_failing_at(function)).await;
+            for path in ["/api/subscriptions/quote", "/api/subscriptions/validate", "/api/subscriptions"] {
+                names(&customer.post(path, order.clone()).await, "service-n8n", function);
+            }
+            assert_eq!(belongings(&customer).await, before, "{function}");
+        }
+        // The others sell on.
+        let other = json!({ "planId": shop.plan("postgresql", "basic").await });
+        customer.post("/api/subscriptions", other).await.data(201);
+        shop.books_balance().await;
+    }
+
+    /// Of an instance that is paid: a change of plan is not charged, credentials are not shown, and
+    /// the instance waits with the reason, is asked again, and goes on with a version that works.
+    async fn a_service_that_fails_after_the_checkout(shop: Shop) {
+        let customer = shop.customer_with_credit("sudah@example.com", 500_000).await;
+        let (basic, pro) = (shop.plan("n8n", "basic").await, shop.plan("n8n", "pro").await);
+        let buy = async |function: &str| {
+            put_in_place(&shop, "service-n8n", &n8n_failing_at(function)).await;
+            let bought = customer.post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
+            let text = |pointer: &str| bought.pointer(pointer).unwrap().as_str().unwrap().to_owned();
+            (text("/subscription/id"), text("/instanceId"))
+        };
+
+        let (subscription, instance) = buy("plan-change").await;
+        shop.instance_becomes(&customer, &instance, "RUNNING").await;
+        let before = belongings(&customer).await;
+        let path = format!("/api/subscriptions/{subscription}/upgrade");
+        names(&customer.post(&format!("{path}-quote"), json!({ "planId": pro })).await, "service-n8n", "plan-change");
+        names(&customer.put(&path, json!({ "planId": pro })).await, "service-n8n", "plan-change");
+        assert_eq!(belongings(&customer).await, before);
+        customer.delete(&format!("/api/subscriptions/{subscription}")).await.data(200);
+
+        let (subscription, instance) = buy("access").await;
+        shop.instance_becomes(&customer, &instance, "RUNNING").await;
+        names(&customer.get(&format!("/api/instances/{instance}/credentials")).await, "service-n8n", "access");
+        customer.delete(&format!("/api/subscriptions/{subscription}")).await.data(200);
+
+        let (_, instance) = buy("manifests").await;
+        let waits = loop {
+            let waits = customer.get(&format!("/api/instances/{instance}")).await.data(200);
+            if waits["message"].as_str().unwrap().contains("service-n8n") {
+                break waits;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        };
+        assert_ne!(waits["status"], "RUNNING", "{waits:#}");
+        shop.books_balance().await;
+    }
+
+    /// A coupon's rule that fails: not redeemed, not bought with, and nobody is kept from signing up.
+    async fn a_coupon_that_fails(shop: Shop) {
+        let admin = shop.admin().await;
+        for (code, plugin, parameters) in [
+            ("ISI", "coupon-credit-topup", json!({ "amount": 1_000 })),
+            ("DISKON", "coupon-subscription-discount", json!({ "percent": 10 })),
+            ("HALO", "coupon-welcome-bonus", json!({ "amount": 1_000 })),
+        ] {
+            admin.post("/api/admin/coupons", json!({ "code": code, "plugin": plugin, "parameters": parameters })).await.data(201);
+        }
+        let customer = shop.customer_with_credit("kupon@example.com", 500_000).await;
+        let before = belongings(&customer).await;
+        let failing = |id: &str, function: &str| {
+            let mut fixture = CouponFixture::misbehaving(function, Misdeed::Trap);
+            fixture.about.id = id.to_owned();
+            fixture.component()
+        };
+        put_in_place(&shop, "coupon-credit-topup", &failing("coupon-credit-topup", "evaluate")).await;
+        for path in ["/api/wallet/validate-coupon", "/api/wallet/redeem-coupon"] {
+            names(&customer.post(path, json!({ "code": "ISI" })).await, "coupon-credit-topup", "evaluate");
+        }
+        put_in_place(&shop, "coupon-subscription-discount", &failing("coupon-subscription-discount", "check")).await;
+        let new = json!({ "code": "BARU", "plugin": "coupon-subscription-discount", "parameters": {} });
+        names(&admin.post("/api/admin/coupons", new).await, "coupon-subscription-discount", "check");
+        assert_eq!(belongings(&customer).await, before);
+
+        put_in_place(&shop, "coupon-welcome-bonus", &failing("coupon-welcome-bonus", "evaluate")).await;
+        let registered = shop.register("baru@example.com").await;
+        let bonuses = registered["welcomeBonuses"].as_array().unwrap();
+        let greeting = bonuses.iter().find(|bonus| bonus["code"] == "HALO").unwrap();
+        assert_eq!(greeting["granted"], false, "{registered:#}");
+        assert!(greeting["message"].as_str().unwrap().contains("coupon-welcome-bonus"), "{registered:#}");
+        shop.books_balance().await;
+    }
+}
