@@ -331,12 +331,15 @@ impl Shop {
 
     /// Runs statements in one transaction as somebody with the database's password might, the
     /// deferred checks included.
-    pub async fn rewrite(&self, statements: &[String]) {
-        let mut conn = self.state().db.begin().await.expect("the database answers");
+    ///
+    /// # Errors
+    /// When the database refuses, at a statement or at the commit.
+    pub async fn rewrite(&self, statements: &[String]) -> sqlx::Result<()> {
+        let mut conn = self.state().db.begin().await?;
         for sql in statements {
-            dermaga::execute!(conn, sqlx::AssertSqlSafe(sql.clone())).expect("the rows change");
+            dermaga::execute!(conn, sqlx::AssertSqlSafe(sql.clone()))?;
         }
-        conn.commit().await.expect("the rows change");
+        conn.commit().await
     }
 
     /// Takes away the database's own fence around decisions.

@@ -1,5 +1,6 @@
 //! The ledger's proof finds what it is there to find.
 
+use dermaga::db::Db;
 use dermaga_tests::both_engines;
 use serde_json::json;
 
@@ -17,6 +18,48 @@ both_engines! {
             assert!(shop.sql(sql).await.is_err(), "{sql} was possible");
         }
         shop.books_balance().await;
+    }
+
+    /// Whatever a program gets wrong, the database takes no entry that does not balance, no second one
+    /// for the same act or place in a chain, and no posting without an entry.
+    async fn the_database_is_the_last_fence(shop: Shop) {
+        shop.customer_with_credit("pagar@example.com", 50_000).await;
+        let is_postgres = matches!(shop.state().db, Db::Postgres(_));
+        let id = if is_postgres { "'01a2069f-9a88-7bc1-a95e-0bcc1e12247e'" } else { "x'01a2069f9a887bc1a95e0bcc1e12247e'" };
+        let posting = |line: i64, account: &str, amount: i64| {
+            format!("INSERT INTO postings (entry_id, line, account, user_id, amount) VALUES ({id}, {line}, '{account}', NULL, {amount})")
+        };
+        let entry = |position: &str, key: &str| {
+            format!(
+                "INSERT INTO journal_entries (id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key)
+                 SELECT {id}, transaction_id, wallet_id, {position}, posted_at, hash, hash, {key} FROM journal_entries LIMIT 1"
+            )
+        };
+        let balanced = || vec![posting(1, "PROMOTIONS", -5), posting(2, "REVENUE", 5)];
+        let with = |mut statements: Vec<String>, more: String| {
+            statements.push(more);
+            statements
+        };
+        for (what, statements) in [
+            ("an entry that does not balance", vec![posting(1, "PROMOTIONS", -5), posting(2, "REVENUE", 4), entry("position + 1", "'new'")]),
+            ("an entry of nothing", vec![entry("position + 1", "'new'")]),
+            ("a second entry for one act", with(balanced(), entry("position + 1", "idempotency_key"))),
+            ("a second entry in one place", with(balanced(), entry("position", "'new'"))),
+            ("postings without an entry", balanced()),
+            ("a posting of nothing", vec![posting(1, "REVENUE", 0)]),
+            ("wallet credit of nobody", vec![posting(1, "WALLET_PAID", 5)]),
+            ("an account nobody knows", vec![posting(1, "POCKET", 5)]),
+        ] {
+            assert!(shop.rewrite(&statements).await.is_err(), "{what} was possible");
+        }
+        if is_postgres {
+            for table in ["postings", "journal_entries", "decisions", "ledger_seals", "ledger_seal_heads"] {
+                assert!(shop.rewrite(&[format!("TRUNCATE {table} CASCADE")]).await.is_err(), "{table} was emptied");
+            }
+        }
+        // What is right is taken: the fences refuse for their own reasons.
+        shop.rewrite(&with(balanced(), entry("position + 1", "'new'"))).await.unwrap();
+        assert!(!shop.faults().await.is_empty(), "the chain knows that nobody made this entry");
     }
 
     /// A balance changed behind the ledger's back is found, and so is a rewritten entry.
@@ -74,7 +117,7 @@ both_engines! {
             "UPDATE transactions SET status = 'CANCELLED' WHERE type = 'SUBSCRIPTION'".to_owned(),
             "DELETE FROM journal_entries WHERE position = 2".to_owned(),
         ];
-        shop.rewrite(&statements).await;
+        shop.rewrite(&statements).await.unwrap();
         let faults = shop.faults().await;
         assert_eq!(faults.len(), 1, "{faults:#?}");
         assert!(faults[0].contains("when seal 2 was made"), "{faults:#?}");

@@ -359,7 +359,7 @@ impl Shop {
 
     /// Waits until the instance is as wanted.
     async fn until(&self, instance: &Instance, wanted: impl Fn(&Instance) -> bool) -> Instance {
-        let deadline = Instant::now() + Duration::from_secs(40);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let now = self.now(instance).await;
             if wanted(&now) {
@@ -638,7 +638,7 @@ async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
     maps.delete(&instance.name, &DeleteParams::default())
         .await
         .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while maps.get_opt(&instance.name).await.unwrap().is_none() {
         assert!(
             Instant::now() < deadline,
