@@ -143,5 +143,9 @@ both_engines! {
         admin.post(path, json!({ "to": other, "instances": [] })).await.fails(400, "VALIDATION_FAILED");
         admin.post("/api/admin/plugins/service-ghost/moves", json!({ "to": first })).await.fails(404, "NOT_FOUND");
         customer.post(path, json!({ "to": other })).await.fails(403, "FORBIDDEN");
+        let retire = format!("/api/admin/plugins/service-n8n/versions/{first}/retire");
+        admin.post(&retire, json!(null)).await.data(200);
+        let refused = admin.post(path, json!({ "to": first })).await;
+        assert_eq!(refused.fails(409, "INVALID_STATE").detail("to"), Some(first.as_str()));
     }
 }

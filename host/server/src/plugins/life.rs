@@ -84,6 +84,20 @@ fn illegal(state: VersionState, step: Step) -> Error {
     )
 }
 
+/// A retired version runs on where it runs, and is given to nobody else.
+///
+/// # Errors
+/// `INVALID_STATE` when the version is retired.
+pub async fn refuse_retired(conn: &mut Conn, digest: &str) -> Result<()> {
+    match store::state_of(conn, digest).await? {
+        Some((_, VersionState::Retired)) => {
+            let message = "This version is retired: nothing is moved to it. Choose another one.";
+            Err(Error::new(Code::InvalidState, message).with("to", digest))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A decision that was recorded since the uses were counted keeps its version.
 fn still_used(error: sqlx::Error) -> Result<bool> {
     if db::broke_foreign_key(&error) {

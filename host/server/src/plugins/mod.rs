@@ -26,7 +26,7 @@ pub use decisions::{Decided, Decision, decide, record_refusal, replay};
 pub use describe::describe;
 pub use explain::router as explain_router;
 pub use installation::{Upload, install_folder, stage};
-pub use life::{activate, delete, reset, retire, retire_plugin, roll_back};
+pub use life::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
 pub use model::{
     Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, VersionState,
     VersionView,

@@ -105,14 +105,15 @@ pub struct Moves {
 /// the reconciler does the rest. What cannot be moved stays and runs on.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown version or one of another plugin, `PLUGIN_UNAVAILABLE` when it does
-/// not load. What is wrong with one instance is in its answer.
+/// `NOT_FOUND` for an unknown version or one of another plugin, `INVALID_STATE` for a retired one,
+/// `PLUGIN_UNAVAILABLE` when it does not load. What is wrong with one instance is in its answer.
 pub async fn carry_out(state: &AppState, actor_id: Uuid, order: &Order) -> Result<Moves> {
     let target = state.plugins.version(&order.to).await?;
     if target.about().id != order.plugin_id {
         return Err(Error::not_found("version of this plugin"));
     }
     let mut conn = state.db.read().await?;
+    plugins::refuse_retired(&mut conn, &order.to).await?;
     let seen = store::pinned_elsewhere(&mut conn, order).await?;
     let total = store::count_pinned_elsewhere(&mut conn, order).await?;
     drop(conn);

@@ -13,7 +13,7 @@ use crate::{
     http::{Admin, Body, Envelope, Reply, Segment, Success, failure_responses},
 };
 
-failure_responses!(Moving: NotFound, PluginUnavailable);
+failure_responses!(Moving: NotFound, InvalidState, PluginUnavailable);
 
 pub(in crate::provisioning) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(move_instances))
