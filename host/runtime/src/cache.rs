@@ -53,7 +53,7 @@ impl Cache {
         let entry = fs::read(&path).ok()?;
         let component = self
             .verified(&entry, digest)
-            .and_then(|code| deserialize(engine, code));
+            .and_then(|code| deserialize(engine, code).ok());
         if component.is_none() {
             tracing::warn!(path = %path.display(), "plugin.cache.damaged");
             let _ = fs::remove_file(&path);
@@ -106,15 +106,21 @@ impl Cache {
     }
 }
 
+/// The same component on another engine of the same settings.
+pub(crate) fn copy(component: &Component, engine: &Engine) -> wasmtime::Result<Component> {
+    deserialize(engine, &component.serialize()?)
+}
+
 #[expect(
     unsafe_code,
     reason = "machine code is only ever read from entries this host wrote into its own folder for \
-              this very engine and component, after their checksum has been verified; uploads that \
-              are machine code are refused before they come near"
+              this very engine and component, after their checksum has been verified, or from a \
+              component that this process has loaded; uploads that are machine code are refused \
+              before they come near"
 )]
-fn deserialize(engine: &Engine, code: &[u8]) -> Option<Component> {
+fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: see the reason above.
-    unsafe { Component::deserialize(engine, code) }.ok()
+    unsafe { Component::deserialize(engine, code) }
 }
 
 #[cfg(unix)]

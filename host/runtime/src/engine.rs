@@ -1,6 +1,6 @@
 //! The wasmtime engine of the process: what it accepts, what it reserves and its clock.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
@@ -10,6 +10,7 @@ use wasmtime::{
 use crate::{
     cache::Cache,
     error::{LoadError, RuntimeError},
+    lanes::{self, Lanes},
     limits::{Limits, SizeClass},
     load,
     plugin::Plugin,
@@ -57,21 +58,21 @@ impl Default for RuntimeConfig {
 /// The plugin engine of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    core: Arc<Core>,
+    cores: Arc<Lanes<Arc<Core>>>,
+    cache: Option<Arc<Cache>>,
 }
 
-/// What every plugin of a runtime shares.
+/// One engine, and what every plugin of the runtime shares.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) engine: Engine,
-    pub(crate) limits: Limits,
-    pub(crate) slots: Slots,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) slots: Arc<Slots>,
     pub(crate) queue_wait: Duration,
-    pub(crate) cache: Option<Cache>,
 }
 
 impl Runtime {
-    /// Builds the engine, reserves address space for its pool and starts its clock.
+    /// Builds the engines, reserves address space for their pools and starts their clock.
     pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
         let RuntimeConfig {
             limits,
@@ -79,21 +80,28 @@ impl Runtime {
             concurrency,
             queue_wait,
         } = config;
-        let engine = Engine::new(&engine_config(&limits, concurrency)?)
-            .map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-        start_ticking(engine.weak()).map_err(RuntimeError::Timer)?;
-        let cache = cache_dir
-            .map(|folder| Cache::open(folder, &engine))
-            .transpose()?;
-        let slots = Slots::new(concurrency);
-        Ok(Self {
-            core: Arc::new(Core {
+        let config = engine_config(&limits, concurrency)?;
+        let (limits, slots) = (Arc::new(limits), Arc::new(Slots::new(concurrency)));
+        let core = || {
+            let engine =
+                Engine::new(&config).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
+            Ok(Arc::new(Core {
                 engine,
-                limits,
-                slots,
+                limits: Arc::clone(&limits),
+                slots: Arc::clone(&slots),
                 queue_wait,
-                cache,
-            }),
+            }))
+        };
+        let others = (0..lanes::others()).map(|_| core());
+        let others = others.collect::<Result<Vec<_>, RuntimeError>>()?;
+        let cores = Lanes::new(core()?, others);
+        start_ticking(&cores).map_err(RuntimeError::Timer)?;
+        let cache = cache_dir
+            .map(|folder| Cache::open(folder, &cores.first().engine))
+            .transpose()?;
+        Ok(Self {
+            cores: Arc::new(cores),
+            cache: cache.map(Arc::new),
         })
     }
 
@@ -105,12 +113,12 @@ impl Runtime {
 
     /// The same with the size and memory of this class.
     pub fn load_as(&self, component: &[u8], class: SizeClass) -> Result<Plugin, LoadError> {
-        load::load(&self.core, component, class)
+        load::load(&self.cores, self.cache.as_deref(), component, class)
     }
 
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
-        &self.core.limits
+        &self.cores.first().limits
     }
 }
 
@@ -153,10 +161,10 @@ fn accepted_features() -> WasmFeatures {
 fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, RuntimeError> {
     let places = u32::try_from(concurrency.saturating_add(SPARE_PLACES))
         .ok()
-        .filter(|places| concurrency > 0 && *places <= 10_000)
+        .filter(|places| concurrency > 0 && *places <= 2_000)
         .ok_or_else(|| {
             RuntimeError::Engine(format!(
-                "concurrency is {concurrency}; it must be 1 to 9996"
+                "concurrency is {concurrency}; it must be 1 to 1996"
             ))
         })?;
     let mut pool = PoolingAllocationConfig::new();
@@ -182,16 +190,19 @@ fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, 
     Ok(pool)
 }
 
-/// One thread advances the epoch for as long as the engine lives.
-fn start_ticking(engine: EngineWeak) -> std::io::Result<()> {
+/// One thread advances the epoch for as long as the engines live.
+fn start_ticking(cores: &Lanes<Arc<Core>>) -> std::io::Result<()> {
+    let engines = cores.map(|core| core.engine.weak());
     let ticker = move || {
-        while let Some(engine) = engine.upgrade() {
+        while let Some(engine) = engines.first().upgrade() {
             engine.increment_epoch();
+            let others = engines.others().iter().filter_map(EngineWeak::upgrade);
+            others.for_each(|engine| engine.increment_epoch());
             drop(engine);
-            std::thread::sleep(TICK);
+            thread::sleep(TICK);
         }
     };
-    std::thread::Builder::new()
+    thread::Builder::new()
         .name("plugin-epoch".to_owned())
         .spawn(ticker)
         .map(drop)

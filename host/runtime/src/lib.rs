@@ -23,6 +23,7 @@ pub mod fixtures;
 pub mod gate;
 mod guest;
 mod image;
+mod lanes;
 mod limits;
 mod load;
 mod log;

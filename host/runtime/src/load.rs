@@ -4,26 +4,35 @@ use std::sync::Arc;
 
 use wasmtime::{
     Engine,
-    component::{Component, Linker},
+    component::{Component, InstancePre, Linker},
 };
 
 use crate::{
+    cache::{self, Cache},
+    call::Usage,
     census,
-    contract::Version,
+    contract::{About, Version},
     digest::Digest,
     disguise,
     engine::Core,
     error::{CallError, Failure, LoadError},
     exports::Bindings,
-    guest::{Guest, Identity},
+    guest::{Guest, Host, Identity},
+    lanes::Lanes,
     limits::SizeClass,
     metadata,
-    plugin::{Description, Plugin},
+    plugin::{Description, Lane, Plugin},
     scan::{self, World},
     v0_1, v0_2,
 };
 
-pub(crate) fn load(core: &Arc<Core>, bytes: &[u8], size: SizeClass) -> Result<Plugin, LoadError> {
+pub(crate) fn load(
+    cores: &Lanes<Arc<Core>>,
+    cache: Option<&Cache>,
+    bytes: &[u8],
+    size: SizeClass,
+) -> Result<Plugin, LoadError> {
+    let core = cores.first();
     fits(core, bytes, size)?;
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(LoadError::Precompiled);
@@ -32,29 +41,70 @@ pub(crate) fn load(core: &Arc<Core>, bytes: &[u8], size: SizeClass) -> Result<Pl
     census::take(bytes, core.limits.most_memory_bytes())?;
     let world = scan::world(bytes)?;
     let digest = Digest::of(bytes);
-    let component = compiled(core, digest, bytes)?;
+    let component = compiled(core, cache, digest, bytes)?;
+    let guest = Guest {
+        core: Arc::clone(core),
+        pre: connected(core, &component, world.version)?,
+        identity: unknown(digest),
+        size,
+        component_bytes: bytes.len(),
+    };
+    let described = describe(guest, world).map_err(|error| wants_more_memory(core, size, error))?;
+    // The calls of a plugin this large take longer than sharing an engine costs.
+    let others = if bytes.len() > core.limits.component_bytes {
+        Vec::new()
+    } else {
+        let copies = cores.others().iter();
+        let copies = copies.map(|core| copy(&described.lane.guest, core, &component, world));
+        copies.collect::<Result<_, _>>()?
+    };
+    Ok(described.into_plugin(digest, world.version, others))
+}
+
+/// The component with its one import.
+fn connected(
+    core: &Core,
+    component: &Component,
+    version: Version,
+) -> Result<InstancePre<Host>, LoadError> {
     let mut linker = Linker::new(&core.engine);
-    match world.version {
+    match version {
         Version::V0_1 => v0_1::connect(&mut linker),
         Version::V0_2 => v0_2::connect(&mut linker),
     }
     .map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
     // The scan has seen the imports' names; what can still be wrong is what they hold.
-    let pre = linker
-        .instantiate_pre(&component)
-        .map_err(|error| LoadError::ForbiddenImport(format!("{error:#}")))?;
-    describe(
-        Guest {
-            core: Arc::clone(core),
-            pre,
-            identity: unknown(digest),
-            size,
-            component_bytes: bytes.len(),
-        },
-        world,
-        digest,
-    )
-    .map_err(|error| wants_more_memory(core, size, error))
+    linker
+        .instantiate_pre(component)
+        .map_err(|error| LoadError::ForbiddenImport(format!("{error:#}")))
+}
+
+/// A guest that has said what it is, on another engine.
+fn copy(
+    guest: &Guest,
+    core: &Arc<Core>,
+    component: &Component,
+    world: World,
+) -> Result<Lane, LoadError> {
+    let component = cache::copy(component, &core.engine)
+        .map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
+    let guest = Guest {
+        core: Arc::clone(core),
+        pre: connected(core, &component, world.version)?,
+        ..guest.clone()
+    };
+    let Bindings { exports, .. } = bind(&guest, world)?;
+    Ok(Lane {
+        guest,
+        exports: Arc::new(exports),
+    })
+}
+
+fn bind(guest: &Guest, world: World) -> Result<Bindings, LoadError> {
+    match world.version {
+        Version::V0_1 => v0_1::bind(guest, world.kind),
+        Version::V0_2 => v0_2::bind(guest, world.kind),
+    }
 }
 
 /// Refuses a file that is larger than its class allows, with the class that would do.
@@ -82,28 +132,27 @@ fn fits(core: &Core, bytes: &[u8], class: SizeClass) -> Result<(), LoadError> {
 }
 
 /// Machine code for a component that has been scanned: from the cache, or compiled now and kept.
-fn compiled(core: &Core, digest: Digest, bytes: &[u8]) -> Result<Component, LoadError> {
-    let cached = core
-        .cache
-        .as_ref()
-        .and_then(|cache| cache.get(&core.engine, digest));
+fn compiled(
+    core: &Core,
+    cache: Option<&Cache>,
+    digest: Digest,
+    bytes: &[u8],
+) -> Result<Component, LoadError> {
+    let cached = cache.and_then(|cache| cache.get(&core.engine, digest));
     if let Some(component) = cached {
         return Ok(component);
     }
     let component = Component::from_binary(&core.engine, bytes)
         .map_err(|error| LoadError::Malformed(format!("{error:#}")))?;
-    if let Some(cache) = &core.cache {
+    if let Some(cache) = cache {
         cache.put(digest, &component);
     }
     Ok(component)
 }
 
 /// Binds the functions, then asks `about` and `describe` and checks what they say.
-fn describe(mut guest: Guest, world: World, digest: Digest) -> Result<Plugin, LoadError> {
-    let Bindings { about, exports } = match world.version {
-        Version::V0_1 => v0_1::bind(&guest, world.kind)?,
-        Version::V0_2 => v0_2::bind(&guest, world.kind)?,
-    };
+fn describe(mut guest: Guest, world: World) -> Result<Described, LoadError> {
+    let Bindings { about, exports } = bind(&guest, world)?;
     let about = about.call(&guest).map_err(described)?.value;
     metadata::check_about(&about)?;
     guest.identity = Identity {
@@ -112,15 +161,37 @@ fn describe(mut guest: Guest, world: World, digest: Digest) -> Result<Plugin, Lo
     };
     let (description, usage) = Description::ask(&guest, &exports, world.kind).map_err(described)?;
     metadata::check_description(&description)?;
-    Ok(Plugin::new(
-        digest,
+    Ok(Described {
         about,
-        world.version,
         description,
         usage,
-        guest,
-        exports,
-    ))
+        lane: Lane {
+            guest,
+            exports: Arc::new(exports),
+        },
+    })
+}
+
+/// A component on its first engine, and what it says it is.
+struct Described {
+    about: About,
+    description: Description,
+    usage: Usage,
+    lane: Lane,
+}
+
+impl Described {
+    fn into_plugin(self, digest: Digest, version: Version, others: Vec<Lane>) -> Plugin {
+        let lanes = Lanes::new(self.lane, others);
+        Plugin::new(
+            digest,
+            self.about,
+            version,
+            self.description,
+            self.usage,
+            lanes,
+        )
+    }
 }
 
 /// A component that cannot even say what it is within the memory of its class may need a larger one.

@@ -18,6 +18,7 @@ use crate::{
     error::{CallError, Failure, LoadError},
     exports::{Bound, Exports},
     guest::Guest,
+    lanes::Lanes,
     limits::SizeClass,
     metadata,
 };
@@ -38,7 +39,14 @@ pub enum Description {
 #[derive(Debug, Clone)]
 pub struct Plugin {
     inner: Arc<Inner>,
-    guest: Arc<Guest>,
+    lanes: Arc<Lanes<Lane>>,
+}
+
+/// The component on one engine.
+#[derive(Debug, Clone)]
+pub(crate) struct Lane {
+    pub(crate) guest: Guest,
+    pub(crate) exports: Arc<Exports>,
 }
 
 #[derive(Debug)]
@@ -50,7 +58,6 @@ struct Inner {
     /// Of services, by the canonical settings.
     described: Mutex<HashMap<String, Arc<ServiceDescription>>>,
     load_usage: Usage,
-    exports: Exports,
 }
 
 impl Plugin {
@@ -60,8 +67,7 @@ impl Plugin {
         version: Version,
         description: Description,
         load_usage: Usage,
-        guest: Guest,
-        exports: Exports,
+        lanes: Lanes<Lane>,
     ) -> Self {
         let inner = Inner {
             digest,
@@ -70,11 +76,10 @@ impl Plugin {
             description,
             described: Mutex::default(),
             load_usage,
-            exports,
         };
         Self {
             inner: Arc::new(inner),
-            guest: Arc::new(guest),
+            lanes: Arc::new(lanes),
         }
     }
 
@@ -83,14 +88,20 @@ impl Plugin {
         self.inner.digest
     }
 
+    /// What every lane says alike.
+    fn guest(&self) -> &Guest {
+        &self.lanes.first().guest
+    }
+
     /// Size of the component's file.
     pub fn component_bytes(&self) -> usize {
-        self.guest.component_bytes
+        self.guest().component_bytes
     }
 
     /// How many bytes a component of this plugin's class may have.
     pub fn component_limit(&self) -> usize {
-        self.guest.core.limits.component_bytes_of(self.size_class())
+        let limits = &self.guest().core.limits;
+        limits.component_bytes_of(self.size_class())
     }
 
     pub fn about(&self) -> &About {
@@ -106,20 +117,23 @@ impl Plugin {
 
     /// The class whose limits its calls have.
     pub fn size_class(&self) -> SizeClass {
-        self.guest.size
+        self.guest().size
     }
 
     /// The same plugin with the limits of another class. Whether its file fits that class is what
     /// [`crate::Runtime::load_as`] decides.
     #[must_use]
     pub fn as_class(&self, size: SizeClass) -> Self {
-        let guest = Guest {
-            size,
-            ..Guest::clone(&self.guest)
-        };
+        let lanes = self.lanes.map(|lane| Lane {
+            guest: Guest {
+                size,
+                ..lane.guest.clone()
+            },
+            exports: Arc::clone(&lane.exports),
+        });
         Self {
             inner: Arc::clone(&self.inner),
-            guest: Arc::new(guest),
+            lanes: Arc::new(lanes),
         }
     }
 
@@ -155,8 +169,10 @@ impl Plugin {
             Answer::Problems(problems) => return Ok(Answer::Problems(problems)),
             Answer::Ok(description) => Arc::new(description),
         };
-        metadata::check_service(&description)
-            .map_err(|error| self.guest.failed(service::Describe::NAME, malformed(error)))?;
+        metadata::check_service(&description).map_err(|error| {
+            self.guest()
+                .failed(service::Describe::NAME, malformed(error))
+        })?;
         let mut described = self.described();
         if described.len() >= REMEMBERED {
             described.clear();
@@ -187,16 +203,17 @@ impl Plugin {
     /// Calls one function in a fresh instance under its limits. Blocks until the answer is there,
     /// which is microseconds for most calls and at most the deadline.
     pub fn call<F: Function>(&self, input: &F::Input) -> Result<Called<F::Output>, CallError> {
-        bound::<F>(&self.guest, &self.inner.exports)?.call(&self.guest, input)
+        let Lane { guest, exports } = self.lanes.here();
+        bound::<F>(guest, exports)?.call(guest, input)
     }
 
     /// The same with JSON on both sides, as decisions are recorded and golden cases are written.
     /// `describe` takes `null`.
     pub fn call_json(&self, function: &str, input: &Value) -> Result<Called<Value>, CallError> {
-        let Inner { exports, .. } = &*self.inner;
+        let Lane { guest, exports } = self.lanes.here();
         exports
-            .call_json(&self.guest, function, input)
-            .unwrap_or_else(|| Err(self.guest.failed(function, unknown(exports))))
+            .call_json(guest, function, input)
+            .unwrap_or_else(|| Err(guest.failed(function, unknown(exports))))
     }
 }
 

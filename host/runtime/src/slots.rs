@@ -1,15 +1,24 @@
 //! How many calls run at once: a counting semaphore with a bounded wait.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-/// Places for running calls. There are fewer of them than the engine's pool has, so that a call
-/// that got a place never fails for want of a pool slot.
+/// Places for running calls. There are fewer of them than an engine's pool has, so that a call that
+/// got a place never fails for want of a pool slot.
+///
+/// Every call of every processor counts here, so the counter is all that is touched while places are
+/// free. Both counters are sequentially consistent: whoever gives a place back sees who waits, or who
+/// is about to wait sees the place.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    free: Mutex<usize>,
+    free: AtomicUsize,
+    waiting: AtomicUsize,
+    queue: Mutex<()>,
     freed: Condvar,
     total: usize,
 }
@@ -21,7 +30,9 @@ pub(crate) struct Slot<'a>(&'a Slots);
 impl Slots {
     pub(crate) fn new(total: usize) -> Self {
         Self {
-            free: Mutex::new(total),
+            free: AtomicUsize::new(total),
+            waiting: AtomicUsize::new(0),
+            queue: Mutex::default(),
             freed: Condvar::new(),
             total,
         }
@@ -33,25 +44,38 @@ impl Slots {
 
     /// Takes a place, waiting at most this long for one; `None` when none came free.
     pub(crate) fn take(&self, wait: Duration) -> Option<Slot<'_>> {
-        let free = self.lock();
-        let (mut free, _) = self
-            .freed
-            .wait_timeout_while(free, wait, |free| *free == 0)
-            .unwrap_or_else(PoisonError::into_inner);
-        *free = free.checked_sub(1)?;
-        Some(Slot(self))
+        if let Some(slot) = self.take_now() {
+            return Some(slot);
+        }
+        let mut slot = None;
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let waited = self.freed.wait_timeout_while(queue, wait, |()| {
+            slot = self.take_now();
+            slot.is_none()
+        });
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        drop(waited);
+        slot
     }
 
-    // The counter is whole after every statement, so a poisoned lock still holds the truth.
-    fn lock(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn take_now(&self) -> Option<Slot<'_>> {
+        let order = Ordering::SeqCst;
+        let taken = self
+            .free
+            .fetch_update(order, order, |free| free.checked_sub(1));
+        taken.ok().map(|_| Slot(self))
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        *self.0.lock() += 1;
-        self.0.freed.notify_one();
+        self.0.free.fetch_add(1, Ordering::SeqCst);
+        if self.0.waiting.load(Ordering::SeqCst) > 0 {
+            // Whoever has counted itself holds the lock until it sleeps.
+            drop(self.0.queue.lock());
+            self.0.freed.notify_one();
+        }
     }
 }
 
@@ -71,5 +95,23 @@ mod tests {
             assert!(waiting.join().unwrap());
         });
         assert!(slots.take(Duration::ZERO).is_some());
+    }
+
+    #[test]
+    fn nobody_sleeps_while_places_are_free() {
+        let (slots, running) = (Slots::new(2), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        let _slot = slots.take(Duration::from_secs(30)).unwrap();
+                        assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
+                        running.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert_eq!(slots.free.into_inner(), 2);
+        assert_eq!(slots.waiting.into_inner(), 0);
     }
 }

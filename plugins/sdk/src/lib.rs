@@ -47,6 +47,8 @@
 pub mod bindings;
 pub mod coupon;
 pub mod health;
+#[cfg(target_family = "wasm")]
+mod heap;
 mod instance;
 pub mod log;
 pub mod manifest;
