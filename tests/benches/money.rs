@@ -48,7 +48,8 @@ fn main() {
         .unwrap();
     runtime.block_on(async {
         for engine in [Engine::Sqlite, Engine::Postgres] {
-            measure(engine).await;
+            // On a worker, where handlers run.
+            tokio::spawn(measure(engine)).await.unwrap();
         }
     });
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::{db, wallet::ledger::booked_already};
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 macro_rules! codes {
@@ -187,9 +189,21 @@ impl From<sqlx::Error> for Error {
             )
             .retry_after(2)
             .caused_by(error),
+            other if db::is_deadlock(&other) => Self::new(
+                Code::Unavailable,
+                "Another act was in the way and nothing was changed. Try again in a moment.",
+            )
+            .retry_after(1)
+            .caused_by(other),
+            other if is_booked(&other) => booked_already().caused_by(other),
             other => Self::internal(other),
         }
     }
+}
+
+/// Entries travel with other statements, so that this is met wherever those are sent.
+fn is_booked(error: &sqlx::Error) -> bool {
+    db::broken_unique(error).as_deref() == Some("journal_entries_idempotency_key_key")
 }
 
 impl From<crate::money::AmountOverflow> for Error {

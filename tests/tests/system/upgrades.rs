@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use dermaga::{
     money::Rupiah,
     wallet::{
-        Account, NewTransaction, TransactionType,
+        self, Account, NewTransaction, TransactionType,
         ledger::{self, Movement},
     },
 };
@@ -33,8 +33,9 @@ async fn customer_with_cash(shop: &Shop, email: &str, amount: i64) -> Client {
         coupon_decision_id: None,
     };
     let mut conn = shop.state().db.begin().await.unwrap();
+    let mut wallet = wallet::lock(&mut conn, user_id).await.unwrap();
     let key = format!("test-top-up:{}", unique());
-    ledger::post(&mut conn, shop.clock(), &movement, &key, new)
+    ledger::post(&mut conn, shop.clock(), &mut wallet, &movement, &key, new)
         .await
         .unwrap();
     conn.commit().await.unwrap();

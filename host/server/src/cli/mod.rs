@@ -188,7 +188,7 @@ impl From<crate::Error> for CliError {
 pub async fn run(cli: Cli) -> ExitCode {
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match dispatch(cli).await {
+    match Box::pin(dispatch(cli)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dermaga: {error}");

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     catalog::Tier,
-    db::{self, Clock, Conn, Db, new_id},
+    db::{Clock, Conn, Db, new_id},
     money::Rupiah,
     plugins::{self, Decision, Registry},
     wallet,
@@ -74,18 +74,17 @@ pub async fn evaluate(
     purchase: Option<Purchase>,
 ) -> Result<Evaluated> {
     let mut conn = db.read().await?;
-    let coupon = store::by_code(&mut conn, code).await?;
-    let coupon = coupon.ok_or_else(|| no_coupon(code.as_str()))?;
+    let found = store::for_customer(&mut conn, code, user_id).await?;
+    let (coupon, uses) = found.ok_or_else(|| no_coupon(code.as_str()))?;
     let now = clock.now();
     check_window(&coupon, now)?;
     check_restrictions(&coupon, purchase.as_ref())?;
     let plugin = registry.active(&coupon.plugin_id)?;
     check_place(&plugin, place)?;
-    let uses = store::customer_uses(&mut conn, coupon.id, user_id).await?;
     if coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
         return Err(already_used(&coupon));
     }
-    let facts = facts(&mut conn, &plugin, &coupon, user_id, now).await?;
+    let facts = facts(&mut conn, &plugin, uses, user_id, now).await?;
     drop(conn);
     let total = purchase
         .as_ref()
@@ -132,15 +131,6 @@ fn no_coupon(code: &str) -> Error {
     Error::new(Code::CouponNotFound, format!("There is no coupon {code}."))
 }
 
-/// Deleted between asking its rule and redeeming it.
-fn gone(coupon: &Coupon, error: sqlx::Error) -> Error {
-    if db::broke_foreign_key(&error) {
-        no_coupon(&coupon.code)
-    } else {
-        error.into()
-    }
-}
-
 /// What the effect is worth here, never more than the price.
 fn amount(plugin: &Plugin, effect: Effect, place: Place, total: Option<Rupiah>) -> Result<Rupiah> {
     match (effect, place, total) {
@@ -180,11 +170,14 @@ pub async fn take(
 ) -> Result<bool> {
     let coupon = &evaluated.coupon;
     let now = clock.now();
+    // The coupon before what refers to it: an insert would only share its row, and wanting more of a
+    // shared row than others do ends in a deadlock when somebody deletes it.
+    if !store::take_use(conn, coupon.id, evaluated.amount, now).await? {
+        return Err(not_taken(conn, coupon, evaluated.amount, now).await?);
+    }
     let limit = coupon.max_uses_per_user.unwrap_or(i64::MAX);
-    let taken = store::take_customer_use(conn, coupon.id, user_id, limit).await;
-    let Some(uses) = taken.map_err(|error| gone(coupon, error))? else {
-        return Err(already_used(coupon));
-    };
+    let uses = store::take_customer_use(conn, coupon.id, user_id, limit).await?;
+    let uses = uses.ok_or_else(|| already_used(coupon))?;
     if evaluated
         .facts
         .past_redemptions
@@ -196,9 +189,6 @@ pub async fn take(
         && wallet::is_first_purchase(conn, user_id).await? != told
     {
         return Ok(false);
-    }
-    if !store::take_use(conn, coupon.id, evaluated.amount, now).await? {
-        return Err(not_taken(conn, coupon, evaluated.amount, now).await?);
     }
     evaluated.decision.record(conn).await?;
     Ok(true)
@@ -235,7 +225,7 @@ pub async fn record_redemption(
 async fn facts(
     conn: &mut Conn,
     plugin: &Plugin,
-    coupon: &Coupon,
+    uses: i64,
     user_id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Facts> {
@@ -247,7 +237,6 @@ async fn facts(
     for fact in declared {
         match fact {
             Fact::PastRedemptions => {
-                let uses = store::customer_uses(conn, coupon.id, user_id).await?;
                 facts.past_redemptions = Some(u32::try_from(uses).unwrap_or(u32::MAX));
             }
             Fact::FirstPurchase => {
@@ -329,7 +318,7 @@ async fn not_taken(
 ) -> Result<Error> {
     let current = store::by_id(conn, coupon.id)
         .await?
-        .ok_or_else(|| Error::not_found("coupon"))?;
+        .ok_or_else(|| no_coupon(&coupon.code))?;
     if let Err(error) = check_window(&current, now) {
         return Ok(error);
     }

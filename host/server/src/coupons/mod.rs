@@ -98,7 +98,7 @@ async fn settle(
     evaluated: &Evaluated,
 ) -> Result<Option<Uncommitted<Transaction>>> {
     let mut conn = state.db.begin().await?;
-    wallet::lock(&mut conn, user_id).await?;
+    let mut wallet = wallet::lock(&mut conn, user_id).await?;
     if !take(&mut conn, &state.clock, evaluated, user_id).await? {
         conn.rollback().await?;
         return Ok(None);
@@ -114,8 +114,8 @@ async fn settle(
         coupon_decision_id: Some(evaluated.decision.id),
     };
     let key = format!("coupon-decision:{}", evaluated.decision.id);
-    let transaction =
-        wallet::grant_bonus(&mut conn, &state.clock, evaluated.amount, &key, new).await?;
+    let (clock, amount) = (&state.clock, evaluated.amount);
+    let transaction = wallet::grant_bonus(&mut conn, clock, &mut wallet, amount, &key, new).await?;
     record_redemption(
         &mut conn,
         &state.clock,

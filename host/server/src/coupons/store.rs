@@ -9,18 +9,31 @@ use uuid::Uuid;
 
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
-    catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later,
     money::Rupiah,
 };
 
 const COUPON: &str = "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
     used_count, budget, granted_amount, services, tiers, periods, status, created_at FROM coupons";
 
-pub(super) async fn by_code(conn: &mut Conn, code: &CouponCode) -> sqlx::Result<Option<Coupon>> {
-    let found: Vec<Coupon> = fetch_built!(conn, Coupon, COUPON, |q| {
-        q.push(" WHERE code = ").push_bind(code.as_str().to_owned());
-    })?;
-    Ok(found.into_iter().next())
+/// A coupon, and how often this customer has used it.
+pub(super) async fn for_customer(
+    conn: &mut Conn,
+    code: &CouponCode,
+    user_id: Uuid,
+) -> sqlx::Result<Option<(Coupon, i64)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        coupon: Coupon,
+        uses: i64,
+    }
+    let sql = "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
+                 used_count, budget, granted_amount, services, tiers, periods, status, created_at,
+                 coalesce((SELECT u.uses FROM coupon_customer_uses u WHERE u.coupon_id = c.id AND u.user_id = $2), 0) AS uses
+               FROM coupons c WHERE code = $1";
+    let row = fetch_optional!(conn, Row, sql, code.as_str(), user_id)?;
+    Ok(row.map(|row| (row.coupon, row.uses)))
 }
 
 pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
@@ -127,16 +140,6 @@ pub(super) async fn take_customer_use(
     Ok(row.map(|(uses,)| uses - 1))
 }
 
-pub(super) async fn customer_uses(
-    conn: &mut Conn,
-    coupon_id: Uuid,
-    user_id: Uuid,
-) -> sqlx::Result<i64> {
-    let sql = "SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2";
-    let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id)?;
-    Ok(row.map_or(0, |(uses,)| uses))
-}
-
 pub(super) async fn registered_at(
     conn: &mut Conn,
     user_id: Uuid,
@@ -168,7 +171,7 @@ pub(super) async fn insert_redemption(
     conn: &mut Conn,
     new: &NewRedemption<'_>,
 ) -> sqlx::Result<()> {
-    execute!(
+    later!(
         conn,
         "INSERT INTO coupon_redemptions (id, coupon_id, user_id, effect, amount, reason, decision_id, transaction_id,
            subscription_id, created_at)
@@ -184,7 +187,6 @@ pub(super) async fn insert_redemption(
         new.subscription_id,
         new.now,
     )
-    .map(|_| ())
 }
 
 pub(super) async fn redemptions_of_user(

@@ -1,11 +1,18 @@
 //! One connection, of either engine, and the macros that run one SQL text on both.
 
+use std::mem;
+
 use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
+
+use super::batch::{Batch, Waiting};
 
 /// A connection to either engine. Stores take `&mut Conn`; whether it is inside a transaction is
 /// the caller's business: [`super::Db::begin`] for writes, [`super::Db::read`] for reads.
 #[derive(Debug)]
-pub struct Conn(pub(super) Inner);
+pub struct Conn {
+    inner: Inner,
+    waiting: Waiting,
+}
 
 #[derive(Debug)]
 pub(super) enum Inner {
@@ -22,26 +29,78 @@ pub enum Engine<'c> {
     Postgres(&'c mut PgConnection),
 }
 
+impl Inner {
+    fn engine(&mut self) -> Engine<'_> {
+        match self {
+            Self::SqliteRead(conn) => Engine::Sqlite(conn),
+            Self::SqliteTx(tx) => Engine::Sqlite(tx),
+            Self::PostgresRead(conn) => Engine::Postgres(conn),
+            Self::PostgresTx(tx) => Engine::Postgres(tx),
+        }
+    }
+}
+
 impl Conn {
-    pub fn engine(&mut self) -> Engine<'_> {
-        match &mut self.0 {
-            Inner::SqliteRead(conn) => Engine::Sqlite(conn),
-            Inner::SqliteTx(tx) => Engine::Sqlite(tx),
-            Inner::PostgresRead(conn) => Engine::Postgres(conn),
-            Inner::PostgresTx(tx) => Engine::Postgres(tx),
+    pub(super) fn new(inner: Inner) -> Self {
+        Self {
+            inner,
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// For the next statement; what [waits](crate::later) is sent before it.
+    ///
+    /// # Errors
+    /// When the engine refuses what waited.
+    pub async fn engine(&mut self) -> sqlx::Result<Engine<'_>> {
+        self.send_waiting().await?;
+        Ok(self.inner.engine())
+    }
+
+    async fn send_waiting(&mut self) -> sqlx::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let (engine, waiting) = self.take_waiting();
+        // Boxed, as it would stand in the future of every statement.
+        Box::pin(waiting.send(engine)).await
+    }
+
+    #[doc(hidden)]
+    pub fn take_waiting(&mut self) -> (Engine<'_>, Waiting) {
+        (self.inner.engine(), mem::take(&mut self.waiting))
+    }
+
+    #[doc(hidden)]
+    pub fn queue(&mut self, sql: &str) -> Batch<'_> {
+        self.waiting.add(sql);
+        if self.is_postgres() {
+            self.waiting.postgres()
+        } else {
+            self.waiting.sqlite()
+        }
+    }
+
+    /// Nothing would send what waits on a connection that is never committed.
+    #[doc(hidden)]
+    pub async fn send_outside_transaction(&mut self) -> sqlx::Result<()> {
+        match self.inner {
+            Inner::SqliteTx(_) | Inner::PostgresTx(_) => Ok(()),
+            Inner::SqliteRead(_) | Inner::PostgresRead(_) => self.send_waiting().await,
         }
     }
 
     pub const fn is_postgres(&self) -> bool {
-        matches!(self.0, Inner::PostgresRead(_) | Inner::PostgresTx(_))
+        matches!(self.inner, Inner::PostgresRead(_) | Inner::PostgresTx(_))
     }
 
     /// Makes everything since [`super::Db::begin`] durable. A read connection has nothing to commit.
     ///
     /// # Errors
     /// When the engine refuses, for example by a deferred constraint; nothing is kept then.
-    pub async fn commit(self) -> sqlx::Result<()> {
-        match self.0 {
+    pub async fn commit(mut self) -> sqlx::Result<()> {
+        self.send_waiting().await?;
+        match self.inner {
             Inner::SqliteTx(tx) => tx.commit().await,
             Inner::PostgresTx(tx) => tx.commit().await,
             Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
@@ -53,7 +112,7 @@ impl Conn {
     /// # Errors
     /// When the connection is gone; the engine undoes it then by itself.
     pub async fn rollback(self) -> sqlx::Result<()> {
-        match self.0 {
+        match self.inner {
             Inner::SqliteTx(tx) => tx.rollback().await,
             Inner::PostgresTx(tx) => tx.rollback().await,
             Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
@@ -66,10 +125,11 @@ impl Conn {
 #[macro_export]
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match $conn.engine() {
-            $crate::db::Engine::Sqlite(c) => sqlx::query::<sqlx::Sqlite>($sql)$(.bind($bind))*
+        match $conn.engine().await {
+            Err(error) => Err(error),
+            Ok($crate::db::Engine::Sqlite(c)) => sqlx::query::<sqlx::Sqlite>($sql)$(.bind($bind))*
                 .execute(c).await.map(|done| done.rows_affected()),
-            $crate::db::Engine::Postgres(c) => sqlx::query::<sqlx::Postgres>($sql)$(.bind($bind))*
+            Ok($crate::db::Engine::Postgres(c)) => sqlx::query::<sqlx::Postgres>($sql)$(.bind($bind))*
                 .execute(c).await.map(|done| done.rows_affected()),
         }
     };
@@ -79,11 +139,12 @@ macro_rules! execute {
 #[macro_export]
 macro_rules! __fetch_as {
     ($method:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {
-        match $conn.engine() {
-            $crate::db::Engine::Sqlite(c) => {
+        match $conn.engine().await {
+            Err(error) => Err(error),
+            Ok($crate::db::Engine::Sqlite(c)) => {
                 sqlx::query_as::<sqlx::Sqlite, $row>($sql)$(.bind($bind))*.$method(c).await
             }
-            $crate::db::Engine::Postgres(c) => {
+            Ok($crate::db::Engine::Postgres(c)) => {
                 sqlx::query_as::<sqlx::Postgres, $row>($sql)$(.bind($bind))*.$method(c).await
             }
         }
@@ -119,13 +180,14 @@ macro_rules! fetch_all {
 #[macro_export]
 macro_rules! fetch_built {
     ($conn:expr, $row:ty, $start:expr, |$q:ident| $build:block) => {
-        match $conn.engine() {
-            $crate::db::Engine::Sqlite(c) => {
+        match $conn.engine().await {
+            Err(error) => Err(error),
+            Ok($crate::db::Engine::Sqlite(c)) => {
                 let mut $q = sqlx::QueryBuilder::<sqlx::Sqlite>::new($start);
                 $build
                 $q.build_query_as::<$row>().fetch_all(c).await
             }
-            $crate::db::Engine::Postgres(c) => {
+            Ok($crate::db::Engine::Postgres(c)) => {
                 let mut $q = sqlx::QueryBuilder::<sqlx::Postgres>::new($start);
                 $build
                 $q.build_query_as::<$row>().fetch_all(c).await

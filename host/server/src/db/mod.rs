@@ -3,6 +3,7 @@
 //! SQLite is the embedded default; PostgreSQL serves more than one machine. Stores write each
 //! statement once, with `$1`-style parameters, and bind native types on each engine.
 
+mod batch;
 mod clock;
 mod conn;
 mod ids;
@@ -19,6 +20,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+#[doc(hidden)]
+pub use batch::{Batch, Waiting, bind};
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use ids::new_id;
@@ -150,7 +153,7 @@ impl Db {
     pub async fn begin(&self) -> sqlx::Result<Conn> {
         // A deferred SQLite transaction that turns into a writer fails at once when another one
         // wrote in between; an immediate one waits.
-        Ok(Conn(match self {
+        Ok(Conn::new(match self {
             Self::Sqlite { writer, .. } => {
                 conn::Inner::SqliteTx(writer.begin_with("BEGIN IMMEDIATE").await?)
             }
@@ -163,7 +166,7 @@ impl Db {
     /// # Errors
     /// When no connection becomes free in time.
     pub async fn read(&self) -> sqlx::Result<Conn> {
-        Ok(Conn(match self {
+        Ok(Conn::new(match self {
             Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
             Self::Postgres(pool) => conn::Inner::PostgresRead(pool.acquire().await?),
         }))
@@ -175,7 +178,7 @@ impl Db {
     /// When no connection becomes free in time.
     pub async fn snapshot(&self) -> sqlx::Result<Conn> {
         const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        Ok(Conn(match self {
+        Ok(Conn::new(match self {
             // In WAL mode a transaction keeps the snapshot of its first read.
             Self::Sqlite { reader, .. } => conn::Inner::SqliteTx(reader.begin().await?),
             Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin_with(POSTGRES).await?),
@@ -200,26 +203,6 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
-}
-
-/// The next number of a named sequence, such as `transaction` or `ticket`. The engines differ: a
-/// PostgreSQL sequence never makes writers wait, SQLite has one writer anyway.
-///
-/// # Errors
-/// When the sequence does not exist.
-pub async fn next_number(conn: &mut Conn, sequence: &'static str) -> sqlx::Result<i64> {
-    let (number,) = if conn.is_postgres() {
-        crate::fetch_one!(
-            conn,
-            (i64,),
-            "SELECT nextval(($1 || '_numbers')::regclass)",
-            sequence
-        )?
-    } else {
-        let sql = "UPDATE sequences SET value = value + 1 WHERE name = $1 RETURNING value";
-        crate::fetch_one!(conn, (i64,), sql, sequence)?
-    };
-    Ok(number)
 }
 
 /// A pattern for LIKE (after `lower`, with `ESCAPE '!'`) that means these characters and no others.
@@ -264,4 +247,10 @@ pub fn broke_foreign_key(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|cause| cause.is_foreign_key_violation())
+}
+
+/// Whether PostgreSQL ended a transaction that waited for one that waited for it.
+pub fn is_deadlock(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|cause| cause.code());
+    code.as_deref() == Some("40P01")
 }

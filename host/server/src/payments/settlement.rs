@@ -12,7 +12,7 @@ use crate::{
     alerts::{self, AlertKind},
     db::{Clock, Conn, new_id},
     money::Rupiah,
-    wallet::{self, TakenBack, TransactionStatus, TransactionType},
+    wallet::{self, TakenBack, TransactionStatus, TransactionType, WalletRow},
 };
 
 /// What a claim changed.
@@ -35,11 +35,12 @@ pub(super) async fn apply(
     claim: Claim,
     payment_type: Option<String>,
 ) -> Result<Settled> {
-    wallet::lock(conn, payment.user_id).await?;
+    let wallet = wallet::lock(conn, payment.user_id).await?;
     let fresh = store::by_id(conn, payment.id).await?;
     let mut act = Act {
         conn,
         clock,
+        wallet,
         payment: fresh.ok_or_else(|| Error::not_found("payment"))?,
     };
     let message = act.take(step(act.payment.state, claim)).await?;
@@ -65,6 +66,8 @@ fn subject(user_id: Uuid) -> String {
 struct Act<'a> {
     conn: &'a mut Conn,
     clock: &'a Clock,
+    /// Locked.
+    wallet: WalletRow,
     payment: Payment,
 }
 
@@ -103,7 +106,7 @@ impl Act<'_> {
         let id = self.payment.id;
         let announced = wallet::transaction(self.conn, self.payment.transaction_id).await?;
         let key = format!("payment:{id}:credit");
-        wallet::credit(self.conn, self.clock, announced, &key).await?;
+        wallet::credit(self.conn, self.clock, &mut self.wallet, announced, &key).await?;
         self.payment.state = to;
         self.payment.credited = self.payment.amount;
         self.collect_debts().await?;
@@ -123,7 +126,8 @@ impl Act<'_> {
             left = left.minus(part)?;
             let key = format!("payment:{id}:debt:{}", debt.id);
             let reason = "A top-up that had been spent was taken back.";
-            wallet::collect_debt(self.conn, self.clock, user_id, part, reason, &key).await?;
+            let wallet = &mut self.wallet;
+            wallet::collect_debt(self.conn, self.clock, wallet, part, reason, &key).await?;
             if !store::pay_debt(self.conn, debt.id, part, self.clock.now()).await? {
                 return Err(Error::internal("a debt was paid by somebody else"));
             }
@@ -144,7 +148,6 @@ impl Act<'_> {
             return Ok("All of it had been taken back before.".to_owned());
         }
         let is_last = total == self.payment.credited;
-        let wallet = wallet::lock(self.conn, self.payment.user_id).await?;
         let top_up = wallet::transaction(self.conn, self.payment.transaction_id).await?;
         let taken = TakenBack {
             top_up: &top_up,
@@ -156,7 +159,8 @@ impl Act<'_> {
             },
         };
         let key = format!("payment:{}:reversal:{}", self.payment.id, total.get());
-        let reversal = wallet::take_back(self.conn, self.clock, &wallet, &taken, &key).await?;
+        let reversal =
+            wallet::take_back(self.conn, self.clock, &mut self.wallet, &taken, &key).await?;
         if reversal.owed.is_positive() {
             self.owe(reversal.transaction.id, reversal.owed).await?;
         }

@@ -10,7 +10,7 @@ use super::{
     explain::ExplainedRow,
     model::{DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
 };
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later};
 
 /// What is needed to insert a version.
 pub(super) struct NewVersion<'a> {
@@ -212,7 +212,7 @@ pub(super) async fn state_of(
 }
 
 pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sqlx::Result<()> {
-    execute!(
+    later!(
         conn,
         "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
            failure, logs, fuel, duration_us, created_at, coupon_id)
@@ -233,7 +233,6 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
         decision.at,
         decision.coupon_id,
     )
-    .map(|_| ())
 }
 
 const DECISION: &str =

@@ -121,7 +121,7 @@ async fn settle(
     let clock = &state.clock;
     let mut conn = state.db.begin().await?;
     // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
-    let wallet = wallet::lock(&mut conn, order.user_id).await?;
+    let mut wallet = wallet::lock(&mut conn, order.user_id).await?;
     check_instance_limit(&mut conn, order.user_id, priced).await?;
     priced.price_decision.record(&mut conn).await?;
     let subscription = subscription(state, order, priced);
@@ -132,7 +132,7 @@ async fn settle(
         conn.rollback().await?;
         return Ok(None);
     }
-    let payment = pay(state, &mut conn, &wallet, priced, subscription.id).await?;
+    let payment = pay(state, &mut conn, &mut wallet, priced, subscription.id).await?;
     store::insert(&mut conn, &subscription).await?;
     let period = period(priced, &payment);
     store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
@@ -195,7 +195,7 @@ fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscriptio
 async fn pay(
     state: &AppState,
     conn: &mut Conn,
-    wallet: &WalletRow,
+    wallet: &mut WalletRow,
     priced: &Priced,
     subscription_id: Uuid,
 ) -> Result<Payment> {

@@ -38,7 +38,7 @@ pub async fn refund(
     let seen = store::any(&mut conn, id).await?;
     let seen = seen.ok_or_else(|| Error::not_found("subscription"))?;
     let user_id = seen.subscription.user_id;
-    wallet::lock(&mut conn, user_id).await?;
+    let mut wallet = wallet::lock(&mut conn, user_id).await?;
     if plan_changes::pending(&mut conn, id).await?.is_some() {
         let message = "A change of plan is under way. Wait until it is done.";
         return Err(Error::new(Code::InvalidState, message));
@@ -66,8 +66,8 @@ pub async fn refund(
         coupon_decision_id: None,
     };
     let act = new_id(clock);
-    let (key, bonus) = (format!("refund:{act}"), Rupiah::ZERO);
-    let made = wallet::give_back(&mut conn, clock, refund.amount, bonus, &key, new).await?;
+    let (key, back) = (format!("refund:{act}"), (refund.amount, Rupiah::ZERO));
+    let made = wallet::give_back(&mut conn, clock, &mut wallet, back, &key, new).await?;
     let details = json!({ "amount": refund.amount, "reason": refund.reason, "period": number });
     let (action, subject) = ("subscription.refunded", format!("subscription:{id}"));
     audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;

@@ -145,13 +145,13 @@ pub async fn upgrade(
     }
     let (clock, provisioning) = (&state.clock, state.provisioning.clone());
     let mut conn = state.db.begin().await?;
-    let wallet = wallet::lock(&mut conn, user_id).await?;
+    let mut wallet = wallet::lock(&mut conn, user_id).await?;
     check_instance_limit(&mut conn, user_id, &proposal.to).await?;
     for decision in &proposal.decisions {
         decision.record(&mut conn).await?;
     }
     catalog::take_quota(&mut conn, clock, &proposal.to).await?;
-    let payment = pay(state, &mut conn, &wallet, &proposal).await?;
+    let payment = pay(state, &mut conn, &mut wallet, &proposal).await?;
     let now = clock.now();
     let current = &proposal.current;
     if !store::change_plan(&mut conn, current, &proposal.to.plan, now).await? {
@@ -329,7 +329,7 @@ async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, to: &Offer) -> Res
 async fn pay(
     state: &AppState,
     conn: &mut Conn,
-    wallet: &WalletRow,
+    wallet: &mut WalletRow,
     proposal: &Proposal,
 ) -> Result<Payment> {
     let Proposal {
@@ -433,16 +433,8 @@ async fn apply(state: &AppState, progress: &Progress) -> Result<()> {
 async fn revert(state: &AppState, progress: &Progress) -> Result<()> {
     let (change, clock) = (&progress.change, &state.clock);
     let mut conn = state.db.begin().await?;
-    wallet::lock(&mut conn, progress.user_id).await?;
-    if !undo(
-        state,
-        &mut conn,
-        progress.user_id,
-        change,
-        &progress.message,
-    )
-    .await?
-    {
+    let user_id = progress.user_id;
+    if !undo(state, &mut conn, user_id, change, &progress.message).await? {
         return Ok(());
     }
     let message = format!(
@@ -468,6 +460,7 @@ async fn undo(
 ) -> Result<bool> {
     let clock = &state.clock;
     let now = clock.now();
+    let mut wallet = wallet::lock(conn, user_id).await?;
     if !plan_changes::settle(conn, change.id, "REVERTED", Some(why), now).await? {
         return Ok(false);
     }
@@ -482,7 +475,8 @@ async fn undo(
         coupon_decision_id: None,
     };
     let key = format!("upgrade-undone:{}", change.id);
-    wallet::give_back(conn, clock, change.paid_cash, change.paid_bonus, &key, new).await?;
+    let back = (change.paid_cash, change.paid_bonus);
+    wallet::give_back(conn, clock, &mut wallet, back, &key, new).await?;
     plan_changes::restore_period(conn, change).await?;
     plan_changes::restore_plan(conn, change, now).await?;
     catalog::give_back_quota(conn, clock, change.to_plan_id).await?;

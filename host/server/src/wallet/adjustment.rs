@@ -112,7 +112,7 @@ async fn book(
     adjustment: Adjustment,
     reason: &str,
 ) -> Result<Transaction> {
-    let wallet = lock(conn, adjustment.user_id).await?;
+    let mut wallet = lock(conn, adjustment.user_id).await?;
     let movement = movement(&wallet, adjustment)?;
     if movement.paid.is_positive() {
         check_cap(&state.config, &wallet, movement.paid)?;
@@ -134,7 +134,7 @@ async fn book(
         coupon_decision_id: None,
     };
     let key = format!("adjustment:{id}");
-    let transaction = ledger::post(conn, &state.clock, &movement, &key, new).await?;
+    let transaction = ledger::post(conn, &state.clock, &mut wallet, &movement, &key, new).await?;
     let subject = format!("wallet:{}", adjustment.user_id);
     audit::record(conn, &state.clock, actor, action, &subject, details).await?;
     Ok(transaction)

@@ -57,32 +57,25 @@ pub fn genesis(user_id: Uuid) -> String {
     hex::encode(Sha256::digest(format!("dermaga ledger 1 {user_id}")))
 }
 
-/// Posts a movement: transaction row, balances, postings and entry, in the caller's transaction.
-/// A movement of nothing (a free plan) leaves a transaction row and no entry.
+/// Posts a movement to the locked wallet: transaction row, postings, entry and balances, in the
+/// caller's transaction. A movement of nothing (a free plan) leaves a transaction row and no entry.
 ///
 /// # Errors
-/// `INSUFFICIENT_CREDIT` when a balance would become negative, `CONFLICT` when the idempotency key
-/// was posted before. The caller must not commit after an error.
+/// `INSUFFICIENT_CREDIT` when a balance would become negative, `CONFLICT`, at the commit, when the
+/// idempotency key was posted before. The caller must not commit after an error.
 pub async fn post(
     conn: &mut Conn,
     clock: &Clock,
+    wallet: &mut WalletRow,
     movement: &Movement,
     idempotency_key: &str,
     new: NewTransaction,
 ) -> Result<Transaction> {
-    let wallet = change_balances(conn, clock, movement, new.user_id, new.kind).await?;
-    let number = db::next_number(conn, "transaction").await?;
-    let transaction = draft(clock, number, new).completed(clock, movement, &wallet)?;
-    store::insert_transaction(conn, &transaction).await?;
-    append(
-        conn,
-        clock,
-        &wallet,
-        &transaction,
-        movement,
-        idempotency_key,
-    )
-    .await?;
+    wallet.change(movement, new.kind)?;
+    let mut transaction = draft(clock, new).completed(clock, movement, wallet)?;
+    let entry = entry(conn, clock, wallet, &transaction, movement, idempotency_key).await?;
+    transaction.number = store::insert_transaction(conn, &transaction).await?;
+    append(conn, clock, wallet, entry).await?;
     Ok(transaction)
 }
 
@@ -96,12 +89,11 @@ pub async fn announce(
     amount: Rupiah,
     new: NewTransaction,
 ) -> Result<Transaction> {
-    let number = db::next_number(conn, "transaction").await?;
-    let transaction = Transaction {
+    let mut transaction = Transaction {
         amount,
-        ..draft(clock, number, new)
+        ..draft(clock, new)
     };
-    store::insert_transaction(conn, &transaction).await?;
+    transaction.number = store::insert_transaction(conn, &transaction).await?;
     Ok(transaction)
 }
 
@@ -113,49 +105,47 @@ pub async fn announce(
 pub async fn complete(
     conn: &mut Conn,
     clock: &Clock,
+    wallet: &mut WalletRow,
     movement: &Movement,
     idempotency_key: &str,
     announced: Transaction,
 ) -> Result<Transaction> {
-    let (user_id, kind) = (announced.user_id, announced.kind);
-    let wallet = change_balances(conn, clock, movement, user_id, kind).await?;
-    let transaction = announced.completed(clock, movement, &wallet)?;
+    wallet.change(movement, announced.kind)?;
+    let transaction = announced.completed(clock, movement, wallet)?;
+    let entry = entry(conn, clock, wallet, &transaction, movement, idempotency_key).await?;
     if !store::complete_transaction(conn, &transaction).await? {
         return Err(booked_already());
     }
-    append(
-        conn,
-        clock,
-        &wallet,
-        &transaction,
-        movement,
-        idempotency_key,
-    )
-    .await?;
+    append(conn, clock, wallet, entry).await?;
     Ok(transaction)
 }
 
-async fn change_balances(
-    conn: &mut Conn,
-    clock: &Clock,
-    movement: &Movement,
-    user_id: Uuid,
-    kind: TransactionType,
-) -> Result<WalletRow> {
-    let (paid, bonus) = (movement.paid, movement.bonus);
-    let changed = store::apply(conn, user_id, paid, bonus, kind, clock.now()).await?;
-    changed.ok_or_else(|| {
-        Error::new(
-            Code::InsufficientCredit,
-            "The wallet does not hold enough credit.",
-        )
-    })
+impl WalletRow {
+    /// The balances after a movement, and the lifetime totals by what kind of act it is.
+    fn change(&mut self, movement: &Movement, kind: TransactionType) -> Result<()> {
+        let (paid, bonus) = (movement.paid, movement.bonus);
+        self.paid_balance = self.paid_balance.plus(paid)?;
+        self.bonus_balance = self.bonus_balance.plus(bonus)?;
+        if self.paid_balance.is_negative() || self.bonus_balance.is_negative() {
+            let message = "The wallet does not hold enough credit.";
+            return Err(Error::new(Code::InsufficientCredit, message));
+        }
+        match kind {
+            TransactionType::TopUp => self.total_top_up = self.total_top_up.plus(paid)?,
+            TransactionType::Subscription | TransactionType::Upgrade => {
+                self.total_spent = self.total_spent.minus(paid.plus(bonus)?)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
-fn draft(clock: &Clock, number: i64, new: NewTransaction) -> Transaction {
+/// Its number comes from the database.
+fn draft(clock: &Clock, new: NewTransaction) -> Transaction {
     Transaction {
         id: db::new_id(clock),
-        number,
+        number: 0,
         user_id: new.user_id,
         kind: new.kind,
         status: TransactionStatus::Pending,
@@ -189,17 +179,18 @@ impl Transaction {
     }
 }
 
-async fn append(
+/// The next entry of a wallet's chain, its postings sent before it. `None` when nothing moves.
+async fn entry(
     conn: &mut Conn,
     clock: &Clock,
     wallet: &WalletRow,
     transaction: &Transaction,
     movement: &Movement,
     idempotency_key: &str,
-) -> Result<()> {
+) -> Result<Option<EntryRow>> {
     let postings = movement.postings(transaction.user_id);
     if postings.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let mut entry = EntryRow {
         id: db::new_id(clock),
@@ -215,17 +206,26 @@ async fn append(
     for posting in &postings {
         store::insert_posting(conn, entry.id, posting).await?;
     }
-    store::insert_entry(conn, &entry).await.map_err(|error| {
-        if db::broken_unique(&error).is_some() {
-            booked_already().caused_by(error)
-        } else {
-            error.into()
-        }
-    })?;
-    Ok(store::advance_head(conn, wallet.user_id, entry.position, &entry.hash).await?)
+    Ok(Some(entry))
 }
 
-fn booked_already() -> Error {
+async fn append(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &mut WalletRow,
+    entry: Option<EntryRow>,
+) -> Result<()> {
+    let Some(entry) = entry else {
+        return Ok(());
+    };
+    store::insert_entry(conn, &entry).await?;
+    wallet.entries = entry.position;
+    wallet.head_hash = entry.hash;
+    Ok(store::update(conn, wallet, clock.now()).await?)
+}
+
+/// The refusal that an idempotency key was posted before.
+pub(crate) fn booked_already() -> Error {
     Error::new(Code::Conflict, "This has been booked already.")
 }
 

@@ -62,13 +62,14 @@ pub async fn lock(conn: &mut Conn, user_id: Uuid) -> Result<WalletRow> {
         .ok_or_else(|| Error::not_found("wallet"))
 }
 
-/// Gives bonus credit out of promotions.
+/// Gives bonus credit out of promotions to the locked wallet.
 ///
 /// # Errors
 /// When the amount is not positive, or the idempotency key was posted before.
 pub async fn grant_bonus(
     conn: &mut Conn,
     clock: &Clock,
+    wallet: &mut WalletRow,
     amount: Rupiah,
     idempotency_key: &str,
     new: NewTransaction,
@@ -81,7 +82,7 @@ pub async fn grant_bonus(
         bonus: amount,
         others: vec![(Account::Promotions, amount.negated())],
     };
-    ledger::post(conn, clock, &movement, idempotency_key, new).await
+    ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
 }
 
 /// Pays `price` less `discount` from the locked wallet, bonus credit first.
@@ -94,7 +95,7 @@ pub async fn grant_bonus(
 pub async fn pay(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &WalletRow,
+    wallet: &mut WalletRow,
     price: Rupiah,
     discount: Rupiah,
     idempotency_key: &str,
@@ -115,7 +116,7 @@ pub async fn pay(
             (Account::Revenue, price),
         ],
     };
-    let transaction = ledger::post(conn, clock, &movement, idempotency_key, new).await?;
+    let transaction = ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await?;
     Ok(Payment {
         transaction,
         cash,
@@ -123,15 +124,15 @@ pub async fn pay(
     })
 }
 
-/// Gives back what [`pay`] took, each kind of credit as it was.
+/// Gives back to the locked wallet what [`pay`] took, each kind of credit as it was.
 ///
 /// # Errors
 /// When the idempotency key was posted before.
 pub async fn give_back(
     conn: &mut Conn,
     clock: &Clock,
-    cash: Rupiah,
-    bonus: Rupiah,
+    wallet: &mut WalletRow,
+    (cash, bonus): (Rupiah, Rupiah),
     idempotency_key: &str,
     new: NewTransaction,
 ) -> Result<Transaction> {
@@ -140,7 +141,7 @@ pub async fn give_back(
         bonus,
         others: vec![(Account::Refunds, cash.plus(bonus)?.negated())],
     };
-    ledger::post(conn, clock, &movement, idempotency_key, new).await
+    ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
 }
 
 /// The refusal that a price is more than the wallet holds.

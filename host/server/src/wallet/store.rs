@@ -11,7 +11,10 @@ use uuid::Uuid;
 use super::{
     Account, Transaction, TransactionStatus, TransactionType, WalletRow, statistics::Settled,
 };
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+use crate::{
+    db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, insert_returning, later,
+    money::Rupiah,
+};
 
 pub(super) use audit::*;
 
@@ -60,57 +63,54 @@ pub(super) async fn lock(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<
     fetch_optional!(conn, WalletRow, sql, user_id)
 }
 
-/// Changes the balances, and the lifetime totals by what kind of act it is. `None` when a balance
-/// would become negative; the row's chain head is still that of the entry before.
-pub(super) async fn apply(
+/// Writes what a locked wallet has become. It waits as inserts do: each posting sends what the one
+/// before it left, so that never two of these wait together.
+pub(super) async fn update(
     conn: &mut Conn,
-    user_id: Uuid,
-    paid: Rupiah,
-    bonus: Rupiah,
-    kind: TransactionType,
+    wallet: &WalletRow,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<WalletRow>> {
-    let top_up = if matches!(kind, TransactionType::TopUp) {
-        paid
-    } else {
-        Rupiah::ZERO
-    };
-    let spends = matches!(
-        kind,
-        TransactionType::Subscription | TransactionType::Upgrade
-    );
-    let spent = if spends {
-        Rupiah::new(paid.get().saturating_add(bonus.get())).negated()
-    } else {
-        Rupiah::ZERO
-    };
-    let sql = "UPDATE wallets SET paid_balance = paid_balance + $2, bonus_balance = bonus_balance + $3,
-                 total_top_up = total_top_up + $4, total_spent = total_spent + $5, updated_at = $6
-               WHERE user_id = $1 AND paid_balance + $2 >= 0 AND bonus_balance + $3 >= 0
-               RETURNING user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash";
-    fetch_optional!(
-        conn, WalletRow, sql, user_id, paid, bonus, top_up, spent, now
+) -> sqlx::Result<()> {
+    let sql = "UPDATE wallets SET paid_balance = $2, bonus_balance = $3, total_top_up = $4, total_spent = $5, entries = $6,
+                 head_hash = $7, updated_at = $8 WHERE user_id = $1";
+    later!(
+        conn,
+        sql,
+        wallet.user_id,
+        wallet.paid_balance,
+        wallet.bonus_balance,
+        wallet.total_top_up,
+        wallet.total_spent,
+        wallet.entries,
+        &wallet.head_hash,
+        now,
     )
 }
 
-pub(super) async fn advance_head(
-    conn: &mut Conn,
-    user_id: Uuid,
-    position: i64,
-    hash: &str,
-) -> sqlx::Result<()> {
-    let sql = "UPDATE wallets SET entries = $2, head_hash = $3 WHERE user_id = $1";
-    execute!(conn, sql, user_id, position, hash).map(|_| ())
+macro_rules! insert_transaction {
+    ($number:literal) => {
+        concat!(
+            "INSERT INTO transactions (number, id, user_id, type, status, amount, balance_before, balance_after, description,
+               details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at)
+             VALUES (",
+            $number,
+            ", $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING number"
+        )
+    };
 }
 
-pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sqlx::Result<()> {
-    execute!(
+/// Gives the row its number, which it returns. The engines differ: a PostgreSQL sequence never makes
+/// writers wait, SQLite has one writer anyway, and no row is ever deleted.
+pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sqlx::Result<i64> {
+    let sql = if conn.is_postgres() {
+        insert_transaction!("nextval('transaction_numbers')")
+    } else {
+        insert_transaction!("(SELECT coalesce(max(number), 100) + 1 FROM transactions)")
+    };
+    let (number,) = insert_returning!(
         conn,
-        "INSERT INTO transactions (id, number, user_id, type, status, amount, balance_before, balance_after,
-           description, details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        (i64,),
+        sql,
         new.id,
-        new.number,
         new.user_id,
         new.kind,
         new.status,
@@ -125,8 +125,8 @@ pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sq
         new.coupon_decision_id,
         new.created_at,
         new.completed_at,
-    )
-    .map(|_| ())
+    )?;
+    Ok(number)
 }
 
 /// `false` when the row is completed already.
@@ -175,7 +175,7 @@ pub(super) async fn insert_posting(
     posting: &PostingRow,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO postings (entry_id, line, account, user_id, amount) VALUES ($1, $2, $3, $4, $5)";
-    execute!(
+    later!(
         conn,
         sql,
         entry_id,
@@ -184,11 +184,11 @@ pub(super) async fn insert_posting(
         posting.user_id,
         posting.amount
     )
-    .map(|_| ())
 }
 
+/// After its postings have been sent: their sum is looked at when it comes.
 pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Result<()> {
-    execute!(
+    later!(
         conn,
         "INSERT INTO journal_entries (id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -201,7 +201,6 @@ pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Res
         &entry.hash,
         &entry.idempotency_key,
     )
-    .map(|_| ())
 }
 
 const TRANSACTION: &str = "SELECT id, number, user_id, type, status, amount, balance_before, balance_after, description,

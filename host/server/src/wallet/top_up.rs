@@ -72,13 +72,14 @@ pub async fn abandon(conn: &mut Conn, id: Uuid, status: TransactionStatus) -> Re
     Ok(store::change_status(conn, id, TransactionStatus::Pending, status).await?)
 }
 
-/// The money of an announced top-up has come.
+/// The money of an announced top-up has come to the locked wallet.
 ///
 /// # Errors
 /// `CONFLICT` when it was credited before.
 pub async fn credit(
     conn: &mut Conn,
     clock: &Clock,
+    wallet: &mut WalletRow,
     announced: Transaction,
     idempotency_key: &str,
 ) -> Result<Transaction> {
@@ -88,7 +89,7 @@ pub async fn credit(
         bonus: Rupiah::ZERO,
         others: vec![(Account::Gateway, amount.negated())],
     };
-    ledger::complete(conn, clock, &movement, idempotency_key, announced).await
+    ledger::complete(conn, clock, wallet, &movement, idempotency_key, announced).await
 }
 
 /// The gateway took money back. Paid credit of the locked wallet pays it as far as it goes; the rest
@@ -99,7 +100,7 @@ pub async fn credit(
 pub async fn take_back(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &WalletRow,
+    wallet: &mut WalletRow,
     taken: &TakenBack<'_>,
     idempotency_key: &str,
 ) -> Result<Reversal> {
@@ -117,7 +118,7 @@ pub async fn take_back(
     let description = format!("{amount} of top-up {} taken back", top_up.reference());
     let details = json!({ "topUp": top_up.reference(), "amount": amount, "owed": owed });
     let new = record(wallet.user_id, taken.kind, description, details);
-    let transaction = ledger::post(conn, clock, &movement, idempotency_key, new).await?;
+    let transaction = ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await?;
     if taken.is_last {
         let (from, to) = (TransactionStatus::Completed, TransactionStatus::Refunded);
         store::change_status(conn, top_up.id, from, to).await?;
@@ -125,14 +126,14 @@ pub async fn take_back(
     Ok(Reversal { transaction, owed })
 }
 
-/// Paid credit pays `amount` of a debt.
+/// Paid credit of the locked wallet pays `amount` of a debt.
 ///
 /// # Errors
 /// `INSUFFICIENT_CREDIT` when there is not so much, `CONFLICT` when the key was posted before.
 pub async fn collect_debt(
     conn: &mut Conn,
     clock: &Clock,
-    user_id: Uuid,
+    wallet: &mut WalletRow,
     amount: Rupiah,
     reason: &str,
     idempotency_key: &str,
@@ -144,8 +145,13 @@ pub async fn collect_debt(
     };
     let details = json!({ "reason": reason });
     let description = format!("{amount} of a debt paid");
-    let new = record(user_id, TransactionType::DebtPayment, description, details);
-    ledger::post(conn, clock, &movement, idempotency_key, new).await
+    let new = record(
+        wallet.user_id,
+        TransactionType::DebtPayment,
+        description,
+        details,
+    );
+    ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
 }
 
 const fn record(

@@ -1,0 +1,201 @@
+//! Inserts that wait for company: several of them travel to the engine in one round trip.
+//!
+//! Every statement costs a round trip, and an act that moves money writes to half a dozen tables. An
+//! insert whose outcome nobody asks for ([`crate::later`]) waits in its connection until the next
+//! statement or the commit, and goes with the others that wait. An error of one of them is met there.
+
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Encode, PgConnection, Postgres, Sqlite, SqliteConnection, Type,
+    postgres::PgArguments, sqlite::SqliteArguments,
+};
+
+use super::conn::Engine;
+
+/// Statements of one connection that wait, and their arguments.
+///
+/// PostgreSQL runs them as one statement, so that none of them sees what another one writes, nor in
+/// which order; foreign keys are looked at when all are done. So only inserts wait, no two of which can
+/// want to change the same row, and the one update that follows each posting.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    statements: Vec<String>,
+    sqlite: SqliteArguments,
+    postgres: PgArguments,
+}
+
+/// What the macros match on: the arguments of the engine in use.
+#[derive(Debug)]
+pub enum Batch<'w> {
+    Sqlite(&'w mut SqliteArguments),
+    Postgres(&'w mut PgArguments),
+}
+
+impl Waiting {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
+    pub(super) const fn sqlite(&mut self) -> Batch<'_> {
+        Batch::Sqlite(&mut self.sqlite)
+    }
+
+    pub(super) const fn postgres(&mut self) -> Batch<'_> {
+        Batch::Postgres(&mut self.postgres)
+    }
+
+    /// Adds a statement, whose arguments will be added next.
+    pub(super) fn add(&mut self, sql: &str) {
+        let before = self.sqlite.len() + self.postgres.len();
+        self.statements.push(renumbered(sql, before));
+    }
+
+    pub(super) async fn send(self, engine: Engine<'_>) -> sqlx::Result<()> {
+        match engine {
+            Engine::Sqlite(conn) => self.send_sqlite(conn).await,
+            Engine::Postgres(conn) => self.send_postgres(conn).await,
+        }
+    }
+
+    async fn send_sqlite(self, conn: &mut SqliteConnection) -> sqlx::Result<()> {
+        let sql = AssertSqlSafe(self.sequence());
+        let query = sqlx::query_with::<Sqlite, _>(sql, self.sqlite);
+        query.execute(conn).await.map(drop)
+    }
+
+    async fn send_postgres(self, conn: &mut PgConnection) -> sqlx::Result<()> {
+        let sql = AssertSqlSafe(self.together());
+        let query = sqlx::query_with::<Postgres, _>(sql, self.postgres);
+        query.execute(conn).await.map(drop)
+    }
+
+    /// The SQL and arguments for SQLite: one statement after the other.
+    #[doc(hidden)]
+    pub fn into_sqlite(self) -> (AssertSqlSafe<String>, SqliteArguments) {
+        (AssertSqlSafe(self.sequence()), self.sqlite)
+    }
+
+    /// The SQL and arguments for PostgreSQL: the last statement, with the others before it.
+    #[doc(hidden)]
+    pub fn into_postgres(self) -> (AssertSqlSafe<String>, PgArguments) {
+        (AssertSqlSafe(self.together()), self.postgres)
+    }
+
+    fn sequence(&self) -> String {
+        self.statements.join(";\n")
+    }
+
+    fn together(&self) -> String {
+        let Some((last, others)) = self.statements.split_last() else {
+            return String::new();
+        };
+        let mut sql = String::new();
+        for (number, other) in others.iter().enumerate() {
+            let with = if number == 0 { "WITH" } else { "," };
+            sql.push_str(&format!("{with} w{number} AS ({other})\n"));
+        }
+        sql + last
+    }
+}
+
+/// Adds an argument, as `bind` does.
+///
+/// # Errors
+/// When the value cannot be encoded.
+#[doc(hidden)]
+pub fn bind<'v, A: sqlx::Arguments, T>(arguments: &mut A, value: T) -> sqlx::Result<()>
+where
+    T: Encode<'v, A::Database> + Type<A::Database>,
+{
+    arguments.add(value).map_err(sqlx::Error::Encode)
+}
+
+/// `$1` becomes `$(before + 1)`.
+fn renumbered(sql: &str, before: usize) -> String {
+    let mut parts = sql.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let number: usize = number.parse().unwrap_or_default();
+        text.push_str(&format!("${}{rest}", number + before));
+    }
+    text
+}
+
+/// Queues an INSERT of the connection's transaction: `later!(conn, "INSERT ... VALUES ($1)", value)`.
+/// It is sent with the next statement, or the commit, where its error is met too. Outside a
+/// transaction it is sent at once.
+#[macro_export]
+macro_rules! later {
+    ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
+        $crate::__queue!($conn, $sql $(, $bind)*; $conn.send_outside_transaction().await)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __queue {
+    ($conn:expr, $sql:expr $(, $bind:expr)*; $then:expr) => {{
+        let queued = match $conn.queue($sql) {
+            $crate::db::Batch::Sqlite(arguments) => (|| {
+                $($crate::db::bind(&mut *arguments, $bind)?;)*
+                Ok(())
+            })(),
+            $crate::db::Batch::Postgres(arguments) => (|| {
+                $($crate::db::bind(&mut *arguments, $bind)?;)*
+                Ok(())
+            })(),
+        };
+        match queued {
+            Ok(()) => $then,
+            Err(error) => Err(error),
+        }
+    }};
+}
+
+/// Runs an INSERT with RETURNING and gives its one row; what [waits](crate::later) goes with it in the
+/// same round trip: `insert_returning!(conn, (i64,), "INSERT ... RETURNING number", value)`.
+#[macro_export]
+macro_rules! insert_returning {
+    ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
+        $crate::__queue!($conn, $sql $(, $bind)*; {
+            let (engine, waiting) = $conn.take_waiting();
+            match engine {
+                $crate::db::Engine::Sqlite(c) => {
+                    let (sql, arguments) = waiting.into_sqlite();
+                    sqlx::query_as_with::<sqlx::Sqlite, $row, _>(sql, arguments).fetch_one(c).await
+                }
+                $crate::db::Engine::Postgres(c) => {
+                    let (sql, arguments) = waiting.into_postgres();
+                    sqlx::query_as_with::<sqlx::Postgres, $row, _>(sql, arguments).fetch_one(c).await
+                }
+            }
+        })
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_go_on_counting() {
+        assert_eq!(
+            renumbered("VALUES ($1, $2, $10)", 0),
+            "VALUES ($1, $2, $10)"
+        );
+        assert_eq!(renumbered("VALUES ($1, $2, $1)", 7), "VALUES ($8, $9, $8)");
+        assert_eq!(renumbered("SELECT 1", 3), "SELECT 1");
+    }
+
+    #[test]
+    fn the_last_one_carries_the_others() {
+        let mut waiting = Waiting::default();
+        for value in [1_i64, 2, 3] {
+            waiting.add("INSERT INTO t VALUES ($1)");
+            bind(&mut waiting.postgres, value).unwrap();
+        }
+        let expected = "WITH w0 AS (INSERT INTO t VALUES ($1))\n, w1 AS (INSERT INTO t VALUES ($2))\nINSERT INTO t VALUES ($3)";
+        assert_eq!(waiting.together(), expected);
+    }
+}
