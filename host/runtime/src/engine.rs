@@ -116,6 +116,11 @@ impl Runtime {
         load::load(&self.cores, self.cache.as_deref(), component, class)
     }
 
+    /// The first engine.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        self.cores.first()
+    }
+
     /// The limits in force.
     pub fn limits(&self) -> &Limits {
         &self.cores.first().limits

@@ -55,10 +55,10 @@ pub(crate) fn load(
         Vec::new()
     } else {
         let copies = cores.others().iter();
-        let copies = copies.map(|core| copy(&described.lane.guest, core, &component, world));
+        let copies = copies.map(|core| copy(&described.lane.guest, core, world));
         copies.collect::<Result<_, _>>()?
     };
-    Ok(described.into_plugin(digest, world.version, others))
+    Ok(described.into_plugin(digest, world, others))
 }
 
 /// The component with its one import.
@@ -80,13 +80,8 @@ fn connected(
 }
 
 /// A guest that has said what it is, on another engine.
-fn copy(
-    guest: &Guest,
-    core: &Arc<Core>,
-    component: &Component,
-    world: World,
-) -> Result<Lane, LoadError> {
-    let component = cache::copy(component, &core.engine)
+pub(crate) fn copy(guest: &Guest, core: &Arc<Core>, world: World) -> Result<Lane, LoadError> {
+    let component = cache::copy(guest.pre.component(), &core.engine)
         .map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
     let guest = Guest {
         core: Arc::clone(core),
@@ -181,12 +176,12 @@ struct Described {
 }
 
 impl Described {
-    fn into_plugin(self, digest: Digest, version: Version, others: Vec<Lane>) -> Plugin {
+    fn into_plugin(self, digest: Digest, world: World, others: Vec<Lane>) -> Plugin {
         let lanes = Lanes::new(self.lane, others);
         Plugin::new(
             digest,
             self.about,
-            version,
+            world,
             self.description,
             self.usage,
             lanes,

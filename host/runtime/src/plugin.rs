@@ -15,12 +15,14 @@ use crate::{
         ServiceDescription, Settings, Version, coupon, service,
     },
     digest::Digest,
+    engine::Runtime,
     error::{CallError, Failure, LoadError},
     exports::{Bound, Exports},
     guest::Guest,
     lanes::Lanes,
-    limits::SizeClass,
-    metadata,
+    limits::{Limits, SizeClass},
+    load, metadata,
+    scan::World,
 };
 
 /// Descriptions remembered for one plugin; a shop has fewer templates than that for one.
@@ -53,7 +55,7 @@ pub(crate) struct Lane {
 struct Inner {
     digest: Digest,
     about: About,
-    version: Version,
+    world: World,
     description: Description,
     /// Of services, by the canonical settings.
     described: Mutex<HashMap<String, Arc<ServiceDescription>>>,
@@ -64,7 +66,7 @@ impl Plugin {
     pub(crate) fn new(
         digest: Digest,
         about: About,
-        version: Version,
+        world: World,
         description: Description,
         load_usage: Usage,
         lanes: Lanes<Lane>,
@@ -72,7 +74,7 @@ impl Plugin {
         let inner = Inner {
             digest,
             about,
-            version,
+            world,
             description,
             described: Mutex::default(),
             load_usage,
@@ -100,8 +102,7 @@ impl Plugin {
 
     /// How many bytes a component of this plugin's class may have.
     pub fn component_limit(&self) -> usize {
-        let limits = &self.guest().core.limits;
-        limits.component_bytes_of(self.size_class())
+        self.limits().component_bytes_of(self.size_class())
     }
 
     pub fn about(&self) -> &About {
@@ -137,9 +138,26 @@ impl Plugin {
         }
     }
 
+    /// The limits of the runtime it was loaded by.
+    pub fn limits(&self) -> &Limits {
+        &self.guest().core.limits
+    }
+
+    /// The same plugin on another runtime, under its limits.
+    ///
+    /// # Errors
+    /// When the machine code does not fit that runtime.
+    pub fn on(&self, runtime: &Runtime) -> Result<Self, LoadError> {
+        let lane = load::copy(self.guest(), runtime.core(), self.inner.world)?;
+        Ok(Self {
+            inner: Arc::clone(&self.inner),
+            lanes: Arc::new(Lanes::new(lane, [])),
+        })
+    }
+
     /// The contract version the component was built against.
     pub fn contract(&self) -> &'static str {
-        self.inner.version.as_str()
+        self.inner.world.version.as_str()
     }
 
     pub fn description(&self) -> &Description {
@@ -155,8 +173,8 @@ impl Plugin {
         &self,
         settings: &Settings,
     ) -> Result<Answer<Arc<ServiceDescription>>, CallError> {
-        if self.inner.version < Version::V0_2 && !settings.is_empty() {
-            return Ok(Answer::Problems(vec![unheard(self.inner.version)]));
+        if self.inner.world.version < Version::V0_2 && !settings.is_empty() {
+            return Ok(Answer::Problems(vec![unheard(self.inner.world.version)]));
         }
         let key = canonical_json(&Value::Object(settings.clone()));
         if let Some(known) = self.described().get(&key) {

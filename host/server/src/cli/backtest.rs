@@ -58,7 +58,7 @@ pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), C
     let db = registry.db();
     let total = backtest::count(db, &candidate.about().id, window).await?;
     let is_watched = std::io::stderr().is_terminal();
-    let found = backtest::backtest(db, &candidate, window, |done| {
+    let found = backtest::backtest(db, &candidate, window, None, |done| {
         if is_watched {
             eprint!("\r{done} of {total} decisions");
         }

@@ -15,7 +15,8 @@ use crate::{
     audit,
     db::{self, Conn, Uncommitted, new_id},
     money::Rupiah,
-    plugins, schema,
+    plugins::{self, About},
+    schema,
 };
 
 /// Creates a coupon after its plugin has accepted the parameters; the caller commits it.
@@ -84,8 +85,13 @@ async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value)
     let input = contract::ParametersCheck {
         parameters: parameters.clone(),
     };
-    let checked =
-        plugins::decide::<contract::coupon::Check>(&state.plugins, &plugin, input, None).await?;
+    let checked = plugins::decide::<contract::coupon::Check>(
+        &state.plugins,
+        &plugin,
+        input,
+        About::default(),
+    )
+    .await?;
     match checked.value {
         Answer::Ok(()) => Ok(()),
         Answer::Problems(problems) => Err(schema::refused(problems, "parameters")),

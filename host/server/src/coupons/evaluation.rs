@@ -16,7 +16,7 @@ use crate::{
     catalog::Tier,
     db::{Clock, Conn, Db, new_id},
     money::Rupiah,
-    plugins::{self, Decision, Registry},
+    plugins::{self, About, Asking, Decision, Registry},
     wallet,
 };
 
@@ -53,15 +53,6 @@ impl Evaluated {
     }
 }
 
-/// Why a rule is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asking {
-    /// To show what it would give; a refusal is told and forgotten.
-    Preview,
-    /// To redeem it; a refusal is recorded, so that it can be replayed.
-    Redeem,
-}
-
 /// Asks a coupon's rule. Writes nothing but refusals; [`take`] redeems and checks again what was read.
 ///
 /// # Errors
@@ -96,19 +87,17 @@ pub async fn evaluate(
         purchase,
         facts: facts.clone(),
     };
-    let mut decided =
-        plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, Some(user_id))
-            .await?;
-    decided.decision.coupon_id = Some(coupon.id);
+    let about = About {
+        user_id: Some(user_id),
+        coupon_id: Some(coupon.id),
+    };
+    let decided =
+        plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, about).await?;
     let grant = match decided.value {
         contract::Decision::Grant(grant) => grant,
         contract::Decision::Refuse(refusal) => {
             let error = Error::new(Code::CouponRefused, refusal.message).with("code", refusal.code);
-            let decision = &decided.decision;
-            if asking == Asking::Redeem && plugins::record_refusal(registry, decision).await {
-                return Err(error.with("decision", decision.id.to_string()));
-            }
-            return Err(error);
+            return Err(plugins::refuse(registry, &decided.decision, asking, error).await);
         }
     };
     let amount = amount(&plugin, grant.effect, place, total)?;

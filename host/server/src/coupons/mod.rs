@@ -15,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 pub use admin_routes::{Forever, Lasts, NewCoupon, Switch};
-pub use evaluation::{Asking, Evaluated, evaluate, record_redemption, take};
+pub use evaluation::{Evaluated, evaluate, record_redemption, take};
 pub use model::{
     Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
     CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
@@ -27,6 +27,7 @@ use crate::{
     app::AppState,
     db::{Clock, Conn, Uncommitted},
     money::Rupiah,
+    plugins::Asking,
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
 
@@ -80,7 +81,7 @@ pub async fn redeem(
 ) -> Result<Uncommitted<Redeemed>> {
     for _ in 0..DECISION_ATTEMPTS {
         let context = (&state.db, &state.clock, &*state.plugins);
-        let evaluated = evaluate(context, code, user_id, (place, Asking::Redeem), None).await?;
+        let evaluated = evaluate(context, code, user_id, (place, Asking::Act), None).await?;
         if let Some(settled) = settle(state, user_id, &evaluated).await? {
             return Ok(settled.map(|transaction| Redeemed {
                 preview: evaluated.preview(),

@@ -16,7 +16,8 @@ use crate::{
     db::{Conn, new_id},
 };
 
-/// Coupon decisions about one customer within an hour after which refusals are not recorded.
+/// Decisions of the same function about one customer within an hour after which refusals are not
+/// recorded.
 const REFUSALS_AN_HOUR: i64 = 20;
 
 /// A recorded call. [`Decision::record`] writes it in the transaction of what follows from it.
@@ -28,7 +29,7 @@ pub struct Decision {
     pub plugin_version: String,
     pub contract: &'static str,
     pub function: &'static str,
-    pub user_id: Option<Uuid>,
+    pub about: About,
     /// Canonical JSON.
     pub input: String,
     pub output: Option<String>,
@@ -37,8 +38,23 @@ pub struct Decision {
     pub fuel: i64,
     pub duration_us: i64,
     pub at: DateTime<Utc>,
-    /// The coupon it was about.
+}
+
+/// Whom and what a decision is about; nobody by default.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About {
+    pub user_id: Option<Uuid>,
     pub coupon_id: Option<Uuid>,
+}
+
+impl From<Uuid> for About {
+    /// This customer.
+    fn from(user_id: Uuid) -> Self {
+        Self {
+            user_id: Some(user_id),
+            coupon_id: None,
+        }
+    }
 }
 
 impl Decision {
@@ -49,6 +65,15 @@ impl Decision {
     pub async fn record(&self, conn: &mut Conn) -> Result<()> {
         Ok(store::insert_decision(conn, self).await?)
     }
+}
+
+/// Why a plugin is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// To show what would be; a refusal is told and forgotten.
+    Preview,
+    /// To do it; a refusal is recorded, so that it can be replayed.
+    Act,
 }
 
 /// An answer, and the decision to record with its consequences.
@@ -69,7 +94,7 @@ pub async fn decide<F: Function>(
     registry: &Registry,
     plugin: &Plugin,
     input: F::Input,
-    user_id: Option<Uuid>,
+    about: About,
 ) -> Result<Decided<F::Output>> {
     let canonical = canonical_json(&serde_json::to_value(&input)?);
     let permit = registry.permit(plugin)?;
@@ -86,7 +111,7 @@ pub async fn decide<F: Function>(
         plugin_version: plugin.about().version.clone(),
         contract: plugin.contract(),
         function: F::NAME,
-        user_id,
+        about,
         input: canonical,
         output: None,
         failure: None,
@@ -94,7 +119,6 @@ pub async fn decide<F: Function>(
         fuel: 0,
         duration_us: 0,
         at: registry.clock().now(),
-        coupon_id: None,
     };
     match called {
         Ok(called) => {
@@ -131,15 +155,30 @@ pub async fn decide<F: Function>(
     }
 }
 
-/// Records that a coupon's rule refused somebody who wanted to redeem it, so that "why not?" can be
-/// answered and replayed. A refusal costs its customer nothing and could be repeated without end, so
-/// only those among a customer's first twenty coupon decisions in an hour are kept. Gives whether this one was.
-pub async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
+/// The refusal of somebody by a plugin. Whoever wanted to act is told the decision, which is recorded so
+/// that "why not?" can be answered and replayed. A refusal costs its customer nothing and could be
+/// repeated without end, so only those among the first twenty decisions of a function about a customer
+/// in an hour are kept.
+pub async fn refuse(
+    registry: &Registry,
+    decision: &Decision,
+    asking: Asking,
+    error: Error,
+) -> Error {
+    if asking == Asking::Act && record_refusal(registry, decision).await {
+        return error.with("decision", decision.id.to_string());
+    }
+    error
+}
+
+/// Gives whether it was recorded.
+async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
     let recorded = async {
         let mut conn = registry.db().begin().await?;
-        if let Some(user_id) = decision.user_id {
+        if let Some(user_id) = decision.about.user_id {
             let since = decision.at - TimeDelta::hours(1);
-            let count = store::coupon_decisions_since(&mut conn, user_id, since).await?;
+            let count =
+                store::decisions_since(&mut conn, user_id, decision.function, since).await?;
             if count >= REFUSALS_AN_HOUR {
                 return Ok(false);
             }

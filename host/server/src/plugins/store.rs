@@ -223,7 +223,7 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
         &decision.plugin_version,
         decision.contract,
         decision.function,
-        decision.user_id,
+        decision.about.user_id,
         &decision.input,
         decision.output.as_deref(),
         decision.failure,
@@ -231,7 +231,7 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
         decision.fuel,
         decision.duration_us,
         decision.at,
-        decision.coupon_id,
+        decision.about.coupon_id,
     )
 }
 
@@ -353,13 +353,15 @@ pub(super) async fn count_decisions(
 }
 
 /// How many coupon decisions about a customer were recorded since a moment.
-pub(super) async fn coupon_decisions_since(
+pub(super) async fn decisions_since(
     conn: &mut Conn,
     user_id: Uuid,
+    function: &str,
     since: DateTime<Utc>,
 ) -> sqlx::Result<i64> {
-    let sql = "SELECT count(*) FROM decisions WHERE user_id = $1 AND created_at >= $2 AND coupon_id IS NOT NULL";
-    let (count,) = fetch_one!(conn, (i64,), sql, user_id, since)?;
+    let sql =
+        "SELECT count(*) FROM decisions WHERE user_id = $1 AND created_at >= $2 AND function = $3";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, since, function)?;
     Ok(count)
 }
 

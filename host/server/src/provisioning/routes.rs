@@ -120,7 +120,7 @@ async fn credentials(
     let plugin = state.plugins.version(&instance.plugin_digest).await?;
     let input = subject(&instance, &terms, &secrets)?;
     let card =
-        plugins::decide::<service::Access>(&state.plugins, &plugin, input, Some(customer.user_id))
+        plugins::decide::<service::Access>(&state.plugins, &plugin, input, customer.user_id.into())
             .await?;
     let (view, shown) = CredentialsView::of(card.value, &secrets)?;
     let mut conn = state.db.begin().await?;

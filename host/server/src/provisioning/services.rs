@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     Result,
-    plugins::{self, Decided, Registry},
+    plugins::{self, About, Decided, Registry},
 };
 
 /// The two questions of reconciliation, by the digest of the version an instance is pinned to.
@@ -38,13 +38,13 @@ impl Services for Arc<Registry> {
         user_id: Uuid,
     ) -> Result<Decided<Answer<Vec<Value>>>> {
         let plugin = self.version(digest).await?;
-        plugins::decide::<service::Manifests>(self, &plugin, input, Some(user_id)).await
+        plugins::decide::<service::Manifests>(self, &plugin, input, user_id.into()).await
     }
 
     async fn health(&self, digest: &str, input: Observation) -> Result<contract::Health> {
         let plugin = self.version(digest).await?;
         Ok(
-            plugins::decide::<service::Health>(self, &plugin, input, None)
+            plugins::decide::<service::Health>(self, &plugin, input, About::default())
                 .await?
                 .value,
         )

@@ -94,7 +94,7 @@ impl Services for Scripted {
             plugin_version: "1.0.0".to_owned(),
             contract: contract::CONTRACT,
             function: "manifests",
-            user_id: Some(user_id),
+            about: user_id.into(),
             input: dermaga_runtime::canonical_json(&serde_json::to_value(&input).unwrap()),
             output: Some(dermaga_runtime::canonical_json(
                 &serde_json::to_value(&value).unwrap(),
@@ -104,7 +104,6 @@ impl Services for Scripted {
             fuel: 1,
             duration_us: 1,
             at: clock.now(),
-            coupon_id: None,
         };
         Ok(Decided { value, decision })
     }

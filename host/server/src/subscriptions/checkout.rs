@@ -13,9 +13,10 @@ use crate::{
     Code, Error, Result,
     app::AppState,
     catalog::{self, Offer},
-    coupons::{self, Asking, DECISION_ATTEMPTS},
+    coupons::{self, DECISION_ATTEMPTS},
     db::{Conn, Uncommitted, new_id},
     money::Rupiah,
+    plugins::Asking,
     provisioning,
     wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
 };
@@ -100,7 +101,7 @@ pub async fn buy(
     quote_id: Option<Uuid>,
 ) -> Result<Uncommitted<PurchaseView>> {
     for _ in 0..DECISION_ATTEMPTS {
-        let priced = pricing::price(state, order, Asking::Redeem).await?;
+        let priced = pricing::price(state, order, Asking::Act).await?;
         if let Some(quote_id) = quote_id {
             check_quote(state, order, quote_id, &priced).await?;
         }

@@ -15,9 +15,9 @@ use crate::{
     Error, Result,
     app::AppState,
     catalog::{self, Offer},
-    coupons::{self, Asking, CouponCode, Evaluated},
+    coupons::{self, CouponCode, Evaluated},
     money::Rupiah,
-    plugins::{self, Decision},
+    plugins::{self, Asking, Decision},
     schema,
 };
 
@@ -116,7 +116,7 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
         &state.plugins,
         &plugin,
         request,
-        Some(order.user_id),
+        order.user_id.into(),
     )
     .await?;
     let answer = match decided.value {
@@ -169,7 +169,7 @@ pub(super) async fn check_config(
 ) -> Result<Arc<ServiceDescription>> {
     let description = plugins::describe(plugin, &input.settings).await?;
     schema::validate(&description.config_schema, &input.config, "config")?;
-    match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, Some(user_id))
+    match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, user_id.into())
         .await?
         .value
     {

@@ -30,7 +30,7 @@ use crate::{
     catalog::{self, Offer, Plan},
     db::{Conn, Uncommitted, new_id},
     money::Rupiah,
-    plugins::{self, Decision},
+    plugins::{self, Asking, Decision},
     provisioning, schema,
     wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
 };
@@ -105,7 +105,7 @@ pub(super) async fn quote(
     id: Uuid,
     plan_id: Uuid,
 ) -> Result<UpgradeQuote> {
-    let proposal = propose(state, user_id, id, plan_id).await?;
+    let proposal = propose(state, (user_id, Asking::Preview), id, plan_id).await?;
     let balance = wallet::balance(&mut state.db.read().await?, user_id)
         .await?
         .total()?;
@@ -133,7 +133,7 @@ pub async fn upgrade(
     plan_id: Uuid,
     max_charge: Option<Rupiah>,
 ) -> Result<Uncommitted<UpgradeView>> {
-    let proposal = propose(state, user_id, id, plan_id).await?;
+    let proposal = propose(state, (user_id, Asking::Act), id, plan_id).await?;
     if let Some(most) = max_charge
         && proposal.due > most
     {
@@ -195,8 +195,13 @@ pub async fn upgrade(
     Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
 }
 
-/// Decides whether the change is allowed and what it costs. Reads only.
-async fn propose(state: &AppState, user_id: Uuid, id: Uuid, plan_id: Uuid) -> Result<Proposal> {
+/// Decides whether the change is allowed and what it costs. Writes nothing but refusals.
+async fn propose(
+    state: &AppState,
+    (user_id, asking): (Uuid, Asking),
+    id: Uuid,
+    plan_id: Uuid,
+) -> Result<Proposal> {
     let mut conn = state.db.read().await?;
     let row = store::owned(&mut conn, user_id, id).await?;
     let SubscriptionRow {
@@ -223,7 +228,7 @@ async fn propose(state: &AppState, user_id: Uuid, id: Uuid, plan_id: Uuid) -> Re
         to: new.clone(),
         config: current.config.0.clone(),
     };
-    let allowed = ask_plan_change(state, &plugin, change, user_id).await?;
+    let allowed = ask_plan_change(state, &plugin, change, (user_id, asking)).await?;
     let check = contract::ConfigCheck {
         settings: pinned.settings.0.clone(),
         plan: new.clone(),
@@ -249,7 +254,7 @@ async fn propose(state: &AppState, user_id: Uuid, id: Uuid, plan_id: Uuid) -> Re
         &state.plugins,
         &plugin,
         request,
-        Some(user_id),
+        user_id.into(),
     )
     .await?;
     let answer = match decided.value {
@@ -300,19 +305,21 @@ async fn ask_plan_change(
     state: &AppState,
     plugin: &Plugin,
     request: PlanChangeRequest,
-    user_id: Uuid,
+    (user_id, asking): (Uuid, Asking),
 ) -> Result<Decision> {
     let decided = plugins::decide::<contract::service::PlanChange>(
         &state.plugins,
         plugin,
         request,
-        Some(user_id),
+        user_id.into(),
     )
     .await?;
     match decided.value {
         PlanChangeAnswer::Allowed => Ok(decided.decision),
         PlanChangeAnswer::Denied(why) => {
-            Err(Error::new(Code::PluginRefusedInput, why).with("planId", "cannot be moved to"))
+            let error = Error::new(Code::PluginRefusedInput, why);
+            let error = error.with("planId", "cannot be moved to");
+            Err(plugins::refuse(&state.plugins, &decided.decision, asking, error).await)
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod report;
 pub(crate) mod sample;
 mod service;
 mod session;
+mod stack;
 mod trial;
 
 use dermaga_runtime::{Description, Plugin};

@@ -95,10 +95,11 @@ impl Page<'_> {
         let used = width(|share| share.used).unwrap_or(0);
         let allowed = width(|share| share.allowed).unwrap_or(0);
         for share in shares {
-            let unit = if share.limit == "fuel" {
-                "units"
-            } else {
-                "bytes"
+            let unit = match share.limit.as_str() {
+                "fuel" => "units",
+                "time" => "us   ",
+                "log lines" => "lines",
+                _ => "bytes",
             };
             writeln!(
                 f,

@@ -82,7 +82,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
-    /// `component`, `fuel`, `memory` or `output`.
+    /// `component`, `fuel`, `time` (in microseconds), `memory`, `stack`, `output`, `log lines` or
+    /// `log line`; all but `fuel`, `time` and `log lines` in bytes.
     pub limit: String,
     pub used: u64,
     pub allowed: u64,
@@ -90,6 +91,25 @@ pub struct Share {
     pub percent: u32,
     /// The call that used it; for `component`, the file.
     pub call: String,
+}
+
+impl Share {
+    pub(super) fn new(limit: &str, used: u64, allowed: u64, call: &str) -> Self {
+        let percent = (u128::from(used) * 100).div_ceil(u128::from(allowed.max(1)));
+        Self {
+            limit: limit.to_owned(),
+            used,
+            allowed,
+            percent: u32::try_from(percent).unwrap_or(u32::MAX),
+            call: call.to_owned(),
+        }
+    }
+
+    /// Whether this comes at least as near to its limit as the other.
+    pub(super) fn is_at_least(&self, other: &Self) -> bool {
+        u128::from(self.used) * u128::from(other.allowed)
+            >= u128::from(other.used) * u128::from(self.allowed)
+    }
 }
 
 impl Report {
@@ -157,14 +177,7 @@ fn component_share(plugin: &Plugin) -> Share {
         wide(plugin.component_bytes()),
         wide(plugin.component_limit()),
     );
-    let percent = (u128::from(used) * 100).div_ceil(u128::from(allowed.max(1)));
-    Share {
-        limit: "component".to_owned(),
-        used,
-        allowed,
-        percent: u32::try_from(percent).unwrap_or(u32::MAX),
-        call: "the file".to_owned(),
-    }
+    Share::new("component", used, allowed, "the file")
 }
 
 /// A report being made.

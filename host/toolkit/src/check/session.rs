@@ -11,7 +11,17 @@ use serde_json::Value;
 use super::{
     count,
     report::{Report, ReportBuilder, Share, Timing},
+    stack,
 };
+
+/// A call that came to its end.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// For a person.
+    pub(super) call: String,
+    pub(super) function: String,
+    pub(super) input: Value,
+}
 
 /// The calls made so far and what they showed.
 #[derive(Debug)]
@@ -22,9 +32,10 @@ pub(super) struct Session<'p> {
     unstable: Vec<String>,
     /// Every single call with its wall time.
     taken: Vec<(Duration, String)>,
-    fuel: Option<Share>,
-    memory: Option<Share>,
-    output: Option<Share>,
+    /// Of each limit, the call that came nearest.
+    shares: Vec<Share>,
+    /// What was called and answered, to find out how much stack it needs.
+    answered: Vec<Answered>,
     /// Whether a call found no place to run.
     busy: bool,
 }
@@ -36,9 +47,8 @@ impl<'p> Session<'p> {
             calls: 0,
             unstable: Vec::new(),
             taken: Vec::new(),
-            fuel: None,
-            memory: None,
-            output: None,
+            shares: Vec::new(),
+            answered: Vec::new(),
             busy: false,
         }
     }
@@ -63,6 +73,11 @@ impl<'p> Session<'p> {
         self.calls += 1;
         let first = self.once(call, function, input)?;
         let second = self.once(call, function, input)?;
+        self.answered.push(Answered {
+            call: call.to_owned(),
+            function: function.to_owned(),
+            input: input.clone(),
+        });
         if let Some(how) = unlike(&first, &second) {
             self.unstable.push(format!("{call}: {how}"));
         }
@@ -90,6 +105,9 @@ impl<'p> Session<'p> {
         if let Some(usage) = usage {
             self.measure(call, usage);
         }
+        if let Ok(called) = &result {
+            self.measure_logs(call, called);
+        }
         if let Err(error) = &result {
             self.busy |= matches!(error.failure, Failure::Busy { .. });
         }
@@ -98,46 +116,32 @@ impl<'p> Session<'p> {
 
     fn measure(&mut self, call: &str, usage: &Usage) {
         self.taken.push((usage.duration, call.to_owned()));
-        let shares = usage.shares();
-        let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-        let keep = |kept: &mut Option<Share>, limit: &str, used, allowed, percent| {
-            let higher = |old: &Share| {
-                u128::from(old.used) * u128::from(allowed)
-                    >= u128::from(used) * u128::from(old.allowed)
-            };
-            if !kept.as_ref().is_some_and(higher) {
-                *kept = Some(Share {
-                    limit: limit.to_owned(),
-                    used,
-                    allowed,
-                    percent,
-                    call: call.to_owned(),
-                });
-            }
-        };
-        keep(
-            &mut self.fuel,
-            "fuel",
-            usage.fuel,
-            usage.limits.fuel,
-            shares.fuel_percent,
-        );
-        let memory = (wide(usage.memory_bytes), wide(usage.limits.memory_bytes));
-        keep(
-            &mut self.memory,
-            "memory",
-            memory.0,
-            memory.1,
-            shares.memory_percent,
-        );
-        let output = (wide(usage.output_bytes), wide(usage.limits.output_bytes));
-        keep(
-            &mut self.output,
-            "output",
-            output.0,
-            output.1,
-            shares.output_percent,
-        );
+        let limits = &usage.limits;
+        self.keep("fuel", usage.fuel, limits.fuel, call);
+        let time = (micros(usage.duration), micros(limits.deadline));
+        self.keep("time", time.0, time.1, call);
+        let memory = (wide(usage.memory_bytes), wide(limits.memory_bytes));
+        self.keep("memory", memory.0, memory.1, call);
+        let output = (wide(usage.output_bytes), wide(limits.output_bytes));
+        self.keep("output", output.0, output.1, call);
+    }
+
+    fn measure_logs(&mut self, call: &str, called: &Called<Value>) {
+        let limits = self.plugin.limits();
+        let lines = (wide(called.logs.len()), wide(limits.log_lines));
+        self.keep("log lines", lines.0, lines.1, call);
+        let longest = called.logs.iter().map(|line| line.message.len()).max();
+        let bytes = (wide(longest.unwrap_or(0)), wide(limits.log_line_bytes));
+        self.keep("log line", bytes.0, bytes.1, call);
+    }
+
+    fn keep(&mut self, limit: &str, used: u64, allowed: u64, call: &str) {
+        let share = Share::new(limit, used, allowed, call);
+        match self.shares.iter_mut().find(|known| known.limit == limit) {
+            Some(known) if known.is_at_least(&share) => {}
+            Some(known) => *known = share,
+            None => self.shares.push(share),
+        }
     }
 
     /// Adds what only all calls together show.
@@ -149,8 +153,8 @@ impl<'p> Session<'p> {
         report.verdict("determinism", &good, self.unstable, || {
             "an answer may depend on the input alone: look for addresses, hash maps and uninitialised values".to_owned()
         });
-        let shares = [self.fuel, self.memory, self.output];
-        let shares = shares.into_iter().flatten().collect();
+        let mut shares = self.shares;
+        shares.extend(stack::share(self.plugin, &self.answered));
         Report {
             busy: self.busy,
             ..report.done(shares, timing(self.taken))
@@ -158,9 +162,16 @@ impl<'p> Session<'p> {
     }
 }
 
+pub(super) fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn timing(mut taken: Vec<(Duration, String)>) -> Option<Timing> {
     taken.sort();
-    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let (median, _) = taken.get(taken.len() / 2)?;
     let (slowest, call) = taken.last()?;
     Some(Timing {

@@ -94,14 +94,38 @@ fn a_coupon_that_keeps_the_contract_conforms_and_its_shares_name_calls() {
         .iter()
         .map(|share| share.limit.as_str())
         .collect();
-    assert_eq!(names, ["component", "fuel", "memory", "output"]);
-    assert!(
-        report
-            .shares
-            .iter()
-            .all(|share| share.used > 0 && share.percent <= 100 && !share.call.is_empty()),
-        "{report}"
+    assert_eq!(
+        names,
+        [
+            "component",
+            "fuel",
+            "time",
+            "memory",
+            "output",
+            "log lines",
+            "log line",
+            "stack"
+        ]
     );
+    for share in &report.shares {
+        assert!(share.percent <= 100 && !share.call.is_empty(), "{report}");
+        // The fixture says nothing.
+        assert_eq!(share.used == 0, share.limit.starts_with("log"), "{report}");
+    }
+}
+
+#[test]
+fn the_stack_that_the_deepest_call_needs_is_found() {
+    let share = |depth| {
+        let fixture = CouponFixture::misbehaving("evaluate", Misdeed::RecurseTo(depth));
+        let report = coupon(&fixture, &[case("evaluate", evaluation(), None)]);
+        let mut shares = report.shares.into_iter();
+        shares.find(|share| share.limit == "stack").unwrap()
+    };
+    let (shallow, deep) = (share(10), share(2_500));
+    assert_eq!((shallow.percent, shallow.used), (2, 8_192));
+    assert!((25..=100).contains(&deep.percent), "{deep:?}");
+    assert!(deep.call.starts_with("evaluate"), "{deep:?}");
 }
 
 #[test]

@@ -49,8 +49,9 @@ pub async fn count(db: &Db, plugin_id: &str, window: Window) -> Result<u64> {
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
-/// Asks a candidate again what its coupon type decided in a window. `progress` hears how many
-/// decisions are done.
+/// Asks a candidate again what its coupon type decided in a window, oldest first. `progress` hears how
+/// many decisions are done. After `time` it stops and says how far it came; what was found is right
+/// for those. Decisions never change, so that reading them page by page sees the same as one moment.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the candidate is no coupon plugin; when the database does not answer.
@@ -58,12 +59,14 @@ pub async fn backtest(
     db: &Db,
     candidate: &Plugin,
     window: Window,
+    time: Option<Duration>,
     mut progress: impl FnMut(u64),
 ) -> Result<Backtest> {
     if candidate.kind() != Kind::Coupon {
         let message = format!("{} is not a coupon type", candidate.about().id);
         return Err(Error::invalid("digest", message));
     }
+    let end = time.map(|time| Instant::now() + time);
     let mut found = empty(candidate, window);
     let mut from = (window.since, Uuid::nil());
     loop {
@@ -76,11 +79,14 @@ pub async fn backtest(
         };
         from = (last.created_at, last.id);
         let candidate = candidate.clone();
-        let work = move || ask_again(&candidate, page, found);
+        let work = move || ask_again(&candidate, page, found, end);
         found = tokio::task::spawn_blocking(work)
             .await
             .map_err(Error::internal)??;
         progress(found.decisions);
+        if found.stopped_at.is_some() {
+            return Ok(found);
+        }
     }
 }
 
@@ -93,6 +99,7 @@ fn empty(candidate: &Plugin, window: Window) -> Backtest {
         contract: candidate.contract().to_owned(),
         since: window.since,
         until: window.until,
+        stopped_at: None,
         decisions: 0,
         same: 0,
         won: 0,
@@ -110,8 +117,17 @@ fn empty(candidate: &Plugin, window: Window) -> Backtest {
     }
 }
 
-fn ask_again(candidate: &Plugin, page: Vec<Recorded>, mut found: Backtest) -> Result<Backtest> {
+fn ask_again(
+    candidate: &Plugin,
+    page: Vec<Recorded>,
+    mut found: Backtest,
+    end: Option<Instant>,
+) -> Result<Backtest> {
     for recorded in page {
+        if end.is_some_and(|end| Instant::now() >= end) {
+            found.stopped_at = Some(recorded.created_at);
+            break;
+        }
         found.decisions = found.decisions.saturating_add(1);
         if recorded.contract != found.contract
             && !found.other_contracts.contains(&recorded.contract)
@@ -161,7 +177,16 @@ fn compare(
     let same = canonical_json(&output) == recorded.output;
     let new: Decision = serde_json::from_value(output)?;
     let (old_cost, new_cost) = (cost(old, input), cost(&new, input));
-    found.candidate_cost = found.candidate_cost.plus(new_cost)?;
+    // A candidate may answer any number; a sum that does not fit is no cost that anybody has.
+    let Ok(candidate_cost) = found.candidate_cost.plus(new_cost) else {
+        found.note_failure(Failed {
+            decision_id: recorded.id,
+            code: "AMOUNT_TOO_LARGE".to_owned(),
+            message: format!("It would have given {new_cost}."),
+        });
+        return Ok(());
+    };
+    found.candidate_cost = candidate_cost;
     let extreme = |candidate: u64, was: i64| Extreme {
         decision_id: recorded.id,
         candidate,

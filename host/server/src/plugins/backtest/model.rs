@@ -22,6 +22,8 @@ pub struct Backtest {
     pub contract: String,
     pub since: DateTime<Utc>,
     pub until: DateTime<Utc>,
+    /// When the time ran out: the first decision that was not asked again, to go on with as `since`.
+    pub stopped_at: Option<DateTime<Utc>>,
     /// Recorded decisions that were asked again.
     pub decisions: u64,
     /// Answered the same, byte for byte.

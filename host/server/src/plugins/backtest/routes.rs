@@ -1,5 +1,7 @@
 //! `POST /admin/coupon-types/{id}/backtest`.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use garde::Validate;
@@ -16,8 +18,10 @@ use crate::{
 
 failure_responses!(Testing: NotFound, PluginUnavailable);
 
-/// Decisions that one request may ask again: a few seconds of work.
+/// Decisions that one request may ask again: a few seconds of work for most rules.
 const MOST: u64 = 20_000;
+/// And no longer than this for any other.
+const TIME: Duration = Duration::from_secs(15);
 
 pub(in crate::plugins) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(run))
@@ -40,6 +44,8 @@ struct BacktestRequest {
 
 /// Asks a candidate version again what its coupon type decided: who would have won, who lost, and
 /// what it would have cost. Changes nothing.
+///
+/// After fifteen seconds it stops and says with which decision to go on.
 #[utoipa::path(post, path = "/admin/coupon-types/{id}/backtest", tag = "admin: plugins", request_body = BacktestRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `coupon-credit-topup`")),
     responses((status = 200, description = "What would have been decided", body = Envelope<Backtest>), Testing))]
@@ -64,7 +70,7 @@ async fn run(
     if decisions > MOST {
         return Err(too_many(decisions, MOST));
     }
-    let found = backtest(&state.db, &candidate, window, |_| {}).await?;
+    let found = backtest(&state.db, &candidate, window, Some(TIME), |_| {}).await?;
     let message = format!(
         "{} decisions asked again: {} would have got more, {} less.",
         found.decisions, found.won, found.lost

@@ -34,7 +34,7 @@ pub(super) struct Difference {
     pub(super) changes: Vec<ObjectChange>,
     /// A unified diff of the objects as YAML.
     pub(super) text: String,
-    /// Pods are replaced: the template of a workload changed.
+    /// Pods are replaced or go: the template of a workload changed, or the workload is no more.
     pub(super) restarts: bool,
 }
 
@@ -61,6 +61,7 @@ pub(super) fn compare(before: &[Value], after: &[Value]) -> Result<Difference> {
             }
         };
         difference.restarts |= paths.iter().any(|path| path.starts_with("/spec/template"));
+        difference.restarts |= change == ObjectChangeKind::Removed && has_pods(old.copied());
         difference
             .text
             .push_str(&unified(name, old.copied(), new.copied())?);
@@ -71,6 +72,11 @@ pub(super) fn compare(before: &[Value], after: &[Value]) -> Result<Difference> {
         });
     }
     Ok(difference)
+}
+
+/// Whether it is a workload.
+fn has_pods(object: Option<&Value>) -> bool {
+    object.is_some_and(|object| object.pointer("/spec/template").is_some())
 }
 
 fn by_name(objects: &[Value]) -> BTreeMap<String, &Value> {
@@ -167,5 +173,14 @@ mod tests {
         let objects = [object("Deployment", "app:1")];
         let found = compare(&objects, &objects).unwrap();
         assert!(found.changes.is_empty() && found.text.is_empty() && !found.restarts);
+    }
+
+    #[test]
+    fn a_workload_that_goes_takes_its_pods_and_one_that_comes_takes_none() {
+        let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a" }, "spec": {} });
+        let (with, without) = ([object("Deployment", "app:1"), service.clone()], [service]);
+        assert!(compare(&with, &without).unwrap().restarts);
+        assert!(!compare(&without, &with).unwrap().restarts);
+        assert!(!compare(&without, &[]).unwrap().restarts);
     }
 }

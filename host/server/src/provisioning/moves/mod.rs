@@ -83,7 +83,7 @@ pub struct Moved {
     pub changes: Vec<ObjectChange>,
     /// The objects' unified diff as YAML, the values of secrets masked.
     pub diff: String,
-    /// Its pods are replaced.
+    /// Its pods are replaced, or some of them go.
     pub restarts: bool,
 }
 
@@ -281,8 +281,7 @@ async fn check_config(
         config: config.clone(),
     };
     let registry: &Registry = &state.plugins;
-    let user_id = Some(instance.user_id);
-    match plugins::decide::<service::Check>(registry, target, input, user_id)
+    match plugins::decide::<service::Check>(registry, target, input, instance.user_id.into())
         .await?
         .value
     {

@@ -1,0 +1,49 @@
+//! How much stack calls need. wasmtime does not meter it, so the calls are made again with less and less.
+
+use dermaga_runtime::{Failure, Limits, Plugin, Runtime, RuntimeConfig};
+
+use super::{
+    report::Share,
+    session::{Answered, wide},
+};
+
+/// The limit is halved this often at most.
+const HALVINGS: u32 = 6;
+
+/// The smallest part of the limit, halving it each time, on which every call that answered answers
+/// still, and the call that needs it: what is used is at most that. `None` when nothing was called, or
+/// when the component cannot be set up so.
+pub(super) fn share(plugin: &Plugin, answered: &[Answered]) -> Option<Share> {
+    let mut needs = answered.first()?;
+    let limit = plugin.limits().stack_bytes;
+    let mut enough = limit;
+    for halving in 1..=HALVINGS {
+        let less = limit >> halving;
+        let small = with_stack(plugin, less)?;
+        match answered.iter().find(|one| overflows(&small, one)) {
+            Some(one) => {
+                needs = one;
+                break;
+            }
+            None => enough = less,
+        }
+    }
+    Some(Share::new("stack", wide(enough), wide(limit), &needs.call))
+}
+
+fn with_stack(plugin: &Plugin, stack_bytes: usize) -> Option<Plugin> {
+    let config = RuntimeConfig {
+        limits: Limits {
+            stack_bytes,
+            ..plugin.limits().clone()
+        },
+        concurrency: 1,
+        ..RuntimeConfig::default()
+    };
+    plugin.on(&Runtime::new(config).ok()?).ok()
+}
+
+fn overflows(plugin: &Plugin, one: &Answered) -> bool {
+    let called = plugin.call_json(&one.function, &one.input);
+    called.is_err_and(|error| matches!(error.failure, Failure::StackOverflow { .. }))
+}
