@@ -1,6 +1,9 @@
 //! What another version would have decided.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
+use dermaga::plugins::backtest::{Window, backtest};
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
@@ -68,5 +71,50 @@ both_engines! {
         assert_eq!(admin.get("/api/admin/decisions").await.body["pagination"]["totalItems"], decided);
         assert_eq!(customer.get("/api/wallet/info").await.data(200)["totalBalance"], 4_000);
         shop.books_balance().await;
+    }
+
+    /// A candidate that would give more than there is, one that gets no time, and more decisions than
+    /// one request takes.
+    async fn a_backtest_has_bounds(shop: Shop) {
+        let admin = shop.admin().await;
+        let active = stage(&admin, giving(1_000, "A gift.", "1.0.0")).await;
+        admin.post("/api/admin/plugins/coupon-gift/activate", json!({ "digest": active })).await.data(200);
+        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let customer = shop.customer("batas@example.com").await;
+        shop.clock().advance(TimeDelta::seconds(1));
+        let since = shop.clock().now();
+        for _ in 0..3 {
+            customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+            shop.clock().advance(TimeDelta::seconds(1));
+        }
+        let path = "/api/admin/coupon-types/coupon-gift/backtest";
+        let lavish = stage(&admin, giving(i64::MAX - 1_000, "All there is.", "2.0.0")).await;
+        let found = admin.post(path, json!({ "digest": lavish, "since": since })).await.data(200);
+        assert_eq!((&found["decisions"], &found["won"], &found["errors"]), (&json!(3), &json!(1), &json!(2)), "{found:#}");
+        assert_eq!(found["failures"][0]["code"], "AMOUNT_TOO_LARGE");
+        assert_eq!((&found["candidateCost"], &found["stoppedAt"]), (&json!(i64::MAX - 1_000), &json!(null)));
+
+        let state = shop.state();
+        let candidate = state.plugins.version(active.as_str().unwrap()).await.unwrap();
+        let window = Window { since, until: shop.clock().now() };
+        let found = backtest(&state.db, &candidate, window, Some(Duration::ZERO), |_| {}).await.unwrap();
+        let first = found.stopped_at.unwrap();
+        assert!(found.decisions == 0 && first >= since && first < since + TimeDelta::seconds(1), "{found:#?}");
+
+        let more = match state.db.engine_name() {
+            "sqlite" => "randomblob(16)",
+            _ => "gen_random_uuid()",
+        };
+        shop.rewrite(&[format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 19998)
+            INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output, failure,
+              logs, fuel, duration_us, created_at, coupon_id)
+            SELECT {more}, digest, plugin_id, plugin_version, contract, function, user_id, input, output, failure, logs, fuel,
+              duration_us, created_at, coupon_id
+            FROM n, (SELECT * FROM decisions WHERE function = 'evaluate' ORDER BY created_at DESC LIMIT 1) AS d")]).await.unwrap();
+        let many = admin.post(path, json!({ "digest": active, "since": since })).await;
+        assert_eq!(many.fails(400, "VALIDATION_FAILED").detail("since"), Some("reaches too far back"));
+        assert!(many.body["message"].as_str().unwrap().starts_with("There are 20001 decisions"), "{:#}", many.body);
+        let fewer = admin.post(path, json!({ "digest": active, "since": since + TimeDelta::seconds(1) })).await.data(200);
+        assert_eq!((&fewer["decisions"], &fewer["same"], &fewer["stoppedAt"]), (&json!(20_000), &json!(20_000), &json!(null)));
     }
 }

@@ -109,6 +109,31 @@ both_engines! {
         shop.books_balance().await;
     }
 
+    /// A plugin that denies a change of plan says why; whoever wanted it gets a decision to replay, whoever
+    /// only asked leaves nothing.
+    async fn a_change_of_plan_that_is_denied(shop: Shop) {
+        let mut fixture = ServiceFixture { denies_plan_changes: Some("Not this way.".to_owned()), ..ServiceFixture::default() };
+        fixture.about.id = "service-n8n".to_owned();
+        put_in_place(&shop, "service-n8n", &fixture.component()).await;
+        let customer = shop.customer_with_credit("tolak@example.com", 500_000).await;
+        let (basic, pro) = (shop.plan("n8n", "basic").await, shop.plan("n8n", "pro").await);
+        let bought = customer.post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
+        shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING").await;
+        let before = belongings(&customer).await;
+        let path = format!("/api/subscriptions/{}/upgrade", bought["subscription"]["id"].as_str().unwrap());
+        let asked = customer.post(&format!("{path}-quote"), json!({ "planId": pro })).await;
+        assert_eq!(asked.fails(400, "PLUGIN_REFUSED_INPUT").detail("decision"), None);
+        let wanted = customer.put(&path, json!({ "planId": pro })).await;
+        assert_eq!(wanted.fails(400, "PLUGIN_REFUSED_INPUT").body["message"], "Not this way.");
+        let decision = wanted.detail("decision").unwrap();
+        let admin = shop.admin().await;
+        let of_changes = admin.get("/api/admin/decisions?function=plan-change").await.data(200);
+        assert_eq!((of_changes.as_array().unwrap().len(), &of_changes[0]["id"]), (1, &json!(decision)));
+        let replay = admin.post(&format!("/api/admin/decisions/{decision}/replay"), json!(null)).await.data(200);
+        assert_eq!(replay["identical"], true, "{replay:#}");
+        assert_eq!(belongings(&customer).await, before);
+    }
+
     /// A coupon's rule that fails: not redeemed, not bought with, and nobody is kept from signing up.
     async fn a_coupon_that_fails(shop: Shop) {
         let admin = shop.admin().await;
@@ -130,6 +155,9 @@ both_engines! {
         for path in ["/api/wallet/validate-coupon", "/api/wallet/redeem-coupon"] {
             names(&customer.post(path, json!({ "code": "ISI" })).await, "coupon-credit-topup", "evaluate");
         }
+        let failed = admin.get("/api/admin/decisions?coupon=isi").await.data(200);
+        assert!(failed.as_array().unwrap().iter().all(|call| call["failure"] == "PLUGIN_TRAPPED"), "{failed:#}");
+        assert_eq!(failed.as_array().unwrap().len(), 2);
         put_in_place(&shop, "coupon-subscription-discount", &failing("coupon-subscription-discount", "check")).await;
         let new = json!({ "code": "BARU", "plugin": "coupon-subscription-discount", "parameters": {} });
         names(&admin.post("/api/admin/coupons", new).await, "coupon-subscription-discount", "check");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::TimeDelta;
+use chrono::{TimeDelta, Timelike as _};
 use dermaga::{
     config::Secret,
     db::Clock,
@@ -165,6 +165,34 @@ macro_rules! paid_shops {
 }
 
 paid_shops! {
+    /// A statement shows a top-up when its money came, not when it was asked for; a receipt is for money
+    /// that came.
+    async fn papers_of_a_top_up(till: Till) {
+        let here = || till.shop.clock().now().with_timezone(&chrono_tz::Asia::Jakarta);
+        // Five minutes before midnight.
+        let today = TimeDelta::seconds(here().num_seconds_from_midnight().into());
+        till.shop.clock().advance(TimeDelta::days(1) - today - TimeDelta::minutes(5));
+        let customer = till.shop.customer("kertas@example.com").await;
+        let asked_on = here().date_naive();
+        let top_up = till.top_up(&customer, 75_000, "QRIS").await;
+        let receipt = format!("/api/wallet/transactions/{}/receipt", top_up.number);
+        customer.get(&receipt).await.fails(409, "INVALID_STATE");
+        till.shop.clock().advance(TimeDelta::minutes(10));
+        let paid_on = here().date_naive();
+        assert_ne!(asked_on, paid_on);
+        till.act(&top_up, Action::Pay);
+        till.notify(&top_up).await.data(200);
+        assert!(customer.get(&receipt).await.text.starts_with("%PDF-1."));
+        let statement = async |day| {
+            let path = format!("/api/wallet/statement?from={day}&to={day}");
+            customer.get(&path).await.text
+        };
+        assert!(!statement(asked_on).await.contains(&top_up.number));
+        let shown = statement(paid_on).await;
+        let line = shown.lines().find(|line| line.contains(&top_up.number)).unwrap();
+        assert!(line.contains("75000"), "{shown}");
+    }
+
     /// The same settlement fifty times at once credits once.
     async fn one_settlement_fifty_times(till: Till) {
         let customer = till.shop.customer("lima-puluh@example.com").await;

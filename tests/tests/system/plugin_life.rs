@@ -106,10 +106,15 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
 
 /// What the audit says of administrators' activations of the plugin, oldest first.
 async fn activations(shop: &Shop) -> Vec<Value> {
+    audited(shop, "plugin.activated").await
+}
+
+/// The details of what administrators did to the plugin, oldest first.
+async fn audited(shop: &Shop, action: &str) -> Vec<Value> {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT details FROM audit_events \
-               WHERE action = 'plugin.activated' AND subject = 'plugin:coupon-gift' ORDER BY id";
-    let rows = dermaga::fetch_all!(conn, (sqlx::types::Json<Value>,), sql).unwrap();
+               WHERE action = $1 AND subject = 'plugin:coupon-gift' ORDER BY id";
+    let rows = dermaga::fetch_all!(conn, (sqlx::types::Json<Value>,), sql, action).unwrap();
     rows.into_iter().map(|(details,)| details.0).collect()
 }
 
@@ -132,8 +137,8 @@ both_engines! {
         admin.delete(&version(&first)).await.fails(409, "INVALID_STATE");
         let back = admin.post(&format!("{PLUGIN}/rollback"), json!(null)).await.data(200);
         assert_eq!(back["digest"], first.as_str());
-        let audited = activations(&shop).await;
-        assert_eq!(audited, [(&*first, None), (&*second, Some(&*first)), (&*first, Some(&*second))].map(|(digest, superseded)| {
+        let told = activations(&shop).await;
+        assert_eq!(told, [(&*first, None), (&*second, Some(&*first)), (&*first, Some(&*second))].map(|(digest, superseded)| {
             json!({ "digest": digest, "superseded": superseded })
         }));
         retire(&admin, &second).await.data(200);
@@ -310,6 +315,7 @@ both_engines! {
         assert_eq!(open_alerts(&admin, "PLUGIN_SUSPENDED").await[0]["occurrences"], 2);
         let reset = format!("{}/reset", version(&bad));
         assert_eq!(admin.post(&reset, json!(null)).await.data(200)["wasSuspended"], true);
+        assert_eq!(audited(&shop, "plugin.resumed").await.len(), 1);
         assert!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.is_empty());
         redeem().await.fails(502, "PLUGIN_FAILED");
         activate(&admin, &good).await.data(200);

@@ -11,7 +11,7 @@ use std::{
 use chrono::TimeDelta;
 use dermaga::config::Secret;
 use dermaga_runtime::{
-    contract::{Decision, Effect, Grant},
+    contract::{Decision, Effect, Grant, Refusal},
     fixtures::CouponFixture,
 };
 use dermaga_tests::{Client, Engine, Shop, both_engines, postgres, skip};
@@ -119,6 +119,29 @@ both_engines! {
         assert_eq!((&failed["identical"], &failed["firstDifferencePointer"]), (&json!(false), &json!(null)));
     }
 
+    /// A code that is refused on the wallet page is recorded as one at the checkout is.
+    async fn a_refusal_on_the_wallet_page_is_explained(shop: Shop) {
+        let admin = shop.admin().await;
+        let mut fixture = CouponFixture::deciding(Decision::Refuse(Refusal {
+            code: "NOT_TODAY".to_owned(),
+            message: "Come back tomorrow.".to_owned(),
+        }));
+        fixture.about.id = "coupon-gift".to_owned();
+        install(&admin, fixture.component()).await;
+        admin.post("/api/admin/coupons", json!({ "code": "BESOK", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let customer = shop.customer("besok@example.com").await;
+        let before = admin.get("/api/admin/decisions?coupon=besok").await.body["pagination"]["totalItems"].as_u64().unwrap();
+        let code = json!({ "code": "BESOK" });
+        let asked = customer.post("/api/wallet/validate-coupon", code.clone()).await;
+        assert_eq!(asked.fails(409, "COUPON_REFUSED").detail("decision"), None);
+        let refused = customer.post("/api/wallet/redeem-coupon", code).await;
+        assert_eq!(refused.fails(409, "COUPON_REFUSED").body["message"], "Come back tomorrow.");
+        let decision = admin.get(&format!("/api/admin/decisions/{}", refused.detail("decision").unwrap())).await.data(200);
+        assert_eq!(decision["output"]["refuse"]["code"], "NOT_TODAY", "{decision:#}");
+        let after = admin.get("/api/admin/decisions?coupon=besok").await.body["pagination"]["totalItems"].as_u64().unwrap();
+        assert_eq!(after, before + 1);
+    }
+
     /// "Why was I charged this?" and "why was I refused?": by the customer, and by an administrator
     /// who knows a subscription, a code or a number.
     async fn a_charge_and_a_refusal_are_explained(shop: Shop) {
@@ -188,6 +211,9 @@ both_engines! {
             "{why:#}"
         );
         assert!(why[0].get("input").is_none());
+        let id = bought["transactionId"].as_str().unwrap();
+        let by_id = format!("/api/wallet/transactions/{id}/decisions");
+        assert_eq!(customer.get(&by_id).await.data(200), why);
         shop.customer("tetangga@example.com")
             .await
             .get(&path)

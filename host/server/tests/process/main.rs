@@ -9,6 +9,7 @@
 
 mod cli;
 mod crash;
+mod decisions;
 mod push;
 
 use std::{
