@@ -47,11 +47,12 @@ pub fn checkout() -> &'static Path {
         .expect("tests/ is in the checkout")
 }
 
-/// The components of the checkout's plugins, built once for all tests.
+/// The components of the checkout's plugins, built once for all tests. Not where people build theirs:
+/// a shop offers whatever lies there.
 pub fn plugins_folder() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let out = checkout().join("target/components");
+        let out = checkout().join("target/components-of-tests");
         build::ensure_built(&checkout().join("plugins"), &out, &Silent).expect("the plugins build");
         out
     })

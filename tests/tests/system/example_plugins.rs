@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use dermaga_runtime::{Runtime, RuntimeConfig};
-use dermaga_tests::{checkout, plugins_folder, skip};
+use dermaga_tests::{checkout, skip};
 use dermaga_toolkit::{
     build::{self, BuildError, PluginSource, Silent},
     case::Case,
@@ -104,11 +104,5 @@ fn examples_are_not_sold() {
     let examples = examples();
     for plugin in sold {
         assert!(!examples.contains_key(&plugin.name), "{}", plugin.name);
-    }
-    for name in examples.keys() {
-        assert!(
-            !plugins_folder().join(format!("{name}.wasm")).exists(),
-            "{name}"
-        );
     }
 }
