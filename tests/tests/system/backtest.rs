@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use dermaga::plugins::backtest::{Window, backtest};
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
 };
-use dermaga_tests::{Client, both_engines};
+use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
 /// A version of `coupon-gift` that gives this much.
@@ -26,22 +26,48 @@ async fn stage(admin: &Client, component: Vec<u8>) -> Value {
     admin.upload(component).await.data(201)["digest"].clone()
 }
 
-both_engines! {
-    /// A candidate is asked what was decided: more, less, the same worth in other words, or the same;
-    /// with its cost, and without writing anything.
-    async fn a_candidate_is_measured_by_what_was_decided(shop: Shop) {
+/// A shop in which a coupon was decided three times, a second apart.
+struct Decided {
+    admin: Client,
+    customer: Client,
+    /// The digest of the version that decided.
+    active: Value,
+    since: DateTime<Utc>,
+}
+
+impl Decided {
+    async fn three(shop: &Shop) -> Self {
         let admin = shop.admin().await;
         let active = stage(&admin, giving(1_000, "A gift.", "1.0.0")).await;
-        admin.post("/api/admin/plugins/coupon-gift/activate", json!({ "digest": active })).await.data(200);
-        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
+        let activate = json!({ "digest": active });
+        let path = "/api/admin/plugins/coupon-gift/activate";
+        admin.post(path, activate).await.data(200);
+        let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
+        admin.post("/api/admin/coupons", coupon).await.data(201);
         let customer = shop.customer("uji@example.com").await;
         // The coupon came with signing up, too.
         shop.clock().advance(TimeDelta::seconds(1));
         let since = shop.clock().now();
         for _ in 0..3 {
-            customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+            let code = json!({ "code": "GIFT" });
+            let path = "/api/wallet/redeem-coupon";
+            customer.post(path, code).await.data(201);
             shop.clock().advance(TimeDelta::seconds(1));
         }
+        Self {
+            admin,
+            customer,
+            active,
+            since,
+        }
+    }
+}
+
+both_engines! {
+    /// A candidate is asked what was decided: more, less, the same worth in other words, or the same;
+    /// with its cost, and without writing anything.
+    async fn a_candidate_is_measured_by_what_was_decided(shop: Shop) {
+        let Decided { admin, customer, active, since } = Decided::three(&shop).await;
         let decided = admin.get("/api/admin/decisions").await.body["pagination"]["totalItems"].clone();
 
         let path = "/api/admin/coupon-types/coupon-gift/backtest";
@@ -76,17 +102,7 @@ both_engines! {
     /// A candidate that would give more than there is, one that gets no time, and more decisions than
     /// one request takes.
     async fn a_backtest_has_bounds(shop: Shop) {
-        let admin = shop.admin().await;
-        let active = stage(&admin, giving(1_000, "A gift.", "1.0.0")).await;
-        admin.post("/api/admin/plugins/coupon-gift/activate", json!({ "digest": active })).await.data(200);
-        admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
-        let customer = shop.customer("batas@example.com").await;
-        shop.clock().advance(TimeDelta::seconds(1));
-        let since = shop.clock().now();
-        for _ in 0..3 {
-            customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
-            shop.clock().advance(TimeDelta::seconds(1));
-        }
+        let Decided { admin, active, since, .. } = Decided::three(&shop).await;
         let path = "/api/admin/coupon-types/coupon-gift/backtest";
         let lavish = stage(&admin, giving(i64::MAX - 1_000, "All there is.", "2.0.0")).await;
         let found = admin.post(path, json!({ "digest": lavish, "since": since })).await.data(200);
