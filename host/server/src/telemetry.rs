@@ -12,11 +12,15 @@ const DURATION_BUCKETS: &[f64] = &[
     0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
+/// A library that tells of every step of its own; who wants to hear it names it in `DERMAGA_LOG`.
+const QUIETER: &str = "tokio_cron_scheduler=warn";
+
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Sends events to stderr. The first call in a process counts.
 pub fn start_logging(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!("{QUIETER},{}", config.log))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
     let events = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that somebody in this process listens already, as in tests.
     let _ = match config.log_format {

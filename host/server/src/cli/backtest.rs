@@ -76,7 +76,7 @@ pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), C
 
 fn describe(found: &Backtest) -> String {
     let mut text = format!(
-        "{} {} over {} decisions, {} to {}\n",
+        "{} {} over {} decision(s), {} to {}\n",
         found.plugin_id,
         found.version,
         found.decisions,

@@ -97,7 +97,7 @@ impl Page<'_> {
         for share in shares {
             let unit = match share.limit.as_str() {
                 "fuel" => "units",
-                "time" => "us   ",
+                "time" => "µs   ",
                 "log lines" => "lines",
                 _ => "bytes",
             };

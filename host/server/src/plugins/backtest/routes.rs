@@ -72,7 +72,7 @@ async fn run(
     }
     let found = backtest(&state.db, &candidate, window, Some(TIME), |_| {}).await?;
     let message = format!(
-        "{} decisions asked again: {} would have got more, {} less.",
+        "{} decision(s) asked again: {} would have got more, {} less.",
         found.decisions, found.won, found.lost
     );
     Ok(Success::ok(message, found))
