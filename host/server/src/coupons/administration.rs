@@ -15,7 +15,7 @@ use crate::{
     audit,
     db::{self, Conn, Uncommitted, new_id},
     money::Rupiah,
-    plugins::{self, About},
+    plugins::{self, Subject},
     schema,
 };
 
@@ -89,7 +89,7 @@ async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value)
         &state.plugins,
         &plugin,
         input,
-        About::default(),
+        Subject::default(),
     )
     .await?;
     match checked.value {

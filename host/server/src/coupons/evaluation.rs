@@ -16,7 +16,7 @@ use crate::{
     catalog::Tier,
     db::{Clock, Conn, Db, new_id},
     money::Rupiah,
-    plugins::{self, About, Asking, Decision, Registry},
+    plugins::{self, Asking, Decision, Registry, Subject},
     wallet,
 };
 
@@ -87,12 +87,12 @@ pub async fn evaluate(
         purchase,
         facts: facts.clone(),
     };
-    let about = About {
+    let subject = Subject {
         user_id: Some(user_id),
         coupon_id: Some(coupon.id),
     };
     let decided =
-        plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, about).await?;
+        plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, subject).await?;
     let grant = match decided.value {
         contract::Decision::Grant(grant) => grant,
         contract::Decision::Refuse(refusal) => {

@@ -13,8 +13,18 @@ use crate::{
     money::Rupiah,
 };
 
-const COUPON: &str = "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
-    used_count, budget, granted_amount, services, tiers, periods, status, created_at FROM coupons";
+/// A coupon's columns, and what is asked besides.
+macro_rules! select_coupon {
+    ($more:literal) => {
+        concat!(
+            "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
+               used_count, budget, granted_amount, services, tiers, periods, status, created_at",
+            $more
+        )
+    };
+}
+
+const COUPON: &str = select_coupon!(" FROM coupons");
 
 /// A coupon, and how often this customer has used it.
 pub(super) async fn for_customer(
@@ -28,10 +38,10 @@ pub(super) async fn for_customer(
         coupon: Coupon,
         uses: i64,
     }
-    let sql = "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
-                 used_count, budget, granted_amount, services, tiers, periods, status, created_at,
-                 coalesce((SELECT u.uses FROM coupon_customer_uses u WHERE u.coupon_id = c.id AND u.user_id = $2), 0) AS uses
-               FROM coupons c WHERE code = $1";
+    let sql = select_coupon!(
+        ", coalesce((SELECT u.uses FROM coupon_customer_uses u WHERE u.coupon_id = c.id AND u.user_id = $2), 0) AS uses
+         FROM coupons c WHERE code = $1"
+    );
     let row = fetch_optional!(conn, Row, sql, code.as_str(), user_id)?;
     Ok(row.map(|row| (row.coupon, row.uses)))
 }

@@ -5,8 +5,8 @@
 //! statement or the commit, and goes with the others that wait. An error of one of them is met there.
 
 use sqlx::{
-    Arguments as _, AssertSqlSafe, Encode, PgConnection, Postgres, Sqlite, SqliteConnection, Type,
-    postgres::PgArguments, sqlite::SqliteArguments,
+    Arguments as _, AssertSqlSafe, Encode, Postgres, Sqlite, Type, postgres::PgArguments,
+    sqlite::SqliteArguments,
 };
 
 use super::conn::Engine;
@@ -51,21 +51,17 @@ impl Waiting {
 
     pub(super) async fn send(self, engine: Engine<'_>) -> sqlx::Result<()> {
         match engine {
-            Engine::Sqlite(conn) => self.send_sqlite(conn).await,
-            Engine::Postgres(conn) => self.send_postgres(conn).await,
+            Engine::Sqlite(conn) => {
+                let (sql, arguments) = self.into_sqlite();
+                let query = sqlx::query_with::<Sqlite, _>(sql, arguments);
+                query.execute(conn).await.map(drop)
+            }
+            Engine::Postgres(conn) => {
+                let (sql, arguments) = self.into_postgres();
+                let query = sqlx::query_with::<Postgres, _>(sql, arguments);
+                query.execute(conn).await.map(drop)
+            }
         }
-    }
-
-    async fn send_sqlite(self, conn: &mut SqliteConnection) -> sqlx::Result<()> {
-        let sql = AssertSqlSafe(self.sequence());
-        let query = sqlx::query_with::<Sqlite, _>(sql, self.sqlite);
-        query.execute(conn).await.map(drop)
-    }
-
-    async fn send_postgres(self, conn: &mut PgConnection) -> sqlx::Result<()> {
-        let sql = AssertSqlSafe(self.together());
-        let query = sqlx::query_with::<Postgres, _>(sql, self.postgres);
-        query.execute(conn).await.map(drop)
     }
 
     /// The SQL and arguments for SQLite: one statement after the other.

@@ -29,7 +29,7 @@ pub struct Decision {
     pub plugin_version: String,
     pub contract: &'static str,
     pub function: &'static str,
-    pub about: About,
+    pub subject: Subject,
     /// Canonical JSON.
     pub input: String,
     pub output: Option<String>,
@@ -42,12 +42,12 @@ pub struct Decision {
 
 /// Whom and what a decision is about; nobody by default.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct About {
+pub struct Subject {
     pub user_id: Option<Uuid>,
     pub coupon_id: Option<Uuid>,
 }
 
-impl From<Uuid> for About {
+impl From<Uuid> for Subject {
     /// This customer.
     fn from(user_id: Uuid) -> Self {
         Self {
@@ -94,7 +94,7 @@ pub async fn decide<F: Function>(
     registry: &Registry,
     plugin: &Plugin,
     input: F::Input,
-    about: About,
+    subject: Subject,
 ) -> Result<Decided<F::Output>> {
     let canonical = canonical_json(&serde_json::to_value(&input)?);
     let permit = registry.permit(plugin)?;
@@ -111,7 +111,7 @@ pub async fn decide<F: Function>(
         plugin_version: plugin.about().version.clone(),
         contract: plugin.contract(),
         function: F::NAME,
-        about,
+        subject,
         input: canonical,
         output: None,
         failure: None,
@@ -175,7 +175,7 @@ pub async fn refuse(
 async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
     let recorded = async {
         let mut conn = registry.db().begin().await?;
-        if let Some(user_id) = decision.about.user_id {
+        if let Some(user_id) = decision.subject.user_id {
             let since = decision.at - TimeDelta::hours(1);
             let count =
                 store::decisions_since(&mut conn, user_id, decision.function, since).await?;

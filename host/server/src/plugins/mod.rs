@@ -22,7 +22,7 @@ mod uploads;
 
 pub use breaker::BreakerRules;
 pub use classes::grant_class;
-pub use decisions::{About, Asking, Decided, Decision, decide, refuse, replay};
+pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, replay};
 pub use describe::describe;
 pub use explain::router as explain_router;
 pub use installation::{Upload, install_folder, stage};

@@ -223,7 +223,7 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
         &decision.plugin_version,
         decision.contract,
         decision.function,
-        decision.about.user_id,
+        decision.subject.user_id,
         &decision.input,
         decision.output.as_deref(),
         decision.failure,
@@ -231,7 +231,7 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
         decision.fuel,
         decision.duration_us,
         decision.at,
-        decision.about.coupon_id,
+        decision.subject.coupon_id,
     )
 }
 

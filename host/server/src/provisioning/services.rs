@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     Result,
-    plugins::{self, About, Decided, Registry},
+    plugins::{self, Decided, Registry, Subject},
 };
 
 /// The two questions of reconciliation, by the digest of the version an instance is pinned to.
@@ -44,7 +44,7 @@ impl Services for Arc<Registry> {
     async fn health(&self, digest: &str, input: Observation) -> Result<contract::Health> {
         let plugin = self.version(digest).await?;
         Ok(
-            plugins::decide::<service::Health>(self, &plugin, input, About::default())
+            plugins::decide::<service::Health>(self, &plugin, input, Subject::default())
                 .await?
                 .value,
         )

@@ -94,7 +94,7 @@ impl Services for Scripted {
             plugin_version: "1.0.0".to_owned(),
             contract: contract::CONTRACT,
             function: "manifests",
-            about: user_id.into(),
+            subject: user_id.into(),
             input: dermaga_runtime::canonical_json(&serde_json::to_value(&input).unwrap()),
             output: Some(dermaga_runtime::canonical_json(
                 &serde_json::to_value(&value).unwrap(),

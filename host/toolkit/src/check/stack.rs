@@ -16,19 +16,17 @@ const HALVINGS: u32 = 6;
 pub(super) fn share(plugin: &Plugin, answered: &[Answered]) -> Option<Share> {
     let mut needs = answered.first()?;
     let limit = plugin.limits().stack_bytes;
-    let mut enough = limit;
-    for halving in 1..=HALVINGS {
-        let less = limit >> halving;
-        let small = with_stack(plugin, less)?;
+    let (mut enough, mut too_little) = (0, HALVINGS + 1);
+    while too_little - enough > 1 {
+        let halvings = u32::midpoint(enough, too_little);
+        let small = with_stack(plugin, limit >> halvings)?;
         match answered.iter().find(|one| overflows(&small, one)) {
-            Some(one) => {
-                needs = one;
-                break;
-            }
-            None => enough = less,
+            Some(one) => (too_little, needs) = (halvings, one),
+            None => enough = halvings,
         }
     }
-    Some(Share::new("stack", wide(enough), wide(limit), &needs.call))
+    let used = wide(limit >> enough);
+    Some(Share::new("stack", used, wide(limit), &needs.call))
 }
 
 fn with_stack(plugin: &Plugin, stack_bytes: usize) -> Option<Plugin> {

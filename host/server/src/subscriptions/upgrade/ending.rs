@@ -1,0 +1,207 @@
+//! How a change of plan ends: applied when the instance is made so, undone to the last rupiah when it
+//! cannot be.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    Result,
+    app::AppState,
+    catalog,
+    db::Conn,
+    provisioning,
+    subscriptions::plan_changes::{self, PlanChange, Progress},
+    wallet::{self, NewTransaction, TransactionType},
+};
+
+/// How often changes under way are looked at.
+const WATCH: Duration = Duration::from_secs(1);
+/// Attempts that the cluster refuses before a change is undone.
+const REFUSALS: i64 = 3;
+
+/// Finishes and undoes changes under way until cancelled.
+pub async fn watch(state: AppState, cancel: CancellationToken) {
+    while cancel
+        .run_until_cancelled(tokio::time::sleep(WATCH))
+        .await
+        .is_some()
+    {
+        if let Err(error) = settle_all(&state).await {
+            tracing::warn!(%error, cause = ?error.source, "plan_change.watch_failed");
+        }
+    }
+}
+
+/// Settles every change whose instance tells how it went.
+///
+/// # Errors
+/// When the database does not answer; what is settled stays so.
+pub async fn settle_all(state: &AppState) -> Result<()> {
+    let under_way = plan_changes::progress(&mut state.db.read().await?).await?;
+    for progress in under_way {
+        match outcome(&progress) {
+            Outcome::Waiting => {}
+            Outcome::Applied => apply(state, &progress).await?,
+            Outcome::Refused => revert(state, &progress).await?,
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Waiting,
+    Applied,
+    Refused,
+}
+
+/// A cluster that is away refuses nothing: the change waits for it.
+fn outcome(progress: &Progress) -> Outcome {
+    if progress.observed_generation >= progress.change.generation {
+        return Outcome::Applied;
+    }
+    let refusals = match progress.status {
+        // The plugin or the gate says no, and will again.
+        provisioning::Status::Failed => 1,
+        provisioning::Status::Degraded => REFUSALS,
+        _ => return Outcome::Waiting,
+    };
+    if progress.failures >= refusals {
+        Outcome::Refused
+    } else {
+        Outcome::Waiting
+    }
+}
+
+async fn apply(state: &AppState, progress: &Progress) -> Result<()> {
+    let (change, clock) = (&progress.change, &state.clock);
+    let mut conn = state.db.begin().await?;
+    if plan_changes::settle(&mut conn, change.id, "APPLIED", None, clock.now()).await? {
+        catalog::give_back_quota(&mut conn, clock, change.from_plan_id).await?;
+        conn.commit().await?;
+        tracing::info!(subscription.id = %change.subscription_id, "plan_change.applied");
+    }
+    Ok(())
+}
+
+async fn revert(state: &AppState, progress: &Progress) -> Result<()> {
+    let (change, clock) = (&progress.change, &state.clock);
+    let mut conn = state.db.begin().await?;
+    let user_id = progress.user_id;
+    if !undo(state, &mut conn, user_id, change, &progress.message).await? {
+        return Ok(());
+    }
+    let message = format!(
+        "The change of plan could not be made and was undone: {}",
+        progress.message
+    );
+    let (id, plan) = (change.subscription_id, change.from_plan_id);
+    provisioning::change_plan(&mut conn, clock, id, plan, &message).await?;
+    conn.commit().await?;
+    state.provisioning.wake();
+    tracing::warn!(subscription.id = %id, reason = progress.message, "plan_change.reverted");
+    Ok(())
+}
+
+/// Gives back what a change under way took: money, period, plan and quota. False when it is not
+/// under way any more.
+async fn undo(
+    state: &AppState,
+    conn: &mut Conn,
+    user_id: Uuid,
+    change: &PlanChange,
+    why: &str,
+) -> Result<bool> {
+    let clock = &state.clock;
+    let now = clock.now();
+    let mut wallet = wallet::lock(conn, user_id).await?;
+    if !plan_changes::settle(conn, change.id, "REVERTED", Some(why), now).await? {
+        return Ok(false);
+    }
+    let new = NewTransaction {
+        user_id,
+        kind: TransactionType::Refund,
+        description: "Upgrade undone".to_owned(),
+        details: json!({ "reason": why, "upgrade": change.transaction_id }),
+        subscription_id: Some(change.subscription_id),
+        coupon_id: None,
+        price_decision_id: None,
+        coupon_decision_id: None,
+    };
+    let key = format!("upgrade-undone:{}", change.id);
+    let back = (change.paid_cash, change.paid_bonus);
+    wallet::give_back(conn, clock, &mut wallet, back, &key, new).await?;
+    plan_changes::restore_period(conn, change).await?;
+    plan_changes::restore_plan(conn, change, now).await?;
+    catalog::give_back_quota(conn, clock, change.to_plan_id).await?;
+    Ok(true)
+}
+
+/// Before a subscription ends: a change that never was made is paid back, and the subscription
+/// stands in its earlier plan alone.
+pub(in crate::subscriptions) async fn abandon(
+    state: &AppState,
+    conn: &mut Conn,
+    user_id: Uuid,
+    subscription_id: Uuid,
+) -> Result<()> {
+    if let Some(change) = plan_changes::pending(conn, subscription_id).await? {
+        undo(
+            state,
+            conn,
+            user_id,
+            &change,
+            "The subscription was cancelled.",
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::Rupiah;
+
+    #[test]
+    fn only_a_refusal_undoes_a_change() {
+        let progress = |status, failures, observed_generation| Progress {
+            change: PlanChange {
+                id: Uuid::nil(),
+                subscription_id: Uuid::nil(),
+                from_plan_id: Uuid::nil(),
+                from_monthly_price: Rupiah::ZERO,
+                to_plan_id: Uuid::nil(),
+                generation: 2,
+                period_number: 1,
+                paid_cash: Rupiah::ZERO,
+                paid_bonus: Rupiah::ZERO,
+                transaction_id: Uuid::nil(),
+            },
+            user_id: Uuid::nil(),
+            status,
+            message: String::new(),
+            observed_generation,
+            failures,
+        };
+        use provisioning::Status::{Degraded, Failed, Running};
+        for (status, failures, observed, expected) in [
+            (Running, 0, 1, Outcome::Waiting),
+            (Running, 50, 1, Outcome::Waiting),
+            (Running, 0, 2, Outcome::Applied),
+            (Running, 0, 3, Outcome::Applied),
+            (Degraded, 0, 2, Outcome::Applied),
+            (Degraded, 2, 1, Outcome::Waiting),
+            (Degraded, 3, 1, Outcome::Refused),
+            (Failed, 0, 1, Outcome::Waiting),
+            (Failed, 1, 1, Outcome::Refused),
+            (Failed, 1, 1, Outcome::Refused),
+        ] {
+            let progress = progress(status, failures, observed);
+            assert_eq!(outcome(&progress), expected, "{progress:?}");
+        }
+    }
+}
