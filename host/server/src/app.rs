@@ -6,7 +6,7 @@ mod stock;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, ops::Deref, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_runtime::{Limits, SizeClass};
@@ -31,9 +31,35 @@ use crate::{
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
 
-/// What handlers and workers share. Cheap to clone.
+/// What handlers and workers share. Every request clones it many times over, so it is one pointer.
 #[derive(Debug, Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Shared>);
+
+impl AppState {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// The same, but for what is changed.
+    #[cfg(test)]
+    pub(crate) fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Shared::clone(self);
+        change(&mut shared);
+        Self::new(shared)
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts of an [`AppState`].
+#[derive(Debug, Clone)]
+pub struct Shared {
     pub db: Db,
     pub clock: Clock,
     pub config: Arc<Config>,

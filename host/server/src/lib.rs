@@ -31,3 +31,7 @@ mod test_cluster;
 pub mod wallet;
 
 pub use error::{Code, Error, Result};
+
+/// Requests are many small allocations on one thread that are given back on another.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;

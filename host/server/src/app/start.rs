@@ -13,7 +13,7 @@ use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
 use dermaga_toolkit::{build::BuildError, template::TemplateError};
 use sqlx::migrate::MigrateError;
 
-use super::{App, AppState, jobs, stock};
+use super::{App, AppState, Shared, jobs, stock};
 use crate::{
     Error,
     accounts::{Accounts, Email, TokenKeys},
@@ -137,7 +137,7 @@ impl App {
         let payments = Payments::from_config(&config, &clock)
             .map_err(StartError::failed("payments cannot be prepared"))?;
         let scheduler = Arc::new(jobs::scheduler(&config));
-        let state = AppState {
+        let state = AppState::new(Shared {
             db,
             clock,
             config: Arc::new(config),
@@ -148,7 +148,7 @@ impl App {
             provisioning,
             payments: Arc::new(payments),
             scheduler,
-        };
+        });
         Ok(Self { state, worker })
     }
 }

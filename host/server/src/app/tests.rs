@@ -78,10 +78,10 @@ async fn every_failure_has_the_envelope() {
         tokio::time::sleep(std::time::Duration::from_secs(3600)).await;
     };
     let panics = async || -> () { panic!("boom") };
-    let mut state = app.state;
+    let state = app.state;
     let mut config = (*state.config).clone();
     config.request_timeout = std::time::Duration::from_millis(50);
-    state.config = config.into();
+    let state = state.with(|shared| shared.config = config.into());
     let extra = Router::new()
         .route("/slow", axum::routing::get(slow))
         .route("/panics", axum::routing::get(panics));
@@ -627,7 +627,7 @@ async fn starts_on_a_free_port_answers_and_stops() {
     let (_folder, mut app) = shop().await;
     let mut config = (*app.state.config).clone();
     config.listen = ([127, 0, 0, 1], 0).into();
-    app.state.config = config.into();
+    app.state = app.state.with(|shared| shared.config = config.into());
     let running = app.serve().await.unwrap();
     let mut connection = tokio::net::TcpStream::connect(running.address)
         .await

@@ -30,10 +30,7 @@ async fn state(jobs: Vec<Job>) -> (tempfile::TempDir, AppState) {
     config.admin_password = Some(crate::config::Secret::new("the admin's password"));
     let app = App::from_config(config, Clock::movable()).await.unwrap();
     let scheduler = Arc::new(Scheduler::new(jobs, Tz::UTC));
-    let state = AppState {
-        scheduler,
-        ..app.state
-    };
+    let state = app.state.with(|shared| shared.scheduler = scheduler);
     (folder, state)
 }
 

@@ -48,17 +48,9 @@ pub fn router() -> OpenApiRouter<AppState> {
 async fn info(State(state): State<AppState>, customer: Customer) -> Reply<WalletInfo> {
     let month = calendar::start_of_month(state.config.billing_timezone, state.clock.now());
     let mut conn = state.db.read().await?;
-    let (wallet, spent) = store::wallet_and_spent(&mut conn, customer.user_id, month)
-        .await?
-        .ok_or_else(|| Error::not_found("wallet"))?;
-    let recent = store::transactions(
-        &mut conn,
-        customer.user_id,
-        TransactionFilter::default(),
-        10,
-        0,
-    )
-    .await?;
+    let found = store::at_a_glance(&mut conn, customer.user_id, month).await?;
+    drop(conn);
+    let (wallet, spent, recent) = found.ok_or_else(|| Error::not_found("wallet"))?;
     Ok(Success::ok(
         "Your wallet.",
         WalletInfo {

@@ -275,25 +275,38 @@ pub(super) async fn transaction(
     Ok(found.into_iter().next())
 }
 
-/// A wallet, and what was spent of it since a moment.
-pub(super) async fn wallet_and_spent(
+/// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in one
+/// statement, as nothing is asked for more often.
+pub(super) async fn at_a_glance(
     conn: &mut Conn,
     user_id: Uuid,
     since: DateTime<Utc>,
-) -> sqlx::Result<Option<(WalletRow, Rupiah)>> {
+) -> sqlx::Result<Option<(WalletRow, Rupiah, Vec<Transaction>)>> {
     #[derive(sqlx::FromRow)]
     struct Row {
+        #[sqlx(flatten)]
+        transaction: Transaction,
         #[sqlx(flatten)]
         wallet: WalletRow,
         spent: Rupiah,
     }
-    let sql = "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash,
-                 (SELECT CAST(coalesce(-sum(t.amount), 0) AS BIGINT) FROM transactions t
-                  WHERE t.user_id = $1 AND t.created_at >= $2 AND t.type IN ('SUBSCRIPTION', 'UPGRADE')
-                    AND t.status = 'COMPLETED') AS spent
-               FROM wallets WHERE user_id = $1";
-    let row = fetch_optional!(conn, Row, sql, user_id, since)?;
-    Ok(row.map(|row| (row.wallet, row.spent)))
+    let sql = "SELECT t.id, t.number, t.user_id, t.type, t.status, t.amount, t.balance_before, t.balance_after, t.description,
+                 t.details, t.subscription_id, t.coupon_id, t.price_decision_id, t.coupon_decision_id, t.created_at, t.completed_at,
+                 w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent, w.entries, w.head_hash,
+                 (SELECT CAST(coalesce(-sum(s.amount), 0) AS BIGINT) FROM transactions s
+                  WHERE s.user_id = $1 AND s.created_at >= $2 AND s.type IN ('SUBSCRIPTION', 'UPGRADE')
+                    AND s.status = 'COMPLETED') AS spent
+               FROM wallets w JOIN transactions t ON t.user_id = w.user_id
+               WHERE w.user_id = $1 ORDER BY t.number DESC LIMIT 10";
+    let rows = fetch_all!(conn, Row, sql, user_id, since)?;
+    let Some(first) = rows.first() else {
+        // A wallet without transactions has no row above.
+        let wallet = wallet(conn, user_id).await?;
+        return Ok(wallet.map(|wallet| (wallet, Rupiah::ZERO, Vec::new())));
+    };
+    let (wallet, spent) = (first.wallet.clone(), first.spent);
+    let recent = rows.into_iter().map(|row| row.transaction).collect();
+    Ok(Some((wallet, spent, recent)))
 }
 
 /// What took effect in a stretch of time, oldest first.
