@@ -33,6 +33,7 @@ mod provisioning;
 mod purchase;
 mod races;
 mod refusals;
+mod renewals;
 mod settings;
 mod upgrades;
 mod wallet;

@@ -197,9 +197,26 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["WALLET_BALANCE_CAP"],
     ),
     (
+        RENEWALS,
+        "the_settings_decide",
+        &[
+            "AUTO_RENEWAL_ENABLED",
+            "GRACE_PERIOD_ENABLED",
+            "GRACE_PERIOD_DAYS",
+            "SUSPENSION_RETENTION_DAYS",
+        ],
+    ),
+    (
+        RENEWALS,
+        "a_failed_renewal_is_tried_again_when_the_settings_say",
+        &["BILLING_RETRY_ATTEMPTS", "BILLING_RETRY_DELAY_MINUTES"],
+    ),
+    (
         HERE,
         "jobs_run_when_the_settings_say",
         &[
+            "CRON_DAILY_RENEWALS",
+            "CRON_GRACE_PERIOD",
             "CRON_COUPON_STATUSES",
             "CRON_WALLET_FLOAT",
             "CRON_LEDGER_SEAL",
@@ -235,6 +252,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 
 const CLI: &str = "host/server/tests/process/cli.rs";
 const LIFE: &str = "tests/tests/system/plugin_life.rs";
+const RENEWALS: &str = "tests/tests/system/renewals.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
 
 /// A setting without a test, and a test that is gone, break the promise of the reference.
@@ -370,6 +388,8 @@ async fn a_receipt_bears_the_shops_name() {
 async fn jobs_run_when_the_settings_say() {
     let shop = empty_shop(&[
         ("BILLING_TIMEZONE", "Asia/Jayapura"),
+        ("CRON_DAILY_RENEWALS", "20 2 * * *"),
+        ("CRON_GRACE_PERIOD", "25 3 * * *"),
         ("CRON_COUPON_STATUSES", "30 4 * * *"),
         ("CRON_WALLET_FLOAT", "45 5 * * *"),
         ("CRON_LEDGER_SEAL", "15 6 * * *"),
@@ -379,6 +399,8 @@ async fn jobs_run_when_the_settings_say() {
     let jobs = jobs.as_array().unwrap();
     // Jayapura is nine hours east of Greenwich.
     for (name, instant) in [
+        ("daily-renewals", "T17:20:00Z"),
+        ("grace-period", "T18:25:00Z"),
         ("coupon-statuses", "T19:30:00Z"),
         ("wallet-float", "T20:45:00Z"),
         ("ledger-seal", "T21:15:00Z"),
@@ -391,6 +413,14 @@ async fn jobs_run_when_the_settings_say() {
 
     for (name, wrong) in [
         ("BILLING_TIMEZONE", "Asia/Atlantis"),
+        ("AUTO_RENEWAL_ENABLED", "sometimes"),
+        ("GRACE_PERIOD_ENABLED", "7"),
+        ("GRACE_PERIOD_DAYS", "31"),
+        ("SUSPENSION_RETENTION_DAYS", "0"),
+        ("BILLING_RETRY_ATTEMPTS", "21"),
+        ("BILLING_RETRY_DELAY_MINUTES", "0"),
+        ("CRON_DAILY_RENEWALS", "daily"),
+        ("CRON_GRACE_PERIOD", "later"),
         ("CRON_COUPON_STATUSES", "nightly"),
         ("CRON_WALLET_FLOAT", "always"),
         ("CRON_LEDGER_SEAL", "midnight"),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// A new customer with paid credit.
-async fn customer_with_cash(shop: &Shop, email: &str, amount: i64) -> Client {
+pub(crate) async fn customer_with_cash(shop: &Shop, email: &str, amount: i64) -> Client {
     let registered = shop.register(email).await;
     let user_id: Uuid = registered["user"]["id"].as_str().unwrap().parse().unwrap();
     let amount = Rupiah::new(amount);

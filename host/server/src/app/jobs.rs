@@ -4,12 +4,24 @@ use crate::{
     config::Config,
     coupons,
     scheduler::{Job, Outcome, Scheduler},
-    wallet,
+    subscriptions, wallet,
 };
 
 /// The jobs of a server with this configuration.
 pub(super) fn scheduler(config: &Config) -> Scheduler {
     let jobs = vec![
+        Job {
+            name: subscriptions::DAILY_RENEWALS,
+            summary: "Charges the next period of subscriptions whose period is over, or ends them.",
+            schedule: config.cron_daily_renewals.clone(),
+            rule: |state| Box::pin(async move { subscriptions::renew_due(&state).await }),
+        },
+        Job {
+            name: subscriptions::GRACE_PERIOD,
+            summary: "Suspends subscriptions whose grace is over, and ends those suspended for too long.",
+            schedule: config.cron_grace_period.clone(),
+            rule: |state| Box::pin(async move { subscriptions::process_grace(&state).await }),
+        },
         Job {
             name: "coupon-statuses",
             summary: "Marks coupons whose time is over, or whose uses or budget are spent.",

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{Days, TimeDelta};
 use chrono_tz::Tz;
 use dermaga_runtime::Limits;
 use zeroize::Zeroizing;
@@ -81,6 +82,34 @@ pub struct Midtrans {
     pub timeout: Duration,
 }
 
+/// What happens when a period is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Billing {
+    /// Charge the next period of subscriptions that renew.
+    pub auto_renewal: bool,
+    /// Let an unpaid subscription go on running for `grace_days` before it is suspended.
+    pub grace_period: bool,
+    pub grace_days: Days,
+    /// How long the data of a suspended subscription is kept.
+    pub retention: Days,
+    /// How often a renewal that failed through no fault of the customer is tried again on its day.
+    pub retries: i64,
+    pub retry_delay: TimeDelta,
+}
+
+impl Default for Billing {
+    fn default() -> Self {
+        Self {
+            auto_renewal: false,
+            grace_period: false,
+            grace_days: Days::new(0),
+            retention: Days::new(0),
+            retries: 0,
+            retry_delay: TimeDelta::zero(),
+        }
+    }
+}
+
 /// Every value in force. [`SETTINGS`] says what each one means and where it comes from.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -133,6 +162,9 @@ pub struct Config {
     pub billing_timezone: Tz,
     /// Paid credit of all customers from which administrators are warned.
     pub wallet_float_warning: Option<Rupiah>,
+    pub billing: Billing,
+    pub cron_daily_renewals: Schedule,
+    pub cron_grace_period: Schedule,
     pub cron_coupon_statuses: Schedule,
     pub cron_wallet_float: Schedule,
     pub cron_ledger_seal: Schedule,
@@ -214,6 +246,9 @@ impl Config {
             shop_name: String::new(),
             billing_timezone: Tz::UTC,
             wallet_float_warning: None,
+            billing: Billing::default(),
+            cron_daily_renewals: Schedule::default(),
+            cron_grace_period: Schedule::default(),
             cron_coupon_statuses: Schedule::default(),
             cron_wallet_float: Schedule::default(),
             cron_ledger_seal: Schedule::default(),

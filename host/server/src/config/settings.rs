@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use chrono::{Days, TimeDelta};
+
 use super::{Config, Environment, LogFormat, Secret, parse};
 use crate::money::Rupiah;
 
@@ -229,6 +231,30 @@ pub const SETTINGS: &[Setting] = settings! {
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
         "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database."
         => |c, text| c.billing_timezone = text.parse().map_err(|_| "must be a time zone such as Asia/Jakarta".to_owned())?;
+    "AUTO_RENEWAL_ENABLED" "billing.auto_renewal" (Some("true")):
+        "Whether subscriptions are charged for their next period when one is over. If not, they go on as they are; those that shall not renew end all the same."
+        => |c, text| c.billing.auto_renewal = parse::boolean(text)?;
+    "GRACE_PERIOD_ENABLED" "billing.grace_period" (Some("true")):
+        "Whether a subscription that the wallet cannot pay for goes on running for a while. If not, it is suspended at once."
+        => |c, text| c.billing.grace_period = parse::boolean(text)?;
+    "GRACE_PERIOD_DAYS" "billing.grace_period_days" (Some("7")):
+        "For how many days after the end of its period, 1 to 30. Changes nothing for a grace that has begun."
+        => |c, text| c.billing.grace_days = Days::new(parse::number(text, &(1..=30))?);
+    "SUSPENSION_RETENTION_DAYS" "billing.suspension_retention_days" (Some("14")):
+        "For how many days a suspended subscription keeps its data, 1 to 365. Then it ends."
+        => |c, text| c.billing.retention = Days::new(parse::number(text, &(1..=365))?);
+    "BILLING_RETRY_ATTEMPTS" "billing.retry_attempts" (Some("3")):
+        "How often a renewal that failed through no fault of the customer (a plugin that fails) is tried again on its day, 0 to 20."
+        => |c, text| c.billing.retries = parse::number(text, &(0..=20))?;
+    "BILLING_RETRY_DELAY_MINUTES" "billing.retry_delay_minutes" (Some("30")):
+        "How long is waited before that, in minutes, 1 to 1440."
+        => |c, text| c.billing.retry_delay = TimeDelta::minutes(parse::number(text, &(1..=1440))?);
+    "CRON_DAILY_RENEWALS" "cron.daily_renewals" (Some("0 2 * * *")):
+        "When subscriptions whose period is over are charged for the next one, or end."
+        => |c, text| c.cron_daily_renewals = text.parse()?;
+    "CRON_GRACE_PERIOD" "cron.grace_period" (Some("0 3 * * *")):
+        "When subscriptions whose grace is over are suspended, and those end that were suspended for SUSPENSION_RETENTION_DAYS."
+        => |c, text| c.cron_grace_period = text.parse()?;
     "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
         "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."
         => |c, text| c.cron_coupon_statuses = text.parse()?;

@@ -29,7 +29,7 @@ pub struct Evaluated {
     pub amount: Rupiah,
     pub reason: String,
     pub decision: Decision,
-    facts: Facts,
+    pub(super) facts: Facts,
 }
 
 impl Evaluated {
@@ -121,7 +121,12 @@ fn no_coupon(code: &str) -> Error {
 }
 
 /// What the effect is worth here, never more than the price.
-fn amount(plugin: &Plugin, effect: Effect, place: Place, total: Option<Rupiah>) -> Result<Rupiah> {
+pub(super) fn amount(
+    plugin: &Plugin,
+    effect: Effect,
+    place: Place,
+    total: Option<Rupiah>,
+) -> Result<Rupiah> {
     match (effect, place, total) {
         (Effect::Credit(amount), Place::Wallet | Place::Registration, _) if amount > 0 => {
             Ok(Rupiah::new(amount))
@@ -183,7 +188,8 @@ pub async fn take(
     Ok(true)
 }
 
-/// Writes down a redemption that [`take`] allowed.
+/// Writes down a redemption that [`take`] allowed, or what a later period was reduced by; with the
+/// subscription and the number of its period.
 ///
 /// # Errors
 /// When the database refuses.
@@ -193,7 +199,7 @@ pub async fn record_redemption(
     evaluated: &Evaluated,
     user_id: Uuid,
     transaction_id: Option<Uuid>,
-    subscription_id: Option<Uuid>,
+    subscription: Option<(Uuid, i64)>,
 ) -> Result<()> {
     let redemption = store::NewRedemption {
         id: new_id(clock),
@@ -204,7 +210,8 @@ pub async fn record_redemption(
         reason: &evaluated.reason,
         decision_id: evaluated.decision.id,
         transaction_id,
-        subscription_id,
+        subscription_id: subscription.map(|(id, _)| id),
+        period: subscription.map_or(1, |(_, period)| period),
         now: clock.now(),
     };
     Ok(store::insert_redemption(conn, &redemption).await?)
@@ -264,7 +271,7 @@ fn check_window(coupon: &Coupon, now: DateTime<Utc>) -> Result<()> {
     }
 }
 
-fn check_restrictions(coupon: &Coupon, purchase: Option<&Purchase>) -> Result<()> {
+pub(super) fn check_restrictions(coupon: &Coupon, purchase: Option<&Purchase>) -> Result<()> {
     let Some(purchase) = purchase else {
         return Ok(());
     };

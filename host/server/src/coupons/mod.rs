@@ -7,6 +7,7 @@ mod admin_routes;
 mod administration;
 mod evaluation;
 mod model;
+mod renewal;
 mod routes;
 mod store;
 
@@ -20,6 +21,7 @@ pub use model::{
     Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
     CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
 };
+pub use renewal::{Continued, continue_for, take_cost};
 pub use routes::router;
 
 use crate::{

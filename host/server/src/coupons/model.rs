@@ -209,10 +209,11 @@ pub(super) struct RedemptionRow {
     pub(super) decision_id: Uuid,
     pub(super) transaction_id: Option<Uuid>,
     pub(super) subscription_id: Option<Uuid>,
+    pub(super) period: i64,
     pub(super) created_at: DateTime<Utc>,
 }
 
-/// One use of a coupon by its customer.
+/// One use of a coupon by its customer, or a later period that it reduced.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedemptionView {
@@ -225,6 +226,8 @@ pub struct RedemptionView {
     pub decision_id: Uuid,
     pub transaction_id: Option<Uuid>,
     pub subscription_id: Option<Uuid>,
+    /// Of the subscription: 1 where the coupon was redeemed, more where a renewal was reduced.
+    pub period: i64,
     pub created_at: DateTime<Utc>,
 }
 
@@ -239,6 +242,7 @@ impl From<RedemptionRow> for RedemptionView {
             decision_id: row.decision_id,
             transaction_id: row.transaction_id,
             subscription_id: row.subscription_id,
+            period: row.period,
             created_at: row.created_at,
         }
     }

@@ -174,6 +174,8 @@ pub(super) struct NewRedemption<'a> {
     pub(super) decision_id: Uuid,
     pub(super) transaction_id: Option<Uuid>,
     pub(super) subscription_id: Option<Uuid>,
+    /// Of the subscription; 1 where the coupon was redeemed.
+    pub(super) period: i64,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -184,8 +186,8 @@ pub(super) async fn insert_redemption(
     later!(
         conn,
         "INSERT INTO coupon_redemptions (id, coupon_id, user_id, effect, amount, reason, decision_id, transaction_id,
-           subscription_id, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+           subscription_id, period, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         new.id,
         new.coupon_id,
         new.user_id,
@@ -195,8 +197,44 @@ pub(super) async fn insert_redemption(
         new.decision_id,
         new.transaction_id,
         new.subscription_id,
+        new.period,
         new.now,
     )
+}
+
+/// The coupon a subscription was bought with, and the digest and input of the decision to grant it.
+pub(super) async fn granted(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Option<(Coupon, String, String)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        coupon: Coupon,
+        digest: String,
+        input: String,
+    }
+    let sql = "SELECT c.id, c.code, c.description, c.plugin_id, c.parameters, c.starts_at, c.ends_at, c.max_uses,
+                 c.max_uses_per_user, c.used_count, c.budget, c.granted_amount, c.services, c.tiers, c.periods, c.status,
+                 c.created_at, d.digest, d.input
+               FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id JOIN decisions d ON d.id = r.decision_id
+               WHERE r.subscription_id = $1 AND r.period = 1";
+    let row = fetch_optional!(conn, Row, sql, subscription_id)?;
+    Ok(row.map(|row| (row.coupon, row.digest, row.input)))
+}
+
+/// Takes the cost of one more period, if the budget still holds it. Whoever was promised a period gets
+/// it when the coupon is over for others.
+pub(super) async fn take_cost(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    amount: Rupiah,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE coupons SET granted_amount = granted_amount + $2, updated_at = $3,
+                 status = CASE WHEN status = 'ACTIVE' AND granted_amount + $2 >= budget THEN 'USED_UP' ELSE status END
+               WHERE id = $1 AND (budget IS NULL OR granted_amount + $2 <= budget)";
+    Ok(execute!(conn, sql, coupon_id, amount, now)? == 1)
 }
 
 pub(super) async fn redemptions_of_user(
@@ -205,7 +243,7 @@ pub(super) async fn redemptions_of_user(
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<Vec<RedemptionRow>> {
-    let sql = "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.created_at
+    let sql = "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.period, r.created_at
                FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id
                WHERE r.user_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
     fetch_all!(conn, RedemptionRow, sql, user_id, limit, offset)

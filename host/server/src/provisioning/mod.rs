@@ -173,6 +173,25 @@ pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) ->
     Ok(())
 }
 
+/// Scales a subscription's instance to zero, its data kept, or starts it again, in the caller's
+/// transaction. Nothing happens when it is so already, or on its way out.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn run_or_stop(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: Uuid,
+    desired: Desired,
+    message: &str,
+) -> Result<()> {
+    let changed = store::change_desired(conn, subscription_id, desired, message, clock.now());
+    for instance in changed.await? {
+        request(conn, clock, &instance).await?;
+    }
+    Ok(())
+}
+
 /// Gives a subscription's instance another plan, in the caller's transaction; gives the generation
 /// that stands for it.
 ///

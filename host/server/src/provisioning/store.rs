@@ -6,7 +6,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
-    model::{Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict},
+    model::{
+        Desired, Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict,
+    },
     moves::Order,
 };
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
@@ -124,6 +126,20 @@ pub(super) async fn terminate(
                generation = generation + 1, next_attempt_at = $2, updated_at = $2 \
                WHERE subscription_id = $3 AND desired <> 'TERMINATED' RETURNING *";
     fetch_all!(conn, Instance, sql, message, now, subscription_id)
+}
+
+/// Nothing when it shall be so already, or is on its way out.
+pub(super) async fn change_desired(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    desired: Desired,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Instance>> {
+    let sql = "UPDATE instances SET desired = $1, message = $2, failures = 0, generation = generation + 1, \
+               next_attempt_at = $3, updated_at = $3 \
+               WHERE subscription_id = $4 AND desired <> 'TERMINATED' AND desired <> $1 RETURNING *";
+    fetch_all!(conn, Instance, sql, desired, message, now, subscription_id)
 }
 
 pub(super) async fn change_plan(

@@ -145,7 +145,7 @@ async fn settle(
             coupon,
             order.user_id,
             transaction,
-            Some(subscription.id),
+            Some((subscription.id, subscription.period_number)),
         )
         .await?;
     }
@@ -188,6 +188,9 @@ fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscriptio
         coupon_periods_left: coupon.and_then(coupons::Evaluated::periods_left),
         cancelled_at: None,
         cancel_reason: None,
+        grace_until: None,
+        suspended_at: None,
+        unpaid: None,
         created_at: priced.moment,
         updated_at: priced.moment,
     }
@@ -352,12 +355,29 @@ pub async fn cancel_at_period_end(
     Ok(conn.commit().await?)
 }
 
+/// Says whether a subscription is renewed when its period is over.
+///
+/// # Errors
+/// As [`cancel`].
+pub async fn set_auto_renew(
+    state: &AppState,
+    user_id: Uuid,
+    id: Uuid,
+    auto_renew: bool,
+) -> Result<()> {
+    let mut conn = state.db.begin().await?;
+    if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, state.clock.now()).await? {
+        return Err(not_live(&mut conn, user_id, id).await?);
+    }
+    Ok(conn.commit().await?)
+}
+
 async fn not_live(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<Error> {
     Ok(match store::owned(conn, user_id, id).await? {
         None => Error::not_found("subscription"),
         Some(row) => {
             let message = format!(
-                "This subscription is {} and cannot be cancelled.",
+                "This subscription is {}: it has ended.",
                 row.subscription.status
             );
             Error::new(Code::InvalidState, message)

@@ -1,27 +1,34 @@
 //! Subscriptions: quotes, checkout, detail and cancellation.
 
 mod admin;
+mod billing_routes;
 mod checkout;
 mod model;
 mod plan_changes;
 mod pricing;
 mod refund;
+mod renewal;
 mod routes;
 mod store;
 mod upgrade;
+mod watch;
 
 use uuid::Uuid;
 
 use self::model::SubscriptionRow;
-pub use checkout::{buy, cancel, cancel_at_period_end, quote, validate};
+pub use checkout::{buy, cancel, cancel_at_period_end, quote, set_auto_renew, validate};
 pub use model::{
     PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,
     SubscriptionStatus, SubscriptionView,
 };
 pub use pricing::{Order, Priced, period_end};
 pub use refund::{Refund, refund};
+pub use renewal::{
+    BillingInfo, DAILY_RENEWALS, Forecast, ForecastLine, GRACE_PERIOD, process_grace, renew_due,
+};
 pub use routes::router;
-pub use upgrade::{UpgradeQuote, UpgradeView, settle_all, upgrade, watch};
+pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
+pub use watch::watch;
 
 use crate::{Error, Result, db::Conn};
 

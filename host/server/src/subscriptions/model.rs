@@ -8,7 +8,12 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{catalog::Tier, coupons::CouponPreview, money::Rupiah, text_enum};
+use crate::{
+    catalog::Tier,
+    coupons::{CouponPreview, Evaluated},
+    money::Rupiah,
+    text_enum,
+};
 
 text_enum! {
     pub enum SubscriptionStatus {
@@ -51,8 +56,41 @@ pub struct Subscription {
     pub coupon_periods_left: Option<i64>,
     pub cancelled_at: Option<DateTime<Utc>>,
     pub cancel_reason: Option<String>,
+    /// Until when it runs although its next period is not paid.
+    pub grace_until: Option<DateTime<Utc>>,
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// What its next period would cost, when that is due and not paid.
+    pub unpaid: Option<Rupiah>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Subscription {
+    /// Its period is over and nothing has ended it.
+    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.status.is_live() && self.period_end <= now
+    }
+
+    /// Whether nothing happened to it since it was seen so.
+    pub(super) fn is_as_seen(&self, seen: &Self) -> bool {
+        let state = |one: &Self| {
+            (
+                (
+                    one.status,
+                    one.period_number,
+                    one.plan_id,
+                    one.monthly_price,
+                ),
+                (one.auto_renew, one.coupon_periods_left, one.suspended_at),
+            )
+        };
+        state(self) == state(seen)
+    }
+
+    /// Whether its coupon reduces the next period, as far as its time goes.
+    pub const fn has_coupon_left(&self) -> bool {
+        self.coupon_id.is_some() && !matches!(self.coupon_periods_left, Some(..=0))
+    }
 }
 
 /// A subscription with the names of what it is for.
@@ -135,6 +173,14 @@ pub struct SubscriptionView {
     pub auto_renew: bool,
     pub period_start: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
+    /// Until when it runs although its next period is not paid.
+    pub grace_until: Option<DateTime<Utc>>,
+    /// Since when it is scaled to zero; its data is kept for `SUSPENSION_RETENTION_DAYS`.
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// What its next period costs, when that is due and not paid. A wallet that holds as much renews it.
+    pub unpaid: Option<Rupiah>,
+    /// Further periods that its coupon reduces; absent without a coupon, and for one that never ends.
+    pub coupon_periods_left: Option<i64>,
     #[schema(value_type = Object)]
     pub config: Value,
     pub instance_id: Option<Uuid>,
@@ -160,6 +206,10 @@ impl From<SubscriptionRow> for SubscriptionView {
             auto_renew: subscription.auto_renew,
             period_start: subscription.period_start,
             period_end: subscription.period_end,
+            grace_until: subscription.grace_until,
+            suspended_at: subscription.suspended_at,
+            unpaid: subscription.unpaid,
+            coupon_periods_left: subscription.coupon_periods_left,
             config: subscription.config.0,
             instance_id: row.instance_id,
             instance_status: row.instance_status,
@@ -188,6 +238,17 @@ pub struct PriceLineView {
     /// Negative for a reduction.
     pub amount: Rupiah,
     pub reason: String,
+}
+
+impl PriceLineView {
+    pub(super) fn of_coupon(coupon: &Evaluated) -> Self {
+        Self {
+            code: "coupon".to_owned(),
+            label: format!("Coupon {}", coupon.coupon.code),
+            amount: coupon.amount.negated(),
+            reason: coupon.reason.clone(),
+        }
+    }
 }
 
 impl From<PriceLine> for PriceLineView {

@@ -62,12 +62,7 @@ impl Priced {
 
     /// The price's lines and the coupon's; they add up to what is due.
     pub fn explained(&self) -> Vec<PriceLineView> {
-        let coupon = self.coupon.as_ref().map(|coupon| PriceLineView {
-            code: "coupon".to_owned(),
-            label: format!("Coupon {}", coupon.coupon.code),
-            amount: coupon.amount.negated(),
-            reason: coupon.reason.clone(),
-        });
+        let coupon = self.coupon.as_ref().map(PriceLineView::of_coupon);
         self.lines
             .iter()
             .cloned()

@@ -9,8 +9,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail, SubscriptionStatus,
-    SubscriptionView, UpgradeQuote, UpgradeView, checkout, store,
+    BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
+    SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, checkout, store,
 };
 use crate::{
     Error,
@@ -32,6 +32,7 @@ failure_responses!(PricingUpgrade: NotFound, InvalidState, PlanUnavailable, Plug
     PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Upgrading: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, InsufficientCredit,
     QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
+failure_responses!(Foreseeing: NotFound, InvalidState, PluginRefusedInput, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
 
@@ -44,7 +45,10 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get, cancel))
         .routes(routes!(upgrade))
         .routes(routes!(quote_upgrade))
+        .routes(routes!(billing_info))
+        .routes(routes!(set_auto_renew))
         .merge(super::admin::router())
+        .merge(super::billing_routes::router())
 }
 
 /// What to buy.
@@ -258,6 +262,52 @@ async fn cancel(
         }
     };
     let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    Ok(Success::ok(message, detail))
+}
+
+/// What the next period of a subscription will cost, every rupiah explained, and whether the wallet
+/// holds it.
+#[utoipa::path(get, path = "/subscriptions/{id}/billing-info", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "As things are", body = Envelope<BillingInfo>), Foreseeing))]
+async fn billing_info(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id,
+) -> Reply<BillingInfo> {
+    let info = super::renewal::billing_info(&state, customer.user_id, id).await?;
+    let message = match info.due {
+        Some(due) => format!("The next month costs {due}."),
+        None => "There is no next month.".to_owned(),
+    };
+    Ok(Success::ok(message, info))
+}
+
+/// Whether to renew.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AutoRenewRequest {
+    #[garde(skip)]
+    auto_renew: bool,
+}
+
+/// Says whether a subscription is charged for its next period, or ends with the one that is paid for.
+#[utoipa::path(put, path = "/subscriptions/{id}/auto-renew", tag = "subscriptions", request_body = AutoRenewRequest,
+    params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "Noted", body = Envelope<SubscriptionDetail>), Cancelling))]
+async fn set_auto_renew(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id,
+    Body(request): Body<AutoRenewRequest>,
+) -> Reply<SubscriptionDetail> {
+    let user_id = customer.user_id;
+    super::set_auto_renew(&state, user_id, id, request.auto_renew).await?;
+    let detail = super::detail(&mut state.db.read().await?, user_id, id).await?;
+    let message = if request.auto_renew {
+        "The subscription will be renewed."
+    } else {
+        "The subscription will end with the period that is paid for."
+    };
     Ok(Success::ok(message, detail))
 }
 

@@ -68,7 +68,7 @@ macro_rules! period {
 
 const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at,
     s.period_number, s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason,
-    s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
+    s.grace_until, s.suspended_at, s.unpaid, s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
     p.tier, i.id AS instance_id, i.status AS instance_status
     FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
     LEFT JOIN instances i ON i.subscription_id = s.id";
@@ -226,6 +226,20 @@ pub(super) async fn stop_renewing(
     let sql = "UPDATE subscriptions SET auto_renew = FALSE, cancel_reason = $4, updated_at = $3
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
     Ok(execute!(conn, sql, user_id, id, now, reason)? == 1)
+}
+
+/// Says whether a live subscription renews; false when it is not live (any more).
+pub(super) async fn set_auto_renew(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    auto_renew: bool,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
+                 cancel_reason = CASE WHEN $4 THEN NULL ELSE cancel_reason END
+               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+    Ok(execute!(conn, sql, user_id, id, now, auto_renew)? == 1)
 }
 
 /// What is needed to insert a quote.

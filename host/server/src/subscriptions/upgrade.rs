@@ -17,8 +17,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub(super) use ending::abandon;
-pub use ending::{settle_all, watch};
+pub(super) use ending::{abandon, settle_all};
 
 use super::{
     PriceLineView, SubscriptionView,
@@ -362,7 +361,7 @@ fn changed_meanwhile() -> Error {
     Error::new(Code::Conflict, message)
 }
 
-fn changing() -> Error {
+pub(super) fn changing() -> Error {
     let message = "A change of plan is under way. Wait until it is done.";
     Error::new(Code::InvalidState, message)
 }

@@ -24,12 +24,12 @@ impl Period {
         let today = now.with_timezone(&zone).date_naive();
         let (first, end) = self.dates(today);
         match self {
-            Self::Day => hours(start_of(zone, first), start_of(zone, end)),
+            Self::Day => hours(start_of_day(zone, first), start_of_day(zone, end)),
             Self::Week | Self::Month => dates(first, end, |day| day.checked_add_days(Days::new(1)))
-                .map(|day| start_of(zone, day))
+                .map(|day| start_of_day(zone, day))
                 .collect(),
             Self::Year => dates(first, end, |day| day.checked_add_months(Months::new(1)))
-                .map(|day| start_of(zone, day))
+                .map(|day| start_of_day(zone, day))
                 .collect(),
         }
     }
@@ -81,7 +81,7 @@ fn hours(first: DateTime<Utc>, end: DateTime<Utc>) -> Vec<DateTime<Utc>> {
 }
 
 /// The first moment of a date; where clocks skip midnight, the first after it.
-pub(super) fn start_of(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
+pub fn start_of_day(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
     let midnight = date.and_time(NaiveTime::MIN);
     (0..24)
         .filter_map(|hours| midnight.checked_add_signed(TimeDelta::hours(hours)))
@@ -92,7 +92,7 @@ pub(super) fn start_of(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
 /// When this month began.
 pub(super) fn start_of_month(zone: Tz, now: DateTime<Utc>) -> DateTime<Utc> {
     let today = now.with_timezone(&zone).date_naive();
-    start_of(zone, Period::Month.dates(today).0)
+    start_of_day(zone, Period::Month.dates(today).0)
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(ends(Period::Day, berlin, "2026-03-29T12:00:00Z").0, 23);
         assert_eq!(ends(Period::Day, berlin, "2026-10-25T12:00:00Z").0, 25);
         // Clocks in Santiago skip from midnight to one.
-        let skipped = start_of(chrono_tz::America::Santiago, "2026-09-06".parse().unwrap());
+        let skipped = start_of_day(chrono_tz::America::Santiago, "2026-09-06".parse().unwrap());
         assert_eq!(skipped, at("2026-09-06T04:00:00Z"));
     }
 }

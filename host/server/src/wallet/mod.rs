@@ -22,6 +22,7 @@ mod top_up;
 use uuid::Uuid;
 
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
+pub use calendar::start_of_day;
 pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
 pub use model::{

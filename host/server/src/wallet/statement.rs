@@ -68,8 +68,8 @@ impl Dates {
             .checked_add_days(Days::new(1))
             .unwrap_or(self.last);
         (
-            calendar::start_of(zone, self.first),
-            calendar::start_of(zone, after),
+            calendar::start_of_day(zone, self.first),
+            calendar::start_of_day(zone, after),
         )
     }
 

@@ -154,7 +154,7 @@ pub(in crate::coupons) async fn redemptions(
     offset: i64,
 ) -> sqlx::Result<Vec<RedeemedByRow>> {
     let sql = "SELECT r.user_id, u.email, r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id,
-                 r.subscription_id, r.created_at
+                 r.subscription_id, r.period, r.created_at
                FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id JOIN users u ON u.id = r.user_id
                WHERE r.coupon_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
     fetch_all!(conn, RedeemedByRow, sql, coupon_id, limit, offset)
@@ -179,8 +179,9 @@ pub(in crate::coupons) async fn count_by_status(
     fetch_all!(conn, StatusCount, sql, now)
 }
 
-/// A purchase is negative in the wallet; what came back since is not revenue.
-const SUMS: &str = "count(*) AS uses, CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost,
+/// A purchase is negative in the wallet; what came back since is not revenue. Later periods cost and bring
+/// money, and are no uses.
+const SUMS: &str = "count(CASE WHEN r.period = 1 THEN 1 END) AS uses, CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost,
     CAST(coalesce(sum(CASE WHEN t.type IN ('SUBSCRIPTION', 'UPGRADE') AND t.status = 'COMPLETED' THEN -t.amount ELSE 0 END), 0) AS BIGINT) AS revenue
     FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id LEFT JOIN transactions t ON t.id = r.transaction_id";
 

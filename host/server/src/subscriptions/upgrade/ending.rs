@@ -1,10 +1,7 @@
 //! How a change of plan ends: applied when the instance is made so, undone to the last rupiah when it
 //! cannot be.
 
-use std::time::Duration;
-
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
@@ -17,29 +14,14 @@ use crate::{
     wallet::{self, NewTransaction, TransactionType},
 };
 
-/// How often changes under way are looked at.
-const WATCH: Duration = Duration::from_secs(1);
 /// Attempts that the cluster refuses before a change is undone.
 const REFUSALS: i64 = 3;
-
-/// Finishes and undoes changes under way until cancelled.
-pub async fn watch(state: AppState, cancel: CancellationToken) {
-    while cancel
-        .run_until_cancelled(tokio::time::sleep(WATCH))
-        .await
-        .is_some()
-    {
-        if let Err(error) = settle_all(&state).await {
-            tracing::warn!(%error, cause = ?error.source, "plan_change.watch_failed");
-        }
-    }
-}
 
 /// Settles every change whose instance tells how it went.
 ///
 /// # Errors
 /// When the database does not answer; what is settled stays so.
-pub async fn settle_all(state: &AppState) -> Result<()> {
+pub(in crate::subscriptions) async fn settle_all(state: &AppState) -> Result<()> {
     let under_way = plan_changes::progress(&mut state.db.read().await?).await?;
     for progress in under_way {
         match outcome(&progress) {

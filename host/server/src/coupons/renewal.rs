@@ -1,0 +1,105 @@
+//! What a coupon takes off the later periods of the subscription it was redeemed for.
+//!
+//! The rule is asked again for every period, by the version and with the facts that granted the coupon:
+//! what was promised stays, a percentage follows the price, and each answer can be replayed. Window,
+//! status and uses were the host's limits for redeeming and are over; the budget still holds.
+
+use dermaga_runtime::contract::{self, Place, Purchase};
+use uuid::Uuid;
+
+use super::{
+    evaluation::{Evaluated, amount, check_restrictions},
+    store,
+};
+use crate::{
+    Error, Result,
+    app::AppState,
+    db::{Clock, Conn},
+    money::Rupiah,
+    plugins::{self, Decision, Subject},
+};
+
+/// What a coupon does for one more period.
+#[derive(Debug, Clone)]
+pub enum Continued {
+    Reduces(Box<Evaluated>),
+    /// Nothing, and why; with the decision where the rule was asked.
+    Nothing {
+        code: String,
+        reason: String,
+        decision: Option<Box<Decision>>,
+    },
+}
+
+impl Continued {
+    /// The decision to record, if there is one.
+    pub fn decision(&self) -> Option<&Decision> {
+        match self {
+            Self::Reduces(evaluated) => Some(&evaluated.decision),
+            Self::Nothing { decision, .. } => decision.as_deref(),
+        }
+    }
+}
+
+/// Asks the coupon that a subscription was bought with about its next period. Writes nothing.
+///
+/// # Errors
+/// `PLUGIN_*` when the rule failed.
+pub async fn continue_for(
+    state: &AppState,
+    user_id: Uuid,
+    subscription_id: Uuid,
+    purchase: Purchase,
+) -> Result<Continued> {
+    let granted = store::granted(&mut state.db.read().await?, subscription_id).await?;
+    let (coupon, digest, input) = granted
+        .ok_or_else(|| Error::internal("a subscription with a coupon and no redemption of it"))?;
+    let nothing = |reason: String, decision: Option<Decision>| Continued::Nothing {
+        code: coupon.code.clone(),
+        reason,
+        decision: decision.map(Box::new),
+    };
+    if let Err(refused) = check_restrictions(&coupon, Some(&purchase)) {
+        return Ok(nothing(refused.message, None));
+    }
+    let plugin = state.plugins.version(&digest).await?;
+    let total = Rupiah::new(purchase.total);
+    let granted: contract::Evaluation = serde_json::from_str(&input)?;
+    let facts = granted.facts.clone();
+    let input = contract::Evaluation {
+        moment: state.clock.now().timestamp(),
+        purchase: Some(purchase),
+        ..granted
+    };
+    let subject = Subject {
+        user_id: Some(user_id),
+        coupon_id: Some(coupon.id),
+    };
+    let registry = &state.plugins;
+    let decided =
+        plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, subject).await?;
+    let grant = match decided.value {
+        contract::Decision::Grant(grant) => grant,
+        contract::Decision::Refuse(refusal) => {
+            return Ok(nothing(refusal.message, Some(decided.decision)));
+        }
+    };
+    let amount = amount(&plugin, grant.effect, Place::Checkout, Some(total))?;
+    Ok(Continued::Reduces(Box::new(Evaluated {
+        coupon,
+        effect: grant.effect,
+        amount,
+        reason: grant.reason,
+        decision: decided.decision,
+        facts,
+    })))
+}
+
+/// Takes the cost of a later period out of the coupon's budget, in the caller's transaction, after
+/// [`crate::wallet::lock`]; `false` when the budget does not hold it.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn take_cost(conn: &mut Conn, clock: &Clock, reduced: &Evaluated) -> Result<bool> {
+    Ok(store::take_cost(conn, reduced.coupon.id, reduced.amount, clock.now()).await?)
+}

@@ -1,0 +1,131 @@
+//! `/admin/billing`: renewals and what happens to unpaid subscriptions.
+
+use axum::extract::State;
+use chrono::{Days, NaiveDate};
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{ForecastLine, SubscriptionDetail, renewal};
+use crate::{
+    Error,
+    app::AppState,
+    http::{Admin, Body, Envelope, Id, Params, Reply, Success, failure_responses},
+    scheduler::RunView,
+    wallet,
+};
+
+failure_responses!(Running: Conflict);
+failure_responses!(Changing: NotFound, InvalidState, Conflict);
+failure_responses!(Foreseeing: ValidationFailed);
+
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(preview))
+        .routes(routes!(process_renewals))
+        .routes(routes!(process_grace_period))
+        .routes(routes!(set_grace_period))
+        .routes(routes!(expire))
+}
+
+/// Until when to look.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct PreviewQuery {
+    /// The last date, where the shop is; today, when absent.
+    #[garde(skip)]
+    date: Option<NaiveDate>,
+}
+
+/// Who renews until the end of a date, who cannot pay, and what ends: every subscription whose period
+/// is over by then, with what its plugins say it will cost and the wallets as they are. At most 500.
+#[utoipa::path(get, path = "/admin/billing/preview", tag = "admin: billing", params(PreviewQuery), security(("bearer" = [])),
+    responses((status = 200, description = "The first to end first", body = Envelope<Vec<ForecastLine>>), Foreseeing))]
+async fn preview(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Params(query): Params<PreviewQuery>,
+) -> Reply<Vec<ForecastLine>> {
+    let zone = state.config.billing_timezone;
+    let today = || state.clock.now().with_timezone(&zone).date_naive();
+    let date = query.date.unwrap_or_else(today);
+    let after = date
+        .checked_add_days(Days::new(1))
+        .ok_or_else(|| Error::invalid("date", "is beyond the calendar"))?;
+    let lines = renewal::forecast(&state, wallet::start_of_day(zone, after)).await?;
+    let message = format!("Periods that end until {date}: {}.", lines.len());
+    Ok(Success::ok(message, lines))
+}
+
+/// Runs the job `daily-renewals` now and answers when it has ended.
+#[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", security(("bearer" = [])),
+    responses((status = 200, description = "The run, ended", body = Envelope<RunView>), Running))]
+async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Reply<RunView> {
+    run(&state, admin, renewal::DAILY_RENEWALS).await
+}
+
+/// Runs the job `grace-period` now and answers when it has ended.
+#[utoipa::path(post, path = "/admin/billing/process-grace-period", tag = "admin: billing", security(("bearer" = [])),
+    responses((status = 200, description = "The run, ended", body = Envelope<RunView>), Running))]
+async fn process_grace_period(State(state): State<AppState>, admin: Admin) -> Reply<RunView> {
+    run(&state, admin, renewal::GRACE_PERIOD).await
+}
+
+async fn run(state: &AppState, admin: Admin, job: &str) -> Reply<RunView> {
+    let run = state.scheduler.run_now(state, job, admin.user_id).await?;
+    let message = format!("The job {job} ended: {}.", run.status);
+    Ok(Success::ok(message, run))
+}
+
+/// How long an unpaid subscription may go on running.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct GraceRequest {
+    /// From now on.
+    #[garde(range(min = 1, max = 30))]
+    grace_days: u64,
+}
+
+/// Gives a subscription in grace so many days from now.
+#[utoipa::path(post, path = "/admin/billing/set-grace-period/{id}", tag = "admin: billing", params(("id" = Uuid, Path)),
+    request_body = GraceRequest, security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Changing))]
+async fn set_grace_period(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+    Body(request): Body<GraceRequest>,
+) -> Reply<SubscriptionDetail> {
+    renewal::set_grace(&state, admin.user_id, id, request.grace_days).await?;
+    let detail = super::any_detail(&mut state.db.read().await?, id).await?;
+    let days = request.grace_days;
+    Ok(Success::ok(
+        format!("Its grace ends in {days} days."),
+        detail,
+    ))
+}
+
+/// Why a subscription ends.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ExpireRequest {
+    #[garde(length(chars, min = 10, max = 500))]
+    reason: String,
+}
+
+/// Ends a subscription now: its resources are removed with their data, and its quota is given back.
+#[utoipa::path(post, path = "/admin/billing/expire/{id}", tag = "admin: billing", params(("id" = Uuid, Path)),
+    request_body = ExpireRequest, security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Changing))]
+async fn expire(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+    Body(request): Body<ExpireRequest>,
+) -> Reply<SubscriptionDetail> {
+    renewal::expire(&state, admin.user_id, id, &request.reason).await?;
+    let detail = super::any_detail(&mut state.db.read().await?, id).await?;
+    Ok(Success::ok("The subscription has ended.", detail))
+}

@@ -1,0 +1,368 @@
+//! The next period of a subscription: priced by the version its instance is pinned to, reduced by the
+//! coupon it was bought with, and charged once; and what happens when nobody pays.
+//!
+//! Every step is one database transaction that looks again at what it was decided on, with the
+//! customer's wallet locked: two servers, or a server that dies anywhere, charge each period once.
+
+mod preview;
+mod store;
+mod unpaid;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Term};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub use preview::{BillingInfo, Forecast, ForecastLine};
+pub(super) use preview::{billing_info, forecast};
+pub use unpaid::process_grace;
+pub(super) use unpaid::{expire, set_grace};
+
+use super::{
+    model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
+    plan_changes, pricing, store as subscriptions,
+};
+use crate::{
+    Error, Result,
+    app::AppState,
+    catalog,
+    coupons::{self, Continued},
+    db::Conn,
+    money::Rupiah,
+    plugins::{self, Decision},
+    provisioning,
+    scheduler::Outcome,
+    schema,
+    wallet::{self, NewTransaction, TransactionType},
+};
+
+/// Names of the jobs.
+pub const DAILY_RENEWALS: &str = "daily-renewals";
+pub const GRACE_PERIOD: &str = "grace-period";
+
+/// How often a subscription is looked at anew that changed while it was renewed.
+const ATTEMPTS: u32 = 3;
+
+/// The next period with its price decided, nothing booked yet.
+struct Next {
+    number: i64,
+    anchor_at: DateTime<Utc>,
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    lines: Vec<PriceLine>,
+    price: Rupiah,
+    price_decision: Decision,
+    coupon: Option<Continued>,
+}
+
+impl Next {
+    /// Price less what the coupon takes off, as long as its budget lasts.
+    fn due(&self) -> Result<Rupiah> {
+        Ok(self.price.minus(self.discount())?)
+    }
+
+    fn discount(&self) -> Rupiah {
+        match &self.coupon {
+            Some(Continued::Reduces(reduced)) => reduced.amount,
+            _ => Rupiah::ZERO,
+        }
+    }
+
+    /// The price's lines and the coupon's; they add up to what is due.
+    fn explained(&self) -> Vec<PriceLineView> {
+        let mut lines: Vec<_> = self.lines.iter().cloned().map(Into::into).collect();
+        if let Some(Continued::Reduces(reduced)) = &self.coupon {
+            lines.push(PriceLineView::of_coupon(reduced));
+        }
+        lines
+    }
+
+    /// What the transaction keeps for the person who asks why.
+    fn details(&self) -> Value {
+        let (code, without) = match &self.coupon {
+            None => (None, None),
+            Some(Continued::Reduces(reduced)) => (Some(&reduced.coupon.code), None),
+            Some(Continued::Nothing { code, reason, .. }) => (Some(code), Some(reason)),
+        };
+        json!({
+            "period": self.number,
+            "lines": self.explained(),
+            "price": self.price,
+            "discount": self.discount(),
+            "coupon": code,
+            "couponGaveNothing": without,
+        })
+    }
+
+    /// Without the coupon, whose budget does not hold this period.
+    fn over_budget(&mut self) {
+        if let Some(Continued::Reduces(reduced)) = self.coupon.take() {
+            self.coupon = Some(Continued::Nothing {
+                code: reduced.coupon.code.clone(),
+                reason: format!("The budget of the coupon {} is spent.", reduced.coupon.code),
+                decision: Some(Box::new(reduced.decision)),
+            });
+        }
+    }
+}
+
+/// What became of a subscription that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Renewed,
+    /// The wallet does not hold enough.
+    Unpaid,
+    Ended,
+    /// Nothing was to be done (any more).
+    Nothing,
+}
+
+/// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over, or
+/// ends it where it shall not renew. What fails is reported and stops nobody.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn renew_due(state: &AppState) -> Result<Outcome> {
+    let due = store::due(&mut state.db.read().await?, state.clock.now()).await?;
+    Ok(each(state, due).await)
+}
+
+/// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
+pub(super) async fn renew_payable(state: &AppState) -> Result<()> {
+    if !state.config.billing.auto_renewal {
+        return Ok(());
+    }
+    let payable = store::payable(&mut state.db.read().await?, state.clock.now()).await?;
+    each(state, payable).await;
+    Ok(())
+}
+
+async fn each(state: &AppState, ids: Vec<Uuid>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for id in ids {
+        match catch_up(state, id).await {
+            Ok(0) => {}
+            Ok(_) => outcome.items += 1,
+            Err(error) => {
+                tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
+                outcome.errors.push(format!("Subscription {id}: {error}"));
+                if let Err(error) = try_again(state, id).await {
+                    tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
+                }
+            }
+        }
+    }
+    outcome
+}
+
+/// Takes every step that is due, one after the other: more than one where no server ran for long.
+/// Gives how many were taken.
+async fn catch_up(state: &AppState, id: Uuid) -> Result<u32> {
+    let mut steps = 0;
+    loop {
+        match step(state, id).await? {
+            Step::Renewed => steps += 1,
+            Step::Unpaid | Step::Ended => return Ok(steps + 1),
+            Step::Nothing => return Ok(steps),
+        }
+    }
+}
+
+async fn try_again(state: &AppState, id: Uuid) -> Result<()> {
+    let (billing, now) = (state.config.billing, state.clock.now());
+    let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
+    let mut conn = state.db.begin().await?;
+    store::failed(&mut conn, id, billing.retries, soon, later).await?;
+    Ok(conn.commit().await?)
+}
+
+/// Takes one step with a subscription, if its period is over.
+async fn step(state: &AppState, id: Uuid) -> Result<Step> {
+    for _ in 0..ATTEMPTS {
+        let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+        let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+        let seen = &row.subscription;
+        if !seen.is_due(state.clock.now()) {
+            return Ok(Step::Nothing);
+        }
+        if !seen.auto_renew {
+            let ended = unpaid::end(state, seen, "It was not to be renewed.", None).await?;
+            return Ok(if ended { Step::Ended } else { Step::Nothing });
+        }
+        if !state.config.billing.auto_renewal {
+            return Ok(Step::Nothing);
+        }
+        let next = price(state, &row).await?;
+        match charge(state, &row, next).await? {
+            Charge::Paid => return Ok(Step::Renewed),
+            Charge::Short(due) if unpaid::fall_behind(state, seen, due).await? => {
+                return Ok(Step::Unpaid);
+            }
+            Charge::Short(_) | Charge::Overtaken => {}
+        }
+    }
+    Err(coupons::too_busy())
+}
+
+/// Decides what the next period costs: at the price the customer bought at, by the plugin version
+/// that the instance is pinned to. Writes nothing.
+async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
+    let current = &row.subscription;
+    let mut conn = state.db.read().await?;
+    let plan = catalog::plan(&mut conn, current.plan_id).await?;
+    let pinned = provisioning::pinned(&mut conn, current.id).await?;
+    if plan_changes::pending(&mut conn, current.id)
+        .await?
+        .is_some()
+    {
+        return Err(super::upgrade::changing());
+    }
+    drop(conn);
+    let plugin = state.plugins.version(&pinned.plugin_digest).await?;
+    let plan = plan.for_plugins_at(current.monthly_price)?;
+    let (now, term) = (state.clock.now(), Term { months: 1 });
+    let request = contract::PriceRequest {
+        settings: pinned.settings.0,
+        plan: plan.clone(),
+        term,
+        config: current.config.0.clone(),
+        occasion: Occasion::Renewal,
+        moment: now.timestamp(),
+    };
+    let subject = current.user_id.into();
+    let decided =
+        plugins::decide::<contract::service::Price>(&state.plugins, &plugin, request, subject)
+            .await?;
+    let answer = match decided.value {
+        Answer::Ok(answer) => answer,
+        Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
+    };
+    let coupon = if answer.total > 0 && current.has_coupon_left() {
+        let purchase = Purchase {
+            service: row.service_slug.clone(),
+            plan,
+            term,
+            lines: answer.lines.clone(),
+            total: answer.total,
+        };
+        Some(coupons::continue_for(state, current.user_id, current.id, purchase).await?)
+    } else {
+        None
+    };
+    // What it was switched off for is not charged: the periods move on by as much.
+    let off = current
+        .suspended_at
+        .map_or(TimeDelta::zero(), |at| now - at);
+    let anchor_at = current.anchor_at + off;
+    let number = u32::try_from(current.period_number).map_err(Error::internal)?;
+    Ok(Next {
+        number: current.period_number.saturating_add(1),
+        anchor_at,
+        starts_at: pricing::period_end(anchor_at, number)?,
+        ends_at: pricing::period_end(anchor_at, number.saturating_add(1))?,
+        lines: answer.lines,
+        price: Rupiah::new(answer.total),
+        price_decision: decided.decision,
+        coupon,
+    })
+}
+
+enum Charge {
+    Paid,
+    /// It costs this much, which the wallet does not hold.
+    Short(Rupiah),
+    /// The subscription changed meanwhile.
+    Overtaken,
+}
+
+/// The one transaction: money, coupon, period, subscription and instance.
+async fn charge(state: &AppState, row: &SubscriptionRow, mut next: Next) -> Result<Charge> {
+    let (clock, seen) = (&state.clock, &row.subscription);
+    let mut conn = state.db.begin().await?;
+    let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
+    if !is_as_seen(&mut conn, seen).await? {
+        conn.rollback().await?;
+        return Ok(Charge::Overtaken);
+    }
+    if let Some(Continued::Reduces(reduced)) = &next.coupon
+        && !coupons::take_cost(&mut conn, clock, reduced).await?
+    {
+        next.over_budget();
+    }
+    let due = next.due()?;
+    if wallet.balance().total()? < due {
+        conn.rollback().await?;
+        return Ok(Charge::Short(due));
+    }
+    next.price_decision.record(&mut conn).await?;
+    let asked = next.coupon.as_ref().and_then(Continued::decision);
+    if let Some(decision) = asked {
+        decision.record(&mut conn).await?;
+    }
+    let new = NewTransaction {
+        user_id: seen.user_id,
+        kind: TransactionType::Subscription,
+        description: format!(
+            "{} {}, month {}",
+            row.service_name, row.plan_name, next.number
+        ),
+        details: next.details(),
+        subscription_id: Some(seen.id),
+        coupon_id: next.coupon.as_ref().and(seen.coupon_id),
+        price_decision_id: Some(next.price_decision.id),
+        coupon_decision_id: asked.map(|decision| decision.id),
+    };
+    let key = format!("subscription:{}:period:{}", seen.id, next.number);
+    let (price, discount) = (next.price, next.discount());
+    let paid = wallet::pay(&mut conn, clock, &mut wallet, price, discount, &key, new).await?;
+    let now = clock.now();
+    let period = PeriodRow {
+        number: next.number,
+        starts_at: next.starts_at,
+        ends_at: next.ends_at,
+        price,
+        discount,
+        paid_cash: paid.cash,
+        paid_bonus: paid.bonus,
+        refunded_cash: Rupiah::ZERO,
+        transaction_id: Some(paid.transaction.id),
+        price_decision_id: next.price_decision.id,
+    };
+    subscriptions::insert_period(&mut conn, seen.id, &period, now).await?;
+    let left = seen
+        .coupon_periods_left
+        .map(|left| left.saturating_sub(1).max(0));
+    if !store::advance(&mut conn, seen, &next, left, now).await? {
+        return Err(Error::internal("a locked subscription changed"));
+    }
+    if let Some(Continued::Reduces(reduced)) = &next.coupon {
+        let (transaction, subscription) = (Some(paid.transaction.id), Some((seen.id, next.number)));
+        let user_id = seen.user_id;
+        coupons::record_redemption(
+            &mut conn,
+            clock,
+            reduced,
+            user_id,
+            transaction,
+            subscription,
+        )
+        .await?;
+    }
+    if seen.status == SubscriptionStatus::Suspended {
+        let message = "Paid for again; being started.";
+        let desired = provisioning::Desired::Running;
+        provisioning::run_or_stop(&mut conn, clock, seen.id, desired, message).await?;
+    }
+    conn.commit().await?;
+    state.provisioning.wake();
+    tracing::info!(subscription.id = %seen.id, period = next.number, paid = %due, "subscription.renewed");
+    Ok(Charge::Paid)
+}
+
+/// Looks again, in the caller's transaction, after [`wallet::lock`]; nobody else changes the subscription
+/// before its end.
+async fn is_as_seen(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
+    store::lock(conn, seen.id).await?;
+    let now = subscriptions::any(conn, seen.id).await?;
+    Ok(now.is_some_and(|row| row.subscription.is_as_seen(seen)))
+}

@@ -1,0 +1,175 @@
+//! What the next periods will cost, before they do.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Continued, Next, price, store};
+use crate::{
+    Error, Result,
+    app::AppState,
+    money::Rupiah,
+    subscriptions::{
+        PriceLineView, SubscriptionStatus, model::SubscriptionRow, store as subscriptions,
+    },
+    text_enum, wallet,
+};
+
+/// Most subscriptions that one forecast looks at.
+const MOST: i64 = 500;
+
+/// What the next period of a subscription will cost.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BillingInfo {
+    pub status: SubscriptionStatus,
+    pub auto_renew: bool,
+    /// When the period that is paid for ends.
+    pub period_end: DateTime<Utc>,
+    pub grace_until: Option<DateTime<Utc>>,
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// They add up to `due`. Empty when there is no next period.
+    pub lines: Vec<PriceLineView>,
+    /// What the next period costs as things are; absent when there is none.
+    pub due: Option<Rupiah>,
+    /// Why a coupon that is left takes nothing off.
+    pub coupon_gives_nothing: Option<String>,
+    pub balance: Rupiah,
+    /// What has to be topped up before.
+    pub missing: Rupiah,
+}
+
+/// What a customer will be charged next.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's; `PLUGIN_*` when a plugin fails.
+pub(in crate::subscriptions) async fn billing_info(
+    state: &AppState,
+    user_id: Uuid,
+    id: Uuid,
+) -> Result<BillingInfo> {
+    let mut conn = state.db.read().await?;
+    let row = subscriptions::owned(&mut conn, user_id, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let balance = wallet::balance(&mut conn, user_id).await?.total()?;
+    drop(conn);
+    let next = next(state, &row).await?;
+    let due = next.as_ref().map(Next::due).transpose()?;
+    let missing = due.unwrap_or(Rupiah::ZERO).minus(balance)?;
+    let subscription = row.subscription;
+    Ok(BillingInfo {
+        status: subscription.status,
+        auto_renew: subscription.auto_renew,
+        period_end: subscription.period_end,
+        grace_until: subscription.grace_until,
+        suspended_at: subscription.suspended_at,
+        lines: next.as_ref().map(Next::explained).unwrap_or_default(),
+        due,
+        coupon_gives_nothing: next.and_then(|next| match next.coupon {
+            Some(Continued::Nothing { reason, .. }) => Some(reason),
+            _ => None,
+        }),
+        balance,
+        missing: missing.max(Rupiah::ZERO),
+    })
+}
+
+/// The next period, if there will be one.
+async fn next(state: &AppState, row: &SubscriptionRow) -> Result<Option<Next>> {
+    let subscription = &row.subscription;
+    if subscription.auto_renew && subscription.status.is_live() {
+        Ok(Some(price(state, row).await?))
+    } else {
+        Ok(None)
+    }
+}
+
+text_enum! {
+    /// What will become of a subscription when its period is over.
+    pub enum Forecast {
+        Renews = "RENEWS",
+        /// The wallet does not hold enough.
+        Fails = "FAILS",
+        Ends = "ENDS",
+        /// A plugin fails, or a change of plan is under way.
+        Unknown = "UNKNOWN",
+    }
+}
+
+/// A subscription whose period ends, and what is to be expected of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastLine {
+    pub subscription_id: Uuid,
+    pub user_id: Uuid,
+    pub email: String,
+    pub service: String,
+    pub plan: String,
+    pub status: SubscriptionStatus,
+    pub period_end: DateTime<Utc>,
+    pub forecast: Forecast,
+    /// What will be charged.
+    pub due: Option<Rupiah>,
+    /// What is missing for it, after the customer's subscriptions before this one were paid.
+    pub missing: Option<Rupiah>,
+    /// Why it is not known.
+    pub problem: Option<String>,
+}
+
+/// What becomes of the subscriptions whose period ends before a moment, with the wallets as they are;
+/// the first to end first, at most 500.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::subscriptions) async fn forecast(
+    state: &AppState,
+    until: DateTime<Utc>,
+) -> Result<Vec<ForecastLine>> {
+    let ending = store::ending(&mut state.db.read().await?, until, MOST).await?;
+    let mut balances: HashMap<Uuid, Rupiah> = HashMap::new();
+    let mut lines = Vec::with_capacity(ending.len());
+    for (id, email) in ending {
+        let mut conn = state.db.read().await?;
+        let Some(row) = subscriptions::any(&mut conn, id).await? else {
+            continue;
+        };
+        let user_id = row.subscription.user_id;
+        let balance = match balances.get(&user_id) {
+            Some(left) => *left,
+            None => wallet::balance(&mut conn, user_id).await?.total()?,
+        };
+        drop(conn);
+        let expected = next(state, &row)
+            .await
+            .and_then(|next| next.map(|next| next.due()).transpose());
+        let (forecast, due, problem) = match expected {
+            Ok(None) => (Forecast::Ends, None, None),
+            Ok(Some(due)) if due <= balance => (Forecast::Renews, Some(due), None),
+            Ok(Some(due)) => (Forecast::Fails, Some(due), None),
+            Err(error) => (Forecast::Unknown, None, Some(error.message)),
+        };
+        let left = match (forecast, due) {
+            (Forecast::Renews, Some(due)) => balance.minus(due)?,
+            _ => balance,
+        };
+        balances.insert(user_id, left);
+        let missing = due.map(|due| due.minus(balance)).transpose()?;
+        lines.push(ForecastLine {
+            subscription_id: id,
+            user_id,
+            email,
+            service: row.service_slug,
+            plan: row.plan_slug,
+            status: row.subscription.status,
+            period_end: row.subscription.period_end,
+            forecast,
+            due,
+            missing: missing.map(|missing| missing.max(Rupiah::ZERO)),
+            problem,
+        });
+    }
+    Ok(lines)
+}

@@ -1,0 +1,205 @@
+//! What happens when nobody pays: grace, suspension, end; and what administrators may do about it.
+
+use chrono::{DateTime, Days, Utc};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{is_as_seen, store};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    audit, catalog,
+    config::Billing,
+    coupons,
+    money::Rupiah,
+    provisioning::{self, Desired},
+    scheduler::Outcome,
+    subscriptions::{
+        SubscriptionStatus as Status, model::Subscription, store as subscriptions, upgrade,
+    },
+    wallet,
+};
+
+/// The job [`super::GRACE_PERIOD`]: suspends what is not paid when its grace is over, and ends what was
+/// suspended for too long. What can be paid by now is renewed instead.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn process_grace(state: &AppState) -> Result<Outcome> {
+    let now = state.clock.now();
+    let kept_since = now
+        .checked_sub_days(state.config.billing.retention)
+        .ok_or_else(|| Error::internal("SUSPENSION_RETENTION_DAYS reaches before the calendar"))?;
+    let mut conn = state.db.read().await?;
+    let over = store::out_of_grace(&mut conn, now).await?;
+    let forgotten = store::suspended_until(&mut conn, kept_since).await?;
+    drop(conn);
+    let mut outcome = super::each(state, over).await;
+    for id in forgotten {
+        match end_forgotten(state, id, kept_since).await {
+            Ok(ended) => outcome.items += u64::from(ended),
+            Err(error) => outcome.errors.push(format!("Subscription {id}: {error}")),
+        }
+    }
+    Ok(outcome)
+}
+
+async fn end_forgotten(state: &AppState, id: Uuid, kept_since: DateTime<Utc>) -> Result<bool> {
+    let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let seen = row.subscription;
+    let is_forgotten = seen.status == Status::Suspended
+        && seen.suspended_at.is_some_and(|since| since <= kept_since);
+    if !is_forgotten {
+        return Ok(false);
+    }
+    let reason = "It was suspended and not paid for.";
+    end(state, &seen, reason, None).await
+}
+
+/// What a subscription becomes whose next period is due and cannot be paid.
+fn behind(
+    seen: &Subscription,
+    billing: Billing,
+    unpaid: Rupiah,
+    now: DateTime<Utc>,
+) -> store::Behind {
+    let grace_until = match seen.status {
+        // It begins once, when the period ends, however late that is noticed.
+        Status::Active if billing.grace_period => {
+            seen.period_end.checked_add_days(billing.grace_days)
+        }
+        Status::PastDue => seen.grace_until,
+        _ => None,
+    };
+    let runs = match seen.status {
+        Status::Active => grace_until.is_some(),
+        Status::PastDue => grace_until.is_some_and(|until| now < until),
+        _ => false,
+    };
+    store::Behind {
+        status: if runs {
+            Status::PastDue
+        } else {
+            Status::Suspended
+        },
+        grace_until: grace_until.filter(|_| runs),
+        suspended_at: (!runs).then(|| seen.suspended_at.unwrap_or(now)),
+        unpaid,
+    }
+}
+
+/// Notes that the next period is not paid; `false` when the subscription changed meanwhile, or the
+/// wallet holds enough now.
+pub(super) async fn fall_behind(
+    state: &AppState,
+    seen: &Subscription,
+    due: Rupiah,
+) -> Result<bool> {
+    let (clock, now) = (&state.clock, state.clock.now());
+    let mut conn = state.db.begin().await?;
+    let wallet = wallet::lock(&mut conn, seen.user_id).await?;
+    if wallet.balance().total()? >= due || !is_as_seen(&mut conn, seen).await? {
+        conn.rollback().await?;
+        return Ok(false);
+    }
+    let behind = behind(seen, state.config.billing, due, now);
+    store::fall_behind(&mut conn, seen, behind, now).await?;
+    if behind.status == Status::Suspended && seen.status != Status::Suspended {
+        let message =
+            format!("Suspended: {due} for the next month are not paid. Its data is kept.");
+        provisioning::run_or_stop(&mut conn, clock, seen.id, Desired::Stopped, &message).await?;
+    }
+    conn.commit().await?;
+    state.provisioning.wake();
+    tracing::info!(subscription.id = %seen.id, status = %behind.status, unpaid = %due, "subscription.unpaid");
+    Ok(true)
+}
+
+/// Ends a subscription whose time is over: resources are removed and quota is given back. `false` when
+/// it changed meanwhile. What an administrator does is audited.
+pub(super) async fn end(
+    state: &AppState,
+    seen: &Subscription,
+    reason: &str,
+    by: Option<Uuid>,
+) -> Result<bool> {
+    let (clock, id) = (&state.clock, seen.id);
+    let mut conn = state.db.begin().await?;
+    wallet::lock(&mut conn, seen.user_id).await?;
+    if !is_as_seen(&mut conn, seen).await? {
+        conn.rollback().await?;
+        return Ok(false);
+    }
+    upgrade::abandon(state, &mut conn, seen.user_id, id).await?;
+    if !store::expire(&mut conn, id, reason, clock.now()).await? {
+        return Ok(false);
+    }
+    // An upgrade that was abandoned has put it back into its earlier plan.
+    let row = subscriptions::any(&mut conn, id).await?;
+    let plan_id = row.map_or(seen.plan_id, |row| row.subscription.plan_id);
+    provisioning::terminate(&mut conn, clock, id).await?;
+    catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+    if let Some(actor_id) = by {
+        let (action, subject) = ("subscription.expired", format!("subscription:{id}"));
+        let details = json!({ "reason": reason });
+        audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+    }
+    conn.commit().await?;
+    state.provisioning.wake();
+    tracing::info!(subscription.id = %id, reason, "subscription.expired");
+    Ok(true)
+}
+
+/// Ends a subscription by an administrator's word, as if its time were over.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the moment.
+pub(in crate::subscriptions) async fn expire(
+    state: &AppState,
+    actor_id: Uuid,
+    id: Uuid,
+    reason: &str,
+) -> Result<()> {
+    let seen = seen(state, id).await?;
+    if !seen.status.is_live() {
+        let message = format!("This subscription is {} already.", seen.status);
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    if end(state, &seen, reason, Some(actor_id)).await? {
+        Ok(())
+    } else {
+        Err(coupons::too_busy())
+    }
+}
+
+/// Gives an unpaid subscription so many days of grace from now.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_STATE` when it is not in grace.
+pub(in crate::subscriptions) async fn set_grace(
+    state: &AppState,
+    actor_id: Uuid,
+    id: Uuid,
+    days: u64,
+) -> Result<()> {
+    let seen = seen(state, id).await?;
+    let now = state.clock.now();
+    let until = now.checked_add_days(Days::new(days));
+    let until = until.ok_or_else(|| Error::internal("a grace ends beyond the calendar"))?;
+    let mut conn = state.db.begin().await?;
+    if !store::set_grace(&mut conn, id, until, now).await? {
+        let message = format!("This subscription is {}, not in grace.", seen.status);
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let (action, subject) = ("subscription.grace_set", format!("subscription:{id}"));
+    let details = json!({ "days": days, "until": until });
+    audit::record(&mut conn, &state.clock, actor_id, action, &subject, details).await?;
+    Ok(conn.commit().await?)
+}
+
+async fn seen(state: &AppState, id: Uuid) -> Result<Subscription> {
+    let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    Ok(row.subscription)
+}

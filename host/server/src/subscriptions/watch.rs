@@ -1,0 +1,28 @@
+//! What subscriptions wait for, looked at every second.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{renewal, upgrade};
+use crate::{Result, app::AppState};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Settles changes of plan under way, and renews what can be paid by now, until cancelled.
+pub async fn watch(state: AppState, cancel: CancellationToken) {
+    while cancel
+        .run_until_cancelled(tokio::time::sleep(INTERVAL))
+        .await
+        .is_some()
+    {
+        if let Err(error) = watch_once(&state).await {
+            tracing::warn!(%error, cause = ?error.source, "subscriptions.watch_failed");
+        }
+    }
+}
+
+async fn watch_once(state: &AppState) -> Result<()> {
+    upgrade::settle_all(state).await?;
+    renewal::renew_payable(state).await
+}
