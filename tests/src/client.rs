@@ -17,7 +17,8 @@ pub struct Client {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// The bytes of the body, to be compared.
+    pub bytes: Vec<u8>,
+    /// The body, with signs in the place of what is no text.
     pub text: String,
     pub body: Value,
 }
@@ -129,11 +130,13 @@ impl Client {
         let response = request.send().await.expect("the server answers");
         let status = response.status().as_u16();
         let headers = response.headers().clone();
-        let text = response.text().await.expect("the answer is text");
+        let bytes = response.bytes().await.expect("the whole answer").to_vec();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
         Answer {
             status,
             headers,
+            bytes,
             text,
             body,
         }
@@ -146,6 +149,16 @@ impl Answer {
         self.headers
             .get("idempotency-replayed")
             .is_some_and(|value| value == "true")
+    }
+
+    /// What stands in the PDF that the body is.
+    pub fn pdf_text(&self) -> String {
+        assert_eq!(
+            self.headers["content-type"], "application/pdf",
+            "{}",
+            self.text
+        );
+        pdf_extract::extract_text_from_mem(&self.bytes).expect("a PDF with text")
     }
 
     /// The data of a success with this status.

@@ -227,7 +227,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         "a_request_that_takes_too_long_is_answered",
         &["DERMAGA_REQUEST_TIMEOUT"],
     ),
-    (HERE, "a_receipt_bears_the_shops_name", &["SHOP_NAME"]),
+    (
+        HERE,
+        "a_receipt_bears_the_shops_name",
+        &["SHOP_NAME", "RECEIPT_FONT"],
+    ),
     (
         HERE,
         "a_month_begins_where_the_shop_is",
@@ -365,7 +369,13 @@ async fn the_first_administrator_is_the_one_named() {
 
 #[tokio::test]
 async fn a_receipt_bears_the_shops_name() {
-    let shop = empty_shop(&[("SHOP_NAME", "Toko Pelabuhan")]).await;
+    let font = checkout().join("host/server/fonts/DejaVuSansMono-Bold.ttf");
+    let settings = [
+        ("SHOP_NAME", "Toko Pelabuhan"),
+        ("RECEIPT_FONT", font.to_str().unwrap()),
+    ];
+    let shop = empty_shop(&settings).await;
+    assert!(shop.state().config.receipt_font.is_some());
     let (admin, customer) = (
         shop.admin().await,
         shop.customer("kuitansi@example.com").await,
@@ -381,7 +391,7 @@ async fn a_receipt_bears_the_shops_name() {
     let receipt = customer
         .get(&format!("/api/wallet/transactions/{number}/receipt"))
         .await;
-    assert!(receipt.text.contains("(Toko Pelabuhan)"));
+    assert!(receipt.pdf_text().contains("Toko Pelabuhan"));
 }
 
 #[tokio::test]
@@ -425,6 +435,8 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_WALLET_FLOAT", "always"),
         ("CRON_LEDGER_SEAL", "midnight"),
         ("SHOP_NAME", " "),
+        ("RECEIPT_FONT", "/nowhere/font.ttf"),
+        ("RECEIPT_FONT", "/proc/version"),
     ] {
         let sources = Sources {
             environment: BTreeMap::from([(name.to_owned(), wrong.to_owned())]),

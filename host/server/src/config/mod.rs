@@ -28,7 +28,10 @@ pub use load::{Loaded, Origin, Source, Sources, load};
 pub use reference::reference;
 pub use settings::{SETTINGS, Setting};
 
-use crate::{money::Rupiah, plugins::signatures::Trust, provisioning::Choice, scheduler::Schedule};
+use crate::{
+    money::Rupiah, plugins::signatures::Trust, provisioning::Choice, scheduler::Schedule,
+    wallet::Typeface,
+};
 
 /// Where this runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +161,7 @@ pub struct Config {
     pub balance_cap: Option<Rupiah>,
     /// What the shop is called.
     pub shop_name: String,
+    pub receipt_font: Option<Typeface>,
     /// Whose days and months the shop's are.
     pub billing_timezone: Tz,
     /// Paid credit of all customers from which administrators are warned.
@@ -244,6 +248,7 @@ impl Config {
             payments_sandbox: false,
             balance_cap: None,
             shop_name: String::new(),
+            receipt_font: None,
             billing_timezone: Tz::UTC,
             wallet_float_warning: None,
             billing: Billing::default(),

@@ -3,7 +3,7 @@
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::Secret;
-use crate::{accounts::MIN_SECRET_BYTES, plugins::signatures::PublicKey};
+use crate::{accounts::MIN_SECRET_BYTES, plugins::signatures::PublicKey, wallet::Typeface};
 
 /// A whole number within bounds; `_` may group its digits.
 pub(super) fn number<T: FromStr + PartialOrd + Display>(
@@ -147,6 +147,14 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     } else {
         Err("must be a name of 1 to 60 characters".to_owned())
     }
+}
+/// A font, read from the file of this name.
+pub(super) fn font(text: &str) -> Result<Typeface, String> {
+    let bytes = std::fs::read(text).map_err(|error| {
+        format!("must be the path of a font file; {text} cannot be read: {error}")
+    })?;
+    Typeface::read(bytes)
+        .map_err(|error| format!("must be a TrueType or OpenType font; {text} is none: {error}"))
 }
 
 pub(super) fn domain(text: &str) -> Result<String, String> {

@@ -228,6 +228,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "SHOP_NAME" "shop_name" (Some("Dermaga")):
         "What the shop is called, on receipts. Up to 60 characters."
         => |c, text| c.shop_name = parse::name(text)?;
+    "RECEIPT_FONT" "receipt_font" (None):
+        "A TrueType or OpenType font file for letters on receipts that the included one (DejaVu Sans Mono: Latin, Greek, Cyrillic, Arabic and more) lacks, such as Chinese."
+        => |c, text| c.receipt_font = Some(parse::font(text)?);
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
         "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database."
         => |c, text| c.billing_timezone = text.parse().map_err(|_| "must be a time zone such as Asia/Jakarta".to_owned())?;

@@ -18,6 +18,7 @@ mod statement;
 mod statistics;
 mod store;
 mod top_up;
+mod typeface;
 
 use uuid::Uuid;
 
@@ -36,6 +37,7 @@ pub use top_up::{
     Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, take_back,
     transaction,
 };
+pub use typeface::Typeface;
 
 use crate::{
     Code, Error, Result,

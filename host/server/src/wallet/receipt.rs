@@ -2,11 +2,15 @@
 
 use chrono::DateTime;
 use chrono_tz::Tz;
-use pdf_writer::{Content, Finish as _, Name, Pdf, Rect, Ref, Str, TextStr};
+use krilla::{Document, geom::Point, metadata::Metadata, page::PageSettings};
 use serde_json::Value;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::{Transaction, TransactionStatus};
-use crate::money::Rupiah;
+use super::{
+    Transaction, TransactionStatus,
+    typeface::{Pen, Typeface},
+};
+use crate::{Error, Result, money::Rupiah};
 
 /// What stands on a receipt.
 #[derive(Debug)]
@@ -19,19 +23,21 @@ pub(super) struct Receipt<'a> {
     pub(super) paid: Rupiah,
     pub(super) bonus: Rupiah,
     pub(super) zone: Tz,
+    /// For characters that the included one lacks.
+    pub(super) typeface: Option<&'a Typeface>,
 }
 
 /// A4, in points of 1/72 inch.
-const PAGE: (i16, i16) = (595, 842);
-const LEFT: i16 = 57;
-const RIGHT: i16 = 538;
-const TOP: i16 = 770;
-const LEADING: i16 = 16;
+const PAGE: (f32, f32) = (595.0, 842.0);
+const LEFT: f32 = 57.0;
+const RIGHT: f32 = 538.0;
+/// From the top of the page.
+const TOP: f32 = 72.0;
+const LEADING: f32 = 16.0;
+const SIZE: f32 = 9.9;
 const LINES_ON_A_PAGE: usize = 43;
-/// Characters of Courier at ten points, six points each, between the margins.
+/// Of the included typeface at this size, between the margins.
 const COLUMNS: usize = 80;
-const COURIER_WIDTH: i16 = 6;
-const SIZE: i16 = 10;
 
 /// One line of a page: text on the left, and perhaps an amount at the right margin.
 #[derive(Debug, Default)]
@@ -43,8 +49,11 @@ struct Line {
 
 impl Receipt<'_> {
     /// The same bytes for the same receipt.
-    pub(super) fn pdf(&self) -> Vec<u8> {
-        render(&self.lines(), &self.transaction.reference())
+    ///
+    /// # Errors
+    /// When the typeface that was added cannot be embedded.
+    pub(super) fn pdf(&self) -> Result<Vec<u8>> {
+        render(&self.lines(), &self.transaction.reference(), self.typeface)
     }
 
     fn lines(&self) -> Vec<Line> {
@@ -145,81 +154,54 @@ impl Page {
 
     /// Long text goes on below; the amount stands on the first line.
     fn push(&mut self, bold: bool, left: &str, right: &str) {
-        let characters: Vec<char> = left.chars().filter(|one| !one.is_control()).collect();
-        let width = COLUMNS - right.len() - usize::from(!right.is_empty());
-        let mut right = right.to_owned();
-        for part in characters.chunks(width.max(20)) {
-            self.0.push(Line {
-                bold,
-                left: part.iter().collect(),
-                right: std::mem::take(&mut right),
-            });
-        }
-    }
-}
-
-fn render(lines: &[Line], title: &str) -> Vec<u8> {
-    let (catalog, tree, plain, bold) = (Ref::new(1), Ref::new(2), Ref::new(3), Ref::new(4));
-    let pages: Vec<&[Line]> = lines.chunks(LINES_ON_A_PAGE).collect();
-    let ids = |first: i32| (0_i32..).map(move |at| Ref::new(first + 2 * at));
-    let mut pdf = Pdf::new();
-    pdf.catalog(catalog).pages(tree);
-    pdf.document_info(Ref::new(5)).title(TextStr(title));
-    let count = i32::try_from(pages.len()).unwrap_or(i32::MAX);
-    pdf.pages(tree).kids(ids(6).take(pages.len())).count(count);
-    for (font, name) in [(plain, "Courier"), (bold, "Courier-Bold")] {
-        pdf.type1_font(font)
-            .base_font(Name(name.as_bytes()))
-            .encoding_predefined(Name(b"WinAnsiEncoding"));
-    }
-    for ((page_id, content_id), lines) in ids(6).zip(ids(7)).zip(pages) {
-        let mut page = pdf.page(page_id);
-        let (width, height) = PAGE;
-        page.media_box(Rect::new(0.0, 0.0, width.into(), height.into()))
-            .parent(tree)
-            .contents(content_id);
-        let mut resources = page.resources();
-        resources
-            .fonts()
-            .pair(Name(b"Plain"), plain)
-            .pair(Name(b"Bold"), bold);
-        resources.finish();
-        page.finish();
-        pdf.stream(content_id, &content(lines));
-    }
-    pdf.finish()
-}
-
-fn content(lines: &[Line]) -> Vec<u8> {
-    let mut content = Content::new();
-    let heights = (0_i16..).map(|at| TOP - at * LEADING);
-    for (line, y) in lines.iter().zip(heights) {
-        let font: &[u8] = if line.bold { b"Bold" } else { b"Plain" };
-        let characters = i16::try_from(line.right.chars().count()).unwrap_or(0);
-        let right_at = RIGHT - characters * COURIER_WIDTH;
-        for (x, text) in [(LEFT, &line.left), (right_at, &line.right)] {
-            if !text.is_empty() {
-                content
-                    .begin_text()
-                    .set_font(Name(font), SIZE.into())
-                    .next_line(x.into(), y.into())
-                    .show(Str(&win_ansi(text)))
-                    .end_text();
+        let columns = COLUMNS - right.width() - usize::from(!right.is_empty());
+        let mut line = Line {
+            bold,
+            right: right.to_owned(),
+            ..Line::default()
+        };
+        let mut filled = 0;
+        for one in left.chars().filter(|one| !one.is_control()) {
+            let width = one.width().unwrap_or_default();
+            if filled + width > columns {
+                let next = Line {
+                    bold,
+                    ..Line::default()
+                };
+                self.0.push(std::mem::replace(&mut line, next));
+                filled = 0;
             }
+            filled += width;
+            line.left.push(one);
         }
+        self.0.push(line);
     }
-    content.finish().to_vec()
 }
 
-/// The standard fonts have Latin letters only; every other one becomes a question mark.
-fn win_ansi(text: &str) -> Vec<u8> {
-    text.chars()
-        .map(|one| {
-            let byte = u8::try_from(one).ok();
-            byte.filter(|byte| matches!(byte, 0x20..=0x7e | 0xa0..=0xff))
-                .unwrap_or(b'?')
-        })
-        .collect()
+fn render(lines: &[Line], title: &str, typeface: Option<&Typeface>) -> Result<Vec<u8>> {
+    let mut document = Document::new();
+    document.set_metadata(Metadata::new().title(title.to_owned()));
+    let size = PageSettings::from_wh(PAGE.0, PAGE.1)
+        .ok_or_else(|| Error::internal("a page has no size"))?;
+    let pens = [false, true].map(|bold| Pen::new(bold, typeface, SIZE));
+    let [plain, bold] = &pens;
+    for lines in lines.chunks(LINES_ON_A_PAGE) {
+        let mut page = document.start_page_with(size.clone());
+        let mut surface = page.surface();
+        let mut y = TOP;
+        for line in lines {
+            let pen = if line.bold { bold } else { plain };
+            pen.write(&mut surface, Point::from_xy(LEFT, y), &line.left);
+            let start = RIGHT - pen.width(&line.right);
+            pen.write(&mut surface, Point::from_xy(start, y), &line.right);
+            y += LEADING;
+        }
+        surface.finish();
+        page.finish();
+    }
+    document
+        .finish()
+        .map_err(|error| Error::internal(format!("{error:?}")))
 }
 
 #[cfg(test)]
@@ -229,19 +211,27 @@ mod tests {
     #[test]
     fn many_lines_take_more_pages_and_long_text_goes_on_below() {
         let mut page = Page::default();
-        page.amount(&"x".repeat(200), Rupiah::new(-1_500_000));
-        assert_eq!(page.0.len(), 3);
+        page.amount(&"x".repeat(150), Rupiah::new(-1_500_000));
         assert_eq!(
             (page.0[0].right.as_str(), page.0[1].right.as_str()),
             ("-Rp1.500.000", "")
         );
+        // Ideographs are two columns wide, and an accent none.
+        page.text(&"\u{6e2f}".repeat(41));
+        page.text(&"e\u{301}".repeat(80));
+        let lefts: Vec<_> = page
+            .0
+            .iter()
+            .map(|line| line.left.chars().count())
+            .collect();
+        assert_eq!(lefts, [67, 67, 16, 40, 1, 160]);
         for number in 0..100 {
-            page.text(&format!("Line {number} \u{1F600} é"));
+            page.text(&format!("Line {number}"));
         }
-        let pdf = render(&page.0, "TXMP-1");
-        let text = String::from_utf8_lossy(&pdf);
-        assert!(text.contains("/Count 3") && text.contains("(-Rp1.500.000)"));
-        assert_eq!(win_ansi("é\u{1F600}\u{0}"), [0xe9, b'?', b'?']);
-        assert_eq!(pdf, render(&page.0, "TXMP-1"));
+        let pdf = render(&page.0, "TXMP-1", None).unwrap();
+        let pages = pdf_extract::extract_text_from_mem_by_pages(&pdf).unwrap();
+        assert_eq!(pages.len(), 3);
+        assert!(pages[0].contains("-Rp1.500.000") && pages[2].contains("Line 99"));
+        assert_eq!(pdf, render(&page.0, "TXMP-1", None).unwrap());
     }
 }

@@ -159,11 +159,12 @@ async fn receipt(
         paid,
         bonus,
         zone: state.config.billing_timezone,
+        typeface: state.config.receipt_font.as_ref(),
     };
     let file = Attachment {
         name: format!("dermaga-receipt-{}.pdf", transaction.reference()),
         media_type: "application/pdf",
-        content: receipt.pdf(),
+        content: receipt.pdf()?,
     };
     file.answer()
 }
