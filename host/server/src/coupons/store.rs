@@ -214,11 +214,11 @@ pub(super) async fn granted(
         digest: String,
         input: String,
     }
-    let sql = "SELECT c.id, c.code, c.description, c.plugin_id, c.parameters, c.starts_at, c.ends_at, c.max_uses,
-                 c.max_uses_per_user, c.used_count, c.budget, c.granted_amount, c.services, c.tiers, c.periods, c.status,
-                 c.created_at, d.digest, d.input
-               FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id JOIN decisions d ON d.id = r.decision_id
-               WHERE r.subscription_id = $1 AND r.period = 1";
+    let sql = select_coupon!(
+        ", digest, input FROM coupons JOIN (
+           SELECT r.coupon_id, d.digest, d.input FROM coupon_redemptions r JOIN decisions d ON d.id = r.decision_id
+           WHERE r.subscription_id = $1 AND r.period = 1) AS granted ON granted.coupon_id = coupons.id"
+    );
     let row = fetch_optional!(conn, Row, sql, subscription_id)?;
     Ok(row.map(|row| (row.coupon, row.digest, row.input)))
 }

@@ -349,7 +349,7 @@ pub async fn cancel_at_period_end(
     reason: Option<&str>,
 ) -> Result<()> {
     let mut conn = state.db.begin().await?;
-    if !store::stop_renewing(&mut conn, user_id, id, reason, state.clock.now()).await? {
+    if !store::set_auto_renew(&mut conn, user_id, id, false, reason, state.clock.now()).await? {
         return Err(not_live(&mut conn, user_id, id).await?);
     }
     Ok(conn.commit().await?)
@@ -366,7 +366,7 @@ pub async fn set_auto_renew(
     auto_renew: bool,
 ) -> Result<()> {
     let mut conn = state.db.begin().await?;
-    if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, state.clock.now()).await? {
+    if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, None, state.clock.now()).await? {
         return Err(not_live(&mut conn, user_id, id).await?);
     }
     Ok(conn.commit().await?)

@@ -215,31 +215,20 @@ pub(super) async fn cancel(
     Ok(row.map(|(plan,)| plan))
 }
 
-/// Lets a live subscription run out instead of renewing it.
-pub(super) async fn stop_renewing(
-    conn: &mut Conn,
-    user_id: Uuid,
-    id: Uuid,
-    reason: Option<&str>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let sql = "UPDATE subscriptions SET auto_renew = FALSE, cancel_reason = $4, updated_at = $3
-               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
-    Ok(execute!(conn, sql, user_id, id, now, reason)? == 1)
-}
-
-/// Says whether a live subscription renews; false when it is not live (any more).
+/// Says whether a live subscription renews or runs out, and why it shall run out; false when it is not
+/// live (any more).
 pub(super) async fn set_auto_renew(
     conn: &mut Conn,
     user_id: Uuid,
     id: Uuid,
     auto_renew: bool,
+    reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
-                 cancel_reason = CASE WHEN $4 THEN NULL ELSE cancel_reason END
+                 cancel_reason = CASE WHEN $4 THEN NULL ELSE coalesce($5, cancel_reason) END
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
-    Ok(execute!(conn, sql, user_id, id, now, auto_renew)? == 1)
+    Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
 }
 
 /// What is needed to insert a quote.

@@ -1,5 +1,10 @@
 //! The receipt of one transaction, as a PDF of a page or more.
 
+#![expect(
+    clippy::float_arithmetic,
+    reason = "places on a page are measured in points"
+)]
+
 use chrono::DateTime;
 use chrono_tz::Tz;
 use krilla::{Document, geom::Point, metadata::Metadata, page::PageSettings};

@@ -1,6 +1,11 @@
 //! The letters of receipts: a typeface that comes with the program, and one the operator may add for
 //! scripts that it lacks.
 
+#![expect(
+    clippy::float_arithmetic,
+    reason = "places on a page are measured in points"
+)]
+
 use std::{fmt, sync::LazyLock};
 
 use krilla::{
