@@ -2,9 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Output, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,174 +9,21 @@ use std::{
     time::Duration,
 };
 
-use dermaga::{config::Secret, db::Clock, payments::sandbox::Sandbox};
-use dermaga_tests::{postgres, skip};
+use chrono::{Months, TimeDelta};
+use dermaga::db::{Clock, Db};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::{command, dermaga, stderr, stdout};
+use super::site::{Patient, Server, Site};
 
 const CUSTOMERS: usize = 4;
 const DEATHS: usize = 30;
 /// The longest that a server lives after it was ready, in milliseconds.
 const LONGEST_LIFE: u64 = 600;
-const KEY: &str = "SB-Mid-server-crash";
 const REDEEMED: i64 = 1_000;
 const TOPPED_UP: i64 = 30_000;
-
-/// One database and data folder, and how servers on them are started.
-struct Site {
-    folder: TempDir,
-    listen: String,
-    environment: Vec<(&'static str, String)>,
-}
-
-impl Site {
-    /// `None` when its database cannot be had here.
-    async fn new(on_postgres: bool) -> Option<Self> {
-        let mut environment = vec![
-            ("MIDTRANS_SERVER_KEY", KEY.to_owned()),
-            ("MIDTRANS_BASE_URL", gateway().await),
-            // A key whose holder died is free again soon after a request could have ended.
-            ("DERMAGA_REQUEST_TIMEOUT", "1s".to_owned()),
-        ];
-        if on_postgres {
-            match postgres::shared() {
-                Ok(server) => environment.push(("DATABASE_URL", server.new_database().await)),
-                Err(why) => {
-                    skip("PostgreSQL", why);
-                    return None;
-                }
-            }
-        }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = port.local_addr().unwrap().to_string();
-        let hook = format!("http://{listen}/api/wallet/webhook/midtrans");
-        environment.push(("MIDTRANS_NOTIFICATION_URL", hook));
-        let folder = TempDir::new().unwrap();
-        Some(Self {
-            folder,
-            listen,
-            environment,
-        })
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let environment = self.environment.iter();
-        let environment: Vec<(&str, &str)> = environment
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        dermaga(self.path(), arguments, &environment)
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// What `ledger verify` says; it must hold.
-    fn books(&self) -> Value {
-        let verified = self.run(&["ledger", "verify", "--json"]);
-        assert!(
-            verified.status.success(),
-            "{}{}",
-            stdout(&verified),
-            stderr(&verified)
-        );
-        serde_json::from_str(&stdout(&verified)).unwrap()
-    }
-}
-
-/// The payment gateway outlives the servers.
-async fn gateway() -> String {
-    let gateway = Sandbox::new(Secret::new(KEY), Clock::system());
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    gateway.found_at(&base);
-    let router: axum::Router = gateway.router();
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    base
-}
-
-/// A server process that dies with the test.
-struct Server(Child);
-
-impl Server {
-    /// Starts and waits for the ready line.
-    fn start(site: &Site) -> Self {
-        let mut process = command(site.path())
-            .args(["serve", "--provisioner", "directory"])
-            .args(["--listen", &site.listen])
-            .envs(site.environment.iter().cloned())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut ready = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut ready)
-            .unwrap();
-        assert!(ready.contains("http://"), "not ready: `{ready}`");
-        Self(process)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-/// A client that does not give up before it has an answer.
-#[derive(Clone)]
-struct Patient {
-    http: reqwest::Client,
-    base: String,
-    token: String,
-}
-
-impl Patient {
-    /// The answer's data, however often the server dies meanwhile. The same key each time.
-    async fn post(&self, path: &str, key: &str, body: &Value) -> Value {
-        self.ask(path, |http, url| {
-            http.post(url).header("Idempotency-Key", key).json(body)
-        })
-        .await
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        self.ask(path, |http, url| http.get(url)).await
-    }
-
-    async fn ask(
-        &self,
-        path: &str,
-        request: impl Fn(&reqwest::Client, String) -> reqwest::RequestBuilder,
-    ) -> Value {
-        for _ in 0..1200 {
-            let request = request(&self.http, format!("{}{path}", self.base));
-            if let Ok(response) = request.bearer_auth(&self.token).send().await {
-                let status = response.status().as_u16();
-                match (status, response.json::<Value>().await) {
-                    (200 | 201, Ok(answer)) => return answer["data"].clone(),
-                    // Being answered, or not able to at the moment.
-                    (408 | 409 | 500.., _) | (_, Err(_)) => {}
-                    (status, Ok(answer)) => panic!("{path} answered {status}: {answer:#}"),
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{path} was never answered");
-    }
-
-    fn signed_in(&self, session: &Value) -> Self {
-        Self {
-            token: session["accessToken"].as_str().unwrap().to_owned(),
-            ..self.clone()
-        }
-    }
-}
+/// Pays for more than [`PERIODS`].
+const RICH: i64 = 9_000_000;
 
 /// What one customer did, and what was answered, by key.
 struct Customer {
@@ -264,20 +108,8 @@ impl Customer {
     }
 }
 
-async fn open_shop(site: &Site, patient: &Patient) -> Vec<Customer> {
-    let create = [
-        "admin",
-        "create",
-        "--email",
-        "a@example.com",
-        "--name",
-        "Admin",
-    ];
-    let made = site.run(&create);
-    let password = stdout(&made);
-    let password = password.split_whitespace().last().unwrap_or_default();
-    let login = json!({ "email": "a@example.com", "password": password });
-    let admin = patient.signed_in(&patient.post("/api/auth/login", "login", &login).await);
+async fn open_shop(site: &Site, patient: &Patient) -> (Vec<Customer>, Patient) {
+    let admin = patient.administrator(site).await;
     let coupon = json!({ "code": "GIFT", "plugin": "coupon-credit-topup", "parameters": { "amount": REDEEMED } });
     admin.post("/api/admin/coupons", "coupon", &coupon).await;
     let plans = patient.get("/api/catalog/services/postgresql/plans").await;
@@ -298,7 +130,15 @@ async fn open_shop(site: &Site, patient: &Patient) -> Vec<Customer> {
             purchases: 0,
         });
     }
-    customers
+    (customers, admin)
+}
+
+/// What decides when servers die.
+fn seeded() -> StdRng {
+    let given = std::env::var("DERMAGA_TEST_SEED").ok();
+    let seed = given.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
+    println!("DERMAGA_TEST_SEED={seed} repeats these deaths");
+    StdRng::seed_from_u64(seed)
 }
 
 async fn killed_again_and_again(on_postgres: bool) {
@@ -306,19 +146,12 @@ async fn killed_again_and_again(on_postgres: bool) {
     let Some(site) = Site::new(on_postgres).await else {
         return;
     };
-    let given = std::env::var("DERMAGA_TEST_SEED").ok();
-    let seed = given.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
-    println!("DERMAGA_TEST_SEED={seed} repeats these deaths");
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = seeded();
 
     let mut server = Server::start(&site);
-    let patient = Patient {
-        http: reqwest::Client::new(),
-        base: format!("http://{}", site.listen),
-        token: String::new(),
-    };
+    let patient = Patient::new(&site);
     let stop = Arc::new(AtomicBool::new(false));
-    let customers = open_shop(&site, &patient).await;
+    let (customers, _) = open_shop(&site, &patient).await;
     let customers: Vec<_> = customers
         .into_iter()
         .map(|customer| tokio::spawn(customer.act_until(Arc::clone(&stop))))
@@ -366,4 +199,108 @@ async fn a_server_on_sqlite_that_is_killed_keeps_exact_books() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_on_postgresql_that_is_killed_keeps_exact_books() {
     killed_again_and_again(true).await;
+}
+
+const PERIODS: u32 = 24;
+/// The longest that a server lives while it renews, in milliseconds.
+const LONGEST_RUN: u64 = 80;
+
+/// Makes every subscription as old as [`PERIODS`] months and a day that nobody has charged for.
+async fn let_time_pass(db: &Db) {
+    let anchor = Clock::system().now() - Months::new(PERIODS) - TimeDelta::days(1);
+    let mut conn = db.begin().await.unwrap();
+    let sql = "UPDATE subscriptions SET anchor_at = $1, period_start = $1, period_end = $2";
+    dermaga::execute!(conn, sql, anchor, anchor + Months::new(1)).unwrap();
+    conn.commit().await.unwrap();
+}
+
+/// Ends the run of a server that died, so that nobody has to wait until its lease is over. Gives how many
+/// periods there are.
+async fn give_up_the_run(db: &Db) -> i64 {
+    let mut conn = db.begin().await.unwrap();
+    let sql = "UPDATE job_runs SET status = 'FAILED', finished_at = $1 WHERE finished_at IS NULL";
+    dermaga::execute!(conn, sql, Clock::system().now()).unwrap();
+    let sql = "SELECT count(*) FROM subscription_periods";
+    let (periods,) = dermaga::fetch_one!(conn, (i64,), sql).unwrap();
+    conn.commit().await.unwrap();
+    periods
+}
+
+async fn killed_while_it_renews(on_postgres: bool) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Some(site) = Site::new(on_postgres).await else {
+        return;
+    };
+    let mut random = seeded();
+    let mut server = Server::start(&site);
+    let patient = Patient::new(&site);
+    let (customers, admin) = open_shop(&site, &patient).await;
+    let rich = json!({ "code": "RICH", "plugin": "coupon-credit-topup", "parameters": { "amount": RICH } });
+    admin.post("/api/admin/coupons", "rich", &rich).await;
+    let mut price = 0;
+    for customer in &customers {
+        let patient = &customer.patient;
+        let code = json!({ "code": "RICH" });
+        patient
+            .post("/api/wallet/redeem-coupon", "rich", &code)
+            .await;
+        let plan = json!({ "planId": customer.plan });
+        let bought = patient.post("/api/subscriptions", "buy", &plan).await;
+        price = bought["paidBonus"].as_i64().unwrap();
+        let path = format!(
+            "/api/subscriptions/{}",
+            bought["subscription"]["id"].as_str().unwrap()
+        );
+        while patient.get(&path).await["status"] != "ACTIVE" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let bought = i64::try_from(customers.len()).unwrap();
+    let all = bought * i64::from(PERIODS + 1);
+    let db = site.database().await;
+    let_time_pass(&db).await;
+    let run = admin.clone();
+    let asked = tokio::spawn(async move {
+        let path = "/api/admin/billing/process-renewals";
+        run.post(path, "run", &json!({})).await
+    });
+    let mut seen = Vec::new();
+    loop {
+        let life = random.random_range(0..LONGEST_RUN);
+        tokio::time::sleep(Duration::from_millis(life)).await;
+        drop(server);
+        seen.push(give_up_the_run(&db).await);
+        site.books();
+        server = Server::start(&site);
+        if seen.last() == Some(&all) || seen.len() == DEATHS {
+            break;
+        }
+    }
+    asked.await.unwrap();
+    println!("periods after each death: {seen:?}");
+    drop(server);
+    let periods = give_up_the_run(&db).await;
+    db.close().await;
+    let books = site.books();
+    assert_eq!(periods, all, "every period is there, once");
+    assert_eq!(
+        books["entries"],
+        bought + all,
+        "each was charged once: {books:#}"
+    );
+    let account = |name: &str| books["accounts"][name].as_i64().unwrap();
+    assert_eq!(account("REVENUE"), all * price);
+    assert_eq!(account("WALLET_BONUS"), bought * RICH - all * price);
+}
+
+/// Renewals of two years, by servers that die, on the embedded database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewals_on_sqlite_survive_deaths() {
+    killed_while_it_renews(false).await;
+}
+
+/// Renewals of two years, by servers that die, on PostgreSQL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewals_on_postgresql_survive_deaths() {
+    killed_while_it_renews(true).await;
 }

@@ -11,6 +11,7 @@ mod cli;
 mod crash;
 mod decisions;
 mod push;
+mod site;
 
 use std::{
     path::Path,

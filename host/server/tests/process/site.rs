@@ -1,0 +1,210 @@
+//! Servers that die, and clients that do not mind.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Output, Stdio},
+    time::Duration,
+};
+
+use dermaga::{
+    config::Secret,
+    db::{Clock, Db},
+    payments::sandbox::Sandbox,
+};
+use dermaga_tests::{postgres, skip};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{command, dermaga, stderr, stdout};
+
+const KEY: &str = "SB-Mid-server-crash";
+
+/// One database and data folder, and how servers on them are started.
+pub(super) struct Site {
+    folder: TempDir,
+    listen: String,
+    environment: Vec<(&'static str, String)>,
+}
+
+impl Site {
+    /// `None` when its database cannot be had here.
+    pub(super) async fn new(on_postgres: bool) -> Option<Self> {
+        let mut environment = vec![
+            ("MIDTRANS_SERVER_KEY", KEY.to_owned()),
+            ("MIDTRANS_BASE_URL", gateway().await),
+            // A key whose holder died is free again soon after a request could have ended.
+            ("DERMAGA_REQUEST_TIMEOUT", "1s".to_owned()),
+        ];
+        if on_postgres {
+            match postgres::shared() {
+                Ok(server) => environment.push(("DATABASE_URL", server.new_database().await)),
+                Err(why) => {
+                    skip("PostgreSQL", why);
+                    return None;
+                }
+            }
+        }
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = port.local_addr().unwrap().to_string();
+        let hook = format!("http://{listen}/api/wallet/webhook/midtrans");
+        environment.push(("MIDTRANS_NOTIFICATION_URL", hook));
+        let folder = TempDir::new().unwrap();
+        Some(Self {
+            folder,
+            listen,
+            environment,
+        })
+    }
+
+    pub(super) fn run(&self, arguments: &[&str]) -> Output {
+        let environment = self.environment.iter();
+        let environment: Vec<(&str, &str)> = environment
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        dermaga(self.path(), arguments, &environment)
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The servers' database, as its operator reaches it.
+    pub(super) async fn database(&self) -> Db {
+        let named = self
+            .environment
+            .iter()
+            .find(|(name, _)| *name == "DATABASE_URL");
+        let file = format!("sqlite://{}/data/dermaga.db", self.path().display());
+        let url = named.map_or(file, |(_, url)| url.clone());
+        Db::connect(&url).await.unwrap()
+    }
+
+    /// What `ledger verify` says; it must hold.
+    pub(super) fn books(&self) -> Value {
+        let verified = self.run(&["ledger", "verify", "--json"]);
+        assert!(
+            verified.status.success(),
+            "{}{}",
+            stdout(&verified),
+            stderr(&verified)
+        );
+        serde_json::from_str(&stdout(&verified)).unwrap()
+    }
+}
+
+/// The payment gateway outlives the servers.
+async fn gateway() -> String {
+    let gateway = Sandbox::new(Secret::new(KEY), Clock::system());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    gateway.found_at(&base);
+    let router: axum::Router = gateway.router();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    base
+}
+
+/// A server process that dies with the test.
+pub(super) struct Server(Child);
+
+impl Server {
+    /// Starts and waits for the ready line.
+    pub(super) fn start(site: &Site) -> Self {
+        let mut process = command(site.path())
+            .args(["serve", "--provisioner", "directory"])
+            .args(["--listen", &site.listen])
+            .envs(site.environment.iter().cloned())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut ready)
+            .unwrap();
+        assert!(ready.contains("http://"), "not ready: `{ready}`");
+        Self(process)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// A client that does not give up before it has an answer.
+#[derive(Clone)]
+pub(super) struct Patient {
+    pub(super) http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Patient {
+    pub(super) fn new(site: &Site) -> Self {
+        Self {
+            http: reqwest::Client::new(),
+            base: format!("http://{}", site.listen),
+            token: String::new(),
+        }
+    }
+
+    /// The answer's data, however often the server dies meanwhile. The same key each time.
+    pub(super) async fn post(&self, path: &str, key: &str, body: &Value) -> Value {
+        self.ask(path, |http, url| {
+            http.post(url).header("Idempotency-Key", key).json(body)
+        })
+        .await
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Value {
+        self.ask(path, |http, url| http.get(url)).await
+    }
+
+    async fn ask(
+        &self,
+        path: &str,
+        request: impl Fn(&reqwest::Client, String) -> reqwest::RequestBuilder,
+    ) -> Value {
+        for _ in 0..1200 {
+            let request = request(&self.http, format!("{}{path}", self.base));
+            if let Ok(response) = request.bearer_auth(&self.token).send().await {
+                let status = response.status().as_u16();
+                match (status, response.json::<Value>().await) {
+                    (200 | 201, Ok(answer)) => return answer["data"].clone(),
+                    // Being answered, or not able to at the moment.
+                    (408 | 409 | 500.., _) | (_, Err(_)) => {}
+                    (status, Ok(answer)) => panic!("{path} answered {status}: {answer:#}"),
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{path} was never answered");
+    }
+
+    pub(super) fn signed_in(&self, session: &Value) -> Self {
+        Self {
+            token: session["accessToken"].as_str().unwrap().to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The first administrator, signed in.
+    pub(super) async fn administrator(&self, site: &Site) -> Self {
+        let create = [
+            "admin",
+            "create",
+            "--email",
+            "a@example.com",
+            "--name",
+            "Admin",
+        ];
+        let made = site.run(&create);
+        let password = stdout(&made);
+        let password = password.split_whitespace().last().unwrap_or_default();
+        let login = json!({ "email": "a@example.com", "password": password });
+        self.signed_in(&self.post("/api/auth/login", "login", &login).await)
+    }
+}
