@@ -151,20 +151,26 @@ async fn receipt(
     let (paid, bonus) = store::movement_of(&mut conn, transaction.id).await?;
     let owner = store::owner(&mut conn, customer.user_id).await?;
     let (name, email) = owner.ok_or_else(|| Error::not_found("customer"))?;
-    let receipt = Receipt {
-        shop: &state.config.shop_name,
-        customer: &name,
-        email: &email,
-        transaction: &transaction,
-        paid,
-        bonus,
-        zone: state.config.billing_timezone,
-        typeface: state.config.receipt_font.as_ref(),
-    };
+    drop(conn);
+    let file_name = format!("dermaga-receipt-{}.pdf", transaction.reference());
+    // Cutting the letters out of their fonts takes milliseconds.
+    let written = tokio::task::spawn_blocking(move || {
+        let receipt = Receipt {
+            shop: &state.config.shop_name,
+            customer: &name,
+            email: &email,
+            transaction: &transaction,
+            paid,
+            bonus,
+            zone: state.config.billing_timezone,
+            typeface: state.config.receipt_font.as_ref(),
+        };
+        receipt.pdf()
+    });
     let file = Attachment {
-        name: format!("dermaga-receipt-{}.pdf", transaction.reference()),
+        name: file_name,
         media_type: "application/pdf",
-        content: receipt.pdf()?,
+        content: written.await.map_err(Error::internal)??,
     };
     file.answer()
 }

@@ -184,15 +184,18 @@ mod tests {
 
     use super::*;
 
-    fn written(pen: &Pen<'_>, text: &str) -> String {
+    fn pdf(pen: &Pen<'_>, text: &str) -> Vec<u8> {
         let mut document = Document::new();
         let mut page = document.start_page_with(PageSettings::from_wh(595.0, 842.0).unwrap());
         let mut surface = page.surface();
         pen.write(&mut surface, Point::from_xy(50.0, 50.0), text);
         surface.finish();
         page.finish();
-        let pdf = document.finish().unwrap();
-        let text = pdf_extract::extract_text_from_mem(&pdf).unwrap();
+        document.finish().unwrap()
+    }
+
+    fn written(pen: &Pen<'_>, text: &str) -> String {
+        let text = pdf_extract::extract_text_from_mem(&pdf(pen, text)).unwrap();
         text.trim().to_owned()
     }
 
@@ -241,6 +244,20 @@ mod tests {
         // As if the first had no letters at all.
         pen.faces.swap(0, 1);
         assert!(std::ptr::eq(pen.runs("abc")[0].0, &raw const other));
+    }
+
+    #[test]
+    fn nothing_a_customer_may_be_called_stops_a_receipt() {
+        let pen = Pen::new(false, None, 10.0);
+        // Separators, marks and signs of direction are among them.
+        let all: Vec<char> = ('\u{20}'..'\u{3100}')
+            .chain('\u{fb00}'..'\u{11000}')
+            .chain('\u{1f300}'..'\u{1f700}')
+            .collect();
+        for part in all.chunks(97) {
+            let text: String = part.iter().collect();
+            pdf(&pen, &text);
+        }
     }
 
     #[test]

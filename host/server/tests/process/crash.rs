@@ -22,6 +22,10 @@ const DEATHS: usize = 30;
 const LONGEST_LIFE: u64 = 600;
 const REDEEMED: i64 = 1_000;
 const TOPPED_UP: i64 = 30_000;
+/// Months that are renewed.
+const PERIODS: u32 = 24;
+/// The longest that a server lives while it renews, in milliseconds.
+const LONGEST_RUN: u64 = 80;
 /// Pays for more than [`PERIODS`].
 const RICH: i64 = 9_000_000;
 
@@ -90,14 +94,10 @@ impl Customer {
             "/api/wallet/transactions/{}/status",
             open["transactionId"].as_str().unwrap()
         );
-        for _ in 0..600 {
-            if self.patient.get(&path).await["transaction"]["status"] == "COMPLETED" {
-                self.top_ups += 1;
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("a paid top-up is never completed");
+        self.patient
+            .until(&path, "/transaction/status", "COMPLETED")
+            .await;
+        self.top_ups += 1;
     }
 
     /// Every key gives the very answer it gave.
@@ -142,7 +142,6 @@ fn seeded() -> StdRng {
 }
 
 async fn killed_again_and_again(on_postgres: bool) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let Some(site) = Site::new(on_postgres).await else {
         return;
     };
@@ -201,10 +200,6 @@ async fn a_server_on_postgresql_that_is_killed_keeps_exact_books() {
     killed_again_and_again(true).await;
 }
 
-const PERIODS: u32 = 24;
-/// The longest that a server lives while it renews, in milliseconds.
-const LONGEST_RUN: u64 = 80;
-
 /// Makes every subscription as old as [`PERIODS`] months and a day that nobody has charged for.
 async fn let_time_pass(db: &Db) {
     let anchor = Clock::system().now() - Months::new(PERIODS) - TimeDelta::days(1);
@@ -227,7 +222,6 @@ async fn give_up_the_run(db: &Db) -> i64 {
 }
 
 async fn killed_while_it_renews(on_postgres: bool) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let Some(site) = Site::new(on_postgres).await else {
         return;
     };
@@ -251,9 +245,7 @@ async fn killed_while_it_renews(on_postgres: bool) {
             "/api/subscriptions/{}",
             bought["subscription"]["id"].as_str().unwrap()
         );
-        while patient.get(&path).await["status"] != "ACTIVE" {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        patient.until(&path, "/status", "ACTIVE").await;
     }
     let bought = i64::try_from(customers.len()).unwrap();
     let all = bought * i64::from(PERIODS + 1);

@@ -30,6 +30,8 @@ pub(super) struct Site {
 impl Site {
     /// `None` when its database cannot be had here.
     pub(super) async fn new(on_postgres: bool) -> Option<Self> {
+        // One TLS provider for the process; a second installation changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let mut environment = vec![
             ("MIDTRANS_SERVER_KEY", KEY.to_owned()),
             ("MIDTRANS_BASE_URL", gateway().await),
@@ -161,6 +163,18 @@ impl Patient {
 
     pub(super) async fn get(&self, path: &str) -> Value {
         self.ask(path, |http, url| http.get(url)).await
+    }
+
+    /// Waits until a value of the answer, found by its JSON pointer, is this word.
+    pub(super) async fn until(&self, path: &str, pointer: &str, word: &str) {
+        for _ in 0..600 {
+            let found = self.get(path).await;
+            if found.pointer(pointer).and_then(Value::as_str) == Some(word) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{path} never says {word}");
     }
 
     async fn ask(
