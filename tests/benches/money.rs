@@ -37,7 +37,9 @@ const READ_TARGET: Duration = Duration::from_millis(10);
 
 /// Acts of each kind in one round; the two kinds take turns, so that what slows the machine slows
 /// both.
-const ACTS: usize = 100;
+const ACTS: usize = 160;
+/// Customers who redeem one coupon at once.
+const AT_ONCE: usize = 16;
 const ROUNDS: usize = 15;
 const REDEEM_TARGET: f64 = 0.5;
 
@@ -78,7 +80,11 @@ async fn measure(engine: Engine) {
     .unwrap();
     let name = shop.state().db.engine_name();
     reads(name, &shop).await;
-    redeems(name, &shop).await;
+    shop.sql("CREATE TABLE bench_rows (value BIGINT NOT NULL)")
+        .await
+        .unwrap();
+    redeems(name, &shop, "SATU", 1).await;
+    redeems(name, &shop, "RAMAI", AT_ONCE).await;
     let books = ledger::verify(&shop.state().db, shop.clock())
         .await
         .unwrap();
@@ -165,33 +171,38 @@ fn is_whole(answer: &[u8]) -> bool {
     answer.len() >= end + 4 + length
 }
 
-/// Redeeming (plugin call and ledger transaction) against inserting one row, one after another.
-async fn redeems(name: &str, shop: &Shop) {
+/// Redeeming one coupon (plugin call and ledger transaction) against inserting one row, each in its
+/// own commit, by as many customers at once.
+async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) {
     let state = shop.state();
-    let body = json!({ "code": "UKUR", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
+    let body =
+        json!({ "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
     shop.admin()
         .await
         .post("/api/admin/coupons", body)
         .await
         .data(201);
-    let user = shop.register("tukar@example.com").await;
-    let user: Uuid = user["user"]["id"].as_str().unwrap().parse().unwrap();
-    shop.sql("CREATE TABLE bench_rows (value BIGINT NOT NULL)")
-        .await
-        .unwrap();
+    let mut users: Vec<Uuid> = Vec::with_capacity(customers);
+    for number in 0..customers {
+        let user = shop.register(&format!("{code}-{number}@example.com")).await;
+        users.push(user["user"]["id"].as_str().unwrap().parse().unwrap());
+    }
+    let code: CouponCode = code.parse().unwrap();
     let (mut ratios, mut bare_total, mut redeem_total) =
         (Vec::new(), Duration::ZERO, Duration::ZERO);
     for _ in 0..ROUNDS {
-        let started = Instant::now();
-        for _ in 0..ACTS {
-            commit_a_row(state).await;
-        }
-        let bare = started.elapsed();
-        let started = Instant::now();
-        for _ in 0..ACTS {
-            redeem(state, user).await;
-        }
-        let redeem = started.elapsed();
+        let own = state.clone();
+        let bare = together(&users, move |_| {
+            let state = own.clone();
+            async move { commit_a_row(&state).await }
+        })
+        .await;
+        let own = (state.clone(), code.clone());
+        let redeem = together(&users, move |user| {
+            let (state, code) = own.clone();
+            async move { redeem(&state, user, &code).await }
+        })
+        .await;
         ratios.push(bare.as_secs_f64() / redeem.as_secs_f64());
         bare_total += bare;
         redeem_total += redeem;
@@ -200,11 +211,32 @@ async fn redeems(name: &str, shop: &Shop) {
     let ratio = ratios[ROUNDS / 2];
     let rate = |total: Duration| (ROUNDS * ACTS) as f64 / total.as_secs_f64();
     println!(
-        "{name:9} redeem, durable: {:.0}/s; one bare row: {:.0}/s; ratio {ratio:.2} (target: >= {REDEEM_TARGET}{})",
+        "{name:9} redeem, durable, {customers} at once: {:.0}/s; bare rows: {:.0}/s; ratio {ratio:.2} (target: >= {REDEEM_TARGET}{})",
         rate(redeem_total),
         rate(bare_total),
         verdict(ratio >= REDEEM_TARGET)
     );
+}
+
+/// How long [`ACTS`] acts take when each customer does one after another.
+async fn together<F: Future<Output = ()> + Send + 'static>(
+    users: &[Uuid],
+    act: impl Fn(Uuid) -> F + Clone + Send + Sync + 'static,
+) -> Duration {
+    let started = Instant::now();
+    let each = ACTS / users.len();
+    let customers = users.iter().map(|user| {
+        let (user, act) = (*user, act.clone());
+        tokio::spawn(async move {
+            for _ in 0..each {
+                act(user).await;
+            }
+        })
+    });
+    for customer in join_all(customers).await {
+        customer.unwrap();
+    }
+    started.elapsed()
 }
 
 async fn commit_a_row(state: &AppState) {
@@ -213,9 +245,8 @@ async fn commit_a_row(state: &AppState) {
     conn.commit().await.unwrap();
 }
 
-async fn redeem(state: &AppState, user: Uuid) {
-    let code: CouponCode = "UKUR".parse().unwrap();
-    let redeemed = coupons::redeem(state, user, &code, Place::Wallet)
+async fn redeem(state: &AppState, user: Uuid, code: &CouponCode) {
+    let redeemed = coupons::redeem(state, user, code, Place::Wallet)
         .await
         .unwrap();
     redeemed.commit().await.unwrap();

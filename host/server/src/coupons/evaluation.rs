@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     catalog::Tier,
-    db::{Clock, Conn, Db, new_id},
+    db::{self, Clock, Conn, Db, new_id},
     money::Rupiah,
     plugins::{self, Asking, Decision, Registry, Subject},
     wallet,
@@ -148,11 +148,34 @@ pub(super) fn amount(
     }
 }
 
-/// Redeems in the caller's transaction, after [`wallet::lock`]: takes the use under the host's
-/// limits and records decision and redemption.
+/// Looks again, in the caller's transaction, after [`wallet::lock`], at what is the customer's own.
 ///
 /// Gives `false` when a fact the rule was told has changed since: the caller must undo everything
 /// and ask the rule again.
+///
+/// # Errors
+/// `COUPON_ALREADY_USED` when the customer has used it meanwhile.
+pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: Uuid) -> Result<bool> {
+    let coupon = &evaluated.coupon;
+    let uses = store::customer_uses(conn, coupon.id, user_id).await?;
+    if coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
+        return Err(already_used(coupon));
+    }
+    let facts = &evaluated.facts;
+    if facts
+        .past_redemptions
+        .is_some_and(|told| i64::from(told) != uses)
+    {
+        return Ok(false);
+    }
+    Ok(match facts.first_purchase {
+        Some(told) => wallet::is_first_purchase(conn, user_id).await? == told,
+        None => true,
+    })
+}
+
+/// Takes the use under the host's limits, after [`still_holds`] in the same transaction. From then to its
+/// end everybody else who redeems the coupon waits.
 ///
 /// # Errors
 /// A `COUPON_*` code when another customer was faster.
@@ -161,34 +184,21 @@ pub async fn take(
     clock: &Clock,
     evaluated: &Evaluated,
     user_id: Uuid,
-) -> Result<bool> {
-    let coupon = &evaluated.coupon;
-    let now = clock.now();
-    // The coupon before what refers to it: an insert would only share its row, and wanting more of a
-    // shared row than others do ends in a deadlock when somebody deletes it.
-    if !store::take_use(conn, coupon.id, evaluated.amount, now).await? {
-        return Err(not_taken(conn, coupon, evaluated.amount, now).await?);
+) -> Result<()> {
+    let (coupon, now) = (&evaluated.coupon, clock.now());
+    // What refers to the coupon comes with it, not before: an insert would only share its row, and wanting
+    // more of a shared row than others do ends in a deadlock when somebody deletes it.
+    store::add_customer_use(conn, coupon.id, user_id).await?;
+    match store::take_use(conn, coupon.id, evaluated.amount, now).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(not_taken(conn, coupon, evaluated.amount, now).await?),
+        // What came with it refers to a coupon that was deleted.
+        Err(error) if db::broke_foreign_key(&error) => Err(no_coupon(&coupon.code)),
+        Err(error) => Err(error.into()),
     }
-    let limit = coupon.max_uses_per_user.unwrap_or(i64::MAX);
-    let uses = store::take_customer_use(conn, coupon.id, user_id, limit).await?;
-    let uses = uses.ok_or_else(|| already_used(coupon))?;
-    if evaluated
-        .facts
-        .past_redemptions
-        .is_some_and(|told| i64::from(told) != uses)
-    {
-        return Ok(false);
-    }
-    if let Some(told) = evaluated.facts.first_purchase
-        && wallet::is_first_purchase(conn, user_id).await? != told
-    {
-        return Ok(false);
-    }
-    evaluated.decision.record(conn).await?;
-    Ok(true)
 }
 
-/// Writes down a redemption that [`take`] allowed, or what a later period was reduced by; with the
+/// Writes down a redemption that [`take`] allows, or what a later period was reduced by; with the
 /// subscription and the number of its period.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 pub use admin_routes::{Forever, Lasts, NewCoupon, Switch};
-pub use evaluation::{Evaluated, evaluate, record_redemption, take};
+pub use evaluation::{Evaluated, evaluate, record_redemption, still_holds, take};
 pub use model::{
     Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
     CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
@@ -100,12 +100,13 @@ async fn settle(
     user_id: Uuid,
     evaluated: &Evaluated,
 ) -> Result<Option<Uncommitted<Transaction>>> {
-    let mut conn = state.db.begin().await?;
+    let mut conn = state.db.begin_together().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
-    if !take(&mut conn, &state.clock, evaluated, user_id).await? {
+    if !still_holds(&mut conn, evaluated, user_id).await? {
         conn.rollback().await?;
         return Ok(None);
     }
+    evaluated.decision.record(&mut conn).await?;
     let new = NewTransaction {
         user_id,
         kind: TransactionType::CouponRedemption,
@@ -119,15 +120,10 @@ async fn settle(
     let key = format!("coupon-decision:{}", evaluated.decision.id);
     let (clock, amount) = (&state.clock, evaluated.amount);
     let transaction = wallet::grant_bonus(&mut conn, clock, &mut wallet, amount, &key, new).await?;
-    record_redemption(
-        &mut conn,
-        &state.clock,
-        evaluated,
-        user_id,
-        Some(transaction.id),
-        None,
-    )
-    .await?;
+    let id = Some(transaction.id);
+    record_redemption(&mut conn, clock, evaluated, user_id, id, None).await?;
+    // At the end, since everybody who redeems this coupon wants the same row.
+    take(&mut conn, clock, evaluated, user_id).await?;
     Ok(Some(Uncommitted::new(conn, transaction)))
 }
 

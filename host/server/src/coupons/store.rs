@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
     catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later,
-    money::Rupiah,
+    money::Rupiah, write_returning,
 };
 
 /// A coupon's columns, and what is asked besides.
@@ -131,23 +131,32 @@ pub(super) async fn take_use(
                  status = CASE WHEN used_count + 1 >= max_uses OR granted_amount + $2 >= budget THEN 'USED_UP' ELSE status END
                WHERE id = $1 AND status = 'ACTIVE' AND starts_at <= $3 AND (ends_at IS NULL OR ends_at > $3)
                  AND (max_uses IS NULL OR used_count < max_uses)
-                 AND (budget IS NULL OR granted_amount + $2 <= budget)";
-    Ok(execute!(conn, sql, coupon_id, amount, now)? == 1)
+                 AND (budget IS NULL OR granted_amount + $2 <= budget)
+               RETURNING used_count";
+    let taken = write_returning!(conn, (i64,), sql, coupon_id, amount, now)?;
+    Ok(taken.is_some())
 }
 
-/// Counts one use by this customer unless `limit` is reached; gives the count before it.
-pub(super) async fn take_customer_use(
+/// How often this customer has used the coupon.
+pub(super) async fn customer_uses(
     conn: &mut Conn,
     coupon_id: Uuid,
     user_id: Uuid,
-    limit: i64,
-) -> sqlx::Result<Option<i64>> {
+) -> sqlx::Result<i64> {
+    let sql = "SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2";
+    let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id)?;
+    Ok(row.map_or(0, |(uses,)| uses))
+}
+
+/// Counts one use by this customer.
+pub(super) async fn add_customer_use(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    user_id: Uuid,
+) -> sqlx::Result<()> {
     let sql = "INSERT INTO coupon_customer_uses (coupon_id, user_id, uses) VALUES ($1, $2, 1)
-               ON CONFLICT (coupon_id, user_id) DO UPDATE SET uses = coupon_customer_uses.uses + 1
-                 WHERE coupon_customer_uses.uses < $3
-               RETURNING uses";
-    let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id, limit)?;
-    Ok(row.map(|(uses,)| uses - 1))
+               ON CONFLICT (coupon_id, user_id) DO UPDATE SET uses = coupon_customer_uses.uses + 1";
+    later!(conn, sql, coupon_id, user_id)
 }
 
 pub(super) async fn registered_at(

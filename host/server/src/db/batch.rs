@@ -149,21 +149,22 @@ macro_rules! __queue {
     }};
 }
 
-/// Runs an INSERT with RETURNING and gives its one row; what [waits](crate::later) goes with it in the
-/// same round trip: `insert_returning!(conn, (i64,), "INSERT ... RETURNING number", value)`.
+/// Runs an INSERT or UPDATE with RETURNING and gives its row, if there is one; what
+/// [waits](crate::later) goes with it in the same round trip, so it must not want a row that one of those
+/// writes: `write_returning!(conn, (i64,), "INSERT ... RETURNING number", value)`.
 #[macro_export]
-macro_rules! insert_returning {
+macro_rules! write_returning {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         $crate::__queue!($conn, $sql $(, $bind)*; {
             let (engine, waiting) = $conn.take_waiting();
             match engine {
                 $crate::db::Engine::Sqlite(c) => {
                     let (sql, arguments) = waiting.into_sqlite();
-                    sqlx::query_as_with::<sqlx::Sqlite, $row, _>(sql, arguments).fetch_one(c).await
+                    sqlx::query_as_with::<sqlx::Sqlite, $row, _>(sql, arguments).fetch_optional(c).await
                 }
                 $crate::db::Engine::Postgres(c) => {
                     let (sql, arguments) = waiting.into_postgres();
-                    sqlx::query_as_with::<sqlx::Postgres, $row, _>(sql, arguments).fetch_one(c).await
+                    sqlx::query_as_with::<sqlx::Postgres, $row, _>(sql, arguments).fetch_optional(c).await
                 }
             }
         })

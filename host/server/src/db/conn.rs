@@ -4,7 +4,10 @@ use std::mem;
 
 use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 
-use super::batch::{Batch, Waiting};
+use super::{
+    batch::{Batch, Waiting},
+    writer::Turn,
+};
 
 /// A connection to either engine. Stores take `&mut Conn`; whether it is inside a transaction is
 /// the caller's business: [`super::Db::begin`] for writes, [`super::Db::read`] for reads.
@@ -17,7 +20,8 @@ pub struct Conn {
 #[derive(Debug)]
 pub(super) enum Inner {
     SqliteRead(PoolConnection<Sqlite>),
-    SqliteTx(Transaction<'static, Sqlite>),
+    SqliteTurn(Turn),
+    SqliteSnapshot(Transaction<'static, Sqlite>),
     PostgresRead(PoolConnection<Postgres>),
     PostgresTx(Transaction<'static, Postgres>),
 }
@@ -33,7 +37,8 @@ impl Inner {
     fn engine(&mut self) -> Engine<'_> {
         match self {
             Self::SqliteRead(conn) => Engine::Sqlite(conn),
-            Self::SqliteTx(tx) => Engine::Sqlite(tx),
+            Self::SqliteTurn(turn) => Engine::Sqlite(turn.connection()),
+            Self::SqliteSnapshot(tx) => Engine::Sqlite(tx),
             Self::PostgresRead(conn) => Engine::Postgres(conn),
             Self::PostgresTx(tx) => Engine::Postgres(tx),
         }
@@ -85,8 +90,10 @@ impl Conn {
     #[doc(hidden)]
     pub async fn send_outside_transaction(&mut self) -> sqlx::Result<()> {
         match self.inner {
-            Inner::SqliteTx(_) | Inner::PostgresTx(_) => Ok(()),
-            Inner::SqliteRead(_) | Inner::PostgresRead(_) => self.send_waiting().await,
+            Inner::SqliteTurn(_) | Inner::PostgresTx(_) => Ok(()),
+            Inner::SqliteRead(_) | Inner::SqliteSnapshot(_) | Inner::PostgresRead(_) => {
+                self.send_waiting().await
+            }
         }
     }
 
@@ -101,20 +108,23 @@ impl Conn {
     pub async fn commit(mut self) -> sqlx::Result<()> {
         self.send_waiting().await?;
         match self.inner {
-            Inner::SqliteTx(tx) => tx.commit().await,
+            Inner::SqliteTurn(turn) => turn.commit().await,
+            Inner::SqliteSnapshot(tx) => tx.commit().await,
             Inner::PostgresTx(tx) => tx.commit().await,
             Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
         }
     }
 
-    /// Undoes everything since [`super::Db::begin`]. Dropping the connection does the same, later.
+    /// Undoes everything since [`super::Db::begin`]. Dropping the connection does the same, later. What
+    /// the transaction saw of [others](super::Db::begin_together) is durable after this.
     ///
     /// # Errors
     /// When the connection is gone; the engine undoes it then by itself.
     pub async fn rollback(self) -> sqlx::Result<()> {
         match self.inner {
-            Inner::SqliteTx(tx) => tx.rollback().await,
+            Inner::SqliteSnapshot(tx) => tx.rollback().await,
             Inner::PostgresTx(tx) => tx.rollback().await,
+            Inner::SqliteTurn(turn) => turn.rollback().await,
             Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
         }
     }

@@ -10,6 +10,7 @@ mod ids;
 mod notify;
 mod text_enum;
 mod uncommitted;
+mod writer;
 
 use std::{cmp::Ordering, str::FromStr, time::Duration};
 
@@ -27,6 +28,8 @@ pub use conn::{Conn, Engine};
 pub use ids::new_id;
 pub use notify::{Heard, Listener, notify};
 pub use uncommitted::Uncommitted;
+use writer::Sees;
+pub use writer::Writer;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -44,7 +47,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum Db {
     /// One writer, since SQLite has one write lock anyway; readers see the last commit.
     Sqlite {
-        writer: SqlitePool,
+        writer: Writer,
         reader: SqlitePool,
     },
     Postgres(PgPool),
@@ -93,15 +96,12 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let pool = |size| {
-            SqlitePoolOptions::new()
-                .max_connections(size)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                // A file does not hang up.
-                .test_before_acquire(false)
-        };
-        let writer = pool(1).connect_with(options.clone()).await?;
-        let reader = pool(8).connect_with(options).await?;
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A file does not hang up.
+            .test_before_acquire(false);
+        let writer = Writer::connect(pool.clone(), options.clone(), ACQUIRE_TIMEOUT).await?;
+        let reader = pool.max_connections(8).connect_with(options).await?;
         Ok(Self::Sqlite { writer, reader })
     }
 
@@ -111,7 +111,7 @@ impl Db {
     /// When a migration fails, or the database is newer than this binary.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         match self {
-            Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer).await,
+            Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer.pool()).await,
             Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
         }
     }
@@ -151,12 +151,22 @@ impl Db {
     /// # Errors
     /// When no connection becomes free in time.
     pub async fn begin(&self) -> sqlx::Result<Conn> {
-        // A deferred SQLite transaction that turns into a writer fails at once when another one
-        // wrote in between; an immediate one waits.
+        self.begin_seeing(Sees::Durable).await
+    }
+
+    /// As [`begin`](Self::begin), for short acts that come often: on SQLite those that wait for one
+    /// another share one commit. So it may see what is not durable yet, and whoever says that it was
+    /// done, or was done before, must have committed.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn begin_together(&self) -> sqlx::Result<Conn> {
+        self.begin_seeing(Sees::Undurable).await
+    }
+
+    async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {
         Ok(Conn::new(match self {
-            Self::Sqlite { writer, .. } => {
-                conn::Inner::SqliteTx(writer.begin_with("BEGIN IMMEDIATE").await?)
-            }
+            Self::Sqlite { writer, .. } => conn::Inner::SqliteTurn(writer.begin(sees).await?),
             Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin().await?),
         }))
     }
@@ -180,7 +190,7 @@ impl Db {
         const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
         Ok(Conn::new(match self {
             // In WAL mode a transaction keeps the snapshot of its first read.
-            Self::Sqlite { reader, .. } => conn::Inner::SqliteTx(reader.begin().await?),
+            Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
             Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin_with(POSTGRES).await?),
         }))
     }

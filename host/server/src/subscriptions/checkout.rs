@@ -120,18 +120,20 @@ async fn settle(
     priced: &Priced,
 ) -> Result<Option<Uncommitted<PurchaseView>>> {
     let clock = &state.clock;
-    let mut conn = state.db.begin().await?;
+    let mut conn = state.db.begin_together().await?;
     // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
     let mut wallet = wallet::lock(&mut conn, order.user_id).await?;
     check_instance_limit(&mut conn, order.user_id, priced).await?;
     priced.price_decision.record(&mut conn).await?;
     let subscription = subscription(state, order, priced);
     catalog::take_quota(&mut conn, clock, &priced.offer).await?;
-    if let Some(coupon) = &priced.coupon
-        && !coupons::take(&mut conn, clock, coupon, order.user_id).await?
-    {
-        conn.rollback().await?;
-        return Ok(None);
+    if let Some(coupon) = &priced.coupon {
+        if !coupons::still_holds(&mut conn, coupon, order.user_id).await? {
+            conn.rollback().await?;
+            return Ok(None);
+        }
+        coupon.decision.record(&mut conn).await?;
+        coupons::take(&mut conn, clock, coupon, order.user_id).await?;
     }
     let payment = pay(state, &mut conn, &mut wallet, priced, subscription.id).await?;
     store::insert(&mut conn, &subscription).await?;

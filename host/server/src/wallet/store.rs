@@ -12,8 +12,8 @@ use super::{
     Account, Transaction, TransactionStatus, TransactionType, WalletRow, statistics::Settled,
 };
 use crate::{
-    db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, insert_returning, later,
-    money::Rupiah,
+    db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later, money::Rupiah,
+    write_returning,
 };
 
 pub(super) use audit::*;
@@ -49,17 +49,24 @@ pub(super) async fn insert(
     execute!(conn, sql, user_id, genesis, now).map(|_| ())
 }
 
-pub(super) async fn wallet(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
-    let sql =
+macro_rules! select_wallet {
+    () => {
         "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
-               FROM wallets WHERE user_id = $1";
-    fetch_optional!(conn, WalletRow, sql, user_id)
+         FROM wallets WHERE user_id = $1"
+    };
 }
 
-/// An update that changes nothing takes the row's lock on both engines.
+pub(super) async fn wallet(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
+    fetch_optional!(conn, WalletRow, select_wallet!(), user_id)
+}
+
+/// Takes the row's lock, too. SQLite's writer has it already.
 pub(super) async fn lock(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
-    let sql = "UPDATE wallets SET updated_at = updated_at WHERE user_id = $1
-               RETURNING user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash";
+    let sql = if conn.is_postgres() {
+        concat!(select_wallet!(), " FOR NO KEY UPDATE")
+    } else {
+        select_wallet!()
+    };
     fetch_optional!(conn, WalletRow, sql, user_id)
 }
 
@@ -106,7 +113,7 @@ pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sq
     } else {
         insert_transaction!("(SELECT coalesce(max(number), 100) + 1 FROM transactions)")
     };
-    let (number,) = insert_returning!(
+    let row = write_returning!(
         conn,
         (i64,),
         sql,
@@ -126,7 +133,7 @@ pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sq
         new.created_at,
         new.completed_at,
     )?;
-    Ok(number)
+    row.map(|(number,)| number).ok_or(sqlx::Error::RowNotFound)
 }
 
 /// `false` when the row is completed already.
