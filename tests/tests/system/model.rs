@@ -1,9 +1,10 @@
 //! Random histories of three customers, played to the shop and to a plain model: after every act both
 //! must hold the same rupiah.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use dermaga::payments::sandbox::Action;
+use chrono::{DateTime, Months, TimeDelta, Utc};
+use dermaga::{payments::sandbox::Action, subscriptions::renew_due};
 use dermaga_tests::{Answer, Client, Engine};
 use proptest::{
     collection::vec,
@@ -20,6 +21,8 @@ const ACTS: usize = 450;
 const HISTORIES: u32 = 3;
 const REASON: &str = "A random correction of the model.";
 const GIFT: i64 = 7_000;
+/// Longer than any period, so that every subscription becomes due.
+const MONTH: TimeDelta = TimeDelta::days(31);
 /// How much an upgrade can become cheaper between its quote and its purchase.
 const MOVED: i64 = 100;
 
@@ -36,6 +39,8 @@ enum Act {
     Upgrade(usize),
     Refund(usize, i64),
     Cancel(usize),
+    /// Time passes for everybody: what can be paid is renewed, what cannot is given up.
+    Month,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,7 @@ fn acts() -> BoxedStrategy<Vec<(usize, Act)>> {
         1 => any::<usize>().prop_map(Act::Upgrade),
         3 => (any::<usize>(), amount()).prop_map(|(which, amount)| Act::Refund(which, amount)),
         3 => any::<usize>().prop_map(Act::Cancel),
+        1 => Just(Act::Month),
     ];
     vec((0..CUSTOMERS, act), ACTS).boxed()
 }
@@ -71,6 +77,7 @@ fn acts() -> BoxedStrategy<Vec<(usize, Act)>> {
 /// What a customer should have.
 struct Person {
     client: Client,
+    email: String,
     id: String,
     paid: i64,
     bonus: i64,
@@ -83,8 +90,17 @@ struct Subscription {
     id: String,
     instance: String,
     plan: Bought,
-    /// Cash that was paid and not given back.
+    /// Cash that was paid for the current period and not given back.
     cash: i64,
+    begun: DateTime<Utc>,
+    /// How many periods have been paid.
+    periods: u32,
+}
+
+impl Subscription {
+    fn period_end(&self) -> DateTime<Utc> {
+        self.begun + Months::new(self.periods)
+    }
 }
 
 impl Person {
@@ -97,6 +113,26 @@ impl Person {
         self.bonus -= bonus;
         self.paid -= due - bonus;
         Some(due - bonus)
+    }
+
+    /// Pays every period that has begun, subscription by subscription, the one that is due for longest
+    /// first. Gives those that the wallet does not hold enough for.
+    fn renew(&mut self, plans: &Plans, now: DateTime<Utc>) -> Vec<Subscription> {
+        let mut subscriptions = mem::take(&mut self.subscriptions);
+        subscriptions.sort_by_key(|one| (one.period_end(), one.id.clone()));
+        let mut unpaid = Vec::new();
+        'next: for mut one in subscriptions {
+            while one.period_end() <= now {
+                let Some(cash) = self.spend(plans.price(one.plan)) else {
+                    unpaid.push(one);
+                    continue 'next;
+                };
+                one.cash = cash;
+                one.periods += 1;
+            }
+            self.subscriptions.push(one);
+        }
+        unpaid
     }
 
     fn live(&self, plan: Bought) -> usize {
@@ -118,6 +154,10 @@ impl Plans {
             Bought::Workflows => &self.workflows,
             Bought::WorkflowsPro => &self.workflows_pro,
         }
+    }
+
+    fn price(&self, plan: Bought) -> i64 {
+        self.of(plan)["monthlyPrice"].as_i64().unwrap()
     }
 
     fn most(&self, plan: Bought) -> usize {
@@ -146,10 +186,12 @@ impl World {
         }
         let mut people = Vec::new();
         for number in 0..CUSTOMERS {
-            let client = shop.customer(&format!("model-{number}@example.com")).await;
+            let email = format!("model-{number}@example.com");
+            let client = shop.customer(&email).await;
             let profile = client.get("/api/auth/profile").await.data(200);
             people.push(Person {
                 client,
+                email,
                 id: profile["id"].as_str().unwrap().to_owned(),
                 paid: 0,
                 bonus: 0,
@@ -243,6 +285,7 @@ impl World {
                 let path = format!("/api/subscriptions/{}", gone.id);
                 person.client.delete(&path).await.data(200);
             }
+            Act::Month => month(till, people, plans).await,
             Act::Chargeback(_) | Act::Refund(..) | Act::Cancel(_) => {}
         }
     }
@@ -332,8 +375,7 @@ async fn buy(person: &mut Person, plans: &Plans, plan: Bought) {
         answer.fails(409, "INSTANCE_LIMIT_REACHED");
         return;
     }
-    let price = plans.of(plan)["monthlyPrice"].as_i64().unwrap();
-    let Some(cash) = person.spend(price) else {
+    let Some(cash) = person.spend(plans.price(plan)) else {
         answer.fails(402, "INSUFFICIENT_CREDIT");
         return;
     };
@@ -344,6 +386,12 @@ async fn buy(person: &mut Person, plans: &Plans, plan: Bought) {
         instance: bought["instanceId"].as_str().unwrap().to_owned(),
         plan,
         cash,
+        begun: bought["subscription"]["periodStart"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap(),
+        periods: 1,
     });
 }
 
@@ -396,14 +444,50 @@ async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) 
     refused.fails(409, "REFUND_TOO_LARGE");
 }
 
+async fn month(till: &mut Till, people: &mut [Person], plans: &Plans) {
+    let shop = &till.shop;
+    shop.clock().advance(MONTH);
+    let outcome = renew_due(shop.state()).await.unwrap();
+    assert_eq!(outcome.errors, Vec::<String>::new());
+    let now = shop.clock().now();
+    // Nobody's token is good for a month.
+    till.admin = shop.admin().await;
+    for person in people {
+        person.client = shop.sign_in(&person.email).await;
+        for unpaid in person.renew(plans, now) {
+            let path = format!("/api/subscriptions/{}", unpaid.id);
+            let seen = person.client.get(&path).await.data(200);
+            let status = seen["status"].as_str().unwrap();
+            assert!(matches!(status, "PAST_DUE" | "SUSPENDED"), "{seen:#}");
+            // Otherwise it would be paid whenever the wallet can, in the midst of other acts.
+            person.client.delete(&path).await.data(200);
+        }
+        for paid in &person.subscriptions {
+            let path = format!("/api/subscriptions/{}", paid.id);
+            let seen = person.client.get(&path).await.data(200);
+            let number = seen["periods"].as_array().unwrap().len();
+            assert_eq!(
+                (seen["status"].as_str(), number),
+                (Some("ACTIVE"), paid.periods as usize)
+            );
+        }
+    }
+}
+
 async fn history(engine: Engine, acts: Vec<(usize, Act)>) -> Result<(), String> {
     let Some(mut world) = World::open(engine).await else {
         return Ok(());
     };
     for (number, (who, act)) in acts.into_iter().enumerate() {
         world.play(who, act).await;
-        let compared = world.compare(who).await;
-        compared.map_err(|why| format!("after act {number}, {act:?} of {who}: {why}"))?;
+        let touched = match act {
+            Act::Month => 0..CUSTOMERS,
+            _ => who..who + 1,
+        };
+        for who in touched {
+            let compared = world.compare(who).await;
+            compared.map_err(|why| format!("after act {number}, {act:?} of {who}: {why}"))?;
+        }
     }
     world.compare_books().await
 }

@@ -156,17 +156,16 @@ pub(super) fn amount(
 /// # Errors
 /// `COUPON_ALREADY_USED` when the customer has used it meanwhile.
 pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: Uuid) -> Result<bool> {
-    let coupon = &evaluated.coupon;
-    let uses = store::customer_uses(conn, coupon.id, user_id).await?;
-    if coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
-        return Err(already_used(coupon));
-    }
-    let facts = &evaluated.facts;
-    if facts
-        .past_redemptions
-        .is_some_and(|told| i64::from(told) != uses)
-    {
-        return Ok(false);
+    let (coupon, facts) = (&evaluated.coupon, &evaluated.facts);
+    let (limit, told) = (coupon.max_uses_per_user, facts.past_redemptions);
+    if limit.is_some() || told.is_some() {
+        let uses = store::customer_uses(conn, coupon.id, user_id).await?;
+        if limit.is_some_and(|limit| uses >= limit) {
+            return Err(already_used(coupon));
+        }
+        if told.is_some_and(|told| i64::from(told) != uses) {
+            return Ok(false);
+        }
     }
     Ok(match facts.first_purchase {
         Some(told) => wallet::is_first_purchase(conn, user_id).await? == told,
