@@ -1,5 +1,5 @@
 //! What money costs on this machine: reading a wallet over HTTP, and redeeming a coupon beside the
-//! smallest durable commit of the same database in the same run.
+//! smallest durable commit of the same database, and its own rows written by hand, in the same run.
 //!
 //! `cargo bench --package dermaga-tests --bench money`
 
@@ -11,7 +11,14 @@
     reason = "what cannot go on must stop, and ratios are numbers"
 )]
 
-use std::time::{Duration, Instant};
+mod by_hand;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dermaga::{
     app::AppState,
@@ -26,8 +33,11 @@ use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Mutex,
 };
 use uuid::Uuid;
+
+use by_hand::Copyist;
 
 /// Clients that ask at once, each again as soon as it is answered.
 const CONNECTIONS: usize = 64;
@@ -35,7 +45,7 @@ const READS: usize = 300;
 const WARM_UP: usize = 30;
 const READ_TARGET: Duration = Duration::from_millis(10);
 
-/// Acts of each kind in one round; the two kinds take turns, so that what slows the machine slows
+/// Acts of each kind in one round; the kinds take turns, so that what slows the machine slows
 /// both.
 const ACTS: usize = 160;
 /// Customers who redeem one coupon at once.
@@ -83,12 +93,17 @@ async fn measure(engine: Engine) {
     shop.sql("CREATE TABLE bench_rows (value BIGINT NOT NULL)")
         .await
         .unwrap();
-    redeems(name, &shop, "SATU", 1).await;
-    redeems(name, &shop, "RAMAI", AT_ONCE).await;
+    let alone = redeems(name, &shop, "SATU", 1).await;
+    let at_once = redeems(name, &shop, "RAMAI", AT_ONCE).await;
     let books = ledger::verify(&shop.state().db, shop.clock())
         .await
         .unwrap();
     assert!(books.holds(), "{:#?}", books.faults);
+    // What is written by hand is in no chain.
+    by_hand(name, &shop, &alone).await;
+    if engine == Engine::Postgres {
+        by_hand(name, &shop, &at_once).await;
+    }
     shop.close().await;
 }
 
@@ -172,8 +187,8 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 /// Redeeming one coupon (plugin call and ledger transaction) against inserting one row, each in its
-/// own commit, by as many customers at once.
-async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) {
+/// own commit, by as many customers at once. Gives the customers.
+async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<Uuid> {
     let state = shop.state();
     let body =
         json!({ "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
@@ -188,34 +203,35 @@ async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) {
         users.push(user["user"]["id"].as_str().unwrap().parse().unwrap());
     }
     let code: CouponCode = code.parse().unwrap();
-    let (mut ratios, mut bare_total, mut redeem_total) =
-        (Vec::new(), Duration::ZERO, Duration::ZERO);
-    for _ in 0..ROUNDS {
-        let own = state.clone();
-        let bare = together(&users, move |_| {
-            let state = own.clone();
-            async move { commit_a_row(&state).await }
-        })
-        .await;
-        let own = (state.clone(), code.clone());
-        let redeem = together(&users, move |user| {
-            let (state, code) = own.clone();
-            async move { redeem(&state, user, &code).await }
-        })
-        .await;
-        ratios.push(bare.as_secs_f64() / redeem.as_secs_f64());
-        bare_total += bare;
-        redeem_total += redeem;
-    }
-    ratios.sort_by(f64::total_cmp);
-    let ratio = ratios[ROUNDS / 2];
-    let rate = |total: Duration| (ROUNDS * ACTS) as f64 / total.as_secs_f64();
+    let own = (state.clone(), code);
+    let measured = beside_bare(state, &users, move |user| {
+        let (state, code) = own.clone();
+        async move { redeem(&state, user, &code).await }
+    })
+    .await;
     println!(
-        "{name:9} redeem, durable, {customers} at once: {:.0}/s; bare rows: {:.0}/s; ratio {ratio:.2} (target: >= {REDEEM_TARGET}{})",
-        rate(redeem_total),
-        rate(bare_total),
-        verdict(ratio >= REDEEM_TARGET)
+        "{name:9} redeem, durable, {customers} at once: {measured} (target: >= {REDEEM_TARGET}{})",
+        verdict(measured.ratio >= REDEEM_TARGET)
     );
+    users
+}
+
+/// The rows of a redemption, by nobody but the engine, against one row: the most that redeeming could
+/// reach.
+async fn by_hand(name: &str, shop: &Shop, users: &[Uuid]) {
+    let mut copyists = HashMap::new();
+    for user in users {
+        let copyist = Copyist::of(shop.state(), *user).await;
+        copyists.insert(*user, Mutex::new(copyist));
+    }
+    let copyists = Arc::new(copyists);
+    let measured = beside_bare(shop.state(), users, move |user| {
+        let copyists = Arc::clone(&copyists);
+        async move { copyists[&user].lock().await.copy().await }
+    })
+    .await;
+    let at_once = users.len();
+    println!("{name:9} its rows by hand, durable, {at_once} at once: {measured}");
 }
 
 /// How long [`ACTS`] acts take when each customer does one after another.
@@ -237,6 +253,49 @@ async fn together<F: Future<Output = ()> + Send + 'static>(
         customer.unwrap();
     }
     started.elapsed()
+}
+
+/// How often an act is done in a second, and bare rows, each in their own commit.
+struct Measured {
+    rate: f64,
+    bare: f64,
+    /// The median of the rounds.
+    ratio: f64,
+}
+
+impl fmt::Display for Measured {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rate, bare, ratio } = self;
+        write!(f, "{rate:.0}/s; bare rows: {bare:.0}/s; ratio {ratio:.2}")
+    }
+}
+
+/// An act and bare rows by as many customers, in turns.
+async fn beside_bare<F: Future<Output = ()> + Send + 'static>(
+    state: &AppState,
+    users: &[Uuid],
+    act: impl Fn(Uuid) -> F + Clone + Send + Sync + 'static,
+) -> Measured {
+    let (mut ratios, mut bare_total, mut act_total) = (Vec::new(), Duration::ZERO, Duration::ZERO);
+    for _ in 0..ROUNDS {
+        let own = state.clone();
+        let bare = together(users, move |_| {
+            let state = own.clone();
+            async move { commit_a_row(&state).await }
+        })
+        .await;
+        let acts = together(users, act.clone()).await;
+        ratios.push(bare.as_secs_f64() / acts.as_secs_f64());
+        bare_total += bare;
+        act_total += acts;
+    }
+    ratios.sort_by(f64::total_cmp);
+    let rate = |total: Duration| (ROUNDS * ACTS) as f64 / total.as_secs_f64();
+    Measured {
+        rate: rate(act_total),
+        bare: rate(bare_total),
+        ratio: ratios[ROUNDS / 2],
+    }
 }
 
 async fn commit_a_row(state: &AppState) {
