@@ -8,7 +8,7 @@ use std::{
 
 use dermaga::{
     accounts::{Email, NewAccount, Role},
-    app::{App, AppState, Running},
+    app::{App, AppState, Running, StartError},
     config::{Config, Secret},
     db::{Clock, Db},
     provisioning::Choice,
@@ -102,26 +102,35 @@ impl Shop {
 
     /// Stops the server and starts it again on the same database and data folder, at another port.
     pub async fn restart(self) -> Self {
+        let again = self.restart_with(|_| {}).await;
+        again.expect("the server starts again")
+    }
+
+    /// The same with changed settings.
+    ///
+    /// # Errors
+    /// Why the server does not start with them.
+    pub async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
         let Self { running, data, .. } = self;
-        let (config, clock) = (
-            Config::clone(&running.state.config),
-            running.state.clock.clone(),
-        );
+        let mut config = Config::clone(&running.state.config);
+        change(&mut config);
+        let clock = running.state.clock.clone();
         running.stop().await;
-        let running = App::start(config, clock)
-            .await
-            .expect("the server starts again");
+        let running = App::start(config, clock).await?;
         let client = Client::new(format!("http://{}", running.address));
-        Self {
+        Ok(Self {
             running,
             client,
             data,
-        }
+        })
     }
 
-    /// Another server on the same PostgreSQL, with a data folder and a clock of its own.
+    /// Another server on the same PostgreSQL with the same keys, and a data folder and a clock of its own.
     pub async fn second_server(&self) -> Self {
         let data = TempDir::new().expect("a temporary folder");
+        for key in ["jwt.key", "master.key"] {
+            std::fs::copy(self.data.path().join(key), data.path().join(key)).expect("a key");
+        }
         let mut config = Config::clone(&self.state().config);
         config.data_dir = data.path().to_owned();
         let running = App::start(config, Clock::movable())

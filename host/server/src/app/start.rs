@@ -75,6 +75,11 @@ pub enum StartError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error(
+        "the master key is another than the one that the {secrets} secrets of instances in the database were sealed \
+         with. Give that one in DERMAGA_MASTER_KEY, alone or after a new one, or as master.key in the data folder"
+    )]
+    MasterKey { secrets: usize },
     #[error("{doing}: {}", error.message)]
     Failed {
         doing: &'static str,
@@ -125,6 +130,7 @@ impl App {
         stock::install(&config, &db, &clock, &plugins, &templates.current()).await?;
         first_administrator(&config, &accounts).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
+        check_master_key(&db, &vault).await?;
         let (provisioning, worker) = provisioning::prepare(
             provisioning_settings(&config),
             db.clone(),
@@ -151,6 +157,23 @@ impl App {
         });
         Ok(Self { state, worker })
     }
+}
+
+/// A wrong key would seal new secrets, and be noticed when the first instance cannot be changed.
+async fn check_master_key(db: &Db, vault: &Vault) -> Result<(), StartError> {
+    let mut conn = db
+        .read()
+        .await
+        .map_err(StartError::database(db.engine_name()))?;
+    let found = provisioning::unreadable(&mut conn, vault).await;
+    let (secrets, unreadable) = found.map_err(StartError::failed("secrets cannot be read"))?;
+    if secrets > 0 && unreadable == secrets {
+        return Err(StartError::MasterKey { secrets });
+    }
+    if unreadable > 0 {
+        tracing::error!(secrets, unreadable, "start.secrets_without_key");
+    }
+    Ok(())
 }
 
 /// Makes the data folder and obtains the keys that are kept in it.

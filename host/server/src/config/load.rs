@@ -139,7 +139,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
         given.insert(key, (value, Source::Flag));
     }
     let loaded = apply(given, &mut problems);
-    check_together(&loaded.config, &mut problems);
+    check_together(&loaded, &mut problems);
     if problems.is_empty() {
         Ok(loaded)
     } else {
@@ -216,10 +216,13 @@ fn apply(
 }
 
 /// Rules about several settings at once.
-fn check_together(config: &Config, problems: &mut Vec<Problem>) {
+fn check_together(loaded: &Loaded, problems: &mut Vec<Problem>) {
+    let config = &loaded.config;
     let mut missing = |name: &str, message: &str| {
+        let given = |origin: &&Origin| origin.setting.env == name && origin.value.is_some();
+        let origin = loaded.origins.iter().find(given);
         problems.push(Problem {
-            source: "not set".into(),
+            source: origin.map_or("not set".into(), |origin| origin.source.to_string()),
             name: name.into(),
             message: message.into(),
         });
@@ -430,6 +433,13 @@ mod tests {
         ] {
             let found = problems(with(more));
             assert!(found.len() == 1 && found[0].starts_with(name), "{found:?}");
+            let is_given = more.iter().any(|(given, _)| *given == name);
+            let source = if is_given {
+                "(environment)"
+            } else {
+                "(not set)"
+            };
+            assert!(found[0].ends_with(source), "{found:?}");
         }
     }
 

@@ -38,6 +38,7 @@ pub use moves::{Moved, Moves, ObjectChange, carry_out};
 pub use provisioner::{Choice, Provisioner};
 pub use render::Classes;
 pub use routes::router;
+pub use secrets::unreadable;
 pub use services::Services;
 pub use worker::{Handle, ProvisionerStatus, Worker};
 

@@ -51,6 +51,19 @@ pub(super) async fn open(conn: &mut Conn, vault: &Vault, instance_id: Uuid) -> R
     Ok(secrets)
 }
 
+/// How many secrets of instances there are, and how many of them no key of the vault opens.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn unreadable(conn: &mut Conn, vault: &Vault) -> Result<(usize, usize)> {
+    let sealed = store::secrets_in_use(conn).await?;
+    let opens = |(id, name, value): &&(Uuid, String, Vec<u8>)| {
+        vault.open(value, &associated(*id, name)).is_ok()
+    };
+    let readable = sealed.iter().filter(opens).count();
+    Ok((sealed.len(), sealed.len().saturating_sub(readable)))
+}
+
 /// Binds a sealed value to its place, so that rows cannot be swapped.
 fn associated(instance_id: Uuid, name: &str) -> Vec<u8> {
     format!("instance-secret:{instance_id}:{name}").into_bytes()

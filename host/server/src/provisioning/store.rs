@@ -65,6 +65,13 @@ pub(super) async fn secrets(
     fetch_all!(conn, (String, Vec<u8>), sql, instance_id)
 }
 
+/// The sealed secrets of every instance that is still there.
+pub(super) async fn secrets_in_use(conn: &mut Conn) -> sqlx::Result<Vec<(Uuid, String, Vec<u8>)>> {
+    let sql = "SELECT s.instance_id, s.name, s.sealed FROM instance_secrets s JOIN instances i ON i.id = s.instance_id
+               WHERE i.status <> 'TERMINATED'";
+    fetch_all!(conn, (Uuid, String, Vec<u8>), sql)
+}
+
 pub(super) async fn insert_event(
     conn: &mut Conn,
     id: Uuid,
