@@ -21,7 +21,6 @@ mod hostile;
 mod idempotency;
 mod jobs;
 mod ledger;
-mod master_key;
 mod midtrans_client;
 mod model;
 mod moves;

@@ -11,8 +11,8 @@ use std::{
 
 use chrono::TimeDelta;
 use dermaga::{
-    app::App,
-    config::{self, Config, SETTINGS, Sources},
+    app::{App, StartError},
+    config::{self, Config, SETTINGS, Secret, Sources},
     db::Clock,
     payments::sandbox::{Action, Fault},
 };
@@ -582,11 +582,23 @@ async fn credentials_open_where_their_key_is_known() {
     let rotated = with_key(&format!("{new},{old}")).await;
     let seen = customer.moved_to(rotated.client()).get(&path).await;
     assert_eq!(seen.data(200)["fields"], credentials["fields"]);
-    rotated.close().await;
+    let customer = customer.moved_to(rotated.client());
+    let id = buy(&rotated, &customer, "postgresql", "basic").await;
+    let new_path = format!("/api/instances/{id}/credentials");
 
-    let stranger = with_key(&new).await;
-    let refused = customer.moved_to(stranger.client()).get(&path).await;
-    assert_eq!(refused.status, 500, "{:#}", refused.body);
+    // Dropped too early: what the old key sealed cannot be shown, the rest goes on.
+    let keys = |key: &str| vec![Secret::new(key)];
+    let early = rotated.restart_with(|config| config.master_keys = keys(&new));
+    let early = early.await.unwrap();
+    let customer = customer.moved_to(early.client());
+    customer.get(&path).await.fails(500, "INTERNAL");
+    early.instance_becomes(&customer, &id, "RUNNING").await;
+    customer.get(&new_path).await.data(200);
+
+    let foreign = "0c".repeat(32);
+    let refused = early.restart_with(|config| config.master_keys = keys(&foreign));
+    let why = refused.await.expect_err("no secret opens");
+    assert!(matches!(why, StartError::MasterKey { secrets: 2 }), "{why}");
 }
 
 /// Buys a plan; gives the id of the instance.
