@@ -28,6 +28,7 @@ pub mod telemetry;
 mod terminal;
 #[cfg(test)]
 mod test_cluster;
+pub mod text;
 pub mod wallet;
 
 pub use error::{Code, Error, Result};

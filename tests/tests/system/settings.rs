@@ -207,6 +207,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        HERE,
+        "a_grace_is_as_long_as_its_bounds_allow",
+        &["GRACE_PERIOD_MIN_DAYS", "GRACE_PERIOD_MAX_DAYS"],
+    ),
+    (
         RENEWALS,
         "a_failed_renewal_is_tried_again_when_the_settings_say",
         &["BILLING_RETRY_ATTEMPTS", "BILLING_RETRY_DELAY_MINUTES"],
@@ -262,7 +267,9 @@ const HERE: &str = "tests/tests/system/settings.rs";
 /// A setting without a test, and a test that is gone, break the promise of the reference.
 #[test]
 fn every_setting_has_a_test_that_shows_its_effect() {
-    let mut promised: Vec<&str> = SETTINGS.iter().map(|setting| setting.env).collect();
+    // One that is only read yet says so wherever it is shown.
+    let in_force = SETTINGS.iter().filter(|setting| !setting.pending);
+    let mut promised: Vec<&str> = in_force.map(|setting| setting.env).collect();
     let mut shown: Vec<&str> = SHOWN_BY
         .iter()
         .flat_map(|(.., names)| *names)
@@ -444,6 +451,48 @@ async fn jobs_run_when_the_settings_say() {
         };
         let refused = config::load(sources).unwrap_err().to_string();
         assert!(refused.contains(&format!("{name} must be")), "{refused}");
+    }
+}
+
+/// The bounds are looked at before the subscription is.
+#[tokio::test]
+async fn a_grace_is_as_long_as_its_bounds_allow() {
+    for (settings, good, bad) in [
+        (
+            &[
+                ("GRACE_PERIOD_MIN_DAYS", "3"),
+                ("GRACE_PERIOD_MAX_DAYS", "8"),
+            ][..],
+            [3, 8],
+            [2, 9],
+        ),
+        (&[("GRACE_PERIOD_MAX_DAYS", "60")], [1, 60], [0, 61]),
+    ] {
+        let shop = empty_shop(settings).await;
+        let admin = shop.admin().await;
+        let give = async |days: i64| {
+            let path = format!("/api/admin/billing/set-grace-period/{}", uuid::Uuid::nil());
+            admin.post(&path, json!({ "graceDays": days })).await
+        };
+        for days in good {
+            give(days).await.fails(404, "NOT_FOUND");
+        }
+        for days in bad {
+            let refused = give(days).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            assert!(refused.detail("graceDays").is_some(), "{}", refused.text);
+        }
+        let most = good[1] + 1;
+        let sources = Sources {
+            environment: settings
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .chain([("GRACE_PERIOD_DAYS".to_owned(), most.to_string())])
+                .collect(),
+            ..Sources::default()
+        };
+        let refused = config::load(sources).unwrap_err().to_string();
+        assert!(refused.contains("GRACE_PERIOD_DAYS must be"), "{refused}");
     }
 }
 

@@ -238,6 +238,9 @@ impl Global {
         flags.extend(self.log.map(|filter| ("log", filter)));
         let loaded = config::load(Sources::of_process(self.config, flags)?)?;
         telemetry::start_logging(&loaded.config);
+        for note in loaded.notes() {
+            tracing::warn!(note, "config.note");
+        }
         Ok(loaded)
     }
 }

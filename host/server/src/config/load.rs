@@ -1,12 +1,15 @@
 //! From the sources to the values in force, with every problem found on the way.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
-    Config,
+    Config, clean, dotenv,
     error::{ConfigError, Problem},
-    file,
-    settings::{OTHER_VARIABLES, SETTINGS, Setting},
+    file, names, rules,
+    settings::{SETTINGS, Setting},
 };
 
 /// Where settings are looked for; later fields win.
@@ -14,6 +17,8 @@ use super::{
 pub struct Sources {
     /// The configuration file, when there is one.
     pub file: Option<PathBuf>,
+    /// The file of variables beside it, when there is one.
+    pub dotenv: Option<PathBuf>,
     /// All environment variables.
     pub environment: BTreeMap<String, String>,
     /// By key.
@@ -21,8 +26,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// `dermaga.toml` in the working folder (or the file that DERMAGA_CONFIG or `--config` names)
-    /// and this process's environment.
+    /// `dermaga.toml` in the working folder (or the file that DERMAGA_CONFIG or `--config` names),
+    /// `.env` in the same folder, and this process's environment.
     ///
     /// # Errors
     /// When a file was named and is not there.
@@ -30,9 +35,15 @@ impl Sources {
         file: Option<PathBuf>,
         flags: Vec<(&'static str, String)>,
     ) -> Result<Self, ConfigError> {
+        // What is not UTF-8 is refused by name when the value is read.
         let environment = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect::<BTreeMap<_, _>>();
+            .map(|(name, value)| {
+                (
+                    name.to_string_lossy().into(),
+                    value.to_string_lossy().into(),
+                )
+            })
+            .collect::<BTreeMap<String, String>>();
         let named = file.or_else(|| {
             environment
                 .get("DERMAGA_CONFIG")
@@ -50,8 +61,12 @@ impl Sources {
             }
             None => Some(PathBuf::from("dermaga.toml")).filter(|path| path.is_file()),
         };
+        let dotenv = file
+            .as_deref()
+            .map_or_else(|| PathBuf::from(".env"), |path| path.with_file_name(".env"));
         Ok(Self {
             file,
+            dotenv: Some(dotenv).filter(|path| path.is_file()),
             environment,
             flags,
         })
@@ -64,15 +79,29 @@ pub enum Source {
     Default,
     /// Path and line.
     File(PathBuf, usize),
+    /// A line of the `.env` file.
+    Dotenv(PathBuf, usize),
     Environment,
     Flag,
+}
+
+impl Source {
+    /// The setting's name as this source spells it.
+    pub(super) const fn name_of(&self, setting: &'static Setting) -> &'static str {
+        match self {
+            Self::Environment | Self::Dotenv(..) => setting.env,
+            Self::Default | Self::File(..) | Self::Flag => setting.key,
+        }
+    }
 }
 
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::File(path, line) | Self::Dotenv(path, line) => {
+                write!(f, "{}:{line}", path.display())
+            }
             Self::Environment => f.write_str("environment"),
             Self::Flag => f.write_str("flag"),
         }
@@ -86,6 +115,8 @@ pub struct Origin {
     /// `None` when it has no default and nobody gave one.
     pub value: Option<String>,
     pub source: Source,
+    /// A remark about what was taken off the value as it was written.
+    pub note: Option<&'static str>,
 }
 
 impl Origin {
@@ -119,26 +150,22 @@ pub struct Loaded {
 /// Every unknown name (with the nearest known one) and every value that breaks its rule, each with
 /// its source.
 pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
-    let mut given: BTreeMap<&'static str, (String, Source)> = BTreeMap::new();
-    let mut problems = Vec::new();
+    let mut given = Given::default();
     if let Some(path) = &sources.file {
-        for entry in file::read(path)? {
-            let source = Source::File(path.clone(), entry.line);
-            match SETTINGS.iter().find(|setting| setting.key == entry.key) {
-                Some(setting) => drop(given.insert(setting.key, (entry.value, source))),
-                None => problems.push(unknown(
-                    &entry.key,
-                    &source,
-                    SETTINGS.iter().map(|setting| setting.key),
-                )),
-            }
+        given.read_file(path)?;
+    }
+    if let Some(path) = &sources.dotenv {
+        given.read_dotenv(path, &sources.environment)?;
+    }
+    for (name, value) in &sources.environment {
+        given.take_variable(name, value, Source::Environment);
+    }
+    for (key, value) in &sources.flags {
+        if let Some(setting) = names::by_key(key) {
+            given.take(setting, value, Source::Flag);
         }
     }
-    read_environment(sources.environment, &mut given, &mut problems);
-    for (key, value) in sources.flags {
-        given.insert(key, (value, Source::Flag));
-    }
-    let loaded = apply(given, &mut problems);
+    let (loaded, mut problems) = given.apply();
     check_together(&loaded, &mut problems);
     if problems.is_empty() {
         Ok(loaded)
@@ -147,72 +174,100 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     }
 }
 
-fn read_environment(
-    environment: BTreeMap<String, String>,
-    given: &mut BTreeMap<&'static str, (String, Source)>,
-    problems: &mut Vec<Problem>,
-) {
-    for (name, value) in environment {
-        let setting = SETTINGS.iter().find(|setting| setting.env == name);
-        match setting {
-            // An empty variable is how compose files say "not set".
-            Some(_) if value.is_empty() => {}
-            Some(setting) => drop(given.insert(setting.key, (value, Source::Environment))),
-            // What the project's own tests are told stands in the same environment.
-            None if name.starts_with("DERMAGA_TEST_") || is_service_link(&name, &value) => {}
-            None if name.starts_with("DERMAGA_") && !OTHER_VARIABLES.contains(&name.as_str()) => {
-                let known = SETTINGS
-                    .iter()
-                    .map(|setting| setting.env)
-                    .chain(OTHER_VARIABLES.iter().copied());
-                problems.push(unknown(&name, &Source::Environment, known));
+/// What the sources say, by key, and what is wrong with it.
+#[derive(Default)]
+struct Given {
+    values: BTreeMap<&'static str, (clean::Cleaned, Source)>,
+    problems: Vec<Problem>,
+}
+
+impl Given {
+    fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        for entry in file::read(path)? {
+            let source = Source::File(path.to_owned(), entry.line);
+            match names::by_key(&entry.key) {
+                Some(setting) => self.take(setting, &entry.value, source),
+                None => self.problems.push(names::unknown_key(&entry.key, &source)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dotenv(
+        &mut self,
+        path: &Path,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        for entry in dotenv::read(path)? {
+            let source = Source::Dotenv(path.to_owned(), entry.line);
+            if entry.key == "DERMAGA_CONFIG" && !environment.contains_key(&entry.key) {
+                let message = "must be in the environment: it says where this file is looked for";
+                self.problems.push(Problem {
+                    source: source.to_string(),
+                    name: entry.key,
+                    message: message.into(),
+                });
+                continue;
+            }
+            self.take_variable(&entry.key, &entry.value, source);
+        }
+        Ok(())
+    }
+
+    fn take_variable(&mut self, name: &str, value: &str, source: Source) {
+        match names::by_variable(name) {
+            Some(setting) => self.take(setting, value, source),
+            None if names::is_misspelt(name, value) => {
+                self.problems.push(names::unknown_variable(name, &source));
             }
             None => {}
         }
     }
-}
 
-/// What Kubernetes tells every pod about a Service whose name begins with `dermaga`.
-fn is_service_link(name: &str, value: &str) -> bool {
-    let address = ["tcp://", "udp://"]
-        .iter()
-        .any(|scheme| value.starts_with(scheme));
-    let parts = ["_SERVICE_HOST", "_SERVICE_PORT", "_TCP_", "_UDP_"];
-    address || parts.iter().any(|part| name.contains(part))
-}
-
-fn apply(
-    mut given: BTreeMap<&'static str, (String, Source)>,
-    problems: &mut Vec<Problem>,
-) -> Loaded {
-    let mut config = Config::blank();
-    let mut origins = Vec::with_capacity(SETTINGS.len());
-    for setting in SETTINGS {
-        let (value, source) = match given.remove(setting.key) {
-            Some((value, source)) => (Some(value), source),
-            None => (setting.default.map(str::to_owned), Source::Default),
+    fn take(&mut self, setting: &'static Setting, text: &str, source: Source) {
+        let fault = match clean::clean(text) {
+            // An empty variable is how compose files say "not set".
+            Ok(cleaned) if cleaned.value.is_empty() && source != Source::Flag => return,
+            Ok(cleaned) if cleaned.value.is_empty() => "must not be empty".to_owned(),
+            Ok(cleaned) => {
+                self.values.insert(setting.key, (cleaned, source));
+                return;
+            }
+            Err(fault) => fault,
         };
-        if let Some(text) = &value
-            && let Err(message) = (setting.set)(&mut config, text)
-        {
-            let name = if source == Source::Environment {
-                setting.env
-            } else {
-                setting.key
-            };
-            problems.push(Problem {
-                source: source.to_string(),
-                name: name.to_owned(),
-                message,
-            });
-        }
-        origins.push(Origin {
-            setting,
-            value,
-            source,
+        self.refuse(setting, &source, fault);
+    }
+
+    fn refuse(&mut self, setting: &'static Setting, source: &Source, message: String) {
+        self.problems.push(Problem {
+            source: source.to_string(),
+            name: source.name_of(setting).to_owned(),
+            message,
         });
     }
-    Loaded { config, origins }
+
+    fn apply(mut self) -> (Loaded, Vec<Problem>) {
+        let mut config = Config::blank();
+        let mut origins = Vec::with_capacity(SETTINGS.len());
+        for setting in SETTINGS {
+            let (value, note, source) = match self.values.remove(setting.key) {
+                Some((cleaned, source)) => (Some(cleaned.value), cleaned.note, source),
+                None => (setting.default.map(str::to_owned), None, Source::Default),
+            };
+            if let Some(text) = &value
+                && let Err(message) = (setting.set)(&mut config, text)
+            {
+                self.refuse(setting, &source, message);
+            }
+            origins.push(Origin {
+                setting,
+                value,
+                source,
+                note,
+            });
+        }
+        (Loaded { config, origins }, self.problems)
+    }
 }
 
 /// Rules about several settings at once.
@@ -240,6 +295,7 @@ fn check_together(loaded: &Loaded, problems: &mut Vec<Problem>) {
         );
     }
     check_payments(config, &mut missing);
+    rules::check(loaded, &mut missing);
     if config.plugin_trust.required && config.plugin_trust.keys.is_empty() {
         missing(
             "DERMAGA_PLUGIN_TRUSTED_KEYS",
@@ -276,24 +332,11 @@ fn check_payments(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     }
 }
 
-fn unknown(name: &str, source: &Source, known: impl Iterator<Item = &'static str>) -> Problem {
-    let likeness =
-        |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
-    let nearest = known.max_by(|left, right| likeness(left).total_cmp(&likeness(right)));
-    let message = match nearest.filter(|nearest| likeness(nearest) > 0.8) {
-        Some(nearest) => format!("is not a setting; did you mean {nearest}?"),
-        None => "is not a setting; `dermaga config --reference` lists them all".to_owned(),
-    };
-    Problem {
-        source: source.to_string(),
-        name: name.to_owned(),
-        message,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const STRONG: &str = "5b1f4e0a93d26a8fbb0c3e5d7f917c1d06e2c47385b0f9d1a6e2c47384b0f9d1";
 
     fn environment(pairs: &[(&str, &str)]) -> Sources {
         let environment = pairs
@@ -398,22 +441,22 @@ mod tests {
                 && found[1].starts_with("DERMAGA_MASTER_KEY"),
             "{found:?}"
         );
-        let (jwt, master) = ("s".repeat(32), "ab".repeat(32));
+        let (jwt, master) = (STRONG, STRONG);
         let given = [
             ("DERMAGA_ENV", "production"),
-            ("JWT_SECRET", jwt.as_str()),
-            ("DERMAGA_MASTER_KEY", master.as_str()),
+            ("JWT_SECRET", jwt),
+            ("DERMAGA_MASTER_KEY", master),
         ];
         assert!(load(environment(&given)).is_ok());
     }
 
     #[test]
     fn play_money_and_real_money_are_kept_apart() {
-        let (jwt, master) = ("s".repeat(32), "ab".repeat(32));
+        let (jwt, master) = (STRONG, STRONG);
         let production = [
             ("DERMAGA_ENV", "production"),
-            ("JWT_SECRET", jwt.as_str()),
-            ("DERMAGA_MASTER_KEY", master.as_str()),
+            ("JWT_SECRET", jwt),
+            ("DERMAGA_MASTER_KEY", master),
         ];
         let with = |more: &[(&str, &str)]| environment(&[&production, more].concat());
         assert!(load(with(&[("MIDTRANS_SERVER_KEY", "Mid-server-1")])).is_ok());
@@ -469,6 +512,174 @@ mod tests {
         ];
         assert!(load(environment(&links)).is_ok());
         assert_eq!(problems(environment(&[("DERMAGA_PORT", "3000")])).len(), 1);
+    }
+
+    #[test]
+    fn a_weak_secret_is_refused_in_production_only() {
+        let weak = "secretsecretsecretsecretsecretsecret";
+        let given = |environment_name| {
+            environment(&[
+                ("DERMAGA_ENV", environment_name),
+                ("JWT_SECRET", weak),
+                ("DERMAGA_MASTER_KEY", STRONG),
+            ])
+        };
+        assert!(load(given("development")).is_ok());
+        assert_eq!(
+            problems(given("production")),
+            [
+                "JWT_SECRET must be random in production, not one word repeated; `openssl rand -hex 32` makes one (environment)"
+            ]
+        );
+        let (zeros, password) = ("00".repeat(32), "passwordpassword");
+        let found = problems(environment(&[
+            ("DERMAGA_ENV", "production"),
+            ("JWT_SECRET", STRONG),
+            ("DERMAGA_MASTER_KEY", &zeros),
+            ("DERMAGA_ADMIN_EMAIL", "admin@example.com"),
+            ("DERMAGA_ADMIN_PASSWORD", password),
+        ]));
+        assert!(
+            found.len() == 2
+                && found[0].starts_with("DERMAGA_MASTER_KEY")
+                && found[1].starts_with("DERMAGA_ADMIN_PASSWORD"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn grace_has_bounds_that_fit_each_other() {
+        for (given, name) in [
+            (
+                &[("GRACE_PERIOD_MAX_DAYS", "5")][..],
+                "GRACE_PERIOD_DAYS must be",
+            ),
+            (
+                &[("GRACE_PERIOD_MIN_DAYS", "8")],
+                "GRACE_PERIOD_DAYS must be",
+            ),
+            (
+                &[
+                    ("GRACE_PERIOD_MIN_DAYS", "9"),
+                    ("GRACE_PERIOD_MAX_DAYS", "8"),
+                ],
+                "GRACE_PERIOD_MIN_DAYS must not",
+            ),
+        ] {
+            let found = problems(environment(given));
+            assert!(found.len() == 1 && found[0].starts_with(name), "{found:?}");
+        }
+        let wide = [("GRACE_PERIOD_MAX_DAYS", "60"), ("GRACE_PERIOD_DAYS", "45")];
+        assert!(load(environment(&wide)).is_ok());
+    }
+
+    #[test]
+    fn a_file_of_variables_is_below_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, dotenv) = (
+            folder.path().join("dermaga.toml"),
+            folder.path().join(".env"),
+        );
+        std::fs::write(&file, "log = \"warn\"\nresync_seconds = 60\n").unwrap();
+        std::fs::write(
+            &dotenv,
+            "DERMAGA_LOG=error\nDERMAGA_BASE_DOMAIN=dotenv.example\nDATABASE_URL=sqlite://kept.db\nPATH=/nowhere\n",
+        )
+        .unwrap();
+        let mut sources =
+            environment(&[("DERMAGA_BASE_DOMAIN", "env.example"), ("DATABASE_URL", "")]);
+        sources.file = Some(file);
+        sources.dotenv = Some(dotenv.clone());
+        let loaded = load(sources).unwrap();
+        let config = &loaded.config;
+        assert_eq!(
+            (config.log.as_str(), config.base_domain.as_str()),
+            ("error", "env.example")
+        );
+        assert_eq!(config.database_url(), "sqlite://kept.db");
+        assert_eq!(config.resync.as_secs(), 60);
+        let shown = format!("[{}:1]", dotenv.display());
+        assert!(loaded.describe().contains(&shown), "{}", loaded.describe());
+
+        std::fs::write(&dotenv, "\nJWT_SECERT=x\nDERMAGA_CONFIG=other.toml\n").unwrap();
+        let found = problems(Sources {
+            dotenv: Some(dotenv.clone()),
+            ..Sources::default()
+        });
+        let at = dotenv.display();
+        assert_eq!(
+            found,
+            [
+                format!("JWT_SECERT is not a setting; did you mean JWT_SECRET? ({at}:2)"),
+                format!(
+                    "DERMAGA_CONFIG must be in the environment: it says where this file is looked for ({at}:3)"
+                ),
+            ]
+        );
+    }
+
+    #[test]
+    fn values_are_cleaned_whatever_their_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("dermaga.toml");
+        std::fs::write(&file, "data_dir = \" /srv/shop \"\n").unwrap();
+        let mut sources = environment(&[("DERMAGA_PLUGINS_DIR", "\"/srv/plugins\"")]);
+        sources.file = Some(file.clone());
+        let loaded = load(sources).unwrap();
+        assert_eq!(loaded.config.data_dir, PathBuf::from("/srv/shop"));
+        assert_eq!(loaded.config.plugins_dir, Some("/srv/plugins".into()));
+        assert_eq!(
+            loaded.notes(),
+            [
+                format!("data_dir: outer blanks were trimmed ({}:1)", file.display()),
+                "DERMAGA_PLUGINS_DIR: surrounding quotes were taken off (environment)".to_owned(),
+            ]
+        );
+
+        std::fs::write(&file, "data_dir = \"/srv/shop\\r\"\n").unwrap();
+        let mut sources = environment(&[("MIDTRANS_FINISH_URL", "https://shop.example\r\n")]);
+        sources.file = Some(file.clone());
+        sources.flags = vec![
+            ("templates_dir", "/srv\n".to_owned()),
+            ("log", String::new()),
+        ];
+        let at = file.display();
+        assert_eq!(
+            problems(sources),
+            [
+                format!("data_dir must not contain a carriage return (character 10) ({at}:1)"),
+                "MIDTRANS_FINISH_URL must not contain a carriage return (character 21) (environment)".to_owned(),
+                "templates_dir must not contain a line feed (character 5) (flag)".to_owned(),
+                "log must not be empty (flag)".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_later_version_reads_is_checked_and_shown() {
+        let given = [("LOW_CREDIT_WARNING_DAYS", "5")];
+        let loaded = load(environment(&given)).unwrap();
+        let shown = loaded.describe();
+        let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(line("LOW_CREDIT_WARNING_DAYS ").ends_with("5  [environment; no effect yet]"));
+        assert!(line("CRON_BILLING_STATS ").ends_with("0 23 * * *  [default; no effect yet]"));
+        assert_eq!(
+            loaded.notes(),
+            ["LOW_CREDIT_WARNING_DAYS: no effect yet (environment)"]
+        );
+        for (name, wrong) in [
+            ("LOW_CREDIT_WARNING_ENABLED", "yes"),
+            ("LOW_CREDIT_WARNING_DAYS", "0"),
+            ("CRON_LOW_CREDIT_NOTIFICATIONS", "daily"),
+            ("CRON_GRACE_PERIOD_REMINDERS", "25 * * * *x"),
+            ("CRON_BILLING_STATS", "nightly"),
+        ] {
+            let found = problems(environment(&[(name, wrong)]));
+            assert!(
+                found.len() == 1 && found[0].starts_with(&format!("{name} must be")),
+                "{found:?}"
+            );
+        }
     }
 
     #[test]

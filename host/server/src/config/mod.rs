@@ -1,14 +1,20 @@
 //! What an operator decides: one table of settings ([`SETTINGS`]), and the values in force.
 //!
-//! Values come from the configuration file, then the environment, then flags; a later source wins.
+//! Values come from the configuration file, then `.env` beside it, then the environment, then flags;
+//! a later source wins.
 
+mod clean;
+mod dotenv;
 mod error;
 mod file;
 mod keys;
 mod load;
+mod names;
 mod parse;
 mod reference;
+mod rules;
 mod settings;
+mod strength;
 
 use std::{
     fmt,
@@ -85,6 +91,9 @@ pub struct Midtrans {
     pub timeout: Duration,
 }
 
+/// Upper bound of GRACE_PERIOD_MAX_DAYS: longer than that is a gift, not a grace.
+pub const MOST_GRACE_DAYS: u64 = 90;
+
 /// What happens when a period is over.
 #[derive(Debug, Clone, Copy)]
 pub struct Billing {
@@ -92,7 +101,10 @@ pub struct Billing {
     pub auto_renewal: bool,
     /// Let an unpaid subscription go on running for `grace_days` before it is suspended.
     pub grace_period: bool,
-    pub grace_days: Days,
+    pub grace_days: u64,
+    /// Bounds of every grace, in days.
+    pub grace_min_days: u64,
+    pub grace_max_days: u64,
     /// How long the data of a suspended subscription is kept.
     pub retention: Days,
     /// How often a renewal that failed through no fault of the customer is tried again on its day.
@@ -105,11 +117,29 @@ impl Default for Billing {
         Self {
             auto_renewal: false,
             grace_period: false,
-            grace_days: Days::new(0),
+            grace_days: 0,
+            grace_min_days: 0,
+            grace_max_days: 0,
             retention: Days::new(0),
             retries: 0,
             retry_delay: TimeDelta::zero(),
         }
+    }
+}
+
+impl Billing {
+    /// Checks a grace of so many days against the shop's bounds.
+    ///
+    /// # Errors
+    /// A sentence that completes the name of what was given: "must be ...".
+    pub fn check_grace_days(&self, days: u64) -> Result<(), String> {
+        let (least, most) = (self.grace_min_days, self.grace_max_days);
+        if (least..=most).contains(&days) {
+            return Ok(());
+        }
+        Err(format!(
+            "must be from {least} to {most} days (GRACE_PERIOD_MIN_DAYS, GRACE_PERIOD_MAX_DAYS)"
+        ))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{Days, TimeDelta};
 
-use super::{Config, Environment, LogFormat, Secret, parse};
-use crate::money::Rupiah;
+use super::{Config, Environment, LogFormat, MOST_GRACE_DAYS, Secret, parse};
+use crate::{money::Rupiah, scheduler::Schedule};
 
 /// One setting: its names, its default, its meaning, and how a text becomes its value.
 pub struct Setting {
@@ -18,6 +18,8 @@ pub struct Setting {
     pub doc: &'static str,
     /// Masked wherever it is shown.
     pub secret: bool,
+    /// Read and checked for a later version, without an effect in this one.
+    pub pending: bool,
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
 }
 
@@ -43,18 +45,21 @@ const fn seconds(count: u64) -> Duration {
 }
 
 macro_rules! settings {
-    ($($env:literal $key:literal ($default:expr $(, $secret:ident)?): $doc:literal => |$config:ident, $text:ident| $set:expr;)*) => {
+    ($($env:literal $key:literal ($default:expr $(, $mark:ident)?): $doc:literal => |$config:ident, $text:ident| $set:expr;)*) => {
         &[$(Setting {
             env: $env,
             key: $key,
             default: $default,
             doc: $doc,
-            secret: settings!(@secret $($secret)?),
+            secret: settings!(@secret $($mark)?),
+            pending: settings!(@pending $($mark)?),
             set: |$config, $text| { $set; Ok(()) },
         },)*]
     };
     (@secret secret) => { true };
-    (@secret) => { false };
+    (@secret $($other:ident)?) => { false };
+    (@pending pending) => { true };
+    (@pending $($other:ident)?) => { false };
 }
 
 /// Every setting there is, in the order they are documented.
@@ -241,8 +246,14 @@ pub const SETTINGS: &[Setting] = settings! {
         "Whether a subscription that the wallet cannot pay for goes on running for a while. If not, it is suspended at once."
         => |c, text| c.billing.grace_period = parse::boolean(text)?;
     "GRACE_PERIOD_DAYS" "billing.grace_period_days" (Some("7")):
-        "For how many days after the end of its period, 1 to 30. Changes nothing for a grace that has begun."
-        => |c, text| c.billing.grace_days = Days::new(parse::number(text, &(1..=30))?);
+        "For how many days after the end of its period, within the bounds of the next two. Changes nothing for a grace that has begun."
+        => |c, text| c.billing.grace_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
+    "GRACE_PERIOD_MIN_DAYS" "billing.grace_period_min_days" (Some("1")):
+        "Fewest days of a grace, 1 to 90: for GRACE_PERIOD_DAYS, and for the `graceDays` that an administrator gives."
+        => |c, text| c.billing.grace_min_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
+    "GRACE_PERIOD_MAX_DAYS" "billing.grace_period_max_days" (Some("30")):
+        "Most days of a grace, 1 to 90; for both as well."
+        => |c, text| c.billing.grace_max_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
     "SUSPENSION_RETENTION_DAYS" "billing.suspension_retention_days" (Some("14")):
         "For how many days a suspended subscription keeps its data, 1 to 365. Then it ends."
         => |c, text| c.billing.retention = Days::new(parse::number(text, &(1..=365))?);
@@ -258,6 +269,21 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_GRACE_PERIOD" "cron.grace_period" (Some("0 3 * * *")):
         "When subscriptions whose grace is over are suspended, and those end that were suspended for SUSPENSION_RETENTION_DAYS."
         => |c, text| c.cron_grace_period = text.parse()?;
+    "LOW_CREDIT_WARNING_ENABLED" "billing.low_credit_warning" (Some("true"), pending):
+        "Whether customers are warned whose next period is due soon and whose balance is too small for it."
+        => |_c, text| { parse::boolean(text)?; };
+    "LOW_CREDIT_WARNING_DAYS" "billing.low_credit_warning_days" (Some("3"), pending):
+        "How many days before that, 1 to 30."
+        => |_c, text| { parse::number(text, &(1..=30_u64))?; };
+    "CRON_LOW_CREDIT_NOTIFICATIONS" "cron.low_credit_notifications" (Some("0 9 * * *"), pending):
+        "When customers are warned of a balance that is too small."
+        => |_c, text| { text.parse::<Schedule>()?; };
+    "CRON_GRACE_PERIOD_REMINDERS" "cron.grace_period_reminders" (Some("0 18 * * *"), pending):
+        "When customers are reminded of a grace that ends."
+        => |_c, text| { text.parse::<Schedule>()?; };
+    "CRON_BILLING_STATS" "cron.billing_stats" (Some("0 23 * * *"), pending):
+        "When administrators get a summary of the day."
+        => |_c, text| { text.parse::<Schedule>()?; };
     "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
         "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."
         => |c, text| c.cron_coupon_statuses = text.parse()?;

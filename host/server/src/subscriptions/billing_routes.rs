@@ -11,6 +11,7 @@ use super::{ForecastLine, SubscriptionDetail, renewal};
 use crate::{
     Error,
     app::AppState,
+    config::MOST_GRACE_DAYS,
     http::{Admin, Body, Envelope, Id, Params, Reply, Success, failure_responses},
     scheduler::RunView,
     wallet,
@@ -83,8 +84,9 @@ async fn run(state: &AppState, admin: Admin, job: &str) -> Reply<RunView> {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct GraceRequest {
-    /// From now on.
-    #[garde(range(min = 1, max = 30))]
+    /// From now on; the shop may set narrower bounds (GRACE_PERIOD_MIN_DAYS, GRACE_PERIOD_MAX_DAYS).
+    #[garde(range(min = 1, max = MOST_GRACE_DAYS))]
+    #[schema(minimum = 1, maximum = 90)]
     grace_days: u64,
 }
 
@@ -112,6 +114,7 @@ async fn set_grace_period(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ExpireRequest {
     #[garde(length(chars, min = 10, max = 500))]
+    #[schema(min_length = 10, max_length = 500)]
     reason: String,
 }
 

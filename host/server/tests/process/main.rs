@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod configuration;
 mod crash;
 mod decisions;
 mod push;

@@ -66,9 +66,9 @@ fn behind(
 ) -> store::Behind {
     let grace_until = match seen.status {
         // It begins once, when the period ends, however late that is noticed.
-        Status::Active if billing.grace_period => {
-            seen.period_end.checked_add_days(billing.grace_days)
-        }
+        Status::Active if billing.grace_period => seen
+            .period_end
+            .checked_add_days(Days::new(billing.grace_days)),
         Status::PastDue => seen.grace_until,
         _ => None,
     };
@@ -183,6 +183,8 @@ pub(in crate::subscriptions) async fn set_grace(
     id: Uuid,
     days: u64,
 ) -> Result<()> {
+    let bounds = state.config.billing.check_grace_days(days);
+    bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
     let seen = seen(state, id).await?;
     let now = state.clock.now();
     let until = now.checked_add_days(Days::new(days));

@@ -1,0 +1,125 @@
+//! Names of settings: which of a source's names are meant for this program, and which are misspelt.
+
+use super::{
+    error::Problem,
+    load::Source,
+    settings::{OTHER_VARIABLES, SETTINGS, Setting},
+};
+
+/// Names that begin so are this program's: an unknown one is a misspelt setting.
+const FAMILIES: &[&str] = &[
+    "DERMAGA_",
+    "AUTO_RENEWAL_",
+    "BILLING_",
+    "CRON_",
+    "GRACE_PERIOD_",
+    "JWT_",
+    "LOW_CREDIT_",
+    "MIDTRANS_",
+    "SUSPENSION_",
+    "WALLET_",
+];
+
+/// The setting of this name in the environment.
+pub(super) fn by_variable(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.env == name)
+}
+
+/// The setting of this key in the file.
+pub(super) fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// True for a variable that was meant as a setting and is none.
+pub(super) fn is_misspelt(name: &str, value: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    // What the project's own tests are told is in the same environment.
+    let is_ours = FAMILIES.iter().any(|family| upper.starts_with(family))
+        && !upper.starts_with("DERMAGA_TEST_");
+    is_ours
+        && by_variable(name).is_none()
+        && !OTHER_VARIABLES.contains(&name)
+        && !is_service_link(name, value)
+}
+
+/// True for what Kubernetes tells every pod about a Service whose name begins like a family.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let address = ["tcp://", "udp://"]
+        .iter()
+        .any(|scheme| value.starts_with(scheme));
+    let parts = ["_SERVICE_HOST", "_SERVICE_PORT", "_TCP_", "_UDP_"];
+    address || parts.iter().any(|part| name.contains(part))
+}
+
+/// The problem of a misspelt variable, with the nearest name.
+pub(super) fn unknown_variable(name: &str, source: &Source) -> Problem {
+    let others = OTHER_VARIABLES.iter().copied();
+    unknown(name, source, SETTINGS.iter().map(|s| s.env).chain(others))
+}
+
+/// The problem of a misspelt key of the file, with the nearest one.
+pub(super) fn unknown_key(key: &str, source: &Source) -> Problem {
+    unknown(key, source, SETTINGS.iter().map(|setting| setting.key))
+}
+
+fn unknown(name: &str, source: &Source, known: impl Iterator<Item = &'static str>) -> Problem {
+    let likeness =
+        |candidate: &str| strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+    let nearest = known.max_by(|left, right| likeness(left).total_cmp(&likeness(right)));
+    let message = match nearest.filter(|nearest| likeness(nearest) > 0.8) {
+        Some(nearest) => format!("is not a setting; did you mean {nearest}?"),
+        None => "is not a setting; `dermaga config --reference` lists them all".to_owned(),
+    };
+    Problem {
+        source: source.to_string(),
+        name: name.to_owned(),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names that are one of a kind, or common to many programs.
+    const SINGLE: &[&str] = &["DATABASE_URL", "KUBECONFIG", "SHOP_NAME", "RECEIPT_FONT"];
+
+    #[test]
+    fn every_setting_is_of_a_family_or_single() {
+        for Setting { env, .. } in SETTINGS {
+            let of_family = FAMILIES.iter().any(|family| env.starts_with(family));
+            assert!(of_family || SINGLE.contains(env), "{env}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_of_each_family_is_found_with_its_nearest() {
+        for (name, nearest) in [
+            ("GRACE_PERIOD_DAY", "GRACE_PERIOD_DAYS"),
+            ("CRON_DAILY_RENEWAL", "CRON_DAILY_RENEWALS"),
+            ("MIDTRANS_SERVERKEY", "MIDTRANS_SERVER_KEY"),
+            ("JWT_SECRETS", "JWT_SECRET"),
+            ("BILLING_TIME_ZONE", "BILLING_TIMEZONE"),
+            ("LOW_CREDIT_WARNING_DAY", "LOW_CREDIT_WARNING_DAYS"),
+            ("AUTO_RENEWAL_ENABLE", "AUTO_RENEWAL_ENABLED"),
+            ("SUSPENSION_RETENTION", "SUSPENSION_RETENTION_DAYS"),
+            ("WALLET_BALANCECAP", "WALLET_BALANCE_CAP"),
+            ("jwt_secret", "JWT_SECRET"),
+        ] {
+            assert!(is_misspelt(name, "x"), "{name}");
+            let problem = unknown_variable(name, &Source::Environment);
+            let expected = format!("is not a setting; did you mean {nearest}?");
+            assert_eq!(problem.message, expected, "{name}");
+        }
+        for (name, value) in [
+            ("WALLET_SERVICE_HOST", "10.0.0.7"),
+            ("WALLET_PORT", "tcp://10.0.0.7:80"),
+            ("DERMAGA_TEST_REQUIRE", "all"),
+            ("JWT_SECRET", "x"),
+            ("DERMAGA_CONFIG", "x"),
+            ("PATH", "/bin"),
+        ] {
+            assert!(!is_misspelt(name, value), "{name}");
+        }
+    }
+}

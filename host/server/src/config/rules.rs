@@ -1,0 +1,69 @@
+//! Rules about several settings at once, beside those of payments.
+
+use super::{
+    Config,
+    load::{Loaded, Source},
+    strength,
+};
+
+/// Reports every broken rule by the name of a setting to change.
+pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
+    let config = &loaded.config;
+    check_grace(config, problem);
+    check_kubeconfig(loaded, problem);
+    if config.is_production() {
+        check_secrets(config, problem);
+    }
+}
+
+fn check_grace(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+    let billing = &config.billing;
+    if billing.grace_min_days > billing.grace_max_days {
+        problem(
+            "GRACE_PERIOD_MIN_DAYS",
+            "must not be more than GRACE_PERIOD_MAX_DAYS",
+        );
+    } else if let Err(message) = billing.check_grace_days(billing.grace_days) {
+        problem("GRACE_PERIOD_DAYS", &message);
+    }
+}
+
+/// The Kubernetes client merges several files by itself, and looks into the environment alone.
+fn check_kubeconfig(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
+    let several = |value: &String| value.contains(':');
+    let origin = loaded
+        .origins
+        .iter()
+        .find(|o| o.setting.env == "KUBECONFIG");
+    let wrong = origin.is_some_and(|origin| {
+        origin.source != Source::Environment && origin.value.as_ref().is_some_and(several)
+    });
+    if wrong {
+        problem(
+            "KUBECONFIG",
+            "must be one file; several can only be named in the environment",
+        );
+    }
+}
+
+fn check_secrets(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+    let keys = [
+        ("JWT_SECRET", &config.jwt_secrets),
+        ("DERMAGA_MASTER_KEY", &config.master_keys),
+    ];
+    for (name, keys) in keys {
+        if keys.iter().any(|key| strength::is_guessable(key.reveal())) {
+            problem(
+                name,
+                "must be random in production, not one word repeated; `openssl rand -hex 32` makes one",
+            );
+        }
+    }
+    let password = config.admin_password.as_ref();
+    if password.is_some_and(|password| strength::is_repeated(password.reveal())) {
+        problem(
+            "DERMAGA_ADMIN_PASSWORD",
+            "must not be one word repeated in production",
+        );
+    }
+}

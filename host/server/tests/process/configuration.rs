@@ -1,0 +1,111 @@
+//! The configuration as an operator writes it and as `dermaga config` shows it.
+
+use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _};
+
+use tempfile::TempDir;
+
+use super::{command, dermaga, stderr, stdout};
+
+#[test]
+fn a_misspelt_name_of_any_family_stops_the_start() {
+    let folder = TempDir::new().unwrap();
+    let given = [
+        ("GRACE_PERIOD_DAY", "7"),
+        ("CRON_RENEWALS", "0 2 * * *"),
+        ("MIDTRANS_SERVERKEY", "SB-Mid-server-1"),
+        ("JWT_EXPIRESIN", "1h"),
+        ("BILLING_TIMEZON", "Asia/Jakarta"),
+        ("LOW_CREDIT_WARNING_DAY", "3"),
+        ("AUTO_RENEWAL_ENABLE", "true"),
+        ("SUSPENSION_RETENTION_DAY", "14"),
+        ("WALLET_BALANCE_CAPS", "50000"),
+    ];
+    let output = dermaga(folder.path(), &["serve"], &given);
+    assert_eq!(output.status.code(), Some(2));
+    let told = stderr(&output);
+    for nearest in [
+        "GRACE_PERIOD_DAYS",
+        "CRON_DAILY_RENEWALS",
+        "MIDTRANS_SERVER_KEY",
+        "JWT_EXPIRES_IN",
+        "BILLING_TIMEZONE",
+        "LOW_CREDIT_WARNING_DAYS",
+        "AUTO_RENEWAL_ENABLED",
+        "SUSPENSION_RETENTION_DAYS",
+        "WALLET_BALANCE_CAP",
+    ] {
+        let proposal = format!("did you mean {nearest}?");
+        assert!(told.contains(&proposal), "{proposal} in {told}");
+    }
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn a_file_of_variables_beside_the_configuration_is_read() {
+    let folder = TempDir::new().unwrap();
+    let line = |output: &std::process::Output, name: &str| {
+        let text = stdout(output);
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.unwrap_or_else(|| panic!("{text}{}", stderr(output)))
+            .to_owned()
+    };
+    let variables =
+        "# of the shop\r\nSHOP_NAME=\"Toko Pelabuhan\"\r\nDERMAGA_LISTEN=127.0.0.1:1\r\n";
+    fs::write(folder.path().join(".env"), variables).unwrap();
+    let shown = dermaga(
+        folder.path(),
+        &["config"],
+        &[("DERMAGA_LISTEN", "127.0.0.1:2")],
+    );
+    assert!(line(&shown, "SHOP_NAME ").ends_with("Toko Pelabuhan  [.env:2]"));
+    assert!(line(&shown, "DERMAGA_LISTEN ").ends_with("127.0.0.1:2  [environment]"));
+    assert!(line(&shown, "CRON_BILLING_STATS ").ends_with("[default; no effect yet]"));
+
+    let elsewhere = folder.path().join("shop");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::write(elsewhere.join("dermaga.toml"), "shop_name = \"Toko\"\n").unwrap();
+    fs::write(elsewhere.join(".env"), "SHOP_NAME=Toko Laut\n").unwrap();
+    let shown = dermaga(
+        folder.path(),
+        &["config", "--config", "shop/dermaga.toml"],
+        &[],
+    );
+    assert!(line(&shown, "SHOP_NAME ").ends_with("Toko Laut  [shop/.env:1]"));
+
+    fs::write(folder.path().join(".env"), "MIDTRANS_CLIENTKEY=x\n").unwrap();
+    let refused = dermaga(folder.path(), &["serve"], &[]);
+    assert_eq!(refused.status.code(), Some(2));
+    let proposal = "did you mean MIDTRANS_CLIENT_KEY? (.env:1)";
+    assert!(stderr(&refused).contains(proposal), "{}", stderr(&refused));
+}
+
+#[test]
+fn a_path_ends_where_it_seems_to_end() {
+    let folder = TempDir::new().unwrap();
+    let refused = |value: &OsStr, name: &str| {
+        let output = command(folder.path())
+            .arg("migrate")
+            .env("DERMAGA_DATA_DIR", value)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let expected = format!("DERMAGA_DATA_DIR must not contain {name}");
+        assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    };
+    refused(OsStr::new("shop\r"), "a carriage return (character 5)");
+    refused(OsStr::new("shop\n"), "a line feed (character 5)");
+    refused(OsStr::from_bytes(b"sh\xffop"), "bytes that are not UTF-8");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+
+    let made = dermaga(
+        folder.path(),
+        &["migrate"],
+        &[("DERMAGA_DATA_DIR", "\"shop\" ")],
+    );
+    assert!(made.status.success(), "{}", stderr(&made));
+    let note = "DERMAGA_DATA_DIR: outer blanks and surrounding quotes were taken off (environment)";
+    assert!(stderr(&made).contains(note), "{}", stderr(&made));
+    let made = fs::read_dir(folder.path()).unwrap();
+    let names: Vec<_> = made.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["shop"]);
+}
