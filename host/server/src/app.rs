@@ -1,5 +1,7 @@
 //! From a configuration to a server that answers: state, router, workers, start and stop.
 
+#[cfg(test)]
+mod document;
 mod jobs;
 mod start;
 mod stock;

@@ -137,7 +137,11 @@ pub fn parse_phone(text: &str) -> Result<String, String> {
         .find_map(|prefix| compact.strip_prefix(prefix))
         .ok_or_else(wrong)?;
     let digits = national.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits || !national.starts_with('8') || !(9..=12).contains(&national.len()) {
+    if text.len() > 40
+        || !digits
+        || !national.starts_with('8')
+        || !(9..=12).contains(&national.len())
+    {
         return Err(wrong());
     }
     Ok(format!("+62{national}"))

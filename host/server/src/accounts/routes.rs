@@ -61,21 +61,22 @@ fn normalised<T>(field: &str, parsed: Result<T, String>) -> Result<T, Error> {
 struct Registration {
     /// One account each; kept in lower case.
     #[garde(custom(rule(Email::parse)))]
-    #[schema(example = "sari@example.com")]
+    #[schema(example = "sari@example.com", format = "email", max_length = 254)]
     email: String,
     /// 10 to 128 characters, and not one that everybody tries first.
     #[garde(custom(rule(check_rules)))]
-    #[schema(min_length = 10, max_length = 128)]
+    #[schema(min_length = 10, max_length = 128, format = "new-password")]
     password: String,
     #[garde(custom(rule(parse_name)))]
     #[schema(min_length = 2, max_length = 50)]
     name: String,
     /// An Indonesian mobile number; stored as `+62...`.
     #[garde(custom(optional_rule(parse_phone)))]
-    #[schema(example = "0812-3456-7890")]
+    #[schema(example = "0812-3456-7890", format = "phone", max_length = 40)]
     phone: Option<String>,
     /// Address of a picture, `https` only.
     #[garde(custom(optional_rule(parse_avatar)))]
+    #[schema(format = "https-url", max_length = 2048)]
     avatar: Option<String>,
 }
 
@@ -141,9 +142,10 @@ async fn register(State(state): State<AppState>, Body(new): Body<Registration>) 
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Credentials {
     #[garde(custom(rule(Email::parse)))]
-    #[schema(example = "sari@example.com")]
+    #[schema(example = "sari@example.com", format = "email", max_length = 254)]
     email: String,
     #[garde(length(chars, min = 1, max = 1024))]
+    #[schema(min_length = 1, max_length = 1024)]
     password: String,
 }
 
@@ -176,6 +178,7 @@ async fn log_in(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RefreshRequest {
     #[garde(length(bytes, min = 1, max = 256))]
+    #[schema(min_length = 1, max_length = 256)]
     refresh_token: String,
 }
 
@@ -212,10 +215,11 @@ async fn log_out_everywhere(State(state): State<AppState>, customer: Customer) -
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PasswordChange {
     #[garde(length(chars, min = 1, max = 1024))]
+    #[schema(min_length = 1, max_length = 1024)]
     current_password: String,
     /// 10 to 128 characters, and not one that everybody tries first.
     #[garde(custom(rule(check_rules)), custom(differs(&self.current_password)))]
-    #[schema(min_length = 10, max_length = 128)]
+    #[schema(min_length = 10, max_length = 128, format = "new-password")]
     new_password: String,
 }
 
@@ -275,6 +279,7 @@ struct ProfileChange {
     name: String,
     /// An Indonesian mobile number; absent or null removes it.
     #[garde(custom(optional_rule(parse_phone)))]
+    #[schema(example = "0812-3456-7890", format = "phone", max_length = 40)]
     phone: Option<String>,
 }
 
@@ -304,7 +309,7 @@ struct AvatarChange {
     /// Address of a picture, `https` only; null removes it.
     #[serde(deserialize_with = "Option::deserialize")]
     #[garde(custom(optional_rule(parse_avatar)))]
-    #[schema(required)]
+    #[schema(required, format = "https-url", max_length = 2048)]
     avatar: Option<String>,
 }
 

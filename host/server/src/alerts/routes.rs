@@ -34,7 +34,8 @@ struct AlertQuery {
     #[garde(skip)]
     state: Option<AlertState>,
     /// What it is about, exactly.
-    #[garde(skip)]
+    #[garde(length(chars, max = 200))]
+    #[param(max_length = 200)]
     subject: Option<String>,
     /// Whether an administrator has said to have seen it.
     #[garde(skip)]

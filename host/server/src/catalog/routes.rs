@@ -109,9 +109,11 @@ async fn plans(
 struct SearchQuery {
     /// Words in name, summary or slug.
     #[garde(length(chars, max = 100))]
+    #[param(max_length = 100)]
     q: Option<String>,
     /// Slug of a category.
-    #[garde(skip)]
+    #[garde(length(chars, max = 100))]
+    #[param(max_length = 100)]
     category: Option<String>,
     #[garde(skip)]
     featured: Option<bool>,

@@ -30,13 +30,17 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "accounts", description = "Signing up, signing in, one's own account."),
         (name = "catalogue", description = "What is sold. No token needed."),
         (name = "wallet", description = "Prepaid credit and what happened to it."),
-        (name = "coupons", description = "Credit and discounts decided by plugins."),
         (name = "subscriptions", description = "Quoting, buying and cancelling."),
         (name = "instances", description = "What runs for a customer."),
-        (name = "admin: alerts", description = "For administrators: what needs somebody's attention."),
-        (name = "admin: coupons", description = "For administrators."),
+        (name = "admin: alerts", description = "For administrators: what needs attention."),
+        (name = "admin: billing", description = "For administrators: renewals, grace, and forecasts of both."),
+        (name = "admin: catalogue", description = "For administrators: the templates of what is sold."),
+        (name = "admin: coupons", description = "For administrators: credit and discounts decided by plugins."),
+        (name = "admin: jobs", description = "For administrators: what runs by the clock, and how it went."),
         (name = "admin: payments", description = "For administrators: payments, the gateway's notices, debts."),
         (name = "admin: plugins", description = "For administrators: hot-loading what is sold and how it is priced."),
+        (name = "admin: subscriptions", description = "For administrators: any customer's subscription."),
+        (name = "admin: wallets", description = "For administrators: any customer's wallet and all transactions."),
     )
 )]
 struct Base;
@@ -59,21 +63,42 @@ pub fn base() -> OpenApi {
     Base::openapi()
 }
 
-/// Adds to every operation what can happen to any request.
+/// Names every operation, and adds to it what can happen to any request.
 pub fn complete(document: &mut OpenApi) {
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("delete", &mut item.delete),
+            ("patch", &mut item.patch),
         ];
-        operations
-            .into_iter()
-            .flatten()
-            .for_each(add_general_failures);
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(method, path));
+                add_general_failures(operation);
+            }
+        }
     }
+}
+
+/// Returns the name of an operation. Made of its method and path, it is no other operation's:
+/// `postWalletRedeemCoupon`, `getAdminCouponsById`.
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix("/api").unwrap_or(path);
+    let words = path
+        .split(['/', '-', '{', '}'])
+        .filter(|word| !word.is_empty());
+    let mut id = method.to_owned();
+    for word in words {
+        if path.contains(&format!("{{{word}}}")) {
+            id.push_str("By");
+        }
+        let mut letters = word.chars();
+        id.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        id.push_str(letters.as_str());
+    }
+    id
 }
 
 fn add_general_failures(operation: &mut Operation) {
@@ -108,12 +133,23 @@ fn add_general_failures(operation: &mut Operation) {
         match operation.responses.responses.get_mut(&status) {
             Some(RefOr::T(known)) => {
                 if let RefOr::T(added) = response {
-                    known.description = format!("{}, {}", known.description, added.description);
+                    known.description = both(&known.description, &added.description);
                 }
             }
             _ => drop(operation.responses.responses.insert(status, response)),
         }
     }
+}
+
+/// Joins two lists of codes, each code once.
+fn both(known: &str, added: &str) -> String {
+    let mut codes: Vec<&str> = Vec::new();
+    for code in known.split(", ").chain(added.split(", ")) {
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes.join(", ")
 }
 
 /// The responses of these codes, by status; each description lists its codes.

@@ -10,8 +10,8 @@ use utoipa::{IntoParams, ToSchema};
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// From 1.
-    #[garde(range(min = 1))]
-    #[param(minimum = 1, default = 1)]
+    #[garde(range(min = 1, max = 1_000_000))]
+    #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     pub page: u32,
     /// Items on a page.
     #[garde(range(min = 1, max = 100))]

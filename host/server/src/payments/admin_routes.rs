@@ -125,23 +125,25 @@ async fn get_payment(
 /// What to pay back.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct RefundRequest {
+struct PaymentRefund {
     /// Rupiah.
     #[garde(range(min = 1, max = MOST))]
+    #[schema(minimum = 1, maximum = 10_000_000)]
     amount: i64,
     #[garde(length(chars, min = 10, max = 200))]
+    #[schema(min_length = 10, max_length = 200)]
     reason: String,
 }
 
 /// Pays a top-up back to its payer through the gateway; the wallet loses it.
-#[utoipa::path(post, path = "/admin/payments/{id}/refund", tag = "admin: payments", request_body = RefundRequest, security(("bearer" = [])),
+#[utoipa::path(post, path = "/admin/payments/{id}/refund", tag = "admin: payments", request_body = PaymentRefund, security(("bearer" = [])),
     params(("id" = Uuid, Path), IdempotencyKey),
     responses((status = 200, description = "The payment after it", body = Envelope<PaymentView>), Refunding))]
 async fn refund_payment(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id,
-    Keyed(request, once): Keyed<RefundRequest>,
+    Keyed(request, once): Keyed<PaymentRefund>,
 ) -> Result<Response, Error> {
     let refund = Refund {
         amount: Rupiah::new(request.amount),

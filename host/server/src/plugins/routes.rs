@@ -322,6 +322,7 @@ async fn delete(
 struct ActivateRequest {
     /// SHA-256 of the component.
     #[garde(length(equal = 64))]
+    #[schema(min_length = 64, max_length = 64)]
     digest: String,
 }
 
@@ -370,6 +371,7 @@ struct ClassRequest {
     class: PluginClass,
     /// At least 10 characters; kept with the audit.
     #[garde(length(chars, min = 10, max = 500))]
+    #[schema(min_length = 10, max_length = 500)]
     reason: String,
 }
 
@@ -439,12 +441,14 @@ async fn reset(
 struct DryRunRequest {
     /// As in the contract, for example `evaluate`.
     #[garde(length(chars, min = 1, max = 50))]
+    #[schema(min_length = 1, max_length = 50)]
     function: String,
     #[schema(value_type = Object)]
     #[garde(skip)]
     input: Value,
-    /// Which version; the active one when absent.
-    #[garde(skip)]
+    /// SHA-256 of the version; the active one when absent.
+    #[garde(inner(length(equal = 64)))]
+    #[schema(min_length = 64, max_length = 64)]
     digest: Option<String>,
 }
 
@@ -496,18 +500,22 @@ async fn dry_run(
 #[into_params(parameter_in = Query)]
 struct DecisionQuery {
     /// Plugin id.
-    #[garde(skip)]
+    #[garde(length(chars, max = 50))]
+    #[param(max_length = 50)]
     plugin: Option<String>,
     /// For example `evaluate`.
-    #[garde(skip)]
+    #[garde(length(chars, max = 50))]
+    #[param(max_length = 50)]
     function: Option<String>,
     #[garde(skip)]
     user_id: Option<Uuid>,
     /// SHA-256 of the component that decided, lower-case hexadecimal.
     #[garde(inner(custom(is_digest)))]
+    #[param(pattern = "^[0-9a-f]{64}$")]
     digest: Option<String>,
     /// Version of the plugin, for example `1.2.0`.
-    #[garde(skip)]
+    #[garde(length(chars, max = 50))]
+    #[param(max_length = 50)]
     version: Option<String>,
     /// Whether the plugin answered, refusals included, or failed.
     #[param(inline)]
@@ -524,9 +532,11 @@ struct DecisionQuery {
     subscription_id: Option<Uuid>,
     /// A coupon's code; its recorded refusals included.
     #[garde(length(chars, max = 50))]
+    #[param(max_length = 50)]
     coupon: Option<String>,
     /// The number of a transaction, such as `TXMP-101`.
     #[garde(inner(custom(is_reference)))]
+    #[param(pattern = "^TXMP-[0-9]{1,19}$")]
     transaction: Option<String>,
 }
 

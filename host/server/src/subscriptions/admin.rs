@@ -42,20 +42,22 @@ async fn get(
 struct RefundRequest {
     /// In rupiah; at most the cash that was paid for the period and not given back.
     #[garde(custom(positive))]
-    #[schema(value_type = i64, minimum = 1)]
+    #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_i64)]
     amount: Rupiah,
     #[garde(length(chars, min = 10, max = 500))]
+    #[schema(min_length = 10, max_length = 500)]
     reason: String,
     /// Number of the period; the current one when absent.
-    #[garde(inner(range(min = 1)))]
+    #[garde(inner(range(min = 1, max = 100_000)))]
+    #[schema(minimum = 1, maximum = 100_000)]
     period: Option<i64>,
 }
 
 fn positive(amount: &Rupiah, (): &()) -> garde::Result {
-    if amount.is_positive() {
-        Ok(())
-    } else {
-        Err(garde::Error::new("must be more than zero"))
+    match amount.get() {
+        ..=0 => Err(garde::Error::new("must be more than zero")),
+        1..=1_000_000_000_000 => Ok(()),
+        _ => Err(garde::Error::new("must be at most 1000000000000")),
     }
 }
 

@@ -233,6 +233,7 @@ enum CancelAt {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CancelRequest {
     #[garde(inner(length(chars, max = 500)))]
+    #[schema(max_length = 500)]
     reason: Option<String>,
     #[serde(default)]
     #[garde(skip)]
@@ -341,9 +342,17 @@ struct UpgradeRequest {
     #[garde(skip)]
     plan_id: Uuid,
     /// Refuse to charge more than this.
-    #[garde(skip)]
-    #[schema(value_type = Option<i64>)]
+    #[garde(inner(custom(chargeable)))]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     max_charge: Option<Rupiah>,
+}
+
+fn chargeable(most: &Rupiah, (): &()) -> garde::Result {
+    if (0..=1_000_000_000_000).contains(&most.get()) {
+        Ok(())
+    } else {
+        Err(garde::Error::new("must be from 0 to 1000000000000"))
+    }
 }
 
 /// Moves a subscription to a higher plan of its service, at once, for the rest of the period.

@@ -89,14 +89,18 @@ impl TryFrom<OwnedWallet> for OwnedWalletView {
 struct WalletQuery {
     /// Part of the owner's e-mail address or name.
     #[garde(length(chars, max = 200))]
+    #[param(max_length = 200)]
     q: Option<String>,
     /// Rupiah, paid and bonus together.
-    #[garde(inner(range(min = 0)))]
+    #[garde(inner(range(min = 0, max = 1_000_000_000_000)))]
+    #[param(minimum = 0, maximum = 1_000_000_000_000_i64)]
     min_balance: Option<i64>,
-    #[garde(inner(range(min = 0)))]
+    #[garde(inner(range(min = 0, max = 1_000_000_000_000)))]
+    #[param(minimum = 0, maximum = 1_000_000_000_000_i64)]
     max_balance: Option<i64>,
     /// What comes first; the largest balance when absent.
     #[garde(skip)]
+    #[param(inline)]
     order: Option<WalletOrder>,
 }
 
@@ -390,6 +394,7 @@ struct AnyTransactionQuery {
     user_id: Option<Uuid>,
     /// `TXMP-101`
     #[garde(inner(custom(is_reference)))]
+    #[param(pattern = "^TXMP-[0-9]{1,19}$")]
     number: Option<String>,
     #[garde(skip)]
     r#type: Option<TransactionType>,
@@ -402,7 +407,8 @@ struct AnyTransactionQuery {
     #[garde(skip)]
     to: Option<DateTime<Utc>>,
     /// Rupiah, in or out.
-    #[garde(inner(range(min = 0)))]
+    #[garde(inner(range(min = 0, max = 1_000_000_000_000)))]
+    #[param(minimum = 0, maximum = 1_000_000_000_000_i64)]
     min_amount: Option<i64>,
 }
 

@@ -263,6 +263,7 @@ async fn period_statistics(
 struct CreditCheck {
     /// Rupiah.
     #[garde(range(min = 0, max = 1_000_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
     amount: i64,
 }
 

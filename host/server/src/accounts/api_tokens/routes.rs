@@ -38,7 +38,7 @@ async fn list(State(state): State<AppState>, customer: Customer) -> Reply<Vec<Ap
 struct NewToken {
     /// What it is for, for its owner to read.
     #[garde(length(chars, min = 1, max = 80))]
-    #[schema(example = "pipeline")]
+    #[schema(min_length = 1, max_length = 80, example = "pipeline")]
     name: String,
     #[garde(skip)]
     scope: Scope,

@@ -33,6 +33,7 @@ pub(in crate::plugins) fn router() -> OpenApiRouter<AppState> {
 struct BacktestRequest {
     /// SHA-256 of the candidate, which may be staged only.
     #[garde(length(equal = 64))]
+    #[schema(min_length = 64, max_length = 64)]
     digest: String,
     /// Decisions made from this moment on.
     #[garde(skip)]

@@ -25,12 +25,15 @@ pub(in crate::provisioning) fn router() -> OpenApiRouter<AppState> {
 struct MoveRequest {
     /// SHA-256 of the version they go to.
     #[garde(length(equal = 64))]
+    #[schema(min_length = 64, max_length = 64)]
     to: String,
     /// Only those that are on this version; on any other when absent.
     #[garde(inner(length(equal = 64)))]
+    #[schema(min_length = 64, max_length = 64)]
     from: Option<String>,
     /// Only these, a hundred at most; all when absent.
     #[garde(inner(length(min = 1, max = 100)))]
+    #[schema(min_items = 1, max_items = 100)]
     instances: Option<Vec<Uuid>>,
     /// Only those after this one, in the order of their ids: `next` of the answer before.
     #[garde(skip)]
