@@ -23,7 +23,7 @@ pub(super) fn clean(text: &str) -> Result<Cleaned, String> {
         return Err(format!("must not contain {name} (character {})", at + 1));
     }
     if value.is_empty() && !text.is_empty() && inner.is_none() {
-        return Err("must not be blank; leave it empty or out for the default".into());
+        return Err("must be more than blanks; leave it empty or out for the default".into());
     }
     let has_blanks = trimmed.len() < text.len() || inner.is_some_and(|inner| inner != value);
     let note = match (has_blanks, inner.is_some()) {
@@ -118,6 +118,10 @@ mod tests {
             let message = clean(text).unwrap_err();
             assert!(message.contains(name), "{text:?}: {message}");
         }
-        assert!(clean("  ").unwrap_err().contains("must not be blank"));
+        assert!(
+            clean("  ")
+                .unwrap_err()
+                .contains("must be more than blanks")
+        );
     }
 }
