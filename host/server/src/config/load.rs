@@ -150,19 +150,25 @@ pub struct Loaded {
 /// Every unknown name (with the nearest known one) and every value that breaks its rule, each with
 /// its source.
 pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
+    let Sources {
+        file,
+        dotenv,
+        environment,
+        flags,
+    } = sources;
     let mut given = Given::default();
-    if let Some(path) = &sources.file {
+    if let Some(path) = &file {
         given.read_file(path)?;
     }
-    if let Some(path) = &sources.dotenv {
-        given.read_dotenv(path, &sources.environment)?;
+    if let Some(path) = &dotenv {
+        given.read_dotenv(path, &environment)?;
     }
-    for (name, value) in &sources.environment {
-        given.take_variable(name, value, Source::Environment);
+    for (name, value) in environment {
+        given.take_variable(&name, &value, Source::Environment);
     }
-    for (key, value) in &sources.flags {
+    for (key, value) in flags {
         if let Some(setting) = names::by_key(key) {
-            given.take(setting, value, Source::Flag);
+            given.take(setting, &value, Source::Flag);
         }
     }
     let (loaded, mut problems) = given.apply();
