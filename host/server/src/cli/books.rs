@@ -1,7 +1,7 @@
 //! `ledger verify` and `replay`: proofs over what is recorded.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufWriter},
     path::PathBuf,
 };
@@ -14,6 +14,7 @@ use crate::{
     config::Loaded,
     db::Clock,
     plugins::{self, Replay},
+    private_file,
     wallet::{
         self, ExportFormat,
         ledger::{self, Verification},
@@ -53,7 +54,7 @@ pub(super) async fn export(
     };
     let cannot = |error: io::Error| CliError::Failed(format!("{}: {error}", path.display()));
     let partial = path.with_added_extension("partial");
-    let file = File::create(&partial).map_err(cannot)?;
+    let file = private_file::create(&partial).map_err(cannot)?;
     let written = wallet::export(&db, format, BufWriter::new(&file)).await?;
     db.close().await;
     file.sync_all().map_err(cannot)?;

@@ -1,7 +1,6 @@
 //! Keys: as configured, or made in the data folder on a first development start.
 
 use std::{
-    fs::OpenOptions,
     io::{ErrorKind, Write as _},
     path::{Path, PathBuf},
 };
@@ -9,7 +8,10 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::{Config, Secret};
-use crate::crypto::{self, MasterKey};
+use crate::{
+    crypto::{self, MasterKey},
+    private_file,
+};
 
 /// What signs tokens and seals secrets.
 #[derive(Debug)]
@@ -61,11 +63,7 @@ fn kept(path: &Path, make: impl FnOnce() -> Zeroizing<String>) -> Result<Secret,
         path: path.to_owned(),
         message,
     };
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
+    match private_file::create_new(path) {
         Ok(mut file) => {
             let key = make();
             file.write_all(key.as_bytes())

@@ -12,7 +12,7 @@ mod text_enum;
 mod uncommitted;
 mod writer;
 
-use std::{cmp::Ordering, str::FromStr, time::Duration};
+use std::{cmp::Ordering, path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
     Connection as _, PgPool, SqlitePool,
@@ -30,6 +30,8 @@ pub use notify::{Heard, Listener, notify};
 pub use uncommitted::Uncommitted;
 use writer::Sees;
 pub use writer::Writer;
+
+use crate::private_file;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -96,6 +98,11 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
+        // SQLite gives the files beside it (-wal, -shm) the database's own mode.
+        let path = options.get_filename();
+        if !is_in_memory(path) {
+            private_file::ensure(path).map_err(sqlx::Error::Io)?;
+        }
         let pool = SqlitePoolOptions::new()
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // A file does not hang up.
@@ -213,6 +220,11 @@ impl Db {
             Self::Postgres(pool) => pool.close().await,
         }
     }
+}
+
+fn is_in_memory(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.is_empty() || name == ":memory:" || name.starts_with("file:")
 }
 
 /// A pattern for LIKE (after `lower`, with `ESCAPE '!'`) that means these characters and no others.
