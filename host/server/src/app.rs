@@ -19,6 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
+use uuid::Uuid;
 
 use crate::{
     accounts::{self, Accounts},
@@ -28,6 +29,7 @@ use crate::{
     crypto::Vault,
     db::{Clock, Db},
     http, idempotency, payments, plugins, provisioning, scheduler, subscriptions, telemetry,
+    throttle::Throttle,
     wallet,
 };
 
@@ -73,6 +75,10 @@ pub struct Shared {
     pub provisioning: provisioning::Handle,
     pub payments: Arc<payments::Payments>,
     pub scheduler: Arc<scheduler::Scheduler>,
+    /// Unknown coupon codes tried, by customer.
+    pub(crate) coupon_guesses: Arc<Throttle<Uuid>>,
+    /// Refusals kept under an Idempotency-Key, by customer.
+    pub(crate) kept_refusals: Arc<Throttle<Uuid>>,
 }
 
 /// A server that is ready to run.
@@ -144,7 +150,7 @@ pub struct Running {
     pub address: SocketAddr,
     pub state: AppState,
     cancel: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     workers: JoinSet<()>,
 }
 
@@ -173,10 +179,15 @@ impl App {
             .map_err(|error| StartError::listen(listen, error))?;
         self.state.payments.listening_at(address);
         let cancel = CancellationToken::new();
-        let service =
-            router(self.state.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let server =
-            axum::serve(listener, service).with_graceful_shutdown(cancel.clone().cancelled_owned());
+        let config = &self.state.config;
+        let server = http::serve(
+            listener,
+            router(self.state.clone()),
+            config.connections,
+            config.trusted_proxies == 0,
+            cancel.clone(),
+        );
+        let server = tokio::spawn(server);
         let mut workers = JoinSet::new();
         workers.spawn(self.worker.run(cancel.clone()));
         let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
@@ -196,7 +207,7 @@ impl App {
         Ok(Running {
             address,
             state: self.state,
-            server: tokio::spawn(server.into_future()),
+            server,
             workers,
             cancel,
         })

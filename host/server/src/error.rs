@@ -60,6 +60,8 @@ codes! {
     NoticeMismatch = "NOTICE_MISMATCH" => 409,
     /// A customer would hold more paid credit than the shop allows.
     BalanceCapExceeded = "BALANCE_CAP_EXCEEDED" => 409,
+    /// As many top-ups of the customer wait to be paid as the shop allows.
+    TooManyOpenTopUps = "TOO_MANY_OPEN_TOP_UPS" => 409,
     QuotaExhausted = "QUOTA_EXHAUSTED" => 409,
     PlanUnavailable = "PLAN_UNAVAILABLE" => 409,
     InstanceLimitReached = "INSTANCE_LIMIT_REACHED" => 409,

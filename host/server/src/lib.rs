@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod money;
 pub mod payments;
 pub mod plugins;
+mod private_file;
 pub mod provisioning;
 pub mod scheduler;
 pub mod schema;
@@ -29,6 +30,7 @@ mod terminal;
 #[cfg(test)]
 mod test_cluster;
 pub mod text;
+mod throttle;
 pub mod wallet;
 
 pub use error::{Code, Error, Result};

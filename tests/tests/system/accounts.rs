@@ -1,5 +1,7 @@
 //! Sessions from the outside.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use dermaga_tests::both_engines;
 use serde_json::json;
@@ -82,6 +84,41 @@ both_engines! {
         shop.clock().advance(TimeDelta::days(1));
         program.get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
         program.with_token("dmg_forged").get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
+    }
+
+    /// A new password and `logout-all` end API tokens, too: a thief of the password may have made some.
+    async fn api_tokens_end_with_the_sessions(shop: Shop) {
+        let customer = shop.customer("pencuri@example.com").await;
+        let make = json!({ "name": "laporan", "scope": "READ" });
+        let token = |data: &serde_json::Value| shop.client().with_token(data["token"].as_str().unwrap());
+        let program = token(&customer.post("/api/user/api-tokens", make.clone()).await.data(201));
+        program.get("/api/wallet/info").await.data(200);
+        let change = json!({ "currentPassword": "kata sandi yang panjang", "newPassword": "kata sandi yang baru" });
+        let tokens = customer.post("/api/auth/change-password", change).await.data(200);
+        program.get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
+        let customer = shop.client().with_token(tokens["accessToken"].as_str().unwrap());
+        let program = token(&customer.post("/api/user/api-tokens", make).await.data(201));
+        customer.post("/api/auth/logout-all", json!({})).await.data(200);
+        program.get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
+    }
+
+    /// A session that was logged out stays so after its refresh tokens are forgotten, however long
+    /// an access token is good.
+    async fn a_session_that_ended_never_works_again(shop: Shop) {
+        let shop = shop.restart_with(|config| {
+            config.refresh_token_lifetime = Duration::from_secs(3_600);
+            config.access_token_lifetime = Duration::from_secs(24 * 3_600);
+        }).await.unwrap();
+        let ended = shop.customer("keluar@example.com").await;
+        let kept = shop.sign_in("keluar@example.com").await;
+        ended.post("/api/auth/logout", json!({})).await.data(200);
+        for hours in [3, 20] {
+            shop.clock().advance(TimeDelta::hours(hours));
+            // A login forgets what has expired.
+            shop.sign_in("keluar@example.com").await;
+            ended.get("/api/auth/profile").await.fails(401, "UNAUTHENTICATED");
+            kept.get("/api/auth/profile").await.data(200);
+        }
     }
 
     /// However many ask at once, an account has at most twenty tokens.

@@ -35,5 +35,6 @@ mod races;
 mod refusals;
 mod renewals;
 mod settings;
+mod strangers;
 mod upgrades;
 mod wallet;

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use self::{
     password::{Hasher, Verdict},
     sessions::Standings,
-    throttle::Throttle,
+    throttle::{Guesser, Throttle},
 };
 use crate::{
     Code, Error, Result, crypto,
@@ -53,6 +53,7 @@ pub struct Accounts {
     refresh_lifetime: TimeDelta,
     hasher: Hasher,
     throttle: Throttle,
+    registrations: crate::throttle::Throttle<Guesser>,
     standings: Standings,
 }
 
@@ -70,7 +71,16 @@ pub struct NewAccount {
 impl Accounts {
     /// # Errors
     /// When hashing does not work on this machine.
-    pub fn new(db: Db, clock: Clock, keys: TokenKeys, refresh_lifetime: TimeDelta) -> Result<Self> {
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        keys: TokenKeys,
+        refresh_lifetime: TimeDelta,
+        registrations_per_hour: u32,
+    ) -> Result<Self> {
+        let hour = TimeDelta::hours(1);
+        let registrations =
+            crate::throttle::Throttle::new(registrations_per_hour, hour, "new accounts");
         Ok(Self {
             db,
             clock,
@@ -78,6 +88,7 @@ impl Accounts {
             refresh_lifetime,
             hasher: Hasher::new()?,
             throttle: Throttle::default(),
+            registrations,
             standings: Standings::default(),
         })
     }
@@ -95,11 +106,13 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Makes an account and its first session.
+    /// Makes an account and its first session, for a person at the address `from`.
     ///
     /// # Errors
-    /// `EMAIL_TAKEN` when the address has an account.
-    pub async fn register(&self, new: NewAccount) -> Result<(User, Tokens)> {
+    /// `EMAIL_TAKEN` when the e-mail has an account; `TOO_MANY_REQUESTS` when too many were made
+    /// from that address within an hour; `UNAVAILABLE` when too many sign up at the same time.
+    pub async fn register(&self, new: NewAccount, from: Option<IpAddr>) -> Result<(User, Tokens)> {
+        self.registrations.admit(from.into(), self.clock.now())?;
         let user = self.prepare(new).await?;
         let mut conn = self.db.begin().await?;
         self.insert(&mut conn, &user).await?;
@@ -121,7 +134,7 @@ impl Accounts {
         Ok(User {
             id: new_id(&self.clock),
             email: email.as_str().to_owned(),
-            password_hash: self.hasher.hash(password).await?,
+            password_hash: self.hasher.hash_new(password).await?,
             name,
             phone,
             avatar,
@@ -157,11 +170,15 @@ impl Accounts {
         password: Password,
         from: Option<IpAddr>,
     ) -> Result<(User, Tokens)> {
-        self.throttle
-            .admit(email.as_str(), from, self.clock.now())?;
-        let user = store::by_email(&mut self.db.read().await?, email.as_str()).await?;
-        let stored = user.as_ref().map(|user| user.password_hash.clone());
-        let verdict = self.hasher.verify(password.clone(), stored).await?;
+        let attempt = self
+            .throttle
+            .admit(from.into(), email.as_str(), self.clock.now())?;
+        let looked_at = async {
+            let user = store::by_email(&mut self.db.read().await?, email.as_str()).await?;
+            let stored = user.as_ref().map(|user| user.password_hash.clone());
+            Ok::<_, Error>((user, self.hasher.verify(password.clone(), stored).await?))
+        };
+        let (attempt, (user, verdict)) = attempt.unless_failing(looked_at).await?;
         let (Some(user), Verdict::Right | Verdict::RightButWeak) = (user, verdict) else {
             tracing::info!(user.email = %email, "login.refused");
             return Err(Error::new(
@@ -169,7 +186,7 @@ impl Accounts {
                 "The e-mail or the password is wrong.",
             ));
         };
-        self.throttle.forgive(email.as_str(), from);
+        attempt.succeeded();
         if user.status == AccountStatus::Disabled {
             return Err(disabled());
         }
@@ -177,7 +194,7 @@ impl Accounts {
             self.strengthen(&user, password).await?;
         }
         let mut conn = self.db.begin().await?;
-        store::forget_expired(&mut conn, self.clock.now() - self.refresh_lifetime).await?;
+        store::forget_expired(&mut conn, self.clock.now() - self.keys.lifetime()).await?;
         let tokens = self.start_session(&mut conn, &user).await?;
         conn.commit().await?;
         Ok((user, tokens))
@@ -201,15 +218,19 @@ impl Accounts {
         new: Password,
     ) -> Result<Tokens> {
         let user = self.user(user_id).await?;
-        self.throttle.admit(&user.email, None, self.clock.now())?;
+        let attempt =
+            self.throttle
+                .admit(Guesser::Owner(user_id), &user.email, self.clock.now())?;
         let stored = Some(user.password_hash.clone());
-        if self.hasher.verify(current, stored).await? == Verdict::Wrong {
+        let verified = self.hasher.verify(current, stored);
+        let (attempt, verdict) = attempt.unless_failing(verified).await?;
+        if verdict == Verdict::Wrong {
             return Err(Error::invalid(
                 "currentPassword",
                 "is not the password of this account",
             ));
         }
-        self.throttle.forgive(&user.email, None);
+        attempt.succeeded();
         let hash = self.hasher.hash(new).await?;
         let mut conn = self.db.begin().await?;
         if !store::replace_password_hash(&mut conn, user_id, &user.password_hash, &hash).await? {

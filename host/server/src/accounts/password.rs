@@ -9,7 +9,7 @@ use argon2::{
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::{Error, Result, crypto};
+use crate::{Code, Error, Result, crypto};
 
 /// Memory in KiB, passes and lanes: what OWASP recommends as the least for Argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -45,30 +45,50 @@ pub(super) enum Verdict {
     RightButWeak,
 }
 
-/// Hashes on blocking threads, as many at once as there are processors: each takes 19 MiB.
+/// Hashes on blocking threads; each takes 19 MiB and a processor for a while.
+///
+/// Signing in and signing up stand in lines of their own, so that no flood of registrations makes a
+/// login wait, and both lines have an end.
 #[derive(Debug)]
 pub(super) struct Hasher {
-    slots: Arc<Semaphore>,
+    sign_ins: Lane,
+    sign_ups: Lane,
     /// Stands in for the hash of an account that does not exist.
     dummy: String,
 }
 
 impl Hasher {
     pub(super) fn new() -> Result<Self> {
-        let slots = std::thread::available_parallelism().map_or(2, usize::from);
+        let processors = std::thread::available_parallelism().map_or(2, usize::from);
         let dummy = hash(crypto::random_token().as_bytes())?;
         Ok(Self {
-            slots: Arc::new(Semaphore::new(slots)),
+            sign_ins: Lane::new(processors),
+            sign_ups: Lane::new(processors.div_ceil(2)),
             dummy,
         })
     }
 
+    /// Hashes the password of a new account.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when too many others wait.
+    pub(super) async fn hash_new(&self, password: Zeroizing<String>) -> Result<String> {
+        self.sign_ups.run(move || hash(password.as_bytes())).await
+    }
+
+    /// Hashes another password of an account there is.
+    ///
+    /// # Errors
+    /// As [`hash_new`](Self::hash_new).
     pub(super) async fn hash(&self, password: Zeroizing<String>) -> Result<String> {
-        self.run(move || hash(password.as_bytes())).await
+        self.sign_ins.run(move || hash(password.as_bytes())).await
     }
 
     /// Compares with a stored hash, or with one that nothing fits when there is none: both take
     /// the same time.
+    ///
+    /// # Errors
+    /// As [`hash_new`](Self::hash_new).
     pub(super) async fn verify(
         &self,
         password: Zeroizing<String>,
@@ -77,16 +97,38 @@ impl Hasher {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
         let verdict = self
+            .sign_ins
             .run(move || verify(password.as_bytes(), &stored))
             .await?;
         Ok(if known { verdict } else { Verdict::Wrong })
+    }
+}
+
+/// Most that wait in one lane; at a few dozen hashes a second the last one waits some seconds.
+const LONGEST_LINE: usize = 64;
+
+/// A line of hashes to make, some of them at once.
+#[derive(Debug)]
+struct Lane {
+    slots: Arc<Semaphore>,
+    /// Places of those that work or wait.
+    places: Semaphore,
+}
+
+impl Lane {
+    fn new(slots: usize) -> Self {
+        Self {
+            slots: Arc::new(Semaphore::new(slots)),
+            places: Semaphore::new(slots + LONGEST_LINE),
+        }
     }
 
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        // Held until the thread ends, even when nobody waits for the answer any more.
+        let _place = self.places.try_acquire().map_err(|_| busy())?;
+        // Held until the thread ends, even when the request was given up.
         let slot = Arc::clone(&self.slots)
             .acquire_owned()
             .await
@@ -97,6 +139,11 @@ impl Hasher {
         });
         task.await.map_err(Error::internal)?
     }
+}
+
+fn busy() -> Error {
+    let message = "Too many people sign in or up at the moment. Try again in a few seconds.";
+    Error::new(Code::Unavailable, message).retry_after(5)
 }
 
 fn argon2() -> Result<Argon2<'static>> {
@@ -171,6 +218,28 @@ mod tests {
                 .unwrap(),
             Verdict::Wrong
         );
+    }
+
+    #[tokio::test]
+    async fn a_lane_has_an_end_and_lanes_do_not_wait_for_one_another() {
+        let hasher = Hasher::new().unwrap();
+        let all = u32::try_from(hasher.sign_ups.slots.available_permits()).unwrap();
+        let _working = hasher.sign_ups.slots.acquire_many(all).await.unwrap();
+        let sign_up = || hasher.sign_ups.run(|| Ok(()));
+        let mut line = (0..hasher.sign_ups.places.available_permits())
+            .map(|_| Box::pin(sign_up()))
+            .collect::<Vec<_>>();
+        for waiting in &mut line {
+            assert!(futures::poll!(waiting).is_pending());
+        }
+        let error = sign_up().await.unwrap_err();
+        assert_eq!(
+            (error.code, error.retry_after),
+            (Code::Unavailable, Some(5))
+        );
+        hasher.sign_ins.run(|| Ok(())).await.unwrap();
+        drop(line);
+        assert!(futures::poll!(Box::pin(sign_up())).is_pending());
     }
 
     #[test]

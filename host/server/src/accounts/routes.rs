@@ -17,10 +17,10 @@ use crate::{
     http::{Body, Customer, Envelope, Nothing, PeerAddress, Reply, Success, failure_responses},
 };
 
-failure_responses!(Registering: EmailTaken);
-failure_responses!(LoggingIn: InvalidCredentials, AccountDisabled, TooManyRequests);
+failure_responses!(Registering: EmailTaken, TooManyRequests, Unavailable);
+failure_responses!(LoggingIn: InvalidCredentials, AccountDisabled, TooManyRequests, Unavailable);
 failure_responses!(Refreshing: Unauthenticated, AccountDisabled);
-failure_responses!(ChangingPassword: Conflict, TooManyRequests);
+failure_responses!(ChangingPassword: Conflict, TooManyRequests, Unavailable);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -121,11 +121,16 @@ struct Welcome {
 /// Signs a customer up.
 ///
 /// Opens an empty wallet and applies the welcome-bonus coupons; one that fails is reported in the
-/// answer and never blocks signing up.
+/// answer and never blocks signing up. With `BONUS_REQUIRES_VERIFIED_EMAIL` they wait for the e-mail
+/// address to be confirmed. `DERMAGA_REGISTRATIONS_PER_HOUR` limits new accounts from one address.
 #[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration,
     responses((status = 201, description = "The account and its first session", body = Envelope<Welcome>), Registering))]
-async fn register(State(state): State<AppState>, Body(new): Body<Registration>) -> Reply<Welcome> {
-    let (user, tokens) = state.accounts.register(new.try_into()?).await?;
+async fn register(
+    State(state): State<AppState>,
+    PeerAddress(from): PeerAddress,
+    Body(new): Body<Registration>,
+) -> Reply<Welcome> {
+    let (user, tokens) = state.accounts.register(new.try_into()?, from).await?;
     let welcome_bonuses = coupons::apply_registration(&state, user.id).await;
     let message = format!("Welcome, {}.", user.name);
     Ok(Success::created(
@@ -151,8 +156,10 @@ struct Credentials {
 
 /// Starts a session.
 ///
-/// An unknown e-mail and a wrong password get the same answer in the same time. Ten failures for
-/// an account, or a hundred from an address, within 15 minutes close it until they are over.
+/// An unknown e-mail and a wrong password get the same answer in the same time. After ten failures
+/// an address waits 15 minutes for that account, after a hundred for all accounts. After ten failures
+/// from anywhere, addresses that have failed there wait 1, 2, 4 ... 30 seconds between attempts. The
+/// right password from an address that has not failed always passes.
 #[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Credentials,
     responses((status = 200, description = "The session", body = Envelope<Session>), LoggingIn))]
 async fn log_in(
@@ -203,12 +210,15 @@ async fn log_out(State(state): State<AppState>, customer: Customer) -> Reply<Not
     Ok(Success::ok("You are logged out.", Nothing {}))
 }
 
-/// Ends every session of this account, on every device, within seconds.
+/// Ends every session of this account, on every device, within seconds, and revokes its API tokens.
 #[utoipa::path(post, path = "/auth/logout-all", tag = "accounts", security(("bearer" = [])),
     responses((status = 200, description = "Logged out everywhere", body = Envelope<Nothing>)))]
 async fn log_out_everywhere(State(state): State<AppState>, customer: Customer) -> Reply<Nothing> {
     state.accounts.log_out_everywhere(customer.user_id).await?;
-    Ok(Success::ok("You are logged out everywhere.", Nothing {}))
+    Ok(Success::ok(
+        "You are logged out everywhere. API tokens are revoked.",
+        Nothing {},
+    ))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]
@@ -233,7 +243,7 @@ fn differs(current: &str) -> impl Fn(&str, &()) -> garde::Result {
     }
 }
 
-/// Changes the password and ends every other session.
+/// Changes the password, ends every other session and revokes the account's API tokens.
 #[utoipa::path(post, path = "/auth/change-password", tag = "accounts", security(("bearer" = [])),
     request_body = PasswordChange,
     responses((status = 200, description = "Tokens of a new session", body = Envelope<Tokens>), ChangingPassword))]
@@ -251,7 +261,7 @@ async fn change_password(
         .change_password(customer.user_id, current, new)
         .await?;
     Ok(Success::ok(
-        "The password is changed; other sessions have ended.",
+        "The password is changed. Other sessions and API tokens have ended.",
         tokens,
     ))
 }

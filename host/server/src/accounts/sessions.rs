@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{
     AccountStatus, Accounts, Role, Tokens, User,
-    api_tokens::is_api_token,
+    api_tokens::{self, is_api_token},
     disabled,
     store::{self, NewRefreshToken, Standing},
 };
@@ -176,7 +176,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Ends every session of an account.
+    /// Ends every session of an account and revokes its API tokens.
     ///
     /// # Errors
     /// `NOT_FOUND` when there is no such account.
@@ -189,10 +189,12 @@ impl Accounts {
         Ok(())
     }
 
-    /// The account with its raised token generation.
+    /// Ends every way into an account; returns it with its raised token generation. A thief of the
+    /// password may have made API tokens, so they end with the sessions.
     pub(super) async fn end_all_sessions(&self, conn: &mut Conn, user: User) -> Result<User> {
         let now = self.clock.now();
         store::revoke_all(conn, user.id, now).await?;
+        api_tokens::revoke_all(conn, user.id, now).await?;
         let generation = store::raise_generation(conn, user.id, now).await?;
         let token_generation = generation.ok_or_else(|| Error::not_found("account"))?;
         Ok(User {

@@ -96,7 +96,7 @@ pub(super) struct Standing {
     pub(super) role: Role,
     pub(super) status: AccountStatus,
     pub(super) token_generation: i64,
-    /// True when the session was logged out or revoked.
+    /// True when the session was logged out, revoked or is not known.
     pub(super) ended: bool,
 }
 
@@ -105,8 +105,9 @@ pub(super) async fn standing(
     user_id: Uuid,
     session: Uuid,
 ) -> sqlx::Result<Option<Standing>> {
-    let sql = "SELECT role, status, token_generation, EXISTS (\
-            SELECT 1 FROM refresh_tokens WHERE family = $2 AND revoked_at IS NOT NULL\
+    // A session without a row was ended and forgotten: it must not come back to life.
+    let sql = "SELECT role, status, token_generation, NOT EXISTS (\
+            SELECT 1 FROM refresh_tokens WHERE family = $2 AND revoked_at IS NULL\
         ) AS ended FROM users WHERE id = $1";
     fetch_optional!(conn, Standing, sql, user_id, session)
 }
@@ -189,7 +190,9 @@ pub(super) async fn revoke_all(
     )
 }
 
-/// Forgets tokens that ended before `before`: their access tokens are over, too.
+/// Deletes refresh tokens that expired before `before`; returns how many.
+///
+/// `before` must lie an access token's lifetime back: the rows say which sessions still stand.
 pub(super) async fn forget_expired(conn: &mut Conn, before: DateTime<Utc>) -> sqlx::Result<u64> {
     execute!(
         conn,

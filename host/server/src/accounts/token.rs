@@ -73,6 +73,11 @@ impl TokenKeys {
         })
     }
 
+    /// Returns how long an access token is good.
+    pub(super) const fn lifetime(&self) -> TimeDelta {
+        self.lifetime
+    }
+
     /// Makes an access token, and says when it expires.
     pub(super) fn sign(
         &self,

@@ -19,8 +19,10 @@ use crate::{
     accounts::{Accounts, Email, TokenKeys},
     cluster::ClusterError,
     config::{Config, Keys, KeysError},
+    coupons,
     crypto::Vault,
     db::{Clock, Db, Schema},
+    idempotency,
     payments::Payments,
     plugins,
     provisioning::{self, Classes, Settings},
@@ -154,6 +156,8 @@ impl App {
             provisioning,
             payments: Arc::new(payments),
             scheduler,
+            coupon_guesses: Arc::new(coupons::guesses()),
+            kept_refusals: Arc::new(idempotency::refusals()),
         });
         Ok(Self { state, worker })
     }
@@ -272,7 +276,10 @@ fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accoun
         .map(|secret| secret.reveal())
         .collect();
     TokenKeys::new(&secrets, lifetime(config.access_token_lifetime))
-        .and_then(|keys| Accounts::new(db, clock, keys, lifetime(config.refresh_token_lifetime)))
+        .and_then(|keys| {
+            let refresh = lifetime(config.refresh_token_lifetime);
+            Accounts::new(db, clock, keys, refresh, config.registrations_per_hour)
+        })
         .map_err(StartError::failed("accounts cannot be prepared"))
 }
 

@@ -35,7 +35,7 @@ pub use reference::reference;
 pub use settings::{SETTINGS, Setting};
 
 use crate::{
-    money::Rupiah, plugins::signatures::Trust, provisioning::Choice, scheduler::Schedule,
+    http, money::Rupiah, plugins::signatures::Trust, provisioning::Choice, scheduler::Schedule,
     wallet::Typeface,
 };
 
@@ -203,6 +203,12 @@ pub struct Config {
     pub cron_wallet_float: Schedule,
     pub cron_ledger_seal: Schedule,
 
+    /// New accounts from one address.
+    pub registrations_per_hour: u32,
+    pub bonus_requires_verified_email: bool,
+    /// Most top-ups of one customer that wait to be paid.
+    pub open_top_ups: i64,
+    pub connections: http::ConnectionLimits,
     pub request_timeout: Duration,
     pub trusted_proxies: usize,
     pub log: String,
@@ -287,6 +293,10 @@ impl Config {
             cron_coupon_statuses: Schedule::default(),
             cron_wallet_float: Schedule::default(),
             cron_ledger_seal: Schedule::default(),
+            registrations_per_hour: 0,
+            bonus_requires_verified_email: false,
+            open_top_ups: 0,
+            connections: http::ConnectionLimits::default(),
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
             log: String::new(),

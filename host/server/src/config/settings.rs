@@ -297,6 +297,27 @@ pub const SETTINGS: &[Setting] = settings! {
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet_float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
 
+    "DERMAGA_REGISTRATIONS_PER_HOUR" "registrations_per_hour" (Some("20")):
+        "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000."
+        => |c, text| c.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;
+    "BONUS_REQUIRES_VERIFIED_EMAIL" "bonus_requires_verified_email" (Some("false")):
+        "Whether welcome bonuses wait until the new customer's e-mail address is confirmed. The shop cannot send e-mail yet, so that with `true` they wait."
+        => |c, text| c.bonus_requires_verified_email = parse::boolean(text)?;
+    "WALLET_OPEN_TOP_UPS" "wallet.open_top_ups" (Some("10")):
+        "Top-ups of one customer that may wait to be paid at the same time, from 1 to 1000."
+        => |c, text| c.open_top_ups = parse::number(text, &(1..=1000))?;
+    "DERMAGA_HEADER_TIMEOUT" "header_timeout" (Some("10s")):
+        "How long a client may take to send the head of a request before the connection is closed, from 1s to 10m."
+        => |c, text| c.connections.header_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
+    "DERMAGA_IDLE_TIMEOUT" "idle_timeout" (Some("75s")):
+        "How long a connection is kept open between two requests, or while its client reads nothing of an answer, from 1s to 1h."
+        => |c, text| c.connections.idle_timeout = parse::duration(text, &(seconds(1)..=seconds(3_600)))?;
+    "DERMAGA_MAX_CONNECTIONS" "max_connections" (Some("10_000")):
+        "Connections at the same time, from 16 to 1000000; never more than the process may open files for. Further ones are answered 503."
+        => |c, text| c.connections.most = parse::number(text, &(16..=1_000_000))?;
+    "DERMAGA_MAX_CONNECTIONS_PER_ADDRESS" "max_connections_per_address" (Some("256")):
+        "Connections at the same time from one address (a /64 of IPv6), from 1 to 1000000; further ones are answered 429. Not counted behind trusted proxies, which hold the connections of all."
+        => |c, text| c.connections.most_per_address = parse::number(text, &(1..=1_000_000))?;
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
         "How long a request may take before it answers 408, from 1s to 10m."
         => |c, text| c.request_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;

@@ -11,6 +11,7 @@ mod renewal;
 mod routes;
 mod store;
 
+use chrono::TimeDelta;
 use dermaga_runtime::contract::{Kind, Place};
 use serde_json::json;
 use uuid::Uuid;
@@ -30,6 +31,7 @@ use crate::{
     db::{Clock, Conn, Uncommitted},
     money::Rupiah,
     plugins::Asking,
+    throttle::Throttle,
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
 
@@ -45,21 +47,43 @@ pub fn too_busy() -> Error {
     .retry_after(1)
 }
 
+/// Unknown codes that a customer may try in [`GUESS_WINDOW`]: enough for typing errors, too few to
+/// find a code.
+const GUESSES: u32 = 20;
+const GUESS_WINDOW: TimeDelta = TimeDelta::minutes(15);
+
+/// Returns the counter of unknown codes, by customer.
+pub(crate) fn guesses() -> Throttle<Uuid> {
+    Throttle::new(GUESSES, GUESS_WINDOW, "unknown coupon codes")
+}
+
+/// Evaluates a code that a customer typed, and counts it when there is no such coupon.
+///
+/// # Errors
+/// `TOO_MANY_REQUESTS` after twenty unknown codes in 15 minutes, for known ones too; as [`evaluate`].
+pub async fn limit_guesses<T>(
+    state: &AppState,
+    user_id: Uuid,
+    evaluated: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let (guesses, clock) = (&state.coupon_guesses, &state.clock);
+    guesses.check(&user_id, clock.now())?;
+    let evaluated = evaluated.await;
+    if matches!(&evaluated, Err(error) if error.code == Code::CouponNotFound) {
+        guesses.count(user_id, clock.now());
+    }
+    evaluated
+}
+
 /// What a coupon would do on the wallet page.
 ///
 /// # Errors
 /// As [`evaluate`].
 pub async fn preview(state: &AppState, user_id: Uuid, code: &CouponCode) -> Result<CouponPreview> {
     let context = (&state.db, &state.clock, &*state.plugins);
-    Ok(evaluate(
-        context,
-        code,
-        user_id,
-        (Place::Wallet, Asking::Preview),
-        None,
-    )
-    .await?
-    .preview())
+    let asked = (Place::Wallet, Asking::Preview);
+    let evaluated = evaluate(context, code, user_id, asked, None);
+    Ok(limit_guesses(state, user_id, evaluated).await?.preview())
 }
 
 /// A redeemed credit coupon.
@@ -83,7 +107,8 @@ pub async fn redeem(
 ) -> Result<Uncommitted<Redeemed>> {
     for _ in 0..DECISION_ATTEMPTS {
         let context = (&state.db, &state.clock, &*state.plugins);
-        let evaluated = evaluate(context, code, user_id, (place, Asking::Act), None).await?;
+        let evaluated = evaluate(context, code, user_id, (place, Asking::Act), None);
+        let evaluated = limit_guesses(state, user_id, evaluated).await?;
         if let Some(settled) = settle(state, user_id, &evaluated).await? {
             return Ok(settled.map(|transaction| Redeemed {
                 preview: evaluated.preview(),
@@ -137,6 +162,9 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
             return Vec::new();
         }
     };
+    if state.config.bonus_requires_verified_email {
+        return coupons.into_iter().map(waits_for_email).collect();
+    }
     let mut given = Vec::with_capacity(coupons.len());
     for coupon in coupons {
         let Ok(code) = coupon.code.parse::<CouponCode>() else {
@@ -161,6 +189,15 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
         });
     }
     given
+}
+
+fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
+    WelcomeBonus {
+        code: coupon.code,
+        granted: false,
+        amount: Rupiah::ZERO,
+        message: "You get this when your e-mail address is confirmed.".to_owned(),
+    }
 }
 
 async fn redeem_at_registration(

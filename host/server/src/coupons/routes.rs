@@ -20,7 +20,7 @@ use crate::{
 };
 
 failure_responses!(Redeeming: CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed, CouponBudgetSpent,
-    CouponNotApplicable, CouponRefused, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
+    CouponNotApplicable, CouponRefused, Conflict, TooManyRequests, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {

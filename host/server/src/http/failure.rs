@@ -31,22 +31,33 @@ pub struct FailureBody {
     pub details: Vec<Detail>,
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            success: false,
+            message: error.message,
+            error: FailureBody {
+                code: error.code,
+                details: error.details,
+            },
+            timestamp: context::now(),
+        }
+    }
+}
+
+/// Returns the body of a failure that is written without a request.
+pub(super) fn failure_text(error: Error) -> String {
+    serde_json::to_string(&Failure::from(error)).unwrap_or_default()
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         log(&self);
         let status =
             StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let failure = Failure {
-            success: false,
-            message: self.message,
-            error: FailureBody {
-                code: self.code,
-                details: self.details,
-            },
-            timestamp: context::now(),
-        };
-        let mut response = (status, Json(failure)).into_response();
-        if let Some(seconds) = self.retry_after {
+        let retry_after = self.retry_after;
+        let mut response = (status, Json(Failure::from(self))).into_response();
+        if let Some(seconds) = retry_after {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from(seconds));

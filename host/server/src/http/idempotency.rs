@@ -139,7 +139,7 @@ impl Once {
                 claim.commit(act, &answer).await?;
                 answer
             }
-            Err(error) if is_final(&error) => {
+            Err(error) if is_final(&error) && may_be_kept(state, user_id) => {
                 let answer = rendered(error).await?;
                 claim.refuse(&answer).await?;
                 answer
@@ -151,6 +151,13 @@ impl Once {
         };
         Ok(response(answer))
     }
+}
+
+fn may_be_kept(state: &AppState, user_id: Uuid) -> bool {
+    state
+        .kept_refusals
+        .admit(user_id, state.clock.now())
+        .is_ok()
 }
 
 /// Whether a refusal is the request's answer for good: the act was tried, and what stood against it

@@ -1,5 +1,6 @@
 //! What every route shares: envelopes, extractors, the request's context and the OpenAPI document.
 
+mod address;
 mod auth;
 mod body;
 mod context;
@@ -10,11 +11,15 @@ mod health;
 mod idempotency;
 mod linger;
 mod observe;
+mod open_connections;
 pub mod openapi;
 mod page;
 mod path;
 mod query;
+mod serve;
+mod watched;
 
+pub use address::network_of;
 pub use auth::{Admin, Customer, PeerAddress};
 pub use body::Body;
 pub use envelope::{Envelope, Nothing, Reply, Success};
@@ -24,9 +29,11 @@ pub use health::routes as health_routes;
 pub use idempotency::{IdempotencyKey, Keyed, Once};
 pub use linger::linger;
 pub use observe::{catch_panics, observe, time_out};
+pub use open_connections::ConnectionLimits;
 pub use page::{PageQuery, Pagination};
 pub use path::{Id, Segment};
 pub use query::{Paged, Params};
+pub use serve::serve;
 
 use crate::{Code, Error};
 

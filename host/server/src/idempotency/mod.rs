@@ -21,10 +21,21 @@ pub use purge::{purge, purge_hourly};
 use crate::{
     Code, Error, Result,
     db::{Clock, Db},
+    throttle::Throttle,
 };
 
 /// How long a key is remembered.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
+/// Refusals of one customer that are kept in [`KEPT_REFUSALS_WINDOW`]; each is a row for a day.
+const KEPT_REFUSALS: u32 = 100;
+const KEPT_REFUSALS_WINDOW: TimeDelta = TimeDelta::hours(1);
+
+/// Returns the counter of refusals kept, by customer. Beyond it a refusal is answered and forgotten:
+/// it did nothing, so the repeated request may be judged again.
+pub(crate) fn refusals() -> Throttle<Uuid> {
+    Throttle::new(KEPT_REFUSALS, KEPT_REFUSALS_WINDOW, "refused requests")
+}
+
 /// How long a duplicate waits for the answer of the request that runs.
 const WAIT: Duration = Duration::from_secs(5);
 /// How often it looks: a purchase takes a few of these.

@@ -25,7 +25,7 @@ use crate::{
     wallet::{self, TransactionView},
 };
 
-failure_responses!(ToppingUp: BalanceCapExceeded, InvalidState, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
+failure_responses!(ToppingUp: TooManyOpenTopUps, BalanceCapExceeded, InvalidState, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 failure_responses!(Cancelling: NotFound, InvalidState, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 failure_responses!(Missing: NotFound);
 failure_responses!(Noticing: MalformedRequest, SignatureInvalid, NotFound, NoticeMismatch, PayloadTooLarge, GatewayUnavailable, PaymentsNotConfigured);

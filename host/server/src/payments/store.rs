@@ -85,6 +85,14 @@ pub(super) async fn awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Rupi
     Ok(amount)
 }
 
+/// Top-ups of a customer that wait to be paid.
+pub(super) async fn count_awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+    let sql =
+        "SELECT count(*) FROM payments WHERE user_id = $1 AND state IN ('STARTING', 'PENDING')";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
+    Ok(count)
+}
+
 /// Keeps the payment page of a payment that waits; false when it does not wait any more.
 pub(super) async fn keep_page(
     conn: &mut Conn,

@@ -49,7 +49,8 @@ pub(super) struct OpenTopUp {
 /// with no database transaction open. When it does not, the top-up is `FAILED`.
 ///
 /// # Errors
-/// `PAYMENTS_NOT_CONFIGURED`, `BALANCE_CAP_EXCEEDED`, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
+/// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `GATEWAY_UNAVAILABLE`,
+/// `GATEWAY_REFUSED`.
 pub(super) async fn begin(
     state: &AppState,
     user_id: Uuid,
@@ -98,6 +99,10 @@ async fn write_down(
     let (clock, now) = (&state.clock, state.clock.now());
     let mut conn = state.db.begin().await?;
     let wallet = wallet::lock(&mut conn, user_id).await?;
+    let most = state.config.open_top_ups;
+    if store::count_awaited(&mut conn, user_id).await? >= most {
+        return Err(too_many_open(most));
+    }
     // What waits to be paid counts too.
     let awaited = store::awaited(&mut conn, user_id).await?;
     wallet::check_cap(&state.config, &wallet, awaited.plus(amount)?)?;
@@ -132,6 +137,14 @@ async fn write_down(
     store::insert(&mut conn, &payment).await?;
     conn.commit().await?;
     Ok((transaction, payment))
+}
+
+fn too_many_open(most: i64) -> Error {
+    let message = match most {
+        1 => "A top-up of yours waits to be paid. Pay or cancel it first.".to_owned(),
+        _ => format!("{most} top-ups of yours wait to be paid. Pay or cancel one first."),
+    };
+    Error::new(Code::TooManyOpenTopUps, message)
 }
 
 /// The gateway knows an order for ever; a number alone would come back with a fresh database.

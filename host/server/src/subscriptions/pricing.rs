@@ -129,16 +129,14 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
         None => None,
         Some(code) => {
             let context = (&state.db, &state.clock, &*state.plugins);
-            Some(
-                coupons::evaluate(
-                    context,
-                    code,
-                    order.user_id,
-                    (Place::Checkout, asking),
-                    Some(purchase),
-                )
-                .await?,
-            )
+            let evaluated = coupons::evaluate(
+                context,
+                code,
+                order.user_id,
+                (Place::Checkout, asking),
+                Some(purchase),
+            );
+            Some(coupons::limit_guesses(state, order.user_id, evaluated).await?)
         }
     };
     Ok(Priced {

@@ -1,7 +1,7 @@
 //! API tokens: named, scoped, expiring keys with which a program acts for an account.
 //!
-//! A token is shown once and kept hashed. It works until it expires, is revoked or its account is
-//! disabled, and never manages the account itself: no password, no session, no other token.
+//! A token is shown once and kept hashed. It works until it expires, is revoked, its account is
+//! disabled, logs out everywhere or gets a new password, and never manages the account itself: no password, no session, no other token.
 
 mod routes;
 mod store;
@@ -81,6 +81,15 @@ pub struct ApiToken {
 pub struct NewApiToken {
     pub token: ApiToken,
     pub secret: String,
+}
+
+/// Makes every token of an account useless, in the caller's transaction.
+pub(super) async fn revoke_all(
+    conn: &mut Conn,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    store::revoke_all(conn, user_id, now).await
 }
 
 /// Whether a bearer token is one of these and not an access token.

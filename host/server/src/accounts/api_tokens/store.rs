@@ -75,6 +75,16 @@ pub(super) async fn revoke(
     Ok(execute!(conn, sql, user_id, id, now)? == 1)
 }
 
+/// Revokes every token of the account; returns how many there were.
+pub(super) async fn revoke_all(
+    conn: &mut Conn,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE api_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+    execute!(conn, sql, user_id, now)
+}
+
 /// A token and the account it acts for.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(super) struct Holder {

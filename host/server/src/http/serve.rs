@@ -1,0 +1,174 @@
+//! The accept loop: HTTP/1.1 on a listener, with bounds on what a stranger's connection may hold.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::ConnectInfo,
+    http::{Request, StatusCode},
+};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service as _;
+
+use super::{
+    ConnectionLimits,
+    failure::failure_text,
+    open_connections::{Exceeded, OpenConnections, Place},
+    watched::{Phase, Watched},
+};
+use crate::{Code, Error};
+
+/// Largest head of a request, method and headers together.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Files that the process needs besides connections: databases, logs, the cluster, the gateway.
+const OTHER_FILES: u64 = 256;
+/// Refusals that are written at the same time; further connections are closed without a word.
+const REFUSALS: usize = 64;
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Pause after a failed accept, so that a lack of files does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop`, then lets the requests under way end.
+///
+/// `counts_addresses` is false behind proxies, which hold the connections of all clients.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    counts_addresses: bool,
+    stop: CancellationToken,
+) {
+    let most = limits.most.min(files_for_connections());
+    let per_address = counts_addresses.then_some(limits.most_per_address);
+    let open = OpenConnections::new(most, per_address);
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let connections = TaskTracker::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "http.accept_failed");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        match open.enter(peer.ip()) {
+            Ok(place) => {
+                let connection = Connection {
+                    router: router.clone(),
+                    peer,
+                    limits,
+                    place,
+                };
+                connections.spawn(connection.run(stream, stop.clone()));
+            }
+            Err(exceeded) => {
+                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        let _turn = turn;
+                        refuse(stream, exceeded).await;
+                    });
+                }
+            }
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// An accepted connection.
+struct Connection {
+    router: Router,
+    peer: SocketAddr,
+    limits: ConnectionLimits,
+    place: Place,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream, stop: CancellationToken) {
+        let Self {
+            router,
+            peer,
+            limits,
+            place: _place,
+        } = self;
+        // Answers are written whole: waiting for more to send only delays them.
+        let _ = stream.set_nodelay(true);
+        let phase = Phase::new();
+        let (head, idle) = (limits.header_timeout, limits.idle_timeout);
+        let io = TokioIo::new(Watched::new(stream, phase.clone(), head, idle));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            phase.answering();
+            request.extensions_mut().insert(ConnectInfo(peer));
+            let (answer, phase) = (router.clone().call(request), phase.clone());
+            async move {
+                let answer = answer.await;
+                phase.answered();
+                answer
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(idle)
+            .max_buf_size(HEAD_BYTES)
+            .serve_connection(io, service);
+        let mut connection = pin!(connection);
+        let ended = match stop.run_until_cancelled(connection.as_mut()).await {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "http.connection_ended");
+        }
+    }
+}
+
+/// Says why there is no place, and closes.
+async fn refuse(mut stream: TcpStream, exceeded: Exceeded) {
+    let error = match exceeded {
+        Exceeded::InAll => {
+            let message = "The server has as many connections as it can hold. Try again shortly.";
+            Error::new(Code::Unavailable, message)
+        }
+        Exceeded::PerAddress => {
+            let message = "Your address has too many connections open. Close some, then try again.";
+            Error::new(Code::TooManyRequests, message)
+        }
+    };
+    let code = error.code;
+    metrics::counter!("http_connections_refused_total", "code" => code.as_str()).increment(1);
+    let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    let body = failure_text(error);
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let say = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing with unread data would reset the connection and lose the sentence.
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        Ok::<_, std::io::Error>(())
+    };
+    let _ = timeout(REFUSAL_TIME, say).await;
+}
+
+/// Raises the process's limit of open files as far as it goes; returns how many of them connections
+/// may take.
+fn files_for_connections() -> usize {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(OTHER_FILES).max(16)).unwrap_or(usize::MAX)
+}

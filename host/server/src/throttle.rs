@@ -1,0 +1,174 @@
+//! Counting what one party does, so that it cannot use up what all share.
+//!
+//! Counts live in memory, per server: they slow a stranger down and never decide about money.
+
+use std::{
+    hash::Hash,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use lru::LruCache;
+
+use crate::{Code, Error, Result};
+
+/// Keys remembered at the same time; the one that was quiet longest goes first. Strangers choose
+/// the keys, so there must be an end.
+const MOST_KEYS: usize = 100_000;
+
+/// Values by key, at most [`MOST_KEYS`] of them.
+#[derive(Debug)]
+pub(crate) struct Bounded<K: Hash + Eq, V>(Mutex<LruCache<K, V>>);
+
+impl<K: Hash + Eq, V> Default for Bounded<K, V> {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::unbounded()))
+    }
+}
+
+impl<K: Hash + Eq, V> Bounded<K, V> {
+    /// Locks all entries, after the oldest ones beyond the limit were dropped.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LruCache<K, V>> {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while entries.len() > MOST_KEYS {
+            entries.pop_lru();
+        }
+        entries
+    }
+}
+
+/// A limit of events per key in a window that begins with the first one.
+#[derive(Debug)]
+pub(crate) struct Throttle<K: Hash + Eq> {
+    limit: u32,
+    window: TimeDelta,
+    /// Completes "Too many ...".
+    of_what: &'static str,
+    windows: Bounded<K, Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    events: u32,
+    ends_at: DateTime<Utc>,
+}
+
+impl<K: Hash + Eq> Throttle<K> {
+    pub(crate) fn new(limit: u32, window: TimeDelta, of_what: &'static str) -> Self {
+        Self {
+            limit,
+            window,
+            of_what,
+            windows: Bounded::default(),
+        }
+    }
+
+    /// Checks whether the key has events left, without counting one.
+    ///
+    /// # Errors
+    /// `TOO_MANY_REQUESTS` with the seconds until the window ends.
+    pub(crate) fn check(&self, key: &K, now: DateTime<Utc>) -> Result<()> {
+        let windows = self.windows.lock();
+        let window = windows.peek(key).filter(|window| window.ends_at > now);
+        match window {
+            Some(window) if window.events >= self.limit => {
+                Err(too_many(self.of_what, window.ends_at - now))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts an event.
+    pub(crate) fn count(&self, key: K, now: DateTime<Utc>) {
+        let fresh = || Window {
+            events: 0,
+            ends_at: now + self.window,
+        };
+        let mut windows = self.windows.lock();
+        let window = windows.get_or_insert_mut(key, fresh);
+        if window.ends_at <= now {
+            *window = fresh();
+        }
+        window.events = window.events.saturating_add(1);
+    }
+
+    /// Checks, and counts when the event may happen; many at once do not slip by.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check); the refused event is not counted.
+    pub(crate) fn admit(&self, key: K, now: DateTime<Utc>) -> Result<()> {
+        let mut windows = self.windows.lock();
+        let fresh = || Window {
+            events: 0,
+            ends_at: now + self.window,
+        };
+        let window = windows.get_or_insert_mut(key, fresh);
+        if window.ends_at <= now {
+            *window = fresh();
+        }
+        if window.events >= self.limit {
+            return Err(too_many(self.of_what, window.ends_at - now));
+        }
+        window.events += 1;
+        Ok(())
+    }
+}
+
+/// The refusal of an event beyond its limit.
+pub(crate) fn too_many(of_what: &str, wait: TimeDelta) -> Error {
+    let seconds = u64::try_from(wait.num_seconds()).unwrap_or_default() + 1;
+    let message = format!("Too many {of_what}. Try again in {}.", in_words(seconds));
+    Error::new(Code::TooManyRequests, message).retry_after(seconds)
+}
+
+fn in_words(seconds: u64) -> String {
+    match seconds {
+        0..=1 => "a second".to_owned(),
+        2..=90 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_790_000_000, 0).unwrap()
+    }
+
+    #[test]
+    fn a_limit_holds_for_each_key_until_its_window_ends() {
+        let throttle = Throttle::new(3, TimeDelta::minutes(15), "attempts");
+        for _ in 0..3 {
+            throttle.check(&1, now()).unwrap();
+            throttle.admit(1, now()).unwrap();
+        }
+        let error = throttle.admit(1, now()).unwrap_err();
+        assert_eq!(error.retry_after, Some(901));
+        assert_eq!(error.message, "Too many attempts. Try again in 16 minutes.");
+        assert!(throttle.check(&1, now()).is_err());
+        assert!(throttle.check(&2, now()).is_ok());
+        assert!(throttle.admit(1, now() + TimeDelta::minutes(15)).is_ok());
+    }
+
+    #[test]
+    fn counting_and_admitting_share_the_count() {
+        let throttle = Throttle::new(2, TimeDelta::minutes(1), "attempts");
+        throttle.count("a", now());
+        throttle.admit("a", now()).unwrap();
+        assert!(throttle.check(&"a", now()).is_err());
+    }
+
+    #[test]
+    fn the_key_that_was_quiet_longest_goes_first() {
+        let throttle = Throttle::new(1, TimeDelta::minutes(15), "attempts");
+        for key in 0..=MOST_KEYS {
+            throttle.admit(key, now()).unwrap();
+        }
+        throttle.count(MOST_KEYS + 1, now());
+        assert!(throttle.windows.lock().len() <= MOST_KEYS);
+        assert!(throttle.check(&0, now()).is_ok(), "the oldest is forgotten");
+        assert!(throttle.check(&MOST_KEYS, now()).is_err());
+    }
+}
