@@ -66,6 +66,8 @@ codes! {
     PlanUnavailable = "PLAN_UNAVAILABLE" => 409,
     InstanceLimitReached = "INSTANCE_LIMIT_REACHED" => 409,
     QuoteChanged = "QUOTE_CHANGED" => 409,
+    /// The quote was consumed by an earlier purchase.
+    QuoteUsed = "QUOTE_USED" => 409,
     InvalidState = "INVALID_STATE" => 409,
     /// Something refers to the plugin version and keeps it.
     PluginInUse = "PLUGIN_IN_USE" => 409,

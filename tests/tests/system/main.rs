@@ -31,6 +31,7 @@ mod plugin_life;
 mod plugins;
 mod provisioning;
 mod purchase;
+mod quotes;
 mod races;
 mod refusals;
 mod renewals;

@@ -94,7 +94,7 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
 ///
 /// # Errors
 /// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
-/// `COUPON_*`, `QUOTE_CHANGED`.
+/// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`.
 pub async fn buy(
     state: &AppState,
     order: &Order,
@@ -105,7 +105,7 @@ pub async fn buy(
         if let Some(quote_id) = quote_id {
             check_quote(state, order, quote_id, &priced).await?;
         }
-        if let Some(purchase) = settle(state, order, &priced).await? {
+        if let Some(purchase) = settle(state, order, quote_id, &priced).await? {
             let provisioning = state.provisioning.clone();
             return Ok(purchase.and_then(move || provisioning.wake()));
         }
@@ -117,12 +117,18 @@ pub async fn buy(
 async fn settle(
     state: &AppState,
     order: &Order,
+    quote_id: Option<Uuid>,
     priced: &Priced,
 ) -> Result<Option<Uncommitted<PurchaseView>>> {
     let clock = &state.clock;
     let mut conn = state.db.begin_together().await?;
     // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
     let mut wallet = wallet::lock(&mut conn, order.user_id).await?;
+    if let Some(quote_id) = quote_id
+        && !store::use_quote(&mut conn, order.user_id, quote_id, clock.now()).await?
+    {
+        return Err(quote_used());
+    }
     check_instance_limit(&mut conn, order.user_id, priced).await?;
     priced.price_decision.record(&mut conn).await?;
     let subscription = subscription(state, order, priced);
@@ -303,6 +309,9 @@ async fn check_quote(
             "this quote was made for another plan, coupon or configuration",
         ));
     }
+    if quote.used_at.is_some() {
+        return Err(quote_used());
+    }
     if quote.expires_at <= state.clock.now() {
         return Err(Error::new(
             Code::QuoteChanged,
@@ -318,6 +327,11 @@ async fn check_quote(
         return Err(Error::new(Code::QuoteChanged, message));
     }
     Ok(())
+}
+
+fn quote_used() -> Error {
+    let message = "This quote was used for a purchase already. Ask for a new one.";
+    Error::new(Code::QuoteUsed, message)
 }
 
 /// Ends a subscription now: its resources are removed and its quota given back.

@@ -266,7 +266,7 @@ impl From<PriceLine> for PriceLineView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuoteView {
-    /// Give it back as `quoteId` to be charged exactly this or not at all.
+    /// Give it back as `quoteId` to be charged exactly this or not at all. It buys once.
     pub id: Uuid,
     pub plan_id: Uuid,
     pub service: String,
@@ -294,6 +294,7 @@ pub(super) struct QuoteRow {
     pub(super) config: String,
     pub(super) due: Rupiah,
     pub(super) expires_at: DateTime<Utc>,
+    pub(super) used_at: Option<DateTime<Utc>>,
 }
 
 /// What a purchase made, with ids to follow.

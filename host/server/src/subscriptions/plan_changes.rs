@@ -41,8 +41,8 @@ pub(super) async fn insert(
     execute!(
         conn,
         "INSERT INTO plan_changes (id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation,
-           period_number, paid_cash, paid_bonus, transaction_id, state, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11)",
+           period_number, paid_cash, paid_bonus, transaction_id, state, created_at, covers_from)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $11)",
         change.id,
         change.subscription_id,
         change.from_plan_id,

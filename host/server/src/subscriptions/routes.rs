@@ -26,7 +26,7 @@ use crate::{
 failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, CouponNotFound, CouponNotActive, CouponUsedUp,
     CouponAlreadyUsed, CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
-    InstanceLimitReached, QuoteChanged, Conflict, CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed,
+    InstanceLimitReached, QuoteChanged, QuoteUsed, Conflict, CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed,
     CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(PricingUpgrade: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, PluginFailed,
     PluginUnavailable, PluginBusy, PluginSuspended);
@@ -90,7 +90,7 @@ struct PurchaseRequest {
     #[schema(value_type = Object)]
     #[garde(skip)]
     config: Map<String, Value>,
-    /// Charge what this quote said, or refuse.
+    /// Charge what this quote said, or refuse. A quote buys once.
     #[garde(skip)]
     quote_id: Option<Uuid>,
 }

@@ -272,6 +272,17 @@ pub(super) async fn quote(
     user_id: Uuid,
     id: Uuid,
 ) -> sqlx::Result<Option<QuoteRow>> {
-    let sql = "SELECT plan_id, coupon_code, config, due, expires_at FROM quotes WHERE user_id = $1 AND id = $2";
+    let sql = "SELECT plan_id, coupon_code, config, due, expires_at, used_at FROM quotes WHERE user_id = $1 AND id = $2";
     fetch_optional!(conn, QuoteRow, sql, user_id, id)
+}
+
+/// Consumes a quote; false when a purchase has, or when it has expired.
+pub(super) async fn use_quote(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE quotes SET used_at = $3 WHERE user_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > $3";
+    Ok(execute!(conn, sql, user_id, id, now)? == 1)
 }
