@@ -36,6 +36,7 @@ mod races;
 mod refusals;
 mod renewals;
 mod settings;
+mod shared_rows;
 mod strangers;
 mod upgrades;
 mod wallet;

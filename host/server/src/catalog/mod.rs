@@ -158,14 +158,26 @@ pub async fn take_quota(conn: &mut Conn, clock: &Clock, offer: &Offer) -> Result
             "The price of this plan has just changed. Ask for a new quote.",
         )
     } else {
-        Error::new(
-            Code::QuotaExhausted,
-            format!(
-                "{} {} is sold out at the moment.",
-                offer.service.name, plan.name
-            ),
-        )
+        sold_out(offer)
     })
+}
+
+/// Refuses an offer that was sold out when it was read; [`take_quota`] decides.
+///
+/// # Errors
+/// `QUOTA_EXHAUSTED`.
+pub fn check_quota(offer: &Offer) -> Result<()> {
+    if offer.plan.available_quota() > 0 {
+        Ok(())
+    } else {
+        Err(sold_out(offer))
+    }
+}
+
+fn sold_out(offer: &Offer) -> Error {
+    let (service, plan) = (&offer.service.name, &offer.plan.name);
+    let message = format!("{service} {plan} is sold out at the moment.");
+    Error::new(Code::QuotaExhausted, message)
 }
 
 /// Gives back what [`take_quota`] took.

@@ -14,7 +14,7 @@ use crate::{
     app::AppState,
     catalog::{self, Offer},
     coupons::{self, DECISION_ATTEMPTS},
-    db::{Conn, Uncommitted, new_id},
+    db::{Clock, Conn, Uncommitted, new_id},
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -74,13 +74,7 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
     let priced = pricing::price(state, order, Asking::Preview).await?;
     let mut conn = state.db.read().await?;
     check_instance_limit(&mut conn, order.user_id, &priced).await?;
-    if priced.offer.plan.available_quota() <= 0 {
-        let message = format!(
-            "{} {} is sold out at the moment.",
-            priced.offer.service.name, priced.offer.plan.name
-        );
-        return Err(Error::new(Code::QuotaExhausted, message));
-    }
+    catalog::check_quota(&priced.offer)?;
     let balance = wallet::balance(&mut conn, order.user_id).await?;
     let due = priced.due()?;
     if balance.total()? < due {
@@ -105,6 +99,7 @@ pub async fn buy(
         if let Some(quote_id) = quote_id {
             check_quote(state, order, quote_id, &priced).await?;
         }
+        catalog::check_quota(&priced.offer)?;
         if let Some(purchase) = settle(state, order, quote_id, &priced).await? {
             let provisioning = state.provisioning.clone();
             return Ok(purchase.and_then(move || provisioning.wake()));
@@ -132,31 +127,17 @@ async fn settle(
     check_instance_limit(&mut conn, order.user_id, priced).await?;
     priced.price_decision.record(&mut conn).await?;
     let subscription = subscription(state, order, priced);
-    catalog::take_quota(&mut conn, clock, &priced.offer).await?;
     if let Some(coupon) = &priced.coupon {
         if !coupons::still_holds(&mut conn, coupon, order.user_id).await? {
             conn.rollback().await?;
             return Ok(None);
         }
         coupon.decision.record(&mut conn).await?;
-        coupons::take(&mut conn, clock, coupon, order.user_id).await?;
     }
     let payment = pay(state, &mut conn, &mut wallet, priced, subscription.id).await?;
     store::insert(&mut conn, &subscription).await?;
     let period = period(priced, &payment);
     store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
-    if let Some(coupon) = &priced.coupon {
-        let transaction = Some(payment.transaction.id);
-        coupons::record_redemption(
-            &mut conn,
-            clock,
-            coupon,
-            order.user_id,
-            transaction,
-            Some((subscription.id, subscription.period_number)),
-        )
-        .await?;
-    }
     let new = new_instance(state, priced, &subscription)?;
     let instance = provisioning::create(&mut conn, clock, &state.vault, new).await?;
     let row = store::owned(&mut conn, order.user_id, subscription.id).await?;
@@ -175,7 +156,34 @@ async fn settle(
         price_decision_id: priced.price_decision.id,
         coupon_decision_id: priced.coupon.as_ref().map(|coupon| coupon.decision.id),
     };
+    take_shared(
+        &mut conn,
+        clock,
+        (order, priced),
+        (&subscription, payment.transaction.id),
+    )
+    .await?;
     Ok(Some(Uncommitted::new(conn, view)))
+}
+
+/// Takes what customers share, coupon and plan, directly before the commit: others who want the same row
+/// wait from here to there.
+///
+/// What refers to the coupon comes with it, not before: see [`coupons::take`].
+async fn take_shared(
+    conn: &mut Conn,
+    clock: &Clock,
+    (order, priced): (&Order, &Priced),
+    (subscription, transaction_id): (&Subscription, Uuid),
+) -> Result<()> {
+    if let Some(coupon) = &priced.coupon {
+        let period = Some((subscription.id, subscription.period_number));
+        let (user_id, transaction) = (order.user_id, Some(transaction_id));
+        coupons::record_redemption(conn, clock, coupon, user_id, transaction, period).await?;
+        coupons::take(conn, clock, coupon, user_id).await?;
+        store::set_coupon(conn, subscription.id, coupon.coupon.id).await?;
+    }
+    catalog::take_quota(conn, clock, &priced.offer).await
 }
 
 fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscription {

@@ -9,12 +9,13 @@ use crate::{
     money::Rupiah,
 };
 
+/// Inserts a subscription without its coupon, which [`set_coupon`] adds.
 pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<()> {
     execute!(
         conn,
         "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew, anchor_at,
-           period_number, period_start, period_end, coupon_id, coupon_periods_left, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14)",
+           period_number, period_start, period_end, coupon_periods_left, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
         new.id,
         new.user_id,
         new.plan_id,
@@ -26,11 +27,16 @@ pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<
         new.period_number,
         new.period_start,
         new.period_end,
-        new.coupon_id,
         new.coupon_periods_left,
         new.created_at,
     )
     .map(|_| ())
+}
+
+/// The coupon that a new subscription was bought with.
+pub(super) async fn set_coupon(conn: &mut Conn, id: Uuid, coupon_id: Uuid) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET coupon_id = $2 WHERE id = $1";
+    execute!(conn, sql, id, coupon_id).map(|_| ())
 }
 
 pub(super) async fn insert_period(

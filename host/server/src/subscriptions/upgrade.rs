@@ -139,6 +139,7 @@ pub async fn upgrade(
         );
         return Err(Error::new(Code::QuoteChanged, message));
     }
+    catalog::check_quota(&proposal.to)?;
     let (clock, provisioning) = (&state.clock, state.provisioning.clone());
     let mut conn = state.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
@@ -146,7 +147,6 @@ pub async fn upgrade(
     for decision in &proposal.decisions {
         decision.record(&mut conn).await?;
     }
-    catalog::take_quota(&mut conn, clock, &proposal.to).await?;
     let payment = pay(state, &mut conn, &mut wallet, &proposal).await?;
     let now = clock.now();
     let current = &proposal.current;
@@ -188,6 +188,8 @@ pub async fn upgrade(
         paid_bonus: payment.bonus,
         price_decision_id: proposal.price_decision().id,
     };
+    // At the end, since everybody who buys this plan wants the same row.
+    catalog::take_quota(&mut conn, clock, &proposal.to).await?;
     Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
 }
 

@@ -1,0 +1,111 @@
+//! Rows that customers share are held from the last statement of an act to its commit, and no longer.
+
+use std::time::Duration;
+
+use dermaga::db::Conn;
+use dermaga_tests::{Client, Engine, Shop};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Waits until a statement that begins so waits for the lock.
+async fn waits(shop: &Shop, statement: &str) {
+    let sql = "SELECT count(*) FROM pg_stat_activity
+               WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1 || '%'";
+    for _ in 0..200 {
+        let mut conn = shop.state().db.read().await.unwrap();
+        let (count,) = dermaga::fetch_one!(conn, (i64,), sql, statement).unwrap();
+        if count > 0 {
+            return;
+        }
+        drop(conn);
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("nothing waits at `{statement}`");
+}
+
+/// Writes to a row without waiting long for whoever holds it.
+async fn is_free(shop: &Shop, table: &str, id: Uuid) {
+    let mut conn = shop.state().db.begin().await.unwrap();
+    dermaga::execute!(conn, "SET LOCAL lock_timeout = '1s'").unwrap();
+    let sql = format!("UPDATE {table} SET updated_at = updated_at WHERE id = $1");
+    let rows = dermaga::execute!(conn, sqlx::AssertSqlSafe(sql.clone()), id);
+    assert_eq!(
+        rows.unwrap_or_else(|error| panic!("{table} is held: {error}")),
+        1
+    );
+    conn.rollback().await.unwrap();
+}
+
+/// Lets an act come to the point where it writes its instance, and no further until this is dropped.
+async fn gate(shop: &Shop) -> Conn {
+    let mut conn = shop.state().db.begin().await.unwrap();
+    dermaga::execute!(conn, "LOCK TABLE instances IN SHARE MODE").unwrap();
+    conn
+}
+
+fn id(value: &Value) -> Uuid {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+async fn in_background(
+    customer: &Client,
+    method: &str,
+    path: &str,
+    body: Value,
+) -> tokio::task::JoinHandle<Value> {
+    let (customer, path, is_put) = (customer.clone(), path.to_owned(), method == "PUT");
+    tokio::spawn(async move {
+        let answer = if is_put {
+            customer.put(&path, body).await
+        } else {
+            customer.post(&path, body).await
+        };
+        assert!(answer.status < 300, "{:#}", answer.body);
+        answer.body["data"].clone()
+    })
+}
+
+/// A purchase and an upgrade that are not at their end hold neither the plan's row nor the coupon's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plans_and_coupons_are_taken_last_on_postgresql() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let coupon = json!({ "code": "BERSAMA", "plugin": "coupon-subscription-discount", "parameters": { "percent": 10 } });
+    let coupon = shop
+        .admin()
+        .await
+        .post("/api/admin/coupons", coupon)
+        .await
+        .data(201);
+    let (basic, pro) = (
+        shop.plan("n8n", "basic").await,
+        shop.plan("n8n", "pro").await,
+    );
+    let customer = shop
+        .customer_with_credit("bersama@example.com", 500_000)
+        .await;
+
+    let held = gate(&shop).await;
+    let order = json!({ "planId": basic, "couponCode": "BERSAMA" });
+    let buying = in_background(&customer, "POST", "/api/subscriptions", order).await;
+    waits(&shop, "INSERT INTO instances").await;
+    is_free(&shop, "service_plans", id(&json!(basic))).await;
+    is_free(&shop, "coupons", id(&coupon["id"])).await;
+    held.rollback().await.unwrap();
+    let bought = buying.await.unwrap();
+    shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING")
+        .await;
+
+    let held = gate(&shop).await;
+    let path = format!(
+        "/api/subscriptions/{}/upgrade",
+        bought["subscription"]["id"].as_str().unwrap()
+    );
+    let moving = in_background(&customer, "PUT", &path, json!({ "planId": pro })).await;
+    waits(&shop, "UPDATE instances SET plan_id").await;
+    is_free(&shop, "service_plans", id(&json!(pro))).await;
+    held.rollback().await.unwrap();
+    moving.await.unwrap();
+    shop.books_balance().await;
+}
