@@ -35,6 +35,7 @@ mod quotes;
 mod races;
 mod refusals;
 mod renewals;
+mod second_upgrades;
 mod settings;
 mod shared_rows;
 mod strangers;

@@ -39,6 +39,8 @@ enum Act {
     Upgrade(usize),
     Refund(usize, i64),
     Cancel(usize),
+    /// Days pass for everybody, but no period ends.
+    Days(i64),
     /// Time passes for everybody: what can be paid is renewed, what cannot is given up.
     Month,
 }
@@ -52,6 +54,7 @@ enum Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bought {
     Database,
+    WorkflowsFree,
     Workflows,
     WorkflowsPro,
 }
@@ -65,8 +68,9 @@ fn acts() -> BoxedStrategy<Vec<(usize, Act)>> {
         4 => Just(Act::Redeem),
         3 => (amount(), kind()).prop_map(|(amount, kind)| Act::Add(amount, kind)),
         4 => (amount(), proptest::option::of(kind())).prop_map(|(amount, kind)| Act::Deduct(amount, kind)),
-        4 => prop_oneof![Just(Bought::Database), Just(Bought::Workflows)].prop_map(Act::Buy),
-        1 => any::<usize>().prop_map(Act::Upgrade),
+        4 => prop_oneof![Just(Bought::Database), Just(Bought::WorkflowsFree), Just(Bought::Workflows)].prop_map(Act::Buy),
+        2 => any::<usize>().prop_map(Act::Upgrade),
+        1 => (1..=9_i64).prop_map(Act::Days),
         3 => (any::<usize>(), amount()).prop_map(|(which, amount)| Act::Refund(which, amount)),
         3 => any::<usize>().prop_map(Act::Cancel),
         1 => Just(Act::Month),
@@ -90,14 +94,50 @@ struct Subscription {
     id: String,
     instance: String,
     plan: Bought,
-    /// Cash that was paid for the current period and not given back.
-    cash: i64,
+    /// What was paid for the current period and not given back, the oldest first.
+    paid: Vec<Paid>,
     begun: DateTime<Utc>,
     /// How many periods have been paid.
     periods: u32,
 }
 
+/// A payment covers the time from a moment to the period's end.
+struct Paid {
+    cash: i64,
+    bonus: i64,
+    from: DateTime<Utc>,
+}
+
 impl Subscription {
+    /// Cash that can be given back.
+    fn cash(&self) -> i64 {
+        self.paid.iter().map(|paid| paid.cash).sum()
+    }
+
+    /// The newest payment is given back first.
+    fn refund(&mut self, amount: i64) {
+        let mut rest = amount;
+        for paid in self.paid.iter_mut().rev() {
+            let part = paid.cash.min(rest);
+            paid.cash -= part;
+            rest -= part;
+        }
+    }
+
+    /// The rest of the period in a plan of this price, less what each payment still covers of it.
+    fn upgrade_price(&self, price: i64, now: DateTime<Utc>) -> i64 {
+        let end = self.period_end();
+        let share = |amount: i64, from: DateTime<Utc>| {
+            amount * (end - now).num_seconds() / (end - from).num_seconds()
+        };
+        let start = self.begun + Months::new(self.periods - 1);
+        let credits = self.paid.iter();
+        let credit: i64 = credits
+            .map(|paid| share(paid.cash + paid.bonus, paid.from))
+            .sum();
+        (share(price, start) - credit).max(0)
+    }
+
     fn period_end(&self) -> DateTime<Utc> {
         self.begun + Months::new(self.periods)
     }
@@ -123,11 +163,17 @@ impl Person {
         let mut unpaid = Vec::new();
         'next: for mut one in subscriptions {
             while one.period_end() <= now {
-                let Some(cash) = self.spend(plans.price(one.plan)) else {
+                let price = plans.price(one.plan);
+                let Some(cash) = self.spend(price) else {
                     unpaid.push(one);
                     continue 'next;
                 };
-                one.cash = cash;
+                let from = one.period_end();
+                one.paid = vec![Paid {
+                    cash,
+                    bonus: price - cash,
+                    from,
+                }];
                 one.periods += 1;
             }
             self.subscriptions.push(one);
@@ -143,6 +189,7 @@ impl Person {
 
 struct Plans {
     database: Value,
+    workflows_free: Value,
     workflows: Value,
     workflows_pro: Value,
 }
@@ -151,6 +198,7 @@ impl Plans {
     const fn of(&self, plan: Bought) -> &Value {
         match plan {
             Bought::Database => &self.database,
+            Bought::WorkflowsFree => &self.workflows_free,
             Bought::Workflows => &self.workflows,
             Bought::WorkflowsPro => &self.workflows_pro,
         }
@@ -178,10 +226,16 @@ impl World {
         let shop = &till.shop;
         let plans = Plans {
             database: shop.plan_view("postgresql", "basic").await,
+            workflows_free: shop.plan_view("n8n", "free").await,
             workflows: shop.plan_view("n8n", "basic").await,
             workflows_pro: shop.plan_view("n8n", "pro").await,
         };
-        for plan in [&plans.database, &plans.workflows, &plans.workflows_pro] {
+        for plan in [
+            &plans.database,
+            &plans.workflows_free,
+            &plans.workflows,
+            &plans.workflows_pro,
+        ] {
             shop.leave_quota(plan["id"].as_str().unwrap(), 10_000).await;
         }
         let mut people = Vec::new();
@@ -271,9 +325,9 @@ impl World {
                 let path = format!("/api/admin/subscriptions/{}/refund", subscription.id);
                 let body = json!({ "amount": amount, "reason": REASON });
                 let answer = till.admin.post(&path, body).await;
-                if amount <= subscription.cash {
+                if amount <= subscription.cash() {
                     answer.data(201);
-                    subscription.cash -= amount;
+                    subscription.refund(amount);
                     person.paid += amount;
                 } else {
                     answer.fails(409, "REFUND_TOO_LARGE");
@@ -285,6 +339,7 @@ impl World {
                 let path = format!("/api/subscriptions/{}", gone.id);
                 person.client.delete(&path).await.data(200);
             }
+            Act::Days(days) => pass(till, people, TimeDelta::days(days)).await,
             Act::Month => month(till, people, plans).await,
             Act::Chargeback(_) | Act::Refund(..) | Act::Cancel(_) => {}
         }
@@ -381,29 +436,40 @@ async fn buy(person: &mut Person, plans: &Plans, plan: Bought) {
     };
     let bought = answer.data(201);
     assert_eq!(bought["paidCash"], cash);
+    let begun: DateTime<Utc> = bought["subscription"]["periodStart"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let bonus = plans.price(plan) - cash;
     person.subscriptions.push(Subscription {
         id: bought["subscription"]["id"].as_str().unwrap().to_owned(),
         instance: bought["instanceId"].as_str().unwrap().to_owned(),
         plan,
-        cash,
-        begun: bought["subscription"]["periodStart"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap(),
+        paid: vec![Paid {
+            cash,
+            bonus,
+            from: begun,
+        }],
+        begun,
         periods: 1,
     });
 }
 
-/// The price of the rest of a period moves with the clock, so the shop is asked for it first.
+/// The price of the rest of a period moves with the clock, so the shop may differ by some rupiah.
 async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) {
+    let (from, to) = match which % 3 {
+        0 => (Bought::WorkflowsFree, Bought::Workflows),
+        1 => (Bought::WorkflowsFree, Bought::WorkflowsPro),
+        _ => (Bought::Workflows, Bought::WorkflowsPro),
+    };
     let small = person.subscriptions.iter();
     let small: Vec<usize> = small
         .enumerate()
-        .filter(|(_, one)| one.plan == Bought::Workflows)
+        .filter(|(_, one)| one.plan == from)
         .map(|(at, _)| at)
         .collect();
-    let is_full = person.live(Bought::WorkflowsPro) >= plans.most(Bought::WorkflowsPro);
+    let is_full = person.live(to) >= plans.most(to);
     if small.is_empty() || is_full {
         return;
     }
@@ -415,13 +481,19 @@ async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) 
     let shop = &till.shop;
     shop.instance_becomes(&person.client, &instance, "RUNNING")
         .await;
-    let pro = json!({ "planId": plans.of(Bought::WorkflowsPro)["id"] });
+    let expected = person.subscriptions[at].upgrade_price(plans.price(to), shop.clock().now());
+    let pro = json!({ "planId": plans.of(to)["id"] });
     let path = format!("/api/subscriptions/{id}/upgrade");
     let quote = person
         .client
         .post(&format!("{path}-quote"), pro.clone())
         .await;
-    let due = quote.data(200)["due"].as_i64().unwrap();
+    let quote = quote.data(200);
+    let due = quote["due"].as_i64().unwrap();
+    assert!(
+        (due - expected).abs() <= MOVED,
+        "{due}, not {expected}: {quote:#}"
+    );
     let answer = person.client.put(&path, pro).await;
     if person.paid + person.bonus < due {
         // Within a few rupiah it may be either.
@@ -435,13 +507,33 @@ async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) 
     assert!((due - MOVED..=due).contains(&charged), "{done:#}");
     let cash = person.spend(charged).expect("the wallet held enough");
     assert_eq!(done["paidCash"], cash);
-    person.subscriptions[at].plan = Bought::WorkflowsPro;
-    person.subscriptions[at].cash += cash;
+    person.subscriptions[at].plan = to;
+    person.subscriptions[at].paid.push(Paid {
+        cash,
+        bonus: charged - cash,
+        from: shop.clock().now(),
+    });
     // A cancellation in the middle of a change undoes the change; this model waits for its end.
     let path = format!("/api/admin/subscriptions/{id}/refund");
     let too_much = json!({ "amount": 1_000_000_000, "reason": REASON });
     let refused = settled_down(async || till.admin.post(&path, too_much.clone()).await).await;
     refused.fails(409, "REFUND_TOO_LARGE");
+}
+
+/// Moves the clock, but not to the end of a period.
+async fn pass(till: &mut Till, people: &mut [Person], by: TimeDelta) {
+    let shop = &till.shop;
+    let subscriptions = people.iter().flat_map(|person| &person.subscriptions);
+    let first = subscriptions.map(Subscription::period_end).min();
+    if first.is_some_and(|end| end <= shop.clock().now() + by + TimeDelta::hours(1)) {
+        return;
+    }
+    shop.clock().advance(by);
+    // No token is good for days.
+    till.admin = shop.admin().await;
+    for person in people {
+        person.client = shop.sign_in(&person.email).await;
+    }
 }
 
 async fn month(till: &mut Till, people: &mut [Person], plans: &Plans) {

@@ -4,6 +4,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::types::Json;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -32,6 +33,8 @@ pub(super) struct ExplainedRow {
     digest: String,
     function: String,
     output: Option<String>,
+    /// What the host made of an upgrade's price: the credit is its own.
+    charged: Option<Json<Value>>,
     created_at: DateTime<Utc>,
 }
 
@@ -52,7 +55,7 @@ struct ExplainedDecision {
     decided_at: DateTime<Utc>,
 }
 
-/// What the plugin said, and about how much.
+/// What was decided, and about how much.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ReasonLine {
@@ -67,7 +70,14 @@ impl From<ExplainedRow> for ExplainedDecision {
         let output = row.output.as_deref().unwrap_or("null");
         let output = serde_json::from_str(output).unwrap_or_default();
         let mut reasons = Vec::new();
-        collect(&output, &mut reasons);
+        match row
+            .charged
+            .as_ref()
+            .and_then(|details| details.get("lines"))
+        {
+            Some(lines) => collect(lines, &mut reasons),
+            None => collect(&output, &mut reasons),
+        }
         Self {
             id: row.id,
             plugin: row.plugin_id,

@@ -382,7 +382,8 @@ pub(super) async fn explained(
     conn: &mut Conn,
     transaction_id: Uuid,
 ) -> sqlx::Result<Vec<ExplainedRow>> {
-    let sql = "SELECT d.id, d.plugin_id, v.title, d.plugin_version, d.digest, d.function, d.output, d.created_at
+    let sql = "SELECT d.id, d.plugin_id, v.title, d.plugin_version, d.digest, d.function, d.output, d.created_at,
+                 CASE WHEN t.type = 'UPGRADE' AND d.id = t.price_decision_id THEN t.details END AS charged
                FROM transactions t JOIN decisions d ON d.id IN (t.price_decision_id, t.coupon_decision_id)
                JOIN plugin_versions v ON v.digest = d.digest
                WHERE t.id = $1 ORDER BY CASE WHEN d.id = t.price_decision_id THEN 0 ELSE 1 END";

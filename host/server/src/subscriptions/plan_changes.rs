@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{db::Conn, execute, fetch_all, fetch_optional, money::Rupiah, provisioning::Status};
+use crate::{
+    catalog::Tier, db::Conn, execute, fetch_all, fetch_optional, money::Rupiah,
+    provisioning::Status,
+};
 
 /// What is needed to finish or undo a change.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -36,13 +39,14 @@ pub(super) struct Progress {
 pub(super) async fn insert(
     conn: &mut Conn,
     change: &PlanChange,
+    covers_from: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     execute!(
         conn,
         "INSERT INTO plan_changes (id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation,
            period_number, paid_cash, paid_bonus, transaction_id, state, created_at, covers_from)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $11)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12)",
         change.id,
         change.subscription_id,
         change.from_plan_id,
@@ -54,8 +58,32 @@ pub(super) async fn insert(
         change.paid_bonus,
         change.transaction_id,
         now,
+        covers_from,
     )
     .map(|_| ())
+}
+
+/// A change that was made, with what was paid for it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct Made {
+    pub(super) from_tier: Tier,
+    pub(super) to_tier: Tier,
+    pub(super) paid_cash: Rupiah,
+    pub(super) paid_bonus: Rupiah,
+    /// Until the end of its period.
+    pub(super) covers_from: DateTime<Utc>,
+}
+
+/// The changes that were made in a period, oldest first.
+pub(super) async fn of_period(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    period_number: i64,
+) -> sqlx::Result<Vec<Made>> {
+    let sql = "SELECT f.tier AS from_tier, t.tier AS to_tier, c.paid_cash, c.paid_bonus, c.covers_from
+               FROM plan_changes c JOIN service_plans f ON f.id = c.from_plan_id JOIN service_plans t ON t.id = c.to_plan_id
+               WHERE c.subscription_id = $1 AND c.period_number = $2 AND c.state = 'APPLIED' ORDER BY c.created_at, c.id";
+    fetch_all!(conn, Made, sql, subscription_id, period_number)
 }
 
 /// The change that is under way.

@@ -4,14 +4,11 @@
 //! While a change is under way the subscription holds a place in both plans, so that undoing it
 //! always can.
 
+mod credit;
 mod ending;
+mod proposal;
+mod span;
 
-use dermaga_runtime::{
-    Plugin,
-    contract::{
-        self, Answer, Occasion, PlanChangeAnswer, PlanChangeRequest, PriceLine, RunningPeriod, Term,
-    },
-};
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
@@ -19,20 +16,20 @@ use uuid::Uuid;
 
 pub(super) use ending::{abandon, settle_all};
 
+use self::proposal::{Proposal, propose};
 use super::{
     PriceLineView, SubscriptionView,
-    model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
     plan_changes::{self, PlanChange},
-    pricing, store,
+    store,
 };
 use crate::{
     Code, Error, Result,
     app::AppState,
-    catalog::{self, Offer, Plan},
+    catalog::{self, Offer},
     db::{Conn, Uncommitted, new_id},
     money::Rupiah,
-    plugins::{self, Asking, Decision},
-    provisioning, schema,
+    plugins::Asking,
+    provisioning,
     wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
 };
 
@@ -64,31 +61,6 @@ pub struct UpgradeView {
     pub paid_cash: Rupiah,
     pub paid_bonus: Rupiah,
     pub price_decision_id: Uuid,
-}
-
-/// An upgrade with its price decided, nothing booked yet.
-struct Proposal {
-    current: Subscription,
-    from: Plan,
-    to: Offer,
-    lines: Vec<PriceLine>,
-    due: Rupiah,
-    decisions: [Decision; 2],
-}
-
-impl Proposal {
-    fn lines(&self) -> Vec<PriceLineView> {
-        self.lines
-            .iter()
-            .cloned()
-            .map(PriceLineView::from)
-            .collect()
-    }
-
-    const fn price_decision(&self) -> &Decision {
-        let [_, price] = &self.decisions;
-        price
-    }
 }
 
 /// What an upgrade would cost now.
@@ -143,6 +115,9 @@ pub async fn upgrade(
     let (clock, provisioning) = (&state.clock, state.provisioning.clone());
     let mut conn = state.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
+    if !proposal.still_holds(&mut conn).await? {
+        return Err(changed_meanwhile());
+    }
     check_instance_limit(&mut conn, user_id, &proposal.to).await?;
     for decision in &proposal.decisions {
         decision.record(&mut conn).await?;
@@ -175,7 +150,7 @@ pub async fn upgrade(
         paid_bonus: payment.bonus,
         transaction_id: payment.transaction.id,
     };
-    plan_changes::insert(&mut conn, &change, now).await?;
+    plan_changes::insert(&mut conn, &change, proposal.moment, now).await?;
     let row = store::owned(&mut conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let view = UpgradeView {
@@ -191,135 +166,6 @@ pub async fn upgrade(
     // At the end, since everybody who buys this plan wants the same row.
     catalog::take_quota(&mut conn, clock, &proposal.to).await?;
     Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
-}
-
-/// Decides whether the change is allowed and what it costs. Writes nothing but refusals.
-async fn propose(
-    state: &AppState,
-    (user_id, asking): (Uuid, Asking),
-    id: Uuid,
-    plan_id: Uuid,
-) -> Result<Proposal> {
-    let mut conn = state.db.read().await?;
-    let row = store::owned(&mut conn, user_id, id).await?;
-    let SubscriptionRow {
-        subscription: current,
-        ..
-    } = row.ok_or_else(|| Error::not_found("subscription"))?;
-    let from = catalog::plan(&mut conn, current.plan_id).await?;
-    let to = catalog::offer(&mut conn, plan_id).await?;
-    check_direction(&current, &from, &to)?;
-    if plan_changes::pending(&mut conn, id).await?.is_some() {
-        return Err(changing());
-    }
-    let running = store::period(&mut conn, id, current.period_number).await?;
-    let running = running.ok_or_else(|| Error::internal("a subscription without its period"))?;
-    let pinned = provisioning::pinned(&mut conn, id).await?;
-    drop(conn);
-
-    let plugin = state.plugins.version(&pinned.plugin_digest).await?;
-    let old = from.for_plugins_at(current.monthly_price)?;
-    let new = to.plan.for_plugins()?;
-    let change = PlanChangeRequest {
-        settings: pinned.settings.0.clone(),
-        from: old.clone(),
-        to: new.clone(),
-        config: current.config.0.clone(),
-    };
-    let allowed = ask_plan_change(state, &plugin, change, (user_id, asking)).await?;
-    let check = contract::ConfigCheck {
-        settings: pinned.settings.0.clone(),
-        plan: new.clone(),
-        config: current.config.0.clone(),
-    };
-    pricing::check_config(state, &plugin, check, user_id).await?;
-    let request = contract::PriceRequest {
-        settings: pinned.settings.0,
-        plan: new,
-        term: Term { months: 1 },
-        config: current.config.0.clone(),
-        occasion: Occasion::Upgrade(RunningPeriod {
-            plan: old,
-            paid: paid(&running)?.get(),
-            period: contract::Period {
-                start: current.period_start.timestamp(),
-                end: current.period_end.timestamp(),
-            },
-        }),
-        moment: state.clock.now().timestamp(),
-    };
-    let decided = plugins::decide::<contract::service::Price>(
-        &state.plugins,
-        &plugin,
-        request,
-        user_id.into(),
-    )
-    .await?;
-    let answer = match decided.value {
-        Answer::Ok(answer) => answer,
-        Answer::Problems(problems) => return Err(schema::refused(problems, "planId")),
-    };
-    Ok(Proposal {
-        current,
-        from,
-        to,
-        due: Rupiah::new(answer.total),
-        lines: answer.lines,
-        decisions: [allowed, decided.decision],
-    })
-}
-
-/// What a period still holds: paid, and not given back.
-fn paid(period: &PeriodRow) -> Result<Rupiah> {
-    let kept = period.paid_cash.minus(period.refunded_cash)?;
-    Ok(kept.plus(period.paid_bonus)?)
-}
-
-fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()> {
-    if current.status != SubscriptionStatus::Active {
-        let message = format!(
-            "This subscription is {} and cannot be upgraded.",
-            current.status
-        );
-        return Err(Error::new(Code::InvalidState, message));
-    }
-    if to.plan.service_id != from.service_id {
-        return Err(Error::invalid(
-            "planId",
-            "must be a plan of the same service",
-        ));
-    }
-    if to.plan.tier <= from.tier {
-        let message = format!(
-            "must be a higher plan than {}: subscriptions are only upgraded",
-            from.name
-        );
-        return Err(Error::invalid("planId", message));
-    }
-    Ok(())
-}
-
-async fn ask_plan_change(
-    state: &AppState,
-    plugin: &Plugin,
-    request: PlanChangeRequest,
-    (user_id, asking): (Uuid, Asking),
-) -> Result<Decision> {
-    let decided = plugins::decide::<contract::service::PlanChange>(
-        &state.plugins,
-        plugin,
-        request,
-        user_id.into(),
-    )
-    .await?;
-    match decided.value {
-        PlanChangeAnswer::Allowed => Ok(decided.decision),
-        PlanChangeAnswer::Denied(why) => {
-            let error = Error::new(Code::PluginRefusedInput, why);
-            let error = error.with("planId", "cannot be moved to");
-            Err(plugins::refuse(&state.plugins, &decided.decision, asking, error).await)
-        }
-    }
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.

@@ -1,0 +1,169 @@
+//! What is credited when a plan changes in the middle of a period: what each payment of the period
+//! still covers, each over its own span.
+//!
+//! Plugins of the contracts so far know one sum and one period, so they are told the sum that yields
+//! the right credit by their own proration; the host computes the credit itself, allows no more, and
+//! says for each payment what it is.
+
+use dermaga_runtime::contract::{Period, PriceAnswer, PriceLine, Timestamp};
+
+use super::span::span;
+use crate::{Error, Result, catalog::Tier, money::Rupiah};
+
+/// Code of the lines that credit time which was paid for and is not used.
+const UNUSED_TIME: &str = "unused-time";
+
+/// A payment of the running period. It covers the time from `from` to the period's end.
+#[derive(Debug, Clone)]
+pub(super) struct Paid {
+    /// The plan it paid for.
+    pub(super) tier: Tier,
+    pub(super) amount: Rupiah,
+    /// Given back of it.
+    pub(super) refunded: Rupiah,
+    pub(super) from: Timestamp,
+}
+
+impl Paid {
+    fn kept(&self) -> Result<Rupiah> {
+        Ok(self.amount.minus(self.refunded)?)
+    }
+}
+
+/// The period that a change of plan interrupts, and what was paid for it, oldest first.
+#[derive(Debug, Clone)]
+pub(super) struct Running {
+    pub(super) period: Period,
+    pub(super) paid: Vec<Paid>,
+}
+
+impl Running {
+    /// The one sum that stands for all payments: prorated over the whole period it comes to what they
+    /// still cover. A payment of a part of the period counts as much more as that part is shorter.
+    ///
+    /// # Errors
+    /// When it is more than can be counted.
+    pub(super) fn as_one_payment(&self) -> Result<Rupiah> {
+        let whole = self.period.end.saturating_sub(self.period.start);
+        let scaled = self
+            .paid
+            .iter()
+            .map(|paid| share(paid.kept()?, whole, self.covered_by(paid)));
+        Ok(Rupiah::total(scaled.collect::<Result<Vec<_>>>()?)?)
+    }
+
+    /// The lines and the total of a plugin's answer, with the credit as the host computes it: for each
+    /// payment a line, and never more than the payments still cover.
+    ///
+    /// # Errors
+    /// When an amount is more than can be counted.
+    pub(super) fn settle(
+        &self,
+        answer: PriceAnswer,
+        moment: Timestamp,
+    ) -> Result<(Vec<PriceLine>, Rupiah)> {
+        let is_credit =
+            |line: &PriceLine| line.amount < 0 || line.amount == 0 && line.code == UNUSED_TIME;
+        let (credits, mut lines): (Vec<_>, Vec<_>) = answer.lines.into_iter().partition(is_credit);
+        let sum =
+            |lines: &[PriceLine]| Rupiah::total(lines.iter().map(|line| Rupiah::new(line.amount)));
+        let (asked, price) = (sum(&credits)?.negated(), sum(&lines)?);
+        if credits.is_empty() {
+            return Ok((lines, price));
+        }
+        let most = self.credit(moment)?.min(price);
+        // The plugin rounds its one sum, the host each payment.
+        let rounding = Rupiah::new(i64::try_from(self.paid.len()).unwrap_or(i64::MAX));
+        let is_right = asked.plus(rounding)? >= most;
+        let given = if is_right { most } else { asked };
+        lines.extend(self.lines(given, given == price, moment)?);
+        Ok((lines, price.minus(given)?))
+    }
+
+    /// What all payments still cover.
+    fn credit(&self, moment: Timestamp) -> Result<Rupiah> {
+        let unused = self.paid.iter().map(|paid| self.unused(paid, moment));
+        Ok(Rupiah::total(unused.collect::<Result<Vec<_>>>()?)?)
+    }
+
+    fn unused(&self, paid: &Paid, moment: Timestamp) -> Result<Rupiah> {
+        share(paid.kept()?, self.left(paid, moment), self.covered_by(paid))
+    }
+
+    /// Seconds that a payment covers in all.
+    const fn covered_by(&self, paid: &Paid) -> i64 {
+        self.period.end.saturating_sub(paid.from)
+    }
+
+    /// Seconds that a payment still covers.
+    fn left(&self, paid: &Paid, moment: Timestamp) -> i64 {
+        let left = self.period.end.saturating_sub(moment);
+        left.clamp(0, self.covered_by(paid).max(0))
+    }
+
+    fn lines(&self, given: Rupiah, is_all: bool, moment: Timestamp) -> Result<Vec<PriceLine>> {
+        let mut rest = given;
+        let mut lines = Vec::new();
+        for paid in self.paid.iter().filter(|paid| paid.amount.is_positive()) {
+            let unused = self.unused(paid, moment)?;
+            let credit = unused.min(rest);
+            rest = rest.minus(credit)?;
+            let mut reason = self.reason(paid, moment);
+            if credit < unused {
+                reason.push_str(&cut(given, is_all));
+            }
+            lines.push(PriceLine {
+                code: UNUSED_TIME.to_owned(),
+                label: format!("Unused time of the {} plan", paid.tier),
+                amount: credit.negated().get(),
+                reason,
+            });
+        }
+        Ok(lines)
+    }
+
+    fn reason(&self, paid: &Paid, moment: Timestamp) -> String {
+        let returned = if paid.refunded.is_positive() {
+            format!(", and {} of it was given back", paid.refunded)
+        } else {
+            String::new()
+        };
+        format!(
+            "{} was paid for {} of the {} plan{returned}; time not used: {}.",
+            paid.amount,
+            span(self.covered_by(paid)),
+            paid.tier,
+            span(self.left(paid, moment))
+        )
+    }
+}
+
+/// Why less is credited than is left.
+fn cut(given: Rupiah, is_all: bool) -> String {
+    if is_all {
+        " The credit is at most what the new plan costs.".to_owned()
+    } else {
+        format!(" The service credits {given} in all.")
+    }
+}
+
+/// `amount` × `part` ÷ `whole`, rounded down; nothing where there is no time.
+fn share(amount: Rupiah, part: i64, whole: i64) -> Result<Rupiah> {
+    let product = i128::from(amount.get()).saturating_mul(i128::from(part));
+    let share = product.checked_div(i128::from(whole)).unwrap_or_default();
+    Ok(Rupiah::new(i64::try_from(share).map_err(Error::internal)?))
+}
+
+/// Takes a refund off the payments, the newest first: those are the ones that cover the time that is left.
+pub(super) fn take_off(paid: &mut [Paid], cash: &[Rupiah], refunded: Rupiah) -> Result<()> {
+    let mut rest = refunded;
+    for (one, cash) in paid.iter_mut().zip(cash).rev() {
+        one.refunded = rest.min(*cash);
+        rest = rest.minus(one.refunded)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[path = "credit_tests.rs"]
+mod tests;

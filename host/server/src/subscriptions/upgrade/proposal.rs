@@ -1,0 +1,245 @@
+//! Decides whether a change of plan is allowed and what it costs.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{
+    Plugin,
+    contract::{
+        self, Answer, Occasion, PlanChangeAnswer, PlanChangeRequest, PriceLine, RunningPeriod, Term,
+    },
+};
+use uuid::Uuid;
+
+use super::{
+    changing,
+    credit::{Paid, Running, take_off},
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    catalog::{self, Offer, Plan, Tier},
+    db::Conn,
+    money::Rupiah,
+    plugins::{self, Asking, Decision},
+    provisioning, schema,
+    subscriptions::{
+        PriceLineView,
+        model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
+        plan_changes::{self, Made},
+        pricing, store,
+    },
+};
+
+/// An upgrade with its price decided, nothing booked yet.
+pub(super) struct Proposal {
+    pub(super) current: Subscription,
+    pub(super) from: Plan,
+    pub(super) to: Offer,
+    pub(super) lines: Vec<PriceLine>,
+    pub(super) due: Rupiah,
+    /// When it was priced: the time that it pays for begins here.
+    pub(super) moment: DateTime<Utc>,
+    pub(super) decisions: [Decision; 2],
+    /// The period as it was priced by.
+    period: PeriodRow,
+}
+
+impl Proposal {
+    pub(super) fn lines(&self) -> Vec<PriceLineView> {
+        let lines = self.lines.iter().cloned();
+        lines.map(PriceLineView::from).collect()
+    }
+
+    pub(super) const fn price_decision(&self) -> &Decision {
+        let [_, price] = &self.decisions;
+        price
+    }
+
+    /// Looks again, in the caller's transaction, after [`crate::wallet::lock`]: nothing was paid for the
+    /// period or given back since.
+    pub(super) async fn still_holds(&self, conn: &mut Conn) -> Result<bool> {
+        let seen = &self.period;
+        let now = store::period(conn, self.current.id, seen.number).await?;
+        let sums = |row: &PeriodRow| (row.paid_cash, row.paid_bonus, row.refunded_cash);
+        Ok(now.is_some_and(|now| sums(&now) == sums(seen)))
+    }
+}
+
+/// What a change is priced by.
+struct Basis {
+    current: Subscription,
+    running: Running,
+    period: PeriodRow,
+}
+
+/// Decides whether the change is allowed and what it costs. Writes nothing but refusals.
+pub(super) async fn propose(
+    state: &AppState,
+    (user_id, asking): (Uuid, Asking),
+    id: Uuid,
+    plan_id: Uuid,
+) -> Result<Proposal> {
+    let mut conn = state.db.read().await?;
+    let row = store::owned(&mut conn, user_id, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let current = &row.subscription;
+    let from = catalog::plan(&mut conn, current.plan_id).await?;
+    let to = catalog::offer(&mut conn, plan_id).await?;
+    check_direction(current, &from, &to)?;
+    if plan_changes::pending(&mut conn, id).await?.is_some() {
+        return Err(changing());
+    }
+    let pinned = provisioning::pinned(&mut conn, id).await?;
+    drop(conn);
+
+    let plugin = state.plugins.version(&pinned.plugin_digest).await?;
+    let old = from.for_plugins_at(current.monthly_price)?;
+    let new = to.plan.for_plugins()?;
+    let config = current.config.0.clone();
+    let change = PlanChangeRequest {
+        settings: pinned.settings.0.clone(),
+        from: old.clone(),
+        to: new.clone(),
+        config: config.clone(),
+    };
+    let allowed = ask_plan_change(state, &plugin, change, (user_id, asking)).await?;
+    let check = contract::ConfigCheck {
+        settings: pinned.settings.0.clone(),
+        plan: new.clone(),
+        config: config.clone(),
+    };
+    pricing::check_config(state, &plugin, check, user_id).await?;
+    let basis = basis(state, row, from.tier).await?;
+    let moment = state.clock.now();
+    let request = contract::PriceRequest {
+        settings: pinned.settings.0,
+        plan: new,
+        term: Term { months: 1 },
+        config,
+        occasion: Occasion::Upgrade(RunningPeriod {
+            plan: old,
+            paid: basis.running.as_one_payment()?.get(),
+            period: basis.running.period,
+        }),
+        moment: moment.timestamp(),
+    };
+    let subject = user_id.into();
+    let decided =
+        plugins::decide::<contract::service::Price>(&state.plugins, &plugin, request, subject)
+            .await?;
+    let answer = match decided.value {
+        Answer::Ok(answer) => answer,
+        Answer::Problems(problems) => return Err(schema::refused(problems, "planId")),
+    };
+    let (lines, due) = basis.running.settle(answer, moment.timestamp())?;
+    Ok(Proposal {
+        current: basis.current,
+        from,
+        to,
+        lines,
+        due,
+        moment,
+        decisions: [allowed, decided.decision],
+        period: basis.period,
+    })
+}
+
+/// The period that the change interrupts.
+async fn basis(state: &AppState, row: SubscriptionRow, tier: Tier) -> Result<Basis> {
+    let current = row.subscription;
+    let mut conn = state.db.read().await?;
+    let period = store::period(&mut conn, current.id, current.period_number).await?;
+    let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
+    let made = plan_changes::of_period(&mut conn, current.id, period.number).await?;
+    let running = running(&current, &period, &made, tier)?;
+    Ok(Basis {
+        current,
+        running,
+        period,
+    })
+}
+
+fn period_of(subscription: &Subscription) -> contract::Period {
+    contract::Period {
+        start: subscription.period_start.timestamp(),
+        end: subscription.period_end.timestamp(),
+    }
+}
+
+/// The period's own payment, and one for each change of plan that was made in it.
+fn running(
+    current: &Subscription,
+    period: &PeriodRow,
+    made: &[Made],
+    tier: Tier,
+) -> Result<Running> {
+    let later_cash = Rupiah::total(made.iter().map(|change| change.paid_cash))?;
+    let later_bonus = Rupiah::total(made.iter().map(|change| change.paid_bonus))?;
+    let cash = period.paid_cash.minus(later_cash)?;
+    let bonus = period.paid_bonus.minus(later_bonus)?;
+    let payment = |tier, cash: Rupiah, bonus: Rupiah, from: DateTime<Utc>| -> Result<Paid> {
+        Ok(Paid {
+            tier,
+            amount: cash.plus(bonus)?,
+            refunded: Rupiah::ZERO,
+            from: from.timestamp(),
+        })
+    };
+    let tier = made.first().map_or(tier, |change| change.from_tier);
+    let mut paid = vec![payment(tier, cash, bonus, current.period_start)?];
+    let mut cashes = vec![cash];
+    for change in made {
+        let (cash, bonus) = (change.paid_cash, change.paid_bonus);
+        paid.push(payment(change.to_tier, cash, bonus, change.covers_from)?);
+        cashes.push(cash);
+    }
+    take_off(&mut paid, &cashes, period.refunded_cash)?;
+    let period = period_of(current);
+    Ok(Running { period, paid })
+}
+
+fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()> {
+    if current.status != SubscriptionStatus::Active {
+        let message = format!(
+            "This subscription is {} and cannot be upgraded.",
+            current.status
+        );
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    if to.plan.service_id != from.service_id {
+        return Err(Error::invalid(
+            "planId",
+            "must be a plan of the same service",
+        ));
+    }
+    if to.plan.tier <= from.tier {
+        let message = format!(
+            "must be a higher plan than {}: subscriptions are only upgraded",
+            from.name
+        );
+        return Err(Error::invalid("planId", message));
+    }
+    Ok(())
+}
+
+async fn ask_plan_change(
+    state: &AppState,
+    plugin: &Plugin,
+    request: PlanChangeRequest,
+    (user_id, asking): (Uuid, Asking),
+) -> Result<Decision> {
+    let decided = plugins::decide::<contract::service::PlanChange>(
+        &state.plugins,
+        plugin,
+        request,
+        user_id.into(),
+    )
+    .await?;
+    match decided.value {
+        PlanChangeAnswer::Allowed => Ok(decided.decision),
+        PlanChangeAnswer::Denied(why) => {
+            let error = Error::new(Code::PluginRefusedInput, why);
+            let error = error.with("planId", "cannot be moved to");
+            Err(plugins::refuse(&state.plugins, &decided.decision, asking, error).await)
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! More than one upgrade in one period: each payment is credited over its own span.
+
+use chrono::{DateTime, Datelike, Days, Months, Utc};
+use dermaga_tests::{Client, Shop, both_engines};
+use serde_json::{Value, json};
+
+use crate::upgrades::customer_with_cash;
+
+/// Seconds pass while a test runs, and each of them is worth something: up to 17 rupiah a minute here.
+const MOVED: i64 = 20;
+
+/// Moves the clock to the tenth of the next month that has 31 days, as the next period then has.
+fn to_a_long_month(shop: &Shop) {
+    let now = shop.clock().now();
+    let tenth = |months| now.with_day(10).unwrap() + Months::new(months);
+    let has_31 = |at: &DateTime<Utc>| (*at + Months::new(1) - *at).num_days() == 31;
+    let next = (1..4).map(tenth).find(has_31).unwrap();
+    shop.clock().advance(next - now);
+}
+
+/// Moves the clock to this many days after the period began.
+fn to_day(shop: &Shop, bought: &Value, days: u64) {
+    let start = bought["subscription"]["periodStart"].as_str().unwrap();
+    let start: DateTime<Utc> = start.parse().unwrap();
+    shop.clock()
+        .advance(start + Days::new(days) - shop.clock().now());
+}
+
+#[track_caller]
+fn about(found: &Value, expected: i64) {
+    let found = found.as_i64().unwrap();
+    assert!(
+        (found - expected).abs() <= MOVED,
+        "{found}, not about {expected}"
+    );
+}
+
+/// Upgrades once the change before it is applied.
+async fn upgrade(customer: &Client, id: &str, plan: &str) -> Value {
+    let path = format!("/api/subscriptions/{id}/upgrade");
+    for _ in 0..200 {
+        let answer = customer.put(&path, json!({ "planId": plan })).await;
+        if answer.body["error"]["code"] != "INVALID_STATE" {
+            return answer.data(200);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the change before does not end");
+}
+
+both_engines! {
+    /// N8N free, BASIC on day 10 of 31, PRO on day 20: Rp53.225 for eleven days, less Rp17.741 of BASIC.
+    async fn a_second_upgrade_credits_what_the_first_one_paid_for(shop: Shop) {
+        to_a_long_month(&shop);
+        let customer = customer_with_cash(&shop, "dua-kali@example.com", 500_000).await;
+        let free = shop.plan("n8n", "free").await;
+        let bought = customer.post("/api/subscriptions", json!({ "planId": free })).await.data(201);
+        let id = bought["subscription"]["id"].as_str().unwrap().to_owned();
+        let instance = bought["instanceId"].as_str().unwrap();
+        shop.instance_becomes(&customer, instance, "RUNNING").await;
+
+        to_day(&shop, &bought, 10);
+        let customer = shop.sign_in("dua-kali@example.com").await;
+        let first = upgrade(&customer, &id, &shop.plan("n8n", "basic").await).await;
+        about(&first["charged"], 33_870);
+        shop.instance_becomes(&customer, instance, "RUNNING").await;
+
+        to_day(&shop, &bought, 20);
+        let customer = shop.sign_in("dua-kali@example.com").await;
+        let second = upgrade(&customer, &id, &shop.plan("n8n", "pro").await).await;
+        about(&second["charged"], 35_484);
+        let credit = &second["lines"][1];
+        about(&credit["amount"], -17_741);
+        let reason = credit["reason"].as_str().unwrap();
+        let paid = first["charged"].as_i64().unwrap();
+        let paid = format!("Rp{}.{:03} was paid for ", paid / 1_000, paid % 1_000);
+        assert!(reason.starts_with(&paid) && reason.contains(" of the BASIC plan; time not used: 1"), "{reason}");
+        let sum: i64 = second["lines"].as_array().unwrap().iter().map(|line| line["amount"].as_i64().unwrap()).sum();
+        assert_eq!(second["charged"], sum);
+
+        // Who asks why is told the same, and the plugin's own answer still replays.
+        let number = second["transaction"].as_str().unwrap();
+        let why = customer.get(&format!("/api/wallet/transactions/{number}/decisions")).await.data(200);
+        assert_eq!(why[0]["reasons"][1]["reason"], reason, "{why:#}");
+        let decision = second["priceDecisionId"].as_str().unwrap();
+        let replay = shop.admin().await.post(&format!("/api/admin/decisions/{decision}/replay"), json!(null)).await;
+        assert_eq!(replay.data(200)["identical"], true);
+        shop.books_balance().await;
+    }
+
+    /// What was given back of a payment is not credited again.
+    async fn a_refund_lowers_the_credit(shop: Shop) {
+        to_a_long_month(&shop);
+        let customer = customer_with_cash(&shop, "kembali-dulu@example.com", 500_000).await;
+        let basic = shop.plan("n8n", "basic").await;
+        let bought = customer.post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
+        let id = bought["subscription"]["id"].as_str().unwrap();
+        let refund = json!({ "amount": 20_000, "reason": "The service was down for days." });
+        let path = format!("/api/admin/subscriptions/{id}/refund");
+        shop.admin().await.post(&path, refund).await.data(201);
+        to_day(&shop, &bought, 1);
+        let customer = shop.sign_in("kembali-dulu@example.com").await;
+        let pro = shop.plan("n8n", "pro").await;
+        let quote = customer.post(&format!("/api/subscriptions/{id}/upgrade-quote"), json!({ "planId": pro })).await.data(200);
+        about(&quote["lines"][1]["amount"], -30_000 * 30 / 31);
+        let reason = quote["lines"][1]["reason"].as_str().unwrap();
+        assert!(reason.starts_with("Rp50.000 was paid for 31 days of the BASIC plan, and Rp20.000 of it was given back"), "{reason}");
+    }
+}
