@@ -24,6 +24,7 @@ mod ledger;
 mod midtrans_client;
 mod model;
 mod moves;
+mod overdue;
 mod papers;
 mod payments;
 mod plugin_classes;

@@ -408,7 +408,20 @@ pub(super) async fn template_settings(
     Ok(settings)
 }
 
-/// Pins an instance to another version, if it is still as it was seen.
+/// The period of its subscription is over and the next one is not charged yet: that one is priced by the
+/// version that the instance was on when it began.
+pub(super) async fn is_overdue(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql =
+        "SELECT id FROM subscriptions WHERE id = $1 AND status = 'ACTIVE' AND period_end <= $2";
+    let row = fetch_optional!(conn, (Uuid,), sql, subscription_id, now)?;
+    Ok(row.is_some())
+}
+
+/// Pins an instance to another version, if it is still as it was seen and its period is not over.
 pub(super) async fn pin(
     conn: &mut Conn,
     seen: &Instance,
@@ -419,7 +432,9 @@ pub(super) async fn pin(
 ) -> sqlx::Result<Option<Instance>> {
     let sql = "UPDATE instances SET plugin_digest = $1, settings = $2, message = $3, failures = 0, \
                generation = generation + 1, next_attempt_at = $4, updated_at = $4 \
-               WHERE id = $5 AND generation = $6 AND plugin_digest = $7 AND desired <> 'TERMINATED' RETURNING *";
+               WHERE id = $5 AND generation = $6 AND plugin_digest = $7 AND desired <> 'TERMINATED' \
+               AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
+                 AND s.status = 'ACTIVE' AND s.period_end <= $4) RETURNING *";
     let (id, generation, from) = (seen.id, seen.generation, &seen.plugin_digest);
     fetch_optional!(
         conn, Instance, sql, digest, settings, message, now, id, generation, from

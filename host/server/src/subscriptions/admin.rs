@@ -47,7 +47,7 @@ struct RefundRequest {
     #[garde(length(chars, min = 10, max = 500))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
-    /// Number of the period; the current one when absent.
+    /// Number of the period; the current one when absent, which must not be over then.
     #[garde(inner(range(min = 1, max = 100_000)))]
     #[schema(minimum = 1, maximum = 100_000)]
     period: Option<i64>,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     model::{PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionStatus},
     pricing::{self, Order, Priced},
-    store, upgrade,
+    store,
 };
 use crate::{
     Code, Error, Result,
@@ -340,71 +340,4 @@ async fn check_quote(
 fn quote_used() -> Error {
     let message = "This quote was used for a purchase already. Ask for a new one.";
     Error::new(Code::QuoteUsed, message)
-}
-
-/// Ends a subscription now: its resources are removed and its quota given back.
-///
-/// # Errors
-/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when it has ended already.
-pub async fn cancel(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
-    let clock = &state.clock;
-    let mut conn = state.db.begin().await?;
-    wallet::lock(&mut conn, user_id).await?;
-    upgrade::abandon(state, &mut conn, user_id, id).await?;
-    let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await? else {
-        return Err(not_live(&mut conn, user_id, id).await?);
-    };
-    provisioning::terminate(&mut conn, clock, id).await?;
-    catalog::give_back_quota(&mut conn, clock, plan_id).await?;
-    conn.commit().await?;
-    state.provisioning.wake();
-    tracing::info!(subscription.id = %id, "subscription.cancelled");
-    Ok(())
-}
-
-/// Lets a subscription run out at the end of the period that is paid for.
-///
-/// # Errors
-/// As [`cancel`].
-pub async fn cancel_at_period_end(
-    state: &AppState,
-    user_id: Uuid,
-    id: Uuid,
-    reason: Option<&str>,
-) -> Result<()> {
-    let mut conn = state.db.begin().await?;
-    if !store::set_auto_renew(&mut conn, user_id, id, false, reason, state.clock.now()).await? {
-        return Err(not_live(&mut conn, user_id, id).await?);
-    }
-    Ok(conn.commit().await?)
-}
-
-/// Says whether a subscription is renewed when its period is over.
-///
-/// # Errors
-/// As [`cancel`].
-pub async fn set_auto_renew(
-    state: &AppState,
-    user_id: Uuid,
-    id: Uuid,
-    auto_renew: bool,
-) -> Result<()> {
-    let mut conn = state.db.begin().await?;
-    if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, None, state.clock.now()).await? {
-        return Err(not_live(&mut conn, user_id, id).await?);
-    }
-    Ok(conn.commit().await?)
-}
-
-async fn not_live(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<Error> {
-    Ok(match store::owned(conn, user_id, id).await? {
-        None => Error::not_found("subscription"),
-        Some(row) => {
-            let message = format!(
-                "This subscription is {}: it has ended.",
-                row.subscription.status
-            );
-            Error::new(Code::InvalidState, message)
-        }
-    })
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod billing_routes;
+mod cancellation;
 mod checkout;
 mod model;
 mod plan_changes;
@@ -16,7 +17,8 @@ mod watch;
 use uuid::Uuid;
 
 use self::model::SubscriptionRow;
-pub use checkout::{buy, cancel, cancel_at_period_end, quote, set_auto_renew, validate};
+pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
+pub use checkout::{buy, quote, validate};
 pub use model::{
     PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,
     SubscriptionStatus, SubscriptionView,

@@ -71,6 +71,11 @@ impl Subscription {
         self.status.is_live() && self.period_end <= now
     }
 
+    /// Its period is over and the nightly job has not come to it: nothing of the time since is paid.
+    pub fn is_overdue(&self, now: DateTime<Utc>) -> bool {
+        self.status == SubscriptionStatus::Active && self.is_due(now)
+    }
+
     /// Whether nothing happened to it since it was seen so.
     pub(super) fn is_as_seen(&self, seen: &Self) -> bool {
         let state = |one: &Self| {

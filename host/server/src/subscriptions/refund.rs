@@ -1,9 +1,10 @@
 //! Money back for a period: to the wallet, never more than the cash that was paid for it.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{plan_changes, store};
+use super::{Subscription, plan_changes, store};
 use crate::{
     Code, Error, Result,
     app::AppState,
@@ -26,7 +27,8 @@ pub struct Refund {
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown subscription or period, `REFUND_TOO_LARGE` when less cash is left of
-/// what was paid, `INVALID_STATE` while a change of plan is under way.
+/// what was paid, `INVALID_STATE` while a change of plan is under way, or when the current period is
+/// meant and it is over.
 pub async fn refund(
     state: &AppState,
     actor_id: Uuid,
@@ -35,19 +37,21 @@ pub async fn refund(
 ) -> Result<Uncommitted<Transaction>> {
     let clock = &state.clock;
     let mut conn = state.db.begin().await?;
-    let seen = store::any(&mut conn, id).await?;
-    let seen = seen.ok_or_else(|| Error::not_found("subscription"))?;
-    let user_id = seen.subscription.user_id;
+    let found = store::any(&mut conn, id).await?;
+    let found = found.ok_or_else(|| Error::not_found("subscription"))?;
+    let user_id = found.subscription.user_id;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
     if plan_changes::pending(&mut conn, id).await?.is_some() {
         let message = "A change of plan is under way. Wait until it is done.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    let number = refund.period.unwrap_or(seen.subscription.period_number);
-    let period = store::period(&mut conn, id, number).await?;
-    let period = period.ok_or_else(|| Error::not_found("period"))?;
+    let seen = store::any(&mut conn, id).await?;
+    let seen = seen.ok_or_else(|| Error::not_found("subscription"))?;
+    let number = period(&seen.subscription, refund, clock.now())?;
+    let paid = store::period(&mut conn, id, number).await?;
+    let paid = paid.ok_or_else(|| Error::not_found("period"))?;
     if !store::refund_period(&mut conn, id, number, refund.amount).await? {
-        let left = period.paid_cash.minus(period.refunded_cash)?;
+        let left = paid.paid_cash.minus(paid.refunded_cash)?;
         let message = format!("Of the cash paid for this period {left} are left to refund.");
         let error = Error::new(Code::RefundTooLarge, message);
         return Err(error.with("refundable", left.get().to_string()));
@@ -72,4 +76,20 @@ pub async fn refund(
     let (action, subject) = ("subscription.refunded", format!("subscription:{id}"));
     audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
     Ok(Uncommitted::new(conn, made))
+}
+
+/// The period that is meant. Without a number it is the current one, unless that is over: the one that
+/// runs now is not charged yet.
+fn period(subscription: &Subscription, refund: &Refund, now: DateTime<Utc>) -> Result<i64> {
+    let current = subscription.period_number;
+    match refund.period {
+        Some(number) => Ok(number),
+        None if subscription.is_overdue(now) => {
+            let message = format!(
+                "Period {current} is over and the next one is not charged yet. Say which period is meant."
+            );
+            Err(Error::new(Code::InvalidState, message).with("period", "must be given"))
+        }
+        None => Ok(current),
+    }
 }

@@ -4,6 +4,7 @@
 //! Every step is one database transaction that looks again at what it was decided on, with the
 //! customer's wallet locked: two servers, or a server that dies anywhere, charge each period once.
 
+mod overdue;
 mod preview;
 mod store;
 mod unpaid;
@@ -13,6 +14,7 @@ use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Ter
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub(super) use overdue::{ahead, renew_first, renew_now};
 pub use preview::{BillingInfo, Forecast, ForecastLine};
 pub(super) use preview::{billing_info, forecast};
 pub use unpaid::process_grace;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
-    SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, checkout, store,
+    SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, cancellation, checkout, store,
 };
 use crate::{
     Error,
@@ -224,7 +224,7 @@ enum CancelAt {
     /// Resources are removed at once and the quota is given back.
     #[default]
     Now,
-    /// It runs until what is paid for is over.
+    /// It runs until what is paid for is over; refused when that is over already.
     PeriodEnd,
 }
 
@@ -254,11 +254,11 @@ async fn cancel(
     let reason = request.reason.as_deref();
     let message = match request.at {
         CancelAt::Now => {
-            checkout::cancel(&state, customer.user_id, id, reason).await?;
+            cancellation::cancel(&state, customer.user_id, id, reason).await?;
             "The subscription has ended; its resources are being removed."
         }
         CancelAt::PeriodEnd => {
-            checkout::cancel_at_period_end(&state, customer.user_id, id, reason).await?;
+            cancellation::cancel_at_period_end(&state, customer.user_id, id, reason).await?;
             "The subscription will end with the period that is paid for."
         }
     };
@@ -291,7 +291,8 @@ struct AutoRenewRequest {
     auto_renew: bool,
 }
 
-/// Says whether a subscription is charged for its next period, or ends with the one that is paid for.
+/// Says whether a subscription is charged for its next period, or ends with the one that is paid for. When
+/// that period is over, turning renewal on charges the next one at once, and turning it off is refused.
 #[utoipa::path(put, path = "/subscriptions/{id}/auto-renew", tag = "subscriptions", request_body = AutoRenewRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Noted", body = Envelope<SubscriptionDetail>), Cancelling))]
@@ -320,8 +321,8 @@ struct UpgradeQuoteRequest {
     plan_id: Uuid,
 }
 
-/// What an upgrade would cost now: the rest of the period in the higher plan, less what is left of
-/// what was paid.
+/// What an upgrade would cost now: the rest of the period in the higher plan, less what each payment of
+/// the period still covers. For a period that is over: what the whole next month would cost.
 #[utoipa::path(post, path = "/subscriptions/{id}/upgrade-quote", tag = "subscriptions", request_body = UpgradeQuoteRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "What it costs now", body = Envelope<UpgradeQuote>), PricingUpgrade))]
@@ -341,7 +342,7 @@ async fn quote_upgrade(
 struct UpgradeRequest {
     #[garde(skip)]
     plan_id: Uuid,
-    /// Refuse to charge more than this.
+    /// Refuse to charge more than this for the upgrade. A renewal that is due is charged besides.
     #[garde(inner(custom(chargeable)))]
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
     max_charge: Option<Rupiah>,
@@ -358,7 +359,7 @@ fn chargeable(most: &Rupiah, (): &()) -> garde::Result {
 /// Moves a subscription to a higher plan of its service, at once, for the rest of the period.
 ///
 /// When the instance cannot be made so, plan, money and quota are restored exactly, and the
-/// instance's events say why.
+/// instance's events say why. A period that is over is renewed first, and refused where it cannot be.
 #[utoipa::path(put, path = "/subscriptions/{id}/upgrade", tag = "subscriptions", request_body = UpgradeRequest,
     params(("id" = Uuid, Path), IdempotencyKey), security(("bearer" = [])),
     responses((status = 200, description = "Upgraded", body = Envelope<UpgradeView>), Upgrading))]

@@ -154,7 +154,7 @@ pub(super) async fn period(
 }
 
 /// Puts an active subscription into another plan at that plan's price, if it is still in the plan
-/// and period it was seen in.
+/// and period it was seen in and that period is not over.
 pub(super) async fn change_plan(
     conn: &mut Conn,
     seen: &Subscription,
@@ -162,7 +162,7 @@ pub(super) async fn change_plan(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET plan_id = $4, monthly_price = $5, updated_at = $6
-               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE'";
+               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE' AND period_end > $6";
     let (id, plan_id, number) = (seen.id, seen.plan_id, seen.period_number);
     Ok(execute!(conn, sql, id, plan_id, number, to.id, to.monthly_price, now)? == 1)
 }
@@ -222,7 +222,7 @@ pub(super) async fn cancel(
 }
 
 /// Says whether a live subscription renews or runs out, and why it shall run out; false when it is not
-/// live (any more).
+/// live (any more), or shall run out with a period that is over and not charged for yet.
 pub(super) async fn set_auto_renew(
     conn: &mut Conn,
     user_id: Uuid,
@@ -233,7 +233,8 @@ pub(super) async fn set_auto_renew(
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
                  cancel_reason = CASE WHEN $4 THEN NULL ELSE coalesce($5, cancel_reason) END
-               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+                 AND ($4 OR status <> 'ACTIVE' OR period_end > $3)";
     Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
 }
 

@@ -43,8 +43,11 @@ pub struct UpgradeQuote {
     pub lines: Vec<PriceLineView>,
     /// What will be charged; give it as `maxCharge` to be charged no more.
     pub due: Rupiah,
+    /// What the next month costs in the present plan, when the period is over: it is charged first, and
+    /// `due` is for that month. Absent otherwise.
+    pub renewal: Option<Rupiah>,
     pub balance: Rupiah,
-    /// The wallet holds enough.
+    /// The wallet holds enough for both.
     pub affordable: bool,
 }
 
@@ -77,18 +80,20 @@ pub(super) async fn quote(
     let balance = wallet::balance(&mut state.db.read().await?, user_id)
         .await?
         .total()?;
+    let first = proposal.renewal.unwrap_or(Rupiah::ZERO);
     Ok(UpgradeQuote {
         plan_id,
         plan: proposal.to.plan.slug.clone(),
         lines: proposal.lines(),
         due: proposal.due,
+        renewal: proposal.renewal,
         balance,
-        affordable: balance >= proposal.due,
+        affordable: balance >= proposal.due.plus(first)?,
     })
 }
 
 /// Moves a subscription to a higher plan of its service: quota, money, period, subscription and
-/// instance together, or none.
+/// instance together, or none. A period that is over is renewed first, in a transaction of its own.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the plan is not a higher one of the same service, `INVALID_STATE` when

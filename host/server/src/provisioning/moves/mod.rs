@@ -203,6 +203,13 @@ async fn preview(
     instance: &Instance,
 ) -> Result<Preview, RenderError> {
     let mut conn = state.db.read().await?;
+    if store::is_overdue(&mut conn, instance.subscription_id, state.clock.now()).await? {
+        let message = "Its period is over and the next one is not charged yet. Renew it first.";
+        return Err(RenderError::Refused {
+            message: message.to_owned(),
+            decision: None,
+        });
+    }
     let terms = store::terms(&mut conn, instance.id).await?;
     let secrets = secrets::open(&mut conn, &state.vault, instance.id).await?;
     let settings = store::template_settings(&mut conn, instance.id).await?.0;

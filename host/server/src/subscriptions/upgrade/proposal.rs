@@ -10,7 +10,7 @@ use dermaga_runtime::{
 use uuid::Uuid;
 
 use super::{
-    changing,
+    changed_meanwhile, changing,
     credit::{Paid, Running, take_off},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
         PriceLineView,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
         plan_changes::{self, Made},
-        pricing, store,
+        pricing, renewal, store,
     },
 };
 
@@ -36,11 +36,13 @@ pub(super) struct Proposal {
     pub(super) to: Offer,
     pub(super) lines: Vec<PriceLine>,
     pub(super) due: Rupiah,
+    /// What the next month costs, which is charged first because the running period is over.
+    pub(super) renewal: Option<Rupiah>,
     /// When it was priced: the time that it pays for begins here.
     pub(super) moment: DateTime<Utc>,
     pub(super) decisions: [Decision; 2],
     /// The period as it was priced by.
-    period: PeriodRow,
+    period: Option<PeriodRow>,
 }
 
 impl Proposal {
@@ -57,7 +59,9 @@ impl Proposal {
     /// Looks again, in the caller's transaction, after [`crate::wallet::lock`]: nothing was paid for the
     /// period or given back since.
     pub(super) async fn still_holds(&self, conn: &mut Conn) -> Result<bool> {
-        let seen = &self.period;
+        let Some(seen) = &self.period else {
+            return Ok(false);
+        };
         let now = store::period(conn, self.current.id, seen.number).await?;
         let sums = |row: &PeriodRow| (row.paid_cash, row.paid_bonus, row.refunded_cash);
         Ok(now.is_some_and(|now| sums(&now) == sums(seen)))
@@ -68,10 +72,12 @@ impl Proposal {
 struct Basis {
     current: Subscription,
     running: Running,
-    period: PeriodRow,
+    renewal: Option<Rupiah>,
+    period: Option<PeriodRow>,
 }
 
-/// Decides whether the change is allowed and what it costs. Writes nothing but refusals.
+/// Decides whether the change is allowed and what it costs. Writes nothing but refusals and, when the
+/// change is to be made and the period is over, the renewal.
 pub(super) async fn propose(
     state: &AppState,
     (user_id, asking): (Uuid, Asking),
@@ -108,7 +114,7 @@ pub(super) async fn propose(
         config: config.clone(),
     };
     pricing::check_config(state, &plugin, check, user_id).await?;
-    let basis = basis(state, row, from.tier).await?;
+    let basis = basis(state, row, from.tier, asking).await?;
     let moment = state.clock.now();
     let request = contract::PriceRequest {
         settings: pinned.settings.0,
@@ -137,14 +143,27 @@ pub(super) async fn propose(
         to,
         lines,
         due,
+        renewal: basis.renewal,
         moment,
         decisions: [allowed, decided.decision],
         period: basis.period,
     })
 }
 
-/// The period that the change interrupts.
-async fn basis(state: &AppState, row: SubscriptionRow, tier: Tier) -> Result<Basis> {
+/// The period that the change interrupts. One that is over is renewed first; a quote looks ahead at it.
+async fn basis(
+    state: &AppState,
+    mut row: SubscriptionRow,
+    tier: Tier,
+    asking: Asking,
+) -> Result<Basis> {
+    if row.subscription.is_overdue(state.clock.now()) {
+        if asking == Asking::Preview {
+            return ahead(state, row, tier).await;
+        }
+        renewal::renew_first(state, row.subscription.id).await?;
+        row = again(state, &row).await?;
+    }
     let current = row.subscription;
     let mut conn = state.db.read().await?;
     let period = store::period(&mut conn, current.id, current.period_number).await?;
@@ -154,7 +173,48 @@ async fn basis(state: &AppState, row: SubscriptionRow, tier: Tier) -> Result<Bas
     Ok(Basis {
         current,
         running,
-        period,
+        renewal: None,
+        period: Some(period),
+    })
+}
+
+/// The subscription after its renewal.
+async fn again(state: &AppState, seen: &SubscriptionRow) -> Result<SubscriptionRow> {
+    let before = &seen.subscription;
+    let mut conn = state.db.read().await?;
+    let row = store::owned(&mut conn, before.user_id, before.id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let now = &row.subscription;
+    let is_same = now.status == SubscriptionStatus::Active && now.plan_id == before.plan_id;
+    if is_same {
+        Ok(row)
+    } else {
+        Err(changed_meanwhile())
+    }
+}
+
+async fn ahead(state: &AppState, row: SubscriptionRow, tier: Tier) -> Result<Basis> {
+    let next = renewal::ahead(state, &row).await?;
+    let current = Subscription {
+        period_start: next.starts_at,
+        period_end: next.ends_at,
+        ..row.subscription
+    };
+    let paid = vec![Paid {
+        tier,
+        amount: next.due,
+        refunded: Rupiah::ZERO,
+        from: next.starts_at.timestamp(),
+    }];
+    let running = Running {
+        period: period_of(&current),
+        paid,
+    };
+    Ok(Basis {
+        current,
+        running,
+        renewal: Some(next.due),
+        period: None,
     })
 }
 

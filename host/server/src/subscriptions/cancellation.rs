@@ -1,0 +1,88 @@
+//! How a subscription ends by its customer's word: now, or with the period that is paid for.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{renewal, store, upgrade};
+use crate::{Code, Error, Result, app::AppState, catalog, db::Conn, provisioning, wallet};
+
+/// Ends a subscription now: its resources are removed and its quota given back. That needs no paid
+/// period, so one that is over is not renewed first.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when it has ended already.
+pub async fn cancel(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
+    let clock = &state.clock;
+    let mut conn = state.db.begin().await?;
+    wallet::lock(&mut conn, user_id).await?;
+    upgrade::abandon(state, &mut conn, user_id, id).await?;
+    let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await? else {
+        return Err(not_live(&mut conn, user_id, id, clock.now()).await?);
+    };
+    provisioning::terminate(&mut conn, clock, id).await?;
+    catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+    conn.commit().await?;
+    state.provisioning.wake();
+    tracing::info!(subscription.id = %id, "subscription.cancelled");
+    Ok(())
+}
+
+/// Lets a subscription run out at the end of the period that is paid for.
+///
+/// # Errors
+/// As [`cancel`]; `INVALID_STATE` when that period is over.
+pub async fn cancel_at_period_end(
+    state: &AppState,
+    user_id: Uuid,
+    id: Uuid,
+    reason: Option<&str>,
+) -> Result<()> {
+    let mut conn = state.db.begin().await?;
+    let now = state.clock.now();
+    if !store::set_auto_renew(&mut conn, user_id, id, false, reason, now).await? {
+        return Err(not_live(&mut conn, user_id, id, now).await?);
+    }
+    Ok(conn.commit().await?)
+}
+
+/// Says whether a subscription is renewed when its period is over. One whose period is over already is
+/// renewed at once.
+///
+/// # Errors
+/// As [`cancel`]; `INVALID_STATE` when it shall not be renewed and its period is over.
+pub async fn set_auto_renew(
+    state: &AppState,
+    user_id: Uuid,
+    id: Uuid,
+    auto_renew: bool,
+) -> Result<()> {
+    let mut conn = state.db.begin().await?;
+    let now = state.clock.now();
+    if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, None, now).await? {
+        return Err(not_live(&mut conn, user_id, id, now).await?);
+    }
+    let row = store::owned(&mut conn, user_id, id).await?;
+    conn.commit().await?;
+    if row.is_some_and(|row| row.subscription.is_overdue(now)) {
+        renewal::renew_now(state, id).await;
+    }
+    Ok(())
+}
+
+async fn not_live(conn: &mut Conn, user_id: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<Error> {
+    Ok(match store::owned(conn, user_id, id).await? {
+        None => Error::not_found("subscription"),
+        Some(row) if row.subscription.is_overdue(now) => {
+            let message = "The period that was paid for is over, and the next one is about to be charged. \
+                           Cancel now to end the subscription instead.";
+            Error::new(Code::InvalidState, message)
+        }
+        Some(row) => {
+            let message = format!(
+                "This subscription is {}: it has ended.",
+                row.subscription.status
+            );
+            Error::new(Code::InvalidState, message)
+        }
+    })
+}

@@ -1,0 +1,102 @@
+//! Periods that are over before the nightly job has come to them.
+//!
+//! Until then the subscription is ACTIVE, and nothing of the time since is paid. What acts on it renews
+//! it first or refuses.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{ATTEMPTS, Charge, charge, each, price};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    coupons,
+    money::Rupiah,
+    subscriptions::{
+        model::{Subscription, SubscriptionRow},
+        store as subscriptions,
+    },
+    wallet,
+};
+
+/// The next period of a subscription whose period is over.
+pub(in crate::subscriptions) struct Ahead {
+    pub(in crate::subscriptions) starts_at: DateTime<Utc>,
+    pub(in crate::subscriptions) ends_at: DateTime<Utc>,
+    pub(in crate::subscriptions) due: Rupiah,
+}
+
+/// What [`renew_first`] would charge, and for which time. Writes nothing.
+///
+/// # Errors
+/// `INVALID_STATE` when it would not renew, or more than one period is over; `PLUGIN_*`.
+pub(in crate::subscriptions) async fn ahead(
+    state: &AppState,
+    row: &SubscriptionRow,
+) -> Result<Ahead> {
+    check_renews(state, &row.subscription)?;
+    let next = price(state, row).await?;
+    if next.ends_at <= state.clock.now() {
+        return Err(not_charged_yet());
+    }
+    Ok(Ahead {
+        starts_at: next.starts_at,
+        ends_at: next.ends_at,
+        due: next.due()?,
+    })
+}
+
+/// Charges the next period now, as the nightly job would, if the running one is over. Nothing changes
+/// when it cannot be paid: grace begins with the job.
+///
+/// # Errors
+/// `INSUFFICIENT_CREDIT`; `INVALID_STATE` when it is not to be renewed, or more than one period is
+/// over; `PLUGIN_*`.
+pub(in crate::subscriptions) async fn renew_first(state: &AppState, id: Uuid) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+        let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+        if !row.subscription.is_overdue(state.clock.now()) {
+            return Ok(());
+        }
+        check_renews(state, &row.subscription)?;
+        let next = price(state, &row).await?;
+        if next.ends_at <= state.clock.now() {
+            return Err(not_charged_yet());
+        }
+        match charge(state, &row, next).await? {
+            Charge::Paid => return Ok(()),
+            Charge::Short(due) => {
+                let mut conn = state.db.read().await?;
+                let balance = wallet::balance(&mut conn, row.subscription.user_id).await?;
+                return Err(wallet::insufficient(due, balance)?);
+            }
+            Charge::Overtaken => {}
+        }
+    }
+    Err(coupons::too_busy())
+}
+
+/// Does now what the nightly job would do with a subscription whose period is over.
+pub(in crate::subscriptions) async fn renew_now(state: &AppState, id: Uuid) {
+    each(state, vec![id]).await;
+}
+
+fn check_renews(state: &AppState, subscription: &Subscription) -> Result<()> {
+    if !subscription.auto_renew {
+        let message = "The period that was paid for is over, and the subscription is not renewed. \
+                       Turn automatic renewal on first.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    if state.config.billing.auto_renewal {
+        Ok(())
+    } else {
+        Err(not_charged_yet())
+    }
+}
+
+/// The refusal of what would need a paid period.
+fn not_charged_yet() -> Error {
+    let message = "The period that was paid for is over, and the next one is not charged yet. Try again later.";
+    Error::new(Code::InvalidState, message)
+}

@@ -1,0 +1,220 @@
+//! Between the end of a period and the nightly job: nothing is to be had for the unpaid time.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga::subscriptions::renew_due;
+use dermaga_tests::{Client, Engine, Shop};
+use serde_json::{Value, json};
+
+use crate::upgrades::customer_with_cash;
+
+async fn buy(shop: &Shop, customer: &Client, plan: &str) -> (String, String) {
+    let plan = shop.plan("n8n", plan).await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let text = |pointer: &str| {
+        bought
+            .pointer(pointer)
+            .unwrap()
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let (id, instance) = (text("/subscription/id"), text("/instanceId"));
+    shop.instance_becomes(customer, &instance, "RUNNING").await;
+    (id, instance)
+}
+
+async fn seen(shop: &Shop, id: &str) -> Value {
+    shop.admin()
+        .await
+        .get(&format!("/api/admin/subscriptions/{id}"))
+        .await
+        .data(200)
+}
+
+/// An hour after the period's end.
+async fn an_hour_late(shop: &Shop, id: &str, email: &str) -> Client {
+    let end: DateTime<Utc> = seen(shop, id).await["periodEnd"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    shop.clock()
+        .advance(end - shop.clock().now() + TimeDelta::hours(1));
+    shop.sign_in(email).await
+}
+
+async fn balance(customer: &Client) -> i64 {
+    customer.get("/api/wallet/info").await.data(200)["paidBalance"]
+        .as_i64()
+        .unwrap()
+}
+
+/// A shop whose nightly job does not run by itself.
+async fn open(engine: Engine) -> Option<Shop> {
+    Shop::open_with(engine, |config| {
+        config.cron_daily_renewals = "off".parse().unwrap()
+    })
+    .await
+}
+
+/// An upgrade renews first; the quote says so, and a wallet that does not hold the month gets nothing.
+async fn an_upgrade_renews_first(shop: &Shop) {
+    let customer = customer_with_cash(shop, "lewat@example.com", 50_000).await;
+    let (id, _) = buy(shop, &customer, "basic").await;
+    let customer = an_hour_late(shop, &id, "lewat@example.com").await;
+    let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    let path = format!("/api/subscriptions/{id}/upgrade");
+    let quote = customer
+        .post(&format!("{path}-quote"), pro.clone())
+        .await
+        .data(200);
+    assert_eq!(
+        (&quote["renewal"], &quote["affordable"]),
+        (&json!(50_000), &json!(false)),
+        "{quote:#}"
+    );
+    let due = quote["due"].as_i64().unwrap();
+    assert!(
+        (99_000..=100_000).contains(&due),
+        "an hour of PRO instead of BASIC: {quote:#}"
+    );
+    customer
+        .put(&path, pro.clone())
+        .await
+        .fails(402, "INSUFFICIENT_CREDIT");
+    let unchanged = seen(shop, &id).await;
+    assert_eq!(
+        (&unchanged["status"], &unchanged["plan"]),
+        (&json!("ACTIVE"), &json!("basic"))
+    );
+
+    let rich = customer_with_cash(shop, "lewat-kaya@example.com", 400_000).await;
+    let (id, _) = buy(shop, &rich, "basic").await;
+    let rich = an_hour_late(shop, &id, "lewat-kaya@example.com").await;
+    let path = format!("/api/subscriptions/{id}/upgrade");
+    let done = rich.put(&path, pro).await.data(200);
+    let charged = done["charged"].as_i64().unwrap();
+    assert!((99_000..=100_000).contains(&charged), "{done:#}");
+    assert_eq!(balance(&rich).await, 400_000 - 50_000 - 50_000 - charged);
+    let periods = seen(shop, &id).await["periods"].clone();
+    assert_eq!(
+        (periods.as_array().unwrap().len(), &periods[0]["price"]),
+        (2, &json!(50_000 + charged))
+    );
+    assert_eq!(
+        renew_due(shop.state()).await.unwrap().errors,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        seen(shop, &id).await["periods"].as_array().unwrap().len(),
+        2,
+        "charged twice"
+    );
+}
+
+/// What would leave the begun month unpaid is refused; what wants to pay it pays.
+async fn what_acts_on_an_unpaid_month(shop: &Shop) {
+    let customer = customer_with_cash(shop, "tutup@example.com", 200_000).await;
+    let (id, instance) = buy(shop, &customer, "basic").await;
+    let customer = an_hour_late(shop, &id, "tutup@example.com").await;
+    let auto_renew = format!("/api/subscriptions/{id}/auto-renew");
+    customer
+        .put(&auto_renew, json!({ "autoRenew": false }))
+        .await
+        .fails(409, "INVALID_STATE");
+    assert_eq!(seen(shop, &id).await["autoRenew"], true);
+
+    let admin = shop.admin().await;
+    let refund = format!("/api/admin/subscriptions/{id}/refund");
+    let body = |period: Value| json!({ "amount": 1_000, "reason": "The service was down for a day.", "period": period });
+    let unclear = admin.post(&refund, body(Value::Null)).await;
+    assert!(
+        unclear
+            .fails(409, "INVALID_STATE")
+            .detail("period")
+            .is_some(),
+        "{:#}",
+        unclear.body
+    );
+    admin.post(&refund, body(json!(1))).await.data(201);
+
+    let other = shop.put_in_place("service-n8n", &n8n()).await;
+    shop.state().plugins.refresh().await.unwrap();
+    let moves = json!({ "to": other, "instances": [instance], "dryRun": true });
+    let moves = admin
+        .post("/api/admin/plugins/service-n8n/moves", moves)
+        .await
+        .data(200);
+    assert_eq!(moves["instances"][0]["outcome"], "REFUSED", "{moves:#}");
+    assert!(
+        moves["instances"][0]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("not charged yet"),
+        "{moves:#}"
+    );
+
+    // Turned on again, it is charged at once.
+    let before = balance(&customer).await;
+    let renewed = customer
+        .put(&auto_renew, json!({ "autoRenew": true }))
+        .await
+        .data(200);
+    assert_eq!(
+        (
+            renewed["periods"].as_array().unwrap().len(),
+            balance(&customer).await
+        ),
+        (2, before - 50_000)
+    );
+    let stops = customer
+        .put(&auto_renew, json!({ "autoRenew": false }))
+        .await
+        .data(200);
+    assert_eq!(stops["autoRenew"], false);
+
+    // Ending needs no paid month, and one that shall not renew is not upgraded for nothing.
+    let customer = an_hour_late(shop, &id, "tutup@example.com").await;
+    let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    customer
+        .put(&format!("/api/subscriptions/{id}/upgrade"), pro.clone())
+        .await
+        .fails(409, "INVALID_STATE");
+    customer
+        .post(&format!("/api/subscriptions/{id}/upgrade-quote"), pro)
+        .await
+        .fails(409, "INVALID_STATE");
+    customer
+        .delete(&format!("/api/subscriptions/{id}"))
+        .await
+        .data(200);
+    assert_eq!(balance(&customer).await, before - 50_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_had_for_an_unpaid_month_on_sqlite() {
+    play(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_had_for_an_unpaid_month_on_postgresql() {
+    play(Engine::Postgres).await;
+}
+
+async fn play(engine: Engine) {
+    if let Some(shop) = open(engine).await {
+        an_upgrade_renews_first(&shop).await;
+        what_acts_on_an_unpaid_month(&shop).await;
+        shop.books_balance().await;
+    }
+}
+
+/// Another version of N8N's plugin.
+pub(crate) fn n8n() -> Vec<u8> {
+    let mut fixture = dermaga_runtime::fixtures::ServiceFixture::default();
+    fixture.about.id = "service-n8n".to_owned();
+    fixture.component()
+}
