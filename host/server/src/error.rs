@@ -97,6 +97,8 @@ codes! {
     /// No version of the plugin is active, or it failed to load.
     PluginUnavailable = "PLUGIN_UNAVAILABLE" => 503,
     PluginBusy = "PLUGIN_BUSY" => 503,
+    /// What would be made of the plan does not pass the plugin or the gate; nothing was charged.
+    NotDeliverable = "NOT_DELIVERABLE" => 503,
     /// The version failed so often in a row that it is not called for a while.
     PluginSuspended = "PLUGIN_SUSPENDED" => 503,
     ClusterUnavailable = "CLUSTER_UNAVAILABLE" => 503,

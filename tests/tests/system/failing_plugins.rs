@@ -65,6 +65,12 @@ both_engines! {
             }
             assert_eq!(belongings(&customer).await, before, "{function}");
         }
+        // A quote renders nothing; what is to be bought is rendered before it is charged.
+        put_in_place(&shop, "service-n8n", &n8n_failing_at("manifests")).await;
+        for path in ["/api/subscriptions/validate", "/api/subscriptions"] {
+            names(&customer.post(path, order.clone()).await, "service-n8n", "manifests");
+        }
+        assert_eq!(belongings(&customer).await, before);
         // The others sell on.
         let other = json!({ "planId": shop.plan("postgresql", "basic").await });
         customer.post("/api/subscriptions", other).await.data(201);
@@ -97,7 +103,13 @@ both_engines! {
         names(&customer.get(&format!("/api/instances/{instance}/credentials")).await, "service-n8n", "access");
         customer.delete(&format!("/api/subscriptions/{subscription}")).await.data(200);
 
-        let (_, instance) = buy("manifests").await;
+        let (_, instance) = buy("health").await;
+        shop.instance_becomes(&customer, &instance, "RUNNING").await;
+        let digest = put_in_place(&shop, "service-n8n", &n8n_failing_at("manifests")).await;
+        let moved = format!("UPDATE instances SET plugin_digest = '{digest}', generation = generation + 1,
+            next_attempt_at = created_at WHERE desired = 'RUNNING'");
+        shop.rewrite(&[moved]).await.unwrap();
+        shop.state().provisioning.wake();
         let waits = loop {
             let waits = customer.get(&format!("/api/instances/{instance}")).await.data(200);
             if waits["message"].as_str().unwrap().contains("service-n8n") {

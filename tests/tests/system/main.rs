@@ -15,6 +15,7 @@ mod bundled_plugins;
 mod catalogue;
 mod contracts;
 mod coupons;
+mod deliverable;
 mod example_plugins;
 mod failing_plugins;
 mod hostile;

@@ -10,6 +10,7 @@ mod model;
 mod moves;
 mod provisioner;
 mod reconciler;
+mod rehearsal;
 mod render;
 mod retry;
 mod routes;
@@ -36,6 +37,7 @@ use uuid::Uuid;
 pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
 pub use moves::{Moved, Moves, ObjectChange, carry_out};
 pub use provisioner::{Choice, Provisioner};
+pub use rehearsal::{rehearse_change, rehearse_purchase};
 pub use render::Classes;
 pub use routes::router;
 pub use secrets::unreadable;
@@ -126,9 +128,23 @@ pub async fn create(
     vault: &Vault,
     new: NewInstance,
 ) -> Result<Instance> {
+    let secrets = new.secrets.clone();
+    let instance = draft(clock, new);
+    store::insert(conn, &instance)
+        .await
+        .map_err(|error| name_taken(error, &instance.name))?;
+    for spec in &secrets {
+        secrets::generate(conn, vault, instance.id, spec).await?;
+    }
+    request(conn, clock, &instance).await?;
+    Ok(instance)
+}
+
+/// A new instance under a name of its own, written nowhere yet.
+fn draft(clock: &Clock, new: NewInstance) -> Instance {
     let now = clock.now();
     let name = instance_name(&new.service);
-    let instance = Instance {
+    Instance {
         id: new_id(clock),
         subscription_id: new.subscription_id,
         user_id: new.user_id,
@@ -151,15 +167,7 @@ pub async fn create(
         ready_at: None,
         created_at: now,
         updated_at: now,
-    };
-    store::insert(conn, &instance)
-        .await
-        .map_err(|error| name_taken(error, &instance.name))?;
-    for spec in &new.secrets {
-        secrets::generate(conn, vault, instance.id, spec).await?;
     }
-    request(conn, clock, &instance).await?;
-    Ok(instance)
 }
 
 /// Asks for the removal of a subscription's instance with everything it has, in the caller's
@@ -223,7 +231,11 @@ pub async fn change_plan(
 pub async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> Result<Pinned> {
     store::pinned(conn, subscription_id)
         .await?
-        .ok_or_else(|| Error::new(Code::InvalidState, "This subscription has no instance."))
+        .ok_or_else(no_instance)
+}
+
+fn no_instance() -> Error {
+    Error::new(Code::InvalidState, "This subscription has no instance.")
 }
 
 /// The Secret object of an instance with its values, for whoever applies manifests by hand.

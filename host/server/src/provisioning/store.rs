@@ -167,6 +167,14 @@ pub(super) async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Resu
     fetch_optional!(conn, Pinned, sql, subscription_id)
 }
 
+pub(super) async fn of_subscription(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "SELECT * FROM instances WHERE subscription_id = $1";
+    fetch_optional!(conn, Instance, sql, subscription_id)
+}
+
 pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Instance>> {
     fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
 }

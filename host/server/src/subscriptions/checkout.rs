@@ -80,6 +80,8 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
     if balance.total()? < due {
         return Err(wallet::insufficient(due, balance)?);
     }
+    drop(conn);
+    rehearse(state, order, &priced, Asking::Preview).await?;
     Ok(priced)
 }
 
@@ -88,7 +90,7 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
 ///
 /// # Errors
 /// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
-/// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`.
+/// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`, `NOT_DELIVERABLE`.
 pub async fn buy(
     state: &AppState,
     order: &Order,
@@ -100,6 +102,7 @@ pub async fn buy(
             check_quote(state, order, quote_id, &priced).await?;
         }
         catalog::check_quota(&priced.offer)?;
+        rehearse(state, order, &priced, Asking::Act).await?;
         if let Some(purchase) = settle(state, order, quote_id, &priced).await? {
             let provisioning = state.provisioning.clone();
             return Ok(purchase.and_then(move || provisioning.wake()));
@@ -138,7 +141,7 @@ async fn settle(
     store::insert(&mut conn, &subscription).await?;
     let period = period(priced, &payment);
     store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
-    let new = new_instance(state, priced, &subscription)?;
+    let new = new_instance(state, order.user_id, priced, subscription.id);
     let instance = provisioning::create(&mut conn, clock, &state.vault, new).await?;
     let row = store::owned(&mut conn, order.user_id, subscription.id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
@@ -262,22 +265,29 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
 
 fn new_instance(
     state: &AppState,
+    user_id: Uuid,
     priced: &Priced,
-    subscription: &Subscription,
-) -> Result<provisioning::NewInstance> {
+    subscription_id: Uuid,
+) -> provisioning::NewInstance {
     let description = &priced.description;
     let public = description.endpoints.iter().any(|endpoint| endpoint.public);
-    Ok(provisioning::NewInstance {
-        subscription_id: subscription.id,
-        user_id: subscription.user_id,
-        plan_id: subscription.plan_id,
+    provisioning::NewInstance {
+        subscription_id,
+        user_id,
+        plan_id: priced.offer.plan.id,
         service: priced.offer.service.slug.clone(),
         plugin_digest: priced.plugin.digest().to_string(),
         settings: priced.offer.service.settings.0.clone(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
         base_domain: public.then(|| state.config.base_domain.clone()),
-    })
+    }
+}
+
+/// What would be made passes the gate, or nothing is charged for it.
+async fn rehearse(state: &AppState, order: &Order, priced: &Priced, asking: Asking) -> Result<()> {
+    let new = new_instance(state, order.user_id, priced, Uuid::nil());
+    provisioning::rehearse_purchase(state, new, &priced.offer, asking).await
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.

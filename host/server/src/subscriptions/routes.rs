@@ -27,11 +27,13 @@ failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, Coupo
     CouponAlreadyUsed, CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
     InstanceLimitReached, QuoteChanged, QuoteUsed, Conflict, CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed,
-    CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
+    CouponBudgetSpent, CouponNotApplicable, CouponRefused, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
+    NotDeliverable);
 failure_responses!(PricingUpgrade: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, PluginFailed,
-    PluginUnavailable, PluginBusy, PluginSuspended);
+    PluginUnavailable, PluginBusy, PluginSuspended, NotDeliverable);
 failure_responses!(Upgrading: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, InsufficientCredit,
-    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
+    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
+    NotDeliverable);
 failure_responses!(Foreseeing: NotFound, InvalidState, PluginRefusedInput, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);

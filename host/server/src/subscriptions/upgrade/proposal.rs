@@ -114,6 +114,7 @@ pub(super) async fn propose(
         config: config.clone(),
     };
     pricing::check_config(state, &plugin, check, user_id).await?;
+    provisioning::rehearse_change(state, id, &to, asking).await?;
     let basis = basis(state, row, from.tier, asking).await?;
     let moment = state.clock.now();
     let request = contract::PriceRequest {

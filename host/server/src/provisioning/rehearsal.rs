@@ -1,0 +1,121 @@
+//! What a purchase or a change of plan would make, rendered and gated before anything is charged.
+//!
+//! The rehearsal is not recorded: the reconciler asks the plugin again, and that answer is the one that
+//! is applied. Only a refusal of what was really wanted is kept, as every such refusal is.
+
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    draft,
+    model::{Instance, NewInstance, Terms},
+    render::{Brief, RenderError, render},
+    secrets::Secrets,
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    catalog::Offer,
+    plugins::{self, Asking, Decision},
+};
+
+/// Renders and gates a new instance of an offer.
+///
+/// # Errors
+/// `NOT_DELIVERABLE` when the plugin or the gate says no; `PLUGIN_*` when the plugin fails.
+pub async fn rehearse_purchase(
+    state: &AppState,
+    new: NewInstance,
+    offer: &Offer,
+    asking: Asking,
+) -> Result<()> {
+    let secrets = without_values(new.secrets.iter().map(|spec| spec.name.clone()));
+    let instance = draft(&state.clock, new);
+    rehearse(state, &instance, &secrets, offer, asking).await
+}
+
+/// Renders and gates a subscription's instance in another plan.
+///
+/// # Errors
+/// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance.
+pub async fn rehearse_change(
+    state: &AppState,
+    subscription_id: Uuid,
+    to: &Offer,
+    asking: Asking,
+) -> Result<()> {
+    let mut conn = state.db.read().await?;
+    let seen = store::of_subscription(&mut conn, subscription_id).await?;
+    let seen = seen.ok_or_else(super::no_instance)?;
+    let secrets = store::secrets(&mut conn, seen.id).await?;
+    drop(conn);
+    let secrets = without_values(secrets.into_iter().map(|(name, _)| name));
+    let instance = Instance {
+        plan_id: to.plan.id,
+        ..seen
+    };
+    rehearse(state, &instance, &secrets, to, asking).await
+}
+
+async fn rehearse(
+    state: &AppState,
+    instance: &Instance,
+    secrets: &Secrets,
+    offer: &Offer,
+    asking: Asking,
+) -> Result<()> {
+    let brief = Brief {
+        instance,
+        terms: &terms(offer),
+        secrets,
+        classes: state.provisioning.classes(),
+        recorded: None,
+    };
+    match render(&state.plugins, brief).await {
+        Ok(_) => Ok(()),
+        Err(RenderError::Host(error)) => Err(error),
+        Err(RenderError::Refused { message, decision }) => {
+            let (service, plan) = (&offer.service.slug, &offer.plan.slug);
+            tracing::error!(service, plan, reason = message, "purchase.not_deliverable");
+            Err(refused(state, offer, decision.as_deref(), asking).await)
+        }
+    }
+}
+
+/// The reason is the operator's: it is logged, and can be replayed by the decision.
+async fn refused(
+    state: &AppState,
+    offer: &Offer,
+    decision: Option<&Decision>,
+    asking: Asking,
+) -> Error {
+    let (service, plan) = (&offer.service.name, &offer.plan.name);
+    let message = format!("{service} {plan} cannot be set up at the moment. Nothing was charged.");
+    let error = Error::new(Code::NotDeliverable, message);
+    match decision {
+        Some(decision) => plugins::refuse(&state.plugins, decision, asking, error).await,
+        None => error,
+    }
+}
+
+fn without_values(names: impl Iterator<Item = String>) -> Secrets {
+    names.map(|name| (name, String::new())).collect()
+}
+
+/// What an instance of this offer would be held to.
+fn terms(offer: &Offer) -> Terms {
+    let Offer { service, plan } = offer;
+    Terms {
+        service: service.slug.clone(),
+        plan: plan.slug.clone(),
+        tier: plan.tier,
+        monthly_price: plan.monthly_price,
+        cpu_millis: plan.cpu_millis,
+        memory_mib: plan.memory_mib,
+        storage_gib: plan.storage_gib,
+        replicas: plan.replicas,
+        images: Json(service.images.0.clone()),
+        pod_security_exceptions: Json(service.pod_security_exceptions.0.clone()),
+    }
+}
