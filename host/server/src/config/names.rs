@@ -10,6 +10,7 @@ use super::{
 const FAMILIES: &[&str] = &[
     "DERMAGA_",
     "AUTO_RENEWAL_",
+    "BONUS_",
     "BILLING_",
     "CRON_",
     "GRACE_PERIOD_",
