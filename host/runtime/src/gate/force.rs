@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::{
     kinds::Kind,
     policy::{INSTANCE_LABEL, Policy},
+    scratch,
 };
 
 /// `object` must have passed all checks: where a map belongs there is a map, or nothing.
@@ -20,6 +21,9 @@ pub(super) fn apply(kind: &Kind, mut object: Value, policy: &Policy) -> Value {
                 "automountServiceAccountToken",
                 Value::Bool(false),
             );
+            if let Some(pod) = template.get_mut("spec") {
+                scratch::force(pod);
+            }
         }
         if let Some(jobs) = at(&mut object, &["spec", "jobTemplate"]) {
             label(jobs, policy);
@@ -97,7 +101,7 @@ fn narrow_policy(object: &mut Value, policy: &Policy) {
     for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
         for rule in elements(object, &["spec", rules]) {
             for peer in elements(rule, &[peers]) {
-                if peer.get("podSelector").is_some() && peer.get("namespaceSelector").is_none() {
+                if peer.get("podSelector").is_some() {
                     narrow(peer, &["podSelector", "matchLabels"], policy);
                 }
             }
@@ -110,7 +114,10 @@ fn at<'v>(value: &'v mut Value, keys: &[&str]) -> Option<&'v mut Value> {
         .try_fold(value, |value, key| value.get_mut(*key))
 }
 
-fn elements<'v>(value: &'v mut Value, keys: &[&str]) -> impl Iterator<Item = &'v mut Value> {
+pub(super) fn elements<'v>(
+    value: &'v mut Value,
+    keys: &[&str],
+) -> impl Iterator<Item = &'v mut Value> {
     at(value, keys)
         .and_then(Value::as_array_mut)
         .into_iter()
@@ -122,7 +129,7 @@ fn set(value: &mut Value, path: &[&str], key: &str, text: &str) {
 }
 
 /// Sets a member of the map at `path`, making the maps on the way.
-fn insert(value: &mut Value, path: &[&str], key: &str, member: Value) {
+pub(super) fn insert(value: &mut Value, path: &[&str], key: &str, member: Value) {
     let mut place = value;
     for step in path {
         let Some(map) = as_map(place) else { return };

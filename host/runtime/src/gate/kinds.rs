@@ -5,6 +5,7 @@ use super::{
     rule::Rule,
     shape::Shape::{
         self, Any, Count, False, Fields, Flag, List, Never, OneOf, Same, Text, TextOrNumber, Texts,
+        UpTo,
     },
 };
 
@@ -129,6 +130,13 @@ static KINDS: &[Kind] = &[
     },
 ];
 
+/// Old revisions and finished Jobs that the cluster keeps; Kubernetes keeps ten revisions by itself.
+const MAX_HISTORY: u64 = 10;
+/// Pods that a Job runs one after the other; each stays behind as an object.
+const MAX_COMPLETIONS: u64 = 20;
+/// Failed pods of a Job, which stay behind too; Kubernetes allows six by itself.
+const MAX_RETRIES: u64 = 10;
+
 const SELECTOR: Shape = Fields(&[
     ("matchLabels", Texts),
     ("matchExpressions", Never(Rule::SelectorForeign)),
@@ -140,7 +148,7 @@ const DEPLOYMENT: Shape = Fields(&[
     ("template", TEMPLATE),
     ("strategy", Any),
     ("minReadySeconds", Count),
-    ("revisionHistoryLimit", Count),
+    ("revisionHistoryLimit", UpTo(MAX_HISTORY)),
     ("progressDeadlineSeconds", Count),
 ]);
 
@@ -153,7 +161,7 @@ const STATEFUL_SET: Shape = Fields(&[
     ("updateStrategy", Any),
     ("podManagementPolicy", Text),
     ("minReadySeconds", Count),
-    ("revisionHistoryLimit", Count),
+    ("revisionHistoryLimit", UpTo(MAX_HISTORY)),
     ("persistentVolumeClaimRetentionPolicy", Any),
 ]);
 
@@ -183,8 +191,8 @@ const CLAIM: Shape = Fields(&[
 const JOB: Shape = Fields(&[
     ("template", TEMPLATE),
     ("parallelism", Count),
-    ("completions", Count),
-    ("backoffLimit", Count),
+    ("completions", UpTo(MAX_COMPLETIONS)),
+    ("backoffLimit", UpTo(MAX_RETRIES)),
     ("activeDeadlineSeconds", Count),
     ("ttlSecondsAfterFinished", Count),
 ]);
@@ -198,8 +206,8 @@ const CRON_JOB: Shape = Fields(&[
     ),
     ("suspend", Flag),
     ("startingDeadlineSeconds", Count),
-    ("successfulJobsHistoryLimit", Count),
-    ("failedJobsHistoryLimit", Count),
+    ("successfulJobsHistoryLimit", UpTo(MAX_HISTORY)),
+    ("failedJobsHistoryLimit", UpTo(MAX_HISTORY)),
     (
         "jobTemplate",
         Fields(&[
@@ -248,7 +256,7 @@ const INGRESS: Shape = Fields(&[
                     "paths",
                     List(&Fields(&[
                         ("path", Text),
-                        ("pathType", Text),
+                        ("pathType", OneOf(&["Prefix", "Exact"], Rule::IngressPath)),
                         ("backend", BACKEND),
                     ])),
                 )]),
@@ -274,7 +282,10 @@ const BACKEND: Shape = Fields(&[
 
 const NETWORK_POLICY: Shape = Fields(&[
     ("podSelector", SELECTOR),
-    ("policyTypes", List(&Text)),
+    (
+        "policyTypes",
+        List(&OneOf(&["Ingress", "Egress"], Rule::ValueNotAllowed)),
+    ),
     (
         "ingress",
         List(&Fields(&[
@@ -293,7 +304,8 @@ const NETWORK_POLICY: Shape = Fields(&[
 
 const PEER: Shape = Fields(&[
     ("podSelector", SELECTOR),
-    ("namespaceSelector", SELECTOR),
+    // All of them belong to others: customers, the operator, the cluster.
+    ("namespaceSelector", Never(Rule::NetworkTooOpen)),
     (
         "ipBlock",
         Fields(&[("cidr", Text), ("except", List(&Text))]),
@@ -301,7 +313,10 @@ const PEER: Shape = Fields(&[
 ]);
 
 const POLICY_PORT: Shape = Fields(&[
-    ("protocol", Text),
+    (
+        "protocol",
+        OneOf(&["TCP", "UDP", "SCTP"], Rule::ValueNotAllowed),
+    ),
     ("port", TextOrNumber),
     ("endPort", Count),
 ]);

@@ -6,12 +6,16 @@
 //! module a theme. Only when nothing is wrong does the second pass (`force`) write in what the
 //! host decides: namespace, labels, selectors, classes, no API tokens.
 
+pub mod addresses;
 mod cidr;
+mod disruption;
 mod force;
 mod images;
+mod keys;
 mod kinds;
 mod network;
 mod node;
+mod nulls;
 mod object;
 mod pod_security;
 mod pod_shape;
@@ -20,6 +24,7 @@ mod quantity;
 mod references;
 mod resources;
 mod rule;
+mod scratch;
 mod selectors;
 mod shape;
 #[cfg(test)]
@@ -39,6 +44,7 @@ use self::{
 pub use self::{
     policy::{Exception, INSTANCE_LABEL, Policy},
     rule::{Rule, Violation},
+    scratch::POD_SCRATCH_MIB,
 };
 use crate::contract::Resources;
 
@@ -65,10 +71,11 @@ pub fn admit(objects: &[Value], policy: &Policy) -> Result<Admitted, Vec<Violati
         );
         report.refuse_all(Rule::TooManyObjects, message);
     }
+    let objects: Vec<_> = objects.iter().map(nulls::without).collect();
     let titles: Vec<_> = objects.iter().map(title).collect();
     let nodes = titles
         .iter()
-        .zip(objects)
+        .zip(&objects)
         .map(|(title, object)| Node::root(title, object));
     let known: Vec<(&Kind, Node<'_>)> = nodes
         .filter_map(|node| Some((object::kind(&node, &mut report)?, node)))
@@ -86,6 +93,7 @@ pub fn admit(objects: &[Value], policy: &Policy) -> Result<Admitted, Vec<Violati
         demand.add(kind, node, &mut report);
     }
     demand.check(policy, &mut report);
+    disruption::check(&known, policy, &mut report);
     report.or(|| Admitted {
         objects: known
             .iter()
@@ -101,12 +109,15 @@ fn check(kind: &Kind, object: &Node<'_>, own: &Own<'_>, policy: &Policy, report:
         images::check(&workload, policy, report);
         pod_security::check(&workload, policy, report);
         volumes::check(&workload, report);
+        scratch::check(&workload, report);
+        keys::check_pod(&workload, report);
     } else if kind.runs.is_some() {
         report.refuse_because(object, Rule::MalformedObject, "it has no pod template");
     }
     if kind.name == "CronJob" && object.at(&["spec", "concurrencyPolicy"]).is_none() {
         report.refuse(object, Rule::ConcurrencyUnbounded);
     }
+    keys::check_ports(kind, object, report);
     selectors::check(kind, object, policy, report);
     references::check(kind, object, own, policy, report);
     network::check(kind, object, own, policy, report);

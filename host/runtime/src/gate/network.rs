@@ -1,12 +1,12 @@
 //! How an instance is reached and what it reaches.
 //!
 //! Network policies, as chosen here: one that applies to the instance's own pods may let them talk
-//! to each other freely. Whatever goes beyond the instance names ports. Pods of other namespaces
-//! are reached by a named selector, never by all namespaces at once on all ports. The internet is
-//! reached by an `ipBlock`, which must leave out the link-local addresses where clouds keep the
-//! node's credentials; egress without any peer would include them and is refused.
+//! to each other freely. Whatever goes beyond the instance names its peers and ports. Other
+//! namespaces are no peers at all: the host lets the ingress controller in and DNS queries out. The
+//! internet is reached by an `ipBlock` that leaves out all of [`super::addresses`].
 
 use super::{
+    addresses,
     cidr::Block,
     kinds::Kind,
     node::{Node, Report},
@@ -14,6 +14,11 @@ use super::{
     references::Own,
     rule::Rule,
 };
+
+/// Ports of one entry, enough for a passive FTP server or a media relay.
+const MAX_PORT_RANGE: u64 = 1_000;
+/// Longest path of an Ingress.
+const MAX_PATH: usize = 256;
 
 pub(super) fn check(
     kind: &Kind,
@@ -39,6 +44,7 @@ fn check_ingress(object: &Node<'_>, own: &Own<'_>, policy: &Policy, report: &mut
         // A rule without a host answers for every host.
         check_host(rule.get("host").as_ref().unwrap_or(&rule), policy, report);
         for path in rule.elements_at(&["http", "paths"]) {
+            check_path(&path, report);
             let service = path
                 .text_at(&["backend", "service", "name"])
                 .unwrap_or_default();
@@ -55,6 +61,42 @@ fn check_ingress(object: &Node<'_>, own: &Own<'_>, policy: &Policy, report: &mut
     }
 }
 
+/// Ingress controllers write the path into their configuration, so it holds nothing that any of them
+/// could read as more than a path; regular expressions need another `pathType`.
+fn check_path(path: &Node<'_>, report: &mut Report) {
+    let text = path.text_at(&["path"]).unwrap_or_default();
+    if !is_plain_path(text) {
+        let message = format!("the path `{}` is not plain", text.escape_debug());
+        report.refuse_because(path, Rule::IngressPath, message);
+    }
+    if path.get("pathType").is_none() {
+        report.refuse_because(path, Rule::IngressPath, "the pathType is missing");
+    }
+}
+
+/// The unreserved characters of RFC 3986, slashes, and bytes in hexadecimal; no segment that a server
+/// would resolve.
+fn is_plain_path(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    let mut pieces = text.split('%');
+    let begins = pieces.next().is_some_and(|piece| piece.bytes().all(plain));
+    let encodes = |piece: &str| {
+        let hex = piece.get(..2).unwrap_or_default();
+        let is_byte = hex.len() == 2 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_control = u8::from_str_radix(hex, 16).is_ok_and(|byte| byte.is_ascii_control());
+        // An encoded slash or dot is one for some servers and none for others.
+        let is_ambiguous = hex.eq_ignore_ascii_case("2f") || hex.eq_ignore_ascii_case("2e");
+        is_byte && !is_control && !is_ambiguous && piece.bytes().skip(2).all(plain)
+    };
+    let resolves = |segment: &str| segment == "." || segment == "..";
+    text.starts_with('/')
+        && text.len() <= MAX_PATH
+        && begins
+        && pieces.all(encodes)
+        && !text.contains("//")
+        && !text.split('/').any(resolves)
+}
+
 fn check_host(host: &Node<'_>, policy: &Policy, report: &mut Report) {
     if !host.text().is_some_and(|host| policy.hosts.contains(host)) {
         let found = host
@@ -66,45 +108,81 @@ fn check_host(host: &Node<'_>, policy: &Policy, report: &mut Report) {
 }
 
 fn check_policy(object: &Node<'_>, report: &mut Report) {
-    for rule in object.elements_at(&["spec", "ingress"]) {
-        check_rule(&rule, &rule.elements_at(&["from"]), report);
-    }
-    for rule in object.elements_at(&["spec", "egress"]) {
-        let peers = rule.elements_at(&["to"]);
-        if peers.is_empty() {
-            report.refuse(&rule, Rule::NetworkTooOpen);
+    let closed = addresses::closed();
+    for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
+        for rule in object.elements_at(&["spec", rules]) {
+            check_rule(&rule, &rule.elements_at(&[peers]), &closed, report);
         }
-        check_rule(&rule, &peers, report);
     }
 }
 
-fn check_rule(rule: &Node<'_>, peers: &[Node<'_>], report: &mut Report) {
-    let is_inside = |peer: &Node<'_>| {
-        peer.get("podSelector").is_some()
-            && peer.get("namespaceSelector").is_none()
-            && peer.get("ipBlock").is_none()
-    };
-    let stays_inside = !peers.is_empty() && peers.iter().all(is_inside);
-    if !stays_inside && rule.elements_at(&["ports"]).is_empty() {
+/// A rule without peers is one for every address and every namespace.
+fn check_rule(rule: &Node<'_>, peers: &[Node<'_>], closed: &[Block], report: &mut Report) {
+    if peers.is_empty() {
+        let message = "the rule names no peers, which means every pod of every customer";
+        report.refuse_because(rule, Rule::NetworkTooOpen, message);
+    }
+    for peer in peers {
+        check_peer(peer, closed, report);
+    }
+    if peers.iter().any(|peer| peer.get("ipBlock").is_some()) {
+        check_ports(rule, report);
+    }
+}
+
+fn check_peer(peer: &Node<'_>, closed: &[Block], report: &mut Report) {
+    match (peer.get("podSelector"), peer.get("ipBlock")) {
+        (Some(_), None) => {}
+        (None, Some(block)) => check_block(&block, closed, report),
+        // A peer of another namespace is refused by its field.
+        _ if peer.get("namespaceSelector").is_some() => {}
+        _ => {
+            let message = "a peer is either a podSelector or an ipBlock";
+            report.refuse_because(peer, Rule::MalformedObject, message);
+        }
+    }
+}
+
+/// Demands that a rule beyond the instance names every port, or a short range of them.
+fn check_ports(rule: &Node<'_>, report: &mut Report) {
+    let ports = rule.elements_at(&["ports"]);
+    if ports.is_empty() {
         report.refuse(rule, Rule::NetworkTooOpen);
     }
-    for block in peers.iter().filter_map(|peer| peer.get("ipBlock")) {
-        check_block(&block, report);
+    for port in &ports {
+        let Some(first) = port.get("port") else {
+            let message = "an entry without `port` means every port";
+            report.refuse_because(port, Rule::NetworkTooOpen, message);
+            continue;
+        };
+        let Some(last) = port.get("endPort") else {
+            continue;
+        };
+        let width = match (first.value().as_u64(), last.value().as_u64()) {
+            (Some(first), Some(last)) => last.checked_sub(first),
+            _ => None,
+        };
+        if width.is_none_or(|width| width >= MAX_PORT_RANGE) {
+            let message = format!("a range has at most {MAX_PORT_RANGE} ports, the first first");
+            report.refuse_because(&last, Rule::NetworkTooOpen, message);
+        }
     }
 }
 
-fn check_block(block: &Node<'_>, report: &mut Report) {
-    let parsed = block.text_at(&["cidr"]).and_then(Block::parse);
+fn check_block(block: &Node<'_>, closed: &[Block], report: &mut Report) {
+    let Some(parsed) = block.text_at(&["cidr"]).and_then(Block::parse) else {
+        let message = "cidr is not an address block";
+        return report.refuse_because(block, Rule::MalformedObject, message);
+    };
     let except: Vec<_> = block
         .elements_at(&["except"])
         .iter()
         .filter_map(|except| Block::parse(except.text()?))
         .collect();
-    match parsed {
-        None => report.refuse_because(block, Rule::MalformedObject, "cidr is not an address block"),
-        Some(parsed) if !parsed.spares_link_local(&except) => {
-            report.refuse(block, Rule::NetworkTooOpen);
-        }
-        Some(_) => {}
+    let reached = parsed.reaches(closed, &except);
+    if !reached.is_empty() {
+        let reached: Vec<_> = reached.iter().map(ToString::to_string).collect();
+        let message = format!("the block reaches {}", reached.join(", "));
+        report.refuse_because(block, Rule::NetworkTooOpen, message);
     }
 }

@@ -78,7 +78,7 @@ fn check_name(object: &Node<'_>, policy: &Policy, report: &mut Report) {
     }
 }
 
-fn is_dns_label(name: &str) -> bool {
+pub(super) fn is_dns_label(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&name.len())
         && name.bytes().all(allowed)
@@ -99,6 +99,9 @@ fn check_marks(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mut Rep
             .flat_map(Node::members)
         {
             check_label(key, &label, policy, report);
+            if !is_known_label(key) && !policy.labels.contains_key(key) {
+                report.refuse(&label, Rule::LabelNotAllowed);
+            }
         }
         for (key, value) in place
             .at(&["metadata", "annotations"])
@@ -121,6 +124,40 @@ pub(super) fn check_label(key: &str, label: &Node<'_>, policy: &Policy, report: 
     let is_hosts = domain(key).is_some_and(|domain| domain == HOST_DOMAIN);
     if is_hosts && label.text() != forced {
         report.refuse(label, Rule::LabelReserved);
+    }
+}
+
+/// Labels speak to whatever software selects by them: service meshes, workload identity, the policies
+/// of the cluster, which know their pods by words without a domain too (`k8s-app`). Only those that
+/// describe an application are known here.
+fn is_known_label(key: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "app",
+        "component",
+        "instance",
+        "name",
+        "part",
+        "part-of",
+        "role",
+        "service",
+        "shard",
+        "tier",
+        "track",
+        "version",
+    ];
+    const RECOMMENDED: &[&str] = &[
+        "component",
+        "instance",
+        "managed-by",
+        "name",
+        "part-of",
+        "version",
+    ];
+    match key.split_once('/') {
+        None => WORDS.contains(&key),
+        Some(("app.kubernetes.io", name)) => RECOMMENDED.contains(&name),
+        // The host's own are checked by their values.
+        Some((domain, _)) => domain == HOST_DOMAIN,
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     kinds::Kind,
     node::{Node, Report},
-    object::{belongs, name},
+    object::{belongs, is_dns_label, name},
     policy::Policy,
     rule::Rule,
     workload::Workload,
@@ -48,9 +48,9 @@ pub(super) fn check(
     // The certificate may be issued into a Secret that nobody renders; its name must still be ours.
     for tls in object.elements_at(&["spec", "tls"]) {
         if let Some(secret) = tls.get("secretName")
-            && !secret
-                .text()
-                .is_some_and(|name| belongs(name, policy) && name != policy.secret_object)
+            && !secret.text().is_some_and(|name| {
+                belongs(name, policy) && is_dns_label(name) && name != policy.secret_object
+            })
         {
             report.refuse(&secret, Rule::ReferenceForeign);
         }

@@ -88,6 +88,9 @@ rules! {
     DuplicateObject = "GATE_DUPLICATE_OBJECT":
         "another object of this kind has the same name",
         "give each object of a kind its own name";
+    DuplicateKey = "GATE_DUPLICATE_KEY":
+        "another entry of the list has the same key, which no cluster applies",
+        "give each container, variable, port, mount and volume its own name, number or path";
 
     // whose it is
     NameOutsideInstance = "GATE_NAME_OUTSIDE_INSTANCE":
@@ -105,6 +108,9 @@ rules! {
     AnnotationNotAllowed = "GATE_ANNOTATION_NOT_ALLOWED":
         "annotations that steer other software are not allowed",
         "use an annotation without a domain, or one of those the documentation lists";
+    LabelNotAllowed = "GATE_LABEL_NOT_ALLOWED":
+        "labels that steer other software are not allowed",
+        "use a label that the documentation lists";
     SelectorForeign = "GATE_SELECTOR_FOREIGN":
         "the selector does not select this instance's own pods",
         "select by the labels of the instance's own pod templates, with matchLabels";
@@ -150,10 +156,14 @@ rules! {
         "run fewer replicas or jobs";
     EphemeralStorage = "GATE_EPHEMERAL_STORAGE":
         "scratch space has no sensible bound",
-        "give every emptyDir a sizeLimit, and a pod at most 2Gi of scratch space in all";
+        "give every emptyDir a sizeLimit, and a pod at most 2Gi of emptyDirs and of limits of ephemeral-storage together";
     ConcurrencyUnbounded = "GATE_CONCURRENCY_UNBOUNDED":
         "runs of a CronJob could pile up",
         "set concurrencyPolicy to Forbid or Replace";
+
+    DrainBlocked = "GATE_DRAIN_BLOCKED":
+        "the budget lets no pod be moved, so that no node can be emptied",
+        "set either maxUnavailable to at least 1 or minAvailable to less than the replicas";
 
     // Pod Security, restricted
     HostNamespace = "GATE_HOST_NAMESPACE":
@@ -209,12 +219,15 @@ rules! {
     IngressDefaultBackend = "GATE_INGRESS_DEFAULT_BACKEND":
         "a default backend would answer for hosts of others",
         "give a rule with a host";
+    IngressPath = "GATE_INGRESS_PATH":
+        "the path could be read as more than a path",
+        "set pathType to Prefix or Exact, and path to `/` and letters, digits, `-`, `.`, `_`, `~` or `%` and two hexadecimal digits";
     IngressClass = "GATE_INGRESS_CLASS":
         "the ingress class is the host's to choose",
         "leave ingressClassName out";
     NetworkTooOpen = "GATE_NETWORK_TOO_OPEN":
         "the network rule opens too much",
-        "name ports; for egress to the internet use ipBlock with `except: [169.254.0.0/16]`";
+        "leave the rule out: the host lets the ingress controller in and the instance out to the internet; else name this instance's pods, or ports and an ipBlock without private and metadata addresses";
 }
 
 impl fmt::Display for Rule {

@@ -8,13 +8,16 @@ use super::{
     rule::Rule,
 };
 
+/// Counts are 32 bits wide and signed.
+const MAX_COUNT: u64 = i32::MAX.unsigned_abs() as u64;
+
 /// What may stand at one place.
 #[derive(Debug)]
 pub(super) enum Shape {
     /// Data that gives no power: whatever it is.
     Any,
     Text,
-    /// A whole number that is not negative.
+    /// A whole number that is not negative; Kubernetes holds no larger one than [`MAX_COUNT`].
     Count,
     /// A whole number from 0 to this one.
     UpTo(u64),
@@ -43,7 +46,10 @@ impl Shape {
         match self {
             Self::Any => {}
             Self::Text => expect(value.is_string(), node, "a text", report),
-            Self::Count => expect(value.is_u64(), node, "a whole number from 0", report),
+            Self::Count => {
+                let fits = value.as_u64().is_some_and(|count| count <= MAX_COUNT);
+                expect(fits, node, "a whole number from 0 to 2147483647", report);
+            }
             Self::UpTo(most) => {
                 if value.as_u64().is_none_or(|number| number > *most) {
                     let message = format!("it is {value} and may be 0 to {most}");

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use dermaga_runtime::contract::Resources;
+use dermaga_runtime::{
+    contract::Resources,
+    gate::{POD_SCRATCH_MIB, addresses},
+};
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::{
     Api,
@@ -23,15 +26,6 @@ const NAME: &str = "dermaga";
 /// Pods that are made before the quota controller has seen a new quota slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 const QUOTA_POLL: Duration = Duration::from_millis(100);
-/// Private, shared, link-local and metadata addresses: the cluster itself and its neighbours.
-const PRIVATE_NETWORKS: [&str; 5] = [
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-];
-const PRIVATE_NETWORKS_V6: [&str; 2] = ["fc00::/7", "fe80::/10"];
 /// Where the NodeLocal DNSCache add-on listens, outside of any pod.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
@@ -125,16 +119,17 @@ impl Tenant {
         } = self.budget;
         let cpu = format!("{}m", cpu_millis.saturating_add(self.surge.cpu_millis));
         let memory = format!("{}Mi", memory_mib.saturating_add(self.surge.memory_mib));
+        let pods = replicas.saturating_add(self.surge.replicas);
+        let scratch = format!("{}Mi", u64::from(pods) * u64::from(POD_SCRATCH_MIB));
         BTreeMap::from([
             ("requests.cpu", cpu.clone()),
             ("limits.cpu", cpu),
             ("requests.memory", memory.clone()),
             ("limits.memory", memory),
             ("requests.storage", format!("{storage_gib}Gi")),
-            (
-                "pods",
-                replicas.saturating_add(self.surge.replicas).to_string(),
-            ),
+            ("requests.ephemeral-storage", scratch.clone()),
+            ("limits.ephemeral-storage", scratch),
+            ("pods", pods.to_string()),
             ("services.nodeports", "0".to_owned()),
             ("services.loadbalancers", "0".to_owned()),
         ])
@@ -159,13 +154,16 @@ impl Tenant {
     }
 }
 
-/// For containers whose manifest names none; the gate makes plugins name theirs.
+/// For containers whose manifest names none; the gate makes plugins name theirs, or forces them.
 fn limits() -> Value {
-    json!({"limits": [{
-        "type": "Container",
-        "default": {"cpu": "250m", "memory": "256Mi"},
-        "defaultRequest": {"cpu": "50m", "memory": "64Mi"},
-    }]})
+    json!({"limits": [
+        {
+            "type": "Container",
+            "default": {"cpu": "250m", "memory": "256Mi", "ephemeral-storage": "256Mi"},
+            "defaultRequest": {"cpu": "50m", "memory": "64Mi", "ephemeral-storage": "64Mi"},
+        },
+        {"type": "Pod", "max": {"ephemeral-storage": format!("{POD_SCRATCH_MIB}Mi")}},
+    ]})
 }
 
 /// A service of several workloads, and a customer's services among each other.
@@ -201,8 +199,8 @@ fn internet() -> Value {
         "podSelector": {},
         "policyTypes": ["Egress"],
         "egress": [{"to": [
-            {"ipBlock": {"cidr": "0.0.0.0/0", "except": PRIVATE_NETWORKS}},
-            {"ipBlock": {"cidr": "::/0", "except": PRIVATE_NETWORKS_V6}},
+            {"ipBlock": {"cidr": "0.0.0.0/0", "except": addresses::closed_v4()}},
+            {"ipBlock": {"cidr": "::/0", "except": addresses::closed_v6()}},
         ]}],
     })
 }

@@ -246,7 +246,7 @@ fn policy(instance: &Instance, terms: &Terms, classes: &Classes) -> Result<Polic
 fn scale_to_zero(object: &mut Value) {
     let (field, value) = match object.get("kind").and_then(Value::as_str) {
         Some("Deployment" | "StatefulSet") => ("replicas", json!(0)),
-        Some("CronJob") => ("suspend", json!(true)),
+        Some("Job" | "CronJob") => ("suspend", json!(true)),
         _ => return,
     };
     if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
@@ -264,6 +264,7 @@ mod tests {
             json!({"kind": "StatefulSet", "spec": {"replicas": 3, "serviceName": "a"}}),
             json!({"kind": "CronJob", "spec": {"schedule": "* * * * *"}}),
             json!({"kind": "PersistentVolumeClaim", "spec": {}}),
+            json!({"kind": "Job", "spec": {"backoffLimit": 2}}),
         ];
         objects.iter_mut().for_each(scale_to_zero);
         assert_eq!(
@@ -274,6 +275,10 @@ mod tests {
         assert_eq!(
             objects[2],
             json!({"kind": "PersistentVolumeClaim", "spec": {}})
+        );
+        assert_eq!(
+            objects[3],
+            json!({"kind": "Job", "spec": {"backoffLimit": 2, "suspend": true}})
         );
     }
 }
