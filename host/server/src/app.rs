@@ -189,6 +189,7 @@ impl App {
         );
         let server = tokio::spawn(server);
         let mut workers = JoinSet::new();
+        workers.spawn(telemetry::keep_up(cancel.clone()));
         workers.spawn(self.worker.run(cancel.clone()));
         let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
         let poll = self.state.config.plugin_poll;

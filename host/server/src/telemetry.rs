@@ -1,8 +1,10 @@
 //! Logs to stderr and metrics for Prometheus.
 
-use std::{io::IsTerminal as _, sync::OnceLock};
+use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Config, LogFormat};
@@ -11,6 +13,9 @@ use crate::config::{Config, LogFormat};
 const DURATION_BUCKETS: &[f64] = &[
     0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
+
+/// Every duration is kept by itself until it is sorted into its bucket.
+const SORTED_EVERY: Duration = Duration::from_secs(5);
 
 /// A library that tells of every step of its own; who wants to hear it names it in `DERMAGA_LOG`.
 const QUIETER: &str = "tokio_cron_scheduler=warn";
@@ -54,8 +59,29 @@ pub fn start_metrics() {
             "http_request_duration_seconds",
             "Time until the answer begins."
         );
+        metrics::describe_counter!(
+            "dermaga_metrics_upkeep_total",
+            "How often durations were sorted into buckets."
+        );
         handle
     });
+}
+
+/// Sorts what was measured into buckets until the server stops, so that memory does not grow where
+/// the metrics are never read.
+pub async fn keep_up(cancel: CancellationToken) {
+    let mut ticks = interval(SORTED_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let work = async {
+        loop {
+            ticks.tick().await;
+            if let Some(metrics) = METRICS.get() {
+                metrics.run_upkeep();
+                metrics::counter!("dermaga_metrics_upkeep_total").increment(1);
+            }
+        }
+    };
+    cancel.run_until_cancelled(work).await;
 }
 
 /// All metrics as Prometheus reads them.

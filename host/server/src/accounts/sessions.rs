@@ -54,7 +54,9 @@ impl Standings {
         if known.len() >= SWEEP_AT {
             known.retain(|_, (_, read_at)| now - *read_at < STANDING_TTL);
         }
-        known.insert(key, (standing, now));
+        if known.len() < SWEEP_AT {
+            known.insert(key, (standing, now));
+        }
     }
 
     /// What ends here shall end here at once; other servers follow within [`STANDING_TTL`].

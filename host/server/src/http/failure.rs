@@ -71,14 +71,26 @@ impl IntoResponse for Error {
     }
 }
 
+/// Longest part of a message or cause that is logged.
+const LOGGED_CHARACTERS: usize = 2_000;
+
 /// Causes are for the log alone; the request's span adds its id.
 fn log(error: &Error) {
     let Some(cause) = &error.source else { return };
-    let cause = chain(cause.as_ref());
+    let cause = shortened(&chain(cause.as_ref()));
+    let message = shortened(&error.message);
     if error.code.status() >= 500 {
-        tracing::error!(error.code = %error.code, error.message = error.message, error.cause = cause, "request.failed");
+        tracing::error!(error.code = %error.code, error.message = message, error.cause = cause, "request.failed");
     } else {
-        tracing::debug!(error.code = %error.code, error.message = error.message, error.cause = cause, "request.refused");
+        tracing::debug!(error.code = %error.code, error.message = message, error.cause = cause, "request.refused");
+    }
+}
+
+/// At most [`LOGGED_CHARACTERS`] of a text that may repeat what a client sent.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LOGGED_CHARACTERS) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
     }
 }
 
@@ -132,5 +144,12 @@ mod tests {
         assert_eq!(body["error"]["code"], "TOO_MANY_REQUESTS");
         assert_eq!(body["error"]["details"][0]["field"], "email");
         assert!(!body.to_string().contains("secret cause"));
+    }
+
+    #[test]
+    fn what_a_client_repeats_is_logged_in_part() {
+        assert_eq!(shortened("short"), "short");
+        let logged = shortened(&"é".repeat(300_000));
+        assert_eq!(logged, "é".repeat(LOGGED_CHARACTERS) + "...");
     }
 }

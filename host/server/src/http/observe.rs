@@ -5,7 +5,7 @@ use std::{any::Any, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -22,7 +22,7 @@ const REQUEST_ID_MAX_LENGTH: usize = 128;
 pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let request_id =
         accepted_id(request.headers()).unwrap_or_else(|| new_id(&state.clock).to_string());
-    let method = request.method().clone();
+    let method = known_method(request.method());
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let is_api =
@@ -41,9 +41,9 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
 
     let status = response.status().as_u16();
     let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(parent: &span, http.method = %method, http.route = route, http.status = status, duration_ms, "request");
+    tracing::info!(parent: &span, http.method = method, http.route = route, http.status = status, duration_ms, "request");
     let labels = [
-        ("method", method.to_string()),
+        ("method", method.to_owned()),
         ("route", route),
         ("status", status.to_string()),
     ];
@@ -51,6 +51,24 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     metrics::histogram!("http_request_duration_seconds", &labels).record(duration);
     set_headers(response.headers_mut(), &request_id, is_api);
     response
+}
+
+/// The method as a label. HTTP lets clients invent methods of any length, and every label that was ever
+/// seen is kept.
+fn known_method(method: &Method) -> &'static str {
+    const KNOWN: [(Method, &str); 9] = [
+        (Method::GET, "GET"),
+        (Method::POST, "POST"),
+        (Method::PUT, "PUT"),
+        (Method::PATCH, "PATCH"),
+        (Method::DELETE, "DELETE"),
+        (Method::HEAD, "HEAD"),
+        (Method::OPTIONS, "OPTIONS"),
+        (Method::CONNECT, "CONNECT"),
+        (Method::TRACE, "TRACE"),
+    ];
+    let known = KNOWN.iter().find(|(known, _)| known == method);
+    known.map_or("OTHER", |(_, name)| name)
 }
 
 fn set_headers(headers: &mut HeaderMap, request_id: &str, is_api: bool) {

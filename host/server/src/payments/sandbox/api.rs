@@ -1,6 +1,6 @@
 //! The API of Snap and Core as shops use them, with Midtrans' own codes and sentences.
 
-use std::sync::atomic::Ordering;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use axum::{
     Json, Router,
@@ -21,6 +21,9 @@ use super::{
     orders::{Callbacks, NewOrder, Order, REFUSED},
 };
 use crate::{crypto, db::new_id};
+
+/// A gateway forgets nothing; this one, whose orders live in memory, forgets the oldest.
+const ORDERS_KEPT: usize = 10_000;
 
 pub(super) fn routes() -> Router<Sandbox> {
     Router::new()
@@ -158,8 +161,20 @@ async fn create(
     {
         return refuse(vec!["transaction_details.order_id sudah digunakan".into()]);
     }
+    make_room(&mut orders);
     orders.insert(order_id, Order::new(new, clock.now()));
     (StatusCode::CREATED, Json(answer)).into_response()
+}
+
+/// Forgets the oldest order, where as many are kept as this gateway's memory is meant for.
+fn make_room(orders: &mut BTreeMap<String, Order>) {
+    if orders.len() < ORDERS_KEPT {
+        return;
+    }
+    let oldest = orders.values().min_by_key(|order| order.created_at());
+    if let Some(id) = oldest.map(|order| order.order_id.clone()) {
+        orders.remove(&id);
+    }
 }
 
 fn faults(request: &SnapRequest) -> Vec<String> {

@@ -82,6 +82,10 @@ pub(super) struct NewOrder {
 pub(super) const REFUSED: &str = "Merchant cannot modify the status of the transaction";
 
 impl Order {
+    pub(super) const fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
     pub(super) fn new(new: NewOrder, now: DateTime<Utc>) -> Self {
         Self {
             order_id: new.order_id,
