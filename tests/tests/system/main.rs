@@ -13,6 +13,7 @@ mod alerts;
 mod backtest;
 mod bundled_plugins;
 mod catalogue;
+mod checkouts;
 mod contracts;
 mod coupons;
 mod deliverable;
