@@ -10,6 +10,7 @@
 )]
 
 mod client;
+pub mod explain;
 pub mod postgres;
 mod shop;
 

@@ -201,6 +201,12 @@ impl From<sqlx::Error> for Error {
             )
             .retry_after(1)
             .caused_by(other),
+            other if db::is_passing(&other) => Self::new(
+                Code::Unavailable,
+                "The database is busy. Try again in a moment.",
+            )
+            .retry_after(2)
+            .caused_by(other),
             other if is_booked(&other) => booked_already().caused_by(other),
             other => Self::internal(other),
         }

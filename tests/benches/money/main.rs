@@ -12,6 +12,7 @@
 )]
 
 mod by_hand;
+mod over_http;
 
 use std::{
     collections::HashMap,
@@ -38,6 +39,7 @@ use tokio::{
 use uuid::Uuid;
 
 use by_hand::Copyist;
+use over_http::Caller;
 
 /// Clients that ask at once, each again as soon as it is answered.
 const CONNECTIONS: usize = 64;
@@ -94,7 +96,10 @@ async fn measure(engine: Engine) {
         .await
         .unwrap();
     let alone = redeems(name, &shop, "SATU", 1).await;
+    over_http(name, &shop, "SATU", &alone).await;
     let at_once = redeems(name, &shop, "RAMAI", AT_ONCE).await;
+    over_http(name, &shop, "RAMAI", &at_once).await;
+    let (alone, at_once) = (ids(alone), ids(at_once));
     let books = ledger::verify(&shop.state().db, shop.clock())
         .await
         .unwrap();
@@ -187,8 +192,8 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 /// Redeeming one coupon (plugin call and ledger transaction) against inserting one row, each in its
-/// own commit, by as many customers at once. Gives the customers.
-async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<Uuid> {
+/// own commit, by as many customers at once. Gives the customers and their tokens.
+async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<(Uuid, String)> {
     let state = shop.state();
     let body =
         json!({ "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
@@ -197,14 +202,15 @@ async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<U
         .post("/api/admin/coupons", body)
         .await
         .data(201);
-    let mut users: Vec<Uuid> = Vec::with_capacity(customers);
+    let mut users = Vec::with_capacity(customers);
     for number in 0..customers {
         let user = shop.register(&format!("{code}-{number}@example.com")).await;
-        users.push(user["user"]["id"].as_str().unwrap().parse().unwrap());
+        let id: Uuid = user["user"]["id"].as_str().unwrap().parse().unwrap();
+        users.push((id, user["accessToken"].as_str().unwrap().to_owned()));
     }
     let code: CouponCode = code.parse().unwrap();
     let own = (state.clone(), code);
-    let measured = beside_bare(state, &users, move |user| {
+    let measured = beside_bare(state, &ids(users.clone()), move |user| {
         let (state, code) = own.clone();
         async move { redeem(&state, user, &code).await }
     })
@@ -214,6 +220,29 @@ async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<U
         verdict(measured.ratio >= REDEEM_TARGET)
     );
     users
+}
+
+fn ids(users: Vec<(Uuid, String)>) -> Vec<Uuid> {
+    users.into_iter().map(|(id, _)| id).collect()
+}
+
+/// The same as customers do it: over HTTP, with a token and an idempotency key, whose answer is kept in
+/// the same commit.
+async fn over_http(name: &str, shop: &Shop, code: &str, users: &[(Uuid, String)]) {
+    let mut callers = HashMap::new();
+    for (user, token) in users {
+        let (host, _) = shop.client().address_and_token();
+        let caller = Caller::connect(host, token, code).await;
+        callers.insert(*user, Mutex::new(caller));
+    }
+    let callers = Arc::new(callers);
+    let measured = beside_bare(shop.state(), &ids(users.to_vec()), move |user| {
+        let callers = Arc::clone(&callers);
+        async move { callers[&user].lock().await.redeem().await }
+    })
+    .await;
+    let at_once = users.len();
+    println!("{name:9} redeem over HTTP with token and key, {at_once} at once: {measured}");
 }
 
 /// The rows of a redemption, by nobody but the engine, against one row: the most that redeeming could

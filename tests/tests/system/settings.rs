@@ -225,7 +225,13 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
             "CRON_COUPON_STATUSES",
             "CRON_WALLET_FLOAT",
             "CRON_LEDGER_SEAL",
+            "CRON_DATABASE_STATISTICS",
         ],
+    ),
+    (
+        METRICS,
+        "the_pool_of_postgresql_is_as_large_as_set",
+        &["DERMAGA_DATABASE_CONNECTIONS"],
     ),
     (
         HERE,
@@ -261,6 +267,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 
 const CLI: &str = "host/server/tests/process/cli.rs";
 const LIFE: &str = "tests/tests/system/plugin_life.rs";
+const METRICS: &str = "tests/tests/system/metrics.rs";
 const RENEWALS: &str = "tests/tests/system/renewals.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
 
@@ -410,6 +417,7 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_COUPON_STATUSES", "30 4 * * *"),
         ("CRON_WALLET_FLOAT", "45 5 * * *"),
         ("CRON_LEDGER_SEAL", "15 6 * * *"),
+        ("CRON_DATABASE_STATISTICS", "50 6 * * *"),
     ])
     .await;
     let jobs = shop.admin().await.get("/api/admin/jobs").await.data(200);
@@ -421,6 +429,7 @@ async fn jobs_run_when_the_settings_say() {
         ("coupon-statuses", "T19:30:00Z"),
         ("wallet-float", "T20:45:00Z"),
         ("ledger-seal", "T21:15:00Z"),
+        ("database-statistics", "T21:50:00Z"),
     ] {
         let job = jobs.iter().find(|job| job["name"] == name).unwrap();
         let next = job["nextRun"].as_str().unwrap();
@@ -441,6 +450,8 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_COUPON_STATUSES", "nightly"),
         ("CRON_WALLET_FLOAT", "always"),
         ("CRON_LEDGER_SEAL", "midnight"),
+        ("CRON_DATABASE_STATISTICS", "weekly"),
+        ("DERMAGA_DATABASE_CONNECTIONS", "1"),
         ("SHOP_NAME", " "),
         ("RECEIPT_FONT", "/nowhere/font.ttf"),
         ("RECEIPT_FONT", "/proc/version"),

@@ -41,9 +41,9 @@ pub(super) async fn by_email(conn: &mut Conn, email: &str) -> sqlx::Result<Optio
 }
 
 pub(super) async fn has_administrator(conn: &mut Conn) -> sqlx::Result<bool> {
-    let sql = "SELECT count(*) FROM users WHERE role = $1";
-    let (count,) = fetch_one!(conn, (i64,), sql, Role::Administrator)?;
-    Ok(count > 0)
+    let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE role = 'ADMINISTRATOR')";
+    let (exists,) = fetch_one!(conn, (bool,), sql)?;
+    Ok(exists)
 }
 
 /// True when the account was there.

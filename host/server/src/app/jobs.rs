@@ -49,6 +49,17 @@ pub(super) fn scheduler(config: &Config) -> Scheduler {
             schedule: config.cron_ledger_seal.clone(),
             rule: |state| Box::pin(async move { Ok(Outcome::of(wallet::seal(&state).await?)) }),
         },
+        Job {
+            name: "database-statistics",
+            summary: "Lets SQLite look at the sizes of its tables, by which it chooses indexes.",
+            schedule: config.cron_database_statistics.clone(),
+            rule: |state| {
+                Box::pin(async move {
+                    state.db.optimize().await?;
+                    Ok(Outcome::of(0))
+                })
+            },
+        },
     ];
     Scheduler::new(jobs, config.billing_timezone)
 }

@@ -21,7 +21,7 @@ use crate::{
     config::{Config, Keys, KeysError},
     coupons,
     crypto::Vault,
-    db::{Clock, Db, Schema},
+    db::{self, Clock, Db, ForeignLog, Schema},
     idempotency,
     payments::Payments,
     plugins,
@@ -45,6 +45,12 @@ pub enum StartError {
         engine: &'static str,
         source: sqlx::Error,
     },
+    #[error(
+        "another program has locked the database. Close it, or wait until it is done, and start again"
+    )]
+    DatabaseLocked,
+    #[error(transparent)]
+    ForeignLog(#[from] ForeignLog),
     #[error(
         "the database was made by a newer Dermaga (it has migration {version}, unknown here). Start that version or restore a backup"
     )]
@@ -94,7 +100,22 @@ impl StartError {
     fn database(engine: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| match source {
             sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
+            source if db::is_passing(&source) => Self::passing(engine, source),
+            sqlx::Error::Configuration(cause) => match cause.downcast::<ForeignLog>() {
+                Ok(foreign) => Self::ForeignLog(*foreign),
+                Err(cause) => Self::Database {
+                    engine,
+                    source: sqlx::Error::Configuration(cause),
+                },
+            },
             source => Self::Database { engine, source },
+        }
+    }
+
+    fn passing(engine: &'static str, source: sqlx::Error) -> Self {
+        match engine {
+            "sqlite" => Self::DatabaseLocked,
+            _ => Self::Database { engine, source },
         }
     }
 
@@ -121,6 +142,9 @@ impl App {
     pub async fn from_config(config: Config, clock: Clock) -> Result<Self, StartError> {
         let keys = prepare_data_dir(&config)?;
         let db = open_database(&config).await?;
+        db.optimize()
+            .await
+            .map_err(StartError::database(db.engine_name()))?;
         let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
         let templates = Arc::new(stock::read_templates(&config)?);
         let plugins = Arc::new(plugins::Registry::new(
@@ -211,6 +235,11 @@ pub async fn open_database(config: &Config) -> Result<Db, StartError> {
     let db = connect(config).await?;
     db.migrate().await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StartError::DatabaseNewer { version },
+        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)
+            if db::is_passing(&source) =>
+        {
+            StartError::passing(db.engine_name(), source)
+        }
         other => StartError::Migration(other),
     })?;
     Ok(db)
@@ -240,7 +269,7 @@ async fn connect(config: &Config) -> Result<Db, StartError> {
     } else {
         "postgres"
     };
-    Db::connect(&url)
+    Db::connect_with(&url, config.database_connections)
         .await
         .map_err(StartError::database(engine))
 }

@@ -151,6 +151,7 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// `None`: a SQLite file in the data folder.
     pub database_url: Option<Secret>,
+    pub database_connections: u32,
     pub migrate: bool,
 
     /// The first signs. Empty: made in the data folder.
@@ -202,6 +203,7 @@ pub struct Config {
     pub cron_coupon_statuses: Schedule,
     pub cron_wallet_float: Schedule,
     pub cron_ledger_seal: Schedule,
+    pub cron_database_statistics: Schedule,
 
     /// New accounts from one address.
     pub registrations_per_hour: u32,
@@ -255,6 +257,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             data_dir: PathBuf::new(),
             database_url: None,
+            database_connections: 20,
             migrate: true,
             jwt_secrets: Vec::new(),
             access_token_lifetime: Duration::ZERO,
@@ -297,6 +300,7 @@ impl Config {
             bonus_requires_verified_email: false,
             open_top_ups: 0,
             connections: http::ConnectionLimits::default(),
+            cron_database_statistics: Schedule::default(),
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
             log: String::new(),

@@ -76,6 +76,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DATABASE_URL" "database_url" (None, secret):
         "`sqlite://path` or `postgres://user:password@host/database`. Without it, `dermaga.db` in the data folder."
         => |c, text| c.database_url = Some(parse::database_url(text)?);
+    "DERMAGA_DATABASE_CONNECTIONS" "database_connections" (Some("20")):
+        "Connections to PostgreSQL that this server keeps open at most, from 2 to 500; requests beyond wait for one. SQLite does not need it."
+        => |c, text| c.database_connections = parse::number(text, &(2..=500))?;
     "DERMAGA_MIGRATE" "migrate" (Some("true")):
         "Whether the server brings the database's schema up to date when it starts. If not, run `dermaga migrate`."
         => |c, text| c.migrate = parse::boolean(text)?;
@@ -293,6 +296,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_LEDGER_SEAL" "cron.ledger_seal" (Some("10 0 * * *")):
         "When the ledger is sealed: how far each wallet's chain has come is remembered, so that a lost end is noticed."
         => |c, text| c.cron_ledger_seal = text.parse()?;
+    "CRON_DATABASE_STATISTICS" "cron.database_statistics" (Some("40 4 * * *")):
+        "When SQLite looks at the sizes of its tables, by which it chooses indexes; it does so at the start, too. PostgreSQL does it by itself."
+        => |c, text| c.cron_database_statistics = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet_float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());

@@ -132,7 +132,7 @@ macro_rules! later {
 #[macro_export]
 macro_rules! __queue {
     ($conn:expr, $sql:expr $(, $bind:expr)*; $then:expr) => {{
-        let queued = match $conn.queue($sql) {
+        let queued = match $conn.queue(file!(), line!(), $sql) {
             $crate::db::Batch::Sqlite(arguments) => (|| {
                 $($crate::db::bind(&mut *arguments, $bind)?;)*
                 Ok(())

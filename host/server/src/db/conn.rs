@@ -6,6 +6,7 @@ use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction, pool::
 
 use super::{
     batch::{Batch, Waiting},
+    statements::Recorder,
     writer::Turn,
 };
 
@@ -15,6 +16,7 @@ use super::{
 pub struct Conn {
     inner: Inner,
     waiting: Waiting,
+    recorder: Option<Recorder>,
 }
 
 #[derive(Debug)]
@@ -46,20 +48,44 @@ impl Inner {
 }
 
 impl Conn {
-    pub(super) fn new(inner: Inner) -> Self {
+    pub(super) fn new(inner: Inner, recorder: Option<Recorder>) -> Self {
         Self {
             inner,
             waiting: Waiting::default(),
+            recorder,
         }
     }
 
-    /// For the next statement; what [waits](crate::later) is sent before it.
+    /// The engine for a statement of this place; what [waits](crate::later) is sent before it.
     ///
     /// # Errors
     /// When the engine refuses what waited.
-    pub async fn engine(&mut self) -> sqlx::Result<Engine<'_>> {
+    #[doc(hidden)]
+    pub async fn engine_for(
+        &mut self,
+        file: &'static str,
+        line: u32,
+        sql: &str,
+    ) -> sqlx::Result<Engine<'_>> {
+        self.note(file, line, sql);
         self.send_waiting().await?;
         Ok(self.inner.engine())
+    }
+
+    /// As [`engine_for`](Self::engine_for) for a statement that has yet to be built, and its recorder.
+    ///
+    /// # Errors
+    /// When the engine refuses what waited.
+    #[doc(hidden)]
+    pub async fn engine_to_build(&mut self) -> sqlx::Result<(Engine<'_>, Option<Recorder>)> {
+        self.send_waiting().await?;
+        Ok((self.inner.engine(), self.recorder.clone()))
+    }
+
+    fn note(&self, file: &'static str, line: u32, sql: &str) {
+        if let Some(recorder) = &self.recorder {
+            recorder.note(file, line, sql);
+        }
     }
 
     async fn send_waiting(&mut self) -> sqlx::Result<()> {
@@ -77,7 +103,8 @@ impl Conn {
     }
 
     #[doc(hidden)]
-    pub fn queue(&mut self, sql: &str) -> Batch<'_> {
+    pub fn queue(&mut self, file: &'static str, line: u32, sql: &str) -> Batch<'_> {
+        self.note(file, line, sql);
         self.waiting.add(sql);
         if self.is_postgres() {
             self.waiting.postgres()
@@ -134,31 +161,33 @@ impl Conn {
 /// Gives the number of rows it touched.
 #[macro_export]
 macro_rules! execute {
-    ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
-        match $conn.engine().await {
+    ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {{
+        let sql = sqlx::SqlSafeStr::into_sql_str($sql);
+        match $conn.engine_for(file!(), line!(), sql.as_str()).await {
             Err(error) => Err(error),
-            Ok($crate::db::Engine::Sqlite(c)) => sqlx::query::<sqlx::Sqlite>($sql)$(.bind($bind))*
+            Ok($crate::db::Engine::Sqlite(c)) => sqlx::query::<sqlx::Sqlite>(sql)$(.bind($bind))*
                 .execute(c).await.map(|done| done.rows_affected()),
-            Ok($crate::db::Engine::Postgres(c)) => sqlx::query::<sqlx::Postgres>($sql)$(.bind($bind))*
+            Ok($crate::db::Engine::Postgres(c)) => sqlx::query::<sqlx::Postgres>(sql)$(.bind($bind))*
                 .execute(c).await.map(|done| done.rows_affected()),
         }
-    };
+    }};
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __fetch_as {
-    ($method:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {
-        match $conn.engine().await {
+    ($method:ident, $conn:expr, $row:ty, $sql:expr $(, $bind:expr)*) => {{
+        let sql = sqlx::SqlSafeStr::into_sql_str($sql);
+        match $conn.engine_for(file!(), line!(), sql.as_str()).await {
             Err(error) => Err(error),
             Ok($crate::db::Engine::Sqlite(c)) => {
-                sqlx::query_as::<sqlx::Sqlite, $row>($sql)$(.bind($bind))*.$method(c).await
+                sqlx::query_as::<sqlx::Sqlite, $row>(sql)$(.bind($bind))*.$method(c).await
             }
             Ok($crate::db::Engine::Postgres(c)) => {
-                sqlx::query_as::<sqlx::Postgres, $row>($sql)$(.bind($bind))*.$method(c).await
+                sqlx::query_as::<sqlx::Postgres, $row>(sql)$(.bind($bind))*.$method(c).await
             }
         }
-    };
+    }};
 }
 
 /// Exactly one row, as a `FromRow` type or a tuple: `fetch_one!(conn, User, "SELECT ...", id)`.
@@ -190,16 +219,22 @@ macro_rules! fetch_all {
 #[macro_export]
 macro_rules! fetch_built {
     ($conn:expr, $row:ty, $start:expr, |$q:ident| $build:block) => {
-        match $conn.engine().await {
+        match $conn.engine_to_build().await {
             Err(error) => Err(error),
-            Ok($crate::db::Engine::Sqlite(c)) => {
+            Ok(($crate::db::Engine::Sqlite(c), recorder)) => {
                 let mut $q = sqlx::QueryBuilder::<sqlx::Sqlite>::new($start);
                 $build
+                if let Some(recorder) = recorder {
+                    recorder.note(file!(), line!(), $q.sql().as_str());
+                }
                 $q.build_query_as::<$row>().fetch_all(c).await
             }
-            Ok($crate::db::Engine::Postgres(c)) => {
+            Ok(($crate::db::Engine::Postgres(c), recorder)) => {
                 let mut $q = sqlx::QueryBuilder::<sqlx::Postgres>::new($start);
                 $build
+                if let Some(recorder) = recorder {
+                    recorder.note(file!(), line!(), $q.sql().as_str());
+                }
                 $q.build_query_as::<$row>().fetch_all(c).await
             }
         }

@@ -8,8 +8,10 @@ mod clock;
 mod conn;
 mod ids;
 mod notify;
+mod statements;
 mod text_enum;
 mod uncommitted;
+mod wal;
 mod writer;
 
 use std::{cmp::Ordering, path::Path, str::FromStr, time::Duration};
@@ -18,7 +20,9 @@ use sqlx::{
     Connection as _, PgPool, SqlitePool,
     migrate::{MigrateError, Migrator},
     postgres::PgPoolOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{
+        SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
 };
 
 #[doc(hidden)]
@@ -27,7 +31,12 @@ pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use ids::new_id;
 pub use notify::{Heard, Listener, notify};
+#[doc(hidden)]
+pub use statements::Recorder;
+use statements::Recording;
+pub use statements::Statement;
 pub use uncommitted::Uncommitted;
+pub use wal::ForeignLog;
 use writer::Sees;
 pub use writer::Writer;
 
@@ -41,8 +50,15 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection to PostgreSQL that was idle for this long is tested before it is used. Testing each
 /// time would double the round trips of a short read.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
-/// How long SQLite waits for another process's write lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long SQLite waits for another process's lock; shorter than what those wait for that are in line
+/// behind it.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// A write-ahead log that grew while somebody read for long is cut to this many bytes again.
+const LOG_SIZE_LIMIT: &str = "16777216";
+/// How [`Db::optimize`] asks: all tables, each looked at in part.
+const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
+/// Connections to PostgreSQL where nothing else is asked for.
+const CONNECTIONS: u32 = 20;
 
 /// A database of either engine. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -51,8 +67,16 @@ pub enum Db {
     Sqlite {
         writer: Writer,
         reader: SqlitePool,
+        recording: Recording,
     },
-    Postgres(PgPool),
+    Postgres(Server),
+}
+
+/// A PostgreSQL server, and what is recorded of it.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pool: PgPool,
+    recording: Recording,
 }
 
 /// What [`Db::schema`] finds.
@@ -71,30 +95,48 @@ impl Db {
     /// # Errors
     /// When the URL is neither, or the engine cannot be reached.
     pub async fn connect(url: &str) -> sqlx::Result<Self> {
+        Self::connect_with(url, CONNECTIONS).await
+    }
+
+    /// As [`connect`](Self::connect), with at most this many connections to PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(url: &str, connections: u32) -> sqlx::Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let pool = PgPoolOptions::new()
-                .max_connections(20)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .test_before_acquire(false)
-                .before_acquire(|conn, meta| {
-                    Box::pin(async move {
-                        if meta.idle_for >= TESTED_AFTER {
-                            conn.ping().await?;
-                        }
-                        Ok(true)
-                    })
-                })
-                .connect(url)
-                .await?;
-            return Ok(Self::Postgres(pool));
-        }
-        if !url.starts_with("sqlite:") {
+            Self::connect_postgres(url, connections).await
+        } else if url.starts_with("sqlite:") {
+            Self::connect_sqlite(url).await
+        } else {
             let message = "the URL must begin with sqlite:// or postgres://";
-            return Err(sqlx::Error::Configuration(message.into()));
+            Err(sqlx::Error::Configuration(message.into()))
         }
+    }
+
+    async fn connect_postgres(url: &str, connections: u32) -> sqlx::Result<Self> {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|conn, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= TESTED_AFTER {
+                        conn.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect(url)
+            .await?;
+        let recording = Recording::default();
+        Ok(Self::Postgres(Server { pool, recording }))
+    }
+
+    async fn connect_sqlite(url: &str) -> sqlx::Result<Self> {
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", LOG_SIZE_LIMIT)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
@@ -103,13 +145,52 @@ impl Db {
         if !is_in_memory(path) {
             private_file::ensure(path).map_err(sqlx::Error::Io)?;
         }
+        // Before anything is opened: whatever opens the file replays the log.
+        let foreign = wal::check(Path::new(options.get_filename())).await;
+        foreign.map_err(|error| sqlx::Error::Configuration(error.into()))?;
         let pool = SqlitePoolOptions::new()
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // A file does not hang up.
             .test_before_acquire(false);
         let writer = Writer::connect(pool.clone(), options.clone(), ACQUIRE_TIMEOUT).await?;
         let reader = pool.max_connections(8).connect_with(options).await?;
-        Ok(Self::Sqlite { writer, reader })
+        let recording = Recording::default();
+        Ok(Self::Sqlite {
+            writer,
+            reader,
+            recording,
+        })
+    }
+
+    /// Starts to record the statements of this database, once; returns the record.
+    #[doc(hidden)]
+    pub fn record(&self) -> Recorder {
+        match self {
+            Self::Sqlite { recording, .. } | Self::Postgres(Server { recording, .. }) => {
+                recording.start()
+            }
+        }
+    }
+
+    fn recorder(&self) -> Option<Recorder> {
+        match self {
+            Self::Sqlite { recording, .. } | Self::Postgres(Server { recording, .. }) => {
+                recording.recorder()
+            }
+        }
+    }
+
+    /// Brings up to date what SQLite knows of its tables' sizes, by which it chooses indexes.
+    /// PostgreSQL does so by itself.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn optimize(&self) -> sqlx::Result<()> {
+        let mut conn = self.begin().await?;
+        if !conn.is_postgres() {
+            crate::execute!(conn, OPTIMIZE)?;
+        }
+        conn.commit().await
     }
 
     /// Brings the schema up to this binary's version. Safe when several servers start at once.
@@ -119,7 +200,7 @@ impl Db {
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         match self {
             Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer.pool()).await,
-            Self::Postgres(pool) => POSTGRES_MIGRATIONS.run(pool).await,
+            Self::Postgres(server) => POSTGRES_MIGRATIONS.run(&server.pool).await,
         }
     }
 
@@ -172,10 +253,11 @@ impl Db {
     }
 
     async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {
-        Ok(Conn::new(match self {
+        let inner = match self {
             Self::Sqlite { writer, .. } => conn::Inner::SqliteTurn(writer.begin(sees).await?),
-            Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin().await?),
-        }))
+            Self::Postgres(server) => conn::Inner::PostgresTx(server.pool.begin().await?),
+        };
+        Ok(Conn::new(inner, self.recorder()))
     }
 
     /// A connection for reading: each statement sees what was committed before it.
@@ -183,10 +265,11 @@ impl Db {
     /// # Errors
     /// When no connection becomes free in time.
     pub async fn read(&self) -> sqlx::Result<Conn> {
-        Ok(Conn::new(match self {
+        let inner = match self {
             Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
-            Self::Postgres(pool) => conn::Inner::PostgresRead(pool.acquire().await?),
-        }))
+            Self::Postgres(server) => conn::Inner::PostgresRead(server.pool.acquire().await?),
+        };
+        Ok(Conn::new(inner, self.recorder()))
     }
 
     /// A read-only transaction in which every statement sees the same moment.
@@ -195,11 +278,14 @@ impl Db {
     /// When no connection becomes free in time.
     pub async fn snapshot(&self) -> sqlx::Result<Conn> {
         const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        Ok(Conn::new(match self {
+        let inner = match self {
             // In WAL mode a transaction keeps the snapshot of its first read.
             Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
-            Self::Postgres(pool) => conn::Inner::PostgresTx(pool.begin_with(POSTGRES).await?),
-        }))
+            Self::Postgres(server) => {
+                conn::Inner::PostgresTx(server.pool.begin_with(POSTGRES).await?)
+            }
+        };
+        Ok(Conn::new(inner, self.recorder()))
     }
 
     /// `sqlite` or `postgres`.
@@ -213,11 +299,11 @@ impl Db {
     /// Waits for connections in use and closes the pools.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, reader } => {
+            Self::Sqlite { writer, reader, .. } => {
                 reader.close().await;
                 writer.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres(server) => server.pool.close().await,
         }
     }
 }
@@ -269,6 +355,28 @@ pub fn broke_foreign_key(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .is_some_and(|cause| cause.is_foreign_key_violation())
+}
+
+/// Primary codes of SQLite: another process writes, another statement of this one does, no room.
+const SQLITE_PASSING: [u32; 3] = [5, 6, 13];
+/// The engine is away, begins or ends, or has too few connections, memory or room; another transaction
+/// is in the way.
+const POSTGRES_PASSING: &[&str] = &["08", "53", "57P0", "55P03", "40001"];
+
+/// Tells a failure that is over by itself, or once an operator acts, from a statement that is wrong.
+pub fn is_passing(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        // The extended code has the primary one in its low byte.
+        let code = code.parse::<u32>().unwrap_or_default();
+        return SQLITE_PASSING.contains(&(code & 0xff));
+    }
+    POSTGRES_PASSING
+        .iter()
+        .any(|prefix| code.starts_with(prefix))
 }
 
 /// Whether PostgreSQL ended a transaction that waited for one that waited for it.

@@ -36,10 +36,10 @@ impl Db {
     /// # Errors
     /// When the database does not answer.
     pub async fn listen(&self, channel: &'static str) -> sqlx::Result<Option<Listener>> {
-        let Self::Postgres(pool) = self else {
+        let Self::Postgres(server) = self else {
             return Ok(None);
         };
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(&server.pool).await?;
         listener.listen(channel).await?;
         Ok(Some(Listener(listener)))
     }

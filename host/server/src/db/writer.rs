@@ -26,6 +26,8 @@ use tokio::{
     sync::{OwnedMappedMutexGuard, OwnedMutexGuard, oneshot},
 };
 
+use super::wal;
+
 /// A deferred transaction that turns into a writer fails at once when another process wrote in between;
 /// an immediate one waits.
 const BEGIN: &str = "BEGIN IMMEDIATE";
@@ -64,6 +66,8 @@ struct Line {
     /// Set by SQLite when it undoes a whole transaction, as it may when the disk is full. A savepoint
     /// after that would begin a new one, and its commit would say nothing of those before it.
     lost: Arc<AtomicBool>,
+    /// The schema has the mark that every transaction changes.
+    is_marked: AtomicBool,
 }
 
 /// The acts of the open transaction.
@@ -123,7 +127,7 @@ impl Writer {
         match open.as_mut() {
             Some(transaction) => run(transaction, BEGIN_NEXT).await?,
             None => {
-                *open = Some(self.pool.begin_with(BEGIN).await?);
+                *open = Some(self.begin_alone().await?);
                 self.line.lost.store(false, Ordering::Release);
             }
         }
@@ -133,6 +137,18 @@ impl Writer {
             line: Arc::clone(&self.line),
             kept: false,
         })
+    }
+
+    /// Begins a transaction that changes the [mark](wal), once there is one.
+    async fn begin_alone(&self) -> sqlx::Result<Transaction<'static, Sqlite>> {
+        if self.line.is_marked.load(Ordering::Acquire) {
+            return self.pool.begin_with(wal::BEGIN).await;
+        }
+        let mut transaction = self.pool.begin_with(BEGIN).await?;
+        if wal::has_mark(&mut transaction).await? {
+            self.line.is_marked.store(true, Ordering::Release);
+        }
+        Ok(transaction)
     }
 
     /// Waits for those in line and closes the connection.

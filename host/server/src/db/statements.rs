@@ -1,0 +1,48 @@
+//! Records every statement that is sent, for the test that explains each of them.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+/// A statement and the place in the code that sends it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Statement {
+    /// As `file!()` says.
+    pub file: &'static str,
+    pub line: u32,
+    pub sql: String,
+}
+
+/// The statements that went through the macros of this module.
+#[derive(Debug, Clone, Default)]
+pub struct Recorder(Arc<Mutex<BTreeSet<Statement>>>);
+
+impl Recorder {
+    #[doc(hidden)]
+    pub fn note(&self, file: &'static str, line: u32, sql: &str) {
+        let sql = sql.to_owned();
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(Statement { file, line, sql });
+    }
+
+    /// Each different statement once, by place.
+    pub fn statements(&self) -> Vec<Statement> {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.iter().cloned().collect()
+    }
+}
+
+/// The recorder of a database; none until one is asked for, so that a server pays for a look only.
+#[derive(Debug, Clone, Default)]
+pub struct Recording(Arc<OnceLock<Recorder>>);
+
+impl Recording {
+    pub(super) fn start(&self) -> Recorder {
+        self.0.get_or_init(Recorder::default).clone()
+    }
+
+    pub(super) fn recorder(&self) -> Option<Recorder> {
+        self.0.get().cloned()
+    }
+}

@@ -1,0 +1,168 @@
+//! What an engine would do for a statement, as it says itself, without running it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection,
+};
+
+/// One place of a plan where a table is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    pub table: String,
+    /// Every row of the table, or every entry of an index, is looked at.
+    pub is_scan: bool,
+    /// In the engine's words.
+    pub how: String,
+}
+
+/// A connection that explains. PostgreSQL plans for any arguments, as it does for statements that come
+/// often, and scans only where no index could serve.
+#[derive(Debug)]
+pub enum Explainer {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Explainer {
+    /// Connects to a database.
+    ///
+    /// # Errors
+    /// When it cannot be reached.
+    pub async fn open(url: &str) -> sqlx::Result<Self> {
+        if url.starts_with("sqlite:") {
+            return Ok(Self::Sqlite(SqliteConnection::connect(url).await?));
+        }
+        let mut conn = PgConnection::connect(url).await?;
+        for setting in [
+            "SET plan_cache_mode = force_generic_plan",
+            "SET enable_seqscan = off",
+        ] {
+            conn.execute(setting).await?;
+        }
+        Ok(Self::Postgres(conn))
+    }
+
+    /// Every table that a statement reads.
+    ///
+    /// # Errors
+    /// When the engine does not take the statement.
+    pub async fn reads(&mut self, sql: &str) -> sqlx::Result<Vec<Read>> {
+        match self {
+            Self::Sqlite(conn) => {
+                let text = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+                let rows = sqlx::query(text).fetch_all(conn).await?;
+                let aliases = aliases(sql);
+                let details = rows.iter().map(|row| row.get::<String, _>("detail"));
+                Ok(details
+                    .filter_map(|detail| sqlite_read(&detail, &aliases))
+                    .collect())
+            }
+            Self::Postgres(conn) => {
+                conn.execute(AssertSqlSafe(format!("PREPARE explained AS {sql}")))
+                    .await?;
+                let explained = postgres_plan(conn).await;
+                conn.execute("DEALLOCATE explained").await?;
+                let mut reads = Vec::new();
+                postgres_reads(&explained?[0]["Plan"], None, &mut reads);
+                Ok(reads)
+            }
+        }
+    }
+}
+
+async fn postgres_plan(conn: &mut PgConnection) -> sqlx::Result<Value> {
+    let count =
+        "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'explained'";
+    let parameters: i32 = sqlx::query_scalar(count).fetch_one(&mut *conn).await?;
+    let nulls = vec!["NULL"; usize::try_from(parameters).unwrap_or_default()].join(", ");
+    let arguments = if nulls.is_empty() {
+        nulls
+    } else {
+        format!("({nulls})")
+    };
+    let text = AssertSqlSafe(format!(
+        "EXPLAIN (FORMAT JSON) EXECUTE explained{arguments}"
+    ));
+    let row = sqlx::raw_sql(text).fetch_one(conn).await?;
+    let plan: String = row.try_get_unchecked(0)?;
+    serde_json::from_str(&plan).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// Walks a plan; a bitmap of an index is found below the node that names the table.
+fn postgres_reads(node: &Value, above: Option<&str>, reads: &mut Vec<Read>) {
+    let kind = node["Node Type"].as_str().unwrap_or_default();
+    let table = node["Relation Name"].as_str().or(above);
+    let by_index = matches!(kind, "Index Scan" | "Index Only Scan" | "Bitmap Index Scan");
+    if let Some(table) = table
+        && (by_index || kind == "Seq Scan")
+    {
+        let condition = node["Index Cond"].as_str();
+        let index = node["Index Name"].as_str().unwrap_or_default();
+        reads.push(Read {
+            table: table.to_owned(),
+            is_scan: condition.is_none(),
+            how: format!("{kind} {index} {}", condition.unwrap_or_default()),
+        });
+    }
+    for below in node["Plans"].as_array().into_iter().flatten() {
+        let above = if kind.starts_with("Bitmap") {
+            table
+        } else {
+            None
+        };
+        postgres_reads(below, above, reads);
+    }
+}
+
+/// `SEARCH t USING INDEX i (c=?)` or `SCAN t ...`; `None` for what reads no table.
+fn sqlite_read(detail: &str, aliases: &BTreeMap<String, BTreeSet<String>>) -> Option<Read> {
+    let (verb, rest) = detail.split_once(' ')?;
+    if !matches!(verb, "SCAN" | "SEARCH") {
+        return None;
+    }
+    let name = rest.split(' ').next()?;
+    let tables = aliases.get(name)?;
+    Some(Read {
+        table: Vec::from_iter(tables.iter().cloned()).join(" or "),
+        is_scan: verb == "SCAN",
+        how: detail.to_owned(),
+    })
+}
+
+/// What the names in a statement stand for: tables by themselves and by their aliases.
+fn aliases(sql: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let spaced = sql.replace(['(', ')', ','], " ; ");
+    let words: Vec<&str> = spaced.split_whitespace().collect();
+    let is_name = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+    };
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (at, word) in words.iter().enumerate() {
+        if !matches!(*word, "FROM" | "JOIN" | "UPDATE" | "INTO") {
+            continue;
+        }
+        let Some(table) = words.get(at + 1).filter(|word| is_name(word)) else {
+            continue;
+        };
+        let mut add = |name: &str| {
+            found
+                .entry(name.to_owned())
+                .or_default()
+                .insert((*table).to_owned())
+        };
+        add(table);
+        let next = words.get(at + 2).copied().unwrap_or(";");
+        let alias = if next == "AS" {
+            words.get(at + 3).copied().unwrap_or(";")
+        } else {
+            next
+        };
+        if is_name(alias) {
+            add(alias);
+        }
+    }
+    found
+}

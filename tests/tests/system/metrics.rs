@@ -1,0 +1,90 @@
+//! What is measured, and that no stranger decides how much memory it takes.
+
+use std::time::Duration;
+
+use dermaga::config::{self, Sources};
+use dermaga_tests::{Engine, Shop};
+use reqwest::Method;
+use sqlx::{Connection as _, PgConnection};
+
+async fn metrics(shop: &Shop) -> String {
+    shop.client().get("/metrics").await.text
+}
+
+fn value(metrics: &str, name: &str) -> u64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |value| value.trim().parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invented_method_is_no_label() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    for number in 0..20 {
+        let invented = format!("INVENTED-{number}-{}", "X".repeat(10_000));
+        let method = Method::from_bytes(invented.as_bytes()).unwrap();
+        let request = shop.client().request(method, "/api/catalog/services");
+        shop.client()
+            .send(request)
+            .await
+            .fails(405, "METHOD_NOT_ALLOWED");
+    }
+    shop.client()
+        .send(shop.client().request(Method::TRACE, "/healthz"))
+        .await;
+    let metrics = metrics(&shop).await;
+    assert!(
+        !metrics.contains("INVENTED"),
+        "a stranger's word is a label"
+    );
+    let other = r#"http_requests_total{method="OTHER",route="/api/catalog/services",status="405"}"#;
+    assert!(value(&metrics, other) >= 20, "{metrics}");
+    assert!(metrics.contains(r#"method="TRACE""#), "{metrics}");
+}
+
+/// Every duration takes memory until it is sorted into a bucket, which reading the metrics does, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn measurements_are_sorted_without_being_read() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    for _ in 0..100 {
+        if value(&metrics(&shop).await, "dermaga_metrics_upkeep_total") > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{}", metrics(&shop).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pool_of_postgresql_is_as_large_as_set() {
+    let most = 4;
+    let environment = [("DERMAGA_DATABASE_CONNECTIONS".to_owned(), most.to_string())];
+    let sources = Sources {
+        environment: environment.into(),
+        ..Sources::default()
+    };
+    let set = config::load(sources).unwrap().config.database_connections;
+    let Some(shop) =
+        Shop::open_with(Engine::Postgres, |config| config.database_connections = set).await
+    else {
+        return;
+    };
+    let db = &shop.state().db;
+    let asking = (0..40).map(|_| async {
+        let mut conn = db.read().await.unwrap();
+        dermaga::fetch_one!(conn, (bool,), "SELECT pg_sleep(0.02) IS NULL").unwrap();
+    });
+    let watching = async {
+        let mut conn = PgConnection::connect(&shop.state().config.database_url())
+            .await
+            .unwrap();
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let mut seen = 0_i64;
+        for _ in 0..20 {
+            seen = seen.max(sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        seen
+    };
+    let (_, seen) = tokio::join!(futures::future::join_all(asking), watching);
+    assert_eq!(seen, most, "connections were open");
+}
