@@ -34,6 +34,7 @@ mod payments;
 mod plugin_classes;
 mod plugin_life;
 mod plugins;
+mod proofs;
 mod provisioning;
 mod purchase;
 mod quotes;

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use super::{
+    journal::Journal,
     ledger,
-    store::{self, EntryRow, PostingRow},
+    store::{EntryRow, PostingRow},
 };
 use crate::{Result, db::Db, spreadsheet};
 
@@ -36,7 +37,7 @@ const COLUMNS: [&str; 12] = [
 ];
 
 /// Writes every entry, wallet by wallet in the order of their ids, out of one snapshot; gives how
-/// many. Holds one wallet in memory at a time.
+/// many. Holds one page of entries in memory at a time.
 ///
 /// # Errors
 /// When the database does not answer, or the output takes no more.
@@ -44,14 +45,10 @@ pub async fn export(db: &Db, format: ExportFormat, out: impl Write + Send) -> Re
     let mut sink = Sink::new(format, out).map_err(crate::Error::internal)?;
     let mut conn = db.snapshot().await?;
     let mut written = 0;
-    for user_id in store::wallet_ids(&mut conn).await? {
-        let entries = store::entries(&mut conn, user_id).await?;
-        let mut postings = store::postings(&mut conn, user_id).await?;
-        for entry in &entries {
-            let lines = postings.remove(&entry.id).unwrap_or_default();
-            sink.entry(entry, &lines).map_err(crate::Error::internal)?;
-            written += 1;
-        }
+    let mut journal = Journal::default();
+    while let Some((entry, lines)) = journal.next(&mut conn).await? {
+        sink.entry(&entry, &lines).map_err(crate::Error::internal)?;
+        written += 1;
     }
     sink.finish().map_err(crate::Error::internal)?;
     Ok(written)

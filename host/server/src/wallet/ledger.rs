@@ -1,24 +1,22 @@
-//! Double entry: postings that balance, chained by hash per wallet; and the proof of all of it.
+//! Double entry: postings that balance, chained by hash per wallet.
 
-use std::collections::BTreeMap;
+mod verify;
 
-use chrono::{DateTime, Utc};
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Account, NewTransaction, Seal, Transaction, TransactionStatus, TransactionType, WalletRow,
-    seal,
+    Account, NewTransaction, Transaction, TransactionStatus, TransactionType, WalletRow,
     store::{self, EntryRow, PostingRow},
 };
 use crate::{
     Code, Error, Result,
-    db::{self, Clock, Conn, Db},
+    db::{self, Clock, Conn},
     money::Rupiah,
 };
+
+pub use verify::{Verification, verify};
 
 /// What one entry does: to the wallet, and to the accounts on the other side.
 #[derive(Debug, Clone)]
@@ -251,149 +249,4 @@ pub(super) fn content(entry: &EntryRow, postings: &[PostingRow]) -> Value {
         "transaction": entry.transaction_id,
         "wallet": entry.wallet_id,
     })
-}
-
-/// What `dermaga ledger verify` found.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Verification {
-    pub wallets: u64,
-    pub entries: u64,
-    pub postings: u64,
-    /// Sum of every account's postings; all together they are zero.
-    pub accounts: BTreeMap<String, Rupiah>,
-    /// The newest daily seal; absent before the first.
-    pub seal: Option<Seal>,
-    pub checked_at: DateTime<Utc>,
-    /// One sentence a fault; empty when the books balance.
-    pub faults: Vec<String>,
-}
-
-impl Verification {
-    pub fn holds(&self) -> bool {
-        self.faults.is_empty()
-    }
-
-    fn fault(&mut self, sentence: String) {
-        self.faults.push(sentence);
-    }
-}
-
-/// Proves the whole ledger: every entry balances, every chain is unbroken, every balance is the sum
-/// of its postings, every completed transaction is posted with its amount, every sealed entry is
-/// there still, and all accounts together are zero. Reads one snapshot, wallet by wallet, and writes nothing.
-///
-/// # Errors
-/// When the database does not answer; faults in the books are in the answer.
-pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
-    let mut found = Verification {
-        wallets: 0,
-        entries: 0,
-        postings: 0,
-        accounts: BTreeMap::new(),
-        seal: None,
-        checked_at: clock.now(),
-        faults: Vec::new(),
-    };
-    let mut conn = db.snapshot().await?;
-    for user_id in store::wallet_ids(&mut conn).await? {
-        verify_wallet(&mut conn, user_id, &mut found).await?;
-    }
-    for (number, amount) in store::unposted(&mut conn).await? {
-        found.fault(format!(
-            "TXMP-{number} is completed over {amount} and has no matching entry."
-        ));
-    }
-    let (newest, broken) = seal::check(&mut conn).await?;
-    found.seal = newest;
-    found.faults.extend(broken);
-    let sum = Rupiah::total(found.accounts.values().copied())?;
-    if !sum.is_zero() {
-        found.fault(format!("All accounts together are {sum} and must be zero."));
-    }
-    Ok(found)
-}
-
-async fn verify_wallet(conn: &mut Conn, user_id: Uuid, found: &mut Verification) -> Result<()> {
-    let Some(wallet) = store::wallet(conn, user_id).await? else {
-        return Ok(());
-    };
-    let entries = store::entries(conn, user_id).await?;
-    let mut postings = store::postings(conn, user_id).await?;
-    found.wallets += 1;
-    let mut previous = genesis(user_id);
-    let (mut paid, mut bonus) = (Rupiah::ZERO, Rupiah::ZERO);
-    for (entry, expected) in entries.iter().zip(1..) {
-        let lines = postings.remove(&entry.id).unwrap_or_default();
-        check_entry(entry, &lines, expected, &previous, found)?;
-        for line in &lines {
-            let total = found.accounts.entry(line.account.to_string()).or_default();
-            *total = total.plus(line.amount)?;
-            match line.account {
-                Account::WalletPaid if line.user_id == Some(user_id) => {
-                    paid = paid.plus(line.amount)?;
-                }
-                Account::WalletBonus if line.user_id == Some(user_id) => {
-                    bonus = bonus.plus(line.amount)?;
-                }
-                Account::WalletPaid | Account::WalletBonus => {
-                    found.fault(format!(
-                        "Entry {} of wallet {user_id} posts to another wallet.",
-                        entry.id
-                    ));
-                }
-                _ => {}
-            }
-        }
-        previous.clone_from(&entry.hash);
-    }
-    if previous != wallet.head_hash || i64::try_from(entries.len()) != Ok(wallet.entries) {
-        found.fault(format!(
-            "Wallet {user_id} has lost entries at the end of its chain."
-        ));
-    }
-    if (paid, bonus) != (wallet.paid_balance, wallet.bonus_balance) {
-        found.fault(format!(
-            "Wallet {user_id} shows {} paid and {} bonus; its entries say {paid} and {bonus}.",
-            wallet.paid_balance, wallet.bonus_balance
-        ));
-    }
-    Ok(())
-}
-
-fn check_entry(
-    entry: &EntryRow,
-    lines: &[PostingRow],
-    expected: i64,
-    previous: &str,
-    found: &mut Verification,
-) -> Result<()> {
-    found.entries += 1;
-    found.postings += u64::try_from(lines.len()).unwrap_or_default();
-    let sum = Rupiah::total(lines.iter().map(|line| line.amount))?;
-    if !sum.is_zero() {
-        found.fault(format!(
-            "Entry {} does not balance: its postings sum to {sum}.",
-            entry.id
-        ));
-    }
-    if entry.position != expected {
-        found.fault(format!(
-            "Wallet {} misses entry {expected} of its chain.",
-            entry.wallet_id
-        ));
-    }
-    if entry.previous_hash != previous {
-        found.fault(format!(
-            "Entry {} does not continue the chain of wallet {}.",
-            entry.id, entry.wallet_id
-        ));
-    }
-    if hash(entry, lines) != entry.hash {
-        found.fault(format!(
-            "Entry {} has been changed: its hash does not match.",
-            entry.id
-        ));
-    }
-    Ok(())
 }

@@ -9,6 +9,7 @@ mod admin;
 mod calendar;
 mod export;
 mod float;
+mod journal;
 pub mod ledger;
 mod model;
 mod receipt;

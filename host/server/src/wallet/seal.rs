@@ -10,7 +10,10 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::store::{self, SealRow, SealedHead};
+use super::{
+    journal::PAGE,
+    store::{self, SealRow, SealedHead},
+};
 use crate::{
     Result,
     app::AppState,
@@ -36,9 +39,8 @@ pub async fn seal(state: &AppState) -> Result<u64> {
     let mut conn = state.db.begin().await?;
     let last = store::last_seal(&mut conn).await?;
     let number = last.as_ref().map_or(0, |seal| seal.number) + 1;
-    store::insert_sealed_heads(&mut conn, number).await?;
-    let heads = store::sealed_heads(&mut conn, number).await?;
-    if heads.is_empty() {
+    let heads = store::insert_sealed_heads(&mut conn, number).await?;
+    if heads == 0 {
         return Ok(0);
     }
     let previous = last.map(|seal| seal.digest).unwrap_or_default();
@@ -46,7 +48,7 @@ pub async fn seal(state: &AppState) -> Result<u64> {
         id: new_id(&state.clock),
         number,
         sealed_at: state.clock.now(),
-        digest: digest(&previous, &heads),
+        digest: digest(&mut conn, &previous, number).await?,
     };
     store::insert_seal(&mut conn, &row).await?;
     conn.commit().await?;
@@ -55,18 +57,28 @@ pub async fn seal(state: &AppState) -> Result<u64> {
         seal.digest = row.digest,
         "ledger.sealed"
     );
-    Ok(u64::try_from(heads.len()).unwrap_or(u64::MAX))
+    Ok(heads)
 }
 
-fn digest(previous: &str, heads: &[SealedHead]) -> String {
-    let mut content = format!("dermaga seal 1 {previous}\n");
-    for head in heads {
-        content.push_str(&format!(
-            "{} {} {}\n",
-            head.wallet_id, head.position, head.hash
-        ));
+/// The digest over the heads of a seal, a page of which is in memory at a time.
+async fn digest(conn: &mut Conn, previous: &str, number: i64) -> Result<String> {
+    let mut digest = Sha256::new_with_prefix(format!("dermaga seal 1 {previous}\n"));
+    let mut after = Uuid::nil();
+    loop {
+        let heads = store::sealed_heads(conn, number, after, PAGE).await?;
+        for head in &heads {
+            let SealedHead {
+                wallet_id,
+                position,
+                hash,
+            } = head;
+            digest.update(format!("{wallet_id} {position} {hash}\n"));
+        }
+        match heads.last() {
+            Some(last) => after = last.wallet_id,
+            None => return Ok(hex::encode(digest.finalize())),
+        }
     }
-    hex::encode(Sha256::digest(content))
 }
 
 /// Compares all seals with the chains; gives the newest seal, and a sentence for each fault.
@@ -75,7 +87,7 @@ fn digest(previous: &str, heads: &[SealedHead]) -> String {
 /// When the database does not answer.
 pub(super) async fn check(conn: &mut Conn) -> Result<(Option<Seal>, Vec<String>)> {
     let mut faults = Vec::new();
-    for (wallet_id, number, position) in store::broken_seals(conn).await? {
+    for (wallet_id, number, position) in store::broken_seals(conn, PAGE).await? {
         faults.push(format!(
             "Wallet {wallet_id} had another entry {position} when seal {number} was made, or has lost it."
         ));
@@ -83,8 +95,7 @@ pub(super) async fn check(conn: &mut Conn) -> Result<(Option<Seal>, Vec<String>)
     let mut previous = String::new();
     let mut newest = None;
     for (row, expected) in store::seals(conn).await?.into_iter().zip(1..) {
-        let heads = store::sealed_heads(conn, row.number).await?;
-        if row.number != expected || digest(&previous, &heads) != row.digest {
+        if row.number != expected || digest(conn, &previous, row.number).await? != row.digest {
             faults.push(format!(
                 "Seal {} does not continue the seals before it.",
                 row.number

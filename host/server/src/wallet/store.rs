@@ -2,8 +2,7 @@
 
 pub(super) mod admin;
 mod audit;
-
-use std::collections::HashMap;
+mod proof;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -16,7 +15,7 @@ use crate::{
     write_returning,
 };
 
-pub(super) use audit::*;
+pub(super) use {audit::*, proof::*};
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct EntryRow {
@@ -250,7 +249,8 @@ pub(super) async fn transactions(
 ) -> sqlx::Result<Vec<Transaction>> {
     fetch_built!(conn, Transaction, TRANSACTION, |q| {
         filter_transactions!(q, user_id, filter);
-        q.push(" ORDER BY number DESC LIMIT ").push_bind(limit);
+        q.push(" ORDER BY created_at DESC, number DESC LIMIT ")
+            .push_bind(limit);
         q.push(" OFFSET ").push_bind(offset);
     })
 }
@@ -304,7 +304,7 @@ pub(super) async fn at_a_glance(
                   WHERE s.user_id = $1 AND s.created_at >= $2 AND s.type IN ('SUBSCRIPTION', 'UPGRADE')
                     AND s.status = 'COMPLETED') AS spent
                FROM wallets w JOIN transactions t ON t.user_id = w.user_id
-               WHERE w.user_id = $1 ORDER BY t.number DESC LIMIT 10";
+               WHERE w.user_id = $1 ORDER BY t.created_at DESC, t.number DESC LIMIT 10";
     let rows = fetch_all!(conn, Row, sql, user_id, since)?;
     let Some(first) = rows.first() else {
         // A wallet without transactions has no row above.
@@ -335,49 +335,4 @@ pub(super) async fn purchases(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i6
                AND EXISTS (SELECT 1 FROM journal_entries e WHERE e.transaction_id = t.id)";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
     Ok(count)
-}
-
-pub(super) async fn wallet_ids(conn: &mut Conn) -> sqlx::Result<Vec<Uuid>> {
-    let rows = fetch_all!(
-        conn,
-        (Uuid,),
-        "SELECT user_id FROM wallets ORDER BY user_id"
-    )?;
-    Ok(rows.into_iter().map(|(id,)| id).collect())
-}
-
-pub(super) async fn entries(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Vec<EntryRow>> {
-    let sql = "SELECT id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key
-               FROM journal_entries WHERE wallet_id = $1 ORDER BY position";
-    fetch_all!(conn, EntryRow, sql, user_id)
-}
-
-/// The postings of a wallet's entries, by entry, in the order they were written.
-pub(super) async fn postings(
-    conn: &mut Conn,
-    user_id: Uuid,
-) -> sqlx::Result<HashMap<Uuid, Vec<PostingRow>>> {
-    type Row = (Uuid, i64, Account, Option<Uuid>, Rupiah);
-    let sql = "SELECT p.entry_id, p.line, p.account, p.user_id, p.amount FROM postings p
-               JOIN journal_entries e ON e.id = p.entry_id WHERE e.wallet_id = $1 ORDER BY p.entry_id, p.line";
-    let mut found: HashMap<Uuid, Vec<PostingRow>> = HashMap::new();
-    for (entry_id, line, account, owner, amount) in fetch_all!(conn, Row, sql, user_id)? {
-        found.entry(entry_id).or_default().push(PostingRow {
-            line,
-            account,
-            user_id: owner,
-            amount,
-        });
-    }
-    Ok(found)
-}
-
-/// Completed transactions whose amount is not what their entries did to the wallet.
-pub(super) async fn unposted(conn: &mut Conn) -> sqlx::Result<Vec<(i64, Rupiah)>> {
-    let sql = "SELECT t.number, t.amount FROM transactions t WHERE t.status IN ('COMPLETED', 'REFUNDED')
-               AND t.amount <> (SELECT CAST(coalesce(sum(p.amount), 0) AS BIGINT) FROM journal_entries e
-                 JOIN postings p ON p.entry_id = e.id AND p.account IN ('WALLET_PAID', 'WALLET_BONUS')
-                 WHERE e.transaction_id = t.id)
-               ORDER BY t.number";
-    fetch_all!(conn, (i64, Rupiah), sql)
 }

@@ -205,7 +205,8 @@ pub(in crate::wallet) async fn any_transactions(
 ) -> sqlx::Result<Vec<OwnedTransaction>> {
     fetch_built!(conn, OwnedTransaction, TRANSACTIONS, |q| {
         filter_any!(q, filter);
-        q.push(" ORDER BY t.number DESC LIMIT ").push_bind(limit);
+        q.push(" ORDER BY t.created_at DESC, t.number DESC LIMIT ")
+            .push_bind(limit);
         q.push(" OFFSET ").push_bind(offset);
     })
 }

@@ -99,18 +99,25 @@ pub(in crate::wallet) async fn insert_sealed_heads(
     execute!(conn, sql, number)
 }
 
+/// The next heads of a seal, in the order of their wallets.
 pub(in crate::wallet) async fn sealed_heads(
     conn: &mut Conn,
     number: i64,
+    after: Uuid,
+    limit: i64,
 ) -> sqlx::Result<Vec<SealedHead>> {
-    let sql = "SELECT wallet_id, position, hash FROM ledger_seal_heads WHERE seal_number = $1 ORDER BY wallet_id";
-    fetch_all!(conn, SealedHead, sql, number)
+    let sql = "SELECT wallet_id, position, hash FROM ledger_seal_heads WHERE seal_number = $1 AND wallet_id > $2
+               ORDER BY wallet_id LIMIT $3";
+    fetch_all!(conn, SealedHead, sql, number, after, limit)
 }
 
-/// Sealed heads whose entry is gone or another one.
-pub(in crate::wallet) async fn broken_seals(conn: &mut Conn) -> sqlx::Result<Vec<BrokenSeal>> {
+/// The first sealed heads whose entry is gone or another one.
+pub(in crate::wallet) async fn broken_seals(
+    conn: &mut Conn,
+    limit: i64,
+) -> sqlx::Result<Vec<BrokenSeal>> {
     let sql = "SELECT h.wallet_id, h.seal_number, h.position FROM ledger_seal_heads h
                LEFT JOIN journal_entries e ON e.wallet_id = h.wallet_id AND e.position = h.position
-               WHERE e.hash IS NULL OR e.hash <> h.hash ORDER BY h.seal_number, h.wallet_id";
-    fetch_all!(conn, BrokenSeal, sql)
+               WHERE e.hash IS NULL OR e.hash <> h.hash ORDER BY h.seal_number, h.wallet_id LIMIT $1";
+    fetch_all!(conn, BrokenSeal, sql, limit)
 }

@@ -1,0 +1,79 @@
+//! SQL of the ledger's proof and export: everything that was posted, a page at a time.
+
+use uuid::Uuid;
+
+use super::{
+    super::{Account, WalletRow},
+    EntryRow, PostingRow,
+};
+use crate::{db::Conn, fetch_all, fetch_one, money::Rupiah};
+
+/// The next wallets, in the order of their ids.
+pub(in crate::wallet) async fn wallets_after(
+    conn: &mut Conn,
+    user_id: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<WalletRow>> {
+    let sql =
+        "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
+               FROM wallets WHERE user_id > $1 ORDER BY user_id LIMIT $2";
+    fetch_all!(conn, WalletRow, sql, user_id, limit)
+}
+
+/// The next entries, by wallet and position.
+pub(in crate::wallet) async fn entries_after(
+    conn: &mut Conn,
+    wallet_id: Uuid,
+    position: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<EntryRow>> {
+    let sql = "SELECT id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key
+               FROM journal_entries WHERE (wallet_id, position) > ($1, $2) ORDER BY wallet_id, position LIMIT $3";
+    fetch_all!(conn, EntryRow, sql, wallet_id, position, limit)
+}
+
+/// The postings of the [next entries](entries_after), and which entry each belongs to.
+pub(in crate::wallet) async fn postings_after(
+    conn: &mut Conn,
+    wallet_id: Uuid,
+    position: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<(Uuid, PostingRow)>> {
+    type Row = (Uuid, i64, Account, Option<Uuid>, Rupiah);
+    let sql = "SELECT p.entry_id, p.line, p.account, p.user_id, p.amount
+               FROM (SELECT id, wallet_id, position FROM journal_entries WHERE (wallet_id, position) > ($1, $2)
+                     ORDER BY wallet_id, position LIMIT $3) e
+               JOIN postings p ON p.entry_id = e.id ORDER BY e.wallet_id, e.position, p.line";
+    let rows = fetch_all!(conn, Row, sql, wallet_id, position, limit)?;
+    let posting = |(entry_id, line, account, user_id, amount)| {
+        let row = PostingRow {
+            line,
+            account,
+            user_id,
+            amount,
+        };
+        (entry_id, row)
+    };
+    Ok(rows.into_iter().map(posting).collect())
+}
+
+/// Counts postings whose entry is not there.
+pub(in crate::wallet) async fn stray_postings(conn: &mut Conn) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM postings p WHERE NOT EXISTS (SELECT 1 FROM journal_entries e WHERE e.id = p.entry_id)";
+    let (count,) = fetch_one!(conn, (i64,), sql)?;
+    Ok(count)
+}
+
+/// The first completed transactions whose amount is not what their entries did to the wallet. The
+/// accounts are compared in the sum: as a condition of the join they would lead SQLite to look at all
+/// postings of an account for each transaction.
+pub(in crate::wallet) async fn unposted(
+    conn: &mut Conn,
+    limit: i64,
+) -> sqlx::Result<Vec<(i64, Rupiah)>> {
+    let sql = "SELECT t.number, t.amount FROM transactions t WHERE t.status IN ('COMPLETED', 'REFUNDED')
+               AND t.amount <> (SELECT CAST(coalesce(sum(CASE WHEN p.account IN ('WALLET_PAID', 'WALLET_BONUS') THEN p.amount END), 0) AS BIGINT)
+                 FROM journal_entries e JOIN postings p ON p.entry_id = e.id WHERE e.transaction_id = t.id)
+               ORDER BY t.number LIMIT $1";
+    fetch_all!(conn, (i64, Rupiah), sql, limit)
+}

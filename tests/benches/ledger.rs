@@ -1,0 +1,119 @@
+//! What the proof of the ledger costs on this machine.
+//!
+//! `cargo bench --package dermaga-tests --bench ledger`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::float_arithmetic,
+    clippy::indexing_slicing,
+    reason = "what cannot go on must stop, and ratios are numbers"
+)]
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use dermaga::{
+    money::Rupiah,
+    wallet::{
+        self, Account, NewTransaction, TransactionType,
+        ledger::{self, Movement},
+    },
+};
+use dermaga_tests::{Engine, Shop};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const WALLETS: usize = 300;
+const ENTRIES: usize = 300_000;
+const TARGET: Duration = Duration::from_secs(10);
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            tokio::spawn(measure(engine)).await.unwrap();
+        }
+    });
+}
+
+async fn measure(engine: Engine) {
+    let Some(shop) = Shop::open(engine).await else {
+        return;
+    };
+    let name = shop.state().db.engine_name();
+    let mut users: Vec<Uuid> = Vec::with_capacity(WALLETS);
+    for client in shop.many_customers(WALLETS).await {
+        let profile = client.get("/api/user/profile").await.data(200);
+        users.push(profile["id"].as_str().unwrap().parse().unwrap());
+    }
+    for (round, share) in [(0, ENTRIES / 10), (1, ENTRIES - ENTRIES / 10)] {
+        fill(&shop, &users, round, share / WALLETS).await;
+        seal(&shop).await;
+        // Statistics are those of the night before, or none.
+        let _ = fs::write("/proc/self/clear_refs", "5");
+        let before = peak_kib();
+        let started = Instant::now();
+        let found = ledger::verify(&shop.state().db, shop.clock())
+            .await
+            .unwrap();
+        let took = started.elapsed();
+        assert!(found.holds(), "{:#?}", found.faults);
+        let grown = peak_kib().saturating_sub(before) / 1024;
+        let verdict = if took <= TARGET { "met" } else { "MISSED" };
+        println!(
+            "{name:9} ledger verify, {} entries, {} postings: {took:.1?}, {grown} MiB more memory (target: <= {TARGET:?} for {ENTRIES}, {verdict})",
+            found.entries, found.postings
+        );
+    }
+    shop.close().await;
+}
+
+/// The most memory this process had since it was last asked to forget.
+fn peak_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let digits = line.map(|line| line.trim().trim_end_matches(" kB"));
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+async fn seal(shop: &Shop) {
+    let run = "/api/admin/jobs/ledger-seal/run";
+    shop.admin().await.post(run, json!({})).await.data(200);
+}
+
+/// Posts so many movements to each wallet.
+async fn fill(shop: &Shop, users: &[Uuid], round: usize, each: usize) {
+    let amount = Rupiah::new(5);
+    let movement = Movement {
+        paid: amount,
+        bonus: Rupiah::ZERO,
+        others: vec![(Account::Gateway, amount.negated())],
+    };
+    for user_id in users {
+        let mut conn = shop.state().db.begin().await.unwrap();
+        let mut wallet = wallet::lock(&mut conn, *user_id).await.unwrap();
+        for number in 0..each {
+            let new = NewTransaction {
+                user_id: *user_id,
+                kind: TransactionType::TopUp,
+                description: "Top-up".to_owned(),
+                details: Value::Null,
+                subscription_id: None,
+                coupon_id: None,
+                price_decision_id: None,
+                coupon_decision_id: None,
+            };
+            let key = format!("{user_id}-{round}-{number}");
+            ledger::post(&mut conn, shop.clock(), &mut wallet, &movement, &key, new)
+                .await
+                .unwrap();
+        }
+        conn.commit().await.unwrap();
+    }
+}
