@@ -79,6 +79,8 @@ impl Shop {
         let mut config = Config::in_folder(data.path()).expect("the defaults are good");
         config.listen = ([127, 0, 0, 1], 0).into();
         config.provisioner = Choice::Directory;
+        // All customers of a test come from one address.
+        config.registrations_per_hour = 10_000;
         config.plugins_dir = Some(plugins_folder().to_owned());
         config.templates_dir = Some(checkout().join("service-templates"));
         if engine == Engine::Postgres {
