@@ -4,7 +4,10 @@
 //! a memory of any size is declared in three. Each count has a bound far above what compilers emit
 //! and far below what would take minutes or gigabytes to compile.
 
-use wasmparser::{FunctionBody, MemoryType, Parser, Payload, TableType};
+use wasmparser::{
+    CompositeInnerType, FuncType, FunctionBody, MemoryType, Parser, Payload, RecGroup, SubType,
+    TableType,
+};
 
 use crate::error::LoadError;
 
@@ -12,9 +15,13 @@ use crate::error::LoadError;
 const PARTS: u64 = 200;
 /// Functions of all modules; an interpreter of JavaScript has about twenty thousand.
 const FUNCTIONS: u64 = 100_000;
-/// Locals of one function, parameters aside. Compiling takes time and memory in their number times
-/// that of the function's branches.
+/// Locals of one function, parameters aside.
 const LOCALS: u64 = 10_000;
+/// Values times bytes of one function: compiling takes time and memory in about this number, as each
+/// branch may carry every value. JavaScript engines, the largest components there are, reach a fifth.
+const FUNCTION_WORK: u64 = 50_000_000;
+/// The same over all functions, which are compiled several at once; twice that of such an engine.
+const WORK: u64 = 600_000_000;
 /// Bytes of one function. Register allocation takes more than linear time in it.
 const FUNCTION_BYTES: u64 = 1_000_000;
 /// Types, those of components included.
@@ -39,6 +46,9 @@ struct Census {
     segments: u64,
     names: u64,
     memory_bytes: u64,
+    work: u64,
+    /// Parameters and results of the widest type so far: a branch may carry as many values.
+    width: u64,
 }
 
 /// Counts what is in a component, and refuses more than can be compiled in a moment, or more memory
@@ -59,7 +69,12 @@ impl Census {
         match payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => self.parts += 1,
             Payload::FunctionSection(section) => self.functions += u64::from(section.count()),
-            Payload::TypeSection(section) => self.types += u64::from(section.count()),
+            Payload::TypeSection(section) => {
+                self.types += u64::from(section.count());
+                for group in section {
+                    self.widen(&group.map_err(malformed)?);
+                }
+            }
             Payload::CoreTypeSection(section) => self.types += u64::from(section.count()),
             Payload::ComponentTypeSection(section) => self.types += u64::from(section.count()),
             Payload::GlobalSection(section) => self.globals += u64::from(section.count()),
@@ -82,7 +97,7 @@ impl Census {
                     self.memory_bytes = self.memory_bytes.saturating_add(bytes);
                 }
             }
-            Payload::CodeSectionEntry(body) => function(&body).map_err(malformed)??,
+            Payload::CodeSectionEntry(body) => self.function(&body).map_err(malformed)??,
             _ => {}
         }
         Ok(())
@@ -95,6 +110,7 @@ impl Census {
         bound("types", self.types, TYPES)?;
         bound("globals", self.globals, GLOBALS)?;
         bound("table elements", self.table_elements, TABLE_ELEMENTS)?;
+        bound("values times bytes in all functions", self.work, WORK)?;
         bound("segments", self.segments, SEGMENTS)?;
         bound("imports and exports", self.names, NAMES)?;
         bound(
@@ -103,19 +119,40 @@ impl Census {
             memory_limit,
         )
     }
+
+    fn widen(&mut self, group: &RecGroup) {
+        for function in group.types().filter_map(function_type) {
+            let values = function
+                .params()
+                .len()
+                .saturating_add(function.results().len());
+            self.width = self.width.max(u64::try_from(values).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// One function: its locals, its length, and what both mean together.
+    fn function(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<Result<(), LoadError>> {
+        let range = body.range();
+        let length = range.end.saturating_sub(range.start);
+        let mut locals = 0_u64;
+        for group in body.get_locals_reader()? {
+            let (count, _) = group?;
+            locals = locals.saturating_add(count.into());
+        }
+        let values = locals.saturating_add(self.width).saturating_add(1);
+        let work = values.saturating_mul(length);
+        self.work = self.work.saturating_add(work);
+        Ok(bound("locals in one function", locals, LOCALS)
+            .and_then(|()| bound("bytes in one function", length, FUNCTION_BYTES))
+            .and_then(|()| bound("values times bytes in one function", work, FUNCTION_WORK)))
+    }
 }
 
-/// One function by itself: its locals and its length.
-fn function(body: &FunctionBody<'_>) -> wasmparser::Result<Result<(), LoadError>> {
-    let range = body.range();
-    let length = range.end.saturating_sub(range.start);
-    let mut locals = 0_u64;
-    for group in body.get_locals_reader()? {
-        let (count, _) = group?;
-        locals = locals.saturating_add(count.into());
+fn function_type(declared: &SubType) -> Option<&FuncType> {
+    match &declared.composite_type.inner {
+        CompositeInnerType::Func(function) => Some(function),
+        _ => None,
     }
-    Ok(bound("locals in one function", locals, LOCALS)
-        .and_then(|()| bound("bytes in one function", length, FUNCTION_BYTES)))
 }
 
 fn bound(what: &'static str, found: u64, limit: u64) -> Result<(), LoadError> {

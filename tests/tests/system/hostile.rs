@@ -52,6 +52,11 @@ async fn what_is_no_plugin_is_refused_at_the_door() {
             fixtures::truncated(),
             "COMPONENT_MALFORMED",
         ),
+        (
+            "a compile bomb",
+            fixtures::compile_bomb(10_000, 6_500),
+            "COMPONENT_TOO_COMPLEX",
+        ),
         ("above its class", many_bytes(4), "COMPONENT_ABOVE_CLASS"),
         ("too large", many_bytes(16), "COMPONENT_TOO_LARGE"),
         (
