@@ -8,7 +8,7 @@ use std::{
 use super::{
     Config, clean, dotenv,
     error::{ConfigError, Problem},
-    file, names, rules,
+    file, midtrans, names, rules,
     settings::{SETTINGS, Setting},
 };
 
@@ -300,7 +300,7 @@ fn check_together(loaded: &Loaded, problems: &mut Vec<Problem>) {
             "is required in production; `openssl rand -hex 32` makes one, keep a copy of it",
         );
     }
-    check_payments(config, &mut missing);
+    midtrans::check(config, &mut missing);
     rules::check(loaded, &mut missing);
     if config.plugin_trust.required && config.plugin_trust.keys.is_empty() {
         missing(
@@ -318,23 +318,6 @@ fn check_together(loaded: &Loaded, problems: &mut Vec<Problem>) {
             "is required together with DERMAGA_ADMIN_PASSWORD",
         ),
         _ => {}
-    }
-}
-
-/// Play money stays out of production, and real money out of the rest.
-fn check_payments(config: &Config, problem: &mut impl FnMut(&str, &str)) {
-    if config.is_production() && config.payments_sandbox {
-        problem(
-            "DERMAGA_PAYMENTS_SANDBOX",
-            "must be false in production: it credits what nobody paid",
-        );
-    }
-    let key = config.midtrans.server_key.as_ref();
-    if config.midtrans.is_production && key.is_none_or(|key| key.reveal().starts_with("SB-")) {
-        problem(
-            "MIDTRANS_SERVER_KEY",
-            "must be a production key (not one that begins with SB-) when MIDTRANS_IS_PRODUCTION is true",
-        );
     }
 }
 
@@ -465,7 +448,11 @@ mod tests {
             ("DERMAGA_MASTER_KEY", master),
         ];
         let with = |more: &[(&str, &str)]| environment(&[&production, more].concat());
-        assert!(load(with(&[("MIDTRANS_SERVER_KEY", "Mid-server-1")])).is_ok());
+        let real = [
+            ("MIDTRANS_SERVER_KEY", "Mid-server-1"),
+            ("MIDTRANS_IS_PRODUCTION", "true"),
+        ];
+        assert!(load(with(&real)).is_ok());
         for (more, name) in [
             (
                 &[("DERMAGA_PAYMENTS_SANDBOX", "true")][..],

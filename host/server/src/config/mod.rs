@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod keys;
 mod load;
+mod midtrans;
 mod names;
 mod parse;
 mod reference;

@@ -84,14 +84,6 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String
     })
 }
 
-/// Visible ASCII without spaces.
-pub(super) fn word_of(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(text.to_owned());
-    }
-    Err("must be visible ASCII characters, without spaces".into())
-}
-
 /// An address on the web.
 pub(super) fn url(text: &str) -> Result<String, String> {
     let parsed = reqwest::Url::parse(text).ok();

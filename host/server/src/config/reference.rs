@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Loaded, Origin, SETTINGS, Source};
+use super::{Loaded, Origin, SETTINGS, Source, midtrans};
 
 /// `docs/SETTINGS.md`.
 pub fn reference() -> String {
@@ -68,7 +68,8 @@ impl Loaded {
             let of_setting = move |remark| format!("{name}: {remark} ({})", origin.source);
             origin.remarks().map(of_setting)
         });
-        notes.collect()
+        let mixed = midtrans::notice(&self.config).map(str::to_owned);
+        notes.chain(mixed).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{Days, TimeDelta};
 
-use super::{Config, Environment, LogFormat, MOST_GRACE_DAYS, Secret, parse};
+use super::{Config, Environment, LogFormat, MOST_GRACE_DAYS, Secret, midtrans, parse};
 use crate::{money::Rupiah, scheduler::Schedule};
 
 /// One setting: its names, its default, its meaning, and how a text becomes its value.
@@ -202,15 +202,15 @@ pub const SETTINGS: &[Setting] = settings! {
 
     "MIDTRANS_SERVER_KEY" "midtrans.server_key" (None, secret):
         "Midtrans' server key. Without it customers cannot top up (503 `PAYMENTS_NOT_CONFIGURED`), unless the sandbox is on."
-        => |c, text| c.midtrans.server_key = Some(Secret::new(parse::word_of(text)?));
+        => |c, text| c.midtrans.server_key = Some(Secret::new(midtrans::key(text)?));
     "MIDTRANS_CLIENT_KEY" "midtrans.client_key" (None):
-        "Midtrans' client key. It is public and given with every top-up, for the payment page's JavaScript."
-        => |c, text| c.midtrans.client_key = Some(parse::word_of(text)?);
+        "Midtrans' client key. It is public and given with every top-up, for the payment page's JavaScript. A server key is refused here."
+        => |c, text| c.midtrans.client_key = Some(midtrans::key(text)?);
     "MIDTRANS_IS_PRODUCTION" "midtrans.is_production" (Some("false")):
-        "Whether payments move real money: `true` for Midtrans' production, `false` for its sandbox."
+        "Whether payments move real money: `true` for Midtrans' production, `false` for its sandbox. A production start with a server key requires `true`, and keys that do not begin with `SB-`."
         => |c, text| c.midtrans.is_production = parse::boolean(text)?;
     "MIDTRANS_BASE_URL" "midtrans.base_url" (None):
-        "Another server that speaks Midtrans' HTTP, instead of Midtrans' own; for tests."
+        "Another server that speaks Midtrans' HTTP, instead of Midtrans' own; for tests. In production it begins with https://."
         => |c, text| c.midtrans.base_url = Some(parse::url(text)?);
     "MIDTRANS_NOTIFICATION_URL" "midtrans.notification_url" (None):
         "Where Midtrans sends its notices: this shop's `/api/wallet/webhook/midtrans`, as seen from outside. Without it, what Midtrans' dashboard says."
