@@ -177,7 +177,8 @@ pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: Uuid) 
 /// end everybody else who redeems the coupon waits.
 ///
 /// # Errors
-/// A `COUPON_*` code when another customer was faster.
+/// A `COUPON_*` code when another customer was faster, `CONFLICT` when an administrator has changed the
+/// coupon since its rule was asked.
 pub async fn take(
     conn: &mut Conn,
     clock: &Clock,
@@ -188,7 +189,7 @@ pub async fn take(
     // What refers to the coupon comes with it, not before: an insert would only share its row, and wanting
     // more of a shared row than others do ends in a deadlock when somebody deletes it.
     store::add_customer_use(conn, coupon.id, user_id).await?;
-    match store::take_use(conn, coupon.id, evaluated.amount, now).await {
+    match store::take_use(conn, coupon, evaluated.amount, now).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(not_taken(conn, coupon, evaluated.amount, now).await?),
         // What came with it refers to a coupon that was deleted.
@@ -326,6 +327,10 @@ async fn not_taken(
         .ok_or_else(|| no_coupon(&coupon.code))?;
     if let Err(error) = check_window(&current, now) {
         return Ok(error);
+    }
+    if current.revision != coupon.revision {
+        let message = "This coupon has just been changed. Try again.";
+        return Ok(Error::new(Code::Conflict, message).retry_after(1));
     }
     let spent = current.granted_amount.plus(amount)?;
     Ok(if current.budget.is_some_and(|budget| spent > budget) {

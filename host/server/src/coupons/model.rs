@@ -90,6 +90,8 @@ pub struct Coupon {
     pub tiers: Json<Vec<Tier>>,
     pub periods: Option<i64>,
     pub status: CouponStatus,
+    /// Grows with each change by an administrator.
+    pub revision: i64,
     pub created_at: DateTime<Utc>,
 }
 

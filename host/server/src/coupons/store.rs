@@ -18,7 +18,7 @@ macro_rules! select_coupon {
     ($more:literal) => {
         concat!(
             "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
-               used_count, budget, granted_amount, services, tiers, periods, status, created_at",
+               used_count, budget, granted_amount, services, tiers, periods, status, revision, created_at",
             $more
         )
     };
@@ -123,7 +123,7 @@ pub(super) async fn insert(conn: &mut Conn, new: &NewCouponRow<'_>) -> sqlx::Res
 /// makes the coupon USED_UP in the same statement.
 pub(super) async fn take_use(
     conn: &mut Conn,
-    coupon_id: Uuid,
+    seen: &Coupon,
     amount: Rupiah,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -131,9 +131,9 @@ pub(super) async fn take_use(
                  status = CASE WHEN used_count + 1 >= max_uses OR granted_amount + $2 >= budget THEN 'USED_UP' ELSE status END
                WHERE id = $1 AND status = 'ACTIVE' AND starts_at <= $3 AND (ends_at IS NULL OR ends_at > $3)
                  AND (max_uses IS NULL OR used_count < max_uses)
-                 AND (budget IS NULL OR granted_amount + $2 <= budget)
+                 AND (budget IS NULL OR granted_amount + $2 <= budget) AND revision = $4
                RETURNING used_count";
-    let taken = write_returning!(conn, (i64,), sql, coupon_id, amount, now)?;
+    let taken = write_returning!(conn, (i64,), sql, seen.id, amount, now, seen.revision)?;
     Ok(taken.is_some())
 }
 

@@ -109,7 +109,7 @@ pub(in crate::coupons) async fn update(conn: &mut Conn, row: &ChangedRow<'_>) ->
         conn,
         "UPDATE coupons SET code = $2, description = $3, plugin_id = $4, parameters = $5, starts_at = $6, ends_at = $7,
            max_uses = $8, max_uses_per_user = $9, budget = $10, services = $11, tiers = $12, periods = $13, status = $14,
-           updated_at = $15
+           updated_at = $15, revision = revision + 1
          WHERE id = $1",
         row.id,
         wanted.code.as_str(),
