@@ -9,6 +9,10 @@ use garde::Validate;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
+use super::{
+    BODY_LIMIT_BYTES,
+    echo::{cut, shortened},
+};
 use crate::{Code, Error};
 
 /// A JSON body that fits its type and the type's rules.
@@ -41,12 +45,21 @@ where
         let message = "Send the body as JSON, with the header `Content-Type: application/json`.";
         return Err(Error::new(Code::UnsupportedMediaType, message));
     }
+    if is_announced_too_large(request.headers()) {
+        return Err(too_large());
+    }
     let bytes = Bytes::from_request(request, state)
         .await
         .map_err(unreadable)?;
+    let bytes = bytes.slice_ref(without_bom(&bytes));
     let value = parse::<T>(&bytes)?;
     validate(&value)?;
     Ok((value, bytes))
+}
+
+/// The body without the byte order mark that some editors and shells put before a text.
+pub fn without_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// A body that may be left out: absent when nothing was sent.
@@ -82,12 +95,21 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
+/// A client that says how much it will send is refused before it sends it.
+fn is_announced_too_large(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    length.is_some_and(|length| length > BODY_LIMIT_BYTES)
+}
+
+fn too_large() -> Error {
+    let message = "The body is larger than this route accepts.";
+    Error::new(Code::PayloadTooLarge, message)
+}
+
 fn unreadable(rejection: BytesRejection) -> Error {
     if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
-        return Error::new(
-            Code::PayloadTooLarge,
-            "The body is larger than this route accepts.",
-        );
+        return too_large();
     }
     Error::new(
         Code::MalformedRequest,
@@ -113,7 +135,7 @@ fn refuse(path: &str, error: &serde_json::Error) -> Error {
         return Error::new(Code::MalformedRequest, message);
     }
     let field = if path == "." { "body" } else { path };
-    Error::invalid(field, without_place(error))
+    Error::invalid(cut(field, 100), shortened(&without_place(error)))
 }
 
 /// The sentence without serde's ` at line 1 column 2`.

@@ -2,7 +2,10 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -22,13 +25,31 @@ const DISCARD_TIME: Duration = Duration::from_secs(5);
 
 /// The request's body, shared between the handler and what reads the rest of it.
 #[derive(Debug, Clone)]
-struct Shared(Arc<Mutex<BodyDataStream>>);
+struct Shared(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    stream: Mutex<BodyDataStream>,
+    /// Something has begun to read. A client that expects `100 Continue` was told so with it.
+    is_begun: AtomicBool,
+}
+
+impl Shared {
+    fn new(stream: BodyDataStream) -> Self {
+        Self(Arc::new(Held {
+            stream: Mutex::new(stream),
+            is_begun: AtomicBool::new(false),
+        }))
+    }
+}
 
 impl Stream for Shared {
     type Item = Result<Bytes, axum::Error>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.is_begun.store(true, Ordering::Relaxed);
         self.0
+            .stream
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .poll_next_unpin(context)
@@ -38,17 +59,22 @@ impl Stream for Shared {
 /// Reads the rest of a refused request's body, within bounds.
 ///
 /// Closing a connection with unread data resets it, and the client would see "connection reset"
-/// instead of the sentence that says what was wrong.
+/// instead of the sentence that says what was wrong. A client that waits for `100 Continue` has sent
+/// nothing yet: the refusal is its answer, and it keeps the body.
 pub async fn linger(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         // A wrapped body would not say any more that there is none.
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
-    let mut rest = Shared(Arc::new(Mutex::new(body.into_data_stream())));
+    let waits = parts.headers.contains_key(header::EXPECT);
+    let mut rest = Shared::new(body.into_data_stream());
     let request = Request::from_parts(parts, Body::from_stream(rest.clone()));
     let mut response = next.run(request).await;
-    if !response.status().is_success() {
+    let close = HeaderValue::from_static("close");
+    if waits && !rest.0.is_begun.load(Ordering::Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, close);
+    } else if !response.status().is_success() {
         let discard = async {
             let mut left = DISCARD_BYTES;
             while let Some(Ok(chunk)) = rest.next().await {
@@ -63,7 +89,6 @@ pub async fn linger(request: Request, next: Next) -> Response {
         let is_read = tokio::time::timeout(DISCARD_TIME, discard).await;
         if is_read != Ok(true) || response.status() == StatusCode::PAYLOAD_TOO_LARGE {
             // What comes next on this connection may be the rest of the body: nobody should use it.
-            let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
     }

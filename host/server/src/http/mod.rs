@@ -4,6 +4,8 @@ mod address;
 mod auth;
 mod body;
 mod context;
+mod echo;
+mod encoding;
 mod envelope;
 mod failure;
 mod file;
@@ -21,7 +23,8 @@ mod watched;
 
 pub use address::network_of;
 pub use auth::{Admin, Customer, PeerAddress};
-pub use body::Body;
+pub use body::{Body, without_bom};
+pub use encoding::refuse_encoded;
 pub use envelope::{Envelope, Nothing, Reply, Success};
 pub use failure::{Failure, FailureBody, failure_responses};
 pub use file::Attachment;
@@ -42,12 +45,20 @@ pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// What an address that leads nowhere answers.
 pub async fn route_not_found(method: axum::http::Method, uri: axum::http::Uri) -> Error {
-    let message = format!("There is no route {method} {}. See /api/docs.", uri.path());
+    let message = format!(
+        "There is no route {} {}. See /api/docs.",
+        echo::cut(method.as_str(), 20),
+        echo::cut(uri.path(), 200)
+    );
     Error::new(Code::RouteNotFound, message)
 }
 
 /// What a known address answers to a method it does not have.
 pub async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Error {
-    let message = format!("{} does not answer to {method}. See /api/docs.", uri.path());
+    let message = format!(
+        "{} does not answer to {}. See /api/docs.",
+        echo::cut(uri.path(), 200),
+        echo::cut(method.as_str(), 20)
+    );
     Error::new(Code::MethodNotAllowed, message)
 }

@@ -7,6 +7,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use super::echo;
 use crate::{Code, Error};
 
 /// The id in `/things/{id}`. What is not a UUID names nothing: 404, as for an unknown one.
@@ -32,7 +33,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(value)| Self(value)).map_err(|rejection| {
-            let message = format!("There is nothing at {}.", parts.uri.path());
+            let message = format!("There is nothing at {}.", echo::cut(parts.uri.path(), 200));
             Error::new(Code::NotFound, message).caused_by(rejection)
         })
     }

@@ -4,7 +4,11 @@ use axum::{extract::FromRequestParts, http::request::Parts};
 use garde::Validate;
 use serde::de::DeserializeOwned;
 
-use super::{PageQuery, body::validate};
+use super::{
+    PageQuery,
+    body::validate,
+    echo::{cut, shortened},
+};
 use crate::Error;
 
 /// A query string that fits its type and the type's rules.
@@ -55,8 +59,12 @@ fn parse<T: DeserializeOwned + Validate<Context = ()>>(query: &str) -> Result<T,
     let value = serde_path_to_error::deserialize(pairs).map_err(|error| {
         let path = error.path().to_string();
         Error::invalid(
-            if path == "." { "query".into() } else { path },
-            error.inner().to_string(),
+            if path == "." {
+                "query".into()
+            } else {
+                cut(&path, 100)
+            },
+            shortened(&error.inner().to_string()),
         )
     })?;
     validate(&value)?;
