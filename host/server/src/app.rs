@@ -8,7 +8,7 @@ mod stock;
 #[cfg(test)]
 mod tests;
 
-use std::{net::SocketAddr, ops::Deref, sync::Arc};
+use std::{io::Write as _, net::SocketAddr, ops::Deref, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_runtime::{Limits, SizeClass};
@@ -124,6 +124,7 @@ pub fn router(state: AppState) -> Router {
 fn routes(state: &AppState) -> Router<AppState> {
     let (api, document) = api(&state.config.limits).split_for_parts();
     api.merge(http::openapi::routes(document))
+        .merge(payments::alias_routes())
         .merge(state.payments.sandbox_routes())
         .merge(http::health_routes())
 }
@@ -134,6 +135,7 @@ fn surround(routes: Router<AppState>, state: AppState) -> Router {
         .fallback(http::route_not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
+        .layer(middleware::from_fn(http::refuse_encoded))
         .layer(middleware::from_fn(http::linger))
         .layer(middleware::from_fn_with_state(
             state.clone(),
@@ -249,6 +251,14 @@ pub async fn run(app: App) -> Result<(), StartError> {
         "Dermaga is ready at http://{0} (API: http://{0}/api/docs)",
         running.address
     );
+    if let Some((base, key)) = running.state.payments.sandbox_access(running.address) {
+        // A program that waited for the line above may have closed its end.
+        let _ = writeln!(
+            std::io::stdout(),
+            "Payments go to a sandbox. Midtrans' own clients reach it at {base} with the server key {}",
+            key.reveal()
+        );
+    }
     running.serve_until_stopped().await;
     Ok(())
 }

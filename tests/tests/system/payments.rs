@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Timelike as _};
 use dermaga::{
-    config::Secret,
+    config::{Config, Secret},
     db::Clock,
     payments::{
         check_due,
@@ -40,14 +40,21 @@ pub(crate) struct Till {
 
 /// A top-up that was begun.
 pub(crate) struct TopUp {
-    id: String,
-    number: String,
+    pub(crate) id: String,
+    pub(crate) number: String,
     pub(crate) order: String,
     page: String,
 }
 
 impl Till {
     pub(crate) async fn open(engine: Engine) -> Option<Self> {
+        Self::open_with(engine, |_| ()).await
+    }
+
+    pub(crate) async fn open_with(
+        engine: Engine,
+        change: impl FnOnce(&mut Config),
+    ) -> Option<Self> {
         // One clock: what expires here expires there.
         let clock = Clock::movable();
         let (gateway, base) = gateway(clock.clone()).await;
@@ -55,6 +62,7 @@ impl Till {
             config.midtrans.server_key = Some(Secret::new(KEY));
             config.midtrans.base_url = Some(base);
             config.midtrans.timeout = Duration::from_secs(2);
+            change(config);
         })
         .await?;
         let admin = shop.admin().await;
@@ -98,7 +106,7 @@ impl Till {
         self.gateway.act(&top_up.order, action).unwrap();
     }
 
-    fn notice(&self, top_up: &TopUp) -> Value {
+    pub(crate) fn notice(&self, top_up: &TopUp) -> Value {
         self.gateway.notice(&top_up.order).unwrap()
     }
 
@@ -116,13 +124,13 @@ impl Till {
         wallet["paidBalance"].as_i64().unwrap()
     }
 
-    async fn status(&self, customer: &Client, top_up: &TopUp) -> Value {
+    pub(crate) async fn status(&self, customer: &Client, top_up: &TopUp) -> Value {
         let path = format!("/api/wallet/transactions/{}/status", top_up.number);
         customer.get(&path).await.data(200)
     }
 
     /// The payment as an administrator sees it, with its notices.
-    async fn seen(&self, top_up: &TopUp) -> Value {
+    pub(crate) async fn seen(&self, top_up: &TopUp) -> Value {
         let list = self
             .admin
             .get("/api/admin/payments?limit=100")
@@ -163,6 +171,8 @@ macro_rules! paid_shops {
         }
     )+};
 }
+
+pub(crate) use paid_shops;
 
 paid_shops! {
     /// A statement shows a top-up when its money came, not when it was asked for; a receipt is for money
@@ -413,8 +423,10 @@ paid_shops! {
         assert_eq!(status["redirectUrl"], top_up.page.as_str());
         till.act(&top_up, Action::Pay);
         till.gateway.fail_next([Fault::ServerError; 3]);
+        till.shop.clock().advance(TimeDelta::seconds(6));
         let status = till.status(&customer, &top_up).await;
         assert_eq!((&status["payment"], &status["isConfirmed"]), (&json!("PENDING"), &json!(false)));
+        till.shop.clock().advance(TimeDelta::seconds(6));
         let asked: Vec<_> = stream::iter(0..10).map(|_| till.status(&customer, &top_up)).buffer_unordered(10).collect().await;
         assert!(asked.iter().all(|status| status["payment"] == "SETTLED"), "{asked:?}");
         assert_eq!(till.paid_balance(&customer).await, 45_000);

@@ -16,6 +16,9 @@ crate::text_enum! {
         GatewayAway = "GATEWAY_AWAY",
         /// A customer owes money: a top-up was taken back after it was spent.
         CustomerDebt = "CUSTOMER_DEBT",
+        /// The payment gateway says something of a payment that cannot be used, or sent a notice that
+        /// was refused; a person must look it up there.
+        PaymentUnclear = "PAYMENT_UNCLEAR",
         /// The paid credit of all customers together has reached `WALLET_FLOAT_WARNING`.
         FloatHigh = "FLOAT_HIGH",
     }

@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    DebtView, NoticeView, PaymentState, PaymentView,
+    DebtView, NoticeView, PaymentState, PaymentView, review,
     store::{self, DebtFilter, PaymentFilter},
     top_up::{self, MOST, Refund},
 };
@@ -24,6 +24,7 @@ use crate::{
 };
 
 failure_responses!(Missing: NotFound);
+failure_responses!(Reviewing: NotFound, InvalidState);
 failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge, InsufficientCredit, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 
 /// The administrators' routes.
@@ -33,6 +34,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(gateway_state))
         .routes(routes!(get_payment))
         .routes(routes!(refund_payment))
+        .routes(routes!(review_payment))
         .routes(routes!(list_debts))
 }
 
@@ -155,6 +157,34 @@ async fn refund_payment(
         Ok(paid_back.map(|payment| Success::ok(message, PaymentView::from(payment))))
     };
     once.answer(&state, admin.user_id, pay_back).await
+}
+
+/// A payment that was settled by hand.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PaymentReview {
+    /// The findings, and the steps taken.
+    #[garde(length(chars, min = 10, max = 200))]
+    #[schema(min_length = 10, max_length = 200)]
+    reason: String,
+}
+
+/// Closes a payment with a `problem` after an administrator has settled it by hand (a refund at the
+/// gateway, an adjustment of the wallet): its alert ends, and a payment that still waits is given up.
+#[utoipa::path(post, path = "/admin/payments/{id}/review", tag = "admin: payments", request_body = PaymentReview, security(("bearer" = [])),
+    params(("id" = Uuid, Path), IdempotencyKey),
+    responses((status = 200, description = "The payment after it", body = Envelope<PaymentView>), Reviewing))]
+async fn review_payment(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id,
+    Keyed(request, once): Keyed<PaymentReview>,
+) -> Result<Response, Error> {
+    let close = async {
+        let closed = review::close(&state, admin.user_id, id, &request.reason).await?;
+        Ok(closed.map(|payment| Success::ok("The payment is closed.", PaymentView::from(payment))))
+    };
+    once.answer(&state, admin.user_id, close).await
 }
 
 /// Which debts to list.

@@ -8,7 +8,14 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Payment, PaymentState, settlement, state::Claim, store};
+use super::{
+    Payment, PaymentState,
+    asking::{self, News},
+    gateway::wanted_pause,
+    settlement,
+    state::Claim,
+    store,
+};
 use crate::{
     Error, Result,
     alerts::{self, AlertKind},
@@ -43,14 +50,17 @@ pub(super) struct NextCheck {
 }
 
 /// When to ask about a payment that is as it is at `now`: waiting ones after 30 s, 1 min, 2 min, ... up
-/// to 30 min and right after their page has closed; captured ones daily; ended ones until nobody can
-/// pay any more.
+/// to 30 min and right after their page has closed; captured ones daily; ended ones until they cannot be
+/// paid any more; ones that a person must settle daily, once their time is over.
 pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let doublings = u32::try_from(payment.checks.clamp(0, 16)).unwrap_or(16);
     let wait = FIRST
         .checked_mul(2_i32.saturating_pow(doublings))
         .map_or(LONGEST, |wait| wait.min(LONGEST));
     let over = payment.expires_at + GRACE;
+    if payment.problem.is_some() && now >= payment.expires_at + AFTERMATH {
+        return Some(now + SETTLING);
+    }
     match payment.state {
         PaymentState::Starting | PaymentState::Pending => Some(if now < over {
             (now + wait).min(over)
@@ -122,6 +132,7 @@ async fn tell(state: &AppState, is_told: &mut bool) -> Result<()> {
 pub async fn check_due(state: &AppState) -> Result<usize> {
     let now = state.clock.now();
     if state.payments.gateway().is_err()
+        || state.payments.is_resting(now)
         || !store::is_any_due(&mut state.db.read().await?, now).await?
     {
         return Ok(0);
@@ -140,49 +151,52 @@ pub async fn check_due(state: &AppState) -> Result<usize> {
 async fn check(state: &AppState, holder: Uuid, id: Uuid) -> Result<()> {
     let found = store::by_id(&mut state.db.read().await?, id).await?;
     let payment = found.ok_or_else(|| Error::not_found("payment"))?;
-    let error = match look(state, &payment).await {
-        Ok(()) => None,
-        Err(error) => {
-            tracing::warn!(payment.id = %id, %error, "payment.check_failed");
-            Some(
-                error
-                    .source
-                    .as_ref()
-                    .map_or(error.message, ToString::to_string),
-            )
-        }
-    };
+    let turn = state.payments.turns.take(id).await;
+    let payment = asking::reread(state, &payment).await?;
+    let failed = look(state, payment).await.err();
+    drop(turn);
+    let mut rested = None;
+    if let Some(error) = &failed {
+        tracing::warn!(payment.id = %id, %error, "payment.check_failed");
+        rested = wanted_pause(error).map(|pause| state.clock.now() + pause);
+    }
+    if let Some(until) = rested {
+        state.payments.rest_until(until);
+    }
     let mut conn = state.db.begin().await?;
     let found = store::by_id(&mut conn, id).await?;
     let mut payment = found.ok_or_else(|| Error::not_found("payment"))?;
     payment.checks += 1;
+    let at = next_check(&payment, state.clock.now());
     let next = NextCheck {
-        at: next_check(&payment, state.clock.now()),
-        error,
+        at: at.map(|at| rested.map_or(at, |rested| at.max(rested))),
+        error: failed.as_ref().map(asking::reason),
     };
     store::checked(&mut conn, id, holder, &next).await?;
     Ok(conn.commit().await?)
 }
 
-/// Learns what has become of a payment, and ends it when its time is over.
-async fn look(state: &AppState, payment: &Payment) -> Result<()> {
-    let gateway = state.payments.gateway()?;
+/// Learns about a payment, and ends it when its time is over.
+async fn look(state: &AppState, payment: Payment) -> Result<()> {
     let now = state.clock.now();
     let is_over = now >= payment.expires_at + GRACE && payment.state.is_waiting();
-    let mut known = super::ask(gateway, payment).await?;
-    if is_over && matches!(known, Some((Claim::Waiting, _))) {
-        gateway.expire(&payment.order_id).await?;
-        known = super::ask(gateway, payment).await?;
+    let is_unmade = payment.state == PaymentState::Starting && now >= payment.created_at + UNMADE;
+    let mut learned = asking::learn(state, payment).await?.commit().await?;
+    if is_over && matches!(learned.news, News::Applied(Claim::Waiting, _)) {
+        let gateway = state.payments.gateway()?;
+        gateway.expire(&learned.payment.order_id).await?;
+        learned = asking::learn(state, learned.payment)
+            .await?
+            .commit()
+            .await?;
     }
-    let (claim, payment_type) = match known {
-        Some(known) => known,
-        None if is_over => (Claim::Expired, None),
-        None if payment.state == PaymentState::Starting && now >= payment.created_at + UNMADE => {
-            (Claim::Failed, None)
-        }
-        None => return Ok(()),
+    let claim = match learned.news {
+        News::Nothing if is_over => Claim::Expired,
+        News::Nothing if is_unmade => Claim::Failed,
+        _ => return Ok(()),
     };
     let mut conn = state.db.begin().await?;
-    settlement::apply(&mut conn, &state.clock, payment, claim, payment_type).await?;
+    // One that has changed in the meantime is looked at the next time.
+    settlement::apply(&mut conn, &state.clock, &learned.payment, &claim.into()).await?;
     Ok(conn.commit().await?)
 }

@@ -6,20 +6,29 @@
 //! is asked for (`janitor`).
 
 mod admin_routes;
+mod asking;
+mod budget;
 mod gateway;
 mod janitor;
 mod model;
 mod notice;
+mod problem;
+mod review;
 mod routes;
 pub mod sandbox;
 mod settlement;
 mod state;
 mod store;
 mod top_up;
+mod turns;
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Mutex, PoisonError},
+};
 
-use axum::Router;
+use axum::{Router, routing::get};
+use chrono::{DateTime, Utc};
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
@@ -29,9 +38,10 @@ pub use model::{
 };
 
 use self::{
+    budget::Budget,
     gateway::{Addresses, Callbacks, Gateway, GatewaySettings},
     sandbox::Sandbox,
-    state::Claim,
+    turns::Turns,
 };
 use crate::{
     Code, Error, Result,
@@ -57,6 +67,10 @@ pub struct Payments {
     sandbox: Option<Sandbox>,
     /// Who this server is among those that ask by the clock.
     holder: Uuid,
+    turns: Turns,
+    budget: Budget,
+    /// The clock asks nothing before this moment: the gateway wanted a pause.
+    resting_until: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Payments {
@@ -85,6 +99,9 @@ impl Payments {
             gateway: gateway.transpose().map_err(Error::internal)?,
             sandbox,
             holder: new_id(clock),
+            turns: Turns::default(),
+            budget: Budget::default(),
+            resting_until: Mutex::default(),
         })
     }
 
@@ -113,17 +130,19 @@ impl Payments {
         self.sandbox.as_ref().map(routes).unwrap_or_default()
     }
 
+    /// The address and server key of the sandbox, where this server has one: for Midtrans' own clients.
+    pub fn sandbox_access(&self, address: SocketAddr) -> Option<(String, Secret)> {
+        let sandbox = self.sandbox.as_ref()?;
+        let base = format!("{}{SANDBOX_PATH}", origin(address));
+        Some((base, sandbox.server_key()))
+    }
+
     /// Tells the sandbox and its client where this server listens.
     pub fn listening_at(&self, address: SocketAddr) {
         let (Some(sandbox), Some(gateway)) = (&self.sandbox, &self.gateway) else {
             return;
         };
-        let host = match address.ip() {
-            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-            ip => ip.to_string(),
-        };
-        let server = format!("http://{host}:{}", address.port());
+        let server = origin(address);
         let base = format!("{server}{SANDBOX_PATH}");
         sandbox.found_at(&base);
         gateway.found_at(Addresses::one(&base), format!("{server}{WEBHOOK_PATH}"));
@@ -139,31 +158,36 @@ impl Payments {
     const fn holder(&self) -> Uuid {
         self.holder
     }
+
+    /// Makes the clock ask nothing until then.
+    fn rest_until(&self, until: DateTime<Utc>) {
+        let mut resting = self.resting();
+        *resting = Some(resting.map_or(until, |before| before.max(until)));
+    }
+
+    fn is_resting(&self, now: DateTime<Utc>) -> bool {
+        self.resting().is_some_and(|until| now < until)
+    }
+
+    fn resting(&self) -> std::sync::MutexGuard<'_, Option<DateTime<Utc>>> {
+        self.resting_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// What the gateway says of a payment's order, and how it is paid; nothing before the payer has
-/// chosen.
-///
-/// # Errors
-/// When it does not answer, or answers about something else.
-async fn ask(gateway: &Gateway, payment: &Payment) -> Result<Option<(Claim, Option<String>)>> {
-    let Some(status) = gateway.status(&payment.order_id).await? else {
-        return Ok(None);
+/// The address under which a server that listens there is reached on its own machine.
+fn origin(address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        ip => ip.to_string(),
     };
-    let claim = status.fits(payment).and_then(|()| status.claim());
-    let claim = claim.map_err(|fault| {
-        let message = "The gateway's answer about this payment cannot be used.";
-        Error::new(Code::GatewayUnavailable, message)
-            .retry_after(60)
-            .caused_by(fault)
-    })?;
-    Ok(Some((claim, status.payment_type)))
+    format!("http://{host}:{}", address.port())
 }
 
-/// Makes the clock's next question about a payment due in a moment.
-async fn ask_soon(state: &AppState, payment: &Payment) -> Result<()> {
-    let mut conn = state.db.begin().await?;
-    let at = state.clock.now() + chrono::TimeDelta::seconds(10);
-    store::ask_by(&mut conn, payment.id, at).await?;
-    Ok(conn.commit().await?)
+/// The notice URL as people write it into Midtrans' dashboard: with a slash at its end.
+pub fn alias_routes() -> Router<AppState> {
+    let handlers = get(routes::notice_url).post(routes::midtrans_notice);
+    Router::new().route(&format!("{WEBHOOK_PATH}/"), handlers)
 }

@@ -83,7 +83,7 @@ text_enum! {
         /// Stored, and not applied yet: it is expected again.
         Received = "RECEIVED",
         Applied = "APPLIED",
-        /// Authentic, and about another amount or currency.
+        /// Authentic, and it cannot be used: another amount, currency or status than can be.
         Refused = "REFUSED",
     }
 }
@@ -102,12 +102,23 @@ pub struct Payment {
     pub token: Option<String>,
     pub redirect_url: Option<String>,
     pub payment_type: Option<String>,
+    /// Rupiah that the payer paid on top, by the gateway's own word.
+    pub fee: Rupiah,
     pub expires_at: DateTime<Utc>,
     pub next_check_at: Option<DateTime<Utc>>,
     pub checks: i64,
     pub last_error: Option<String>,
+    /// The reason why the gateway's word about it cannot be used.
+    pub problem: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Payment {
+    /// Tells one reading from a later one: no step leads back to an earlier standing.
+    pub const fn standing(&self) -> (PaymentState, Rupiah) {
+        (self.state, self.reversed)
+    }
 }
 
 /// A payment as administrators see it.
@@ -128,6 +139,8 @@ pub struct PaymentView {
     pub reversed: Rupiah,
     /// What the payer chose, in the gateway's words.
     pub payment_type: Option<String>,
+    /// Rupiah that the gateway charged the payer on top; they do not reach the wallet.
+    pub fee: Rupiah,
     pub expires_at: DateTime<Utc>,
     /// When the gateway is asked next.
     pub next_check_at: Option<DateTime<Utc>>,
@@ -135,6 +148,9 @@ pub struct PaymentView {
     pub checks: i64,
     /// Why the last question failed.
     pub last_error: Option<String>,
+    /// The reason why the gateway's word about it cannot be used; a person must settle it (see the alert
+    /// `PAYMENT_UNCLEAR` and `POST /admin/payments/{id}/review`).
+    pub problem: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -152,10 +168,12 @@ impl From<Payment> for PaymentView {
             credited: row.credited,
             reversed: row.reversed,
             payment_type: row.payment_type,
+            fee: row.fee,
             expires_at: row.expires_at,
             next_check_at: row.next_check_at,
             checks: row.checks,
             last_error: row.last_error,
+            problem: row.problem,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -3,14 +3,26 @@
 //! A notice's signature does not cover its status, so a notice is a reason to ask and never the
 //! answer: what the status API says is applied. See `docs/decisions/0010-notices-are-questions.md`.
 
+use uuid::Uuid;
+
 use super::{
     NoticeOutcome, Payment,
-    gateway::Status,
-    settlement,
-    state::{Claim, Step, step},
+    asking::{self, Learned, News},
+    gateway::{Known, Status},
+    problem, settlement,
+    state::Claim,
     store::{self, NewNotice},
 };
-use crate::{Code, Error, Result, app::AppState, crypto, db::new_id};
+use crate::{Code, Error, Result, app::AppState, crypto, db::new_id, http};
+
+/// A notice that is kept, and the payment that it is about.
+struct Kept {
+    id: Uuid,
+    notice: Status,
+    payment: Payment,
+    /// It came before and was refused; administrators know.
+    was_refused: bool,
+}
 
 /// Handles a notice as received; gives a sentence about what was done.
 ///
@@ -25,40 +37,25 @@ pub(super) async fn receive(state: &AppState, body: &[u8]) -> Result<String> {
         let message = "The signature_key does not fit this notice and the server key.";
         return Err(Error::new(Code::SignatureInvalid, message));
     }
-    let found = store::by_order(&mut state.db.read().await?, &notice.order_id).await?;
+    let found = store::by_order(&mut state.db.read().await?, notice.order_id.as_str()).await?;
     let payment = found.ok_or_else(|| Error::not_found("order"))?;
     let (id, outcome) = keep(state, &payment, text, &notice).await?;
     if outcome == NoticeOutcome::Applied {
         return Ok("This notice has been applied before.".to_owned());
     }
-    let read = notice.fits(&payment).and_then(|()| notice.claim());
-    let claim = match read {
-        Ok(claim) => claim,
-        Err(fault) => {
-            let mut conn = state.db.begin().await?;
-            store::close_notice(&mut conn, id, NoticeOutcome::Refused, &fault, None).await?;
-            conn.commit().await?;
-            tracing::error!(payment.id = %payment.id, fault, "payment.notice_mismatch");
-            return Err(Error::new(Code::NoticeMismatch, fault));
-        }
+    let _turn = state.payments.turns.take(payment.id).await;
+    let kept = Kept {
+        id,
+        notice,
+        payment: asking::reread(state, &payment).await?,
+        was_refused: outcome == NoticeOutcome::Refused,
     };
-    let (truth, payment_type) = if step(payment.state, claim) == Step::Stay {
-        (claim, None)
-    } else {
-        confirm(state, &payment, claim).await?
-    };
-    let (clock, mut conn) = (&state.clock, state.db.begin().await?);
-    let settled = settlement::apply(&mut conn, clock, &payment, truth, payment_type).await?;
-    let (applied, now) = (NoticeOutcome::Applied, clock.now());
-    store::close_notice(&mut conn, id, applied, &settled.message, Some(now)).await?;
-    conn.commit().await?;
-    tracing::info!(payment.id = %payment.id, payment.state = %settled.payment.state, "payment.notice_applied");
-    Ok(settled.message)
+    handle(state, &kept).await
 }
 
 fn read(body: &[u8]) -> Result<(&str, Status)> {
     let malformed = |what: String| Error::new(Code::MalformedRequest, what);
-    let text = std::str::from_utf8(body)
+    let text = std::str::from_utf8(http::without_bom(body))
         .map_err(|_| malformed("The notice is not UTF-8 text.".to_owned()))?;
     let notice = serde_json::from_str(text)
         .map_err(|error| malformed(format!("The notice is not as Midtrans writes it: {error}.")))?;
@@ -71,13 +68,13 @@ async fn keep(
     payment: &Payment,
     body: &str,
     notice: &Status,
-) -> Result<(uuid::Uuid, NoticeOutcome)> {
+) -> Result<(Uuid, NoticeOutcome)> {
     let new = NewNotice {
         id: new_id(&state.clock),
         payment_id: payment.id,
         body,
         body_hash: &crypto::sha256_hex(body),
-        claims: &notice.transaction_status,
+        claims: notice.transaction_status.as_str(),
         now: state.clock.now(),
     };
     let mut conn = state.db.begin().await?;
@@ -86,32 +83,90 @@ async fn keep(
     Ok(kept)
 }
 
-/// Asks the gateway about the order. What it says is the truth; when it does not bear out a claim
-/// that moves money, the notice is to come again.
-async fn confirm(
-    state: &AppState,
-    payment: &Payment,
-    claim: Claim,
-) -> Result<(Claim, Option<String>)> {
-    let gateway = state.payments.gateway()?;
-    let known = super::ask(gateway, payment).await?;
-    let truth = known.as_ref().map(|(claim, _)| *claim);
-    let bears_out = truth.is_some_and(|truth| {
-        truth == claim || step(payment.state, truth) != Step::Stay || !moves_money(claim)
-    });
-    match known {
-        Some(known) if bears_out => Ok(known),
-        _ => {
-            super::ask_soon(state, payment).await?;
+async fn handle(state: &AppState, kept: &Kept) -> Result<String> {
+    let claim = match kept.notice.judge(&kept.payment) {
+        Ok(heard) => heard.claim,
+        // A fee on top may be named by the status API alone.
+        Err(_) if is_told_so(state, kept).await? => Claim::Settled,
+        Err(fault) => return refuse(state, kept, &fault).await,
+    };
+    if asking::is_stale(&kept.payment, claim)
+        && let Some(message) = close_old_news(state, kept, claim).await?
+    {
+        return Ok(message);
+    }
+    confirm(state, kept, claim).await
+}
+
+/// True when the notice names more than was asked for, and the gateway names just that much.
+async fn is_told_so(state: &AppState, kept: &Kept) -> Result<bool> {
+    if !kept.notice.is_more_than_asked(&kept.payment) {
+        return Ok(false);
+    }
+    let known = state.payments.gateway()?;
+    Ok(match known.status(&kept.payment.order_id).await? {
+        Known::Told(status) => status.amounts_to(&kept.notice),
+        Known::Nothing | Known::Unusable(_) => false,
+    })
+}
+
+/// Keeps a notice that cannot be used for an administrator, and has the gateway asked soon.
+async fn refuse(state: &AppState, kept: &Kept, fault: &str) -> Result<String> {
+    let refused = NoticeOutcome::Refused;
+    let mut conn = state.db.begin().await?;
+    store::close_notice(&mut conn, kept.id, refused, fault, None).await?;
+    if !kept.was_refused {
+        let what = format!("A notice with the right signature was refused. {fault}");
+        problem::note(&mut conn, &state.clock, &kept.payment, &what).await?;
+    }
+    conn.commit().await?;
+    asking::ask_soon(state, &kept.payment).await?;
+    Err(Error::new(Code::NoticeMismatch, fault))
+}
+
+/// Closes a notice that changes nothing about the payment as it is under its lock, unconfirmed;
+/// `None` when it would change something after all.
+async fn close_old_news(state: &AppState, kept: &Kept, claim: Claim) -> Result<Option<String>> {
+    let mut conn = state.db.begin().await?;
+    if !settlement::is_old_news(&mut conn, &kept.payment, claim).await? {
+        return Ok(None);
+    }
+    let message = "There was nothing new in it.";
+    let (applied, now) = (NoticeOutcome::Applied, state.clock.now());
+    store::close_notice(&mut conn, kept.id, applied, message, Some(now)).await?;
+    conn.commit().await?;
+    Ok(Some(message.to_owned()))
+}
+
+/// Asks the gateway about the order. The answer is applied; when it does not bear out a claim that
+/// moves money, the notice is to come again.
+async fn confirm(state: &AppState, kept: &Kept, claim: Claim) -> Result<String> {
+    let learned = asking::learn(state, kept.payment.clone()).await?;
+    let (mut open, Learned { payment, news }) = learned.take();
+    let (conn, now) = (open.conn(), state.clock.now());
+    match news {
+        News::Applied(truth, message)
+            if truth == claim
+                || !claim.moves_money()
+                || !asking::is_stale(&kept.payment, truth) =>
+        {
+            let applied = NoticeOutcome::Applied;
+            store::close_notice(conn, kept.id, applied, &message, Some(now)).await?;
+            open.commit().await?;
+            tracing::info!(payment.id = %payment.id, payment.state = %payment.state, "payment.notice_applied");
+            Ok(message)
+        }
+        News::Unusable(fault) => {
+            let refused = NoticeOutcome::Refused;
+            store::close_notice(conn, kept.id, refused, &fault, None).await?;
+            open.commit().await?;
+            Err(Error::new(Code::NoticeMismatch, fault))
+        }
+        News::Applied(..) | News::Nothing => {
+            drop(open);
+            asking::ask_soon(state, &kept.payment).await?;
             let message = "The gateway does not confirm this notice yet. Send it again.";
             Err(Error::new(Code::GatewayUnavailable, message).retry_after(60))
         }
     }
-}
-
-const fn moves_money(claim: Claim) -> bool {
-    matches!(
-        claim,
-        Claim::Captured | Claim::Settled | Claim::Reversed { .. }
-    )
 }

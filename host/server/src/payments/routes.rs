@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    DebtView, Payment, PaymentMethod, PaymentState, notice,
+    DebtView, Payment, PaymentMethod, PaymentState, asking, notice, problem,
     store::{self, DebtFilter},
     top_up::{self, LEAST, MOST, OpenTopUp},
 };
@@ -25,9 +25,10 @@ use crate::{
     wallet::{self, TransactionView},
 };
 
-failure_responses!(ToppingUp: TooManyOpenTopUps, BalanceCapExceeded, InvalidState, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
-failure_responses!(Cancelling: NotFound, InvalidState, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
+failure_responses!(ToppingUp: TooManyOpenTopUps, BalanceCapExceeded, InvalidState, TooManyRequests, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
+failure_responses!(Cancelling: NotFound, InvalidState, TooManyRequests, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 failure_responses!(Missing: NotFound);
+failure_responses!(NoticeUrl: PaymentsNotConfigured);
 failure_responses!(Noticing: MalformedRequest, SignatureInvalid, NotFound, NoticeMismatch, PayloadTooLarge, GatewayUnavailable, PaymentsNotConfigured);
 
 /// The customer's routes, and the webhook.
@@ -38,7 +39,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(payment_status))
         .routes(routes!(cancel_top_up))
         .routes(routes!(own_debts))
-        .routes(routes!(midtrans_notice))
+        .routes(routes!(midtrans_notice, notice_url))
 }
 
 /// A top-up to begin.
@@ -110,8 +111,13 @@ async fn payment_methods(
 struct PaymentStatusView {
     transaction: TransactionView,
     payment: PaymentState,
-    /// False when the gateway did not answer just now: then this is what was known before.
+    /// False when the gateway did not answer when it was asked last: then this is what was known before.
+    /// It is asked once in five seconds at the most.
     is_confirmed: bool,
+    /// A sentence for the customer when the payment cannot be booked and a person settles it.
+    notice: Option<&'static str>,
+    /// Rupiah that the gateway charged on top, beside the amount.
+    fee: Rupiah,
     /// Where it can still be paid.
     redirect_url: Option<String>,
     expires_at: DateTime<Utc>,
@@ -125,6 +131,8 @@ impl PaymentStatusView {
             transaction: transaction.into(),
             payment: payment.state,
             is_confirmed,
+            notice: payment.problem.is_some().then_some(problem::NOTICE),
+            fee: payment.fee,
             redirect_url: payment.redirect_url.filter(|_| is_waiting),
             expires_at: payment.expires_at,
         })
@@ -139,7 +147,7 @@ async fn own(state: &AppState, user_id: Uuid, id: &str) -> Result<Payment, Error
     found.ok_or_else(|| Error::not_found("top-up"))
 }
 
-/// What has become of a top-up. The gateway is asked while it waits.
+/// The present state of a top-up. The gateway is asked while it waits, once in five seconds at the most.
 #[utoipa::path(get, path = "/wallet/transactions/{id}/status", tag = "wallet", security(("bearer" = [])),
     params(("id" = String, Path, description = "Id or number of the transaction")),
     responses((status = 200, description = "The top-up as it is now", body = Envelope<PaymentStatusView>), Missing))]
@@ -149,7 +157,7 @@ async fn payment_status(
     Segment(id): Segment<String>,
 ) -> Reply<PaymentStatusView> {
     let payment = own(&state, customer.user_id, &id).await?;
-    let (payment, is_confirmed) = top_up::refresh(&state, payment).await?;
+    let (payment, is_confirmed) = asking::refresh(&state, payment).await?;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, is_confirmed).await?;
     Ok(Success::ok("The top-up.", view))
@@ -190,11 +198,22 @@ async fn own_debts(
     Ok(Success::page(message, debts, page.pagination(total)))
 }
 
-/// Where Midtrans sends its notices. What cannot be applied now answers 5xx and is sent again.
+/// Takes Midtrans' notices. What cannot be applied now answers 5xx and is sent again.
 #[utoipa::path(post, path = "/wallet/webhook/midtrans", tag = "wallet",
     request_body(content = Object, description = "A notice as Midtrans signs it"),
     responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]
-async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
+pub(super) async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
     let message = notice::receive(&state, &body).await?;
     Ok(Success::ok(message, Nothing {}))
+}
+
+/// Answers who looks at the notice URL, as Midtrans' dashboard does with HEAD before it takes one.
+#[utoipa::path(get, path = "/wallet/webhook/midtrans", tag = "wallet",
+    responses((status = 200, description = "Notices are taken here, by POST", body = Envelope<Nothing>), NoticeUrl))]
+pub(super) async fn notice_url(State(state): State<AppState>) -> Reply<Nothing> {
+    state.payments.gateway()?;
+    Ok(Success::ok(
+        "Midtrans' notices are taken here, by POST.",
+        Nothing {},
+    ))
 }

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::{
-    DebtView, Payment, PaymentState, janitor,
-    state::{Cause, Claim, Step, step},
+    DebtView, Payment, PaymentState, janitor, problem,
+    state::{Cause, Claim, Heard, Step, step},
     store,
 };
 use crate::{
@@ -15,6 +15,15 @@ use crate::{
     wallet::{self, TakenBack, TransactionStatus, TransactionType, WalletRow},
 };
 
+/// The outcome of applying a claim.
+#[derive(Debug)]
+pub(super) enum Applied {
+    Done(Settled),
+    /// The payment is not as it was when the gateway was asked, and the claim would change it: the
+    /// answer is older than the payment, so that it must be asked again. Nothing was written.
+    Changed(Payment),
+}
+
 /// What a claim changed.
 #[derive(Debug, Clone)]
 pub(super) struct Settled {
@@ -23,39 +32,48 @@ pub(super) struct Settled {
     pub(super) message: String,
 }
 
-/// Applies a claim of the gateway to a payment, once: the wallet is locked first, then the payment is
-/// read again, so that of many equal claims at the same moment the first one acts.
+/// Applies a claim to the payment that it was `heard` of, once: the wallet is locked first, then the
+/// payment is read again. Of many equal claims at the same moment the first one acts; one that was
+/// judged by another state than the present one changes nothing.
 ///
 /// # Errors
 /// When the database does not answer; nothing may be committed then.
 pub(super) async fn apply(
     conn: &mut Conn,
     clock: &Clock,
-    payment: &Payment,
-    claim: Claim,
-    payment_type: Option<String>,
-) -> Result<Settled> {
-    let wallet = wallet::lock(conn, payment.user_id).await?;
-    let fresh = store::by_id(conn, payment.id).await?;
+    seen: &Payment,
+    heard: &Heard,
+) -> Result<Applied> {
+    let (wallet, payment) = lock(conn, seen).await?;
+    let step = step(payment.state, heard.claim);
+    if step != Step::Stay && payment.standing() != seen.standing() {
+        return Ok(Applied::Changed(payment));
+    }
     let mut act = Act {
         conn,
         clock,
         wallet,
-        payment: fresh.ok_or_else(|| Error::not_found("payment"))?,
+        payment,
     };
-    let message = act.take(step(act.payment.state, claim)).await?;
-    let Act {
-        conn, mut payment, ..
-    } = act;
-    if payment_type.is_some() {
-        payment.payment_type = payment_type;
-    }
-    let now = clock.now();
-    payment.updated_at = now;
-    payment.last_error = None;
-    payment.next_check_at = janitor::next_check(&payment, now);
-    store::update(conn, &payment).await?;
-    Ok(Settled { payment, message })
+    let message = act.take(step).await?;
+    let payment = act.finish(heard).await?;
+    Ok(Applied::Done(Settled { payment, message }))
+}
+
+/// True when a claim changes nothing about the payment as it is under its wallet's lock.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn is_old_news(conn: &mut Conn, payment: &Payment, claim: Claim) -> Result<bool> {
+    let (_, payment) = lock(conn, payment).await?;
+    Ok(step(payment.state, claim) == Step::Stay)
+}
+
+/// Locks the wallet and reads the payment again.
+async fn lock(conn: &mut Conn, payment: &Payment) -> Result<(WalletRow, Payment)> {
+    let wallet = wallet::lock(conn, payment.user_id).await?;
+    let fresh = store::by_id(conn, payment.id).await?;
+    Ok((wallet, fresh.ok_or_else(|| Error::not_found("payment"))?))
 }
 
 /// What an alert about a customer's debts is about.
@@ -72,6 +90,24 @@ struct Act<'a> {
 }
 
 impl Act<'_> {
+    /// Writes down the payment as it is now; what was unclear about it is clear.
+    async fn finish(self, heard: &Heard) -> Result<Payment> {
+        let (conn, mut payment, now) = (self.conn, self.payment, self.clock.now());
+        if heard.payment_type.is_some() {
+            payment.payment_type.clone_from(&heard.payment_type);
+        }
+        payment.fee = heard.fee.unwrap_or(payment.fee);
+        payment.updated_at = now;
+        payment.last_error = None;
+        let was_unclear = payment.problem.take().is_some();
+        payment.next_check_at = janitor::next_check(&payment, now);
+        store::update(conn, &payment).await?;
+        if was_unclear {
+            problem::resolve(conn, self.clock, &payment).await?;
+        }
+        Ok(payment)
+    }
+
     async fn take(&mut self, step: Step) -> Result<String> {
         match step {
             Step::Stay => Ok("There was nothing new in it.".to_owned()),

@@ -22,6 +22,34 @@ pub(super) enum Claim {
     },
 }
 
+impl Claim {
+    /// True when it says that money came or went.
+    pub(super) const fn moves_money(self) -> bool {
+        matches!(self, Self::Captured | Self::Settled | Self::Reversed { .. })
+    }
+}
+
+/// An answer of the gateway about a payment, in terms of the shop.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub(super) claim: Claim,
+    /// Rupiah that the payer paid on top; `None` where no amount matters.
+    pub(super) fee: Option<Rupiah>,
+    /// The way it is paid, in the gateway's words.
+    pub(super) payment_type: Option<String>,
+}
+
+impl From<Claim> for Heard {
+    /// A claim that the shop comes to by itself, such as that a page's time is over.
+    fn from(claim: Claim) -> Self {
+        Self {
+            claim,
+            fee: None,
+            payment_type: None,
+        }
+    }
+}
+
 /// Who took a payment back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {

@@ -7,7 +7,8 @@ use super::{DebtView, NoticeOutcome, NoticeView, Payment, PaymentState, janitor:
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
 
 const PAYMENT: &str = "SELECT id, transaction_id, user_id, order_id, method, amount, state, credited, reversed,
-    token, redirect_url, payment_type, expires_at, next_check_at, checks, last_error, created_at, updated_at
+    token, redirect_url, payment_type, fee, expires_at, next_check_at, checks, last_error, problem, created_at,
+    updated_at
     FROM payments";
 
 pub(super) async fn insert(conn: &mut Conn, new: &Payment) -> sqlx::Result<()> {
@@ -77,18 +78,17 @@ pub(super) async fn of_customer(
     }
 }
 
-/// What top-ups that still wait would add to a wallet.
+/// The sum that waiting top-ups would add to a wallet, without those that a person must settle.
 pub(super) async fn awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Rupiah> {
     let sql = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payments
-               WHERE user_id = $1 AND state IN ('STARTING', 'PENDING')";
+               WHERE user_id = $1 AND state IN ('STARTING', 'PENDING') AND problem IS NULL";
     let (amount,) = fetch_one!(conn, (Rupiah,), sql, user_id)?;
     Ok(amount)
 }
 
-/// Top-ups of a customer that wait to be paid.
+/// Top-ups of a customer that wait to be paid, without those that a person must settle.
 pub(super) async fn count_awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
-    let sql =
-        "SELECT count(*) FROM payments WHERE user_id = $1 AND state IN ('STARTING', 'PENDING')";
+    let sql = "SELECT count(*) FROM payments WHERE user_id = $1 AND state IN ('STARTING', 'PENDING') AND problem IS NULL";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
     Ok(count)
 }
@@ -112,7 +112,7 @@ pub(super) async fn update(conn: &mut Conn, now_is: &Payment) -> sqlx::Result<()
     execute!(
         conn,
         "UPDATE payments SET state = $2, credited = $3, reversed = $4, payment_type = $5, next_check_at = $6,
-           last_error = $7, updated_at = $8 WHERE id = $1",
+           last_error = $7, updated_at = $8, fee = $9, problem = $10 WHERE id = $1",
         now_is.id,
         now_is.state,
         now_is.credited,
@@ -121,8 +121,55 @@ pub(super) async fn update(conn: &mut Conn, now_is: &Payment) -> sqlx::Result<()
         now_is.next_check_at,
         &now_is.last_error,
         now_is.updated_at,
+        now_is.fee,
+        &now_is.problem,
     )
     .map(|_| ())
+}
+
+/// Writes down why what the gateway says of a payment cannot be used; `false` when the payment is
+/// not as it was `seen` any more.
+pub(super) async fn note_problem(
+    conn: &mut Conn,
+    seen: &Payment,
+    problem: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE payments SET problem = $2, updated_at = $3
+               WHERE id = $1 AND state = $4 AND reversed = $5";
+    let rows = execute!(conn, sql, seen.id, problem, now, seen.state, seen.reversed)?;
+    Ok(rows == 1)
+}
+
+/// Notes that the gateway knows nothing of a payment yet, and that all is clear.
+pub(super) async fn clear(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET problem = NULL, last_error = NULL WHERE id = $1";
+    execute!(conn, sql, id).map(|_| ())
+}
+
+// ---- asking for customers ----
+
+/// Takes the one question that may be asked about a payment until `until`; `false` when it is taken.
+pub(super) async fn take_question(
+    conn: &mut Conn,
+    id: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE payments SET ask_after = $3
+               WHERE id = $1 AND (ask_after IS NULL OR ask_after <= $2)";
+    Ok(execute!(conn, sql, id, now, until)? == 1)
+}
+
+/// Notes a question that failed, and when the next one may be asked.
+pub(super) async fn question_failed(
+    conn: &mut Conn,
+    id: Uuid,
+    until: DateTime<Utc>,
+    error: &str,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET ask_after = $2, last_error = $3 WHERE id = $1";
+    execute!(conn, sql, id, until, error).map(|_| ())
 }
 
 // ---- asking by the clock ----
@@ -159,6 +206,12 @@ pub(super) async fn checked(
     let sql = "UPDATE payments SET lease_holder = NULL, lease_until = NULL, checks = checks + 1,
                  next_check_at = $3, last_error = $4 WHERE id = $1 AND lease_holder = $2";
     execute!(conn, sql, id, holder, next.at, &next.error).map(|_| ())
+}
+
+/// Stops asking by the clock.
+pub(super) async fn ask_no_more(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET next_check_at = NULL WHERE id = $1";
+    execute!(conn, sql, id).map(|_| ())
 }
 
 /// Asks about a payment at `at`, unless it would be asked before anyway.

@@ -8,8 +8,10 @@ use uuid::Uuid;
 
 use super::{
     Payment, PaymentMethod, PaymentState,
+    asking::{self, Learned, News},
     gateway::{Gateway, PAGE_MINUTES},
-    janitor, settlement,
+    janitor, problem,
+    settlement::{self, Applied},
     state::Claim,
     store,
 };
@@ -49,8 +51,8 @@ pub(super) struct OpenTopUp {
 /// with no database transaction open. When it does not, the top-up is `FAILED`.
 ///
 /// # Errors
-/// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `GATEWAY_UNAVAILABLE`,
-/// `GATEWAY_REFUSED`.
+/// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `TOO_MANY_REQUESTS` for one
+/// customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
 pub(super) async fn begin(
     state: &AppState,
     user_id: Uuid,
@@ -58,14 +60,15 @@ pub(super) async fn begin(
     method: PaymentMethod,
 ) -> Result<Uncommitted<OpenTopUp>> {
     let gateway = state.payments.gateway()?;
+    state.payments.budget.spend(user_id, state.clock.now())?;
     let (transaction, payment) = write_down(state, user_id, amount, method).await?;
     let name = format!("Wallet top-up {}", transaction.reference());
     let page = match gateway.create_page(&payment, &name).await {
         Ok(page) => page,
         Err(error) => {
             let mut conn = state.db.begin().await?;
-            let failed = Claim::Failed;
-            settlement::apply(&mut conn, &state.clock, &payment, failed, None).await?;
+            let failed = Claim::Failed.into();
+            settlement::apply(&mut conn, &state.clock, &payment, &failed).await?;
             conn.commit().await?;
             return Err(error.into());
         }
@@ -126,10 +129,12 @@ async fn write_down(
         token: None,
         redirect_url: None,
         payment_type: None,
+        fee: Rupiah::ZERO,
         expires_at: now + TimeDelta::minutes(PAGE_MINUTES),
         next_check_at: None,
         checks: 0,
         last_error: None,
+        problem: None,
         created_at: now,
         updated_at: now,
     };
@@ -154,58 +159,59 @@ fn order_id(transaction: &Transaction, id: Uuid) -> String {
     format!("{}-{tail}", transaction.reference())
 }
 
-/// Asks the gateway about a payment that waits, and applies what it says. Gives the payment as it
-/// is then, and whether the gateway was heard.
-///
-/// # Errors
-/// When the database does not answer.
-pub(super) async fn refresh(state: &AppState, payment: Payment) -> Result<(Payment, bool)> {
-    if !payment.state.is_waiting() {
-        return Ok((payment, true));
-    }
-    let known = match state.payments.gateway() {
-        Ok(gateway) => super::ask(gateway, &payment).await,
-        Err(error) => Err(error),
-    };
-    match known {
-        Ok(Some((claim, payment_type))) => {
-            let (clock, mut conn) = (&state.clock, state.db.begin().await?);
-            let settled =
-                settlement::apply(&mut conn, clock, &payment, claim, payment_type).await?;
-            conn.commit().await?;
-            Ok((settled.payment, true))
-        }
-        Ok(None) => Ok((payment, true)),
-        Err(error) => {
-            tracing::warn!(payment.id = %payment.id, %error, "payment.not_refreshed");
-            Ok((payment, false))
-        }
-    }
-}
-
 /// Gives a waiting top-up up, at the gateway too.
 ///
 /// # Errors
-/// `INVALID_STATE` when it does not wait any more, be it that it has just been paid;
-/// `GATEWAY_UNAVAILABLE`, and nothing has changed then.
+/// `INVALID_STATE` when it does not wait any more, be it that it has just been paid, and when a person
+/// must settle it; `TOO_MANY_REQUESTS`; `GATEWAY_UNAVAILABLE`, and nothing has changed then.
 pub(super) async fn cancel(state: &AppState, payment: &Payment) -> Result<Payment> {
+    let _turn = state.payments.turns.take(payment.id).await;
+    let payment = asking::reread(state, payment).await?;
     if !payment.state.is_waiting() {
         return Err(not_waiting(payment.state));
     }
+    if payment.problem.is_some() {
+        return Err(problem::refusal());
+    }
     let gateway = state.payments.gateway()?;
-    let claim = if gateway.cancel(payment).await? {
-        Claim::Cancelled
+    let now = state.clock.now();
+    state.payments.budget.spend(payment.user_id, now)?;
+    let payment = if gateway.cancel(&payment).await? {
+        give_up(state, payment).await?
     } else {
         // Paid in the same moment, perhaps.
-        let known = super::ask(gateway, payment).await?;
-        known.map_or(Claim::Cancelled, |(claim, _)| claim)
+        let learned = asking::learn(state, payment).await?.commit().await?;
+        match learned {
+            Learned {
+                news: News::Unusable(_),
+                ..
+            } => return Err(problem::refusal()),
+            Learned {
+                payment,
+                news: News::Nothing,
+            } => give_up(state, payment).await?,
+            Learned { payment, .. } => payment,
+        }
     };
-    let mut conn = state.db.begin().await?;
-    let settled = settlement::apply(&mut conn, &state.clock, payment, claim, None).await?;
-    conn.commit().await?;
-    match settled.payment.state {
-        PaymentState::Cancelled => Ok(settled.payment),
+    match payment.state {
+        PaymentState::Cancelled => Ok(payment),
         other => Err(not_waiting(other)),
+    }
+}
+
+/// Cancels here what the gateway has cancelled; a payment that has changed meanwhile is asked about.
+async fn give_up(state: &AppState, payment: Payment) -> Result<Payment> {
+    let mut conn = state.db.begin().await?;
+    let cancelled = Claim::Cancelled.into();
+    match settlement::apply(&mut conn, &state.clock, &payment, &cancelled).await? {
+        Applied::Done(settled) => {
+            conn.commit().await?;
+            Ok(settled.payment)
+        }
+        Applied::Changed(fresh) => {
+            drop(conn);
+            Ok(asking::learn(state, fresh).await?.commit().await?.payment)
+        }
     }
 }
 
@@ -233,19 +239,17 @@ pub(super) async fn refund(
     refund: &Refund,
 ) -> Result<Uncommitted<Payment>> {
     let gateway = state.payments.gateway()?;
+    let _turn = state.payments.turns.take(id).await;
     let payment = refundable(state, id, refund).await?;
     // From here on money moves at the gateway; should this server die, the clock finds it.
-    super::ask_soon(state, &payment).await?;
+    asking::ask_soon(state, &payment).await?;
     pay_back(gateway, &payment, refund).await?;
-    let known = super::ask(gateway, &payment).await?;
-    let (claim, payment_type) = known.ok_or_else(|| Error::not_found("order at the gateway"))?;
-    let mut conn = state.db.begin().await?;
-    let clock = &state.clock;
-    let settled = settlement::apply(&mut conn, clock, &payment, claim, payment_type).await?;
+    let mut learned = asking::learn(state, payment).await?;
     let details = json!({ "amount": refund.amount, "reason": refund.reason });
     let (action, subject) = ("payment.refunded", format!("payment:{id}"));
-    audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
-    Ok(Uncommitted::new(conn, settled.payment))
+    let conn = learned.conn();
+    audit::record(conn, &state.clock, actor_id, action, &subject, details).await?;
+    Ok(learned.map(|learned| learned.payment))
 }
 
 async fn refundable(state: &AppState, id: Uuid, refund: &Refund) -> Result<Payment> {

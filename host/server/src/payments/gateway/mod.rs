@@ -5,12 +5,13 @@
 //! breaker.
 
 mod breaker;
+mod text;
 mod wire;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{ops::RangeInclusive, sync::OnceLock, time::Duration};
 
-use chrono::{DateTime, Utc};
-use reqwest::{Method, StatusCode};
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,6 +26,9 @@ const ATTEMPTS: u32 = 3;
 const FIRST_WAIT_MS: u64 = 150;
 /// Answers are small; anything longer is not from a gateway.
 const ANSWER_BYTES: u64 = 256 * 1024;
+/// The pause after a 429 that names none, and the bounds within which it may name one.
+const PAUSE_SECONDS: u64 = 60;
+const PAUSE_BOUNDS: RangeInclusive<u64> = 5..=600;
 
 /// Where Midtrans answers: `(payment pages, everything else)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +87,9 @@ pub(super) enum GatewayError {
     Unreachable(#[from] reqwest::Error),
     #[error("the gateway failed with {0}")]
     Failed(u16),
+    /// The shop asks too often. That is no outage: the asker waits, and nothing else.
+    #[error("the gateway wants a pause of {0} s")]
+    Throttled(u64),
     #[error("the gateway's answer makes no sense: {0}")]
     Garbage(String),
     #[error("the gateway refused with {code}: {message}")]
@@ -112,6 +119,14 @@ impl From<GatewayError> for Error {
                 Self::new(Code::GatewayRefused, sentence)
                     .with("gateway", format!("{code}: {message}"))
             }
+            GatewayError::Throttled(seconds) => {
+                let sentence = format!(
+                    "The payment gateway is asked too much right now. Try again in {seconds} seconds."
+                );
+                Self::new(Code::GatewayUnavailable, sentence)
+                    .retry_after(seconds)
+                    .caused_by(error)
+            }
             away => {
                 let sentence = "The payment gateway does not answer. Try again in a moment.";
                 Self::new(Code::GatewayUnavailable, sentence)
@@ -120,6 +135,33 @@ impl From<GatewayError> for Error {
             }
         }
     }
+}
+
+/// The pause that the gateway asked for, when that is what an error comes from.
+pub(super) fn wanted_pause(error: &Error) -> Option<TimeDelta> {
+    match error.source.as_ref()?.downcast_ref::<GatewayError>()? {
+        GatewayError::Throttled(seconds) => Some(TimeDelta::seconds(i64::try_from(*seconds).ok()?)),
+        _ => None,
+    }
+}
+
+/// An answer about an order.
+#[derive(Debug)]
+pub(super) enum Known {
+    /// The payer has not chosen how to pay.
+    Nothing,
+    Told(Box<Status>),
+    /// It cannot be used: the reason, in a sentence.
+    Unusable(String),
+}
+
+/// An answer of the gateway.
+#[derive(Debug)]
+struct Answer {
+    /// As Midtrans writes it into the body; the HTTP status where it does not.
+    code: u16,
+    text: String,
+    json: Value,
 }
 
 /// What a gateway is made of.
@@ -183,26 +225,27 @@ impl Gateway {
     ) -> Result<Page, GatewayError> {
         let body = wire::snap_request(payment, name, &self.callbacks);
         let url = format!("{}/snap/v1/transactions", self.addresses()?.snap);
-        let (code, answer) = self.ask(Method::POST, &url, Some(&body)).await?;
-        match serde_json::from_value(answer.clone()) {
-            Ok(page) if code < 300 => Ok(page),
-            _ if code < 300 => Err(GatewayError::Garbage("no token and redirect_url".into())),
-            _ => Err(refusal(code, &answer)),
+        let answer = self.ask(Method::POST, &url, Some(&body)).await?;
+        if answer.code >= 300 {
+            return Err(refusal(&answer));
         }
+        serde_json::from_value(answer.json)
+            .map_err(|_| GatewayError::Garbage("no token and redirect_url".into()))
     }
 
-    /// What the gateway knows of an order; nothing before the payer has chosen how to pay.
-    pub(super) async fn status(&self, order_id: &str) -> Result<Option<Status>, GatewayError> {
+    /// Asks for the state of an order.
+    pub(super) async fn status(&self, order_id: &str) -> Result<Known, GatewayError> {
         let url = format!("{}/v2/{order_id}/status", self.addresses()?.core);
-        let (code, answer) = self.ask(Method::GET, &url, None).await?;
-        match code {
-            404 => Ok(None),
+        let answer = self.ask(Method::GET, &url, None).await?;
+        Ok(match answer.code {
+            404 => Known::Nothing,
             // 407 is how an expired order is answered.
-            200..=299 | 407 => serde_json::from_value(answer)
-                .map(Some)
-                .map_err(|error| GatewayError::Garbage(error.to_string())),
-            _ => Err(refusal(code, &answer)),
-        }
+            200..=299 | 407 => serde_json::from_str(&answer.text).map_or_else(
+                |error| Known::Unusable(format!("It is not as Midtrans writes it: {error}.")),
+                |status| Known::Told(Box::new(status)),
+            ),
+            _ => Known::Unusable(format!("Its status was refused: {}.", refusal(&answer))),
+        })
     }
 
     /// Ends an order nobody has paid. `false` when the gateway will not: it is paid, or ended.
@@ -232,23 +275,23 @@ impl Gateway {
     ) -> Result<(), GatewayError> {
         let url = format!("{}/v2/{order_id}/refund", self.addresses()?.core);
         let body = json!({ "refund_key": key, "amount": amount, "reason": reason });
-        let (code, answer) = self.ask(Method::POST, &url, Some(&body)).await?;
-        if code < 300 {
+        let answer = self.ask(Method::POST, &url, Some(&body)).await?;
+        if answer.code < 300 {
             Ok(())
         } else {
-            Err(refusal(code, &answer))
+            Err(refusal(&answer))
         }
     }
 
     /// `None` for an order the gateway does not know, `false` when it will not change it any more.
     async fn modify(&self, order_id: &str, what: &str) -> Result<Option<bool>, GatewayError> {
         let url = format!("{}/v2/{order_id}/{what}", self.addresses()?.core);
-        let (code, answer) = self.ask(Method::POST, &url, Some(&json!({}))).await?;
-        match code {
+        let answer = self.ask(Method::POST, &url, Some(&json!({}))).await?;
+        match answer.code {
             404 => Ok(None),
             200..=299 | 407 => Ok(Some(true)),
             412 => Ok(Some(false)),
-            _ => Err(refusal(code, &answer)),
+            _ => Err(refusal(&answer)),
         }
     }
 
@@ -257,14 +300,13 @@ impl Gateway {
         self.addresses.get().ok_or_else(unknown)
     }
 
-    /// Asks until there is an answer or the attempts are used up. Gives the code, which Midtrans
-    /// writes into the body of most answers, and the body.
+    /// Asks until there is an answer or the attempts are used up.
     async fn ask(
         &self,
         method: Method,
         url: &str,
         body: Option<&Value>,
-    ) -> Result<(u16, Value), GatewayError> {
+    ) -> Result<Answer, GatewayError> {
         let mut attempt = 1;
         loop {
             let now = self.clock.now();
@@ -280,6 +322,8 @@ impl Gateway {
                         tracing::error!("gateway.breaker_opened");
                     }
                 }
+                // One customer who asks too often must not shut the gateway for all.
+                Err(GatewayError::Throttled(_)) => {}
                 _ => self.breaker.succeeded(),
             }
             match answer {
@@ -297,7 +341,7 @@ impl Gateway {
         method: Method,
         url: &str,
         body: Option<&Value>,
-    ) -> Result<(u16, Value), GatewayError> {
+    ) -> Result<Answer, GatewayError> {
         let mut request = self
             .http
             .request(method, url)
@@ -310,21 +354,41 @@ impl Gateway {
             request = request.header("x-override-notification", notify);
         }
         let response = request.send().await?;
-        let status = response.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let (status, pause) = (response.status(), pause(&response));
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(GatewayError::Throttled(pause));
+        }
+        if status.is_server_error() {
             return Err(GatewayError::Failed(status.as_u16()));
         }
         if response.content_length().unwrap_or_default() > ANSWER_BYTES {
             return Err(GatewayError::Garbage("the answer is too long".into()));
         }
-        let answer: Value = serde_json::from_slice(&response.bytes().await?)
-            .map_err(|error| GatewayError::Garbage(error.to_string()))?;
-        let code = answer.get("status_code").and_then(Value::as_str);
-        let code = code.and_then(|code| code.parse().ok());
-        match code.unwrap_or_else(|| status.as_u16()) {
-            code @ (429 | 500..) => Err(GatewayError::Failed(code)),
-            code => Ok((code, answer)),
+        let garbage = |error: serde_json::Error| GatewayError::Garbage(error.to_string());
+        let text = response.text().await?;
+        let json: Value = serde_json::from_str(&text).map_err(garbage)?;
+        match code(&json).unwrap_or_else(|| status.as_u16()) {
+            429 => Err(GatewayError::Throttled(pause)),
+            code @ 500.. => Err(GatewayError::Failed(code)),
+            code => Ok(Answer { code, text, json }),
         }
+    }
+}
+
+/// Seconds that a 429 asks to wait.
+fn pause(response: &Response) -> u64 {
+    let said = response.headers().get(RETRY_AFTER);
+    let said = said.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let seconds: u64 = said.unwrap_or(PAUSE_SECONDS);
+    seconds.clamp(*PAUSE_BOUNDS.start(), *PAUSE_BOUNDS.end())
+}
+
+/// The code in the body of an answer, a text or a number.
+fn code(answer: &Value) -> Option<u16> {
+    match answer.get("status_code")? {
+        Value::String(text) => text.parse().ok(),
+        Value::Number(number) => number.as_u64()?.try_into().ok(),
+        _ => None,
     }
 }
 
@@ -335,7 +399,8 @@ fn wait(attempt: u32) -> Duration {
     Duration::from_millis(longest / 2 + longest * u64::from(spread) / 512)
 }
 
-fn refusal(code: u16, answer: &Value) -> GatewayError {
+fn refusal(answer: &Answer) -> GatewayError {
+    let (code, answer) = (answer.code, &answer.json);
     let listed = answer.get("error_messages").and_then(Value::as_array);
     let listed = listed.map(|messages| {
         let texts: Vec<&str> = messages.iter().filter_map(Value::as_str).collect();

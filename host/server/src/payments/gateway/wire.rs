@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq as _;
 
-use super::super::{
-    Payment,
-    state::{Cause, Claim},
+use super::{
+    super::{
+        Payment,
+        state::{Cause, Claim, Heard},
+    },
+    text::Text,
 };
 use crate::money::Rupiah;
 
@@ -17,26 +20,34 @@ const JAKARTA_SECONDS: i32 = 7 * 3600;
 /// How long the payment page and what is chosen there can be paid.
 pub(in crate::payments) const PAGE_MINUTES: i64 = 60;
 
-/// What a notice and the status API say of an order. Fields that nobody reads are left out.
+/// An order as a notice and the status API tell it. Fields that nothing reads are left out.
 #[derive(Debug, Clone, Deserialize)]
 pub(in crate::payments) struct Status {
-    pub(in crate::payments) order_id: String,
-    pub(in crate::payments) status_code: String,
-    pub(in crate::payments) gross_amount: String,
-    pub(in crate::payments) transaction_status: String,
-    pub(in crate::payments) fraud_status: Option<String>,
-    pub(in crate::payments) currency: Option<String>,
-    pub(in crate::payments) payment_type: Option<String>,
-    pub(in crate::payments) signature_key: Option<String>,
-    /// Taken back so far, in all.
-    refund_amount: Option<String>,
+    pub(in crate::payments) order_id: Text,
     #[serde(default)]
-    refunds: Vec<Refunded>,
+    status_code: Text,
+    gross_amount: Text,
+    pub(in crate::payments) transaction_status: Text,
+    #[serde(default)]
+    fraud_status: Text,
+    #[serde(default)]
+    currency: Text,
+    #[serde(default)]
+    payment_type: Text,
+    #[serde(default)]
+    signature_key: Text,
+    /// Taken back so far, in all.
+    #[serde(default)]
+    refund_amount: Text,
+    refunds: Option<Vec<Refunded>>,
+    /// Holds the parts of an amount with a fee; notices have them further out.
+    metadata: Option<Value>,
+    extra_info: Option<Value>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 struct Refunded {
-    refund_amount: String,
+    refund_amount: Text,
 }
 
 /// Where a customer is sent after the payment page.
@@ -53,52 +64,110 @@ impl Status {
     pub(in crate::payments) fn is_signed_with(&self, server_key: &str) -> bool {
         let mut digest = Sha512::new();
         for part in [&self.order_id, &self.status_code, &self.gross_amount] {
-            digest.update(part.as_bytes());
+            digest.update(part.as_str().as_bytes());
         }
         digest.update(server_key.as_bytes());
         let expected = digest.finalize();
-        let given = self.signature_key.as_deref().unwrap_or_default();
-        let given = hex::decode(given).unwrap_or_default();
+        let given = hex::decode(self.signature_key.as_str()).unwrap_or_default();
         expected.as_slice().ct_eq(&given).into()
     }
 
-    /// Whether this is about `payment`: its order, its amount, in rupiah. A sentence when not.
-    pub(in crate::payments) fn fits(&self, payment: &Payment) -> Result<(), String> {
-        if self.order_id != payment.order_id {
+    /// Reads this as a claim about `payment`; a sentence when it cannot be used: it is about another order,
+    /// currency or amount, or its status is not known. Where no money moves, no amount matters.
+    pub(in crate::payments) fn judge(&self, payment: &Payment) -> Result<Heard, String> {
+        if self.order_id.as_str() != payment.order_id {
             return Err(format!(
                 "It is about another order, {}.",
-                short(&self.order_id)
+                short(self.order_id.as_str())
             ));
         }
-        if let Some(currency) = &self.currency
+        let claim = self.claim()?;
+        let payment_type = self.payment_type.given().map(short);
+        if !claim.moves_money() && payment.credited.is_zero() {
+            return Ok(Heard {
+                payment_type,
+                ..claim.into()
+            });
+        }
+        if let Some(currency) = self.currency.given()
             && currency != "IDR"
         {
             return Err(format!("Its currency is {}, not IDR.", short(currency)));
         }
-        match rupiah(&self.gross_amount) {
-            Some(amount) if amount == payment.amount => Ok(()),
-            _ => Err(format!(
-                "Its amount is {}, and {} was asked for.",
-                short(&self.gross_amount),
+        let fee = Some(self.fee(payment)?);
+        Ok(Heard {
+            claim,
+            fee,
+            payment_type,
+        })
+    }
+
+    /// True when both name the same amount.
+    pub(in crate::payments) fn amounts_to(&self, other: &Self) -> bool {
+        let amount = rupiah(self.gross_amount.as_str());
+        amount.is_some() && amount == rupiah(other.gross_amount.as_str())
+    }
+
+    /// True when it names more than was asked for.
+    pub(in crate::payments) fn is_more_than_asked(&self, payment: &Payment) -> bool {
+        rupiah(self.gross_amount.as_str()).is_some_and(|amount| amount > payment.amount)
+    }
+
+    /// Returns the rupiah paid on top of the payment's amount; a sentence when the amounts do not fit.
+    fn fee(&self, payment: &Payment) -> Result<Rupiah, String> {
+        let more = rupiah(self.gross_amount.as_str());
+        let more = more.and_then(|amount| amount.minus(payment.amount).ok());
+        let wrong = |how: &str| {
+            let gross = short(self.gross_amount.as_str());
+            Err(format!(
+                "Its amount is {gross}, and {} was asked for{how}.",
                 payment.amount
-            )),
+            ))
+        };
+        match more {
+            Some(more) if more.is_zero() => Ok(more),
+            Some(more) if more.is_positive() => {
+                if more == payment.fee || self.names_fee(payment.amount, more) {
+                    Ok(more)
+                } else {
+                    wrong("; it does not name the rest as a fee")
+                }
+            }
+            _ => wrong(""),
         }
+    }
+
+    /// True when the gateway's own account of the amount says that `asked` was asked for and `more` is
+    /// what it laid on top.
+    fn names_fee(&self, asked: Rupiah, more: Rupiah) -> bool {
+        let inner = self.metadata.as_ref();
+        let inner = inner.and_then(|metadata| metadata.pointer("/extra_info/gross_amount_info"));
+        let outer = self.extra_info.as_ref();
+        let outer = outer.and_then(|extra| extra.get("gross_amount_info"));
+        let named = |account: &Value, key: &str| match account.get(key) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(rupiah(text)),
+            Some(other) => Some(rupiah(&other.to_string())),
+        };
+        inner
+            .or(outer)
+            .is_some_and(|account| match named(account, "original_amount") {
+                Some(original) => original == Some(asked),
+                None => named(account, "customer_imposed_payment_fee") == Some(Some(more)),
+            })
     }
 
     /// What it says has become of the order; a sentence when that cannot be told.
     pub(in crate::payments) fn claim(&self) -> Result<Claim, String> {
-        let full = || rupiah(&self.gross_amount);
+        let full = || rupiah(self.gross_amount.as_str());
         let reversed = |cause, total: Option<Rupiah>| match total {
             Some(total) if total.is_positive() => Ok(Claim::Reversed { cause, total }),
             _ => Err(format!(
                 "It says `{}` and not how much was taken back.",
-                self.transaction_status
+                short(self.transaction_status.as_str())
             )),
         };
-        match (
-            self.transaction_status.as_str(),
-            self.fraud_status.as_deref(),
-        ) {
+        match (self.transaction_status.as_str(), self.fraud_status.given()) {
             ("capture", Some("accept")) => Ok(Claim::Captured),
             ("capture" | "settlement", Some("deny")) => Ok(Claim::Denied),
             // A card payment without a verdict is not accepted yet.
@@ -117,28 +186,28 @@ impl Status {
     }
 
     fn taken_back(&self) -> Option<Rupiah> {
-        let listed = || {
-            let amounts = self.refunds.iter().map(|one| rupiah(&one.refund_amount));
-            let amounts = amounts.collect::<Option<Vec<_>>>()?;
-            Rupiah::total(amounts)
-                .ok()
-                .filter(|_| !self.refunds.is_empty())
-        };
-        match &self.refund_amount {
-            Some(amount) => rupiah(amount),
-            None => listed(),
+        if let Some(amount) = self.refund_amount.given() {
+            return rupiah(amount);
         }
+        let refunds = self
+            .refunds
+            .as_deref()
+            .filter(|listed| !listed.is_empty())?;
+        let amounts = refunds.iter().map(|one| rupiah(one.refund_amount.as_str()));
+        Rupiah::total(amounts.collect::<Option<Vec<_>>>()?).ok()
     }
 }
 
-/// Whole rupiah as Midtrans writes them: `50000.00` or `50000`. Anything else is no amount.
+/// Whole rupiah as Midtrans writes them: `50000.00` or `50000`, or `50000.0` for a number. Anything
+/// else is no amount.
 fn rupiah(text: &str) -> Option<Rupiah> {
-    let whole = text.strip_suffix(".00").unwrap_or(text);
+    let cut = text.strip_suffix(".00").or_else(|| text.strip_suffix(".0"));
+    let whole = cut.unwrap_or(text);
     let is_plain = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
     is_plain.then(|| whole.parse().ok().map(Rupiah::new))?
 }
 
-/// What somebody else wrote, cut for a sentence.
+/// A text of another program, cut for a sentence.
 fn short(text: &str) -> String {
     text.chars().take(60).collect()
 }
@@ -223,6 +292,7 @@ mod tests {
     fn amounts_are_whole_rupiah() {
         assert_eq!(rupiah("50000.00"), Some(Rupiah::new(50_000)));
         assert_eq!(rupiah("50000"), Some(Rupiah::new(50_000)));
+        assert_eq!(rupiah("50000.0"), Some(Rupiah::new(50_000)));
         for wrong in [
             "",
             "50000.50",
@@ -234,7 +304,8 @@ mod tests {
             "0x1",
             "1,000.00",
             ".00",
-            "1.0",
+            ".0",
+            "1.000",
             "99999999999999999999",
             "\u{ff11}000",
         ] {

@@ -53,9 +53,22 @@ pub(super) async fn go_wrong(
         None => next.run(request).await,
         Some(Fault::Silence) => std::future::pending().await,
         Some(Fault::ServerError) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Some(Fault::TooMany(seconds)) => {
+            let pause = [(header::RETRY_AFTER, seconds.to_string())];
+            (StatusCode::TOO_MANY_REQUESTS, pause).into_response()
+        }
         Some(Fault::AnswerLost) => {
             next.run(request).await;
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        Some(Fault::Late) => {
+            let answer = next.run(request).await;
+            sandbox.0.held.fetch_add(1, Ordering::SeqCst);
+            if let Ok(permit) = sandbox.0.late.acquire().await {
+                permit.forget();
+            }
+            sandbox.0.held.fetch_sub(1, Ordering::SeqCst);
+            answer
         }
         Some(Fault::Garbage) => Html("<h1>It works!</h1>").into_response(),
     }

@@ -16,6 +16,7 @@ use std::{
 
 use axum::{Router, middleware};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 pub use self::orders::Action;
 use self::orders::Order;
@@ -32,8 +33,12 @@ pub enum Fault {
     Silence,
     /// 500, and nothing was done.
     ServerError,
+    /// 429 with this `Retry-After`, and nothing was done.
+    TooMany(u64),
     /// It was done, and the answer is a 500.
     AnswerLost,
+    /// It was done, and the answer is on its way until [`Sandbox::let_go`].
+    Late,
     /// 200 with something that is not JSON.
     Garbage,
 }
@@ -51,6 +56,10 @@ struct Inner {
     orders: Mutex<BTreeMap<String, Order>>,
     faults: Mutex<VecDeque<Fault>>,
     is_mute: AtomicBool,
+    /// A place for each late answer that may arrive.
+    late: Semaphore,
+    /// Late answers on their way.
+    held: AtomicU64,
     asked: AtomicU64,
 }
 
@@ -64,6 +73,8 @@ impl Sandbox {
             orders: Mutex::default(),
             faults: Mutex::default(),
             is_mute: AtomicBool::new(false),
+            late: Semaphore::new(0),
+            held: AtomicU64::new(0),
             asked: AtomicU64::new(0),
         }))
     }
@@ -91,6 +102,28 @@ impl Sandbox {
     /// The next answers go wrong in these ways, one after another.
     pub fn fail_next(&self, faults: impl IntoIterator<Item = Fault>) {
         lock(&self.0.faults).extend(faults);
+    }
+
+    /// Counts the late answers on their way.
+    pub fn held(&self) -> u64 {
+        self.0.held.load(Ordering::SeqCst)
+    }
+
+    /// Lets a late answer arrive.
+    pub fn let_go(&self) {
+        self.0.late.add_permits(1);
+    }
+
+    /// Tells these fields of an order from now on, in place of its own; signed as they stand.
+    pub fn tell(&self, order_id: &str, fields: &Value) {
+        if let Some(order) = lock(&self.0.orders).get_mut(order_id) {
+            order.told_instead = fields.as_object().cloned().unwrap_or_default();
+        }
+    }
+
+    /// Forgets the faults that have not come yet.
+    pub fn forgive(&self) {
+        lock(&self.0.faults).clear();
     }
 
     /// Sends no notices from now on, as if all of them were lost.

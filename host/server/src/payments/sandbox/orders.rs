@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 use uuid::Uuid;
 
@@ -50,6 +50,8 @@ pub(super) struct Order {
     pub(super) fraud: &'static str,
     pub(super) is_page_closed: bool,
     pub(super) refunds: Vec<Refund>,
+    /// Fields that a test puts in place of the order's own.
+    pub(super) told_instead: Map<String, Value>,
     transaction_id: Uuid,
     created_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
@@ -99,6 +101,7 @@ impl Order {
             fraud: "accept",
             is_page_closed: false,
             refunds: Vec::new(),
+            told_instead: Map::new(),
             transaction_id: new.transaction_id,
             created_at: now,
             expires_at: new.expires_at,
@@ -203,14 +206,12 @@ impl Order {
             _ => "200",
         };
         let gross = format!("{}.00", self.amount);
-        let signed = format!("{}{code}{gross}{server_key}", self.order_id);
         let mut told = json!({
             "transaction_time": jakarta(self.created_at),
             "transaction_status": status,
             "transaction_id": self.transaction_id,
             "status_message": message,
             "status_code": code,
-            "signature_key": hex::encode(Sha512::digest(signed)),
             "payment_type": self.payment_type(),
             "order_id": self.order_id,
             "merchant_id": "G000000000",
@@ -219,7 +220,7 @@ impl Order {
             "currency": "IDR",
             "expiry_time": jakarta(self.expires_at),
         });
-        let mut more = serde_json::Map::new();
+        let mut more = Map::new();
         if let Some(at) = self.settled_at {
             more.insert("settlement_time".to_owned(), jakarta(at).into());
         }
@@ -234,8 +235,11 @@ impl Order {
             });
             more.insert("refunds".to_owned(), listed.collect());
         }
+        more.extend(self.told_instead.clone());
         if let Some(told) = told.as_object_mut() {
             told.extend(more);
+            let signature = signature(told, server_key);
+            told.insert("signature_key".to_owned(), signature.into());
         }
         told
     }
@@ -248,6 +252,17 @@ impl Order {
             None => "bank_transfer",
         }
     }
+}
+
+/// Signs three fields as they are written.
+fn signature(told: &Map<String, Value>, server_key: &str) -> String {
+    let written = |name: &str| match told.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        None | Some(Value::Null) => String::new(),
+        Some(other) => other.to_string(),
+    };
+    let fields = ["order_id", "status_code", "gross_amount"].map(written);
+    hex::encode(Sha512::digest(format!("{}{server_key}", fields.concat())))
 }
 
 /// `2026-11-23 14:30:00`, on Midtrans' clock.

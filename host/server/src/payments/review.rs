@@ -1,0 +1,65 @@
+//! Closing what a person has settled: a payment of which the gateway says what cannot be used.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Payment, problem,
+    settlement::{self, Applied},
+    state::Claim,
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    audit,
+    db::{Conn, Uncommitted},
+};
+
+/// Closes a payment that an administrator has dealt with: its alert ends, and a payment that still
+/// waits is given up. The clock does not ask about it any more; a later notice is looked at as any.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_STATE` when there is nothing to settle by hand.
+pub(super) async fn close(
+    state: &AppState,
+    actor_id: Uuid,
+    id: Uuid,
+    reason: &str,
+) -> Result<Uncommitted<Payment>> {
+    let _turn = state.payments.turns.take(id).await;
+    let mut conn = state.db.begin().await?;
+    let found = store::by_id(&mut conn, id).await?;
+    let payment = found.ok_or_else(|| Error::not_found("payment"))?;
+    let Some(what) = payment.problem.clone() else {
+        let message = "There is nothing about this payment that must be settled by hand.";
+        return Err(Error::new(Code::InvalidState, message));
+    };
+    let payment = end(state, &mut conn, payment).await?;
+    let details = json!({ "problem": what, "reason": reason });
+    let (action, subject) = ("payment.reviewed", format!("payment:{id}"));
+    audit::record(&mut conn, &state.clock, actor_id, action, &subject, details).await?;
+    Ok(Uncommitted::new(conn, payment))
+}
+
+async fn end(state: &AppState, conn: &mut Conn, payment: Payment) -> Result<Payment> {
+    let clock = &state.clock;
+    let mut payment = if payment.state.is_waiting() {
+        let given_up = Claim::Failed.into();
+        match settlement::apply(conn, clock, &payment, &given_up).await? {
+            Applied::Done(settled) => settled.payment,
+            Applied::Changed(_) => {
+                let message = "This payment has just changed. Look at it again.";
+                return Err(Error::new(Code::InvalidState, message));
+            }
+        }
+    } else {
+        store::clear(conn, payment.id).await?;
+        problem::resolve(conn, clock, &payment).await?;
+        payment
+    };
+    store::ask_no_more(conn, payment.id).await?;
+    payment.next_check_at = None;
+    payment.problem = None;
+    Ok(payment)
+}
