@@ -84,7 +84,7 @@ pub fn render(
         .iter()
         .filter(|template| template.plugin == *id)
         .collect();
-    let Services { made, refused } = Services::of(plugin, &selling, cases);
+    let Services { made, refused, .. } = Services::of(plugin, &selling, cases);
     if !refused.is_empty() {
         return Err(RenderError::Settings {
             plugin: id.clone(),
@@ -102,7 +102,7 @@ pub fn render(
         .iter()
         .filter(|(_, offered)| plan.is_none_or(|wanted| offered.slug == wanted))
         .map(|(service, plan)| {
-            let config = service.configs.first();
+            let config = service.configs.values.first();
             let config = config.ok_or(RenderError::NoConfiguration)?;
             Ok(one(plugin, service, plan, config))
         })

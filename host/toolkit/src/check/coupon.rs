@@ -6,11 +6,18 @@ use dermaga_runtime::contract::{
 };
 use serde_json::Value;
 
-use super::{count, report::ReportBuilder, sample, session::Session};
+use super::{
+    count, proposals,
+    report::ReportBuilder,
+    sample::{self, Samples},
+    session::Session,
+};
 use crate::case::Case;
 
 /// Prices a coupon is tried on: nothing, the smallest, a usual one, and one near the largest.
 const PRICES: [Rupiah; 4] = [0, 1, 75_000, 1_000_000_000];
+
+const ANSWER_FIX: &str = "answer every input that the schema and `check` let through";
 
 pub(super) fn run(
     description: &CouponDescription,
@@ -27,17 +34,30 @@ pub(super) fn run(
         "the parameter schema is valid; for {}",
         places(description).join(", ")
     );
-    report.verdict("describe", &good, compiled.into_iter().collect(), || {
-        "write the schema as JSON Schema 2020-12".to_owned()
+    let proposed = proposals::refused(schema)
+        .into_iter()
+        .map(|bad| bad.message);
+    let wrong = compiled.into_iter().chain(proposed).collect();
+    report.verdict("describe", &good, wrong, || {
+        "write the schema as JSON Schema 2020-12, with proposals that it accepts".to_owned()
     });
-    let parameters = parameters(schema, cases);
+    let Samples {
+        values: parameters,
+        made_up,
+    } = parameters(schema, cases);
     if parameters.is_empty() {
         report.skip("calls", "no parameters to call with: give the schema `examples`, or add a golden case of `evaluate`");
         return;
     }
     let mut wrong = Vec::new();
+    let mut fix = ANSWER_FIX;
     for (number, parameters) in parameters.iter().enumerate() {
-        wrong.extend(accepted(number, parameters, session).err());
+        if let Err(refused) = accepted(number, parameters, session) {
+            wrong.push(refused);
+            if made_up {
+                fix = sample::CURE;
+            }
+        }
         for evaluation in evaluations(description, parameters) {
             wrong.extend(decide(number, &evaluation, session).err());
         }
@@ -46,9 +66,7 @@ pub(super) fn run(
         "every place answered with {}",
         count(parameters.len(), "parameter set")
     );
-    report.verdict("calls", &good, wrong, || {
-        "answer every input that the schema and `check` let through".to_owned()
-    });
+    report.verdict("calls", &good, wrong, || fix.to_owned());
 }
 
 fn places(description: &CouponDescription) -> Vec<String> {
@@ -68,12 +86,12 @@ const fn name(place: Place) -> &'static str {
 }
 
 /// Samples of the schema, and those of the golden cases.
-fn parameters(schema: &Value, cases: &[Case]) -> Vec<Value> {
-    let mut all: Vec<Value> = sample::of_schema(schema);
+fn parameters(schema: &Value, cases: &[Case]) -> Samples {
+    let mut all = sample::of_schema(schema);
     let evaluated = cases.iter().filter(|case| case.function == "evaluate");
     for parameters in evaluated.filter_map(|case| case.input.get("parameters")) {
-        if !all.contains(parameters) {
-            all.push(parameters.clone());
+        if !all.values.contains(parameters) {
+            all.values.push(parameters.clone());
         }
     }
     all

@@ -1,13 +1,17 @@
 //! Conformance: whether a component keeps the contract, shown by calling it.
 //!
 //! [`conformance`] needs no files: the server runs it at every upload. [`check`] is the same for an
-//! author, with the golden cases and templates of the folder.
+//! author, with the golden cases and templates of the folder. [`faults`] is the part of it that is
+//! about one template: a server asks it before it sells what the template says.
 
 mod command;
 mod coupon;
+mod finding;
 pub(crate) mod offers;
 mod page;
+mod proposals;
 pub(crate) mod report;
+mod sale;
 pub(crate) mod sample;
 mod service;
 mod session;
@@ -18,6 +22,7 @@ use dermaga_runtime::{Description, Plugin};
 
 pub use command::{CheckError, Options, check};
 pub use report::{Check, Outcome, Report, Share, Subject, Timing};
+pub use sale::{Busy, faults};
 
 use self::{report::ReportBuilder, session::Session};
 use crate::{

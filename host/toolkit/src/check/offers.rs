@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use dermaga_runtime::{
-    Plugin,
+    Failure, Plugin,
     contract::{Answer, Plan, Problem, ServiceDescription, Settings},
 };
 use serde_json::Value;
 
-use super::sample;
-use crate::{case::Case, template::Template};
+use super::sample::{self, Samples};
+use crate::{
+    case::Case,
+    template::{Spot, Template, TemplateError},
+};
 
 /// A service that the plugin makes of what one template says; without templates, of what golden
 /// cases say.
@@ -19,8 +22,8 @@ pub(crate) struct Service<'t> {
     pub(crate) settings: Settings,
     pub(crate) description: Arc<ServiceDescription>,
     pub(crate) plans: Vec<Plan>,
-    /// Samples of the schema first, then those of the golden cases.
-    pub(crate) configs: Vec<Value>,
+    /// What it is tried with: samples of the schema, or those of the golden cases when it has none.
+    pub(crate) configs: Samples,
 }
 
 /// The services of a plugin, and what it says of settings it makes nothing of.
@@ -28,6 +31,10 @@ pub(crate) struct Service<'t> {
 pub(crate) struct Services<'t> {
     pub(crate) made: Vec<Service<'t>>,
     pub(crate) refused: Vec<String>,
+    /// The same, where the template says it.
+    pub(crate) refused_in_template: Vec<TemplateError>,
+    /// Whether a call found no place to run.
+    pub(crate) busy: bool,
 }
 
 impl Service<'_> {
@@ -78,29 +85,30 @@ impl<'t> Services<'t> {
                 description,
                 plans,
             }),
-            Ok(Answer::Problems(problems)) => {
-                self.refused.extend(refusals(template, &problems));
-            }
+            Ok(Answer::Problems(problems)) => self.refuse(template, &problems),
             Err(error) => {
+                self.busy |= matches!(error.failure, Failure::Busy { .. });
                 let slug = template.map_or("", |template| &template.slug);
                 let call = format!("describe {slug}");
-                self.refused
-                    .push(format!("{}: {}", call.trim_end(), error.failure));
+                let message = format!("{}: {} ({})", call.trim_end(), error.failure, error.code());
+                let whole = Spot::Settings(String::new());
+                self.refused_in_template
+                    .extend(template.map(|template| template.problem_at(&whole, &message)));
+                self.refused.push(message);
             }
         }
     }
-}
 
-fn refusals(template: Option<&Template>, problems: &[Problem]) -> Vec<String> {
-    match template {
-        Some(template) => {
-            let errors = template.refused_settings(problems);
-            errors.iter().map(ToString::to_string).collect()
-        }
-        None => problems
-            .iter()
-            .map(|Problem { field, message }| format!("{field} {message}").trim().to_owned())
-            .collect(),
+    fn refuse(&mut self, template: Option<&Template>, problems: &[Problem]) {
+        let Some(template) = template else {
+            let said = problems
+                .iter()
+                .map(|Problem { field, message }| format!("{field} {message}").trim().to_owned());
+            return self.refused.extend(said);
+        };
+        let errors = template.refused_settings(problems);
+        self.refused.extend(errors.iter().map(ToString::to_string));
+        self.refused_in_template.extend(errors);
     }
 }
 
@@ -138,12 +146,19 @@ fn plans(cases: &[Case], of: &Settings) -> Vec<Plan> {
     plans
 }
 
-fn configs(schema: &Value, of: &Settings, cases: &[Case]) -> Vec<Value> {
+fn configs(schema: &Value, of: &Settings, cases: &[Case]) -> Samples {
+    let samples = sample::of_schema(schema);
+    if !samples.values.is_empty() {
+        return samples;
+    }
     let rendered = cases
         .iter()
         .filter(|case| case.function == "manifests" && settings(case).as_ref() == Some(of));
     let given = rendered
         .filter_map(|case| case.input.get("config"))
         .cloned();
-    sample::of_schema(schema).into_iter().chain(given).collect()
+    Samples {
+        values: given.collect(),
+        ..samples
+    }
 }

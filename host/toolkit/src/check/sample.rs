@@ -101,22 +101,47 @@ pub(crate) fn policy(instance: &Instance, template: Option<&Template>) -> Policy
     }
 }
 
-/// Values that the schema accepts: its own examples and default, then the smallest value of each of
-/// its alternatives. None when the schema asks for what cannot be guessed, such as a pattern.
-pub(super) fn of_schema(schema: &Value) -> Vec<Value> {
+/// What to do when the plugin refuses a sample that was made from its schema.
+pub(super) const CURE: &str = "write `\"examples\": [...]` into the schema, beside its `type`, with values that `check` accepts; then those are tried and none is made up";
+
+/// Values to try a plugin with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Samples {
+    pub(crate) values: Vec<Value>,
+    /// Whether some are made up, since the schema has no `examples`.
+    pub(crate) made_up: bool,
+}
+
+/// Values that the schema accepts: its own examples; without any, its default and the smallest value
+/// of each of its alternatives. None when the schema asks for what cannot be guessed, such as a
+/// pattern. What a schema cannot say, such as a rule across two fields, only examples show.
+pub(super) fn of_schema(schema: &Value) -> Samples {
     let Ok(validator) = jsonschema::validator_for(schema) else {
-        return Vec::new();
+        return Samples::default();
+    };
+    let accepted = |all: Vec<Value>| {
+        let mut samples = Vec::new();
+        for sample in all {
+            if validator.is_valid(&sample) && !samples.contains(&sample) {
+                samples.push(sample);
+            }
+        }
+        samples
     };
     let examples = schema.get("examples").and_then(Value::as_array);
-    let given = examples.into_iter().flatten().chain(schema.get("default"));
-    let made = alternatives(schema).into_iter().map(|one| smallest(&one));
-    let mut samples = Vec::new();
-    for sample in given.cloned().chain(made) {
-        if validator.is_valid(&sample) && !samples.contains(&sample) {
-            samples.push(sample);
-        }
+    let examples = accepted(examples.cloned().unwrap_or_default());
+    if !examples.is_empty() {
+        return Samples {
+            values: examples,
+            made_up: false,
+        };
     }
-    samples
+    let made = alternatives(schema).into_iter().map(|one| smallest(&one));
+    let default = schema.get("default").cloned();
+    Samples {
+        values: accepted(default.into_iter().chain(made).collect()),
+        made_up: true,
+    }
 }
 
 /// The schema itself, or, when it leaves a choice, once with each alternative put in.
@@ -212,10 +237,10 @@ mod tests {
             "additionalProperties": false,
         });
         assert_eq!(
-            of_schema(&schema),
+            of_schema(&schema).values,
             [json!({"percent": 5, "mode": "fixed", "list": ["aaa", "aaa"]})]
         );
-        assert_eq!(of_schema(&json!({"type": "object"})), [json!({})]);
+        assert_eq!(of_schema(&json!({"type": "object"})).values, [json!({})]);
         let either = json!({
             "type": "object",
             "properties": {"amount": {"type": "integer", "minimum": 1}, "percent": {"type": "integer", "minimum": 1}},
@@ -225,16 +250,20 @@ mod tests {
             ],
         });
         assert_eq!(
-            of_schema(&either),
+            of_schema(&either).values,
             [json!({"amount": 7}), json!({"percent": 1})]
         );
     }
 
     #[test]
-    fn examples_come_first_and_the_impossible_is_admitted() {
+    fn examples_are_taken_alone_and_the_impossible_is_admitted() {
         let schema = json!({"type": "object", "examples": [{"a": 0}, {"a": 2}], "required": ["a"], "properties": {"a": {"type": "integer", "minimum": 1}}});
-        assert_eq!(of_schema(&schema), [json!({"a": 2})]);
+        let samples = of_schema(&schema);
+        assert_eq!(
+            (samples.values, samples.made_up),
+            (vec![json!({"a": 2})], false)
+        );
         let pattern = json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "string", "pattern": "^[0-9]{7}$"}}});
-        assert!(of_schema(&pattern).is_empty());
+        assert!(of_schema(&pattern).values.is_empty());
     }
 }

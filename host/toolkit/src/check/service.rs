@@ -9,13 +9,21 @@ use dermaga_runtime::{
 
 use super::{
     count,
+    finding::{self, Finding},
     offers::{Service, Services},
+    proposals,
     report::ReportBuilder,
     session::Session,
     trial::Trial,
 };
-use crate::{case::Case, template::Template};
+use crate::{
+    case::Case,
+    template::{Spot, Template},
+};
 
+const DESCRIBE_FIX: &str = "give the plugin the settings it asks for; write the schema as JSON Schema 2020-12, with proposals that it accepts, and one port an endpoint";
+
+/// Puts every service of the plugin to every check.
 pub(super) fn run(
     plugin: &Plugin,
     templates: &[Template],
@@ -28,7 +36,13 @@ pub(super) fn run(
         .iter()
         .filter(|template| template.plugin == *id)
         .collect();
-    let Services { made, refused } = Services::of(plugin, &templates, cases);
+    let Services {
+        made,
+        refused,
+        busy,
+        ..
+    } = Services::of(plugin, &templates, cases);
+    session.note_busy(busy);
     if templates.is_empty() && made.is_empty() {
         let why = format!(
             "it makes nothing without the settings of a template, and no template names it: {}",
@@ -39,44 +53,63 @@ pub(super) fn run(
         }
         return;
     }
-    describe(&made, refused, session, report);
-    images(&made, report);
-    calls(&made, session, report);
+    let mut found: Vec<Finding> = refused.into_iter().map(not_made).collect();
+    for service in &made {
+        examine(service, session, &mut found);
+    }
+    conclude(&made, found, report);
 }
 
-fn describe(
-    services: &[Service<'_>],
-    refused: Vec<String>,
-    session: &mut Session<'_>,
-    report: &mut ReportBuilder,
-) {
-    let mut wrong = refused;
-    let mut good = Vec::new();
-    for service in services {
-        let slug = service.template.map(|template| template.slug.as_str());
-        let request = DescribeRequest {
-            settings: service.settings.clone(),
-        };
-        let call = format!("describe {}", slug.unwrap_or_default());
-        if let Err(error) = session.ask::<service::Describe>(call.trim_end(), &request) {
-            wrong.push(error);
-        }
-        wrong.extend(contradictions(service));
-        let description = &service.description;
-        good.push(format!(
-            "{}the configuration schema is valid; {}, {}, {}",
-            match slug {
-                Some(slug) if services.len() > 1 => format!("{slug}: "),
-                _ => String::new(),
-            },
-            count(description.secrets.len(), "secret"),
-            count(description.endpoints.len(), "endpoint"),
-            count(description.images.len(), "image")
-        ));
+fn not_made(why: String) -> Finding {
+    Finding {
+        check: "describe",
+        spot: Spot::Settings(String::new()),
+        message: why,
+        fix: DESCRIBE_FIX.to_owned(),
     }
-    report.verdict("describe", &good.join("; "), wrong, || {
-        "give the plugin the settings it asks for; write the schema as JSON Schema 2020-12, and one port an endpoint".to_owned()
-    });
+}
+
+/// Everything that is wrong with one service: what it says of itself, its images, and every call on
+/// every plan with the gate's verdict. The same for a report and for a shop's door.
+pub(super) fn examine(service: &Service<'_>, session: &mut Session<'_>, found: &mut Vec<Finding>) {
+    describe(service, session, found);
+    images(service, found);
+    for plan in &service.plans {
+        let mut trial = Trial {
+            session,
+            found,
+            plan,
+        };
+        trial.offer(service);
+    }
+}
+
+fn describe(service: &Service<'_>, session: &mut Session<'_>, found: &mut Vec<Finding>) {
+    let slug = service.template.map(|template| template.slug.as_str());
+    let request = DescribeRequest {
+        settings: service.settings.clone(),
+    };
+    let call = format!("describe {}", slug.unwrap_or_default());
+    let mut wrong: Vec<(Spot, String)> = Vec::new();
+    let whole = || Spot::Settings(String::new());
+    if let Err(error) = session.ask::<service::Describe>(call.trim_end(), &request) {
+        wrong.push((whole(), error));
+    }
+    wrong.extend(
+        contradictions(service)
+            .into_iter()
+            .map(|message| (whole(), message)),
+    );
+    for bad in proposals::refused(&service.description.config_schema) {
+        let pointer = format!("/config/{}/{}", bad.property, bad.keyword);
+        wrong.push((Spot::Settings(pointer), bad.message));
+    }
+    found.extend(wrong.into_iter().map(|(spot, message)| Finding {
+        check: "describe",
+        spot,
+        message,
+        fix: DESCRIBE_FIX.to_owned(),
+    }));
 }
 
 /// What is wrong within one description.
@@ -99,62 +132,60 @@ fn contradictions(service: &Service<'_>) -> Vec<String> {
 }
 
 /// A template lists exactly the images the plugin asks for, by its names for them.
-fn images(services: &[Service<'_>], report: &mut ReportBuilder) {
-    let mut wrong = Vec::new();
-    let mut good = Vec::new();
-    for service in services {
-        let Some(Template { slug, images, .. }) = service.template else {
-            continue;
-        };
-        let asked = service.description.images.iter();
-        let asked: BTreeSet<&str> = asked.map(|image| image.name.as_str()).collect();
-        let listed: BTreeSet<&str> = images.keys().map(String::as_str).collect();
-        wrong.extend(
-            asked.difference(&listed).map(|name| {
-                format!("{slug}: [images] does not list `{name}`, which the plugin runs")
-            }),
-        );
-        wrong.extend(listed.difference(&asked).map(|name| {
-            format!("{slug}: [images] lists `{name}`, which the plugin does not know")
-        }));
-        let asked: Vec<_> = asked.into_iter().collect();
-        good.push(asked.join(", "));
-    }
-    if services.iter().all(|service| service.template.is_none()) {
-        report.skip("template", "no template given that names this plugin");
+fn images(service: &Service<'_>, found: &mut Vec<Finding>) {
+    let Some(Template { slug, images, .. }) = service.template else {
         return;
-    }
-    let asked = good.join("; ");
-    report.verdict(
-        "template",
-        &format!("it lists the plugin's images: {asked}"),
-        wrong,
-        || format!("list exactly: {asked}"),
-    );
+    };
+    let asked = asked_images(service);
+    let listed: BTreeSet<&str> = images.keys().map(String::as_str).collect();
+    let missing = asked.difference(&listed).map(|name| {
+        let message = format!("{slug}: [images] does not list `{name}`, which the plugin runs");
+        (Spot::Images, message)
+    });
+    let unknown = listed.difference(&asked).map(|name| {
+        let message = format!("{slug}: [images] lists `{name}`, which the plugin does not know");
+        (Spot::Image((*name).to_owned()), message)
+    });
+    let names: Vec<&str> = asked.iter().copied().collect();
+    found.extend(missing.chain(unknown).map(|(spot, message)| Finding {
+        check: "template",
+        spot,
+        message,
+        fix: format!("list exactly: {}", names.join(", ")),
+    }));
 }
 
-/// Every function on every plan, and the gate on what is rendered.
-fn calls(services: &[Service<'_>], session: &mut Session<'_>, report: &mut ReportBuilder) {
-    let mut trial = Trial {
-        session,
-        wrong: Vec::new(),
-        violations: Vec::new(),
-    };
-    let mut tried = Vec::new();
-    let mut sold = 0;
-    for service in services {
-        let Some(config) = service.configs.first() else {
-            continue;
-        };
-        for plan in &service.plans {
-            trial.offer(service, plan, config);
-            sold += 1;
-        }
-        tried.extend(service.template.map(|template| template.slug.as_str()));
+fn asked_images<'s>(service: &'s Service<'_>) -> BTreeSet<&'s str> {
+    let images = service.description.images.iter();
+    images.map(|image| image.name.as_str()).collect()
+}
+
+/// The verdicts of a report on all services together.
+fn conclude(services: &[Service<'_>], found: Vec<Finding>, report: &mut ReportBuilder) {
+    let mut found = finding::by_check(found);
+    let mut of = |check| found.remove(check).unwrap_or_default();
+    finding::verdict(report, "describe", &described(services), of("describe"));
+    if services.iter().all(|service| service.template.is_none()) {
+        report.skip("template", "no template given that names this plugin");
+    } else {
+        let asked: Vec<String> = services
+            .iter()
+            .filter(|service| service.template.is_some())
+            .map(|service| {
+                asked_images(service)
+                    .into_iter()
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            })
+            .collect();
+        let good = format!("it lists the plugin's images: {}", asked.join("; "));
+        finding::verdict(report, "template", &good, of("template"));
     }
-    let Trial {
-        wrong, violations, ..
-    } = trial;
+    let tried: Vec<&Service<'_>> = services
+        .iter()
+        .filter(|service| !service.configs.values.is_empty())
+        .collect();
+    let sold: usize = tried.iter().map(|service| service.plans.len()).sum();
     if sold == 0 {
         let why = if services.iter().all(|service| service.plans.is_empty()) {
             "no template sells this plugin and no golden case names a plan"
@@ -165,27 +196,43 @@ fn calls(services: &[Service<'_>], session: &mut Session<'_>, report: &mut Repor
         report.skip("gate", why);
         return;
     }
-    let sold = count(sold, "plan");
-    report.verdict(
-        "calls",
-        &format!("every function answered on {sold}"),
-        wrong,
-        || "answer every input that the schema and `check` let through".to_owned(),
-    );
-    let good = if tried.is_empty() {
+    let plans = count(sold, "plan");
+    let good = format!("every function answered on {plans}");
+    finding::verdict(report, "calls", &good, of("calls"));
+    finding::verdict(report, "gate", &admitted(&tried, &plans), of("gate"));
+}
+
+fn described(services: &[Service<'_>]) -> String {
+    let one = |service: &Service<'_>| {
+        let description = &service.description;
+        let slug = match service.template {
+            Some(template) if services.len() > 1 => format!("{}: ", template.slug),
+            _ => String::new(),
+        };
         format!(
-            "no template given: checked with {sold} of the cases; within the plan and the rules"
+            "{slug}the configuration schema is valid; {}, {}, {}",
+            count(description.secrets.len(), "secret"),
+            count(description.endpoints.len(), "endpoint"),
+            count(description.images.len(), "image")
+        )
+    };
+    let all: Vec<String> = services.iter().map(one).collect();
+    all.join("; ")
+}
+
+fn admitted(tried: &[&Service<'_>], plans: &str) -> String {
+    let slugs: Vec<&str> = tried
+        .iter()
+        .filter_map(|service| Some(service.template?.slug.as_str()))
+        .collect();
+    if slugs.is_empty() {
+        format!(
+            "no template given: checked with {plans} of the cases; within the plan and the rules"
         )
     } else {
         format!(
-            "{sold} of {}: within what each buys, and within the rules",
-            tried.join(", ")
+            "{plans} of {}: within what each buys, and within the rules",
+            slugs.join(", ")
         )
-    };
-    let fix = violations.first().map(|(_, fix)| fix.clone());
-    let violations = violations
-        .into_iter()
-        .map(|(violation, _)| violation)
-        .collect();
-    report.verdict("gate", &good, violations, || fix.unwrap_or_default());
+    }
 }

@@ -144,6 +144,16 @@ impl<'p> Session<'p> {
         }
     }
 
+    /// Notes that a call outside of the session found no place to run.
+    pub(super) const fn note_busy(&mut self, busy: bool) {
+        self.busy |= busy;
+    }
+
+    /// The calls that did not answer the same twice, and whether one found no place to run.
+    pub(super) fn into_doubts(self) -> (Vec<String>, bool) {
+        (self.unstable, self.busy)
+    }
+
     /// Adds what only all calls together show.
     pub(super) fn finish(self, mut report: ReportBuilder) -> Report {
         let good = format!(

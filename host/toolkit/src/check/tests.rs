@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const TEMPLATE: &str = r#"slug = "fixture"
+pub(super) const TEMPLATE: &str = r#"slug = "fixture"
 name = "Fixture"
 summary = "For tests."
 description = "For tests."

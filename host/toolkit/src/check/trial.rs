@@ -9,31 +9,27 @@ use dermaga_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{count, offers::Service, sample, session::Session};
-use crate::template::Template;
+use super::{count, finding::Finding, offers::Service, sample, session::Session};
+use crate::template::{Spot, Template};
 
-/// Trying a plugin, collecting what is wrong.
+const ANSWER_FIX: &str = "answer every input that the schema and `check` let through";
+const UNUSED_FIX: &str = "share out plan.resources.storage_gib in full: where volumes have shares, leave one out of a volume, which then gets the rest";
+
+/// Trying a plugin on one plan, collecting what is wrong.
 pub(super) struct Trial<'s, 'p> {
     pub(super) session: &'s mut Session<'p>,
-    pub(super) wrong: Vec<String>,
-    /// Each with its fix.
-    pub(super) violations: Vec<(String, String)>,
+    pub(super) found: &'s mut Vec<Finding>,
+    pub(super) plan: &'s Plan,
 }
 
 impl Trial<'_, '_> {
-    pub(super) fn offer(&mut self, service: &Service<'_>, plan: &Plan, config: &Value) {
+    /// Makes every call, and shows the gate what is rendered.
+    pub(super) fn offer(&mut self, service: &Service<'_>) {
+        let plan = self.plan;
         let name = service.name_of(plan);
-        let check = ConfigCheck {
-            settings: service.settings.clone(),
-            plan: plan.clone(),
-            config: config.clone(),
-        };
-        if self
-            .answer::<service::Check, ()>(&format!("check on {name}"), &check)
-            .is_none()
-        {
+        let Some(config) = self.accepted(service, &name) else {
             return;
-        }
+        };
         self.prices(service, plan, config);
         for other in &service.plans {
             let call = format!("plan-change from {} to {name}", service.name_of(other));
@@ -58,6 +54,40 @@ impl Trial<'_, '_> {
             );
         }
         self.access(&name, &instance);
+    }
+
+    /// The first sample that `check` accepts on the plan.
+    fn accepted<'c>(&mut self, service: &'c Service<'_>, name: &str) -> Option<&'c Value> {
+        let call = format!("check on {name}");
+        let mut refused = None;
+        for config in &service.configs.values {
+            let check = ConfigCheck {
+                settings: service.settings.clone(),
+                plan: self.plan.clone(),
+                config: config.clone(),
+            };
+            match self.ask::<service::Check>(&call, &check)? {
+                Answer::Ok(()) => return Some(config),
+                Answer::Problems(problems) => {
+                    refused.get_or_insert((config, problems));
+                }
+            }
+        }
+        let (config, problems) = refused?;
+        // Of an empty configuration nothing is made up: what is refused then is the plan.
+        let made_up = service.configs.made_up && *config != json!({});
+        let (message, fix) = if made_up {
+            let message = format!(
+                "{call}: it refuses {config}, which is made up from the schema: {}",
+                said(&problems)
+            );
+            (message, sample::CURE)
+        } else {
+            let message = format!("{call}: it refuses {config}: {}", said(&problems));
+            (message, ANSWER_FIX)
+        };
+        self.report("calls", message, fix);
+        None
     }
 
     fn prices(&mut self, service: &Service<'_>, plan: &Plan, config: &Value) {
@@ -98,10 +128,11 @@ impl Trial<'_, '_> {
                 .map(|line| line.amount.min(0))
                 .fold(0, i64::saturating_add);
             if credit < -paid {
-                self.wrong.push(format!(
+                let message = format!(
                     "{call}: it credits {} rupiah and only {paid} was paid",
                     -credit
-                ));
+                );
+                self.report("calls", message, ANSWER_FIX);
             }
         }
     }
@@ -118,9 +149,12 @@ impl Trial<'_, '_> {
             return Vec::new();
         };
         match gate::admit(&objects, &sample::policy(instance, template)) {
-            Ok(admitted) => admitted.objects,
+            Ok(admitted) => {
+                self.unused_storage(name, admitted.totals.storage_gib);
+                admitted.objects
+            }
             Err(violations) => {
-                let broken = |violation: Violation| {
+                for violation in violations {
                     let Violation {
                         object,
                         path,
@@ -130,15 +164,28 @@ impl Trial<'_, '_> {
                     } = violation;
                     let place = format!("{object} {path}");
                     let place = place.trim_end();
-                    (
-                        format!("{name}: {place}: {message} ({rule})"),
-                        fix.to_string(),
-                    )
-                };
-                self.violations.extend(violations.into_iter().map(broken));
+                    let message = format!("{name}: {place}: {message} ({rule})");
+                    self.report("gate", message, fix);
+                }
                 Vec::new()
             }
         }
+    }
+
+    /// A customer pays for storage that no volume has. A service without volumes has none to share.
+    fn unused_storage(&mut self, name: &str, taken_gib: u32) {
+        let sold_gib = self.plan.resources.storage_gib;
+        if taken_gib == 0 || taken_gib >= sold_gib {
+            return;
+        }
+        self.found.push(Finding {
+            check: "gate",
+            spot: Spot::Storage(self.plan.slug.clone()),
+            message: format!(
+                "{name}: the volumes take {taken_gib} GiB of the {sold_gib} GiB that the plan sells"
+            ),
+            fix: UNUSED_FIX.to_owned(),
+        });
     }
 
     fn access(&mut self, name: &str, instance: &Instance) {
@@ -150,10 +197,11 @@ impl Trial<'_, '_> {
             if let AccessValue::Secret(secret) = field.value
                 && !instance.secrets.contains(&secret)
             {
-                self.wrong.push(format!(
+                let message = format!(
                     "{call}: `{}` shows the secret `{secret}`, which `describe` does not list",
                     field.label
-                ));
+                );
+                self.report("calls", message, ANSWER_FIX);
             }
         }
     }
@@ -161,7 +209,7 @@ impl Trial<'_, '_> {
     fn ask<F: Function>(&mut self, call: &str, input: &F::Input) -> Option<F::Output> {
         self.session
             .ask::<F>(call, input)
-            .map_err(|error| self.wrong.push(error))
+            .map_err(|error| self.report("calls", error, ANSWER_FIX))
             .ok()
     }
 
@@ -173,14 +221,27 @@ impl Trial<'_, '_> {
         match self.ask::<F>(call, input)? {
             Answer::Ok(value) => Some(value),
             Answer::Problems(problems) => {
-                let said: Vec<_> = problems
-                    .iter()
-                    .map(|Problem { field, message }| format!("{field} {message}"))
-                    .collect();
-                self.wrong
-                    .push(format!("{call}: it refuses: {}", said.join("; ").trim()));
+                let message = format!("{call}: it refuses: {}", said(&problems));
+                self.report("calls", message, ANSWER_FIX);
                 None
             }
         }
     }
+
+    fn report(&mut self, check: &'static str, message: String, fix: &str) {
+        self.found.push(Finding {
+            check,
+            spot: Spot::Plan(self.plan.slug.clone()),
+            message,
+            fix: fix.to_owned(),
+        });
+    }
+}
+
+fn said(problems: &[Problem]) -> String {
+    let each: Vec<_> = problems
+        .iter()
+        .map(|Problem { field, message }| format!("{field} {message}").trim().to_owned())
+        .collect();
+    each.join("; ")
 }

@@ -10,6 +10,7 @@ use toml::{
 use dermaga_runtime::contract::Settings;
 
 use super::{
+    Source,
     error::{Place, TemplateError},
     settings::{self, Places},
 };
@@ -171,6 +172,23 @@ impl<'a, 'i> Fields<'a, 'i> {
         };
         let entries: Vec<_> = self.table.iter().map(entry).collect();
         entries.into_iter().collect()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.table.keys().map(|key| key.get_ref().as_ref())
+    }
+
+    /// Where the table itself begins.
+    pub(super) fn here(&self) -> Place {
+        self.document.place(&self.span, &self.path)
+    }
+
+    /// The whole document.
+    pub(super) fn source(&self) -> Source {
+        Source {
+            file: self.document.file.to_owned(),
+            text: self.document.text.to_owned(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

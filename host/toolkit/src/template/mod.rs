@@ -6,15 +6,13 @@
 
 mod error;
 mod fields;
+mod folder;
 mod read;
 mod rules;
 mod settings;
+mod spots;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, path::Path};
 
 use dermaga_runtime::{
     contract::{self, Problem, Rupiah, Settings, Tier},
@@ -23,6 +21,8 @@ use dermaga_runtime::{
 use serde::Serialize;
 
 pub use error::TemplateError;
+pub use folder::{Folder, RefusedFile};
+pub use spots::Spot;
 
 /// A service that is sold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,8 +46,20 @@ pub struct Template {
     pub settings: Settings,
     #[serde(skip)]
     places: settings::Places,
+    #[serde(skip)]
+    spots: spots::Spots,
+    #[serde(skip)]
+    source: Source,
     /// At least one; slugs and tiers are unique.
     pub plans: Vec<Plan>,
+}
+
+/// What a template was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What errors call the file.
+    pub file: String,
+    pub text: String,
 }
 
 /// A shelf of the catalogue. Templates that share a slug say the same of it.
@@ -113,79 +125,37 @@ impl Template {
             .collect()
     }
 
+    /// A problem of a part of the template, with file, line, column and key.
+    pub fn problem_at(&self, spot: &Spot, message: &str) -> TemplateError {
+        let of_settings = |field: String| {
+            let message = message.to_owned();
+            self.places.problem(&Problem { field, message })
+        };
+        match spot {
+            Spot::Settings(pointer) if self.places.has(pointer) => of_settings(pointer.clone()),
+            other => self
+                .spots
+                .problem(other, message)
+                .unwrap_or_else(|| of_settings(String::new())),
+        }
+    }
+
+    pub const fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// Reads every `*.toml` of a folder, in the order of their names.
     ///
     /// # Errors
     /// Every problem of every file, and of files that contradict each other: two services with one
     /// slug, two texts for one category.
     pub fn load_dir(folder: &Path) -> Result<Vec<Self>, Vec<TemplateError>> {
-        let mut read = Vec::new();
-        let mut errors = Vec::new();
-        for file in toml_files(folder).map_err(|error| vec![error])? {
-            match load(&file) {
-                Ok(template) => read.push(template),
-                Err(found) => errors.extend(found),
-            }
+        let Folder { templates, refused } = Folder::read(folder).map_err(|error| vec![error])?;
+        if refused.is_empty() {
+            return Ok(templates);
         }
-        errors.extend(contradictions(&read));
-        if errors.is_empty() {
-            Ok(read.into_iter().map(|read| read.template).collect())
-        } else {
-            Err(errors)
-        }
+        Err(refused.into_iter().flat_map(|file| file.errors).collect())
     }
-}
-
-fn toml_files(folder: &Path) -> Result<BTreeSet<std::path::PathBuf>, TemplateError> {
-    let unreadable = |error: std::io::Error| {
-        let message = format!("the folder of templates cannot be read: {error}");
-        TemplateError::of_file(&folder.display().to_string(), message)
-    };
-    let mut files = BTreeSet::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
-            files.insert(path);
-        }
-    }
-    Ok(files)
-}
-
-fn load(file: &Path) -> Result<read::Read, Vec<TemplateError>> {
-    let name = file.display().to_string();
-    let text = fs::read_to_string(file).map_err(|error| {
-        vec![TemplateError::of_file(
-            &name,
-            format!("it cannot be read: {error}"),
-        )]
-    })?;
-    read::template(&name, &text)
-}
-
-/// What is wrong between templates that are each right.
-fn contradictions(all: &[read::Read]) -> Vec<TemplateError> {
-    let mut errors = Vec::new();
-    let mut services: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut categories: BTreeMap<&str, &read::Read> = BTreeMap::new();
-    for read in all {
-        let Template { slug, category, .. } = &read.template;
-        if let Some(first) = services.insert(slug, &read.slug.file) {
-            errors.push(read.slug.problem(format!(
-                "`{slug}` is the slug of the service in {first} too; slugs are unique"
-            )));
-        }
-        let first = *categories.entry(&category.slug).or_insert(read);
-        if first.template.category != *category {
-            errors.push(read.category.problem(format!(
-                "the category `{}` has another name or description in {}; say the same in both",
-                category.slug, first.category.file
-            )));
-        }
-    }
-    errors
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::{
     error::Place,
     fields::{Document, Fields},
     rules, settings,
+    spots::Spots,
 };
 
 /// Most rupiah a plan may cost a month; also keeps a year of any plan far from the end of 64 bits.
@@ -82,6 +83,8 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
     let settings = fields.free(settings::KEY, "plugin");
     let plans = plans(&fields.tables("plans"));
     let (settings, places) = settings?;
+    let plans = plans?;
+    let (images, spots) = (images?, Spots::of(fields, &plans)?);
     Some(Read {
         template: Template {
             slug: slug?,
@@ -91,11 +94,13 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
             featured: featured?,
             plugin: plugin?,
             category: category?,
-            images: images?,
+            images,
             pod_security: pod_security?,
             settings,
             places,
-            plans: plans?,
+            spots,
+            source: fields.source(),
+            plans,
         },
         slug: fields.place("slug"),
         category: category_place?,

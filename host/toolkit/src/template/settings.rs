@@ -94,6 +94,11 @@ impl Reader<'_> {
 }
 
 impl Places {
+    /// Whether the settings have a value at this pointer.
+    pub(super) fn has(&self, pointer: &str) -> bool {
+        self.0.contains_key(pointer)
+    }
+
     /// What a plugin says of the settings, where it stands or where it is missing.
     pub(super) fn problem(&self, problem: &Problem) -> TemplateError {
         let pointer = &problem.field;

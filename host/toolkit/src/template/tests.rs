@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 const GOOD: &str = r#"slug = "n8n"

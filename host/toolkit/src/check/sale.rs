@@ -1,0 +1,222 @@
+//! What a shop asks before it sells what a template says: the check of a plugin, on one template.
+
+use dermaga_runtime::{Plugin, contract::Kind};
+
+use super::{offers::Services, service, session::Session};
+use crate::template::{Spot, Template, TemplateError};
+
+/// A call found no place to run: nothing is known of the template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("every place to run a plugin was taken")]
+pub struct Busy;
+
+/// Everything that [`conformance`](super::conformance) finds wrong with what one template sells, each
+/// with file, line and key; nothing when it can be sold.
+///
+/// # Errors
+/// [`Busy`] when a call could not be made.
+pub fn faults(plugin: &Plugin, template: &Template) -> Result<Vec<TemplateError>, Busy> {
+    let at_settings = || Spot::Settings(String::new());
+    if plugin.kind() != Kind::Service {
+        let message = format!("`{}` is a plugin that makes no service", template.plugin);
+        return Ok(vec![template.problem_at(&at_settings(), &message)]);
+    }
+    let services = Services::of(plugin, &[template], &[]);
+    let mut session = Session::new(plugin);
+    session.note_busy(services.busy);
+    let mut found = Vec::new();
+    for service in &services.made {
+        service::examine(service, &mut session, &mut found);
+    }
+    let (unstable, busy) = session.into_doubts();
+    if busy {
+        return Err(Busy);
+    }
+    let mut faults = services.refused_in_template;
+    faults.extend(found.iter().map(|finding| finding.in_template(template)));
+    faults.extend(
+        unstable
+            .iter()
+            .map(|call| template.problem_at(&at_settings(), call)),
+    );
+    Ok(faults)
+}
+
+#[cfg(test)]
+mod tests {
+    use dermaga_runtime::{
+        Runtime, RuntimeConfig,
+        contract::Problem,
+        fixtures::{CouponFixture, Misdeed, ServiceFixture},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::check::{self, tests::TEMPLATE};
+
+    fn load(component: &[u8]) -> Plugin {
+        let config = RuntimeConfig {
+            concurrency: 1,
+            ..RuntimeConfig::default()
+        };
+        Runtime::new(config).unwrap().load(component).unwrap()
+    }
+
+    fn selling(template: &str) -> Template {
+        Template::parse("shop/fixture.toml", template).unwrap()
+    }
+
+    fn told(fixture: &ServiceFixture, template: &str) -> Vec<String> {
+        let template = selling(template);
+        let plugin = load(&fixture.component());
+        let told = faults(&plugin, &template).unwrap();
+        let report = check::conformance(&plugin, std::slice::from_ref(&template), &[]);
+        assert_eq!(told.is_empty(), report.passed(), "{report}");
+        told.iter().map(ToString::to_string).collect()
+    }
+
+    fn free() -> ServiceFixture {
+        let mut fixture = ServiceFixture::default();
+        fixture.price.lines.clear();
+        fixture.price.total = 0;
+        fixture
+    }
+
+    fn claim(gib: u32) -> ServiceFixture {
+        let claim = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "sample-01-data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": format!("{gib}Gi")}}},
+        });
+        ServiceFixture {
+            manifests: vec![claim],
+            ..free()
+        }
+    }
+
+    #[test]
+    fn what_can_be_sold_has_no_faults() {
+        assert_eq!(told(&free(), TEMPLATE), Vec::<String>::new());
+    }
+
+    #[test]
+    fn images_are_shown_where_they_are_listed() {
+        let listed = TEMPLATE.replace("app = ", "apq = ");
+        assert_eq!(
+            told(&free(), &listed),
+            [
+                "shop/fixture.toml:10:1: images: fixture: [images] does not list `app`, which the plugin runs; list exactly: app",
+                "shop/fixture.toml:11:7: images.apq: fixture: [images] lists `apq`, which the plugin does not know; list exactly: app",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_plan_goes_through_the_gate() {
+        let mut fixture = free();
+        fixture.manifests =
+            vec![json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}})];
+        let told = told(&fixture, TEMPLATE);
+        assert_eq!(told.len(), 2, "{told:?}");
+        for (line, told) in [
+            "12:1: plans[0]: fixture free: ",
+            "21:1: plans[1]: fixture basic: ",
+        ]
+        .iter()
+        .zip(&told)
+        {
+            assert!(
+                told.starts_with(&format!("shop/fixture.toml:{line}"))
+                    && told.contains("GATE_KIND_NOT_ALLOWED"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn storage_that_no_volume_has_is_not_sold() {
+        assert_eq!(
+            told(&claim(1), TEMPLATE),
+            [format!(
+                "shop/fixture.toml:29:65: plans[1].resources.storage_gib: fixture basic: the volumes take 1 GiB of the 2 GiB that the plan sells; {}",
+                "share out plan.resources.storage_gib in full: where volumes have shares, leave one out of a volume, which then gets the rest"
+            )]
+        );
+    }
+
+    #[test]
+    fn a_default_that_its_own_pattern_refuses_is_shown_where_it_stands() {
+        let mut fixture = free();
+        fixture.description.config_schema = json!({
+            "type": "object", "properties": {"zone": {"type": "string", "pattern": "^[A-Z]+$", "default": "utc"}},
+        });
+        let template = format!("{TEMPLATE}[settings.config.zone]\ndefault = \"utc\"\n");
+        let found = told(&fixture, &template);
+        assert!(
+            found[0].starts_with("shop/fixture.toml:31:11: settings.config.zone.default: the default of `zone`, \"utc\", is refused"),
+            "{found:?}"
+        );
+        // A schema that is the plugin's own is shown at the plugin.
+        let found = told(&fixture, TEMPLATE);
+        assert!(
+            found[0].starts_with("shop/fixture.toml:5:10: settings: the default of `zone`"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn calls_that_fail_and_plugins_of_another_kind_are_faults() {
+        let trapping = ServiceFixture {
+            misdeed: Some(("price".to_owned(), Misdeed::Trap)),
+            ..free()
+        };
+        let found = told(&trapping, TEMPLATE);
+        assert!(
+            found
+                .iter()
+                .all(|told| told.contains("price on") && told.contains("PLUGIN_TRAPPED")),
+            "{found:?}"
+        );
+        let coupon = load(&CouponFixture::default().component());
+        let found = faults(&coupon, &selling(TEMPLATE)).unwrap();
+        assert_eq!(
+            found[0].to_string(),
+            "shop/fixture.toml:5:10: settings: `service-fixture` is a plugin that makes no service"
+        );
+    }
+
+    #[test]
+    fn a_rule_across_fields_is_cured_by_examples() {
+        let refusing = |examples: serde_json::Value| {
+            let mut fixture = CouponFixture::default();
+            fixture.description.parameters_schema = json!({
+                "type": "object", "required": ["from", "to"],
+                "properties": {"from": {"type": "integer", "minimum": 5}, "to": {"type": "integer"}},
+            });
+            if !examples.is_null() {
+                fixture.description.parameters_schema["examples"] = examples;
+            }
+            fixture.problems = vec![Problem {
+                field: "/to".to_owned(),
+                message: "It is less than from.".to_owned(),
+            }];
+            check::conformance(&load(&fixture.component()), &[], &[])
+        };
+        let report = refusing(serde_json::Value::Null);
+        let failure = report.first_failure().unwrap();
+        assert!(
+            failure
+                .fix
+                .as_deref()
+                .unwrap()
+                .contains("`\"examples\": [...]` into the schema"),
+            "{report}"
+        );
+        let report = refusing(json!([{"from": 5, "to": 6}]));
+        let failure = report.first_failure().unwrap();
+        assert_eq!(failure.details.len(), 1, "{report}");
+        assert!(
+            failure.details[0].contains("{\"from\":5,\"to\":6}"),
+            "{report}"
+        );
+    }
+}

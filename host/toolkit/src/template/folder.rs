@@ -1,0 +1,132 @@
+//! A folder of templates, of which some may be wrong.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Template, TemplateError, read};
+
+/// The templates of a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Folder {
+    /// Those that are right, in the order of their files' names.
+    pub templates: Vec<Template>,
+    /// Those that are not.
+    pub refused: Vec<RefusedFile>,
+}
+
+/// A file that makes no template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedFile {
+    /// Name of the file, without its folder.
+    pub file: String,
+    /// Everything that is wrong with it; at least one.
+    pub errors: Vec<TemplateError>,
+}
+
+impl Folder {
+    /// Reads every `*.toml` of a folder. A file that is wrong, or contradicts another, keeps none of
+    /// the others from being read: of two services with one slug neither is right, and a category is
+    /// what the first file says of it.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read.
+    pub fn read(folder: &Path) -> Result<Self, TemplateError> {
+        let mut read = Vec::new();
+        let mut refused = Vec::new();
+        for file in toml_files(folder)? {
+            match load(&file) {
+                Ok(template) => read.push(template),
+                Err(errors) => refused.push(RefusedFile {
+                    file: file_name(&file),
+                    errors,
+                }),
+            }
+        }
+        let (templates, contradicting) = without_contradictions(read);
+        refused.extend(contradicting);
+        Ok(Self { templates, refused })
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+fn toml_files(folder: &Path) -> Result<BTreeSet<PathBuf>, TemplateError> {
+    let unreadable = |error: std::io::Error| {
+        let message = format!("the folder of templates cannot be read: {error}");
+        TemplateError::of_file(&folder.display().to_string(), message)
+    };
+    let mut files = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            files.insert(path);
+        }
+    }
+    Ok(files)
+}
+
+fn load(file: &Path) -> Result<read::Read, Vec<TemplateError>> {
+    let name = file.display().to_string();
+    let text = fs::read_to_string(file).map_err(|error| {
+        vec![TemplateError::of_file(
+            &name,
+            format!("it cannot be read: {error}"),
+        )]
+    })?;
+    read::template(&name, &text)
+}
+
+/// Separates templates that are each right from those that contradict another.
+fn without_contradictions(all: Vec<read::Read>) -> (Vec<Template>, Vec<RefusedFile>) {
+    let errors: Vec<Vec<TemplateError>> =
+        all.iter().map(|read| contradictions(read, &all)).collect();
+    let (mut templates, mut refused) = (Vec::new(), Vec::new());
+    for (read, errors) in all.into_iter().zip(errors) {
+        if errors.is_empty() {
+            templates.push(read.template);
+        } else {
+            refused.push(RefusedFile {
+                file: file_name(Path::new(&read.slug.file)),
+                errors,
+            });
+        }
+    }
+    (templates, refused)
+}
+
+/// What another template contradicts in this one.
+fn contradictions(read: &read::Read, all: &[read::Read]) -> Vec<TemplateError> {
+    let Template { slug, category, .. } = &read.template;
+    let twin = all
+        .iter()
+        .find(|other| other.template.slug == *slug && other.slug.file != read.slug.file);
+    let twin = twin.map(|other| {
+        read.slug.problem(format!(
+            "`{slug}` is the slug of the service in {} too; slugs are unique",
+            other.slug.file
+        ))
+    });
+    let mut first: BTreeMap<&str, &read::Read> = BTreeMap::new();
+    for read in all {
+        first.entry(&read.template.category.slug).or_insert(read);
+    }
+    let otherwise = first
+        .get(category.slug.as_str())
+        .filter(|first| first.template.category != *category)
+        .map(|first| {
+            read.category.problem(format!(
+                "the category `{}` has another name or description in {}; say the same in both",
+                category.slug, first.category.file
+            ))
+        });
+    twin.into_iter().chain(otherwise).collect()
+}
