@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use dermaga_runtime::{Runtime, RuntimeConfig};
+use dermaga_runtime::{Failure, Runtime, RuntimeConfig};
 use dermaga_tests::{checkout, skip};
 use dermaga_toolkit::{
     build::{self, BuildError, PluginSource, Silent},
@@ -10,6 +10,7 @@ use dermaga_toolkit::{
     check,
     template::Template,
 };
+use serde_json::json;
 
 /// All of them, by name.
 pub(crate) fn examples() -> BTreeMap<String, PluginSource> {
@@ -105,4 +106,80 @@ fn examples_are_not_sold() {
     for plugin in sold {
         assert!(!examples.contains_key(&plugin.name), "{}", plugin.name);
     }
+}
+
+/// A coupon in JavaScript that answers with what its parameters make of the engine.
+const PROBE: &str = r#"
+export const metadata = {
+  about: () => ({ id: "coupon-javascript", version: "0.1.0", title: "Probe", summary: "For tests." }),
+};
+export const coupon = {
+  describe: () => ({ parametersSchema: '{"type": "object"}', places: ["wallet"], facts: [] }),
+  check(_parameters) {},
+  evaluate({ parameters }) {
+    const message = String(eval(JSON.parse(parameters).code));
+    return { tag: "refuse", val: { code: "ANSWERED", message } };
+  },
+};
+"#;
+
+/// What the engine in a component knows of the clock and of chance is that of the machine which built
+/// it, the same at every call: asking throws, and the log says what was asked.
+#[test]
+fn javascript_has_no_clock_and_no_chance() {
+    let example = &examples()["coupon-javascript"];
+    // Kept, so that it is built again only when it changes.
+    let folder = checkout().join("target/probe/coupon-javascript");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, text) in [
+        ("package.json", None),
+        ("package-lock.json", None),
+        ("plugin.js", Some(PROBE)),
+    ] {
+        let copied = || std::fs::read_to_string(example.folder.join(name)).unwrap();
+        let text = text.map_or_else(copied, str::to_owned);
+        if std::fs::read_to_string(folder.join(name)).ok().as_ref() != Some(&text) {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+    }
+    let source = PluginSource::at(&folder).unwrap();
+    let Some(bytes) = component(&source, &checkout().join("target/probe")) else {
+        return;
+    };
+    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let plugin = runtime.load_as(&bytes, source.language.class()).unwrap();
+    let evaluate = |code: &str| {
+        let input = json!({ "parameters": { "code": code }, "moment": 0, "place": "wallet" });
+        plugin.call_json("evaluate", &input)
+    };
+    for asked in [
+        "Date.now()",
+        "new Date()",
+        "Date()",
+        "new (new Date(0).constructor)()",
+        "new (class extends Date {})()",
+        "Math.random()",
+        "performance.now()",
+        "performance.timeOrigin",
+        "crypto.randomUUID()",
+        "crypto.getRandomValues(new Uint8Array(4))",
+        "setTimeout(() => 1, 1)",
+    ] {
+        let error = evaluate(asked).unwrap_err();
+        assert!(
+            matches!(error.failure, Failure::Trapped(_)),
+            "{asked}: {error}"
+        );
+        let said = &error.logs.last().unwrap().message;
+        assert!(
+            said.contains(" is not there: a plugin is a function of its arguments."),
+            "{asked}: {said}"
+        );
+    }
+    let right = "new Date(0).toISOString() + Date.UTC(2026, 0, 1) + (new Date(5) instanceof Date) + Date.parse('2026-01-01T00:00:00Z')";
+    let answer = evaluate(right).unwrap().value;
+    assert_eq!(
+        answer["refuse"]["message"],
+        "1970-01-01T00:00:00.000Z1767225600000true1767225600000"
+    );
 }

@@ -12,6 +12,9 @@ macro_rules! wit {
     };
 }
 
+/// Version of the folder that the files are read from.
+const VERSION: &str = "0.2.0";
+
 const FILES: &[(&str, &str)] = wit!(
     "coupon.wit",
     "log.wit",
@@ -27,6 +30,11 @@ pub(super) const fn world(kind: Kind) -> &'static str {
         Kind::Service => "service-plugin",
         Kind::Coupon => "coupon-plugin",
     }
+}
+
+/// How a module imports an interface, for example `dermaga:plugin/log@0.2.0`.
+pub(super) fn interface(name: &str) -> String {
+    format!("dermaga:plugin/{name}@{VERSION}")
 }
 
 /// Writes the contract into a folder.
@@ -47,4 +55,15 @@ pub(super) fn put(folder: &Path, files: &[(&str, &str)]) -> Result<(), BuildErro
         fs::write(&path, text).map_err(BuildError::writing(&path))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_files() {
+        let package = format!("package dermaga:plugin@{VERSION};");
+        assert!(FILES.iter().all(|(_, text)| text.starts_with(&package)));
+    }
 }

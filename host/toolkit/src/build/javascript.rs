@@ -18,6 +18,8 @@ use super::{
 };
 
 const DRIVER: &str = include_str!("javascript.mjs");
+/// Evaluated before the plugin.
+const GUARD: &str = include_str!("guard.mjs");
 const LOCK: &str = "package-lock.json";
 /// What npm leaves when it has installed everything.
 const INSTALLED: &str = "node_modules/.package-lock.json";
@@ -52,6 +54,7 @@ pub(super) fn build(
     }
     let wit = one.folder.join("target/contract");
     contract::write(&wit)?;
+    let entry = guarded(one, entry)?;
     let output = tempfile::NamedTempFile::new().map_err(BuildError::writing(Path::new("/tmp")))?;
     let mut node = command("node");
     node.current_dir(&one.folder)
@@ -70,6 +73,19 @@ pub(super) fn build(
     fs::read(output.path()).map_err(BuildError::reading(output.path()))
 }
 
+/// A module that takes the clock and the randomness out of the engine, then is the plugin's own.
+fn guarded(one: &PluginSource, entry: &Path) -> Result<PathBuf, BuildError> {
+    let folder = one.folder.join("target/guard");
+    let module = entry.strip_prefix(".").unwrap_or(entry);
+    let module = serde_json::Value::from(format!("../../{}", module.display()));
+    let log = serde_json::Value::from(contract::interface("log"));
+    let guard = GUARD.replace("\"LOG\"", &log.to_string());
+    let whole =
+        format!("import {{ built }} from \"./guard.mjs\";\nexport * from {module};\nbuilt();\n");
+    contract::put(&folder, &[("guard.mjs", &guard), ("plugin.mjs", &whole)])?;
+    Ok(folder.join("plugin.mjs"))
+}
+
 /// All that decides what the component is, apart from the contract.
 pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError> {
     let mut files = BTreeSet::from([one.manifest()]);
@@ -80,7 +96,7 @@ pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError>
 
 /// What else goes into a component.
 pub(super) fn embedded() -> String {
-    [DRIVER, &contract::text()].concat()
+    [DRIVER, GUARD, &contract::text()].concat()
 }
 
 fn modules(folder: &Path, into: &mut BTreeSet<PathBuf>) -> Result<(), BuildError> {
