@@ -158,9 +158,7 @@ enum CliError {
 impl CliError {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_)
-            | Self::Usage(_)
-            | Self::Start(StartError::NoFolder { .. } | StartError::Templates(_)) => 2,
+            Self::Config(_) | Self::Usage(_) | Self::Start(StartError::NoFolder { .. }) => 2,
             Self::Start(_) | Self::Failed(_) | Self::Check(_) => 1,
         }
     }

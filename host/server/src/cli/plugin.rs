@@ -58,9 +58,10 @@ pub(super) enum PluginCommand {
     Check(CheckArgs),
     /// Upload a plugin to a running server and activate it, without a restart.
     ///
-    /// Needs an administrator's API token (POST /api/user/api-tokens, scope PLUGINS). The server
-    /// checks the component as `plugin check` does, and refuses one that does not pass; the version
-    /// that is active meanwhile serves on.
+    /// Needs an administrator's API token (POST /api/user/api-tokens, scope PLUGINS). The golden cases
+    /// of a folder are called first, and one that answers otherwise stops the push. The server checks
+    /// the component as `plugin check` does, and refuses one that does not pass, or whose version it
+    /// has with other bytes; the version that is active meanwhile serves on.
     Push(PushArgs),
     /// Make the pair of keys of a publisher: NAME.key to sign with, NAME.pub to verify with.
     ///
@@ -361,7 +362,7 @@ impl Templates {
     }
 }
 
-fn runtime() -> Result<Runtime, CliError> {
+pub(super) fn runtime() -> Result<Runtime, CliError> {
     Runtime::new(RuntimeConfig::default()).map_err(failed)
 }
 

@@ -3,14 +3,14 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
-use dermaga_runtime::SizeClass;
-use dermaga_toolkit::open;
+use dermaga_runtime::{LoadError, Plugin, SizeClass};
+use dermaga_toolkit::{build::PluginSource, case::Case, open, test};
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 
 use super::{
     CliError,
-    plugin::{Target, answer_json, failed, show},
+    plugin::{Target, answer_json, failed, runtime, show},
     print,
 };
 use crate::{
@@ -48,7 +48,9 @@ pub(super) struct PushArgs {
 
 pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
     let api = Api::new(args.server.trim_end_matches('/').to_owned()).signed_in(&args.token);
-    let form = form(&args).await?;
+    let prepared = prepare(&args).await?;
+    let cases = prepared.cases;
+    let form = form(prepared, &args)?;
     let uploaded = api.upload("/api/admin/plugins", form).await;
     let version = staged(&api, uploaded.map_err(failed)?).await?;
     let (id, digest) = (text(&version, "pluginId")?, text(&version, "digest")?);
@@ -60,9 +62,12 @@ pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
         Some(activation.map_err(failed)?)
     };
     if args.json {
-        return answer_json(&json!({ "version": version, "activation": activation }));
+        let cases = json!({ "passed": cases });
+        return answer_json(
+            &json!({ "version": version, "activation": activation, "cases": cases }),
+        );
     }
-    print(&describe(&version, activation.as_ref(), &args)?)
+    print(&describe(&version, cases, activation.as_ref(), &args)?)
 }
 
 /// Waits until the server has compiled and checked an upload, and gives the version.
@@ -85,26 +90,81 @@ async fn staged(api: &Api, mut upload: Value) -> Result<Value, CliError> {
     api.get(&path).await.map_err(failed)
 }
 
-/// The form that the server takes: the component, and what goes with it.
-async fn form(args: &PushArgs) -> Result<Form, CliError> {
-    let (target, out) = (args.plugin.target.clone(), args.plugin.out.clone());
-    let built = tokio::task::spawn_blocking(move || {
+/// What is pushed.
+struct Prepared {
+    component: Vec<u8>,
+    /// The class it is granted with the push.
+    class: Option<SizeClass>,
+    /// Golden cases that answered as blessed.
+    cases: usize,
+}
+
+/// Builds a folder and calls it with its golden cases, which the server does not have.
+async fn prepare(args: &PushArgs) -> Result<Prepared, CliError> {
+    let (target, out, class) = (
+        args.plugin.target.clone(),
+        args.plugin.out.clone(),
+        args.plugin.class,
+    );
+    let work = tokio::task::spawn_blocking(move || {
         let progress = BuildProgress::new(show);
-        open::component(&target, &out, &progress)
+        let (component, source) = open::component(&target, &out, &progress).map_err(failed)?;
+        // A folder's language may need more than the standard class; pushing it grants that. Left
+        // out, the server takes the class that the plugin has been granted already.
+        let needed = source.as_ref().map(|source| source.language.class());
+        let cases = source.map_or(Ok(0), |source| {
+            golden(&component, class.or(needed).unwrap_or_default(), &source)
+        })?;
+        let class = class.or(needed.filter(|class| *class != SizeClass::Standard));
+        Ok(Prepared {
+            component,
+            class,
+            cases,
+        })
     });
-    let (component, source) = built.await.map_err(failed)?.map_err(failed)?;
-    let mut form = Form::new().part("component", file(component, "component.wasm"));
+    work.await.map_err(failed)?
+}
+
+/// How many golden cases of the folder answer as blessed; one that does not stops the push.
+fn golden(component: &[u8], class: SizeClass, source: &PluginSource) -> Result<usize, CliError> {
+    let cases = Case::load_dir(&source.cases()).map_err(failed)?;
+    if cases.is_empty() {
+        return Ok(0);
+    }
+    let report = test::test(&load(component, class)?, &cases);
+    match report.failed() {
+        0 => Ok(cases.len()),
+        failed => {
+            show(&report.to_string());
+            Err(CliError::Check(format!(
+                "nothing is pushed: golden cases that answer otherwise: {failed}; if the new answers are right, `dermaga plugin test --bless` writes them"
+            )))
+        }
+    }
+}
+
+/// With the limits of the class, or of the larger one that the server may have granted before.
+fn load(component: &[u8], class: SizeClass) -> Result<Plugin, CliError> {
+    let runtime = runtime()?;
+    match runtime.load_as(component, class) {
+        Err(
+            LoadError::AboveClass { sufficient, .. }
+            | LoadError::MemoryAboveClass { sufficient, .. },
+        ) => runtime.load_as(component, sufficient).map_err(failed),
+        loaded => loaded.map_err(failed),
+    }
+}
+
+/// The form that the server takes: the component, and what goes with it.
+fn form(prepared: Prepared, args: &PushArgs) -> Result<Form, CliError> {
+    let component = file(prepared.component, "component.wasm");
+    let mut form = Form::new().part("component", component);
     if let Some(path) = &args.signature {
         let signature = std::fs::read(path)
             .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
         form = form.part("signature", file(signature, "component.wasm.sig"));
     }
-    // A folder's language may need more than the standard class; pushing it grants that. Left out,
-    // the server takes the class that the plugin has been granted already.
-    let needed = source
-        .map(|source| source.language.class())
-        .filter(|class| *class != SizeClass::Standard);
-    Ok(match args.plugin.class.or(needed) {
+    Ok(match prepared.class {
         None => form,
         Some(granted) => form.text("class", granted.as_str()),
     })
@@ -125,6 +185,7 @@ fn text<'a>(value: &'a Value, key: &str) -> Result<&'a str, CliError> {
 
 fn describe(
     version: &Value,
+    cases: usize,
     activation: Option<&Value>,
     args: &PushArgs,
 ) -> Result<String, CliError> {
@@ -134,10 +195,10 @@ fn describe(
         text(version, "version")?
     );
     let mut lines = format!("{name}\n  component {}\n", text(version, "digest")?);
-    let checks = version.pointer("/report/checks").and_then(Value::as_array);
-    if let Some(checks) = checks {
-        lines.push_str(&format!("  {} checks passed\n", checks.len()));
+    if cases > 0 {
+        lines.push_str(&format!("  golden cases: {cases} passed\n"));
     }
+    lines.push_str(&checks(version));
     lines.push_str(&match (activation, args.stage) {
         (Some(activation), _) => match activation.get("superseded").and_then(Value::as_str) {
             Some(before) => format!("  active at {}, in place of {before}\n", args.server),
@@ -147,4 +208,20 @@ fn describe(
         (None, false) => format!("  was active at {} already\n", args.server),
     });
     Ok(lines)
+}
+
+/// How the server's checks came out. What was skipped did not pass.
+fn checks(version: &Value) -> String {
+    let checks = version.pointer("/report/checks").and_then(Value::as_array);
+    let Some(checks) = checks else {
+        return String::new();
+    };
+    let of = |outcome: &str| {
+        let outcomes = checks.iter().filter_map(|check| check.get("outcome"));
+        outcomes.filter(|found| *found == outcome).count()
+    };
+    match of("skip") {
+        0 => format!("  checks: {} passed\n", of("pass")),
+        skipped => format!("  checks: {} passed, {skipped} skipped\n", of("pass")),
+    }
 }

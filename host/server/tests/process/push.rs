@@ -1,6 +1,6 @@
 //! `plugin push`: from an author's folder into a running shop.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use dermaga::{
     app::{App, Running},
@@ -81,7 +81,12 @@ async fn a_folder_becomes_an_active_plugin() {
     let token = api_token(&server, "PLUGINS").await;
     let staged = push(token.clone(), &["--stage"]).await.unwrap();
     assert!(staged.status.success(), "{}", stderr(&staged));
-    assert!(stdout(&staged).contains("STAGED"), "{}", stdout(&staged));
+    let said = stdout(&staged);
+    assert!(said.contains("STAGED"), "{said}");
+    let cases = std::fs::read_dir(checkout.join("plugins/coupon-welcome-bonus/cases"));
+    let golden = format!("  golden cases: {} passed\n", cases.unwrap().count());
+    assert!(said.contains(&golden), "{said}");
+    assert!(said.contains("  checks: 4 passed, 1 skipped\n"), "{said}");
     assert!(
         running
             .state
@@ -96,8 +101,41 @@ async fn a_folder_becomes_an_active_plugin() {
     assert_eq!(answer["activation"]["pluginId"], "coupon-welcome-bonus");
     assert!(running.state.plugins.active("coupon-welcome-bonus").is_ok());
 
-    let again = push(token, &[]).await.unwrap();
+    let again = push(token.clone(), &[]).await.unwrap();
     let said = stdout(&again);
     assert!(said.contains("was active"), "{said}{}", stderr(&again));
+
+    a_red_case_stops_the_push(folder.path(), checkout, &server, token).await;
+    assert!(running.state.plugins.active("coupon-c").is_err());
     running.stop().await;
+}
+
+/// A folder whose golden case answers otherwise reaches no server.
+async fn a_red_case_stops_the_push(folder: &Path, checkout: &Path, server: &str, token: String) {
+    let (source, example) = (
+        folder.join("red"),
+        checkout.join("plugins/examples/coupon-c"),
+    );
+    std::fs::create_dir_all(source.join("cases")).unwrap();
+    for file in ["plugin.toml", "plugin.c", "cases/check-accepts.json"] {
+        let text = std::fs::read_to_string(example.join(file)).unwrap();
+        let red = text.replace("\"ok\": null", "\"problems\": []");
+        std::fs::write(source.join(file), red).unwrap();
+    }
+    let (folder, server) = (folder.to_owned(), server.to_owned());
+    let refused = tokio::task::spawn_blocking(move || {
+        let arguments = ["plugin", "push", "red", "--out", "out"];
+        let environment = [
+            ("DERMAGA_SERVER", server.as_str()),
+            ("DERMAGA_API_TOKEN", token.as_str()),
+        ];
+        dermaga(&folder, &arguments, &environment)
+    });
+    let refused = refused.await.unwrap();
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("nothing is pushed: golden cases that answer otherwise: 1;"),
+        "{said}"
+    );
 }
