@@ -5,12 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use dermaga::{
-    app::{App, StartError},
-    config::Config,
-    db::Clock,
-};
-use dermaga_tests::{Client, Engine, Shop, both_engines, checkout, plugins_folder};
+use dermaga_tests::{Client, Engine, Shop, checkout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -41,33 +36,55 @@ async fn is_replayed(admin: &Client, id: &Value, digest: &Value) {
     assert_eq!(replay.data(200)["identical"], true, "{decision:#}");
 }
 
-both_engines! {
-    /// A service and a coupon type built against 0.1.0 are uploaded and sell; what they decide is
-    /// recorded under their contract and can be replayed.
-    async fn plugins_of_an_older_contract_sell_on(shop: Shop) {
-        let admin = shop.admin().await;
-        let coupon = install(&admin, "coupon-credit-topup").await;
-        let ghost = install(&admin, "service-ghost").await;
-        let body = json!({ "code": "LAMA", "plugin": "coupon-credit-topup", "parameters": { "amount": 90_000 } });
-        admin.post("/api/admin/coupons", body).await.data(201);
-        let customer = shop.customer("lama@example.com").await;
-        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "LAMA" })).await.data(201);
-        is_replayed(&admin, &redeemed["decisionId"], &coupon).await;
+/// A service and a coupon type built against 0.1.0 are uploaded and sell; what they decide is
+/// recorded under their contract and can be replayed. The shop has no other plugins: a version is one
+/// component.
+async fn plugins_of_an_older_contract_sell_on(engine: Engine) {
+    let nothing = TempDir::new().unwrap();
+    let folder = nothing.path().to_owned();
+    let Some(shop) = Shop::open_with(engine, |config| config.plugins_dir = Some(folder)).await
+    else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let coupon = install(&admin, "coupon-credit-topup").await;
+    let ghost = install(&admin, "service-ghost").await;
+    let body = json!({ "code": "LAMA", "plugin": "coupon-credit-topup", "parameters": { "amount": 90_000 } });
+    admin.post("/api/admin/coupons", body).await.data(201);
+    let customer = shop.customer("lama@example.com").await;
+    let redeemed = customer
+        .post("/api/wallet/redeem-coupon", json!({ "code": "LAMA" }))
+        .await
+        .data(201);
+    is_replayed(&admin, &redeemed["decisionId"], &coupon).await;
 
-        let order = json!({ "planId": shop.plan("ghost", "basic").await });
-        let bought = customer.post("/api/subscriptions", order).await.data(201);
-        shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING").await;
-        for function in ["check", "price", "manifests", "health"] {
-            let path = format!("/api/admin/decisions?plugin=service-ghost&function={function}");
-            let decisions = admin.get(&path).await.data(200);
-            for decision in decisions.as_array().unwrap() {
-                is_replayed(&admin, &decision["id"], &ghost).await;
-            }
-            let recorded = matches!(function, "price" | "manifests");
-            assert!(!recorded || !decisions.as_array().unwrap().is_empty(), "no {function}");
+    let order = json!({ "planId": shop.plan("ghost", "basic").await });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING")
+        .await;
+    for function in ["check", "price", "manifests", "health"] {
+        let path = format!("/api/admin/decisions?plugin=service-ghost&function={function}");
+        let decisions = admin.get(&path).await.data(200);
+        for decision in decisions.as_array().unwrap() {
+            is_replayed(&admin, &decision["id"], &ghost).await;
         }
-        shop.books_balance().await;
+        let recorded = matches!(function, "price" | "manifests");
+        assert!(
+            !recorded || !decisions.as_array().unwrap().is_empty(),
+            "no {function}"
+        );
     }
+    shop.books_balance().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_of_an_older_contract_sell_on_on_sqlite() {
+    plugins_of_an_older_contract_sell_on(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plugins_of_an_older_contract_sell_on_on_postgres() {
+    plugins_of_an_older_contract_sell_on(Engine::Postgres).await;
 }
 
 /// A folder of templates with one of them changed.
@@ -81,37 +98,6 @@ fn templates(folder: &Path, name: &str, from: &str, to: &str) -> PathBuf {
     assert!(text.contains(from), "{name} says {from}");
     fs::write(&file, text.replace(from, to)).unwrap();
     folder.to_owned()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_template_that_its_plugin_refuses_stops_the_start_with_file_and_key() {
-    let folder = TempDir::new().unwrap();
-    let data = TempDir::new().unwrap();
-    let mut config = Config::in_folder(data.path()).unwrap();
-    config.plugins_dir = Some(plugins_folder().to_owned());
-    config.templates_dir = Some(checkout().join("service-templates"));
-    drop(
-        App::from_config(config.clone(), Clock::movable())
-            .await
-            .unwrap(),
-    );
-
-    config.templates_dir = Some(templates(
-        folder.path(),
-        "valkey.toml",
-        "number = 6379",
-        "number = 0",
-    ));
-    let error = match App::from_config(config, Clock::movable()).await {
-        Err(error @ StartError::Templates(_)) => error.to_string(),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it started"),
-    };
-    assert!(
-        error.contains("valkey.toml:")
-            && error.contains(": settings.workloads[0].ports[0].number: "),
-        "{error}"
-    );
 }
 
 /// What a template says when a customer buys is what the instance is made of from then on.

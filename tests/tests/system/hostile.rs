@@ -446,7 +446,7 @@ const BREACHES: [(&str, usize, &str, &str); 31] = [
     ),
 ];
 
-const TEMPLATE: &str = r#"
+pub(crate) const TEMPLATE: &str = r#"
 slug = "fixture"
 name = "Fixture"
 summary = "For tests."

@@ -7,19 +7,27 @@ use serde_json::{Value, json};
 
 const KNOWN: &[u8] = b"N8N_DIAGNOSTICS_ENABLED";
 const OTHER: &[u8] = b"N8N_DIAGNOSTICS_DISABLE";
+const VERSION: &[u8] = b"0.1.0";
+const NEXT: &[u8] = b"0.1.9";
 
-/// N8N's plugin with another name for one of the variables it sets.
+/// N8N's plugin with another name for one of the variables it sets, as its next version.
 fn other_version() -> Vec<u8> {
     let mut component = fs::read(plugins_folder().join("service-n8n.wasm")).unwrap();
+    replace(&mut component, KNOWN, OTHER);
+    replace(&mut component, VERSION, NEXT);
+    component
+}
+
+fn replace(component: &mut [u8], old: &[u8], new: &[u8]) {
     let mut found = 0;
-    for at in 0..component.len() - KNOWN.len() {
-        if &component[at..at + KNOWN.len()] == KNOWN {
-            component[at..at + KNOWN.len()].copy_from_slice(OTHER);
+    for at in 0..component.len() - old.len() {
+        // The contract's version follows an @.
+        if &component[at..at + old.len()] == old && (at == 0 || component[at - 1] != b'@') {
+            component[at..at + old.len()].copy_from_slice(new);
             found += 1;
         }
     }
-    assert!(found > 0, "the plugin does not set this variable any more");
-    component
+    assert!(found > 0, "the plugin does not say {old:?} any more");
 }
 
 /// Uploads and activates the other version; gives the digests of the first and the other.

@@ -236,7 +236,7 @@ both_engines! {
         assert_eq!(plugin["running"], plugin["active"]);
 
         for number in 3..8 {
-            let digest = stage(&admin, giving(number, "3.0.0")).await;
+            let digest = stage(&admin, giving(number, &format!("3.0.{number}"))).await;
             let path = version(&digest);
             let (activated, deleted) = tokio::join!(activate(&admin, &digest), admin.delete(&path));
             match (activated.status, deleted.status) {

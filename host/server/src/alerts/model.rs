@@ -12,6 +12,8 @@ crate::text_enum! {
         PluginSuspended = "PLUGIN_SUSPENDED",
         /// The active version of a plugin does not load on a server.
         PluginNotLoaded = "PLUGIN_NOT_LOADED",
+        /// A service template is wrong: its service is sold as it was loaded last, or not at all.
+        TemplateRefused = "TEMPLATE_REFUSED",
         /// The payment gateway failed several times in a row and is left alone for a while.
         GatewayAway = "GATEWAY_AWAY",
         /// A customer owes money: a top-up was taken back after it was spent.

@@ -10,7 +10,7 @@ use std::{
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
-use dermaga_toolkit::{build::BuildError, template::TemplateError};
+use dermaga_toolkit::build::BuildError;
 use sqlx::migrate::MigrateError;
 
 use super::{App, AppState, Shared, jobs, stock};
@@ -64,8 +64,6 @@ pub enum StartError {
         setting: &'static str,
         path: PathBuf,
     },
-    #[error("the service templates have errors:{}", .0.iter().map(|error| format!("\n  {error}")).collect::<String>())]
-    Templates(Vec<TemplateError>),
     #[error("the plugins cannot be built: {0}")]
     Build(#[from] BuildError),
     #[error("the plugin engine does not start: {0}")]
@@ -146,14 +144,14 @@ impl App {
             .await
             .map_err(StartError::database(db.engine_name()))?;
         let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
-        let templates = Arc::new(stock::read_templates(&config)?);
+        let templates = Arc::new(stock::find_templates(&config)?);
         let plugins = Arc::new(plugins::Registry::new(
             runtime(&config)?,
             db.clone(),
             clock.clone(),
             plugin_policy(&config),
         ));
-        stock::install(&config, &db, &clock, &plugins, &templates.current()).await?;
+        stock::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
         check_master_key(&db, &vault).await?;

@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dermaga_toolkit::{
-    build::{self, BuildError},
-    template::Template,
-};
+use dermaga_toolkit::build::{self, BuildError};
 
 use super::StartError;
 use crate::{
@@ -17,31 +14,38 @@ use crate::{
     terminal::BuildProgress,
 };
 
-/// Reads the service templates.
-pub(super) fn read_templates(config: &Config) -> Result<Templates, StartError> {
+/// What is done when the templates fail.
+const LOADING: &str = "the service templates cannot be loaded";
+
+/// Finds the service templates.
+pub(super) fn find_templates(config: &Config) -> Result<Templates, StartError> {
     let folder = folder(
         "DERMAGA_TEMPLATES_DIR",
         config.templates_dir.as_deref(),
         "service-templates",
     )?;
-    Templates::open(folder).map_err(StartError::Templates)
+    Ok(Templates::of(folder))
 }
 
-/// Plugins first: a template sells what a plugin makes.
+/// Plugins first: a template sells what a plugin makes, and is put to its check.
 pub(super) async fn install(
     config: &Config,
     db: &Db,
     clock: &Clock,
     registry: &plugins::Registry,
-    templates: &[Template],
+    templates: &Templates,
 ) -> Result<(), StartError> {
+    let offered = templates
+        .on_offer(db)
+        .await
+        .map_err(StartError::failed(LOADING))?;
     if let Some(folder) = folder(
         "DERMAGA_PLUGINS_DIR",
         config.plugins_dir.as_deref(),
         "plugins",
     )? {
         for folder in with_built(folder, config).await? {
-            plugins::install_folder(registry, &folder, templates)
+            plugins::install_folder(registry, &folder, &offered)
                 .await
                 .map_err(StartError::failed("the plugins cannot be installed"))?;
         }
@@ -50,17 +54,9 @@ pub(super) async fn install(
         .refresh()
         .await
         .map_err(StartError::failed("the plugins cannot be loaded"))?;
-    let refused = catalog::refused_settings(registry, templates).await;
-    if !refused.is_empty() {
-        return Err(StartError::Templates(refused));
-    }
-    let load = async {
-        let mut conn = db.begin().await?;
-        catalog::load_templates(&mut conn, clock, templates).await?;
-        Ok::<(), Error>(conn.commit().await?)
-    };
-    load.await
-        .map_err(StartError::failed("the service templates cannot be loaded"))
+    catalog::load_at_start(templates, registry, db, clock)
+        .await
+        .map_err(StartError::failed(LOADING))
 }
 
 /// The folder, and where the plugin crates in it are built to, when there are any.

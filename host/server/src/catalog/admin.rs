@@ -28,7 +28,9 @@ struct ReloadRequest {
 
 /// Reads the service templates again, without a restart.
 ///
-/// New services and plans are sold at once, known ones are brought up to date. Quota, and whether
+/// New services and plans are sold at once, known ones are brought up to date. Every template is put
+/// to the check of `dermaga plugin check`; one that is wrong is listed under `refused` with file and
+/// line, its service stays as it was loaded last, and all others are loaded. Quota, and whether
 /// something is sold, stay as administrators left them; what customers bought stays at its price.
 #[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = Option<ReloadRequest>, security(("bearer" = [])),
     responses((status = 200, description = "What changed, or would", body = Envelope<CatalogReload>)))]
@@ -39,10 +41,22 @@ async fn reload(
 ) -> Reply<CatalogReload> {
     let Body(request) = body.unwrap_or(Body(ReloadRequest::default()));
     let reload = super::reload(&state, admin.user_id, request.dry_run).await?;
-    let message = match (reload.changes.len(), reload.applied) {
+    Ok(Success::ok(message(&reload), reload))
+}
+
+fn message(reload: &CatalogReload) -> String {
+    let refused = reload.refused.len();
+    let changed = match (reload.changes.len(), reload.applied) {
+        (0, _) if refused > 0 => "Nothing is added or changed.".to_owned(),
         (0, _) => "The catalogue is as the templates say.".to_owned(),
+        (1, true) => "1 service or plan is added or changed.".to_owned(),
+        (1, false) => "1 service or plan would be added or changed.".to_owned(),
         (count, true) => format!("{count} services and plans are added or changed."),
         (count, false) => format!("{count} services and plans would be added or changed."),
     };
-    Ok(Success::ok(message, reload))
+    match refused {
+        0 => changed,
+        1 => format!("{changed} 1 template is refused."),
+        count => format!("{changed} {count} templates are refused."),
+    }
 }

@@ -1,6 +1,7 @@
 //! What is sold: categories, services and plans, read from the templates, and the quota of each plan.
 
 mod admin;
+mod loading;
 mod model;
 mod routes;
 mod store;
@@ -10,11 +11,12 @@ use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
 use uuid::Uuid;
 
+pub use loading::RefusedTemplate;
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServicePluginView, ServiceView, Tier,
 };
 pub use routes::router;
-pub use templates::{CatalogReload, Templates, refused_settings, reload};
+pub use templates::{CatalogReload, Templates, load_at_start, reload};
 
 use crate::{
     Code, Error, Result,
@@ -31,10 +33,7 @@ pub struct Offer {
 
 /// Writes the templates into the catalogue: new ones are added, known ones updated. Quota and
 /// whether something is sold belong to the administrators once it is there.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) -> Result<()> {
+async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) -> Result<()> {
     let now = clock.now();
     for template in templates {
         let category = &template.category;
@@ -58,6 +57,7 @@ pub async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Templat
             images: &template.images,
             settings: &template.settings,
             exceptions: &template.pod_security.exceptions,
+            template: (loading::file_name(template), &template.source().text),
         };
         let service_id = store::upsert_service(conn, &service, now).await?;
         for plan in &template.plans {

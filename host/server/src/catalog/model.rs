@@ -70,6 +70,7 @@ pub struct Service {
     pub summary: String,
     pub description: String,
     pub featured: bool,
+    /// Administrators want it sold, and it passed the check of its plugin.
     pub active: bool,
     /// The only images this service may run, by the plugin's name for them.
     pub images: Json<BTreeMap<String, String>>,

@@ -37,9 +37,12 @@ pub(super) struct NewService<'a> {
     pub(super) images: &'a BTreeMap<String, String>,
     pub(super) settings: &'a Settings,
     pub(super) exceptions: &'a [Exception],
+    /// Name of its template's file, and the text.
+    pub(super) template: (&'a str, &'a str),
 }
 
-/// Inserts or updates a service by slug; whether it is active stays as an administrator left it.
+/// Inserts or updates a service by slug, as one that can be sold; whether it is active stays as an
+/// administrator left it.
 pub(super) async fn upsert_service(
     conn: &mut Conn,
     new: &NewService<'_>,
@@ -49,12 +52,13 @@ pub(super) async fn upsert_service(
         conn,
         (Uuid,),
         "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, active,
-           images, settings, pod_security_exceptions, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $12, $12)
+           images, settings, pod_security_exceptions, template_file, template, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12)
          ON CONFLICT (slug) DO UPDATE SET category_id = excluded.category_id, plugin_id = excluded.plugin_id,
            name = excluded.name, summary = excluded.summary, description = excluded.description,
            featured = excluded.featured, images = excluded.images, settings = excluded.settings,
-           pod_security_exceptions = excluded.pod_security_exceptions, updated_at = excluded.updated_at
+           pod_security_exceptions = excluded.pod_security_exceptions, template_file = excluded.template_file,
+           template = excluded.template, refused = NULL, updated_at = excluded.updated_at
          RETURNING id",
         new.id,
         new.slug,
@@ -68,8 +72,37 @@ pub(super) async fn upsert_service(
         Json(new.settings),
         Json(new.exceptions),
         now,
+        new.template.0,
+        new.template.1,
     )?;
     Ok(id)
+}
+
+/// What a service was loaded from.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct LoadedFrom {
+    pub(super) slug: String,
+    /// Name of the file; absent, as the text, for one that was loaded before they were kept.
+    pub(super) template_file: Option<String>,
+    pub(super) template: Option<String>,
+}
+
+/// What every service was loaded from, sold or not.
+pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>> {
+    let sql = "SELECT slug, template_file, template FROM services ORDER BY slug";
+    fetch_all!(conn, LoadedFrom, sql)
+}
+
+/// Notes why a service cannot be sold, or that it can.
+pub(super) async fn set_refused(
+    conn: &mut Conn,
+    slug: &str,
+    why: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE services SET refused = $2, updated_at = $3
+               WHERE slug = $1 AND COALESCE(refused, '') <> COALESCE($2, '')";
+    execute!(conn, sql, slug, why, now).map(|_| ())
 }
 
 /// What a template says of a plan.
@@ -126,14 +159,15 @@ pub(super) async fn upsert_plan(
 
 pub(super) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
     let sql = "SELECT c.id, c.slug, c.name, c.description,
-                 (SELECT count(*) FROM services s WHERE s.category_id = c.id AND s.active) AS services
+                 (SELECT count(*) FROM services s
+                  WHERE s.category_id = c.id AND s.active AND s.refused IS NULL) AS services
                FROM service_categories c ORDER BY c.name";
     fetch_all!(conn, Category, sql)
 }
 
 const SERVICE: &str =
     "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name,
-    s.summary, s.description, s.featured, s.active, s.images, s.settings, s.pod_security_exceptions
+    s.summary, s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings, s.pod_security_exceptions
     FROM services s JOIN service_categories c ON c.id = s.category_id";
 
 /// Which services to list; words are looked for in name, summary and slug.
@@ -146,7 +180,7 @@ pub(super) struct ServiceFilter {
 
 macro_rules! filter_services {
     ($q:ident, $filter:expr) => {
-        $q.push(" WHERE s.active");
+        $q.push(" WHERE s.active AND s.refused IS NULL");
         if let Some(category) = &$filter.category {
             $q.push(" AND c.slug = ").push_bind(category.clone());
         }
@@ -198,7 +232,7 @@ pub(super) async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> s
 
 pub(super) async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
     let found: Vec<Service> = fetch_built!(conn, Service, SERVICE, |q| {
-        q.push(" WHERE s.active AND s.slug = ")
+        q.push(" WHERE s.active AND s.refused IS NULL AND s.slug = ")
             .push_bind(slug.to_owned());
     })?;
     Ok(found.into_iter().next())
@@ -268,7 +302,7 @@ pub(super) async fn service_is_active(conn: &mut Conn, service_id: Uuid) -> sqlx
     let row = fetch_optional!(
         conn,
         (bool,),
-        "SELECT active FROM services WHERE id = $1",
+        "SELECT (active AND refused IS NULL) AS active FROM services WHERE id = $1",
         service_id
     )?;
     Ok(row.is_some_and(|(active,)| active))

@@ -3,15 +3,25 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use dermaga_runtime::contract::Answer;
-use dermaga_toolkit::template::{Template, TemplateError};
+use dermaga_toolkit::template::{Folder, Template, TemplateError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{load_templates, store};
-use crate::{Code, Error, Result, app::AppState, audit, db::Conn, plugins::Registry, text_enum};
+use super::{
+    RefusedTemplate,
+    loading::{self, Loading},
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    app::AppState,
+    audit,
+    db::{Clock, Conn, Db},
+    plugins::Registry,
+    text_enum,
+};
 
 /// What is sold, and where it is written down.
 #[derive(Debug)]
@@ -21,52 +31,70 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// Reads the templates of a folder; without one nothing is sold.
-    ///
-    /// # Errors
-    /// Every problem of every file, with file, line and key.
-    pub fn open(folder: Option<PathBuf>) -> Result<Self, Vec<TemplateError>> {
-        let templates = Self {
+    /// The templates of a folder, of which none is read yet; without one nothing is sold.
+    pub fn of(folder: Option<PathBuf>) -> Self {
+        Self {
             folder,
             current: ArcSwap::default(),
-        };
-        templates.current.store(Arc::new(templates.read()?));
-        Ok(templates)
+        }
     }
 
+    /// Those that can be sold, as they were read last.
     pub fn current(&self) -> Arc<Vec<Template>> {
         self.current.load_full()
     }
 
-    fn read(&self) -> Result<Vec<Template>, Vec<TemplateError>> {
-        match &self.folder {
-            Some(folder) => Template::load_dir(folder),
-            None => Ok(Vec::new()),
-        }
+    async fn read(&self) -> Result<Result<Folder, TemplateError>> {
+        let Some(folder) = self.folder.clone() else {
+            return Ok(Ok(Folder::default()));
+        };
+        let read = tokio::task::spawn_blocking(move || Folder::read(&folder));
+        read.await.map_err(Error::internal)
+    }
+
+    /// Every template that a plugin may have to make, before any plugin was asked.
+    ///
+    /// # Errors
+    /// When the database does not answer. A folder that cannot be read offers what was loaded last.
+    pub async fn on_offer(&self, db: &Db) -> Result<Vec<Template>> {
+        let folder = self.read().await?.unwrap_or_default();
+        let loaded = store::loaded_from(&mut db.read().await?).await?;
+        Ok(loading::on_offer(&folder, &loaded))
     }
 }
 
-/// What the plugins that are active find wrong with the settings of the templates they make. A
-/// service whose plugin is away or gives no answer is shown as not available instead.
-pub async fn refused_settings(registry: &Registry, templates: &[Template]) -> Vec<TemplateError> {
-    let mut refused = Vec::new();
-    for template in templates {
-        let Ok(plugin) = registry.active(&template.plugin) else {
-            continue;
-        };
-        let settings = template.settings.clone();
-        let described = tokio::task::spawn_blocking(move || plugin.describe(&settings)).await;
-        match described {
-            Ok(Ok(Answer::Problems(problems))) => {
-                refused.extend(template.refused_settings(&problems));
-            }
-            Ok(Err(error)) => {
-                tracing::error!(template = template.slug, %error, "template.not_described");
-            }
-            Ok(Ok(Answer::Ok(_))) | Err(_) => {}
-        }
-    }
-    refused
+/// Loads the templates when a server starts, with the plugins that are active. A template that is
+/// wrong keeps none of the others from being sold.
+///
+/// # Errors
+/// `VALIDATION_FAILED` when the folder cannot be read; or when the database does not answer.
+pub async fn load_at_start(
+    templates: &Templates,
+    registry: &Registry,
+    db: &Db,
+    clock: &Clock,
+) -> Result<()> {
+    let loading = judge(templates, registry, db).await?;
+    let mut conn = db.begin().await?;
+    loading.write(&mut conn, clock).await?;
+    loading.tell(&mut conn, clock).await?;
+    conn.commit().await?;
+    templates.current.store(Arc::new(loading.sold()));
+    Ok(())
+}
+
+async fn judge(templates: &Templates, registry: &Registry, db: &Db) -> Result<Loading> {
+    let folder = templates
+        .read()
+        .await?
+        .map_err(|wrong| unreadable(&wrong))?;
+    let loaded = store::loaded_from(&mut db.read().await?).await?;
+    Loading::judge(registry, folder, &loaded).await
+}
+
+fn unreadable(wrong: &TemplateError) -> Error {
+    let message = format!("The service templates cannot be read: {wrong}.");
+    Error::new(Code::ValidationFailed, message)
 }
 
 text_enum! {
@@ -106,32 +134,31 @@ pub struct CatalogChange {
 pub struct CatalogReload {
     pub applied: bool,
     pub changes: Vec<CatalogChange>,
+    /// Templates that are not loaded, with everything that is wrong with them.
+    pub refused: Vec<RefusedTemplate>,
     /// Services and plans (`service/plan`) that no template names any more. They stay as they are.
     pub without_template: Vec<String>,
 }
 
-/// Reads the templates again and writes them into the catalogue; with `dry_run` it only tells what
-/// that would change. Quota and whether something is sold stay as the administrators left them.
+/// Reads the templates again and writes those that can be sold into the catalogue; with `dry_run` it
+/// only tells what that would change. A template that is wrong, or that its plugin makes nothing of,
+/// is refused alone: its service stays as it was loaded last. Quota and whether something is sold stay
+/// as the administrators left them.
 ///
 /// # Errors
-/// `VALIDATION_FAILED` with file, line and key of everything that is wrong; nothing changes then.
+/// `VALIDATION_FAILED` when the folder cannot be read; nothing changes then.
 pub async fn reload(state: &AppState, actor_id: Uuid, dry_run: bool) -> Result<CatalogReload> {
     let (clock, templates) = (&state.clock, &state.templates);
-    let reading = Arc::clone(templates);
-    let read = tokio::task::spawn_blocking(move || reading.read());
-    let read = read.await.map_err(Error::internal)?.map_err(refused)?;
-    let wrong = refused_settings(&state.plugins, &read).await;
-    if !wrong.is_empty() {
-        return Err(refused(wrong));
-    }
+    let loading = judge(templates, &state.plugins, &state.db).await?;
     let mut conn = state.db.begin().await?;
     let before = snapshot(&mut conn).await?;
-    load_templates(&mut conn, clock, &read).await?;
+    loading.write(&mut conn, clock).await?;
     let after = snapshot(&mut conn).await?;
     let changes = compare(&before, &after);
     if dry_run {
         conn.rollback().await?;
     } else {
+        loading.tell(&mut conn, clock).await?;
         let details = serde_json::to_value(&changes)?;
         audit::record(
             &mut conn,
@@ -143,27 +170,18 @@ pub async fn reload(state: &AppState, actor_id: Uuid, dry_run: bool) -> Result<C
         )
         .await?;
         conn.commit().await?;
-        tracing::info!(changes = changes.len(), "catalog.reloaded");
+        let refused = loading.refused.len();
+        tracing::info!(changes = changes.len(), refused, "catalog.reloaded");
     }
-    let without_template = orphans(&after, &read);
+    let without_template = orphans(&after, &loading);
     if !dry_run {
-        templates.current.store(Arc::new(read));
+        templates.current.store(Arc::new(loading.sold()));
     }
     Ok(CatalogReload {
         applied: !dry_run,
         changes,
+        refused: loading.refused,
         without_template,
-    })
-}
-
-fn refused(errors: Vec<TemplateError>) -> Error {
-    let error = Error::new(
-        Code::ValidationFailed,
-        "The service templates have errors; nothing was changed.",
-    );
-    errors.into_iter().fold(error, |error, wrong| {
-        let place = format!("{}:{}:{}", wrong.file, wrong.line, wrong.column);
-        error.with(place, format!("{} {}", wrong.key, wrong.message).trim())
     })
 }
 
@@ -240,12 +258,23 @@ fn differences(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<F
         .collect()
 }
 
-fn orphans(after: &BTreeMap<Key, Map<String, Value>>, templates: &[Template]) -> Vec<String> {
+/// What the files do not name. A service whose file is wrong is named by it.
+fn orphans(after: &BTreeMap<Key, Map<String, Value>>, loading: &Loading) -> Vec<String> {
+    let wrong = |slug: &str| {
+        let refused = loading.refused.iter();
+        refused
+            .filter_map(|one| one.service.as_deref())
+            .any(|service| service == slug)
+    };
     let is_named = |service: &str, plan: Option<&str>| {
-        let template = templates.iter().find(|template| template.slug == service);
-        template.is_some_and(|template| {
-            plan.is_none_or(|slug| template.plans.iter().any(|plan| plan.slug == slug))
-        })
+        let template = loading
+            .fresh
+            .iter()
+            .find(|template| template.slug == service);
+        template.map_or_else(
+            || wrong(service),
+            |template| plan.is_none_or(|slug| template.plans.iter().any(|plan| plan.slug == slug)),
+        )
     };
     let orphaned = after
         .keys()

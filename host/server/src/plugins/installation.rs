@@ -3,16 +3,22 @@
 use std::{path::Path, sync::Arc};
 
 use dermaga_runtime::{Digest, Plugin};
-use dermaga_toolkit::{check::conformance, template::Template};
+use dermaga_toolkit::{
+    check::conformance,
+    template::{Template, TemplateError},
+};
 use uuid::Uuid;
 
 use super::{
     Registry, activate, classes, decisions, follow,
     model::{PluginClass, VersionRow, VersionState, VersionView},
     signatures::{Distrust, Signature},
-    store,
+    store, vetting,
 };
-use crate::{Code, Error, Result, db::Conn};
+use crate::{
+    Code, Error, Result,
+    db::{self, Conn},
+};
 
 /// A component that somebody brings.
 #[derive(Debug, Clone)]
@@ -52,10 +58,20 @@ pub async fn stage(
     if let Some(known) = known {
         return again(registry, &plugin, known, signature, uploaded_by).await;
     }
-    let report = check(&plugin, templates).await?;
+    let report = match uploaded_by {
+        Some(_) => check(&plugin, templates).await?,
+        // One wrong template in the folder keeps a plugin from no other service.
+        None => {
+            let passing = vetting::passing(registry, &plugin, templates).await?;
+            check(&plugin, &passing).await?
+        }
+    };
     let about = plugin.about();
     let mut conn = registry.db().begin().await?;
     refuse_other_kind(&mut conn, &plugin).await?;
+    if uploaded_by.is_some() {
+        refuse_same_version(&mut conn, &plugin).await?;
+    }
     let new = store::NewVersion {
         digest: &digest,
         plugin_id: &about.id,
@@ -64,12 +80,22 @@ pub async fn stage(
         contract: plugin.contract(),
         title: &about.title,
         component: &component,
+        release: uploaded_by.map(|_| format!("{}@{}", about.id, about.version)),
         report,
         uploaded_by,
         signature: signature.as_deref(),
         now: registry.clock().now(),
     };
-    store::insert_version(&mut conn, new).await?;
+    if let Err(error) = store::insert_version(&mut conn, new).await {
+        conn.rollback().await?;
+        // Another upload came in between: of the same bytes, or of others with the same version.
+        let known = store::version(&mut registry.db().read().await?, &digest).await?;
+        return match known {
+            Some(known) => again(registry, &plugin, known, signature, uploaded_by).await,
+            None if is_taken(&error) => Err(version_taken(&plugin, None)),
+            None => Err(error.into()),
+        };
+    }
     let granted = classes::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await?;
     let row = store::version(&mut conn, &digest)
         .await?
@@ -150,10 +176,11 @@ async fn check(plugin: &Plugin, templates: &[Template]) -> Result<serde_json::Va
         let error = Error::new(Code::ComponentRefused, message)
             .with("code", "COMPONENT_DOES_NOT_CONFORM")
             .with("check", failed.name.clone());
-        return Err(failed
-            .details
-            .iter()
-            .fold(error, |error, detail| error.with("detail", detail.clone())));
+        let fix = failed.fix.iter().map(|fix| ("fix", fix));
+        let details = failed.details.iter().map(|detail| ("detail", detail));
+        return Err(details
+            .chain(fix)
+            .fold(error, |error, (name, text)| error.with(name, text.clone())));
     }
     Ok(serde_json::to_value(&report)?)
 }
@@ -173,9 +200,45 @@ async fn refuse_other_kind(conn: &mut Conn, plugin: &Plugin) -> Result<()> {
     }
 }
 
+/// A version of a plugin means the same bytes for ever: decisions and customers' questions name it.
+/// What comes from the folder of plugins may be rebuilt by another compiler and is told apart by its
+/// digest alone.
+async fn refuse_same_version(conn: &mut Conn, plugin: &Plugin) -> Result<()> {
+    let about = plugin.about();
+    let versions = store::versions_of(conn, &about.id).await?;
+    let digest = plugin.digest().to_string();
+    let other = versions
+        .iter()
+        .find(|row| row.version == about.version && row.digest != digest);
+    match other {
+        None => Ok(()),
+        Some(row) => Err(version_taken(plugin, Some(row))),
+    }
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    db::broken_unique(error).as_deref() == Some("plugin_versions_release_key")
+}
+
+fn version_taken(plugin: &Plugin, other: Option<&VersionRow>) -> Error {
+    let about = plugin.about();
+    let digest = other.map(|row| format!(" (sha256 {:.12})", row.digest));
+    let cure = match other.map(|row| row.state) {
+        Some(VersionState::Staged) => "Raise its version, or delete the staged one",
+        _ => "Raise its version",
+    };
+    let message = format!(
+        "{} {} is installed already with other bytes{}. {cure}.",
+        about.id,
+        about.version,
+        digest.unwrap_or_default()
+    );
+    Error::new(Code::ComponentRefused, message).with("code", "COMPONENT_VERSION_TAKEN")
+}
+
 /// Installs every `*.wasm` of a folder at start. A plugin that has no active version gets this one;
-/// one that came from the folder before is replaced; one that an administrator uploaded stays, and so
-/// does a plugin that was retired. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
+/// one that came from the folder before is replaced, unless a service that could be sold could not be
+/// sold any more; one that an administrator uploaded stays, and so does a plugin that was retired. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
 ///
 /// # Errors
 /// When the folder cannot be read or the database does not answer. A component that is refused is
@@ -191,7 +254,7 @@ pub async fn install_folder(
             Err(error) => Err(error),
         };
         match staged {
-            Ok(version) => take_over(registry, &version).await?,
+            Ok(version) => take_over(registry, &version, templates).await?,
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "plugin.not_installed");
             }
@@ -219,7 +282,11 @@ fn from_folder(path: &Path) -> Result<Upload> {
     })
 }
 
-async fn take_over(registry: &Registry, staged: &VersionView) -> Result<()> {
+async fn take_over(
+    registry: &Registry,
+    staged: &VersionView,
+    templates: &[Template],
+) -> Result<()> {
     let versions = store::versions_of(&mut registry.db().read().await?, &staged.plugin_id).await?;
     let active = versions
         .iter()
@@ -231,10 +298,45 @@ async fn take_over(registry: &Registry, staged: &VersionView) -> Result<()> {
             .any(|row| row.state == VersionState::Retired)
     };
     let is_due = active.map_or_else(|| !is_retired(), replaces);
-    if staged.state == VersionState::Staged && is_due {
-        activate(registry, &staged.plugin_id, &staged.digest, None).await?;
+    if staged.state != VersionState::Staged || !is_due {
+        return Ok(());
     }
+    if let Some(active) = active
+        && let Some(lost) = lost(registry, (&active.digest, &staged.digest), templates).await?
+    {
+        tracing::error!(
+            plugin.id = staged.plugin_id,
+            plugin.digest = staged.digest,
+            template = %lost,
+            "plugin.not_activated"
+        );
+        return Ok(());
+    }
+    // The templates are looked at one by one afterwards.
+    activate(registry, &[], &staged.plugin_id, &staged.digest, None).await?;
     Ok(())
+}
+
+/// The first problem of a template that the active version makes and the next one does not.
+async fn lost(
+    registry: &Registry,
+    (active, next): (&str, &str),
+    templates: &[Template],
+) -> Result<Option<TemplateError>> {
+    let Ok(active) = registry.version(active).await else {
+        return Ok(None);
+    };
+    let next = registry.version(next).await?;
+    for template in &vetting::passing(registry, &active, templates).await? {
+        if let Some(first) = vetting::faults(registry, &next, template)
+            .await?
+            .into_iter()
+            .next()
+        {
+            return Ok(Some(first));
+        }
+    }
+    Ok(None)
 }
 
 fn components(folder: &Path) -> Result<Vec<std::path::PathBuf>> {

@@ -1,6 +1,7 @@
 //! The life of a version once it is staged: active, superseded, retired, gone.
 
 use dermaga_runtime::Plugin;
+use dermaga_toolkit::template::Template;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -8,6 +9,7 @@ use super::{
     Registry, follow,
     model::{Activation, Reset, Retirement, VersionState},
     store::{self, Uses},
+    vetting,
 };
 use crate::{
     Code, Error, Result, audit,
@@ -134,19 +136,25 @@ async fn note(
 }
 
 /// Makes a staged or superseded version the active one. Calls in flight end on the version they
-/// began with; none fails. A suspension of the version ends. An
+/// began with; none fails. A suspension of the version ends. `templates` are those that are sold. An
 /// administrator's activation is audited with what it superseded; one at start has no actor.
 ///
 /// # Errors
-/// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired,
-/// `PLUGIN_UNAVAILABLE` when it does not load here: a broken version never replaces a working one.
+/// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired or would make
+/// nothing of a template, `PLUGIN_UNAVAILABLE` when it does not load here: a broken version never
+/// replaces a working one.
 pub async fn activate(
     registry: &Registry,
+    templates: &[Template],
     plugin_id: &str,
     digest: &str,
     actor_id: Option<Uuid>,
 ) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
+    // What runs already has been checked, and activating it again ends a suspension.
+    if plugin.about().id == plugin_id && registry.running(plugin_id) != Some(plugin.digest()) {
+        vetting::refuse_faulty(registry, &plugin, templates).await?;
+    }
     let mut conn = registry.db().begin().await?;
     // Two administrators, or two servers that start together, change a plugin one after the other.
     let state = locked(&mut conn, plugin_id, digest).await?;
@@ -192,7 +200,12 @@ fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Acti
 ///
 /// # Errors
 /// `INVALID_STATE` when there is none; and as [`activate`].
-pub async fn roll_back(registry: &Registry, plugin_id: &str, actor_id: Uuid) -> Result<Activation> {
+pub async fn roll_back(
+    registry: &Registry,
+    templates: &[Template],
+    plugin_id: &str,
+    actor_id: Uuid,
+) -> Result<Activation> {
     let previous = store::last_superseded(&mut registry.db().read().await?, plugin_id).await?;
     let previous = previous.ok_or_else(|| {
         Error::new(
@@ -200,7 +213,7 @@ pub async fn roll_back(registry: &Registry, plugin_id: &str, actor_id: Uuid) -> 
             "No earlier version of this plugin has been active.",
         )
     })?;
-    activate(registry, plugin_id, &previous, Some(actor_id)).await
+    activate(registry, templates, plugin_id, &previous, Some(actor_id)).await
 }
 
 /// Retires a version that is not active: it cannot be activated any more. What was provisioned with

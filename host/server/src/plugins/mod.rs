@@ -19,6 +19,7 @@ mod routes;
 pub mod signatures;
 mod store;
 mod uploads;
+mod vetting;
 
 pub use breaker::BreakerRules;
 pub use classes::grant_class;
@@ -34,3 +35,4 @@ pub use model::{
 pub use registry::{Policy, Registry};
 pub use routes::router;
 pub use uploads::{PluginUpload, UploadFailure, UploadState};
+pub use vetting::faults_now;

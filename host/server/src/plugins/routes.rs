@@ -43,7 +43,7 @@ failure_responses!(Deleting: NotFound, InvalidState, PluginInUse, Conflict);
 failure_responses!(Retiring: NotFound, InvalidState, Conflict);
 failure_responses!(RetiringAll: NotFound, InvalidState, PluginInUse, Conflict);
 failure_responses!(Resetting: NotFound, PluginUnavailable);
-failure_responses!(Activating: NotFound, InvalidState, Conflict, PluginUnavailable);
+failure_responses!(Activating: NotFound, InvalidState, Conflict, PluginUnavailable, PluginBusy);
 failure_responses!(Granting: NotFound, InvalidState);
 failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable, PluginBusy);
 failure_responses!(Replaying: NotFound, PluginUnavailable, PluginBusy);
@@ -326,7 +326,10 @@ struct ActivateRequest {
     digest: String,
 }
 
-/// Makes a version the active one, without a restart. Nobody is served by anything in between.
+/// Makes a version the active one, without a restart.
+///
+/// No request meets anything in between. A version with which a service that is sold would fail is
+/// refused with file and line of the template, and the one that is active stays.
 #[utoipa::path(post, path = "/admin/plugins/{id}/activate", tag = "admin: plugins", request_body = ActivateRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id")),
     responses((status = 200, description = "Active", body = Envelope<Activation>), Activating))]
@@ -336,8 +339,9 @@ async fn activate(
     Segment(id): Segment<String>,
     Body(request): Body<ActivateRequest>,
 ) -> Reply<Activation> {
-    let activation =
-        super::activate(&state.plugins, &id, &request.digest, Some(admin.user_id)).await?;
+    let (digest, actor_id) = (&request.digest, Some(admin.user_id));
+    let templates = state.templates.current();
+    let activation = super::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
         activation,
@@ -353,7 +357,8 @@ async fn roll_back(
     admin: Admin,
     Segment(id): Segment<String>,
 ) -> Reply<Activation> {
-    let activation = super::roll_back(&state.plugins, &id, admin.user_id).await?;
+    let templates = state.templates.current();
+    let activation = super::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
     Ok(Success::ok(
         format!(
             "{} {} is active again.",

@@ -24,6 +24,8 @@ pub(super) struct NewVersion<'a> {
     pub(super) report: Value,
     pub(super) uploaded_by: Option<Uuid>,
     pub(super) signature: Option<&'a str>,
+    /// `plugin@version` of an upload, which no other component may have.
+    pub(super) release: Option<String>,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -34,8 +36,8 @@ pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx
         conn,
         "INSERT INTO plugin_versions
            (digest, plugin_id, kind, version, contract, title, component, size_bytes, state, report, uploaded_by, signature,
-            created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'STAGED', $9, $10, $11, $12)
+            created_at, release)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'STAGED', $9, $10, $11, $12, $13)
          ON CONFLICT (digest) DO NOTHING",
         new.digest,
         new.plugin_id,
@@ -49,6 +51,7 @@ pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx
         new.uploaded_by,
         new.signature,
         new.now,
+        new.release.as_deref(),
     )?;
     Ok(rows == 1)
 }

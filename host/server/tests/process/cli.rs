@@ -63,22 +63,17 @@ fn a_template_with_errors_names_file_line_and_key() {
     let folder = TempDir::new().unwrap();
     let templates = folder.path().join("service-templates");
     fs::create_dir(&templates).unwrap();
-    fs::create_dir(folder.path().join("plugins")).unwrap();
     let text = "slug = \"bad slug\"\nname = \"Bad\"\ncolour = \"blue\"\n";
     fs::write(templates.join("bad.toml"), text).unwrap();
-    let environment = [("DERMAGA_TEMPLATES_DIR", templates.to_str().unwrap())];
-    let output = dermaga(
-        folder.path(),
-        &[
-            "serve",
-            "--plugins-dir",
-            "plugins",
-            "--listen",
-            "127.0.0.1:0",
-        ],
-        &environment,
-    );
-    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    let check = [
+        "plugin",
+        "check",
+        "any.wasm",
+        "--templates",
+        "service-templates",
+    ];
+    let output = dermaga(folder.path(), &check, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     let said = stderr(&output);
     for part in ["bad.toml:1", "slug", "bad.toml:3", "colour"] {
         assert!(said.contains(part), "{part} is missing:\n{said}");

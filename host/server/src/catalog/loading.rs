@@ -1,0 +1,254 @@
+//! Which services can be sold: each by its file, else as it was loaded last, else not at all.
+
+use std::{collections::BTreeSet, path::Path};
+
+use dermaga_toolkit::template::{Folder, Template, TemplateError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    load_templates,
+    store::{self, LoadedFrom},
+};
+use crate::{
+    Result,
+    alerts::{self, AlertKind},
+    db::{Clock, Conn},
+    plugins::{self, Registry},
+};
+
+/// One thing that is wrong with a template.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TemplateProblem {
+    /// From 1; 0 when the file as a whole is meant.
+    pub line: usize,
+    /// From 1, in characters; 0 when the file as a whole is meant.
+    pub column: usize,
+    /// For example `plans[1].resources.cpu_millis`.
+    pub key: String,
+    pub message: String,
+}
+
+/// A template that is not loaded.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedTemplate {
+    /// Name of its file.
+    pub file: String,
+    /// Slug of its service, as far as that is known.
+    pub service: Option<String>,
+    /// Whether the service is sold as it was loaded last.
+    pub sold_as_before: bool,
+    /// At least one.
+    pub problems: Vec<TemplateProblem>,
+}
+
+/// What becomes of every service.
+#[derive(Debug, Default)]
+pub(super) struct Loading {
+    /// Sold as their files say.
+    pub(super) fresh: Vec<Template>,
+    /// Sold as they were loaded last.
+    pub(super) kept: Vec<Template>,
+    /// Loaded before and not sold, with the reason.
+    pub(super) off: Vec<(String, String)>,
+    pub(super) refused: Vec<RefusedTemplate>,
+}
+
+/// Name of a template's file, without its folder.
+pub(super) fn file_name(template: &Template) -> &str {
+    let file = &template.source().file;
+    let name = Path::new(file).file_name().and_then(|name| name.to_str());
+    name.unwrap_or(file)
+}
+
+/// Every template that a plugin may have to make: those of the folder, and of the services whose file
+/// is wrong or gone, as they were loaded last.
+pub(super) fn on_offer(folder: &Folder, loaded: &[LoadedFrom]) -> Vec<Template> {
+    let mut offered = folder.templates.clone();
+    for before in loaded {
+        if offered.iter().all(|template| template.slug != before.slug) {
+            offered.extend(before.parse());
+        }
+    }
+    offered
+}
+
+impl Loading {
+    /// Puts every template to the check of its plugin.
+    pub(super) async fn judge(
+        registry: &Registry,
+        folder: Folder,
+        loaded: &[LoadedFrom],
+    ) -> Result<Self> {
+        let mut loading = Self::default();
+        let mut seen = BTreeSet::new();
+        for template in folder.templates {
+            seen.insert(template.slug.clone());
+            let faults = plugins::faults_now(registry, &template).await?;
+            if faults.is_empty() {
+                loading.fresh.push(template);
+                continue;
+            }
+            let before = loaded.iter().find(|before| before.slug == template.slug);
+            let file = file_name(&template).to_owned();
+            let refused = refusal(file, Some(template.slug.clone()), &faults);
+            loading.fall_back(registry, before, refused).await?;
+        }
+        for file in folder.refused {
+            let before = loaded
+                .iter()
+                .find(|before| before.template_file.as_ref() == Some(&file.file))
+                .filter(|before| !seen.contains(&before.slug));
+            let slug = before.map(|before| before.slug.clone());
+            seen.extend(slug.clone());
+            let refused = refusal(file.file, slug, &file.errors);
+            loading.fall_back(registry, before, refused).await?;
+        }
+        for before in loaded.iter().filter(|before| !seen.contains(&before.slug)) {
+            loading.without_file(registry, before).await?;
+        }
+        Ok(loading)
+    }
+
+    /// A service whose file is wrong.
+    async fn fall_back(
+        &mut self,
+        registry: &Registry,
+        before: Option<&LoadedFrom>,
+        mut refused: RefusedTemplate,
+    ) -> Result<()> {
+        if let Some(before) = before {
+            let faults = self.keep(registry, before).await?;
+            refused.sold_as_before = faults.is_empty();
+            if !faults.is_empty() {
+                self.off.push((before.slug.clone(), refused.first()));
+            }
+        }
+        self.refused.push(refused);
+        Ok(())
+    }
+
+    /// A service that no file names any more.
+    async fn without_file(&mut self, registry: &Registry, before: &LoadedFrom) -> Result<()> {
+        let faults = self.keep(registry, before).await?;
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let file = before.template_file.clone().unwrap_or_default();
+        let refused = refusal(file, Some(before.slug.clone()), &faults);
+        self.off.push((before.slug.clone(), refused.first()));
+        self.refused.push(refused);
+        Ok(())
+    }
+
+    /// Keeps a service as it was loaded last, if that can be sold; else says why not. One whose text
+    /// was not kept is left alone.
+    async fn keep(
+        &mut self,
+        registry: &Registry,
+        before: &LoadedFrom,
+    ) -> Result<Vec<TemplateError>> {
+        if before.template.is_none() {
+            return Ok(Vec::new());
+        }
+        let template = match before.read() {
+            Ok(template) => template,
+            Err(errors) => return Ok(errors),
+        };
+        let faults = plugins::faults_now(registry, &template).await?;
+        if faults.is_empty() {
+            self.kept.push(template);
+        }
+        Ok(faults)
+    }
+
+    /// What can be sold.
+    pub(super) fn sold(&self) -> Vec<Template> {
+        self.fresh.iter().chain(&self.kept).cloned().collect()
+    }
+
+    /// Writes all of it into the catalogue.
+    pub(super) async fn write(&self, conn: &mut Conn, clock: &Clock) -> Result<()> {
+        let now = clock.now();
+        load_templates(conn, clock, &self.fresh).await?;
+        for template in &self.kept {
+            store::set_refused(conn, &template.slug, None, now).await?;
+        }
+        for (slug, why) in &self.off {
+            store::set_refused(conn, slug, Some(why), now).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells administrators what is refused, and what is not any more.
+    pub(super) async fn tell(&self, conn: &mut Conn, clock: &Clock) -> Result<()> {
+        let kind = AlertKind::TemplateRefused;
+        for one in &self.refused {
+            alerts::raise(conn, clock, kind, &one.file, &one.sentence()).await?;
+        }
+        for subject in alerts::open_subjects(conn, kind).await? {
+            if self.refused.iter().all(|one| one.file != subject) {
+                alerts::resolve(conn, clock, kind, &subject).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LoadedFrom {
+    fn read(&self) -> Result<Template, Vec<TemplateError>> {
+        let file = self.template_file.as_deref().unwrap_or_default();
+        Template::parse(file, self.template.as_deref().unwrap_or_default())
+    }
+
+    fn parse(&self) -> Option<Template> {
+        self.template.as_ref()?;
+        self.read().ok()
+    }
+}
+
+fn refusal(file: String, service: Option<String>, errors: &[TemplateError]) -> RefusedTemplate {
+    let problem = |error: &TemplateError| TemplateProblem {
+        line: error.line,
+        column: error.column,
+        key: error.key.clone(),
+        message: error.message.clone(),
+    };
+    RefusedTemplate {
+        file,
+        service,
+        sold_as_before: false,
+        problems: errors.iter().map(problem).collect(),
+    }
+}
+
+impl RefusedTemplate {
+    /// The first problem with its place, and how many there are besides.
+    fn first(&self) -> String {
+        let Some(first) = self.problems.first() else {
+            return self.file.clone();
+        };
+        let place = format!("{}:{}:{}", self.file, first.line, first.column);
+        let more = match self.problems.len() {
+            0 | 1 => String::new(),
+            2 => " (and 1 more problem)".to_owned(),
+            all => format!(" (and {} more problems)", all - 1),
+        };
+        let said = format!("{} {}", first.key, first.message);
+        format!("{place}: {}{more}", said.trim())
+    }
+
+    fn sentence(&self) -> String {
+        let state = match (&self.service, self.sold_as_before) {
+            (Some(slug), true) => format!("{slug} is sold as it was loaded last."),
+            (Some(slug), false) => format!("{slug} is not sold."),
+            (None, _) => "Its service is not sold.".to_owned(),
+        };
+        format!(
+            "A service template is refused: {}. {state} Mend the file and have the templates read again (POST /api/admin/catalog/reload).",
+            self.first()
+        )
+    }
+}
