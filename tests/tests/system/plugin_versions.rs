@@ -4,7 +4,7 @@ use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
 };
-use dermaga_tests::{Shop, both_engines};
+use dermaga_tests::both_engines;
 
 fn giving(amount: i64, version: &str) -> Vec<u8> {
     let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
