@@ -12,6 +12,7 @@ use dermaga::{
 use dermaga_tests::{Client, Engine};
 use futures::{StreamExt, future::join, stream};
 use reqwest::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
@@ -20,7 +21,7 @@ use super::payments::{KEY, Till, TopUp, eventually, paid_shops};
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 
 /// The account of an amount with a fee, as the gateway keeps it with the payment.
-fn fee_account(original: Value, gross: Value, fee: Value) -> Value {
+fn fee_account(original: impl Serialize, gross: impl Serialize, fee: impl Serialize) -> Value {
     json!({ "extra_info": { "gross_amount_info": {
         "original_amount": original, "gross_amount": gross, "customer_imposed_payment_fee": fee,
     } } })

@@ -153,7 +153,8 @@ mod tests {
         let client = |key| ("MIDTRANS_CLIENT_KEY", key);
         let base = |url| ("MIDTRANS_BASE_URL", url);
         let none: &[(&str, &str)] = &[];
-        let cases: [(&[(&str, &str)], &[&str]); 11] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+        let cases: [Case<'_>; 11] = [
             (none, &[]),
             (&[REAL, TRUE], &[]),
             (
