@@ -12,7 +12,6 @@ use dermaga::{
 use dermaga_tests::{Client, Engine};
 use futures::{StreamExt, future::join, stream};
 use reqwest::Method;
-use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
@@ -21,7 +20,7 @@ use super::payments::{KEY, Till, TopUp, eventually, paid_shops};
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 
 /// The account of an amount with a fee, as the gateway keeps it with the payment.
-fn fee_account(original: impl Serialize, gross: impl Serialize, fee: impl Serialize) -> Value {
+fn fee_account([original, gross, fee]: [Value; 3]) -> Value {
     json!({ "extra_info": { "gross_amount_info": {
         "original_amount": original, "gross_amount": gross, "customer_imposed_payment_fee": fee,
     } } })
@@ -69,9 +68,9 @@ paid_shops! {
     /// the fee, in the notice or in its status alone.
     async fn a_fee_on_top_is_no_mismatch(till: Till) {
         let customer = till.shop.customer("biaya@example.com").await;
-        let texts = fee_account(json!("200000"), json!("203500"), json!("3500"));
-        let numbers = fee_account(json!(200_000), json!(203_500), json!(3_500));
-        let fee_alone = fee_account(Value::Null, Value::Null, json!("3500.00"));
+        let texts = fee_account([json!("200000"), json!("203500"), json!("3500")]);
+        let numbers = fee_account([json!(200_000), json!(203_500), json!(3_500)]);
+        let fee_alone = fee_account([Value::Null, Value::Null, json!("3500.00")]);
         let mut expected = 0;
         for account in [json!({ "metadata": texts }), numbers.clone(), json!({ "metadata": fee_alone })] {
             for is_in_notice in [true, false] {
@@ -141,7 +140,7 @@ paid_shops! {
         let by_clock = till.top_up(&customer, 200_000, "QRIS").await;
         let by_asking = till.top_up(&customer, 200_000, "QRIS").await;
         let more = json!({ "gross_amount": "203500.00", "metadata": { "promo": "x" } });
-        let other = fee_account(json!("150000"), json!("203500"), json!("3500"));
+        let other = fee_account([json!("150000"), json!("203500"), json!("3500")]);
         let other = json!({ "gross_amount": "203500.00", "metadata": other });
         for (top_up, told) in [(&by_notice, more), (&by_clock, other), (&by_asking, json!({ "gross_amount": "195000.00" }))] {
             till.gateway.tell(&top_up.order, &told);
