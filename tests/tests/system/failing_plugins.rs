@@ -121,6 +121,27 @@ both_engines! {
         shop.books_balance().await;
     }
 
+    /// A function that works says nothing about another: `manifests` that fails again and again is
+    /// suspended and told, although `price` answers between any two calls of it, and sells on.
+    async fn functions_are_suspended_apart(shop: Shop) {
+        let customer = shop.customer_with_credit("pisah@example.com", 500_000).await;
+        let basic = shop.plan("n8n", "basic").await;
+        customer.post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
+        let failing = put_in_place(&shop, "service-n8n", &n8n_failing_at("manifests")).await;
+        let admin = shop.admin().await;
+        let preview = json!({ "to": failing, "dryRun": true });
+        let mut codes = Vec::new();
+        for _ in 0..6 {
+            customer.post("/api/subscriptions/quote", json!({ "planId": basic })).await.data(201);
+            let moves = admin.post("/api/admin/plugins/service-n8n/moves", preview.clone()).await.data(200);
+            codes.push(moves["instances"][0]["reason"].as_str().unwrap().contains("PLUGIN_SUSPENDED"));
+        }
+        assert_eq!(codes, [false, false, false, false, false, true]);
+        let alerts = admin.get("/api/admin/alerts?kind=PLUGIN_SUSPENDED&state=OPEN").await.data(200);
+        assert!(alerts[0]["message"].as_str().unwrap().starts_with("The manifests of service-n8n"), "{alerts:#}");
+        customer.post("/api/subscriptions/quote", json!({ "planId": basic })).await.data(201);
+    }
+
     /// A plugin that denies a change of plan says why; whoever wanted it gets a decision to replay, whoever
     /// only asked leaves nothing.
     async fn a_change_of_plan_that_is_denied(shop: Shop) {

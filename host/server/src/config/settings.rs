@@ -115,7 +115,7 @@ pub const SETTINGS: &[Setting] = settings! {
         "Whether a component is taken and run only with a signature by a trusted key; in the plugins folder that is `NAME.wasm.sig` beside `NAME.wasm`."
         => |c, text| c.plugin_trust.required = parse::boolean(text)?;
     "DERMAGA_PLUGIN_BREAKER_FAILURES" "plugins.breaker_failures" (Some("5")):
-        "Failures in a row, by its own fault, that suspend a plugin version on a server, up to 1000; 0 never does."
+        "Failures in a row of one function, by its own fault, that suspend that function of a plugin version on a server, up to 1000; 0 never does."
         => |c, text| c.plugin_breaker_failures = parse::number(text, &(0..=1000))?;
     "DERMAGA_PLUGIN_BREAKER_PAUSE" "plugins.breaker_pause" (Some("1m")):
         "How long a version is suspended before one call tries it again, from 1s to 1d."

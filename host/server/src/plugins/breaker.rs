@@ -1,7 +1,8 @@
-//! Suspends a version that fails again and again, so that it is not called for nothing.
+//! Suspends a function of a version that fails again and again, so that it is not called for nothing.
 //!
-//! Each server counts for itself: what one has suspended, another may still call. Nothing else is
-//! called instead; whoever asks is told at once which plugin is suspended, and until when.
+//! Functions are counted apart: a `price` that works says nothing about `manifests`, and one that fails
+//! leaves the others callable. Each server counts for itself: what one has suspended, another may still
+//! call. Nothing else is called instead; the refusal names the plugin, the function and the time.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{Digest, Failure};
 
-/// When a version is suspended, and for how long.
+/// Rules for when a function of a version is suspended, and for how long.
 #[derive(Debug, Clone, Copy)]
 pub struct BreakerRules {
     /// Failures in a row that suspend; 0 never does.
@@ -24,8 +25,11 @@ pub struct BreakerRules {
 #[derive(Debug, Clone)]
 pub(super) struct Breakers {
     rules: BreakerRules,
-    states: Arc<Mutex<HashMap<Digest, State>>>,
+    states: Arc<Mutex<States>>,
 }
+
+/// State by version and function; a version without failures has no entry.
+type States = HashMap<Digest, HashMap<&'static str, State>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -37,12 +41,13 @@ enum State {
     Trying,
 }
 
-/// Leave to call a version. Dropped without [`Permit::succeeded`] or [`Permit::failed`], nothing
+/// Permission to call a function of a version. Dropped without [`Permit::succeeded`] or [`Permit::failed`], nothing
 /// was learned.
 #[derive(Debug)]
 pub(super) struct Permit {
     breakers: Breakers,
     digest: Digest,
+    function: &'static str,
     is_trial: bool,
 }
 
@@ -79,15 +84,23 @@ impl Breakers {
         }
     }
 
-    /// Leave to call a version, unless it is suspended. After the pause one call is let through;
-    /// until it has ended, others are not.
-    pub(super) fn admit(&self, digest: Digest, now: DateTime<Utc>) -> Result<Permit, Suspended> {
+    /// Permission to call a function of a version, unless it is suspended. After the pause one call is
+    /// let through; until it has ended, others are not.
+    pub(super) fn admit(
+        &self,
+        digest: Digest,
+        function: &'static str,
+        now: DateTime<Utc>,
+    ) -> Result<Permit, Suspended> {
         let mut states = self.lock();
-        let is_trial = match states.get(&digest) {
+        let state = states
+            .get_mut(&digest)
+            .and_then(|functions| functions.get_mut(function));
+        let is_trial = match state {
             None | Some(State::Closed(_)) => false,
             Some(State::Open(until)) if *until > now => return Err(Suspended { until: *until }),
-            Some(State::Open(_)) => {
-                states.insert(digest, State::Trying);
+            Some(open @ State::Open(_)) => {
+                *open = State::Trying;
                 true
             }
             Some(State::Trying) => return Err(Suspended { until: now }),
@@ -95,57 +108,76 @@ impl Breakers {
         Ok(Permit {
             breakers: self.clone(),
             digest,
+            function,
             is_trial,
         })
     }
 
-    /// Until when a version is suspended; a moment that is past while it is being tried again.
+    /// The latest moment until which a function of a version is suspended; `now` while one is tried
+    /// again.
     pub(super) fn suspended_until(
         &self,
         digest: Digest,
         now: DateTime<Utc>,
     ) -> Option<DateTime<Utc>> {
-        match self.lock().get(&digest) {
-            Some(State::Open(until)) => Some(*until),
-            Some(State::Trying) => Some(now),
-            None | Some(State::Closed(_)) => None,
-        }
+        let states = self.lock();
+        let states = states.get(&digest)?.values();
+        states.filter_map(|state| state.until(now)).max()
     }
 
-    /// Forgets the failures of a version; gives whether it was suspended.
+    /// Forgets the failures of a version, whatever functions they were in; returns true when one of
+    /// them was suspended.
     pub(super) fn reset(&self, digest: Digest) -> bool {
-        let before = self.lock().remove(&digest);
-        matches!(before, Some(State::Open(_) | State::Trying))
+        let before = self.lock().remove(&digest).unwrap_or_default();
+        before
+            .values()
+            .any(|state| matches!(state, State::Open(_) | State::Trying))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, State>> {
+    fn lock(&self) -> MutexGuard<'_, States> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl State {
+    const fn until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Open(until) => Some(*until),
+            Self::Trying => Some(now),
+            Self::Closed(_) => None,
+        }
+    }
+}
+
 impl Permit {
-    /// The version answered; gives whether that ends a suspension.
+    /// Notes that the function answered; returns true when that ends a suspension.
     pub(super) fn succeeded(mut self) -> bool {
         let was_trial = std::mem::take(&mut self.is_trial);
         let mut states = self.breakers.lock();
+        let Some(functions) = states.get_mut(&self.digest) else {
+            return false;
+        };
         // Of calls that overlap, one that began before the suspension does not end it.
-        match states.get(&self.digest) {
-            Some(State::Closed(_)) => drop(states.remove(&self.digest)),
-            Some(State::Trying) if was_trial => {
-                states.remove(&self.digest);
-                return true;
-            }
-            _ => {}
+        let is_over = match functions.get(self.function) {
+            Some(State::Closed(_)) => false,
+            Some(State::Trying) if was_trial => true,
+            _ => return false,
+        };
+        functions.remove(self.function);
+        if functions.is_empty() {
+            states.remove(&self.digest);
         }
-        false
+        is_over
     }
 
-    /// The version failed by its own fault; gives until when that suspends it, if it does.
+    /// Notes a failure by the version's own fault; returns until when that suspends the function, if
+    /// it does.
     pub(super) fn failed(mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let was_trial = std::mem::take(&mut self.is_trial);
         let BreakerRules { failures, pause } = self.breakers.rules;
         let mut states = self.breakers.lock();
-        let state = states.entry(self.digest).or_insert(State::Closed(0));
+        let functions = states.entry(self.digest).or_default();
+        let state = functions.entry(self.function).or_insert(State::Closed(0));
         let reached = match state {
             State::Closed(count) => {
                 *count = count.saturating_add(1);
@@ -166,9 +198,14 @@ impl Permit {
 impl Drop for Permit {
     /// A trial that came to nothing leaves the next call to try.
     fn drop(&mut self) {
-        if self.is_trial
-            && let Some(state @ State::Trying) = self.breakers.lock().get_mut(&self.digest)
-        {
+        if !self.is_trial {
+            return;
+        }
+        let mut states = self.breakers.lock();
+        let state = states
+            .get_mut(&self.digest)
+            .and_then(|functions| functions.get_mut(self.function));
+        if let Some(state @ State::Trying) = state {
             *state = State::Open(DateTime::<Utc>::MIN_UTC);
         }
     }
@@ -194,7 +231,7 @@ mod tests {
     fn suspended() -> (Breakers, Digest) {
         let (breakers, digest) = breakers();
         for expected in [None, None, Some(moment(60))] {
-            let permit = breakers.admit(digest, moment(0)).unwrap();
+            let permit = breakers.admit(digest, "price", moment(0)).unwrap();
             assert_eq!(permit.failed(moment(0)), expected);
         }
         (breakers, digest)
@@ -205,40 +242,88 @@ mod tests {
         let (breakers, digest) = breakers();
         for _ in 0..10 {
             for _ in 0..2 {
-                let permit = breakers.admit(digest, moment(0)).unwrap();
+                let permit = breakers.admit(digest, "price", moment(0)).unwrap();
                 assert_eq!(permit.failed(moment(0)), None);
             }
-            assert!(!breakers.admit(digest, moment(0)).unwrap().succeeded());
+            assert!(
+                !breakers
+                    .admit(digest, "price", moment(0))
+                    .unwrap()
+                    .succeeded()
+            );
         }
-        assert!(breakers.admit(Digest::of(b"another"), moment(0)).is_ok());
+        assert!(
+            breakers
+                .admit(Digest::of(b"another"), "price", moment(0))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn functions_are_counted_apart() {
+        let (breakers, digest) = breakers();
+        for _ in 0..3 {
+            assert!(
+                !breakers
+                    .admit(digest, "price", moment(0))
+                    .unwrap()
+                    .succeeded()
+            );
+            breakers
+                .admit(digest, "manifests", moment(0))
+                .unwrap()
+                .failed(moment(0));
+        }
+        assert!(breakers.admit(digest, "manifests", moment(1)).is_err());
+        assert!(breakers.admit(digest, "price", moment(1)).is_ok());
+        assert_eq!(
+            breakers.suspended_until(digest, moment(1)),
+            Some(moment(60))
+        );
+        // A version is reset whole.
+        assert!(breakers.reset(digest));
+        assert!(breakers.admit(digest, "manifests", moment(1)).is_ok());
     }
 
     #[test]
     fn one_call_tries_after_the_pause_and_decides() {
         let (breakers, digest) = suspended();
         let until = Suspended { until: moment(60) };
-        assert_eq!(breakers.admit(digest, moment(59)).unwrap_err(), until);
-        let trial = breakers.admit(digest, moment(60)).unwrap();
-        assert!(breakers.admit(digest, moment(61)).is_err());
+        assert_eq!(
+            breakers.admit(digest, "price", moment(59)).unwrap_err(),
+            until
+        );
+        let trial = breakers.admit(digest, "price", moment(60)).unwrap();
+        assert!(breakers.admit(digest, "price", moment(61)).is_err());
         assert_eq!(trial.failed(moment(61)), Some(moment(121)));
-        assert!(breakers.admit(digest, moment(120)).is_err());
-        assert!(breakers.admit(digest, moment(121)).unwrap().succeeded());
-        assert!(breakers.admit(digest, moment(121)).is_ok());
+        assert!(breakers.admit(digest, "price", moment(120)).is_err());
+        assert!(
+            breakers
+                .admit(digest, "price", moment(121))
+                .unwrap()
+                .succeeded()
+        );
+        assert!(breakers.admit(digest, "price", moment(121)).is_ok());
     }
 
     #[test]
     fn a_trial_that_comes_to_nothing_leaves_the_next_to_try() {
         let (breakers, digest) = suspended();
-        drop(breakers.admit(digest, moment(60)).unwrap());
+        drop(breakers.admit(digest, "price", moment(60)).unwrap());
         assert!(breakers.suspended_until(digest, moment(60)).is_some());
-        assert!(breakers.admit(digest, moment(60)).unwrap().succeeded());
+        assert!(
+            breakers
+                .admit(digest, "price", moment(60))
+                .unwrap()
+                .succeeded()
+        );
     }
 
     #[test]
     fn calls_that_began_before_the_suspension_change_nothing() {
         let (breakers, digest) = breakers();
         let permits: Vec<_> = (0..5)
-            .map(|_| breakers.admit(digest, moment(0)).unwrap())
+            .map(|_| breakers.admit(digest, "price", moment(0)).unwrap())
             .collect();
         let suspensions = permits
             .into_iter()
@@ -246,12 +331,15 @@ mod tests {
         assert_eq!(suspensions.count(), 1);
         let (breakers, digest) = suspended();
         assert!(breakers.reset(digest) && !breakers.reset(digest));
-        let late = breakers.admit(digest, moment(0)).unwrap();
+        let late = breakers.admit(digest, "price", moment(0)).unwrap();
         for _ in 0..3 {
-            breakers.admit(digest, moment(0)).unwrap().failed(moment(0));
+            breakers
+                .admit(digest, "price", moment(0))
+                .unwrap()
+                .failed(moment(0));
         }
         assert!(!late.succeeded());
-        assert!(breakers.admit(digest, moment(1)).is_err());
+        assert!(breakers.admit(digest, "price", moment(1)).is_err());
     }
 
     #[test]
@@ -262,7 +350,7 @@ mod tests {
         };
         let (breakers, digest) = (Breakers::new(rules), Digest::of(b"a component"));
         for _ in 0..100 {
-            let permit = breakers.admit(digest, moment(0)).unwrap();
+            let permit = breakers.admit(digest, "price", moment(0)).unwrap();
             assert_eq!(permit.failed(moment(0)), None);
         }
     }

@@ -99,7 +99,7 @@ pub async fn decide<F: Function>(
     subject: Subject,
 ) -> Result<Decided<F::Output>> {
     let canonical = canonical_json(&serde_json::to_value(&input)?);
-    let permit = registry.permit(plugin)?;
+    let permit = registry.permit(plugin, F::NAME)?;
     let called = call::<F>(plugin, input).await?;
     let mut decision = Decision {
         id: new_id(registry.clock()),
@@ -119,7 +119,8 @@ pub async fn decide<F: Function>(
     };
     match called {
         Ok(called) => {
-            if permit.succeeded() {
+            // The alert is about the version: it ends with the last function that was suspended.
+            if permit.succeeded() && registry.suspended_until(&decision.digest).is_none() {
                 resumed(registry, plugin).await;
             }
             measure(&mut decision, &called.usage);
@@ -248,7 +249,8 @@ async fn tell(registry: &Registry, conn: &mut Conn, suspension: &Suspension<'_>)
     let about = plugin.about();
     tracing::warn!(plugin.id = about.id, plugin.version = about.version, plugin.digest = %plugin.digest(), %until, "plugin.suspended");
     let message = format!(
-        "{} {} failed again and again and is not called until {}, when it is tried again. The last failure: {error}. Activate another version, or mend what it stumbles over and reset it.",
+        "The {} of {} {} failed again and again and is not called until {}, when it is tried again. The last failure: {error}. Activate another version, or mend what it stumbles over and reset it.",
+        error.function,
         about.id,
         about.version,
         until.format("%Y-%m-%d %H:%M:%S UTC")

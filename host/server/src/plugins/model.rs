@@ -93,7 +93,7 @@ pub struct VersionView {
     pub retired_at: Option<DateTime<Utc>>,
     /// Name of the key whose signature it carries.
     pub signed_by: Option<String>,
-    /// Until when this server does not call it, because it failed again and again.
+    /// Until when this server does not call one of its functions, because that failed again and again.
     pub suspended_until: Option<DateTime<Utc>>,
     /// Why this server cannot run it, when it cannot.
     pub failure: Option<String>,

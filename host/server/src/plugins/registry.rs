@@ -276,30 +276,31 @@ impl Registry {
         active.plugins.get(plugin_id).map(Plugin::digest)
     }
 
-    /// Leave to call a version.
+    /// Asks the circuit breaker for permission to call a function of a version.
     ///
     /// # Errors
-    /// `PLUGIN_SUSPENDED` when it failed too often in a row.
-    pub(super) fn permit(&self, plugin: &Plugin) -> Result<Permit> {
+    /// `PLUGIN_SUSPENDED` when that function failed too often in a row.
+    pub(super) fn permit(&self, plugin: &Plugin, function: &'static str) -> Result<Permit> {
         let now = self.clock.now();
-        let suspended = match self.breakers.admit(plugin.digest(), now) {
+        let suspended = match self.breakers.admit(plugin.digest(), function, now) {
             Ok(permit) => return Ok(permit),
             Err(suspended) => suspended,
         };
         let (id, version) = (&plugin.about().id, &plugin.about().version);
         let seconds = (suspended.until - now).num_seconds().max(0);
         let message = format!(
-            "The plugin {id} {version} is suspended, because it failed again and again. It is tried again after {}.",
+            "The plugin {id} {version} is suspended, because its {function} failed again and again. It is tried again after {}.",
             suspended.until.format("%Y-%m-%d %H:%M:%S UTC")
         );
         Err(Error::new(Code::PluginSuspended, message)
             .with("plugin", id.clone())
             .with("version", version.clone())
+            .with("function", function)
             .with("code", Code::PluginSuspended.as_str())
             .retry_after(u64::try_from(seconds).unwrap_or_default() + 1))
     }
 
-    /// Until when a version is not called here, when it is suspended.
+    /// The moment until which a function of a version is not called here, when one is suspended.
     pub fn suspended_until(&self, digest: &str) -> Option<DateTime<Utc>> {
         self.breakers
             .suspended_until(digest.parse().ok()?, self.clock.now())
