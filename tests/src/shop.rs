@@ -276,8 +276,14 @@ impl Shop {
         conn.commit().await.expect("the quota is set");
     }
 
-    /// Waits until an instance has this status, and gives it.
+    /// Waits until an instance has this status, and gives it. Where manifests are written into a folder,
+    /// `RUNNING` stands for `WRITTEN`: nothing there tells that anything runs.
     pub async fn instance_becomes(&self, owner: &Client, id: &str, status: &str) -> Value {
+        let provisioner = self.state().provisioning.status().provisioner;
+        let status = match (status, provisioner) {
+            ("RUNNING", "directory") => "WRITTEN",
+            (status, _) => status,
+        };
         let deadline = Instant::now() + Duration::from_secs(90);
         loop {
             let instance = owner.get(&format!("/api/instances/{id}")).await.data(200);

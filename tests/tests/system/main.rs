@@ -19,6 +19,7 @@ mod contracts;
 mod coupons;
 mod database_files;
 mod deliverable;
+mod delivery;
 mod example_plugins;
 mod failing_plugins;
 mod hostile;

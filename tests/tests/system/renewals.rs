@@ -21,7 +21,11 @@ const REASON: &str = "A gift of the house.";
 async fn buy(shop: &Shop, customer: &Client, plan: (&str, &str), coupon: Option<&str>) -> Value {
     let plan = shop.plan(plan.0, plan.1).await;
     let order = json!({ "planId": plan, "couponCode": coupon });
-    customer.post("/api/subscriptions", order).await.data(201)
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    // Nothing is charged again before it was delivered.
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(customer, instance, "RUNNING").await;
+    bought
 }
 
 fn id_of(purchase: &Value) -> &str {
@@ -197,7 +201,7 @@ both_engines! {
         assert_eq!((&behind["status"], &behind["unpaid"]), (&json!("PAST_DUE"), &json!(50_000)));
         assert_eq!(moment(&behind["graceUntil"]), end + TimeDelta::days(7));
         let customer = shop.sign_in("lupa@example.com").await;
-        assert_eq!(customer.get(&format!("/api/instances/{instance}")).await.data(200)["status"], "RUNNING");
+        assert_eq!(customer.get(&format!("/api/instances/{instance}")).await.data(200)["status"], "WRITTEN");
         let info = customer.get(&format!("/api/subscriptions/{id}/billing-info")).await.data(200);
         assert_eq!((&info["due"], &info["missing"]), (&json!(50_000), &json!(40_000)));
 

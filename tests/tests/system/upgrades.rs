@@ -57,6 +57,13 @@ async fn basic(shop: &Shop, customer: &Client) -> (String, Value) {
     (id, instance)
 }
 
+/// Where the manifests of an instance are written.
+pub(crate) fn folder_of(shop: &Shop, instance: &Value) -> std::path::PathBuf {
+    let part = |key: &str| instance[key].as_str().unwrap().to_owned();
+    let manifests = shop.data_dir().join("manifests");
+    manifests.join(part("namespace")).join(part("name"))
+}
+
 async fn available(shop: &Shop, plan: &str) -> i64 {
     shop.plan_view("n8n", plan).await["availableQuota"]
         .as_i64()
@@ -144,8 +151,10 @@ both_engines! {
         let customer = customer_with_cash(&shop, "gagal@example.com", 200_000).await;
         let (id, instance) = basic(&shop, &customer).await;
         let (basic_left, pro_left) = (available(&shop, "basic").await, available(&shop, "pro").await);
-        let written = instance["message"].as_str().unwrap();
-        let folder = written.trim_start_matches("Manifests written to ").trim_end_matches('.').to_owned();
+        let id_of_instance = instance["id"].as_str().unwrap();
+        let digest = instance["pluginDigest"].as_str().unwrap();
+        // Its disk is away until the version it is pinned to fails for good.
+        let folder = folder_of(&shop, &instance);
         std::fs::remove_dir_all(&folder).unwrap();
         std::fs::write(&folder, "in the way").unwrap();
 
@@ -153,6 +162,28 @@ both_engines! {
         customer.put(&format!("/api/subscriptions/{id}/upgrade"), json!({ "planId": pro })).await.data(200);
         assert_eq!(available(&shop, "pro").await, pro_left - 1);
         assert_eq!(available(&shop, "basic").await, basic_left, "the old place is kept meanwhile");
+        let waits = async |said: &str| {
+            for _ in 0..200 {
+                let seen = customer.get(&format!("/api/instances/{id_of_instance}")).await.data(200);
+                if seen["lastError"].as_str().is_some_and(|error| error.contains(said)) {
+                    return seen;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+            panic!("the instance does not say {said}");
+        };
+        let seen = waits("could not be written").await;
+        // Paths are for administrators.
+        assert!(!seen.to_string().contains(shop.data_dir().to_str().unwrap()), "{seen:#}");
+        // A disk that refuses again and again is no reason to undo anything.
+        for _ in 0..20 {
+            shop.clock().advance(TimeDelta::minutes(1));
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let seen = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
+        assert_eq!(seen["plan"], "pro", "{seen:#}");
+        let failing = crate::delivery::failing_at_manifests(&shop).await;
+        crate::delivery::pin(&shop, id_of_instance, &failing).await;
         let mut restored = false;
         for _ in 0..400 {
             shop.clock().advance(TimeDelta::minutes(1));
@@ -169,8 +200,8 @@ both_engines! {
         let detail = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
         assert_eq!((&detail["periods"][0]["price"], &detail["periods"][0]["paidCash"]), (&json!(50_000), &json!(50_000)));
         std::fs::remove_file(&folder).unwrap();
-        shop.clock().advance(TimeDelta::minutes(10));
-        shop.instance_becomes(&customer, instance["id"].as_str().unwrap(), "RUNNING").await;
+        crate::delivery::pin(&shop, id_of_instance, digest).await;
+        shop.instance_becomes(&customer, id_of_instance, "RUNNING").await;
         shop.books_balance().await;
     }
 

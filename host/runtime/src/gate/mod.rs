@@ -60,6 +60,11 @@ pub struct Admitted {
     pub totals: Resources,
 }
 
+/// Bytes of a Kubernetes quantity, rounded up; `None` when it is none, or beyond any sensible amount.
+pub fn storage_bytes(quantity: &Value) -> Option<u128> {
+    quantity::Quantity::of(quantity)?.units()
+}
+
 /// Checks the objects of one instance against its policy and forces what the host decides.
 /// Reports every violation, not only the first.
 pub fn admit(objects: &[Value], policy: &Policy) -> Result<Admitted, Vec<Violation>> {

@@ -21,6 +21,12 @@ crate::text_enum! {
         /// The payment gateway says something of a payment that cannot be used, or sent a notice that
         /// was refused; a person must look it up there.
         PaymentUnclear = "PAYMENT_UNCLEAR",
+        /// An instance cannot be set up, or is refused by its plugin, the gate or the cluster.
+        InstanceFailed = "INSTANCE_FAILED",
+        /// Another controller changes an instance's objects again and again.
+        InstanceContested = "INSTANCE_CONTESTED",
+        /// A purchase was undone, since its service could not be set up.
+        PurchaseUndone = "PURCHASE_UNDONE",
         /// The paid credit of all customers together has reached `WALLET_FLOAT_WARNING`.
         FloatHigh = "FLOAT_HIGH",
     }

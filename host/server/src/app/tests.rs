@@ -157,6 +157,17 @@ async fn machines_can_ask_how_it_is() {
         (200, Some(true)),
         "{answer}"
     );
+    // Anybody may ask: no paths.
+    let checks = answer["checks"].as_array().unwrap();
+    let says = |name: &str| {
+        let check = checks.iter().find(|check| check["name"] == name);
+        check.unwrap()["message"].clone()
+    };
+    assert_eq!(
+        says("provisioner"),
+        "directory: manifests are written, not applied"
+    );
+    assert!(!answer.to_string().contains('/'), "{answer}");
     assert_eq!(
         ask(&router, Method::GET, "/healthz", None, None).await.0,
         200

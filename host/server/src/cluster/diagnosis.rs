@@ -2,9 +2,36 @@
 
 use serde_json::Value;
 
+/// What keeps an instance from starting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Obstacle {
+    /// For its owner.
+    pub message: String,
+    /// For administrators: with the sentence of Kubernetes.
+    pub detail: String,
+}
+
+impl Obstacle {
+    fn with(message: &str, reason: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            detail: format!("{message} {reason}"),
+        }
+    }
+}
+
+impl From<String> for Obstacle {
+    fn from(message: String) -> Self {
+        Self {
+            detail: message.clone(),
+            message,
+        }
+    }
+}
+
 /// The first well-known obstacle among the observed objects; `None` when there is none, or none
 /// that this knows.
-pub fn diagnose(observed: &[Value]) -> Option<String> {
+pub fn diagnose(observed: &[Value]) -> Option<Obstacle> {
     let kind =
         |object: &&Value, wanted: &str| object.get("kind").and_then(Value::as_str) == Some(wanted);
     let pods = observed
@@ -19,7 +46,7 @@ pub fn diagnose(observed: &[Value]) -> Option<String> {
     })
 }
 
-fn diagnose_pod(pod: &Value) -> Option<String> {
+fn diagnose_pod(pod: &Value) -> Option<Obstacle> {
     let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
     let containers = statuses
         .iter()
@@ -31,7 +58,7 @@ fn diagnose_pod(pod: &Value) -> Option<String> {
         .or_else(|| unschedulable(pod))
 }
 
-fn diagnose_container(container: &Value) -> Option<String> {
+fn diagnose_container(container: &Value) -> Option<Obstacle> {
     let text = |pointer: &str| {
         container
             .pointer(pointer)
@@ -40,18 +67,23 @@ fn diagnose_container(container: &Value) -> Option<String> {
     };
     let name = text("/name");
     match text("/state/waiting/reason") {
-        reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName") => Some(format!(
-            "The image `{}` of container `{name}` cannot be fetched ({reason}). We keep trying.",
-            text("/image")
-        )),
-        "CrashLoopBackOff" => Some(format!(
+        reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName") => {
+            Some(Obstacle::with(
+                &format!(
+                    "The image `{}` of container `{name}` cannot be fetched ({reason}). We keep trying.",
+                    text("/image")
+                ),
+                text("/state/waiting/message"),
+            ))
+        }
+        "CrashLoopBackOff" => Some(Obstacle::from(format!(
             "Container `{name}` stops again and again after {}.",
             last_end(container)
-        )),
+        ))),
         reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
-            Some(format!(
-                "Container `{name}` cannot be started ({reason}): {}",
-                text("/state/waiting/message")
+            Some(Obstacle::with(
+                &format!("Container `{name}` cannot be started ({reason})."),
+                text("/state/waiting/message"),
             ))
         }
         _ => None,
@@ -74,24 +106,28 @@ fn last_end(container: &Value) -> String {
     }
 }
 
-fn unschedulable(pod: &Value) -> Option<String> {
+fn unschedulable(pod: &Value) -> Option<Obstacle> {
     let condition = condition(pod, "PodScheduled", "False")?;
     let message = condition
         .get("message")
         .and_then(Value::as_str)
         .unwrap_or("no node fits");
-    Some(format!("The cluster has no room at the moment: {message}"))
+    Some(Obstacle::with(
+        "The cluster has no room at the moment.",
+        message,
+    ))
 }
 
 /// A controller that may not make its pods says so on the workload.
-fn diagnose_workload(workload: &Value) -> Option<String> {
+fn diagnose_workload(workload: &Value) -> Option<Obstacle> {
     let condition = condition(workload, "ReplicaFailure", "True")?;
     let message = condition
         .get("message")
         .and_then(Value::as_str)
         .unwrap_or("the reason is unknown");
-    Some(format!(
-        "The cluster does not let its pods be made: {message}"
+    Some(Obstacle::with(
+        "The cluster does not let its pods be made.",
+        message,
     ))
 }
 
@@ -121,7 +157,10 @@ mod tests {
             "lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137}},
         }]}));
         let said = diagnose(&[crashed]).unwrap();
-        assert!(said.contains("more memory than its plan has"), "{said}");
+        assert!(
+            said.message.contains("more memory than its plan has"),
+            "{said:?}"
+        );
     }
 
     #[test]
@@ -130,7 +169,9 @@ mod tests {
             {"type": "Progressing", "status": "True"},
             {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: dermaga"},
         ]}});
-        assert!(diagnose(&[blocked]).unwrap().contains("exceeded quota"));
+        let said = diagnose(&[blocked]).unwrap();
+        assert!(said.detail.contains("exceeded quota"), "{said:?}");
+        assert!(!said.message.contains("exceeded quota"), "{said:?}");
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub enum ClusterError {
     /// The API server does not accept the object.
     #[error("the cluster refuses {object}: {message}")]
     Refused { object: String, message: String },
+    /// The customer's quota in the cluster does not hold the object yet.
+    #[error("the cluster has no quota for {object}: {message}")]
+    OverQuota { object: String, message: String },
     /// Something is still under way; looking again shortly will do.
     #[error("{0}")]
     NotYet(String),
@@ -28,6 +31,11 @@ impl ClusterError {
     /// Whether trying again may help without anybody changing anything.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::NotYet(_))
+    }
+
+    /// Returns true when one object is concerned, and others may be accepted all the same.
+    pub const fn is_about_object(&self) -> bool {
+        !matches!(self, Self::Unreachable(_) | Self::NotConfigured(_))
     }
 
     /// What failed while doing something to `object` (kind and name).
@@ -51,11 +59,11 @@ impl ClusterError {
         match status.code {
             401 => Self::Denied(status.message.clone()),
             // Quotas and admission answer 403 too, and are about the object, not about us.
-            403 if status.message.contains("exceeded quota")
-                || status.message.contains("admission") =>
-            {
-                refused()
-            }
+            403 if status.message.contains("exceeded quota") => Self::OverQuota {
+                object: object.to_owned(),
+                message: status.message.clone(),
+            },
+            403 if status.message.contains("admission") => refused(),
             403 if status.message.contains("being terminated") => Self::NotYet(format!(
                 "{object} waits for its namespace, which is still being removed"
             )),
@@ -93,6 +101,7 @@ impl From<ClusterError> for Error {
             .caused_by(error),
             ClusterError::Denied(_)
             | ClusterError::NotOurs { .. }
+            | ClusterError::OverQuota { .. }
             | ClusterError::Refused { .. } => Self::internal(error),
         }
     }
@@ -126,7 +135,7 @@ mod tests {
             "Forbidden",
             "persistentvolumeclaims \"a\" is forbidden: exceeded quota: q",
         );
-        assert!(matches!(quota, ClusterError::Refused { .. }), "{quota:?}");
+        assert!(matches!(quota, ClusterError::OverQuota { .. }), "{quota:?}");
         let right = classified(
             403,
             "Forbidden",

@@ -13,11 +13,15 @@ mod objects;
 mod watch;
 
 #[cfg(test)]
+mod contest_tests;
+#[cfg(test)]
 mod tests;
 
 pub use client::{Cluster, PROBE_TIMEOUT};
-pub use diagnosis::diagnose;
+pub use diagnosis::{Obstacle, diagnose};
 pub use error::ClusterError;
 pub use namespace::{NamespaceState, NamespaceVersion, PodSecurity, Tenant};
-pub use object::{FIELD_MANAGER, ObjectRef, USER_LABEL, masked, owner_labels};
-pub use objects::{Applied, Sweep};
+pub use object::{
+    CLAIMED, FIELD_MANAGER, ObjectRef, USER_LABEL, VOLUME_CLAIM, as_large, masked, owner_labels,
+};
+pub use objects::{Applied, Contested, Sweep};

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use dermaga_runtime::gate::INSTANCE_LABEL;
+use dermaga_runtime::gate::{INSTANCE_LABEL, storage_bytes};
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -12,6 +12,9 @@ use uuid::Uuid;
 pub const FIELD_MANAGER: &str = "dermaga";
 /// The label that says that an object is ours, with the value [`FIELD_MANAGER`].
 pub(super) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+pub const VOLUME_CLAIM: &str = "PersistentVolumeClaim";
+/// Where a claim says how much it asks for.
+pub const CLAIMED: &str = "/spec/resources/requests/storage";
 /// The label that says which customer an object belongs to.
 pub const USER_LABEL: &str = "dermaga.dev/user";
 
@@ -88,6 +91,18 @@ pub(super) fn to_json(mut object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
+/// A claim that asks for what it has, where its manifest asks for less: volumes never shrink, and a
+/// cluster refuses the attempt for ever.
+pub fn as_large(manifest: &Value, has: &Value) -> Option<Value> {
+    let wanted = manifest.pointer(CLAIMED)?;
+    if storage_bytes(has)? <= storage_bytes(wanted)? {
+        return None;
+    }
+    let mut grown = manifest.clone();
+    *grown.pointer_mut(CLAIMED)? = has.clone();
+    Some(grown)
+}
+
 /// A manifest that can be shown: the values of Secret objects are replaced.
 pub fn masked(mut manifest: Value) -> Value {
     if manifest.get("kind").and_then(Value::as_str) == Some("Secret") {
@@ -110,6 +125,16 @@ mod tests {
         assert!(new.is_same(&ObjectRef::new("batch/v1beta1", "CronJob", "a")));
         assert!(!new.is_same(&ObjectRef::new("example.org/v1", "CronJob", "a")));
         assert!(!new.is_same(&ObjectRef::new("v1", "CronJob", "a")));
+    }
+
+    #[test]
+    fn a_claim_keeps_what_it_has() {
+        let claim = |size: &str| json!({"spec": {"resources": {"requests": {"storage": size}}}});
+        let kept = |wanted: &str, has: &str| as_large(&claim(wanted), &json!(has));
+        assert_eq!(kept("1Gi", "2Gi"), Some(claim("2Gi")));
+        assert_eq!(kept("1024Mi", "1Gi"), None);
+        assert_eq!(kept("3Gi", "2Gi"), None);
+        assert_eq!(as_large(&json!({}), &json!("2Gi")), None);
     }
 
     #[test]

@@ -1,29 +1,57 @@
 //! Applying, sweeping, pruning and deleting the objects of one instance.
 
+use std::{borrow::Cow, fmt};
+
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef,
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
-    object::{is_of_instance, label, to_json},
+    object::{CLAIMED, VOLUME_CLAIM, as_large, is_of_instance, label, to_json},
 };
 
 /// Lists at once per instance: enough to hide the latency, few enough for API priority and fairness.
 const PARALLEL_LISTS: usize = 6;
-const VOLUME_CLAIM: &str = "PersistentVolumeClaim";
+/// Owner of the fields that stop an instance whose objects cannot be rendered; apart from ours, so that
+/// it owns nothing else.
+const STOPPING_MANAGER: &str = "dermaga-stop";
 
 /// What became of an object that was to be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     Yes,
+    /// Another controller had changed fields of it, and they were changed back.
+    Corrected(Vec<Contested>),
     /// This cluster does not serve its kind.
     NotServed,
+}
+
+/// A field that another controller wants to be different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contested {
+    pub object: ObjectRef,
+    /// For example `.spec.replicas`.
+    pub field: String,
+    /// Name of the other field manager.
+    pub manager: String,
+}
+
+/// Says who changes which field of which object.
+impl fmt::Display for Contested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            object,
+            field,
+            manager,
+        } = self;
+        write!(f, "{manager} changes {field} of {object}")
+    }
 }
 
 /// The live objects of one instance.
@@ -67,7 +95,8 @@ impl Sweep {
 }
 
 impl Cluster {
-    /// Server-side applies one object into its namespace, which takes over every field it names.
+    /// Server-side applies one object into its namespace, which takes over every field it names. A claim
+    /// is never applied smaller than the live one.
     ///
     /// # Errors
     /// [`ClusterError::NotOurs`] when an object of that name belongs to somebody else; it is left alone.
@@ -82,22 +111,68 @@ impl Cluster {
         let Some(api) = self.api(&served, namespace, &object) else {
             return Ok(Applied::NotServed);
         };
-        let there = self
-            .call(&object, api.get_metadata_opt(&object.name))
-            .await?;
-        if there.is_some_and(|live| !is_of_instance(live.metadata.labels.as_ref(), instance)) {
+        let mut manifest = Cow::Borrowed(manifest);
+        let labels = if object.kind == VOLUME_CLAIM {
+            let live = self.call(&object, api.get_opt(&object.name)).await?;
+            let grown = live.as_ref().and_then(|live| {
+                let has = live.data.pointer(CLAIMED)?;
+                as_large(&manifest, has)
+            });
+            if let Some(grown) = grown {
+                manifest = Cow::Owned(grown);
+            }
+            live.map(|live| live.metadata.labels)
+        } else {
+            let live = api.get_metadata_opt(&object.name);
+            let live = self.call(&object, live).await?;
+            live.map(|live| live.metadata.labels)
+        };
+        if labels.is_some_and(|labels| !is_of_instance(labels.as_ref(), instance)) {
             return Err(ClusterError::NotOurs {
                 namespace: namespace.to_owned(),
                 object: object.to_string(),
             });
         }
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        self.call(
-            &object,
-            api.patch(&object.name, &params, &Patch::Apply(manifest)),
-        )
-        .await?;
-        Ok(Applied::Yes)
+        let patch = Patch::Apply(&*manifest);
+        let ours = PatchParams::apply(FIELD_MANAGER);
+        // Without force first: the answer names the fields that another controller changed.
+        let gently = self.call(&object, async {
+            Ok(api.patch(&object.name, &ours, &patch).await)
+        });
+        let contested = match gently.await? {
+            Ok(_) => return Ok(Applied::Yes),
+            Err(kube::Error::Api(status)) if status.code == 409 => conflicts(&status, &object),
+            Err(error) => return Err(ClusterError::of(error, &object.to_string())),
+        };
+        let forced = ours.force();
+        self.call(&object, api.patch(&object.name, &forced, &patch))
+            .await?;
+        Ok(if contested.is_empty() {
+            Applied::Yes
+        } else {
+            Applied::Corrected(contested)
+        })
+    }
+
+    /// Stops every workload of the instance as it is, without rendering it.
+    ///
+    /// # Errors
+    /// When the cluster is away or refuses.
+    pub async fn scale_to_zero(&self, namespace: &str, instance: &str) -> Result<(), ClusterError> {
+        let sweep = self.sweep(namespace, instance).await?;
+        let served = self.served().await?;
+        let params = PatchParams::apply(STOPPING_MANAGER).force();
+        for (object, live) in sweep.objects {
+            let Some(stopped) = stopped(&object, &live) else {
+                continue;
+            };
+            if let Some(api) = self.api(&served, namespace, &object) {
+                let patch = Patch::Apply(&stopped);
+                self.call(&object, api.patch(&object.name, &params, &patch))
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything in the namespace that carries the instance's label.
@@ -256,6 +331,45 @@ impl Cluster {
             Err(error) => Err(ClusterError::of(error, &object.to_string())),
         }
     }
+}
+
+/// The part of a workload that stops it; `None` for other kinds, and for what is stopped or has an owner
+/// that decides.
+fn stopped(object: &ObjectRef, live: &DynamicObject) -> Option<Value> {
+    let (field, value) = match object.kind.as_str() {
+        "Deployment" | "StatefulSet" => ("replicas", json!(0)),
+        "CronJob" | "Job" => ("suspend", json!(true)),
+        _ => return None,
+    };
+    let is_so = live.data.pointer(&format!("/spec/{field}")) == Some(&value);
+    if is_so || !live.owner_references().is_empty() {
+        return None;
+    }
+    Some(json!({
+        "apiVersion": object.api_version,
+        "kind": object.kind,
+        "metadata": {"name": object.name},
+        "spec": {field: value},
+    }))
+}
+
+/// The fields that other controllers own by now. Our own stopping is none of them.
+fn conflicts(status: &kube::core::Status, object: &ObjectRef) -> Vec<Contested> {
+    let causes = status.details.as_ref().map(|details| &details.causes);
+    causes
+        .into_iter()
+        .flatten()
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .filter_map(|cause| {
+            // `conflict with "kubectl-scale" with subresource "scale" using apps/v1`
+            let manager = cause.message.split('"').nth(1)?;
+            (manager != STOPPING_MANAGER).then(|| Contested {
+                object: object.clone(),
+                field: cause.field.clone(),
+                manager: manager.to_owned(),
+            })
+        })
+        .collect()
 }
 
 /// Lists leave out the kind of their items; a plugin needs it.

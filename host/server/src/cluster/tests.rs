@@ -45,13 +45,13 @@ async fn namespace() -> Option<(Cluster, Tenant)> {
     Some((cluster, tenant))
 }
 
-async fn prepared() -> Option<(Cluster, Tenant)> {
+pub(super) async fn prepared() -> Option<(Cluster, Tenant)> {
     let (cluster, tenant) = namespace().await?;
     cluster.prepare_namespace(&tenant).await.unwrap();
     Some((cluster, tenant))
 }
 
-async fn clean_up(cluster: &Cluster, tenant: &Tenant) {
+pub(super) async fn clean_up(cluster: &Cluster, tenant: &Tenant) {
     if let NamespaceState::Present(version) = cluster
         .namespace_state(&tenant.namespace, tenant.user_id)
         .await
@@ -64,7 +64,13 @@ async fn clean_up(cluster: &Cluster, tenant: &Tenant) {
     }
 }
 
-fn manifest(tenant: &Tenant, api_version: &str, kind: &str, name: &str, rest: Value) -> Value {
+pub(super) fn manifest(
+    tenant: &Tenant,
+    api_version: &str,
+    kind: &str,
+    name: &str,
+    rest: Value,
+) -> Value {
     let mut labels = owner_labels(tenant.user_id);
     labels.insert(INSTANCE_LABEL.to_owned(), "a".to_owned());
     let metadata = json!({"name": name, "namespace": tenant.namespace, "labels": labels});
@@ -76,7 +82,7 @@ fn manifest(tenant: &Tenant, api_version: &str, kind: &str, name: &str, rest: Va
     object
 }
 
-fn config_map(tenant: &Tenant, name: &str, value: &str) -> Value {
+pub(super) fn config_map(tenant: &Tenant, name: &str, value: &str) -> Value {
     manifest(
         tenant,
         "v1",
@@ -86,7 +92,7 @@ fn config_map(tenant: &Tenant, name: &str, value: &str) -> Value {
     )
 }
 
-fn volume(tenant: &Tenant, name: &str) -> Value {
+pub(super) fn volume(tenant: &Tenant, name: &str) -> Value {
     let spec =
         json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
     manifest(

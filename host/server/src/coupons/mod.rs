@@ -22,7 +22,7 @@ pub use model::{
     Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
     CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
 };
-pub use renewal::{Continued, continue_for, take_cost};
+pub use renewal::{Continued, continue_for, release, take_cost};
 pub use routes::router;
 
 use crate::{

@@ -213,6 +213,7 @@ pub(super) struct RedemptionRow {
     pub(super) subscription_id: Option<Uuid>,
     pub(super) period: i64,
     pub(super) created_at: DateTime<Utc>,
+    pub(super) released_at: Option<DateTime<Utc>>,
 }
 
 /// One use of a coupon by its customer, or a later period that it reduced.
@@ -231,6 +232,8 @@ pub struct RedemptionView {
     /// Of the subscription: 1 where the coupon was redeemed, more where a renewal was reduced.
     pub period: i64,
     pub created_at: DateTime<Utc>,
+    /// When the use was given back, with a purchase that could not be set up.
+    pub released_at: Option<DateTime<Utc>>,
 }
 
 impl From<RedemptionRow> for RedemptionView {
@@ -246,6 +249,7 @@ impl From<RedemptionRow> for RedemptionView {
             subscription_id: row.subscription_id,
             period: row.period,
             created_at: row.created_at,
+            released_at: row.released_at,
         }
     }
 }

@@ -95,6 +95,18 @@ pub async fn continue_for(
     })))
 }
 
+/// Gives back the uses of a subscription's coupon with what they cost, once, in the caller's transaction.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn release(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
+    let now = clock.now();
+    for released in store::release(conn, subscription_id, now).await? {
+        store::give_back_use(conn, &released, now).await?;
+    }
+    Ok(())
+}
+
 /// Takes the cost of a later period out of the coupon's budget, in the caller's transaction, after
 /// [`crate::wallet::lock`]; `false` when the budget does not hold it.
 ///

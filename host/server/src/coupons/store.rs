@@ -246,13 +246,55 @@ pub(super) async fn take_cost(
     Ok(execute!(conn, sql, coupon_id, amount, now)? == 1)
 }
 
+/// A redemption that was given back.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Released {
+    coupon_id: Uuid,
+    user_id: Uuid,
+    amount: Rupiah,
+    period: i64,
+}
+
+/// Marks the redemptions of a subscription as given back, once.
+pub(super) async fn release(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Released>> {
+    let sql = "UPDATE coupon_redemptions SET released_at = $2 WHERE subscription_id = $1 AND released_at IS NULL
+               RETURNING coupon_id, user_id, amount, period";
+    fetch_all!(conn, Released, sql, subscription_id, now)
+}
+
+/// Takes a redemption out of a coupon's counts again. Later periods are no uses.
+pub(super) async fn give_back_use(
+    conn: &mut Conn,
+    released: &Released,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let Released {
+        coupon_id,
+        user_id,
+        amount,
+        period,
+    } = released;
+    let uses = i64::from(*period == 1);
+    let sql = "UPDATE coupons SET used_count = used_count - $2, granted_amount = granted_amount - $3, updated_at = $4,
+                 status = CASE WHEN status = 'USED_UP' AND (max_uses IS NULL OR used_count - $2 < max_uses)
+                   AND (budget IS NULL OR granted_amount - $3 < budget) THEN 'ACTIVE' ELSE status END
+               WHERE id = $1";
+    execute!(conn, sql, coupon_id, uses, amount, now)?;
+    let sql = "UPDATE coupon_customer_uses SET uses = uses - $3 WHERE coupon_id = $1 AND user_id = $2 AND uses >= $3";
+    execute!(conn, sql, coupon_id, user_id, uses).map(|_| ())
+}
+
 pub(super) async fn redemptions_of_user(
     conn: &mut Conn,
     user_id: Uuid,
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<Vec<RedemptionRow>> {
-    let sql = "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.period, r.created_at
+    let sql = "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.period, r.created_at, r.released_at
                FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id
                WHERE r.user_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
     fetch_all!(conn, RedemptionRow, sql, user_id, limit, offset)

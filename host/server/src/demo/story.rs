@@ -255,9 +255,8 @@ async fn instance(customer: &Api, id: &str) -> Result<(), ApiError> {
             line(&status);
             said = status;
         }
-        if matches!(text_at(&instance, "/status").as_str(), "RUNNING" | "FAILED")
-            || waited >= PATIENCE
-        {
+        let status = text_at(&instance, "/status");
+        if matches!(status.as_str(), "RUNNING" | "WRITTEN" | "FAILED") || waited >= PATIENCE {
             break instance;
         }
         let pause = Duration::from_millis(300);

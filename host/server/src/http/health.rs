@@ -3,7 +3,7 @@
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use serde::Serialize;
 
-use crate::{Result, alerts, app::AppState, fetch_one, telemetry};
+use crate::{Result, alerts, app::AppState, fetch_one, provisioning::ProvisionerStatus, telemetry};
 
 pub fn routes() -> Router<AppState> {
     Router::new()
@@ -92,17 +92,22 @@ fn plugins(state: &AppState) -> Check {
     }
 }
 
+/// Neither the folder nor the cluster's version or error: anybody may ask.
 fn cluster(state: &AppState) -> Check {
-    let provisioner = state.provisioning.status();
-    let status = if provisioner.is_available {
-        CheckStatus::Ok
-    } else {
-        CheckStatus::Warning
+    let ProvisionerStatus {
+        provisioner,
+        is_available,
+        ..
+    } = state.provisioning.status();
+    let (status, message) = match (provisioner, is_available) {
+        ("directory", _) => (CheckStatus::Ok, "manifests are written, not applied"),
+        (_, true) => (CheckStatus::Ok, "the cluster answers"),
+        (_, false) => (CheckStatus::Warning, "the cluster does not answer"),
     };
     Check {
         name: "provisioner",
         status,
-        message: format!("{}: {}", provisioner.provisioner, provisioner.detail),
+        message: format!("{provisioner}: {message}"),
     }
 }
 

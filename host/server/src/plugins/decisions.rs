@@ -284,9 +284,17 @@ fn refused(error: &CallError, decision_id: Uuid) -> Error {
     metrics::counter!("dermaga_plugin_failures_total", "plugin" => error.plugin.to_string(), "code" => error.code()).increment(1);
     tracing::warn!(
         plugin.id = error.plugin, plugin.version = error.version, plugin.function = error.function,
-        code = error.code(), decision.id = %decision_id, "plugin.call_failed"
+        code = error.code(), decision.id = %decision_id, %error, "plugin.call_failed"
     );
     failed(error).with("decision", decision_id.to_string())
+}
+
+/// Returns true for a failure that the same version would repeat on the same input: everything but a
+/// deadline, which depends on the machine.
+pub fn repeats(error: &Error) -> bool {
+    let code = error.details.iter().find(|detail| detail.field == "code");
+    error.code == Code::PluginFailed
+        && code.is_some_and(|code| code.message != "PLUGIN_DEADLINE_EXCEEDED")
 }
 
 /// What a component is told that could not be asked what it is because every place was taken: to come
@@ -307,14 +315,33 @@ pub(super) fn no_place() -> Error {
     .retry_after(1)
 }
 
-/// How a failed call is answered: one that found no place may be tried again, any other failure is
-/// the plugin's.
+/// The answer to whoever is served by a failed call: one that found no place may be tried again, any
+/// other failure is the plugin's. Limits and what was used are for administrators: they are in the
+/// decision, the log and the alert.
 pub(super) fn failed(error: &CallError) -> Error {
     let failure = if error.code() == "PLUGIN_BUSY" {
         no_place()
     } else {
-        Error::new(Code::PluginFailed, format!("The {error}."))
+        let (plugin, version, function) = (&error.plugin, &error.version, &error.function);
+        let code = error.code();
+        let message = format!("The plugin {plugin} {version} failed in its {function} ({code}).");
+        Error::new(Code::PluginFailed, message)
     };
+    detailed(failure, error)
+}
+
+/// The same with every figure, for administrators.
+pub(super) fn failed_in_full(error: &CallError) -> Error {
+    if error.code() == "PLUGIN_BUSY" {
+        return failed(error);
+    }
+    detailed(
+        Error::new(Code::PluginFailed, format!("The {error}.")),
+        error,
+    )
+}
+
+fn detailed(failure: Error, error: &CallError) -> Error {
     failure
         .with("plugin", error.plugin.as_ref())
         .with("version", error.version.as_ref())

@@ -23,7 +23,7 @@ mod vetting;
 
 pub use breaker::BreakerRules;
 pub use classes::grant_class;
-pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, replay};
+pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, repeats, replay};
 pub use describe::describe;
 pub use explain::router as explain_router;
 pub use installation::{Upload, install_folder, stage};

@@ -243,12 +243,11 @@ impl Registry {
         if let Some(plugin) = active.plugins.get(plugin_id) {
             return Ok(plugin.clone());
         }
-        let message = match active.failed.get(plugin_id) {
-            Some(failed) => format!(
-                "The plugin `{plugin_id}` could not be loaded: {}",
-                failed.reason
-            ),
-            None => format!("No version of the plugin `{plugin_id}` is active."),
+        // The reason is for administrators: `failure` of the version, and an alert.
+        let message = if active.failed.contains_key(plugin_id) {
+            format!("The plugin `{plugin_id}` could not be loaded.")
+        } else {
+            format!("No version of the plugin `{plugin_id}` is active.")
         };
         Err(Error::new(Code::PluginUnavailable, message).with("plugin", plugin_id))
     }

@@ -490,7 +490,7 @@ async fn dry_run(
         tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
             .await
             .map_err(Error::internal)?
-            .map_err(|error| decisions::failed(&error))?;
+            .map_err(|error| decisions::failed_in_full(&error))?;
     let view = DryRunView {
         output: called.value,
         usage: serde_json::to_value(called.usage)?,

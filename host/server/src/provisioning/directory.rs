@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::cluster::{ObjectRef, Tenant};
+use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
 
 /// A folder that somebody applies, or commits for a GitOps tool.
 #[derive(Debug, Clone)]
@@ -102,7 +102,10 @@ fn write_all(folder: &Path, manifests: &[Value]) -> Result<(), DirectoryError> {
             object.kind.to_lowercase(),
             object.name
         );
-        replace(&folder.join(&name), &document(manifest, &object))?;
+        let path = folder.join(&name);
+        let grown = written_claim(&path, &object).and_then(|has| as_large(manifest, &has));
+        let manifest = grown.as_ref().unwrap_or(manifest);
+        replace(&path, &document(manifest, &object))?;
         written.insert(name);
     }
     for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
@@ -113,6 +116,15 @@ fn write_all(folder: &Path, manifests: &[Value]) -> Result<(), DirectoryError> {
         }
     }
     Ok(())
+}
+
+/// The size of a claim that was written before, and may be in a cluster by now.
+fn written_claim(path: &Path, object: &ObjectRef) -> Option<Value> {
+    if object.kind != VOLUME_CLAIM {
+        return None;
+    }
+    let written: Value = serde_norway::from_str(&fs::read_to_string(path).ok()?).ok()?;
+    written.pointer(CLAIMED).cloned()
 }
 
 fn document(manifest: &Value, object: &ObjectRef) -> String {
@@ -193,6 +205,24 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_claim_is_never_written_smaller() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path().to_owned());
+        let claim = |size: &str| {
+            json!({
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+                "spec": {"resources": {"requests": {"storage": size}}},
+            })
+        };
+        for (written, expected) in [("1Gi", "1Gi"), ("5Gi", "5Gi"), ("1Gi", "5Gi")] {
+            let folder = directory.write(&tenant(), "n8n-a", &[claim(written)]);
+            let path = folder.unwrap().join("00-persistentvolumeclaim-data.yaml");
+            let text = fs::read_to_string(path).unwrap();
+            assert!(text.contains(&format!("storage: {expected}")), "{text}");
+        }
     }
 
     #[test]

@@ -20,25 +20,38 @@ impl Kubernetes {
         &self.cluster
     }
 
-    /// Namespace first, then the objects in their order, then what is no longer rendered.
+    /// Namespace first, then the objects in their order, then what is no longer rendered. An object that
+    /// is refused keeps none of the others from being applied; the first refusal is the answer.
     pub(super) async fn apply(&self, release: &Release<'_>) -> Result<Outcome, ClusterError> {
         let Release {
             tenant,
             instance,
             objects,
             previous,
+            is_stopped,
         } = release;
-        self.cluster.prepare_namespace(tenant).await?;
-        let mut left_out = Vec::new();
+        let mut refused = None;
+        match self.cluster.prepare_namespace(tenant).await {
+            Ok(()) => {}
+            // What runs nothing needs no fences around it.
+            Err(error) if *is_stopped && error.is_about_object() => refused = Some(error),
+            Err(error) => return Err(error),
+        }
+        let (mut left_out, mut contested) = (Vec::new(), Vec::new());
         for manifest in *objects {
-            if self
-                .cluster
-                .apply(&tenant.namespace, instance, manifest)
-                .await?
-                == Applied::NotServed
-            {
-                left_out.push(ObjectRef::of(manifest));
+            let applied = self.cluster.apply(&tenant.namespace, instance, manifest);
+            match applied.await {
+                Ok(Applied::Yes) => {}
+                Ok(Applied::Corrected(fields)) => contested.extend(fields),
+                Ok(Applied::NotServed) => left_out.push(ObjectRef::of(manifest)),
+                Err(error) if error.is_about_object() => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
             }
+        }
+        if let Some(error) = refused {
+            return Err(error);
         }
         let rendered: Vec<_> = objects.iter().map(ObjectRef::of).collect();
         let mut sweep = self.cluster.sweep(&tenant.namespace, instance).await?;
@@ -52,6 +65,7 @@ impl Kubernetes {
         Ok(Outcome {
             observed: Observed::Live(sweep),
             left_out,
+            contested,
         })
     }
 
@@ -79,5 +93,85 @@ impl Kubernetes {
         version: NamespaceVersion,
     ) -> Result<(), ClusterError> {
         self.cluster.delete_namespace(name, version).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dermaga_runtime::{contract::Resources, gate::INSTANCE_LABEL};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        cluster::{PodSecurity, Tenant, owner_labels},
+        db::{Clock, new_id},
+        test_cluster::named_by,
+    };
+
+    fn tenant() -> Tenant {
+        let user_id = new_id(&Clock::system());
+        let size = Resources {
+            cpu_millis: 500,
+            memory_mib: 512,
+            storage_gib: 2,
+            replicas: 1,
+        };
+        Tenant {
+            namespace: format!("user-{}", &user_id.simple().to_string()[20..]),
+            user_id,
+            instances: vec!["a".to_owned()],
+            budget: size,
+            surge: size,
+            pod_security: PodSecurity::Restricted,
+            ingress_namespace: "ingress-nginx".to_owned(),
+        }
+    }
+
+    fn object(tenant: &Tenant, name: &str, fields: &Value) -> Value {
+        let mut labels = owner_labels(tenant.user_id);
+        labels.insert(INSTANCE_LABEL.to_owned(), "a".to_owned());
+        let mut object = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": tenant.namespace, "labels": labels},
+        });
+        let fields = fields.as_object().unwrap().clone();
+        object.as_object_mut().unwrap().extend(fields);
+        object
+    }
+
+    #[tokio::test]
+    async fn a_refused_object_keeps_none_of_the_others_from_being_applied() {
+        let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
+            return;
+        };
+        let kubernetes = Kubernetes::new(Cluster::connect(Some(&kubeconfig)).await.unwrap());
+        let tenant = tenant();
+        let objects = [
+            object(&tenant, "odd", &json!({"colour": "blue"})),
+            object(&tenant, "good", &json!({"data": {"key": "value"}})),
+        ];
+        let release = Release {
+            tenant: &tenant,
+            instance: "a",
+            objects: &objects,
+            previous: &[],
+            is_stopped: false,
+        };
+        let refused = kubernetes.apply(&release).await.unwrap_err();
+        assert!(
+            matches!(&refused, ClusterError::Refused { object, .. } if object == "ConfigMap/odd"),
+            "{refused:?}"
+        );
+        let sweep = kubernetes.cluster().sweep(&tenant.namespace, "a").await;
+        assert_eq!(sweep.unwrap().names(), ["ConfigMap/good"]);
+        kubernetes
+            .remove(&tenant.namespace, "a", &[])
+            .await
+            .unwrap();
+        let state = kubernetes.namespace_state(&tenant.namespace, tenant.user_id);
+        if let NamespaceState::Present(version) = state.await.unwrap() {
+            let removed = kubernetes.remove_namespace(&tenant.namespace, version);
+            removed.await.unwrap();
+        }
     }
 }

@@ -4,7 +4,11 @@
 //! commit ([`Handle::wake`]). The worker works on what is due, each pass by a lease in the database,
 //! until the instance is what it shall be; what fails is visible on the instance and tried again.
 
+mod attention;
+mod contest;
+mod delivery;
 mod directory;
+mod finality;
 mod kubernetes;
 mod model;
 mod moves;
@@ -34,6 +38,7 @@ use std::{
 use sqlx::types::Json;
 use uuid::Uuid;
 
+pub use delivery::{Undeliverable, is_undeliverable, ran_since, try_again, undeliverable};
 pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
 pub use moves::{Moved, Moves, ObjectChange, carry_out};
 pub use provisioner::{Choice, Provisioner};
@@ -165,6 +170,12 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         failures: 0,
         next_attempt_at: now,
         ready_at: None,
+        refusal: None,
+        final_generation: None,
+        last_ran_at: None,
+        corrections: 0,
+        quiet_until: None,
+        moved_from: None,
         created_at: now,
         updated_at: now,
     }

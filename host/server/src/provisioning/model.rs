@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::{contest::Contest, finality::Refusal};
 use crate::{
     Error, Result, catalog::Tier, cluster::ObjectRef, money::Rupiah, plugins::Decision, text_enum,
 };
@@ -31,6 +32,8 @@ text_enum! {
         /// Applied, and not ready yet.
         Provisioning = "PROVISIONING",
         Running = "RUNNING",
+        /// Its manifests are in a folder; nothing tells what becomes of them.
+        Written = "WRITTEN",
         /// Works in part, or did and waits for what it shall be now.
         Degraded = "DEGRADED",
         Failed = "FAILED",
@@ -87,9 +90,30 @@ pub struct Instance {
     /// Attempts that failed since the last that did not.
     pub failures: i64,
     pub next_attempt_at: DateTime<Utc>,
+    /// When it was delivered first: ready, or written.
     pub ready_at: Option<DateTime<Utc>>,
+    /// The refusals in a row of its generation.
+    pub refusal: Option<Json<Refusal>>,
+    /// The generation that will never be set up.
+    pub final_generation: Option<i64>,
+    /// When it was last seen to run, or to be written.
+    pub last_ran_at: Option<DateTime<Utc>>,
+    /// Times in a row that another controller's changes were taken back.
+    pub corrections: i64,
+    /// Until when another controller's changes are left alone.
+    pub quiet_until: Option<DateTime<Utc>>,
+    /// The version to go back to, while a move away from it is not applied.
+    pub moved_from: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+impl Status {
+    /// Returns true for an instance that its customer has: it runs, in whole or in part, or it is
+    /// written where nothing tells more.
+    pub const fn is_delivered(self) -> bool {
+        matches!(self, Self::Running | Self::Written | Self::Degraded)
+    }
 }
 
 impl Instance {
@@ -162,6 +186,8 @@ pub(super) struct Owned {
 pub(super) struct Neighbour {
     pub name: String,
     pub desired: Desired,
+    /// The largest volumes it may still have from a larger plan.
+    pub kept_storage_gib: i64,
     #[sqlx(flatten)]
     pub terms: Terms,
 }
@@ -208,6 +234,22 @@ pub(super) struct Verdict {
     pub is_applied: bool,
     /// Whether the attempt failed; it is tried again later and later.
     pub is_failure: bool,
+    /// The refusals in a row, this one included.
+    pub refusal: Option<Refusal>,
+    pub contest: Contest,
+    /// The fault in words for administrators; absent when nothing is wrong, and where a status of the
+    /// whole server tells.
+    pub trouble: Option<String>,
+    /// Fields that another controller changed, in words for administrators.
+    pub contested: Option<String>,
     /// When to look again.
     pub after: Duration,
+}
+
+impl Verdict {
+    /// Returns true when the generation that was seen will never be set up.
+    pub(super) fn is_final(&self, now: DateTime<Utc>) -> bool {
+        let refusal = self.refusal.as_ref();
+        refusal.is_some_and(|refusal| refusal.is_final(now))
+    }
 }

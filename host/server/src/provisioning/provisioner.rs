@@ -8,7 +8,7 @@ use super::{
     directory::{Directory, DirectoryError},
     kubernetes::Kubernetes,
 };
-use crate::cluster::{Cluster, ClusterError, ObjectRef, Sweep, Tenant};
+use crate::cluster::{Cluster, ClusterError, Contested, ObjectRef, Sweep, Tenant};
 
 /// Which provisioner an operator wants.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Release<'a> {
     pub objects: &'a [Value],
     /// What earlier releases may have left.
     pub previous: &'a [ObjectRef],
+    /// Nothing of it runs.
+    pub is_stopped: bool,
 }
 
 /// What a release led to.
@@ -50,13 +52,15 @@ pub struct Outcome {
     pub observed: Observed,
     /// Objects whose kind the cluster does not serve.
     pub left_out: Vec<ObjectRef>,
+    /// Fields that another controller changed, and that were changed back.
+    pub contested: Vec<Contested>,
 }
 
 #[derive(Debug)]
 pub enum Observed {
     Live(Sweep),
-    /// Files in this folder; nobody knows what becomes of them.
-    Written(PathBuf),
+    /// Files in a folder; nothing tells what becomes of them.
+    Written,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -147,11 +151,30 @@ impl Provisioner {
                 let written = tokio::task::spawn_blocking(move || {
                     directory.write(&tenant, &instance, &objects)
                 });
+                written.await??;
                 Ok(Outcome {
-                    observed: Observed::Written(written.await??),
+                    observed: Observed::Written,
                     left_out: Vec::new(),
+                    contested: Vec::new(),
                 })
             }
+        }
+    }
+
+    /// Stops what runs of an instance, where its objects cannot be rendered or are refused: what is not
+    /// paid must not run on. A folder keeps what it has.
+    ///
+    /// # Errors
+    /// When the cluster is away or refuses.
+    pub async fn stop(&self, namespace: &str, instance: &str) -> Result<(), ClusterError> {
+        match self {
+            Self::Kubernetes(kubernetes) => {
+                kubernetes
+                    .cluster()
+                    .scale_to_zero(namespace, instance)
+                    .await
+            }
+            Self::Directory(_) => Ok(()),
         }
     }
 }

@@ -7,9 +7,10 @@ use dermaga_runtime::contract::Observation;
 use tokio::time::timeout;
 
 use super::{
+    attention,
     model::{Desired, Instance, Lease, Neighbour, Terms, Verdict},
     provisioner::{Observed, ProvisionError, Provisioner, Release},
-    render::{Brief, Classes, RenderError, Rendering, render},
+    render::{Brief, Classes, RenderError, Rendering, fingerprint, render},
     retry::spread,
     secrets::{self, Secrets},
     services::Services,
@@ -21,6 +22,7 @@ use crate::{
     cluster::{NamespaceState, ObjectRef},
     crypto::Vault,
     db::{Clock, Conn, Db, new_id},
+    plugins,
 };
 
 /// A pass that takes longer is abandoned, well before its lease ends.
@@ -104,12 +106,10 @@ impl<S: Services> Reconciler<S> {
         };
         let rendering = match render(&self.services, brief).await {
             Ok(rendering) => rendering,
-            Err(RenderError::Host(error)) => return Err(error),
-            Err(RenderError::Refused { message, decision }) => {
-                return Ok(Verdict {
-                    decision: decision.map(|decision| *decision),
-                    ..judge.refused(message)
-                });
+            Err(RenderError::Host(error)) if !plugins::repeats(&error) => return Err(error),
+            Err(refused) => {
+                self.stop_if_asked(seen).await;
+                return not_rendered(judge, &terms, &secrets, refused);
             }
         };
         let previous = &seen.applied.0;
@@ -118,21 +118,38 @@ impl<S: Services> Reconciler<S> {
             instance: &seen.name,
             objects: &rendering.objects,
             previous,
+            is_stopped: seen.desired == Desired::Stopped,
         };
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
         let (verdict, applied) = match self.provisioner.apply(&release).await {
-            Ok(outcome) => (
-                self.judge_observed(judge, &rendering, outcome.observed, &outcome.left_out)
-                    .await?,
-                rendered,
-            ),
-            Err(error) => (judge.provisioning_failed(&error), union(rendered, previous)),
+            Ok(outcome) => {
+                let contested = outcome.contested;
+                let verdict = self
+                    .judge_observed(judge, &rendering, outcome.observed, &outcome.left_out)
+                    .await?;
+                (judge.contested(verdict, &contested), rendered)
+            }
+            Err(error) => {
+                self.stop_if_asked(seen).await;
+                (judge.provisioning_failed(&error), union(rendered, previous))
+            }
         };
         Ok(Verdict {
             decision: rendering.decision,
             applied,
             ..verdict
         })
+    }
+
+    /// Stops what runs although it shall not, where its manifests do not do that. Best effort: the next
+    /// pass tries again.
+    async fn stop_if_asked(&self, seen: &Instance) {
+        if seen.desired != Desired::Stopped {
+            return;
+        }
+        if let Err(error) = self.provisioner.stop(&seen.namespace, &seen.name).await {
+            tracing::warn!(instance.id = %seen.id, %error, "instance.not_stopped");
+        }
     }
 
     async fn material(&self, conn: &mut Conn, seen: &Instance) -> Result<Material> {
@@ -151,7 +168,7 @@ impl<S: Services> Reconciler<S> {
         left_out: &[ObjectRef],
     ) -> Result<Verdict> {
         let sweep = match observed {
-            Observed::Written(folder) => return Ok(judge.written(&folder)),
+            Observed::Written => return Ok(judge.written()),
             Observed::Live(sweep) => sweep,
         };
         if judge.seen.desired == Desired::Stopped {
@@ -228,6 +245,23 @@ impl<S: Services> Reconciler<S> {
             .all(|neighbour| neighbour.desired == Desired::Terminated))
     }
 
+    /// Puts an instance back to the version it was moved away from, when the new one will never be set up.
+    async fn undo_move(&self, conn: &mut Conn, seen: &Instance, verdict: &Verdict) -> Result<()> {
+        let now = self.clock.now();
+        if seen.moved_from.is_none() || !verdict.is_final(now) {
+            return Ok(());
+        }
+        let message = format!(
+            "The move to another version could not be made and was undone: {}",
+            verdict.message
+        );
+        if let Some(instance) = store::unpin(conn, seen, &message, now).await? {
+            super::request(conn, &self.clock, &instance).await?;
+            tracing::warn!(instance.id = %seen.id, from = seen.plugin_digest, "instance.move_undone");
+        }
+        Ok(())
+    }
+
     /// Verdict, decision and event together, if the lease still holds.
     async fn write(&self, lease: &Lease, seen: &Instance, verdict: &Verdict) -> Result<()> {
         let now = self.clock.now();
@@ -241,6 +275,10 @@ impl<S: Services> Reconciler<S> {
             tracing::warn!(instance.id = %seen.id, "instance.lease_lost");
             return Ok(conn.rollback().await?);
         };
+        if generation == seen.generation {
+            attention::tell(&mut conn, &self.clock, seen, verdict).await?;
+            self.undo_move(&mut conn, seen, verdict).await?;
+        }
         if generation == seen.generation && store::is_news(seen, verdict) {
             let event_id = new_id(&self.clock);
             store::insert_event(
@@ -259,6 +297,35 @@ impl<S: Services> Reconciler<S> {
             .increment(1);
         Ok(())
     }
+}
+
+/// The verdict on a version that gave nothing to apply.
+fn not_rendered(
+    judge: &Judge<'_>,
+    terms: &Terms,
+    secrets: &Secrets,
+    error: RenderError,
+) -> Result<Verdict> {
+    let input = fingerprint(judge.seen, terms, secrets)?;
+    Ok(match error {
+        RenderError::Host(error) => {
+            let decision = error
+                .details
+                .iter()
+                .find(|detail| detail.field == "decision");
+            let decision = decision.map(|detail| format!(" Decision {}.", detail.message));
+            let detail = format!("{}{}", error.message, decision.unwrap_or_default());
+            judge.refused(error.message, detail, input)
+        }
+        RenderError::Refused {
+            message,
+            detail,
+            decision,
+        } => Verdict {
+            decision: decision.map(|decision| *decision),
+            ..judge.refused(message, detail, input)
+        },
+    })
 }
 
 /// Everything that may exist after a release that failed half-way.

@@ -75,9 +75,11 @@ async fn rehearse(
     match render(&state.plugins, brief).await {
         Ok(_) => Ok(()),
         Err(RenderError::Host(error)) => Err(error),
-        Err(RenderError::Refused { message, decision }) => {
+        Err(RenderError::Refused {
+            detail, decision, ..
+        }) => {
             let (service, plan) = (&offer.service.slug, &offer.plan.slug);
-            tracing::error!(service, plan, reason = message, "purchase.not_deliverable");
+            tracing::error!(service, plan, reason = detail, "purchase.not_deliverable");
             Err(refused(state, offer, decision.as_deref(), asking).await)
         }
     }

@@ -1,7 +1,7 @@
 //! From what an instance shall be to objects that may be applied: pinned plugin, then gate.
 
 use dermaga_runtime::{
-    canonical_json,
+    Digest, canonical_json,
     contract::{self, Answer, Image},
     gate::{self, Policy, Violation},
 };
@@ -50,9 +50,10 @@ pub(super) struct Brief<'a> {
 /// Why there is nothing to apply.
 #[derive(Debug)]
 pub(super) enum RenderError {
-    /// The plugin or the gate says no; `message` names both.
+    /// The plugin or the gate says no; `message` is for the customer, `detail` for administrators.
     Refused {
         message: String,
+        detail: String,
         decision: Option<Box<Decision>>,
     },
     /// The plugin gave no answer, or the host failed.
@@ -98,6 +99,16 @@ pub(super) fn subject(
     })
 }
 
+/// Identifies what a rendering depends on: version and input.
+///
+/// # Errors
+/// As [`subject`].
+pub(super) fn fingerprint(instance: &Instance, terms: &Terms, secrets: &Secrets) -> Result<String> {
+    let input = serde_json::to_value(subject(instance, terms, secrets)?)?;
+    let text = format!("{} {}", instance.plugin_digest, canonical_json(&input));
+    Ok(Digest::of(text.as_bytes()).to_string())
+}
+
 /// Renders an instance by its pinned plugin version and gates the result.
 pub(super) async fn render<S: Services>(
     services: &S,
@@ -125,7 +136,7 @@ pub(super) async fn render<S: Services>(
                 .map(|problem| problem.message)
                 .unwrap_or_default();
             let message = format!("The plugin {plugin} cannot make this service: {first}");
-            return Err(refused(message, decision));
+            return Err(refused(message.clone(), message, decision));
         }
     };
     match assemble(&rendered, instance, terms, secrets, classes)? {
@@ -139,15 +150,17 @@ pub(super) async fn render<S: Services>(
                 .first()
                 .map(ToString::to_string)
                 .unwrap_or_default();
-            let message = format!("The plugin {plugin} asks for what is not allowed: {first}");
-            Err(refused(message, decision))
+            let message = format!("The plugin {plugin} asks for what is not allowed.");
+            let detail = format!("The plugin {plugin} asks for what is not allowed: {first}");
+            Err(refused(message, detail, decision))
         }
     }
 }
 
-fn refused(message: String, decision: Option<Decision>) -> RenderError {
+fn refused(message: String, detail: String, decision: Option<Decision>) -> RenderError {
     RenderError::Refused {
         message,
+        detail,
         decision: decision.map(Box::new),
     }
 }

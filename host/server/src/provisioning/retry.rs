@@ -16,6 +16,15 @@ pub(super) fn back_off(instance_id: Uuid, failures: i64) -> Duration {
     spread(instance_id, failures, wait)
 }
 
+/// A refusal is looked at once more soon, since the second one decides; after that slowly.
+pub(super) fn after_refusal(instance_id: Uuid, failures: i64, is_first: bool) -> Duration {
+    if is_first {
+        back_off(instance_id, 1)
+    } else {
+        slowly(instance_id, failures)
+    }
+}
+
 /// What no repetition will mend is tried slowly: somebody may install a better plugin version.
 pub(super) fn slowly(instance_id: Uuid, failures: i64) -> Duration {
     spread(instance_id, failures, LONGEST)

@@ -6,6 +6,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
+    contest::Contest,
     model::{
         Desired, Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict,
     },
@@ -156,7 +157,10 @@ pub(super) async fn change_plan(
     message: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Instance>> {
+    // Volumes may have grown for the plan that it leaves, and never shrink.
     let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
+               kept_storage_gib = (SELECT CASE WHEN p.storage_gib > instances.kept_storage_gib THEN p.storage_gib \
+                 ELSE instances.kept_storage_gib END FROM service_plans p WHERE p.id = instances.plan_id), \
                next_attempt_at = $3, updated_at = $3 \
                WHERE subscription_id = $4 AND desired <> 'TERMINATED' RETURNING *";
     fetch_optional!(conn, Instance, sql, plan_id, message, now, subscription_id)
@@ -239,7 +243,7 @@ pub(super) async fn terms(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Te
 /// Whatever is not proven to be gone from a namespace.
 pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Neighbour>> {
     let sql = concat!(
-        "SELECT i.name, i.desired, ",
+        "SELECT i.name, i.desired, i.kept_storage_gib, ",
         terms!(),
         " WHERE i.namespace = $1 AND i.status <> 'TERMINATED' ORDER BY i.name"
     );
@@ -295,9 +299,14 @@ pub(super) async fn finish(
     next: DateTime<Utc>,
 ) -> sqlx::Result<Option<i64>> {
     let is_news = is_news(seen, verdict);
-    let ready_at = (verdict.status == Status::Running)
-        .then_some(now)
-        .filter(|_| seen.ready_at.is_none());
+    let is_delivered = verdict.is_applied && verdict.status.is_delivered();
+    let ran_at = is_delivered.then_some(now);
+    let ready_at = ran_at.filter(|_| seen.ready_at.is_none());
+    let final_generation = verdict.is_final(now).then_some(seen.generation);
+    let Contest {
+        corrections,
+        quiet_until,
+    } = verdict.contest;
     let observed = if verdict.is_applied {
         seen.generation
     } else {
@@ -319,7 +328,11 @@ pub(super) async fn finish(
          applied = $8, observed_generation = $9, \
          updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, \
          manifests_decision_id = coalesce($11, manifests_decision_id), ready_at = coalesce(ready_at, $12), \
-         next_attempt_at = CASE WHEN next_attempt_at = $3 THEN $13 ELSE next_attempt_at END, \
+         next_attempt_at = CASE WHEN next_attempt_at = $3 OR (generation = $4 AND $18 > $14) THEN $13 \
+           ELSE next_attempt_at END, \
+         refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
+         quiet_until = $18, corrections = $19, \
+         moved_from = CASE WHEN $20 AND generation = $4 THEN NULL ELSE moved_from END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 AND lease_until = $3 RETURNING generation",
         lease.instance_id,
@@ -335,6 +348,13 @@ pub(super) async fn finish(
         decision_id,
         ready_at,
         next,
+        now,
+        verdict.refusal.as_ref().map(Json),
+        final_generation,
+        ran_at,
+        quiet_until,
+        corrections,
+        verdict.is_applied,
     )?;
     if finished.is_some() && verdict.is_applied {
         settle_requests(conn, lease.instance_id, seen.updated_at, now).await?;
@@ -347,10 +367,12 @@ pub(super) fn is_news(seen: &Instance, verdict: &Verdict) -> bool {
     seen.status != verdict.status || seen.message != verdict.message
 }
 
-/// Something of the instance changed in the cluster: look soon. What fails keeps its back-off.
+/// Something of the instance changed in the cluster: look soon. What fails keeps its back-off, and so
+/// does what another controller changes again and again.
 pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = "UPDATE instances SET next_attempt_at = $1 \
-               WHERE name = $2 AND next_attempt_at > $1 AND failures = 0 AND status <> 'TERMINATED'";
+               WHERE name = $2 AND next_attempt_at > $1 AND failures = 0 AND status <> 'TERMINATED' \
+               AND (quiet_until IS NULL OR quiet_until <= $1)";
     execute!(conn, sql, soon, name)
 }
 
@@ -423,8 +445,9 @@ pub(super) async fn is_overdue(
     subscription_id: Uuid,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql =
-        "SELECT id FROM subscriptions WHERE id = $1 AND status = 'ACTIVE' AND period_end <= $2";
+    // One that is held is charged only once it runs, and another version may be what makes it run.
+    let sql = "SELECT id FROM subscriptions WHERE id = $1 AND status = 'ACTIVE' AND period_end <= $2 \
+               AND held_since IS NULL";
     let row = fetch_optional!(conn, (Uuid,), sql, subscription_id, now)?;
     Ok(row.is_some())
 }
@@ -438,7 +461,8 @@ pub(super) async fn pin(
     message: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Instance>> {
-    let sql = "UPDATE instances SET plugin_digest = $1, settings = $2, message = $3, failures = 0, \
+    let sql = "UPDATE instances SET moved_from = plugin_digest, moved_from_settings = settings, \
+               plugin_digest = $1, settings = $2, message = $3, failures = 0, \
                generation = generation + 1, next_attempt_at = $4, updated_at = $4 \
                WHERE id = $5 AND generation = $6 AND plugin_digest = $7 AND desired <> 'TERMINATED' \
                AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
@@ -447,4 +471,17 @@ pub(super) async fn pin(
     fetch_optional!(
         conn, Instance, sql, digest, settings, message, now, id, generation, from
     )
+}
+
+/// Pins an instance to the version it was moved away from, if nothing was changed since it was seen.
+pub(super) async fn unpin(
+    conn: &mut Conn,
+    seen: &Instance,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "UPDATE instances SET plugin_digest = moved_from, settings = moved_from_settings, moved_from = NULL, \
+               message = $1, failures = 0, generation = generation + 1, next_attempt_at = $2, updated_at = $2 \
+               WHERE id = $3 AND generation = $4 AND moved_from IS NOT NULL AND desired <> 'TERMINATED' RETURNING *";
+    fetch_optional!(conn, Instance, sql, message, now, seen.id, seen.generation)
 }

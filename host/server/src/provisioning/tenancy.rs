@@ -4,7 +4,7 @@ use dermaga_runtime::contract::Resources;
 
 use super::model::{Instance, Neighbour};
 use crate::{
-    Result,
+    Error, Result,
     cluster::{PodSecurity, Tenant},
 };
 
@@ -17,10 +17,7 @@ pub(super) fn tenant(
     neighbours: &[Neighbour],
     ingress_namespace: &str,
 ) -> Result<Tenant> {
-    let sizes = neighbours
-        .iter()
-        .map(|neighbour| neighbour.terms.resources())
-        .collect::<Result<Vec<_>>>()?;
+    let sizes = neighbours.iter().map(size).collect::<Result<Vec<_>>>()?;
     let is_excepted = |neighbour: &Neighbour| !neighbour.terms.pod_security_exceptions.is_empty();
     let pod_security = if neighbours.iter().any(is_excepted) {
         PodSecurity::Baseline
@@ -38,6 +35,16 @@ pub(super) fn tenant(
         surge: fold(&sizes, u32::max),
         pod_security,
         ingress_namespace: ingress_namespace.to_owned(),
+    })
+}
+
+/// What a neighbour bought; with the volumes that it keeps from a larger plan, since those never shrink.
+fn size(neighbour: &Neighbour) -> Result<Resources> {
+    let bought = neighbour.terms.resources()?;
+    let kept = u32::try_from(neighbour.kept_storage_gib).map_err(Error::internal)?;
+    Ok(Resources {
+        storage_gib: bought.storage_gib.max(kept),
+        ..bought
     })
 }
 

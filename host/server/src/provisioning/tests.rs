@@ -378,6 +378,15 @@ impl Shop {
         self.until(instance, |now| now.status == status).await
     }
 
+    /// The message of the open alert about an instance.
+    async fn alert(&self, instance: &Instance) -> String {
+        let sql = "SELECT message FROM alerts WHERE subject = $1 AND resolved_at IS NULL";
+        let mut conn = self.db.read().await.unwrap();
+        let alerts = fetch_all!(conn, (String,), sql, &instance.name).unwrap();
+        let alerts: Vec<_> = alerts.into_iter().map(|(message,)| message).collect();
+        alerts.join("; ")
+    }
+
     async fn count(&self, sql: &'static str) -> i64 {
         let (count,) = fetch_one!(self.db.read().await.unwrap(), (i64,), sql).unwrap();
         count
@@ -422,13 +431,13 @@ async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
     let server = shop.server(shop.in_folder());
     let instance = shop.buy().await;
     server.handle.wake();
-    let running = shop.is(&instance, Status::Running).await;
+    let running = shop.is(&instance, Status::Written).await;
     let folder = shop.files().join(&instance.namespace).join(&instance.name);
-    assert!(
-        running.message.contains(&folder.display().to_string()),
-        "{}",
-        running.message
+    assert_eq!(
+        running.message,
+        "Its manifests are written and wait to be applied."
     );
+    assert!(running.ready_at.is_some() && running.last_ran_at.is_some());
     assert_eq!((running.observed_generation, running.failures), (1, 0));
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 4);
     let mut conn = shop.db.read().await.unwrap();
@@ -449,7 +458,7 @@ async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
     let sql = "SELECT kind FROM instance_events ORDER BY created_at, id";
     let events: Vec<(String,)> = fetch_all!(shop.db.read().await.unwrap(), (String,), sql).unwrap();
     let events: Vec<_> = events.iter().map(|(kind,)| kind.as_str()).collect();
-    assert_eq!(events, ["PENDING", "RUNNING", "TERMINATING", "TERMINATED"]);
+    assert_eq!(events, ["PENDING", "WRITTEN", "TERMINATING", "TERMINATED"]);
     server.stop().await;
 }
 
@@ -458,7 +467,7 @@ async fn the_same_rendering_is_asked_for_and_recorded_once() {
     let shop = Shop::open(GOOD_IMAGE).await;
     let server = shop.server(shop.in_folder());
     let instance = shop.buy().await;
-    shop.is(&instance, Status::Running).await;
+    shop.is(&instance, Status::Written).await;
     shop.set_desired(&instance, Desired::Stopped).await;
     let stopped = shop.is(&instance, Status::Stopped).await;
     assert_eq!(shop.services.script().calls[&instance.name], 1);
@@ -502,11 +511,12 @@ async fn images_the_template_does_not_name_are_refused_by_the_gate() {
     let server = shop.server(shop.in_folder());
     let instance = shop.buy().await;
     let failed = shop.is(&instance, Status::Failed).await;
-    assert!(
-        failed.message.contains("service-test 1.0.0") && failed.message.contains("GATE_"),
-        "{}",
-        failed.message
+    assert_eq!(
+        failed.message,
+        "The plugin service-test 1.0.0 asks for what is not allowed."
     );
+    // The rule that it breaks is for administrators.
+    assert!(shop.alert(&instance).await.contains("GATE_"));
     assert!(
         !shop
             .files()
@@ -514,6 +524,126 @@ async fn images_the_template_does_not_name_are_refused_by_the_gate() {
             .join(&instance.name)
             .exists()
     );
+    server.stop().await;
+}
+
+/// Another controller's changes are taken back later and later, and administrators are told who changes
+/// what; when it stops, the alert ends.
+#[tokio::test]
+async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let instance = shop.buy().await;
+    let other = crate::cluster::Contested {
+        object: crate::cluster::ObjectRef::new("apps/v1", "Deployment", "shop"),
+        field: ".spec.replicas".to_owned(),
+        manager: "keda-operator".to_owned(),
+    };
+    let pass = async |fields: &[crate::cluster::Contested]| {
+        let now = shop.clock.now();
+        let mut conn = shop.db.begin().await.unwrap();
+        let sql = "UPDATE instances SET next_attempt_at = $1, lease_until = NULL WHERE id = $2";
+        execute!(conn, sql, now, instance.id).unwrap();
+        let until = now + reconciler::LEASE;
+        let leases = store::claim_due(&mut conn, new_id(&shop.clock), now, until, 1);
+        let lease = leases.await.unwrap().remove(0);
+        conn.commit().await.unwrap();
+        let seen = shop.now(&instance).await;
+        let judge = verdict::Judge {
+            seen: &seen,
+            now,
+            resync: Duration::from_secs(600),
+        };
+        let verdict = judge.contested(judge.written(), fields);
+        let next = now + verdict.after;
+        let mut conn = shop.db.begin().await.unwrap();
+        // A change that is seen in the cluster during the pass does not shorten the wait.
+        store::touch(&mut conn, &seen.name, now).await.unwrap();
+        store::finish(&mut conn, &lease, &seen, &verdict, now, next)
+            .await
+            .unwrap();
+        attention::tell(&mut conn, &shop.clock, &seen, &verdict)
+            .await
+            .unwrap();
+        conn.commit().await.unwrap();
+        verdict.after.as_secs()
+    };
+    let touched = async || {
+        let mut conn = shop.db.begin().await.unwrap();
+        let soon = shop.clock.now();
+        let rows = store::touch(&mut conn, &instance.name, soon).await.unwrap();
+        conn.rollback().await.unwrap();
+        rows
+    };
+    for wait in [4, 8, 16] {
+        let length = chrono::TimeDelta::seconds(wait);
+        let waits = pass(std::slice::from_ref(&other)).await;
+        assert_eq!(waits, u64::try_from(wait).unwrap());
+        let left = shop.now(&instance).await.next_attempt_at - shop.clock.now();
+        assert!(left <= length && left > length - chrono::TimeDelta::seconds(1));
+        assert_eq!(touched().await, 0, "{wait}");
+        shop.clock.advance(length);
+    }
+    let told = shop.alert(&instance).await;
+    assert!(
+        told.contains("keda-operator changes .spec.replicas of Deployment/shop"),
+        "{told}"
+    );
+    assert_eq!(pass(&[]).await, 600);
+    assert_eq!(shop.alert(&instance).await, "");
+    // What changed meanwhile is looked at as ever.
+    let now = shop.now(&instance).await;
+    assert!(now.next_attempt_at <= shop.clock.now());
+}
+
+/// A move whose version will never be set up goes back by itself; administrators find it, and nothing
+/// that ran before is undone.
+#[tokio::test]
+async fn a_move_that_can_never_be_made_is_undone() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(shop.in_folder());
+    let instance = shop.buy().await;
+    let written = shop.is(&instance, Status::Written).await;
+    let other = "1".repeat(64);
+    let mut conn = shop.db.begin().await.unwrap();
+    let sql = "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, \
+        size_bytes, state, report, created_at) SELECT $1, plugin_id, kind, '2.0.0', contract, title, component, \
+        size_bytes, 'STAGED', report, created_at FROM plugin_versions";
+    execute!(conn, sql, &other).unwrap();
+    shop.services.script().problem = Some("No more.".to_owned());
+    let settings = contract::Settings::new();
+    let now = shop.clock.now();
+    store::pin(
+        &mut conn,
+        &written,
+        &other,
+        Json(&settings),
+        "Being moved.",
+        now,
+    )
+    .await
+    .unwrap()
+    .unwrap();
+    conn.commit().await.unwrap();
+    let failed = shop.is(&instance, Status::Failed).await;
+    assert_eq!(
+        (failed.plugin_digest.as_str(), failed.final_generation),
+        (other.as_str(), None)
+    );
+    assert!(shop.alert(&instance).await.contains("No more."));
+    // The second answer to the same question is the last.
+    shop.services.script().problem = None;
+    shop.clock.advance(chrono::TimeDelta::minutes(1));
+    let back = shop
+        .until(&instance, |now| now.plugin_digest == DIGEST)
+        .await;
+    assert_eq!(back.moved_from, None);
+    let back = shop.is(&instance, Status::Written).await;
+    assert_eq!((back.failures, back.final_generation), (0, None));
+    assert_eq!(shop.alert(&instance).await, "");
+    let events = shop.count(
+        "SELECT count(*) FROM instance_events WHERE message LIKE 'The move to another%No more.'",
+    );
+    assert_eq!(events.await, 1);
     server.stop().await;
 }
 
@@ -548,7 +678,7 @@ async fn auto_keeps_to_a_cluster_that_is_away_once_instances_live_there() {
     };
     assert_eq!(chosen().await, "directory", "nothing was applied yet");
     let server = shop.server(shop.in_folder());
-    shop.is(&instance, Status::Running).await;
+    shop.is(&instance, Status::Written).await;
     server.stop().await;
     assert_eq!(chosen().await, "directory", "it was applied to the folder");
     std::fs::remove_dir_all(shop.files()).unwrap();
@@ -569,7 +699,7 @@ async fn two_servers_share_the_work_and_never_double_it() {
     }
     let servers = [shop.server(shop.in_folder()), shop.server(shop.in_folder())];
     for instance in &instances {
-        shop.is(instance, Status::Running).await;
+        shop.is(instance, Status::Written).await;
     }
     {
         let script = shop.services.script();
@@ -602,7 +732,7 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     assert_eq!(shop.now(&instance).await.status, Status::Pending);
     shop.clock.advance(reconciler::LEASE);
     server.handle.wake();
-    shop.is(&instance, Status::Running).await;
+    shop.is(&instance, Status::Written).await;
     let judge = verdict::Judge {
         seen: &instance,
         now,

@@ -1,19 +1,21 @@
 //! From what a pass met to what the instance is, in words for its owner.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::contract::{Health, HealthState};
 use serde_json::Value;
 
 use super::{
+    contest::Contest,
+    finality::{Refusal, RefusedBy},
     model::{Desired, Instance, Status, Verdict},
     provisioner::ProvisionError,
-    retry::{back_off, slowly},
+    retry::{after_refusal, back_off, slowly},
 };
 use crate::{
     Code, Error,
-    cluster::{ClusterError, ObjectRef, diagnose},
+    cluster::{ClusterError, Contested, ObjectRef, Obstacle, diagnose},
 };
 
 /// Something is under way: the watch tells most changes, this finds the rest.
@@ -23,6 +25,18 @@ const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 const LATER: Duration = Duration::from_secs(30);
 /// A removal that takes longer says what is left.
 const REMOVAL_IS_SLOW: TimeDelta = TimeDelta::minutes(1);
+
+// What customers read. Paths, and sentences of Kubernetes, are for administrators.
+const WRITTEN: &str = "Its manifests are written and wait to be applied.";
+const WRITTEN_STOPPED: &str =
+    "Stopped in its manifests, which wait to be applied. Its data is kept.";
+const NOT_WRITTEN: &str =
+    "Its manifests could not be written. We keep trying, and an administrator knows.";
+const REFUSED: &str =
+    "The cluster does not accept your service. We keep trying, and an administrator knows.";
+const NO_ROOM: &str =
+    "The cluster has no room for your service yet. We keep trying, and an administrator knows.";
+const NOT_YET: &str = "Something is still under way in the cluster. We try again in a moment.";
 
 /// What was learned about `seen` in a pass that began at `now`.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +55,10 @@ impl Judge<'_> {
             decision: None,
             is_applied: false,
             is_failure: false,
+            refusal: self.seen.refusal.clone().map(|refusal| refusal.0),
+            contest: Contest::of(self.seen),
+            trouble: None,
+            contested: None,
             after,
         }
     }
@@ -48,6 +66,7 @@ impl Judge<'_> {
     fn applied(&self, status: Status, message: impl Into<String>, after: Duration) -> Verdict {
         Verdict {
             is_applied: true,
+            refusal: None,
             ..self.verdict(status, message, after)
         }
     }
@@ -69,14 +88,13 @@ impl Judge<'_> {
     ) -> Verdict {
         let message = || health.message.clone();
         let mut verdict = match health.state {
-            HealthState::Starting => self.applied(
-                Status::Provisioning,
-                diagnose(observed).unwrap_or_else(message),
-                self.soon(),
-            ),
+            HealthState::Starting => self.starting(diagnose(observed), message()),
             HealthState::Ready => self.applied(Status::Running, message(), self.resync),
             HealthState::Degraded => self.applied(Status::Degraded, message(), self.soon()),
-            HealthState::Failed => self.applied(Status::Failed, message(), self.soon()),
+            HealthState::Failed => Verdict {
+                trouble: Some(health.message.clone()),
+                ..self.applied(Status::Failed, message(), self.soon())
+            },
         };
         if !left_out.is_empty() {
             let names: Vec<_> = left_out.iter().map(ToString::to_string).collect();
@@ -88,17 +106,39 @@ impl Judge<'_> {
         verdict
     }
 
-    pub(super) fn written(&self, folder: &Path) -> Verdict {
-        let status = if self.seen.desired == Desired::Stopped {
-            Status::Stopped
-        } else {
-            Status::Running
+    /// Not ready yet. A first start that takes long is trouble, whatever keeps it.
+    fn starting(&self, obstacle: Option<Obstacle>, message: String) -> Verdict {
+        let is_late = self.seen.ready_at.is_none() && self.now - self.seen.created_at > PATIENCE;
+        let (message, detail) = match obstacle {
+            Some(Obstacle { message, detail }) => (message, detail),
+            None => (message.clone(), message),
         };
-        self.applied(
-            status,
-            format!("Manifests written to {}.", folder.display()),
-            self.resync,
-        )
+        Verdict {
+            trouble: is_late.then_some(detail),
+            ..self.applied(Status::Provisioning, message, self.soon())
+        }
+    }
+
+    /// Counts what was changed back, and looks again later and later.
+    pub(super) fn contested(&self, verdict: Verdict, fields: &[Contested]) -> Verdict {
+        let contest = Contest::of(self.seen).after(!fields.is_empty(), self.now);
+        let after = contest
+            .wait(self.now)
+            .map_or(verdict.after, |wait| verdict.after.min(wait));
+        let contested = fields.first().map(ToString::to_string);
+        Verdict {
+            contest,
+            contested: contested.filter(|_| contest.is_fight()),
+            after,
+            ..verdict
+        }
+    }
+
+    pub(super) fn written(&self) -> Verdict {
+        if self.seen.desired == Desired::Stopped {
+            return self.applied(Status::Stopped, WRITTEN_STOPPED, self.resync);
+        }
+        self.applied(Status::Written, WRITTEN, self.resync)
     }
 
     pub(super) fn stopped(&self, has_pods: bool) -> Verdict {
@@ -122,11 +162,8 @@ impl Judge<'_> {
         } else {
             self.seen.message.clone()
         };
-        self.verdict(
-            Status::Terminating,
-            message,
-            if is_slow { LATER } else { SOON },
-        )
+        let after = if is_slow { LATER } else { SOON };
+        self.verdict(Status::Terminating, message, after)
     }
 
     pub(super) fn gone(&self) -> Verdict {
@@ -141,16 +178,32 @@ impl Judge<'_> {
         }
     }
 
-    /// The plugin or the gate says no: only another version or configuration mends that.
-    pub(super) fn refused(&self, message: String) -> Verdict {
-        let verdict = self.verdict(
-            Status::Failed,
-            message,
-            slowly(self.seen.id, self.seen.failures),
-        );
+    /// The plugin or the gate says no to this version and input: only another version or configuration
+    /// mends that. `detail` is for administrators.
+    pub(super) fn refused(&self, message: String, detail: String, input: String) -> Verdict {
+        let refusal = self.once_more(RefusedBy::Rendering(input));
+        let (id, failures) = (self.seen.id, self.seen.failures);
+        let after = after_refusal(id, failures, refusal.is_first());
         Verdict {
             is_failure: true,
-            ..verdict
+            refusal: Some(refusal),
+            trouble: Some(detail),
+            ..self.verdict(Status::Failed, message, after)
+        }
+    }
+
+    fn once_more(&self, by: RefusedBy) -> Refusal {
+        let earlier = self.seen.refusal.as_deref();
+        Refusal::again(earlier, self.seen.generation, by, self.now)
+    }
+
+    /// The version cannot be asked here: it is not installed, or does not load.
+    fn unavailable(&self, message: String) -> Verdict {
+        let after = slowly(self.seen.id, self.seen.failures);
+        Verdict {
+            is_failure: true,
+            trouble: Some(message.clone()),
+            ..self.verdict(Status::Failed, message, after)
         }
     }
 
@@ -158,7 +211,7 @@ impl Judge<'_> {
     pub(super) fn host_failed(&self, error: &Error) -> Verdict {
         match error.code {
             Code::PluginFailed | Code::PluginUnavailable | Code::NotFound => {
-                self.refused(error.message.clone())
+                self.unavailable(error.message.clone())
             }
             Code::PluginBusy
             | Code::PluginSuspended
@@ -166,24 +219,34 @@ impl Judge<'_> {
             | Code::ClusterUnavailable => self.retry(error.message.clone()),
             _ => {
                 tracing::error!(instance.id = %self.seen.id, %error, cause = ?error.source, "instance.pass_failed");
-                self.retry("Something went wrong on our side. We keep trying.".to_owned())
+                Verdict {
+                    trouble: Some(format!("{error}. The log has the cause.")),
+                    ..self.retry("Something went wrong on our side. We keep trying.".to_owned())
+                }
             }
         }
     }
 
     pub(super) fn provisioning_failed(&self, error: &ProvisionError) -> Verdict {
+        let detail = sentence(&error.to_string());
         let ProvisionError::Cluster(cluster) = error else {
-            return self.broken(sentence(&error.to_string()));
+            return self.broken(NOT_WRITTEN, detail);
         };
         match cluster {
             ClusterError::Unreachable(_) | ClusterError::NotConfigured(_) => {
                 tracing::debug!(instance.id = %self.seen.id, %error, "instance.cluster_away");
                 self.retry(self.while_away().to_owned())
             }
-            ClusterError::NotYet(reason) => self.retry(sentence(reason)),
-            ClusterError::Denied(_)
-            | ClusterError::NotOurs { .. }
-            | ClusterError::Refused { .. } => self.broken(sentence(&cluster.to_string())),
+            ClusterError::NotYet(reason) => {
+                tracing::debug!(instance.id = %self.seen.id, reason, "instance.not_yet");
+                self.retry(NOT_YET.to_owned())
+            }
+            ClusterError::OverQuota { .. } => self.broken(NO_ROOM, detail),
+            ClusterError::Denied(_) | ClusterError::NotOurs { .. } => self.broken(REFUSED, detail),
+            ClusterError::Refused { .. } => Verdict {
+                refusal: Some(self.once_more(RefusedBy::Cluster)),
+                ..self.broken(REFUSED, detail)
+            },
         }
     }
 
@@ -219,8 +282,8 @@ impl Judge<'_> {
         }
     }
 
-    /// Something is wrong with it: what ran before may still run.
-    fn broken(&self, message: String) -> Verdict {
+    /// Something is wrong with it: what ran before may still run. `detail` is for administrators.
+    fn broken(&self, message: &str, detail: String) -> Verdict {
         let status = match (self.seen.desired, self.seen.ready_at) {
             (Desired::Terminated, _) => Status::Terminating,
             (_, Some(_)) => Status::Degraded,
@@ -228,7 +291,8 @@ impl Judge<'_> {
         };
         Verdict {
             status,
-            ..self.retry(message)
+            trouble: Some(detail),
+            ..self.retry(message.to_owned())
         }
     }
 }

@@ -31,7 +31,7 @@ pub(super) struct InstanceView {
     pub status: Status,
     /// Why it is what it is, in a sentence.
     pub message: String,
-    /// When it was ready for the first time.
+    /// When it was delivered: ready for the first time, or its manifests written.
     pub ready_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -116,6 +116,8 @@ const fn has_trouble(instance: &Instance) -> bool {
 pub(super) enum Condition {
     Starting,
     Ready,
+    /// Written into a folder; nothing tells how it is.
+    Written,
     Degraded,
     Failed,
     Stopped,
@@ -127,6 +129,7 @@ impl Condition {
         match status {
             Status::Pending | Status::Provisioning => Self::Starting,
             Status::Running => Self::Ready,
+            Status::Written => Self::Written,
             Status::Degraded => Self::Degraded,
             Status::Failed => Self::Failed,
             Status::Stopped => Self::Stopped,

@@ -210,6 +210,8 @@ fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscriptio
         grace_until: None,
         suspended_at: None,
         unpaid: None,
+        delivered_at: None,
+        held_since: None,
         created_at: priced.moment,
         updated_at: priced.moment,
     }

@@ -4,6 +4,7 @@ mod admin;
 mod billing_routes;
 mod cancellation;
 mod checkout;
+mod delivery;
 mod model;
 mod plan_changes;
 mod pricing;

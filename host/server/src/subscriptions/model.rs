@@ -61,6 +61,10 @@ pub struct Subscription {
     pub suspended_at: Option<DateTime<Utc>>,
     /// What its next period would cost, when that is due and not paid.
     pub unpaid: Option<Rupiah>,
+    /// When its instance was delivered first.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// The end of a period in which its instance never ran.
+    pub held_since: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -182,6 +186,10 @@ pub struct SubscriptionView {
     pub grace_until: Option<DateTime<Utc>>,
     /// Since when it is scaled to zero; its data is kept for `SUSPENSION_RETENTION_DAYS`.
     pub suspended_at: Option<DateTime<Utc>>,
+    /// When its instance was delivered first. The first period moves by the time it waited for that.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// The end of a period in which its instance never ran: nothing is charged until it runs.
+    pub held_since: Option<DateTime<Utc>>,
     /// What its next period costs, when that is due and not paid. A wallet that holds as much renews it.
     pub unpaid: Option<Rupiah>,
     /// Further periods that its coupon reduces; absent without a coupon, and for one that never ends.
@@ -213,6 +221,8 @@ impl From<SubscriptionRow> for SubscriptionView {
             period_end: subscription.period_end,
             grace_until: subscription.grace_until,
             suspended_at: subscription.suspended_at,
+            delivered_at: subscription.delivered_at,
+            held_since: subscription.held_since,
             unpaid: subscription.unpaid,
             coupon_periods_left: subscription.coupon_periods_left,
             config: subscription.config.0,

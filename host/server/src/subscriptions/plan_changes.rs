@@ -3,10 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{
-    catalog::Tier, db::Conn, execute, fetch_all, fetch_optional, money::Rupiah,
-    provisioning::Status,
-};
+use crate::{catalog::Tier, db::Conn, execute, fetch_all, fetch_optional, money::Rupiah};
 
 /// What is needed to finish or undo a change.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -30,10 +27,12 @@ pub(super) struct Progress {
     #[sqlx(flatten)]
     pub(super) change: PlanChange,
     pub(super) user_id: Uuid,
-    pub(super) status: Status,
     pub(super) message: String,
+    /// Of the instance now.
+    pub(super) instance_generation: i64,
     pub(super) observed_generation: i64,
-    pub(super) failures: i64,
+    /// The generation that will never be set up.
+    pub(super) final_generation: Option<i64>,
 }
 
 pub(super) async fn insert(
@@ -100,8 +99,8 @@ pub(super) async fn pending(
 /// Every change that is under way.
 pub(super) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
     let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.to_plan_id, c.generation,
-               c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, i.user_id, i.status, i.message,
-               i.observed_generation, i.failures
+               c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, i.user_id, i.message,
+               i.generation AS instance_generation, i.observed_generation, i.final_generation
                FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id
                WHERE c.state = 'PENDING' ORDER BY c.created_at";
     fetch_all!(conn, Progress, sql)

@@ -21,6 +21,7 @@ pub use unpaid::process_grace;
 pub(super) use unpaid::{expire, set_grace};
 
 use super::{
+    delivery,
     model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
     plan_changes, pricing, store as subscriptions,
 };
@@ -187,6 +188,14 @@ async fn step(state: &AppState, id: Uuid) -> Result<Step> {
         if !seen.is_due(state.clock.now()) {
             return Ok(Step::Nothing);
         }
+        // What shall not renew ends on its day, unless it still waits for what was paid first.
+        let may_wait = seen.auto_renew || seen.delivered_at.is_none();
+        if seen.status == SubscriptionStatus::Active
+            && may_wait
+            && delivery::is_held(state, seen).await?
+        {
+            return Ok(Step::Nothing);
+        }
         if !seen.auto_renew {
             let ended = unpaid::end(state, seen, "It was not to be renewed.", None).await?;
             return Ok(if ended { Step::Ended } else { Step::Nothing });
@@ -251,9 +260,10 @@ async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
     } else {
         None
     };
-    // What it was switched off for is not charged: the periods move on by as much.
+    // The time it was switched off, or never ran, is not charged: the periods move on by as much.
     let off = current
         .suspended_at
+        .or(current.held_since)
         .map_or(TimeDelta::zero(), |at| now - at);
     let anchor_at = current.anchor_at + off;
     let number = u32::try_from(current.period_number).map_err(Error::internal)?;

@@ -48,6 +48,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(upgrade))
         .routes(routes!(quote_upgrade))
         .routes(routes!(billing_info))
+        .routes(routes!(retry_provisioning))
         .routes(routes!(set_auto_renew))
         .merge(super::admin::router())
         .merge(super::billing_routes::router())
@@ -313,6 +314,22 @@ async fn set_auto_renew(
         "The subscription will end with the period that is paid for."
     };
     Ok(Success::ok(message, detail))
+}
+
+/// Tries at once to set up an instance that waits or failed.
+///
+/// It is tried again anyhow, later and later. A first purchase that can never be set up is undone:
+/// money, quota and the coupon's use come back.
+#[utoipa::path(post, path = "/subscriptions/{id}/retry-provisioning", tag = "subscriptions",
+    params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 202, description = "Being tried", body = Envelope<SubscriptionDetail>), Cancelling))]
+async fn retry_provisioning(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id,
+) -> Reply<SubscriptionDetail> {
+    let detail = super::delivery::retry_provisioning(&state, customer.user_id, id).await?;
+    Ok(Success::accepted("It is being tried again.", detail))
 }
 
 /// Which plan to move to.

@@ -74,7 +74,7 @@ macro_rules! period {
 
 const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at,
     s.period_number, s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason,
-    s.grace_until, s.suspended_at, s.unpaid, s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
+    s.grace_until, s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
     p.tier, i.id AS instance_id, i.status AS instance_status
     FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
     LEFT JOIN instances i ON i.subscription_id = s.id";

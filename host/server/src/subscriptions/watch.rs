@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{renewal, upgrade};
+use super::{delivery, renewal, upgrade};
 use crate::{Result, app::AppState};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Settles changes of plan under way, and renews what can be paid by now, until cancelled.
+/// Settles changes of plan under way, follows what was delivered and what never will be, and renews what can be paid by now, until cancelled.
 pub async fn watch(state: AppState, cancel: CancellationToken) {
     while cancel
         .run_until_cancelled(tokio::time::sleep(INTERVAL))
@@ -24,5 +24,7 @@ pub async fn watch(state: AppState, cancel: CancellationToken) {
 
 async fn watch_once(state: &AppState) -> Result<()> {
     upgrade::settle_all(state).await?;
+    delivery::note_deliveries(state).await?;
+    delivery::undo_purchases(state).await?;
     renewal::renew_payable(state).await
 }

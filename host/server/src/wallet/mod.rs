@@ -148,6 +148,31 @@ pub async fn give_back(
     ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
 }
 
+/// Undoes a purchase: what [`pay`] took comes back to the locked wallet, each kind of credit as it was,
+/// and the purchase counts as none.
+///
+/// # Errors
+/// When the idempotency key was posted before.
+pub async fn undo_purchase(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &mut WalletRow,
+    purchase: Option<Uuid>,
+    (cash, bonus): (Rupiah, Rupiah),
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<()> {
+    if let Some(id) = purchase {
+        let (from, to) = (TransactionStatus::Completed, TransactionStatus::Refunded);
+        store::change_status(conn, id, from, to).await?;
+    }
+    if cash.plus(bonus)?.is_positive() {
+        let back = (cash, bonus);
+        give_back(conn, clock, wallet, back, idempotency_key, new).await?;
+    }
+    Ok(())
+}
+
 /// The refusal that a price is more than the wallet holds.
 ///
 /// # Errors

@@ -154,7 +154,7 @@ pub(in crate::coupons) async fn redemptions(
     offset: i64,
 ) -> sqlx::Result<Vec<RedeemedByRow>> {
     let sql = "SELECT r.user_id, u.email, r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id,
-                 r.subscription_id, r.period, r.created_at
+                 r.subscription_id, r.period, r.created_at, r.released_at
                FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id JOIN users u ON u.id = r.user_id
                WHERE r.coupon_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
     fetch_all!(conn, RedeemedByRow, sql, coupon_id, limit, offset)
@@ -187,7 +187,7 @@ const SUMS: &str = "count(CASE WHEN r.period = 1 THEN 1 END) AS uses, CAST(coale
 
 macro_rules! within {
     ($q:ident, $window:expr) => {
-        $q.push(" WHERE true");
+        $q.push(" WHERE r.released_at IS NULL");
         if let Some(from) = $window.0 {
             $q.push(" AND r.created_at >= ").push_bind(from);
         }

@@ -166,7 +166,7 @@ async fn one(
     };
     let preview = match preview(state, target, &instance).await {
         Ok(preview) => preview,
-        Err(RenderError::Refused { message, .. }) => return Ok(refused(message)),
+        Err(RenderError::Refused { detail, .. }) => return Ok(refused(detail)),
         // The database is nobody's fault; all else is about this instance and this version.
         Err(RenderError::Host(error)) if error.code == Code::Unavailable => return Err(error),
         Err(RenderError::Host(error)) => return Ok(refused(in_words(&error))),
@@ -207,6 +207,7 @@ async fn preview(
         let message = "Its period is over and the next one is not charged yet. Renew it first.";
         return Err(RenderError::Refused {
             message: message.to_owned(),
+            detail: message.to_owned(),
             decision: None,
         });
     }

@@ -13,6 +13,7 @@ use crate::{
     coupons,
     money::Rupiah,
     subscriptions::{
+        delivery,
         model::{Subscription, SubscriptionRow},
         store as subscriptions,
     },
@@ -34,7 +35,7 @@ pub(in crate::subscriptions) async fn ahead(
     state: &AppState,
     row: &SubscriptionRow,
 ) -> Result<Ahead> {
-    check_renews(state, &row.subscription)?;
+    check_renews(state, &row.subscription).await?;
     let next = price(state, row).await?;
     if next.ends_at <= state.clock.now() {
         return Err(not_charged_yet());
@@ -53,13 +54,15 @@ pub(in crate::subscriptions) async fn ahead(
 /// `INSUFFICIENT_CREDIT`; `INVALID_STATE` when it is not to be renewed, or more than one period is
 /// over; `PLUGIN_*`.
 pub(in crate::subscriptions) async fn renew_first(state: &AppState, id: Uuid) -> Result<()> {
+    // A first period may end later by now.
+    delivery::note_deliveries(state).await?;
     for _ in 0..ATTEMPTS {
         let row = subscriptions::any(&mut state.db.read().await?, id).await?;
         let row = row.ok_or_else(|| Error::not_found("subscription"))?;
         if !row.subscription.is_overdue(state.clock.now()) {
             return Ok(());
         }
-        check_renews(state, &row.subscription)?;
+        check_renews(state, &row.subscription).await?;
         let next = price(state, &row).await?;
         if next.ends_at <= state.clock.now() {
             return Err(not_charged_yet());
@@ -82,7 +85,11 @@ pub(in crate::subscriptions) async fn renew_now(state: &AppState, id: Uuid) {
     each(state, vec![id]).await;
 }
 
-fn check_renews(state: &AppState, subscription: &Subscription) -> Result<()> {
+async fn check_renews(state: &AppState, subscription: &Subscription) -> Result<()> {
+    if delivery::never_ran(&mut state.db.read().await?, subscription).await? {
+        let message = "The service never ran in the period that is over. Nothing is charged or changed until it runs.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
     if !subscription.auto_renew {
         let message = "The period that was paid for is over, and the subscription is not renewed. \
                        Turn automatic renewal on first.";

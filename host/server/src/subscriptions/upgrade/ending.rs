@@ -14,9 +14,6 @@ use crate::{
     wallet::{self, NewTransaction, TransactionType},
 };
 
-/// Attempts that the cluster refuses before a change is undone.
-const REFUSALS: i64 = 3;
-
 /// Settles every change whose instance tells how it went.
 ///
 /// # Errors
@@ -40,18 +37,12 @@ enum Outcome {
     Refused,
 }
 
-/// A cluster that is away refuses nothing: the change waits for it.
+/// Only what [`provisioning`] found to be final undoes a change; all else is tried again.
 fn outcome(progress: &Progress) -> Outcome {
     if progress.observed_generation >= progress.change.generation {
         return Outcome::Applied;
     }
-    let refusals = match progress.status {
-        // The plugin or the gate says no, and will again.
-        provisioning::Status::Failed => 1,
-        provisioning::Status::Degraded => REFUSALS,
-        _ => return Outcome::Waiting,
-    };
-    if progress.failures >= refusals {
+    if progress.final_generation == Some(progress.instance_generation) {
         Outcome::Refused
     } else {
         Outcome::Waiting
@@ -149,8 +140,8 @@ mod tests {
     use crate::money::Rupiah;
 
     #[test]
-    fn only_a_refusal_undoes_a_change() {
-        let progress = |status, failures, observed_generation| Progress {
+    fn only_a_final_refusal_undoes_a_change() {
+        let progress = |observed_generation, final_generation| Progress {
             change: PlanChange {
                 id: Uuid::nil(),
                 subscription_id: Uuid::nil(),
@@ -164,25 +155,19 @@ mod tests {
                 transaction_id: Uuid::nil(),
             },
             user_id: Uuid::nil(),
-            status,
             message: String::new(),
+            instance_generation: 3,
             observed_generation,
-            failures,
+            final_generation,
         };
-        use provisioning::Status::{Degraded, Failed, Running};
-        for (status, failures, observed, expected) in [
-            (Running, 0, 1, Outcome::Waiting),
-            (Running, 50, 1, Outcome::Waiting),
-            (Running, 0, 2, Outcome::Applied),
-            (Running, 0, 3, Outcome::Applied),
-            (Degraded, 0, 2, Outcome::Applied),
-            (Degraded, 2, 1, Outcome::Waiting),
-            (Degraded, 3, 1, Outcome::Refused),
-            (Failed, 0, 1, Outcome::Waiting),
-            (Failed, 1, 1, Outcome::Refused),
-            (Failed, 1, 1, Outcome::Refused),
+        for (observed, refused, expected) in [
+            (1, None, Outcome::Waiting),
+            (1, Some(2), Outcome::Waiting),
+            (1, Some(3), Outcome::Refused),
+            (2, None, Outcome::Applied),
+            (3, Some(3), Outcome::Applied),
         ] {
-            let progress = progress(status, failures, observed);
+            let progress = progress(observed, refused);
             assert_eq!(outcome(&progress), expected, "{progress:?}");
         }
     }

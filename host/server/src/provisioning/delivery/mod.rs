@@ -1,0 +1,67 @@
+//! What money asks about instances: has the thing that was sold ever been there, will it ever be.
+
+mod store;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::model::Desired;
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Conn},
+};
+
+/// An instance that was never delivered and never will be.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Undeliverable {
+    pub subscription_id: Uuid,
+    pub user_id: Uuid,
+    /// The reason, in a sentence for the customer.
+    pub message: String,
+}
+
+/// Instances that were never delivered and never will be.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn undeliverable(conn: &mut Conn) -> Result<Vec<Undeliverable>> {
+    Ok(store::undeliverable(conn).await?)
+}
+
+/// Returns true when a subscription's instance was never delivered and never will be.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> Result<bool> {
+    Ok(store::is_undeliverable(conn, subscription_id).await?)
+}
+
+/// Returns false for an instance that should run and did not once since this moment. Where a cluster
+/// does not answer, what ran before counts as running.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn ran_since(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    since: DateTime<Utc>,
+) -> Result<bool> {
+    let Some(seen) = store::life(conn, subscription_id).await? else {
+        return Ok(true);
+    };
+    Ok(seen.desired != Desired::Running
+        || seen.status.is_delivered()
+        || seen.last_ran_at.is_some_and(|at| at >= since))
+}
+
+/// Makes a subscription's instance due now; call [`super::Handle::wake`] after the commit.
+///
+/// # Errors
+/// `INVALID_STATE` when nothing waits to be tried again.
+pub async fn try_again(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
+    if store::try_again(conn, subscription_id, clock.now()).await? {
+        return Ok(());
+    }
+    let message = "There is nothing to try again: its instance is as it should be, or was removed.";
+    Err(Error::new(Code::InvalidState, message))
+}

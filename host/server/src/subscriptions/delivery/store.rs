@@ -1,0 +1,62 @@
+//! SQL of deliveries: what was noted, and what is held until the instance runs.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::{db::Conn, execute, fetch_all};
+
+/// A subscription whose instance was delivered and that does not know it yet.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Delivered {
+    pub(super) id: Uuid,
+    pub(super) ready_at: DateTime<Utc>,
+    pub(super) anchor_at: DateTime<Utc>,
+    pub(super) period_number: i64,
+    pub(super) period_start: DateTime<Utc>,
+    pub(super) period_end: DateTime<Utc>,
+    /// Slug of the service.
+    pub(super) service: String,
+    /// Slug of the plan.
+    pub(super) plan: String,
+}
+
+pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
+    let sql = "SELECT s.id, i.ready_at, s.anchor_at, s.period_number, s.period_start, s.period_end, v.slug AS service,
+                 p.slug AS plan
+               FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
+               JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
+               WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.ready_at IS NOT NULL";
+    fetch_all!(conn, Delivered, sql)
+}
+
+/// False when another server did.
+pub(super) async fn note_delivery(
+    conn: &mut Conn,
+    id: Uuid,
+    ready_at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET delivered_at = $2 WHERE id = $1 AND delivered_at IS NULL";
+    Ok(execute!(conn, sql, id, ready_at)? == 1)
+}
+
+pub(super) async fn move_first_period(
+    conn: &mut Conn,
+    id: Uuid,
+    anchor_at: DateTime<Utc>,
+    end: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET anchor_at = $2, period_end = $3, held_since = NULL, updated_at = $4
+               WHERE id = $1 AND period_number = 1";
+    execute!(conn, sql, id, anchor_at, end, now)?;
+    let sql =
+        "UPDATE subscription_periods SET ends_at = $2 WHERE subscription_id = $1 AND number = 1";
+    execute!(conn, sql, id, end).map(|_| ())
+}
+
+/// Notes that nothing is charged from the end of this period until the instance runs.
+pub(super) async fn hold(conn: &mut Conn, id: Uuid, period_number: i64) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET held_since = period_end
+               WHERE id = $1 AND period_number = $2 AND held_since IS NULL";
+    execute!(conn, sql, id, period_number).map(|_| ())
+}

@@ -1,0 +1,111 @@
+//! Undoes first purchases that can never be set up: money of both kinds, quota and the coupon's use.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    Error, Result,
+    alerts::{self, AlertKind},
+    app::AppState,
+    catalog, coupons,
+    db::Conn,
+    provisioning::{self, Undeliverable},
+    subscriptions::{
+        SubscriptionStatus,
+        model::{PeriodRow, SubscriptionRow},
+        store, upgrade,
+    },
+    wallet::{self, NewTransaction, TransactionType},
+};
+
+/// Undoes every first purchase whose instance will never be set up. One that fails stops none of the
+/// others.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::subscriptions) async fn undo_purchases(state: &AppState) -> Result<()> {
+    for found in provisioning::undeliverable(&mut state.db.read().await?).await? {
+        if let Err(error) = undo(state, &found).await {
+            tracing::error!(subscription.id = %found.subscription_id, %error, cause = ?error.source, "purchase.not_undone");
+        }
+    }
+    Ok(())
+}
+
+/// What the alert about a plan that cannot be set up is about.
+pub(super) fn subject(service: &str, plan: &str) -> String {
+    format!("{service} {plan}")
+}
+
+/// The one transaction; looks again with the customer's wallet locked, and undoes each purchase once.
+async fn undo(state: &AppState, found: &Undeliverable) -> Result<()> {
+    let (clock, id, user_id) = (&state.clock, found.subscription_id, found.user_id);
+    let mut conn = state.db.begin().await?;
+    wallet::lock(&mut conn, user_id).await?;
+    let row = store::any(&mut conn, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let is_first = row.subscription.status == SubscriptionStatus::Active
+        && row.subscription.period_number == 1;
+    if !is_first || !provisioning::is_undeliverable(&mut conn, id).await? {
+        return Ok(conn.rollback().await?);
+    }
+    upgrade::abandon(state, &mut conn, user_id, id).await?;
+    let period = store::period(&mut conn, id, 1).await?;
+    let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
+    give_back(state, &mut conn, &row, &period, &found.message).await?;
+    let reason = "It could not be set up. Everything paid for it was given back.";
+    let plan_id = store::cancel(&mut conn, user_id, id, Some(reason), clock.now()).await?;
+    provisioning::terminate(&mut conn, clock, id).await?;
+    // In the order in which a purchase takes them.
+    if let Some(plan_id) = plan_id {
+        catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+    }
+    coupons::release(&mut conn, clock, id).await?;
+    let message = format!(
+        "A purchase of {} {} was undone, since it could not be set up: {} Customers can still buy it; switch the \
+         plan off until it is mended.",
+        row.service_name, row.plan_name, found.message
+    );
+    let subject = subject(&row.service_slug, &row.plan_slug);
+    alerts::raise(
+        &mut conn,
+        clock,
+        AlertKind::PurchaseUndone,
+        &subject,
+        &message,
+    )
+    .await?;
+    conn.commit().await?;
+    state.provisioning.wake();
+    tracing::warn!(subscription.id = %id, reason = found.message, "purchase.undone");
+    Ok(())
+}
+
+/// Gives back what the period still holds, each kind of credit as it was paid.
+async fn give_back(
+    state: &AppState,
+    conn: &mut Conn,
+    row: &SubscriptionRow,
+    period: &PeriodRow,
+    why: &str,
+) -> Result<()> {
+    let id: Uuid = row.subscription.id;
+    let new = NewTransaction {
+        user_id: row.subscription.user_id,
+        kind: TransactionType::Refund,
+        description: format!("{} {}, purchase undone", row.service_name, row.plan_name),
+        details: json!({ "reason": why, "purchase": period.transaction_id }),
+        subscription_id: Some(id),
+        coupon_id: None,
+        price_decision_id: None,
+        coupon_decision_id: None,
+    };
+    let cash = period.paid_cash.minus(period.refunded_cash)?;
+    let (purchase, back) = (period.transaction_id, (cash, period.paid_bonus));
+    // An upgrade that was abandoned has changed the wallet.
+    let mut wallet = wallet::lock(conn, row.subscription.user_id).await?;
+    let key = format!("purchase-undone:{id}");
+    wallet::undo_purchase(conn, &state.clock, &mut wallet, purchase, back, &key, new).await?;
+    store::refund_period(conn, id, period.number, cash).await?;
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Money follows what exists: what can never be set up is undone, what waits is not charged.
+
+use std::{path::PathBuf, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga::subscriptions::renew_due;
+use dermaga_runtime::fixtures::{Misdeed, ServiceFixture};
+use dermaga_tests::{Client, Shop, both_engines};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::upgrades::customer_with_cash;
+
+/// The digest of an installed version of the plugin of N8N that fails at `manifests`, and is not active.
+pub(crate) async fn failing_at_manifests(shop: &Shop) -> String {
+    let mut fixture = ServiceFixture::misbehaving("manifests", Misdeed::Trap);
+    fixture.about.id = "service-n8n".to_owned();
+    let good = shop.state().plugins.running("service-n8n").unwrap();
+    let digest = shop.put_in_place("service-n8n", &fixture.component()).await;
+    let set = async |digest: &str, state: &str| {
+        let mut conn = shop.state().db.begin().await.unwrap();
+        let sql = "UPDATE plugin_versions SET state = $2 WHERE digest = $1";
+        dermaga::execute!(conn, sql, digest, state).unwrap();
+        conn.commit().await.unwrap();
+    };
+    set(&digest, "SUPERSEDED").await;
+    set(&good.to_string(), "ACTIVE").await;
+    digest
+}
+
+/// Pins an instance to a version and makes it due, as nothing in the shop does.
+pub(crate) async fn pin(shop: &Shop, instance: &str, digest: &str) {
+    let id: Uuid = instance.parse().unwrap();
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE instances SET plugin_digest = $2, next_attempt_at = $3, manifests_decision_id = NULL WHERE id = $1";
+    dermaga::execute!(conn, sql, id, digest, shop.clock().now()).unwrap();
+    conn.commit().await.unwrap();
+}
+
+/// A file where the customer's namespace would be written: their instances wait.
+async fn block(shop: &Shop, customer: &Client) -> PathBuf {
+    let me = customer.get("/api/user/profile").await.data(200);
+    let id = me["id"].as_str().unwrap().replace('-', "");
+    let manifests = shop.data_dir().join("manifests");
+    std::fs::create_dir_all(&manifests).unwrap();
+    let namespace = manifests.join(format!("user-{}", &id[20..]));
+    let _ = std::fs::remove_dir_all(&namespace);
+    std::fs::write(&namespace, "in the way").unwrap();
+    namespace
+}
+
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    for _ in 0..400 {
+        if is_so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{what} did not happen");
+}
+
+async fn seen(shop: &Shop, id: &str) -> Value {
+    let path = format!("/api/admin/subscriptions/{id}");
+    shop.admin().await.get(&path).await.data(200)
+}
+
+async fn balance(customer: &Client) -> (Value, Value) {
+    let wallet = customer.get("/api/wallet/info").await.data(200);
+    (
+        wallet["paidBalance"].clone(),
+        wallet["bonusBalance"].clone(),
+    )
+}
+
+fn moment(value: &Value) -> DateTime<Utc> {
+    value.as_str().unwrap().parse().unwrap()
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    value.pointer(pointer).unwrap().as_str().unwrap()
+}
+
+both_engines! {
+    /// Money of both kinds, quota, the coupon's use and the claim to be a first purchase come back, once;
+    /// administrators are told, until another customer gets what was bought.
+    async fn a_purchase_that_can_never_be_set_up_is_undone(shop: Shop) {
+        let admin = shop.admin().await;
+        let coupon = json!({ "code": "SEKALI", "plugin": "coupon-subscription-discount",
+            "parameters": { "percent": 10 }, "maxUses": 1, "maxUsesPerUser": 1 });
+        let coupon = admin.post("/api/admin/coupons", coupon).await.data(201);
+        let gift = json!({ "code": "HADIAH", "plugin": "coupon-credit-topup", "parameters": { "amount": 40_000 } });
+        admin.post("/api/admin/coupons", gift).await.data(201);
+        let customer = customer_with_cash(&shop, "gagal@example.com", 20_000).await;
+        customer.post("/api/wallet/redeem-coupon", json!({ "code": "HADIAH" })).await.data(201);
+        let plan = shop.plan("n8n", "basic").await;
+        let quota = async || shop.plan_view("n8n", "basic").await["availableQuota"].as_i64().unwrap();
+        let (before, failing) = (quota().await, failing_at_manifests(&shop).await);
+        let in_the_way = block(&shop, &customer).await;
+
+        let order = json!({ "planId": plan, "couponCode": "SEKALI" });
+        let bought = customer.post("/api/subscriptions", order.clone()).await.data(201);
+        assert_eq!((&bought["paidCash"], &bought["paidBonus"]), (&json!(5_000), &json!(40_000)));
+        assert_eq!(quota().await, before - 1);
+        let (id, instance) = (text(&bought, "/subscription/id"), text(&bought, "/instanceId"));
+        pin(&shop, instance, &failing).await;
+        std::fs::remove_file(&in_the_way).unwrap();
+        eventually("the purchase is undone", async || {
+            shop.clock().advance(TimeDelta::seconds(20));
+            customer.get(&format!("/api/subscriptions/{id}")).await.data(200)["status"] == "CANCELLED"
+        }).await;
+
+        assert_eq!(balance(&customer).await, (json!(20_000), json!(40_000)));
+        assert_eq!(quota().await, before);
+        let detail = seen(&shop, id).await;
+        assert_eq!(detail["cancelReason"], "It could not be set up. Everything paid for it was given back.");
+        assert_eq!(detail["periods"][0]["refundedCash"], 5_000);
+        let path = format!("/api/admin/coupons/{}", text(&coupon, "/id"));
+        let used = admin.get(&path).await.data(200);
+        assert_eq!((&used["usedCount"], &used["grantedAmount"], &used["status"]), (&json!(0), &json!(0), &json!("ACTIVE")));
+        let history = customer.get("/api/wallet/coupon-history").await.data(200);
+        assert!(history[0]["releasedAt"].is_string(), "{history:#}");
+        let alerts = async || admin.get("/api/admin/alerts?kind=PURCHASE_UNDONE&state=OPEN").await.data(200);
+        assert_eq!(alerts().await[0]["subject"], "n8n basic");
+        let retry = format!("/api/subscriptions/{id}/retry-provisioning");
+        customer.post(&retry, json!(null)).await.fails(409, "INVALID_STATE");
+        shop.instance_becomes(&customer, instance, "TERMINATED").await;
+        let refunds = customer.get("/api/wallet/transactions?type=REFUND").await.data(200);
+        assert_eq!((refunds.as_array().unwrap().len(), &refunds[0]["amount"]), (1, &json!(45_000)));
+        let purchase = customer.get(&format!("/api/wallet/transactions/{}", text(&bought, "/transaction"))).await.data(200);
+        assert_eq!(purchase["status"], "REFUNDED");
+        shop.books_balance().await;
+
+        // The same coupon buys again, and what can be set up ends the alert.
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        assert_eq!(bought["charged"], 45_000);
+        shop.instance_becomes(&customer, text(&bought, "/instanceId"), "RUNNING").await;
+        eventually("the alert ends", async || alerts().await.as_array().unwrap().is_empty()).await;
+        shop.books_balance().await;
+    }
+
+    /// Whoever waits for the first delivery is not charged again, and gets the time that was paid for. A
+    /// customer may have it tried at once; administrators find an alert with the path.
+    async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {
+        let customer = customer_with_cash(&shop, "tunggu@example.com", 200_000).await;
+        let in_the_way = block(&shop, &customer).await;
+        let plan = shop.plan("n8n", "basic").await;
+        let bought = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
+        let (id, instance) = (text(&bought, "/subscription/id"), text(&bought, "/instanceId"));
+        let path = format!("/api/instances/{instance}");
+        eventually("it waits", async || customer.get(&path).await.data(200)["failures"].as_i64() > Some(0)).await;
+        let admin = shop.admin().await;
+        let alerts = admin.get("/api/admin/alerts?kind=INSTANCE_FAILED&state=OPEN").await.data(200);
+        assert!(text(&alerts, "/0/message").contains(in_the_way.to_str().unwrap()), "{alerts:#}");
+        let waiting = customer.get(&path).await.data(200);
+        assert!(!waiting.to_string().contains(shop.data_dir().to_str().unwrap()), "{waiting:#}");
+
+        let end = moment(&bought["subscription"]["periodEnd"]);
+        shop.clock().advance(TimeDelta::days(40));
+        assert_eq!(renew_due(shop.state()).await.unwrap().items, 0);
+        let held = seen(&shop, id).await;
+        assert_eq!((&held["status"], moment(&held["heldSince"])), (&json!("ACTIVE"), end));
+        let customer = shop.sign_in("tunggu@example.com").await;
+        assert_eq!(balance(&customer).await, (json!(150_000), json!(0)));
+
+        std::fs::remove_file(&in_the_way).unwrap();
+        let retry = format!("/api/subscriptions/{id}/retry-provisioning");
+        let stranger = shop.customer("orang@example.com").await;
+        stranger.post(&retry, json!(null)).await.fails(404, "NOT_FOUND");
+        customer.post(&retry, json!(null)).await.data(202);
+        shop.instance_becomes(&customer, instance, "RUNNING").await;
+        eventually("the period moves", async || seen(&shop, id).await["deliveredAt"].is_string()).await;
+        customer.post(&retry, json!(null)).await.fails(409, "INVALID_STATE");
+        let moved = seen(&shop, id).await;
+        assert!(moment(&moved["periodEnd"]) >= end + TimeDelta::days(40), "{moved:#}");
+        assert!(moment(&moved["periodEnd"]) < end + TimeDelta::days(44), "{moved:#}");
+        assert_eq!((&moved["heldSince"], &moved["periods"][0]["endsAt"]), (&Value::Null, &moved["periodEnd"]));
+        assert_eq!(renew_due(shop.state()).await.unwrap().items, 0);
+        shop.clock().advance(moment(&moved["periodEnd"]) - shop.clock().now());
+        renew_due(shop.state()).await.unwrap();
+        let renewed = seen(&shop, id).await;
+        assert_eq!((&renewed["periods"][0]["number"], &renewed["periods"][0]["startsAt"]), (&json!(2), &moved["periodEnd"]));
+        shop.books_balance().await;
+    }
+
+    /// A service that ran and then never does: the month in which it ran is followed by one that is
+    /// charged, that by none; and it goes on from when it runs again.
+    async fn nothing_is_charged_for_a_period_in_which_it_never_ran(shop: Shop) {
+        let customer = customer_with_cash(&shop, "rusak@example.com", 500_000).await;
+        let plan = shop.plan("n8n", "basic").await;
+        let bought = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
+        let (id, instance) = (text(&bought, "/subscription/id"), text(&bought, "/instanceId"));
+        let delivered = shop.instance_becomes(&customer, instance, "RUNNING").await;
+        pin(&shop, instance, &failing_at_manifests(&shop).await).await;
+        shop.instance_becomes(&customer, instance, "FAILED").await;
+        let end = async || moment(&seen(&shop, id).await["periodEnd"]);
+        shop.clock().advance(end().await - shop.clock().now());
+        assert_eq!(renew_due(shop.state()).await.unwrap().items, 1, "it ran in the first period");
+        let held_from = end().await;
+        shop.clock().advance(held_from - shop.clock().now() + TimeDelta::days(3));
+        for _ in 0..2 {
+            assert_eq!(renew_due(shop.state()).await.unwrap().items, 0);
+        }
+        let customer = shop.sign_in("rusak@example.com").await;
+        assert_eq!(balance(&customer).await.0, 400_000);
+        assert_eq!(seen(&shop, id).await["status"], "ACTIVE");
+        // Delivered once, it is not undone however final the refusal is.
+        pin(&shop, instance, text(&delivered, "/pluginDigest")).await;
+        shop.instance_becomes(&customer, instance, "RUNNING").await;
+        assert_eq!(renew_due(shop.state()).await.unwrap().items, 1);
+        let renewed = seen(&shop, id).await;
+        assert!(moment(&renewed["periodStart"]) > held_from, "{renewed:#}");
+        assert_eq!((balance(&customer).await.0, &renewed["heldSince"]), (json!(350_000), &Value::Null));
+        shop.books_balance().await;
+    }
+}
