@@ -466,7 +466,7 @@ pub(super) async fn pin(
                generation = generation + 1, next_attempt_at = $4, updated_at = $4 \
                WHERE id = $5 AND generation = $6 AND plugin_digest = $7 AND desired <> 'TERMINATED' \
                AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
-                 AND s.status = 'ACTIVE' AND s.period_end <= $4) RETURNING *";
+                 AND s.status = 'ACTIVE' AND s.period_end <= $4 AND s.held_since IS NULL) RETURNING *";
     let (id, generation, from) = (seen.id, seen.generation, &seen.plugin_digest);
     fetch_optional!(
         conn, Instance, sql, digest, settings, message, now, id, generation, from

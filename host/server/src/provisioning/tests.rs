@@ -612,6 +612,8 @@ async fn a_move_that_can_never_be_made_is_undone() {
     shop.services.script().problem = Some("No more.".to_owned());
     let settings = contract::Settings::new();
     let now = shop.clock.now();
+    let sql = "UPDATE subscriptions SET period_end = $1";
+    execute!(conn, sql, now + chrono::TimeDelta::days(30)).unwrap();
     store::pin(
         &mut conn,
         &written,
