@@ -259,6 +259,28 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_TRUSTED_PROXIES"],
     ),
     (
+        STRANGERS,
+        "half_sent_requests_do_not_stop_the_shop",
+        &[
+            "DERMAGA_HEADER_TIMEOUT",
+            "DERMAGA_MAX_CONNECTIONS_PER_ADDRESS",
+        ],
+    ),
+    (
+        STRANGERS,
+        "connections_are_limited_in_all",
+        &["DERMAGA_IDLE_TIMEOUT", "DERMAGA_MAX_CONNECTIONS"],
+    ),
+    (
+        STRANGERS,
+        "accounts_and_top_ups_are_limited",
+        &[
+            "BONUS_REQUIRES_VERIFIED_EMAIL",
+            "DERMAGA_REGISTRATIONS_PER_HOUR",
+            "WALLET_OPEN_TOP_UPS",
+        ],
+    ),
+    (
         CLI,
         "logs_are_as_loud_and_as_formatted_as_asked",
         &["DERMAGA_LOG", "DERMAGA_LOG_FORMAT"],
@@ -269,6 +291,7 @@ const CLI: &str = "host/server/tests/process/cli.rs";
 const LIFE: &str = "tests/tests/system/plugin_life.rs";
 const METRICS: &str = "tests/tests/system/metrics.rs";
 const RENEWALS: &str = "tests/tests/system/renewals.rs";
+const STRANGERS: &str = "tests/tests/system/strangers.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
 
 /// A setting without a test, and a test that is gone, break the promise of the reference.
@@ -329,13 +352,13 @@ fn configuration(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
 }
 
 /// A shop with these settings.
-async fn shop(settings: &[(&str, &str)]) -> Shop {
+pub(crate) async fn shop(settings: &[(&str, &str)]) -> Shop {
     let change = |config: &mut Config| *config = configuration(&config.data_dir.clone(), settings);
     Shop::open_with(Engine::Sqlite, change).await.unwrap()
 }
 
 /// A shop that has nothing to sell and so starts in a moment.
-async fn empty_shop(settings: &[(&str, &str)]) -> Shop {
+pub(crate) async fn empty_shop(settings: &[(&str, &str)]) -> Shop {
     let nothing = TempDir::new().unwrap();
     let folder = nothing.path().to_str().unwrap();
     let folders = [

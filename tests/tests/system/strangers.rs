@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
+use dermaga_tests::{Answer, Client, Shop, both_engines};
 use reqwest::Method;
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+use super::settings::empty_shop;
 
 const PASSWORD: &str = "kata sandi yang panjang";
 
@@ -50,12 +52,11 @@ async fn said(mut stream: TcpStream) -> String {
 /// Half-sent requests hold their connections for a short time and leave room for others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_sent_requests_do_not_stop_the_shop() {
-    let shop = Shop::open_with(Engine::Sqlite, |config| {
-        config.connections.header_timeout = Duration::from_millis(1_500);
-        config.connections.most = 20;
-        config.connections.most_per_address = 8;
-    });
-    let shop = shop.await.unwrap();
+    let shop = empty_shop(&[
+        ("DERMAGA_HEADER_TIMEOUT", "2s"),
+        ("DERMAGA_MAX_CONNECTIONS_PER_ADDRESS", "8"),
+    ])
+    .await;
     let mut held = Vec::new();
     for _ in 0..8 {
         held.push(half_a_request(&shop).await);
@@ -71,12 +72,13 @@ async fn half_sent_requests_do_not_stop_the_shop() {
 /// Behind a proxy all connections are the proxy's, so they are counted in all alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_limited_in_all() {
-    let shop = Shop::open_with(Engine::Sqlite, |config| {
-        config.trusted_proxies = 1;
-        config.connections.most = 16;
-        config.connections.most_per_address = 2;
-    });
-    let shop = shop.await.unwrap();
+    let shop = empty_shop(&[
+        ("DERMAGA_TRUSTED_PROXIES", "1"),
+        ("DERMAGA_MAX_CONNECTIONS", "16"),
+        ("DERMAGA_MAX_CONNECTIONS_PER_ADDRESS", "2"),
+        ("DERMAGA_IDLE_TIMEOUT", "1s"),
+    ])
+    .await;
     let mut held = Vec::new();
     for _ in 0..16 {
         held.push(half_a_request(&shop).await);
@@ -86,6 +88,7 @@ async fn connections_are_limited_in_all() {
     drop(held);
     // The server sees the ends of those connections in a moment.
     for _ in 0..100 {
+        // The answer comes, and the idle connection is closed after it: otherwise this never ends.
         if said_to_a_whole_request(&shop).await.contains("200") {
             return;
         }
@@ -97,9 +100,38 @@ async fn connections_are_limited_in_all() {
 async fn said_to_a_whole_request(shop: &Shop) -> String {
     let (address, _) = shop.client().address_and_token();
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     stream.write_all(request).await.unwrap();
     said(stream).await
+}
+
+/// What the settings say about accounts and top-ups is what customers meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_and_top_ups_are_limited() {
+    let shop = super::settings::shop(&[
+        ("DERMAGA_REGISTRATIONS_PER_HOUR", "1"),
+        ("BONUS_REQUIRES_VERIFIED_EMAIL", "true"),
+        ("WALLET_OPEN_TOP_UPS", "1"),
+        ("DERMAGA_PAYMENTS_SANDBOX", "true"),
+    ])
+    .await;
+    let bonus = json!({ "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 25_000 } });
+    let admin = shop.admin().await;
+    admin.post("/api/admin/coupons", bonus).await.data(201);
+    let welcome = shop.register("satu@example.com").await;
+    assert_eq!(welcome["welcomeBonuses"][0]["granted"], false);
+    let second = json!({ "email": "dua@example.com", "password": PASSWORD, "name": "Dua" });
+    let refused = shop.client().post("/api/auth/register", second).await;
+    refused.fails(429, "TOO_MANY_REQUESTS");
+    let token = welcome["accessToken"].as_str().unwrap();
+    let customer = shop.client().with_token(token);
+    let top_up = json!({ "amount": 50_000, "paymentMethod": "QRIS" });
+    let first = customer.post("/api/wallet/topup", top_up.clone()).await;
+    first.data(201);
+    let second = customer.post("/api/wallet/topup", top_up).await;
+    second.fails(409, "TOO_MANY_OPEN_TOP_UPS");
+    let sentence = "A top-up of yours waits to be paid. Pay or cancel it first.";
+    assert_eq!(second.body["message"], sentence);
 }
 
 both_engines! {
