@@ -50,7 +50,7 @@ async fn block(shop: &Shop, customer: &Client) -> PathBuf {
 }
 
 async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..400 {
+    for _ in 0..1_200 {
         if is_so().await {
             return;
         }
@@ -104,8 +104,13 @@ both_engines! {
         let (id, instance) = (text(&bought, "/subscription/id"), text(&bought, "/instanceId"));
         pin(&shop, instance, &failing).await;
         std::fs::remove_file(&in_the_way).unwrap();
+        let mut looks = 0;
         eventually("the purchase is undone", async || {
-            shop.clock().advance(TimeDelta::seconds(20));
+            // Not faster than a busy machine works: a pass must end before its lease does.
+            looks += 1;
+            if looks % 10 == 0 {
+                shop.clock().advance(TimeDelta::seconds(20));
+            }
             customer.get(&format!("/api/subscriptions/{id}")).await.data(200)["status"] == "CANCELLED"
         }).await;
 

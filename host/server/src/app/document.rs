@@ -122,7 +122,7 @@ fn every_input_has_its_bounds() {
             );
         }
         for parameter in content["parameters"].as_array().into_iter().flatten() {
-            if parameter["in"] != "path" {
+            if parameter["in"] == "query" {
                 let place = format!("{operation} ?{}", parameter["name"].as_str().unwrap());
                 find_unbounded(
                     &document,

@@ -82,6 +82,7 @@ struct UploadForm {
     /// holds, else `standard`.
     class: Option<PluginClass>,
     /// Its publisher's signature, as `dermaga plugin sign` writes it.
+    #[schema(max_length = 200)]
     signature: Option<String>,
 }
 

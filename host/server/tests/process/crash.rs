@@ -204,7 +204,7 @@ async fn a_server_on_postgresql_that_is_killed_keeps_exact_books() {
 async fn let_time_pass(db: &Db) {
     let anchor = Clock::system().now() - Months::new(PERIODS) - TimeDelta::days(1);
     let mut conn = db.begin().await.unwrap();
-    let sql = "UPDATE subscriptions SET anchor_at = $1, period_start = $1, period_end = $2";
+    let sql = "UPDATE subscriptions SET anchor_at = $1, period_start = $1, period_end = $2, delivered_at = $1";
     dermaga::execute!(conn, sql, anchor, anchor + Months::new(1)).unwrap();
     conn.commit().await.unwrap();
 }
@@ -246,6 +246,9 @@ async fn killed_while_it_renews(on_postgres: bool) {
             bought["subscription"]["id"].as_str().unwrap()
         );
         patient.until(&path, "/status", "ACTIVE").await;
+        // Nothing is charged for what never ran.
+        let path = format!("/api/instances/{}", bought["instanceId"].as_str().unwrap());
+        patient.until(&path, "/status", "WRITTEN").await;
     }
     let bought = i64::try_from(customers.len()).unwrap();
     let all = bought * i64::from(PERIODS + 1);
