@@ -520,6 +520,20 @@ async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) 
     refused.fails(409, "REFUND_TOO_LARGE");
 }
 
+/// Waits until everything bought was delivered: what never ran is not charged, and what waited has a
+/// later period.
+async fn delivered(people: &[Person]) {
+    for person in people {
+        for one in &person.subscriptions {
+            let path = format!("/api/instances/{}", one.instance);
+            let waits = async || person.client.get(&path).await.data(200)["status"] != "WRITTEN";
+            while waits().await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
 /// Moves the clock, but not to the end of a period.
 async fn pass(till: &mut Till, people: &mut [Person], by: TimeDelta) {
     let shop = &till.shop;
@@ -528,6 +542,7 @@ async fn pass(till: &mut Till, people: &mut [Person], by: TimeDelta) {
     if first.is_some_and(|end| end <= shop.clock().now() + by + TimeDelta::hours(1)) {
         return;
     }
+    delivered(people).await;
     shop.clock().advance(by);
     // No token is good for days.
     till.admin = shop.admin().await;
@@ -538,6 +553,7 @@ async fn pass(till: &mut Till, people: &mut [Person], by: TimeDelta) {
 
 async fn month(till: &mut Till, people: &mut [Person], plans: &Plans) {
     let shop = &till.shop;
+    delivered(people).await;
     shop.clock().advance(MONTH);
     let outcome = renew_due(shop.state()).await.unwrap();
     assert_eq!(outcome.errors, Vec::<String>::new());
