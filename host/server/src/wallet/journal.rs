@@ -39,7 +39,7 @@ impl Journal {
         let (wallet, position) = self.after;
         let entries = store::entries_after(conn, wallet, position, PAGE).await?;
         let mut postings: HashMap<Uuid, Vec<PostingRow>> = HashMap::new();
-        for (entry_id, line) in store::postings_after(conn, wallet, position, PAGE).await? {
+        for (entry_id, line) in store::postings_of(conn, &entries).await? {
             postings.entry(entry_id).or_default().push(line);
         }
         match entries.last() {

@@ -6,7 +6,7 @@ use super::{
     super::{Account, WalletRow},
     EntryRow, PostingRow,
 };
-use crate::{db::Conn, fetch_all, fetch_one, money::Rupiah};
+use crate::{db::Conn, fetch_all, fetch_built, fetch_one, money::Rupiah};
 
 /// The next wallets, in the order of their ids.
 pub(in crate::wallet) async fn wallets_after(
@@ -32,19 +32,24 @@ pub(in crate::wallet) async fn entries_after(
     fetch_all!(conn, EntryRow, sql, wallet_id, position, limit)
 }
 
-/// The postings of the [next entries](entries_after), and which entry each belongs to.
-pub(in crate::wallet) async fn postings_after(
+/// The postings of these entries, and which of them each belongs to. The entries are named one by one:
+/// joined to a page whose length it does not know, PostgreSQL would rather read all postings.
+pub(in crate::wallet) async fn postings_of(
     conn: &mut Conn,
-    wallet_id: Uuid,
-    position: i64,
-    limit: i64,
+    entries: &[EntryRow],
 ) -> sqlx::Result<Vec<(Uuid, PostingRow)>> {
     type Row = (Uuid, i64, Account, Option<Uuid>, Rupiah);
-    let sql = "SELECT p.entry_id, p.line, p.account, p.user_id, p.amount
-               FROM (SELECT id, wallet_id, position FROM journal_entries WHERE (wallet_id, position) > ($1, $2)
-                     ORDER BY wallet_id, position LIMIT $3) e
-               JOIN postings p ON p.entry_id = e.id ORDER BY e.wallet_id, e.position, p.line";
-    let rows = fetch_all!(conn, Row, sql, wallet_id, position, limit)?;
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let start = "SELECT entry_id, line, account, user_id, amount FROM postings WHERE entry_id IN (";
+    let rows: Vec<Row> = fetch_built!(conn, Row, start, |q| {
+        let mut ids = q.separated(", ");
+        for entry in entries {
+            ids.push_bind(entry.id);
+        }
+        q.push(") ORDER BY entry_id, line");
+    })?;
     let posting = |(entry_id, line, account, user_id, amount)| {
         let row = PostingRow {
             line,
