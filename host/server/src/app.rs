@@ -30,7 +30,7 @@ use crate::{
     db::{Clock, Db},
     http, idempotency, payments, plugins, provisioning, scheduler, subscriptions, telemetry,
     throttle::Throttle,
-    wallet,
+    timekeeping, wallet,
 };
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
@@ -101,7 +101,8 @@ pub fn api(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(provisioning::router())
         .merge(scheduler::router())
         .merge(plugins::router(limits.component_bytes_of(SizeClass::Large)))
-        .merge(alerts::router());
+        .merge(alerts::router())
+        .merge(timekeeping::router());
     let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
     http::openapi::complete(api.get_openapi_mut());
     api

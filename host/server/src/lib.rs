@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod alerts;
 pub mod app;
 pub mod audit;
+pub mod calendar;
 pub mod catalog;
 pub mod cli;
 mod client;
@@ -31,6 +32,7 @@ mod terminal;
 mod test_cluster;
 pub mod text;
 mod throttle;
+pub mod timekeeping;
 pub mod wallet;
 
 pub use error::{Code, Error, Result};

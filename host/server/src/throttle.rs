@@ -69,13 +69,18 @@ impl<K: Hash + Eq> Throttle<K> {
     /// `TOO_MANY_REQUESTS` with the seconds until the window ends.
     pub(crate) fn check(&self, key: &K, now: DateTime<Utc>) -> Result<()> {
         let windows = self.windows.lock();
-        let window = windows.peek(key).filter(|window| window.ends_at > now);
+        let window = windows.peek(key).filter(|window| self.runs(window, now));
         match window {
             Some(window) if window.events >= self.limit => {
                 Err(too_many(self.of_what, window.ends_at - now))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns `true` until a window ends. One that is longer than any began by a clock that was ahead.
+    fn runs(&self, window: &Window, now: DateTime<Utc>) -> bool {
+        window.ends_at > now && window.ends_at - now <= self.window
     }
 
     /// Counts an event.
@@ -86,7 +91,7 @@ impl<K: Hash + Eq> Throttle<K> {
         };
         let mut windows = self.windows.lock();
         let window = windows.get_or_insert_mut(key, fresh);
-        if window.ends_at <= now {
+        if !self.runs(window, now) {
             *window = fresh();
         }
         window.events = window.events.saturating_add(1);
@@ -103,7 +108,7 @@ impl<K: Hash + Eq> Throttle<K> {
             ends_at: now + self.window,
         };
         let window = windows.get_or_insert_mut(key, fresh);
-        if window.ends_at <= now {
+        if !self.runs(window, now) {
             *window = fresh();
         }
         if window.events >= self.limit {
@@ -150,6 +155,17 @@ mod tests {
         assert!(throttle.check(&1, now()).is_err());
         assert!(throttle.check(&2, now()).is_ok());
         assert!(throttle.admit(1, now() + TimeDelta::minutes(15)).is_ok());
+    }
+
+    #[test]
+    fn a_window_by_a_clock_that_was_ahead_is_over_when_it_is_right() {
+        let throttle = Throttle::new(1, TimeDelta::minutes(1), "attempts");
+        let ahead = now() + TimeDelta::days(100);
+        throttle.admit(1, ahead).unwrap();
+        assert!(throttle.admit(1, ahead).is_err());
+        assert!(throttle.check(&1, now()).is_ok());
+        assert!(throttle.admit(1, now()).is_ok());
+        assert!(throttle.admit(1, now()).is_err());
     }
 
     #[test]

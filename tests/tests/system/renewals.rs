@@ -101,7 +101,7 @@ both_engines! {
             let renewed = next_period(&shop, id).await;
             assert_eq!(renewed["status"], "ACTIVE", "{renewed:#}");
             assert_eq!(renewed["periods"].as_array().unwrap().len(), month as usize);
-            let expected = begun + chrono::Months::new(month);
+            let expected = begun.with_timezone(&chrono_tz::Asia::Jakarta) + chrono::Months::new(month);
             assert_eq!(moment(&renewed["periodEnd"]), expected);
             assert_eq!(renew_due(shop.state()).await.unwrap().items, 0, "charged twice");
         }
@@ -277,7 +277,7 @@ both_engines! {
     }
 
     /// However many do it at once, each period is charged once; and where no server ran for months, each
-    /// of them is.
+    /// run charges one of them.
     async fn many_at_once_charge_once(shop: Shop) {
         let mut ids = Vec::new();
         for number in 0..4 {
@@ -285,6 +285,11 @@ both_engines! {
             ids.push(id_of(&buy(&shop, &customer, ("postgresql", "basic"), None).await).to_owned());
         }
         shop.clock().advance(TimeDelta::days(65));
+        assert_eq!(renew_due(shop.state()).await.unwrap().items, 4);
+        for id in &ids {
+            let renewed = subscription(&shop, id).await;
+            assert_eq!(renewed["periods"].as_array().unwrap().len(), 2, "one a run: {renewed:#}");
+        }
         let outcomes = join_all((0..6).map(|_| renew_due(shop.state()))).await;
         for outcome in outcomes {
             assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
@@ -375,14 +380,25 @@ both_engines! {
         }
         shop.clock().advance(TimeDelta::days(32));
         let admin = shop.admin().await;
-        loop {
+        let run = loop {
             let ran = admin.post("/api/admin/billing/process-renewals", json!({})).await;
-            if ran.status == 200 {
-                break;
+            if ran.status == 202 {
+                break ran;
             }
             // The clock has started it as well.
             ran.fails(409, "CONFLICT");
+        };
+        let location = run.headers["location"].to_str().unwrap().to_owned();
+        let run = run.data(202);
+        assert_eq!(location, format!("/api/admin/jobs/daily-renewals/runs/{}", run["id"].as_str().unwrap()));
+        let mut ended = run;
+        while ended["finishedAt"].is_null() {
+            ended = admin.get(&location).await.data(200);
         }
+        assert_eq!((&ended["status"], &ended["items"]), (&json!("SUCCEEDED"), &ended["total"]), "{ended:#}");
+        shop.sign_in("mampu@example.com").await.get(&location).await.fails(403, "FORBIDDEN");
+        let other = location.replace("daily-renewals", "grace-period");
+        admin.get(&other).await.fails(404, "NOT_FOUND");
         let behind = becomes(&shop, id_of(&fails), "PAST_DUE").await;
         let later = admin.post(&grace(id_of(&fails)), json!({ "graceDays": 30 })).await.data(200);
         assert!(moment(&later["graceUntil"]) > moment(&behind["graceUntil"]));

@@ -193,6 +193,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ),
     (
         HERE,
+        "the_clock_starts_where_it_was_put",
+        &["DERMAGA_CLOCK"],
+    ),
+    (
+        HERE,
         "a_wallet_holds_so_much_at_the_most",
         &["WALLET_BALANCE_CAP"],
     ),
@@ -462,6 +467,8 @@ async fn jobs_run_when_the_settings_say() {
 
     for (name, wrong) in [
         ("BILLING_TIMEZONE", "Asia/Atlantis"),
+        ("DERMAGA_CLOCK", "soon"),
+        ("DERMAGA_CLOCK", "+40000d"),
         ("AUTO_RENEWAL_ENABLED", "sometimes"),
         ("GRACE_PERIOD_ENABLED", "7"),
         ("GRACE_PERIOD_DAYS", "31"),
@@ -1239,6 +1246,22 @@ async fn a_sandbox_is_played_where_it_was_asked_for() {
         let customer = shop.customer("main@example.com").await;
         let answer = customer.post("/api/wallet/topup", top_up(10_000)).await;
         assert_eq!(answer.status, status, "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clock_starts_where_it_was_put() {
+    for (clock, expected) in [
+        ("+31d", Clock::system().now() + TimeDelta::days(31)),
+        ("-90m", Clock::system().now() - TimeDelta::minutes(90)),
+        (
+            "2031-12-31T23:30:00+07:00",
+            "2031-12-31T16:30:00Z".parse().unwrap(),
+        ),
+    ] {
+        let shop = empty_shop(&[("DERMAGA_CLOCK", clock)]).await;
+        let off = shop.clock().now() - expected;
+        assert!(off.abs() < TimeDelta::minutes(1), "{clock}: {off}");
     }
 }
 

@@ -138,6 +138,12 @@ impl App {
     /// # Errors
     /// The first thing that does not work, in a sentence that says what to do.
     pub async fn from_config(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let clock = clock.in_zone(config.billing_timezone);
+        if let Some(setting) = config.clock {
+            let system = clock.now() - clock.offset().unwrap_or_default();
+            clock.set_offset(setting.offset(system));
+            tracing::warn!(clock.now = %clock.now(), "clock.set");
+        }
         let keys = prepare_data_dir(&config)?;
         let db = open_database(&config).await?;
         db.optimize()
@@ -290,7 +296,7 @@ pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Reg
     Ok(plugins::Registry::new(
         runtime(config)?,
         db,
-        clock,
+        clock.in_zone(config.billing_timezone),
         plugin_policy(config),
     ))
 }

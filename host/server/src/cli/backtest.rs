@@ -2,13 +2,14 @@
 
 use std::{io::IsTerminal as _, path::PathBuf};
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
 use clap::Args;
 use dermaga_runtime::SizeClass;
 
 use super::{CliError, plugin::answer_json, print};
 use crate::{
-    app,
+    app, calendar,
     config::Loaded,
     db::Clock,
     plugins::backtest::{self, Backtest, Extreme, Window},
@@ -19,36 +20,53 @@ pub(super) struct BacktestArgs {
     /// The candidate: a component (*.wasm) of the coupon type.
     #[arg(long, value_name = "FILE")]
     plugin: PathBuf,
-    /// Decisions made from here on: a date (UTC), or a moment such as 2026-11-01T09:00:00Z.
-    #[arg(long, value_name = "DATE", value_parser = moment)]
-    since: DateTime<Utc>,
+    /// Decisions made from here on: a date where the shop is (BILLING_TIMEZONE), or a moment such as
+    /// 2026-11-01T09:00:00Z.
+    #[arg(long, value_name = "DATE", value_parser = bound)]
+    since: Bound,
     /// And before here [default: now]
-    #[arg(long, value_name = "DATE", value_parser = moment)]
-    until: Option<DateTime<Utc>>,
+    #[arg(long, value_name = "DATE", value_parser = bound)]
+    until: Option<Bound>,
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
 }
 
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Ok(date.and_time(NaiveTime::MIN).and_utc());
+/// One end of the window.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    Date(NaiveDate),
+    Moment(DateTime<Utc>),
+}
+
+impl Bound {
+    fn at(self, zone: Tz) -> DateTime<Utc> {
+        match self {
+            Self::Date(date) => calendar::start_of_day(zone, date),
+            Self::Moment(moment) => moment,
+        }
     }
-    text.parse()
+}
+
+fn bound(text: &str) -> Result<Bound, String> {
+    let date = text.parse().map(Bound::Date);
+    date.or_else(|_| text.parse().map(Bound::Moment))
         .map_err(|_| "must be a date such as 2026-11-01, or 2026-11-01T09:00:00Z".to_owned())
 }
 
 pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), CliError> {
+    let clock = Clock::system().in_zone(loaded.config.billing_timezone);
+    let until = args.until.map(|until| until.at(clock.zone()));
     let window = Window {
-        since: args.since,
-        until: args.until.unwrap_or_else(|| Clock::system().now()),
+        since: args.since.at(clock.zone()),
+        until: until.unwrap_or_else(|| clock.now()),
     };
     if window.since >= window.until {
         return Err(CliError::Usage("--since must be before --until".to_owned()));
     }
     let component = std::fs::read(&args.plugin)
         .map_err(|error| CliError::Usage(format!("{}: {error}", args.plugin.display())))?;
-    let registry = app::open_registry(&loaded.config, Clock::system()).await?;
+    let registry = app::open_registry(&loaded.config, clock.clone()).await?;
     let runtime = registry.runtime().clone();
     let load =
         tokio::task::spawn_blocking(move || runtime.load_as(&component, SizeClass::Large)).await;
@@ -71,17 +89,17 @@ pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), C
     if args.json {
         return answer_json(&found);
     }
-    print(&describe(&found))
+    print(&describe(&found, &clock))
 }
 
-fn describe(found: &Backtest) -> String {
+fn describe(found: &Backtest, clock: &Clock) -> String {
     let mut text = format!(
         "{} {} over {} decision(s), {} to {}\n",
         found.plugin_id,
         found.version,
         found.decisions,
-        found.since.format("%Y-%m-%d %H:%M"),
-        found.until.format("%Y-%m-%d %H:%M"),
+        clock.written(found.since),
+        clock.written(found.until),
     );
     for (what, count) in [
         ("same, byte for byte", found.same),
@@ -137,12 +155,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_begins_at_midnight() {
-        let expected = "2026-11-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap();
-        assert_eq!(moment("2026-11-01"), Ok(expected));
-        assert_eq!(moment("2026-11-01T07:00:00+07:00"), Ok(expected));
+    fn a_date_begins_at_midnight_where_the_shop_is() {
+        let at = |text| bound(text).map(|bound| bound.at(chrono_tz::Asia::Jakarta));
+        let midnight = "2026-10-31T17:00:00Z".parse::<DateTime<Utc>>().unwrap();
+        assert_eq!(at("2026-11-01"), Ok(midnight));
+        assert_eq!(at("2026-11-01T00:00:00+07:00"), Ok(midnight));
         for wrong in ["", "yesterday", "2026-13-01", "2026-11-01 09:00"] {
-            assert!(moment(wrong).is_err(), "{wrong}");
+            assert!(at(wrong).is_err(), "{wrong}");
         }
     }
 }

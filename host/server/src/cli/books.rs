@@ -6,11 +6,12 @@ use std::{
     path::PathBuf,
 };
 
+use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::{CliError, print};
 use crate::{
-    app,
+    app, calendar,
     config::Loaded,
     db::Clock,
     plugins::{self, Replay},
@@ -23,13 +24,14 @@ use crate::{
 
 pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
     let db = app::open_database_as_is(&loaded.config).await?;
+    let zone = loaded.config.billing_timezone;
     let found = ledger::verify(&db, &Clock::system()).await?;
     db.close().await;
     if json {
         let text = serde_json::to_string_pretty(&found).map_err(crate::Error::from)?;
         print(&format!("{text}\n"))?;
     } else {
-        print(&describe(&found))?;
+        print(&describe(&found, zone))?;
     }
     if found.holds() {
         return Ok(());
@@ -65,7 +67,7 @@ pub(super) async fn export(
     ))
 }
 
-fn describe(found: &Verification) -> String {
+fn describe(found: &Verification, zone: Tz) -> String {
     let Verification {
         wallets,
         entries,
@@ -80,7 +82,7 @@ fn describe(found: &Verification) -> String {
         text.push_str(&format!(
             "Newest seal: {} of {}, {}\n",
             seal.number,
-            seal.sealed_at.format("%F"),
+            calendar::date(zone, seal.sealed_at),
             seal.digest
         ));
     }

@@ -200,7 +200,9 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Config { reference: true } => print(&config::reference()),
         Command::Openapi => serve::print_openapi(),
         Command::Plugin(command) => plugin::run(command).await,
-        Command::Demo(args) => demo::demo(global.load_quietly(args.flags())?, args.exit).await,
+        Command::Demo(args) => {
+            Box::pin(demo::demo(global.load_quietly(args.flags())?, args.exit)).await
+        }
         Command::Serve(args) => serve::serve(global.load(args.flags())?).await,
         Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
         Command::Migrate => serve::migrate(global.load(Vec::new())?).await,

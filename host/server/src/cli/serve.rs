@@ -7,7 +7,7 @@ use clap::Args;
 use super::{CliError, print};
 use crate::{
     app::{self, App},
-    config::Loaded,
+    config::{Config, Loaded},
     db::Clock,
 };
 
@@ -48,8 +48,18 @@ impl ServeArgs {
 }
 
 pub(super) async fn serve(loaded: Loaded) -> Result<(), CliError> {
-    let app = App::from_config(loaded.config, Clock::system()).await?;
+    let clock = clock(&loaded.config);
+    let app = App::from_config(loaded.config, clock).await?;
     Ok(app::run(app).await?)
+}
+
+/// The system's clock, or one that a rehearsal may move.
+fn clock(config: &Config) -> Clock {
+    let is_rehearsal = config.payments_sandbox || config.clock.is_some();
+    if config.is_production() || !is_rehearsal {
+        return Clock::system();
+    }
+    Clock::movable()
 }
 
 pub(super) async fn migrate(loaded: Loaded) -> Result<(), CliError> {

@@ -288,6 +288,12 @@ fn check_together(loaded: &Loaded, problems: &mut Vec<Problem>) {
             message: message.into(),
         });
     };
+    if config.is_production() && config.clock.is_some() {
+        missing(
+            "DERMAGA_CLOCK",
+            "must not be given in production: customers are charged by the true time",
+        );
+    }
     if config.is_production() && config.jwt_secrets.is_empty() {
         missing(
             "JWT_SECRET",
@@ -466,6 +472,7 @@ mod tests {
                 "MIDTRANS_SERVER_KEY",
             ),
             (&[("MIDTRANS_IS_PRODUCTION", "true")], "MIDTRANS_SERVER_KEY"),
+            (&[("DERMAGA_CLOCK", "+31d")], "DERMAGA_CLOCK"),
         ] {
             let found = problems(with(more));
             assert!(found.len() == 1 && found[0].starts_with(name), "{found:?}");

@@ -37,7 +37,7 @@ pub use settings::{SETTINGS, Setting};
 
 use crate::{
     http, money::Rupiah, plugins::signatures::Trust, provisioning::Choice, scheduler::Schedule,
-    wallet::Typeface,
+    timekeeping::ClockSetting, wallet::Typeface,
 };
 
 /// Where this runs.
@@ -189,6 +189,8 @@ pub struct Config {
     pub midtrans: Midtrans,
     /// Play the gateway where there is no key.
     pub payments_sandbox: bool,
+    /// Where the clock is put at start; only in development.
+    pub clock: Option<ClockSetting>,
     /// Most paid credit that one customer may hold.
     pub balance_cap: Option<Rupiah>,
     /// What the shop is called.
@@ -286,6 +288,7 @@ impl Config {
             storage_class: None,
             midtrans: Midtrans::default(),
             payments_sandbox: false,
+            clock: None,
             balance_cap: None,
             shop_name: String::new(),
             receipt_font: None,

@@ -230,6 +230,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_PAYMENTS_SANDBOX" "payments.sandbox" (Some("false")):
         "Whether a server without MIDTRANS_SERVER_KEY plays the gateway itself, with a page where a person presses Pay. `serve --dev` and `demo` turn it on; a production start refuses it."
         => |c, text| c.payments_sandbox = parse::boolean(text)?;
+    "DERMAGA_CLOCK" "clock" (None):
+        "For rehearsals: how far the shop's clock is from the system's (`+31d`, `-2h`), or the moment from which it runs when the server starts (`2027-01-31T10:00:00+07:00`). With `--dev` it can be moved later by PUT /api/admin/clock. A production start refuses it."
+        => |c, text| c.clock = Some(text.parse()?);
     "WALLET_BALANCE_CAP" "wallet.balance_cap" (None):
         "Most paid credit that one customer may hold, in rupiah; a top-up that would lead to more is refused. Without it there is no limit."
         => |c, text| c.balance_cap = Some(Rupiah::new(parse::number(text, &(10_000..=1_000_000_000_000))?));
@@ -240,7 +243,7 @@ pub const SETTINGS: &[Setting] = settings! {
         "A TrueType or OpenType font file for letters on receipts that the included one (DejaVu Sans Mono: Latin, Greek, Cyrillic, Arabic and more) lacks, such as Chinese."
         => |c, text| c.receipt_font = Some(parse::font(text)?);
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
-        "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database."
+        "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database. Where clocks are moved, a wall time that is repeated is the first of the two, and one that is skipped is the end of the gap; jobs of every hour follow the time that passes."
         => |c, text| c.billing_timezone = text.parse().map_err(|_| "must be a time zone such as Asia/Jakarta".to_owned())?;
     "AUTO_RENEWAL_ENABLED" "billing.auto_renewal" (Some("true")):
         "Whether subscriptions are charged for their next period when one is over. If not, they go on as they are; those that shall not renew end all the same."

@@ -1,6 +1,7 @@
 //! What a coupon does for a customer, now, here: the host's limits around the plugin's rule.
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use dermaga_runtime::{
     Plugin,
     contract::{self, Effect, Fact, Facts, Place, Purchase},
@@ -12,7 +13,7 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result,
+    Code, Error, Result, calendar,
     catalog::Tier,
     db::{self, Clock, Conn, Db, new_id},
     money::Rupiah,
@@ -68,14 +69,14 @@ pub async fn evaluate(
     let found = store::for_customer(&mut conn, code, user_id).await?;
     let (coupon, uses) = found.ok_or_else(|| no_coupon(code.as_str()))?;
     let now = clock.now();
-    check_window(&coupon, now)?;
+    check_window(&coupon, clock, now)?;
     check_restrictions(&coupon, purchase.as_ref())?;
     let plugin = registry.active(&coupon.plugin_id)?;
     check_place(&plugin, place)?;
     if coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
         return Err(already_used(&coupon));
     }
-    let facts = facts(&mut conn, &plugin, uses, user_id, now).await?;
+    let facts = facts(&mut conn, &plugin, uses, user_id, (clock.zone(), now)).await?;
     drop(conn);
     let total = purchase
         .as_ref()
@@ -191,7 +192,7 @@ pub async fn take(
     store::add_customer_use(conn, coupon.id, user_id).await?;
     match store::take_use(conn, coupon, evaluated.amount, now).await {
         Ok(true) => Ok(()),
-        Ok(false) => Err(not_taken(conn, coupon, evaluated.amount, now).await?),
+        Ok(false) => Err(not_taken(conn, clock, coupon, evaluated.amount).await?),
         // What came with it refers to a coupon that was deleted.
         Err(error) if db::broke_foreign_key(&error) => Err(no_coupon(&coupon.code)),
         Err(error) => Err(error.into()),
@@ -233,7 +234,7 @@ async fn facts(
     plugin: &Plugin,
     uses: i64,
     user_id: Uuid,
-    now: DateTime<Utc>,
+    (zone, now): (Tz, DateTime<Utc>),
 ) -> Result<Facts> {
     let mut facts = Facts::default();
     let declared = plugin
@@ -250,21 +251,20 @@ async fn facts(
             }
             Fact::AccountAge => {
                 let since = store::registered_at(conn, user_id).await?.unwrap_or(now);
-                facts.account_age_days =
-                    Some(u32::try_from((now - since).num_days()).unwrap_or_default());
+                facts.account_age_days = Some(calendar::days_between(zone, since, now));
             }
         }
     }
     Ok(facts)
 }
 
-fn check_window(coupon: &Coupon, now: DateTime<Utc>) -> Result<()> {
+fn check_window(coupon: &Coupon, clock: &Clock, now: DateTime<Utc>) -> Result<()> {
     let code = &coupon.code;
     match coupon.status_at(now) {
         CouponStatus::Active if coupon.starts_at > now => {
             let message = format!(
                 "The coupon {code} is good from {}.",
-                coupon.starts_at.format("%Y-%m-%d %H:%M UTC")
+                clock.written(coupon.starts_at)
             );
             Err(Error::new(Code::CouponNotActive, message))
         }
@@ -318,14 +318,14 @@ fn check_place(plugin: &Plugin, place: Place) -> Result<()> {
 /// Which of the limits another customer reached first.
 async fn not_taken(
     conn: &mut Conn,
+    clock: &Clock,
     coupon: &Coupon,
     amount: Rupiah,
-    now: DateTime<Utc>,
 ) -> Result<Error> {
     let current = store::by_id(conn, coupon.id)
         .await?
         .ok_or_else(|| no_coupon(&coupon.code))?;
-    if let Err(error) = check_window(&current, now) {
+    if let Err(error) = check_window(&current, clock, clock.now()) {
         return Ok(error);
     }
     if current.revision != coupon.revision {

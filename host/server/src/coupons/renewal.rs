@@ -4,6 +4,7 @@
 //! what was promised stays, a percentage follows the price, and each answer can be replayed. Window,
 //! status and uses were the host's limits for redeeming and are over; the budget still holds.
 
+use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{self, Place, Purchase};
 use uuid::Uuid;
 
@@ -41,15 +42,16 @@ impl Continued {
     }
 }
 
-/// Asks the coupon that a subscription was bought with about its next period. Writes nothing.
+/// Asks the coupon that a customer's subscription was bought with about its next period, which begins at
+/// `moment`. Writes nothing.
 ///
 /// # Errors
 /// `PLUGIN_*` when the rule failed.
 pub async fn continue_for(
     state: &AppState,
-    user_id: Uuid,
-    subscription_id: Uuid,
+    (user_id, subscription_id): (Uuid, Uuid),
     purchase: Purchase,
+    moment: DateTime<Utc>,
 ) -> Result<Continued> {
     let granted = store::granted(&mut state.db.read().await?, subscription_id).await?;
     let (coupon, digest, input) = granted
@@ -67,7 +69,7 @@ pub async fn continue_for(
     let granted: contract::Evaluation = serde_json::from_str(&input)?;
     let facts = granted.facts.clone();
     let input = contract::Evaluation {
-        moment: state.clock.now().timestamp(),
+        moment: moment.timestamp(),
         purchase: Some(purchase),
         ..granted
     };

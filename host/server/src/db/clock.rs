@@ -1,53 +1,148 @@
 //! Time as an argument.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Instant,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 
-/// Where "now" comes from: the system, or a clock that tests move by hand.
+use super::steadiness::{Jump, Reading, Steadiness};
+use crate::calendar;
+
+/// Where "now" comes from: the system, or a clock that runs like it and is moved on purpose.
 ///
-/// Moments are cut to milliseconds, which both engines store exactly.
+/// Moments are cut to milliseconds, which both engines store exactly. Clones are one clock.
 #[derive(Debug, Clone)]
-pub struct Clock(Source);
+pub struct Clock {
+    source: Arc<Source>,
+    zone: Tz,
+}
 
-#[derive(Debug, Clone)]
-enum Source {
-    System,
-    /// Milliseconds to add to the system's time.
-    Shifted(Arc<AtomicI64>),
+#[derive(Debug)]
+struct Source {
+    /// Milliseconds that it was moved by on purpose; `None` when it is the system's.
+    shift: Option<AtomicI64>,
+    /// Milliseconds by which the system's time is taken to be wrong.
+    fault: AtomicI64,
+    started: Instant,
+    steadiness: Mutex<Steadiness>,
 }
 
 impl Clock {
-    pub const fn system() -> Self {
-        Self(Source::System)
+    pub fn system() -> Self {
+        Self::of(None)
     }
 
-    /// A clock that goes on like the system's and can be moved with [`Clock::advance`].
+    /// A clock that runs like the system's and can be moved with [`Clock::advance`].
     pub fn movable() -> Self {
-        Self(Source::Shifted(Arc::new(AtomicI64::new(0))))
+        Self::of(Some(AtomicI64::new(0)))
+    }
+
+    fn of(shift: Option<AtomicI64>) -> Self {
+        let started = Instant::now();
+        let first = Reading {
+            wall: system_millis(),
+            steady: 0,
+        };
+        Self {
+            source: Arc::new(Source {
+                shift,
+                fault: AtomicI64::new(0),
+                started,
+                steadiness: Mutex::new(Steadiness::from(first)),
+            }),
+            zone: Tz::UTC,
+        }
+    }
+
+    /// The same clock, whose days and dates are those of a zone: `BILLING_TIMEZONE`.
+    #[must_use]
+    pub fn in_zone(&self, zone: Tz) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            zone,
+        }
+    }
+
+    /// Whose days and months are counted; UTC when nothing was said.
+    pub const fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    /// A moment as people read it: `2027-01-01 00:00 WIB`.
+    pub fn written(&self, at: DateTime<Utc>) -> String {
+        calendar::written(self.zone, at)
     }
 
     pub fn now(&self) -> DateTime<Utc> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the one place that asks the system for the time"
-        )]
-        let system = Utc::now();
-        let shift = match &self.0 {
-            Source::System => 0,
-            Source::Shifted(shift) => shift.load(Ordering::SeqCst),
-        };
-        let millis = system.timestamp_millis().saturating_add(shift);
-        DateTime::from_timestamp_millis(millis).unwrap_or(system)
+        DateTime::from_timestamp_millis(self.read().wall).unwrap_or_default()
     }
 
-    /// Moves a movable clock; the system's clock stays.
+    /// The wall clock beside one that only counts. A move on purpose is one of both.
+    fn read(&self) -> Reading {
+        let shift = self.shift_millis();
+        let fault = self.source.fault.load(Ordering::SeqCst);
+        let counted = self.source.started.elapsed().as_millis();
+        Reading {
+            wall: system_millis().saturating_add(shift).saturating_add(fault),
+            steady: i64::try_from(counted)
+                .unwrap_or(i64::MAX)
+                .saturating_add(shift),
+        }
+    }
+
+    fn shift_millis(&self) -> i64 {
+        let shift = self.source.shift.as_ref();
+        shift.map_or(0, |shift| shift.load(Ordering::SeqCst))
+    }
+
+    /// The jump that makes this clock doubtful, compared with a monotonic one: nothing that is decided by
+    /// the time may be done meanwhile.
+    pub fn jump(&self) -> Option<Jump> {
+        let steadiness = self.source.steadiness.lock();
+        let mut steadiness = steadiness.unwrap_or_else(PoisonError::into_inner);
+        // Read under the lock, so that readings are compared in their order.
+        steadiness.check(self.read())
+    }
+
+    /// How far it was moved on purpose; `None` when it cannot be.
+    pub fn offset(&self) -> Option<TimeDelta> {
+        self.source.shift.as_ref()?;
+        Some(TimeDelta::milliseconds(self.shift_millis()))
+    }
+
+    /// Moves a movable clock by so much on purpose; the system's clock stays.
     pub fn advance(&self, by: TimeDelta) {
-        if let Source::Shifted(shift) = &self.0 {
+        if let Some(shift) = &self.source.shift {
             shift.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
         }
     }
+
+    /// Moves a movable clock to so much from the system's time on purpose; the system's clock stays.
+    pub fn set_offset(&self, offset: TimeDelta) {
+        if let Some(shift) = &self.source.shift {
+            shift.store(offset.num_milliseconds(), Ordering::SeqCst);
+        }
+    }
+
+    /// Lets a movable clock step as a wrong time server makes the system's: without time passing.
+    pub fn step(&self, by: TimeDelta) {
+        if self.source.shift.is_some() {
+            let fault = &self.source.fault;
+            fault.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
+        }
+    }
+}
+
+fn system_millis() -> i64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that asks the system for the time"
+    )]
+    Utc::now().timestamp_millis()
 }

@@ -5,7 +5,7 @@ use tokio::runtime::Handle;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{Answer, KEPT, Request, in_progress, store};
+use super::{Answer, KEPT, Request, SKEW, in_progress, store};
 use crate::{
     Error, Result,
     db::{Clock, Db, Uncommitted, new_id},
@@ -47,6 +47,7 @@ impl Claim {
             holder: self.holder,
             now,
             locked_until: now + lease,
+            unbelieved: now + lease + SKEW,
             forgotten: now - KEPT,
         };
         let mut conn = self.db.begin_together().await?;

@@ -68,6 +68,9 @@ impl FromStr for Key {
     }
 }
 
+/// A lock that lasts longer than its lease by this was taken by a clock that was ahead.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
 /// A request that shall have one effect. A key means something for one customer on one route.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -106,7 +109,10 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
     loop {
         let now = clock.now();
         let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
-        let held = known.as_ref().is_some_and(|known| known.locked_until > now);
+        let believed = now..=now + lease + SKEW;
+        let held = known.as_ref().is_some_and(|known| {
+            known.locked_until > now && believed.contains(&known.locked_until)
+        });
         match known {
             Some(known) if known.request_hash != request.fingerprint => return Err(mismatch()),
             Some(known) => {

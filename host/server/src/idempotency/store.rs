@@ -49,6 +49,8 @@ pub(super) struct NewClaim<'r> {
     pub(super) holder: Uuid,
     pub(super) now: DateTime<Utc>,
     pub(super) locked_until: DateTime<Utc>,
+    /// No lock lasts longer, unless it was taken by a clock that was ahead.
+    pub(super) unbelieved: DateTime<Utc>,
     /// Keys made at or before this moment are as good as new.
     pub(super) forgotten: DateTime<Utc>,
 }
@@ -64,7 +66,8 @@ pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<b
            holder = excluded.holder, status = NULL, answer = NULL, created_at = excluded.created_at,
            locked_until = excluded.locked_until
          WHERE idempotency_keys.created_at <= $8
-           OR (idempotency_keys.status IS NULL AND idempotency_keys.locked_until <= $6
+           OR (idempotency_keys.status IS NULL
+             AND (idempotency_keys.locked_until <= $6 OR idempotency_keys.locked_until > $9)
              AND idempotency_keys.request_hash = excluded.request_hash)",
         new.request.user_id,
         &new.request.route,
@@ -74,6 +77,7 @@ pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<b
         new.now,
         new.locked_until,
         new.forgotten,
+        new.unbelieved,
     )
     .map(|rows| rows == 1)
 }

@@ -133,6 +133,7 @@ pub async fn check_due(state: &AppState) -> Result<usize> {
     let now = state.clock.now();
     if state.payments.gateway().is_err()
         || state.payments.is_resting(now)
+        || state.clock.jump().is_some()
         || !store::is_any_due(&mut state.db.read().await?, now).await?
     {
         return Ok(0);

@@ -21,6 +21,13 @@ pub struct BreakerRules {
     pub pause: TimeDelta,
 }
 
+impl BreakerRules {
+    /// Returns `true` until a suspension is over. One that is longer than any began by a clock that was ahead.
+    fn holds(self, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        until > now && until - now <= self.pause
+    }
+}
+
 /// The breakers of every version that has failed here. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Breakers {
@@ -98,7 +105,9 @@ impl Breakers {
             .and_then(|functions| functions.get_mut(function));
         let is_trial = match state {
             None | Some(State::Closed(_)) => false,
-            Some(State::Open(until)) if *until > now => return Err(Suspended { until: *until }),
+            Some(State::Open(until)) if self.rules.holds(*until, now) => {
+                return Err(Suspended { until: *until });
+            }
             Some(open @ State::Open(_)) => {
                 *open = State::Trying;
                 true
@@ -353,5 +362,19 @@ mod tests {
             let permit = breakers.admit(digest, "price", moment(0)).unwrap();
             assert_eq!(permit.failed(moment(0)), None);
         }
+    }
+
+    #[test]
+    fn a_suspension_by_a_clock_that_was_ahead_is_over_when_it_is_right() {
+        let (breakers, digest) = breakers();
+        let ahead = moment(100 * 86_400);
+        for _ in 0..3 {
+            breakers
+                .admit(digest, "price", ahead)
+                .unwrap()
+                .failed(ahead);
+        }
+        assert!(breakers.admit(digest, "price", ahead).is_err());
+        assert!(breakers.admit(digest, "price", moment(0)).is_ok());
     }
 }

@@ -253,7 +253,7 @@ async fn tell(registry: &Registry, conn: &mut Conn, suspension: &Suspension<'_>)
         error.function,
         about.id,
         about.version,
-        until.format("%Y-%m-%d %H:%M:%S UTC")
+        registry.clock().written(*until)
     );
     let subject = suspension_subject(plugin);
     alerts::raise(

@@ -289,7 +289,7 @@ impl Registry {
         let seconds = (suspended.until - now).num_seconds().max(0);
         let message = format!(
             "The plugin {id} {version} is suspended, because its {function} failed again and again. It is tried again after {}.",
-            suspended.until.format("%Y-%m-%d %H:%M:%S UTC")
+            self.clock.written(suspended.until)
         );
         Err(Error::new(Code::PluginSuspended, message)
             .with("plugin", id.clone())

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     Job, KEPT, LEASE, Outcome,
     model::{RunRow, RunStatus, Trigger},
+    progress::Counted,
     store,
 };
 use crate::{
@@ -112,6 +113,7 @@ async fn insert(
         lease_until: now + LEASE,
         finished_at: None,
         status: RunStatus::Running,
+        total: 0,
         items: 0,
         error_count: 0,
         errors: sqlx::types::Json(Vec::new()),
@@ -151,14 +153,26 @@ impl Claim {
         Ok(ours)
     }
 
+    /// Writes down how far the run has come.
+    pub(super) async fn report(&self, counted: Counted) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        store::report(&mut conn, self.run, self.attempt, counted).await?;
+        Ok(conn.commit().await?)
+    }
+
     /// Writes down how the run ended.
-    pub(super) async fn finish(&self, ended: Result<Outcome, String>) -> Result<()> {
+    pub(super) async fn finish(
+        &self,
+        ended: Result<Outcome, String>,
+        counted: Counted,
+    ) -> Result<()> {
         let (status, outcome) = match ended {
             Ok(outcome) if outcome.errors.is_empty() => (RunStatus::Succeeded, outcome),
             Ok(outcome) => (RunStatus::Partial, outcome),
             Err(error) => {
+                let items = u64::try_from(counted.items).unwrap_or_default();
                 let errors = vec![error];
-                (RunStatus::Failed, Outcome { items: 0, errors })
+                (RunStatus::Failed, Outcome { items, errors })
             }
         };
         let kept: Vec<&str> = outcome
@@ -169,6 +183,7 @@ impl Claim {
             .collect();
         let end = store::End {
             status,
+            total: counted.total,
             items: i64::try_from(outcome.items).unwrap_or(i64::MAX),
             error_count: i64::try_from(outcome.errors.len()).unwrap_or(i64::MAX),
             errors: &kept,

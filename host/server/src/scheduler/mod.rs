@@ -8,6 +8,8 @@
 
 mod claim;
 mod model;
+mod occurrences;
+mod progress;
 mod routes;
 mod schedule;
 mod store;
@@ -24,15 +26,21 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use futures::future::BoxFuture;
+use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 pub use model::{JobView, RunStatus, RunView, Trigger};
-pub use routes::router;
+pub use progress::Progress;
+pub use routes::{Started, router, started};
 pub use schedule::Schedule;
 pub use worker::{StartError, work};
 
-use crate::{Error, Result, app::AppState};
+use crate::{
+    Error, Result,
+    app::AppState,
+    timekeeping::{self, Watch},
+};
 
 /// How long a run is its server's without a sign of life.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
@@ -62,7 +70,7 @@ impl Outcome {
 
 /// A job's rule, bound to the application. The rule itself is a plain function of its domain that
 /// takes a connection and a clock.
-pub type Rule = fn(AppState) -> BoxFuture<'static, Result<Outcome>>;
+pub type Rule = fn(AppState, Progress) -> BoxFuture<'static, Result<Outcome>>;
 
 /// Something to do by the clock.
 #[derive(Debug, Clone)]
@@ -80,6 +88,8 @@ pub struct Job {
 pub struct Scheduler {
     jobs: Vec<Job>,
     zone: Tz,
+    /// Whether the clock may be believed.
+    clock: Watch,
     /// Per job, the latest instant that needs no more looking at.
     settled: Mutex<HashMap<&'static str, DateTime<Utc>>>,
     /// Runs under way.
@@ -94,25 +104,41 @@ impl Scheduler {
         Self {
             jobs,
             zone,
+            clock: Watch::default(),
             settled: Mutex::default(),
             runs: TaskTracker::new(),
             cut_off: CancellationToken::new(),
         }
     }
 
-    /// Runs a job now, outside its schedule, and waits for its end. The run goes on when the caller
-    /// does not wait.
+    /// Runs a job now, outside its schedule, and waits for its end, up to a limit. The run continues
+    /// when its caller waits no longer.
     ///
     /// # Errors
-    /// `NOT_FOUND`; `CONFLICT` when the job is being run.
-    pub async fn run_now(&self, state: &AppState, name: &str, by: Uuid) -> Result<RunView> {
+    /// `NOT_FOUND`; `CONFLICT` when the job is being run; `UNAVAILABLE` while the clock is in doubt.
+    pub async fn run_now(
+        &self,
+        state: &AppState,
+        name: &str,
+        by: Uuid,
+        limit: Duration,
+    ) -> Result<RunView> {
         let job = self.job(name)?;
+        timekeeping::trusted(&state.clock)?;
         let claim = claim::by_hand(state, job, by).await?;
         let run = claim.run_id();
-        self.launch(state, job, claim)
-            .await
-            .map_err(Error::internal)?;
-        let row = store::run(&mut state.db.read().await?, run).await?;
+        let task = self.launch(state, job, claim);
+        if let Ok(ended) = timeout(limit, task).await {
+            ended.map_err(Error::internal)?;
+        }
+        self.run(state, name, run).await
+    }
+
+    /// One run of a job as it is now.
+    async fn run(&self, state: &AppState, name: &str, id: Uuid) -> Result<RunView> {
+        let job = self.job(name)?;
+        let row = store::run(&mut state.db.read().await?, id).await?;
+        let row = row.filter(|row| row.job == job.name);
         let row = row.ok_or_else(|| Error::not_found("run"))?;
         Ok(RunView::of(row, state.clock.now()))
     }
@@ -122,15 +148,15 @@ impl Scheduler {
         found.ok_or_else(|| Error::not_found("job"))
     }
 
-    /// Whether there is nothing to look for up to this instant.
+    /// Returns `true` when this instant, the latest there is, needs no more looking at. A later one was
+    /// noted by a clock that was ahead, and says nothing.
     fn is_settled(&self, job: &Job, instant: DateTime<Utc>) -> bool {
         let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        settled.get(job.name).is_some_and(|last| *last >= instant)
+        settled.get(job.name) == Some(&instant)
     }
 
     fn settle(&self, job: &Job, instant: DateTime<Utc>) {
         let mut settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = settled.entry(job.name).or_insert(instant);
-        *last = (*last).max(instant);
+        settled.insert(job.name, instant);
     }
 }

@@ -41,6 +41,7 @@ pub(super) struct RunRow {
     pub(super) lease_until: DateTime<Utc>,
     pub(super) finished_at: Option<DateTime<Utc>>,
     pub(super) status: RunStatus,
+    pub(super) total: i64,
     pub(super) items: i64,
     pub(super) error_count: i64,
     pub(super) errors: Json<Vec<String>>,
@@ -60,7 +61,9 @@ pub struct RunView {
     pub attempts: i64,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// How many things it dealt with.
+    /// How many things there are to look at, as far as is known; 0 where the job does not count them.
+    pub total: i64,
+    /// How many things it has dealt with, while it runs too.
     pub items: i64,
     /// How many of them failed.
     pub error_count: i64,
@@ -84,6 +87,7 @@ impl RunView {
             attempts: row.attempts,
             started_at: row.started_at,
             finished_at: row.finished_at,
+            total: row.total,
             items: row.items,
             error_count: row.error_count,
             errors: row.errors.0,

@@ -1,7 +1,14 @@
 //! `/admin/jobs`.
 
-use axum::extract::State;
+use std::time::Duration;
+
+use axum::{
+    extract::State,
+    http::{HeaderName, header},
+    response::{IntoResponse as _, Response},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use super::{Job, JobView, RunView, Scheduler, store};
 use crate::{
@@ -11,7 +18,10 @@ use crate::{
 };
 
 failure_responses!(Missing: NotFound);
-failure_responses!(Running: NotFound, Conflict);
+failure_responses!(Running: NotFound, Conflict, Unavailable);
+
+/// The longest that a request waits for a run's end.
+const WAIT: Duration = Duration::from_secs(15);
 
 /// The routes of this domain.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -19,6 +29,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(list))
         .routes(routes!(runs))
         .routes(routes!(run))
+        .routes(routes!(one))
 }
 
 /// The jobs that run by the clock, with the last run of each.
@@ -64,19 +75,65 @@ async fn runs(
     Ok(Success::page("The runs.", views, page.pagination(total)))
 }
 
-/// Runs a job now and answers when it has ended. It goes on when the request is given up.
+/// A job's run, as it is now: how many things there are to look at, how many were dealt with, how many
+/// failed.
+#[utoipa::path(get, path = "/admin/jobs/{name}/runs/{id}", tag = "admin: jobs", security(("bearer" = [])),
+    params(("name" = String, Path, description = "Name of the job"), ("id" = Uuid, Path)),
+    responses((status = 200, description = "The run", body = Envelope<RunView>), Missing))]
+async fn one(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment((name, id)): Segment<(String, Uuid)>,
+) -> Reply<RunView> {
+    let run = state.scheduler.run(&state, &name, id).await?;
+    Ok(Success::ok(told(&run), run))
+}
+
+fn told(run: &RunView) -> String {
+    match run.finished_at {
+        Some(_) => format!("The job {} ended: {}.", run.job, run.status),
+        None => format!("The job {} is {}.", run.job, run.status),
+    }
+}
+
+/// A run that was started: `Location` says where to read how far it has come.
+pub type Started = ([(HeaderName, String); 1], Success<RunView>);
+
+/// Starts a job's run and does not wait for it.
+///
+/// # Errors
+/// `NOT_FOUND`; `CONFLICT` when the job is being run; `UNAVAILABLE` while the clock is in doubt.
+pub async fn started(state: &AppState, admin: Admin, name: &str) -> Result<Started> {
+    let (scheduler, by) = (&state.scheduler, admin.user_id);
+    let run = scheduler.run_now(state, name, by, Duration::ZERO).await?;
+    Ok(begun(run))
+}
+
+fn begun(run: RunView) -> Started {
+    let location = format!("/api/admin/jobs/{}/runs/{}", run.job, run.id);
+    let message = format!("The job {} has been started.", run.job);
+    (
+        [(header::LOCATION, location)],
+        Success::accepted(message, run),
+    )
+}
+
+/// Runs a job now and answers when it has ended, or 202 after 15 seconds. It continues when the request is
+/// given up.
 #[utoipa::path(post, path = "/admin/jobs/{name}/run", tag = "admin: jobs", security(("bearer" = [])),
     params(("name" = String, Path, description = "Name of the job")),
-    responses((status = 200, description = "The run, ended", body = Envelope<RunView>), Running))]
+    responses((status = 200, description = "The run, ended", body = Envelope<RunView>),
+        (status = 202, description = "The run, not ended yet; `Location` says where to look", body = Envelope<RunView>), Running))]
 async fn run(
     State(state): State<AppState>,
     admin: Admin,
     Segment(name): Segment<String>,
-) -> Reply<RunView> {
-    let run = state
-        .scheduler
-        .run_now(&state, &name, admin.user_id)
-        .await?;
-    let message = format!("The job {name} ended: {}.", run.status);
-    Ok(Success::ok(message, run))
+) -> Result<Response> {
+    let limit = WAIT.min(state.config.request_timeout / 2);
+    let run = state.scheduler.run_now(&state, &name, admin.user_id, limit);
+    let run = run.await?;
+    Ok(match run.finished_at {
+        Some(_) => Success::ok(told(&run), run).into_response(),
+        None => begun(run).into_response(),
+    })
 }

@@ -2,12 +2,14 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, SubsecRound as _, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::{
     Cron,
     parser::{CronParser, Seconds},
 };
+
+use super::occurrences;
 
 /// When a job is due, in some time zone.
 #[derive(Debug, Clone, Default)]
@@ -45,15 +47,13 @@ impl Schedule {
     /// The last instant at or before `now` at which it was due.
     pub fn latest(&self, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Self::Cron(cron) = self else { return None };
-        let found = cron.find_previous_occurrence(&whole(now, zone), true);
-        found.ok().map(|instant| instant.with_timezone(&Utc))
+        occurrences::latest(cron, zone, now)
     }
 
     /// The first instant after `now` at which it is due.
     pub fn next(&self, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let Self::Cron(cron) = self else { return None };
-        let found = cron.find_next_occurrence(&whole(now, zone), false);
-        found.ok().map(|instant| instant.with_timezone(&Utc))
+        occurrences::next(cron, zone, now)
     }
 
     /// With seconds, as `tokio-cron-scheduler` wants it; `None` when it is off.
@@ -67,11 +67,6 @@ impl Schedule {
             text
         })
     }
-}
-
-/// The crate keeps fractions of a second in what it finds, and an instant must be the same for all.
-fn whole(now: DateTime<Utc>, zone: Tz) -> DateTime<Tz> {
-    now.trunc_subsecs(0).with_timezone(&zone)
 }
 
 impl fmt::Display for Schedule {

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::model::{RunRow, RunStatus};
+use super::{
+    model::{RunRow, RunStatus},
+    progress::Counted,
+};
 use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
 
 /// Since when a job is known; `now` when it is new.
@@ -92,9 +95,27 @@ pub(super) async fn lease(
     Ok(execute!(conn, sql, run, attempt, until)? == 1)
 }
 
+/// How far a run has come.
+pub(super) async fn report(
+    conn: &mut Conn,
+    run: Uuid,
+    attempt: i64,
+    counted: Counted,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE job_runs SET total = $3, items = $4, error_count = $5
+               WHERE id = $1 AND attempts = $2 AND finished_at IS NULL";
+    let Counted {
+        total,
+        items,
+        errors,
+    } = counted;
+    execute!(conn, sql, run, attempt, total, items, errors).map(|_| ())
+}
+
 /// How a run ended.
 pub(super) struct End<'a> {
     pub(super) status: RunStatus,
+    pub(super) total: i64,
     pub(super) items: i64,
     pub(super) error_count: i64,
     pub(super) errors: &'a [&'a str],
@@ -109,7 +130,7 @@ pub(super) async fn finish(
 ) -> sqlx::Result<()> {
     execute!(
         conn,
-        "UPDATE job_runs SET finished_at = $3, status = $4, items = $5, error_count = $6, errors = $7
+        "UPDATE job_runs SET finished_at = $3, status = $4, items = $5, error_count = $6, errors = $7, total = $8
          WHERE id = $1 AND attempts = $2 AND finished_at IS NULL",
         run,
         attempt,
@@ -118,6 +139,7 @@ pub(super) async fn finish(
         end.items,
         end.error_count,
         Json(end.errors),
+        end.total,
     )
     .map(|_| ())
 }
@@ -128,7 +150,7 @@ pub(super) async fn forget(conn: &mut Conn, job: &str, before: DateTime<Utc>) ->
 }
 
 pub(super) async fn run(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<RunRow>> {
-    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, items,
+    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
                  error_count, errors
                FROM job_runs WHERE id = $1";
     fetch_optional!(conn, RunRow, sql, id)
@@ -141,7 +163,7 @@ pub(super) async fn runs(
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<Vec<RunRow>> {
-    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, items,
+    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
                  error_count, errors
                FROM job_runs WHERE job = $1 ORDER BY started_at DESC, id DESC LIMIT $2 OFFSET $3";
     fetch_all!(conn, RunRow, sql, job, limit, offset)

@@ -11,6 +11,9 @@ use crate::{
     provisioning::Choice,
 };
 
+/// Longer than any job of these tests takes.
+const LONG: Duration = Duration::from_secs(60);
+
 fn job(name: &'static str, rule: Rule) -> Job {
     Job {
         name,
@@ -43,21 +46,29 @@ async fn administrator(state: &AppState) -> Uuid {
 #[tokio::test]
 async fn a_job_that_fails_stops_nobody() {
     let jobs = vec![
-        job("panics", |_| Box::pin(async { panic!("as a test does") })),
-        job("fails", |_| {
+        job("panics", |_, _| {
+            Box::pin(async { panic!("as a test does") })
+        }),
+        job("fails", |_, _| {
             Box::pin(async { Err(Error::new(Code::Unavailable, "Away.")) })
         }),
-        job("half", |_| {
+        job("half", |_, _| {
             let errors = (0..30).map(|number| format!("Item {number}.")).collect();
             Box::pin(async { Ok(Outcome { items: 40, errors }) })
         }),
-        job("good", |_| Box::pin(async { Ok(Outcome::of(7)) })),
+        job("good", |_, _| Box::pin(async { Ok(Outcome::of(7)) })),
     ];
     let (_folder, state) = state(jobs).await;
     let admin = administrator(&state).await;
     let mut ended = Vec::new();
     for name in ["panics", "fails", "half", "good"] {
-        ended.push(state.scheduler.run_now(&state, name, admin).await.unwrap());
+        ended.push(
+            state
+                .scheduler
+                .run_now(&state, name, admin, LONG)
+                .await
+                .unwrap(),
+        );
     }
     let told: Vec<_> = ended
         .iter()
@@ -75,15 +86,15 @@ async fn a_job_that_fails_stops_nobody() {
 
 #[tokio::test]
 async fn what_an_administrator_runs_is_audited() {
-    let good = job("good", |_| Box::pin(async { Ok(Outcome::of(1)) }));
+    let good = job("good", |_, _| Box::pin(async { Ok(Outcome::of(1)) }));
     let (_folder, state) = state(vec![good]).await;
     let admin = administrator(&state).await;
     state
         .scheduler
-        .run_now(&state, "good", admin)
+        .run_now(&state, "good", admin, LONG)
         .await
         .unwrap();
-    let unknown = state.scheduler.run_now(&state, "bad", admin).await;
+    let unknown = state.scheduler.run_now(&state, "bad", admin, LONG).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
     let mut conn = state.db.read().await.unwrap();
     let sql = "SELECT actor_id, subject FROM audit_events WHERE action = 'job.run'";
@@ -94,7 +105,7 @@ async fn what_an_administrator_runs_is_audited() {
 /// A server that stops leaves what does not end to another, at once.
 #[tokio::test]
 async fn a_run_that_is_cut_off_is_anybodys() {
-    let endless = job("endless", |_| Box::pin(std::future::pending()));
+    let endless = job("endless", |_, _| Box::pin(std::future::pending()));
     let (_folder, state) = state(vec![endless]).await;
     let job = state.scheduler.job("endless").unwrap();
     let instant = state.clock.now() + TimeDelta::seconds(1);
@@ -111,4 +122,45 @@ async fn a_run_that_is_cut_off_is_anybodys() {
         !claim.renew().await.unwrap(),
         "the earlier holder has lost it"
     );
+}
+
+/// What a run has done is there to be read before it ends.
+#[tokio::test]
+async fn a_run_says_how_far_it_has_come() {
+    let counting = job("counting", |_, progress| {
+        Box::pin(async move {
+            progress.expect(10_000);
+            (0..40).for_each(|_| progress.item());
+            progress.error();
+            std::future::pending().await
+        })
+    });
+    let (_folder, state) = state(vec![counting]).await;
+    let admin = administrator(&state).await;
+    let at_once = Duration::ZERO;
+    let begun = state.scheduler.run_now(&state, "counting", admin, at_once);
+    let begun = begun.await.unwrap();
+    assert_eq!(
+        (begun.status, begun.finished_at),
+        (RunStatus::Running, None)
+    );
+    let mut seen = begun.clone();
+    for _ in 0..200 {
+        if seen.items > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen = state
+            .scheduler
+            .run(&state, "counting", begun.id)
+            .await
+            .unwrap();
+    }
+    let counts = (seen.total, seen.items, seen.error_count, seen.status);
+    assert_eq!(counts, (10_000, 40, 1, RunStatus::Running));
+    let again = state
+        .scheduler
+        .run_now(&state, "counting", admin, at_once)
+        .await;
+    assert_eq!(again.unwrap_err().code, Code::Conflict);
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     HEARTBEAT, Job, Outcome, Scheduler,
     claim::{self, Claim, Due},
+    progress::{Counted, Progress},
 };
 use crate::{Result, app::AppState};
 
@@ -20,6 +21,8 @@ use crate::{Result, app::AppState};
 const WATCH: Duration = Duration::from_secs(5);
 /// How long runs under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(15);
+/// How often a run notes how far it has come.
+const REPORT: Duration = Duration::from_secs(1);
 
 /// Why the jobs cannot be scheduled.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,14 @@ impl Scheduler {
         if self.runs.is_closed() {
             return;
         }
+        match self.clock.is_steady(state).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::error!(%error, "clock.not_checked");
+                return;
+            }
+        }
         for job in &self.jobs {
             if let Err(error) = self.look_at(state, job).await {
                 tracing::error!(job = job.name, %error, "job.not_started");
@@ -96,12 +107,13 @@ impl Scheduler {
     pub(super) fn launch(&self, state: &AppState, job: &Job, claim: Claim) -> JoinHandle<()> {
         let (name, rule) = (job.name, job.rule);
         // A task of its own, so that a panic ends this run and nothing else.
-        let rule = tokio::spawn(rule(state.clone()));
+        let progress = Progress::default();
+        let rule = tokio::spawn(rule(state.clone(), progress.clone()));
         let cut_off = self.cut_off.clone();
         self.runs.spawn(async move {
-            let ended = supervise(name, &claim, rule, cut_off).await;
+            let ended = supervise(name, &claim, (rule, &progress), cut_off).await;
             if let Some(ended) = ended
-                && let Err(error) = claim.finish(ended).await
+                && let Err(error) = claim.finish(ended, progress.counted()).await
             {
                 tracing::error!(job = name, %error, "job.not_recorded");
             }
@@ -122,12 +134,14 @@ impl Scheduler {
 async fn supervise(
     name: &'static str,
     claim: &Claim,
-    mut rule: JoinHandle<Result<Outcome>>,
+    (mut rule, progress): (JoinHandle<Result<Outcome>>, &Progress),
     cut_off: CancellationToken,
 ) -> Option<Result<Outcome, String>> {
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     heartbeat.tick().await;
+    let (mut reports, mut reported) = (interval(REPORT), Counted::default());
+    reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             ended = &mut rule => return Some(told(name, ended)),
@@ -136,6 +150,15 @@ async fn supervise(
                     tracing::warn!(job = name, "job.lost");
                     rule.abort();
                     return None;
+                }
+            }
+            _ = reports.tick() => {
+                let counted = progress.counted();
+                if counted != reported {
+                    reported = counted;
+                    if let Err(error) = claim.report(counted).await {
+                        tracing::warn!(job = name, %error, "job.progress_not_noted");
+                    }
                 }
             }
             () = cut_off.cancelled() => {

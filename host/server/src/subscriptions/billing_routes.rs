@@ -9,15 +9,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{ForecastLine, SubscriptionDetail, renewal};
 use crate::{
-    Error,
+    Error, Result,
     app::AppState,
+    calendar,
     config::MOST_GRACE_DAYS,
     http::{Admin, Body, Envelope, Id, Params, Reply, Success, failure_responses},
-    scheduler::RunView,
-    wallet,
+    scheduler::{self, RunView, Started},
 };
 
-failure_responses!(Running: Conflict);
+failure_responses!(Running: Conflict, Unavailable);
 failure_responses!(Changing: NotFound, InvalidState, Conflict);
 failure_responses!(Foreseeing: ValidationFailed);
 
@@ -49,35 +49,30 @@ async fn preview(
     _admin: Admin,
     Params(query): Params<PreviewQuery>,
 ) -> Reply<Vec<ForecastLine>> {
-    let zone = state.config.billing_timezone;
-    let today = || state.clock.now().with_timezone(&zone).date_naive();
+    let zone = state.clock.zone();
+    let today = || calendar::date(zone, state.clock.now());
     let date = query.date.unwrap_or_else(today);
     let after = date
         .checked_add_days(Days::new(1))
         .ok_or_else(|| Error::invalid("date", "is beyond the calendar"))?;
-    let lines = renewal::forecast(&state, wallet::start_of_day(zone, after)).await?;
+    let lines = renewal::forecast(&state, calendar::start_of_day(zone, after)).await?;
     let message = format!("Periods that end until {date}: {}.", lines.len());
     Ok(Success::ok(message, lines))
 }
 
-/// Runs the job `daily-renewals` now and answers when it has ended.
+/// Starts the job `daily-renewals` and answers at once; the run says how far it has come. A run charges one
+/// period of each subscription at most.
 #[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", security(("bearer" = [])),
-    responses((status = 200, description = "The run, ended", body = Envelope<RunView>), Running))]
-async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Reply<RunView> {
-    run(&state, admin, renewal::DAILY_RENEWALS).await
+    responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
+async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Result<Started> {
+    scheduler::started(&state, admin, renewal::DAILY_RENEWALS).await
 }
 
-/// Runs the job `grace-period` now and answers when it has ended.
+/// Starts the job `grace-period` and answers at once; the run says how far it has come.
 #[utoipa::path(post, path = "/admin/billing/process-grace-period", tag = "admin: billing", security(("bearer" = [])),
-    responses((status = 200, description = "The run, ended", body = Envelope<RunView>), Running))]
-async fn process_grace_period(State(state): State<AppState>, admin: Admin) -> Reply<RunView> {
-    run(&state, admin, renewal::GRACE_PERIOD).await
-}
-
-async fn run(state: &AppState, admin: Admin, job: &str) -> Reply<RunView> {
-    let run = state.scheduler.run_now(state, job, admin.user_id).await?;
-    let message = format!("The job {job} ended: {}.", run.status);
-    Ok(Success::ok(message, run))
+    responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
+async fn process_grace_period(State(state): State<AppState>, admin: Admin) -> Result<Started> {
+    scheduler::started(&state, admin, renewal::GRACE_PERIOD).await
 }
 
 /// How long an unpaid subscription may go on running.
@@ -100,13 +95,10 @@ async fn set_grace_period(
     Id(id): Id,
     Body(request): Body<GraceRequest>,
 ) -> Reply<SubscriptionDetail> {
-    renewal::set_grace(&state, admin.user_id, id, request.grace_days).await?;
+    let until = renewal::set_grace(&state, admin.user_id, id, request.grace_days).await?;
     let detail = super::any_detail(&mut state.db.read().await?, id).await?;
-    let days = request.grace_days;
-    Ok(Success::ok(
-        format!("Its grace ends in {days} days."),
-        detail,
-    ))
+    let message = format!("Its grace ends on {}.", state.clock.written(until));
+    Ok(Success::ok(message, detail))
 }
 
 /// Why a subscription ends.

@@ -27,7 +27,8 @@ pub use model::{
 pub use pricing::{Order, Priced, period_end};
 pub use refund::{Refund, refund};
 pub use renewal::{
-    BillingInfo, DAILY_RENEWALS, Forecast, ForecastLine, GRACE_PERIOD, process_grace, renew_due,
+    BillingInfo, DAILY_RENEWALS, Forecast, ForecastLine, GRACE_PERIOD, process_all_grace,
+    process_grace, renew_all_due, renew_due,
 };
 pub use routes::router;
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Months, Utc};
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use dermaga_runtime::{
     Plugin,
     contract::{self, Answer, Occasion, Place, PriceLine, Purchase, ServiceDescription, Term},
@@ -14,6 +15,7 @@ use super::model::PriceLineView;
 use crate::{
     Error, Result,
     app::AppState,
+    calendar,
     catalog::{self, Offer},
     coupons::{self, CouponCode, Evaluated},
     money::Rupiah,
@@ -149,7 +151,7 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
         price_decision: decided.decision,
         coupon,
         moment,
-        period_end: period_end(moment, 1)?,
+        period_end: period_end(state.clock.zone(), moment, 1)?,
     })
 }
 
@@ -171,13 +173,13 @@ pub(super) async fn check_config(
     }
 }
 
-/// The end of the n-th period: calendar months after the anchor, on its day or the month's last.
+/// The end of the n-th period: calendar months after the anchor, on its day or the month's last, at its
+/// time of day where the shop is.
 ///
 /// # Errors
 /// When the date is beyond what the calendar can say.
-pub fn period_end(anchor: DateTime<Utc>, periods: u32) -> Result<DateTime<Utc>> {
-    anchor
-        .checked_add_months(Months::new(periods))
+pub fn period_end(zone: Tz, anchor: DateTime<Utc>, periods: u32) -> Result<DateTime<Utc>> {
+    calendar::add_months(zone, anchor, periods)
         .ok_or_else(|| Error::internal("a period ends beyond the calendar"))
 }
 
@@ -187,10 +189,30 @@ mod tests {
 
     #[test]
     fn periods_keep_the_day_they_began_on() {
-        let anchor: DateTime<Utc> = "2027-01-31T10:00:00Z".parse().unwrap();
-        let ends: Vec<String> = (1..=3)
-            .map(|n| period_end(anchor, n).unwrap().format("%m-%d").to_string())
-            .collect();
-        assert_eq!(ends, ["02-28", "03-31", "04-30"]);
+        let jakarta = chrono_tz::Asia::Jakarta;
+        for (anchor, expected) in [
+            (
+                "2027-01-31T10:00:00+07:00",
+                ["02-28 10:00", "03-31 10:00", "04-30 10:00"],
+            ),
+            // Still the day before in Greenwich.
+            (
+                "2027-10-01T05:00:00+07:00",
+                ["11-01 05:00", "12-01 05:00", "01-01 05:00"],
+            ),
+            (
+                "2027-03-31T02:00:00+07:00",
+                ["04-30 02:00", "05-31 02:00", "06-30 02:00"],
+            ),
+        ] {
+            let anchor: DateTime<Utc> = anchor.parse().unwrap();
+            let ends = [1, 2, 3].map(|n| {
+                let end = period_end(jakarta, anchor, n).unwrap();
+                end.with_timezone(&jakarta)
+                    .format("%m-%d %H:%M")
+                    .to_string()
+            });
+            assert_eq!(ends, expected);
+        }
     }
 }

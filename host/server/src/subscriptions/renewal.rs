@@ -17,8 +17,8 @@ use uuid::Uuid;
 pub(super) use overdue::{ahead, renew_first, renew_now};
 pub use preview::{BillingInfo, Forecast, ForecastLine};
 pub(super) use preview::{billing_info, forecast};
-pub use unpaid::process_grace;
 pub(super) use unpaid::{expire, set_grace};
+pub use unpaid::{process_all_grace, process_grace};
 
 use super::{
     delivery,
@@ -34,8 +34,8 @@ use crate::{
     money::Rupiah,
     plugins::{self, Decision},
     provisioning,
-    scheduler::Outcome,
-    schema,
+    scheduler::{Outcome, Progress},
+    schema, timekeeping,
     wallet::{self, NewTransaction, TransactionType},
 };
 
@@ -121,32 +121,51 @@ enum Step {
 }
 
 /// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over, or
-/// ends it where it shall not renew. What fails is reported and stops nobody.
+/// ends it where it is not to be renewed. What fails is reported and stops no other.
+///
+/// One period of a subscription is charged at most, however far behind it is: where no server ran for
+/// months, as many runs catch up, and a clock that was wrong costs nobody more than one period a run.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
 pub async fn renew_due(state: &AppState) -> Result<Outcome> {
+    renew_all_due(state, &Progress::default()).await
+}
+
+/// The same as [`renew_due`], and says how far it has come.
+///
+/// # Errors
+/// As [`renew_due`].
+pub async fn renew_all_due(state: &AppState, progress: &Progress) -> Result<Outcome> {
+    timekeeping::trusted(&state.clock)?;
     let due = store::due(&mut state.db.read().await?, state.clock.now()).await?;
-    Ok(each(state, due).await)
+    Ok(each(state, due, progress).await)
 }
 
 /// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
 pub(super) async fn renew_payable(state: &AppState) -> Result<()> {
-    if !state.config.billing.auto_renewal {
+    if !state.config.billing.auto_renewal || state.clock.jump().is_some() {
         return Ok(());
     }
     let payable = store::payable(&mut state.db.read().await?, state.clock.now()).await?;
-    each(state, payable).await;
+    each(state, payable, &Progress::default()).await;
     Ok(())
 }
 
-async fn each(state: &AppState, ids: Vec<Uuid>) -> Outcome {
+/// Takes one step with each.
+async fn each(state: &AppState, ids: Vec<Uuid>, progress: &Progress) -> Outcome {
     let mut outcome = Outcome::default();
+    progress.expect(ids.len());
     for id in ids {
-        match catch_up(state, id).await {
-            Ok(0) => {}
-            Ok(_) => outcome.items += 1,
+        timekeeping::wait_until_trusted(&state.clock).await;
+        match step(state, id).await {
+            Ok(Step::Nothing) => {}
+            Ok(Step::Renewed | Step::Unpaid | Step::Ended) => {
+                outcome.items += 1;
+                progress.item();
+            }
             Err(error) => {
+                progress.error();
                 tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
                 outcome.errors.push(format!("Subscription {id}: {error}"));
                 if let Err(error) = try_again(state, id).await {
@@ -156,19 +175,6 @@ async fn each(state: &AppState, ids: Vec<Uuid>) -> Outcome {
         }
     }
     outcome
-}
-
-/// Takes every step that is due, one after the other: more than one where no server ran for long.
-/// Gives how many were taken.
-async fn catch_up(state: &AppState, id: Uuid) -> Result<u32> {
-    let mut steps = 0;
-    loop {
-        match step(state, id).await? {
-            Step::Renewed => steps += 1,
-            Step::Unpaid | Step::Ended => return Ok(steps + 1),
-            Step::Nothing => return Ok(steps),
-        }
-    }
 }
 
 async fn try_again(state: &AppState, id: Uuid) -> Result<()> {
@@ -231,14 +237,17 @@ async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
     drop(conn);
     let plugin = state.plugins.version(&pinned.plugin_digest).await?;
     let plan = plan.for_plugins_at(current.monthly_price)?;
-    let (now, term) = (state.clock.now(), Term { months: 1 });
+    let term = Term { months: 1 };
+    let off = switched_off(current, state.clock.now());
+    // What is foreseen and what is charged are asked with the same moment, whenever one looks.
+    let starts_at = current.period_end + off;
     let request = contract::PriceRequest {
         settings: pinned.settings.0,
         plan: plan.clone(),
         term,
         config: current.config.0.clone(),
         occasion: Occasion::Renewal,
-        moment: now.timestamp(),
+        moment: starts_at.timestamp(),
     };
     let subject = current.user_id.into();
     let decided =
@@ -256,27 +265,33 @@ async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
             lines: answer.lines.clone(),
             total: answer.total,
         };
-        Some(coupons::continue_for(state, current.user_id, current.id, purchase).await?)
+        let whose = (current.user_id, current.id);
+        Some(coupons::continue_for(state, whose, purchase, starts_at).await?)
     } else {
         None
     };
-    // The time it was switched off, or never ran, is not charged: the periods move on by as much.
-    let off = current
-        .suspended_at
-        .or(current.held_since)
-        .map_or(TimeDelta::zero(), |at| now - at);
     let anchor_at = current.anchor_at + off;
     let number = u32::try_from(current.period_number).map_err(Error::internal)?;
     Ok(Next {
         number: current.period_number.saturating_add(1),
         anchor_at,
-        starts_at: pricing::period_end(anchor_at, number)?,
-        ends_at: pricing::period_end(anchor_at, number.saturating_add(1))?,
+        // Without a gap to the period before, though the zone may be another since.
+        starts_at,
+        ends_at: pricing::period_end(state.clock.zone(), anchor_at, number.saturating_add(1))?,
         lines: answer.lines,
         price: Rupiah::new(answer.total),
         price_decision: decided.decision,
         coupon,
     })
+}
+
+/// Returns how long it has been switched off or never ran. That is not charged: its periods move on by
+/// as much.
+fn switched_off(current: &Subscription, now: DateTime<Utc>) -> TimeDelta {
+    let since = current.suspended_at.or(current.held_since);
+    let off = since.map(|since| now - since);
+    // A moment that a wrong clock wrote down may lie ahead.
+    off.unwrap_or_default().max(TimeDelta::zero())
 }
 
 enum Charge {

@@ -123,7 +123,8 @@ async fn quote(
     customer: Customer,
     Body(request): Body<OrderRequest>,
 ) -> Reply<QuoteView> {
-    let quote = checkout::quote(&state, &request.order(customer.user_id)).await?;
+    let order = request.order(customer.user_id);
+    let quote = Box::pin(checkout::quote(&state, &order)).await?;
     Ok(Success::ok(format!("This costs {}.", quote.due), quote))
 }
 

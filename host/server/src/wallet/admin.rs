@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{
     Adjustment, CreditKind, Direction, Float, Transaction, TransactionStatus, TransactionType,
-    TransactionView, WalletOrder, calendar, float,
+    TransactionView, WalletOrder, float,
     routes::{StatementQuery, is_reference, reference, statement_of},
     store::{
         self, TransactionFilter,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error,
     app::AppState,
+    calendar,
     http::{
         Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Params, Reply, Success,
         failure_responses,

@@ -6,7 +6,6 @@
 
 mod adjustment;
 mod admin;
-mod calendar;
 mod export;
 mod float;
 mod journal;
@@ -24,7 +23,6 @@ mod typeface;
 use uuid::Uuid;
 
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
-pub use calendar::start_of_day;
 pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
 pub use model::{

@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::{
     Statistics, TransactionStatus, TransactionType, TransactionView, WalletInfo, admin,
-    calendar::{self, Period},
     receipt::Receipt,
     statement::{self, Dates},
     statistics,
@@ -19,6 +18,7 @@ use super::{
 use crate::{
     Code, Error,
     app::AppState,
+    calendar::{self, Period},
     http::{
         Attachment, Body, Customer, Envelope, PageQuery, Paged, Params, Reply, Segment, Success,
         failure_responses,

@@ -4,8 +4,8 @@ use chrono::{DateTime, Days, NaiveDate, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::{Balance, TransactionType, calendar, store};
-use crate::{Error, Result, db::Conn, money::Rupiah, spreadsheet};
+use super::{Balance, TransactionType, store};
+use crate::{Error, Result, calendar, db::Conn, money::Rupiah, spreadsheet};
 
 /// A statement is about so many days at the most.
 const MOST_DAYS: i64 = 366;
@@ -50,8 +50,8 @@ impl Dates {
         now: DateTime<Utc>,
     ) -> Result<Self> {
         let month = calendar::start_of_month(zone, now);
-        let first = from.unwrap_or_else(|| month.with_timezone(&zone).date_naive());
-        let last = to.unwrap_or_else(|| now.with_timezone(&zone).date_naive());
+        let first = from.unwrap_or_else(|| calendar::date(zone, month));
+        let last = to.unwrap_or_else(|| calendar::date(zone, now));
         match (last - first).num_days() {
             days if days < 0 => Err(Error::invalid("to", "must not be before `from`")),
             days if days >= MOST_DAYS => Err(Error::invalid(

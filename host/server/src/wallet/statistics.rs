@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{TransactionType, calendar::Period, store};
-use crate::{Result, db::Conn, money::Rupiah};
+use super::{TransactionType, store};
+use crate::{Result, calendar::Period, db::Conn, money::Rupiah};
 
 /// What happened in a part of a period, in rupiah.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]

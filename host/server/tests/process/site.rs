@@ -187,7 +187,7 @@ impl Patient {
             if let Ok(response) = request.bearer_auth(&self.token).send().await {
                 let status = response.status().as_u16();
                 match (status, response.json::<Value>().await) {
-                    (200 | 201, Ok(answer)) => return answer["data"].clone(),
+                    (200..=202, Ok(answer)) => return answer["data"].clone(),
                     // Being answered, or not able to at the moment.
                     (408 | 409 | 500.., _) | (_, Err(_)) => {}
                     (status, Ok(answer)) => panic!("{path} answered {status}: {answer:#}"),

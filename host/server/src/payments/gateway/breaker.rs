@@ -27,7 +27,7 @@ impl Breaker {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match state.closed_until {
             None => true,
-            Some(until) if now < until => false,
+            Some(until) if is_pause(now, until) => false,
             Some(_) => {
                 state.closed_until = Some(now + PAUSE);
                 true
@@ -60,8 +60,13 @@ impl Breaker {
     /// When the next question is let through, while it is open.
     pub(super) fn open_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.closed_until.filter(|until| now < *until)
+        state.closed_until.filter(|until| is_pause(now, *until))
     }
+}
+
+/// Returns `true` while a pause lasts. One that is longer than any began by a clock that was ahead.
+fn is_pause(now: DateTime<Utc>, until: DateTime<Utc>) -> bool {
+    now < until && until - now <= PAUSE
 }
 
 #[cfg(test)]
@@ -88,5 +93,16 @@ mod tests {
         assert!(breaker.admits(later + PAUSE));
         breaker.succeeded();
         assert!(breaker.admits(later) && breaker.open_until(later).is_none());
+    }
+
+    #[test]
+    fn a_pause_by_a_clock_that_was_ahead_is_over_when_it_is_right() {
+        let (breaker, now) = (Breaker::default(), DateTime::UNIX_EPOCH);
+        let ahead = now + TimeDelta::days(100);
+        for _ in 0..FAILURES {
+            breaker.failed(ahead);
+        }
+        assert!(!breaker.admits(ahead));
+        assert!(breaker.open_until(now).is_none() && breaker.admits(now));
     }
 }

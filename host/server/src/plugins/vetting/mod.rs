@@ -51,7 +51,7 @@ pub(super) async fn faults(
 /// can be bought.
 ///
 /// # Errors
-/// As [`faults`].
+/// As `faults`.
 pub async fn faults_now(registry: &Registry, template: &Template) -> Result<Vec<TemplateError>> {
     match registry.active(&template.plugin) {
         Ok(plugin) => faults(registry, &plugin, template).await,

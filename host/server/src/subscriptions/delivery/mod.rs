@@ -5,6 +5,7 @@ mod store;
 mod undo;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use uuid::Uuid;
 
 pub(super) use undo::undo_purchases;
@@ -30,7 +31,7 @@ const SETTING_UP: TimeDelta = TimeDelta::minutes(1);
 /// When the database does not answer.
 pub(super) async fn note_deliveries(state: &AppState) -> Result<()> {
     let found = store::delivered(&mut state.db.read().await?).await?;
-    if found.is_empty() {
+    if found.is_empty() || state.clock.jump().is_some() {
         return Ok(());
     }
     let clock = &state.clock;
@@ -40,9 +41,15 @@ pub(super) async fn note_deliveries(state: &AppState) -> Result<()> {
         if !store::note_delivery(&mut conn, id, ready_at).await? {
             continue;
         }
-        let wait = ready_at - delivered.period_start;
+        // A moment that a wrong clock wrote down may lie ahead.
+        let wait = ready_at.min(clock.now()) - delivered.period_start;
         if delivered.period_number == 1 && wait > SETTING_UP {
-            let (anchor_at, end) = moved(delivered.anchor_at, delivered.period_end, wait)?;
+            let (anchor_at, end) = moved(
+                clock.zone(),
+                delivered.anchor_at,
+                delivered.period_end,
+                wait,
+            )?;
             store::move_first_period(&mut conn, id, anchor_at, end, clock.now()).await?;
             tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");
         }
@@ -55,17 +62,18 @@ pub(super) async fn note_deliveries(state: &AppState) -> Result<()> {
 /// The anchor and the end of a first period that waited so long; the end moves by at least that time,
 /// and the periods after it begin where it ends.
 fn moved(
+    zone: Tz,
     anchor_at: DateTime<Utc>,
     period_end: DateTime<Utc>,
     wait: TimeDelta,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
     let mut anchor = anchor_at + wait;
-    let mut end = pricing::period_end(anchor, 1)?;
+    let mut end = pricing::period_end(zone, anchor, 1)?;
     // Months differ in length: from a shorter one on, a month alone would be too little.
     let missing = (period_end + wait) - end;
     if missing > TimeDelta::zero() {
         anchor += missing;
-        end = pricing::period_end(anchor, 1)?;
+        end = pricing::period_end(zone, anchor, 1)?;
     }
     Ok((anchor, end))
 }
@@ -139,12 +147,12 @@ mod tests {
             ("2027-01-15T05:00:00Z", 40, "2027-03-27T05:00:00Z"),
         ] {
             let (bought, wait) = (at(bought), TimeDelta::days(days));
-            let end = pricing::period_end(bought, 1).unwrap();
-            let (anchor, moved_end) = moved(bought, end, wait).unwrap();
+            let end = pricing::period_end(Tz::UTC, bought, 1).unwrap();
+            let (anchor, moved_end) = moved(Tz::UTC, bought, end, wait).unwrap();
             assert!(moved_end >= end + wait, "{bought}");
             assert!(moved_end <= end + wait + TimeDelta::days(3), "{bought}");
             assert_eq!(moved_end, at(expected), "{bought}");
-            assert_eq!(pricing::period_end(anchor, 1).unwrap(), moved_end);
+            assert_eq!(pricing::period_end(Tz::UTC, anchor, 1).unwrap(), moved_end);
         }
     }
 }

@@ -12,12 +12,13 @@ use crate::{
     app::AppState,
     coupons,
     money::Rupiah,
+    scheduler::Progress,
     subscriptions::{
         delivery,
         model::{Subscription, SubscriptionRow},
         store as subscriptions,
     },
-    wallet,
+    timekeeping, wallet,
 };
 
 /// The next period of a subscription whose period is over.
@@ -52,7 +53,7 @@ pub(in crate::subscriptions) async fn ahead(
 ///
 /// # Errors
 /// `INSUFFICIENT_CREDIT`; `INVALID_STATE` when it is not to be renewed, or more than one period is
-/// over; `PLUGIN_*`.
+/// over; `UNAVAILABLE` while the clock is in doubt; `PLUGIN_*`.
 pub(in crate::subscriptions) async fn renew_first(state: &AppState, id: Uuid) -> Result<()> {
     // A first period may end later by now.
     delivery::note_deliveries(state).await?;
@@ -62,6 +63,7 @@ pub(in crate::subscriptions) async fn renew_first(state: &AppState, id: Uuid) ->
         if !row.subscription.is_overdue(state.clock.now()) {
             return Ok(());
         }
+        timekeeping::trusted(&state.clock)?;
         check_renews(state, &row.subscription).await?;
         let next = price(state, &row).await?;
         if next.ends_at <= state.clock.now() {
@@ -82,7 +84,9 @@ pub(in crate::subscriptions) async fn renew_first(state: &AppState, id: Uuid) ->
 
 /// Does now what the nightly job would do with a subscription whose period is over.
 pub(in crate::subscriptions) async fn renew_now(state: &AppState, id: Uuid) {
-    each(state, vec![id]).await;
+    if timekeeping::trusted(&state.clock).is_ok() {
+        each(state, vec![id], &Progress::default()).await;
+    }
 }
 
 async fn check_renews(state: &AppState, subscription: &Subscription) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What happens when nobody pays: grace, suspension, end; and what administrators may do about it.
 
 use chrono::{DateTime, Days, Utc};
+use chrono_tz::Tz;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -8,37 +9,54 @@ use super::{is_as_seen, store};
 use crate::{
     Code, Error, Result,
     app::AppState,
-    audit, catalog,
+    audit, calendar, catalog,
     config::Billing,
     coupons,
     money::Rupiah,
     provisioning::{self, Desired},
-    scheduler::Outcome,
+    scheduler::{Outcome, Progress},
     subscriptions::{
         SubscriptionStatus as Status, model::Subscription, store as subscriptions, upgrade,
     },
-    wallet,
+    timekeeping, wallet,
 };
 
 /// The job [`super::GRACE_PERIOD`]: suspends what is not paid when its grace is over, and ends what was
 /// suspended for too long. What can be paid by now is renewed instead.
 ///
 /// # Errors
-/// When the database does not answer.
+/// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
 pub async fn process_grace(state: &AppState) -> Result<Outcome> {
+    process_all_grace(state, &Progress::default()).await
+}
+
+/// The same as [`process_grace`], and says how far it has come.
+///
+/// # Errors
+/// As [`process_grace`].
+pub async fn process_all_grace(state: &AppState, progress: &Progress) -> Result<Outcome> {
+    timekeeping::trusted(&state.clock)?;
     let now = state.clock.now();
-    let kept_since = now
-        .checked_sub_days(state.config.billing.retention)
+    let kept_since = calendar::sub_days(state.clock.zone(), now, state.config.billing.retention)
         .ok_or_else(|| Error::internal("SUSPENSION_RETENTION_DAYS reaches before the calendar"))?;
     let mut conn = state.db.read().await?;
     let over = store::out_of_grace(&mut conn, now).await?;
     let forgotten = store::suspended_until(&mut conn, kept_since).await?;
     drop(conn);
-    let mut outcome = super::each(state, over).await;
+    progress.expect(forgotten.len());
+    let mut outcome = super::each(state, over, progress).await;
     for id in forgotten {
+        timekeeping::wait_until_trusted(&state.clock).await;
         match end_forgotten(state, id, kept_since).await {
-            Ok(ended) => outcome.items += u64::from(ended),
-            Err(error) => outcome.errors.push(format!("Subscription {id}: {error}")),
+            Ok(false) => {}
+            Ok(true) => {
+                outcome.items += 1;
+                progress.item();
+            }
+            Err(error) => {
+                progress.error();
+                outcome.errors.push(format!("Subscription {id}: {error}"));
+            }
         }
     }
     Ok(outcome)
@@ -62,13 +80,13 @@ fn behind(
     seen: &Subscription,
     billing: Billing,
     unpaid: Rupiah,
-    now: DateTime<Utc>,
+    (zone, now): (Tz, DateTime<Utc>),
 ) -> store::Behind {
     let grace_until = match seen.status {
         // It begins once, when the period ends, however late that is noticed.
-        Status::Active if billing.grace_period => seen
-            .period_end
-            .checked_add_days(Days::new(billing.grace_days)),
+        Status::Active if billing.grace_period => {
+            calendar::add_days(zone, seen.period_end, Days::new(billing.grace_days))
+        }
         Status::PastDue => seen.grace_until,
         _ => None,
     };
@@ -103,7 +121,7 @@ pub(super) async fn fall_behind(
         conn.rollback().await?;
         return Ok(false);
     }
-    let behind = behind(seen, state.config.billing, due, now);
+    let behind = behind(seen, state.config.billing, due, (clock.zone(), now));
     store::fall_behind(&mut conn, seen, behind, now).await?;
     if behind.status == Status::Suspended && seen.status != Status::Suspended {
         let message =
@@ -173,7 +191,7 @@ pub(in crate::subscriptions) async fn expire(
     }
 }
 
-/// Gives an unpaid subscription so many days of grace from now.
+/// Gives an unpaid subscription so many days of grace from now; returns their end.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it is not in grace.
@@ -182,12 +200,12 @@ pub(in crate::subscriptions) async fn set_grace(
     actor_id: Uuid,
     id: Uuid,
     days: u64,
-) -> Result<()> {
+) -> Result<DateTime<Utc>> {
     let bounds = state.config.billing.check_grace_days(days);
     bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
     let seen = seen(state, id).await?;
     let now = state.clock.now();
-    let until = now.checked_add_days(Days::new(days));
+    let until = calendar::add_days(state.clock.zone(), now, Days::new(days));
     let until = until.ok_or_else(|| Error::internal("a grace ends beyond the calendar"))?;
     let mut conn = state.db.begin().await?;
     if !store::set_grace(&mut conn, id, until, now).await? {
@@ -197,7 +215,8 @@ pub(in crate::subscriptions) async fn set_grace(
     let (action, subject) = ("subscription.grace_set", format!("subscription:{id}"));
     let details = json!({ "days": days, "until": until });
     audit::record(&mut conn, &state.clock, actor_id, action, &subject, details).await?;
-    Ok(conn.commit().await?)
+    conn.commit().await?;
+    Ok(until)
 }
 
 async fn seen(state: &AppState, id: Uuid) -> Result<Subscription> {

@@ -1,9 +1,11 @@
-//! Days, weeks, months and years as the shop's own clock on the wall counts them.
+//! The running day, week, month or year, and its parts.
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::{date, start_of_day};
 
 /// A stretch of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -20,8 +22,8 @@ pub enum Period {
 impl Period {
     /// The moments that divide the running period into its parts: hours of a day, days of a week or
     /// month, months of a year. The first is its start, the last its end.
-    pub(super) fn parts(self, zone: Tz, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
-        let today = now.with_timezone(&zone).date_naive();
+    pub fn parts(self, zone: Tz, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let today = date(zone, now);
         let (first, end) = self.dates(today);
         match self {
             Self::Day => hours(start_of_day(zone, first), start_of_day(zone, end)),
@@ -35,7 +37,7 @@ impl Period {
     }
 
     /// Its first date, and the first date after it.
-    fn dates(self, today: NaiveDate) -> (NaiveDate, NaiveDate) {
+    pub(super) fn dates(self, today: NaiveDate) -> (NaiveDate, NaiveDate) {
         let back = u64::from(today.weekday().num_days_from_monday());
         let (first, end) = match self {
             Self::Day => (Some(today), today.succ_opt()),
@@ -80,21 +82,6 @@ fn hours(first: DateTime<Utc>, end: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         .collect()
 }
 
-/// The first moment of a date; where clocks skip midnight, the first after it.
-pub fn start_of_day(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
-    let midnight = date.and_time(NaiveTime::MIN);
-    (0..24)
-        .filter_map(|hours| midnight.checked_add_signed(TimeDelta::hours(hours)))
-        .find_map(|local| zone.from_local_datetime(&local).earliest())
-        .map_or_else(|| midnight.and_utc(), |moment| moment.to_utc())
-}
-
-/// When this month began.
-pub(super) fn start_of_month(zone: Tz, now: DateTime<Utc>) -> DateTime<Utc> {
-    let today = now.with_timezone(&zone).date_naive();
-    start_of_day(zone, Period::Month.dates(today).0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,8 +114,6 @@ mod tests {
             let expected = (parts, start.to_owned(), end.to_owned());
             assert_eq!(ends(period, jakarta, now), expected, "{period:?}");
         }
-        assert_eq!(start_of_month(jakarta, at(now)), at("2026-02-28T17:00:00Z"));
-        assert_eq!(start_of_month(Tz::UTC, at(now)), at("2026-02-01T00:00:00Z"));
     }
 
     #[test]

@@ -1,0 +1,57 @@
+//! SQL of moments that something waits for, when they were written down by a clock that was ahead.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{db::Conn, execute};
+
+/// The clocks of several servers differ by less.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+/// No lease, and no pause before another attempt, is longer.
+const LONGEST_WAIT: TimeDelta = TimeDelta::hours(25);
+
+/// Every mark that is ahead of what can have been meant, and since when jobs are known.
+pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let (soon, late) = (now + SKEW, now + LONGEST_WAIT);
+    // Of what stands for an instant to come, the instant itself would find it done.
+    let runs = "DELETE FROM job_runs WHERE scheduled_for > $1 AND finished_at IS NOT NULL";
+    let mut mended = execute!(conn, runs, soon)?;
+    for (sql, limit) in [
+        (
+            "UPDATE jobs SET watched_since = $1 WHERE watched_since > $2",
+            soon,
+        ),
+        (
+            "UPDATE job_runs SET lease_until = $1 WHERE finished_at IS NULL AND lease_until > $2",
+            soon,
+        ),
+        (
+            "UPDATE payments SET lease_holder = NULL, lease_until = NULL WHERE next_check_at <= $1 AND lease_until > $2",
+            soon,
+        ),
+        (
+            "UPDATE payments SET next_check_at = $1 WHERE next_check_at > $2",
+            late,
+        ),
+        (
+            "UPDATE instances SET next_attempt_at = $1, lease_holder = NULL, lease_until = NULL
+             WHERE next_attempt_at > $2 AND status <> 'TERMINATED'",
+            late,
+        ),
+        (
+            "UPDATE subscriptions SET renewal_retry_at = $1 WHERE renewal_retry_at > $2",
+            late,
+        ),
+        (
+            "UPDATE subscriptions SET suspended_at = $1
+             WHERE status IN ('PAST_DUE', 'SUSPENDED') AND suspended_at > $2",
+            soon,
+        ),
+        (
+            "UPDATE plugin_uploads SET created_at = $1 WHERE state = 'COMPILING' AND created_at > $2",
+            soon,
+        ),
+    ] {
+        mended += execute!(conn, sql, now, limit)?;
+    }
+    Ok(mended)
+}

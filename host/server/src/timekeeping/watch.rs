@@ -1,0 +1,163 @@
+//! Noticing that the clock was set, and that it is right again.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::TimeDelta;
+
+use crate::{
+    Result,
+    alerts::{self, AlertKind},
+    app::AppState,
+    db::{HOLD, Jump},
+};
+
+/// The alert is about the clock of the shop, whichever server has noticed.
+const SUBJECT: &str = "clock";
+/// How often marks in the future are looked for: another server may have written them.
+const EVERY: Duration = Duration::from_secs(600);
+
+/// A server's picture of its clock. Looked at before jobs are.
+#[derive(Debug, Default)]
+pub struct Watch(Mutex<State>);
+
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    /// The jump that administrators know of.
+    known: Option<TimeDelta>,
+    /// When marks were last looked for.
+    mended: Option<Instant>,
+    /// When this server last had something to warn of.
+    warned: Option<Instant>,
+}
+
+/// What has to be done about the clock at a look.
+enum Step {
+    Warn(Jump),
+    Wait,
+    Mend { after: Option<TimeDelta> },
+    Go,
+}
+
+impl Watch {
+    /// Returns `true` when jobs may act. Raises `CLOCK_JUMPED` when they may not, and resets what a wrong
+    /// clock wrote down when they may again.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn is_steady(&self, state: &AppState) -> Result<bool> {
+        match self.step(state.clock.jump()) {
+            Step::Warn(jump) => {
+                warn(state, &message(jump)).await?;
+                self.update(|seen| {
+                    seen.known = Some(jump.by);
+                    seen.warned = Some(Instant::now());
+                });
+                Ok(false)
+            }
+            Step::Wait => Ok(false),
+            Step::Mend { after } => {
+                self.mend(state, after).await?;
+                Ok(true)
+            }
+            Step::Go => Ok(true),
+        }
+    }
+
+    fn step(&self, jump: Option<Jump>) -> Step {
+        let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = |since: Instant| since.elapsed() >= EVERY;
+        match jump {
+            Some(jump) if seen.known == Some(jump.by) => Step::Wait,
+            Some(jump) => Step::Warn(jump),
+            None if seen.known.is_some() || seen.mended.is_none_or(is_old) => {
+                Step::Mend { after: seen.known }
+            }
+            None => Step::Go,
+        }
+    }
+
+    async fn mend(&self, state: &AppState, after: Option<TimeDelta>) -> Result<()> {
+        let mended = super::mend(state).await?;
+        if mended > 0 {
+            let message = format!(
+                "{mended} moments that lay in the future were reset: a server's clock was ahead. Compare the clocks of all servers, and look at what was charged and suspended lately."
+            );
+            warn(state, &message).await?;
+        }
+        let has_news = mended > 0 || after.is_some();
+        let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Long enough open to be seen, also by whoever only looks at what is open.
+        let is_over = seen.warned.is_none_or(|since| since.elapsed() >= EVERY);
+        if !has_news && is_over {
+            let mut conn = state.db.begin().await?;
+            alerts::resolve(&mut conn, &state.clock, AlertKind::ClockJumped, SUBJECT).await?;
+            conn.commit().await?;
+        }
+        self.update(|seen| {
+            seen.known = None;
+            seen.mended = Some(Instant::now());
+            if has_news {
+                seen.warned = seen.mended;
+            }
+        });
+        Ok(())
+    }
+
+    fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+async fn warn(state: &AppState, message: &str) -> Result<()> {
+    let mut conn = state.db.begin().await?;
+    let kind = AlertKind::ClockJumped;
+    alerts::raise(&mut conn, &state.clock, kind, SUBJECT, message).await?;
+    Ok(conn.commit().await?)
+}
+
+fn message(jump: Jump) -> String {
+    let direction = if jump.by < TimeDelta::zero() {
+        "back"
+    } else {
+        "ahead"
+    };
+    format!(
+        "A server's clock was set {direction} by {}. Jobs wait until it is set right, or has run steadily for {} minutes. Check its time server.",
+        // The two clocks are not read at the same instant.
+        length(jump.by.abs() + TimeDelta::seconds(30)),
+        HOLD.num_minutes()
+    )
+}
+
+/// In the largest unit that fits: `100 days`, `1 hour`.
+fn length(by: TimeDelta) -> String {
+    let (count, unit) = match (by.num_days(), by.num_hours(), by.num_minutes()) {
+        (0, 0, minutes) => (minutes, "minute"),
+        (0, hours, _) => (hours, "hour"),
+        (days, _, _) => (days, "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jump_is_told_in_words() {
+        for (by, expected) in [
+            (TimeDelta::days(100), "ahead by 100 days."),
+            (TimeDelta::hours(-1), "back by 1 hour."),
+            (TimeDelta::minutes(59), "ahead by 59 minutes."),
+        ] {
+            let believed_in = HOLD;
+            let told = message(Jump { by, believed_in });
+            assert!(told.contains(expected), "{told}");
+            assert!(told.contains("for 10 minutes"), "{told}");
+        }
+    }
+}
