@@ -1,4 +1,4 @@
-//! What costs too much by its counts is refused before it is compiled.
+//! Components that cost too much by their counts are refused before they are compiled.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Slows password guessing down without letting a stranger close somebody else's account.
+//! Slows password guessing down without letting a stranger close another person's account.
 //!
 //! Three counts of failures within [`WINDOW`] of one another: an address at one account, an address
 //! at all accounts, and an account from all addresses. The last one only delays, and only addresses

@@ -14,7 +14,7 @@ use crate::{
     terminal::BuildProgress,
 };
 
-/// What is done when the templates fail.
+/// Heading of the failure when templates cannot be loaded.
 const LOADING: &str = "the service templates cannot be loaded";
 
 /// Finds the service templates.

@@ -44,7 +44,7 @@ pub struct RefusedTemplate {
     pub problems: Vec<TemplateProblem>,
 }
 
-/// What becomes of every service.
+/// Outcome of loading, service by service.
 #[derive(Debug, Default)]
 pub(super) struct Loading {
     /// Sold as their files say.
@@ -164,7 +164,7 @@ impl Loading {
         Ok(faults)
     }
 
-    /// What can be sold.
+    /// Returns the services that can be sold.
     pub(super) fn sold(&self) -> Vec<Template> {
         self.fresh.iter().chain(&self.kept).cloned().collect()
     }

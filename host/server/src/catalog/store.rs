@@ -78,7 +78,7 @@ pub(super) async fn upsert_service(
     Ok(id)
 }
 
-/// What a service was loaded from.
+/// Source that a service was loaded from.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct LoadedFrom {
     pub(super) slug: String,
@@ -87,7 +87,7 @@ pub(super) struct LoadedFrom {
     pub(super) template: Option<String>,
 }
 
-/// What every service was loaded from, sold or not.
+/// Returns the source of every service, sold or not.
 pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>> {
     let sql = "SELECT slug, template_file, template FROM services ORDER BY slug";
     fetch_all!(conn, LoadedFrom, sql)

@@ -258,7 +258,7 @@ fn differences(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<F
         .collect()
 }
 
-/// What the files do not name. A service whose file is wrong is named by it.
+/// Returns the services that the files do not name. A service whose file is wrong is named by it.
 fn orphans(after: &BTreeMap<Key, Map<String, Value>>, loading: &Loading) -> Vec<String> {
     let wrong = |slug: &str| {
         let refused = loading.refused.iter();

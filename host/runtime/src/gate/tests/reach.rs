@@ -1,4 +1,4 @@
-//! How an instance is reached and what it reaches: paths of ingresses, peers of network policies.
+//! Reach of an instance: paths of ingresses, peers of network policies.
 
 use super::*;
 
