@@ -1,4 +1,4 @@
-//! Golden cases: what a plugin answered once and must answer for ever.
+//! Golden cases: recorded answers that a plugin must keep.
 //!
 //! A case is a JSON file beside the plugin, `cases/NAME.json`:
 //!
@@ -18,29 +18,29 @@ use dermaga_runtime::{CallError, Plugin, canonical_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Characters of a value shown in a difference.
+/// Most characters of a value shown in a difference.
 const SHOWN: usize = 200;
 
 /// One call and the answer it must have.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Case {
-    /// The file's name without `.json`.
+    /// Name of the file without `.json`.
     #[serde(skip)]
     pub name: String,
-    /// What the case shows, in a sentence.
+    /// Purpose of the case, a sentence.
     pub description: String,
-    /// As in the WIT, for example `plan-change`.
+    /// Function as the WIT names it, for example `plan-change`.
     pub function: String,
-    /// `null` for functions without arguments.
+    /// Input of the call; `null` for functions without arguments.
     #[serde(default)]
     pub input: Value,
-    /// Absent in a new case, until it is blessed.
+    /// Expected answer; absent in a new case until it is blessed.
     #[serde(default, deserialize_with = "present")]
     pub output: Option<Value>,
 }
 
-/// An answer of `null` is an answer.
+/// Reads a present `null` as `Some(Value::Null)`: it is an answer too.
 fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(from).map(Some)
 }
@@ -75,10 +75,9 @@ pub enum CaseError {
 }
 
 impl Case {
-    /// Every case of a folder, by name. A folder that is not there has none.
+    /// Reads every case of a folder, by name. A missing folder has none.
     ///
-    /// # Errors
-    /// At the first file that cannot be read or is not a case.
+    /// # Errors The first file that cannot be read or is not a case.
     pub fn load_dir(folder: &Path) -> Result<Vec<Self>, CaseError> {
         files(folder)?.iter().map(|path| Self::load(path)).collect()
     }
@@ -101,7 +100,7 @@ impl Case {
         })
     }
 
-    /// The file's text: members in the order of the format, everything inside them sorted.
+    /// Returns the file's text: members in the order of the format, everything inside them sorted.
     fn to_json(&self) -> String {
         let sorted = |value: &Value| {
             serde_json::from_str(&canonical_json(value)).unwrap_or_else(|_| value.clone())
@@ -117,10 +116,10 @@ impl Case {
     }
 }
 
-/// Writes what the plugin answers now into every case of a folder and names the cases that changed.
+/// Writes the plugin's present answers into every case of a folder and returns the names of those
+/// that changed.
 ///
-/// # Errors
-/// When a case cannot be read or written, or a call fails: a failure is never blessed.
+/// # Errors When a case cannot be read or written, or a call fails: failures are never blessed.
 pub fn bless(folder: &Path, plugin: &Plugin) -> Result<Vec<String>, CaseError> {
     let mut changed = Vec::new();
     for path in files(folder)? {
@@ -154,10 +153,10 @@ pub fn bless(folder: &Path, plugin: &Plugin) -> Result<Vec<String>, CaseError> {
     Ok(changed)
 }
 
-/// What blessing did, in a line.
+/// Result of blessing, one line for a person.
 pub fn blessed(changed: &[String]) -> String {
     if changed.is_empty() {
-        "blessed: every case had this answer already".to_owned()
+        "blessed: no case changed".to_owned()
     } else {
         format!("blessed: {}", changed.join(", "))
     }
@@ -198,7 +197,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Compares as canonical JSON does: the order of members counts for nothing.
+    /// Compares two values as canonical JSON: the order of members does not matter.
     pub fn between(expected: &Value, answered: &Value) -> Option<Self> {
         descend(String::new(), Some(expected), Some(answered))
     }

@@ -1,4 +1,4 @@
-//! What docs/PLUGINS.md says of rules and limits is what the runtime does.
+//! Tests that docs/PLUGINS.md agrees with the runtime's rules and limits and with the examples.
 
 use std::{fmt::Write as _, fs, path::Path};
 
@@ -62,7 +62,7 @@ fn the_guide_states_the_limits_in_force() {
     }
 }
 
-/// The changes that the guide tells to make in a new plugin's file give the example's.
+/// The guide's patches turn the files of a new plugin into those of the example.
 #[test]
 fn the_guide_makes_the_examples() {
     use dermaga_runtime::contract::Kind::{Coupon, Service};

@@ -1,4 +1,4 @@
-//! What plugin authors use, behind `dermaga plugin ...`: templates, builds, golden cases and the
+//! Tools for plugin authors, behind `dermaga plugin ...`: templates, builds, golden cases and the
 //! conformance check. The server reads its catalogue and checks uploads with the same functions.
 
 pub mod build;

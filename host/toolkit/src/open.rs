@@ -1,4 +1,4 @@
-//! The plugin a person means: a component, or the folder that makes one.
+//! Opens the plugin named on a command line: a component, or the folder of a plugin.
 
 use std::{
     fs, io,
@@ -10,17 +10,17 @@ use dermaga_runtime::{LoadError, Plugin, Runtime, SizeClass};
 
 use crate::build::{self, BuildError, PluginSource, Progress};
 
-/// A plugin that can be called.
+/// A loaded plugin.
 #[derive(Debug)]
 pub struct Opened {
     pub plugin: Plugin,
-    /// Where it was built from; `None` when a component was named.
+    /// Sources it was built from; `None` when a component was named.
     pub source: Option<PluginSource>,
-    /// How long compiling and asking it what it is took.
+    /// Time of compiling to machine code and asking for the plugin's identity.
     pub loading: Duration,
 }
 
-/// Why there is nothing to call.
+/// Reason for which no plugin could be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
@@ -35,11 +35,10 @@ pub enum OpenError {
     Load(#[source] LoadError),
 }
 
-/// Loads a component with the limits of a class, by default the one its language needs; a folder is
-/// a plugin's and is built first, its component into `out`.
+/// Loads a component with the limits of a class, by default the one its language needs. A folder is
+/// built first, its component into `out`.
 ///
-/// # Errors
-/// When it does not build, cannot be read, or is no plugin of this server.
+/// # Errors When it does not build, cannot be read, or is not a plugin for this server.
 pub fn open(
     runtime: &Runtime,
     class: Option<SizeClass>,
@@ -59,8 +58,7 @@ pub fn open(
     })
 }
 
-/// The bytes of a component; a folder is a plugin's and is built first, its component into
-/// `out`.
+/// Returns the bytes of a component. A folder is built first, its component into `out`.
 ///
 /// # Errors
 /// When it does not build or cannot be read.

@@ -1,10 +1,10 @@
-//! Colours of what a person reads on a terminal; anywhere else the same text without them.
+//! Colours for reports on a terminal; elsewhere the same text is plain.
 
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
 
-/// How the parts of a report look.
+/// Styles of the parts of a report.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Palette {
     pub(crate) good: Style,
@@ -25,7 +25,7 @@ impl Palette {
         quiet: Style::new().dimmed(),
     };
 
-    /// Of a share of a limit: good up to a half, and care from four fifths on.
+    /// Returns the style of a share of a limit: good up to 50 percent, a warning from 80 on.
     pub(crate) const fn of_share(&self, percent: u32) -> Style {
         match percent {
             0..=50 => self.good,
@@ -46,8 +46,8 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
     }
 }
 
-/// Something that has a text for people, with colours and without.
+/// A report with a text in colours and one without.
 pub trait Coloured {
-    /// The text with the escape codes of a terminal.
+    /// Returns the text with the escape codes of a terminal.
     fn coloured(&self) -> String;
 }

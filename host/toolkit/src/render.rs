@@ -1,4 +1,4 @@
-//! What a service is made of on each plan, as YAML, with the gate's verdict.
+//! Renders the objects of a service on each plan as YAML, with the gate's verdict.
 
 use std::fmt;
 
@@ -21,32 +21,32 @@ use crate::{
 /// A sample instance of one plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rendering {
-    /// For example `basic`.
+    /// Slug of the plan, for example `basic`.
     pub plan: String,
-    /// Slug of the template that sells the plan; `None` when the plan is one of a golden case.
+    /// Slug of the template that sells the plan; `None` when the plan is from a golden case.
     pub template: Option<String>,
     pub budget: Resources,
     pub verdict: Verdict,
 }
 
-/// What the gate says.
+/// Verdict of the gate.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The objects as they would be applied, and what they ask for in all.
+    /// The objects as they would be applied, and their total resources.
     Admitted {
         objects: Vec<Value>,
         totals: Resources,
     },
-    /// The objects as the plugin rendered them, and everything that is wrong with them.
+    /// The objects as the plugin rendered them, and every violation.
     Refused {
         objects: Vec<Value>,
         violations: Vec<Violation>,
     },
-    /// The plugin rendered nothing, and why.
+    /// The plugin rendered nothing; the text is the reason.
     Nothing(String),
 }
 
-/// Why there is nothing to render.
+/// Reason for which nothing can be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
     #[error("{0} is a coupon plugin: it makes no Kubernetes objects")]
@@ -55,18 +55,18 @@ pub enum RenderError {
         "no template sells {0} and none of its golden cases names a plan: name a folder of templates with --templates"
     )]
     NoPlans(String),
-    #[error("{plugin} makes nothing of the settings: {why}")]
+    #[error("{plugin} refuses the settings: {why}")]
     Settings { plugin: String, why: String },
     #[error("there is no plan `{wanted}`; there are: {known}")]
     UnknownPlan { wanted: String, known: String },
     #[error(
-        "the configuration schema gives no sample: write `default`s or `examples` into it, or a golden case of `manifests`"
+        "no sample can be made from the configuration schema: write `default`s or `examples` into it, or a golden case of `manifests`"
     )]
     NoConfiguration,
 }
 
 /// Renders a sample instance of every plan that the templates sell, or of the one plan named, and
-/// asks the gate. Nothing reaches a cluster.
+/// runs the gate on it. Nothing reaches a cluster.
 ///
 /// # Errors
 /// When there is no plan or no configuration to render with.
@@ -166,7 +166,7 @@ impl Rendering {
     }
 }
 
-/// YAML documents; what is said about them are comments, so that the whole stays YAML.
+/// Writes YAML documents; the verdict is in comments, so that the whole stays YAML.
 impl fmt::Display for Rendering {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# plan: {}", self.plan)?;
@@ -223,7 +223,8 @@ impl Rendering {
     }
 }
 
-/// Names and messages may hold what a plugin said, and a comment ends with its line.
+/// Joins a text to one line: names and messages come from plugins, and a comment ends with its
+/// line.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,4 +1,4 @@
-//! One call of one function, shown with what it used.
+//! Runs one call of one function and shows its use of the limits.
 
 use std::{fmt, fs, io, path::Path};
 
@@ -28,7 +28,7 @@ pub enum InputError {
     },
 }
 
-/// Reads an input: a file, or `-` for stdin. Of a golden case it is the case's input.
+/// Reads an input from a file, or from stdin for `-`. Returns the input alone for a golden case.
 ///
 /// # Errors
 /// When it cannot be read or is not JSON.
@@ -47,11 +47,11 @@ pub fn read_input(from: &str) -> Result<Value, InputError> {
         from: from(),
         error,
     })?;
-    // No input of the contract has the fields of a case.
+    // This cannot mistake an input for a case: none has a case's fields.
     Ok(Case::deserialize(&value).map_or(value, |case| case.input))
 }
 
-/// The functions of a world, and what each one takes.
+/// Returns the functions of a world with the shapes of their inputs.
 pub fn functions(kind: Kind) -> &'static [(&'static str, &'static str)] {
     match kind {
         Kind::Service => &[
@@ -80,7 +80,7 @@ pub fn functions(kind: Kind) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// What a call gave, for a person: log lines and use of the limits, not the answer itself.
+/// Account of a call for a person: log lines and use of the limits, not the answer itself.
 #[derive(Debug)]
 pub struct Account<'a> {
     usage: Option<&'a Usage>,
@@ -161,7 +161,7 @@ const fn level(level: LogLevel) -> &'static str {
     }
 }
 
-/// Which functions a plugin has and where their inputs can be found, for somebody who named none.
+/// List of a plugin's functions and of golden cases to run, shown when no function was named.
 #[derive(Debug)]
 pub struct Guide<'a> {
     pub plugin: &'a Plugin,

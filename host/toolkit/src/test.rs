@@ -1,4 +1,4 @@
-//! Golden cases alone: the quick answer while a plugin is being written.
+//! Runs golden cases alone, for quick feedback while a plugin is being written.
 
 use std::fmt;
 
@@ -10,20 +10,20 @@ use crate::{
     paint::{Coloured, Painted, Palette},
 };
 
-/// How each case of a plugin came out.
+/// Results of a plugin's golden cases.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TestReport {
     pub cases: Vec<CaseResult>,
 }
 
-/// One case.
+/// Result of one golden case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CaseResult {
     pub name: String,
     pub description: String,
-    /// The first difference, or why there is no answer; `None` when the case passed.
+    /// The first difference, or the error of the call; `None` when the case passed.
     pub failure: Option<String>,
 }
 
@@ -50,7 +50,7 @@ fn failure(plugin: &Plugin, case: &Case) -> Option<String> {
 }
 
 impl TestReport {
-    /// How many cases did not pass.
+    /// Returns the number of failed cases.
     pub fn failed(&self) -> usize {
         self.cases
             .iter()

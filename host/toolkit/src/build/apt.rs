@@ -1,4 +1,4 @@
-//! Debian's packages: where something is missing, they are installed, or the command is said.
+//! Debian packages: installs missing ones, or names the command that does.
 
 use std::{path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use super::{
     progress::{Event, Progress},
 };
 
-/// Whether this is a machine with Debian's packages.
+/// Checks for Debian and its package tools.
 pub(super) fn is_here() -> bool {
     Path::new("/etc/debian_version").exists() && Path::new("/usr/bin/apt-get").exists()
 }
@@ -17,7 +17,7 @@ pub(super) fn is_root() -> bool {
     print(Path::new("/"), "id", &["-u"]).as_deref() == Some("0")
 }
 
-/// What a person runs to install packages.
+/// Command line that installs packages.
 pub(super) fn command(packages: &[&str]) -> String {
     format!(
         "apt-get install -y --no-install-recommends {}",
@@ -43,8 +43,8 @@ pub(super) fn install(
     run(&mut command).map(drop)
 }
 
-/// Sees to it that programs are there: installs Debian's packages for them when this process may,
-/// and otherwise fails with the one command that does it. `elsewhere` is for other systems.
+/// Makes sure that programs are on the PATH: installs Debian packages when running as root, and
+/// fails with the command to run otherwise. `elsewhere` is the advice on other systems.
 pub(super) fn require(
     programs: &[&str],
     packages: &[&str],

@@ -36,7 +36,8 @@ const SDK: &[(&str, &str)] = sdk!(
 );
 const PACKAGES: [&str; 2] = ["clang", "lld"];
 const ELSEWHERE: &str = "install clang and lld 14 or newer";
-/// Relative to the plugin's folder, where clang runs, so that no path of the machine is compiled in.
+/// Folder of the generated bindings, relative to the plugin's folder: clang runs there, so that no
+/// path of the machine is compiled in.
 const BINDINGS: &str = "target/bindings";
 
 const FLAGS: [&str; 14] = [
@@ -44,7 +45,7 @@ const FLAGS: [&str; 14] = [
     "-std=c17",
     "-Os",
     "-ffreestanding",
-    // Or a loop in memcpy would be compiled to a call of memcpy.
+    // Without it, the loop in memcpy would be compiled to a call of memcpy.
     "-fno-builtin",
     "-fvisibility=hidden",
     "-nostdlib",
@@ -53,19 +54,19 @@ const FLAGS: [&str; 14] = [
     "-Wl,--no-entry",
     "-Wl,--strip-all",
     "-Wl,-z,stack-size=65536",
-    // A stack that overflows traps, and does not run into the data.
+    // A stack that overflows then traps instead of running into the data.
     "-Wl,--stack-first",
     "-fcolor-diagnostics",
 ];
 
-/// Clang and its linker. Its text is for people.
+/// Makes sure that clang and its linker are there; returns clang's version line, for display.
 pub(super) fn toolchain(progress: &dyn Progress) -> Result<String, BuildError> {
     apt::require(&["clang", "wasm-ld"], &PACKAGES, ELSEWHERE, progress)?;
     let version = print(Path::new("/"), "clang", &["--version"]).unwrap_or_default();
     Ok(version.lines().next().unwrap_or("clang").to_owned())
 }
 
-/// The core module of one plugin.
+/// Compiles one plugin and returns the bytes of its core module.
 pub(super) fn build(one: &PluginSource, kind: Kind) -> Result<Vec<u8>, BuildError> {
     let bindings = one.folder.join(BINDINGS);
     put(&bindings.join("include"), &[])?;
@@ -94,7 +95,7 @@ pub(super) fn build(one: &PluginSource, kind: Kind) -> Result<Vec<u8>, BuildErro
     fs::read(&module).map_err(BuildError::reading(&module))
 }
 
-/// All that decides what the component is, apart from contract and SDK.
+/// Files of the plugin that its component is made of: the manifest and every `*.c` and `*.h`.
 pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError> {
     let mut files = BTreeSet::from([one.manifest()]);
     for extension in ["c", "h"] {
@@ -107,14 +108,14 @@ pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError>
     Ok(files)
 }
 
-/// What else goes into a component.
+/// Text of everything else that goes into a component: SDK, contract and compiler flags.
 pub(super) fn embedded() -> String {
     let sdk = SDK.iter().map(|(_, text)| *text);
     sdk.chain([contract::text().as_str(), FLAGS.concat().as_str()])
         .collect()
 }
 
-/// Names of the files directly in a folder, in order.
+/// Returns the names of the files with this extension directly in a folder, sorted.
 fn sources(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, BuildError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(BuildError::reading(folder))? {
@@ -157,7 +158,7 @@ fn generate(kind: Kind, into: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// `coupon_evaluation_t` is easier to read than the same with the package's name and version.
+/// Renames that drop the package's name and version from C names, as in `coupon_evaluation_t`.
 fn short_names(resolve: &Resolve, world: WorldId) -> Vec<(String, String)> {
     let Some(world) = resolve.worlds.get(world) else {
         return Vec::new();

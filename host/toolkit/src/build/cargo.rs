@@ -1,4 +1,4 @@
-//! Asking cargo for modules, so that any crate is built alike.
+//! Runs cargo for core modules, with one profile for every crate.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,8 +18,8 @@ use super::{
 
 pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Small code, and aborting: a plugin's panic is a trap. Given by environment, so that crates of any
-/// workspace are built alike, whatever their own profiles say.
+/// Release profile of plugins: small code, and `abort`, so that a panic traps. Passed in the
+/// environment, so that it overrides the profiles of the plugin's workspace.
 const PROFILE: [(&str, &str); 8] = [
     ("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s"),
     ("CARGO_PROFILE_RELEASE_LTO", "true"),
@@ -53,7 +53,7 @@ struct Package {
 }
 
 impl Workspace {
-    /// The workspace of a crate.
+    /// Asks cargo for the workspace of a crate.
     pub(super) fn of(toolchain: &Toolchain, one: &PluginSource) -> Result<Self, BuildError> {
         let mut command = cargo(toolchain, &one.folder);
         command.args(["metadata", "--no-deps", "--format-version", "1"]);
@@ -76,7 +76,7 @@ impl Workspace {
     }
 }
 
-/// Compiles crates of one workspace in one run and gives the path of each one's core module, in the
+/// Compiles crates of one workspace in one run and returns the paths of their core modules, in the
 /// order of the crates.
 pub(super) fn build(
     toolchain: &Toolchain,
@@ -125,7 +125,8 @@ pub(super) fn build(
         .collect()
 }
 
-/// Keeps the machine's paths out of panic messages, so that they do not reach the component.
+/// Returns the flags that keep the machine's paths out of panic messages, and so out of the
+/// component.
 fn remapping(toolchain: &Toolchain, workspace: &Workspace, target: &Path) -> Vec<String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));

@@ -1,4 +1,4 @@
-//! Following a compilation by cargo's messages.
+//! Runs a compilation and follows cargo's JSON messages.
 
 use std::{
     collections::BTreeMap,
@@ -33,7 +33,7 @@ struct Target {
     kind: Vec<String>,
 }
 
-/// Runs the compilation: progress from its messages, modules by manifest.
+/// Runs the compilation, reports progress, and returns the paths of the modules by manifest.
 pub(super) fn compile(
     mut command: Command,
     crates: &[&PluginSource],
@@ -72,7 +72,7 @@ pub(super) fn compile(
         if message.reason != "compiler-artifact" {
             continue;
         }
-        // Build scripts are cargo's own affair, and all have the same name.
+        // Build scripts all have the same name, which tells a reader nothing.
         if target.kind.iter().any(|kind| kind == "custom-build") {
             continue;
         }
@@ -110,7 +110,7 @@ pub(super) fn compile(
 
 fn read(mut from: impl Read) -> String {
     let mut bytes = Vec::new();
-    // A broken pipe leaves what was said until then, which is what will be shown.
+    // After a broken pipe, the bytes read until then are still worth showing.
     let _ = from.read_to_end(&mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }

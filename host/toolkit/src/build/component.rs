@@ -1,9 +1,9 @@
-//! From a core module to a component.
+//! Turns a core module into a component.
 
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
-/// Wraps a module into the component that the section of its bindings describes, and validates it.
+/// Wraps a module into the component that its bindings' custom section describes, and validates it.
 pub(super) fn component(module: &[u8]) -> Result<Vec<u8>, String> {
     if !has_world(module) {
         return Err(
@@ -18,7 +18,7 @@ pub(super) fn component(module: &[u8]) -> Result<Vec<u8>, String> {
         .map_err(|error| format!("{error:#}"))
 }
 
-/// wit-bindgen leaves the world it was generated for in a custom section of this prefix.
+/// Checks for the custom section in which wit-bindgen records the world of its bindings.
 fn has_world(module: &[u8]) -> bool {
     Parser::new(0).parse_all(module).any(|payload| {
         matches!(payload, Ok(Payload::CustomSection(section)) if section.name().starts_with("component-type"))

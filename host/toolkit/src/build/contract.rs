@@ -1,4 +1,4 @@
-//! The contract that this program was built with, for tools that read it as files.
+//! The plugin contract embedded in this program, for tools that read it as files.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ macro_rules! wit {
     };
 }
 
-/// Version of the folder that the files are read from.
+/// Version of the contract, and name of its folder in `wit/`.
 const VERSION: &str = "0.2.0";
 
 const FILES: &[(&str, &str)] = wit!(
@@ -32,7 +32,7 @@ pub(super) const fn world(kind: Kind) -> &'static str {
     }
 }
 
-/// How a module imports an interface, for example `dermaga:plugin/log@0.2.0`.
+/// Name under which a module imports an interface, for example `dermaga:plugin/log@0.2.0`.
 pub(super) fn interface(name: &str) -> String {
     format!("dermaga:plugin/{name}@{VERSION}")
 }
@@ -42,12 +42,12 @@ pub(super) fn write(folder: &Path) -> Result<(), BuildError> {
     put(folder, FILES)
 }
 
-/// All of it, for knowing whether a component was made of this contract.
+/// Text of the whole contract; a change makes components stale.
 pub(super) fn text() -> String {
     FILES.iter().map(|(_, text)| *text).collect()
 }
 
-/// Writes embedded files into a folder, which is made.
+/// Writes embedded files into a folder, which is created if missing.
 pub(super) fn put(folder: &Path, files: &[(&str, &str)]) -> Result<(), BuildError> {
     fs::create_dir_all(folder).map_err(BuildError::writing(folder))?;
     for (name, text) in files {

@@ -1,11 +1,11 @@
-//! Why plugins could not be built.
+//! Errors of building plugins.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// A build that gave no components. Components that were built before stay as they are.
+/// A failed build. Components of earlier builds stay as they are.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     #[error("{} is not a plugin: {why}", .path.display())]
@@ -18,7 +18,7 @@ pub enum BuildError {
         first: PathBuf,
         second: PathBuf,
     },
-    /// `advice` is the one command that mends it.
+    /// No usable compiler; `advice` is the command that installs one.
     #[error(
         "no compiler here can build plugins: {why}. Run this once, then try again:\n\n    {advice}\n"
     )]
@@ -28,10 +28,10 @@ pub enum BuildError {
     #[error("{plugins} did not compile:\n{output}")]
     Compile { plugins: String, output: String },
     #[error(
-        "cargo ended well and gave no module for {plugin}: does its Cargo.toml have `crate-type = [\"cdylib\"]`?"
+        "cargo built no module for {plugin}: does its Cargo.toml have `crate-type = [\"cdylib\"]`?"
     )]
     NoModule { plugin: String },
-    #[error("{plugin} compiled, and what it compiled to is no plugin: {why}")]
+    #[error("{plugin} compiled, but the result is not a plugin: {why}")]
     NoComponent { plugin: String, why: String },
     #[error("{} cannot be {verb}: {error}", .path.display())]
     Io {

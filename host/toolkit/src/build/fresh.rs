@@ -1,4 +1,4 @@
-//! Whether a component is what its sources say, without asking cargo.
+//! Finds components that are up to date with their sources, without asking cargo.
 
 use std::{
     collections::BTreeSet,
@@ -17,18 +17,18 @@ use super::{
     sources::{Language, PluginSource},
 };
 
-/// Raised when the way components are made changes, so that all are made anew.
+/// Version of the build procedure; raising it makes every component stale.
 const RECIPE: u32 = 2;
 
-/// What a component was made of, kept beside it.
+/// Record of the inputs of a component, kept in a file beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stamp {
     recipe: u32,
     component: Digest,
-    /// Over what this program adds to the sources.
+    /// Digest of the text that this program adds to the sources.
     embedded: Digest,
-    /// Over the names and contents of `files`.
+    /// Digest of the names and contents of `files`.
     sources: Digest,
     /// Sources, contract, manifests and lock file.
     files: BTreeSet<PathBuf>,
@@ -56,7 +56,8 @@ impl Stamp {
     }
 }
 
-/// What a crate was compiled from: cargo left beside the module a list of what it read.
+/// Returns the files a crate was compiled from, out of the `.d` file that cargo leaves beside the
+/// module, with the manifests and the lock file.
 pub(super) fn read_by_cargo(
     one: &PluginSource,
     root: &Path,
@@ -84,7 +85,8 @@ fn embedded(language: &Language) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// Whether a source has been added since, which a list of the old ones does not show.
+/// Checks that no source was added or removed since, which digests of the old files do not show.
+/// Always true for Rust.
 fn same_files(one: &PluginSource, files: &BTreeSet<PathBuf>) -> bool {
     let now = match one.language {
         Language::Rust => return true,
@@ -94,7 +96,7 @@ fn same_files(one: &PluginSource, files: &BTreeSet<PathBuf>) -> bool {
     now.is_ok_and(|now| now == *files)
 }
 
-/// The component of a plugin in this folder, if it is whole and no source has changed since.
+/// Returns the component of a plugin in this folder, if it is intact and no source has changed.
 pub(super) fn check(one: &PluginSource, folder: &Path) -> Option<Built> {
     let stamp: Stamp =
         serde_json::from_slice(&fs::read(stamp_path(folder, &one.name)).ok()?).ok()?;
@@ -130,7 +132,7 @@ fn digest_of(files: &BTreeSet<PathBuf>) -> Result<Digest, (PathBuf, std::io::Err
     Ok(Digest::of(&all))
 }
 
-/// The manifest of the crate a source belongs to.
+/// Finds the manifest of the crate that a source file belongs to.
 fn manifest_of(source: &Path) -> Option<PathBuf> {
     let folder = source
         .ancestors()
@@ -139,7 +141,8 @@ fn manifest_of(source: &Path) -> Option<PathBuf> {
     Some(folder.join("Cargo.toml"))
 }
 
-/// The right side of `module: file file ...`, where a backslash keeps a space within a name.
+/// Reads the files after the colon in `module: file file ...`; a backslash escapes a space in a
+/// name.
 fn dependencies(list: &str) -> Vec<PathBuf> {
     let Some((_, files)) = list.lines().next().and_then(|line| line.split_once(": ")) else {
         return Vec::new();

@@ -18,17 +18,17 @@ use super::{
 };
 
 const DRIVER: &str = include_str!("javascript.mjs");
-/// Evaluated before the plugin.
+/// Module that is evaluated before the plugin.
 const GUARD: &str = include_str!("guard.mjs");
 const LOCK: &str = "package-lock.json";
-/// What npm leaves when it has installed everything.
+/// File that npm writes last, after it has installed everything.
 const INSTALLED: &str = "node_modules/.package-lock.json";
 const PACKAGES: [&str; 2] = ["nodejs", "npm"];
 const ELSEWHERE: &str = "install Node.js 20 or newer from https://nodejs.org";
 /// Oldest Node.js that componentize-js runs on.
 const NODE: u32 = 20;
 
-/// Node.js, with what `package-lock.json` names installed. Its text is for people.
+/// Makes sure that Node.js and npm are there; returns the version of Node.js, for display.
 pub(super) fn toolchain(progress: &dyn Progress) -> Result<String, BuildError> {
     apt::require(&["node", "npm"], &PACKAGES, ELSEWHERE, progress)?;
     let version = print(Path::new("/"), "node", &["--version"]).unwrap_or_default();
@@ -42,7 +42,7 @@ pub(super) fn toolchain(progress: &dyn Progress) -> Result<String, BuildError> {
     Ok(format!("node {version}"))
 }
 
-/// The component of one plugin.
+/// Builds one plugin and returns the bytes of its component.
 pub(super) fn build(
     one: &PluginSource,
     kind: Kind,
@@ -73,7 +73,7 @@ pub(super) fn build(
     fs::read(output.path()).map_err(BuildError::reading(output.path()))
 }
 
-/// A module that takes the clock and the randomness out of the engine, then is the plugin's own.
+/// Writes an entry module that disables clock and randomness and then re-exports the plugin's own.
 fn guarded(one: &PluginSource, entry: &Path) -> Result<PathBuf, BuildError> {
     let folder = one.folder.join("target/guard");
     let module = entry.strip_prefix(".").unwrap_or(entry);
@@ -86,7 +86,7 @@ fn guarded(one: &PluginSource, entry: &Path) -> Result<PathBuf, BuildError> {
     Ok(folder.join("plugin.mjs"))
 }
 
-/// All that decides what the component is, apart from the contract.
+/// Files of the plugin that its component is made of.
 pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError> {
     let mut files = BTreeSet::from([one.manifest()]);
     files.extend(Some(one.folder.join(LOCK)).filter(|lock| lock.is_file()));
@@ -94,7 +94,7 @@ pub(super) fn files(one: &PluginSource) -> Result<BTreeSet<PathBuf>, BuildError>
     Ok(files)
 }
 
-/// What else goes into a component.
+/// Text of everything else that goes into a component: driver, guard and contract.
 pub(super) fn embedded() -> String {
     [DRIVER, GUARD, &contract::text()].concat()
 }
@@ -114,7 +114,7 @@ fn modules(folder: &Path, into: &mut BTreeSet<PathBuf>) -> Result<(), BuildError
     Ok(())
 }
 
-/// Whether npm has installed what is written now.
+/// Checks that npm has installed the dependencies as they are written now.
 fn is_installed(folder: &Path) -> bool {
     let changed = |name: &str| fs::metadata(folder.join(name)).and_then(|file| file.modified());
     let Ok(installed) = changed(INSTALLED) else {

@@ -1,4 +1,4 @@
-//! The manifest of a plugin's folder: what it is called and what it is written in.
+//! Manifest of a plugin's folder, which names the plugin and its language.
 
 use std::{
     fs,
@@ -15,17 +15,17 @@ pub(super) const CARGO: &str = "Cargo.toml";
 pub(super) const PACKAGE: &str = "package.json";
 pub(super) const PLUGIN: &str = "plugin.toml";
 
-/// What a crate depends on to be a plugin.
+/// Dependency that makes a crate a plugin.
 const SDK: &str = "dermaga-plugin-sdk";
 
-/// Whether there is something to look into, which need not be a plugin.
+/// Checks for any manifest, which need not be a plugin's.
 pub(super) fn is_in(folder: &Path) -> bool {
     [CARGO, PACKAGE, PLUGIN]
         .iter()
         .any(|name| folder.join(name).is_file())
 }
 
-/// The plugin's name and language.
+/// Reads the plugin's name and language.
 pub(super) fn read(folder: &Path) -> Result<(String, Language), BuildError> {
     let read = |name: &str| {
         let path = folder.join(name);
@@ -93,7 +93,7 @@ fn uses_sdk(manifest: &Table) -> bool {
     })
 }
 
-/// A `package.json`, as far as it concerns a plugin.
+/// The fields of a `package.json` that concern a plugin.
 #[derive(Debug, Deserialize)]
 struct Package {
     name: String,
@@ -127,7 +127,7 @@ fn package(text: &str) -> Result<(String, Language), String> {
     Ok((name, Language::JavaScript { kind, entry }))
 }
 
-/// A `plugin.toml`.
+/// Contents of a `plugin.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PluginManifest {
@@ -152,7 +152,7 @@ fn plugin(text: &str) -> Result<(String, Language), String> {
     Ok((name, Language::C { kind }))
 }
 
-/// Cargo keeps names that cannot be a file's out by itself.
+/// Checks that a name can be a file's; for Rust, cargo does so itself.
 fn file_name(name: &str) -> Result<(), String> {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if !name.is_empty() && name.bytes().all(good) {

@@ -1,13 +1,13 @@
-//! From the folders of plugins to components.
+//! Builds components from the folders of plugins.
 //!
 //! Rust: cargo compiles crates to core modules, one run for each workspace. C: clang compiles the
-//! sources with generated bindings. Of both, `wit-component` wraps each module into the component
-//! that its bindings describe, and the same sources give the same bytes on one toolchain, wherever
-//! the checkout lies: no path of the machine reaches the output. JavaScript: `componentize-js` makes
-//! the component, with other bytes each time.
+//! sources with generated bindings. For both, `wit-component` wraps each module into the component
+//! that its bindings describe; one toolchain makes the same bytes of the same sources in any
+//! folder, as no path of the machine reaches the output. JavaScript: `componentize-js` makes the
+//! component, with other bytes each time.
 //!
-//! [`build`] always asks cargo and clang, which know best what is fresh. [`ensure_built`] is for
-//! programs that need components to be there: it compiles only what has changed since.
+//! [`build`] always runs cargo and clang. [`ensure_built`] compiles only what has changed, for
+//! programs that need the components.
 
 mod apt;
 mod c;
@@ -37,12 +37,12 @@ pub use sources::{Language, PluginSource, discover, find};
 
 use self::{cargo::Workspace, output::Output, toolchain::Toolchain};
 
-/// Where a build puts things.
+/// Output folders of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Gets a `NAME.wasm` for each plugin.
+    /// Folder that receives a `NAME.wasm` for each plugin.
     pub out: PathBuf,
-    /// What cargo keeps between builds; `None` is `plugins` in the workspace's own target folder.
+    /// Cargo's target folder; `None` is `plugins` in the workspace's own one.
     pub target: Option<PathBuf>,
 }
 
@@ -60,9 +60,9 @@ pub fn build(
     compile(crates, options, &output, progress)
 }
 
-/// Makes sure that the crates of a folder are built as their sources are now, and builds those that
-/// are not. Safe when several processes do it at once: one builds, the others wait and use it.
-/// A folder without plugin crates is fine and gives an empty report.
+/// Builds those plugins of a folder whose sources have changed. Safe in several processes at once:
+/// one builds, the others wait and use the result. Returns an empty report for a folder without
+/// plugins.
 ///
 /// A newer compiler alone does not make a component stale.
 ///
@@ -78,7 +78,7 @@ pub fn ensure_built(
         return Ok(report);
     }
     let output = Output::open(out, progress)?;
-    // Somebody else may have built them while this process waited for the folder.
+    // Another process may have built them while this one waited for the folder.
     let (fresh, stale): (Vec<_>, Vec<_>) = crates
         .into_iter()
         .map(|one| (fresh::check(&one, out), one))
@@ -142,8 +142,8 @@ fn compile(
     })
 }
 
-/// A build under way. What is generated beside the sources is held while a plugin is built, as
-/// another process may build the same one to another place.
+/// A build under way. Files generated beside the sources are locked while a plugin is built, as
+/// another process may build the same one into another folder.
 struct Work<'a> {
     output: &'a Output,
     progress: &'a dyn Progress,
@@ -170,7 +170,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// What is fresh stays: an engine's snapshot is never the same bytes twice.
+    /// Builds the JavaScript plugins that are stale. Fresh ones stay: a snapshot of the engine
+    /// never has the same bytes twice.
     fn javascript(&mut self, plugins: &[&PluginSource]) -> Result<(), BuildError> {
         let (fresh, stale): (Vec<_>, Vec<_>) = plugins
             .iter()
@@ -246,7 +247,7 @@ fn component_of(one: &PluginSource, module: &[u8]) -> Result<Vec<u8>, BuildError
     })
 }
 
-/// One run of cargo serves all the crates of a workspace.
+/// Groups crates by workspace: one run of cargo builds all the crates of one.
 fn by_workspace<'c>(
     toolchain: &Toolchain,
     crates: &[&'c PluginSource],

@@ -1,4 +1,4 @@
-//! The folder of components.
+//! Output folder of components.
 
 use std::{
     collections::BTreeSet,
@@ -18,16 +18,16 @@ use super::{
     sources::PluginSource,
 };
 
-/// What a build did.
+/// Result of a build.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BuildReport {
-    /// What compiled; `None` when nothing had to be.
+    /// Names of the compilers used; `None` when nothing had to be compiled.
     pub toolchain: Option<String>,
     pub plugins: Vec<Built>,
 }
 
-/// A component that is there now.
+/// A component in the output folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Built {
@@ -38,7 +38,7 @@ pub struct Built {
     pub change: Change,
 }
 
-/// What a build did to a component.
+/// Effect of a build on a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Change {
@@ -110,7 +110,7 @@ impl fmt::Display for BuildReport {
     }
 }
 
-/// The folder, held by this process until it is dropped.
+/// The output folder, locked by this process until dropped.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) folder: PathBuf,
@@ -118,7 +118,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Makes the folder if it is missing and waits until no other process builds into it.
+    /// Creates the folder if it is missing and waits until no other process builds into it.
     pub(super) fn open(folder: &Path, progress: &dyn Progress) -> Result<Self, BuildError> {
         fs::create_dir_all(folder).map_err(BuildError::writing(folder))?;
         let folder = fs::canonicalize(folder).map_err(BuildError::reading(folder))?;
@@ -142,7 +142,7 @@ impl Output {
         })
     }
 
-    /// Puts a component in place, unless it is there already. `files` are what it was made of.
+    /// Writes a component, unless it is there already, and its record. `files` are its sources.
     pub(super) fn put(
         &self,
         one: &PluginSource,
@@ -175,19 +175,19 @@ pub(super) fn component_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.wasm"))
 }
 
-/// Beside the component: what it was made of.
+/// Path of the record of a component's inputs, beside the component.
 pub(super) fn stamp_path(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}.sources.json"))
 }
 
-/// Writes beside the file and renames, so that a reader sees the old or the new one, whole.
+/// Replaces a file atomically: a reader sees the old or the new contents, whole.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let failed = BuildError::writing(path);
     let write = || {
         let mut draft = tempfile::Builder::new();
         draft.prefix(".draft-");
-        // A temporary file is private; a component may be read by the user the server runs as.
+        // Temporary files are private, but the server's user must be able to read components.
         #[cfg(unix)]
         draft.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
         let mut draft = draft.tempfile_in(folder)?;

@@ -1,4 +1,4 @@
-//! Running programs apart from whatever cargo may be running this one.
+//! Runs programs, isolated from a cargo that may be running this one.
 
 use std::{
     path::Path,
@@ -7,10 +7,10 @@ use std::{
 
 use super::error::BuildError;
 
-/// Lines of a failed compilation that are shown.
+/// Most lines shown of a failed compilation.
 const SHOWN_LINES: usize = 60;
 
-/// From the first error on; what was compiled before it is of no interest.
+/// Returns the output from the first error on, without the progress before it.
 pub(super) fn excerpt(said: &str) -> String {
     let lines: Vec<_> = said.lines().collect();
     let first = lines
@@ -27,8 +27,8 @@ pub(super) fn excerpt(said: &str) -> String {
     format!("{}{more}", shown.join("\n"))
 }
 
-/// A command without what an outer cargo or rustup put into the environment: it would choose
-/// another compiler, or change what this one makes.
+/// Builds a command without the variables of an outer cargo or rustup, which would choose another
+/// compiler or change its output.
 pub(super) fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -68,7 +68,7 @@ fn leaks(name: &str) -> bool {
     LEAKING.contains(&name) || (name.starts_with("CARGO_") && !kept)
 }
 
-/// Runs a short command and gives what it printed.
+/// Runs a short command and returns its standard output.
 pub(super) fn run(command: &mut Command) -> Result<String, BuildError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let first = command
@@ -92,7 +92,7 @@ pub(super) fn run(command: &mut Command) -> Result<String, BuildError> {
     })
 }
 
-/// What a program prints, when it is there and ends well.
+/// Returns the output of a program; `None` when it is missing or fails.
 pub(super) fn print(folder: &Path, program: &str, arguments: &[&str]) -> Option<String> {
     let output = command(program)
         .current_dir(folder)

@@ -1,17 +1,17 @@
-//! How a build tells what it is doing.
+//! Progress reports of a build.
 
 use std::fmt;
 
 use super::output::Built;
 
-/// What just happened. Its text is a line for a person.
+/// A step of a build. Its text is a line for a person.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     /// Something outside the ordinary course, such as packages being installed.
     Note(&'a str),
     /// The compiler has been chosen and starts.
     Compiling { plugins: usize, toolchain: &'a str },
-    /// One more crate is compiled; how many there will be is not known.
+    /// One more crate is compiled; their total is not known.
     Crate { name: &'a str, done: usize },
     /// A component is written, or found unchanged.
     Built {
@@ -38,7 +38,7 @@ impl fmt::Display for Event<'_> {
     }
 }
 
-/// Somebody who shows events, for example a progress bar.
+/// Receiver that shows events, for example a progress bar.
 pub trait Progress: Send + Sync {
     fn report(&self, event: &Event<'_>);
 }
@@ -49,7 +49,7 @@ impl<F: Fn(&Event<'_>) + Send + Sync> Progress for F {
     }
 }
 
-/// Shows nothing.
+/// Receiver that shows nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Silent;
 

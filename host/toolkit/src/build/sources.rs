@@ -1,4 +1,4 @@
-//! Finding plugins that can be built.
+//! Finds plugins that can be built.
 
 use std::{
     collections::BTreeMap,
@@ -13,14 +13,14 @@ use super::{error::BuildError, manifest};
 /// A folder that a plugin is built from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginSource {
-    /// The plugin's id, and the name of its component.
+    /// Id of the plugin, and name of its component.
     pub name: String,
-    /// Absolute, without symbolic links.
+    /// Absolute path, without symbolic links.
     pub folder: PathBuf,
     pub language: Language,
 }
 
-/// What a plugin is written in, told by the manifest in its folder.
+/// Language of a plugin, told by the manifest in its folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Language {
     /// `Cargo.toml`: a crate that depends on the SDK.
@@ -33,7 +33,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The class of size and memory that its components need: one in JavaScript has its engine in it.
+    /// Returns the size class that its component needs: one in JavaScript contains the engine.
     pub const fn class(&self) -> SizeClass {
         match self {
             Self::JavaScript { .. } => SizeClass::Large,
@@ -43,10 +43,9 @@ impl Language {
 }
 
 impl PluginSource {
-    /// The plugin in this folder.
+    /// Reads the plugin in this folder.
     ///
-    /// # Errors
-    /// When there is none.
+    /// # Errors When the folder holds no plugin.
     pub fn at(folder: &Path) -> Result<Self, BuildError> {
         let folder = fs::canonicalize(folder).map_err(BuildError::reading(folder))?;
         let (name, language) = manifest::read(&folder)?;
@@ -65,14 +64,14 @@ impl PluginSource {
         })
     }
 
-    /// Where authors keep the golden cases of a plugin.
+    /// Folder of the plugin's golden cases.
     pub fn cases(&self) -> PathBuf {
         self.folder.join("cases")
     }
 }
 
-/// All plugins directly in a folder, by name. Other crates and packages are passed over; a folder
-/// that is not there has none.
+/// Returns all plugins directly in a folder, by name. Other crates and packages are skipped; a
+/// missing folder has none.
 ///
 /// # Errors
 /// When a manifest cannot be read.
@@ -97,8 +96,8 @@ pub fn discover(folder: &Path) -> Result<Vec<PluginSource>, BuildError> {
     unique(found)
 }
 
-/// The plugins a person means: each path is a plugin or a folder of plugins; none at all is the
-/// current folder, or `plugins` in it.
+/// Returns the plugins that paths on a command line name: each path is a plugin or a folder of
+/// plugins. Without paths it is the current folder, or `plugins` in it.
 ///
 /// # Errors
 /// When a path holds no plugin, and when two plugins have one name.

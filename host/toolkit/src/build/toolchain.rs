@@ -1,7 +1,7 @@
-//! Choosing a compiler that can make WebAssembly.
+//! Chooses a Rust compiler for WebAssembly.
 //!
-//! Most machines have rustup and its `wasm32-unknown-unknown` target. Where that target cannot be had,
-//! Debian's compiler builds the standard library from Debian's sources, which needs `RUSTC_BOOTSTRAP`
+//! Most machines have rustup and its `wasm32-unknown-unknown` target. Without that target, Debian's
+//! compiler builds the standard library from Debian's sources, which needs `RUSTC_BOOTSTRAP`
 //! because `-Z build-std` is not stable.
 
 use std::{
@@ -43,7 +43,7 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// What there is on this machine.
+/// Compilers found on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Machine {
     /// Version of the compiler on the PATH, when it has the target.
@@ -63,13 +63,13 @@ struct Debian {
     sources: Option<PathBuf>,
 }
 
-/// What to do about compiling.
+/// Decision on the compiler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Choice {
     Use(Toolchain),
     /// Install Debian's packages, then look again.
     Install,
-    /// Nothing this program may do by itself.
+    /// Ask the user; this program cannot help itself.
     Advise {
         why: String,
         advice: String,
@@ -77,8 +77,8 @@ pub(super) enum Choice {
 }
 
 impl Toolchain {
-    /// Finds one as seen from a folder (a `rust-toolchain.toml` there counts), and installs
-    /// Debian's when that is all that is missing and this process may.
+    /// Finds a compiler as seen from a folder (a `rust-toolchain.toml` there counts). Installs
+    /// Debian's packages when only they are missing and this process is root.
     pub(super) fn find(folder: &Path, progress: &dyn Progress) -> Result<Self, BuildError> {
         let mut machine = Machine::look(folder);
         if machine.choose() == Choice::Install {
@@ -88,7 +88,7 @@ impl Toolchain {
                 progress,
             )?;
             machine = Machine::look(folder);
-            // Having tried once, trying again would give the same.
+            // Another attempt would have the same result.
             machine.root = false;
         }
         match machine.choose() {
@@ -188,7 +188,7 @@ fn debian() -> Option<Debian> {
     Some(Debian { version, sources })
 }
 
-/// Linkers for WebAssembly that are here, the one made for Debian's compiler first.
+/// Returns the WebAssembly linkers on this machine, the one for Debian's compiler first.
 fn linkers(folder: &Path) -> Vec<PathBuf> {
     let rustup = print(folder, "rustc", &["--print", "sysroot"]).and_then(|sysroot| {
         let host = print(folder, "rustc", &["--print", "host-tuple"])?;
@@ -206,7 +206,7 @@ fn linkers(folder: &Path) -> Vec<PathBuf> {
     candidates.filter(|path| path.exists()).collect()
 }
 
-/// `1.96.0` of `rustc 1.96.0 (ac68faa20 2026-05-25)`.
+/// Returns `1.96.0` out of `rustc 1.96.0 (ac68faa20 2026-05-25)`.
 fn version(folder: &Path, rustc: &str) -> Option<String> {
     print(folder, rustc, &["--version"])?
         .split_whitespace()

@@ -1,4 +1,4 @@
-//! The check as an author runs it, on a component or on the crate that makes one.
+//! Conformance check as a command, on a component or on the folder of a plugin.
 
 use std::path::PathBuf;
 
@@ -12,24 +12,24 @@ use crate::{
     template::{Template, TemplateError},
 };
 
-/// What to check, against what.
+/// Options of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// A component, or the folder of a plugin crate, which is built first.
+    /// A component, or the folder of a plugin, which is built first.
     pub target: PathBuf,
-    /// The class whose limits it must keep; `None` is the one that its language needs.
+    /// Class whose limits apply; `None` is the one that the plugin's language needs.
     pub class: Option<SizeClass>,
     /// Folder of service templates; services are checked on the plans of those that sell them.
     pub templates: Option<PathBuf>,
-    /// Folder of golden cases; `None` takes those of the crate.
+    /// Folder of golden cases; `None` takes the plugin's own.
     pub cases: Option<PathBuf>,
-    /// Where a crate's component goes.
+    /// Output folder of the component.
     pub out: PathBuf,
-    /// Write what the plugin answers now into the cases.
+    /// Writes the plugin's present answers into the cases.
     pub bless: bool,
 }
 
-/// What keeps a check from being made. A component that is refused or fails is a report instead.
+/// Error before the check. A component that is refused or fails results in a report instead.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     #[error(transparent)]
@@ -50,8 +50,7 @@ fn lines(errors: &[TemplateError]) -> String {
 
 /// Builds if need be, blesses if asked, and checks.
 ///
-/// # Errors
-/// When there is nothing to check: it does not build, or cases or templates are not readable.
+/// # Errors When the plugin does not build, or cases or templates cannot be read.
 pub fn check(
     runtime: &Runtime,
     options: &Options,

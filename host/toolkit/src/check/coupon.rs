@@ -14,7 +14,7 @@ use super::{
 };
 use crate::case::Case;
 
-/// Prices a coupon is tried on: nothing, the smallest, a usual one, and one near the largest.
+/// Prices in rupiah that a coupon is tried on: nothing, the smallest, a usual one, a very high one.
 const PRICES: [Rupiah; 4] = [0, 1, 75_000, 1_000_000_000];
 
 const ANSWER_FIX: &str = "answer every input that the schema and `check` let through";
@@ -85,7 +85,7 @@ const fn name(place: Place) -> &'static str {
     }
 }
 
-/// Samples of the schema, and those of the golden cases.
+/// Returns samples of the schema, and the parameters of the golden cases.
 fn parameters(schema: &Value, cases: &[Case]) -> Samples {
     let mut all = sample::of_schema(schema);
     let evaluated = cases.iter().filter(|case| case.function == "evaluate");
@@ -140,7 +140,7 @@ fn evaluations(description: &CouponDescription, parameters: &Value) -> Vec<Evalu
     all
 }
 
-/// Only what is declared, as the host tells it.
+/// Returns the declared facts only, as the host does.
 fn facts(declared: &[Fact], new_customer: bool) -> Facts {
     let declares = |fact| declared.contains(&fact);
     Facts {

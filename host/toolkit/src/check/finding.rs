@@ -1,11 +1,11 @@
-//! What is wrong with a service, where its template says it.
+//! Faults of a service, each with its place in the template.
 
 use std::collections::BTreeMap;
 
 use super::report::ReportBuilder;
 use crate::template::{Spot, Template, TemplateError};
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
     /// Name of the check that found it.
@@ -13,12 +13,12 @@ pub(super) struct Finding {
     pub(super) spot: Spot,
     /// A sentence that also names the service, and the plan if it is about one.
     pub(super) message: String,
-    /// What to do about it.
+    /// Advice on repairing it.
     pub(super) fix: String,
 }
 
 impl Finding {
-    /// As a problem of the template.
+    /// Converts the finding to an error of the template.
     pub(super) fn in_template(&self, template: &Template) -> TemplateError {
         let Self {
             spot, message, fix, ..
@@ -32,7 +32,7 @@ impl Finding {
     }
 }
 
-/// Findings by check, for a report.
+/// Groups findings by check, for a report.
 pub(super) fn by_check(findings: Vec<Finding>) -> BTreeMap<&'static str, Vec<Finding>> {
     let mut grouped: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for finding in findings {
@@ -41,7 +41,8 @@ pub(super) fn by_check(findings: Vec<Finding>) -> BTreeMap<&'static str, Vec<Fin
     grouped
 }
 
-/// Passes with the message when nothing was found; fails with everything that was, and the first fix.
+/// Adds a check that passes with the message when nothing was found, and fails with all findings
+/// and the first fix otherwise.
 pub(super) fn verdict(
     report: &mut ReportBuilder,
     check: &'static str,

@@ -1,8 +1,8 @@
-//! Conformance: whether a component keeps the contract, shown by calling it.
+//! Conformance: proves that a component keeps the contract, by calling it.
 //!
 //! [`conformance`] needs no files: the server runs it at every upload. [`check`] is the same for an
-//! author, with the golden cases and templates of the folder. [`faults`] is the part of it that is
-//! about one template: a server asks it before it sells what the template says.
+//! author, with the golden cases and templates of the folder. [`faults`] is the part about one
+//! template, which a server runs before it sells the service.
 
 mod command;
 mod coupon;
@@ -48,7 +48,7 @@ pub fn conformance(plugin: &Plugin, templates: &[Template], cases: &[Case]) -> R
     session.finish(report)
 }
 
-/// Golden cases answer as they did when they were blessed.
+/// Checks that golden cases answer as they did when they were blessed.
 fn golden(cases: &[Case], session: &mut Session<'_>, report: &mut ReportBuilder) {
     if cases.is_empty() {
         report.skip("cases", "there are no golden cases");
@@ -80,7 +80,7 @@ fn differs(case: &Case, session: &mut Session<'_>) -> Option<String> {
     Some(format!("{name} ({description}): {difference}"))
 }
 
-/// `1 plan`, `3 plans`.
+/// Returns a number with its noun: `1 plan`, `3 plans`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 {
         format!("1 {noun}")

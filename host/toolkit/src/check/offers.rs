@@ -1,4 +1,4 @@
-//! What a service plugin is tried on.
+//! Services that a service plugin is tried on.
 
 use std::sync::Arc;
 
@@ -14,31 +14,30 @@ use crate::{
     template::{Spot, Template, TemplateError},
 };
 
-/// A service that the plugin makes of what one template says; without templates, of what golden
-/// cases say.
+/// A service that the plugin makes from one template, or from golden cases without templates.
 #[derive(Debug)]
 pub(crate) struct Service<'t> {
     pub(crate) template: Option<&'t Template>,
     pub(crate) settings: Settings,
     pub(crate) description: Arc<ServiceDescription>,
     pub(crate) plans: Vec<Plan>,
-    /// What it is tried with: samples of the schema, or those of the golden cases when it has none.
+    /// Configurations to try: samples of the schema, or those of the golden cases when it has none.
     pub(crate) configs: Samples,
 }
 
-/// The services of a plugin, and what it says of settings it makes nothing of.
+/// The services of a plugin, and its complaints about settings that it refuses.
 #[derive(Debug, Default)]
 pub(crate) struct Services<'t> {
     pub(crate) made: Vec<Service<'t>>,
     pub(crate) refused: Vec<String>,
-    /// The same, where the template says it.
+    /// The same complaints, each with its place in the template.
     pub(crate) refused_in_template: Vec<TemplateError>,
-    /// Whether a call found no place to run.
+    /// True when a call found no free slot to run in.
     pub(crate) busy: bool,
 }
 
 impl Service<'_> {
-    /// For example `n8n basic`.
+    /// Returns the name of an offer, for example `n8n basic`.
     pub(crate) fn name_of(&self, plan: &Plan) -> String {
         match self.template {
             Some(template) => format!("{} {}", template.slug, plan.slug),
@@ -48,8 +47,8 @@ impl Service<'_> {
 }
 
 impl<'t> Services<'t> {
-    /// The services that templates sell; when none does, those that golden cases name, or the one of
-    /// no settings.
+    /// Asks the plugin for the services that templates sell; without templates, for those of the
+    /// golden cases' settings, or else for the one of empty settings.
     pub(crate) fn of(plugin: &Plugin, templates: &[&'t Template], cases: &[Case]) -> Self {
         let mut services = Self::default();
         for template in templates {
@@ -112,7 +111,7 @@ impl<'t> Services<'t> {
     }
 }
 
-/// The settings a case is about, if it names a plan.
+/// Returns the settings of a case that names a plan.
 fn settings(case: &Case) -> Option<Settings> {
     ["/plan", "/instance/plan", "/from"]
         .iter()
@@ -126,7 +125,7 @@ fn settings(case: &Case) -> Option<Settings> {
     )
 }
 
-/// The plans that cases of these settings name.
+/// Returns the plans named by cases of these settings.
 fn plans(cases: &[Case], of: &Settings) -> Vec<Plan> {
     let pointers = ["/plan", "/instance/plan", "/from", "/to"];
     let mut plans: Vec<Plan> = Vec::new();

@@ -1,4 +1,4 @@
-//! A report as a person reads it.
+//! Text of a report for a person.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use dermaga_runtime::contract::About;
 use super::report::{Check, Outcome, Report, Share, Subject, Timing, grouped};
 use crate::paint::{Coloured, Painted, Palette};
 
-/// Details shown to a person; all of them are in the JSON.
+/// Most details shown to a person; the JSON has all of them.
 const SHOWN_DETAILS: usize = 5;
-/// Cells of the bar that shows a share.
+/// Cells of the bar that draws a share.
 const BAR: u32 = 20;
 
 impl fmt::Display for Report {
@@ -184,7 +184,7 @@ impl Page<'_> {
     }
 }
 
-/// `85 µs`, `1.25 ms`, `4.93 s`.
+/// Formats a duration: `85 µs`, `1.25 ms`, `4.93 s`.
 fn time(micros: u64) -> String {
     let of = |unit: u64, name: &str| {
         let hundredths = micros / (unit / 100);

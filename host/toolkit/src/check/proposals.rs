@@ -1,20 +1,20 @@
-//! Values that a schema proposes and refuses itself.
+//! Finds values that a schema proposes and does not accept itself.
 
 use serde_json::Value;
 
-/// A value that breaks the schema it stands in.
+/// A proposed value that breaks its own schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct BadProposal {
-    /// Name of the property when it is one of the schema itself, else empty.
+    /// Name of the top-level property that the value is for; empty for the whole or a deeper value.
     pub(super) property: String,
     /// For example `default`.
     pub(super) keyword: &'static str,
-    /// A sentence.
+    /// Explanation, a sentence.
     pub(super) message: String,
 }
 
-/// Each `default`, and each value of `examples` and `enum`, that its own schema does not accept.
-/// Nothing when the schema is none.
+/// Returns each `default`, and each value of `examples` and `enum`, that its own schema does not
+/// accept; nothing when the schema is invalid.
 pub(super) fn refused(schema: &Value) -> Vec<BadProposal> {
     let options = jsonschema::draft202012::options();
     let Ok(parts) = options.build_map(schema) else {

@@ -1,4 +1,4 @@
-//! What a conformance check found.
+//! Report of a conformance check.
 
 use std::fmt;
 
@@ -17,25 +17,26 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The call that came nearest to each limit.
     pub shares: Vec<Share>,
-    /// How long it took; `None` when nothing was called.
+    /// Times of the calls; `None` when nothing was called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timing: Option<Timing>,
-    /// Whether a call found no place to run: what failed says nothing about the component then.
+    /// True when a call found no free slot to run in: failures then say nothing about the
+    /// component.
     #[serde(skip)]
     pub busy: bool,
 }
 
-/// Wall time on the machine that checked: what to expect, never a reason to refuse.
+/// Wall time on the machine that checked: an estimate, never a reason to refuse.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timing {
-    /// Compiling to machine code and asking the plugin what it is, which happens once for a version.
+    /// Compiling to machine code and asking for the plugin's identity, once for each version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_micros: Option<u64>,
     pub median_micros: u64,
     pub slowest_micros: u64,
     pub slowest_call: String,
-    /// How many calls were made.
+    /// Number of calls made.
     pub calls: usize,
 }
 
@@ -45,26 +46,26 @@ pub struct Timing {
 pub struct Subject {
     pub about: About,
     pub kind: Kind,
-    /// Version of the contract it was built against.
+    /// Contract version that it was built against.
     pub contract: String,
-    /// Whose limits it was called under.
+    /// Class whose limits applied.
     pub class: SizeClass,
     pub digest: Digest,
 }
 
-/// One rule and whether it held.
+/// One rule and its outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// For example `gate`.
+    /// Name of the rule, for example `gate`.
     pub name: String,
     pub outcome: Outcome,
-    /// A sentence.
+    /// Explanation, a sentence.
     pub message: String,
-    /// Every single thing that is wrong.
+    /// Each fault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<String>,
-    /// What to do about it.
+    /// Advice on repairing it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
@@ -74,11 +75,11 @@ pub struct Check {
 pub enum Outcome {
     Pass,
     Fail,
-    /// Could not be checked; the message says why.
+    /// Could not be checked; the message has the reason.
     Skip,
 }
 
-/// How near the calls came to a limit.
+/// The highest use of one limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
@@ -87,9 +88,9 @@ pub struct Share {
     pub limit: String,
     pub used: u64,
     pub allowed: u64,
-    /// Rounded up.
+    /// Share of the limit in percent, rounded up.
     pub percent: u32,
-    /// The call that used it; for `component`, the file.
+    /// The call with that use; for `component`, the file.
     pub call: String,
 }
 
@@ -105,7 +106,7 @@ impl Share {
         }
     }
 
-    /// Whether this comes at least as near to its limit as the other.
+    /// Checks that this share of a limit is at least as large as the other.
     pub(super) fn is_at_least(&self, other: &Self) -> bool {
         u128::from(self.used) * u128::from(other.allowed)
             >= u128::from(other.used) * u128::from(self.allowed)
@@ -113,7 +114,7 @@ impl Share {
 }
 
 impl Report {
-    /// Whether nothing failed. What was skipped does not count.
+    /// True when no check failed; skipped ones do not count.
     pub fn passed(&self) -> bool {
         self.first_failure().is_none()
     }
@@ -124,7 +125,7 @@ impl Report {
             .find(|check| check.outcome == Outcome::Fail)
     }
 
-    /// The report of a component that is refused before it can be called.
+    /// Builds the report of a component that is refused before it can be called.
     pub fn refused(why: &dermaga_runtime::LoadError) -> Self {
         let check = Check {
             name: "load".to_owned(),
@@ -143,7 +144,7 @@ impl Report {
     }
 }
 
-/// `name: message: first detail; fix`, for places with room for one line.
+/// Writes `name: message: first detail; fix`, for places with room for one line.
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.message)?;
@@ -157,7 +158,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// `1 234 567`.
+/// Formats a number in groups of three digits: `1 234 567`.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -170,7 +171,7 @@ pub(crate) fn grouped(number: u64) -> String {
     text
 }
 
-/// How much of what its class allows the file takes.
+/// Returns the component's size as a share of the largest its class allows.
 fn component_share(plugin: &Plugin) -> Share {
     let wide = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
     let (used, allowed) = (
@@ -218,7 +219,8 @@ impl ReportBuilder {
         self.push(name, Outcome::Skip, message, Vec::new(), None);
     }
 
-    /// Passes with the message when nothing is wrong; fails with all that is, and the fix.
+    /// Adds a check that passes with the message when nothing is wrong, and fails with all faults
+    /// and the fix otherwise.
     pub(super) fn verdict(
         &mut self,
         name: &str,

@@ -1,17 +1,17 @@
-//! What a shop asks before it sells what a template says: the check of a plugin, on one template.
+//! Check of a plugin on one template, before a shop sells the service.
 
 use dermaga_runtime::{Plugin, contract::Kind};
 
 use super::{offers::Services, service, session::Session};
 use crate::template::{Spot, Template, TemplateError};
 
-/// A call found no place to run: nothing is known of the template.
+/// A call found no free slot to run in, so that nothing is known of the template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("every place to run a plugin was taken")]
+#[error("no slot to run a plugin was free")]
 pub struct Busy;
 
-/// Everything that [`conformance`](super::conformance) finds wrong with what one template sells, each
-/// with file, line and key; nothing when it can be sold.
+/// Returns every fault that [`conformance`](super::conformance) finds in the service of one
+/// template, each with file, line and key; an empty list when it can be sold.
 ///
 /// # Errors
 /// [`Busy`] when a call could not be made.
@@ -155,7 +155,7 @@ mod tests {
             found[0].starts_with("shop/fixture.toml:31:11: settings.config.zone.default: the default of `zone`, \"utc\", is refused"),
             "{found:?}"
         );
-        // A schema that is the plugin's own is shown at the plugin.
+        // Faults of the plugin's own schema are shown at the settings as a whole.
         let found = told(&fixture, TEMPLATE);
         assert!(
             found[0].starts_with("shop/fixture.toml:5:10: settings: the default of `zone`"),

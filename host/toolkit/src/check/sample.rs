@@ -1,4 +1,4 @@
-//! Values to call a plugin with when nobody has given any.
+//! Made-up values to call a plugin with.
 
 use dermaga_runtime::{
     contract::{
@@ -18,7 +18,7 @@ const NAME: &str = "sample-01";
 const HOST: &str = "sample-01.apps.example.com";
 const SECRET_OBJECT: &str = "sample-01-secrets";
 
-/// A plan of about the usual size, for coupons, which care for its price only.
+/// Returns a plan of a usual size at this price, for coupons.
 pub(super) fn plan(monthly_price: Rupiah) -> Plan {
     Plan {
         slug: "basic".to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn plan(monthly_price: Rupiah) -> Plan {
     }
 }
 
-/// A 30-day period of the plan, half over at [`MOMENT`].
+/// Returns a paid 30-day period of the plan, half over at [`MOMENT`].
 pub(super) fn half_over(plan: &Plan) -> RunningPeriod {
     let period = Period {
         start: MOMENT - 15 * DAY,
@@ -46,7 +46,7 @@ pub(super) fn half_over(plan: &Plan) -> RunningPeriod {
     }
 }
 
-/// An instance as the server makes it.
+/// Builds an instance as the server does.
 pub(crate) fn instance(service: &Service<'_>, plan: &Plan, config: &Value) -> Instance {
     let description = &service.description;
     let own = |image: &ImageSpec| {
@@ -79,7 +79,7 @@ pub(crate) fn instance(service: &Service<'_>, plan: &Plan, config: &Value) -> In
     }
 }
 
-/// What the gate lets this instance be made of.
+/// Returns the gate's policy for this instance.
 pub(crate) fn policy(instance: &Instance, template: Option<&Template>) -> Policy {
     let exceptions =
         template.map(|template| template.pod_security.exceptions.iter().copied().collect());
@@ -101,20 +101,21 @@ pub(crate) fn policy(instance: &Instance, template: Option<&Template>) -> Policy
     }
 }
 
-/// What to do when the plugin refuses a sample that was made from its schema.
-pub(super) const CURE: &str = "write `\"examples\": [...]` into the schema, beside its `type`, with values that `check` accepts; then those are tried and none is made up";
+/// Advice when the plugin refuses a sample that was made up from its schema.
+pub(super) const CURE: &str = "write `\"examples\": [...]` into the schema, beside its `type`, with values that `check` accepts; the check then uses only those";
 
 /// Values to try a plugin with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Samples {
     pub(crate) values: Vec<Value>,
-    /// Whether some are made up, since the schema has no `examples`.
+    /// True when some are made up, because the schema has no `examples`.
     pub(crate) made_up: bool,
 }
 
-/// Values that the schema accepts: its own examples; without any, its default and the smallest value
-/// of each of its alternatives. None when the schema asks for what cannot be guessed, such as a
-/// pattern. What a schema cannot say, such as a rule across two fields, only examples show.
+/// Returns values that the schema accepts: its own examples, or else its default and the smallest
+/// value of each of its alternatives. Returns none when the schema asks for something that cannot
+/// be guessed, such as a pattern. A rule that a schema cannot express, such as one across two
+/// fields, needs examples.
 pub(super) fn of_schema(schema: &Value) -> Samples {
     let Ok(validator) = jsonschema::validator_for(schema) else {
         return Samples::default();
@@ -144,7 +145,7 @@ pub(super) fn of_schema(schema: &Value) -> Samples {
     }
 }
 
-/// The schema itself, or, when it leaves a choice, once with each alternative put in.
+/// Returns the schema itself, or one copy for each alternative when it leaves a choice.
 fn alternatives(schema: &Value) -> Vec<Value> {
     let choices = ["oneOf", "anyOf"]
         .iter()
@@ -174,7 +175,8 @@ fn merged(schema: &Value, choice: &Value) -> Value {
     Value::Object(all)
 }
 
-/// The smallest value of a schema that says what type it is; what it proposes itself goes first.
+/// Returns a value that the schema proposes (`const`, `default`, `examples`, `enum`), or else the
+/// smallest one of its type.
 fn smallest(schema: &Value) -> Value {
     let given = ["const", "default"].iter().find_map(|key| schema.get(key));
     let listed = ["examples", "enum"]

@@ -23,7 +23,7 @@ use crate::{
 
 const DESCRIBE_FIX: &str = "give the plugin the settings it asks for; write the schema as JSON Schema 2020-12, with proposals that it accepts, and one port an endpoint";
 
-/// Puts every service of the plugin to every check.
+/// Runs every check on every service of the plugin.
 pub(super) fn run(
     plugin: &Plugin,
     templates: &[Template],
@@ -45,7 +45,7 @@ pub(super) fn run(
     session.note_busy(busy);
     if templates.is_empty() && made.is_empty() {
         let why = format!(
-            "it makes nothing without the settings of a template, and no template names it: {}",
+            "it needs the settings of a template, and no template names it: {}",
             refused.join("; ")
         );
         for check in ["describe", "template", "calls", "gate"] {
@@ -69,8 +69,8 @@ fn not_made(why: String) -> Finding {
     }
 }
 
-/// Everything that is wrong with one service: what it says of itself, its images, and every call on
-/// every plan with the gate's verdict. The same for a report and for a shop's door.
+/// Collects the faults of one service: its description, its images, and every call on every plan
+/// with the gate's verdict. Used by reports and by the check before a sale.
 pub(super) fn examine(service: &Service<'_>, session: &mut Session<'_>, found: &mut Vec<Finding>) {
     describe(service, session, found);
     images(service, found);
@@ -112,7 +112,7 @@ fn describe(service: &Service<'_>, session: &mut Session<'_>, found: &mut Vec<Fi
     }));
 }
 
-/// What is wrong within one description.
+/// Returns the contradictions within one description.
 fn contradictions(service: &Service<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     let description = &service.description;
@@ -131,7 +131,7 @@ fn contradictions(service: &Service<'_>) -> Vec<String> {
     wrong
 }
 
-/// A template lists exactly the images the plugin asks for, by its names for them.
+/// Checks that the template lists exactly the images that the plugin asks for, by its names.
 fn images(service: &Service<'_>, found: &mut Vec<Finding>) {
     let Some(Template { slug, images, .. }) = service.template else {
         return;
@@ -160,7 +160,7 @@ fn asked_images<'s>(service: &'s Service<'_>) -> BTreeSet<&'s str> {
     images.map(|image| image.name.as_str()).collect()
 }
 
-/// The verdicts of a report on all services together.
+/// Adds the verdicts on all services to the report.
 fn conclude(services: &[Service<'_>], found: Vec<Finding>, report: &mut ReportBuilder) {
     let mut found = finding::by_check(found);
     let mut of = |check| found.remove(check).unwrap_or_default();

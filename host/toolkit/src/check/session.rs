@@ -1,4 +1,4 @@
-//! Calling a plugin for the check: everything twice, keeping the highest use of each limit.
+//! Calls a plugin for the check: everything twice, keeping the highest use of each limit.
 
 use std::time::Duration;
 
@@ -14,29 +14,29 @@ use super::{
     stack,
 };
 
-/// A call that came to its end.
+/// A call that was answered.
 #[derive(Debug)]
 pub(super) struct Answered {
-    /// For a person.
+    /// Name of the call for a person.
     pub(super) call: String,
     pub(super) function: String,
     pub(super) input: Value,
 }
 
-/// The calls made so far and what they showed.
+/// The calls made so far and their results.
 #[derive(Debug)]
 pub(super) struct Session<'p> {
     plugin: &'p Plugin,
     calls: usize,
-    /// Calls whose second answer was not the first.
+    /// Calls whose second answer differed from the first.
     unstable: Vec<String>,
     /// Every single call with its wall time.
     taken: Vec<(Duration, String)>,
     /// Of each limit, the call that came nearest.
     shares: Vec<Share>,
-    /// What was called and answered, to find out how much stack it needs.
+    /// Answered calls, repeated later to measure their stack.
     answered: Vec<Answered>,
-    /// Whether a call found no place to run.
+    /// True when a call found no free slot to run in.
     busy: bool,
 }
 
@@ -53,7 +53,7 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// Asks once more what a coupon plugin said when it was loaded.
+    /// Asks a coupon plugin once more for the description it had when loaded, and compares them.
     pub(super) fn describe(&mut self, loaded: &CouponDescription) {
         let answered = self.call("describe", "describe", &Value::Null);
         if serde_json::to_value(loaded).ok() != answered.ok() {
@@ -84,7 +84,7 @@ impl<'p> Session<'p> {
         Ok(first.value)
     }
 
-    /// The same in types.
+    /// Calls a function like [`Self::call`], with typed input and output.
     pub(super) fn ask<F: Function>(
         &mut self,
         call: &str,
@@ -144,17 +144,17 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// Notes that a call outside of the session found no place to run.
+    /// Notes that a call outside of the session found no free slot to run in.
     pub(super) const fn note_busy(&mut self, busy: bool) {
         self.busy |= busy;
     }
 
-    /// The calls that did not answer the same twice, and whether one found no place to run.
+    /// Returns the calls that did not answer the same twice, and true when one found no free slot.
     pub(super) fn into_doubts(self) -> (Vec<String>, bool) {
         (self.unstable, self.busy)
     }
 
-    /// Adds what only all calls together show.
+    /// Adds the checks that need all calls: same answers, limits, stack and times.
     pub(super) fn finish(self, mut report: ReportBuilder) -> Report {
         let good = format!(
             "{}, each made twice: the same bytes and the same work",
@@ -193,11 +193,11 @@ fn timing(mut taken: Vec<(Duration, String)>) -> Option<Timing> {
     })
 }
 
-/// How two answers to one question differ, if they do.
+/// Describes the difference between two answers to one call; `None` when there is none.
 fn unlike(first: &Called<Value>, second: &Called<Value>) -> Option<String> {
     if canonical_json(&first.value) != canonical_json(&second.value) {
         let difference = crate::case::Difference::between(&first.value, &second.value)?;
-        return Some(format!("the second answer is another, at {difference}"));
+        return Some(format!("the second answer differs, at {difference}"));
     }
     if first.logs != second.logs {
         return Some("the second call logged other lines".to_owned());

@@ -1,4 +1,5 @@
-//! How much stack calls need. wasmtime does not meter it, so the calls are made again with less and less.
+//! Measures the stack that calls need. wasmtime does not meter it, so the calls are repeated with
+//! less and less.
 
 use dermaga_runtime::{Failure, Limits, Plugin, Runtime, RuntimeConfig};
 
@@ -10,9 +11,9 @@ use super::{
 /// The limit is halved this often at most.
 const HALVINGS: u32 = 6;
 
-/// The smallest part of the limit, halving it each time, on which every call that answered answers
-/// still, and the call that needs it: what is used is at most that. `None` when nothing was called, or
-/// when the component cannot be set up so.
+/// Returns the smallest of the halved limits with which every call still answers, and the call that
+/// needs it; the real use is at most that. Returns `None` when nothing was called, or when the
+/// component cannot be loaded with such a limit.
 pub(super) fn share(plugin: &Plugin, answered: &[Answered]) -> Option<Share> {
     let mut needs = answered.first()?;
     let limit = plugin.limits().stack_bytes;

@@ -109,7 +109,7 @@ fn a_coupon_that_keeps_the_contract_conforms_and_its_shares_name_calls() {
     );
     for share in &report.shares {
         assert!(share.percent <= 100 && !share.call.is_empty(), "{report}");
-        // The fixture says nothing.
+        // The fixture logs nothing.
         assert_eq!(share.used == 0, share.limit.starts_with("log"), "{report}");
     }
 }

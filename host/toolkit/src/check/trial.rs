@@ -1,4 +1,4 @@
-//! Sample calls of a service plugin on one plan, and the gate on what it renders.
+//! Sample calls of a service plugin on one plan, with the gate's verdict on its objects.
 
 use dermaga_runtime::{
     contract::{
@@ -15,7 +15,7 @@ use crate::template::{Spot, Template};
 const ANSWER_FIX: &str = "answer every input that the schema and `check` let through";
 const UNUSED_FIX: &str = "share out plan.resources.storage_gib in full: where volumes have shares, leave one out of a volume, which then gets the rest";
 
-/// Trying a plugin on one plan, collecting what is wrong.
+/// Trial of a plugin on one plan, collecting faults.
 pub(super) struct Trial<'s, 'p> {
     pub(super) session: &'s mut Session<'p>,
     pub(super) found: &'s mut Vec<Finding>,
@@ -23,7 +23,7 @@ pub(super) struct Trial<'s, 'p> {
 }
 
 impl Trial<'_, '_> {
-    /// Makes every call, and shows the gate what is rendered.
+    /// Makes every call and passes the rendered objects through the gate.
     pub(super) fn offer(&mut self, service: &Service<'_>) {
         let plan = self.plan;
         let name = service.name_of(plan);
@@ -56,7 +56,8 @@ impl Trial<'_, '_> {
         self.access(&name, &instance);
     }
 
-    /// The first sample that `check` accepts on the plan.
+    /// Returns the first sample that `check` accepts on the plan; reports a fault when there is
+    /// none.
     fn accepted<'c>(&mut self, service: &'c Service<'_>, name: &str) -> Option<&'c Value> {
         let call = format!("check on {name}");
         let mut refused = None;
@@ -74,7 +75,7 @@ impl Trial<'_, '_> {
             }
         }
         let (config, problems) = refused?;
-        // Of an empty configuration nothing is made up: what is refused then is the plan.
+        // An empty configuration is not made up: a refusal then is about the plan.
         let made_up = service.configs.made_up && *config != json!({});
         let (message, fix) = if made_up {
             let message = format!(
@@ -137,7 +138,7 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// The objects that the gate admits.
+    /// Renders the objects and returns those that the gate admits; reports its violations.
     fn manifests(
         &mut self,
         name: &str,
@@ -172,7 +173,7 @@ impl Trial<'_, '_> {
         }
     }
 
-    /// A customer pays for storage that no volume has. A service without volumes has none to share.
+    /// Reports storage that the plan sells and no volume has. A service without volumes passes.
     fn unused_storage(&mut self, name: &str, taken_gib: u32) {
         let sold_gib = self.plan.resources.storage_gib;
         if taken_gib == 0 || taken_gib >= sold_gib {
@@ -213,7 +214,7 @@ impl Trial<'_, '_> {
             .ok()
     }
 
-    /// A call that must not refuse: its input is what the schema and the plan allow.
+    /// Calls a function that must not refuse: schema and plan allow its input.
     fn answer<F, T>(&mut self, call: &str, input: &F::Input) -> Option<T>
     where
         F: Function<Output = Answer<T>>,

@@ -1,4 +1,4 @@
-//! The files of a new plugin.
+//! Files of a new plugin.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ const SERVICE: &[(&str, &str)] = embedded!("service":
     "cases/manifests-basic.json",
     "cases/price-first.json",
 );
-/// Beside the rule itself: what it must answer, in whatever language.
+/// Files of a new coupon plugin in any language: its guide and its golden cases.
 const COUPON: &[(&str, &str)] = embedded!("coupon":
     "README.md",
     "cases/check-accepts.json",
@@ -38,11 +38,11 @@ const COUPON_JAVASCRIPT: &[(&str, &str)] =
 const COUPON_C: &[(&str, &str)] = embedded!("coupon/c": "plugin.toml", "plugin.c");
 const CARGO: &[(&str, &str)] = &[("Cargo.toml", include_str!("../../templates/manifest.toml"))];
 const GITIGNORE: &[(&str, &str)] = &[(".gitignore", include_str!("../../templates/gitignore"))];
-/// The example's: a new plugin is built with what is tested there.
+/// Lock file of the example, so that new plugins use the versions tested there.
 const PACKAGE_LOCK: &str =
     include_str!("../../../../plugins/examples/coupon-javascript/package-lock.json");
 
-/// Path within the folder, and text.
+/// Returns the files of a new plugin as paths within its folder and texts.
 pub(super) fn of(
     names: &Names,
     kind: Kind,

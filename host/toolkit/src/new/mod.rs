@@ -1,4 +1,4 @@
-//! A new plugin: a folder that builds, passes the check and says what to change.
+//! Creates a new plugin: a folder that builds, passes the check and says what to change.
 
 mod files;
 mod sdk;
@@ -15,18 +15,18 @@ use dermaga_runtime::contract::Kind;
 
 use self::sdk::Sdk;
 
-/// What to make.
+/// Options of a new plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     pub kind: Kind,
     pub language: Language,
-    /// With or without the `service-` or `coupon-` that the plugin's id begins with.
+    /// Name with or without the `service-` or `coupon-` that the plugin's id begins with.
     pub name: String,
     /// Folder of the plugin; by default the id, in the current folder.
     pub path: Option<PathBuf>,
 }
 
-/// What a new plugin is written in.
+/// Language of a new plugin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Language {
     #[default]
@@ -38,7 +38,7 @@ pub enum Language {
 impl Language {
     pub const ALL: [Self; 3] = [Self::Rust, Self::JavaScript, Self::C];
 
-    /// `rust`, `javascript` or `c`.
+    /// Returns `rust`, `javascript` or `c`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -47,7 +47,7 @@ impl Language {
         }
     }
 
-    /// Where the rule is written.
+    /// File that holds the rule, relative to the plugin's folder.
     const fn source(self) -> &'static str {
         match self {
             Self::Rust => "src/lib.rs",
@@ -74,7 +74,7 @@ impl FromStr for Language {
     }
 }
 
-/// Why nothing was made.
+/// Reason for which nothing was created.
 #[derive(Debug, thiserror::Error)]
 pub enum NewError {
     #[error(
@@ -93,28 +93,28 @@ pub enum NewError {
     },
 }
 
-/// What was made. Its text tells a person what to do next.
+/// The plugin created. Its text tells a person what to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scaffold {
     pub kind: Kind,
     pub language: Language,
-    /// The plugin's id.
+    /// Id of the plugin.
     pub id: String,
     pub folder: PathBuf,
-    /// Relative to the folder.
+    /// Paths relative to the folder.
     pub files: Vec<PathBuf>,
-    /// False when a crate needs a checkout of Dermaga, none was found, and the author must say where the SDK is.
+    /// False when a crate needs a checkout of Dermaga and none was found, so that the author must
+    /// set the path of the SDK.
     pub sdk_found: bool,
 }
 
-/// Characters of a plugin's id, by the contract.
+/// Most characters of a plugin's id, by the contract.
 const LONGEST_ID: usize = 50;
 
-/// Makes the folder.
+/// Creates the folder and its files.
 ///
-/// # Errors
-/// When the name breaks the contract's rule, when there is no such scaffold, when there is something in the folder already, or when
-/// the disk refuses.
+/// # Errors When the name breaks the contract's rule, the language is not for this kind, the folder
+/// is not empty, or a file cannot be written.
 pub fn scaffold(options: &Options) -> Result<Scaffold, NewError> {
     let Options { kind, language, .. } = *options;
     let names = Names::of(kind, &options.name)?;
@@ -158,11 +158,11 @@ pub fn scaffold(options: &Options) -> Result<Scaffold, NewError> {
 /// One name in its forms.
 #[derive(Debug)]
 struct Names {
-    /// For example `service-uptime-kuma`.
+    /// Id, for example `service-uptime-kuma`.
     id: String,
-    /// For example `uptime-kuma`.
+    /// Slug, for example `uptime-kuma`.
     slug: String,
-    /// For example `Uptime kuma`.
+    /// Title, for example `Uptime kuma`.
     title: String,
 }
 

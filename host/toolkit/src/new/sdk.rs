@@ -1,24 +1,24 @@
-//! Where a new crate finds the SDK: in a checkout of Dermaga.
+//! Finds the SDK for a new crate, in a checkout of Dermaga.
 
 use std::{
     fs,
     path::{Component, Path, PathBuf},
 };
 
-/// Stands in the manifest until the author says where the SDK is.
+/// Path in the manifest until the author sets that of the SDK.
 pub(super) const PLACEHOLDER: &str = "/path/to/dermaga/plugins/sdk";
 
-/// A checkout, or none.
+/// SDK of a checkout, if one was found.
 #[derive(Debug)]
 pub(super) struct Sdk {
-    /// As the manifest names it.
+    /// Path as the manifest has it.
     path: Option<PathBuf>,
     checkout: Option<PathBuf>,
 }
 
 impl Sdk {
-    /// Looks above the crate, above the working folder and above the running program. A crate in
-    /// the checkout names the SDK relatively, so that both can move together.
+    /// Searches the folders above the crate, the working folder and the running program. A crate
+    /// inside the checkout gets a relative path, so that both can move together.
     pub(super) fn find(folder: &Path) -> Self {
         let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
         let places = [
@@ -48,7 +48,7 @@ impl Sdk {
         self.path.is_some()
     }
 
-    /// The line of the manifest.
+    /// Returns the manifest's line for the SDK.
     pub(super) fn dependency(&self) -> String {
         let placeholder = Path::new(PLACEHOLDER);
         let path = self.path.as_deref().unwrap_or(placeholder);
@@ -56,13 +56,14 @@ impl Sdk {
         format!("dermaga-plugin-sdk = {{ path = {path} }}")
     }
 
-    /// The versions of dependencies that this Dermaga is built with; cargo drops what is not used.
+    /// Reads the checkout's lock file, for the same versions of dependencies; cargo drops unused
+    /// ones.
     pub(super) fn lock_file(&self) -> Option<String> {
         fs::read_to_string(self.checkout.as_ref()?.join("Cargo.lock")).ok()
     }
 }
 
-/// As many `..` as the path has components.
+/// Returns as many `..` as the path has components.
 fn up(path: &Path) -> PathBuf {
     path.components().map(|_| Component::ParentDir).collect()
 }

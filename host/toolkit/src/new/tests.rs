@@ -81,8 +81,8 @@ fn a_service_is_written_in_rust() {
     }
 }
 
-/// Every kind in every language builds, everything is checked, and the cases are blessed already.
-/// Folders that stay the same let cargo keep the standard library, which may have to be built.
+/// Every kind in every language builds, passes the check, and has blessed cases. Fixed folders let
+/// cargo keep the standard library, which may have to be built.
 #[test]
 fn what_is_made_builds_and_conforms() {
     let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
@@ -118,11 +118,11 @@ fn what_is_made_builds_and_conforms() {
     }
 }
 
-/// `DERMAGA_TEST_REQUIRE=all` forbids it.
+/// Reports a skipped test; panics under `DERMAGA_TEST_REQUIRE=all`.
 fn skipped(why: &BuildError) {
     let all = std::env::var("DERMAGA_TEST_REQUIRE").as_deref() == Ok("all");
     assert!(!all, "this must run here and cannot: {why}");
-    // The print macros would be hidden, because the test passes.
+    // Output of the print macros is hidden when a test passes.
     writeln!(std::io::stderr(), "skipped: {why}").unwrap();
 }
 

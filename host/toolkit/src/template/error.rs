@@ -1,4 +1,4 @@
-//! Where a template is wrong, and why.
+//! Errors of templates, each with its place.
 
 use std::{fmt, ops::Range};
 
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct TemplateError {
     pub file: String,
-    /// From 1; 0 when the file as a whole is meant.
+    /// Line, from 1; 0 for the file as a whole.
     pub line: usize,
-    /// From 1, in characters; 0 when the file as a whole is meant.
+    /// Column, from 1, in characters; 0 for the file as a whole.
     pub column: usize,
-    /// For example `plans[1].resources.cpu_millis`; empty when no key is meant.
+    /// Key, for example `plans[1].resources.cpu_millis`; empty when the error is about none.
     pub key: String,
-    /// A sentence that says what to do.
+    /// Explanation with advice, a sentence.
     pub message: String,
 }
 
@@ -53,7 +53,7 @@ impl fmt::Display for TemplateError {
     }
 }
 
-/// A key in a file, to hang a problem on.
+/// Place of a key in a file, for errors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) file: String,

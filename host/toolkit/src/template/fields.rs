@@ -1,4 +1,4 @@
-//! Reading the fields of a TOML table, noting every problem instead of stopping at the first.
+//! Reads the fields of a TOML table, collecting every problem instead of stopping at the first.
 
 use std::{cell::RefCell, ops::Range};
 
@@ -15,7 +15,7 @@ use super::{
     settings::{self, Places},
 };
 
-/// A file being read and what is wrong with it so far.
+/// A file being read, with the problems found so far.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
     file: &'a str,
@@ -42,7 +42,7 @@ impl<'a> Document<'a> {
             .push(self.place(span, key).problem(message));
     }
 
-    /// All problems in the order of the text.
+    /// Returns all problems in the order of the text.
     pub(super) fn into_problems(self) -> Vec<TemplateError> {
         let mut problems = self.problems.into_inner();
         problems.sort();
@@ -61,7 +61,7 @@ pub(super) struct Fields<'a, 'i> {
 
 impl<'a, 'i> Fields<'a, 'i> {
     pub(super) fn root(document: &'a Document<'a>, table: &'a Spanned<DeTable<'i>>) -> Self {
-        // A document has no header to point at: what it lacks is missing from its beginning.
+        // A document has no header to point at, so missing keys are reported at its beginning.
         Self {
             document,
             table: table.get_ref(),
@@ -70,7 +70,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         }
     }
 
-    /// Notes every key that is not among `known`, with the nearest that is.
+    /// Notes every key that is not among `known`, with the most similar known one.
     pub(super) fn only(&self, known: &[&str]) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
@@ -85,7 +85,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         }
     }
 
-    /// The value of a key that must be there, if the rule accepts it.
+    /// Reads the value of a required key, if the rule accepts it.
     pub(super) fn required<T>(
         &self,
         key: &str,
@@ -95,7 +95,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         self.accept(value, &self.key(key), rule)
     }
 
-    /// The value of a key that may be missing, if the rule accepts it.
+    /// Reads the value of an optional key, if the rule accepts it.
     pub(super) fn optional<T>(
         &self,
         key: &str,
@@ -108,7 +108,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         }
     }
 
-    /// The values of a list that must be there and hold at least `least`, each accepted by the rule.
+    /// Reads a required list of at least `least` values, each accepted by the rule.
     pub(super) fn list<T>(
         &self,
         key: &str,
@@ -125,7 +125,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         accepted.into_iter().collect()
     }
 
-    /// The tables of an array of tables, at least one.
+    /// Reads a required array of tables, at least one.
     pub(super) fn tables(&self, key: &str) -> Vec<Fields<'a, 'i>> {
         let path = self.key(key);
         let items = self.items(key, 1).unwrap_or_default();
@@ -135,17 +135,18 @@ impl<'a, 'i> Fields<'a, 'i> {
             .collect()
     }
 
-    /// A table that must be there.
+    /// Reads a required table.
     pub(super) fn table(&self, key: &str) -> Option<Fields<'a, 'i>> {
         self.sub(self.present(key)?, self.key(key))
     }
 
-    /// A table that may be missing.
+    /// Reads an optional table.
     pub(super) fn optional_table(&self, key: &str) -> Option<Fields<'a, 'i>> {
         self.sub(self.table.get(key)?, self.key(key))
     }
 
-    /// A table of any shape that may be missing; problems of the whole are shown at `instead` then.
+    /// Reads an optional table of any shape; without it, problems of the whole are shown at
+    /// `instead`.
     pub(super) fn free(&self, key: &str, instead: &str) -> Option<(Settings, Places)> {
         let table = match self.table.get(key) {
             Some(_) => Some(self.optional_table(key)?.table),
@@ -155,7 +156,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         settings::read(self.document, table, whole)
     }
 
-    /// Every key with its value, in alphabetical order; both go through a rule.
+    /// Reads every key with its value, in alphabetical order; both are put to a rule.
     pub(super) fn entries<K: Ord, V>(
         &self,
         key_rule: impl Fn(&str) -> Result<K, String>,
@@ -178,12 +179,12 @@ impl<'a, 'i> Fields<'a, 'i> {
         self.table.keys().map(|key| key.get_ref().as_ref())
     }
 
-    /// Where the table itself begins.
+    /// Place at which the table begins.
     pub(super) fn here(&self) -> Place {
         self.document.place(&self.span, &self.path)
     }
 
-    /// The whole document.
+    /// Returns the document's name and text.
     pub(super) fn source(&self) -> Source {
         Source {
             file: self.document.file.to_owned(),
@@ -195,7 +196,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         self.table.is_empty()
     }
 
-    /// Notes a problem of a key, or of the table when the key is not there.
+    /// Notes a problem of a key, or of the table when the key is missing.
     pub(super) fn problem(&self, key: &str, message: impl Into<String>) {
         let span = self
             .table
@@ -274,7 +275,7 @@ impl<'a, 'i> Fields<'a, 'i> {
     }
 }
 
-/// `expected a text and found an integer`.
+/// Returns a message such as `expected a text and found an integer`.
 pub(super) fn expected(what: &str, found: &DeValue<'_>) -> String {
     format!(
         "expected {what} and found {} {}",
@@ -291,7 +292,7 @@ fn article(noun: &str) -> &'static str {
     }
 }
 
-/// The known name that a typing mistake most likely meant.
+/// Returns the known name that a misspelt one most likely means.
 pub(super) fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     known
         .iter()

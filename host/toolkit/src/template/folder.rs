@@ -1,4 +1,4 @@
-//! A folder of templates, of which some may be wrong.
+//! Reads a folder of templates, some of which may be wrong.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,25 +11,25 @@ use super::{Template, TemplateError, read};
 /// The templates of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Folder {
-    /// Those that are right, in the order of their files' names.
+    /// Valid templates, in the order of their files' names.
     pub templates: Vec<Template>,
-    /// Those that are not.
+    /// Files with errors.
     pub refused: Vec<RefusedFile>,
 }
 
-/// A file that makes no template.
+/// A file without a valid template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedFile {
     /// Name of the file, without its folder.
     pub file: String,
-    /// Everything that is wrong with it; at least one.
+    /// Its errors, at least one.
     pub errors: Vec<TemplateError>,
 }
 
 impl Folder {
-    /// Reads every `*.toml` of a folder. A file that is wrong, or contradicts another, keeps none of
-    /// the others from being read: of two services with one slug neither is right, and a category is
-    /// what the first file says of it.
+    /// Reads every `*.toml` of a folder; the others are read even if one is wrong. Two services
+    /// with the same slug are both refused; the first file of a category defines it, and files that
+    /// contradict it are refused.
     ///
     /// # Errors
     /// When the folder itself cannot be read.
@@ -85,7 +85,7 @@ fn load(file: &Path) -> Result<read::Read, Vec<TemplateError>> {
     read::template(&name, &text)
 }
 
-/// Separates templates that are each right from those that contradict another.
+/// Separates consistent templates from those that contradict another.
 fn without_contradictions(all: Vec<read::Read>) -> (Vec<Template>, Vec<RefusedFile>) {
     let errors: Vec<Vec<TemplateError>> =
         all.iter().map(|read| contradictions(read, &all)).collect();
@@ -103,7 +103,7 @@ fn without_contradictions(all: Vec<read::Read>) -> (Vec<Template>, Vec<RefusedFi
     (templates, refused)
 }
 
-/// What another template contradicts in this one.
+/// Returns the contradictions between this template and the others.
 fn contradictions(read: &read::Read, all: &[read::Read]) -> Vec<TemplateError> {
     let Template { slug, category, .. } = &read.template;
     let twin = all

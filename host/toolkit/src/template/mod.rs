@@ -1,8 +1,8 @@
-//! Service templates: what is sold, in TOML, one file a service.
+//! Service templates: the services on sale, in TOML, one file each.
 //!
-//! A template names the plugin that makes the service, the images it may run, what the gate relaxes
-//! for it, and the plans with their prices and sizes. Reading one reports every problem it has, each
-//! with file, line, column and key, so that an author mends a file in one go.
+//! A template names the plugin that makes the service, the images it may run, its exceptions from
+//! the gate, and the plans with their prices and sizes. Reading one reports every problem, each
+//! with file, line, column and key, so that an author can repair the file at once.
 
 mod error;
 mod fields;
@@ -24,7 +24,7 @@ pub use error::TemplateError;
 pub use folder::{Folder, RefusedFile};
 pub use spots::Spot;
 
-/// A service that is sold.
+/// A service on sale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Template {
@@ -42,7 +42,7 @@ pub struct Template {
     /// The only images the service may run, by the plugin's name for them.
     pub images: BTreeMap<String, String>,
     pub pod_security: PodSecurity,
-    /// What it says to the plugin, whose `describe` judges it.
+    /// Settings for the plugin, which its `describe` checks.
     pub settings: Settings,
     #[serde(skip)]
     places: settings::Places,
@@ -54,15 +54,15 @@ pub struct Template {
     pub plans: Vec<Plan>,
 }
 
-/// What a template was read from.
+/// File that a template was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// What errors call the file.
+    /// Name of the file in errors.
     pub file: String,
     pub text: String,
 }
 
-/// A shelf of the catalogue. Templates that share a slug say the same of it.
+/// A category of the catalogue. Templates with the same category slug must agree on its texts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Category {
@@ -71,7 +71,7 @@ pub struct Category {
     pub description: String,
 }
 
-/// What the gate relaxes for this service, knowingly.
+/// Exceptions from the gate's rules for this service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PodSecurity {
@@ -88,16 +88,16 @@ pub struct Plan {
     pub tier: Tier,
     /// Price of one month in rupiah.
     pub monthly_price: Rupiah,
-    /// Instances that can be sold in all.
+    /// Most instances of the plan that can be sold.
     pub quota: u32,
     pub max_instances_per_user: u32,
-    /// What the customer reads in the comparison of plans.
+    /// Texts for the comparison of plans.
     pub features: Vec<String>,
     pub resources: contract::Resources,
 }
 
 impl Plan {
-    /// The plan as plugins see it.
+    /// Returns the plan as plugins see it.
     pub fn for_plugins(&self) -> contract::Plan {
         contract::Plan {
             slug: self.slug.clone(),
@@ -109,7 +109,7 @@ impl Plan {
 }
 
 impl Template {
-    /// Reads one template. `name` is what errors call the file.
+    /// Reads one template. `name` is the name of the file in errors.
     ///
     /// # Errors
     /// Every problem of the text, in the order of the text.
@@ -117,7 +117,7 @@ impl Template {
         read::template(name, text).map(|read| read.template)
     }
 
-    /// What the plugin finds wrong with the settings, with file, line, column and key.
+    /// Converts the plugin's problems with the settings to errors with file, line, column and key.
     pub fn refused_settings(&self, problems: &[Problem]) -> Vec<TemplateError> {
         let problems = problems.iter();
         problems
@@ -125,7 +125,7 @@ impl Template {
             .collect()
     }
 
-    /// A problem of a part of the template, with file, line, column and key.
+    /// Builds an error of a part of the template, with file, line, column and key.
     pub fn problem_at(&self, spot: &Spot, message: &str) -> TemplateError {
         let of_settings = |field: String| {
             let message = message.to_owned();
@@ -146,9 +146,8 @@ impl Template {
 
     /// Reads every `*.toml` of a folder, in the order of their names.
     ///
-    /// # Errors
-    /// Every problem of every file, and of files that contradict each other: two services with one
-    /// slug, two texts for one category.
+    /// # Errors Every problem of every file, and contradictions between files: two services with
+    /// the same slug, two texts for one category.
     pub fn load_dir(folder: &Path) -> Result<Vec<Self>, Vec<TemplateError>> {
         let Folder { templates, refused } = Folder::read(folder).map_err(|error| vec![error])?;
         if refused.is_empty() {

@@ -1,4 +1,4 @@
-//! From the text of a template to its model.
+//! Reads the text of a template into its model.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,9 @@ use super::{
     spots::Spots,
 };
 
-/// Most rupiah a plan may cost a month; also keeps a year of any plan far from the end of 64 bits.
+/// Highest monthly price of a plan in rupiah, low enough that the price of a year cannot overflow.
 const MAX_PRICE: i64 = 1_000_000_000;
-/// Instances of one plan.
+/// Most instances of one plan.
 const MAX_QUOTA: i64 = 1_000_000;
 /// 1,000 cores.
 const MAX_CPU_MILLIS: i64 = 1_000_000;
@@ -25,7 +25,7 @@ const MAX_MEMORY_MIB: i64 = 4 << 20;
 const MAX_STORAGE_GIB: i64 = 64 << 10;
 const MAX_REPLICAS: i64 = 100;
 
-/// A template and where it says what other templates could contradict.
+/// A template, with the places of values that other templates could contradict.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) template: Template,
@@ -36,7 +36,7 @@ pub(super) struct Read {
 pub(super) fn template(file: &str, text: &str) -> Result<Read, Vec<TemplateError>> {
     let document = Document::new(file, text);
     let (table, errors) = DeTable::parse_recoverable(text);
-    // What a broken text seems to say is no ground for further complaints.
+    // A text with syntax errors would only produce misleading follow-up errors.
     let read = if errors.is_empty() {
         service(&Fields::root(&document, &table))
     } else {
@@ -161,7 +161,7 @@ fn plans(tables: &[Fields<'_, '_>]) -> Option<Vec<Plan>> {
         .filter(|plans| !plans.is_empty())
 }
 
-/// Slug and tier are also given when the rest of the plan is wrong, to find duplicates.
+/// Reads a plan. Returns slug and tier even when the rest is wrong, to find duplicates.
 fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>) {
     fields.only(&[
         "slug",

@@ -1,4 +1,4 @@
-//! What the values of a template may be.
+//! Rules for the values of a template.
 
 use dermaga_runtime::{contract::Tier, gate::Exception, is_pinned_image};
 use serde::{
@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use super::fields::{expected, nearest};
 
-/// A text of 1 to `max` characters that is not only white space.
+/// Accepts a text of 1 to `max` characters that is not only white space.
 pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     move |value| {
         let text = value
@@ -26,7 +26,7 @@ pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String
     }
 }
 
-/// `[a-z][a-z0-9-]*`, of `min` to 50 characters.
+/// Accepts `[a-z][a-z0-9-]*` of `min` to 50 characters that does not end with a hyphen.
 pub(super) fn slug(min: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     move |value| {
         name(
@@ -36,7 +36,7 @@ pub(super) fn slug(min: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String
     }
 }
 
-/// The same for a key.
+/// Applies the rule of [`slug`] to a key.
 pub(super) fn name(text: &str, min: usize) -> Result<String, String> {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let good = (min..=50).contains(&text.len())
@@ -57,7 +57,7 @@ pub(super) fn boolean(value: &DeValue<'_>) -> Result<bool, String> {
         .ok_or_else(|| expected("true or false", value))
 }
 
-/// A whole number within bounds.
+/// Accepts a whole number within bounds.
 pub(super) fn whole<T>(min: i64, max: i64) -> impl Fn(&DeValue<'_>) -> Result<T, String>
 where
     T: TryFrom<i64>,
@@ -76,7 +76,7 @@ where
     }
 }
 
-/// An image reference that always means the same image.
+/// Accepts an image reference that is pinned to a version or digest.
 pub(super) fn image(value: &DeValue<'_>) -> Result<String, String> {
     let reference = value.as_str().ok_or_else(|| expected("a text", value))?;
     if is_pinned_image(reference) {
@@ -95,7 +95,7 @@ pub(super) fn exception(value: &DeValue<'_>) -> Result<Exception, String> {
     one_of("an exception of the gate", value)
 }
 
-/// A value of an enum, by its serialised name.
+/// Accepts a value of an enum, by its serialised name.
 fn one_of<'de, T: Deserialize<'de>>(what: &str, value: &DeValue<'_>) -> Result<T, String> {
     let text = value.as_str().ok_or_else(|| expected("a text", value))?;
     T::deserialize(text.to_owned().into_deserializer()).map_err(|error: Error| {
@@ -108,8 +108,8 @@ fn one_of<'de, T: Deserialize<'de>>(what: &str, value: &DeValue<'_>) -> Result<T
     })
 }
 
-/// The known names out of serde's sentence: every text in backquotes but the first, which is the
-/// unknown one.
+/// Extracts the known names from serde's message: every text in backquotes but the first, which is
+/// the unknown one.
 fn names(sentence: &str) -> Vec<String> {
     sentence
         .split('`')

@@ -1,5 +1,5 @@
-//! What a template says to its plugin: a table of any shape, kept with the place of every value, so
-//! that what the plugin finds wrong with one is shown where it stands.
+//! Settings of a template for its plugin: a table of any shape, with the place of every value, so
+//! that the plugin's problems are shown at the value.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use super::{
 /// Name of the table.
 pub(super) const KEY: &str = "settings";
 
-/// Where values stand, by their JSON pointers within the settings; the empty one is always there.
+/// Places of values by their JSON pointers within the settings; always has the empty pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Places(BTreeMap<String, Place>);
 
@@ -29,7 +29,7 @@ struct Reader<'a> {
     places: BTreeMap<String, Place>,
 }
 
-/// Reads the table; `whole` is where a problem of the settings as a whole is shown.
+/// Reads the table; problems of the settings as a whole are shown at `whole`.
 pub(super) fn read(
     document: &Document<'_>,
     table: Option<&DeTable<'_>>,
@@ -79,7 +79,7 @@ impl Reader<'_> {
                 .collect::<Option<Vec<_>>>()
                 .map(Value::Array),
             DeValue::Table(table) => self.table(table, pointer).map(Value::Object),
-            // Fractions have no one spelling, and settings are compared and recorded as texts.
+            // Settings are compared and recorded as texts, but one fraction has many spellings.
             other @ (DeValue::Float(_) | DeValue::Datetime(_)) => {
                 let what = "a text, a whole number, true, false, a list or a table";
                 self.refuse(value, pointer, &expected(what, other));
@@ -94,12 +94,13 @@ impl Reader<'_> {
 }
 
 impl Places {
-    /// Whether the settings have a value at this pointer.
+    /// Checks for a value at this pointer.
     pub(super) fn has(&self, pointer: &str) -> bool {
         self.0.contains_key(pointer)
     }
 
-    /// What a plugin says of the settings, where it stands or where it is missing.
+    /// Converts a plugin's problem to an error at the value, or at the nearest table when it is
+    /// missing.
     pub(super) fn problem(&self, problem: &Problem) -> TemplateError {
         let pointer = &problem.field;
         let ancestors = pointer
@@ -118,7 +119,7 @@ impl Places {
     }
 }
 
-/// `/workloads/0/port` as `settings.workloads[0].port`.
+/// Converts a pointer to a key: `/workloads/0/port` to `settings.workloads[0].port`.
 fn key(pointer: &str) -> String {
     let tokens = pointer.split('/').skip(1);
     tokens.fold(KEY.to_owned(), |key, token| {

@@ -1,4 +1,4 @@
-//! Where a template says what, so that what is found wrong later is shown there.
+//! Places of the parts of a template, for problems found after reading it.
 
 use std::collections::BTreeMap;
 
@@ -23,12 +23,12 @@ pub enum Spot {
     Storage(String),
 }
 
-/// The places of everything but the settings.
+/// Places of everything but the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Spots {
     images: Place,
     each_image: BTreeMap<String, Place>,
-    /// Of the plan, and of its storage.
+    /// Places of the plan and of its storage, by the plan's slug.
     plans: BTreeMap<String, (Place, Place)>,
 }
 
@@ -52,7 +52,7 @@ impl Spots {
         })
     }
 
-    /// A problem of a part that is not in the settings.
+    /// Builds an error of a part; `None` for settings and unknown plans.
     pub(super) fn problem(&self, spot: &Spot, message: &str) -> Option<TemplateError> {
         let place = match spot {
             Spot::Settings(_) => None,

@@ -37,7 +37,7 @@ fn problems(text: &str) -> Vec<String> {
     errors.iter().map(ToString::to_string).collect()
 }
 
-/// The good text with each `(from, to)` replaced.
+/// Returns the good text with each `(from, to)` replaced.
 fn changed(changes: &[(&str, &str)]) -> String {
     changes.iter().fold(GOOD.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
@@ -227,7 +227,7 @@ fn settings_are_of_any_shape_and_the_plugins_problems_show_where_they_stand() {
     ] {
         assert_eq!(refused(field), told);
     }
-    // What is missing is shown where it would stand.
+    // Missing values are shown at their table.
     assert!(
         refused("/workloads/0/user").ends_with(": settings.workloads[0].user: No."),
         "{}",
