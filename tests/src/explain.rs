@@ -1,4 +1,4 @@
-//! What an engine would do for a statement, as it says itself, without running it.
+//! Plans of statements, as the engines explain them without running anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +49,18 @@ impl Explainer {
     /// # Errors
     /// When the engine does not take the statement.
     pub async fn reads(&mut self, sql: &str) -> sqlx::Result<Vec<Read>> {
+        self.reads_with(sql, &[]).await
+    }
+
+    /// Lists the same for a statement from which PostgreSQL cannot tell the types of these arguments.
+    ///
+    /// # Errors
+    /// As [`reads`](Self::reads).
+    pub async fn reads_with(
+        &mut self,
+        sql: &str,
+        types: &[(usize, &str)],
+    ) -> sqlx::Result<Vec<Read>> {
         match self {
             Self::Sqlite(conn) => {
                 let text = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
@@ -60,16 +72,47 @@ impl Explainer {
                     .collect())
             }
             Self::Postgres(conn) => {
-                conn.execute(AssertSqlSafe(format!("PREPARE explained AS {sql}")))
-                    .await?;
+                let prepare = format!("PREPARE explained{} AS {sql}", parameters(types));
+                conn.execute(AssertSqlSafe(prepare)).await?;
                 let explained = postgres_plan(conn).await;
                 conn.execute("DEALLOCATE explained").await?;
+                let first = first_columns(conn).await?;
                 let mut reads = Vec::new();
-                postgres_reads(&explained?[0]["Plan"], None, &mut reads);
+                postgres_reads(&explained?[0]["Plan"], None, &first, &mut reads);
                 Ok(reads)
             }
         }
     }
+
+    /// Lists the names of the indexes that have only some rows.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn partial_indexes(&mut self) -> sqlx::Result<BTreeSet<String>> {
+        let names: Vec<String> = match self {
+            Self::Sqlite(conn) => {
+                let sql =
+                    "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql LIKE '% WHERE %'";
+                sqlx::query_scalar(sql).fetch_all(conn).await?
+            }
+            Self::Postgres(conn) => {
+                let sql =
+                    "SELECT indexrelid::regclass::text FROM pg_index WHERE indpred IS NOT NULL";
+                sqlx::query_scalar(sql).fetch_all(conn).await?
+            }
+        };
+        Ok(names.into_iter().collect())
+    }
+}
+
+/// Writes the types of a prepared statement's parameters, as far as they are given.
+fn parameters(types: &[(usize, &str)]) -> String {
+    let Some(last) = types.iter().map(|(number, _)| *number).max() else {
+        return String::new();
+    };
+    let of = |number| types.iter().find(|(given, _)| *given == number);
+    let names = (1..=last).map(|number| of(number).map_or("unknown", |(_, name)| *name));
+    format!("({})", names.collect::<Vec<_>>().join(", "))
 }
 
 async fn postgres_plan(conn: &mut PgConnection) -> sqlx::Result<Value> {
@@ -90,8 +133,21 @@ async fn postgres_plan(conn: &mut PgConnection) -> sqlx::Result<Value> {
     serde_json::from_str(&plan).map_err(|error| sqlx::Error::Decode(error.into()))
 }
 
+/// Maps the names of indexes to what they are ordered by first.
+async fn first_columns(conn: &mut PgConnection) -> sqlx::Result<BTreeMap<String, String>> {
+    let sql = "SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid, 1, true) FROM pg_index
+               WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)";
+    let found: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(conn).await?;
+    Ok(found.into_iter().collect())
+}
+
 /// Walks a plan; a bitmap of an index is found below the node that names the table.
-fn postgres_reads(node: &Value, above: Option<&str>, reads: &mut Vec<Read>) {
+fn postgres_reads(
+    node: &Value,
+    above: Option<&str>,
+    first: &BTreeMap<String, String>,
+    reads: &mut Vec<Read>,
+) {
     let kind = node["Node Type"].as_str().unwrap_or_default();
     let table = node["Relation Name"].as_str().or(above);
     let by_index = matches!(kind, "Index Scan" | "Index Only Scan" | "Bitmap Index Scan");
@@ -100,9 +156,13 @@ fn postgres_reads(node: &Value, above: Option<&str>, reads: &mut Vec<Read>) {
     {
         let condition = node["Index Cond"].as_str();
         let index = node["Index Name"].as_str().unwrap_or_default();
+        // A condition on later columns alone is checked for every entry.
+        let is_sought = condition
+            .zip(first.get(index))
+            .is_some_and(|(condition, first)| condition.contains(first.as_str()));
         reads.push(Read {
             table: table.to_owned(),
-            is_scan: condition.is_none(),
+            is_scan: !is_sought,
             how: format!("{kind} {index} {}", condition.unwrap_or_default()),
         });
     }
@@ -112,7 +172,7 @@ fn postgres_reads(node: &Value, above: Option<&str>, reads: &mut Vec<Read>) {
         } else {
             None
         };
-        postgres_reads(below, above, reads);
+        postgres_reads(below, above, first, reads);
     }
 }
 
@@ -131,7 +191,7 @@ fn sqlite_read(detail: &str, aliases: &BTreeMap<String, BTreeSet<String>>) -> Op
     })
 }
 
-/// What the names in a statement stand for: tables by themselves and by their aliases.
+/// Maps names in a statement to tables: each table's own and its aliases.
 fn aliases(sql: &str) -> BTreeMap<String, BTreeSet<String>> {
     let spaced = sql.replace(['(', ')', ','], " ; ");
     let words: Vec<&str> = spaced.split_whitespace().collect();

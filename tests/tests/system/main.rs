@@ -52,6 +52,7 @@ mod renewals;
 mod second_upgrades;
 mod settings;
 mod shared_rows;
+mod statements;
 mod strangers;
 mod upgrades;
 mod wallet;

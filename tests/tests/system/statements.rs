@@ -1,0 +1,125 @@
+//! Every statement of the shop, explained on a filled database: none reads all rows of a table that grows,
+//! except those on a list with the reason.
+
+mod fill;
+mod journey;
+mod places;
+mod scans;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dermaga::db::{Db, Statement};
+use dermaga_tests::{Engine, explain::Explainer};
+
+use crate::payments::Till;
+
+/// Tables that do not grow with customers and time.
+const SMALL: &[&str] = &[
+    "jobs",
+    "plugin_classes",
+    "plugin_versions",
+    "service_categories",
+    "service_plans",
+    "services",
+    "wal_mark",
+];
+
+/// Arguments whose types PostgreSQL gets from the driver and cannot tell from the text.
+type Types = &'static [(usize, &'static str)];
+const TYPES: &[(&str, Types)] = &[
+    ("payments/store.rs pay_debt", &[(3, "timestamptz")]),
+    ("provisioning/store.rs count", &[(2, "text")]),
+    ("provisioning/store.rs list", &[(2, "text")]),
+    (
+        "provisioning/store.rs finish",
+        &[(14, "timestamptz"), (18, "timestamptz")],
+    ),
+    (
+        "subscriptions/renewal/store.rs failed",
+        &[(3, "timestamptz"), (4, "timestamptz")],
+    ),
+];
+
+fn types_of(place: &str) -> Types {
+    let told = TYPES.iter().find(|(name, _)| *name == place);
+    told.map_or(&[], |(_, types)| types)
+}
+
+/// Collects the statements that the journey sent and, for places it did not reach, those that can be read in
+/// the code.
+async fn statements(till: &Till) -> Vec<Statement> {
+    let recorder = till.shop.state().db.record();
+    journey::play(till).await;
+    let mut known = recorder.statements();
+    known.retain(|statement| places::is_of_the_shop(statement.file));
+    let sent: BTreeSet<(&str, u32)> = known.iter().map(|one| (one.file, one.line)).collect();
+    let mut unknown = Vec::new();
+    for place in places::all() {
+        if sent.iter().any(|(file, line)| place.is_at(file, *line)) {
+            continue;
+        }
+        match place.literal() {
+            Some(statement) => known.push(statement),
+            None => unknown.push(place.to_string()),
+        }
+    }
+    assert!(
+        unknown.is_empty(),
+        "let the journey in journey.rs come by: {unknown:#?}"
+    );
+    known
+}
+
+async fn explained(engine: Engine) {
+    let Some(till) = Till::open(engine).await else {
+        return;
+    };
+    let known = statements(&till).await;
+    let url = till.shop.state().config.database_url();
+    let Till { shop, .. } = till;
+    // Kept until the end: the file is in it.
+    let _data = shop.close().await;
+    fill::everything(&url, SMALL).await;
+    let db = Db::connect(&url).await.unwrap();
+    db.optimize().await.unwrap();
+    db.close().await;
+
+    let mut explainer = Explainer::open(&url).await.unwrap();
+    let partial = explainer.partial_indexes().await.unwrap();
+    let (mut scans, mut failures) = (BTreeMap::new(), Vec::new());
+    let mut places = BTreeSet::new();
+    for statement in &known {
+        let place = places::name(statement);
+        places.insert(place.clone());
+        match explainer.reads_with(&statement.sql, types_of(&place)).await {
+            Ok(reads) => {
+                for read in reads.iter().filter(|read| read.is_scan) {
+                    let is_small = SMALL.contains(&read.table.as_str());
+                    if !is_small && !scans::is_allowed(&place, read, &partial) {
+                        let seen = format!("{}\n      {}", read.how, statement.sql);
+                        scans.insert((place.clone(), read.table.clone()), seen);
+                    }
+                }
+            }
+            Err(error) => failures.push(format!("{place}: {error}: {}", statement.sql)),
+        }
+    }
+    assert!(failures.is_empty(), "not explained: {failures:#?}");
+    for ((place, table), seen) in &scans {
+        failures.push(format!("{place} scans {table}: {seen}"));
+    }
+    for place in scans::places().filter(|place| !places.contains(*place)) {
+        failures.push(format!("{place} is listed and sends nothing"));
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_scans_a_growing_table_on_sqlite() {
+    explained(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_scans_a_growing_table_on_postgres() {
+    explained(Engine::Postgres).await;
+}

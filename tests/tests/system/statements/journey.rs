@@ -1,0 +1,375 @@
+//! A journey through the API that sends the statements which are built while the shop runs. Those that
+//! are a plain text in the code are read there.
+
+use dermaga::{
+    payments::{check_due, sandbox::Action},
+    provisioning,
+    subscriptions::{process_grace, renew_due},
+    timekeeping,
+    wallet::ledger,
+};
+use dermaga_tests::Client;
+use serde_json::{Value, json};
+
+use crate::payments::Till;
+
+/// Lists with their filters, asked for one by one and all together. Names in braces are replaced by values
+/// of the journey.
+const ADMIN_LISTS: &[(&str, &[&str])] = &[
+    (
+        "alerts",
+        &[
+            "kind=PLUGIN_SUSPENDED",
+            "state=OPEN",
+            "state=RESOLVED",
+            "subject=x",
+            "acknowledged=true",
+            "acknowledged=false",
+        ],
+    ),
+    (
+        "coupons",
+        &[
+            "status=ACTIVE",
+            "status=EXPIRED",
+            "status=DISABLED",
+            "plugin=coupon-credit-topup",
+            "q=a",
+        ],
+    ),
+    ("coupons/statistics", &["from={moment}", "to={later}"]),
+    ("debts", &["userId={user}", "open=true", "open=false"]),
+    (
+        "decisions",
+        &[
+            "plugin=coupon-credit-topup",
+            "function=evaluate",
+            "userId={user}",
+            "digest={digest}",
+            "version=1.0.0",
+            "outcome=answered",
+            "outcome=failed",
+            "since={moment}",
+            "until={later}",
+            "subscriptionId={subscription}",
+            "coupon={coupon}",
+            "transaction=TXMP-101",
+        ],
+    ),
+    ("jobs/ledger-seal/runs", &[]),
+    ("payments", &["state=SETTLED", "userId={user}"]),
+    (
+        "transactions",
+        &[
+            "userId={user}",
+            "number=TXMP-101",
+            "type=TOP_UP",
+            "status=COMPLETED",
+            "from={moment}",
+            "to={later}",
+            "minAmount=5",
+        ],
+    ),
+    (
+        "wallets",
+        &[
+            "q=a",
+            "minBalance=1",
+            "maxBalance=9",
+            "order=BALANCE",
+            "order=SPENT",
+            "order=TOP_UP",
+            "order=CHANGED",
+        ],
+    ),
+];
+
+const OWN_LISTS: &[(&str, &[&str])] = &[
+    ("catalog/services", &[]),
+    ("catalog/featured", &[]),
+    ("catalog/categories", &[]),
+    (
+        "catalog/search",
+        &["q=a", "category=databases", "featured=true"],
+    ),
+    ("instances", &["status=RUNNING"]),
+    ("subscriptions", &["status=ACTIVE"]),
+    ("wallet/coupon-history", &[]),
+    ("wallet/debts", &[]),
+    (
+        "wallet/transactions",
+        &[
+            "type=TOP_UP",
+            "status=COMPLETED",
+            "from={moment}",
+            "to={later}",
+        ],
+    ),
+];
+
+/// Sends every kind of statement once.
+pub(super) async fn play(till: &Till) {
+    let Till { shop, admin, .. } = till;
+    let customer = shop
+        .customer_with_credit("jalan@example.com", 400_000)
+        .await;
+    let user = customer.get("/api/user/profile").await.data(200)["id"].clone();
+    till.paid(&customer, 50_000).await;
+    let open = till.top_up(&customer, 20_000, "QRIS").await;
+    till.act(&open, Action::Deny);
+    check_due(shop.state()).await.unwrap();
+
+    let subscription = subscribe(till, &customer).await;
+    coupons(till, &customer).await;
+    reduced(till, &customer).await;
+    plugins(till).await;
+    books(till, &customer, &user).await;
+    evidence(till).await;
+
+    let digest = admin.get("/api/admin/plugins/service-n8n").await.data(200)["active"].clone();
+    let known = [
+        ("{user}", text(&user)),
+        ("{moment}", "2026-01-01T00:00:00Z".to_owned()),
+        ("{later}", "2026-01-02T00:00:00Z".to_owned()),
+        ("{coupon}", "JALAN".to_owned()),
+        ("{digest}", text(&digest)),
+        ("{subscription}", subscription.clone()),
+    ];
+    lists(admin, "/api/admin", ADMIN_LISTS, &known).await;
+    lists(&customer, "/api", OWN_LISTS, &known).await;
+    endings(till, &customer, &subscription).await;
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+async fn lists(client: &Client, base: &str, lists: &[(&str, &[&str])], known: &[(&str, String)]) {
+    let mut refused = Vec::new();
+    for (path, filters) in lists {
+        let mut queries: Vec<String> = filters.iter().map(|filter| format!("?{filter}")).collect();
+        queries.push(String::new());
+        queries.push(format!("?{}", distinct(filters).join("&")));
+        for query in queries {
+            let query = known
+                .iter()
+                .fold(query, |query, (name, value)| query.replace(name, value));
+            let answer = client.get(&format!("{base}/{path}{query}")).await;
+            if answer.status != 200 {
+                refused.push(format!("{path}{query}: {}", answer.text));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// Keeps the first filter of each name.
+fn distinct<'a>(filters: &[&'a str]) -> Vec<&'a str> {
+    let name = |filter: &'a str| filter.split('=').next().unwrap();
+    let mut chosen: Vec<&str> = Vec::new();
+    for filter in filters {
+        if !chosen.iter().any(|other| name(other) == name(filter)) {
+            chosen.push(filter);
+        }
+    }
+    chosen
+}
+
+/// Buys, looks at everything, and goes to a higher plan.
+async fn subscribe(till: &Till, customer: &Client) -> String {
+    let shop = &till.shop;
+    let (free, basic) = (
+        shop.plan("n8n", "free").await,
+        shop.plan("n8n", "basic").await,
+    );
+    let order = json!({ "planId": free });
+    customer
+        .post("/api/subscriptions/validate", order.clone())
+        .await
+        .data(200);
+    customer
+        .post("/api/subscriptions/quote", order.clone())
+        .await
+        .data(200);
+    let bought = customer
+        .with_key("jalan-1")
+        .post("/api/subscriptions", order)
+        .await
+        .data(201);
+    let (id, instance) = (
+        text(&bought["subscription"]["id"]),
+        text(&bought["instanceId"]),
+    );
+    shop.instance_becomes(customer, &instance, "RUNNING").await;
+    for path in ["", "/credentials", "/manifests"] {
+        customer
+            .get(&format!("/api/instances/{instance}{path}"))
+            .await
+            .data(200);
+    }
+    for path in ["", "/billing-info"] {
+        customer
+            .get(&format!("/api/subscriptions/{id}{path}"))
+            .await
+            .data(200);
+    }
+    let wanted = json!({ "planId": basic });
+    customer
+        .post(
+            &format!("/api/subscriptions/{id}/upgrade-quote"),
+            wanted.clone(),
+        )
+        .await
+        .data(200);
+    customer
+        .put(&format!("/api/subscriptions/{id}/upgrade"), wanted)
+        .await
+        .data(200);
+    shop.instance_becomes(customer, &instance, "RUNNING").await;
+    till.admin
+        .get(&format!("/api/admin/subscriptions/{id}"))
+        .await
+        .data(200);
+    id
+}
+
+async fn coupons(till: &Till, customer: &Client) {
+    let admin = &till.admin;
+    let body = json!({ "code": "JALAN", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
+    let made = admin
+        .post("/api/admin/coupons", body.clone())
+        .await
+        .data(201);
+    let path = format!("/api/admin/coupons/{}", text(&made["id"]));
+    customer
+        .post("/api/wallet/validate-coupon", json!({ "code": "JALAN" }))
+        .await
+        .data(200);
+    customer
+        .post("/api/wallet/redeem-coupon", json!({ "code": "JALAN" }))
+        .await
+        .data(201);
+    admin.get(&path).await.data(200);
+    admin.get(&format!("{path}/redemptions")).await.data(200);
+    admin.put(&path, body).await.data(200);
+    let off = json!({ "ids": [made["id"]], "status": "DISABLED" });
+    admin
+        .put("/api/admin/coupons/bulk-status", off)
+        .await
+        .data(200);
+}
+
+/// A plan whose price a coupon reduces in the next period, too.
+async fn reduced(till: &Till, customer: &Client) {
+    let half = json!({
+        "code": "SEPARUH", "plugin": "coupon-subscription-discount", "parameters": { "percent": 50 }, "lasts": 3,
+    });
+    till.admin.post("/api/admin/coupons", half).await.data(201);
+    let plan = till.shop.plan("postgresql", "basic").await;
+    let order = json!({ "planId": plan, "couponCode": "SEPARUH" });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let id = text(&bought["subscription"]["id"]);
+    let info = format!("/api/subscriptions/{id}/billing-info");
+    customer.get(&info).await.data(200);
+    let mut conn = till.shop.state().db.read().await.unwrap();
+    let found = provisioning::undeliverable(&mut conn).await.unwrap();
+    assert!(found.is_empty(), "{found:?}");
+    let id = id.parse().unwrap();
+    assert!(!provisioning::is_undeliverable(&mut conn, id).await.unwrap());
+}
+
+async fn evidence(till: &Till) {
+    let admin = &till.admin;
+    let decisions = admin.get("/api/admin/decisions").await.data(200);
+    let path = format!("/api/admin/decisions/{}", text(&decisions[0]["id"]));
+    admin.get(&path).await.data(200);
+    let unknown = format!("/api/admin/alerts/{}/acknowledge", uuid::Uuid::nil());
+    let answer = admin.post(&unknown, json!({})).await;
+    answer.fails(404, "NOT_FOUND");
+}
+
+async fn plugins(till: &Till) {
+    let admin = &till.admin;
+    let path = "/api/admin/plugins/service-n8n";
+    admin.get("/api/admin/plugins").await.data(200);
+    let plugin = admin.get(path).await.data(200);
+    let digest = text(&plugin["active"]);
+    admin
+        .get(&format!("{path}/versions/{digest}"))
+        .await
+        .data(200);
+    let nowhere = json!({ "to": digest, "from": digest, "after": plugin["versions"][0]["id"], "dryRun": true });
+    admin.post(&format!("{path}/moves"), nowhere).await;
+    let one = json!({ "to": digest, "instances": [uuid::Uuid::nil()], "dryRun": true });
+    admin.post(&format!("{path}/moves"), one).await.data(200);
+    admin
+        .post("/api/admin/catalog/reload", json!({}))
+        .await
+        .data(200);
+}
+
+async fn books(till: &Till, customer: &Client, user: &Value) {
+    let (shop, admin) = (&till.shop, &till.admin);
+    for path in ["info", "statistics", "statement", "payment-methods"] {
+        assert_eq!(
+            customer.get(&format!("/api/wallet/{path}")).await.status,
+            200,
+            "{path}"
+        );
+    }
+    let transactions = customer.get("/api/wallet/transactions").await.data(200);
+    let first = text(&transactions[0]["id"]);
+    for path in ["", "/decisions", "/receipt"] {
+        let answer = customer
+            .get(&format!("/api/wallet/transactions/{first}{path}"))
+            .await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+    }
+    let wallet = format!("/api/admin/wallets/{}", text(user));
+    let gift = json!({ "amount": 5_000, "reason": "A gift to begin with." });
+    admin
+        .post(&format!("{wallet}/add-credit"), gift)
+        .await
+        .data(201);
+    for path in [
+        wallet.clone(),
+        format!("{wallet}/statement"),
+        "/api/admin/wallets/statistics".to_owned(),
+    ] {
+        assert_eq!(admin.get(&path).await.status, 200, "{path}");
+    }
+    for job in admin
+        .get("/api/admin/jobs")
+        .await
+        .data(200)
+        .as_array()
+        .unwrap()
+    {
+        admin
+            .post(
+                &format!("/api/admin/jobs/{}/run", text(&job["name"])),
+                json!({}),
+            )
+            .await
+            .data(200);
+    }
+    assert!(
+        ledger::verify(&shop.state().db, shop.clock())
+            .await
+            .unwrap()
+            .holds()
+    );
+}
+
+/// Lets the next period begin, and the subscription end.
+async fn endings(till: &Till, customer: &Client, subscription: &str) {
+    let state = till.shop.state();
+    renew_due(state).await.unwrap();
+    process_grace(state).await.unwrap();
+    timekeeping::mend(state).await.unwrap();
+    till.admin.get("/api/admin/billing/preview").await.data(200);
+    customer
+        .delete(&format!("/api/subscriptions/{subscription}"))
+        .await
+        .data(200);
+}

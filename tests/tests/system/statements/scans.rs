@@ -1,0 +1,140 @@
+//! Statements that may read all rows of a table that grows.
+
+use std::collections::BTreeSet;
+
+use dermaga_tests::explain::Read;
+
+const PAGE: &str = "an administrator's page, newest first, which ends when it is full";
+const COUNT: &str = "says an administrator how many a list has, with filters that no index fits";
+const SUM: &str = "adds up all of them, for an administrator";
+const NIGHT: &str = "a job of the night";
+const PROOF: &str = "proves every row, when an operator asks";
+const START: &str = "once, when the server starts or its cluster is back";
+/// Checked: the index has a condition.
+const FEW: &str = "an index of the few that something is to be done with";
+const JOINED: &str = "joined to such few, which are many among rows that were made up";
+
+/// Returns `true` for a scan that is on the list, through a partial index where only that is the reason.
+pub(super) fn is_allowed(place: &str, read: &Read, partial: &BTreeSet<String>) -> bool {
+    let by_few = || read.how.split(' ').any(|word| partial.contains(word));
+    ALLOWED.iter().any(|(listed, table, reason)| {
+        *listed == place && *table == read.table && (*reason != FEW || by_few())
+    })
+}
+
+/// Lists the places that may scan.
+pub(super) fn places() -> impl Iterator<Item = &'static str> {
+    ALLOWED.iter().map(|(place, _, _)| *place)
+}
+
+/// Place, table and reason.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("accounts/store.rs has_administrator", "users", FEW),
+    ("alerts/store.rs count", "alerts", COUNT),
+    ("alerts/store.rs count_open", "alerts", FEW),
+    ("alerts/store.rs list", "alerts", PAGE),
+    (
+        "coupons/store/admin.rs cost_by_type",
+        "coupon_redemptions",
+        SUM,
+    ),
+    ("coupons/store/admin.rs cost_by_type", "coupons", SUM),
+    ("coupons/store/admin.rs cost_by_type", "transactions", SUM),
+    (
+        "coupons/store/admin.rs costliest",
+        "coupon_redemptions",
+        SUM,
+    ),
+    ("coupons/store/admin.rs costliest", "coupons", SUM),
+    ("coupons/store/admin.rs costliest", "transactions", SUM),
+    ("coupons/store/admin.rs count", "coupons", COUNT),
+    ("coupons/store/admin.rs count_by_status", "coupons", SUM),
+    (
+        "coupons/store/admin.rs customers",
+        "coupon_redemptions",
+        SUM,
+    ),
+    ("coupons/store/admin.rs list", "coupons", PAGE),
+    ("payments/store.rs count", "payments", COUNT),
+    ("payments/store.rs count_debts", "debts", COUNT),
+    ("payments/store.rs debts", "debts", PAGE),
+    ("payments/store.rs list", "payments", PAGE),
+    ("plugins/store.rs count_decisions", "decisions", COUNT),
+    ("plugins/store.rs decisions", "decisions", PAGE),
+    (
+        "provisioning/delivery/store.rs undeliverable",
+        "instances",
+        FEW,
+    ),
+    ("provisioning/store.rs applied", "instances", START),
+    (
+        "provisioning/store.rs secrets_in_use",
+        "instance_secrets",
+        START,
+    ),
+    ("provisioning/store.rs secrets_in_use", "instances", START),
+    ("provisioning/store.rs touch_failed", "instances", START),
+    (
+        "subscriptions/delivery/store.rs delivered",
+        "subscriptions",
+        FEW,
+    ),
+    (
+        "subscriptions/delivery/store.rs delivered",
+        "instances",
+        JOINED,
+    ),
+    ("subscriptions/renewal/store.rs payable", "wallets", JOINED),
+    (
+        "subscriptions/plan_changes.rs progress",
+        "plan_changes",
+        FEW,
+    ),
+    (
+        "subscriptions/renewal/store.rs payable",
+        "subscriptions",
+        FEW,
+    ),
+    ("timekeeping/store.rs mend", "job_runs", FEW),
+    ("timekeeping/store.rs mend", "plugin_uploads", FEW),
+    ("timekeeping/store.rs mend", "subscriptions", FEW),
+    (
+        "wallet/store/admin.rs any_transactions",
+        "transactions",
+        PAGE,
+    ),
+    (
+        "wallet/store/admin.rs count_any_transactions",
+        "transactions",
+        COUNT,
+    ),
+    ("wallet/store/admin.rs count_wallets", "users", COUNT),
+    ("wallet/store/admin.rs count_wallets", "wallets", COUNT),
+    ("wallet/store/admin.rs totals", "wallets", SUM),
+    ("wallet/store/admin.rs totals_by_type", "transactions", SUM),
+    ("wallet/store/admin.rs wallets", "users", SUM),
+    ("wallet/store/admin.rs wallets", "wallets", SUM),
+    (
+        "wallet/store/audit.rs broken_seals",
+        "ledger_seal_heads",
+        PROOF,
+    ),
+    (
+        "wallet/store/audit.rs insert_sealed_heads",
+        "wallets",
+        NIGHT,
+    ),
+    (
+        "wallet/store/audit.rs last_seal",
+        "ledger_seals",
+        "the last of an index",
+    ),
+    ("wallet/store/audit.rs seals", "ledger_seals", PROOF),
+    (
+        "wallet/store/proof.rs stray_postings",
+        "journal_entries",
+        PROOF,
+    ),
+    ("wallet/store/proof.rs stray_postings", "postings", PROOF),
+    ("wallet/store/proof.rs unposted", "transactions", PROOF),
+];
