@@ -224,7 +224,7 @@ impl Shop {
             .data(201);
         let customer = self.customer(email).await;
         customer
-            .post("/api/wallet/redeem-coupon", json!({ "code": code }))
+            .post("/api/wallet/redeem-coupon", json!({ "couponCode": code }))
             .await
             .data(201);
         customer

@@ -1,7 +1,12 @@
 //! Values that a plugin's author described by a JSON Schema.
 
+mod wording;
+
 use dermaga_runtime::contract::Problem;
 use serde_json::Value;
+
+pub use wording::{Fault, Format, faults};
+pub(crate) use wording::{UNKNOWN, of_format};
 
 use crate::{Code, Error, Result};
 
@@ -12,19 +17,16 @@ use crate::{Code, Error, Result};
 pub fn validate(schema: &Value, value: &Value, root: &str) -> Result<()> {
     let validator =
         jsonschema::validator_for(schema).map_err(|error| Error::internal(error.to_string()))?;
-    let mut faults = validator.iter_errors(value).peekable();
-    if faults.peek().is_none() {
+    let faults = faults(&validator, value, &[]);
+    if faults.is_empty() {
         return Ok(());
     }
     let error = Error::new(
         Code::ValidationFailed,
         format!("The {root} does not fit its schema."),
     );
-    Err(faults.fold(error, |error, fault| {
-        error.with(
-            format!("{root}{}", fault.instance_path()),
-            fault.to_string(),
-        )
+    Err(faults.into_iter().fold(error, |error, fault| {
+        error.with(format!("{root}{}", fault.pointer), fault.message)
     }))
 }
 

@@ -1,4 +1,39 @@
-//! Characters that people paste without seeing them.
+//! What people paste: characters they do not see, and characters that look like others.
+
+mod rules;
+
+use unicode_normalization::UnicodeNormalization as _;
+
+pub use rules::{code, email, label, name, phone, reason};
+
+/// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)
+/// folded, invisible characters taken out, every hyphen a `-`, every blank a space, none at the ends.
+pub fn tidy(text: &str) -> String {
+    let shown = text.nfkc().filter(|letter| !is_invisible(*letter));
+    let plain: String = shown.map(plain).collect();
+    plain.trim().to_owned()
+}
+
+fn plain(letter: char) -> char {
+    match letter {
+        '\u{2010}'..='\u{2015}' | '\u{2043}' | '\u{2212}' | '\u{2e3a}'..='\u{2e3b}' => '-',
+        letter if !letter.is_control() && letter.is_whitespace() => ' ',
+        letter => letter,
+    }
+}
+
+/// True for a text that shows nothing.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+}
+
+/// Counts the characters that are seen, a run of blanks as one.
+pub fn visible_length(text: &str) -> usize {
+    let shown: String = text.chars().filter(|c| !is_invisible(*c)).collect();
+    let words = shown.split_whitespace();
+    let letters = words.map(|word| word.chars().count() + 1).sum::<usize>();
+    letters.saturating_sub(1)
+}
 
 /// Characters that print nothing: soft hyphens, zero-width spaces and joiners, bidirectional marks,
 /// variation selectors, tags, fillers (Unicode's `Default_Ignorable_Code_Point`, and the blank
@@ -16,4 +51,27 @@ pub const fn is_invisible(letter: char) -> bool {
 /// Indic names.
 pub const fn joins(letter: char) -> bool {
     matches!(letter, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pasted_text_is_read_as_it_was_meant() {
+        for (pasted, meant) in [
+            ("\u{a0}abc\u{3000}", "abc"),
+            ("a\u{200b}b\u{feff}c", "abc"),
+            ("\u{202a}abc\u{202c}", "abc"),
+            ("a\u{2011}b\u{2013}c\u{2212}d", "a-b-c-d"),
+            ("ＡＢＣ－１", "ABC-1"),
+            ("a\u{ad}b", "ab"),
+            ("a\u{2009}b", "a b"),
+        ] {
+            assert_eq!(tidy(pasted), meant, "{pasted:?}");
+        }
+        assert!(is_blank("\u{200b}\u{a0} \u{3164}") && is_blank("") && !is_blank("a"));
+        assert_eq!(visible_length(" a\u{200b}b   c "), 4);
+        assert_eq!(visible_length("\u{200b}"), 0);
+    }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) async fn connect(host: &str, token: &str, code: &str) -> Self {
-        let body = json!({ "code": code }).to_string();
+        let body = json!({ "couponCode": code }).to_string();
         let head = format!(
             "POST /api/wallet/redeem-coupon HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\nIdempotency-Key: {code}-",

@@ -37,7 +37,7 @@ both_engines! {
             ("not-an-address", "kata sandi yang panjang", "Nama"),
             ("a@example.com", "short", "Nama"),
             ("a@example.com", "password123", "Nama"),
-            ("a@example.com", "kata sandi yang panjang", "N"),
+            ("a@example.com", "kata sandi yang panjang", "\u{200b}"),
         ] {
             register(email, password, name).await.fails(400, "VALIDATION_FAILED");
         }
@@ -59,13 +59,13 @@ both_engines! {
         let made = create("reports", "READ", 30).await.data(201);
         let reader = shop.client().with_token(made["token"].as_str().unwrap());
         assert_eq!(reader.get("/api/wallet/info").await.data(200)["totalBalance"], 0);
-        reader.post("/api/wallet/redeem-coupon", json!({ "code": "X" })).await.fails(403, "FORBIDDEN");
+        reader.post("/api/wallet/redeem-coupon", json!({ "couponCode": "X" })).await.fails(403, "FORBIDDEN");
         reader.get("/api/user/api-tokens").await.fails(403, "FORBIDDEN");
         reader.get("/api/admin/plugins").await.fails(403, "FORBIDDEN");
 
         let writer = create("writer", "WRITE", 1).await.data(201);
         let program = shop.client().with_token(writer["token"].as_str().unwrap());
-        program.post("/api/wallet/redeem-coupon", json!({ "code": "UNKNOWN" })).await.fails(404, "COUPON_NOT_FOUND");
+        program.post("/api/wallet/redeem-coupon", json!({ "couponCode": "UNKNOWN" })).await.fails(404, "COUPON_NOT_FOUND");
         let password = json!({ "currentPassword": "kata sandi yang panjang", "newPassword": "kata sandi yang baru" });
         program.post("/api/auth/change-password", password).await.fails(403, "FORBIDDEN");
 

@@ -49,7 +49,7 @@ impl Decided {
         shop.clock().advance(TimeDelta::seconds(1));
         let since = shop.clock().now();
         for _ in 0..3 {
-            let code = json!({ "code": "GIFT" });
+            let code = json!({ "couponCode": "GIFT" });
             let path = "/api/wallet/redeem-coupon";
             customer.post(path, code).await.data(201);
             shop.clock().advance(TimeDelta::seconds(1));

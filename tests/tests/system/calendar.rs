@@ -65,7 +65,7 @@ both_engines! {
         });
         admin.post("/api/admin/coupons", body).await.data(201);
         let customer = shop.sign_in("oktober@example.com").await;
-        let early = customer.post("/api/wallet/redeem-coupon", json!({ "code": "TAHUNBARU" })).await;
+        let early = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "TAHUNBARU" })).await;
         early.fails(409, "COUPON_NOT_ACTIVE");
         assert_eq!(early.body["message"], "The coupon TAHUNBARU is good from 2028-01-01 00:00 WIB.");
 

@@ -53,7 +53,7 @@ async fn plugins_of_an_older_contract_sell_on(engine: Engine) {
     admin.post("/api/admin/coupons", body).await.data(201);
     let customer = shop.customer("lama@example.com").await;
     let redeemed = customer
-        .post("/api/wallet/redeem-coupon", json!({ "code": "LAMA" }))
+        .post("/api/wallet/redeem-coupon", json!({ "couponCode": "LAMA" }))
         .await
         .data(201);
     is_replayed(&admin, &redeemed["decisionId"], &coupon).await;

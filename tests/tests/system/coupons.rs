@@ -88,7 +88,7 @@ both_engines! {
 
         for name in ["satu", "dua"] {
             let customer = shop.customer(&format!("{name}@example.com")).await;
-            customer.post(REDEEM, json!({ "code": "BARU" })).await.data(201);
+            customer.post(REDEEM, json!({ "couponCode": "BARU" })).await.data(201);
         }
         for frozen in [
             json!({ "code": "LAIN" }),
@@ -116,12 +116,12 @@ both_engines! {
         let one = create(&admin, "SATU", json!({ "maxUses": 1 })).await;
         let two = create(&admin, "DUA", json!({})).await;
         let customer = shop.customer("beli@example.com").await;
-        customer.post(REDEEM, json!({ "code": "SATU" })).await.data(201);
+        customer.post(REDEEM, json!({ "couponCode": "SATU" })).await.data(201);
 
         let off = switch(vec![two.clone(), one.clone(), two.clone()], "DISABLED").await.data(200);
         assert_eq!(off.as_array().unwrap().len(), 2);
         assert!(off.as_array().unwrap().iter().all(|coupon| coupon["status"] == "DISABLED"));
-        customer.post(REDEEM, json!({ "code": "DUA" })).await.fails(409, "COUPON_NOT_ACTIVE");
+        customer.post(REDEEM, json!({ "couponCode": "DUA" })).await.fails(409, "COUPON_NOT_ACTIVE");
 
         switch(vec![two.clone(), one.clone()], "ACTIVE").await.fails(409, "CONFLICT");
         assert_eq!(admin.get(&at(&two)).await.data(200)["status"], "DISABLED", "all or none");
@@ -131,7 +131,7 @@ both_engines! {
         switch(vec![two.clone(); 101], "ACTIVE").await.fails(400, "VALIDATION_FAILED");
         switch(vec![two.clone()], "EXPIRED").await.fails(400, "VALIDATION_FAILED");
         switch(vec![two], "ACTIVE").await.data(200);
-        customer.post(REDEEM, json!({ "code": "DUA" })).await.data(201);
+        customer.post(REDEEM, json!({ "couponCode": "DUA" })).await.data(201);
     }
 
     /// An unused coupon can go; a used one is in the books.
@@ -139,11 +139,11 @@ both_engines! {
         let admin = shop.admin().await;
         let (unused, used) = (create(&admin, "KOSONG", json!({})).await, create(&admin, "TERPAKAI", json!({})).await);
         let customer = shop.customer("pakai@example.com").await;
-        customer.post(REDEEM, json!({ "code": "TERPAKAI" })).await.data(201);
+        customer.post(REDEEM, json!({ "couponCode": "TERPAKAI" })).await.data(201);
         admin.delete(&at(&used)).await.fails(409, "CONFLICT");
         assert_eq!(admin.delete(&at(&unused)).await.data(200)["id"], unused);
         admin.delete(&at(&unused)).await.fails(404, "NOT_FOUND");
-        customer.post(REDEEM, json!({ "code": "KOSONG" })).await.fails(404, "COUPON_NOT_FOUND");
+        customer.post(REDEEM, json!({ "couponCode": "KOSONG" })).await.fails(404, "COUPON_NOT_FOUND");
         customer.delete(&at(&used)).await.fails(403, "FORBIDDEN");
         // Its code is free again.
         create(&admin, "KOSONG", json!({})).await;
@@ -158,7 +158,7 @@ both_engines! {
             let code = format!("LOMBA-{round}");
             let id = create(&admin, &code, json!({})).await;
             let redeeming = stream::iter(&customers)
-                .map(|customer| customer.post(REDEEM, json!({ "code": code })))
+                .map(|customer| customer.post(REDEEM, json!({ "couponCode": code })))
                 .buffer_unordered(16)
                 .collect::<Vec<_>>();
             let ending = async {
@@ -195,7 +195,7 @@ both_engines! {
         let customers = shop.many_customers(20).await;
         let won = stream::iter(&customers)
             .map(|customer| async {
-                let answer = customer.post(REDEEM, json!({ "code": "ANGGARAN" })).await;
+                let answer = customer.post(REDEEM, json!({ "couponCode": "ANGGARAN" })).await;
                 if answer.status != 201 {
                     answer.fails(409, "COUPON_BUDGET_SPENT");
                 }
@@ -216,7 +216,7 @@ both_engines! {
         create(&admin, "SEPARUH", json!({ "plugin": "coupon-subscription-discount", "parameters": { "percent": 50 } })).await;
         create(&admin, "SEPI", json!({})).await;
         let customer = shop.customer("hitung@example.com").await;
-        customer.post(REDEEM, json!({ "code": "ISI" })).await.data(201);
+        customer.post(REDEEM, json!({ "couponCode": "ISI" })).await.data(201);
         let plan = shop.plan_view("postgresql", "basic").await;
         let price = plan["monthlyPrice"].as_i64().unwrap();
         let order = json!({ "planId": plan["id"], "couponCode": "SEPARUH" });
@@ -235,7 +235,7 @@ both_engines! {
         assert_eq!((&none["uses"], &none["cost"]), (&json!(0), &json!(0)));
 
         let list = admin.get(&format!("{}/redemptions", at(&credit))).await.data(200);
-        assert_eq!((&list[0]["email"], &list[0]["amount"], &list[0]["code"]), (&json!("hitung@example.com"), &json!(100_000), &json!("ISI")));
+        assert_eq!((&list[0]["email"], &list[0]["amount"], &list[0]["couponCode"]), (&json!("hitung@example.com"), &json!(100_000), &json!("ISI")));
         customer.get(&format!("{COUPONS}/statistics")).await.fails(403, "FORBIDDEN");
         admin.get(&format!("{}/redemptions", at("01a2069f-9a88-7bc1-a95e-0bcc1e12247e"))).await.fails(404, "NOT_FOUND");
     }

@@ -91,7 +91,7 @@ both_engines! {
         let gift = json!({ "code": "HADIAH", "plugin": "coupon-credit-topup", "parameters": { "amount": 40_000 } });
         admin.post("/api/admin/coupons", gift).await.data(201);
         let customer = customer_with_cash(&shop, "gagal@example.com", 20_000).await;
-        customer.post("/api/wallet/redeem-coupon", json!({ "code": "HADIAH" })).await.data(201);
+        customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "HADIAH" })).await.data(201);
         let plan = shop.plan("n8n", "basic").await;
         let quota = async || shop.plan_view("n8n", "basic").await["availableQuota"].as_i64().unwrap();
         let (before, failing) = (quota().await, failing_at_manifests(&shop).await);

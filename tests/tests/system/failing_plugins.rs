@@ -186,9 +186,9 @@ both_engines! {
         };
         put_in_place(&shop, "coupon-credit-topup", &failing("coupon-credit-topup", "evaluate")).await;
         for path in ["/api/wallet/validate-coupon", "/api/wallet/redeem-coupon"] {
-            names(&customer.post(path, json!({ "code": "ISI" })).await, "coupon-credit-topup", "evaluate");
+            names(&customer.post(path, json!({ "couponCode": "ISI" })).await, "coupon-credit-topup", "evaluate");
         }
-        let failed = admin.get("/api/admin/decisions?coupon=isi").await.data(200);
+        let failed = admin.get("/api/admin/decisions?couponCode=isi").await.data(200);
         assert!(failed.as_array().unwrap().iter().all(|call| call["failure"] == "PLUGIN_TRAPPED"), "{failed:#}");
         assert_eq!(failed.as_array().unwrap().len(), 2);
         put_in_place(&shop, "coupon-subscription-discount", &failing("coupon-subscription-discount", "check")).await;
@@ -199,7 +199,7 @@ both_engines! {
         put_in_place(&shop, "coupon-welcome-bonus", &failing("coupon-welcome-bonus", "evaluate")).await;
         let registered = shop.register("baru@example.com").await;
         let bonuses = registered["welcomeBonuses"].as_array().unwrap();
-        let greeting = bonuses.iter().find(|bonus| bonus["code"] == "HALO").unwrap();
+        let greeting = bonuses.iter().find(|bonus| bonus["couponCode"] == "HALO").unwrap();
         assert_eq!(greeting["granted"], false, "{registered:#}");
         assert!(greeting["message"].as_str().unwrap().contains("coupon-welcome-bonus"), "{registered:#}");
         shop.books_balance().await;

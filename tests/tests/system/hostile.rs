@@ -197,7 +197,10 @@ async fn a_sleeper_fails_the_request_and_nothing_else() {
         shop.put_in_place("coupon-fixture", &component).await;
         shop.state().plugins.refresh().await.unwrap();
         let answer = customer
-            .post("/api/wallet/redeem-coupon", json!({ "code": "SLEEPER" }))
+            .post(
+                "/api/wallet/redeem-coupon",
+                json!({ "couponCode": "SLEEPER" }),
+            )
             .await;
         answer.fails(502, "PLUGIN_FAILED");
         assert_eq!(answer.detail("code"), Some(code), "{:#}", answer.body);

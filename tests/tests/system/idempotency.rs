@@ -16,7 +16,7 @@ async fn coupon(admin: &Client, code: &str, amount: i64) -> Value {
     let parameters = json!({ "amount": amount });
     let body = json!({ "code": code, "plugin": "coupon-credit-topup", "parameters": parameters });
     admin.post("/api/admin/coupons", body).await.data(201);
-    json!({ "code": code })
+    json!({ "couponCode": code })
 }
 
 async fn balance(customer: &Client) -> i64 {
@@ -82,7 +82,7 @@ both_engines! {
         assert!(customer.post(REDEEM, small).await.is_replayed());
         assert_eq!(balance(&customer).await, 1_000);
         for bad in [String::new(), "two words".to_owned(), "k".repeat(256)] {
-            let refused = customer.with_key(bad).post(REDEEM, json!({ "code": "KECIL" })).await;
+            let refused = customer.with_key(bad).post(REDEEM, json!({ "couponCode": "KECIL" })).await;
             assert!(refused.fails(400, "VALIDATION_FAILED").detail("Idempotency-Key").is_some());
         }
     }

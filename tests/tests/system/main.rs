@@ -34,6 +34,7 @@ mod model;
 mod moves;
 mod overdue;
 mod papers;
+mod pasted;
 mod payment_claims;
 mod payments;
 mod plugin_classes;

@@ -292,7 +292,7 @@ impl World {
                 person.debts += amount - held;
             }
             Act::Redeem => {
-                let code = json!({ "code": "GIFT" });
+                let code = json!({ "couponCode": "GIFT" });
                 let redeemed = person.client.post("/api/wallet/redeem-coupon", code);
                 redeemed.await.data(201);
                 person.bonus += GIFT;

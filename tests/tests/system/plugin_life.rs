@@ -89,7 +89,7 @@ async fn redeem_gift(shop: &Shop, admin: &Client) {
     let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
     admin.post("/api/admin/coupons", coupon).await.data(201);
     let customer = shop.customer("hadiah@example.com").await;
-    let body = json!({ "code": "GIFT" });
+    let body = json!({ "couponCode": "GIFT" });
     customer
         .post("/api/wallet/redeem-coupon", body)
         .await
@@ -295,7 +295,7 @@ both_engines! {
         let customer = shop.customer("sabar@example.com").await;
         let bad = shop.put_in_place("coupon-gift", &trapping()).await;
         shop.state().plugins.refresh().await.unwrap();
-        let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await;
+        let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" })).await;
         let suspended = async || {
             let answer = redeem().await;
             answer.fails(503, "PLUGIN_SUSPENDED");
@@ -517,7 +517,7 @@ async fn suspensions_are_as_an_operator_decides() {
         shop.state().plugins.refresh().await.unwrap();
         let redeem = async || {
             customer
-                .post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" }))
+                .post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" }))
                 .await
                 .status
         };

@@ -56,7 +56,7 @@ both_engines! {
 
         let customer = shop.customer("hadiah@example.com").await;
         let redeem = async || {
-            let data = customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+            let data = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" })).await.data(201);
             data["coupon"]["amount"].as_i64().unwrap()
         };
         assert_eq!(redeem().await, 1_000);
@@ -80,7 +80,7 @@ both_engines! {
         install(&admin, giving(1_000, "1.0.0")).await;
         admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
         let customer = shop.customer("ulangi@example.com").await;
-        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" })).await.data(201);
         install(&admin, giving(2_000, "2.0.0")).await;
         let id = redeemed["decisionId"].as_str().unwrap();
         let decision = admin.get(&format!("/api/admin/decisions/{id}")).await.data(200);
@@ -97,7 +97,7 @@ both_engines! {
         install(&admin, giving(1_000, "1.0.0")).await;
         admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
         let customer = shop.customer("beda@example.com").await;
-        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" })).await.data(201);
         let path = format!("/api/admin/decisions/{}/replay", redeemed["decisionId"].as_str().unwrap());
         let replay = async || admin.post(&path, json!(null)).await.data(200);
         let same = replay().await;
@@ -130,15 +130,15 @@ both_engines! {
         install(&admin, fixture.component()).await;
         admin.post("/api/admin/coupons", json!({ "code": "BESOK", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
         let customer = shop.customer("besok@example.com").await;
-        let before = admin.get("/api/admin/decisions?coupon=besok").await.body["pagination"]["totalItems"].as_u64().unwrap();
-        let code = json!({ "code": "BESOK" });
+        let before = admin.get("/api/admin/decisions?couponCode=besok").await.body["pagination"]["totalItems"].as_u64().unwrap();
+        let code = json!({ "couponCode": "BESOK" });
         let asked = customer.post("/api/wallet/validate-coupon", code.clone()).await;
         assert_eq!(asked.fails(409, "COUPON_REFUSED").detail("decision"), None);
         let refused = customer.post("/api/wallet/redeem-coupon", code).await;
         assert_eq!(refused.fails(409, "COUPON_REFUSED").body["message"], "Come back tomorrow.");
         let decision = admin.get(&format!("/api/admin/decisions/{}", refused.detail("decision").unwrap())).await.data(200);
         assert_eq!(decision["output"]["refuse"]["code"], "NOT_TODAY", "{decision:#}");
-        let after = admin.get("/api/admin/decisions?coupon=besok").await.body["pagination"]["totalItems"].as_u64().unwrap();
+        let after = admin.get("/api/admin/decisions?couponCode=besok").await.body["pagination"]["totalItems"].as_u64().unwrap();
         assert_eq!(after, before + 1);
     }
 
@@ -247,14 +247,14 @@ both_engines! {
                 .detail("decision")
                 .is_none()
         );
-        assert!(ids("coupon=mahal").await.is_empty());
+        assert!(ids("couponCode=mahal").await.is_empty());
         let refused = customer.post("/api/subscriptions", order.clone()).await;
         let decision = refused
             .fails(409, "COUPON_REFUSED")
             .detail("decision")
             .unwrap()
             .to_owned();
-        assert_eq!(ids("coupon=mahal").await, [json!(decision)]);
+        assert_eq!(ids("couponCode=mahal").await, [json!(decision)]);
         let replay = admin
             .post(
                 &format!("/api/admin/decisions/{decision}/replay"),
@@ -270,7 +270,7 @@ both_engines! {
                 .fails(409, "COUPON_REFUSED");
         }
         // Two of the twenty were grants.
-        assert_eq!(ids("coupon=MAHAL").await.len(), 18, "refusals are recorded without end");
+        assert_eq!(ids("couponCode=MAHAL").await.len(), 18, "refusals are recorded without end");
 
         let both = [
             bought["priceDecisionId"].clone(),
@@ -287,10 +287,10 @@ both_engines! {
             "{of_subscription:?}"
         );
         assert_eq!(
-            ids("coupon=separuh").await,
+            ids("couponCode=separuh").await,
             [bought["couponDecisionId"].clone()]
         );
-        assert!(ids("coupon=nothing").await.is_empty());
+        assert!(ids("couponCode=nothing").await.is_empty());
     }
 
     /// Decisions are found by the bytes that made them, by how they ended and by when.
@@ -300,7 +300,7 @@ both_engines! {
         let customer = shop.customer("saring@example.com").await;
         let first = install(&admin, giving(1_000, "1.0.0")).await;
         admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
-        let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" })).await.data(201);
+        let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" })).await.data(201);
         redeem().await;
         shop.clock().advance(TimeDelta::seconds(10));
         install(&admin, giving(2_000, "2.0.0")).await;
@@ -362,7 +362,7 @@ both_engines! {
             tokio::spawn(async move {
                 let mut seen = [0, 0];
                 while !done.load(Ordering::SeqCst) {
-                    let preview = customer.post("/api/wallet/validate-coupon", json!({ "code": "GIFT" })).await.data(200);
+                    let preview = customer.post("/api/wallet/validate-coupon", json!({ "couponCode": "GIFT" })).await.data(200);
                     match (preview["amount"].as_i64(), preview["reason"].as_str()) {
                         (Some(1_000), Some("A gift of 1000.")) => seen[0] += 1,
                         (Some(2_000), Some("A gift of 2000.")) => seen[1] += 1,
@@ -406,7 +406,7 @@ async fn two_servers_agree_on_what_is_active() {
     admin.post("/api/admin/coupons", body).await.data(201);
     let customer = two.customer("kedua@example.com").await;
     let redeemed = customer
-        .post("/api/wallet/redeem-coupon", json!({ "code": "GIFT" }))
+        .post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" }))
         .await
         .data(201);
     assert_eq!(redeemed["coupon"]["amount"], 1_000);

@@ -16,9 +16,9 @@ both_engines! {
         })).await.data(201);
 
         let customer = shop.customer("siti@example.com").await;
-        let preview = customer.post("/api/wallet/validate-coupon", json!({ "code": "CREDIT-100K" })).await.data(200);
+        let preview = customer.post("/api/wallet/validate-coupon", json!({ "couponCode": "CREDIT-100K" })).await.data(200);
         assert_eq!(preview["amount"], 100_000);
-        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "CREDIT-100K" })).await.data(201);
+        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "CREDIT-100K" })).await.data(201);
         assert_eq!(redeemed["transaction"]["type"], "COUPON_REDEMPTION");
         assert_eq!(redeemed["transaction"]["number"], "TXMP-101");
 

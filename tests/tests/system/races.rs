@@ -14,7 +14,7 @@ both_engines! {
         let customers = shop.many_customers(200).await;
         let statuses: Vec<u16> = stream::iter(customers)
             .map(|customer| async move {
-                let answer = customer.post("/api/wallet/redeem-coupon", json!({ "code": "RUSH" })).await;
+                let answer = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "RUSH" })).await;
                 if answer.status != 201 {
                     answer.fails(409, "COUPON_USED_UP");
                 }
@@ -59,7 +59,7 @@ both_engines! {
         })).await.data(201);
         let customer = shop.customer("ulang@example.com").await;
         let answers: Vec<_> = stream::iter(0..10)
-            .map(|_| customer.post("/api/wallet/redeem-coupon", json!({ "code": "SEKALI" })))
+            .map(|_| customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "SEKALI" })))
             .buffer_unordered(10)
             .collect()
             .await;

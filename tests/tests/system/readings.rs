@@ -47,7 +47,7 @@ both_engines! {
         let refused = take(&old).await.unwrap_err();
         assert_eq!((refused.code, refused.retry_after), (Code::Conflict, Some(1)));
         take(&judge().await).await.unwrap();
-        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "code": "UBAH" })).await.data(201);
+        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "UBAH" })).await.data(201);
         assert_eq!(redeemed["coupon"]["amount"], 5_000);
     }
 

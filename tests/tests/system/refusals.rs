@@ -28,15 +28,15 @@ both_engines! {
         post("", "application/json").await.fails(400, "MALFORMED_REQUEST");
         post("{}", "text/plain").await.fails(415, "UNSUPPORTED_MEDIA_TYPE");
         post("[]", "application/json").await.fails(400, "VALIDATION_FAILED");
-        let large = format!(r#"{{"code": "{}"}}"#, "A".repeat(2_000_000));
+        let large = format!(r#"{{"couponCode": "{}"}}"#, "A".repeat(2_000_000));
         let request = customer.request(Method::POST, "/api/wallet/redeem-coupon").header("content-type", "application/json").body(large);
         customer.send(request).await.fails(413, "PAYLOAD_TOO_LARGE");
-        let unknown = customer.post("/api/wallet/redeem-coupon", json!({ "code": "ABC", "amount": 5 })).await;
+        let unknown = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "ABC", "amount": 5 })).await;
         assert!(unknown.fails(400, "VALIDATION_FAILED").detail("amount").is_some(), "{:#}", unknown.body);
-        customer.post("/api/wallet/redeem-coupon", json!({ "code": 5 })).await.fails(400, "VALIDATION_FAILED");
-        customer.post("/api/wallet/redeem-coupon", json!({ "code": "A".repeat(10_000) })).await.fails(400, "VALIDATION_FAILED");
-        customer.post("/api/wallet/redeem-coupon", json!({ "code": "'; DROP TABLE coupons; --" })).await.fails(400, "VALIDATION_FAILED");
-        customer.post("/api/wallet/redeem-coupon", json!({ "code": "UNKNOWN" })).await.fails(404, "COUPON_NOT_FOUND");
+        customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": 5 })).await.fails(400, "VALIDATION_FAILED");
+        customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "A".repeat(10_000) })).await.fails(400, "VALIDATION_FAILED");
+        customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "'; DROP TABLE coupons; --" })).await.fails(400, "VALIDATION_FAILED");
+        customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "UNKNOWN" })).await.fails(404, "COUPON_NOT_FOUND");
         for amount in [json!(-1), json!(0.5), json!("100"), json!(i64::MAX), json!(1e300)] {
             customer.post("/api/wallet/check-credit", json!({ "amount": amount })).await.fails(400, "VALIDATION_FAILED");
         }
@@ -126,7 +126,7 @@ both_engines! {
         });
         create(later).await.data(201);
         let customer = shop.customer("kupon@example.com").await;
-        let redeem = |code: &'static str| customer.post("/api/wallet/redeem-coupon", json!({ "code": code }));
+        let redeem = |code: &'static str| customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": code }));
         redeem("LATER").await.fails(409, "COUPON_NOT_ACTIVE");
         create(json!({
             "code": "N8N-ONLY", "plugin": "coupon-subscription-discount", "parameters": { "percent": 10 },

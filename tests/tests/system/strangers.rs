@@ -209,7 +209,7 @@ both_engines! {
         for number in 0..7 {
             let code = format!("TEBAK-{number}");
             for path in ["validate-coupon", "redeem-coupon"] {
-                guesser.post(&format!("/api/wallet/{path}"), json!({ "code": code })).await
+                guesser.post(&format!("/api/wallet/{path}"), json!({ "couponCode": code })).await
                     .fails(404, "COUPON_NOT_FOUND");
             }
             if number < 6 {
@@ -218,14 +218,14 @@ both_engines! {
             }
         }
         for path in ["validate-coupon", "redeem-coupon"] {
-            guesser.post(&format!("/api/wallet/{path}"), json!({ "code": "ADA" })).await
+            guesser.post(&format!("/api/wallet/{path}"), json!({ "couponCode": "ADA" })).await
                 .fails(429, "TOO_MANY_REQUESTS");
         }
         guesser.post("/api/subscriptions/quote", json!({ "planId": plan })).await.data(200);
         let other = shop.customer("jujur@example.com").await;
-        other.post("/api/wallet/validate-coupon", json!({ "code": "ADA" })).await.data(200);
+        other.post("/api/wallet/validate-coupon", json!({ "couponCode": "ADA" })).await.data(200);
         shop.clock().advance(TimeDelta::minutes(15));
-        guesser.post("/api/wallet/redeem-coupon", json!({ "code": "ADA" })).await.data(201);
+        guesser.post("/api/wallet/redeem-coupon", json!({ "couponCode": "ADA" })).await.data(201);
     }
 
     /// A customer has so many payment pages open, however fast they are asked for.

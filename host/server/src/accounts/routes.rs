@@ -68,7 +68,7 @@ struct Registration {
     #[schema(min_length = 10, max_length = 128, format = "new-password")]
     password: String,
     #[garde(custom(rule(parse_name)))]
-    #[schema(min_length = 2, max_length = 50)]
+    #[schema(min_length = 1, max_length = 100, format = "person-name")]
     name: String,
     /// An Indonesian mobile number; stored as `+62...`.
     #[garde(custom(optional_rule(parse_phone)))]
@@ -285,7 +285,7 @@ async fn get_profile(State(state): State<AppState>, customer: Customer) -> Reply
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ProfileChange {
     #[garde(custom(rule(parse_name)))]
-    #[schema(min_length = 2, max_length = 50)]
+    #[schema(min_length = 1, max_length = 100, format = "person-name")]
     name: String,
     /// An Indonesian mobile number; absent or null removes it.
     #[garde(custom(optional_rule(parse_phone)))]

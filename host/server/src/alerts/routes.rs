@@ -30,8 +30,10 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct AlertQuery {
     #[garde(skip)]
+    #[param(inline)]
     kind: Option<AlertKind>,
     #[garde(skip)]
+    #[param(inline)]
     state: Option<AlertState>,
     /// What it is about, exactly.
     #[garde(length(chars, max = 200))]

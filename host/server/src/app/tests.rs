@@ -306,7 +306,7 @@ async fn an_email_has_one_account_however_it_is_typed() {
 async fn registration_names_every_wrong_field_and_takes_no_role() {
     let (_folder, app) = shop().await;
     let router = router(app.state);
-    let body = json!({ "email": "sari", "password": "password123", "name": "S", "phone": "12", "avatar": "http://a.id/" });
+    let body = json!({ "email": "sari", "password": "password123", "name": "\u{200b}", "phone": "12", "avatar": "http://a.id/" });
     let (_, answer) = ask(
         &router,
         Method::POST,

@@ -28,7 +28,7 @@ use crate::{
     catalog::Tier,
     http::{
         Admin, Body, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Params, Reply, Success,
-        failure_responses,
+        When, failure_responses,
     },
 };
 
@@ -186,6 +186,7 @@ async fn create_coupon(
 struct CouponQuery {
     /// As it is now: an active coupon whose window is over is EXPIRED.
     #[garde(skip)]
+    #[param(inline)]
     status: Option<CouponStatus>,
     /// Id of the coupon type.
     #[garde(length(chars, max = 50))]
@@ -322,10 +323,12 @@ async fn change_statuses(
 #[into_params(parameter_in = Query)]
 #[garde(allow_unvalidated)]
 struct StatisticsQuery {
-    /// Redeemed at or after this moment.
-    from: Option<DateTime<Utc>>,
-    /// Redeemed before this moment.
-    to: Option<DateTime<Utc>>,
+    /// Redeemed at or after this moment, or on this date or later where the shop is.
+    #[param(inline)]
+    from: Option<When>,
+    /// Redeemed before this moment, or on this date or earlier.
+    #[param(inline)]
+    to: Option<When>,
 }
 
 /// What coupons cost and brought: how many there are by status, and uses, cost and revenue by type
@@ -338,7 +341,11 @@ async fn coupon_statistics(
     Params(query): Params<StatisticsQuery>,
 ) -> Reply<CouponStatistics> {
     let mut conn = state.db.snapshot().await?;
-    let window = (query.from, query.to);
+    let zone = state.config.billing_timezone;
+    let window = (
+        query.from.map(|from| from.start(zone)),
+        query.to.map(|to| to.end(zone)),
+    );
     let statistics = administration::statistics(&mut conn, window, state.clock.now()).await?;
     Ok(Success::ok("What coupons cost and brought.", statistics))
 }

@@ -36,7 +36,7 @@ pub struct Evaluated {
 impl Evaluated {
     pub fn preview(&self) -> CouponPreview {
         CouponPreview {
-            code: self.coupon.code.clone(),
+            coupon_code: self.coupon.code.clone(),
             description: self.coupon.description.clone(),
             effect: self.effect.into(),
             amount: self.amount,

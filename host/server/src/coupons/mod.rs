@@ -136,7 +136,7 @@ async fn settle(
         user_id,
         kind: TransactionType::CouponRedemption,
         description: format!("Coupon {}", evaluated.coupon.code),
-        details: json!({ "coupon": evaluated.coupon.code, "reason": evaluated.reason }),
+        details: json!({ "couponCode": evaluated.coupon.code, "reason": evaluated.reason }),
         subscription_id: None,
         coupon_id: Some(evaluated.coupon.id),
         price_decision_id: None,
@@ -172,7 +172,7 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
         };
         given.push(match redeem_at_registration(state, user_id, &code).await {
             Ok(redeemed) => WelcomeBonus {
-                code: coupon.code,
+                coupon_code: coupon.code,
                 granted: true,
                 amount: redeemed.preview.amount,
                 message: redeemed.preview.reason,
@@ -180,7 +180,7 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
             Err(error) => {
                 tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
                 WelcomeBonus {
-                    code: coupon.code,
+                    coupon_code: coupon.code,
                     granted: false,
                     amount: Rupiah::ZERO,
                     message: error.message,
@@ -193,7 +193,7 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
 
 fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
     WelcomeBonus {
-        code: coupon.code,
+        coupon_code: coupon.code,
         granted: false,
         amount: Rupiah::ZERO,
         message: "You get this when your e-mail address is confirmed.".to_owned(),

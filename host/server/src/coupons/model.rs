@@ -27,7 +27,7 @@ text_enum! {
 /// A coupon's code: 3 to 50 of `A-Z 0-9 _ -`, upper-cased however it was typed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]{3,50}$")]
+#[schema(value_type = String, format = "coupon-code", pattern = "^[A-Za-z0-9_-]{3,50}$")]
 pub struct CouponCode(String);
 
 impl CouponCode {
@@ -40,15 +40,7 @@ impl FromStr for CouponCode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let code = text.trim().to_ascii_uppercase();
-        let allowed = |byte: u8| {
-            byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
-        };
-        if (3..=50).contains(&code.len()) && code.bytes().all(allowed) {
-            Ok(Self(code))
-        } else {
-            Err("a coupon code has 3 to 50 letters, digits, underscores or hyphens".to_owned())
-        }
+        crate::text::code(text).map(Self)
     }
 }
 
@@ -192,7 +184,7 @@ impl From<Effect> for EffectView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CouponPreview {
-    pub code: String,
+    pub coupon_code: String,
     pub description: String,
     pub effect: EffectView,
     /// In rupiah.
@@ -221,7 +213,7 @@ pub(super) struct RedemptionRow {
 #[serde(rename_all = "camelCase")]
 pub struct RedemptionView {
     pub id: Uuid,
-    pub code: String,
+    pub coupon_code: String,
     pub effect: EffectView,
     pub amount: Rupiah,
     pub reason: String,
@@ -240,7 +232,7 @@ impl From<RedemptionRow> for RedemptionView {
     fn from(row: RedemptionRow) -> Self {
         Self {
             id: row.id,
-            code: row.code,
+            coupon_code: row.code,
             effect: row.effect.0,
             amount: row.amount,
             reason: row.reason,
@@ -325,7 +317,7 @@ pub struct TypeCost {
 #[serde(rename_all = "camelCase")]
 pub struct CouponCost {
     pub id: Uuid,
-    pub code: String,
+    pub coupon_code: String,
     pub uses: i64,
     pub cost: Rupiah,
     pub revenue: Rupiah,
@@ -335,7 +327,7 @@ pub struct CouponCost {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WelcomeBonus {
-    pub code: String,
+    pub coupon_code: String,
     pub granted: bool,
     /// In rupiah; zero when nothing was given.
     pub amount: Rupiah,

@@ -34,9 +34,9 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// A coupon code, as typed.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CodeRequest {
+struct CouponRequest {
     #[garde(skip)]
-    code: CouponCode,
+    coupon_code: CouponCode,
 }
 
 /// What a redemption gave.
@@ -65,28 +65,28 @@ impl RedeemedView {
 }
 
 /// What a coupon would give on the wallet page. Redeems nothing.
-#[utoipa::path(post, path = "/wallet/validate-coupon", tag = "wallet", request_body = CodeRequest, security(("bearer" = [])),
+#[utoipa::path(post, path = "/wallet/validate-coupon", tag = "wallet", request_body = CouponRequest, security(("bearer" = [])),
     responses((status = 200, description = "What it would give", body = Envelope<CouponPreview>), Redeeming))]
 async fn validate_coupon(
     State(state): State<AppState>,
     customer: Customer,
-    Body(request): Body<CodeRequest>,
+    Body(request): Body<CouponRequest>,
 ) -> Reply<CouponPreview> {
-    let preview = super::preview(&state, customer.user_id, &request.code).await?;
+    let preview = super::preview(&state, customer.user_id, &request.coupon_code).await?;
     Ok(Success::ok("This coupon is good.", preview))
 }
 
 /// Redeems a credit coupon.
-#[utoipa::path(post, path = "/wallet/redeem-coupon", tag = "wallet", params(IdempotencyKey), request_body = CodeRequest, security(("bearer" = [])),
+#[utoipa::path(post, path = "/wallet/redeem-coupon", tag = "wallet", params(IdempotencyKey), request_body = CouponRequest, security(("bearer" = [])),
     responses((status = 201, description = "Credit given", body = Envelope<RedeemedView>), Redeeming))]
 async fn redeem_coupon(
     State(state): State<AppState>,
     customer: Customer,
-    Keyed(request, once): Keyed<CodeRequest>,
+    Keyed(request, once): Keyed<CouponRequest>,
 ) -> Result<Response, Error> {
     let user_id = customer.user_id;
     let redeem = async {
-        let redeemed = super::redeem(&state, user_id, &request.code, Place::Wallet).await?;
+        let redeemed = super::redeem(&state, user_id, &request.coupon_code, Place::Wallet).await?;
         Ok(redeemed.map(RedeemedView::answer))
     };
     once.answer(&state, user_id, redeem).await

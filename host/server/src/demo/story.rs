@@ -76,7 +76,10 @@ pub(super) async fn play(api: &Api, cast: &Cast, now: DateTime<Utc>) -> Result<O
 
     chapter("redeems credit");
     let redeemed = customer
-        .post("/api/wallet/redeem-coupon", &json!({ "code": credit }))
+        .post(
+            "/api/wallet/redeem-coupon",
+            &json!({ "couponCode": credit }),
+        )
         .await?;
     line(&format!(
         "{} for {credit}: {}",

@@ -8,8 +8,7 @@ use axum::{
 };
 use chrono::TimeDelta;
 use dermaga_runtime::canonical_json;
-use garde::Validate;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::{
     IntoParams, PartialSchema as _,
@@ -49,10 +48,7 @@ pub struct Once {
     fingerprint: String,
 }
 
-impl<T> FromRequest<AppState> for Keyed<T>
-where
-    T: DeserializeOwned + Validate<Context = ()>,
-{
+impl<T: body::Input> FromRequest<AppState> for Keyed<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Error> {

@@ -8,6 +8,7 @@ mod echo;
 mod encoding;
 mod envelope;
 mod failure;
+mod faults;
 mod file;
 mod health;
 mod idempotency;
@@ -18,12 +19,14 @@ pub mod openapi;
 mod page;
 mod path;
 mod query;
+mod rewording;
 mod serve;
 mod watched;
+mod when;
 
 pub use address::network_of;
 pub use auth::{Admin, Customer, PeerAddress};
-pub use body::{Body, without_bom};
+pub use body::{Body, Input, without_bom};
 pub use encoding::refuse_encoded;
 pub use envelope::{Envelope, Nothing, Reply, Success};
 pub use failure::{Failure, FailureBody, failure_responses};
@@ -35,8 +38,9 @@ pub use observe::{catch_panics, observe, time_out};
 pub use open_connections::ConnectionLimits;
 pub use page::{PageQuery, Pagination};
 pub use path::{Id, Segment};
-pub use query::{Paged, Params};
+pub use query::{Paged, Params, Query};
 pub use serve::serve;
+pub use when::When;
 
 use crate::{Code, Error};
 

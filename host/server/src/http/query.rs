@@ -1,29 +1,35 @@
 //! Query strings, with the same refusals as bodies.
 
+use std::borrow::Cow;
+
 use axum::{extract::FromRequestParts, http::request::Parts};
 use garde::Validate;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use utoipa::IntoParams;
 
 use super::{
     PageQuery,
-    body::validate,
-    echo::{cut, shortened},
+    faults::{self, Shape},
+    rewording,
 };
-use crate::Error;
+use crate::{Error, error::Detail, text};
+
+/// Types that a query can be.
+pub trait Query: DeserializeOwned + Validate<Context = ()> + IntoParams + 'static {}
+
+impl<T: DeserializeOwned + Validate<Context = ()> + IntoParams + 'static> Query for T {}
 
 /// A query string that fits its type and the type's rules.
 #[derive(Debug)]
 pub struct Params<T>(pub T);
 
-impl<T, S> FromRequestParts<S> for Params<T>
-where
-    T: DeserializeOwned + Validate<Context = ()>,
-    S: Send + Sync,
-{
+impl<T: Query, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parse(parts.uri.query().unwrap_or_default()).map(Self)
+        let query = given(parts, |_| true);
+        parse(&query).map(Self).map_err(faults::refusal)
     }
 }
 
@@ -31,44 +37,74 @@ where
 #[derive(Debug)]
 pub struct Paged<F>(pub PageQuery, pub F);
 
-impl<F, S> FromRequestParts<S> for Paged<F>
-where
-    F: DeserializeOwned + Validate<Context = ()>,
-    S: Send + Sync,
-{
+impl<F: Query, S: Send + Sync> FromRequestParts<S> for Paged<F> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        let (mut page, mut filter) = (String::new(), String::new());
-        for pair in parts.uri.query().unwrap_or_default().split('&') {
-            let name = pair.split('=').next().unwrap_or_default();
-            let part = if matches!(name, "page" | "limit") {
-                &mut page
-            } else {
-                &mut filter
-            };
-            part.push_str(pair);
-            part.push('&');
+        let is_page = |name: &str| matches!(name, "page" | "limit");
+        let page = parse(&given(parts, is_page));
+        let filter = parse(&given(parts, |name| !is_page(name)));
+        match (page, filter) {
+            (Ok(page), Ok(filter)) => Ok(Self(page, filter)),
+            (page, filter) => {
+                let faults = [page.err(), filter.err()].into_iter().flatten();
+                Err(faults::refusal(faults.flatten().collect()))
+            }
         }
-        Ok(Self(parse(&page)?, parse(&filter)?))
     }
 }
 
-fn parse<T: DeserializeOwned + Validate<Context = ()>>(query: &str) -> Result<T, Error> {
+/// The parameters that hold something, of those that `is_wanted`: an empty one is absent.
+fn given(parts: &Parts, is_wanted: impl Fn(&str) -> bool) -> String {
+    let query = parts.uri.query().unwrap_or_default();
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let wanted = pairs.filter(|(name, value)| is_wanted(name) && !text::is_blank(value));
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(wanted)
+        .finish()
+}
+
+fn parse<T: Query>(query: &str) -> Result<T, Vec<Detail>> {
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-    let value = serde_path_to_error::deserialize(pairs).map_err(|error| {
-        let path = error.path().to_string();
-        Error::invalid(
-            if path == "." {
-                "query".into()
-            } else {
-                cut(&path, 100)
-            },
-            shortened(&error.inner().to_string()),
-        )
-    })?;
-    validate(&value)?;
-    Ok(value)
+    let others = match serde_path_to_error::deserialize(pairs) {
+        Ok(value) => {
+            let broken = faults::broken_rules(&value);
+            if broken.is_empty() {
+                return Ok(value);
+            }
+            broken
+        }
+        Err(error) => {
+            let (path, text) = (error.path().to_string(), error.inner().to_string());
+            vec![rewording::of_serde(&path, &text, "query")]
+        }
+    };
+    let shape = Shape::of_query::<T>();
+    let mut details = shape.faults(&as_object(&shape.schema, query), "query");
+    for detail in &mut details {
+        // Everything in a query is a text.
+        detail.message = detail.message.replace(", not the text ", ", not ");
+    }
+    Err(faults::merged(details, others))
+}
+
+/// The query as the object that its schema describes, numbers and truth values where it wants such.
+fn as_object(schema: &Value, query: &str) -> Value {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let field = |(name, value): (Cow<'_, str>, Cow<'_, str>)| {
+        let kind = schema.pointer(&format!("/properties/{name}/type"));
+        let is = |wanted: &str| kind.is_some_and(|kind| kind == wanted);
+        let read = if is("integer") {
+            value.parse::<i64>().ok().map(Value::from)
+        } else if is("boolean") {
+            value.parse::<bool>().ok().map(Value::from)
+        } else {
+            None
+        };
+        let text = || Value::String(value.clone().into_owned());
+        (name.into_owned(), read.unwrap_or_else(text))
+    };
+    Value::Object(pairs.map(field).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]
@@ -77,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Deserialize, Validate)]
+    #[derive(Debug, Deserialize, Validate, IntoParams)]
     #[serde(deny_unknown_fields)]
     struct Filter {
         #[garde(skip)]

@@ -44,6 +44,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 #[garde(allow_unvalidated)]
 struct PaymentQuery {
+    #[param(inline)]
     state: Option<PaymentState>,
     user_id: Option<Uuid>,
 }
@@ -132,7 +133,7 @@ struct PaymentRefund {
     #[garde(range(min = 1, max = MOST))]
     #[schema(minimum = 1, maximum = 10_000_000)]
     amount: i64,
-    #[garde(length(chars, min = 10, max = 200))]
+    #[garde(length(chars, min = 10, max = 200), custom(crate::text::reason))]
     #[schema(min_length = 10, max_length = 200)]
     reason: String,
 }

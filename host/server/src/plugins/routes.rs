@@ -7,7 +7,6 @@ use axum::{
     http::{HeaderMap, HeaderName, header},
     response::{IntoResponse as _, Response},
 };
-use chrono::{DateTime, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +26,8 @@ use crate::{
     Code, Error, Result,
     app::AppState,
     http::{
-        Admin, Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, failure_responses,
+        Admin, Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, When,
+        failure_responses,
     },
     wallet::{is_reference, reference},
 };
@@ -376,7 +376,7 @@ struct ClassRequest {
     #[garde(skip)]
     class: PluginClass,
     /// At least 10 characters; kept with the audit.
-    #[garde(length(chars, min = 10, max = 500))]
+    #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
 }
@@ -527,19 +527,21 @@ struct DecisionQuery {
     #[param(inline)]
     #[garde(skip)]
     outcome: Option<Outcome>,
-    /// Made at or after this moment.
+    /// Made at or after this moment, or on this date or later where the shop is.
     #[garde(skip)]
-    since: Option<DateTime<Utc>>,
-    /// Made before this moment.
+    #[param(inline)]
+    since: Option<When>,
+    /// Made before this moment, or on this date or earlier.
     #[garde(skip)]
-    until: Option<DateTime<Utc>>,
+    #[param(inline)]
+    until: Option<When>,
     /// What a subscription was priced, discounted and rendered by.
     #[garde(skip)]
     subscription_id: Option<Uuid>,
     /// A coupon's code; its recorded refusals included.
     #[garde(length(chars, max = 50))]
     #[param(max_length = 50)]
-    coupon: Option<String>,
+    coupon_code: Option<String>,
     /// The number of a transaction, such as `TXMP-101`.
     #[garde(inner(custom(is_reference)))]
     #[param(pattern = "^TXMP-[0-9]{1,19}$")]
@@ -565,12 +567,16 @@ async fn decisions(
     _admin: Admin,
     Paged(page, query): Paged<DecisionQuery>,
 ) -> Reply<Vec<DecisionView>> {
-    if let (Some(since), Some(until)) = (query.since, query.until)
+    let zone = state.config.billing_timezone;
+    let since = query.since.map(|since| since.start(zone));
+    let until = query.until.map(|until| until.end(zone));
+    if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
         return Err(Error::invalid("since", "must be before `until`"));
     }
-    let coupon = query.coupon.map(|code| code.to_ascii_uppercase());
+    let coupon = query.coupon_code;
+    let coupon = coupon.map(|code| crate::text::tidy(&code).to_ascii_uppercase());
     let filter = DecisionFilter {
         plugin_id: query.plugin.as_deref(),
         function: query.function.as_deref(),
@@ -578,8 +584,8 @@ async fn decisions(
         digest: query.digest.as_deref(),
         version: query.version.as_deref(),
         outcome: query.outcome,
-        since: query.since,
-        until: query.until,
+        since,
+        until,
         subscription_id: query.subscription_id,
         coupon: coupon.as_deref(),
         transaction: query.transaction.as_deref().and_then(reference),

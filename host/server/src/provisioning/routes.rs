@@ -45,6 +45,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[into_params(parameter_in = Query)]
 struct ListQuery {
     #[garde(skip)]
+    #[param(inline)]
     status: Option<Status>,
 }
 

@@ -44,7 +44,7 @@ struct RefundRequest {
     #[garde(custom(positive))]
     #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_i64)]
     amount: Rupiah,
-    #[garde(length(chars, min = 10, max = 500))]
+    #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
     /// Number of the period; the current one when absent, which must not be over then.

@@ -1,7 +1,7 @@
 //! `/admin/billing`: renewals and what happens to unpaid subscriptions.
 
 use axum::extract::State;
-use chrono::{Days, NaiveDate};
+use chrono::Days;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -13,7 +13,7 @@ use crate::{
     app::AppState,
     calendar,
     config::MOST_GRACE_DAYS,
-    http::{Admin, Body, Envelope, Id, Params, Reply, Success, failure_responses},
+    http::{Admin, Body, Envelope, Id, Params, Reply, Success, When, failure_responses},
     scheduler::{self, RunView, Started},
 };
 
@@ -35,9 +35,10 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct PreviewQuery {
-    /// The last date, where the shop is; today, when absent.
+    /// The last date, where the shop is; today, when absent. A moment counts as its date.
     #[garde(skip)]
-    date: Option<NaiveDate>,
+    #[param(inline)]
+    date: Option<When>,
 }
 
 /// Who renews until the end of a date, who cannot pay, and what ends: every subscription whose period
@@ -51,7 +52,7 @@ async fn preview(
 ) -> Reply<Vec<ForecastLine>> {
     let zone = state.clock.zone();
     let today = || calendar::date(zone, state.clock.now());
-    let date = query.date.unwrap_or_else(today);
+    let date = query.date.map_or_else(today, |date| date.date(zone));
     let after = date
         .checked_add_days(Days::new(1))
         .ok_or_else(|| Error::invalid("date", "is beyond the calendar"))?;
@@ -105,7 +106,7 @@ async fn set_grace_period(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ExpireRequest {
-    #[garde(length(chars, min = 10, max = 500))]
+    #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
 }

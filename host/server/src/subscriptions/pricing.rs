@@ -79,7 +79,7 @@ impl Priced {
             "lines": self.explained(),
             "price": self.price,
             "discount": self.discount(),
-            "coupon": self.coupon.as_ref().map(|coupon| &coupon.coupon.code),
+            "couponCode": self.coupon.as_ref().map(|coupon| &coupon.coupon.code),
         })
     }
 }

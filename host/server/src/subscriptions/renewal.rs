@@ -92,7 +92,7 @@ impl Next {
             "lines": self.explained(),
             "price": self.price,
             "discount": self.discount(),
-            "coupon": code,
+            "couponCode": code,
             "couponGaveNothing": without,
         })
     }

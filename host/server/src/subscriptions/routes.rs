@@ -180,6 +180,7 @@ async fn create(
 #[into_params(parameter_in = Query)]
 struct ListQuery {
     #[garde(skip)]
+    #[param(inline)]
     status: Option<SubscriptionStatus>,
 }
 

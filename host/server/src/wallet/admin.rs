@@ -22,7 +22,7 @@ use crate::{
     app::AppState,
     calendar,
     http::{
-        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Params, Reply, Success,
+        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Params, Reply, Success, When,
         failure_responses,
     },
     money::Rupiah,
@@ -252,11 +252,10 @@ struct AdjustmentRequest {
 }
 
 fn reason_given(reason: &str, (): &()) -> garde::Result {
-    match reason.trim().chars().count() {
-        0..10 => Err(garde::Error::new("must say why, in at least 10 characters")),
-        10..=500 => Ok(()),
-        _ => Err(garde::Error::new("must have at most 500 characters")),
+    if reason.trim().chars().count() > 500 {
+        return Err(garde::Error::new("must have at most 500 characters"));
     }
+    crate::text::reason(reason, &())
 }
 
 /// A changed wallet.
@@ -398,15 +397,19 @@ struct AnyTransactionQuery {
     #[param(pattern = "^TXMP-[0-9]{1,19}$")]
     number: Option<String>,
     #[garde(skip)]
+    #[param(inline)]
     r#type: Option<TransactionType>,
     #[garde(skip)]
+    #[param(inline)]
     status: Option<TransactionStatus>,
-    /// Made at or after this moment.
+    /// Made at or after this moment, or on this date or later where the shop is.
     #[garde(skip)]
-    from: Option<DateTime<Utc>>,
-    /// Made before this moment.
+    #[param(inline)]
+    from: Option<When>,
+    /// Made before this moment, or on this date or earlier.
     #[garde(skip)]
-    to: Option<DateTime<Utc>>,
+    #[param(inline)]
+    to: Option<When>,
     /// Rupiah, in or out.
     #[garde(inner(range(min = 0, max = 1_000_000_000_000)))]
     #[param(minimum = 0, maximum = 1_000_000_000_000_i64)]
@@ -441,13 +444,14 @@ async fn transactions(
     _admin: Admin,
     Paged(page, query): Paged<AnyTransactionQuery>,
 ) -> Reply<Vec<OwnedTransactionView>> {
+    let zone = state.config.billing_timezone;
     let filter = AnyTransactionFilter {
         user_id: query.user_id,
         number: query.number.as_deref().and_then(reference),
         kind: query.r#type,
         status: query.status,
-        from: query.from,
-        to: query.to,
+        from: query.from.map(|from| from.start(zone)),
+        to: query.to.map(|to| to.end(zone)),
         min_amount: query.min_amount.map(Rupiah::new),
     };
     let mut conn = state.db.read().await?;

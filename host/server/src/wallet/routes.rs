@@ -1,7 +1,6 @@
 //! `/wallet`: what a customer sees of money.
 
 use axum::{extract::State, response::Response};
-use chrono::{DateTime, NaiveDate, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -21,7 +20,7 @@ use crate::{
     calendar::{self, Period},
     http::{
         Attachment, Body, Customer, Envelope, PageQuery, Paged, Params, Reply, Segment, Success,
-        failure_responses,
+        When, failure_responses,
     },
     money::Rupiah,
 };
@@ -71,12 +70,16 @@ async fn info(State(state): State<AppState>, customer: Customer) -> Reply<Wallet
 #[into_params(parameter_in = Query)]
 #[garde(allow_unvalidated)]
 struct TransactionQuery {
+    #[param(inline)]
     r#type: Option<TransactionType>,
+    #[param(inline)]
     status: Option<TransactionStatus>,
-    /// Made at or after this moment.
-    from: Option<DateTime<Utc>>,
-    /// Made before this moment.
-    to: Option<DateTime<Utc>>,
+    /// Made at or after this moment, or on this date or later where the shop is.
+    #[param(inline)]
+    from: Option<When>,
+    /// Made before this moment, or on this date or earlier.
+    #[param(inline)]
+    to: Option<When>,
 }
 
 /// A customer's transactions, newest first.
@@ -87,11 +90,12 @@ async fn transactions(
     customer: Customer,
     Paged(page, query): Paged<TransactionQuery>,
 ) -> Reply<Vec<TransactionView>> {
+    let zone = state.config.billing_timezone;
     let filter = TransactionFilter {
         kind: query.r#type,
         status: query.status,
-        from: query.from,
-        to: query.to,
+        from: query.from.map(|from| from.start(zone)),
+        to: query.to.map(|to| to.end(zone)),
     };
     let mut conn = state.db.read().await?;
     let rows = store::transactions(
@@ -181,10 +185,13 @@ async fn receipt(
 #[into_params(parameter_in = Query)]
 #[garde(allow_unvalidated)]
 pub(super) struct StatementQuery {
-    /// The first date, where the shop is; the first of this month, when absent.
-    from: Option<NaiveDate>,
+    /// The first date, where the shop is; the first of this month, when absent. A moment counts as
+    /// its date.
+    #[param(inline)]
+    from: Option<When>,
     /// The last date, included; today, when absent. At most 366 days.
-    to: Option<NaiveDate>,
+    #[param(inline)]
+    to: Option<When>,
 }
 
 /// What was posted to the wallet, as CSV for a spreadsheet: opening balance, every entry in the order
@@ -205,7 +212,12 @@ pub(super) async fn statement_of(
     query: StatementQuery,
 ) -> Result<Response, Error> {
     let zone = state.config.billing_timezone;
-    let dates = Dates::of((query.from, query.to), zone, state.clock.now())?;
+    let date = |when: When| when.date(zone);
+    let dates = Dates::of(
+        (query.from.map(date), query.to.map(date)),
+        zone,
+        state.clock.now(),
+    )?;
     let mut conn = state.db.snapshot().await?;
     let file = Attachment {
         name: dates.file_name(),

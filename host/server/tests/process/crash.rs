@@ -64,7 +64,7 @@ impl Customer {
     }
 
     async fn redeem(&mut self, number: usize) {
-        let body = json!({ "code": "GIFT" });
+        let body = json!({ "couponCode": "GIFT" });
         self.post(
             "/api/wallet/redeem-coupon",
             format!("redeem-{number}"),
@@ -239,7 +239,7 @@ async fn killed_while_it_renews(on_postgres: bool) {
     let mut price = 0;
     for customer in &customers {
         let patient = &customer.patient;
-        let code = json!({ "code": "RICH" });
+        let code = json!({ "couponCode": "RICH" });
         patient
             .post("/api/wallet/redeem-coupon", "rich", &code)
             .await;

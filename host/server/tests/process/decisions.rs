@@ -36,7 +36,7 @@ async fn an_operator_asks_recorded_decisions_again() {
     let moment =
         |at: chrono::DateTime<chrono::Utc>| at.to_rfc3339_opts(SecondsFormat::Millis, true);
     let since = moment(shop.clock().now());
-    let code = json!({ "code": "GIFT" });
+    let code = json!({ "couponCode": "GIFT" });
     let redeemed = customer
         .post("/api/wallet/redeem-coupon", code)
         .await

@@ -37,7 +37,7 @@ async fn list(State(state): State<AppState>, customer: Customer) -> Reply<Vec<Ap
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewToken {
     /// What it is for, for its owner to read.
-    #[garde(length(chars, min = 1, max = 80))]
+    #[garde(length(chars, min = 1, max = 80), custom(crate::text::label))]
     #[schema(min_length = 1, max_length = 80, example = "pipeline")]
     name: String,
     #[garde(skip)]

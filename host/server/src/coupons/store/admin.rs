@@ -214,12 +214,17 @@ pub(in crate::coupons) async fn costliest(
     window: Window,
     limit: i64,
 ) -> sqlx::Result<Vec<CouponCost>> {
-    fetch_built!(conn, CouponCost, "SELECT c.id, c.code, ", |q| {
-        q.push(SUMS);
-        within!(q, window);
-        q.push(" GROUP BY c.id, c.code ORDER BY cost DESC, c.id LIMIT ")
-            .push_bind(limit);
-    })
+    fetch_built!(
+        conn,
+        CouponCost,
+        "SELECT c.id, c.code AS coupon_code, ",
+        |q| {
+            q.push(SUMS);
+            within!(q, window);
+            q.push(" GROUP BY c.id, c.code ORDER BY cost DESC, c.id LIMIT ")
+                .push_bind(limit);
+        }
+    )
 }
 
 pub(in crate::coupons) async fn customers(conn: &mut Conn, window: Window) -> sqlx::Result<i64> {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use chrono::{DateTime, Utc};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -13,7 +12,7 @@ use super::{Backtest, Window, backtest, count, too_many};
 use crate::{
     Error,
     app::AppState,
-    http::{Admin, Body, Envelope, Reply, Segment, Success, failure_responses},
+    http::{Admin, Body, Envelope, Reply, Segment, Success, When, failure_responses},
 };
 
 failure_responses!(Testing: NotFound, PluginUnavailable);
@@ -35,12 +34,14 @@ struct BacktestRequest {
     #[garde(length(equal = 64))]
     #[schema(min_length = 64, max_length = 64)]
     digest: String,
-    /// Decisions made from this moment on.
+    /// Decisions made from this moment on, or from this date on where the shop is.
     #[garde(skip)]
-    since: DateTime<Utc>,
-    /// And before this one; now when absent.
+    #[schema(inline)]
+    since: When,
+    /// And before this one, or until the end of this date; now when absent.
     #[garde(skip)]
-    until: Option<DateTime<Utc>>,
+    #[schema(inline)]
+    until: Option<When>,
 }
 
 /// Asks a candidate version again what its coupon type decided: who would have won, who lost, and
@@ -60,9 +61,11 @@ async fn run(
     if candidate.about().id != id {
         return Err(Error::not_found("version of this plugin"));
     }
+    let zone = state.config.billing_timezone;
+    let until = request.until.map(|until| until.end(zone));
     let window = Window {
-        since: request.since,
-        until: request.until.unwrap_or_else(|| state.clock.now()),
+        since: request.since.start(zone),
+        until: until.unwrap_or_else(|| state.clock.now()),
     };
     if window.since >= window.until {
         return Err(Error::invalid("since", "must be before `until`"));

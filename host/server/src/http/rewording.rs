@@ -1,0 +1,223 @@
+//! What serde and garde say, in plain words. Their own words are for programmers.
+
+use serde_json::error::Category;
+
+use crate::{Code, Error, error::Detail, schema};
+
+/// The fault that stopped a value from being read, at `path` of `root`.
+pub(super) fn of_serde(path: &str, message: &str, root: &str) -> Detail {
+    let parent = if path == "." { "" } else { path };
+    let (name, message) = reworded(without_place(message));
+    // A path ends with the field's own name where the field is an unknown one.
+    let field = match name {
+        Some(name) if parent == name || parent.ends_with(&format!(".{name}")) => parent.to_owned(),
+        Some(name) if parent.is_empty() => name.to_owned(),
+        Some(name) => format!("{parent}.{name}"),
+        None if parent.is_empty() => root.to_owned(),
+        None => parent.to_owned(),
+    };
+    Detail { field, message }
+}
+
+/// The sentence without serde's ` at line 1 column 2`.
+fn without_place(text: &str) -> &str {
+    text.rsplit_once(" at line ")
+        .map_or(text, |(sentence, _)| sentence)
+}
+
+/// The field that is named in a message, and the message in plain words.
+fn reworded(message: &str) -> (Option<&str>, String) {
+    let quoted = || message.split('`').nth(1);
+    if message.starts_with("missing field") {
+        (quoted(), "is missing".into())
+    } else if message.starts_with("unknown field") {
+        (quoted(), schema::UNKNOWN.into())
+    } else if message.starts_with("duplicate field") {
+        (quoted(), "is given twice".into())
+    } else if message.starts_with("unknown variant") {
+        let names = message
+            .split_once("expected")
+            .map_or("", |(_, names)| names);
+        let names: Vec<&str> = names.split('`').skip(1).step_by(2).collect();
+        (None, format!("must be one of: {}", names.join(", ")))
+    } else if message.starts_with("must ") {
+        (None, message.to_owned())
+    } else {
+        (None, kind_of(message))
+    }
+}
+
+/// What a value must be, from what was expected instead of it.
+fn kind_of(message: &str) -> String {
+    let expected = message.split_once("expected ").map_or("", |(_, kind)| kind);
+    let is_number = |kind: &str| {
+        let kind = kind.trim_start_matches("a nonzero ");
+        kind.len() <= 5
+            && kind.starts_with(['i', 'u'])
+            && kind.ends_with(|c: char| c.is_ascii_digit())
+    };
+    if message.starts_with("invalid value") && is_number(expected) {
+        "is too large or too small a number".into()
+    } else if is_number(expected) || NUMBERS.iter().any(|words| message.contains(words)) {
+        "must be a whole number".into()
+    } else if message.contains("`true` or `false`") || expected.starts_with("a boolean") {
+        "must be true or false".into()
+    } else if message.contains("UUID") || expected.contains("UUID") {
+        format!("must be {}", schema::of_format("uuid"))
+    } else if DATES.iter().any(|words| message.contains(words)) {
+        format!("must be {}", schema::of_format("date-or-date-time"))
+    } else if expected.contains("string") {
+        "must be a text".into()
+    } else if expected.starts_with("a sequence") || expected.contains("array") {
+        "must be a list".into()
+    } else if expected.starts_with("struct") || expected.starts_with("a map") {
+        "must be an object".into()
+    } else {
+        "is not acceptable".into()
+    }
+}
+
+/// What the standard library says of texts that are no numbers.
+const NUMBERS: &[&str] = &[
+    "invalid digit found",
+    "cannot parse integer",
+    "number too large",
+    "number too small",
+    "invalid float",
+];
+
+/// What chrono says of texts that are no dates.
+const DATES: &[&str] = &[
+    "premature end of input",
+    "input contains invalid characters",
+    "input is out of range",
+    "trailing input",
+    "no possible date",
+];
+
+/// A broken rule of garde; our own rules speak for themselves.
+pub(super) fn of_rule(message: &str) -> String {
+    let bound = |words: &str| message.strip_prefix(words).map(str::trim);
+    if let Some(least) = bound("length is lower than") {
+        format!("must not be shorter than {least}")
+    } else if let Some(most) = bound("length is greater than") {
+        format!("must not be longer than {most}")
+    } else if let Some(length) = bound("length is not equal to") {
+        format!("must be {length} characters long")
+    } else if let Some(least) = bound("lower than") {
+        format!("must be at least {least}")
+    } else if let Some(most) = bound("greater than") {
+        format!("must be at most {most}")
+    } else if message.starts_with("must ") {
+        message.to_owned()
+    } else {
+        "is not acceptable".into()
+    }
+}
+
+/// A body that is not JSON, by where it stops to be.
+pub(super) fn malformed(error: &serde_json::Error) -> Error {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    let message = match error.classify() {
+        Category::Eof => format!("The body is not JSON: it ends too early ({place})."),
+        _ => format!("The body is not JSON: it cannot be read from {place} on."),
+    };
+    Error::new(Code::MalformedRequest, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_of_a_library_reaches_a_person() {
+        for (path, message, field, plain) in [
+            (".", "missing field `amount`", "amount", "is missing"),
+            ("a[0]", "missing field `b`", "a[0].b", "is missing"),
+            (
+                "x",
+                "unknown field `x`, expected `y`",
+                "x",
+                "is not known here",
+            ),
+            (".", "duplicate field `a`", "a", "is given twice"),
+            (
+                "a",
+                "unknown variant `x`, expected one of `A`, `B`",
+                "a",
+                "must be one of: A, B",
+            ),
+            (
+                "a",
+                "invalid type: string \"x\", expected i64",
+                "a",
+                "must be a whole number",
+            ),
+            (
+                "a",
+                "invalid value: integer `300`, expected u8",
+                "a",
+                "is too large or too small a number",
+            ),
+            (
+                "page",
+                "invalid digit found in string",
+                "page",
+                "must be a whole number",
+            ),
+            (
+                "a",
+                "provided string was not `true` or `false`",
+                "a",
+                "must be true or false",
+            ),
+            (
+                "a",
+                "UUID parsing failed: invalid length: expected length 32 for simple format, found 1",
+                "a",
+                "must be a UUID, such as 01890a5d-ac96-774b-bcce-b302099a8057",
+            ),
+            (
+                "from",
+                "premature end of input",
+                "from",
+                "must be a date such as 2026-12-31, or a moment such as 2026-12-31T17:00:00Z",
+            ),
+            (
+                ".",
+                "invalid length 0, expected struct Order with 2 elements",
+                "body",
+                "must be an object",
+            ),
+            (
+                "a",
+                "data did not match any variant of untagged enum Lasts",
+                "a",
+                "is not acceptable",
+            ),
+            (
+                "a",
+                "must be 3 to 50 letters at line 1 column 5",
+                "a",
+                "must be 3 to 50 letters",
+            ),
+        ] {
+            let told = of_serde(path, message, "body");
+            assert_eq!(
+                (told.field.as_str(), told.message.as_str()),
+                (field, plain),
+                "{message}"
+            );
+        }
+        for (message, plain) in [
+            ("length is lower than 64", "must not be shorter than 64"),
+            ("greater than 5", "must be at most 5"),
+            (
+                "must differ from the current one",
+                "must differ from the current one",
+            ),
+        ] {
+            assert_eq!(of_rule(message), plain);
+        }
+    }
+}

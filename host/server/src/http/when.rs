@@ -1,0 +1,125 @@
+//! Moments as people ask for them: a date where the shop is, or a date with a time.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Deserializer, de};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{ObjectBuilder, Schema, SchemaFormat, Type},
+    },
+};
+
+use crate::{calendar, schema};
+
+/// A date (a day in `BILLING_TIMEZONE`) or a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    Date(NaiveDate),
+    Moment(DateTime<Utc>),
+}
+
+impl When {
+    /// The first moment of it, for the beginning of a range.
+    pub fn start(self, zone: Tz) -> DateTime<Utc> {
+        match self {
+            Self::Date(date) => calendar::start_of_day(zone, date),
+            Self::Moment(moment) => moment,
+        }
+    }
+
+    /// The end of a range, itself not in it: a date is in the range to its last moment.
+    pub fn end(self, zone: Tz) -> DateTime<Utc> {
+        match self {
+            Self::Date(date) => date.succ_opt().map_or(DateTime::<Utc>::MAX_UTC, |next| {
+                calendar::start_of_day(zone, next)
+            }),
+            Self::Moment(moment) => moment,
+        }
+    }
+
+    /// The date it is on where the shop is.
+    pub fn date(self, zone: Tz) -> NaiveDate {
+        match self {
+            Self::Date(date) => date,
+            Self::Moment(moment) => calendar::date(zone, moment),
+        }
+    }
+}
+
+impl FromStr for When {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if let Ok(date) = text.parse() {
+            return Ok(Self::Date(date));
+        }
+        // The `+` of an offset that is not escaped in an address arrives as a blank.
+        let moment = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
+        let moment = moment.or_else(|_| DateTime::parse_from_rfc3339(text));
+        moment
+            .map(|moment| Self::Moment(moment.to_utc()))
+            .map_err(|_| format!("must be {}", schema::of_format("date-or-date-time")))
+    }
+}
+
+impl<'de> Deserialize<'de> for When {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+impl PartialSchema for When {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::Custom("date-or-date-time".into())))
+            .examples(["2026-12-31", "2026-12-31T17:00:00Z"])
+            .into()
+    }
+}
+
+impl ToSchema for When {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_a_day_of_the_shop() {
+        let zone = Tz::Asia__Jakarta;
+        let day: When = "2026-12-31".parse().unwrap();
+        assert_eq!(day.start(zone).to_rfc3339(), "2026-12-30T17:00:00+00:00");
+        assert_eq!(day.end(zone).to_rfc3339(), "2026-12-31T17:00:00+00:00");
+        for text in [
+            "2026-12-31T17:30:00Z",
+            "2027-01-01T00:30:00+07:00",
+            "2027-01-01T00:30:00 07:00",
+        ] {
+            let moment: When = text.parse().unwrap();
+            assert_eq!(moment.start(zone), moment.end(zone));
+            assert_eq!(moment.start(zone).to_rfc3339(), "2026-12-31T17:30:00+00:00");
+            assert_eq!(moment.date(zone).to_string(), "2027-01-01");
+        }
+        for wrong in [
+            "",
+            "besok",
+            "2026-13-01",
+            "2026-12-31T25:00:00Z",
+            "31-12-2026",
+        ] {
+            assert!(
+                wrong
+                    .parse::<When>()
+                    .unwrap_err()
+                    .starts_with("must be a date"),
+                "{wrong}"
+            );
+        }
+    }
+}

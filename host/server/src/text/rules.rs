@@ -1,0 +1,154 @@
+//! One rule for each kind of text that people type or paste. Each returns the text as it is kept, or a
+//! sentence that completes the field's name.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::{is_blank, is_invisible, joins, tidy, visible_length};
+
+/// An e-mail address in lower case.
+///
+/// # Errors
+/// When it is none.
+pub fn email(text: &str) -> Result<String, String> {
+    let email = tidy(text).to_lowercase();
+    if email.len() > 254 || garde::rules::email::parse_email(&email).is_err() {
+        return Err("must be an e-mail address, such as sari@example.com".into());
+    }
+    Ok(email)
+}
+
+/// An Indonesian mobile number: `+62` and nine to twelve digits.
+///
+/// # Errors
+/// When it is none.
+pub fn phone(text: &str) -> Result<String, String> {
+    let wrong = || {
+        "must be an Indonesian mobile number, such as 0812-3456-7890 or +62 812 3456 7890"
+            .to_owned()
+    };
+    let mut compact = tidy(text);
+    compact.retain(|c| !matches!(c, ' ' | '-' | '.' | '(' | ')'));
+    let national = ["+62", "62", "0"]
+        .iter()
+        .find_map(|prefix| compact.strip_prefix(prefix))
+        .ok_or_else(wrong)?;
+    let digits = national.bytes().all(|byte| byte.is_ascii_digit());
+    if text.chars().count() > 40
+        || !digits
+        || !national.starts_with('8')
+        || !(9..=12).contains(&national.len())
+    {
+        return Err(wrong());
+    }
+    Ok(format!("+62{national}"))
+}
+
+/// A name of 1 to 100 characters. Joiners inside a word stay: Persian and Indic names need them.
+///
+/// # Errors
+/// When nothing of it is seen, it is too long, or has control characters.
+pub fn name(text: &str) -> Result<String, String> {
+    let folded = text.nfkc().filter(|c| joins(*c) || !is_invisible(*c));
+    let folded: String = folded.collect();
+    if is_blank(&folded) {
+        return Err("must have at least one character that can be seen".into());
+    }
+    if folded.trim().chars().any(char::is_control) {
+        return Err("must be one line, without control characters".into());
+    }
+    let words: Vec<&str> = folded
+        .split_whitespace()
+        .filter(|word| !is_blank(word))
+        .collect();
+    let name = words.join(" ");
+    match name.chars().count() {
+        1..=100 => Ok(name),
+        length => Err(format!("must be at most 100 characters, not {length}")),
+    }
+}
+
+/// A coupon's code in upper case.
+///
+/// # Errors
+/// When it is none.
+pub fn code(text: &str) -> Result<String, String> {
+    let code = tidy(text).to_ascii_uppercase();
+    let allowed = |byte: u8| {
+        byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-'
+    };
+    if (3..=50).contains(&code.len()) && code.bytes().all(allowed) {
+        Ok(code)
+    } else {
+        Err("must be 3 to 50 letters, digits, underscores or hyphens".into())
+    }
+}
+
+/// A rule of garde: a text of which something can be seen.
+///
+/// # Errors
+/// When nothing can.
+pub fn label(text: &str, (): &()) -> garde::Result {
+    if is_blank(text) {
+        let message = "must have at least one character that can be seen";
+        return Err(garde::Error::new(message));
+    }
+    Ok(())
+}
+
+/// A rule of garde: a reason that others can read.
+///
+/// # Errors
+/// When fewer than ten characters of it can be seen.
+pub fn reason(text: &str, (): &()) -> garde::Result {
+    if visible_length(text) < 10 {
+        let message = "must say why, in at least 10 characters that can be seen";
+        return Err(garde::Error::new(message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pasted_values_are_the_typed_ones() {
+        let pasted = "\u{202a}+62\u{a0}812\u{2011}3456\u{2011}7890\u{202c}";
+        assert_eq!(phone(pasted).unwrap(), "+6281234567890");
+        assert_eq!(phone("０８１２３４５６７８９０").unwrap(), "+6281234567890");
+        assert_eq!(
+            email("\u{200b}Sari@Example.com\u{a0}").unwrap(),
+            "sari@example.com"
+        );
+        assert_eq!(code(" hemat\u{2013}10\u{200b} ").unwrap(), "HEMAT-10");
+        assert_eq!(code("ＨＥＭＡＴ").unwrap(), "HEMAT");
+        assert_eq!(
+            name("\u{feff}Sari\u{a0} Dewi\u{200b}").unwrap(),
+            "Sari Dewi"
+        );
+        assert_eq!(name("A").unwrap(), "A");
+        assert_eq!(
+            name("\u{645}\u{6cc}\u{200c}\u{62e}").unwrap(),
+            "\u{645}\u{6cc}\u{200c}\u{62e}"
+        );
+        assert_eq!(name(&"é".repeat(100)).unwrap().chars().count(), 100);
+    }
+
+    #[test]
+    fn what_shows_nothing_is_no_name() {
+        for wrong in [
+            "",
+            " \u{a0}",
+            "\u{200b}\u{200d}",
+            "\u{3164}",
+            "\u{2800}",
+            "a\nb",
+            &"a".repeat(101),
+        ] {
+            assert!(name(wrong).unwrap_err().starts_with("must "), "{wrong:?}");
+        }
+        for wrong in ["ab", "a b c", "kupon!", "\u{200b}\u{200b}\u{200b}"] {
+            assert!(code(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! What people paste and leave out: read as it was meant, or refused with every fault at once.
+
+use dermaga_tests::{Answer, Shop, both_engines};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Field and sentence of every detail, in order.
+fn told(answer: &Answer) -> Vec<(&str, &str)> {
+    let details = answer.body["error"]["details"].as_array().unwrap();
+    details
+        .iter()
+        .map(|detail| {
+            let text = |key: &str| detail[key].as_str().unwrap();
+            (text("field"), text("message"))
+        })
+        .collect()
+}
+
+const PASSWORD: &str = "kata sandi yang panjang";
+
+/// The coupon `HEMAT-10`, of Rp1.000.
+async fn coupon(shop: &Shop) -> String {
+    let new = json!({
+        "code": " hemat\u{2011}10\u{200b}", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 },
+        "description": "", "endsAt": "", "maxUses": 5,
+    });
+    let made = shop
+        .admin()
+        .await
+        .post("/api/admin/coupons", new)
+        .await
+        .data(201);
+    assert_eq!(
+        (&made["code"], &made["endsAt"]),
+        (&json!("HEMAT-10"), &Value::Null)
+    );
+    made["id"].as_str().unwrap().to_owned()
+}
+
+both_engines! {
+    /// Invisible characters, hyphens of every kind and full-width letters are what they look like.
+    async fn pasted_texts_are_the_typed_ones(shop: Shop) {
+        let new = json!({
+            "email": "\u{202a}Tempel\u{feff}@Example.com\u{a0}", "password": PASSWORD,
+            "name": " Sari\u{a0}\u{200b} Dewi ", "phone": "\u{ff0b}62\u{a0}812\u{2011}3456\u{2013}7890",
+            "avatar": "",
+        });
+        let user = shop.client().post("/api/auth/register", new).await.data(201)["user"].clone();
+        assert_eq!(
+            (&user["email"], &user["name"], &user["phone"], &user["avatar"]),
+            (&json!("tempel@example.com"), &json!("Sari Dewi"), &json!("+6281234567890"), &Value::Null)
+        );
+        let again = json!({ "email": "ｔｅｍｐｅｌ@example.com", "password": PASSWORD });
+        shop.client().post("/api/auth/login", again).await.data(200);
+
+        let id = coupon(&shop).await;
+        let customer = shop.customer("kupon@example.com").await;
+        let pasted = json!({ "couponCode": "\u{200e}Ｈemat\u{2013}10 " });
+        let preview = customer.post("/api/wallet/validate-coupon", pasted.clone()).await.data(200);
+        assert_eq!(preview["couponCode"], "HEMAT-10");
+        let redeemed = customer.post("/api/wallet/redeem-coupon", pasted).await.data(201);
+        assert_eq!(redeemed["coupon"]["couponCode"], "HEMAT-10");
+        let history = customer.get("/api/wallet/coupon-history").await.data(200);
+        assert_eq!(history[0]["couponCode"], "HEMAT-10");
+        let admin = shop.admin().await;
+        let decided = admin.get("/api/admin/decisions?couponCode=hemat%E2%80%9110").await.data(200);
+        assert_eq!(decided.as_array().unwrap().len(), 1, "{decided:#}");
+        let costly = admin.get("/api/admin/coupons/statistics").await.data(200);
+        assert_eq!(costly["costliest"][0]["couponCode"], "HEMAT-10", "{costly:#}");
+        let view = admin.get(&format!("/api/admin/coupons/{id}")).await.data(200);
+        assert_eq!(view["code"], "HEMAT-10");
+    }
+
+    /// A date is a whole day where the shop is, a moment is a moment, in every filter.
+    async fn filters_take_dates_and_moments(shop: Shop) {
+        let customer = shop.customer_with_credit("saring@example.com", 5_000).await;
+        let admin = shop.admin().await;
+        let now = shop.clock().now();
+        let today = now.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
+        let (before, after) = (today.pred_opt().unwrap(), today.succ_opt().unwrap());
+        let count = async |client: &dermaga_tests::Client, path: &str, query: &str| {
+            let found = client.get(&format!("{path}?{query}")).await;
+            found.body["pagination"]["totalItems"].as_i64().unwrap_or_else(|| panic!("{path}?{query}: {:#}", found.body))
+        };
+        for (client, path) in [(&customer, "/api/wallet/transactions"), (&admin, "/api/admin/transactions")] {
+            for (query, expected) in [
+                (format!("from={today}&to={today}"), 1),
+                (format!("to={before}"), 0),
+                (format!("from={after}"), 0),
+                (format!("from={}&to={after}T00:00:00%2B07:00", now.format("%Y-%m-%dT00:00:00Z")), 1),
+                ("from=&to=&type=&status=".to_owned(), 1),
+                (format!("from={today}T00:00:00+07:00"), 1),
+            ] {
+                assert_eq!(count(client, path, &query).await, expected, "{path}?{query}");
+            }
+        }
+        let decisions = "/api/admin/decisions";
+        let all = count(&admin, decisions, "").await;
+        assert!(all > 0);
+        assert_eq!(count(&admin, decisions, &format!("since={today}&until={today}")).await, all);
+        assert_eq!(count(&admin, decisions, &format!("since={after}")).await, 0);
+        for path in [
+            format!("/api/admin/coupons/statistics?from={today}&to={after}T00:00:00Z"),
+            format!("/api/admin/billing/preview?date={today}T00:00:00Z"),
+        ] {
+            admin.get(&path).await.data(200);
+        }
+        for from in [today.to_string(), format!("{today}T00:00:00Z")] {
+            let statement = customer.get(&format!("/api/wallet/statement?from={from}&to={today}")).await;
+            assert_eq!(statement.status, 200, "{}", statement.text);
+        }
+        let refused = admin.get("/api/admin/transactions?from=besok&to=31-12-2026&type=GIFT&minAmount=x&page=0&colour=red").await;
+        refused.fails(400, "VALIDATION_FAILED");
+        let moment = "must be a date such as 2026-12-31, or a moment such as 2026-12-31T17:00:00Z";
+        let told = told(&refused);
+        let fields: Vec<&str> = told.iter().map(|(field, _)| *field).collect();
+        assert_eq!(fields, ["colour", "from", "minAmount", "page", "to", "type"], "{told:?}");
+        assert_eq!((told[1].1, told[2].1), (moment, "must be a whole number, not \"x\""));
+        assert!(told[3].1 == "must be at least 1, not 0" && told[5].1.starts_with("must be one of: TOP_UP, "), "{told:?}");
+    }
+}
+
+/// All faults of a body come at once, whatever their kind, and none in the words of a library.
+#[tokio::test]
+async fn every_fault_is_told_at_once_in_plain_words() {
+    let Some(shop) = Shop::open(dermaga_tests::Engine::Sqlite).await else {
+        return;
+    };
+    let register = json!({
+        "email": "sari", "password": "password123", "phone": "12", "avatar": "http://a.id/", "role": "ADMINISTRATOR",
+    });
+    let refused = shop.client().post("/api/auth/register", register).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let told_once = told(&refused);
+    let fields: Vec<&str> = told_once.iter().map(|(field, _)| *field).collect();
+    assert_eq!(
+        fields,
+        ["avatar", "email", "name", "password", "phone", "role"],
+        "{told_once:?}"
+    );
+    assert_eq!(told_once[2].1, "is missing");
+
+    for name in ["\u{200b}", "\u{3164}", " \u{a0}", ""] {
+        let body = json!({ "email": "kosong@example.com", "password": PASSWORD, "name": name });
+        let refused = shop.client().post("/api/auth/register", body).await;
+        let expected = [("name", "must have at least one character that can be seen")];
+        assert_eq!(told(&refused), expected, "{name:?}");
+    }
+    for name in ["A".to_owned(), "é".repeat(100)] {
+        let email = format!("{}@example.com", name.len());
+        let body = json!({ "email": email, "password": PASSWORD, "name": name });
+        shop.client()
+            .post("/api/auth/register", body)
+            .await
+            .data(201);
+    }
+
+    let admin = shop.admin().await;
+    let bulk = json!({
+        "adjustments": [
+            { "userId": "x", "direction": "UP", "amount": 0 },
+            { "userId": Uuid::nil(), "direction": "ADD", "amount": "5", "kind": "" },
+        ],
+        "reason": "\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}",
+        "note": 1,
+    });
+    let refused = admin.post("/api/admin/wallets/bulk-adjustment", bulk).await;
+    let expected = [
+        ("adjustments[0].amount", "must be at least 1, not 0"),
+        (
+            "adjustments[0].direction",
+            "must be one of: ADD, DEDUCT, not \"UP\"",
+        ),
+        (
+            "adjustments[0].userId",
+            "must be a UUID, such as 01890a5d-ac96-774b-bcce-b302099a8057",
+        ),
+        (
+            "adjustments[1].amount",
+            "must be a whole number, not the text \"5\"",
+        ),
+        ("note", "is not known here; there are: adjustments, reason"),
+    ];
+    assert_eq!(told(&refused), expected);
+    let reason = json!({ "amount": 5_000, "reason": "\u{200b}".repeat(12) });
+    let nobody = format!("/api/admin/wallets/{}/add-credit", Uuid::nil());
+    let refused = admin.post(&nobody, reason).await;
+    assert_eq!(
+        told(&refused),
+        [(
+            "reason",
+            "must say why, in at least 10 characters that can be seen"
+        )]
+    );
+
+    let customer = shop.customer("bentuk@example.com").await;
+    let plan = shop.plan("n8n", "basic").await;
+    let order =
+        json!({ "planId": plan, "quoteId": "", "couponCode": " ", "config": { "nonsense": true } });
+    let refused = customer.post("/api/subscriptions", order).await;
+    assert_eq!(told(&refused)[0].0, "config/nonsense", "{:#}", refused.body);
+    assert_eq!(told(&refused)[0].1, "is not known here");
+
+    // Words of serde, garde, chrono, uuid and the standard library.
+    let words = [
+        "expected",
+        "invalid type",
+        "premature",
+        "invalid digit",
+        "lower than",
+        "variant",
+        "missing field",
+        "i64",
+        "struct",
+    ];
+    for (path, body) in [
+        (
+            "/api/wallet/topup",
+            json!({ "amount": 1.5, "paymentMethod": "CASH" }),
+        ),
+        ("/api/wallet/topup", json!([1])),
+        (
+            "/api/wallet/topup",
+            json!({ "amount": 1e300, "paymentMethod": 5 }),
+        ),
+        ("/api/wallet/redeem-coupon", json!({ "couponCode": "!" })),
+        (
+            "/api/subscriptions",
+            json!({ "planId": "basic", "config": [] }),
+        ),
+        ("/api/subscriptions", json!({})),
+    ] {
+        let refused = customer.post(path, body.clone()).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        for (field, message) in told(&refused) {
+            assert!(
+                !words.iter().any(|word| message.contains(word)),
+                "{path} {body}: {field} {message}"
+            );
+            assert!(
+                ["must ", "is "]
+                    .iter()
+                    .any(|start| message.starts_with(start)),
+                "{field} {message}"
+            );
+        }
+    }
+}
