@@ -1,4 +1,4 @@
-//! What the proof of the ledger costs on this machine.
+//! Measures the proof of the ledger on this machine.
 //!
 //! `cargo bench --package dermaga-tests --bench ledger`
 
@@ -55,7 +55,7 @@ async fn measure(engine: Engine) {
     for (round, share) in [(0, ENTRIES / 10), (1, ENTRIES - ENTRIES / 10)] {
         fill(&shop, &users, round, share / WALLETS).await;
         seal(&shop).await;
-        // Statistics are those of the night before, or none.
+        // The planner's statistics are those of the night before, or none.
         let _ = fs::write("/proc/self/clear_refs", "5");
         let before = peak_kib();
         let started = Instant::now();
@@ -74,7 +74,7 @@ async fn measure(engine: Engine) {
     shop.close().await;
 }
 
-/// The most memory this process had since it was last asked to forget.
+/// Peak memory of this process in KiB since the last reset.
 fn peak_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -87,7 +87,7 @@ async fn seal(shop: &Shop) {
     shop.admin().await.post(run, json!({})).await.data(200);
 }
 
-/// Posts so many movements to each wallet.
+/// Posts `each` movements to each wallet.
 async fn fill(shop: &Shop, users: &[Uuid], round: usize, each: usize) {
     let amount = Rupiah::new(5);
     let movement = Movement {

@@ -1,8 +1,8 @@
-//! What plugins cost on this machine: two threads against one, a guest that never ends, an upload
-//! until it decides, a start with many plugins.
+//! Measures plugins on this machine: two threads against one, a guest that never ends, an upload
+//! until its first decision, a start with many plugins.
 //!
-//! `cargo bench --package dermaga-tests --bench plugins`. What one call costs beside bare wasmtime is
-//! measured by `cargo bench --package dermaga-runtime`.
+//! `cargo bench --package dermaga-tests --bench plugins`. `cargo bench --package dermaga-runtime`
+//! compares one call to bare wasmtime.
 
 #![allow(
     clippy::unwrap_used,
@@ -78,7 +78,7 @@ fn median<T: Copy>(mut values: Vec<T>, order: impl Fn(&T, &T) -> std::cmp::Order
     values[values.len() / 2]
 }
 
-/// How long this many threads take for [`CALLS`] each.
+/// Returns the time of this many threads for [`CALLS`] calls each.
 fn timed(plugin: &Plugin, threads: usize) -> Duration {
     let input = input();
     let started = Instant::now();
@@ -90,8 +90,8 @@ fn timed(plugin: &Plugin, threads: usize) -> Duration {
     started.elapsed()
 }
 
-/// One and two threads take turns, so that what slows the machine slows both. A rule as it is sold,
-/// and a fixture that answers at once, where nothing is left but what the threads share.
+/// Measures one and two threads in turns, so that load on the machine slows both. Uses a real rule,
+/// and a fixture that answers at once, which only measures the state that threads share.
 fn two_threads() {
     let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
     let sold = fs::read(plugins_folder().join("coupon-credit-topup.wasm")).unwrap();
@@ -122,7 +122,7 @@ fn two_threads() {
     }
 }
 
-/// A guest that never ends, with fuel for hours, beside one that answers at once.
+/// Measures a plugin that answers at once, beside one that never ends and has fuel for hours.
 fn a_runaway() {
     let mut config = RuntimeConfig::default();
     config.limits.quick.fuel = u64::MAX / 2;
@@ -170,15 +170,15 @@ fn latency(plugin: &Plugin, goes_on: impl Fn() -> bool, most: usize) -> Duration
     median(latencies, Ord::cmp)
 }
 
-/// From sending a component until it decides, over HTTP: a coupon type that comes with the shop, each
-/// time with another custom section, so that it is compiled anew.
+/// Measures from sending a component to its first decision, over HTTP: a bundled coupon type, each
+/// time with another custom section, so that it is compiled again.
 async fn uploads() {
     let shop = Shop::open_with(Engine::Sqlite, |_| {}).await.unwrap();
     let admin = shop.admin().await;
     let original = fs::read(plugins_folder().join("coupon-credit-topup.wasm")).unwrap();
     let mut taken = Vec::new();
     for number in 0..UPLOADS {
-        // Id 0, three bytes, a name of one letter, one byte.
+        // Custom section: id 0, three bytes, a name of one letter, one byte.
         let section = [0, 3, 1, b'n', number];
         let component = [original.as_slice(), &section].concat();
         let started = Instant::now();
@@ -199,7 +199,7 @@ async fn uploads() {
     shop.close().await;
 }
 
-/// A server's start with [`PLUGINS`] plugins in its folder, compiled before.
+/// Measures a server's start with [`PLUGINS`] plugins in its folder, compiled before.
 async fn starts() {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..PLUGINS {

@@ -1,4 +1,4 @@
-//! Requests as a client makes them, and answers as a test reads them.
+//! HTTP client for tests, and the answers it reads.
 
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
@@ -12,20 +12,20 @@ pub struct Client {
     idempotency_key: Option<String>,
 }
 
-/// A status and the whole envelope.
+/// An answer: status and whole envelope.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
     pub bytes: Vec<u8>,
-    /// The body, with signs in the place of what is no text.
+    /// Body, with replacement characters for bytes that are not UTF-8.
     pub text: String,
     pub body: Value,
 }
 
 impl Client {
     pub fn new(base: impl Into<String>) -> Self {
-        // One TLS provider for the process; a second installation changes nothing.
+        // The process needs one TLS provider; a second installation fails and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             http: reqwest::Client::new(),
@@ -35,7 +35,7 @@ impl Client {
         }
     }
 
-    /// The same client with an access token.
+    /// Returns the same client with an access token.
     #[must_use]
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl Client {
         }
     }
 
-    /// The same client, sending this `Idempotency-Key`.
+    /// Returns the same client, sending this `Idempotency-Key`.
     #[must_use]
     pub fn with_key(&self, key: impl Into<String>) -> Self {
         Self {
@@ -53,7 +53,7 @@ impl Client {
         }
     }
 
-    /// The same person, speaking to the server that `other` speaks to.
+    /// Returns the same user as a client of the server that `other` uses.
     #[must_use]
     pub fn moved_to(&self, other: &Self) -> Self {
         Self {
@@ -79,7 +79,7 @@ impl Client {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    /// Uploads a component that is to be compiled after the answer.
+    /// Uploads a component, to be compiled after the answer.
     pub async fn upload_async(&self, component: Vec<u8>) -> Answer {
         let part = reqwest::multipart::Part::bytes(component).file_name("component.wasm");
         let form = reqwest::multipart::Form::new().part("component", part);
@@ -93,7 +93,7 @@ impl Client {
         self.upload_with(component, &[]).await
     }
 
-    /// The same with further fields of the form.
+    /// Uploads a component with further fields of the form.
     pub async fn upload_with(&self, component: Vec<u8>, fields: &[(&str, &str)]) -> Answer {
         let part = reqwest::multipart::Part::bytes(component).file_name("component.wasm");
         let form = reqwest::multipart::Form::new().part("component", part);
@@ -107,13 +107,13 @@ impl Client {
         .await
     }
 
-    /// The address of the server and the access token, for those who speak HTTP by themselves.
+    /// Returns the server's address and the access token, for tests that send HTTP themselves.
     pub fn address_and_token(&self) -> (&str, &str) {
         let address = self.base.trim_start_matches("http://");
         (address, self.token.as_deref().unwrap_or_default())
     }
 
-    /// A request to be changed before it is sent.
+    /// Builds a request that can be changed before it is sent.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         let request = match &self.token {
@@ -144,14 +144,14 @@ impl Client {
 }
 
 impl Answer {
-    /// Whether this repeats the answer to an earlier request with the same key.
+    /// True when this repeats the answer to an earlier request with the same key.
     pub fn is_replayed(&self) -> bool {
         self.headers
             .get("idempotency-replayed")
             .is_some_and(|value| value == "true")
     }
 
-    /// What stands in the PDF that the body is.
+    /// Returns the text of the PDF in the body.
     pub fn pdf_text(&self) -> String {
         assert_eq!(
             self.headers["content-type"], "application/pdf",
@@ -161,7 +161,7 @@ impl Answer {
         pdf_extract::extract_text_from_mem(&self.bytes).expect("a PDF with text")
     }
 
-    /// The data of a success with this status.
+    /// Asserts this status and returns the data.
     #[track_caller]
     pub fn data(self, status: u16) -> Value {
         assert_eq!(
@@ -187,7 +187,7 @@ impl Answer {
         self
     }
 
-    /// The `message` of the failure's detail about `field`.
+    /// Returns the `message` of the failure's detail about `field`.
     pub fn detail(&self, field: &str) -> Option<&str> {
         let details = self.body["error"]["details"].as_array()?;
         details.iter().find(|detail| detail["field"] == field)?["message"].as_str()

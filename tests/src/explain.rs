@@ -7,18 +7,18 @@ use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection,
 };
 
-/// One place of a plan where a table is read.
+/// One step of a plan that reads a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {
     pub table: String,
-    /// Every row of the table, or every entry of an index, is looked at.
+    /// True when it reads every row of the table, or every entry of an index.
     pub is_scan: bool,
-    /// In the engine's words.
+    /// Description by the engine.
     pub how: String,
 }
 
-/// A connection that explains. PostgreSQL plans for any arguments, as it does for statements that come
-/// often, and scans only where no index could serve.
+/// A connection for query plans. PostgreSQL uses generic plans, as for frequent statements, and
+/// scans only where no index is usable.
 #[derive(Debug)]
 pub enum Explainer {
     Sqlite(SqliteConnection),
@@ -29,7 +29,7 @@ impl Explainer {
     /// Connects to a database.
     ///
     /// # Errors
-    /// When it cannot be reached.
+    /// When the database cannot be reached.
     pub async fn open(url: &str) -> sqlx::Result<Self> {
         if url.starts_with("sqlite:") {
             return Ok(Self::Sqlite(SqliteConnection::connect(url).await?));
@@ -44,10 +44,10 @@ impl Explainer {
         Ok(Self::Postgres(conn))
     }
 
-    /// Every table that a statement reads.
+    /// Returns every read of a table by a statement.
     ///
     /// # Errors
-    /// When the engine does not take the statement.
+    /// When the engine refuses the statement.
     pub async fn reads(&mut self, sql: &str) -> sqlx::Result<Vec<Read>> {
         self.reads_with(sql, &[]).await
     }
@@ -176,7 +176,7 @@ fn postgres_reads(
     }
 }
 
-/// `SEARCH t USING INDEX i (c=?)` or `SCAN t ...`; `None` for what reads no table.
+/// Parses `SEARCH t USING INDEX i (c=?)` or `SCAN t ...`; `None` for steps that read no table.
 fn sqlite_read(detail: &str, aliases: &BTreeMap<String, BTreeSet<String>>) -> Option<Read> {
     let (verb, rest) = detail.split_once(' ')?;
     if !matches!(verb, "SCAN" | "SEARCH") {

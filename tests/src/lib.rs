@@ -1,5 +1,4 @@
-//! What whole-system tests stand on: a server of its own for each test, on either engine, and
-//! clients that speak HTTP to it.
+//! Support for whole-system tests: a server for each test, on either engine, and HTTP clients.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,12 +18,13 @@ use std::io::Write as _;
 pub use client::{Answer, Client};
 pub use shop::{Engine, Shop, checkout, plugins_folder};
 
-/// A word that nothing else in this run has, for names of databases, people and coupons.
+/// Returns a word that is unique in this run, for names of databases, people and coupons.
 pub fn unique() -> String {
     dermaga::crypto::random_hex(8)
 }
 
-/// Whether this run may skip parts whose tools are missing. `DERMAGA_TEST_REQUIRE=all` says no.
+/// Reports a part that is skipped because its tools are missing; panics under
+/// `DERMAGA_TEST_REQUIRE=all`.
 pub fn skip(part: &str, why: &str) {
     assert!(
         std::env::var("DERMAGA_TEST_REQUIRE").as_deref() != Ok("all"),
@@ -33,13 +33,13 @@ pub fn skip(part: &str, why: &str) {
     say(&format!("skipped: {part}: {why}"));
 }
 
-/// A line that is seen even though the test passes, which hides what the print macros write.
+/// Prints a line even if the test passes, which hides the output of the print macros.
 pub(crate) fn say(line: &str) {
-    // A run without a stderr has nobody to tell.
+    // Without a stderr the line is lost, which is no failure.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Makes of each test one on SQLite and one on PostgreSQL, each with a server of its own.
+/// Expands each test to one on SQLite and one on PostgreSQL, each with its own server.
 #[macro_export]
 macro_rules! both_engines {
     ($($(#[$doc:meta])* async fn $name:ident($shop:ident: Shop) $body:block)+) => {$(

@@ -1,4 +1,5 @@
-//! A private PostgreSQL for this test process: loopback only, in a temporary folder, gone with us.
+//! A private PostgreSQL for this test process: on loopback, in a temporary folder, removed at the
+//! end.
 
 use std::{
     fs,
@@ -14,8 +15,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{say, unique};
 
-/// Starts the server, and stops it and removes its folder when its input ends: that is when this
-/// process ends, however it ends.
+/// Script that starts the server, and stops it and removes its folder when its input ends, which
+/// happens however this process ends.
 const KEEPER: &str = r#"
 set -eu
 bin=$1 dir=$2 port=$3
@@ -35,11 +36,11 @@ cat >/dev/null
 pub struct Postgres {
     port: u16,
     _keeper: Child,
-    /// Closing it stops the server.
+    /// Input of the script; closing it stops the server.
     _input: ChildStdin,
 }
 
-/// The server of this process, started on first use; or why there is none.
+/// Returns the server of this process, started on first use, or the reason why there is none.
 pub fn shared() -> Result<&'static Postgres, &'static str> {
     static SERVER: OnceLock<Result<Postgres, String>> = OnceLock::new();
     SERVER
@@ -48,10 +49,10 @@ pub fn shared() -> Result<&'static Postgres, &'static str> {
         .map_err(String::as_str)
 }
 
-/// Another server, whose commits wait for the disk, as in production.
+/// Starts another server, whose commits wait for the disk, as in production.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason why it could not start.
 pub fn durable() -> Result<Postgres, String> {
     start(true)
 }
@@ -98,7 +99,7 @@ fn start(durable: bool) -> Result<Postgres, String> {
     })
 }
 
-/// The newest installed version's programs.
+/// Finds the programs of the newest installed version.
 fn installed() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut bins: Vec<PathBuf> = versions
@@ -129,7 +130,7 @@ fn wait_for(port: u16, dir: &Path) -> Result<(), String> {
 }
 
 impl Postgres {
-    /// Makes an empty database and gives its URL.
+    /// Creates an empty database and returns its URL.
     pub async fn new_database(&self) -> String {
         let name = format!("test_{}", unique());
         let server = format!("postgres://dermaga@127.0.0.1:{}/postgres", self.port);

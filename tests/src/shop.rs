@@ -1,4 +1,4 @@
-//! A shop of a test's own: a server on a free port, a database, a data folder, a clock to move.
+//! A shop for one test: a server on a free port, a database, a data folder, a movable clock.
 
 use std::{
     path::{Path, PathBuf},
@@ -25,7 +25,7 @@ use crate::{Client, postgres, skip, unique};
 
 const PASSWORD: &str = "kata sandi yang panjang";
 
-/// The database under a shop.
+/// Database of a shop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     Sqlite,
@@ -40,15 +40,15 @@ pub struct Shop {
     data: TempDir,
 }
 
-/// The checkout.
+/// Root folder of the checkout.
 pub fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("tests/ is in the checkout")
 }
 
-/// The components of the checkout's plugins, built once for all tests. Not where people build theirs:
-/// a shop offers whatever lies there.
+/// Folder of the checkout's plugin components, built once for all tests. It is separate from the
+/// folder of developers' builds, because a shop offers every plugin in its folder.
 pub fn plugins_folder() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
@@ -59,17 +59,18 @@ pub fn plugins_folder() -> &'static Path {
 }
 
 impl Shop {
-    /// A shop that writes manifests into a folder; `None` when its database cannot be had here.
+    /// Starts a shop that writes manifests into a folder; `None` when its database is not
+    /// available.
     pub async fn open(engine: Engine) -> Option<Self> {
         Self::open_with(engine, |_| {}).await
     }
 
-    /// The same with changed settings.
+    /// Starts a shop with changed settings.
     pub async fn open_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Option<Self> {
         Self::open_at(engine, Clock::movable(), change).await
     }
 
-    /// The same by a clock that others go by too.
+    /// Starts a shop with changed settings and a clock that it may share with others.
     pub async fn open_at(
         engine: Engine,
         clock: Clock,
@@ -79,7 +80,7 @@ impl Shop {
         let mut config = Config::in_folder(data.path()).expect("the defaults are good");
         config.listen = ([127, 0, 0, 1], 0).into();
         config.provisioner = Choice::Directory;
-        // All customers of a test come from one address.
+        // All customers of a test have the same address.
         config.registrations_per_hour = 10_000;
         config.plugins_dir = Some(plugins_folder().to_owned());
         config.templates_dir = Some(checkout().join("service-templates"));
@@ -108,10 +109,10 @@ impl Shop {
         again.expect("the server starts again")
     }
 
-    /// The same with changed settings.
+    /// Restarts with changed settings.
     ///
     /// # Errors
-    /// Why the server does not start with them.
+    /// The error with which the server does not start.
     pub async fn restart_with(self, change: impl FnOnce(&mut Config)) -> Result<Self, StartError> {
         let Self { running, data, .. } = self;
         let mut config = Config::clone(&running.state.config);
@@ -127,7 +128,8 @@ impl Shop {
         })
     }
 
-    /// Another server on the same PostgreSQL with the same keys, and a data folder and a clock of its own.
+    /// Starts another server on the same PostgreSQL with the same keys, and its own data folder and
+    /// clock.
     pub async fn second_server(&self) -> Self {
         let data = TempDir::new().expect("a temporary folder");
         for key in ["jwt.key", "master.key"] {
@@ -154,7 +156,7 @@ impl Shop {
         &self.running.state.clock
     }
 
-    /// Where this server keeps its data.
+    /// Data folder of this server.
     pub fn data_dir(&self) -> &Path {
         self.data.path()
     }
@@ -167,12 +169,12 @@ impl Shop {
 
     // ---- people ----
 
-    /// Somebody who is not signed in.
+    /// Client without a session.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// An administrator, signed in.
+    /// Signs in as the administrator.
     pub async fn admin(&self) -> Client {
         let email = format!("admin-{}@example.com", unique());
         let new = NewAccount {
@@ -191,7 +193,7 @@ impl Shop {
         self.sign_in(&email).await
     }
 
-    /// Registers somebody; gives the answer's data.
+    /// Registers a customer; returns the answer's data.
     pub async fn register(&self, email: &str) -> Value {
         let body = json!({ "email": email, "password": PASSWORD, "name": "Pelanggan" });
         self.client.post("/api/auth/register", body).await.data(201)
@@ -204,14 +206,14 @@ impl Shop {
             .with_token(data["accessToken"].as_str().expect("an access token"))
     }
 
-    /// A new customer, signed in.
+    /// Registers a new customer and signs in.
     pub async fn customer(&self, email: &str) -> Client {
         let data = self.register(email).await;
         self.client
             .with_token(data["accessToken"].as_str().expect("an access token"))
     }
 
-    /// A new customer with this much credit, given by a coupon of their own.
+    /// Registers a new customer and grants this much credit by a coupon.
     pub async fn customer_with_credit(&self, email: &str, amount: i64) -> Client {
         let code = format!("C-{}", unique());
         let body = json!({
@@ -230,7 +232,7 @@ impl Shop {
         customer
     }
 
-    /// New customers, signed in.
+    /// Registers new customers and signs them in.
     pub async fn many_customers(&self, count: usize) -> Vec<Client> {
         stream::iter(0..count)
             .map(
@@ -241,7 +243,7 @@ impl Shop {
             .await
     }
 
-    // ---- what is sold ----
+    // ---- catalogue ----
 
     pub async fn plan_view(&self, service: &str, slug: &str) -> Value {
         let plans = self
@@ -259,7 +261,7 @@ impl Shop {
             .clone()
     }
 
-    /// The id of a plan.
+    /// Returns the id of a plan.
     pub async fn plan(&self, service: &str, slug: &str) -> String {
         self.plan_view(service, slug).await["id"]
             .as_str()
@@ -276,8 +278,8 @@ impl Shop {
         conn.commit().await.expect("the quota is set");
     }
 
-    /// Waits until an instance has this status, and gives it. Where manifests are written into a folder,
-    /// `RUNNING` stands for `WRITTEN`: nothing there tells that anything runs.
+    /// Waits until an instance has this status, and returns it. In shops that write manifests into
+    /// a folder, `RUNNING` is taken as `WRITTEN`, since nothing there can run.
     pub async fn instance_becomes(&self, owner: &Client, id: &str, status: &str) -> Value {
         let provisioner = self.state().provisioning.status().provisioner;
         let status = match (status, provisioner) {
@@ -300,8 +302,8 @@ impl Shop {
 
     // ---- plugins ----
 
-    /// Puts bytes in the place of a plugin's active version, past every check, as somebody with the
-    /// database's password could; gives their digest.
+    /// Replaces the bytes of a plugin's active version in the database, past every check; returns
+    /// their digest.
     pub async fn put_in_place(&self, plugin: &str, component: &[u8]) -> String {
         let digest = Digest::of(component).to_string();
         let mut conn = self.state().db.begin().await.expect("the database answers");
@@ -325,7 +327,7 @@ impl Shop {
         found
     }
 
-    /// What is wrong with the books.
+    /// Returns the faults of the ledger.
     pub async fn faults(&self) -> Vec<String> {
         self.verification().await.faults
     }
@@ -336,7 +338,7 @@ impl Shop {
             .expect("the ledger can be read")
     }
 
-    /// Runs a statement as somebody with the database's password might.
+    /// Runs a statement directly on the database.
     ///
     /// # Errors
     /// When the database refuses, at the statement or at the commit.
@@ -347,8 +349,7 @@ impl Shop {
         Ok(rows)
     }
 
-    /// Runs statements in one transaction as somebody with the database's password might, the
-    /// deferred checks included.
+    /// Runs statements in one transaction directly on the database, including the deferred checks.
     ///
     /// # Errors
     /// When the database refuses, at a statement or at the commit.
@@ -360,7 +361,7 @@ impl Shop {
         conn.commit().await
     }
 
-    /// Takes away the database's own fence around decisions.
+    /// Drops the triggers that protect decisions.
     pub async fn drop_decision_triggers(&self) {
         let statement = match self.state().db {
             Db::Sqlite { .. } => "DROP TRIGGER decisions_frozen",
@@ -369,7 +370,7 @@ impl Shop {
         self.sql(statement).await.expect("the trigger is dropped");
     }
 
-    /// Takes away the database's own fences around the ledger.
+    /// Drops the triggers that protect the ledger.
     pub async fn drop_ledger_triggers(&self) {
         let statements: &[&'static str] = match self.state().db {
             Db::Sqlite { .. } => &[

@@ -1,5 +1,5 @@
-//! What the engine alone takes for the rows of one redemption: no server, no plugin, no ledger, and the
-//! fewest round trips there can be. Nothing that redeems can be faster on the same tables.
+//! Writes the rows of one redemption with the engine alone: no server, no plugin, no ledger, and
+//! the fewest possible round trips. A lower bound for any redemption on the same tables.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-/// In the order of a redemption. `{number}` and `{postings}` differ by engine.
+/// Statements in the order of a redemption. `{number}` and `{postings}` differ by engine.
 const STATEMENTS: [&str; 8] = [
     "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
        failure, logs, fuel, duration_us, created_at, coupon_id)
@@ -37,7 +37,7 @@ const STATEMENTS: [&str; 8] = [
     "UPDATE coupons SET used_count = used_count + 1, granted_amount = granted_amount + 1000 WHERE id = $12",
 ];
 
-/// A connection of its own, and the redemption of one customer that it copies.
+/// A connection, and the redemption of one customer that it copies.
 #[derive(Debug)]
 pub(crate) struct Copyist {
     engine: Engine,
@@ -64,7 +64,7 @@ struct Template {
 }
 
 impl Copyist {
-    /// Of the last redemption of this customer.
+    /// Reads the last redemption of this customer.
     pub(crate) async fn of(state: &AppState, user: Uuid) -> Self {
         let sql = "SELECT r.id, r.decision_id, r.transaction_id, e.id AS entry_id,
                      r.coupon_id, r.user_id, e.position
@@ -100,7 +100,7 @@ impl Copyist {
         }
     }
 
-    /// Writes the rows once more, durably, under new ids.
+    /// Writes the rows again, durably, under new ids.
     pub(crate) async fn copy(&mut self) {
         self.position += 1;
         let t = &self.template;
@@ -132,7 +132,7 @@ impl Copyist {
     }
 }
 
-/// SQLite: a transaction that travels as one text.
+/// Returns a transaction for SQLite, sent as one text.
 fn in_sequence() -> String {
     let number = "(SELECT max(number) + 1 FROM transactions)";
     let statements = STATEMENTS.join(";\n");
@@ -142,8 +142,8 @@ fn in_sequence() -> String {
     format!("BEGIN IMMEDIATE;\n{statements};\nCOMMIT")
 }
 
-/// PostgreSQL: one statement, which needs no transaction around it. The entry's trigger wants to find the
-/// postings.
+/// Returns one statement for PostgreSQL, which needs no transaction around it. The entry's trigger
+/// requires the postings.
 fn in_one() -> String {
     let [others @ .., last] = &STATEMENTS;
     let others = others.iter().enumerate();

@@ -1,5 +1,6 @@
-//! What money costs on this machine: reading a wallet over HTTP, and redeeming a coupon beside the
-//! smallest durable commit of the same database, and its own rows written by hand, in the same run.
+//! Measures money on this machine: reading a wallet over HTTP, and redeeming a coupon, compared in
+//! the same run to the smallest durable commit of the same database and to its own rows written by
+//! hand.
 //!
 //! `cargo bench --package dermaga-tests --bench money`
 
@@ -41,13 +42,13 @@ use uuid::Uuid;
 use by_hand::Copyist;
 use over_http::Caller;
 
-/// Clients that ask at once, each again as soon as it is answered.
+/// Concurrent clients; each repeats its request as soon as it is answered.
 const CONNECTIONS: usize = 64;
 const READS: usize = 300;
 const WARM_UP: usize = 30;
 const READ_TARGET: Duration = Duration::from_millis(10);
 
-/// Acts of each kind in one round; the kinds take turns, so that what slows the machine slows
+/// Operations of each kind in one round; the kinds take turns, so that load on the machine slows
 /// both.
 const ACTS: usize = 160;
 /// Customers who redeem one coupon at once.
@@ -104,7 +105,7 @@ async fn measure(engine: Engine) {
         .await
         .unwrap();
     assert!(books.holds(), "{:#?}", books.faults);
-    // What is written by hand is in no chain.
+    // Rows written by hand are in no chain, so the proof comes first.
     by_hand(name, &shop, &alone).await;
     if engine == Engine::Postgres {
         by_hand(name, &shop, &at_once).await;
@@ -152,8 +153,8 @@ fn wallet_request(host: &str, token: &str) -> String {
     )
 }
 
-/// Asks again and again on one connection. The client does no more than it must, since it has the
-/// same two cores as the server.
+/// Repeats a request on one connection. The client does as little as possible, since it shares two
+/// cores with the server.
 async fn read_again(address: String, request: String) -> Vec<Duration> {
     let mut latencies = Vec::with_capacity(READS);
     let mut connection = TcpStream::connect(address).await.unwrap();
@@ -178,7 +179,7 @@ async fn read_again(address: String, request: String) -> Vec<Duration> {
     latencies
 }
 
-/// Whether an answer has come to the end of its body.
+/// Checks that an answer has arrived to the end of its body.
 fn is_whole(answer: &[u8]) -> bool {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
         return false;
@@ -191,8 +192,8 @@ fn is_whole(answer: &[u8]) -> bool {
     answer.len() >= end + 4 + length
 }
 
-/// Redeeming one coupon (plugin call and ledger transaction) against inserting one row, each in its
-/// own commit, by as many customers at once. Gives the customers and their tokens.
+/// Compares redeeming one coupon (plugin call and ledger transaction) to inserting one row, each in
+/// its own commit, by as many customers at once. Returns the customers and their tokens.
 async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<(Uuid, String)> {
     let state = shop.state();
     let body =
@@ -226,8 +227,8 @@ fn ids(users: Vec<(Uuid, String)>) -> Vec<Uuid> {
     users.into_iter().map(|(id, _)| id).collect()
 }
 
-/// The same as customers do it: over HTTP, with a token and an idempotency key, whose answer is kept in
-/// the same commit.
+/// Compares the same over HTTP, with a token and an idempotency key, whose answer is kept in the
+/// same commit.
 async fn over_http(name: &str, shop: &Shop, code: &str, users: &[(Uuid, String)]) {
     let mut callers = HashMap::new();
     for (user, token) in users {
@@ -245,8 +246,8 @@ async fn over_http(name: &str, shop: &Shop, code: &str, users: &[(Uuid, String)]
     println!("{name:9} redeem over HTTP with token and key, {at_once} at once: {measured}");
 }
 
-/// The rows of a redemption, by nobody but the engine, against one row: the most that redeeming could
-/// reach.
+/// Compares the rows of a redemption, written by the engine alone, to one row: an upper bound for
+/// redeeming.
 async fn by_hand(name: &str, shop: &Shop, users: &[Uuid]) {
     let mut copyists = HashMap::new();
     for user in users {
@@ -263,7 +264,7 @@ async fn by_hand(name: &str, shop: &Shop, users: &[Uuid]) {
     println!("{name:9} its rows by hand, durable, {at_once} at once: {measured}");
 }
 
-/// How long [`ACTS`] acts take when each customer does one after another.
+/// Returns the time of [`ACTS`] operations when each customer does one after another.
 async fn together<F: Future<Output = ()> + Send + 'static>(
     users: &[Uuid],
     act: impl Fn(Uuid) -> F + Clone + Send + Sync + 'static,
@@ -284,11 +285,11 @@ async fn together<F: Future<Output = ()> + Send + 'static>(
     started.elapsed()
 }
 
-/// How often an act is done in a second, and bare rows, each in their own commit.
+/// Operations a second, and bare rows a second, each in their own commit.
 struct Measured {
     rate: f64,
     bare: f64,
-    /// The median of the rounds.
+    /// Median of the rounds.
     ratio: f64,
 }
 
@@ -299,7 +300,7 @@ impl fmt::Display for Measured {
     }
 }
 
-/// An act and bare rows by as many customers, in turns.
+/// Measures an operation and bare rows by as many customers, in turns.
 async fn beside_bare<F: Future<Output = ()> + Send + 'static>(
     state: &AppState,
     users: &[Uuid],

@@ -1,4 +1,4 @@
-//! Sessions from the outside.
+//! Tests of sessions, passwords and API tokens.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use dermaga_tests::both_engines;
 use serde_json::json;
 
 both_engines! {
-    /// A token ends with its time, and every token of an account with `logout-all`.
+    /// A token expires, and `logout-all` ends every token of an account.
     async fn tokens_end(shop: Shop) {
         let customer = shop.customer("sesi@example.com").await;
         let profile = customer.get("/api/auth/profile").await.data(200);
         assert_eq!(profile["email"], "sesi@example.com");
         let other = shop.sign_in("sesi@example.com").await;
         customer.post("/api/auth/logout-all", json!({})).await.data(200);
-        // What other servers may remember of a session they forget within seconds.
+        // Other servers may cache a session for some seconds.
         shop.clock().advance(TimeDelta::seconds(10));
         other.get("/api/auth/profile").await.fails(401, "UNAUTHENTICATED");
         let again = shop.sign_in("sesi@example.com").await;
@@ -23,7 +23,8 @@ both_engines! {
         again.get("/api/auth/profile").await.fails(401, "TOKEN_EXPIRED");
     }
 
-    /// The same address twice is a conflict, and a weak password is told why.
+    /// A second registration of an address is a conflict, and the refusal of a weak password names
+    /// the reason.
     async fn registration_is_checked(shop: Shop) {
         shop.register("dobel@example.com").await;
         let shop = &shop;
@@ -45,7 +46,7 @@ both_engines! {
         shop.client().post("/api/auth/login", login).await.fails(401, "INVALID_CREDENTIALS");
     }
 
-    /// A program acts for its account by a token: within its scope, for its time, until revoked.
+    /// An API token acts for its account: within its scope, until it expires or is revoked.
     async fn api_tokens_act_within_their_scope(shop: Shop) {
         let customer = shop.customer("program@example.com").await;
         let create = |name: &str, scope: &str, days: i64| {
@@ -86,7 +87,8 @@ both_engines! {
         program.with_token("dmg_forged").get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
     }
 
-    /// A new password and `logout-all` end API tokens, too: a thief of the password may have made some.
+    /// A new password and `logout-all` also end API tokens: a thief of the password may have
+    /// created some.
     async fn api_tokens_end_with_the_sessions(shop: Shop) {
         let customer = shop.customer("pencuri@example.com").await;
         let make = json!({ "name": "laporan", "scope": "READ" });
@@ -102,8 +104,8 @@ both_engines! {
         program.get("/api/wallet/info").await.fails(401, "UNAUTHENTICATED");
     }
 
-    /// A session that was logged out stays so after its refresh tokens are forgotten, however long
-    /// an access token is good.
+    /// A session that was logged out stays so after its refresh tokens are purged, even if an
+    /// access token is valid for longer.
     async fn a_session_that_ended_never_works_again(shop: Shop) {
         let shop = shop.restart_with(|config| {
             config.refresh_token_lifetime = Duration::from_secs(3_600);
@@ -114,14 +116,14 @@ both_engines! {
         ended.post("/api/auth/logout", json!({})).await.data(200);
         for hours in [3, 20] {
             shop.clock().advance(TimeDelta::hours(hours));
-            // A login forgets what has expired.
+            // A login purges expired sessions.
             shop.sign_in("keluar@example.com").await;
             ended.get("/api/auth/profile").await.fails(401, "UNAUTHENTICATED");
             kept.get("/api/auth/profile").await.data(200);
         }
     }
 
-    /// However many ask at once, an account has at most twenty tokens.
+    /// An account has at most twenty tokens, even under concurrent requests.
     async fn api_tokens_are_bounded(shop: Shop) {
         let customer = shop.customer("banyak@example.com").await;
         let attempts = (0..25).map(|at| customer.post("/api/user/api-tokens", json!({ "name": format!("t{at}"), "scope": "READ" })));

@@ -1,4 +1,4 @@
-//! What administrators are told.
+//! Tests of alerts to administrators.
 
 use dermaga::alerts::{self, AlertKind};
 use dermaga_tests::{Shop, both_engines};
@@ -23,7 +23,7 @@ async fn resolve(shop: &Shop, subject: &str) -> bool {
     resolved
 }
 
-/// How many outbox rows tell of alerts.
+/// Returns the number of outbox rows about alerts.
 async fn told(shop: &Shop) -> i64 {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT count(*) FROM outbox WHERE topic = 'alert' AND handled_at IS NULL";
@@ -48,8 +48,8 @@ async fn readiness(shop: &Shop) -> (u16, String) {
 }
 
 both_engines! {
-    /// A cause that lasts is one alert; it is told once when it begins and once when it ends, and a
-    /// new beginning is a new alert.
+    /// A lasting cause is one alert, sent once when it begins and once when it ends; a new
+    /// beginning is a new alert.
     async fn a_cause_is_one_alert_until_it_is_over(shop: Shop) {
         let admin = shop.admin().await;
         assert_eq!(readiness(&shop).await, (200, "ok no alert is open".to_owned()));
@@ -72,7 +72,7 @@ both_engines! {
         assert_eq!(states, ["OPEN", "RESOLVED"]);
     }
 
-    /// The first who saw it stays; nobody but administrators sees it at all.
+    /// The first acknowledgement is kept; only administrators see alerts.
     async fn an_alert_is_acknowledged_once(shop: Shop) {
         let admin = shop.admin().await;
         raise(&shop, "coupon-a", "First.").await;

@@ -1,4 +1,4 @@
-//! What another version would have decided.
+//! Tests of backtests, which compare another version's decisions to the recorded ones.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use dermaga_runtime::{
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
-/// A version of `coupon-gift` that gives this much.
+/// Builds a version of `coupon-gift` that grants this amount.
 fn giving(amount: i64, reason: &str, version: &str) -> Vec<u8> {
     let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
         effect: Effect::Credit(amount),
@@ -26,11 +26,11 @@ async fn stage(admin: &Client, component: Vec<u8>) -> Value {
     admin.upload(component).await.data(201)["digest"].clone()
 }
 
-/// A shop in which a coupon was decided three times, a second apart.
+/// A shop with three decisions of a coupon, a second apart.
 struct Decided {
     admin: Client,
     customer: Client,
-    /// The digest of the version that decided.
+    /// Digest of the version that decided.
     active: Value,
     since: DateTime<Utc>,
 }
@@ -45,7 +45,7 @@ impl Decided {
         let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
         admin.post("/api/admin/coupons", coupon).await.data(201);
         let customer = shop.customer("uji@example.com").await;
-        // The coupon came with signing up, too.
+        // Registration also decided the coupon.
         shop.clock().advance(TimeDelta::seconds(1));
         let since = shop.clock().now();
         for _ in 0..3 {
@@ -64,8 +64,8 @@ impl Decided {
 }
 
 both_engines! {
-    /// A candidate is asked what was decided: more, less, the same worth in other words, or the same;
-    /// with its cost, and without writing anything.
+    /// A backtest compares a candidate's decisions: more, less, the same amount with another
+    /// reason, or the same; with their cost, and without writing anything.
     async fn a_candidate_is_measured_by_what_was_decided(shop: Shop) {
         let Decided { admin, customer, active, since } = Decided::three(&shop).await;
         let decided = admin.get("/api/admin/decisions").await.body["pagination"]["totalItems"].clone();
@@ -99,8 +99,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A candidate that would give more than there is, one that gets no time, and more decisions than
-    /// one request takes.
+    /// A backtest bounds a candidate's amounts, its time, and the decisions of one request.
     async fn a_backtest_has_bounds(shop: Shop) {
         let Decided { admin, active, since, .. } = Decided::three(&shop).await;
         let path = "/api/admin/coupon-types/coupon-gift/backtest";

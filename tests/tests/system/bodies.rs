@@ -1,4 +1,4 @@
-//! Bodies as other programs send them, and what refusals say about them.
+//! Tests of request bodies as other programs send them, and of the refusals.
 
 use std::io::{Read as _, Write as _};
 
@@ -10,7 +10,7 @@ use super::payments::Till;
 
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 
-/// Sends bytes as they are and gives what comes back until the server closes, or nothing more does.
+/// Sends bytes as they are and returns the answer until the server closes or sends nothing more.
 async fn raw(base: &str, request: String) -> String {
     let address = base.trim_start_matches("http://").to_owned();
     let exchange = move || {
@@ -59,7 +59,7 @@ async fn bodies_and_the_notice_url() {
         customer.send(request.body(top_up)).await.data(201);
     }
 
-    // Packed bodies are named as such, on every route, and a plain one that says so is plain.
+    // Compressed bodies are refused as such on every route; `identity` is accepted.
     for (path, encoding) in [
         ("/api/wallet/topup", "gzip"),
         (WEBHOOK, "br"),
@@ -82,7 +82,7 @@ async fn bodies_and_the_notice_url() {
     let plain = request.json(&json!({ "amount": 10_000, "paymentMethod": "QRIS" }));
     customer.send(plain).await.data(201);
 
-    // A value of any length comes back short.
+    // Refusals quote long values in short form.
     let long = "Q".repeat(100_000);
     for body in [
         json!({ "amount": 10_000, "paymentMethod": long }),
@@ -107,7 +107,7 @@ async fn bodies_and_the_notice_url() {
     }
 }
 
-/// A client that waits for `100 Continue` hears of the refusal and keeps its body.
+/// A client that waits for `100 Continue` receives the refusal before it sends its body.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_answers_an_expectation() {
     let till = Till::open(Engine::Sqlite).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_refusal_answers_an_expectation() {
         );
         assert!(answer.contains("connection: close"), "{answer}");
     }
-    // One that is welcome is let through.
+    // An acceptable request receives its `100 Continue`.
     let body = r#"{"amount": 10000, "paymentMethod": "QRIS"}"#;
     let more = format!(
         "{signed_in}connection: close\r\ncontent-length: {}\r\n",

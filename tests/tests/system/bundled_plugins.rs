@@ -1,10 +1,10 @@
-//! The plugins the shop begins with keep the contract, on every plan that is sold.
+//! Tests that the bundled plugins keep the contract on every plan.
 
 use dermaga_runtime::{Runtime, RuntimeConfig};
 use dermaga_tests::{checkout, plugins_folder};
 use dermaga_toolkit::{build, case::Case, check, template::Template};
 
-/// Imports, describe, golden cases, determinism, and the gate on every plan.
+/// Checks imports, `describe`, golden cases, determinism, and the gate on every plan.
 #[test]
 fn every_bundled_plugin_conforms() {
     let templates = Template::load_dir(&checkout().join("service-templates")).unwrap();

@@ -1,4 +1,4 @@
-//! Days and months are those of `BILLING_TIMEZONE`, in what is charged, said and scheduled.
+//! Tests that charges, texts and schedules use the days and months of `BILLING_TIMEZONE`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga::{db::Clock, subscriptions::renew_due};
@@ -19,7 +19,7 @@ fn go_to(shop: &Shop, moment: &str) {
     shop.clock().advance(at(moment) - shop.clock().now());
 }
 
-/// Buys the small database now; gives the subscription.
+/// Buys the small database; returns the subscription.
 async fn buy(shop: &Shop, email: &str) -> Value {
     let customer = customer_with_cash(shop, email, 100_000).await;
     let plan = shop.plan("postgresql", "basic").await;
@@ -29,14 +29,15 @@ async fn buy(shop: &Shop, email: &str) -> Value {
     delivered(shop, &customer, &bought.data(201)).await
 }
 
-/// Waits until what was bought runs, since nothing is charged for what never ran; gives the subscription.
+/// Waits until the purchase runs, since a service that never ran is not charged; returns the
+/// subscription.
 pub(crate) async fn delivered(shop: &Shop, customer: &Client, bought: &Value) -> Value {
     let instance = bought["instanceId"].as_str().unwrap();
     shop.instance_becomes(customer, instance, "RUNNING").await;
     bought["subscription"].clone()
 }
 
-/// Within some seconds after the moment that the clock was put to.
+/// Checks that a time is within some seconds after the one the clock was set to.
 fn is_shortly_after(found: &Value, expected: &str) -> bool {
     let late = moment(found) - at(expected);
     (TimeDelta::zero()..TimeDelta::minutes(1)).contains(&late)
@@ -58,7 +59,7 @@ both_engines! {
         assert_eq!(moment(&renewed["periodStart"]), end);
         assert!(is_shortly_after(&renewed["periodEnd"], "2027-12-01T05:00:00+07:00"), "{renewed:#}");
 
-        // Whatever is promised for the new year is said in the shop's time.
+        // Texts name the end of a promise in the shop's time zone.
         let body = json!({
             "code": "TAHUNBARU", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 },
             "startsAt": "2027-12-31T17:00:00Z",
@@ -76,8 +77,8 @@ both_engines! {
     }
 }
 
-/// Grace keeps its hour over the night in which clocks are put forward; so do the months; and its end is
-/// named in the shop's time.
+/// Grace and months keep their local hour across the change to summer time; texts name the end in
+/// the shop's time zone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn grace_is_counted_in_the_shops_days() {
     let berlin = |config: &mut dermaga::config::Config| {
@@ -120,14 +121,14 @@ async fn grace_is_counted_in_the_shops_days() {
     assert!(message.ends_with(" CEST."), "{message}");
 }
 
-/// In the hour that is repeated an hourly job runs twice, each time at the instant that was shown.
+/// An hourly job runs twice in the repeated hour, each time at the instant announced.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_run_when_they_were_shown_to() {
     let berlin = |config: &mut dermaga::config::Config| {
         config.billing_timezone = chrono_tz::Europe::Berlin;
         config.cron_daily_renewals = "30 2 * * *".parse().unwrap();
     };
-    // From the start: jobs are known since the first look.
+    // Set before the start, because jobs count from the scheduler's first look.
     let clock = Clock::movable();
     clock.advance(at("2027-10-30T23:20:00Z") - clock.now());
     let shop = Shop::open_at(Engine::Sqlite, clock, berlin).await.unwrap();

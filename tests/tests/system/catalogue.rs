@@ -1,4 +1,4 @@
-//! What is sold changes while the shop is open.
+//! Tests of changes to the catalogue in a running shop.
 
 use std::{fs, path::Path};
 
@@ -34,8 +34,8 @@ async fn prices(shop: &Shop) -> Vec<(String, i64)> {
     services.map(price).collect()
 }
 
-/// Templates are read again without a restart: what they add is sold, what they change is changed,
-/// what they do not name any more stays, and what is wrong stays as it was.
+/// Templates are reloaded without a restart: additions are sold, changes apply, removed services
+/// stay, and services of wrong templates stay as they were.
 async fn templates_are_read_again(engine: Engine) {
     let folder = TempDir::new().unwrap();
     let n8n = copy("n8n.toml", folder.path());

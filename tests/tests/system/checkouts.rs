@@ -1,4 +1,4 @@
-//! A checkout has the same bytes on every machine, whatever git is set to there.
+//! Tests that a checkout has the same bytes under any git settings.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 use dermaga_tests::{checkout, skip};
 use tempfile::TempDir;
 
-/// What goes into checksums or is compared byte for byte.
+/// Files that go into checksums or are compared byte for byte.
 const CHECKED: &[&str] = &[
     "migrations",
     "wit",

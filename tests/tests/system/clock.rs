@@ -1,4 +1,5 @@
-//! A clock that is wrong costs nothing and stops nothing; one that is moved on purpose rehearses a month.
+//! Tests of wrong clocks, which must not charge or stop anything, and of the movable clock of
+//! `--dev`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga::{
@@ -18,7 +19,7 @@ async fn look(shop: &Shop) {
     shop.state().scheduler.look(shop.state()).await;
 }
 
-/// Buys a plan for money that lasts for years; gives the subscription's id.
+/// Buys a plan with credit for years; returns the subscription's id.
 async fn buy(shop: &Shop, email: &str) -> String {
     let customer = customer_with_cash(shop, email, 1_000_000).await;
     let plan = shop.plan("postgresql", "basic").await;
@@ -38,7 +39,7 @@ async fn periods(shop: &Shop, id: &str) -> Vec<Value> {
     seen["periods"].as_array().unwrap().clone()
 }
 
-/// The hourly job's runs once none is under way.
+/// Returns the hourly job's runs, once none is under way.
 async fn runs(shop: &Shop) -> Vec<Value> {
     let admin = shop.admin().await;
     for _ in 0..600 {
@@ -52,7 +53,7 @@ async fn runs(shop: &Shop) -> Vec<Value> {
     panic!("a run does not end");
 }
 
-/// The alerts about clocks, as (state, message).
+/// Returns the alerts about clocks, as (state, message).
 async fn warned(shop: &Shop) -> Vec<(String, String)> {
     let admin = shop.admin().await;
     let alerts = admin.get("/api/admin/alerts").await.data(200);
@@ -65,8 +66,8 @@ async fn warned(shop: &Shop) -> Vec<(String, String)> {
 }
 
 both_engines! {
-    /// A step of months ahead and back: nothing is charged, suspended or forgotten meanwhile, administrators
-    /// are warned, and the jobs run again as if nothing had been.
+    /// A jump of months ahead and back: nothing is charged, suspended or purged meanwhile,
+    /// administrators are warned, and then the jobs run as before.
     async fn a_clock_that_was_wrong_for_seconds(shop: Shop) {
         let id = buy(&shop, "lompat@example.com").await;
         look(&shop).await;
@@ -97,8 +98,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A wrong clock that is believed in the end charges one period a run; and when it is right again, the
-    /// jobs do not wait for the time it was at.
+    /// A wrong clock that is accepted in the end charges one period a run; once it is right again,
+    /// the jobs do not wait for the wrong time.
     async fn a_clock_that_stays_wrong(shop: Shop) {
         let id = buy(&shop, "lama@example.com").await;
         look(&shop).await;
@@ -110,7 +111,7 @@ both_engines! {
         for _ in 0..2 {
             let before = periods(&shop, &id).await.len();
             renew_due(shop.state()).await.unwrap();
-            // The night's job may have come in between.
+            // The nightly job may have run in between.
             assert!(periods(&shop, &id).await.len() <= before + 2);
         }
         assert!(periods(&shop, &id).await.len() <= 4);
@@ -130,7 +131,8 @@ both_engines! {
         assert!(scheduled(&ran[0]) > now, "{ran:#?}");
     }
 
-    /// A first boot years ahead left marks in the future; a start by the right clock refuses them.
+    /// A first start years ahead leaves records in the future; a start with the right clock refuses
+    /// them.
     async fn marks_in_the_future_are_refused(shop: Shop) {
         let id = buy(&shop, "boot@example.com").await;
         let later = shop.clock().now() + TimeDelta::days(3_650);
@@ -139,7 +141,8 @@ both_engines! {
         for job in ["coupon-statuses", "daily-renewals"] {
             dermaga::execute!(conn, since, job, later).unwrap();
         }
-        // A server that died by the wrong clock had the run, and a renewal that failed waits for it.
+        // A server that crashed with the wrong clock held the run, and a failed renewal waits for
+        // it.
         let run = "INSERT INTO job_runs (id, job, scheduled_for, trigger, attempts, started_at, lease_until, status, items, error_count, errors)
                    VALUES ($1, 'coupon-statuses', $2, 'SCHEDULE', 1, $2, $3, 'RUNNING', 0, 0, $4)";
         let errors = sqlx::types::Json(Vec::<String>::new());
@@ -169,8 +172,7 @@ both_engines! {
         assert_eq!(periods(&shop, &id).await.len(), 2);
     }
 
-    /// The price of a period is asked for the moment at which it begins, however late that is done; what was
-    /// foreseen is asked for the same.
+    /// A late renewal is priced for the beginning of its period, like its forecast.
     async fn a_renewal_is_priced_for_the_periods_beginning(shop: Shop) {
         let coupon = json!({
             "code": "TIGA", "plugin": "coupon-subscription-discount", "parameters": { "percent": 50 }, "lasts": 3,
@@ -201,7 +203,7 @@ async fn put(admin: &Client, body: Value) -> Value {
     admin.put(CLOCK, body).await.data(200)
 }
 
-/// With `--dev` an operator moves the clock and sees a month pass, and puts it back.
+/// With `--dev` an operator moves the clock by a month and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_month_is_rehearsed() {
     let dev = |config: &mut dermaga::config::Config| config.payments_sandbox = true;
@@ -216,11 +218,11 @@ async fn a_month_is_rehearsed() {
 
     let moved = put(&admin, json!({ "offset": "+31d" })).await;
     assert_eq!(moved["offsetSeconds"], 31 * 86_400);
-    // Its token has expired, as it would have.
+    // The token has expired meanwhile.
     admin.get(CLOCK).await.fails(401, "TOKEN_EXPIRED");
     let admin = shop.admin().await;
     for _ in 0..100 {
-        // The night's job may run at the moment.
+        // The nightly job may be running.
         admin
             .post("/api/admin/billing/process-renewals", json!({}))
             .await;
@@ -258,7 +260,7 @@ async fn a_month_is_rehearsed() {
     shop.books_balance().await;
 }
 
-/// Outside `--dev` there is no such route.
+/// Without `--dev` there is no such route.
 #[tokio::test]
 async fn the_clock_of_a_shop_is_not_moved() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();

@@ -1,4 +1,4 @@
-//! Plugins of an older contract in a running shop, and templates that talk to their plugins.
+//! Tests of plugins for an older contract, and of template settings, in a running shop.
 
 use std::{
     fs,
@@ -9,7 +9,8 @@ use dermaga_tests::{Client, Engine, Shop, checkout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Built when 0.1.0 was the newest contract; see the runtime's test of the same name.
+/// Returns a component built when 0.1.0 was the newest contract; see the runtime's test of the same
+/// name.
 fn old(plugin: &str) -> Vec<u8> {
     let folder = checkout().join("host/runtime/tests/contract-0.1.0");
     fs::read(folder.join(format!("{plugin}.wasm"))).unwrap()
@@ -24,7 +25,7 @@ async fn install(admin: &Client, plugin: &str) -> Value {
     staged["digest"].clone()
 }
 
-/// The decision was made under 0.1.0 by these bytes, and they make it again.
+/// Checks that these bytes made the decision under 0.1.0, and that a replay repeats it.
 async fn is_replayed(admin: &Client, id: &Value, digest: &Value) {
     let path = format!("/api/admin/decisions/{}", id.as_str().unwrap());
     let decision = admin.get(&path).await.data(200);
@@ -36,9 +37,9 @@ async fn is_replayed(admin: &Client, id: &Value, digest: &Value) {
     assert_eq!(replay.data(200)["identical"], true, "{decision:#}");
 }
 
-/// A service and a coupon type built against 0.1.0 are uploaded and sell; what they decide is
-/// recorded under their contract and can be replayed. The shop has no other plugins: a version is one
-/// component.
+/// A service and a coupon type built against 0.1.0 are uploaded and sell; their decisions are
+/// recorded under their contract and can be replayed. The shop has no other plugins, as a version
+/// is one component.
 async fn plugins_of_an_older_contract_sell_on(engine: Engine) {
     let nothing = TempDir::new().unwrap();
     let folder = nothing.path().to_owned();
@@ -87,7 +88,7 @@ async fn plugins_of_an_older_contract_sell_on_on_postgres() {
     plugins_of_an_older_contract_sell_on(Engine::Postgres).await;
 }
 
-/// A folder of templates with one of them changed.
+/// Copies the templates into a folder, with one of them changed.
 fn templates(folder: &Path, name: &str, from: &str, to: &str) -> PathBuf {
     for entry in fs::read_dir(checkout().join("service-templates")).unwrap() {
         let file = entry.unwrap();
@@ -100,7 +101,7 @@ fn templates(folder: &Path, name: &str, from: &str, to: &str) -> PathBuf {
     folder.to_owned()
 }
 
-/// What a template says when a customer buys is what the instance is made of from then on.
+/// An instance keeps the template's settings of its purchase.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn settings_stay_with_the_instance_that_was_made_with_them() {
     let folder = TempDir::new().unwrap();

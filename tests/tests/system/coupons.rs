@@ -1,4 +1,4 @@
-//! Coupons as administrators keep them: change, switch, delete, count.
+//! Tests of administrators' coupons: changing, switching, deleting, counting.
 
 use chrono::TimeDelta;
 use dermaga_tests::{Client, both_engines, checkout};
@@ -37,7 +37,7 @@ fn codes(list: &Value) -> Vec<&str> {
 }
 
 both_engines! {
-    /// A list is filtered by status as it is now, by type, and by words.
+    /// Lists are filtered by present status, by type, and by words.
     async fn listed_by_status_type_and_words(shop: Shop) {
         let admin = shop.admin().await;
         let soon = shop.clock().now() + TimeDelta::hours(1);
@@ -65,7 +65,8 @@ both_engines! {
         admin.get(&format!("{COUPONS}?status=GONE")).await.fails(400, "VALIDATION_FAILED");
     }
 
-    /// Everything changes before the first use; then what customers were promised does not.
+    /// Before the first use everything can change; afterwards the terms promised to customers
+    /// cannot.
     async fn a_used_coupon_is_frozen_where_it_matters(shop: Shop) {
         let admin = shop.admin().await;
         let id = create(&admin, "AWAL", json!({ "maxUses": 5 })).await;
@@ -108,7 +109,7 @@ both_engines! {
         assert_eq!(over["status"], "EXPIRED");
     }
 
-    /// Many are switched together, or none; the spent stay spent.
+    /// Coupons are switched all together or not at all; spent ones stay spent.
     async fn switched_together_or_not_at_all(shop: Shop) {
         let admin = shop.admin().await;
         let bulk = format!("{COUPONS}/bulk-status");
@@ -134,7 +135,7 @@ both_engines! {
         customer.post(REDEEM, json!({ "couponCode": "DUA" })).await.data(201);
     }
 
-    /// An unused coupon can go; a used one is in the books.
+    /// An unused coupon can be deleted; a used one is in the ledger and cannot.
     async fn only_the_unused_are_deleted(shop: Shop) {
         let admin = shop.admin().await;
         let (unused, used) = (create(&admin, "KOSONG", json!({})).await, create(&admin, "TERPAKAI", json!({})).await);
@@ -145,12 +146,12 @@ both_engines! {
         admin.delete(&at(&unused)).await.fails(404, "NOT_FOUND");
         customer.post(REDEEM, json!({ "couponCode": "KOSONG" })).await.fails(404, "COUPON_NOT_FOUND");
         customer.delete(&at(&used)).await.fails(403, "FORBIDDEN");
-        // Its code is free again.
+        // The code is free again.
         create(&admin, "KOSONG", json!({})).await;
     }
 
-    /// Deleting or disabling while many redeem: whoever was answered 201 has the credit, nobody is
-    /// answered 5xx, and a coupon that somebody used is still there.
+    /// Deleting or disabling during concurrent redemptions: every 201 has its credit, no answer is
+    /// a 5xx, and a used coupon is kept.
     async fn deleted_and_disabled_while_many_redeem(shop: Shop) {
         let admin = shop.admin().await;
         let customers = shop.many_customers(16).await;
@@ -188,7 +189,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A budget in rupiah under a rush: never a rupiah more.
+    /// A budget in rupiah is not exceeded under concurrent redemptions.
     async fn a_budget_is_never_exceeded(shop: Shop) {
         let admin = shop.admin().await;
         let id = create(&admin, "ANGGARAN", json!({ "budget": 7_500 })).await;
@@ -209,7 +210,7 @@ both_engines! {
         assert_eq!(admin.get(&at(&id)).await.data(200)["grantedAmount"], 7_000);
     }
 
-    /// What was given, to whom, and what it brought.
+    /// Statistics of a coupon: grants, customers and revenue.
     async fn counted(shop: Shop) {
         let admin = shop.admin().await;
         let credit = create(&admin, "ISI", json!({ "parameters": { "amount": 100_000 } })).await;
@@ -240,8 +241,8 @@ both_engines! {
         admin.get(&format!("{}/redemptions", at("01a2069f-9a88-7bc1-a95e-0bcc1e12247e"))).await.fails(404, "NOT_FOUND");
     }
 
-    /// The rule of the guide, hot-loaded: a first purchase is cheaper, and no other one, since the
-    /// host tells the rule the fact it declares.
+    /// The rule of the guide, hot-loaded: only a first purchase is cheaper, as the host passes the
+    /// rule the fact it declares.
     async fn the_first_purchase_only(shop: Shop) {
         let Some(bytes) = component(&examples()["coupon-first-purchase"], &checkout().join("target/examples")) else {
             return;
@@ -261,7 +262,7 @@ both_engines! {
         let again = customer.post("/api/subscriptions", order.clone()).await;
         again.fails(409, "COUPON_REFUSED");
         assert_eq!(again.detail("code"), Some("NOT_FIRST_PURCHASE"));
-        // Two first purchases at once: one is the first.
+        // Of two concurrent first purchases, one is the first.
         let other = shop.customer_with_credit("bersamaan@example.com", 500_000).await;
         let answers = tokio::join!(
             other.post("/api/subscriptions", order.clone()),

@@ -1,4 +1,4 @@
-//! The files of a SQLite database: locked by others, grown, or put beside each other by hand.
+//! Tests of SQLite's files: locked by others, grown, or mixed up by hand.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ fn url(folder: &Path) -> String {
     format!("sqlite://{}", folder.join("dermaga.db").display())
 }
 
-/// A connection that is not the shop's.
+/// Opens a connection of another program.
 async fn other_program(folder: &Path) -> SqliteConnection {
     SqliteConnection::connect(&url(folder)).await.unwrap()
 }
@@ -74,7 +74,8 @@ async fn a_log_that_grew_is_cut() {
     db.close().await;
 }
 
-/// A log from before a restore would be replayed into the restored file.
+/// A start refuses a write-ahead log from before a restore, which would be replayed into the
+/// restored file.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_of_another_file_is_refused() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();
@@ -120,7 +121,7 @@ async fn a_log_of_another_file_is_refused() {
         "nothing was replayed"
     );
 
-    // Its own file takes it, as after a crash, and the restored file goes without.
+    // The log is accepted with its own file, as after a crash; the restored file starts without it.
     fs::remove_file(&log).unwrap();
     for (folder, customers) in [(&crashed, 5), (&restored, 1)] {
         let db = Db::connect(&url(folder.path())).await.unwrap();

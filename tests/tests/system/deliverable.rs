@@ -1,10 +1,11 @@
-//! What the plugin or the gate refuses is not sold: a purchase and an upgrade render before they charge.
+//! Tests that purchases and upgrades render before they charge, so that refused manifests are not
+//! sold.
 
 use dermaga_runtime::fixtures::ServiceFixture;
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
-/// N8N by a plugin that asks for what no plan allows.
+/// Builds a plugin for N8N whose manifests no plan allows.
 fn n8n_on_the_host(version: &str) -> Vec<u8> {
     let pod = json!({ "hostNetwork": true, "containers": [{ "name": "app", "image": "docker.io/library/nginx:1.29.3" }] });
     let labels = json!({ "app": "n8n" });
@@ -41,8 +42,8 @@ async fn belongings(shop: &Shop, customer: &Client) -> Value {
 }
 
 both_engines! {
-    /// The gate refuses what would be made: the answer says so plainly, nothing is charged or taken, and an
-    /// administrator can replay why.
+    /// The gate refuses the manifests: the answer says so, nothing is charged or reserved, and an
+    /// administrator can replay the decision.
     async fn nothing_is_charged_for_what_the_gate_refuses(shop: Shop) {
         let customer = shop.customer_with_credit("gerbang@example.com", 500_000).await;
         let (basic, pro) = (shop.plan("n8n", "basic").await, shop.plan("n8n", "pro").await);
@@ -69,7 +70,7 @@ both_engines! {
         customer.post(&format!("{path}-quote"), json!({ "planId": pro })).await.fails(503, "NOT_DELIVERABLE");
         assert_eq!(belongings(&shop, &customer).await, before);
 
-        // Mended, the same request with the same key buys.
+        // With a repaired plugin, the same request with the same key buys.
         put_in_place(&shop, &crate::overdue::n8n()).await;
         customer.with_key("gerbang").post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
         shop.books_balance().await;

@@ -1,4 +1,5 @@
-//! Money follows what exists: what can never be set up is undone, what waits is not charged.
+//! Tests that money follows delivery: purchases that can never be set up are undone, waiting ones
+//! are not charged.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -11,7 +12,8 @@ use uuid::Uuid;
 
 use crate::upgrades::customer_with_cash;
 
-/// The digest of an installed version of the plugin of N8N that fails at `manifests`, and is not active.
+/// Installs a version of N8N's plugin that fails at `manifests`, without activating it; returns its
+/// digest.
 pub(crate) async fn failing_at_manifests(shop: &Shop) -> String {
     let mut fixture = ServiceFixture::misbehaving("manifests", Misdeed::Trap);
     fixture.about.id = "service-n8n".to_owned();
@@ -28,7 +30,7 @@ pub(crate) async fn failing_at_manifests(shop: &Shop) -> String {
     digest
 }
 
-/// Pins an instance to a version and makes it due, as nothing in the shop does.
+/// Pins an instance to a version and makes it due, directly in the database.
 pub(crate) async fn pin(shop: &Shop, instance: &str, digest: &str) {
     let id: Uuid = instance.parse().unwrap();
     let mut conn = shop.state().db.begin().await.unwrap();
@@ -37,7 +39,7 @@ pub(crate) async fn pin(shop: &Shop, instance: &str, digest: &str) {
     conn.commit().await.unwrap();
 }
 
-/// A file where the customer's namespace would be written: their instances wait.
+/// Puts a file in the place of the customer's namespace folder, so that their instances wait.
 async fn block(shop: &Shop, customer: &Client) -> PathBuf {
     let me = customer.get("/api/user/profile").await.data(200);
     let id = me["id"].as_str().unwrap().replace('-', "");
@@ -81,8 +83,8 @@ fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
 }
 
 both_engines! {
-    /// Money of both kinds, quota, the coupon's use and the claim to be a first purchase come back, once;
-    /// administrators are told, until another customer gets what was bought.
+    /// Cash, bonus, quota, the coupon's use and the first-purchase claim are restored once;
+    /// administrators have an alert until another customer receives the service.
     async fn a_purchase_that_can_never_be_set_up_is_undone(shop: Shop) {
         let admin = shop.admin().await;
         let coupon = json!({ "code": "SEKALI", "plugin": "coupon-subscription-discount",
@@ -105,14 +107,14 @@ both_engines! {
         pin(&shop, instance, &failing).await;
         let mut looks = 0;
         eventually("the purchase is undone", async || {
-            // Not faster than a busy machine works: a pass must end before its lease does.
+            // Paced for a busy machine: a pass must end before its lease does.
             looks += 1;
             if looks % 10 == 0 {
                 shop.clock().advance(TimeDelta::seconds(20));
             }
             customer.get(&format!("/api/subscriptions/{id}")).await.data(200)["status"] == "CANCELLED"
         }).await;
-        // Not earlier: a pass under way with the version that works would deliver it.
+        // Only now, because a pass under way with the working version would deliver it.
         std::fs::remove_file(&in_the_way).unwrap();
 
         assert_eq!(balance(&customer).await, (json!(20_000), json!(40_000)));
@@ -136,7 +138,7 @@ both_engines! {
         assert_eq!(purchase["status"], "REFUNDED");
         shop.books_balance().await;
 
-        // The same coupon buys again, and what can be set up ends the alert.
+        // The coupon can be used again, and a successful delivery ends the alert.
         let bought = customer.post("/api/subscriptions", order).await.data(201);
         assert_eq!(bought["charged"], 45_000);
         shop.instance_becomes(&customer, text(&bought, "/instanceId"), "RUNNING").await;
@@ -144,8 +146,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Whoever waits for the first delivery is not charged again, and gets the time that was paid for. A
-    /// customer may have it tried at once; administrators find an alert with the path.
+    /// While the first delivery waits, nothing is charged again, and the period is extended by the
+    /// wait. A customer can retry at once; administrators find an alert with the path.
     async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {
         let customer = customer_with_cash(&shop, "tunggu@example.com", 200_000).await;
         let in_the_way = block(&shop, &customer).await;
@@ -188,8 +190,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A service that ran and then never does: the month in which it ran is followed by one that is
-    /// charged, that by none; and it goes on from when it runs again.
+    /// A service that ran and then stays down: the month after the one in which it ran is still
+    /// charged, further ones are not; charging resumes once it runs again.
     async fn nothing_is_charged_for_a_period_in_which_it_never_ran(shop: Shop) {
         let customer = customer_with_cash(&shop, "rusak@example.com", 500_000).await;
         let plan = shop.plan("n8n", "basic").await;
@@ -209,7 +211,7 @@ both_engines! {
         let customer = shop.sign_in("rusak@example.com").await;
         assert_eq!(balance(&customer).await.0, 400_000);
         assert_eq!(seen(&shop, id).await["status"], "ACTIVE");
-        // Delivered once, it is not undone however final the refusal is.
+        // A delivered purchase is not undone, even by a final refusal.
         pin(&shop, instance, text(&delivered, "/pluginDigest")).await;
         shop.instance_becomes(&customer, instance, "RUNNING").await;
         assert_eq!(renew_due(shop.state()).await.unwrap().items, 1);

@@ -1,4 +1,4 @@
-//! The examples for authors build, keep the contract, and are not sold.
+//! Tests that the examples for authors build, keep the contract, and are not sold.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,14 +12,14 @@ use dermaga_toolkit::{
 };
 use serde_json::json;
 
-/// All of them, by name.
+/// Returns all examples, by name.
 pub(crate) fn examples() -> BTreeMap<String, PluginSource> {
     let found = build::discover(&checkout().join("plugins/examples")).unwrap();
     let named = found.into_iter().map(|one| (one.name.clone(), one));
     named.collect()
 }
 
-/// The component of an example; `None` when its compiler cannot be had here.
+/// Builds the component of an example; `None` when its compiler is not available.
 pub(crate) fn component(source: &PluginSource, out: &Path) -> Option<Vec<u8>> {
     let options = build::Options {
         out: out.to_owned(),
@@ -71,7 +71,7 @@ fn every_example_conforms_in_the_class_of_its_language() {
     }
 }
 
-/// One rule in three languages: whoever reads one example can read the others.
+/// The coupon examples are one rule in three languages, with the same golden cases.
 #[test]
 fn the_coupon_examples_have_the_same_cases() {
     let examples = examples();
@@ -82,7 +82,7 @@ fn the_coupon_examples_have_the_same_cases() {
     assert_eq!(cases("coupon-javascript"), rust);
 }
 
-/// The same C gives the same bytes, wherever it lies.
+/// C builds to the same bytes in any folder.
 #[test]
 fn c_builds_reproducibly() {
     let examples = examples();
@@ -108,7 +108,7 @@ fn examples_are_not_sold() {
     }
 }
 
-/// A coupon in JavaScript that answers with what its parameters make of the engine.
+/// A coupon in JavaScript that evaluates its parameters and answers with the result.
 const PROBE: &str = r#"
 export const metadata = {
   about: () => ({ id: "coupon-javascript", version: "0.1.0", title: "Probe", summary: "For tests." }),
@@ -123,12 +123,12 @@ export const coupon = {
 };
 "#;
 
-/// What the engine in a component knows of the clock and of chance is that of the machine which built
-/// it, the same at every call: asking throws, and the log says what was asked.
+/// The engine's clock and randomness are frozen at build time, so that using them throws and logs
+/// the name of the function.
 #[test]
 fn javascript_has_no_clock_and_no_chance() {
     let example = &examples()["coupon-javascript"];
-    // Kept, so that it is built again only when it changes.
+    // The folder is kept, so that the probe is rebuilt only when it changes.
     let folder = checkout().join("target/probe/coupon-javascript");
     std::fs::create_dir_all(&folder).unwrap();
     for (name, text) in [

@@ -1,11 +1,12 @@
-//! A plugin that passed every check and fails in use: whoever is served by it hears its name and a
-//! code, nothing is charged, and what waits says for whom.
+//! Tests of plugins that passed every check and fail in use: answers name the plugin and a code,
+//! nothing is charged, and waiting instances name the plugin.
 
 use dermaga_runtime::fixtures::{CouponFixture, Misdeed, ServiceFixture};
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 
-/// N8N by a plugin that traps in one function. Each has a digest, and so a circuit breaker, of its own.
+/// Builds a plugin for N8N that traps in one function. Each has its own digest, and so its own
+/// circuit breaker.
 fn n8n_failing_at(function: &str) -> Vec<u8> {
     let mut fixture = ServiceFixture::misbehaving(function, Misdeed::Trap);
     fixture.about.id = "service-n8n".to_owned();
@@ -36,7 +37,7 @@ fn names(answer: &Answer, plugin: &str, function: &str) {
     );
 }
 
-/// What a customer has: credit, transactions, subscriptions, uses of coupons.
+/// Returns a customer's possessions: credit, transactions, subscriptions, uses of coupons.
 async fn belongings(customer: &Client) -> Value {
     let wallet = customer.get("/api/wallet/info").await.data(200);
     let count = async |path: &str| {
@@ -53,7 +54,7 @@ async fn belongings(customer: &Client) -> Value {
 }
 
 both_engines! {
-    /// Whatever a checkout asks a service's plugin, its failure ends the checkout and nothing else.
+    /// A failure of a service's plugin in any function ends the checkout and nothing else.
     async fn a_service_that_fails_at_the_checkout(shop: Shop) {
         let customer = shop.customer_with_credit("kasir@example.com", 500_000).await;
         let order = json!({ "planId": shop.plan("n8n", "basic").await });
@@ -65,20 +66,20 @@ both_engines! {
             }
             assert_eq!(belongings(&customer).await, before, "{function}");
         }
-        // A quote renders nothing; what is to be bought is rendered before it is charged.
+        // A quote renders nothing; a purchase renders before it charges.
         put_in_place(&shop, "service-n8n", &n8n_failing_at("manifests")).await;
         for path in ["/api/subscriptions/validate", "/api/subscriptions"] {
             names(&customer.post(path, order.clone()).await, "service-n8n", "manifests");
         }
         assert_eq!(belongings(&customer).await, before);
-        // The others sell on.
+        // Other services are still sold.
         let other = json!({ "planId": shop.plan("postgresql", "basic").await });
         customer.post("/api/subscriptions", other).await.data(201);
         shop.books_balance().await;
     }
 
-    /// Of an instance that is paid: a change of plan is not charged, credentials are not shown, and
-    /// the instance waits with the reason, is asked again, and goes on with a version that works.
+    /// For a paid instance: a change of plan is not charged, credentials are not shown, and the
+    /// instance waits with the reason, is retried, and continues with a working version.
     async fn a_service_that_fails_after_the_checkout(shop: Shop) {
         let customer = shop.customer_with_credit("sudah@example.com", 500_000).await;
         let (basic, pro) = (shop.plan("n8n", "basic").await, shop.plan("n8n", "pro").await);
@@ -121,8 +122,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A function that works says nothing about another: `manifests` that fails again and again is
-    /// suspended and told, although `price` answers between any two calls of it, and sells on.
+    /// Functions are suspended separately: `manifests` that keeps failing is suspended and
+    /// reported, although `price` answers between its calls and keeps selling.
     async fn functions_are_suspended_apart(shop: Shop) {
         let customer = shop.customer_with_credit("pisah@example.com", 500_000).await;
         let basic = shop.plan("n8n", "basic").await;
@@ -142,8 +143,8 @@ both_engines! {
         customer.post("/api/subscriptions/quote", json!({ "planId": basic })).await.data(200);
     }
 
-    /// A plugin that denies a change of plan says why; whoever wanted it gets a decision to replay, whoever
-    /// only asked leaves nothing.
+    /// A plugin that denies a change of plan has its reason shown; an upgrade leaves a decision to
+    /// replay, a quote leaves nothing.
     async fn a_change_of_plan_that_is_denied(shop: Shop) {
         let mut fixture = ServiceFixture { denies_plan_changes: Some("Not this way.".to_owned()), ..ServiceFixture::default() };
         fixture.about.id = "service-n8n".to_owned();
@@ -167,7 +168,8 @@ both_engines! {
         assert_eq!(belongings(&customer).await, before);
     }
 
-    /// A coupon's rule that fails: not redeemed, not bought with, and nobody is kept from signing up.
+    /// A failing coupon rule: it is not redeemed, purchases with it fail, and registration still
+    /// works.
     async fn a_coupon_that_fails(shop: Shop) {
         let admin = shop.admin().await;
         for (code, plugin, parameters) in [

@@ -1,5 +1,4 @@
-//! Plugins that mean harm, or do it by mistake: each is refused by its own code, and the server
-//! goes on serving.
+//! Tests of harmful plugins: each is refused with its own code, and the server keeps serving.
 
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
@@ -9,7 +8,7 @@ use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// The server still makes decisions for customers.
+/// Checks that the server still makes decisions for customers.
 async fn still_serves(shop: &Shop) {
     shop.client().get("/api/catalog/services").await.data(200);
     let admin = shop.admin().await;
@@ -129,7 +128,7 @@ const MISDEEDS: [(Misdeed, &str); 5] = [
     (Misdeed::WildPointer, "PLUGIN_MALFORMED_OUTPUT"),
 ];
 
-/// A sleeper passes every check and turns bad in use: here it is put past the door by hand.
+/// A plugin that passes every check and turns bad later, put into the database by hand.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sleeper_fails_the_request_and_nothing_else() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();
@@ -225,7 +224,8 @@ async fn a_sleeper_fails_the_request_and_nothing_else() {
     shop.books_balance().await;
 }
 
-/// A service whose manifests break a rule of the gate does not conform, and the refusal names the rule.
+/// A service with manifests that break a rule of the gate does not conform, and the refusal names
+/// the rule.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn manifests_that_break_a_rule_do_not_conform() {
     let templates = TempDir::new().unwrap();
@@ -272,7 +272,7 @@ async fn manifests_that_break_a_rule_do_not_conform() {
     shop.client().get("/api/catalog/services").await.data(200);
 }
 
-/// Sets a value, making the objects on the way to it.
+/// Sets a value, creating the objects on its path.
 fn set(manifest: &mut Value, pointer: &str, value: Value) {
     let mut place = manifest;
     for key in pointer.trim_start_matches('/').split('/') {
@@ -284,7 +284,7 @@ fn set(manifest: &mut Value, pointer: &str, value: Value) {
     *place = value;
 }
 
-/// Which rule, on which of the three objects, by what.
+/// Breaches: rule, index of one of three objects, pointer, and value as JSON.
 const BREACHES: [(&str, usize, &str, &str); 31] = [
     ("GATE_KIND_NOT_ALLOWED", 0, "/kind", r#""DaemonSet""#),
     ("GATE_KIND_NOT_ALLOWED", 1, "/kind", r#""ClusterRole""#),

@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: a request sent again is answered again and acts once.
+//! Tests of `Idempotency-Key`: a repeated request has the same answer and one effect.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const REDEEM: &str = "/api/wallet/redeem-coupon";
 const SUBSCRIBE: &str = "/api/subscriptions";
 
-/// A credit coupon that may be used any number of times.
+/// Creates a credit coupon that may be used any number of times.
 async fn coupon(admin: &Client, code: &str, amount: i64) -> Value {
     let parameters = json!({ "amount": amount });
     let body = json!({ "code": code, "plugin": "coupon-credit-topup", "parameters": parameters });
@@ -40,7 +40,7 @@ fn assert_replayed(again: &Answer, first: &Answer) {
     assert_eq!((again.status, &again.text), (first.status, &first.text));
 }
 
-/// The request that `customer` makes when it redeems with `key`; its body is never compared here.
+/// Builds the request with which `customer` redeems under `key`; its body is never compared here.
 async fn request(customer: &Client, key: &str) -> Request {
     let profile = customer.get("/api/user/profile").await.data(200);
     Request {
@@ -60,12 +60,12 @@ both_engines! {
         let first = keyed.post(SUBSCRIBE, order.clone()).await;
         assert_eq!(first.status, 201, "{}", first.text);
         assert_replayed(&keyed.post(SUBSCRIBE, order.clone()).await, &first);
-        // The same JSON in other words.
+        // The same JSON in another spelling.
         let text = format!("{{ \"config\": {{}},\n \"planId\": {} }}", order["planId"]);
         let other_words = keyed.request(reqwest::Method::POST, SUBSCRIBE).header("content-type", "application/json").body(text);
         assert_replayed(&keyed.send(other_words).await, &first);
         assert_eq!((balance(&customer).await, subscriptions(&customer).await), (150_000, 1));
-        // Another key is another intention, and no key is one each time.
+        // Another key is another purchase, and so is every request without a key.
         customer.with_key("pesanan-2").post(SUBSCRIBE, order.clone()).await.data(201);
         customer.post(SUBSCRIBE, order).await.data(201);
         assert_eq!((balance(&customer).await, subscriptions(&customer).await), (50_000, 3));
@@ -101,7 +101,7 @@ both_engines! {
         }
     }
 
-    /// An administrator's coupon is made once.
+    /// An administrator's coupon is created once.
     async fn a_coupon_is_created_once(shop: Shop) {
         let admin = shop.admin().await;
         let body = json!({ "code": "BARU", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
@@ -112,7 +112,8 @@ both_engines! {
         admin.post("/api/admin/coupons", body).await.fails(409, "CONFLICT");
     }
 
-    /// Twenty at once: one acts, and everyone who is answered gets its answer.
+    /// Of twenty duplicates at once, one takes effect; the others repeat its answer or fail with
+    /// `IN_PROGRESS`.
     async fn twenty_duplicates_at_once(shop: Shop) {
         let customer = shop.customer_with_credit("serentak@example.com", 500_000).await;
         let plan = json!({ "planId": shop.plan("postgresql", "basic").await });
@@ -129,7 +130,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A client that hangs up at any moment and tries again with the same key gets one credit.
+    /// A client that disconnects at any moment and retries with the same key receives one credit.
     async fn hanging_up_and_trying_again(shop: Shop) {
         let code = coupon(&shop.admin().await, "PUTUS", 1_000).await;
         let customer = shop.customer("putus@example.com").await;
@@ -143,7 +144,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// What the client can mend is not held against its key; a refusal of what was tried is.
+    /// Mistakes that the client can correct do not use up a key; refusals of attempts do.
     async fn refusals(shop: Shop) {
         let customer = shop.customer("tolak@example.com").await;
         let plan = shop.plan("n8n", "basic").await;
@@ -179,7 +180,7 @@ both_engines! {
         assert_eq!(idempotency::purge(db, clock).await.unwrap(), 1);
     }
 
-    /// Answers outlive the server.
+    /// Kept answers survive a restart.
     async fn a_restart(shop: Shop) {
         let code = coupon(&shop.admin().await, "TETAP", 1_000).await;
         let customer = shop.customer("tetap@example.com").await.with_key("tetap");
@@ -190,8 +191,8 @@ both_engines! {
         assert_eq!(balance(&customer).await, 1_000);
     }
 
-    /// The key of a request whose server died is usable again when its lease is over, for the same
-    /// request only; and if that one was merely slow, it can commit nothing any more.
+    /// The key of a request whose server crashed is usable again after its lease, for the same
+    /// request only; a server that was merely slow can no longer commit.
     async fn a_holder_that_died(shop: Shop) {
         let code = coupon(&shop.admin().await, "MATI", 1_000).await;
         let customer = shop.customer("mati@example.com").await.with_key("mati");

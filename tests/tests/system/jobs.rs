@@ -1,4 +1,4 @@
-//! Jobs by the clock: once for each instant, whoever looks and whoever dies.
+//! Tests of scheduled jobs: one run for each instant, with several servers and after crashes.
 
 use chrono::TimeDelta;
 use dermaga_tests::{Client, Engine, Shop, both_engines};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const RUNS: &str = "/api/admin/jobs/coupon-statuses/runs";
 const RUN: &str = "/api/admin/jobs/coupon-statuses/run";
 
-/// The job's runs once none is under way.
+/// Returns the job's runs, once none is under way.
 async fn ended_runs(admin: &Client) -> Vec<Value> {
     for _ in 0..600 {
         let runs = admin.get(RUNS).await.data(200);
@@ -24,7 +24,7 @@ async fn look(shop: &Shop) {
     shop.state().scheduler.look(shop.state()).await;
 }
 
-/// A coupon that is over in an hour.
+/// Creates a coupon that expires in an hour.
 async fn short_coupon(shop: &Shop, admin: &Client) -> String {
     let ends = shop.clock().now() + TimeDelta::minutes(30);
     let coupon = json!({
@@ -46,7 +46,7 @@ async fn stored_status(shop: &Shop) -> String {
 }
 
 both_engines! {
-    /// The first look only notes since when the job is known; each later instant is run once.
+    /// The first look only records the job; each later instant is run once.
     async fn each_instant_is_run_once(shop: Shop) {
         let admin = shop.admin().await;
         short_coupon(&shop, &admin).await;
@@ -64,7 +64,7 @@ both_engines! {
         );
         assert_eq!(stored_status(&shop).await, "EXPIRED");
 
-        // Hours that nobody looked are one run, not many.
+        // Missed hours are one run, not many.
         shop.clock().advance(TimeDelta::hours(5));
         look(&shop).await;
         let runs = ended_runs(&admin).await;
@@ -75,7 +75,7 @@ both_engines! {
         assert_eq!(ended_runs(&admin).await.len(), 2, "a restart runs nothing again");
     }
 
-    /// A run whose server died is taken up, once its lease is over, and ends once.
+    /// A run whose server crashed is taken over after its lease, and ends once.
     async fn an_abandoned_run_is_taken_up(shop: Shop) {
         let admin = shop.admin().await;
         look(&shop).await;
@@ -93,7 +93,7 @@ both_engines! {
         assert!(runs.iter().all(|run| run["status"] == "SUCCEEDED"), "{runs:#?}");
     }
 
-    /// An administrator runs a job now and learns how it ended; nobody else may.
+    /// Only administrators run a job by hand; they receive its result.
     async fn administrators_run_jobs_now(shop: Shop) {
         let admin = shop.admin().await;
         short_coupon(&shop, &admin).await;

@@ -1,11 +1,11 @@
-//! The ledger's proof finds what it is there to find.
+//! Tests of the ledger's proof and of the database's own checks.
 
 use dermaga::db::Db;
 use dermaga_tests::both_engines;
 use serde_json::json;
 
 both_engines! {
-    /// The database itself refuses to change what is posted.
+    /// The database itself refuses to change posted rows.
     async fn posted_rows_are_append_only(shop: Shop) {
         shop.customer_with_credit("tetap@example.com", 50_000).await;
         for sql in [
@@ -20,8 +20,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Whatever a program gets wrong, the database takes no entry that does not balance, no second one
-    /// for the same act or place in a chain, and no posting without an entry.
+    /// The database refuses entries that do not balance, a second entry for the same operation or
+    /// chain position, and postings without an entry.
     async fn the_database_is_the_last_fence(shop: Shop) {
         shop.customer_with_credit("pagar@example.com", 50_000).await;
         let is_postgres = matches!(shop.state().db, Db::Postgres(_));
@@ -57,12 +57,12 @@ both_engines! {
                 assert!(shop.rewrite(&[format!("TRUNCATE {table} CASCADE")]).await.is_err(), "{table} was emptied");
             }
         }
-        // What is right is taken: the fences refuse for their own reasons.
+        // A correct entry is accepted, which shows that the refusals had their own reasons.
         shop.rewrite(&with(balanced(), entry("position + 1", "'new'"))).await.unwrap();
         assert!(!shop.faults().await.is_empty(), "the chain knows that nobody made this entry");
     }
 
-    /// A balance changed behind the ledger's back is found, and so is a rewritten entry.
+    /// The proof finds a balance changed outside the ledger, and a rewritten entry.
     async fn tampering_is_found(shop: Shop) {
         let customer = shop.customer_with_credit("ubah@example.com", 50_000).await;
         let plan = shop.plan("postgresql", "basic").await;
@@ -81,8 +81,8 @@ both_engines! {
         assert!(shop.faults().await.iter().any(|fault| fault.contains("no matching entry")));
     }
 
-    /// A seal notices what a chain cannot show: its end cut off together with the wallet's row, the
-    /// way somebody would who has the database's password and knows the tables.
+    /// The seal finds tampering that a chain cannot show: its end cut off together with the
+    /// wallet's row.
     async fn a_lost_end_is_found_by_the_seal(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer_with_credit("segel@example.com", 50_000).await);
         assert!(shop.books_balance().await.seal.is_none());
@@ -92,7 +92,7 @@ both_engines! {
         };
         let (items, first) = seal().await;
         assert_eq!((items, first.number), (json!(1), 1));
-        // Nothing has moved: nothing is sealed again.
+        // Without new entries, nothing is sealed again.
         assert_eq!(seal().await, (json!(0), first.clone()));
         customer.post("/api/subscriptions", json!({ "planId": shop.plan("postgresql", "basic").await })).await.data(201);
         let (items, second) = seal().await;

@@ -1,4 +1,4 @@
-//! What is measured, and that no stranger decides how much memory it takes.
+//! Tests of metrics, and that strangers cannot grow their memory.
 
 use std::time::Duration;
 
@@ -41,7 +41,8 @@ async fn an_invented_method_is_no_label() {
     assert!(metrics.contains(r#"method="TRACE""#), "{metrics}");
 }
 
-/// Every duration takes memory until it is sorted into a bucket, which reading the metrics does, too.
+/// Durations take memory until they are sorted into buckets, which must also happen without a
+/// reader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn measurements_are_sorted_without_being_read() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();

@@ -1,5 +1,5 @@
-//! Midtrans' published client library against our gateway, and our shop against what it computes: so
-//! that shop and emulator do not agree with each other alone.
+//! Tests of the gateway emulator and the shop with Midtrans' published client library, so that shop
+//! and emulator do not only agree with each other.
 
 use std::{
     io::Write as _,
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::payments::{KEY, Till, gateway};
 
-/// The library, in Python.
+/// The client library, in Python.
 #[derive(Debug, Clone)]
 struct Library {
     python: String,
@@ -20,7 +20,7 @@ struct Library {
 }
 
 impl Library {
-    /// `None` where the library is not installed.
+    /// Finds the library; `None` when it is not installed.
     fn find(base: &str) -> Option<Self> {
         let named = std::env::var("DERMAGA_TEST_MIDTRANS_PYTHON");
         let python = named.unwrap_or_else(|_| "python3".to_owned());
@@ -36,7 +36,7 @@ impl Library {
         None
     }
 
-    /// What it understood of the gateway's answer.
+    /// Runs a call of the library and returns its result.
     async fn ask(&self, key: &str, arguments: &[&str], input: &str) -> Value {
         let mut command = Command::new(&self.python);
         command
@@ -118,7 +118,7 @@ async fn it_creates_asks_reads_notices_refunds_and_is_refused() {
     assert_eq!(stranger["refused"], 401);
 }
 
-/// A notice made of what the library understood, signed as it and the documentation sign.
+/// The shop accepts a notice built from the library's result and signed as the documentation says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_shop_believes_its_signature() {
     let Some(till) = Till::open(Engine::Sqlite).await else {

@@ -1,5 +1,5 @@
-//! Random histories of three customers, played to the shop and to a plain model: after every act both
-//! must hold the same rupiah.
+//! Plays random histories of three customers to the shop and to a simple model: after every
+//! operation both must hold the same rupiah.
 
 use std::{mem, time::Duration};
 
@@ -17,16 +17,16 @@ use crate::payments::{Till, TopUp};
 
 const CUSTOMERS: usize = 3;
 const ACTS: usize = 450;
-/// Histories on each engine.
+/// Number of histories on each engine.
 const HISTORIES: u32 = 3;
 const REASON: &str = "A random correction of the model.";
 const GIFT: i64 = 7_000;
-/// Longer than any period, so that every subscription becomes due.
+/// Time longer than any period, so that every subscription becomes due.
 const MONTH: TimeDelta = TimeDelta::days(31);
-/// How much an upgrade can become cheaper between its quote and its purchase.
+/// Most rupiah by which an upgrade can become cheaper between its quote and its purchase.
 const MOVED: i64 = 100;
 
-/// One act. `who` and `which` are taken modulo what there is.
+/// One operation. `who` and `which` are taken modulo the number of candidates.
 #[derive(Debug, Clone, Copy)]
 enum Act {
     TopUp(i64),
@@ -39,9 +39,10 @@ enum Act {
     Upgrade(usize),
     Refund(usize, i64),
     Cancel(usize),
-    /// Days pass for everybody, but no period ends.
+    /// Days pass for all customers, but no period ends.
     Days(i64),
-    /// Time passes for everybody: what can be paid is renewed, what cannot is given up.
+    /// A month passes for all customers: subscriptions that can be paid are renewed, others are
+    /// ended.
     Month,
 }
 
@@ -78,7 +79,7 @@ fn acts() -> BoxedStrategy<Vec<(usize, Act)>> {
     vec((0..CUSTOMERS, act), ACTS).boxed()
 }
 
-/// What a customer should have.
+/// Expected possessions of a customer.
 struct Person {
     client: Client,
     email: String,
@@ -94,10 +95,10 @@ struct Subscription {
     id: String,
     instance: String,
     plan: Bought,
-    /// What was paid for the current period and not given back, the oldest first.
+    /// Payments for the current period less refunds, the oldest first.
     paid: Vec<Paid>,
     begun: DateTime<Utc>,
-    /// How many periods have been paid.
+    /// Number of periods paid.
     periods: u32,
 }
 
@@ -109,12 +110,12 @@ struct Paid {
 }
 
 impl Subscription {
-    /// Cash that can be given back.
+    /// Returns the cash that can be refunded.
     fn cash(&self) -> i64 {
         self.paid.iter().map(|paid| paid.cash).sum()
     }
 
-    /// The newest payment is given back first.
+    /// Refunds an amount, from the newest payment first.
     fn refund(&mut self, amount: i64) {
         let mut rest = amount;
         for paid in self.paid.iter_mut().rev() {
@@ -124,7 +125,8 @@ impl Subscription {
         }
     }
 
-    /// The rest of the period in a plan of this price, less what each payment still covers of it.
+    /// Returns the price of the rest of the period in a plan, less the part of it that payments
+    /// still cover.
     fn upgrade_price(&self, price: i64, now: DateTime<Utc>) -> i64 {
         let end = self.period_end();
         let share = |amount: i64, from: DateTime<Utc>| {
@@ -145,7 +147,7 @@ impl Subscription {
 }
 
 impl Person {
-    /// Bonus credit is spent first; gives the cash, or nothing when it is too much.
+    /// Spends credit, bonus first; returns the cash spent, or `None` when it is too much.
     fn spend(&mut self, due: i64) -> Option<i64> {
         if self.paid + self.bonus < due {
             return None;
@@ -156,8 +158,8 @@ impl Person {
         Some(due - bonus)
     }
 
-    /// Pays every period that has begun, one of each subscription at a time, the one that is due for
-    /// longest first. Gives those that the wallet does not hold enough for.
+    /// Pays every period that has begun, one of each subscription at a time, the longest overdue
+    /// first. Returns the subscriptions that the wallet could not pay.
     fn renew(&mut self, plans: &Plans, now: DateTime<Utc>) -> Vec<Subscription> {
         let mut unpaid = Vec::new();
         let mut is_paid = true;
@@ -350,7 +352,7 @@ impl World {
         }
     }
 
-    /// What the shop says of a customer, against the model.
+    /// Compares the shop's view of a customer to the model.
     async fn compare(&self, who: usize) -> Result<(), String> {
         let person = &self.people[who];
         let wallet = person.client.get("/api/wallet/info").await.data(200);
@@ -369,7 +371,7 @@ impl World {
         }
     }
 
-    /// The books as a whole, against all of the model.
+    /// Compares the whole ledger to the model.
     async fn compare_books(&self) -> Result<(), String> {
         let books = self.till.shop.books_balance().await;
         let account = |name: &str| books.accounts.get(name).map_or(0, |sum| sum.get());
@@ -392,7 +394,7 @@ impl World {
     }
 }
 
-/// The answer once no change of plan is under way.
+/// Repeats a request until no change of plan is under way; returns the answer.
 async fn settled_down(ask: impl AsyncFn() -> Answer) -> Answer {
     for _ in 0..600 {
         let answer = ask().await;
@@ -461,7 +463,8 @@ async fn buy(person: &mut Person, plans: &Plans, plan: Bought) {
     });
 }
 
-/// The price of the rest of a period moves with the clock, so the shop may differ by some rupiah.
+/// Upgrades in both. The price of the rest of a period falls with the clock, so the shop may differ
+/// by some rupiah.
 async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) {
     let (from, to) = match which % 3 {
         0 => (Bought::WorkflowsFree, Bought::Workflows),
@@ -501,7 +504,7 @@ async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) 
     );
     let answer = person.client.put(&path, pro).await;
     if person.paid + person.bonus < due {
-        // Within a few rupiah it may be either.
+        // Within a few rupiah of the price, either outcome is right.
         if person.paid + person.bonus < due - MOVED || answer.status != 200 {
             answer.fails(402, "INSUFFICIENT_CREDIT");
             return;
@@ -518,15 +521,15 @@ async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) 
         bonus: charged - cash,
         from: shop.clock().now(),
     });
-    // A cancellation in the middle of a change undoes the change; this model waits for its end.
+    // Cancelling during a change would undo the change; this model waits for its end.
     let path = format!("/api/admin/subscriptions/{id}/refund");
     let too_much = json!({ "amount": 1_000_000_000, "reason": REASON });
     let refused = settled_down(async || till.admin.post(&path, too_much.clone()).await).await;
     refused.fails(409, "REFUND_TOO_LARGE");
 }
 
-/// Waits until everything bought was delivered: what never ran is not charged, and what waited has a
-/// later period.
+/// Waits until every purchase is delivered: undelivered ones are not charged, and waiting moves
+/// their period.
 async fn delivered(people: &[Person]) {
     for person in people {
         for one in &person.subscriptions {
@@ -539,7 +542,7 @@ async fn delivered(people: &[Person]) {
     }
 }
 
-/// Moves the clock, but not to the end of a period.
+/// Moves the clock, at most to just before the end of a period.
 async fn pass(till: &mut Till, people: &mut [Person], by: TimeDelta) {
     let shop = &till.shop;
     let subscriptions = people.iter().flat_map(|person| &person.subscriptions);
@@ -549,7 +552,7 @@ async fn pass(till: &mut Till, people: &mut [Person], by: TimeDelta) {
     }
     delivered(people).await;
     shop.clock().advance(by);
-    // No token is good for days.
+    // Tokens expire within days.
     till.admin = shop.admin().await;
     for person in people {
         person.client = shop.sign_in(&person.email).await;
@@ -561,7 +564,7 @@ async fn month(till: &mut Till, people: &mut [Person], plans: &Plans) {
     delivered(people).await;
     shop.clock().advance(MONTH);
     let now = shop.clock().now();
-    // A run charges one period of each.
+    // A run charges one period of each subscription.
     loop {
         let outcome = renew_due(shop.state()).await.unwrap();
         assert_eq!(outcome.errors, Vec::<String>::new());
@@ -569,7 +572,7 @@ async fn month(till: &mut Till, people: &mut [Person], plans: &Plans) {
             break;
         }
     }
-    // Nobody's token is good for a month.
+    // All tokens expire within a month.
     till.admin = shop.admin().await;
     for person in people {
         person.client = shop.sign_in(&person.email).await;
@@ -578,7 +581,8 @@ async fn month(till: &mut Till, people: &mut [Person], plans: &Plans) {
             let seen = person.client.get(&path).await.data(200);
             let status = seen["status"].as_str().unwrap();
             assert!(matches!(status, "PAST_DUE" | "SUSPENDED"), "{seen:#}");
-            // Otherwise it would be paid whenever the wallet can, in the midst of other acts.
+            // Otherwise it would be paid as soon as the wallet can, in the middle of other
+            // operations.
             person.client.delete(&path).await.data(200);
         }
         for paid in &person.subscriptions {
@@ -611,7 +615,7 @@ async fn history(engine: Engine, acts: Vec<(usize, Act)>) -> Result<(), String> 
     world.compare_books().await
 }
 
-/// Plays histories until one differs; then the shortest that still does is shown.
+/// Plays histories until one differs, then shows the shortest one that still differs.
 fn play(engine: Engine) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

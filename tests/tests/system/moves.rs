@@ -1,4 +1,4 @@
-//! Instances move from one version of their plugin to another, and back.
+//! Tests of moving instances from one version of their plugin to another, and back.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ const OTHER: &[u8] = b"N8N_DIAGNOSTICS_DISABLE";
 const VERSION: &[u8] = b"0.1.0";
 const NEXT: &[u8] = b"0.1.9";
 
-/// N8N's plugin with another name for one of the variables it sets, as its next version.
+/// Returns N8N's plugin as its next version, with one variable renamed.
 fn other_version() -> Vec<u8> {
     let mut component = fs::read(plugins_folder().join("service-n8n.wasm")).unwrap();
     replace(&mut component, KNOWN, OTHER);
@@ -21,7 +21,7 @@ fn other_version() -> Vec<u8> {
 fn replace(component: &mut [u8], old: &[u8], new: &[u8]) {
     let mut found = 0;
     for at in 0..component.len() - old.len() {
-        // The contract's version follows an @.
+        // An @ before the version means that it is the contract's.
         if &component[at..at + old.len()] == old && (at == 0 || component[at - 1] != b'@') {
             component[at..at + old.len()].copy_from_slice(new);
             found += 1;
@@ -30,7 +30,7 @@ fn replace(component: &mut [u8], old: &[u8], new: &[u8]) {
     assert!(found > 0, "the plugin does not say {old:?} any more");
 }
 
-/// Uploads and activates the other version; gives the digests of the first and the other.
+/// Uploads and activates the other version; returns the digests of the first and the other.
 async fn install_other(admin: &Client) -> (String, String) {
     let plugin = admin.get("/api/admin/plugins/service-n8n").await.data(200);
     let first = plugin["active"].as_str().unwrap().to_owned();
@@ -44,7 +44,7 @@ async fn install_other(admin: &Client) -> (String, String) {
     (first, other)
 }
 
-/// A customer's free N8N that runs; gives subscription and instance.
+/// Buys a free N8N and waits until it runs; returns subscription and instance.
 async fn bought(shop: &Shop, customer: &Client) -> (String, String) {
     let plan = shop.plan("n8n", "free").await;
     let bought = customer
@@ -57,7 +57,7 @@ async fn bought(shop: &Shop, customer: &Client) -> (String, String) {
     (subscription.to_owned(), id)
 }
 
-/// Waits until what was applied contains this.
+/// Waits until the applied manifests contain this word.
 async fn applied_becomes(customer: &Client, instance: &str, word: &str) {
     for _ in 0..400 {
         let path = format!("/api/instances/{instance}/manifests");
@@ -77,7 +77,7 @@ fn outcomes(moves: &Value) -> Vec<&str> {
 }
 
 both_engines! {
-    /// Activation moves nobody; a move shows what changes, changes it, and goes back.
+    /// Activation moves no instance; a move has a preview, is applied, and can be reversed.
     async fn instances_are_moved_with_a_preview_and_back(shop: Shop) {
         let admin = shop.admin().await;
         let customer = shop.customer("pindah@example.com").await;
@@ -103,7 +103,7 @@ both_engines! {
         applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
     }
 
-    /// Those at the front, refused or not, do not keep the rest from being reached.
+    /// A bulk move continues after its first instances, refused or not.
     async fn moves_go_on_where_they_stopped(shop: Shop) {
         let admin = shop.admin().await;
         let mut bought_ids = Vec::new();
@@ -129,7 +129,8 @@ both_engines! {
         }
     }
 
-    /// Once each, however many ask; never one that is on its way out; never to what is unknown.
+    /// Concurrent requests move an instance once; ending instances and unknown versions are
+    /// refused.
     async fn moves_are_made_once_and_refused_with_reason(shop: Shop) {
         let admin = shop.admin().await;
         let customer = shop.customer("pindah-banyak@example.com").await;

@@ -1,4 +1,5 @@
-//! Between the end of a period and the nightly job: nothing is to be had for the unpaid time.
+//! Tests of the hours between the end of a period and the nightly job: nothing is available for the
+//! unpaid time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga::subscriptions::renew_due;
@@ -34,7 +35,7 @@ async fn seen(shop: &Shop, id: &str) -> Value {
         .data(200)
 }
 
-/// An hour after the period's end.
+/// Advances the clock to an hour after the period's end, and signs in.
 async fn an_hour_late(shop: &Shop, id: &str, email: &str) -> Client {
     let end: DateTime<Utc> = seen(shop, id).await["periodEnd"]
         .as_str()
@@ -52,7 +53,7 @@ async fn balance(customer: &Client) -> i64 {
         .unwrap()
 }
 
-/// A shop whose nightly job does not run by itself.
+/// Opens a shop whose nightly job does not run by itself.
 async fn open(engine: Engine) -> Option<Shop> {
     Shop::open_with(engine, |config| {
         config.cron_daily_renewals = "off".parse().unwrap();
@@ -60,7 +61,7 @@ async fn open(engine: Engine) -> Option<Shop> {
     .await
 }
 
-/// An upgrade renews first; the quote says so, and a wallet that does not hold the month gets nothing.
+/// An upgrade renews first, as its quote says; a wallet that cannot pay the month is refused.
 async fn an_upgrade_renews_first(shop: &Shop) {
     let customer = customer_with_cash(shop, "lewat@example.com", 50_000).await;
     let (id, _) = buy(shop, &customer, "basic").await;
@@ -115,7 +116,7 @@ async fn an_upgrade_renews_first(shop: &Shop) {
     );
 }
 
-/// What would leave the begun month unpaid is refused; what wants to pay it pays.
+/// Operations that would leave the current month unpaid are refused; those that pay it are allowed.
 async fn what_acts_on_an_unpaid_month(shop: &Shop) {
     let customer = customer_with_cash(shop, "tutup@example.com", 200_000).await;
     let (id, instance) = buy(shop, &customer, "basic").await;
@@ -157,7 +158,7 @@ async fn what_acts_on_an_unpaid_month(shop: &Shop) {
         "{moves:#}"
     );
 
-    // Turned on again, it is charged at once.
+    // Turning on automatic renewal again charges at once.
     let before = balance(&customer).await;
     let renewed = customer
         .put(&auto_renew, json!({ "autoRenew": true }))
@@ -176,7 +177,7 @@ async fn what_acts_on_an_unpaid_month(shop: &Shop) {
         .data(200);
     assert_eq!(stops["autoRenew"], false);
 
-    // Ending needs no paid month, and one that shall not renew is not upgraded for nothing.
+    // Ending needs no paid month, and a subscription without renewal is not upgraded for free.
     let customer = an_hour_late(shop, &id, "tutup@example.com").await;
     let pro = json!({ "planId": shop.plan("n8n", "pro").await });
     customer
@@ -212,7 +213,7 @@ async fn play(engine: Engine) {
     }
 }
 
-/// Another version of N8N's plugin.
+/// Builds another version of N8N's plugin.
 pub(crate) fn n8n() -> Vec<u8> {
     let mut fixture = dermaga_runtime::fixtures::ServiceFixture::default();
     fixture.about.id = "service-n8n".to_owned();

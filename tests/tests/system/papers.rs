@@ -1,4 +1,4 @@
-//! Statements, receipts and exports: what people keep of the books.
+//! Tests of statements, receipts and exports.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use dermaga_tests::{Answer, Client, both_engines};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// The cells of a CSV answer, by column.
+/// Returns the rows of a CSV answer, by column.
 fn rows(answer: &Answer) -> Vec<HashMap<String, String>> {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert!(
@@ -52,7 +52,7 @@ async fn adjust(
 }
 
 both_engines! {
-    /// Lines add up from the opening to the closing balance, of each kind of credit, for any dates.
+    /// Lines add up from the opening to the closing balance, for each kind of credit and any dates.
     async fn a_statement_adds_up(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer("rekening@example.com").await);
         let id = id_of(&customer).await;
@@ -88,7 +88,7 @@ both_engines! {
         }
         assert!(whole.iter().all(|line| !line["description"].starts_with('=')), "{whole:#?}");
 
-        // A day on which nothing happened, before everything.
+        // A day before the first transaction.
         let yesterday = first_day.pred_opt().unwrap();
         let empty = rows(&customer.get(&format!("/api/wallet/statement?from={yesterday}&to={yesterday}")).await);
         assert_eq!((empty.len(), number(&empty[1], "paid_balance")), (2, 0));
@@ -96,7 +96,7 @@ both_engines! {
         assert_eq!(rows(&same), whole);
     }
 
-    /// Dates that make no sense, other people, and nobody.
+    /// Statements refuse invalid dates, other customers, unknown wallets, and requests without a session.
     async fn a_statement_is_the_owners(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer("satu@example.com").await);
         for query in ["from=2026-02-30", "from=yesterday", "from=2026-02-02&to=2026-02-01", "from=2020-01-01&to=2026-01-01", "user=x"] {
@@ -109,7 +109,8 @@ both_engines! {
         shop.client().get("/api/wallet/statement").await.fails(401, "UNAUTHENTICATED");
     }
 
-    /// A receipt says what was paid, why, and from what; the same bytes each time, for its owner.
+    /// A receipt has amount, reason and kinds of credit, is for its owner, and has the same bytes
+    /// each time.
     async fn a_receipt_of_a_purchase(shop: Shop) {
         let customer = shop.customer_with_credit("kuitansi@example.com", 100_000).await;
         customer.put("/api/user/profile", json!({ "name": "Ольга Đặng" })).await.data(200);
@@ -140,7 +141,7 @@ both_engines! {
         shop.client().get(&path).await.fails(401, "UNAUTHENTICATED");
     }
 
-    /// Whoever has the export alone can prove every hash, every chain and every sum.
+    /// The export alone is enough to prove every hash, chain and sum.
     async fn an_export_proves_itself(shop: Shop) {
         for name in ["satu", "dua"] {
             let customer = shop.customer_with_credit(&format!("{name}@example.com"), 60_000).await;

@@ -1,5 +1,5 @@
-//! The gateway's word against the payment as it is when it is booked: late answers, fees on top,
-//! answers that cannot be used, and how often it is asked.
+//! Tests of the gateway's answers when they are booked: late answers, fees on top, unusable
+//! answers, and the rate of requests.
 
 use chrono::TimeDelta;
 use dermaga::{
@@ -19,14 +19,14 @@ use super::payments::{KEY, Till, TopUp, eventually, paid_shops};
 
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 
-/// The account of an amount with a fee, as the gateway keeps it with the payment.
+/// Builds the gateway's record of an amount with a fee.
 fn fee_account([original, gross, fee]: [Value; 3]) -> Value {
     json!({ "extra_info": { "gross_amount_info": {
         "original_amount": original, "gross_amount": gross, "customer_imposed_payment_fee": fee,
     } } })
 }
 
-/// The alerts about payments that are unclear, in this state.
+/// Returns the number of alerts about unclear payments in this state.
 async fn unclear(till: &Till, state: &str) -> usize {
     let path = format!("/api/admin/alerts?kind=PAYMENT_UNCLEAR&state={state}");
     let alerts = till.admin.get(&path).await.data(200);
@@ -39,7 +39,8 @@ async fn cancel(customer: &Client, top_up: &TopUp) -> dermaga_tests::Answer {
 }
 
 paid_shops! {
-    /// The first card is refused, the second pays; the old denial and the settlement arrive together.
+    /// The first card is refused and the second pays; the old denial and the settlement arrive
+    /// together.
     async fn a_late_denial_beside_the_settlement(till: Till) {
         let customer = till.shop.customer("dua-kartu@example.com").await;
         let mut expected = 0;
@@ -64,8 +65,8 @@ paid_shops! {
         assert_eq!(found.entries, 8, "credited once each, never taken back");
     }
 
-    /// A fee that the gateway laid on the payer: the order's amount is credited, whichever way it names
-    /// the fee, in the notice or in its status alone.
+    /// A fee that the payer bears: the order's amount is credited, in every form of naming the fee,
+    /// in the notice or only in the status.
     async fn a_fee_on_top_is_no_mismatch(till: Till) {
         let customer = till.shop.customer("biaya@example.com").await;
         let texts = fee_account([json!("200000"), json!("203500"), json!("3500")]);
@@ -109,7 +110,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Numbers and null in place of texts; the signature covers what is written.
+    /// Numbers and null are accepted for texts; the signature covers the original spelling.
     async fn numbers_and_null_are_read(till: Till) {
         let customer = till.shop.customer("angka@example.com").await;
         let top_up = till.top_up(&customer, 50_000, "QRIS").await;
@@ -120,7 +121,7 @@ paid_shops! {
         till.act(&top_up, Action::Pay);
         till.notify(&top_up).await.data(200);
         assert_eq!(till.paid_balance(&customer).await, 50_000);
-        // With a byte order mark, and an amount whose text would not survive being read as a number.
+        // With a byte order mark, and an amount whose spelling a number type would lose.
         let top_up = till.top_up(&customer, 50_000, "QRIS").await;
         till.act(&top_up, Action::Pay);
         let order = &top_up.order;
@@ -132,8 +133,8 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// More or less was paid than was asked for, and no fee is named: nothing is credited, and all who
-    /// must know do, by whichever way the shop hears of it.
+    /// A wrong amount without a fee: nothing is credited, and customer and administrators are
+    /// informed, by a notice or by a status request.
     async fn what_cannot_be_used_is_told(till: Till) {
         let customer = till.shop.customer("beda@example.com").await;
         let by_notice = till.top_up(&customer, 200_000, "QRIS").await;
@@ -163,7 +164,7 @@ paid_shops! {
         assert_eq!(till.paid_balance(&customer).await, 0);
         let alerts = till.admin.get("/api/admin/alerts?kind=PAYMENT_UNCLEAR").await.data(200);
         assert!(alerts[0]["message"].as_str().unwrap().contains("/review"), "{alerts:#}");
-        // The gateway names it right after all: credited, and the alert is over.
+        // A corrected answer of the gateway is credited and ends the alert.
         till.gateway.tell(&by_asking.order, &json!({}));
         till.status(&customer, &by_asking).await;
         till.shop.clock().advance(TimeDelta::seconds(6));
@@ -173,8 +174,8 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// An answer that is none of Midtrans' at all, and a refused question, are told too; what ends
-    /// without money needs no amount.
+    /// An answer that is not from Midtrans, and a refused request, raise alerts too; orders that
+    /// end without money need no amount.
     async fn odd_answers_and_unpaid_orders(till: Till) {
         let customer = till.shop.customer("aneh@example.com").await;
         let odd = till.top_up(&customer, 10_000, "QRIS").await;
@@ -221,7 +222,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// However often a customer asks, the gateway is asked once in five seconds.
+    /// Repeated requests of a customer reach the gateway once in five seconds.
     async fn one_question_in_some_seconds(till: Till) {
         let customer = till.shop.customer("sering@example.com").await;
         let top_up = till.top_up(&customer, 20_000, "QRIS").await;
@@ -236,7 +237,7 @@ paid_shops! {
         assert_eq!(till.gateway.asked() - before, 2);
     }
 
-    /// The gateway wants a pause: the asker waits, and all others pay as before.
+    /// When the gateway demands a pause, status requests wait, and other payments work as before.
     async fn a_pause_slows_the_asker_alone(till: Till) {
         let greedy = till.shop.customer("rakus@example.com").await;
         let modest = till.shop.customer("sederhana@example.com").await;
@@ -260,7 +261,7 @@ paid_shops! {
         refused.fails(503, "GATEWAY_UNAVAILABLE");
         assert_eq!(refused.headers["retry-after"], "25");
 
-        // One who cancels again and again is stopped here, not by the gateway.
+        // Repeated cancellations are stopped by the shop, not by the gateway.
         till.gateway.fail_next([Fault::TooMany(5); 53]);
         let mut stopped = Vec::new();
         for _ in 0..60 {
@@ -274,7 +275,8 @@ paid_shops! {
         till.top_up(&modest, 10_000, "QRIS").await;
     }
 
-    /// The clock rests as long as the gateway wants, with whatever else is due.
+    /// The scheduled job also pauses as long as the gateway demands, with all payments that are
+    /// due.
     async fn the_clock_rests_too(till: Till) {
         for email in ["istirahat@example.com", "tidur@example.com"] {
             let customer = till.shop.customer(email).await;
@@ -295,7 +297,8 @@ paid_shops! {
     }
 }
 
-/// An answer that was under way while another server booked a later one is asked for again.
+/// An answer that is older than the payment, as another server booked a later one meanwhile, is
+/// requested again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_older_than_the_payment() {
     let Some(till) = Till::open(Engine::Postgres).await else {
@@ -328,7 +331,7 @@ async fn an_answer_older_than_the_payment() {
     assert_eq!(found.entries, 2);
 }
 
-/// A payment that a person must settle does not use up what a wallet may hold.
+/// An unclear payment does not count against the most that a wallet may hold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unclear_payment_leaves_room_below_the_cap() {
     let cap =

@@ -1,4 +1,4 @@
-//! Top-ups through the gateway, against one that speaks the same HTTP and can be made to fail.
+//! Tests of top-ups, against a gateway emulator that speaks the same HTTP and can be made to fail.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use sha2::{Digest, Sha512};
 pub(crate) const KEY: &str = "SB-Mid-server-tests";
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 
-/// A gateway of a test's own, on a port of its own.
+/// Starts a gateway emulator for one test; returns it and its URL.
 pub(crate) async fn gateway(clock: Clock) -> (Sandbox, String) {
     let sandbox = Sandbox::new(Secret::new(KEY), clock);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -31,14 +31,14 @@ pub(crate) async fn gateway(clock: Clock) -> (Sandbox, String) {
     (sandbox, base)
 }
 
-/// A shop that is paid through a gateway of its own. Its notices are sent by the test.
+/// A shop with its own gateway emulator. The test sends the notices.
 pub(crate) struct Till {
     pub(crate) shop: Shop,
     pub(crate) gateway: Sandbox,
     pub(crate) admin: Client,
 }
 
-/// A top-up that was begun.
+/// A started top-up.
 pub(crate) struct TopUp {
     pub(crate) id: String,
     pub(crate) number: String,
@@ -55,7 +55,7 @@ impl Till {
         engine: Engine,
         change: impl FnOnce(&mut Config),
     ) -> Option<Self> {
-        // One clock: what expires here expires there.
+        // Shop and gateway share a clock, so that payments expire in both.
         let clock = Clock::movable();
         let (gateway, base) = gateway(clock.clone()).await;
         let shop = Shop::open_at(engine, clock, |config| {
@@ -94,7 +94,7 @@ impl Till {
         }
     }
 
-    /// A top-up that has been paid and credited.
+    /// Starts a top-up that is paid and credited.
     pub(crate) async fn paid(&self, customer: &Client, amount: i64) -> TopUp {
         let top_up = self.top_up(customer, amount, "QRIS").await;
         self.act(&top_up, Action::Pay);
@@ -129,7 +129,7 @@ impl Till {
         customer.get(&path).await.data(200)
     }
 
-    /// The payment as an administrator sees it, with its notices.
+    /// Returns the payment as an administrator sees it, with its notices.
     pub(crate) async fn seen(&self, top_up: &TopUp) -> Value {
         let list = self
             .admin
@@ -146,7 +146,7 @@ impl Till {
     }
 }
 
-/// As `both_engines!`, with a shop that has a gateway.
+/// Expands tests like `both_engines!`, with a shop that has a gateway.
 macro_rules! paid_shops {
     ($($(#[$doc:meta])* async fn $name:ident($till:ident: Till) $body:block)+) => {$(
         $(#[$doc])*
@@ -175,8 +175,8 @@ macro_rules! paid_shops {
 pub(crate) use paid_shops;
 
 paid_shops! {
-    /// A statement shows a top-up when its money came, not when it was asked for; a receipt is for money
-    /// that came.
+    /// A statement dates a top-up by its settlement, not by its request; only settled top-ups have
+    /// a receipt.
     async fn papers_of_a_top_up(till: Till) {
         let here = || till.shop.clock().now().with_timezone(&chrono_tz::Asia::Jakarta);
         // Five minutes before midnight.
@@ -203,7 +203,7 @@ paid_shops! {
         assert!(line.contains("75000"), "{shown}");
     }
 
-    /// The same settlement fifty times at once credits once.
+    /// Fifty concurrent notices of one settlement credit once.
     async fn one_settlement_fifty_times(till: Till) {
         let customer = till.shop.customer("lima-puluh@example.com").await;
         let top_up = till.top_up(&customer, 50_000, "BANK_TRANSFER").await;
@@ -224,7 +224,7 @@ paid_shops! {
         assert_eq!((found.entries, found.accounts["GATEWAY"].get()), (1, -50_000));
     }
 
-    /// A card: captured, then settled the next day; and old news afterwards.
+    /// A card payment is captured and settled the next day; late notices change nothing.
     async fn capture_then_settlement_credits_once(till: Till) {
         let customer = till.shop.customer("kartu@example.com").await;
         let top_up = till.top_up(&customer, 75_000, "CREDIT_CARD").await;
@@ -250,7 +250,7 @@ paid_shops! {
         assert_eq!(till.shop.books_balance().await.entries, 1);
     }
 
-    /// Settlement first, everything that came before it later: nothing goes backwards.
+    /// Notices out of order, settlement first: no status goes backwards.
     async fn notices_out_of_order(till: Till) {
         let customer = till.shop.customer("terbalik@example.com").await;
         let top_up = till.top_up(&customer, 20_000, "E_WALLET").await;
@@ -269,7 +269,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Denied, and paid by another card: what was failed is completed by the book.
+    /// A payment by another card after a denial is credited.
     async fn a_payment_after_a_denial_is_credited(till: Till) {
         let customer = till.shop.customer("kedua@example.com").await;
         let top_up = till.top_up(&customer, 30_000, "CREDIT_CARD").await;
@@ -287,7 +287,8 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Notices that are not the gateway's, or not about what was asked for: refused, nothing written.
+    /// Notices that are not from the gateway, or not about a known payment, are refused and write
+    /// nothing.
     async fn bad_notices_are_refused(till: Till) {
         let customer = till.shop.customer("palsu@example.com").await;
         let top_up = till.top_up(&customer, 40_000, "QRIS").await;
@@ -336,7 +337,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// The signature does not cover the status: a notice whose status somebody changed moves nothing.
+    /// The signature does not cover the status: a notice with a forged status changes nothing.
     async fn a_status_that_the_gateway_does_not_confirm(till: Till) {
         let customer = till.shop.customer("ubah@example.com").await;
         let waiting = till.top_up(&customer, 15_000, "QRIS").await;
@@ -353,7 +354,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// A notice that cannot be confirmed is answered 5xx, and applied when it comes again.
+    /// A notice that cannot be confirmed is answered 5xx, and applied when it is repeated.
     async fn a_notice_that_fails_is_applied_when_it_comes_again(till: Till) {
         let customer = till.shop.customer("ulang@example.com").await;
         let top_up = till.top_up(&customer, 60_000, "QRIS").await;
@@ -370,7 +371,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Nobody was told: the clock asks, ever less often, and finds the payment.
+    /// Without a notice, the scheduled job asks, at growing intervals, and finds the payment.
     async fn a_lost_notice_is_found(till: Till) {
         let customer = till.shop.customer("hilang@example.com").await;
         let top_up = till.top_up(&customer, 35_000, "BANK_TRANSFER").await;
@@ -387,7 +388,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Pages that nobody paid, chosen or not: expired when their hour is over.
+    /// Abandoned payment pages, with or without a chosen method, expire after an hour.
     async fn the_abandoned_expire(till: Till) {
         let customer = till.shop.customer("lupa@example.com").await;
         let untouched = till.top_up(&customer, 10_000, "QRIS").await;
@@ -403,7 +404,8 @@ paid_shops! {
         eventually("nobody asks any more", async || till.seen(&untouched).await["payment"]["nextCheckAt"].is_null()).await;
     }
 
-    /// The server died while the gateway made the page: nobody can pay it, and nothing stays behind.
+    /// A top-up whose server crashed while the gateway created the page cannot be paid and is
+    /// cleaned up.
     async fn a_top_up_without_a_page_is_given_up(till: Till) {
         let customer = till.shop.customer("mati@example.com").await;
         let top_up = till.top_up(&customer, 10_000, "QRIS").await;
@@ -414,7 +416,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// The customer asks, and the shop asks the gateway.
+    /// A customer's status request makes the shop ask the gateway.
     async fn asking_for_the_status_finds_the_payment(till: Till) {
         let customer = till.shop.customer("tanya@example.com").await;
         let top_up = till.top_up(&customer, 45_000, "QRIS").await;
@@ -438,7 +440,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Cancelled here and at the gateway; what is paid all the same is credited.
+    /// A cancellation is passed to the gateway; a payment in spite of it is credited.
     async fn a_top_up_is_cancelled(till: Till) {
         let customer = till.shop.customer("batal@example.com").await;
         let cancel = async |top_up: &TopUp| customer.post(&format!("/api/wallet/transactions/{}/cancel", top_up.id), json!({})).await;
@@ -465,7 +467,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Cancelled here while the gateway took the money: it is credited, by the book.
+    /// A payment that the gateway takes during the cancellation is credited.
     async fn a_payment_after_a_cancellation_is_credited(till: Till) {
         let customer = till.shop.customer("tetap@example.com").await;
         let top_up = till.top_up(&customer, 10_000, "QRIS").await;
@@ -478,7 +480,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// A chargeback after the money was spent leaves a debt; the next top-ups pay it first.
+    /// A chargeback of spent money leaves a debt; the next top-ups pay it first.
     async fn a_chargeback_of_spent_money_is_owed(till: Till) {
         let customer = till.shop.customer("utang@example.com").await;
         let top_up = till.paid(&customer, 60_000).await;
@@ -510,7 +512,7 @@ paid_shops! {
         customer.get("/api/admin/debts").await.fails(403, "FORBIDDEN");
     }
 
-    /// Refunds in parts, told twice and in the wrong order; never more than was paid.
+    /// Partial refunds, notified twice and in the wrong order, never exceed the payment.
     async fn refunds_take_back_what_was_paid(till: Till) {
         let customer = till.shop.customer("kembali@example.com").await;
         let top_up = till.paid(&customer, 50_000).await;
@@ -533,7 +535,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// Paid, refunded, and only then heard of: both are in the books.
+    /// A payment that was refunded before the first notice is booked together with its refund.
     async fn a_payment_that_was_refunded_before_it_was_known(till: Till) {
         let customer = till.shop.customer("terlambat@example.com").await;
         let top_up = till.top_up(&customer, 50_000, "QRIS").await;
@@ -544,7 +546,7 @@ paid_shops! {
         assert_eq!(till.shop.books_balance().await.entries, 2);
     }
 
-    /// A captured card payment that the gateway cancels is taken back.
+    /// A captured card payment that the gateway cancels is reversed.
     async fn a_capture_can_be_voided(till: Till) {
         let customer = till.shop.customer("void@example.com").await;
         let top_up = till.top_up(&customer, 50_000, "CREDIT_CARD").await;
@@ -560,7 +562,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// An administrator pays back through the gateway: once, never more than there is.
+    /// An administrator refunds through the gateway: once, never more than the balance.
     async fn an_administrator_refunds(till: Till) {
         let customer = till.shop.customer("refund@example.com").await;
         let top_up = till.paid(&customer, 60_000).await;
@@ -579,7 +581,7 @@ paid_shops! {
         assert!(keyed.post(&path, body(20_000)).await.is_replayed());
         assert_eq!(first.data(200)["reversed"], 20_000);
         assert_eq!(till.paid_balance(&customer).await, 40_000);
-        // The gateway did it and the answer got lost: it is asked again and knows.
+        // The answer to a successful refund is lost: the gateway is asked again.
         till.gateway.fail_next([Fault::AnswerLost]);
         admin.post(&path, body(5_000)).await.fails(502, "GATEWAY_REFUSED");
         till.shop.clock().advance(TimeDelta::seconds(11));
@@ -593,8 +595,7 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// A gateway that fails leaves no top-up behind that waits; one answer lost on the way is asked
-    /// for again.
+    /// A failing gateway leaves no waiting top-up behind; a lost answer is requested again.
     async fn a_gateway_that_fails(till: Till) {
         let customer = till.shop.customer("gagal@example.com").await;
         let body = json!({ "amount": 10_000, "paymentMethod": "QRIS" });
@@ -610,7 +611,8 @@ paid_shops! {
         assert_eq!(failed.as_array().unwrap().len(), 3);
         let waiting = customer.get("/api/wallet/transactions?type=TOP_UP&status=PENDING").await.data(200);
         assert_eq!(waiting.as_array().unwrap().len(), 1);
-        // The fifth failure in a row has opened the breaker; the same key tries again after its pause.
+        // The fifth failure in a row has opened the breaker; the same key can retry after its
+        // pause.
         till.shop.clock().advance(TimeDelta::seconds(31));
         eventually("it is tried again", async || {
             customer.with_key("satu").post("/api/wallet/topup", body.clone()).await.status == 201
@@ -618,7 +620,8 @@ paid_shops! {
         till.shop.books_balance().await;
     }
 
-    /// After failures in a row the gateway is left alone, administrators know, and it is tried again.
+    /// After failures in a row the gateway is not called for a while, administrators have an alert,
+    /// and it is tried again.
     async fn the_breaker_opens_and_closes(till: Till) {
         let customer = till.shop.customer("putus@example.com").await;
         let admin = &till.admin;
@@ -642,7 +645,7 @@ paid_shops! {
         eventually("and that it is over", async || is_told(false).await).await;
     }
 
-    /// What a top-up may be; and the same key begins one.
+    /// Invalid top-ups are refused, and repetitions with the same key start one.
     async fn bad_and_repeated_top_ups(till: Till) {
         let customer = till.shop.customer("isi@example.com").await;
         let top_up = |amount: Value, method: Value| customer.post("/api/wallet/topup", json!({ "amount": amount, "paymentMethod": method }));
@@ -680,7 +683,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     }
 }
 
-/// Two servers on one database: each payment that is due is asked about by one of them.
+/// Of two servers on one database, one asks about each payment that is due.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_share_the_asking() {
     let Some(till) = Till::open(Engine::Postgres).await else {
@@ -703,7 +706,7 @@ async fn two_servers_share_the_asking() {
     }
 }
 
-/// The sandbox that a development server plays itself: a person presses Pay and the money is there.
+/// A development server emulates the gateway itself: pressing Pay on its page credits the money.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_pays_on_the_sandbox_page() {
     let shop = Shop::open_with(Engine::Sqlite, |config| config.payments_sandbox = true)
@@ -747,7 +750,7 @@ async fn a_person_pays_on_the_sandbox_page() {
     assert_eq!(browser.get(unknown).send().await.unwrap().status(), 404);
 }
 
-/// Without a gateway nothing can be paid, and everything else works.
+/// Without a gateway top-ups are refused, and everything else works.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shop_without_a_gateway_says_so() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();

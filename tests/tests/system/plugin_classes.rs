@@ -1,4 +1,4 @@
-//! How large a plugin may be: what administrators grant, and what follows from it.
+//! Tests of the size classes that administrators grant to plugins.
 
 use dermaga_runtime::fixtures::{CouponFixture, Misdeed};
 use dermaga_tests::{Client, Engine, Shop, both_engines};
@@ -8,7 +8,7 @@ const MIB: usize = 1024 * 1024;
 const PAGES_PER_MIB: u32 = 16;
 const CLASS: &str = "/api/admin/plugins/coupon-large/class";
 
-/// A coupon type that takes this much memory for every decision.
+/// Builds a coupon type that uses this much memory for every decision.
 fn holding(mib: u32, version: &str) -> Vec<u8> {
     let mut fixture =
         CouponFixture::misbehaving("evaluate", Misdeed::GrowMemoryTo(mib * PAGES_PER_MIB));
@@ -33,7 +33,7 @@ async fn class_shown(admin: &Client) -> Value {
     plugin.data(200)["class"].clone()
 }
 
-/// Tries a decision with the active version.
+/// Makes a trial decision with the active version.
 async fn try_it(admin: &Client) -> dermaga_tests::Answer {
     let input =
         json!({ "parameters": {}, "moment": 0, "place": "wallet", "purchase": null, "facts": {} });
@@ -43,8 +43,8 @@ async fn try_it(admin: &Client) -> dermaga_tests::Answer {
 }
 
 both_engines! {
-    /// What needs more memory than the standard class has does not conform until an administrator
-    /// says so; from then on the class is the plugin's, also for its next versions.
+    /// A plugin that needs more memory than the standard class does not conform until an
+    /// administrator grants the large class, which then also holds for its next versions.
     async fn memory_above_the_standard_class_is_granted_with_an_upload(shop: Shop) {
         let admin = shop.admin().await;
         let refused = admin.upload(holding(20, "1.0.0")).await;
@@ -66,8 +66,8 @@ both_engines! {
         assert_eq!(next["report"]["subject"]["class"], "large");
     }
 
-    /// Taking the class away holds from the next call; a reason is asked for, and the plugin must
-    /// be there.
+    /// Revoking a class takes effect from the next call; a reason and an installed plugin are
+    /// required.
     async fn a_class_is_granted_and_taken_away_with_a_reason(shop: Shop) {
         let admin = shop.admin().await;
         let large = json!({ "class": "large", "reason": "It brings an interpreter." });
@@ -94,7 +94,7 @@ both_engines! {
     }
 }
 
-/// A class outlives the server, and holds on every server of the database.
+/// A class survives a restart, and holds on every server of the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_class_holds_on_every_server_and_after_a_restart() {
     let Some(one) = Shop::open(Engine::Postgres).await else {

@@ -1,4 +1,5 @@
-//! The life of a plugin version: staged, active, superseded, retired, gone; on one server and on two.
+//! Tests of the states of a plugin version (staged, active, superseded, retired, deleted), on one
+//! server and on two.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ fn giving(amount: i64, version: &str) -> Vec<u8> {
     gift(amount, version).component()
 }
 
-/// The same type of coupon, whose rule traps.
+/// Builds a version of the coupon type whose rule traps.
 fn trapping() -> Vec<u8> {
     let misdeed = Some(("evaluate".to_owned(), Misdeed::Trap));
     CouponFixture {
@@ -47,7 +48,7 @@ async fn stage(admin: &Client, component: Vec<u8>) -> String {
     staged["digest"].as_str().unwrap().to_owned()
 }
 
-/// What became of an upload that was answered before it was compiled.
+/// Waits for the end of an upload that was answered before it was compiled; returns its result.
 async fn ended(admin: &Client, answer: &Answer) -> Value {
     let path = answer.headers["location"].to_str().unwrap();
     for _ in 0..1200 {
@@ -84,7 +85,7 @@ async fn retire(admin: &Client, digest: &str) -> Answer {
     admin.post(&path, json!(null)).await
 }
 
-/// A coupon of the type, redeemed once.
+/// Creates a coupon of the type and redeems it once.
 async fn redeem_gift(shop: &Shop, admin: &Client) {
     let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
     admin.post("/api/admin/coupons", coupon).await.data(201);
@@ -104,12 +105,12 @@ async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// What the audit says of administrators' activations of the plugin, oldest first.
+/// Returns the audit records of administrators' activations of the plugin, oldest first.
 async fn activations(shop: &Shop) -> Vec<Value> {
     audited(shop, "plugin.activated").await
 }
 
-/// The details of what administrators did to the plugin, oldest first.
+/// Returns the details of audit records of an action on the plugin, oldest first.
 async fn audited(shop: &Shop, action: &str) -> Vec<Value> {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT details FROM audit_events \
@@ -157,7 +158,8 @@ both_engines! {
         shop.customer("biasa@example.com").await.post(&format!("{PLUGIN}/retire"), json!(null)).await.fails(403, "FORBIDDEN");
     }
 
-    /// The answer comes first; the same bytes are compiled once; what a dead server left is given up.
+    /// An upload can be answered before it is compiled; the same bytes are compiled once; uploads
+    /// of a crashed server are abandoned.
     async fn an_upload_can_be_compiled_after_its_answer(shop: Shop) {
         let admin = shop.admin().await;
         let component = giving(1_000, "1.0.0");
@@ -179,7 +181,7 @@ both_engines! {
         shop.customer("intip@example.com").await.get(path).await.fails(403, "FORBIDDEN");
         admin.get("/api/admin/plugins/uploads/01a2069f-9a88-7bc1-a95e-0bcc1e12247e").await.fails(404, "NOT_FOUND");
 
-        // As a server leaves it that dies while it compiles.
+        // The state that a server leaves when it crashes while compiling.
         shop.sql("UPDATE plugin_uploads SET state = 'COMPILING', failure = NULL WHERE state = 'REFUSED'").await.unwrap();
         assert_eq!(admin.get(path).await.data(200)["state"], "COMPILING");
         shop.clock().advance(TimeDelta::minutes(16));
@@ -187,7 +189,8 @@ both_engines! {
         assert_eq!((&lost["state"], &lost["failure"]["code"]), (&json!("REFUSED"), &json!("UNAVAILABLE")), "{lost:#}");
     }
 
-    /// What decided a coupon is kept, and a type whose coupons can still be used is not retired.
+    /// A version that decided a coupon cannot be deleted, and a type with usable coupons cannot be
+    /// retired.
     async fn what_is_used_is_kept(shop: Shop) {
         let admin = shop.admin().await;
         let first = install(&admin, giving(1_000, "1.0.0")).await;
@@ -201,7 +204,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A customer's instance works on when its plugin is retired; nobody buys another.
+    /// A customer's instance keeps working when its plugin is retired; new purchases are refused.
     async fn live_instances_outlive_the_retirement_of_their_plugin(shop: Shop) {
         let admin = shop.admin().await;
         let customer = shop.customer_with_credit("setia@example.com", 500_000).await;
@@ -220,7 +223,8 @@ both_engines! {
         shop.state().plugins.active("service-n8n").unwrap_err();
     }
 
-    /// Activations, deletions and uploads that meet leave one active version and no trace of others.
+    /// Concurrent activations, deletions and uploads leave one active version and no trace of
+    /// deleted ones.
     async fn races_end_in_one_order_or_the_other(shop: Shop) {
         let admin = shop.admin().await;
         let component = giving(1, "1.0.0");
@@ -248,8 +252,7 @@ both_engines! {
         shop.state().plugins.active("coupon-gift").unwrap();
     }
 
-    /// What was uploaded before a server went away is there afterwards, and what was not activated
-    /// still serves nobody.
+    /// An uploaded version survives a restart, and stays inactive until it is activated.
     async fn a_restart_between_upload_and_activation_loses_nothing(shop: Shop) {
         let admin = shop.admin().await;
         install(&admin, giving(1_000, "1.0.0")).await;
@@ -262,8 +265,8 @@ both_engines! {
         assert_eq!(admin.get(PLUGIN).await.data(200)["running"], digest.as_str());
     }
 
-    /// A version that does not load never takes the place of one that works: it is shown, told, and
-    /// forgotten once something loads. After a start there is nothing to keep, and the rest serves.
+    /// A version that does not load never replaces a working one: it is shown with an alert until
+    /// one loads. After a restart there is no version to keep, and the rest works.
     async fn a_broken_version_replaces_nothing(shop: Shop) {
         let admin = shop.admin().await;
         let good = install(&admin, giving(1_000, "1.0.0")).await;
@@ -286,8 +289,8 @@ both_engines! {
         assert!(open_alerts(&admin, "PLUGIN_NOT_LOADED").await.is_empty());
     }
 
-    /// A version that fails again and again is not called for a while; administrators are told; it
-    /// is tried again after the pause, and at once when an administrator says so.
+    /// A version that keeps failing is suspended, with an alert; it is tried again after the pause,
+    /// or at once when an administrator resumes it.
     async fn a_version_that_keeps_failing_is_suspended(shop: Shop) {
         let admin = shop.admin().await;
         let good = install(&admin, giving(1_000, "1.0.0")).await;
@@ -324,7 +327,7 @@ both_engines! {
     }
 }
 
-/// A shop that sells nothing, whose versions are followed this often.
+/// Opens a shop without services that polls for versions at this interval.
 async fn following(engine: Engine, poll: u64, change: impl FnOnce(&mut Config)) -> Option<Shop> {
     let nothing = TempDir::new().unwrap();
     Shop::open_with(engine, |config| {
@@ -341,8 +344,8 @@ fn running(shop: &Shop) -> Option<String> {
     digest.map(|digest| digest.to_string())
 }
 
-/// Servers that hardly ever poll hear of each other's activations, also after their connections to
-/// the database were cut; and one that is told nothing polls.
+/// Servers with long polling intervals are notified of each other's activations, also after their
+/// database connections were cut; a server without notifications polls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_hear_of_each_other() {
     let folder = TempDir::new().unwrap();
@@ -380,7 +383,7 @@ async fn two_servers_hear_of_each_other() {
     .await;
 }
 
-/// What no notification tells is found by the poll.
+/// Polling finds changes without a notification.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_poll_finds_what_nobody_told() {
     for (poll, is_found) in [(1, true), (3_600, false)] {
@@ -398,7 +401,7 @@ async fn the_poll_finds_what_nobody_told() {
     }
 }
 
-/// Where they are required, signatures are asked for at the upload and again at the start.
+/// Required signatures are checked at the upload and again at the start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_signed_components_are_taken_and_run() {
     let (ours, theirs) = (
@@ -477,7 +480,7 @@ async fn only_signed_components_are_taken_and_run() {
         .data(201);
 }
 
-/// A component in the folder is signed by the file beside it.
+/// The signature of a component in the folder is the file beside it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_folder_is_signed_beside() {
     let key = PrivateKey::generate("operator").unwrap();
@@ -500,7 +503,7 @@ async fn the_folder_is_signed_beside() {
     assert_eq!(running(&shop), Some(Digest::of(&component).to_string()));
 }
 
-/// So many failures suspend, and for so long.
+/// The settings decide the number of failures and the length of a suspension.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn suspensions_are_as_an_operator_decides() {
     for (failures, pause) in [(2, 600), (0, 600)] {

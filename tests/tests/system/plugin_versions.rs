@@ -1,4 +1,4 @@
-//! A version of a plugin means the same bytes for ever.
+//! Tests that a version of a plugin always means the same bytes.
 
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
@@ -17,8 +17,8 @@ fn giving(amount: i64, version: &str) -> Vec<u8> {
 }
 
 both_engines! {
-    /// Other bytes with a version that is installed are refused, also when both come at once; the
-    /// same bytes are the same version; what was deleted frees its version.
+    /// Other bytes under an installed version are refused, also concurrently; the same bytes are
+    /// the same version; deleting frees the version.
     async fn equal_versions_with_different_bytes_are_refused(shop: Shop) {
         let admin = shop.admin().await;
         let first = admin.upload(giving(1, "1.0.0")).await.data(201);

@@ -1,4 +1,4 @@
-//! New versions in a running shop.
+//! Tests of new plugin versions in a running shop, and of recorded decisions.
 
 use std::{
     sync::{
@@ -17,7 +17,7 @@ use dermaga_runtime::{
 use dermaga_tests::{Client, Engine, Shop, both_engines, postgres, skip};
 use serde_json::{Value, json};
 
-/// A coupon type that gives this much, as a version.
+/// Builds a version of a coupon type that grants this amount.
 fn giving(amount: i64, version: &str) -> Vec<u8> {
     let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
         effect: Effect::Credit(amount),
@@ -39,8 +39,8 @@ async fn install(admin: &Client, component: Vec<u8>) -> Value {
 }
 
 both_engines! {
-    /// A fifth coupon type is uploaded, activated and used at once; its next version takes over,
-    /// and the one before comes back; all without a restart.
+    /// A fifth coupon type is uploaded, activated and used at once; its next version replaces it
+    /// and is rolled back; all without a restart.
     async fn a_coupon_type_is_hot_loaded(shop: Shop) {
         let admin = shop.admin().await;
         let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
@@ -74,7 +74,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Every decision can be replayed, whichever version made it.
+    /// Every decision can be replayed by the version that made it.
     async fn decisions_are_replayed_by_the_bytes_that_made_them(shop: Shop) {
         let admin = shop.admin().await;
         install(&admin, giving(1_000, "1.0.0")).await;
@@ -91,7 +91,7 @@ both_engines! {
         admin.post(&unknown, json!(null)).await.fails(404, "NOT_FOUND");
     }
 
-    /// A record that somebody changed is found out, and where it was changed is said.
+    /// A replay detects a tampered record and points to the changed value.
     async fn a_replay_points_to_the_value_that_differs(shop: Shop) {
         let admin = shop.admin().await;
         install(&admin, giving(1_000, "1.0.0")).await;
@@ -119,7 +119,7 @@ both_engines! {
         assert_eq!((&failed["identical"], &failed["firstDifferencePointer"]), (&json!(false), &json!(null)));
     }
 
-    /// A code that is refused on the wallet page is recorded as one at the checkout is.
+    /// A refusal on the wallet page is recorded like one at checkout.
     async fn a_refusal_on_the_wallet_page_is_explained(shop: Shop) {
         let admin = shop.admin().await;
         let mut fixture = CouponFixture::deciding(Decision::Refuse(Refusal {
@@ -142,8 +142,8 @@ both_engines! {
         assert_eq!(after, before + 1);
     }
 
-    /// "Why was I charged this?" and "why was I refused?": by the customer, and by an administrator
-    /// who knows a subscription, a code or a number.
+    /// Explanations of charges and refusals: for the customer, and for an administrator by
+    /// subscription, code or number.
     async fn a_charge_and_a_refusal_are_explained(shop: Shop) {
         let admin = shop.admin().await;
         let customer = shop
@@ -224,7 +224,7 @@ both_engines! {
             .await
             .fails(404, "NOT_FOUND");
 
-        // Asking is free and leaves nothing; wanting is recorded, and can be replayed.
+        // A quote leaves no decision; an attempt to buy is recorded, and can be replayed.
         let order = json!({ "planId": plan, "couponCode": "MAHAL" });
         let ids = async |filter: &str| -> Vec<Value> {
             let found = admin
@@ -269,7 +269,7 @@ both_engines! {
                 .await
                 .fails(409, "COUPON_REFUSED");
         }
-        // Two of the twenty were grants.
+        // Two of the twenty decisions were grants.
         assert_eq!(ids("couponCode=MAHAL").await.len(), 18, "refusals are recorded without end");
 
         let both = [
@@ -293,10 +293,10 @@ both_engines! {
         assert!(ids("couponCode=nothing").await.is_empty());
     }
 
-    /// Decisions are found by the bytes that made them, by how they ended and by when.
+    /// Decisions are filtered by digest, outcome and time.
     async fn decisions_are_filtered(shop: Shop) {
         let admin = shop.admin().await;
-        // Before there is a coupon, which would greet a newcomer with a decision of its own.
+        // Registered before there is a coupon, which would add a decision at sign-up.
         let customer = shop.customer("saring@example.com").await;
         let first = install(&admin, giving(1_000, "1.0.0")).await;
         admin.post("/api/admin/coupons", json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} })).await.data(201);
@@ -346,8 +346,8 @@ both_engines! {
         customer.get("/api/admin/decisions?outcome=failed").await.fails(403, "FORBIDDEN");
     }
 
-    /// A hundred swaps while two customers ask without a pause: nobody is failed, and each answer is
-    /// wholly that of one version or the other.
+    /// A hundred activations under constant requests of two customers: no request fails, and each
+    /// answer is entirely from one version.
     async fn swapping_under_load_fails_nobody(shop: Shop) {
         let admin = shop.admin().await;
         let digests = [
@@ -385,7 +385,7 @@ both_engines! {
     }
 }
 
-/// Two servers on one PostgreSQL: what one activates, the other uses a moment later.
+/// A version activated on one of two servers is used by the other a moment later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_agree_on_what_is_active() {
     let Some(one) = Shop::open(Engine::Postgres).await else {
@@ -413,7 +413,7 @@ async fn two_servers_agree_on_what_is_active() {
     one.books_balance().await;
 }
 
-/// Two servers that start at the same instant on one empty database both come up.
+/// Two servers that start at once on an empty database both succeed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_start_at_once_on_an_empty_database() {
     let server = match postgres::shared() {

@@ -1,11 +1,11 @@
-//! The proof of the ledger reads every row once, however many there are.
+//! Tests that the proof of the ledger reads every row once.
 
 use dermaga::wallet::{ExportFormat, export, ledger};
 use dermaga_tests::{both_engines, explain::Explainer};
 use serde_json::json;
 
 both_engines! {
-    /// Each posting is found by its entry: by its account or its owner, all of a shop's would be looked at
+    /// Postings are found by their entry; by account or owner, the proof would read all postings
     /// for each transaction or wallet.
     async fn postings_are_found_by_their_entry(shop: Shop) {
         let customer = shop.customer_with_credit("bukti@example.com", 50_000).await;
@@ -26,7 +26,7 @@ both_engines! {
                     assert!(read.how.contains("entry_id"), "{}: {}", read.how, statement.sql);
                     looked_up += 1;
                 }
-                // What looks at all postings does so once, and not for each row of something else.
+                // A full read of postings happens once, not for each row of another table.
                 let once = statement.sql.starts_with("SELECT count(*) FROM postings");
                 assert!(read.table != "postings" || !read.is_scan || once, "{}: {}", read.how, statement.sql);
             }
@@ -34,7 +34,7 @@ both_engines! {
         assert!(looked_up >= 2, "the postings of entries and of transactions are looked up");
     }
 
-    /// Pages meet: nothing is lost or read twice where one ends.
+    /// A ledger of several pages is read whole: nothing is lost or read twice between pages.
     async fn a_ledger_of_several_pages_is_read_whole(shop: Shop) {
         let user = shop.customer_with_credit("panjang@example.com", 1_000).await;
         let id = user.get("/api/user/profile").await.data(200)["id"].clone();

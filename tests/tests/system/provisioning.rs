@@ -1,4 +1,4 @@
-//! All three services on a real Kubernetes API server.
+//! Tests of provisioning on a real Kubernetes API server.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::json;
 
-/// The disposable cluster these tests may use.
+/// Kubeconfig of a disposable cluster for these tests.
 fn kubeconfig() -> Option<PathBuf> {
     match std::env::var_os("DERMAGA_TEST_KUBECONFIG") {
         Some(path) => Some(path.into()),
@@ -40,7 +40,7 @@ async fn shop_on(path: &Path) -> Option<Shop> {
     .await
 }
 
-/// Every service of the templates is bought, becomes ready, and is gone after the cancellation:
+/// Every service of the templates is bought, becomes ready, and is removed after the cancellation:
 /// objects, volumes and namespace.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_service_becomes_ready_and_goes_away() {
@@ -141,7 +141,8 @@ async fn every_service_becomes_ready_and_goes_away() {
     shop.books_balance().await;
 }
 
-/// Without a cluster everything but provisioning works, and the instance says why it waits.
+/// Without a cluster everything but provisioning works, and the instance has the reason for
+/// waiting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_cluster_the_shop_still_sells() {
     let folder = tempfile::tempdir().unwrap();

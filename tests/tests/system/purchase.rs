@@ -1,10 +1,10 @@
-//! The first purchase, end to end.
+//! Tests of purchases, end to end.
 
 use dermaga_tests::both_engines;
 use serde_json::json;
 
 both_engines! {
-    /// Register, redeem, quote, buy, become ready, look at it, cancel: and the books balance.
+    /// Register, redeem, quote, buy, become ready, show credentials, cancel: and the books balance.
     async fn the_whole_way(shop: Shop) {
         let admin = shop.admin().await;
         admin.post("/api/admin/coupons", json!({
@@ -64,7 +64,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A free plan costs nothing, needs no credit, and leaves a transaction of nothing.
+    /// A free plan needs no credit, and leaves a transaction of 0 rupiah.
     async fn a_free_plan_needs_no_credit(shop: Shop) {
         let customer = shop.customer("budi@example.com").await;
         let plan = shop.plan("ghost", "free").await;
@@ -78,7 +78,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A coupon for free periods pays the whole first one, and the books show what it cost.
+    /// A coupon for free periods pays the whole first one, and the ledger shows its cost.
     async fn a_free_service_coupon_is_a_cost_of_promotions(shop: Shop) {
         let admin = shop.admin().await;
         admin.post("/api/admin/coupons", json!({
@@ -95,7 +95,7 @@ both_engines! {
         assert_eq!((found.accounts["REVENUE"].get(), found.accounts["PROMOTIONS"].get()), (50_000, -50_000));
     }
 
-    /// A welcome bonus comes with signing up; one that cannot be given never stands in the way.
+    /// Registration grants a welcome bonus; a failing one does not prevent it.
     async fn a_welcome_bonus_comes_with_signing_up(shop: Shop) {
         let admin = shop.admin().await;
         admin.post("/api/admin/coupons", json!({
@@ -110,7 +110,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// What a quote said is what is charged, or nothing is.
+    /// A purchase charges the price of its quote, or nothing.
     async fn a_quote_is_the_charge(shop: Shop) {
         let customer = shop.customer_with_credit("rina@example.com", 100_000).await;
         let plan = shop.plan("n8n", "basic").await;

@@ -1,10 +1,10 @@
-//! Quotes: what they promise, and that each buys once.
+//! Tests of quotes, each of which buys once.
 
 use dermaga_tests::both_engines;
 use serde_json::{Value, json};
 
 both_engines! {
-    /// One after the other, all at once, and after a purchase that failed: a quote is charged once.
+    /// A quote is charged once: in sequence, concurrently, and after a failed purchase.
     async fn a_quote_buys_once(shop: Shop) {
         let plan = shop.plan("postgresql", "basic").await;
         let customer = shop.customer_with_credit("sekali@example.com", 100_000).await;
@@ -28,7 +28,7 @@ both_engines! {
         let wallet = customer.get("/api/wallet/info").await.data(200);
         assert_eq!(wallet["totalSpent"], 50_000, "two purchases of Rp25.000: {wallet:#}");
 
-        // Nothing was bought, so the quote still holds.
+        // The purchase failed, so the quote is still valid.
         let poor = shop.customer("belum@example.com").await;
         let quote = poor.post("/api/subscriptions/quote", json!({ "planId": plan })).await.data(200);
         let order = json!({ "planId": plan, "quoteId": quote["id"] });

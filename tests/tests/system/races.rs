@@ -1,11 +1,11 @@
-//! Many at once: limits hold exactly.
+//! Tests that limits hold exactly under concurrency.
 
 use dermaga_tests::both_engines;
 use futures::{StreamExt, stream};
 use serde_json::json;
 
 both_engines! {
-    /// 200 customers at once on a coupon with 50 uses: exactly 50 get it.
+    /// Of 200 concurrent customers on a coupon with 50 uses, exactly 50 succeed.
     async fn two_hundred_on_one_coupon(shop: Shop) {
         let admin = shop.admin().await;
         admin.post("/api/admin/coupons", json!({
@@ -30,7 +30,7 @@ both_engines! {
         assert_eq!(found.accounts["WALLET_BONUS"].get(), 50_000);
     }
 
-    /// One customer, twenty checkouts at once, money for one: exactly one goes through.
+    /// Of twenty concurrent checkouts with money for one, exactly one succeeds.
     async fn twenty_checkouts_with_money_for_one(shop: Shop) {
         let customer = shop.customer_with_credit("cepat@example.com", 25_000).await;
         let plan = shop.plan("postgresql", "basic").await;
@@ -51,7 +51,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// One customer, ten at once on a coupon for one use each: one.
+    /// Of ten concurrent redemptions by a customer of a coupon for one use each, one succeeds.
     async fn one_customer_many_times(shop: Shop) {
         let admin = shop.admin().await;
         admin.post("/api/admin/coupons", json!({
@@ -68,7 +68,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// The last of a plan's quota goes to one of many.
+    /// The last place of a plan's quota goes to one of many customers.
     async fn the_last_of_a_quota(shop: Shop) {
         let plan = shop.plan("ghost", "free").await;
         shop.leave_quota(&plan, 3).await;

@@ -1,5 +1,5 @@
-//! A judgement of one reading is not applied to another: a coupon that is changed, a period that is
-//! refunded, a denial that waited while the payment was booked.
+//! Tests that a decision on old data is not applied to new data: a changed coupon, a refunded
+//! period, a denial that waited while the payment was booked.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ async fn id_of(customer: &Client) -> Uuid {
 }
 
 both_engines! {
-    /// The rule granted 1.000, then the administrator made it 5.000: the old grant is not given.
+    /// The rule granted Rp1.000, then the administrator changed it to Rp5.000: the old grant is not
+    /// applied.
     async fn a_coupon_changed_after_it_was_judged(shop: Shop) {
         let admin = shop.admin().await;
         let customer = shop.customer("kupon@example.com").await;
@@ -51,7 +52,7 @@ both_engines! {
         assert_eq!(redeemed["coupon"]["amount"], 5_000);
     }
 
-    /// An upgrade counts with what the period holds; a refund in the same moment makes that less.
+    /// An upgrade credits the payments of its period; a concurrent refund reduces them.
     async fn a_period_refunded_after_the_upgrade_was_priced(shop: Shop) {
         let customer = customer_with_cash(&shop, "naik@example.com", 500_000).await;
         let user_id = id_of(&customer).await;
@@ -66,7 +67,7 @@ both_engines! {
             let (customer, path, pro) = (customer.clone(), path.clone(), pro.clone());
             async move { customer.put(&path, pro).await }
         });
-        // It is priced in milliseconds and then waits for the wallet.
+        // The upgrade is priced within milliseconds and then waits for the wallet.
         tokio::time::sleep(Duration::from_millis(700)).await;
         dermaga::execute!(conn, "UPDATE subscription_periods SET refunded_cash = refunded_cash + 10000").unwrap();
         conn.commit().await.unwrap();
@@ -75,8 +76,8 @@ both_engines! {
     }
 }
 
-/// A late denial of the first card is read while the payment is denied; before it gets the wallet the
-/// second card's settlement is booked.
+/// A late denial of the first card is read while the payment is denied; before it locks the wallet,
+/// the second card's settlement is booked.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denial_that_waited_for_the_settlement() {
     let Some(till) = Till::open(Engine::Postgres).await else {

@@ -1,4 +1,4 @@
-//! Bad input: a clear sentence and a code, and nothing half-done.
+//! Tests of bad input: a clear sentence and a code, and nothing half-done.
 
 use dermaga_tests::both_engines;
 use reqwest::Method;
@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 both_engines! {
-    /// Whatever is wrong with a request, the failure has the envelope.
+    /// Every failure has the envelope.
     async fn every_failure_has_the_envelope(shop: Shop) {
         let nobody = shop.client();
         nobody.get("/api/nowhere").await.fails(404, "ROUTE_NOT_FOUND");
@@ -42,7 +42,7 @@ both_engines! {
         }
     }
 
-    /// An order that cannot be filled is refused for its own reason, and nothing is written.
+    /// An order that cannot be fulfilled is refused with its own reason, and nothing is written.
     async fn orders_are_refused_for_their_own_reason(shop: Shop) {
         let customer = shop.customer_with_credit("beli@example.com", 10_000).await;
         let plan = shop.plan("n8n", "basic").await;
@@ -64,7 +64,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// What is somebody else's does not exist.
+    /// Other customers' objects are answered as not found.
     async fn what_is_not_yours_does_not_exist(shop: Shop) {
         let owner = shop.customer("pemilik@example.com").await;
         let plan = shop.plan("ghost", "free").await;
@@ -89,7 +89,7 @@ both_engines! {
         assert_eq!(owner.get(&format!("/api/subscriptions/{subscription}")).await.data(200)["status"], "ACTIVE");
     }
 
-    /// Coupons are checked when they are made, and where they are used.
+    /// Coupons are checked when they are created and when they are used.
     async fn coupons_are_checked(shop: Shop) {
         let admin = shop.admin().await;
         let create = |body| admin.post("/api/admin/coupons", body);

@@ -1,4 +1,4 @@
-//! A template that `plugin check` refuses is not sold, and keeps nothing else from being sold.
+//! Tests that a template refused by `plugin check` is not sold, and does not affect others.
 
 use std::{fs, path::Path};
 
@@ -33,7 +33,7 @@ async fn reload(admin: &Client, dry_run: bool) -> Answer {
     admin.post("/api/admin/catalog/reload", body).await
 }
 
-/// File, whether the service is sold on, and the key and sentence of the first problem.
+/// Returns file, true when the service is still sold, and key and message of the first problem.
 fn refused(reload: &Value) -> Vec<(String, bool, String)> {
     let refused = reload["refused"].as_array().unwrap().iter();
     refused
@@ -74,8 +74,8 @@ fn contains(found: &[(String, bool, String)], file: &str, sold: bool, part: &str
     );
 }
 
-/// Whatever `plugin check` finds keeps one service as it was, at a reload and at a start; what never
-/// loaded is not sold; the rest is.
+/// A template refused by `plugin check` leaves its service as it was, at a reload and at a start;
+/// one that never loaded is not sold; all others are.
 async fn a_wrong_template_is_refused_alone(engine: Engine) {
     let folder = TempDir::new().unwrap();
     let at = folder.path();
@@ -87,7 +87,7 @@ async fn a_wrong_template_is_refused_alone(engine: Engine) {
     ] {
         write(at, name, &[]);
     }
-    // Its images have another name than the plugin's.
+    // A name of an image differs from the plugin's.
     write(at, "ghost.toml", &[("\napp = ", "\napq = ")]);
     let path = at.to_owned();
     let Some(shop) = Shop::open_with(engine, |config| config.templates_dir = Some(path)).await
@@ -119,7 +119,7 @@ async fn a_wrong_template_is_refused_alone(engine: Engine) {
     let scratch = "scratch = [{ path = \"/tmp\", mib = 128 }]";
     let more = "scratch = [{ path = \"/tmp\", mib = 2048 }, { path = \"/var/tmp\", mib = 2048 }]";
     write(at, "uptime-kuma.toml", &[(scratch, more)]);
-    // A third for each of two volumes leaves a third of the disk unused.
+    // A third for each of two volumes leaves a third of the storage unused.
     let whole = "{ name = \"site\", path = \"/var/www/html\" }";
     let third = "{ name = \"site\", path = \"/var/www/html\", share_percent = 34 }";
     write(at, "wordpress.toml", &[(whole, third)]);
@@ -152,7 +152,7 @@ async fn a_wrong_template_is_refused_alone(engine: Engine) {
     assert_eq!(sold(&shop).await, all);
     assert_eq!(shop.plan_view("n8n", "basic").await["monthlyPrice"], 60_000);
 
-    // A typo in the night, and the server starts again.
+    // A template is broken before a restart.
     fs::write(at.join("n8n.toml"), "slug = \"n8n\"\nname = N8N\n").unwrap();
     let shop = shop.restart().await;
     assert_eq!(sold(&shop).await, all);
@@ -202,7 +202,7 @@ fn version(number: &str, manifests: Vec<Value>) -> Vec<u8> {
     fixture.component()
 }
 
-/// One that the gate refuses whatever it is asked.
+/// Builds a version whose manifests the gate always refuses.
 fn breaking(number: &str) -> Vec<u8> {
     let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": "n" } });
     version(number, vec![node])
@@ -213,8 +213,8 @@ async fn activate(admin: &Client, digest: &Value) -> Answer {
     admin.post(path, json!({ "digest": digest })).await
 }
 
-/// A version with which a service would fail does not become active; one that did so past every check
-/// takes the service off the shelf, and nobody is charged.
+/// A version that breaks a service is not activated; one put into the database past every check
+/// takes the service off sale, and no customer is charged.
 async fn a_version_that_breaks_a_service_is_not_activated(engine: Engine) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().to_owned();
@@ -284,8 +284,8 @@ async fn a_version_that_breaks_a_service_is_not_activated_on_postgres() {
     a_version_that_breaks_a_service_is_not_activated(Engine::Postgres).await;
 }
 
-/// The folder of plugins brings no version either that a service would fail with; and a wrong
-/// template keeps no plugin of the folder from being installed.
+/// The folder of plugins does not replace a version by one that breaks a service; and a wrong
+/// template does not prevent the installation of plugins.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_folder_replaces_no_version_by_one_that_breaks_a_service() {
     let folder = TempDir::new().unwrap();
@@ -313,7 +313,7 @@ async fn the_folder_replaces_no_version_by_one_that_breaks_a_service() {
     assert_eq!(sold(&shop).await, ["fixture"]);
 }
 
-/// What passed is not checked again, and what failed is.
+/// Templates that passed are not checked again; those that failed are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_template_that_passed_is_remembered() {
     let folder = TempDir::new().unwrap();

@@ -1,5 +1,5 @@
-//! What happens when a period is over: the next one is charged once, a coupon lasts as long as it was
-//! promised, and who does not pay has grace, is suspended, and ends.
+//! Tests of renewals: each period is charged once, a coupon lasts as long as promised, and unpaid
+//! subscriptions have grace, are suspended, and end.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::upgrades::customer_with_cash;
 
 const REASON: &str = "A gift of the house.";
 
-/// Buys, and gives the purchase.
+/// Buys a plan and waits for its delivery; returns the purchase.
 async fn buy(shop: &Shop, customer: &Client, plan: (&str, &str), coupon: Option<&str>) -> Value {
     let plan = shop.plan(plan.0, plan.1).await;
     let order = json!({ "planId": plan, "couponCode": coupon });
     let bought = customer.post("/api/subscriptions", order).await.data(201);
-    // Nothing is charged again before it was delivered.
+    // Only delivered services are charged again.
     let instance = bought["instanceId"].as_str().unwrap();
     shop.instance_becomes(customer, instance, "RUNNING").await;
     bought
@@ -41,7 +41,7 @@ fn moment(value: &Value) -> DateTime<Utc> {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// Moves the clock to the end of the period, and renews.
+/// Moves the clock to the end of the period and renews; returns the subscription.
 async fn next_period(shop: &Shop, id: &str) -> Value {
     let end = moment(&subscription(shop, id).await["periodEnd"]);
     shop.clock().advance(end - shop.clock().now());
@@ -76,7 +76,7 @@ async fn coupon(shop: &Shop, code: &str, parameters: Value, more: Value) -> Stri
     made["id"].as_str().unwrap().to_owned()
 }
 
-/// The discounts of all periods, the first one first.
+/// Returns the discounts of all periods, in order.
 fn discounts(subscription: &Value) -> Vec<i64> {
     let periods = subscription["periods"].as_array().unwrap().iter().rev();
     periods
@@ -91,7 +91,7 @@ async fn give(shop: &Shop, user: &str, amount: i64) {
 }
 
 both_engines! {
-    /// A year of months, each charged once and for its price, on the day it began on.
+    /// A year is charged month by month, each once, on the same day of the month.
     async fn a_year_is_charged_month_by_month(shop: Shop) {
         let customer = customer_with_cash(&shop, "setahun@example.com", 25_000 * 13).await;
         let bought = buy(&shop, &customer, ("postgresql", "basic"), None).await;
@@ -117,15 +117,15 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Three periods at half the price, and the fourth at all of it; uses are counted once, cost and
-    /// revenue of every period, and each decision replays.
+    /// Three periods cost half and the fourth the full price; a use is counted once, cost and
+    /// revenue for every period, and each decision replays.
     async fn a_coupon_lasts_as_long_as_was_promised(shop: Shop) {
         let coupon = coupon(&shop, "TIGA", json!({ "percent": 50 }), json!({ "lasts": 3, "maxUses": 1 })).await;
         let customer = customer_with_cash(&shop, "tiga@example.com", 400_000).await;
         let bought = buy(&shop, &customer, ("n8n", "basic"), Some("TIGA")).await;
         let id = id_of(&bought);
         assert_eq!(bought["subscription"]["couponPeriodsLeft"], 2);
-        // Over for others: the promise stays.
+        // The coupon ends for others; the promise stays.
         let admin = shop.admin().await;
         let off = json!({ "ids": [coupon], "status": "DISABLED" });
         admin.put("/api/admin/coupons/bulk-status", off).await;
@@ -156,7 +156,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// For ever; free periods; and a budget that ends a discount when it is spent, with the reason.
+    /// Discounts without end, free periods, and a spent budget that ends a discount with the
+    /// reason.
     async fn coupons_that_do_not_end_and_those_that_do(shop: Shop) {
         coupon(&shop, "SELALU", json!({ "amount": 5_000 }), json!({ "lasts": "forever" })).await;
         coupon(&shop, "ANGGARAN", json!({ "amount": 10_000 }), json!({ "lasts": "forever", "budget": 25_000 })).await;
@@ -188,8 +189,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Grace, in which it runs; suspension, in which its data is kept; a top-up that resumes it, without
-    /// the time it was off being charged.
+    /// In grace the service runs; in suspension its data is kept; a top-up resumes it, and the
+    /// suspended time is not charged.
     async fn who_does_not_pay_is_suspended_and_who_pays_goes_on(shop: Shop) {
         let customer = customer_with_cash(&shop, "lupa@example.com", 60_000).await;
         let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
@@ -205,7 +206,7 @@ both_engines! {
         let info = customer.get(&format!("/api/subscriptions/{id}/billing-info")).await.data(200);
         assert_eq!((&info["due"], &info["missing"]), (&json!(50_000), &json!(40_000)));
 
-        // Grace does not begin again, and ends on its day.
+        // Grace does not restart, and ends on its day.
         shop.clock().advance(TimeDelta::days(6));
         renew_due(shop.state()).await.unwrap();
         process_grace(shop.state()).await.unwrap();
@@ -233,7 +234,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Suspended for too long it ends; so does what shall not renew; and quota and resources are free.
+    /// A long suspension ends a subscription; so does turning off renewal; quota and resources are
+    /// released.
     async fn what_nobody_pays_for_ends(shop: Shop) {
         let quota = async || shop.plan_view("n8n", "basic").await["availableQuota"].as_i64().unwrap();
         let before = quota().await;
@@ -253,7 +255,7 @@ both_engines! {
         assert_eq!((&none["due"], &none["lines"]), (&Value::Null, &json!([])));
 
         next_period(&shop, id).await;
-        // Bought a moment after the other.
+        // Bought a moment after the other one.
         next_period(&shop, kept).await;
         assert_eq!(becomes(&shop, kept, "EXPIRED").await["cancelReason"], "It was not to be renewed.");
         next_period(&shop, id).await;
@@ -276,8 +278,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// However many do it at once, each period is charged once; and where no server ran for months, each
-    /// run charges one of them.
+    /// Concurrent renewals charge each period once; after months without a server, each run charges
+    /// one of them.
     async fn many_at_once_charge_once(shop: Shop) {
         let mut ids = Vec::new();
         for number in 0..4 {
@@ -302,7 +304,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A plugin that fails stops nobody else, puts nobody into grace, and is asked again after a while.
+    /// A failing plugin does not stop other renewals, puts no subscription into grace, and is
+    /// retried later.
     async fn a_failing_plugin_is_nobodys_debt(shop: Shop) {
         let customer = customer_with_cash(&shop, "gagal@example.com", 300_000).await;
         let mut fixture = ServiceFixture::misbehaving("price", Misdeed::Trap);
@@ -349,12 +352,12 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// What administrators see before, and do.
+    /// Administrators see upcoming renewals and decide about failed ones.
     async fn administrators_look_ahead_and_decide(shop: Shop) {
         let rich = customer_with_cash(&shop, "mampu@example.com", 500_000).await;
         let poor = customer_with_cash(&shop, "pas-pasan@example.com", 75_000).await;
         let renews = buy(&shop, &rich, ("n8n", "basic"), None).await;
-        // Enough for one of the two.
+        // Credit for one of the two.
         let first = buy(&shop, &poor, ("postgresql", "basic"), None).await;
         let ends = buy(&shop, &rich, ("postgresql", "basic"), None).await;
         rich.put(&format!("/api/subscriptions/{}/auto-renew", id_of(&ends)), json!({ "autoRenew": false })).await.data(200);
@@ -385,7 +388,7 @@ both_engines! {
             if ran.status == 202 {
                 break ran;
             }
-            // The clock has started it as well.
+            // The scheduler may have started the job too.
             ran.fails(409, "CONFLICT");
         };
         let location = run.headers["location"].to_str().unwrap().to_owned();
@@ -412,7 +415,7 @@ both_engines! {
     }
 }
 
-/// A shop with these settings in its environment, whose jobs only run when they are called.
+/// Opens a shop with these settings in its environment, whose jobs only run when called.
 async fn shop_with(settings: &[(&str, &str)]) -> Shop {
     let never = [
         ("CRON_DAILY_RENEWALS", "0 0 29 2 *"),
@@ -434,7 +437,7 @@ async fn shop_with(settings: &[(&str, &str)]) -> Shop {
     Shop::open_with(Engine::Sqlite, change).await.unwrap()
 }
 
-/// Who is charged, how long grace lasts, and for how long data is kept.
+/// Settings decide about automatic renewal, and the lengths of grace and of suspension.
 #[tokio::test]
 async fn the_settings_decide() {
     for (settings, expected) in [
@@ -469,7 +472,7 @@ async fn the_settings_decide() {
     }
 }
 
-/// Soon as often as was set, and then once a day.
+/// A failed renewal is retried soon, as often as the settings say, and then once a day.
 #[tokio::test]
 async fn a_failed_renewal_is_tried_again_when_the_settings_say() {
     let shop = shop_with(&[
@@ -499,7 +502,7 @@ async fn a_failed_renewal_is_tried_again_when_the_settings_say() {
     }
 }
 
-/// Two servers with a clock in common, and both their jobs.
+/// Two servers with a shared clock, both running their jobs, charge once.
 #[tokio::test]
 async fn two_servers_charge_once() {
     let Some(shop) = Shop::open(Engine::Postgres).await else {

@@ -1,4 +1,4 @@
-//! More than one upgrade in one period: each payment is credited over its own span.
+//! Tests of several upgrades in one period: each payment is credited over its own span.
 
 use chrono::{DateTime, Datelike, Days, Months, Utc};
 use dermaga_tests::{Client, Shop, both_engines};
@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use crate::upgrades::customer_with_cash;
 
-/// Seconds pass while a test runs, and each of them is worth something: up to 17 rupiah a minute here.
+/// Tolerance in rupiah: a minute of a test's run time changes prices by up to 17.
 const MOVED: i64 = 20;
 
-/// Moves the clock to the tenth of the next month that has 31 days, as the next period then has.
+/// Moves the clock to the tenth of the next month with 31 days, so that the next period also has
+/// 31.
 fn to_a_long_month(shop: &Shop) {
     let now = shop.clock().now();
     let tenth = |months| now.with_day(10).unwrap() + Months::new(months);
@@ -35,7 +36,7 @@ fn about(found: &Value, expected: i64) {
     );
 }
 
-/// Upgrades once the change before it is applied.
+/// Upgrades once the previous change is applied.
 async fn upgrade(customer: &Client, id: &str, plan: &str) -> Value {
     let path = format!("/api/subscriptions/{id}/upgrade");
     for _ in 0..200 {
@@ -78,7 +79,7 @@ both_engines! {
         let sum: i64 = second["lines"].as_array().unwrap().iter().map(|line| line["amount"].as_i64().unwrap()).sum();
         assert_eq!(second["charged"], sum);
 
-        // Who asks why is told the same, and the plugin's own answer still replays.
+        // The explanation agrees, and the plugin's decision still replays.
         let number = second["transaction"].as_str().unwrap();
         let why = customer.get(&format!("/api/wallet/transactions/{number}/decisions")).await.data(200);
         assert_eq!(why[0]["reasons"][1]["reason"], reason, "{why:#}");
@@ -88,7 +89,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// What was given back of a payment is not credited again.
+    /// The refunded part of a payment is not credited again.
     async fn a_refund_lowers_the_credit(shop: Shop) {
         to_a_long_month(&shop);
         let customer = customer_with_cash(&shop, "kembali-dulu@example.com", 500_000).await;

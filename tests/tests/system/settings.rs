@@ -1,5 +1,5 @@
-//! Every setting has an effect: each test gives it by its name in the environment and looks at what
-//! changes in a server.
+//! Tests that every setting has an effect: each test sets it by its environment variable and checks
+//! the change in a server.
 
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::payments;
 
-/// The file, the test, and the settings whose effect it shows.
+/// File, test, and the settings whose effect it shows.
 const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     (
         CLI,
@@ -299,10 +299,10 @@ const RENEWALS: &str = "tests/tests/system/renewals.rs";
 const STRANGERS: &str = "tests/tests/system/strangers.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
 
-/// A setting without a test, and a test that is gone, break the promise of the reference.
+/// Every setting in force has a test in [`SHOWN_BY`], and every test there exists.
 #[test]
 fn every_setting_has_a_test_that_shows_its_effect() {
-    // One that is only read yet says so wherever it is shown.
+    // Pending settings have no effect yet, and are shown as such.
     let in_force = SETTINGS.iter().filter(|setting| !setting.pending);
     let mut promised: Vec<&str> = in_force.map(|setting| setting.env).collect();
     let mut shown: Vec<&str> = SHOWN_BY
@@ -332,7 +332,7 @@ fn every_setting_has_a_test_that_shows_its_effect() {
     }
 }
 
-/// The configuration of a server on a free port with these settings in its environment.
+/// Builds the configuration of a server on a free port with these settings in its environment.
 fn configuration(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
     let display = |path: &Path| path.display().to_string();
     let mut environment = BTreeMap::from([
@@ -356,13 +356,13 @@ fn configuration(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
     config::load(sources).expect("the settings are good").config
 }
 
-/// A shop with these settings.
+/// Opens a shop with these settings.
 pub(crate) async fn shop(settings: &[(&str, &str)]) -> Shop {
     let change = |config: &mut Config| *config = configuration(&config.data_dir.clone(), settings);
     Shop::open_with(Engine::Sqlite, change).await.unwrap()
 }
 
-/// A shop that has nothing to sell and so starts in a moment.
+/// Opens a shop without plugins and templates, which starts fast.
 pub(crate) async fn empty_shop(settings: &[(&str, &str)]) -> Shop {
     let nothing = TempDir::new().unwrap();
     let folder = nothing.path().to_str().unwrap();
@@ -381,7 +381,7 @@ async fn a_server_starts_as_it_is_told() {
     let nothing = folder.path().to_str().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    // An empty database is refused before the port is asked for.
+    // An empty database is refused before the server binds its port.
     for (migrate, expected) in [("false", "`dermaga migrate`"), ("true", address.as_str())] {
         let config = configuration(
             &folder.path().join("data"),
@@ -495,7 +495,7 @@ async fn jobs_run_when_the_settings_say() {
     }
 }
 
-/// The bounds are looked at before the subscription is.
+/// The bounds are checked before the subscription is read.
 #[tokio::test]
 async fn a_grace_is_as_long_as_its_bounds_allow() {
     for (settings, good, bad) in [
@@ -537,7 +537,7 @@ async fn a_grace_is_as_long_as_its_bounds_allow() {
     }
 }
 
-// ---- where things are kept ----
+// ---- data folder ----
 
 #[tokio::test]
 async fn what_a_server_keeps_lies_in_its_data_folder() {
@@ -676,7 +676,7 @@ async fn credentials_open_where_their_key_is_known() {
     let id = buy(&rotated, &customer, "postgresql", "basic").await;
     let new_path = format!("/api/instances/{id}/credentials");
 
-    // Dropped too early: what the old key sealed cannot be shown, the rest goes on.
+    // A key that is dropped too early: its secrets cannot be shown, everything else works.
     let keys = |key: &str| vec![Secret::new(key)];
     let early = rotated.restart_with(|config| config.master_keys = keys(&new));
     let early = early.await.unwrap();
@@ -691,7 +691,7 @@ async fn credentials_open_where_their_key_is_known() {
     assert!(matches!(why, StartError::MasterKey { secrets: 2 }), "{why}");
 }
 
-/// Buys a plan; gives the id of the instance.
+/// Buys a plan; returns the id of the instance.
 async fn buy(shop: &Shop, customer: &Client, service: &str, plan: &str) -> String {
     let plan = shop.plan(service, plan).await;
     let bought = customer
@@ -703,7 +703,7 @@ async fn buy(shop: &Shop, customer: &Client, service: &str, plan: &str) -> Strin
 
 // ---- plugins ----
 
-/// Ends a call of this function of a component under this server's limits.
+/// Calls this function of a component under this server's limits; returns its failure.
 fn failure(shop: &Shop, component: &[u8], function: &str) -> Failure {
     let plugin = shop.state().plugins.runtime().load(component).unwrap();
     let input = match function {
@@ -877,7 +877,7 @@ async fn so_many_lines_of_a_call_are_kept_so_long() {
     assert_eq!(said(Misdeed::LongLog(100))[0].message.len(), 17);
 }
 
-/// A coupon type whose calls take as long as this server lets them, under way.
+/// Starts a call of a coupon type that takes as long as this server allows.
 fn occupy(shop: &Shop) -> tokio::task::JoinHandle<()> {
     let slow = bad_coupon(Misdeed::LoopForever);
     let slow = shop.state().plugins.runtime().load(&slow).unwrap();
@@ -887,7 +887,7 @@ fn occupy(shop: &Shop) -> tokio::task::JoinHandle<()> {
     })
 }
 
-/// Installs a good coupon type; gives the request that tries it.
+/// Installs a good coupon type; returns the request that tries it.
 async fn dry_run(admin: &Client) -> (&'static str, Value) {
     let component = CouponFixture::default().component();
     let staged = admin.upload(component).await.data(201);
@@ -897,7 +897,7 @@ async fn dry_run(admin: &Client) -> (&'static str, Value) {
     ("/api/admin/plugins/coupon-fixture/dry-run", body)
 }
 
-/// While one call runs, others find a place, wait for one, or are told that there is none.
+/// During one call, others have a slot, wait for one, or are answered that there is none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_without_a_place_waits_and_then_answers_busy() {
     for (places, wait, is_refused) in [("1", "0s", true), ("2", "0s", false), ("1", "30s", false)] {
@@ -911,7 +911,7 @@ async fn a_call_without_a_place_waits_and_then_answers_busy() {
         let admin = shop.admin().await;
         let (path, body) = dry_run(&admin).await;
         let (mut answered, mut refused) = (0, 0);
-        // A machine that is busy may let the place become free before anybody asks.
+        // On a busy machine the slot may become free before the request arrives.
         for _ in 0..20 {
             let occupied = occupy(&shop);
             loop {
@@ -940,7 +940,7 @@ async fn a_call_without_a_place_waits_and_then_answers_busy() {
     }
 }
 
-/// An upload that finds no place may come again; nothing is said against the component.
+/// An upload without a free slot is answered as busy, without a verdict on the component.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_without_a_place_is_not_refused_but_busy() {
     let shop = empty_shop(&[
@@ -971,7 +971,7 @@ async fn an_upload_without_a_place_is_not_refused_but_busy() {
     }
 }
 
-/// Here it waits for a place among the plugin calls.
+/// The request waits for a slot of plugin calls here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_that_takes_too_long_is_answered() {
     let shop = empty_shop(&[
@@ -1068,7 +1068,7 @@ async fn drift_is_repaired_at_the_next_resync() {
     }
 }
 
-/// Leads to an address where nothing answers.
+/// Writes a kubeconfig with this address, where nothing answers.
 fn kubeconfig(folder: &Path, address: &str) -> PathBuf {
     let path = folder.join("kubeconfig");
     let text = json!({
@@ -1084,7 +1084,7 @@ fn kubeconfig(folder: &Path, address: &str) -> PathBuf {
 #[tokio::test]
 async fn instances_go_where_the_provisioner_says() {
     let folder = TempDir::new().unwrap();
-    // Nobody listens where a listener just was.
+    // A port that was just closed has no listener.
     let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -1117,7 +1117,7 @@ async fn instances_go_where_the_provisioner_says() {
     );
 }
 
-/// On a cluster that takes requests and never answers, every pass that began is still under way.
+/// On a cluster that accepts requests and never answers, every started pass stays under way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_many_instances_are_worked_on_at_once() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -1142,7 +1142,7 @@ async fn so_many_instances_are_worked_on_at_once() {
     }
 }
 
-/// Instances somebody holds a lease of.
+/// Returns the number of leased instances.
 async fn under_way(shop: &Shop) -> i64 {
     let sql = "SELECT COUNT(*) FROM instances WHERE lease_until > $1";
     let mut conn = shop.state().db.read().await.unwrap();
@@ -1152,7 +1152,7 @@ async fn under_way(shop: &Shop) -> i64 {
 
 // ---- payments ----
 
-/// A top-up by QRIS.
+/// Builds a top-up by QRIS.
 fn top_up(amount: i64) -> Value {
     json!({ "amount": amount, "paymentMethod": "QRIS" })
 }
@@ -1220,7 +1220,7 @@ fn real_money_needs_a_real_key() {
     assert!(refused.contains("MIDTRANS_SERVER_KEY"), "{refused}");
 }
 
-/// One answer that never comes: given up in time, the question is asked again and answered.
+/// A request without an answer times out, is repeated and answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_gateway_is_waited_for_so_long() {
     for (timeout, status) in [("1s", 201), ("60s", 408)] {
@@ -1265,7 +1265,7 @@ async fn the_clock_starts_where_it_was_put() {
     }
 }
 
-/// What waits to be paid counts too.
+/// Unpaid top-ups count too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wallet_holds_so_much_at_the_most() {
     let shop = empty_shop(&[
@@ -1335,7 +1335,7 @@ async fn paid_credit_is_capped_and_the_float_is_watched() {
     let over = add("satu@example.com", 500_001, "PAID").await;
     over.fails(409, "BALANCE_CAP_EXCEEDED");
     assert_eq!(over.detail("amount"), Some("500000"));
-    // What the shop gives is not money it holds for somebody.
+    // Bonus credit is not money held for customers.
     add("satu@example.com", 500_001, "BONUS").await.data(201);
     add("satu@example.com", 500_000, "PAID").await.data(201);
 
@@ -1355,8 +1355,8 @@ async fn paid_credit_is_capped_and_the_float_is_watched() {
 
 // ---- requests ----
 
-/// Failed logins of an address are bounded. Behind a proxy the address is the one it saw, whatever
-/// the client claims; without one it is the connection's, whatever a header says.
+/// Failed logins of an address are bounded. Behind a proxy the address is the one the proxy saw;
+/// without one it is the connection's, in spite of headers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guesses_are_counted_against_whom_the_proxies_saw() {
     for (proxies, others) in [("1", 401), ("0", 429)] {

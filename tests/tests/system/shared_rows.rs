@@ -1,4 +1,5 @@
-//! Rows that customers share are held from the last statement of an act to its commit, and no longer.
+//! Tests that rows shared by customers are locked from the last statement of an operation to its
+//! commit, and no longer.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Waits until a statement that begins so waits for the lock.
+/// Waits until a statement with this beginning waits for the lock.
 async fn waits(shop: &Shop, statement: &str) {
     let sql = "SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1 || '%'";
@@ -23,7 +24,7 @@ async fn waits(shop: &Shop, statement: &str) {
     panic!("nothing waits at `{statement}`");
 }
 
-/// Writes to a row without waiting long for whoever holds it.
+/// Asserts that a row can be written without waiting long for a lock.
 async fn is_free(shop: &Shop, table: &str, id: Uuid) {
     let mut conn = shop.state().db.begin().await.unwrap();
     dermaga::execute!(conn, "SET LOCAL lock_timeout = '1s'").unwrap();
@@ -36,7 +37,7 @@ async fn is_free(shop: &Shop, table: &str, id: Uuid) {
     conn.rollback().await.unwrap();
 }
 
-/// Lets an act come to the point where it writes its instance, and no further until this is dropped.
+/// Blocks operations at the point where they write their instance, until dropped.
 async fn gate(shop: &Shop) -> Conn {
     let mut conn = shop.state().db.begin().await.unwrap();
     dermaga::execute!(conn, "LOCK TABLE instances IN SHARE MODE").unwrap();
@@ -65,7 +66,7 @@ async fn in_background(
     })
 }
 
-/// A purchase and an upgrade that are not at their end hold neither the plan's row nor the coupon's.
+/// Unfinished purchases and upgrades lock neither the plan's row nor the coupon's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plans_and_coupons_are_taken_last_on_postgresql() {
     let Some(shop) = Shop::open(Engine::Postgres).await else {

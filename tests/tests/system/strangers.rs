@@ -1,4 +1,4 @@
-//! Strangers, and customers who behave like some: nothing that all share is theirs to use up.
+//! Tests that strangers and abusive customers cannot exhaust shared resources.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::settings::empty_shop;
 
 const PASSWORD: &str = "kata sandi yang panjang";
 
-/// Sends from an address that the trusted proxy in front of the shop wrote down.
+/// Sends a request with an address in the header of the trusted proxy.
 async fn post_from(client: &Client, address: &str, path: &str, body: serde_json::Value) -> Answer {
     let request = client.request(Method::POST, path).json(&body);
     client
@@ -38,7 +38,7 @@ async fn half_a_request(shop: &Shop) -> TcpStream {
     stream
 }
 
-/// The status line of what the server says without being asked; empty when it just closes.
+/// Returns the status line that the server sends without a request; empty when it only closes.
 async fn said(mut stream: TcpStream) -> String {
     let mut text = Vec::new();
     let _ = stream.read_to_end(&mut text).await;
@@ -49,7 +49,7 @@ async fn said(mut stream: TcpStream) -> String {
         .to_owned()
 }
 
-/// Half-sent requests hold their connections for a short time and leave room for others.
+/// Half-sent requests keep their connections for a short time and leave room for others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn half_sent_requests_do_not_stop_the_shop() {
     let shop = empty_shop(&[
@@ -69,7 +69,7 @@ async fn half_sent_requests_do_not_stop_the_shop() {
     assert_eq!(shop.client().get("/healthz").await.status, 200);
 }
 
-/// Behind a proxy all connections are the proxy's, so they are counted in all alone.
+/// Behind a proxy all connections are the proxy's, so only their total is limited.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_limited_in_all() {
     let shop = empty_shop(&[
@@ -86,9 +86,9 @@ async fn connections_are_limited_in_all() {
     let refused = said(half_a_request(&shop).await).await;
     assert_eq!(refused, "HTTP/1.1 503 Service Unavailable");
     drop(held);
-    // The server sees the ends of those connections in a moment.
+    // The server notices the closed connections after a moment.
     for _ in 0..100 {
-        // The answer comes, and the idle connection is closed after it: otherwise this never ends.
+        // The idle connection is closed after the answer: otherwise this never ends.
         if said_to_a_whole_request(&shop).await.contains("200") {
             return;
         }
@@ -105,7 +105,7 @@ async fn said_to_a_whole_request(shop: &Shop) -> String {
     said(stream).await
 }
 
-/// What the settings say about accounts and top-ups is what customers meet.
+/// Limits on accounts and top-ups follow the settings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_and_top_ups_are_limited() {
     let shop = super::settings::shop(&[
@@ -135,7 +135,7 @@ async fn accounts_and_top_ups_are_limited() {
 }
 
 both_engines! {
-    /// Somebody who does not know a password keeps nobody out who does.
+    /// A stranger without the password cannot lock the owner out.
     async fn nobody_is_locked_out_by_a_stranger(shop: Shop) {
         let shop = shop.restart_with(|config| config.trusted_proxies = 1).await.unwrap();
         shop.register("korban@example.com").await;
@@ -150,12 +150,13 @@ both_engines! {
             let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
             assert!((800..=901).contains(&wait), "{wait}");
         }
-        // Their owner from elsewhere, also behind a proxy that writes ports; and others from there.
+        // The owner from elsewhere, also behind a proxy that writes ports; and others from the same
+        // address.
         for address in ["203.0.113.7", "203.0.113.7:4711", "[2001:db8::1]:80"] {
             log_in_from(&shop, address, "korban@example.com", PASSWORD).await.data(200);
         }
         log_in_from(&shop, "192.0.2.1", "tetangga@example.com", PASSWORD).await.data(200);
-        // One network of IPv6 is one guesser.
+        // One IPv6 network counts as one address.
         for host in 0..10 {
             let address = format!("2001:db8:0:7::{host}");
             log_in_from(&shop, &address, "korban@example.com", "salah salah salah").await
@@ -167,7 +168,7 @@ both_engines! {
         log_in_from(&shop, "192.0.2.1", "korban@example.com", PASSWORD).await.data(200);
     }
 
-    /// An address makes so many accounts an hour; another address is not concerned.
+    /// Registrations are limited by address and hour; other addresses are not affected.
     async fn registrations_are_limited_per_address(shop: Shop) {
         let shop = shop.restart_with(|config| {
             config.trusted_proxies = 1;
@@ -200,7 +201,7 @@ both_engines! {
         assert_eq!(customer.get("/api/wallet/info").await.data(200)["totalBalance"], 0);
     }
 
-    /// Coupon codes cannot be found by trying: everywhere a code is taken counts.
+    /// Coupon codes cannot be guessed: attempts count together on every route that takes a code.
     async fn guessing_coupon_codes_ends(shop: Shop) {
         let guesser = shop.customer("penebak@example.com").await;
         let known = json!({ "code": "ADA", "plugin": "coupon-credit-topup", "parameters": { "amount": 10_000 } });
@@ -228,7 +229,7 @@ both_engines! {
         guesser.post("/api/wallet/redeem-coupon", json!({ "couponCode": "ADA" })).await.data(201);
     }
 
-    /// A customer has so many payment pages open, however fast they are asked for.
+    /// Open payment pages of a customer are limited, also under concurrent requests.
     async fn open_top_ups_are_limited(shop: Shop) {
         let shop = shop.restart_with(|config| {
             config.payments_sandbox = true;
@@ -248,7 +249,7 @@ both_engines! {
         customer.post("/api/wallet/topup", body).await.data(201);
     }
 
-    /// Refusals kept under a key are rows for a day: a customer makes so many an hour.
+    /// Refusals kept under a key are limited by customer and hour, as each is a row for a day.
     async fn kept_refusals_are_limited(shop: Shop) {
         let customer = shop.customer("gagal@example.com").await;
         let unknown = json!({ "planId": uuid::Uuid::nil() });

@@ -1,4 +1,4 @@
-//! Higher plans in the middle of a period, and money back.
+//! Tests of upgrades in the middle of a period, and of refunds.
 
 use chrono::TimeDelta;
 use dermaga::{
@@ -12,7 +12,7 @@ use dermaga_tests::{Client, Shop, both_engines, unique};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// A new customer with paid credit.
+/// Registers a customer with cash.
 pub(crate) async fn customer_with_cash(shop: &Shop, email: &str, amount: i64) -> Client {
     let registered = shop.register(email).await;
     let user_id: Uuid = registered["user"]["id"].as_str().unwrap().parse().unwrap();
@@ -43,7 +43,7 @@ pub(crate) async fn customer_with_cash(shop: &Shop, email: &str, amount: i64) ->
         .with_token(registered["accessToken"].as_str().unwrap())
 }
 
-/// Buys N8N Basic and waits until it runs; gives subscription and instance.
+/// Buys N8N Basic and waits until it runs; returns subscription and instance.
 async fn basic(shop: &Shop, customer: &Client) -> (String, Value) {
     let plan = shop.plan("n8n", "basic").await;
     let bought = customer
@@ -57,7 +57,7 @@ async fn basic(shop: &Shop, customer: &Client) -> (String, Value) {
     (id, instance)
 }
 
-/// Where the manifests of an instance are written.
+/// Folder into which the manifests of an instance are written.
 pub(crate) fn folder_of(shop: &Shop, instance: &Value) -> std::path::PathBuf {
     let part = |key: &str| instance[key].as_str().unwrap().to_owned();
     let manifests = shop.data_dir().join("manifests");
@@ -70,7 +70,7 @@ async fn available(shop: &Shop, plan: &str) -> i64 {
         .unwrap()
 }
 
-/// Waits until both plans have as much quota as expected.
+/// Waits until both plans have the expected quota.
 async fn quota_becomes(shop: &Shop, basic: i64, pro: i64) {
     for _ in 0..200 {
         if (available(shop, "basic").await, available(shop, "pro").await) == (basic, pro) {
@@ -82,8 +82,8 @@ async fn quota_becomes(shop: &Shop, basic: i64, pro: i64) {
 }
 
 both_engines! {
-    /// The rest of the period in the higher plan, less what is left of what was paid; plan, quota
-    /// and instance follow.
+    /// An upgrade charges the rest of the period in the higher plan, less the unused part of the
+    /// payment; plan, quota and instance follow.
     async fn an_upgrade_is_prorated_and_applied(shop: Shop) {
         let customer = customer_with_cash(&shop, "naik@example.com", 300_000).await;
         let (basic_left, pro_left) = (available(&shop, "basic").await, available(&shop, "pro").await);
@@ -111,7 +111,8 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Not down, not elsewhere, not somebody else's, not without credit or quota: and nothing moves.
+    /// Refused, without effect: lower plans, other services, other customers, missing credit or
+    /// quota.
     async fn upgrades_are_refused_for_their_reason(shop: Shop) {
         let customer = customer_with_cash(&shop, "turun@example.com", 60_000).await;
         let (id, _) = basic(&shop, &customer).await;
@@ -134,7 +135,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Of many upgrades at once, one is made and charged.
+    /// Of many concurrent upgrades, one is made and charged.
     async fn one_of_many_upgrades_wins(shop: Shop) {
         let customer = customer_with_cash(&shop, "rebut@example.com", 1_000_000).await;
         let (id, _) = basic(&shop, &customer).await;
@@ -146,14 +147,14 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// What cannot be made is undone: plan, money of both kinds and quota are as before.
+    /// An upgrade that cannot be applied is undone: plan, cash, bonus and quota are as before.
     async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
         let customer = customer_with_cash(&shop, "gagal@example.com", 200_000).await;
         let (id, instance) = basic(&shop, &customer).await;
         let (basic_left, pro_left) = (available(&shop, "basic").await, available(&shop, "pro").await);
         let id_of_instance = instance["id"].as_str().unwrap();
         let digest = instance["pluginDigest"].as_str().unwrap();
-        // Its disk is away until the version it is pinned to fails for good.
+        // The folder is blocked until the pinned version fails for good.
         let folder = folder_of(&shop, &instance);
         std::fs::remove_dir_all(&folder).unwrap();
         std::fs::write(&folder, "in the way").unwrap();
@@ -175,7 +176,7 @@ both_engines! {
         let seen = waits("could not be written").await;
         // Paths are for administrators.
         assert!(!seen.to_string().contains(shop.data_dir().to_str().unwrap()), "{seen:#}");
-        // A disk that refuses again and again is no reason to undo anything.
+        // Repeated disk errors are no reason to undo the upgrade.
         for _ in 0..20 {
             shop.clock().advance(TimeDelta::minutes(1));
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -205,7 +206,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Never more than the cash that was paid, however often and by however many at once.
+    /// Refunds never exceed the cash paid, even when repeated or concurrent.
     async fn refunds_never_exceed_the_cash_paid(shop: Shop) {
         let admin = shop.admin().await;
         let customer = customer_with_cash(&shop, "kembali@example.com", 50_000).await;
@@ -225,7 +226,7 @@ both_engines! {
         let detail = admin.get(&format!("/api/admin/subscriptions/{id}")).await.data(200);
         assert_eq!(detail["periods"][0]["refundedCash"], 40_000);
 
-        // What bonus credit paid is no cash.
+        // Payments by bonus credit are not cash.
         let gifted = shop.customer_with_credit("hadiah-kembali@example.com", 50_000).await;
         let (other, _) = basic(&shop, &gifted).await;
         let path = format!("/api/admin/subscriptions/{other}/refund");

@@ -1,4 +1,4 @@
-//! The wallet as its owner and as administrators see and change it.
+//! Tests of the wallet, for its owner and for administrators.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_tests::{Client, both_engines};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const REASON: &str = "A correction that was agreed on the phone.";
 
-/// The id of somebody who is signed in.
+/// Returns the id of a signed-in user.
 async fn id_of(person: &Client) -> String {
     let profile = person.get("/api/auth/profile").await.data(200);
     profile["id"].as_str().expect("an id").to_owned()
@@ -26,7 +26,7 @@ async fn change(admin: &Client, id: &str, how: &str, body: Value) -> dermaga_tes
 }
 
 both_engines! {
-    /// Credit is added and taken by kind, with the reason in the customer's own list.
+    /// Credit is added and deducted by kind, with the reason in the customer's own list.
     async fn administrators_add_and_take(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer("sari@example.com").await);
         let id = id_of(&customer).await;
@@ -49,7 +49,7 @@ both_engines! {
         assert_eq!(books.accounts["ADJUSTMENTS"].get(), -1);
     }
 
-    /// Nothing is taken that is not there, whatever kind it is.
+    /// A deduction never exceeds the balance of its kind.
     async fn a_deduction_never_makes_a_balance_negative(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer_with_credit("tipis@example.com", 10_000).await);
         let id = id_of(&customer).await;
@@ -64,7 +64,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A hundred at once on a wallet that holds enough for thirty: exactly thirty.
+    /// Of a hundred concurrent debits on a wallet with enough for thirty, exactly thirty succeed.
     async fn a_hundred_parallel_debits_never_overdraw(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer("ramai@example.com").await);
         let id = id_of(&customer).await;
@@ -86,7 +86,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// A key moves money once, also when it comes ten times at the same moment.
+    /// A key moves money once, also in ten concurrent requests.
     async fn a_repeated_adjustment_is_made_once(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer("sekali@example.com").await);
         let (id, keyed) = (id_of(&customer).await, admin.with_key("koreksi-7"));
@@ -106,7 +106,7 @@ both_engines! {
         assert_eq!(balances(&customer).await, (0, 7_000));
     }
 
-    /// All or none, with the place of the one that cannot be.
+    /// A bulk adjustment is all or nothing, and names the failing item.
     async fn bulk_is_all_or_nothing(shop: Shop) {
         let admin = shop.admin().await;
         let people = [shop.customer("satu@example.com").await, shop.customer("dua@example.com").await];
@@ -129,7 +129,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Two administrators with the same wallets in opposite order do not wait for each other for ever.
+    /// Two bulk adjustments of the same wallets in opposite order do not deadlock.
     async fn opposite_bulks_both_end(shop: Shop) {
         let admin = shop.admin().await;
         let people = shop.many_customers(4).await;
@@ -150,7 +150,7 @@ both_engines! {
         shop.books_balance().await;
     }
 
-    /// Bad amounts and reasons are refused by name, and nothing is written.
+    /// Bad amounts and reasons are refused with the field's name, and nothing is written.
     async fn bad_adjustments_write_nothing(shop: Shop) {
         let (admin, customer) = (shop.admin().await, shop.customer("buruk@example.com").await);
         let id = id_of(&customer).await;
@@ -179,7 +179,7 @@ both_engines! {
         assert_eq!(customer.get("/api/wallet/transactions").await.data(200), json!([]));
     }
 
-    /// Lists of all wallets and transactions answer to their filters, for administrators only.
+    /// Lists of all wallets and transactions have filters, and are for administrators only.
     async fn administrators_find_wallets_and_transactions(shop: Shop) {
         let admin = shop.admin().await;
         let mut people = Vec::new();
@@ -196,7 +196,7 @@ both_engines! {
         assert_eq!(emails("minBalance=1").await, ["kaya@example.com", "cukup@example.com", "100%_@example.com"]);
         assert_eq!(emails("minBalance=1&maxBalance=40000&limit=1").await, ["cukup@example.com"]);
         assert_eq!(emails("q=KAYA@").await, ["kaya@example.com"]);
-        // What LIKE would take for wildcards stands for itself.
+        // Wildcards of LIKE are taken literally.
         assert_eq!(emails("q=%25_").await, ["100%_@example.com"]);
         assert_eq!(emails("q=%25%25").await, Vec::<String>::new());
         for bad in ["minBalance=-1", "minBalance=1.5", "order=LUCK", "foo=1", "limit=0"] {
@@ -238,7 +238,8 @@ both_engines! {
         assert!(metrics.contains("dermaga_wallet_float_rupiah"), "{metrics}");
     }
 
-    /// What went in and out by period, where the shop is; other people's money is not in it.
+    /// Statistics count inflow and outflow by period in the shop's time zone, for the customer's
+    /// own money only.
     async fn statistics_count_the_running_period(shop: Shop) {
         let customer = shop.customer_with_credit("hitung@example.com", 60_000).await;
         shop.customer_with_credit("lain@example.com", 5_000).await;
@@ -250,7 +251,7 @@ both_engines! {
             let parts = found["parts"].as_array().unwrap();
             assert_eq!(parts.iter().map(|part| part["debited"].as_i64().unwrap()).sum::<i64>(), 25_000);
         }
-        // Two years on there is another day, week, month and year.
+        // Two years later, day, week, month and year are all new.
         shop.clock().advance(TimeDelta::days(731));
         let customer = shop.sign_in("hitung@example.com").await;
         for period in ["day", "week", "month", "year"] {
@@ -265,7 +266,7 @@ both_engines! {
         }
     }
 
-    /// A customer's own list answers to every type and status there is.
+    /// A customer's own list can be filtered by every type and status.
     async fn filters_know_every_word(shop: Shop) {
         let customer = shop.customer_with_credit("saring@example.com", 10_000).await;
         let count = |query: String| {
@@ -290,7 +291,7 @@ both_engines! {
     }
 }
 
-/// An id that nobody has.
+/// Returns an unused id.
 fn id_nobody() -> String {
     uuid::Uuid::nil().to_string()
 }
