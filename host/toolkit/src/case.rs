@@ -77,7 +77,8 @@ pub enum CaseError {
 impl Case {
     /// Reads every case of a folder, by name. A missing folder has none.
     ///
-    /// # Errors The first file that cannot be read or is not a case.
+    /// # Errors
+    /// The first file that cannot be read or is not a case.
     pub fn load_dir(folder: &Path) -> Result<Vec<Self>, CaseError> {
         files(folder)?.iter().map(|path| Self::load(path)).collect()
     }
@@ -119,7 +120,8 @@ impl Case {
 /// Writes the plugin's present answers into every case of a folder and returns the names of those
 /// that changed.
 ///
-/// # Errors When a case cannot be read or written, or a call fails: failures are never blessed.
+/// # Errors
+/// When a case cannot be read or written, or a call fails: failures are never blessed.
 pub fn bless(folder: &Path, plugin: &Plugin) -> Result<Vec<String>, CaseError> {
     let mut changed = Vec::new();
     for path in files(folder)? {

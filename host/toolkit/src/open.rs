@@ -38,7 +38,8 @@ pub enum OpenError {
 /// Loads a component with the limits of a class, by default the one its language needs. A folder is
 /// built first, its component into `out`.
 ///
-/// # Errors When it does not build, cannot be read, or is not a plugin for this server.
+/// # Errors
+/// When it does not build, cannot be read, or is not a plugin for this server.
 pub fn open(
     runtime: &Runtime,
     class: Option<SizeClass>,

@@ -1,9 +1,8 @@
-// Evaluated before the plugin, in the engine that goes into its component. The engine has the clock
-// and the randomness of the machine that built it, frozen: what they answer is no answer, so asking
-// them is an error.
+// Evaluated before the plugin, in the engine that goes into its component. The engine's clock and
+// randomness are frozen at build time, so that using them is an error.
 import { log } from "LOG";
 
-// While it is being built there is no host to log to.
+// During the build there is no host to log to.
 let isBuilt = false;
 export const built = () => {
   isBuilt = true;

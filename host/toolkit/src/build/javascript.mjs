@@ -7,7 +7,7 @@ const { component, imports } = await componentize({
   witPath,
   worldName,
   sourcePath,
-  // A plugin is a function of its arguments: without these nothing is left to import but the log.
+  // A plugin depends on its arguments alone: without these features it can import only the log.
   disableFeatures: ["stdio", "random", "clocks", "http", "fetch-event"],
 });
 const foreign = imports.filter(([from]) => !from.startsWith("dermaga:plugin/"));

@@ -45,7 +45,8 @@ impl Language {
 impl PluginSource {
     /// Reads the plugin in this folder.
     ///
-    /// # Errors When the folder holds no plugin.
+    /// # Errors
+    /// When the folder holds no plugin.
     pub fn at(folder: &Path) -> Result<Self, BuildError> {
         let folder = fs::canonicalize(folder).map_err(BuildError::reading(folder))?;
         let (name, language) = manifest::read(&folder)?;

@@ -50,7 +50,8 @@ fn lines(errors: &[TemplateError]) -> String {
 
 /// Builds if need be, blesses if asked, and checks.
 ///
-/// # Errors When the plugin does not build, or cases or templates cannot be read.
+/// # Errors
+/// When the plugin does not build, or cases or templates cannot be read.
 pub fn check(
     runtime: &Runtime,
     options: &Options,

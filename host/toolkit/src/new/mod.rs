@@ -113,7 +113,8 @@ const LONGEST_ID: usize = 50;
 
 /// Creates the folder and its files.
 ///
-/// # Errors When the name breaks the contract's rule, the language is not for this kind, the folder
+/// # Errors
+/// When the name breaks the contract's rule, the language is not for this kind, the folder
 /// is not empty, or a file cannot be written.
 pub fn scaffold(options: &Options) -> Result<Scaffold, NewError> {
     let Options { kind, language, .. } = *options;

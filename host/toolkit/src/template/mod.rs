@@ -146,7 +146,8 @@ impl Template {
 
     /// Reads every `*.toml` of a folder, in the order of their names.
     ///
-    /// # Errors Every problem of every file, and contradictions between files: two services with
+    /// # Errors
+    /// Every problem of every file, and contradictions between files: two services with
     /// the same slug, two texts for one category.
     pub fn load_dir(folder: &Path) -> Result<Vec<Self>, Vec<TemplateError>> {
         let Folder { templates, refused } = Folder::read(folder).map_err(|error| vec![error])?;
