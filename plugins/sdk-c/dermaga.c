@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- memory: taken in a row, never given back ---- */
+/* ---- memory: a bump allocator that never frees ---- */
 
 #define PAGE 65536u
-/* Keeps the size in front of each piece, at the alignment of the largest type. */
+/* Room for the size in front of each allocation, at the alignment of the largest type. */
 #define HEADER 16u
 
 extern unsigned char __heap_base;
@@ -85,7 +85,7 @@ text_t text_join(size_t count, const text_t parts[]) {
   return joined;
 }
 
-/* The digits of a number behind a prefix, with a separator after every three unless it is 0. */
+/* Formats a number after a prefix, with a separator (none when 0) between groups of three digits. */
 static text_t digits(const char *prefix, int64_t number, char separator) {
   char reversed[32];
   size_t length = 0, count = 0;
@@ -124,7 +124,7 @@ static bool skip(cursor_t *json, char wanted) {
   return true;
 }
 
-/* From after the opening quote to after the closing one; the text between them, escapes and all. */
+/* Reads from after the opening quote to after the closing one; returns the text with its escapes. */
 static text_t quoted(cursor_t *json) {
   const uint8_t *start = json->at;
   while (json->at < json->end && *json->at != '"') json->at += *json->at == '\\' ? 2 : 1;
@@ -132,7 +132,7 @@ static text_t quoted(cursor_t *json) {
   return (text_t){(uint8_t *)start, (size_t)(json->at++ - start)};
 }
 
-/* Passes over a value, to the comma or bracket after it. */
+/* Skips a value, to the comma or bracket after it. */
 static void pass(cursor_t *json) {
   for (size_t depth = 0; json->at < json->end; json->at++) {
     switch (*json->at) {
@@ -166,7 +166,7 @@ static bool integer(cursor_t *json, int64_t *value) {
     number = number * 10 - digit;
   }
   bool whole = json->at == json->end || (*json->at != '.' && *json->at != 'e' && *json->at != 'E');
-  /* Counted downwards, because the smallest number has no positive. */
+  /* Counted downwards, because the smallest number has no positive counterpart. */
   if (json->at == start || !whole || (!negative && number == INT64_MIN)) return false;
   *value = negative ? number : -number;
   return true;

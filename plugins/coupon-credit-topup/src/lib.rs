@@ -1,4 +1,4 @@
-//! Gives a fixed amount of bonus credit when its code is redeemed on the wallet page.
+//! Grants a fixed amount of bonus credit when its code is redeemed on the wallet page.
 
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ const MOST: Rupiah = 100_000_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    /// In rupiah.
+    /// Credit in rupiah.
     amount: Rupiah,
 }
 

@@ -8,7 +8,7 @@ const MOST: u32 = 24;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    /// How many periods, from the first on.
+    /// Number of free periods, from the first on.
     periods: u32,
 }
 

@@ -10,15 +10,15 @@ const MOST: Rupiah = 100_000_000;
 struct Parameters {
     /// Whole percent, 1 to 100. Exactly one of `percent` and `amount` is set.
     percent: Option<u8>,
-    /// In rupiah.
+    /// Fixed discount in rupiah.
     amount: Option<Rupiah>,
-    /// The most that a percentage gives, in rupiah.
+    /// Largest discount of a percentage, in rupiah.
     max_discount: Option<Rupiah>,
-    /// The least that a purchase costs for the coupon to apply, in rupiah.
+    /// Lowest price of a purchase for the coupon to apply, in rupiah.
     min_price: Option<Rupiah>,
 }
 
-/// What is taken off.
+/// Discount in either form.
 #[derive(Debug, Clone, Copy)]
 enum Discount {
     Amount(Rupiah),
@@ -90,7 +90,7 @@ impl CouponPlugin for SubscriptionDiscount {
     }
 }
 
-/// The one discount that the parameters describe.
+/// Returns the one discount that the parameters describe.
 fn discount(parameters: &Parameters) -> Result<Discount, Problem> {
     match (parameters.percent, parameters.amount) {
         (Some(percent), None) if (1..=100).contains(&percent) => Ok(Discount::Percent {

@@ -1,4 +1,4 @@
-//! Gives bonus credit to an account that was just made, once.
+//! Grants bonus credit to a new account, once.
 
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
@@ -10,9 +10,9 @@ const DEFAULT_DAYS: u32 = 7;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Parameters {
-    /// In rupiah.
+    /// Bonus in rupiah.
     amount: Rupiah,
-    /// An account is new for this many whole days.
+    /// Whole days for which an account counts as new.
     #[serde(default = "default_days")]
     max_account_age_days: u32,
 }

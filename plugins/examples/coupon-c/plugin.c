@@ -1,7 +1,7 @@
-/* First purchase, in C: what this coupon gives, and to whom.
+/* First purchase, in C: a coupon rule.
  *
  * Change, in this order: `about`, the schema, places and facts, `evaluate`. Raise the version with
- * every change. How often and how long a coupon can be used is the host's business, never a rule's.
+ * every change. The host limits uses and the period of validity; a rule never does.
  *
  * The types and functions of the contract are in target/bindings/plugin.h after the first build;
  * `dermaga.h` beside it has texts, rupiah and JSON. There is no C library. */
@@ -18,7 +18,7 @@ static const char SCHEMA[] =
     "\"description\":\"The most that is taken off, in rupiah.\"}},"
     "\"required\":[\"percent\"],\"additionalProperties\":false}";
 
-/* Where it can be presented: EXPORTS_COUPON_PLACE_WALLET, _CHECKOUT, _REGISTRATION. */
+/* Places to present it: EXPORTS_COUPON_PLACE_WALLET, _CHECKOUT, _REGISTRATION. */
 static exports_coupon_place_t places[] = {EXPORTS_COUPON_PLACE_CHECKOUT};
 static exports_coupon_fact_t facts[] = {EXPORTS_COUPON_FACT_FIRST_PURCHASE};
 
@@ -29,7 +29,7 @@ void exports_metadata_about(exports_metadata_identity_t *about) {
   about->summary = text("Takes a share off the price of a first purchase.");
 }
 
-/* What the rule needs to know of the customer goes to `facts`: EXPORTS_COUPON_FACT_PAST_REDEMPTIONS,
+/* The facts that the rule needs of the customer go to `facts`: EXPORTS_COUPON_FACT_PAST_REDEMPTIONS,
  * _FIRST_PURCHASE, _ACCOUNT_AGE. The host tells what is listed and nothing else. */
 void exports_coupon_describe(exports_coupon_coupon_description_t *description) {
   description->parameters_schema = text(SCHEMA);
@@ -59,7 +59,7 @@ static void discount(exports_coupon_decision_t *decision, int64_t amount, text_t
   decision->val.grant.reason = reason;
 }
 
-/* The rule. It may use its arguments and nothing else. */
+/* The rule. It may use its arguments only. */
 void exports_coupon_evaluate(exports_coupon_evaluation_t *request, exports_coupon_decision_t *decision) {
   int64_t percent, most;
   if (request->place != EXPORTS_COUPON_PLACE_CHECKOUT || !request->purchase.is_some)

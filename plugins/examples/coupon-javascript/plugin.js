@@ -1,7 +1,7 @@
-// First purchase, in JavaScript: what this coupon gives, and to whom.
+// First purchase, in JavaScript: a coupon rule.
 //
 // Change, in this order: `about`, the schema, places and facts, `evaluate`. Raise the version with
-// every change. How often and how long a coupon can be used is the host's business, never a rule's.
+// every change. The host limits uses and the period of validity; a rule never does.
 //
 // Names are those of the contract in camelCase (target/contract/coupon.wit, after the first build);
 // rupiah are BigInt. There is no clock, no randomness, no fetch and no console.
@@ -42,9 +42,9 @@ export const metadata = {
 export const coupon = {
   describe: () => ({
     parametersSchema: JSON.stringify(parametersSchema),
-    // Where it can be presented: "wallet", "checkout", "registration".
+    // Places to present it: "wallet", "checkout", "registration".
     places: ["checkout"],
-    // What the rule needs to know of the customer: "past-redemptions", "first-purchase",
+    // Facts that the rule needs of the customer: "past-redemptions", "first-purchase",
     // "account-age". The host tells what is listed here and nothing else.
     facts: ["first-purchase"],
   }),
@@ -52,7 +52,7 @@ export const coupon = {
   // Rules on the parameters that the schema cannot express: throw [{ field, message }].
   check(_parameters) {},
 
-  // The rule. It may use its arguments and nothing else.
+  // The rule. It may use its arguments only.
   evaluate({ parameters, purchase, facts }) {
     if (!purchase) {
       return refuse("WRONG_PLACE", "This coupon is used when a plan is bought.");

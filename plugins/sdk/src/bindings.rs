@@ -1,4 +1,4 @@
-//! What `wit-bindgen` makes of the contract, once for every plugin.
+//! Bindings that `wit-bindgen` generates from the contract, once for every plugin.
 //!
 //! Both worlds export `metadata`, and a crate can define its export macro only once. So each
 //! interface is a world of its own here; the export macros put the two that a plugin implements
@@ -23,7 +23,7 @@ pub mod metadata {
     });
 }
 
-/// What a coupon plugin exports besides.
+/// The export of coupon plugins.
 pub mod coupon {
     wit_bindgen::generate!({
         inline: "
@@ -41,7 +41,7 @@ pub mod coupon {
     });
 }
 
-/// What a service plugin exports besides.
+/// The export of service plugins.
 pub mod service {
     wit_bindgen::generate!({
         inline: "

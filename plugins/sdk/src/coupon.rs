@@ -19,37 +19,37 @@ use crate::{
     log, problem,
 };
 
-/// One coupon rule. The host keeps every limit that must hold under races; a rule only decides
-/// what this coupon does for this customer, now, here.
+/// One coupon rule. The host keeps every limit that must hold under races; a rule only decides the
+/// effect of this coupon for this customer, now, here.
 pub trait CouponPlugin {
-    /// What an administrator sets; unknown fields should be refused.
+    /// Parameters that an administrator sets; unknown fields should be refused.
     type Parameters: DeserializeOwned;
 
-    /// Where the coupon can be presented. Anywhere else it is refused before the rule is asked.
+    /// Places to present the coupon. Anywhere else it is refused before the rule is called.
     const PLACES: &'static [Place];
 
-    /// What the rule wants to know of the customer.
+    /// Facts about the customer that the rule needs.
     const FACTS: &'static [Fact] = &[];
 
-    /// Usually [`about!`].
+    /// Identity of the plugin, usually [`about!`].
     fn about() -> About;
 
     /// JSON Schema (2020-12) of the parameters.
     fn parameters_schema() -> Value;
 
-    /// Rules on the parameters that the schema cannot express.
+    /// Checks rules on the parameters that the schema cannot express.
     ///
     /// # Errors
-    /// What is wrong with them.
+    /// The problems found.
     fn check(_parameters: &Self::Parameters) -> Result<(), Vec<Problem>> {
         Ok(())
     }
 
-    /// What the coupon does.
+    /// Decides the effect of the coupon.
     fn evaluate(parameters: &Self::Parameters, request: &Evaluation) -> Decision;
 }
 
-/// A grant, with the sentence the customer reads beside the amount.
+/// Builds a grant, with the sentence the customer reads beside the amount.
 pub fn grant(effect: Effect, reason: impl Into<String>) -> Decision {
     Decision::Grant(Grant {
         effect,
@@ -57,7 +57,7 @@ pub fn grant(effect: Effect, reason: impl Into<String>) -> Decision {
     })
 }
 
-/// A refusal; `code` is like `MINIMUM_NOT_REACHED`, `message` a sentence for the customer.
+/// Builds a refusal; `code` is like `MINIMUM_NOT_REACHED`, `message` a sentence for the customer.
 pub fn refuse(code: &str, message: impl Into<String>) -> Decision {
     Decision::Refuse(Refusal {
         code: code.to_owned(),
@@ -101,7 +101,7 @@ impl<P: CouponPlugin> Guest for P {
     }
 }
 
-/// For example `on the wallet page or at sign-up`.
+/// Returns places as words, for example `on the wallet page or at sign-up`.
 fn usable_at(places: &[Place]) -> String {
     let names: Vec<_> = places
         .iter()

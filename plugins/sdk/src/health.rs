@@ -1,6 +1,6 @@
-//! How an instance is, judged by what the cluster shows of its workloads, pods and volumes.
+//! Judges the health of an instance by its workloads, pods and volumes in the cluster.
 //!
-//! The worst finding speaks for the whole instance, and every finding is a sentence that a
+//! The worst finding decides for the whole instance, and every finding is a sentence that a
 //! customer understands.
 
 mod pod;
@@ -42,7 +42,7 @@ pub fn judge(observed: &[Value]) -> HealthReport {
     found.unwrap_or_else(|| report(HealthState::Ready, "It is running."))
 }
 
-/// A report with a sentence for the customer.
+/// Builds a report with a sentence for the customer.
 pub fn report(state: HealthState, message: impl Into<String>) -> HealthReport {
     HealthReport {
         state,
@@ -50,7 +50,7 @@ pub fn report(state: HealthState, message: impl Into<String>) -> HealthReport {
     }
 }
 
-/// Of several findings, the lowest is told; of equals, the first.
+/// Rank of a state: of several findings, the lowest is reported; of equals, the first.
 const fn urgency(state: HealthState) -> u8 {
     match state {
         HealthState::Failed => 0,
@@ -60,7 +60,7 @@ const fn urgency(state: HealthState) -> u8 {
     }
 }
 
-/// What is not as it should be with a Deployment or StatefulSet.
+/// Returns the reason why a Deployment or StatefulSet is not ready.
 fn unready(workload: &Value, pods: &[&Value]) -> Option<HealthReport> {
     let component = component(workload);
     let wanted = wanted(workload);
@@ -91,12 +91,12 @@ fn unready(workload: &Value, pods: &[&Value]) -> Option<HealthReport> {
     ))
 }
 
-/// Kubernetes fills in 1 where a manifest says nothing.
+/// Returns the wanted replicas; Kubernetes defaults to 1.
 fn wanted(workload: &Value) -> i64 {
     number(workload, "/spec/replicas").unwrap_or(1)
 }
 
-/// A Deployment says that its rollout was completed once, and keeps saying so when pods are lost.
+/// Checks for a completed rollout, which a Deployment keeps recording when its pods are lost.
 fn has_run_before(workload: &Value) -> bool {
     conditions(workload).any(|condition| {
         text(condition, "/type") == Some("Progressing")
@@ -119,7 +119,7 @@ fn is_leaving(pod: &Value) -> bool {
     pod.pointer("/metadata/deletionTimestamp").is_some()
 }
 
-/// For example `database`; `service` when the object does not say.
+/// Returns the component of an object, for example `database`; `service` without a label.
 fn component(object: &Value) -> &str {
     label(object, crate::manifest::COMPONENT_LABEL).unwrap_or("service")
 }

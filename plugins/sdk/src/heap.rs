@@ -1,6 +1,6 @@
-//! The heap of a plugin. A call has an instance of its own, and an instance that grows its memory
-//! makes the host change the protection of pages, which stops every other call for a moment. So the
-//! heap begins with room that is part of the memory from the start, and grows only beyond that.
+//! The heap of a plugin. Every call has a fresh instance, and growing its memory makes the host
+//! change page protections, which stops all other calls for a moment. So the heap starts with
+//! static room and grows the memory only beyond that.
 
 use core::{alloc::Layout, arch::wasm32::memory_grow, mem::MaybeUninit};
 
@@ -11,12 +11,12 @@ use talc::{
     wasm::WasmBinning,
 };
 
-/// Enough for every decision and for most manifests.
+/// Bytes of static room, enough for every decision and for most manifests.
 const ROOM: usize = 256 * 1024;
 const PAGE: usize = 64 * 1024;
-/// Pages that are asked for at once, so that a large answer grows the memory few times.
+/// Pages requested at once, so that a large answer grows the memory few times.
 const PAGES: usize = 16;
-/// What the allocator needs beside what is asked for.
+/// Bytes that the allocator needs in addition to an allocation.
 const OVERHEAD: usize = 1024;
 
 #[global_allocator]
@@ -32,9 +32,10 @@ struct RoomThenPages {
 
 #[expect(
     unsafe_code,
-    reason = "handing memory to an allocator; each stretch is given once and used by nobody else"
+    reason = "handing memory to an allocator; each stretch is claimed once and used by nothing else"
 )]
-// SAFETY: allocates nothing itself; gives `Ok` only with memory that the heap did not have before.
+// SAFETY: allocates nothing itself; returns `Ok` only after claiming memory that the heap did not
+// have before.
 unsafe impl Source for RoomThenPages {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
         let (base, size) = if talc.source.is_begun {
@@ -48,7 +49,8 @@ unsafe impl Source for RoomThenPages {
             talc.source.is_begun = true;
             ((&raw mut BEGINNING).cast(), ROOM)
         };
-        // SAFETY: the static is named nowhere else and given once; pages that were just grown are new.
+        // SAFETY: the static is used nowhere else and claimed once; pages that were just grown are
+        // new.
         unsafe { talc.claim(base, size) }.map(drop).ok_or(())
     }
 }

@@ -1,4 +1,4 @@
-//! What a plugin asks of the instance it renders.
+//! Helpers for the instance that a plugin renders.
 
 use crate::service::{ImageSpec, Instance, Problem, ServiceDescription, Value};
 
@@ -10,12 +10,12 @@ pub struct SecretKey {
 }
 
 impl Instance {
-    /// Name of one of the instance's objects: `<instance>-<component>`.
+    /// Returns the name of one of the instance's objects: `<instance>-<component>`.
     pub fn object_name(&self, component: &str) -> String {
         format!("{}-{component}", self.name)
     }
 
-    /// Reference of the image in force under this name.
+    /// Returns the reference of the image in force under this name.
     ///
     /// # Errors
     /// When neither the plugin nor the template names such an image.
@@ -27,7 +27,7 @@ impl Instance {
             .ok_or_else(|| Problem::new("/images", format!("There is no image named `{name}`.")))
     }
 
-    /// The secret of this name, to be referred to by `secretKeyRef`.
+    /// Returns the secret of this name, for a `secretKeyRef`.
     ///
     /// # Errors
     /// When the host did not generate it.
@@ -44,17 +44,17 @@ impl Instance {
         })
     }
 
-    /// The host name under which customers reach the instance.
+    /// Returns the host name under which customers reach the instance.
     ///
     /// # Errors
-    /// When it has none.
+    /// When the instance has none.
     pub fn public_hostname(&self) -> Result<&str, Problem> {
         self.hostname
             .as_deref()
             .ok_or_else(|| Problem::new("/hostname", "This service needs a public host name."))
     }
 
-    /// `https://<hostname>`, when it has one.
+    /// Returns `https://<hostname>`, when the instance has a host name.
     pub fn public_url(&self) -> Option<String> {
         self.hostname
             .as_deref()
@@ -63,7 +63,7 @@ impl Instance {
 }
 
 impl ImageSpec {
-    /// `reference` carries a tag that is not `latest`, or a digest.
+    /// Names an image; `reference` has a tag other than `latest`, or a digest.
     pub fn pinned(name: &str, reference: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -71,7 +71,7 @@ impl ImageSpec {
         }
     }
 
-    /// An image that only the template can choose.
+    /// Names an image that only the template can choose.
     pub fn chosen_by_template(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -81,7 +81,7 @@ impl ImageSpec {
 }
 
 impl ServiceDescription {
-    /// A service with this configuration schema and nothing else yet.
+    /// Builds a description with this configuration schema and nothing else.
     pub fn new(config_schema: &Value) -> Self {
         Self {
             config_schema: config_schema.to_string(),

@@ -1,10 +1,10 @@
-//! What a Dermaga plugin is written with: the contract's types, one trait for each world, and small
-//! typed builders for Kubernetes objects.
+//! SDK for Dermaga plugins: the contract's types, one trait for each world, and small typed
+//! builders for Kubernetes objects.
 //!
 //! A plugin is a pure function of its arguments. It implements [`coupon::CouponPlugin`],
-//! [`service::ServicePlugin`] or, when its templates say what it sells,
-//! [`templated::TemplatedService`], and calls [`export_coupon!`] or [`export_service!`] once; JSON,
-//! malformed input and panics are taken care of here.
+//! [`service::ServicePlugin`] or, when templates describe its services,
+//! [`templated::TemplatedService`], and calls [`export_coupon!`] or [`export_service!`] once; the
+//! SDK handles JSON, malformed input and panics.
 //!
 //! ```
 //! use dermaga_plugin_sdk::coupon::*;
@@ -59,8 +59,8 @@ mod problem;
 pub mod service;
 pub mod templated;
 
-/// [`About`](service::About) of the calling crate: identity and version are those of its
-/// `Cargo.toml`, title and summary are given.
+/// Builds the [`About`](service::About) of the calling crate, with identity and version from its
+/// `Cargo.toml`.
 #[macro_export]
 macro_rules! about {
     ($title:expr, $summary:expr $(,)?) => {

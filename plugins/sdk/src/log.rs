@@ -1,13 +1,13 @@
-//! Lines for the operator, kept with the call's decision. They never influence anything.
+//! Log lines for the operator, kept with the call's decision. They never influence anything.
 
 use std::sync::Once;
 
 use crate::bindings::metadata::dermaga::plugin::log as host;
 pub use host::Level;
 
-/// Writes one line; the host keeps 64 lines of at most 1 kB a call.
+/// Writes one line; the host keeps 64 lines of at most 1 kB for each call.
 ///
-/// On any target but WebAssembly there is no host, and the line goes to standard error.
+/// On targets other than WebAssembly there is no host, and the line goes to standard error.
 pub fn line(level: Level, message: &str) {
     if cfg!(target_arch = "wasm32") {
         host::log(level, message);
@@ -16,10 +16,10 @@ pub fn line(level: Level, message: &str) {
     }
 }
 
-/// Makes a panic say why before the instance traps. Every exported function starts with it.
+/// Logs the message of a panic before the instance traps. Every exported function calls it first.
 pub(crate) fn report_panics() {
     static ONCE: Once = Once::new();
-    // A test's own hook knows more than ours.
+    // The hook of the test harness prints more than this one would.
     if cfg!(target_arch = "wasm32") {
         ONCE.call_once(|| {
             std::panic::set_hook(Box::new(|panic| line(Level::Error, &panic.to_string())));

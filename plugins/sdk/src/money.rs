@@ -1,8 +1,8 @@
-//! Rupiah as people read them.
+//! Formats and divides rupiah.
 
 pub use crate::bindings::metadata::dermaga::plugin::types::Rupiah;
 
-/// As Indonesians write it: `Rp1.250.000`, and `-Rp500` for a credit.
+/// Formats an amount as in Indonesia: `Rp1.250.000`, and `-Rp500` for a credit.
 pub fn format(amount: Rupiah) -> String {
     let digits = amount.unsigned_abs().to_string();
     let mut text = String::from(if amount < 0 { "-Rp" } else { "Rp" });
@@ -15,14 +15,15 @@ pub fn format(amount: Rupiah) -> String {
     text
 }
 
-/// `amount * part / whole`, rounded down once; `whole` is positive and `part` at most `whole`.
+/// Returns `amount * part / whole`, rounded down once; `whole` is positive and `part` at most
+/// `whole`.
 pub(crate) fn share(amount: Rupiah, part: i64, whole: i64) -> Rupiah {
     let exact = i128::from(amount) * i128::from(part);
-    // At most `amount`, so it always fits.
+    // The result is at most `amount`, so it always fits.
     Rupiah::try_from(exact.div_euclid(i128::from(whole).max(1))).unwrap_or(amount)
 }
 
-/// This percentage of an amount, rounded down once.
+/// Returns this percentage of an amount, rounded down once.
 pub fn percent(amount: Rupiah, percent: u8) -> Rupiah {
     share(amount, i64::from(percent), 100)
 }

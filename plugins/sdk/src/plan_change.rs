@@ -1,11 +1,11 @@
-//! Which plan an instance may move to.
+//! Rule for changes of an instance's plan.
 
 use crate::service::Plan;
 
-/// Allows every move that keeps the customer's data: a volume grows, and never shrinks.
+/// Allows every change that keeps the customer's data: volumes can grow but not shrink.
 ///
 /// # Errors
-/// Why not, in a sentence.
+/// The reason for a refusal, a sentence.
 pub fn keeps_data(from: &Plan, to: &Plan) -> Result<(), String> {
     if from.slug == to.slug {
         return Err("The instance is on this plan already.".to_owned());

@@ -6,11 +6,11 @@ use crate::{
     service::{Occasion, Plan, PriceAnswer, PriceLine, PriceRequest, Problem, RunningPeriod, Tier},
 };
 
-/// The plan's monthly price for every month of the term. An upgrade pays for the time that is left
-/// of the running period, less what was paid for that time already.
+/// Charges the plan's monthly price for every month of the term. An upgrade is charged for the time
+/// left in the running period, less a credit for the same time in the old plan.
 ///
 /// # Errors
-/// A term of no months, a price out of range, or a running period that has no length.
+/// A term without months, a price out of range, or a running period without length.
 pub fn by_month(request: &PriceRequest) -> Result<PriceAnswer, Vec<Problem>> {
     let price = full_price(request)?;
     let lines = match &request.occasion {
@@ -21,7 +21,7 @@ pub fn by_month(request: &PriceRequest) -> Result<PriceAnswer, Vec<Problem>> {
     Ok(PriceAnswer { lines, total })
 }
 
-/// What the whole term costs.
+/// Returns the price of the whole term.
 fn full_price(request: &PriceRequest) -> Result<Rupiah, Problem> {
     let months = request.term.months;
     if months == 0 {
@@ -110,7 +110,8 @@ fn remaining_line(
     }
 }
 
-/// Never more than was paid, nor more than is charged: an upgrade pays nothing out.
+/// Builds the credit line, of at most what was paid and what is charged: an upgrade pays nothing
+/// out.
 fn credit_line(running: &RunningPeriod, charge: Rupiah, left: i64, whole: i64) -> PriceLine {
     let name = name(&running.plan);
     let unused = money::share(running.paid, left, whole);
@@ -132,7 +133,7 @@ fn credit_line(running: &RunningPeriod, charge: Rupiah, left: i64, whole: i64) -
     }
 }
 
-/// As the shop writes it, for example `BASIC`.
+/// Returns the tier as the shop writes it, for example `BASIC`.
 fn name(plan: &Plan) -> &'static str {
     match plan.tier {
         Tier::Free => "FREE",
@@ -143,7 +144,8 @@ fn name(plan: &Plan) -> &'static str {
     }
 }
 
-/// For example `14 days 3 hours`; exact to the second, so that a reader can check the amount.
+/// Formats a duration, for example `14 days 3 hours`; exact to the second, so that a reader can
+/// check the amount.
 fn span(seconds: i64) -> String {
     let units = [
         ("day", 86_400, i64::MAX),

@@ -1,4 +1,4 @@
-//! Problems: why an input is not acceptable.
+//! Problems: reasons why an input is not acceptable.
 
 use std::ops::RangeInclusive;
 
@@ -10,7 +10,8 @@ use crate::{
 };
 
 impl Problem {
-    /// `field` is a JSON pointer such as `/percent`, or empty for the whole input.
+    /// Builds a problem; `field` is a JSON pointer such as `/percent`, or empty for the whole
+    /// input.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -18,10 +19,10 @@ impl Problem {
         }
     }
 
-    /// `Ok` when there is no problem, else all of them.
+    /// Returns `Ok` when there are no problems.
     ///
     /// # Errors
-    /// The problems.
+    /// All the problems.
     pub fn none_of(problems: impl IntoIterator<Item = Self>) -> Result<(), Vec<Self>> {
         let problems: Vec<_> = problems.into_iter().collect();
         if problems.is_empty() {
@@ -31,7 +32,7 @@ impl Problem {
         }
     }
 
-    /// An amount of money outside its range, or nothing.
+    /// Returns a problem when an amount of money is outside its range.
     pub fn unless_within(
         field: &str,
         amount: Rupiah,
@@ -50,19 +51,19 @@ impl From<Problem> for Vec<Problem> {
     }
 }
 
-/// A JSON text as the plugin's own type; `what` names it in the sentence, for example
+/// Parses a JSON text into the plugin's own type; `what` names it in the problem, for example
 /// `configuration`.
 pub(crate) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T, Problem> {
     serde_json::from_str(json)
         .map_err(|error| Problem::new("", format!("The {what} cannot be read: {error}.")))
 }
 
-/// The same with a pointer to what cannot be read.
+/// Parses like [`parse`], with a pointer to the value that cannot be read.
 pub(crate) fn parse_at<T: DeserializeOwned>(what: &str, json: &str) -> Result<T, Problem> {
     let mut json = serde_json::Deserializer::from_str(json);
     serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());
-        // Positions in a text that nobody has seen help nobody.
+        // The position is of no use: the reader has never seen this JSON text.
         let sentence = error.into_inner().to_string();
         let sentence = sentence.split(" at line ").next().unwrap_or_default();
         Problem::new(pointer, format!("The {what} cannot be read: {sentence}."))

@@ -22,58 +22,59 @@ pub use crate::{
     plan_change, price,
 };
 /// One service type, the same in every template that sells it. Price, health and plan changes have
-/// answers that suit most services.
+/// defaults that suit most services.
 pub trait ServicePlugin {
-    /// What a customer sets; unknown fields should be refused.
+    /// Configuration that a customer sets; unknown fields should be refused.
     type Config: DeserializeOwned;
 
-    /// Usually [`about!`].
+    /// Identity of the plugin, usually [`about!`].
     fn about() -> About;
 
-    /// Configuration schema, secrets, endpoints and images.
+    /// Describes the service: configuration schema, secrets, endpoints and images.
     fn describe() -> ServiceDescription;
 
-    /// Rules on the configuration that the schema cannot express.
+    /// Checks rules on the configuration that the schema cannot express.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problems found.
     fn check(_plan: &Plan, _config: &Self::Config) -> Result<(), Vec<Problem>> {
         Ok(())
     }
 
-    /// By default the plan's monthly price, see [`price::by_month`].
+    /// Returns the price; by default the plan's monthly price, see [`price::by_month`].
     ///
     /// # Errors
-    /// Why there is no price.
+    /// The reasons why there is no price.
     fn price(request: &PriceRequest, _config: &Self::Config) -> Result<PriceAnswer, Vec<Problem>> {
         price::by_month(request)
     }
 
-    /// The Kubernetes objects, in the order to apply them.
+    /// Renders the Kubernetes objects, in the order to apply them.
     ///
     /// # Errors
-    /// Why they cannot be rendered.
+    /// The reasons why they cannot be rendered.
     fn manifests(instance: &Instance, config: &Self::Config) -> Result<Vec<Value>, Vec<Problem>>;
 
-    /// By default judged by workloads, pods and volumes, see [`health::judge`].
+    /// Judges the health; by default by workloads, pods and volumes, see [`health::judge`].
     fn health(_instance: &Instance, observed: &[Value]) -> HealthReport {
         health::judge(observed)
     }
 
-    /// What the customer is shown.
+    /// Returns the card that the customer is shown.
     fn access(instance: &Instance, config: &Self::Config) -> AccessCard;
 
-    /// By default whatever keeps the data, see [`plan_change::keeps_data`].
+    /// Allows a change of plan; by default every one that keeps the data, see
+    /// [`plan_change::keeps_data`].
     ///
     /// # Errors
-    /// Why not, in a sentence.
+    /// The reason for a refusal, a sentence.
     fn plan_change(from: &Plan, to: &Plan, _config: &Self::Config) -> Result<(), String> {
         plan_change::keeps_data(from, to)
     }
 }
 
 impl AccessField {
-    /// A value that is shown as it is.
+    /// Builds a field with a value that is shown as it is.
     pub fn text(label: &str, value: impl Into<String>) -> Self {
         Self {
             label: label.to_owned(),
@@ -81,7 +82,7 @@ impl AccessField {
         }
     }
 
-    /// The value of the secret of this name, which the host fills in.
+    /// Builds a field with the value of this secret, which the host fills in.
     pub fn secret(label: &str, name: &str) -> Self {
         Self {
             label: label.to_owned(),

@@ -11,27 +11,27 @@ use crate::{
     },
 };
 
-/// Many services of one kind: each template says in its table `[settings]` what it sells. The same
-/// functions as [`ServicePlugin`], told the settings.
+/// Many services of one kind, each described by the table `[settings]` of a template. The functions
+/// are those of [`ServicePlugin`], with the settings.
 pub trait TemplatedService {
-    /// What a template says; unknown fields should be refused.
+    /// Settings of a template; unknown fields should be refused.
     type Settings: DeserializeOwned;
-    /// What a customer sets.
+    /// Configuration that a customer sets.
     type Config: DeserializeOwned;
 
-    /// Usually [`about!`](crate::about).
+    /// Identity of the plugin, usually [`about!`](crate::about).
     fn about() -> About;
 
-    /// What the service of a template is made of.
+    /// Describes the service of a template.
     ///
     /// # Errors
-    /// What is wrong with the settings, each with a pointer into them.
+    /// The problems of the settings, each with a pointer into them.
     fn describe(settings: &Self::Settings) -> Result<ServiceDescription, Vec<Problem>>;
 
-    /// Rules on the configuration that the schema cannot express.
+    /// Checks rules on the configuration that the schema cannot express.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problems found.
     fn check(
         _settings: &Self::Settings,
         _plan: &Plan,
@@ -40,10 +40,10 @@ pub trait TemplatedService {
         Ok(())
     }
 
-    /// By default the plan's monthly price, see [`price::by_month`].
+    /// Returns the price; by default the plan's monthly price, see [`price::by_month`].
     ///
     /// # Errors
-    /// Why there is no price.
+    /// The reasons why there is no price.
     fn price(
         _settings: &Self::Settings,
         request: &PriceRequest,
@@ -52,17 +52,17 @@ pub trait TemplatedService {
         price::by_month(request)
     }
 
-    /// The Kubernetes objects, in the order to apply them.
+    /// Renders the Kubernetes objects, in the order to apply them.
     ///
     /// # Errors
-    /// Why they cannot be rendered.
+    /// The reasons why they cannot be rendered.
     fn manifests(
         settings: &Self::Settings,
         instance: &Instance,
         config: &Self::Config,
     ) -> Result<Vec<Value>, Vec<Problem>>;
 
-    /// By default judged by workloads, pods and volumes, see [`health::judge`].
+    /// Judges the health; by default by workloads, pods and volumes, see [`health::judge`].
     fn health(
         _settings: &Self::Settings,
         _instance: &Instance,
@@ -71,13 +71,14 @@ pub trait TemplatedService {
         health::judge(observed)
     }
 
-    /// What the customer is shown.
+    /// Returns the card that the customer is shown.
     fn access(settings: &Self::Settings, instance: &Instance, config: &Self::Config) -> AccessCard;
 
-    /// By default whatever keeps the data, see [`plan_change::keeps_data`].
+    /// Allows a change of plan; by default every one that keeps the data, see
+    /// [`plan_change::keeps_data`].
     ///
     /// # Errors
-    /// Why not, in a sentence.
+    /// The reason for a refusal, a sentence.
     fn plan_change(
         _settings: &Self::Settings,
         from: &Plan,
@@ -88,7 +89,7 @@ pub trait TemplatedService {
     }
 }
 
-/// The settings of a plugin that has none.
+/// Settings of a plugin that has none.
 #[derive(Debug, Clone, Copy, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}

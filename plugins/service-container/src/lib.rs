@@ -1,4 +1,4 @@
-//! Services without code: containers as a template's table `[settings]` describes them.
+//! Services without code: containers that a template's table `[settings]` describes.
 
 mod manifests;
 mod rules;
@@ -85,7 +85,7 @@ impl TemplatedService for ContainerService {
             config,
             compute: Compute::of(instance.plan.resources),
         };
-        // `describe` has seen that every placeholder stands for something.
+        // `describe` has checked every placeholder.
         let fill = |text: &str| facts.fill(text).unwrap_or_default();
         let fields = settings.access.fields.iter();
         AccessCard {
@@ -103,7 +103,7 @@ impl TemplatedService for ContainerService {
     }
 }
 
-/// JSON Schema of what a customer may set.
+/// Returns the JSON Schema of the customer's configuration.
 fn config_schema(settings: &Settings) -> Value {
     let properties: Map<String, Value> = settings
         .config

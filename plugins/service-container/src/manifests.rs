@@ -1,4 +1,4 @@
-//! From settings and a plan to Kubernetes objects.
+//! Renders settings and a plan to Kubernetes objects.
 
 use dermaga_plugin_sdk::service::*;
 use serde_json::Map;
@@ -8,17 +8,17 @@ use crate::{
     text::Facts,
 };
 
-/// Ports below this one need a word with the kernel when the user is not root.
+/// Lowest port that a user other than root can listen on without a sysctl.
 const FIRST_FREE_PORT: u16 = 1024;
-/// Seconds between two questions of a start.
+/// Seconds between two startup probes.
 const STARTUP_PERIOD: u32 = 5;
-/// Less does not run anything.
+/// Least MiB of memory that a container can run with.
 const LEAST_MEMORY_MIB: u32 = 16;
 
-/// Whether a plan is enough for every workload and volume.
+/// Checks that a plan is enough for every workload and volume.
 ///
 /// # Errors
-/// What it lacks.
+/// The problems of the plan.
 pub(crate) fn fit(settings: &Settings, plan: &Plan) -> Result<(), Vec<Problem>> {
     let has = plan.resources;
     let pods = u32::try_from(settings.workloads.len()).unwrap_or(u32::MAX);
@@ -52,10 +52,10 @@ pub(crate) fn fit(settings: &Settings, plan: &Plan) -> Result<(), Vec<Problem>> 
     Problem::none_of([short, flat, starved].into_iter().flatten())
 }
 
-/// Every object of an instance: volumes, addresses and workloads, what others wait for first.
+/// Renders every object of an instance: volumes, Services and workloads, dependencies first.
 ///
 /// # Errors
-/// What the instance lacks.
+/// The values that the instance lacks.
 pub(crate) fn render(
     settings: &Settings,
     instance: &Instance,
@@ -79,7 +79,7 @@ pub(crate) fn render(
     Ok(parts.into_iter().flatten().collect())
 }
 
-/// CPU and memory of each workload.
+/// Returns CPU and memory of each workload.
 fn compute(settings: &Settings, resources: Resources) -> Vec<Compute> {
     let all = Compute::of(resources);
     let fixed = |workload: &Workload| workload.share_percent.map(|percent| all.split(percent).0);
@@ -96,7 +96,7 @@ fn compute(settings: &Settings, resources: Resources) -> Vec<Compute> {
         .collect()
 }
 
-/// GiB of each volume, in the order of workloads and their volumes.
+/// Returns the GiB of each volume, in the order of workloads and their volumes.
 fn storage(settings: &Settings, gib: u32) -> Vec<u32> {
     let part = |percent: u8| {
         let part = u64::from(gib) * u64::from(percent) / 100;

@@ -1,4 +1,4 @@
-//! What settings must be for a service to come of them; every problem names its key.
+//! Rules for the settings of a template; every problem names its key.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ use crate::{
     text::{Placeholder, placeholders},
 };
 
-/// Workloads of a service; each is a pod of the plan.
+/// Most workloads of a service; each is a pod of the plan.
 const MAX_WORKLOADS: usize = 8;
-/// Problems told at once: more is more than the contract lets an answer hold.
+/// Most problems in one answer, by the contract.
 const MAX_PROBLEMS: usize = 50;
 
-/// Everything that is wrong with the settings.
+/// Returns all problems of the settings.
 pub(crate) fn check(settings: &Settings) -> Vec<Problem> {
     let mut rules = Rules {
         settings,
@@ -58,7 +58,7 @@ impl<'s> Rules<'s> {
         }
     }
 
-    /// Rules between workloads.
+    /// Checks rules between workloads.
     fn whole(&mut self) {
         let settings = self.settings;
         let count = settings.workloads.len();
@@ -107,7 +107,7 @@ impl<'s> Rules<'s> {
         }
     }
 
-    /// Percentages of which one may be left out, which then gets the rest.
+    /// Checks percentages, one of which may be left out and then gets the rest.
     fn shares(&mut self, shares: &[Option<u8>], at: &str, what: &str) {
         let open = shares.iter().filter(|share| share.is_none()).count();
         let sum: u32 = shares.iter().flatten().map(|share| u32::from(*share)).sum();
@@ -355,7 +355,7 @@ impl<'s> Rules<'s> {
         }
     }
 
-    /// `[a-z][a-z0-9-]*`, not ending with a hyphen.
+    /// Checks a name: `[a-z][a-z0-9-]*`, not ending with a hyphen.
     fn name(&mut self, name: &str, max: usize, at: &str) {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let good = (1..=max).contains(&name.len())

@@ -1,4 +1,4 @@
-//! What a template says in its table `[settings]`. Every key that is not here is refused.
+//! The table `[settings]` of a template. Unknown keys are refused.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use serde_json::{Number, Value};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// The first one is what the customer thinks of as the service.
+    /// Workloads; the first is the service that the customer knows.
     pub(crate) workloads: Vec<Workload>,
-    /// What the host generates for each instance, by the name that variables refer to.
+    /// Secrets that the host generates for each instance, by the name that variables refer to.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, Secret>,
-    /// What a customer may set, by the name that texts refer to.
+    /// Values that a customer may set, by the name that texts refer to.
     #[serde(default)]
     pub(crate) config: BTreeMap<String, Field>,
     #[serde(default)]
@@ -28,17 +28,17 @@ pub(crate) struct Workload {
     pub(crate) name: String,
     /// Name in the template's `[images]`; the workload's own name when left out.
     pub(crate) image: Option<String>,
-    /// Numeric user and group it runs as, who owns its volumes. Never 0.
+    /// Numeric user and group that it runs as and that own its volumes. Never 0.
     pub(crate) user: u32,
-    /// Never two at a time, even when a node is lost: for databases.
+    /// Runs never two pods at a time, even when a node is lost: for databases.
     #[serde(default)]
     pub(crate) stateful: bool,
-    /// Of the plan's CPU and memory; one workload may leave it out and gets the rest.
+    /// Share of the plan's CPU and memory; one workload may leave it out and gets the rest.
     pub(crate) share_percent: Option<u8>,
-    /// Instead of the image's entry point.
+    /// Command instead of the image's entry point.
     #[serde(default)]
     pub(crate) command: Vec<String>,
-    /// For the image's entry point.
+    /// Arguments for the image's entry point.
     #[serde(default)]
     pub(crate) args: Vec<String>,
     #[serde(default)]
@@ -49,19 +49,19 @@ pub(crate) struct Workload {
     pub(crate) volumes: Vec<Volume>,
     #[serde(default)]
     pub(crate) scratch: Vec<Scratch>,
-    /// Is it ready for use?
+    /// Readiness probe.
     pub(crate) probe: Probe,
-    /// Must it be restarted? As `probe` when left out.
+    /// Liveness probe; `probe` when left out.
     pub(crate) liveness: Option<Probe>,
-    /// How long its first start may take.
+    /// Most seconds that a start may take.
     #[serde(default = "five_minutes")]
     pub(crate) startup_seconds: u32,
-    /// How long it may take to stop.
+    /// Most seconds that stopping may take.
     #[serde(default = "half_a_minute")]
     pub(crate) grace_seconds: u32,
 }
 
-/// A variable's value: a text, or a secret that only the cluster sees.
+/// Value of a variable: a text, or a secret that only the cluster sees.
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a text or { secret = \"NAME\" }")]
 pub(crate) enum Variable {
@@ -78,21 +78,21 @@ pub(crate) struct SecretReference {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Port {
-    /// For example `http`.
+    /// Name of the port, for example `http`.
     pub(crate) name: String,
     pub(crate) number: u16,
     #[serde(default)]
     pub(crate) reach: Reach,
 }
 
-/// Who may use a port.
+/// Clients of a port.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Reach {
     /// The other workloads of the instance.
     #[default]
     Instance,
-    /// The customer's other services too, who are told of it.
+    /// The customer's other services too; the port is listed as an endpoint.
     Customer,
     /// Everyone, by HTTPS under the instance's public host name.
     Public,
@@ -104,7 +104,7 @@ pub(crate) enum Reach {
 pub(crate) struct Volume {
     pub(crate) name: String,
     pub(crate) path: String,
-    /// Of the plan's storage; one volume may leave it out and gets the rest.
+    /// Share of the plan's storage; one volume may leave it out and gets the rest.
     pub(crate) share_percent: Option<u8>,
 }
 
@@ -116,7 +116,7 @@ pub(crate) struct Scratch {
     pub(crate) mib: u32,
 }
 
-/// How to ask whether a workload is well: exactly one of `http`, `tcp` and `exec`.
+/// Health check of a workload: exactly one of `http`, `tcp` and `exec`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Probe {
@@ -124,9 +124,9 @@ pub(crate) struct Probe {
     pub(crate) http: Option<String>,
     /// A connection to the port of this name.
     pub(crate) tcp: Option<String>,
-    /// A command inside the container; exit status 0 is well.
+    /// A command inside the container; exit status 0 is a success.
     pub(crate) exec: Option<Vec<String>>,
-    /// Name of the port that `http` asks.
+    /// Name of the port for `http`.
     pub(crate) port: Option<String>,
     /// For software that insists on HTTPS, which ends at the ingress.
     #[serde(default)]
@@ -152,8 +152,8 @@ pub(crate) enum SecretKind {
     Hex,
 }
 
-/// One value that a customer may set: the JSON Schema of it, as far as forms need it. Its default
-/// says what it is when the customer says nothing.
+/// One value that a customer may set: the part of its JSON Schema that forms need. Its default
+/// applies when the customer sets nothing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Field {
@@ -181,7 +181,7 @@ pub(crate) enum FieldKind {
     Boolean,
 }
 
-/// What the customer is shown besides the public address.
+/// Details shown to the customer besides the public address.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Access {
@@ -191,7 +191,7 @@ pub(crate) struct Access {
     pub(crate) notes: String,
 }
 
-/// Exactly one of `text` and `secret`.
+/// One detail: exactly one of `text` and `secret`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AccessLine {
@@ -207,7 +207,7 @@ impl Workload {
 }
 
 impl Settings {
-    /// Every port with its workload.
+    /// Returns every port with its workload.
     pub(crate) fn ports(&self) -> impl Iterator<Item = (&Workload, &Port)> {
         let of = |workload| move |port| (workload, port);
         self.workloads

@@ -1,20 +1,20 @@
-//! Texts of a template with what an instance knows put in: `{{url}}`, `{{hostname}}`,
-//! `{{host.WORKLOAD}}`, `{{config.NAME}}`, and `{{memory.PERCENT}}` in MiB of the workload's own.
+//! Fills the placeholders in a template's texts: `{{url}}`, `{{hostname}}`, `{{host.WORKLOAD}}`,
+//! `{{config.NAME}}`, and `{{memory.PERCENT}}`, in MiB of the workload's own.
 
 use dermaga_plugin_sdk::service::{Compute, Instance, Problem};
 use serde_json::{Map, Value};
 
 use crate::settings::Settings;
 
-/// What a placeholder stands for.
+/// A placeholder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placeholder<'t> {
     Url,
     Hostname,
-    /// The host name of a workload.
+    /// Host name of a workload.
     Host(&'t str),
     Config(&'t str),
-    /// This percentage of the workload's memory.
+    /// Percentage of the workload's memory, in MiB.
     Memory(u8),
 }
 
@@ -25,10 +25,10 @@ enum Piece<'t> {
     Filled(Placeholder<'t>),
 }
 
-/// The placeholders of a text.
+/// Returns the placeholders of a text.
 ///
 /// # Errors
-/// A sentence about the first that is none.
+/// A sentence about the first invalid one.
 pub(crate) fn placeholders(text: &str) -> Result<Vec<Placeholder<'_>>, String> {
     let filled = |piece| match piece {
         Piece::Filled(placeholder) => Some(placeholder),
@@ -69,7 +69,7 @@ fn placeholder(text: &str) -> Result<Placeholder<'_>, String> {
     }
 }
 
-/// What texts of one workload are filled from.
+/// Values for the texts of one workload.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
     pub(crate) settings: &'a Settings,
@@ -79,10 +79,10 @@ pub(crate) struct Facts<'a> {
 }
 
 impl Facts<'_> {
-    /// The text with every placeholder filled.
+    /// Returns the text with every placeholder filled.
     ///
     /// # Errors
-    /// When the instance lacks what a placeholder stands for.
+    /// When the instance lacks the value of a placeholder.
     pub(crate) fn fill(&self, text: &str) -> Result<String, Problem> {
         let pieces = pieces(text).map_err(|message| Problem::new("", message))?;
         pieces

@@ -1,4 +1,4 @@
-//! Ghost itself.
+//! The Ghost server.
 
 use dermaga_plugin_sdk::service::*;
 
@@ -7,9 +7,9 @@ use crate::{Shares, database};
 pub(crate) const PORT: u16 = 2368;
 /// The user `node` of the image.
 const USER: u32 = 1000;
-/// Node's heap grows to this share of the memory; the rest is for pictures being resized.
+/// Share of the memory for Node's heap; the rest is for resizing pictures.
 const HEAP_PERCENT: u8 = 70;
-/// Ghost gives up when its database is away, so its first start waits here for MySQL's.
+/// Script that waits for MySQL, because Ghost exits when its database is unreachable.
 const WAIT_FOR_DATABASE: &str = "
 const [host, port] = process.argv.slice(1);
 const attempt = () => {
@@ -22,7 +22,7 @@ process.on('SIGTERM', () => process.exit(1));
 attempt();
 ";
 
-/// Volume, server, address and public name.
+/// Renders volume, Deployment, Service and Ingress.
 pub(crate) fn manifests(instance: &Instance, shares: &Shares) -> Result<Vec<Value>, Problem> {
     let hostname = instance.public_hostname()?;
     let app = Component::new(instance, "ghost", "app");
@@ -58,7 +58,7 @@ fn container(
     content: &VolumeClaim<'_>,
 ) -> Result<Container, Problem> {
     let (heap, _) = compute.split(HEAP_PERCENT);
-    // Over plain HTTP Ghost answers with a redirection to its public address.
+    // Over plain HTTP, Ghost redirects to its public address.
     let probe = Probe::http_as_https("http", "/ghost/api/admin/site/");
     let container = Container::new("ghost", instance.image("app")?, compute)
         .port("http", PORT)

@@ -16,7 +16,7 @@ pub(crate) const fn component(instance: &Instance) -> Component<'_> {
     Component::new(instance, "mysql", "database")
 }
 
-/// Volume, address and server.
+/// Renders volume, Service and StatefulSet.
 pub(crate) fn manifests(instance: &Instance, shares: &Shares) -> Result<Vec<Value>, Problem> {
     let database = component(instance);
     let data = VolumeClaim::new(&database, shares.database_gib);
@@ -34,7 +34,7 @@ fn container(
     compute: Compute,
     data: &VolumeClaim<'_>,
 ) -> Result<Container, Problem> {
-    // By TCP: while the image prepares a new database, the server answers on its socket only.
+    // TCP, because the server answers on its socket only while the image prepares a new database.
     let probe = Probe::command(&[
         "mysqladmin",
         "ping",
@@ -62,7 +62,7 @@ fn container(
     Ok(container)
 }
 
-/// A server for one small site: no replication, no instrumentation, buffers that fit.
+/// Returns options for one small site: no replication, no instrumentation, buffers that fit.
 fn settings(memory_mib: u32) -> [String; 8] {
     [
         // A folder of its own: the volume's root may hold `lost+found`, and a new database must

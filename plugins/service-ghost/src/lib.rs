@@ -6,12 +6,12 @@ mod database;
 use dermaga_plugin_sdk::service::*;
 use serde::Deserialize;
 
-/// Nothing to set: a site's title and language are set in Ghost itself, where they can be changed.
+/// Empty configuration: a site's title and language are set in Ghost, where they can be changed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {}
 
-/// What one Ghost and one MySQL 8 need in order to start and stay up.
+/// Least resources for one Ghost and one MySQL 8 to start and stay up.
 const LEAST: Resources = Resources {
     cpu_millis: 250,
     memory_mib: 1024,
@@ -23,7 +23,7 @@ const DATABASE_PERCENT: u8 = 50;
 
 struct Ghost;
 
-/// How a plan is divided between the two workloads.
+/// Division of a plan between the two workloads.
 struct Shares {
     app: Compute,
     database: Compute,

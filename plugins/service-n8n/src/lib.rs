@@ -3,21 +3,21 @@
 use dermaga_plugin_sdk::service::*;
 use serde::Deserialize;
 
-/// Every credential a customer stores in N8N is encrypted with this; it is kept for ever.
+/// Secret that encrypts all credentials a customer stores in N8N, so that it must never change.
 const ENCRYPTION_KEY: &str = "encryption-key";
 const PORT: u16 = 5678;
 /// The user `node` of the image.
 const USER: u32 = 1000;
-/// N8N does not start with less.
+/// Least MiB of memory that N8N starts with.
 const LEAST_MEMORY_MIB: u32 = 320;
-/// Node's heap grows to this share of the memory; the rest is for buffers and SQLite.
+/// Share of the memory for Node's heap; the rest is for buffers and SQLite.
 const HEAP_PERCENT: u8 = 70;
 const DEFAULT_TIMEZONE: &str = "Asia/Jakarta";
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// IANA name; schedules of workflows run by it.
+    /// IANA name of the time zone in which workflows are scheduled.
     #[serde(default = "default_timezone")]
     timezone: String,
 }
@@ -128,7 +128,7 @@ fn container(
         .env("WEBHOOK_URL", format!("https://{hostname}/"))
         .secret_env("N8N_ENCRYPTION_KEY", &instance.secret(ENCRYPTION_KEY)?)
         .env("N8N_DIAGNOSTICS_ENABLED", "false")
-        // The volume belongs to the pod's group, and its files show it.
+        // Files on the volume are open to the pod's group, which N8N would refuse.
         .env("N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS", "false")
         .env("DB_TYPE", "sqlite")
         .env("GENERIC_TIMEZONE", config.timezone.as_str())

@@ -1,4 +1,4 @@
-//! PostgreSQL: one server with its data on a volume, reached from the customer's own services.
+//! PostgreSQL: one server with its data on a volume, for the customer's own services.
 
 use dermaga_plugin_sdk::service::*;
 use serde::Deserialize;
@@ -7,15 +7,15 @@ const PASSWORD: &str = "password";
 const PORT: u16 = 5432;
 /// The user `postgres` of the Debian image.
 const USER: u32 = 999;
-/// The server and a handful of connections.
+/// Least MiB of memory for the server and a few connections.
 const LEAST_MEMORY_MIB: u32 = 256;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// Made on the first start, and empty then.
+    /// Database, created empty on the first start.
     database: String,
-    /// The server's administrator, who owns the database.
+    /// Administrator of the server and owner of the database.
     user: String,
 }
 
@@ -53,7 +53,7 @@ impl ServicePlugin for Postgresql {
                 port: PORT,
                 public: false,
             }],
-            // The Debian release is pinned too: its locales decide how indexes are sorted.
+            // The Debian release is pinned too, because its locales decide the order of indexes.
             images: vec![ImageSpec::pinned(
                 "database",
                 "docker.io/library/postgres:17.11-bookworm",
@@ -93,7 +93,7 @@ impl ServicePlugin for Postgresql {
     fn manifests(instance: &Instance, config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
         let database = Component::new(instance, "postgresql", "database");
         let data = VolumeClaim::new(&database, instance.plan.resources.storage_gib);
-        // A fast shutdown writes a checkpoint, which takes its time on a slow disk.
+        // A fast shutdown writes a checkpoint, which takes time on a slow disk.
         let pod = Pod::as_user(USER, container(instance, config, &data)?).grace_seconds(120);
         Ok(vec![
             data.render(),
@@ -158,7 +158,7 @@ fn container(
             "POSTGRES_INITDB_ARGS",
             "--data-checksums --auth-local=scram-sha-256",
         )
-        // A folder of its own: the volume's root may hold `lost+found`.
+        // A subfolder, because the volume's root may hold `lost+found`.
         .env("PGDATA", "/var/lib/postgresql/data/pgdata")
         .volume("data", "/var/lib/postgresql/data", data)
         .scratch("run", "/var/run/postgresql", 16)
@@ -171,7 +171,7 @@ fn container(
     Ok(container)
 }
 
-/// The server's settings for a container of this much memory.
+/// Returns the server's settings for a container with this much memory.
 fn settings(memory_mib: u32) -> Vec<String> {
     let buffers = memory_mib / 4;
     let connections = (memory_mib / 8).clamp(25, 200);
@@ -183,7 +183,7 @@ fn settings(memory_mib: u32) -> Vec<String> {
             (memory_mib / 16).clamp(16, 256)
         ),
         format!("max_connections={connections}"),
-        // Write-ahead log shares the volume with the data.
+        // The write-ahead log shares the volume with the data.
         "max_wal_size=512MB".to_owned(),
     ];
     settings

@@ -1,4 +1,4 @@
-//! __TITLE__: what it needs to run, and what its customer sees.
+//! __TITLE__: its objects, and the card that its customer sees.
 //!
 //! Change, in this order: the constants, `about`, `Config` with its schema, `describe`, `container`.
 //! Prices, health and plan changes have defaults; implement `price`, `health` or `plan_change` of
@@ -14,7 +14,7 @@ const PORT: u16 = 8080;
 const USER: u32 = 101;
 const PASSWORD: &str = "admin-password";
 
-/// What a customer sets.
+/// Configuration that a customer sets.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {
@@ -57,8 +57,8 @@ impl ServicePlugin for Plugin {
         }
     }
 
-    /// The Kubernetes objects, in the order to apply them. The host adds namespace, owner labels
-    /// and the Secret object; its gate refuses whatever asks for more than the plan gives.
+    /// Renders the Kubernetes objects, in the order to apply them. The host adds namespace, owner labels
+    /// and the Secret object; its gate refuses more than the plan has.
     fn manifests(instance: &Instance, config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
         let hostname = instance.public_hostname()?;
         let app = Component::new(instance, "__SLUG__", "app");
@@ -72,7 +72,7 @@ impl ServicePlugin for Plugin {
         ])
     }
 
-    /// What the customer is shown when the instance is ready.
+    /// Returns the card shown to the customer when the instance is ready.
     fn access(instance: &Instance, _config: &Config) -> AccessCard {
         AccessCard {
             url: instance.public_url(),
@@ -102,8 +102,8 @@ fn config_schema() -> Value {
     })
 }
 
-/// All that the plan buys goes to one container. Its root file system is read-only: what the image
-/// writes to needs a `volume` (kept) or a `scratch` directory (empty at every start).
+/// Assigns all of the plan to one container. Its root file system is read-only: directories that the
+/// image writes to need a `volume` (kept) or a `scratch` directory (empty at every start).
 fn container(
     instance: &Instance,
     config: &Config,

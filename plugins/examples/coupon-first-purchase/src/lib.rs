@@ -1,16 +1,16 @@
-//! First purchase: what this coupon gives, and to whom.
+//! First purchase: a coupon rule.
 //!
 //! Change, in this order: `about`, `Parameters` with their schema, `PLACES` and `FACTS`, `evaluate`.
-//! How often and how long a coupon can be used is the host's business, never a rule's.
+//! The host limits uses and the period of validity; a rule never does.
 
 use dermaga_plugin_sdk::coupon::*;
 use serde::Deserialize;
 
-/// What an administrator sets for each coupon of this type.
+/// Parameters that an administrator sets for each coupon of this type.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
-    /// How much of the price is taken off: 1 to 100.
+    /// Percentage taken off the price: 1 to 100.
     percent: u8,
     /// The most that is taken off, in rupiah.
     #[serde(rename = "maxDiscount")]
@@ -22,10 +22,10 @@ struct Plugin;
 impl CouponPlugin for Plugin {
     type Parameters = Parameters;
 
-    /// Where it can be presented: `Place::Wallet`, `Place::Checkout`, `Place::Registration`.
+    /// Places to present it: `Place::Wallet`, `Place::Checkout`, `Place::Registration`.
     const PLACES: &'static [Place] = &[Place::Checkout];
 
-    /// What the rule needs to know of the customer: `Fact::PastRedemptions`, `Fact::FirstPurchase`,
+    /// Facts that the rule needs of the customer: `Fact::PastRedemptions`, `Fact::FirstPurchase`,
     /// `Fact::AccountAge`. The host tells what is listed here and nothing else.
     const FACTS: &'static [Fact] = &[Fact::FirstPurchase];
 
@@ -61,7 +61,7 @@ impl CouponPlugin for Plugin {
         })
     }
 
-    /// The rule. It may use its arguments and nothing else, and answers with `grant` or `refuse`.
+    /// Decides from its arguments alone, and answers with `grant` or `refuse`.
     /// Effects: `Discount` and `FreePeriods` at checkout, `Credit` elsewhere.
     fn evaluate(parameters: &Parameters, request: &Evaluation) -> Decision {
         let Some(purchase) = &request.purchase else {

@@ -1,4 +1,4 @@
-//! What a pod's status says about why it does not run.
+//! Finds the reason in a pod's status why it does not run.
 
 use serde_json::Value;
 
@@ -13,14 +13,14 @@ const PULL_FAILURES: [&str; 4] = [
     "ImageInspectError",
 ];
 
-/// Reasons for which a container cannot be made of its manifest.
+/// Reasons for which a container cannot be created from its manifest.
 const CONFIG_FAILURES: [&str; 3] = [
     "CreateContainerConfigError",
     "CreateContainerError",
     "RunContainerError",
 ];
 
-/// The reason why this pod does not run, if its status has one.
+/// Returns the reason why this pod does not run, if its status has one.
 pub(super) fn finding(pod: &Value) -> Option<HealthReport> {
     containers(pod)
         .find_map(|container| waiting(pod, container))
@@ -30,7 +30,7 @@ pub(super) fn finding(pod: &Value) -> Option<HealthReport> {
         })
 }
 
-/// True when one of its containers has run before.
+/// Checks that one of its containers was restarted.
 pub(super) fn was_restarted(pod: &Value) -> bool {
     containers(pod).any(|container| number(container, "/restartCount").unwrap_or(0) > 0)
 }
@@ -62,14 +62,14 @@ fn waiting(pod: &Value, container: &Value) -> Option<HealthReport> {
     Some(report(HealthState::Failed, message))
 }
 
-/// Stopped by the kernel, and not running again since.
+/// Checks that the kernel stopped the container, and that it is not running again.
 fn out_of_memory(container: &Value) -> bool {
     let killed = |pointer| text(container, pointer) == Some("OOMKilled");
     killed("/state/terminated/reason")
         || (killed("/lastState/terminated/reason") && container.pointer("/state/waiting").is_some())
 }
 
-/// No node has room for it. A volume that is not there yet is another matter, told by its claim.
+/// Checks that no node has room for the pod. A missing volume is reported by its claim instead.
 fn unschedulable(pod: &Value) -> bool {
     conditions(pod).any(|condition| {
         text(condition, "/type") == Some("PodScheduled")

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::service::SecretKey;
 
-/// A container with all privileges dropped and a read-only root file system: what it must write
-/// to is mounted.
+/// A container with all privileges dropped and a read-only root file system: directories that it
+/// writes to must be mounted.
 #[derive(Debug, Clone)]
 pub struct Container {
     fields: Map<String, Value>,
@@ -21,7 +21,8 @@ pub struct Container {
 }
 
 impl Container {
-    /// `image` is a pinned reference; see [`Instance::image`](crate::service::Instance::image).
+    /// Builds a container; `image` is a pinned reference, see
+    /// [`Instance::image`](crate::service::Instance::image).
     pub fn new(name: &str, image: &str, compute: Compute) -> Self {
         let mut fields = Map::new();
         fields.insert("name".to_owned(), json!(name));
@@ -38,14 +39,14 @@ impl Container {
         }
     }
 
-    /// Runs instead of the image's entry point.
+    /// Replaces the image's entry point.
     #[must_use]
     pub fn command(mut self, command: impl IntoIterator<Item = String>) -> Self {
         self.command.extend(command);
         self
     }
 
-    /// Arguments for the image's entry point.
+    /// Adds arguments for the image's entry point.
     #[must_use]
     pub fn args(mut self, args: impl IntoIterator<Item = String>) -> Self {
         self.args.extend(args);
@@ -58,7 +59,7 @@ impl Container {
         self
     }
 
-    /// A variable whose value only the cluster knows.
+    /// Adds a variable whose value only the cluster knows.
     #[must_use]
     pub fn secret_env(mut self, name: &str, secret: &SecretKey) -> Self {
         let reference = json!({"name": secret.object, "key": secret.key});
@@ -74,20 +75,20 @@ impl Container {
         self
     }
 
-    /// A persistent volume.
+    /// Mounts a persistent volume.
     #[must_use]
     pub fn volume(self, name: &str, path: &str, claim: &VolumeClaim<'_>) -> Self {
         self.mount(Mount::new(name, path, claim.source()))
     }
 
-    /// A directory that is empty at every start and holds at most `mib` MiB.
+    /// Mounts a directory that is empty at every start and holds at most `mib` MiB.
     #[must_use]
     pub fn scratch(self, name: &str, path: &str, mib: u32) -> Self {
         self.mount(Mount::new(name, path, Source::Scratch(mib)))
     }
 
-    /// As [`Container::scratch`], in memory. It counts as memory beside the container's own, so
-    /// take it off with [`Compute::less_memory`].
+    /// Mounts a directory like [`Container::scratch`], in memory. It counts as memory in addition
+    /// to the container's own, so subtract it with [`Compute::less_memory`].
     #[must_use]
     pub fn memory(self, name: &str, path: &str, mib: u32) -> Self {
         self.mount(Mount::new(name, path, Source::Memory(mib)))
@@ -98,19 +99,19 @@ impl Container {
         self
     }
 
-    /// Until this succeeds, no other probe runs.
+    /// Sets the startup probe: until it succeeds, no other probe runs.
     #[must_use]
     pub fn startup(self, probe: &Probe) -> Self {
         self.probe("startupProbe", probe)
     }
 
-    /// Requests reach the container while this succeeds.
+    /// Sets the readiness probe: requests reach the container while it succeeds.
     #[must_use]
     pub fn readiness(self, probe: &Probe) -> Self {
         self.probe("readinessProbe", probe)
     }
 
-    /// The container is restarted when this fails.
+    /// Sets the liveness probe: the container is restarted when it fails.
     #[must_use]
     pub fn liveness(self, probe: &Probe) -> Self {
         self.probe("livenessProbe", probe)
@@ -142,7 +143,8 @@ impl Container {
     }
 }
 
-/// The container's half of the restricted Pod Security profile, and a read-only root.
+/// Security context of a container: its part of the restricted Pod Security profile, and a
+/// read-only root.
 fn restricted() -> Value {
     json!({
         "allowPrivilegeEscalation": false,

@@ -1,8 +1,8 @@
 //! Typed builders for the Kubernetes objects of an instance.
 //!
-//! What the manifest gate demands is the default here: pods under the restricted Pod Security
-//! profile on a read-only root file system, requests and limits on every container, scratch
-//! directories with a size, names that start with the instance's, no token of the API server.
+//! The defaults satisfy the manifest gate: pods under the restricted Pod Security profile on a
+//! read-only root file system, requests and limits on every container, scratch directories with a
+//! size, names that start with the instance's, no token of the API server.
 
 mod container;
 mod network;
@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::service::Instance;
 
-/// Says which part of an instance an object belongs to.
+/// Label that names the component of an instance that an object belongs to.
 pub const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 const NAME_LABEL: &str = "app.kubernetes.io/name";
 const INSTANCE_LABEL: &str = "app.kubernetes.io/instance";
@@ -39,8 +39,8 @@ pub struct Component<'a> {
 }
 
 impl<'a> Component<'a> {
-    /// `app` is the software, for example `mysql`; `name` its part in the instance, for example
-    /// `database`: a DNS label of at most 20 characters.
+    /// Names a component: `app` is the software, for example `mysql`; `name` its part in the
+    /// instance, for example `database`, a DNS label of at most 20 characters.
     pub const fn new(instance: &'a Instance, app: &'a str, name: &'a str) -> Self {
         Self {
             instance,
@@ -49,7 +49,7 @@ impl<'a> Component<'a> {
         }
     }
 
-    /// Name of its objects, which is the host name of its Service too.
+    /// Returns the name of its objects, which is also the host name of its Service.
     pub fn object_name(&self) -> String {
         self.instance.object_name(self.name)
     }
@@ -58,7 +58,7 @@ impl<'a> Component<'a> {
         json!({NAME_LABEL: self.app, INSTANCE_LABEL: self.instance.name, COMPONENT_LABEL: self.name})
     }
 
-    /// Selectors cannot be changed later, so they hold what never changes.
+    /// Labels of the selector, which cannot be changed later: only those that stay the same.
     fn selector(&self) -> Value {
         json!({INSTANCE_LABEL: self.instance.name, COMPONENT_LABEL: self.name})
     }

@@ -1,4 +1,4 @@
-//! How a component is reached.
+//! Services and Ingresses.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ pub struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// Leads to the container's port of this name.
+    /// Builds a Service that leads to the container's port of this name.
     pub fn new(component: &'a Component<'a>, port_name: &'a str, port: u16) -> Self {
         Self {
             component,
@@ -20,14 +20,14 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Leads to another port of the container too.
+    /// Adds another port of the container.
     #[must_use]
     pub fn port(mut self, name: &'a str, port: u16) -> Self {
         self.ports.push((name, port));
         self
     }
 
-    /// The object.
+    /// Renders the Kubernetes object.
     pub fn render(&self) -> Value {
         let port = |(name, port): &(&str, u16)| json!({"name": name, "protocol": "TCP", "port": port, "targetPort": name});
         let ports: Vec<_> = self.ports.iter().map(port).collect();
@@ -57,7 +57,7 @@ impl<'a> Ingress<'a> {
         }
     }
 
-    /// The object. Its certificate is the one the cluster's ingress controller has for the name.
+    /// Renders the Kubernetes object. The cluster's ingress controller provides the certificate.
     pub fn render(&self) -> Value {
         let backend = json!({
             "service": {"name": self.component.object_name(), "port": {"name": self.port_name}},
@@ -79,10 +79,10 @@ impl<'a> Ingress<'a> {
     }
 }
 
-/// Controllers of another make ignore these.
+/// Annotations for ingress-nginx; other controllers ignore them.
 fn annotations() -> Value {
     json!({
-        // Pictures and files; nginx lets 1 MiB pass by itself.
+        // For uploads; the default of nginx is 1 MiB.
         "nginx.ingress.kubernetes.io/proxy-body-size": "64m",
         // Connections that push events stay open, in seconds.
         "nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",

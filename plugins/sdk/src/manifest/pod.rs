@@ -15,7 +15,7 @@ pub struct Pod {
 }
 
 impl Pod {
-    /// Runs as this user and group, which owns its volumes too. Never 0.
+    /// Builds a pod that runs as this user and group, which also owns its volumes. Never 0.
     pub fn as_user(user: u32, container: Container) -> Self {
         Self {
             user,
@@ -26,14 +26,15 @@ impl Pod {
         }
     }
 
-    /// Runs to its end before the containers start; what it asks for counts against the plan.
+    /// Adds a container that runs to its end before the others start; its resources count against
+    /// the plan.
     #[must_use]
     pub fn init(mut self, container: Container) -> Self {
         self.init_containers.push(container);
         self
     }
 
-    /// How long it may take to stop before it is killed; 30 by default.
+    /// Sets the seconds to stop in before the pod is killed; 30 by default.
     #[must_use]
     pub const fn grace_seconds(mut self, seconds: u32) -> Self {
         self.grace_seconds = seconds;
@@ -47,7 +48,7 @@ impl Pod {
         self
     }
 
-    /// The pod template of a workload.
+    /// Renders the pod template of a workload.
     pub(super) fn template(&self, component: &Component<'_>) -> Value {
         let mut spec = json!({
             "automountServiceAccountToken": false,
@@ -58,7 +59,7 @@ impl Pod {
                 "runAsUser": self.user,
                 "runAsGroup": self.user,
                 "fsGroup": self.user,
-                // A large volume is not walked through at every start.
+                // Without it, a start walks through all files of a large volume.
                 "fsGroupChangePolicy": "OnRootMismatch",
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
@@ -82,7 +83,7 @@ impl Pod {
         json!({"metadata": {"labels": component.labels()}, "spec": spec})
     }
 
-    /// Every mounted volume once, whichever containers share it.
+    /// Returns every mounted volume once, even if containers share it.
     fn volumes(&self) -> Vec<Value> {
         let mut volumes: Vec<Value> = Vec::new();
         for container in self.init_containers.iter().chain(&self.containers) {

@@ -1,8 +1,9 @@
-//! How the kubelet asks whether a container is well.
+//! Probes, with which the kubelet checks containers.
 
 use serde_json::{Value, json};
 
-/// A check the kubelet repeats: by default every 10 seconds, 5 seconds to answer, 3 failures.
+/// A repeated check by the kubelet: by default every 10 seconds, with 5 seconds to answer and 3
+/// failures allowed in a row.
 #[derive(Debug, Clone)]
 pub struct Probe {
     handler: &'static str,
@@ -21,12 +22,12 @@ impl Probe {
         }
     }
 
-    /// GET of a path at a named port; any status from 200 to 399 is well.
+    /// Sends a GET for a path to a named port; any status from 200 to 399 is a success.
     pub fn http(port: &str, path: &str) -> Self {
         Self::new("httpGet", json!({"port": port, "path": path}))
     }
 
-    /// As [`Probe::http`], for software behind a proxy that insists on HTTPS.
+    /// Probes like [`Probe::http`], for software behind a proxy that insists on HTTPS.
     pub fn http_as_https(port: &str, path: &str) -> Self {
         let forwarded = json!([{"name": "X-Forwarded-Proto", "value": "https"}]);
         Self::new(
@@ -35,24 +36,24 @@ impl Probe {
         )
     }
 
-    /// A connection to a named port.
+    /// Connects to a named port.
     pub fn tcp(port: &str) -> Self {
         Self::new("tcpSocket", json!({"port": port}))
     }
 
-    /// A command inside the container; exit status 0 is well.
+    /// Runs a command inside the container; exit status 0 is a success.
     pub fn command(command: &[&str]) -> Self {
         Self::new("exec", json!({"command": command}))
     }
 
-    /// How often.
+    /// Sets the interval in seconds.
     #[must_use]
     pub const fn every(mut self, seconds: u32) -> Self {
         self.period_seconds = seconds;
         self
     }
 
-    /// How many failures in a row until it counts.
+    /// Sets the failures in a row until the probe fails.
     #[must_use]
     pub const fn failures(mut self, count: u32) -> Self {
         self.failures = count;

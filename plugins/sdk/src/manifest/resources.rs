@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use crate::service::Resources;
 
-/// What a container gets. Requested and limited alike: what was bought is reserved, and no
-/// neighbour's peak takes it away.
+/// CPU and memory of a container. Request and limit are equal, so that a neighbour's peak cannot
+/// take what was bought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compute {
     pub cpu_millis: u32,
@@ -13,7 +13,7 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// All that a plan gives.
+    /// Takes all of a plan.
     pub const fn of(resources: Resources) -> Self {
         Self {
             cpu_millis: resources.cpu_millis,
@@ -21,7 +21,7 @@ impl Compute {
         }
     }
 
-    /// This percentage of it, rounded down, and the rest.
+    /// Splits off this percentage, rounded down; returns it and the rest.
     #[must_use]
     pub fn split(self, percent: u8) -> (Self, Self) {
         let part = Self {
@@ -35,7 +35,7 @@ impl Compute {
         (part, rest)
     }
 
-    /// With this much less memory, for example what a memory-backed directory takes.
+    /// Subtracts memory, for example that of a directory in memory.
     #[must_use]
     pub const fn less_memory(self, mib: u32) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Compute {
     }
 }
 
-/// This percentage of a number, rounded down; at most the number itself.
+/// Returns this percentage of a number, rounded down; at most the number itself.
 pub(crate) fn share(number: u32, percent: u8) -> u32 {
     let exact = u64::from(number) * u64::from(percent) / 100;
     u32::try_from(exact).map_or(number, |part| part.min(number))

@@ -1,20 +1,21 @@
-//! Persistent volumes, and where a container mounts what.
+//! Persistent volumes and the mounts of containers.
 
 use serde_json::{Value, json};
 
 use super::{Component, resources::mebibytes};
 
-/// A claim of its own, not a template inside a StatefulSet: it outlives its workload and can grow.
+/// A claim for a persistent volume. It is not a template inside a StatefulSet, so that it outlives
+/// its workload and can grow.
 #[derive(Debug, Clone)]
 pub struct VolumeClaim<'a> {
     component: &'a Component<'a>,
-    /// Told apart from the component's other volumes by it.
+    /// Distinguishes it from the component's other volumes.
     suffix: Option<&'a str>,
     gib: u32,
 }
 
 impl<'a> VolumeClaim<'a> {
-    /// Read and written by one node at a time, under the component's name.
+    /// Builds a claim under the component's name, used by one node at a time.
     pub const fn new(component: &'a Component<'a>, gib: u32) -> Self {
         Self {
             component,
@@ -23,7 +24,7 @@ impl<'a> VolumeClaim<'a> {
         }
     }
 
-    /// One of a component's several volumes, under `<component>-<name>`.
+    /// Builds a claim under `<component>-<name>`, for a component with several volumes.
     pub const fn named(component: &'a Component<'a>, name: &'a str, gib: u32) -> Self {
         Self {
             component,
@@ -40,7 +41,7 @@ impl<'a> VolumeClaim<'a> {
         }
     }
 
-    /// The object.
+    /// Renders the Kubernetes object.
     pub fn render(&self) -> Value {
         let spec = json!({
             "accessModes": ["ReadWriteOnce"],
@@ -56,7 +57,7 @@ impl<'a> VolumeClaim<'a> {
     }
 }
 
-/// Where a mounted directory comes from.
+/// Source of a mounted directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Source {
     /// A claim of this name.
@@ -84,12 +85,12 @@ impl Mount {
         }
     }
 
-    /// The entry in the container's `volumeMounts`.
+    /// Returns the entry in the container's `volumeMounts`.
     pub(super) fn to_json(&self) -> Value {
         json!({"name": self.name, "mountPath": self.path})
     }
 
-    /// The entry in the pod's `volumes`.
+    /// Returns the entry in the pod's `volumes`.
     pub(super) fn volume(&self) -> Value {
         match &self.source {
             Source::Claim(claim) => {

@@ -1,5 +1,5 @@
-//! Workloads. Both kinds here are for software that writes its data from one process: at no time
-//! do two pods share a volume.
+//! Workloads. Both kinds are for software that writes its data from one process: two pods never
+//! share a volume.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,8 @@ pub struct StatefulSet<'a> {
 }
 
 impl<'a> StatefulSet<'a> {
-    /// Reached through the [`Service`](super::Service) of the same component.
+    /// Builds a workload that is reached through the [`Service`](super::Service) of the same
+    /// component.
     pub const fn new(component: &'a Component<'a>, pod: Pod) -> Self {
         Self { component, pod }
     }
