@@ -1,4 +1,5 @@
-//! What people paste and leave out: read as it was meant, or refused with every fault at once.
+//! Tests of pasted and incomplete inputs: read as they were meant, or refused with every fault at
+//! once.
 
 use dermaga_tests::{Answer, Shop, both_engines};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Rows for every growing table of a database, made up for its planner and for nobody else.
+//! Made-up rows for every growing table of a database, for its planner only.
 
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection,
