@@ -7,7 +7,7 @@ use serde_json::Value;
 pub(super) struct BadProposal {
     /// Name of the top-level property that the value is for; empty for the whole or a deeper value.
     pub(super) property: String,
-    /// For example `default`.
+    /// Keyword with the value: `default`, `examples` or `enum`.
     pub(super) keyword: &'static str,
     /// Explanation, a sentence.
     pub(super) message: String,

@@ -32,7 +32,7 @@ pub(super) struct Session<'p> {
     unstable: Vec<String>,
     /// Every single call with its wall time.
     taken: Vec<(Duration, String)>,
-    /// Of each limit, the call that came nearest.
+    /// The highest use of each limit, with its call.
     shares: Vec<Share>,
     /// Answered calls, repeated later to measure their stack.
     answered: Vec<Answered>,

@@ -22,7 +22,7 @@ pub struct Folder {
 pub struct RefusedFile {
     /// Name of the file, without its folder.
     pub file: String,
-    /// Its errors, at least one.
+    /// Errors of the file, at least one.
     pub errors: Vec<TemplateError>,
 }
 

@@ -50,7 +50,7 @@ pub struct Template {
     spots: spots::Spots,
     #[serde(skip)]
     source: Source,
-    /// At least one; slugs and tiers are unique.
+    /// Plans, at least one; slugs and tiers are unique.
     pub plans: Vec<Plan>,
 }
 
