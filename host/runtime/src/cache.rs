@@ -53,7 +53,7 @@ impl Cache {
         let entry = fs::read(&path).ok()?;
         let component = self
             .verified(&entry, digest)
-            .and_then(|code| deserialize(engine, code).ok());
+            .and_then(|code| read(engine, code).ok());
         if component.is_none() {
             tracing::warn!(path = %path.display(), "plugin.cache.damaged");
             let _ = fs::remove_file(&path);
@@ -62,13 +62,9 @@ impl Cache {
     }
 
     /// Keeps machine code for the next start. Failing to is reported and otherwise harmless.
-    pub(crate) fn put(&self, digest: Digest, component: &Component) {
+    pub(crate) fn put(&self, digest: Digest, code: &[u8]) {
         let path = self.path(digest);
-        let written = component
-            .serialize()
-            .map_err(|error| io::Error::other(format!("{error:#}")))
-            .and_then(|code| self.write(&path, digest, &code));
-        if let Err(error) = written {
+        if let Err(error) = self.write(&path, digest, code) {
             tracing::warn!(path = %path.display(), %error, "plugin.cache.write_failed");
         }
     }
@@ -108,17 +104,18 @@ impl Cache {
 
 /// The same component on another engine of the same settings.
 pub(crate) fn copy(component: &Component, engine: &Engine) -> wasmtime::Result<Component> {
-    deserialize(engine, &component.serialize()?)
+    read(engine, &component.serialize()?)
 }
 
+/// Returns a component from its machine code.
 #[expect(
     unsafe_code,
     reason = "machine code is only ever read from entries this host wrote into its own folder for \
-              this very engine and component, after their checksum has been verified, or from a \
-              component that this process has loaded; uploads that are machine code are refused \
-              before they come near"
+              this very engine and component, after their checksum has been verified, from a \
+              component that this process has loaded, or from its own compiler through a pipe that \
+              no other process has; uploads that are machine code are refused before they come near"
 )]
-fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+pub(crate) fn read(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: see the reason above.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, sync::Arc, thread, time::Duration};
 
 use wasmtime::{
-    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, OptLevel,
-    PoolingAllocationConfig, WasmFeatures,
+    Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
 use crate::{
     cache::Cache,
+    compiler::{self, Compiler, GiveUp, Workshop},
     error::{LoadError, RuntimeError},
     lanes::{self, Lanes},
     limits::{Limits, SizeClass},
@@ -38,6 +38,8 @@ pub struct RuntimeConfig {
     pub limits: Limits,
     /// Where compiled components are kept between starts; `None` compiles at every load.
     pub cache_dir: Option<PathBuf>,
+    /// The program that compiles; `None` compiles in this process.
+    pub compiler: Option<Compiler>,
     /// Calls that may run at the same time.
     pub concurrency: usize,
     /// How long a call may wait for a free place before it fails with `PLUGIN_BUSY`.
@@ -49,6 +51,7 @@ impl Default for RuntimeConfig {
         Self {
             limits: Limits::default(),
             cache_dir: None,
+            compiler: None,
             concurrency: 32,
             queue_wait: Duration::from_secs(2),
         }
@@ -60,6 +63,7 @@ impl Default for RuntimeConfig {
 pub struct Runtime {
     cores: Arc<Lanes<Arc<Core>>>,
     cache: Option<Arc<Cache>>,
+    workshop: Arc<Workshop>,
 }
 
 /// One engine, and what every plugin of the runtime shares.
@@ -77,6 +81,7 @@ impl Runtime {
         let RuntimeConfig {
             limits,
             cache_dir,
+            compiler,
             concurrency,
             queue_wait,
         } = config;
@@ -102,6 +107,7 @@ impl Runtime {
         Ok(Self {
             cores: Arc::new(cores),
             cache: cache.map(Arc::new),
+            workshop: Arc::new(Workshop::new(compiler)),
         })
     }
 
@@ -113,7 +119,24 @@ impl Runtime {
 
     /// The same with the size and memory of this class.
     pub fn load_as(&self, component: &[u8], class: SizeClass) -> Result<Plugin, LoadError> {
-        load::load(&self.cores, self.cache.as_deref(), component, class)
+        self.load_unless(component, class, &GiveUp::default())
+    }
+
+    /// The same, until `give_up` ends it. Components are compiled one at a time, so a load may wait
+    /// for others.
+    pub fn load_unless(
+        &self,
+        component: &[u8],
+        class: SizeClass,
+        give_up: &GiveUp,
+    ) -> Result<Plugin, LoadError> {
+        let means = load::Means {
+            cores: &self.cores,
+            cache: self.cache.as_deref(),
+            workshop: &self.workshop,
+            give_up,
+        };
+        load::load(&means, component, class)
     }
 
     /// The first engine.
@@ -128,39 +151,14 @@ impl Runtime {
 }
 
 fn engine_config(limits: &Limits, concurrency: usize) -> Result<Config, RuntimeError> {
-    let mut config = Config::new();
+    let mut config = compiler::config();
     config
-        .wasm_features(WasmFeatures::all(), false)
-        .wasm_features(accepted_features(), true)
-        .cranelift_opt_level(OptLevel::Speed)
-        // One bit pattern of NaN, so that an answer is the same on every processor.
-        .cranelift_nan_canonicalization(true)
-        .concurrency_support(false)
-        .consume_fuel(true)
-        .epoch_interruption(true)
         .max_wasm_stack(limits.stack_bytes)
-        .memory_init_cow(true)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
             limits,
             concurrency,
         )?));
     Ok(config)
-}
-
-/// What stable Rust emits for `wasm32-unknown-unknown`, and nothing else: each further proposal is
-/// code of the compiler that a hostile component could reach.
-fn accepted_features() -> WasmFeatures {
-    WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::CALL_INDIRECT_OVERLONG
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::BULK_MEMORY_OPT
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::FLOATS
-        | WasmFeatures::COMPONENT_MODEL
 }
 
 fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, RuntimeError> {

@@ -72,6 +72,13 @@ pub enum LoadError {
         found: u64,
         limit: u64,
     },
+    #[error(
+        "compiling the component takes more than {cpu_seconds} s of processor time or {} MiB of memory: split its largest functions",
+        memory_bytes >> 20
+    )]
+    TooCostly { memory_bytes: u64, cpu_seconds: u32 },
+    #[error("the request for the component was given up before it was compiled")]
+    GivenUp,
     #[error("this is not a well-formed WebAssembly component: {0}")]
     Malformed(String),
     #[error(
@@ -110,6 +117,8 @@ impl LoadError {
             Self::Compressed(_) => "COMPONENT_COMPRESSED",
             Self::Text => "COMPONENT_IS_TEXT",
             Self::TooComplex { .. } => "COMPONENT_TOO_COMPLEX",
+            Self::TooCostly { .. } => "COMPONENT_TOO_COSTLY",
+            Self::GivenUp => "COMPONENT_GIVEN_UP",
             Self::Precompiled => "COMPONENT_PRECOMPILED",
             Self::CoreModule => "COMPONENT_IS_CORE_MODULE",
             Self::Malformed(_) => "COMPONENT_MALFORMED",

@@ -12,6 +12,7 @@ mod cache;
 mod call;
 mod canonical;
 mod census;
+mod compiler;
 pub mod contract;
 mod digest;
 mod disguise;
@@ -36,6 +37,7 @@ mod v0_2;
 
 pub use call::{Called, LogLevel, LogLine, Shares, Usage};
 pub use canonical::canonical_json;
+pub use compiler::{Compiler, GiveUp, GiveUpGuard, compile_stdin};
 pub use digest::{Digest, ParseDigestError};
 pub use engine::{Runtime, RuntimeConfig};
 pub use error::{CallError, Failure, LoadError, RuntimeError};

@@ -11,6 +11,7 @@ use crate::{
     cache::{self, Cache},
     call::Usage,
     census,
+    compiler::{GiveUp, Workshop},
     contract::{About, Version},
     digest::Digest,
     disguise,
@@ -26,13 +27,16 @@ use crate::{
     v0_1, v0_2,
 };
 
-pub(crate) fn load(
-    cores: &Lanes<Arc<Core>>,
-    cache: Option<&Cache>,
-    bytes: &[u8],
-    size: SizeClass,
-) -> Result<Plugin, LoadError> {
-    let core = cores.first();
+/// The parts of a runtime that a load uses.
+pub(crate) struct Means<'a> {
+    pub(crate) cores: &'a Lanes<Arc<Core>>,
+    pub(crate) cache: Option<&'a Cache>,
+    pub(crate) workshop: &'a Workshop,
+    pub(crate) give_up: &'a GiveUp,
+}
+
+pub(crate) fn load(means: &Means<'_>, bytes: &[u8], size: SizeClass) -> Result<Plugin, LoadError> {
+    let core = means.cores.first();
     fits(core, bytes, size)?;
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(LoadError::Precompiled);
@@ -41,7 +45,7 @@ pub(crate) fn load(
     census::take(bytes, core.limits.most_memory_bytes())?;
     let world = scan::world(bytes)?;
     let digest = Digest::of(bytes);
-    let component = compiled(core, cache, digest, bytes)?;
+    let component = compiled(means, digest, bytes)?;
     let guest = Guest {
         core: Arc::clone(core),
         pre: connected(core, &component, world.version)?,
@@ -54,7 +58,7 @@ pub(crate) fn load(
     let others = if bytes.len() > core.limits.component_bytes {
         Vec::new()
     } else {
-        let copies = cores.others().iter();
+        let copies = means.cores.others().iter();
         let copies = copies.map(|core| copy(&described.lane.guest, core, world));
         copies.collect::<Result<_, _>>()?
     };
@@ -127,20 +131,22 @@ fn fits(core: &Core, bytes: &[u8], class: SizeClass) -> Result<(), LoadError> {
 }
 
 /// Machine code for a component that has been scanned: from the cache, or compiled now and kept.
-fn compiled(
-    core: &Core,
-    cache: Option<&Cache>,
-    digest: Digest,
-    bytes: &[u8],
-) -> Result<Component, LoadError> {
-    let cached = cache.and_then(|cache| cache.get(&core.engine, digest));
-    if let Some(component) = cached {
+fn compiled(means: &Means<'_>, digest: Digest, bytes: &[u8]) -> Result<Component, LoadError> {
+    let engine = &means.cores.first().engine;
+    let cached = || means.cache?.get(engine, digest);
+    if let Some(component) = cached() {
         return Ok(component);
     }
-    let component = Component::from_binary(&core.engine, bytes)
-        .map_err(|error| LoadError::Malformed(format!("{error:#}")))?;
-    if let Some(cache) = cache {
-        cache.put(digest, &component);
+    let _turn = means.workshop.turn(means.give_up)?;
+    // A concurrent load may have compiled the same component meanwhile.
+    if let Some(component) = cached() {
+        return Ok(component);
+    }
+    let code = means.workshop.compile(engine, bytes, means.give_up)?;
+    let component =
+        cache::read(engine, &code).map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
+    if let Some(cache) = means.cache {
+        cache.put(digest, &code);
     }
     Ok(component)
 }

@@ -320,6 +320,7 @@ fn runtime(config: &Config) -> Result<Runtime, StartError> {
     Ok(Runtime::new(RuntimeConfig {
         limits: config.limits.clone(),
         cache_dir: Some(config.data_dir.join("plugin-cache")),
+        compiler: config.compiler.as_deref().cloned(),
         concurrency: config.plugin_concurrency,
         queue_wait: config.plugin_queue_wait,
     })?)

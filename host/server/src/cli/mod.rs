@@ -15,6 +15,7 @@ mod signing;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use dermaga_runtime::{Compiler, compile_stdin};
 use uuid::Uuid;
 
 use crate::{
@@ -108,6 +109,16 @@ enum Command {
     ///
     /// Reads the recorded decisions of the coupon type and writes nothing: safe at any time.
     Backtest(backtest::BacktestArgs),
+    /// Compile the component on stdin to machine code on stdout, within these limits; servers call it.
+    #[command(hide = true)]
+    CompileComponent {
+        /// Most address space of the process, in bytes.
+        #[arg(long)]
+        memory_bytes: u64,
+        /// Most processor time of the process, in seconds.
+        #[arg(long)]
+        cpu_seconds: u32,
+    },
     /// Build and check plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -195,9 +206,37 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// Returns this binary as the program that compiles plugins.
+fn compiler() -> Option<Compiler> {
+    Compiler::own(vec!["compile-component".to_owned()])
+}
+
+impl Cli {
+    /// Runs `compile-component`; `None` for any other command. Call it before any thread is started.
+    pub fn compile_component(&self) -> Option<ExitCode> {
+        let Command::CompileComponent {
+            memory_bytes,
+            cpu_seconds,
+        } = self.command
+        else {
+            return None;
+        };
+        let compiled = compile_stdin(memory_bytes, cpu_seconds);
+        Some(compiled.map_or_else(
+            |error| {
+                eprintln!("dermaga: {error}");
+                ExitCode::FAILURE
+            },
+            ExitCode::from,
+        ))
+    }
+}
+
 async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
     match command {
         Command::Config { reference: true } => print(&config::reference()),
+        // `main` has run it already, without threads.
+        Command::CompileComponent { .. } => Ok(()),
         Command::Openapi => serve::print_openapi(),
         Command::Plugin(command) => plugin::run(command).await,
         Command::Demo(args) => {
@@ -236,7 +275,8 @@ impl Global {
                 .map(|folder| ("data_dir", folder.display().to_string())),
         );
         flags.extend(self.log.map(|filter| ("log", filter)));
-        let loaded = config::load(Sources::of_process(self.config, flags)?)?;
+        let mut loaded = config::load(Sources::of_process(self.config, flags)?)?;
+        loaded.config.compiler = compiler().map(Box::new);
         telemetry::start_logging(&loaded.config);
         for note in loaded.notes() {
             tracing::warn!(note, "config.note");

@@ -363,7 +363,11 @@ impl Templates {
 }
 
 pub(super) fn runtime() -> Result<Runtime, CliError> {
-    Runtime::new(RuntimeConfig::default()).map_err(failed)
+    let config = RuntimeConfig {
+        compiler: super::compiler(),
+        ..RuntimeConfig::default()
+    };
+    Runtime::new(config).map_err(failed)
 }
 
 /// The golden cases of the crate, when it is one.

@@ -26,7 +26,7 @@ use std::{
 
 use chrono::{Days, TimeDelta};
 use chrono_tz::Tz;
-use dermaga_runtime::Limits;
+use dermaga_runtime::{Compiler, Limits};
 use zeroize::Zeroizing;
 
 pub use error::{ConfigError, Problem};
@@ -168,6 +168,9 @@ pub struct Config {
     pub plugins_dir: Option<PathBuf>,
     pub templates_dir: Option<PathBuf>,
     pub limits: Limits,
+    /// The program that compiles plugins: this binary, set by the command line. `None`, as where the
+    /// server is part of another program, compiles in this process.
+    pub compiler: Option<Box<Compiler>>,
     pub plugin_concurrency: usize,
     pub plugin_queue_wait: Duration,
     pub plugin_trust: Trust,
@@ -276,6 +279,7 @@ impl Config {
             plugin_trust: Trust::default(),
             plugin_breaker_failures: 0,
             plugin_breaker_pause: Duration::ZERO,
+            compiler: None,
             plugin_poll: Duration::ZERO,
             provisioner: Choice::Auto,
             kubeconfig: None,

@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use dermaga_runtime::{Digest, LoadError, Plugin, Runtime, SizeClass, contract::Kind};
+use dermaga_runtime::{Digest, GiveUp, LoadError, Plugin, Runtime, SizeClass, contract::Kind};
 
 use super::{
     breaker::{BreakerRules, Breakers, Permit},
@@ -404,14 +404,16 @@ impl Registry {
             })
     }
 
-    /// Compiles a component off the async threads.
+    /// Compiles a component off the async threads, for as long as the answer is waited for.
     pub(super) async fn compile(
         &self,
         bytes: Arc<[u8]>,
         class: SizeClass,
     ) -> Result<Plugin, LoadError> {
-        let runtime = self.runtime.clone();
-        let loaded = tokio::task::spawn_blocking(move || runtime.load_as(&bytes, class)).await;
+        let (runtime, give_up) = (self.runtime.clone(), GiveUp::default());
+        let _waiting = give_up.on_drop();
+        let load = move || runtime.load_unless(&bytes, class, &give_up);
+        let loaded = tokio::task::spawn_blocking(load).await;
         loaded.unwrap_or_else(|error| {
             Err(LoadError::Unsupported(format!("loading stopped: {error}")))
         })

@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod compiling;
 mod configuration;
 mod crash;
 mod decisions;

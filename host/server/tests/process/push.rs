@@ -8,6 +8,7 @@ use dermaga::{
     db::Clock,
     provisioning::Choice,
 };
+use dermaga_runtime::Compiler;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -16,8 +17,8 @@ use super::{dermaga, stderr, stdout};
 const EMAIL: &str = "admin@example.com";
 const PASSWORD: &str = "kata sandi yang panjang";
 
-/// A shop with no plugin at all.
-async fn shop(folder: &Path) -> Running {
+/// A shop with no plugin at all, and the program that compiles those it gets.
+pub(super) async fn shop(folder: &Path, compiler: Option<Compiler>) -> Running {
     let _ = rustls::crypto::ring::default_provider().install_default();
     std::fs::create_dir(folder.join("empty")).unwrap();
     let mut config = Config::in_folder(folder.join("data")).unwrap();
@@ -25,12 +26,13 @@ async fn shop(folder: &Path) -> Running {
     config.provisioner = Choice::Directory;
     config.plugins_dir = Some(folder.join("empty"));
     config.templates_dir = Some(folder.join("empty"));
+    config.compiler = compiler.map(Box::new);
     config.admin_email = Some(EMAIL.into());
     config.admin_password = Some(Secret::new(PASSWORD));
     App::start(config, Clock::system()).await.unwrap()
 }
 
-async fn api_token(server: &str, scope: &str) -> String {
+pub(super) async fn api_token(server: &str, scope: &str) -> String {
     let http = reqwest::Client::new();
     let login = json!({ "email": EMAIL, "password": PASSWORD });
     let login = http
@@ -51,7 +53,7 @@ async fn api_token(server: &str, scope: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_becomes_an_active_plugin() {
     let folder = TempDir::new().unwrap();
-    let running = shop(folder.path()).await;
+    let running = shop(folder.path(), None).await;
     let server = format!("http://{}", running.address);
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()

@@ -13,6 +13,7 @@ use dermaga::{
     payments::sandbox::Sandbox,
 };
 use dermaga_tests::{postgres, skip};
+use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -127,6 +128,10 @@ impl Server {
         assert!(ready.contains("http://"), "not ready: `{ready}`");
         Self(process)
     }
+
+    pub(super) fn id(&self) -> u32 {
+        self.0.id()
+    }
 }
 
 impl Drop for Server {
@@ -159,6 +164,22 @@ impl Patient {
             http.post(url).header("Idempotency-Key", key).json(body)
         })
         .await
+    }
+
+    /// Uploads a plugin and waits for the answer to this one request.
+    pub(super) async fn upload(
+        &self,
+        component: Vec<u8>,
+        prefer: &'static str,
+    ) -> reqwest::Result<reqwest::Response> {
+        let form = Form::new().part("component", Part::bytes(component));
+        self.http
+            .post(format!("{}/api/admin/plugins", self.base))
+            .bearer_auth(&self.token)
+            .header("Prefer", prefer)
+            .multipart(form)
+            .send()
+            .await
     }
 
     pub(super) async fn get(&self, path: &str) -> Value {
