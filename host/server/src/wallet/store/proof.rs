@@ -69,16 +69,17 @@ pub(in crate::wallet) async fn stray_postings(conn: &mut Conn) -> sqlx::Result<i
     Ok(count)
 }
 
-/// The first completed transactions whose amount is not what their entries did to the wallet. The
-/// accounts are compared in the sum: as a condition of the join they would lead SQLite to look at all
-/// postings of an account for each transaction.
+/// The first completed transactions whose amount is not what their entries did to the wallet. Postings are
+/// summed entry by entry: as a join, PostgreSQL without statistics (after a restore, say) would read all of
+/// them for each transaction, and so would SQLite with the accounts as a condition.
 pub(in crate::wallet) async fn unposted(
     conn: &mut Conn,
     limit: i64,
 ) -> sqlx::Result<Vec<(i64, Rupiah)>> {
     let sql = "SELECT t.number, t.amount FROM transactions t WHERE t.status IN ('COMPLETED', 'REFUNDED')
-               AND t.amount <> (SELECT CAST(coalesce(sum(CASE WHEN p.account IN ('WALLET_PAID', 'WALLET_BONUS') THEN p.amount END), 0) AS BIGINT)
-                 FROM journal_entries e JOIN postings p ON p.entry_id = e.id WHERE e.transaction_id = t.id)
+               AND t.amount <> (SELECT CAST(coalesce(sum(
+                   (SELECT sum(CASE WHEN p.account IN ('WALLET_PAID', 'WALLET_BONUS') THEN p.amount END) FROM postings p WHERE p.entry_id = e.id)
+                 ), 0) AS BIGINT) FROM journal_entries e WHERE e.transaction_id = t.id)
                ORDER BY t.number LIMIT $1";
     fetch_all!(conn, (i64, Rupiah), sql, limit)
 }
