@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{db, wallet::ledger::booked_already};
+use crate::db;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -157,6 +157,11 @@ impl Error {
         Self::new(Code::ValidationFailed, "The request has invalid fields.").with(field, message)
     }
 
+    /// Returns the refusal that an idempotency key was posted before.
+    pub fn booked_already() -> Self {
+        Self::new(Code::Conflict, "This has been booked already.")
+    }
+
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("There is no such {what}."))
     }
@@ -207,7 +212,7 @@ impl From<sqlx::Error> for Error {
             )
             .retry_after(2)
             .caused_by(other),
-            other if is_booked(&other) => booked_already().caused_by(other),
+            other if is_booked(&other) => Self::booked_already().caused_by(other),
             other => Self::internal(other),
         }
     }

@@ -112,7 +112,7 @@ pub async fn complete(
     let transaction = announced.completed(clock, movement, wallet)?;
     let entry = entry(conn, clock, wallet, &transaction, movement, idempotency_key).await?;
     if !store::complete_transaction(conn, &transaction).await? {
-        return Err(booked_already());
+        return Err(Error::booked_already());
     }
     append(conn, clock, wallet, entry).await?;
     Ok(transaction)
@@ -220,11 +220,6 @@ async fn append(
     wallet.entries = entry.position;
     wallet.head_hash = entry.hash;
     Ok(store::update(conn, wallet, clock.now()).await?)
-}
-
-/// The refusal that an idempotency key was posted before.
-pub(crate) fn booked_already() -> Error {
-    Error::new(Code::Conflict, "This has been booked already.")
 }
 
 /// SHA-256 over the canonical JSON of an entry, its postings and the hash before it.
