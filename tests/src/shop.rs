@@ -81,7 +81,7 @@ impl Shop {
         config.listen = ([127, 0, 0, 1], 0).into();
         config.provisioner = Choice::Directory;
         // All customers of a test have the same address.
-        config.registrations_per_hour = 10_000;
+        config.accounts.registrations_per_hour = 10_000;
         config.plugins_dir = Some(plugins_folder().to_owned());
         config.templates_dir = Some(checkout().join("service-templates"));
         if engine == Engine::Postgres {

@@ -186,8 +186,8 @@ impl App {
         let server = http::serve(
             listener,
             router(self.state.clone()),
-            config.connections,
-            config.trusted_proxies == 0,
+            config.http.connections,
+            config.http.trusted_proxies == 0,
             cancel.clone(),
         );
         let server = tokio::spawn(server);

@@ -1,5 +1,7 @@
 //! Randomness, digests and the vault: the only owner of all three.
 
+mod secret;
+
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -10,6 +12,8 @@ use chacha20poly1305::{
 use rand::{RngExt, distr::Alphanumeric};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+pub use secret::Secret;
 
 use crate::{Error, Result};
 

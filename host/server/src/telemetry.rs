@@ -7,7 +7,21 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::{Config, LogFormat};
+/// Settings of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Filter of events: a level, or directives such as `info,dermaga=debug`.
+    pub log: String,
+    pub log_format: LogFormat,
+}
+
+/// Form of a logged event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
 
 /// Seconds; from a cached answer to the longest plugin call.
 const DURATION_BUCKETS: &[f64] = &[
@@ -23,12 +37,12 @@ const QUIETER: &str = "tokio_cron_scheduler=warn";
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Sends events to stderr. The first call in a process counts.
-pub fn start_logging(config: &Config) {
-    let filter = EnvFilter::try_new(format!("{QUIETER},{}", config.log))
+pub fn start_logging(settings: &Settings) {
+    let filter = EnvFilter::try_new(format!("{QUIETER},{}", settings.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let events = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that somebody in this process listens already, as in tests.
-    let _ = match config.log_format {
+    let _ = match settings.log_format {
         LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => events
             .json()

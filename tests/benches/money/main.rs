@@ -24,7 +24,7 @@ use std::{
 
 use dermaga::{
     app::AppState,
-    config::Secret,
+    crypto::Secret,
     coupons::{self, CouponCode},
     wallet::ledger,
 };

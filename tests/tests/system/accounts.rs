@@ -108,8 +108,8 @@ both_engines! {
     /// access token is valid for longer.
     async fn a_session_that_ended_never_works_again(shop: Shop) {
         let shop = shop.restart_with(|config| {
-            config.refresh_token_lifetime = Duration::from_secs(3_600);
-            config.access_token_lifetime = Duration::from_secs(24 * 3_600);
+            config.accounts.refresh_token_lifetime = Duration::from_secs(3_600);
+            config.accounts.access_token_lifetime = Duration::from_secs(24 * 3_600);
         }).await.unwrap();
         let ended = shop.customer("keluar@example.com").await;
         let kept = shop.sign_in("keluar@example.com").await;

@@ -206,7 +206,7 @@ async fn put(admin: &Client, body: Value) -> Value {
 /// With `--dev` an operator moves the clock by a month and back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_month_is_rehearsed() {
-    let dev = |config: &mut dermaga::config::Config| config.payments_sandbox = true;
+    let dev = |config: &mut dermaga::config::Config| config.payments.sandbox = true;
     let shop = Shop::open_with(Engine::Sqlite, dev).await.unwrap();
     let id = buy(&shop, "gladi@example.com").await;
     let admin = shop.admin().await;

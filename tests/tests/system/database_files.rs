@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use dermaga::{
     app::StartError,
-    config::Secret,
+    crypto::Secret,
     db::{Db, Schema},
 };
 use dermaga_tests::{Engine, Shop};

@@ -335,7 +335,7 @@ async fn an_answer_older_than_the_payment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unclear_payment_leaves_room_below_the_cap() {
     let cap =
-        |config: &mut dermaga::config::Config| config.balance_cap = Some(Rupiah::new(250_000));
+        |config: &mut dermaga::config::Config| config.wallet.balance_cap = Some(Rupiah::new(250_000));
     let till = Till::open_with(Engine::Sqlite, cap).await.unwrap();
     let customer = till.shop.customer("batas@example.com").await;
     let top_up = till.top_up(&customer, 200_000, "QRIS").await;

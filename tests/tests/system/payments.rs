@@ -59,9 +59,9 @@ impl Till {
         let clock = Clock::movable();
         let (gateway, base) = gateway(clock.clone()).await;
         let shop = Shop::open_at(engine, clock, |config| {
-            config.midtrans.server_key = Some(Secret::new(KEY));
-            config.midtrans.base_url = Some(base);
-            config.midtrans.timeout = Duration::from_secs(2);
+            config.payments.midtrans.server_key = Some(Secret::new(KEY));
+            config.payments.midtrans.base_url = Some(base);
+            config.payments.midtrans.timeout = Duration::from_secs(2);
             change(config);
         })
         .await?;
@@ -709,7 +709,7 @@ async fn two_servers_share_the_asking() {
 /// A development server emulates the gateway itself: pressing Pay on its page credits the money.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_pays_on_the_sandbox_page() {
-    let shop = Shop::open_with(Engine::Sqlite, |config| config.payments_sandbox = true)
+    let shop = Shop::open_with(Engine::Sqlite, |config| config.payments.sandbox = true)
         .await
         .unwrap();
     let customer = shop.customer("tekan@example.com").await;

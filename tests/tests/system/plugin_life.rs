@@ -413,7 +413,7 @@ async fn only_signed_components_are_taken_and_run() {
     let open = async |keys: Vec<PublicKey>, required: bool| {
         let url = url.clone();
         let shop = following(Engine::Sqlite, 3_600, |config| {
-            config.database_url = Some(dermaga::config::Secret::new(url));
+            config.database_url = Some(dermaga::crypto::Secret::new(url));
             config.plugin_trust.keys = keys;
             config.plugin_trust.required = required;
         });

@@ -9,7 +9,7 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use dermaga::config::Secret;
+use dermaga::crypto::Secret;
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant, Refusal},
     fixtures::CouponFixture,

@@ -430,7 +430,7 @@ async fn shop_with(settings: &[(&str, &str)]) -> Shop {
     };
     let read = config::load(sources).unwrap().config;
     let change = |config: &mut config::Config| {
-        config.billing = read.billing;
+        config.subscriptions = read.billing;
         config.cron_daily_renewals = read.cron_daily_renewals;
         config.cron_grace_period = read.cron_grace_period;
     };

@@ -417,7 +417,7 @@ async fn a_receipt_bears_the_shops_name() {
         ("RECEIPT_FONT", font.to_str().unwrap()),
     ];
     let shop = empty_shop(&settings).await;
-    assert!(shop.state().config.receipt_font.is_some());
+    assert!(shop.state().config.wallet.receipt_font.is_some());
     let (admin, customer) = (
         shop.admin().await,
         shop.customer("kuitansi@example.com").await,

@@ -137,7 +137,7 @@ async fn accounts_and_top_ups_are_limited() {
 both_engines! {
     /// A stranger without the password cannot lock the owner out.
     async fn nobody_is_locked_out_by_a_stranger(shop: Shop) {
-        let shop = shop.restart_with(|config| config.trusted_proxies = 1).await.unwrap();
+        let shop = shop.restart_with(|config| config.http.trusted_proxies = 1).await.unwrap();
         shop.register("korban@example.com").await;
         shop.register("tetangga@example.com").await;
         for _ in 0..10 {
@@ -171,8 +171,8 @@ both_engines! {
     /// Registrations are limited by address and hour; other addresses are not affected.
     async fn registrations_are_limited_per_address(shop: Shop) {
         let shop = shop.restart_with(|config| {
-            config.trusted_proxies = 1;
-            config.registrations_per_hour = 3;
+            config.http.trusted_proxies = 1;
+            config.accounts.registrations_per_hour = 3;
         }).await.unwrap();
         let register = async |address: &str, number: usize| {
             let email = format!("baru-{number}@example.com");
@@ -190,7 +190,7 @@ both_engines! {
 
     /// Welcome bonuses wait for a confirmed e-mail address where the shop asks for one.
     async fn bonuses_wait_for_a_confirmed_address(shop: Shop) {
-        let shop = shop.restart_with(|config| config.bonus_requires_verified_email = true).await.unwrap();
+        let shop = shop.restart_with(|config| config.coupons.bonus_requires_verified_email = true).await.unwrap();
         let bonus = json!({ "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 25_000 } });
         shop.admin().await.post("/api/admin/coupons", bonus).await.data(201);
         let welcome = shop.register("baru@example.com").await;
@@ -232,8 +232,8 @@ both_engines! {
     /// Open payment pages of a customer are limited, also under concurrent requests.
     async fn open_top_ups_are_limited(shop: Shop) {
         let shop = shop.restart_with(|config| {
-            config.payments_sandbox = true;
-            config.open_top_ups = 3;
+            config.payments.sandbox = true;
+            config.payments.open_top_ups = 3;
         }).await.unwrap();
         let customer = shop.customer("banyak@example.com").await;
         let body = json!({ "amount": 50_000, "paymentMethod": "QRIS" });

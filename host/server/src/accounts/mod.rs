@@ -9,6 +9,7 @@ mod model;
 mod password;
 mod routes;
 mod sessions;
+mod settings;
 mod store;
 mod throttle;
 mod token;
@@ -36,6 +37,7 @@ pub use model::{
 pub use password::check_rules;
 pub use routes::router;
 pub use sessions::Identity;
+pub use settings::Settings;
 pub use token::{MIN_SECRET_BYTES, TokenKeys};
 
 /// A password on its way to the hasher; wiped from memory after use.

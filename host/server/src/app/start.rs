@@ -170,7 +170,7 @@ impl App {
         )
         .await?;
         let accounts = Arc::new(accounts);
-        let payments = Payments::from_config(&config, &clock)
+        let payments = Payments::from_settings(&config.payments, &clock)
             .map_err(StartError::failed("payments cannot be prepared"))?;
         let scheduler = Arc::new(jobs::scheduler(&config));
         let state = AppState::new(Shared {
@@ -308,10 +308,10 @@ fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accoun
         .iter()
         .map(|secret| secret.reveal())
         .collect();
-    TokenKeys::new(&secrets, lifetime(config.access_token_lifetime))
+    TokenKeys::new(&secrets, lifetime(config.accounts.access_token_lifetime))
         .and_then(|keys| {
-            let refresh = lifetime(config.refresh_token_lifetime);
-            Accounts::new(db, clock, keys, refresh, config.registrations_per_hour)
+            let refresh = lifetime(config.accounts.refresh_token_lifetime);
+            Accounts::new(db, clock, keys, refresh, config.accounts.registrations_per_hour)
         })
         .map_err(StartError::failed("accounts cannot be prepared"))
 }

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{config::Secret, provisioning::Choice};
+use crate::{crypto::Secret, provisioning::Choice};
 
 /// A shop with nothing to sell, in a folder of its own.
 async fn shop() -> (tempfile::TempDir, App) {
@@ -80,7 +80,7 @@ async fn every_failure_has_the_envelope() {
     let panics = async || -> () { panic!("boom") };
     let state = app.state;
     let mut config = (*state.config).clone();
-    config.request_timeout = std::time::Duration::from_millis(50);
+    config.http.request_timeout = std::time::Duration::from_millis(50);
     let state = state.with(|shared| shared.config = config.into());
     let extra = Router::new()
         .route("/slow", axum::routing::get(slow))

@@ -277,7 +277,7 @@ impl Global {
         flags.extend(self.log.map(|filter| ("log", filter)));
         let mut loaded = config::load(Sources::of_process(self.config, flags)?)?;
         loaded.config.compiler = compiler().map(Box::new);
-        telemetry::start_logging(&loaded.config);
+        telemetry::start_logging(&loaded.config.telemetry);
         for note in loaded.notes() {
             tracing::warn!(note, "config.note");
         }

@@ -55,7 +55,7 @@ pub(super) async fn serve(loaded: Loaded) -> Result<(), CliError> {
 
 /// The system's clock, or one that a rehearsal may move.
 fn clock(config: &Config) -> Clock {
-    let is_rehearsal = config.payments_sandbox || config.clock.is_some();
+    let is_rehearsal = config.payments.sandbox || config.clock.is_some();
     if config.is_production() || !is_rehearsal {
         return Clock::system();
     }

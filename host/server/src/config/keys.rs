@@ -7,9 +7,9 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Config, Secret};
+use super::Config;
 use crate::{
-    crypto::{self, MasterKey},
+    crypto::{self, MasterKey, Secret},
     private_file,
 };
 

@@ -372,8 +372,8 @@ mod tests {
         let config = &loaded.config;
         assert_eq!(
             (
-                config.base_domain.as_str(),
-                config.log.as_str(),
+                config.subscriptions.base_domain.as_str(),
+                config.telemetry.log.as_str(),
                 config.resync.as_secs()
             ),
             ("env.example", "error", 60)
@@ -593,7 +593,7 @@ mod tests {
         let loaded = load(sources).unwrap();
         let config = &loaded.config;
         assert_eq!(
-            (config.log.as_str(), config.base_domain.as_str()),
+            (config.telemetry.log.as_str(), config.subscriptions.base_domain.as_str()),
             ("error", "env.example")
         );
         assert_eq!(config.database_url(), "sqlite://kept.db");

@@ -18,14 +18,14 @@ pub(super) fn key(text: &str) -> Result<String, String> {
 
 /// Tells `problem` the name of each setting that does not go with the others, and the rule.
 pub(super) fn check(config: &Config, problem: &mut impl FnMut(&str, &str)) {
-    if config.is_production() && config.payments_sandbox {
+    if config.is_production() && config.payments.sandbox {
         problem(
             "DERMAGA_PAYMENTS_SANDBOX",
             "must be false in production: it credits what nobody paid",
         );
     }
     check_kinds(config, problem);
-    let midtrans = &config.midtrans;
+    let midtrans = &config.payments.midtrans;
     let server_key = midtrans.server_key.as_ref().map(|key| key.reveal());
     if midtrans.is_production && server_key.is_none_or(is_play) {
         problem(
@@ -40,7 +40,7 @@ pub(super) fn check(config: &Config, problem: &mut impl FnMut(&str, &str)) {
 
 /// Each key is of its own kind.
 fn check_kinds(config: &Config, problem: &mut impl FnMut(&str, &str)) {
-    let midtrans = &config.midtrans;
+    let midtrans = &config.payments.midtrans;
     let server_key = midtrans.server_key.as_ref().map(|key| key.reveal());
     let client_key = midtrans.client_key.as_deref();
     if server_key.is_some_and(|key| has(key, CLIENT)) {
@@ -59,7 +59,7 @@ fn check_kinds(config: &Config, problem: &mut impl FnMut(&str, &str)) {
 
 /// In production payments move real money, and nothing on the way can read the key.
 fn check_production(config: &Config, problem: &mut impl FnMut(&str, &str)) {
-    let midtrans = &config.midtrans;
+    let midtrans = &config.payments.midtrans;
     if !midtrans.is_production {
         problem(
             "MIDTRANS_IS_PRODUCTION",
@@ -93,7 +93,7 @@ fn check_production(config: &Config, problem: &mut impl FnMut(&str, &str)) {
 
 /// A sentence when the server key looks like real money and is sent to Midtrans' sandbox.
 pub(super) fn notice(config: &Config) -> Option<&'static str> {
-    let midtrans = &config.midtrans;
+    let midtrans = &config.payments.midtrans;
     let key = midtrans.server_key.as_ref()?.reveal();
     let is_mixed = !midtrans.is_production && midtrans.base_url.is_none() && !is_play(key);
     is_mixed.then_some(

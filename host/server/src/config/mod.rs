@@ -18,16 +18,13 @@ mod settings;
 mod strength;
 
 use std::{
-    fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use chrono::{Days, TimeDelta};
 use chrono_tz::Tz;
 use dermaga_runtime::{Compiler, Limits};
-use zeroize::Zeroizing;
 
 pub use error::{ConfigError, Problem};
 pub use keys::{Keys, KeysError};
@@ -36,8 +33,9 @@ pub use reference::reference;
 pub use settings::{SETTINGS, Setting};
 
 use crate::{
-    http, money::Rupiah, plugins::signatures::Trust, provisioning::Choice, scheduler::Schedule,
-    timekeeping::ClockSetting, wallet::Typeface,
+    accounts, coupons, crypto::Secret, http, payments, plugins::signatures::Trust,
+    provisioning::Choice, scheduler::Schedule, subscriptions, telemetry, timekeeping::ClockSetting,
+    wallet,
 };
 
 /// Where this runs.
@@ -47,101 +45,6 @@ pub enum Environment {
     Development,
     /// Keys must be given.
     Production,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-/// Text that must not reach a log; wiped from memory when dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
-    }
-
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(***)")
-    }
-}
-
-/// How Midtrans is reached.
-#[derive(Debug, Clone, Default)]
-pub struct Midtrans {
-    /// `None`: no payments, or the sandbox.
-    pub server_key: Option<Secret>,
-    pub client_key: Option<String>,
-    pub is_production: bool,
-    /// `None`: Midtrans' own.
-    pub base_url: Option<String>,
-    /// These four: `None` leaves it to Midtrans' dashboard.
-    pub notification_url: Option<String>,
-    pub finish_url: Option<String>,
-    pub unfinish_url: Option<String>,
-    pub error_url: Option<String>,
-    pub timeout: Duration,
-}
-
-/// Upper bound of GRACE_PERIOD_MAX_DAYS: longer than that is a gift, not a grace.
-pub const MOST_GRACE_DAYS: u64 = 90;
-
-/// What happens when a period is over.
-#[derive(Debug, Clone, Copy)]
-pub struct Billing {
-    /// Charge the next period of subscriptions that renew.
-    pub auto_renewal: bool,
-    /// Let an unpaid subscription go on running for `grace_days` before it is suspended.
-    pub grace_period: bool,
-    pub grace_days: u64,
-    /// Bounds of every grace, in days.
-    pub grace_min_days: u64,
-    pub grace_max_days: u64,
-    /// How long the data of a suspended subscription is kept.
-    pub retention: Days,
-    /// How often a renewal that failed through no fault of the customer is tried again on its day.
-    pub retries: i64,
-    pub retry_delay: TimeDelta,
-}
-
-impl Default for Billing {
-    fn default() -> Self {
-        Self {
-            auto_renewal: false,
-            grace_period: false,
-            grace_days: 0,
-            grace_min_days: 0,
-            grace_max_days: 0,
-            retention: Days::new(0),
-            retries: 0,
-            retry_delay: TimeDelta::zero(),
-        }
-    }
-}
-
-impl Billing {
-    /// Checks a grace of so many days against the shop's bounds.
-    ///
-    /// # Errors
-    /// A sentence that completes the name of what was given: "must be ...".
-    pub fn check_grace_days(&self, days: u64) -> Result<(), String> {
-        let (least, most) = (self.grace_min_days, self.grace_max_days);
-        if (least..=most).contains(&days) {
-            return Ok(());
-        }
-        Err(format!(
-            "must be from {least} to {most} days (GRACE_PERIOD_MIN_DAYS, GRACE_PERIOD_MAX_DAYS)"
-        ))
-    }
 }
 
 /// Every value in force. [`SETTINGS`] says what each one means and where it comes from.
@@ -157,8 +60,6 @@ pub struct Config {
 
     /// The first signs. Empty: made in the data folder.
     pub jwt_secrets: Vec<Secret>,
-    pub access_token_lifetime: Duration,
-    pub refresh_token_lifetime: Duration,
     /// 64 hexadecimal digits each; the first seals. Empty: made in the data folder.
     pub master_keys: Vec<Secret>,
     pub admin_email: Option<String>,
@@ -180,7 +81,6 @@ pub struct Config {
 
     pub provisioner: Choice,
     pub kubeconfig: Option<PathBuf>,
-    pub base_domain: String,
     /// `None`: `manifests` in the data folder.
     pub manifests_dir: Option<PathBuf>,
     pub resync: Duration,
@@ -189,21 +89,10 @@ pub struct Config {
     pub ingress_namespace: String,
     pub storage_class: Option<String>,
 
-    pub midtrans: Midtrans,
-    /// Play the gateway where there is no key.
-    pub payments_sandbox: bool,
     /// Where the clock is put at start; only in development.
     pub clock: Option<ClockSetting>,
-    /// Most paid credit that one customer may hold.
-    pub balance_cap: Option<Rupiah>,
-    /// What the shop is called.
-    pub shop_name: String,
-    pub receipt_font: Option<Typeface>,
     /// Whose days and months the shop's are.
     pub billing_timezone: Tz,
-    /// Paid credit of all customers from which administrators are warned.
-    pub wallet_float_warning: Option<Rupiah>,
-    pub billing: Billing,
     pub cron_daily_renewals: Schedule,
     pub cron_grace_period: Schedule,
     pub cron_coupon_statuses: Schedule,
@@ -211,16 +100,13 @@ pub struct Config {
     pub cron_ledger_seal: Schedule,
     pub cron_database_statistics: Schedule,
 
-    /// New accounts from one address.
-    pub registrations_per_hour: u32,
-    pub bonus_requires_verified_email: bool,
-    /// Most top-ups of one customer that wait to be paid.
-    pub open_top_ups: i64,
-    pub connections: http::ConnectionLimits,
-    pub request_timeout: Duration,
-    pub trusted_proxies: usize,
-    pub log: String,
-    pub log_format: LogFormat,
+    pub accounts: accounts::Settings,
+    pub coupons: coupons::Settings,
+    pub payments: payments::Settings,
+    pub subscriptions: subscriptions::Settings,
+    pub wallet: wallet::Settings,
+    pub http: http::Settings,
+    pub telemetry: telemetry::Settings,
 }
 
 impl Config {
@@ -266,8 +152,6 @@ impl Config {
             database_connections: 20,
             migrate: true,
             jwt_secrets: Vec::new(),
-            access_token_lifetime: Duration::ZERO,
-            refresh_token_lifetime: Duration::ZERO,
             master_keys: Vec::new(),
             admin_email: None,
             admin_password: None,
@@ -283,36 +167,27 @@ impl Config {
             plugin_poll: Duration::ZERO,
             provisioner: Choice::Auto,
             kubeconfig: None,
-            base_domain: String::new(),
             manifests_dir: None,
             resync: Duration::ZERO,
             provisioning_concurrency: 0,
             ingress_class: None,
             ingress_namespace: String::new(),
             storage_class: None,
-            midtrans: Midtrans::default(),
-            payments_sandbox: false,
             clock: None,
-            balance_cap: None,
-            shop_name: String::new(),
-            receipt_font: None,
             billing_timezone: Tz::UTC,
-            wallet_float_warning: None,
-            billing: Billing::default(),
             cron_daily_renewals: Schedule::default(),
             cron_grace_period: Schedule::default(),
             cron_coupon_statuses: Schedule::default(),
             cron_wallet_float: Schedule::default(),
             cron_ledger_seal: Schedule::default(),
-            registrations_per_hour: 0,
-            bonus_requires_verified_email: false,
-            open_top_ups: 0,
-            connections: http::ConnectionLimits::default(),
             cron_database_statistics: Schedule::default(),
-            request_timeout: Duration::ZERO,
-            trusted_proxies: 0,
-            log: String::new(),
-            log_format: LogFormat::Text,
+            accounts: accounts::Settings::default(),
+            coupons: coupons::Settings::default(),
+            payments: payments::Settings::default(),
+            subscriptions: subscriptions::Settings::default(),
+            wallet: wallet::Settings::default(),
+            http: http::Settings::default(),
+            telemetry: telemetry::Settings::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
 }
 
 fn check_grace(config: &Config, problem: &mut impl FnMut(&str, &str)) {
-    let billing = &config.billing;
+    let billing = &config.subscriptions;
     if billing.grace_min_days > billing.grace_max_days {
         problem(
             "GRACE_PERIOD_MIN_DAYS",

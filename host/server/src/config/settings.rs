@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use chrono::{Days, TimeDelta};
 
-use super::{Config, Environment, LogFormat, MOST_GRACE_DAYS, Secret, midtrans, parse};
-use crate::{money::Rupiah, scheduler::Schedule};
+use super::{Config, Environment, midtrans, parse};
+use crate::{
+    crypto::Secret, money::Rupiah, scheduler::Schedule, subscriptions::MOST_GRACE_DAYS,
+    telemetry::LogFormat,
+};
 
 /// One setting: its names, its default, its meaning, and how a text becomes its value.
 pub struct Setting {
@@ -88,10 +91,10 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.jwt_secrets = parse::jwt_secrets(text)?;
     "JWT_EXPIRES_IN" "jwt_expires_in" (Some("24h")):
         "How long an access token is good, from 1m to 30d."
-        => |c, text| c.access_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(30 * DAY)))?;
+        => |c, text| c.accounts.access_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(30 * DAY)))?;
     "JWT_REFRESH_EXPIRES_IN" "jwt_refresh_expires_in" (Some("7d")):
         "How long a refresh token is good, from 1m to 365d."
-        => |c, text| c.refresh_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(365 * DAY)))?;
+        => |c, text| c.accounts.refresh_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(365 * DAY)))?;
     "DERMAGA_MASTER_KEY" "master_key" (None, secret):
         "Encrypts instances' secrets in the database: 64 hexadecimal digits. Several, separated by commas, allow rotation: the first encrypts, all decrypt. Made in the data folder in development."
         => |c, text| c.master_keys = parse::master_keys(text)?;
@@ -180,7 +183,7 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.kubeconfig = (!text.contains(':')).then(|| text.into());
     "DERMAGA_BASE_DOMAIN" "base_domain" (Some("apps.localhost")):
         "Instances with a public endpoint get a host name below this."
-        => |c, text| c.base_domain = parse::domain(text)?;
+        => |c, text| c.subscriptions.base_domain = parse::domain(text)?;
     "DERMAGA_MANIFESTS_DIR" "manifests_dir" (None):
         "Where the `directory` provisioner writes. Without it, `manifests` in the data folder."
         => |c, text| c.manifests_dir = Some(text.into());
@@ -202,73 +205,73 @@ pub const SETTINGS: &[Setting] = settings! {
 
     "MIDTRANS_SERVER_KEY" "midtrans.server_key" (None, secret):
         "Midtrans' server key. Without it customers cannot top up (503 `PAYMENTS_NOT_CONFIGURED`), unless the sandbox is on."
-        => |c, text| c.midtrans.server_key = Some(Secret::new(midtrans::key(text)?));
+        => |c, text| c.payments.midtrans.server_key = Some(Secret::new(midtrans::key(text)?));
     "MIDTRANS_CLIENT_KEY" "midtrans.client_key" (None):
         "Midtrans' client key. It is public and given with every top-up, for the payment page's JavaScript. A server key is refused here."
-        => |c, text| c.midtrans.client_key = Some(midtrans::key(text)?);
+        => |c, text| c.payments.midtrans.client_key = Some(midtrans::key(text)?);
     "MIDTRANS_IS_PRODUCTION" "midtrans.is_production" (Some("false")):
         "Whether payments move real money: `true` for Midtrans' production, `false` for its sandbox. A production start with a server key requires `true`, and keys that do not begin with `SB-`."
-        => |c, text| c.midtrans.is_production = parse::boolean(text)?;
+        => |c, text| c.payments.midtrans.is_production = parse::boolean(text)?;
     "MIDTRANS_BASE_URL" "midtrans.base_url" (None):
         "Another server that speaks Midtrans' HTTP, instead of Midtrans' own; for tests. In production it begins with https://."
-        => |c, text| c.midtrans.base_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.base_url = Some(parse::url(text)?);
     "MIDTRANS_NOTIFICATION_URL" "midtrans.notification_url" (None):
         "Where Midtrans sends its notices: this shop's `/api/wallet/webhook/midtrans`, as seen from outside. Without it, what Midtrans' dashboard says."
-        => |c, text| c.midtrans.notification_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.notification_url = Some(parse::url(text)?);
     "MIDTRANS_FINISH_URL" "midtrans.finish_url" (None):
         "Where a customer goes after paying. Without it, what Midtrans' dashboard says; so the next two."
-        => |c, text| c.midtrans.finish_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.finish_url = Some(parse::url(text)?);
     "MIDTRANS_UNFINISH_URL" "midtrans.unfinish_url" (None):
         "Where a customer goes who leaves the payment page without paying."
-        => |c, text| c.midtrans.unfinish_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.unfinish_url = Some(parse::url(text)?);
     "MIDTRANS_ERROR_URL" "midtrans.error_url" (None):
         "Where a customer goes whose payment failed."
-        => |c, text| c.midtrans.error_url = Some(parse::url(text)?);
+        => |c, text| c.payments.midtrans.error_url = Some(parse::url(text)?);
     "MIDTRANS_TIMEOUT" "midtrans.timeout" (Some("8s")):
         "How long one question to Midtrans may take, from 1s to 1m. A question without an answer is asked up to three times."
-        => |c, text| c.midtrans.timeout = parse::duration(text, &(seconds(1)..=seconds(60)))?;
+        => |c, text| c.payments.midtrans.timeout = parse::duration(text, &(seconds(1)..=seconds(60)))?;
     "DERMAGA_PAYMENTS_SANDBOX" "payments.sandbox" (Some("false")):
         "Whether a server without MIDTRANS_SERVER_KEY plays the gateway itself, with a page where a person presses Pay. `serve --dev` and `demo` turn it on; a production start refuses it."
-        => |c, text| c.payments_sandbox = parse::boolean(text)?;
+        => |c, text| c.payments.sandbox = parse::boolean(text)?;
     "DERMAGA_CLOCK" "clock" (None):
         "For rehearsals: how far the shop's clock is from the system's (`+31d`, `-2h`), or the moment from which it runs when the server starts (`2027-01-31T10:00:00+07:00`). With `--dev` it can be moved later by PUT /api/admin/clock. A production start refuses it."
         => |c, text| c.clock = Some(text.parse()?);
     "WALLET_BALANCE_CAP" "wallet.balance_cap" (None):
         "Most paid credit that one customer may hold, in rupiah; a top-up that would lead to more is refused. Without it there is no limit."
-        => |c, text| c.balance_cap = Some(Rupiah::new(parse::number(text, &(10_000..=1_000_000_000_000))?));
+        => |c, text| c.wallet.balance_cap = Some(Rupiah::new(parse::number(text, &(10_000..=1_000_000_000_000))?));
     "SHOP_NAME" "shop_name" (Some("Dermaga")):
         "What the shop is called, on receipts. Up to 60 characters."
-        => |c, text| c.shop_name = parse::name(text)?;
+        => |c, text| c.wallet.shop_name = parse::name(text)?;
     "RECEIPT_FONT" "receipt_font" (None):
         "A TrueType or OpenType font file for letters on receipts that the included one (DejaVu Sans Mono: Latin, Greek, Cyrillic, Arabic and more) lacks, such as Chinese."
-        => |c, text| c.receipt_font = Some(parse::font(text)?);
+        => |c, text| c.wallet.receipt_font = Some(parse::font(text)?);
     "BILLING_TIMEZONE" "billing.timezone" (Some("Asia/Jakarta")):
         "Whose days and months the shop counts by, and when its jobs run: a name of the IANA time zone database. Where clocks are moved, a wall time that is repeated is the first of the two, and one that is skipped is the end of the gap; jobs of every hour follow the time that passes."
         => |c, text| c.billing_timezone = text.parse().map_err(|_| "must be a time zone such as Asia/Jakarta".to_owned())?;
     "AUTO_RENEWAL_ENABLED" "billing.auto_renewal" (Some("true")):
         "Whether subscriptions are charged for their next period when one is over. If not, they go on as they are; those that shall not renew end all the same."
-        => |c, text| c.billing.auto_renewal = parse::boolean(text)?;
+        => |c, text| c.subscriptions.auto_renewal = parse::boolean(text)?;
     "GRACE_PERIOD_ENABLED" "billing.grace_period" (Some("true")):
         "Whether a subscription that the wallet cannot pay for goes on running for a while. If not, it is suspended at once."
-        => |c, text| c.billing.grace_period = parse::boolean(text)?;
+        => |c, text| c.subscriptions.grace_period = parse::boolean(text)?;
     "GRACE_PERIOD_DAYS" "billing.grace_period_days" (Some("7")):
         "For how many days after the end of its period, within the bounds of the next two. Changes nothing for a grace that has begun."
-        => |c, text| c.billing.grace_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
+        => |c, text| c.subscriptions.grace_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
     "GRACE_PERIOD_MIN_DAYS" "billing.grace_period_min_days" (Some("1")):
         "Fewest days of a grace, 1 to 90: for GRACE_PERIOD_DAYS, and for the `graceDays` that an administrator gives."
-        => |c, text| c.billing.grace_min_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
+        => |c, text| c.subscriptions.grace_min_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
     "GRACE_PERIOD_MAX_DAYS" "billing.grace_period_max_days" (Some("30")):
         "Most days of a grace, 1 to 90; for both as well."
-        => |c, text| c.billing.grace_max_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
+        => |c, text| c.subscriptions.grace_max_days = parse::number(text, &(1..=MOST_GRACE_DAYS))?;
     "SUSPENSION_RETENTION_DAYS" "billing.suspension_retention_days" (Some("14")):
         "For how many days a suspended subscription keeps its data, 1 to 365. Then it ends."
-        => |c, text| c.billing.retention = Days::new(parse::number(text, &(1..=365))?);
+        => |c, text| c.subscriptions.retention = Days::new(parse::number(text, &(1..=365))?);
     "BILLING_RETRY_ATTEMPTS" "billing.retry_attempts" (Some("3")):
         "How often a renewal that failed through no fault of the customer (a plugin that fails) is tried again on its day, 0 to 20."
-        => |c, text| c.billing.retries = parse::number(text, &(0..=20))?;
+        => |c, text| c.subscriptions.retries = parse::number(text, &(0..=20))?;
     "BILLING_RETRY_DELAY_MINUTES" "billing.retry_delay_minutes" (Some("30")):
         "How long is waited before that, in minutes, 1 to 1440."
-        => |c, text| c.billing.retry_delay = TimeDelta::minutes(parse::number(text, &(1..=1440))?);
+        => |c, text| c.subscriptions.retry_delay = TimeDelta::minutes(parse::number(text, &(1..=1440))?);
     "CRON_DAILY_RENEWALS" "cron.daily_renewals" (Some("0 2 * * *")):
         "When subscriptions whose period is over are charged for the next one, or end."
         => |c, text| c.cron_daily_renewals = text.parse()?;
@@ -304,41 +307,41 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.cron_database_statistics = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
-        => |c, text| c.wallet_float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
+        => |c, text| c.wallet.float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
 
     "DERMAGA_REGISTRATIONS_PER_HOUR" "registrations_per_hour" (Some("20")):
         "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000."
-        => |c, text| c.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;
+        => |c, text| c.accounts.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;
     "BONUS_REQUIRES_VERIFIED_EMAIL" "bonus_requires_verified_email" (Some("false")):
         "Whether welcome bonuses wait until the new customer's e-mail address is confirmed. The shop cannot send e-mail yet, so that with `true` they wait."
-        => |c, text| c.bonus_requires_verified_email = parse::boolean(text)?;
+        => |c, text| c.coupons.bonus_requires_verified_email = parse::boolean(text)?;
     "WALLET_OPEN_TOP_UPS" "wallet.open_top_ups" (Some("10")):
         "Top-ups of one customer that may wait to be paid at the same time, from 1 to 1000."
-        => |c, text| c.open_top_ups = parse::number(text, &(1..=1000))?;
+        => |c, text| c.payments.open_top_ups = parse::number(text, &(1..=1000))?;
     "DERMAGA_HEADER_TIMEOUT" "header_timeout" (Some("10s")):
         "How long a client may take to send the head of a request before the connection is closed, from 1s to 10m."
-        => |c, text| c.connections.header_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
+        => |c, text| c.http.connections.header_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
     "DERMAGA_IDLE_TIMEOUT" "idle_timeout" (Some("75s")):
         "How long a connection is kept open between two requests, or while its client reads nothing of an answer, from 1s to 1h."
-        => |c, text| c.connections.idle_timeout = parse::duration(text, &(seconds(1)..=seconds(3_600)))?;
+        => |c, text| c.http.connections.idle_timeout = parse::duration(text, &(seconds(1)..=seconds(3_600)))?;
     "DERMAGA_MAX_CONNECTIONS" "max_connections" (Some("10_000")):
         "Connections at the same time, from 16 to 1000000; never more than the process may open files for. Further ones are answered 503."
-        => |c, text| c.connections.most = parse::number(text, &(16..=1_000_000))?;
+        => |c, text| c.http.connections.most = parse::number(text, &(16..=1_000_000))?;
     "DERMAGA_MAX_CONNECTIONS_PER_ADDRESS" "max_connections_per_address" (Some("256")):
         "Connections at the same time from one address (a /64 of IPv6), from 1 to 1000000; further ones are answered 429. Not counted behind trusted proxies, which hold the connections of all."
-        => |c, text| c.connections.most_per_address = parse::number(text, &(1..=1_000_000))?;
+        => |c, text| c.http.connections.most_per_address = parse::number(text, &(1..=1_000_000))?;
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
         "How long a request may take before it answers 408, from 1s to 10m."
-        => |c, text| c.request_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
+        => |c, text| c.http.request_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
     "DERMAGA_TRUSTED_PROXIES" "trusted_proxies" (Some("0")):
         "Reverse proxies in front of this server that append to `X-Forwarded-For`; clients' addresses are read from there, for throttling. 0 believes the connection alone."
-        => |c, text| c.trusted_proxies = parse::number(text, &(0..=10))?;
+        => |c, text| c.http.trusted_proxies = parse::number(text, &(0..=10))?;
     "DERMAGA_LOG" "log" (Some("info")):
         "What is logged, to stderr: a level, or a filter such as `info,dermaga=debug`."
-        => |c, text| c.log = parse::log_filter(text)?;
+        => |c, text| c.telemetry.log = parse::log_filter(text)?;
     "DERMAGA_LOG_FORMAT" "log_format" (Some("text")):
         "`text` or `json`, one event a line."
-        => |c, text| c.log_format = parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
+        => |c, text| c.telemetry.log_format = parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
 };
 
 #[cfg(test)]

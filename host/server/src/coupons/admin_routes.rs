@@ -341,7 +341,7 @@ async fn coupon_statistics(
     Params(query): Params<StatisticsQuery>,
 ) -> Reply<CouponStatistics> {
     let mut conn = state.db.snapshot().await?;
-    let zone = state.config.billing_timezone;
+    let zone = state.clock.zone();
     let window = (
         query.from.map(|from| from.start(zone)),
         query.to.map(|to| to.end(zone)),

@@ -9,6 +9,7 @@ mod evaluation;
 mod model;
 mod renewal;
 mod routes;
+mod settings;
 mod store;
 
 use chrono::TimeDelta;
@@ -24,6 +25,7 @@ pub use model::{
 };
 pub use renewal::{Continued, continue_for, release, take_cost};
 pub use routes::router;
+pub use settings::Settings;
 
 use crate::{
     Code, Error, Result,
@@ -162,7 +164,7 @@ pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeB
             return Vec::new();
         }
     };
-    if state.config.bonus_requires_verified_email {
+    if state.config.coupons.bonus_requires_verified_email {
         return coupons.into_iter().map(waits_for_email).collect();
     }
     let mut given = Vec::with_capacity(coupons.len());

@@ -107,7 +107,7 @@ impl FromRequestParts<AppState> for PeerAddress {
             .extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map(|ConnectInfo(address)| address.ip());
-        let forwarded = forwarded_for(&parts.headers, state.config.trusted_proxies);
+        let forwarded = forwarded_for(&parts.headers, state.config.http.trusted_proxies);
         Ok(Self(
             forwarded.or(peer).map(|address| address.to_canonical()),
         ))

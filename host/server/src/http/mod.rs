@@ -21,6 +21,7 @@ mod path;
 mod query;
 mod rewording;
 mod serve;
+mod settings;
 mod watched;
 mod when;
 
@@ -40,6 +41,7 @@ pub use page::{PageQuery, Pagination};
 pub use path::{Id, Segment};
 pub use query::{Paged, Params, Query};
 pub use serve::serve;
+pub use settings::Settings;
 pub use when::When;
 
 use crate::{Code, Error};

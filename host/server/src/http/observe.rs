@@ -100,7 +100,7 @@ fn accepted_id(headers: &HeaderMap) -> Option<String> {
 
 /// Ends a request that takes too long to begin its answer; what streams after that may go on.
 pub async fn time_out(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let limit = state.config.request_timeout;
+    let limit = state.config.http.request_timeout;
     tokio::time::timeout(limit, next.run(request))
         .await
         .unwrap_or_else(|_| {

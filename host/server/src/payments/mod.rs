@@ -16,6 +16,7 @@ mod problem;
 mod review;
 mod routes;
 pub mod sandbox;
+mod settings;
 mod settlement;
 mod state;
 mod store;
@@ -33,6 +34,7 @@ use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 pub use janitor::{check_due, watch};
+pub use settings::{Midtrans, Settings};
 pub use model::{
     DebtView, NoticeOutcome, NoticeView, Payment, PaymentMethod, PaymentState, PaymentView,
 };
@@ -46,8 +48,7 @@ use self::{
 use crate::{
     Code, Error, Result,
     app::AppState,
-    config::{Config, Secret},
-    crypto,
+    crypto::{self, Secret},
     db::{Clock, new_id},
 };
 
@@ -78,20 +79,21 @@ impl Payments {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn from_config(config: &Config, clock: &Clock) -> Result<Self> {
-        let sandboxed = config.midtrans.server_key.is_none() && config.payments_sandbox;
+    pub fn from_settings(settings: &Settings, clock: &Clock) -> Result<Self> {
+        let sandboxed = settings.midtrans.server_key.is_none() && settings.sandbox;
         let sandbox = sandboxed.then(|| {
             let key = Secret::new(format!("SB-Mid-server-{}", crypto::random_hex(12)));
             Sandbox::new(key, clock.clone())
         });
+        let midtrans = &settings.midtrans;
         let settings = match &sandbox {
-            Some(sandbox) => Some(Self::settings(config, sandbox.server_key(), None)),
-            None => config.midtrans.server_key.clone().map(|key| {
-                let addresses = match &config.midtrans.base_url {
+            Some(sandbox) => Some(Self::gateway_settings(midtrans, sandbox.server_key(), None)),
+            None => midtrans.server_key.clone().map(|key| {
+                let addresses = match &midtrans.base_url {
                     Some(base) => Addresses::one(base),
-                    None => Addresses::midtrans(config.midtrans.is_production),
+                    None => Addresses::midtrans(midtrans.is_production),
                 };
-                Self::settings(config, key, Some(addresses))
+                Self::gateway_settings(midtrans, key, Some(addresses))
             }),
         };
         let gateway = settings.map(|settings| Gateway::new(settings, clock.clone()));
@@ -105,12 +107,11 @@ impl Payments {
         })
     }
 
-    fn settings(
-        config: &Config,
+    fn gateway_settings(
+        midtrans: &Midtrans,
         server_key: Secret,
         addresses: Option<Addresses>,
     ) -> GatewaySettings {
-        let midtrans = &config.midtrans;
         GatewaySettings {
             server_key,
             addresses,

@@ -86,7 +86,7 @@ pub(super) async fn begin(
         amount,
         payment_method: method,
         token: page.token,
-        client_key: state.config.midtrans.client_key.clone(),
+        client_key: state.config.payments.midtrans.client_key.clone(),
         redirect_url: page.redirect_url,
         expires_at: payment.expires_at,
     };
@@ -102,13 +102,13 @@ async fn write_down(
     let (clock, now) = (&state.clock, state.clock.now());
     let mut conn = state.db.begin().await?;
     let wallet = wallet::lock(&mut conn, user_id).await?;
-    let most = state.config.open_top_ups;
+    let most = state.config.payments.open_top_ups;
     if store::count_awaited(&mut conn, user_id).await? >= most {
         return Err(too_many_open(most));
     }
     // What waits to be paid counts too.
     let awaited = store::awaited(&mut conn, user_id).await?;
-    wallet::check_cap(&state.config, &wallet, awaited.plus(amount)?)?;
+    wallet::check_cap(&state.config.wallet, &wallet, awaited.plus(amount)?)?;
     let new = TopUp {
         user_id,
         amount,

@@ -567,7 +567,7 @@ async fn decisions(
     _admin: Admin,
     Paged(page, query): Paged<DecisionQuery>,
 ) -> Reply<Vec<DecisionView>> {
-    let zone = state.config.billing_timezone;
+    let zone = state.clock.zone();
     let since = query.since.map(|since| since.start(zone));
     let until = query.until.map(|until| until.end(zone));
     if let (Some(since), Some(until)) = (since, until)

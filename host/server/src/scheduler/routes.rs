@@ -129,7 +129,7 @@ async fn run(
     admin: Admin,
     Segment(name): Segment<String>,
 ) -> Result<Response> {
-    let limit = WAIT.min(state.config.request_timeout / 2);
+    let limit = WAIT.min(state.config.http.request_timeout / 2);
     let run = state.scheduler.run_now(&state, &name, admin.user_id, limit);
     let run = run.await?;
     Ok(match run.finished_at {

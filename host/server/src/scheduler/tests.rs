@@ -30,7 +30,7 @@ async fn state(jobs: Vec<Job>) -> (tempfile::TempDir, AppState) {
     config.templates_dir = Some(folder.path().to_owned());
     config.provisioner = Choice::Directory;
     config.admin_email = Some("admin@example.com".into());
-    config.admin_password = Some(crate::config::Secret::new("the admin's password"));
+    config.admin_password = Some(crate::crypto::Secret::new("the admin's password"));
     let app = App::from_config(config, Clock::movable()).await.unwrap();
     let scheduler = Arc::new(Scheduler::new(jobs, Tz::UTC));
     let state = app.state.with(|shared| shared.scheduler = scheduler);

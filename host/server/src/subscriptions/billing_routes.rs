@@ -7,12 +7,11 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ForecastLine, SubscriptionDetail, renewal};
+use super::{MOST_GRACE_DAYS, ForecastLine, SubscriptionDetail, renewal};
 use crate::{
     Error, Result,
     app::AppState,
     calendar,
-    config::MOST_GRACE_DAYS,
     http::{Admin, Body, Envelope, Id, Params, Reply, Success, When, failure_responses},
     scheduler::{self, RunView, Started},
 };

@@ -282,7 +282,7 @@ fn new_instance(
         settings: priced.offer.service.settings.0.clone(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
-        base_domain: public.then(|| state.config.base_domain.clone()),
+        base_domain: public.then(|| state.config.subscriptions.base_domain.clone()),
     }
 }
 

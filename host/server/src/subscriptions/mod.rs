@@ -11,6 +11,7 @@ mod pricing;
 mod refund;
 mod renewal;
 mod routes;
+mod settings;
 mod store;
 mod upgrade;
 mod watch;
@@ -31,6 +32,7 @@ pub use renewal::{
     process_grace, renew_all_due, renew_due,
 };
 pub use routes::router;
+pub use settings::{MOST_GRACE_DAYS, Settings};
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
 pub use watch::watch;
 

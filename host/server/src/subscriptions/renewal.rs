@@ -144,7 +144,7 @@ pub async fn renew_all_due(state: &AppState, progress: &Progress) -> Result<Outc
 
 /// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
 pub(super) async fn renew_payable(state: &AppState) -> Result<()> {
-    if !state.config.billing.auto_renewal || state.clock.jump().is_some() {
+    if !state.config.subscriptions.auto_renewal || state.clock.jump().is_some() {
         return Ok(());
     }
     let payable = store::payable(&mut state.db.read().await?, state.clock.now()).await?;
@@ -178,7 +178,7 @@ async fn each(state: &AppState, ids: Vec<Uuid>, progress: &Progress) -> Outcome 
 }
 
 async fn try_again(state: &AppState, id: Uuid) -> Result<()> {
-    let (billing, now) = (state.config.billing, state.clock.now());
+    let (billing, now) = (&state.config.subscriptions, state.clock.now());
     let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
     let mut conn = state.db.begin().await?;
     store::failed(&mut conn, id, billing.retries, soon, later).await?;
@@ -206,7 +206,7 @@ async fn step(state: &AppState, id: Uuid) -> Result<Step> {
             let ended = unpaid::end(state, seen, "It was not to be renewed.", None).await?;
             return Ok(if ended { Step::Ended } else { Step::Nothing });
         }
-        if !state.config.billing.auto_renewal {
+        if !state.config.subscriptions.auto_renewal {
             return Ok(Step::Nothing);
         }
         let next = price(state, &row).await?;

@@ -127,7 +127,7 @@ async fn set(
 
 /// The clock, where it may be moved.
 fn movable(state: &AppState) -> Result<&Clock> {
-    let may_move = state.config.payments_sandbox && !state.config.is_production();
+    let may_move = state.config.payments.sandbox && !state.config.is_production();
     if may_move && state.clock.offset().is_some() {
         Ok(&state.clock)
     } else {

@@ -115,7 +115,7 @@ async fn book(
     let mut wallet = lock(conn, adjustment.user_id).await?;
     let movement = movement(&wallet, adjustment)?;
     if movement.paid.is_positive() {
-        check_cap(&state.config, &wallet, movement.paid)?;
+        check_cap(&state.config.wallet, &wallet, movement.paid)?;
     }
     let id = new_id(&state.clock);
     let (action, description) = match adjustment.direction {

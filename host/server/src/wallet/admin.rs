@@ -163,7 +163,7 @@ struct WalletStatistics {
 #[utoipa::path(get, path = "/admin/wallets/statistics", tag = "admin: wallets", security(("bearer" = [])),
     responses((status = 200, description = "Totals and the float", body = Envelope<WalletStatistics>)))]
 async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<WalletStatistics> {
-    let month_start = calendar::start_of_month(state.config.billing_timezone, state.clock.now());
+    let month_start = calendar::start_of_month(state.clock.zone(), state.clock.now());
     let mut conn = state.db.snapshot().await?;
     let totals = store::admin::totals(&mut conn).await?;
     let this_month = store::admin::totals_by_type(&mut conn, month_start).await?;
@@ -444,7 +444,7 @@ async fn transactions(
     _admin: Admin,
     Paged(page, query): Paged<AnyTransactionQuery>,
 ) -> Reply<Vec<OwnedTransactionView>> {
-    let zone = state.config.billing_timezone;
+    let zone = state.clock.zone();
     let filter = AnyTransactionFilter {
         user_id: query.user_id,
         number: query.number.as_deref().and_then(reference),

@@ -47,7 +47,7 @@ pub(super) async fn measure(state: &AppState, conn: &mut Conn) -> Result<Float> 
         reason = "a metric is a float; up to 9 quadrillion rupiah it is exact"
     )]
     metrics::gauge!("dermaga_wallet_float_rupiah").set(paid.get() as f64);
-    Ok(Float::new(paid, state.config.wallet_float_warning))
+    Ok(Float::new(paid, state.config.wallet.float_warning))
 }
 
 /// Tells administrators when the float has reached its warning level, and when that is over. Gives

@@ -14,6 +14,7 @@ mod model;
 mod receipt;
 mod routes;
 mod seal;
+mod settings;
 mod statement;
 mod statistics;
 mod store;
@@ -31,6 +32,7 @@ pub use model::{
 };
 pub use routes::{is_reference, reference, router};
 pub use seal::{Seal, seal};
+pub use settings::Settings;
 pub use statistics::Statistics;
 pub use top_up::{
     Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, take_back,
@@ -40,7 +42,6 @@ pub use typeface::Typeface;
 
 use crate::{
     Code, Error, Result,
-    config::Config,
     db::{Clock, Conn},
     money::Rupiah,
 };
@@ -188,8 +189,8 @@ pub fn insufficient(due: Rupiah, balance: Balance) -> Result<Error> {
 ///
 /// # Errors
 /// `BALANCE_CAP_EXCEEDED`, with what can still be added.
-pub fn check_cap(config: &Config, wallet: &WalletRow, amount: Rupiah) -> Result<()> {
-    let Some(cap) = config.balance_cap else {
+pub fn check_cap(settings: &Settings, wallet: &WalletRow, amount: Rupiah) -> Result<()> {
+    let Some(cap) = settings.balance_cap else {
         return Ok(());
     };
     if wallet.paid_balance.plus(amount)? <= cap {

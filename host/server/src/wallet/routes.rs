@@ -45,7 +45,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/wallet/info", tag = "wallet", security(("bearer" = [])),
     responses((status = 200, description = "Balances, totals and the last ten transactions", body = Envelope<WalletInfo>), Missing))]
 async fn info(State(state): State<AppState>, customer: Customer) -> Reply<WalletInfo> {
-    let month = calendar::start_of_month(state.config.billing_timezone, state.clock.now());
+    let month = calendar::start_of_month(state.clock.zone(), state.clock.now());
     let mut conn = state.db.read().await?;
     let found = store::at_a_glance(&mut conn, customer.user_id, month).await?;
     drop(conn);
@@ -90,7 +90,7 @@ async fn transactions(
     customer: Customer,
     Paged(page, query): Paged<TransactionQuery>,
 ) -> Reply<Vec<TransactionView>> {
-    let zone = state.config.billing_timezone;
+    let zone = state.clock.zone();
     let filter = TransactionFilter {
         kind: query.r#type,
         status: query.status,
@@ -160,14 +160,14 @@ async fn receipt(
     // Cutting the letters out of their fonts takes milliseconds.
     let written = tokio::task::spawn_blocking(move || {
         let receipt = Receipt {
-            shop: &state.config.shop_name,
+            shop: &state.config.wallet.shop_name,
             customer: &name,
             email: &email,
             transaction: &transaction,
             paid,
             bonus,
-            zone: state.config.billing_timezone,
-            typeface: state.config.receipt_font.as_ref(),
+            zone: state.clock.zone(),
+            typeface: state.config.wallet.receipt_font.as_ref(),
         };
         receipt.pdf()
     });
@@ -211,7 +211,7 @@ pub(super) async fn statement_of(
     user_id: Uuid,
     query: StatementQuery,
 ) -> Result<Response, Error> {
-    let zone = state.config.billing_timezone;
+    let zone = state.clock.zone();
     let date = |when: When| when.date(zone);
     let dates = Dates::of(
         (query.from.map(date), query.to.map(date)),
@@ -263,7 +263,7 @@ async fn period_statistics(
     customer: Customer,
     Params(query): Params<PeriodQuery>,
 ) -> Reply<Statistics> {
-    let (zone, now) = (state.config.billing_timezone, state.clock.now());
+    let (zone, now) = (state.clock.zone(), state.clock.now());
     let mut conn = state.db.read().await?;
     let found = statistics::of_period(&mut conn, customer.user_id, query.period, zone, now).await?;
     Ok(Success::ok("What went in and out.", found))

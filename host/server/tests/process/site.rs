@@ -8,7 +8,7 @@ use std::{
 };
 
 use dermaga::{
-    config::Secret,
+    crypto::Secret,
     db::{Clock, Db},
     payments::sandbox::Sandbox,
 };

@@ -18,7 +18,12 @@ use serde_json::{Value, json};
 use self::breaker::Breaker;
 pub(super) use self::wire::{Callbacks, PAGE_MINUTES, Status};
 use super::Payment;
-use crate::{Code, Error, config::Secret, crypto, db::Clock, money::Rupiah};
+use crate::{
+    Code, Error,
+    crypto::{self, Secret},
+    db::Clock,
+    money::Rupiah,
+};
 
 /// Times one question is asked at the most.
 const ATTEMPTS: u32 = 3;

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 pub use self::orders::Action;
 use self::orders::Order;
-use crate::{config::Secret, db::Clock};
+use crate::{crypto::Secret, db::Clock};
 
 /// Times a notice is sent when it is not answered with success, as Midtrans does.
 const DELIVERIES: u32 = 5;

@@ -61,7 +61,7 @@ async fn run(
     if candidate.about().id != id {
         return Err(Error::not_found("version of this plugin"));
     }
-    let zone = state.config.billing_timezone;
+    let zone = state.clock.zone();
     let until = request.until.map(|until| until.end(zone));
     let window = Window {
         since: request.since.start(zone),

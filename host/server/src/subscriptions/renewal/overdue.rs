@@ -99,7 +99,7 @@ async fn check_renews(state: &AppState, subscription: &Subscription) -> Result<(
                        Turn automatic renewal on first.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    if state.config.billing.auto_renewal {
+    if state.config.subscriptions.auto_renewal {
         Ok(())
     } else {
         Err(not_charged_yet())

@@ -10,13 +10,12 @@ use crate::{
     Code, Error, Result,
     app::AppState,
     audit, calendar, catalog,
-    config::Billing,
     coupons,
     money::Rupiah,
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
     subscriptions::{
-        SubscriptionStatus as Status, model::Subscription, store as subscriptions, upgrade,
+        Settings, SubscriptionStatus as Status, model::Subscription, store as subscriptions, upgrade,
     },
     timekeeping, wallet,
 };
@@ -37,7 +36,7 @@ pub async fn process_grace(state: &AppState) -> Result<Outcome> {
 pub async fn process_all_grace(state: &AppState, progress: &Progress) -> Result<Outcome> {
     timekeeping::trusted(&state.clock)?;
     let now = state.clock.now();
-    let kept_since = calendar::sub_days(state.clock.zone(), now, state.config.billing.retention)
+    let kept_since = calendar::sub_days(state.clock.zone(), now, state.config.subscriptions.retention)
         .ok_or_else(|| Error::internal("SUSPENSION_RETENTION_DAYS reaches before the calendar"))?;
     let mut conn = state.db.read().await?;
     let over = store::out_of_grace(&mut conn, now).await?;
@@ -78,7 +77,7 @@ async fn end_forgotten(state: &AppState, id: Uuid, kept_since: DateTime<Utc>) ->
 /// What a subscription becomes whose next period is due and cannot be paid.
 fn behind(
     seen: &Subscription,
-    billing: Billing,
+    billing: &Settings,
     unpaid: Rupiah,
     (zone, now): (Tz, DateTime<Utc>),
 ) -> store::Behind {
@@ -121,7 +120,7 @@ pub(super) async fn fall_behind(
         conn.rollback().await?;
         return Ok(false);
     }
-    let behind = behind(seen, state.config.billing, due, (clock.zone(), now));
+    let behind = behind(seen, &state.config.subscriptions, due, (clock.zone(), now));
     store::fall_behind(&mut conn, seen, behind, now).await?;
     if behind.status == Status::Suspended && seen.status != Status::Suspended {
         let message =
@@ -201,7 +200,7 @@ pub(in crate::subscriptions) async fn set_grace(
     id: Uuid,
     days: u64,
 ) -> Result<DateTime<Utc>> {
-    let bounds = state.config.billing.check_grace_days(days);
+    let bounds = state.config.subscriptions.check_grace_days(days);
     bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
     let seen = seen(state, id).await?;
     let now = state.clock.now();

@@ -1,0 +1,12 @@
+//! Settings of accounts.
+
+use std::time::Duration;
+
+/// Settings of accounts and their sessions.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    pub access_token_lifetime: Duration,
+    pub refresh_token_lifetime: Duration,
+    /// New accounts from one address within an hour.
+    pub registrations_per_hour: u32,
+}

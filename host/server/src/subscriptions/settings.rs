@@ -1,0 +1,58 @@
+//! Settings of subscriptions.
+
+use chrono::{Days, TimeDelta};
+
+/// Upper bound of GRACE_PERIOD_MAX_DAYS: longer than that is a gift, not a grace.
+pub const MOST_GRACE_DAYS: u64 = 90;
+
+/// Settings of subscriptions and their periods.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Charge the next period of subscriptions that renew.
+    pub auto_renewal: bool,
+    /// Let an unpaid subscription go on running for `grace_days` before it is suspended.
+    pub grace_period: bool,
+    pub grace_days: u64,
+    /// Bounds of every grace, in days.
+    pub grace_min_days: u64,
+    pub grace_max_days: u64,
+    /// How long the data of a suspended subscription is kept.
+    pub retention: Days,
+    /// How often a renewal that failed through no fault of the customer is tried again on its day.
+    pub retries: i64,
+    pub retry_delay: TimeDelta,
+    /// Domain below which instances with a public endpoint get their host names.
+    pub base_domain: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            auto_renewal: false,
+            grace_period: false,
+            grace_days: 0,
+            grace_min_days: 0,
+            grace_max_days: 0,
+            retention: Days::new(0),
+            retries: 0,
+            retry_delay: TimeDelta::zero(),
+            base_domain: String::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks a grace of so many days against the shop's bounds.
+    ///
+    /// # Errors
+    /// A sentence that completes the name of what was given: "must be ...".
+    pub fn check_grace_days(&self, days: u64) -> Result<(), String> {
+        let (least, most) = (self.grace_min_days, self.grace_max_days);
+        if (least..=most).contains(&days) {
+            return Ok(());
+        }
+        Err(format!(
+            "must be from {least} to {most} days (GRACE_PERIOD_MIN_DAYS, GRACE_PERIOD_MAX_DAYS)"
+        ))
+    }
+}
