@@ -23,14 +23,19 @@ use uuid::Uuid;
 
 use crate::{
     accounts::{self, Accounts},
-    alerts, catalog,
+    alerts,
+    catalog::{self, Catalog},
     config::Config,
-    coupons,
-    crypto::Vault,
+    coupons::{self, Coupons},
     db::{Clock, Db},
-    http, idempotency, payments, plugins, provisioning, scheduler, subscriptions, telemetry,
+    http, idempotency, payments, plugins,
+    provisioning::{self, Instances},
+    scheduler,
+    subscriptions::{self, Subscriptions},
+    telemetry,
     throttle::Throttle,
-    timekeeping, wallet,
+    timekeeping,
+    wallet::{self, Wallets},
 };
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
@@ -68,15 +73,14 @@ pub struct Shared {
     pub clock: Clock,
     pub config: Arc<Config>,
     pub plugins: Arc<plugins::Registry>,
-    /// What is sold, as the templates read last say.
-    pub templates: Arc<catalog::Templates>,
-    pub vault: Arc<Vault>,
     pub accounts: Arc<Accounts>,
-    pub provisioning: provisioning::Handle,
+    pub catalog: Catalog,
+    pub wallets: Wallets,
     pub payments: Arc<payments::Payments>,
+    pub coupons: Coupons,
+    pub instances: Instances,
+    pub subscriptions: Subscriptions,
     pub scheduler: Arc<scheduler::Scheduler>,
-    /// Unknown coupon codes tried, by customer.
-    pub(crate) coupon_guesses: Arc<Throttle<Uuid>>,
     /// Refusals kept under an Idempotency-Key, by customer.
     pub(crate) kept_refusals: Arc<Throttle<Uuid>>,
 }
@@ -198,12 +202,12 @@ impl App {
         let poll = self.state.config.plugin_poll;
         workers.spawn(async move { plugins.follow(poll, stop).await });
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
-        workers.spawn(payments::watch(self.state.clone(), cancel.clone()));
-        workers.spawn(subscriptions::watch(self.state.clone(), cancel.clone()));
+        workers.spawn(payments::watch(Arc::clone(&self.state.payments), cancel.clone()));
+        workers.spawn(subscriptions::watch(self.state.subscriptions.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
-        let (state, stop) = (self.state.clone(), cancel.clone());
+        let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());
         workers.spawn(async move {
-            if let Err(error) = scheduler::work(state, stop).await {
+            if let Err(error) = scheduler::work(scheduler, stop).await {
                 tracing::error!(%error, "scheduler.failed");
             }
         });

@@ -131,7 +131,7 @@ async fn register(
     Body(new): Body<Registration>,
 ) -> Reply<Welcome> {
     let (user, tokens) = state.accounts.register(new.try_into()?, from).await?;
-    let welcome_bonuses = coupons::apply_registration(&state, user.id).await;
+    let welcome_bonuses = coupons::apply_registration(&state.coupons, user.id).await;
     let message = format!("Welcome, {}.", user.name);
     Ok(Success::created(
         message,

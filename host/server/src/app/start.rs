@@ -18,14 +18,17 @@ use crate::{
     Error,
     accounts::{Accounts, Email, TokenKeys},
     cluster::ClusterError,
+    catalog::Catalog,
     config::{Config, Keys, KeysError},
-    coupons,
+    coupons::Coupons,
     crypto::Vault,
     db::{self, Clock, Db, ForeignLog, Schema},
     idempotency,
     payments::Payments,
     plugins,
     provisioning::{self, Classes, Settings},
+    subscriptions::Subscriptions,
+    wallet::Wallets,
 };
 
 /// How long requests under way may take to end when the server stops.
@@ -161,30 +164,36 @@ impl App {
         first_administrator(&config, &accounts).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
         check_master_key(&db, &vault).await?;
-        let (provisioning, worker) = provisioning::prepare(
+        let (instances, worker) = provisioning::prepare(
             provisioning_settings(&config),
             db.clone(),
             clock.clone(),
-            Arc::clone(&vault),
+            vault,
             Arc::clone(&plugins),
         )
         .await?;
-        let accounts = Arc::new(accounts);
-        let payments = Payments::from_settings(&config.payments, &clock)
+        let catalog = Catalog::new(db.clone(), clock.clone(), Arc::clone(&plugins), templates);
+        let wallets = Wallets::new(db.clone(), clock.clone(), config.wallet.clone());
+        let payments = Payments::new(wallets.clone(), config.payments.clone())
             .map_err(StartError::failed("payments cannot be prepared"))?;
-        let scheduler = Arc::new(jobs::scheduler(&config));
+        let registry = Arc::clone(&plugins);
+        let coupons = Coupons::new(db.clone(), clock.clone(), registry, config.coupons);
+        let settings = config.subscriptions.clone();
+        let subscriptions = Subscriptions::new(coupons.clone(), instances.clone(), settings);
+        let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets);
         let state = AppState::new(Shared {
             db,
             clock,
             config: Arc::new(config),
             plugins,
-            templates,
-            vault,
-            accounts,
-            provisioning,
+            accounts: Arc::new(accounts),
+            catalog,
+            wallets,
             payments: Arc::new(payments),
-            scheduler,
-            coupon_guesses: Arc::new(coupons::guesses()),
+            coupons,
+            instances,
+            subscriptions,
+            scheduler: Arc::new(scheduler),
             kept_refusals: Arc::new(idempotency::refusals()),
         });
         Ok(Self { state, worker })

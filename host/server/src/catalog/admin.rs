@@ -40,7 +40,7 @@ async fn reload(
     body: Option<Body<ReloadRequest>>,
 ) -> Reply<CatalogReload> {
     let Body(request) = body.unwrap_or(Body(ReloadRequest::default()));
-    let reload = super::reload(&state, admin.user_id, request.dry_run).await?;
+    let reload = super::reload(&state.catalog, admin.user_id, request.dry_run).await?;
     Ok(Success::ok(message(&reload), reload))
 }
 

@@ -7,6 +7,8 @@ mod routes;
 mod store;
 mod templates;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
 use uuid::Uuid;
@@ -20,9 +22,37 @@ pub use templates::{CatalogReload, Templates, load_at_start, reload};
 
 use crate::{
     Code, Error, Result,
-    db::{Clock, Conn, new_id},
+    db::{Clock, Conn, Db, new_id},
     money::Rupiah,
+    plugins::Registry,
 };
+
+/// Catalogue of the shop: the database, the clock, the plugins and the templates.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) plugins: Arc<Registry>,
+    /// Templates as they were read last.
+    pub(crate) templates: Arc<Templates>,
+}
+
+impl Catalog {
+    /// Returns the catalogue in this database.
+    pub const fn new(
+        db: Db,
+        clock: Clock,
+        plugins: Arc<Registry>,
+        templates: Arc<Templates>,
+    ) -> Self {
+        Self {
+            db,
+            clock,
+            plugins,
+            templates,
+        }
+    }
+}
 
 /// A plan that can be bought, with its service.
 #[derive(Debug, Clone)]

@@ -9,14 +9,13 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{
+use super::{Catalog, 
     RefusedTemplate,
     loading::{self, Loading},
     store,
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     audit,
     db::{Clock, Conn, Db},
     plugins::Registry,
@@ -147,10 +146,10 @@ pub struct CatalogReload {
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the folder cannot be read; nothing changes then.
-pub async fn reload(state: &AppState, actor_id: Uuid, dry_run: bool) -> Result<CatalogReload> {
-    let (clock, templates) = (&state.clock, &state.templates);
-    let loading = judge(templates, &state.plugins, &state.db).await?;
-    let mut conn = state.db.begin().await?;
+pub async fn reload(catalog: &Catalog, actor_id: Uuid, dry_run: bool) -> Result<CatalogReload> {
+    let (clock, templates) = (&catalog.clock, &catalog.templates);
+    let loading = judge(templates, &catalog.plugins, &catalog.db).await?;
+    let mut conn = catalog.db.begin().await?;
     let before = snapshot(&mut conn).await?;
     loading.write(&mut conn, clock).await?;
     let after = snapshot(&mut conn).await?;

@@ -169,7 +169,7 @@ async fn create_coupon(
     Keyed(new, once): Keyed<NewCoupon>,
 ) -> Result<Response, Error> {
     let create = async {
-        let coupon = administration::create(&state, admin.user_id, new).await?;
+        let coupon = administration::create(&state.coupons, admin.user_id, new).await?;
         let now = state.clock.now();
         Ok(coupon.map(|coupon| {
             let message = format!("The coupon {} is in use.", coupon.code);
@@ -249,7 +249,7 @@ async fn change_coupon(
     Id(id): Id,
     Body(wanted): Body<NewCoupon>,
 ) -> Reply<CouponView> {
-    let coupon = administration::change(&state, admin.user_id, id, wanted).await?;
+    let coupon = administration::change(&state.coupons, admin.user_id, id, wanted).await?;
     let message = format!("The coupon {} is changed.", coupon.code);
     Ok(Success::ok(
         message,
@@ -272,7 +272,7 @@ async fn delete_coupon(
     admin: Admin,
     Id(id): Id,
 ) -> Reply<DeletedCoupon> {
-    administration::delete(&state, admin.user_id, id).await?;
+    administration::delete(&state.coupons, admin.user_id, id).await?;
     Ok(Success::ok("The coupon is deleted.", DeletedCoupon { id }))
 }
 
@@ -305,7 +305,7 @@ async fn change_statuses(
     Body(request): Body<StatusRequest>,
 ) -> Reply<Vec<CouponView>> {
     let coupons =
-        administration::switch(&state, admin.user_id, request.ids, request.status).await?;
+        administration::switch(&state.coupons, admin.user_id, request.ids, request.status).await?;
     let now = state.clock.now();
     let message = match request.status {
         Switch::Active => "The coupons are in use.",

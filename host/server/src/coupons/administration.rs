@@ -5,13 +5,12 @@ use dermaga_runtime::contract::{self, Answer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{
+use super::{Coupons, 
     Coupon, CouponStatistics, CouponStatus, NewCoupon, Switch,
     store::{self, admin::ChangedRow},
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     audit,
     db::{self, Conn, Uncommitted, new_id},
     money::Rupiah,
@@ -24,21 +23,21 @@ use crate::{
 /// # Errors
 /// `VALIDATION_FAILED`, `PLUGIN_REFUSED_INPUT`, `CONFLICT` for a code that exists.
 pub(super) async fn create(
-    state: &AppState,
+    coupons: &Coupons,
     created_by: Uuid,
     new: NewCoupon,
 ) -> Result<Uncommitted<Coupon>> {
-    let now = state.clock.now();
+    let now = coupons.clock.now();
     let starts_at = new.starts_at.unwrap_or(now);
     if new.ends_at.is_some_and(|end| end <= now) {
         return Err(Error::invalid("endsAt", "must be in the future"));
     }
     check_window(starts_at, new.ends_at)?;
-    check_parameters(state, &new.plugin, &new.parameters).await?;
-    let mut conn = state.db.begin().await?;
+    check_parameters(coupons, &new.plugin, &new.parameters).await?;
+    let mut conn = coupons.db.begin().await?;
     check_services(&mut conn, &new.services).await?;
     let row = store::NewCouponRow {
-        id: new_id(&state.clock),
+        id: new_id(&coupons.clock),
         code: &new.code,
         description: &new.description,
         plugin_id: &new.plugin,
@@ -63,7 +62,7 @@ pub(super) async fn create(
     let details = json!({ "code": coupon.code, "plugin": coupon.plugin_id });
     note(
         &mut conn,
-        state,
+        coupons,
         created_by,
         "coupon.created",
         coupon.id,
@@ -73,8 +72,8 @@ pub(super) async fn create(
     Ok(Uncommitted::new(conn, coupon))
 }
 
-async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value) -> Result<()> {
-    let plugin = state
+async fn check_parameters(coupons: &Coupons, plugin_id: &str, parameters: &Value) -> Result<()> {
+    let plugin = coupons
         .plugins
         .active(plugin_id)
         .map_err(|_| unknown_type(plugin_id))?;
@@ -86,7 +85,7 @@ async fn check_parameters(state: &AppState, plugin_id: &str, parameters: &Value)
         parameters: parameters.clone(),
     };
     let checked = plugins::decide::<contract::coupon::Check>(
-        &state.plugins,
+        &coupons.plugins,
         &plugin,
         input,
         Subject::default(),
@@ -140,15 +139,15 @@ fn code_taken(error: sqlx::Error, code: &str) -> Error {
 /// `PLUGIN_REFUSED_INPUT`; `CONFLICT` for another coupon's code, and when code, type or parameters
 /// of a used coupon would change.
 pub(super) async fn change(
-    state: &AppState,
+    coupons: &Coupons,
     actor: Uuid,
     id: Uuid,
     wanted: NewCoupon,
 ) -> Result<Coupon> {
     // The rule is asked before the transaction, also about what it has accepted before: its schema
     // may be another one by now.
-    check_parameters(state, &wanted.plugin, &wanted.parameters).await?;
-    let mut conn = state.db.begin().await?;
+    check_parameters(coupons, &wanted.plugin, &wanted.parameters).await?;
+    let mut conn = coupons.db.begin().await?;
     let before = store::admin::lock(&mut conn, id)
         .await?
         .ok_or_else(|| Error::not_found("coupon"))?;
@@ -157,7 +156,7 @@ pub(super) async fn change(
     let starts_at = wanted.starts_at.unwrap_or(before.starts_at);
     check_window(starts_at, wanted.ends_at)?;
     check_services(&mut conn, &wanted.services).await?;
-    let now = state.clock.now();
+    let now = coupons.clock.now();
     let row = ChangedRow {
         id,
         wanted: &wanted,
@@ -173,7 +172,7 @@ pub(super) async fn change(
         .ok_or_else(|| Error::not_found("coupon"))?;
     let details =
         json!({ "code": coupon.code, "codeBefore": before.code, "status": coupon.status });
-    note(&mut conn, state, actor, "coupon.changed", id, details).await?;
+    note(&mut conn, coupons, actor, "coupon.changed", id, details).await?;
     conn.commit().await?;
     Ok(coupon)
 }
@@ -231,8 +230,8 @@ fn status_after(before: &Coupon, wanted: &NewCoupon, now: DateTime<Utc>) -> Coup
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when somebody has used it.
-pub(super) async fn delete(state: &AppState, actor: Uuid, id: Uuid) -> Result<()> {
-    let mut conn = state.db.begin().await?;
+pub(super) async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<()> {
+    let mut conn = coupons.db.begin().await?;
     let coupon = store::admin::lock(&mut conn, id)
         .await?
         .ok_or_else(|| Error::not_found("coupon"))?;
@@ -244,7 +243,7 @@ pub(super) async fn delete(state: &AppState, actor: Uuid, id: Uuid) -> Result<()
         return Err(Error::new(Code::Conflict, message));
     }
     let details = json!({ "code": coupon.code, "plugin": coupon.plugin_id });
-    note(&mut conn, state, actor, "coupon.deleted", id, details).await?;
+    note(&mut conn, coupons, actor, "coupon.deleted", id, details).await?;
     Ok(conn.commit().await?)
 }
 
@@ -253,7 +252,7 @@ pub(super) async fn delete(state: &AppState, actor: Uuid, id: Uuid) -> Result<()
 /// # Errors
 /// `NOT_FOUND` with the id; `CONFLICT` for one that is expired or used up and should be switched on.
 pub(super) async fn switch(
-    state: &AppState,
+    coupons: &Coupons,
     actor: Uuid,
     mut ids: Vec<Uuid>,
     to: Switch,
@@ -261,9 +260,9 @@ pub(super) async fn switch(
     // Everybody locks in this order, so that two administrators never wait for each other.
     ids.sort_unstable();
     ids.dedup();
-    let now = state.clock.now();
-    let mut conn = state.db.begin().await?;
-    let mut coupons = Vec::with_capacity(ids.len());
+    let now = coupons.clock.now();
+    let mut conn = coupons.db.begin().await?;
+    let mut switched = Vec::with_capacity(ids.len());
     for id in ids {
         let mut coupon = store::admin::lock(&mut conn, id)
             .await?
@@ -275,13 +274,13 @@ pub(super) async fn switch(
         if coupon.status != status {
             store::admin::set_status(&mut conn, id, status, now).await?;
             let details = json!({ "code": coupon.code, "from": coupon.status, "to": status });
-            note(&mut conn, state, actor, "coupon.switched", id, details).await?;
+            note(&mut conn, coupons, actor, "coupon.switched", id, details).await?;
             coupon.status = status;
         }
-        coupons.push(coupon);
+        switched.push(coupon);
     }
     conn.commit().await?;
-    Ok(coupons)
+    Ok(switched)
 }
 
 fn can_be_active(coupon: &Coupon, now: DateTime<Utc>) -> Result<CouponStatus> {
@@ -298,7 +297,7 @@ fn can_be_active(coupon: &Coupon, now: DateTime<Utc>) -> Result<CouponStatus> {
 
 async fn note(
     conn: &mut Conn,
-    state: &AppState,
+    coupons: &Coupons,
     actor: Uuid,
     action: &str,
     id: Uuid,
@@ -306,7 +305,7 @@ async fn note(
 ) -> Result<()> {
     audit::record(
         conn,
-        &state.clock,
+        &coupons.clock,
         actor,
         action,
         &format!("coupon:{id}"),

@@ -12,6 +12,8 @@ mod routes;
 mod settings;
 mod store;
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use dermaga_runtime::contract::{Kind, Place};
 use serde_json::json;
@@ -29,13 +31,36 @@ pub use settings::Settings;
 
 use crate::{
     Code, Error, Result,
-    app::AppState,
-    db::{Clock, Conn, Uncommitted},
+    db::{Clock, Conn, Db, Uncommitted},
     money::Rupiah,
-    plugins::Asking,
+    plugins::{Asking, Registry},
     throttle::Throttle,
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
+
+/// Coupons of the shop: the database, the clock, the plugins that decide and the settings.
+#[derive(Debug, Clone)]
+pub struct Coupons {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) plugins: Arc<Registry>,
+    pub(crate) settings: Settings,
+    /// Unknown codes tried, by customer.
+    guesses: Arc<Throttle<Uuid>>,
+}
+
+impl Coupons {
+    /// Returns the coupons in this database.
+    pub fn new(db: Db, clock: Clock, plugins: Arc<Registry>, settings: Settings) -> Self {
+        Self {
+            db,
+            clock,
+            plugins,
+            settings,
+            guesses: Arc::new(Throttle::new(GUESSES, GUESS_WINDOW, "unknown coupon codes")),
+        }
+    }
+}
 
 /// How often a decision is made anew when a fact changes between deciding and committing.
 pub const DECISION_ATTEMPTS: u32 = 3;
@@ -54,21 +79,16 @@ pub fn too_busy() -> Error {
 const GUESSES: u32 = 20;
 const GUESS_WINDOW: TimeDelta = TimeDelta::minutes(15);
 
-/// Returns the counter of unknown codes, by customer.
-pub(crate) fn guesses() -> Throttle<Uuid> {
-    Throttle::new(GUESSES, GUESS_WINDOW, "unknown coupon codes")
-}
-
 /// Evaluates a code that a customer typed, and counts it when there is no such coupon.
 ///
 /// # Errors
 /// `TOO_MANY_REQUESTS` after twenty unknown codes in 15 minutes, for known ones too; as [`evaluate`].
 pub async fn limit_guesses<T>(
-    state: &AppState,
+    coupons: &Coupons,
     user_id: Uuid,
     evaluated: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let (guesses, clock) = (&state.coupon_guesses, &state.clock);
+    let (guesses, clock) = (&coupons.guesses, &coupons.clock);
     guesses.check(&user_id, clock.now())?;
     let evaluated = evaluated.await;
     if matches!(&evaluated, Err(error) if error.code == Code::CouponNotFound) {
@@ -81,11 +101,11 @@ pub async fn limit_guesses<T>(
 ///
 /// # Errors
 /// As [`evaluate`].
-pub async fn preview(state: &AppState, user_id: Uuid, code: &CouponCode) -> Result<CouponPreview> {
-    let context = (&state.db, &state.clock, &*state.plugins);
+pub async fn preview(coupons: &Coupons, user_id: Uuid, code: &CouponCode) -> Result<CouponPreview> {
+    let context = (&coupons.db, &coupons.clock, &*coupons.plugins);
     let asked = (Place::Wallet, Asking::Preview);
     let evaluated = evaluate(context, code, user_id, asked, None);
-    Ok(limit_guesses(state, user_id, evaluated).await?.preview())
+    Ok(limit_guesses(coupons, user_id, evaluated).await?.preview())
 }
 
 /// A redeemed credit coupon.
@@ -102,16 +122,16 @@ pub struct Redeemed {
 /// # Errors
 /// As [`evaluate`] and [`take`]; nothing is written then.
 pub async fn redeem(
-    state: &AppState,
+    coupons: &Coupons,
     user_id: Uuid,
     code: &CouponCode,
     place: Place,
 ) -> Result<Uncommitted<Redeemed>> {
     for _ in 0..DECISION_ATTEMPTS {
-        let context = (&state.db, &state.clock, &*state.plugins);
+        let context = (&coupons.db, &coupons.clock, &*coupons.plugins);
         let evaluated = evaluate(context, code, user_id, (place, Asking::Act), None);
-        let evaluated = limit_guesses(state, user_id, evaluated).await?;
-        if let Some(settled) = settle(state, user_id, &evaluated).await? {
+        let evaluated = limit_guesses(coupons, user_id, evaluated).await?;
+        if let Some(settled) = settle(coupons, user_id, &evaluated).await? {
             return Ok(settled.map(|transaction| Redeemed {
                 preview: evaluated.preview(),
                 transaction,
@@ -123,11 +143,11 @@ pub async fn redeem(
 }
 
 async fn settle(
-    state: &AppState,
+    coupons: &Coupons,
     user_id: Uuid,
     evaluated: &Evaluated,
 ) -> Result<Option<Uncommitted<Transaction>>> {
-    let mut conn = state.db.begin_together().await?;
+    let mut conn = coupons.db.begin_together().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
     if !still_holds(&mut conn, evaluated, user_id).await? {
         conn.rollback().await?;
@@ -145,7 +165,7 @@ async fn settle(
         coupon_decision_id: Some(evaluated.decision.id),
     };
     let key = format!("coupon-decision:{}", evaluated.decision.id);
-    let (clock, amount) = (&state.clock, evaluated.amount);
+    let (clock, amount) = (&coupons.clock, evaluated.amount);
     let transaction = wallet::grant_bonus(&mut conn, clock, &mut wallet, amount, &key, new).await?;
     let id = Some(transaction.id);
     record_redemption(&mut conn, clock, evaluated, user_id, id, None).await?;
@@ -156,23 +176,23 @@ async fn settle(
 
 /// Gives a new customer every welcome bonus there is. A bonus that fails is reported and logged;
 /// it never stands in the way of signing up.
-pub async fn apply_registration(state: &AppState, user_id: Uuid) -> Vec<WelcomeBonus> {
-    let coupons = match registration_coupons(state).await {
-        Ok(coupons) => coupons,
+pub async fn apply_registration(coupons: &Coupons, user_id: Uuid) -> Vec<WelcomeBonus> {
+    let found = match registration_coupons(coupons).await {
+        Ok(found) => found,
         Err(error) => {
             tracing::error!(%error, "coupon.welcome_bonus_unreadable");
             return Vec::new();
         }
     };
-    if state.config.coupons.bonus_requires_verified_email {
-        return coupons.into_iter().map(waits_for_email).collect();
+    if coupons.settings.bonus_requires_verified_email {
+        return found.into_iter().map(waits_for_email).collect();
     }
-    let mut given = Vec::with_capacity(coupons.len());
-    for coupon in coupons {
+    let mut given = Vec::with_capacity(found.len());
+    for coupon in found {
         let Ok(code) = coupon.code.parse::<CouponCode>() else {
             continue;
         };
-        given.push(match redeem_at_registration(state, user_id, &code).await {
+        given.push(match redeem_at_registration(coupons, user_id, &code).await {
             Ok(redeemed) => WelcomeBonus {
                 coupon_code: coupon.code,
                 granted: true,
@@ -203,16 +223,16 @@ fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
 }
 
 async fn redeem_at_registration(
-    state: &AppState,
+    coupons: &Coupons,
     user_id: Uuid,
     code: &CouponCode,
 ) -> Result<Redeemed> {
-    let redeemed = redeem(state, user_id, code, Place::Registration).await?;
+    let redeemed = redeem(coupons, user_id, code, Place::Registration).await?;
     Ok(redeemed.commit().await?)
 }
 
-async fn registration_coupons(state: &AppState) -> Result<Vec<Coupon>> {
-    let types = state
+async fn registration_coupons(coupons: &Coupons) -> Result<Vec<Coupon>> {
+    let types = coupons
         .plugins
         .all_active(Kind::Coupon)
         .into_iter()
@@ -222,7 +242,7 @@ async fn registration_coupons(state: &AppState) -> Result<Vec<Coupon>> {
                 .is_some_and(|description| description.places.contains(&Place::Registration))
         });
     let ids: Vec<String> = types.map(|plugin| plugin.about().id.clone()).collect();
-    Ok(store::usable_of(&mut state.db.read().await?, &ids, state.clock.now()).await?)
+    Ok(store::usable_of(&mut coupons.db.read().await?, &ids, coupons.clock.now()).await?)
 }
 
 /// Marks active coupons whose window is over EXPIRED, and those whose uses or budget are spent

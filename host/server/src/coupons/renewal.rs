@@ -8,13 +8,12 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{self, Place, Purchase};
 use uuid::Uuid;
 
-use super::{
+use super::{Coupons, 
     evaluation::{Evaluated, amount, check_restrictions},
     store,
 };
 use crate::{
     Error, Result,
-    app::AppState,
     db::{Clock, Conn},
     money::Rupiah,
     plugins::{self, Decision, Subject},
@@ -48,12 +47,12 @@ impl Continued {
 /// # Errors
 /// `PLUGIN_*` when the rule failed.
 pub async fn continue_for(
-    state: &AppState,
+    coupons: &Coupons,
     (user_id, subscription_id): (Uuid, Uuid),
     purchase: Purchase,
     moment: DateTime<Utc>,
 ) -> Result<Continued> {
-    let granted = store::granted(&mut state.db.read().await?, subscription_id).await?;
+    let granted = store::granted(&mut coupons.db.read().await?, subscription_id).await?;
     let (coupon, digest, input) = granted
         .ok_or_else(|| Error::internal("a subscription with a coupon and no redemption of it"))?;
     let nothing = |reason: String, decision: Option<Decision>| Continued::Nothing {
@@ -64,7 +63,7 @@ pub async fn continue_for(
     if let Err(refused) = check_restrictions(&coupon, Some(&purchase)) {
         return Ok(nothing(refused.message, None));
     }
-    let plugin = state.plugins.version(&digest).await?;
+    let plugin = coupons.plugins.version(&digest).await?;
     let total = Rupiah::new(purchase.total);
     let granted: contract::Evaluation = serde_json::from_str(&input)?;
     let facts = granted.facts.clone();
@@ -77,7 +76,7 @@ pub async fn continue_for(
         user_id: Some(user_id),
         coupon_id: Some(coupon.id),
     };
-    let registry = &state.plugins;
+    let registry = &coupons.plugins;
     let decided =
         plugins::decide::<contract::coupon::Evaluate>(registry, &plugin, input, subject).await?;
     let grant = match decided.value {

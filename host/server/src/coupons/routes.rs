@@ -72,7 +72,7 @@ async fn validate_coupon(
     customer: Customer,
     Body(request): Body<CouponRequest>,
 ) -> Reply<CouponPreview> {
-    let preview = super::preview(&state, customer.user_id, &request.coupon_code).await?;
+    let preview = super::preview(&state.coupons, customer.user_id, &request.coupon_code).await?;
     Ok(Success::ok("This coupon is good.", preview))
 }
 
@@ -86,7 +86,7 @@ async fn redeem_coupon(
 ) -> Result<Response, Error> {
     let user_id = customer.user_id;
     let redeem = async {
-        let redeemed = super::redeem(&state, user_id, &request.coupon_code, Place::Wallet).await?;
+        let redeemed = super::redeem(&state.coupons, user_id, &request.coupon_code, Place::Wallet).await?;
         Ok(redeemed.map(RedeemedView::answer))
     };
     once.answer(&state, user_id, redeem).await

@@ -61,7 +61,7 @@ pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
 async fn tell(running: &Running) -> Result<(), DemoError> {
     let state = &running.state;
     let base = format!("http://{}", running.address);
-    let provisioner = state.provisioning.status();
+    let provisioner = state.instances.handle.status();
     println!("\n    API          {base}/api (documentation: {base}/api/docs)");
     println!("    database     {}", state.db.engine_name());
     println!(

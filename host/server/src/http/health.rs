@@ -98,7 +98,7 @@ fn cluster(state: &AppState) -> Check {
         provisioner,
         is_available,
         ..
-    } = state.provisioning.status();
+    } = state.instances.handle.status();
     let (status, message) = match (provisioner, is_available) {
         ("directory", _) => (CheckStatus::Ok, "manifests are written, not applied"),
         (_, true) => (CheckStatus::Ok, "the cluster answers"),

@@ -153,7 +153,7 @@ async fn refund_payment(
         reason: request.reason,
     };
     let pay_back = async {
-        let paid_back = top_up::refund(&state, admin.user_id, id, &refund).await?;
+        let paid_back = top_up::refund(&state.payments, admin.user_id, id, &refund).await?;
         let message = format!("{} are on their way back to the payer.", refund.amount);
         Ok(paid_back.map(|payment| Success::ok(message, PaymentView::from(payment))))
     };
@@ -182,7 +182,7 @@ async fn review_payment(
     Keyed(request, once): Keyed<PaymentReview>,
 ) -> Result<Response, Error> {
     let close = async {
-        let closed = review::close(&state, admin.user_id, id, &request.reason).await?;
+        let closed = review::close(&state.payments, admin.user_id, id, &request.reason).await?;
         Ok(closed.map(|payment| Success::ok("The payment is closed.", PaymentView::from(payment))))
     };
     once.answer(&state, admin.user_id, close).await

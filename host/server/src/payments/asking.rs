@@ -3,7 +3,7 @@
 
 use chrono::TimeDelta;
 
-use super::{
+use super::{Payments, 
     Payment,
     gateway::{Known, wanted_pause},
     problem,
@@ -11,7 +11,7 @@ use super::{
     state::{Claim, Heard, Step, step},
     store,
 };
-use crate::{Code, Error, Result, app::AppState, db::Uncommitted};
+use crate::{Code, Error, Result, db::Uncommitted};
 
 /// Questions about one payment that changes while they are answered.
 const ROUNDS: usize = 3;
@@ -36,21 +36,21 @@ pub(super) enum News {
 }
 
 /// Asks about a payment and applies the answer, in a transaction that is still open. An answer is
-/// applied to the state in which the question was asked; a payment that has changed since is asked
+/// applied to the payments in which the question was asked; a payment that has changed since is asked
 /// about again.
 ///
 /// # Errors
 /// When the gateway or the database does not answer, and when the payment changes all the time.
-pub(super) async fn learn(state: &AppState, payment: Payment) -> Result<Uncommitted<Learned>> {
-    let gateway = state.payments.gateway()?;
+pub(super) async fn learn(payments: &Payments, payment: Payment) -> Result<Uncommitted<Learned>> {
+    let gateway = payments.gateway()?;
     let mut seen = payment;
     for _ in 0..ROUNDS {
         let known = gateway.status(&seen.order_id).await?;
-        let mut conn = state.db.begin().await?;
-        let (clock, conn_now) = (&state.clock, &mut conn);
+        let mut conn = payments.db.begin().await?;
+        let (clock, conn_now) = (&payments.clock, &mut conn);
         let news = match read(known, &seen) {
             Ok(None) => {
-                forget_problem(state, conn_now, &mut seen).await?;
+                forget_problem(payments, conn_now, &mut seen).await?;
                 Some(News::Nothing)
             }
             Ok(Some(heard)) => match settlement::apply(conn_now, clock, &seen, &heard).await? {
@@ -68,7 +68,7 @@ pub(super) async fn learn(state: &AppState, payment: Payment) -> Result<Uncommit
                 Some(News::Unusable(problem))
             }
             Err(_) => {
-                seen = reread(state, &seen).await?;
+                seen = reread(payments, &seen).await?;
                 None
             }
         };
@@ -77,7 +77,7 @@ pub(super) async fn learn(state: &AppState, payment: Payment) -> Result<Uncommit
             return Ok(Uncommitted::new(conn, Learned { payment, news }));
         }
     }
-    ask_soon(state, &seen).await?;
+    ask_soon(payments, &seen).await?;
     let message = "This payment is changing right now. Try again in a moment.";
     Err(Error::new(Code::GatewayUnavailable, message).retry_after(1))
 }
@@ -93,7 +93,7 @@ fn read(known: Known, payment: &Payment) -> Result<Option<Heard>, String> {
 
 /// An earlier answer could not be used, and this one can.
 async fn forget_problem(
-    state: &AppState,
+    payments: &Payments,
     conn: &mut crate::db::Conn,
     payment: &mut Payment,
 ) -> Result<()> {
@@ -102,7 +102,7 @@ async fn forget_problem(
     }
     store::clear(conn, payment.id).await?;
     if payment.problem.take().is_some() {
-        problem::resolve(conn, &state.clock, payment).await?;
+        problem::resolve(conn, &payments.clock, payment).await?;
     }
     payment.last_error = None;
     Ok(())
@@ -112,8 +112,8 @@ async fn forget_problem(
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn reread(state: &AppState, payment: &Payment) -> Result<Payment> {
-    let found = store::by_id(&mut state.db.read().await?, payment.id).await?;
+pub(super) async fn reread(payments: &Payments, payment: &Payment) -> Result<Payment> {
+    let found = store::by_id(&mut payments.db.read().await?, payment.id).await?;
     found.ok_or_else(|| Error::not_found("payment"))
 }
 
@@ -123,36 +123,36 @@ pub(super) async fn reread(state: &AppState, payment: &Payment) -> Result<Paymen
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn refresh(state: &AppState, payment: Payment) -> Result<(Payment, bool)> {
+pub(super) async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, bool)> {
     if !payment.state.is_waiting() {
         return Ok((payment, true));
     }
-    let turn = state.payments.turns.take(payment.id).await;
-    let payment = reread(state, &payment).await?;
-    if !payment.state.is_waiting() || turn.has_waited || !may_ask(state, &payment).await? {
+    let turn = payments.turns.take(payment.id).await;
+    let payment = reread(payments, &payment).await?;
+    if !payment.state.is_waiting() || turn.has_waited || !may_ask(payments, &payment).await? {
         let is_heard = payment.last_error.is_none();
         return Ok((payment, is_heard));
     }
-    match learn(state, payment.clone()).await {
+    match learn(payments, payment.clone()).await {
         Ok(learned) => Ok((learned.commit().await?.payment, true)),
         Err(error) => {
             tracing::warn!(payment.id = %payment.id, %error, "payment.not_refreshed");
-            let until = state.clock.now() + wanted_pause(&error).unwrap_or(SPACING);
-            let mut conn = state.db.begin().await?;
+            let until = payments.clock.now() + wanted_pause(&error).unwrap_or(SPACING);
+            let mut conn = payments.db.begin().await?;
             store::question_failed(&mut conn, payment.id, until, &reason(&error)).await?;
             conn.commit().await?;
-            Ok((reread(state, &payment).await?, false))
+            Ok((reread(payments, &payment).await?, false))
         }
     }
 }
 
 /// Takes the one question about this payment for some seconds, out of its customer's share.
-async fn may_ask(state: &AppState, payment: &Payment) -> Result<bool> {
-    let now = state.clock.now();
-    let mut conn = state.db.begin().await?;
+async fn may_ask(payments: &Payments, payment: &Payment) -> Result<bool> {
+    let now = payments.clock.now();
+    let mut conn = payments.db.begin().await?;
     let is_free = store::take_question(&mut conn, payment.id, now, now + SPACING).await?;
     conn.commit().await?;
-    Ok(is_free && state.payments.budget.spend(payment.user_id, now).is_ok())
+    Ok(is_free && payments.budget.spend(payment.user_id, now).is_ok())
 }
 
 /// The cause of a failed question, for administrators.
@@ -165,9 +165,9 @@ pub(super) fn reason(error: &Error) -> String {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn ask_soon(state: &AppState, payment: &Payment) -> Result<()> {
-    let mut conn = state.db.begin().await?;
-    let at = state.clock.now() + TimeDelta::seconds(10);
+pub(super) async fn ask_soon(payments: &Payments, payment: &Payment) -> Result<()> {
+    let mut conn = payments.db.begin().await?;
+    let at = payments.clock.now() + TimeDelta::seconds(10);
     store::ask_by(&mut conn, payment.id, at).await?;
     Ok(conn.commit().await?)
 }

@@ -1,14 +1,14 @@
 //! Asking about payments by the clock: a notice that was lost is found, a page that was left is
 //! closed.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{
+use super::{Payments, 
     Payment, PaymentState,
     asking::{self, News},
     gateway::wanted_pause,
@@ -19,7 +19,6 @@ use super::{
 use crate::{
     Error, Result,
     alerts::{self, AlertKind},
-    app::AppState,
 };
 
 /// How often the database is asked what is due.
@@ -83,15 +82,15 @@ pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTi
 
 /// Asks about what is due, until the server stops; and tells administrators while the gateway is
 /// away.
-pub async fn watch(state: AppState, cancel: CancellationToken) {
+pub async fn watch(payments: Arc<Payments>, cancel: CancellationToken) {
     let work = async {
         // An alert that an earlier process raised ends with it; this one finds out anew.
         let mut is_told = true;
         loop {
-            if let Err(error) = tell(&state, &mut is_told).await {
+            if let Err(error) = tell(&payments, &mut is_told).await {
                 tracing::warn!(%error, "payment.alert_failed");
             }
-            match check_due(&state).await {
+            match check_due(&payments).await {
                 Ok(0) => sleep(POLL).await,
                 Ok(_) => {}
                 Err(error) => {
@@ -104,8 +103,8 @@ pub async fn watch(state: AppState, cancel: CancellationToken) {
     cancel.run_until_cancelled(work).await;
 }
 
-async fn tell(state: &AppState, is_told: &mut bool) -> Result<()> {
-    let Ok(gateway) = state.payments.gateway() else {
+async fn tell(payments: &Payments, is_told: &mut bool) -> Result<()> {
+    let Ok(gateway) = payments.gateway() else {
         return Ok(());
     };
     let is_away = gateway.is_away();
@@ -113,12 +112,12 @@ async fn tell(state: &AppState, is_told: &mut bool) -> Result<()> {
         return Ok(());
     }
     let (kind, subject) = (AlertKind::GatewayAway, "midtrans");
-    let mut conn = state.db.begin().await?;
+    let mut conn = payments.db.begin().await?;
     if is_away {
         let message = "The payment gateway failed several times in a row. Top-ups are refused until it answers; check its status page and this server's network.";
-        alerts::raise(&mut conn, &state.clock, kind, subject, message).await?;
+        alerts::raise(&mut conn, &payments.clock, kind, subject, message).await?;
     } else {
-        alerts::resolve(&mut conn, &state.clock, kind, subject).await?;
+        alerts::resolve(&mut conn, &payments.clock, kind, subject).await?;
     }
     conn.commit().await?;
     *is_told = is_away;
@@ -129,46 +128,46 @@ async fn tell(state: &AppState, is_told: &mut bool) -> Result<()> {
 ///
 /// # Errors
 /// When the database does not answer. A gateway that does not answer is noted with the payment.
-pub async fn check_due(state: &AppState) -> Result<usize> {
-    let now = state.clock.now();
-    if state.payments.gateway().is_err()
-        || state.payments.is_resting(now)
-        || state.clock.jump().is_some()
-        || !store::is_any_due(&mut state.db.read().await?, now).await?
+pub async fn check_due(payments: &Payments) -> Result<usize> {
+    let now = payments.clock.now();
+    if payments.gateway().is_err()
+        || payments.is_resting(now)
+        || payments.clock.jump().is_some()
+        || !store::is_any_due(&mut payments.db.read().await?, now).await?
     {
         return Ok(0);
     }
-    let holder = state.payments.holder();
-    let mut conn = state.db.begin().await?;
+    let holder = payments.holder();
+    let mut conn = payments.db.begin().await?;
     let due = store::claim_due(&mut conn, holder, now, now + LEASE, BATCH).await?;
     conn.commit().await?;
-    let checks = due.iter().map(|id| check(state, holder, *id));
+    let checks = due.iter().map(|id| check(payments, holder, *id));
     for checked in futures::future::join_all(checks).await {
         checked?;
     }
     Ok(due.len())
 }
 
-async fn check(state: &AppState, holder: Uuid, id: Uuid) -> Result<()> {
-    let found = store::by_id(&mut state.db.read().await?, id).await?;
+async fn check(payments: &Payments, holder: Uuid, id: Uuid) -> Result<()> {
+    let found = store::by_id(&mut payments.db.read().await?, id).await?;
     let payment = found.ok_or_else(|| Error::not_found("payment"))?;
-    let turn = state.payments.turns.take(id).await;
-    let payment = asking::reread(state, &payment).await?;
-    let failed = look(state, payment).await.err();
+    let turn = payments.turns.take(id).await;
+    let payment = asking::reread(payments, &payment).await?;
+    let failed = look(payments, payment).await.err();
     drop(turn);
     let mut rested = None;
     if let Some(error) = &failed {
         tracing::warn!(payment.id = %id, %error, "payment.check_failed");
-        rested = wanted_pause(error).map(|pause| state.clock.now() + pause);
+        rested = wanted_pause(error).map(|pause| payments.clock.now() + pause);
     }
     if let Some(until) = rested {
-        state.payments.rest_until(until);
+        payments.rest_until(until);
     }
-    let mut conn = state.db.begin().await?;
+    let mut conn = payments.db.begin().await?;
     let found = store::by_id(&mut conn, id).await?;
     let mut payment = found.ok_or_else(|| Error::not_found("payment"))?;
     payment.checks += 1;
-    let at = next_check(&payment, state.clock.now());
+    let at = next_check(&payment, payments.clock.now());
     let next = NextCheck {
         at: at.map(|at| rested.map_or(at, |rested| at.max(rested))),
         error: failed.as_ref().map(asking::reason),
@@ -178,15 +177,15 @@ async fn check(state: &AppState, holder: Uuid, id: Uuid) -> Result<()> {
 }
 
 /// Learns about a payment, and ends it when its time is over.
-async fn look(state: &AppState, payment: Payment) -> Result<()> {
-    let now = state.clock.now();
+async fn look(payments: &Payments, payment: Payment) -> Result<()> {
+    let now = payments.clock.now();
     let is_over = now >= payment.expires_at + GRACE && payment.state.is_waiting();
     let is_unmade = payment.state == PaymentState::Starting && now >= payment.created_at + UNMADE;
-    let mut learned = asking::learn(state, payment).await?.commit().await?;
+    let mut learned = asking::learn(payments, payment).await?.commit().await?;
     if is_over && matches!(learned.news, News::Applied(Claim::Waiting, _)) {
-        let gateway = state.payments.gateway()?;
+        let gateway = payments.gateway()?;
         gateway.expire(&learned.payment.order_id).await?;
-        learned = asking::learn(state, learned.payment)
+        learned = asking::learn(payments, learned.payment)
             .await?
             .commit()
             .await?;
@@ -196,8 +195,8 @@ async fn look(state: &AppState, payment: Payment) -> Result<()> {
         News::Nothing if is_unmade => Claim::Failed,
         _ => return Ok(()),
     };
-    let mut conn = state.db.begin().await?;
+    let mut conn = payments.db.begin().await?;
     // One that has changed in the meantime is looked at the next time.
-    settlement::apply(&mut conn, &state.clock, &learned.payment, &claim.into()).await?;
+    settlement::apply(&mut conn, &payments.clock, &learned.payment, &claim.into()).await?;
     Ok(conn.commit().await?)
 }

@@ -49,7 +49,8 @@ use crate::{
     Code, Error, Result,
     app::AppState,
     crypto::{self, Secret},
-    db::{Clock, new_id},
+    db::{Clock, Db, new_id},
+    wallet::Wallets,
 };
 
 /// Where the sandbox gateway answers on this server.
@@ -61,9 +62,13 @@ pub fn router() -> OpenApiRouter<AppState> {
     routes::router().merge(admin_routes::router())
 }
 
-/// The gateway this shop is paid through, if there is one.
+/// Payments of the shop: the database, the clock, the wallets they fill, and the gateway if there is one.
 #[derive(Debug)]
 pub struct Payments {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    wallets: Wallets,
+    settings: Settings,
     gateway: Option<Gateway>,
     sandbox: Option<Sandbox>,
     /// Who this server is among those that ask by the clock.
@@ -79,14 +84,15 @@ impl Payments {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn from_settings(settings: &Settings, clock: &Clock) -> Result<Self> {
+    pub fn new(wallets: Wallets, settings: Settings) -> Result<Self> {
+        let (db, clock) = (wallets.db.clone(), wallets.clock.clone());
         let sandboxed = settings.midtrans.server_key.is_none() && settings.sandbox;
         let sandbox = sandboxed.then(|| {
             let key = Secret::new(format!("SB-Mid-server-{}", crypto::random_hex(12)));
             Sandbox::new(key, clock.clone())
         });
         let midtrans = &settings.midtrans;
-        let settings = match &sandbox {
+        let gateway = match &sandbox {
             Some(sandbox) => Some(Self::gateway_settings(midtrans, sandbox.server_key(), None)),
             None => midtrans.server_key.clone().map(|key| {
                 let addresses = match &midtrans.base_url {
@@ -96,11 +102,15 @@ impl Payments {
                 Self::gateway_settings(midtrans, key, Some(addresses))
             }),
         };
-        let gateway = settings.map(|settings| Gateway::new(settings, clock.clone()));
+        let gateway = gateway.map(|settings| Gateway::new(settings, clock.clone()));
         Ok(Self {
             gateway: gateway.transpose().map_err(Error::internal)?,
             sandbox,
-            holder: new_id(clock),
+            holder: new_id(&clock),
+            db,
+            clock,
+            wallets,
+            settings,
             turns: Turns::default(),
             budget: Budget::default(),
             resting_until: Mutex::default(),

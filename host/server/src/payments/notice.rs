@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use super::{
+use super::{Payments, 
     NoticeOutcome, Payment,
     asking::{self, Learned, News},
     gateway::{Known, Status},
@@ -13,7 +13,7 @@ use super::{
     state::Claim,
     store::{self, NewNotice},
 };
-use crate::{Code, Error, Result, app::AppState, crypto, db::new_id, http};
+use crate::{Code, Error, Result, crypto, db::new_id, http};
 
 /// A notice that is kept, and the payment that it is about.
 struct Kept {
@@ -29,28 +29,28 @@ struct Kept {
 /// # Errors
 /// `MALFORMED_REQUEST`, `SIGNATURE_INVALID`, `NOT_FOUND` for an unknown order, `NOTICE_MISMATCH`; 5xx
 /// when it could not be confirmed or applied, so that it is sent again.
-pub(super) async fn receive(state: &AppState, body: &[u8]) -> Result<String> {
-    let gateway = state.payments.gateway()?;
+pub(super) async fn receive(payments: &Payments, body: &[u8]) -> Result<String> {
+    let gateway = payments.gateway()?;
     let (text, notice) = read(body)?;
     if !notice.is_signed_with(gateway.server_key()) {
         tracing::warn!("payment.notice_forged");
         let message = "The signature_key does not fit this notice and the server key.";
         return Err(Error::new(Code::SignatureInvalid, message));
     }
-    let found = store::by_order(&mut state.db.read().await?, notice.order_id.as_str()).await?;
+    let found = store::by_order(&mut payments.db.read().await?, notice.order_id.as_str()).await?;
     let payment = found.ok_or_else(|| Error::not_found("order"))?;
-    let (id, outcome) = keep(state, &payment, text, &notice).await?;
+    let (id, outcome) = keep(payments, &payment, text, &notice).await?;
     if outcome == NoticeOutcome::Applied {
         return Ok("This notice has been applied before.".to_owned());
     }
-    let _turn = state.payments.turns.take(payment.id).await;
+    let _turn = payments.turns.take(payment.id).await;
     let kept = Kept {
         id,
         notice,
-        payment: asking::reread(state, &payment).await?,
+        payment: asking::reread(payments, &payment).await?,
         was_refused: outcome == NoticeOutcome::Refused,
     };
-    handle(state, &kept).await
+    handle(payments, &kept).await
 }
 
 fn read(body: &[u8]) -> Result<(&str, Status)> {
@@ -64,46 +64,46 @@ fn read(body: &[u8]) -> Result<(&str, Status)> {
 
 /// Stores the notice before anything else is done with it.
 async fn keep(
-    state: &AppState,
+    payments: &Payments,
     payment: &Payment,
     body: &str,
     notice: &Status,
 ) -> Result<(Uuid, NoticeOutcome)> {
     let new = NewNotice {
-        id: new_id(&state.clock),
+        id: new_id(&payments.clock),
         payment_id: payment.id,
         body,
         body_hash: &crypto::sha256_hex(body),
         claims: notice.transaction_status.as_str(),
-        now: state.clock.now(),
+        now: payments.clock.now(),
     };
-    let mut conn = state.db.begin().await?;
+    let mut conn = payments.db.begin().await?;
     let kept = store::store_notice(&mut conn, &new).await?;
     conn.commit().await?;
     Ok(kept)
 }
 
-async fn handle(state: &AppState, kept: &Kept) -> Result<String> {
+async fn handle(payments: &Payments, kept: &Kept) -> Result<String> {
     let claim = match kept.notice.judge(&kept.payment) {
         Ok(heard) => heard.claim,
         // A fee on top may be named by the status API alone.
-        Err(_) if is_told_so(state, kept).await? => Claim::Settled,
-        Err(fault) => return refuse(state, kept, &fault).await,
+        Err(_) if is_told_so(payments, kept).await? => Claim::Settled,
+        Err(fault) => return refuse(payments, kept, &fault).await,
     };
     if asking::is_stale(&kept.payment, claim)
-        && let Some(message) = close_old_news(state, kept, claim).await?
+        && let Some(message) = close_old_news(payments, kept, claim).await?
     {
         return Ok(message);
     }
-    confirm(state, kept, claim).await
+    confirm(payments, kept, claim).await
 }
 
 /// True when the notice names more than was asked for, and the gateway names just that much.
-async fn is_told_so(state: &AppState, kept: &Kept) -> Result<bool> {
+async fn is_told_so(payments: &Payments, kept: &Kept) -> Result<bool> {
     if !kept.notice.is_more_than_asked(&kept.payment) {
         return Ok(false);
     }
-    let known = state.payments.gateway()?;
+    let known = payments.gateway()?;
     Ok(match known.status(&kept.payment.order_id).await? {
         Known::Told(status) => status.amounts_to(&kept.notice),
         Known::Nothing | Known::Unusable(_) => false,
@@ -111,28 +111,28 @@ async fn is_told_so(state: &AppState, kept: &Kept) -> Result<bool> {
 }
 
 /// Keeps a notice that cannot be used for an administrator, and has the gateway asked soon.
-async fn refuse(state: &AppState, kept: &Kept, fault: &str) -> Result<String> {
+async fn refuse(payments: &Payments, kept: &Kept, fault: &str) -> Result<String> {
     let refused = NoticeOutcome::Refused;
-    let mut conn = state.db.begin().await?;
+    let mut conn = payments.db.begin().await?;
     store::close_notice(&mut conn, kept.id, refused, fault, None).await?;
     if !kept.was_refused {
         let what = format!("A notice with the right signature was refused. {fault}");
-        problem::note(&mut conn, &state.clock, &kept.payment, &what).await?;
+        problem::note(&mut conn, &payments.clock, &kept.payment, &what).await?;
     }
     conn.commit().await?;
-    asking::ask_soon(state, &kept.payment).await?;
+    asking::ask_soon(payments, &kept.payment).await?;
     Err(Error::new(Code::NoticeMismatch, fault))
 }
 
 /// Closes a notice that changes nothing about the payment as it is under its lock, unconfirmed;
 /// `None` when it would change something after all.
-async fn close_old_news(state: &AppState, kept: &Kept, claim: Claim) -> Result<Option<String>> {
-    let mut conn = state.db.begin().await?;
+async fn close_old_news(payments: &Payments, kept: &Kept, claim: Claim) -> Result<Option<String>> {
+    let mut conn = payments.db.begin().await?;
     if !settlement::is_old_news(&mut conn, &kept.payment, claim).await? {
         return Ok(None);
     }
     let message = "There was nothing new in it.";
-    let (applied, now) = (NoticeOutcome::Applied, state.clock.now());
+    let (applied, now) = (NoticeOutcome::Applied, payments.clock.now());
     store::close_notice(&mut conn, kept.id, applied, message, Some(now)).await?;
     conn.commit().await?;
     Ok(Some(message.to_owned()))
@@ -140,10 +140,10 @@ async fn close_old_news(state: &AppState, kept: &Kept, claim: Claim) -> Result<O
 
 /// Asks the gateway about the order. The answer is applied; when it does not bear out a claim that
 /// moves money, the notice is to come again.
-async fn confirm(state: &AppState, kept: &Kept, claim: Claim) -> Result<String> {
-    let learned = asking::learn(state, kept.payment.clone()).await?;
+async fn confirm(payments: &Payments, kept: &Kept, claim: Claim) -> Result<String> {
+    let learned = asking::learn(payments, kept.payment.clone()).await?;
     let (mut open, Learned { payment, news }) = learned.take();
-    let (conn, now) = (open.conn(), state.clock.now());
+    let (conn, now) = (open.conn(), payments.clock.now());
     match news {
         News::Applied(truth, message)
             if truth == claim
@@ -164,7 +164,7 @@ async fn confirm(state: &AppState, kept: &Kept, claim: Claim) -> Result<String> 
         }
         News::Applied(..) | News::Nothing => {
             drop(open);
-            asking::ask_soon(state, &kept.payment).await?;
+            asking::ask_soon(payments, &kept.payment).await?;
             let message = "The gateway does not confirm this notice yet. Send it again.";
             Err(Error::new(Code::GatewayUnavailable, message).retry_after(60))
         }

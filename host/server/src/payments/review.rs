@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
+use super::{Payments, 
     Payment, problem,
     settlement::{self, Applied},
     state::Claim,
@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     audit,
     db::{Conn, Uncommitted},
 };
@@ -22,28 +21,28 @@ use crate::{
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when there is nothing to settle by hand.
 pub(super) async fn close(
-    state: &AppState,
+    payments: &Payments,
     actor_id: Uuid,
     id: Uuid,
     reason: &str,
 ) -> Result<Uncommitted<Payment>> {
-    let _turn = state.payments.turns.take(id).await;
-    let mut conn = state.db.begin().await?;
+    let _turn = payments.turns.take(id).await;
+    let mut conn = payments.db.begin().await?;
     let found = store::by_id(&mut conn, id).await?;
     let payment = found.ok_or_else(|| Error::not_found("payment"))?;
     let Some(what) = payment.problem.clone() else {
         let message = "There is nothing about this payment that must be settled by hand.";
         return Err(Error::new(Code::InvalidState, message));
     };
-    let payment = end(state, &mut conn, payment).await?;
+    let payment = end(payments, &mut conn, payment).await?;
     let details = json!({ "problem": what, "reason": reason });
     let (action, subject) = ("payment.reviewed", format!("payment:{id}"));
-    audit::record(&mut conn, &state.clock, actor_id, action, &subject, details).await?;
+    audit::record(&mut conn, &payments.clock, actor_id, action, &subject, details).await?;
     Ok(Uncommitted::new(conn, payment))
 }
 
-async fn end(state: &AppState, conn: &mut Conn, payment: Payment) -> Result<Payment> {
-    let clock = &state.clock;
+async fn end(payments: &Payments, conn: &mut Conn, payment: Payment) -> Result<Payment> {
+    let clock = &payments.clock;
     let mut payment = if payment.state.is_waiting() {
         let given_up = Claim::Failed.into();
         match settlement::apply(conn, clock, &payment, &given_up).await? {

@@ -65,7 +65,7 @@ async fn begin_top_up(
     let user_id = customer.user_id;
     let begin = async {
         let amount = Rupiah::new(request.amount);
-        let open = top_up::begin(&state, user_id, amount, request.payment_method).await?;
+        let open = top_up::begin(&state.payments, user_id, amount, request.payment_method).await?;
         Ok(open.map(|open| Success::created("Pay on the page at redirectUrl.", open)))
     };
     once.answer(&state, user_id, begin).await
@@ -157,7 +157,7 @@ async fn payment_status(
     Segment(id): Segment<String>,
 ) -> Reply<PaymentStatusView> {
     let payment = own(&state, customer.user_id, &id).await?;
-    let (payment, is_confirmed) = asking::refresh(&state, payment).await?;
+    let (payment, is_confirmed) = asking::refresh(&state.payments, payment).await?;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, is_confirmed).await?;
     Ok(Success::ok("The top-up.", view))
@@ -173,7 +173,7 @@ async fn cancel_top_up(
     Segment(id): Segment<String>,
 ) -> Reply<PaymentStatusView> {
     let payment = own(&state, customer.user_id, &id).await?;
-    let payment = top_up::cancel(&state, &payment).await?;
+    let payment = top_up::cancel(&state.payments, &payment).await?;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, true).await?;
     Ok(Success::ok("The top-up is cancelled.", view))
@@ -203,7 +203,7 @@ async fn own_debts(
     request_body(content = Object, description = "A notice as Midtrans signs it"),
     responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]
 pub(super) async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
-    let message = notice::receive(&state, &body).await?;
+    let message = notice::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }
 

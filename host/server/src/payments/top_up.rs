@@ -6,7 +6,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{
+use super::{Payments, 
     Payment, PaymentMethod, PaymentState,
     asking::{self, Learned, News},
     gateway::{Gateway, PAGE_MINUTES},
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     audit,
     db::{Uncommitted, new_id},
     money::Rupiah,
@@ -54,27 +53,27 @@ pub(super) struct OpenTopUp {
 /// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `TOO_MANY_REQUESTS` for one
 /// customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
 pub(super) async fn begin(
-    state: &AppState,
+    payments: &Payments,
     user_id: Uuid,
     amount: Rupiah,
     method: PaymentMethod,
 ) -> Result<Uncommitted<OpenTopUp>> {
-    let gateway = state.payments.gateway()?;
-    state.payments.budget.spend(user_id, state.clock.now())?;
-    let (transaction, payment) = write_down(state, user_id, amount, method).await?;
+    let gateway = payments.gateway()?;
+    payments.budget.spend(user_id, payments.clock.now())?;
+    let (transaction, payment) = write_down(payments, user_id, amount, method).await?;
     let name = format!("Wallet top-up {}", transaction.reference());
     let page = match gateway.create_page(&payment, &name).await {
         Ok(page) => page,
         Err(error) => {
-            let mut conn = state.db.begin().await?;
+            let mut conn = payments.db.begin().await?;
             let failed = Claim::Failed.into();
-            settlement::apply(&mut conn, &state.clock, &payment, &failed).await?;
+            settlement::apply(&mut conn, &payments.clock, &payment, &failed).await?;
             conn.commit().await?;
             return Err(error.into());
         }
     };
-    let now = state.clock.now();
-    let mut conn = state.db.begin().await?;
+    let now = payments.clock.now();
+    let mut conn = payments.db.begin().await?;
     let (token, url) = (page.token.as_str(), page.redirect_url.as_str());
     if !store::keep_page(&mut conn, payment.id, token, url, now).await? {
         let message = "This top-up was ended while its page was made.";
@@ -86,7 +85,7 @@ pub(super) async fn begin(
         amount,
         payment_method: method,
         token: page.token,
-        client_key: state.config.payments.midtrans.client_key.clone(),
+        client_key: payments.settings.midtrans.client_key.clone(),
         redirect_url: page.redirect_url,
         expires_at: payment.expires_at,
     };
@@ -94,21 +93,21 @@ pub(super) async fn begin(
 }
 
 async fn write_down(
-    state: &AppState,
+    payments: &Payments,
     user_id: Uuid,
     amount: Rupiah,
     method: PaymentMethod,
 ) -> Result<(Transaction, Payment)> {
-    let (clock, now) = (&state.clock, state.clock.now());
-    let mut conn = state.db.begin().await?;
+    let (clock, now) = (&payments.clock, payments.clock.now());
+    let mut conn = payments.db.begin().await?;
     let wallet = wallet::lock(&mut conn, user_id).await?;
-    let most = state.config.payments.open_top_ups;
+    let most = payments.settings.open_top_ups;
     if store::count_awaited(&mut conn, user_id).await? >= most {
         return Err(too_many_open(most));
     }
     // What waits to be paid counts too.
     let awaited = store::awaited(&mut conn, user_id).await?;
-    wallet::check_cap(&state.config.wallet, &wallet, awaited.plus(amount)?)?;
+    wallet::check_cap(&payments.wallets.settings, &wallet, awaited.plus(amount)?)?;
     let new = TopUp {
         user_id,
         amount,
@@ -164,23 +163,23 @@ fn order_id(transaction: &Transaction, id: Uuid) -> String {
 /// # Errors
 /// `INVALID_STATE` when it does not wait any more, be it that it has just been paid, and when a person
 /// must settle it; `TOO_MANY_REQUESTS`; `GATEWAY_UNAVAILABLE`, and nothing has changed then.
-pub(super) async fn cancel(state: &AppState, payment: &Payment) -> Result<Payment> {
-    let _turn = state.payments.turns.take(payment.id).await;
-    let payment = asking::reread(state, payment).await?;
+pub(super) async fn cancel(payments: &Payments, payment: &Payment) -> Result<Payment> {
+    let _turn = payments.turns.take(payment.id).await;
+    let payment = asking::reread(payments, payment).await?;
     if !payment.state.is_waiting() {
         return Err(not_waiting(payment.state));
     }
     if payment.problem.is_some() {
         return Err(problem::refusal());
     }
-    let gateway = state.payments.gateway()?;
-    let now = state.clock.now();
-    state.payments.budget.spend(payment.user_id, now)?;
+    let gateway = payments.gateway()?;
+    let now = payments.clock.now();
+    payments.budget.spend(payment.user_id, now)?;
     let payment = if gateway.cancel(&payment).await? {
-        give_up(state, payment).await?
+        give_up(payments, payment).await?
     } else {
         // Paid in the same moment, perhaps.
-        let learned = asking::learn(state, payment).await?.commit().await?;
+        let learned = asking::learn(payments, payment).await?.commit().await?;
         match learned {
             Learned {
                 news: News::Unusable(_),
@@ -189,7 +188,7 @@ pub(super) async fn cancel(state: &AppState, payment: &Payment) -> Result<Paymen
             Learned {
                 payment,
                 news: News::Nothing,
-            } => give_up(state, payment).await?,
+            } => give_up(payments, payment).await?,
             Learned { payment, .. } => payment,
         }
     };
@@ -200,17 +199,17 @@ pub(super) async fn cancel(state: &AppState, payment: &Payment) -> Result<Paymen
 }
 
 /// Cancels here what the gateway has cancelled; a payment that has changed meanwhile is asked about.
-async fn give_up(state: &AppState, payment: Payment) -> Result<Payment> {
-    let mut conn = state.db.begin().await?;
+async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
+    let mut conn = payments.db.begin().await?;
     let cancelled = Claim::Cancelled.into();
-    match settlement::apply(&mut conn, &state.clock, &payment, &cancelled).await? {
+    match settlement::apply(&mut conn, &payments.clock, &payment, &cancelled).await? {
         Applied::Done(settled) => {
             conn.commit().await?;
             Ok(settled.payment)
         }
         Applied::Changed(fresh) => {
             drop(conn);
-            Ok(asking::learn(state, fresh).await?.commit().await?.payment)
+            Ok(asking::learn(payments, fresh).await?.commit().await?.payment)
         }
     }
 }
@@ -233,27 +232,27 @@ pub(super) struct Refund {
 /// `INVALID_STATE` when it is not paid, `REFUND_TOO_LARGE`, `INSUFFICIENT_CREDIT` when the customer
 /// has spent it, and what the gateway answers.
 pub(super) async fn refund(
-    state: &AppState,
+    payments: &Payments,
     actor_id: Uuid,
     id: Uuid,
     refund: &Refund,
 ) -> Result<Uncommitted<Payment>> {
-    let gateway = state.payments.gateway()?;
-    let _turn = state.payments.turns.take(id).await;
-    let payment = refundable(state, id, refund).await?;
+    let gateway = payments.gateway()?;
+    let _turn = payments.turns.take(id).await;
+    let payment = refundable(payments, id, refund).await?;
     // From here on money moves at the gateway; should this server die, the clock finds it.
-    asking::ask_soon(state, &payment).await?;
+    asking::ask_soon(payments, &payment).await?;
     pay_back(gateway, &payment, refund).await?;
-    let mut learned = asking::learn(state, payment).await?;
+    let mut learned = asking::learn(payments, payment).await?;
     let details = json!({ "amount": refund.amount, "reason": refund.reason });
     let (action, subject) = ("payment.refunded", format!("payment:{id}"));
     let conn = learned.conn();
-    audit::record(conn, &state.clock, actor_id, action, &subject, details).await?;
+    audit::record(conn, &payments.clock, actor_id, action, &subject, details).await?;
     Ok(learned.map(|learned| learned.payment))
 }
 
-async fn refundable(state: &AppState, id: Uuid, refund: &Refund) -> Result<Payment> {
-    let mut conn = state.db.read().await?;
+async fn refundable(payments: &Payments, id: Uuid, refund: &Refund) -> Result<Payment> {
+    let mut conn = payments.db.read().await?;
     let found = store::by_id(&mut conn, id).await?;
     let payment = found.ok_or_else(|| Error::not_found("payment"))?;
     let left = payment.credited.minus(payment.reversed)?;

@@ -110,8 +110,9 @@ async fn upload(
         signature,
         uploaded_by: Some(admin.user_id),
     };
+    let templates = state.catalog.templates.current();
     if prefers_async(&headers) {
-        let upload = uploads::begin(&state, upload, admin.user_id).await?;
+        let upload = uploads::begin(&state.plugins, templates, upload, admin.user_id).await?;
         let location = format!("/api/admin/plugins/uploads/{}", upload.id);
         let answer = Success::accepted("The component is being compiled.", upload);
         let applied = [
@@ -120,7 +121,7 @@ async fn upload(
         ];
         return Ok((applied, answer).into_response());
     }
-    let version = super::stage(&state.plugins, upload, &state.templates.current()).await?;
+    let version = super::stage(&state.plugins, upload, &templates).await?;
     let (id, number) = (&version.plugin_id, &version.version);
     let message = match version.state {
         VersionState::Staged => format!("{id} {number} is staged. Activate it to use it."),
@@ -147,7 +148,7 @@ async fn upload_progress(
     _admin: Admin,
     Id(id): Id,
 ) -> Reply<PluginUpload> {
-    let upload = uploads::find(&state, id).await?;
+    let upload = uploads::find(&state.plugins, id).await?;
     let message = match upload.state {
         UploadState::Compiling => "The component is being compiled.",
         UploadState::Staged => "The component is staged. Activate it to use it.",
@@ -341,7 +342,7 @@ async fn activate(
     Body(request): Body<ActivateRequest>,
 ) -> Reply<Activation> {
     let (digest, actor_id) = (&request.digest, Some(admin.user_id));
-    let templates = state.templates.current();
+    let templates = state.catalog.templates.current();
     let activation = super::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
@@ -358,7 +359,7 @@ async fn roll_back(
     admin: Admin,
     Segment(id): Segment<String>,
 ) -> Reply<Activation> {
-    let templates = state.templates.current();
+    let templates = state.catalog.templates.current();
     let activation = super::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
     Ok(Success::ok(
         format!(

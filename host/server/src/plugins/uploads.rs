@@ -1,16 +1,18 @@
 //! Uploads that are answered before they are compiled, since a large component takes a while.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::Digest;
+use dermaga_toolkit::template::Template;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Upload, stage};
+use super::{Registry, Upload, stage};
 use crate::{
     Code, Error, Result,
-    app::AppState,
     db::{Conn, new_id},
     error::Detail,
     execute, fetch_optional, text_enum,
@@ -61,15 +63,16 @@ pub struct PluginUpload {
 /// # Errors
 /// When the database refuses.
 pub(super) async fn begin(
-    state: &AppState,
+    registry: &Arc<Registry>,
+    templates: Arc<Vec<Template>>,
     upload: Upload,
     uploaded_by: Uuid,
 ) -> Result<PluginUpload> {
-    let now = state.clock.now();
+    let now = registry.clock().now();
     let digest = Digest::of(&upload.component).to_string();
-    let mut conn = state.db.begin().await?;
+    let mut conn = registry.db().begin().await?;
     give_up(&mut conn, &digest, now).await?;
-    let id = new_id(&state.clock);
+    let id = new_id(registry.clock());
     let size = i64::try_from(upload.component.len()).unwrap_or(i64::MAX);
     let sql = "INSERT INTO plugin_uploads (id, digest, size_bytes, state, uploaded_by, created_at)
                VALUES ($1, $2, $3, 'COMPILING', $4, $5)
@@ -81,13 +84,18 @@ pub(super) async fn begin(
     let found = found.ok_or_else(|| Error::not_found("upload"))?;
     conn.commit().await?;
     if is_new {
-        tokio::spawn(compile(state.clone(), id, upload));
+        tokio::spawn(compile(Arc::clone(registry), templates, id, upload));
     }
     Ok(found)
 }
 
-async fn compile(state: AppState, id: Uuid, upload: Upload) {
-    let staged = stage(&state.plugins, upload, &state.templates.current()).await;
+async fn compile(
+    registry: Arc<Registry>,
+    templates: Arc<Vec<Template>>,
+    id: Uuid,
+    upload: Upload,
+) {
+    let staged = stage(&registry, upload, &templates).await;
     if let Err(error) = &staged {
         tracing::warn!(upload.id = %id, %error, "plugin.upload_refused");
     }
@@ -96,9 +104,9 @@ async fn compile(state: AppState, id: Uuid, upload: Upload) {
         Err(error) => (UploadState::Refused, None, Some(failure(error))),
     };
     let ended = async {
-        let mut conn = state.db.begin().await?;
+        let mut conn = registry.db().begin().await?;
         let sql = "UPDATE plugin_uploads SET state = $2, plugin_id = $3, failure = $4, finished_at = $5 WHERE id = $1";
-        let now = state.clock.now();
+        let now = registry.clock().now();
         execute!(
             conn,
             sql,
@@ -137,9 +145,9 @@ async fn give_up(conn: &mut Conn, digest: &str, now: DateTime<Utc>) -> Result<()
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub(super) async fn find(state: &AppState, id: Uuid) -> Result<PluginUpload> {
-    let now = state.clock.now();
-    let mut conn = state.db.begin().await?;
+pub(super) async fn find(registry: &Registry, id: Uuid) -> Result<PluginUpload> {
+    let now = registry.clock().now();
+    let mut conn = registry.db().begin().await?;
     let sql = "SELECT id, digest, size_bytes, state, plugin_id, failure, created_at, finished_at
                FROM plugin_uploads WHERE id = $1";
     let found = fetch_optional!(conn, PluginUpload, sql, id)?;

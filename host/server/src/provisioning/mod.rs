@@ -74,6 +74,16 @@ pub struct Settings {
     pub resync: Duration,
 }
 
+/// Instances of the shop: the database, the clock, the vault, the plugins and the worker that provisions.
+#[derive(Debug, Clone)]
+pub struct Instances {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) plugins: Arc<Registry>,
+    pub handle: Handle,
+}
+
 /// Chooses where instances go and prepares the worker; [`Worker::run`] starts it.
 ///
 /// # Errors
@@ -84,7 +94,7 @@ pub async fn prepare(
     clock: Clock,
     vault: Arc<Vault>,
     registry: Arc<Registry>,
-) -> Result<(Handle, Worker<Arc<Registry>>), ClusterError> {
+) -> Result<(Instances, Worker<Arc<Registry>>), ClusterError> {
     let Settings {
         provisioner: choice,
         kubeconfig,
@@ -99,16 +109,24 @@ pub async fn prepare(
         "provisioner.selected"
     );
     let reconciler = reconciler::Reconciler {
-        db,
-        clock,
-        vault,
-        services: registry,
+        db: db.clone(),
+        clock: clock.clone(),
+        vault: Arc::clone(&vault),
+        services: Arc::clone(&registry),
         provisioner,
         classes: settings.classes,
         ingress_namespace: settings.ingress_namespace,
         resync: settings.resync,
     };
-    Ok(Worker::new(reconciler, settings.parallel))
+    let (handle, worker) = Worker::new(reconciler, settings.parallel);
+    let instances = Instances {
+        db,
+        clock,
+        vault,
+        plugins: registry,
+        handle,
+    };
+    Ok((instances, worker))
 }
 
 /// Whether an instance was applied and has no folder: then it was applied to a cluster. When the

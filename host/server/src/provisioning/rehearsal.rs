@@ -6,7 +6,7 @@
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{
+use super::{Instances, 
     draft,
     model::{Instance, NewInstance, Terms},
     render::{Brief, RenderError, render},
@@ -15,7 +15,6 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     catalog::Offer,
     plugins::{self, Asking, Decision},
 };
@@ -25,14 +24,14 @@ use crate::{
 /// # Errors
 /// `NOT_DELIVERABLE` when the plugin or the gate says no; `PLUGIN_*` when the plugin fails.
 pub async fn rehearse_purchase(
-    state: &AppState,
+    instances: &Instances,
     new: NewInstance,
     offer: &Offer,
     asking: Asking,
 ) -> Result<()> {
     let secrets = without_values(new.secrets.iter().map(|spec| spec.name.clone()));
-    let instance = draft(&state.clock, new);
-    rehearse(state, &instance, &secrets, offer, asking).await
+    let instance = draft(&instances.clock, new);
+    rehearse(instances, &instance, &secrets, offer, asking).await
 }
 
 /// Renders and gates a subscription's instance in another plan.
@@ -40,12 +39,12 @@ pub async fn rehearse_purchase(
 /// # Errors
 /// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance.
 pub async fn rehearse_change(
-    state: &AppState,
+    instances: &Instances,
     subscription_id: Uuid,
     to: &Offer,
     asking: Asking,
 ) -> Result<()> {
-    let mut conn = state.db.read().await?;
+    let mut conn = instances.db.read().await?;
     let seen = store::of_subscription(&mut conn, subscription_id).await?;
     let seen = seen.ok_or_else(super::no_instance)?;
     let secrets = store::secrets(&mut conn, seen.id).await?;
@@ -55,11 +54,11 @@ pub async fn rehearse_change(
         plan_id: to.plan.id,
         ..seen
     };
-    rehearse(state, &instance, &secrets, to, asking).await
+    rehearse(instances, &instance, &secrets, to, asking).await
 }
 
 async fn rehearse(
-    state: &AppState,
+    instances: &Instances,
     instance: &Instance,
     secrets: &Secrets,
     offer: &Offer,
@@ -69,10 +68,10 @@ async fn rehearse(
         instance,
         terms: &terms(offer),
         secrets,
-        classes: state.provisioning.classes(),
+        classes: instances.handle.classes(),
         recorded: None,
     };
-    match render(&state.plugins, brief).await {
+    match render(&instances.plugins, brief).await {
         Ok(_) => Ok(()),
         Err(RenderError::Host(error)) => Err(error),
         Err(RenderError::Refused {
@@ -80,14 +79,14 @@ async fn rehearse(
         }) => {
             let (service, plan) = (&offer.service.slug, &offer.plan.slug);
             tracing::error!(service, plan, reason = detail, "purchase.not_deliverable");
-            Err(refused(state, offer, decision.as_deref(), asking).await)
+            Err(refused(instances, offer, decision.as_deref(), asking).await)
         }
     }
 }
 
 /// The reason is the operator's: it is logged, and can be replayed by the decision.
 async fn refused(
-    state: &AppState,
+    instances: &Instances,
     offer: &Offer,
     decision: Option<&Decision>,
     asking: Asking,
@@ -96,7 +95,7 @@ async fn refused(
     let message = format!("{service} {plan} cannot be set up at the moment. Nothing was charged.");
     let error = Error::new(Code::NotDeliverable, message);
     match decision {
-        Some(decision) => plugins::refuse(&state.plugins, decision, asking, error).await,
+        Some(decision) => plugins::refuse(&instances.plugins, decision, asking, error).await,
         None => error,
     }
 }

@@ -117,7 +117,7 @@ async fn credentials(
             "This instance has been removed, and its credentials with it.",
         ));
     }
-    let secrets = secrets::open(&mut state.db.read().await?, &state.vault, id).await?;
+    let secrets = secrets::open(&mut state.db.read().await?, &state.instances.vault, id).await?;
     let plugin = state.plugins.version(&instance.plugin_digest).await?;
     let input = subject(&instance, &terms, &secrets)?;
     let card =
@@ -154,8 +154,8 @@ async fn manifests(
     let recorded = store::recorded(&mut conn, decision_id)
         .await?
         .ok_or_else(nothing)?;
-    let secrets = secrets::open(&mut conn, &state.vault, id).await?;
-    let objects = recorded_objects(&recorded, &owned, &secrets, state.provisioning.classes())?;
+    let secrets = secrets::open(&mut conn, &state.instances.vault, id).await?;
+    let objects = recorded_objects(&recorded, &owned, &secrets, state.instances.handle.classes())?;
     let view = ManifestsView {
         decision_id,
         plugin_id: recorded.plugin_id,

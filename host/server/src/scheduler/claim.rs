@@ -5,14 +5,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Job, KEPT, LEASE, Outcome,
+    Job, KEPT, LEASE, Outcome, Scheduler,
     model::{RunRow, RunStatus, Trigger},
     progress::Counted,
     store,
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     audit,
     db::{Clock, Conn, Db, new_id},
 };
@@ -42,15 +41,15 @@ pub(super) enum Due {
 }
 
 /// Takes a scheduled instant, unless it is taken.
-pub(super) async fn scheduled(state: &AppState, job: &Job, instant: DateTime<Utc>) -> Result<Due> {
-    let now = state.clock.now();
-    let mut conn = state.db.begin().await?;
+pub(super) async fn scheduled(scheduler: &Scheduler, job: &Job, instant: DateTime<Utc>) -> Result<Due> {
+    let now = scheduler.clock.now();
+    let mut conn = scheduler.db.begin().await?;
     if store::watched_since(&mut conn, job.name, now).await? >= instant {
         conn.commit().await?;
         return Ok(Due::Settled);
     }
     store::forget(&mut conn, job.name, now - KEPT).await?;
-    let claim = insert(&mut conn, state, job, instant, Trigger::Schedule, None).await?;
+    let claim = insert(&mut conn, scheduler, job, instant, Trigger::Schedule, None).await?;
     let taken = match claim {
         Some(claim) => Due::Ours(claim),
         None if store::is_recorded(&mut conn, job.name, instant).await? => Due::Settled,
@@ -64,10 +63,10 @@ pub(super) async fn scheduled(state: &AppState, job: &Job, instant: DateTime<Utc
 ///
 /// # Errors
 /// `CONFLICT` when the job is being run.
-pub(super) async fn by_hand(state: &AppState, job: &Job, by: Uuid) -> Result<Claim> {
-    let now = state.clock.now();
-    let mut conn = state.db.begin().await?;
-    let claim = insert(&mut conn, state, job, now, Trigger::Administrator, Some(by)).await?;
+pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: Uuid) -> Result<Claim> {
+    let now = scheduler.clock.now();
+    let mut conn = scheduler.db.begin().await?;
+    let claim = insert(&mut conn, scheduler, job, now, Trigger::Administrator, Some(by)).await?;
     let Some(claim) = claim else {
         let message = format!(
             "The job {} is being run at the moment. Look at /api/admin/jobs/{0}/runs.",
@@ -77,34 +76,34 @@ pub(super) async fn by_hand(state: &AppState, job: &Job, by: Uuid) -> Result<Cla
     };
     let subject = format!("job:{}", job.name);
     let details = json!({ "runId": claim.run });
-    audit::record(&mut conn, &state.clock, by, "job.run", &subject, details).await?;
+    audit::record(&mut conn, &scheduler.clock, by, "job.run", &subject, details).await?;
     conn.commit().await?;
     Ok(claim)
 }
 
 /// Takes up a run whose server gave no sign of life.
-pub(super) async fn abandoned(state: &AppState, job: &Job) -> Result<Option<Claim>> {
-    let now = state.clock.now();
-    let Some(run) = store::abandoned(&mut state.db.read().await?, job.name, now).await? else {
+pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option<Claim>> {
+    let now = scheduler.clock.now();
+    let Some(run) = store::abandoned(&mut scheduler.db.read().await?, job.name, now).await? else {
         return Ok(None);
     };
-    let mut conn = state.db.begin().await?;
+    let mut conn = scheduler.db.begin().await?;
     let attempt = store::take_over(&mut conn, run, now, now + LEASE).await?;
     conn.commit().await?;
-    Ok(attempt.map(|attempt| Claim::new(state, run, attempt)))
+    Ok(attempt.map(|attempt| Claim::new(scheduler, run, attempt)))
 }
 
 async fn insert(
     conn: &mut Conn,
-    state: &AppState,
+    scheduler: &Scheduler,
     job: &Job,
     scheduled_for: DateTime<Utc>,
     trigger: Trigger,
     requested_by: Option<Uuid>,
 ) -> Result<Option<Claim>> {
-    let now = state.clock.now();
+    let now = scheduler.clock.now();
     let row = RunRow {
-        id: new_id(&state.clock),
+        id: new_id(&scheduler.clock),
         job: job.name.to_owned(),
         scheduled_for,
         trigger,
@@ -119,16 +118,16 @@ async fn insert(
         errors: sqlx::types::Json(Vec::new()),
     };
     let inserted = store::insert(conn, &row, requested_by).await?;
-    Ok(inserted.then(|| Claim::new(state, row.id, 1)))
+    Ok(inserted.then(|| Claim::new(scheduler, row.id, 1)))
 }
 
 impl Claim {
-    fn new(state: &AppState, run: Uuid, attempt: i64) -> Self {
+    fn new(scheduler: &Scheduler, run: Uuid, attempt: i64) -> Self {
         Self {
             run,
             attempt,
-            db: state.db.clone(),
-            clock: state.clock.clone(),
+            db: scheduler.db.clone(),
+            clock: scheduler.clock.clone(),
         }
     }
 

@@ -19,12 +19,12 @@ mod worker;
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -38,7 +38,7 @@ pub use worker::{StartError, work};
 
 use crate::{
     Error, Result,
-    app::AppState,
+    db::{Clock, Db},
     timekeeping::{self, Watch},
 };
 
@@ -68,9 +68,26 @@ impl Outcome {
     }
 }
 
-/// A job's rule, bound to the application. The rule itself is a plain function of its domain that
-/// takes a connection and a clock.
-pub type Rule = fn(AppState, Progress) -> BoxFuture<'static, Result<Outcome>>;
+/// Rule of a job, bound to the parts of the application that it needs.
+#[derive(Clone)]
+pub struct Rule(Arc<dyn Fn(Progress) -> BoxFuture<'static, Result<Outcome>> + Send + Sync>);
+
+impl Rule {
+    /// Binds an asynchronous closure.
+    pub fn new<F, R>(rule: F) -> Self
+    where
+        F: Fn(Progress) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Outcome>> + Send + 'static,
+    {
+        Self(Arc::new(move |progress| Box::pin(rule(progress))))
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rule")
+    }
+}
 
 /// Something to do by the clock.
 #[derive(Debug, Clone)]
@@ -86,10 +103,11 @@ pub struct Job {
 /// The jobs of this server. Built once at start.
 #[derive(Debug)]
 pub struct Scheduler {
+    db: Db,
+    clock: Clock,
     jobs: Vec<Job>,
-    zone: Tz,
-    /// Whether the clock may be believed.
-    clock: Watch,
+    /// Tells if the clock may be believed.
+    watch: Watch,
     /// Per job, the latest instant that needs no more looking at.
     settled: Mutex<HashMap<&'static str, DateTime<Utc>>>,
     /// Runs under way.
@@ -99,12 +117,13 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Jobs whose schedules are read in this time zone.
-    pub fn new(jobs: Vec<Job>, zone: Tz) -> Self {
+    /// Returns a scheduler of these jobs, whose schedules are read in the zone of the clock.
+    pub fn new(db: Db, clock: Clock, jobs: Vec<Job>) -> Self {
         Self {
+            watch: Watch::new(db.clone(), clock.clone()),
+            db,
+            clock,
             jobs,
-            zone,
-            clock: Watch::default(),
             settled: Mutex::default(),
             runs: TaskTracker::new(),
             cut_off: CancellationToken::new(),
@@ -116,31 +135,25 @@ impl Scheduler {
     ///
     /// # Errors
     /// `NOT_FOUND`; `CONFLICT` when the job is being run; `UNAVAILABLE` while the clock is in doubt.
-    pub async fn run_now(
-        &self,
-        state: &AppState,
-        name: &str,
-        by: Uuid,
-        limit: Duration,
-    ) -> Result<RunView> {
+    pub async fn run_now(&self, name: &str, by: Uuid, limit: Duration) -> Result<RunView> {
         let job = self.job(name)?;
-        timekeeping::trusted(&state.clock)?;
-        let claim = claim::by_hand(state, job, by).await?;
+        timekeeping::trusted(&self.clock)?;
+        let claim = claim::by_hand(self, job, by).await?;
         let run = claim.run_id();
-        let task = self.launch(state, job, claim);
+        let task = self.launch(job, claim);
         if let Ok(ended) = timeout(limit, task).await {
             ended.map_err(Error::internal)?;
         }
-        self.run(state, name, run).await
+        self.run(name, run).await
     }
 
     /// One run of a job as it is now.
-    async fn run(&self, state: &AppState, name: &str, id: Uuid) -> Result<RunView> {
+    async fn run(&self, name: &str, id: Uuid) -> Result<RunView> {
         let job = self.job(name)?;
-        let row = store::run(&mut state.db.read().await?, id).await?;
+        let row = store::run(&mut self.db.read().await?, id).await?;
         let row = row.filter(|row| row.job == job.name);
         let row = row.ok_or_else(|| Error::not_found("run"))?;
-        Ok(RunView::of(row, state.clock.now()))
+        Ok(RunView::of(row, self.clock.now()))
     }
 
     fn job(&self, name: &str) -> Result<&Job> {

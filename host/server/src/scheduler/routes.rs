@@ -50,8 +50,8 @@ async fn view(state: &AppState, scheduler: &Scheduler, job: &Job) -> Result<JobV
         name: job.name.to_owned(),
         summary: job.summary.to_owned(),
         schedule: job.schedule.to_string(),
-        timezone: scheduler.zone.name().to_owned(),
-        next_run: job.schedule.next(scheduler.zone, now),
+        timezone: scheduler.clock.zone().name().to_owned(),
+        next_run: job.schedule.next(scheduler.clock.zone(), now),
         last_run: last.into_iter().next().map(|row| RunView::of(row, now)),
     })
 }
@@ -85,7 +85,7 @@ async fn one(
     _admin: Admin,
     Segment((name, id)): Segment<(String, Uuid)>,
 ) -> Reply<RunView> {
-    let run = state.scheduler.run(&state, &name, id).await?;
+    let run = state.scheduler.run(&name, id).await?;
     Ok(Success::ok(told(&run), run))
 }
 
@@ -105,7 +105,7 @@ pub type Started = ([(HeaderName, String); 1], Success<RunView>);
 /// `NOT_FOUND`; `CONFLICT` when the job is being run; `UNAVAILABLE` while the clock is in doubt.
 pub async fn started(state: &AppState, admin: Admin, name: &str) -> Result<Started> {
     let (scheduler, by) = (&state.scheduler, admin.user_id);
-    let run = scheduler.run_now(state, name, by, Duration::ZERO).await?;
+    let run = scheduler.run_now(name, by, Duration::ZERO).await?;
     Ok(begun(run))
 }
 
@@ -130,7 +130,7 @@ async fn run(
     Segment(name): Segment<String>,
 ) -> Result<Response> {
     let limit = WAIT.min(state.config.http.request_timeout / 2);
-    let run = state.scheduler.run_now(&state, &name, admin.user_id, limit);
+    let run = state.scheduler.run_now(&name, admin.user_id, limit);
     let run = run.await?;
     Ok(match run.finished_at {
         Some(_) => Success::ok(told(&run), run).into_response(),

@@ -1,6 +1,6 @@
 //! Looking for what is due, and running it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     task::JoinHandle,
@@ -14,7 +14,7 @@ use super::{
     claim::{self, Claim, Due},
     progress::{Counted, Progress},
 };
-use crate::{Result, app::AppState};
+use crate::Result;
 
 /// How often all jobs are looked at, beside the instants at which they are due: finds what a server
 /// that was down missed, and runs whose server died.
@@ -33,39 +33,39 @@ pub struct StartError(#[from] JobSchedulerError);
 ///
 /// # Errors
 /// When the ticking cannot be set up.
-pub async fn work(state: AppState, stop: CancellationToken) -> Result<(), StartError> {
+pub async fn work(scheduler: Arc<Scheduler>, stop: CancellationToken) -> Result<(), StartError> {
     let mut ticker = JobScheduler::new().await?;
-    for job in &state.scheduler.jobs {
+    for job in &scheduler.jobs {
         let Some(text) = job.schedule.with_seconds() else {
             continue;
         };
-        let (due, zone) = (state.clone(), state.scheduler.zone);
+        let (due, zone) = (Arc::clone(&scheduler), scheduler.clock.zone());
         let tick = tokio_cron_scheduler::Job::new_async_tz(text, zone, move |_, _| {
-            let state = due.clone();
-            Box::pin(async move { state.scheduler.look(&state).await })
+            let scheduler = Arc::clone(&due);
+            Box::pin(async move { scheduler.look().await })
         })?;
         ticker.add(tick).await?;
     }
-    let watched = state.clone();
+    let watched = Arc::clone(&scheduler);
     let watch = tokio_cron_scheduler::Job::new_repeated_async(WATCH, move |_, _| {
-        let state = watched.clone();
-        Box::pin(async move { state.scheduler.look(&state).await })
+        let scheduler = Arc::clone(&watched);
+        Box::pin(async move { scheduler.look().await })
     })?;
     ticker.add(watch).await?;
     ticker.start().await?;
     stop.cancelled().await;
     ticker.shutdown().await?;
-    state.scheduler.drain().await;
+    scheduler.drain().await;
     Ok(())
 }
 
 impl Scheduler {
     /// Starts every run that is due and nobody's. One job's trouble is not another's.
-    pub async fn look(&self, state: &AppState) {
+    pub async fn look(&self) {
         if self.runs.is_closed() {
             return;
         }
-        match self.clock.is_steady(state).await {
+        match self.watch.is_steady().await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
@@ -74,28 +74,28 @@ impl Scheduler {
             }
         }
         for job in &self.jobs {
-            if let Err(error) = self.look_at(state, job).await {
+            if let Err(error) = self.look_at(job).await {
                 tracing::error!(job = job.name, %error, "job.not_started");
             }
         }
     }
 
-    async fn look_at(&self, state: &AppState, job: &Job) -> Result<()> {
-        if let Some(claim) = claim::abandoned(state, job).await? {
+    async fn look_at(&self, job: &Job) -> Result<()> {
+        if let Some(claim) = claim::abandoned(self, job).await? {
             tracing::warn!(job = job.name, run = %claim.run_id(), "job.taken_over");
-            drop(self.launch(state, job, claim));
+            drop(self.launch(job, claim));
             return Ok(());
         }
-        let Some(instant) = job.schedule.latest(self.zone, state.clock.now()) else {
+        let Some(instant) = job.schedule.latest(self.clock.zone(), self.clock.now()) else {
             return Ok(());
         };
         if self.is_settled(job, instant) {
             return Ok(());
         }
-        match claim::scheduled(state, job, instant).await? {
+        match claim::scheduled(self, job, instant).await? {
             Due::Ours(claim) => {
                 self.settle(job, instant);
-                drop(self.launch(state, job, claim));
+                drop(self.launch(job, claim));
             }
             Due::Settled => self.settle(job, instant),
             Due::Later => {}
@@ -104,11 +104,11 @@ impl Scheduler {
     }
 
     /// Runs what was claimed, in a task of its own.
-    pub(super) fn launch(&self, state: &AppState, job: &Job, claim: Claim) -> JoinHandle<()> {
-        let (name, rule) = (job.name, job.rule);
+    pub(super) fn launch(&self, job: &Job, claim: Claim) -> JoinHandle<()> {
+        let name = job.name;
         // A task of its own, so that a panic ends this run and nothing else.
         let progress = Progress::default();
-        let rule = tokio::spawn(rule(state.clone(), progress.clone()));
+        let rule = tokio::spawn((job.rule.0)(progress.clone()));
         let cut_off = self.cut_off.clone();
         self.runs.spawn(async move {
             let ended = supervise(name, &claim, (rule, &progress), cut_off).await;

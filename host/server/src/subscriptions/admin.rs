@@ -77,7 +77,7 @@ async fn refund(
         period: request.period,
     };
     let act = async {
-        let made = super::refund(&state, admin.user_id, id, &refund).await?;
+        let made = super::refund(&state.subscriptions, admin.user_id, id, &refund).await?;
         Ok(made.map(|transaction| {
             let message = format!("{} are back in the wallet.", refund.amount);
             Success::created(message, TransactionView::from(transaction))

@@ -55,7 +55,7 @@ async fn preview(
     let after = date
         .checked_add_days(Days::new(1))
         .ok_or_else(|| Error::invalid("date", "is beyond the calendar"))?;
-    let lines = renewal::forecast(&state, calendar::start_of_day(zone, after)).await?;
+    let lines = renewal::forecast(&state.subscriptions, calendar::start_of_day(zone, after)).await?;
     let message = format!("Periods that end until {date}: {}.", lines.len());
     Ok(Success::ok(message, lines))
 }
@@ -95,7 +95,7 @@ async fn set_grace_period(
     Id(id): Id,
     Body(request): Body<GraceRequest>,
 ) -> Reply<SubscriptionDetail> {
-    let until = renewal::set_grace(&state, admin.user_id, id, request.grace_days).await?;
+    let until = renewal::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
     let detail = super::any_detail(&mut state.db.read().await?, id).await?;
     let message = format!("Its grace ends on {}.", state.clock.written(until));
     Ok(Success::ok(message, detail))
@@ -120,7 +120,7 @@ async fn expire(
     Id(id): Id,
     Body(request): Body<ExpireRequest>,
 ) -> Reply<SubscriptionDetail> {
-    renewal::expire(&state, admin.user_id, id, &request.reason).await?;
+    renewal::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
     let detail = super::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription has ended.", detail))
 }

@@ -3,26 +3,26 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{renewal, store, upgrade};
-use crate::{Code, Error, Result, app::AppState, catalog, db::Conn, provisioning, wallet};
+use super::{Subscriptions, renewal, store, upgrade};
+use crate::{Code, Error, Result, catalog, db::Conn, provisioning, wallet};
 
 /// Ends a subscription now: its resources are removed and its quota given back. That needs no paid
 /// period, so one that is over is not renewed first.
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when it has ended already.
-pub async fn cancel(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
-    let clock = &state.clock;
-    let mut conn = state.db.begin().await?;
+pub async fn cancel(shop: &Subscriptions, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
+    let clock = &shop.clock;
+    let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, user_id).await?;
-    upgrade::abandon(state, &mut conn, user_id, id).await?;
+    upgrade::abandon(shop, &mut conn, user_id, id).await?;
     let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await? else {
         return Err(not_live(&mut conn, user_id, id, clock.now()).await?);
     };
     provisioning::terminate(&mut conn, clock, id).await?;
     catalog::give_back_quota(&mut conn, clock, plan_id).await?;
     conn.commit().await?;
-    state.provisioning.wake();
+    shop.instances.handle.wake();
     tracing::info!(subscription.id = %id, "subscription.cancelled");
     Ok(())
 }
@@ -32,13 +32,13 @@ pub async fn cancel(state: &AppState, user_id: Uuid, id: Uuid, reason: Option<&s
 /// # Errors
 /// As [`cancel`]; `INVALID_STATE` when that period is over.
 pub async fn cancel_at_period_end(
-    state: &AppState,
+    shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,
     reason: Option<&str>,
 ) -> Result<()> {
-    let mut conn = state.db.begin().await?;
-    let now = state.clock.now();
+    let mut conn = shop.db.begin().await?;
+    let now = shop.clock.now();
     if !store::set_auto_renew(&mut conn, user_id, id, false, reason, now).await? {
         return Err(not_live(&mut conn, user_id, id, now).await?);
     }
@@ -51,20 +51,20 @@ pub async fn cancel_at_period_end(
 /// # Errors
 /// As [`cancel`]; `INVALID_STATE` when it shall not be renewed and its period is over.
 pub async fn set_auto_renew(
-    state: &AppState,
+    shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,
     auto_renew: bool,
 ) -> Result<()> {
-    let mut conn = state.db.begin().await?;
-    let now = state.clock.now();
+    let mut conn = shop.db.begin().await?;
+    let now = shop.clock.now();
     if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, None, now).await? {
         return Err(not_live(&mut conn, user_id, id, now).await?);
     }
     let row = store::owned(&mut conn, user_id, id).await?;
     conn.commit().await?;
     if row.is_some_and(|row| row.subscription.is_overdue(now)) {
-        renewal::renew_now(state, id).await;
+        renewal::renew_now(shop, id).await;
     }
     Ok(())
 }

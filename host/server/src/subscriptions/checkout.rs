@@ -4,14 +4,13 @@ use dermaga_runtime::canonical_json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{
+use super::{Subscriptions, 
     model::{PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionStatus},
     pricing::{self, Order, Priced},
     store,
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     catalog::{self, Offer},
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
@@ -28,14 +27,14 @@ const QUOTE_MINUTES: i64 = 15;
 ///
 /// # Errors
 /// Every refusal of plan, configuration or coupon, and of a plugin that fails.
-pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
-    let priced = pricing::price(state, order, Asking::Preview).await?;
-    let balance = wallet::balance(&mut state.db.read().await?, order.user_id)
+pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
+    let priced = pricing::price(shop, order, Asking::Preview).await?;
+    let balance = wallet::balance(&mut shop.db.read().await?, order.user_id)
         .await?
         .total()?;
     let due = priced.due()?;
     let view = QuoteView {
-        id: new_id(&state.clock),
+        id: new_id(&shop.clock),
         plan_id: order.plan_id,
         service: priced.offer.service.slug.clone(),
         plan: priced.offer.plan.slug.clone(),
@@ -50,7 +49,7 @@ pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
         affordable: balance >= due,
         expires_at: priced.moment + chrono::TimeDelta::minutes(QUOTE_MINUTES),
     };
-    let mut conn = state.db.begin().await?;
+    let mut conn = shop.db.begin().await?;
     let row = store::NewQuote {
         id: view.id,
         user_id: order.user_id,
@@ -70,9 +69,9 @@ pub async fn quote(state: &AppState, order: &Order) -> Result<QuoteView> {
 ///
 /// # Errors
 /// Every refusal that [`buy`] would give.
-pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
-    let priced = pricing::price(state, order, Asking::Preview).await?;
-    let mut conn = state.db.read().await?;
+pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
+    let priced = pricing::price(shop, order, Asking::Preview).await?;
+    let mut conn = shop.db.read().await?;
     check_instance_limit(&mut conn, order.user_id, &priced).await?;
     catalog::check_quota(&priced.offer)?;
     let balance = wallet::balance(&mut conn, order.user_id).await?;
@@ -81,7 +80,7 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
         return Err(wallet::insufficient(due, balance)?);
     }
     drop(conn);
-    rehearse(state, order, &priced, Asking::Preview).await?;
+    rehearse(shop, order, &priced, Asking::Preview).await?;
     Ok(priced)
 }
 
@@ -92,19 +91,19 @@ pub async fn validate(state: &AppState, order: &Order) -> Result<Priced> {
 /// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
 /// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`, `NOT_DELIVERABLE`.
 pub async fn buy(
-    state: &AppState,
+    shop: &Subscriptions,
     order: &Order,
     quote_id: Option<Uuid>,
 ) -> Result<Uncommitted<PurchaseView>> {
     for _ in 0..DECISION_ATTEMPTS {
-        let priced = pricing::price(state, order, Asking::Act).await?;
+        let priced = pricing::price(shop, order, Asking::Act).await?;
         if let Some(quote_id) = quote_id {
-            check_quote(state, order, quote_id, &priced).await?;
+            check_quote(shop, order, quote_id, &priced).await?;
         }
         catalog::check_quota(&priced.offer)?;
-        rehearse(state, order, &priced, Asking::Act).await?;
-        if let Some(purchase) = settle(state, order, quote_id, &priced).await? {
-            let provisioning = state.provisioning.clone();
+        rehearse(shop, order, &priced, Asking::Act).await?;
+        if let Some(purchase) = settle(shop, order, quote_id, &priced).await? {
+            let provisioning = shop.instances.handle.clone();
             return Ok(purchase.and_then(move || provisioning.wake()));
         }
     }
@@ -113,13 +112,13 @@ pub async fn buy(
 
 /// The one transaction. `None` when a fact a coupon was decided on has changed.
 async fn settle(
-    state: &AppState,
+    shop: &Subscriptions,
     order: &Order,
     quote_id: Option<Uuid>,
     priced: &Priced,
 ) -> Result<Option<Uncommitted<PurchaseView>>> {
-    let clock = &state.clock;
-    let mut conn = state.db.begin_together().await?;
+    let clock = &shop.clock;
+    let mut conn = shop.db.begin_together().await?;
     // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
     let mut wallet = wallet::lock(&mut conn, order.user_id).await?;
     if let Some(quote_id) = quote_id
@@ -129,7 +128,7 @@ async fn settle(
     }
     check_instance_limit(&mut conn, order.user_id, priced).await?;
     priced.price_decision.record(&mut conn).await?;
-    let subscription = subscription(state, order, priced);
+    let subscription = subscription(shop, order, priced);
     if let Some(coupon) = &priced.coupon {
         if !coupons::still_holds(&mut conn, coupon, order.user_id).await? {
             conn.rollback().await?;
@@ -137,12 +136,12 @@ async fn settle(
         }
         coupon.decision.record(&mut conn).await?;
     }
-    let payment = pay(state, &mut conn, &mut wallet, priced, subscription.id).await?;
+    let payment = pay(shop, &mut conn, &mut wallet, priced, subscription.id).await?;
     store::insert(&mut conn, &subscription).await?;
     let period = period(priced, &payment);
     store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
-    let new = new_instance(state, order.user_id, priced, subscription.id);
-    let instance = provisioning::create(&mut conn, clock, &state.vault, new).await?;
+    let new = new_instance(shop, order.user_id, priced, subscription.id);
+    let instance = provisioning::create(&mut conn, clock, &shop.instances.vault, new).await?;
     let row = store::owned(&mut conn, order.user_id, subscription.id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let view = PurchaseView {
@@ -189,10 +188,10 @@ async fn take_shared(
     catalog::take_quota(conn, clock, &priced.offer).await
 }
 
-fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscription {
+fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscription {
     let coupon = priced.coupon.as_ref();
     Subscription {
-        id: new_id(&state.clock),
+        id: new_id(&shop.clock),
         user_id: order.user_id,
         plan_id: order.plan_id,
         status: SubscriptionStatus::Active,
@@ -218,7 +217,7 @@ fn subscription(state: &AppState, order: &Order, priced: &Priced) -> Subscriptio
 }
 
 async fn pay(
-    state: &AppState,
+    shop: &Subscriptions,
     conn: &mut Conn,
     wallet: &mut WalletRow,
     priced: &Priced,
@@ -240,7 +239,7 @@ async fn pay(
     let key = format!("subscription:{subscription_id}:period:1");
     wallet::pay(
         conn,
-        &state.clock,
+        &shop.clock,
         wallet,
         priced.price,
         priced.discount(),
@@ -266,7 +265,7 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
 }
 
 fn new_instance(
-    state: &AppState,
+    shop: &Subscriptions,
     user_id: Uuid,
     priced: &Priced,
     subscription_id: Uuid,
@@ -282,14 +281,14 @@ fn new_instance(
         settings: priced.offer.service.settings.0.clone(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
-        base_domain: public.then(|| state.config.subscriptions.base_domain.clone()),
+        base_domain: public.then(|| shop.settings.base_domain.clone()),
     }
 }
 
 /// What would be made passes the gate, or nothing is charged for it.
-async fn rehearse(state: &AppState, order: &Order, priced: &Priced, asking: Asking) -> Result<()> {
-    let new = new_instance(state, order.user_id, priced, Uuid::nil());
-    provisioning::rehearse_purchase(state, new, &priced.offer, asking).await
+async fn rehearse(shop: &Subscriptions, order: &Order, priced: &Priced, asking: Asking) -> Result<()> {
+    let new = new_instance(shop, order.user_id, priced, Uuid::nil());
+    provisioning::rehearse_purchase(&shop.instances, new, &priced.offer, asking).await
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.
@@ -312,12 +311,12 @@ pub(super) fn limit_reached(offer: &Offer) -> Error {
 }
 
 async fn check_quote(
-    state: &AppState,
+    shop: &Subscriptions,
     order: &Order,
     quote_id: Uuid,
     priced: &Priced,
 ) -> Result<()> {
-    let quote = store::quote(&mut state.db.read().await?, order.user_id, quote_id).await?;
+    let quote = store::quote(&mut shop.db.read().await?, order.user_id, quote_id).await?;
     let quote = quote.ok_or_else(|| Error::not_found("quote"))?;
     let coupon = order.coupon.as_ref().map(coupons::CouponCode::as_str);
     if quote.plan_id != order.plan_id
@@ -332,7 +331,7 @@ async fn check_quote(
     if quote.used_at.is_some() {
         return Err(quote_used());
     }
-    if quote.expires_at <= state.clock.now() {
+    if quote.expires_at <= shop.clock.now() {
         return Err(Error::new(
             Code::QuoteChanged,
             "The quote has expired. Ask for a new one.",

@@ -16,6 +16,8 @@ mod store;
 mod upgrade;
 mod watch;
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use self::model::SubscriptionRow;
@@ -36,7 +38,38 @@ pub use settings::{MOST_GRACE_DAYS, Settings};
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
 pub use watch::watch;
 
-use crate::{Error, Result, db::Conn};
+use crate::{
+    Error, Result,
+    coupons::Coupons,
+    db::{Clock, Conn, Db},
+    plugins::Registry,
+    provisioning::Instances,
+};
+
+/// Subscriptions of the shop: what they are sold, priced and delivered with, and the settings.
+#[derive(Debug, Clone)]
+pub struct Subscriptions {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) plugins: Arc<Registry>,
+    pub(crate) coupons: Coupons,
+    pub(crate) instances: Instances,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl Subscriptions {
+    /// Returns the subscriptions in the database of these coupons and instances.
+    pub fn new(coupons: Coupons, instances: Instances, settings: Settings) -> Self {
+        Self {
+            db: coupons.db.clone(),
+            clock: coupons.clock.clone(),
+            plugins: Arc::clone(&coupons.plugins),
+            coupons,
+            instances,
+            settings: Arc::new(settings),
+        }
+    }
+}
 
 /// One of this customer's subscriptions, with what its periods cost.
 ///

@@ -11,10 +11,9 @@ use dermaga_runtime::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::model::PriceLineView;
+use super::{Subscriptions, model::PriceLineView};
 use crate::{
     Error, Result,
-    app::AppState,
     calendar,
     catalog::{self, Offer},
     coupons::{self, CouponCode, Evaluated},
@@ -89,9 +88,9 @@ impl Priced {
 /// # Errors
 /// Unknown or unavailable plans, configurations that do not fit, coupons that do not apply, and
 /// plugins that fail: the checkout fails closed.
-pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Result<Priced> {
-    let offer = catalog::offer(&mut state.db.read().await?, order.plan_id).await?;
-    let plugin = state.plugins.active(&offer.service.plugin_id)?;
+pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -> Result<Priced> {
+    let offer = catalog::offer(&mut shop.db.read().await?, order.plan_id).await?;
+    let plugin = shop.plugins.active(&offer.service.plugin_id)?;
     let plan = offer.plan.for_plugins()?;
     let settings = &offer.service.settings.0;
     let check = contract::ConfigCheck {
@@ -99,8 +98,8 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
         plan: plan.clone(),
         config: order.config.clone(),
     };
-    let description = check_config(state, &plugin, check, order.user_id).await?;
-    let moment = state.clock.now();
+    let description = check_config(shop, &plugin, check, order.user_id).await?;
+    let moment = shop.clock.now();
     let request = contract::PriceRequest {
         settings: settings.clone(),
         plan: plan.clone(),
@@ -110,7 +109,7 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
         moment: moment.timestamp(),
     };
     let decided = plugins::decide::<contract::service::Price>(
-        &state.plugins,
+        &shop.plugins,
         &plugin,
         request,
         order.user_id.into(),
@@ -130,7 +129,7 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
     let coupon = match &order.coupon {
         None => None,
         Some(code) => {
-            let context = (&state.db, &state.clock, &*state.plugins);
+            let context = (&shop.db, &shop.clock, &*shop.plugins);
             let evaluated = coupons::evaluate(
                 context,
                 code,
@@ -138,7 +137,7 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
                 (Place::Checkout, asking),
                 Some(purchase),
             );
-            Some(coupons::limit_guesses(state, order.user_id, evaluated).await?)
+            Some(coupons::limit_guesses(&shop.coupons, order.user_id, evaluated).await?)
         }
     };
     Ok(Priced {
@@ -151,20 +150,20 @@ pub(super) async fn price(state: &AppState, order: &Order, asking: Asking) -> Re
         price_decision: decided.decision,
         coupon,
         moment,
-        period_end: period_end(state.clock.zone(), moment, 1)?,
+        period_end: period_end(shop.clock.zone(), moment, 1)?,
     })
 }
 
 /// Whether a configuration fits what the plugin makes of the settings, and the plan.
 pub(super) async fn check_config(
-    state: &AppState,
+    shop: &Subscriptions,
     plugin: &Plugin,
     input: contract::ConfigCheck,
     user_id: Uuid,
 ) -> Result<Arc<ServiceDescription>> {
     let description = plugins::describe(plugin, &input.settings).await?;
     schema::validate(&description.config_schema, &input.config, "config")?;
-    match plugins::decide::<contract::service::Check>(&state.plugins, plugin, input, user_id.into())
+    match plugins::decide::<contract::service::Check>(&shop.plugins, plugin, input, user_id.into())
         .await?
         .value
     {

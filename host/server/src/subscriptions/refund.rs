@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Subscription, plan_changes, store};
+use super::{Subscriptions, Subscription, plan_changes, store};
 use crate::{
     Code, Error, Result,
-    app::AppState,
     audit,
     db::{Uncommitted, new_id},
     money::Rupiah,
@@ -23,20 +22,20 @@ pub struct Refund {
     pub period: Option<i64>,
 }
 
-/// Gives cash back to the wallet of a subscription's customer, whatever state it is in.
+/// Gives cash back to the wallet of a subscription's customer, whatever shop it is in.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown subscription or period, `REFUND_TOO_LARGE` when less cash is left of
 /// what was paid, `INVALID_STATE` while a change of plan is under way, or when the current period is
 /// meant and it is over.
 pub async fn refund(
-    state: &AppState,
+    shop: &Subscriptions,
     actor_id: Uuid,
     id: Uuid,
     refund: &Refund,
 ) -> Result<Uncommitted<Transaction>> {
-    let clock = &state.clock;
-    let mut conn = state.db.begin().await?;
+    let clock = &shop.clock;
+    let mut conn = shop.db.begin().await?;
     let found = store::any(&mut conn, id).await?;
     let found = found.ok_or_else(|| Error::not_found("subscription"))?;
     let user_id = found.subscription.user_id;

@@ -20,14 +20,13 @@ pub(super) use preview::{billing_info, forecast};
 pub(super) use unpaid::{expire, set_grace};
 pub use unpaid::{process_all_grace, process_grace};
 
-use super::{
+use super::{Subscriptions, 
     delivery,
     model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
     plan_changes, pricing, store as subscriptions,
 };
 use crate::{
     Error, Result,
-    app::AppState,
     catalog,
     coupons::{self, Continued},
     db::Conn,
@@ -128,37 +127,37 @@ enum Step {
 ///
 /// # Errors
 /// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
-pub async fn renew_due(state: &AppState) -> Result<Outcome> {
-    renew_all_due(state, &Progress::default()).await
+pub async fn renew_due(shop: &Subscriptions) -> Result<Outcome> {
+    renew_all_due(shop, &Progress::default()).await
 }
 
 /// The same as [`renew_due`], and says how far it has come.
 ///
 /// # Errors
 /// As [`renew_due`].
-pub async fn renew_all_due(state: &AppState, progress: &Progress) -> Result<Outcome> {
-    timekeeping::trusted(&state.clock)?;
-    let due = store::due(&mut state.db.read().await?, state.clock.now()).await?;
-    Ok(each(state, due, progress).await)
+pub async fn renew_all_due(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
+    timekeeping::trusted(&shop.clock)?;
+    let due = store::due(&mut shop.db.read().await?, shop.clock.now()).await?;
+    Ok(each(shop, due, progress).await)
 }
 
 /// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
-pub(super) async fn renew_payable(state: &AppState) -> Result<()> {
-    if !state.config.subscriptions.auto_renewal || state.clock.jump().is_some() {
+pub(super) async fn renew_payable(shop: &Subscriptions) -> Result<()> {
+    if !shop.settings.auto_renewal || shop.clock.jump().is_some() {
         return Ok(());
     }
-    let payable = store::payable(&mut state.db.read().await?, state.clock.now()).await?;
-    each(state, payable, &Progress::default()).await;
+    let payable = store::payable(&mut shop.db.read().await?, shop.clock.now()).await?;
+    each(shop, payable, &Progress::default()).await;
     Ok(())
 }
 
 /// Takes one step with each.
-async fn each(state: &AppState, ids: Vec<Uuid>, progress: &Progress) -> Outcome {
+async fn each(shop: &Subscriptions, ids: Vec<Uuid>, progress: &Progress) -> Outcome {
     let mut outcome = Outcome::default();
     progress.expect(ids.len());
     for id in ids {
-        timekeeping::wait_until_trusted(&state.clock).await;
-        match step(state, id).await {
+        timekeeping::wait_until_trusted(&shop.clock).await;
+        match step(shop, id).await {
             Ok(Step::Nothing) => {}
             Ok(Step::Renewed | Step::Unpaid | Step::Ended) => {
                 outcome.items += 1;
@@ -168,7 +167,7 @@ async fn each(state: &AppState, ids: Vec<Uuid>, progress: &Progress) -> Outcome 
                 progress.error();
                 tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
                 outcome.errors.push(format!("Subscription {id}: {error}"));
-                if let Err(error) = try_again(state, id).await {
+                if let Err(error) = try_again(shop, id).await {
                     tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
                 }
             }
@@ -177,42 +176,42 @@ async fn each(state: &AppState, ids: Vec<Uuid>, progress: &Progress) -> Outcome 
     outcome
 }
 
-async fn try_again(state: &AppState, id: Uuid) -> Result<()> {
-    let (billing, now) = (&state.config.subscriptions, state.clock.now());
+async fn try_again(shop: &Subscriptions, id: Uuid) -> Result<()> {
+    let (billing, now) = (&shop.settings, shop.clock.now());
     let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
-    let mut conn = state.db.begin().await?;
+    let mut conn = shop.db.begin().await?;
     store::failed(&mut conn, id, billing.retries, soon, later).await?;
     Ok(conn.commit().await?)
 }
 
 /// Takes one step with a subscription, if its period is over.
-async fn step(state: &AppState, id: Uuid) -> Result<Step> {
+async fn step(shop: &Subscriptions, id: Uuid) -> Result<Step> {
     for _ in 0..ATTEMPTS {
-        let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+        let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
         let row = row.ok_or_else(|| Error::not_found("subscription"))?;
         let seen = &row.subscription;
-        if !seen.is_due(state.clock.now()) {
+        if !seen.is_due(shop.clock.now()) {
             return Ok(Step::Nothing);
         }
         // What shall not renew ends on its day, unless it still waits for what was paid first.
         let may_wait = seen.auto_renew || seen.delivered_at.is_none();
         if seen.status == SubscriptionStatus::Active
             && may_wait
-            && delivery::is_held(state, seen).await?
+            && delivery::is_held(shop, seen).await?
         {
             return Ok(Step::Nothing);
         }
         if !seen.auto_renew {
-            let ended = unpaid::end(state, seen, "It was not to be renewed.", None).await?;
+            let ended = unpaid::end(shop, seen, "It was not to be renewed.", None).await?;
             return Ok(if ended { Step::Ended } else { Step::Nothing });
         }
-        if !state.config.subscriptions.auto_renewal {
+        if !shop.settings.auto_renewal {
             return Ok(Step::Nothing);
         }
-        let next = price(state, &row).await?;
-        match charge(state, &row, next).await? {
+        let next = price(shop, &row).await?;
+        match charge(shop, &row, next).await? {
             Charge::Paid => return Ok(Step::Renewed),
-            Charge::Short(due) if unpaid::fall_behind(state, seen, due).await? => {
+            Charge::Short(due) if unpaid::fall_behind(shop, seen, due).await? => {
                 return Ok(Step::Unpaid);
             }
             Charge::Short(_) | Charge::Overtaken => {}
@@ -223,9 +222,9 @@ async fn step(state: &AppState, id: Uuid) -> Result<Step> {
 
 /// Decides what the next period costs: at the price the customer bought at, by the plugin version
 /// that the instance is pinned to. Writes nothing.
-async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
+async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
     let current = &row.subscription;
-    let mut conn = state.db.read().await?;
+    let mut conn = shop.db.read().await?;
     let plan = catalog::plan(&mut conn, current.plan_id).await?;
     let pinned = provisioning::pinned(&mut conn, current.id).await?;
     if plan_changes::pending(&mut conn, current.id)
@@ -235,10 +234,10 @@ async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
         return Err(super::upgrade::changing());
     }
     drop(conn);
-    let plugin = state.plugins.version(&pinned.plugin_digest).await?;
+    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
     let plan = plan.for_plugins_at(current.monthly_price)?;
     let term = Term { months: 1 };
-    let off = switched_off(current, state.clock.now());
+    let off = switched_off(current, shop.clock.now());
     // What is foreseen and what is charged are asked with the same moment, whenever one looks.
     let starts_at = current.period_end + off;
     let request = contract::PriceRequest {
@@ -251,7 +250,7 @@ async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
     };
     let subject = current.user_id.into();
     let decided =
-        plugins::decide::<contract::service::Price>(&state.plugins, &plugin, request, subject)
+        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
             .await?;
     let answer = match decided.value {
         Answer::Ok(answer) => answer,
@@ -266,7 +265,7 @@ async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
             total: answer.total,
         };
         let whose = (current.user_id, current.id);
-        Some(coupons::continue_for(state, whose, purchase, starts_at).await?)
+        Some(coupons::continue_for(&shop.coupons, whose, purchase, starts_at).await?)
     } else {
         None
     };
@@ -277,7 +276,7 @@ async fn price(state: &AppState, row: &SubscriptionRow) -> Result<Next> {
         anchor_at,
         // Without a gap to the period before, though the zone may be another since.
         starts_at,
-        ends_at: pricing::period_end(state.clock.zone(), anchor_at, number.saturating_add(1))?,
+        ends_at: pricing::period_end(shop.clock.zone(), anchor_at, number.saturating_add(1))?,
         lines: answer.lines,
         price: Rupiah::new(answer.total),
         price_decision: decided.decision,
@@ -303,9 +302,9 @@ enum Charge {
 }
 
 /// The one transaction: money, coupon, period, subscription and instance.
-async fn charge(state: &AppState, row: &SubscriptionRow, mut next: Next) -> Result<Charge> {
-    let (clock, seen) = (&state.clock, &row.subscription);
-    let mut conn = state.db.begin().await?;
+async fn charge(shop: &Subscriptions, row: &SubscriptionRow, mut next: Next) -> Result<Charge> {
+    let (clock, seen) = (&shop.clock, &row.subscription);
+    let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
@@ -381,7 +380,7 @@ async fn charge(state: &AppState, row: &SubscriptionRow, mut next: Next) -> Resu
         provisioning::run_or_stop(&mut conn, clock, seen.id, desired, message).await?;
     }
     conn.commit().await?;
-    state.provisioning.wake();
+    shop.instances.handle.wake();
     tracing::info!(subscription.id = %seen.id, period = next.number, paid = %due, "subscription.renewed");
     Ok(Charge::Paid)
 }

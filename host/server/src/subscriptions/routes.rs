@@ -124,7 +124,7 @@ async fn quote(
     Body(request): Body<OrderRequest>,
 ) -> Reply<QuoteView> {
     let order = request.order(customer.user_id);
-    let quote = Box::pin(checkout::quote(&state, &order)).await?;
+    let quote = Box::pin(checkout::quote(&state.subscriptions, &order)).await?;
     Ok(Success::ok(format!("This costs {}.", quote.due), quote))
 }
 
@@ -144,7 +144,7 @@ async fn validate(
     customer: Customer,
     Body(request): Body<OrderRequest>,
 ) -> Reply<ValidOrder> {
-    let priced = checkout::validate(&state, &request.order(customer.user_id)).await?;
+    let priced = checkout::validate(&state.subscriptions, &request.order(customer.user_id)).await?;
     let view = ValidOrder {
         lines: priced.explained(),
         due: priced.due()?,
@@ -164,7 +164,7 @@ async fn create(
     let quote_id = request.quote_id;
     let order = request.order(user_id);
     let buy = async {
-        let purchase = checkout::buy(&state, &order, quote_id).await?;
+        let purchase = checkout::buy(&state.subscriptions, &order, quote_id).await?;
         Ok(purchase.map(|purchase| {
             let name = &purchase.subscription.service_name;
             let message = format!("{name} is being set up. {} were charged.", purchase.charged);
@@ -259,11 +259,11 @@ async fn cancel(
     let reason = request.reason.as_deref();
     let message = match request.at {
         CancelAt::Now => {
-            cancellation::cancel(&state, customer.user_id, id, reason).await?;
+            cancellation::cancel(&state.subscriptions, customer.user_id, id, reason).await?;
             "The subscription has ended; its resources are being removed."
         }
         CancelAt::PeriodEnd => {
-            cancellation::cancel_at_period_end(&state, customer.user_id, id, reason).await?;
+            cancellation::cancel_at_period_end(&state.subscriptions, customer.user_id, id, reason).await?;
             "The subscription will end with the period that is paid for."
         }
     };
@@ -280,7 +280,7 @@ async fn billing_info(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<BillingInfo> {
-    let info = super::renewal::billing_info(&state, customer.user_id, id).await?;
+    let info = super::renewal::billing_info(&state.subscriptions, customer.user_id, id).await?;
     let message = match info.due {
         Some(due) => format!("The next month costs {due}."),
         None => "There is no next month.".to_owned(),
@@ -308,7 +308,7 @@ async fn set_auto_renew(
     Body(request): Body<AutoRenewRequest>,
 ) -> Reply<SubscriptionDetail> {
     let user_id = customer.user_id;
-    super::set_auto_renew(&state, user_id, id, request.auto_renew).await?;
+    super::set_auto_renew(&state.subscriptions, user_id, id, request.auto_renew).await?;
     let detail = super::detail(&mut state.db.read().await?, user_id, id).await?;
     let message = if request.auto_renew {
         "The subscription will be renewed."
@@ -330,7 +330,7 @@ async fn retry_provisioning(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail = super::delivery::retry_provisioning(&state, customer.user_id, id).await?;
+    let detail = super::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id).await?;
     Ok(Success::accepted("It is being tried again.", detail))
 }
 
@@ -353,7 +353,7 @@ async fn quote_upgrade(
     Id(id): Id,
     Body(request): Body<UpgradeQuoteRequest>,
 ) -> Reply<UpgradeQuote> {
-    let quote = super::upgrade::quote(&state, customer.user_id, id, request.plan_id).await?;
+    let quote = super::upgrade::quote(&state.subscriptions, customer.user_id, id, request.plan_id).await?;
     Ok(Success::ok(format!("This costs {} now.", quote.due), quote))
 }
 
@@ -392,7 +392,7 @@ async fn upgrade(
 ) -> Result<Response, Error> {
     let (user_id, most) = (customer.user_id, request.max_charge);
     let act = async {
-        let made = super::upgrade::upgrade(&state, user_id, id, request.plan_id, most).await?;
+        let made = super::upgrade::upgrade(&state.subscriptions, user_id, id, request.plan_id, most).await?;
         Ok(made.map(|view| {
             let (plan, charged) = (&view.subscription.plan_name, view.charged);
             Success::ok(

@@ -17,14 +17,13 @@ use uuid::Uuid;
 pub(super) use ending::{abandon, settle_all};
 
 use self::proposal::{Proposal, propose};
-use super::{
+use super::{Subscriptions, 
     PriceLineView, SubscriptionView,
     plan_changes::{self, PlanChange},
     store,
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     catalog::{self, Offer},
     db::{Conn, Uncommitted, new_id},
     money::Rupiah,
@@ -71,13 +70,13 @@ pub struct UpgradeView {
 /// # Errors
 /// Every refusal of [`upgrade`] but those of quota and credit.
 pub(super) async fn quote(
-    state: &AppState,
+    shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,
     plan_id: Uuid,
 ) -> Result<UpgradeQuote> {
-    let proposal = propose(state, (user_id, Asking::Preview), id, plan_id).await?;
-    let balance = wallet::balance(&mut state.db.read().await?, user_id)
+    let proposal = propose(shop, (user_id, Asking::Preview), id, plan_id).await?;
+    let balance = wallet::balance(&mut shop.db.read().await?, user_id)
         .await?
         .total()?;
     let first = proposal.renewal.unwrap_or(Rupiah::ZERO);
@@ -100,13 +99,13 @@ pub(super) async fn quote(
 /// the subscription is not active or another change is under way, `QUOTE_CHANGED` when it costs
 /// more than `max_charge`, and every refusal of plan, plugin, quota, limit and credit.
 pub async fn upgrade(
-    state: &AppState,
+    shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,
     plan_id: Uuid,
     max_charge: Option<Rupiah>,
 ) -> Result<Uncommitted<UpgradeView>> {
-    let proposal = propose(state, (user_id, Asking::Act), id, plan_id).await?;
+    let proposal = propose(shop, (user_id, Asking::Act), id, plan_id).await?;
     if let Some(most) = max_charge
         && proposal.due > most
     {
@@ -117,8 +116,8 @@ pub async fn upgrade(
         return Err(Error::new(Code::QuoteChanged, message));
     }
     catalog::check_quota(&proposal.to)?;
-    let (clock, provisioning) = (&state.clock, state.provisioning.clone());
-    let mut conn = state.db.begin().await?;
+    let (clock, provisioning) = (&shop.clock, shop.instances.handle.clone());
+    let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
     if !proposal.still_holds(&mut conn).await? {
         return Err(changed_meanwhile());
@@ -127,7 +126,7 @@ pub async fn upgrade(
     for decision in &proposal.decisions {
         decision.record(&mut conn).await?;
     }
-    let payment = pay(state, &mut conn, &mut wallet, &proposal).await?;
+    let payment = pay(shop, &mut conn, &mut wallet, &proposal).await?;
     let now = clock.now();
     let current = &proposal.current;
     if !store::change_plan(&mut conn, current, &proposal.to.plan, now).await? {
@@ -183,7 +182,7 @@ async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, to: &Offer) -> Res
 }
 
 async fn pay(
-    state: &AppState,
+    shop: &Subscriptions,
     conn: &mut Conn,
     wallet: &mut WalletRow,
     proposal: &Proposal,
@@ -205,7 +204,7 @@ async fn pay(
         coupon_decision_id: None,
     };
     let key = format!("upgrade:{}", proposal.price_decision().id);
-    let (clock, due) = (&state.clock, proposal.due);
+    let (clock, due) = (&shop.clock, proposal.due);
     wallet::pay(conn, clock, wallet, due, Rupiah::ZERO, &key, new).await
 }
 

@@ -14,7 +14,10 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use crate::db::HOLD;
-use crate::{Code, Error, Result, app::AppState, db::Clock};
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Db},
+};
 
 /// How often work that was begun looks whether the clock is believed again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -43,9 +46,9 @@ pub async fn wait_until_trusted(clock: &Clock) {
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn mend(state: &AppState) -> Result<u64> {
-    let mut conn = state.db.begin().await?;
-    let mended = store::mend(&mut conn, state.clock.now()).await?;
+pub async fn mend(db: &Db, clock: &Clock) -> Result<u64> {
+    let mut conn = db.begin().await?;
+    let mended = store::mend(&mut conn, clock.now()).await?;
     conn.commit().await?;
     if mended > 0 {
         tracing::warn!(marks = mended, "clock.marks_reset");

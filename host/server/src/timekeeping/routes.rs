@@ -106,7 +106,7 @@ async fn set(
     let offset = setting.offset(system);
     clock.set_offset(offset);
     // Moved back, it would wait for what it wrote down before.
-    super::mend(&state).await?;
+    super::mend(&state.db, clock).await?;
     let mut conn = state.db.begin().await?;
     let details = json!({ "offsetSeconds": offset.num_seconds() });
     audit::record(

@@ -10,8 +10,7 @@ use chrono::TimeDelta;
 use crate::{
     Result,
     alerts::{self, AlertKind},
-    app::AppState,
-    db::{HOLD, Jump},
+    db::{Clock, Db, HOLD, Jump},
 };
 
 /// The alert is about the clock of the shop, whichever server has noticed.
@@ -20,8 +19,12 @@ const SUBJECT: &str = "clock";
 const EVERY: Duration = Duration::from_secs(600);
 
 /// A server's picture of its clock. Looked at before jobs are.
-#[derive(Debug, Default)]
-pub struct Watch(Mutex<State>);
+#[derive(Debug)]
+pub struct Watch {
+    db: Db,
+    clock: Clock,
+    seen: Mutex<State>,
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
@@ -42,15 +45,24 @@ enum Step {
 }
 
 impl Watch {
+    /// Returns a watch that has not looked yet.
+    pub fn new(db: Db, clock: Clock) -> Self {
+        Self {
+            db,
+            clock,
+            seen: Mutex::default(),
+        }
+    }
+
     /// Returns `true` when jobs may act. Raises `CLOCK_JUMPED` when they may not, and resets what a wrong
     /// clock wrote down when they may again.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn is_steady(&self, state: &AppState) -> Result<bool> {
-        match self.step(state.clock.jump()) {
+    pub async fn is_steady(&self) -> Result<bool> {
+        match self.step(self.clock.jump()) {
             Step::Warn(jump) => {
-                warn(state, &message(jump)).await?;
+                self.warn(&message(jump)).await?;
                 self.update(|seen| {
                     seen.known = Some(jump.by);
                     seen.warned = Some(Instant::now());
@@ -59,7 +71,7 @@ impl Watch {
             }
             Step::Wait => Ok(false),
             Step::Mend { after } => {
-                self.mend(state, after).await?;
+                self.mend(after).await?;
                 Ok(true)
             }
             Step::Go => Ok(true),
@@ -67,7 +79,7 @@ impl Watch {
     }
 
     fn step(&self, jump: Option<Jump>) -> Step {
-        let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_old = |since: Instant| since.elapsed() >= EVERY;
         match jump {
             Some(jump) if seen.known == Some(jump.by) => Step::Wait,
@@ -79,21 +91,21 @@ impl Watch {
         }
     }
 
-    async fn mend(&self, state: &AppState, after: Option<TimeDelta>) -> Result<()> {
-        let mended = super::mend(state).await?;
+    async fn mend(&self, after: Option<TimeDelta>) -> Result<()> {
+        let mended = super::mend(&self.db, &self.clock).await?;
         if mended > 0 {
             let message = format!(
                 "{mended} moments that lay in the future were reset: a server's clock was ahead. Compare the clocks of all servers, and look at what was charged and suspended lately."
             );
-            warn(state, &message).await?;
+            self.warn(&message).await?;
         }
         let has_news = mended > 0 || after.is_some();
-        let seen = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Long enough open to be seen, also by whoever only looks at what is open.
         let is_over = seen.warned.is_none_or(|since| since.elapsed() >= EVERY);
         if !has_news && is_over {
-            let mut conn = state.db.begin().await?;
-            alerts::resolve(&mut conn, &state.clock, AlertKind::ClockJumped, SUBJECT).await?;
+            let mut conn = self.db.begin().await?;
+            alerts::resolve(&mut conn, &self.clock, AlertKind::ClockJumped, SUBJECT).await?;
             conn.commit().await?;
         }
         self.update(|seen| {
@@ -106,16 +118,16 @@ impl Watch {
         Ok(())
     }
 
-    fn update(&self, change: impl FnOnce(&mut State)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    async fn warn(&self, message: &str) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        let kind = AlertKind::ClockJumped;
+        alerts::raise(&mut conn, &self.clock, kind, SUBJECT, message).await?;
+        Ok(conn.commit().await?)
     }
-}
 
-async fn warn(state: &AppState, message: &str) -> Result<()> {
-    let mut conn = state.db.begin().await?;
-    let kind = AlertKind::ClockJumped;
-    alerts::raise(&mut conn, &state.clock, kind, SUBJECT, message).await?;
-    Ok(conn.commit().await?)
+    fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 fn message(jump: Jump) -> String {

@@ -9,9 +9,9 @@ use super::{
     ledger::{self, Movement},
     lock,
 };
+use super::Wallets;
 use crate::{
     Error, Result,
-    app::AppState,
     audit,
     db::{Conn, Uncommitted, new_id},
     money::Rupiah,
@@ -52,13 +52,13 @@ pub struct Adjustment {
 /// `NOT_FOUND` for a customer without a wallet, `INSUFFICIENT_CREDIT` when the wallet holds less,
 /// `BALANCE_CAP_EXCEEDED` when paid credit would be more than a customer may hold.
 pub async fn adjust(
-    state: &AppState,
+    wallets: &Wallets,
     actor: Uuid,
     adjustment: Adjustment,
     reason: &str,
 ) -> Result<Uncommitted<Transaction>> {
-    let mut conn = state.db.begin().await?;
-    let transaction = book(&mut conn, state, actor, adjustment, reason).await?;
+    let mut conn = wallets.db.begin().await?;
+    let transaction = book(&mut conn, wallets, actor, adjustment, reason).await?;
     Ok(Uncommitted::new(conn, transaction))
 }
 
@@ -67,16 +67,16 @@ pub async fn adjust(
 /// # Errors
 /// As [`adjust`], with the place of the one that cannot be made (`adjustments[3]`).
 pub async fn adjust_all(
-    state: &AppState,
+    wallets: &Wallets,
     actor: Uuid,
     adjustments: &[Adjustment],
     reason: &str,
 ) -> Result<Uncommitted<Vec<Transaction>>> {
-    let mut conn = state.db.begin().await?;
+    let mut conn = wallets.db.begin().await?;
     lock_in_order(&mut conn, adjustments).await?;
     let mut made = Vec::with_capacity(adjustments.len());
     for (place, adjustment) in adjustments.iter().enumerate() {
-        let transaction = book(&mut conn, state, actor, *adjustment, reason)
+        let transaction = book(&mut conn, wallets, actor, *adjustment, reason)
             .await
             .map_err(|error| at(place, error))?;
         made.push(transaction);
@@ -107,7 +107,7 @@ fn at(place: usize, error: Error) -> Error {
 
 async fn book(
     conn: &mut Conn,
-    state: &AppState,
+    wallets: &Wallets,
     actor: Uuid,
     adjustment: Adjustment,
     reason: &str,
@@ -115,9 +115,9 @@ async fn book(
     let mut wallet = lock(conn, adjustment.user_id).await?;
     let movement = movement(&wallet, adjustment)?;
     if movement.paid.is_positive() {
-        check_cap(&state.config.wallet, &wallet, movement.paid)?;
+        check_cap(&wallets.settings, &wallet, movement.paid)?;
     }
-    let id = new_id(&state.clock);
+    let id = new_id(&wallets.clock);
     let (action, description) = match adjustment.direction {
         Direction::Add => ("wallet.credit_added", "Credit added by the shop"),
         Direction::Deduct => ("wallet.credit_deducted", "Credit taken by the shop"),
@@ -134,9 +134,9 @@ async fn book(
         coupon_decision_id: None,
     };
     let key = format!("adjustment:{id}");
-    let transaction = ledger::post(conn, &state.clock, &mut wallet, &movement, &key, new).await?;
+    let transaction = ledger::post(conn, &wallets.clock, &mut wallet, &movement, &key, new).await?;
     let subject = format!("wallet:{}", adjustment.user_id);
-    audit::record(conn, &state.clock, actor, action, &subject, details).await?;
+    audit::record(conn, &wallets.clock, actor, action, &subject, details).await?;
     Ok(transaction)
 }
 

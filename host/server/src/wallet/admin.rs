@@ -167,7 +167,7 @@ async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<Walle
     let mut conn = state.db.snapshot().await?;
     let totals = store::admin::totals(&mut conn).await?;
     let this_month = store::admin::totals_by_type(&mut conn, month_start).await?;
-    let float = float::measure(&state, &mut conn).await?;
+    let float = float::measure(&state.wallets, &mut conn).await?;
     let this_month = this_month.into_iter().map(|total| TypeTotalView {
         r#type: total.kind,
         status: total.status,
@@ -315,7 +315,7 @@ async fn change(
         kind: request.kind,
     };
     let act = async {
-        let made = super::adjust(state, admin.user_id, adjustment, request.reason.trim()).await?;
+        let made = super::adjust(&state.wallets, admin.user_id, adjustment, request.reason.trim()).await?;
         Ok(made.map(|transaction| {
             let message = match direction {
                 Direction::Add => format!("{} have been added.", adjustment.amount),
@@ -375,7 +375,7 @@ async fn bulk_adjustment(
     let adjustments: Vec<_> = adjustments.collect();
     let reason = request.reason.trim();
     let act = async {
-        let made = super::adjust_all(&state, admin.user_id, &adjustments, reason).await?;
+        let made = super::adjust_all(&state.wallets, admin.user_id, &adjustments, reason).await?;
         Ok(made.map(|made| {
             let message = format!("{} adjustments have been made.", made.len());
             let views: Vec<_> = made.into_iter().map(AdjustedView::from).collect();

@@ -4,10 +4,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::store;
+use super::Wallets;
 use crate::{
     Result,
     alerts::{self, AlertKind},
-    app::AppState,
     db::Conn,
     money::Rupiah,
 };
@@ -40,14 +40,14 @@ impl Float {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn measure(state: &AppState, conn: &mut Conn) -> Result<Float> {
+pub(super) async fn measure(wallets: &Wallets, conn: &mut Conn) -> Result<Float> {
     let paid = store::admin::totals(conn).await?.paid;
     #[expect(
         clippy::cast_precision_loss,
         reason = "a metric is a float; up to 9 quadrillion rupiah it is exact"
     )]
     metrics::gauge!("dermaga_wallet_float_rupiah").set(paid.get() as f64);
-    Ok(Float::new(paid, state.config.wallet.float_warning))
+    Ok(Float::new(paid, wallets.settings.float_warning))
 }
 
 /// Tells administrators when the float has reached its warning level, and when that is over. Gives
@@ -55,9 +55,9 @@ pub(super) async fn measure(state: &AppState, conn: &mut Conn) -> Result<Float> 
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn watch_float(state: &AppState) -> Result<u64> {
-    let mut conn = state.db.begin().await?;
-    let float = measure(state, &mut conn).await?;
+pub async fn watch_float(wallets: &Wallets) -> Result<u64> {
+    let mut conn = wallets.db.begin().await?;
+    let float = measure(wallets, &mut conn).await?;
     let changed = match float.warning_level {
         Some(level) if float.warning => {
             let message = format!(
@@ -66,7 +66,7 @@ pub async fn watch_float(state: &AppState) -> Result<u64> {
             );
             alerts::raise(
                 &mut conn,
-                &state.clock,
+                &wallets.clock,
                 AlertKind::FloatHigh,
                 SUBJECT,
                 &message,
@@ -74,7 +74,7 @@ pub async fn watch_float(state: &AppState) -> Result<u64> {
             .await?;
             true
         }
-        _ => alerts::resolve(&mut conn, &state.clock, AlertKind::FloatHigh, SUBJECT).await?,
+        _ => alerts::resolve(&mut conn, &wallets.clock, AlertKind::FloatHigh, SUBJECT).await?,
     };
     conn.commit().await?;
     Ok(changed.into())

@@ -21,6 +21,8 @@ mod store;
 mod top_up;
 mod typeface;
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
@@ -42,9 +44,28 @@ pub use typeface::Typeface;
 
 use crate::{
     Code, Error, Result,
-    db::{Clock, Conn},
+    db::{Clock, Conn, Db},
     money::Rupiah,
 };
+
+/// Wallets of all customers: the database, the clock and the settings.
+#[derive(Debug, Clone)]
+pub struct Wallets {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl Wallets {
+    /// Returns the wallets in this database.
+    pub fn new(db: Db, clock: Clock, settings: Settings) -> Self {
+        Self {
+            db,
+            clock,
+            settings: Arc::new(settings),
+        }
+    }
+}
 
 /// Opens an empty wallet for a new customer.
 ///

@@ -14,9 +14,9 @@ use super::{
     journal::PAGE,
     store::{self, SealRow, SealedHead},
 };
+use super::Wallets;
 use crate::{
     Result,
-    app::AppState,
     db::{Conn, new_id},
 };
 
@@ -35,8 +35,8 @@ pub struct Seal {
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn seal(state: &AppState) -> Result<u64> {
-    let mut conn = state.db.begin().await?;
+pub async fn seal(wallets: &Wallets) -> Result<u64> {
+    let mut conn = wallets.db.begin().await?;
     let last = store::last_seal(&mut conn).await?;
     let number = last.as_ref().map_or(0, |seal| seal.number) + 1;
     let heads = store::insert_sealed_heads(&mut conn, number).await?;
@@ -45,9 +45,9 @@ pub async fn seal(state: &AppState) -> Result<u64> {
     }
     let previous = last.map(|seal| seal.digest).unwrap_or_default();
     let row = SealRow {
-        id: new_id(&state.clock),
+        id: new_id(&wallets.clock),
         number,
-        sealed_at: state.clock.now(),
+        sealed_at: wallets.clock.now(),
         digest: digest(&mut conn, &previous, number).await?,
     };
     store::insert_seal(&mut conn, &row).await?;

@@ -16,7 +16,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{
+use super::{Instances, 
     model::{Instance, Terms},
     render::{Brief, RenderError, render},
     request, secrets,
@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     audit,
     cluster::masked,
     plugins::{self, Registry},
@@ -107,31 +106,31 @@ pub struct Moves {
 /// # Errors
 /// `NOT_FOUND` for an unknown version or one of another plugin, `INVALID_STATE` for a retired one,
 /// `PLUGIN_UNAVAILABLE` when it does not load. What is wrong with one instance is in its answer.
-pub async fn carry_out(state: &AppState, actor_id: Uuid, order: &Order) -> Result<Moves> {
-    let target = state.plugins.version(&order.to).await?;
+pub async fn carry_out(instances: &Instances, actor_id: Uuid, order: &Order) -> Result<Moves> {
+    let target = instances.plugins.version(&order.to).await?;
     if target.about().id != order.plugin_id {
         return Err(Error::not_found("version of this plugin"));
     }
-    let mut conn = state.db.read().await?;
+    let mut conn = instances.db.read().await?;
     plugins::refuse_retired(&mut conn, &order.to).await?;
     let seen = store::pinned_elsewhere(&mut conn, order).await?;
     let total = store::count_pinned_elsewhere(&mut conn, order).await?;
     drop(conn);
-    let mut instances = Vec::with_capacity(seen.len());
+    let mut moved = Vec::with_capacity(seen.len());
     for instance in seen {
-        instances.push(one(state, actor_id, &target, instance, order.dry_run).await?);
+        moved.push(one(instances, actor_id, &target, instance, order.dry_run).await?);
     }
     if !order.dry_run {
-        state.provisioning.wake();
+        instances.handle.wake();
     }
-    let shown = i64::try_from(instances.len()).unwrap_or(i64::MAX);
+    let shown = i64::try_from(moved.len()).unwrap_or(i64::MAX);
     let remaining = total.saturating_sub(shown);
-    let last = instances.last().map(|moved| moved.instance_id);
+    let last = moved.last().map(|moved| moved.instance_id);
     Ok(Moves {
         plugin_id: order.plugin_id.clone(),
         to: order.to.clone(),
         applied: !order.dry_run,
-        instances,
+        instances: moved,
         remaining,
         next: last.filter(|_| remaining > 0),
     })
@@ -146,7 +145,7 @@ struct Preview {
 }
 
 async fn one(
-    state: &AppState,
+    instances: &Instances,
     actor_id: Uuid,
     target: &Plugin,
     instance: Instance,
@@ -164,7 +163,7 @@ async fn one(
         diff: String::new(),
         restarts: false,
     };
-    let preview = match preview(state, target, &instance).await {
+    let preview = match preview(instances, target, &instance).await {
         Ok(preview) => preview,
         Err(RenderError::Refused { detail, .. }) => return Ok(refused(detail)),
         // The database is nobody's fault; all else is about this instance and this version.
@@ -173,7 +172,7 @@ async fn one(
     };
     let mut outcome = MoveOutcome::Ready;
     if !dry_run {
-        if !apply(state, actor_id, target, &instance, &preview).await? {
+        if !apply(instances, actor_id, target, &instance, &preview).await? {
             let reason = "It changed at the same moment. Try again.";
             return Ok(refused(reason.to_owned()));
         }
@@ -198,12 +197,12 @@ fn in_words(error: &Error) -> String {
 }
 
 async fn preview(
-    state: &AppState,
+    instances: &Instances,
     target: &Plugin,
     instance: &Instance,
 ) -> Result<Preview, RenderError> {
-    let mut conn = state.db.read().await?;
-    if store::is_overdue(&mut conn, instance.subscription_id, state.clock.now()).await? {
+    let mut conn = instances.db.read().await?;
+    if store::is_overdue(&mut conn, instance.subscription_id, instances.clock.now()).await? {
         let message = "Its period is over and the next one is not charged yet. Renew it first.";
         return Err(RenderError::Refused {
             message: message.to_owned(),
@@ -212,12 +211,12 @@ async fn preview(
         });
     }
     let terms = store::terms(&mut conn, instance.id).await?;
-    let secrets = secrets::open(&mut conn, &state.vault, instance.id).await?;
+    let secrets = secrets::open(&mut conn, &instances.vault, instance.id).await?;
     let settings = store::template_settings(&mut conn, instance.id).await?.0;
     drop(conn);
     let description = plugins::describe(target, &settings).await?;
     check_config(
-        state,
+        instances,
         target,
         &settings,
         &terms,
@@ -241,8 +240,8 @@ async fn preview(
         settings: Json(settings.clone()),
         ..instance.clone()
     };
-    let before = rendered(state, instance, &terms, &secrets).await;
-    let after = rendered(state, &moved, &terms, &all).await?;
+    let before = rendered(instances, instance, &terms, &secrets).await;
+    let after = rendered(instances, &moved, &terms, &all).await?;
     // A version that cannot render any more is a reason to move away from it.
     let before = match before {
         Ok(objects) => objects,
@@ -257,7 +256,7 @@ async fn preview(
 }
 
 async fn rendered(
-    state: &AppState,
+    instances: &Instances,
     instance: &Instance,
     terms: &Terms,
     secrets: &Secrets,
@@ -266,15 +265,15 @@ async fn rendered(
         instance,
         terms,
         secrets,
-        classes: state.provisioning.classes(),
+        classes: instances.handle.classes(),
         recorded: None,
     };
-    let rendering = render(&state.plugins, brief).await?;
+    let rendering = render(&instances.plugins, brief).await?;
     Ok(rendering.objects.into_iter().map(masked).collect())
 }
 
 async fn check_config(
-    state: &AppState,
+    instances: &Instances,
     target: &Plugin,
     settings: &Settings,
     terms: &Terms,
@@ -288,7 +287,7 @@ async fn check_config(
         plan: terms.plan_for_plugins()?,
         config: config.clone(),
     };
-    let registry: &Registry = &state.plugins;
+    let registry: &Registry = &instances.plugins;
     match plugins::decide::<service::Check>(registry, target, input, instance.user_id.into())
         .await?
         .value
@@ -301,16 +300,16 @@ async fn check_config(
 /// Pins the instance to the version and asks the reconciler for it; false when it is not as it was
 /// seen any more.
 async fn apply(
-    state: &AppState,
+    instances: &Instances,
     actor_id: Uuid,
     target: &Plugin,
     seen: &Instance,
     preview: &Preview,
 ) -> Result<bool> {
-    let (clock, about) = (&state.clock, target.about());
+    let (clock, about) = (&instances.clock, target.about());
     let to = target.digest().to_string();
     let message = format!("Being moved to {} {}.", about.id, about.version);
-    let mut conn = state.db.begin().await?;
+    let mut conn = instances.db.begin().await?;
     let settings = Json(&preview.settings);
     let moved = store::pin(&mut conn, seen, &to, settings, &message, clock.now()).await?;
     let Some(moved) = moved else {
@@ -323,7 +322,7 @@ async fn apply(
         .collect();
     for spec in &preview.new_secrets {
         if !known.contains(&spec.name) {
-            secrets::generate(&mut conn, &state.vault, seen.id, spec).await?;
+            secrets::generate(&mut conn, &instances.vault, seen.id, spec).await?;
         }
     }
     request(&mut conn, clock, &moved).await?;

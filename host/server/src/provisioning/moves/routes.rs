@@ -71,7 +71,7 @@ async fn move_instances(
         limit: request.limit.unwrap_or(MOST),
         dry_run: request.dry_run,
     };
-    let moves = carry_out(&state, admin.user_id, &order).await?;
+    let moves = carry_out(&state.instances, admin.user_id, &order).await?;
     let refused = moves.instances.iter();
     let refused = refused
         .filter(|moved| moved.outcome == MoveOutcome::Refused)

@@ -15,9 +15,9 @@ use super::{
     pricing, store as subscriptions,
 };
 use crate::{
+    subscriptions::Subscriptions,
     Error, Result,
     alerts::{self, AlertKind},
-    app::AppState,
     db::Conn,
     provisioning,
 };
@@ -29,13 +29,13 @@ const SETTING_UP: TimeDelta = TimeDelta::minutes(1);
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn note_deliveries(state: &AppState) -> Result<()> {
-    let found = store::delivered(&mut state.db.read().await?).await?;
-    if found.is_empty() || state.clock.jump().is_some() {
+pub(super) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
+    let found = store::delivered(&mut shop.db.read().await?).await?;
+    if found.is_empty() || shop.clock.jump().is_some() {
         return Ok(());
     }
-    let clock = &state.clock;
-    let mut conn = state.db.begin().await?;
+    let clock = &shop.clock;
+    let mut conn = shop.db.begin().await?;
     for delivered in found {
         let store::Delivered { id, ready_at, .. } = delivered;
         if !store::note_delivery(&mut conn, id, ready_at).await? {
@@ -83,21 +83,21 @@ fn moved(
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn is_held(state: &AppState, seen: &Subscription) -> Result<bool> {
+pub(super) async fn is_held(shop: &Subscriptions, seen: &Subscription) -> Result<bool> {
     if seen.delivered_at.is_none() {
-        note_deliveries(state).await?;
-        let row = subscriptions::any(&mut state.db.read().await?, seen.id).await?;
+        note_deliveries(shop).await?;
+        let row = subscriptions::any(&mut shop.db.read().await?, seen.id).await?;
         let now = row.ok_or_else(|| Error::not_found("subscription"))?;
         // Its period may end later by now.
-        if !now.subscription.is_due(state.clock.now()) {
+        if !now.subscription.is_due(shop.clock.now()) {
             return Ok(true);
         }
     }
-    if !never_ran(&mut state.db.read().await?, seen).await? {
+    if !never_ran(&mut shop.db.read().await?, seen).await? {
         return Ok(false);
     }
     if seen.held_since.is_none() {
-        let mut conn = state.db.begin().await?;
+        let mut conn = shop.db.begin().await?;
         store::hold(&mut conn, seen.id, seen.period_number).await?;
         conn.commit().await?;
         tracing::warn!(subscription.id = %seen.id, "renewal.held");
@@ -118,15 +118,15 @@ pub(super) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bo
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when nothing waits to be tried again.
 pub(super) async fn retry_provisioning(
-    state: &AppState,
+    shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,
 ) -> Result<SubscriptionDetail> {
-    let detail = super::detail(&mut state.db.read().await?, user_id, id).await?;
-    let mut conn = state.db.begin().await?;
-    provisioning::try_again(&mut conn, &state.clock, id).await?;
+    let detail = super::detail(&mut shop.db.read().await?, user_id, id).await?;
+    let mut conn = shop.db.begin().await?;
+    provisioning::try_again(&mut conn, &shop.clock, id).await?;
     conn.commit().await?;
-    state.provisioning.wake();
+    shop.instances.handle.wake();
     Ok(detail)
 }
 

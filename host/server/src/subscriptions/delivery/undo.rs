@@ -4,9 +4,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    subscriptions::Subscriptions,
     Error, Result,
     alerts::{self, AlertKind},
-    app::AppState,
     catalog, coupons,
     db::Conn,
     provisioning::{self, Undeliverable},
@@ -23,9 +23,9 @@ use crate::{
 ///
 /// # Errors
 /// When the database does not answer.
-pub(in crate::subscriptions) async fn undo_purchases(state: &AppState) -> Result<()> {
-    for found in provisioning::undeliverable(&mut state.db.read().await?).await? {
-        if let Err(error) = undo(state, &found).await {
+pub(in crate::subscriptions) async fn undo_purchases(shop: &Subscriptions) -> Result<()> {
+    for found in provisioning::undeliverable(&mut shop.db.read().await?).await? {
+        if let Err(error) = undo(shop, &found).await {
             tracing::error!(subscription.id = %found.subscription_id, %error, cause = ?error.source, "purchase.not_undone");
         }
     }
@@ -38,9 +38,9 @@ pub(super) fn subject(service: &str, plan: &str) -> String {
 }
 
 /// The one transaction; looks again with the customer's wallet locked, and undoes each purchase once.
-async fn undo(state: &AppState, found: &Undeliverable) -> Result<()> {
-    let (clock, id, user_id) = (&state.clock, found.subscription_id, found.user_id);
-    let mut conn = state.db.begin().await?;
+async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
+    let (clock, id, user_id) = (&shop.clock, found.subscription_id, found.user_id);
+    let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, user_id).await?;
     let row = store::any(&mut conn, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
@@ -49,10 +49,10 @@ async fn undo(state: &AppState, found: &Undeliverable) -> Result<()> {
     if !is_first || !provisioning::is_undeliverable(&mut conn, id).await? {
         return Ok(conn.rollback().await?);
     }
-    upgrade::abandon(state, &mut conn, user_id, id).await?;
+    upgrade::abandon(shop, &mut conn, user_id, id).await?;
     let period = store::period(&mut conn, id, 1).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
-    give_back(state, &mut conn, &row, &period, &found.message).await?;
+    give_back(shop, &mut conn, &row, &period, &found.message).await?;
     let reason = "It could not be set up. Everything paid for it was given back.";
     let plan_id = store::cancel(&mut conn, user_id, id, Some(reason), clock.now()).await?;
     provisioning::terminate(&mut conn, clock, id).await?;
@@ -76,14 +76,14 @@ async fn undo(state: &AppState, found: &Undeliverable) -> Result<()> {
     )
     .await?;
     conn.commit().await?;
-    state.provisioning.wake();
+    shop.instances.handle.wake();
     tracing::warn!(subscription.id = %id, reason = found.message, "purchase.undone");
     Ok(())
 }
 
 /// Gives back what the period still holds, each kind of credit as it was paid.
 async fn give_back(
-    state: &AppState,
+    shop: &Subscriptions,
     conn: &mut Conn,
     row: &SubscriptionRow,
     period: &PeriodRow,
@@ -105,7 +105,7 @@ async fn give_back(
     // An upgrade that was abandoned has changed the wallet.
     let mut wallet = wallet::lock(conn, row.subscription.user_id).await?;
     let key = format!("purchase-undone:{id}");
-    wallet::undo_purchase(conn, &state.clock, &mut wallet, purchase, back, &key, new).await?;
+    wallet::undo_purchase(conn, &shop.clock, &mut wallet, purchase, back, &key, new).await?;
     store::refund_period(conn, id, period.number, cash).await?;
     Ok(())
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{ATTEMPTS, Charge, charge, each, price};
 use crate::{
+    subscriptions::Subscriptions,
     Code, Error, Result,
-    app::AppState,
     coupons,
     money::Rupiah,
     scheduler::Progress,
@@ -33,12 +33,12 @@ pub(in crate::subscriptions) struct Ahead {
 /// # Errors
 /// `INVALID_STATE` when it would not renew, or more than one period is over; `PLUGIN_*`.
 pub(in crate::subscriptions) async fn ahead(
-    state: &AppState,
+    shop: &Subscriptions,
     row: &SubscriptionRow,
 ) -> Result<Ahead> {
-    check_renews(state, &row.subscription).await?;
-    let next = price(state, row).await?;
-    if next.ends_at <= state.clock.now() {
+    check_renews(shop, &row.subscription).await?;
+    let next = price(shop, row).await?;
+    if next.ends_at <= shop.clock.now() {
         return Err(not_charged_yet());
     }
     Ok(Ahead {
@@ -54,25 +54,25 @@ pub(in crate::subscriptions) async fn ahead(
 /// # Errors
 /// `INSUFFICIENT_CREDIT`; `INVALID_STATE` when it is not to be renewed, or more than one period is
 /// over; `UNAVAILABLE` while the clock is in doubt; `PLUGIN_*`.
-pub(in crate::subscriptions) async fn renew_first(state: &AppState, id: Uuid) -> Result<()> {
+pub(in crate::subscriptions) async fn renew_first(shop: &Subscriptions, id: Uuid) -> Result<()> {
     // A first period may end later by now.
-    delivery::note_deliveries(state).await?;
+    delivery::note_deliveries(shop).await?;
     for _ in 0..ATTEMPTS {
-        let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+        let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
         let row = row.ok_or_else(|| Error::not_found("subscription"))?;
-        if !row.subscription.is_overdue(state.clock.now()) {
+        if !row.subscription.is_overdue(shop.clock.now()) {
             return Ok(());
         }
-        timekeeping::trusted(&state.clock)?;
-        check_renews(state, &row.subscription).await?;
-        let next = price(state, &row).await?;
-        if next.ends_at <= state.clock.now() {
+        timekeeping::trusted(&shop.clock)?;
+        check_renews(shop, &row.subscription).await?;
+        let next = price(shop, &row).await?;
+        if next.ends_at <= shop.clock.now() {
             return Err(not_charged_yet());
         }
-        match charge(state, &row, next).await? {
+        match charge(shop, &row, next).await? {
             Charge::Paid => return Ok(()),
             Charge::Short(due) => {
-                let mut conn = state.db.read().await?;
+                let mut conn = shop.db.read().await?;
                 let balance = wallet::balance(&mut conn, row.subscription.user_id).await?;
                 return Err(wallet::insufficient(due, balance)?);
             }
@@ -83,14 +83,14 @@ pub(in crate::subscriptions) async fn renew_first(state: &AppState, id: Uuid) ->
 }
 
 /// Does now what the nightly job would do with a subscription whose period is over.
-pub(in crate::subscriptions) async fn renew_now(state: &AppState, id: Uuid) {
-    if timekeeping::trusted(&state.clock).is_ok() {
-        each(state, vec![id], &Progress::default()).await;
+pub(in crate::subscriptions) async fn renew_now(shop: &Subscriptions, id: Uuid) {
+    if timekeeping::trusted(&shop.clock).is_ok() {
+        each(shop, vec![id], &Progress::default()).await;
     }
 }
 
-async fn check_renews(state: &AppState, subscription: &Subscription) -> Result<()> {
-    if delivery::never_ran(&mut state.db.read().await?, subscription).await? {
+async fn check_renews(shop: &Subscriptions, subscription: &Subscription) -> Result<()> {
+    if delivery::never_ran(&mut shop.db.read().await?, subscription).await? {
         let message = "The service never ran in the period that is over. Nothing is charged or changed until it runs.";
         return Err(Error::new(Code::InvalidState, message));
     }
@@ -99,7 +99,7 @@ async fn check_renews(state: &AppState, subscription: &Subscription) -> Result<(
                        Turn automatic renewal on first.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    if state.config.subscriptions.auto_renewal {
+    if shop.settings.auto_renewal {
         Ok(())
     } else {
         Err(not_charged_yet())

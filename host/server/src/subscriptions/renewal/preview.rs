@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{Continued, Next, price, store};
 use crate::{
+    subscriptions::Subscriptions,
     Error, Result,
-    app::AppState,
     money::Rupiah,
     subscriptions::{
         PriceLineView, SubscriptionStatus, model::SubscriptionRow, store as subscriptions,
@@ -47,16 +47,16 @@ pub struct BillingInfo {
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's; `PLUGIN_*` when a plugin fails.
 pub(in crate::subscriptions) async fn billing_info(
-    state: &AppState,
+    shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,
 ) -> Result<BillingInfo> {
-    let mut conn = state.db.read().await?;
+    let mut conn = shop.db.read().await?;
     let row = subscriptions::owned(&mut conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let balance = wallet::balance(&mut conn, user_id).await?.total()?;
     drop(conn);
-    let next = next(state, &row).await?;
+    let next = next(shop, &row).await?;
     let due = next.as_ref().map(Next::due).transpose()?;
     let missing = due.unwrap_or(Rupiah::ZERO).minus(balance)?;
     let subscription = row.subscription;
@@ -78,10 +78,10 @@ pub(in crate::subscriptions) async fn billing_info(
 }
 
 /// The next period, if there will be one.
-async fn next(state: &AppState, row: &SubscriptionRow) -> Result<Option<Next>> {
+async fn next(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Option<Next>> {
     let subscription = &row.subscription;
     if subscription.auto_renew && subscription.status.is_live() {
-        Ok(Some(price(state, row).await?))
+        Ok(Some(price(shop, row).await?))
     } else {
         Ok(None)
     }
@@ -125,14 +125,14 @@ pub struct ForecastLine {
 /// # Errors
 /// When the database does not answer.
 pub(in crate::subscriptions) async fn forecast(
-    state: &AppState,
+    shop: &Subscriptions,
     until: DateTime<Utc>,
 ) -> Result<Vec<ForecastLine>> {
-    let ending = store::ending(&mut state.db.read().await?, until, MOST).await?;
+    let ending = store::ending(&mut shop.db.read().await?, until, MOST).await?;
     let mut balances: HashMap<Uuid, Rupiah> = HashMap::new();
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {
-        let mut conn = state.db.read().await?;
+        let mut conn = shop.db.read().await?;
         let Some(row) = subscriptions::any(&mut conn, id).await? else {
             continue;
         };
@@ -142,7 +142,7 @@ pub(in crate::subscriptions) async fn forecast(
             None => wallet::balance(&mut conn, user_id).await?.total()?,
         };
         drop(conn);
-        let expected = next(state, &row)
+        let expected = next(shop, &row)
             .await
             .and_then(|next| next.map(|next| next.due()).transpose());
         let (forecast, due, problem) = match expected {

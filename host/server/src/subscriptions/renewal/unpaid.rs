@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::{is_as_seen, store};
 use crate::{
+    subscriptions::Subscriptions,
     Code, Error, Result,
-    app::AppState,
     audit, calendar, catalog,
     coupons,
     money::Rupiah,
@@ -25,28 +25,28 @@ use crate::{
 ///
 /// # Errors
 /// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
-pub async fn process_grace(state: &AppState) -> Result<Outcome> {
-    process_all_grace(state, &Progress::default()).await
+pub async fn process_grace(shop: &Subscriptions) -> Result<Outcome> {
+    process_all_grace(shop, &Progress::default()).await
 }
 
 /// The same as [`process_grace`], and says how far it has come.
 ///
 /// # Errors
 /// As [`process_grace`].
-pub async fn process_all_grace(state: &AppState, progress: &Progress) -> Result<Outcome> {
-    timekeeping::trusted(&state.clock)?;
-    let now = state.clock.now();
-    let kept_since = calendar::sub_days(state.clock.zone(), now, state.config.subscriptions.retention)
+pub async fn process_all_grace(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
+    timekeeping::trusted(&shop.clock)?;
+    let now = shop.clock.now();
+    let kept_since = calendar::sub_days(shop.clock.zone(), now, shop.settings.retention)
         .ok_or_else(|| Error::internal("SUSPENSION_RETENTION_DAYS reaches before the calendar"))?;
-    let mut conn = state.db.read().await?;
+    let mut conn = shop.db.read().await?;
     let over = store::out_of_grace(&mut conn, now).await?;
     let forgotten = store::suspended_until(&mut conn, kept_since).await?;
     drop(conn);
     progress.expect(forgotten.len());
-    let mut outcome = super::each(state, over, progress).await;
+    let mut outcome = super::each(shop, over, progress).await;
     for id in forgotten {
-        timekeeping::wait_until_trusted(&state.clock).await;
-        match end_forgotten(state, id, kept_since).await {
+        timekeeping::wait_until_trusted(&shop.clock).await;
+        match end_forgotten(shop, id, kept_since).await {
             Ok(false) => {}
             Ok(true) => {
                 outcome.items += 1;
@@ -61,8 +61,8 @@ pub async fn process_all_grace(state: &AppState, progress: &Progress) -> Result<
     Ok(outcome)
 }
 
-async fn end_forgotten(state: &AppState, id: Uuid, kept_since: DateTime<Utc>) -> Result<bool> {
-    let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+async fn end_forgotten(shop: &Subscriptions, id: Uuid, kept_since: DateTime<Utc>) -> Result<bool> {
+    let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let seen = row.subscription;
     let is_forgotten = seen.status == Status::Suspended
@@ -71,7 +71,7 @@ async fn end_forgotten(state: &AppState, id: Uuid, kept_since: DateTime<Utc>) ->
         return Ok(false);
     }
     let reason = "It was suspended and not paid for.";
-    end(state, &seen, reason, None).await
+    end(shop, &seen, reason, None).await
 }
 
 /// What a subscription becomes whose next period is due and cannot be paid.
@@ -109,18 +109,18 @@ fn behind(
 /// Notes that the next period is not paid; `false` when the subscription changed meanwhile, or the
 /// wallet holds enough now.
 pub(super) async fn fall_behind(
-    state: &AppState,
+    shop: &Subscriptions,
     seen: &Subscription,
     due: Rupiah,
 ) -> Result<bool> {
-    let (clock, now) = (&state.clock, state.clock.now());
-    let mut conn = state.db.begin().await?;
+    let (clock, now) = (&shop.clock, shop.clock.now());
+    let mut conn = shop.db.begin().await?;
     let wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if wallet.balance().total()? >= due || !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
         return Ok(false);
     }
-    let behind = behind(seen, &state.config.subscriptions, due, (clock.zone(), now));
+    let behind = behind(seen, &shop.settings, due, (clock.zone(), now));
     store::fall_behind(&mut conn, seen, behind, now).await?;
     if behind.status == Status::Suspended && seen.status != Status::Suspended {
         let message =
@@ -128,7 +128,7 @@ pub(super) async fn fall_behind(
         provisioning::run_or_stop(&mut conn, clock, seen.id, Desired::Stopped, &message).await?;
     }
     conn.commit().await?;
-    state.provisioning.wake();
+    shop.instances.handle.wake();
     tracing::info!(subscription.id = %seen.id, status = %behind.status, unpaid = %due, "subscription.unpaid");
     Ok(true)
 }
@@ -136,19 +136,19 @@ pub(super) async fn fall_behind(
 /// Ends a subscription whose time is over: resources are removed and quota is given back. `false` when
 /// it changed meanwhile. What an administrator does is audited.
 pub(super) async fn end(
-    state: &AppState,
+    shop: &Subscriptions,
     seen: &Subscription,
     reason: &str,
     by: Option<Uuid>,
 ) -> Result<bool> {
-    let (clock, id) = (&state.clock, seen.id);
-    let mut conn = state.db.begin().await?;
+    let (clock, id) = (&shop.clock, seen.id);
+    let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, seen.user_id).await?;
     if !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
         return Ok(false);
     }
-    upgrade::abandon(state, &mut conn, seen.user_id, id).await?;
+    upgrade::abandon(shop, &mut conn, seen.user_id, id).await?;
     if !store::expire(&mut conn, id, reason, clock.now()).await? {
         return Ok(false);
     }
@@ -163,7 +163,7 @@ pub(super) async fn end(
         audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
     }
     conn.commit().await?;
-    state.provisioning.wake();
+    shop.instances.handle.wake();
     tracing::info!(subscription.id = %id, reason, "subscription.expired");
     Ok(true)
 }
@@ -173,17 +173,17 @@ pub(super) async fn end(
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the moment.
 pub(in crate::subscriptions) async fn expire(
-    state: &AppState,
+    shop: &Subscriptions,
     actor_id: Uuid,
     id: Uuid,
     reason: &str,
 ) -> Result<()> {
-    let seen = seen(state, id).await?;
+    let seen = seen(shop, id).await?;
     if !seen.status.is_live() {
         let message = format!("This subscription is {} already.", seen.status);
         return Err(Error::new(Code::InvalidState, message));
     }
-    if end(state, &seen, reason, Some(actor_id)).await? {
+    if end(shop, &seen, reason, Some(actor_id)).await? {
         Ok(())
     } else {
         Err(coupons::too_busy())
@@ -195,31 +195,31 @@ pub(in crate::subscriptions) async fn expire(
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it is not in grace.
 pub(in crate::subscriptions) async fn set_grace(
-    state: &AppState,
+    shop: &Subscriptions,
     actor_id: Uuid,
     id: Uuid,
     days: u64,
 ) -> Result<DateTime<Utc>> {
-    let bounds = state.config.subscriptions.check_grace_days(days);
+    let bounds = shop.settings.check_grace_days(days);
     bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
-    let seen = seen(state, id).await?;
-    let now = state.clock.now();
-    let until = calendar::add_days(state.clock.zone(), now, Days::new(days));
+    let seen = seen(shop, id).await?;
+    let now = shop.clock.now();
+    let until = calendar::add_days(shop.clock.zone(), now, Days::new(days));
     let until = until.ok_or_else(|| Error::internal("a grace ends beyond the calendar"))?;
-    let mut conn = state.db.begin().await?;
+    let mut conn = shop.db.begin().await?;
     if !store::set_grace(&mut conn, id, until, now).await? {
         let message = format!("This subscription is {}, not in grace.", seen.status);
         return Err(Error::new(Code::InvalidState, message));
     }
     let (action, subject) = ("subscription.grace_set", format!("subscription:{id}"));
     let details = json!({ "days": days, "until": until });
-    audit::record(&mut conn, &state.clock, actor_id, action, &subject, details).await?;
+    audit::record(&mut conn, &shop.clock, actor_id, action, &subject, details).await?;
     conn.commit().await?;
     Ok(until)
 }
 
-async fn seen(state: &AppState, id: Uuid) -> Result<Subscription> {
-    let row = subscriptions::any(&mut state.db.read().await?, id).await?;
+async fn seen(shop: &Subscriptions, id: Uuid) -> Result<Subscription> {
+    let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     Ok(row.subscription)
 }

@@ -5,8 +5,8 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
+    subscriptions::Subscriptions,
     Result,
-    app::AppState,
     catalog,
     db::Conn,
     provisioning,
@@ -18,13 +18,13 @@ use crate::{
 ///
 /// # Errors
 /// When the database does not answer; what is settled stays so.
-pub(in crate::subscriptions) async fn settle_all(state: &AppState) -> Result<()> {
-    let under_way = plan_changes::progress(&mut state.db.read().await?).await?;
+pub(in crate::subscriptions) async fn settle_all(shop: &Subscriptions) -> Result<()> {
+    let under_way = plan_changes::progress(&mut shop.db.read().await?).await?;
     for progress in under_way {
         match outcome(&progress) {
             Outcome::Waiting => {}
-            Outcome::Applied => apply(state, &progress).await?,
-            Outcome::Refused => revert(state, &progress).await?,
+            Outcome::Applied => apply(shop, &progress).await?,
+            Outcome::Refused => revert(shop, &progress).await?,
         }
     }
     Ok(())
@@ -49,9 +49,9 @@ fn outcome(progress: &Progress) -> Outcome {
     }
 }
 
-async fn apply(state: &AppState, progress: &Progress) -> Result<()> {
-    let (change, clock) = (&progress.change, &state.clock);
-    let mut conn = state.db.begin().await?;
+async fn apply(shop: &Subscriptions, progress: &Progress) -> Result<()> {
+    let (change, clock) = (&progress.change, &shop.clock);
+    let mut conn = shop.db.begin().await?;
     if plan_changes::settle(&mut conn, change.id, "APPLIED", None, clock.now()).await? {
         catalog::give_back_quota(&mut conn, clock, change.from_plan_id).await?;
         conn.commit().await?;
@@ -60,11 +60,11 @@ async fn apply(state: &AppState, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-async fn revert(state: &AppState, progress: &Progress) -> Result<()> {
-    let (change, clock) = (&progress.change, &state.clock);
-    let mut conn = state.db.begin().await?;
+async fn revert(shop: &Subscriptions, progress: &Progress) -> Result<()> {
+    let (change, clock) = (&progress.change, &shop.clock);
+    let mut conn = shop.db.begin().await?;
     let user_id = progress.user_id;
-    if !undo(state, &mut conn, user_id, change, &progress.message).await? {
+    if !undo(shop, &mut conn, user_id, change, &progress.message).await? {
         return Ok(());
     }
     let message = format!(
@@ -74,7 +74,7 @@ async fn revert(state: &AppState, progress: &Progress) -> Result<()> {
     let (id, plan) = (change.subscription_id, change.from_plan_id);
     provisioning::change_plan(&mut conn, clock, id, plan, &message).await?;
     conn.commit().await?;
-    state.provisioning.wake();
+    shop.instances.handle.wake();
     tracing::warn!(subscription.id = %id, reason = progress.message, "plan_change.reverted");
     Ok(())
 }
@@ -82,13 +82,13 @@ async fn revert(state: &AppState, progress: &Progress) -> Result<()> {
 /// Gives back what a change under way took: money, period, plan and quota. False when it is not
 /// under way any more.
 async fn undo(
-    state: &AppState,
+    shop: &Subscriptions,
     conn: &mut Conn,
     user_id: Uuid,
     change: &PlanChange,
     why: &str,
 ) -> Result<bool> {
-    let clock = &state.clock;
+    let clock = &shop.clock;
     let now = clock.now();
     let mut wallet = wallet::lock(conn, user_id).await?;
     if !plan_changes::settle(conn, change.id, "REVERTED", Some(why), now).await? {
@@ -116,14 +116,14 @@ async fn undo(
 /// Before a subscription ends: a change that never was made is paid back, and the subscription
 /// stands in its earlier plan alone.
 pub(in crate::subscriptions) async fn abandon(
-    state: &AppState,
+    shop: &Subscriptions,
     conn: &mut Conn,
     user_id: Uuid,
     subscription_id: Uuid,
 ) -> Result<()> {
     if let Some(change) = plan_changes::pending(conn, subscription_id).await? {
         undo(
-            state,
+            shop,
             conn,
             user_id,
             &change,

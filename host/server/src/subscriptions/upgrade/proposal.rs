@@ -14,8 +14,8 @@ use super::{
     credit::{Paid, Running, take_off},
 };
 use crate::{
+    subscriptions::Subscriptions,
     Code, Error, Result,
-    app::AppState,
     catalog::{self, Offer, Plan, Tier},
     db::Conn,
     money::Rupiah,
@@ -79,12 +79,12 @@ struct Basis {
 /// Decides whether the change is allowed and what it costs. Writes nothing but refusals and, when the
 /// change is to be made and the period is over, the renewal.
 pub(super) async fn propose(
-    state: &AppState,
+    shop: &Subscriptions,
     (user_id, asking): (Uuid, Asking),
     id: Uuid,
     plan_id: Uuid,
 ) -> Result<Proposal> {
-    let mut conn = state.db.read().await?;
+    let mut conn = shop.db.read().await?;
     let row = store::owned(&mut conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let current = &row.subscription;
@@ -97,7 +97,7 @@ pub(super) async fn propose(
     let pinned = provisioning::pinned(&mut conn, id).await?;
     drop(conn);
 
-    let plugin = state.plugins.version(&pinned.plugin_digest).await?;
+    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
     let old = from.for_plugins_at(current.monthly_price)?;
     let new = to.plan.for_plugins()?;
     let config = current.config.0.clone();
@@ -107,16 +107,16 @@ pub(super) async fn propose(
         to: new.clone(),
         config: config.clone(),
     };
-    let allowed = ask_plan_change(state, &plugin, change, (user_id, asking)).await?;
+    let allowed = ask_plan_change(shop, &plugin, change, (user_id, asking)).await?;
     let check = contract::ConfigCheck {
         settings: pinned.settings.0.clone(),
         plan: new.clone(),
         config: config.clone(),
     };
-    pricing::check_config(state, &plugin, check, user_id).await?;
-    provisioning::rehearse_change(state, id, &to, asking).await?;
-    let basis = basis(state, row, from.tier, asking).await?;
-    let moment = state.clock.now();
+    pricing::check_config(shop, &plugin, check, user_id).await?;
+    provisioning::rehearse_change(&shop.instances, id, &to, asking).await?;
+    let basis = basis(shop, row, from.tier, asking).await?;
+    let moment = shop.clock.now();
     let request = contract::PriceRequest {
         settings: pinned.settings.0,
         plan: new,
@@ -131,7 +131,7 @@ pub(super) async fn propose(
     };
     let subject = user_id.into();
     let decided =
-        plugins::decide::<contract::service::Price>(&state.plugins, &plugin, request, subject)
+        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
             .await?;
     let answer = match decided.value {
         Answer::Ok(answer) => answer,
@@ -153,20 +153,20 @@ pub(super) async fn propose(
 
 /// The period that the change interrupts. One that is over is renewed first; a quote looks ahead at it.
 async fn basis(
-    state: &AppState,
+    shop: &Subscriptions,
     mut row: SubscriptionRow,
     tier: Tier,
     asking: Asking,
 ) -> Result<Basis> {
-    if row.subscription.is_overdue(state.clock.now()) {
+    if row.subscription.is_overdue(shop.clock.now()) {
         if asking == Asking::Preview {
-            return ahead(state, row, tier).await;
+            return ahead(shop, row, tier).await;
         }
-        renewal::renew_first(state, row.subscription.id).await?;
-        row = again(state, &row).await?;
+        renewal::renew_first(shop, row.subscription.id).await?;
+        row = again(shop, &row).await?;
     }
     let current = row.subscription;
-    let mut conn = state.db.read().await?;
+    let mut conn = shop.db.read().await?;
     let period = store::period(&mut conn, current.id, current.period_number).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
     let made = plan_changes::of_period(&mut conn, current.id, period.number).await?;
@@ -180,9 +180,9 @@ async fn basis(
 }
 
 /// The subscription after its renewal.
-async fn again(state: &AppState, seen: &SubscriptionRow) -> Result<SubscriptionRow> {
+async fn again(shop: &Subscriptions, seen: &SubscriptionRow) -> Result<SubscriptionRow> {
     let before = &seen.subscription;
-    let mut conn = state.db.read().await?;
+    let mut conn = shop.db.read().await?;
     let row = store::owned(&mut conn, before.user_id, before.id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let now = &row.subscription;
@@ -194,8 +194,8 @@ async fn again(state: &AppState, seen: &SubscriptionRow) -> Result<SubscriptionR
     }
 }
 
-async fn ahead(state: &AppState, row: SubscriptionRow, tier: Tier) -> Result<Basis> {
-    let next = renewal::ahead(state, &row).await?;
+async fn ahead(shop: &Subscriptions, row: SubscriptionRow, tier: Tier) -> Result<Basis> {
+    let next = renewal::ahead(shop, &row).await?;
     let current = Subscription {
         period_start: next.starts_at,
         period_end: next.ends_at,
@@ -283,13 +283,13 @@ fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()
 }
 
 async fn ask_plan_change(
-    state: &AppState,
+    shop: &Subscriptions,
     plugin: &Plugin,
     request: PlanChangeRequest,
     (user_id, asking): (Uuid, Asking),
 ) -> Result<Decision> {
     let decided = plugins::decide::<contract::service::PlanChange>(
-        &state.plugins,
+        &shop.plugins,
         plugin,
         request,
         user_id.into(),
@@ -300,7 +300,7 @@ async fn ask_plan_change(
         PlanChangeAnswer::Denied(why) => {
             let error = Error::new(Code::PluginRefusedInput, why);
             let error = error.with("planId", "cannot be moved to");
-            Err(plugins::refuse(&state.plugins, &decided.decision, asking, error).await)
+            Err(plugins::refuse(&shop.plugins, &decided.decision, asking, error).await)
         }
     }
 }
