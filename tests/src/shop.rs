@@ -9,7 +9,8 @@ use std::{
 use dermaga::{
     accounts::{Email, NewAccount, Role},
     app::{App, AppState, Running, StartError},
-    config::{Config, Secret},
+    config::Config,
+    crypto::Secret,
     db::{Clock, Db},
     provisioning::Choice,
     wallet::ledger::{self, Verification},
@@ -281,7 +282,7 @@ impl Shop {
     /// Waits until an instance has this status, and returns it. In shops that write manifests into
     /// a folder, `RUNNING` is taken as `WRITTEN`, since nothing there can run.
     pub async fn instance_becomes(&self, owner: &Client, id: &str, status: &str) -> Value {
-        let provisioner = self.state().provisioning.status().provisioner;
+        let provisioner = self.state().instances.handle.status().provisioner;
         let status = match (status, provisioner) {
             ("RUNNING", "directory") => "WRITTEN",
             (status, _) => status,

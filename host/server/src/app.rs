@@ -202,8 +202,14 @@ impl App {
         let poll = self.state.config.plugin_poll;
         workers.spawn(async move { plugins.follow(poll, stop).await });
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
-        workers.spawn(payments::watch(Arc::clone(&self.state.payments), cancel.clone()));
-        workers.spawn(subscriptions::watch(self.state.subscriptions.clone(), cancel.clone()));
+        workers.spawn(payments::watch(
+            Arc::clone(&self.state.payments),
+            cancel.clone(),
+        ));
+        workers.spawn(subscriptions::watch(
+            self.state.subscriptions.clone(),
+            cancel.clone(),
+        ));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());
         workers.spawn(async move {

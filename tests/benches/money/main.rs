@@ -24,8 +24,8 @@ use std::{
 
 use dermaga::{
     app::AppState,
-    crypto::Secret,
     coupons::{self, CouponCode},
+    crypto::Secret,
     wallet::ledger,
 };
 use dermaga_runtime::contract::Place;
@@ -335,7 +335,7 @@ async fn commit_a_row(state: &AppState) {
 }
 
 async fn redeem(state: &AppState, user: Uuid, code: &CouponCode) {
-    let redeemed = coupons::redeem(state, user, code, Place::Wallet)
+    let redeemed = coupons::redeem(&state.coupons, user, code, Place::Wallet)
         .await
         .unwrap();
     redeemed.commit().await.unwrap();

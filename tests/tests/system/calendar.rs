@@ -52,7 +52,7 @@ both_engines! {
         assert!(is_shortly_after(&october["periodEnd"], "2027-11-01T05:00:00+07:00"), "{october:#}");
         let end = moment(&october["periodEnd"]);
         shop.clock().advance(end - shop.clock().now());
-        renew_due(shop.state()).await.unwrap();
+        renew_due(&shop.state().subscriptions).await.unwrap();
         let admin = shop.admin().await;
         let path = format!("/api/admin/subscriptions/{}", october["id"].as_str().unwrap());
         let renewed = admin.get(&path).await.data(200);
@@ -98,7 +98,7 @@ async fn grace_is_counted_in_the_shops_days() {
         "2028-03-24T12:00:00+01:00"
     ));
     shop.clock().advance(end - shop.clock().now());
-    renew_due(shop.state()).await.unwrap();
+    renew_due(&shop.state().subscriptions).await.unwrap();
     let admin = shop.admin().await;
     let id = bought["id"].as_str().unwrap();
     let behind = admin
@@ -133,7 +133,7 @@ async fn jobs_run_when_they_were_shown_to() {
     clock.advance(at("2027-10-30T23:20:00Z") - clock.now());
     let shop = Shop::open_at(Engine::Sqlite, clock, berlin).await.unwrap();
     let admin = shop.admin().await;
-    let look = async || shop.state().scheduler.look(shop.state()).await;
+    let look = async || shop.state().scheduler.look().await;
     look().await;
     let next = async |name: &str| {
         let jobs = admin.get("/api/admin/jobs").await.data(200);

@@ -16,7 +16,7 @@ const CLOCK: &str = "/api/admin/clock";
 const AHEAD: TimeDelta = TimeDelta::days(100);
 
 async fn look(shop: &Shop) {
-    shop.state().scheduler.look(shop.state()).await;
+    shop.state().scheduler.look().await;
 }
 
 /// Buys a plan with credit for years; returns the subscription's id.
@@ -80,8 +80,8 @@ both_engines! {
             let wait: i64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
             assert!((1..=HOLD.num_seconds() + 1).contains(&wait), "{wait}");
         }
-        assert_eq!(renew_due(shop.state()).await.unwrap_err().code.as_str(), "UNAVAILABLE");
-        assert_eq!(process_grace(shop.state()).await.unwrap_err().code.as_str(), "UNAVAILABLE");
+        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap_err().code.as_str(), "UNAVAILABLE");
+        assert_eq!(process_grace(&shop.state().subscriptions).await.unwrap_err().code.as_str(), "UNAVAILABLE");
         let warning = "A server's clock was set ahead by 100 days. Jobs wait until it is set right, or has run steadily for 10 minutes. Check its time server.";
         assert_eq!(warned(&shop).await, [("OPEN".to_owned(), warning.to_owned())]);
         assert_eq!(runs(&shop).await, Vec::<Value>::new());
@@ -94,7 +94,7 @@ both_engines! {
         look(&shop).await;
         let ran = runs(&shop).await;
         assert_eq!((ran.len(), &ran[0]["status"]), (1, &json!("SUCCEEDED")), "{ran:#?}");
-        assert_eq!(renew_due(shop.state()).await.unwrap().items, 0);
+        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 0);
         shop.books_balance().await;
     }
 
@@ -110,7 +110,7 @@ both_engines! {
         assert!(!runs(&shop).await.is_empty(), "it is believed");
         for _ in 0..2 {
             let before = periods(&shop, &id).await.len();
-            renew_due(shop.state()).await.unwrap();
+            renew_due(&shop.state().subscriptions).await.unwrap();
             // The nightly job may have run in between.
             assert!(periods(&shop, &id).await.len() <= before + 2);
         }
@@ -168,7 +168,7 @@ both_engines! {
         assert!(at <= shop.clock().now(), "{at}");
         drop(conn);
         shop.clock().advance(TimeDelta::days(32));
-        renew_due(shop.state()).await.unwrap();
+        renew_due(&shop.state().subscriptions).await.unwrap();
         assert_eq!(periods(&shop, &id).await.len(), 2);
     }
 
@@ -185,7 +185,7 @@ both_engines! {
         let bought = delivered(&shop, &customer, &bought).await;
         let end: DateTime<Utc> = bought["periodEnd"].as_str().unwrap().parse().unwrap();
         shop.clock().advance(end - shop.clock().now() + TimeDelta::hours(9));
-        renew_due(shop.state()).await.unwrap();
+        renew_due(&shop.state().subscriptions).await.unwrap();
         let id = bought["id"].as_str().unwrap();
         assert_eq!(periods(&shop, id).await.len(), 2);
         let mut conn = shop.state().db.read().await.unwrap();

@@ -164,7 +164,7 @@ both_engines! {
 
         let end = moment(&bought["subscription"]["periodEnd"]);
         shop.clock().advance(TimeDelta::days(40));
-        assert_eq!(renew_due(shop.state()).await.unwrap().items, 0);
+        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 0);
         let held = seen(&shop, id).await;
         assert_eq!((&held["status"], moment(&held["heldSince"])), (&json!("ACTIVE"), end));
         let customer = shop.sign_in("tunggu@example.com").await;
@@ -182,9 +182,9 @@ both_engines! {
         assert!(moment(&moved["periodEnd"]) >= end + TimeDelta::days(40), "{moved:#}");
         assert!(moment(&moved["periodEnd"]) < end + TimeDelta::days(44), "{moved:#}");
         assert_eq!((&moved["heldSince"], &moved["periods"][0]["endsAt"]), (&Value::Null, &moved["periodEnd"]));
-        assert_eq!(renew_due(shop.state()).await.unwrap().items, 0);
+        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 0);
         shop.clock().advance(moment(&moved["periodEnd"]) - shop.clock().now());
-        renew_due(shop.state()).await.unwrap();
+        renew_due(&shop.state().subscriptions).await.unwrap();
         let renewed = seen(&shop, id).await;
         assert_eq!((&renewed["periods"][0]["number"], &renewed["periods"][0]["startsAt"]), (&json!(2), &moved["periodEnd"]));
         shop.books_balance().await;
@@ -202,11 +202,11 @@ both_engines! {
         shop.instance_becomes(&customer, instance, "FAILED").await;
         let end = async || moment(&seen(&shop, id).await["periodEnd"]);
         shop.clock().advance(end().await - shop.clock().now());
-        assert_eq!(renew_due(shop.state()).await.unwrap().items, 1, "it ran in the first period");
+        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 1, "it ran in the first period");
         let held_from = end().await;
         shop.clock().advance(held_from - shop.clock().now() + TimeDelta::days(3));
         for _ in 0..2 {
-            assert_eq!(renew_due(shop.state()).await.unwrap().items, 0);
+            assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 0);
         }
         let customer = shop.sign_in("rusak@example.com").await;
         assert_eq!(balance(&customer).await.0, 400_000);
@@ -214,7 +214,7 @@ both_engines! {
         // A delivered purchase is not undone, even by a final refusal.
         pin(&shop, instance, text(&delivered, "/pluginDigest")).await;
         shop.instance_becomes(&customer, instance, "RUNNING").await;
-        assert_eq!(renew_due(shop.state()).await.unwrap().items, 1);
+        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 1);
         let renewed = seen(&shop, id).await;
         assert!(moment(&renewed["periodStart"]) > held_from, "{renewed:#}");
         assert_eq!((balance(&customer).await.0, &renewed["heldSince"]), (json!(350_000), &Value::Null));

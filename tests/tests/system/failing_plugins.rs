@@ -110,7 +110,7 @@ both_engines! {
         let moved = format!("UPDATE instances SET plugin_digest = '{digest}', generation = generation + 1,
             next_attempt_at = created_at WHERE desired = 'RUNNING'");
         shop.rewrite(&[moved]).await.unwrap();
-        shop.state().provisioning.wake();
+        shop.state().instances.handle.wake();
         let waits = loop {
             let waits = customer.get(&format!("/api/instances/{instance}")).await.data(200);
             if waits["message"].as_str().unwrap().contains("service-n8n") {

@@ -21,7 +21,7 @@ async fn ended_runs(admin: &Client) -> Vec<Value> {
 }
 
 async fn look(shop: &Shop) {
-    shop.state().scheduler.look(shop.state()).await;
+    shop.state().scheduler.look().await;
 }
 
 /// Creates a coupon that expires in an hour.

@@ -124,7 +124,15 @@ async fn our_shop_believes_its_signature() {
     let Some(till) = Till::open(Engine::Sqlite).await else {
         return;
     };
-    let base = till.shop.state().config.payments.midtrans.base_url.clone().unwrap();
+    let base = till
+        .shop
+        .state()
+        .config
+        .payments
+        .midtrans
+        .base_url
+        .clone()
+        .unwrap();
     let Some(library) = Library::find(&base) else {
         return;
     };

@@ -566,7 +566,7 @@ async fn month(till: &mut Till, people: &mut [Person], plans: &Plans) {
     let now = shop.clock().now();
     // A run charges one period of each subscription.
     loop {
-        let outcome = renew_due(shop.state()).await.unwrap();
+        let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
         assert_eq!(outcome.errors, Vec::<String>::new());
         if outcome.items == 0 {
             break;

@@ -106,7 +106,7 @@ async fn an_upgrade_renews_first(shop: &Shop) {
         (2, &json!(50_000 + charged))
     );
     assert_eq!(
-        renew_due(shop.state()).await.unwrap().errors,
+        renew_due(&shop.state().subscriptions).await.unwrap().errors,
         Vec::<String>::new()
     );
     assert_eq!(

@@ -217,7 +217,7 @@ paid_shops! {
         assert!(keyed.post(&path, reason).await.is_replayed());
         assert_eq!((unclear(&till, "OPEN").await, unclear(&till, "RESOLVED").await), (0, 1));
         till.shop.clock().advance(TimeDelta::minutes(90));
-        assert_eq!(check_due(till.shop.state()).await.unwrap(), 0);
+        assert_eq!(check_due(&till.shop.state().payments).await.unwrap(), 0);
         assert_eq!(till.status(&customer, &top_up).await["transaction"]["status"], "FAILED");
         till.shop.books_balance().await;
     }
@@ -289,7 +289,7 @@ paid_shops! {
         till.shop.clock().advance(TimeDelta::seconds(31));
         eventually("a batch is asked about", async || till.gateway.asked() == before + 8).await;
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        assert_eq!((check_due(till.shop.state()).await.unwrap(), till.gateway.asked()), (0, before + 8));
+        assert_eq!((check_due(&till.shop.state().payments).await.unwrap(), till.gateway.asked()), (0, before + 8));
         till.shop.clock().advance(TimeDelta::seconds(65));
         eventually("then all are", async || till.gateway.asked() >= before + 20).await;
         let view = till.admin.get("/api/admin/payments/gateway").await.data(200);
@@ -334,8 +334,9 @@ async fn an_answer_older_than_the_payment() {
 /// An unclear payment does not count against the most that a wallet may hold.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unclear_payment_leaves_room_below_the_cap() {
-    let cap =
-        |config: &mut dermaga::config::Config| config.wallet.balance_cap = Some(Rupiah::new(250_000));
+    let cap = |config: &mut dermaga::config::Config| {
+        config.wallet.balance_cap = Some(Rupiah::new(250_000));
+    };
     let till = Till::open_with(Engine::Sqlite, cap).await.unwrap();
     let customer = till.shop.customer("batas@example.com").await;
     let top_up = till.top_up(&customer, 200_000, "QRIS").await;

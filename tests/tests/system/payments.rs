@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Timelike as _};
 use dermaga::{
-    config::{Config, Secret},
+    config::Config,
+    crypto::Secret,
     db::Clock,
     payments::{
         check_due,
@@ -381,7 +382,7 @@ paid_shops! {
         assert_eq!(till.paid_balance(&customer).await, 0);
         till.act(&top_up, Action::Pay);
         till.shop.clock().advance(TimeDelta::seconds(31));
-        assert_eq!(check_due(till.shop.state()).await.unwrap(), 0, "the second question comes later");
+        assert_eq!(check_due(&till.shop.state().payments).await.unwrap(), 0, "the second question comes later");
         till.shop.clock().advance(TimeDelta::seconds(31));
         eventually("the payment is found", async || till.paid_balance(&customer).await == 35_000).await;
         assert!(till.seen(&top_up).await["notices"].as_array().unwrap().is_empty());

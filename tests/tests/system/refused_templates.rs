@@ -188,12 +188,12 @@ async fn a_wrong_template_is_refused_alone(engine: Engine) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_template_is_refused_alone_on_sqlite() {
-    a_wrong_template_is_refused_alone(Engine::Sqlite).await;
+    Box::pin(a_wrong_template_is_refused_alone(Engine::Sqlite)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_template_is_refused_alone_on_postgres() {
-    a_wrong_template_is_refused_alone(Engine::Postgres).await;
+    Box::pin(a_wrong_template_is_refused_alone(Engine::Postgres)).await;
 }
 
 fn version(number: &str, manifests: Vec<Value>) -> Vec<u8> {

@@ -45,7 +45,7 @@ fn moment(value: &Value) -> DateTime<Utc> {
 async fn next_period(shop: &Shop, id: &str) -> Value {
     let end = moment(&subscription(shop, id).await["periodEnd"]);
     shop.clock().advance(end - shop.clock().now());
-    let outcome = renew_due(shop.state()).await.unwrap();
+    let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
     assert_eq!(outcome.errors, Vec::<String>::new());
     subscription(shop, id).await
 }
@@ -103,7 +103,7 @@ both_engines! {
             assert_eq!(renewed["periods"].as_array().unwrap().len(), month as usize);
             let expected = begun.with_timezone(&chrono_tz::Asia::Jakarta) + chrono::Months::new(month);
             assert_eq!(moment(&renewed["periodEnd"]), expected);
-            assert_eq!(renew_due(shop.state()).await.unwrap().items, 0, "charged twice");
+            assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 0, "charged twice");
         }
         let customer = shop.sign_in("setahun@example.com").await;
         let wallet = customer.get("/api/wallet/info").await.data(200);
@@ -172,7 +172,7 @@ both_engines! {
         for _ in 0..3 {
             let end = moment(&subscription(&shop, &ids[2]).await["periodEnd"]);
             shop.clock().advance(end - shop.clock().now());
-            let outcome = renew_due(shop.state()).await.unwrap();
+            let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
             assert_eq!((outcome.items, outcome.errors), (3, Vec::new()));
         }
         let expected = [[5_000; 4], [10_000, 10_000, 0, 0], [25_000, 25_000, 0, 0]];
@@ -208,13 +208,13 @@ both_engines! {
 
         // Grace does not restart, and ends on its day.
         shop.clock().advance(TimeDelta::days(6));
-        renew_due(shop.state()).await.unwrap();
-        process_grace(shop.state()).await.unwrap();
+        renew_due(&shop.state().subscriptions).await.unwrap();
+        process_grace(&shop.state().subscriptions).await.unwrap();
         let behind = subscription(&shop, id).await;
         assert_eq!(behind["status"], "PAST_DUE");
         assert_eq!(moment(&behind["graceUntil"]), end + TimeDelta::days(7));
         shop.clock().advance(TimeDelta::days(1));
-        process_grace(shop.state()).await.unwrap();
+        process_grace(&shop.state().subscriptions).await.unwrap();
         let suspended = becomes(&shop, id, "SUSPENDED").await;
         let since = moment(&suspended["suspendedAt"]);
         let customer = shop.sign_in("lupa@example.com").await;
@@ -262,13 +262,13 @@ both_engines! {
         assert_eq!(quota().await, before - 1);
         let end = moment(&subscription(&shop, id).await["graceUntil"]);
         shop.clock().advance(end - shop.clock().now());
-        process_grace(shop.state()).await.unwrap();
+        process_grace(&shop.state().subscriptions).await.unwrap();
         becomes(&shop, id, "SUSPENDED").await;
         shop.clock().advance(TimeDelta::days(13));
-        process_grace(shop.state()).await.unwrap();
+        process_grace(&shop.state().subscriptions).await.unwrap();
         assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
         shop.clock().advance(TimeDelta::days(1));
-        process_grace(shop.state()).await.unwrap();
+        process_grace(&shop.state().subscriptions).await.unwrap();
         becomes(&shop, id, "EXPIRED").await;
         assert_eq!(quota().await, before);
         let customer = shop.sign_in("habis@example.com").await;
@@ -287,12 +287,12 @@ both_engines! {
             ids.push(id_of(&buy(&shop, &customer, ("postgresql", "basic"), None).await).to_owned());
         }
         shop.clock().advance(TimeDelta::days(65));
-        assert_eq!(renew_due(shop.state()).await.unwrap().items, 4);
+        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 4);
         for id in &ids {
             let renewed = subscription(&shop, id).await;
             assert_eq!(renewed["periods"].as_array().unwrap().len(), 2, "one a run: {renewed:#}");
         }
-        let outcomes = join_all((0..6).map(|_| renew_due(shop.state()))).await;
+        let outcomes = join_all((0..6).map(|_| renew_due(&shop.state().subscriptions))).await;
         for outcome in outcomes {
             assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
         }
@@ -330,7 +330,7 @@ both_engines! {
 
         let end = moment(&subscription(&shop, &id).await["periodEnd"]);
         shop.clock().advance(end - shop.clock().now() + TimeDelta::seconds(1));
-        let outcome = renew_due(shop.state()).await.unwrap();
+        let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
         let expected = format!("Subscription {id}: ");
         assert!(outcome.errors.iter().all(|error| error.starts_with(&expected)), "{:?}", outcome.errors);
         assert_eq!(subscription(&shop, &healthy).await["periods"].as_array().unwrap().len(), 2);
@@ -430,7 +430,7 @@ async fn shop_with(settings: &[(&str, &str)]) -> Shop {
     };
     let read = config::load(sources).unwrap().config;
     let change = |config: &mut config::Config| {
-        config.subscriptions = read.billing;
+        config.subscriptions = read.subscriptions.clone();
         config.cron_daily_renewals = read.cron_daily_renewals;
         config.cron_grace_period = read.cron_grace_period;
     };
@@ -464,7 +464,7 @@ async fn the_settings_decide() {
         let mut seen = vec![next_period(&shop, id).await["status"].clone()];
         for _ in 0..2 {
             shop.clock().advance(TimeDelta::days(1));
-            process_grace(shop.state()).await.unwrap();
+            process_grace(&shop.state().subscriptions).await.unwrap();
             seen.push(subscription(&shop, id).await["status"].clone());
         }
         assert_eq!(seen, expected, "{settings:?}");
@@ -493,7 +493,14 @@ async fn a_failed_renewal_is_tried_again_when_the_settings_say() {
     shop.clock()
         .advance(end - shop.clock().now() + TimeDelta::seconds(1));
     for expected in [TimeDelta::minutes(5), TimeDelta::days(1)] {
-        assert_eq!(renew_due(shop.state()).await.unwrap().errors.len(), 1);
+        assert_eq!(
+            renew_due(&shop.state().subscriptions)
+                .await
+                .unwrap()
+                .errors
+                .len(),
+            1
+        );
         let mut conn = shop.state().db.read().await.unwrap();
         let sql = "SELECT renewal_retry_at FROM subscriptions";
         let (at,) = dermaga::fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
@@ -515,7 +522,9 @@ async fn two_servers_charge_once() {
     for server in [&shop, &other] {
         server.clock().advance(TimeDelta::days(32));
     }
-    for outcome in join_all([&shop, &other, &shop, &other].map(|one| renew_due(one.state()))).await
+    for outcome in
+        join_all([&shop, &other, &shop, &other].map(|one| renew_due(&one.state().subscriptions)))
+            .await
     {
         assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
     }

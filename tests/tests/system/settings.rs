@@ -12,7 +12,8 @@ use std::{
 use chrono::TimeDelta;
 use dermaga::{
     app::{App, StartError},
-    config::{self, Config, SETTINGS, Secret, Sources},
+    config::{self, Config, SETTINGS, Sources},
+    crypto::Secret,
     db::Clock,
     payments::sandbox::{Action, Fault},
 };
@@ -1056,11 +1057,11 @@ async fn drift_is_repaired_at_the_next_resync() {
     let lost = files(&folder).pop().unwrap();
     fs::remove_file(&lost).unwrap();
     shop.clock().advance(TimeDelta::seconds(2000));
-    shop.state().provisioning.wake();
+    shop.state().instances.handle.wake();
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(!lost.exists(), "it is not looked at before its time");
     shop.clock().advance(TimeDelta::seconds(2000));
-    shop.state().provisioning.wake();
+    shop.state().instances.handle.wake();
     let deadline = Instant::now() + Duration::from_secs(20);
     while !lost.exists() {
         assert!(Instant::now() < deadline, "{} stays away", lost.display());
@@ -1097,7 +1098,7 @@ async fn instances_go_where_the_provisioner_says() {
         ("auto", "directory"),
     ] {
         let shop = empty_shop(&[("DERMAGA_PROVISIONER", choice), ("KUBECONFIG", path)]).await;
-        let status = shop.state().provisioning.status();
+        let status = shop.state().instances.handle.status();
         assert_eq!(status.provisioner, provisioner, "{choice}: {status:?}");
     }
     let nowhere = folder.path().join("nowhere");

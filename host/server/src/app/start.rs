@@ -17,8 +17,8 @@ use super::{App, AppState, Shared, jobs, stock};
 use crate::{
     Error,
     accounts::{Accounts, Email, TokenKeys},
-    cluster::ClusterError,
     catalog::Catalog,
+    cluster::ClusterError,
     config::{Config, Keys, KeysError},
     coupons::Coupons,
     crypto::Vault,
@@ -320,7 +320,13 @@ fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accoun
     TokenKeys::new(&secrets, lifetime(config.accounts.access_token_lifetime))
         .and_then(|keys| {
             let refresh = lifetime(config.accounts.refresh_token_lifetime);
-            Accounts::new(db, clock, keys, refresh, config.accounts.registrations_per_hour)
+            Accounts::new(
+                db,
+                clock,
+                keys,
+                refresh,
+                config.accounts.registrations_per_hour,
+            )
         })
         .map_err(StartError::failed("accounts cannot be prepared"))
 }

@@ -9,14 +9,13 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Catalog, 
-    RefusedTemplate,
+use super::{
+    Catalog, RefusedTemplate,
     loading::{self, Loading},
     store,
 };
 use crate::{
-    Code, Error, Result,
-    audit,
+    Code, Error, Result, audit,
     db::{Clock, Conn, Db},
     plugins::Registry,
     text_enum,

@@ -593,7 +593,10 @@ mod tests {
         let loaded = load(sources).unwrap();
         let config = &loaded.config;
         assert_eq!(
-            (config.telemetry.log.as_str(), config.subscriptions.base_domain.as_str()),
+            (
+                config.telemetry.log.as_str(),
+                config.subscriptions.base_domain.as_str()
+            ),
             ("error", "env.example")
         );
         assert_eq!(config.database_url(), "sqlite://kept.db");

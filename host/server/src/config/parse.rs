@@ -2,7 +2,9 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use crate::{accounts::MIN_SECRET_BYTES, crypto::Secret, plugins::signatures::PublicKey, wallet::Typeface};
+use crate::{
+    accounts::MIN_SECRET_BYTES, crypto::Secret, plugins::signatures::PublicKey, wallet::Typeface,
+};
 
 /// A whole number within bounds; `_` may group its digits.
 pub(super) fn number<T: FromStr + PartialOrd + Display>(

@@ -5,13 +5,12 @@ use dermaga_runtime::contract::{self, Answer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Coupons, 
-    Coupon, CouponStatistics, CouponStatus, NewCoupon, Switch,
+use super::{
+    Coupon, CouponStatistics, CouponStatus, Coupons, NewCoupon, Switch,
     store::{self, admin::ChangedRow},
 };
 use crate::{
-    Code, Error, Result,
-    audit,
+    Code, Error, Result, audit,
     db::{self, Conn, Uncommitted, new_id},
     money::Rupiah,
     plugins::{self, Subject},

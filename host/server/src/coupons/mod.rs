@@ -192,23 +192,25 @@ pub async fn apply_registration(coupons: &Coupons, user_id: Uuid) -> Vec<Welcome
         let Ok(code) = coupon.code.parse::<CouponCode>() else {
             continue;
         };
-        given.push(match redeem_at_registration(coupons, user_id, &code).await {
-            Ok(redeemed) => WelcomeBonus {
-                coupon_code: coupon.code,
-                granted: true,
-                amount: redeemed.preview.amount,
-                message: redeemed.preview.reason,
-            },
-            Err(error) => {
-                tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
-                WelcomeBonus {
+        given.push(
+            match redeem_at_registration(coupons, user_id, &code).await {
+                Ok(redeemed) => WelcomeBonus {
                     coupon_code: coupon.code,
-                    granted: false,
-                    amount: Rupiah::ZERO,
-                    message: error.message,
+                    granted: true,
+                    amount: redeemed.preview.amount,
+                    message: redeemed.preview.reason,
+                },
+                Err(error) => {
+                    tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
+                    WelcomeBonus {
+                        coupon_code: coupon.code,
+                        granted: false,
+                        amount: Rupiah::ZERO,
+                        message: error.message,
+                    }
                 }
-            }
-        });
+            },
+        );
     }
     given
 }

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{self, Place, Purchase};
 use uuid::Uuid;
 
-use super::{Coupons, 
+use super::{
+    Coupons,
     evaluation::{Evaluated, amount, check_restrictions},
     store,
 };

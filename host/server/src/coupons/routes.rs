@@ -86,7 +86,8 @@ async fn redeem_coupon(
 ) -> Result<Response, Error> {
     let user_id = customer.user_id;
     let redeem = async {
-        let redeemed = super::redeem(&state.coupons, user_id, &request.coupon_code, Place::Wallet).await?;
+        let redeemed =
+            super::redeem(&state.coupons, user_id, &request.coupon_code, Place::Wallet).await?;
         Ok(redeemed.map(RedeemedView::answer))
     };
     once.answer(&state, user_id, redeem).await

@@ -122,7 +122,8 @@ impl Once {
             key,
             fingerprint,
         };
-        let limit = TimeDelta::from_std(state.config.http.request_timeout).unwrap_or(TimeDelta::MAX);
+        let limit =
+            TimeDelta::from_std(state.config.http.request_timeout).unwrap_or(TimeDelta::MAX);
         let lease = limit + LEASE_MARGIN;
         let claim = match idempotency::begin(&state.db, &state.clock, request, lease).await? {
             Begun::Answered(answer) => return Ok(replay(answer)),

@@ -3,8 +3,8 @@
 
 use chrono::TimeDelta;
 
-use super::{Payments, 
-    Payment,
+use super::{
+    Payment, Payments,
     gateway::{Known, wanted_pause},
     problem,
     settlement::{self, Applied},

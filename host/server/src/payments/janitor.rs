@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Payments, 
-    Payment, PaymentState,
+use super::{
+    Payment, PaymentState, Payments,
     asking::{self, News},
     gateway::wanted_pause,
     settlement,

@@ -34,10 +34,10 @@ use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 pub use janitor::{check_due, watch};
-pub use settings::{Midtrans, Settings};
 pub use model::{
     DebtView, NoticeOutcome, NoticeView, Payment, PaymentMethod, PaymentState, PaymentView,
 };
+pub use settings::{Midtrans, Settings};
 
 use self::{
     budget::Budget,

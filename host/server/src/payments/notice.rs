@@ -5,8 +5,8 @@
 
 use uuid::Uuid;
 
-use super::{Payments, 
-    NoticeOutcome, Payment,
+use super::{
+    NoticeOutcome, Payment, Payments,
     asking::{self, Learned, News},
     gateway::{Known, Status},
     problem, settlement,

@@ -3,15 +3,14 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Payments, 
-    Payment, problem,
+use super::{
+    Payment, Payments, problem,
     settlement::{self, Applied},
     state::Claim,
     store,
 };
 use crate::{
-    Code, Error, Result,
-    audit,
+    Code, Error, Result, audit,
     db::{Conn, Uncommitted},
 };
 
@@ -37,7 +36,15 @@ pub(super) async fn close(
     let payment = end(payments, &mut conn, payment).await?;
     let details = json!({ "problem": what, "reason": reason });
     let (action, subject) = ("payment.reviewed", format!("payment:{id}"));
-    audit::record(&mut conn, &payments.clock, actor_id, action, &subject, details).await?;
+    audit::record(
+        &mut conn,
+        &payments.clock,
+        actor_id,
+        action,
+        &subject,
+        details,
+    )
+    .await?;
     Ok(Uncommitted::new(conn, payment))
 }
 

@@ -6,8 +6,8 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Payments, 
-    Payment, PaymentMethod, PaymentState,
+use super::{
+    Payment, PaymentMethod, PaymentState, Payments,
     asking::{self, Learned, News},
     gateway::{Gateway, PAGE_MINUTES},
     janitor, problem,
@@ -16,8 +16,7 @@ use super::{Payments,
     store,
 };
 use crate::{
-    Code, Error, Result,
-    audit,
+    Code, Error, Result, audit,
     db::{Uncommitted, new_id},
     money::Rupiah,
     wallet::{self, TopUp, Transaction},
@@ -209,7 +208,11 @@ async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
         }
         Applied::Changed(fresh) => {
             drop(conn);
-            Ok(asking::learn(payments, fresh).await?.commit().await?.payment)
+            Ok(asking::learn(payments, fresh)
+                .await?
+                .commit()
+                .await?
+                .payment)
         }
     }
 }

@@ -89,12 +89,7 @@ pub(super) async fn begin(
     Ok(found)
 }
 
-async fn compile(
-    registry: Arc<Registry>,
-    templates: Arc<Vec<Template>>,
-    id: Uuid,
-    upload: Upload,
-) {
+async fn compile(registry: Arc<Registry>, templates: Arc<Vec<Template>>, id: Uuid, upload: Upload) {
     let staged = stage(&registry, upload, &templates).await;
     if let Err(error) = &staged {
         tracing::warn!(upload.id = %id, %error, "plugin.upload_refused");

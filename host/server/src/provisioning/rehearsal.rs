@@ -6,8 +6,8 @@
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Instances, 
-    draft,
+use super::{
+    Instances, draft,
     model::{Instance, NewInstance, Terms},
     render::{Brief, RenderError, render},
     secrets::Secrets,

@@ -155,7 +155,12 @@ async fn manifests(
         .await?
         .ok_or_else(nothing)?;
     let secrets = secrets::open(&mut conn, &state.instances.vault, id).await?;
-    let objects = recorded_objects(&recorded, &owned, &secrets, state.instances.handle.classes())?;
+    let objects = recorded_objects(
+        &recorded,
+        &owned,
+        &secrets,
+        state.instances.handle.classes(),
+    )?;
     let view = ManifestsView {
         decision_id,
         plugin_id: recorded.plugin_id,

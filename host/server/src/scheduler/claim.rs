@@ -11,8 +11,7 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result,
-    audit,
+    Code, Error, Result, audit,
     db::{Clock, Conn, Db, new_id},
 };
 
@@ -41,7 +40,11 @@ pub(super) enum Due {
 }
 
 /// Takes a scheduled instant, unless it is taken.
-pub(super) async fn scheduled(scheduler: &Scheduler, job: &Job, instant: DateTime<Utc>) -> Result<Due> {
+pub(super) async fn scheduled(
+    scheduler: &Scheduler,
+    job: &Job,
+    instant: DateTime<Utc>,
+) -> Result<Due> {
     let now = scheduler.clock.now();
     let mut conn = scheduler.db.begin().await?;
     if store::watched_since(&mut conn, job.name, now).await? >= instant {
@@ -66,7 +69,15 @@ pub(super) async fn scheduled(scheduler: &Scheduler, job: &Job, instant: DateTim
 pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: Uuid) -> Result<Claim> {
     let now = scheduler.clock.now();
     let mut conn = scheduler.db.begin().await?;
-    let claim = insert(&mut conn, scheduler, job, now, Trigger::Administrator, Some(by)).await?;
+    let claim = insert(
+        &mut conn,
+        scheduler,
+        job,
+        now,
+        Trigger::Administrator,
+        Some(by),
+    )
+    .await?;
     let Some(claim) = claim else {
         let message = format!(
             "The job {} is being run at the moment. Look at /api/admin/jobs/{0}/runs.",
@@ -76,7 +87,15 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: Uuid) -> Resul
     };
     let subject = format!("job:{}", job.name);
     let details = json!({ "runId": claim.run });
-    audit::record(&mut conn, &scheduler.clock, by, "job.run", &subject, details).await?;
+    audit::record(
+        &mut conn,
+        &scheduler.clock,
+        by,
+        "job.run",
+        &subject,
+        details,
+    )
+    .await?;
     conn.commit().await?;
     Ok(claim)
 }

@@ -1,29 +1,25 @@
 //! Jobs that fail, beside one that does not.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::{
-    Code,
-    app::{App, AppState},
-    config::Config,
-    db::Clock,
-    provisioning::Choice,
-};
+use crate::{Code, app::App, config::Config, db::Clock, provisioning::Choice};
 
 /// Longer than any job of these tests takes.
 const LONG: Duration = Duration::from_secs(60);
 
-fn job(name: &'static str, rule: Rule) -> Job {
+fn job<F, R>(name: &'static str, rule: F) -> Job
+where
+    F: Fn(Progress) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Outcome>> + Send + 'static,
+{
     Job {
         name,
         summary: "A job of a test.",
         schedule: "* * * * * *".parse().unwrap(),
-        rule,
+        rule: Rule::new(rule),
     }
 }
 
-async fn state(jobs: Vec<Job>) -> (tempfile::TempDir, AppState) {
+async fn scheduler(jobs: Vec<Job>) -> (tempfile::TempDir, Scheduler) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::in_folder(folder.path()).unwrap();
     config.plugins_dir = Some(folder.path().to_owned());
@@ -32,13 +28,12 @@ async fn state(jobs: Vec<Job>) -> (tempfile::TempDir, AppState) {
     config.admin_email = Some("admin@example.com".into());
     config.admin_password = Some(crate::crypto::Secret::new("the admin's password"));
     let app = App::from_config(config, Clock::movable()).await.unwrap();
-    let scheduler = Arc::new(Scheduler::new(jobs, Tz::UTC));
-    let state = app.state.with(|shared| shared.scheduler = scheduler);
-    (folder, state)
+    let (db, clock) = (app.state.db.clone(), app.state.clock.clone());
+    (folder, Scheduler::new(db, clock, jobs))
 }
 
-async fn administrator(state: &AppState) -> Uuid {
-    let mut conn = state.db.read().await.unwrap();
+async fn administrator(scheduler: &Scheduler) -> Uuid {
+    let mut conn = scheduler.db.read().await.unwrap();
     let (id,) = crate::fetch_one!(conn, (Uuid,), "SELECT id FROM users").unwrap();
     id
 }
@@ -46,29 +41,21 @@ async fn administrator(state: &AppState) -> Uuid {
 #[tokio::test]
 async fn a_job_that_fails_stops_nobody() {
     let jobs = vec![
-        job("panics", |_, _| {
-            Box::pin(async { panic!("as a test does") })
-        }),
-        job("fails", |_, _| {
+        job("panics", |_| Box::pin(async { panic!("as a test does") })),
+        job("fails", |_| {
             Box::pin(async { Err(Error::new(Code::Unavailable, "Away.")) })
         }),
-        job("half", |_, _| {
+        job("half", |_| {
             let errors = (0..30).map(|number| format!("Item {number}.")).collect();
             Box::pin(async { Ok(Outcome { items: 40, errors }) })
         }),
-        job("good", |_, _| Box::pin(async { Ok(Outcome::of(7)) })),
+        job("good", |_| Box::pin(async { Ok(Outcome::of(7)) })),
     ];
-    let (_folder, state) = state(jobs).await;
-    let admin = administrator(&state).await;
+    let (_folder, scheduler) = scheduler(jobs).await;
+    let admin = administrator(&scheduler).await;
     let mut ended = Vec::new();
     for name in ["panics", "fails", "half", "good"] {
-        ended.push(
-            state
-                .scheduler
-                .run_now(&state, name, admin, LONG)
-                .await
-                .unwrap(),
-        );
+        ended.push(scheduler.run_now(name, admin, LONG).await.unwrap());
     }
     let told: Vec<_> = ended
         .iter()
@@ -86,17 +73,13 @@ async fn a_job_that_fails_stops_nobody() {
 
 #[tokio::test]
 async fn what_an_administrator_runs_is_audited() {
-    let good = job("good", |_, _| Box::pin(async { Ok(Outcome::of(1)) }));
-    let (_folder, state) = state(vec![good]).await;
-    let admin = administrator(&state).await;
-    state
-        .scheduler
-        .run_now(&state, "good", admin, LONG)
-        .await
-        .unwrap();
-    let unknown = state.scheduler.run_now(&state, "bad", admin, LONG).await;
+    let good = job("good", |_| Box::pin(async { Ok(Outcome::of(1)) }));
+    let (_folder, scheduler) = scheduler(vec![good]).await;
+    let admin = administrator(&scheduler).await;
+    scheduler.run_now("good", admin, LONG).await.unwrap();
+    let unknown = scheduler.run_now("bad", admin, LONG).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
-    let mut conn = state.db.read().await.unwrap();
+    let mut conn = scheduler.db.read().await.unwrap();
     let sql = "SELECT actor_id, subject FROM audit_events WHERE action = 'job.run'";
     let noted = crate::fetch_all!(conn, (Uuid, String), sql).unwrap();
     assert_eq!(noted, [(admin, "job:good".to_owned())]);
@@ -105,18 +88,18 @@ async fn what_an_administrator_runs_is_audited() {
 /// A server that stops leaves what does not end to another, at once.
 #[tokio::test]
 async fn a_run_that_is_cut_off_is_anybodys() {
-    let endless = job("endless", |_, _| Box::pin(std::future::pending()));
-    let (_folder, state) = state(vec![endless]).await;
-    let job = state.scheduler.job("endless").unwrap();
-    let instant = state.clock.now() + TimeDelta::seconds(1);
-    let claim::Due::Ours(claim) = claim::scheduled(&state, job, instant).await.unwrap() else {
+    let endless = job("endless", |_| Box::pin(std::future::pending()));
+    let (_folder, scheduler) = scheduler(vec![endless]).await;
+    let job = scheduler.job("endless").unwrap();
+    let instant = scheduler.clock.now() + TimeDelta::seconds(1);
+    let claim::Due::Ours(claim) = claim::scheduled(&scheduler, job, instant).await.unwrap() else {
         panic!("nobody else wants it");
     };
     let run = claim.run_id();
-    let task = state.scheduler.launch(&state, job, claim.clone());
-    state.scheduler.cut_off.cancel();
+    let task = scheduler.launch(job, claim.clone());
+    scheduler.cut_off.cancel();
     task.await.unwrap();
-    let next = claim::abandoned(&state, job).await.unwrap().unwrap();
+    let next = claim::abandoned(&scheduler, job).await.unwrap().unwrap();
     assert_eq!(next.run_id(), run);
     assert!(
         !claim.renew().await.unwrap(),
@@ -127,7 +110,7 @@ async fn a_run_that_is_cut_off_is_anybodys() {
 /// What a run has done is there to be read before it ends.
 #[tokio::test]
 async fn a_run_says_how_far_it_has_come() {
-    let counting = job("counting", |_, progress| {
+    let counting = job("counting", |progress| {
         Box::pin(async move {
             progress.expect(10_000);
             (0..40).for_each(|_| progress.item());
@@ -135,10 +118,10 @@ async fn a_run_says_how_far_it_has_come() {
             std::future::pending().await
         })
     });
-    let (_folder, state) = state(vec![counting]).await;
-    let admin = administrator(&state).await;
+    let (_folder, scheduler) = scheduler(vec![counting]).await;
+    let admin = administrator(&scheduler).await;
     let at_once = Duration::ZERO;
-    let begun = state.scheduler.run_now(&state, "counting", admin, at_once);
+    let begun = scheduler.run_now("counting", admin, at_once);
     let begun = begun.await.unwrap();
     assert_eq!(
         (begun.status, begun.finished_at),
@@ -150,17 +133,10 @@ async fn a_run_says_how_far_it_has_come() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        seen = state
-            .scheduler
-            .run(&state, "counting", begun.id)
-            .await
-            .unwrap();
+        seen = scheduler.run("counting", begun.id).await.unwrap();
     }
     let counts = (seen.total, seen.items, seen.error_count, seen.status);
     assert_eq!(counts, (10_000, 40, 1, RunStatus::Running));
-    let again = state
-        .scheduler
-        .run_now(&state, "counting", admin, at_once)
-        .await;
+    let again = scheduler.run_now("counting", admin, at_once).await;
     assert_eq!(again.unwrap_err().code, Code::Conflict);
 }

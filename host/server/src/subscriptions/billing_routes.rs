@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{MOST_GRACE_DAYS, ForecastLine, SubscriptionDetail, renewal};
+use super::{ForecastLine, MOST_GRACE_DAYS, SubscriptionDetail, renewal};
 use crate::{
     Error, Result,
     app::AppState,
@@ -55,7 +55,8 @@ async fn preview(
     let after = date
         .checked_add_days(Days::new(1))
         .ok_or_else(|| Error::invalid("date", "is beyond the calendar"))?;
-    let lines = renewal::forecast(&state.subscriptions, calendar::start_of_day(zone, after)).await?;
+    let lines =
+        renewal::forecast(&state.subscriptions, calendar::start_of_day(zone, after)).await?;
     let message = format!("Periods that end until {date}: {}.", lines.len());
     Ok(Success::ok(message, lines))
 }
@@ -95,7 +96,8 @@ async fn set_grace_period(
     Id(id): Id,
     Body(request): Body<GraceRequest>,
 ) -> Reply<SubscriptionDetail> {
-    let until = renewal::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
+    let until =
+        renewal::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
     let detail = super::any_detail(&mut state.db.read().await?, id).await?;
     let message = format!("Its grace ends on {}.", state.clock.written(until));
     Ok(Success::ok(message, detail))

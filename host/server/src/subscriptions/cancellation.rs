@@ -11,7 +11,12 @@ use crate::{Code, Error, Result, catalog, db::Conn, provisioning, wallet};
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when it has ended already.
-pub async fn cancel(shop: &Subscriptions, user_id: Uuid, id: Uuid, reason: Option<&str>) -> Result<()> {
+pub async fn cancel(
+    shop: &Subscriptions,
+    user_id: Uuid,
+    id: Uuid,
+    reason: Option<&str>,
+) -> Result<()> {
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, user_id).await?;

@@ -4,7 +4,8 @@ use dermaga_runtime::canonical_json;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Subscriptions, 
+use super::{
+    Subscriptions,
     model::{PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionStatus},
     pricing::{self, Order, Priced},
     store,
@@ -286,7 +287,12 @@ fn new_instance(
 }
 
 /// What would be made passes the gate, or nothing is charged for it.
-async fn rehearse(shop: &Subscriptions, order: &Order, priced: &Priced, asking: Asking) -> Result<()> {
+async fn rehearse(
+    shop: &Subscriptions,
+    order: &Order,
+    priced: &Priced,
+    asking: Asking,
+) -> Result<()> {
     let new = new_instance(shop, order.user_id, priced, Uuid::nil());
     provisioning::rehearse_purchase(&shop.instances, new, &priced.offer, asking).await
 }

@@ -13,8 +13,7 @@ use uuid::Uuid;
 
 use super::{Subscriptions, model::PriceLineView};
 use crate::{
-    Error, Result,
-    calendar,
+    Error, Result, calendar,
     catalog::{self, Offer},
     coupons::{self, CouponCode, Evaluated},
     money::Rupiah,

@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Subscriptions, Subscription, plan_changes, store};
+use super::{Subscription, Subscriptions, plan_changes, store};
 use crate::{
-    Code, Error, Result,
-    audit,
+    Code, Error, Result, audit,
     db::{Uncommitted, new_id},
     money::Rupiah,
     wallet::{self, NewTransaction, Transaction, TransactionType},

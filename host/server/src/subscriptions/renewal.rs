@@ -20,14 +20,13 @@ pub(super) use preview::{billing_info, forecast};
 pub(super) use unpaid::{expire, set_grace};
 pub use unpaid::{process_all_grace, process_grace};
 
-use super::{Subscriptions, 
-    delivery,
+use super::{
+    Subscriptions, delivery,
     model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
     plan_changes, pricing, store as subscriptions,
 };
 use crate::{
-    Error, Result,
-    catalog,
+    Error, Result, catalog,
     coupons::{self, Continued},
     db::Conn,
     money::Rupiah,

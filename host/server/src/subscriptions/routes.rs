@@ -263,7 +263,8 @@ async fn cancel(
             "The subscription has ended; its resources are being removed."
         }
         CancelAt::PeriodEnd => {
-            cancellation::cancel_at_period_end(&state.subscriptions, customer.user_id, id, reason).await?;
+            cancellation::cancel_at_period_end(&state.subscriptions, customer.user_id, id, reason)
+                .await?;
             "The subscription will end with the period that is paid for."
         }
     };
@@ -330,7 +331,8 @@ async fn retry_provisioning(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail = super::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id).await?;
+    let detail =
+        super::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id).await?;
     Ok(Success::accepted("It is being tried again.", detail))
 }
 
@@ -353,7 +355,8 @@ async fn quote_upgrade(
     Id(id): Id,
     Body(request): Body<UpgradeQuoteRequest>,
 ) -> Reply<UpgradeQuote> {
-    let quote = super::upgrade::quote(&state.subscriptions, customer.user_id, id, request.plan_id).await?;
+    let quote =
+        super::upgrade::quote(&state.subscriptions, customer.user_id, id, request.plan_id).await?;
     Ok(Success::ok(format!("This costs {} now.", quote.due), quote))
 }
 
@@ -392,7 +395,9 @@ async fn upgrade(
 ) -> Result<Response, Error> {
     let (user_id, most) = (customer.user_id, request.max_charge);
     let act = async {
-        let made = super::upgrade::upgrade(&state.subscriptions, user_id, id, request.plan_id, most).await?;
+        let made =
+            super::upgrade::upgrade(&state.subscriptions, user_id, id, request.plan_id, most)
+                .await?;
         Ok(made.map(|view| {
             let (plan, charged) = (&view.subscription.plan_name, view.charged);
             Success::ok(

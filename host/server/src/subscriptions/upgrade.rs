@@ -17,8 +17,8 @@ use uuid::Uuid;
 pub(super) use ending::{abandon, settle_all};
 
 use self::proposal::{Proposal, propose};
-use super::{Subscriptions, 
-    PriceLineView, SubscriptionView,
+use super::{
+    PriceLineView, SubscriptionView, Subscriptions,
     plan_changes::{self, PlanChange},
     store,
 };

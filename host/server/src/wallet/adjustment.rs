@@ -3,16 +3,15 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use super::Wallets;
 use super::{
     Account, Balance, NewTransaction, Transaction, TransactionType, WalletRow, check_cap,
     insufficient,
     ledger::{self, Movement},
     lock,
 };
-use super::Wallets;
 use crate::{
-    Error, Result,
-    audit,
+    Error, Result, audit,
     db::{Conn, Uncommitted, new_id},
     money::Rupiah,
     text_enum,

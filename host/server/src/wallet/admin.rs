@@ -315,7 +315,13 @@ async fn change(
         kind: request.kind,
     };
     let act = async {
-        let made = super::adjust(&state.wallets, admin.user_id, adjustment, request.reason.trim()).await?;
+        let made = super::adjust(
+            &state.wallets,
+            admin.user_id,
+            adjustment,
+            request.reason.trim(),
+        )
+        .await?;
         Ok(made.map(|transaction| {
             let message = match direction {
                 Direction::Add => format!("{} have been added.", adjustment.amount),

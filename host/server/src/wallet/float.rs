@@ -3,8 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::store;
 use super::Wallets;
+use super::store;
 use crate::{
     Result,
     alerts::{self, AlertKind},

@@ -10,11 +10,11 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::Wallets;
 use super::{
     journal::PAGE,
     store::{self, SealRow, SealedHead},
 };
-use super::Wallets;
 use crate::{
     Result,
     db::{Conn, new_id},

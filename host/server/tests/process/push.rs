@@ -4,7 +4,8 @@ use std::{path::Path, process::Command};
 
 use dermaga::{
     app::{App, Running},
-    config::{Config, Secret},
+    config::Config,
+    crypto::Secret,
     db::Clock,
     provisioning::Choice,
 };

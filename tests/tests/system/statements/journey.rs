@@ -117,7 +117,7 @@ pub(super) async fn play(till: &Till) {
     till.paid(&customer, 50_000).await;
     let open = till.top_up(&customer, 20_000, "QRIS").await;
     till.act(&open, Action::Deny);
-    check_due(shop.state()).await.unwrap();
+    check_due(&shop.state().payments).await.unwrap();
 
     let subscription = subscribe(till, &customer).await;
     coupons(till, &customer).await;
@@ -364,9 +364,9 @@ async fn books(till: &Till, customer: &Client, user: &Value) {
 /// Lets the next period begin, and the subscription end.
 async fn endings(till: &Till, customer: &Client, subscription: &str) {
     let state = till.shop.state();
-    renew_due(state).await.unwrap();
-    process_grace(state).await.unwrap();
-    timekeeping::mend(state).await.unwrap();
+    renew_due(&state.subscriptions).await.unwrap();
+    process_grace(&state.subscriptions).await.unwrap();
+    timekeeping::mend(&state.db, &state.clock).await.unwrap();
     till.admin.get("/api/admin/billing/preview").await.data(200);
     customer
         .delete(&format!("/api/subscriptions/{subscription}"))

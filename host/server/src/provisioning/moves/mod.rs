@@ -16,7 +16,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Instances, 
+use super::{
+    Instances,
     model::{Instance, Terms},
     render::{Brief, RenderError, render},
     request, secrets,
@@ -24,8 +25,7 @@ use super::{Instances,
     store,
 };
 use crate::{
-    Code, Error, Result,
-    audit,
+    Code, Error, Result, audit,
     cluster::masked,
     plugins::{self, Registry},
     schema, text_enum,

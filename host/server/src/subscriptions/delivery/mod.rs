@@ -15,11 +15,11 @@ use super::{
     pricing, store as subscriptions,
 };
 use crate::{
-    subscriptions::Subscriptions,
     Error, Result,
     alerts::{self, AlertKind},
     db::Conn,
     provisioning,
+    subscriptions::Subscriptions,
 };
 
 /// Time that setting up takes anyhow, and that moves nothing.

@@ -4,12 +4,12 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    subscriptions::Subscriptions,
     Error, Result,
     alerts::{self, AlertKind},
     catalog, coupons,
     db::Conn,
     provisioning::{self, Undeliverable},
+    subscriptions::Subscriptions,
     subscriptions::{
         SubscriptionStatus,
         model::{PeriodRow, SubscriptionRow},

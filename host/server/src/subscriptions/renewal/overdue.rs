@@ -8,11 +8,10 @@ use uuid::Uuid;
 
 use super::{ATTEMPTS, Charge, charge, each, price};
 use crate::{
-    subscriptions::Subscriptions,
-    Code, Error, Result,
-    coupons,
+    Code, Error, Result, coupons,
     money::Rupiah,
     scheduler::Progress,
+    subscriptions::Subscriptions,
     subscriptions::{
         delivery,
         model::{Subscription, SubscriptionRow},

@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::{Continued, Next, price, store};
 use crate::{
-    subscriptions::Subscriptions,
     Error, Result,
     money::Rupiah,
+    subscriptions::Subscriptions,
     subscriptions::{
         PriceLineView, SubscriptionStatus, model::SubscriptionRow, store as subscriptions,
     },

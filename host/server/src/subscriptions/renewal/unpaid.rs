@@ -7,15 +7,14 @@ use uuid::Uuid;
 
 use super::{is_as_seen, store};
 use crate::{
-    subscriptions::Subscriptions,
-    Code, Error, Result,
-    audit, calendar, catalog,
-    coupons,
+    Code, Error, Result, audit, calendar, catalog, coupons,
     money::Rupiah,
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
+    subscriptions::Subscriptions,
     subscriptions::{
-        Settings, SubscriptionStatus as Status, model::Subscription, store as subscriptions, upgrade,
+        Settings, SubscriptionStatus as Status, model::Subscription, store as subscriptions,
+        upgrade,
     },
     timekeeping, wallet,
 };

@@ -5,11 +5,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    subscriptions::Subscriptions,
-    Result,
-    catalog,
+    Result, catalog,
     db::Conn,
     provisioning,
+    subscriptions::Subscriptions,
     subscriptions::plan_changes::{self, PlanChange, Progress},
     wallet::{self, NewTransaction, TransactionType},
 };

@@ -14,13 +14,13 @@ use super::{
     credit::{Paid, Running, take_off},
 };
 use crate::{
-    subscriptions::Subscriptions,
     Code, Error, Result,
     catalog::{self, Offer, Plan, Tier},
     db::Conn,
     money::Rupiah,
     plugins::{self, Asking, Decision},
     provisioning, schema,
+    subscriptions::Subscriptions,
     subscriptions::{
         PriceLineView,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
