@@ -8,7 +8,8 @@ use std::{
 
 use dermaga::{
     accounts::{Email, NewAccount, Role},
-    app::{App, AppState, Running, StartError},
+    api::AppState,
+    app::{App, Running, StartError},
     config::Config,
     crypto::Secret,
     db::{Clock, Db},

@@ -8,82 +8,24 @@ mod stock;
 #[cfg(test)]
 mod tests;
 
-use std::{io::Write as _, net::SocketAddr, ops::Deref, sync::Arc};
+use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use dermaga_runtime::{Limits, SizeClass};
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa_axum::router::OpenApiRouter;
-use uuid::Uuid;
 
 use crate::{
-    accounts::{self, Accounts},
-    alerts,
-    catalog::{self, Catalog},
+    api::{self, AppState},
     config::Config,
-    coupons::{self, Coupons},
-    db::{Clock, Db},
-    http, idempotency, payments, plugins,
-    provisioning::{self, Instances},
-    scheduler,
-    subscriptions::{self, Subscriptions},
-    telemetry,
-    throttle::Throttle,
-    timekeeping,
-    wallet::{self, Wallets},
+    db::Clock,
+    http, idempotency, payments, plugins, provisioning, scheduler, subscriptions, telemetry,
 };
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
-
-/// What handlers and workers share. Every request clones it many times over, so it is one pointer.
-#[derive(Debug, Clone)]
-pub struct AppState(Arc<Shared>);
-
-impl AppState {
-    pub(crate) fn new(shared: Shared) -> Self {
-        Self(Arc::new(shared))
-    }
-
-    /// The same, but for what is changed.
-    #[cfg(test)]
-    pub(crate) fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
-        let mut shared = Shared::clone(self);
-        change(&mut shared);
-        Self::new(shared)
-    }
-}
-
-impl Deref for AppState {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
-
-/// The parts of an [`AppState`].
-#[derive(Debug, Clone)]
-pub struct Shared {
-    pub db: Db,
-    pub clock: Clock,
-    pub config: Arc<Config>,
-    pub plugins: Arc<plugins::Registry>,
-    pub accounts: Arc<Accounts>,
-    pub catalog: Catalog,
-    pub wallets: Wallets,
-    pub payments: Arc<payments::Payments>,
-    pub coupons: Coupons,
-    pub instances: Instances,
-    pub subscriptions: Subscriptions,
-    pub scheduler: Arc<scheduler::Scheduler>,
-    /// Refusals kept under an Idempotency-Key, by customer.
-    pub(crate) kept_refusals: Arc<Throttle<Uuid>>,
-}
 
 /// A server that is ready to run.
 #[derive(Debug)]
@@ -92,46 +34,18 @@ pub struct App {
     worker: provisioning::Worker<Arc<plugins::Registry>>,
 }
 
-/// The API with its document, before it has a state.
-pub fn api(limits: &Limits) -> OpenApiRouter<AppState> {
-    let domains = OpenApiRouter::new()
-        .merge(accounts::router())
-        .merge(catalog::router())
-        .merge(wallet::router())
-        .merge(payments::router())
-        .merge(coupons::router())
-        .merge(plugins::explain_router())
-        .merge(subscriptions::router())
-        .merge(provisioning::router())
-        .merge(scheduler::router())
-        .merge(plugins::router(limits.component_bytes_of(SizeClass::Large)))
-        .merge(alerts::router())
-        .merge(timekeeping::router());
-    let mut api = OpenApiRouter::with_openapi(http::openapi::base()).nest("/api", domains);
-    http::openapi::complete(api.get_openapi_mut());
-    api
-}
-
-/// The OpenAPI document as `docs/openapi.json` keeps it.
-///
-/// # Errors
-/// Never, as long as the document is JSON.
-pub fn openapi_json() -> serde_json::Result<String> {
-    let document = api(&Limits::default()).into_openapi();
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
-}
-
 /// Everything this server answers.
 pub fn router(state: AppState) -> Router {
     surround(routes(&state), state)
 }
 
 fn routes(state: &AppState) -> Router<AppState> {
-    let (api, document) = api(&state.config.limits).split_for_parts();
-    api.merge(http::openapi::routes(document))
-        .merge(payments::alias_routes())
+    let (routes, document) = api::router(&state.config.limits).split_for_parts();
+    routes
+        .merge(api::openapi::routes(document))
+        .merge(api::alias_routes())
         .merge(state.payments.sandbox_routes())
-        .merge(http::health_routes())
+        .merge(api::health_routes())
 }
 
 /// Puts around all routes what every request goes through, the outermost last.
@@ -142,12 +56,9 @@ fn surround(routes: Router<AppState>, state: AppState) -> Router {
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
         .layer(middleware::from_fn(http::refuse_encoded))
         .layer(middleware::from_fn(http::linger))
-        .layer(middleware::from_fn_with_state(
-            state.clone(),
-            http::time_out,
-        ))
-        .layer(CatchPanicLayer::custom(http::catch_panics))
-        .layer(middleware::from_fn_with_state(state.clone(), http::observe))
+        .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
+        .layer(CatchPanicLayer::custom(api::catch_panics))
+        .layer(middleware::from_fn_with_state(state.clone(), api::observe))
         .with_state(state)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod alerts;
+pub mod api;
 pub mod app;
 pub mod audit;
 pub mod calendar;

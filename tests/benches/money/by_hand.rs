@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use dermaga::{
-    app::AppState,
+    api::AppState,
     db::{Clock, new_id},
 };
 use sqlx::{

@@ -23,7 +23,7 @@ use std::{
 };
 
 use dermaga::{
-    app::AppState,
+    api::AppState,
     coupons::{self, CouponCode},
     crypto::Secret,
     wallet::ledger,

@@ -4,10 +4,9 @@
 //! the account's token generation, so logging out, `logout-all`, a new password and disabling the
 //! account end them within seconds on every server.
 
-mod api_tokens;
+pub(crate) mod api_tokens;
 mod model;
 mod password;
-mod routes;
 mod sessions;
 mod settings;
 mod store;
@@ -35,7 +34,6 @@ pub use model::{
     AccountStatus, Email, Profile, Role, Tokens, User, parse_avatar, parse_name, parse_phone,
 };
 pub use password::check_rules;
-pub use routes::router;
 pub use sessions::Identity;
 pub use settings::Settings;
 pub use token::{MIN_SECRET_BYTES, TokenKeys};

@@ -4,15 +4,13 @@
 //! resolving happen in the transaction of what caused them, together with an outbox row (topic
 //! `alert`), from which administrators are notified.
 
-mod model;
-mod routes;
-mod store;
+pub(crate) mod model;
+pub(crate) mod store;
 
 use serde_json::json;
 use uuid::Uuid;
 
 pub use model::{Alert, AlertKind, AlertState};
-pub use routes::router;
 
 use crate::{
     Error, Result, audit,
@@ -72,7 +70,12 @@ pub async fn resolve(
 }
 
 /// Notes who has seen an alert. The first to see it stays; the alert stays open until its cause ends.
-async fn acknowledge(conn: &mut Conn, clock: &Clock, actor_id: Uuid, id: Uuid) -> Result<Alert> {
+pub(crate) async fn acknowledge(
+    conn: &mut Conn,
+    clock: &Clock,
+    actor_id: Uuid,
+    id: Uuid,
+) -> Result<Alert> {
     if store::acknowledge(conn, id, actor_id, clock.now()).await? {
         let subject = format!("alert:{id}");
         audit::record(

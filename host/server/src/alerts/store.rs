@@ -99,11 +99,11 @@ pub(super) async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> sqlx::Res
 
 /// Which alerts to list.
 #[derive(Debug, Default)]
-pub(super) struct AlertFilter<'a> {
-    pub(super) kind: Option<AlertKind>,
-    pub(super) state: Option<AlertState>,
-    pub(super) subject: Option<&'a str>,
-    pub(super) acknowledged: Option<bool>,
+pub(crate) struct AlertFilter<'a> {
+    pub(crate) kind: Option<AlertKind>,
+    pub(crate) state: Option<AlertState>,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) acknowledged: Option<bool>,
 }
 
 macro_rules! filter_alerts {
@@ -127,7 +127,7 @@ macro_rules! filter_alerts {
     };
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     conn: &mut Conn,
     filter: &AlertFilter<'_>,
     limit: i64,
@@ -142,7 +142,7 @@ pub(super) async fn list(
     })
 }
 
-pub(super) async fn count(conn: &mut Conn, filter: &AlertFilter<'_>) -> sqlx::Result<i64> {
+pub(crate) async fn count(conn: &mut Conn, filter: &AlertFilter<'_>) -> sqlx::Result<i64> {
     let start = "SELECT count(*) FROM alerts WHERE TRUE";
     let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), start, |q| {
         filter_alerts!(q, filter);

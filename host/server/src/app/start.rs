@@ -13,10 +13,11 @@ use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
 use dermaga_toolkit::build::BuildError;
 use sqlx::migrate::MigrateError;
 
-use super::{App, AppState, Shared, jobs, stock};
+use super::{App, jobs, stock};
 use crate::{
     Error,
     accounts::{Accounts, Email, TokenKeys},
+    api::{AppState, Shared},
     catalog::Catalog,
     cluster::ClusterError,
     config::{Config, Keys, KeysError},

@@ -1,10 +1,8 @@
 //! What is sold: categories, services and plans, read from the templates, and the quota of each plan.
 
-mod admin;
 mod loading;
 mod model;
-mod routes;
-mod store;
+pub(crate) mod store;
 mod templates;
 
 use std::sync::Arc;
@@ -17,7 +15,6 @@ pub use loading::RefusedTemplate;
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServicePluginView, ServiceView, Tier,
 };
-pub use routes::router;
 pub use templates::{CatalogReload, Templates, load_at_start, reload};
 
 use crate::{

@@ -157,7 +157,7 @@ pub(super) async fn upsert_plan(
     .map(|_| ())
 }
 
-pub(super) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
+pub(crate) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
     let sql = "SELECT c.id, c.slug, c.name, c.description,
                  (SELECT count(*) FROM services s
                   WHERE s.category_id = c.id AND s.active AND s.refused IS NULL) AS services
@@ -172,10 +172,10 @@ const SERVICE: &str =
 
 /// Which services to list; words are looked for in name, summary and slug.
 #[derive(Debug, Default)]
-pub(super) struct ServiceFilter {
-    pub(super) category: Option<String>,
-    pub(super) featured: Option<bool>,
-    pub(super) words: Option<String>,
+pub(crate) struct ServiceFilter {
+    pub(crate) category: Option<String>,
+    pub(crate) featured: Option<bool>,
+    pub(crate) words: Option<String>,
 }
 
 macro_rules! filter_services {
@@ -201,7 +201,7 @@ macro_rules! filter_services {
     };
 }
 
-pub(super) async fn services(
+pub(crate) async fn services(
     conn: &mut Conn,
     filter: &ServiceFilter,
     limit: i64,
@@ -222,7 +222,7 @@ pub(super) async fn all_services(conn: &mut Conn) -> sqlx::Result<Vec<Service>> 
     })
 }
 
-pub(super) async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> sqlx::Result<i64> {
+pub(crate) async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> sqlx::Result<i64> {
     let start = "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id";
     let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), start, |q| {
         filter_services!(q, filter);
@@ -230,7 +230,7 @@ pub(super) async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> s
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-pub(super) async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
+pub(crate) async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
     let found: Vec<Service> = fetch_built!(conn, Service, SERVICE, |q| {
         q.push(" WHERE s.active AND s.refused IS NULL AND s.slug = ")
             .push_bind(slug.to_owned());
@@ -255,7 +255,7 @@ pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {
     })
 }
 
-pub(super) async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result<Vec<Plan>> {
+pub(crate) async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result<Vec<Plan>> {
     if services.is_empty() {
         return Ok(Vec::new());
     }

@@ -74,5 +74,5 @@ pub(super) async fn migrate(loaded: Loaded) -> Result<(), CliError> {
 }
 
 pub(super) fn print_openapi() -> Result<(), CliError> {
-    print(&app::openapi_json().map_err(|error| CliError::Failed(error.to_string()))?)
+    print(&crate::api::openapi_json().map_err(|error| CliError::Failed(error.to_string()))?)
 }

@@ -21,7 +21,7 @@ use crate::{
 ///
 /// # Errors
 /// `VALIDATION_FAILED`, `PLUGIN_REFUSED_INPUT`, `CONFLICT` for a code that exists.
-pub(super) async fn create(
+pub(crate) async fn create(
     coupons: &Coupons,
     created_by: Uuid,
     new: NewCoupon,
@@ -137,7 +137,7 @@ fn code_taken(error: sqlx::Error, code: &str) -> Error {
 /// `NOT_FOUND`; `VALIDATION_FAILED`, also for a limit below what was given already;
 /// `PLUGIN_REFUSED_INPUT`; `CONFLICT` for another coupon's code, and when code, type or parameters
 /// of a used coupon would change.
-pub(super) async fn change(
+pub(crate) async fn change(
     coupons: &Coupons,
     actor: Uuid,
     id: Uuid,
@@ -229,7 +229,7 @@ fn status_after(before: &Coupon, wanted: &NewCoupon, now: DateTime<Utc>) -> Coup
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when somebody has used it.
-pub(super) async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<()> {
+pub(crate) async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<()> {
     let mut conn = coupons.db.begin().await?;
     let coupon = store::admin::lock(&mut conn, id)
         .await?
@@ -250,7 +250,7 @@ pub(super) async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<(
 ///
 /// # Errors
 /// `NOT_FOUND` with the id; `CONFLICT` for one that is expired or used up and should be switched on.
-pub(super) async fn switch(
+pub(crate) async fn switch(
     coupons: &Coupons,
     actor: Uuid,
     mut ids: Vec<Uuid>,
@@ -317,7 +317,7 @@ async fn note(
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn statistics(
+pub(crate) async fn statistics(
     conn: &mut Conn,
     window: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
     now: DateTime<Utc>,

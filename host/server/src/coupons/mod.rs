@@ -3,14 +3,13 @@
 //! A use is taken in the same database transaction as what it pays for, so a failed checkout gives
 //! it back by itself.
 
-mod admin_routes;
-mod administration;
+pub(crate) mod administration;
 mod evaluation;
-mod model;
+mod inputs;
+pub(crate) mod model;
 mod renewal;
-mod routes;
 mod settings;
-mod store;
+pub(crate) mod store;
 
 use std::sync::Arc;
 
@@ -19,14 +18,13 @@ use dermaga_runtime::contract::{Kind, Place};
 use serde_json::json;
 use uuid::Uuid;
 
-pub use admin_routes::{Forever, Lasts, NewCoupon, Switch};
 pub use evaluation::{Evaluated, evaluate, record_redemption, still_holds, take};
+pub use inputs::{Forever, Lasts, NewCoupon, Switch};
 pub use model::{
     Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
     CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
 };
 pub use renewal::{Continued, continue_for, release, take_cost};
-pub use routes::router;
 pub use settings::Settings;
 
 use crate::{

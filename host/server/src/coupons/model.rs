@@ -138,7 +138,7 @@ pub struct CouponView {
 }
 
 impl CouponView {
-    pub(super) fn of(coupon: Coupon, now: DateTime<Utc>) -> Self {
+    pub(crate) fn of(coupon: Coupon, now: DateTime<Utc>) -> Self {
         Self {
             status: coupon.status_at(now),
             id: coupon.id,
@@ -194,18 +194,18 @@ pub struct CouponPreview {
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct RedemptionRow {
-    pub(super) id: Uuid,
-    pub(super) code: String,
-    pub(super) effect: Json<EffectView>,
-    pub(super) amount: Rupiah,
-    pub(super) reason: String,
-    pub(super) decision_id: Uuid,
-    pub(super) transaction_id: Option<Uuid>,
-    pub(super) subscription_id: Option<Uuid>,
-    pub(super) period: i64,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) released_at: Option<DateTime<Utc>>,
+pub(crate) struct RedemptionRow {
+    pub(crate) id: Uuid,
+    pub(crate) code: String,
+    pub(crate) effect: Json<EffectView>,
+    pub(crate) amount: Rupiah,
+    pub(crate) reason: String,
+    pub(crate) decision_id: Uuid,
+    pub(crate) transaction_id: Option<Uuid>,
+    pub(crate) subscription_id: Option<Uuid>,
+    pub(crate) period: i64,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) released_at: Option<DateTime<Utc>>,
 }
 
 /// One use of a coupon by its customer, or a later period that it reduced.
@@ -247,11 +247,11 @@ impl From<RedemptionRow> for RedemptionView {
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct RedeemedByRow {
-    pub(super) user_id: Uuid,
-    pub(super) email: String,
+pub(crate) struct RedeemedByRow {
+    pub(crate) user_id: Uuid,
+    pub(crate) email: String,
     #[sqlx(flatten)]
-    pub(super) redemption: RedemptionRow,
+    pub(crate) redemption: RedemptionRow,
 }
 
 /// One use of a coupon and whose it was.
@@ -350,7 +350,7 @@ pub struct CouponTypeView {
 }
 
 /// The word for a place in sentences and views.
-pub(super) const fn place_name(place: Place) -> &'static str {
+pub(crate) const fn place_name(place: Place) -> &'static str {
     match place {
         Place::Wallet => "wallet",
         Place::Checkout => "checkout",

@@ -1,6 +1,6 @@
 //! SQL of coupons and their redemptions.
 
-pub(super) mod admin;
+pub(crate) mod admin;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -46,7 +46,7 @@ pub(super) async fn for_customer(
     Ok(row.map(|row| (row.coupon, row.uses)))
 }
 
-pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
+pub(crate) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
     let found: Vec<Coupon> = fetch_built!(conn, Coupon, COUPON, |q| {
         q.push(" WHERE id = ").push_bind(id);
     })?;
@@ -288,7 +288,7 @@ pub(super) async fn give_back_use(
     execute!(conn, sql, coupon_id, user_id, uses).map(|_| ())
 }
 
-pub(super) async fn redemptions_of_user(
+pub(crate) async fn redemptions_of_user(
     conn: &mut Conn,
     user_id: Uuid,
     limit: i64,
@@ -300,7 +300,7 @@ pub(super) async fn redemptions_of_user(
     fetch_all!(conn, RedemptionRow, sql, user_id, limit, offset)
 }
 
-pub(super) async fn count_redemptions_of_user(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+pub(crate) async fn count_redemptions_of_user(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM coupon_redemptions WHERE user_id = $1";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
     Ok(count)

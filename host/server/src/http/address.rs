@@ -25,7 +25,7 @@ pub fn network_of(address: IpAddr) -> IpAddr {
 ///
 /// Every proxy appends the address it saw, so the nth entry from the right is the one; entries left
 /// of it are the client's own claim, whatever bytes they are.
-pub(super) fn forwarded_for(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
+pub(crate) fn forwarded_for(headers: &HeaderMap, trusted_proxies: usize) -> Option<IpAddr> {
     let from_the_right = trusted_proxies.checked_sub(1)?;
     let values = headers.get_all(FORWARDED_FOR);
     let values: Vec<&[u8]> = values.iter().map(|value| value.as_bytes()).collect();

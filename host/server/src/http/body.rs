@@ -43,7 +43,7 @@ pub trait Input: DeserializeOwned + Validate<Context = ()> + ToSchema + 'static 
 impl<T: DeserializeOwned + Validate<Context = ()> + ToSchema + 'static> Input for T {}
 
 /// Reads a body as [`Body`] does; with the bytes it was read from.
-pub(super) async fn read<T, S>(request: Request, state: &S) -> Result<(T, Bytes), Error>
+pub(crate) async fn read<T, S>(request: Request, state: &S) -> Result<(T, Bytes), Error>
 where
     T: Input,
     S: Send + Sync,

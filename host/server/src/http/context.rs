@@ -11,7 +11,7 @@ tokio::task_local! {
 }
 
 /// Runs `work` by this clock.
-pub(super) fn within<F: Future>(clock: Clock, work: F) -> impl Future<Output = F::Output> {
+pub(crate) fn within<F: Future>(clock: Clock, work: F) -> impl Future<Output = F::Output> {
     CLOCK.scope(clock, work)
 }
 

@@ -106,23 +106,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Declares the failures that a handler documents, in one line:
-/// `failure_responses!(Redeem: CouponNotFound, CouponUsedUp);`, then
-/// `responses((status = 200, body = ...), Redeem)`. What can happen to any request (malformed, too
-/// large, not signed in) is added to every operation by the document itself.
-#[macro_export]
-macro_rules! failure_responses {
-    ($name:ident: $($code:ident),+ $(,)?) => {
-        struct $name;
-        impl utoipa::IntoResponses for $name {
-            fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
-                $crate::http::openapi::failures(&[$($crate::Code::$code),+])
-            }
-        }
-    };
-}
-pub use failure_responses;
-
 #[cfg(test)]
 mod tests {
     use super::*;

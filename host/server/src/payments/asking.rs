@@ -123,7 +123,7 @@ pub(super) async fn reread(payments: &Payments, payment: &Payment) -> Result<Pay
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, bool)> {
+pub(crate) async fn refresh(payments: &Payments, payment: Payment) -> Result<(Payment, bool)> {
     if !payment.state.is_waiting() {
         return Ok((payment, true));
     }

@@ -5,22 +5,20 @@
 //! (`state::step`); the ledger is told in the same transaction (`settlement`); what is not heard
 //! is asked for (`janitor`).
 
-mod admin_routes;
-mod asking;
+pub(crate) mod asking;
 mod budget;
 mod gateway;
 mod janitor;
 mod model;
-mod notice;
-mod problem;
-mod review;
-mod routes;
+pub(crate) mod notice;
+pub(crate) mod problem;
+pub(crate) mod review;
 pub mod sandbox;
 mod settings;
 mod settlement;
 mod state;
-mod store;
-mod top_up;
+pub(crate) mod store;
+pub(crate) mod top_up;
 mod turns;
 
 use std::{
@@ -28,9 +26,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use axum::{Router, routing::get};
+use axum::Router;
 use chrono::{DateTime, Utc};
-use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 
 pub use janitor::{check_due, watch};
@@ -39,15 +36,15 @@ pub use model::{
 };
 pub use settings::{Midtrans, Settings};
 
+pub(crate) use self::gateway::Gateway;
 use self::{
     budget::Budget,
-    gateway::{Addresses, Callbacks, Gateway, GatewaySettings},
+    gateway::{Addresses, Callbacks, GatewaySettings},
     sandbox::Sandbox,
     turns::Turns,
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
     crypto::{self, Secret},
     db::{Clock, Db, new_id},
     wallet::Wallets,
@@ -55,12 +52,7 @@ use crate::{
 
 /// Where the sandbox gateway answers on this server.
 const SANDBOX_PATH: &str = "/sandbox/midtrans";
-const WEBHOOK_PATH: &str = "/api/wallet/webhook/midtrans";
-
-/// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
-    routes::router().merge(admin_routes::router())
-}
+pub(crate) const WEBHOOK_PATH: &str = "/api/wallet/webhook/midtrans";
 
 /// Payments of the shop: the database, the clock, the wallets they fill, and the gateway if there is one.
 #[derive(Debug)]
@@ -70,7 +62,7 @@ pub struct Payments {
     wallets: Wallets,
     settings: Settings,
     gateway: Option<Gateway>,
-    sandbox: Option<Sandbox>,
+    pub(crate) sandbox: Option<Sandbox>,
     /// Who this server is among those that ask by the clock.
     holder: Uuid,
     turns: Turns,
@@ -136,7 +128,7 @@ impl Payments {
     }
 
     /// The sandbox's own routes, where this server has one.
-    pub fn sandbox_routes(&self) -> Router<AppState> {
+    pub fn sandbox_routes<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let routes = |sandbox: &Sandbox| Router::new().nest(SANDBOX_PATH, sandbox.router());
         self.sandbox.as_ref().map(routes).unwrap_or_default()
     }
@@ -159,7 +151,7 @@ impl Payments {
         gateway.found_at(Addresses::one(&base), format!("{server}{WEBHOOK_PATH}"));
     }
 
-    fn gateway(&self) -> Result<&Gateway> {
+    pub(crate) fn gateway(&self) -> Result<&Gateway> {
         self.gateway.as_ref().ok_or_else(|| {
             let message = "This shop takes no payments yet: its administrator has not set up a payment gateway.";
             Error::new(Code::PaymentsNotConfigured, message)
@@ -195,10 +187,4 @@ fn origin(address: SocketAddr) -> String {
         ip => ip.to_string(),
     };
     format!("http://{host}:{}", address.port())
-}
-
-/// The notice URL as people write it into Midtrans' dashboard: with a slash at its end.
-pub fn alias_routes() -> Router<AppState> {
-    let handlers = get(routes::notice_url).post(routes::midtrans_notice);
-    Router::new().route(&format!("{WEBHOOK_PATH}/"), handlers)
 }

@@ -29,7 +29,7 @@ struct Kept {
 /// # Errors
 /// `MALFORMED_REQUEST`, `SIGNATURE_INVALID`, `NOT_FOUND` for an unknown order, `NOTICE_MISMATCH`; 5xx
 /// when it could not be confirmed or applied, so that it is sent again.
-pub(super) async fn receive(payments: &Payments, body: &[u8]) -> Result<String> {
+pub(crate) async fn receive(payments: &Payments, body: &[u8]) -> Result<String> {
     let gateway = payments.gateway()?;
     let (text, notice) = read(body)?;
     if !notice.is_signed_with(gateway.server_key()) {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The sentence for the customer.
-pub(super) const NOTICE: &str = "The payment gateway reports this payment in a way that the shop cannot book by itself. Its administrators have been told and will settle it; do not pay again.";
+pub(crate) const NOTICE: &str = "The payment gateway reports this payment in a way that the shop cannot book by itself. Its administrators have been told and will settle it; do not pay again.";
 
 /// The refusal of what cannot be done to such a payment.
 pub(super) fn refusal() -> Error {

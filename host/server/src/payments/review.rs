@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when there is nothing to settle by hand.
-pub(super) async fn close(
+pub(crate) async fn close(
     payments: &Payments,
     actor_id: Uuid,
     id: Uuid,

@@ -52,7 +52,7 @@ enum Key<'k> {
     Text(&'k str),
 }
 
-pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
+pub(crate) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
     one(conn, "id", Key::Id(id)).await
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn by_transaction(conn: &mut Conn, id: Uuid) -> sqlx::Result<Op
 }
 
 /// A customer's payment, by the id or the number of its transaction.
-pub(super) async fn of_customer(
+pub(crate) async fn of_customer(
     conn: &mut Conn,
     user_id: Uuid,
     id: Option<Uuid>,
@@ -266,7 +266,7 @@ pub(super) async fn close_notice(
     execute!(conn, sql, id, outcome, message, applied_at).map(|_| ())
 }
 
-pub(super) async fn notices(conn: &mut Conn, payment_id: Uuid) -> sqlx::Result<Vec<NoticeView>> {
+pub(crate) async fn notices(conn: &mut Conn, payment_id: Uuid) -> sqlx::Result<Vec<NoticeView>> {
     let sql = "SELECT id, payment_id, body, claims, times_received, outcome, message, received_at, applied_at
                FROM payment_notices WHERE payment_id = $1 ORDER BY received_at, id";
     fetch_all!(conn, NoticeView, sql, payment_id)
@@ -319,9 +319,9 @@ pub(super) async fn pay_debt(
 
 /// Which payments to list.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct PaymentFilter {
-    pub(super) state: Option<PaymentState>,
-    pub(super) user_id: Option<Uuid>,
+pub(crate) struct PaymentFilter {
+    pub(crate) state: Option<PaymentState>,
+    pub(crate) user_id: Option<Uuid>,
 }
 
 macro_rules! filter_payments {
@@ -336,7 +336,7 @@ macro_rules! filter_payments {
     };
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     conn: &mut Conn,
     filter: PaymentFilter,
     limit: i64,
@@ -350,7 +350,7 @@ pub(super) async fn list(
     })
 }
 
-pub(super) async fn count(conn: &mut Conn, filter: PaymentFilter) -> sqlx::Result<i64> {
+pub(crate) async fn count(conn: &mut Conn, filter: PaymentFilter) -> sqlx::Result<i64> {
     let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM payments", |q| {
         filter_payments!(q, filter);
     })?;
@@ -359,9 +359,9 @@ pub(super) async fn count(conn: &mut Conn, filter: PaymentFilter) -> sqlx::Resul
 
 /// Which debts to list.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct DebtFilter {
-    pub(super) user_id: Option<Uuid>,
-    pub(super) open: Option<bool>,
+pub(crate) struct DebtFilter {
+    pub(crate) user_id: Option<Uuid>,
+    pub(crate) open: Option<bool>,
 }
 
 macro_rules! filter_debts {
@@ -378,7 +378,7 @@ macro_rules! filter_debts {
     };
 }
 
-pub(super) async fn debts(
+pub(crate) async fn debts(
     conn: &mut Conn,
     filter: DebtFilter,
     limit: i64,
@@ -392,7 +392,7 @@ pub(super) async fn debts(
     })
 }
 
-pub(super) async fn count_debts(conn: &mut Conn, filter: DebtFilter) -> sqlx::Result<i64> {
+pub(crate) async fn count_debts(conn: &mut Conn, filter: DebtFilter) -> sqlx::Result<i64> {
     let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM debts", |q| {
         filter_debts!(q, filter);
     })?;

@@ -23,13 +23,13 @@ use crate::{
 };
 
 /// Smallest and largest top-up, in rupiah.
-pub(super) const LEAST: i64 = 10_000;
-pub(super) const MOST: i64 = 10_000_000;
+pub(crate) const LEAST: i64 = 10_000;
+pub(crate) const MOST: i64 = 10_000_000;
 
 /// A top-up whose payment page is open.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OpenTopUp {
+pub(crate) struct OpenTopUp {
     pub(super) transaction_id: Uuid,
     /// `TXMP-101`
     pub(super) number: String,
@@ -51,7 +51,7 @@ pub(super) struct OpenTopUp {
 /// # Errors
 /// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `TOO_MANY_REQUESTS` for one
 /// customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
-pub(super) async fn begin(
+pub(crate) async fn begin(
     payments: &Payments,
     user_id: Uuid,
     amount: Rupiah,
@@ -162,7 +162,7 @@ fn order_id(transaction: &Transaction, id: Uuid) -> String {
 /// # Errors
 /// `INVALID_STATE` when it does not wait any more, be it that it has just been paid, and when a person
 /// must settle it; `TOO_MANY_REQUESTS`; `GATEWAY_UNAVAILABLE`, and nothing has changed then.
-pub(super) async fn cancel(payments: &Payments, payment: &Payment) -> Result<Payment> {
+pub(crate) async fn cancel(payments: &Payments, payment: &Payment) -> Result<Payment> {
     let _turn = payments.turns.take(payment.id).await;
     let payment = asking::reread(payments, payment).await?;
     if !payment.state.is_waiting() {
@@ -224,9 +224,9 @@ fn not_waiting(state: PaymentState) -> Error {
 
 /// What an administrator pays back through the gateway, and why.
 #[derive(Debug, Clone)]
-pub(super) struct Refund {
-    pub(super) amount: Rupiah,
-    pub(super) reason: String,
+pub(crate) struct Refund {
+    pub(crate) amount: Rupiah,
+    pub(crate) reason: String,
 }
 
 /// Pays a top-up back to its payer: never more than was paid and is still in the wallet as cash.
@@ -234,7 +234,7 @@ pub(super) struct Refund {
 /// # Errors
 /// `INVALID_STATE` when it is not paid, `REFUND_TOO_LARGE`, `INSUFFICIENT_CREDIT` when the customer
 /// has spent it, and what the gateway answers.
-pub(super) async fn refund(
+pub(crate) async fn refund(
     payments: &Payments,
     actor_id: Uuid,
     id: Uuid,

@@ -331,7 +331,7 @@ pub(super) fn failed(error: &CallError) -> Error {
 }
 
 /// The same with every figure, for administrators.
-pub(super) fn failed_in_full(error: &CallError) -> Error {
+pub(crate) fn failed_in_full(error: &CallError) -> Error {
     if error.code() == "PLUGIN_BUSY" {
         return failed(error);
     }

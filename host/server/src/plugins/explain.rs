@@ -1,28 +1,14 @@
 //! Why a customer was charged: the decisions behind one of their transactions, without inputs.
 
-use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::store;
-use crate::{
-    Error,
-    app::AppState,
-    http::{Customer, Envelope, Reply, Segment, Success, failure_responses},
-    money::Rupiah,
-    wallet,
-};
-
-failure_responses!(Missing: NotFound);
-
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(decisions_of_transaction))
-}
+use crate::{Error, Result, db::Conn, money::Rupiah};
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct ExplainedRow {
@@ -41,7 +27,7 @@ pub(super) struct ExplainedRow {
 /// A decision of a plugin, as the customer it was about sees it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ExplainedDecision {
+pub struct ExplainedDecision {
     /// An administrator can replay it.
     id: Uuid,
     plugin: String,
@@ -58,7 +44,7 @@ struct ExplainedDecision {
 /// What was decided, and about how much.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct ReasonLine {
+pub struct ReasonLine {
     /// What the line is about; absent where the whole answer has one reason.
     label: Option<String>,
     amount: Option<Rupiah>,
@@ -113,22 +99,20 @@ fn collect(value: &Value, reasons: &mut Vec<ReasonLine>) {
     }
 }
 
-/// Which plugins decided what a transaction came to, and the reasons they gave.
-#[utoipa::path(get, path = "/wallet/transactions/{id}/decisions", tag = "wallet", security(("bearer" = [])),
-    params(("id" = String, Path, description = "Id or number of the transaction")),
-    responses((status = 200, description = "The decisions; empty where no plugin was asked", body = Envelope<Vec<ExplainedDecision>>), Missing))]
-async fn decisions_of_transaction(
-    State(state): State<AppState>,
-    customer: Customer,
-    Segment(id): Segment<String>,
-) -> Reply<Vec<ExplainedDecision>> {
-    let mut conn = state.db.read().await?;
-    let (uuid, number) = (id.parse::<Uuid>().ok(), wallet::reference(&id));
-    let found = store::transaction_id(&mut conn, customer.user_id, uuid, number).await?;
+/// Returns the decisions behind one of the customer's transactions, named by its id or its number.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no such transaction.
+pub async fn explain(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Option<Uuid>,
+    number: Option<i64>,
+) -> Result<Vec<ExplainedDecision>> {
+    let found = store::transaction_id(conn, user_id, id, number).await?;
     let transaction = found.ok_or_else(|| Error::not_found("transaction"))?;
-    let rows = store::explained(&mut conn, transaction).await?;
-    let views = rows.into_iter().map(ExplainedDecision::from).collect();
-    Ok(Success::ok("What was decided, and why.", views))
+    let rows = store::explained(conn, transaction).await?;
+    Ok(rows.into_iter().map(ExplainedDecision::from).collect())
 }
 
 #[cfg(test)]

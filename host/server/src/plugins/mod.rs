@@ -6,26 +6,25 @@
 pub mod backtest;
 mod breaker;
 mod classes;
-mod decisions;
+pub(crate) mod decisions;
 mod describe;
 mod difference;
 mod explain;
 mod follow;
 mod installation;
 mod life;
-mod model;
+pub(crate) mod model;
 mod registry;
-mod routes;
 pub mod signatures;
-mod store;
-mod uploads;
+pub(crate) mod store;
+pub(crate) mod uploads;
 mod vetting;
 
 pub use breaker::BreakerRules;
 pub use classes::grant_class;
 pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, repeats, replay};
 pub use describe::describe;
-pub use explain::router as explain_router;
+pub use explain::{ExplainedDecision, explain};
 pub use installation::{Upload, install_folder, stage};
 pub use life::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
 pub use model::{
@@ -33,6 +32,5 @@ pub use model::{
     VersionView,
 };
 pub use registry::{Policy, Registry};
-pub use routes::router;
 pub use uploads::{PluginUpload, UploadFailure, UploadState};
 pub use vetting::faults_now;

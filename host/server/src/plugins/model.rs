@@ -52,9 +52,9 @@ impl From<SizeClass> for PluginClass {
 
 /// A version without its bytes.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct VersionRow {
+pub(crate) struct VersionRow {
     pub(super) digest: String,
-    pub(super) plugin_id: String,
+    pub(crate) plugin_id: String,
     pub(super) kind: String,
     pub(super) version: String,
     pub(super) contract: String,
@@ -100,7 +100,7 @@ pub struct VersionView {
 }
 
 impl VersionView {
-    pub(super) fn of(registry: &Registry, row: VersionRow) -> Self {
+    pub(crate) fn of(registry: &Registry, row: VersionRow) -> Self {
         let failure = registry.failure_of(&row.digest);
         let suspended_until = registry.suspended_until(&row.digest);
         let signed_by = row
@@ -187,27 +187,27 @@ pub struct Reset {
 
 /// A recorded call, whole.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct DecisionRow {
-    pub(super) id: Uuid,
-    pub(super) digest: String,
-    pub(super) plugin_id: String,
-    pub(super) plugin_version: String,
-    pub(super) contract: String,
-    pub(super) function: String,
-    pub(super) user_id: Option<Uuid>,
-    pub(super) input: String,
-    pub(super) output: Option<String>,
-    pub(super) failure: Option<String>,
-    pub(super) logs: String,
-    pub(super) fuel: i64,
-    pub(super) duration_us: i64,
-    pub(super) created_at: DateTime<Utc>,
+pub(crate) struct DecisionRow {
+    pub(crate) id: Uuid,
+    pub(crate) digest: String,
+    pub(crate) plugin_id: String,
+    pub(crate) plugin_version: String,
+    pub(crate) contract: String,
+    pub(crate) function: String,
+    pub(crate) user_id: Option<Uuid>,
+    pub(crate) input: String,
+    pub(crate) output: Option<String>,
+    pub(crate) failure: Option<String>,
+    pub(crate) logs: String,
+    pub(crate) fuel: i64,
+    pub(crate) duration_us: i64,
+    pub(crate) created_at: DateTime<Utc>,
 }
 
 /// How a recorded call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// The plugin gave an output, refusals included.
     Answered,
     /// It trapped, met a limit or gave a malformed answer.
@@ -217,7 +217,7 @@ pub(super) enum Outcome {
 /// A recorded decision of a plugin: what it knew, what it answered, what that took.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct DecisionView {
+pub(crate) struct DecisionView {
     pub id: Uuid,
     pub digest: String,
     pub plugin_id: String,

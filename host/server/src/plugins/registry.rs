@@ -264,7 +264,7 @@ impl Registry {
     }
 
     /// The class of size and memory that administrators granted this plugin.
-    pub(super) fn class_of(&self, plugin_id: &str) -> PluginClass {
+    pub(crate) fn class_of(&self, plugin_id: &str) -> PluginClass {
         self.active.load().class_of(plugin_id)
     }
 

@@ -267,7 +267,7 @@ impl Distrust {
     }
 
     /// The refusal of an upload.
-    pub(super) fn refusal(&self) -> Error {
+    pub(crate) fn refusal(&self) -> Error {
         let message = format!("The component was refused: {self}.");
         Error::new(Code::ComponentRefused, message).with("code", self.code())
     }

@@ -60,20 +60,20 @@ const VERSION: &str =
     "SELECT digest, plugin_id, kind, version, contract, title, size_bytes, state, report,
     uploaded_by, created_at, activated_at, retired_at, signature FROM plugin_versions";
 
-pub(super) async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
+pub(crate) async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
     fetch_built!(conn, VersionRow, VERSION, |q| {
         q.push(" ORDER BY plugin_id, created_at DESC, digest");
     })
 }
 
-pub(super) async fn versions_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Vec<VersionRow>> {
+pub(crate) async fn versions_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Vec<VersionRow>> {
     fetch_built!(conn, VersionRow, VERSION, |q| {
         q.push(" WHERE plugin_id = ").push_bind(plugin_id);
         q.push(" ORDER BY created_at DESC, digest");
     })
 }
 
-pub(super) async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<VersionRow>> {
+pub(crate) async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<VersionRow>> {
     let found: Vec<VersionRow> = fetch_built!(conn, VersionRow, VERSION, |q| {
         q.push(" WHERE digest = ").push_bind(digest);
     })?;
@@ -242,7 +242,7 @@ const DECISION: &str =
     "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
     failure, logs, fuel, duration_us, created_at FROM decisions";
 
-pub(super) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
+pub(crate) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
     let found: Vec<DecisionRow> = fetch_built!(conn, DecisionRow, DECISION, |q| {
         q.push(" WHERE id = ").push_bind(id);
     })?;
@@ -251,22 +251,22 @@ pub(super) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<D
 
 /// Which decisions to list.
 #[derive(Debug, Default)]
-pub(super) struct DecisionFilter<'a> {
-    pub(super) plugin_id: Option<&'a str>,
-    pub(super) function: Option<&'a str>,
-    pub(super) user_id: Option<Uuid>,
-    pub(super) digest: Option<&'a str>,
-    pub(super) version: Option<&'a str>,
-    pub(super) outcome: Option<Outcome>,
+pub(crate) struct DecisionFilter<'a> {
+    pub(crate) plugin_id: Option<&'a str>,
+    pub(crate) function: Option<&'a str>,
+    pub(crate) user_id: Option<Uuid>,
+    pub(crate) digest: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
+    pub(crate) outcome: Option<Outcome>,
     /// Made at or after this moment.
-    pub(super) since: Option<DateTime<Utc>>,
+    pub(crate) since: Option<DateTime<Utc>>,
     /// Made before this moment.
-    pub(super) until: Option<DateTime<Utc>>,
-    pub(super) subscription_id: Option<Uuid>,
+    pub(crate) until: Option<DateTime<Utc>>,
+    pub(crate) subscription_id: Option<Uuid>,
     /// A coupon's code, upper-cased.
-    pub(super) coupon: Option<&'a str>,
+    pub(crate) coupon: Option<&'a str>,
     /// The number of a transaction.
-    pub(super) transaction: Option<i64>,
+    pub(crate) transaction: Option<i64>,
 }
 
 macro_rules! filter_decisions {
@@ -325,7 +325,7 @@ macro_rules! filter_decisions {
     };
 }
 
-pub(super) async fn decisions(
+pub(crate) async fn decisions(
     conn: &mut Conn,
     filter: &DecisionFilter<'_>,
     limit: i64,
@@ -340,7 +340,7 @@ pub(super) async fn decisions(
     })
 }
 
-pub(super) async fn count_decisions(
+pub(crate) async fn count_decisions(
     conn: &mut Conn,
     filter: &DecisionFilter<'_>,
 ) -> sqlx::Result<i64> {

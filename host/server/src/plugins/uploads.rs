@@ -62,7 +62,7 @@ pub struct PluginUpload {
 ///
 /// # Errors
 /// When the database refuses.
-pub(super) async fn begin(
+pub(crate) async fn begin(
     registry: &Arc<Registry>,
     templates: Arc<Vec<Template>>,
     upload: Upload,
@@ -140,7 +140,7 @@ async fn give_up(conn: &mut Conn, digest: &str, now: DateTime<Utc>) -> Result<()
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub(super) async fn find(registry: &Registry, id: Uuid) -> Result<PluginUpload> {
+pub(crate) async fn find(registry: &Registry, id: Uuid) -> Result<PluginUpload> {
     let now = registry.clock().now();
     let mut conn = registry.db().begin().await?;
     let sql = "SELECT id, digest, size_bytes, state, plugin_id, failure, created_at, finished_at

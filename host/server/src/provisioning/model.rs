@@ -132,7 +132,7 @@ pub struct Pinned {
 
 /// What an instance's plan and service say about it.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct Terms {
+pub(crate) struct Terms {
     pub service: String,
     pub plan: String,
     pub tier: Tier,
@@ -174,7 +174,7 @@ impl Terms {
 
 /// A customer's instance with what its plan and service say about it.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct Owned {
+pub(crate) struct Owned {
     #[sqlx(flatten)]
     pub instance: Instance,
     #[sqlx(flatten)]
@@ -203,7 +203,7 @@ pub struct Event {
 
 /// A rendering that was recorded as a decision.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct Recorded {
+pub(crate) struct Recorded {
     pub digest: String,
     pub plugin_id: String,
     pub plugin_version: String,

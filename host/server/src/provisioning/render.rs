@@ -78,7 +78,7 @@ struct Answered {
 ///
 /// # Errors
 /// When a size of the plan is beyond what the contract can say.
-pub(super) fn subject(
+pub(crate) fn subject(
     instance: &Instance,
     terms: &Terms,
     secrets: &Secrets,
@@ -190,7 +190,7 @@ fn assemble(
 ///
 /// # Errors
 /// When the recorded answer does not read.
-pub(super) fn recorded_objects(
+pub(crate) fn recorded_objects(
     recorded: &Recorded,
     owned: &Owned,
     secrets: &Secrets,

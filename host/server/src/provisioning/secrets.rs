@@ -42,7 +42,7 @@ pub(super) async fn generate(
 ///
 /// # Errors
 /// When the master key is another than the one they were sealed with.
-pub(super) async fn open(conn: &mut Conn, vault: &Vault, instance_id: Uuid) -> Result<Secrets> {
+pub(crate) async fn open(conn: &mut Conn, vault: &Vault, instance_id: Uuid) -> Result<Secrets> {
     let mut secrets = Secrets::new();
     for (name, sealed) in store::secrets(conn, instance_id).await? {
         let plain = vault.open(&sealed, &associated(instance_id, &name))?;

@@ -86,7 +86,7 @@ pub(super) async fn insert_event(
 }
 
 /// The newest events, newest first.
-pub(super) async fn events(
+pub(crate) async fn events(
     conn: &mut Conn,
     instance_id: Uuid,
     limit: i64,
@@ -195,7 +195,7 @@ pub(super) async fn live_instance(conn: &mut Conn, name: &str) -> sqlx::Result<O
 }
 
 /// One of this customer's instances.
-pub(super) async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<Owned>> {
+pub(crate) async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<Owned>> {
     let sql = concat!(
         "SELECT i.*, ",
         terms!(),
@@ -205,7 +205,7 @@ pub(super) async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Res
 }
 
 /// A customer's instances, newest first.
-pub(super) async fn list(
+pub(crate) async fn list(
     conn: &mut Conn,
     user_id: Uuid,
     status: Option<Status>,
@@ -221,7 +221,7 @@ pub(super) async fn list(
     fetch_all!(conn, Owned, sql, user_id, status, limit, offset)
 }
 
-pub(super) async fn count(
+pub(crate) async fn count(
     conn: &mut Conn,
     user_id: Uuid,
     status: Option<Status>,
@@ -251,7 +251,7 @@ pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result
 }
 
 /// The rendering recorded last.
-pub(super) async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option<Recorded>> {
+pub(crate) async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option<Recorded>> {
     let sql = "SELECT digest, plugin_id, plugin_version, input, output FROM decisions \
                WHERE id = $1 AND output IS NOT NULL";
     fetch_optional!(conn, Recorded, sql, decision_id)

@@ -16,7 +16,7 @@ use crate::{Code, Error, Result};
 /// An instance in a list.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct InstanceView {
+pub(crate) struct InstanceView {
     pub id: Uuid,
     pub subscription_id: Uuid,
     /// Unique in the cluster, for example `n8n-k3v9x2ab`.
@@ -59,7 +59,7 @@ impl From<&Owned> for InstanceView {
 /// An instance with all that is known of it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct InstanceDetail {
+pub(crate) struct InstanceDetail {
     #[serde(flatten)]
     pub instance: InstanceView,
     pub health: Condition,
@@ -84,7 +84,7 @@ pub(super) struct InstanceDetail {
 }
 
 impl InstanceDetail {
-    pub(super) fn of(owned: &Owned, endpoints: &[EndpointSpec], events: Vec<Event>) -> Self {
+    pub(crate) fn of(owned: &Owned, endpoints: &[EndpointSpec], events: Vec<Event>) -> Self {
         let instance = &owned.instance;
         Self {
             instance: owned.into(),
@@ -191,7 +191,7 @@ impl EventView {
 /// What the customer needs in order to use an instance.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct CredentialsView {
+pub(crate) struct CredentialsView {
     /// Where to go first, when there is such a place.
     pub url: Option<String>,
     pub fields: Vec<CredentialView>,
@@ -215,7 +215,7 @@ impl CredentialsView {
     ///
     /// # Errors
     /// `PLUGIN_FAILED` when the plugin asks for a secret that this instance does not have.
-    pub(super) fn of(card: AccessCard, secrets: &Secrets) -> Result<(Self, Vec<String>)> {
+    pub(crate) fn of(card: AccessCard, secrets: &Secrets) -> Result<(Self, Vec<String>)> {
         let mut shown = Vec::new();
         let mut fields = Vec::new();
         for field in card.fields {
@@ -257,7 +257,7 @@ fn unknown_secret(name: &str) -> Error {
 /// The Kubernetes objects of an instance, as they were applied last.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ManifestsView {
+pub(crate) struct ManifestsView {
     /// The recorded decision that they come from.
     pub decision_id: Uuid,
     pub plugin_id: String,

@@ -58,7 +58,7 @@ impl Handle {
         self.status.borrow().clone()
     }
 
-    pub(super) fn classes(&self) -> &Classes {
+    pub(crate) fn classes(&self) -> &Classes {
         &self.classes
     }
 }

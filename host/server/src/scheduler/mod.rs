@@ -10,9 +10,8 @@ mod claim;
 mod model;
 mod occurrences;
 mod progress;
-mod routes;
 mod schedule;
-mod store;
+pub(crate) mod store;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -32,7 +31,6 @@ use uuid::Uuid;
 
 pub use model::{JobView, RunStatus, RunView, Trigger};
 pub use progress::Progress;
-pub use routes::{Started, router, started};
 pub use schedule::Schedule;
 pub use worker::{StartError, work};
 
@@ -104,8 +102,8 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Scheduler {
     db: Db,
-    clock: Clock,
-    jobs: Vec<Job>,
+    pub(crate) clock: Clock,
+    pub(crate) jobs: Vec<Job>,
     /// Tells if the clock may be believed.
     watch: Watch,
     /// Per job, the latest instant that needs no more looking at.
@@ -148,7 +146,7 @@ impl Scheduler {
     }
 
     /// One run of a job as it is now.
-    async fn run(&self, name: &str, id: Uuid) -> Result<RunView> {
+    pub(crate) async fn run(&self, name: &str, id: Uuid) -> Result<RunView> {
         let job = self.job(name)?;
         let row = store::run(&mut self.db.read().await?, id).await?;
         let row = row.filter(|row| row.job == job.name);
@@ -156,7 +154,7 @@ impl Scheduler {
         Ok(RunView::of(row, self.clock.now()))
     }
 
-    fn job(&self, name: &str) -> Result<&Job> {
+    pub(crate) fn job(&self, name: &str) -> Result<&Job> {
         let found = self.jobs.iter().find(|job| job.name == name);
         found.ok_or_else(|| Error::not_found("job"))
     }

@@ -31,20 +31,20 @@ text_enum! {
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct RunRow {
-    pub(super) id: Uuid,
-    pub(super) job: String,
-    pub(super) scheduled_for: DateTime<Utc>,
-    pub(super) trigger: Trigger,
-    pub(super) attempts: i64,
-    pub(super) started_at: DateTime<Utc>,
-    pub(super) lease_until: DateTime<Utc>,
-    pub(super) finished_at: Option<DateTime<Utc>>,
-    pub(super) status: RunStatus,
-    pub(super) total: i64,
-    pub(super) items: i64,
-    pub(super) error_count: i64,
-    pub(super) errors: Json<Vec<String>>,
+pub(crate) struct RunRow {
+    pub(crate) id: Uuid,
+    pub(crate) job: String,
+    pub(crate) scheduled_for: DateTime<Utc>,
+    pub(crate) trigger: Trigger,
+    pub(crate) attempts: i64,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) lease_until: DateTime<Utc>,
+    pub(crate) finished_at: Option<DateTime<Utc>>,
+    pub(crate) status: RunStatus,
+    pub(crate) total: i64,
+    pub(crate) items: i64,
+    pub(crate) error_count: i64,
+    pub(crate) errors: Json<Vec<String>>,
 }
 
 /// One run of a job.
@@ -72,7 +72,7 @@ pub struct RunView {
 }
 
 impl RunView {
-    pub(super) fn of(row: RunRow, now: DateTime<Utc>) -> Self {
+    pub(crate) fn of(row: RunRow, now: DateTime<Utc>) -> Self {
         let abandoned = row.status == RunStatus::Running && row.lease_until <= now;
         Self {
             id: row.id,

@@ -157,7 +157,7 @@ pub(super) async fn run(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<RunRow
 }
 
 /// A job's runs, newest first.
-pub(super) async fn runs(
+pub(crate) async fn runs(
     conn: &mut Conn,
     job: &str,
     limit: i64,
@@ -169,7 +169,7 @@ pub(super) async fn runs(
     fetch_all!(conn, RunRow, sql, job, limit, offset)
 }
 
-pub(super) async fn count_runs(conn: &mut Conn, job: &str) -> sqlx::Result<i64> {
+pub(crate) async fn count_runs(conn: &mut Conn, job: &str) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM job_runs WHERE job = $1";
     let (count,) = fetch_one!(conn, (i64,), sql, job)?;
     Ok(count)

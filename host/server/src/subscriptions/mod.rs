@@ -1,19 +1,16 @@
 //! Subscriptions: quotes, checkout, detail and cancellation.
 
-mod admin;
-mod billing_routes;
-mod cancellation;
-mod checkout;
-mod delivery;
+pub(crate) mod cancellation;
+pub(crate) mod checkout;
+pub(crate) mod delivery;
 mod model;
 mod plan_changes;
 mod pricing;
-mod refund;
-mod renewal;
-mod routes;
+pub(crate) mod refund;
+pub(crate) mod renewal;
 mod settings;
-mod store;
-mod upgrade;
+pub(crate) mod store;
+pub(crate) mod upgrade;
 mod watch;
 
 use std::sync::Arc;
@@ -33,7 +30,6 @@ pub use renewal::{
     BillingInfo, DAILY_RENEWALS, Forecast, ForecastLine, GRACE_PERIOD, process_all_grace,
     process_grace, renew_all_due, renew_due,
 };
-pub use routes::router;
 pub use settings::{MOST_GRACE_DAYS, Settings};
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
 pub use watch::watch;

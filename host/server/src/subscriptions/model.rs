@@ -104,16 +104,16 @@ impl Subscription {
 
 /// A subscription with the names of what it is for.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct SubscriptionRow {
+pub(crate) struct SubscriptionRow {
     #[sqlx(flatten)]
-    pub(super) subscription: Subscription,
-    pub(super) service_slug: String,
-    pub(super) service_name: String,
-    pub(super) plan_slug: String,
-    pub(super) plan_name: String,
-    pub(super) tier: Tier,
-    pub(super) instance_id: Option<Uuid>,
-    pub(super) instance_status: Option<String>,
+    pub(crate) subscription: Subscription,
+    pub(crate) service_slug: String,
+    pub(crate) service_name: String,
+    pub(crate) plan_slug: String,
+    pub(crate) plan_name: String,
+    pub(crate) tier: Tier,
+    pub(crate) instance_id: Option<Uuid>,
+    pub(crate) instance_status: Option<String>,
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]

@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 pub(super) use overdue::{ahead, renew_first, renew_now};
 pub use preview::{BillingInfo, Forecast, ForecastLine};
-pub(super) use preview::{billing_info, forecast};
-pub(super) use unpaid::{expire, set_grace};
+pub(crate) use preview::{billing_info, forecast};
+pub(crate) use unpaid::{expire, set_grace};
 pub use unpaid::{process_all_grace, process_grace};
 
 use super::{

@@ -100,7 +100,7 @@ pub(super) async fn any(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Subscr
     Ok(found.into_iter().next())
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     conn: &mut Conn,
     user_id: Uuid,
     status: Option<SubscriptionStatus>,
@@ -118,7 +118,7 @@ pub(super) async fn list(
     })
 }
 
-pub(super) async fn count(
+pub(crate) async fn count(
     conn: &mut Conn,
     user_id: Uuid,
     status: Option<SubscriptionStatus>,

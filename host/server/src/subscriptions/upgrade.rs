@@ -69,7 +69,7 @@ pub struct UpgradeView {
 ///
 /// # Errors
 /// Every refusal of [`upgrade`] but those of quota and credit.
-pub(super) async fn quote(
+pub(crate) async fn quote(
     shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,

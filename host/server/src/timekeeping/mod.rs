@@ -1,12 +1,10 @@
 //! Trust in the clock: nothing that the time decides is done while it is in doubt, and no moment that a
 //! wrong clock wrote down is kept for a mark to wait for.
 
-mod routes;
-mod setting;
+pub(crate) mod setting;
 mod store;
 mod watch;
 
-pub use routes::router;
 pub use setting::ClockSetting;
 pub use watch::Watch;
 

@@ -47,7 +47,7 @@ impl FromStr for ClockSetting {
 ///
 /// # Errors
 /// A sentence that says what is right.
-pub(super) fn offset(text: &str) -> Result<TimeDelta, String> {
+pub(crate) fn offset(text: &str) -> Result<TimeDelta, String> {
     let wrong = || {
         "must be an offset such as +31d, -2h or 90m, up to 36525 days, or a moment such as 2027-01-31T10:00:00+07:00".to_owned()
     };

@@ -40,7 +40,7 @@ impl Float {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn measure(wallets: &Wallets, conn: &mut Conn) -> Result<Float> {
+pub(crate) async fn measure(wallets: &Wallets, conn: &mut Conn) -> Result<Float> {
     let paid = store::admin::totals(conn).await?.paid;
     #[expect(
         clippy::cast_precision_loss,

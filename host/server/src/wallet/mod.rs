@@ -5,19 +5,17 @@
 //! transaction. Bonus credit is kept apart, spent first, and never leaves as cash.
 
 mod adjustment;
-mod admin;
 mod export;
-mod float;
+pub(crate) mod float;
 mod journal;
 pub mod ledger;
 mod model;
-mod receipt;
-mod routes;
+pub(crate) mod receipt;
 mod seal;
 mod settings;
-mod statement;
-mod statistics;
-mod store;
+pub(crate) mod statement;
+pub(crate) mod statistics;
+pub(crate) mod store;
 mod top_up;
 mod typeface;
 
@@ -30,9 +28,8 @@ pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
 pub use model::{
     Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
-    TransactionView, WalletInfo, WalletOrder, WalletRow,
+    TransactionView, WalletInfo, WalletOrder, WalletRow, is_reference, reference,
 };
-pub use routes::{is_reference, reference, router};
 pub use seal::{Seal, seal};
 pub use settings::Settings;
 pub use statistics::Statistics;

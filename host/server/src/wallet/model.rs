@@ -220,3 +220,19 @@ pub struct WalletInfo {
     /// The last ten.
     pub recent_transactions: Vec<TransactionView>,
 }
+
+/// The number in `TXMP-101`.
+pub fn reference(text: &str) -> Option<i64> {
+    text.strip_prefix("TXMP-")?.parse().ok()
+}
+
+/// Whether a query's text is such a number.
+///
+/// # Errors
+/// What it must be instead.
+pub fn is_reference(text: &str, (): &()) -> garde::Result {
+    match reference(text) {
+        Some(_) => Ok(()),
+        None => Err(garde::Error::new("must be a number such as TXMP-101")),
+    }
+}

@@ -19,17 +19,17 @@ use crate::{Error, Result, money::Rupiah};
 
 /// What stands on a receipt.
 #[derive(Debug)]
-pub(super) struct Receipt<'a> {
-    pub(super) shop: &'a str,
-    pub(super) customer: &'a str,
-    pub(super) email: &'a str,
-    pub(super) transaction: &'a Transaction,
+pub(crate) struct Receipt<'a> {
+    pub(crate) shop: &'a str,
+    pub(crate) customer: &'a str,
+    pub(crate) email: &'a str,
+    pub(crate) transaction: &'a Transaction,
     /// What the wallet gained or paid, by kind of credit.
-    pub(super) paid: Rupiah,
-    pub(super) bonus: Rupiah,
-    pub(super) zone: Tz,
+    pub(crate) paid: Rupiah,
+    pub(crate) bonus: Rupiah,
+    pub(crate) zone: Tz,
     /// For characters that the included one lacks.
-    pub(super) typeface: Option<&'a Typeface>,
+    pub(crate) typeface: Option<&'a Typeface>,
 }
 
 /// A4, in points of 1/72 inch.
@@ -57,7 +57,7 @@ impl Receipt<'_> {
     ///
     /// # Errors
     /// When the typeface that was added cannot be embedded.
-    pub(super) fn pdf(&self) -> Result<Vec<u8>> {
+    pub(crate) fn pdf(&self) -> Result<Vec<u8>> {
         render(&self.lines(), &self.transaction.reference(), self.typeface)
     }
 

@@ -34,7 +34,7 @@ pub(super) struct StatementLine {
 
 /// From the first date to the last, both included, as the shop's calendar has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dates {
+pub(crate) struct Dates {
     pub(super) first: NaiveDate,
     pub(super) last: NaiveDate,
 }
@@ -44,7 +44,7 @@ impl Dates {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the last comes before the first, or is more than 366 days away.
-    pub(super) fn of(
+    pub(crate) fn of(
         (from, to): (Option<NaiveDate>, Option<NaiveDate>),
         zone: Tz,
         now: DateTime<Utc>,
@@ -73,7 +73,7 @@ impl Dates {
         )
     }
 
-    pub(super) fn file_name(self) -> String {
+    pub(crate) fn file_name(self) -> String {
         format!("dermaga-statement-{}-{}.csv", self.first, self.last)
     }
 }
@@ -83,7 +83,7 @@ impl Dates {
 ///
 /// # Errors
 /// `NOT_FOUND` when there is no such wallet.
-pub(super) async fn csv(conn: &mut Conn, user_id: Uuid, dates: Dates, zone: Tz) -> Result<Vec<u8>> {
+pub(crate) async fn csv(conn: &mut Conn, user_id: Uuid, dates: Dates, zone: Tz) -> Result<Vec<u8>> {
     if store::wallet(conn, user_id).await?.is_none() {
         return Err(Error::not_found("wallet"));
     }

@@ -56,7 +56,7 @@ pub(super) type Settled = (TransactionType, Rupiah, DateTime<Utc>);
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn of_period(
+pub(crate) async fn of_period(
     conn: &mut Conn,
     user_id: Uuid,
     period: Period,

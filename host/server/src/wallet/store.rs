@@ -1,6 +1,6 @@
 //! SQL of wallets, transactions and the journal.
 
-pub(super) mod admin;
+pub(crate) mod admin;
 mod audit;
 mod proof;
 
@@ -15,7 +15,7 @@ use crate::{
     write_returning,
 };
 
-pub(super) use {audit::*, proof::*};
+pub(crate) use {audit::*, proof::*};
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct EntryRow {
@@ -215,11 +215,11 @@ const TRANSACTION: &str = "SELECT id, number, user_id, type, status, amount, bal
 
 /// Which of a customer's transactions to list.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct TransactionFilter {
-    pub(super) kind: Option<TransactionType>,
-    pub(super) status: Option<TransactionStatus>,
-    pub(super) from: Option<DateTime<Utc>>,
-    pub(super) to: Option<DateTime<Utc>>,
+pub(crate) struct TransactionFilter {
+    pub(crate) kind: Option<TransactionType>,
+    pub(crate) status: Option<TransactionStatus>,
+    pub(crate) from: Option<DateTime<Utc>>,
+    pub(crate) to: Option<DateTime<Utc>>,
 }
 
 macro_rules! filter_transactions {
@@ -240,7 +240,7 @@ macro_rules! filter_transactions {
     };
 }
 
-pub(super) async fn transactions(
+pub(crate) async fn transactions(
     conn: &mut Conn,
     user_id: Uuid,
     filter: TransactionFilter,
@@ -255,7 +255,7 @@ pub(super) async fn transactions(
     })
 }
 
-pub(super) async fn count_transactions(
+pub(crate) async fn count_transactions(
     conn: &mut Conn,
     user_id: Uuid,
     filter: TransactionFilter,
@@ -267,7 +267,7 @@ pub(super) async fn count_transactions(
 }
 
 /// A customer's transaction by id, or by its number.
-pub(super) async fn transaction(
+pub(crate) async fn transaction(
     conn: &mut Conn,
     user_id: Uuid,
     id: Option<Uuid>,
@@ -284,7 +284,7 @@ pub(super) async fn transaction(
 
 /// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in one
 /// statement, as nothing is asked for more often.
-pub(super) async fn at_a_glance(
+pub(crate) async fn at_a_glance(
     conn: &mut Conn,
     user_id: Uuid,
     since: DateTime<Utc>,

@@ -3,7 +3,6 @@
 //! A token is shown once and kept hashed. It works until it expires, is revoked, its account is
 //! disabled, logs out everywhere or gets a new password, and never manages the account itself: no password, no session, no other token.
 
-mod routes;
 mod store;
 
 use axum::http::Method;
@@ -17,8 +16,6 @@ use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
 };
-
-pub(super) use routes::router;
 
 /// What every token begins with, so that people and secret scanners know one when they see it.
 const PREFIX: &str = "dmg_";

@@ -21,13 +21,13 @@ use crate::{
 type Window = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 #[derive(Debug, Clone)]
-pub(in crate::coupons) struct CouponFilter {
-    pub(in crate::coupons) status: Option<CouponStatus>,
-    pub(in crate::coupons) plugin: Option<String>,
+pub(crate) struct CouponFilter {
+    pub(crate) status: Option<CouponStatus>,
+    pub(crate) plugin: Option<String>,
     /// Part of the code or the description.
-    pub(in crate::coupons) text: Option<String>,
+    pub(crate) text: Option<String>,
     /// When it is asked: an active coupon whose window is over counts as expired.
-    pub(in crate::coupons) now: DateTime<Utc>,
+    pub(crate) now: DateTime<Utc>,
 }
 
 macro_rules! filter_coupons {
@@ -63,7 +63,7 @@ macro_rules! filter_coupons {
     };
 }
 
-pub(in crate::coupons) async fn list(
+pub(crate) async fn list(
     conn: &mut Conn,
     filter: &CouponFilter,
     limit: i64,
@@ -77,7 +77,7 @@ pub(in crate::coupons) async fn list(
     })
 }
 
-pub(in crate::coupons) async fn count(conn: &mut Conn, filter: &CouponFilter) -> sqlx::Result<i64> {
+pub(crate) async fn count(conn: &mut Conn, filter: &CouponFilter) -> sqlx::Result<i64> {
     let found: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM coupons", |q| {
         filter_coupons!(q, filter);
     })?;
@@ -147,7 +147,7 @@ pub(in crate::coupons) async fn delete_unused(conn: &mut Conn, id: Uuid) -> sqlx
     Ok(execute!(conn, sql, id)? == 1)
 }
 
-pub(in crate::coupons) async fn redemptions(
+pub(crate) async fn redemptions(
     conn: &mut Conn,
     coupon_id: Uuid,
     limit: i64,
@@ -160,10 +160,7 @@ pub(in crate::coupons) async fn redemptions(
     fetch_all!(conn, RedeemedByRow, sql, coupon_id, limit, offset)
 }
 
-pub(in crate::coupons) async fn count_redemptions(
-    conn: &mut Conn,
-    coupon_id: Uuid,
-) -> sqlx::Result<i64> {
+pub(crate) async fn count_redemptions(conn: &mut Conn, coupon_id: Uuid) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM coupon_redemptions WHERE coupon_id = $1";
     let (count,) = fetch_one!(conn, (i64,), sql, coupon_id)?;
     Ok(count)

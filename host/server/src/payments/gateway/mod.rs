@@ -64,7 +64,7 @@ impl Addresses {
 
 /// The gateway as this server reaches it.
 #[derive(Debug)]
-pub(super) struct Gateway {
+pub(crate) struct Gateway {
     http: reqwest::Client,
     clock: Clock,
     server_key: Secret,
@@ -213,7 +213,7 @@ impl Gateway {
     }
 
     /// Until when no question is asked, while the breaker is open.
-    pub(super) fn left_alone_until(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn left_alone_until(&self) -> Option<DateTime<Utc>> {
         self.breaker.open_until(self.clock.now())
     }
 

@@ -2,7 +2,6 @@
 //! lost, and what it would have cost. Reads only.
 
 mod model;
-mod routes;
 mod store;
 
 use std::{
@@ -25,7 +24,6 @@ use self::{
 use crate::{Code, Error, Result, db::Db, money::Rupiah};
 
 pub use model::{Backtest, Difference, Extreme, Failed};
-pub(super) use routes::router;
 
 /// Decisions read at once.
 const PAGE: i64 = 500;
@@ -217,7 +215,7 @@ fn compare(
 }
 
 /// The refusal that a window holds more decisions than one request may ask again.
-fn too_many(count: u64, most: u64) -> Error {
+pub(crate) fn too_many(count: u64, most: u64) -> Error {
     let message = format!(
         "There are {count} decisions in this time, and one request asks at most {most} again. \
          Choose a shorter time, or use `dermaga backtest`."

@@ -2,7 +2,6 @@
 //! a preview of what that changes, one by one in a transaction each, and back in the same way.
 
 mod diff;
-mod routes;
 
 use std::collections::BTreeSet;
 
@@ -32,10 +31,9 @@ use crate::{
 };
 
 pub use diff::ObjectChange;
-pub(super) use routes::router;
 
 /// Instances that one request moves at most; the next request goes on after them.
-const MOST: u16 = 100;
+pub(crate) const MOST: u16 = 100;
 
 /// Which instances go to which version.
 #[derive(Debug, Clone)]

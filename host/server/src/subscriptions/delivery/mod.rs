@@ -117,7 +117,7 @@ pub(super) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bo
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when nothing waits to be tried again.
-pub(super) async fn retry_provisioning(
+pub(crate) async fn retry_provisioning(
     shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,

@@ -46,7 +46,7 @@ pub struct BillingInfo {
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's; `PLUGIN_*` when a plugin fails.
-pub(in crate::subscriptions) async fn billing_info(
+pub(crate) async fn billing_info(
     shop: &Subscriptions,
     user_id: Uuid,
     id: Uuid,
@@ -124,7 +124,7 @@ pub struct ForecastLine {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(in crate::subscriptions) async fn forecast(
+pub(crate) async fn forecast(
     shop: &Subscriptions,
     until: DateTime<Utc>,
 ) -> Result<Vec<ForecastLine>> {

@@ -171,7 +171,7 @@ pub(super) async fn end(
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the moment.
-pub(in crate::subscriptions) async fn expire(
+pub(crate) async fn expire(
     shop: &Subscriptions,
     actor_id: Uuid,
     id: Uuid,
@@ -193,7 +193,7 @@ pub(in crate::subscriptions) async fn expire(
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it is not in grace.
-pub(in crate::subscriptions) async fn set_grace(
+pub(crate) async fn set_grace(
     shop: &Subscriptions,
     actor_id: Uuid,
     id: Uuid,

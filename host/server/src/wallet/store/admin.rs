@@ -12,26 +12,26 @@ use crate::{
 
 /// A wallet and whose it is.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(in crate::wallet) struct OwnedWallet {
-    pub(in crate::wallet) user_id: Uuid,
-    pub(in crate::wallet) email: String,
-    pub(in crate::wallet) name: String,
-    pub(in crate::wallet) paid_balance: Rupiah,
-    pub(in crate::wallet) bonus_balance: Rupiah,
-    pub(in crate::wallet) total_top_up: Rupiah,
-    pub(in crate::wallet) total_spent: Rupiah,
-    pub(in crate::wallet) entries: i64,
-    pub(in crate::wallet) head_hash: String,
-    pub(in crate::wallet) created_at: DateTime<Utc>,
-    pub(in crate::wallet) updated_at: DateTime<Utc>,
+pub(crate) struct OwnedWallet {
+    pub(crate) user_id: Uuid,
+    pub(crate) email: String,
+    pub(crate) name: String,
+    pub(crate) paid_balance: Rupiah,
+    pub(crate) bonus_balance: Rupiah,
+    pub(crate) total_top_up: Rupiah,
+    pub(crate) total_spent: Rupiah,
+    pub(crate) entries: i64,
+    pub(crate) head_hash: String,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// A transaction and whose it is.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(in crate::wallet) struct OwnedTransaction {
-    pub(in crate::wallet) email: String,
+pub(crate) struct OwnedTransaction {
+    pub(crate) email: String,
     #[sqlx(flatten)]
-    pub(in crate::wallet) transaction: Transaction,
+    pub(crate) transaction: Transaction,
 }
 
 impl WalletOrder {
@@ -46,11 +46,11 @@ impl WalletOrder {
 }
 
 #[derive(Debug, Clone)]
-pub(in crate::wallet) struct WalletFilter {
+pub(crate) struct WalletFilter {
     /// Part of an e-mail address or a name.
-    pub(in crate::wallet) owner: Option<String>,
-    pub(in crate::wallet) min_balance: Option<Rupiah>,
-    pub(in crate::wallet) max_balance: Option<Rupiah>,
+    pub(crate) owner: Option<String>,
+    pub(crate) min_balance: Option<Rupiah>,
+    pub(crate) max_balance: Option<Rupiah>,
 }
 
 const WALLETS: &str = "SELECT w.user_id, u.email, u.name, w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent,
@@ -78,7 +78,7 @@ macro_rules! filter_wallets {
     };
 }
 
-pub(in crate::wallet) async fn wallets(
+pub(crate) async fn wallets(
     conn: &mut Conn,
     filter: &WalletFilter,
     order: WalletOrder,
@@ -92,10 +92,7 @@ pub(in crate::wallet) async fn wallets(
     })
 }
 
-pub(in crate::wallet) async fn count_wallets(
-    conn: &mut Conn,
-    filter: &WalletFilter,
-) -> sqlx::Result<i64> {
+pub(crate) async fn count_wallets(conn: &mut Conn, filter: &WalletFilter) -> sqlx::Result<i64> {
     const COUNT: &str = "SELECT count(*) FROM wallets w JOIN users u ON u.id = w.user_id";
     let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), COUNT, |q| {
         filter_wallets!(q, filter);
@@ -103,7 +100,7 @@ pub(in crate::wallet) async fn count_wallets(
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-pub(in crate::wallet) async fn owned_wallet(
+pub(crate) async fn owned_wallet(
     conn: &mut Conn,
     user_id: Uuid,
 ) -> sqlx::Result<Option<OwnedWallet>> {
@@ -114,16 +111,16 @@ pub(in crate::wallet) async fn owned_wallet(
 
 /// What all wallets hold together.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
-pub(in crate::wallet) struct Totals {
-    pub(in crate::wallet) wallets: i64,
-    pub(in crate::wallet) with_credit: i64,
-    pub(in crate::wallet) paid: Rupiah,
-    pub(in crate::wallet) bonus: Rupiah,
-    pub(in crate::wallet) top_up: Rupiah,
-    pub(in crate::wallet) spent: Rupiah,
+pub(crate) struct Totals {
+    pub(crate) wallets: i64,
+    pub(crate) with_credit: i64,
+    pub(crate) paid: Rupiah,
+    pub(crate) bonus: Rupiah,
+    pub(crate) top_up: Rupiah,
+    pub(crate) spent: Rupiah,
 }
 
-pub(in crate::wallet) async fn totals(conn: &mut Conn) -> sqlx::Result<Totals> {
+pub(crate) async fn totals(conn: &mut Conn) -> sqlx::Result<Totals> {
     let sql = "SELECT count(*) AS wallets,
         CAST(coalesce(sum(CASE WHEN paid_balance + bonus_balance > 0 THEN 1 ELSE 0 END), 0) AS BIGINT) AS with_credit,
         CAST(coalesce(sum(paid_balance), 0) AS BIGINT) AS paid,
@@ -135,15 +132,15 @@ pub(in crate::wallet) async fn totals(conn: &mut Conn) -> sqlx::Result<Totals> {
 
 /// Transactions of one type and status: how many, over how much.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
-pub(in crate::wallet) struct TypeTotal {
+pub(crate) struct TypeTotal {
     #[sqlx(rename = "type")]
-    pub(in crate::wallet) kind: TransactionType,
-    pub(in crate::wallet) status: TransactionStatus,
-    pub(in crate::wallet) count: i64,
-    pub(in crate::wallet) amount: Rupiah,
+    pub(crate) kind: TransactionType,
+    pub(crate) status: TransactionStatus,
+    pub(crate) count: i64,
+    pub(crate) amount: Rupiah,
 }
 
-pub(in crate::wallet) async fn totals_by_type(
+pub(crate) async fn totals_by_type(
     conn: &mut Conn,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Vec<TypeTotal>> {
@@ -155,15 +152,15 @@ pub(in crate::wallet) async fn totals_by_type(
 
 /// Which of all transactions to list.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::wallet) struct AnyTransactionFilter {
-    pub(in crate::wallet) user_id: Option<Uuid>,
-    pub(in crate::wallet) number: Option<i64>,
-    pub(in crate::wallet) kind: Option<TransactionType>,
-    pub(in crate::wallet) status: Option<TransactionStatus>,
-    pub(in crate::wallet) from: Option<DateTime<Utc>>,
-    pub(in crate::wallet) to: Option<DateTime<Utc>>,
+pub(crate) struct AnyTransactionFilter {
+    pub(crate) user_id: Option<Uuid>,
+    pub(crate) number: Option<i64>,
+    pub(crate) kind: Option<TransactionType>,
+    pub(crate) status: Option<TransactionStatus>,
+    pub(crate) from: Option<DateTime<Utc>>,
+    pub(crate) to: Option<DateTime<Utc>>,
     /// Of the amount without its sign.
-    pub(in crate::wallet) min_amount: Option<Rupiah>,
+    pub(crate) min_amount: Option<Rupiah>,
 }
 
 macro_rules! filter_any {
@@ -197,7 +194,7 @@ const TRANSACTIONS: &str = "SELECT u.email, t.id, t.number, t.user_id, t.type, t
     t.description, t.details, t.subscription_id, t.coupon_id, t.price_decision_id, t.coupon_decision_id, t.created_at, t.completed_at
     FROM transactions t JOIN users u ON u.id = t.user_id";
 
-pub(in crate::wallet) async fn any_transactions(
+pub(crate) async fn any_transactions(
     conn: &mut Conn,
     filter: AnyTransactionFilter,
     limit: i64,
@@ -211,7 +208,7 @@ pub(in crate::wallet) async fn any_transactions(
     })
 }
 
-pub(in crate::wallet) async fn count_any_transactions(
+pub(crate) async fn count_any_transactions(
     conn: &mut Conn,
     filter: AnyTransactionFilter,
 ) -> sqlx::Result<i64> {

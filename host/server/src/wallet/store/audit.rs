@@ -37,7 +37,7 @@ pub(in crate::wallet) async fn statement(
 }
 
 /// What a transaction did to its wallet: paid and bonus.
-pub(in crate::wallet) async fn movement_of(
+pub(crate) async fn movement_of(
     conn: &mut Conn,
     transaction_id: Uuid,
 ) -> sqlx::Result<(Rupiah, Rupiah)> {
@@ -49,7 +49,7 @@ pub(in crate::wallet) async fn movement_of(
 }
 
 /// A customer's name and e-mail address.
-pub(in crate::wallet) async fn owner(
+pub(crate) async fn owner(
     conn: &mut Conn,
     user_id: Uuid,
 ) -> sqlx::Result<Option<(String, String)>> {

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::CatalogReload;
+use crate::catalog::CatalogReload;
 use crate::{
-    app::AppState,
-    http::{Admin, Body, Envelope, Reply, Success},
+    api::{Admin, AppState},
+    http::{Body, Envelope, Reply, Success},
 };
 
-pub(super) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(reload))
 }
 
@@ -40,7 +40,7 @@ async fn reload(
     body: Option<Body<ReloadRequest>>,
 ) -> Reply<CatalogReload> {
     let Body(request) = body.unwrap_or(Body(ReloadRequest::default()));
-    let reload = super::reload(&state.catalog, admin.user_id, request.dry_run).await?;
+    let reload = crate::catalog::reload(&state.catalog, admin.user_id, request.dry_run).await?;
     Ok(Success::ok(message(&reload), reload))
 }
 

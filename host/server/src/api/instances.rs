@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
+use crate::provisioning::{
     model::{Owned, Status},
     render::{recorded_objects, subject},
     secrets, store,
@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
+    api::{AppState, Customer},
     audit,
-    http::{Customer, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
+    http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
     plugins,
 };
 
@@ -36,7 +36,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get))
         .routes(routes!(credentials))
         .routes(routes!(manifests))
-        .merge(super::moves::router())
 }
 
 /// Which instances to list.

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{SubscriptionDetail, refund::Refund};
+use crate::subscriptions::{SubscriptionDetail, refund::Refund};
 use crate::{
     Error,
-    app::AppState,
-    http::{Admin, Envelope, Id, IdempotencyKey, Keyed, Reply, Success, failure_responses},
+    api::{Admin, AppState, IdempotencyKey, Keyed},
+    http::{Envelope, Id, Reply, Success, failure_responses},
     money::Rupiah,
     wallet::TransactionView,
 };
@@ -18,7 +18,7 @@ use crate::{
 failure_responses!(Missing: NotFound);
 failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge);
 
-pub(super) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(get))
         .routes(routes!(refund))
@@ -32,7 +32,7 @@ async fn get(
     _admin: Admin,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail = super::any_detail(&mut state.db.read().await?, id).await?;
+    let detail = crate::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription.", detail))
 }
 
@@ -77,7 +77,8 @@ async fn refund(
         period: request.period,
     };
     let act = async {
-        let made = super::refund(&state.subscriptions, admin.user_id, id, &refund).await?;
+        let made =
+            crate::subscriptions::refund(&state.subscriptions, admin.user_id, id, &refund).await?;
         Ok(made.map(|transaction| {
             let message = format!("{} are back in the wallet.", refund.amount);
             Success::created(message, TransactionView::from(transaction))

@@ -13,8 +13,12 @@ use utoipa::{
 };
 use utoipa_swagger_ui::SwaggerUi;
 
-use super::{Failure, FailureBody, idempotency};
-use crate::{Code, error::Detail};
+use super::idempotency;
+use crate::{
+    Code,
+    error::Detail,
+    http::{Failure, FailureBody, failures},
+};
 
 const DESCRIPTION: &str = "\
 Every answer is an envelope: `success`, `message`, `data` and `timestamp`, with `pagination` for lists; every failure has \
@@ -150,32 +154,6 @@ fn both(known: &str, added: &str) -> String {
         }
     }
     codes.join(", ")
-}
-
-/// The responses of these codes, by status; each description lists its codes.
-pub fn failures(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for code in codes {
-        by_status
-            .entry(code.status())
-            .or_default()
-            .push(format!("`{code}`"));
-    }
-    let content = || {
-        ContentBuilder::new()
-            .schema(Some(Ref::from_schema_name("Failure")))
-            .build()
-    };
-    let response = |codes: Vec<String>| {
-        ResponseBuilder::new()
-            .description(codes.join(", "))
-            .content("application/json", content())
-            .build()
-    };
-    by_status
-        .into_iter()
-        .map(|(status, codes)| (status.to_string(), RefOr::T(response(codes))))
-        .collect()
 }
 
 /// Serves the document at `/api/openapi.json` and a page that shows it, without the network, at

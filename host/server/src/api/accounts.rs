@@ -7,14 +7,14 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
-use super::{
+use crate::accounts::{
     Email, NewAccount, Profile, Role, Tokens, check_rules, parse_avatar, parse_name, parse_phone,
 };
 use crate::{
     Error,
-    app::AppState,
+    api::{AppState, Customer, PeerAddress},
     coupons::{self, WelcomeBonus},
-    http::{Body, Customer, Envelope, Nothing, PeerAddress, Reply, Success, failure_responses},
+    http::{Body, Envelope, Nothing, Reply, Success, failure_responses},
 };
 
 failure_responses!(Registering: EmailTaken, TooManyRequests, Unavailable);
@@ -34,7 +34,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(whoami))
         .routes(routes!(get_profile, put_profile))
         .routes(routes!(patch_avatar))
-        .merge(super::api_tokens::router())
 }
 
 /// A rule of [`super`] as a rule of garde.

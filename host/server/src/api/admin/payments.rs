@@ -8,18 +8,15 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
+use crate::payments::{
     DebtView, NoticeView, PaymentState, PaymentView, review,
     store::{self, DebtFilter, PaymentFilter},
     top_up::{self, MOST, Refund},
 };
 use crate::{
     Error,
-    app::AppState,
-    http::{
-        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Reply, Success,
-        failure_responses,
-    },
+    api::{Admin, AppState, IdempotencyKey, Keyed},
+    http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
     money::Rupiah,
 };
 
@@ -28,7 +25,7 @@ failure_responses!(Reviewing: NotFound, InvalidState);
 failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge, InsufficientCredit, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 
 /// The administrators' routes.
-pub(super) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_payments))
         .routes(routes!(gateway_state))
@@ -91,7 +88,7 @@ async fn gateway_state(State(state): State<AppState>, _admin: Admin) -> Reply<Ga
     let view = GatewayView {
         is_configured: gateway.is_some(),
         is_sandbox: state.payments.sandbox.is_some(),
-        left_alone_until: gateway.and_then(super::Gateway::left_alone_until),
+        left_alone_until: gateway.and_then(crate::payments::Gateway::left_alone_until),
     };
     Ok(Success::ok("The payment gateway.", view))
 }

@@ -21,10 +21,10 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use super::{Success, body};
+use crate::http::{Success, body};
 use crate::{
     Code, Error,
-    app::AppState,
+    api::AppState,
     crypto,
     db::Uncommitted,
     idempotency::{self, Answer, Begun, Key},
@@ -36,7 +36,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
-/// A JSON body, as [`super::Body`] takes it, of a request that may carry an `Idempotency-Key`.
+/// A JSON body, as [`crate::http::Body`] takes it, of a request that may carry an `Idempotency-Key`.
 #[derive(Debug)]
 pub struct Keyed<T>(pub T, pub Once);
 
@@ -226,7 +226,7 @@ impl IntoParams for IdempotencyKey {
 
 /// The failures of an operation that takes a key; and notes on its other answers that they may be
 /// repetitions.
-pub(super) fn document(operation: &mut Operation) -> Vec<Code> {
+pub fn document(operation: &mut Operation) -> Vec<Code> {
     let mut parameters = operation.parameters.iter().flatten();
     let is_key =
         |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(one) if one.name == KEY_HEADER);

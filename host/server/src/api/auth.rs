@@ -8,11 +8,11 @@ use axum::{
 };
 use uuid::Uuid;
 
-use super::address::forwarded_for;
+use crate::http::address::forwarded_for;
 use crate::{
     Code, Error,
     accounts::{Identity, Role},
-    app::AppState,
+    api::AppState,
 };
 
 /// Anybody who is signed in and whose account is active, administrators included.

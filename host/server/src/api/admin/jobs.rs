@@ -10,11 +10,11 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{Job, JobView, RunView, Scheduler, store};
+use crate::scheduler::{Job, JobView, RunView, Scheduler, store};
 use crate::{
     Result,
-    app::AppState,
-    http::{Admin, Envelope, PageQuery, Params, Reply, Segment, Success, failure_responses},
+    api::{Admin, AppState},
+    http::{Envelope, PageQuery, Params, Reply, Segment, Success, failure_responses},
 };
 
 failure_responses!(Missing: NotFound);

@@ -1,6 +1,6 @@
 //! `/wallet/topup` and what follows from it, and the gateway's webhook.
 
-use axum::{body::Bytes, extract::State, response::Response};
+use axum::{Router, body::Bytes, extract::State, response::Response, routing::get};
 use chrono::{DateTime, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -8,19 +8,16 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
-    DebtView, Payment, PaymentMethod, PaymentState, asking, notice, problem,
+use crate::payments::{
+    DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking, notice, problem,
     store::{self, DebtFilter},
     top_up::{self, LEAST, MOST, OpenTopUp},
 };
 use crate::{
     Error,
-    app::AppState,
+    api::{AppState, Customer, IdempotencyKey, Keyed},
     db::Conn,
-    http::{
-        Customer, Envelope, IdempotencyKey, Keyed, Nothing, PageQuery, Params, Reply, Segment,
-        Success, failure_responses,
-    },
+    http::{Envelope, Nothing, PageQuery, Params, Reply, Segment, Success, failure_responses},
     money::Rupiah,
     wallet::{self, TransactionView},
 };
@@ -32,7 +29,7 @@ failure_responses!(NoticeUrl: PaymentsNotConfigured);
 failure_responses!(Noticing: MalformedRequest, SignatureInvalid, NotFound, NoticeMismatch, PayloadTooLarge, GatewayUnavailable, PaymentsNotConfigured);
 
 /// The customer's routes, and the webhook.
-pub(super) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(begin_top_up))
         .routes(routes!(payment_methods))
@@ -202,7 +199,7 @@ async fn own_debts(
 #[utoipa::path(post, path = "/wallet/webhook/midtrans", tag = "wallet",
     request_body(content = Object, description = "A notice as Midtrans signs it"),
     responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]
-pub(super) async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
+pub async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
     let message = notice::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }
@@ -210,10 +207,16 @@ pub(super) async fn midtrans_notice(State(state): State<AppState>, body: Bytes) 
 /// Answers who looks at the notice URL, as Midtrans' dashboard does with HEAD before it takes one.
 #[utoipa::path(get, path = "/wallet/webhook/midtrans", tag = "wallet",
     responses((status = 200, description = "Notices are taken here, by POST", body = Envelope<Nothing>), NoticeUrl))]
-pub(super) async fn notice_url(State(state): State<AppState>) -> Reply<Nothing> {
+pub async fn notice_url(State(state): State<AppState>) -> Reply<Nothing> {
     state.payments.gateway()?;
     Ok(Success::ok(
         "Midtrans' notices are taken here, by POST.",
         Nothing {},
     ))
+}
+
+/// The notice URL as people write it into Midtrans' dashboard: with a slash at its end.
+pub fn alias_routes() -> Router<AppState> {
+    let handlers = get(notice_url).post(midtrans_notice);
+    Router::new().route(&format!("{WEBHOOK_PATH}/"), handlers)
 }

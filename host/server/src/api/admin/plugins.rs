@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
+use crate::plugins::{
     Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, Upload,
     VersionView, decisions,
     model::{DecisionView, Outcome, VersionRow, VersionState},
@@ -24,10 +24,9 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    app::AppState,
+    api::{Admin, AppState},
     http::{
-        Admin, Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, When,
-        failure_responses,
+        Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, When, failure_responses,
     },
     wallet::{is_reference, reference},
 };
@@ -69,7 +68,6 @@ pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(decisions))
         .routes(routes!(decision))
         .routes(routes!(replay))
-        .merge(super::backtest::router())
 }
 
 /// A component, as the part `component` of a form, and what goes with it.
@@ -121,7 +119,7 @@ async fn upload(
         ];
         return Ok((applied, answer).into_response());
     }
-    let version = super::stage(&state.plugins, upload, &templates).await?;
+    let version = crate::plugins::stage(&state.plugins, upload, &templates).await?;
     let (id, number) = (&version.plugin_id, &version.version);
     let message = match version.state {
         VersionState::Staged => format!("{id} {number} is staged. Activate it to use it."),
@@ -309,7 +307,7 @@ async fn delete(
     admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Deleted> {
-    super::delete(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+    crate::plugins::delete(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok(
         "The version is deleted.",
         Deleted {
@@ -343,7 +341,8 @@ async fn activate(
 ) -> Reply<Activation> {
     let (digest, actor_id) = (&request.digest, Some(admin.user_id));
     let templates = state.catalog.templates.current();
-    let activation = super::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
+    let activation =
+        crate::plugins::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
         activation,
@@ -360,7 +359,8 @@ async fn roll_back(
     Segment(id): Segment<String>,
 ) -> Reply<Activation> {
     let templates = state.catalog.templates.current();
-    let activation = super::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
+    let activation =
+        crate::plugins::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
     Ok(Success::ok(
         format!(
             "{} {} is active again.",
@@ -394,7 +394,8 @@ async fn grant_class(
 ) -> Reply<GrantedClass> {
     let ClassRequest { class, reason } = request;
     let granted =
-        super::grant_class(&state.plugins, &id, class, reason.trim(), admin.user_id).await?;
+        crate::plugins::grant_class(&state.plugins, &id, class, reason.trim(), admin.user_id)
+            .await?;
     Ok(Success::ok(
         format!("{} is of the {} class.", granted.plugin_id, granted.class),
         granted,
@@ -411,7 +412,8 @@ async fn retire(
     admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Retirement> {
-    let retirement = super::retire(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+    let retirement =
+        crate::plugins::retire(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok("The version is retired.", retirement))
 }
 
@@ -425,7 +427,7 @@ async fn retire_plugin(
     admin: Admin,
     Segment(id): Segment<String>,
 ) -> Reply<Retirement> {
-    let retirement = super::retire_plugin(&state.plugins, &id, admin.user_id).await?;
+    let retirement = crate::plugins::retire_plugin(&state.plugins, &id, admin.user_id).await?;
     Ok(Success::ok(format!("{id} is retired."), retirement))
 }
 
@@ -438,7 +440,8 @@ async fn reset(
     admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Reset> {
-    let reset = super::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+    let reset =
+        crate::plugins::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok("The version is called again.", reset))
 }
 
@@ -619,7 +622,7 @@ async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> R
 #[utoipa::path(post, path = "/admin/decisions/{id}/replay", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Identical, or where it differs", body = Envelope<Replay>), Replaying))]
 async fn replay(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<Replay> {
-    let replay = super::replay(&state.plugins, id).await?;
+    let replay = crate::plugins::replay(&state.plugins, id).await?;
     let message = if replay.identical {
         "The same decision, byte for byte."
     } else {

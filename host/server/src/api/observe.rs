@@ -11,8 +11,8 @@ use axum::{
 };
 use tracing::Instrument as _;
 
-use super::context;
-use crate::{Code, Error, app::AppState, db::new_id};
+use crate::http::context;
+use crate::{Code, Error, api::AppState, db::new_id};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id taken over from a client or proxy.

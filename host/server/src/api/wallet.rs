@@ -7,20 +7,21 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
-    Statistics, TransactionStatus, TransactionType, TransactionView, WalletInfo, admin,
+use crate::wallet::{
+    Statistics, TransactionStatus, TransactionType, TransactionView, WalletInfo,
     receipt::Receipt,
+    reference,
     statement::{self, Dates},
     statistics,
     store::{self, TransactionFilter},
 };
 use crate::{
     Code, Error,
-    app::AppState,
+    api::{AppState, Customer},
     calendar::{self, Period},
     http::{
-        Attachment, Body, Customer, Envelope, PageQuery, Paged, Params, Reply, Segment, Success,
-        When, failure_responses,
+        Attachment, Body, Envelope, PageQuery, Paged, Params, Reply, Segment, Success, When,
+        failure_responses,
     },
     money::Rupiah,
 };
@@ -38,7 +39,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(statement))
         .routes(routes!(period_statistics))
         .routes(routes!(check_credit))
-        .merge(admin::router())
 }
 
 /// The wallet at a glance.
@@ -206,7 +206,7 @@ async fn statement(
     statement_of(&state, customer.user_id, query).await
 }
 
-pub(super) async fn statement_of(
+pub async fn statement_of(
     state: &AppState,
     user_id: Uuid,
     query: StatementQuery,
@@ -225,22 +225,6 @@ pub(super) async fn statement_of(
         content: statement::csv(&mut conn, user_id, dates, zone).await?,
     };
     file.answer()
-}
-
-/// The number in `TXMP-101`.
-pub fn reference(text: &str) -> Option<i64> {
-    text.strip_prefix("TXMP-")?.parse().ok()
-}
-
-/// Whether a query's text is such a number.
-///
-/// # Errors
-/// What it must be instead.
-pub fn is_reference(text: &str, (): &()) -> garde::Result {
-    match reference(text) {
-        Some(_) => Ok(()),
-        None => Err(garde::Error::new("must be a number such as TXMP-101")),
-    }
 }
 
 /// Which period to add up.
@@ -297,7 +281,7 @@ async fn check_credit(
     customer: Customer,
     Body(check): Body<CreditCheck>,
 ) -> Reply<CreditCheckView> {
-    let balance = super::balance(&mut state.db.read().await?, customer.user_id)
+    let balance = crate::wallet::balance(&mut state.db.read().await?, customer.user_id)
         .await?
         .total()?;
     let amount = Rupiah::new(check.amount);

@@ -3,7 +3,7 @@
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
 use serde::Serialize;
 
-use crate::{Result, alerts, app::AppState, fetch_one, provisioning::ProvisionerStatus, telemetry};
+use crate::{Result, alerts, api::AppState, fetch_one, provisioning::ProvisionerStatus, telemetry};
 
 pub fn routes() -> Router<AppState> {
     Router::new()

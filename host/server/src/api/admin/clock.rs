@@ -8,13 +8,13 @@ use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::setting::{self, ClockSetting};
+use crate::timekeeping::setting::{self, ClockSetting};
 use crate::{
     Error, Result,
-    app::AppState,
+    api::{Admin, AppState},
     audit,
     db::Clock,
-    http::{Admin, Body, Envelope, Reply, Success, failure_responses},
+    http::{Body, Envelope, Reply, Success, failure_responses},
 };
 
 failure_responses!(Absent: NotFound);
@@ -106,7 +106,7 @@ async fn set(
     let offset = setting.offset(system);
     clock.set_offset(offset);
     // Moved back, it would wait for what it wrote down before.
-    super::mend(&state.db, clock).await?;
+    crate::timekeeping::mend(&state.db, clock).await?;
     let mut conn = state.db.begin().await?;
     let details = json!({ "offsetSeconds": offset.num_seconds() });
     audit::record(

@@ -8,10 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
+use crate::wallet::{
     Adjustment, CreditKind, Direction, Float, Transaction, TransactionStatus, TransactionType,
-    TransactionView, WalletOrder, float,
-    routes::{StatementQuery, is_reference, reference, statement_of},
+    TransactionView, WalletOrder, float, is_reference, reference,
     store::{
         self, TransactionFilter,
         admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
@@ -19,12 +18,12 @@ use super::{
 };
 use crate::{
     Error,
-    app::AppState,
-    calendar,
-    http::{
-        Admin, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Params, Reply, Success, When,
-        failure_responses,
+    api::{
+        Admin, AppState, IdempotencyKey, Keyed,
+        wallet::{StatementQuery, statement_of},
     },
+    calendar,
+    http::{Envelope, Id, PageQuery, Paged, Params, Reply, Success, When, failure_responses},
     money::Rupiah,
 };
 
@@ -36,7 +35,7 @@ failure_responses!(Adjusting: NotFound, InsufficientCredit, BalanceCapExceeded);
 /// One adjustment moves at most this much, in rupiah; a slip of the finger is larger.
 const MOST: i64 = 1_000_000_000;
 
-pub(super) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(wallets))
         .routes(routes!(statistics))
@@ -315,7 +314,7 @@ async fn change(
         kind: request.kind,
     };
     let act = async {
-        let made = super::adjust(
+        let made = crate::wallet::adjust(
             &state.wallets,
             admin.user_id,
             adjustment,
@@ -381,7 +380,8 @@ async fn bulk_adjustment(
     let adjustments: Vec<_> = adjustments.collect();
     let reason = request.reason.trim();
     let act = async {
-        let made = super::adjust_all(&state.wallets, admin.user_id, &adjustments, reason).await?;
+        let made =
+            crate::wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason).await?;
         Ok(made.map(|made| {
             let message = format!("{} adjustments have been made.", made.len());
             let views: Vec<_> = made.into_iter().map(AdjustedView::from).collect();

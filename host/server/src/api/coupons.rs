@@ -8,14 +8,11 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{CouponCode, CouponPreview, Redeemed, RedemptionView, admin_routes, store};
+use crate::coupons::{CouponCode, CouponPreview, Redeemed, RedemptionView, store};
 use crate::{
     Error,
-    app::AppState,
-    http::{
-        Body, Customer, Envelope, IdempotencyKey, Keyed, PageQuery, Params, Reply, Success,
-        failure_responses,
-    },
+    api::{AppState, Customer, IdempotencyKey, Keyed},
+    http::{Body, Envelope, PageQuery, Params, Reply, Success, failure_responses},
     wallet::TransactionView,
 };
 
@@ -28,7 +25,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(validate_coupon))
         .routes(routes!(redeem_coupon))
         .routes(routes!(coupon_history))
-        .merge(admin_routes::router())
 }
 
 /// A coupon code, as typed.
@@ -72,7 +68,8 @@ async fn validate_coupon(
     customer: Customer,
     Body(request): Body<CouponRequest>,
 ) -> Reply<CouponPreview> {
-    let preview = super::preview(&state.coupons, customer.user_id, &request.coupon_code).await?;
+    let preview =
+        crate::coupons::preview(&state.coupons, customer.user_id, &request.coupon_code).await?;
     Ok(Success::ok("This coupon is good.", preview))
 }
 
@@ -87,7 +84,8 @@ async fn redeem_coupon(
     let user_id = customer.user_id;
     let redeem = async {
         let redeemed =
-            super::redeem(&state.coupons, user_id, &request.coupon_code, Place::Wallet).await?;
+            crate::coupons::redeem(&state.coupons, user_id, &request.coupon_code, Place::Wallet)
+                .await?;
         Ok(redeemed.map(RedeemedView::answer))
     };
     once.answer(&state, user_id, redeem).await

@@ -7,15 +7,15 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{MOST, MoveOutcome, Moves, Order, carry_out};
+use crate::provisioning::moves::{MOST, MoveOutcome, Moves, Order, carry_out};
 use crate::{
-    app::AppState,
-    http::{Admin, Body, Envelope, Reply, Segment, Success, failure_responses},
+    api::{Admin, AppState},
+    http::{Body, Envelope, Reply, Segment, Success, failure_responses},
 };
 
 failure_responses!(Moving: NotFound, InvalidState, PluginUnavailable);
 
-pub(in crate::provisioning) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(move_instances))
 }
 

@@ -8,18 +8,15 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
+use crate::subscriptions::{
     BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
     SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, cancellation, checkout, store,
 };
 use crate::{
     Error,
-    app::AppState,
+    api::{AppState, Customer, IdempotencyKey, Keyed},
     coupons::CouponCode,
-    http::{
-        Body, Customer, Envelope, Id, IdempotencyKey, Keyed, PageQuery, Paged, Reply, Success,
-        failure_responses,
-    },
+    http::{Body, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
     money::Rupiah,
 };
 
@@ -50,8 +47,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(billing_info))
         .routes(routes!(retry_provisioning))
         .routes(routes!(set_auto_renew))
-        .merge(super::admin::router())
-        .merge(super::billing_routes::router())
 }
 
 /// What to buy.
@@ -218,7 +213,8 @@ async fn get(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    let detail =
+        crate::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok("The subscription.", detail))
 }
 
@@ -268,7 +264,8 @@ async fn cancel(
             "The subscription will end with the period that is paid for."
         }
     };
-    let detail = super::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    let detail =
+        crate::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok(message, detail))
 }
 
@@ -281,7 +278,9 @@ async fn billing_info(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<BillingInfo> {
-    let info = super::renewal::billing_info(&state.subscriptions, customer.user_id, id).await?;
+    let info =
+        crate::subscriptions::renewal::billing_info(&state.subscriptions, customer.user_id, id)
+            .await?;
     let message = match info.due {
         Some(due) => format!("The next month costs {due}."),
         None => "There is no next month.".to_owned(),
@@ -309,8 +308,9 @@ async fn set_auto_renew(
     Body(request): Body<AutoRenewRequest>,
 ) -> Reply<SubscriptionDetail> {
     let user_id = customer.user_id;
-    super::set_auto_renew(&state.subscriptions, user_id, id, request.auto_renew).await?;
-    let detail = super::detail(&mut state.db.read().await?, user_id, id).await?;
+    crate::subscriptions::set_auto_renew(&state.subscriptions, user_id, id, request.auto_renew)
+        .await?;
+    let detail = crate::subscriptions::detail(&mut state.db.read().await?, user_id, id).await?;
     let message = if request.auto_renew {
         "The subscription will be renewed."
     } else {
@@ -331,8 +331,12 @@ async fn retry_provisioning(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail =
-        super::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id).await?;
+    let detail = crate::subscriptions::delivery::retry_provisioning(
+        &state.subscriptions,
+        customer.user_id,
+        id,
+    )
+    .await?;
     Ok(Success::accepted("It is being tried again.", detail))
 }
 
@@ -355,8 +359,13 @@ async fn quote_upgrade(
     Id(id): Id,
     Body(request): Body<UpgradeQuoteRequest>,
 ) -> Reply<UpgradeQuote> {
-    let quote =
-        super::upgrade::quote(&state.subscriptions, customer.user_id, id, request.plan_id).await?;
+    let quote = crate::subscriptions::upgrade::quote(
+        &state.subscriptions,
+        customer.user_id,
+        id,
+        request.plan_id,
+    )
+    .await?;
     Ok(Success::ok(format!("This costs {} now.", quote.due), quote))
 }
 
@@ -395,9 +404,14 @@ async fn upgrade(
 ) -> Result<Response, Error> {
     let (user_id, most) = (customer.user_id, request.max_charge);
     let act = async {
-        let made =
-            super::upgrade::upgrade(&state.subscriptions, user_id, id, request.plan_id, most)
-                .await?;
+        let made = crate::subscriptions::upgrade::upgrade(
+            &state.subscriptions,
+            user_id,
+            id,
+            request.plan_id,
+            most,
+        )
+        .await?;
         Ok(made.map(|view| {
             let (plan, charged) = (&view.subscription.plan_name, view.charged);
             Success::ok(

@@ -6,13 +6,13 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{
+use crate::alerts::{
     model::{Alert, AlertKind, AlertState},
     store::{self, AlertFilter},
 };
 use crate::{
-    app::AppState,
-    http::{Admin, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
+    api::{Admin, AppState},
+    http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
 };
 
 failure_responses!(Missing: NotFound);
@@ -69,7 +69,7 @@ async fn list(
     responses((status = 200, description = "The alert, with who saw it first", body = Envelope<Alert>), Missing))]
 async fn acknowledge(State(state): State<AppState>, admin: Admin, Id(id): Id) -> Reply<Alert> {
     let mut conn = state.db.begin().await?;
-    let alert = super::acknowledge(&mut conn, &state.clock, admin.user_id, id).await?;
+    let alert = crate::alerts::acknowledge(&mut conn, &state.clock, admin.user_id, id).await?;
     conn.commit().await?;
     Ok(Success::ok("The alert is acknowledged.", alert))
 }

@@ -7,20 +7,23 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ForecastLine, MOST_GRACE_DAYS, SubscriptionDetail, renewal};
+use crate::subscriptions::{ForecastLine, MOST_GRACE_DAYS, SubscriptionDetail, renewal};
 use crate::{
     Error, Result,
-    app::AppState,
+    api::{
+        Admin, AppState,
+        admin::jobs::{self, Started},
+    },
     calendar,
-    http::{Admin, Body, Envelope, Id, Params, Reply, Success, When, failure_responses},
-    scheduler::{self, RunView, Started},
+    http::{Body, Envelope, Id, Params, Reply, Success, When, failure_responses},
+    scheduler::RunView,
 };
 
 failure_responses!(Running: Conflict, Unavailable);
 failure_responses!(Changing: NotFound, InvalidState, Conflict);
 failure_responses!(Foreseeing: ValidationFailed);
 
-pub(super) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(preview))
         .routes(routes!(process_renewals))
@@ -66,14 +69,14 @@ async fn preview(
 #[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
 async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Result<Started> {
-    scheduler::started(&state, admin, renewal::DAILY_RENEWALS).await
+    jobs::started(&state, admin, renewal::DAILY_RENEWALS).await
 }
 
 /// Starts the job `grace-period` and answers at once; the run says how far it has come.
 #[utoipa::path(post, path = "/admin/billing/process-grace-period", tag = "admin: billing", security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
 async fn process_grace_period(State(state): State<AppState>, admin: Admin) -> Result<Started> {
-    scheduler::started(&state, admin, renewal::GRACE_PERIOD).await
+    jobs::started(&state, admin, renewal::GRACE_PERIOD).await
 }
 
 /// How long an unpaid subscription may go on running.
@@ -98,7 +101,7 @@ async fn set_grace_period(
 ) -> Reply<SubscriptionDetail> {
     let until =
         renewal::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
-    let detail = super::any_detail(&mut state.db.read().await?, id).await?;
+    let detail = crate::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     let message = format!("Its grace ends on {}.", state.clock.written(until));
     Ok(Success::ok(message, detail))
 }
@@ -123,6 +126,6 @@ async fn expire(
     Body(request): Body<ExpireRequest>,
 ) -> Reply<SubscriptionDetail> {
     renewal::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
-    let detail = super::any_detail(&mut state.db.read().await?, id).await?;
+    let detail = crate::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription has ended.", detail))
 }

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ApiToken, Scope};
+use crate::accounts::api_tokens::{ApiToken, Scope};
 use crate::{
-    app::AppState,
-    http::{Body, Customer, Envelope, Id, Nothing, Reply, Success, failure_responses},
+    api::{AppState, Customer},
+    http::{Body, Envelope, Id, Nothing, Reply, Success, failure_responses},
 };
 
 failure_responses!(Creating: Forbidden, Conflict);
@@ -19,7 +19,7 @@ failure_responses!(Missing: NotFound);
 /// How long a token works unless its owner says otherwise.
 const DEFAULT_DAYS: u32 = 90;
 
-pub(in crate::accounts) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(revoke))

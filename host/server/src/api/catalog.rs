@@ -9,13 +9,13 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::{
+use crate::catalog::{
     Category, PlanView, Service, ServicePluginView, ServiceView,
     store::{self, ServiceFilter},
 };
 use crate::{
     Error, Result,
-    app::AppState,
+    api::AppState,
     db::Conn,
     http::{Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses},
     plugins::{self, Registry},
@@ -33,7 +33,6 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(plans))
         .routes(routes!(search))
         .routes(routes!(featured))
-        .merge(super::admin::router())
 }
 
 /// All categories.

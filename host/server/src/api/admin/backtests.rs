@@ -8,11 +8,11 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Backtest, Window, backtest, count, too_many};
+use crate::plugins::backtest::{Backtest, Window, backtest, count, too_many};
 use crate::{
     Error,
-    app::AppState,
-    http::{Admin, Body, Envelope, Reply, Segment, Success, When, failure_responses},
+    api::{Admin, AppState},
+    http::{Body, Envelope, Reply, Segment, Success, When, failure_responses},
 };
 
 failure_responses!(Testing: NotFound, PluginUnavailable);
@@ -22,7 +22,7 @@ const MOST: u64 = 20_000;
 /// And no longer than this for any other.
 const TIME: Duration = Duration::from_secs(15);
 
-pub(in crate::plugins) fn router() -> OpenApiRouter<AppState> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(run))
 }
 

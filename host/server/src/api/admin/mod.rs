@@ -1,0 +1,14 @@
+//! Handlers for administrators.
+
+pub(super) mod alerts;
+pub(super) mod backtests;
+pub(super) mod billing;
+pub(super) mod catalog;
+pub(super) mod clock;
+pub(super) mod coupons;
+pub(super) mod jobs;
+pub(super) mod payments;
+pub(super) mod plugins;
+pub(super) mod subscriptions;
+pub(super) mod version_moves;
+pub(super) mod wallet;

@@ -1,0 +1,33 @@
+//! `/wallet/transactions/{id}/decisions`: why a customer was charged.
+
+use axum::extract::State;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use crate::{
+    api::{AppState, Customer},
+    http::{Envelope, Reply, Segment, Success, failure_responses},
+    plugins::{self, ExplainedDecision},
+    wallet,
+};
+
+failure_responses!(Missing: NotFound);
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(decisions_of_transaction))
+}
+
+/// Which plugins decided what a transaction came to, and the reasons they gave.
+#[utoipa::path(get, path = "/wallet/transactions/{id}/decisions", tag = "wallet", security(("bearer" = [])),
+    params(("id" = String, Path, description = "Id or number of the transaction")),
+    responses((status = 200, description = "The decisions; empty where no plugin was asked", body = Envelope<Vec<ExplainedDecision>>), Missing))]
+async fn decisions_of_transaction(
+    State(state): State<AppState>,
+    customer: Customer,
+    Segment(id): Segment<String>,
+) -> Reply<Vec<ExplainedDecision>> {
+    let mut conn = state.db.read().await?;
+    let (uuid, number) = (id.parse::<Uuid>().ok(), wallet::reference(&id));
+    let views = plugins::explain(&mut conn, customer.user_id, uuid, number).await?;
+    Ok(Success::ok("What was decided, and why.", views))
+}

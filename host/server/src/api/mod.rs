@@ -1,0 +1,71 @@
+//! Handlers: every route of the server, and what they share.
+//!
+//! A handler reads a request, calls one function of a domain and words its result. Rules and SQL belong
+//! to the domains, which know nothing of this floor.
+
+mod accounts;
+mod admin;
+mod api_tokens;
+mod auth;
+mod catalog;
+mod coupons;
+mod decisions;
+mod health;
+mod idempotency;
+mod instances;
+mod observe;
+pub mod openapi;
+mod payments;
+mod state;
+mod subscriptions;
+mod wallet;
+
+use dermaga_runtime::{Limits, SizeClass};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use auth::{Admin, Customer, PeerAddress};
+pub use health::routes as health_routes;
+pub use idempotency::{IdempotencyKey, Keyed, Once};
+pub use observe::{catch_panics, observe, time_out};
+pub use payments::alias_routes;
+pub use state::{AppState, Shared};
+
+/// Returns the API with its document, before it has a state.
+pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
+    let domains = OpenApiRouter::new()
+        .merge(accounts::router())
+        .merge(api_tokens::router())
+        .merge(catalog::router())
+        .merge(admin::catalog::router())
+        .merge(wallet::router())
+        .merge(admin::wallet::router())
+        .merge(payments::router())
+        .merge(admin::payments::router())
+        .merge(coupons::router())
+        .merge(admin::coupons::router())
+        .merge(decisions::router())
+        .merge(subscriptions::router())
+        .merge(admin::subscriptions::router())
+        .merge(admin::billing::router())
+        .merge(instances::router())
+        .merge(admin::version_moves::router())
+        .merge(admin::jobs::router())
+        .merge(admin::plugins::router(
+            limits.component_bytes_of(SizeClass::Large),
+        ))
+        .merge(admin::backtests::router())
+        .merge(admin::alerts::router())
+        .merge(admin::clock::router());
+    let mut api = OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains);
+    openapi::complete(api.get_openapi_mut());
+    api
+}
+
+/// Returns the OpenAPI document as `docs/openapi.json` keeps it.
+///
+/// # Errors
+/// Never, as long as the document is JSON.
+pub fn openapi_json() -> serde_json::Result<String> {
+    let document = router(&Limits::default()).into_openapi();
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}

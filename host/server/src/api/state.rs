@@ -1,0 +1,65 @@
+//! State of the application: the parts of every domain, shared by handlers.
+
+use std::{ops::Deref, sync::Arc};
+
+use uuid::Uuid;
+
+use crate::{
+    accounts::Accounts,
+    catalog::Catalog,
+    config::Config,
+    coupons::Coupons,
+    db::{Clock, Db},
+    payments::Payments,
+    plugins::Registry,
+    provisioning::Instances,
+    scheduler::Scheduler,
+    subscriptions::Subscriptions,
+    throttle::Throttle,
+    wallet::Wallets,
+};
+
+/// What handlers and workers share. Every request clones it many times over, so it is one pointer.
+#[derive(Debug, Clone)]
+pub struct AppState(Arc<Shared>);
+
+impl AppState {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// The same, but for what is changed.
+    #[cfg(test)]
+    pub(crate) fn with(&self, change: impl FnOnce(&mut Shared)) -> Self {
+        let mut shared = Shared::clone(self);
+        change(&mut shared);
+        Self::new(shared)
+    }
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// The parts of an [`AppState`].
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub db: Db,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+    pub plugins: Arc<Registry>,
+    pub accounts: Arc<Accounts>,
+    pub catalog: Catalog,
+    pub wallets: Wallets,
+    pub payments: Arc<Payments>,
+    pub coupons: Coupons,
+    pub instances: Instances,
+    pub subscriptions: Subscriptions,
+    pub scheduler: Arc<Scheduler>,
+    /// Refusals kept under an Idempotency-Key, by customer.
+    pub(crate) kept_refusals: Arc<Throttle<Uuid>>,
+}
