@@ -4,6 +4,7 @@
 
 use std::{
     hash::Hash,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,6 +16,21 @@ use crate::{Code, Error, Result};
 /// Keys remembered at the same time; the one that was quiet longest goes first. Strangers choose
 /// the keys, so there must be an end.
 const MOST_KEYS: usize = 100_000;
+
+/// Providers hand out whole /64 networks, so one party has all of its addresses.
+const IPV6_PREFIX: u32 = 64;
+
+/// Returns the address whose requests are counted together with this one's: itself, or the /64
+/// network of an IPv6 address.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX << (u128::BITS - IPV6_PREFIX);
+            IpAddr::V6(Ipv6Addr::from(u128::from(v6) & mask))
+        }
+        v4 => v4,
+    }
+}
 
 /// Values by key, at most [`MOST_KEYS`] of them.
 #[derive(Debug)]
@@ -186,5 +202,13 @@ mod tests {
         assert!(throttle.windows.lock().len() <= MOST_KEYS);
         assert!(throttle.check(&0, now()).is_ok(), "the oldest is forgotten");
         assert!(throttle.check(&MOST_KEYS, now()).is_err());
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_party() {
+        let network = |text: &str| network_of(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(network("192.0.2.1"), "192.0.2.1");
+        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
     }
 }

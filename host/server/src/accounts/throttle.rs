@@ -12,8 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     Result,
-    http::network_of,
-    throttle::{Bounded, too_many},
+    throttle::{Bounded, network_of, too_many},
 };
 
 const WINDOW: TimeDelta = TimeDelta::minutes(15);

@@ -23,7 +23,7 @@ failure_responses!(Refreshing: Unauthenticated, AccountDisabled);
 failure_responses!(ChangingPassword: Conflict, TooManyRequests, Unavailable);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(register))
         .routes(routes!(log_in))

@@ -19,7 +19,7 @@ failure_responses!(Missing: NotFound);
 /// How long a token works unless its owner says otherwise.
 const DEFAULT_DAYS: u32 = 90;
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(revoke))

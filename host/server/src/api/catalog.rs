@@ -24,7 +24,7 @@ use crate::{
 failure_responses!(Missing: NotFound);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(categories))
         .routes(routes!(services))

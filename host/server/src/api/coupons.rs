@@ -20,7 +20,7 @@ failure_responses!(Redeeming: CouponNotFound, CouponNotActive, CouponUsedUp, Cou
     CouponNotApplicable, CouponRefused, Conflict, TooManyRequests, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(validate_coupon))
         .routes(routes!(redeem_coupon))

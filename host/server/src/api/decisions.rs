@@ -13,7 +13,7 @@ use crate::{
 
 failure_responses!(Missing: NotFound);
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(decisions_of_transaction))
 }
 

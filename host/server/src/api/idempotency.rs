@@ -226,7 +226,7 @@ impl IntoParams for IdempotencyKey {
 
 /// The failures of an operation that takes a key; and notes on its other answers that they may be
 /// repetitions.
-pub fn document(operation: &mut Operation) -> Vec<Code> {
+pub(crate) fn document(operation: &mut Operation) -> Vec<Code> {
     let mut parameters = operation.parameters.iter().flatten();
     let is_key =
         |parameter: &RefOr<Parameter>| matches!(parameter, RefOr::T(one) if one.name == KEY_HEADER);

@@ -30,7 +30,7 @@ failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUn
 const EVENTS: i64 = 50;
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(get))

@@ -1,12 +1,10 @@
 //! The OpenAPI document: generated from the handlers, completed with what is true of every route.
 
-use std::collections::BTreeMap;
-
 use axum::Router;
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
-        ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder,
+        OpenApi, RefOr,
         path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },

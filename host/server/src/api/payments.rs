@@ -29,7 +29,7 @@ failure_responses!(NoticeUrl: PaymentsNotConfigured);
 failure_responses!(Noticing: MalformedRequest, SignatureInvalid, NotFound, NoticeMismatch, PayloadTooLarge, GatewayUnavailable, PaymentsNotConfigured);
 
 /// The customer's routes, and the webhook.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(begin_top_up))
         .routes(routes!(payment_methods))
@@ -199,7 +199,7 @@ async fn own_debts(
 #[utoipa::path(post, path = "/wallet/webhook/midtrans", tag = "wallet",
     request_body(content = Object, description = "A notice as Midtrans signs it"),
     responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]
-pub async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
+pub(crate) async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
     let message = notice::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }
@@ -207,7 +207,7 @@ pub async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Repl
 /// Answers who looks at the notice URL, as Midtrans' dashboard does with HEAD before it takes one.
 #[utoipa::path(get, path = "/wallet/webhook/midtrans", tag = "wallet",
     responses((status = 200, description = "Notices are taken here, by POST", body = Envelope<Nothing>), NoticeUrl))]
-pub async fn notice_url(State(state): State<AppState>) -> Reply<Nothing> {
+pub(crate) async fn notice_url(State(state): State<AppState>) -> Reply<Nothing> {
     state.payments.gateway()?;
     Ok(Success::ok(
         "Midtrans' notices are taken here, by POST.",

@@ -36,7 +36,7 @@ failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(quote))

@@ -30,7 +30,7 @@ failure_responses!(Missing: NotFound);
 failure_responses!(Unsettled: NotFound, InvalidState);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(info))
         .routes(routes!(transactions))
@@ -206,7 +206,7 @@ async fn statement(
     statement_of(&state, customer.user_id, query).await
 }
 
-pub async fn statement_of(
+pub(crate) async fn statement_of(
     state: &AppState,
     user_id: Uuid,
     query: StatementQuery,

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::openapi_json;
+use crate::api::openapi_json;
 
 fn document() -> Value {
     serde_json::from_str(&openapi_json().unwrap()).unwrap()

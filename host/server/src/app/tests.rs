@@ -183,7 +183,7 @@ async fn machines_can_ask_how_it_is() {
 #[tokio::test]
 async fn the_document_and_the_routes_are_the_same() {
     let (_folder, app) = shop().await;
-    let document: Value = serde_json::from_str(&openapi_json().unwrap()).unwrap();
+    let document: Value = serde_json::from_str(&api::openapi_json().unwrap()).unwrap();
     let documented = document["paths"].as_object().unwrap();
     let router = router(app.state);
     let routed = routed_paths(&router);
@@ -243,14 +243,14 @@ fn the_committed_document_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
     let committed = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
-        committed == openapi_json().unwrap(),
+        committed == api::openapi_json().unwrap(),
         "out of date: `dermaga openapi > docs/openapi.json`"
     );
 }
 
 #[test]
 fn every_operation_documents_its_failures_and_every_code_is_listed() {
-    let document: Value = serde_json::from_str(&openapi_json().unwrap()).unwrap();
+    let document: Value = serde_json::from_str(&api::openapi_json().unwrap()).unwrap();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["responses"]["500"].is_object(), "{method} {path}");

@@ -1,24 +1,10 @@
-//! Addresses of clients: which one a proxy saw, and which ones count as one party.
+//! Addresses of clients, as a trusted proxy saw them.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::HeaderMap;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
-/// Providers hand out whole /64 networks, so one party has all of its addresses.
-const IPV6_PREFIX: u32 = 64;
-
-/// Returns the address whose requests are counted together with this one's: itself, or the /64
-/// network of an IPv6 address.
-pub fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let mask = u128::MAX << (u128::BITS - IPV6_PREFIX);
-            IpAddr::V6(Ipv6Addr::from(u128::from(v6) & mask))
-        }
-        v4 => v4,
-    }
-}
 
 /// Returns the address that the outermost trusted proxy saw; `None` without such a proxy, or when
 /// it wrote something else.
@@ -90,13 +76,5 @@ mod tests {
         ] {
             assert_eq!(seen(&[entry.as_bytes()], 1).as_deref(), Some(address));
         }
-    }
-
-    #[test]
-    fn an_ipv6_network_is_one_party() {
-        let network = |text: &str| network_of(text.parse().unwrap()).to_string();
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-        assert_eq!(network("192.0.2.1"), "192.0.2.1");
-        assert_eq!(network("::ffff:192.0.2.1"), "192.0.2.1");
     }
 }

@@ -21,7 +21,6 @@ mod settings;
 mod watched;
 mod when;
 
-pub use address::network_of;
 pub use body::{Body, Input, without_bom};
 pub use encoding::refuse_encoded;
 pub use envelope::{Envelope, Nothing, Reply, Success};

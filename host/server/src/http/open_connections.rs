@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::network_of;
+use crate::throttle::network_of;
 
 /// Bounds of the connections that a server holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -44,7 +44,7 @@ pub struct ExplainedDecision {
 /// What was decided, and about how much.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ReasonLine {
+pub(crate) struct ReasonLine {
     /// What the line is about; absent where the whole answer has one reason.
     label: Option<String>,
     amount: Option<Rupiah>,

@@ -113,7 +113,7 @@ const fn has_trouble(instance: &Instance) -> bool {
 /// How an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum Condition {
+pub(crate) enum Condition {
     Starting,
     Ready,
     /// Written into a folder; nothing tells how it is.
@@ -141,7 +141,7 @@ impl Condition {
 /// Where the service can be reached.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct EndpointView {
+pub(crate) struct EndpointView {
     /// For example `web`.
     pub name: String,
     /// `http` or `tcp`.
@@ -171,7 +171,7 @@ impl EndpointView {
 /// Something that happened to an instance.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct EventView {
+pub(crate) struct EventView {
     /// The status it had from then on.
     pub status: String,
     pub message: String,
@@ -202,7 +202,7 @@ pub(crate) struct CredentialsView {
 /// One thing to know or to type.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct CredentialView {
+pub(crate) struct CredentialView {
     /// For example `Password`.
     pub label: String,
     pub value: String,

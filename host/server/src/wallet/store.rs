@@ -15,7 +15,8 @@ use crate::{
     write_returning,
 };
 
-pub(crate) use {audit::*, proof::*};
+pub(crate) use audit::*;
+pub(super) use proof::*;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct EntryRow {

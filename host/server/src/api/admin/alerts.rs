@@ -18,7 +18,7 @@ use crate::{
 failure_responses!(Missing: NotFound);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(acknowledge))

@@ -22,7 +22,7 @@ const MOST: u64 = 20_000;
 /// And no longer than this for any other.
 const TIME: Duration = Duration::from_secs(15);
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(run))
 }
 

@@ -23,7 +23,7 @@ failure_responses!(Running: Conflict, Unavailable);
 failure_responses!(Changing: NotFound, InvalidState, Conflict);
 failure_responses!(Foreseeing: ValidationFailed);
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(preview))
         .routes(routes!(process_renewals))

@@ -12,7 +12,7 @@ use crate::{
     http::{Body, Envelope, Reply, Success},
 };
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(reload))
 }
 

@@ -21,7 +21,7 @@ failure_responses!(Absent: NotFound);
 failure_responses!(Moving: NotFound, ValidationFailed);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(read, set))
 }
 

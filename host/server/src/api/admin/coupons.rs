@@ -25,7 +25,7 @@ failure_responses!(Changing: NotFound, PluginRefusedInput, Conflict, PluginFaile
 failure_responses!(Missing: NotFound);
 failure_responses!(Kept: NotFound, Conflict);
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_coupons, create_coupon))
         .routes(routes!(coupon_statistics))

@@ -24,7 +24,7 @@ failure_responses!(Running: NotFound, Conflict, Unavailable);
 const WAIT: Duration = Duration::from_secs(15);
 
 /// The routes of this domain.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(runs))
@@ -97,13 +97,13 @@ fn told(run: &RunView) -> String {
 }
 
 /// A run that was started: `Location` says where to read how far it has come.
-pub type Started = ([(HeaderName, String); 1], Success<RunView>);
+pub(crate) type Started = ([(HeaderName, String); 1], Success<RunView>);
 
 /// Starts a job's run and does not wait for it.
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when the job is being run; `UNAVAILABLE` while the clock is in doubt.
-pub async fn started(state: &AppState, admin: Admin, name: &str) -> Result<Started> {
+pub(crate) async fn started(state: &AppState, admin: Admin, name: &str) -> Result<Started> {
     let (scheduler, by) = (&state.scheduler, admin.user_id);
     let run = scheduler.run_now(name, by, Duration::ZERO).await?;
     Ok(begun(run))

@@ -25,7 +25,7 @@ failure_responses!(Reviewing: NotFound, InvalidState);
 failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge, InsufficientCredit, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
 
 /// The administrators' routes.
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_payments))
         .routes(routes!(gateway_state))

@@ -49,7 +49,7 @@ failure_responses!(Replaying: NotFound, PluginUnavailable, PluginBusy);
 
 /// The routes of this domain; `component_bytes`, the size of the largest class, bounds an upload
 /// before it is read.
-pub fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
+pub(crate) fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
     let limit = component_bytes.saturating_add(UPLOAD_OVERHEAD);
     OpenApiRouter::new()
         .routes(routes!(upload))

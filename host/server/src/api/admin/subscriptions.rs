@@ -18,7 +18,7 @@ use crate::{
 failure_responses!(Missing: NotFound);
 failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge);
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(get))
         .routes(routes!(refund))

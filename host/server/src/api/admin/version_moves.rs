@@ -15,7 +15,7 @@ use crate::{
 
 failure_responses!(Moving: NotFound, InvalidState, PluginUnavailable);
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(move_instances))
 }
 

@@ -35,7 +35,7 @@ failure_responses!(Adjusting: NotFound, InsufficientCredit, BalanceCapExceeded);
 /// One adjustment moves at most this much, in rupiah; a slip of the finger is larger.
 const MOST: i64 = 1_000_000_000;
 
-pub fn router() -> OpenApiRouter<AppState> {
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(wallets))
         .routes(routes!(statistics))
