@@ -2,12 +2,9 @@
 
 use serde_json::Value;
 
-use crate::{
-    contract::{
-        AccessCard, Decision, Effect, Grant, Health, PlanChangeAnswer, PriceAnswer, PriceLine,
-        Problem, Refusal,
-    },
-    guest::Malformed,
+use crate::contract::{
+    AccessCard, Decision, Effect, Grant, Health, PlanChangeAnswer, PriceAnswer, PriceLine, Problem,
+    Refusal,
 };
 
 /// Lines of one price, problems of one answer, fields of one access card.
@@ -16,6 +13,23 @@ const MAX_ENTRIES: usize = 50;
 const MAX_OBJECTS: usize = 100;
 /// Characters of a sentence a person reads.
 const MAX_SENTENCE: usize = 500;
+
+/// Where and how an answer breaks the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    /// For example `lines[2].label`.
+    pub(crate) field: String,
+    pub(crate) message: String,
+}
+
+impl Malformed {
+    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
 
 /// Lines add up to the total, and the total is not negative.
 pub(crate) fn price(answer: PriceAnswer) -> Result<PriceAnswer, Malformed> {

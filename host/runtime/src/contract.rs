@@ -47,6 +47,14 @@ pub type Rupiah = i64;
 /// Seconds since the Unix epoch, UTC.
 pub type Timestamp = i64;
 
+/// What a component says about what it sells or gives, told nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Description {
+    /// Problems when it sells nothing by itself: a template must say what.
+    Service(Answer<ServiceDescription>),
+    Coupon(CouponDescription),
+}
+
 /// Which world a component implements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

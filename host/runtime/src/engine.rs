@@ -1,19 +1,16 @@
 //! The wasmtime engine of the process: what it accepts, what it reserves and its clock.
 
-use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
 };
 
 use crate::{
-    cache::Cache,
-    compiler::{self, Compiler, GiveUp, Workshop},
-    error::{LoadError, RuntimeError},
+    compiler,
+    error::RuntimeError,
     lanes::{self, Lanes},
-    limits::{Limits, SizeClass},
-    load,
-    plugin::Plugin,
+    limits::Limits,
     slots::Slots,
 };
 
@@ -32,40 +29,6 @@ const SPARE_PLACES: usize = 4;
 /// small plugin touches less than this in a call, and then needs no page fault in the next.
 const KEEP_RESIDENT: usize = 256 * 1024;
 
-/// How the runtime is set up.
-#[derive(Debug, Clone)]
-pub struct RuntimeConfig {
-    pub limits: Limits,
-    /// Where compiled components are kept between starts; `None` compiles at every load.
-    pub cache_dir: Option<PathBuf>,
-    /// The program that compiles; `None` compiles in this process.
-    pub compiler: Option<Compiler>,
-    /// Calls that may run at the same time.
-    pub concurrency: usize,
-    /// How long a call may wait for a free place before it fails with `PLUGIN_BUSY`.
-    pub queue_wait: Duration,
-}
-
-impl Default for RuntimeConfig {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            cache_dir: None,
-            compiler: None,
-            concurrency: 32,
-            queue_wait: Duration::from_secs(2),
-        }
-    }
-}
-
-/// The plugin engine of a process. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Runtime {
-    cores: Arc<Lanes<Arc<Core>>>,
-    cache: Option<Arc<Cache>>,
-    workshop: Arc<Workshop>,
-}
-
 /// One engine, and what every plugin of the runtime shares.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -75,79 +38,29 @@ pub(crate) struct Core {
     pub(crate) queue_wait: Duration,
 }
 
-impl Runtime {
-    /// Builds the engines, reserves address space for their pools and starts their clock.
-    pub fn new(config: RuntimeConfig) -> Result<Self, RuntimeError> {
-        let RuntimeConfig {
-            limits,
-            cache_dir,
-            compiler,
-            concurrency,
+/// Builds an engine for each lane, reserves address space for their pools and starts their clock.
+pub(crate) fn cores(
+    limits: Limits,
+    concurrency: usize,
+    queue_wait: Duration,
+) -> Result<Lanes<Arc<Core>>, RuntimeError> {
+    let config = engine_config(&limits, concurrency)?;
+    let (limits, slots) = (Arc::new(limits), Arc::new(Slots::new(concurrency)));
+    let core = || {
+        let engine =
+            Engine::new(&config).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
+        Ok(Arc::new(Core {
+            engine,
+            limits: Arc::clone(&limits),
+            slots: Arc::clone(&slots),
             queue_wait,
-        } = config;
-        let config = engine_config(&limits, concurrency)?;
-        let (limits, slots) = (Arc::new(limits), Arc::new(Slots::new(concurrency)));
-        let core = || {
-            let engine =
-                Engine::new(&config).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-            Ok(Arc::new(Core {
-                engine,
-                limits: Arc::clone(&limits),
-                slots: Arc::clone(&slots),
-                queue_wait,
-            }))
-        };
-        let others = (0..lanes::others()).map(|_| core());
-        let others = others.collect::<Result<Vec<_>, RuntimeError>>()?;
-        let cores = Lanes::new(core()?, others);
-        start_ticking(&cores).map_err(RuntimeError::Timer)?;
-        let cache = cache_dir
-            .map(|folder| Cache::open(folder, &cores.first().engine))
-            .transpose()?;
-        Ok(Self {
-            cores: Arc::new(cores),
-            cache: cache.map(Arc::new),
-            workshop: Arc::new(Workshop::new(compiler)),
-        })
-    }
-
-    /// Validates, compiles (or takes from the cache) and describes a component of the standard
-    /// class. Compiling takes from tens of milliseconds to seconds and blocks.
-    pub fn load(&self, component: &[u8]) -> Result<Plugin, LoadError> {
-        self.load_as(component, SizeClass::Standard)
-    }
-
-    /// The same with the size and memory of this class.
-    pub fn load_as(&self, component: &[u8], class: SizeClass) -> Result<Plugin, LoadError> {
-        self.load_unless(component, class, &GiveUp::default())
-    }
-
-    /// The same, until `give_up` ends it. Components are compiled one at a time, so a load may wait
-    /// for others.
-    pub fn load_unless(
-        &self,
-        component: &[u8],
-        class: SizeClass,
-        give_up: &GiveUp,
-    ) -> Result<Plugin, LoadError> {
-        let means = load::Means {
-            cores: &self.cores,
-            cache: self.cache.as_deref(),
-            workshop: &self.workshop,
-            give_up,
-        };
-        load::load(&means, component, class)
-    }
-
-    /// The first engine.
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        self.cores.first()
-    }
-
-    /// The limits in force.
-    pub fn limits(&self) -> &Limits {
-        &self.cores.first().limits
-    }
+        }))
+    };
+    let others = (0..lanes::others()).map(|_| core());
+    let others = others.collect::<Result<Vec<_>, RuntimeError>>()?;
+    let cores = Lanes::new(core()?, others);
+    start_ticking(&cores).map_err(RuntimeError::Timer)?;
+    Ok(cores)
 }
 
 fn engine_config(limits: &Limits, concurrency: usize) -> Result<Config, RuntimeError> {

@@ -9,11 +9,13 @@ use wasmtime::{
 };
 
 use crate::{
+    answers::Malformed,
     call::Called,
     contract::{About, Function, LimitClass},
     error::{CallError, Failure, LoadError},
-    guest::{Guest, Host, Invoke, Malformed},
+    guest::{Guest, Invoke},
     slots::Slot,
+    store::Host,
 };
 
 /// A function whose input and output types are not known to the caller.
@@ -46,27 +48,33 @@ impl AboutFunction {
 }
 
 impl Exports {
-    /// The function of this type, if the component has it.
-    pub(crate) fn typed<F: Function>(&self) -> Option<&Bound<F>> {
-        let export: &dyn Any = &**self.0.get(F::NAME)?;
-        export.downcast_ref()
+    /// Returns the function of this type; `guest` is named by the error when there is none.
+    pub(crate) fn bound<F: Function>(&self, guest: &Guest) -> Result<&Bound<F>, CallError> {
+        self.0
+            .get(F::NAME)
+            .and_then(|export| {
+                let export: &dyn Any = &**export;
+                export.downcast_ref()
+            })
+            .ok_or_else(|| self.unknown(guest, F::NAME))
     }
 
-    /// Calls by name; `None` when there is no such function.
+    /// Calls by name.
     pub(crate) fn call_json(
         &self,
         guest: &Guest,
         function: &str,
         input: &Value,
-    ) -> Option<Result<Called<Value>, CallError>> {
-        self.0
-            .get(function)
-            .map(|export| export.call_json(guest, input))
+    ) -> Result<Called<Value>, CallError> {
+        match self.0.get(function) {
+            Some(export) => export.call_json(guest, input),
+            None => Err(self.unknown(guest, function)),
+        }
     }
 
-    /// The names, for messages.
-    pub(crate) fn names(&self) -> String {
-        self.0.keys().copied().collect::<Vec<_>>().join(", ")
+    fn unknown(&self, guest: &Guest, function: &str) -> CallError {
+        let known = self.0.keys().copied().collect::<Vec<_>>().join(", ");
+        guest.failed(function, Failure::UnknownFunction { known })
     }
 }
 

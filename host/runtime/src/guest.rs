@@ -8,11 +8,12 @@ use std::{
 
 use serde::Serialize;
 use wasmtime::{
-    ResourceLimiter, Store, Trap,
+    Store, Trap,
     component::{Instance, InstancePre},
 };
 
 use crate::{
+    answers::Malformed,
     call::{Called, LogLevel, Usage},
     contract::LimitClass,
     engine::{Core, TICK},
@@ -20,6 +21,7 @@ use crate::{
     limits::{CallLimits, SizeClass},
     log::LogBuffer,
     slots::Slot,
+    store::{Host, Meter},
 };
 
 /// A component ready to be instantiated, who it is, and how large it may be. Cheap to clone.
@@ -39,22 +41,6 @@ pub(crate) struct Identity {
     pub(crate) version: String,
 }
 
-/// The host's side of a store.
-#[derive(Debug)]
-pub(crate) struct Host {
-    pub(crate) logs: LogBuffer,
-    meter: Meter,
-}
-
-/// Counts linear memory over the whole store and remembers that it refused some.
-#[derive(Debug)]
-struct Meter {
-    limit: usize,
-    now: usize,
-    peak: usize,
-    refused: bool,
-}
-
 /// Why a call stopped before it had an answer.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -67,23 +53,6 @@ pub(crate) enum Stop {
 /// A function of the contract on an instance: from the host's input to the host's output.
 pub(crate) type Invoke<I, O> =
     dyn Fn(&mut Store<Host>, &Instance, &I) -> Result<O, Stop> + Send + Sync;
-
-/// Where and how an answer breaks the contract.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Malformed {
-    /// For example `lines[2].label`.
-    pub(crate) field: String,
-    pub(crate) message: String,
-}
-
-impl Malformed {
-    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
-    }
-}
 
 impl From<wasmtime::Error> for Stop {
     fn from(error: wasmtime::Error) -> Self {
@@ -124,7 +93,7 @@ impl Guest {
             .and_then(|instance| body(&mut store, &instance));
         let mut usage = Usage {
             fuel: limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
-            memory_bytes: store.data().meter.peak,
+            memory_bytes: store.data().meter.peak(),
             output_bytes: 0,
             duration: started.elapsed(),
             limits,
@@ -202,12 +171,7 @@ impl Guest {
         } = &*self.core;
         let host = Host {
             logs: LogBuffer::new(all.log_lines, all.log_line_bytes),
-            meter: Meter {
-                limit: limits.memory_bytes,
-                now: 0,
-                peak: 0,
-                refused: false,
-            },
+            meter: Meter::new(limits.memory_bytes),
         };
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.meter);
@@ -231,7 +195,7 @@ impl Guest {
             }
             Stop::Guest(error) => error,
         };
-        if host.meter.refused {
+        if host.meter.refused() {
             return Failure::MemoryExceeded {
                 limit: limits.memory_bytes,
             };
@@ -294,41 +258,4 @@ fn json_size<T: Serialize>(value: &T) -> usize {
     // Neither counting nor the contract's types can fail to serialise.
     let _ = serde_json::to_writer(&mut count, value);
     count.0
-}
-
-impl ResourceLimiter for Meter {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let total = self.now.saturating_add(desired.saturating_sub(current));
-        if total > self.limit || maximum.is_some_and(|maximum| desired > maximum) {
-            self.refused = true;
-            // An error is a trap at once: a guest that handles the failure itself would only run
-            // on to a less telling end.
-            return Err(wasmtime::Error::msg(
-                "the memory limit does not allow this growth",
-            ));
-        }
-        self.now = total;
-        self.peak = self.peak.max(total);
-        Ok(true)
-    }
-
-    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.refused = true;
-        Err(error)
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        // The pool bounds tables; see TABLE_ELEMENTS.
-        Ok(maximum.is_none_or(|maximum| desired <= maximum))
-    }
 }

@@ -12,18 +12,19 @@ use crate::{
     call::Usage,
     census,
     compiler::{GiveUp, Workshop},
-    contract::{About, Version},
+    contract::{About, DescribeRequest, Description, Kind, Version, coupon, service},
     digest::Digest,
     disguise,
     engine::Core,
     error::{CallError, Failure, LoadError},
-    exports::Bindings,
-    guest::{Guest, Host, Identity},
+    exports::{Bindings, Exports},
+    guest::{Guest, Identity},
     lanes::Lanes,
     limits::SizeClass,
     metadata,
-    plugin::{Description, Lane, Plugin},
+    plugin::{Lane, Plugin},
     scan::{self, World},
+    store::Host,
     v0_1, v0_2,
 };
 
@@ -160,7 +161,7 @@ fn describe(mut guest: Guest, world: World) -> Result<Described, LoadError> {
         plugin: about.id.clone(),
         version: about.version.clone(),
     };
-    let (description, usage) = Description::ask(&guest, &exports, world.kind).map_err(described)?;
+    let (description, usage) = ask(&guest, &exports, world.kind).map_err(described)?;
     metadata::check_description(&description)?;
     Ok(Described {
         about,
@@ -170,6 +171,21 @@ fn describe(mut guest: Guest, world: World) -> Result<Described, LoadError> {
             guest,
             exports: Arc::new(exports),
         },
+    })
+}
+
+/// Asks a component what it is, without settings.
+fn ask(guest: &Guest, exports: &Exports, kind: Kind) -> Result<(Description, Usage), CallError> {
+    Ok(match kind {
+        Kind::Service => {
+            let function = exports.bound::<service::Describe>(guest)?;
+            let told = function.call(guest, &DescribeRequest::default())?;
+            (Description::Service(told.value), told.usage)
+        }
+        Kind::Coupon => {
+            let told = exports.bound::<coupon::Describe>(guest)?.call(guest, &())?;
+            (Description::Coupon(told.value), told.usage)
+        }
     })
 }
 

@@ -1,18 +1,6 @@
 //! What a plugin says during a call: kept with the call, bounded, never read by it.
 
-use wasmtime::{
-    StoreContextMut,
-    component::{ComponentNamedList, Lift, Linker, WasmStr},
-};
-
-use crate::{
-    call::{LogLevel, LogLine},
-    guest::Host,
-};
-
-/// Work a line costs besides what the guest does to write it, so that a flood of lines is stopped
-/// by the fuel, which is the same everywhere, and not by the clock.
-const FUEL_PER_LINE: u64 = 500;
+use crate::call::{LogLevel, LogLine};
 
 /// The lines of one call.
 #[derive(Debug)]
@@ -54,11 +42,16 @@ impl LogBuffer {
         self.lines
     }
 
-    fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.lines.len() >= self.max_lines
     }
 
-    fn keep(&mut self, level: LogLevel, message: &str) {
+    /// Counts a line that found the buffer full.
+    pub(crate) const fn drop_line(&mut self) {
+        self.dropped += 1;
+    }
+
+    pub(crate) fn keep(&mut self, level: LogLevel, message: &str) {
         let end = message.floor_char_boundary(self.max_line_bytes);
         let (kept, _) = message.split_at_checked(end).unwrap_or((message, ""));
         self.lines.push(LogLine {
@@ -66,28 +59,6 @@ impl LogBuffer {
             message: kept.to_owned(),
         });
     }
-}
-
-/// Connects `log.log` of one contract version; `L` is its `level`.
-pub(crate) fn connect<L>(linker: &mut Linker<Host>, interface: &str) -> wasmtime::Result<()>
-where
-    L: Into<LogLevel> + 'static,
-    (L, WasmStr): ComponentNamedList + Lift,
-{
-    linker.instance(interface)?.func_wrap(
-        "log",
-        |mut store: StoreContextMut<'_, Host>, (level, message): (L, WasmStr)| {
-            let fuel = store.get_fuel()?;
-            store.set_fuel(fuel.saturating_sub(FUEL_PER_LINE))?;
-            if store.data().logs.is_full() {
-                store.data_mut().logs.dropped += 1;
-                return Ok(());
-            }
-            let message = message.to_str(&store)?.into_owned();
-            store.data_mut().logs.keep(level.into(), &message);
-            Ok(())
-        },
-    )
 }
 
 #[cfg(test)]
@@ -99,7 +70,8 @@ mod tests {
         let mut buffer = LogBuffer::new(1, 4);
         buffer.keep(LogLevel::Info, "abcé");
         assert!(buffer.is_full());
-        buffer.dropped += 2;
+        buffer.drop_line();
+        buffer.drop_line();
         let lines = buffer.into_lines();
         let texts: Vec<_> = lines.iter().map(|line| line.message.as_str()).collect();
         assert_eq!(texts, ["abc", "2 further lines were dropped"]);

@@ -6,12 +6,11 @@ use serde_json::Value;
 
 use crate::{
     contract::{
-        About, Answer, CouponDescription, EndpointSpec, ImageSpec, Protocol, SecretKind,
-        SecretSpec, ServiceDescription,
+        About, Answer, CouponDescription, Description, EndpointSpec, ImageSpec, Protocol,
+        SecretKind, SecretSpec, ServiceDescription,
     },
     error::LoadError,
     image,
-    plugin::Description,
 };
 
 /// Secrets, endpoints, images, places or facts of one description.

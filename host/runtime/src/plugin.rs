@@ -11,30 +11,21 @@ use crate::{
     call::{Called, Usage},
     canonical::canonical_json,
     contract::{
-        About, Answer, CouponDescription, DescribeRequest, Function, Kind, Problem,
-        ServiceDescription, Settings, Version, coupon, service,
+        About, Answer, CouponDescription, DescribeRequest, Description, Function, Kind, Problem,
+        ServiceDescription, Settings, Version, service,
     },
     digest::Digest,
-    engine::Runtime,
     error::{CallError, Failure, LoadError},
-    exports::{Bound, Exports},
+    exports::Exports,
     guest::Guest,
     lanes::Lanes,
     limits::{Limits, SizeClass},
-    load, metadata,
+    metadata,
     scan::World,
 };
 
 /// Descriptions remembered for one plugin; a shop has fewer templates than that for one.
 const REMEMBERED: usize = 256;
-
-/// What a component says about what it sells or gives, told nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Description {
-    /// Problems when it sells nothing by itself: a template must say what.
-    Service(Answer<ServiceDescription>),
-    Coupon(CouponDescription),
-}
 
 /// A component that is compiled and has said what it is. Cheap to clone; safe to call from many
 /// threads, because every call has its own instance.
@@ -90,8 +81,20 @@ impl Plugin {
         self.inner.digest
     }
 
+    /// The same component on this lane only.
+    pub(crate) fn on_lane(&self, lane: Lane) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            lanes: Arc::new(Lanes::new(lane, [])),
+        }
+    }
+
+    pub(crate) fn world(&self) -> World {
+        self.inner.world
+    }
+
     /// What every lane says alike.
-    fn guest(&self) -> &Guest {
+    pub(crate) fn guest(&self) -> &Guest {
         &self.lanes.first().guest
     }
 
@@ -141,18 +144,6 @@ impl Plugin {
     /// The limits of the runtime it was loaded by.
     pub fn limits(&self) -> &Limits {
         &self.guest().core.limits
-    }
-
-    /// The same plugin on another runtime, under its limits.
-    ///
-    /// # Errors
-    /// When the machine code does not fit that runtime.
-    pub fn on(&self, runtime: &Runtime) -> Result<Self, LoadError> {
-        let lane = load::copy(self.guest(), runtime.core(), self.inner.world)?;
-        Ok(Self {
-            inner: Arc::clone(&self.inner),
-            lanes: Arc::new(Lanes::new(lane, [])),
-        })
     }
 
     /// The contract version the component was built against.
@@ -222,28 +213,14 @@ impl Plugin {
     /// which is microseconds for most calls and at most the deadline.
     pub fn call<F: Function>(&self, input: &F::Input) -> Result<Called<F::Output>, CallError> {
         let Lane { guest, exports } = self.lanes.here();
-        bound::<F>(guest, exports)?.call(guest, input)
+        exports.bound::<F>(guest)?.call(guest, input)
     }
 
     /// The same with JSON on both sides, as decisions are recorded and golden cases are written.
     /// `describe` takes `null`.
     pub fn call_json(&self, function: &str, input: &Value) -> Result<Called<Value>, CallError> {
         let Lane { guest, exports } = self.lanes.here();
-        exports
-            .call_json(guest, function, input)
-            .unwrap_or_else(|| Err(guest.failed(function, unknown(exports))))
-    }
-}
-
-fn bound<'a, F: Function>(guest: &Guest, exports: &'a Exports) -> Result<&'a Bound<F>, CallError> {
-    exports
-        .typed::<F>()
-        .ok_or_else(|| guest.failed(F::NAME, unknown(exports)))
-}
-
-fn unknown(exports: &Exports) -> Failure {
-    Failure::UnknownFunction {
-        known: exports.names(),
+        exports.call_json(guest, function, input)
     }
 }
 
@@ -262,26 +239,5 @@ fn malformed(error: LoadError) -> Failure {
     match error {
         LoadError::BadMetadata { field, message } => Failure::MalformedOutput { field, message },
         other => Failure::Engine(other.to_string()),
-    }
-}
-
-impl Description {
-    /// Asks a component what it is, without settings.
-    pub(crate) fn ask(
-        guest: &Guest,
-        exports: &Exports,
-        kind: Kind,
-    ) -> Result<(Self, Usage), CallError> {
-        Ok(match kind {
-            Kind::Service => {
-                let request = DescribeRequest::default();
-                let told = bound::<service::Describe>(guest, exports)?.call(guest, &request)?;
-                (Self::Service(told.value), told.usage)
-            }
-            Kind::Coupon => {
-                let told = bound::<coupon::Describe>(guest, exports)?.call(guest, &())?;
-                (Self::Coupon(told.value), told.usage)
-            }
-        })
     }
 }

@@ -9,13 +9,14 @@ use crate::{
     contract::Kind,
     error::LoadError,
     exports::{Binder, Bindings},
-    guest::{Guest, Host},
-    log, v0_2,
+    guest::Guest,
+    store::{self, Host},
+    v0_2,
 };
 
 /// Gives components of this version their one import.
 pub(crate) fn connect(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    log::connect::<v0_2::Level>(linker, "dermaga:plugin/log@0.1.0")
+    store::connect_log::<v0_2::Level>(linker, "dermaga:plugin/log@0.1.0")
 }
 
 /// Finds and type-checks all functions of a component.

@@ -4,11 +4,10 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::{
-    answers,
+    answers::{self, Malformed},
     contract::{self, Answer, ConfigCheck, ImageSpec, Observation, PlanChangeRequest, service},
     error::LoadError,
     exports::Binder,
-    guest::Malformed,
     v0_2::{service as v0_2, service_types as wit, text, types},
 };
 

@@ -4,10 +4,9 @@ use serde_json::Value;
 
 use super::types as wit;
 use crate::{
-    answers,
+    answers::{self, Malformed},
     canonical::canonical_json,
     contract::{About, Answer, Period, Plan, PriceLine, Problem, Resources, Settings, Term, Tier},
-    guest::Malformed,
 };
 
 /// JSON goes in with sorted keys, so that equal values are equal texts to the plugin.

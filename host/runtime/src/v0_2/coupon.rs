@@ -6,14 +6,13 @@ use super::{
     wit::types,
 };
 use crate::{
-    answers,
+    answers::{self, Malformed},
     contract::{
         Answer, CouponDescription, Decision, Effect, Evaluation, Fact, Facts, Grant,
         ParametersCheck, Place, Purchase, Refusal, coupon,
     },
     error::LoadError,
     exports::Binder,
-    guest::Malformed,
 };
 
 /// Binds the interface of this name: every version so far has the same functions.

@@ -6,6 +6,7 @@
 mod convert;
 pub(crate) mod coupon;
 pub(crate) mod service;
+mod wit;
 
 use wasmtime::component::Linker;
 
@@ -14,30 +15,9 @@ use crate::{
     contract::Kind,
     error::LoadError,
     exports::{AboutFunction, Binder, Bindings},
-    guest::{Guest, Host},
-    log,
+    guest::Guest,
+    store::{self, Host},
 };
-
-/// Only the types are used: calls go through [`crate::exports`], which checks a function's type
-/// once, when the component is loaded, instead of all functions' at every call.
-mod wit {
-
-    wasmtime::component::bindgen!({
-        path: "../../wit/0.2.0",
-        inline: "
-            package dermaga:host;
-            world plugin {
-                include dermaga:plugin/service-plugin@0.2.0;
-                include dermaga:plugin/coupon-plugin@0.2.0;
-            }
-        ",
-    });
-
-    pub(crate) use self::{
-        dermaga::plugin::{log::Level, types},
-        exports::dermaga::plugin::{coupon, service},
-    };
-}
 
 pub(crate) use self::{
     convert::text,
@@ -46,7 +26,7 @@ pub(crate) use self::{
 
 /// Gives components of this version their one import.
 pub(crate) fn connect(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
-    log::connect::<Level>(linker, "dermaga:plugin/log@0.2.0")
+    store::connect_log::<Level>(linker, "dermaga:plugin/log@0.2.0")
 }
 
 /// Finds and type-checks all functions of a component.

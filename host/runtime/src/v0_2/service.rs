@@ -5,7 +5,7 @@ use super::{
     wit::{service as wit, types},
 };
 use crate::{
-    answers,
+    answers::{self, Malformed},
     contract::{
         AccessCard, AccessField, AccessValue, Answer, ConfigCheck, DescribeRequest, EndpointSpec,
         Health, HealthState, Image, ImageSpec, Instance, Observation, Occasion, PlanChangeAnswer,
@@ -14,7 +14,6 @@ use crate::{
     },
     error::LoadError,
     exports::Binder,
-    guest::Malformed,
 };
 
 pub(super) fn bind(binder: &mut Binder<'_>) -> Result<(), LoadError> {
