@@ -1,6 +1,6 @@
 //! The wasmtime engine of the process: what it accepts, what it reserves and its clock.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use wasmtime::{
     Config, Enabled, Engine, EngineWeak, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -12,10 +12,8 @@ use crate::{
     lanes::{self, Lanes},
     limits::Limits,
     slots::Slots,
+    ticker::Ticker,
 };
-
-/// Length of one epoch, the unit in which deadlines are counted.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
 
 /// Core instances of one component: the guest itself, and the small adapters wit-component adds.
 const CORE_INSTANCES: u32 = 8;
@@ -35,6 +33,7 @@ pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) limits: Arc<Limits>,
     pub(crate) slots: Arc<Slots>,
+    pub(crate) ticker: Arc<Ticker>,
     pub(crate) queue_wait: Duration,
 }
 
@@ -46,21 +45,21 @@ pub(crate) fn cores(
 ) -> Result<Lanes<Arc<Core>>, RuntimeError> {
     let config = engine_config(&limits, concurrency)?;
     let (limits, slots) = (Arc::new(limits), Arc::new(Slots::new(concurrency)));
-    let core = || {
-        let engine =
-            Engine::new(&config).map_err(|error| RuntimeError::Engine(format!("{error:#}")))?;
-        Ok(Arc::new(Core {
-            engine,
+    let build = || Engine::new(&config).map_err(|error| RuntimeError::Engine(format!("{error:#}")));
+    let others = (0..lanes::others()).map(|_| build());
+    let others = others.collect::<Result<Vec<_>, RuntimeError>>()?;
+    let engines = Lanes::new(build()?, others);
+    let ticker = start_ticking(&engines, &slots).map_err(RuntimeError::Timer)?;
+    let ticker = Arc::new(ticker);
+    Ok(engines.map(|engine| {
+        Arc::new(Core {
+            engine: engine.clone(),
             limits: Arc::clone(&limits),
             slots: Arc::clone(&slots),
+            ticker: Arc::clone(&ticker),
             queue_wait,
-        }))
-    };
-    let others = (0..lanes::others()).map(|_| core());
-    let others = others.collect::<Result<Vec<_>, RuntimeError>>()?;
-    let cores = Lanes::new(core()?, others);
-    start_ticking(&cores).map_err(RuntimeError::Timer)?;
-    Ok(cores)
+        })
+    }))
 }
 
 fn engine_config(limits: &Limits, concurrency: usize) -> Result<Config, RuntimeError> {
@@ -106,20 +105,14 @@ fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, 
     Ok(pool)
 }
 
-/// One thread advances the epoch for as long as the engines live.
-fn start_ticking(cores: &Lanes<Arc<Core>>) -> std::io::Result<()> {
-    let engines = cores.map(|core| core.engine.weak());
-    let ticker = move || {
-        while let Some(engine) = engines.first().upgrade() {
-            engine.increment_epoch();
-            let others = engines.others().iter().filter_map(EngineWeak::upgrade);
-            others.for_each(|engine| engine.increment_epoch());
-            drop(engine);
-            thread::sleep(TICK);
-        }
+/// Advances the epoch of all engines while any call has a place.
+fn start_ticking(engines: &Lanes<Engine>, slots: &Arc<Slots>) -> std::io::Result<Ticker> {
+    let engines = engines.map(Engine::weak);
+    let slots = Arc::clone(slots);
+    let tick = move || {
+        let all = std::iter::once(engines.first()).chain(engines.others());
+        let alive = all.filter_map(EngineWeak::upgrade);
+        alive.for_each(|engine| engine.increment_epoch());
     };
-    thread::Builder::new()
-        .name("plugin-epoch".to_owned())
-        .spawn(ticker)
-        .map(drop)
+    Ticker::start(move || slots.are_all_free(), tick)
 }

@@ -16,12 +16,13 @@ use crate::{
     answers::Malformed,
     call::{Called, LogLevel, Usage},
     contract::LimitClass,
-    engine::{Core, TICK},
+    engine::Core,
     error::{CallError, Failure},
     limits::{CallLimits, SizeClass},
     log::LogBuffer,
     slots::Slot,
     store::{Host, Meter},
+    ticker::TICK,
 };
 
 /// A component ready to be instantiated, who it is, and how large it may be. Cheap to clone.
@@ -137,9 +138,12 @@ impl Guest {
 
     fn slot(&self, function: &str) -> Result<Slot<'_>, CallError> {
         let Core {
-            slots, queue_wait, ..
+            slots,
+            queue_wait,
+            ticker,
+            ..
         } = &*self.core;
-        slots.take(*queue_wait).ok_or_else(|| {
+        let slot = slots.take(*queue_wait).ok_or_else(|| {
             let waited_ms = milliseconds(*queue_wait);
             self.failed(
                 function,
@@ -148,7 +152,9 @@ impl Guest {
                     waited_ms,
                 },
             )
-        })
+        })?;
+        ticker.wake();
+        Ok(slot)
     }
 
     /// A call that never started.

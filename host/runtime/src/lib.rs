@@ -34,6 +34,7 @@ mod runtime;
 mod scan;
 mod slots;
 mod store;
+mod ticker;
 mod v0_1;
 mod v0_2;
 

@@ -42,6 +42,11 @@ impl Slots {
         self.total
     }
 
+    /// Reports that no call runs.
+    pub(crate) fn are_all_free(&self) -> bool {
+        self.free.load(Ordering::SeqCst) == self.total
+    }
+
     /// Takes a place, waiting at most this long for one; `None` when none came free.
     pub(crate) fn take(&self, wait: Duration) -> Option<Slot<'_>> {
         if let Some(slot) = self.take_now() {
