@@ -4,7 +4,7 @@
 //! The program is this server's own binary, called with a hidden command that leads to
 //! [`compile_stdin`]. It has no environment, reads the component, writes machine code, and dies with
 //! its parent. Where there is no such program, as in a test's binary, this process compiles by
-//! itself, one component at a time; the counts of [`crate::census`] bound what that takes.
+//! itself, one component at a time; the counts of [`crate::complexity`] bound what that takes.
 
 use std::{
     io::{self, Read, Write},

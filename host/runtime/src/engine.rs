@@ -7,11 +7,11 @@ use wasmtime::{
 };
 
 use crate::{
+    call_permits::CallPermits,
     compiler,
     error::RuntimeError,
-    lanes::{self, Lanes},
     limits::Limits,
-    slots::Slots,
+    per_core::{self, PerCore},
     ticker::Ticker,
 };
 
@@ -32,7 +32,7 @@ const KEEP_RESIDENT: usize = 256 * 1024;
 pub(crate) struct Core {
     pub(crate) engine: Engine,
     pub(crate) limits: Arc<Limits>,
-    pub(crate) slots: Arc<Slots>,
+    pub(crate) permits: Arc<CallPermits>,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) queue_wait: Duration,
 }
@@ -42,20 +42,20 @@ pub(crate) fn cores(
     limits: Limits,
     concurrency: usize,
     queue_wait: Duration,
-) -> Result<Lanes<Arc<Core>>, RuntimeError> {
+) -> Result<PerCore<Arc<Core>>, RuntimeError> {
     let config = engine_config(&limits, concurrency)?;
-    let (limits, slots) = (Arc::new(limits), Arc::new(Slots::new(concurrency)));
+    let (limits, permits) = (Arc::new(limits), Arc::new(CallPermits::new(concurrency)));
     let build = || Engine::new(&config).map_err(|error| RuntimeError::Engine(format!("{error:#}")));
-    let others = (0..lanes::others()).map(|_| build());
+    let others = (0..per_core::others()).map(|_| build());
     let others = others.collect::<Result<Vec<_>, RuntimeError>>()?;
-    let engines = Lanes::new(build()?, others);
-    let ticker = start_ticking(&engines, &slots).map_err(RuntimeError::Timer)?;
+    let engines = PerCore::new(build()?, others);
+    let ticker = start_ticking(&engines, &permits).map_err(RuntimeError::Timer)?;
     let ticker = Arc::new(ticker);
     Ok(engines.map(|engine| {
         Arc::new(Core {
             engine: engine.clone(),
             limits: Arc::clone(&limits),
-            slots: Arc::clone(&slots),
+            permits: Arc::clone(&permits),
             ticker: Arc::clone(&ticker),
             queue_wait,
         })
@@ -106,13 +106,13 @@ fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, 
 }
 
 /// Advances the epoch of all engines while any call has a place.
-fn start_ticking(engines: &Lanes<Engine>, slots: &Arc<Slots>) -> std::io::Result<Ticker> {
+fn start_ticking(engines: &PerCore<Engine>, permits: &Arc<CallPermits>) -> std::io::Result<Ticker> {
     let engines = engines.map(Engine::weak);
-    let slots = Arc::clone(slots);
+    let permits = Arc::clone(permits);
     let tick = move || {
         let all = std::iter::once(engines.first()).chain(engines.others());
         let alive = all.filter_map(EngineWeak::upgrade);
         alive.for_each(|engine| engine.increment_epoch());
     };
-    Ticker::start(move || slots.are_all_free(), tick)
+    Ticker::start(move || permits.are_all_free(), tick)
 }

@@ -9,12 +9,12 @@ use wasmtime::{
 };
 
 use crate::{
-    answers::Malformed,
     call::Called,
+    call_permits::CallPermit,
+    check_output::Malformed,
     contract::{About, Function, LimitClass},
     error::{CallError, Failure, LoadError},
     guest::{Guest, Invoke},
-    slots::Slot,
     store::Host,
 };
 
@@ -124,17 +124,17 @@ pub(crate) struct Binder<'a> {
     instance: Instance,
     exports: Exports,
     /// Given back last, when the instance has left the pool.
-    _slot: Slot<'a>,
+    _permit: CallPermit<'a>,
 }
 
 impl<'a> Binder<'a> {
     /// Binds on an instance of its own, under the limits of a small call.
     pub(crate) fn of(guest: &'a Guest) -> Result<Self, LoadError> {
-        let (_slot, store, instance) = guest
+        let (_permit, store, instance) = guest
             .instantiate("start", LimitClass::Quick)
             .map_err(|error| LoadError::Describe(Box::new(error)))?;
         Ok(Self {
-            _slot,
+            _permit,
             store,
             instance,
             exports: Exports::default(),

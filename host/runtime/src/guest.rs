@@ -13,14 +13,14 @@ use wasmtime::{
 };
 
 use crate::{
-    answers::Malformed,
     call::{Called, LogLevel, Usage},
+    call_permits::CallPermit,
+    check_output::Malformed,
     contract::LimitClass,
     engine::Core,
     error::{CallError, Failure},
     limits::{CallLimits, SizeClass},
     log::LogBuffer,
-    slots::Slot,
     store::{Host, Meter},
     ticker::TICK,
 };
@@ -84,7 +84,7 @@ impl Guest {
         body: impl FnOnce(&mut Store<Host>, &Instance) -> Result<T, Stop>,
     ) -> Result<Called<T>, CallError> {
         let limits = self.core.limits.of(class, self.size);
-        let _slot = self.slot(function)?;
+        let _permit = self.permit(function)?;
         let started = Instant::now();
         let mut store = self.store(&limits);
         let result = self
@@ -123,12 +123,12 @@ impl Guest {
         &self,
         purpose: &str,
         class: LimitClass,
-    ) -> Result<(Slot<'_>, Store<Host>, Instance), CallError> {
-        let slot = self.slot(purpose)?;
+    ) -> Result<(CallPermit<'_>, Store<Host>, Instance), CallError> {
+        let permit = self.permit(purpose)?;
         let limits = self.core.limits.of(class, self.size);
         let mut store = self.store(&limits);
         match self.pre.instantiate(&mut store) {
-            Ok(instance) => Ok((slot, store, instance)),
+            Ok(instance) => Ok((permit, store, instance)),
             Err(error) => {
                 let host = store.into_data();
                 Err(self.failed(purpose, self.explain(Stop::Guest(error), &host, &limits)))
@@ -136,25 +136,25 @@ impl Guest {
         }
     }
 
-    fn slot(&self, function: &str) -> Result<Slot<'_>, CallError> {
+    fn permit(&self, function: &str) -> Result<CallPermit<'_>, CallError> {
         let Core {
-            slots,
+            permits,
             queue_wait,
             ticker,
             ..
         } = &*self.core;
-        let slot = slots.take(*queue_wait).ok_or_else(|| {
+        let permit = permits.take(*queue_wait).ok_or_else(|| {
             let waited_ms = milliseconds(*queue_wait);
             self.failed(
                 function,
                 Failure::Busy {
-                    limit: slots.total(),
+                    limit: permits.total(),
                     waited_ms,
                 },
             )
         })?;
         ticker.wake();
-        Ok(slot)
+        Ok(permit)
     }
 
     /// A call that never started.

@@ -7,15 +7,15 @@
 //!
 //! This is the only crate that knows wasmtime. It knows no HTTP and no SQL.
 
-mod answers;
 mod cache;
 mod call;
+mod call_permits;
 mod canonical;
-mod census;
+mod check_output;
 mod compiler;
+mod complexity;
 pub mod contract;
 mod digest;
-mod disguise;
 mod engine;
 mod error;
 mod exports;
@@ -24,15 +24,15 @@ pub mod fixtures;
 pub mod gate;
 mod guest;
 mod image;
-mod lanes;
+mod inspect;
 mod limits;
 mod load;
 mod log;
 mod metadata;
+mod per_core;
 mod plugin;
 mod runtime;
-mod scan;
-mod slots;
+mod sniff;
 mod store;
 mod ticker;
 mod v0_1;

@@ -10,27 +10,27 @@ use wasmtime::{
 use crate::{
     cache::{self, Cache},
     call::Usage,
-    census,
     compiler::{GiveUp, Workshop},
+    complexity,
     contract::{About, DescribeRequest, Description, Kind, Version, coupon, service},
     digest::Digest,
-    disguise,
     engine::Core,
     error::{CallError, Failure, LoadError},
     exports::{Bindings, Exports},
     guest::{Guest, Identity},
-    lanes::Lanes,
+    inspect::{self, World},
     limits::SizeClass,
     metadata,
+    per_core::PerCore,
     plugin::{Lane, Plugin},
-    scan::{self, World},
+    sniff,
     store::Host,
     v0_1, v0_2,
 };
 
 /// The parts of a runtime that a load uses.
 pub(crate) struct Means<'a> {
-    pub(crate) cores: &'a Lanes<Arc<Core>>,
+    pub(crate) cores: &'a PerCore<Arc<Core>>,
     pub(crate) cache: Option<&'a Cache>,
     pub(crate) workshop: &'a Workshop,
     pub(crate) give_up: &'a GiveUp,
@@ -42,9 +42,9 @@ pub(crate) fn load(means: &Means<'_>, bytes: &[u8], size: SizeClass) -> Result<P
     if Engine::detect_precompiled(bytes).is_some() {
         return Err(LoadError::Precompiled);
     }
-    disguise::refuse(bytes)?;
-    census::take(bytes, core.limits.most_memory_bytes())?;
-    let world = scan::world(bytes)?;
+    sniff::refuse(bytes)?;
+    complexity::check(bytes, core.limits.most_memory_bytes())?;
+    let world = inspect::world(bytes)?;
     let digest = Digest::of(bytes);
     let component = compiled(means, digest, bytes)?;
     let guest = Guest {
@@ -199,7 +199,7 @@ struct Described {
 
 impl Described {
     fn into_plugin(self, digest: Digest, world: World, others: Vec<Lane>) -> Plugin {
-        let lanes = Lanes::new(self.lane, others);
+        let lanes = PerCore::new(self.lane, others);
         Plugin::new(
             digest,
             self.about,

@@ -18,10 +18,10 @@ use crate::{
     error::{CallError, Failure, LoadError},
     exports::Exports,
     guest::Guest,
-    lanes::Lanes,
+    inspect::World,
     limits::{Limits, SizeClass},
     metadata,
-    scan::World,
+    per_core::PerCore,
 };
 
 /// Descriptions remembered for one plugin; a shop has fewer templates than that for one.
@@ -32,7 +32,7 @@ const REMEMBERED: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Plugin {
     inner: Arc<Inner>,
-    lanes: Arc<Lanes<Lane>>,
+    lanes: Arc<PerCore<Lane>>,
 }
 
 /// The component on one engine.
@@ -60,7 +60,7 @@ impl Plugin {
         world: World,
         description: Description,
         load_usage: Usage,
-        lanes: Lanes<Lane>,
+        lanes: PerCore<Lane>,
     ) -> Self {
         let inner = Inner {
             digest,
@@ -85,7 +85,7 @@ impl Plugin {
     pub(crate) fn on_lane(&self, lane: Lane) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
-            lanes: Arc::new(Lanes::new(lane, [])),
+            lanes: Arc::new(PerCore::new(lane, [])),
         }
     }
 

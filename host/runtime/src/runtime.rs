@@ -7,9 +7,9 @@ use crate::{
     compiler::{Compiler, GiveUp, Workshop},
     engine::{self, Core},
     error::{LoadError, RuntimeError},
-    lanes::Lanes,
     limits::{Limits, SizeClass},
     load,
+    per_core::PerCore,
     plugin::Plugin,
 };
 
@@ -42,7 +42,7 @@ impl Default for RuntimeConfig {
 /// The plugin engine of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Runtime {
-    cores: Arc<Lanes<Arc<Core>>>,
+    cores: Arc<PerCore<Arc<Core>>>,
     cache: Option<Arc<Cache>>,
     workshop: Arc<Workshop>,
 }

@@ -4,7 +4,7 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 use crate::{
-    answers::{self, Malformed},
+    check_output::{self, Malformed},
     contract::{self, Answer, ConfigCheck, ImageSpec, Observation, PlanChangeRequest, service},
     error::LoadError,
     exports::Binder,
@@ -63,7 +63,7 @@ fn description(
         reference: Some(reference),
     };
     Ok(Answer::Ok(contract::ServiceDescription {
-        config_schema: answers::object(&told.config_schema, "configSchema")?,
+        config_schema: check_output::object(&told.config_schema, "configSchema")?,
         secrets: told.secrets.into_iter().map(Into::into).collect(),
         endpoints: told.endpoints.into_iter().map(Into::into).collect(),
         images: told.images.into_iter().map(image).collect(),

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::types as wit;
 use crate::{
-    answers::{self, Malformed},
     canonical::canonical_json,
+    check_output::{self, Malformed},
     contract::{About, Answer, Period, Plan, PriceLine, Problem, Resources, Settings, Term, Tier},
 };
 
@@ -29,9 +29,8 @@ pub(super) fn answer<T, U>(
 ) -> Result<Answer<U>, Malformed> {
     match result {
         Ok(value) => ok(value).map(Answer::Ok),
-        Err(list) => {
-            answers::problems(list.into_iter().map(Problem::from).collect()).map(Answer::Problems)
-        }
+        Err(list) => check_output::problems(list.into_iter().map(Problem::from).collect())
+            .map(Answer::Problems),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     wit::types,
 };
 use crate::{
-    answers::{self, Malformed},
+    check_output::{self, Malformed},
     contract::{
         Answer, CouponDescription, Decision, Effect, Evaluation, Fact, Facts, Grant,
         ParametersCheck, Place, Purchase, Refusal, coupon,
@@ -31,7 +31,7 @@ fn description(
     },): (wit::CouponDescription,),
 ) -> Result<CouponDescription, Malformed> {
     Ok(CouponDescription {
-        parameters_schema: answers::object(&parameters_schema, "parametersSchema")?,
+        parameters_schema: check_output::object(&parameters_schema, "parametersSchema")?,
         places: places.into_iter().map(Place::from).collect(),
         facts: facts.into_iter().map(Fact::from).collect(),
     })
@@ -65,7 +65,7 @@ fn evaluation(input: &Evaluation) -> wit::Evaluation {
 }
 
 fn decision((decision,): (wit::Decision,)) -> Result<Decision, Malformed> {
-    answers::decision(match decision {
+    check_output::decision(match decision {
         wit::Decision::Grant(wit::Grant { effect, reason }) => Decision::Grant(Grant {
             effect: effect.into(),
             reason,

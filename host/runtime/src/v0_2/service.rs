@@ -5,7 +5,7 @@ use super::{
     wit::{service as wit, types},
 };
 use crate::{
-    answers::{self, Malformed},
+    check_output::{self, Malformed},
     contract::{
         AccessCard, AccessField, AccessValue, Answer, ConfigCheck, DescribeRequest, EndpointSpec,
         Health, HealthState, Image, ImageSpec, Instance, Observation, Occasion, PlanChangeAnswer,
@@ -36,7 +36,7 @@ fn description(
 ) -> Result<Answer<ServiceDescription>, Malformed> {
     answer(result, |told| {
         Ok(ServiceDescription {
-            config_schema: answers::object(&told.config_schema, "configSchema")?,
+            config_schema: check_output::object(&told.config_schema, "configSchema")?,
             secrets: told.secrets.into_iter().map(SecretSpec::from).collect(),
             endpoints: told.endpoints.into_iter().map(EndpointSpec::from).collect(),
             images: told.images.into_iter().map(ImageSpec::from).collect(),
@@ -74,7 +74,7 @@ pub(crate) fn price(
 ) -> Result<Answer<PriceAnswer>, Malformed> {
     answer(result, |wit::PriceAnswer { lines, total }| {
         let lines = lines.into_iter().map(PriceLine::from).collect();
-        answers::price(PriceAnswer { lines, total })
+        check_output::price(PriceAnswer { lines, total })
     })
 }
 
@@ -85,7 +85,7 @@ fn instance(input: &Instance) -> (wit::Instance,) {
 pub(crate) fn manifests(
     (result,): (Result<Vec<String>, Vec<types::Problem>>,),
 ) -> Result<Answer<Vec<serde_json::Value>>, Malformed> {
-    answer(result, |texts| answers::objects(&texts))
+    answer(result, |texts| check_output::objects(&texts))
 }
 
 fn observation(Observation { instance, observed }: &Observation) -> (wit::Instance, Vec<String>) {
@@ -95,7 +95,7 @@ fn observation(Observation { instance, observed }: &Observation) -> (wit::Instan
 pub(crate) fn health(
     (wit::HealthReport { state, message },): (wit::HealthReport,),
 ) -> Result<Health, Malformed> {
-    answers::health(Health {
+    check_output::health(Health {
         state: state.into(),
         message,
     })
@@ -105,7 +105,7 @@ pub(crate) fn access(
     (wit::AccessCard { url, fields, notes },): (wit::AccessCard,),
 ) -> Result<AccessCard, Malformed> {
     let fields = fields.into_iter().map(AccessField::from).collect();
-    answers::access(AccessCard { url, fields, notes })
+    check_output::access(AccessCard { url, fields, notes })
 }
 
 fn plans(input: &PlanChangeRequest) -> (String, types::Plan, types::Plan, String) {
@@ -118,7 +118,7 @@ fn plans(input: &PlanChangeRequest) -> (String, types::Plan, types::Plan, String
 }
 
 pub(crate) fn plan_change((result,): (Result<(), String>,)) -> Result<PlanChangeAnswer, Malformed> {
-    answers::plan_change(match result {
+    check_output::plan_change(match result {
         Ok(()) => PlanChangeAnswer::Allowed,
         Err(why) => PlanChangeAnswer::Denied(why),
     })

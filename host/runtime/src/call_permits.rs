@@ -15,7 +15,7 @@ use std::{
 /// free. Both counters are sequentially consistent: whoever gives a place back sees who waits, or who
 /// is about to wait sees the place.
 #[derive(Debug)]
-pub(crate) struct Slots {
+pub(crate) struct CallPermits {
     free: AtomicUsize,
     waiting: AtomicUsize,
     queue: Mutex<()>,
@@ -25,9 +25,9 @@ pub(crate) struct Slots {
 
 /// One place, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Slot<'a>(&'a Slots);
+pub(crate) struct CallPermit<'a>(&'a CallPermits);
 
-impl Slots {
+impl CallPermits {
     pub(crate) fn new(total: usize) -> Self {
         Self {
             free: AtomicUsize::new(total),
@@ -48,32 +48,32 @@ impl Slots {
     }
 
     /// Takes a place, waiting at most this long for one; `None` when none came free.
-    pub(crate) fn take(&self, wait: Duration) -> Option<Slot<'_>> {
-        if let Some(slot) = self.take_now() {
-            return Some(slot);
+    pub(crate) fn take(&self, wait: Duration) -> Option<CallPermit<'_>> {
+        if let Some(permit) = self.take_now() {
+            return Some(permit);
         }
-        let mut slot = None;
+        let mut permit = None;
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let waited = self.freed.wait_timeout_while(queue, wait, |()| {
-            slot = self.take_now();
-            slot.is_none()
+            permit = self.take_now();
+            permit.is_none()
         });
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         drop(waited);
-        slot
+        permit
     }
 
-    fn take_now(&self) -> Option<Slot<'_>> {
+    fn take_now(&self) -> Option<CallPermit<'_>> {
         let order = Ordering::SeqCst;
         let taken = self
             .free
             .fetch_update(order, order, |free| free.checked_sub(1));
-        taken.ok().map(|_| Slot(self))
+        taken.ok().map(|_| CallPermit(self))
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
         self.0.free.fetch_add(1, Ordering::SeqCst);
         if self.0.waiting.load(Ordering::SeqCst) > 0 {
@@ -90,33 +90,33 @@ mod tests {
 
     #[test]
     fn waits_for_a_place_and_gives_up_when_none_comes() {
-        let slots = Slots::new(1);
-        let only = slots.take(Duration::ZERO).unwrap();
-        assert!(slots.take(Duration::from_millis(5)).is_none());
+        let permits = CallPermits::new(1);
+        let only = permits.take(Duration::ZERO).unwrap();
+        assert!(permits.take(Duration::from_millis(5)).is_none());
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| slots.take(Duration::from_secs(10)).is_some());
+            let waiting = scope.spawn(|| permits.take(Duration::from_secs(10)).is_some());
             std::thread::sleep(Duration::from_millis(5));
             drop(only);
             assert!(waiting.join().unwrap());
         });
-        assert!(slots.take(Duration::ZERO).is_some());
+        assert!(permits.take(Duration::ZERO).is_some());
     }
 
     #[test]
     fn nobody_sleeps_while_places_are_free() {
-        let (slots, running) = (Slots::new(2), AtomicUsize::new(0));
+        let (permits, running) = (CallPermits::new(2), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..2_000 {
-                        let _slot = slots.take(Duration::from_secs(30)).unwrap();
+                        let _permit = permits.take(Duration::from_secs(30)).unwrap();
                         assert!(running.fetch_add(1, Ordering::SeqCst) < 2);
                         running.fetch_sub(1, Ordering::SeqCst);
                     }
                 });
             }
         });
-        assert_eq!(slots.free.into_inner(), 2);
-        assert_eq!(slots.waiting.into_inner(), 0);
+        assert_eq!(permits.free.into_inner(), 2);
+        assert_eq!(permits.waiting.into_inner(), 0);
     }
 }

@@ -1,17 +1,17 @@
 //! One of a thing for each processor.
 
-/// Lanes of a process at most, as every plugin's machine code is held once for each.
+/// Copies in a process at most, as every plugin's machine code is held once for each.
 const MOST: usize = 4;
 
 /// The same thing several times, so that calls on different processors need not share one: calls that
 /// share an engine wait for each other's counters and locks more than they compute.
 #[derive(Debug, Clone)]
-pub(crate) struct Lanes<T> {
+pub(crate) struct PerCore<T> {
     first: T,
     others: Box<[T]>,
 }
 
-impl<T> Lanes<T> {
+impl<T> PerCore<T> {
     pub(crate) fn new(first: T, others: impl IntoIterator<Item = T>) -> Self {
         let others = others.into_iter().collect();
         Self { first, others }
@@ -33,8 +33,8 @@ impl<T> Lanes<T> {
         other.unwrap_or(&self.first)
     }
 
-    pub(crate) fn map<U>(&self, to: impl Fn(&T) -> U) -> Lanes<U> {
-        Lanes::new(to(&self.first), self.others.iter().map(to))
+    pub(crate) fn map<U>(&self, to: impl Fn(&T) -> U) -> PerCore<U> {
+        PerCore::new(to(&self.first), self.others.iter().map(to))
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn every_processor_has_one() {
         for others in 0..MOST {
-            let lanes = Lanes::new(0, 1..=others);
+            let lanes = PerCore::new(0, 1..=others);
             assert!(*lanes.here() <= others);
             assert_eq!(lanes.map(|lane| lane * 2).others().len(), others);
         }

@@ -37,7 +37,7 @@ const PAGE: u64 = 65_536;
 
 /// What has been counted so far.
 #[derive(Debug, Default)]
-struct Census {
+struct Complexity {
     parts: u64,
     functions: u64,
     types: u64,
@@ -53,16 +53,16 @@ struct Census {
 
 /// Counts what is in a component, and refuses more than can be compiled in a moment, or more memory
 /// to begin with than `memory_bytes`.
-pub(crate) fn take(bytes: &[u8], memory_bytes: usize) -> Result<(), LoadError> {
-    let mut census = Census::default();
+pub(crate) fn check(bytes: &[u8], memory_bytes: usize) -> Result<(), LoadError> {
+    let mut complexity = Complexity::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        census.count(payload.map_err(|error| LoadError::Malformed(error.to_string()))?)?;
-        census.check(memory_bytes)?;
+        complexity.count(payload.map_err(|error| LoadError::Malformed(error.to_string()))?)?;
+        complexity.check(memory_bytes)?;
     }
     Ok(())
 }
 
-impl Census {
+impl Complexity {
     fn count(&mut self, payload: Payload<'_>) -> Result<(), LoadError> {
         let malformed =
             |error: wasmparser::BinaryReaderError| LoadError::Malformed(error.to_string());
