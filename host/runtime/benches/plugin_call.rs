@@ -1,10 +1,10 @@
-//! What the runtime costs: a coupon decision with a fresh instance and all limits on, beside bare
+//! Cost of the runtime: a coupon decision with a fresh instance and all limits on, beside bare
 //! wasmtime doing the same, and loading a component from the cache.
 //!
 //! Both sides use the same pool settings; the bare side has no fuel, no epochs, no memory limiter,
 //! no semaphore, no conversion and no checks. The component is a fixture that answers at once, so
-//! that what is measured is the runtime and not the plugin; with `DERMAGA_BENCH_COMPONENT=file.wasm`
-//! a real coupon plugin is measured as well.
+//! that the figures measure the runtime and not the plugin; with
+//! `DERMAGA_BENCH_COMPONENT=file.wasm` a real coupon plugin is measured as well.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on must stop")]
 

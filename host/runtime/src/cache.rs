@@ -19,8 +19,8 @@ const CHECKSUM_BYTES: usize = 32;
 /// A folder of machine code, one file for each component and engine configuration.
 ///
 /// An entry is `MAGIC`, a SHA-256 over (engine, component, code), then the code. The checksum finds
-/// damage and mix-ups. It is no defence against somebody who may write here: such a person runs
-/// code in this process, which is why the folder is the server user's alone.
+/// damage and mix-ups. It is no defence against a process that may write to the folder, which could
+/// make this one run any code; the folder therefore belongs to the server's user alone.
 #[derive(Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
@@ -30,7 +30,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Makes the folder if it is missing, and closes it to other users.
+    /// Creates the folder if it is missing, and closes it to other users.
     pub(crate) fn open(folder: PathBuf, engine: &Engine) -> Result<Self, RuntimeError> {
         let failed = |error| RuntimeError::Cache {
             folder: folder.clone(),
@@ -46,8 +46,8 @@ impl Cache {
         })
     }
 
-    /// The component of this digest, if its machine code is here and whole. A damaged entry is
-    /// removed.
+    /// Returns the component of this digest if its machine code is present and intact. Removes a
+    /// damaged entry.
     pub(crate) fn get(&self, engine: &Engine, digest: Digest) -> Option<Component> {
         let path = self.path(digest);
         let entry = fs::read(&path).ok()?;
@@ -61,7 +61,7 @@ impl Cache {
         component
     }
 
-    /// Keeps machine code for the next start. Failing to is reported and otherwise harmless.
+    /// Stores machine code for the next start. A failure is logged and otherwise harmless.
     pub(crate) fn put(&self, digest: Digest, code: &[u8]) {
         let path = self.path(digest);
         if let Err(error) = self.write(&path, digest, code) {
@@ -89,7 +89,7 @@ impl Cache {
         (*checksum == self.checksum(digest, code)).then_some(code)
     }
 
-    /// Writes beside the entry and renames, so that a reader sees all of it or nothing.
+    /// Writes beside the entry and renames, so that a reader sees the whole entry or none.
     fn write(&self, path: &Path, digest: Digest, code: &[u8]) -> io::Result<()> {
         let draft = path.with_extension(format!("{}.draft", std::process::id()));
         let mut file = fs::File::create(&draft)?;
@@ -102,7 +102,7 @@ impl Cache {
     }
 }
 
-/// The same component on another engine of the same settings.
+/// Copies a component to another engine of the same settings.
 pub(crate) fn copy(component: &Component, engine: &Engine) -> wasmtime::Result<Component> {
     read(engine, &component.serialize()?)
 }

@@ -1,4 +1,4 @@
-//! What a call gives back besides its value.
+//! The result of a call: value, resource usage and log lines.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ pub struct Called<T> {
     pub logs: Vec<LogLine>,
 }
 
-/// What a call used, next to what it was allowed.
+/// Resources that a call used, next to its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// The same for the same input on every machine.
+    /// Units of work; equal for equal input on every machine.
     pub fuel: u64,
     /// Largest linear memory the guest had.
     pub memory_bytes: usize,
@@ -39,7 +39,7 @@ pub struct Shares {
 }
 
 impl Usage {
-    /// How close the call came to each of its limits.
+    /// Returns the share of each limit that the call used.
     pub fn shares(&self) -> Shares {
         Shares {
             fuel_percent: percent(self.fuel.into(), self.limits.fuel.into()),
@@ -58,7 +58,7 @@ fn microseconds<S: serde::Serializer>(value: &Duration, to: S) -> Result<S::Ok, 
     to.serialize_u64(u64::try_from(value.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// How important the plugin thinks a log line is.
+/// Importance of a log line, as judged by the plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {

@@ -1,4 +1,4 @@
-//! How many calls run at once: a counting semaphore with a bounded wait.
+//! A bound on concurrent calls: a counting semaphore with a bounded wait.
 
 use std::{
     sync::{
@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-/// Places for running calls. There are fewer of them than an engine's pool has, so that a call that
-/// got a place never fails for want of a pool slot.
+/// Permits for running calls. There are fewer of them than an engine's pool has places, so that a
+/// call with a permit never fails for want of a pool slot.
 ///
-/// Every call of every processor counts here, so the counter is all that is touched while places are
-/// free. Both counters are sequentially consistent: whoever gives a place back sees who waits, or who
-/// is about to wait sees the place.
+/// Calls on all processors share these counters, so only `free` is touched while permits are free.
+/// Both counters are sequentially consistent: either the call that returns a permit sees the
+/// waiting one, or the one about to wait sees the permit.
 #[derive(Debug)]
 pub(crate) struct CallPermits {
     free: AtomicUsize,
@@ -23,7 +23,7 @@ pub(crate) struct CallPermits {
     total: usize,
 }
 
-/// One place, given back when dropped.
+/// One permit, returned when dropped.
 #[derive(Debug)]
 pub(crate) struct CallPermit<'a>(&'a CallPermits);
 
@@ -47,7 +47,7 @@ impl CallPermits {
         self.free.load(Ordering::SeqCst) == self.total
     }
 
-    /// Takes a place, waiting at most this long for one; `None` when none came free.
+    /// Takes a permit, waiting at most this long; `None` when none came free.
     pub(crate) fn take(&self, wait: Duration) -> Option<CallPermit<'_>> {
         if let Some(permit) = self.take_now() {
             return Some(permit);
@@ -77,7 +77,7 @@ impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
         self.0.free.fetch_add(1, Ordering::SeqCst);
         if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            // Whoever has counted itself holds the lock until it sleeps.
+            // A waiter holds the lock from counting itself until it sleeps, so it cannot miss this.
             drop(self.0.queue.lock());
             self.0.freed.notify_one();
         }

@@ -1,15 +1,15 @@
-//! The one spelling of a JSON value, for records that are compared byte for byte.
+//! Canonical spelling of a JSON value, for records that are compared byte for byte.
 
 use serde::Serialize;
 use serde_json::Value;
 
 /// Writes a value as RFC 8785 does: no white space, keys sorted by their UTF-16 code units, strings
-/// escaped only where they must be. Numbers keep the shortest spelling `serde_json` gives them,
-/// which agrees with the RFC for every integer.
+/// escaped only where they must be. Numbers keep the shortest spelling, as `serde_json` writes
+/// them, which agrees with the RFC for every integer.
 pub fn canonical_json(value: &Value) -> String {
     let mut bytes = Vec::new();
     write_value(&mut bytes, value);
-    // Always UTF-8: it is made of texts and ASCII punctuation.
+    // Cannot fail: the output consists of texts and ASCII punctuation.
     String::from_utf8(bytes).unwrap_or_default()
 }
 
@@ -45,7 +45,7 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// What has only one spelling, which `serde_json` already gives it.
+/// Writes a value that has only one spelling, the one of `serde_json`.
 fn write_scalar<T: Serialize + ?Sized>(out: &mut Vec<u8>, scalar: &T) {
     // Writing a text or a number to memory cannot fail.
     let _ = serde_json::to_writer(out, scalar);

@@ -1,4 +1,4 @@
-//! Rules that an answer must keep whatever contract version it came by.
+//! Checks of a plugin's answers, the same for every contract version.
 
 use serde_json::Value;
 
@@ -7,17 +7,17 @@ use crate::contract::{
     Refusal,
 };
 
-/// Lines of one price, problems of one answer, fields of one access card.
+/// Maximum of lines of one price, problems of one answer and fields of one access card.
 const MAX_ENTRIES: usize = 50;
-/// Kubernetes objects of one instance.
+/// Maximum of Kubernetes objects of one instance.
 const MAX_OBJECTS: usize = 100;
-/// Characters of a sentence a person reads.
+/// Maximum of characters in a sentence for people.
 const MAX_SENTENCE: usize = 500;
 
-/// Where and how an answer breaks the contract.
+/// A violation of the contract by an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// For example `lines[2].label`.
+    /// Path to the offending value, for example `lines[2].label`.
     pub(crate) field: String,
     pub(crate) message: String,
 }
@@ -31,7 +31,7 @@ impl Malformed {
     }
 }
 
-/// Lines add up to the total, and the total is not negative.
+/// Checks that the lines add up to the total and that the total is not negative.
 pub(crate) fn price(answer: PriceAnswer) -> Result<PriceAnswer, Malformed> {
     at_most(answer.lines.len(), MAX_ENTRIES, "lines")?;
     let mut sum = 0_i64;
@@ -64,7 +64,7 @@ fn price_line(line: &PriceLine, at: &str) -> Result<(), Malformed> {
     sentence(&line.reason, &format!("{at}.reason"))
 }
 
-/// Amounts are not negative; codes are well-formed; sentences say something.
+/// Checks that amounts are not negative, codes well-formed and sentences not empty.
 pub(crate) fn decision(answer: Decision) -> Result<Decision, Malformed> {
     match &answer {
         Decision::Grant(Grant { effect, reason }) => {
@@ -98,7 +98,7 @@ fn is_refusal_code(code: &str) -> bool {
         && code.bytes().all(allowed)
 }
 
-/// A list of problems names at least one.
+/// Checks that a list of problems names at least one.
 pub(crate) fn problems(answer: Vec<Problem>) -> Result<Vec<Problem>, Malformed> {
     if answer.is_empty() {
         return Err(Malformed::new("problems", "it refuses without a reason"));
@@ -110,7 +110,7 @@ pub(crate) fn problems(answer: Vec<Problem>) -> Result<Vec<Problem>, Malformed> 
     Ok(answer)
 }
 
-/// Every text is a JSON object.
+/// Parses texts of which each must be a JSON object.
 pub(crate) fn objects(texts: &[String]) -> Result<Vec<Value>, Malformed> {
     at_most(texts.len(), MAX_OBJECTS, "objects")?;
     texts
@@ -120,7 +120,7 @@ pub(crate) fn objects(texts: &[String]) -> Result<Vec<Value>, Malformed> {
         .collect()
 }
 
-/// A JSON text that must be an object.
+/// Parses a text that must be a JSON object.
 pub(crate) fn object(text: &str, field: &str) -> Result<Value, Malformed> {
     let value: Value = serde_json::from_str(text)
         .map_err(|error| Malformed::new(field, format!("it is not JSON: {error}")))?;

@@ -1,10 +1,10 @@
-//! Compiling in a process of its own, under limits of the operating system: a component that costs too
-//! much ends that process and nothing else.
+//! Compilation in a process of its own, under limits of the operating system: a component that
+//! costs too much ends that process and nothing else.
 //!
 //! The program is this server's own binary, called with a hidden command that leads to
-//! [`compile_stdin`]. It has no environment, reads the component, writes machine code, and dies with
-//! its parent. Where there is no such program, as in a test's binary, this process compiles by
-//! itself, one component at a time; the counts of [`crate::complexity`] bound what that takes.
+//! [`compile_stdin`]. It has no environment, reads the component, writes machine code, and dies
+//! with its parent. Without such a program, as in a test's binary, this process compiles by itself,
+//! one component at a time; the counts of [`crate::complexity`] bound what that takes.
 
 use std::{
     io::{self, Read, Write},
@@ -26,19 +26,19 @@ use crate::error::LoadError;
 const GREETING: &[u8] = b"dermaga compiler\n";
 /// The child's exit code for a component that does not compile; the reason is on stderr.
 const REFUSED: i32 = 65;
-/// Bytes of machine code, some ten times those of the largest component.
+/// Maximum of bytes of machine code, some ten times those of the largest component.
 const MAX_CODE: u64 = 512 << 20;
 const MAX_REASON: u64 = 4_000;
 /// Time between two checks for the child's end.
 const POLL: Duration = Duration::from_millis(5);
-/// Wall time for one second of processor time, on a machine that does much else.
+/// Wall time allowed for one second of processor time, as on a busy machine.
 const SLOWEST: u32 = 4;
-/// Threads of the child; each takes address space besides what it compiles.
+/// Threads of the child; each takes address space beyond that of the compilation.
 const THREADS: &str = "2";
-/// Address space that the server's allocator reserves at a time; by default it is a gibibyte.
+/// Address space that the server's allocator reserves at a time; the default is a gibibyte.
 const RESERVE: &str = "64MiB";
 
-/// The settings that machine code depends on, the same in the server and in the process that compiles.
+/// Returns the settings that machine code depends on, the same in the server and in the compiler.
 pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
@@ -54,8 +54,8 @@ pub(crate) fn config() -> Config {
     config
 }
 
-/// The features that stable Rust emits for `wasm32-unknown-unknown`, and nothing else: each further
-/// proposal is code of the compiler that a hostile component could reach.
+/// Returns the features that stable Rust emits for `wasm32-unknown-unknown`, and nothing else: each
+/// further proposal is code of the compiler that a hostile component could reach.
 fn accepted_features() -> WasmFeatures {
     WasmFeatures::MUTABLE_GLOBAL
         | WasmFeatures::SATURATING_FLOAT_TO_INT
@@ -82,8 +82,8 @@ pub struct Compiler {
 }
 
 impl Compiler {
-    /// This process's own binary with the default limits. It stays the same binary when the file is
-    /// replaced by a newer one.
+    /// Returns this process's own binary with the default limits; `None` when its path is unknown.
+    /// It stays the same binary when the file is replaced by a newer one.
     pub fn own(arguments: Vec<String>) -> Option<Self> {
         let program = if cfg!(target_os = "linux") {
             PathBuf::from("/proc/self/exe")
@@ -109,7 +109,7 @@ impl GiveUp {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Returns a guard that ends the load when it is dropped, as it is with the request that waits.
+    /// Returns a guard that ends the load when dropped, so that the load ends with its request.
     #[must_use = "dropping the guard gives up"]
     pub fn on_drop(&self) -> GiveUpGuard {
         GiveUpGuard(self.clone())
@@ -133,7 +133,7 @@ impl Drop for GiveUpGuard {
     }
 }
 
-/// The one place of a runtime where components are compiled.
+/// The compiler of a runtime, which compiles one component at a time.
 #[derive(Debug)]
 pub(crate) struct Workshop {
     compiler: Option<Compiler>,
@@ -160,7 +160,7 @@ impl Workshop {
         }
     }
 
-    /// Returns machine code for a component that has been counted and scanned. The caller holds the
+    /// Returns machine code for a component that has been counted and inspected. The caller holds the
     /// turn.
     pub(crate) fn compile(
         &self,
@@ -184,7 +184,7 @@ impl Workshop {
     }
 }
 
-/// Runs the program. The outer error means that it cannot be started, or is not a compiler.
+/// Runs the program. The outer error means that the program cannot be started or is not a compiler.
 fn outside(
     compiler: &Compiler,
     component: &[u8],
@@ -210,7 +210,7 @@ fn outside(
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let limit = Duration::from_secs((*cpu_seconds).into()) * SLOWEST;
     thread::scope(|scope| {
-        // A child that ends early does not read to the end; its exit says why.
+        // A child that ends early does not read to the end; its exit code says why.
         scope.spawn(move || input.map(|mut input| input.write_all(component)));
         let output = scope.spawn(move || read(output, MAX_CODE));
         let errors = scope.spawn(move || read(errors, MAX_REASON));
@@ -224,13 +224,13 @@ fn outside(
 fn read(from: Option<impl Read>, limit: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     if let Some(from) = from {
-        // What came before an error is judged by the exit code.
+        // The bytes read before an error are judged by the exit code.
         let _ = from.take(limit).read_to_end(&mut bytes);
     }
     bytes
 }
 
-/// Waits for the child's exit; kills it when it takes too long or is given up.
+/// Waits for the child's exit; kills it when it takes too long or the load is given up.
 fn wait(
     child: &mut Child,
     limit: Duration,
@@ -279,8 +279,8 @@ fn answer(
     }))
 }
 
-/// The child's side: confines this process, compiles the component on stdin and writes machine code
-/// to stdout. Answers with the exit code.
+/// Runs the child's side: confines this process, compiles the component on stdin, writes machine
+/// code to stdout and returns the exit code.
 ///
 /// # Errors
 /// When the process cannot be confined, or its pipes are closed.
@@ -320,19 +320,19 @@ fn confine(memory_bytes: u64, cpu_seconds: u32) -> io::Result<()> {
         current: Some(limit),
         maximum: Some(limit),
     };
-    // A parent that died before this is noticed by the greeting, which then cannot be written.
+    // If the parent has died before this line, writing the greeting fails.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     setrlimit(Resource::As, at_most(memory_bytes))?;
     setrlimit(Resource::Cpu, at_most(cpu_seconds.into()))?;
-    // A process that runs out of memory leaves no image of it behind.
+    // A process that runs out of memory must not leave a core file behind.
     setrlimit(Resource::Core, at_most(0))?;
-    // Where the machine or the container has less memory than the limit, this process is the one to
-    // end, not the server. A system that does not allow it changes nothing else.
+    // If the machine or the container has less memory than the limit, the kernel should end this
+    // process and not the server. A system that forbids the setting loses only this preference.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
 }
 
-/// Elsewhere the parent's clock is the only limit.
+/// Does nothing: on other systems the parent's clock is the only limit.
 #[cfg(not(target_os = "linux"))]
 fn confine(_memory_bytes: u64, _cpu_seconds: u32) -> io::Result<()> {
     Ok(())

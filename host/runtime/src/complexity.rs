@@ -1,8 +1,8 @@
-//! How much there is in a component, counted before the compiler sees it.
+//! Counts of a component's contents, checked before the compiler sees it.
 //!
-//! A few bytes can ask for much work: a function of two bytes may declare fifty thousand locals, and
-//! a memory of any size is declared in three. Each count has a bound far above what compilers emit
-//! and far below what would take minutes or gigabytes to compile.
+//! A few bytes can cause much work: a function of two bytes may declare fifty thousand locals, and
+//! a memory of any size is declared in three. Each count has a bound far above the output of real
+//! compilers and far below minutes or gigabytes of compilation.
 
 use wasmparser::{
     CompositeInnerType, FuncType, FunctionBody, MemoryType, Parser, Payload, RecGroup, SubType,
@@ -35,7 +35,7 @@ const SEGMENTS: u64 = 100_000;
 const NAMES: u64 = 100_000;
 const PAGE: u64 = 65_536;
 
-/// What has been counted so far.
+/// Counts so far.
 #[derive(Debug, Default)]
 struct Complexity {
     parts: u64,
@@ -51,8 +51,8 @@ struct Complexity {
     width: u64,
 }
 
-/// Counts what is in a component, and refuses more than can be compiled in a moment, or more memory
-/// to begin with than `memory_bytes`.
+/// Counts the contents of a component, and refuses more than can be compiled in a moment, or more
+/// initial memory than `memory_bytes`.
 pub(crate) fn check(bytes: &[u8], memory_bytes: usize) -> Result<(), LoadError> {
     let mut complexity = Complexity::default();
     for payload in Parser::new(0).parse_all(bytes) {
@@ -130,7 +130,7 @@ impl Complexity {
         }
     }
 
-    /// One function: its locals, its length, and what both mean together.
+    /// Counts one function: its locals, its length and their product.
     fn function(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<Result<(), LoadError>> {
         let range = body.range();
         let length = range.end.saturating_sub(range.start);

@@ -1,15 +1,15 @@
 //! The contract's values as the host sees them: the newest version of `wit/`, with JSON shapes.
 //!
-//! These are what the rest of the server speaks, what decisions are recorded as and what golden
-//! cases are written in. The bindings of each contract version convert to and from them. What a
-//! newer version adds to an input may be absent in JSON, so that older records still read.
+//! The rest of the server, recorded decisions and golden cases use these types. The bindings of
+//! each contract version convert to and from them. Fields that a newer version adds to an input may
+//! be absent in JSON, so that older records still parse.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// A version of the contract that this host speaks: a folder of `wit/` and a module of bindings.
+/// A supported version of the contract: a folder of `wit/` and a module of bindings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     V0_1,
@@ -21,7 +21,7 @@ impl Version {
     pub const ALL: [Self; 2] = [Self::V0_1, Self::V0_2];
     pub const NEWEST: Self = Self::V0_2;
 
-    /// As in the package's name, for example `0.2.0`.
+    /// Returns the version as in the package's name, for example `0.2.0`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::V0_1 => "0.1.0",
@@ -39,7 +39,8 @@ impl fmt::Display for Version {
 /// The newest contract version, which new plugins are built against.
 pub const CONTRACT: &str = Version::NEWEST.as_str();
 
-/// What a template says to its plugin; the shape is the plugin's own. Empty when it says nothing.
+/// Settings of a template for its plugin, in a shape of the plugin's choice; empty when there are
+/// none.
 pub type Settings = serde_json::Map<String, Value>;
 
 /// Whole rupiah.
@@ -47,15 +48,15 @@ pub type Rupiah = i64;
 /// Seconds since the Unix epoch, UTC.
 pub type Timestamp = i64;
 
-/// What a component says about what it sells or gives, told nothing.
+/// A component's description of its product, asked for without settings.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Description {
-    /// Problems when it sells nothing by itself: a template must say what.
+    /// `Problems` when the plugin needs a template's settings to describe anything.
     Service(Answer<ServiceDescription>),
     Coupon(CouponDescription),
 }
 
-/// Which world a component implements.
+/// The world that a component implements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -64,7 +65,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// `service` or `coupon`.
+    /// Returns `service` or `coupon`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Service => "service",
@@ -79,7 +80,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a component says about itself.
+/// A component's description of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct About {
@@ -116,7 +117,7 @@ pub enum Tier {
     Enterprise,
 }
 
-/// What a plan buys in all; the gate refuses more.
+/// Total resources of a plan; the gate refuses more.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Resources {
@@ -137,14 +138,14 @@ pub struct Plan {
     pub resources: Resources,
 }
 
-/// How long a charge pays for, in calendar months.
+/// Length of the time that a charge pays for, in calendar months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Term {
     pub months: u32,
 }
 
-/// From `start` (inclusive) to `end` (exclusive).
+/// Time from `start` (inclusive) to `end` (exclusive).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Period {
@@ -166,9 +167,9 @@ pub struct PriceLine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum SecretKind {
-    /// Letters and digits, this many.
+    /// This many letters and digits.
     Password(u32),
-    /// Random bytes, this many, as lower-case hexadecimal.
+    /// This many random bytes, as lower-case hexadecimal.
     HexBytes(u32),
 }
 
@@ -196,7 +197,7 @@ pub struct EndpointSpec {
     pub public: bool,
 }
 
-/// An image a service runs; the plugin's own choice of a reference, if it has one.
+/// An image that a service runs; `reference` is the plugin's own choice, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ImageSpec {
@@ -222,7 +223,7 @@ pub struct ServiceDescription {
     pub images: Vec<ImageSpec>,
 }
 
-/// Input of [`service::Describe`]; `null` stands for one without settings.
+/// Input of [`service::Describe`]; `null` means one without settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", from = "Option<DescribeRequestJson>")]
 pub struct DescribeRequest {
@@ -417,7 +418,7 @@ pub struct Purchase {
     pub total: Rupiah,
 }
 
-/// What is known of the customer; a fact the plugin did not declare is `None`.
+/// Facts about the customer; a fact that the plugin did not declare is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Facts {
@@ -470,7 +471,7 @@ pub enum Decision {
 
 // ---- functions ----
 
-/// Which of the two rows of limits a call runs under.
+/// The row of limits that a call runs under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitClass {
@@ -482,7 +483,7 @@ pub enum LimitClass {
 
 /// One exported function of the contract: its name, limits and types.
 pub trait Function: fmt::Debug + Send + Sync + 'static {
-    /// As in the WIT, for example `plan-change`.
+    /// Name in the WIT, for example `plan-change`.
     const NAME: &'static str;
     const KIND: Kind;
     const CLASS: LimitClass;

@@ -1,4 +1,4 @@
-//! The wasmtime engine of the process: what it accepts, what it reserves and its clock.
+//! The wasmtime engines of the process: settings, pool and clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,19 +15,22 @@ use crate::{
     ticker::Ticker,
 };
 
-/// Core instances of one component: the guest itself, and the small adapters wit-component adds.
+/// Maximum of core instances of one component: the guest itself and the small adapters that
+/// wit-component adds.
 const CORE_INSTANCES: u32 = 8;
-/// Tables of one component: the guest's own and one of an adapter, and room for as many again.
+/// Maximum of tables of one component: the guest's own and one of an adapter, and room for as many
+/// again.
 const TABLES: u32 = 4;
-/// Elements of one table: functions whose address is taken; a large Rust plugin has hundreds.
+/// Maximum of elements of one table: functions whose address is taken. A large Rust plugin has
+/// hundreds.
 const TABLE_ELEMENTS: usize = 20_000;
-/// Pool places beyond the calls that may run: those of calls that are just being torn down.
+/// Pool places beyond the calls that may run, for calls that are just being torn down.
 const SPARE_PLACES: usize = 4;
-/// Bytes of a used memory that are wiped in place instead of being given back to the kernel. A
-/// small plugin touches less than this in a call, and then needs no page fault in the next.
+/// Bytes of a used memory that are wiped in place instead of being returned to the kernel. A small
+/// plugin touches less than this in a call, and then needs no page fault in the next.
 const KEEP_RESIDENT: usize = 256 * 1024;
 
-/// One engine, and what every plugin of the runtime shares.
+/// One engine, and the parts that all plugins of the runtime share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) engine: Engine,
@@ -37,7 +40,7 @@ pub(crate) struct Core {
     pub(crate) queue_wait: Duration,
 }
 
-/// Builds an engine for each lane, reserves address space for their pools and starts their clock.
+/// Builds the engines, reserves address space for their pools and starts their clock.
 pub(crate) fn cores(
     limits: Limits,
     concurrency: usize,
@@ -96,7 +99,7 @@ fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, 
         .table_elements(TABLE_ELEMENTS)
         .max_unused_warm_slots(places);
     // Without the scan, wiping in place would touch all of the kept bytes instead of the dirty
-    // ones, which is slower than giving the pages back.
+    // ones, which is slower than returning the pages.
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.pagemap_scan(Enabled::Yes)
             .linear_memory_keep_resident(KEEP_RESIDENT)
@@ -105,7 +108,7 @@ fn pool(limits: &Limits, concurrency: usize) -> Result<PoolingAllocationConfig, 
     Ok(pool)
 }
 
-/// Advances the epoch of all engines while any call has a place.
+/// Starts advancing the epoch of all engines while any call holds a permit.
 fn start_ticking(engines: &PerCore<Engine>, permits: &Arc<CallPermits>) -> std::io::Result<Ticker> {
     let engines = engines.map(Engine::weak);
     let permits = Arc::clone(permits);

@@ -1,4 +1,4 @@
-//! Why a component was refused, or a call failed.
+//! Errors: an engine that cannot start, a refused component, a failed call.
 
 use crate::{
     call::{LogLine, Usage},
@@ -6,10 +6,10 @@ use crate::{
     limits::SizeClass,
 };
 
-/// The engine could not be built.
+/// Failure to build the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The limits or the machine do not allow the engine wanted.
+    /// The limits or the machine do not allow such an engine.
     #[error("the plugin engine cannot start: {0}")]
     Engine(String),
     #[error("the plugin engine cannot start its timer thread: {0}")]
@@ -22,7 +22,7 @@ pub enum RuntimeError {
     },
 }
 
-/// Why bytes are not a plugin this server can run. Nothing of a refused component stays.
+/// Reason why a component was refused. Nothing of a refused component is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     #[error(
@@ -36,7 +36,7 @@ pub enum LoadError {
         bytes: usize,
         limit: usize,
         class: SizeClass,
-        /// The smallest class that would do.
+        /// The smallest class that is large enough.
         sufficient: SizeClass,
     },
     #[error(
@@ -102,13 +102,13 @@ pub enum LoadError {
     Unsupported(String),
 }
 
-/// `0.1.0 and 0.2.0`.
+/// Returns the supported versions as in `0.1.0 and 0.2.0`.
 fn spoken() -> String {
     Version::ALL.map(Version::as_str).join(" and ")
 }
 
 impl LoadError {
-    /// Stable and machine-readable.
+    /// Returns the stable, machine-readable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "COMPONENT_TOO_LARGE",
@@ -132,7 +132,7 @@ impl LoadError {
     }
 }
 
-/// A call that gave no usable answer: which plugin, version and function, and why.
+/// A call without a usable answer: plugin, version, function and failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("plugin {plugin} {version}, {function}: {failure}")]
 pub struct CallError {
@@ -140,20 +140,20 @@ pub struct CallError {
     pub version: Box<str>,
     pub function: Box<str>,
     pub failure: Failure,
-    /// What the call had used when it ended; `None` when it never started.
+    /// Resources used until the call ended; `None` when it never started.
     pub usage: Option<Box<Usage>>,
-    /// What the plugin had logged until then.
+    /// Log lines until then.
     pub logs: Box<[LogLine]>,
 }
 
 impl CallError {
-    /// Stable and machine-readable.
+    /// Returns the stable, machine-readable code.
     pub const fn code(&self) -> &'static str {
         self.failure.code()
     }
 }
 
-/// What ended a call.
+/// Reason why a call ended without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     #[error(
@@ -186,7 +186,7 @@ pub enum Failure {
     Engine(String),
 }
 
-/// Where something is, for a sentence; nothing when it is the whole.
+/// Returns the place of a value for use in a sentence; empty when it is the whole.
 fn at(field: &str) -> String {
     if field.is_empty() {
         String::new()
@@ -196,7 +196,7 @@ fn at(field: &str) -> String {
 }
 
 impl Failure {
-    /// Stable and machine-readable.
+    /// Returns the stable, machine-readable code.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::FuelExhausted { .. } => "PLUGIN_FUEL_EXHAUSTED",
@@ -213,7 +213,7 @@ impl Failure {
         }
     }
 
-    /// Whether the same call may succeed later: nothing is wrong with the plugin or its input.
+    /// Reports that the same call may succeed later, as plugin and input are not at fault.
     pub const fn is_transient(&self) -> bool {
         matches!(
             self,

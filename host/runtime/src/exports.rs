@@ -18,7 +18,7 @@ use crate::{
     store::Host,
 };
 
-/// A function whose input and output types are not known to the caller.
+/// A function with input and output types unknown to the caller.
 trait Export: Any + fmt::Debug + Send + Sync {
     fn call_json(&self, guest: &Guest, input: &Value) -> Result<Called<Value>, CallError>;
 }
@@ -36,7 +36,7 @@ pub(crate) struct Bindings {
     pub(crate) exports: Exports,
 }
 
-/// `metadata.about`, which has no place among the functions callers choose from.
+/// The function `metadata.about`, which callers cannot choose.
 pub(crate) struct AboutFunction(pub(crate) Box<Invoke<(), About>>);
 
 impl AboutFunction {
@@ -48,7 +48,7 @@ impl AboutFunction {
 }
 
 impl Exports {
-    /// Returns the function of this type; `guest` is named by the error when there is none.
+    /// Returns the function of this type, or an error that names `guest`.
     pub(crate) fn bound<F: Function>(&self, guest: &Guest) -> Result<&Bound<F>, CallError> {
         self.0
             .get(F::NAME)
@@ -59,7 +59,7 @@ impl Exports {
             .ok_or_else(|| self.unknown(guest, F::NAME))
     }
 
-    /// Calls by name.
+    /// Calls a function by its name, with JSON on both sides.
     pub(crate) fn call_json(
         &self,
         guest: &Guest,
@@ -107,7 +107,7 @@ impl<F: Function> Export for Bound<F> {
     }
 }
 
-/// Reads a value out of JSON without consuming it.
+/// Deserialization from JSON that is borrowed.
 trait DeserializeFrom: Sized {
     fn deserialize_from(value: &Value) -> serde_json::Result<Self>;
 }
@@ -118,17 +118,17 @@ impl<T: serde::de::DeserializeOwned> DeserializeFrom for T {
     }
 }
 
-/// Collects the functions of one component, checking each against the type the contract gives it.
+/// Collector of the functions of one component, each checked against its type in the contract.
 pub(crate) struct Binder<'a> {
     store: Store<Host>,
     instance: Instance,
     exports: Exports,
-    /// Given back last, when the instance has left the pool.
+    /// Returned last, when the instance has left the pool.
     _permit: CallPermit<'a>,
 }
 
 impl<'a> Binder<'a> {
-    /// Binds on an instance of its own, under the limits of a small call.
+    /// Creates an instance to look at, under the limits of a quick call.
     pub(crate) fn of(guest: &'a Guest) -> Result<Self, LoadError> {
         let (_permit, store, instance) = guest
             .instantiate("start", LimitClass::Quick)
@@ -141,7 +141,7 @@ impl<'a> Binder<'a> {
         })
     }
 
-    /// What was bound, and the one function that is not called by name.
+    /// Returns the functions bound, and the one that is not called by name.
     pub(crate) fn into_bindings(self, about: AboutFunction) -> Bindings {
         Bindings {
             about,
@@ -149,15 +149,15 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// The exported interface of this name.
+    /// Finds the exported interface of this name.
     pub(crate) fn interface(&mut self, name: &str) -> Result<ComponentExportIndex, LoadError> {
         self.instance
             .get_export_index(&mut self.store, None, name)
             .ok_or_else(|| LoadError::WrongWorld(format!("it does not export `{name}`")))
     }
 
-    /// Finds `F` in an interface: `lower` makes the guest's parameters of the host's input, `lift`
-    /// makes the host's output of the guest's result and may refuse it.
+    /// Finds `F` in an interface. `lower` turns the host's input into the guest's parameters;
+    /// `lift` turns the guest's result into the host's output, and may refuse it.
     pub(crate) fn bind<F, P, R>(
         &mut self,
         interface: &ComponentExportIndex,
@@ -174,7 +174,7 @@ impl<'a> Binder<'a> {
         Ok(())
     }
 
-    /// The same for a function that callers cannot choose.
+    /// Finds a function that callers cannot choose, as [`Self::bind`] does.
     pub(crate) fn function<I, O, P, R>(
         &mut self,
         interface: &ComponentExportIndex,

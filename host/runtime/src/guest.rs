@@ -1,4 +1,4 @@
-//! One call: a fresh store and instance, its limits, and what ended it.
+//! One call: a fresh store and instance, its limits and its failure.
 
 use std::{
     fmt,
@@ -25,7 +25,7 @@ use crate::{
     ticker::TICK,
 };
 
-/// A component ready to be instantiated, who it is, and how large it may be. Cheap to clone.
+/// A component ready to be instantiated, its identity and its size class. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Guest {
     pub(crate) core: Arc<Core>,
@@ -35,19 +35,19 @@ pub(crate) struct Guest {
     pub(crate) component_bytes: usize,
 }
 
-/// Whom an error names.
+/// Plugin and version for error messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
     pub(crate) plugin: String,
     pub(crate) version: String,
 }
 
-/// Why a call stopped before it had an answer.
+/// Reason why a call stopped without an answer.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// wasmtime stopped the guest.
+    /// Stop of the guest by wasmtime.
     Guest(wasmtime::Error),
-    /// The answer came, and breaks the contract.
+    /// Answer that breaks the contract.
     Malformed(Malformed),
 }
 
@@ -118,7 +118,7 @@ impl Guest {
         }
     }
 
-    /// An instance outside any call, for looking at what it exports, and the place it takes.
+    /// Creates an instance outside any call, to look at its exports, and its permit.
     pub(crate) fn instantiate(
         &self,
         purpose: &str,
@@ -157,7 +157,7 @@ impl Guest {
         Ok(permit)
     }
 
-    /// A call that never started.
+    /// Returns the error of a call that never started.
     pub(crate) fn failed(&self, function: &str, failure: Failure) -> CallError {
         CallError {
             plugin: self.identity.plugin.as_str().into(),
@@ -181,9 +181,9 @@ impl Guest {
         };
         let mut store = Store::new(engine, host);
         store.limiter(|host| &mut host.meter);
-        // Cannot fail: the engine counts fuel. A store left at zero would refuse to run anything.
+        // Cannot fail: the engine counts fuel. If it did, the store would refuse to run anything.
         let _ = store.set_fuel(limits.fuel);
-        // The current epoch has already begun, so one more makes the wait at least the deadline.
+        // The current epoch has already begun; one more makes the wait at least the deadline.
         let ticks = limits.deadline.as_nanos().div_ceil(TICK.as_nanos());
         store.set_epoch_deadline(
             u64::try_from(ticks)
@@ -226,7 +226,7 @@ impl Guest {
     }
 }
 
-/// A guest that panics logs why before it traps; that sentence says more than the trap.
+/// Returns the trap with the guest's last error line: a panicking guest logs its reason first.
 fn with_last_words(trap: &Trap, host: &Host) -> String {
     match host.logs.last(LogLevel::Error) {
         Some(message) => format!("{trap}; it last said: {message}"),
@@ -234,8 +234,8 @@ fn with_last_words(trap: &Trap, host: &Host) -> String {
     }
 }
 
-// wasmtime keeps this error's type private; the output bomb among the tests notices a change of
-// the text.
+// wasmtime keeps this error's type private; a test with an output bomb notices a change of the
+// text.
 fn copied_too_much(error: &wasmtime::Error) -> bool {
     error
         .root_cause()
@@ -247,7 +247,7 @@ fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How many bytes this is as JSON.
+/// Returns the size of a value as JSON, in bytes.
 fn json_size<T: Serialize>(value: &T) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {

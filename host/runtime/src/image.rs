@@ -1,7 +1,7 @@
 //! References of container images.
 
-/// Whether a reference always means the same image, or at least not silently another one: it has a
-/// digest, or a tag that is not `latest`.
+/// Reports that a reference always means the same image, or at least not silently another one: it
+/// has a digest, or a tag other than `latest`.
 pub fn is_pinned(reference: &str) -> bool {
     if let Some((name, digest)) = reference.split_once('@') {
         return is_repository(untagged(name)) && is_digest(digest);
@@ -12,7 +12,7 @@ pub fn is_pinned(reference: &str) -> bool {
     }
 }
 
-/// A colon before the last slash belongs to a registry's port.
+/// Returns the tag of a reference; a colon before the last slash belongs to a registry's port.
 fn tag(reference: &str) -> Option<&str> {
     let name = reference.rsplit('/').next()?;
     name.split_once(':').map(|(_, tag)| tag)

@@ -1,4 +1,4 @@
-//! What bytes claim to be, before the compiler sees them.
+//! The world that a component claims to implement, read before the compiler sees it.
 
 use wasmparser::{Encoding, Parser, Payload};
 
@@ -7,7 +7,7 @@ use crate::{
     error::LoadError,
 };
 
-/// Every interface of the contract begins so.
+/// Beginning of every interface name of the contract.
 const PACKAGE: &str = "dermaga:plugin/";
 
 /// The world a component implements.
@@ -17,12 +17,12 @@ pub(crate) struct World {
     pub(crate) version: Version,
 }
 
-/// Reads the outermost imports and exports of a component and decides which world it implements.
+/// Finds the world of a component by its outermost imports and exports.
 pub(crate) fn world(bytes: &[u8]) -> Result<World, LoadError> {
     let Surface { imports, exports } = surface(bytes)?;
     let version = version(imports.iter().chain(&exports))?;
     let full = |interface: &str| format!("{PACKAGE}{interface}@{version}");
-    // `types` holds no functions: a component names it only to say what its own types are.
+    // `types` holds no functions: importing it only describes types, and reaches nothing.
     let allowed = [full("log"), full("types")];
     if let Some(name) = imports.iter().find(|name| !allowed.contains(name)) {
         return Err(LoadError::ForbiddenImport(name.clone()));
@@ -51,8 +51,8 @@ pub(crate) fn world(bytes: &[u8]) -> Result<World, LoadError> {
     Ok(World { kind, version })
 }
 
-/// The one contract version that all interfaces of the contract are of; the newest when there is no
-/// such interface, which is then missing.
+/// Finds the single contract version of all the contract's interfaces; the newest when there is no
+/// such interface, which is then reported as missing.
 fn version<'n>(names: impl Iterator<Item = &'n String>) -> Result<Version, LoadError> {
     let mut found = None;
     for interface in names.filter_map(|name| name.strip_prefix(PACKAGE)) {
@@ -83,7 +83,7 @@ struct Surface {
     exports: Vec<String>,
 }
 
-/// Names at depth 0 only; modules and components inside are the component's own affair.
+/// Collects the names at depth 0 only; inner modules and components need no check.
 fn surface(bytes: &[u8]) -> Result<Surface, LoadError> {
     let malformed = |error: wasmparser::BinaryReaderError| LoadError::Malformed(error.to_string());
     let mut surface = Surface::default();

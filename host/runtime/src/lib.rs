@@ -2,7 +2,7 @@
 //!
 //! The way through this crate: a [`Runtime`] turns the bytes of a component into a [`Plugin`]
 //! ([`Runtime::load`]); [`Plugin::call`] runs one function of the contract in a fresh instance and
-//! answers with the value, what the call used and what it logged. Kubernetes objects that a service
+//! returns the value, the resources used and the log lines. Kubernetes objects that a service
 //! plugin renders go through [`gate::admit`] before anything else sees them.
 //!
 //! This is the only crate that knows wasmtime. It knows no HTTP and no SQL.

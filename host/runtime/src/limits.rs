@@ -1,4 +1,4 @@
-//! What a call may use, by kind of call and by the class of the plugin.
+//! Limits of a call, by kind of call and by the class of the plugin.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -9,14 +9,14 @@ use crate::contract::LimitClass;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// How large a plugin may be. Every plugin is [`SizeClass::Standard`] until an administrator grants
-/// it more.
+/// Size class of a plugin. Every plugin is [`SizeClass::Standard`] until an administrator grants it
+/// more.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum SizeClass {
-    /// What a plugin in a compiled language needs.
+    /// For plugins in a compiled language.
     #[default]
     Standard,
     /// For plugins that bring an interpreter with them.
@@ -24,10 +24,10 @@ pub enum SizeClass {
 }
 
 impl SizeClass {
-    /// From the smallest to the largest.
+    /// All classes, from the smallest to the largest.
     pub const ALL: [Self; 2] = [Self::Standard, Self::Large];
 
-    /// `standard` or `large`.
+    /// Returns `standard` or `large`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "standard",
@@ -53,7 +53,7 @@ impl FromStr for SizeClass {
     }
 }
 
-/// Every limit of the runtime. The defaults are those of the design document.
+/// All limits of the runtime. The defaults are those of the design document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Pricing and coupon decisions.
@@ -64,7 +64,7 @@ pub struct Limits {
     pub stack_bytes: usize,
     /// Size of an uploaded component of the standard class.
     pub component_bytes: usize,
-    /// What the large class has instead.
+    /// Limits of the large class that differ from these.
     pub large: LargeLimits,
     /// Log lines kept of one call; further ones are dropped and counted.
     pub log_lines: usize,
@@ -72,7 +72,7 @@ pub struct Limits {
     pub log_line_bytes: usize,
 }
 
-/// Where the large class differs from the standard one.
+/// Limits of the large class that differ from those of the standard one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LargeLimits {
     /// Size of an uploaded component.
@@ -85,20 +85,20 @@ pub struct LargeLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallLimits {
-    /// Units of work, about one a WebAssembly instruction. Decides, because it counts the same on
-    /// every machine.
+    /// Units of work, about one per WebAssembly instruction. The deciding limit, as it counts the
+    /// same on every machine.
     pub fuel: u64,
-    /// Wall time. Only the second fence: ample, so that a busy machine never changes an answer.
+    /// Wall time. A second, ample fence, so that a busy machine never changes an answer.
     #[serde(rename = "deadlineMs", with = "milliseconds")]
     pub deadline: Duration,
     /// Linear memory of the guest.
     pub memory_bytes: usize,
-    /// Bytes the host copies out of the guest for the result, and for any one log line.
+    /// Bytes copied out of the guest for the result, and for any one log line.
     pub output_bytes: usize,
 }
 
 impl Limits {
-    /// What a call of this kind to a plugin of this class may use.
+    /// Returns the limits of a call of this kind to a plugin of this class.
     pub fn of(&self, call: LimitClass, size: SizeClass) -> CallLimits {
         let limits = match call {
             LimitClass::Quick => self.quick,
@@ -113,7 +113,7 @@ impl Limits {
         }
     }
 
-    /// How many bytes a component of this class may have.
+    /// Returns the largest size of a component of this class, in bytes.
     pub fn component_bytes_of(&self, size: SizeClass) -> usize {
         match size {
             SizeClass::Standard => self.component_bytes,
@@ -121,7 +121,7 @@ impl Limits {
         }
     }
 
-    /// The most memory that any call may have.
+    /// Returns the largest memory that any call may have, in bytes.
     pub(crate) fn most_memory_bytes(&self) -> usize {
         let calls = [LimitClass::Quick, LimitClass::Heavy];
         calls
@@ -158,7 +158,7 @@ impl Default for Limits {
     }
 }
 
-/// A duration as whole milliseconds.
+/// Serialization of a duration as whole milliseconds.
 mod milliseconds {
     use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From bytes to a plugin: refuse what is not one, compile it, ask it what it is.
+//! Loading of a plugin: checks of its bytes, compilation, and questions about what it is.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ pub(crate) fn load(means: &Means<'_>, bytes: &[u8], size: SizeClass) -> Result<P
     Ok(described.into_plugin(digest, world, others))
 }
 
-/// The component with its one import.
+/// Links a component with its one import.
 fn connected(
     core: &Core,
     component: &Component,
@@ -78,13 +78,13 @@ fn connected(
         Version::V0_2 => v0_2::connect(&mut linker),
     }
     .map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
-    // The scan has seen the imports' names; what can still be wrong is what they hold.
+    // The names of the imports are known to be allowed; only their contents can still be wrong.
     linker
         .instantiate_pre(component)
         .map_err(|error| LoadError::ForbiddenImport(format!("{error:#}")))
 }
 
-/// A guest that has said what it is, on another engine.
+/// Copies a guest that has been described to another engine.
 pub(crate) fn copy(guest: &Guest, core: &Arc<Core>, world: World) -> Result<Lane, LoadError> {
     let component = cache::copy(guest.pre.component(), &core.engine)
         .map_err(|error| LoadError::Unsupported(format!("{error:#}")))?;
@@ -107,7 +107,7 @@ fn bind(guest: &Guest, world: World) -> Result<Bindings, LoadError> {
     }
 }
 
-/// Refuses a file that is larger than its class allows, with the class that would do.
+/// Refuses a file larger than its class allows, and names the class that is large enough.
 fn fits(core: &Core, bytes: &[u8], class: SizeClass) -> Result<(), LoadError> {
     let found = bytes.len();
     let allows = |class: SizeClass| core.limits.component_bytes_of(class);
@@ -131,7 +131,8 @@ fn fits(core: &Core, bytes: &[u8], class: SizeClass) -> Result<(), LoadError> {
     }
 }
 
-/// Machine code for a component that has been scanned: from the cache, or compiled now and kept.
+/// Returns machine code for a component that has been inspected: from the cache, or compiled now
+/// and cached.
 fn compiled(means: &Means<'_>, digest: Digest, bytes: &[u8]) -> Result<Component, LoadError> {
     let engine = &means.cores.first().engine;
     let cached = || means.cache?.get(engine, digest);
@@ -152,7 +153,7 @@ fn compiled(means: &Means<'_>, digest: Digest, bytes: &[u8]) -> Result<Component
     Ok(component)
 }
 
-/// Binds the functions, then asks `about` and `describe` and checks what they say.
+/// Binds the functions, then calls `about` and `describe` and checks their answers.
 fn describe(mut guest: Guest, world: World) -> Result<Described, LoadError> {
     let Bindings { about, exports } = bind(&guest, world)?;
     let about = about.call(&guest).map_err(described)?.value;
@@ -174,7 +175,7 @@ fn describe(mut guest: Guest, world: World) -> Result<Described, LoadError> {
     })
 }
 
-/// Asks a component what it is, without settings.
+/// Asks a component for its description, without settings.
 fn ask(guest: &Guest, exports: &Exports, kind: Kind) -> Result<(Description, Usage), CallError> {
     Ok(match kind {
         Kind::Service => {
@@ -189,7 +190,7 @@ fn ask(guest: &Guest, exports: &Exports, kind: Kind) -> Result<(Description, Usa
     })
 }
 
-/// A component on its first engine, and what it says it is.
+/// A component on its first engine, and its answers about itself.
 struct Described {
     about: About,
     description: Description,
@@ -211,7 +212,8 @@ impl Described {
     }
 }
 
-/// A component that cannot even say what it is within the memory of its class may need a larger one.
+/// Replaces the error of a component that ran out of memory while describing itself, if a larger
+/// class has more.
 fn wants_more_memory(core: &Core, class: SizeClass, error: LoadError) -> LoadError {
     let sufficient = SizeClass::Large;
     let LoadError::Describe(call) = &error else {
@@ -229,7 +231,7 @@ fn wants_more_memory(core: &Core, class: SizeClass, error: LoadError) -> LoadErr
     }
 }
 
-/// Whom errors name before the component has said who it is.
+/// Returns the identity that errors name before the component has told its own.
 fn unknown(digest: Digest) -> Identity {
     Identity {
         plugin: format!("of digest {digest:.12}"),

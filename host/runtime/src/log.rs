@@ -1,4 +1,4 @@
-//! What a plugin says during a call: kept with the call, bounded, never read by it.
+//! Log of a call: written by the plugin, bounded, never read by it.
 
 use crate::call::{LogLevel, LogLine};
 
@@ -21,7 +21,7 @@ impl LogBuffer {
         }
     }
 
-    /// The last line of this level.
+    /// Returns the last line of this level.
     pub(crate) fn last(&self, level: LogLevel) -> Option<&str> {
         self.lines
             .iter()
@@ -30,7 +30,7 @@ impl LogBuffer {
             .map(|line| line.message.as_str())
     }
 
-    /// The lines kept, and a last one that says how many were not.
+    /// Returns the lines kept, and a last one with the number of those dropped.
     pub(crate) fn into_lines(mut self) -> Vec<LogLine> {
         if self.dropped > 0 {
             let message = format!("{} further lines were dropped", self.dropped);

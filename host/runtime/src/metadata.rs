@@ -1,4 +1,4 @@
-//! Whether what a component says about itself is acceptable.
+//! Checks of a component's description of itself.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::{
     image,
 };
 
-/// Secrets, endpoints, images, places or facts of one description.
+/// Maximum of secrets, endpoints, images, places or facts of one description.
 const MAX_ENTRIES: usize = 32;
 
 pub(crate) fn check_about(about: &About) -> Result<(), LoadError> {
@@ -33,7 +33,7 @@ pub(crate) fn check_about(about: &About) -> Result<(), LoadError> {
 pub(crate) fn check_description(description: &Description) -> Result<(), LoadError> {
     match description {
         Description::Service(Answer::Ok(service)) => check_service(service),
-        // It makes nothing without settings; each template's are tried where they are read.
+        // Without settings it describes nothing; a template's settings are checked on reading it.
         Description::Service(Answer::Problems(_)) => Ok(()),
         Description::Coupon(coupon) => check_coupon(coupon),
     }
@@ -120,8 +120,8 @@ fn check_image(image: &ImageSpec, at: &str) -> Result<(), LoadError> {
     )
 }
 
-/// A schema of the host's forms describes an object; whether it is valid JSON Schema is checked
-/// where schemas are compiled.
+/// Checks that a schema describes an object; the compiler of schemas checks that it is valid JSON
+/// Schema.
 fn check_schema(schema: &Value, field: &str) -> Result<(), LoadError> {
     let typed = schema
         .as_object()
@@ -155,7 +155,7 @@ fn check_unique<T: Ord>(items: impl Iterator<Item = T>, field: &str) -> Result<(
     Ok(())
 }
 
-/// `[a-z][a-z0-9-]*` of this many characters.
+/// Matches `[a-z][a-z0-9-]*` of this many characters.
 fn is_name(text: &str, min: usize, max: usize) -> bool {
     let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (min..=max).contains(&text.len())
@@ -166,7 +166,7 @@ fn is_name(text: &str, min: usize, max: usize) -> bool {
         && text.bytes().all(rest)
 }
 
-/// `MAJOR.MINOR.PATCH`, then `-pre.release` and `+build` if any, as semver.org writes it.
+/// Matches `MAJOR.MINOR.PATCH`, then `-pre.release` and `+build` if any, as on semver.org.
 fn is_semver(text: &str) -> bool {
     let (text, build) = text
         .split_once('+')

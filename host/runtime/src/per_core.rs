@@ -1,10 +1,10 @@
-//! One of a thing for each processor.
+//! Copies of a value for each processor core.
 
-/// Copies in a process at most, as every plugin's machine code is held once for each.
+/// Maximum of copies, as the machine code of every plugin is held once for each.
 const MOST: usize = 4;
 
-/// The same thing several times, so that calls on different processors need not share one: calls that
-/// share an engine wait for each other's counters and locks more than they compute.
+/// The same value several times, so that calls on different processors need not share one: calls
+/// that share an engine spend more time on each other's counters and locks than on computing.
 #[derive(Debug, Clone)]
 pub(crate) struct PerCore<T> {
     first: T,
@@ -17,7 +17,7 @@ impl<T> PerCore<T> {
         Self { first, others }
     }
 
-    /// What they have in common may be asked of this one.
+    /// Returns the first copy, which can answer for properties that all have in common.
     pub(crate) const fn first(&self) -> &T {
         &self.first
     }
@@ -26,7 +26,7 @@ impl<T> PerCore<T> {
         &self.others
     }
 
-    /// The one of the processor that this runs on.
+    /// Returns the copy of the processor that this runs on.
     pub(crate) fn here(&self) -> &T {
         let lane = processor().checked_rem(self.others.len() + 1).unwrap_or(0);
         let other = lane.checked_sub(1).and_then(|other| self.others.get(other));
@@ -38,7 +38,7 @@ impl<T> PerCore<T> {
     }
 }
 
-/// How many lanes there are besides the first.
+/// Returns the number of copies besides the first.
 pub(crate) fn others() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.min(MOST) - 1
@@ -49,7 +49,7 @@ fn processor() -> usize {
     rustix::thread::sched_getcpu()
 }
 
-/// Where the system does not tell, threads are dealt out in turn.
+/// Returns a number for this thread, dealt out in turn, as the system does not tell the processor.
 #[cfg(not(target_os = "linux"))]
 fn processor() -> usize {
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -24,11 +24,11 @@ use crate::{
     per_core::PerCore,
 };
 
-/// Descriptions remembered for one plugin; a shop has fewer templates than that for one.
+/// Maximum of descriptions remembered for one plugin; a shop has fewer templates for one.
 const REMEMBERED: usize = 256;
 
-/// A component that is compiled and has said what it is. Cheap to clone; safe to call from many
-/// threads, because every call has its own instance.
+/// A compiled component with a checked description. Cheap to clone; safe to call from many threads,
+/// because every call has its own instance.
 #[derive(Debug, Clone)]
 pub struct Plugin {
     inner: Arc<Inner>,
@@ -48,7 +48,7 @@ struct Inner {
     about: About,
     world: World,
     description: Description,
-    /// Of services, by the canonical settings.
+    /// Descriptions of services by the canonical settings.
     described: Mutex<HashMap<String, Arc<ServiceDescription>>>,
     load_usage: Usage,
 }
@@ -76,12 +76,12 @@ impl Plugin {
         }
     }
 
-    /// SHA-256 of the component's bytes.
+    /// Returns the SHA-256 of the component's bytes.
     pub fn digest(&self) -> Digest {
         self.inner.digest
     }
 
-    /// The same component on this lane only.
+    /// Returns the same component on this lane only.
     pub(crate) fn on_lane(&self, lane: Lane) -> Self {
         Self {
             inner: Arc::clone(&self.inner),
@@ -93,17 +93,17 @@ impl Plugin {
         self.inner.world
     }
 
-    /// What every lane says alike.
+    /// Returns the guest of the first lane, for properties that all lanes share.
     pub(crate) fn guest(&self) -> &Guest {
         &self.lanes.first().guest
     }
 
-    /// Size of the component's file.
+    /// Returns the size of the component's file.
     pub fn component_bytes(&self) -> usize {
         self.guest().component_bytes
     }
 
-    /// How many bytes a component of this plugin's class may have.
+    /// Returns the largest size of a component of this plugin's class, in bytes.
     pub fn component_limit(&self) -> usize {
         self.limits().component_bytes_of(self.size_class())
     }
@@ -119,13 +119,13 @@ impl Plugin {
         }
     }
 
-    /// The class whose limits its calls have.
+    /// Returns the class whose limits its calls have.
     pub fn size_class(&self) -> SizeClass {
         self.guest().size
     }
 
-    /// The same plugin with the limits of another class. Whether its file fits that class is what
-    /// [`crate::Runtime::load_as`] decides.
+    /// Returns the same plugin with the limits of another class. The size of its file is not
+    /// checked; [`crate::Runtime::load_as`] does that.
     #[must_use]
     pub fn as_class(&self, size: SizeClass) -> Self {
         let lanes = self.lanes.map(|lane| Lane {
@@ -141,12 +141,12 @@ impl Plugin {
         }
     }
 
-    /// The limits of the runtime it was loaded by.
+    /// Returns the limits of the runtime that loaded it.
     pub fn limits(&self) -> &Limits {
         &self.guest().core.limits
     }
 
-    /// The contract version the component was built against.
+    /// Returns the contract version that the component was built against.
     pub fn contract(&self) -> &'static str {
         self.inner.world.version.as_str()
     }
@@ -155,8 +155,8 @@ impl Plugin {
         &self.inner.description
     }
 
-    /// What a service is made of when its template says this: asked once, then remembered. Blocks as
-    /// [`Plugin::call`] does.
+    /// Describes a service under these settings of its template: called once, then remembered.
+    /// Blocks as [`Plugin::call`] does.
     ///
     /// # Errors
     /// When the call fails, or the description is not acceptable.
@@ -204,19 +204,19 @@ impl Plugin {
         }
     }
 
-    /// What `describe` used when the component was loaded.
+    /// Returns the resources that `describe` used when the component was loaded.
     pub fn load_usage(&self) -> &Usage {
         &self.inner.load_usage
     }
 
-    /// Calls one function in a fresh instance under its limits. Blocks until the answer is there,
-    /// which is microseconds for most calls and at most the deadline.
+    /// Calls one function in a fresh instance under its limits. Blocks until the answer arrives,
+    /// which takes microseconds for most calls and at most the deadline.
     pub fn call<F: Function>(&self, input: &F::Input) -> Result<Called<F::Output>, CallError> {
         let Lane { guest, exports } = self.lanes.here();
         exports.bound::<F>(guest)?.call(guest, input)
     }
 
-    /// The same with JSON on both sides, as decisions are recorded and golden cases are written.
+    /// Calls a function with JSON on both sides, as in recorded decisions and golden cases.
     /// `describe` takes `null`.
     pub fn call_json(&self, function: &str, input: &Value) -> Result<Called<Value>, CallError> {
         let Lane { guest, exports } = self.lanes.here();
@@ -224,7 +224,7 @@ impl Plugin {
     }
 }
 
-/// Settings are never dropped silently.
+/// Returns the problem of settings that an old contract version cannot take.
 fn unheard(version: Version) -> Problem {
     let message = format!(
         "This version of the plugin was built against contract {version}, which knows no settings: remove them, or install a newer version."

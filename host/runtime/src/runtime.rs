@@ -1,4 +1,4 @@
-//! The plugin engine of a process: loads components, and moves plugins from another engine to itself.
+//! The plugin engine of a process, which loads components and takes plugins of other engines.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -13,17 +13,17 @@ use crate::{
     plugin::Plugin,
 };
 
-/// How the runtime is set up.
+/// Settings of the runtime.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
     pub limits: Limits,
-    /// Where compiled components are kept between starts; `None` compiles at every load.
+    /// Folder for compiled components, kept between starts; `None` compiles at every load.
     pub cache_dir: Option<PathBuf>,
-    /// The program that compiles; `None` compiles in this process.
+    /// Program that compiles; `None` compiles in this process.
     pub compiler: Option<Compiler>,
-    /// Calls that may run at the same time.
+    /// Maximum of concurrent calls.
     pub concurrency: usize,
-    /// How long a call may wait for a free place before it fails with `PLUGIN_BUSY`.
+    /// Longest wait of a call for a permit; after it the call fails with `PLUGIN_BUSY`.
     pub queue_wait: Duration,
 }
 
@@ -74,13 +74,13 @@ impl Runtime {
         self.load_as(component, SizeClass::Standard)
     }
 
-    /// The same with the size and memory of this class.
+    /// Loads a component as [`Runtime::load`] does, with the size and memory of this class.
     pub fn load_as(&self, component: &[u8], class: SizeClass) -> Result<Plugin, LoadError> {
         self.load_unless(component, class, &GiveUp::default())
     }
 
-    /// The same, until `give_up` ends it. Components are compiled one at a time, so a load may wait
-    /// for others.
+    /// Loads a component as [`Runtime::load_as`] does, until `give_up` ends it. Components are
+    /// compiled one at a time, so a load may wait for others.
     pub fn load_unless(
         &self,
         component: &[u8],
@@ -96,14 +96,14 @@ impl Runtime {
         load::load(&means, component, class)
     }
 
-    /// The limits in force.
+    /// Returns the limits in force.
     pub fn limits(&self) -> &Limits {
         &self.cores.first().limits
     }
 }
 
 impl Plugin {
-    /// The same plugin on another runtime, under its limits.
+    /// Returns the same plugin on another runtime, under its limits.
     ///
     /// # Errors
     /// When the machine code does not fit that runtime.

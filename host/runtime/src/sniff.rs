@@ -1,13 +1,14 @@
-//! What bytes are that are no WebAssembly at all: the bytes decide, whatever they were declared as.
+//! Recognition of files that are no WebAssembly at all, by their bytes and not by their declared
+//! type.
 
 use crate::error::LoadError;
 
-/// First bytes of everything WebAssembly.
+/// First bytes of every WebAssembly file.
 const MAGIC: &[u8] = b"\0asm";
-/// How much is looked at to tell text from other bytes.
+/// Number of bytes that are examined to tell text from other files.
 const GLANCE: usize = 512;
 
-/// First bytes of what people pack files with.
+/// First bytes of common archive formats.
 const ARCHIVES: &[(&[u8], &str)] = &[
     (b"\x1f\x8b", "gzip"),
     (b"PK\x03\x04", "zip"),
@@ -16,7 +17,7 @@ const ARCHIVES: &[(&[u8], &str)] = &[
     (b"BZh", "bzip2"),
 ];
 
-/// Refuses, by a name of its own, what people upload by mistake.
+/// Refuses files that people upload by mistake, each kind with an error of its own.
 pub(crate) fn refuse(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.starts_with(MAGIC) {
         return Ok(());
@@ -34,7 +35,7 @@ pub(crate) fn refuse(bytes: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Whether the beginning is text, a character cut in half at the end of it aside.
+/// Reports that the beginning is text; a character may be cut in half at its end.
 fn is_text(bytes: &[u8]) -> bool {
     let glance = bytes.get(..GLANCE).unwrap_or(bytes);
     let text = match std::str::from_utf8(glance) {

@@ -7,8 +7,8 @@ use wasmtime::{
 
 use crate::{call::LogLevel, log::LogBuffer};
 
-/// Work a line costs besides what the guest does to write it, so that a flood of lines is stopped
-/// by the fuel, which is the same everywhere, and not by the clock.
+/// Fuel that a log line costs besides the guest's own work, so that a flood of lines is stopped by
+/// the fuel, which is the same everywhere, and not by the clock.
 const FUEL_PER_LINE: u64 = 500;
 
 /// The host's side of a store.
@@ -18,7 +18,7 @@ pub(crate) struct Host {
     pub(crate) meter: Meter,
 }
 
-/// Counts linear memory over the whole store and remembers that it refused some.
+/// Meter of linear memory over the whole store, which remembers a refusal.
 #[derive(Debug)]
 pub(crate) struct Meter {
     limit: usize,
@@ -59,7 +59,7 @@ impl Meter {
         }
     }
 
-    /// The most memory the guest had at once, in bytes.
+    /// Returns the most memory that the guest had at once, in bytes.
     pub(crate) const fn peak(&self) -> usize {
         self.peak
     }
@@ -80,8 +80,8 @@ impl ResourceLimiter for Meter {
         let total = self.now.saturating_add(desired.saturating_sub(current));
         if total > self.limit || maximum.is_some_and(|maximum| desired > maximum) {
             self.refused = true;
-            // An error is a trap at once: a guest that handles the failure itself would only run
-            // on to a less telling end.
+            // An error traps at once: a guest that handles the failure itself would only run on and
+            // end with a less helpful error.
             return Err(wasmtime::Error::msg(
                 "the memory limit does not allow this growth",
             ));
@@ -102,7 +102,7 @@ impl ResourceLimiter for Meter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // The pool bounds tables; see TABLE_ELEMENTS.
+        // The pool bounds tables; see `TABLE_ELEMENTS` in the engine.
         Ok(maximum.is_none_or(|maximum| desired <= maximum))
     }
 }

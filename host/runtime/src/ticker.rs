@@ -47,10 +47,10 @@ impl Ticker {
         Ok(ticker)
     }
 
-    /// Wakes the thread. The caller has seen to it that `is_idle` is false from now on.
+    /// Wakes the thread. The caller has made `is_idle` false before.
     ///
-    /// A thread that was woken stays awake for an epoch at least, so that of many short calls only
-    /// the first in an epoch pays for the waking, and the others for one load.
+    /// A woken thread stays awake for at least one epoch, so that of many short calls only the
+    /// first in an epoch pays for the waking, and the others for one load.
     pub(crate) fn wake(&self) {
         self.0.wake();
     }
@@ -75,8 +75,8 @@ impl Shared {
 
     fn sleep_while(&self, is_idle: &impl Fn() -> bool) {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        // The flag goes up before the question, and a caller begins before it looks at the flag: all
-        // sequentially consistent, so that one of the two sees the other.
+        // The thread sets the flag before it asks, and a caller begins before it reads the flag;
+        // both are sequentially consistent, so that one of the two sees the other.
         self.asleep.store(true, Ordering::SeqCst);
         if !is_idle() || self.ended.load(Ordering::SeqCst) {
             self.asleep.store(false, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The cache of compiled components makes loading quick and is never trusted.
+//! The cache of compiled components, which makes loading quick and is never trusted.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on must stop")]
 

@@ -1,4 +1,4 @@
-//! What the class of a plugin allows: its file and its memory.
+//! Limits of a plugin's class: the size of its file and of its memory.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on must stop")]
 

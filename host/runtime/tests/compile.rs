@@ -1,5 +1,5 @@
-//! Compiling happens one component at a time, in a program of its own when there is one, and ends
-//! with its request.
+//! Compilation of one component at a time, in a program of its own if there is one, until its
+//! request ends.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ fn runtime(compiler: Option<Compiler>) -> Runtime {
     Runtime::new(config).unwrap()
 }
 
-/// A shell that plays the compiler.
+/// Returns a shell that plays the compiler.
 fn playing(script: &str) -> Compiler {
     Compiler {
         program: PathBuf::from("/bin/sh"),

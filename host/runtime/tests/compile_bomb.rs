@@ -1,4 +1,4 @@
-//! Components that cost too much by their counts are refused before they are compiled.
+//! Components that would cost too much are refused by their counts, before compilation.
 
 #![allow(
     clippy::unwrap_used,

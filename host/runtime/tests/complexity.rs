@@ -1,4 +1,4 @@
-//! A small file that asks for much work is refused by a count, before it is compiled.
+//! Small files that would cause much work are refused by a count, before compilation.
 
 #![allow(clippy::unwrap_used, reason = "what cannot go on must stop")]
 
@@ -41,7 +41,7 @@ fn each_bound_holds_to_the_one_and_is_named() {
         ("segments", 100_000, &segments),
         ("table elements", 100_000, &table),
         ("bytes of memory to begin with", 1024, &memory),
-        // The count of locals and the end of the function are two bytes of it.
+        // Two bytes of the body are the count of locals and the end of the function.
         ("bytes in one function", 1_000_000 - 2, &body),
     ] {
         match refused(&module(most + 1)) {
@@ -55,7 +55,7 @@ fn each_bound_holds_to_the_one_and_is_named() {
             }
             other => assert_eq!(other.code(), "COMPONENT_TOO_COMPLEX", "{what}: {other}"),
         }
-        // At the bound it is only no plugin.
+        // At the bound the only fault is that it is no plugin.
         let at_most = refused(&module(most)).code();
         assert_eq!(at_most, "COMPONENT_WRONG_WORLD", "{what}");
     }

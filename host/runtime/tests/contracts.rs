@@ -1,8 +1,8 @@
-//! Plugins built against an older contract answer today as they did when they were built. The
+//! Plugins built against an older contract, which must answer as they did when they were built. The
 //! components in `contract-0.1.0/` are what the toolkit made of `service-ghost` and
-//! `coupon-credit-topup` when 0.1.0 was the newest contract, stripped of names; beside each is what
-//! it answered then, one call a line, in the JSON of decisions. They are never rebuilt: a change
-//! that makes one of them answer otherwise breaks every plugin in the field.
+//! `coupon-credit-topup` when 0.1.0 was the newest contract, stripped of names; the file beside
+//! each holds its answers of that time, one call a line, in the JSON of decisions. They are never
+//! rebuilt: a change in any of these answers breaks every plugin in the field.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 const OLD: [&str; 2] = ["service-ghost", "coupon-credit-topup"];
 
-/// One call as it was recorded.
+/// One recorded call.
 #[derive(Deserialize)]
 struct Recorded {
     function: String,

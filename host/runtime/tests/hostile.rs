@@ -1,4 +1,4 @@
-//! Every way a component can misbehave has its own name, and leaves the runtime as it was.
+//! Misbehaving components: each fault has an error of its own and leaves the runtime intact.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Every limit, one below it and one above it, by its name.
+//! Every limit by its name: one test value below it and one above.
 
 #![allow(
     clippy::unwrap_used,
@@ -66,7 +66,7 @@ fn health(runtime: &Runtime, misdeed: Misdeed) -> Result<Called<Value>, Failure>
         .map_err(|error| error.failure)
 }
 
-/// The two kinds of call, as a test goes through them.
+/// The two kinds of call.
 type Of = fn(&mut Limits) -> &mut CallLimits;
 type Call = fn(&Runtime, Misdeed) -> Result<u64, Failure>;
 const KINDS: [(&str, Of, Call); 2] = [
@@ -84,7 +84,7 @@ const KINDS: [(&str, Of, Call); 2] = [
 
 #[test]
 fn fuel() {
-    // Fuel is looked at where a loop goes around: its last round is where a call runs out of it.
+    // Fuel is checked when a loop repeats, so a call runs out of it only there.
     const ROUND: u64 = 100;
     for (kind, of, call) in KINDS {
         let work = Misdeed::Work(10_000);

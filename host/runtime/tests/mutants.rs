@@ -1,7 +1,7 @@
-//! The loader on components that were damaged at random, the same ones at every run: whatever
-//! happens to the bytes, it answers, and nothing of them stays.
+//! The loader on components that were damaged at random, the same ones in every run: it must refuse
+//! or load each, and keep nothing of them.
 //!
-//! `host/runtime/fuzz` does the same for as long as one likes, led by coverage.
+//! `host/runtime/fuzz` does the same without an end, guided by coverage.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,10 +17,10 @@ use dermaga_runtime::{
 };
 use serde_json::json;
 
-/// Of each component; most are refused in microseconds, some are compiled.
+/// Number of mutants of each component; most are refused in microseconds, some are compiled.
 const CASES: usize = 1_500;
-/// What the process may hold more after the second half than after the first: far less than one
-/// leaked plugin a case would be.
+/// Maximal growth of the process's memory from the first half to the second: far less than one
+/// leaked plugin in each case would cause.
 const GROWTH_BYTES: usize = 48 * 1024 * 1024;
 
 /// SplitMix64: small, seeded, good enough to damage files with.
@@ -92,7 +92,7 @@ fn damage(component: &[u8], sections: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Memory this process holds, where the system tells.
+/// Returns the memory that this process holds, if the system tells.
 fn resident_bytes() -> Option<usize> {
     let status = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: usize = status.split(' ').nth(1)?.parse().ok()?;

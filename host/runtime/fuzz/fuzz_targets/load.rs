@@ -1,5 +1,6 @@
-//! The loader on anything: it refuses, or what it loads runs within its limits. `cargo fuzz run load`
-//! in `host/runtime`; good seeds for the corpus are the components of `dermaga plugin build`.
+//! The loader on arbitrary bytes: it refuses them, or the plugin runs within its limits. `cargo
+//! fuzz run load` in `host/runtime`; good seeds for the corpus are the components of `dermaga
+//! plugin build`.
 
 #![no_main]
 

@@ -1,9 +1,9 @@
-//! Addresses that what is sold has no business with: the one list that the gate and the host's own
-//! network policy work by.
+//! Addresses that instances must not reach: the single list for the gate and for the host's own
+//! network policy.
 
 use super::cidr::Block;
 
-/// Addresses at which clouds hand out the node's credentials, whatever range they are in.
+/// Addresses at which clouds hand out the node's credentials, in any range.
 const METADATA: &[&str] = &[
     // Alibaba Cloud.
     "100.100.100.200/32",
@@ -20,7 +20,7 @@ const METADATA: &[&str] = &[
     "fe80::/10",
 ];
 
-/// The node itself, the cluster and its neighbours: nothing in here is the internet.
+/// The node itself, the cluster and its neighbours: ranges that are not the internet.
 const PRIVATE: &[&str] = &[
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -41,12 +41,12 @@ const PRIVATE: &[&str] = &[
     "ff00::/8",
 ];
 
-/// All closed blocks of IPv4, none inside another, in the order of their addresses.
+/// Returns all closed blocks of IPv4, none inside another, in the order of their addresses.
 pub fn closed_v4() -> Vec<String> {
     texts(Block::is_v4)
 }
 
-/// All closed blocks of IPv6, those of IPv4 behind the public prefix of NAT64 among them.
+/// Returns all closed blocks of IPv6, among them those of IPv4 behind the public prefix of NAT64.
 pub fn closed_v6() -> Vec<String> {
     texts(|block| !block.is_v4())
 }
@@ -56,7 +56,7 @@ fn texts(belongs: fn(&Block) -> bool) -> Vec<String> {
     closed.map(|block| block.to_string()).collect()
 }
 
-/// Every closed block, smaller ones inside larger ones left out.
+/// Returns every closed block, without smaller ones inside larger ones.
 pub(super) fn closed() -> Vec<Block> {
     let listed = METADATA.iter().chain(PRIVATE);
     let listed: Vec<_> = listed.filter_map(|text| Block::parse(text)).collect();

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-/// All addresses from the first to the last; both families in one number line each.
+/// All addresses from the first to the last, as numbers of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Block {
     is_v6: bool,
@@ -18,7 +18,7 @@ pub(super) struct Block {
 const NAT64: Ipv6Addr = Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0);
 
 impl Block {
-    /// `10.0.0.0/8` or `fd00::/8`.
+    /// Parses a block such as `10.0.0.0/8` or `fd00::/8`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let (is_v6, bits, address) = match address.parse().ok()? {
@@ -26,7 +26,7 @@ impl Block {
             IpAddr::V6(address) => (true, 128, u128::from(address)),
         };
         let length: u32 = length.parse().ok().filter(|length| *length <= bits)?;
-        // A shift by the whole width is none at all: then every bit is free.
+        // A shift by the whole width is not defined; every bit is free then.
         let free = 1_u128
             .checked_shl(bits - length)
             .map_or(u128::MAX, |size| size - 1);
@@ -42,7 +42,7 @@ impl Block {
         !self.is_v6
     }
 
-    /// The closed blocks that this one reaches into and that no exception takes out of it.
+    /// Returns the closed blocks that this one overlaps and that no exception excludes.
     pub(super) fn reaches(self, closed: &[Self], except: &[Self]) -> Vec<Self> {
         let is_reached = |closed: &&Self| {
             self.overlaps(**closed) && !except.iter().any(|except| except.covers(**closed))
@@ -50,7 +50,7 @@ impl Block {
         closed.iter().filter(is_reached).copied().collect()
     }
 
-    /// This block of IPv4 as it is reached through the public prefix of NAT64.
+    /// Returns this block of IPv4 behind the public prefix of NAT64.
     pub(super) fn behind_nat64(self) -> Option<Self> {
         self.is_v4().then(|| Self {
             is_v6: true,

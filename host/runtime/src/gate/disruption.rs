@@ -1,4 +1,4 @@
-//! Budgets for disruptions: one that lets no pod go keeps the operator from emptying any node.
+//! Budgets for disruptions: one that allows none keeps the operator from draining a node.
 
 use super::{
     kinds::Kind,
@@ -8,11 +8,11 @@ use super::{
     workload::Workload,
 };
 
-/// A number of pods, as a budget states it.
+/// A number of pods in a budget.
 #[derive(Debug, Clone, Copy)]
 enum Amount {
     Pods(u64),
-    /// Of the selected pods, rounded up, as the cluster rounds.
+    /// Percentage of the selected pods, rounded up, as the cluster rounds.
     Percent(u64),
 }
 
@@ -72,7 +72,7 @@ impl Amount {
     }
 }
 
-/// The pods that a budget selects: those that always run, or else those of Jobs.
+/// Counts the pods that a budget selects: those that always run, or else those of Jobs.
 fn selected(budget: &Node<'_>, objects: &[(&Kind, Node<'_>)], policy: &Policy) -> u64 {
     let (mut steady, mut passing) = (0_u64, 0_u64);
     for (kind, object) in objects {
@@ -90,7 +90,8 @@ fn selected(budget: &Node<'_>, objects: &[(&Kind, Node<'_>)], policy: &Policy) -
     if steady > 0 { steady } else { passing }
 }
 
-/// Labels that the host forces match always: it forces them on the selector too.
+/// Reports that a selector matches these labels; the host's own always match, as it forces them on
+/// the selector too.
 fn selects(budget: &Node<'_>, workload: &Workload<'_>, policy: &Policy) -> bool {
     let wanted = budget.at(&["spec", "selector", "matchLabels"]);
     let wanted = wanted.map(|labels| labels.members()).unwrap_or_default();

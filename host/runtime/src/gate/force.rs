@@ -1,4 +1,4 @@
-//! What the host writes into objects that have been checked, whatever they say.
+//! Values that the host writes into checked objects, replacing the plugin's own.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,8 @@ use super::{
     scratch,
 };
 
-/// `object` must have passed all checks: where a map belongs there is a map, or nothing.
+/// Writes the host's values into an object that has passed all checks, so that every place for a
+/// map holds a map or nothing.
 pub(super) fn apply(kind: &Kind, mut object: Value, policy: &Policy) -> Value {
     set(&mut object, &["metadata"], "namespace", &policy.namespace);
     label(&mut object, policy);
@@ -70,7 +71,7 @@ fn set_storage_class(claim: &mut Value, policy: &Policy) {
     }
 }
 
-/// The owner labels and the instance's.
+/// Writes the owner labels and the instance's.
 fn label(owner: &mut Value, policy: &Policy) {
     for (key, value) in &policy.labels {
         set(owner, &["metadata", "labels"], key, value);
@@ -83,7 +84,7 @@ fn label(owner: &mut Value, policy: &Policy) {
     );
 }
 
-/// Keeps a selector inside the instance, and true to the labels that were forced on its pods.
+/// Restricts a selector to the instance, and to the labels that were forced on its pods.
 fn narrow(object: &mut Value, selector: &[&str], policy: &Policy) {
     set(object, selector, INSTANCE_LABEL, &policy.instance);
     let Some(Value::Object(labels)) = at(object, selector) else {
@@ -128,7 +129,7 @@ fn set(value: &mut Value, path: &[&str], key: &str, text: &str) {
     insert(value, path, key, Value::from(text));
 }
 
-/// Sets a member of the map at `path`, making the maps on the way.
+/// Sets a member of the map at `path`, and creates the maps on the way.
 pub(super) fn insert(value: &mut Value, path: &[&str], key: &str, member: Value) {
     let mut place = value;
     for step in path {
@@ -140,7 +141,7 @@ pub(super) fn insert(value: &mut Value, path: &[&str], key: &str, member: Value)
     }
 }
 
-/// A map, made where there is nothing yet.
+/// Returns the map at a place, created if there is nothing yet.
 fn as_map(place: &mut Value) -> Option<&mut Map<String, Value>> {
     if place.is_null() {
         *place = Value::Object(Map::new());

@@ -1,4 +1,4 @@
-//! Which images containers run.
+//! Images of containers: only those of the policy.
 
 use super::{node::Report, policy::Policy, rule::Rule, workload::Workload};
 use crate::image;

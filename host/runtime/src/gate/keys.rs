@@ -1,5 +1,5 @@
-//! Lists whose entries have a key: a server-side apply refuses two entries of the same key, and so a
-//! rendering with them could never be applied.
+//! Lists whose entries have a key: a server-side apply refuses two entries of the same key, so a
+//! rendering with such entries could never be applied.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use super::{
     workload::Workload,
 };
 
-/// One part of a key, and what Kubernetes takes for it when it is absent.
+/// One part of a key, and the value that Kubernetes assumes when it is absent.
 type Part = (&'static str, Option<&'static str>);
 
 const NAME: &[Part] = &[("name", None)];
@@ -34,7 +34,7 @@ pub(super) fn check_pod(workload: &Workload<'_>, report: &mut Report) {
     }
 }
 
-/// The ports of a Service.
+/// Checks the ports of a Service.
 pub(super) fn check_ports(kind: &Kind, object: &Node<'_>, report: &mut Report) {
     if kind.name == "Service" {
         let ports = object.elements_at(&["spec", "ports"]);
@@ -53,7 +53,7 @@ fn unique_names(claims: &[Node<'_>], report: &mut Report) {
     distinct(claims, &["metadata", "name"], report);
 }
 
-/// Every entry has its key, and no two have the same.
+/// Checks that every entry has its key, and that no two have the same.
 fn unique(entries: &[Node<'_>], key: &[Part], report: &mut Report) {
     let mut seen = BTreeSet::new();
     for entry in entries {
@@ -70,7 +70,7 @@ fn unique(entries: &[Node<'_>], key: &[Part], report: &mut Report) {
     }
 }
 
-/// No two entries have the same value there; entries without one do not count.
+/// Checks that no two entries have the same value there; entries without one do not count.
 fn distinct(entries: &[Node<'_>], place: &[&str], report: &mut Report) {
     let mut seen = BTreeSet::new();
     for entry in entries {

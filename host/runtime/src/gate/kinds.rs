@@ -16,15 +16,15 @@ pub(super) struct Kind {
     pub(super) api_version: &'static str,
     /// All fields but `apiVersion`, `kind` and `metadata`.
     pub(super) fields: &'static [(&'static str, Shape)],
-    /// Set for what runs pods.
+    /// Set for kinds that run pods.
     pub(super) runs: Option<Runs>,
 }
 
-/// Where a workload says what it runs.
+/// Places of a workload's pod template and pod count.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Runs {
     pub(super) template: &'static [&'static str],
-    /// How many pods at once; one when it does not say.
+    /// Number of pods at once; one when it is absent.
     pub(super) copies: &'static [&'static str],
 }
 
@@ -102,7 +102,8 @@ static KINDS: &[Kind] = &[
             ("data", Texts),
             ("stringData", Texts),
             ("immutable", Flag),
-            // A token of a service account, for one, is made by giving a Secret another type.
+            // A Secret of another type can, for example, make the cluster issue a token of a
+            // service account.
             ("type", OneOf(&["Opaque"], Rule::SecretType)),
         ],
         runs: None,
@@ -130,11 +131,12 @@ static KINDS: &[Kind] = &[
     },
 ];
 
-/// Old revisions and finished Jobs that the cluster keeps; Kubernetes keeps ten revisions by itself.
+/// Maximum of old revisions and finished Jobs that the cluster keeps; Kubernetes keeps ten
+/// revisions by itself.
 const MAX_HISTORY: u64 = 10;
-/// Pods that a Job runs one after the other; each stays behind as an object.
+/// Maximum of pods that a Job runs in sequence; each remains as an object.
 const MAX_COMPLETIONS: u64 = 20;
-/// Failed pods of a Job, which stay behind too; Kubernetes allows six by itself.
+/// Maximum of failed pods of a Job, which remain too; Kubernetes allows six by itself.
 const MAX_RETRIES: u64 = 10;
 
 const SELECTOR: Shape = Fields(&[
@@ -172,7 +174,8 @@ const CLAIM_TEMPLATE: Shape = Fields(&[
     ("spec", CLAIM),
 ]);
 
-/// No `volumeName`, `selector` or `dataSource`: they reach for somebody's data.
+/// Shape of a volume claim, without `volumeName`, `selector` and `dataSource`, which reach for data
+/// of others.
 const CLAIM: Shape = Fields(&[
     (
         "accessModes",
@@ -328,7 +331,7 @@ const DISRUPTION_BUDGET: Shape = Fields(&[
     ("unhealthyPodEvictionPolicy", Text),
 ]);
 
-/// The same for every kind.
+/// Fields of the metadata, the same for every kind.
 pub(super) const METADATA: Shape = Same(&Fields(&[
     ("name", Text),
     ("namespace", Text),

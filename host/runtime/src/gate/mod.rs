@@ -1,10 +1,10 @@
 //! The manifest gate: a plugin proposes Kubernetes objects, the host disposes.
 //!
-//! Two passes. The first looks at every object and reports everything that breaks a [`Rule`]:
-//! which fields an object may have at all is written down in `kinds` and `pod_shape`, so that
-//! what is not foreseen is refused; what must be there, or depends on the policy, is checked by one
-//! module a theme. Only when nothing is wrong does the second pass (`force`) write in what the
-//! host decides: namespace, labels, selectors, classes, no API tokens.
+//! There are two passes. The first looks at every object and reports every violation of a [`Rule`]:
+//! `kinds` and `pod_shape` list the fields that an object may have, so that anything unforeseen is
+//! refused; required fields and those that depend on the policy are checked by one module for each
+//! theme. Only without violations does the second pass (`force`) write the values that the host
+//! decides: namespace, labels, selectors, classes, no API tokens.
 
 pub mod addresses;
 mod cidr;
@@ -48,25 +48,25 @@ pub use self::{
 };
 use crate::contract::Resources;
 
-/// Objects of one instance. A service of two workloads needs about ten.
+/// Maximum of objects of one instance. A service of two workloads needs about ten.
 const MAX_OBJECTS: usize = 50;
 
-/// Objects that may be applied: checked, with everything the host forces written into them.
+/// Objects that may be applied: checked, with the host's forced values written into them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
-    /// In the order the plugin gave them.
+    /// In the order of the plugin.
     pub objects: Vec<Value>,
-    /// What all workloads and volumes ask for together, limits and not requests, rounded up.
+    /// Total of all workloads and volumes, by limits and not requests, rounded up.
     pub totals: Resources,
 }
 
-/// Bytes of a Kubernetes quantity, rounded up; `None` when it is none, or beyond any sensible amount.
+/// Returns a Kubernetes quantity in bytes, rounded up; `None` for other texts and absurd amounts.
 pub fn storage_bytes(quantity: &Value) -> Option<u128> {
     quantity::Quantity::of(quantity)?.units()
 }
 
-/// Checks the objects of one instance against its policy and forces what the host decides.
-/// Reports every violation, not only the first.
+/// Checks the objects of one instance against its policy and forces the host's values. Reports
+/// every violation, not only the first.
 pub fn admit(objects: &[Value], policy: &Policy) -> Result<Admitted, Vec<Violation>> {
     let mut report = Report::default();
     if objects.len() > MAX_OBJECTS {
@@ -128,7 +128,7 @@ fn check(kind: &Kind, object: &Node<'_>, own: &Own<'_>, policy: &Policy, report:
     network::check(kind, object, own, policy, report);
 }
 
-/// `Kind/name`, as far as the object says.
+/// Returns `Kind/name`, as far as the object has them.
 fn title(object: &Value) -> String {
     let part = |pointer| {
         object

@@ -1,9 +1,9 @@
-//! How an instance is reached and what it reaches.
+//! Network of an instance: ingresses, services and network policies.
 //!
-//! Network policies, as chosen here: one that applies to the instance's own pods may let them talk
-//! to each other freely. Whatever goes beyond the instance names its peers and ports. Other
-//! namespaces are no peers at all: the host lets the ingress controller in and DNS queries out. The
-//! internet is reached by an `ipBlock` that leaves out all of [`super::addresses`].
+//! A network policy may let the instance's own pods talk to each other freely. A rule beyond the
+//! instance must name its peers and ports. Other namespaces cannot be peers: the host itself allows
+//! the ingress controller in and DNS queries out. A rule reaches the internet by an `ipBlock` that
+//! leaves out all of [`super::addresses`].
 
 use super::{
     addresses,
@@ -15,7 +15,7 @@ use super::{
     rule::Rule,
 };
 
-/// Ports of one entry, enough for a passive FTP server or a media relay.
+/// Maximum of ports of one entry, enough for a passive FTP server or a media relay.
 const MAX_PORT_RANGE: u64 = 1_000;
 /// Longest path of an Ingress.
 const MAX_PATH: usize = 256;
@@ -41,7 +41,7 @@ fn check_ingress(object: &Node<'_>, own: &Own<'_>, policy: &Policy, report: &mut
         report.refuse(&class, Rule::IngressClass);
     }
     for rule in object.elements_at(&["spec", "rules"]) {
-        // A rule without a host answers for every host.
+        // A rule without a host would match every host.
         check_host(rule.get("host").as_ref().unwrap_or(&rule), policy, report);
         for path in rule.elements_at(&["http", "paths"]) {
             check_path(&path, report);
@@ -61,8 +61,9 @@ fn check_ingress(object: &Node<'_>, own: &Own<'_>, policy: &Policy, report: &mut
     }
 }
 
-/// Ingress controllers write the path into their configuration, so it holds nothing that any of them
-/// could read as more than a path; regular expressions need another `pathType`.
+/// Checks the path of an Ingress. Controllers write it into their configuration, so it must not
+/// hold anything that any of them could read as more than a path; regular expressions need another
+/// `pathType`.
 fn check_path(path: &Node<'_>, report: &mut Report) {
     let text = path.text_at(&["path"]).unwrap_or_default();
     if !is_plain_path(text) {
@@ -74,8 +75,8 @@ fn check_path(path: &Node<'_>, report: &mut Report) {
     }
 }
 
-/// The unreserved characters of RFC 3986, slashes, and bytes in hexadecimal; no segment that a server
-/// would resolve.
+/// Reports a path of unreserved characters of RFC 3986, slashes and bytes in hexadecimal, without
+/// any segment that a server would resolve.
 fn is_plain_path(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
     let mut pieces = text.split('%');
@@ -84,7 +85,7 @@ fn is_plain_path(text: &str) -> bool {
         let hex = piece.get(..2).unwrap_or_default();
         let is_byte = hex.len() == 2 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_control = u8::from_str_radix(hex, 16).is_ok_and(|byte| byte.is_ascii_control());
-        // An encoded slash or dot is one for some servers and none for others.
+        // Servers differ on whether an encoded slash or dot is one.
         let is_ambiguous = hex.eq_ignore_ascii_case("2f") || hex.eq_ignore_ascii_case("2e");
         is_byte && !is_control && !is_ambiguous && piece.bytes().skip(2).all(plain)
     };
@@ -116,7 +117,7 @@ fn check_policy(object: &Node<'_>, report: &mut Report) {
     }
 }
 
-/// A rule without peers is one for every address and every namespace.
+/// Checks the peers of a rule, which without any would apply to all addresses and namespaces.
 fn check_rule(rule: &Node<'_>, peers: &[Node<'_>], closed: &[Block], report: &mut Report) {
     if peers.is_empty() {
         let message = "the rule names no peers, which means every pod of every customer";
@@ -134,7 +135,7 @@ fn check_peer(peer: &Node<'_>, closed: &[Block], report: &mut Report) {
     match (peer.get("podSelector"), peer.get("ipBlock")) {
         (Some(_), None) => {}
         (None, Some(block)) => check_block(&block, closed, report),
-        // A peer of another namespace is refused by its field.
+        // The shape refuses the field of a peer in another namespace.
         _ if peer.get("namespaceSelector").is_some() => {}
         _ => {
             let message = "a peer is either a podSelector or an ipBlock";

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::rule::{Rule, Violation};
 
-/// A value inside an object and the way to it. A `null` counts as absent, as it does for the API.
+/// A value inside an object and its path. A `null` counts as absent, as in the Kubernetes API.
 #[derive(Debug, Clone)]
 pub(super) struct Node<'a> {
     object: &'a str,
@@ -13,7 +13,7 @@ pub(super) struct Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// `object` is `Kind/name`, for messages.
+    /// Starts at the root of an object; `object` is `Kind/name`, for messages.
     pub(super) const fn root(object: &'a str, value: &'a Value) -> Self {
         Self {
             object,
@@ -31,7 +31,7 @@ impl<'a> Node<'a> {
         Some(self.child(key, value))
     }
 
-    /// The value at the end of these keys.
+    /// Returns the value at the end of these keys.
     pub(super) fn at(&self, keys: &[&str]) -> Option<Self> {
         keys.iter()
             .try_fold(self.clone(), |node, key| node.get(key))
@@ -49,7 +49,7 @@ impl<'a> Node<'a> {
         self.at(keys)?.value.as_bool()
     }
 
-    /// The elements of this list; none when it is no list.
+    /// Returns the elements of this list; none when it is no list.
     pub(super) fn elements(&self) -> Vec<Self> {
         let elements = self.value.as_array().map_or(&[][..], Vec::as_slice);
         elements
@@ -59,14 +59,14 @@ impl<'a> Node<'a> {
             .collect()
     }
 
-    /// The elements of the list at the end of these keys.
+    /// Returns the elements of the list at the end of these keys.
     pub(super) fn elements_at(&self, keys: &[&str]) -> Vec<Self> {
         self.at(keys)
             .map(|list| list.elements())
             .unwrap_or_default()
     }
 
-    /// The members of this object; none when it is no object.
+    /// Returns the members of this object; none when it is no object.
     pub(super) fn members(&self) -> Vec<(&'a str, Self)> {
         let members = self.value.as_object().into_iter().flatten();
         members
@@ -85,14 +85,14 @@ impl<'a> Node<'a> {
     }
 }
 
-/// All that is wrong with a set of objects.
+/// All violations of a set of objects.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     violations: Vec<Violation>,
 }
 
 impl Report {
-    /// The rule is broken here; its own sentence says all there is to say.
+    /// Adds a violation at this place, with the rule's own sentence.
     pub(super) fn refuse(&mut self, at: &Node<'_>, rule: Rule) {
         self.refuse_because(at, rule, rule.message());
     }
@@ -107,7 +107,7 @@ impl Report {
         });
     }
 
-    /// A rule about all objects together.
+    /// Adds a violation by all objects together.
     pub(super) fn refuse_all(&mut self, rule: Rule, message: String) {
         let object = "all objects".to_owned();
         self.violations.push(Violation {
@@ -119,7 +119,7 @@ impl Report {
         });
     }
 
-    /// What was found, or this when nothing was.
+    /// Returns the violations, or this value when there are none.
     pub(super) fn or<T>(self, value: impl FnOnce() -> T) -> Result<T, Vec<Violation>> {
         if self.violations.is_empty() {
             Ok(value())

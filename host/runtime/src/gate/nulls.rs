@@ -1,9 +1,9 @@
-//! A `null` is an absent field to Kubernetes; taken out first, it is to every check and to what the
-//! host forces.
+//! Removal of `null`, which Kubernetes reads as an absent field; removed first, so that the checks
+//! and the forced values see none.
 
 use serde_json::Value;
 
-/// The value without any member that is `null`. Elements of lists stay, since their place counts.
+/// Removes all members that are `null`. Elements of lists stay, since their position counts.
 pub(super) fn without(value: &Value) -> Value {
     match value {
         Value::Object(members) => members

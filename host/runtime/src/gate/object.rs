@@ -1,4 +1,4 @@
-//! What an object is and whose: kind, metadata, size and name.
+//! Identity of an object: kind, metadata, size and name.
 
 use super::{
     kinds::{Kind, METADATA},
@@ -7,13 +7,14 @@ use super::{
     rule::Rule,
 };
 
-/// One object's canonical JSON. ConfigMaps, the largest kind, hold at most 1 MiB in Kubernetes.
+/// Maximum of bytes of one object as canonical JSON. ConfigMaps, the largest kind, hold at most 1
+/// MiB in Kubernetes.
 const MAX_BYTES: usize = 128 * 1024;
 
-/// Keys that belong to the host in labels and annotations.
+/// Prefix of the host's own labels and annotations.
 const HOST_DOMAIN: &str = "dermaga.dev";
 
-/// The kind of an object, if it is one of ours and in its right version.
+/// Finds the kind of an object, if it is allowed and in its right version.
 pub(super) fn kind(object: &Node<'_>, report: &mut Report) -> Option<&'static Kind> {
     let Some(kind) = object.text_at(&["kind"]).and_then(Kind::named) else {
         report.refuse(object, Rule::KindNotAllowed);
@@ -26,7 +27,7 @@ pub(super) fn kind(object: &Node<'_>, report: &mut Report) -> Option<&'static Ki
     Some(kind)
 }
 
-/// Fields, size and metadata.
+/// Checks fields, size and metadata.
 pub(super) fn check(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mut Report) {
     for (key, member) in object.members() {
         match kind.fields.iter().find(|(name, _)| *name == key) {
@@ -53,12 +54,12 @@ pub(super) fn check(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mu
     check_marks(kind, object, policy, report);
 }
 
-/// The object's name, or nothing.
+/// Returns the object's name, or an empty text.
 pub(super) fn name<'a>(object: &Node<'a>) -> &'a str {
     object.text_at(&["metadata", "name"]).unwrap_or_default()
 }
 
-/// Whether a name is the instance's, or begins with it and a dash.
+/// Reports that a name is the instance's, or begins with it and a dash.
 pub(super) fn belongs(name: &str, policy: &Policy) -> bool {
     name.strip_prefix(policy.instance.as_str())
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
@@ -86,7 +87,7 @@ pub(super) fn is_dns_label(name: &str) -> bool {
         && !name.ends_with('-')
 }
 
-/// Labels and annotations, wherever an object has them.
+/// Checks labels and annotations in all places of an object.
 fn check_marks(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mut Report) {
     let mut places = vec![object.clone()];
     places.extend(kind.runs.and_then(|runs| object.at(runs.template)));
@@ -115,7 +116,7 @@ fn check_marks(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mut Rep
     }
 }
 
-/// A label of the host's may be repeated, never changed.
+/// Checks the host's labels, which may be repeated and never changed.
 pub(super) fn check_label(key: &str, label: &Node<'_>, policy: &Policy, report: &mut Report) {
     let forced = match key {
         INSTANCE_LABEL => Some(policy.instance.as_str()),
@@ -127,8 +128,8 @@ pub(super) fn check_label(key: &str, label: &Node<'_>, policy: &Policy, report: 
     }
 }
 
-/// Labels speak to whatever software selects by them: service meshes, workload identity, the policies
-/// of the cluster, which know their pods by words without a domain too (`k8s-app`). Only those that
+/// Checks that labels are known. Other software selects by them: service meshes, workload identity,
+/// the policies of the cluster, some by words without a domain (`k8s-app`). Only labels that
 /// describe an application are known here.
 fn is_known_label(key: &str) -> bool {
     const WORDS: &[&str] = &[
@@ -156,14 +157,15 @@ fn is_known_label(key: &str) -> bool {
     match key.split_once('/') {
         None => WORDS.contains(&key),
         Some(("app.kubernetes.io", name)) => RECOMMENDED.contains(&name),
-        // The host's own are checked by their values.
+        // The values of the host's own are checked elsewhere.
         Some((domain, _)) => domain == HOST_DOMAIN,
     }
 }
 
-/// Annotations under a domain speak to whatever software owns it: admission webhooks, DNS and
-/// ingress controllers, network plugins. Only harmless ones are known here, and their values are
-/// plain words, because ingress controllers have pasted values into their configuration before.
+/// Checks that annotations are known. Those under a domain address the software that owns it:
+/// admission webhooks, DNS and ingress controllers, network plugins. Only harmless ones are known
+/// here, and their values must be plain words, because ingress controllers have pasted values into
+/// their configuration before.
 fn is_allowed_annotation(kind: &Kind, key: &str, value: &str) -> bool {
     const INGRESS: &[&str] = &[
         "nginx.ingress.kubernetes.io/backend-protocol",
@@ -184,7 +186,7 @@ fn is_allowed_annotation(kind: &Kind, key: &str, value: &str) -> bool {
     }
 }
 
-/// The part of a key before the slash, when it is a domain.
+/// Returns the part of a key before the slash, if it is a domain.
 fn domain(key: &str) -> Option<&str> {
     key.split_once('/')
         .map(|(domain, _)| domain)

@@ -1,5 +1,5 @@
-//! What the restricted profile of Pod Security demands to be present; what it forbids is in the
-//! shapes of [`super::pod_shape`].
+//! Fields that the restricted profile of Pod Security requires; the shapes of [`super::pod_shape`]
+//! hold those that it forbids.
 
 use super::{
     node::{Node, Report},
@@ -32,7 +32,7 @@ pub(super) fn check(workload: &Workload<'_>, policy: &Policy, report: &mut Repor
     }
 }
 
-/// What a pod or a container says about how it runs.
+/// Security context of a pod or a container.
 struct Demands {
     non_root: Option<bool>,
     is_root: bool,

@@ -8,7 +8,7 @@ use super::{
     },
 };
 
-/// `spec.template` of a workload.
+/// Shape of `spec.template` of a workload.
 pub(super) const TEMPLATE: Shape = Fields(&[
     (
         "metadata",
@@ -17,7 +17,7 @@ pub(super) const TEMPLATE: Shape = Fields(&[
     ("spec", Same(&POD)),
 ]);
 
-/// A pod that takes its time to stop holds up the removal of its instance.
+/// Maximum of seconds until a pod stops: a slow one delays the removal of its instance.
 const MAX_GRACE_SECONDS: u64 = 600;
 
 const POD: Shape = Fields(&[
@@ -151,7 +151,7 @@ const MOUNT: Shape = Fields(&[
     ("readOnly", Flag),
 ]);
 
-/// Probes and lifecycle hooks: the same ways of asking, run by the kubelet.
+/// Fields of probes and lifecycle hooks, which the kubelet runs in the same ways.
 const PROBE: Shape = Fields(&[
     ("exec", Fields(&[("command", List(&Text))])),
     (

@@ -1,4 +1,4 @@
-//! What an instance may be made of.
+//! The policy of an instance.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::contract::Resources;
 
-/// What the objects of one instance may be and ask for.
+/// Bounds on the objects of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// Every object is put here, whatever it says.
+    /// Namespace forced on every object.
     pub namespace: String,
     /// Prefix of every object's name, and the value of the label [`INSTANCE_LABEL`].
     pub instance: String,
     /// Owner labels, forced on objects and pod templates besides [`INSTANCE_LABEL`].
     pub labels: BTreeMap<String, String>,
-    /// What the plan bought, in all.
+    /// Total resources of the plan.
     pub budget: Resources,
-    /// References that containers may run, letter for letter.
+    /// References of images that containers may run, letter for letter.
     pub images: BTreeSet<String>,
     /// Host names that ingresses may claim.
     pub hosts: BTreeSet<String>,
@@ -31,10 +31,10 @@ pub struct Policy {
     pub secret_object: String,
 }
 
-/// The label that says which instance an object belongs to; the host forces it into labels and selectors.
+/// Label with the instance that an object belongs to; the host forces it into labels and selectors.
 pub const INSTANCE_LABEL: &str = "dermaga.dev/instance";
 
-/// A rule of the Pod Security restricted profile that a template relaxes, knowingly, for one service.
+/// Rule of the restricted profile of Pod Security that a template relaxes for one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exception {

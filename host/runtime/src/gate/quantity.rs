@@ -1,10 +1,10 @@
-//! Kubernetes quantities, exactly: integers only, no floating point.
+//! Exact Kubernetes quantities: integers only, no floating point.
 //!
 //! Grammar: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>.
 
 use serde_json::Value;
 
-/// `digits` x 10^`power` x 2^`doublings`; never negative.
+/// An amount of `digits` x 10^`power` x 2^`doublings`; never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Quantity {
     digits: u128,
@@ -12,12 +12,12 @@ pub(super) struct Quantity {
     doublings: u32,
 }
 
-/// More digits than any sensible amount has, few enough for the arithmetic below.
+/// Maximum of digits: more than any sensible amount has, few enough for the arithmetic below.
 const MAX_DIGITS: usize = 24;
 
 impl Quantity {
-    /// A text such as `250m`, `1.5Gi` or `12e6`, or a JSON number. `None` when it is neither, when
-    /// it is negative, or when it is beyond any sensible amount.
+    /// Parses a text such as `250m`, `1.5Gi` or `12e6`, or a JSON number. `None` when it is
+    /// neither, negative, or beyond any sensible amount.
     pub(super) fn of(value: &Value) -> Option<Self> {
         match value {
             Value::String(text) => Self::parse(text),
@@ -49,17 +49,17 @@ impl Quantity {
         })
     }
 
-    /// In units of one, rounded up: bytes of memory or storage.
+    /// Returns the amount in units of one, rounded up: bytes of memory or storage.
     pub(super) fn units(self) -> Option<u128> {
         self.scaled(0)
     }
 
-    /// In thousandths, rounded up: millicores.
+    /// Returns the amount in thousandths, rounded up: millicores.
     pub(super) fn thousandths(self) -> Option<u128> {
         self.scaled(3)
     }
 
-    /// Times 10^`extra`, rounded up; `None` when it does not fit.
+    /// Returns the amount times 10^`extra`, rounded up; `None` when it does not fit.
     fn scaled(self, extra: i32) -> Option<u128> {
         let value = self
             .digits
@@ -77,7 +77,7 @@ impl Quantity {
     }
 }
 
-/// Powers of ten and of two that a suffix stands for.
+/// Returns the powers of ten and of two of a suffix.
 fn scale(suffix: &str) -> Option<(i32, u32)> {
     Some(match suffix {
         "n" => (-9, 0),
@@ -100,7 +100,7 @@ fn scale(suffix: &str) -> Option<(i32, u32)> {
     })
 }
 
-/// `e6`, `E-3`, `e+9`.
+/// Parses an exponent such as `e6`, `E-3` or `e+9`.
 fn exponent(suffix: &str) -> Option<i32> {
     let number = suffix.strip_prefix(['e', 'E'])?;
     let digits = number.strip_prefix(['+', '-']).unwrap_or(number);

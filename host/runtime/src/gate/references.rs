@@ -1,4 +1,4 @@
-//! Names of other objects: only those rendered together, and the host's secret object.
+//! References to other objects: only to those rendered together, and to the host's secret object.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::{
 pub(super) struct Own<'a>(BTreeSet<(&'static str, &'a str)>);
 
 impl<'a> Own<'a> {
-    /// Remembers an object; `false` when there is one of this kind and name already.
+    /// Adds an object; `false` when there is already one of this kind and name.
     pub(super) fn insert(&mut self, kind: &Kind, object: &Node<'a>) -> bool {
         self.0.insert((kind.name, name(object)))
     }
@@ -45,7 +45,8 @@ pub(super) fn check(
     if let Some(service) = object.at(&["spec", "serviceName"]) {
         check_one("Service", &service, own, report);
     }
-    // The certificate may be issued into a Secret that nobody renders; its name must still be ours.
+    // The certificate may be issued into a Secret that is not rendered; its name must still belong
+    // to the instance.
     for tls in object.elements_at(&["spec", "tls"]) {
         if let Some(secret) = tls.get("secretName")
             && !secret.text().is_some_and(|name| {
@@ -65,7 +66,7 @@ fn check_one(kind: &'static str, target: &Node<'_>, own: &Own<'_>, report: &mut 
     }
 }
 
-/// Everything a pod names by kind.
+/// Returns the references of a pod to other objects, with their kinds.
 fn pod_references<'a>(workload: &Workload<'a>) -> Vec<(&'static str, Node<'a>)> {
     const OF_VARIABLE: &[(&str, &[&str])] = &[
         ("Secret", &["valueFrom", "secretKeyRef", "name"]),

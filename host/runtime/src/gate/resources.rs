@@ -1,4 +1,4 @@
-//! What all workloads and volumes ask for together, against what the plan bought.
+//! Total resources of all workloads and volumes, compared with the plan.
 
 use std::cmp::max;
 
@@ -15,7 +15,7 @@ use crate::contract::Resources;
 const MIB: u128 = 1 << 20;
 const GIB: u128 = 1 << 30;
 
-/// A sum over objects. Saturating: what does not fit is over any budget.
+/// A sum over objects. It saturates, since a sum that does not fit is over any budget.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Demand {
     cpu_millis: u128,
@@ -24,7 +24,7 @@ pub(super) struct Demand {
     pods: u128,
 }
 
-/// What one container may use at most.
+/// Limits of one container.
 #[derive(Debug, Default, Clone, Copy)]
 struct Share {
     cpu_millis: u128,
@@ -32,7 +32,7 @@ struct Share {
 }
 
 impl Demand {
-    /// Adds what an object asks for, and reports what it fails to say.
+    /// Adds the resources of an object, and reports missing limits.
     pub(super) fn add(&mut self, kind: &Kind, object: &Node<'_>, report: &mut Report) {
         if let Some(workload) = Workload::of(kind, object) {
             self.add_workload(&workload, report);
@@ -71,7 +71,7 @@ impl Demand {
         }
     }
 
-    /// Reports every part of the plan that is not enough.
+    /// Reports every resource of which the plan has too little.
     pub(super) fn check(&self, policy: &Policy, report: &mut Report) {
         let Resources {
             cpu_millis,
@@ -102,7 +102,7 @@ impl Demand {
         compare(self.pods, replicas.into(), Rule::ReplicasOverBudget, "pods");
     }
 
-    /// In the plan's units, rounded up.
+    /// Returns the sum in the plan's units, rounded up.
     pub(super) fn totals(&self) -> Resources {
         let narrow = |amount: u128| u32::try_from(amount).unwrap_or(u32::MAX);
         Resources {
@@ -114,8 +114,8 @@ impl Demand {
     }
 }
 
-/// The most a pod can use at any moment: its containers together, or one init container before
-/// them, and all sidecars in either case.
+/// Returns the most that a pod can use at any moment: its containers together, or one init
+/// container before them, and all sidecars in either case.
 fn pod_share(workload: &Workload<'_>, report: &mut Report) -> Share {
     let mut shares = |containers: Vec<Node<'_>>| -> Vec<Share> {
         containers
@@ -148,7 +148,7 @@ fn container_share(container: &Node<'_>, report: &mut Report) -> Share {
     }
 }
 
-/// The limit of one resource, in the unit that `read` gives; zero after a report.
+/// Returns the limit of one resource in the unit of `read`; zero after a report.
 fn limit(
     container: &Node<'_>,
     resource: &str,
@@ -174,7 +174,7 @@ fn limit(
         let message = format!("resources.requests.{resource} is larger than the limit");
         report.refuse_because(container, Rule::RequestOverLimit, message);
     }
-    // A limit of zero is none at all to the kubelet.
+    // The kubelet reads a limit of zero as no limit.
     if limit == Some(0) {
         let message = format!("resources.limits.{resource} is zero, which means no limit");
         report.refuse_because(container, Rule::ResourcesMissing, message);

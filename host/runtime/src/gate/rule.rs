@@ -1,10 +1,10 @@
-//! The rules of the gate and how a broken one is reported.
+//! The rules of the gate and the report of a broken one.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// One broken rule: which object, where in it, why, and what to do.
+/// One broken rule: object, place, reason and advice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Violation {
@@ -14,7 +14,7 @@ pub struct Violation {
     pub path: String,
     pub rule: Rule,
     pub message: String,
-    /// What the plugin's author should do about it.
+    /// Advice for the plugin's author.
     pub fix: &'static str,
 }
 
@@ -40,20 +40,20 @@ macro_rules! rules {
         }
 
         impl Rule {
-            /// Every rule there is.
+            /// All rules.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Stable and machine-readable.
+            /// Returns the stable, machine-readable code.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
 
-            /// What is wrong, when nothing more exact is known.
+            /// Returns the reason, for a violation without a more exact one.
             pub(super) const fn message(self) -> &'static str {
                 match self { $(Self::$name => $message,)* }
             }
 
-            /// What to do about it.
+            /// Returns advice for the plugin's author.
             pub const fn fix(self) -> &'static str {
                 match self { $(Self::$name => $fix,)* }
             }

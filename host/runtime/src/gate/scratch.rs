@@ -1,9 +1,9 @@
-//! Scratch space on the node's disk, which the plan does not account for: the layers and logs of a
-//! pod's containers, and its `emptyDir` volumes.
+//! Scratch space on the node's disk, which is not part of the plan: the layers and logs of a pod's
+//! containers, and its `emptyDir` volumes.
 //!
 //! The kubelet evicts a pod that uses more than the limits of its containers together, volumes
-//! included, as soon as one of them has a limit. So the host gives every container one, and sees to
-//! it that they leave room for the volumes.
+//! included, as soon as one of them has a limit. The host therefore sets a limit on every
+//! container, such that the limits leave room for the volumes.
 
 use serde_json::{Value, json};
 
@@ -16,17 +16,17 @@ use super::{
 };
 
 const MIB: u128 = 1 << 20;
-/// Most that a manifest may ask for: volumes and stated limits of one pod together.
+/// Maximum that a manifest may ask for: volumes and stated limits of one pod together.
 const ASKED: u128 = 2048 * MIB;
-/// Room for layers and logs, whatever the volumes take.
+/// Room for layers and logs besides that for volumes.
 const OWN: u128 = 256 * MIB;
-/// The most that the limits of one pod add up to, in MiB.
+/// Maximum of the sum of the limits of one pod, in MiB.
 pub const POD_SCRATCH_MIB: u32 = 2048 + 256;
-/// Request of a container that states none, by which its pod is placed.
+/// Request of a container that states none, used for scheduling its pod.
 const REQUEST: u128 = 64 * MIB;
 const RESOURCE: &str = "ephemeral-storage";
 
-/// Reports limits and volumes that are no amounts, or too much.
+/// Reports limits and volumes that are not amounts, or too large.
 pub(super) fn check(workload: &Workload<'_>, report: &mut Report) {
     for container in workload.containers() {
         check_container(&container, report);
@@ -86,11 +86,11 @@ fn force_one(container: &mut Value, limit: u128) {
     }
 }
 
-/// The scratch space of one pod, as far as its manifest says.
+/// Scratch space of one pod, as far as its manifest states it.
 struct Sum {
     volumes: u128,
     stated: u128,
-    /// Containers that state nothing.
+    /// Number of containers that state nothing.
     silent: u128,
 }
 
@@ -113,8 +113,8 @@ impl Sum {
         }
     }
 
-    /// The limit of each silent container: together they get what is left of the pod's, and never
-    /// too little for the volumes, whose use counts against them, and for layers and logs.
+    /// Returns the limit of each silent container: an equal part of the pod's rest, and never too
+    /// little for layers and logs and the volumes, whose use counts against it.
     fn share(&self) -> u128 {
         let Self {
             volumes,
@@ -128,19 +128,19 @@ impl Sum {
     }
 }
 
-/// The limit that a container states, or what it requests without one.
+/// Returns the limit that a container states, or else its request.
 fn stated(container: &Value) -> Option<u128> {
     let amount = |side: &str| bytes(container.get("resources")?.get(side)?.get(RESOURCE)?);
     amount("limits").or_else(|| amount("requests"))
 }
 
-/// The bound of a volume.
+/// Returns the bound of a volume.
 fn size(empty_dir: &Value) -> Option<u128> {
     bytes(empty_dir.get("sizeLimit")?)
 }
 
-/// Zero is no bound: Kubernetes reads it as none. A bound above all sense is none either, and keeps
-/// the sums small.
+/// Returns a bound in bytes. Zero is no bound, as Kubernetes reads it as none; nor is an absurd
+/// amount, which keeps the sums small.
 fn bytes(amount: &Value) -> Option<u128> {
     let bytes = Quantity::of(amount)?.units()?;
     (1..=1 << 60).contains(&bytes).then_some(bytes)

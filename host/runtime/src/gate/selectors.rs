@@ -1,5 +1,5 @@
-//! Selectors: they find this instance's pods and nobody else's. The host adds the instance's label
-//! to every one of them afterwards; what is checked here is that they say what they mean.
+//! Selectors, which must find only this instance's pods. The host adds the instance's label to
+//! every one of them afterwards; the checks here are that they select by labels that the pods have.
 
 use super::{
     kinds::Kind,
@@ -30,7 +30,7 @@ pub(super) fn check(kind: &Kind, object: &Node<'_>, policy: &Policy, report: &mu
     }
 }
 
-/// Where selectors stand; peers of network policies are in [`super::network`].
+/// Returns the selectors of an object; those of network peers are in [`super::network`].
 fn selectors<'a>(object: &Node<'a>) -> Vec<Node<'a>> {
     const PLACES: &[&[&str]] = &[
         &["spec", "selector", "matchLabels"],

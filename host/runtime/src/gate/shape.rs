@@ -1,5 +1,5 @@
-//! Which fields an object may have, and of which type: everything else is refused, so that a field
-//! nobody thought of, or that a later Kubernetes adds, gives a plugin no power.
+//! Allowed fields of an object and their types. Everything else is refused, so that an unforeseen
+//! field, or one that a later Kubernetes adds, cannot be used by a plugin.
 
 use serde_json::Value;
 
@@ -8,13 +8,13 @@ use super::{
     rule::Rule,
 };
 
-/// Counts are 32 bits wide and signed.
+/// Maximum of a count, which is a signed number of 32 bits.
 const MAX_COUNT: u64 = i32::MAX.unsigned_abs() as u64;
 
-/// What may stand at one place.
+/// Allowed values at one place.
 #[derive(Debug)]
 pub(super) enum Shape {
-    /// Data that gives no power: whatever it is.
+    /// Any data, at places without effect on the cluster.
     Any,
     Text,
     /// A whole number that is not negative; Kubernetes holds no larger one than [`MAX_COUNT`].
@@ -28,7 +28,7 @@ pub(super) enum Shape {
     Texts,
     /// These fields and no others.
     Fields(&'static [(&'static str, Shape)]),
-    /// The same as a shape that is written down elsewhere.
+    /// Reference to a shape that is defined elsewhere.
     Same(&'static Shape),
     List(&'static Shape),
     /// One of these texts; anything else breaks the rule.
@@ -40,7 +40,7 @@ pub(super) enum Shape {
 }
 
 impl Shape {
-    /// Reports everything at and below this place that has no right to be there.
+    /// Reports everything at and below this place that is not allowed.
     pub(super) fn check(&self, node: &Node<'_>, report: &mut Report) {
         let value = node.value();
         match self {

@@ -89,7 +89,7 @@ fn object(api_version: &str, kind: &str, name: &str, rest: Value) -> Value {
     object
 }
 
-// Where each object of `objects()` is.
+// Positions of the objects in `objects()`.
 const DEPLOYMENT: usize = 0;
 const SERVICE: usize = 1;
 const INGRESS: usize = 2;
@@ -101,7 +101,8 @@ const STATEFUL: usize = 7;
 const CRON: usize = 8;
 const BUDGET: usize = 9;
 
-/// One of nearly every kind, together exactly the plan: 4 pods, 800 millicores, 512 MiB, 10 GiB.
+/// Returns one object of nearly every kind, together exactly the plan: 4 pods, 800 millicores, 512
+/// MiB, 10 GiB.
 fn objects() -> Vec<Value> {
     let selector = json!({"matchLabels": {"app": "web"}});
     let claim = json!({
@@ -202,7 +203,7 @@ fn objects() -> Vec<Value> {
 const POD: &str = "/spec/template/spec";
 const CONTAINER: &str = "/spec/template/spec/containers/0";
 
-/// Sets (or with `null` removes) what is at a JSON pointer, making the maps on the way.
+/// Sets (or with `null` removes) the value at a JSON pointer, and creates the maps on the way.
 fn set(object: &mut Value, pointer: &str, value: Value) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     let key = key.replace("~1", "/");
@@ -234,7 +235,7 @@ fn rules(objects: &[Value]) -> BTreeSet<Rule> {
         .collect()
 }
 
-/// The change breaks this rule and no other.
+/// Asserts that a change breaks this rule and no other.
 #[track_caller]
 fn breaks(rule: Rule, at: usize, pointer: &str, value: Value) {
     let found = rules(&changed(at, pointer, value.clone()));
@@ -622,7 +623,7 @@ fn secrets_and_references() {
         "/spec/tls/0/secretName",
         json!("shop-secrets"),
     );
-    // Init containers and jobs are looked at as well.
+    // Init containers and Jobs are checked as well.
     let pointer =
         "/spec/jobTemplate/spec/template/spec/containers/0/env/0/valueFrom/secretKeyRef/name";
     breaks(Rule::ReferenceForeign, CRON, pointer, other);

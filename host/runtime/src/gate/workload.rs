@@ -1,4 +1,4 @@
-//! What runs pods: where its pod template is and how many pods it makes.
+//! Workloads: objects that run pods, with their pod template and number of pods.
 
 use super::{kinds::Kind, node::Node};
 
@@ -15,7 +15,7 @@ pub(super) struct Workload<'a> {
 }
 
 impl<'a> Workload<'a> {
-    /// `None` when the kind runs nothing, or when there is no pod template.
+    /// Reads a workload; `None` when the kind runs no pods or there is no pod template.
     pub(super) fn of(kind: &Kind, object: &Node<'a>) -> Option<Self> {
         let runs = kind.runs?;
         let template = object.at(runs.template)?;
@@ -33,7 +33,7 @@ impl<'a> Workload<'a> {
         })
     }
 
-    /// All containers, those that run before the others first.
+    /// Returns all containers, init containers first.
     pub(super) fn containers(&self) -> Vec<Node<'a>> {
         let mut containers = self.init_containers();
         containers.extend(self.main_containers());
@@ -49,7 +49,7 @@ impl<'a> Workload<'a> {
     }
 }
 
-/// An init container that keeps running beside the others.
+/// Reports an init container that keeps running beside the others.
 pub(super) fn is_sidecar(init_container: &Node<'_>) -> bool {
     init_container.text_at(&["restartPolicy"]) == Some("Always")
 }

@@ -1,4 +1,4 @@
-//! Contract version 0.1.0, spoken for plugins built against it: only what it says otherwise than
+//! Contract version 0.1.0, for plugins built against it: only its differences from
 //! [`v0_2`](crate::v0_2), whose bindings serve for everything that is the same in both.
 
 mod service;
@@ -14,7 +14,7 @@ use crate::{
     v0_2,
 };
 
-/// Gives components of this version their one import.
+/// Links the one import of components of this version.
 pub(crate) fn connect(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     store::connect_log::<v0_2::Level>(linker, "dermaga:plugin/log@0.1.0")
 }

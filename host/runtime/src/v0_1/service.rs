@@ -1,5 +1,5 @@
-//! `interface service`: no function is told any settings, `describe` cannot refuse, and every image
-//! has a reference of the plugin's own.
+//! `interface service`: functions take no settings, `describe` cannot refuse, and every image has a
+//! reference of the plugin's own.
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 

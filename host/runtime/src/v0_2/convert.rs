@@ -1,4 +1,4 @@
-//! The vocabulary both worlds share.
+//! Conversions of the types that both worlds share.
 
 use serde_json::Value;
 
@@ -9,12 +9,12 @@ use crate::{
     contract::{About, Answer, Period, Plan, PriceLine, Problem, Resources, Settings, Term, Tier},
 };
 
-/// JSON goes in with sorted keys, so that equal values are equal texts to the plugin.
+/// Writes JSON with sorted keys, so that equal values are equal texts to the plugin.
 pub(crate) fn text(value: &Value) -> String {
     canonical_json(value)
 }
 
-/// What a template says, as [`text`] writes it.
+/// Writes the settings of a template, as [`text`] does.
 pub(super) fn settings(settings: &Settings) -> String {
     if settings.is_empty() {
         return "{}".to_owned();
@@ -22,7 +22,7 @@ pub(super) fn settings(settings: &Settings) -> String {
     text(&Value::Object(settings.clone()))
 }
 
-/// A result of the contract; `ok` turns its good side into the host's type.
+/// Converts a result of the contract; `ok` turns its success into the host's type.
 pub(super) fn answer<T, U>(
     result: Result<T, Vec<wit::Problem>>,
     ok: impl FnOnce(T) -> Result<U, Malformed>,

@@ -15,7 +15,7 @@ use crate::{
     exports::Binder,
 };
 
-/// Binds the interface of this name: every version so far has the same functions.
+/// Binds the interface of this name; all versions so far have the same functions.
 pub(crate) fn bind(binder: &mut Binder<'_>, name: &str) -> Result<(), LoadError> {
     let interface = binder.interface(name)?;
     binder.bind::<coupon::Describe, _, _>(&interface, |()| (), description)?;

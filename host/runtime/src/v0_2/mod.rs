@@ -1,7 +1,7 @@
-//! Contract version 0.2.0: its bindings, and how its types become those of [`crate::contract`].
+//! Contract version 0.2.0: its bindings and the conversions to the types of [`crate::contract`].
 //!
-//! The newest version. An older one has a module of its own that uses this one's bindings for all
-//! that is the same in both: wasmtime compares types by their structure, not by their names.
+//! This is the newest version. An older one has a module of its own that uses these bindings for
+//! all that is the same in both: wasmtime compares types by their structure, not by their names.
 
 mod convert;
 pub(crate) mod coupon;
@@ -24,7 +24,7 @@ pub(crate) use self::{
     wit::{Level, service as service_types, types},
 };
 
-/// Gives components of this version their one import.
+/// Links the one import of components of this version.
 pub(crate) fn connect(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     store::connect_log::<Level>(linker, "dermaga:plugin/log@0.2.0")
 }
@@ -40,7 +40,7 @@ pub(crate) fn bind(guest: &Guest, kind: Kind) -> Result<Bindings, LoadError> {
     Ok(binder.into_bindings(about))
 }
 
-/// `metadata.about` of the interface of this name.
+/// Binds `metadata.about` of the interface of this name.
 pub(crate) fn about(binder: &mut Binder<'_>, name: &str) -> Result<AboutFunction, LoadError> {
     let metadata = binder.interface(name)?;
     let about = binder.function(

@@ -1,7 +1,7 @@
 //! Generated bindings.
 //!
-//! Only the types are used: calls go through [`crate::exports`], which checks a function's type
-//! once, when the component is loaded, instead of all functions' at every call.
+//! Only the types are used: calls go through [`crate::exports`], which checks the type of a
+//! function once, when the component is loaded, and not those of all functions at every call.
 
 wasmtime::component::bindgen!({
     path: "../../wit/0.2.0",

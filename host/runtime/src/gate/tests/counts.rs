@@ -44,8 +44,8 @@ fn every_count_fits_the_api() {
     breaks(Rule::MalformedObject, DEPLOYMENT, &user, json!(u64::MAX));
 }
 
-/// The budget of the good set with this amount; one Deployment of 1 and one StatefulSet of 2 pods
-/// have the labels that it selects, and a `CronJob` that does not always run.
+/// Returns the budget of the good set with this amount; one Deployment of 1 and one StatefulSet of
+/// 2 pods have the labels that it selects, and a `CronJob` that does not always run.
 fn budget(amounts: Value) -> BTreeSet<Rule> {
     let mut objects = objects();
     let mut spec = json!({"selector": {"matchLabels": {"app": "web"}}});

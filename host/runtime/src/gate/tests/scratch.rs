@@ -5,7 +5,8 @@ use super::*;
 const VOLUME: &str = "/spec/template/spec/volumes/1/emptyDir";
 const LIMIT: &str = "/spec/template/spec/containers/0/resources/limits/ephemeral-storage";
 
-/// The limits and requests of the Deployment's containers after the host has forced its own.
+/// Returns the limits and requests of the Deployment's containers after the host has forced its
+/// own.
 fn forced(objects: &[Value]) -> Vec<(String, String)> {
     let admitted = admit(objects, &policy()).unwrap().objects;
     let pod = admitted[DEPLOYMENT].pointer(POD).unwrap();
