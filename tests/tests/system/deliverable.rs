@@ -41,6 +41,16 @@ async fn belongings(shop: &Shop, customer: &Client) -> Value {
     ])
 }
 
+/// Reads the offers that administrators are told cannot be sold.
+async fn alarmed(shop: &Shop) -> Vec<String> {
+    let path = "/api/admin/alerts?state=OPEN&kind=OFFER_NOT_DELIVERABLE";
+    let alerts = shop.admin().await.get(path).await.data(200);
+    let subjects = alerts.as_array().unwrap().iter();
+    subjects
+        .map(|alert| alert["subject"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 both_engines! {
     /// The gate refuses the manifests: the answer says so, nothing is charged or reserved, and an
     /// administrator can replay the decision.
@@ -61,6 +71,7 @@ both_engines! {
         let replay = shop.admin().await.post(&format!("/api/admin/decisions/{decision}/replay"), json!(null)).await;
         assert_eq!(replay.data(200)["identical"], true);
         assert_eq!(belongings(&shop, &customer).await, before);
+        assert_eq!(alarmed(&shop).await, ["n8n/basic"], "a preview alone alarms nobody");
 
         // The same for an instance that was moved to that version behind the shop's back.
         let moved = format!("UPDATE instances SET plugin_digest = '{refused}'");
@@ -73,6 +84,7 @@ both_engines! {
         // With a repaired plugin, the same request with the same key buys.
         put_in_place(&shop, &crate::overdue::n8n()).await;
         customer.with_key("gerbang").post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
+        assert_eq!(alarmed(&shop).await, ["n8n/pro"]);
         shop.books_balance().await;
     }
 }

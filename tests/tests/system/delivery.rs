@@ -169,6 +169,10 @@ both_engines! {
         assert_eq!((&held["status"], moment(&held["heldSince"])), (&json!("ACTIVE"), end));
         let customer = shop.sign_in("tunggu@example.com").await;
         assert_eq!(balance(&customer).await, (json!(150_000), json!(0)));
+        let billing = customer.get(&format!("/api/subscriptions/{id}/billing-info")).await.data(200);
+        assert_eq!(moment(&billing["heldSince"]), end);
+        let forecast = shop.admin().await.get("/api/admin/billing/preview").await.data(200);
+        assert_eq!((&forecast[0]["forecast"], &forecast[0]["due"]), (&json!("HELD"), &Value::Null), "{forecast:#}");
 
         std::fs::remove_file(&in_the_way).unwrap();
         let retry = format!("/api/subscriptions/{id}/retry-provisioning");

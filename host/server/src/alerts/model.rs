@@ -25,6 +25,8 @@ crate::text_enum! {
         InstanceFailed = "INSTANCE_FAILED",
         /// Another controller changes an instance's objects again and again.
         InstanceContested = "INSTANCE_CONTESTED",
+        /// Purchases or changes of plan are refused, since their manifests are. Nothing is charged.
+        OfferNotDeliverable = "OFFER_NOT_DELIVERABLE",
         /// A purchase was undone, since its service could not be set up.
         PurchaseUndone = "PURCHASE_UNDONE",
         /// The paid credit of all customers together has reached `WALLET_FLOAT_WARNING`.

@@ -381,8 +381,10 @@ impl Registry {
             .await
             .map_err(|error| {
                 decisions::busy(&error).unwrap_or_else(|| {
-                    let message = format!("The plugin version {digest} does not load: {error}.");
-                    Error::new(Code::PluginUnavailable, message).with("code", error.code())
+                    // The reason is for administrators: the log, and `failure` of the version.
+                    let message = format!("The plugin version {digest} could not be loaded.");
+                    let refused = Error::new(Code::PluginUnavailable, message);
+                    refused.with("code", error.code()).caused_by(error)
                 })
             })?;
         self.remember(&plugin);

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
+    alerts::{self, AlertKind},
     catalog::Offer,
     plugins::{self, Asking, Decision},
 };
@@ -72,16 +73,54 @@ async fn rehearse(
         recorded: None,
     };
     match render(&instances.plugins, brief).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            if asking == Asking::Act {
+                reassure(instances, offer).await?;
+            }
+            Ok(())
+        }
         Err(RenderError::Host(error)) => Err(error),
         Err(RenderError::Refused {
             detail, decision, ..
         }) => {
             let (service, plan) = (&offer.service.slug, &offer.plan.slug);
             tracing::error!(service, plan, reason = detail, "purchase.not_deliverable");
+            if asking == Asking::Act {
+                alarm(instances, offer, &detail).await?;
+            }
             Err(refused(instances, offer, decision.as_deref(), asking).await)
         }
     }
+}
+
+/// Tells administrators that an offer cannot be sold.
+async fn alarm(instances: &Instances, offer: &Offer, reason: &str) -> Result<()> {
+    let (service, plan) = (&offer.service.name, &offer.plan.name);
+    let message = format!(
+        "Purchases of {service} {plan} are refused, nothing is charged: {reason} Activate a version of the plugin that works, or switch the plan off."
+    );
+    let mut conn = instances.db.begin().await?;
+    let kind = AlertKind::OfferNotDeliverable;
+    alerts::raise(&mut conn, &instances.clock, kind, &subject(offer), &message).await?;
+    Ok(conn.commit().await?)
+}
+
+/// Ends the alert about an offer that can be sold again.
+async fn reassure(instances: &Instances, offer: &Offer) -> Result<()> {
+    let kind = AlertKind::OfferNotDeliverable;
+    let open = alerts::open_subjects(&mut instances.db.read().await?, kind).await?;
+    let subject = subject(offer);
+    // Every purchase comes here; only one after an alert may write.
+    if open.contains(&subject) {
+        let mut conn = instances.db.begin().await?;
+        alerts::resolve(&mut conn, &instances.clock, kind, &subject).await?;
+        conn.commit().await?;
+    }
+    Ok(())
+}
+
+fn subject(offer: &Offer) -> String {
+    format!("{}/{}", offer.service.slug, offer.plan.slug)
 }
 
 /// The reason is the operator's: it is logged, and can be replayed by the decision.

@@ -9,9 +9,8 @@ use crate::{
     catalog, coupons,
     db::Conn,
     provisioning::{self, Undeliverable},
-    subscriptions::Subscriptions,
     subscriptions::{
-        SubscriptionStatus,
+        SubscriptionStatus, Subscriptions,
         model::{PeriodRow, SubscriptionRow},
         store, upgrade,
     },

@@ -11,9 +11,8 @@ use crate::{
     Code, Error, Result, coupons,
     money::Rupiah,
     scheduler::Progress,
-    subscriptions::Subscriptions,
     subscriptions::{
-        delivery,
+        Subscriptions, delivery,
         model::{Subscription, SubscriptionRow},
         store as subscriptions,
     },

@@ -11,9 +11,9 @@ use super::{Continued, Next, price, store};
 use crate::{
     Error, Result,
     money::Rupiah,
-    subscriptions::Subscriptions,
     subscriptions::{
-        PriceLineView, SubscriptionStatus, model::SubscriptionRow, store as subscriptions,
+        PriceLineView, SubscriptionStatus, Subscriptions, delivery, model::SubscriptionRow,
+        store as subscriptions,
     },
     text_enum, wallet,
 };
@@ -31,6 +31,8 @@ pub struct BillingInfo {
     pub period_end: DateTime<Utc>,
     pub grace_until: Option<DateTime<Utc>>,
     pub suspended_at: Option<DateTime<Utc>>,
+    /// Since when nothing is charged, because the instance has not run in this period.
+    pub held_since: Option<DateTime<Utc>>,
     /// They add up to `due`. Empty when there is no next period.
     pub lines: Vec<PriceLineView>,
     /// What the next period costs as things are; absent when there is none.
@@ -66,6 +68,7 @@ pub(crate) async fn billing_info(
         period_end: subscription.period_end,
         grace_until: subscription.grace_until,
         suspended_at: subscription.suspended_at,
+        held_since: subscription.held_since,
         lines: next.as_ref().map(Next::explained).unwrap_or_default(),
         due,
         coupon_gives_nothing: next.and_then(|next| match next.coupon {
@@ -94,6 +97,8 @@ text_enum! {
         /// The wallet does not hold enough.
         Fails = "FAILS",
         Ends = "ENDS",
+        /// Its instance has not run in this period: nothing is charged until it does.
+        Held = "HELD",
         /// A plugin fails, or a change of plan is under way.
         Unknown = "UNKNOWN",
     }
@@ -137,6 +142,7 @@ pub(crate) async fn forecast(
             continue;
         };
         let user_id = row.subscription.user_id;
+        let is_held = delivery::never_ran(&mut conn, &row.subscription).await?;
         let balance = match balances.get(&user_id) {
             Some(left) => *left,
             None => wallet::balance(&mut conn, user_id).await?.total()?,
@@ -147,6 +153,7 @@ pub(crate) async fn forecast(
             .and_then(|next| next.map(|next| next.due()).transpose());
         let (forecast, due, problem) = match expected {
             Ok(None) => (Forecast::Ends, None, None),
+            Ok(Some(_)) if is_held => (Forecast::Held, None, None),
             Ok(Some(due)) if due <= balance => (Forecast::Renews, Some(due), None),
             Ok(Some(due)) => (Forecast::Fails, Some(due), None),
             Err(error) => (Forecast::Unknown, None, Some(error.message)),

@@ -11,10 +11,9 @@ use crate::{
     money::Rupiah,
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
-    subscriptions::Subscriptions,
     subscriptions::{
-        Settings, SubscriptionStatus as Status, model::Subscription, store as subscriptions,
-        upgrade,
+        Settings, SubscriptionStatus as Status, Subscriptions, model::Subscription,
+        store as subscriptions, upgrade,
     },
     timekeeping, wallet,
 };

@@ -20,9 +20,8 @@ use crate::{
     money::Rupiah,
     plugins::{self, Asking, Decision},
     provisioning, schema,
-    subscriptions::Subscriptions,
     subscriptions::{
-        PriceLineView,
+        PriceLineView, Subscriptions,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
         plan_changes::{self, Made},
         pricing, renewal, store,
