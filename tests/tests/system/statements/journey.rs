@@ -52,7 +52,7 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "since={moment}",
             "until={later}",
             "subscriptionId={subscription}",
-            "coupon={coupon}",
+            "couponCode={coupon}",
             "transaction=TXMP-101",
         ],
     ),
@@ -242,11 +242,17 @@ async fn coupons(till: &Till, customer: &Client) {
         .data(201);
     let path = format!("/api/admin/coupons/{}", text(&made["id"]));
     customer
-        .post("/api/wallet/validate-coupon", json!({ "code": "JALAN" }))
+        .post(
+            "/api/wallet/validate-coupon",
+            json!({ "couponCode": "JALAN" }),
+        )
         .await
         .data(200);
     customer
-        .post("/api/wallet/redeem-coupon", json!({ "code": "JALAN" }))
+        .post(
+            "/api/wallet/redeem-coupon",
+            json!({ "couponCode": "JALAN" }),
+        )
         .await
         .data(201);
     admin.get(&path).await.data(200);
