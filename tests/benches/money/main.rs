@@ -1,6 +1,6 @@
-//! Measures money on this machine: reading a wallet over HTTP, and redeeming a coupon, compared in
-//! the same run to the smallest durable commit of the same database and to its own rows written by
-//! hand.
+//! Measures money on this machine: reading a wallet over HTTP, redeeming a coupon, compared in the same
+//! run to the smallest durable commit of the same database and to its own rows written by hand, and
+//! buying.
 //!
 //! `cargo bench --package dermaga-tests --bench money`
 
@@ -12,6 +12,7 @@
     reason = "what cannot go on must stop, and ratios are numbers"
 )]
 
+mod buys;
 mod by_hand;
 mod over_http;
 
@@ -39,6 +40,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use buys::buys;
 use by_hand::Copyist;
 use over_http::Caller;
 
@@ -100,6 +102,7 @@ async fn measure(engine: Engine) {
     over_http(name, &shop, "SATU", &alone).await;
     let at_once = redeems(name, &shop, "RAMAI", AT_ONCE).await;
     over_http(name, &shop, "RAMAI", &at_once).await;
+    buys(name, &shop).await;
     let (alone, at_once) = (ids(alone), ids(at_once));
     let books = ledger::verify(&shop.state().db, shop.clock())
         .await
