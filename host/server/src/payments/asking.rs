@@ -36,8 +36,8 @@ pub(super) enum News {
 }
 
 /// Asks about a payment and applies the answer, in a transaction that is still open. An answer is
-/// applied to the payments in which the question was asked; a payment that has changed since is asked
-/// about again.
+/// applied to the payments in which the question was asked; a payment that has changed since is
+/// asked about again.
 ///
 /// # Errors
 /// When the gateway or the database does not answer, and when the payment changes all the time.
@@ -117,9 +117,9 @@ pub(super) async fn reread(payments: &Payments, payment: &Payment) -> Result<Pay
     found.ok_or_else(|| Error::not_found("payment"))
 }
 
-/// Asks about a payment that waits, for its customer; at most once in some seconds, however often and
-/// on however many servers it is wanted. Gives the payment as it is then, and true when the gateway
-/// has been heard about it lately.
+/// Asks about a waiting payment, for its customer; at most once in some seconds, however often and
+/// on however many servers it is wanted. Returns the payment as it is then, and true when the
+/// gateway has been heard about it lately.
 ///
 /// # Errors
 /// When the database does not answer.

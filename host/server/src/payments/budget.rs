@@ -27,7 +27,7 @@ struct Spent {
 }
 
 impl Budget {
-    /// Counts an act.
+    /// Counts one attempt.
     ///
     /// # Errors
     /// `TOO_MANY_REQUESTS` when the customer has used their share up.

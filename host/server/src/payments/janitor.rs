@@ -21,18 +21,18 @@ use crate::{
     alerts::{self, AlertKind},
 };
 
-/// How often the database is asked what is due.
+/// Interval between two looks at the due payments in the database.
 const POLL: Duration = Duration::from_secs(1);
 /// Payments taken at once.
 const BATCH: i64 = 8;
-/// How long a server keeps a payment to itself: all attempts of three questions.
+/// Time a server keeps a payment to itself: all attempts of three questions.
 const LEASE: TimeDelta = TimeDelta::seconds(120);
 /// From the first question to the second; doubled from one to the next.
 const FIRST: TimeDelta = TimeDelta::seconds(30);
 const LONGEST: TimeDelta = TimeDelta::minutes(30);
 /// A page may be paid in its last second, and the news take a moment.
 const GRACE: TimeDelta = TimeDelta::minutes(2);
-/// A payment without a page that nobody knows of is given up after this.
+/// A payment without a page that the gateway does not know is given up after this.
 const UNMADE: TimeDelta = TimeDelta::minutes(5);
 /// An order that was given up is watched this long after its page has closed.
 const AFTERMATH: TimeDelta = TimeDelta::hours(2);
@@ -48,9 +48,9 @@ pub(super) struct NextCheck {
     pub(super) error: Option<String>,
 }
 
-/// When to ask about a payment that is as it is at `now`: waiting ones after 30 s, 1 min, 2 min, ... up
-/// to 30 min and right after their page has closed; captured ones daily; ended ones until they cannot be
-/// paid any more; ones that a person must settle daily, once their time is over.
+/// When to ask about a payment that is as it is at `now`: waiting ones after 30 s, 1 min, 2 min,
+/// ... up to 30 min and right after their page has closed; captured ones daily; ended ones until
+/// they cannot be paid any more; ones that a person must settle daily, once their time is over.
 pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let doublings = u32::try_from(payment.checks.clamp(0, 16)).unwrap_or(16);
     let wait = FIRST
@@ -84,7 +84,7 @@ pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTi
 /// away.
 pub async fn watch(payments: Arc<Payments>, cancel: CancellationToken) {
     let work = async {
-        // An alert that an earlier process raised ends with it; this one finds out anew.
+        // An alert of an earlier process ended with it; this one finds out by itself.
         let mut is_told = true;
         loop {
             if let Err(error) = tell(&payments, &mut is_told).await {

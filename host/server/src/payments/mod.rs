@@ -1,9 +1,9 @@
 //! Payments through the gateway: top-ups, its notices, money taken back, debts.
 //!
 //! The rules: a top-up is written down before the gateway hears of it; the gateway is never asked
-//! inside a database transaction; what it says is applied once and never backwards
-//! (`state::step`); the ledger is told in the same transaction (`settlement`); what is not heard
-//! is asked for (`janitor`).
+//! inside a database transaction; its statements are applied once and never backwards
+//! (`state::step`); the ledger is updated in the same transaction (`settlement`); a notice that
+//! does not arrive is asked for (`janitor`).
 
 pub(crate) mod asking;
 mod budget;
@@ -50,11 +50,12 @@ use crate::{
     wallet::Wallets,
 };
 
-/// Where the sandbox gateway answers on this server.
+/// Path of the sandbox gateway on this server.
 const SANDBOX_PATH: &str = "/sandbox/midtrans";
 pub(crate) const WEBHOOK_PATH: &str = "/api/wallet/webhook/midtrans";
 
-/// Payments of the shop: the database, the clock, the wallets they fill, and the gateway if there is one.
+/// Payments of the shop: the database, the clock, the wallets they fill, and the gateway if there
+/// is one.
 #[derive(Debug)]
 pub struct Payments {
     pub(crate) db: Db,
@@ -72,7 +73,8 @@ pub struct Payments {
 }
 
 impl Payments {
-    /// As the settings say: Midtrans with a server key, the sandbox where it was asked for, or none.
+    /// As the settings say: Midtrans with a server key, the sandbox where it was asked for, or
+    /// none.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
@@ -133,7 +135,8 @@ impl Payments {
         self.sandbox.as_ref().map(routes).unwrap_or_default()
     }
 
-    /// The address and server key of the sandbox, where this server has one: for Midtrans' own clients.
+    /// The address and server key of the sandbox, where this server has one: for Midtrans' own
+    /// clients.
     pub fn sandbox_access(&self, address: SocketAddr) -> Option<(String, Secret)> {
         let sandbox = self.sandbox.as_ref()?;
         let base = format!("{}{SANDBOX_PATH}", origin(address));

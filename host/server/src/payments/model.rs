@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{money::Rupiah, text_enum};
 
 text_enum! {
-    /// How a customer means to pay; it decides what the payment page offers.
+    /// Means of payment of a customer; it decides what the payment page offers.
     pub enum PaymentMethod {
         BankTransfer = "BANK_TRANSFER",
         EWallet = "E_WALLET",
@@ -18,7 +18,7 @@ text_enum! {
 }
 
 impl PaymentMethod {
-    /// What people call it.
+    /// Name for people.
     pub const fn title(self) -> &'static str {
         match self {
             Self::BankTransfer => "Bank transfer",
@@ -49,11 +49,11 @@ impl PaymentMethod {
 }
 
 text_enum! {
-    /// What has become of a payment.
+    /// State of a payment.
     pub enum PaymentState {
         /// Written down; the gateway has not answered yet.
         Starting = "STARTING",
-        /// Waits for the payer, or for somebody who checks a suspicious card payment.
+        /// Waits for the payer, or for the check of a suspicious card payment.
         Pending = "PENDING",
         /// A card was charged: credited, and not settled yet.
         Captured = "CAPTURED",
@@ -78,7 +78,7 @@ impl PaymentState {
 }
 
 text_enum! {
-    /// What was done with a notice.
+    /// Result of handling a notice.
     pub enum NoticeOutcome {
         /// Stored, and not applied yet: it is expected again.
         Received = "RECEIVED",
@@ -128,7 +128,7 @@ pub struct PaymentView {
     pub id: Uuid,
     pub transaction_id: Uuid,
     pub user_id: Uuid,
-    /// What the gateway calls it; begins with the transaction's number.
+    /// Name at the gateway; begins with the transaction's number.
     pub order_id: String,
     pub method: PaymentMethod,
     pub amount: Rupiah,
@@ -137,19 +137,19 @@ pub struct PaymentView {
     pub credited: Rupiah,
     /// Rupiah of it that the gateway took back.
     pub reversed: Rupiah,
-    /// What the payer chose, in the gateway's words.
+    /// The payer's choice, in the gateway's words.
     pub payment_type: Option<String>,
     /// Rupiah that the gateway charged the payer on top; they do not reach the wallet.
     pub fee: Rupiah,
     pub expires_at: DateTime<Utc>,
     /// When the gateway is asked next.
     pub next_check_at: Option<DateTime<Utc>>,
-    /// How often it was asked by the clock.
+    /// Number of questions asked by the clock.
     pub checks: i64,
-    /// Why the last question failed.
+    /// Error of the last question, if it failed.
     pub last_error: Option<String>,
-    /// The reason why the gateway's word about it cannot be used; a person must settle it (see the alert
-    /// `PAYMENT_UNCLEAR` and `POST /admin/payments/{id}/review`).
+    /// The reason why the gateway's word about it cannot be used; a person must settle it (see the
+    /// alert `PAYMENT_UNCLEAR` and `POST /admin/payments/{id}/review`).
     pub problem: Option<String>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -188,17 +188,17 @@ pub struct NoticeView {
     pub payment_id: Uuid,
     /// As received.
     pub body: String,
-    /// What it says has become of the payment, in the gateway's words.
+    /// Claimed state of the payment, in the gateway's words.
     pub claims: String,
     pub times_received: i64,
     pub outcome: NoticeOutcome,
-    /// What was done, or why not.
+    /// Action taken, or the reason for none.
     pub message: String,
     pub received_at: DateTime<Utc>,
     pub applied_at: Option<DateTime<Utc>>,
 }
 
-/// What a customer owes: a top-up that was taken back after it was spent. The next top-ups pay it.
+/// Debt of a customer: a top-up that was taken back after it was spent. The next top-ups pay it.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct DebtView {

@@ -24,11 +24,11 @@ struct Kept {
     was_refused: bool,
 }
 
-/// Handles a notice as received; gives a sentence about what was done.
+/// Handles a notice as received; returns a sentence about the action taken.
 ///
 /// # Errors
-/// `MALFORMED_REQUEST`, `SIGNATURE_INVALID`, `NOT_FOUND` for an unknown order, `NOTICE_MISMATCH`; 5xx
-/// when it could not be confirmed or applied, so that it is sent again.
+/// `MALFORMED_REQUEST`, `SIGNATURE_INVALID`, `NOT_FOUND` for an unknown order, `NOTICE_MISMATCH`;
+/// 5xx when it could not be confirmed or applied, so that it is sent again.
 pub(crate) async fn receive(payments: &Payments, body: &[u8]) -> Result<String> {
     let gateway = payments.gateway()?;
     let (text, notice) = read(body)?;

@@ -1,4 +1,5 @@
-//! Payments of which the gateway says what cannot be used: administrators and the customer are told.
+//! Payments of which the gateway says what cannot be used: administrators and the customer are
+//! told.
 
 use super::{Payment, store};
 use crate::{
@@ -19,8 +20,8 @@ fn subject(payment: &Payment) -> String {
     format!("payment:{}", payment.id)
 }
 
-/// Writes down why an answer or notice cannot be used and raises the alert; `false` when the payment
-/// is not as it was `seen` any more, and nothing is written then.
+/// Writes down why an answer or notice cannot be used and raises the alert; `false` when the
+/// payment is not as it was `seen` any more, and nothing is written then.
 ///
 /// # Errors
 /// When the database does not answer.

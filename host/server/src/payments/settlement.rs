@@ -24,7 +24,7 @@ pub(super) enum Applied {
     Changed(Payment),
 }
 
-/// What a claim changed.
+/// Changes made by a claim.
 #[derive(Debug, Clone)]
 pub(super) struct Settled {
     pub(super) payment: Payment,
@@ -32,9 +32,9 @@ pub(super) struct Settled {
     pub(super) message: String,
 }
 
-/// Applies a claim to the payment that it was `heard` of, once: the wallet is locked first, then the
-/// payment is read again. Of many equal claims at the same moment the first one acts; one that was
-/// judged by another state than the present one changes nothing.
+/// Applies a claim to the payment that it was `heard` of, once: the wallet is locked first, then
+/// the payment is read again. Of many equal claims at the same moment the first one acts; one that
+/// was judged by another state than the present one changes nothing.
 ///
 /// # Errors
 /// When the database does not answer; nothing may be committed then.
@@ -76,7 +76,7 @@ async fn lock(conn: &mut Conn, payment: &Payment) -> Result<(WalletRow, Payment)
     Ok((wallet, fresh.ok_or_else(|| Error::not_found("payment"))?))
 }
 
-/// What an alert about a customer's debts is about.
+/// Subject of an alert about a customer's debts.
 fn subject(user_id: Uuid) -> String {
     format!("user:{user_id}")
 }
@@ -149,7 +149,7 @@ impl Act<'_> {
         Ok(format!("{} were credited.", self.payment.amount))
     }
 
-    /// What the customer owes is paid first, the oldest debt before the others.
+    /// Pays the customer's debts first, the oldest before the others.
     async fn collect_debts(&mut self) -> Result<()> {
         let Payment { id, user_id, .. } = self.payment;
         let mut left = self.payment.amount;

@@ -1,9 +1,9 @@
-//! What may become of a payment: one total function, so that nothing ever goes backwards.
+//! State machine of a payment: one total function, so that nothing ever goes backwards.
 
 use super::PaymentState;
 use crate::money::Rupiah;
 
-/// What the gateway says of an order.
+/// Statement of the gateway about an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Claim {
     /// The payer, or a person who checks a suspicious card payment, has yet to act.
@@ -59,7 +59,7 @@ pub(super) enum Cause {
     Chargeback,
 }
 
-/// What follows from a claim.
+/// Step that follows from a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing new.
@@ -79,8 +79,8 @@ pub(super) enum Step {
 /// The one step from `state` that a claim of the gateway leads to.
 ///
 /// The gateway's own documentation has these changes after a payment: a capture settles or is
-/// cancelled, a settlement is refunded, charged back or (rarely) denied by the bank. Everything else
-/// that comes after a payment is old news.
+/// cancelled, a settlement is refunded, charged back or (rarely) denied by the bank. Everything
+/// else that comes after a payment is old news.
 pub(super) const fn step(state: PaymentState, claim: Claim) -> Step {
     use PaymentState as S;
     match (state, claim) {
@@ -162,7 +162,7 @@ mod tests {
         },
     ];
 
-    /// How far along a payment is; nothing may lead to a smaller number.
+    /// Progress of a payment; nothing may lead to a smaller number.
     const fn rank(state: PaymentState) -> u8 {
         match state {
             PaymentState::Starting => 0,

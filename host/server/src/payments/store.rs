@@ -107,7 +107,8 @@ pub(super) async fn keep_page(
     execute!(conn, sql, id, token, redirect_url, now).map(|rows| rows == 1)
 }
 
-/// Writes where a payment stands: state, sums, when to ask again. The caller holds its wallet's lock.
+/// Writes the progress of a payment: state, sums, when to ask again. The caller holds its wallet's
+/// lock.
 pub(super) async fn update(conn: &mut Conn, now_is: &Payment) -> sqlx::Result<()> {
     execute!(
         conn,
@@ -149,7 +150,8 @@ pub(super) async fn clear(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
 
 // ---- asking for customers ----
 
-/// Takes the one question that may be asked about a payment until `until`; `false` when it is taken.
+/// Takes the one question that may be asked about a payment until `until`; `false` when it is
+/// taken.
 pub(super) async fn take_question(
     conn: &mut Conn,
     id: Uuid,
@@ -196,7 +198,7 @@ pub(super) async fn is_any_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Res
     Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
 }
 
-/// Gives a payment back after it was asked about, and says when to ask again.
+/// Releases a payment after it was asked about, and sets when to ask again.
 pub(super) async fn checked(
     conn: &mut Conn,
     id: Uuid,
@@ -233,7 +235,7 @@ pub(super) struct NewNotice<'n> {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Stores a notice, or counts it when it came before. Gives its id and what was done with it.
+/// Stores a notice, or counts it when it came before. Returns its id and its outcome.
 pub(super) async fn store_notice(
     conn: &mut Conn,
     new: &NewNotice<'_>,

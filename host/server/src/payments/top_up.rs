@@ -49,8 +49,8 @@ pub(crate) struct OpenTopUp {
 /// with no database transaction open. When it does not, the top-up is `FAILED`.
 ///
 /// # Errors
-/// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `TOO_MANY_REQUESTS` for one
-/// customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
+/// `PAYMENTS_NOT_CONFIGURED`, `TOO_MANY_OPEN_TOP_UPS`, `BALANCE_CAP_EXCEEDED`, `TOO_MANY_REQUESTS`
+/// for one customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
 pub(crate) async fn begin(
     payments: &Payments,
     user_id: Uuid,
@@ -104,7 +104,7 @@ async fn write_down(
     if store::count_awaited(&mut conn, user_id).await? >= most {
         return Err(too_many_open(most));
     }
-    // What waits to be paid counts too.
+    // Top-ups that wait to be paid count too.
     let awaited = store::awaited(&mut conn, user_id).await?;
     wallet::check_cap(&payments.wallets.settings, &wallet, awaited.plus(amount)?)?;
     let new = TopUp {
@@ -157,11 +157,11 @@ fn order_id(transaction: &Transaction, id: Uuid) -> String {
     format!("{}-{tail}", transaction.reference())
 }
 
-/// Gives a waiting top-up up, at the gateway too.
+/// Cancels a waiting top-up, at the gateway too.
 ///
 /// # Errors
-/// `INVALID_STATE` when it does not wait any more, be it that it has just been paid, and when a person
-/// must settle it; `TOO_MANY_REQUESTS`; `GATEWAY_UNAVAILABLE`, and nothing has changed then.
+/// `INVALID_STATE` when it does not wait any more, be it that it has just been paid, and when a
+/// person must settle it; `TOO_MANY_REQUESTS`; `GATEWAY_UNAVAILABLE`, and nothing has changed then.
 pub(crate) async fn cancel(payments: &Payments, payment: &Payment) -> Result<Payment> {
     let _turn = payments.turns.take(payment.id).await;
     let payment = asking::reread(payments, payment).await?;
@@ -197,7 +197,8 @@ pub(crate) async fn cancel(payments: &Payments, payment: &Payment) -> Result<Pay
     }
 }
 
-/// Cancels here what the gateway has cancelled; a payment that has changed meanwhile is asked about.
+/// Cancels here what the gateway has cancelled; a payment that has changed meanwhile is asked
+/// about.
 async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
     let mut conn = payments.db.begin().await?;
     let cancelled = Claim::Cancelled.into();
@@ -222,7 +223,7 @@ fn not_waiting(state: PaymentState) -> Error {
     Error::new(Code::InvalidState, message)
 }
 
-/// What an administrator pays back through the gateway, and why.
+/// Refund by an administrator through the gateway, with its reason.
 #[derive(Debug, Clone)]
 pub(crate) struct Refund {
     pub(crate) amount: Rupiah,

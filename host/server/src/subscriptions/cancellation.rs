@@ -1,4 +1,4 @@
-//! How a subscription ends by its customer's word: now, or with the period that is paid for.
+//! Cancellation by the customer: at once, or at the end of the period that is paid for.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -50,11 +50,11 @@ pub async fn cancel_at_period_end(
     Ok(conn.commit().await?)
 }
 
-/// Says whether a subscription is renewed when its period is over. One whose period is over already is
-/// renewed at once.
+/// Says whether a subscription is renewed when its period is over. One whose period is over already
+/// is renewed at once.
 ///
 /// # Errors
-/// As [`cancel`]; `INVALID_STATE` when it shall not be renewed and its period is over.
+/// As [`cancel`]; `INVALID_STATE` when renewal is switched off and the period is over.
 pub async fn set_auto_renew(
     shop: &Subscriptions,
     user_id: Uuid,

@@ -21,10 +21,10 @@ use crate::{
     wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
 };
 
-/// How long a quote holds.
+/// Validity of a quote, in minutes.
 const QUOTE_MINUTES: i64 = 15;
 
-/// What an order would cost; kept for a quarter of an hour, so that the purchase can be bound to it.
+/// Prices an order and keeps the quote for 15 minutes, so that the purchase can be bound to it.
 ///
 /// # Errors
 /// Every refusal of plan, configuration or coupon, and of a plugin that fails.
@@ -66,7 +66,7 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
     Ok(view)
 }
 
-/// Whether an order could be bought now, without buying.
+/// Checks that an order could be bought now, without buying.
 ///
 /// # Errors
 /// Every refusal that [`buy`] would give.
@@ -85,8 +85,9 @@ pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
     Ok(priced)
 }
 
-/// Buys: all of it or nothing, as soon as the caller commits. Plugins decide before the transaction; what they were told is
-/// checked again inside it, and decided anew when it changed.
+/// Buys: all of it or nothing, as soon as the caller commits. Plugins decide before the
+/// transaction; the facts they were asked with are checked again inside it, and they decide again
+/// when one changed.
 ///
 /// # Errors
 /// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
@@ -169,10 +170,10 @@ async fn settle(
     Ok(Some(Uncommitted::new(conn, view)))
 }
 
-/// Takes what customers share, coupon and plan, directly before the commit: others who want the same row
-/// wait from here to there.
+/// Takes what customers share, coupon and plan, directly before the commit: others who want the
+/// same row wait from here to there.
 ///
-/// What refers to the coupon comes with it, not before: see [`coupons::take`].
+/// Rows that refer to the coupon are written with its use, not before: see [`coupons::take`].
 async fn take_shared(
     conn: &mut Conn,
     clock: &Clock,
@@ -286,7 +287,7 @@ fn new_instance(
     }
 }
 
-/// What would be made passes the gate, or nothing is charged for it.
+/// Checks the objects of the order at the gate, so that nothing is charged for a refused one.
 async fn rehearse(
     shop: &Subscriptions,
     order: &Order,

@@ -70,7 +70,7 @@ impl Subscriptions {
 /// One of this customer's subscriptions, with what its periods cost.
 ///
 /// # Errors
-/// `NOT_FOUND` when there is none or it is somebody else's.
+/// `NOT_FOUND` when there is none or it is another customer's.
 pub async fn detail(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<SubscriptionDetail> {
     let row = store::owned(conn, user_id, id).await?;
     with_periods(conn, id, row).await

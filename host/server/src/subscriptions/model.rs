@@ -59,7 +59,7 @@ pub struct Subscription {
     /// Until when it runs although its next period is not paid.
     pub grace_until: Option<DateTime<Utc>>,
     pub suspended_at: Option<DateTime<Utc>>,
-    /// What its next period would cost, when that is due and not paid.
+    /// Price of its next period, when that is due and not paid.
     pub unpaid: Option<Rupiah>,
     /// When its instance was delivered first.
     pub delivered_at: Option<DateTime<Utc>>,
@@ -75,12 +75,13 @@ impl Subscription {
         self.status.is_live() && self.period_end <= now
     }
 
-    /// Its period is over and the nightly job has not come to it: nothing of the time since is paid.
+    /// Its period is over and the nightly job has not come to it: nothing of the time since is
+    /// paid.
     pub fn is_overdue(&self, now: DateTime<Utc>) -> bool {
         self.status == SubscriptionStatus::Active && self.is_due(now)
     }
 
-    /// Whether nothing happened to it since it was seen so.
+    /// Returns true when nothing happened to it since it was seen so.
     pub(super) fn is_as_seen(&self, seen: &Self) -> bool {
         let state = |one: &Self| {
             (
@@ -96,7 +97,7 @@ impl Subscription {
         state(self) == state(seen)
     }
 
-    /// Whether its coupon reduces the next period, as far as its time goes.
+    /// Returns true while its coupon still has periods left to reduce.
     pub const fn has_coupon_left(&self) -> bool {
         self.coupon_id.is_some() && !matches!(self.coupon_periods_left, Some(..=0))
     }
@@ -130,7 +131,7 @@ pub(super) struct PeriodRow {
     pub(super) price_decision_id: Uuid,
 }
 
-/// What one period cost.
+/// Price and bounds of one period.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeriodView {
@@ -186,13 +187,16 @@ pub struct SubscriptionView {
     pub grace_until: Option<DateTime<Utc>>,
     /// Since when it is scaled to zero; its data is kept for `SUSPENSION_RETENTION_DAYS`.
     pub suspended_at: Option<DateTime<Utc>>,
-    /// When its instance was delivered first. The first period moves by the time it waited for that.
+    /// When its instance was delivered first. The first period moves by the time it waited for
+    /// that.
     pub delivered_at: Option<DateTime<Utc>>,
     /// The end of a period in which its instance never ran: nothing is charged until it runs.
     pub held_since: Option<DateTime<Utc>>,
-    /// What its next period costs, when that is due and not paid. A wallet that holds as much renews it.
+    /// Price of its next period, when that is due and not paid. A wallet that holds as much renews
+    /// it.
     pub unpaid: Option<Rupiah>,
-    /// Further periods that its coupon reduces; absent without a coupon, and for one that never ends.
+    /// Further periods that its coupon reduces; absent without a coupon, and for one that never
+    /// ends.
     pub coupon_periods_left: Option<i64>,
     #[schema(value_type = Object)]
     pub config: Value,
@@ -277,7 +281,7 @@ impl From<PriceLine> for PriceLineView {
     }
 }
 
-/// What a purchase would cost, every rupiah explained, and whether the wallet holds it.
+/// Price of a purchase, every rupiah explained, with the balance of the wallet.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuoteView {
@@ -291,7 +295,7 @@ pub struct QuoteView {
     /// Before the coupon.
     pub price: Rupiah,
     pub discount: Rupiah,
-    /// What will be charged.
+    /// Amount that will be charged.
     pub due: Rupiah,
     pub coupon: Option<CouponPreview>,
     pub period_start: DateTime<Utc>,
@@ -312,7 +316,7 @@ pub(super) struct QuoteRow {
     pub(super) used_at: Option<DateTime<Utc>>,
 }
 
-/// What a purchase made, with ids to follow.
+/// Result of a purchase, with ids to follow.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseView {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{catalog::Tier, db::Conn, execute, fetch_all, fetch_optional, money::Rupiah};
 
-/// What is needed to finish or undo a change.
+/// Fields needed to finish or undo a change.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct PlanChange {
     pub(super) id: Uuid,
@@ -106,7 +106,7 @@ pub(super) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
     fetch_all!(conn, Progress, sql)
 }
 
-/// Ends a change, once; false when somebody else did.
+/// Ends a change, once; false when it was ended elsewhere.
 pub(super) async fn settle(
     conn: &mut Conn,
     id: Uuid,

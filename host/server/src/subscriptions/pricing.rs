@@ -1,4 +1,4 @@
-//! What a purchase costs: the plan's price by its service plugin, then the coupon by its own.
+//! Price of a purchase: the plan's price by its service plugin, then the coupon by its own.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::{
     schema,
 };
 
-/// What a customer wants to buy.
+/// Order of a customer.
 #[derive(Debug, Clone)]
 pub struct Order {
     pub user_id: Uuid,
@@ -36,7 +36,7 @@ pub struct Order {
 pub struct Priced {
     pub offer: Offer,
     pub plugin: Plugin,
-    /// What the plugin makes of the offer.
+    /// Description that the plugin makes of the offer.
     pub description: Arc<ServiceDescription>,
     pub config: Value,
     pub lines: Vec<PriceLine>,
@@ -71,7 +71,7 @@ impl Priced {
             .collect()
     }
 
-    /// What the transaction keeps for the person who asks why.
+    /// Returns the explanation of the price that is kept in the transaction.
     pub fn details(&self) -> Value {
         json!({
             "lines": self.explained(),
@@ -153,7 +153,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
     })
 }
 
-/// Whether a configuration fits what the plugin makes of the settings, and the plan.
+/// Checks a configuration against the plugin's description of the settings, and the plan.
 pub(super) async fn check_config(
     shop: &Subscriptions,
     plugin: &Plugin,
@@ -171,8 +171,8 @@ pub(super) async fn check_config(
     }
 }
 
-/// The end of the n-th period: calendar months after the anchor, on its day or the month's last, at its
-/// time of day where the shop is.
+/// The end of the n-th period: calendar months after the anchor, on its day or the month's last, at
+/// its time of day where the shop is.
 ///
 /// # Errors
 /// When the date is beyond what the calendar can say.

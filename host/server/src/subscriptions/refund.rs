@@ -12,7 +12,7 @@ use crate::{
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
 
-/// What an administrator gives back, and why.
+/// Refund by an administrator, with its reason.
 #[derive(Debug, Clone)]
 pub struct Refund {
     pub amount: Rupiah,
@@ -21,12 +21,12 @@ pub struct Refund {
     pub period: Option<i64>,
 }
 
-/// Gives cash back to the wallet of a subscription's customer, whatever shop it is in.
+/// Refunds cash to the wallet of a subscription's customer, whatever its status.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown subscription or period, `REFUND_TOO_LARGE` when less cash is left of
-/// what was paid, `INVALID_STATE` while a change of plan is under way, or when the current period is
-/// meant and it is over.
+/// what was paid, `INVALID_STATE` while a change of plan is under way, or when the current period
+/// is meant and it is over.
 pub async fn refund(
     shop: &Subscriptions,
     actor_id: Uuid,
@@ -76,8 +76,8 @@ pub async fn refund(
     Ok(Uncommitted::new(conn, made))
 }
 
-/// The period that is meant. Without a number it is the current one, unless that is over: the one that
-/// runs now is not charged yet.
+/// The period that is meant. Without a number it is the current one, unless that is over: the one
+/// that runs now is not charged yet.
 fn period(subscription: &Subscription, refund: &Refund, now: DateTime<Utc>) -> Result<i64> {
     let current = subscription.period_number;
     match refund.period {

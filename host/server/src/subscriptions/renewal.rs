@@ -1,5 +1,5 @@
-//! The next period of a subscription: priced by the version its instance is pinned to, reduced by the
-//! coupon it was bought with, and charged once; and what happens when nobody pays.
+//! The next period of a subscription: priced by the version its instance is pinned to, reduced by
+//! the coupon it was bought with, and charged once; and the steps that follow when it is not paid.
 //!
 //! Every step is one database transaction that looks again at what it was decided on, with the
 //! customer's wallet locked: two servers, or a server that dies anywhere, charge each period once.
@@ -41,7 +41,7 @@ use crate::{
 pub const DAILY_RENEWALS: &str = "daily-renewals";
 pub const GRACE_PERIOD: &str = "grace-period";
 
-/// How often a subscription is looked at anew that changed while it was renewed.
+/// Attempts to renew a subscription that keeps changing meanwhile.
 const ATTEMPTS: u32 = 3;
 
 /// The next period with its price decided, nothing booked yet.
@@ -78,7 +78,7 @@ impl Next {
         lines
     }
 
-    /// What the transaction keeps for the person who asks why.
+    /// Returns the explanation of the price that is kept in the transaction.
     fn details(&self) -> Value {
         let (code, without) = match &self.coupon {
             None => (None, None),
@@ -107,7 +107,7 @@ impl Next {
     }
 }
 
-/// What became of a subscription that was looked at.
+/// Result for one subscription that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Renewed,
@@ -118,11 +118,12 @@ enum Step {
     Nothing,
 }
 
-/// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over, or
-/// ends it where it is not to be renewed. What fails is reported and stops no other.
+/// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over,
+/// or ends it where it is not to be renewed. A failure is reported and stops no other.
 ///
-/// One period of a subscription is charged at most, however far behind it is: where no server ran for
-/// months, as many runs catch up, and a clock that was wrong costs nobody more than one period a run.
+/// One period of a subscription is charged at most, however far behind it is: where no server ran
+/// for months, as many runs catch up, and a clock that was wrong costs no customer more than one
+/// period a run.
 ///
 /// # Errors
 /// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
@@ -192,7 +193,8 @@ async fn step(shop: &Subscriptions, id: Uuid) -> Result<Step> {
         if !seen.is_due(shop.clock.now()) {
             return Ok(Step::Nothing);
         }
-        // What shall not renew ends on its day, unless it still waits for what was paid first.
+        // Without renewal it ends on its day, unless it still waits for the delivery of its first
+        // payment.
         let may_wait = seen.auto_renew || seen.delivered_at.is_none();
         if seen.status == SubscriptionStatus::Active
             && may_wait
@@ -237,7 +239,7 @@ async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
     let plan = plan.for_plugins_at(current.monthly_price)?;
     let term = Term { months: 1 };
     let off = switched_off(current, shop.clock.now());
-    // What is foreseen and what is charged are asked with the same moment, whenever one looks.
+    // Forecast and charge ask about the same moment, so that their prices agree.
     let starts_at = current.period_end + off;
     let request = contract::PriceRequest {
         settings: pinned.settings.0,
@@ -283,8 +285,8 @@ async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
     })
 }
 
-/// Returns how long it has been switched off or never ran. That is not charged: its periods move on by
-/// as much.
+/// Returns how long it has been switched off or never ran. That is not charged: its periods move on
+/// by as much.
 fn switched_off(current: &Subscription, now: DateTime<Utc>) -> TimeDelta {
     let since = current.suspended_at.or(current.held_since);
     let off = since.map(|since| now - since);
@@ -384,8 +386,8 @@ async fn charge(shop: &Subscriptions, row: &SubscriptionRow, mut next: Next) -> 
     Ok(Charge::Paid)
 }
 
-/// Looks again, in the caller's transaction, after [`wallet::lock`]; nobody else changes the subscription
-/// before its end.
+/// Looks again, in the caller's transaction, after [`wallet::lock`]; no other writer changes the
+/// subscription before its end.
 async fn is_as_seen(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
     store::lock(conn, seen.id).await?;
     let now = subscriptions::any(conn, seen.id).await?;

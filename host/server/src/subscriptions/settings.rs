@@ -16,9 +16,9 @@ pub struct Settings {
     /// Bounds of every grace, in days.
     pub grace_min_days: u64,
     pub grace_max_days: u64,
-    /// How long the data of a suspended subscription is kept.
+    /// Retention of the data of a suspended subscription, in days.
     pub retention: Days,
-    /// How often a renewal that failed through no fault of the customer is tried again on its day.
+    /// Retries, on its day, of a renewal that failed through no fault of the customer.
     pub retries: i64,
     pub retry_delay: TimeDelta,
     /// Domain below which instances with a public endpoint get their host names.

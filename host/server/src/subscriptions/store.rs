@@ -167,7 +167,7 @@ pub(super) async fn change_plan(
     Ok(execute!(conn, sql, id, plan_id, number, to.id, to.monthly_price, now)? == 1)
 }
 
-/// What an upgrade adds to the running period.
+/// Adds an upgrade's price to the running period.
 pub(super) async fn add_to_period(
     conn: &mut Conn,
     seen: &Subscription,
@@ -193,7 +193,7 @@ pub(super) async fn refund_period(
     Ok(execute!(conn, sql, subscription_id, number, amount)? == 1)
 }
 
-/// How many live subscriptions of this plan the customer has.
+/// Counts the customer's live subscriptions of this plan.
 pub(super) async fn live_of_plan(
     conn: &mut Conn,
     user_id: Uuid,
@@ -205,7 +205,7 @@ pub(super) async fn live_of_plan(
     Ok(count)
 }
 
-/// Ends a live subscription; gives its plan, or nothing when it was not live (any more).
+/// Ends a live subscription; returns its plan, or nothing when it was not live (any more).
 pub(super) async fn cancel(
     conn: &mut Conn,
     user_id: Uuid,
@@ -221,8 +221,8 @@ pub(super) async fn cancel(
     Ok(row.map(|(plan,)| plan))
 }
 
-/// Says whether a live subscription renews or runs out, and why it shall run out; false when it is not
-/// live (any more), or shall run out with a period that is over and not charged for yet.
+/// Sets if a live subscription renews or runs out, with the reason to run out; false when it is not
+/// live (any more), or is to run out with a period that is over and not charged for yet.
 pub(super) async fn set_auto_renew(
     conn: &mut Conn,
     user_id: Uuid,
@@ -238,7 +238,7 @@ pub(super) async fn set_auto_renew(
     Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
 }
 
-/// What is needed to insert a quote.
+/// Fields of a quote to insert.
 pub(super) struct NewQuote<'a> {
     pub(super) id: Uuid,
     pub(super) user_id: Uuid,

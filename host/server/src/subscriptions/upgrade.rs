@@ -32,7 +32,7 @@ use crate::{
     wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
 };
 
-/// What an upgrade costs now. The price falls with every second of the period that passes.
+/// Price of an upgrade now. It falls with every second of the period that passes.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpgradeQuote {
@@ -40,17 +40,17 @@ pub struct UpgradeQuote {
     pub plan: String,
     /// They add up to `due`.
     pub lines: Vec<PriceLineView>,
-    /// What will be charged; give it as `maxCharge` to be charged no more.
+    /// Amount that will be charged; send it as `maxCharge` to be charged no more.
     pub due: Rupiah,
-    /// What the next month costs in the present plan, when the period is over: it is charged first, and
-    /// `due` is for that month. Absent otherwise.
+    /// Price of the next month in the present plan, when the period is over: it is charged first,
+    /// and `due` is for that month. Absent otherwise.
     pub renewal: Option<Rupiah>,
     pub balance: Rupiah,
     /// The wallet holds enough for both.
     pub affordable: bool,
 }
 
-/// What an upgrade changed, with ids to follow.
+/// Result of an upgrade, with ids to follow.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpgradeView {
@@ -65,7 +65,7 @@ pub struct UpgradeView {
     pub price_decision_id: Uuid,
 }
 
-/// What an upgrade would cost now.
+/// Returns the price of an upgrade now.
 ///
 /// # Errors
 /// Every refusal of [`upgrade`] but those of quota and credit.

@@ -1,4 +1,4 @@
-//! What subscriptions wait for, looked at every second.
+//! Worker that looks every second at the events subscriptions wait for.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::Result;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Settles changes of plan under way, follows what was delivered and what never will be, and renews what can be paid by now, until cancelled.
+/// Settles changes of plan under way, follows what was delivered and what never will be, and renews
+/// what can be paid by now, until cancelled.
 pub async fn watch(shop: Subscriptions, cancel: CancellationToken) {
     while cancel
         .run_until_cancelled(tokio::time::sleep(INTERVAL))

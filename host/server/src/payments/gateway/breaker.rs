@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 /// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
-/// How long it stays open before one question is let through.
+/// Time it stays open before one question is let through.
 const PAUSE: TimeDelta = TimeDelta::seconds(30);
 
 #[derive(Debug, Default)]
@@ -21,8 +21,8 @@ struct State {
 }
 
 impl Breaker {
-    /// Whether a question may be asked now. After the pause exactly one is, until its answer closes
-    /// the breaker or another pause has passed.
+    /// Returns true when a question may be asked now. After the pause exactly one may, until its
+    /// answer closes the breaker or another pause has passed.
     pub(super) fn admits(&self, now: DateTime<Utc>) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match state.closed_until {
@@ -51,7 +51,7 @@ impl Breaker {
         was_closed
     }
 
-    /// Whether the last answers were failures in a row; also while a trial is due.
+    /// Returns true when the last answers were failures in a row; also while a trial is due.
     pub(super) fn is_open(&self) -> bool {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed_until.is_some()

@@ -1,8 +1,8 @@
 //! The client of Midtrans: payment pages, status, cancelling, expiring and refunding.
 //!
-//! Every question can be asked twice without harm (an order is named by us, a refund by its key), so
-//! one that got no answer is repeated a few times, and a gateway that stays away is left alone by a
-//! breaker.
+//! Every question can be asked twice without harm (an order is named by us, a refund by its key),
+//! so one that got no answer is repeated a few times, and a gateway that stays away is left alone
+//! by a breaker.
 
 mod breaker;
 mod text;
@@ -35,7 +35,7 @@ const ANSWER_BYTES: u64 = 256 * 1024;
 const PAUSE_SECONDS: u64 = 60;
 const PAUSE_BOUNDS: RangeInclusive<u64> = 5..=600;
 
-/// Where Midtrans answers: `(payment pages, everything else)`.
+/// Base addresses of Midtrans: `(payment pages, everything else)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Addresses {
     pub(super) snap: String,
@@ -71,7 +71,7 @@ pub(crate) struct Gateway {
     callbacks: Callbacks,
     /// Known once the sandbox's server listens; from the start for Midtrans.
     addresses: OnceLock<Addresses>,
-    /// Where notices shall go, when not where the gateway's own settings say.
+    /// Address for notices, when not the one in the gateway's own settings.
     notify: OnceLock<String>,
     breaker: Breaker,
 }
@@ -83,7 +83,7 @@ pub(super) struct Page {
     pub(super) redirect_url: String,
 }
 
-/// Why a question to the gateway was not answered as asked.
+/// Reason why a question to the gateway was not answered as asked.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GatewayError {
     #[error("the gateway is left alone after failures in a row, until {0}")]
@@ -102,12 +102,12 @@ pub(super) enum GatewayError {
 }
 
 impl GatewayError {
-    /// Whether the same question may be answered the next time.
+    /// Returns true when the same question may be answered the next time.
     const fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Failed(_))
     }
 
-    /// Whether the gateway itself is at fault.
+    /// Returns true when the gateway itself is at fault.
     const fn is_outage(&self) -> bool {
         matches!(
             self,
@@ -169,7 +169,7 @@ struct Answer {
     json: Value,
 }
 
-/// What a gateway is made of.
+/// Parts of a gateway.
 #[derive(Debug)]
 pub(super) struct GatewaySettings {
     pub(super) server_key: Secret,
@@ -202,7 +202,7 @@ impl Gateway {
         })
     }
 
-    /// Says where the gateway is and where it shall send notices; what is known already stays.
+    /// Sets the addresses of the gateway and for its notices; those already set stay.
     pub(super) fn found_at(&self, addresses: Addresses, notify: String) {
         let _ = self.addresses.set(addresses);
         let _ = self.notify.set(notify);
@@ -217,7 +217,7 @@ impl Gateway {
         self.breaker.open_until(self.clock.now())
     }
 
-    /// Whether the gateway failed several times in a row and has not answered since.
+    /// Returns true when the gateway failed several times in a row and has not answered since.
     pub(super) fn is_away(&self) -> bool {
         self.breaker.is_open()
     }
@@ -253,7 +253,7 @@ impl Gateway {
         })
     }
 
-    /// Ends an order nobody has paid. `false` when the gateway will not: it is paid, or ended.
+    /// Ends an unpaid order. `false` when the gateway will not: it is paid, or ended.
     pub(super) async fn cancel(&self, payment: &Payment) -> Result<bool, GatewayError> {
         let done = self.modify(&payment.order_id, "cancel").await?;
         // Nothing was chosen yet: it is the page that must be closed.

@@ -17,7 +17,7 @@ use crate::money::Rupiah;
 
 /// Midtrans' clock: Jakarta, without daylight saving.
 const JAKARTA_SECONDS: i32 = 7 * 3600;
-/// How long the payment page and what is chosen there can be paid.
+/// Minutes for which the payment page and a payment chosen there can be paid.
 pub(in crate::payments) const PAGE_MINUTES: i64 = 60;
 
 /// An order as a notice and the status API tell it. Fields that nothing reads are left out.
@@ -50,7 +50,7 @@ struct Refunded {
     refund_amount: Text,
 }
 
-/// Where a customer is sent after the payment page.
+/// Pages to which a customer is sent after the payment page.
 #[derive(Debug, Clone, Default)]
 pub(in crate::payments) struct Callbacks {
     pub(in crate::payments) finish: Option<String>,
@@ -59,8 +59,8 @@ pub(in crate::payments) struct Callbacks {
 }
 
 impl Status {
-    /// Whether the holder of `server_key` made this. Says nothing about the fields that are not
-    /// signed, the transaction's status among them.
+    /// Returns true when the holder of `server_key` made this. The fields that are not signed, the
+    /// transaction's status among them, are not covered.
     pub(in crate::payments) fn is_signed_with(&self, server_key: &str) -> bool {
         let mut digest = Sha512::new();
         for part in [&self.order_id, &self.status_code, &self.gross_amount] {
@@ -72,8 +72,9 @@ impl Status {
         expected.as_slice().ct_eq(&given).into()
     }
 
-    /// Reads this as a claim about `payment`; a sentence when it cannot be used: it is about another order,
-    /// currency or amount, or its status is not known. Where no money moves, no amount matters.
+    /// Reads this as a claim about `payment`; a sentence when it cannot be used: it is about
+    /// another order, currency or amount, or its status is not known. The amount matters only if
+    /// money moves.
     pub(in crate::payments) fn judge(&self, payment: &Payment) -> Result<Heard, String> {
         if self.order_id.as_str() != payment.order_id {
             return Err(format!(
@@ -113,7 +114,8 @@ impl Status {
         rupiah(self.gross_amount.as_str()).is_some_and(|amount| amount > payment.amount)
     }
 
-    /// Returns the rupiah paid on top of the payment's amount; a sentence when the amounts do not fit.
+    /// Returns the rupiah paid on top of the payment's amount; a sentence when the amounts do not
+    /// fit.
     fn fee(&self, payment: &Payment) -> Result<Rupiah, String> {
         let more = rupiah(self.gross_amount.as_str());
         let more = more.and_then(|amount| amount.minus(payment.amount).ok());
@@ -137,8 +139,8 @@ impl Status {
         }
     }
 
-    /// True when the gateway's own account of the amount says that `asked` was asked for and `more` is
-    /// what it laid on top.
+    /// True when the gateway's own account of the amount says that `asked` was asked for and `more`
+    /// is what it laid on top.
     fn names_fee(&self, asked: Rupiah, more: Rupiah) -> bool {
         let inner = self.metadata.as_ref();
         let inner = inner.and_then(|metadata| metadata.pointer("/extra_info/gross_amount_info"));
@@ -157,7 +159,7 @@ impl Status {
             })
     }
 
-    /// What it says has become of the order; a sentence when that cannot be told.
+    /// Returns the order's new state as a claim; a sentence when that cannot be told.
     pub(in crate::payments) fn claim(&self) -> Result<Claim, String> {
         let full = || rupiah(self.gross_amount.as_str());
         let reversed = |cause, total: Option<Rupiah>| match total {

@@ -322,7 +322,7 @@ async fn refund(
 }
 
 impl Sandbox {
-    /// The order that somebody calls by its id or by Midtrans' own, once its payer has begun.
+    /// The order with this id, the shop's or Midtrans' own, once its payer has begun.
     fn order_called(&self, id: &str) -> Option<String> {
         let orders = lock(&self.0.orders);
         let order = orders.values().find(|order| order.is_called(id));

@@ -1,5 +1,5 @@
-//! A gateway that speaks Midtrans' HTTP: what `dermaga demo` and `serve --dev` are paid through, and
-//! what tests drive to answer late, wrongly, twice or not at all. Never in production.
+//! A gateway that speaks Midtrans' HTTP: what `dermaga demo` and `serve --dev` are paid through,
+//! and what tests drive to answer late, wrongly, twice or not at all. Never in production.
 
 mod api;
 mod orders;
@@ -26,7 +26,7 @@ use crate::{crypto::Secret, db::Clock};
 const DELIVERIES: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How an answer goes wrong.
+/// Ways in which an answer goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Nothing is ever answered.
@@ -131,7 +131,7 @@ impl Sandbox {
         self.0.is_mute.store(true, Ordering::SeqCst);
     }
 
-    /// How many questions it was asked.
+    /// Number of questions it was asked.
     pub fn asked(&self) -> u64 {
         self.0.asked.load(Ordering::SeqCst)
     }
@@ -157,7 +157,7 @@ impl Sandbox {
         Ok(())
     }
 
-    /// The notice that an order's status is told with now.
+    /// Returns the notice of an order's present status.
     pub fn notice(&self, order_id: &str) -> Option<Value> {
         let orders = lock(&self.0.orders);
         let order = orders.get(order_id)?;

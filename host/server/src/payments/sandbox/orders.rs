@@ -1,4 +1,4 @@
-//! Orders as Midtrans keeps them: what may become of one, and how it is told.
+//! Orders as Midtrans keeps them: their states, and their form in answers.
 
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha512};
 use uuid::Uuid;
 
-/// What somebody does with an order: its payer, their bank, the shop, or time.
+/// Action on an order by its payer, their bank, the shop, or time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// The payer chooses how to pay and does not pay yet.
@@ -42,7 +42,7 @@ pub(super) struct Order {
     pub(super) amount: i64,
     pub(super) name: String,
     pub(super) channels: Vec<String>,
-    /// Where its notices go.
+    /// Address for its notices.
     pub(super) notify: Option<String>,
     pub(super) callbacks: Callbacks,
     /// In Midtrans' words; nothing before the payer has chosen.
@@ -58,7 +58,7 @@ pub(super) struct Order {
     settled_at: Option<DateTime<Utc>>,
 }
 
-/// Where a payer goes from the page: when all is done, without paying, after a denial.
+/// Pages to which a payer goes: when all is done, without paying, after a denial.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Callbacks {
     pub(super) finish: Option<String>,
@@ -66,7 +66,7 @@ pub(super) struct Callbacks {
     pub(super) error: Option<String>,
 }
 
-/// What a shop asks for.
+/// Order as a shop asks for it.
 #[derive(Debug)]
 pub(super) struct NewOrder {
     pub(super) order_id: String,
@@ -80,7 +80,7 @@ pub(super) struct NewOrder {
     pub(super) expires_at: DateTime<Utc>,
 }
 
-/// Why an order stays as it is, in Midtrans' words.
+/// Message for an order that stays as it is, in Midtrans' words.
 pub(super) const REFUSED: &str = "Merchant cannot modify the status of the transaction";
 
 impl Order {
@@ -109,7 +109,7 @@ impl Order {
         }
     }
 
-    /// Whether the page can still be paid.
+    /// Returns true while the page can still be paid.
     pub(super) fn is_payable(&self, now: DateTime<Utc>) -> bool {
         !self.is_page_closed
             && now < self.expires_at
@@ -124,7 +124,7 @@ impl Order {
         self.refunds.iter().map(|refund| refund.amount).sum()
     }
 
-    /// Whether this is the order's id, the shop's or Midtrans' own.
+    /// Returns true when this is the order's id, the shop's or Midtrans' own.
     pub(super) fn is_called(&self, id: &str) -> bool {
         self.order_id == id || self.transaction_id.to_string() == id
     }

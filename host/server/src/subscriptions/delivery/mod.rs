@@ -1,5 +1,6 @@
-//! Money follows what exists: a first period begins to count when its instance is delivered, nothing is
-//! charged while the instance never runs, and a purchase that can never be set up is undone.
+//! Money follows what exists: a first period begins to count when its instance is delivered,
+//! nothing is charged while the instance never runs, and a purchase that can never be set up is
+//! undone.
 
 mod store;
 mod undo;
@@ -59,8 +60,8 @@ pub(super) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
     Ok(conn.commit().await?)
 }
 
-/// The anchor and the end of a first period that waited so long; the end moves by at least that time,
-/// and the periods after it begin where it ends.
+/// The anchor and the end of a first period that waited so long; the end moves by at least that
+/// time, and the periods after it begin where it ends.
 fn moved(
     zone: Tz,
     anchor_at: DateTime<Utc>,
@@ -78,8 +79,8 @@ fn moved(
     Ok((anchor, end))
 }
 
-/// Returns true when nothing is charged for a subscription whose period is over: its instance never ran
-/// in that period. It is charged again once the instance runs, for the time from then on.
+/// Returns true when nothing is charged for a subscription whose period is over: its instance never
+/// ran in that period. It is charged again once the instance runs, for the time from then on.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -116,7 +117,8 @@ pub(super) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bo
 /// Makes an instance that waits or failed due at once.
 ///
 /// # Errors
-/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when nothing waits to be tried again.
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when nothing waits to be tried
+/// again.
 pub(crate) async fn retry_provisioning(
     shop: &Subscriptions,
     user_id: Uuid,

@@ -1,4 +1,5 @@
-//! Undoes first purchases that can never be set up: money of both kinds, quota and the coupon's use.
+//! Undoes first purchases that can never be set up: money of both kinds, quota and the coupon's
+//! use.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -17,8 +18,8 @@ use crate::{
     wallet::{self, NewTransaction, TransactionType},
 };
 
-/// Undoes every first purchase whose instance will never be set up. One that fails stops none of the
-/// others.
+/// Undoes every first purchase whose instance will never be set up. One that fails stops none of
+/// the others.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -31,12 +32,13 @@ pub(in crate::subscriptions) async fn undo_purchases(shop: &Subscriptions) -> Re
     Ok(())
 }
 
-/// What the alert about a plan that cannot be set up is about.
+/// Subject of the alert about a plan that cannot be set up.
 pub(super) fn subject(service: &str, plan: &str) -> String {
     format!("{service} {plan}")
 }
 
-/// The one transaction; looks again with the customer's wallet locked, and undoes each purchase once.
+/// The one transaction; looks again with the customer's wallet locked, and undoes each purchase
+/// once.
 async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
     let (clock, id, user_id) = (&shop.clock, found.subscription_id, found.user_id);
     let mut conn = shop.db.begin().await?;
@@ -80,7 +82,7 @@ async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
     Ok(())
 }
 
-/// Gives back what the period still holds, each kind of credit as it was paid.
+/// Refunds the unused payments of the period, each kind of credit as it was paid.
 async fn give_back(
     shop: &Subscriptions,
     conn: &mut Conn,

@@ -1,7 +1,7 @@
 //! Periods that are over before the nightly job has come to them.
 //!
-//! Until then the subscription is ACTIVE, and nothing of the time since is paid. What acts on it renews
-//! it first or refuses.
+//! Until then the subscription is ACTIVE, and nothing of the time since is paid. Every operation on
+//! it renews it first or refuses.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ pub(in crate::subscriptions) struct Ahead {
     pub(in crate::subscriptions) due: Rupiah,
 }
 
-/// What [`renew_first`] would charge, and for which time. Writes nothing.
+/// Returns the charge of [`renew_first`] and the time it is for. Writes nothing.
 ///
 /// # Errors
 /// `INVALID_STATE` when it would not renew, or more than one period is over; `PLUGIN_*`.
@@ -46,8 +46,8 @@ pub(in crate::subscriptions) async fn ahead(
     })
 }
 
-/// Charges the next period now, as the nightly job would, if the running one is over. Nothing changes
-/// when it cannot be paid: grace begins with the job.
+/// Charges the next period now, as the nightly job would, if the running one is over. Nothing
+/// changes when it cannot be paid: grace begins with the job.
 ///
 /// # Errors
 /// `INSUFFICIENT_CREDIT`; `INVALID_STATE` when it is not to be renewed, or more than one period is

@@ -1,4 +1,4 @@
-//! What the next periods will cost, before they do.
+//! Forecast of the next periods' prices.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::{
 /// Most subscriptions that one forecast looks at.
 const MOST: i64 = 500;
 
-/// What the next period of a subscription will cost.
+/// Price of the next period of a subscription.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BillingInfo {
@@ -35,16 +35,16 @@ pub struct BillingInfo {
     pub held_since: Option<DateTime<Utc>>,
     /// They add up to `due`. Empty when there is no next period.
     pub lines: Vec<PriceLineView>,
-    /// What the next period costs as things are; absent when there is none.
+    /// Price of the next period as things are; absent when there is none.
     pub due: Option<Rupiah>,
-    /// Why a coupon that is left takes nothing off.
+    /// Reason why a coupon that is left takes nothing off.
     pub coupon_gives_nothing: Option<String>,
     pub balance: Rupiah,
-    /// What has to be topped up before.
+    /// Amount to top up before.
     pub missing: Rupiah,
 }
 
-/// What a customer will be charged next.
+/// Returns the next charge of a customer's subscription.
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's; `PLUGIN_*` when a plugin fails.
@@ -91,7 +91,7 @@ async fn next(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Option<Next
 }
 
 text_enum! {
-    /// What will become of a subscription when its period is over.
+    /// Expected step of a subscription when its period is over.
     pub enum Forecast {
         Renews = "RENEWS",
         /// The wallet does not hold enough.
@@ -116,16 +116,16 @@ pub struct ForecastLine {
     pub status: SubscriptionStatus,
     pub period_end: DateTime<Utc>,
     pub forecast: Forecast,
-    /// What will be charged.
+    /// Amount that will be charged.
     pub due: Option<Rupiah>,
-    /// What is missing for it, after the customer's subscriptions before this one were paid.
+    /// Amount missing for it, after the customer's subscriptions before this one were paid.
     pub missing: Option<Rupiah>,
-    /// Why it is not known.
+    /// Reason why it is not known.
     pub problem: Option<String>,
 }
 
-/// What becomes of the subscriptions whose period ends before a moment, with the wallets as they are;
-/// the first to end first, at most 500.
+/// Forecasts the subscriptions whose period ends before a moment, with the wallets as they are; the
+/// first to end first, at most 500.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -12,8 +12,8 @@ fn ids(rows: Vec<(Uuid,)>) -> Vec<Uuid> {
     rows.into_iter().map(|(id,)| id).collect()
 }
 
-/// Active ones whose period is over, and those of them and of the unpaid ones that shall not renew; the
-/// longest over first.
+/// Active subscriptions whose period is over, and those of them and of the unpaid ones that are not
+/// to renew; the longest over first.
 pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Uuid>> {
     let sql = "SELECT id FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND period_end <= $1
                  AND (status = 'ACTIVE' OR NOT auto_renew) ORDER BY period_end, id";
@@ -82,7 +82,7 @@ pub(super) async fn advance(
     Ok(rows == 1)
 }
 
-/// What an unpaid subscription becomes.
+/// New status and dates of an unpaid subscription.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Behind {
     pub(super) status: Status,
@@ -160,7 +160,7 @@ pub(super) async fn ending(
     fetch_all!(conn, (Uuid, String), sql, until, limit)
 }
 
-/// Gives an unpaid subscription another last day of grace.
+/// Sets another last day of grace for an unpaid subscription.
 pub(super) async fn set_grace(
     conn: &mut Conn,
     id: Uuid,

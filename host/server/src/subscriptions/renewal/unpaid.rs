@@ -1,4 +1,4 @@
-//! What happens when nobody pays: grace, suspension, end; and what administrators may do about it.
+//! Dunning of an unpaid subscription: grace, suspension, end; and its control by administrators.
 
 use chrono::{DateTime, Days, Utc};
 use chrono_tz::Tz;
@@ -18,8 +18,8 @@ use crate::{
     timekeeping, wallet,
 };
 
-/// The job [`super::GRACE_PERIOD`]: suspends what is not paid when its grace is over, and ends what was
-/// suspended for too long. What can be paid by now is renewed instead.
+/// The job [`super::GRACE_PERIOD`]: suspends unpaid subscriptions whose grace is over, and ends
+/// those suspended for too long. Those that can be paid by now are renewed instead.
 ///
 /// # Errors
 /// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
@@ -72,7 +72,7 @@ async fn end_forgotten(shop: &Subscriptions, id: Uuid, kept_since: DateTime<Utc>
     end(shop, &seen, reason, None).await
 }
 
-/// What a subscription becomes whose next period is due and cannot be paid.
+/// Status after a renewal that could not be paid.
 fn behind(
     seen: &Subscription,
     billing: &Settings,
@@ -131,8 +131,8 @@ pub(super) async fn fall_behind(
     Ok(true)
 }
 
-/// Ends a subscription whose time is over: resources are removed and quota is given back. `false` when
-/// it changed meanwhile. What an administrator does is audited.
+/// Ends a subscription whose time is over: resources are removed and quota is given back. `false`
+/// when it changed meanwhile. An administrator's call is audited.
 pub(super) async fn end(
     shop: &Subscriptions,
     seen: &Subscription,
@@ -169,7 +169,8 @@ pub(super) async fn end(
 /// Ends a subscription by an administrator's word, as if its time were over.
 ///
 /// # Errors
-/// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the moment.
+/// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the
+/// moment.
 pub(crate) async fn expire(
     shop: &Subscriptions,
     actor_id: Uuid,
@@ -188,7 +189,7 @@ pub(crate) async fn expire(
     }
 }
 
-/// Gives an unpaid subscription so many days of grace from now; returns their end.
+/// Grants an unpaid subscription so many days of grace from now; returns their end.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it is not in grace.

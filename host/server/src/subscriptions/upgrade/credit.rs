@@ -1,9 +1,9 @@
-//! What is credited when a plan changes in the middle of a period: what each payment of the period
-//! still covers, each over its own span.
+//! Credit for a plan change in the middle of a period: the unused part of each payment of the
+//! period, each over its own span.
 //!
-//! Plugins of the contracts so far know one sum and one period, so they are told the sum that yields
-//! the right credit by their own proration; the host computes the credit itself, allows no more, and
-//! says for each payment what it is.
+//! Plugins of the contracts so far know one sum and one period, so they are told the sum that
+//! yields the right credit by their own proration; the host computes the credit itself, allows no
+//! more, and says for each payment what it is.
 
 use dermaga_runtime::contract::{Period, PriceAnswer, PriceLine, Timestamp};
 
@@ -38,8 +38,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// The one sum that stands for all payments: prorated over the whole period it comes to what they
-    /// still cover. A payment of a part of the period counts as much more as that part is shorter.
+    /// The one sum that represents all payments: prorated over the whole period it comes to their
+    /// unused part. A payment of a part of the period counts as much more as that part is shorter.
     ///
     /// # Errors
     /// When it is more than can be counted.
@@ -52,8 +52,8 @@ impl Running {
         Ok(Rupiah::total(scaled.collect::<Result<Vec<_>>>()?)?)
     }
 
-    /// The lines and the total of a plugin's answer, with the credit as the host computes it: for each
-    /// payment a line, and never more than the payments still cover.
+    /// The lines and the total of a plugin's answer, with the credit as the host computes it: for
+    /// each payment a line, and never more than the payments still cover.
     ///
     /// # Errors
     /// When an amount is more than can be counted.
@@ -80,7 +80,7 @@ impl Running {
         Ok((lines, price.minus(given)?))
     }
 
-    /// What all payments still cover.
+    /// Returns the unused part of all payments.
     fn credit(&self, moment: Timestamp) -> Result<Rupiah> {
         let unused = self.paid.iter().map(|paid| self.unused(paid, moment));
         Ok(Rupiah::total(unused.collect::<Result<Vec<_>>>()?)?)
@@ -138,7 +138,7 @@ impl Running {
     }
 }
 
-/// Why less is credited than is left.
+/// Explains a credit that is less than the unused part.
 fn cut(given: Rupiah, is_all: bool) -> String {
     if is_all {
         " The credit is at most what the new plan costs.".to_owned()
@@ -154,7 +154,8 @@ fn share(amount: Rupiah, part: i64, whole: i64) -> Result<Rupiah> {
     Ok(Rupiah::new(i64::try_from(share).map_err(Error::internal)?))
 }
 
-/// Takes a refund off the payments, the newest first: those are the ones that cover the time that is left.
+/// Takes a refund off the payments, the newest first: those are the ones that cover the time that
+/// is left.
 pub(super) fn take_off(paid: &mut [Paid], cash: &[Rupiah], refunded: Rupiah) -> Result<()> {
     let mut rest = refunded;
     for (one, cash) in paid.iter_mut().zip(cash).rev() {

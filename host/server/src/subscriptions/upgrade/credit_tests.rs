@@ -37,7 +37,7 @@ fn line(code: &str, amount: i64) -> PriceLine {
     }
 }
 
-/// What a plugin of contract 0.1.0 or 0.2.0 answers: it prorates one sum over the whole period.
+/// Answer of a plugin of contract 0.1.0 or 0.2.0: it prorates one sum over the whole period.
 fn asked(running: &Running, price: i64, moment: i64) -> PriceAnswer {
     let Period { start, end } = running.period;
     let left = end - moment;
@@ -104,7 +104,7 @@ fn a_second_upgrade_credits_what_the_first_one_paid_for() {
     );
 }
 
-/// One payment of the whole period is told as it is, and its line reads as the plugin's did.
+/// One payment of the whole period is passed on as it is, and its line reads as the plugin's did.
 #[test]
 fn a_first_upgrade_is_as_before() {
     let mut running = running(30 * DAY);

@@ -1,4 +1,4 @@
-//! How a change of plan ends: applied when the instance is made so, undone to the last rupiah when it
+//! End of a plan change: applied when the instance is made so, undone to the last rupiah when it
 //! cannot be.
 
 use serde_json::json;
@@ -78,8 +78,8 @@ async fn revert(shop: &Subscriptions, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-/// Gives back what a change under way took: money, period, plan and quota. False when it is not
-/// under way any more.
+/// Undoes a change under way: money, period, plan and quota. False when it is not under way any
+/// more.
 async fn undo(
     shop: &Subscriptions,
     conn: &mut Conn,
@@ -112,8 +112,8 @@ async fn undo(
     Ok(true)
 }
 
-/// Before a subscription ends: a change that never was made is paid back, and the subscription
-/// stands in its earlier plan alone.
+/// Before a subscription ends: refunds a change that was never made, and leaves the subscription in
+/// its earlier plan.
 pub(in crate::subscriptions) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,

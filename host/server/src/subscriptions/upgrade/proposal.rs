@@ -35,7 +35,7 @@ pub(super) struct Proposal {
     pub(super) to: Offer,
     pub(super) lines: Vec<PriceLine>,
     pub(super) due: Rupiah,
-    /// What the next month costs, which is charged first because the running period is over.
+    /// Price of the next month, which is charged first because the running period is over.
     pub(super) renewal: Option<Rupiah>,
     /// When it was priced: the time that it pays for begins here.
     pub(super) moment: DateTime<Utc>,
@@ -55,8 +55,8 @@ impl Proposal {
         price
     }
 
-    /// Looks again, in the caller's transaction, after [`crate::wallet::lock`]: nothing was paid for the
-    /// period or given back since.
+    /// Looks again, in the caller's transaction, after [`crate::wallet::lock`]: nothing was paid
+    /// for the period or given back since.
     pub(super) async fn still_holds(&self, conn: &mut Conn) -> Result<bool> {
         let Some(seen) = &self.period else {
             return Ok(false);
@@ -67,7 +67,7 @@ impl Proposal {
     }
 }
 
-/// What a change is priced by.
+/// Facts that a change is priced by.
 struct Basis {
     current: Subscription,
     running: Running,
@@ -75,8 +75,8 @@ struct Basis {
     period: Option<PeriodRow>,
 }
 
-/// Decides whether the change is allowed and what it costs. Writes nothing but refusals and, when the
-/// change is to be made and the period is over, the renewal.
+/// Decides whether the change is allowed and what it costs. Writes nothing but refusals and, when
+/// the change is to be made and the period is over, the renewal.
 pub(super) async fn propose(
     shop: &Subscriptions,
     (user_id, asking): (Uuid, Asking),
@@ -150,7 +150,8 @@ pub(super) async fn propose(
     })
 }
 
-/// The period that the change interrupts. One that is over is renewed first; a quote looks ahead at it.
+/// The period that the change interrupts. One that is over is renewed first; a quote looks ahead at
+/// it.
 async fn basis(
     shop: &Subscriptions,
     mut row: SubscriptionRow,
