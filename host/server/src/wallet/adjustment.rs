@@ -34,7 +34,7 @@ text_enum! {
     }
 }
 
-/// What an administrator changes in one wallet.
+/// Change of one wallet by an administrator.
 #[derive(Debug, Clone, Copy)]
 pub struct Adjustment {
     pub user_id: Uuid,
@@ -166,12 +166,12 @@ fn movement(wallet: &WalletRow, adjustment: Adjustment) -> Result<Movement> {
 const fn added(amount: Rupiah, kind: Option<CreditKind>) -> (Rupiah, Rupiah) {
     match kind {
         Some(CreditKind::Paid) => (amount, Rupiah::ZERO),
-        // Nobody said that money came in, so none can be asked back.
+        // No payment is recorded behind this credit, so none can be asked back.
         Some(CreditKind::Bonus) | None => (Rupiah::ZERO, amount),
     }
 }
 
-/// How much paid and how much bonus credit is taken.
+/// Splits the amount to take into paid and bonus credit.
 fn taken(balance: Balance, amount: Rupiah, kind: Option<CreditKind>) -> Result<(Rupiah, Rupiah)> {
     let reachable = match kind {
         None => balance,

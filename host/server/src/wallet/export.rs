@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{Result, db::Db, spreadsheet};
 
-/// How an export is written.
+/// Format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum ExportFormat {
     /// A JSON object for each entry. Without its `hash`, written with sorted keys and no spaces, it
@@ -36,8 +36,8 @@ const COLUMNS: [&str; 12] = [
     "amount",
 ];
 
-/// Writes every entry, wallet by wallet in the order of their ids, out of one snapshot; gives how
-/// many. Holds one page of entries in memory at a time.
+/// Writes every entry, wallet by wallet in the order of their ids, out of one snapshot; returns the
+/// number of entries. Holds one page of entries in memory at a time.
 ///
 /// # Errors
 /// When the database does not answer, or the output takes no more.
@@ -102,7 +102,7 @@ impl<W: Write> Sink<W> {
     }
 }
 
-/// What was hashed, and the hash.
+/// The hashed content, and the hash.
 fn json_line(entry: &EntryRow, lines: &[PostingRow]) -> String {
     let mut content = ledger::content(entry, lines);
     if let Value::Object(fields) = &mut content {

@@ -12,7 +12,7 @@ use crate::{
     money::Rupiah,
 };
 
-/// What the alert is about: the shop as a whole.
+/// Subject of the alert: the shop as a whole.
 const SUBJECT: &str = "wallets";
 
 /// The float against its warning level, in rupiah.
@@ -20,9 +20,9 @@ const SUBJECT: &str = "wallets";
 #[serde(rename_all = "camelCase")]
 pub struct Float {
     pub paid: Rupiah,
-    /// `WALLET_FLOAT_WARNING`; null when nobody asked to be warned.
+    /// `WALLET_FLOAT_WARNING`; null when it is not set.
     pub warning_level: Option<Rupiah>,
-    /// Whether the float is at or above the level.
+    /// True when the float is at or above the level.
     pub warning: bool,
 }
 
@@ -50,8 +50,8 @@ pub(crate) async fn measure(wallets: &Wallets, conn: &mut Conn) -> Result<Float>
     Ok(Float::new(paid, wallets.settings.float_warning))
 }
 
-/// Tells administrators when the float has reached its warning level, and when that is over. Gives
-/// 1 while the level is reached and when that ends, otherwise 0.
+/// Tells administrators when the float has reached its warning level, and when that is over.
+/// Returns 1 while the level is reached and when that ends, otherwise 0.
 ///
 /// # Errors
 /// When the database does not answer.

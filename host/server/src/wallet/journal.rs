@@ -13,8 +13,8 @@ pub(super) const PAGE: i64 = 1_000;
 /// An entry with its postings.
 pub(super) type Posted = (EntryRow, Vec<PostingRow>);
 
-/// Reads wallet by wallet in the order of their ids, and each by position. Memory does not grow with
-/// the journal; each page costs two statements, however many wallets are in it.
+/// Reads wallet by wallet in the order of their ids, and each by position. Memory does not grow
+/// with the journal; each page costs two statements, however many wallets are in it.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     /// Wallet and position of the last entry read; positions begin with 1.

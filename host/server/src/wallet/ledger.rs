@@ -18,7 +18,7 @@ use crate::{
 
 pub use verify::{Verification, verify};
 
-/// What one entry does: to the wallet, and to the accounts on the other side.
+/// Effect of one entry: on the wallet, and on the accounts on the other side.
 #[derive(Debug, Clone)]
 pub struct Movement {
     pub paid: Rupiah,
@@ -77,7 +77,8 @@ pub async fn post(
     Ok(transaction)
 }
 
-/// Writes down an act whose money has yet to come: a `PENDING` row with its number and no entry.
+/// Writes down a transaction whose money has yet to come: a `PENDING` row with its number and no
+/// entry.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -95,8 +96,8 @@ pub async fn announce(
     Ok(transaction)
 }
 
-/// Posts what was [announced](announce), as [`post`] does. A row that had been given up is completed
-/// all the same: money that came is in the books.
+/// Posts what was [announced](announce), as [`post`] does. A row that had been given up is
+/// completed all the same: money that came is in the books.
 ///
 /// # Errors
 /// As [`post`]; `CONFLICT` also when the row is completed already.
@@ -228,7 +229,7 @@ fn hash(entry: &EntryRow, postings: &[PostingRow]) -> String {
     hex::encode(Sha256::digest(dermaga_runtime::canonical_json(&content)))
 }
 
-/// What an entry's hash is made of.
+/// Content that an entry's hash is made of.
 pub(super) fn content(entry: &EntryRow, postings: &[PostingRow]) -> Value {
     let lines: Vec<_> = postings
         .iter()

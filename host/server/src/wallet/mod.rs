@@ -72,8 +72,8 @@ pub async fn open(conn: &mut Conn, clock: &Clock, user_id: Uuid) -> Result<()> {
     Ok(store::insert(conn, user_id, &ledger::genesis(user_id), clock.now()).await?)
 }
 
-/// Locks the customer's wallet until the transaction ends, and reads it. What must not happen twice
-/// at once for one customer (checkout, redeeming) begins with this, before any other lock.
+/// Locks the customer's wallet until the transaction ends, and reads it. Operations that must not
+/// run twice at once for one customer (checkout, redeeming) begin with this, before any other lock.
 ///
 /// # Errors
 /// `NOT_FOUND` when the customer has no wallet.
@@ -83,7 +83,7 @@ pub async fn lock(conn: &mut Conn, user_id: Uuid) -> Result<WalletRow> {
         .ok_or_else(|| Error::not_found("wallet"))
 }
 
-/// Gives bonus credit out of promotions to the locked wallet.
+/// Grants bonus credit out of promotions to the locked wallet.
 ///
 /// # Errors
 /// When the amount is not positive, or the idempotency key was posted before.
@@ -145,7 +145,7 @@ pub async fn pay(
     })
 }
 
-/// Gives back to the locked wallet what [`pay`] took, each kind of credit as it was.
+/// Returns to the locked wallet the credit that [`pay`] took, each kind as it was.
 ///
 /// # Errors
 /// When the idempotency key was posted before.
@@ -165,8 +165,8 @@ pub async fn give_back(
     ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
 }
 
-/// Undoes a purchase: what [`pay`] took comes back to the locked wallet, each kind of credit as it was,
-/// and the purchase counts as none.
+/// Undoes a purchase: what [`pay`] took comes back to the locked wallet, each kind of credit as it
+/// was, and the purchase counts as none.
 ///
 /// # Errors
 /// When the idempotency key was posted before.
@@ -219,7 +219,7 @@ pub fn check_cap(settings: &Settings, wallet: &WalletRow, amount: Rupiah) -> Res
     Err(Error::new(Code::BalanceCapExceeded, message).with("amount", room.get().to_string()))
 }
 
-/// What the wallet holds.
+/// Reads the balance of the wallet.
 ///
 /// # Errors
 /// `NOT_FOUND` when the customer has no wallet.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 text_enum! {
-    /// What a transaction was for.
+    /// Purpose of a transaction.
     pub enum TransactionType {
         TopUp = "TOP_UP",
         Subscription = "SUBSCRIPTION",
@@ -50,17 +50,17 @@ text_enum! {
         /// Money at the payment gateway.
         Gateway = "GATEWAY",
         Revenue = "REVENUE",
-        /// What coupons and gifts cost.
+        /// Cost of coupons and gifts.
         Promotions = "PROMOTIONS",
         Refunds = "REFUNDS",
         Adjustments = "ADJUSTMENTS",
-        /// What customers owe: top-ups taken back after they were spent.
+        /// Debts of customers: top-ups taken back after they were spent.
         Receivables = "RECEIVABLES",
     }
 }
 
 text_enum! {
-    /// What comes first in a list of wallets.
+    /// Order of a list of wallets.
     pub enum WalletOrder {
         /// The largest balance.
         Balance = "BALANCE",
@@ -73,7 +73,7 @@ text_enum! {
     }
 }
 
-/// What a wallet holds, in rupiah.
+/// Balance of a wallet, in rupiah.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
     pub paid: Rupiah,
@@ -95,7 +95,7 @@ pub struct WalletRow {
     pub bonus_balance: Rupiah,
     pub total_top_up: Rupiah,
     pub total_spent: Rupiah,
-    /// How many journal entries its chain has.
+    /// Number of journal entries in its chain.
     pub entries: i64,
     pub head_hash: String,
 }
@@ -109,7 +109,7 @@ impl WalletRow {
     }
 }
 
-/// What a caller says of a transaction it makes.
+/// Caller's part of a new transaction.
 #[derive(Debug, Clone)]
 pub struct NewTransaction {
     pub user_id: Uuid,
@@ -151,7 +151,7 @@ impl Transaction {
     }
 }
 
-/// How a payment was made up.
+/// Composition of a payment by kind of credit.
 #[derive(Debug, Clone)]
 pub struct Payment {
     pub transaction: Transaction,
@@ -168,7 +168,7 @@ pub struct TransactionView {
     pub number: String,
     pub r#type: TransactionType,
     pub status: TransactionStatus,
-    /// What the wallet gained; negative when it paid.
+    /// Gain of the wallet; negative when it paid.
     pub amount: Rupiah,
     pub balance_before: Option<Rupiah>,
     pub balance_after: Option<Rupiah>,
@@ -226,7 +226,7 @@ pub fn reference(text: &str) -> Option<i64> {
     text.strip_prefix("TXMP-")?.parse().ok()
 }
 
-/// Whether a query's text is such a number.
+/// Checks that a query's text is such a number.
 ///
 /// # Errors
 /// What it must be instead.

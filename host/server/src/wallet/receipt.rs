@@ -17,14 +17,14 @@ use super::{
 };
 use crate::{Error, Result, money::Rupiah};
 
-/// What stands on a receipt.
+/// Content of a receipt.
 #[derive(Debug)]
 pub(crate) struct Receipt<'a> {
     pub(crate) shop: &'a str,
     pub(crate) customer: &'a str,
     pub(crate) email: &'a str,
     pub(crate) transaction: &'a Transaction,
-    /// What the wallet gained or paid, by kind of credit.
+    /// Gain or payment of the wallet, by kind of credit.
     pub(crate) paid: Rupiah,
     pub(crate) bonus: Rupiah,
     pub(crate) zone: Tz,
@@ -157,7 +157,7 @@ impl Page {
         self.push(true, label, &amount.to_string());
     }
 
-    /// Long text goes on below; the amount stands on the first line.
+    /// Long text continues below; the amount is on the first line.
     fn push(&mut self, bold: bool, left: &str, right: &str) {
         let columns = COLUMNS - right.width() - usize::from(!right.is_empty());
         let mut line = Line {

@@ -1,8 +1,8 @@
 //! Daily seals over the heads of all chains.
 //!
 //! A chain shows a change in its middle, not that its end was cut off together with the wallet's
-//! row. A seal remembers how far each chain had come; seals are chained themselves, so whoever keeps
-//! the newest digest elsewhere holds proof of everything before it.
+//! row. A seal remembers how far each chain had come; seals are chained themselves, so the newest
+//! digest, kept elsewhere, is proof of everything before it.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -31,7 +31,7 @@ pub struct Seal {
     pub digest: String,
 }
 
-/// Seals every chain that has grown since the last seal; gives how many.
+/// Seals every chain that has grown since the last seal; returns their number.
 ///
 /// # Errors
 /// When the database refuses.
@@ -81,7 +81,7 @@ async fn digest(conn: &mut Conn, previous: &str, number: i64) -> Result<String> 
     }
 }
 
-/// Compares all seals with the chains; gives the newest seal, and a sentence for each fault.
+/// Compares all seals with the chains; returns the newest seal, and a sentence for each fault.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -21,7 +21,7 @@ const COLUMNS: [&str; 8] = [
     "bonus_balance",
 ];
 
-/// What one entry did to a wallet, in rupiah.
+/// Effect of one entry on a wallet, in rupiah.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct StatementLine {
     posted_at: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! What went into and out of one wallet in the running day, week, month or year.
+//! Sums that went into and out of one wallet in the running day, week, month or year.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{TransactionType, store};
 use crate::{Result, calendar::Period, db::Conn, money::Rupiah};
 
-/// What happened in a part of a period, in rupiah.
+/// Sums of a part of a period, in rupiah.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartTotal {
@@ -29,7 +29,7 @@ pub struct PartTotal {
 pub struct TypeSum {
     pub r#type: TransactionType,
     pub count: u64,
-    /// What the wallet gained by them; negative when it paid.
+    /// Gain of the wallet by them; negative when it paid.
     pub amount: Rupiah,
 }
 

@@ -105,8 +105,8 @@ macro_rules! insert_transaction {
     };
 }
 
-/// Gives the row its number, which it returns. The engines differ: a PostgreSQL sequence never makes
-/// writers wait, SQLite has one writer anyway, and no row is ever deleted.
+/// Inserts the row with the next number, which it returns. The engines differ: a PostgreSQL
+/// sequence never makes writers wait, SQLite has one writer anyway, and no row is ever deleted.
 pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sqlx::Result<i64> {
     let sql = if conn.is_postgres() {
         insert_transaction!("nextval('transaction_numbers')")
@@ -283,8 +283,8 @@ pub(crate) async fn transaction(
     Ok(found.into_iter().next())
 }
 
-/// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in one
-/// statement, as nothing is asked for more often.
+/// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in
+/// one statement, as nothing is asked for more often.
 pub(crate) async fn at_a_glance(
     conn: &mut Conn,
     user_id: Uuid,
@@ -317,7 +317,7 @@ pub(crate) async fn at_a_glance(
     Ok(Some((wallet, spent, recent)))
 }
 
-/// What took effect in a stretch of time, oldest first.
+/// Transactions that took effect in a stretch of time, oldest first.
 pub(super) async fn settled(
     conn: &mut Conn,
     user_id: Uuid,

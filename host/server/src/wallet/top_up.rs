@@ -19,11 +19,11 @@ use crate::{
 pub struct TopUp {
     pub user_id: Uuid,
     pub amount: Rupiah,
-    /// How it will be paid, for the person who reads the transaction.
+    /// Means of payment, for the reader of the transaction.
     pub method: String,
 }
 
-/// What the gateway took back of a top-up.
+/// Part of a top-up that the gateway took back.
 #[derive(Debug, Clone, Copy)]
 pub struct TakenBack<'t> {
     pub top_up: &'t Transaction,
@@ -34,11 +34,11 @@ pub struct TakenBack<'t> {
     pub kind: TransactionType,
 }
 
-/// What of a reversal the wallet could give back, and what it no longer held.
+/// Parts of a reversal: taken from the wallet, and no longer held by it.
 #[derive(Debug, Clone)]
 pub struct Reversal {
     pub transaction: Transaction,
-    /// What the customer owes now.
+    /// Debt of the customer now.
     pub owed: Rupiah,
 }
 
@@ -92,8 +92,8 @@ pub async fn credit(
     ledger::complete(conn, clock, wallet, &movement, idempotency_key, announced).await
 }
 
-/// The gateway took money back. Paid credit of the locked wallet pays it as far as it goes; the rest
-/// is owed. With the last rupiah the top-up itself becomes `REFUNDED`.
+/// The gateway took money back. Paid credit of the locked wallet pays it as far as it goes; the
+/// rest is owed. With the last rupiah the top-up itself becomes `REFUNDED`.
 ///
 /// # Errors
 /// `CONFLICT` when the key was posted before.

@@ -1,5 +1,5 @@
-//! The letters of receipts: a typeface that comes with the program, and one the operator may add for
-//! scripts that it lacks.
+//! The letters of receipts: a typeface that comes with the program, and one the operator may add
+//! for scripts that it lacks.
 
 #![expect(
     clippy::float_arithmetic,
@@ -23,7 +23,7 @@ static PLAIN: LazyLock<Typeface> =
 static BOLD: LazyLock<Typeface> =
     LazyLock::new(|| Typeface::included(include_bytes!("../../fonts/DejaVuSansMono-Bold.ttf")));
 
-/// Stands for a character that no typeface has.
+/// Replacement for a character that no typeface has.
 const UNKNOWN: char = char::REPLACEMENT_CHARACTER;
 
 /// A TrueType or OpenType font.
@@ -66,7 +66,7 @@ impl fmt::Debug for Typeface {
     }
 }
 
-/// How a line is written: with the included typeface, and another one for what that lacks.
+/// Typefaces of a line: the included one, and another one for characters it lacks.
 pub(super) struct Pen<'a> {
     faces: Vec<(&'a Typeface, Face<'static>)>,
     size: f32,
@@ -127,8 +127,8 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// Parts of a text by the typeface that has their characters, with their widths. What has no width of
-    /// its own, such as an accent, stays with what it belongs to where it can.
+    /// Splits a text by the typeface that has its characters, with their widths. A character
+    /// without a width of its own, such as an accent, stays with its base where it can.
     fn runs<'t>(&self, text: &'t str) -> Vec<(&'a Typeface, &'t str, f32)> {
         let mut runs = Vec::new();
         let (mut from, mut current, mut width) = (0, 0, 0.0);

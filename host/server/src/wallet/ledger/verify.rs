@@ -25,7 +25,7 @@ use crate::{
 /// Faults of books that are broken throughout would fill the memory.
 const MOST_FAULTS: usize = 1_000;
 
-/// What `dermaga ledger verify` found.
+/// Findings of `dermaga ledger verify`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
@@ -67,8 +67,8 @@ impl Verification {
 
 /// Proves the whole ledger: every entry balances, every chain is unbroken, every balance is the sum
 /// of its postings, every completed transaction is posted with its amount, every sealed entry is
-/// there still, and all accounts together are zero. Reads one snapshot, a page at a time, and writes
-/// nothing.
+/// there still, and all accounts together are zero. Reads one snapshot, a page at a time, and
+/// writes nothing.
 ///
 /// # Errors
 /// When the database does not answer; faults in the books are in the answer.

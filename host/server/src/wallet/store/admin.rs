@@ -109,7 +109,7 @@ pub(crate) async fn owned_wallet(
     fetch_optional!(conn, OwnedWallet, sql, user_id)
 }
 
-/// What all wallets hold together.
+/// Sums over all wallets.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(crate) struct Totals {
     pub(crate) wallets: i64,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::super::{seal::BrokenSeal, statement::StatementLine};
 use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional, money::Rupiah};
 
-/// What a wallet's entries until a moment add up to: paid and bonus.
+/// Sums a wallet's entries until a moment: paid and bonus.
 pub(in crate::wallet) async fn balance_before(
     conn: &mut Conn,
     user_id: Uuid,
@@ -36,7 +36,7 @@ pub(in crate::wallet) async fn statement(
     fetch_all!(conn, StatementLine, sql, user_id, from, to)
 }
 
-/// What a transaction did to its wallet: paid and bonus.
+/// Returns a transaction's effect on its wallet: paid and bonus.
 pub(crate) async fn movement_of(
     conn: &mut Conn,
     transaction_id: Uuid,
@@ -65,7 +65,7 @@ pub(in crate::wallet) struct SealRow {
     pub(in crate::wallet) digest: String,
 }
 
-/// How far a chain had come.
+/// Last entry of a chain when it was sealed.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(in crate::wallet) struct SealedHead {
     pub(in crate::wallet) wallet_id: Uuid,

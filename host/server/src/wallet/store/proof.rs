@@ -32,8 +32,8 @@ pub(in crate::wallet) async fn entries_after(
     fetch_all!(conn, EntryRow, sql, wallet_id, position, limit)
 }
 
-/// The postings of these entries, and which of them each belongs to. The entries are named one by one:
-/// joined to a page whose length it does not know, PostgreSQL would rather read all postings.
+/// The postings of these entries, and which of them each belongs to. The entries are named one by
+/// one: joined to a page whose length it does not know, PostgreSQL would rather read all postings.
 pub(in crate::wallet) async fn postings_of(
     conn: &mut Conn,
     entries: &[EntryRow],
@@ -69,9 +69,10 @@ pub(in crate::wallet) async fn stray_postings(conn: &mut Conn) -> sqlx::Result<i
     Ok(count)
 }
 
-/// The first completed transactions whose amount is not what their entries did to the wallet. Postings are
-/// summed entry by entry: as a join, PostgreSQL without statistics (after a restore, say) would read all of
-/// them for each transaction, and so would SQLite with the accounts as a condition.
+/// The first completed transactions whose amount is not what their entries did to the wallet.
+/// Postings are summed entry by entry: as a join, PostgreSQL without statistics (after a restore,
+/// say) would read all of them for each transaction, and so would SQLite with the accounts as a
+/// condition.
 pub(in crate::wallet) async fn unposted(
     conn: &mut Conn,
     limit: i64,
