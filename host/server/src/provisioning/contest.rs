@@ -49,7 +49,7 @@ impl Contest {
         self.corrections >= FIGHT
     }
 
-    /// How long to leave the instance alone, when it is.
+    /// Returns the time left to leave the instance alone; `None` when there is none.
     pub(super) fn wait(self, now: DateTime<Utc>) -> Option<Duration> {
         let until = self.quiet_until?;
         (until - now).to_std().ok().filter(|wait| !wait.is_zero())

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
 
-/// A folder that somebody applies, or commits for a GitOps tool.
+/// Folder of manifests, to be applied by hand or committed for a GitOps tool.
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: PathBuf,
@@ -49,7 +49,7 @@ impl Directory {
     }
 
     /// Writes the namespace and the instance, each file whole or not at all, and removes the files
-    /// of what is no longer rendered. Gives the instance's folder. Blocks on the disk.
+    /// of objects no longer rendered. Returns the instance's folder. Blocks on the disk.
     ///
     /// # Errors
     /// When the disk refuses; what was there before stays readable.
@@ -70,7 +70,7 @@ impl Directory {
     /// Blocks on the disk.
     ///
     /// # Errors
-    /// When the disk refuses; trying again goes on where it stopped.
+    /// When the disk refuses; a retry continues at that point.
     pub fn remove(
         &self,
         namespace: &str,
@@ -135,8 +135,8 @@ fn document(manifest: &Value, object: &ObjectRef) -> String {
     serde_norway::to_string(manifest).unwrap_or_else(|_| manifest.to_string())
 }
 
-/// Names the keys and says where the values come from, and is no Kubernetes object, so that nobody
-/// applies a Secret without values over the real one.
+/// Returns a placeholder that names the keys and says where the values come from. It is no
+/// Kubernetes object, so that a Secret without values is never applied over the real one.
 fn placeholder(manifest: &Value, object: &ObjectRef) -> String {
     let keys = manifest
         .get("data")

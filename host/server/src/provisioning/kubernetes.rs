@@ -33,7 +33,7 @@ impl Kubernetes {
         let mut refused = None;
         match self.cluster.prepare_namespace(tenant).await {
             Ok(()) => {}
-            // What runs nothing needs no fences around it.
+            // An instance that runs nothing needs no network policy or quota around it.
             Err(error) if *is_stopped && error.is_about_object() => refused = Some(error),
             Err(error) => return Err(error),
         }
@@ -69,7 +69,7 @@ impl Kubernetes {
         })
     }
 
-    /// What is still there of an instance after asking for its removal.
+    /// Asks for the removal of an instance and returns the objects that are still there.
     pub(super) async fn remove(
         &self,
         namespace: &str,

@@ -1,8 +1,9 @@
 //! Provisioning: instances, and the reconciler that makes the cluster agree with the database.
 //!
 //! A purchase writes an instance ([`create`]) in its own transaction and wakes the worker after the
-//! commit ([`Handle::wake`]). The worker works on what is due, each pass by a lease in the database,
-//! until the instance is what it shall be; what fails is visible on the instance and tried again.
+//! commit ([`Handle::wake`]). The worker works on due instances, each pass by a lease in the
+//! database, until each has its desired state; a failure is visible on the instance and tried
+//! again.
 
 mod attention;
 mod contest;
@@ -55,20 +56,20 @@ use crate::{
     plugins::Registry,
 };
 
-/// What an operator decides about provisioning.
+/// Operator's settings for provisioning.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub provisioner: Choice,
     /// `None` looks in the usual places.
     pub kubeconfig: Option<PathBuf>,
-    /// Where the directory provisioner writes.
+    /// Folder of the directory provisioner.
     pub folder: PathBuf,
     pub classes: Classes,
     /// The namespace of the ingress controller, whose pods may reach the customers'.
     pub ingress_namespace: String,
     /// Instances worked on at once.
     pub parallel: usize,
-    /// How often an instance that is as it shall be is compared with the cluster.
+    /// Interval between comparisons of a settled instance with the cluster.
     pub resync: Duration,
 }
 
@@ -127,8 +128,8 @@ pub async fn prepare(
     Ok((instances, worker))
 }
 
-/// Whether an instance was applied and has no folder: then it was applied to a cluster. When the
-/// database does not tell, the answer that loses nothing is yes.
+/// Returns true when an instance was applied and has no folder: then it was applied to a cluster.
+/// Returns true as well when the database does not answer, because that loses nothing.
 async fn lives_in_cluster(db: &Db, folder: &Path) -> bool {
     let applied = async { store::applied(&mut db.read().await?).await };
     match applied.await {
@@ -228,8 +229,8 @@ pub async fn run_or_stop(
     Ok(())
 }
 
-/// Gives a subscription's instance another plan, in the caller's transaction; gives the generation
-/// that stands for it.
+/// Changes the plan of a subscription's instance in the caller's transaction, and returns the new
+/// generation.
 ///
 /// # Errors
 /// `INVALID_STATE` when there is no instance, or it is on its way out.
@@ -265,7 +266,7 @@ fn no_instance() -> Error {
     Error::new(Code::InvalidState, "This subscription has no instance.")
 }
 
-/// The Secret object of an instance with its values, for whoever applies manifests by hand.
+/// Returns the Secret object of an instance with its values, for manifests applied by hand.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown name, or one that is gone; as [`Vault::open`].
@@ -298,7 +299,7 @@ async fn request(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<
 
 /// Longest part of a name that comes from the service, so that plugins may add a suffix of their own.
 const NAME_STEM: usize = 24;
-/// Letters and digits that nobody mixes up, 32 of them: five bits each.
+/// The 32 letters and digits that are not easily mixed up: five bits each.
 const NAME_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// A DNS label such as `n8n-k3v9x2ab`; 40 random bits, and the database makes sure.

@@ -1,4 +1,4 @@
-//! Instances: what they shall be, what they are, and what one pass over them learned.
+//! Instances: desired state, status, and the findings of one pass.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 text_enum! {
-    /// What an instance shall be.
+    /// Desired state of an instance.
     pub enum Desired {
         Running = "RUNNING",
         /// Scaled to zero, its data kept.
@@ -25,7 +25,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// What an instance is.
+    /// Status of an instance.
     pub enum Status {
         /// Waits for its first attempt, or for the cluster.
         Pending = "PENDING",
@@ -34,7 +34,7 @@ text_enum! {
         Running = "RUNNING",
         /// Its manifests are in a folder; nothing tells what becomes of them.
         Written = "WRITTEN",
-        /// Works in part, or did and waits for what it shall be now.
+        /// Works in part, or ran and waits for its new desired state.
         Degraded = "DEGRADED",
         Failed = "FAILED",
         Stopped = "STOPPED",
@@ -44,7 +44,7 @@ text_enum! {
     }
 }
 
-/// What a purchase asks for.
+/// Instance that a purchase asks for.
 #[derive(Debug, Clone)]
 pub struct NewInstance {
     pub subscription_id: Uuid,
@@ -52,13 +52,13 @@ pub struct NewInstance {
     pub plan_id: Uuid,
     /// Slug of the service; begins the instance's name.
     pub service: String,
-    /// The plugin version it is made with, and stays with until somebody moves it.
+    /// Plugin version that it is created with, and keeps until it is moved.
     pub plugin_digest: String,
-    /// Valid against the schema and accepted by `check`.
-    /// What the service's template says to that version.
+    /// Settings that the service's template passes to that version.
     pub settings: contract::Settings,
+    /// Valid against the schema and accepted by `check`.
     pub config: Value,
-    /// What the host generates for it.
+    /// Secrets that the host generates for it.
     pub secrets: Vec<contract::SecretSpec>,
     /// Domain under which it gets a host name of its own; `None` when no endpoint is public.
     pub base_domain: Option<String>,
@@ -72,7 +72,7 @@ pub struct Instance {
     pub user_id: Uuid,
     pub plan_id: Uuid,
     pub plugin_digest: String,
-    /// What the service's template said to that version; moves with it.
+    /// Settings that the service's template passed to that version; they move with it.
     pub settings: Json<contract::Settings>,
     /// Prefix of its objects' names, unique in the cluster.
     pub name: String,
@@ -81,7 +81,7 @@ pub struct Instance {
     pub config: Json<Value>,
     pub desired: Desired,
     pub status: Status,
-    /// Why it is what it is, in a sentence a customer understands.
+    /// Reason of the status, in a sentence a customer understands.
     pub message: String,
     pub generation: i64,
     pub observed_generation: i64,
@@ -123,20 +123,20 @@ impl Instance {
     }
 }
 
-/// What a subscription is held to: a plugin version, and what the template said to it.
+/// Plugin version and template settings that a subscription keeps.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Pinned {
     pub plugin_digest: String,
     pub settings: Json<contract::Settings>,
 }
 
-/// What an instance's plan and service say about it.
+/// Terms of an instance, from its plan and its service.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Terms {
     pub service: String,
     pub plan: String,
     pub tier: Tier,
-    /// What the customer bought at, which later changes of the catalogue leave alone.
+    /// Price at purchase, which later changes of the catalogue do not change.
     pub monthly_price: Rupiah,
     pub cpu_millis: i64,
     pub memory_mib: i64,
@@ -221,18 +221,18 @@ pub(super) struct Lease {
     pub until: DateTime<Utc>,
 }
 
-/// What one pass over an instance found out.
+/// Findings of one pass over an instance.
 #[derive(Debug, Clone)]
 pub(super) struct Verdict {
     pub status: Status,
     pub message: String,
-    /// What may exist in the cluster for this instance.
+    /// Objects that may exist in the cluster for this instance.
     pub applied: Vec<ObjectRef>,
     /// A rendering that differs from the last one recorded.
     pub decision: Option<Decision>,
-    /// Whether what it shall be has been applied, whole.
+    /// True when its desired state has been applied in full.
     pub is_applied: bool,
-    /// Whether the attempt failed; it is tried again later and later.
+    /// True when the attempt failed; it is tried again later and later.
     pub is_failure: bool,
     /// The refusals in a row, this one included.
     pub refusal: Option<Refusal>,

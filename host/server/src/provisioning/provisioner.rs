@@ -1,4 +1,4 @@
-//! Where instances go: a cluster, or a folder of manifests.
+//! Targets of instances: a cluster, or a folder of manifests.
 
 use std::path::PathBuf;
 
@@ -33,20 +33,20 @@ impl std::str::FromStr for Choice {
     }
 }
 
-/// An instance that shall exist, rendered and gated.
+/// Instance to set up, rendered and gated.
 #[derive(Debug)]
 pub struct Release<'a> {
     pub tenant: &'a Tenant,
     /// Name of the instance.
     pub instance: &'a str,
     pub objects: &'a [Value],
-    /// What earlier releases may have left.
+    /// Objects that earlier releases may have left.
     pub previous: &'a [ObjectRef],
     /// Nothing of it runs.
     pub is_stopped: bool,
 }
 
-/// What a release led to.
+/// Result of applying a release.
 #[derive(Debug)]
 pub struct Outcome {
     pub observed: Observed,

@@ -27,10 +27,10 @@ use crate::{
 
 /// A pass that takes longer is abandoned, well before its lease ends.
 pub(super) const PASS_TIMEOUT: Duration = Duration::from_secs(45);
-/// How long an instance is one server's alone.
+/// Time for which one server alone works on an instance.
 pub(super) const LEASE: TimeDelta = TimeDelta::seconds(60);
 
-/// What passes need.
+/// Dependencies of a pass.
 #[derive(Debug)]
 pub(super) struct Reconciler<S> {
     pub(super) db: Db,
@@ -43,7 +43,7 @@ pub(super) struct Reconciler<S> {
     pub(super) resync: Duration,
 }
 
-/// What a pass reads before it does anything.
+/// Data that a pass reads before it does anything.
 struct Material {
     terms: Terms,
     neighbours: Vec<Neighbour>,
@@ -51,7 +51,7 @@ struct Material {
 }
 
 impl<S: Services> Reconciler<S> {
-    /// Works on a leased instance and gives the lease back.
+    /// Works on a leased instance and releases the lease.
     ///
     /// # Errors
     /// When the database fails; the lease ends by itself then, and the instance is due again.
@@ -141,8 +141,8 @@ impl<S: Services> Reconciler<S> {
         })
     }
 
-    /// Stops what runs although it shall not, where its manifests do not do that. Best effort: the next
-    /// pass tries again.
+    /// Stops an instance that should be stopped, in case its manifests do not do that. Best effort:
+    /// the next pass tries again.
     async fn stop_if_asked(&self, seen: &Instance) {
         if seen.desired != Desired::Stopped {
             return;
@@ -181,7 +181,7 @@ impl<S: Services> Reconciler<S> {
         };
         let health = match self.services.health(&judge.seen.plugin_digest, input).await {
             Ok(health) => health,
-            // What was applied stays applied and recorded, whatever the plugin makes of it.
+            // Applied objects stay applied and recorded, even when the plugin fails to judge them.
             Err(error) => return Ok(judge.host_failed(&error)),
         };
         Ok(judge.healthy(&health, &observed, left_out))

@@ -1,7 +1,7 @@
-//! What a purchase or a change of plan would make, rendered and gated before anything is charged.
+//! Renders and gates the objects of a purchase or a change of plan before anything is charged.
 //!
-//! The rehearsal is not recorded: the reconciler asks the plugin again, and that answer is the one that
-//! is applied. Only a refusal of what was really wanted is kept, as every such refusal is.
+//! The rehearsal is not recorded: the reconciler asks the plugin again, and that answer is the one
+//! that is applied. Only a refusal of a real request is kept, as every such refusal is.
 
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -143,7 +143,7 @@ fn without_values(names: impl Iterator<Item = String>) -> Secrets {
     names.map(|name| (name, String::new())).collect()
 }
 
-/// What an instance of this offer would be held to.
+/// Returns the terms of an instance of this offer.
 fn terms(offer: &Offer) -> Terms {
     let Offer { service, plan } = offer;
     Terms {

@@ -1,4 +1,4 @@
-//! From what an instance shall be to objects that may be applied: pinned plugin, then gate.
+//! From an instance's desired state to objects that may be applied: pinned plugin, then gate.
 
 use dermaga_runtime::{
     Digest, canonical_json,
@@ -18,7 +18,7 @@ use crate::{
     plugins::Decision,
 };
 
-/// What the cluster's administrator decides for every instance.
+/// Classes that the cluster's administrator sets for every instance.
 #[derive(Debug, Clone, Default)]
 pub struct Classes {
     /// Forced on volume claims; `None` leaves the cluster's default.
@@ -33,7 +33,7 @@ pub(super) struct Rendering {
     pub objects: Vec<Value>,
     /// Present only when it differs from the last one recorded.
     pub decision: Option<Decision>,
-    /// What the plugin was asked about, for its `health`.
+    /// Instance that the plugin was asked about, for its `health`.
     pub subject: contract::Instance,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Brief<'a> {
     pub recorded: Option<Recorded>,
 }
 
-/// Why there is nothing to apply.
+/// Reason that there is nothing to apply.
 #[derive(Debug)]
 pub(super) enum RenderError {
     /// The plugin or the gate says no; `message` is for the customer, `detail` for administrators.
@@ -165,7 +165,7 @@ fn refused(message: String, detail: String, decision: Option<Decision>) -> Rende
     }
 }
 
-/// Gates what a plugin rendered, adds the host's Secret, and stops what shall not run.
+/// Gates the rendered objects, adds the host's Secret, and scales a stopped instance to zero.
 fn assemble(
     rendered: &[Value],
     instance: &Instance,

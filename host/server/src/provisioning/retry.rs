@@ -7,7 +7,7 @@ use uuid::Uuid;
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// How long to wait after this many failures in a row: 2 s, 4 s, ... up to 5 minutes, spread.
+/// Returns the wait after this many failures in a row: 2 s, 4 s, ... up to 5 minutes, spread.
 pub(super) fn back_off(instance_id: Uuid, failures: i64) -> Duration {
     let doublings = u32::try_from(failures.clamp(1, 16)).unwrap_or(16) - 1;
     let wait = FIRST
@@ -25,7 +25,7 @@ pub(super) fn after_refusal(instance_id: Uuid, failures: i64, is_first: bool) ->
     }
 }
 
-/// What no repetition will mend is tried slowly: somebody may install a better plugin version.
+/// Returns the longest wait, for a failure that lasts until for example a better plugin version.
 pub(super) fn slowly(instance_id: Uuid, failures: i64) -> Duration {
     spread(instance_id, failures, LONGEST)
 }

@@ -18,7 +18,7 @@ use crate::{
     db::Conn,
 };
 
-/// What the host keeps for an instance, by key.
+/// Secrets that the host keeps for an instance, by key.
 pub(super) type Secrets = BTreeMap<String, String>;
 
 /// Makes and seals one secret of an instance.
@@ -51,7 +51,7 @@ pub(crate) async fn open(conn: &mut Conn, vault: &Vault, instance_id: Uuid) -> R
     Ok(secrets)
 }
 
-/// How many secrets of instances there are, and how many of them no key of the vault opens.
+/// Returns the number of secrets of instances, and of those that no key of the vault opens.
 ///
 /// # Errors
 /// When the database does not answer.

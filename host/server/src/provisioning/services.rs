@@ -1,4 +1,4 @@
-//! What the reconciler asks of a service plugin.
+//! Calls of the reconciler to a service plugin.
 
 use std::{future::Future, sync::Arc};
 
@@ -22,7 +22,7 @@ pub trait Services: Send + Sync + 'static {
         user_id: Uuid,
     ) -> impl Future<Output = Result<Decided<Answer<Vec<Value>>>>> + Send;
 
-    /// How an instance is, by its live objects.
+    /// Judges an instance by its live objects.
     fn health(
         &self,
         digest: &str,

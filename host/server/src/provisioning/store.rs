@@ -111,7 +111,7 @@ pub(super) async fn insert_request(
     execute!(conn, sql, id, OUTBOX_TOPIC, instance.id, Json(payload), now)
 }
 
-/// What was asked for until `asked_until` is done.
+/// Marks the requests until `asked_until` as handled.
 async fn settle_requests(
     conn: &mut Conn,
     instance_id: Uuid,
@@ -123,7 +123,7 @@ async fn settle_requests(
     execute!(conn, sql, now, OUTBOX_TOPIC, instance_id, asked_until)
 }
 
-/// Changes what a subscription's instance shall be; nothing when it is on its way out already.
+/// Sets a subscription's instance to be removed; returns nothing when it is already being removed.
 pub(super) async fn terminate(
     conn: &mut Conn,
     subscription_id: Uuid,
@@ -136,7 +136,7 @@ pub(super) async fn terminate(
     fetch_all!(conn, Instance, sql, message, now, subscription_id)
 }
 
-/// Nothing when it shall be so already, or is on its way out.
+/// Changes the desired state; returns nothing when it is the same already, or being removed.
 pub(super) async fn change_desired(
     conn: &mut Conn,
     subscription_id: Uuid,
@@ -263,8 +263,8 @@ pub(super) async fn is_any_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Res
     Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
 }
 
-/// Takes instances that are due, so that nobody else works on them until the lease ends. Should this
-/// server stop meanwhile, they are due again then.
+/// Leases due instances, so that no other server works on them until the lease ends. If this server
+/// stops meanwhile, they are due again then.
 pub(super) async fn claim_due(
     conn: &mut Conn,
     holder: Uuid,
@@ -287,9 +287,9 @@ pub(super) async fn claim_due(
         .collect())
 }
 
-/// Writes what a pass found and gives the lease back. A change of what the instance shall be, and a
-/// change that was seen in the cluster meanwhile, keep their earlier time to look again. Gives the
-/// generation it has now, or nothing when the lease was lost: then somebody else knows better.
+/// Writes the findings of a pass and releases the lease. A change of the desired state, and a
+/// change seen in the cluster meanwhile, keep their earlier time to look again. Returns the current
+/// generation, or nothing when the lease was lost: then another server's findings are newer.
 pub(super) async fn finish(
     conn: &mut Conn,
     lease: &Lease,
@@ -362,13 +362,13 @@ pub(super) async fn finish(
     Ok(finished.map(|(generation,)| generation))
 }
 
-/// Whether a person would want to know.
+/// Returns true when the status or the message changed.
 pub(super) fn is_news(seen: &Instance, verdict: &Verdict) -> bool {
     seen.status != verdict.status || seen.message != verdict.message
 }
 
-/// Something of the instance changed in the cluster: look soon. What fails keeps its back-off, and so
-/// does what another controller changes again and again.
+/// Makes an instance due soon, because it changed in the cluster. A failing instance keeps its
+/// back-off, and so does one that another controller changes again and again.
 pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = "UPDATE instances SET next_attempt_at = $1 \
                WHERE name = $2 AND next_attempt_at > $1 AND failures = 0 AND status <> 'TERMINATED' \
@@ -408,7 +408,7 @@ macro_rules! filter_pinned {
     };
 }
 
-/// Live instances of a plugin that are on another version than the one they shall move to.
+/// Returns live instances of a plugin that are on another version than the target of the move.
 pub(super) async fn pinned_elsewhere(
     conn: &mut Conn,
     order: &Order,
@@ -427,7 +427,7 @@ pub(super) async fn count_pinned_elsewhere(conn: &mut Conn, order: &Order) -> sq
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-/// What the template of an instance's service says to its plugin now.
+/// Returns the settings that the template of an instance's service passes to its plugin now.
 pub(super) async fn template_settings(
     conn: &mut Conn,
     instance_id: Uuid,

@@ -1,4 +1,4 @@
-//! What a customer's namespace must allow for the instances in it.
+//! Limits of a customer's namespace, from the instances in it.
 
 use dermaga_runtime::contract::Resources;
 
@@ -38,7 +38,7 @@ pub(super) fn tenant(
     })
 }
 
-/// What a neighbour bought; with the volumes that it keeps from a larger plan, since those never shrink.
+/// Resources a neighbour bought, with volumes kept from a larger plan, since those never shrink.
 fn size(neighbour: &Neighbour) -> Result<Resources> {
     let bought = neighbour.terms.resources()?;
     let kept = u32::try_from(neighbour.kept_storage_gib).map_err(Error::internal)?;

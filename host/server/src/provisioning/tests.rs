@@ -296,7 +296,7 @@ impl Shop {
         conn.commit().await.unwrap();
     }
 
-    /// Changes what an instance shall be, as a later act of business would.
+    /// Changes the desired state of an instance, as a later request would.
     async fn set_desired(&self, instance: &Instance, desired: Desired) {
         let mut conn = self.db.begin().await.unwrap();
         let sql = "UPDATE instances SET desired = $1, generation = generation + 1, next_attempt_at = $2 WHERE id = $3";
@@ -308,7 +308,7 @@ impl Shop {
         self.folder.path().join("manifests")
     }
 
-    /// Leads to a port where nobody listens.
+    /// Leads to a closed port.
     fn closed_kubeconfig(&self) -> PathBuf {
         let closed = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -590,7 +590,7 @@ async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
     );
     assert_eq!(pass(&[]).await, 600);
     assert_eq!(shop.alert(&instance).await, "");
-    // What changed meanwhile is looked at as ever.
+    // The change seen meanwhile is looked at at its usual time.
     let now = shop.now(&instance).await;
     assert!(now.next_attempt_at <= shop.clock.now());
 }

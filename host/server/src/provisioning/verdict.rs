@@ -20,13 +20,13 @@ use crate::{
 
 /// Something is under way: the watch tells most changes, this finds the rest.
 const SOON: Duration = Duration::from_secs(3);
-/// What has been under way for long is looked at less often.
+/// Time after which a change under way is looked at less often.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 const LATER: Duration = Duration::from_secs(30);
 /// A removal that takes longer says what is left.
 const REMOVAL_IS_SLOW: TimeDelta = TimeDelta::minutes(1);
 
-// What customers read. Paths, and sentences of Kubernetes, are for administrators.
+// Texts for customers. Paths, and sentences of Kubernetes, are for administrators.
 const WRITTEN: &str = "Its manifests are written and wait to be applied.";
 const WRITTEN_STOPPED: &str =
     "Stopped in its manifests, which wait to be applied. Its data is kept.";
@@ -38,7 +38,7 @@ const NO_ROOM: &str =
     "The cluster has no room for your service yet. We keep trying, and an administrator knows.";
 const NOT_YET: &str = "Something is still under way in the cluster. We try again in a moment.";
 
-/// What was learned about `seen` in a pass that began at `now`.
+/// Decides the status of `seen` in a pass that began at `now`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Judge<'a> {
     pub(super) seen: &'a Instance,
@@ -79,7 +79,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What the plugin says of the observed objects; while it waits, what the cluster says of them.
+    /// Takes the status from the plugin's answer; while that one waits, the cause from the cluster.
     pub(super) fn healthy(
         &self,
         health: &Health,
@@ -250,7 +250,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What a cluster that does not answer means for this instance.
+    /// Explains to a customer the effect of a cluster that does not answer.
     fn while_away(&self) -> &'static str {
         match (self.seen.desired, self.seen.ready_at) {
             (Desired::Terminated, _) => {

@@ -29,7 +29,7 @@ pub(crate) struct InstanceView {
     pub hostname: Option<String>,
     pub desired: Desired,
     pub status: Status,
-    /// Why it is what it is, in a sentence.
+    /// Reason of the condition, in a sentence.
     pub message: String,
     /// When it was delivered: ready for the first time, or its manifests written.
     pub ready_at: Option<DateTime<Utc>>,
@@ -64,13 +64,13 @@ pub(crate) struct InstanceDetail {
     pub instance: InstanceView,
     pub health: Condition,
     pub endpoints: Vec<EndpointView>,
-    /// What is wrong at the moment, in a sentence; absent when nothing is.
+    /// Current fault, in a sentence; absent when nothing is wrong.
     pub last_error: Option<String>,
     /// Attempts that failed since the last that did not.
     pub failures: i64,
     /// When it is looked at next.
     pub next_attempt_at: DateTime<Utc>,
-    /// Raised by every change of what it shall be.
+    /// Raised by every change of the desired state.
     pub generation: i64,
     /// The generation that was applied last.
     pub observed_generation: i64,
@@ -110,7 +110,7 @@ const fn has_trouble(instance: &Instance) -> bool {
     instance.failures > 0 || matches!(instance.status, Status::Failed | Status::Degraded)
 }
 
-/// How an instance is.
+/// Condition of an instance, for its customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum Condition {
@@ -138,7 +138,7 @@ impl Condition {
     }
 }
 
-/// Where the service can be reached.
+/// Address at which the service can be reached.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EndpointView {
@@ -188,14 +188,14 @@ impl EventView {
     }
 }
 
-/// What the customer needs in order to use an instance.
+/// Data that the customer needs to use an instance.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CredentialsView {
-    /// Where to go first, when there is such a place.
+    /// First address to open, when there is one.
     pub url: Option<String>,
     pub fields: Vec<CredentialView>,
-    /// What to know before the first use; may be empty.
+    /// Notes to read before the first use; may be empty.
     pub notes: String,
 }
 
@@ -206,12 +206,12 @@ pub(crate) struct CredentialView {
     /// For example `Password`.
     pub label: String,
     pub value: String,
-    /// Better not shown to whoever looks over one's shoulder.
+    /// True for a value to hide on a screen, such as a password.
     pub is_secret: bool,
 }
 
 impl CredentialsView {
-    /// Fills the secrets into a plugin's answer; also gives the names of those it shows.
+    /// Fills the secrets into a plugin's answer; also returns the names of those it shows.
     ///
     /// # Errors
     /// `PLUGIN_FAILED` when the plugin asks for a secret that this instance does not have.

@@ -21,20 +21,20 @@ use super::{
 };
 use crate::{Result, cluster::Cluster, db::new_id};
 
-/// How often the database is asked what is due; commits here wake the worker at once.
+/// Interval between queries for due instances; commits here wake the worker at once.
 const POLL: Duration = Duration::from_secs(1);
 /// Events of one moment lead to one pass.
 const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// How long passes under way may take to end when the server stops.
+/// Longest time that passes under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What is known of where instances go.
+/// State of the provisioner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvisionerStatus {
     /// `kubernetes` or `directory`.
     pub provisioner: &'static str,
-    /// Whether the cluster answered last time; true for a directory.
+    /// True when the cluster answered last time; true for a directory.
     pub is_available: bool,
     /// The cluster's version, or why it does not answer.
     pub detail: String,
@@ -194,7 +194,7 @@ impl<S: Services> Worker<S> {
     async fn finish(mut self, listener: Option<tokio::task::JoinHandle<()>>) {
         let drain = async { while self.passes.join_next().await.is_some() {} };
         if timeout(GRACE, drain).await.is_err() {
-            // Their leases end by themselves and another server goes on.
+            // Their leases end by themselves and another server continues.
             self.passes.abort_all();
         }
         if let Some(listener) = listener {

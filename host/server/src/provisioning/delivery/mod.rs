@@ -1,4 +1,4 @@
-//! What money asks about instances: has the thing that was sold ever been there, will it ever be.
+//! Delivery of instances, as billing asks for it: was the service ever running, will it ever be.
 
 mod store;
 
@@ -36,8 +36,8 @@ pub async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> Result<
     Ok(store::is_undeliverable(conn, subscription_id).await?)
 }
 
-/// Returns false for an instance that should run and did not once since this moment. Where a cluster
-/// does not answer, what ran before counts as running.
+/// Returns false for an instance that should run and did not once since this moment. While its
+/// cluster does not answer, an instance that ran before counts as running.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -1,4 +1,4 @@
-//! How one rendering differs from another, for people and for programs.
+//! Differences between two renderings, for people and for programs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,7 +74,7 @@ pub(super) fn compare(before: &[Value], after: &[Value]) -> Result<Difference> {
     Ok(difference)
 }
 
-/// Whether it is a workload.
+/// Returns true for a workload.
 fn has_pods(object: Option<&Value>) -> bool {
     object.is_some_and(|object| object.pointer("/spec/template").is_some())
 }
@@ -84,7 +84,7 @@ fn by_name(objects: &[Value]) -> BTreeMap<String, &Value> {
     objects.iter().map(named).collect()
 }
 
-/// Where two values differ; a list is compared as a whole.
+/// Collects the paths at which two values differ; a list is compared as a whole.
 fn collect(old: &Value, new: &Value, at: String, paths: &mut Vec<String>) {
     let (Value::Object(old), Value::Object(new)) = (old, new) else {
         paths.push(at);

@@ -32,7 +32,7 @@ use crate::{
 
 pub use diff::ObjectChange;
 
-/// Instances that one request moves at most; the next request goes on after them.
+/// Maximum of instances that one request moves; the next request continues after them.
 pub(crate) const MOST: u16 = 100;
 
 /// Which instances go to which version.
@@ -47,14 +47,14 @@ pub struct Order {
     pub instances: Option<Vec<Uuid>>,
     /// Only those after this one, in the order of their ids.
     pub after: Option<Uuid>,
-    /// How many at most.
+    /// Maximum number of instances.
     pub limit: u16,
     /// Only tell what would happen.
     pub dry_run: bool,
 }
 
 text_enum! {
-    /// How it went with an instance.
+    /// Outcome of the move of one instance.
     pub enum MoveOutcome {
         /// It can be moved.
         Ready = "READY",
@@ -84,7 +84,7 @@ pub struct Moved {
     pub restarts: bool,
 }
 
-/// What a move did, or would do.
+/// Changes that a move made, or would make.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Moves {
@@ -94,16 +94,16 @@ pub struct Moves {
     pub instances: Vec<Moved>,
     /// Instances that this request did not come to.
     pub remaining: i64,
-    /// What to send as `after` to go on with those; null when none is left.
+    /// Value of `after` for the next request; null when no instance is left.
     pub next: Option<Uuid>,
 }
 
-/// Moves instances of a service plugin to another of its versions, each in a transaction of its own;
-/// the reconciler does the rest. What cannot be moved stays and runs on.
+/// Moves instances of a service plugin to another of its versions, each in a transaction of its
+/// own; the reconciler does the rest. Instances that cannot be moved keep running as they are.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown version or one of another plugin, `INVALID_STATE` for a retired one,
-/// `PLUGIN_UNAVAILABLE` when it does not load. What is wrong with one instance is in its answer.
+/// `PLUGIN_UNAVAILABLE` when it does not load. A fault of one instance is in its answer.
 pub async fn carry_out(instances: &Instances, actor_id: Uuid, order: &Order) -> Result<Moves> {
     let target = instances.plugins.version(&order.to).await?;
     if target.about().id != order.plugin_id {
@@ -134,7 +134,7 @@ pub async fn carry_out(instances: &Instances, actor_id: Uuid, order: &Order) -> 
     })
 }
 
-/// What a version makes of an instance.
+/// Rendering of an instance by a version.
 struct Preview {
     settings: Settings,
     /// Those that the instance has not.
@@ -164,7 +164,7 @@ async fn one(
     let preview = match preview(instances, target, &instance).await {
         Ok(preview) => preview,
         Err(RenderError::Refused { detail, .. }) => return Ok(refused(detail)),
-        // The database is nobody's fault; all else is about this instance and this version.
+        // A database failure ends the request; all else is about this instance and this version.
         Err(RenderError::Host(error)) if error.code == Code::Unavailable => return Err(error),
         Err(RenderError::Host(error)) => return Ok(refused(in_words(&error))),
     };
