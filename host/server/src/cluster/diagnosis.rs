@@ -1,8 +1,8 @@
-//! What keeps an instance from starting, in words for its owner.
+//! Obstacles that keep an instance from starting, in words for its owner.
 
 use serde_json::Value;
 
-/// What keeps an instance from starting.
+/// Reason that keeps an instance from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
     /// For its owner.

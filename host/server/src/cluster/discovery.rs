@@ -33,10 +33,10 @@ pub(super) const INSTANCE_KINDS: [(&str, &str); 12] = [
     ("v1", "PersistentVolumeClaim"),
 ];
 
-/// What the cluster makes by itself for an instance.
+/// Kinds that the cluster itself creates for an instance, as (API version, kind).
 pub(super) const DEPENDENT_KINDS: [(&str, &str); 2] = [("apps/v1", "ReplicaSet"), ("v1", "Pod")];
 
-/// What a cluster said it serves, at one moment.
+/// Kinds that a cluster served at one moment.
 #[derive(Debug)]
 pub(super) struct Served {
     /// By `apiVersion` and kind.
@@ -52,7 +52,7 @@ impl Served {
 }
 
 impl Cluster {
-    /// What this cluster serves, remembered for [`MAX_AGE`].
+    /// Returns the kinds that this cluster serves, cached for [`MAX_AGE`].
     pub(super) async fn served(&self) -> Result<Arc<Served>, ClusterError> {
         if let Some(served) = self
             .served

@@ -1,4 +1,4 @@
-//! Why the cluster did not do what it was asked.
+//! Errors of the cluster.
 
 use crate::{Code, Error};
 
@@ -13,7 +13,7 @@ pub enum ClusterError {
     /// The credentials are not accepted, or lack a right.
     #[error("the cluster denies access: {0}")]
     Denied(String),
-    /// The object is there already and belongs to somebody else.
+    /// The object exists already and belongs to another owner.
     #[error("{object} exists in namespace {namespace} and was not made by Dermaga")]
     NotOurs { namespace: String, object: String },
     /// The API server does not accept the object.
@@ -28,7 +28,7 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
-    /// Whether trying again may help without anybody changing anything.
+    /// Returns true when a retry may help although nothing is changed.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::NotYet(_))
     }
@@ -38,7 +38,7 @@ impl ClusterError {
         !matches!(self, Self::Unreachable(_) | Self::NotConfigured(_))
     }
 
-    /// What failed while doing something to `object` (kind and name).
+    /// Converts a failure of a request about `object` (kind and name).
     pub(super) fn of(error: kube::Error, object: &str) -> Self {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, object),

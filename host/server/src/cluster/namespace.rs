@@ -26,7 +26,7 @@ const NAME: &str = "dermaga";
 /// Pods that are made before the quota controller has seen a new quota slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 const QUOTA_POLL: Duration = Duration::from_millis(100);
-/// Where the NodeLocal DNSCache add-on listens, outside of any pod.
+/// Address of the NodeLocal DNSCache add-on, which runs outside of any pod.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
 /// The Pod Security level a namespace enforces.
@@ -46,14 +46,14 @@ impl PodSecurity {
     }
 }
 
-/// A customer's namespace as it shall be.
+/// Desired state of a customer's namespace.
 #[derive(Debug, Clone)]
 pub struct Tenant {
     pub namespace: String,
     pub user_id: Uuid,
     /// Names of the instances that live in it.
     pub instances: Vec<String>,
-    /// What all of them bought together.
+    /// Sum of the resources that its instances bought.
     pub budget: Resources,
     /// The largest of them, which the quota allows once more for pods that overlap in an update.
     pub surge: Resources,
@@ -71,7 +71,7 @@ pub enum NamespaceState {
     Present(NamespaceVersion),
 }
 
-/// A namespace as somebody saw it; it is deleted only if nobody changed it since.
+/// Version of a namespace that was read; the namespace is deleted only if it has not changed since.
 #[derive(Debug, Clone)]
 pub struct NamespaceVersion(Preconditions);
 
@@ -193,7 +193,7 @@ fn dns() -> Value {
     })
 }
 
-/// What is sold calls other services and sends mail, but has no business inside the cluster.
+/// Egress policy: allows calls to other services and mail, and nothing inside the cluster.
 fn internet() -> Value {
     json!({
         "podSelector": {},
@@ -214,10 +214,10 @@ fn from_namespace(name: &str) -> Value {
 }
 
 impl Cluster {
-    /// Makes the customer's namespace as it shall be and waits until its quota is in force.
+    /// Brings the customer's namespace to its desired state and waits until its quota is in force.
     ///
     /// # Errors
-    /// [`ClusterError::NotOurs`] when a namespace of that name is somebody else's,
+    /// [`ClusterError::NotOurs`] when a namespace of that name belongs to another owner,
     /// [`ClusterError::NotYet`] while it is being removed or the quota is not in force.
     pub async fn prepare_namespace(&self, tenant: &Tenant) -> Result<(), ClusterError> {
         if let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
@@ -291,10 +291,10 @@ impl Cluster {
         Ok(live)
     }
 
-    /// The customer's namespace as it is now.
+    /// Returns the current state of the customer's namespace.
     ///
     /// # Errors
-    /// [`ClusterError::NotOurs`] when a namespace of that name is somebody else's.
+    /// [`ClusterError::NotOurs`] when a namespace of that name belongs to another owner.
     pub async fn namespace_state(
         &self,
         name: &str,
@@ -313,10 +313,10 @@ impl Cluster {
         Ok(NamespaceState::Present(NamespaceVersion(version)))
     }
 
-    /// Asks for the removal of a namespace, provided that nobody changed it since `version`.
+    /// Asks for the removal of a namespace, provided that it has not changed since `version`.
     ///
     /// # Errors
-    /// [`ClusterError::NotYet`] when somebody did: an instance may have moved in.
+    /// [`ClusterError::NotYet`] when it has changed: an instance may have moved in.
     pub async fn delete_namespace(
         &self,
         name: &str,

@@ -13,7 +13,7 @@ pub const FIELD_MANAGER: &str = "dermaga";
 /// The label that says that an object is ours, with the value [`FIELD_MANAGER`].
 pub(super) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const VOLUME_CLAIM: &str = "PersistentVolumeClaim";
-/// Where a claim says how much it asks for.
+/// JSON pointer to the storage that a claim requests.
 pub const CLAIMED: &str = "/spec/resources/requests/storage";
 /// The label that says which customer an object belongs to.
 pub const USER_LABEL: &str = "dermaga.dev/user";
@@ -44,7 +44,7 @@ impl ObjectRef {
         }
     }
 
-    /// Where a manifest says it is; missing parts are empty, and the API server refuses those.
+    /// Reads a manifest's reference; missing parts are empty, and the API server refuses those.
     pub fn of(manifest: &Value) -> Self {
         let text = |pointer: &str| {
             manifest
@@ -79,7 +79,7 @@ pub(super) fn label<'a>(
     labels?.get(key).map(String::as_str)
 }
 
-/// Whether a live object was made by us for this instance.
+/// Returns true when the labels say that Dermaga made the object for this instance.
 pub(super) fn is_of_instance(labels: Option<&BTreeMap<String, String>>, instance: &str) -> bool {
     label(labels, MANAGED_BY_LABEL) == Some(FIELD_MANAGER)
         && label(labels, INSTANCE_LABEL) == Some(instance)

@@ -22,7 +22,7 @@ const PARALLEL_LISTS: usize = 6;
 /// it owns nothing else.
 const STOPPING_MANAGER: &str = "dermaga-stop";
 
-/// What became of an object that was to be applied.
+/// Outcome of applying one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     Yes,
@@ -59,7 +59,7 @@ impl fmt::Display for Contested {
 pub struct Sweep {
     /// Kinds that instances are made of, in the order in which they are removed.
     objects: Vec<(ObjectRef, DynamicObject)>,
-    /// What the cluster made of them: replica sets and pods.
+    /// Objects that the cluster derived from them: replica sets and pods.
     dependents: Vec<(ObjectRef, DynamicObject)>,
 }
 
@@ -99,7 +99,7 @@ impl Cluster {
     /// is never applied smaller than the live one.
     ///
     /// # Errors
-    /// [`ClusterError::NotOurs`] when an object of that name belongs to somebody else; it is left alone.
+    /// [`ClusterError::NotOurs`] when an object of that name has another owner; it is left alone.
     pub async fn apply(
         &self,
         namespace: &str,
@@ -222,9 +222,9 @@ impl Cluster {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Removes what was rendered once and is no longer: found by label, and in `previous` for what a
-    /// later version of the list of kinds does not know. Volumes stay until the instance ends,
-    /// because a mistake in rendering must not cost data. Gives what was removed.
+    /// Removes objects that are no longer rendered, and returns them: found by label, and in
+    /// `previous` for kinds that a later version of the list of kinds does not know. Volumes stay
+    /// until the instance ends, because a mistake in rendering must not cost data.
     ///
     /// # Errors
     /// When the cluster is away or denies the deletion.
@@ -265,8 +265,8 @@ impl Cluster {
         Ok(removed)
     }
 
-    /// Asks for the removal of everything of the instance, volumes included, and gives what is still
-    /// there: an empty list proves that it is gone. Call it again until then.
+    /// Asks for the removal of everything of the instance, volumes included, and returns what is
+    /// still there: an empty list proves that it is gone. Call it again until then.
     ///
     /// # Errors
     /// When the cluster is away or denies the deletion.
@@ -314,7 +314,7 @@ impl Cluster {
         if live.metadata.deletion_timestamp.is_some() {
             return Ok(true);
         }
-        // The very object that was looked at: never one of the same name that somebody made since.
+        // Deletes only the object that was read, not one created since under the same name.
         let same = Preconditions {
             uid: live.metadata.uid,
             resource_version: None,

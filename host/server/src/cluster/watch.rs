@@ -20,8 +20,8 @@ use super::{
 const WATCHED_DEPENDENT: &str = "Pod";
 
 impl Cluster {
-    /// Names of instances one of whose objects appeared, changed or went away. Starts with every
-    /// instance that has any; goes on by itself after the API server was away.
+    /// Streams the names of instances with an object that appeared, changed or went away. Starts
+    /// with every instance that has any; reconnects by itself after the API server was away.
     ///
     /// # Errors
     /// When the cluster cannot say what it serves.

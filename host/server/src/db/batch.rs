@@ -1,8 +1,8 @@
-//! Inserts that wait for company: several of them travel to the engine in one round trip.
+//! Batches deferred INSERTs so that several share one round trip.
 //!
-//! Every statement costs a round trip, and an act that moves money writes to half a dozen tables. An
-//! insert whose outcome nobody asks for ([`crate::later`]) waits in its connection until the next
-//! statement or the commit, and goes with the others that wait. An error of one of them is met there.
+//! Every statement costs a round trip, and a payment writes to half a dozen tables. An insert with
+//! no result to read ([`crate::later`]) waits in its connection and is sent with the next statement
+//! or the commit. That call then also reports the insert's error.
 
 use sqlx::{
     Arguments as _, AssertSqlSafe, Encode, Postgres, Sqlite, Type, postgres::PgArguments,
@@ -13,9 +13,9 @@ use super::conn::Engine;
 
 /// Statements of one connection that wait, and their arguments.
 ///
-/// PostgreSQL runs them as one statement, so that none of them sees what another one writes, nor in
-/// which order; foreign keys are looked at when all are done. So only inserts wait, no two of which can
-/// want to change the same row, and the one update that follows each posting.
+/// PostgreSQL runs them as one statement: they do not see each other, their order is undefined, and
+/// foreign keys are checked at the end. So only inserts that cannot change the same row wait, and
+/// the one update that follows each posting.
 #[derive(Debug, Default)]
 pub struct Waiting {
     statements: Vec<String>,
@@ -23,7 +23,7 @@ pub struct Waiting {
     postgres: PgArguments,
 }
 
-/// What the macros match on: the arguments of the engine in use.
+/// Arguments of the engine in use, for the macros to match on.
 #[derive(Debug)]
 pub enum Batch<'w> {
     Sqlite(&'w mut SqliteArguments),
@@ -149,9 +149,9 @@ macro_rules! __queue {
     }};
 }
 
-/// Runs an INSERT or UPDATE with RETURNING and gives its row, if there is one; what
-/// [waits](crate::later) goes with it in the same round trip, so it must not want a row that one of those
-/// writes: `write_returning!(conn, (i64,), "INSERT ... RETURNING number", value)`.
+/// Runs an INSERT or UPDATE with RETURNING and returns its row, if there is one. [Waiting
+/// statements](crate::later) are sent in the same round trip, so it must not need a row that they
+/// write: `write_returning!(conn, (i64,), "INSERT ... RETURNING number", value)`.
 #[macro_export]
 macro_rules! write_returning {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {

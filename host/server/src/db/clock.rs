@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 use super::steadiness::{Jump, Reading, Steadiness};
 use crate::calendar;
 
-/// Where "now" comes from: the system, or a clock that runs like it and is moved on purpose.
+/// Source of "now": the system, or a clock that runs like it and is moved on purpose.
 ///
 /// Moments are cut to milliseconds, which both engines store exactly. Clones are one clock.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ impl Clock {
         steadiness.check(self.read())
     }
 
-    /// How far it was moved on purpose; `None` when it cannot be.
+    /// Returns the offset by which it was moved on purpose; `None` when it cannot be moved.
     pub fn offset(&self) -> Option<TimeDelta> {
         self.source.shift.as_ref()?;
         Some(TimeDelta::milliseconds(self.shift_millis()))

@@ -28,7 +28,7 @@ pub(super) enum Inner {
     PostgresTx(Transaction<'static, Postgres>),
 }
 
-/// What the macros match on.
+/// Connection of the engine in use, for the macros to match on.
 #[derive(Debug)]
 pub enum Engine<'c> {
     Sqlite(&'c mut SqliteConnection),
@@ -142,8 +142,8 @@ impl Conn {
         }
     }
 
-    /// Undoes everything since [`super::Db::begin`]. Dropping the connection does the same, later. What
-    /// the transaction saw of [others](super::Db::begin_together) is durable after this.
+    /// Undoes everything since [`super::Db::begin`]. Dropping the connection does the same, later.
+    /// The writes it saw of [others](super::Db::begin_together) are durable after this.
     ///
     /// # Errors
     /// When the connection is gone; the engine undoes it then by itself.
@@ -157,8 +157,8 @@ impl Conn {
     }
 }
 
-/// Runs one statement on either engine: `execute!(conn, "UPDATE ... $1", value)`.
-/// Gives the number of rows it touched.
+/// Runs one statement on either engine: `execute!(conn, "UPDATE ... $1", value)`. Returns the
+/// number of rows it touched.
 #[macro_export]
 macro_rules! execute {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {{

@@ -47,17 +47,17 @@ use crate::private_file;
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// How long a request waits for a free connection before it answers 503.
+/// Longest wait for a free connection before a request is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection to PostgreSQL that was idle for this long is tested before it is used. Testing each
 /// time would double the round trips of a short read.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
-/// How long SQLite waits for another process's lock; shorter than what those wait for that are in line
-/// behind it.
+/// Longest wait of SQLite for another process's lock; shorter than [`ACQUIRE_TIMEOUT`], which the
+/// writers queued behind it wait for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// A write-ahead log that grew while somebody read for long is cut to this many bytes again.
+/// Size in bytes to which the write-ahead log is truncated after a long read made it grow.
 const LOG_SIZE_LIMIT: &str = "16777216";
-/// How [`Db::optimize`] asks: all tables, each looked at in part.
+/// Statement of [`Db::optimize`]: all tables, each analysed in part.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
 /// Connections to PostgreSQL where nothing else is asked for.
 const CONNECTIONS: u32 = 20;
@@ -81,7 +81,7 @@ pub struct Server {
     recording: Recording,
 }
 
-/// What [`Db::schema`] finds.
+/// Result of [`Db::schema`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
     /// Migrations are missing, or the database is empty.
@@ -142,7 +142,7 @@ impl Db {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        // SQLite gives the files beside it (-wal, -shm) the database's own mode.
+        // SQLite creates the files beside it (-wal, -shm) with the database's own mode.
         let path = options.get_filename();
         if !is_in_memory(path) {
             private_file::ensure(path).map_err(sqlx::Error::Io)?;
@@ -206,7 +206,7 @@ impl Db {
         }
     }
 
-    /// How the schema compares with what this binary knows.
+    /// Compares the schema with the newest migration that this binary knows.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -244,9 +244,9 @@ impl Db {
         self.begin_seeing(Sees::Durable).await
     }
 
-    /// As [`begin`](Self::begin), for short acts that come often: on SQLite those that wait for one
-    /// another share one commit. So it may see what is not durable yet, and whoever says that it was
-    /// done, or was done before, must have committed.
+    /// Starts a transaction as [`begin`](Self::begin) does, for short and frequent work: on SQLite
+    /// concurrent callers share one commit. It may see writes that are not durable yet, so commit
+    /// before reporting that something was done, or was done before.
     ///
     /// # Errors
     /// When no connection becomes free in time.
@@ -351,8 +351,8 @@ pub fn broken_unique(error: &sqlx::Error) -> Option<String> {
     Some(name + "_key")
 }
 
-/// Whether a statement broke a foreign key: what it refers to is gone, or what it deletes is
-/// referred to.
+/// Returns true when a statement broke a foreign key: the row it refers to is gone, or the row it
+/// deletes is referred to.
 pub fn broke_foreign_key(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
@@ -381,7 +381,7 @@ pub fn is_passing(error: &sqlx::Error) -> bool {
         .any(|prefix| code.starts_with(prefix))
 }
 
-/// Whether PostgreSQL ended a transaction that waited for one that waited for it.
+/// Returns true when PostgreSQL aborted a transaction because of a deadlock.
 pub fn is_deadlock(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|cause| cause.code());
     code.as_deref() == Some("40P01")

@@ -7,7 +7,7 @@ use super::{Conn, Db};
 use crate::execute;
 
 /// Tells every listener of a channel, this process included, once the transaction is committed.
-/// Nobody is told on SQLite.
+/// SQLite has no listeners: it does nothing there.
 ///
 /// # Errors
 /// When the database refuses.
@@ -22,7 +22,7 @@ pub async fn notify(conn: &mut Conn, channel: &'static str, message: &str) -> sq
 #[derive(Debug)]
 pub struct Listener(PgListener);
 
-/// What a [`Listener`] heard.
+/// Event received by a [`Listener`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Message(String),

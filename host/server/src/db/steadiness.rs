@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 
 /// Clocks that are disciplined slowly drift apart by less than this from one look to the next.
 const TOLERANCE: i64 = 60_000;
-/// How long a clock must go on steadily after a jump before it is believed again.
+/// Time for which a clock must run steadily after a jump before it is believed again.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);
 
 /// Both clocks at one moment, in milliseconds.
@@ -21,7 +21,7 @@ pub(super) struct Reading {
 pub struct Jump {
     /// Ahead of the time that has passed; negative when behind it.
     pub by: TimeDelta,
-    /// When it is believed, if it goes on like that.
+    /// Time until it is believed again, if it runs steadily.
     pub believed_in: TimeDelta,
 }
 

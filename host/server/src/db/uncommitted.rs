@@ -1,11 +1,11 @@
-//! What has been done and can still be undone.
+//! Work that is done and can still be undone.
 
 use std::fmt;
 
 use super::Conn;
 
-/// What a business act gives while its transaction is still open, so that what must be kept with it
-/// (the answer under an idempotency key) is written in the same transaction. Dropped, it is undone.
+/// Result of an operation whose transaction is still open, so that related writes (the answer under
+/// an idempotency key) join the same transaction. Dropping it undoes the operation.
 #[must_use = "nothing is kept until it is committed"]
 pub struct Uncommitted<T> {
     conn: Conn,
@@ -22,8 +22,8 @@ impl<T> Uncommitted<T> {
         }
     }
 
-    /// What to do right after the commit, such as waking a worker; it is not done when the act is
-    /// undone.
+    /// Sets a callback to run right after the commit, such as waking a worker; it does not run when
+    /// the operation is undone.
     pub fn and_then(mut self, after: impl FnOnce() + Send + 'static) -> Self {
         self.after = Some(Box::new(after));
         self
@@ -52,7 +52,7 @@ impl<T> Uncommitted<T> {
         &mut self.conn
     }
 
-    /// Makes the act durable and gives its value.
+    /// Makes the operation durable and returns its value.
     ///
     /// # Errors
     /// When the engine refuses; nothing is kept then.

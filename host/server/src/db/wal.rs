@@ -1,9 +1,9 @@
 //! The write-ahead log beside a SQLite file, and the file that it belongs to.
 //!
-//! SQLite replays a log into any database that lies beside it. Where a database was restored and the log
-//! of the file before it was left, it would tear the restored one without an error. So every commit
-//! changes a mark, which names its value before and after. The file that a log continues has one of the
-//! values that the log mentions; any other file is not that log's.
+//! SQLite replays a log into any database that lies beside it. A log left beside a restored
+//! database would corrupt it without an error. So every commit changes a mark, which names its
+//! value before and after. The file that a log continues has one of the values that the log
+//! mentions; any other file is not that log's.
 
 use std::{
     fs::File,
@@ -99,7 +99,7 @@ fn mentioned(log: &Path) -> io::Result<Vec<String>> {
     let mut page = vec![0; usize::try_from(page_size).unwrap_or_default()];
     let mut values = Vec::new();
     let mut frame = [0; FRAME_HEADER_BYTES];
-    // What lies behind the last frame of this log is left of earlier ones, with other salts.
+    // Frames behind the last one of this log belong to earlier logs and have other salts.
     while salts.is_some()
         && reader.read_exact(&mut frame).is_ok()
         && salts_at::<8>(&frame) == salts

@@ -1,9 +1,9 @@
-//! SQLite's one writer, and the commits that acts share when they come at the same time.
+//! SQLite's single writer, and group commit of operations that arrive at the same time.
 //!
-//! SQLite writes one transaction at a time, and making it durable costs as much as what it writes. So
-//! an act that is done waits for the commit with those that were in line behind it: they do their work
-//! in the same transaction, one after the other, each behind a savepoint so that it can fail alone;
-//! whoever comes after them waits for the next one. Nobody is told "done" before the commit.
+//! SQLite writes one transaction at a time, and making it durable costs as much as what it writes.
+//! So a finished operation waits for one commit with those queued behind it. They run in the same
+//! transaction, one after the other, each behind a savepoint so that it can fail alone; later ones
+//! wait for the next commit. No caller gets "done" before the commit.
 
 #[cfg(test)]
 mod tests;
@@ -34,18 +34,18 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 /// The names of savepoints may repeat: the last one is meant.
 const BEGIN_NEXT: &str = "SAVEPOINT act";
 const UNDO: &str = "ROLLBACK TO act";
-/// How many acts one commit makes durable at most.
+/// Maximum number of operations that one commit makes durable.
 const MOST: usize = 64;
 
 type Open = Option<Transaction<'static, Sqlite>>;
 type Held = OwnedMutexGuard<Open>;
 
-/// What an act may see.
+/// Data that an operation may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sees {
-    /// What is durable.
+    /// Durable data only.
     Durable,
-    /// Also what those before it did and nobody has been told of.
+    /// Also writes of earlier operations that are not committed yet.
     Undurable,
 }
 
@@ -60,7 +60,7 @@ pub struct Writer {
 /// Those who want to write, in the order in which they came.
 #[derive(Debug, Default)]
 struct Line {
-    /// Fair; whoever holds it writes. The transaction stays open while acts share it.
+    /// Fair lock; its holder writes. The transaction stays open while operations share it.
     open: Arc<tokio::sync::Mutex<Open>>,
     group: Mutex<Group>,
     /// Set by SQLite when it undoes a whole transaction, as it may when the disk is full. A savepoint
@@ -77,7 +77,7 @@ struct Group {
     done: Vec<oneshot::Sender<sqlx::Result<()>>>,
     /// The last act is to be undone.
     undo: bool,
-    /// Somebody in line will commit.
+    /// An operation in line will commit.
     ending: bool,
 }
 
@@ -154,7 +154,7 @@ impl Writer {
     /// Waits for those in line and closes the connection.
     pub(super) async fn close(&self) {
         let open = Arc::clone(&self.line.open).lock_owned().await;
-        // What cannot be committed is undone, and who waits for it is told.
+        // A failed commit is undone here, and its waiters receive the error.
         drop(self.line.end(open).await);
         self.pool.close().await;
     }
@@ -241,8 +241,8 @@ impl Line {
         }
     }
 
-    /// Makes the open transaction durable and tells who waits for it. Once begun, it goes on when the
-    /// caller is gone.
+    /// Makes the open transaction durable and notifies the waiters. Continues even when the caller
+    /// is dropped.
     async fn end(self: &Arc<Self>, mut open: Held) -> sqlx::Result<Held> {
         if open.is_none() {
             return Ok(open);
@@ -264,8 +264,8 @@ async fn run(conn: &mut SqliteConnection, sql: &'static str) -> sqlx::Result<()>
     sqlx::query(sql).execute(conn).await.map(drop)
 }
 
-/// Whether a connection can begin anew. sqlx takes one that SQLite undid by itself for one that still
-/// writes.
+/// Returns true when a connection can begin a transaction. After a rollback by SQLite itself, sqlx
+/// still believes that it writes.
 async fn is_idle(conn: &mut SqliteConnection) -> sqlx::Result<bool> {
     if conn.is_in_transaction() {
         // A rollback may be on its way.
@@ -288,7 +288,7 @@ impl Group {
         if let [_] = *done
             && let Some(only) = done.pop()
         {
-            // Whoever is gone does not want to know.
+            // The receiver was dropped; ignore.
             let _ = only.send(result);
             return;
         }

@@ -59,7 +59,7 @@ fn next(writer: &Writer) -> JoinHandle<sqlx::Result<Turn>> {
     tokio::spawn(async move { writer.begin(Sees::Undurable).await })
 }
 
-/// An act that has written, and the next in line.
+/// Returns an operation that has written, and the next in line.
 async fn one_in_hand(writer: &Writer) -> (Turn, JoinHandle<sqlx::Result<Turn>>) {
     let mut one = writer.begin(Sees::Undurable).await.unwrap();
     let next = next(writer);
@@ -68,8 +68,8 @@ async fn one_in_hand(writer: &Writer) -> (Turn, JoinHandle<sqlx::Result<Turn>>) 
     (one, next)
 }
 
-/// Does one act while the next is in line; gives its commit, which waits for that one, and the
-/// next one's turn.
+/// Runs one operation while the next is in line; returns its commit, which waits for that one, and
+/// the next one's turn.
 async fn one_and_the_next(writer: &Writer) -> (JoinHandle<sqlx::Result<()>>, Turn) {
     let (one, next) = one_in_hand(writer).await;
     let one = tokio::spawn(one.commit());
@@ -175,7 +175,7 @@ async fn a_full_disk_is_told_to_all() {
     assert!(run(two.connection(), large).await.is_err(), "too large");
     let three = next(&writer);
     tokio::task::yield_now().await;
-    // It does not care, and goes on.
+    // The second operation ignores the failed statement and commits.
     let two = tokio::spawn(two.commit());
     let mut three = three.await.unwrap().unwrap();
     insert(&mut three, 3).await;
