@@ -11,8 +11,8 @@ use crate::{
     db::{Clock, Db, Uncommitted, new_id},
 };
 
-/// A key held by a request that runs. Dropped without an answer (the client went away, the handler
-/// panicked) it gives the key back, so that the next attempt need not wait for the lease to end.
+/// Key held by a running request. Dropped without an answer (the client went away, the handler
+/// panicked) it releases the key, so that the next attempt need not wait for the lease to end.
 #[derive(Debug)]
 pub struct Claim {
     db: Db,
@@ -22,8 +22,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Takes the key, unless somebody else has it. Once begun this goes on to its end even when
-    /// nobody waits for it any more: cut off in its commit, nobody would know of the claim.
+    /// Takes the key, unless another request holds it. Once begun this runs to its end even when
+    /// the caller is dropped: a claim cut off in its commit would have no owner.
     pub(super) async fn take(
         db: &Db,
         clock: &Clock,
@@ -84,7 +84,7 @@ impl Claim {
         Ok(())
     }
 
-    /// Gives the key back: the request did nothing, and may be sent again.
+    /// Releases the key: the request did nothing, and may be sent again.
     ///
     /// # Errors
     /// When the database does not answer; the key is free when the lease ends.

@@ -24,7 +24,7 @@ use crate::{
     throttle::Throttle,
 };
 
-/// How long a key is remembered.
+/// Time for which a key is remembered.
 pub const KEPT: TimeDelta = TimeDelta::hours(24);
 /// Refusals of one customer that are kept in [`KEPT_REFUSALS_WINDOW`]; each is a row for a day.
 const KEPT_REFUSALS: u32 = 100;
@@ -36,12 +36,12 @@ pub(crate) fn refusals() -> Throttle<Uuid> {
     Throttle::new(KEPT_REFUSALS, KEPT_REFUSALS_WINDOW, "refused requests")
 }
 
-/// How long a duplicate waits for the answer of the request that runs.
+/// Longest wait of a duplicate for the answer of the running request.
 const WAIT: Duration = Duration::from_secs(5);
-/// How often it looks: a purchase takes a few of these.
+/// Interval between looks for that answer: a purchase takes a few of these.
 const POLL: Duration = Duration::from_millis(50);
 
-/// What a client calls one intention: 1 to 255 visible ASCII characters.
+/// Client's name of one intention: 1 to 255 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(String);
 
@@ -71,7 +71,7 @@ impl FromStr for Key {
 /// A lock that lasts longer than its lease by this was taken by a clock that was ahead.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 
-/// A request that shall have one effect. A key means something for one customer on one route.
+/// Request that must have one effect only. A key applies to one customer on one route.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub user_id: Uuid,
@@ -89,7 +89,7 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What becomes of a request with a key.
+/// Result of [`begin`].
 #[derive(Debug)]
 pub enum Begun {
     /// It is the first: it acts, then settles its claim.
@@ -98,11 +98,11 @@ pub enum Begun {
     Answered(Answer),
 }
 
-/// Claims the request's key for `lease`, or gives the answer that is kept under it. While another
+/// Claims the request's key for `lease`, or returns the answer that is kept under it. While another
 /// request holds the key this waits for its answer, five seconds at the most.
 ///
 /// # Errors
-/// `IDEMPOTENCY_MISMATCH` when the key stands for something else, `IN_PROGRESS` when the other
+/// `IDEMPOTENCY_MISMATCH` when the key belongs to a different request, `IN_PROGRESS` when the other
 /// request is not answered in time.
 pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -> Result<Begun> {
     let deadline = Instant::now() + WAIT;

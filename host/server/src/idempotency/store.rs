@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{Answer, Request};
 use crate::{db::Conn, execute, fetch_optional};
 
-/// What is known of a key.
+/// Stored data of a key.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Known {
     pub(super) request_hash: String,
@@ -55,8 +55,8 @@ pub(super) struct NewClaim<'r> {
     pub(super) forgotten: DateTime<Utc>,
 }
 
-/// Takes a key that is new, forgotten, or left behind by a holder of the same request who let its
-/// lock run out. `false` when somebody else has it.
+/// Takes a key that is new, forgotten, or left behind by a holder of the same request whose lock
+/// ran out. Returns `false` when another holder has it.
 pub(super) async fn claim(conn: &mut Conn, new: &NewClaim<'_>) -> sqlx::Result<bool> {
     execute!(
         conn,

@@ -28,7 +28,7 @@ pub(super) struct Claim {
     clock: Clock,
 }
 
-/// What came of looking at a scheduled instant.
+/// Result of looking at a scheduled instant.
 #[derive(Debug)]
 pub(super) enum Due {
     /// This server runs it.
@@ -159,7 +159,7 @@ impl Claim {
         self.lease(self.clock.now() + LEASE).await
     }
 
-    /// Leaves the run to whoever looks next.
+    /// Ends the lease now, so that the next look takes up the run.
     pub(super) async fn let_go(&self) -> Result<()> {
         self.lease(self.clock.now()).await.map(drop)
     }

@@ -40,17 +40,17 @@ use crate::{
     timekeeping::{self, Watch},
 };
 
-/// How long a run is its server's without a sign of life.
+/// Lease of a run, without a sign of life from its server.
 const LEASE: TimeDelta = TimeDelta::seconds(60);
-/// How often a run gives a sign of life.
+/// Interval between signs of life of a run.
 const HEARTBEAT: Duration = Duration::from_secs(20);
-/// How long runs are remembered.
+/// Time for which runs are remembered.
 const KEPT: TimeDelta = TimeDelta::days(90);
 
-/// What one run did.
+/// Result of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// How many things it dealt with.
+    /// Number of things it dealt with.
     pub items: u64,
     /// A sentence for each thing that failed; the others were dealt with all the same.
     pub errors: Vec<String>,
@@ -92,7 +92,7 @@ impl fmt::Debug for Rule {
 pub struct Job {
     /// Stable: runs are recorded under it. Lower case with hyphens.
     pub name: &'static str,
-    /// What it does, in a sentence.
+    /// Description in a sentence.
     pub summary: &'static str,
     pub schedule: Schedule,
     pub rule: Rule,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::text_enum;
 
 text_enum! {
-    /// What started a run.
+    /// Trigger of a run.
     pub enum Trigger {
         Schedule = "SCHEDULE",
         Administrator = "ADMINISTRATOR",
@@ -17,7 +17,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// How a run stands.
+    /// Status of a run.
     pub enum RunStatus {
         Running = "RUNNING",
         /// Its server gave no sign of life; another one takes it up.
@@ -53,7 +53,7 @@ pub(crate) struct RunRow {
 pub struct RunView {
     pub id: Uuid,
     pub job: String,
-    /// The instant it stands for, once for all servers.
+    /// Scheduled instant of the run, the same for all servers.
     pub scheduled_for: DateTime<Utc>,
     pub trigger: Trigger,
     pub status: RunStatus,
@@ -61,11 +61,11 @@ pub struct RunView {
     pub attempts: i64,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
-    /// How many things there are to look at, as far as is known; 0 where the job does not count them.
+    /// Number of things to look at, as far as is known; 0 when the job does not count them.
     pub total: i64,
-    /// How many things it has dealt with, while it runs too.
+    /// Number of things dealt with, also while it runs.
     pub items: i64,
-    /// How many of them failed.
+    /// Number of things that failed.
     pub error_count: i64,
     /// The first of the failures, in sentences.
     pub errors: Vec<String>,
@@ -95,7 +95,7 @@ impl RunView {
     }
 }
 
-/// A job and how it stands.
+/// A job and its latest run.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JobView {

@@ -95,7 +95,7 @@ pub(super) async fn lease(
     Ok(execute!(conn, sql, run, attempt, until)? == 1)
 }
 
-/// How far a run has come.
+/// Records the progress of a run.
 pub(super) async fn report(
     conn: &mut Conn,
     run: Uuid,
@@ -112,7 +112,7 @@ pub(super) async fn report(
     execute!(conn, sql, run, attempt, total, items, errors).map(|_| ())
 }
 
-/// How a run ended.
+/// Result of a run that has ended.
 pub(super) struct End<'a> {
     pub(super) status: RunStatus,
     pub(super) total: i64,

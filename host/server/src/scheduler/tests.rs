@@ -107,7 +107,7 @@ async fn a_run_that_is_cut_off_is_anybodys() {
     );
 }
 
-/// What a run has done is there to be read before it ends.
+/// Progress of a run can be read before it ends.
 #[tokio::test]
 async fn a_run_says_how_far_it_has_come() {
     let counting = job("counting", |progress| {

@@ -16,15 +16,15 @@ use super::{
 };
 use crate::Result;
 
-/// How often all jobs are looked at, beside the instants at which they are due: finds what a server
-/// that was down missed, and runs whose server died.
+/// Interval between looks at all jobs, beside the instants at which they are due: finds runs that a
+/// server missed while it was down, and runs whose server died.
 const WATCH: Duration = Duration::from_secs(5);
-/// How long runs under way may take to end when the server stops.
+/// Longest time that runs under way may take to end when the server stops.
 const GRACE: Duration = Duration::from_secs(15);
-/// How often a run notes how far it has come.
+/// Interval between records of a run's progress.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Why the jobs cannot be scheduled.
+/// Failure to set up the schedule of the jobs.
 #[derive(Debug, thiserror::Error)]
 #[error("the jobs cannot be scheduled: {0}")]
 pub struct StartError(#[from] JobSchedulerError);
@@ -60,7 +60,7 @@ pub async fn work(scheduler: Arc<Scheduler>, stop: CancellationToken) -> Result<
 }
 
 impl Scheduler {
-    /// Starts every run that is due and nobody's. One job's trouble is not another's.
+    /// Starts every due, unclaimed run; one job's failure does not affect others.
     pub async fn look(&self) {
         if self.runs.is_closed() {
             return;
@@ -130,7 +130,7 @@ impl Scheduler {
     }
 }
 
-/// Keeps a run's lease while it goes on; `None` when it is no longer this server's.
+/// Keeps a run's lease until the run ends; `None` when it is no longer this server's.
 async fn supervise(
     name: &'static str,
     claim: &Claim,

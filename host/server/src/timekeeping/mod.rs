@@ -17,7 +17,7 @@ use crate::{
     db::{Clock, Db},
 };
 
-/// How often work that was begun looks whether the clock is believed again.
+/// Interval at which work under way checks if the clock is believed again.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Refuses while the clock is in doubt: it was set by more than a minute since it was last believed.

@@ -1,4 +1,4 @@
-//! Where a rehearsal puts the clock.
+//! Settings of a movable clock, for rehearsals.
 
 use std::str::FromStr;
 
@@ -17,7 +17,7 @@ pub enum ClockSetting {
 }
 
 impl ClockSetting {
-    /// How far the clock has to be from the system's time.
+    /// Returns the offset from the system's time that the clock has to have.
     pub fn offset(self, system: DateTime<Utc>) -> TimeDelta {
         match self {
             Self::Offset(offset) => offset,
@@ -25,7 +25,7 @@ impl ClockSetting {
         }
     }
 
-    /// Whether it is within a hundred years, so that no sum of times fails.
+    /// Returns true within a hundred years of the system's time, so that no sum of times overflows.
     pub fn is_near(self, system: DateTime<Utc>) -> bool {
         self.offset(system).num_days().abs() <= MOST_DAYS
     }

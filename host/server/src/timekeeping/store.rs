@@ -12,8 +12,8 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::hours(25);
 /// Every mark that is ahead of what can have been meant, and since when jobs are known.
 pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let (soon, late) = (now + SKEW, now + LONGEST_WAIT);
-    // Of what stands for an instant to come, the instant itself would find it done.
-    // By job, since the key of runs begins with it.
+    // A run recorded for a future instant would make that instant look done. Selected by job, since
+    // the key of runs begins with it.
     let runs = "DELETE FROM job_runs WHERE job IN (SELECT name FROM jobs) AND scheduled_for > $1 AND finished_at IS NOT NULL";
     let mut mended = execute!(conn, runs, soon)?;
     for (sql, limit) in [

@@ -15,7 +15,7 @@ use crate::{
 
 /// The alert is about the clock of the shop, whichever server has noticed.
 const SUBJECT: &str = "clock";
-/// How often marks in the future are looked for: another server may have written them.
+/// Interval between looks for marks in the future: another server may have written them.
 const EVERY: Duration = Duration::from_secs(600);
 
 /// A server's picture of its clock. Looked at before jobs are.
@@ -36,7 +36,7 @@ struct State {
     warned: Option<Instant>,
 }
 
-/// What has to be done about the clock at a look.
+/// Action about the clock after a look.
 enum Step {
     Warn(Jump),
     Wait,
@@ -101,7 +101,7 @@ impl Watch {
         }
         let has_news = mended > 0 || after.is_some();
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // Long enough open to be seen, also by whoever only looks at what is open.
+        // The alert was open long enough to be seen, also by a client that reads only open alerts.
         let is_over = seen.warned.is_none_or(|since| since.elapsed() >= EVERY);
         if !has_news && is_over {
             let mut conn = self.db.begin().await?;
