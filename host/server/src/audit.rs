@@ -10,8 +10,8 @@ use crate::{
     execute,
 };
 
-/// Notes an act in the caller's transaction: `action` such as `subscription.refunded`, `subject` such
-/// as `subscription:0199...`.
+/// Records an action in the caller's transaction: `action` such as `subscription.refunded`,
+/// `subject` such as `subscription:0199...`.
 ///
 /// # Errors
 /// When the database refuses.

@@ -140,7 +140,7 @@ fn in_words(body: &str) -> String {
     sentence(message, code, failure.pointer("/error/details"))
 }
 
-/// The same of a failure that stands in an answer.
+/// Same as [`in_words`], for a failure inside an answer.
 pub(crate) fn refusal(failure: &Value) -> String {
     let text = |key| failure.get(key).and_then(Value::as_str).unwrap_or_default();
     sentence(text("message"), text("code"), failure.get("details"))

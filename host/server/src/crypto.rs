@@ -19,7 +19,7 @@ use crate::{Error, Result};
 
 const NONCE_BYTES: usize = 24;
 
-/// Bytes that nobody can guess, from the thread's generator, which the system seeds.
+/// Returns unpredictable bytes from the thread's generator, which the system seeds.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     rand::rng().fill(&mut bytes);

@@ -97,7 +97,7 @@ codes! {
     /// No version of the plugin is active, or it failed to load.
     PluginUnavailable = "PLUGIN_UNAVAILABLE" => 503,
     PluginBusy = "PLUGIN_BUSY" => 503,
-    /// What would be made of the plan does not pass the plugin or the gate; nothing was charged.
+    /// The plugin or the gate refuses what the plan would deploy; nothing was charged.
     NotDeliverable = "NOT_DELIVERABLE" => 503,
     /// The version failed so often in a row that it is not called for a while.
     PluginSuspended = "PLUGIN_SUSPENDED" => 503,
@@ -119,7 +119,7 @@ pub struct Detail {
     pub message: String,
 }
 
-/// A failure: what the client is told, and (never sent) what caused it.
+/// A failure: the message for the client and, never sent, the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Error {

@@ -30,7 +30,7 @@ pub fn validate(schema: &Value, value: &Value, root: &str) -> Result<()> {
     }))
 }
 
-/// What a plugin's `check` found, as a failure of the request.
+/// Converts the problems that a plugin's `check` found into an error of the request.
 pub fn refused(problems: Vec<Problem>, root: &str) -> Error {
     let error = Error::new(
         Code::PluginRefusedInput,

@@ -41,7 +41,7 @@ pub fn start_logging(settings: &Settings) {
     let filter = EnvFilter::try_new(format!("{QUIETER},{}", settings.log))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let events = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // An error means that somebody in this process listens already, as in tests.
+    // An error means that this process has a subscriber already, as in tests.
     let _ = match settings.log_format {
         LogFormat::Text => events.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => events
@@ -63,7 +63,7 @@ pub fn start_metrics() {
             Err(_) => PrometheusBuilder::new().build_recorder(),
         };
         let handle = recorder.handle();
-        // An error means that somebody in this process counts already; their handle is theirs.
+        // An error means that this process has a recorder already; its handle belongs to its owner.
         let _ = metrics::set_global_recorder(recorder);
         metrics::describe_counter!(
             "http_requests_total",

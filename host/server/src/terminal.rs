@@ -1,5 +1,5 @@
-//! How a build of plugins is shown: one line that overwrites itself on a terminal, and only what
-//! matters anywhere else.
+//! Progress of a plugin build: one line that overwrites itself on a terminal, and only the
+//! important lines anywhere else.
 
 use std::{io::IsTerminal as _, time::Duration};
 

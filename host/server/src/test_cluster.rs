@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::PathBuf};
 
-/// What an environment variable names, or a line that says what is skipped for want of it.
+/// Returns the path in an environment variable; prints a line about the skipped test when unset.
 ///
 /// # Panics
 /// When `DERMAGA_TEST_REQUIRE=all` forbids skipping.

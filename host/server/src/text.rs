@@ -1,4 +1,4 @@
-//! What people paste: characters they do not see, and characters that look like others.
+//! Cleans pasted text: invisible characters, and characters that look like others.
 
 mod rules;
 

@@ -41,7 +41,7 @@ pub use token::{MIN_SECRET_BYTES, TokenKeys};
 /// A password on its way to the hasher; wiped from memory after use.
 pub type Password = Zeroizing<String>;
 
-/// Letters and digits of a password made for somebody: about 119 bits.
+/// Number of letters and digits in a generated password: about 119 bits.
 const GENERATED_PASSWORD_LENGTH: usize = 20;
 
 /// Everything accounts need, built once at start.
@@ -309,7 +309,7 @@ impl Accounts {
     }
 }
 
-/// A password to hand to somebody once.
+/// Returns a random password to hand to a person once.
 pub fn generate_password() -> Password {
     Zeroizing::new(crypto::random_password(GENERATED_PASSWORD_LENGTH))
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::text;
 
 crate::text_enum! {
-    /// What an account may do.
+    /// Permissions of an account.
     pub enum Role {
         User = "USER",
         Administrator = "ADMINISTRATOR",

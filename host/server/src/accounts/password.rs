@@ -36,7 +36,7 @@ pub fn check_rules(password: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What checking a password against a stored hash found.
+/// Result of checking a password against a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     Wrong,
@@ -53,7 +53,7 @@ pub(super) enum Verdict {
 pub(super) struct Hasher {
     sign_ins: Lane,
     sign_ups: Lane,
-    /// Stands in for the hash of an account that does not exist.
+    /// Hash that is checked when the account does not exist, so that both cases take equally long.
     dummy: String,
 }
 

@@ -20,7 +20,7 @@ use crate::{
     db::{Conn, new_id},
 };
 
-/// How long an account's standing is remembered: the longest an ended session still works.
+/// Cache lifetime of an account's standing: the longest an ended session still works.
 pub(super) const STANDING_TTL: TimeDelta = TimeDelta::seconds(3);
 /// Standings kept before those that are over are swept.
 const SWEEP_AT: usize = 10_000;
@@ -36,7 +36,7 @@ pub struct Identity {
 /// An account and one of its sessions.
 type SessionKey = (Uuid, Uuid);
 
-/// What was last read about sessions in use, and when.
+/// Cache of the standings of sessions in use, with the time each was read.
 #[derive(Debug, Default)]
 pub(super) struct Standings(Mutex<HashMap<SessionKey, (Standing, DateTime<Utc>)>>);
 
@@ -59,7 +59,8 @@ impl Standings {
         }
     }
 
-    /// What ends here shall end here at once; other servers follow within [`STANDING_TTL`].
+    /// Forgets an account's standing: a change applies here at once, elsewhere within
+    /// [`STANDING_TTL`].
     pub(super) fn forget(&self, user_id: Uuid) {
         self.0
             .lock()

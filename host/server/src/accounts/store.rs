@@ -79,7 +79,7 @@ pub(super) async fn replace_password_hash(
     Ok(execute!(conn, sql, id, old, new)? == 1)
 }
 
-/// Makes every access token of the account useless; gives the new generation.
+/// Invalidates every access token of the account and returns the new generation.
 pub(super) async fn raise_generation(
     conn: &mut Conn,
     id: Uuid,
@@ -90,7 +90,7 @@ pub(super) async fn raise_generation(
     Ok(fetch_optional!(conn, (i64,), sql, id, now)?.map(|(generation,)| generation))
 }
 
-/// What decides whether an access token is still good.
+/// Account data that decides if an access token is still good.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(super) struct Standing {
     pub(super) role: Role,
@@ -143,7 +143,7 @@ pub(super) async fn insert_refresh_token(
     Ok(())
 }
 
-/// Uses up a refresh token that is still good; gives whose it was and its family.
+/// Uses up a refresh token that is still good and returns its user and its family.
 pub(super) async fn rotate_refresh_token(
     conn: &mut Conn,
     token_hash: &str,

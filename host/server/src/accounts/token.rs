@@ -16,7 +16,7 @@ const AUDIENCE: &str = "dermaga-api";
 /// Shortest secret that HS256 gains from: the size of its digest.
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// What an access token says.
+/// Claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claims {
     iss: String,

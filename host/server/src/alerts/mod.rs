@@ -49,7 +49,7 @@ pub async fn raise(
     Ok(store::tell(conn, new_id(clock), id, payload, now).await?)
 }
 
-/// Ends the open alert of this kind about this subject; gives whether there was one.
+/// Resolves the open alert of this kind about this subject; returns true when there was one.
 ///
 /// # Errors
 /// When the database refuses.
@@ -92,7 +92,7 @@ pub(crate) async fn acknowledge(
     alert.ok_or_else(|| Error::not_found("alert"))
 }
 
-/// What the open alerts of a kind are about.
+/// Returns the subjects of the open alerts of a kind.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -100,7 +100,7 @@ pub async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> Result<Vec<Strin
     Ok(store::open_subjects(conn, kind).await?)
 }
 
-/// How many alerts are open, by kind.
+/// Returns the number of open alerts, by kind.
 ///
 /// # Errors
 /// When the database does not answer.

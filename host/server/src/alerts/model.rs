@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 crate::text_enum! {
-    /// What is wrong.
+    /// Kind of fault.
     pub enum AlertKind {
         /// A plugin version failed so often in a row that it is not called any more.
         PluginSuspended = "PLUGIN_SUSPENDED",
@@ -37,7 +37,7 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// Whether the cause lasts.
+    /// State of an alert: open while its cause lasts.
     pub enum AlertState {
         Open = "OPEN",
         Resolved = "RESOLVED",
@@ -51,11 +51,11 @@ pub struct Alert {
     pub id: Uuid,
     pub kind: AlertKind,
     pub state: AlertState,
-    /// What it is about, for example a plugin's id.
+    /// Subject of the alert, for example a plugin's id.
     pub subject: String,
-    /// What is wrong and what to do, in a sentence.
+    /// The fault and its remedy, in a sentence.
     pub message: String,
-    /// How often it was noticed since it was raised.
+    /// Number of times it was noticed since it was raised.
     pub occurrences: i64,
     pub raised_at: DateTime<Utc>,
     pub last_raised_at: DateTime<Utc>,

@@ -10,7 +10,7 @@ use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional
 
 const OUTBOX_TOPIC: &str = "alert";
 
-/// What is needed to raise an alert.
+/// Values of an alert to raise.
 pub(super) struct NewAlert<'a> {
     pub(super) id: Uuid,
     pub(super) kind: AlertKind,
@@ -62,7 +62,7 @@ pub(super) async fn tell(
     execute!(conn, sql, id, OUTBOX_TOPIC, alert_id, Json(payload), now).map(|_| ())
 }
 
-/// Notes who saw it; `false` when somebody had, or there is none.
+/// Records who saw it; `false` when that was recorded before, or there is none.
 pub(super) async fn acknowledge(
     conn: &mut Conn,
     id: Uuid,

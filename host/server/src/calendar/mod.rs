@@ -1,8 +1,8 @@
 //! Days, months and dates as `BILLING_TIMEZONE` counts them.
 //!
-//! Moments are kept in UTC; every day or month that is added, and every date that a person reads, goes
-//! through here. Where clocks are moved, a wall time that comes twice is the first of the two, and one
-//! that is skipped is the first moment after the gap.
+//! Moments are kept in UTC; every day or month that is added, and every date that a person reads,
+//! goes through here. When the clocks change, an ambiguous wall time is the first of the two, and a
+//! skipped one is the first moment after the gap.
 
 mod period;
 

@@ -38,7 +38,7 @@ pub struct RefusedTemplate {
     pub file: String,
     /// Slug of its service, as far as that is known.
     pub service: Option<String>,
-    /// Whether the service is sold as it was loaded last.
+    /// True when the service is still sold as it was last loaded.
     pub sold_as_before: bool,
     /// At least one.
     pub problems: Vec<TemplateProblem>,

@@ -1,4 +1,4 @@
-//! What is sold: categories, services and plans, read from the templates, and the quota of each plan.
+//! Catalogue: categories, services and plans, read from the templates, and quotas of plans.
 
 mod loading;
 mod model;
@@ -207,7 +207,7 @@ fn sold_out(offer: &Offer) -> Error {
     Error::new(Code::QuotaExhausted, message)
 }
 
-/// Gives back what [`take_quota`] took.
+/// Returns to the plan's quota the unit that [`take_quota`] took.
 ///
 /// # Errors
 /// When nothing was taken, which means the books of quota are wrong.

@@ -74,7 +74,7 @@ pub struct Service {
     pub active: bool,
     /// The only images this service may run, by the plugin's name for them.
     pub images: Json<BTreeMap<String, String>>,
-    /// What the template says to the plugin.
+    /// Settings that the template passes to the plugin.
     pub settings: Json<contract::Settings>,
     pub pod_security_exceptions: Json<Vec<Exception>>,
 }
@@ -132,7 +132,7 @@ impl Plan {
     }
 }
 
-/// What a plan buys in all.
+/// Total resources of a plan.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourcesView {

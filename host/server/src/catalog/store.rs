@@ -24,7 +24,7 @@ pub(super) async fn upsert_category(
     Ok(id)
 }
 
-/// What a template says of a service.
+/// Columns of a service, from its template.
 pub(super) struct NewService<'a> {
     pub(super) id: Uuid,
     pub(super) slug: &'a str,
@@ -105,7 +105,7 @@ pub(super) async fn set_refused(
     execute!(conn, sql, slug, why, now).map(|_| ())
 }
 
-/// What a template says of a plan.
+/// Columns of a plan, from its template.
 pub(super) struct NewPlan<'a> {
     pub(super) id: Uuid,
     pub(super) service_id: Uuid,

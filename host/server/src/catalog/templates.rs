@@ -21,7 +21,7 @@ use crate::{
     text_enum,
 };
 
-/// What is sold, and where it is written down.
+/// The loaded templates, and the folder they come from.
 #[derive(Debug)]
 pub struct Templates {
     folder: Option<PathBuf>,
@@ -126,7 +126,7 @@ pub struct CatalogChange {
     pub fields: Vec<FieldChange>,
 }
 
-/// What reading the templates again changes, or would.
+/// Changes that reloading the templates makes, or would make.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CatalogReload {
@@ -186,7 +186,7 @@ pub async fn reload(catalog: &Catalog, actor_id: Uuid, dry_run: bool) -> Result<
 /// Slug of a service, and of a plan of it.
 type Key = (String, Option<String>);
 
-/// What the catalogue says, as far as templates decide it.
+/// Returns the part of the catalogue that templates decide.
 async fn snapshot(conn: &mut Conn) -> Result<BTreeMap<Key, Map<String, Value>>> {
     let mut seen = BTreeMap::new();
     let services = store::all_services(conn).await?;

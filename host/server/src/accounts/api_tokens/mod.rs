@@ -17,17 +17,17 @@ use crate::{
     db::{Conn, new_id},
 };
 
-/// What every token begins with, so that people and secret scanners know one when they see it.
+/// Prefix of every token, so that people and secret scanners recognise one.
 const PREFIX: &str = "dmg_";
 /// Characters of a token that its owner recognises it by.
 const HINT_LENGTH: usize = PREFIX.len() + 4;
 /// Tokens of one account that work at the same time.
 const MAX_PER_ACCOUNT: i64 = 20;
-/// How exactly the last use is known; a write for every request would cost too much.
+/// Resolution of the recorded last use; a write for every request would cost too much.
 const LAST_USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
 
 crate::text_enum! {
-    /// What a token may do of what its account may.
+    /// Part of its account's permissions that a token may use.
     pub enum Scope {
         /// Look at everything but instance credentials.
         Read = "READ",
@@ -39,7 +39,7 @@ crate::text_enum! {
 }
 
 impl Scope {
-    /// Whether a request is within this scope; `route` is the route's pattern.
+    /// Returns true when a request is within this scope; `route` is the route's pattern.
     fn allows(self, method: &Method, route: &str) -> bool {
         let manages_account =
             route.starts_with("/api/auth/") || route.starts_with("/api/user/api-tokens");
@@ -64,7 +64,7 @@ pub struct ApiToken {
     pub id: Uuid,
     pub name: String,
     pub scope: Scope,
-    /// How the token begins.
+    /// First characters of the token.
     #[schema(example = "dmg_k3Qz")]
     pub hint: String,
     pub created_at: DateTime<Utc>,
@@ -89,7 +89,7 @@ pub(super) async fn revoke_all(
     store::revoke_all(conn, user_id, now).await
 }
 
-/// Whether a bearer token is one of these and not an access token.
+/// Returns true for an API token, false for an access token.
 pub(super) fn is_api_token(token: &str) -> bool {
     token.starts_with(PREFIX)
 }
