@@ -228,7 +228,7 @@ fn status_after(before: &Coupon, wanted: &NewCoupon, now: DateTime<Utc>) -> Coup
 /// Deletes a coupon that was never used.
 ///
 /// # Errors
-/// `NOT_FOUND`; `CONFLICT` when somebody has used it.
+/// `NOT_FOUND`; `CONFLICT` when it has been used.
 pub(crate) async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<()> {
     let mut conn = coupons.db.begin().await?;
     let coupon = store::admin::lock(&mut conn, id)
@@ -249,7 +249,8 @@ pub(crate) async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<(
 /// Switches coupons on or off: all, or none.
 ///
 /// # Errors
-/// `NOT_FOUND` with the id; `CONFLICT` for one that is expired or used up and should be switched on.
+/// `NOT_FOUND` with the id; `CONFLICT` for one that is expired or used up and should be switched
+/// on.
 pub(crate) async fn switch(
     coupons: &Coupons,
     actor: Uuid,
@@ -313,7 +314,7 @@ async fn note(
     .await
 }
 
-/// What coupons cost and brought, by redemptions in the window.
+/// Cost and revenue of coupons, by redemptions in the window.
 ///
 /// # Errors
 /// When the database does not answer.

@@ -1,4 +1,4 @@
-//! What a coupon does for a customer, now, here: the host's limits around the plugin's rule.
+//! Effect of a coupon for a customer, now, here: the host's limits around the plugin's rule.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -26,7 +26,7 @@ use crate::{
 pub struct Evaluated {
     pub coupon: Coupon,
     pub effect: Effect,
-    /// What it gives, clamped, in rupiah.
+    /// Worth of the effect, clamped, in rupiah.
     pub amount: Rupiah,
     pub reason: String,
     pub decision: Decision,
@@ -44,7 +44,7 @@ impl Evaluated {
         }
     }
 
-    /// How many periods after the first the coupon still reduces; `None` means for ever.
+    /// Number of periods after the first that the coupon still reduces; `None` means for ever.
     pub fn periods_left(&self) -> Option<i64> {
         match self.effect {
             Effect::FreePeriods(periods) => Some(i64::from(periods).saturating_sub(1)),
@@ -54,7 +54,8 @@ impl Evaluated {
     }
 }
 
-/// Asks a coupon's rule. Writes nothing but refusals; [`take`] redeems and checks again what was read.
+/// Asks a coupon's rule. Writes nothing but refusals; [`take`] redeems and checks again what was
+/// read.
 ///
 /// # Errors
 /// A `COUPON_*` code for the host's limits and the rule's refusal; `PLUGIN_*` when the rule failed.
@@ -121,7 +122,7 @@ fn no_coupon(code: &str) -> Error {
     Error::new(Code::CouponNotFound, format!("There is no coupon {code}."))
 }
 
-/// What the effect is worth here, never more than the price.
+/// Worth of the effect here, never more than the price.
 pub(super) fn amount(
     plugin: &Plugin,
     effect: Effect,
@@ -151,8 +152,8 @@ pub(super) fn amount(
 
 /// Looks again, in the caller's transaction, after [`wallet::lock`], at what is the customer's own.
 ///
-/// Gives `false` when a fact the rule was told has changed since: the caller must undo everything
-/// and ask the rule again.
+/// Returns `false` when a fact the rule was asked with has changed since: the caller must undo
+/// everything and ask the rule again.
 ///
 /// # Errors
 /// `COUPON_ALREADY_USED` when the customer has used it meanwhile.
@@ -174,12 +175,12 @@ pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: Uuid) 
     })
 }
 
-/// Takes the use under the host's limits, after [`still_holds`] in the same transaction. From then to its
-/// end everybody else who redeems the coupon waits.
+/// Takes the use under the host's limits, after [`still_holds`] in the same transaction. From then
+/// to its end everybody else who redeems the coupon waits.
 ///
 /// # Errors
-/// A `COUPON_*` code when another customer was faster, `CONFLICT` when an administrator has changed the
-/// coupon since its rule was asked.
+/// A `COUPON_*` code when another customer was faster, `CONFLICT` when an administrator has changed
+/// the coupon since its rule was asked.
 pub async fn take(
     conn: &mut Conn,
     clock: &Clock,
@@ -187,13 +188,13 @@ pub async fn take(
     user_id: Uuid,
 ) -> Result<()> {
     let (coupon, now) = (&evaluated.coupon, clock.now());
-    // What refers to the coupon comes with it, not before: an insert would only share its row, and wanting
-    // more of a shared row than others do ends in a deadlock when somebody deletes it.
+    // Rows that refer to the coupon come with its use, not before: an insert only shares its row,
+    // and to take more of a shared row ends in a deadlock with a concurrent delete.
     store::add_customer_use(conn, coupon.id, user_id).await?;
     match store::take_use(conn, coupon, evaluated.amount, now).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(not_taken(conn, clock, coupon, evaluated.amount).await?),
-        // What came with it refers to a coupon that was deleted.
+        // A row written with the use refers to a coupon that was deleted.
         Err(error) if db::broke_foreign_key(&error) => Err(no_coupon(&coupon.code)),
         Err(error) => Err(error.into()),
     }

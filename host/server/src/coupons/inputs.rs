@@ -15,7 +15,7 @@ use utoipa::{
 use super::CouponCode;
 use crate::catalog::Tier;
 
-/// How long a discount lasts: a number of periods, or for ever.
+/// Duration of a discount: a number of periods, or for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Lasts {
@@ -122,7 +122,7 @@ pub struct NewCoupon {
     #[garde(length(max = 5))]
     #[schema(max_items = 5)]
     pub(super) tiers: Vec<Tier>,
-    /// How many periods a discount lasts, or `forever`; 1 when absent.
+    /// Number of periods a discount lasts, or `forever`; 1 when absent.
     #[serde(default)]
     #[garde(custom(at_least_one))]
     pub(super) lasts: Lasts,

@@ -1,7 +1,7 @@
 //! Coupons: the host's limits and books around rules that plugins decide.
 //!
-//! A use is taken in the same database transaction as what it pays for, so a failed checkout gives
-//! it back by itself.
+//! A use is taken in the same database transaction as the purchase it is for, so the rollback of a
+//! failed checkout returns it.
 
 pub(crate) mod administration;
 mod evaluation;
@@ -60,7 +60,7 @@ impl Coupons {
     }
 }
 
-/// How often a decision is made anew when a fact changes between deciding and committing.
+/// Attempts to decide when a fact changes between deciding and committing.
 pub const DECISION_ATTEMPTS: u32 = 3;
 
 /// The refusal after [`DECISION_ATTEMPTS`].
@@ -80,7 +80,8 @@ const GUESS_WINDOW: TimeDelta = TimeDelta::minutes(15);
 /// Evaluates a code that a customer typed, and counts it when there is no such coupon.
 ///
 /// # Errors
-/// `TOO_MANY_REQUESTS` after twenty unknown codes in 15 minutes, for known ones too; as [`evaluate`].
+/// `TOO_MANY_REQUESTS` after twenty unknown codes in 15 minutes, for known ones too; as
+/// [`evaluate`].
 pub async fn limit_guesses<T>(
     coupons: &Coupons,
     user_id: Uuid,
@@ -95,7 +96,7 @@ pub async fn limit_guesses<T>(
     evaluated
 }
 
-/// What a coupon would do on the wallet page.
+/// Previews a coupon on the wallet page.
 ///
 /// # Errors
 /// As [`evaluate`].
@@ -172,8 +173,8 @@ async fn settle(
     Ok(Some(Uncommitted::new(conn, transaction)))
 }
 
-/// Gives a new customer every welcome bonus there is. A bonus that fails is reported and logged;
-/// it never stands in the way of signing up.
+/// Grants a new customer every welcome bonus there is. A bonus that fails is reported and logged;
+/// it never prevents signing up.
 pub async fn apply_registration(coupons: &Coupons, user_id: Uuid) -> Vec<WelcomeBonus> {
     let found = match registration_coupons(coupons).await {
         Ok(found) => found,
@@ -246,7 +247,8 @@ async fn registration_coupons(coupons: &Coupons) -> Result<Vec<Coupon>> {
 }
 
 /// Marks active coupons whose window is over EXPIRED, and those whose uses or budget are spent
-/// USED_UP; gives how many. The status is for reading: a use is refused at once, marked or not.
+/// USED_UP; returns their number. The status is for reading: a use is refused at once, marked or
+/// not.
 ///
 /// # Errors
 /// When the database refuses.

@@ -88,7 +88,7 @@ pub struct Coupon {
 }
 
 impl Coupon {
-    /// Whether its uses or its budget are spent.
+    /// Returns true when its uses or its budget are spent.
     pub fn is_used_up(&self) -> bool {
         self.max_uses.is_some_and(|limit| self.used_count >= limit)
             || self
@@ -114,7 +114,7 @@ pub struct CouponView {
     pub id: Uuid,
     pub code: String,
     pub description: String,
-    /// The plugin that decides what it gives.
+    /// The plugin that decides its effect.
     pub plugin: String,
     #[schema(value_type = Object)]
     pub parameters: Value,
@@ -161,7 +161,7 @@ impl CouponView {
     }
 }
 
-/// What a redemption gave, in the form it is stored and shown.
+/// Effect of a redemption, in the form it is stored and shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum EffectView {
@@ -180,7 +180,7 @@ impl From<Effect> for EffectView {
     }
 }
 
-/// What a coupon would do, before anything is redeemed.
+/// Effect of a coupon, before anything is redeemed.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CouponPreview {
@@ -189,7 +189,7 @@ pub struct CouponPreview {
     pub effect: EffectView,
     /// In rupiah.
     pub amount: Rupiah,
-    /// Why, in a sentence.
+    /// Reason, in a sentence.
     pub reason: String,
 }
 
@@ -274,25 +274,25 @@ impl From<RedeemedByRow> for RedeemedBy {
     }
 }
 
-/// What coupons cost and brought.
+/// Cost and revenue of coupons.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CouponStatistics {
-    /// How many coupons there are, by status.
+    /// Number of coupons by status.
     pub coupons: Vec<StatusCount>,
     /// Different customers who redeemed in the window.
     pub customers: i64,
     pub uses: i64,
-    /// What they gave, in rupiah.
+    /// Cost of the uses, in rupiah.
     pub cost: Rupiah,
-    /// What customers paid in the purchases they were used for, in rupiah.
+    /// Amount customers paid in the purchases they were used for, in rupiah.
     pub revenue: Rupiah,
     pub by_type: Vec<TypeCost>,
     /// The ten coupons that gave most.
     pub costliest: Vec<CouponCost>,
 }
 
-/// How many coupons have a status.
+/// Number of coupons with a status.
 #[derive(Debug, Clone, Serialize, sqlx::FromRow, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusCount {
@@ -342,10 +342,10 @@ pub struct CouponTypeView {
     pub version: String,
     pub title: String,
     pub summary: String,
-    /// JSON Schema of the parameters an administrator gives.
+    /// JSON Schema of the parameters that an administrator sets.
     #[schema(value_type = Object)]
     pub parameters_schema: Value,
-    /// Where coupons of this type are presented: wallet, checkout, registration.
+    /// Places where coupons of this type are presented: wallet, checkout, registration.
     pub places: Vec<String>,
 }
 

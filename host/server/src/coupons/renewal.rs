@@ -1,8 +1,9 @@
-//! What a coupon takes off the later periods of the subscription it was redeemed for.
+//! Discounts of a coupon on the later periods of the subscription it was redeemed for.
 //!
-//! The rule is asked again for every period, by the version and with the facts that granted the coupon:
-//! what was promised stays, a percentage follows the price, and each answer can be replayed. Window,
-//! status and uses were the host's limits for redeeming and are over; the budget still holds.
+//! The rule is asked again for every period, by the version and with the facts that granted the
+//! coupon: what was promised stays, a percentage follows the price, and each answer can be
+//! replayed. Window, status and uses were the host's limits for redeeming and are over; the budget
+//! still holds.
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{self, Place, Purchase};
@@ -20,7 +21,7 @@ use crate::{
     plugins::{self, Decision, Subject},
 };
 
-/// What a coupon does for one more period.
+/// Effect of a coupon for one more period.
 #[derive(Debug, Clone)]
 pub enum Continued {
     Reduces(Box<Evaluated>),
@@ -42,8 +43,8 @@ impl Continued {
     }
 }
 
-/// Asks the coupon that a customer's subscription was bought with about its next period, which begins at
-/// `moment`. Writes nothing.
+/// Asks the coupon that a customer's subscription was bought with about its next period, which
+/// begins at `moment`. Writes nothing.
 ///
 /// # Errors
 /// `PLUGIN_*` when the rule failed.
@@ -97,7 +98,7 @@ pub async fn continue_for(
     })))
 }
 
-/// Gives back the uses of a subscription's coupon with what they cost, once, in the caller's transaction.
+/// Releases the uses of a subscription's coupon with their cost, once, in the caller's transaction.
 ///
 /// # Errors
 /// When the database refuses.

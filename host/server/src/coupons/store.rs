@@ -75,7 +75,7 @@ pub(super) async fn usable_of(
     })
 }
 
-/// What is needed to insert a coupon.
+/// Fields of a coupon to insert.
 pub(super) struct NewCouponRow<'a> {
     pub(super) id: Uuid,
     pub(super) code: &'a CouponCode,
@@ -137,7 +137,7 @@ pub(super) async fn take_use(
     Ok(taken.is_some())
 }
 
-/// How often this customer has used the coupon.
+/// Counts this customer's uses of the coupon.
 pub(super) async fn customer_uses(
     conn: &mut Conn,
     coupon_id: Uuid,
@@ -172,7 +172,7 @@ pub(super) async fn registered_at(
     Ok(row.map(|(at,)| at))
 }
 
-/// What is needed to insert a redemption.
+/// Fields of a redemption to insert.
 pub(super) struct NewRedemption<'a> {
     pub(super) id: Uuid,
     pub(super) coupon_id: Uuid,
@@ -232,8 +232,8 @@ pub(super) async fn granted(
     Ok(row.map(|row| (row.coupon, row.digest, row.input)))
 }
 
-/// Takes the cost of one more period, if the budget still holds it. Whoever was promised a period gets
-/// it when the coupon is over for others.
+/// Takes the cost of one more period, if the budget still holds it. A customer who was promised a
+/// period gets it when the coupon is over for others.
 pub(super) async fn take_cost(
     conn: &mut Conn,
     coupon_id: Uuid,
@@ -306,7 +306,7 @@ pub(crate) async fn count_redemptions_of_user(conn: &mut Conn, user_id: Uuid) ->
     Ok(count)
 }
 
-/// Gives every active coupon that cannot be used any more the status that says why.
+/// Sets the status EXPIRED or USED_UP on every active coupon that cannot be used any more.
 pub(super) async fn settle_statuses(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = "UPDATE coupons SET updated_at = $1,
                  status = CASE WHEN used_count >= max_uses OR granted_amount >= budget THEN 'USED_UP' ELSE 'EXPIRED' END

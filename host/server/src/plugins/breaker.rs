@@ -1,8 +1,10 @@
-//! Suspends a function of a version that fails again and again, so that it is not called for nothing.
+//! Suspends a function of a version that fails again and again, so that it is not called for
+//! nothing.
 //!
-//! Functions are counted apart: a `price` that works says nothing about `manifests`, and one that fails
-//! leaves the others callable. Each server counts for itself: what one has suspended, another may still
-//! call. Nothing else is called instead; the refusal names the plugin, the function and the time.
+//! Functions are counted apart: a `price` that works says nothing about `manifests`, and one that
+//! fails leaves the others callable. Each server counts for itself: what one has suspended, another
+//! may still call. Nothing else is called instead; the refusal names the plugin, the function and
+//! the time.
 
 use std::{
     collections::HashMap,
@@ -17,12 +19,13 @@ use dermaga_runtime::{Digest, Failure};
 pub struct BreakerRules {
     /// Failures in a row that suspend; 0 never does.
     pub failures: u32,
-    /// How long until one call is let through to see whether it works again.
+    /// Time until one call is let through to see if it works again.
     pub pause: TimeDelta,
 }
 
 impl BreakerRules {
-    /// Returns `true` until a suspension is over. One that is longer than any began by a clock that was ahead.
+    /// Returns `true` until a suspension is over. One that is longer than any began by a clock that
+    /// was ahead.
     fn holds(self, until: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         until > now && until - now <= self.pause
     }
@@ -48,8 +51,8 @@ enum State {
     Trying,
 }
 
-/// Permission to call a function of a version. Dropped without [`Permit::succeeded`] or [`Permit::failed`], nothing
-/// was learned.
+/// Permission to call a function of a version. Dropped without [`Permit::succeeded`] or
+/// [`Permit::failed`], nothing was learned.
 #[derive(Debug)]
 pub(super) struct Permit {
     breakers: Breakers,
@@ -64,9 +67,10 @@ pub(super) struct Suspended {
     pub(super) until: DateTime<Utc>,
 }
 
-/// Whether a failure is the version's own: a trap, a limit, an answer that breaks the contract. A
-/// machine without a free place and an input of the wrong shape are not; a refusal by its rule is no
-/// failure at all. A deadline counts even where the machine is slow: going on would make it slower.
+/// Returns true for a failure of the version's own: a trap, a limit, an answer that breaks the
+/// contract. A machine without a free place and an input of the wrong shape are not; a refusal by
+/// its rule is no failure at all. A deadline counts on a slow machine too: more calls would make it
+/// slower.
 pub(super) const fn counts(failure: &Failure) -> bool {
     match failure {
         Failure::FuelExhausted { .. }
@@ -91,8 +95,8 @@ impl Breakers {
         }
     }
 
-    /// Permission to call a function of a version, unless it is suspended. After the pause one call is
-    /// let through; until it has ended, others are not.
+    /// Permission to call a function of a version, unless it is suspended. After the pause one call
+    /// is let through; until it has ended, others are not.
     pub(super) fn admit(
         &self,
         digest: Digest,
@@ -179,8 +183,8 @@ impl Permit {
         is_over
     }
 
-    /// Notes a failure by the version's own fault; returns until when that suspends the function, if
-    /// it does.
+    /// Notes a failure by the version's own fault; returns until when that suspends the function,
+    /// if it does.
     pub(super) fn failed(mut self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let was_trial = std::mem::take(&mut self.is_trial);
         let BreakerRules { failures, pause } = self.breakers.rules;

@@ -1,4 +1,4 @@
-//! How large a plugin may be: standard, or what an administrator granted.
+//! Size classes of plugins: standard, or as granted by an administrator.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ const GRANTED: &str = "plugin.class_granted";
 /// standard class is loaded with a larger one only when some plugin has been granted that.
 ///
 /// # Errors
-/// `COMPONENT_REFUSED` with the loader's code; `COMPONENT_ABOVE_CLASS` names the class that would do.
+/// `COMPONENT_REFUSED` with the loader's code; `COMPONENT_ABOVE_CLASS` names the class that would
+/// do.
 pub(super) async fn load(
     registry: &Registry,
     component: Arc<[u8]>,

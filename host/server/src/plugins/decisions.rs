@@ -41,7 +41,7 @@ pub struct Decision {
     pub at: DateTime<Utc>,
 }
 
-/// Whom and what a decision is about; nobody by default.
+/// Customer and coupon that a decision is about; none by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Subject {
     pub user_id: Option<Uuid>,
@@ -68,10 +68,10 @@ impl Decision {
     }
 }
 
-/// Why a plugin is asked.
+/// Reason for asking a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asking {
-    /// To show what would be; a refusal is told and forgotten.
+    /// To show a preview; a refusal is returned and not recorded.
     Preview,
     /// To do it; a refusal is recorded, so that it can be replayed.
     Act,
@@ -84,14 +84,14 @@ pub struct Decided<T> {
     pub decision: Decision,
 }
 
-/// Calls a plugin, other tasks going on elsewhere meanwhile. Nothing is written when it answers: the
-/// caller records the decision together with what follows from it. A failed call is recorded here, since
-/// nothing follows.
+/// Calls a plugin, other tasks going on elsewhere meanwhile. Nothing is written when it answers:
+/// the caller records the decision together with what follows from it. A failed call is recorded
+/// here, since nothing follows.
 ///
 /// # Errors
-/// `PLUGIN_BUSY` when too many calls are running, `PLUGIN_FAILED` for a trap, a limit or a malformed
-/// answer, `PLUGIN_SUSPENDED` after too many of those in a row; details name plugin, version, function
-/// and limit.
+/// `PLUGIN_BUSY` when too many calls are running, `PLUGIN_FAILED` for a trap, a limit or a
+/// malformed answer, `PLUGIN_SUSPENDED` after too many of those in a row; details name plugin,
+/// version, function and limit.
 pub async fn decide<F: Function>(
     registry: &Registry,
     plugin: &Plugin,
@@ -153,8 +153,8 @@ pub async fn decide<F: Function>(
     }
 }
 
-/// Stays on the thread that asks where the runtime can hand over that thread's other tasks: most calls
-/// take a few microseconds, the way to another thread and back takes ten times as long.
+/// Stays on the thread that asks where the runtime can hand over that thread's other tasks: most
+/// calls take a few microseconds, the way to another thread and back takes ten times as long.
 async fn call<F: Function>(
     plugin: &Plugin,
     input: F::Input,
@@ -167,10 +167,10 @@ async fn call<F: Function>(
     work.await.map_err(Error::internal)
 }
 
-/// The refusal of somebody by a plugin. Whoever wanted to act is told the decision, which is recorded so
-/// that "why not?" can be answered and replayed. A refusal costs its customer nothing and could be
-/// repeated without end, so only those among the first twenty decisions of a function about a customer
-/// in an hour are kept.
+/// Refusal of a customer by a plugin. It names its decision, which is recorded so that "why not?"
+/// can be answered and replayed. A refusal costs its customer nothing and could be repeated without
+/// end, so only those among the first twenty decisions of a function about a customer in an hour
+/// are kept.
 pub async fn refuse(
     registry: &Registry,
     decision: &Decision,
@@ -183,7 +183,7 @@ pub async fn refuse(
     error
 }
 
-/// Gives whether it was recorded.
+/// Returns true when it was recorded.
 async fn record_refusal(registry: &Registry, decision: &Decision) -> bool {
     let recorded = async {
         let mut conn = registry.db().begin().await?;
@@ -219,8 +219,8 @@ struct Suspension<'a> {
     error: &'a CallError,
 }
 
-/// A failed call has no transaction to be part of; that it cannot be recorded must not hide it. When
-/// it was the one too many, administrators are told in the same transaction.
+/// A failed call has no transaction to be part of; that it cannot be recorded must not hide it.
+/// When it was the one too many, administrators are told in the same transaction.
 async fn record_alone(
     registry: &Registry,
     decision: &Decision,
@@ -289,16 +289,15 @@ fn refused(error: &CallError, decision_id: Uuid) -> Error {
     failed(error).with("decision", decision_id.to_string())
 }
 
-/// Returns true for a failure that the same version would repeat on the same input: everything but a
-/// deadline, which depends on the machine.
+/// Returns true for a failure that the same version would repeat on the same input: everything but
+/// a deadline, which depends on the machine.
 pub fn repeats(error: &Error) -> bool {
     let code = error.details.iter().find(|detail| detail.field == "code");
     error.code == Code::PluginFailed
         && code.is_some_and(|code| code.message != "PLUGIN_DEADLINE_EXCEEDED")
 }
 
-/// What a component is told that could not be asked what it is because every place was taken: to come
-/// again. `None` when something else is wrong with it.
+/// `PLUGIN_BUSY` when no call slot was free to describe the component, else `None`.
 pub(super) fn busy(error: &LoadError) -> Option<Error> {
     match error {
         LoadError::Describe(call) if call.code() == "PLUGIN_BUSY" => Some(failed(call)),
@@ -315,9 +314,9 @@ pub(super) fn no_place() -> Error {
     .retry_after(1)
 }
 
-/// The answer to whoever is served by a failed call: one that found no place may be tried again, any
-/// other failure is the plugin's. Limits and what was used are for administrators: they are in the
-/// decision, the log and the alert.
+/// Answer to the customer of a failed call: one that found no place may be tried again, any other
+/// failure is the plugin's. Limits and usage are for administrators: they are in the decision, the
+/// log and the alert.
 pub(super) fn failed(error: &CallError) -> Error {
     let failure = if error.code() == "PLUGIN_BUSY" {
         no_place()

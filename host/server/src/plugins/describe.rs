@@ -1,4 +1,4 @@
-//! What a plugin makes of a template's settings.
+//! Service descriptions that plugins make of a template's settings.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use dermaga_runtime::{
 use super::decisions::failed;
 use crate::{Code, Error, Result, schema};
 
-/// The service a plugin makes of these settings. Asked off the async threads, once for each settings
-/// of a version.
+/// The service a plugin makes of these settings. Asked off the async threads, once for each
+/// settings of a version.
 ///
 /// # Errors
-/// `PLUGIN_UNAVAILABLE` when it makes nothing of them, `PLUGIN_BUSY` when too many calls are running,
-/// `PLUGIN_FAILED` when it gives no answer.
+/// `PLUGIN_UNAVAILABLE` when it makes nothing of them, `PLUGIN_BUSY` when too many calls are
+/// running, `PLUGIN_FAILED` when it does not answer.
 pub async fn describe(plugin: &Plugin, settings: &Settings) -> Result<Arc<ServiceDescription>> {
     let (asked, settings) = (plugin.clone(), settings.clone());
     let answer = tokio::task::spawn_blocking(move || asked.describe(&settings))

@@ -1,4 +1,4 @@
-//! Where two JSON values differ.
+//! Differences between two JSON values.
 
 use serde_json::Value;
 

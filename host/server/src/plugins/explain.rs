@@ -1,4 +1,4 @@
-//! Why a customer was charged: the decisions behind one of their transactions, without inputs.
+//! Reasons for a customer's charge: the decisions behind one of their transactions, without inputs.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -19,7 +19,7 @@ pub(super) struct ExplainedRow {
     digest: String,
     function: String,
     output: Option<String>,
-    /// What the host made of an upgrade's price: the credit is its own.
+    /// Lines the host made of an upgrade's price: the credit is its own.
     charged: Option<Json<Value>>,
     created_at: DateTime<Utc>,
 }
@@ -41,11 +41,11 @@ pub struct ExplainedDecision {
     decided_at: DateTime<Utc>,
 }
 
-/// What was decided, and about how much.
+/// Reason for one line or for the whole answer, with the amount.
 #[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ReasonLine {
-    /// What the line is about; absent where the whole answer has one reason.
+    /// Subject of the line; absent where the whole answer has one reason.
     label: Option<String>,
     amount: Option<Rupiah>,
     reason: String,

@@ -25,8 +25,8 @@ pub(super) async fn announce_reset(conn: &mut Conn, digest: &str) -> Result<()> 
 }
 
 impl Registry {
-    /// Follows what other servers do, until cancelled: at once where the database tells, and at every
-    /// `interval` in any case.
+    /// Follows what other servers do, until cancelled: at once where the database tells, and at
+    /// every `interval` in any case.
     pub async fn follow(&self, interval: Duration, cancel: CancellationToken) {
         let (poll, listen) = (
             Box::pin(self.poll(interval)),
@@ -45,7 +45,8 @@ impl Registry {
         }
     }
 
-    /// Listens for as long as there is anything to listen to; after a failure, again an interval later.
+    /// Listens for as long as there is anything to listen to; after a failure, again an interval
+    /// later.
     async fn listen(&self, interval: Duration) {
         loop {
             match self.db().listen(CHANNEL).await {

@@ -1,4 +1,4 @@
-//! How a version comes in and takes over: staged with a conformance report, then activated.
+//! Installation of a version: staged with a conformance report, then activated.
 
 use std::{path::Path, sync::Arc};
 
@@ -20,7 +20,7 @@ use crate::{
     db::{self, Conn},
 };
 
-/// A component that somebody brings.
+/// A component to install.
 #[derive(Debug, Clone)]
 pub struct Upload {
     pub component: Vec<u8>,
@@ -201,8 +201,8 @@ async fn refuse_other_kind(conn: &mut Conn, plugin: &Plugin) -> Result<()> {
 }
 
 /// A version of a plugin means the same bytes for ever: decisions and customers' questions name it.
-/// What comes from the folder of plugins may be rebuilt by another compiler and is told apart by its
-/// digest alone.
+/// A component from the folder of plugins may be rebuilt by another compiler; only its digest tells
+/// it apart.
 async fn refuse_same_version(conn: &mut Conn, plugin: &Plugin) -> Result<()> {
     let about = plugin.about();
     let versions = store::versions_of(conn, &about.id).await?;
@@ -237,8 +237,9 @@ fn version_taken(plugin: &Plugin, other: Option<&VersionRow>) -> Error {
 }
 
 /// Installs every `*.wasm` of a folder at start. A plugin that has no active version gets this one;
-/// one that came from the folder before is replaced, unless a service that could be sold could not be
-/// sold any more; one that an administrator uploaded stays, and so does a plugin that was retired. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
+/// one that came from the folder before is replaced, unless a service that could be sold could not
+/// be sold any more; one that an administrator uploaded stays, and so does a plugin that was
+/// retired. The signature of `NAME.wasm` is `NAME.wasm.sig` beside it.
 ///
 /// # Errors
 /// When the folder cannot be read or the database does not answer. A component that is refused is

@@ -16,7 +16,7 @@ use crate::{
     db::{self, Conn},
 };
 
-/// What is done to a version.
+/// Step in the life of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Activate,
@@ -26,7 +26,7 @@ pub(super) enum Step {
     Delete,
 }
 
-/// What a step makes of a version.
+/// Result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
     State(VersionState),
@@ -34,8 +34,8 @@ pub(super) enum Next {
 }
 
 impl VersionState {
-    /// What a step makes of a version in this state; `None` when the step cannot be taken. Every
-    /// change of a state goes through here.
+    /// Returns the result of a step for a version in this state; `None` when the step cannot be
+    /// taken. Every change of a state goes through here.
     pub(super) const fn after(self, step: Step) -> Option<Next> {
         match (self, step) {
             (Self::Staged | Self::Superseded, Step::Activate) => Some(Next::State(Self::Active)),
@@ -86,7 +86,7 @@ fn illegal(state: VersionState, step: Step) -> Error {
     )
 }
 
-/// A retired version runs on where it runs, and is given to nobody else.
+/// Refuses a retired version: it keeps serving its instances, and nothing moves to it.
 ///
 /// # Errors
 /// `INVALID_STATE` when the version is retired.
@@ -113,7 +113,7 @@ fn in_use(message: impl Into<String>) -> Error {
     Error::new(Code::PluginInUse, message)
 }
 
-/// Locks a plugin and gives the state of one of its versions.
+/// Locks a plugin and returns the state of one of its versions.
 async fn locked(conn: &mut Conn, plugin_id: &str, digest: &str) -> Result<VersionState> {
     store::lock(conn, plugin_id).await?;
     match store::state_of(conn, digest).await? {
@@ -136,13 +136,13 @@ async fn note(
 }
 
 /// Makes a staged or superseded version the active one. Calls in flight end on the version they
-/// began with; none fails. A suspension of the version ends. `templates` are those that are sold. An
-/// administrator's activation is audited with what it superseded; one at start has no actor.
+/// began with; none fails. A suspension of the version ends. `templates` are those that are sold.
+/// An administrator's activation is audited with what it superseded; one at start has no actor.
 ///
 /// # Errors
-/// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired or would make
-/// nothing of a template, `PLUGIN_UNAVAILABLE` when it does not load here: a broken version never
-/// replaces a working one.
+/// `NOT_FOUND` when this plugin has no such version, `INVALID_STATE` when it is retired or would
+/// make nothing of a template, `PLUGIN_UNAVAILABLE` when it does not load here: a broken version
+/// never replaces a working one.
 pub async fn activate(
     registry: &Registry,
     templates: &[Template],
@@ -151,7 +151,7 @@ pub async fn activate(
     actor_id: Option<Uuid>,
 ) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
-    // What runs already has been checked, and activating it again ends a suspension.
+    // The running version has been checked, and activating it again ends a suspension.
     if plugin.about().id == plugin_id && registry.running(plugin_id) != Some(plugin.digest()) {
         vetting::refuse_faulty(registry, &plugin, templates).await?;
     }
@@ -216,8 +216,8 @@ pub async fn roll_back(
     activate(registry, templates, plugin_id, &previous, Some(actor_id)).await
 }
 
-/// Retires a version that is not active: it cannot be activated any more. What was provisioned with
-/// it stays on it and works on.
+/// Retires a version that is not active: it cannot be activated any more. Instances provisioned
+/// with it stay on it and work on.
 ///
 /// # Errors
 /// `NOT_FOUND`, or `INVALID_STATE` when it is active or retired.

@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::Registry;
 
 crate::text_enum! {
-    /// Where a version is in its life.
+    /// State of a version in its life.
     pub enum VersionState {
-        /// Uploaded and checked; nobody is served by it yet.
+        /// Uploaded and checked; it serves no customer yet.
         Staged = "STAGED",
         /// New decisions are made by it.
         Active = "ACTIVE",
@@ -25,7 +25,7 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// How large a plugin may be, its memory included; administrators grant it.
+    /// Size class of a plugin, its memory included; administrators grant it.
     pub enum PluginClass {
         Standard = "standard",
         Large = "large",
@@ -93,9 +93,10 @@ pub struct VersionView {
     pub retired_at: Option<DateTime<Utc>>,
     /// Name of the key whose signature it carries.
     pub signed_by: Option<String>,
-    /// Until when this server does not call one of its functions, because that failed again and again.
+    /// Until when this server does not call one of its functions, because that failed again and
+    /// again.
     pub suspended_until: Option<DateTime<Utc>>,
-    /// Why this server cannot run it, when it cannot.
+    /// Reason why this server cannot run it, when it cannot.
     pub failure: Option<String>,
 }
 
@@ -134,7 +135,7 @@ pub struct PluginView {
     pub id: String,
     pub kind: String,
     pub title: String,
-    /// How large it may be, as administrators granted.
+    /// Size class granted by administrators.
     pub class: PluginClass,
     /// Digest of the active version, if one is active.
     pub active: Option<String>,
@@ -150,13 +151,13 @@ pub struct PluginView {
 pub struct GrantedClass {
     pub plugin_id: String,
     pub class: PluginClass,
-    /// Why, in the administrator's words.
+    /// Reason in the administrator's words.
     pub reason: String,
-    /// What the class was before.
+    /// The class before.
     pub before: PluginClass,
 }
 
-/// What an activation changed.
+/// Changes made by an activation.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Activation {
@@ -167,7 +168,7 @@ pub struct Activation {
     pub superseded: Option<String>,
 }
 
-/// What was retired.
+/// The retired versions.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retirement {
@@ -204,7 +205,7 @@ pub(crate) struct DecisionRow {
     pub(crate) created_at: DateTime<Utc>,
 }
 
-/// How a recorded call ended.
+/// Outcome of a recorded call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {

@@ -25,7 +25,7 @@ use crate::{
 /// Polls between two attempts to load a version that did not load.
 const POLLS_BETWEEN_ATTEMPTS: u32 = 30;
 
-/// What an operator decides about plugins, beside their limits.
+/// Operator's policy for plugins, beside their limits.
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub trust: Trust,
@@ -51,10 +51,10 @@ pub struct Registry {
 #[derive(Debug, Default)]
 struct Active {
     plugins: BTreeMap<String, Plugin>,
-    /// What administrators granted; a plugin that is not there is standard.
+    /// Classes granted by administrators; a plugin that is not there is standard.
     classes: BTreeMap<String, PluginClass>,
-    /// Active versions this process could not load, with the reason. The version that ran before, if
-    /// there was one, is among `plugins` still.
+    /// Active versions this process could not load, with the reason. The version that ran before,
+    /// if there was one, is among `plugins` still.
     failed: BTreeMap<String, Failed>,
 }
 
@@ -179,7 +179,7 @@ impl Registry {
         self.resolve_loaded(&recovered).await
     }
 
-    /// Loads a version that became active; a failure is told to administrators.
+    /// Loads a version that became active; a failure raises an alert for administrators.
     async fn load_active(&self, plugin_id: &str, digest: &str) -> Result<Plugin, Failed> {
         let error = match self.version(digest).await {
             Ok(plugin) => {
@@ -221,8 +221,8 @@ impl Registry {
         Ok(conn.commit().await?)
     }
 
-    /// Ends the alerts about plugins that load now. Where another server still fails, it raises its
-    /// alert again at its next attempt.
+    /// Ends the alerts about plugins that load now. A server that still fails raises its alert
+    /// again at its next attempt.
     async fn resolve_loaded(&self, plugin_ids: &[String]) -> Result<()> {
         let kind = AlertKind::PluginNotLoaded;
         let open = alerts::open_subjects(&mut self.db.read().await?, kind).await?;
@@ -268,8 +268,8 @@ impl Registry {
         self.active.load().class_of(plugin_id)
     }
 
-    /// The version of a plugin that makes decisions here: not the active one, when that does not load
-    /// and another ran before.
+    /// The version of a plugin that makes decisions here: not the active one, when that does not
+    /// load and another ran before.
     pub fn running(&self, plugin_id: &str) -> Option<Digest> {
         let active = self.active.load();
         active.plugins.get(plugin_id).map(Plugin::digest)
@@ -306,7 +306,7 @@ impl Registry {
     }
 
     /// Ends the suspension of a version, here and, once the transaction is committed, on other
-    /// servers; gives whether it was suspended here.
+    /// servers; returns true when it was suspended here.
     pub(super) async fn resume(&self, conn: &mut Conn, plugin: &Plugin) -> Result<bool> {
         let digest = plugin.digest();
         let was_suspended = self.breakers.reset(digest);
@@ -331,7 +331,8 @@ impl Registry {
         }
     }
 
-    /// Why the active version with this digest is not running here, when it is not.
+    /// Returns the reason why the active version with this digest is not running here, if it is
+    /// not.
     pub fn failure_of(&self, digest: &str) -> Option<String> {
         let active = self.active.load();
         active
@@ -391,7 +392,7 @@ impl Registry {
         Ok(plugin)
     }
 
-    /// Where signatures are required, a version is run only while its own verifies.
+    /// Checks the version's signature if signatures are required: it runs only while that verifies.
     async fn check_signature(&self, digest: Digest) -> Result<()> {
         if !self.trust.required {
             return Ok(());
@@ -435,7 +436,7 @@ impl Registry {
     }
 }
 
-/// What the alert about a suspended version is about.
+/// Subject of the alert about a suspended version.
 pub(super) fn suspension_subject(plugin: &Plugin) -> String {
     format!("{}@{:.12}", plugin.about().id, plugin.digest())
 }

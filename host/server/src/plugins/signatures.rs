@@ -1,9 +1,9 @@
 //! Who published a component: Ed25519 signatures over its digest.
 //!
 //! Keys and signatures are one line of text each: the key's name, a colon, and base64. A public key
-//! is `NAME:BASE64` (32 bytes), a private key `NAME:private:BASE64` (its seed, 32 bytes), a signature
-//! `NAME:BASE64` (64 bytes) over `dermaga plugin v1 ` and the component's SHA-256 in lower-case
-//! hexadecimal.
+//! is `NAME:BASE64` (32 bytes), a private key `NAME:private:BASE64` (its seed, 32 bytes), a
+//! signature `NAME:BASE64` (64 bytes) over `dermaga plugin v1 ` and the component's SHA-256 in
+//! lower-case hexadecimal.
 
 use std::{fmt, str::FromStr};
 
@@ -22,7 +22,7 @@ fn message(digest: Digest) -> String {
     format!("{CONTEXT}{digest}")
 }
 
-/// What a key is called: 1 to 50 of `a-z 0-9 -`.
+/// Checks the name of a key: 1 to 50 of `a-z 0-9 -`.
 fn name(text: &str) -> Result<&str, String> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if (1..=50).contains(&text.len()) && text.bytes().all(allowed) {
@@ -51,7 +51,7 @@ impl PublicKey {
         &self.name
     }
 
-    /// Whether the signature was made with this key's private half over this digest.
+    /// Returns true when the signature was made with this key's private half over this digest.
     pub fn verifies(&self, signature: &Signature, digest: Digest) -> bool {
         let ed25519 = ed25519_dalek::Signature::from_bytes(&signature.bytes);
         let verified = self.key.verify_strict(message(digest).as_bytes(), &ed25519);
@@ -183,7 +183,7 @@ impl fmt::Display for Signature {
 pub struct Trust {
     /// Several keys may have one name while a publisher changes keys.
     pub keys: Vec<PublicKey>,
-    /// Whether a component without a good signature is refused.
+    /// True when a component without a good signature is refused.
     pub required: bool,
 }
 
@@ -236,7 +236,7 @@ impl Trust {
     }
 }
 
-/// Why a component is not trusted.
+/// Reason why a component is not trusted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Distrust {
     #[error(

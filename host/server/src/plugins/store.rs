@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later};
 
-/// What is needed to insert a version.
+/// Fields of a version to insert.
 pub(super) struct NewVersion<'a> {
     pub(super) digest: &'a str,
     pub(super) plugin_id: &'a str,
@@ -355,7 +355,7 @@ pub(crate) async fn count_decisions(
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-/// How many coupon decisions about a customer were recorded since a moment.
+/// Counts the coupon decisions about a customer that were recorded since a moment.
 pub(super) async fn decisions_since(
     conn: &mut Conn,
     user_id: Uuid,
@@ -393,10 +393,10 @@ pub(super) async fn explained(
     fetch_all!(conn, ExplainedRow, sql, transaction_id)
 }
 
-/// What refers to a version.
+/// References to a version.
 #[derive(Debug)]
 pub(super) struct Uses {
-    /// Whether it has made decisions.
+    /// True when it has made decisions.
     pub(super) decided: bool,
     /// Instances, those that are gone included.
     pub(super) instances: i64,

@@ -31,7 +31,7 @@ text_enum! {
 /// A server that has not ended by then has died.
 const PATIENCE: TimeDelta = TimeDelta::minutes(15);
 
-/// Why a component was refused.
+/// Reason why a component was refused.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct UploadFailure {
     pub code: Code,
@@ -57,8 +57,8 @@ pub struct PluginUpload {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// Begins to compile an upload and gives where its progress is seen. Bytes that are being compiled
-/// already are that upload.
+/// Begins to compile an upload and returns its progress. If the same bytes are being compiled
+/// already, returns that upload.
 ///
 /// # Errors
 /// When the database refuses.
@@ -126,7 +126,7 @@ fn failure(error: Error) -> UploadFailure {
     }
 }
 
-/// What was begun so long ago that its server must have died is refused.
+/// Refuses an upload that began so long ago that its server must have died.
 async fn give_up(conn: &mut Conn, digest: &str, now: DateTime<Utc>) -> Result<()> {
     let message = "The server that compiled it has stopped. Upload it again.";
     let failure = failure(Error::new(Code::Unavailable, message));

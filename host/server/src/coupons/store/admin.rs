@@ -94,7 +94,7 @@ pub(in crate::coupons) async fn lock(conn: &mut Conn, id: Uuid) -> sqlx::Result<
     super::by_id(conn, id).await
 }
 
-/// What a coupon is to become.
+/// New content of a coupon.
 pub(in crate::coupons) struct ChangedRow<'a> {
     pub(in crate::coupons) id: Uuid,
     pub(in crate::coupons) wanted: &'a NewCoupon,
@@ -176,8 +176,8 @@ pub(in crate::coupons) async fn count_by_status(
     fetch_all!(conn, StatusCount, sql, now)
 }
 
-/// A purchase is negative in the wallet; what came back since is not revenue. Later periods cost and bring
-/// money, and are no uses.
+/// A purchase is negative in the wallet; what came back since is not revenue. Later periods cost
+/// and bring money, and are no uses.
 const SUMS: &str = "count(CASE WHEN r.period = 1 THEN 1 END) AS uses, CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost,
     CAST(coalesce(sum(CASE WHEN t.type IN ('SUBSCRIPTION', 'UPGRADE') AND t.status = 'COMPLETED' THEN -t.amount ELSE 0 END), 0) AS BIGINT) AS revenue
     FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id LEFT JOIN transactions t ON t.id = r.transaction_id";

@@ -27,7 +27,7 @@ pub use model::{Backtest, Difference, Extreme, Failed};
 
 /// Decisions read at once.
 const PAGE: i64 = 500;
-/// How long a call waits for its turn beside customers' calls.
+/// Time a call waits for its turn beside customers' calls.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which decisions to ask again.
@@ -38,7 +38,7 @@ pub struct Window {
     pub until: DateTime<Utc>,
 }
 
-/// How many decisions of a coupon type lie in a window.
+/// Counts the decisions of a coupon type in a window.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -47,9 +47,10 @@ pub async fn count(db: &Db, plugin_id: &str, window: Window) -> Result<u64> {
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
-/// Asks a candidate again what its coupon type decided in a window, oldest first. `progress` hears how
-/// many decisions are done. After `time` it stops and says how far it came; what was found is right
-/// for those. Decisions never change, so that reading them page by page sees the same as one moment.
+/// Asks a candidate again what its coupon type decided in a window, oldest first. `progress` hears
+/// how many decisions are done. After `time` it stops and says how far it came; what was found is
+/// right for those. Decisions never change, so that reading them page by page sees the same as one
+/// moment.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the candidate is no coupon plugin; when the database does not answer.

@@ -1,4 +1,4 @@
-//! What a backtest found.
+//! Findings of a backtest.
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{Decision, Effect, Evaluation, Grant};
@@ -11,7 +11,7 @@ use crate::money::Rupiah;
 /// Differences that are shown one by one.
 const SHOWN: usize = 20;
 
-/// What a candidate version would have decided, next to what was decided.
+/// Decisions of a candidate version, next to the recorded ones.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Backtest {
@@ -22,7 +22,8 @@ pub struct Backtest {
     pub contract: String,
     pub since: DateTime<Utc>,
     pub until: DateTime<Utc>,
-    /// When the time ran out: the first decision that was not asked again, to go on with as `since`.
+    /// When the time ran out: the first decision that was not asked again, to go on with as
+    /// `since`.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Recorded decisions that were asked again.
     pub decisions: u64,
@@ -36,9 +37,9 @@ pub struct Backtest {
     pub changed: u64,
     /// The candidate gave no answer.
     pub errors: u64,
-    /// What the recorded decisions cost.
+    /// Cost of the recorded decisions.
     pub recorded_cost: Rupiah,
-    /// What the candidate's would have cost; decisions it gave no answer to cost nothing here.
+    /// Cost of the candidate's decisions; those it did not answer cost nothing here.
     pub candidate_cost: Rupiah,
     pub difference: Rupiah,
     /// The candidate's slowest call, in microseconds.
@@ -59,7 +60,7 @@ pub struct Backtest {
 pub struct Extreme {
     pub decision_id: Uuid,
     pub candidate: u64,
-    /// What the recorded call took.
+    /// The same measure of the recorded call.
     pub recorded: i64,
 }
 
@@ -120,8 +121,8 @@ impl Extreme {
     }
 }
 
-/// What a decision gives the customer, in rupiah, as the host applies it: never more than the price.
-/// Of several free periods only the first is known.
+/// Value of a decision for the customer, in rupiah, as the host applies it: never more than the
+/// price. Of several free periods only the first is known.
 pub(super) fn cost(decision: &Decision, input: &Evaluation) -> Rupiah {
     let Decision::Grant(Grant { effect, .. }) = decision else {
         return Rupiah::ZERO;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::{db::Conn, fetch_all, fetch_one};
 
-/// What a coupon rule was asked and answered.
+/// Recorded question to a coupon rule, with its answer.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Recorded {
     pub(super) id: Uuid,

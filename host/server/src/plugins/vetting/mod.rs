@@ -15,11 +15,11 @@ use dermaga_toolkit::{
 use super::{Registry, decisions};
 use crate::{Code, Error, Result};
 
-/// How long it is remembered that a template passed.
+/// Time for which a passed template is remembered.
 const REMEMBERED: TimeDelta = TimeDelta::days(90);
 
-/// What is wrong with a template that this version of its plugin would make, with file, line and key;
-/// nothing when it can be sold.
+/// Returns the faults of a template that this version of its plugin would make, with file, line and
+/// key; none when it can be sold.
 ///
 /// # Errors
 /// `PLUGIN_BUSY` when a call found no place, or when the database does not answer.
@@ -47,8 +47,8 @@ pub(super) async fn faults(
     Ok(faults)
 }
 
-/// The same by the active version of the template's plugin. Without one nothing is known, and nothing
-/// can be bought.
+/// The same by the active version of the template's plugin. Without one nothing is known, and
+/// nothing can be bought.
 ///
 /// # Errors
 /// As `faults`.
@@ -104,12 +104,12 @@ pub(super) async fn refuse_faulty(
     }))
 }
 
-/// Where in a template a problem is.
+/// Place of a problem in a template.
 fn place(wrong: &TemplateError) -> String {
     format!("{}:{}:{}", wrong.file, wrong.line, wrong.column)
 }
 
-/// What the problem is, with its key.
+/// The problem, with its key.
 fn said(wrong: &TemplateError) -> String {
     format!("{} {}", wrong.key, wrong.message).trim().to_owned()
 }
