@@ -50,7 +50,7 @@ fn optional_rule<T>(
     }
 }
 
-/// What [`Validate`] has accepted already, normalised.
+/// Unwraps a normalised value that [`Validate`] has accepted already.
 fn normalised<T>(field: &str, parsed: Result<T, String>) -> Result<T, Error> {
     parsed.map_err(|message| Error::invalid(field, message))
 }
@@ -120,8 +120,9 @@ struct Welcome {
 /// Signs a customer up.
 ///
 /// Opens an empty wallet and applies the welcome-bonus coupons; one that fails is reported in the
-/// answer and never blocks signing up. With `BONUS_REQUIRES_VERIFIED_EMAIL` they wait for the e-mail
-/// address to be confirmed. `DERMAGA_REGISTRATIONS_PER_HOUR` limits new accounts from one address.
+/// answer and never blocks signing up. With `BONUS_REQUIRES_VERIFIED_EMAIL` they wait for the
+/// e-mail address to be confirmed. `DERMAGA_REGISTRATIONS_PER_HOUR` limits new accounts from one
+/// address.
 #[utoipa::path(post, path = "/auth/register", tag = "accounts", request_body = Registration,
     responses((status = 201, description = "The account and its first session", body = Envelope<Welcome>), Registering))]
 async fn register(
@@ -156,9 +157,9 @@ struct Credentials {
 /// Starts a session.
 ///
 /// An unknown e-mail and a wrong password get the same answer in the same time. After ten failures
-/// an address waits 15 minutes for that account, after a hundred for all accounts. After ten failures
-/// from anywhere, addresses that have failed there wait 1, 2, 4 ... 30 seconds between attempts. The
-/// right password from an address that has not failed always passes.
+/// an address waits 15 minutes for that account, after a hundred for all accounts. After ten
+/// failures from anywhere, addresses that have failed there wait 1, 2, 4 ... 30 seconds between
+/// attempts. The right password from an address that has not failed always passes.
 #[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Credentials,
     responses((status = 200, description = "The session", body = Envelope<Session>), LoggingIn))]
 async fn log_in(

@@ -16,7 +16,7 @@ use crate::{
 failure_responses!(Creating: Forbidden, Conflict);
 failure_responses!(Missing: NotFound);
 
-/// How long a token works unless its owner says otherwise.
+/// Lifetime of a token in days, unless its owner says otherwise.
 const DEFAULT_DAYS: u32 = 90;
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -36,7 +36,7 @@ async fn list(State(state): State<AppState>, customer: Customer) -> Reply<Vec<Ap
 #[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewToken {
-    /// What it is for, for its owner to read.
+    /// Purpose of the token, for its owner to read.
     #[garde(length(chars, min = 1, max = 80), custom(crate::text::label))]
     #[schema(min_length = 1, max_length = 80, example = "pipeline")]
     name: String,

@@ -59,7 +59,7 @@ impl FromRequestParts<AppState> for Customer {
     }
 }
 
-/// Somebody with the role `ADMINISTRATOR`; everybody else who is signed in gets 403.
+/// User with the role `ADMINISTRATOR`; everybody else who is signed in gets 403.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {
     pub user_id: Uuid,
@@ -94,8 +94,8 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     }
 }
 
-/// Where a request comes from, as far as it can be believed: the peer, or what the trusted proxies
-/// in front (`DERMAGA_TRUSTED_PROXIES` of them) wrote into `X-Forwarded-For`.
+/// Origin of a request, as far as it can be believed: the peer, or the entry that the trusted
+/// proxies in front (`DERMAGA_TRUSTED_PROXIES` of them) wrote into `X-Forwarded-For`.
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddress(pub Option<IpAddr>);
 

@@ -101,7 +101,7 @@ async fn plans(
     Ok(Success::ok("The plans.", view.plans))
 }
 
-/// What to look for.
+/// Filters of a search.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]

@@ -35,7 +35,7 @@ struct CouponRequest {
     coupon_code: CouponCode,
 }
 
-/// What a redemption gave.
+/// Result of a redemption.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct RedeemedView {
@@ -60,7 +60,7 @@ impl RedeemedView {
     }
 }
 
-/// What a coupon would give on the wallet page. Redeems nothing.
+/// Previews a coupon on the wallet page. Redeems nothing.
 #[utoipa::path(post, path = "/wallet/validate-coupon", tag = "wallet", request_body = CouponRequest, security(("bearer" = [])),
     responses((status = 200, description = "What it would give", body = Envelope<CouponPreview>), Redeeming))]
 async fn validate_coupon(

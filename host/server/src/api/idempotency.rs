@@ -36,7 +36,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// A request ends after `DERMAGA_REQUEST_TIMEOUT`; its key is held a little longer than that.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(5);
 
-/// A JSON body, as [`crate::http::Body`] takes it, of a request that may carry an `Idempotency-Key`.
+/// A JSON body, as [`crate::http::Body`] takes it, of a request that may carry an
+/// `Idempotency-Key`.
 #[derive(Debug)]
 pub struct Keyed<T>(pub T, pub Once);
 
@@ -85,7 +86,7 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
 }
 
 impl Once {
-    /// Runs `act` and answers with what it gives, or repeats the answer kept under the key. The act
+    /// Runs `act` and answers with its result, or repeats the answer kept under the key. The act
     /// and its answer are committed together; `act` is never polled when there is an answer.
     ///
     /// Refusals that the same request would meet again are answers too (see `is_final`).
@@ -157,9 +158,9 @@ fn may_be_kept(state: &AppState, user_id: Uuid) -> bool {
         .is_ok()
 }
 
-/// Whether a refusal is the request's answer for good: the act was tried, and what stood against it
-/// is neither the request's form (which the client may mend) nor a passing state (busy, away,
-/// changed by another request at the same moment).
+/// Returns true when a refusal is the request's answer for good: the act was tried, and the
+/// obstacle is neither the request's form (which the client may mend) nor a passing state (busy,
+/// away, changed by another request at the same moment).
 fn is_final(error: &Error) -> bool {
     matches!(error.code.status(), 402 | 404 | 409) && error.retry_after.is_none()
 }
@@ -198,7 +199,7 @@ fn replay(answer: Answer) -> Response {
     response
 }
 
-/// The header's place in the document: `params(IdempotencyKey)`. What else follows from it is added
+/// The header's place in the document: `params(IdempotencyKey)`. Its other consequences are added
 /// by `document`.
 #[derive(Debug, Clone, Copy)]
 pub struct IdempotencyKey;

@@ -26,7 +26,7 @@ failure_responses!(Missing: NotFound);
 failure_responses!(NotApplied: NotFound, InvalidState);
 failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
-/// How many events an instance shows.
+/// Number of events that an instance shows.
 const EVENTS: i64 = 50;
 
 /// The routes of this domain.
@@ -100,7 +100,7 @@ async fn get(
     Ok(Success::ok(detail.instance.message.clone(), detail))
 }
 
-/// How to use an instance: address, user, passwords. Every look is recorded.
+/// Returns the access to an instance: address, user, passwords. Every look is recorded.
 #[utoipa::path(get, path = "/instances/{id}/credentials", tag = "instances", params(("id" = Uuid, Path)),
     security(("bearer" = [])),
     responses((status = 200, description = "What to know", body = Envelope<CredentialsView>), NoCredentials))]

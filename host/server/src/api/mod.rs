@@ -1,7 +1,7 @@
 //! Handlers: every route of the server, and what they share.
 //!
-//! A handler reads a request, calls one function of a domain and words its result. Rules and SQL belong
-//! to the domains, which know nothing of this floor.
+//! A handler reads a request, calls one function of a domain and words its result. Rules and SQL
+//! belong to the domains, which know nothing of this floor.
 
 mod accounts;
 mod admin;

@@ -18,7 +18,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id taken over from a client or proxy.
 const REQUEST_ID_MAX_LENGTH: usize = 128;
 
-/// Gives the request its context and reports on it when it is answered.
+/// Sets the context of the request and reports on it when it is answered.
 pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let request_id =
         accepted_id(request.headers()).unwrap_or_else(|| new_id(&state.clock).to_string());
@@ -53,8 +53,8 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     response
 }
 
-/// The method as a label. HTTP lets clients invent methods of any length, and every label that was ever
-/// seen is kept.
+/// The method as a label. HTTP lets clients invent methods of any length, and every label that was
+/// ever seen is kept.
 fn known_method(method: &Method) -> &'static str {
     const KNOWN: [(Method, &str); 9] = [
         (Method::GET, "GET"),
@@ -112,7 +112,7 @@ pub async fn time_out(State(state): State<AppState>, request: Request, next: Nex
         })
 }
 
-/// What a panicking handler answers.
+/// Answer of a panicking handler.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the layer hands the panic over"

@@ -74,12 +74,12 @@ async fn begin_top_up(
 struct PaymentMethodView {
     id: PaymentMethod,
     name: &'static str,
-    /// What the payment page offers, in the gateway's words.
+    /// Channels of the payment page, in the gateway's words.
     channels: &'static [&'static str],
     /// Rupiah.
     minimum: i64,
     maximum: i64,
-    /// Whether this shop takes payments at all.
+    /// True when this shop takes payments at all.
     is_available: bool,
 }
 
@@ -108,14 +108,14 @@ async fn payment_methods(
 struct PaymentStatusView {
     transaction: TransactionView,
     payment: PaymentState,
-    /// False when the gateway did not answer when it was asked last: then this is what was known before.
-    /// It is asked once in five seconds at the most.
+    /// False when the gateway did not answer when it was asked last: then this is what was known
+    /// before. It is asked once in five seconds at the most.
     is_confirmed: bool,
     /// A sentence for the customer when the payment cannot be booked and a person settles it.
     notice: Option<&'static str>,
     /// Rupiah that the gateway charged on top, beside the amount.
     fee: Rupiah,
-    /// Where it can still be paid.
+    /// Page for its payment while it is open.
     redirect_url: Option<String>,
     expires_at: DateTime<Utc>,
 }
@@ -144,7 +144,8 @@ async fn own(state: &AppState, user_id: Uuid, id: &str) -> Result<Payment, Error
     found.ok_or_else(|| Error::not_found("top-up"))
 }
 
-/// The present state of a top-up. The gateway is asked while it waits, once in five seconds at the most.
+/// The present state of a top-up. The gateway is asked while it waits, once in five seconds at the
+/// most.
 #[utoipa::path(get, path = "/wallet/transactions/{id}/status", tag = "wallet", security(("bearer" = [])),
     params(("id" = String, Path, description = "Id or number of the transaction")),
     responses((status = 200, description = "The top-up as it is now", body = Envelope<PaymentStatusView>), Missing))]
@@ -160,7 +161,7 @@ async fn payment_status(
     Ok(Success::ok("The top-up.", view))
 }
 
-/// Gives a waiting top-up up. Should its payment arrive all the same, it is credited.
+/// Cancels a waiting top-up. Should its payment arrive all the same, it is credited.
 #[utoipa::path(post, path = "/wallet/transactions/{id}/cancel", tag = "wallet", security(("bearer" = [])),
     params(("id" = String, Path, description = "Id or number of the transaction")),
     responses((status = 200, description = "Cancelled", body = Envelope<PaymentStatusView>), Cancelling))]
@@ -176,7 +177,8 @@ async fn cancel_top_up(
     Ok(Success::ok("The top-up is cancelled.", view))
 }
 
-/// What this customer owes, and owed: top-ups that were taken back after they were spent.
+/// Lists the debts of this customer, present and past: top-ups that were taken back after they were
+/// spent.
 #[utoipa::path(get, path = "/wallet/debts", tag = "wallet", params(PageQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of debts, newest first", body = Envelope<Vec<DebtView>>)))]
 async fn own_debts(
@@ -195,7 +197,7 @@ async fn own_debts(
     Ok(Success::page(message, debts, page.pagination(total)))
 }
 
-/// Takes Midtrans' notices. What cannot be applied now answers 5xx and is sent again.
+/// Takes Midtrans' notices. One that cannot be applied now is answered with 5xx and sent again.
 #[utoipa::path(post, path = "/wallet/webhook/midtrans", tag = "wallet",
     request_body(content = Object, description = "A notice as Midtrans signs it"),
     responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]

@@ -19,7 +19,8 @@ use crate::{
     wallet::Wallets,
 };
 
-/// What handlers and workers share. Every request clones it many times over, so it is one pointer.
+/// State shared by handlers and workers. Every request clones it many times over, so it is one
+/// pointer.
 #[derive(Debug, Clone)]
 pub struct AppState(Arc<Shared>);
 

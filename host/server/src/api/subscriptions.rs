@@ -49,7 +49,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(set_auto_renew))
 }
 
-/// What to buy.
+/// Order of a plan.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OrderRequest {
@@ -75,7 +75,7 @@ impl OrderRequest {
     }
 }
 
-/// What to buy, and the quote it was promised at.
+/// Order of a plan, with the quote it was promised at.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PurchaseRequest {
@@ -110,7 +110,7 @@ impl PurchaseRequest {
     }
 }
 
-/// What would be charged, every rupiah explained.
+/// Quotes an order, every rupiah explained.
 #[utoipa::path(post, path = "/subscriptions/quote", tag = "subscriptions", request_body = OrderRequest, security(("bearer" = [])),
     responses((status = 200, description = "The quote", body = Envelope<QuoteView>), Pricing))]
 async fn quote(
@@ -131,7 +131,7 @@ struct ValidOrder {
     due: Rupiah,
 }
 
-/// Whether an order can be bought now: configuration, coupon, quota, limits and credit.
+/// Checks that an order can be bought now: configuration, coupon, quota, limits and credit.
 #[utoipa::path(post, path = "/subscriptions/validate", tag = "subscriptions", request_body = OrderRequest, security(("bearer" = [])),
     responses((status = 200, description = "It can be bought", body = Envelope<ValidOrder>), Buying))]
 async fn validate(
@@ -229,7 +229,7 @@ enum CancelAt {
     PeriodEnd,
 }
 
-/// How to cancel.
+/// Options of a cancellation.
 #[derive(Debug, Default, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CancelRequest {
@@ -269,8 +269,8 @@ async fn cancel(
     Ok(Success::ok(message, detail))
 }
 
-/// What the next period of a subscription will cost, every rupiah explained, and whether the wallet
-/// holds it.
+/// Returns the price of a subscription's next period, every rupiah explained, and the wallet's
+/// balance.
 #[utoipa::path(get, path = "/subscriptions/{id}/billing-info", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "As things are", body = Envelope<BillingInfo>), Foreseeing))]
 async fn billing_info(
@@ -288,7 +288,7 @@ async fn billing_info(
     Ok(Success::ok(message, info))
 }
 
-/// Whether to renew.
+/// Choice between renewal and end.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AutoRenewRequest {
@@ -296,8 +296,9 @@ struct AutoRenewRequest {
     auto_renew: bool,
 }
 
-/// Says whether a subscription is charged for its next period, or ends with the one that is paid for. When
-/// that period is over, turning renewal on charges the next one at once, and turning it off is refused.
+/// Says whether a subscription is charged for its next period, or ends with the one that is paid
+/// for. When that period is over, turning renewal on charges the next one at once, and turning it
+/// off is refused.
 #[utoipa::path(put, path = "/subscriptions/{id}/auto-renew", tag = "subscriptions", request_body = AutoRenewRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Noted", body = Envelope<SubscriptionDetail>), Cancelling))]
@@ -348,8 +349,8 @@ struct UpgradeQuoteRequest {
     plan_id: Uuid,
 }
 
-/// What an upgrade would cost now: the rest of the period in the higher plan, less what each payment of
-/// the period still covers. For a period that is over: what the whole next month would cost.
+/// Quotes an upgrade now: the rest of the period in the higher plan, less the unused part of each
+/// payment of the period. For a period that is over: the whole next month.
 #[utoipa::path(post, path = "/subscriptions/{id}/upgrade-quote", tag = "subscriptions", request_body = UpgradeQuoteRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "What it costs now", body = Envelope<UpgradeQuote>), PricingUpgrade))]
@@ -392,7 +393,8 @@ fn chargeable(most: &Rupiah, (): &()) -> garde::Result {
 /// Moves a subscription to a higher plan of its service, at once, for the rest of the period.
 ///
 /// When the instance cannot be made so, plan, money and quota are restored exactly, and the
-/// instance's events say why. A period that is over is renewed first, and refused where it cannot be.
+/// instance's events say why. A period that is over is renewed first, and refused where it cannot
+/// be.
 #[utoipa::path(put, path = "/subscriptions/{id}/upgrade", tag = "subscriptions", request_body = UpgradeRequest,
     params(("id" = Uuid, Path), IdempotencyKey), security(("bearer" = [])),
     responses((status = 200, description = "Upgraded", body = Envelope<UpgradeView>), Upgrading))]

@@ -194,8 +194,8 @@ pub(super) struct StatementQuery {
     to: Option<When>,
 }
 
-/// What was posted to the wallet, as CSV for a spreadsheet: opening balance, every entry in the order
-/// of the ledger, closing balance. Amounts are whole rupiah.
+/// Writes the entries of the wallet as CSV for a spreadsheet: opening balance, every entry in the
+/// order of the ledger, closing balance. Amounts are whole rupiah.
 #[utoipa::path(get, path = "/wallet/statement", tag = "wallet", params(StatementQuery), security(("bearer" = [])),
     responses((status = 200, description = "The statement", content_type = "text/csv", body = String), Missing))]
 async fn statement(
@@ -239,7 +239,7 @@ struct PeriodQuery {
     period: Period,
 }
 
-/// What went in and out in the running day, week, month or year.
+/// Sums what went in and out in the running day, week, month or year.
 #[utoipa::path(get, path = "/wallet/statistics", tag = "wallet", params(PeriodQuery), security(("bearer" = [])),
     responses((status = 200, description = "Sums by type and by part of the period", body = Envelope<Statistics>)))]
 async fn period_statistics(
@@ -263,7 +263,7 @@ struct CreditCheck {
     amount: i64,
 }
 
-/// Whether the wallet holds an amount.
+/// Result of comparing the wallet with an amount.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct CreditCheckView {

@@ -35,16 +35,16 @@ struct AlertQuery {
     #[garde(skip)]
     #[param(inline)]
     state: Option<AlertState>,
-    /// What it is about, exactly.
+    /// Subject of the alert, exactly.
     #[garde(length(chars, max = 200))]
     #[param(max_length = 200)]
     subject: Option<String>,
-    /// Whether an administrator has said to have seen it.
+    /// True for alerts that an administrator has acknowledged, false for the others.
     #[garde(skip)]
     acknowledged: Option<bool>,
 }
 
-/// What administrators must know, newest first.
+/// Lists the alerts for administrators, newest first.
 #[utoipa::path(get, path = "/admin/alerts", tag = "admin: alerts", params(PageQuery, AlertQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of alerts", body = Envelope<Vec<Alert>>)))]
 async fn list(
@@ -64,7 +64,7 @@ async fn list(
     Ok(Success::page("The alerts.", alerts, page.pagination(total)))
 }
 
-/// Says that somebody has seen an alert. It stays open until its cause is over.
+/// Marks an alert as seen. It stays open until its cause is over.
 #[utoipa::path(post, path = "/admin/alerts/{id}/acknowledge", tag = "admin: alerts", params(("id" = uuid::Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The alert, with who saw it first", body = Envelope<Alert>), Missing))]
 async fn acknowledge(State(state): State<AppState>, admin: Admin, Id(id): Id) -> Reply<Alert> {

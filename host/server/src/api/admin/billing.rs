@@ -43,8 +43,9 @@ struct PreviewQuery {
     date: Option<When>,
 }
 
-/// Who renews until the end of a date, who cannot pay, and what ends: every subscription whose period
-/// is over by then, with what its plugins say it will cost and the wallets as they are. At most 500.
+/// Who renews until the end of a date, who cannot pay, and what ends: every subscription whose
+/// period is over by then, with what its plugins say it will cost and the wallets as they are. At
+/// most 500.
 #[utoipa::path(get, path = "/admin/billing/preview", tag = "admin: billing", params(PreviewQuery), security(("bearer" = [])),
     responses((status = 200, description = "The first to end first", body = Envelope<Vec<ForecastLine>>), Foreseeing))]
 async fn preview(
@@ -64,8 +65,8 @@ async fn preview(
     Ok(Success::ok(message, lines))
 }
 
-/// Starts the job `daily-renewals` and answers at once; the run says how far it has come. A run charges one
-/// period of each subscription at most.
+/// Starts the job `daily-renewals` and answers at once; the run says how far it has come. A run
+/// charges one period of each subscription at most.
 #[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
 async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Result<Started> {
@@ -79,17 +80,18 @@ async fn process_grace_period(State(state): State<AppState>, admin: Admin) -> Re
     jobs::started(&state, admin, renewal::GRACE_PERIOD).await
 }
 
-/// How long an unpaid subscription may go on running.
+/// Extension of an unpaid subscription.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct GraceRequest {
-    /// From now on; the shop may set narrower bounds (GRACE_PERIOD_MIN_DAYS, GRACE_PERIOD_MAX_DAYS).
+    /// From now on; the shop may set narrower bounds (GRACE_PERIOD_MIN_DAYS,
+    /// GRACE_PERIOD_MAX_DAYS).
     #[garde(range(min = 1, max = MOST_GRACE_DAYS))]
     #[schema(minimum = 1, maximum = 90)]
     grace_days: u64,
 }
 
-/// Gives a subscription in grace so many days from now.
+/// Grants a subscription in grace so many days from now.
 #[utoipa::path(post, path = "/admin/billing/set-grace-period/{id}", tag = "admin: billing", params(("id" = Uuid, Path)),
     request_body = GraceRequest, security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Changing))]
@@ -106,7 +108,7 @@ async fn set_grace_period(
     Ok(Success::ok(message, detail))
 }
 
-/// Why a subscription ends.
+/// Reason to end a subscription.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ExpireRequest {

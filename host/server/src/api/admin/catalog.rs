@@ -16,7 +16,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(reload))
 }
 
-/// How to reload.
+/// Options of a reload.
 #[derive(Debug, Default, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ReloadRequest {
@@ -28,10 +28,11 @@ struct ReloadRequest {
 
 /// Reads the service templates again, without a restart.
 ///
-/// New services and plans are sold at once, known ones are brought up to date. Every template is put
-/// to the check of `dermaga plugin check`; one that is wrong is listed under `refused` with file and
-/// line, its service stays as it was loaded last, and all others are loaded. Quota, and whether
-/// something is sold, stay as administrators left them; what customers bought stays at its price.
+/// New services and plans are sold at once, known ones are brought up to date. Every template is
+/// put to the check of `dermaga plugin check`; one that is wrong is listed under `refused` with
+/// file and line, its service stays as it was loaded last, and all others are loaded. Quota, and
+/// whether something is sold, stay as administrators left them; what customers bought stays at its
+/// price.
 #[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = Option<ReloadRequest>, security(("bearer" = [])),
     responses((status = 200, description = "What changed, or would", body = Envelope<CatalogReload>)))]
 async fn reload(

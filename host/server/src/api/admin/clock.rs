@@ -1,4 +1,5 @@
-//! `/admin/clock`: reading the shop's clock and moving it, for rehearsals. Not there outside `--dev`.
+//! `/admin/clock`: reading the shop's clock and moving it, for rehearsals. Not there outside
+//! `--dev`.
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
@@ -49,14 +50,14 @@ impl ClockView {
     }
 }
 
-/// Where the clock goes: one of the two.
+/// Setting of the clock: one of the two.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ClockRequest {
     /// The moment it shows now.
     #[garde(skip)]
     now: Option<DateTime<Utc>>,
-    /// How far it is from the system's time: `+31d`, `-2h`, `90m`; `0s` puts it right again.
+    /// Distance from the system's time: `+31d`, `-2h`, `90m`; `0s` sets it right again.
     #[garde(inner(length(chars, min = 2, max = 20)))]
     #[schema(min_length = 2, max_length = 20)]
     offset: Option<String>,
@@ -85,8 +86,8 @@ async fn read(State(state): State<AppState>, _admin: Admin) -> Reply<ClockView> 
     Ok(Success::ok("The clock.", ClockView::of(clock)))
 }
 
-/// Moves the shop's clock, so that a month can be rehearsed: jobs run as if the time had passed. Access
-/// tokens age with it, so sign in again. Only there in development, with `--dev`.
+/// Moves the shop's clock, so that a month can be rehearsed: jobs run as if the time had passed.
+/// Access tokens age with it, so sign in again. Only there in development, with `--dev`.
 #[utoipa::path(put, path = "/admin/clock", tag = "admin: jobs", request_body = ClockRequest, security(("bearer" = [])),
     responses((status = 200, description = "The clock as it is now", body = Envelope<ClockView>), Moving))]
 async fn set(

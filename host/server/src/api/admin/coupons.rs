@@ -113,9 +113,9 @@ async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) ->
     ))
 }
 
-/// Replaces what a coupon says. Code, type and parameters are frozen after its first use; an absent
-/// `startsAt` keeps the start. What it has given stays, and the status follows: a coupon that was
-/// used up is in use again when it gets more uses.
+/// Replaces the content of a coupon. Code, type and parameters are frozen after its first use; an
+/// absent `startsAt` keeps the start. Past redemptions stay, and the status follows: a coupon that
+/// was used up is in use again when it gets more uses.
 #[utoipa::path(put, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), request_body = NewCoupon, security(("bearer" = [])),
     responses((status = 200, description = "The changed coupon", body = Envelope<CouponView>), Changing))]
 async fn change_coupon(
@@ -139,7 +139,7 @@ struct DeletedCoupon {
     id: Uuid,
 }
 
-/// Deletes a coupon that nobody has used; a used one can be disabled.
+/// Deletes an unused coupon; a used one can be disabled.
 #[utoipa::path(delete, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Deleted", body = Envelope<DeletedCoupon>), Kept))]
 async fn delete_coupon(
@@ -198,8 +198,8 @@ struct StatisticsQuery {
     to: Option<When>,
 }
 
-/// What coupons cost and brought: how many there are by status, and uses, cost and revenue by type
-/// and by coupon.
+/// Sums cost and revenue of coupons: their number by status, and uses, cost and revenue by type and
+/// by coupon.
 #[utoipa::path(get, path = "/admin/coupons/statistics", tag = "admin: coupons", params(StatisticsQuery), security(("bearer" = [])),
     responses((status = 200, description = "Totals, by type, and the ten costliest coupons", body = Envelope<CouponStatistics>)))]
 async fn coupon_statistics(

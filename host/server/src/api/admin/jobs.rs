@@ -75,8 +75,8 @@ async fn runs(
     Ok(Success::page("The runs.", views, page.pagination(total)))
 }
 
-/// A job's run, as it is now: how many things there are to look at, how many were dealt with, how many
-/// failed.
+/// A job's run, as it is now: how many things there are to look at, how many were dealt with, how
+/// many failed.
 #[utoipa::path(get, path = "/admin/jobs/{name}/runs/{id}", tag = "admin: jobs", security(("bearer" = [])),
     params(("name" = String, Path, description = "Name of the job"), ("id" = Uuid, Path)),
     responses((status = 200, description = "The run", body = Envelope<RunView>), Missing))]
@@ -118,8 +118,8 @@ fn begun(run: RunView) -> Started {
     )
 }
 
-/// Runs a job now and answers when it has ended, or 202 after 15 seconds. It continues when the request is
-/// given up.
+/// Runs a job now and answers when it has ended, or 202 after 15 seconds. It continues when the
+/// request is given up.
 #[utoipa::path(post, path = "/admin/jobs/{name}/run", tag = "admin: jobs", security(("bearer" = [])),
     params(("name" = String, Path, description = "Name of the job")),
     responses((status = 200, description = "The run, ended", body = Envelope<RunView>),

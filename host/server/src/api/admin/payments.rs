@@ -74,7 +74,7 @@ async fn list_payments(
 #[serde(rename_all = "camelCase")]
 struct GatewayView {
     is_configured: bool,
-    /// Whether it is the sandbox that this server plays by itself.
+    /// True for the sandbox that this server plays by itself.
     is_sandbox: bool,
     /// It failed several times in a row and is asked nothing before this moment.
     left_alone_until: Option<DateTime<Utc>>,
@@ -122,7 +122,7 @@ async fn get_payment(
     Ok(Success::ok("The payment.", detail))
 }
 
-/// What to pay back.
+/// Refund through the gateway.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PaymentRefund {
@@ -168,7 +168,8 @@ struct PaymentReview {
 }
 
 /// Closes a payment with a `problem` after an administrator has settled it by hand (a refund at the
-/// gateway, an adjustment of the wallet): its alert ends, and a payment that still waits is given up.
+/// gateway, an adjustment of the wallet): its alert ends, and a payment that still waits is given
+/// up.
 #[utoipa::path(post, path = "/admin/payments/{id}/review", tag = "admin: payments", request_body = PaymentReview, security(("bearer" = [])),
     params(("id" = Uuid, Path), IdempotencyKey),
     responses((status = 200, description = "The payment after it", body = Envelope<PaymentView>), Reviewing))]
@@ -196,7 +197,7 @@ struct DebtQuery {
     open: Option<bool>,
 }
 
-/// What customers owe, newest first.
+/// Lists the debts of customers, newest first.
 #[utoipa::path(get, path = "/admin/debts", tag = "admin: payments", params(PageQuery, DebtQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of debts", body = Envelope<Vec<DebtView>>)))]
 async fn list_debts(

@@ -33,7 +33,7 @@ use crate::{
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: &str = "respond-async";
-/// What a multipart upload needs beside the component itself.
+/// Bytes of a multipart upload beside the component itself.
 const UPLOAD_OVERHEAD: usize = 64 * 1024;
 
 failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMediaType, PluginBusy);
@@ -84,8 +84,8 @@ struct UploadForm {
     signature: Option<String>,
 }
 
-/// Uploads a component: it is checked and staged, and serves nobody until it is activated. With
-/// `Prefer: respond-async` (RFC 7240) the answer comes before a large component is compiled.
+/// Uploads a component: it is checked and staged, and serves no customer until it is activated.
+/// With `Prefer: respond-async` (RFC 7240) the answer comes before a large component is compiled.
 #[utoipa::path(post, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
     params(("Prefer" = Option<String>, Header, description = "`respond-async`: compile after the answer")),
     request_body(content = UploadForm, content_type = "multipart/form-data"),
@@ -138,7 +138,7 @@ fn prefers_async(headers: &HeaderMap) -> bool {
         .any(|name| name.trim().eq_ignore_ascii_case(RESPOND_ASYNC))
 }
 
-/// What became of an upload that was answered before it was compiled.
+/// Returns the progress of an upload that was answered before it was compiled.
 #[utoipa::path(get, path = "/admin/plugins/uploads/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The upload as it is now", body = Envelope<PluginUpload>), Missing))]
 async fn upload_progress(
@@ -155,7 +155,7 @@ async fn upload_progress(
     Ok(Success::ok(message, upload))
 }
 
-/// What an upload brings. The bytes decide; names and declared types of the parts are ignored.
+/// Parts of an upload. The bytes decide; names and declared types of the parts are ignored.
 struct Form {
     component: Vec<u8>,
     class: Option<PluginClass>,
@@ -402,8 +402,8 @@ async fn grant_class(
     ))
 }
 
-/// Retires a version that is not active: it cannot be activated any more. What was provisioned with
-/// it stays on it.
+/// Retires a version that is not active: it cannot be activated any more. Instances provisioned
+/// with it stay on it.
 #[utoipa::path(post, path = "/admin/plugins/{id}/versions/{digest}/retire", tag = "admin: plugins", security(("bearer" = [])),
     params(VersionPath),
     responses((status = 200, description = "Retired", body = Envelope<Retirement>), Retiring))]
@@ -462,7 +462,7 @@ struct DryRunRequest {
     digest: Option<String>,
 }
 
-/// What a tried call answered and used.
+/// Answer and usage of a tried call.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DryRunView {
@@ -527,7 +527,7 @@ struct DecisionQuery {
     #[garde(length(chars, max = 50))]
     #[param(max_length = 50)]
     version: Option<String>,
-    /// Whether the plugin answered, refusals included, or failed.
+    /// `answered`, refusals included, or `failed`.
     #[param(inline)]
     #[garde(skip)]
     outcome: Option<Outcome>,
@@ -539,7 +539,7 @@ struct DecisionQuery {
     #[garde(skip)]
     #[param(inline)]
     until: Option<When>,
-    /// What a subscription was priced, discounted and rendered by.
+    /// The subscription that was priced, discounted or rendered.
     #[garde(skip)]
     subscription_id: Option<Uuid>,
     /// A coupon's code; its recorded refusals included.
@@ -563,7 +563,7 @@ fn is_digest(text: &str, (): &()) -> garde::Result {
     }
 }
 
-/// What plugins decided, newest first.
+/// Lists the decisions of plugins, newest first.
 #[utoipa::path(get, path = "/admin/decisions", tag = "admin: plugins", params(PageQuery, DecisionQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of decisions", body = Envelope<Vec<DecisionView>>)))]
 async fn decisions(

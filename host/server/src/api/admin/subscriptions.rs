@@ -36,7 +36,7 @@ async fn get(
     Ok(Success::ok("The subscription.", detail))
 }
 
-/// How much to give back, and why.
+/// Refund to the wallet, with its reason.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RefundRequest {
@@ -61,7 +61,7 @@ fn positive(amount: &Rupiah, (): &()) -> garde::Result {
     }
 }
 
-/// Gives cash back to the customer's wallet.
+/// Refunds cash to the customer's wallet.
 #[utoipa::path(post, path = "/admin/subscriptions/{id}/refund", tag = "admin: subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path), IdempotencyKey), request_body = RefundRequest,
     responses((status = 201, description = "Given back", body = Envelope<TransactionView>), Refunding))]

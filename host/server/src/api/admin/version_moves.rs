@@ -38,7 +38,7 @@ struct MoveRequest {
     /// Only those after this one, in the order of their ids: `next` of the answer before.
     #[garde(skip)]
     after: Option<Uuid>,
-    /// How many at most, from 1 to 100; 100 when absent.
+    /// Largest number of instances, from 1 to 100; 100 when absent.
     #[garde(range(min = 1, max = MOST))]
     #[schema(minimum = 1, maximum = 100)]
     limit: Option<u16>,

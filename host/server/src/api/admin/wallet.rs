@@ -98,7 +98,7 @@ struct WalletQuery {
     #[garde(inner(range(min = 0, max = 1_000_000_000_000)))]
     #[param(minimum = 0, maximum = 1_000_000_000_000_i64)]
     max_balance: Option<i64>,
-    /// What comes first; the largest balance when absent.
+    /// Order of the list; the largest balance first when absent.
     #[garde(skip)]
     #[param(inline)]
     order: Option<WalletOrder>,
@@ -137,7 +137,7 @@ struct TypeTotalView {
     r#type: TransactionType,
     status: TransactionStatus,
     count: i64,
-    /// What wallets gained by them; negative when they paid.
+    /// Gain of the wallets by them; negative when they paid.
     amount: Rupiah,
 }
 
@@ -158,7 +158,7 @@ struct WalletStatistics {
     this_month: Vec<TypeTotalView>,
 }
 
-/// What all wallets hold and did this month.
+/// Returns totals of all wallets, now and for this month.
 #[utoipa::path(get, path = "/admin/wallets/statistics", tag = "admin: wallets", security(("bearer" = [])),
     responses((status = 200, description = "Totals and the float", body = Envelope<WalletStatistics>)))]
 async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<WalletStatistics> {
@@ -192,7 +192,7 @@ async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<Walle
 struct WalletDetail {
     #[serde(flatten)]
     wallet: OwnedWalletView,
-    /// How many entries the ledger has of it.
+    /// Number of its entries in the ledger.
     entries: i64,
     /// Hash of the last one.
     head_hash: String,
@@ -233,7 +233,7 @@ async fn statement(
     statement_of(&state, user_id, query).await
 }
 
-/// How much credit to add or take, and why.
+/// Credit to add or take, with the reason.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AdjustmentRequest {
