@@ -169,8 +169,8 @@ fn deserialize<T: Input>(bytes: &[u8], meant: Option<&Value>) -> Result<Result<T
 
 /// The body without optional fields that hold nothing, when there are such.
 fn meant<T: Input>(bytes: &[u8]) -> Option<Value> {
-    // Most bodies hold no blank text, and are read without this detour. Between two quotes is a text
-    // or what separates texts, and the latter is never blank.
+    // Most bodies hold no blank text, and are read without this detour. Between two quotes is a
+    // text or what separates texts, and the latter is never blank.
     let may_be_blank = |piece: &[u8]| {
         piece.first() == Some(&b'\\') || piece.iter().all(|byte| *byte == b' ' || !byte.is_ascii())
     };

@@ -15,7 +15,7 @@ pub(crate) fn within<F: Future>(clock: Clock, work: F) -> impl Future<Output = F
     CLOCK.scope(clock, work)
 }
 
-/// The moment that goes on an answer: by the application's clock, which tests move.
+/// Moment written on an answer: by the application's clock, which tests move.
 pub(super) fn now() -> DateTime<Utc> {
     CLOCK
         .try_with(Clock::now)

@@ -1,5 +1,5 @@
-//! Values of a request in the sentences that refuse them: shortened, so that an answer is never as long
-//! as what was sent.
+//! Values of a request in the sentences that refuse them: shortened, so that an answer is never as
+//! long as what was sent.
 
 /// Longest value between quotes; more is cut to [`KEPT`].
 const LONGEST: usize = 60;
@@ -7,8 +7,8 @@ const KEPT: usize = 40;
 /// Longest sentence.
 const SENTENCE: usize = 1_000;
 
-/// The sentence with every long value in it cut, between `"` or backticks, and cut itself when it is
-/// still long.
+/// The sentence with every long value in it cut, between `"` or backticks, and cut itself when it
+/// is still long.
 pub(super) fn shortened(sentence: &str) -> String {
     let mut short = String::new();
     let mut rest = sentence;

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{Pagination, context};
 use crate::Error;
 
-/// What a handler returns.
+/// Result of a handler.
 pub type Reply<T> = Result<Success<T>, Error>;
 
 /// A successful answer.
@@ -61,7 +61,7 @@ impl<T: Serialize> Success<T> {
         }
     }
 
-    /// 202: the work goes on in the background.
+    /// 202: the work continues in the background.
     pub fn accepted(message: impl Into<String>, data: T) -> Self {
         Self {
             status: StatusCode::ACCEPTED,

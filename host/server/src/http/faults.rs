@@ -1,5 +1,5 @@
-//! Every fault of what a client sent, at once and in plain words: the one place where extractors get
-//! their refusals from.
+//! Every fault of what a client sent, at once and in plain words: the one place where extractors
+//! get their refusals from.
 
 use std::{
     any::TypeId,
@@ -119,7 +119,7 @@ impl Shape {
         faults.into_iter().map(detail).collect()
     }
 
-    /// An unknown field of the object itself is told with the names there are.
+    /// Adds the known names to the message about an unknown field of the object itself.
     fn completed(&self, fault: schema::Fault) -> String {
         let is_own = fault.message == schema::UNKNOWN && fault.pointer.matches('/').count() == 1;
         let names = self.schema.get("properties").and_then(Value::as_object);
@@ -238,8 +238,8 @@ pub(super) fn refusal(mut details: Vec<Detail>) -> Error {
     error
 }
 
-/// Takes out optional fields that hold nothing: "" means absent. A field that must be there and may be
-/// null becomes null. True when there was one.
+/// Takes out optional fields that hold nothing: "" means absent. A field that must be there and may
+/// be null becomes null. True when there was one.
 pub(super) fn prune(shape: &Shape, value: &mut Value) -> bool {
     prune_by(&shape.schema, &shape.schema, value)
 }

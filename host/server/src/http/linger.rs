@@ -59,8 +59,8 @@ impl Stream for Shared {
 /// Reads the rest of a refused request's body, within bounds.
 ///
 /// Closing a connection with unread data resets it, and the client would see "connection reset"
-/// instead of the sentence that says what was wrong. A client that waits for `100 Continue` has sent
-/// nothing yet: the refusal is its answer, and it keeps the body.
+/// instead of the sentence that says what was wrong. A client that waits for `100 Continue` has
+/// sent nothing yet: the refusal is its answer, and it keeps the body.
 pub async fn linger(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         // A wrapped body would not say any more that there is none.
@@ -88,7 +88,8 @@ pub async fn linger(request: Request, next: Next) -> Response {
         // A client that is slower than this is cut off.
         let is_read = tokio::time::timeout(DISCARD_TIME, discard).await;
         if is_read != Ok(true) || response.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            // What comes next on this connection may be the rest of the body: nobody should use it.
+            // The next bytes on this connection may be the rest of the body, so no request may
+            // follow.
             response.headers_mut().insert(header::CONNECTION, close);
         }
     }

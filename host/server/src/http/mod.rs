@@ -1,4 +1,5 @@
-//! What every route shares: envelopes, extractors, the request's context and the OpenAPI document.
+//! Parts shared by every route: envelopes, extractors, the request's context and the OpenAPI
+//! document.
 
 pub(crate) mod address;
 pub(crate) mod body;
@@ -41,7 +42,7 @@ use crate::{Code, Error};
 /// Largest request body, unless a route sets its own `DefaultBodyLimit`.
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// What an address that leads nowhere answers.
+/// Answer for an unknown address.
 pub async fn route_not_found(method: axum::http::Method, uri: axum::http::Uri) -> Error {
     let message = format!(
         "There is no route {} {}. See /api/docs.",
@@ -51,7 +52,7 @@ pub async fn route_not_found(method: axum::http::Method, uri: axum::http::Uri) -
     Error::new(Code::RouteNotFound, message)
 }
 
-/// What a known address answers to a method it does not have.
+/// Answer of a known address to a method it does not have.
 pub async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Error {
     let message = format!(
         "{} does not answer to {}. See /api/docs.",

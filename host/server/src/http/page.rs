@@ -31,7 +31,7 @@ impl PageQuery {
         i64::from(self.page.saturating_sub(1)) * i64::from(self.limit)
     }
 
-    /// What the answer says about the whole list of `total` items.
+    /// Describes this page of a list of `total` items.
     pub fn pagination(&self, total: i64) -> Pagination {
         let total_items = u64::try_from(total).unwrap_or_default();
         let total_pages = total_items.div_ceil(u64::from(self.limit.max(1)));
@@ -44,7 +44,7 @@ impl PageQuery {
     }
 }
 
-/// Where a page lies in its list.
+/// Place of a page in its list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pagination {

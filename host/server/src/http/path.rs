@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::echo;
 use crate::{Code, Error};
 
-/// The id in `/things/{id}`. What is not a UUID names nothing: 404, as for an unknown one.
+/// The id in `/things/{id}`. A text that is not a UUID names nothing: 404, as for an unknown one.
 #[derive(Debug, Clone, Copy)]
 pub struct Id(pub Uuid);
 

@@ -32,10 +32,10 @@ pub fn failures(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
         .collect()
 }
 
-/// Declares the failures that a handler documents, in one line:
-/// `failure_responses!(Redeem: CouponNotFound, CouponUsedUp);`, then
-/// `responses((status = 200, body = ...), Redeem)`. What can happen to any request (malformed, too
-/// large, not signed in) is added to every operation by the document itself.
+/// Declares the failures that a handler documents, in one line: `failure_responses!(Redeem:
+/// CouponNotFound, CouponUsedUp);`, then `responses((status = 200, body = ...), Redeem)`. Failures
+/// of any request (malformed, too large, not signed in) are added to every operation by the
+/// document itself.
 #[macro_export]
 macro_rules! failure_responses {
     ($name:ident: $($code:ident),+ $(,)?) => {

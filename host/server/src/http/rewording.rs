@@ -1,4 +1,4 @@
-//! What serde and garde say, in plain words. Their own words are for programmers.
+//! Messages of serde and garde in plain words. Their own words are for programmers.
 
 use serde_json::error::Category;
 
@@ -47,7 +47,7 @@ fn reworded(message: &str) -> (Option<&str>, String) {
     }
 }
 
-/// What a value must be, from what was expected instead of it.
+/// Kind of value required, from the expectation in serde's message.
 fn kind_of(message: &str) -> String {
     let expected = message.split_once("expected ").map_or("", |(_, kind)| kind);
     let is_number = |kind: &str| {
@@ -77,7 +77,7 @@ fn kind_of(message: &str) -> String {
     }
 }
 
-/// What the standard library says of texts that are no numbers.
+/// Messages of the standard library about texts that are no numbers.
 const NUMBERS: &[&str] = &[
     "invalid digit found",
     "cannot parse integer",
@@ -86,7 +86,7 @@ const NUMBERS: &[&str] = &[
     "invalid float",
 ];
 
-/// What chrono says of texts that are no dates.
+/// Messages of chrono about texts that are no dates.
 const DATES: &[&str] = &[
     "premature end of input",
     "input contains invalid characters",

@@ -13,8 +13,8 @@ pub struct Fault {
     pub message: String,
 }
 
-/// A format by its name in a schema, with the rule that a text of it keeps; a broken one says what the
-/// text must be.
+/// A format by its name in a schema, with the rule that a text of it keeps; a broken one says what
+/// the text must be.
 pub type Format = (&'static str, fn(&str) -> Result<(), String>);
 
 /// Every fault of `value`; `formats` are those that the validator was built with.
@@ -201,7 +201,7 @@ fn noun(value: &Value) -> String {
 }
 
 /// A word that is none of those allowed. Only here and where another type is wanted, so that no
-/// password is told.
+/// password is echoed.
 fn echo(value: &Value) -> String {
     value
         .as_str()
