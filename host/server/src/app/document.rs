@@ -1,5 +1,5 @@
-//! The OpenAPI document as its readers need it: names that are unique and lead somewhere, and bounds
-//! for whatever a client sends.
+//! The OpenAPI document as its readers need it: names that are unique and lead somewhere, and
+//! bounds for whatever a client sends.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -104,8 +104,8 @@ fn no_two_types_of_the_document_share_a_name() {
     assert!(places.is_empty(), "{places:#?}");
 }
 
-/// What a client sends has its bounds in the document: every text, number and list of a body or a
-/// query.
+/// Every text, number and list of a body or a query that a client sends has its bounds in the
+/// document.
 #[test]
 fn every_input_has_its_bounds() {
     let document = document();

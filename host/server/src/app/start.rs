@@ -32,10 +32,10 @@ use crate::{
     wallet::Wallets,
 };
 
-/// How long requests under way may take to end when the server stops.
+/// Time for requests under way to end when the server stops.
 pub(super) const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 
-/// Why the server does not start.
+/// Reason why the server does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot write in the data folder {}: {source}. Give another with DERMAGA_DATA_DIR", path.display())]
@@ -236,7 +236,8 @@ fn make_data_dir(path: &Path) -> Result<(), StartError> {
     })
 }
 
-/// Connects, and brings the schema up to date, or checks that it is when `DERMAGA_MIGRATE` is false.
+/// Connects, and brings the schema up to date, or checks that it is when `DERMAGA_MIGRATE` is
+/// false.
 ///
 /// # Errors
 /// When the database cannot be reached, is newer than this binary, or is older and must not be

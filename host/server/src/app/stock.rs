@@ -1,4 +1,4 @@
-//! What a server finds to sell when it starts: plugin components and service templates.
+//! Stock found at start: plugin components and service templates.
 
 use std::path::{Path, PathBuf};
 

@@ -20,8 +20,8 @@ pub(super) struct BacktestArgs {
     /// The candidate: a component (*.wasm) of the coupon type.
     #[arg(long, value_name = "FILE")]
     plugin: PathBuf,
-    /// Decisions made from here on: a date where the shop is (BILLING_TIMEZONE), or a moment such as
-    /// 2026-11-01T09:00:00Z.
+    /// Decisions made from here on: a date where the shop is (BILLING_TIMEZONE), or a moment such
+    /// as 2026-11-01T09:00:00Z.
     #[arg(long, value_name = "DATE", value_parser = bound)]
     since: Bound,
     /// And before here [default: now]

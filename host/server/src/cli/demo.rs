@@ -13,7 +13,7 @@ pub(super) struct DemoArgs {
     /// Address and port; port 0 picks a free one [env: DERMAGA_LISTEN] [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where instances go: auto, kubernetes or directory [env: DERMAGA_PROVISIONER] [default: auto]
+    /// Place of instances: auto, kubernetes or directory [env: DERMAGA_PROVISIONER] [default: auto]
     #[arg(long, value_name = "NAME")]
     provisioner: Option<String>,
     /// Stop after the purchase instead of serving on.

@@ -39,7 +39,7 @@ them all. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
 /// A self-hosted shop for managed services on Kubernetes.
 ///
 /// Customers top up a prepaid rupiah wallet, pick a plan, and own a running N8N, Ghost or
-/// PostgreSQL. What is sold and how it is priced are sandboxed WebAssembly plugins.
+/// PostgreSQL. Services and prices are decided by sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
 #[command(name = "dermaga", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
@@ -58,7 +58,8 @@ struct Global {
     /// Folder for the database file, keys and caches [env: DERMAGA_DATA_DIR] [default: ./data]
     #[arg(long, global = true, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// What is logged to stderr: a level, or a filter such as `info,dermaga=debug` [env: DERMAGA_LOG] [default: info]
+    /// Level or filter of the log on stderr, such as `info,dermaga=debug` [env: DERMAGA_LOG]
+    /// [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
 }
@@ -72,8 +73,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Serve the shop until SIGTERM or ctrl-c.
     ///
-    /// Brings the database up to date, installs plugins and templates, then prints one line with the
-    /// address on stdout. Without any configuration it keeps everything in ./data and writes
+    /// Brings the database up to date, installs plugins and templates, then prints one line with
+    /// the address on stdout. Without any configuration it keeps everything in ./data and writes
     /// instances' manifests into a folder unless a Kubernetes cluster answers.
     Serve(serve::ServeArgs),
     /// Bring the database's schema up to date and exit.
@@ -109,7 +110,8 @@ enum Command {
     ///
     /// Reads the recorded decisions of the coupon type and writes nothing: safe at any time.
     Backtest(backtest::BacktestArgs),
-    /// Compile the component on stdin to machine code on stdout, within these limits; servers call it.
+    /// Compile the component on stdin to machine code on stdout, within these limits; servers call
+    /// it.
     #[command(hide = true)]
     CompileComponent {
         /// Most address space of the process, in bytes.
@@ -139,16 +141,16 @@ enum LedgerCommand {
     ///
     /// Reads one snapshot and writes nothing to the database: safe at any time.
     Export {
-        /// Where to write; stdout when absent.
+        /// File to write; stdout when absent.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// How each entry is written.
+        /// Format of each entry.
         #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
         format: ExportFormat,
     },
 }
 
-/// Why a command failed.
+/// Reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum CliError {
     #[error(transparent)]
@@ -212,7 +214,8 @@ fn compiler() -> Option<Compiler> {
 }
 
 impl Cli {
-    /// Runs `compile-component`; `None` for any other command. Call it before any thread is started.
+    /// Runs `compile-component`; `None` for any other command. Call it before any thread is
+    /// started.
     pub fn compile_component(&self) -> Option<ExitCode> {
         let Command::CompileComponent {
             memory_bytes,
@@ -259,7 +262,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
 }
 
 impl Global {
-    /// As [`Global::load`], with a log of warnings only unless somebody asked for more: the command
+    /// As [`Global::load`], with a log of warnings only unless more was asked for: the command
     /// tells its own story.
     fn load_quietly(mut self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
         if self.log.is_none() && std::env::var_os("DERMAGA_LOG").is_none() {
@@ -285,7 +288,7 @@ impl Global {
     }
 }
 
-/// Writes to stdout; somebody who stops reading (`dermaga config | head`) is no failure.
+/// Writes to stdout; a reader that stops early (`dermaga config | head`) is no failure.
 fn print(text: &str) -> Result<(), CliError> {
     use std::io::Write as _;
     match std::io::stdout().write_all(text.as_bytes()) {

@@ -38,8 +38,8 @@ pub(super) enum PluginCommand {
     Build(BuildArgs),
     /// Call one function on one input and show the answer and what the call used.
     ///
-    /// The answer goes to stdout as JSON; log lines and shares of the limits go to stderr. Without a
-    /// function it lists those there are and where sample inputs are. Exits with 1 when the call
+    /// The answer goes to stdout as JSON; log lines and shares of the limits go to stderr. Without
+    /// a function it lists those there are and where sample inputs are. Exits with 1 when the call
     /// fails.
     Run(RunArgs),
     /// Call a plugin with its golden cases and show the first difference of each.
@@ -58,15 +58,15 @@ pub(super) enum PluginCommand {
     Check(CheckArgs),
     /// Upload a plugin to a running server and activate it, without a restart.
     ///
-    /// Needs an administrator's API token (POST /api/user/api-tokens, scope PLUGINS). The golden cases
-    /// of a folder are called first, and one that answers otherwise stops the push. The server checks
-    /// the component as `plugin check` does, and refuses one that does not pass, or whose version it
-    /// has with other bytes; the version that is active meanwhile serves on.
+    /// Needs an administrator's API token (POST /api/user/api-tokens, scope PLUGINS). The golden
+    /// cases of a folder are called first, and one that answers otherwise stops the push. The
+    /// server checks the component as `plugin check` does, and refuses one that does not pass, or
+    /// whose version it has with other bytes; the version that is active meanwhile serves on.
     Push(PushArgs),
     /// Make the pair of keys of a publisher: NAME.key to sign with, NAME.pub to verify with.
     ///
-    /// The private key is readable by its owner only and is never printed. The line in NAME.pub goes
-    /// into DERMAGA_PLUGIN_TRUSTED_KEYS of the servers that shall believe it.
+    /// The private key is readable by its owner only and is never printed. The line in NAME.pub
+    /// goes into DERMAGA_PLUGIN_TRUSTED_KEYS of the servers that are to trust it.
     Keygen(KeygenArgs),
     /// Sign components: writes NAME.wasm.sig beside each NAME.wasm.
     Sign(SignArgs),
@@ -102,7 +102,7 @@ pub(super) struct BuildArgs {
     /// Plugins, or folders of them [default: the current folder, or `plugins` in it]
     #[arg(value_name = "FOLDER")]
     crates: Vec<PathBuf>,
-    /// Where the components go, each as NAME.wasm.
+    /// Folder for the components, each as NAME.wasm.
     #[arg(long, value_name = "FOLDER", default_value = "target/components")]
     out: PathBuf,
     /// Print the report as JSON.
@@ -116,7 +116,7 @@ pub(super) struct Target {
     /// A component (`*.wasm`), or the folder of a plugin, which is built first.
     #[arg(value_name = "PLUGIN")]
     pub(super) target: PathBuf,
-    /// Where the component of a folder goes.
+    /// Folder for the component that is built.
     #[arg(long, value_name = "FOLDER", default_value = "target/components")]
     pub(super) out: PathBuf,
     /// The class of size and memory whose limits hold: `standard`, or `large` for a plugin that an
@@ -125,7 +125,7 @@ pub(super) struct Target {
     pub(super) class: Option<SizeClass>,
 }
 
-/// What a service is tried on.
+/// Templates to try a service on.
 #[derive(Debug, Args)]
 struct Templates {
     /// Folder of service templates; a service is tried on the plans of those that sell it

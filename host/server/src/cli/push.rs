@@ -70,7 +70,7 @@ pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
     print(&describe(&version, cases, activation.as_ref(), &args)?)
 }
 
-/// Waits until the server has compiled and checked an upload, and gives the version.
+/// Waits until the server has compiled and checked an upload, and returns the version.
 async fn staged(api: &Api, mut upload: Value) -> Result<Value, CliError> {
     if upload.get("state").and_then(Value::as_str) != Some("COMPILING") {
         return Ok(upload);
@@ -90,7 +90,7 @@ async fn staged(api: &Api, mut upload: Value) -> Result<Value, CliError> {
     api.get(&path).await.map_err(failed)
 }
 
-/// What is pushed.
+/// Component to push, with its class.
 struct Prepared {
     component: Vec<u8>,
     /// The class it is granted with the push.
@@ -125,7 +125,8 @@ async fn prepare(args: &PushArgs) -> Result<Prepared, CliError> {
     work.await.map_err(failed)?
 }
 
-/// How many golden cases of the folder answer as blessed; one that does not stops the push.
+/// Returns the number of golden cases of the folder, all of which answer as blessed; one that does
+/// not stops the push.
 fn golden(component: &[u8], class: SizeClass, source: &PluginSource) -> Result<usize, CliError> {
     let cases = Case::load_dir(&source.cases()).map_err(failed)?;
     if cases.is_empty() {
@@ -210,7 +211,7 @@ fn describe(
     Ok(lines)
 }
 
-/// How the server's checks came out. What was skipped did not pass.
+/// Results of the server's checks. A skipped check did not pass.
 fn checks(version: &Value) -> String {
     let checks = version.pointer("/report/checks").and_then(Value::as_array);
     let Some(checks) = checks else {

@@ -16,13 +16,15 @@ pub(super) struct ServeArgs {
     /// Address and port; port 0 picks a free one [env: DERMAGA_LISTEN] [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Folder of plugins to install at start [env: DERMAGA_PLUGINS_DIR] [default: beside the binary or in the checkout]
+    /// Folder of plugins to install at start [env: DERMAGA_PLUGINS_DIR] [default: beside the binary
+    /// or in the checkout]
     #[arg(long, value_name = "FOLDER")]
     plugins_dir: Option<PathBuf>,
-    /// Folder of service templates [env: DERMAGA_TEMPLATES_DIR] [default: beside the binary or in the checkout]
+    /// Folder of service templates [env: DERMAGA_TEMPLATES_DIR] [default: beside the binary or in
+    /// the checkout]
     #[arg(long, value_name = "FOLDER")]
     templates_dir: Option<PathBuf>,
-    /// Where instances go: auto, kubernetes or directory [env: DERMAGA_PROVISIONER] [default: auto]
+    /// Place of instances: auto, kubernetes or directory [env: DERMAGA_PROVISIONER] [default: auto]
     #[arg(long, value_name = "NAME")]
     provisioner: Option<String>,
     /// Take payments through a sandbox that this server plays itself. Refused in production.

@@ -16,9 +16,9 @@ use crate::plugins::signatures::{PrivateKey, PublicKey, Signature, Trust};
 
 #[derive(Debug, Args)]
 pub(super) struct KeygenArgs {
-    /// What the key is called: lower-case letters, digits and hyphens.
+    /// Name of the key: lower-case letters, digits and hyphens.
     name: String,
-    /// Where the two files go.
+    /// Folder for the two files.
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
 }

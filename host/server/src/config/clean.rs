@@ -36,7 +36,8 @@ pub(super) fn clean(text: &str) -> Result<Cleaned, String> {
     Ok(Cleaned { value, note })
 }
 
-/// Line ends are no blanks: they come from a broken file, and which other values it broke is unknown.
+/// Line ends are no blanks: they come from a broken file, and which other values it broke is
+/// unknown.
 fn is_blank(letter: char) -> bool {
     letter == '\t' || (letter.is_whitespace() && !letter.is_control())
 }

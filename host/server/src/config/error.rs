@@ -1,4 +1,4 @@
-//! Why a configuration is not accepted.
+//! Reasons why a configuration is not accepted.
 
 use std::fmt;
 

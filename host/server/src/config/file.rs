@@ -1,4 +1,4 @@
-//! `dermaga.toml`, flattened to dotted keys with the line each stands on.
+//! `dermaga.toml`, flattened to dotted keys with the line of each.
 
 use std::path::Path;
 

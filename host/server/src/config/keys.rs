@@ -13,7 +13,7 @@ use crate::{
     private_file,
 };
 
-/// What signs tokens and seals secrets.
+/// Keys that sign tokens and seal secrets.
 #[derive(Debug)]
 pub struct Keys {
     pub jwt_secrets: Vec<Secret>,
@@ -29,7 +29,8 @@ pub struct KeysError {
 }
 
 impl Keys {
-    /// Takes the configured keys; makes missing ones in the data folder, readable by the owner only.
+    /// Takes the configured keys; makes missing ones in the data folder, readable by the owner
+    /// only.
     ///
     /// # Errors
     /// When a key file cannot be read, written or understood.

@@ -12,7 +12,7 @@ use super::{
     settings::{SETTINGS, Setting},
 };
 
-/// Where settings are looked for; later fields win.
+/// Sources of settings; later fields win.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The configuration file, when there is one.
@@ -35,7 +35,7 @@ impl Sources {
         file: Option<PathBuf>,
         flags: Vec<(&'static str, String)>,
     ) -> Result<Self, ConfigError> {
-        // What is not UTF-8 is refused by name when the value is read.
+        // Lossy, since a value that is not UTF-8 is refused by name when it is read.
         let environment = std::env::vars_os()
             .map(|(name, value)| {
                 (
@@ -73,7 +73,7 @@ impl Sources {
     }
 }
 
-/// Where a value came from.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     Default,
@@ -112,7 +112,7 @@ impl std::fmt::Display for Source {
 #[derive(Clone)]
 pub struct Origin {
     pub setting: &'static Setting,
-    /// `None` when it has no default and nobody gave one.
+    /// `None` when it has no default and no source sets it.
     pub value: Option<String>,
     pub source: Source,
     /// A remark about what was taken off the value as it was written.
@@ -180,7 +180,7 @@ pub fn load(sources: Sources) -> Result<Loaded, ConfigError> {
     }
 }
 
-/// What the sources say, by key, and what is wrong with it.
+/// Values of the sources, by key, and their problems.
 #[derive(Default)]
 struct Given {
     values: BTreeMap<&'static str, (clean::Cleaned, Source)>,

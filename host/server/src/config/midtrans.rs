@@ -1,5 +1,5 @@
-//! Rules about Midtrans' settings: play money stays out of production, real money out of the rest, and
-//! a secret key is not handed out.
+//! Rules about Midtrans' settings: play money stays out of production, real money out of the rest,
+//! and a secret key is not handed out.
 
 use super::Config;
 

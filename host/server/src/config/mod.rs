@@ -1,7 +1,7 @@
-//! What an operator decides: one table of settings ([`SETTINGS`]), and the values in force.
+//! Configuration by the operator: one table of settings ([`SETTINGS`]), and the values in force.
 //!
-//! Values come from the configuration file, then `.env` beside it, then the environment, then flags;
-//! a later source wins.
+//! Values come from the configuration file, then `.env` beside it, then the environment, then
+//! flags; a later source wins.
 
 mod clean;
 mod dotenv;
@@ -38,7 +38,7 @@ use crate::{
     wallet,
 };
 
-/// Where this runs.
+/// Environment of this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// Keys that are missing are made in the data folder.
@@ -69,8 +69,8 @@ pub struct Config {
     pub plugins_dir: Option<PathBuf>,
     pub templates_dir: Option<PathBuf>,
     pub limits: Limits,
-    /// The program that compiles plugins: this binary, set by the command line. `None`, as where the
-    /// server is part of another program, compiles in this process.
+    /// The program that compiles plugins: this binary, set by the command line. `None`, as where
+    /// the server is part of another program, compiles in this process.
     pub compiler: Option<Box<Compiler>>,
     pub plugin_concurrency: usize,
     pub plugin_queue_wait: Duration,
@@ -89,7 +89,7 @@ pub struct Config {
     pub ingress_namespace: String,
     pub storage_class: Option<String>,
 
-    /// Where the clock is put at start; only in development.
+    /// Setting of the clock at start; only in development.
     pub clock: Option<ClockSetting>,
     /// Whose days and months the shop's are.
     pub billing_timezone: Tz,
@@ -135,7 +135,7 @@ impl Config {
         }
     }
 
-    /// Where the directory provisioner writes.
+    /// Folder of the directory provisioner.
     pub fn manifests_dir(&self) -> PathBuf {
         self.manifests_dir
             .clone()

@@ -34,7 +34,7 @@ pub(super) fn by_key(key: &str) -> Option<&'static Setting> {
 /// True for a variable that was meant as a setting and is none.
 pub(super) fn is_misspelt(name: &str, value: &str) -> bool {
     let upper = name.to_ascii_uppercase();
-    // What the project's own tests are told is in the same environment.
+    // Variables for the project's own tests are in the same environment.
     let is_ours = FAMILIES.iter().any(|family| upper.starts_with(family))
         && !upper.starts_with("DERMAGA_TEST_");
     is_ours

@@ -168,7 +168,7 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
     domain(text).map_err(|_| "must be the name of a Kubernetes object, such as nginx".into())
 }
 
-/// What `tracing_subscriber::EnvFilter` understands.
+/// A filter that `tracing_subscriber::EnvFilter` understands.
 pub(super) fn log_filter(text: &str) -> Result<String, String> {
     match tracing_subscriber::EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),

@@ -38,7 +38,7 @@ pub fn reference() -> String {
 }
 
 impl Loaded {
-    /// What is in force, one setting a line, secrets masked.
+    /// Lists the values in force, one setting a line, secrets masked.
     pub fn describe(&self) -> String {
         let width = SETTINGS
             .iter()

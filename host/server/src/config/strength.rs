@@ -1,9 +1,10 @@
 //! Secrets that are long and still easy to guess.
 
-/// Letters that a random key of 32 hexadecimal digits has with certainty for all practical purposes.
+/// Letters that a random key of 32 hexadecimal digits has with certainty for all practical
+/// purposes.
 const LEAST_DISTINCT: usize = 8;
 
-/// True for a text that is one shorter text written again and again, whatever stands between and
+/// True for a text that is one shorter text written again and again, whatever is between and
 /// however it is capitalised.
 pub(super) fn is_repeated(text: &str) -> bool {
     let plain = text.chars().filter(|c| c.is_alphanumeric());

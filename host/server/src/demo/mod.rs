@@ -15,7 +15,7 @@ use crate::{
 
 use self::story::{Cast, Login};
 
-/// Why the demo did not come to its end.
+/// Reason why the demo did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     #[error(transparent)]

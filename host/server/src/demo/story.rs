@@ -9,7 +9,7 @@ use super::samples;
 use crate::client::{Api, ApiError};
 use crate::{crypto, money::Rupiah};
 
-/// How long an instance may take to become ready before the demo stops waiting for it.
+/// Time the demo waits for an instance to become ready.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Who acts in the story, with passwords that are shown once.
@@ -25,7 +25,7 @@ pub(super) struct Login {
     pub(super) password: String,
 }
 
-/// What the story leaves to look at.
+/// Results of the story to look at.
 #[derive(Debug, Clone)]
 pub(super) struct Outcome {
     pub(super) coupon_decision: String,

@@ -29,7 +29,7 @@ const LONGEST_RUN: u64 = 80;
 /// Pays for more than [`PERIODS`].
 const RICH: i64 = 9_000_000;
 
-/// What one customer did, and what was answered, by key.
+/// Counts of one customer's requests, and their answers by key.
 struct Customer {
     patient: Patient,
     plan: String,
@@ -40,7 +40,7 @@ struct Customer {
 }
 
 impl Customer {
-    /// Redeems, tops up and buys, one after another, until it is told to stop.
+    /// Redeems, tops up and buys, one after another, until `stop` is set.
     async fn act_until(mut self, stop: Arc<AtomicBool>) -> Self {
         for number in 0.. {
             match number % 3 {
@@ -100,7 +100,7 @@ impl Customer {
         self.top_ups += 1;
     }
 
-    /// Every key gives the very answer it gave.
+    /// Every key returns the very same answer again.
     async fn asks_again(&self) {
         for (key, (path, body, answer)) in &self.answers {
             assert_eq!(&self.patient.post(path, key, body).await, answer, "{key}");
@@ -133,7 +133,7 @@ async fn open_shop(site: &Site, patient: &Patient) -> (Vec<Customer>, Patient) {
     (customers, admin)
 }
 
-/// What decides when servers die.
+/// Source of the moments at which servers die.
 fn seeded() -> StdRng {
     let given = std::env::var("DERMAGA_TEST_SEED").ok();
     let seed = given.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
@@ -200,7 +200,7 @@ async fn a_server_on_postgresql_that_is_killed_keeps_exact_books() {
     killed_again_and_again(true).await;
 }
 
-/// Makes every subscription as old as [`PERIODS`] months and a day that nobody has charged for.
+/// Makes every subscription as old as [`PERIODS`] months and a day, not charged since.
 async fn let_time_pass(db: &Db) {
     let anchor = Clock::system().now() - Months::new(PERIODS) - TimeDelta::days(1);
     let mut conn = db.begin().await.unwrap();
@@ -209,8 +209,8 @@ async fn let_time_pass(db: &Db) {
     conn.commit().await.unwrap();
 }
 
-/// Ends the run of a server that died, so that nobody has to wait until its lease is over. Gives how many
-/// periods there are.
+/// Ends the run of a server that died, so that no test waits until its lease is over. Returns the
+/// number of periods.
 async fn give_up_the_run(db: &Db) -> i64 {
     let mut conn = db.begin().await.unwrap();
     let sql = "UPDATE job_runs SET status = 'FAILED', finished_at = $1 WHERE finished_at IS NULL";

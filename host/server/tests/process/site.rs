@@ -83,7 +83,7 @@ impl Site {
         Db::connect(&url).await.unwrap()
     }
 
-    /// What `ledger verify` says; it must hold.
+    /// Report of `ledger verify`, which must succeed.
     pub(super) fn books(&self) -> Value {
         let verified = self.run(&["ledger", "verify", "--json"]);
         assert!(
