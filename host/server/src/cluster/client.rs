@@ -1,4 +1,4 @@
-//! Connecting to a cluster and asking whether it is there.
+//! Connection to a cluster, and its probe.
 
 use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
 
@@ -11,9 +11,9 @@ use tokio::time::timeout;
 
 use super::{ClusterError, discovery::Served};
 
-/// A cluster that takes longer than this to say its version counts as away.
+/// Time to answer the version, beyond which a cluster counts as away.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Everything but a watch answers within this, or the cluster counts as away.
+/// Time for every call but a watch, beyond which the cluster counts as away.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A Kubernetes cluster. Cheap to clone; connections are made when they are needed, so that it
@@ -68,7 +68,7 @@ impl Cluster {
         &self.url
     }
 
-    /// The API server's version, such as `v1.33.4`, when it answers within [`PROBE_TIMEOUT`].
+    /// Asks the API server for its version, such as `v1.33.4`, within [`PROBE_TIMEOUT`].
     ///
     /// # Errors
     /// When it does not, or does not let us in.

@@ -5,9 +5,9 @@ use serde_json::Value;
 /// Reason that keeps an instance from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
-    /// For its owner.
+    /// Text for its owner.
     pub message: String,
-    /// For administrators: with the sentence of Kubernetes.
+    /// Text for administrators, with the sentence of Kubernetes.
     pub detail: String,
 }
 
@@ -29,8 +29,7 @@ impl From<String> for Obstacle {
     }
 }
 
-/// The first well-known obstacle among the observed objects; `None` when there is none, or none
-/// that this knows.
+/// Returns the first well-known obstacle among the observed objects, if any.
 pub fn diagnose(observed: &[Value]) -> Option<Obstacle> {
     let kind =
         |object: &&Value, wanted: &str| object.get("kind").and_then(Value::as_str) == Some(wanted);
@@ -118,7 +117,7 @@ fn unschedulable(pod: &Value) -> Option<Obstacle> {
     ))
 }
 
-/// A controller that may not make its pods says so on the workload.
+/// Finds the obstacle of a controller that may not make its pods: it is on the workload.
 fn diagnose_workload(workload: &Value) -> Option<Obstacle> {
     let condition = condition(workload, "ReplicaFailure", "True")?;
     let message = condition

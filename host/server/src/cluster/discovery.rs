@@ -1,4 +1,4 @@
-//! Which kinds this cluster serves.
+//! Discovery of the kinds that this cluster serves.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use super::{Cluster, ClusterError, ObjectRef};
 
-/// A cluster may be upgraded under us: what it serves is asked again after this.
+/// Age at which the served kinds are asked again, since a cluster may be upgraded meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
 const GROUPS: [&str; 5] = ["", "apps", "batch", "networking.k8s.io", "policy"];
 
-/// The kinds an instance is made of, in the order in which they are removed: workloads before what
+/// Kinds of an instance's objects, in the order in which they are removed: workloads before what
 /// they use, volumes last.
 pub(super) const INSTANCE_KINDS: [(&str, &str); 12] = [
     ("networking.k8s.io/v1", "Ingress"),
@@ -39,7 +39,7 @@ pub(super) const DEPENDENT_KINDS: [(&str, &str); 2] = [("apps/v1", "ReplicaSet")
 /// Kinds that a cluster served at one moment.
 #[derive(Debug)]
 pub(super) struct Served {
-    /// By `apiVersion` and kind.
+    /// Resources by `apiVersion` and kind.
     resources: BTreeMap<(String, String), ApiResource>,
     asked_at: Instant,
 }
@@ -89,7 +89,7 @@ impl Cluster {
         Ok(served)
     }
 
-    /// The API of an object's kind within a namespace; `None` when this cluster does not serve it.
+    /// Returns the API of an object's kind in a namespace; `None` when the cluster lacks it.
     pub(super) fn api(
         &self,
         served: &Served,

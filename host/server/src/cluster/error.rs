@@ -79,7 +79,7 @@ impl ClusterError {
     }
 }
 
-/// The cause a person can act on is the last of the chain (`connection refused`), not the first.
+/// Returns the last cause of the chain (`connection refused`), which a person can act on.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {

@@ -1,4 +1,4 @@
-//! The Kubernetes client: what the rest of the server may do to a cluster, and nothing more.
+//! The Kubernetes client: everything that the rest of the server may do to a cluster.
 //!
 //! Objects travel as JSON, since plugins render them; ownership is by label, and whatever does not
 //! carry our labels is never changed or removed. This module knows no SQL and no plugins.

@@ -23,7 +23,7 @@ use super::{
 
 /// Name of the quota, limit range and network policies in a customer's namespace.
 const NAME: &str = "dermaga";
-/// Pods that are made before the quota controller has seen a new quota slip past it.
+/// Longest wait for a new quota: pods made before the controller has seen it slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 const QUOTA_POLL: Duration = Duration::from_millis(100);
 /// Address of the NodeLocal DNSCache add-on, which runs outside of any pod.
@@ -154,7 +154,7 @@ impl Tenant {
     }
 }
 
-/// For containers whose manifest names none; the gate makes plugins name theirs, or forces them.
+/// Limits of containers whose manifest names none; the gate asks plugins for them, or forces them.
 fn limits() -> Value {
     json!({"limits": [
         {
@@ -166,7 +166,7 @@ fn limits() -> Value {
     ]})
 }
 
-/// A service of several workloads, and a customer's services among each other.
+/// Policy for traffic between the services of one customer.
 fn own_namespace() -> Value {
     let anybody = json!([{"podSelector": {}}]);
     json!({

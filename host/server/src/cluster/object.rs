@@ -1,4 +1,4 @@
-//! Names of objects, and the labels that say whose they are.
+//! Names of objects, and the labels of their owners.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Who the API server records as the owner of the fields we apply.
+/// Name that the API server records as the owner of the fields we apply.
 pub const FIELD_MANAGER: &str = "dermaga";
-/// The label that says that an object is ours, with the value [`FIELD_MANAGER`].
+/// Label that marks an object as ours, with the value [`FIELD_MANAGER`].
 pub(super) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub const VOLUME_CLAIM: &str = "PersistentVolumeClaim";
 /// JSON pointer to the storage that a claim requests.
 pub const CLAIMED: &str = "/spec/resources/requests/storage";
-/// The label that says which customer an object belongs to.
+/// Label of the customer that an object belongs to.
 pub const USER_LABEL: &str = "dermaga.dev/user";
 
 /// The labels that every object of a customer carries.
@@ -55,7 +55,7 @@ impl ObjectRef {
         Self::new(text("/apiVersion"), text("/kind"), text("/metadata/name"))
     }
 
-    /// The same kind and name, whatever version of the API it is spelled in.
+    /// Compares kind and name, in any version of the API.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let group = |version: &str| version.rsplit_once('/').map(|(group, _)| group.to_owned());
         self.kind == other.kind
@@ -91,8 +91,8 @@ pub(super) fn to_json(mut object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// A claim that asks for what it has, where its manifest asks for less: volumes never shrink, and a
-/// cluster refuses the attempt for ever.
+/// Returns a claim that asks for its present size, when its manifest asks for less: volumes never
+/// shrink, and a cluster refuses the attempt for ever.
 pub fn as_large(manifest: &Value, has: &Value) -> Option<Value> {
     let wanted = manifest.pointer(CLAIMED)?;
     if storage_bytes(has)? <= storage_bytes(wanted)? {
@@ -103,7 +103,7 @@ pub fn as_large(manifest: &Value, has: &Value) -> Option<Value> {
     Some(grown)
 }
 
-/// A manifest that can be shown: the values of Secret objects are replaced.
+/// Returns a manifest that can be shown: the values of Secret objects are replaced.
 pub fn masked(mut manifest: Value) -> Value {
     if manifest.get("kind").and_then(Value::as_str) == Some("Secret") {
         for field in ["data", "stringData"] {

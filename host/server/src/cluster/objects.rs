@@ -26,7 +26,7 @@ const STOPPING_MANAGER: &str = "dermaga-stop";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     Yes,
-    /// Another controller had changed fields of it, and they were changed back.
+    /// Another controller had changed its fields, and they were corrected.
     Corrected(Vec<Contested>),
     /// This cluster does not serve its kind.
     NotServed,
@@ -333,8 +333,8 @@ impl Cluster {
     }
 }
 
-/// The part of a workload that stops it; `None` for other kinds, and for what is stopped or has an owner
-/// that decides.
+/// Returns the part of a workload that stops it; `None` for other kinds, for a stopped workload,
+/// and for one with an owner that decides.
 fn stopped(object: &ObjectRef, live: &DynamicObject) -> Option<Value> {
     let (field, value) = match object.kind.as_str() {
         "Deployment" | "StatefulSet" => ("replicas", json!(0)),
@@ -372,7 +372,7 @@ fn conflicts(status: &kube::core::Status, object: &ObjectRef) -> Vec<Contested> 
         .collect()
 }
 
-/// Lists leave out the kind of their items; a plugin needs it.
+/// Restores the kind of an item, which lists leave out and a plugin needs.
 fn named(kind: &kube::core::TypeMeta, mut live: DynamicObject) -> (ObjectRef, DynamicObject) {
     let object = ObjectRef::new(&kind.api_version, &kind.kind, &live.name_any());
     live.types = Some(kind.clone());

@@ -1,4 +1,4 @@
-//! Hearing about changes of managed objects.
+//! Watch for changes of managed objects.
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use futures::{Stream, StreamExt, stream};
@@ -16,7 +16,7 @@ use super::{
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
 };
 
-/// Of the cluster's own objects only pods tell something that their owners' status does not.
+/// The only watched kind of the cluster's own objects: pods say more than their owners' status.
 const WATCHED_DEPENDENT: &str = "Pod";
 
 impl Cluster {

@@ -1,4 +1,4 @@
-//! Alerts about instances: what administrators must mend, from when it begins until it is over.
+//! Alerts about instances: faults that administrators must mend, from beginning to end.
 
 use super::model::{Instance, Status, Verdict};
 use crate::{

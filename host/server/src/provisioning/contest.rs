@@ -1,5 +1,5 @@
-//! Two controllers that want different things of one object: the other is corrected later and later,
-//! so that the customer's pods are not restarted every few seconds for ever.
+//! Two controllers that disagree about one object: the other is corrected later and later, so that
+//! the customer's pods are not restarted every few seconds for ever.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::model::Instance;
 
 const FIRST_WAIT: TimeDelta = TimeDelta::seconds(4);
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(1);
-/// One correction is a repair; so many in a row are a fight, and administrators must end it.
+/// Corrections in a row that make a fight, which administrators must end; one is a repair.
 const FIGHT: i64 = 3;
 
-/// Corrections in a row, and until when further changes are left alone.
+/// Corrections in a row, and the time until which further changes are left alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Contest {
     pub(super) corrections: i64,
@@ -27,8 +27,8 @@ impl Contest {
         }
     }
 
-    /// The state after a pass that corrected something, or found nothing to correct. Only a quiet time
-    /// that passed without another change ends the row.
+    /// Returns the state after a pass that corrected something, or found nothing to correct. Only a
+    /// quiet time without another change ends the row.
     pub(super) fn after(self, corrected: bool, now: DateTime<Utc>) -> Self {
         if !corrected {
             let is_over = self.quiet_until.is_none_or(|until| until <= now);

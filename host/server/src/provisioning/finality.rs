@@ -1,15 +1,15 @@
-//! The one decision about what will never be set up: for a purchase, an upgrade and a move.
+//! Decides if an instance will never be set up: for a purchase, an upgrade and a move.
 //!
-//! Final is only what repeats: the same version refused on the same input twice, or objects that the
-//! cluster refuses for ten minutes and five tries. Everything else is tried again: a cluster that is
-//! away, a full quota, a conflict, a disk without room, a version that does not load.
+//! Only a repeated refusal is final: the same version refused on the same input twice, or objects
+//! that the cluster refuses for ten minutes and five tries. Everything else is tried again: a
+//! cluster that is away, a full quota, a conflict, a full disk, a version that does not load.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A plugin has no clock and no randomness: the second answer to the same input is the last.
+/// Refusals of a rendering until final: plugins are deterministic, so the second one decides.
 const SAME_ANSWERS: u32 = 2;
-/// A cluster has webhooks and quotas that change within minutes.
+/// Refusals by the cluster until final: its webhooks and quotas may change within minutes.
 const CLUSTER_TRIES: u32 = 5;
 const CLUSTER_TIME: TimeDelta = TimeDelta::minutes(10);
 

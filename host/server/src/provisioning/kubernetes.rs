@@ -20,8 +20,8 @@ impl Kubernetes {
         &self.cluster
     }
 
-    /// Namespace first, then the objects in their order, then what is no longer rendered. An object that
-    /// is refused keeps none of the others from being applied; the first refusal is the answer.
+    /// Applies the namespace, then the objects in their order, then prunes. A refused object does
+    /// not keep the others from being applied; the first refusal is returned.
     pub(super) async fn apply(&self, release: &Release<'_>) -> Result<Outcome, ClusterError> {
         let Release {
             tenant,

@@ -60,14 +60,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub provisioner: Choice,
-    /// `None` looks in the usual places.
+    /// Path of the kubeconfig; `None` looks in the usual places.
     pub kubeconfig: Option<PathBuf>,
     /// Folder of the directory provisioner.
     pub folder: PathBuf,
     pub classes: Classes,
     /// The namespace of the ingress controller, whose pods may reach the customers'.
     pub ingress_namespace: String,
-    /// Instances worked on at once.
+    /// Number of instances worked on at once.
     pub parallel: usize,
     /// Interval between comparisons of a settled instance with the cluster.
     pub resync: Duration,
@@ -83,10 +83,10 @@ pub struct Instances {
     pub handle: Handle,
 }
 
-/// Chooses where instances go and prepares the worker; [`Worker::run`] starts it.
+/// Chooses the provisioner and prepares the worker; [`Worker::run`] starts it.
 ///
 /// # Errors
-/// When Kubernetes is wanted and nothing says how to reach it.
+/// When Kubernetes is wanted and no configuration for it is found.
 pub async fn prepare(
     settings: Settings,
     db: Db,
@@ -162,7 +162,7 @@ pub async fn create(
     Ok(instance)
 }
 
-/// A new instance under a name of its own, written nowhere yet.
+/// Returns a new instance under a name of its own, written nowhere yet.
 fn draft(clock: &Clock, new: NewInstance) -> Instance {
     let now = clock.now();
     let name = instance_name(&new.service);
@@ -199,7 +199,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
 }
 
 /// Asks for the removal of a subscription's instance with everything it has, in the caller's
-/// transaction. Nothing happens when it is on its way out already.
+/// transaction. Does nothing when it is being removed already.
 ///
 /// # Errors
 /// When the database refuses.
@@ -211,7 +211,7 @@ pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) ->
 }
 
 /// Scales a subscription's instance to zero, its data kept, or starts it again, in the caller's
-/// transaction. Nothing happens when it is so already, or on its way out.
+/// transaction. Does nothing when that is its state already, or it is being removed.
 ///
 /// # Errors
 /// When the database refuses.
@@ -252,7 +252,7 @@ pub async fn change_plan(
     Ok(instance.generation)
 }
 
-/// The plugin version that a subscription's instance is pinned to.
+/// Returns the plugin version that a subscription's instance is pinned to.
 ///
 /// # Errors
 /// `INVALID_STATE` when there is no instance.
@@ -281,7 +281,7 @@ pub async fn secret_manifest(
     Ok(secrets::manifest(&instance, &secrets))
 }
 
-/// The event that people see and the request that is settled once it is done.
+/// Records the event for people, and the request that is settled once it is done.
 async fn request(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<()> {
     let now = instance.updated_at;
     store::insert_event(
@@ -302,7 +302,7 @@ const NAME_STEM: usize = 24;
 /// The 32 letters and digits that are not easily mixed up: five bits each.
 const NAME_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
-/// A DNS label such as `n8n-k3v9x2ab`; 40 random bits, and the database makes sure.
+/// Returns a DNS label such as `n8n-k3v9x2ab`; 40 random bits, and the database keeps it unique.
 fn instance_name(service: &str) -> String {
     let stem: String = service.chars().take(NAME_STEM).collect();
     let tail = crypto::random_bytes::<8>().into_iter();
@@ -311,8 +311,8 @@ fn instance_name(service: &str) -> String {
     format!("{}-{tail}", stem.trim_end_matches('-'))
 }
 
-/// `user-` and the last 48 bits of the customer's id, which are random. Should two customers ever
-/// share them, the namespace's owner label makes the second one's instances fail instead of mixing.
+/// Returns `user-` and the last 48 bits of the customer's id, which are random. If two customers
+/// ever share them, the owner label makes the second one's instances fail instead of mixing.
 fn namespace_of(user_id: Uuid) -> String {
     let id = user_id.simple().to_string();
     format!("user-{}", id.get(20..).unwrap_or(&id))

@@ -32,7 +32,7 @@ text_enum! {
         /// Applied, and not ready yet.
         Provisioning = "PROVISIONING",
         Running = "RUNNING",
-        /// Its manifests are in a folder; nothing tells what becomes of them.
+        /// Its manifests are in a folder; their further state is unknown.
         Written = "WRITTEN",
         /// Works in part, or ran and waits for its new desired state.
         Degraded = "DEGRADED",
@@ -90,17 +90,17 @@ pub struct Instance {
     /// Attempts that failed since the last that did not.
     pub failures: i64,
     pub next_attempt_at: DateTime<Utc>,
-    /// When it was delivered first: ready, or written.
+    /// Time of the first delivery: ready, or written.
     pub ready_at: Option<DateTime<Utc>>,
     /// The refusals in a row of its generation.
     pub refusal: Option<Json<Refusal>>,
     /// The generation that will never be set up.
     pub final_generation: Option<i64>,
-    /// When it was last seen to run, or to be written.
+    /// Time at which it was last seen to run, or to be written.
     pub last_ran_at: Option<DateTime<Utc>>,
     /// Times in a row that another controller's changes were taken back.
     pub corrections: i64,
-    /// Until when another controller's changes are left alone.
+    /// Time until which another controller's changes are left alone.
     pub quiet_until: Option<DateTime<Utc>>,
     /// The version to go back to, while a move away from it is not applied.
     pub moved_from: Option<String>,
@@ -109,8 +109,8 @@ pub struct Instance {
 }
 
 impl Status {
-    /// Returns true for an instance that its customer has: it runs, in whole or in part, or it is
-    /// written where nothing tells more.
+    /// Returns true for an instance that its customer has: it runs, in whole or in part, or its
+    /// manifests are written.
     pub const fn is_delivered(self) -> bool {
         matches!(self, Self::Running | Self::Written | Self::Degraded)
     }
@@ -172,7 +172,7 @@ impl Terms {
     }
 }
 
-/// A customer's instance with what its plan and service say about it.
+/// A customer's instance with the terms of its plan and service.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(crate) struct Owned {
     #[sqlx(flatten)]
@@ -181,7 +181,7 @@ pub(crate) struct Owned {
     pub terms: Terms,
 }
 
-/// An instance that lives in a customer's namespace, with what the namespace must allow for it.
+/// An instance in a customer's namespace, with its share of the namespace's limits.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Neighbour {
     pub name: String,
@@ -242,7 +242,7 @@ pub(super) struct Verdict {
     pub trouble: Option<String>,
     /// Fields that another controller changed, in words for administrators.
     pub contested: Option<String>,
-    /// When to look again.
+    /// Time until the next look.
     pub after: Duration,
 }
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cluster::{Cluster, ClusterError, Contested, ObjectRef, Sweep, Tenant};
 
-/// Which provisioner an operator wants.
+/// Provisioner that an operator chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Choice {
     /// Kubernetes when a cluster answers at start, else a folder.
@@ -59,7 +59,7 @@ pub struct Outcome {
 #[derive(Debug)]
 pub enum Observed {
     Live(Sweep),
-    /// Files in a folder; nothing tells what becomes of them.
+    /// Files in a folder; their further state is unknown.
     Written,
 }
 
@@ -81,7 +81,7 @@ pub enum Provisioner {
 }
 
 impl Provisioner {
-    /// Takes what was chosen; `auto` asks the cluster once. When it is away and instances were
+    /// Resolves the choice; `auto` asks the cluster once. When it is away and instances were
     /// applied to it before (`lives_in_cluster`), they wait for it: written to a folder, they would
     /// seem to be provisioned, or removed, and would not be.
     ///
@@ -137,7 +137,7 @@ impl Provisioner {
         }
     }
 
-    /// Makes an instance exist as rendered.
+    /// Applies an instance as rendered.
     ///
     /// # Errors
     /// When the cluster or the disk refuses; trying again is safe.
@@ -161,8 +161,8 @@ impl Provisioner {
         }
     }
 
-    /// Stops what runs of an instance, where its objects cannot be rendered or are refused: what is not
-    /// paid must not run on. A folder keeps what it has.
+    /// Stops the workloads of an instance when its objects cannot be rendered or are refused: an
+    /// unpaid instance must not run. A folder stays as it is.
     ///
     /// # Errors
     /// When the cluster is away or refuses.

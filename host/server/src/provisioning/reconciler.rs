@@ -25,7 +25,7 @@ use crate::{
     plugins,
 };
 
-/// A pass that takes longer is abandoned, well before its lease ends.
+/// Duration after which a pass is abandoned, well before its lease ends.
 pub(super) const PASS_TIMEOUT: Duration = Duration::from_secs(45);
 /// Time for which one server alone works on an instance.
 pub(super) const LEASE: TimeDelta = TimeDelta::seconds(60);
@@ -216,8 +216,8 @@ impl<S: Services> Reconciler<S> {
         if !remaining.is_empty() {
             return Ok(Ok(judge.leaving(&remaining)));
         }
-        // The namespace first, then who lives in it: an instance that comes in between changes the
-        // namespace, which is then not removed.
+        // Read the namespace first, then its instances: an instance that comes in between changes
+        // the namespace, which is then not removed.
         let state = match kubernetes.namespace_state(namespace, *user_id).await {
             Ok(state) => state,
             Err(error) => return Ok(Err(error.into())),
@@ -262,7 +262,7 @@ impl<S: Services> Reconciler<S> {
         Ok(())
     }
 
-    /// Verdict, decision and event together, if the lease still holds.
+    /// Writes verdict, decision and event together, if the lease still holds.
     async fn write(&self, lease: &Lease, seen: &Instance, verdict: &Verdict) -> Result<()> {
         let now = self.clock.now();
         let next = now + TimeDelta::from_std(verdict.after).unwrap_or(TimeDelta::minutes(5));
@@ -299,7 +299,7 @@ impl<S: Services> Reconciler<S> {
     }
 }
 
-/// The verdict on a version that gave nothing to apply.
+/// Returns the verdict on a version that rendered nothing to apply.
 fn not_rendered(
     judge: &Judge<'_>,
     terms: &Terms,

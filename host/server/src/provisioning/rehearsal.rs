@@ -123,7 +123,7 @@ fn subject(offer: &Offer) -> String {
     format!("{}/{}", offer.service.slug, offer.plan.slug)
 }
 
-/// The reason is the operator's: it is logged, and can be replayed by the decision.
+/// Hides the reason, which is the operator's: it is logged, and can be replayed by the decision.
 async fn refused(
     instances: &Instances,
     offer: &Offer,

@@ -66,7 +66,7 @@ impl<E: Into<Error>> From<E> for RenderError {
     }
 }
 
-/// A plugin's answer, whether it was asked now or before.
+/// A plugin's answer, new or recorded.
 struct Answered {
     /// Id and version of the plugin.
     plugin: String,
@@ -74,10 +74,10 @@ struct Answered {
     decision: Option<Decision>,
 }
 
-/// The instance as its plugin sees it.
+/// Returns the instance as its plugin sees it.
 ///
 /// # Errors
-/// When a size of the plan is beyond what the contract can say.
+/// When a size of the plan is beyond the contract's range.
 pub(crate) fn subject(
     instance: &Instance,
     terms: &Terms,
@@ -99,7 +99,7 @@ pub(crate) fn subject(
     })
 }
 
-/// Identifies what a rendering depends on: version and input.
+/// Returns the digest of a rendering's inputs: version and input.
 ///
 /// # Errors
 /// As [`subject`].
@@ -185,8 +185,8 @@ fn assemble(
     Ok(Ok(objects))
 }
 
-/// The objects of the rendering that was recorded last, with the values of secrets masked; nothing
-/// when that rendering is refused.
+/// Returns the objects of the rendering that was recorded last, with the values of secrets masked;
+/// nothing when that rendering is refused.
 ///
 /// # Errors
 /// When the recorded answer does not read.
@@ -207,7 +207,7 @@ pub(crate) fn recorded_objects(
         .collect())
 }
 
-/// The same version asked the same has answered already: its recorded answer is used again.
+/// Asks the plugin, or reuses the recorded answer of the same version to the same input.
 async fn ask<S: Services>(
     services: &S,
     instance: &Instance,
@@ -255,7 +255,7 @@ fn policy(instance: &Instance, terms: &Terms, classes: &Classes) -> Result<Polic
     })
 }
 
-/// Keeps everything, volumes above all, and runs nothing.
+/// Sets the replicas of an object to zero and keeps everything else, volumes above all.
 fn scale_to_zero(object: &mut Value) {
     let (field, value) = match object.get("kind").and_then(Value::as_str) {
         Some("Deployment" | "StatefulSet") => ("replicas", json!(0)),

@@ -1,4 +1,4 @@
-//! When to look at an instance again.
+//! Waits until the next look at an instance.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub(super) fn back_off(instance_id: Uuid, failures: i64) -> Duration {
     spread(instance_id, failures, wait)
 }
 
-/// A refusal is looked at once more soon, since the second one decides; after that slowly.
+/// Returns the wait after a refusal: short once, since the second one decides; then the longest.
 pub(super) fn after_refusal(instance_id: Uuid, failures: i64, is_first: bool) -> Duration {
     if is_first {
         back_off(instance_id, 1)
@@ -30,8 +30,8 @@ pub(super) fn slowly(instance_id: Uuid, failures: i64) -> Duration {
     spread(instance_id, failures, LONGEST)
 }
 
-/// Between 80 and 120 % of a wait, so that instances that failed together do not come back together.
-/// Instances differ by their ids, which makes it the same for the same case in every run.
+/// Spreads a wait between 80 and 120 %, so that instances that failed together do not come back
+/// together. The spread depends on the id, so the same case is the same in every run.
 pub(super) fn spread(instance_id: Uuid, salt: i64, wait: Duration) -> Duration {
     let seed = instance_id
         .as_bytes()

@@ -11,10 +11,10 @@ use crate::{
     plugins::{self, Decided, Registry, Subject},
 };
 
-/// The two questions of reconciliation, by the digest of the version an instance is pinned to.
-/// Installed plugins answer them in the server, scripted ones in the reconciler's tests.
+/// The two questions of reconciliation, by the digest of the pinned plugin version. Installed
+/// plugins answer them in the server, scripted ones in the reconciler's tests.
 pub trait Services: Send + Sync + 'static {
-    /// The objects of an instance, and the decision to record.
+    /// Renders the objects of an instance, with the decision to record.
     fn manifests(
         &self,
         digest: &str,

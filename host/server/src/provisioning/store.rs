@@ -66,7 +66,7 @@ pub(super) async fn secrets(
     fetch_all!(conn, (String, Vec<u8>), sql, instance_id)
 }
 
-/// The sealed secrets of every instance that is still there.
+/// Returns the sealed secrets of every instance that is still there.
 pub(super) async fn secrets_in_use(conn: &mut Conn) -> sqlx::Result<Vec<(Uuid, String, Vec<u8>)>> {
     let sql = "SELECT s.instance_id, s.name, s.sealed FROM instance_secrets s JOIN instances i ON i.id = s.instance_id
                WHERE i.status <> 'TERMINATED'";
@@ -240,7 +240,7 @@ pub(super) async fn terms(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Te
     )
 }
 
-/// Whatever is not proven to be gone from a namespace.
+/// Returns the instances of a namespace that are not proven to be gone.
 pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Neighbour>> {
     let sql = concat!(
         "SELECT i.name, i.desired, i.kept_storage_gib, ",
@@ -376,7 +376,7 @@ pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> s
     execute!(conn, sql, soon, name)
 }
 
-/// The cluster is back: whatever failed meanwhile is due.
+/// Makes failed instances due, because the cluster is back.
 pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = "UPDATE instances SET next_attempt_at = $1 \
                WHERE next_attempt_at > $1 AND failures > 0 AND status <> 'TERMINATED'";
@@ -438,8 +438,8 @@ pub(super) async fn template_settings(
     Ok(settings)
 }
 
-/// The period of its subscription is over and the next one is not charged yet: that one is priced by the
-/// version that the instance was on when it began.
+/// Returns true when a period of its subscription is over and the next one is not charged yet: that
+/// one is priced by the version that the instance was on when it began.
 pub(super) async fn is_overdue(
     conn: &mut Conn,
     subscription_id: Uuid,

@@ -8,10 +8,10 @@ use crate::{
     cluster::{PodSecurity, Tenant},
 };
 
-/// The namespace of `instance`, sized for everything that is in it.
+/// Returns the namespace of `instance`, sized for everything that is in it.
 ///
 /// # Errors
-/// When a size of a plan is beyond what the contract can say.
+/// When a size of a plan is beyond the contract's range.
 pub(super) fn tenant(
     instance: &Instance,
     neighbours: &[Neighbour],

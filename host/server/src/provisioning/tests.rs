@@ -527,8 +527,8 @@ async fn images_the_template_does_not_name_are_refused_by_the_gate() {
     server.stop().await;
 }
 
-/// Another controller's changes are taken back later and later, and administrators are told who changes
-/// what; when it stops, the alert ends.
+/// Another controller's changes are corrected later and later, and the alert names who changes
+/// what; when that controller stops, the alert ends.
 #[tokio::test]
 async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
     let shop = Shop::open(GOOD_IMAGE).await;
@@ -590,7 +590,7 @@ async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
     );
     assert_eq!(pass(&[]).await, 600);
     assert_eq!(shop.alert(&instance).await, "");
-    // The change seen meanwhile is looked at at its usual time.
+    // The instance is due at once again for a change seen meanwhile.
     let now = shop.now(&instance).await;
     assert!(now.next_attempt_at <= shop.clock.now());
 }

@@ -1,4 +1,4 @@
-//! From what a pass met to what the instance is, in words for its owner.
+//! Status of an instance from the findings of a pass, in words for its owner.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ use crate::{
     cluster::{ClusterError, Contested, ObjectRef, Obstacle, diagnose},
 };
 
-/// Something is under way: the watch tells most changes, this finds the rest.
+/// Time to the next look while a change is under way, for changes that the watch misses.
 const SOON: Duration = Duration::from_secs(3);
 /// Time after which a change under way is looked at less often.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
 const LATER: Duration = Duration::from_secs(30);
-/// A removal that takes longer says what is left.
+/// Duration of a removal after which the message names the remaining objects.
 const REMOVAL_IS_SLOW: TimeDelta = TimeDelta::minutes(1);
 
 // Texts for customers. Paths, and sentences of Kubernetes, are for administrators.
@@ -106,7 +106,7 @@ impl Judge<'_> {
         verdict
     }
 
-    /// Not ready yet. A first start that takes long is trouble, whatever keeps it.
+    /// Status while not ready yet. A first start that takes long is a fault, whatever keeps it.
     fn starting(&self, obstacle: Option<Obstacle>, message: String) -> Verdict {
         let is_late = self.seen.ready_at.is_none() && self.now - self.seen.created_at > PATIENCE;
         let (message, detail) = match obstacle {
@@ -119,7 +119,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Counts what was changed back, and looks again later and later.
+    /// Counts the corrected fields, and looks again later and later.
     pub(super) fn contested(&self, verdict: Verdict, fields: &[Contested]) -> Verdict {
         let contest = Contest::of(self.seen).after(!fields.is_empty(), self.now);
         let after = contest
@@ -178,7 +178,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The plugin or the gate says no to this version and input: only another version or configuration
+    /// Status after a refusal by the plugin or the gate: only another version or configuration
     /// mends that. `detail` is for administrators.
     pub(super) fn refused(&self, message: String, detail: String, input: String) -> Verdict {
         let refusal = self.once_more(RefusedBy::Rendering(input));
@@ -197,7 +197,7 @@ impl Judge<'_> {
         Refusal::again(earlier, self.seen.generation, by, self.now)
     }
 
-    /// The version cannot be asked here: it is not installed, or does not load.
+    /// Status when the version cannot be asked here: it is not installed, or does not load.
     fn unavailable(&self, message: String) -> Verdict {
         let after = slowly(self.seen.id, self.seen.failures);
         Verdict {
@@ -207,7 +207,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The host could not do its part.
+    /// Status after a failure of the host.
     pub(super) fn host_failed(&self, error: &Error) -> Verdict {
         match error.code {
             Code::PluginFailed | Code::PluginUnavailable | Code::NotFound => {
@@ -272,7 +272,7 @@ impl Judge<'_> {
         ))
     }
 
-    /// Nothing is wrong with the instance: it stays what it is.
+    /// Keeps the status, as nothing is wrong with the instance.
     fn retry(&self, message: String) -> Verdict {
         let failures = self.seen.failures.saturating_add(1);
         let verdict = self.verdict(self.seen.status, message, back_off(self.seen.id, failures));
@@ -282,7 +282,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Something is wrong with it: what ran before may still run. `detail` is for administrators.
+    /// Status of a fault, while earlier objects may still run. `detail` is for administrators.
     fn broken(&self, message: &str, detail: String) -> Verdict {
         let status = match (self.seen.desired, self.seen.ready_at) {
             (Desired::Terminated, _) => Status::Terminating,

@@ -31,7 +31,7 @@ pub(crate) struct InstanceView {
     pub status: Status,
     /// Reason of the condition, in a sentence.
     pub message: String,
-    /// When it was delivered: ready for the first time, or its manifests written.
+    /// Time of delivery: ready for the first time, or its manifests written.
     pub ready_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -68,7 +68,7 @@ pub(crate) struct InstanceDetail {
     pub last_error: Option<String>,
     /// Attempts that failed since the last that did not.
     pub failures: i64,
-    /// When it is looked at next.
+    /// Time of the next look at it.
     pub next_attempt_at: DateTime<Utc>,
     /// Raised by every change of the desired state.
     pub generation: i64,
@@ -79,7 +79,7 @@ pub(crate) struct InstanceDetail {
     pub plugin_digest: String,
     /// The recorded decision that its objects come from.
     pub manifests_decision_id: Option<Uuid>,
-    /// The newest ones, newest first.
+    /// Newest events, newest first.
     pub events: Vec<EventView>,
 }
 
@@ -116,7 +116,7 @@ const fn has_trouble(instance: &Instance) -> bool {
 pub(crate) enum Condition {
     Starting,
     Ready,
-    /// Written into a folder; nothing tells how it is.
+    /// Written into a folder; its further state is unknown.
     Written,
     Degraded,
     Failed,
@@ -199,7 +199,7 @@ pub(crate) struct CredentialsView {
     pub notes: String,
 }
 
-/// One thing to know or to type.
+/// One field to know or to type.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CredentialView {

@@ -1,4 +1,4 @@
-//! The worker: takes what is due, a bounded number at once, and listens to the cluster.
+//! The worker: takes due instances, a bounded number at once, and listens to the cluster.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{Result, cluster::Cluster, db::new_id};
 
 /// Interval between queries for due instances; commits here wake the worker at once.
 const POLL: Duration = Duration::from_secs(1);
-/// Events of one moment lead to one pass.
+/// Delay after an event, so that events of one moment lead to one pass.
 const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Longest time that passes under way may take to end when the server stops.
@@ -36,11 +36,11 @@ pub struct ProvisionerStatus {
     pub provisioner: &'static str,
     /// True when the cluster answered last time; true for a directory.
     pub is_available: bool,
-    /// The cluster's version, or why it does not answer.
+    /// Version of the cluster, or the reason that it does not answer.
     pub detail: String,
 }
 
-/// Wakes the worker after a commit, and tells where instances go.
+/// Wakes the worker after a commit, and knows the provisioner.
 #[derive(Debug, Clone)]
 pub struct Handle {
     wake: Arc<Notify>,
@@ -49,7 +49,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Something is due: call it after the commit that says so.
+    /// Wakes the worker; call it after the commit that makes an instance due.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -70,7 +70,7 @@ pub struct Worker<S> {
     wake: Arc<Notify>,
     status: watch::Sender<ProvisionerStatus>,
     parallel: usize,
-    /// Who this server is among those that share the work.
+    /// Id of this server among those that share the work.
     holder: Uuid,
     passes: JoinSet<Uuid>,
     in_flight: HashSet<Uuid>,
@@ -249,7 +249,7 @@ impl<S: Services> Ear<S> {
         });
     }
 
-    /// Knows whether the cluster answers; when it does again, what waited for it is due.
+    /// Watches if the cluster answers; when it does again, waiting instances become due.
     async fn probe(&self, status: watch::Sender<ProvisionerStatus>) {
         loop {
             let (is_available, detail) = match self.cluster.probe().await {

@@ -1,4 +1,4 @@
-//! SQL of what was delivered and what never will be.
+//! SQL of delivered instances, and of those that never will be.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -10,7 +10,7 @@ use crate::{
     provisioning::model::{Desired, Status},
 };
 
-/// Whatever changes an instance raises its generation, and what was final is tried again.
+/// Every change of an instance raises its generation, so that a final one is tried again.
 macro_rules! undeliverable {
     () => {
         "SELECT subscription_id, user_id, message FROM instances WHERE final_generation IS NOT NULL
@@ -28,7 +28,7 @@ pub(super) async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> 
     Ok(found.is_some())
 }
 
-/// An instance in the eyes of who is charged for it.
+/// Delivery state of an instance, for billing.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Life {
     pub(super) desired: Desired,
@@ -41,7 +41,7 @@ pub(super) async fn life(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result
     fetch_optional!(conn, Life, sql, subscription_id)
 }
 
-/// False when nothing of the subscription waits or fails.
+/// Makes the instance due now; returns false when none of the subscription waits or fails.
 pub(super) async fn try_again(
     conn: &mut Conn,
     subscription_id: Uuid,

@@ -17,14 +17,14 @@ text_enum! {
     }
 }
 
-/// An object that is otherwise than before.
+/// Object that was added, removed or changed.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectChange {
     /// For example `Deployment/n8n-k3v9x2ab`.
     pub object: String,
     pub change: ObjectChangeKind,
-    /// JSON pointers of what changed; empty for what is added or removed.
+    /// JSON pointers of the changes; empty for an object that is added or removed.
     pub paths: Vec<String>,
 }
 

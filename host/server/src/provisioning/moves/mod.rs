@@ -35,21 +35,21 @@ pub use diff::ObjectChange;
 /// Maximum of instances that one request moves; the next request continues after them.
 pub(crate) const MOST: u16 = 100;
 
-/// Which instances go to which version.
+/// Selection of the instances to move, and the target version.
 #[derive(Debug, Clone)]
 pub struct Order {
     pub plugin_id: String,
-    /// SHA-256 of the version they go to.
+    /// SHA-256 of the target version.
     pub to: String,
-    /// Only those that are on this version.
+    /// Only instances on this version.
     pub from: Option<String>,
-    /// Only these.
+    /// Only instances with these ids.
     pub instances: Option<Vec<Uuid>>,
-    /// Only those after this one, in the order of their ids.
+    /// Only instances after this one, in the order of their ids.
     pub after: Option<Uuid>,
     /// Maximum number of instances.
     pub limit: u16,
-    /// Only tell what would happen.
+    /// Only reports the changes.
     pub dry_run: bool,
 }
 
@@ -59,7 +59,7 @@ text_enum! {
         /// It can be moved.
         Ready = "READY",
         Moved = "MOVED",
-        /// It stays where it is; the reason says why.
+        /// It stays on its version; the reason is given.
         Refused = "REFUSED",
     }
 }
@@ -92,7 +92,7 @@ pub struct Moves {
     pub to: String,
     pub applied: bool,
     pub instances: Vec<Moved>,
-    /// Instances that this request did not come to.
+    /// Number of instances that this request did not reach.
     pub remaining: i64,
     /// Value of `after` for the next request; null when no instance is left.
     pub next: Option<Uuid>,
@@ -137,7 +137,7 @@ pub async fn carry_out(instances: &Instances, actor_id: Uuid, order: &Order) -> 
 /// Rendering of an instance by a version.
 struct Preview {
     settings: Settings,
-    /// Those that the instance has not.
+    /// Secrets that the instance does not have yet.
     new_secrets: Vec<SecretSpec>,
     difference: diff::Difference,
 }
@@ -295,8 +295,8 @@ async fn check_config(
     }
 }
 
-/// Pins the instance to the version and asks the reconciler for it; false when it is not as it was
-/// seen any more.
+/// Pins the instance to the version and asks the reconciler for it; returns false when the instance
+/// has changed since it was read.
 async fn apply(
     instances: &Instances,
     actor_id: Uuid,
