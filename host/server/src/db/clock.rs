@@ -1,4 +1,4 @@
-//! Time as an argument.
+//! Clock of the application, passed as an argument.
 
 use std::{
     sync::{
@@ -69,7 +69,7 @@ impl Clock {
         }
     }
 
-    /// Whose days and months are counted; UTC when nothing was said.
+    /// Zone whose days and months are counted; UTC by default.
     pub const fn zone(&self) -> Tz {
         self.zone
     }
@@ -83,7 +83,7 @@ impl Clock {
         DateTime::from_timestamp_millis(self.read().wall).unwrap_or_default()
     }
 
-    /// The wall clock beside one that only counts. A move on purpose is one of both.
+    /// Reads the wall clock beside a monotonic one. A move on purpose changes both.
     fn read(&self) -> Reading {
         let shift = self.shift_millis();
         let fault = self.source.fault.load(Ordering::SeqCst);
@@ -101,8 +101,8 @@ impl Clock {
         shift.map_or(0, |shift| shift.load(Ordering::SeqCst))
     }
 
-    /// The jump that makes this clock doubtful, compared with a monotonic one: nothing that is decided by
-    /// the time may be done meanwhile.
+    /// Returns the jump that makes this clock doubtful, compared with a monotonic one: nothing that
+    /// depends on the time may be done meanwhile.
     pub fn jump(&self) -> Option<Jump> {
         let steadiness = self.source.steadiness.lock();
         let mut steadiness = steadiness.unwrap_or_else(PoisonError::into_inner);
@@ -116,14 +116,14 @@ impl Clock {
         Some(TimeDelta::milliseconds(self.shift_millis()))
     }
 
-    /// Moves a movable clock by so much on purpose; the system's clock stays.
+    /// Moves a movable clock by `by` on purpose; the system's clock stays.
     pub fn advance(&self, by: TimeDelta) {
         if let Some(shift) = &self.source.shift {
             shift.fetch_add(by.num_milliseconds(), Ordering::SeqCst);
         }
     }
 
-    /// Moves a movable clock to so much from the system's time on purpose; the system's clock stays.
+    /// Sets a movable clock's offset from the system's time on purpose; the system's clock stays.
     pub fn set_offset(&self, offset: TimeDelta) {
         if let Some(shift) = &self.source.shift {
             shift.store(offset.num_milliseconds(), Ordering::SeqCst);

@@ -56,10 +56,10 @@ impl Conn {
         }
     }
 
-    /// The engine for a statement of this place; what [waits](crate::later) is sent before it.
+    /// Returns the engine for a statement of this place, after sending [waiting](crate::later) ones.
     ///
     /// # Errors
-    /// When the engine refuses what waited.
+    /// When the engine refuses a waiting statement.
     #[doc(hidden)]
     pub async fn engine_for(
         &mut self,
@@ -72,10 +72,10 @@ impl Conn {
         Ok(self.inner.engine())
     }
 
-    /// As [`engine_for`](Self::engine_for) for a statement that has yet to be built, and its recorder.
+    /// Returns the engine for a statement that has yet to be built, and its recorder.
     ///
     /// # Errors
-    /// When the engine refuses what waited.
+    /// When the engine refuses a waiting statement.
     #[doc(hidden)]
     pub async fn engine_to_build(&mut self) -> sqlx::Result<(Engine<'_>, Option<Recorder>)> {
         self.send_waiting().await?;
@@ -93,7 +93,7 @@ impl Conn {
             return Ok(());
         }
         let (engine, waiting) = self.take_waiting();
-        // Boxed, as it would stand in the future of every statement.
+        // Boxed, as it would enlarge the future of every statement.
         Box::pin(waiting.send(engine)).await
     }
 
@@ -190,7 +190,7 @@ macro_rules! __fetch_as {
     }};
 }
 
-/// Exactly one row, as a `FromRow` type or a tuple: `fetch_one!(conn, User, "SELECT ...", id)`.
+/// Fetches one row as a `FromRow` type or a tuple: `fetch_one!(conn, User, "SELECT ...", id)`.
 #[macro_export]
 macro_rules! fetch_one {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
@@ -198,7 +198,7 @@ macro_rules! fetch_one {
     };
 }
 
-/// One row or none.
+/// Fetches one row or none.
 #[macro_export]
 macro_rules! fetch_optional {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
@@ -206,7 +206,7 @@ macro_rules! fetch_optional {
     };
 }
 
-/// All rows.
+/// Fetches all rows.
 #[macro_export]
 macro_rules! fetch_all {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
@@ -214,7 +214,7 @@ macro_rules! fetch_all {
     };
 }
 
-/// Rows of a statement built at run time (filters): `fetch_built!(conn, Row, |q| { q.push(...) })`.
+/// Fetches rows of a statement built at run time: `fetch_built!(conn, Row, |q| { q.push(...) })`.
 /// The closure gets a `sqlx::QueryBuilder` of the engine in use; values go through `push_bind`.
 #[macro_export]
 macro_rules! fetch_built {

@@ -4,7 +4,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::Clock;
 
-/// A new time-ordered id.
+/// Returns a new time-ordered id.
 pub fn new_id(clock: &Clock) -> Uuid {
     let now = clock.now();
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();

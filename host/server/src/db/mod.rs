@@ -49,8 +49,8 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres
 
 /// Longest wait for a free connection before a request is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection to PostgreSQL that was idle for this long is tested before it is used. Testing each
-/// time would double the round trips of a short read.
+/// Idle time after which a connection to PostgreSQL is tested before use. Testing each time would
+/// double the round trips of a short read.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
 /// Longest wait of SQLite for another process's lock; shorter than [`ACQUIRE_TIMEOUT`], which the
 /// writers queued behind it wait for.
@@ -59,7 +59,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const LOG_SIZE_LIMIT: &str = "16777216";
 /// Statement of [`Db::optimize`]: all tables, each analysed in part.
 const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
-/// Connections to PostgreSQL where nothing else is asked for.
+/// Default number of connections to PostgreSQL.
 const CONNECTIONS: u32 = 20;
 
 /// A database of either engine. Cheap to clone.
@@ -74,7 +74,7 @@ pub enum Db {
     Postgres(Server),
 }
 
-/// A PostgreSQL server, and what is recorded of it.
+/// A PostgreSQL server and its recorder.
 #[derive(Debug, Clone)]
 pub struct Server {
     pool: PgPool,
@@ -84,10 +84,10 @@ pub struct Server {
 /// Result of [`Db::schema`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schema {
-    /// Migrations are missing, or the database is empty.
+    /// Schema with missing migrations, or an empty database.
     Older,
     Current,
-    /// A later binary was here; its last migration.
+    /// Schema of a later binary, with its last migration.
     Newer(i64),
 }
 
@@ -100,7 +100,7 @@ impl Db {
         Self::connect_with(url, CONNECTIONS).await
     }
 
-    /// As [`connect`](Self::connect), with at most this many connections to PostgreSQL.
+    /// Connects as [`connect`](Self::connect), with at most this many connections to PostgreSQL.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -147,12 +147,12 @@ impl Db {
         if !is_in_memory(path) {
             private_file::ensure(path).map_err(sqlx::Error::Io)?;
         }
-        // Before anything is opened: whatever opens the file replays the log.
+        // Before anything is opened, because opening the file replays the log.
         let foreign = wal::check(Path::new(options.get_filename())).await;
         foreign.map_err(|error| sqlx::Error::Configuration(error.into()))?;
         let pool = SqlitePoolOptions::new()
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A file does not hang up.
+            // A file connection cannot be closed by the other side.
             .test_before_acquire(false);
         let writer = Writer::connect(pool.clone(), options.clone(), ACQUIRE_TIMEOUT).await?;
         let reader = pool.max_connections(8).connect_with(options).await?;
@@ -182,8 +182,8 @@ impl Db {
         }
     }
 
-    /// Brings up to date what SQLite knows of its tables' sizes, by which it chooses indexes.
-    /// PostgreSQL does so by itself.
+    /// Updates SQLite's statistics of its tables, by which it chooses indexes. PostgreSQL does so
+    /// by itself.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -262,7 +262,7 @@ impl Db {
         Ok(Conn::new(inner, self.recorder()))
     }
 
-    /// A connection for reading: each statement sees what was committed before it.
+    /// Returns a connection for reading: each statement sees everything committed before it.
     ///
     /// # Errors
     /// When no connection becomes free in time.
@@ -274,7 +274,7 @@ impl Db {
         Ok(Conn::new(inner, self.recorder()))
     }
 
-    /// A read-only transaction in which every statement sees the same moment.
+    /// Starts a read-only transaction in which every statement sees the same moment.
     ///
     /// # Errors
     /// When no connection becomes free in time.
@@ -315,7 +315,7 @@ fn is_in_memory(path: &Path) -> bool {
     name.is_empty() || name == ":memory:" || name.starts_with("file:")
 }
 
-/// A pattern for LIKE (after `lower`, with `ESCAPE '!'`) that means these characters and no others.
+/// Returns a pattern for LIKE (after `lower`, with `ESCAPE '!'`) that matches exactly this text.
 pub fn contains(text: &str) -> String {
     let mut pattern = String::from("%");
     for character in text.to_lowercase().chars() {
@@ -327,7 +327,7 @@ pub fn contains(text: &str) -> String {
     pattern + "%"
 }
 
-/// The unique constraint that a statement broke, named as PostgreSQL names it by default
+/// Returns the unique constraint that a statement broke, named as PostgreSQL names it by default
 /// (`users_email_key`); `None` for every other error.
 pub fn broken_unique(error: &sqlx::Error) -> Option<String> {
     let sqlx::Error::Database(error) = error else {
@@ -359,13 +359,13 @@ pub fn broke_foreign_key(error: &sqlx::Error) -> bool {
         .is_some_and(|cause| cause.is_foreign_key_violation())
 }
 
-/// Primary codes of SQLite: another process writes, another statement of this one does, no room.
+/// Primary codes of SQLite's passing failures: busy, locked, full.
 const SQLITE_PASSING: [u32; 3] = [5, 6, 13];
-/// The engine is away, begins or ends, or has too few connections, memory or room; another transaction
-/// is in the way.
+/// Codes of PostgreSQL's passing failures: the engine is away, starting or stopping, short of
+/// connections, memory or room, or another transaction is in the way.
 const POSTGRES_PASSING: &[&str] = &["08", "53", "57P0", "55P03", "40001"];
 
-/// Tells a failure that is over by itself, or once an operator acts, from a statement that is wrong.
+/// Returns true for a failure that passes by itself, or once an operator acts.
 pub fn is_passing(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else {
         return false;

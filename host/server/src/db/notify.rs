@@ -1,13 +1,13 @@
-//! Telling other servers on the same PostgreSQL that something changed. A SQLite database has one
-//! server, which knows.
+//! Notifications to other servers on the same PostgreSQL. A SQLite database has one server, which
+//! needs none.
 
 use sqlx::postgres::PgListener;
 
 use super::{Conn, Db};
 use crate::execute;
 
-/// Tells every listener of a channel, this process included, once the transaction is committed.
-/// SQLite has no listeners: it does nothing there.
+/// Sends a message to every listener of a channel, this process included, once the transaction is
+/// committed. Does nothing on SQLite.
 ///
 /// # Errors
 /// When the database refuses.
@@ -18,7 +18,7 @@ pub async fn notify(conn: &mut Conn, channel: &'static str, message: &str) -> sq
     Ok(())
 }
 
-/// Hears what [`notify`] tells.
+/// Receives the messages of [`notify`].
 #[derive(Debug)]
 pub struct Listener(PgListener);
 
@@ -26,7 +26,7 @@ pub struct Listener(PgListener);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Message(String),
-    /// The connection was lost and made again: messages may have been missed.
+    /// The connection was lost and restored: messages may have been missed.
     Interrupted,
 }
 

@@ -8,7 +8,7 @@ use std::{
 /// A statement and the place in the code that sends it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Statement {
-    /// As `file!()` says.
+    /// Path as in `file!()`.
     pub file: &'static str,
     pub line: u32,
     pub sql: String,
@@ -26,14 +26,14 @@ impl Recorder {
         seen.insert(Statement { file, line, sql });
     }
 
-    /// Each different statement once, by place.
+    /// Returns each different statement once, by place.
     pub fn statements(&self) -> Vec<Statement> {
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.iter().cloned().collect()
     }
 }
 
-/// The recorder of a database; none until one is asked for, so that a server pays for a look only.
+/// Recorder of a database; none until one is asked for, which costs a server one check.
 #[derive(Debug, Clone, Default)]
 pub struct Recording(Arc<OnceLock<Recorder>>);
 

@@ -1,8 +1,8 @@
-//! A wall clock that is set while the shop runs is noticed by a monotonic one beside it.
+//! Compares a wall clock that may be set with a monotonic one beside it.
 
 use chrono::TimeDelta;
 
-/// Clocks that are disciplined slowly drift apart by less than this from one look to the next.
+/// Milliseconds by which a slowly disciplined clock may drift between two looks.
 const TOLERANCE: i64 = 60_000;
 /// Time for which a clock must run steadily after a jump before it is believed again.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);
@@ -10,16 +10,16 @@ pub const HOLD: TimeDelta = TimeDelta::minutes(10);
 /// Both clocks at one moment, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
-    /// Since 1970, as the system has it.
+    /// Milliseconds since 1970, by the system's clock.
     pub(super) wall: i64,
-    /// Since some moment; never set.
+    /// Milliseconds since some moment; never set.
     pub(super) steady: i64,
 }
 
 /// A wall clock that was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jump {
-    /// Ahead of the time that has passed; negative when behind it.
+    /// Amount ahead of the time that has passed; negative when behind it.
     pub by: TimeDelta,
     /// Time until it is believed again, if it runs steadily.
     pub believed_in: TimeDelta,
@@ -43,8 +43,8 @@ impl Steadiness {
         Self { base, doubt: None }
     }
 
-    /// The jump that is doubted, if the clock is not believed now. A clock that jumps back is believed at
-    /// once; one that stays is when [`HOLD`] has passed.
+    /// Returns the jump that is in doubt, if the clock is not believed now. A clock that jumps back
+    /// is believed at once; one that stays is believed when [`HOLD`] has passed.
     pub(super) fn check(&mut self, now: Reading) -> Option<Jump> {
         let passed = now.steady.saturating_sub(self.base.steady);
         let by = now
@@ -118,7 +118,7 @@ mod tests {
             jumps(&[(0, DAY), (9, DAY), (10, DAY), (11, DAY)]),
             [Some(DAY), Some(DAY), None, None]
         );
-        // Another jump begins the wait again, and the first one is not what is compared with.
+        // Another jump restarts the wait, and comparison is no longer with the first one.
         assert_eq!(
             jumps(&[
                 (0, DAY),

@@ -37,7 +37,7 @@ impl<T> Uncommitted<T> {
         }
     }
 
-    /// The value, and the act without it.
+    /// Splits into the value, and the operation without it.
     pub fn take(self) -> (Uncommitted<()>, T) {
         let act = Uncommitted {
             conn: self.conn,

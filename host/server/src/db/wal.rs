@@ -15,7 +15,7 @@ use std::{
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
 const PREFIX: &[u8] = b"dermaga-wal:";
-/// Hexadecimal digits of a value.
+/// Number of hexadecimal digits of a value.
 const DIGITS: usize = 32;
 /// Begins a transaction that changes the mark: the prefix, the value before, a colon, the value after.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE; UPDATE wal_mark SET mark = 'dermaga-wal:' || substr(mark, 46) || ':' || lower(hex(randomblob(16)))";
@@ -23,7 +23,7 @@ const READ: &str = "SELECT substr(mark, 46) FROM wal_mark";
 
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
-/// Another process may be writing into file and log while they are compared.
+/// Number of comparisons, since another process may be writing into file and log meanwhile.
 const TRIES: u32 = 3;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
@@ -42,11 +42,11 @@ pub struct ForeignLog {
     log: PathBuf,
 }
 
-/// Finds out whether the log beside a database file was written for another one. Without a mark in
-/// either of them it cannot be known, and the log is believed, as SQLite does.
+/// Checks if the log beside a database file was written for another one. Without a mark in either
+/// of them that is unknown, and the log is trusted, as SQLite does.
 ///
 /// # Errors
-/// When it was.
+/// When the log belongs to another file.
 pub(super) async fn check(database: &Path) -> Result<(), ForeignLog> {
     for _ in 0..TRIES {
         if belongs(database).await {
@@ -77,7 +77,7 @@ fn log_of(database: &Path) -> PathBuf {
     name.into()
 }
 
-/// The value in the file itself, read without its log.
+/// Reads the value in the file itself, without its log.
 async fn value_in(database: &Path) -> Option<String> {
     let options = SqliteConnectOptions::new()
         .filename(database)
@@ -89,7 +89,7 @@ async fn value_in(database: &Path) -> Option<String> {
     value.map(|(value,)| value)
 }
 
-/// All values that the valid frames of a log mention.
+/// Reads all values in the valid frames of a log.
 fn mentioned(log: &Path) -> io::Result<Vec<String>> {
     let mut reader = BufReader::new(File::open(log)?);
     let mut header = [0; HEADER_BYTES];
@@ -132,7 +132,7 @@ fn u32_at(bytes: &[u8], start: usize) -> Option<u32> {
     Some(u32::from_be_bytes(four))
 }
 
-/// `false` before the migration that makes the mark.
+/// Returns `false` before the migration that makes the mark.
 pub(super) async fn has_mark(conn: &mut SqliteConnection) -> sqlx::Result<bool> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'wal_mark'";
     let count: i64 = sqlx::query_scalar(sql).fetch_one(conn).await?;

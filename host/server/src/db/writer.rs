@@ -28,10 +28,10 @@ use tokio::{
 
 use super::wal;
 
-/// A deferred transaction that turns into a writer fails at once when another process wrote in between;
-/// an immediate one waits.
+/// Statement that begins a transaction. A deferred one fails at once when another process wrote
+/// before its first write; an immediate one waits.
 const BEGIN: &str = "BEGIN IMMEDIATE";
-/// The names of savepoints may repeat: the last one is meant.
+/// Statement that begins the next operation. Savepoint names may repeat: the last one counts.
 const BEGIN_NEXT: &str = "SAVEPOINT act";
 const UNDO: &str = "ROLLBACK TO act";
 /// Maximum number of operations that one commit makes durable.
@@ -49,7 +49,7 @@ pub(super) enum Sees {
     Undurable,
 }
 
-/// Cheap to clone.
+/// SQLite's writer. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Writer {
     pool: SqlitePool,
@@ -57,32 +57,32 @@ pub struct Writer {
     patience: Duration,
 }
 
-/// Those who want to write, in the order in which they came.
+/// Queue of writers, in the order of arrival.
 #[derive(Debug, Default)]
 struct Line {
     /// Fair lock; its holder writes. The transaction stays open while operations share it.
     open: Arc<tokio::sync::Mutex<Open>>,
     group: Mutex<Group>,
-    /// Set by SQLite when it undoes a whole transaction, as it may when the disk is full. A savepoint
-    /// after that would begin a new one, and its commit would say nothing of those before it.
+    /// Set by SQLite when it undoes a whole transaction, for example on a full disk. A savepoint
+    /// then would begin a new one, whose commit would not cover the earlier operations.
     lost: Arc<AtomicBool>,
-    /// The schema has the mark that every transaction changes.
+    /// True when the schema has the mark that every transaction changes.
     is_marked: AtomicBool,
 }
 
-/// The acts of the open transaction.
+/// Operations of the open transaction.
 #[derive(Debug, Default)]
 struct Group {
-    /// Who waits for the commit.
+    /// Callers that wait for the commit.
     done: Vec<oneshot::Sender<sqlx::Result<()>>>,
-    /// The last act is to be undone.
+    /// True when the last operation has to be undone.
     undo: bool,
-    /// An operation in line will commit.
+    /// True when an operation in line will commit.
     ending: bool,
 }
 
 impl Writer {
-    /// Over one connection; who waits for longer than `patience` is refused.
+    /// Connects over one connection; a caller that waits for longer than `patience` is refused.
     ///
     /// # Errors
     /// When the file cannot be opened.
@@ -151,7 +151,7 @@ impl Writer {
         Ok(transaction)
     }
 
-    /// Waits for those in line and closes the connection.
+    /// Waits for the operations in line and closes the connection.
     pub(super) async fn close(&self) {
         let open = Arc::clone(&self.line.open).lock_owned().await;
         // A failed commit is undone here, and its waiters receive the error.
@@ -160,7 +160,7 @@ impl Writer {
     }
 }
 
-/// The turn of one act: its part of the open transaction. Dropped, the part is undone.
+/// The turn of one operation: its part of the open transaction. Dropping it undoes the part.
 #[derive(Debug)]
 pub(super) struct Turn {
     transaction: OwnedMappedMutexGuard<Open, Transaction<'static, Sqlite>>,
@@ -173,7 +173,7 @@ impl Turn {
         &mut self.transaction
     }
 
-    /// Lets the next one write, and waits until what this one wrote is durable.
+    /// Lets the next operation write, and waits until this one's writes are durable.
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
         let (sender, durable) = oneshot::channel();
         self.kept = true;
@@ -182,7 +182,7 @@ impl Turn {
         durable.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
-    /// Undoes what this one wrote, and waits until what it saw is durable, so that a reader sees it too.
+    /// Undoes this operation, and waits until the writes it saw are durable and visible to readers.
     pub(super) async fn rollback(self) -> sqlx::Result<()> {
         let line = Arc::clone(&self.line);
         drop(self);
@@ -195,7 +195,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut group = self.line.group();
         group.undo = !self.kept;
-        // Behind those who are in line now.
+        // The commit takes its place behind the operations in line now.
         if !group.ending
             && let Ok(runtime) = Handle::try_current()
         {
@@ -213,11 +213,11 @@ impl Line {
     async fn end_in_turn(self: Arc<Self>) {
         let open = Arc::clone(&self.open).lock_owned().await;
         self.group().ending = false;
-        // Who waits has been told.
+        // The waiters have their result already.
         drop(self.end(open).await);
     }
 
-    /// Undoes the last act, if it is to be undone; or all, if SQLite did.
+    /// Undoes the last operation, if it has to be undone; or all, if SQLite did.
     async fn settle(&self, open: &mut Held) {
         let (undo, alone) = {
             let group = self.group();

@@ -1,4 +1,4 @@
-//! Holding a key while its request runs.
+//! Claim of a key while its request runs.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::runtime::Handle;
@@ -57,10 +57,10 @@ impl Claim {
         Ok(taken.then_some(self))
     }
 
-    /// Commits the act together with its answer.
+    /// Commits the operation together with its answer.
     ///
     /// # Errors
-    /// `IN_PROGRESS` when the lease ended and another request took the key; the act is undone then.
+    /// `IN_PROGRESS` when the lease ended and another request took the key; all is undone then.
     pub async fn commit(mut self, mut act: Uncommitted<()>, answer: &Answer) -> Result<()> {
         if !store::keep_answer(act.conn(), &self.request, self.holder, answer).await? {
             return Err(in_progress());
@@ -112,8 +112,8 @@ impl Drop for Claim {
     }
 }
 
-/// Does nothing to a key that has its answer: a commit cut off in its last moment may have gone
-/// through, and the database makes this wait until it knows.
+/// Releases a key without an answer. A commit cut off in its last moment may have gone through, and
+/// the database makes this wait until it knows.
 async fn release(db: &Db, request: &Request, holder: Uuid) -> Result<()> {
     let mut conn = db.begin().await?;
     store::release(&mut conn, request, holder).await?;

@@ -1,9 +1,9 @@
-//! A repeated request is answered, not repeated.
+//! Answers a repeated request from its first answer instead of repeating it.
 //!
-//! A request with a key claims it, acts, and keeps its answer in the same database transaction as
-//! the act: there is no moment at which one exists without the other. Claims carry their holder,
-//! and only the holder can keep an answer, so a request that was taken for dead and comes back can
-//! commit nothing. See `docs/decisions/0005-answers-are-kept-with-the-act.md`.
+//! A request with a key claims it, does its work, and keeps its answer in the same database
+//! transaction as the work: neither exists without the other. Claims carry their holder, and only
+//! the holder can keep an answer, so a request that was taken for dead and comes back can commit
+//! nothing. See `docs/decisions/0005-answers-are-kept-with-the-act.md`.
 
 mod claim;
 mod purge;
@@ -30,8 +30,8 @@ pub const KEPT: TimeDelta = TimeDelta::hours(24);
 const KEPT_REFUSALS: u32 = 100;
 const KEPT_REFUSALS_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-/// Returns the counter of refusals kept, by customer. Beyond it a refusal is answered and forgotten:
-/// it did nothing, so the repeated request may be judged again.
+/// Returns the counter of refusals kept, by customer. Beyond its limit a refusal is answered and
+/// not stored: it did nothing, so the repeated request may be judged again.
 pub(crate) fn refusals() -> Throttle<Uuid> {
     Throttle::new(KEPT_REFUSALS, KEPT_REFUSALS_WINDOW, "refused requests")
 }
@@ -68,7 +68,7 @@ impl FromStr for Key {
     }
 }
 
-/// A lock that lasts longer than its lease by this was taken by a clock that was ahead.
+/// Time by which a lock must exceed its lease to count as taken by a clock that was ahead.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// Request that must have one effect only. A key applies to one customer on one route.
@@ -78,7 +78,7 @@ pub struct Request {
     /// Method and route template: `POST /api/subscriptions`.
     pub route: String,
     pub key: Key,
-    /// A hash of what is asked for: equal for a repetition, different for anything else.
+    /// Hash of the request: equal for a repetition, different for anything else.
     pub fingerprint: String,
 }
 
@@ -92,9 +92,9 @@ pub struct Answer {
 /// Result of [`begin`].
 #[derive(Debug)]
 pub enum Begun {
-    /// It is the first: it acts, then settles its claim.
+    /// The request is the first: it does its work, then settles its claim.
     Run(Claim),
-    /// It was answered before.
+    /// The request was answered before.
     Answered(Answer),
 }
 

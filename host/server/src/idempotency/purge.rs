@@ -1,4 +1,4 @@
-//! Forgetting keys after their time.
+//! Deletes keys after their time.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ use crate::{
 };
 
 const EVERY: Duration = Duration::from_secs(3600);
-/// Keys deleted in one transaction: few enough that no purchase waits noticeably for SQLite's one
-/// writer.
+/// Keys deleted in one transaction: few enough that no purchase waits noticeably for SQLite's
+/// single writer.
 const BATCH: u16 = 500;
 
 /// Purges at the start and every hour, until the server stops.
@@ -24,7 +24,7 @@ pub async fn purge_hourly(db: Db, clock: Clock, cancel: CancellationToken) {
     let work = async {
         loop {
             hours.tick().await;
-            // Keys of today would be old by a clock that is months ahead.
+            // A clock that is months ahead would make today's keys look old.
             timekeeping::wait_until_trusted(&clock).await;
             match purge(&db, &clock).await {
                 Ok(0) => {}
@@ -36,10 +36,10 @@ pub async fn purge_hourly(db: Db, clock: Clock, cancel: CancellationToken) {
     cancel.run_until_cancelled(work).await;
 }
 
-/// Deletes every key older than [`KEPT`]; how many.
+/// Deletes every key older than [`KEPT`]; returns their number.
 ///
 /// # Errors
-/// When the database does not answer; what is left goes with the next purge.
+/// When the database does not answer; the next purge deletes the rest.
 pub async fn purge(db: &Db, clock: &Clock) -> Result<u64> {
     let forgotten = clock.now() - KEPT;
     let mut purged = 0;

@@ -10,7 +10,7 @@ use crate::{db::Conn, execute, fetch_optional};
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Known {
     pub(super) request_hash: String,
-    /// Absent, like `answer`, while the request runs.
+    /// HTTP status; absent, like `answer`, while the request runs.
     status: Option<i64>,
     answer: Option<String>,
     pub(super) locked_until: DateTime<Utc>,
@@ -49,9 +49,9 @@ pub(super) struct NewClaim<'r> {
     pub(super) holder: Uuid,
     pub(super) now: DateTime<Utc>,
     pub(super) locked_until: DateTime<Utc>,
-    /// No lock lasts longer, unless it was taken by a clock that was ahead.
+    /// Latest end of a lock; a later one was taken by a clock that was ahead.
     pub(super) unbelieved: DateTime<Utc>,
-    /// Keys made at or before this moment are as good as new.
+    /// Keys made at or before this moment count as new.
     pub(super) forgotten: DateTime<Utc>,
 }
 
@@ -121,7 +121,7 @@ pub(super) async fn release(
     .map(|rows| rows == 1)
 }
 
-/// Deletes at most `batch` keys made at or before `forgotten`, oldest first; how many.
+/// Deletes at most `batch` keys made at or before `forgotten`, oldest first; returns their number.
 pub(super) async fn purge(
     conn: &mut Conn,
     forgotten: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Who runs what: a run belongs to one server at a time, and ends once.
+//! Claims of runs: a run belongs to one server at a time, and ends once.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -62,10 +62,10 @@ pub(super) async fn scheduled(
     Ok(taken)
 }
 
-/// A run that an administrator asks for.
+/// Claims a run that an administrator asks for.
 ///
 /// # Errors
-/// `CONFLICT` when the job is being run.
+/// `CONFLICT` when the job is running.
 pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: Uuid) -> Result<Claim> {
     let now = scheduler.clock.now();
     let mut conn = scheduler.db.begin().await?;
@@ -100,7 +100,7 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: Uuid) -> Resul
     Ok(claim)
 }
 
-/// Takes up a run whose server gave no sign of life.
+/// Takes up a run whose server sent no sign of life.
 pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option<Claim>> {
     let now = scheduler.clock.now();
     let Some(run) = store::abandoned(&mut scheduler.db.read().await?, job.name, now).await? else {
@@ -154,7 +154,7 @@ impl Claim {
         self.run
     }
 
-    /// A sign of life; `false` when the run is no longer this server's.
+    /// Extends the lease; `false` when the run is no longer this server's.
     pub(super) async fn renew(&self) -> Result<bool> {
         self.lease(self.clock.now() + LEASE).await
     }
@@ -171,14 +171,14 @@ impl Claim {
         Ok(ours)
     }
 
-    /// Writes down how far the run has come.
+    /// Records the progress of the run.
     pub(super) async fn report(&self, counted: Counted) -> Result<()> {
         let mut conn = self.db.begin().await?;
         store::report(&mut conn, self.run, self.attempt, counted).await?;
         Ok(conn.commit().await?)
     }
 
-    /// Writes down how the run ended.
+    /// Records the result of the run.
     pub(super) async fn finish(
         &self,
         ended: Result<Outcome, String>,

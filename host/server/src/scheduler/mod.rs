@@ -1,10 +1,10 @@
 //! Jobs by the clock: each scheduled instant is run once, however many servers there are and
 //! however often they die.
 //!
-//! `tokio-cron-scheduler` says when to look; what is due is worked out here, from the application's
-//! clock and the true time zone (the crate fixes a zone's offset when a job is added), and claimed in
-//! the database. A run carries a lease, so one whose server died is taken up by the next look. Rules
-//! are therefore written to be repeatable: an item that was done is not done again.
+//! `tokio-cron-scheduler` triggers the looks. The due instants are computed here, from the
+//! application's clock and the true time zone (the crate fixes a zone's offset when a job is
+//! added), and claimed in the database. A run carries a lease, so one whose server died is taken up
+//! by the next look. Rules must therefore be repeatable: an item that was done is not done again.
 
 mod claim;
 mod model;
@@ -57,7 +57,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// So many items, and no failure.
+    /// Returns an outcome of `items` items without a failure.
     pub const fn of(items: u64) -> Self {
         Self {
             items,
@@ -87,10 +87,10 @@ impl fmt::Debug for Rule {
     }
 }
 
-/// Something to do by the clock.
+/// Task on a schedule.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// Stable: runs are recorded under it. Lower case with hyphens.
+    /// Stable name, under which runs are recorded. Lower case with hyphens.
     pub name: &'static str,
     /// Description in a sentence.
     pub summary: &'static str,
@@ -104,9 +104,9 @@ pub struct Scheduler {
     db: Db,
     pub(crate) clock: Clock,
     pub(crate) jobs: Vec<Job>,
-    /// Tells if the clock may be believed.
+    /// Watch that decides if the clock may be believed.
     watch: Watch,
-    /// Per job, the latest instant that needs no more looking at.
+    /// Latest instant of each job that needs no further look.
     settled: Mutex<HashMap<&'static str, DateTime<Utc>>>,
     /// Runs under way.
     runs: TaskTracker,
@@ -145,7 +145,7 @@ impl Scheduler {
         self.run(name, run).await
     }
 
-    /// One run of a job as it is now.
+    /// Returns the current state of one run of a job.
     pub(crate) async fn run(&self, name: &str, id: Uuid) -> Result<RunView> {
         let job = self.job(name)?;
         let row = store::run(&mut self.db.read().await?, id).await?;
@@ -159,8 +159,8 @@ impl Scheduler {
         found.ok_or_else(|| Error::not_found("job"))
     }
 
-    /// Returns `true` when this instant, the latest there is, needs no more looking at. A later one was
-    /// noted by a clock that was ahead, and says nothing.
+    /// Returns `true` when this instant, the latest there is, needs no further look. A later one
+    /// was recorded by a clock that was ahead, and does not count.
     fn is_settled(&self, job: &Job, instant: DateTime<Utc>) -> bool {
         let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
         settled.get(job.name) == Some(&instant)

@@ -20,12 +20,12 @@ text_enum! {
     /// Status of a run.
     pub enum RunStatus {
         Running = "RUNNING",
-        /// Its server gave no sign of life; another one takes it up.
+        /// Its server sent no sign of life; another one takes it up.
         Abandoned = "ABANDONED",
         Succeeded = "SUCCEEDED",
         /// Some items failed, the others are done.
         Partial = "PARTIAL",
-        /// Nothing can be said of its items.
+        /// The run as a whole failed; the state of its items is unknown.
         Failed = "FAILED",
     }
 }
@@ -57,7 +57,7 @@ pub struct RunView {
     pub scheduled_for: DateTime<Utc>,
     pub trigger: Trigger,
     pub status: RunStatus,
-    /// More than one when a server died during the run.
+    /// Number of attempts; more than one when a server died during the run.
     pub attempts: i64,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -101,9 +101,9 @@ impl RunView {
 pub struct JobView {
     pub name: String,
     pub summary: String,
-    /// Cron text.
+    /// Cron expression.
     pub schedule: String,
-    /// The zone the schedule is read in.
+    /// Time zone of the schedule.
     pub timezone: String,
     pub next_run: Option<DateTime<Utc>>,
     pub last_run: Option<RunView>,

@@ -1,7 +1,7 @@
-//! The instants of a cron text in a time zone, where clocks are moved too.
+//! Instants of a cron text in a time zone, changes of the clocks included.
 //!
-//! The crate that reads cron text only matches wall times here; which instants those are is decided by
-//! one rule, for what is shown and for what is run:
+//! The crate that reads cron text only matches wall times here; one rule decides which instants
+//! those are, for display and for running:
 //!
 //! - A job that names its hours (`30 2 * * *`) runs once for each wall time: in the first of two passes of
 //!   an hour that is repeated, and at the end of the gap when its time is skipped.
@@ -18,7 +18,7 @@ use crate::calendar;
 
 /// Instants are whole seconds.
 const SECOND: TimeDelta = TimeDelta::seconds(1);
-/// No zone moves its clocks twice within this time.
+/// Time within which no zone moves its clocks twice.
 const STRIDE: TimeDelta = TimeDelta::days(1);
 
 /// The first instant after `now`.
@@ -43,7 +43,7 @@ fn next_named(cron: &Cron, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>
     loop {
         wall = matched_after(cron, wall)?;
         let instant = calendar::moment(zone, wall);
-        // In a second pass, the rest of the hour was served in the first.
+        // In a second pass, the first one covered the rest of the hour.
         if instant > now {
             return Some(instant);
         }
@@ -69,7 +69,7 @@ pub(super) fn latest(cron: &Cron, zone: Tz, now: DateTime<Utc>) -> Option<DateTi
 
 fn latest_named(cron: &Cron, zone: Tz, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let mut wall = matched_until(cron, now.with_timezone(&zone).naive_local())?;
-    // In a second pass, later wall times were served in the first.
+    // In a second pass, the first one covered later wall times.
     while let Some(later) = matched_after(cron, wall)
         && calendar::moment(zone, later) <= now
     {
@@ -113,7 +113,7 @@ fn end_of_offset(zone: Tz, from: DateTime<Utc>, until: DateTime<Utc>) -> Option<
     None
 }
 
-/// When clocks were set as they are at `until`, if that was after `from`.
+/// Returns the moment at which clocks were set as they are at `until`, if it was after `from`.
 fn start_of_offset(zone: Tz, from: DateTime<Utc>, until: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let offset = offset_at(zone, until);
     let mut same = until;

@@ -25,18 +25,18 @@ pub(super) struct Counted {
 }
 
 impl Progress {
-    /// So many more things are to be looked at.
+    /// Adds to the number of things to look at.
     pub fn expect(&self, things: usize) {
         let things = i64::try_from(things).unwrap_or(i64::MAX);
         self.0.total.fetch_add(things, Ordering::Relaxed);
     }
 
-    /// One thing was dealt with.
+    /// Counts one thing that was dealt with.
     pub fn item(&self) {
         self.0.items.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One thing failed.
+    /// Counts one thing that failed.
     pub fn error(&self) {
         self.0.errors.fetch_add(1, Ordering::Relaxed);
     }

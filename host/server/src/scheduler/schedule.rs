@@ -1,4 +1,4 @@
-//! Cron text as a type: what was accepted at start cannot fail later.
+//! Cron text as a type: a text accepted at start cannot fail later.
 
 use std::{fmt, str::FromStr};
 
@@ -11,13 +11,13 @@ use croner::{
 
 use super::occurrences;
 
-/// When a job is due, in some time zone.
+/// Schedule of a job, to be read in a time zone.
 #[derive(Debug, Clone, Default)]
 pub enum Schedule {
-    /// By hand only: the word `off`.
+    /// Run by hand only: the word `off`.
     #[default]
     Off,
-    /// Minute, hour, day, month, weekday, and optionally seconds in front.
+    /// Cron: minute, hour, day, month, weekday, and optionally seconds in front.
     Cron(Box<Cron>),
 }
 
@@ -35,7 +35,7 @@ impl FromStr for Schedule {
             )
         })?;
         let schedule = Self::Cron(Box::new(cron));
-        // 30 February and the like are well written and never come.
+        // Dates such as 30 February are well-formed and never come.
         match schedule.next(Tz::UTC, DateTime::UNIX_EPOCH) {
             Some(_) => Ok(schedule),
             None => Err("must be cron text that is due at some time; this one never is".into()),
@@ -56,7 +56,7 @@ impl Schedule {
         occurrences::next(cron, zone, now)
     }
 
-    /// With seconds, as `tokio-cron-scheduler` wants it; `None` when it is off.
+    /// Returns the text with seconds, as `tokio-cron-scheduler` wants it; `None` when it is off.
     pub(super) fn with_seconds(&self) -> Option<String> {
         let Self::Cron(cron) = self else { return None };
         let text = cron.pattern.to_string();

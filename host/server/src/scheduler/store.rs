@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
 
-/// Since when a job is known; `now` when it is new.
+/// Returns the time since when a job is known; `now` when it is new.
 pub(super) async fn watched_since(
     conn: &mut Conn,
     job: &str,
@@ -22,7 +22,7 @@ pub(super) async fn watched_since(
     Ok(since)
 }
 
-/// `false` when the instant has a run, or the job has one that has not ended.
+/// Inserts a run; `false` when the instant has one, or the job has one that has not ended.
 pub(super) async fn insert(
     conn: &mut Conn,
     row: &RunRow,
@@ -60,7 +60,7 @@ pub(super) async fn is_recorded(
     Ok(count > 0)
 }
 
-/// The run of this job whose lease has run out.
+/// Returns the run of this job whose lease has run out.
 pub(super) async fn abandoned(
     conn: &mut Conn,
     job: &str,
@@ -72,7 +72,7 @@ pub(super) async fn abandoned(
     Ok(row.map(|(id,)| id))
 }
 
-/// The number of the new attempt; `None` when another server was faster.
+/// Takes over a run; returns the number of the new attempt, `None` when another server was faster.
 pub(super) async fn take_over(
     conn: &mut Conn,
     run: Uuid,

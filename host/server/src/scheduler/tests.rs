@@ -1,4 +1,4 @@
-//! Jobs that fail, beside one that does not.
+//! Failing jobs, beside one that does not fail.
 
 use super::*;
 use crate::{Code, app::App, config::Config, db::Clock, provisioning::Choice};
@@ -85,7 +85,7 @@ async fn what_an_administrator_runs_is_audited() {
     assert_eq!(noted, [(admin, "job:good".to_owned())]);
 }
 
-/// A server that stops leaves what does not end to another, at once.
+/// A stopping server leaves unfinished runs to another, at once.
 #[tokio::test]
 async fn a_run_that_is_cut_off_is_anybodys() {
     let endless = job("endless", |_| Box::pin(std::future::pending()));

@@ -1,4 +1,4 @@
-//! Looking for what is due, and running it.
+//! Looks for due runs, and runs them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +32,7 @@ pub struct StartError(#[from] JobSchedulerError);
 /// Runs jobs as they are due, until `stop`; then lets the runs under way end.
 ///
 /// # Errors
-/// When the ticking cannot be set up.
+/// When the timer cannot be set up.
 pub async fn work(scheduler: Arc<Scheduler>, stop: CancellationToken) -> Result<(), StartError> {
     let mut ticker = JobScheduler::new().await?;
     for job in &scheduler.jobs {
@@ -103,7 +103,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Runs what was claimed, in a task of its own.
+    /// Runs a claim in a task of its own.
     pub(super) fn launch(&self, job: &Job, claim: Claim) -> JoinHandle<()> {
         let name = job.name;
         // A task of its own, so that a panic ends this run and nothing else.

@@ -1,5 +1,5 @@
-//! Trust in the clock: nothing that the time decides is done while it is in doubt, and no moment that a
-//! wrong clock wrote down is kept for a mark to wait for.
+//! Trust in the clock: no time-dependent work is done while it is in doubt, and moments written by
+//! a wrong clock are reset.
 
 pub(crate) mod setting;
 mod store;
@@ -33,14 +33,14 @@ pub fn trusted(clock: &Clock) -> Result<()> {
     Err(Error::new(Code::Unavailable, message).retry_after(seconds + 1))
 }
 
-/// Waits until the clock is believed again, at most [`HOLD`]: for work that was begun.
+/// Waits until the clock is believed again, at most [`HOLD`]: for work under way.
 pub async fn wait_until_trusted(clock: &Clock) {
     while clock.jump().is_some() {
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Resets every mark that lies further ahead than it can have been meant; how many.
+/// Resets every mark that lies too far in the future; returns their number.
 ///
 /// # Errors
 /// When the database refuses.

@@ -4,15 +4,15 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 
-/// A hundred years: beyond them nothing is rehearsed.
+/// Limit of a rehearsal in days: a hundred years.
 const MOST_DAYS: i64 = 36_525;
 
-/// A place for a movable clock, from which it runs on.
+/// Position of a movable clock, from which it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockSetting {
-    /// So much from the system's time.
+    /// Offset from the system's time.
     Offset(TimeDelta),
-    /// This moment, when it is set.
+    /// Moment at the time of setting.
     Now(DateTime<Utc>),
 }
 
@@ -46,7 +46,7 @@ impl FromStr for ClockSetting {
 /// Reads `+31d`, `-2h`, `90m` or `0s`.
 ///
 /// # Errors
-/// A sentence that says what is right.
+/// A sentence that describes the right form.
 pub(crate) fn offset(text: &str) -> Result<TimeDelta, String> {
     let wrong = || {
         "must be an offset such as +31d, -2h or 90m, up to 36525 days, or a moment such as 2027-01-31T10:00:00+07:00".to_owned()

@@ -1,15 +1,15 @@
-//! SQL of moments that something waits for, when they were written down by a clock that was ahead.
+//! SQL of moments to wait for that were written by a clock that was ahead.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{db::Conn, execute};
 
-/// The clocks of several servers differ by less.
+/// Largest difference between the clocks of several servers.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
-/// No lease, and no pause before another attempt, is longer.
+/// Longest lease, or pause before another attempt.
 const LONGEST_WAIT: TimeDelta = TimeDelta::hours(25);
 
-/// Every mark that is ahead of what can have been meant, and since when jobs are known.
+/// Resets every mark that is too far ahead, also the time since when jobs are known.
 pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
     let (soon, late) = (now + SKEW, now + LONGEST_WAIT);
     // A run recorded for a future instant would make that instant look done. Selected by job, since

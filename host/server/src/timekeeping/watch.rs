@@ -1,4 +1,4 @@
-//! Noticing that the clock was set, and that it is right again.
+//! Detects that the clock was set, and that it is right again.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -13,12 +13,12 @@ use crate::{
     db::{Clock, Db, HOLD, Jump},
 };
 
-/// The alert is about the clock of the shop, whichever server has noticed.
+/// Subject of the alert: the clock of the shop, whichever server noticed.
 const SUBJECT: &str = "clock";
 /// Interval between looks for marks in the future: another server may have written them.
 const EVERY: Duration = Duration::from_secs(600);
 
-/// A server's picture of its clock. Looked at before jobs are.
+/// A server's view of its clock. Checked before jobs run.
 #[derive(Debug)]
 pub struct Watch {
     db: Db,
@@ -30,9 +30,9 @@ pub struct Watch {
 struct State {
     /// The jump that administrators know of.
     known: Option<TimeDelta>,
-    /// When marks were last looked for.
+    /// Time of the last look for marks.
     mended: Option<Instant>,
-    /// When this server last had something to warn of.
+    /// Time of this server's last warning.
     warned: Option<Instant>,
 }
 
@@ -54,8 +54,8 @@ impl Watch {
         }
     }
 
-    /// Returns `true` when jobs may act. Raises `CLOCK_JUMPED` when they may not, and resets what a wrong
-    /// clock wrote down when they may again.
+    /// Returns `true` when jobs may run. Raises `CLOCK_JUMPED` when they may not, and resets marks
+    /// of a wrong clock when they may again.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -144,7 +144,7 @@ fn message(jump: Jump) -> String {
     )
 }
 
-/// In the largest unit that fits: `100 days`, `1 hour`.
+/// Formats a length in the largest unit that fits: `100 days`, `1 hour`.
 fn length(by: TimeDelta) -> String {
     let (count, unit) = match (by.num_days(), by.num_hours(), by.num_minutes()) {
         (0, 0, minutes) => (minutes, "minute"),

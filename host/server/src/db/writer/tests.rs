@@ -53,7 +53,7 @@ async fn kept(writer: &Writer) -> Vec<i64> {
     seen(&mut writer.begin(Sees::Durable).await.unwrap()).await
 }
 
-/// The next act, which comes before the one in hand is done.
+/// Begins the next operation while the one in hand is not done.
 fn next(writer: &Writer) -> JoinHandle<sqlx::Result<Turn>> {
     let writer = writer.clone();
     tokio::spawn(async move { writer.begin(Sees::Undurable).await })
@@ -100,7 +100,7 @@ async fn an_act_fails_alone() {
     assert_eq!(kept(&writer).await, [1]);
 }
 
-/// It is about to ask again, and a reader must not tell it the same as before.
+/// The caller of an undone operation may read next, and must see the writes that it saw.
 #[tokio::test]
 async fn what_an_undone_act_saw_is_durable() {
     let dir = TempDir::new().unwrap();
@@ -162,7 +162,7 @@ async fn a_commit_that_fails_is_told_to_all() {
     assert_eq!(kept(&writer).await, [] as [i64; 0]);
 }
 
-/// SQLite undoes the whole transaction then, and would begin another with the next savepoint.
+/// SQLite undoes the whole transaction here, and the next savepoint would begin another.
 #[tokio::test]
 async fn a_full_disk_is_told_to_all() {
     let dir = TempDir::new().unwrap();
