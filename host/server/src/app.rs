@@ -1,4 +1,4 @@
-//! From a configuration to a server that answers: state, router, workers, start and stop.
+//! Builds and runs the server: state, router, workers, start and stop.
 
 #[cfg(test)]
 mod document;
@@ -34,7 +34,7 @@ pub struct App {
     worker: provisioning::Worker<Arc<plugins::Registry>>,
 }
 
-/// Everything this server answers.
+/// Returns the router of all routes.
 pub fn router(state: AppState) -> Router {
     surround(routes(&state), state)
 }
@@ -48,7 +48,7 @@ fn routes(state: &AppState) -> Router<AppState> {
         .merge(api::health_routes())
 }
 
-/// Puts around all routes what every request goes through, the outermost last.
+/// Wraps the router in the middleware stack, outermost last.
 fn surround(routes: Router<AppState>, state: AppState) -> Router {
     routes
         .fallback(http::route_not_found)
@@ -146,7 +146,7 @@ impl Running {
         self.stop().await;
     }
 
-    /// Takes no more requests, lets those under way and the workers end, closes the database.
+    /// Stops accepting requests, lets running ones and the workers end, closes the database.
     pub async fn stop(mut self) {
         self.cancel.cancel();
         let requests = tokio::time::timeout(start::SHUTDOWN_GRACE, self.server).await;

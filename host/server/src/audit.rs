@@ -1,4 +1,4 @@
-//! Who did what: acts of administrators, and looks at secrets.
+//! Audit log: actions of administrators, and reads of secrets.
 
 use serde_json::Value;
 use sqlx::types::Json;

@@ -25,7 +25,7 @@ pub(crate) enum ApiError {
         method: Method,
         path: String,
         status: u16,
-        /// The whole answer.
+        /// Body of the whole response.
         body: String,
     },
     #[error("{what} cannot be used: {reason}")]
@@ -77,7 +77,7 @@ impl Api {
         })
     }
 
-    /// Sends a form, to be worked on after the answer.
+    /// Sends a form; the server works on it after its answer.
     pub(crate) async fn upload(&self, path: &str, form: Form) -> Result<Value, ApiError> {
         let request = self.request(Method::POST, path).multipart(form);
         let request = request.header("Prefer", "respond-async");
@@ -106,7 +106,7 @@ impl Api {
     }
 }
 
-/// The `data` of a success; anything else is an error.
+/// Returns the `data` of a success; anything else is an error.
 async fn answer(request: RequestBuilder, method: Method, path: &str) -> Result<Value, ApiError> {
     let unreachable = |source| ApiError::Unreachable {
         method: method.clone(),
@@ -128,7 +128,7 @@ async fn answer(request: RequestBuilder, method: Method, path: &str) -> Result<V
     })
 }
 
-/// The sentence, code and details of a failure; the body as it is when it is none of ours.
+/// Formats the sentence, code and details of a failure; returns a foreign body as it is.
 fn in_words(body: &str) -> String {
     let Ok(failure) = serde_json::from_str::<Value>(body) else {
         return body.to_owned();

@@ -26,12 +26,12 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
-/// 256 random bits for a token that is shown once and kept hashed, as 43 URL-safe characters.
+/// Returns a token of 256 random bits, shown once and stored hashed, as 43 URL-safe characters.
 pub fn random_token() -> String {
     URL_SAFE_NO_PAD.encode(random_bytes::<32>())
 }
 
-/// Letters and digits, `length` of them; about 5.95 bits each.
+/// Returns `length` random letters and digits; about 5.95 bits each.
 pub fn random_password(length: usize) -> String {
     rand::rng()
         .sample_iter(Alphanumeric)
@@ -40,14 +40,14 @@ pub fn random_password(length: usize) -> String {
         .collect()
 }
 
-/// `bytes` random bytes as lower-case hexadecimal.
+/// Returns `bytes` random bytes as lower-case hexadecimal.
 pub fn random_hex(bytes: usize) -> String {
     let mut buffer = vec![0; bytes];
     rand::rng().fill(buffer.as_mut_slice());
     hex::encode(buffer)
 }
 
-/// SHA-256 as lower-case hexadecimal.
+/// Returns the SHA-256 as lower-case hexadecimal.
 pub fn sha256_hex(data: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(data.as_ref()))
 }
@@ -76,7 +76,7 @@ impl MasterKey {
         Zeroizing::new(hex::encode(self.0.as_slice()))
     }
 
-    /// One byte that tells keys apart without telling anything of them.
+    /// Returns one byte that tells keys apart and reveals nothing of them.
     fn id(&self) -> u8 {
         let mut digest = Sha256::new_with_prefix(b"dermaga master key id");
         digest.update(self.0.as_slice());
@@ -107,7 +107,7 @@ impl fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// The first key seals; all of them open.
+    /// Creates a vault: the first key seals; all of them open.
     pub fn new(keys: &[MasterKey]) -> Self {
         let cipher = |key: &MasterKey| (key.id(), XChaCha20Poly1305::new(&(*key.0).into()));
         Self {
@@ -135,7 +135,7 @@ impl Vault {
         Ok([&[*id], nonce.as_slice(), &sealed].concat())
     }
 
-    /// Decrypts what [`Vault::seal`] made.
+    /// Decrypts a value from [`Vault::seal`].
     ///
     /// # Errors
     /// When it was sealed with another key or for another place, or was changed since.

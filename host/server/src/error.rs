@@ -71,7 +71,7 @@ codes! {
     InvalidState = "INVALID_STATE" => 409,
     /// Something refers to the plugin version and keeps it.
     PluginInUse = "PLUGIN_IN_USE" => 409,
-    /// More than the cash that was paid and not given back.
+    /// The refund exceeds the cash that was paid and not returned.
     RefundTooLarge = "REFUND_TOO_LARGE" => 409,
     /// The coupon exists but its window is over or not yet begun.
     CouponNotActive = "COUPON_NOT_ACTIVE" => 409,
@@ -111,7 +111,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// One particular of a failure: which field, and what about it.
+/// One detail of a failure: the field, and its problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Detail {
     /// A field name or JSON pointer; for plugin failures, what the message is about.
@@ -218,7 +218,7 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// Entries travel with other statements, so that this is met wherever those are sent.
+/// Journal inserts are deferred, so this violation can surface at any later statement.
 fn is_booked(error: &sqlx::Error) -> bool {
     db::broken_unique(error).as_deref() == Some("journal_entries_idempotency_key_key")
 }

@@ -38,6 +38,6 @@ pub mod wallet;
 
 pub use error::{Code, Error, Result};
 
-/// Requests are many small allocations on one thread that are given back on another.
+/// Requests make many small allocations on one thread that another thread frees.
 #[global_allocator]
 static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -86,7 +86,7 @@ impl From<i64> for Rupiah {
     }
 }
 
-/// As Indonesians write it: `Rp50.000`.
+/// Formats as Indonesians write it: `Rp50.000`.
 impl fmt::Display for Rupiah {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = self.0.unsigned_abs().to_string();

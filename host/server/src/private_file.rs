@@ -20,7 +20,7 @@ pub(crate) fn create_new(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Creates or empties a file and takes everybody else's permissions away before anything is written.
+/// Creates or empties a file and removes all other users' permissions before anything is written.
 ///
 /// # Errors
 /// When it cannot be opened, or belongs to another user.

@@ -39,7 +39,7 @@ pub fn refused(problems: Vec<Problem>, root: &str) -> Error {
     detailed(error, problems, root)
 }
 
-/// An error with one detail for each problem, `field` being `root` and a JSON pointer.
+/// Returns an error with one detail for each problem, `field` being `root` and a JSON pointer.
 pub fn detailed(error: Error, problems: Vec<Problem>, root: &str) -> Error {
     problems.into_iter().fold(error, |error, problem| {
         error.with(format!("{root}{}", problem.field), problem.message)

@@ -1,9 +1,9 @@
-//! Text in files that people open with a spreadsheet.
+//! Text of files that people open with a spreadsheet.
 
 use std::borrow::Cow;
 
-/// Text that a spreadsheet shows and does not run: what it would take for a formula gets an
-/// apostrophe in front (OWASP, "CSV Injection").
+/// Returns text that a spreadsheet shows and does not run: a would-be formula gets an apostrophe in
+/// front (OWASP, "CSV Injection").
 pub(crate) fn cell(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
         Cow::Owned(format!("'{text}"))

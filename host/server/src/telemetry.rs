@@ -23,15 +23,15 @@ pub enum LogFormat {
     Json,
 }
 
-/// Seconds; from a cached answer to the longest plugin call.
+/// Upper bounds of durations in seconds; from a cached answer to the longest plugin call.
 const DURATION_BUCKETS: &[f64] = &[
     0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// Every duration is kept by itself until it is sorted into its bucket.
+/// Interval at which recorded durations are sorted into their buckets.
 const SORTED_EVERY: Duration = Duration::from_secs(5);
 
-/// A library that tells of every step of its own; who wants to hear it names it in `DERMAGA_LOG`.
+/// Filter for a library that logs its every step; name it in `DERMAGA_LOG` to see them.
 const QUIETER: &str = "tokio_cron_scheduler=warn";
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -53,7 +53,7 @@ pub fn start_logging(settings: &Settings) {
     };
 }
 
-/// Starts counting, once in a process: servers in one process share their metrics.
+/// Starts the metrics, once in a process: servers in one process share them.
 pub fn start_metrics() {
     METRICS.get_or_init(|| {
         let builder = PrometheusBuilder::new();
@@ -81,7 +81,7 @@ pub fn start_metrics() {
     });
 }
 
-/// Sorts what was measured into buckets until the server stops, so that memory does not grow where
+/// Sorts recorded durations into buckets until the server stops, so that memory does not grow when
 /// the metrics are never read.
 pub async fn keep_up(cancel: CancellationToken) {
     let mut ticks = interval(SORTED_EVERY);
@@ -98,7 +98,7 @@ pub async fn keep_up(cancel: CancellationToken) {
     cancel.run_until_cancelled(work).await;
 }
 
-/// All metrics as Prometheus reads them.
+/// Returns all metrics in the Prometheus text format.
 pub fn render_metrics() -> String {
     METRICS
         .get()

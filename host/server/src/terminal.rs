@@ -16,7 +16,7 @@ fn spinner() -> ProgressBar {
     }
 }
 
-/// Shows a build on stderr until it is dropped. `line` is given what stays, one line each.
+/// Shows a build on stderr until it is dropped. `line` receives the lasting lines, one at a time.
 pub(crate) struct BuildProgress<L> {
     bar: ProgressBar,
     line: L,
@@ -47,7 +47,7 @@ impl<L: Fn(&str) + Send + Sync> Progress for BuildProgress<L> {
     }
 }
 
-/// A line with the time on a terminal, while something is waited for.
+/// Line with the elapsed time on a terminal, while something is waited for.
 pub(crate) struct Waiting(ProgressBar);
 
 impl Waiting {

@@ -22,12 +22,12 @@ fn plain(letter: char) -> char {
     }
 }
 
-/// True for a text that shows nothing.
+/// Returns true for a text that shows nothing.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
-/// Counts the characters that are seen, a run of blanks as one.
+/// Counts the visible characters, a run of blanks as one.
 pub fn visible_length(text: &str) -> usize {
     let shown: String = text.chars().filter(|c| !is_invisible(*c)).collect();
     let words = shown.split_whitespace();
@@ -35,9 +35,9 @@ pub fn visible_length(text: &str) -> usize {
     letters.saturating_sub(1)
 }
 
-/// Characters that print nothing: soft hyphens, zero-width spaces and joiners, bidirectional marks,
-/// variation selectors, tags, fillers (Unicode's `Default_Ignorable_Code_Point`, and the blank
-/// Braille pattern).
+/// Returns true for characters that print nothing: soft hyphens, zero-width spaces and joiners,
+/// bidirectional marks, variation selectors, tags, fillers (Unicode's
+/// `Default_Ignorable_Code_Point`, and the blank Braille pattern).
 pub const fn is_invisible(letter: char) -> bool {
     matches!(letter,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
@@ -47,8 +47,8 @@ pub const fn is_invisible(letter: char) -> bool {
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Invisible characters that change how their neighbours are drawn, as in emoji and in Persian or
-/// Indic names.
+/// Returns true for invisible characters that change their neighbours, as in emoji and in Persian
+/// or Indic names.
 pub const fn joins(letter: char) -> bool {
     matches!(letter, '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}')
 }

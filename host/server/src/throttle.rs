@@ -1,4 +1,4 @@
-//! Counting what one party does, so that it cannot use up what all share.
+//! Counts the events of one party, so that it cannot use up a shared resource.
 //!
 //! Counts live in memory, per server: they slow a stranger down and never decide about money.
 
@@ -13,11 +13,11 @@ use lru::LruCache;
 
 use crate::{Code, Error, Result};
 
-/// Keys remembered at the same time; the one that was quiet longest goes first. Strangers choose
-/// the keys, so there must be an end.
+/// Maximum of keys remembered; the one that was quiet longest goes first. Strangers choose the
+/// keys, so they must be bounded.
 const MOST_KEYS: usize = 100_000;
 
-/// Providers hand out whole /64 networks, so one party has all of its addresses.
+/// Prefix of an IPv6 network: providers hand out whole /64 networks, so one party has all of it.
 const IPV6_PREFIX: u32 = 64;
 
 /// Returns the address whose requests are counted together with this one's: itself, or the /64
@@ -43,7 +43,7 @@ impl<K: Hash + Eq, V> Default for Bounded<K, V> {
 }
 
 impl<K: Hash + Eq, V> Bounded<K, V> {
-    /// Locks all entries, after the oldest ones beyond the limit were dropped.
+    /// Locks all entries, after dropping the oldest ones beyond the limit.
     pub(crate) fn lock(&self) -> MutexGuard<'_, LruCache<K, V>> {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while entries.len() > MOST_KEYS {
@@ -58,7 +58,7 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
 pub(crate) struct Throttle<K: Hash + Eq> {
     limit: u32,
     window: TimeDelta,
-    /// Completes "Too many ...".
+    /// Noun that completes "Too many ...".
     of_what: &'static str,
     windows: Bounded<K, Window>,
 }
@@ -79,7 +79,7 @@ impl<K: Hash + Eq> Throttle<K> {
         }
     }
 
-    /// Checks whether the key has events left, without counting one.
+    /// Checks if the key has events left, without counting one.
     ///
     /// # Errors
     /// `TOO_MANY_REQUESTS` with the seconds until the window ends.
@@ -94,7 +94,7 @@ impl<K: Hash + Eq> Throttle<K> {
         }
     }
 
-    /// Returns `true` until a window ends. One that is longer than any began by a clock that was ahead.
+    /// Returns `true` until a window ends. One longer than allowed was begun by a wrong clock.
     fn runs(&self, window: &Window, now: DateTime<Utc>) -> bool {
         window.ends_at > now && window.ends_at - now <= self.window
     }
@@ -113,7 +113,7 @@ impl<K: Hash + Eq> Throttle<K> {
         window.events = window.events.saturating_add(1);
     }
 
-    /// Checks, and counts when the event may happen; many at once do not slip by.
+    /// Checks, and counts when the event may happen; concurrent callers cannot exceed the limit.
     ///
     /// # Errors
     /// As [`check`](Self::check); the refused event is not counted.
@@ -135,7 +135,7 @@ impl<K: Hash + Eq> Throttle<K> {
     }
 }
 
-/// The refusal of an event beyond its limit.
+/// Returns the refusal of an event beyond its limit.
 pub(crate) fn too_many(of_what: &str, wait: TimeDelta) -> Error {
     let seconds = u64::try_from(wait.num_seconds()).unwrap_or_default() + 1;
     let message = format!("Too many {of_what}. Try again in {}.", in_words(seconds));

@@ -1,4 +1,4 @@
-//! Accounts and sessions: signing up, signing in, and who is asking.
+//! Accounts and sessions: signing up, signing in, and identifying the caller.
 //!
 //! A login starts a session (a family of refresh tokens). Its access tokens name the session and
 //! the account's token generation, so logging out, `logout-all`, a new password and disabling the
@@ -57,7 +57,7 @@ pub struct Accounts {
     standings: Standings,
 }
 
-/// Who signs up; already checked and normalised.
+/// New account; already checked and normalised.
 #[derive(Debug)]
 pub struct NewAccount {
     pub email: Email,
@@ -93,7 +93,7 @@ impl Accounts {
         })
     }
 
-    /// Makes an account with its empty wallet.
+    /// Creates an account with its empty wallet.
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the address has an account.
@@ -106,7 +106,7 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Makes an account and its first session, for a person at the address `from`.
+    /// Creates an account and its first session, for a person at the address `from`.
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the e-mail has an account; `TOO_MANY_REQUESTS` when too many were made
@@ -207,7 +207,7 @@ impl Accounts {
         Ok(conn.commit().await?)
     }
 
-    /// Changes a password, ends every session, and starts a new one for who asked.
+    /// Changes a password, ends every session, and starts a new one for the caller.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the current password is wrong; `TOO_MANY_REQUESTS` when guessing.
@@ -275,7 +275,7 @@ impl Accounts {
         self.user(id).await
     }
 
-    /// Makes the first administrator; does nothing when there is one.
+    /// Creates the first administrator; does nothing when there is one.
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the address belongs to a customer.

@@ -1,4 +1,4 @@
-//! Who uses the shop.
+//! Accounts of the shop.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ pub struct Profile {
     pub id: Uuid,
     pub email: String,
     pub name: String,
-    /// With country code, for example `+6281234567890`.
+    /// Phone number with country code, for example `+6281234567890`.
     pub phone: Option<String>,
     pub avatar: Option<String>,
     pub role: Role,
@@ -81,10 +81,10 @@ impl From<User> for Profile {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
-    /// Goes into `Authorization: Bearer ...`.
+    /// Token for `Authorization: Bearer ...`.
     pub access_token: String,
     pub access_token_expires_at: DateTime<Utc>,
-    /// Good once, for a new pair of tokens.
+    /// Token for one exchange for a new pair of tokens.
     pub refresh_token: String,
     pub refresh_token_expires_at: DateTime<Utc>,
 }
@@ -105,7 +105,7 @@ impl Email {
     }
 }
 
-/// For logs: enough to recognise, too little to write to.
+/// Shortens for logs: enough to recognise, too little to write to.
 impl fmt::Display for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (local, domain) = self.0.rsplit_once('@').unwrap_or((&self.0, ""));
@@ -117,7 +117,7 @@ impl fmt::Display for Email {
     }
 }
 
-/// An Indonesian mobile number as it is stored: `+62` and nine to twelve digits.
+/// Parses an Indonesian mobile number into its stored form: `+62` and nine to twelve digits.
 ///
 /// # Errors
 /// A sentence that completes "phone ...".
@@ -125,7 +125,7 @@ pub fn parse_phone(text: &str) -> Result<String, String> {
     text::phone(text)
 }
 
-/// The address of a picture, `https` only, so that no page with it warns.
+/// Parses the address of a picture, `https` only, so that no page with it warns.
 ///
 /// # Errors
 /// A sentence that completes "avatar ...".
@@ -142,7 +142,7 @@ pub fn parse_avatar(text: &str) -> Result<String, String> {
     Ok(uri.to_string())
 }
 
-/// The name of an account: 1 to 100 characters of which at least one can be seen.
+/// Parses the name of an account: 1 to 100 characters, at least one of them visible.
 ///
 /// # Errors
 /// A sentence that completes "name ...".

@@ -11,12 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::{Code, Error, Result, crypto};
 
-/// Memory in KiB, passes and lanes: what OWASP recommends as the least for Argon2id.
+/// Memory in KiB, passes and lanes: the minimum that OWASP recommends for Argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Passwords that are long enough and still the first that anybody tries.
+/// Passwords that are long enough and still among the first guesses.
 const COMMON: &str = include_str!("common_passwords.txt");
 
 /// # Errors
@@ -45,10 +45,10 @@ pub(super) enum Verdict {
     RightButWeak,
 }
 
-/// Hashes on blocking threads; each takes 19 MiB and a processor for a while.
+/// Hashes on blocking threads; each takes 19 MiB and one processor.
 ///
-/// Signing in and signing up stand in lines of their own, so that no flood of registrations makes a
-/// login wait, and both lines have an end.
+/// Signing in and signing up have queues of their own, so that a flood of registrations does not
+/// delay logins; both queues are bounded.
 #[derive(Debug)]
 pub(super) struct Hasher {
     sign_ins: Lane,
@@ -76,7 +76,7 @@ impl Hasher {
         self.sign_ups.run(move || hash(password.as_bytes())).await
     }
 
-    /// Hashes another password of an account there is.
+    /// Hashes a new password of an existing account.
     ///
     /// # Errors
     /// As [`hash_new`](Self::hash_new).
@@ -84,7 +84,7 @@ impl Hasher {
         self.sign_ins.run(move || hash(password.as_bytes())).await
     }
 
-    /// Compares with a stored hash, or with one that nothing fits when there is none: both take
+    /// Compares with a stored hash, or with one that nothing matches when there is none: both take
     /// the same time.
     ///
     /// # Errors
@@ -104,14 +104,14 @@ impl Hasher {
     }
 }
 
-/// Most that wait in one lane; at a few dozen hashes a second the last one waits some seconds.
+/// Maximum of waiting hashes in one lane; at a few dozen a second the last waits some seconds.
 const LONGEST_LINE: usize = 64;
 
-/// A line of hashes to make, some of them at once.
+/// Queue of hashes to make, some of them at once.
 #[derive(Debug)]
 struct Lane {
     slots: Arc<Semaphore>,
-    /// Places of those that work or wait.
+    /// Permits of hashes that work or wait.
     places: Semaphore,
 }
 

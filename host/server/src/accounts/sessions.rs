@@ -22,10 +22,10 @@ use crate::{
 
 /// Cache lifetime of an account's standing: the longest an ended session still works.
 pub(super) const STANDING_TTL: TimeDelta = TimeDelta::seconds(3);
-/// Standings kept before those that are over are swept.
+/// Number of standings at which expired ones are swept.
 const SWEEP_AT: usize = 10_000;
 
-/// Who is asking, proven by an access token.
+/// Identity of the caller, proven by an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     pub user_id: Uuid,
@@ -70,7 +70,7 @@ impl Standings {
 }
 
 impl Accounts {
-    /// Who holds this access token or API token; `route` is the pattern of the route asked for.
+    /// Returns the holder of this access or API token; `route` is the pattern of the route.
     ///
     /// # Errors
     /// `UNAUTHENTICATED` when it is not ours or its session is over, `TOKEN_EXPIRED` after its time,
@@ -108,7 +108,7 @@ impl Accounts {
         })
     }
 
-    /// Tokens of a new session, in the caller's transaction.
+    /// Starts a session in the caller's transaction and returns its tokens.
     pub(super) async fn start_session(&self, conn: &mut Conn, user: &User) -> Result<Tokens> {
         self.issue(conn, user, new_id(&self.clock)).await
     }
@@ -137,8 +137,8 @@ impl Accounts {
         })
     }
 
-    /// Exchanges a refresh token for a new pair. A token that comes a second time was stolen, from
-    /// its owner or by its owner's thief: its whole family ends.
+    /// Exchanges a refresh token for a new pair. A token used a second time was stolen, from its
+    /// owner or by its owner's thief: its whole family ends.
     ///
     /// # Errors
     /// `UNAUTHENTICATED` for an unknown, used, revoked or expired token.

@@ -7,6 +7,6 @@ use std::time::Duration;
 pub struct Settings {
     pub access_token_lifetime: Duration,
     pub refresh_token_lifetime: Duration,
-    /// New accounts from one address within an hour.
+    /// Maximum of new accounts from one address within an hour.
     pub registrations_per_hour: u32,
 }

@@ -46,7 +46,7 @@ pub(super) async fn has_administrator(conn: &mut Conn) -> sqlx::Result<bool> {
     Ok(exists)
 }
 
-/// True when the account was there.
+/// Replaces name and phone; returns true when the account exists.
 pub(super) async fn set_profile(
     conn: &mut Conn,
     id: Uuid,
@@ -155,7 +155,7 @@ pub(super) async fn rotate_refresh_token(
     fetch_optional!(conn, (Uuid, Uuid), sql, token_hash, now)
 }
 
-/// The family of a token that was used before, if this is one.
+/// Returns the family of a token that was used before, if this is one.
 pub(super) async fn family_of_rotated(
     conn: &mut Conn,
     token_hash: &str,

@@ -16,19 +16,19 @@ use crate::{
 };
 
 const WINDOW: TimeDelta = TimeDelta::minutes(15);
-/// A person who forgot a password tries a handful; a guesser needs thousands.
+/// Limit of an address at one account: a forgetful owner tries a handful, a guesser thousands.
 const PER_ADDRESS_AND_ACCOUNT: u32 = 10;
-/// Offices share an address.
+/// Limit of an address at all accounts, higher because offices share one.
 const PER_ADDRESS: u32 = 100;
 /// Failures at an account, from anywhere, before further ones are delayed.
 const UNDELAYED: u32 = 10;
 const LONGEST_DELAY_SECONDS: i64 = 30;
 
-/// Who is guessing: an address (a /64 of IPv6), or a session when a password is changed.
+/// Guesser: an address (a /64 of IPv6), or a session when a password is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Guesser {
     Address(IpAddr),
-    /// The connection says nothing about its other end.
+    /// Peer without a known address.
     Unknown,
     /// The account's own signed-in user, by id.
     Owner(Uuid),
@@ -51,7 +51,7 @@ enum Key {
 #[derive(Debug, Default, Clone, Copy)]
 struct Count {
     failed: u32,
-    /// Attempts whose password is being looked at.
+    /// Attempts whose password is being checked.
     pending: u32,
     last_at: DateTime<Utc>,
 }
@@ -77,7 +77,7 @@ pub(super) struct Throttle {
     counts: Bounded<Key, Count>,
 }
 
-/// An attempt under way. Dropped, it has failed: an answer that is not waited for is a guess, too.
+/// Attempt under way. Dropping it counts as a failure: an abandoned attempt is a guess, too.
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     throttle: &'a Throttle,
@@ -94,10 +94,10 @@ enum Outcome {
 }
 
 impl Throttle {
-    /// Looks at all limits, then counts the attempt.
+    /// Checks all limits, then counts the attempt.
     ///
     /// # Errors
-    /// `TOO_MANY_REQUESTS` with the seconds to wait; a refused attempt counts for nothing.
+    /// `TOO_MANY_REQUESTS` with the seconds to wait; a refused attempt is not counted.
     pub(super) fn admit(
         &self,
         guesser: Guesser,
@@ -137,7 +137,7 @@ impl Throttle {
     }
 }
 
-/// Reads a count; one whose window is over starts from nothing.
+/// Reads a count; one whose window is over starts from zero.
 fn read(counts: &mut LruCache<Key, Count>, key: &Key, now: DateTime<Utc>) -> Count {
     let Some(count) = counts.get_mut(key) else {
         return Count::default();
@@ -149,7 +149,7 @@ fn read(counts: &mut LruCache<Key, Count>, key: &Key, now: DateTime<Utc>) -> Cou
 }
 
 impl Attempt<'_> {
-    /// Does what the attempt needs; when that fails by itself, the attempt is taken back.
+    /// Runs the work of the attempt; when that fails by itself, the attempt is taken back.
     ///
     /// # Errors
     /// Those of `work`.
@@ -166,12 +166,12 @@ impl Attempt<'_> {
         }
     }
 
-    /// Clears the account's failures: its owner was here.
+    /// Clears the account's failures after a right password.
     pub(super) fn succeeded(mut self) {
         self.outcome = Outcome::Succeeded;
     }
 
-    /// Takes the attempt back: the password was not looked at.
+    /// Takes the attempt back: the password was not checked.
     fn not_tried(mut self) {
         self.outcome = Outcome::NotTried;
     }

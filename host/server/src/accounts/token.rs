@@ -13,7 +13,7 @@ use crate::{Code, Error, Result, crypto};
 const ISSUER: &str = "dermaga";
 const AUDIENCE: &str = "dermaga-api";
 
-/// Shortest secret that HS256 gains from: the size of its digest.
+/// Shortest useful secret for HS256: the size of its digest.
 pub const MIN_SECRET_BYTES: usize = 32;
 
 /// Claims of an access token.
@@ -21,23 +21,23 @@ pub const MIN_SECRET_BYTES: usize = 32;
 pub(super) struct Claims {
     iss: String,
     aud: String,
-    /// Whose it is.
+    /// Id of its account.
     pub(super) sub: Uuid,
-    /// The login it descends from; logging out ends it.
+    /// Session it descends from; logging out ends it.
     pub(super) sid: Uuid,
     pub(super) role: Role,
-    /// The account's token generation when it was made; a later one makes it useless.
+    /// Token generation of the account when it was made; a later generation invalidates it.
     #[serde(rename = "gen")]
     pub(super) generation: i64,
     iat: i64,
     exp: i64,
 }
 
-/// Signs with the first secret; reads what any of them signed.
+/// Keys of access tokens: the first secret signs, all of them verify.
 pub struct TokenKeys {
     signing: EncodingKey,
     key_id: String,
-    /// By key id, a prefix of the secret's hash.
+    /// Keys that verify, by key id, a prefix of the secret's hash.
     reading: Vec<(String, DecodingKey)>,
     lifetime: TimeDelta,
 }
@@ -73,12 +73,12 @@ impl TokenKeys {
         })
     }
 
-    /// Returns how long an access token is good.
+    /// Returns the lifetime of an access token.
     pub(super) const fn lifetime(&self) -> TimeDelta {
         self.lifetime
     }
 
-    /// Makes an access token, and says when it expires.
+    /// Signs an access token, and returns it with its expiry.
     pub(super) fn sign(
         &self,
         user_id: Uuid,
@@ -129,7 +129,7 @@ impl TokenKeys {
     }
 }
 
-/// Expiry is required but compared by the application's clock, in [`TokenKeys::read`].
+/// Requires an expiry; [`TokenKeys::read`] compares it by the application's clock.
 fn validation() -> Validation {
     let mut validation = Validation::new(Algorithm::HS256);
     validation.validate_exp = false;

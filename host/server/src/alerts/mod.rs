@@ -1,8 +1,8 @@
-//! Alerts: what administrators must be told, from when it begins until it is over.
+//! Alerts to administrators, from the beginning of a fault to its end.
 //!
-//! A cause that lasts is one alert, however often it is noticed: raising it again counts. Raising and
-//! resolving happen in the transaction of what caused them, together with an outbox row (topic
-//! `alert`), from which administrators are notified.
+//! A lasting cause is one alert, however often it is noticed: raising it again counts. Raising and
+//! resolving happen in the transaction of their cause, together with an outbox row (topic `alert`),
+//! from which administrators are notified.
 
 pub(crate) mod model;
 pub(crate) mod store;
@@ -69,7 +69,7 @@ pub async fn resolve(
     Ok(true)
 }
 
-/// Notes who has seen an alert. The first to see it stays; the alert stays open until its cause ends.
+/// Records who acknowledged an alert first; the alert stays open until its cause ends.
 pub(crate) async fn acknowledge(
     conn: &mut Conn,
     clock: &Clock,

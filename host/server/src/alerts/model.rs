@@ -1,4 +1,4 @@
-//! Alerts as they are kept and shown.
+//! Alerts as they are stored and shown.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -59,7 +59,7 @@ pub struct Alert {
     pub occurrences: i64,
     pub raised_at: DateTime<Utc>,
     pub last_raised_at: DateTime<Utc>,
-    /// When an administrator first said to have seen it.
+    /// Time at which an administrator first acknowledged it.
     pub acknowledged_at: Option<DateTime<Utc>>,
     pub acknowledged_by: Option<Uuid>,
     pub resolved_at: Option<DateTime<Utc>>,

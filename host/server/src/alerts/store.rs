@@ -19,7 +19,7 @@ pub(super) struct NewAlert<'a> {
     pub(super) now: DateTime<Utc>,
 }
 
-/// Id of the open alert, and how often it has been raised.
+/// Raises an alert; returns the id of the open alert, and how often it has been raised.
 pub(super) async fn raise(conn: &mut Conn, new: &NewAlert<'_>) -> sqlx::Result<(Uuid, i64)> {
     let sql = "INSERT INTO alerts (id, kind, subject, message, occurrences, raised_at, last_raised_at)
         VALUES ($1, $2, $3, $4, 1, $5, $5)
@@ -50,7 +50,7 @@ pub(super) async fn resolve(
     Ok(row.map(|(id,)| id))
 }
 
-/// Writes the effect that notifies administrators.
+/// Writes the outbox row that notifies administrators.
 pub(super) async fn tell(
     conn: &mut Conn,
     id: Uuid,
@@ -97,7 +97,7 @@ pub(super) async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> sqlx::Res
     Ok(rows.into_iter().map(|(subject,)| subject).collect())
 }
 
-/// Which alerts to list.
+/// Filter of a list of alerts.
 #[derive(Debug, Default)]
 pub(crate) struct AlertFilter<'a> {
     pub(crate) kind: Option<AlertKind>,

@@ -11,7 +11,7 @@ use chrono_tz::{GapInfo, Tz};
 
 pub use period::Period;
 
-/// The moment at which clocks in this zone show a wall time.
+/// Returns the moment at which clocks in this zone show a wall time.
 pub fn moment(zone: Tz, wall: NaiveDateTime) -> DateTime<Utc> {
     zone.from_local_datetime(&wall)
         .earliest()
@@ -19,20 +19,20 @@ pub fn moment(zone: Tz, wall: NaiveDateTime) -> DateTime<Utc> {
         .map_or_else(|| wall.and_utc(), |found| found.to_utc())
 }
 
-/// The same wall time some calendar months later: on the same day, or on the month's last. `None`
-/// beyond the calendar.
+/// Returns the same wall time some calendar months later: on the same day, or on the month's last.
+/// `None` beyond the calendar.
 pub fn add_months(zone: Tz, at: DateTime<Utc>, months: u32) -> Option<DateTime<Utc>> {
     shift(zone, at, |wall| {
         wall.checked_add_months(Months::new(months))
     })
 }
 
-/// The same wall time some days later. `None` beyond the calendar.
+/// Returns the same wall time some days later. `None` beyond the calendar.
 pub fn add_days(zone: Tz, at: DateTime<Utc>, days: Days) -> Option<DateTime<Utc>> {
     shift(zone, at, |wall| wall.checked_add_days(days))
 }
 
-/// The same wall time some days before. `None` beyond the calendar.
+/// Returns the same wall time some days before. `None` beyond the calendar.
 pub fn sub_days(zone: Tz, at: DateTime<Utc>, days: Days) -> Option<DateTime<Utc>> {
     shift(zone, at, |wall| wall.checked_sub_days(days))
 }
@@ -52,7 +52,7 @@ fn shift(
     })
 }
 
-/// Whole days from one moment to a later one; 0 when it is not later.
+/// Returns the whole days from one moment to a later one; 0 when it is not later.
 pub fn days_between(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> u32 {
     let days = (date(zone, to) - date(zone, from)).num_days();
     let Ok(days) = u32::try_from(days) else {
@@ -62,24 +62,24 @@ pub fn days_between(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>) -> u32 {
     days.saturating_sub(u32::from(!is_whole))
 }
 
-/// The date on the shop's calendar.
+/// Returns the date on the shop's calendar.
 pub fn date(zone: Tz, at: DateTime<Utc>) -> NaiveDate {
     at.with_timezone(&zone).date_naive()
 }
 
-/// A moment as people read it: `2027-01-01 00:00 WIB`.
+/// Formats a moment for people: `2027-01-01 00:00 WIB`.
 pub fn written(zone: Tz, at: DateTime<Utc>) -> String {
     at.with_timezone(&zone)
         .format("%Y-%m-%d %H:%M %Z")
         .to_string()
 }
 
-/// The first moment of a date; where clocks skip midnight, the first after it.
+/// Returns the first moment of a date; where clocks skip midnight, the first after it.
 pub fn start_of_day(zone: Tz, date: NaiveDate) -> DateTime<Utc> {
     moment(zone, date.and_time(NaiveTime::MIN))
 }
 
-/// The beginning of the month that runs.
+/// Returns the beginning of the current month.
 pub fn start_of_month(zone: Tz, now: DateTime<Utc>) -> DateTime<Utc> {
     start_of_day(zone, Period::Month.dates(date(zone, now)).0)
 }

@@ -1,4 +1,4 @@
-//! The running day, week, month or year, and its parts.
+//! The current day, week, month or year, and its parts.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 
 use super::{date, start_of_day};
 
-/// A stretch of the calendar.
+/// Period of the calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Period {
     Day,
-    /// From Monday.
+    /// Week from Monday.
     Week,
     #[default]
     Month,
@@ -20,8 +20,8 @@ pub enum Period {
 }
 
 impl Period {
-    /// The moments that divide the running period into its parts: hours of a day, days of a week or
-    /// month, months of a year. The first is its start, the last its end.
+    /// Returns the moments that divide the current period into its parts: hours of a day, days of a
+    /// week or month, months of a year. The first is its start, the last its end.
     pub fn parts(self, zone: Tz, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
         let today = date(zone, now);
         let (first, end) = self.dates(today);
@@ -36,7 +36,7 @@ impl Period {
         }
     }
 
-    /// Its first date, and the first date after it.
+    /// Returns its first date, and the first date after it.
     pub(super) fn dates(self, today: NaiveDate) -> (NaiveDate, NaiveDate) {
         let back = u64::from(today.weekday().num_days_from_monday());
         let (first, end) = match self {
@@ -75,7 +75,7 @@ fn dates(
     std::iter::successors(Some(first), move |day| next(*day)).take_while(move |day| *day <= end)
 }
 
-/// A day has 23, 24 or 25 of them where clocks are moved.
+/// Returns the hours of a day: 23, 24 or 25 of them when the clocks change.
 fn hours(first: DateTime<Utc>, end: DateTime<Utc>) -> Vec<DateTime<Utc>> {
     std::iter::successors(Some(first), |at| at.checked_add_signed(TimeDelta::hours(1)))
         .take_while(|at| *at <= end)

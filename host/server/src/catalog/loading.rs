@@ -1,4 +1,4 @@
-//! Which services can be sold: each by its file, else as it was loaded last, else not at all.
+//! Decides which services can be sold: each by its file, else as last loaded, else not at all.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -17,15 +17,15 @@ use crate::{
     plugins::{self, Registry},
 };
 
-/// One thing that is wrong with a template.
+/// One problem of a template.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TemplateProblem {
-    /// From 1; 0 when the file as a whole is meant.
+    /// Line from 1; 0 when the file as a whole is meant.
     pub line: usize,
-    /// From 1, in characters; 0 when the file as a whole is meant.
+    /// Column from 1, in characters; 0 when the file as a whole is meant.
     pub column: usize,
-    /// For example `plans[1].resources.cpu_millis`.
+    /// Key in the file, for example `plans[1].resources.cpu_millis`.
     pub key: String,
     pub message: String,
 }
@@ -40,18 +40,18 @@ pub struct RefusedTemplate {
     pub service: Option<String>,
     /// True when the service is still sold as it was last loaded.
     pub sold_as_before: bool,
-    /// At least one.
+    /// At least one problem.
     pub problems: Vec<TemplateProblem>,
 }
 
 /// Outcome of loading, service by service.
 #[derive(Debug, Default)]
 pub(super) struct Loading {
-    /// Sold as their files say.
+    /// Templates sold as their files say.
     pub(super) fresh: Vec<Template>,
-    /// Sold as they were loaded last.
+    /// Templates sold as they were last loaded.
     pub(super) kept: Vec<Template>,
-    /// Loaded before and not sold, with the reason.
+    /// Services loaded before and not sold, with the reason.
     pub(super) off: Vec<(String, String)>,
     pub(super) refused: Vec<RefusedTemplate>,
 }
@@ -63,8 +63,8 @@ pub(super) fn file_name(template: &Template) -> &str {
     name.unwrap_or(file)
 }
 
-/// Every template that a plugin may have to make: those of the folder, and of the services whose file
-/// is wrong or gone, as they were loaded last.
+/// Returns every template that a plugin may have to make: those of the folder, and the last loaded
+/// ones of services whose file is wrong or gone.
 pub(super) fn on_offer(folder: &Folder, loaded: &[LoadedFrom]) -> Vec<Template> {
     let mut offered = folder.templates.clone();
     for before in loaded {
@@ -76,7 +76,7 @@ pub(super) fn on_offer(folder: &Folder, loaded: &[LoadedFrom]) -> Vec<Template> 
 }
 
 impl Loading {
-    /// Puts every template to the check of its plugin.
+    /// Checks every template with its plugin.
     pub(super) async fn judge(
         registry: &Registry,
         folder: Folder,
@@ -112,7 +112,7 @@ impl Loading {
         Ok(loading)
     }
 
-    /// A service whose file is wrong.
+    /// Handles a service whose file is wrong.
     async fn fall_back(
         &mut self,
         registry: &Registry,
@@ -130,7 +130,7 @@ impl Loading {
         Ok(())
     }
 
-    /// A service that no file names any more.
+    /// Handles a service that no file names any more.
     async fn without_file(&mut self, registry: &Registry, before: &LoadedFrom) -> Result<()> {
         let faults = self.keep(registry, before).await?;
         if faults.is_empty() {
@@ -143,8 +143,8 @@ impl Loading {
         Ok(())
     }
 
-    /// Keeps a service as it was loaded last, if that can be sold; else says why not. One whose text
-    /// was not kept is left alone.
+    /// Keeps a service as it was last loaded, if that can be sold; else returns its faults. One whose
+    /// text was not stored is left alone.
     async fn keep(
         &mut self,
         registry: &Registry,
@@ -182,7 +182,7 @@ impl Loading {
         Ok(())
     }
 
-    /// Tells administrators what is refused, and what is not any more.
+    /// Raises alerts for refused templates, and resolves those of accepted ones.
     pub(super) async fn tell(&self, conn: &mut Conn, clock: &Clock) -> Result<()> {
         let kind = AlertKind::TemplateRefused;
         for one in &self.refused {
@@ -225,7 +225,7 @@ fn refusal(file: String, service: Option<String>, errors: &[TemplateError]) -> R
 }
 
 impl RefusedTemplate {
-    /// The first problem with its place, and how many there are besides.
+    /// Returns the first problem with its place, and the number of the others.
     fn first(&self) -> String {
         let Some(first) = self.problems.first() else {
             return self.file.clone();

@@ -59,7 +59,7 @@ pub struct Offer {
 }
 
 /// Writes the templates into the catalogue: new ones are added, known ones updated. Quota and
-/// whether something is sold belong to the administrators once it is there.
+/// `active` of a known plan belong to the administrators.
 async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) -> Result<()> {
     let now = clock.now();
     for template in templates {
@@ -119,7 +119,7 @@ async fn load_plan(
     Ok(store::upsert_plan(conn, &new, now).await?)
 }
 
-/// The plan and its service, if they are sold.
+/// Returns the plan and its service, if they are sold.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown plan, `PLAN_UNAVAILABLE` when it is not sold any more.
@@ -135,7 +135,7 @@ pub async fn offer(conn: &mut Conn, plan_id: Uuid) -> Result<Offer> {
     Ok(Offer { service, plan })
 }
 
-/// A plan, sold or not.
+/// Returns a plan, sold or not.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
@@ -145,7 +145,7 @@ pub async fn plan(conn: &mut Conn, plan_id: Uuid) -> Result<Plan> {
         .ok_or_else(|| Error::not_found("plan"))
 }
 
-/// A service, sold or not.
+/// Returns a service, sold or not.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
@@ -210,7 +210,7 @@ fn sold_out(offer: &Offer) -> Error {
 /// Returns to the plan's quota the unit that [`take_quota`] took.
 ///
 /// # Errors
-/// When nothing was taken, which means the books of quota are wrong.
+/// When no unit was taken, which means the quota's count is wrong.
 pub async fn give_back_quota(conn: &mut Conn, clock: &Clock, plan_id: Uuid) -> Result<()> {
     if store::give_back_quota(conn, plan_id, clock.now()).await? {
         Ok(())
@@ -221,7 +221,7 @@ pub async fn give_back_quota(conn: &mut Conn, clock: &Clock, plan_id: Uuid) -> R
     }
 }
 
-/// Is there a service with this slug?
+/// Returns true when there is a service with this slug.
 ///
 /// # Errors
 /// When the database does not answer.

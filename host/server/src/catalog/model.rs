@@ -1,4 +1,4 @@
-//! Rows and views of what is sold.
+//! Rows and views of the catalogue.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ pub struct Category {
     pub slug: String,
     pub name: String,
     pub description: String,
-    /// Active services in it.
+    /// Number of its active services.
     pub services: i64,
 }
 
@@ -70,7 +70,7 @@ pub struct Service {
     pub summary: String,
     pub description: String,
     pub featured: bool,
-    /// Administrators want it sold, and it passed the check of its plugin.
+    /// True when administrators want it sold, and it passed the check of its plugin.
     pub active: bool,
     /// The only images this service may run, by the plugin's name for them.
     pub images: Json<BTreeMap<String, String>>,
@@ -100,15 +100,15 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan as plugins see it.
+    /// Returns the plan as plugins see it.
     ///
     /// # Errors
-    /// When a size in the database is beyond what the contract can say.
+    /// When a size in the database is beyond the contract's range.
     pub fn for_plugins(&self) -> Result<contract::Plan> {
         self.for_plugins_at(self.monthly_price)
     }
 
-    /// The same at another monthly price: the one a customer bought at.
+    /// Returns the same at another monthly price: the one a customer bought at.
     ///
     /// # Errors
     /// As [`Plan::for_plugins`].
@@ -156,7 +156,7 @@ pub struct PlanView {
     pub features: Vec<String>,
     pub max_instances_per_user: i64,
     pub available_quota: i64,
-    /// Can be bought now: active, and quota left.
+    /// True when it can be bought now: active, and quota left.
     pub is_available: bool,
 }
 
@@ -182,12 +182,12 @@ impl From<Plan> for PlanView {
     }
 }
 
-/// The plugin that makes a service.
+/// The plugin of a service.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServicePluginView {
     pub id: String,
-    /// Absent when no version runs on this server; the service cannot be bought then.
+    /// Version in use; absent when none runs on this server; the service cannot be bought then.
     pub version: Option<String>,
     /// JSON Schema of the configuration a customer may give.
     #[schema(value_type = Option<Object>)]
@@ -205,7 +205,7 @@ pub struct ServiceView {
     pub summary: String,
     pub description: String,
     pub featured: bool,
-    /// Of the cheapest plan, rupiah a month.
+    /// Price of the cheapest plan, rupiah a month.
     pub price_from: Option<Rupiah>,
     pub plugin: ServicePluginView,
     pub plans: Vec<PlanView>,

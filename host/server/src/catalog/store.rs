@@ -41,7 +41,7 @@ pub(super) struct NewService<'a> {
     pub(super) template: (&'a str, &'a str),
 }
 
-/// Inserts or updates a service by slug, as one that can be sold; whether it is active stays as an
+/// Inserts or updates a service by slug, as one that can be sold; `active` stays as an
 /// administrator left it.
 pub(super) async fn upsert_service(
     conn: &mut Conn,
@@ -93,7 +93,7 @@ pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>
     fetch_all!(conn, LoadedFrom, sql)
 }
 
-/// Notes why a service cannot be sold, or that it can.
+/// Records the reason that a service cannot be sold, or clears it.
 pub(super) async fn set_refused(
     conn: &mut Conn,
     slug: &str,
@@ -122,8 +122,8 @@ pub(super) struct NewPlan<'a> {
     pub(super) features: &'a [String],
 }
 
-/// Inserts or updates a plan; quota and whether it is active are set by the template once and then
-/// belong to the administrators.
+/// Inserts or updates a plan; the template sets quota and `active` once, then they belong to the
+/// administrators.
 pub(super) async fn upsert_plan(
     conn: &mut Conn,
     new: &NewPlan<'_>,
@@ -170,7 +170,7 @@ const SERVICE: &str =
     s.summary, s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings, s.pod_security_exceptions
     FROM services s JOIN service_categories c ON c.id = s.category_id";
 
-/// Which services to list; words are looked for in name, summary and slug.
+/// Filter of a list of services; words are looked for in name, summary and slug.
 #[derive(Debug, Default)]
 pub(crate) struct ServiceFilter {
     pub(crate) category: Option<String>,
@@ -297,7 +297,7 @@ pub(super) async fn give_back_quota(
     Ok(execute!(conn, sql, plan_id, now)? == 1)
 }
 
-/// Is the service behind this plan sold at all?
+/// Returns true when the service behind this plan is sold.
 pub(super) async fn service_is_active(conn: &mut Conn, service_id: Uuid) -> sqlx::Result<bool> {
     let row = fetch_optional!(
         conn,

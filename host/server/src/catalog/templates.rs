@@ -1,4 +1,4 @@
-//! The service templates as they were read last, and reading them again while the shop is open.
+//! The service templates as last read, and their reload while the shop is open.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -29,7 +29,7 @@ pub struct Templates {
 }
 
 impl Templates {
-    /// The templates of a folder, of which none is read yet; without one nothing is sold.
+    /// Returns the templates of a folder, not read yet; without a folder nothing is sold.
     pub fn of(folder: Option<PathBuf>) -> Self {
         Self {
             folder,
@@ -37,7 +37,7 @@ impl Templates {
         }
     }
 
-    /// Those that can be sold, as they were read last.
+    /// Returns the templates that can be sold, as last read.
     pub fn current(&self) -> Arc<Vec<Template>> {
         self.current.load_full()
     }
@@ -50,10 +50,10 @@ impl Templates {
         read.await.map_err(Error::internal)
     }
 
-    /// Every template that a plugin may have to make, before any plugin was asked.
+    /// Returns every template that a plugin may have to make, before any plugin was asked.
     ///
     /// # Errors
-    /// When the database does not answer. A folder that cannot be read offers what was loaded last.
+    /// When the database does not answer. An unreadable folder offers the templates loaded last.
     pub async fn on_offer(&self, db: &Db) -> Result<Vec<Template>> {
         let folder = self.read().await?.unwrap_or_default();
         let loaded = store::loaded_from(&mut db.read().await?).await?;
@@ -61,8 +61,8 @@ impl Templates {
     }
 }
 
-/// Loads the templates when a server starts, with the plugins that are active. A template that is
-/// wrong keeps none of the others from being sold.
+/// Loads the templates when a server starts, with the plugins that are active. A wrong template
+/// does not keep the others from being sold.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the folder cannot be read; or when the database does not answer.
@@ -102,7 +102,7 @@ text_enum! {
     }
 }
 
-/// A field that is otherwise than before.
+/// Field that was changed.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
@@ -122,7 +122,7 @@ pub struct CatalogChange {
     /// Slug of the plan; absent for the service itself.
     pub plan: Option<String>,
     pub change: CatalogChangeKind,
-    /// Empty for what is added.
+    /// Changed fields; empty for an addition.
     pub fields: Vec<FieldChange>,
 }
 
@@ -132,16 +132,16 @@ pub struct CatalogChange {
 pub struct CatalogReload {
     pub applied: bool,
     pub changes: Vec<CatalogChange>,
-    /// Templates that are not loaded, with everything that is wrong with them.
+    /// Templates that are not loaded, with all their problems.
     pub refused: Vec<RefusedTemplate>,
     /// Services and plans (`service/plan`) that no template names any more. They stay as they are.
     pub without_template: Vec<String>,
 }
 
-/// Reads the templates again and writes those that can be sold into the catalogue; with `dry_run` it
-/// only tells what that would change. A template that is wrong, or that its plugin makes nothing of,
-/// is refused alone: its service stays as it was loaded last. Quota and whether something is sold stay
-/// as the administrators left them.
+/// Reads the templates again and writes those that can be sold into the catalogue; with `dry_run`
+/// it only reports the changes. A template that is wrong, or that its plugin rejects, is refused
+/// alone: its service stays as it was last loaded. Quota and `active` stay as the administrators
+/// left them.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the folder cannot be read; nothing changes then.
@@ -256,7 +256,7 @@ fn differences(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<F
         .collect()
 }
 
-/// Returns the services that the files do not name. A service whose file is wrong is named by it.
+/// Returns the services that no file names. A wrong file still names its service.
 fn orphans(after: &BTreeMap<Key, Map<String, Value>>, loading: &Loading) -> Vec<String> {
     let wrong = |slug: &str| {
         let refused = loading.refused.iter();

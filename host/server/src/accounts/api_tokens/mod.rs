@@ -1,7 +1,8 @@
 //! API tokens: named, scoped, expiring keys with which a program acts for an account.
 //!
-//! A token is shown once and kept hashed. It works until it expires, is revoked, its account is
-//! disabled, logs out everywhere or gets a new password, and never manages the account itself: no password, no session, no other token.
+//! A token is shown once and stored hashed. It works until it expires, is revoked, its account is
+//! disabled, logs out everywhere or gets a new password, and never manages the account itself: no
+//! password, no session, no other token.
 
 mod store;
 
@@ -19,9 +20,9 @@ use crate::{
 
 /// Prefix of every token, so that people and secret scanners recognise one.
 const PREFIX: &str = "dmg_";
-/// Characters of a token that its owner recognises it by.
+/// Length of the shown beginning of a token, by which its owner recognises it.
 const HINT_LENGTH: usize = PREFIX.len() + 4;
-/// Tokens of one account that work at the same time.
+/// Maximum of valid tokens of one account.
 const MAX_PER_ACCOUNT: i64 = 20;
 /// Resolution of the recorded last use; a write for every request would cost too much.
 const LAST_USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
@@ -57,7 +58,7 @@ impl Scope {
     }
 }
 
-/// A token as its owner sees it afterwards.
+/// A token as its owner sees it later.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiToken {
@@ -69,7 +70,7 @@ pub struct ApiToken {
     pub hint: String,
     pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
-    /// To the minute.
+    /// Time of the last use, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
 }
 
@@ -80,7 +81,7 @@ pub struct NewApiToken {
     pub secret: String,
 }
 
-/// Makes every token of an account useless, in the caller's transaction.
+/// Revokes every token of an account, in the caller's transaction.
 pub(super) async fn revoke_all(
     conn: &mut Conn,
     user_id: Uuid,
@@ -95,7 +96,7 @@ pub(super) fn is_api_token(token: &str) -> bool {
 }
 
 impl Accounts {
-    /// Makes a token for an account.
+    /// Creates a token for an account.
     ///
     /// # Errors
     /// `FORBIDDEN` for [`Scope::Plugins`] without the role, `CONFLICT` when there are too many.
@@ -137,7 +138,7 @@ impl Accounts {
         Ok(NewApiToken { token, secret })
     }
 
-    /// An account's tokens that still work, newest first.
+    /// Returns an account's valid tokens, newest first.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -145,7 +146,7 @@ impl Accounts {
         Ok(store::list(&mut self.db.read().await?, user_id, self.clock.now()).await?)
     }
 
-    /// Makes a token useless at once, on every server.
+    /// Revokes a token at once, on every server.
     ///
     /// # Errors
     /// `NOT_FOUND` when the account has no such token, or had.
@@ -159,7 +160,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Who acts by this token, when the request is within its scope.
+    /// Returns the identity behind this token, when the request is within its scope.
     pub(super) async fn authenticate_api_token(
         &self,
         token: &str,
@@ -196,7 +197,7 @@ impl Accounts {
         })
     }
 
-    /// The last use is for people to look at; a request does not fail for it.
+    /// Records the last use, for people to look at; a request does not fail for it.
     async fn note_use(&self, id: Uuid, now: DateTime<Utc>) {
         let noted: sqlx::Result<()> = async {
             let mut conn: Conn = self.db.begin().await?;

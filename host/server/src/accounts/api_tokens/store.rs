@@ -10,7 +10,7 @@ use crate::{
     execute, fetch_all, fetch_one, fetch_optional,
 };
 
-/// Makes other transactions that need this account's row wait.
+/// Locks the account's row until the transaction ends.
 pub(super) async fn lock_account(
     conn: &mut Conn,
     user_id: Uuid,
@@ -24,7 +24,7 @@ pub(super) async fn lock_account(
     )
 }
 
-/// Tokens that still work.
+/// Returns the number of valid tokens.
 pub(super) async fn count(conn: &mut Conn, user_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM api_tokens WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, now)?;
@@ -64,7 +64,7 @@ pub(super) async fn list(
     fetch_all!(conn, ApiToken, sql, user_id, now)
 }
 
-/// False when the account has no such token that is not revoked.
+/// Revokes a token; false when the account has no such token, or it is revoked already.
 pub(super) async fn revoke(
     conn: &mut Conn,
     user_id: Uuid,
@@ -96,7 +96,7 @@ pub(super) struct Holder {
     pub(super) status: AccountStatus,
 }
 
-/// Whose token this is, while it works.
+/// Returns a valid token with its account.
 pub(super) async fn holder(
     conn: &mut Conn,
     hash: &str,
