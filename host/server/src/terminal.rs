@@ -1,12 +1,43 @@
 //! Progress of a plugin build: one line that overwrites itself on a terminal, and only the
 //! important lines anywhere else.
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::{
+    io::{BufRead as _, IsTerminal as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use dermaga_toolkit::build::{Event, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 const TICK: Duration = Duration::from_millis(120);
+
+static ASSUME_YES: AtomicBool = AtomicBool::new(false);
+
+/// Answers every question of this process with yes, as `--yes` asks for.
+pub(crate) fn assume_yes() {
+    ASSUME_YES.store(true, Ordering::Relaxed);
+}
+
+/// Asks the person at the terminal; yes when there is none, or with `--yes`.
+fn agrees(question: &str) -> bool {
+    let (input, output) = (std::io::stdin(), std::io::stderr());
+    if ASSUME_YES.load(Ordering::Relaxed) || !input.is_terminal() || !output.is_terminal() {
+        return true;
+    }
+    let mut answer = String::new();
+    let asked =
+        write!(&output, "{question} [Y/n] ").and_then(|()| input.lock().read_line(&mut answer));
+    asked.is_ok() && is_yes(&answer)
+}
+
+/// Reads an answer; an empty line agrees, the end of the input does not.
+fn is_yes(answer: &str) -> bool {
+    matches!(
+        answer.to_lowercase().as_str(),
+        "\n" | "\r\n" | "y\n" | "y\r\n" | "yes\n" | "yes\r\n"
+    )
+}
 
 fn spinner() -> ProgressBar {
     if std::io::stderr().is_terminal() {
@@ -45,6 +76,11 @@ impl<L: Fn(&str) + Send + Sync> Progress for BuildProgress<L> {
             self.bar.enable_steady_tick(TICK);
         }
     }
+
+    fn may_install(&self, why: &str, command: &str) -> bool {
+        let question = format!("{why}. Install it with `{command}`?");
+        self.bar.suspend(|| agrees(&question))
+    }
 }
 
 /// Line with the elapsed time on a terminal, while something is waited for.
@@ -76,6 +112,20 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+
+    #[test]
+    fn an_empty_line_agrees_and_an_ended_input_does_not() {
+        for (answer, agrees) in [
+            ("\n", true),
+            ("Y\r\n", true),
+            ("yes\n", true),
+            ("n\n", false),
+            ("later\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_yes(answer), agrees, "{answer:?}");
+        }
+    }
 
     #[test]
     fn what_stays_is_not_every_crate() {

@@ -62,6 +62,9 @@ struct Global {
     /// [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     log: Option<String>,
+    /// Install missing system packages without asking
+    #[arg(long, global = true)]
+    yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,6 +202,9 @@ impl From<crate::Error> for CliError {
 pub async fn run(cli: Cli) -> ExitCode {
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if cli.global.yes {
+        crate::terminal::assume_yes();
+    }
     match Box::pin(dispatch(cli)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -25,13 +25,18 @@ pub(super) fn command(packages: &[&str]) -> String {
     )
 }
 
-/// Installs packages; this process must be root.
+/// Installs packages when the person at the terminal agrees; this process must be root.
 pub(super) fn install(
     why: &str,
     packages: &[&str],
     progress: &dyn Progress,
 ) -> Result<(), BuildError> {
-    let text = format!("{why}; installing it: {}", command(packages));
+    let advice = command(packages);
+    if !progress.may_install(why, &advice) {
+        let why = why.to_owned();
+        return Err(BuildError::NoToolchain { why, advice });
+    }
+    let text = format!("{why}; installing it: {advice}");
     progress.report(&Event::Note(&text));
     // The lists may be old or empty; if the update fails, the installation says what is missing.
     let _ = run(Command::new("apt-get").args(["update", "-qq"]));

@@ -41,6 +41,12 @@ impl fmt::Display for Event<'_> {
 /// Receiver that shows events, for example a progress bar.
 pub trait Progress: Send + Sync {
     fn report(&self, event: &Event<'_>);
+
+    /// Asks for leave to install system packages: `why`, and the command that would run. Without a
+    /// person to ask, the answer is yes.
+    fn may_install(&self, _why: &str, _command: &str) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(&Event<'_>) + Send + Sync> Progress for F {
