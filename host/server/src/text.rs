@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 pub use rules::{code, email, label, name, phone, reason};
 
 /// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)
-/// folded, invisible characters taken out, every hyphen a `-`, every blank a space, none at the ends.
+/// folded, invisible characters removed, every hyphen a `-`, every blank a space, none at the ends.
 pub fn tidy(text: &str) -> String {
     let shown = text.nfkc().filter(|letter| !is_invisible(*letter));
     let plain: String = shown.map(plain).collect();

@@ -73,8 +73,8 @@ impl Accounts {
     /// Returns the holder of this access or API token; `route` is the pattern of the route.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED` when it is not ours or its session is over, `TOKEN_EXPIRED` after its time,
-    /// `FORBIDDEN` when an API token's scope does not reach so far.
+    /// `UNAUTHENTICATED` when it is not ours or its session is over, `TOKEN_EXPIRED` after its
+    /// expiry, `FORBIDDEN` when the request is beyond an API token's scope.
     pub async fn authenticate(
         &self,
         token: &str,

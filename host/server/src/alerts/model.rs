@@ -18,8 +18,8 @@ crate::text_enum! {
         GatewayAway = "GATEWAY_AWAY",
         /// A customer owes money: a top-up was taken back after it was spent.
         CustomerDebt = "CUSTOMER_DEBT",
-        /// The payment gateway says something of a payment that cannot be used, or sent a notice that
-        /// was refused; a person must look it up there.
+        /// The payment gateway's answer about a payment cannot be used, or its notice was refused;
+        /// a person must look it up there.
         PaymentUnclear = "PAYMENT_UNCLEAR",
         /// An instance cannot be set up, or is refused by its plugin, the gate or the cluster.
         InstanceFailed = "INSTANCE_FAILED",

@@ -44,7 +44,7 @@ fn shift(
 ) -> Option<DateTime<Utc>> {
     let wall = at.with_timezone(&zone).naive_local();
     let shifted = by(wall)?;
-    // The second pass of an hour that comes twice is not moved back into the first by adding nothing.
+    // Adding nothing must not move the second pass of a repeated hour back into the first.
     Some(if shifted == wall {
         at
     } else {
@@ -206,7 +206,7 @@ mod tests {
                 "2027-01-01T10:00:00Z",
                 0,
             ),
-            // 23 hours are a day where the clocks were put forward, and 24 are not where they were put back.
+            // 23 hours are a day when clocks go forward, and 24 are not when they go back.
             (
                 Europe::Berlin,
                 "2027-03-27T11:00:00Z",

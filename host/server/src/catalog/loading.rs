@@ -143,8 +143,8 @@ impl Loading {
         Ok(())
     }
 
-    /// Keeps a service as it was last loaded, if that can be sold; else returns its faults. One whose
-    /// text was not stored is left alone.
+    /// Keeps a service as it was last loaded, if that can be sold; else returns its faults. One
+    /// without a stored text is left alone.
     async fn keep(
         &mut self,
         registry: &Registry,

@@ -1,4 +1,4 @@
-//! A customer's namespace: made ready before anything is put into it, removed with the last instance.
+//! A customer's namespace: prepared before anything is put into it, removed with its last instance.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -184,7 +184,7 @@ fn dns() -> Value {
         "policyTypes": ["Egress"],
         "egress": [{
             "to": [
-                // Namespaces carry their name as a label since 1.21 only, so DNS is found by its pods.
+                // Namespaces carry their name as a label only since 1.21: find DNS by its pods.
                 {"namespaceSelector": {}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}},
                 {"ipBlock": {"cidr": NODE_LOCAL_DNS}},
             ],

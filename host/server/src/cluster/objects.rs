@@ -16,10 +16,10 @@ use super::{
     object::{CLAIMED, VOLUME_CLAIM, as_large, is_of_instance, label, to_json},
 };
 
-/// Lists at once per instance: enough to hide the latency, few enough for API priority and fairness.
+/// Concurrent lists per instance: enough to hide latency, few enough for API priority and fairness.
 const PARALLEL_LISTS: usize = 6;
-/// Owner of the fields that stop an instance whose objects cannot be rendered; apart from ours, so that
-/// it owns nothing else.
+/// Owner of the fields that stop an instance whose objects cannot be rendered; apart from ours, so
+/// that it owns nothing else.
 const STOPPING_MANAGER: &str = "dermaga-stop";
 
 /// Outcome of applying one object.
@@ -95,8 +95,8 @@ impl Sweep {
 }
 
 impl Cluster {
-    /// Server-side applies one object into its namespace, which takes over every field it names. A claim
-    /// is never applied smaller than the live one.
+    /// Server-side applies one object into its namespace, and takes over every field it names. A
+    /// claim is never applied smaller than the live one.
     ///
     /// # Errors
     /// [`ClusterError::NotOurs`] when an object of that name has another owner; it is left alone.
@@ -291,8 +291,8 @@ impl Cluster {
         Ok(remaining)
     }
 
-    /// Deletes one object if it is the instance's; its dependents follow. False when it is not there,
-    /// or is not the instance's.
+    /// Deletes one object if it is the instance's; its dependents follow. Returns false when it is
+    /// not there, or is not the instance's.
     async fn delete(
         &self,
         namespace: &str,

@@ -118,9 +118,9 @@ fn renumbered(sql: &str, before: usize) -> String {
     text
 }
 
-/// Queues an INSERT of the connection's transaction: `later!(conn, "INSERT ... VALUES ($1)",
-/// value)`. It is sent with the next statement or the commit, which also returns its error. Outside
-/// a transaction it is sent at once.
+/// Queues an INSERT of the transaction: `later!(conn, "INSERT ... VALUES ($1)", value)`. It is sent
+/// with the next statement or the commit, which also returns its error. Outside a transaction it is
+/// sent at once.
 #[macro_export]
 macro_rules! later {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {

@@ -56,7 +56,7 @@ impl Conn {
         }
     }
 
-    /// Returns the engine for a statement of this place, after sending [waiting](crate::later) ones.
+    /// Returns the engine for a statement of this place; sends [waiting](crate::later) ones first.
     ///
     /// # Errors
     /// When the engine refuses a waiting statement.
@@ -128,7 +128,7 @@ impl Conn {
         matches!(self.inner, Inner::PostgresRead(_) | Inner::PostgresTx(_))
     }
 
-    /// Makes everything since [`super::Db::begin`] durable. A read connection has nothing to commit.
+    /// Makes everything since [`super::Db::begin`] durable. Does nothing on a read connection.
     ///
     /// # Errors
     /// When the engine refuses, for example by a deferred constraint; nothing is kept then.

@@ -81,7 +81,7 @@ mod tests {
     const MINUTE: i64 = 60_000;
     const DAY: i64 = 1_440 * MINUTE;
 
-    /// Readings as (minutes passed, milliseconds the wall clock is ahead of them), and the jumps seen.
+    /// Returns the jumps in readings of (minutes passed, milliseconds the wall clock is ahead).
     fn jumps(readings: &[(i64, i64)]) -> Vec<Option<i64>> {
         let mut steadiness = Steadiness::from(Reading { wall: 0, steady: 0 });
         let seen = readings.iter().map(|(minutes, ahead)| {

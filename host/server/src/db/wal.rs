@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::Sqlit
 const PREFIX: &[u8] = b"dermaga-wal:";
 /// Number of hexadecimal digits of a value.
 const DIGITS: usize = 32;
-/// Begins a transaction that changes the mark: the prefix, the value before, a colon, the value after.
+/// Begins a transaction that changes the mark: prefix, value before, colon, value after.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE; UPDATE wal_mark SET mark = 'dermaga-wal:' || substr(mark, 46) || ':' || lower(hex(randomblob(16)))";
 const READ: &str = "SELECT substr(mark, 46) FROM wal_mark";
 

@@ -73,7 +73,7 @@ pub struct Settings {
     pub resync: Duration,
 }
 
-/// Instances of the shop: the database, the clock, the vault, the plugins and the worker that provisions.
+/// Instances of the shop: the database, the clock, the vault, the plugins and the worker.
 #[derive(Debug, Clone)]
 pub struct Instances {
     pub(crate) db: Db,
@@ -297,7 +297,7 @@ async fn request(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<
     Ok(())
 }
 
-/// Longest part of a name that comes from the service, so that plugins may add a suffix of their own.
+/// Longest part of a name from the service's slug, so that plugins may add a suffix of their own.
 const NAME_STEM: usize = 24;
 /// The 32 letters and digits that are not easily mixed up: five bits each.
 const NAME_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";

@@ -237,8 +237,8 @@ pub(super) struct Verdict {
     /// The refusals in a row, this one included.
     pub refusal: Option<Refusal>,
     pub contest: Contest,
-    /// The fault in words for administrators; absent when nothing is wrong, and where a status of the
-    /// whole server tells.
+    /// Fault in words for administrators; absent when nothing is wrong, and when a status of the
+    /// whole server says it.
     pub trouble: Option<String>,
     /// Fields that another controller changed, in words for administrators.
     pub contested: Option<String>,

@@ -245,7 +245,7 @@ impl<S: Services> Reconciler<S> {
             .all(|neighbour| neighbour.desired == Desired::Terminated))
     }
 
-    /// Puts an instance back to the version it was moved away from, when the new one will never be set up.
+    /// Moves an instance back to its earlier version, when the new one will never be set up.
     async fn undo_move(&self, conn: &mut Conn, seen: &Instance, verdict: &Verdict) -> Result<()> {
         let now = self.clock.now();
         if seen.moved_from.is_none() || !verdict.is_final(now) {

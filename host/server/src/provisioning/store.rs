@@ -473,7 +473,7 @@ pub(super) async fn pin(
     )
 }
 
-/// Pins an instance to the version it was moved away from, if nothing was changed since it was seen.
+/// Pins an instance to the version it was moved away from, if it is unchanged since it was read.
 pub(super) async fn unpin(
     conn: &mut Conn,
     seen: &Instance,

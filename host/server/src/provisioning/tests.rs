@@ -595,8 +595,8 @@ async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
     assert!(now.next_attempt_at <= shop.clock.now());
 }
 
-/// A move whose version will never be set up goes back by itself; administrators find it, and nothing
-/// that ran before is undone.
+/// A move to a version that will never be set up goes back by itself; administrators are alerted,
+/// and running instances stay as they are.
 #[tokio::test]
 async fn a_move_that_can_never_be_made_is_undone() {
     let shop = Shop::open(GOOD_IMAGE).await;

@@ -128,11 +128,11 @@ impl Scheduler {
         }
     }
 
-    /// Runs a job now, outside its schedule, and waits for its end, up to a limit. The run continues
-    /// when its caller waits no longer.
+    /// Runs a job now, outside its schedule, and waits for its end, up to a limit. The run
+    /// continues after the limit.
     ///
     /// # Errors
-    /// `NOT_FOUND`; `CONFLICT` when the job is being run; `UNAVAILABLE` while the clock is in doubt.
+    /// `NOT_FOUND`; `CONFLICT` when the job is running; `UNAVAILABLE` while the clock is in doubt.
     pub async fn run_now(&self, name: &str, by: Uuid, limit: Duration) -> Result<RunView> {
         let job = self.job(name)?;
         timekeeping::trusted(&self.clock)?;

@@ -3,10 +3,10 @@
 //! The crate that reads cron text only matches wall times here; one rule decides which instants
 //! those are, for display and for running:
 //!
-//! - A job that names its hours (`30 2 * * *`) runs once for each wall time: in the first of two passes of
-//!   an hour that is repeated, and at the end of the gap when its time is skipped.
-//! - A job of every hour or of every so many (`0 * * * *`, `*/10 */2 * * *`) follows the time that really
-//!   passes: it runs in both passes of a repeated hour, and not in one that is skipped.
+//! - A job that names its hours (`30 2 * * *`) runs once for each wall time: in the first of two
+//!   passes of a repeated hour, and at the end of the gap when its time is skipped.
+//! - A job of every hour or of every so many (`0 * * * *`, `*/10 */2 * * *`) follows elapsed time:
+//!   it runs in both passes of a repeated hour, and not in a skipped one.
 
 use chrono::{
     DateTime, NaiveDateTime, Offset as _, SubsecRound as _, TimeDelta, TimeZone as _, Utc,

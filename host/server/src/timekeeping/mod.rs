@@ -20,7 +20,7 @@ use crate::{
 /// Interval at which work under way checks if the clock is believed again.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Refuses while the clock is in doubt: it was set by more than a minute since it was last believed.
+/// Refuses while the clock is in doubt: it jumped by more than a minute since it was last believed.
 ///
 /// # Errors
 /// `UNAVAILABLE` with the seconds until the clock is believed again.
