@@ -29,7 +29,7 @@ pub(super) struct Learned {
 pub(super) enum News {
     /// The payer has not chosen how to pay.
     Nothing,
-    /// The answer cannot be used: the reason. It is written down and administrators are told.
+    /// Reason why the answer cannot be used. It is written down, and administrators are alerted.
     Unusable(String),
     /// The claim, and a sentence about what it changed.
     Applied(Claim, String),

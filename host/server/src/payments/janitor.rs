@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_secs(1);
 const BATCH: i64 = 8;
 /// Time a server keeps a payment to itself: all attempts of three questions.
 const LEASE: TimeDelta = TimeDelta::seconds(120);
-/// From the first question to the second; doubled from one to the next.
+/// Interval between the first question and the second; doubled from one to the next.
 const FIRST: TimeDelta = TimeDelta::seconds(30);
 const LONGEST: TimeDelta = TimeDelta::minutes(30);
 /// A page may be paid in its last second, and the news take a moment.
@@ -41,16 +41,17 @@ const SETTLING: TimeDelta = TimeDelta::hours(24);
 /// A capture that never settles is not asked about for ever.
 const SETTLING_ENDS: TimeDelta = TimeDelta::days(14);
 
-/// When a payment is asked about next, and why the last question failed.
+/// Moment of the next question about a payment, and the error of the last one.
 #[derive(Debug, Clone)]
 pub(super) struct NextCheck {
     pub(super) at: Option<DateTime<Utc>>,
     pub(super) error: Option<String>,
 }
 
-/// When to ask about a payment that is as it is at `now`: waiting ones after 30 s, 1 min, 2 min,
-/// ... up to 30 min and right after their page has closed; captured ones daily; ended ones until
-/// they cannot be paid any more; ones that a person must settle daily, once their time is over.
+/// Returns the moment of the next question about a payment at `now`: waiting ones after 30 s, 1
+/// min, 2 min, ... up to 30 min and right after their page has closed; captured ones daily; ended
+/// ones until they cannot be paid any more; ones that a person must settle daily, once their time
+/// is over.
 pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let doublings = u32::try_from(payment.checks.clamp(0, 16)).unwrap_or(16);
     let wait = FIRST
@@ -80,7 +81,7 @@ pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTi
     }
 }
 
-/// Asks about what is due, until the server stops; and tells administrators while the gateway is
+/// Asks about due payments until the server stops, and alerts administrators while the gateway is
 /// away.
 pub async fn watch(payments: Arc<Payments>, cancel: CancellationToken) {
     let work = async {

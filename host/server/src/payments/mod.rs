@@ -64,7 +64,7 @@ pub struct Payments {
     settings: Settings,
     gateway: Option<Gateway>,
     pub(crate) sandbox: Option<Sandbox>,
-    /// Who this server is among those that ask by the clock.
+    /// Identity of this server among those that ask by the clock.
     holder: Uuid,
     turns: Turns,
     budget: Budget,
@@ -143,7 +143,7 @@ impl Payments {
         Some((base, sandbox.server_key()))
     }
 
-    /// Tells the sandbox and its client where this server listens.
+    /// Sets the address of this server in the sandbox and its client.
     pub fn listening_at(&self, address: SocketAddr) {
         let (Some(sandbox), Some(gateway)) = (&self.sandbox, &self.gateway) else {
             return;

@@ -115,7 +115,8 @@ pub struct Payment {
 }
 
 impl Payment {
-    /// Tells one reading from a later one: no step leads back to an earlier standing.
+    /// Distinguishes an earlier reading from a later one: no step leads back to an earlier
+    /// standing.
     pub const fn standing(&self) -> (PaymentState, Rupiah) {
         (self.state, self.reversed)
     }
@@ -142,7 +143,7 @@ pub struct PaymentView {
     /// Rupiah that the gateway charged the payer on top; they do not reach the wallet.
     pub fee: Rupiah,
     pub expires_at: DateTime<Utc>,
-    /// When the gateway is asked next.
+    /// Moment of the next question to the gateway.
     pub next_check_at: Option<DateTime<Utc>>,
     /// Number of questions asked by the clock.
     pub checks: i64,

@@ -20,7 +20,7 @@ struct Kept {
     id: Uuid,
     notice: Status,
     payment: Payment,
-    /// It came before and was refused; administrators know.
+    /// True when the notice came before and was refused; administrators know.
     was_refused: bool,
 }
 

@@ -1,5 +1,4 @@
-//! Payments of which the gateway says what cannot be used: administrators and the customer are
-//! told.
+//! Payments with a status that cannot be used: administrators and the customer are notified.
 
 use super::{Payment, store};
 use crate::{

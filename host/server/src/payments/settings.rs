@@ -23,7 +23,7 @@ pub struct Midtrans {
     pub is_production: bool,
     /// `None`: Midtrans' own.
     pub base_url: Option<String>,
-    /// These four: `None` leaves it to Midtrans' dashboard.
+    /// Addresses, these four: `None` leaves each to Midtrans' dashboard.
     pub notification_url: Option<String>,
     pub finish_url: Option<String>,
     pub unfinish_url: Option<String>,

@@ -28,7 +28,7 @@ pub(super) enum Applied {
 #[derive(Debug, Clone)]
 pub(super) struct Settled {
     pub(super) payment: Payment,
-    /// In a sentence.
+    /// Description in a sentence.
     pub(super) message: String,
 }
 

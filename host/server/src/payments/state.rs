@@ -50,7 +50,7 @@ impl From<Claim> for Heard {
     }
 }
 
-/// Who took a payment back.
+/// Party that took a payment back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The shop, through the gateway.
@@ -62,7 +62,7 @@ pub(super) enum Cause {
 /// Step that follows from a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Nothing new.
+    /// No news.
     Stay,
     /// No money moves.
     Move(PaymentState),

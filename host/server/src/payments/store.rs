@@ -319,7 +319,7 @@ pub(super) async fn pay_debt(
 
 // ---- lists ----
 
-/// Which payments to list.
+/// Filter of a list of payments.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct PaymentFilter {
     pub(crate) state: Option<PaymentState>,
@@ -359,7 +359,7 @@ pub(crate) async fn count(conn: &mut Conn, filter: PaymentFilter) -> sqlx::Resul
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-/// Which debts to list.
+/// Filter of a list of debts.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct DebtFilter {
     pub(crate) user_id: Option<Uuid>,

@@ -35,7 +35,7 @@ pub(crate) struct OpenTopUp {
     pub(super) number: String,
     pub(super) amount: Rupiah,
     pub(super) payment_method: PaymentMethod,
-    /// For Midtrans' own JavaScript (Snap).
+    /// Token for Midtrans' own JavaScript (Snap).
     pub(super) token: String,
     /// Goes with the token; absent when the shop has not set it.
     pub(super) client_key: Option<String>,

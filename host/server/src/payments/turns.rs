@@ -16,7 +16,7 @@ pub(super) struct Turns(Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>);
 #[derive(Debug)]
 pub(super) struct Turn {
     _held: OwnedMutexGuard<()>,
-    /// Another one had it: what was read before may be old.
+    /// True when another holder was waited for: data read before may be old.
     pub(super) has_waited: bool,
 }
 

@@ -50,8 +50,8 @@ pub async fn cancel_at_period_end(
     Ok(conn.commit().await?)
 }
 
-/// Says whether a subscription is renewed when its period is over. One whose period is over already
-/// is renewed at once.
+/// Sets if a subscription is renewed when its period is over. One whose period is over already is
+/// renewed at once.
 ///
 /// # Errors
 /// As [`cancel`]; `INVALID_STATE` when renewal is switched off and the period is over.

@@ -69,7 +69,7 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
 /// Checks that an order could be bought now, without buying.
 ///
 /// # Errors
-/// Every refusal that [`buy`] would give.
+/// Every refusal of [`buy`].
 pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
     let priced = pricing::price(shop, order, Asking::Preview).await?;
     let mut conn = shop.db.read().await?;

@@ -67,7 +67,7 @@ impl Subscriptions {
     }
 }
 
-/// One of this customer's subscriptions, with what its periods cost.
+/// Returns one of this customer's subscriptions, with the prices of its periods.
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none or it is another customer's.
@@ -76,7 +76,7 @@ pub async fn detail(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<Subscrip
     with_periods(conn, id, row).await
 }
 
-/// A subscription, whosever it is, with what its periods cost.
+/// Returns a subscription of any customer, with the prices of its periods.
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none.

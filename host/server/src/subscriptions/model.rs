@@ -56,12 +56,12 @@ pub struct Subscription {
     pub coupon_periods_left: Option<i64>,
     pub cancelled_at: Option<DateTime<Utc>>,
     pub cancel_reason: Option<String>,
-    /// Until when it runs although its next period is not paid.
+    /// End of the grace in which it runs unpaid.
     pub grace_until: Option<DateTime<Utc>>,
     pub suspended_at: Option<DateTime<Utc>>,
     /// Price of its next period, when that is due and not paid.
     pub unpaid: Option<Rupiah>,
-    /// When its instance was delivered first.
+    /// Moment of the instance's first delivery.
     pub delivered_at: Option<DateTime<Utc>>,
     /// The end of a period in which its instance never ran.
     pub held_since: Option<DateTime<Utc>>,
@@ -70,13 +70,13 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Its period is over and nothing has ended it.
+    /// Returns true when the period is over and nothing has ended the subscription.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
         self.status.is_live() && self.period_end <= now
     }
 
-    /// Its period is over and the nightly job has not come to it: nothing of the time since is
-    /// paid.
+    /// Returns true when the period is over and the nightly job has not come to it: nothing of the
+    /// time since is paid.
     pub fn is_overdue(&self, now: DateTime<Utc>) -> bool {
         self.status == SubscriptionStatus::Active && self.is_due(now)
     }
@@ -183,11 +183,12 @@ pub struct SubscriptionView {
     pub auto_renew: bool,
     pub period_start: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
-    /// Until when it runs although its next period is not paid.
+    /// End of the grace in which it runs unpaid.
     pub grace_until: Option<DateTime<Utc>>,
-    /// Since when it is scaled to zero; its data is kept for `SUSPENSION_RETENTION_DAYS`.
+    /// Start of the suspension: it is scaled to zero; its data is kept for
+    /// `SUSPENSION_RETENTION_DAYS`.
     pub suspended_at: Option<DateTime<Utc>>,
-    /// When its instance was delivered first. The first period moves by the time it waited for
+    /// Moment of the instance's first delivery. The first period moves by the time it waited for
     /// that.
     pub delivered_at: Option<DateTime<Utc>>,
     /// The end of a period in which its instance never ran: nothing is charged until it runs.
@@ -285,14 +286,14 @@ impl From<PriceLine> for PriceLineView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct QuoteView {
-    /// Give it back as `quoteId` to be charged exactly this or not at all. It buys once.
+    /// Id to send as `quoteId`, to be charged exactly this or not at all. It buys once.
     pub id: Uuid,
     pub plan_id: Uuid,
     pub service: String,
     pub plan: String,
     /// The price lines, then the coupon's; they add up to `due`.
     pub lines: Vec<PriceLineView>,
-    /// Before the coupon.
+    /// Price before the coupon.
     pub price: Rupiah,
     pub discount: Rupiah,
     /// Amount that will be charged.

@@ -21,7 +21,7 @@ pub(super) struct PlanChange {
     pub(super) transaction_id: Uuid,
 }
 
-/// A change under way and what its instance tells about it.
+/// A change under way, with the progress of its instance.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Progress {
     #[sqlx(flatten)]
@@ -69,7 +69,7 @@ pub(super) struct Made {
     pub(super) to_tier: Tier,
     pub(super) paid_cash: Rupiah,
     pub(super) paid_bonus: Rupiah,
-    /// Until the end of its period.
+    /// Start of the time it covers, until the end of its period.
     pub(super) covers_from: DateTime<Utc>,
 }
 

@@ -114,7 +114,7 @@ enum Step {
     /// The wallet does not hold enough.
     Unpaid,
     Ended,
-    /// Nothing was to be done (any more).
+    /// Nothing is left to do.
     Nothing,
 }
 
@@ -296,7 +296,7 @@ fn switched_off(current: &Subscription, now: DateTime<Utc>) -> TimeDelta {
 
 enum Charge {
     Paid,
-    /// It costs this much, which the wallet does not hold.
+    /// Price that the wallet does not hold.
     Short(Rupiah),
     /// The subscription changed meanwhile.
     Overtaken,

@@ -79,7 +79,7 @@ const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.month
     FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
     LEFT JOIN instances i ON i.subscription_id = s.id";
 
-/// One of this customer's subscriptions.
+/// Reads one of this customer's subscriptions.
 pub(super) async fn owned(
     conn: &mut Conn,
     user_id: Uuid,
@@ -92,7 +92,7 @@ pub(super) async fn owned(
     Ok(found.into_iter().next())
 }
 
-/// A subscription, whosever it is.
+/// Reads a subscription of any customer.
 pub(super) async fn any(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<SubscriptionRow>> {
     let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
         q.push(" WHERE s.id = ").push_bind(id);

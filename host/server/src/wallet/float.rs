@@ -50,7 +50,7 @@ pub(crate) async fn measure(wallets: &Wallets, conn: &mut Conn) -> Result<Float>
     Ok(Float::new(paid, wallets.settings.float_warning))
 }
 
-/// Tells administrators when the float has reached its warning level, and when that is over.
+/// Alerts administrators when the float has reached its warning level, and when that is over.
 /// Returns 1 while the level is reached and when that ends, otherwise 0.
 ///
 /// # Errors

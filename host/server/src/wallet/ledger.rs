@@ -140,7 +140,7 @@ impl WalletRow {
     }
 }
 
-/// Its number comes from the database.
+/// Makes a transaction; its number is assigned by the database.
 fn draft(clock: &Clock, new: NewTransaction) -> Transaction {
     Transaction {
         id: db::new_id(clock),

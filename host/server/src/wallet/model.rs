@@ -64,11 +64,11 @@ text_enum! {
     pub enum WalletOrder {
         /// The largest balance.
         Balance = "BALANCE",
-        /// Who has spent most.
+        /// The largest sum spent.
         Spent = "SPENT",
-        /// Who has topped up most.
+        /// The largest sum topped up.
         TopUp = "TOP_UP",
-        /// Whose wallet changed last.
+        /// The latest change.
         Changed = "CHANGED",
     }
 }
@@ -159,7 +159,7 @@ pub struct Payment {
     pub bonus: Rupiah,
 }
 
-/// One transaction, as its customer sees it.
+/// Transaction as its customer sees it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionView {
@@ -177,7 +177,7 @@ pub struct TransactionView {
     #[schema(value_type = Object)]
     pub details: Value,
     pub subscription_id: Option<Uuid>,
-    /// Which decision made the price; an administrator can replay it.
+    /// Decision that made the price; an administrator can replay it.
     pub price_decision_id: Option<Uuid>,
     pub coupon_decision_id: Option<Uuid>,
     pub created_at: DateTime<Utc>,

@@ -28,7 +28,7 @@ pub(crate) struct Receipt<'a> {
     pub(crate) paid: Rupiah,
     pub(crate) bonus: Rupiah,
     pub(crate) zone: Tz,
-    /// For characters that the included one lacks.
+    /// Typeface for characters that the included one lacks.
     pub(crate) typeface: Option<&'a Typeface>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Receipt<'a> {
 const PAGE: (f32, f32) = (595.0, 842.0);
 const LEFT: f32 = 57.0;
 const RIGHT: f32 = 538.0;
-/// From the top of the page.
+/// Distance of the first line from the top of the page.
 const TOP: f32 = 72.0;
 const LEADING: f32 = 16.0;
 const SIZE: f32 = 9.9;
@@ -44,7 +44,7 @@ const LINES_ON_A_PAGE: usize = 43;
 /// Of the included typeface at this size, between the margins.
 const COLUMNS: usize = 80;
 
-/// One line of a page: text on the left, and perhaps an amount at the right margin.
+/// Line of a page: text on the left, and perhaps an amount at the right margin.
 #[derive(Debug, Default)]
 struct Line {
     bold: bool,

@@ -32,7 +32,7 @@ pub(super) struct StatementLine {
     bonus: Rupiah,
 }
 
-/// From the first date to the last, both included, as the shop's calendar has them.
+/// First and last date, both included, in the shop's calendar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dates {
     pub(super) first: NaiveDate,
@@ -40,7 +40,7 @@ pub(crate) struct Dates {
 }
 
 impl Dates {
-    /// This month until today where nothing is said.
+    /// Returns this month until today where nothing is set.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the last comes before the first, or is more than 366 days away.

@@ -16,7 +16,7 @@ use crate::{Result, calendar::Period, db::Conn, money::Rupiah};
 #[serde(rename_all = "camelCase")]
 pub struct PartTotal {
     pub from: DateTime<Utc>,
-    /// Before this moment.
+    /// End of the part, exclusive.
     pub to: DateTime<Utc>,
     pub credited: Rupiah,
     /// Never negative.
@@ -38,7 +38,7 @@ pub struct TypeSum {
 #[serde(rename_all = "camelCase")]
 pub struct Statistics {
     pub period: Period,
-    /// Whose days and months these are: a name such as `Asia/Jakarta`.
+    /// Time zone of these days and months: a name such as `Asia/Jakarta`.
     pub time_zone: String,
     pub from: DateTime<Utc>,
     pub to: DateTime<Utc>,
@@ -49,7 +49,7 @@ pub struct Statistics {
     pub parts: Vec<PartTotal>,
 }
 
-/// One settled transaction: what for, over how much, when it took effect.
+/// Settled transaction: purpose, amount, and moment it took effect.
 pub(super) type Settled = (TransactionType, Rupiah, DateTime<Utc>);
 
 /// Adds up a customer's settled transactions of the running period.

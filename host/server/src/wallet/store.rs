@@ -193,7 +193,7 @@ pub(super) async fn insert_posting(
     )
 }
 
-/// After its postings have been sent: their sum is looked at when it comes.
+/// Inserts an entry, after its postings have been sent: their sum is checked when it arrives.
 pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Result<()> {
     later!(
         conn,
@@ -214,7 +214,7 @@ const TRANSACTION: &str = "SELECT id, number, user_id, type, status, amount, bal
     details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at
     FROM transactions";
 
-/// Which of a customer's transactions to list.
+/// Filter of a list of a customer's transactions.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct TransactionFilter {
     pub(crate) kind: Option<TransactionType>,

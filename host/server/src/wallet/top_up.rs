@@ -28,7 +28,7 @@ pub struct TopUp {
 pub struct TakenBack<'t> {
     pub top_up: &'t Transaction,
     pub amount: Rupiah,
-    /// Nothing of the top-up is left after it.
+    /// True when nothing of the top-up is left after it.
     pub is_last: bool,
     /// `TOP_UP_REFUND` or `CHARGEBACK`.
     pub kind: TransactionType,

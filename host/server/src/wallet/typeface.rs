@@ -111,7 +111,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// In points.
+    /// Width of a text in points.
     pub(super) fn width(&self, text: &str) -> f32 {
         let runs = self.runs(text).into_iter();
         runs.map(|(_, _, width)| width).sum()
@@ -161,7 +161,7 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// In points.
+    /// Advance of a character in points.
     fn advance(&self, face: usize, one: char) -> f32 {
         if one.width() == Some(0) {
             return 0.0;

@@ -57,7 +57,7 @@ impl Breaker {
         state.closed_until.is_some()
     }
 
-    /// When the next question is let through, while it is open.
+    /// Returns the moment at which the next question is let through, while it is open.
     pub(super) fn open_until(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.closed_until.filter(|until| is_pause(now, *until))

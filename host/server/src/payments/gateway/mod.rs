@@ -27,7 +27,7 @@ use crate::{
 
 /// Times one question is asked at the most.
 const ATTEMPTS: u32 = 3;
-/// Before the second attempt; doubled before the third, and spread.
+/// Pause before the second attempt; doubled before the third, and spread.
 const FIRST_WAIT_MS: u64 = 150;
 /// Answers are small; anything longer is not from a gateway.
 const ANSWER_BYTES: u64 = 256 * 1024;
@@ -52,7 +52,7 @@ impl Addresses {
         }
     }
 
-    /// One server that speaks for both.
+    /// Addresses of one server that answers for both.
     pub(super) fn one(base: &str) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         Self {
@@ -156,7 +156,7 @@ pub(super) enum Known {
     /// The payer has not chosen how to pay.
     Nothing,
     Told(Box<Status>),
-    /// It cannot be used: the reason, in a sentence.
+    /// Reason why it cannot be used, in a sentence.
     Unusable(String),
 }
 
@@ -176,7 +176,7 @@ pub(super) struct GatewaySettings {
     pub(super) addresses: Option<Addresses>,
     pub(super) notify: Option<String>,
     pub(super) callbacks: Callbacks,
-    /// For one attempt.
+    /// Timeout of one attempt.
     pub(super) timeout: Duration,
 }
 
@@ -212,7 +212,7 @@ impl Gateway {
         self.server_key.reveal()
     }
 
-    /// Until when no question is asked, while the breaker is open.
+    /// Returns the moment until which no question is asked, while the breaker is open.
     pub(crate) fn left_alone_until(&self) -> Option<DateTime<Utc>> {
         self.breaker.open_until(self.clock.now())
     }

@@ -20,7 +20,7 @@ const JAKARTA_SECONDS: i32 = 7 * 3600;
 /// Minutes for which the payment page and a payment chosen there can be paid.
 pub(in crate::payments) const PAGE_MINUTES: i64 = 60;
 
-/// An order as a notice and the status API tell it. Fields that nothing reads are left out.
+/// Order as in a notice and in the status API. Fields that nothing reads are left out.
 #[derive(Debug, Clone, Deserialize)]
 pub(in crate::payments) struct Status {
     pub(in crate::payments) order_id: Text,
@@ -159,7 +159,7 @@ impl Status {
             })
     }
 
-    /// Returns the order's new state as a claim; a sentence when that cannot be told.
+    /// Returns the order's new state as a claim; a sentence when it cannot be derived.
     pub(in crate::payments) fn claim(&self) -> Result<Claim, String> {
         let full = || rupiah(self.gross_amount.as_str());
         let reversed = |cause, total: Option<Rupiah>| match total {

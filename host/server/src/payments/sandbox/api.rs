@@ -34,7 +34,7 @@ pub(super) fn routes() -> Router<Sandbox> {
         .route("/v2/{id}/{action}", post(modify))
 }
 
-/// Refuses strangers, and answers wrongly when it was told to.
+/// Refuses strangers, and answers wrongly when a test asked for it.
 pub(super) async fn go_wrong(
     State(sandbox): State<Sandbox>,
     request: Request,

@@ -29,15 +29,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Ways in which an answer goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing is ever answered.
+    /// No answer at all.
     Silence,
     /// 500, and nothing was done.
     ServerError,
     /// 429 with this `Retry-After`, and nothing was done.
     TooMany(u64),
-    /// It was done, and the answer is a 500.
+    /// The work is done, and the answer is a 500.
     AnswerLost,
-    /// It was done, and the answer is on its way until [`Sandbox::let_go`].
+    /// The work is done, and the answer is on its way until [`Sandbox::let_go`].
     Late,
     /// 200 with something that is not JSON.
     Garbage,
@@ -83,7 +83,7 @@ impl Sandbox {
         self.0.server_key.clone()
     }
 
-    /// Says where this gateway is reached, for the addresses of its pages.
+    /// Sets the address of this gateway, for the addresses of its pages.
     pub fn found_at(&self, base: &str) {
         let _ = self.0.base.set(base.to_owned());
     }
@@ -114,7 +114,7 @@ impl Sandbox {
         self.0.late.add_permits(1);
     }
 
-    /// Tells these fields of an order from now on, in place of its own; signed as they stand.
+    /// Puts these fields in place of an order's own from now on, signed as they are.
     pub fn tell(&self, order_id: &str, fields: &Value) {
         if let Some(order) = lock(&self.0.orders).get_mut(order_id) {
             order.told_instead = fields.as_object().cloned().unwrap_or_default();
@@ -136,7 +136,7 @@ impl Sandbox {
         self.0.asked.load(Ordering::SeqCst)
     }
 
-    /// Does something with an order, as its payer or bank would, and sends the notice.
+    /// Acts on an order, as its payer or bank would, and sends the notice.
     ///
     /// # Errors
     /// Midtrans' words for why not.

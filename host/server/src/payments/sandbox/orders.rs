@@ -45,7 +45,7 @@ pub(super) struct Order {
     /// Address for its notices.
     pub(super) notify: Option<String>,
     pub(super) callbacks: Callbacks,
-    /// In Midtrans' words; nothing before the payer has chosen.
+    /// Status in Midtrans' words; `None` before the payer has chosen.
     pub(super) status: Option<&'static str>,
     pub(super) fraud: &'static str,
     pub(super) is_page_closed: bool,
@@ -133,7 +133,7 @@ impl Order {
         self.channels.iter().any(|channel| channel == "credit_card")
     }
 
-    /// Does what an action leads to; `Err` with Midtrans' words when it leads to nothing.
+    /// Applies an action; `Err` with Midtrans' words when it leads to nothing.
     pub(super) fn act(&mut self, action: Action, now: DateTime<Utc>) -> Result<(), &'static str> {
         let challenged = self.is_challenged();
         let captured = self.status == Some("capture") && !challenged;
@@ -195,7 +195,7 @@ impl Order {
         self.refunds.iter().any(|refund| refund.key == key)
     }
 
-    /// The status as the API and notices tell it, signed with the server key.
+    /// Returns the status as in the API and in notices, signed with the server key.
     pub(super) fn told(&self, server_key: &str, message: &str) -> Value {
         let status = self.status.unwrap_or("pending");
         let code = match status {

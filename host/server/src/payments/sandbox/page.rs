@@ -32,7 +32,7 @@ const BUTTONS: [(&str, &str, Action); 9] = [
 #[derive(Debug, Deserialize)]
 struct Pressed {
     action: String,
-    /// For refunds; all that is left when absent.
+    /// Amount of a refund; all that is left when absent.
     amount: Option<i64>,
 }
 

@@ -80,7 +80,7 @@ pub(in crate::subscriptions) async fn renew_first(shop: &Subscriptions, id: Uuid
     Err(coupons::too_busy())
 }
 
-/// Does now what the nightly job would do with a subscription whose period is over.
+/// Renews or ends now, as the nightly job would, a subscription whose period is over.
 pub(in crate::subscriptions) async fn renew_now(shop: &Subscriptions, id: Uuid) {
     if timekeeping::trusted(&shop.clock).is_ok() {
         each(shop, vec![id], &Progress::default()).await;

@@ -27,11 +27,11 @@ const MOST: i64 = 500;
 pub struct BillingInfo {
     pub status: SubscriptionStatus,
     pub auto_renew: bool,
-    /// When the period that is paid for ends.
+    /// End of the period that is paid for.
     pub period_end: DateTime<Utc>,
     pub grace_until: Option<DateTime<Utc>>,
     pub suspended_at: Option<DateTime<Utc>>,
-    /// Since when nothing is charged, because the instance has not run in this period.
+    /// Moment since which nothing is charged, because the instance has not run in this period.
     pub held_since: Option<DateTime<Utc>>,
     /// They add up to `due`. Empty when there is no next period.
     pub lines: Vec<PriceLineView>,
@@ -97,7 +97,7 @@ text_enum! {
         /// The wallet does not hold enough.
         Fails = "FAILS",
         Ends = "ENDS",
-        /// Its instance has not run in this period: nothing is charged until it does.
+        /// The instance has not run in this period: nothing is charged until it does.
         Held = "HELD",
         /// A plugin fails, or a change of plan is under way.
         Unknown = "UNKNOWN",

@@ -20,13 +20,13 @@ pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec
     fetch_all!(conn, (Uuid,), sql, now).map(ids)
 }
 
-/// Those whose grace is over.
+/// Unpaid subscriptions whose grace is over.
 pub(super) async fn out_of_grace(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Uuid>> {
     let sql = "SELECT id FROM subscriptions WHERE status = 'PAST_DUE' AND grace_until <= $1 ORDER BY grace_until, id";
     fetch_all!(conn, (Uuid,), sql, now).map(ids)
 }
 
-/// Those suspended at this moment or before it.
+/// Subscriptions suspended at this moment or before it.
 pub(super) async fn suspended_until(
     conn: &mut Conn,
     until: DateTime<Utc>,

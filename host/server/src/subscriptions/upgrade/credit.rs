@@ -1,9 +1,9 @@
 //! Credit for a plan change in the middle of a period: the unused part of each payment of the
 //! period, each over its own span.
 //!
-//! Plugins of the contracts so far know one sum and one period, so they are told the sum that
+//! Plugins of the contracts so far know one sum and one period, so they are passed the sum that
 //! yields the right credit by their own proration; the host computes the credit itself, allows no
-//! more, and says for each payment what it is.
+//! more, and explains it for each payment.
 
 use dermaga_runtime::contract::{Period, PriceAnswer, PriceLine, Timestamp};
 

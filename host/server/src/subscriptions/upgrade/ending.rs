@@ -13,7 +13,7 @@ use crate::{
     wallet::{self, NewTransaction, TransactionType},
 };
 
-/// Settles every change whose instance tells how it went.
+/// Settles every change whose instance shows its result.
 ///
 /// # Errors
 /// When the database does not answer; what is settled stays so.
@@ -36,7 +36,8 @@ enum Outcome {
     Refused,
 }
 
-/// Only what [`provisioning`] found to be final undoes a change; all else is tried again.
+/// Decides the outcome: only a result that [`provisioning`] found to be final undoes a change; all
+/// else is tried again.
 fn outcome(progress: &Progress) -> Outcome {
     if progress.observed_generation >= progress.change.generation {
         return Outcome::Applied;
@@ -112,8 +113,7 @@ async fn undo(
     Ok(true)
 }
 
-/// Before a subscription ends: refunds a change that was never made, and leaves the subscription in
-/// its earlier plan.
+/// Undoes a change under way before its subscription is cancelled.
 pub(in crate::subscriptions) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,

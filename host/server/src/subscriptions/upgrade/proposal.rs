@@ -37,7 +37,7 @@ pub(super) struct Proposal {
     pub(super) due: Rupiah,
     /// Price of the next month, which is charged first because the running period is over.
     pub(super) renewal: Option<Rupiah>,
-    /// When it was priced: the time that it pays for begins here.
+    /// Moment of pricing: the time that it pays for begins here.
     pub(super) moment: DateTime<Utc>,
     pub(super) decisions: [Decision; 2],
     /// The period as it was priced by.

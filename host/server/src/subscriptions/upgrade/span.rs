@@ -1,6 +1,7 @@
 //! Lengths of time in words.
 
-/// For example `14 days 3 hours`; exact to the second, so that a reader can check an amount.
+/// Writes a time span, for example `14 days 3 hours`; exact to the second, so that a reader can
+/// check an amount.
 pub(super) fn span(seconds: i64) -> String {
     let units = [
         ("day", 86_400, i64::MAX),

@@ -37,7 +37,7 @@ pub struct Verification {
     /// The newest daily seal; absent before the first.
     pub seal: Option<Seal>,
     pub checked_at: DateTime<Utc>,
-    /// One sentence a fault, of at most a thousand; empty when the books balance.
+    /// Sentences, one a fault, of at most a thousand faults; empty when the books balance.
     pub faults: Vec<String>,
 }
 

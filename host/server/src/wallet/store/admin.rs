@@ -150,7 +150,7 @@ pub(crate) async fn totals_by_type(
     fetch_all!(conn, TypeTotal, sql, since)
 }
 
-/// Which of all transactions to list.
+/// Filter of a list of all transactions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AnyTransactionFilter {
     pub(crate) user_id: Option<Uuid>,

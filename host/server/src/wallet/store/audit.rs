@@ -88,7 +88,8 @@ pub(in crate::wallet) async fn insert_seal(conn: &mut Conn, row: &SealRow) -> sq
     execute!(conn, sql, row.id, row.number, row.sealed_at, &row.digest).map(|_| ())
 }
 
-/// One statement, so that it sees all heads at one moment; no wallet is locked.
+/// Inserts the heads in one statement, so that it sees all of them at one moment; no wallet is
+/// locked.
 pub(in crate::wallet) async fn insert_sealed_heads(
     conn: &mut Conn,
     number: i64,
