@@ -316,7 +316,7 @@ fn check_place(plugin: &Plugin, place: Place) -> Result<()> {
     Err(Error::new(Code::CouponNotApplicable, message))
 }
 
-/// Which of the limits another customer reached first.
+/// Returns the error for the limit that another customer reached first.
 async fn not_taken(
     conn: &mut Conn,
     clock: &Clock,

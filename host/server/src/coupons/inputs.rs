@@ -19,7 +19,7 @@ use crate::catalog::Tier;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Lasts {
-    /// This many periods, the first one included.
+    /// Number of periods, the first one included.
     Periods(u32),
     /// The word `forever`.
     Forever(Forever),

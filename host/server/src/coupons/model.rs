@@ -15,11 +15,11 @@ use crate::{catalog::Tier, money::Rupiah, text_enum};
 text_enum! {
     pub enum CouponStatus {
         Active = "ACTIVE",
-        /// Its window is over.
+        /// The window is over.
         Expired = "EXPIRED",
         /// Switched off by an administrator.
         Disabled = "DISABLED",
-        /// All of its uses are taken.
+        /// All uses are taken, or the budget is spent.
         UsedUp = "USED_UP",
     }
 }
@@ -187,7 +187,7 @@ pub struct CouponPreview {
     pub coupon_code: String,
     pub description: String,
     pub effect: EffectView,
-    /// In rupiah.
+    /// Amount in rupiah.
     pub amount: Rupiah,
     /// Reason, in a sentence.
     pub reason: String,
@@ -208,7 +208,7 @@ pub(crate) struct RedemptionRow {
     pub(crate) released_at: Option<DateTime<Utc>>,
 }
 
-/// One use of a coupon by its customer, or a later period that it reduced.
+/// Use of a coupon by its customer, or a later period that it reduced.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedemptionView {
@@ -224,7 +224,7 @@ pub struct RedemptionView {
     /// Of the subscription: 1 where the coupon was redeemed, more where a renewal was reduced.
     pub period: i64,
     pub created_at: DateTime<Utc>,
-    /// When the use was given back, with a purchase that could not be set up.
+    /// Moment the use was given back, with a purchase that could not be set up.
     pub released_at: Option<DateTime<Utc>>,
 }
 
@@ -254,7 +254,7 @@ pub(crate) struct RedeemedByRow {
     pub(crate) redemption: RedemptionRow,
 }
 
-/// One use of a coupon and whose it was.
+/// Use of a coupon, with its customer.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedeemedBy {
@@ -288,7 +288,7 @@ pub struct CouponStatistics {
     /// Amount customers paid in the purchases they were used for, in rupiah.
     pub revenue: Rupiah,
     pub by_type: Vec<TypeCost>,
-    /// The ten coupons that gave most.
+    /// The ten coupons with the highest cost.
     pub costliest: Vec<CouponCost>,
 }
 
@@ -329,7 +329,7 @@ pub struct CouponCost {
 pub struct WelcomeBonus {
     pub coupon_code: String,
     pub granted: bool,
-    /// In rupiah; zero when nothing was given.
+    /// Amount in rupiah; zero when nothing was granted.
     pub amount: Rupiah,
     pub message: String,
 }

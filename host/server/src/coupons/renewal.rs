@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Continued {
     Reduces(Box<Evaluated>),
-    /// Nothing, and why; with the decision where the rule was asked.
+    /// No discount, with the reason, and the decision where the rule was asked.
     Nothing {
         code: String,
         reason: String,

@@ -47,7 +47,7 @@ enum State {
     Closed(u32),
     /// Not called until then.
     Open(DateTime<Utc>),
-    /// One call is under way that decides.
+    /// One call is under way; its result decides.
     Trying,
 }
 

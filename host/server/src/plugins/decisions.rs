@@ -49,7 +49,7 @@ pub struct Subject {
 }
 
 impl From<Uuid> for Subject {
-    /// This customer.
+    /// Subject of a decision about this customer.
     fn from(user_id: Uuid) -> Self {
         Self {
             user_id: Some(user_id),
@@ -71,9 +71,9 @@ impl Decision {
 /// Reason for asking a plugin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asking {
-    /// To show a preview; a refusal is returned and not recorded.
+    /// For a preview; a refusal is returned and not recorded.
     Preview,
-    /// To do it; a refusal is recorded, so that it can be replayed.
+    /// For the operation itself; a refusal is recorded, so that it can be replayed.
     Act,
 }
 
@@ -219,8 +219,8 @@ struct Suspension<'a> {
     error: &'a CallError,
 }
 
-/// A failed call has no transaction to be part of; that it cannot be recorded must not hide it.
-/// When it was the one too many, administrators are told in the same transaction.
+/// Records a failed call, which has no transaction to be part of; an error here must not hide it.
+/// When the failure suspends the version, administrators are alerted in the same transaction.
 async fn record_alone(
     registry: &Registry,
     decision: &Decision,
@@ -266,7 +266,8 @@ async fn tell(registry: &Registry, conn: &mut Conn, suspension: &Suspension<'_>)
     .await
 }
 
-/// A suspended version works again. That this cannot be told must not hide its answer.
+/// Resolves the alert of a suspended version that works again. An error here must not hide its
+/// answer.
 async fn resumed(registry: &Registry, plugin: &Plugin) {
     let resumed = async {
         let mut conn = registry.db().begin().await?;

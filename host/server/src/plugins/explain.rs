@@ -77,7 +77,7 @@ impl From<ExplainedRow> for ExplainedDecision {
     }
 }
 
-/// Every object with a `reason`, whatever version of the contract gave it its place.
+/// Collects every object with a `reason`, wherever the version of the contract puts it.
 fn collect(value: &Value, reasons: &mut Vec<ReasonLine>) {
     match value {
         Value::Object(fields) => {

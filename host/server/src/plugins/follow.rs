@@ -14,19 +14,19 @@ const CHANNEL: &str = "dermaga_plugins";
 /// Begins the message that ends a suspension; the digest follows.
 const RESET: &str = "reset ";
 
-/// Tells other servers, once this transaction is committed, that versions changed.
+/// Notifies other servers, once this transaction is committed, that versions changed.
 pub(super) async fn announce(conn: &mut Conn) -> Result<()> {
     Ok(db::notify(conn, CHANNEL, "changed").await?)
 }
 
-/// Tells other servers that an administrator ended the suspension of a version.
+/// Notifies other servers that an administrator ended the suspension of a version.
 pub(super) async fn announce_reset(conn: &mut Conn, digest: &str) -> Result<()> {
     Ok(db::notify(conn, CHANNEL, &format!("{RESET}{digest}")).await?)
 }
 
 impl Registry {
-    /// Follows what other servers do, until cancelled: at once where the database tells, and at
-    /// every `interval` in any case.
+    /// Follows the changes of other servers, until cancelled: at once where the database notifies,
+    /// and at every `interval` in any case.
     pub async fn follow(&self, interval: Duration, cancel: CancellationToken) {
         let (poll, listen) = (
             Box::pin(self.poll(interval)),

@@ -26,7 +26,7 @@ pub struct Upload {
     pub component: Vec<u8>,
     /// The class that it is granted with the upload; `None` leaves what was granted before.
     pub class: Option<PluginClass>,
-    /// Its publisher's.
+    /// Signature of the publisher.
     pub signature: Option<Signature>,
     /// The administrator; `None` for the folder of plugins.
     pub uploaded_by: Option<Uuid>,
@@ -118,7 +118,8 @@ pub async fn stage(
     Ok(VersionView::of(registry, row))
 }
 
-/// Before anything is compiled: what comes without a signature may have brought one before.
+/// Checks the signature before anything is compiled: a component without one may have brought one
+/// before.
 fn check_signature(
     registry: &Registry,
     component: &[u8],

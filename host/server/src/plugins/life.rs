@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Activate,
-    /// Another version of the plugin becomes active.
+    /// Step taken when another version of the plugin becomes active.
     Supersede,
     Retire,
     Delete,
@@ -406,7 +406,7 @@ pub async fn reset(
 mod tests {
     use super::*;
 
-    /// All that can be done to a version, and nothing else.
+    /// Every step that a state allows, and no other.
     #[test]
     fn every_step_from_every_state() {
         use VersionState::{Active, Retired, Staged, Superseded};

@@ -69,7 +69,7 @@ pub(crate) struct VersionRow {
     pub(super) signature: Option<String>,
 }
 
-/// One version of a plugin.
+/// Version of a plugin.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct VersionView {
@@ -93,8 +93,7 @@ pub struct VersionView {
     pub retired_at: Option<DateTime<Utc>>,
     /// Name of the key whose signature it carries.
     pub signed_by: Option<String>,
-    /// Until when this server does not call one of its functions, because that failed again and
-    /// again.
+    /// End of the suspension of one of its functions on this server, after repeated failures.
     pub suspended_until: Option<DateTime<Utc>>,
     /// Reason why this server cannot run it, when it cannot.
     pub failure: Option<String>,
@@ -209,9 +208,9 @@ pub(crate) struct DecisionRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Outcome {
-    /// The plugin gave an output, refusals included.
+    /// The plugin answered, refusals included.
     Answered,
-    /// It trapped, met a limit or gave a malformed answer.
+    /// It trapped, met a limit or returned a malformed answer.
     Failed,
 }
 
@@ -230,7 +229,7 @@ pub(crate) struct DecisionView {
     pub input: Value,
     #[schema(value_type = Option<Object>)]
     pub output: Option<Value>,
-    /// Code of the failure, when the call gave no answer.
+    /// Code of the failure, when the call was not answered.
     pub failure: Option<String>,
     #[schema(value_type = Vec<Object>)]
     pub logs: Value,

@@ -1,4 +1,4 @@
-//! This process's picture of the installed plugins.
+//! In-memory registry of installed plugin versions.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -66,7 +66,7 @@ struct Failed {
     rest: u32,
 }
 
-/// When a version that did not load is tried again.
+/// Time to try a version again that did not load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Attempts {
     Now,

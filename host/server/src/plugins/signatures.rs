@@ -1,4 +1,4 @@
-//! Who published a component: Ed25519 signatures over its digest.
+//! Publishers of components: Ed25519 signatures over the digest.
 //!
 //! Keys and signatures are one line of text each: the key's name, a colon, and base64. A public key
 //! is `NAME:BASE64` (32 bytes), a private key `NAME:private:BASE64` (its seed, 32 bytes), a
@@ -14,7 +14,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{Code, Error, crypto};
 
-/// Says what is signed, so that a signature cannot be taken from any other protocol.
+/// Prefix of the signed message, so that a signature of another protocol does not fit.
 const CONTEXT: &str = "dermaga plugin v1 ";
 const PRIVATE: &str = "private";
 
@@ -178,7 +178,7 @@ impl fmt::Display for Signature {
     }
 }
 
-/// Whose components run here.
+/// Keys of the publishers whose components run here.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     /// Several keys may have one name while a publisher changes keys.

@@ -249,7 +249,7 @@ pub(crate) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<D
     Ok(found.into_iter().next())
 }
 
-/// Which decisions to list.
+/// Filter of a list of decisions.
 #[derive(Debug, Default)]
 pub(crate) struct DecisionFilter<'a> {
     pub(crate) plugin_id: Option<&'a str>,

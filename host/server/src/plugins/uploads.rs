@@ -20,9 +20,9 @@ use crate::{
 
 text_enum! {
     pub enum UploadState {
-        /// It is being compiled and checked.
+        /// The component is being compiled and checked.
         Compiling = "COMPILING",
-        /// It is a version now: staged, or installed before.
+        /// The component is a version now: staged, or installed before.
         Staged = "STAGED",
         Refused = "REFUSED",
     }
@@ -49,7 +49,7 @@ pub struct PluginUpload {
     pub digest: String,
     pub size_bytes: i64,
     pub state: UploadState,
-    /// With the digest, the address of the version; known when it is staged.
+    /// Plugin id: with the digest, the address of the version; known when it is staged.
     pub plugin_id: Option<String>,
     #[schema(value_type = Option<UploadFailure>)]
     pub failure: Option<Json<UploadFailure>>,

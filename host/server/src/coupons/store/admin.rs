@@ -17,7 +17,7 @@ use crate::{
     money::Rupiah,
 };
 
-/// From, inclusive, and to, exclusive.
+/// Start, inclusive, and end, exclusive.
 type Window = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(crate) struct CouponFilter {
     pub(crate) plugin: Option<String>,
     /// Part of the code or the description.
     pub(crate) text: Option<String>,
-    /// When it is asked: an active coupon whose window is over counts as expired.
+    /// Moment of the query: an active coupon whose window is over counts as expired.
     pub(crate) now: DateTime<Utc>,
 }
 

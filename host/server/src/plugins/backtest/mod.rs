@@ -30,7 +30,7 @@ const PAGE: i64 = 500;
 /// Time a call waits for its turn beside customers' calls.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Which decisions to ask again.
+/// Window of the decisions to ask again.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
     pub since: DateTime<Utc>,

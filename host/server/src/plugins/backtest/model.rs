@@ -22,8 +22,8 @@ pub struct Backtest {
     pub contract: String,
     pub since: DateTime<Utc>,
     pub until: DateTime<Utc>,
-    /// When the time ran out: the first decision that was not asked again, to go on with as
-    /// `since`.
+    /// Moment of the first decision not asked again when the time ran out; pass it as `since` to
+    /// continue.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Recorded decisions that were asked again.
     pub decisions: u64,
@@ -35,7 +35,7 @@ pub struct Backtest {
     pub lost: u64,
     /// Worth the same, with another answer.
     pub changed: u64,
-    /// The candidate gave no answer.
+    /// Decisions that the candidate did not answer.
     pub errors: u64,
     /// Cost of the recorded decisions.
     pub recorded_cost: Rupiah,
@@ -48,9 +48,9 @@ pub struct Backtest {
     pub hungriest: Option<Extreme>,
     /// Contract versions that recorded decisions were made under and the candidate does not speak.
     pub other_contracts: Vec<String>,
-    /// Those with the largest difference in rupiah first, twenty at most.
+    /// Differences, the largest in rupiah first, twenty at most.
     pub differences: Vec<Difference>,
-    /// The first twenty that gave no answer.
+    /// The first twenty that it did not answer.
     pub failures: Vec<Failed>,
 }
 
@@ -64,7 +64,7 @@ pub struct Extreme {
     pub recorded: i64,
 }
 
-/// One decision that would have been another.
+/// Decision that would have been another.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
@@ -78,7 +78,7 @@ pub struct Difference {
     pub candidate: String,
 }
 
-/// One decision that the candidate could not make.
+/// Decision that the candidate could not make.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {

@@ -134,7 +134,7 @@ fn key(plugin: &Plugin, template: &Template) -> String {
     Digest::of(text.as_bytes()).to_string()
 }
 
-/// This build: another one may check more.
+/// Identity of this build: another one may check more.
 fn program() -> &'static str {
     static PROGRAM: OnceLock<String> = OnceLock::new();
     PROGRAM.get_or_init(|| {
