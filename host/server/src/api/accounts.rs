@@ -58,7 +58,7 @@ fn normalised<T>(field: &str, parsed: Result<T, String>) -> Result<T, Error> {
 #[derive(Deserialize, Validate, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Registration {
-    /// One account each; kept in lower case.
+    /// Address with one account at most; kept in lower case.
     #[garde(custom(rule(Email::parse)))]
     #[schema(example = "sari@example.com", format = "email", max_length = 254)]
     email: String,
@@ -266,14 +266,14 @@ async fn change_password(
     ))
 }
 
-/// Who is logged in.
+/// Returns the account that is logged in.
 #[utoipa::path(get, path = "/auth/profile", tag = "accounts", security(("bearer" = [])),
     responses((status = 200, description = "The account", body = Envelope<Profile>)))]
 async fn whoami(state: State<AppState>, customer: Customer) -> Reply<Profile> {
     get_profile(state, customer).await
 }
 
-/// One's own account.
+/// Returns one's own account.
 #[utoipa::path(get, path = "/user/profile", tag = "accounts", security(("bearer" = [])),
     responses((status = 200, description = "The account", body = Envelope<Profile>)))]
 async fn get_profile(State(state): State<AppState>, customer: Customer) -> Reply<Profile> {

@@ -25,7 +25,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(revoke))
 }
 
-/// One's own API tokens that still work; never the tokens themselves.
+/// Lists one's own API tokens that still work; never the tokens themselves.
 #[utoipa::path(get, path = "/user/api-tokens", tag = "accounts", security(("bearer" = [])),
     responses((status = 200, description = "The tokens, newest first", body = Envelope<Vec<ApiToken>>)))]
 async fn list(State(state): State<AppState>, customer: Customer) -> Reply<Vec<ApiToken>> {

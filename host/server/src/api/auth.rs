@@ -1,4 +1,4 @@
-//! Who is asking: extractors that stand in a handler's signature, so that none forgets to ask.
+//! Extractors of the caller, part of a handler's signature so that no handler forgets to ask.
 
 use std::net::{IpAddr, SocketAddr};
 

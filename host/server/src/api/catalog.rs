@@ -35,7 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(featured))
 }
 
-/// All categories.
+/// Lists all categories.
 #[utoipa::path(get, path = "/catalog/categories", tag = "catalogue",
     responses((status = 200, description = "Categories by name", body = Envelope<Vec<Category>>)))]
 async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
@@ -77,7 +77,7 @@ async fn services_of_category(
     .await
 }
 
-/// One service with its plans.
+/// Returns a service with its plans.
 #[utoipa::path(get, path = "/catalog/services/{slug}", tag = "catalogue",
     params(("slug" = String, Path, description = "Slug of the service")),
     responses((status = 200, description = "The service", body = Envelope<ServiceView>), Missing))]

@@ -17,7 +17,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(decisions_of_transaction))
 }
 
-/// Which plugins decided what a transaction came to, and the reasons they gave.
+/// Lists the plugin decisions behind a transaction's amount, with their reasons.
 #[utoipa::path(get, path = "/wallet/transactions/{id}/decisions", tag = "wallet", security(("bearer" = [])),
     params(("id" = String, Path, description = "Id or number of the transaction")),
     responses((status = 200, description = "The decisions; empty where no plugin was asked", body = Envelope<Vec<ExplainedDecision>>), Missing))]

@@ -38,7 +38,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(manifests))
 }
 
-/// Which instances to list.
+/// Filter of a list of instances.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -48,7 +48,7 @@ struct ListQuery {
     status: Option<Status>,
 }
 
-/// This customer's instances, newest first.
+/// Lists this customer's instances, newest first.
 #[utoipa::path(get, path = "/instances", tag = "instances", params(PageQuery, ListQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of instances", body = Envelope<Vec<InstanceView>>)))]
 async fn list(
@@ -75,7 +75,7 @@ async fn list(
     ))
 }
 
-/// One instance: status, health, endpoints, events, and what is wrong when something is.
+/// Returns an instance: status, health, endpoints, events, and its problem if there is one.
 #[utoipa::path(get, path = "/instances/{id}", tag = "instances", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The instance", body = Envelope<InstanceDetail>), Missing))]
 async fn get(

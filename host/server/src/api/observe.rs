@@ -90,7 +90,7 @@ fn set_headers(headers: &mut HeaderMap, request_id: &str, is_api: bool) {
     }
 }
 
-/// The id a client or proxy gave, when it is harmless in logs and headers.
+/// Returns the id sent by a client or proxy, when it is harmless in logs and headers.
 fn accepted_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');

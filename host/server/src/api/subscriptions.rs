@@ -169,7 +169,7 @@ async fn create(
     once.answer(&state, user_id, buy).await
 }
 
-/// Which subscriptions to list.
+/// Filter of a list of subscriptions.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -179,7 +179,7 @@ struct ListQuery {
     status: Option<SubscriptionStatus>,
 }
 
-/// This customer's subscriptions, newest first.
+/// Lists this customer's subscriptions, newest first.
 #[utoipa::path(get, path = "/subscriptions", tag = "subscriptions", params(PageQuery, ListQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of subscriptions", body = Envelope<Vec<SubscriptionView>>)))]
 async fn list(
@@ -205,7 +205,7 @@ async fn list(
     ))
 }
 
-/// One subscription, with what each period cost.
+/// Returns a subscription, with the price of each period.
 #[utoipa::path(get, path = "/subscriptions/{id}", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Missing))]
 async fn get(
@@ -218,14 +218,14 @@ async fn get(
     Ok(Success::ok("The subscription.", detail))
 }
 
-/// When a cancellation takes effect.
+/// Moment at which a cancellation takes effect.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum CancelAt {
     /// Resources are removed at once and the quota is given back.
     #[default]
     Now,
-    /// It runs until what is paid for is over; refused when that is over already.
+    /// It runs until the period that is paid for is over; refused when that is over already.
     PeriodEnd,
 }
 
@@ -296,9 +296,9 @@ struct AutoRenewRequest {
     auto_renew: bool,
 }
 
-/// Says whether a subscription is charged for its next period, or ends with the one that is paid
-/// for. When that period is over, turning renewal on charges the next one at once, and turning it
-/// off is refused.
+/// Sets if a subscription is charged for its next period, or ends with the one that is paid for.
+/// When that period is over, turning renewal on charges the next one at once, and turning it off is
+/// refused.
 #[utoipa::path(put, path = "/subscriptions/{id}/auto-renew", tag = "subscriptions", request_body = AutoRenewRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Noted", body = Envelope<SubscriptionDetail>), Cancelling))]
@@ -341,7 +341,7 @@ async fn retry_provisioning(
     Ok(Success::accepted("It is being tried again.", detail))
 }
 
-/// Which plan to move to.
+/// Plan to move to.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpgradeQuoteRequest {
@@ -370,7 +370,7 @@ async fn quote_upgrade(
     Ok(Success::ok(format!("This costs {} now.", quote.due), quote))
 }
 
-/// Which plan to move to, and at what cost at most.
+/// Plan to move to, with the highest price.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpgradeRequest {

@@ -64,7 +64,7 @@ async fn info(State(state): State<AppState>, customer: Customer) -> Reply<Wallet
     ))
 }
 
-/// Which transactions to list.
+/// Filter of a list of transactions.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -115,7 +115,7 @@ async fn transactions(
     ))
 }
 
-/// One transaction, by id or by number (`TXMP-101`).
+/// Returns a transaction, by id or by number (`TXMP-101`).
 #[utoipa::path(get, path = "/wallet/transactions/{id}", tag = "wallet", security(("bearer" = [])),
     params(("id" = String, Path, description = "Id or number of the transaction")),
     responses((status = 200, description = "The transaction, with the reasons of its price", body = Envelope<TransactionView>), Missing))]
@@ -179,7 +179,7 @@ async fn receipt(
     file.answer()
 }
 
-/// Which dates a statement is about.
+/// Dates of a statement.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -227,7 +227,7 @@ pub(crate) async fn statement_of(
     file.answer()
 }
 
-/// Which period to add up.
+/// Period to add up.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -273,7 +273,7 @@ struct CreditCheckView {
     missing: Rupiah,
 }
 
-/// Does the wallet hold this much?
+/// Checks that the wallet holds an amount.
 #[utoipa::path(post, path = "/wallet/check-credit", tag = "wallet", request_body = CreditCheck, security(("bearer" = [])),
     responses((status = 200, description = "Whether it does, and what is missing", body = Envelope<CreditCheckView>)))]
 async fn check_credit(

@@ -26,7 +26,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(run))
 }
 
-/// Which version to try on which decisions.
+/// Version to try, and decisions to try it on.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct BacktestRequest {
@@ -47,7 +47,7 @@ struct BacktestRequest {
 /// Asks a candidate version again what its coupon type decided: who would have won, who lost, and
 /// what it would have cost. Changes nothing.
 ///
-/// After fifteen seconds it stops and says with which decision to go on.
+/// After fifteen seconds it stops and returns the decision to continue with.
 #[utoipa::path(post, path = "/admin/coupon-types/{id}/backtest", tag = "admin: plugins", request_body = BacktestRequest, security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `coupon-credit-topup`")),
     responses((status = 200, description = "What would have been decided", body = Envelope<Backtest>), Testing))]

@@ -32,7 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(expire))
 }
 
-/// Until when to look.
+/// End of a forecast.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -43,9 +43,8 @@ struct PreviewQuery {
     date: Option<When>,
 }
 
-/// Who renews until the end of a date, who cannot pay, and what ends: every subscription whose
-/// period is over by then, with what its plugins say it will cost and the wallets as they are. At
-/// most 500.
+/// Forecasts renewals, failures and ends until the end of a date: every subscription whose period
+/// is over by then, with the prices of its plugins and the wallets as they are. At most 500.
 #[utoipa::path(get, path = "/admin/billing/preview", tag = "admin: billing", params(PreviewQuery), security(("bearer" = [])),
     responses((status = 200, description = "The first to end first", body = Envelope<Vec<ForecastLine>>), Foreseeing))]
 async fn preview(
@@ -84,7 +83,7 @@ async fn process_grace_period(State(state): State<AppState>, admin: Admin) -> Re
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct GraceRequest {
-    /// From now on; the shop may set narrower bounds (GRACE_PERIOD_MIN_DAYS,
+    /// Days from now on; the shop may set narrower bounds (GRACE_PERIOD_MIN_DAYS,
     /// GRACE_PERIOD_MAX_DAYS).
     #[garde(range(min = 1, max = MOST_GRACE_DAYS))]
     #[schema(minimum = 1, maximum = 90)]

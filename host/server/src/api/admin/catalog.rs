@@ -20,7 +20,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Default, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ReloadRequest {
-    /// Only tell what would change.
+    /// True to report the changes only.
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,

@@ -54,7 +54,7 @@ async fn create_coupon(
     once.answer(&state, admin.user_id, create).await
 }
 
-/// Which coupons to list.
+/// Filter of a list of coupons.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -73,7 +73,7 @@ struct CouponQuery {
     q: Option<String>,
 }
 
-/// All coupons, newest first.
+/// Lists all coupons, newest first.
 #[utoipa::path(get, path = "/admin/coupons", tag = "admin: coupons", params(PageQuery, CouponQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of coupons", body = Envelope<Vec<CouponView>>)))]
 async fn list_coupons(
@@ -100,7 +100,7 @@ async fn list_coupons(
     ))
 }
 
-/// One coupon.
+/// Returns a coupon.
 #[utoipa::path(get, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The coupon", body = Envelope<CouponView>), Missing))]
 async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<CouponView> {
@@ -151,7 +151,7 @@ async fn delete_coupon(
     Ok(Success::ok("The coupon is deleted.", DeletedCoupon { id }))
 }
 
-/// Which coupons to switch on or off.
+/// Coupons to switch on or off.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StatusRequest {
@@ -184,7 +184,7 @@ async fn change_statuses(
     Ok(Success::ok(message, views.collect()))
 }
 
-/// Which redemptions to count.
+/// Filter of the redemptions to count.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -217,7 +217,7 @@ async fn coupon_statistics(
     Ok(Success::ok("What coupons cost and brought.", statistics))
 }
 
-/// Who has used a coupon, newest first.
+/// Lists the uses of a coupon, newest first.
 #[utoipa::path(get, path = "/admin/coupons/{id}/redemptions", tag = "admin: coupons", params(("id" = Uuid, Path), PageQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of redemptions", body = Envelope<Vec<RedeemedBy>>), Missing))]
 async fn coupon_redemptions(

@@ -35,7 +35,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(list_debts))
 }
 
-/// Which payments to list.
+/// Filter of a list of payments.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -46,7 +46,7 @@ struct PaymentQuery {
     user_id: Option<Uuid>,
 }
 
-/// All payments, newest first.
+/// Lists all payments, newest first.
 #[utoipa::path(get, path = "/admin/payments", tag = "admin: payments", params(PageQuery, PaymentQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of payments", body = Envelope<Vec<PaymentView>>)))]
 async fn list_payments(
@@ -76,11 +76,11 @@ struct GatewayView {
     is_configured: bool,
     /// True for the sandbox that this server plays by itself.
     is_sandbox: bool,
-    /// It failed several times in a row and is asked nothing before this moment.
+    /// Moment before which it is asked nothing, after several failures in a row.
     left_alone_until: Option<DateTime<Utc>>,
 }
 
-/// Is there a gateway, and does it answer?
+/// Returns the state of the gateway.
 #[utoipa::path(get, path = "/admin/payments/gateway", tag = "admin: payments", security(("bearer" = [])),
     responses((status = 200, description = "The gateway", body = Envelope<GatewayView>)))]
 async fn gateway_state(State(state): State<AppState>, _admin: Admin) -> Reply<GatewayView> {
@@ -98,11 +98,11 @@ async fn gateway_state(State(state): State<AppState>, _admin: Admin) -> Reply<Ga
 #[serde(rename_all = "camelCase")]
 struct PaymentDetail {
     payment: PaymentView,
-    /// In the order they came.
+    /// Notices in the order they came.
     notices: Vec<NoticeView>,
 }
 
-/// One payment with its notices.
+/// Returns a payment with its notices.
 #[utoipa::path(get, path = "/admin/payments/{id}", tag = "admin: payments", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The payment", body = Envelope<PaymentDetail>), Missing))]
 async fn get_payment(
@@ -186,14 +186,14 @@ async fn review_payment(
     once.answer(&state, admin.user_id, close).await
 }
 
-/// Which debts to list.
+/// Filter of a list of debts.
 #[derive(Debug, Clone, Copy, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 #[garde(allow_unvalidated)]
 struct DebtQuery {
     user_id: Option<Uuid>,
-    /// Only what is still owed, or only what is paid.
+    /// True for open debts, false for paid ones.
     open: Option<bool>,
 }
 

@@ -79,7 +79,7 @@ struct UploadForm {
     /// Grants the plugin this class with the upload. Without it, the class it was granted before
     /// holds, else `standard`.
     class: Option<PluginClass>,
-    /// Its publisher's signature, as `dermaga plugin sign` writes it.
+    /// Signature of its publisher, as `dermaga plugin sign` writes it.
     #[schema(max_length = 200)]
     signature: Option<String>,
 }
@@ -213,7 +213,7 @@ fn unreadable(error: &axum::extract::multipart::MultipartError) -> Error {
     }
 }
 
-/// All plugins with their versions.
+/// Lists all plugins with their versions.
 #[utoipa::path(get, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
     responses((status = 200, description = "Plugins by id, versions newest first", body = Envelope<Vec<PluginView>>)))]
 async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<PluginView>> {
@@ -221,7 +221,7 @@ async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<PluginV
     Ok(Success::ok("The plugins.", grouped(&state, rows)))
 }
 
-/// One plugin with its versions.
+/// Returns a plugin with its versions.
 #[utoipa::path(get, path = "/admin/plugins/{id}", tag = "admin: plugins", security(("bearer" = [])),
     params(("id" = String, Path, description = "Plugin id, for example `service-n8n`")),
     responses((status = 200, description = "The plugin", body = Envelope<PluginView>), Missing))]
@@ -274,7 +274,7 @@ struct VersionPath {
     digest: String,
 }
 
-/// One version with its conformance report.
+/// Returns a version with its conformance report.
 #[utoipa::path(get, path = "/admin/plugins/{id}/versions/{digest}", tag = "admin: plugins", params(VersionPath), security(("bearer" = [])),
     responses((status = 200, description = "The version", body = Envelope<VersionView>), Missing))]
 async fn version(
@@ -316,7 +316,7 @@ async fn delete(
     ))
 }
 
-/// Which version to activate.
+/// Version to activate.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ActivateRequest {
@@ -376,7 +376,7 @@ async fn roll_back(
 struct ClassRequest {
     #[garde(skip)]
     class: PluginClass,
-    /// At least 10 characters; kept with the audit.
+    /// Reason of at least 10 characters; kept with the audit.
     #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -504,7 +504,7 @@ async fn dry_run(
     Ok(Success::ok("The plugin answered.", view))
 }
 
-/// Which decisions to list.
+/// Filter of a list of decisions.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -513,7 +513,7 @@ struct DecisionQuery {
     #[garde(length(chars, max = 50))]
     #[param(max_length = 50)]
     plugin: Option<String>,
-    /// For example `evaluate`.
+    /// Function, for example `evaluate`.
     #[garde(length(chars, max = 50))]
     #[param(max_length = 50)]
     function: Option<String>,
@@ -608,7 +608,7 @@ async fn decisions(
     ))
 }
 
-/// One decision: what was asked and answered, by which bytes, at what cost.
+/// Returns a decision: question, answer, digest of the plugin, and cost.
 #[utoipa::path(get, path = "/admin/decisions/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The decision", body = Envelope<DecisionView>), Missing))]
 async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<DecisionView> {

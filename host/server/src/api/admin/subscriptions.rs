@@ -40,7 +40,7 @@ async fn get(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RefundRequest {
-    /// In rupiah; at most the cash that was paid for the period and not given back.
+    /// Amount in rupiah; at most the cash that was paid for the period and not given back.
     #[garde(custom(positive))]
     #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_i64)]
     amount: Rupiah,

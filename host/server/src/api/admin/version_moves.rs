@@ -19,7 +19,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(move_instances))
 }
 
-/// Which instances go to which version.
+/// Instances to move, and their new version.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct MoveRequest {
@@ -27,22 +27,22 @@ struct MoveRequest {
     #[garde(length(equal = 64))]
     #[schema(min_length = 64, max_length = 64)]
     to: String,
-    /// Only those that are on this version; on any other when absent.
+    /// Digest of the version they are on; any other when absent.
     #[garde(inner(length(equal = 64)))]
     #[schema(min_length = 64, max_length = 64)]
     from: Option<String>,
-    /// Only these, a hundred at most; all when absent.
+    /// Ids, a hundred at most; all when absent.
     #[garde(inner(length(min = 1, max = 100)))]
     #[schema(min_items = 1, max_items = 100)]
     instances: Option<Vec<Uuid>>,
-    /// Only those after this one, in the order of their ids: `next` of the answer before.
+    /// Id to start after, in the order of ids: `next` of the answer before.
     #[garde(skip)]
     after: Option<Uuid>,
     /// Largest number of instances, from 1 to 100; 100 when absent.
     #[garde(range(min = 1, max = MOST))]
     #[schema(minimum = 1, maximum = 100)]
     limit: Option<u16>,
-    /// Only tell what would change.
+    /// True to report the changes only.
     #[serde(default)]
     #[garde(skip)]
     dry_run: bool,

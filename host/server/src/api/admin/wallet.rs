@@ -32,7 +32,7 @@ failure_responses!(Adding: NotFound, BalanceCapExceeded);
 failure_responses!(Deducting: NotFound, InsufficientCredit);
 failure_responses!(Adjusting: NotFound, InsufficientCredit, BalanceCapExceeded);
 
-/// One adjustment moves at most this much, in rupiah; a slip of the finger is larger.
+/// Largest adjustment, in rupiah; a slip of the finger is larger.
 const MOST: i64 = 1_000_000_000;
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -82,7 +82,7 @@ impl TryFrom<OwnedWallet> for OwnedWalletView {
     }
 }
 
-/// Which wallets to list.
+/// Filter of a list of wallets.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -104,7 +104,7 @@ struct WalletQuery {
     order: Option<WalletOrder>,
 }
 
-/// All wallets.
+/// Lists all wallets.
 #[utoipa::path(get, path = "/admin/wallets", tag = "admin: wallets", params(PageQuery, WalletQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of wallets", body = Envelope<Vec<OwnedWalletView>>)))]
 async fn wallets(
@@ -141,7 +141,7 @@ struct TypeTotalView {
     amount: Rupiah,
 }
 
-/// All wallets together, in rupiah.
+/// Sums of all wallets, in rupiah.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WalletStatistics {
@@ -152,7 +152,7 @@ struct WalletStatistics {
     bonus_balance: Rupiah,
     total_top_up: Rupiah,
     total_spent: Rupiah,
-    /// When this month began where the shop is.
+    /// Start of this month in the shop's time zone.
     month_start: DateTime<Utc>,
     /// Transactions since then.
     this_month: Vec<TypeTotalView>,
@@ -199,7 +199,7 @@ struct WalletDetail {
     recent_transactions: Vec<TransactionView>,
 }
 
-/// One customer's wallet.
+/// Returns a customer's wallet.
 #[utoipa::path(get, path = "/admin/wallets/{userId}", tag = "admin: wallets", params(("userId" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The wallet", body = Envelope<WalletDetail>), Missing))]
 async fn wallet(
@@ -221,7 +221,7 @@ async fn wallet(
     Ok(Success::ok("The wallet.", view))
 }
 
-/// One customer's statement, as the customer gets it.
+/// Returns a customer's statement, as the customer gets it.
 #[utoipa::path(get, path = "/admin/wallets/{userId}/statement", tag = "admin: wallets", params(("userId" = Uuid, Path), StatementQuery), security(("bearer" = [])),
     responses((status = 200, description = "The statement", content_type = "text/csv", body = String), Missing))]
 async fn statement(
@@ -241,11 +241,11 @@ struct AdjustmentRequest {
     #[garde(range(min = 1, max = MOST))]
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     amount: i64,
-    /// At least ten characters; the customer can read it.
+    /// Reason of at least ten characters; the customer can read it.
     #[garde(custom(reason_given))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
-    /// When absent, added credit is bonus, and bonus is taken before paid.
+    /// Kind of credit. When absent, added credit is bonus, and bonus is taken before paid.
     #[garde(skip)]
     kind: Option<CreditKind>,
 }
@@ -332,7 +332,7 @@ async fn change(
     once.answer(state, admin.user_id, act).await
 }
 
-/// One of many adjustments.
+/// Adjustment among many.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct BulkItem {
@@ -344,7 +344,7 @@ struct BulkItem {
     #[garde(range(min = 1, max = MOST))]
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     amount: i64,
-    /// When absent, added credit is bonus, and bonus is taken before paid.
+    /// Kind of credit. When absent, added credit is bonus, and bonus is taken before paid.
     #[garde(skip)]
     kind: Option<CreditKind>,
 }
@@ -356,7 +356,7 @@ struct BulkRequest {
     #[garde(length(min = 1, max = 100), dive)]
     #[schema(min_items = 1, max_items = 100)]
     adjustments: Vec<BulkItem>,
-    /// At least ten characters; the customers can read it.
+    /// Reason of at least ten characters; the customers can read it.
     #[garde(custom(reason_given))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -391,7 +391,7 @@ async fn bulk_adjustment(
     once.answer(&state, admin.user_id, act).await
 }
 
-/// Which of all transactions to list.
+/// Filter of a list of all transactions.
 #[derive(Debug, Deserialize, IntoParams, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -442,7 +442,7 @@ impl From<OwnedTransaction> for OwnedTransactionView {
     }
 }
 
-/// All customers' transactions, newest first.
+/// Lists all customers' transactions, newest first.
 #[utoipa::path(get, path = "/admin/transactions", tag = "admin: wallets", params(PageQuery, AnyTransactionQuery), security(("bearer" = [])),
     responses((status = 200, description = "A page of transactions", body = Envelope<Vec<OwnedTransactionView>>)))]
 async fn transactions(
