@@ -32,7 +32,7 @@ pub(super) struct BacktestArgs {
     json: bool,
 }
 
-/// One end of the window.
+/// End of the window.
 #[derive(Debug, Clone, Copy)]
 enum Bound {
     Date(NaiveDate),

@@ -198,7 +198,7 @@ impl From<crate::Error> for CliError {
     }
 }
 
-/// Does what was asked for.
+/// Runs the command.
 pub async fn run(cli: Cli) -> ExitCode {
     // An error means that a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -138,7 +138,7 @@ struct Templates {
 pub(super) struct RunArgs {
     #[command(flatten)]
     plugin: Target,
-    /// For example `evaluate`.
+    /// Function, for example `evaluate`.
     function: Option<String>,
     /// A JSON file, a golden case, or - for stdin [default: null, which is what `describe` takes]
     #[arg(value_name = "INPUT")]
@@ -166,7 +166,7 @@ pub(super) struct RenderArgs {
     plugin: Target,
     #[command(flatten)]
     templates: Templates,
-    /// Only this plan, by its slug.
+    /// Slug of the only plan to try.
     #[arg(long, value_name = "SLUG")]
     plan: Option<String>,
 }
@@ -394,7 +394,7 @@ fn answer<T: serde::Serialize + std::fmt::Display>(report: &T, json: bool) -> Re
     print(&format!("{report}\n"))
 }
 
-/// In colours, when stdout is a terminal that wants them (`NO_COLOR`, `TERM`).
+/// Prints the answer, in colours when stdout is a terminal that wants them (`NO_COLOR`, `TERM`).
 fn answer_coloured<T>(report: &T, json: bool) -> Result<(), CliError>
 where
     T: serde::Serialize + std::fmt::Display + Coloured,

@@ -144,7 +144,8 @@ fn golden(component: &[u8], class: SizeClass, source: &PluginSource) -> Result<u
     }
 }
 
-/// With the limits of the class, or of the larger one that the server may have granted before.
+/// Loads with the limits of the class, or of the larger one that the server may have granted
+/// before.
 fn load(component: &[u8], class: SizeClass) -> Result<Plugin, CliError> {
     let runtime = runtime()?;
     match runtime.load_as(component, class) {

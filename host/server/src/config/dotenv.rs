@@ -113,7 +113,7 @@ fn unescaped(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Only a comment may follow a quoted value.
+/// Checks that only a comment follows a quoted value.
 fn alone(rest: &str) -> Result<(), &'static str> {
     let rest = rest.trim();
     if rest.is_empty() || rest.starts_with('#') {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// One fault of the configuration.
+/// Fault of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// For example `dermaga.toml:3` or `environment`.
+    /// Place, for example `dermaga.toml:3` or `environment`.
     pub source: String,
     /// The setting as it is named in that source.
     pub name: String,

@@ -9,13 +9,13 @@ use toml::{
 
 use super::error::{ConfigError, Problem};
 
-/// One value of the file.
+/// Value of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Dotted.
     pub(super) key: String,
     pub(super) value: String,
-    /// From 1.
+    /// Line number, from 1.
     pub(super) line: usize,
 }
 

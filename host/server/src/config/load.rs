@@ -1,4 +1,4 @@
-//! From the sources to the values in force, with every problem found on the way.
+//! Merging of the sources into the values in force, with every problem found on the way.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ pub struct Sources {
     pub dotenv: Option<PathBuf>,
     /// All environment variables.
     pub environment: BTreeMap<String, String>,
-    /// By key.
+    /// Values of flags, by key.
     pub flags: Vec<(&'static str, String)>,
 }
 
@@ -140,7 +140,7 @@ impl std::fmt::Debug for Origin {
 #[derive(Debug, Clone)]
 pub struct Loaded {
     pub config: Config,
-    /// In the table's order.
+    /// Origins in the table's order.
     pub origins: Vec<Origin>,
 }
 

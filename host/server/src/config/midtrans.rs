@@ -16,7 +16,7 @@ pub(super) fn key(text: &str) -> Result<String, String> {
     Err("must be a key as Midtrans shows it: letters, digits, - and _, without quotes".to_owned())
 }
 
-/// Tells `problem` the name of each setting that does not go with the others, and the rule.
+/// Calls `problem` with the name of each setting that does not go with the others, and the rule.
 pub(super) fn check(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     if config.is_production() && config.payments.sandbox {
         problem(
@@ -57,7 +57,8 @@ fn check_kinds(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     }
 }
 
-/// In production payments move real money, and nothing on the way can read the key.
+/// Checks that payments move real money in production, and that nothing on the way can read the
+/// key.
 fn check_production(config: &Config, problem: &mut impl FnMut(&str, &str)) {
     let midtrans = &config.payments.midtrans;
     if !midtrans.is_production {

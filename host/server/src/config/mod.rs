@@ -91,7 +91,7 @@ pub struct Config {
 
     /// Setting of the clock at start; only in development.
     pub clock: Option<ClockSetting>,
-    /// Whose days and months the shop's are.
+    /// Time zone of the shop's days and months.
     pub billing_timezone: Tz,
     pub cron_daily_renewals: Schedule,
     pub cron_grace_period: Schedule,
@@ -142,7 +142,8 @@ impl Config {
             .unwrap_or_else(|| self.data_dir.join("manifests"))
     }
 
-    /// Before anything is loaded: empty where nothing is known, replaced by the defaults at once.
+    /// Configuration before anything is loaded: empty where nothing is known, replaced by the
+    /// defaults at once.
     fn blank() -> Self {
         Self {
             environment: Environment::Development,

@@ -43,7 +43,8 @@ pub(super) fn is_misspelt(name: &str, value: &str) -> bool {
         && !is_service_link(name, value)
 }
 
-/// True for what Kubernetes tells every pod about a Service whose name begins like a family.
+/// True for a variable that Kubernetes sets in every pod for a Service whose name begins like a
+/// family.
 fn is_service_link(name: &str, value: &str) -> bool {
     let address = ["tcp://", "udp://"]
         .iter()

@@ -11,7 +11,7 @@ use crate::{
     telemetry::LogFormat,
 };
 
-/// One setting: its names, its default, its meaning, and how a text becomes its value.
+/// Setting: its names, its default, its meaning, and the parser of its value.
 pub struct Setting {
     /// Name in the environment.
     pub env: &'static str,

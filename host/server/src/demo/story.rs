@@ -1,4 +1,4 @@
-//! One real purchase through the public API, told step by step with ids to follow.
+//! Real purchase through the public API, step by step with ids to follow.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{crypto, money::Rupiah};
 /// Time the demo waits for an instance to become ready.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Who acts in the story, with passwords that are shown once.
+/// Accounts of the story, with passwords that are shown once.
 #[derive(Debug, Clone)]
 pub(super) struct Cast {
     pub(super) administrator: Login,

@@ -23,7 +23,7 @@ pub struct Envelope<T> {
     /// A sentence for people.
     pub message: String,
     pub data: T,
-    /// For lists only.
+    /// Place in a list; absent elsewhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pagination: Option<Pagination>,
     pub timestamp: DateTime<Utc>,

@@ -27,7 +27,7 @@ pub struct Failure {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailureBody {
     pub code: Code,
-    /// One for each field or circumstance that the message is about.
+    /// Details, one for each field or circumstance that the message is about.
     pub details: Vec<Detail>,
 }
 
@@ -86,7 +86,7 @@ fn log(error: &Error) {
     }
 }
 
-/// At most [`LOGGED_CHARACTERS`] of a text that may repeat what a client sent.
+/// Returns at most [`LOGGED_CHARACTERS`] of a text that may repeat what a client sent.
 fn shortened(text: &str) -> String {
     match text.char_indices().nth(LOGGED_CHARACTERS) {
         None => text.to_owned(),

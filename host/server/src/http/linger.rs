@@ -30,7 +30,7 @@ struct Shared(Arc<Held>);
 #[derive(Debug)]
 struct Held {
     stream: Mutex<BodyDataStream>,
-    /// Something has begun to read. A client that expects `100 Continue` was told so with it.
+    /// True once something reads. A client that expects `100 Continue` received it then.
     is_begun: AtomicBool,
 }
 

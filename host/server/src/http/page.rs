@@ -4,12 +4,12 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// Which page of a list. Taken by [`super::Paged`], beside a list's own filters.
+/// Page of a list. Taken by [`super::Paged`], beside a list's own filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Validate, IntoParams)]
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
-    /// From 1.
+    /// Number of the page, from 1.
     #[garde(range(min = 1, max = 1_000_000))]
     #[param(minimum = 1, maximum = 1_000_000, default = 1)]
     pub page: u32,

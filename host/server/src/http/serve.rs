@@ -135,7 +135,7 @@ impl Connection {
     }
 }
 
-/// Says why there is no place, and closes.
+/// Answers with the reason why there is no place, and closes.
 async fn refuse(mut stream: TcpStream, exceeded: Exceeded) {
     let error = match exceeded {
         Exceeded::InAll => {

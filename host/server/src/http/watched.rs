@@ -20,8 +20,8 @@ const HEAD: u8 = 0;
 const ANSWERING: u8 = 1;
 const IDLE: u8 = 2;
 
-/// The part of an exchange that a connection is in. hyper's own timer for heads runs between
-/// requests, too, and so bounds idle time; this one tells a half-sent head from an idle connection.
+/// Part of an exchange that a connection is in. hyper's own timer for heads runs between requests,
+/// too, and so bounds idle time; this one distinguishes a half-sent head from an idle connection.
 #[derive(Debug, Clone)]
 pub(super) struct Phase(Arc<AtomicU8>);
 

@@ -6,7 +6,7 @@ use jsonschema::{
 };
 use serde_json::Value;
 
-/// One fault: where, as a JSON pointer, and a sentence that completes the field's name.
+/// Fault: its place, as a JSON pointer, and a sentence that completes the field's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub pointer: String,

@@ -1,4 +1,4 @@
-//! Money for play and money that is real, as the command tells them apart.
+//! Play money and real money, as the command distinguishes them.
 
 use std::{
     io::{BufRead as _, BufReader},

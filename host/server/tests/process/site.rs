@@ -21,7 +21,7 @@ use super::{command, dermaga, stderr, stdout};
 
 const KEY: &str = "SB-Mid-server-crash";
 
-/// One database and data folder, and how servers on them are started.
+/// Database and data folder, and the way servers on them are started.
 pub(super) struct Site {
     folder: TempDir,
     listen: String,
@@ -141,7 +141,7 @@ impl Drop for Server {
     }
 }
 
-/// A client that does not give up before it has an answer.
+/// Client that does not give up before it has an answer.
 #[derive(Clone)]
 pub(super) struct Patient {
     pub(super) http: reqwest::Client,
