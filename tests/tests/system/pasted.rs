@@ -121,6 +121,124 @@ both_engines! {
     }
 }
 
+both_engines! {
+    /// U+0000, which PostgreSQL cannot hold, is refused wherever a text is read.
+    async fn no_text_holds_the_nul_character(shop: Shop) {
+        let admin = shop.admin().await;
+        let customer = shop.customer("nul@example.com").await;
+        let nul = "must not contain the character U+0000";
+        for (path, fields) in [
+            ("/api/catalog/search?q=%00", &["q"][..]),
+            ("/api/catalog/search?category=a%00b&limit=5&q=%00", &["category", "q"]),
+            ("/api/admin/decisions?plugin=%00&version=%00", &["plugin", "version"]),
+            ("/api/admin/alerts?subject=%00", &["subject"]),
+        ] {
+            let refused = admin.get(path).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            let expected: Vec<_> = fields.iter().map(|field| (*field, nul)).collect();
+            assert_eq!(told(&refused), expected, "{path}");
+        }
+        for path in [
+            "/api/catalog/services/%00", "/api/catalog/services/n8n%00/plans", "/api/admin/plugins/%00",
+            "/api/admin/plugins/a%00b/versions/0", "/api/wallet/transactions/%00",
+        ] {
+            assert_eq!(admin.get(path).await.status, 404, "{path}");
+        }
+        customer.get("/api/wallet/transactions/%00").await.fails(404, "NOT_FOUND");
+        admin.post("/api/admin/plugins/%00/retire", json!({})).await.fails(404, "NOT_FOUND");
+
+        let refused = customer.put("/api/user/profile", json!({ "name": "ab\u{0}" })).await;
+        assert_eq!(told(&refused), [("name", nul)]);
+        let nobody = format!("/api/admin/wallets/{}/add-credit", Uuid::nil());
+        let refused = admin.post(&nobody, json!({ "amount": 5_000, "reason": "a good reason\u{0}" })).await;
+        assert_eq!(told(&refused), [("reason", nul)]);
+        let new = json!({
+            "code": "NUL", "plugin": "coupon-credit-topup", "description": "\u{0}", "maxUses": 0,
+            "parameters": { "amount": 1_000, "deep": ["a", { "b": "\u{0}" }], "x\u{0}": 1 },
+        });
+        let refused = admin.post("/api/admin/coupons", new).await;
+        let expected = [
+            ("description", nul), ("maxUses", "must be at least 1, not 0"),
+            ("parameters", nul), ("parameters.deep[1].b", nul),
+        ];
+        assert_eq!(told(&refused), expected);
+    }
+
+    /// Dates and moments are those that both databases hold, and the clock's are those of tokens.
+    async fn every_date_is_within_the_calendar(shop: Shop) {
+        let admin = shop.admin().await;
+        let customer = shop.customer("tahun@example.com").await;
+        let bounds = "must be between 1970-01-01 and 9999-12-31 (UTC)";
+        for (client, path, field) in [
+            (&customer, "/api/wallet/transactions", "from"),
+            (&customer, "/api/wallet/transactions", "to"),
+            (&customer, "/api/wallet/statement", "from"),
+            (&admin, "/api/admin/transactions", "to"),
+            (&admin, "/api/admin/decisions", "since"),
+            (&admin, "/api/admin/coupons/statistics", "from"),
+            (&admin, "/api/admin/billing/preview", "date"),
+        ] {
+            for date in [
+                "-9999-12-31", "-4713-01-01", "1969-12-31", "%2B10000-01-01", "-4800-01-01T00:00:00Z",
+                "9999-12-31T23:59:59-23:59",
+            ] {
+                let refused = client.get(&format!("{path}?{field}={date}")).await;
+                refused.fails(400, "VALIDATION_FAILED");
+                assert_eq!(told(&refused), [(field, bounds)], "{path}?{field}={date}");
+            }
+        }
+        for path in [
+            "/api/admin/transactions?from=1970-01-01&to=9999-12-31", "/api/admin/billing/preview?date=9999-12-31",
+            "/api/admin/decisions?since=1970-01-01T00:00:00Z&until=9999-12-31T23:59:59Z",
+            "/api/admin/billing/preview?date=9999-12-31T23:59:59Z",
+        ] {
+            admin.get(path).await.data(200);
+        }
+        for moment in ["-4800-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "1969-12-31T23:59:59Z"] {
+            let new = json!({
+                "code": "TAHUN", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 },
+                "startsAt": moment, "endsAt": moment,
+            });
+            let refused = admin.post("/api/admin/coupons", new).await;
+            assert_eq!(told(&refused), [("endsAt", bounds), ("startsAt", bounds)], "{moment}");
+        }
+    }
+}
+
+/// JSON that does not fit is no broken JSON, and everything that is wrong with it is told.
+#[tokio::test]
+async fn a_wrong_type_is_a_fault_of_its_field() {
+    let Some(shop) = Shop::open(dermaga_tests::Engine::Sqlite).await else {
+        return;
+    };
+    let customer = shop.customer("jenis@example.com").await;
+    for method in [json!(0), json!({}), json!([1]), json!(null), json!("CASH")] {
+        let body = json!({ "amount": 1, "paymentMethod": method });
+        let refused = customer.post("/api/wallet/topup", body).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        let told = told(&refused);
+        let fields: Vec<&str> = told.iter().map(|(field, _)| *field).collect();
+        assert_eq!(fields, ["amount", "paymentMethod"], "{method}: {told:?}");
+        assert!(told[1].1.starts_with("must be one of: "), "{told:?}");
+    }
+    let admin = shop.admin().await;
+    let new = json!({
+        "code": "JENIS", "plugin": "coupon-credit-topup", "parameters": {}, "tiers": [1], "maxUses": "x",
+    });
+    let refused = admin.post("/api/admin/coupons", new).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let fields: Vec<&str> = told(&refused).iter().map(|(field, _)| *field).collect();
+    assert_eq!(fields, ["maxUses", "tiers[0]"], "{:#}", refused.body);
+    let refused = customer
+        .post(
+            "/api/user/api-tokens",
+            json!({ "name": "robot", "scope": {} }),
+        )
+        .await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert_eq!(told(&refused)[0].0, "scope", "{:#}", refused.body);
+}
+
 /// All faults of a body come at once, whatever their kind, and none in the words of a library.
 #[tokio::test]
 async fn every_fault_is_told_at_once_in_plain_words() {

@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use super::CouponCode;
-use crate::catalog::Tier;
+use crate::{catalog::Tier, http::optional_moment};
 
 /// Duration of a discount: a number of periods, or for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,8 +99,10 @@ pub struct NewCoupon {
     pub(super) parameters: Value,
     /// Now, when absent.
     #[garde(skip)]
+    #[serde(default, deserialize_with = "optional_moment")]
     pub(super) starts_at: Option<DateTime<Utc>>,
     #[garde(skip)]
+    #[serde(default, deserialize_with = "optional_moment")]
     pub(super) ends_at: Option<DateTime<Utc>>,
     #[garde(inner(range(min = 1, max = 1_000_000_000_000)))]
     #[schema(minimum = 1, maximum = 1_000_000_000_000_i64)]

@@ -126,10 +126,11 @@ fn unreadable(rejection: BytesRejection) -> Error {
 
 fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {
     let meant = meant::<T>(bytes);
+    let nuls = faults::nuls(bytes, "body");
     let others = match deserialize::<T>(bytes, meant.as_ref())? {
         Ok(value) => {
             let broken = faults::broken_rules(&value);
-            if broken.is_empty() {
+            if broken.is_empty() && nuls.is_empty() {
                 return Ok(value);
             }
             broken
@@ -142,7 +143,7 @@ fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {
     };
     let shape = Shape::of_body::<T>();
     let details = faults::merged(shape.faults(&sent, "body"), others);
-    Err(faults::refusal(details))
+    Err(faults::refusal(faults::merged(nuls, details)))
 }
 
 /// Returns the value, or the fault that stopped its reading; fails for what is not JSON.
@@ -161,7 +162,11 @@ fn deserialize<T: Input>(bytes: &[u8], meant: Option<&Value>) -> Result<Result<T
             Ok(Ok(value))
         }
         Err(error) if error.inner().classify() != Category::Data => {
-            Err(rewording::malformed(error.inner()))
+            // A value of another kind than an enum's is a fault of syntax to serde_json.
+            let value: Value =
+                serde_json::from_slice(bytes).map_err(|error| rewording::malformed(&error))?;
+            let told = serde_path_to_error::deserialize::<_, T>(&value).err();
+            Ok(Err(fault(told.unwrap_or(error))))
         }
         Err(error) => Ok(Err(fault(error))),
     }

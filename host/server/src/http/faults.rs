@@ -12,7 +12,10 @@ use jsonschema::Validator;
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
-use super::echo::{cut, shortened};
+use super::{
+    echo::{cut, shortened},
+    storable,
+};
 use crate::{
     Code, Error,
     accounts::{check_rules, parse_avatar},
@@ -33,15 +36,10 @@ const FORMATS: &[Format] = &[
     ("uuid", |text| {
         of_format("uuid", text.parse::<uuid::Uuid>().is_ok())
     }),
-    ("date", |text| {
-        of_format("date", text.parse::<chrono::NaiveDate>().is_ok())
-    }),
-    ("date-time", |text| {
-        let parsed = chrono::DateTime::parse_from_rfc3339(text);
-        of_format("date-time", parsed.is_ok())
-    }),
+    ("date", |text| storable::date(text).map(drop)),
+    ("date-time", |text| storable::moment(text).map(drop)),
     ("date-or-date-time", |text| {
-        of_format("date-or-date-time", text.parse::<super::When>().is_ok())
+        text.parse::<super::When>().map(drop)
     }),
 ];
 
@@ -194,6 +192,16 @@ pub(super) fn broken_rules<T: Validate<Context = ()>>(value: &T) -> Vec<Detail> 
     let details = report.into_inner().into_iter().map(|(path, fault)| Detail {
         field: camel_case(&path.to_string()),
         message: super::rewording::of_rule(fault.message()),
+    });
+    details.collect()
+}
+
+/// The texts of a body that hold the character U+0000.
+pub(super) fn nuls(body: &[u8], root: &str) -> Vec<Detail> {
+    let pointers = storable::nuls(body).into_iter();
+    let details = pointers.map(|pointer| Detail {
+        field: field(&pointer, root),
+        message: storable::NO_NUL.into(),
     });
     details.collect()
 }

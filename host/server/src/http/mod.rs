@@ -19,6 +19,7 @@ mod responses;
 mod rewording;
 mod serve;
 mod settings;
+mod storable;
 mod watched;
 mod when;
 
@@ -35,6 +36,7 @@ pub use query::{Paged, Params, Query};
 pub use responses::{failure_responses, failures};
 pub use serve::serve;
 pub use settings::Settings;
+pub use storable::optional_moment;
 pub use when::When;
 
 use crate::{Code, Error};

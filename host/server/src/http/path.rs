@@ -32,9 +32,15 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let path = Path::<T>::from_request_parts(parts, state).await;
-        path.map(|Path(value)| Self(value)).map_err(|rejection| {
+        let missing = || {
             let message = format!("There is nothing at {}.", echo::cut(parts.uri.path(), 200));
-            Error::new(Code::NotFound, message).caused_by(rejection)
-        })
+            Error::new(Code::NotFound, message)
+        };
+        // Nothing has a name with U+0000 in it, and PostgreSQL refuses to look for one.
+        if parts.uri.path().contains("%00") {
+            return Err(missing());
+        }
+        path.map(|Path(value)| Self(value))
+            .map_err(|rejection| missing().caused_by(rejection))
     }
 }

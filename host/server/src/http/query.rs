@@ -1,17 +1,20 @@
 //! Query strings, with the same refusals as bodies.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, marker::PhantomData};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use garde::Validate;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
 use super::{
     PageQuery,
     faults::{self, Shape},
-    rewording,
+    rewording, storable,
 };
 use crate::{Error, error::Detail, text};
 
@@ -29,7 +32,8 @@ impl<T: Query, S: Send + Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let query = given(parts, |_| true);
-        parse(&query).map(Self).map_err(faults::refusal)
+        let refused = |others| refusal(&Shape::of_query::<T>(), &query, others);
+        read(&query).map(Self).map_err(refused)
     }
 }
 
@@ -42,15 +46,28 @@ impl<F: Query, S: Send + Sync> FromRequestParts<S> for Paged<F> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
         let is_page = |name: &str| matches!(name, "page" | "limit");
-        let page = parse(&given(parts, is_page));
-        let filter = parse(&given(parts, |name| !is_page(name)));
+        let page = read(&given(parts, is_page));
+        let filter = read(&given(parts, |name| !is_page(name)));
         match (page, filter) {
             (Ok(page), Ok(filter)) => Ok(Self(page, filter)),
             (page, filter) => {
                 let faults = [page.err(), filter.err()].into_iter().flatten();
-                Err(faults::refusal(faults.flatten().collect()))
+                let faults = faults.flatten().collect();
+                let shape = Shape::of_query::<WithPage<F>>();
+                Err(refusal(&shape, &given(parts, |_| true), faults))
             }
         }
+    }
+}
+
+/// The parameters of a list: its page and its filters.
+struct WithPage<F>(PhantomData<F>);
+
+impl<F: IntoParams> IntoParams for WithPage<F> {
+    fn into_params(place: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameters = PageQuery::into_params(&place);
+        parameters.extend(F::into_params(place));
+        parameters
     }
 }
 
@@ -64,28 +81,44 @@ fn given(parts: &Parts, is_wanted: impl Fn(&str) -> bool) -> String {
         .finish()
 }
 
-fn parse<T: Query>(query: &str) -> Result<T, Vec<Detail>> {
+/// Reads a query, or finds what stops its reading; [`refusal`] adds the faults against its shape.
+fn read<T: Query>(query: &str) -> Result<T, Vec<Detail>> {
     let pairs = serde_urlencoded::Deserializer::new(form_urlencoded::parse(query.as_bytes()));
-    let others = match serde_path_to_error::deserialize(pairs) {
+    match serde_path_to_error::deserialize(pairs) {
         Ok(value) => {
-            let broken = faults::broken_rules(&value);
+            let broken = faults::merged(nuls(query), faults::broken_rules(&value));
             if broken.is_empty() {
-                return Ok(value);
+                Ok(value)
+            } else {
+                Err(broken)
             }
-            broken
         }
         Err(error) => {
             let (path, text) = (error.path().to_string(), error.inner().to_string());
-            vec![rewording::of_serde(&path, &text, "query")]
+            Err(vec![rewording::of_serde(&path, &text, "query")])
         }
-    };
-    let shape = Shape::of_query::<T>();
+    }
+}
+
+/// The parameters that hold the character U+0000.
+fn nuls(query: &str) -> Vec<Detail> {
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let with_nul = pairs.filter(|(_, value)| value.contains('\0'));
+    let details = with_nul.map(|(name, _)| Detail {
+        field: name.into_owned(),
+        message: storable::NO_NUL.into(),
+    });
+    details.collect()
+}
+
+fn refusal(shape: &Shape, query: &str, others: Vec<Detail>) -> Error {
     let mut details = shape.faults(&as_object(&shape.schema, query), "query");
     for detail in &mut details {
         // Everything in a query is a text.
         detail.message = detail.message.replace(", not the text ", ", not ");
     }
-    Err(faults::merged(details, others))
+    let details = faults::merged(details, others);
+    faults::refusal(faults::merged(nuls(query), details))
 }
 
 /// The query as the object that its schema describes, numbers and truth values where it wants such.

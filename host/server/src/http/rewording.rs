@@ -115,12 +115,18 @@ pub(super) fn of_rule(message: &str) -> String {
     }
 }
 
-/// A body that is not JSON, by where it stops to be.
+/// A body that cannot be read as JSON, by where that ends.
 pub(super) fn malformed(error: &serde_json::Error) -> Error {
     let place = format!("line {}, column {}", error.line(), error.column());
-    let message = match error.classify() {
-        Category::Eof => format!("The body is not JSON: it ends too early ({place})."),
-        _ => format!("The body is not JSON: it cannot be read from {place} on."),
+    let text = error.to_string();
+    let message = if text.starts_with("recursion limit exceeded") {
+        format!("The body is nested too deeply ({place}).")
+    } else if text.starts_with("number out of range") {
+        format!("The body has a number that is too large ({place}).")
+    } else if error.classify() == Category::Eof {
+        format!("The body is not JSON: it ends too early ({place}).")
+    } else {
+        format!("The body is not JSON: it cannot be read from {place} on.")
     };
     Error::new(Code::MalformedRequest, message)
 }

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Deserializer, de};
 use utoipa::{
@@ -13,6 +13,7 @@ use utoipa::{
     },
 };
 
+use super::storable;
 use crate::{calendar, schema};
 
 /// A date (a day in `BILLING_TIMEZONE`) or a moment.
@@ -34,9 +35,10 @@ impl When {
     /// The end of a range, itself not in it: a date is in the range to its last moment.
     pub fn end(self, zone: Tz) -> DateTime<Utc> {
         match self {
-            Self::Date(date) => date.succ_opt().map_or(DateTime::<Utc>::MAX_UTC, |next| {
-                calendar::start_of_day(zone, next)
-            }),
+            Self::Date(date) => {
+                let next = date.succ_opt().unwrap_or(date);
+                calendar::start_of_day(zone, next).min(storable::last_moment())
+            }
             Self::Moment(moment) => moment,
         }
     }
@@ -45,7 +47,9 @@ impl When {
     pub fn date(self, zone: Tz) -> NaiveDate {
         match self {
             Self::Date(date) => date,
-            Self::Moment(moment) => calendar::date(zone, moment),
+            Self::Moment(moment) => {
+                calendar::date(zone, moment).min(storable::last_moment().date_naive())
+            }
         }
     }
 }
@@ -55,15 +59,20 @@ impl FromStr for When {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        if let Ok(date) = text.parse() {
-            return Ok(Self::Date(date));
+        if text.parse::<NaiveDate>().is_ok() {
+            return storable::date(text).map(Self::Date);
         }
         // The `+` of an offset that is not escaped in an address arrives as a blank.
-        let moment = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
-        let moment = moment.or_else(|_| DateTime::parse_from_rfc3339(text));
-        moment
-            .map(|moment| Self::Moment(moment.to_utc()))
-            .map_err(|_| format!("must be {}", schema::of_format("date-or-date-time")))
+        let offset = text.replace(' ', "+");
+        let texts = [offset.as_str(), text];
+        let readable = |text: &&str| text.parse::<DateTime<FixedOffset>>().is_ok();
+        match texts.into_iter().find(readable) {
+            Some(text) => storable::moment(text).map(Self::Moment),
+            None => Err(format!(
+                "must be {}",
+                schema::of_format("date-or-date-time")
+            )),
+        }
     }
 }
 
@@ -89,6 +98,29 @@ impl ToSchema for When {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_range_ends_beyond_the_bounds() {
+        let last = storable::last_moment();
+        for zone in [Tz::Asia__Jakarta, Tz::America__New_York] {
+            for text in ["9999-12-31", "9999-12-31T23:59:59Z"] {
+                let when: When = text.parse().unwrap();
+                assert!(when.end(zone) <= last && when.date(zone) <= last.date_naive());
+            }
+        }
+        for wrong in [
+            "-9999-12-31",
+            "-4713-01-01",
+            "9999-12-31T23:59:59-23:59",
+            "1960-01-01T00:00:00Z",
+        ] {
+            let refused = wrong.parse::<When>().unwrap_err();
+            assert!(
+                refused.starts_with("must be between 1970-01-01"),
+                "{wrong}: {refused}"
+            );
+        }
+    }
 
     #[test]
     fn a_date_is_a_day_of_the_shop() {

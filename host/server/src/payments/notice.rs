@@ -57,6 +57,12 @@ fn read(body: &[u8]) -> Result<(&str, Status)> {
     let malformed = |what: String| Error::new(Code::MalformedRequest, what);
     let text = std::str::from_utf8(http::without_bom(body))
         .map_err(|_| malformed("The notice is not UTF-8 text.".to_owned()))?;
+    // Not a character that PostgreSQL can hold, nor one that Midtrans writes.
+    if text.contains("\\u0000") {
+        return Err(malformed(
+            "The notice must not contain the character U+0000.".to_owned(),
+        ));
+    }
     let notice = serde_json::from_str(text)
         .map_err(|error| malformed(format!("The notice is not as Midtrans writes it: {error}.")))?;
     Ok((text, notice))

@@ -19,8 +19,24 @@ pub type Format = (&'static str, fn(&str) -> Result<(), String>);
 
 /// Every fault of `value`; `formats` are those that the validator was built with.
 pub fn faults(validator: &Validator, value: &Value, formats: &[Format]) -> Vec<Fault> {
-    let errors = validator.iter_errors(value);
-    errors.flat_map(|error| of_error(&error, formats)).collect()
+    let errors: Vec<_> = validator.iter_errors(value).collect();
+    of_errors(&errors, formats)
+}
+
+/// A value of the wrong type is none of the words of an enum either: the words alone say what is
+/// right.
+fn of_errors(errors: &[ValidationError<'_>], formats: &[Format]) -> Vec<Fault> {
+    let has_words = |error: &ValidationError<'_>| {
+        errors.iter().any(|other| {
+            matches!(other.kind(), Kind::Enum { .. })
+                && other.instance_path() == error.instance_path()
+        })
+    };
+    let is_told = |error: &&ValidationError<'_>| {
+        !matches!(error.kind(), Kind::Type { .. }) || !has_words(error)
+    };
+    let told = errors.iter().filter(is_told);
+    told.flat_map(|error| of_error(error, formats)).collect()
 }
 
 fn of_error(error: &ValidationError<'_>, formats: &[Format]) -> Vec<Fault> {
@@ -76,14 +92,13 @@ fn of_branches(
     };
     let meant: Vec<_> = context.iter().filter(|errors| !is_null(errors)).collect();
     if let [errors] = meant.as_slice() {
-        return errors
-            .iter()
-            .flat_map(|error| of_error(error, formats))
-            .collect();
+        return of_errors(errors, formats);
     }
     let mut forms = Vec::new();
-    let errors = meant.into_iter().flatten();
-    for fault in errors.flat_map(|error| of_error(error, formats)) {
+    for fault in meant
+        .into_iter()
+        .flat_map(|errors| of_errors(errors, formats))
+    {
         let form = fault.message.trim_start_matches("must be ").to_owned();
         if !forms.contains(&form) {
             forms.push(form);
@@ -262,10 +277,11 @@ mod tests {
                 "g": { "oneOf": [{ "type": "integer", "minimum": 1 }, { "enum": ["forever"] }] },
                 "h": { "type": "string", "pattern": "^x$" },
                 "i": { "type": ["integer", "null"] },
+                "j": { "type": "string", "enum": ["X", "Y"] },
             },
         });
         let value = json!({
-            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "i": "1", "z/z": 1,
+            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "i": "1", "j": null, "z/z": 1,
         });
         let expected = [
             ("/a", "must be at least 3, not 2"),
@@ -281,6 +297,7 @@ mod tests {
             ("/g", "must be at least 1, not 0, or one of: forever"),
             ("/h", "must have the form ^x$"),
             ("/i", "must be a whole number, not the text \"1\""),
+            ("/j", "must be one of: X, Y"),
             ("/z~1z", "is not known here"),
         ];
         let expected = expected.map(|(pointer, message)| (pointer.to_owned(), message.to_owned()));

@@ -15,7 +15,7 @@ use crate::{
     api::{Admin, AppState},
     audit,
     db::Clock,
-    http::{Body, Envelope, Reply, Success, failure_responses},
+    http::{Body, Envelope, Reply, Success, failure_responses, optional_moment},
 };
 
 failure_responses!(Absent: NotFound);
@@ -56,6 +56,7 @@ impl ClockView {
 struct ClockRequest {
     /// The moment it shows now.
     #[garde(skip)]
+    #[serde(default, deserialize_with = "optional_moment")]
     now: Option<DateTime<Utc>>,
     /// Distance from the system's time: `+31d`, `-2h`, `90m`; `0s` sets it right again.
     #[garde(inner(length(chars, min = 2, max = 20)))]
