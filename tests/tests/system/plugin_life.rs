@@ -213,7 +213,13 @@ both_engines! {
         let id = bought["instanceId"].as_str().unwrap();
         shop.instance_becomes(&customer, id, "RUNNING").await;
         let digest = admin.get("/api/admin/plugins/service-n8n").await.data(200)["active"].clone();
-        admin.post("/api/admin/plugins/service-n8n/retire", json!(null)).await.data(200);
+        let retire = "/api/admin/plugins/service-n8n/retire";
+        let refused = admin.post(retire, json!(null)).await;
+        let refused = refused.fails(409, "PLUGIN_IN_USE");
+        assert_eq!((refused.detail("services"), refused.detail("subscriptions")), (Some("1"), Some("1")));
+        assert_eq!(shop.plan_view("n8n", "basic").await["isAvailable"], true);
+        admin.post(&format!("{retire}?stopSelling=true"), json!(null)).await.data(200);
+        assert_eq!(shop.plan_view("n8n", "basic").await["isAvailable"], false);
         customer.post("/api/subscriptions", plan).await.fails(503, "PLUGIN_UNAVAILABLE");
         let path = format!("/api/admin/plugins/service-n8n/versions/{}", digest.as_str().unwrap());
         admin.delete(&path).await.fails(409, "PLUGIN_IN_USE");

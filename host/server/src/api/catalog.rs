@@ -194,8 +194,11 @@ async fn with_plans(
     Ok(views)
 }
 
-async fn view(registry: &Registry, plans: Vec<PlanView>, service: Service) -> ServiceView {
+async fn view(registry: &Registry, mut plans: Vec<PlanView>, service: Service) -> ServiceView {
     let plugin = registry.active(&service.plugin_id).ok();
+    for plan in &mut plans {
+        plan.is_available &= plugin.is_some();
+    }
     // A plugin that cannot say what it makes must not hide what is sold.
     let description = match &plugin {
         Some(plugin) => plugins::describe(plugin, &service.settings).await.ok(),

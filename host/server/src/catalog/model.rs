@@ -156,7 +156,7 @@ pub struct PlanView {
     pub features: Vec<String>,
     pub max_instances_per_user: i64,
     pub available_quota: i64,
-    /// True when it can be bought now: active, and quota left.
+    /// True when it can be bought now: active, quota left, and a version of its plugin running.
     pub is_available: bool,
 }
 

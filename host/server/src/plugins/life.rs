@@ -239,15 +239,17 @@ pub async fn retire(
 }
 
 /// Retires every version of a plugin: nothing new is sold or granted with it. Live subscriptions
-/// stay on their versions and work on.
+/// stay on their versions and work on. Services on sale are given up with `stop_selling` only.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when all are retired, `PLUGIN_IN_USE` while coupons of it can still
-/// be used: a coupon is decided by the active version, and would decide nothing without one.
+/// be used: a coupon is decided by the active version, and would decide nothing without one; and
+/// while services on sale need an active version, unless their sale is to end.
 pub async fn retire_plugin(
     registry: &Registry,
     plugin_id: &str,
     actor_id: Uuid,
+    stop_selling: bool,
 ) -> Result<Retirement> {
     let mut conn = registry.db().begin().await?;
     store::lock(&mut conn, plugin_id).await?;
@@ -262,6 +264,9 @@ pub async fn retire_plugin(
         );
         return Err(in_use(message).with("coupons", coupons.to_string()));
     }
+    if !stop_selling {
+        refuse_sold(&mut conn, plugin_id).await?;
+    }
     let mut digests = Vec::new();
     for version in versions {
         if version.state.after(Step::Retire).is_some() {
@@ -275,6 +280,23 @@ pub async fn retire_plugin(
         return Err(Error::new(Code::InvalidState, message));
     }
     retired(registry, conn, plugin_id, digests, actor_id).await
+}
+
+/// Refuses a plugin with an active version that services on sale are made by.
+async fn refuse_sold(conn: &mut Conn, plugin_id: &str) -> Result<()> {
+    if store::active_of(conn, plugin_id).await?.is_none() {
+        return Ok(());
+    }
+    let (services, subscriptions) = store::sold(conn, plugin_id).await?;
+    if services == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "Services on sale are made by this plugin: {services}. They cannot be bought once it is retired; live subscriptions ({subscriptions}) keep their versions. Repeat with ?stopSelling=true to end the sale."
+    );
+    Err(in_use(message)
+        .with("services", services.to_string())
+        .with("subscriptions", subscriptions.to_string()))
 }
 
 async fn retired(

@@ -432,3 +432,14 @@ pub(super) async fn live_coupons(
     let (count,) = fetch_one!(conn, (i64,), sql, plugin_id, now)?;
     Ok(count)
 }
+
+/// Services on sale that a plugin makes, and live subscriptions of the plugin's services.
+pub(super) async fn sold(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<(i64, i64)> {
+    let sql = "SELECT
+        (SELECT count(*) FROM services s WHERE s.plugin_id = $1 AND s.active AND s.refused IS NULL
+           AND EXISTS (SELECT 1 FROM service_plans p WHERE p.service_id = s.id AND p.active)),
+        (SELECT count(*) FROM subscriptions b JOIN service_plans p ON p.id = b.plan_id
+           JOIN services s ON s.id = p.service_id
+           WHERE s.plugin_id = $1 AND b.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED'))";
+    fetch_one!(conn, (i64, i64), sql, plugin_id)
+}

@@ -26,7 +26,8 @@ use crate::{
     Code, Error, Result,
     api::{Admin, AppState},
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Reply, Segment, Success, When, failure_responses,
+        Body, Envelope, Id, PageQuery, Paged, Params, Reply, Segment, Success, When,
+        failure_responses,
     },
     wallet::{is_reference, reference},
 };
@@ -417,17 +418,32 @@ async fn retire(
     Ok(Success::ok("The version is retired.", retirement))
 }
 
+/// Options of a plugin's retirement.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RetireQuery {
+    /// True to end the sale of the services that the plugin makes; without it, a plugin of services
+    /// on sale is not retired.
+    #[serde(default)]
+    #[garde(skip)]
+    stop_selling: bool,
+}
+
 /// Retires a plugin with all its versions: nothing new is sold with it. Live subscriptions stay on
 /// the versions they have.
 #[utoipa::path(post, path = "/admin/plugins/{id}/retire", tag = "admin: plugins", security(("bearer" = [])),
-    params(("id" = String, Path, description = "Plugin id")),
+    params(("id" = String, Path, description = "Plugin id"), RetireQuery),
     responses((status = 200, description = "Retired", body = Envelope<Retirement>), RetiringAll))]
 async fn retire_plugin(
     State(state): State<AppState>,
     admin: Admin,
     Segment(id): Segment<String>,
+    Params(query): Params<RetireQuery>,
 ) -> Reply<Retirement> {
-    let retirement = crate::plugins::retire_plugin(&state.plugins, &id, admin.user_id).await?;
+    let stop_selling = query.stop_selling;
+    let retirement =
+        crate::plugins::retire_plugin(&state.plugins, &id, admin.user_id, stop_selling).await?;
     Ok(Success::ok(format!("{id} is retired."), retirement))
 }
 
