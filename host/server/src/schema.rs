@@ -1,5 +1,6 @@
 //! Values that a plugin's author described by a JSON Schema.
 
+mod whole;
 mod wording;
 
 use dermaga_runtime::contract::Problem;
@@ -10,14 +11,19 @@ pub(crate) use wording::{UNKNOWN, of_format};
 
 use crate::{Code, Error, Result};
 
-/// Checks a value against a plugin's schema.
+/// Checks a value against a plugin's schema, and turns floats without a fraction (`1e3`, `1000.0`)
+/// into integers: the schema takes them for whole numbers, and most plugins do not.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` with one detail for each fault, `field` being `root` and a JSON pointer.
-pub fn validate(schema: &Value, value: &Value, root: &str) -> Result<()> {
+pub fn validate(schema: &Value, value: &mut Value, root: &str) -> Result<()> {
     let validator =
         jsonschema::validator_for(schema).map_err(|error| Error::internal(error.to_string()))?;
-    let faults = faults(&validator, value, &[]);
+    let beyond = whole::made_whole(value);
+    let mut faults = faults(&validator, value, &[]);
+    if faults.is_empty() {
+        faults = beyond;
+    }
     if faults.is_empty() {
         return Ok(());
     }

@@ -64,6 +64,19 @@ both_engines! {
         shop.books_balance().await;
     }
 
+    /// Floats without a fraction are whole numbers to plugins too; those beyond 2^53 are refused.
+    async fn whole_numbers_reach_plugins_as_such(shop: Shop) {
+        let admin = shop.admin().await;
+        let coupon = |code: &str, amount: f64| json!({
+            "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": amount },
+        });
+        let made = admin.post("/api/admin/coupons", coupon("WHOLE", 1e3)).await.data(201);
+        assert_eq!(made["parameters"]["amount"].as_i64(), Some(1_000), "{made:#}");
+        for (code, amount) in [("HALF", 1000.5), ("HUGE", 1e300)] {
+            admin.post("/api/admin/coupons", coupon(code, amount)).await.fails(400, "VALIDATION_FAILED");
+        }
+    }
+
     /// Other customers' objects are answered as not found.
     async fn what_is_not_yours_does_not_exist(shop: Shop) {
         let owner = shop.customer("pemilik@example.com").await;

@@ -24,7 +24,7 @@ use crate::{
 pub(crate) async fn create(
     coupons: &Coupons,
     created_by: Uuid,
-    new: NewCoupon,
+    mut new: NewCoupon,
 ) -> Result<Uncommitted<Coupon>> {
     let now = coupons.clock.now();
     let starts_at = new.starts_at.unwrap_or(now);
@@ -32,7 +32,7 @@ pub(crate) async fn create(
         return Err(Error::invalid("endsAt", "must be in the future"));
     }
     check_window(starts_at, new.ends_at)?;
-    check_parameters(coupons, &new.plugin, &new.parameters).await?;
+    check_parameters(coupons, &new.plugin, &mut new.parameters).await?;
     let mut conn = coupons.db.begin().await?;
     check_services(&mut conn, &new.services).await?;
     let row = store::NewCouponRow {
@@ -71,7 +71,12 @@ pub(crate) async fn create(
     Ok(Uncommitted::new(conn, coupon))
 }
 
-async fn check_parameters(coupons: &Coupons, plugin_id: &str, parameters: &Value) -> Result<()> {
+/// Checks the parameters with their plugin; whole numbers in them are written as such.
+async fn check_parameters(
+    coupons: &Coupons,
+    plugin_id: &str,
+    parameters: &mut Value,
+) -> Result<()> {
     let plugin = coupons
         .plugins
         .active(plugin_id)
@@ -141,11 +146,11 @@ pub(crate) async fn change(
     coupons: &Coupons,
     actor: Uuid,
     id: Uuid,
-    wanted: NewCoupon,
+    mut wanted: NewCoupon,
 ) -> Result<Coupon> {
     // The rule is asked before the transaction, also about what it has accepted before: its schema
     // may be another one by now.
-    check_parameters(coupons, &wanted.plugin, &wanted.parameters).await?;
+    check_parameters(coupons, &wanted.plugin, &mut wanted.parameters).await?;
     let mut conn = coupons.db.begin().await?;
     let before = store::admin::lock(&mut conn, id)
         .await?

@@ -56,7 +56,7 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
         user_id: order.user_id,
         plan_id: order.plan_id,
         coupon_code: order.coupon.as_ref().map(coupons::CouponCode::as_str),
-        config: &canonical_json(&order.config),
+        config: &canonical_json(&priced.config),
         due,
         now: priced.moment,
         expires_at: view.expires_at,
@@ -328,7 +328,7 @@ async fn check_quote(
     let coupon = order.coupon.as_ref().map(coupons::CouponCode::as_str);
     if quote.plan_id != order.plan_id
         || quote.coupon_code.as_deref() != coupon
-        || quote.config != canonical_json(&order.config)
+        || quote.config != canonical_json(&priced.config)
     {
         return Err(Error::invalid(
             "quoteId",

@@ -97,13 +97,13 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         plan: plan.clone(),
         config: order.config.clone(),
     };
-    let description = check_config(shop, &plugin, check, order.user_id).await?;
+    let (description, config) = check_config(shop, &plugin, check, order.user_id).await?;
     let moment = shop.clock.now();
     let request = contract::PriceRequest {
         settings: settings.clone(),
         plan: plan.clone(),
         term: Term { months: 1 },
-        config: order.config.clone(),
+        config: config.clone(),
         occasion: Occasion::First,
         moment: moment.timestamp(),
     };
@@ -143,7 +143,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         offer,
         plugin,
         description,
-        config: order.config.clone(),
+        config,
         lines: answer.lines,
         price: Rupiah::new(answer.total),
         price_decision: decided.decision,
@@ -153,20 +153,22 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
     })
 }
 
-/// Checks a configuration against the plugin's description of the settings, and the plan.
+/// Checks a configuration against the plugin's description of the settings, and the plan; returns
+/// it with whole numbers written as such.
 pub(super) async fn check_config(
     shop: &Subscriptions,
     plugin: &Plugin,
-    input: contract::ConfigCheck,
+    mut input: contract::ConfigCheck,
     user_id: Uuid,
-) -> Result<Arc<ServiceDescription>> {
+) -> Result<(Arc<ServiceDescription>, Value)> {
     let description = plugins::describe(plugin, &input.settings).await?;
-    schema::validate(&description.config_schema, &input.config, "config")?;
+    schema::validate(&description.config_schema, &mut input.config, "config")?;
+    let config = input.config.clone();
     match plugins::decide::<contract::service::Check>(&shop.plugins, plugin, input, user_id.into())
         .await?
         .value
     {
-        Answer::Ok(()) => Ok(description),
+        Answer::Ok(()) => Ok((description, config)),
         Answer::Problems(problems) => Err(schema::refused(problems, "config")),
     }
 }

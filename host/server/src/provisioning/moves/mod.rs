@@ -278,12 +278,12 @@ async fn check_config(
     instance: &Instance,
     config_schema: &Value,
 ) -> Result<()> {
-    let config = &instance.config.0;
-    schema::validate(config_schema, config, "config")?;
+    let mut config = instance.config.0.clone();
+    schema::validate(config_schema, &mut config, "config")?;
     let input = ConfigCheck {
         settings: settings.clone(),
         plan: terms.plan_for_plugins()?,
-        config: config.clone(),
+        config,
     };
     let registry: &Registry = &instances.plugins;
     match plugins::decide::<service::Check>(registry, target, input, instance.user_id.into())
