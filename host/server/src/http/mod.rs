@@ -34,6 +34,7 @@ pub use page::{PageQuery, Pagination};
 pub use path::{Id, Segment};
 pub use query::{Paged, Params, Query};
 pub use responses::{failure_responses, failures};
+pub(crate) use rewording::{not_json, of_serde};
 pub use serve::serve;
 pub use settings::Settings;
 pub use storable::optional_moment;

@@ -5,7 +5,7 @@ use serde_json::error::Category;
 use crate::{Code, Error, error::Detail, schema};
 
 /// The fault that stopped a value from being read, at `path` of `root`.
-pub(super) fn of_serde(path: &str, message: &str, root: &str) -> Detail {
+pub(crate) fn of_serde(path: &str, message: &str, root: &str) -> Detail {
     let parent = if path == "." { "" } else { path };
     let (name, message) = reworded(without_place(message));
     // A path ends with the field's own name where the field is an unknown one.
@@ -72,6 +72,8 @@ fn kind_of(message: &str) -> String {
         "must be a list".into()
     } else if expected.starts_with("struct") || expected.starts_with("a map") {
         "must be an object".into()
+    } else if expected == "unit" {
+        "must be null".into()
     } else {
         "is not acceptable".into()
     }
@@ -117,18 +119,23 @@ pub(super) fn of_rule(message: &str) -> String {
 
 /// A body that cannot be read as JSON, by where that ends.
 pub(super) fn malformed(error: &serde_json::Error) -> Error {
+    let message = format!("The body {}.", not_json(error));
+    Error::new(Code::MalformedRequest, message)
+}
+
+/// The end of a sentence about a text that cannot be read as JSON.
+pub(crate) fn not_json(error: &serde_json::Error) -> String {
     let place = format!("line {}, column {}", error.line(), error.column());
     let text = error.to_string();
-    let message = if text.starts_with("recursion limit exceeded") {
-        format!("The body is nested too deeply ({place}).")
+    if text.starts_with("recursion limit exceeded") {
+        format!("is nested too deeply ({place})")
     } else if text.starts_with("number out of range") {
-        format!("The body has a number that is too large ({place}).")
+        format!("has a number that is too large ({place})")
     } else if error.classify() == Category::Eof {
-        format!("The body is not JSON: it ends too early ({place}).")
+        format!("is not JSON: it ends too early ({place})")
     } else {
-        format!("The body is not JSON: it cannot be read from {place} on.")
-    };
-    Error::new(Code::MalformedRequest, message)
+        format!("is not JSON: it cannot be read from {place} on")
+    }
 }
 
 #[cfg(test)]

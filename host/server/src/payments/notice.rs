@@ -63,8 +63,8 @@ fn read(body: &[u8]) -> Result<(&str, Status)> {
             "The notice must not contain the character U+0000.".to_owned(),
         ));
     }
-    let notice = serde_json::from_str(text)
-        .map_err(|error| malformed(format!("The notice is not as Midtrans writes it: {error}.")))?;
+    let notice = Status::read(text)
+        .map_err(|why| malformed(format!("The notice is not as Midtrans writes it: {why}.")))?;
     Ok((text, notice))
 }
 

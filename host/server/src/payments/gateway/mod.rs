@@ -245,8 +245,8 @@ impl Gateway {
         Ok(match answer.code {
             404 => Known::Nothing,
             // 407 is how an expired order is answered.
-            200..=299 | 407 => serde_json::from_str(&answer.text).map_or_else(
-                |error| Known::Unusable(format!("It is not as Midtrans writes it: {error}.")),
+            200..=299 | 407 => Status::read(&answer.text).map_or_else(
+                |why| Known::Unusable(format!("It is not as Midtrans writes it: {why}.")),
                 |status| Known::Told(Box::new(status)),
             ),
             _ => Known::Unusable(format!("Its status was refused: {}.", refusal(&answer))),

@@ -28,7 +28,7 @@ impl<'de> Deserialize<'de> for Text {
                 .map_err(D::Error::custom),
             Some(b'n') => Ok(Self::default()),
             Some(b'-' | b'0'..=b'9') => Ok(Self(raw.to_owned())),
-            _ => Err(D::Error::custom("a text, a number or null is expected")),
+            _ => Err(D::Error::custom("must be a text or a number")),
         }
     }
 }

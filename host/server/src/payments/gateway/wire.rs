@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, FixedOffset, Utc};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Value, error::Category, json};
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq as _;
 
@@ -13,7 +13,7 @@ use super::{
     },
     text::Text,
 };
-use crate::money::Rupiah;
+use crate::{http, money::Rupiah};
 
 /// Midtrans' clock: Jakarta, without daylight saving.
 const JAKARTA_SECONDS: i32 = 7 * 3600;
@@ -59,6 +59,26 @@ pub(in crate::payments) struct Callbacks {
 }
 
 impl Status {
+    /// Reads the JSON of a notice or a status; fails with the end of a sentence that says why.
+    pub(in crate::payments) fn read(text: &str) -> Result<Self, String> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let status = match serde_path_to_error::deserialize(&mut json) {
+            Ok(status) => status,
+            Err(error) if error.inner().classify() == Category::Data => {
+                let (path, why) = (error.path().to_string(), error.inner().to_string());
+                let fault = http::of_serde(&path, &why, "it");
+                return Err(match fault.field.as_str() {
+                    "it" => format!("it {}", fault.message),
+                    field => format!("`{field}` {}", fault.message),
+                });
+            }
+            Err(error) => return Err(format!("it {}", http::not_json(error.inner()))),
+        };
+        json.end()
+            .map_err(|error| format!("it {}", http::not_json(&error)))?;
+        Ok(status)
+    }
+
     /// Returns true when the holder of `server_key` made this. The fields that are not signed, the
     /// transaction's status among them, are not covered.
     pub(in crate::payments) fn is_signed_with(&self, server_key: &str) -> bool {
@@ -264,6 +284,36 @@ mod tests {
             all[name] = value.clone();
         }
         serde_json::from_value(all).unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_notice_is_told_in_plain_words() {
+        let fine = status(&json!({}));
+        assert_eq!(fine.order_id.as_str(), "1111");
+        for (text, why) in [
+            ("", "it is not JSON: it ends too early (line 1, column 0)"),
+            (
+                "{]",
+                "it is not JSON: it cannot be read from line 1, column 2 on",
+            ),
+            ("{} {}", "`order_id` is missing"),
+            ("[]", "it must be an object"),
+            ("7", "it must be an object"),
+            (
+                r#"{"order_id":[]}"#,
+                "`order_id` must be a text or a number",
+            ),
+            (
+                r#"{"order_id":"1","order_id":"2"}"#,
+                "`order_id` is given twice",
+            ),
+            (
+                r#"{"order_id":"1","gross_amount":"1","transaction_status":"settlement","refunds":3}"#,
+                "`refunds` must be a list",
+            ),
+        ] {
+            assert_eq!(Status::read(text).unwrap_err(), why, "{text}");
+        }
     }
 
     /// The inputs and key of the example in Midtrans' documentation.
