@@ -205,7 +205,7 @@ both_engines! {
     }
 }
 
-/// JSON that does not fit is no broken JSON, and everything that is wrong with it is told.
+/// JSON that does not fit is no broken JSON, and all its faults come at once.
 #[tokio::test]
 async fn a_wrong_type_is_a_fault_of_its_field() {
     let Some(shop) = Shop::open(dermaga_tests::Engine::Sqlite).await else {

@@ -582,17 +582,95 @@ paid_shops! {
         assert!(keyed.post(&path, body(20_000)).await.is_replayed());
         assert_eq!(first.data(200)["reversed"], 20_000);
         assert_eq!(till.paid_balance(&customer).await, 40_000);
-        // The answer to a successful refund is lost: the gateway is asked again.
+        // The answer to a successful refund is lost: the gateway is asked again with the same key.
         till.gateway.fail_next([Fault::AnswerLost]);
-        admin.post(&path, body(5_000)).await.fails(502, "GATEWAY_REFUSED");
-        till.shop.clock().advance(TimeDelta::seconds(11));
-        eventually("the clock finds the refund", async || till.paid_balance(&customer).await == 35_000).await;
+        assert_eq!(admin.post(&path, body(5_000)).await.data(200)["reversed"], 25_000);
+        assert_eq!(till.paid_balance(&customer).await, 35_000);
         let plan = till.shop.plan("postgresql", "basic").await;
         customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
         admin.post(&path, body(35_000)).await.fails(402, "INSUFFICIENT_CREDIT");
         let waiting = till.top_up(&customer, 10_000, "QRIS").await;
         let id = till.seen(&waiting).await["payment"]["id"].as_str().unwrap().to_owned();
         admin.post(&format!("/api/admin/payments/{id}/refund"), body(10_000)).await.fails(409, "INVALID_STATE");
+        till.shop.books_balance().await;
+    }
+
+    /// The gateway pays, and its answer is lost for longer than one request: the same key asks for the same
+    /// refund, another one waits, and the clock sends on a refund that is not asked for again.
+    async fn a_refund_is_paid_once_however_often_it_is_asked_for(till: Till) {
+        let customer = till.shop.customer("sekali@example.com").await;
+        let top_up = till.paid(&customer, 100_000).await;
+        let id = till.seen(&top_up).await["payment"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/admin/payments/{id}/refund");
+        let body = json!({ "amount": 30_000, "reason": "Pelanggan salah kirim" });
+        let away = [Fault::AnswerLost, Fault::ServerError, Fault::ServerError];
+        till.gateway.fail_next(away);
+        let keyed = till.admin.with_key("sekali");
+        keyed.post(&path, body.clone()).await.fails(503, "GATEWAY_UNAVAILABLE");
+        assert_eq!(till.paid_balance(&customer).await, 70_000, "the wallet pays first");
+        till.admin.with_key("lain").post(&path, body.clone()).await.fails(409, "CONFLICT");
+        assert_eq!(keyed.post(&path, body.clone()).await.data(200)["reversed"], 30_000);
+        assert!(keyed.post(&path, body.clone()).await.is_replayed());
+
+        till.gateway.fail_next(away);
+        let later = till.admin.with_key("nanti");
+        later.post(&path, body.clone()).await.fails(503, "GATEWAY_UNAVAILABLE");
+        let ended = async || {
+            till.shop.clock().advance(TimeDelta::seconds(31));
+            let mut conn = till.shop.state().db.read().await.unwrap();
+            let sql = "SELECT count(*) FROM payment_refunds WHERE state = 'PENDING'";
+            dermaga::fetch_one!(conn, (i64,), sql).unwrap().0 == 0
+        };
+        eventually("the clock sends it on", ended).await;
+        assert_eq!(later.post(&path, body).await.data(200)["reversed"], 60_000);
+        assert_eq!(till.paid_balance(&customer).await, 40_000);
+        till.shop.books_balance().await;
+    }
+
+    /// Refunds of two top-ups and a purchase want the same paid credit at once: it is spent once.
+    async fn a_refund_and_a_purchase_never_spend_the_same_credit(till: Till) {
+        let customer = till.shop.customer("rebut@example.com").await;
+        let mut paths = Vec::new();
+        for _ in 0..2 {
+            let top_up = till.paid(&customer, 50_000).await;
+            let id = till.seen(&top_up).await["payment"]["id"].as_str().unwrap().to_owned();
+            paths.push(format!("/api/admin/payments/{id}/refund"));
+        }
+        let plan = till.shop.plan("postgresql", "basic").await;
+        let body = json!({ "amount": 50_000, "reason": "Pelanggan salah kirim" });
+        let (first, second, bought) = tokio::join!(
+            till.admin.post(&paths[0], body.clone()),
+            till.admin.post(&paths[1], body.clone()),
+            customer.post("/api/subscriptions", json!({ "planId": plan })),
+        );
+        let refunded = [first.status, second.status];
+        let paid_out = 50_000 * i64::try_from(refunded.iter().filter(|status| **status == 200).count()).unwrap();
+        assert!(refunded.iter().all(|status| [200, 402, 409].contains(status)), "{refunded:?}");
+        let price = till.shop.plan_view("postgresql", "basic").await["monthlyPrice"].as_i64().unwrap();
+        let spent = if bought.status == 201 { price } else { 0 };
+        assert!(paid_out + spent <= 100_000, "{refunded:?} {}", bought.status);
+        assert_eq!(till.paid_balance(&customer).await, 100_000 - paid_out - spent);
+        let debts = till.admin.get("/api/admin/debts").await.data(200);
+        assert_eq!(debts, json!([]));
+        till.shop.books_balance().await;
+    }
+
+    /// The gateway refuses a refund: the wallet has the money again, and another one may be asked for.
+    async fn a_refused_refund_goes_back_into_the_wallet(till: Till) {
+        let customer = till.shop.customer("tolak@example.com").await;
+        let top_up = till.paid(&customer, 20_000).await;
+        let id = till.seen(&top_up).await["payment"]["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/admin/payments/{id}/refund");
+        let body = json!({ "amount": 20_000, "reason": "Pelanggan salah kirim" });
+        till.gateway.fail_next([Fault::Refused]);
+        let keyed = till.admin.with_key("tolak");
+        keyed.post(&path, body.clone()).await.fails(502, "GATEWAY_REFUSED");
+        assert_eq!(till.paid_balance(&customer).await, 20_000);
+        keyed.post(&path, body.clone()).await.fails(502, "GATEWAY_REFUSED");
+        assert_eq!(till.admin.post(&path, body).await.data(200)["state"], "REVERSED");
+        assert_eq!(till.paid_balance(&customer).await, 0);
+        let top_up = customer.get("/api/wallet/transactions?type=TOP_UP").await.data(200);
+        assert_eq!(top_up[0]["status"], "REFUNDED");
         till.shop.books_balance().await;
     }
 

@@ -86,6 +86,20 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
 }
 
 impl Once {
+    /// Returns the name of this request among those of a user, for what is written down before it is
+    /// answered; nothing without a key.
+    pub fn intent(&self, user_id: Uuid) -> Option<String> {
+        let Self {
+            key,
+            route,
+            fingerprint,
+        } = self;
+        let key = key.as_ref()?.as_str();
+        Some(crypto::sha256_hex(format!(
+            "{user_id}\n{route}\n{key}\n{fingerprint}"
+        )))
+    }
+
     /// Runs `act` and answers with its result, or repeats the answer kept under the key. The act
     /// and its answer are committed together; `act` is never polled when there is an answer.
     ///

@@ -12,7 +12,7 @@ use super::{
     Payment, PaymentState, Payments,
     asking::{self, News},
     gateway::wanted_pause,
-    settlement,
+    refunds, settlement,
     state::Claim,
     store,
 };
@@ -28,7 +28,7 @@ const BATCH: i64 = 8;
 /// Time a server keeps a payment to itself: all attempts of three questions.
 const LEASE: TimeDelta = TimeDelta::seconds(120);
 /// Interval between the first question and the second; doubled from one to the next.
-const FIRST: TimeDelta = TimeDelta::seconds(30);
+pub(super) const FIRST: TimeDelta = TimeDelta::seconds(30);
 const LONGEST: TimeDelta = TimeDelta::minutes(30);
 /// A page may be paid in its last second, and the news take a moment.
 const GRACE: TimeDelta = TimeDelta::minutes(2);
@@ -168,7 +168,11 @@ async fn check(payments: &Payments, holder: Uuid, id: Uuid) -> Result<()> {
     let found = store::by_id(&mut conn, id).await?;
     let mut payment = found.ok_or_else(|| Error::not_found("payment"))?;
     payment.checks += 1;
-    let at = next_check(&payment, payments.clock.now());
+    let now = payments.clock.now();
+    let mut at = next_check(&payment, now);
+    if at.is_none() && refunds::is_pending(&mut conn, id).await? {
+        at = Some(now + FIRST);
+    }
     let next = NextCheck {
         at: at.map(|at| rested.map_or(at, |rested| at.max(rested))),
         error: failed.as_ref().map(asking::reason),
@@ -179,6 +183,11 @@ async fn check(payments: &Payments, holder: Uuid, id: Uuid) -> Result<()> {
 
 /// Learns about a payment, and ends it when its time is over.
 async fn look(payments: &Payments, payment: Payment) -> Result<()> {
+    let payment = if refunds::resume(payments, payment.id).await? {
+        asking::reread(payments, &payment).await?
+    } else {
+        payment
+    };
     let now = payments.clock.now();
     let is_over = now >= payment.expires_at + GRACE && payment.state.is_waiting();
     let is_unmade = payment.state == PaymentState::Starting && now >= payment.created_at + UNMADE;

@@ -12,6 +12,7 @@ mod janitor;
 mod model;
 pub(crate) mod notice;
 pub(crate) mod problem;
+pub(crate) mod refunds;
 pub(crate) mod review;
 pub mod sandbox;
 mod settings;
@@ -33,6 +34,7 @@ use uuid::Uuid;
 pub use janitor::{check_due, watch};
 pub use model::{
     DebtView, NoticeOutcome, NoticeView, Payment, PaymentMethod, PaymentState, PaymentView,
+    RefundState,
 };
 pub use settings::{Midtrans, Settings};
 

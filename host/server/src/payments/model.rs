@@ -49,6 +49,17 @@ impl PaymentMethod {
 }
 
 text_enum! {
+    /// State of a refund.
+    pub enum RefundState {
+        /// The wallet has paid it, and the gateway has not answered.
+        Pending = "PENDING",
+        Done = "DONE",
+        /// The gateway has refused it, and the wallet has it again.
+        Refused = "REFUSED",
+    }
+}
+
+text_enum! {
     /// State of a payment.
     pub enum PaymentState {
         /// Written down; the gateway has not answered yet.

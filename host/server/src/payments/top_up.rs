@@ -2,21 +2,20 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
-use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
     Payment, PaymentMethod, PaymentState, Payments,
     asking::{self, Learned, News},
-    gateway::{Gateway, PAGE_MINUTES},
+    gateway::PAGE_MINUTES,
     janitor, problem,
     settlement::{self, Applied},
     state::Claim,
     store,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
     db::{Uncommitted, new_id},
     money::Rupiah,
     wallet::{self, TopUp, Transaction},
@@ -221,79 +220,4 @@ async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
 fn not_waiting(state: PaymentState) -> Error {
     let message = format!("Only a top-up that waits can be cancelled; this one is {state}.");
     Error::new(Code::InvalidState, message)
-}
-
-/// Refund by an administrator through the gateway, with its reason.
-#[derive(Debug, Clone)]
-pub(crate) struct Refund {
-    pub(crate) amount: Rupiah,
-    pub(crate) reason: String,
-}
-
-/// Pays a top-up back to its payer: never more than was paid and is still in the wallet as cash.
-///
-/// # Errors
-/// `INVALID_STATE` when it is not paid, `REFUND_TOO_LARGE`, `INSUFFICIENT_CREDIT` when the customer
-/// has spent it, and what the gateway answers.
-pub(crate) async fn refund(
-    payments: &Payments,
-    actor_id: Uuid,
-    id: Uuid,
-    refund: &Refund,
-) -> Result<Uncommitted<Payment>> {
-    let gateway = payments.gateway()?;
-    let _turn = payments.turns.take(id).await;
-    let payment = refundable(payments, id, refund).await?;
-    // From here on money moves at the gateway; should this server die, the clock finds it.
-    asking::ask_soon(payments, &payment).await?;
-    pay_back(gateway, &payment, refund).await?;
-    let mut learned = asking::learn(payments, payment).await?;
-    let details = json!({ "amount": refund.amount, "reason": refund.reason });
-    let (action, subject) = ("payment.refunded", format!("payment:{id}"));
-    let conn = learned.conn();
-    audit::record(conn, &payments.clock, actor_id, action, &subject, details).await?;
-    Ok(learned.map(|learned| learned.payment))
-}
-
-async fn refundable(payments: &Payments, id: Uuid, refund: &Refund) -> Result<Payment> {
-    let mut conn = payments.db.read().await?;
-    let found = store::by_id(&mut conn, id).await?;
-    let payment = found.ok_or_else(|| Error::not_found("payment"))?;
-    let left = payment.credited.minus(payment.reversed)?;
-    if payment.credited.is_zero() {
-        let message = format!(
-            "Only a paid top-up can be refunded; this one is {}.",
-            payment.state
-        );
-        return Err(Error::new(Code::InvalidState, message));
-    }
-    if refund.amount > left {
-        let message = format!("Of this payment {left} are left to refund.");
-        return Err(
-            Error::new(Code::RefundTooLarge, message).with("refundable", left.get().to_string())
-        );
-    }
-    if payment.state == PaymentState::Captured && refund.amount != left {
-        let message = "This card payment has not settled yet: it can be refunded in full only.";
-        return Err(Error::new(Code::InvalidState, message));
-    }
-    let held = wallet::balance(&mut conn, payment.user_id).await?.paid;
-    if refund.amount > held {
-        let message = format!("The customer has spent it: {held} of paid credit are left.");
-        return Err(Error::new(Code::InsufficientCredit, message));
-    }
-    Ok(payment)
-}
-
-/// A capture is voided, a settlement refunded.
-async fn pay_back(gateway: &Gateway, payment: &Payment, refund: &Refund) -> Result<()> {
-    if payment.state == PaymentState::Captured && gateway.cancel(payment).await? {
-        return Ok(());
-    }
-    // Two refunds that start from the same sum are the same refund.
-    let key = format!("{}-{}", payment.order_id, payment.reversed.get());
-    gateway
-        .refund(&payment.order_id, &key, refund.amount, &refund.reason)
-        .await?;
-    Ok(())
 }

@@ -34,8 +34,8 @@ pub use seal::{Seal, seal};
 pub use settings::Settings;
 pub use statistics::Statistics;
 pub use top_up::{
-    Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, take_back,
-    transaction,
+    Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, not_taken_back,
+    refunded, take_back, transaction,
 };
 pub use typeface::Typeface;
 

@@ -126,6 +126,39 @@ pub async fn take_back(
     Ok(Reversal { transaction, owed })
 }
 
+/// Puts what [`take_back`] took back into the locked wallet: the gateway did not pay it out.
+///
+/// # Errors
+/// `CONFLICT` when the key was posted before.
+pub async fn not_taken_back(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &mut WalletRow,
+    top_up: &Transaction,
+    amount: Rupiah,
+    idempotency_key: &str,
+) -> Result<Transaction> {
+    let movement = Movement {
+        paid: amount,
+        bonus: Rupiah::ZERO,
+        others: vec![(Account::Gateway, amount.negated())],
+    };
+    let description = format!("Refund of top-up {} undone", top_up.reference());
+    let details = json!({ "topUp": top_up.reference(), "amount": amount });
+    let kind = TransactionType::TopUpRefund;
+    let new = record(wallet.user_id, kind, description, details);
+    ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
+}
+
+/// Marks a top-up as refunded.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn refunded(conn: &mut Conn, top_up: Uuid) -> Result<bool> {
+    let (from, to) = (TransactionStatus::Completed, TransactionStatus::Refunded);
+    Ok(store::change_status(conn, top_up, from, to).await?)
+}
+
 /// Paid credit of the locked wallet pays `amount` of a debt.
 ///
 /// # Errors

@@ -114,7 +114,16 @@ pub(super) async fn play(till: &Till) {
         .customer_with_credit("jalan@example.com", 400_000)
         .await;
     let user = customer.get("/api/user/profile").await.data(200)["id"].clone();
-    till.paid(&customer, 50_000).await;
+    let paid = till.paid(&customer, 50_000).await;
+    let id = text(&till.seen(&paid).await["payment"]["id"]);
+    admin
+        .with_key("jalan-kembali")
+        .post(
+            &format!("/api/admin/payments/{id}/refund"),
+            json!({ "amount": 1_000, "reason": "Salah kirim" }),
+        )
+        .await
+        .data(200);
     let open = till.top_up(&customer, 20_000, "QRIS").await;
     till.act(&open, Action::Deny);
     check_due(&shop.state().payments).await.unwrap();

@@ -9,9 +9,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::payments::{
-    DebtView, NoticeView, PaymentState, PaymentView, review,
+    DebtView, NoticeView, PaymentState, PaymentView,
+    refunds::{self, Refund},
+    review,
     store::{self, DebtFilter, PaymentFilter},
-    top_up::{self, MOST, Refund},
+    top_up::MOST,
 };
 use crate::{
     Error,
@@ -148,9 +150,10 @@ async fn refund_payment(
     let refund = Refund {
         amount: Rupiah::new(request.amount),
         reason: request.reason,
+        intent: once.intent(admin.user_id),
     };
     let pay_back = async {
-        let paid_back = top_up::refund(&state.payments, admin.user_id, id, &refund).await?;
+        let paid_back = refunds::refund(&state.payments, admin.user_id, id, &refund).await?;
         let message = format!("{} are on their way back to the payer.", refund.amount);
         Ok(paid_back.map(|payment| Success::ok(message, PaymentView::from(payment))))
     };

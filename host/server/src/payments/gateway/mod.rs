@@ -281,7 +281,8 @@ impl Gateway {
         let url = format!("{}/v2/{order_id}/refund", self.addresses()?.core);
         let body = json!({ "refund_key": key, "amount": amount, "reason": reason });
         let answer = self.ask(Method::POST, &url, Some(&body)).await?;
-        if answer.code < 300 {
+        // 406: a refund with this key was paid before.
+        if answer.code < 300 || answer.code == 406 {
             Ok(())
         } else {
             Err(refusal(&answer))

@@ -71,6 +71,7 @@ pub(super) async fn go_wrong(
             answer
         }
         Some(Fault::Garbage) => Html("<h1>It works!</h1>").into_response(),
+        Some(Fault::Refused) => refusal(412, REFUSED),
     }
 }
 

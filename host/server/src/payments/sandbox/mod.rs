@@ -41,6 +41,8 @@ pub enum Fault {
     Late,
     /// 200 with something that is not JSON.
     Garbage,
+    /// 412, and nothing was done.
+    Refused,
 }
 
 /// The gateway. Cheap to clone; clones are the same gateway.
