@@ -229,7 +229,7 @@ pub fn reference(text: &str) -> Option<i64> {
 /// Checks that a query's text is such a number.
 ///
 /// # Errors
-/// What it must be instead.
+/// The form that a number of a transaction must have, in a sentence.
 pub fn is_reference(text: &str, (): &()) -> garde::Result {
     match reference(text) {
         Some(_) => Ok(()),
