@@ -88,7 +88,7 @@ pub(super) fn last_moment() -> DateTime<Utc> {
 /// Reads an optional moment of a body, for `#[serde(default, deserialize_with)]`.
 ///
 /// # Errors
-/// See [`moment`].
+/// A sentence about the form or the bounds.
 pub fn optional_moment<'de, D>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error>
 where
     D: Deserializer<'de>,
