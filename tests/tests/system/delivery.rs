@@ -146,6 +146,54 @@ both_engines! {
         shop.books_balance().await;
     }
 
+    /// A purchase cancelled before its delivery is undone once, also when two requests cancel it;
+    /// one cancelled after it stays paid.
+    async fn a_purchase_cancelled_before_its_delivery_is_undone(shop: Shop) {
+        let admin = shop.admin().await;
+        let coupon = json!({ "code": "SEKALI", "plugin": "coupon-subscription-discount",
+            "parameters": { "percent": 10 }, "maxUses": 1, "maxUsesPerUser": 1 });
+        admin.post("/api/admin/coupons", coupon).await.data(201);
+        let gift = json!({ "code": "HADIAH", "plugin": "coupon-credit-topup", "parameters": { "amount": 40_000 } });
+        admin.post("/api/admin/coupons", gift).await.data(201);
+        let customer = customer_with_cash(&shop, "batal@example.com", 70_000).await;
+        customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "HADIAH" })).await.data(201);
+        let plan = shop.plan("n8n", "basic").await;
+        let quota = async || shop.plan_view("n8n", "basic").await["availableQuota"].as_i64().unwrap();
+        let before = quota().await;
+        let in_the_way = block(&shop, &customer).await;
+
+        let order = json!({ "planId": plan, "couponCode": "SEKALI" });
+        let bought = customer.post("/api/subscriptions", order.clone()).await.data(201);
+        let path = format!("/api/subscriptions/{}", text(&bought, "/subscription/id"));
+        let cancel = async || {
+            let request = customer.request(reqwest::Method::DELETE, &path);
+            customer.send(request.json(&json!({ "reason": "salah pilih" }))).await
+        };
+        let (one, two) = tokio::join!(cancel(), cancel());
+        let (ended, late) = if one.status == 200 { (one, two) } else { (two, one) };
+        late.fails(409, "INVALID_STATE");
+        let message = "The subscription has ended before it was set up; everything paid for it is back in your wallet.";
+        assert_eq!(ended.body["message"], message);
+        let ended = ended.data(200);
+        assert_eq!((&ended["status"], &ended["cancelReason"]), (&json!("CANCELLED"), &json!("salah pilih")));
+        assert_eq!(balance(&customer).await, (json!(70_000), json!(40_000)));
+        assert_eq!(quota().await, before);
+        let refunds = customer.get("/api/wallet/transactions?type=REFUND").await.data(200);
+        assert_eq!((refunds.as_array().unwrap().len(), &refunds[0]["amount"]), (1, &json!(45_000)));
+        assert!(admin.get("/api/admin/alerts?kind=PURCHASE_UNDONE").await.data(200).as_array().unwrap().is_empty());
+        shop.books_balance().await;
+
+        std::fs::remove_file(&in_the_way).unwrap();
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        shop.instance_becomes(&customer, text(&bought, "/instanceId"), "RUNNING").await;
+        let path = format!("/api/subscriptions/{}", text(&bought, "/subscription/id"));
+        let ended = customer.delete(&path).await;
+        assert_eq!(ended.body["message"], "The subscription has ended; its resources are being removed.");
+        ended.data(200);
+        assert_eq!(balance(&customer).await, (json!(65_000), json!(0)));
+        shop.books_balance().await;
+    }
+
     /// While the first delivery waits, nothing is charged again, and the period is extended by the
     /// wait. A customer can retry at once; administrators find an alert with the path.
     async fn a_first_period_moves_by_the_time_it_waited(shop: Shop) {

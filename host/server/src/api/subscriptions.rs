@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use crate::subscriptions::{
     BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
-    SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, cancellation, checkout, store,
+    SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
+    cancellation::{self, Cancelled},
+    checkout, store,
 };
 use crate::{
     Error,
@@ -222,7 +224,8 @@ async fn get(
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum CancelAt {
-    /// Resources are removed at once and the quota is given back.
+    /// Resources are removed at once and the quota is given back. A purchase that was not set up
+    /// yet is undone, with all its money.
     #[default]
     Now,
     /// It runs until the period that is paid for is over; refused when that is over already.
@@ -255,8 +258,12 @@ async fn cancel(
     let reason = request.reason.as_deref();
     let message = match request.at {
         CancelAt::Now => {
-            cancellation::cancel(&state.subscriptions, customer.user_id, id, reason).await?;
-            "The subscription has ended; its resources are being removed."
+            match cancellation::cancel(&state.subscriptions, customer.user_id, id, reason).await? {
+                Cancelled::Paid => "The subscription has ended; its resources are being removed.",
+                Cancelled::Undone => {
+                    "The subscription has ended before it was set up; everything paid for it is back in your wallet."
+                }
+            }
         }
         CancelAt::PeriodEnd => {
             cancellation::cancel_at_period_end(&state.subscriptions, customer.user_id, id, reason)

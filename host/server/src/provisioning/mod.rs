@@ -38,7 +38,9 @@ use std::{
 use sqlx::types::Json;
 use uuid::Uuid;
 
-pub use delivery::{Undeliverable, is_undeliverable, ran_since, try_again, undeliverable};
+pub use delivery::{
+    Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
+};
 pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
 pub use moves::{Moved, Moves, ObjectChange, carry_out};
 pub use provisioner::{Choice, Provisioner};

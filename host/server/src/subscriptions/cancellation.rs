@@ -3,11 +3,21 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Subscriptions, renewal, store, upgrade};
+use super::{Subscriptions, delivery, renewal, store, upgrade};
 use crate::{Code, Error, Result, catalog, db::Conn, provisioning, wallet};
 
+/// Money side of a cancellation that took effect at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// The service was delivered, so that its period stays paid.
+    Paid,
+    /// The service was never delivered, so that everything paid for it was given back.
+    Undone,
+}
+
 /// Ends a subscription now: its resources are removed and its quota given back. That needs no paid
-/// period, so one that is over is not renewed first.
+/// period, so one that is over is not renewed first. A first purchase that was not delivered yet is
+/// undone.
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when it has ended already.
@@ -16,20 +26,32 @@ pub async fn cancel(
     user_id: Uuid,
     id: Uuid,
     reason: Option<&str>,
-) -> Result<()> {
+) -> Result<Cancelled> {
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, user_id).await?;
-    upgrade::abandon(shop, &mut conn, user_id, id).await?;
-    let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await? else {
-        return Err(not_live(&mut conn, user_id, id, clock.now()).await?);
+    let undelivered = match store::owned(&mut conn, user_id, id).await? {
+        Some(row) if delivery::is_undelivered(&mut conn, &row).await? => Some(row),
+        _ => None,
     };
-    provisioning::terminate(&mut conn, clock, id).await?;
-    catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+    let cancelled = if let Some(row) = &undelivered {
+        let why = "Cancelled before it was set up.";
+        delivery::take_back(shop, &mut conn, row, why, reason).await?;
+        Cancelled::Undone
+    } else {
+        upgrade::abandon(shop, &mut conn, user_id, id).await?;
+        let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await?
+        else {
+            return Err(not_live(&mut conn, user_id, id, clock.now()).await?);
+        };
+        provisioning::terminate(&mut conn, clock, id).await?;
+        catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+        Cancelled::Paid
+    };
     conn.commit().await?;
     shop.instances.handle.wake();
-    tracing::info!(subscription.id = %id, "subscription.cancelled");
-    Ok(())
+    tracing::info!(subscription.id = %id, undone = cancelled == Cancelled::Undone, "subscription.cancelled");
+    Ok(cancelled)
 }
 
 /// Lets a subscription run out at the end of the period that is paid for.

@@ -36,6 +36,15 @@ pub async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> Result<
     Ok(store::is_undeliverable(conn, subscription_id).await?)
 }
 
+/// Returns true when a subscription's instance ran at least once, or was handed over where clusters
+/// are folders.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn was_delivered(conn: &mut Conn, subscription_id: Uuid) -> Result<bool> {
+    Ok(store::was_delivered(conn, subscription_id).await?)
+}
+
 /// Returns false for an instance that should run and did not once since this moment. While its
 /// cluster does not answer, an instance that ran before counts as running.
 ///

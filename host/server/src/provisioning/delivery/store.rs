@@ -28,6 +28,12 @@ pub(super) async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> 
     Ok(found.is_some())
 }
 
+pub(super) async fn was_delivered(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<bool> {
+    let sql = "SELECT id FROM instances WHERE subscription_id = $1 AND ready_at IS NOT NULL";
+    let delivered: Option<(Uuid,)> = fetch_optional!(conn, (Uuid,), sql, subscription_id)?;
+    Ok(delivered.is_some())
+}
+
 /// Delivery state of an instance, for billing.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Life {

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-pub(super) use undo::undo_purchases;
+pub(super) use undo::{is_undelivered, take_back, undo_purchases};
 
 use super::{
     model::{Subscription, SubscriptionDetail},

@@ -1,5 +1,5 @@
-//! Undoes first purchases that can never be set up: money of both kinds, quota and the coupon's
-//! use.
+//! Undoes first purchases that can never be set up, or that end before they were: money of both
+//! kinds, quota and the coupon's use.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -45,23 +45,11 @@ async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
     wallet::lock(&mut conn, user_id).await?;
     let row = store::any(&mut conn, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
-    let is_first = row.subscription.status == SubscriptionStatus::Active
-        && row.subscription.period_number == 1;
-    if !is_first || !provisioning::is_undeliverable(&mut conn, id).await? {
+    if !is_first(&row) || !provisioning::is_undeliverable(&mut conn, id).await? {
         return Ok(conn.rollback().await?);
     }
-    upgrade::abandon(shop, &mut conn, user_id, id).await?;
-    let period = store::period(&mut conn, id, 1).await?;
-    let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
-    give_back(shop, &mut conn, &row, &period, &found.message).await?;
     let reason = "It could not be set up. Everything paid for it was given back.";
-    let plan_id = store::cancel(&mut conn, user_id, id, Some(reason), clock.now()).await?;
-    provisioning::terminate(&mut conn, clock, id).await?;
-    // In the order in which a purchase takes them.
-    if let Some(plan_id) = plan_id {
-        catalog::give_back_quota(&mut conn, clock, plan_id).await?;
-    }
-    coupons::release(&mut conn, clock, id).await?;
+    take_back(shop, &mut conn, &row, &found.message, Some(reason)).await?;
     let message = format!(
         "A purchase of {} {} was undone, since it could not be set up: {} Customers can still buy it; switch the \
          plan off until it is mended.",
@@ -80,6 +68,49 @@ async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
     shop.instances.handle.wake();
     tracing::warn!(subscription.id = %id, reason = found.message, "purchase.undone");
     Ok(())
+}
+
+/// Returns true when a subscription is in its first period and its instance never ran: ending it now
+/// undoes its purchase.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::subscriptions) async fn is_undelivered(
+    conn: &mut Conn,
+    row: &SubscriptionRow,
+) -> Result<bool> {
+    Ok(is_first(row) && !provisioning::was_delivered(conn, row.subscription.id).await?)
+}
+
+fn is_first(row: &SubscriptionRow) -> bool {
+    row.subscription.status == SubscriptionStatus::Active && row.subscription.period_number == 1
+}
+
+/// Ends a first purchase of a customer whose wallet is locked, and returns everything that it took:
+/// money of both kinds, quota, and the coupon's use. The refund shows `why`, the
+/// subscription `reason`.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::subscriptions) async fn take_back(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    row: &SubscriptionRow,
+    why: &str,
+    reason: Option<&str>,
+) -> Result<()> {
+    let (clock, id, user_id) = (&shop.clock, row.subscription.id, row.subscription.user_id);
+    upgrade::abandon(shop, conn, user_id, id).await?;
+    let period = store::period(conn, id, 1).await?;
+    let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
+    give_back(shop, conn, row, &period, why).await?;
+    let plan_id = store::cancel(conn, user_id, id, reason, clock.now()).await?;
+    provisioning::terminate(conn, clock, id).await?;
+    // In the order in which a purchase takes them.
+    if let Some(plan_id) = plan_id {
+        catalog::give_back_quota(conn, clock, plan_id).await?;
+    }
+    coupons::release(conn, clock, id).await
 }
 
 /// Refunds the unused payments of the period, each kind of credit as it was paid.
