@@ -180,7 +180,7 @@ impl Workshop {
         give_up.check()?;
         engine
             .precompile_component(component)
-            .map_err(|error| LoadError::Malformed(format!("{error:#}")))
+            .map_err(|error| LoadError::malformed(format!("{error:#}")))
     }
 }
 
@@ -269,7 +269,7 @@ fn answer(
     }
     if status.code() == Some(REFUSED) {
         let reason = String::from_utf8_lossy(errors).trim().to_owned();
-        return Ok(Err(LoadError::Malformed(reason)));
+        return Ok(Err(LoadError::malformed(reason)));
     }
     let said = String::from_utf8_lossy(errors);
     tracing::warn!(%status, stderr = said.trim(), "plugin.compile_ended");

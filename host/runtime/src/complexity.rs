@@ -56,7 +56,7 @@ struct Complexity {
 pub(crate) fn check(bytes: &[u8], memory_bytes: usize) -> Result<(), LoadError> {
     let mut complexity = Complexity::default();
     for payload in Parser::new(0).parse_all(bytes) {
-        complexity.count(payload.map_err(|error| LoadError::Malformed(error.to_string()))?)?;
+        complexity.count(payload.map_err(|error| LoadError::malformed(error.to_string()))?)?;
         complexity.check(memory_bytes)?;
     }
     Ok(())
@@ -65,7 +65,7 @@ pub(crate) fn check(bytes: &[u8], memory_bytes: usize) -> Result<(), LoadError> 
 impl Complexity {
     fn count(&mut self, payload: Payload<'_>) -> Result<(), LoadError> {
         let malformed =
-            |error: wasmparser::BinaryReaderError| LoadError::Malformed(error.to_string());
+            |error: wasmparser::BinaryReaderError| LoadError::malformed(error.to_string());
         match payload {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => self.parts += 1,
             Payload::FunctionSection(section) => self.functions += u64::from(section.count()),

@@ -22,6 +22,11 @@ pub enum RuntimeError {
     },
 }
 
+/// The words of a library about bytes that it cannot read, for logs and authors.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Reason(String);
+
 /// Reason why a component was refused. Nothing of a refused component is kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
@@ -79,8 +84,12 @@ pub enum LoadError {
     TooCostly { memory_bytes: u64, cpu_seconds: u32 },
     #[error("the request for the component was given up before it was compiled")]
     GivenUp,
-    #[error("this is not a well-formed WebAssembly component: {0}")]
-    Malformed(String),
+    #[error("{message}")]
+    Malformed {
+        message: &'static str,
+        #[source]
+        reason: Reason,
+    },
     #[error(
         "the component imports `{0}`: a plugin is pure and may import nothing but `dermaga:plugin/log`; remove what needs it (for Rust, build for wasm32-unknown-unknown, not WASI)"
     )]
@@ -108,6 +117,20 @@ fn spoken() -> String {
 }
 
 impl LoadError {
+    /// Returns the refusal of bytes that a library cannot read, in plain words.
+    pub fn malformed(reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        let message = if reason.contains("magic header") {
+            "this file is not a WebAssembly component"
+        } else if reason.contains("unexpected end") {
+            "the WebAssembly component is cut off: its file ends too early"
+        } else {
+            "the WebAssembly component is damaged, or was not built correctly"
+        };
+        let reason = Reason(reason);
+        Self::Malformed { message, reason }
+    }
+
     /// Returns the stable, machine-readable code.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -121,7 +144,7 @@ impl LoadError {
             Self::GivenUp => "COMPONENT_GIVEN_UP",
             Self::Precompiled => "COMPONENT_PRECOMPILED",
             Self::CoreModule => "COMPONENT_IS_CORE_MODULE",
-            Self::Malformed(_) => "COMPONENT_MALFORMED",
+            Self::Malformed { .. } => "COMPONENT_MALFORMED",
             Self::ForbiddenImport(_) => "COMPONENT_FORBIDDEN_IMPORT",
             Self::WrongWorld(_) => "COMPONENT_WRONG_WORLD",
             Self::WrongContract { .. } => "COMPONENT_WRONG_CONTRACT",
@@ -225,6 +248,29 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_the_parser_are_for_the_log() {
+        for (reason, message) in [
+            (
+                "magic header not detected: bad magic number - expected=[\n 0x0",
+                "this file is not a WebAssembly component",
+            ),
+            (
+                "unexpected end-of-file (at offset 0x9)",
+                "the WebAssembly component is cut off: its file ends too early",
+            ),
+            (
+                "type mismatch (at offset 0x9)",
+                "the WebAssembly component is damaged, or was not built correctly",
+            ),
+        ] {
+            let error = LoadError::malformed(reason);
+            assert_eq!(error.to_string(), message);
+            let source = std::error::Error::source(&error).map(ToString::to_string);
+            assert_eq!(source.as_deref(), Some(reason));
+        }
+    }
 
     #[test]
     fn a_place_is_named_when_there_is_one() {

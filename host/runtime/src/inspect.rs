@@ -85,7 +85,7 @@ struct Surface {
 
 /// Collects the names at depth 0 only; inner modules and components need no check.
 fn surface(bytes: &[u8]) -> Result<Surface, LoadError> {
-    let malformed = |error: wasmparser::BinaryReaderError| LoadError::Malformed(error.to_string());
+    let malformed = |error: wasmparser::BinaryReaderError| LoadError::malformed(error.to_string());
     let mut surface = Surface::default();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {

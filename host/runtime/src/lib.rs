@@ -43,7 +43,7 @@ pub use canonical::canonical_json;
 pub use compiler::{Compiler, GiveUp, GiveUpGuard, compile_stdin};
 pub use contract::Description;
 pub use digest::{Digest, ParseDigestError};
-pub use error::{CallError, Failure, LoadError, RuntimeError};
+pub use error::{CallError, Failure, LoadError, Reason, RuntimeError};
 pub use image::is_pinned as is_pinned_image;
 pub use limits::{CallLimits, LargeLimits, Limits, SizeClass};
 pub use plugin::Plugin;

@@ -75,7 +75,7 @@ fn the_end_of_the_program_is_the_answer() {
     let script = format!("{greeting}; cat >/dev/null; echo 'no good' >&2; exit 65");
     assert_eq!(
         load(&runtime(Some(playing(&script))), &GiveUp::default()).unwrap_err(),
-        LoadError::Malformed("no good".to_owned())
+        LoadError::malformed("no good".to_owned())
     );
 }
 

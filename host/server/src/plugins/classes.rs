@@ -69,6 +69,10 @@ fn refused(error: &LoadError) -> Error {
     )
     .with("code", error.code());
     match error {
+        LoadError::Malformed { reason, .. } => {
+            tracing::info!(%reason, "plugin.malformed");
+            refusal.caused_by(reason.clone())
+        }
         LoadError::AboveClass { sufficient, .. }
         | LoadError::MemoryAboveClass { sufficient, .. } => {
             let how = format!(

@@ -131,7 +131,10 @@ impl Report {
             name: "load".to_owned(),
             outcome: Outcome::Fail,
             message: format!("{why} ({})", why.code()),
-            details: Vec::new(),
+            details: match why {
+                dermaga_runtime::LoadError::Malformed { reason, .. } => vec![reason.to_string()],
+                _ => Vec::new(),
+            },
             fix: None,
         };
         Self {
