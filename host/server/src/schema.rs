@@ -20,7 +20,7 @@ pub fn validate(schema: &Value, value: &mut Value, root: &str) -> Result<()> {
     let validator =
         jsonschema::validator_for(schema).map_err(|error| Error::internal(error.to_string()))?;
     let beyond = whole::made_whole(value);
-    let mut faults = faults(&validator, value, &[]);
+    let mut faults = faults(&validator, schema, value, &[]);
     if faults.is_empty() {
         faults = beyond;
     }

@@ -109,7 +109,7 @@ impl Shape {
         let Some(validator) = &self.validator else {
             return Vec::new();
         };
-        let faults = schema::faults(validator, value, FORMATS);
+        let faults = schema::faults(validator, &self.schema, value, FORMATS);
         let detail = |fault: schema::Fault| Detail {
             field: field(&fault.pointer, root),
             message: self.completed(fault),

@@ -17,15 +17,20 @@ pub struct Fault {
 /// the text must be.
 pub type Format = (&'static str, fn(&str) -> Result<(), String>);
 
-/// Every fault of `value`; `formats` are those that the validator was built with.
-pub fn faults(validator: &Validator, value: &Value, formats: &[Format]) -> Vec<Fault> {
+/// Every fault of `value`; `schema` and `formats` are those that the validator was built with.
+pub fn faults(
+    validator: &Validator,
+    schema: &Value,
+    value: &Value,
+    formats: &[Format],
+) -> Vec<Fault> {
     let errors: Vec<_> = validator.iter_errors(value).collect();
-    of_errors(&errors, formats)
+    of_errors(&errors, schema, formats)
 }
 
 /// A value of the wrong type is none of the words of an enum either: the words alone say what is
 /// right.
-fn of_errors(errors: &[ValidationError<'_>], formats: &[Format]) -> Vec<Fault> {
+fn of_errors(errors: &[ValidationError<'_>], schema: &Value, formats: &[Format]) -> Vec<Fault> {
     let has_words = |error: &ValidationError<'_>| {
         errors.iter().any(|other| {
             matches!(other.kind(), Kind::Enum { .. })
@@ -36,10 +41,11 @@ fn of_errors(errors: &[ValidationError<'_>], formats: &[Format]) -> Vec<Fault> {
         !matches!(error.kind(), Kind::Type { .. }) || !has_words(error)
     };
     let told = errors.iter().filter(is_told);
-    told.flat_map(|error| of_error(error, formats)).collect()
+    told.flat_map(|error| of_error(error, schema, formats))
+        .collect()
 }
 
-fn of_error(error: &ValidationError<'_>, formats: &[Format]) -> Vec<Fault> {
+fn of_error(error: &ValidationError<'_>, schema: &Value, formats: &[Format]) -> Vec<Fault> {
     let pointer = error.instance_path().to_string();
     let at = |message: String| Fault {
         pointer: pointer.clone(),
@@ -59,8 +65,9 @@ fn of_error(error: &ValidationError<'_>, formats: &[Format]) -> Vec<Fault> {
         }
         Kind::AnyOf { context }
         | Kind::OneOfNotValid { context }
-        | Kind::OneOfMultipleValid { context } => of_branches(context, formats, &at),
+        | Kind::OneOfMultipleValid { context } => of_branches(context, schema, formats, &at),
         Kind::Format { format } => vec![at(of_rule(format, error.instance(), formats))],
+        Kind::Pattern { .. } => vec![at(of_pattern(error, schema))],
         kind => vec![at(sentence(kind, error.instance()))],
     }
 }
@@ -71,11 +78,29 @@ fn of_rule(format: &str, value: &Value, formats: &[Format]) -> String {
     told.unwrap_or_else(|| format!("must be {}", of_format(format)))
 }
 
+/// A regular expression is for programmers: people are told what stands beside it in the schema.
+fn of_pattern(error: &ValidationError<'_>, schema: &Value) -> String {
+    let path = error.schema_path().to_string();
+    let property = path.rsplit_once('/').map_or("", |(property, _)| property);
+    let said = |key: &str| schema.pointer(property)?.get(key);
+    let described = ["description", "title"].into_iter().find_map(|key| {
+        let text = said(key)?.as_str()?.trim().trim_end_matches('.');
+        (!text.is_empty()).then(|| text.split_whitespace().collect::<Vec<_>>().join(" "))
+    });
+    let example = said("examples").and_then(|all| all.get(0)).map(plain);
+    match (described, example) {
+        (Some(text), _) => format!("is not valid: {text}"),
+        (None, Some(example)) => format!("is not valid; an example is {example}"),
+        (None, None) => "has characters that are not allowed here".into(),
+    }
+}
+
 pub(crate) const UNKNOWN: &str = "is not known here";
 
 /// Several forms are allowed: the faults against the one that was meant, or else all forms.
 fn of_branches(
     context: &[Vec<ValidationError<'static>>],
+    schema: &Value,
     formats: &[Format],
     at: &impl Fn(String) -> Fault,
 ) -> Vec<Fault> {
@@ -92,12 +117,12 @@ fn of_branches(
     };
     let meant: Vec<_> = context.iter().filter(|errors| !is_null(errors)).collect();
     if let [errors] = meant.as_slice() {
-        return of_errors(errors, formats);
+        return of_errors(errors, schema, formats);
     }
     let mut forms = Vec::new();
     for fault in meant
         .into_iter()
-        .flat_map(|errors| of_errors(errors, formats))
+        .flat_map(|errors| of_errors(errors, schema, formats))
     {
         let form = fault.message.trim_start_matches("must be ").to_owned();
         if !forms.contains(&form) {
@@ -156,7 +181,6 @@ fn sentence(kind: &Kind, value: &Value) -> String {
         Kind::MaxProperties { limit } => format!("must have at most {}", count(*limit, "field")),
         Kind::Enum { options } => format!("must be one of: {}{}", listed(options), echo(value)),
         Kind::Constant { expected_value } => format!("must be {}", plain(expected_value)),
-        Kind::Pattern { pattern } => format!("must have the form {pattern}"),
         Kind::UniqueItems => "must not have the same item twice".into(),
         Kind::Custom { message, .. } => message.clone(),
         _ => "is not acceptable".into(),
@@ -255,7 +279,7 @@ mod tests {
             .should_validate_formats(true)
             .build(schema)
             .unwrap();
-        let mut told: Vec<_> = faults(&validator, value, &[])
+        let mut told: Vec<_> = faults(&validator, schema, value, &[])
             .into_iter()
             .map(|fault| (fault.pointer, fault.message))
             .collect();
@@ -276,12 +300,14 @@ mod tests {
                 "f": { "type": "array", "maxItems": 1, "items": { "type": "boolean" } },
                 "g": { "oneOf": [{ "type": "integer", "minimum": 1 }, { "enum": ["forever"] }] },
                 "h": { "type": "string", "pattern": "^x$" },
+                "h1": { "type": "string", "pattern": "^x$", "description": "Time zone, such as\n Asia/Jakarta." },
+                "h2": { "type": "string", "pattern": "^x$", "examples": ["x"] },
                 "i": { "type": ["integer", "null"] },
                 "j": { "type": "string", "enum": ["X", "Y"] },
             },
         });
         let value = json!({
-            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "i": "1", "j": null, "z/z": 1,
+            "a": 2, "c": "", "d": "Z", "e": "1", "f": [1, true], "g": 0, "h": "y", "h1": "y", "h2": "y", "i": "1", "j": null, "z/z": 1,
         });
         let expected = [
             ("/a", "must be at least 3, not 2"),
@@ -295,7 +321,9 @@ mod tests {
             ("/f", "must have at most 1 item, not 2"),
             ("/f/0", "must be true or false, not a number"),
             ("/g", "must be at least 1, not 0, or one of: forever"),
-            ("/h", "must have the form ^x$"),
+            ("/h", "has characters that are not allowed here"),
+            ("/h1", "is not valid: Time zone, such as Asia/Jakarta"),
+            ("/h2", "is not valid; an example is x"),
             ("/i", "must be a whole number, not the text \"1\""),
             ("/j", "must be one of: X, Y"),
             ("/z~1z", "is not known here"),
