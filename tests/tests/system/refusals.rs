@@ -77,6 +77,21 @@ both_engines! {
         }
     }
 
+    /// A dry run that its caller got wrong is no failure of the plugin.
+    async fn a_dry_run_names_what_is_wrong_with_its_input(shop: Shop) {
+        let admin = shop.admin().await;
+        let path = "/api/admin/plugins/coupon-credit-topup/dry-run";
+        for (function, input, field, message) in [
+            ("describe", json!({}), "input", "must be null"),
+            ("check", json!({}), "input.parameters", "is missing"),
+            ("evaluate", json!({ "parameters": {}, "moment": "x", "place": "wallet" }), "input", "has a value that must be a whole number"),
+            ("unknown", json!({}), "function", "is not a function of this plugin; there are: check, describe, evaluate"),
+        ] {
+            let refused = admin.post(path, json!({ "function": function, "input": input })).await;
+            assert_eq!(refused.fails(400, "VALIDATION_FAILED").detail(field), Some(message), "{:#}", refused.body);
+        }
+    }
+
     /// Other customers' objects are answered as not found.
     async fn what_is_not_yours_does_not_exist(shop: Shop) {
         let owner = shop.customer("pemilik@example.com").await;

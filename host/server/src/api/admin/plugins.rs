@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, header},
     response::{IntoResponse as _, Response},
 };
+use dermaga_runtime::{CallError, Failure};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,7 +27,7 @@ use crate::{
     Code, Error, Result,
     api::{Admin, AppState},
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Params, Reply, Segment, Success, When,
+        self, Body, Envelope, Id, PageQuery, Paged, Params, Reply, Segment, Success, When,
         failure_responses,
     },
     wallet::{is_reference, reference},
@@ -511,13 +512,39 @@ async fn dry_run(
         tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
             .await
             .map_err(Error::internal)?
-            .map_err(|error| decisions::failed_in_full(&error))?;
+            .map_err(|error| not_run(&error))?;
     let view = DryRunView {
         output: called.value,
         usage: serde_json::to_value(called.usage)?,
         logs: serde_json::to_value(&called.logs)?,
     };
     Ok(Success::ok("The plugin answered.", view))
+}
+
+/// The failure of a dry run; what its caller did wrong is no fault of the plugin.
+fn not_run(error: &CallError) -> Error {
+    let (field, message) = match &error.failure {
+        Failure::BadInput(why) => {
+            let fault = http::of_serde("input", why, "input");
+            // A fault without a name is of the input itself, or of a value somewhere in it.
+            match fault.message.as_str() {
+                message @ ("must be null" | "must be an object") => {
+                    (fault.field, message.to_owned())
+                }
+                message if fault.field == "input" => {
+                    (fault.field, format!("has a value that {message}"))
+                }
+                _ => (fault.field, fault.message),
+            }
+        }
+        Failure::UnknownFunction { known } => (
+            "function".to_owned(),
+            format!("is not a function of this plugin; there are: {known}"),
+        ),
+        _ => return decisions::failed_in_full(error),
+    };
+    let refusal = "The dry run does not fit the plugin.";
+    Error::new(Code::ValidationFailed, refusal).with(field, message)
 }
 
 /// Filter of a list of decisions.
