@@ -246,6 +246,10 @@ async fn a_month_is_rehearsed() {
         json!({ "offset": "soon" }),
         json!({ "offset": "40000d" }),
         json!({ "now": "9999-12-31T00:00:00Z" }),
+        json!({ "now": "1960-01-01T00:00:00Z" }),
+        json!({ "now": "1999-12-31T23:59:59Z" }),
+        json!({ "now": "2200-01-01T00:00:00Z" }),
+        json!({ "offset": "-36525d" }),
         json!({ "now": "soon" }),
         json!({ "day": 1 }),
     ] {

@@ -205,6 +205,74 @@ both_engines! {
     }
 }
 
+/// A range that ends before it begins is refused by every list, and not answered with nothing.
+#[tokio::test]
+async fn no_range_ends_before_it_begins() {
+    let Some(shop) = Shop::open(dermaga_tests::Engine::Sqlite).await else {
+        return;
+    };
+    let (admin, customer) = (
+        shop.admin().await,
+        shop.customer("rentang@example.com").await,
+    );
+    for (client, path, first, last) in [
+        (&customer, "/api/wallet/transactions", "from", "to"),
+        (&customer, "/api/wallet/statement", "from", "to"),
+        (&admin, "/api/admin/transactions", "from", "to"),
+        (&admin, "/api/admin/coupons/statistics", "from", "to"),
+        (&admin, "/api/admin/decisions", "since", "until"),
+    ] {
+        let refused = client
+            .get(&format!("{path}?{first}=2026-02-02&{last}=2026-02-01"))
+            .await;
+        refused.fails(400, "VALIDATION_FAILED");
+        let expected = format!("must not be after `{last}`");
+        assert_eq!(told(&refused), [(first, expected.as_str())], "{path}");
+    }
+    let body = json!({ "digest": "0".repeat(64), "since": "2026-11-01", "until": "x" });
+    let refused = admin
+        .post("/api/admin/coupon-types/coupon-credit-topup/backtest", body)
+        .await;
+    let fields: Vec<&str> = told(&refused).iter().map(|(field, _)| *field).collect();
+    assert_eq!(fields, ["until"], "{:#}", refused.body);
+    let refused = customer.get("/api/wallet/transactions?nope=1").await;
+    let known = "is not known here; there are: from, limit, page, status, to, type";
+    assert_eq!(told(&refused), [("nope", known)]);
+}
+
+/// Uploads that are no form, or half of one, are refused in the shop's own words.
+#[tokio::test]
+async fn an_upload_is_a_whole_form() {
+    let Some(shop) = Shop::open(dermaga_tests::Engine::Sqlite).await else {
+        return;
+    };
+    let admin = shop.admin().await;
+    let upload = async |content_type: &str, body: &'static str| {
+        let request = admin.request(reqwest::Method::POST, "/api/admin/plugins");
+        let request = request.header("content-type", content_type).body(body);
+        admin.send(request).await
+    };
+    for content_type in [
+        "application/json",
+        "application/octet-stream",
+        "multipart/form-data",
+    ] {
+        upload(content_type, "{}")
+            .await
+            .fails(415, "UNSUPPORTED_MEDIA_TYPE");
+    }
+    let half = "--x\r\nContent-Disposition: form-data; name=\"component\"\r\n\r\nabc";
+    for body in [half, "abc", ""] {
+        let refused = upload("multipart/form-data; boundary=x", body).await;
+        refused.fails(400, "MALFORMED_REQUEST");
+        assert!(
+            !refused.text.contains("multipart stream"),
+            "{}",
+            refused.text
+        );
+    }
+}
+
 /// JSON that does not fit is no broken JSON, and all its faults come at once.
 #[tokio::test]
 async fn a_wrong_type_is_a_fault_of_its_field() {

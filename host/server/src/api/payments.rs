@@ -1,6 +1,12 @@
 //! `/wallet/topup` and what follows from it, and the gateway's webhook.
 
-use axum::{Router, body::Bytes, extract::State, response::Response, routing::get};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    response::Response,
+    routing::get,
+};
 use chrono::{DateTime, Utc};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -17,7 +23,10 @@ use crate::{
     Error,
     api::{AppState, Customer, IdempotencyKey, Keyed},
     db::Conn,
-    http::{Envelope, Nothing, PageQuery, Params, Reply, Segment, Success, failure_responses},
+    http::{
+        Envelope, Nothing, PageQuery, Params, Reply, Segment, Success, body::unreadable,
+        failure_responses,
+    },
     money::Rupiah,
     wallet::{self, TransactionView},
 };
@@ -201,7 +210,11 @@ async fn own_debts(
 #[utoipa::path(post, path = "/wallet/webhook/midtrans", tag = "wallet",
     request_body(content = Object, description = "A notice as Midtrans signs it"),
     responses((status = 200, description = "Applied, or applied before", body = Envelope<Nothing>), Noticing))]
-pub(crate) async fn midtrans_notice(State(state): State<AppState>, body: Bytes) -> Reply<Nothing> {
+pub(crate) async fn midtrans_notice(
+    State(state): State<AppState>,
+    body: Result<Bytes, BytesRejection>,
+) -> Reply<Nothing> {
+    let body = body.map_err(unreadable)?;
     let message = notice::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }

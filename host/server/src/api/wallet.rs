@@ -21,7 +21,7 @@ use crate::{
     calendar::{self, Period},
     http::{
         Attachment, Body, Envelope, PageQuery, Paged, Params, Reply, Segment, Success, When,
-        failure_responses,
+        failure_responses, range,
     },
     money::Rupiah,
 };
@@ -91,11 +91,12 @@ async fn transactions(
     Paged(page, query): Paged<TransactionQuery>,
 ) -> Reply<Vec<TransactionView>> {
     let zone = state.clock.zone();
+    let (from, to) = range(("from", query.from), ("to", query.to), zone)?;
     let filter = TransactionFilter {
         kind: query.r#type,
         status: query.status,
-        from: query.from.map(|from| from.start(zone)),
-        to: query.to.map(|to| to.end(zone)),
+        from,
+        to,
     };
     let mut conn = state.db.read().await?;
     let rows = store::transactions(
@@ -212,6 +213,7 @@ pub(crate) async fn statement_of(
     query: StatementQuery,
 ) -> Result<Response, Error> {
     let zone = state.clock.zone();
+    range(("from", query.from), ("to", query.to), zone)?;
     let date = |when: When| when.date(zone);
     let dates = Dates::of(
         (query.from.map(date), query.to.map(date)),

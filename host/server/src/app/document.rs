@@ -90,6 +90,34 @@ fn operations_have_their_own_names_declared_tags_and_each_code_once() {
     );
 }
 
+/// A value cannot be of two types at once: such a field takes nothing at all.
+#[test]
+fn no_field_must_be_of_two_types() {
+    fn find(value: &Value, place: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                let parts = fields.get("allOf").and_then(Value::as_array);
+                let types: BTreeSet<&str> = parts
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|part| part["type"].as_str())
+                    .collect();
+                if types.len() > 1 {
+                    found.push(place.to_owned());
+                }
+                for (name, field) in fields {
+                    find(field, &format!("{place}/{name}"), found);
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| find(item, place, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    find(&document(), "", &mut found);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 /// Two types of one name would overwrite each other in the document without a word.
 #[test]
 fn no_two_types_of_the_document_share_a_name() {

@@ -15,7 +15,7 @@ use sqlx::migrate::MigrateError;
 
 use super::{App, jobs, stock};
 use crate::{
-    Error,
+    Code, Error,
     accounts::{Accounts, Email, TokenKeys},
     api::{AppState, Shared},
     catalog::Catalog,
@@ -145,6 +145,12 @@ impl App {
         let clock = clock.in_zone(config.billing_timezone);
         if let Some(setting) = config.clock {
             let system = clock.now() - clock.offset().unwrap_or_default();
+            if !setting.is_usable(system) {
+                let message =
+                    "DERMAGA_CLOCK must lead to a time between 2000-01-01 and 2199-12-31 (UTC).";
+                let error = Error::new(Code::ValidationFailed, message);
+                return Err(StartError::failed("setting the clock")(error));
+            }
             clock.set_offset(setting.offset(system));
             tracing::warn!(clock.now = %clock.now(), "clock.set");
         }

@@ -113,7 +113,8 @@ fn too_large() -> Error {
     Error::new(Code::PayloadTooLarge, message)
 }
 
-fn unreadable(rejection: BytesRejection) -> Error {
+/// The refusal of a body that did not arrive whole.
+pub(crate) fn unreadable(rejection: BytesRejection) -> Error {
     if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
         return too_large();
     }

@@ -38,7 +38,7 @@ pub(crate) use rewording::{not_json, of_serde};
 pub use serve::serve;
 pub use settings::Settings;
 pub use storable::optional_moment;
-pub use when::When;
+pub use when::{When, range};
 
 use crate::{Code, Error};
 

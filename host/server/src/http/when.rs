@@ -14,7 +14,7 @@ use utoipa::{
 };
 
 use super::storable;
-use crate::{calendar, schema};
+use crate::{Error, calendar, schema};
 
 /// A date (a day in `BILLING_TIMEZONE`) or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,29 @@ impl When {
             }
         }
     }
+}
+
+type Bound = Option<DateTime<Utc>>;
+
+/// The moments from the first to the last of a range, each by its field's name; the end is not in
+/// it.
+///
+/// # Errors
+/// `VALIDATION_FAILED` when it ends before it begins.
+pub fn range(
+    (first, from): (&str, Option<When>),
+    (last, to): (&str, Option<When>),
+    zone: Tz,
+) -> Result<(Bound, Bound), Error> {
+    if let (Some(from), Some(to)) = (from, to) {
+        let (start, end) = (from.start(zone), to.end(zone));
+        let is_date = matches!(to, When::Date(_));
+        if start > end || (start == end && is_date) {
+            let message = format!("must not be after `{last}`");
+            return Err(Error::invalid(first, message));
+        }
+    }
+    Ok((from.map(|from| from.start(zone)), to.map(|to| to.end(zone))))
 }
 
 impl FromStr for When {
@@ -98,6 +121,33 @@ impl ToSchema for When {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_does_not_end_before_it_begins() {
+        let of = |from: &str, to: &str| {
+            let when = |text: &str| Some(text.parse().unwrap());
+            range(("from", when(from)), ("to", when(to)), Tz::Asia__Jakarta)
+        };
+        for (from, to) in [
+            ("2026-01-01", "2026-01-01"),
+            ("2026-01-01T12:00:00Z", "2026-01-01"),
+            ("2026-01-01T12:00:00Z", "2026-01-01T12:00:00Z"),
+        ] {
+            of(from, to).unwrap();
+        }
+        for (from, to) in [
+            ("2026-01-02", "2026-01-01"),
+            ("2026-01-02", "2026-01-01T12:00:00Z"),
+            ("2026-01-01T17:00:00Z", "2026-01-01"),
+            ("2026-01-01T12:00:01Z", "2026-01-01T12:00:00Z"),
+        ] {
+            let refused = of(from, to).unwrap_err();
+            assert_eq!(
+                refused.details[0].message, "must not be after `to`",
+                "{from} {to}"
+            );
+        }
+    }
 
     #[test]
     fn no_range_ends_beyond_the_bounds() {

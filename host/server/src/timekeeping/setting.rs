@@ -1,10 +1,12 @@
 //! Settings of a movable clock, for rehearsals.
 
-use std::str::FromStr;
+use std::{ops::RangeInclusive, str::FromStr};
 
 use chrono::{DateTime, Datelike as _, TimeDelta, Utc};
 
-/// Limit of a rehearsal in days: a hundred years.
+/// Years that a rehearsal may show: times of tokens stay positive, and no sum of times overflows.
+const YEARS: RangeInclusive<i32> = 2000..=2199;
+/// Longest offset that is read, in days: a hundred years.
 const MOST_DAYS: i64 = 36_525;
 
 /// Position of a movable clock, from which it runs.
@@ -25,9 +27,13 @@ impl ClockSetting {
         }
     }
 
-    /// Returns true within a hundred years of the system's time, so that no sum of times overflows.
-    pub fn is_near(self, system: DateTime<Utc>) -> bool {
-        self.offset(system).num_days().abs() <= MOST_DAYS
+    /// Returns true when the clock would show a year that a shop can work in.
+    pub fn is_usable(self, system: DateTime<Utc>) -> bool {
+        let shown = match self {
+            Self::Offset(offset) => system.checked_add_signed(offset),
+            Self::Now(moment) => Some(moment),
+        };
+        shown.is_some_and(|shown| YEARS.contains(&shown.year()))
     }
 }
 
@@ -36,8 +42,8 @@ impl FromStr for ClockSetting {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let moment = text.parse::<DateTime<Utc>>();
-        match moment.map(|moment| (moment.year(), moment)) {
-            Ok((1970..=2150, moment)) => Ok(Self::Now(moment)),
+        match moment {
+            Ok(moment) if YEARS.contains(&moment.year()) => Ok(Self::Now(moment)),
             _ => offset(text).map(Self::Offset),
         }
     }
@@ -95,8 +101,12 @@ mod tests {
         let system = "2027-01-01T03:00:00Z".parse().unwrap();
         let setting = ClockSetting::Now(moment);
         assert_eq!(setting.offset(system), TimeDelta::days(30));
-        assert!(setting.is_near(system));
-        assert!(!ClockSetting::Now(DateTime::<Utc>::MAX_UTC).is_near(system));
+        assert!(setting.is_usable(system));
+        for wrong in [DateTime::<Utc>::MAX_UTC, DateTime::UNIX_EPOCH] {
+            assert!(!ClockSetting::Now(wrong).is_usable(system));
+        }
+        assert!(!ClockSetting::Offset(TimeDelta::days(-MOST_DAYS)).is_usable(system));
+        assert!(ClockSetting::Offset(TimeDelta::days(MOST_DAYS)).is_usable(system));
     }
 
     #[test]
@@ -114,6 +124,7 @@ mod tests {
             "9223372036854775807d",
             "2027-13-01T00:00:00Z",
             "9999-01-01T00:00:00Z",
+            "1999-12-31T00:00:00Z",
             "tomorrow",
         ] {
             let refused = wrong.parse::<ClockSetting>().unwrap_err();

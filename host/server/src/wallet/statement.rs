@@ -53,6 +53,9 @@ impl Dates {
         let first = from.unwrap_or_else(|| calendar::date(zone, month));
         let last = to.unwrap_or_else(|| calendar::date(zone, now));
         match (last - first).num_days() {
+            days if days < 0 && from.is_some() => {
+                Err(Error::invalid("from", "must not be after `to`"))
+            }
             days if days < 0 => Err(Error::invalid("to", "must not be before `from`")),
             days if days >= MOST_DAYS => Err(Error::invalid(
                 "to",

@@ -12,7 +12,7 @@ use crate::plugins::backtest::{Backtest, Window, backtest, count, too_many};
 use crate::{
     Error,
     api::{Admin, AppState},
-    http::{Body, Envelope, Reply, Segment, Success, When, failure_responses},
+    http::{Body, Envelope, Reply, Segment, Success, When, failure_responses, range},
 };
 
 failure_responses!(Testing: NotFound, PluginUnavailable);
@@ -36,7 +36,8 @@ struct BacktestRequest {
     digest: String,
     /// Decisions made from this moment on, or from this date on where the shop is.
     #[garde(skip)]
-    #[schema(inline)]
+    // Inlined, a described field becomes both its own type and an object.
+    #[schema(value_type = String, format = "date-or-date-time", examples("2026-12-31", "2026-12-31T17:00:00Z"))]
     since: When,
     /// And before this one, or until the end of this date; now when absent.
     #[garde(skip)]
@@ -62,7 +63,8 @@ async fn run(
         return Err(Error::not_found("version of this plugin"));
     }
     let zone = state.clock.zone();
-    let until = request.until.map(|until| until.end(zone));
+    let (since, until) = (("since", Some(request.since)), ("until", request.until));
+    let (_, until) = range(since, until, zone)?;
     let window = Window {
         since: request.since.start(zone),
         until: until.unwrap_or_else(|| state.clock.now()),

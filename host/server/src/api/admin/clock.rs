@@ -99,11 +99,13 @@ async fn set(
     let clock = movable(&state)?;
     let setting = request.setting()?;
     let system = clock.now() - clock.offset().unwrap_or_default();
-    if !setting.is_near(system) {
-        return Err(Error::invalid(
-            "now",
-            "must be within 36525 days from today",
-        ));
+    if !setting.is_usable(system) {
+        let field = match setting {
+            ClockSetting::Now(_) => "now",
+            ClockSetting::Offset(_) => "offset",
+        };
+        let message = "must set the clock to a time between 2000-01-01 and 2199-12-31 (UTC)";
+        return Err(Error::invalid(field, message));
     }
     let offset = setting.offset(system);
     clock.set_offset(offset);

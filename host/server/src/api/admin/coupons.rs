@@ -17,7 +17,10 @@ use crate::coupons::{
 use crate::{
     Error,
     api::{Admin, AppState, IdempotencyKey, Keyed},
-    http::{Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, When, failure_responses},
+    http::{
+        Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, When, failure_responses,
+        range,
+    },
 };
 
 failure_responses!(Creating: PluginRefusedInput, Conflict, PluginFailed, PluginBusy, PluginSuspended);
@@ -209,10 +212,7 @@ async fn coupon_statistics(
 ) -> Reply<CouponStatistics> {
     let mut conn = state.db.snapshot().await?;
     let zone = state.clock.zone();
-    let window = (
-        query.from.map(|from| from.start(zone)),
-        query.to.map(|to| to.end(zone)),
-    );
+    let window = range(("from", query.from), ("to", query.to), zone)?;
     let statistics = administration::statistics(&mut conn, window, state.clock.now()).await?;
     Ok(Success::ok("What coupons cost and brought.", statistics))
 }

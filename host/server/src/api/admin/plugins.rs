@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    extract::{DefaultBodyLimit, Multipart, State},
+    extract::{DefaultBodyLimit, Multipart, State, multipart::MultipartRejection},
     http::{HeaderMap, HeaderName, header},
     response::{IntoResponse as _, Response},
 };
@@ -28,7 +28,7 @@ use crate::{
     api::{Admin, AppState},
     http::{
         self, Body, Envelope, Id, PageQuery, Paged, Params, Reply, Segment, Success, When,
-        failure_responses,
+        failure_responses, range,
     },
     wallet::{is_reference, reference},
 };
@@ -97,8 +97,12 @@ async fn upload(
     State(state): State<AppState>,
     admin: Admin,
     headers: HeaderMap,
-    form: Multipart,
+    form: Result<Multipart, MultipartRejection>,
 ) -> Result<Response> {
+    let form = form.map_err(|rejection| {
+        let message = "Send the component as a form, with the header `Content-Type: multipart/form-data` and its boundary.";
+        Error::new(Code::UnsupportedMediaType, message).caused_by(rejection)
+    })?;
     let Form {
         component,
         class,
@@ -167,13 +171,9 @@ struct Form {
 impl Form {
     async fn read(mut form: Multipart) -> Result<Self> {
         let (mut component, mut class, mut signature) = (None, None, None);
-        while let Some(field) = form
-            .next_field()
-            .await
-            .map_err(|error| unreadable(&error))?
-        {
+        while let Some(field) = form.next_field().await.map_err(unreadable)? {
             let name = field.name().unwrap_or_default().to_owned();
-            let bytes = field.bytes().await.map_err(|error| unreadable(&error))?;
+            let bytes = field.bytes().await.map_err(unreadable)?;
             match name.as_str() {
                 "component" => component = Some(bytes.to_vec()),
                 "class" => {
@@ -202,17 +202,18 @@ fn read_signature(bytes: &[u8]) -> Result<Signature> {
         .map_err(|why| Distrust::Malformed(why).refusal())
 }
 
-fn unreadable(error: &axum::extract::multipart::MultipartError) -> Error {
-    match error.status().as_u16() {
+fn unreadable(error: axum::extract::multipart::MultipartError) -> Error {
+    let refusal = match error.status().as_u16() {
         413 => Error::new(
             Code::PayloadTooLarge,
             "The component is larger than this server accepts.",
         ),
         _ => Error::new(
             Code::MalformedRequest,
-            format!("The form cannot be read: {}.", error.body_text()),
+            "The form ended before it was complete, or its parts are not separated by its boundary.",
         ),
-    }
+    };
+    refusal.caused_by(error)
 }
 
 /// Lists all plugins with their versions.
@@ -615,13 +616,7 @@ async fn decisions(
     Paged(page, query): Paged<DecisionQuery>,
 ) -> Reply<Vec<DecisionView>> {
     let zone = state.clock.zone();
-    let since = query.since.map(|since| since.start(zone));
-    let until = query.until.map(|until| until.end(zone));
-    if let (Some(since), Some(until)) = (since, until)
-        && since >= until
-    {
-        return Err(Error::invalid("since", "must be before `until`"));
-    }
+    let (since, until) = range(("since", query.since), ("until", query.until), zone)?;
     let coupon = query.coupon_code;
     let coupon = coupon.map(|code| crate::text::tidy(&code).to_ascii_uppercase());
     let filter = DecisionFilter {

@@ -23,7 +23,9 @@ use crate::{
         wallet::{StatementQuery, statement_of},
     },
     calendar,
-    http::{Envelope, Id, PageQuery, Paged, Params, Reply, Success, When, failure_responses},
+    http::{
+        Envelope, Id, PageQuery, Paged, Params, Reply, Success, When, failure_responses, range,
+    },
     money::Rupiah,
 };
 
@@ -451,13 +453,14 @@ async fn transactions(
     Paged(page, query): Paged<AnyTransactionQuery>,
 ) -> Reply<Vec<OwnedTransactionView>> {
     let zone = state.clock.zone();
+    let (from, to) = range(("from", query.from), ("to", query.to), zone)?;
     let filter = AnyTransactionFilter {
         user_id: query.user_id,
         number: query.number.as_deref().and_then(reference),
         kind: query.r#type,
         status: query.status,
-        from: query.from.map(|from| from.start(zone)),
-        to: query.to.map(|to| to.end(zone)),
+        from,
+        to,
         min_amount: query.min_amount.map(Rupiah::new),
     };
     let mut conn = state.db.read().await?;
