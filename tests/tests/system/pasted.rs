@@ -261,6 +261,10 @@ async fn an_upload_is_a_whole_form() {
             .await
             .fails(415, "UNSUPPORTED_MEDIA_TYPE");
     }
+    let part = "--x\r\nContent-Disposition: form-data; name=\"class\"\r\n\r\nlarge\r\n";
+    let form = format!("{part}{part}--x--\r\n");
+    let refused = upload("multipart/form-data; boundary=x", form.leak()).await;
+    assert_eq!(told(&refused), [("class", "is given twice")]);
     let half = "--x\r\nContent-Disposition: form-data; name=\"component\"\r\n\r\nabc";
     for body in [half, "abc", ""] {
         let refused = upload("multipart/form-data; boundary=x", body).await;
@@ -271,6 +275,39 @@ async fn an_upload_is_a_whole_form() {
             refused.text
         );
     }
+}
+
+/// Two fields of one name in one object are refused at every depth: the last one would win.
+#[tokio::test]
+async fn no_body_names_a_field_twice() {
+    let Some(shop) = Shop::open(dermaga_tests::Engine::Sqlite).await else {
+        return;
+    };
+    let customer = shop.customer("dua@example.com").await;
+    let admin = shop.admin().await;
+    let coupon = r#"{ "code": "DUA", "plugin": "coupon-credit-topup", "parameters": { "amount": 1000, "amount": 2000 } }"#;
+    let order = format!(
+        r#"{{ "planId": "{}", "couponCode": "", "config": {{ "a": [{{ "b": 1, "\u0062": 1 }}] }} }}"#,
+        Uuid::nil()
+    );
+    for (client, path, body, field) in [
+        (&admin, "/api/admin/coupons", coupon, "parameters.amount"),
+        (&customer, "/api/subscriptions", &order, "config.a[0].b"),
+        (
+            &customer,
+            "/api/subscriptions/quote",
+            &order,
+            "config.a[0].b",
+        ),
+    ] {
+        let request = client.request(reqwest::Method::POST, path);
+        let request = request.header("content-type", "application/json");
+        let refused = client.send(request.body(body.to_owned())).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert_eq!(told(&refused), [(field, "is given twice")], "{path}");
+    }
+    let made = admin.get("/api/admin/coupons").await.data(200);
+    assert_eq!(made, json!([]));
 }
 
 /// JSON that does not fit is no broken JSON, and all its faults come at once.

@@ -127,11 +127,11 @@ pub(crate) fn unreadable(rejection: BytesRejection) -> Error {
 
 fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {
     let meant = meant::<T>(bytes);
-    let nuls = faults::nuls(bytes, "body");
+    let (nuls, repeats) = (faults::nuls(bytes, "body"), faults::repeats(bytes, "body"));
     let others = match deserialize::<T>(bytes, meant.as_ref())? {
         Ok(value) => {
             let broken = faults::broken_rules(&value);
-            if broken.is_empty() && nuls.is_empty() {
+            if broken.is_empty() && nuls.is_empty() && repeats.is_empty() {
                 return Ok(value);
             }
             broken
@@ -144,7 +144,9 @@ fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {
     };
     let shape = Shape::of_body::<T>();
     let details = faults::merged(shape.faults(&sent, "body"), others);
-    Err(faults::refusal(faults::merged(nuls, details)))
+    let mut details = faults::merged(nuls, details);
+    details.extend(repeats);
+    Err(faults::refusal(details))
 }
 
 /// Returns the value, or the fault that stopped its reading; fails for what is not JSON.
@@ -206,6 +208,11 @@ mod tests {
         #[garde(skip)]
         #[serde(default)]
         note: Option<uuid::Uuid>,
+        #[garde(skip)]
+        #[serde(default)]
+        #[schema(value_type = Object)]
+        #[expect(dead_code, reason = "only what is in it matters here")]
+        free: Value,
     }
 
     async fn send(content_type: &str, body: &str) -> Error {
@@ -235,7 +242,7 @@ mod tests {
                 r#"{"planName": "basic", "amount": 1, "extra": 2}"#,
                 &[(
                     "extra",
-                    "is not known here; there are: amount, note, planName",
+                    "is not known here; there are: amount, free, note, planName",
                 )],
             ),
             (
@@ -248,7 +255,10 @@ mod tests {
                 r#"{"planName": "ab", "amount": "x", "note": 5, "b": 1}"#,
                 &[
                     ("amount", number),
-                    ("b", "is not known here; there are: amount, note, planName"),
+                    (
+                        "b",
+                        "is not known here; there are: amount, free, note, planName",
+                    ),
                     ("note", "must be a text, not a number"),
                     ("planName", "must be at least 3 characters, not 2"),
                 ],
@@ -267,6 +277,14 @@ mod tests {
             (
                 r#"{"planName": "basic", "amount": 1, "amount": 2}"#,
                 &[("amount", "is given twice")],
+            ),
+            (
+                r#"{"planName": "basic", "amount": 1, "amount": "x", "note": ""}"#,
+                &[("amount", "is given twice"), ("amount", number)],
+            ),
+            (
+                r#"{"planName": "basic", "amount": 1, "free": {"a": [{"b": 1, "b": 1}]}}"#,
+                &[("free.a[0].b", "is given twice")],
             ),
         ] {
             let error = send(json, body).await;

@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
 use super::{
     echo::{cut, shortened},
-    storable,
+    repeats, rewording, storable,
 };
 use crate::{
     Code, Error,
@@ -191,17 +191,26 @@ pub(super) fn broken_rules<T: Validate<Context = ()>>(value: &T) -> Vec<Detail> 
     };
     let details = report.into_inner().into_iter().map(|(path, fault)| Detail {
         field: camel_case(&path.to_string()),
-        message: super::rewording::of_rule(fault.message()),
+        message: rewording::of_rule(fault.message()),
     });
     details.collect()
 }
 
 /// The texts of a body that hold the character U+0000.
 pub(super) fn nuls(body: &[u8], root: &str) -> Vec<Detail> {
-    let pointers = storable::nuls(body).into_iter();
-    let details = pointers.map(|pointer| Detail {
+    at(storable::nuls(body), storable::NO_NUL, root)
+}
+
+/// The fields that an object of a body has more than once.
+pub(super) fn repeats(body: &[u8], root: &str) -> Vec<Detail> {
+    at(repeats::repeats(body), rewording::TWICE, root)
+}
+
+/// The same fault at each of these pointers.
+fn at(pointers: Vec<String>, message: &str, root: &str) -> Vec<Detail> {
+    let details = pointers.into_iter().map(|pointer| Detail {
         field: field(&pointer, root),
-        message: storable::NO_NUL.into(),
+        message: message.to_owned(),
     });
     details.collect()
 }

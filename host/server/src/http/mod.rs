@@ -15,6 +15,7 @@ mod open_connections;
 mod page;
 mod path;
 mod query;
+mod repeats;
 mod responses;
 mod rewording;
 mod serve;

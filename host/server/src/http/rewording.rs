@@ -4,6 +4,8 @@ use serde_json::error::Category;
 
 use crate::{Code, Error, error::Detail, schema};
 
+pub(super) const TWICE: &str = "is given twice";
+
 /// The fault that stopped a value from being read, at `path` of `root`.
 pub(crate) fn of_serde(path: &str, message: &str, root: &str) -> Detail {
     let parent = if path == "." { "" } else { path };
@@ -33,7 +35,7 @@ fn reworded(message: &str) -> (Option<&str>, String) {
     } else if message.starts_with("unknown field") {
         (quoted(), schema::UNKNOWN.into())
     } else if message.starts_with("duplicate field") {
-        (quoted(), "is given twice".into())
+        (quoted(), TWICE.into())
     } else if message.starts_with("unknown variant") {
         let names = message
             .split_once("expected")

@@ -175,12 +175,15 @@ impl Form {
             let name = field.name().unwrap_or_default().to_owned();
             let bytes = field.bytes().await.map_err(unreadable)?;
             match name.as_str() {
-                "component" => component = Some(bytes.to_vec()),
-                "class" => {
+                "component" if component.is_none() => component = Some(bytes.to_vec()),
+                "class" if class.is_none() => {
                     let named = String::from_utf8_lossy(&bytes).parse();
                     class = Some(named.map_err(|why| Error::invalid("class", why))?);
                 }
-                "signature" => signature = Some(read_signature(&bytes)?),
+                "signature" if signature.is_none() => signature = Some(read_signature(&bytes)?),
+                "component" | "class" | "signature" => {
+                    return Err(Error::invalid(name, "is given twice"));
+                }
                 _ => {}
             }
         }
