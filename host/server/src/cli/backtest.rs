@@ -2,16 +2,15 @@
 
 use std::{io::IsTerminal as _, path::PathBuf};
 
-use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
 use clap::Args;
 use dermaga_runtime::SizeClass;
 
 use super::{CliError, plugin::answer_json, print};
 use crate::{
-    app, calendar,
+    app,
     config::Loaded,
     db::Clock,
+    http::When,
     plugins::backtest::{self, Backtest, Extreme, Window},
 };
 
@@ -22,48 +21,33 @@ pub(super) struct BacktestArgs {
     plugin: PathBuf,
     /// Decisions made from here on: a date where the shop is (BILLING_TIMEZONE), or a moment such
     /// as 2026-11-01T09:00:00Z.
-    #[arg(long, value_name = "DATE", value_parser = bound)]
-    since: Bound,
-    /// And before here [default: now]
-    #[arg(long, value_name = "DATE", value_parser = bound)]
-    until: Option<Bound>,
+    #[arg(long, value_name = "DATE")]
+    since: When,
+    /// And before this moment, or until the end of this date [default: now]
+    #[arg(long, value_name = "DATE")]
+    until: Option<When>,
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// End of the window.
-#[derive(Debug, Clone, Copy)]
-enum Bound {
-    Date(NaiveDate),
-    Moment(DateTime<Utc>),
-}
-
-impl Bound {
-    fn at(self, zone: Tz) -> DateTime<Utc> {
-        match self {
-            Self::Date(date) => calendar::start_of_day(zone, date),
-            Self::Moment(moment) => moment,
+impl BacktestArgs {
+    fn window(&self, clock: &Clock) -> Result<Window, CliError> {
+        let until = self.until.map(|until| until.end(clock.zone()));
+        let window = Window {
+            since: self.since.start(clock.zone()),
+            until: until.unwrap_or_else(|| clock.now()),
+        };
+        if window.since >= window.until {
+            return Err(CliError::Usage("--since must be before --until".to_owned()));
         }
+        Ok(window)
     }
-}
-
-fn bound(text: &str) -> Result<Bound, String> {
-    let date = text.parse().map(Bound::Date);
-    date.or_else(|_| text.parse().map(Bound::Moment))
-        .map_err(|_| "must be a date such as 2026-11-01, or 2026-11-01T09:00:00Z".to_owned())
 }
 
 pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), CliError> {
     let clock = Clock::system().in_zone(loaded.config.billing_timezone);
-    let until = args.until.map(|until| until.at(clock.zone()));
-    let window = Window {
-        since: args.since.at(clock.zone()),
-        until: until.unwrap_or_else(|| clock.now()),
-    };
-    if window.since >= window.until {
-        return Err(CliError::Usage("--since must be before --until".to_owned()));
-    }
+    let window = args.window(&clock)?;
     let component = std::fs::read(&args.plugin)
         .map_err(|error| CliError::Usage(format!("{}: {error}", args.plugin.display())))?;
     let registry = app::open_registry(&loaded.config, clock.clone()).await?;
@@ -152,16 +136,55 @@ fn extreme(what: &str, unit: &str, found: Option<Extreme>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: BacktestArgs,
+    }
+
+    fn line(dates: &[&str]) -> Result<BacktestArgs, String> {
+        let words = ["backtest", "--plugin", "a.wasm"].iter().chain(dates);
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        Ok(line.args)
+    }
+
     #[test]
-    fn a_date_begins_at_midnight_where_the_shop_is() {
-        let at = |text| bound(text).map(|bound| bound.at(chrono_tz::Asia::Jakarta));
-        let midnight = "2026-10-31T17:00:00Z".parse::<DateTime<Utc>>().unwrap();
-        assert_eq!(at("2026-11-01"), Ok(midnight));
-        assert_eq!(at("2026-11-01T00:00:00+07:00"), Ok(midnight));
+    fn a_date_is_a_day_where_the_shop_is() {
+        let clock = Clock::system().in_zone(chrono_tz::Asia::Jakarta);
+        let (first, last) = ("2026-10-31T17:00:00+00:00", "2026-11-01T17:00:00+00:00");
+        for dates in [
+            ["--since=2026-11-01", "--until=2026-11-01"],
+            [
+                "--since=2026-11-01T00:00:00+07:00",
+                "--until=2026-11-01T17:00:00Z",
+            ],
+        ] {
+            let window = line(&dates).unwrap().window(&clock).unwrap();
+            let written = (window.since.to_rfc3339(), window.until.to_rfc3339());
+            assert_eq!(written, (first.to_owned(), last.to_owned()), "{dates:?}");
+        }
+        let early = line(&["--since=2026-11-02", "--until=2026-11-01"]).unwrap();
+        early.window(&clock).unwrap_err();
+    }
+
+    #[test]
+    fn dates_are_those_of_http() {
         for wrong in ["", "yesterday", "2026-13-01", "2026-11-01 09:00"] {
-            assert!(at(wrong).is_err(), "{wrong}");
+            let refused = line(&[&format!("--since={wrong}")]).unwrap_err();
+            assert!(refused.contains("must be a date"), "{wrong}: {refused}");
+        }
+        for wrong in ["1969-12-31", "-9999-12-31", "+10000-01-01T00:00:00Z"] {
+            for dates in [[wrong, "2026-11-01"], ["2026-11-01", wrong]] {
+                let [since, until] = dates;
+                let (since, until) = (format!("--since={since}"), format!("--until={until}"));
+                let refused = line(&[&since, &until]).unwrap_err();
+                let bounds = "must be between 1970-01-01 and 9999-12-31";
+                assert!(refused.contains(bounds), "{dates:?}: {refused}");
+            }
         }
     }
 }
