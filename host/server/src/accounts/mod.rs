@@ -5,6 +5,7 @@
 //! account end them within seconds on every server.
 
 pub(crate) mod api_tokens;
+mod hs256;
 mod model;
 mod password;
 mod sessions;

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Role;
+use super::{Role, hs256};
 use crate::{Code, Error, Result, crypto};
 
 const ISSUER: &str = "dermaga";
@@ -59,6 +59,7 @@ impl TokenKeys {
             .first()
             .ok_or_else(|| Error::internal("no secret to sign tokens with"))?
             .as_ref();
+        hs256::install();
         let reading = secrets.iter().map(|secret| {
             (
                 key_id(secret.as_ref()),
