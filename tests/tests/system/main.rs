@@ -47,6 +47,7 @@ mod purchase;
 mod quotes;
 mod races;
 mod readings;
+mod refunds;
 mod refusals;
 mod refused_templates;
 mod renewals;

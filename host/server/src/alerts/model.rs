@@ -21,6 +21,8 @@ crate::text_enum! {
         /// The payment gateway's answer about a payment cannot be used, or its notice was refused;
         /// a person must look it up there.
         PaymentUnclear = "PAYMENT_UNCLEAR",
+        /// The payment gateway has not answered a refund for a day; it is sent on until it does.
+        RefundNotAnswered = "REFUND_NOT_ANSWERED",
         /// An instance cannot be set up, or is refused by its plugin, the gate or the cluster.
         InstanceFailed = "INSTANCE_FAILED",
         /// Another controller changes an instance's objects again and again.

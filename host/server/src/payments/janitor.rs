@@ -12,7 +12,8 @@ use super::{
     Payment, PaymentState, Payments,
     asking::{self, News},
     gateway::wanted_pause,
-    refunds, settlement,
+    refunds::{self, unanswered},
+    settlement,
     state::Claim,
     store,
 };
@@ -28,7 +29,7 @@ const BATCH: i64 = 8;
 /// Time a server keeps a payment to itself: all attempts of three questions.
 const LEASE: TimeDelta = TimeDelta::seconds(120);
 /// Interval between the first question and the second; doubled from one to the next.
-pub(super) const FIRST: TimeDelta = TimeDelta::seconds(30);
+const FIRST: TimeDelta = TimeDelta::seconds(30);
 const LONGEST: TimeDelta = TimeDelta::minutes(30);
 /// A page may be paid in its last second, and the news take a moment.
 const GRACE: TimeDelta = TimeDelta::minutes(2);
@@ -165,14 +166,11 @@ async fn check(payments: &Payments, holder: Uuid, id: Uuid) -> Result<()> {
         payments.rest_until(until);
     }
     let mut conn = payments.db.begin().await?;
-    let found = store::by_id(&mut conn, id).await?;
-    let mut payment = found.ok_or_else(|| Error::not_found("payment"))?;
+    // A refund that begins or ends on another server meanwhile sets the next question itself.
+    let (_, mut payment) = refunds::lock(&mut conn, id).await?;
     payment.checks += 1;
-    let now = payments.clock.now();
-    let mut at = next_check(&payment, now);
-    if at.is_none() && refunds::is_pending(&mut conn, id).await? {
-        at = Some(now + FIRST);
-    }
+    unanswered::note(&mut conn, &payments.clock, &payment).await?;
+    let at = unanswered::next_check(&mut conn, &payment, payments.clock.now()).await?;
     let next = NextCheck {
         at: at.map(|at| rested.map_or(at, |rested| at.max(rested))),
         error: failed.as_ref().map(asking::reason),

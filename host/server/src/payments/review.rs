@@ -4,7 +4,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Payment, Payments, problem,
+    Payment, Payments, problem, refunds,
     settlement::{self, Applied},
     state::Claim,
     store,
@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Closes a payment that an administrator has dealt with: its alert ends, and a payment that still
-/// waits is given up. The clock does not ask about it any more; a later notice is looked at as any.
+/// waits is given up. The clock does not ask about it any more, except to send on a refund that the
+/// gateway has not answered; a later notice is looked at as any.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when there is nothing to settle by hand.
@@ -27,8 +28,7 @@ pub(crate) async fn close(
 ) -> Result<Uncommitted<Payment>> {
     let _turn = payments.turns.take(id).await;
     let mut conn = payments.db.begin().await?;
-    let found = store::by_id(&mut conn, id).await?;
-    let payment = found.ok_or_else(|| Error::not_found("payment"))?;
+    let (_, payment) = refunds::lock(&mut conn, id).await?;
     let Some(what) = payment.problem.clone() else {
         let message = "There is nothing about this payment that must be settled by hand.";
         return Err(Error::new(Code::InvalidState, message));
@@ -64,8 +64,9 @@ async fn end(payments: &Payments, conn: &mut Conn, payment: Payment) -> Result<P
         problem::resolve(conn, clock, &payment).await?;
         payment
     };
-    store::ask_no_more(conn, payment.id).await?;
-    payment.next_check_at = None;
+    let sent_on = refunds::unanswered::next_try_of(conn, payment.id, clock.now()).await?;
+    store::ask_at(conn, payment.id, sent_on).await?;
+    payment.next_check_at = sent_on;
     payment.problem = None;
     Ok(payment)
 }

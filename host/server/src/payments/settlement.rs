@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    DebtView, Payment, PaymentState, janitor, problem, refunds,
+    DebtView, Payment, PaymentState, problem, refunds,
     state::{Cause, Claim, Heard, Step, step},
     store,
 };
@@ -100,10 +100,7 @@ impl Act<'_> {
         payment.updated_at = now;
         payment.last_error = None;
         let was_unclear = payment.problem.take().is_some();
-        payment.next_check_at = janitor::next_check(&payment, now);
-        if payment.next_check_at.is_none() && refunds::is_pending(conn, payment.id).await? {
-            payment.next_check_at = Some(now + janitor::FIRST);
-        }
+        payment.next_check_at = refunds::unanswered::next_check(conn, &payment, now).await?;
         store::update(conn, &payment).await?;
         if was_unclear {
             problem::resolve(conn, self.clock, &payment).await?;

@@ -210,10 +210,14 @@ pub(super) async fn checked(
     execute!(conn, sql, id, holder, next.at, &next.error).map(|_| ())
 }
 
-/// Stops asking by the clock.
-pub(super) async fn ask_no_more(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
-    let sql = "UPDATE payments SET next_check_at = NULL WHERE id = $1";
-    execute!(conn, sql, id).map(|_| ())
+/// Sets the moment of the clock's next question; `None` stops asking.
+pub(super) async fn ask_at(
+    conn: &mut Conn,
+    id: Uuid,
+    at: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET next_check_at = $2 WHERE id = $1";
+    execute!(conn, sql, id, at).map(|_| ())
 }
 
 /// Asks about a payment at `at`, unless it would be asked before anyway.

@@ -138,6 +138,9 @@ struct PaymentRefund {
 }
 
 /// Pays a top-up back to its payer through the gateway; the wallet loses it.
+///
+/// A gateway that does not answer (503) is asked again, later and later, up to every hour; after a
+/// day the alert `REFUND_NOT_ANSWERED` is raised, which ends with the refund.
 #[utoipa::path(post, path = "/admin/payments/{id}/refund", tag = "admin: payments", request_body = PaymentRefund, security(("bearer" = [])),
     params(("id" = Uuid, Path), IdempotencyKey),
     responses((status = 200, description = "The payment after it", body = Envelope<PaymentView>), Refunding))]

@@ -4,7 +4,9 @@
 //! and nothing is paid twice. A refund that the gateway refuses goes back into the wallet.
 
 mod store;
+pub(super) mod unanswered;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -41,6 +43,14 @@ pub(super) struct PendingRefund {
     state_before: PaymentState,
     intent: Option<String>,
     state: RefundState,
+    created_at: DateTime<Utc>,
+}
+
+impl PendingRefund {
+    /// Returns the name of the refund at the gateway.
+    fn key(&self, payment: &Payment) -> String {
+        format!("{}-{}", payment.order_id, self.id)
+    }
 }
 
 /// Pays a top-up back to its payer: never more than was paid and is still in the wallet as cash.
@@ -82,14 +92,6 @@ pub(super) async fn resume(payments: &Payments, payment_id: Uuid) -> Result<bool
     Ok(true)
 }
 
-/// Returns true while the gateway has not answered a refund of the payment.
-///
-/// # Errors
-/// When the database does not answer.
-pub(super) async fn is_pending(conn: &mut Conn, payment_id: Uuid) -> Result<bool> {
-    Ok(store::pending(conn, payment_id).await?.is_some())
-}
-
 /// Takes the money from the wallet and writes the refund down; a repeated request finds it.
 async fn begin(
     payments: &Payments,
@@ -124,6 +126,7 @@ async fn begin(
         state_before: payment.state,
         intent: refund.intent.clone(),
         state: RefundState::Pending,
+        created_at: now,
     };
     let top_up = wallet::transaction(&mut conn, payment.transaction_id).await?;
     let taken = TakenBack {
@@ -143,9 +146,9 @@ async fn begin(
     };
     payment.updated_at = now;
     // Should this server die, the clock sends the refund on.
-    payment.next_check_at = Some(now + janitor::FIRST);
+    payment.next_check_at = Some(unanswered::next_try(begun.created_at, now));
     payments_store::update(&mut conn, &payment).await?;
-    store::insert(&mut conn, &begun, actor_id, now).await?;
+    store::insert(&mut conn, &begun, actor_id).await?;
     let details = json!({ "amount": refund.amount, "reason": refund.reason });
     let (action, subject) = ("payment.refunded", format!("payment:{id}"));
     audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
@@ -154,7 +157,10 @@ async fn begin(
 }
 
 /// Locks the wallet of a payment and reads the payment.
-async fn lock(conn: &mut Conn, id: Uuid) -> Result<(WalletRow, Payment)> {
+///
+/// # Errors
+/// `NOT_FOUND`, and when the database does not answer.
+pub(super) async fn lock(conn: &mut Conn, id: Uuid) -> Result<(WalletRow, Payment)> {
     let missing = || Error::not_found("payment");
     let found = payments_store::by_id(conn, id).await?.ok_or_else(missing)?;
     let wallet = wallet::lock(conn, found.user_id).await?;
@@ -240,7 +246,7 @@ async fn pay_back(
     if refund.state_before == PaymentState::Captured && gateway.cancel(payment).await? {
         return Ok(());
     }
-    let key = format!("{}-{}", payment.order_id, refund.id);
+    let key = refund.key(payment);
     gateway
         .refund(&payment.order_id, &key, refund.amount, &refund.reason)
         .await
@@ -271,6 +277,7 @@ async fn done(payments: &Payments, refund: &PendingRefund) -> Result<Uncommitted
         payment.next_check_at = janitor::next_check(&payment, now);
         payment.last_error = None;
         payments_store::update(&mut conn, &payment).await?;
+        unanswered::resolve(&mut conn, &payments.clock, refund).await?;
     }
     Ok(Uncommitted::new(conn, payment))
 }
@@ -296,5 +303,6 @@ async fn give_back(payments: &Payments, refund: &PendingRefund) -> Result<()> {
     payment.updated_at = now;
     payment.next_check_at = janitor::next_check(&payment, now);
     payments_store::update(&mut conn, &payment).await?;
+    unanswered::resolve(&mut conn, clock, refund).await?;
     Ok(conn.commit().await?)
 }

@@ -9,7 +9,7 @@ use crate::{db::Conn, execute, fetch_optional, payments::RefundState};
 macro_rules! select {
     ($condition:literal) => {
         concat!(
-            "SELECT id, payment_id, amount, reason, state_before, intent, state FROM payment_refunds WHERE ",
+            "SELECT id, payment_id, amount, reason, state_before, intent, state, created_at FROM payment_refunds WHERE ",
             $condition
         )
     };
@@ -36,7 +36,6 @@ pub(super) async fn insert(
     conn: &mut Conn,
     refund: &PendingRefund,
     requested_by: Uuid,
-    now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO payment_refunds (id, payment_id, amount, reason, requested_by, intent, state_before, state, created_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -51,7 +50,7 @@ pub(super) async fn insert(
         refund.intent.as_deref(),
         refund.state_before,
         refund.state,
-        now
+        refund.created_at
     )
     .map(|_| ())
 }
