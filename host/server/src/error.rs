@@ -133,6 +133,8 @@ pub struct Error {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+const INVALID_FIELDS: &str = "The request has invalid fields.";
+
 impl Error {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self {
@@ -154,7 +156,27 @@ impl Error {
     }
 
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::new(Code::ValidationFailed, "The request has invalid fields.").with(field, message)
+        Self::new(Code::ValidationFailed, INVALID_FIELDS).with(field, message)
+    }
+
+    /// Joins the refusals of several checks, so that a client learns of every fault at once.
+    ///
+    /// # Errors
+    /// The first failure that is no `VALIDATION_FAILED`; else one with the details of all.
+    pub fn join(checks: impl IntoIterator<Item = Result<()>>) -> Result<()> {
+        let mut refusal: Option<Self> = None;
+        for failure in checks.into_iter().filter_map(Result::err) {
+            if failure.code != Code::ValidationFailed {
+                return Err(failure);
+            }
+            if let Some(refusal) = &mut refusal {
+                INVALID_FIELDS.clone_into(&mut refusal.message);
+                refusal.details.extend(failure.details);
+            } else {
+                refusal = Some(failure);
+            }
+        }
+        refusal.map_or(Ok(()), Err)
     }
 
     /// Returns the refusal that an idempotency key was posted before.

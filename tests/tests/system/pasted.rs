@@ -205,6 +205,45 @@ both_engines! {
     }
 }
 
+both_engines! {
+    /// Every fault of a coupon is told at once, whatever it contradicts: its type, the catalogue,
+    /// the calendar or what it was used for.
+    async fn every_fault_of_a_coupon_is_told_at_once(shop: Shop) {
+        let admin = shop.admin().await;
+        let fields = |answer: &Answer| {
+            answer.fails(400, "VALIDATION_FAILED");
+            told(answer).iter().map(|(field, _)| (*field).to_owned()).collect::<Vec<_>>()
+        };
+        let wrong = json!({
+            "code": "SALAH", "plugin": "coupon-credit-topup", "parameters": { "amount": -5 },
+            "endsAt": "2001-01-01T00:00:00Z", "services": ["nothing", "n8n", "void"],
+        });
+        let refused = admin.post("/api/admin/coupons", wrong.clone()).await;
+        assert_eq!(fields(&refused), ["endsAt", "parameters/amount", "services[0]", "services[2]"]);
+        let mut unknown = wrong.clone();
+        unknown["plugin"] = json!("coupon-nothing");
+        let refused = admin.post("/api/admin/coupons", unknown).await;
+        assert_eq!(fields(&refused), ["endsAt", "plugin", "services[0]", "services[2]"]);
+        let mut backwards = wrong.clone();
+        backwards["startsAt"] = json!("2001-01-02T00:00:00Z");
+        backwards["maxUses"] = json!(0);
+        let refused = admin.post("/api/admin/coupons", backwards).await;
+        assert_eq!(fields(&refused), ["endsAt", "maxUses"]);
+
+        let at = format!("/api/admin/coupons/{}", coupon(&shop).await);
+        for name in ["satu", "dua"] {
+            let customer = shop.customer(&format!("{name}@example.com")).await;
+            customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "HEMAT-10" })).await.data(201);
+        }
+        let mut tight = wrong;
+        tight["maxUses"] = json!(1);
+        tight["budget"] = json!(1_999);
+        let refused = admin.put(&at, tight).await;
+        let expected = ["maxUses", "budget", "endsAt", "parameters/amount", "services[0]", "services[2]"];
+        assert_eq!(fields(&refused), expected);
+    }
+}
+
 /// A range that ends before it begins is refused by every list, and not answered with nothing.
 #[tokio::test]
 async fn no_range_ends_before_it_begins() {

@@ -1,7 +1,10 @@
 //! Making, changing, switching and deleting coupons, and what they cost.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract::{self, Answer};
+use dermaga_runtime::{
+    Plugin,
+    contract::{self, Answer},
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -27,21 +30,19 @@ pub(crate) async fn create(
     mut new: NewCoupon,
 ) -> Result<Uncommitted<Coupon>> {
     let now = coupons.clock.now();
-    let starts_at = new.starts_at.unwrap_or(now);
-    if new.ends_at.is_some_and(|end| end <= now) {
-        return Err(Error::invalid("endsAt", "must be in the future"));
-    }
-    check_window(starts_at, new.ends_at)?;
-    check_parameters(coupons, &new.plugin, &mut new.parameters).await?;
+    let end = match new.ends_at {
+        Some(end) if end <= now => Err(Error::invalid("endsAt", "must be in the future")),
+        _ => Ok(()),
+    };
+    check(coupons, &mut new, end).await?;
     let mut conn = coupons.db.begin().await?;
-    check_services(&mut conn, &new.services).await?;
     let row = store::NewCouponRow {
         id: new_id(&coupons.clock),
         code: &new.code,
         description: &new.description,
         plugin_id: &new.plugin,
         parameters: &new.parameters,
-        starts_at,
+        starts_at: new.starts_at.unwrap_or(now),
         ends_at: new.ends_at,
         max_uses: new.max_uses,
         max_uses_per_user: new.max_uses_per_user,
@@ -71,22 +72,16 @@ pub(crate) async fn create(
     Ok(Uncommitted::new(conn, coupon))
 }
 
-/// Checks the parameters with their plugin; whole numbers in them are written as such.
-async fn check_parameters(
-    coupons: &Coupons,
-    plugin_id: &str,
-    parameters: &mut Value,
-) -> Result<()> {
-    let plugin = coupons
-        .plugins
-        .active(plugin_id)
-        .map_err(|_| unknown_type(plugin_id))?;
-    let description = plugin
-        .coupon_description()
-        .ok_or_else(|| unknown_type(plugin_id))?;
-    schema::validate(&description.parameters_schema, parameters, "parameters")?;
+/// Checks a coupon whose limits were found to be as in `limits`; its plugin is asked last.
+async fn check(coupons: &Coupons, new: &mut NewCoupon, limits: Result<()>) -> Result<()> {
+    let services = check_services(&mut coupons.db.read().await?, &new.services).await;
+    let plugin = match fitting_type(coupons, &new.plugin, &mut new.parameters) {
+        Ok(plugin) => plugin,
+        Err(unfit) => return Error::join([limits, Err(unfit), services]),
+    };
+    Error::join([limits, services])?;
     let input = contract::ParametersCheck {
-        parameters: parameters.clone(),
+        parameters: new.parameters.clone(),
     };
     let checked = plugins::decide::<contract::coupon::Check>(
         &coupons.plugins,
@@ -101,6 +96,19 @@ async fn check_parameters(
     }
 }
 
+/// The coupon type whose schema the parameters fit; whole numbers in them are written as such.
+fn fitting_type(coupons: &Coupons, plugin_id: &str, parameters: &mut Value) -> Result<Plugin> {
+    let plugin = coupons
+        .plugins
+        .active(plugin_id)
+        .map_err(|_| unknown_type(plugin_id))?;
+    let description = plugin
+        .coupon_description()
+        .ok_or_else(|| unknown_type(plugin_id))?;
+    schema::validate(&description.parameters_schema, parameters, "parameters")?;
+    Ok(plugin)
+}
+
 fn unknown_type(plugin_id: &str) -> Error {
     Error::invalid(
         "plugin",
@@ -109,15 +117,15 @@ fn unknown_type(plugin_id: &str) -> Error {
 }
 
 async fn check_services(conn: &mut Conn, slugs: &[String]) -> Result<()> {
-    for slug in slugs {
+    let mut checks = Vec::with_capacity(slugs.len());
+    for (place, slug) in slugs.iter().enumerate() {
         if !crate::catalog::has_service(conn, slug).await? {
-            return Err(Error::invalid(
-                "services",
-                format!("there is no service `{slug}`"),
-            ));
+            let field = format!("services[{place}]");
+            let message = format!("there is no service `{slug}`");
+            checks.push(Err(Error::invalid(field, message)));
         }
     }
-    Ok(())
+    Error::join(checks)
 }
 
 fn check_window(starts_at: DateTime<Utc>, ends_at: Option<DateTime<Utc>>) -> Result<()> {
@@ -148,23 +156,23 @@ pub(crate) async fn change(
     id: Uuid,
     mut wanted: NewCoupon,
 ) -> Result<Coupon> {
+    let no_coupon = || Error::not_found("coupon");
+    let known = store::by_id(&mut coupons.db.read().await?, id).await?;
+    let limits = check_limits(&known.ok_or_else(no_coupon)?, &wanted);
     // The rule is asked before the transaction, also about what it has accepted before: its schema
     // may be another one by now.
-    check_parameters(coupons, &wanted.plugin, &mut wanted.parameters).await?;
+    check(coupons, &mut wanted, limits).await?;
     let mut conn = coupons.db.begin().await?;
-    let before = store::admin::lock(&mut conn, id)
-        .await?
-        .ok_or_else(|| Error::not_found("coupon"))?;
+    let before = store::admin::lock(&mut conn, id).await?;
+    let before = before.ok_or_else(no_coupon)?;
     check_frozen(&before, &wanted)?;
-    check_given(&before, &wanted)?;
-    let starts_at = wanted.starts_at.unwrap_or(before.starts_at);
-    check_window(starts_at, wanted.ends_at)?;
-    check_services(&mut conn, &wanted.services).await?;
+    // It may have been used since its limits were checked.
+    check_limits(&before, &wanted)?;
     let now = coupons.clock.now();
     let row = ChangedRow {
         id,
         wanted: &wanted,
-        starts_at,
+        starts_at: wanted.starts_at.unwrap_or(before.starts_at),
         status: status_after(&before, &wanted, now),
         now,
     };
@@ -200,18 +208,22 @@ fn check_frozen(before: &Coupon, wanted: &NewCoupon) -> Result<()> {
     }
 }
 
-fn check_given(before: &Coupon, wanted: &NewCoupon) -> Result<()> {
-    let used = before.used_count;
-    if wanted.max_uses.is_some_and(|limit| limit < used) {
-        let message = format!("must be at least {used}: so often it has been used already");
-        return Err(Error::invalid("maxUses", message));
-    }
-    let granted = before.granted_amount.get();
-    if wanted.budget.is_some_and(|budget| budget < granted) {
-        let message = format!("must be at least {granted}: so much it has given already");
-        return Err(Error::invalid("budget", message));
-    }
-    Ok(())
+/// Limits fit what has been used, and the window is one.
+fn check_limits(before: &Coupon, wanted: &NewCoupon) -> Result<()> {
+    let least = |field, limit: Option<i64>, least: i64, why| match limit {
+        Some(limit) if limit < least => {
+            let message = format!("must be at least {least}: so {why} already");
+            Err(Error::invalid(field, message))
+        }
+        _ => Ok(()),
+    };
+    let (used, granted) = (before.used_count, before.granted_amount.get());
+    let starts_at = wanted.starts_at.unwrap_or(before.starts_at);
+    Error::join([
+        least("maxUses", wanted.max_uses, used, "often it has been used"),
+        least("budget", wanted.budget, granted, "much it has given"),
+        check_window(starts_at, wanted.ends_at),
+    ])
 }
 
 /// A disabled coupon stays disabled; every other one is what its window and limits say.

@@ -79,6 +79,17 @@ fn at_least_one(lasts: &Lasts, _: &()) -> garde::Result {
     }
 }
 
+fn is_after(
+    start: Option<DateTime<Utc>>,
+) -> impl FnOnce(&Option<DateTime<Utc>>, &()) -> garde::Result {
+    move |end, ()| match (start, end) {
+        (Some(start), Some(end)) if *end <= start => {
+            Err(garde::Error::new("must be after startsAt"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A coupon to create.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -101,7 +112,7 @@ pub struct NewCoupon {
     #[garde(skip)]
     #[serde(default, deserialize_with = "optional_moment")]
     pub(super) starts_at: Option<DateTime<Utc>>,
-    #[garde(skip)]
+    #[garde(custom(is_after(self.starts_at)))]
     #[serde(default, deserialize_with = "optional_moment")]
     pub(super) ends_at: Option<DateTime<Utc>>,
     #[garde(inner(range(min = 1, max = 1_000_000_000_000)))]
