@@ -2,13 +2,13 @@
 
 use axum::extract::State;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
+    Error,
     api::{AppState, Customer},
     http::{Envelope, Reply, Segment, Success, failure_responses},
     plugins::{self, ExplainedDecision},
-    wallet,
+    wallet::{TransactionName, store},
 };
 
 failure_responses!(Missing: NotFound);
@@ -24,10 +24,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn decisions_of_transaction(
     State(state): State<AppState>,
     customer: Customer,
-    Segment(id): Segment<String>,
+    Segment(name): Segment<TransactionName>,
 ) -> Reply<Vec<ExplainedDecision>> {
     let mut conn = state.db.read().await?;
-    let (uuid, number) = (id.parse::<Uuid>().ok(), wallet::reference(&id));
-    let views = plugins::explain(&mut conn, customer.user_id, uuid, number).await?;
+    let id = store::transaction_id(&mut conn, customer.user_id, name).await?;
+    let id = id.ok_or_else(|| Error::not_found("transaction"))?;
+    let views = plugins::explain(&mut conn, id).await?;
     Ok(Success::ok("What was decided, and why.", views))
 }

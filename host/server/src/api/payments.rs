@@ -28,7 +28,7 @@ use crate::{
         failure_responses,
     },
     money::Rupiah,
-    wallet::{self, TransactionView},
+    wallet::{self, TransactionName, TransactionView},
 };
 
 failure_responses!(ToppingUp: TooManyOpenTopUps, BalanceCapExceeded, InvalidState, TooManyRequests, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
@@ -145,11 +145,9 @@ impl PaymentStatusView {
     }
 }
 
-async fn own(state: &AppState, user_id: Uuid, id: &str) -> Result<Payment, Error> {
-    let uuid = id.parse::<Uuid>().ok();
-    let number = id.strip_prefix("TXMP-").and_then(|text| text.parse().ok());
+async fn own(state: &AppState, user_id: Uuid, name: TransactionName) -> Result<Payment, Error> {
     let mut conn = state.db.read().await?;
-    let found = store::of_customer(&mut conn, user_id, uuid, number).await?;
+    let found = store::of_customer(&mut conn, user_id, name).await?;
     found.ok_or_else(|| Error::not_found("top-up"))
 }
 
@@ -161,9 +159,9 @@ async fn own(state: &AppState, user_id: Uuid, id: &str) -> Result<Payment, Error
 async fn payment_status(
     State(state): State<AppState>,
     customer: Customer,
-    Segment(id): Segment<String>,
+    Segment(name): Segment<TransactionName>,
 ) -> Reply<PaymentStatusView> {
-    let payment = own(&state, customer.user_id, &id).await?;
+    let payment = own(&state, customer.user_id, name).await?;
     let (payment, is_confirmed) = asking::refresh(&state.payments, payment).await?;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, is_confirmed).await?;
@@ -177,9 +175,9 @@ async fn payment_status(
 async fn cancel_top_up(
     State(state): State<AppState>,
     customer: Customer,
-    Segment(id): Segment<String>,
+    Segment(name): Segment<TransactionName>,
 ) -> Reply<PaymentStatusView> {
-    let payment = own(&state, customer.user_id, &id).await?;
+    let payment = own(&state, customer.user_id, name).await?;
     let payment = top_up::cancel(&state.payments, &payment).await?;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, true).await?;

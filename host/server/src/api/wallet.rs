@@ -8,9 +8,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::wallet::{
-    Statistics, TransactionStatus, TransactionType, TransactionView, WalletInfo,
+    Statistics, TransactionName, TransactionStatus, TransactionType, TransactionView, WalletInfo,
     receipt::Receipt,
-    reference,
     statement::{self, Dates},
     statistics,
     store::{self, TransactionFilter},
@@ -123,11 +122,10 @@ async fn transactions(
 async fn transaction(
     State(state): State<AppState>,
     customer: Customer,
-    Segment(id): Segment<String>,
+    Segment(name): Segment<TransactionName>,
 ) -> Reply<TransactionView> {
-    let uuid = id.parse::<Uuid>().ok();
     let mut conn = state.db.read().await?;
-    let row = store::transaction(&mut conn, customer.user_id, uuid, reference(&id)).await?;
+    let row = store::transaction(&mut conn, customer.user_id, name).await?;
     let row = row.ok_or_else(|| Error::not_found("transaction"))?;
     Ok(Success::ok("The transaction.", row.into()))
 }
@@ -139,17 +137,15 @@ async fn transaction(
 async fn receipt(
     State(state): State<AppState>,
     customer: Customer,
-    Segment(id): Segment<String>,
+    Segment(name): Segment<TransactionName>,
 ) -> Result<Response, Error> {
-    let uuid = id.parse::<Uuid>().ok();
     let mut conn = state.db.read().await?;
-    let row = store::transaction(&mut conn, customer.user_id, uuid, reference(&id)).await?;
+    let row = store::transaction(&mut conn, customer.user_id, name).await?;
     let transaction = row.ok_or_else(|| Error::not_found("transaction"))?;
     if transaction.completed_at.is_none() {
         let message = format!(
             "{} is {}: there is a receipt when it is completed.",
-            transaction.reference(),
-            transaction.status
+            transaction.number, transaction.status
         );
         return Err(Error::new(Code::InvalidState, message));
     }
@@ -157,7 +153,7 @@ async fn receipt(
     let owner = store::owner(&mut conn, customer.user_id).await?;
     let (name, email) = owner.ok_or_else(|| Error::not_found("customer"))?;
     drop(conn);
-    let file_name = format!("dermaga-receipt-{}.pdf", transaction.reference());
+    let file_name = format!("dermaga-receipt-{}.pdf", transaction.number);
     // Cutting the letters out of their fonts takes milliseconds.
     let written = tokio::task::spawn_blocking(move || {
         let receipt = Receipt {

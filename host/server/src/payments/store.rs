@@ -4,7 +4,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{DebtView, NoticeOutcome, NoticeView, Payment, PaymentState, janitor::NextCheck};
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+use crate::{
+    db::Conn,
+    execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    money::Rupiah,
+    wallet::{self, TransactionName},
+};
 
 const PAYMENT: &str = "SELECT id, transaction_id, user_id, order_id, method, amount, state, credited, reversed,
     token, redirect_url, payment_type, fee, expires_at, next_check_at, checks, last_error, problem, created_at,
@@ -64,16 +69,14 @@ pub(super) async fn by_transaction(conn: &mut Conn, id: Uuid) -> sqlx::Result<Op
     one(conn, "transaction_id", Key::Id(id)).await
 }
 
-/// A customer's payment, by the id or the number of its transaction.
+/// A customer's payment, by the name of its transaction.
 pub(crate) async fn of_customer(
     conn: &mut Conn,
     user_id: Uuid,
-    id: Option<Uuid>,
-    number: Option<i64>,
+    name: TransactionName,
 ) -> sqlx::Result<Option<Payment>> {
-    let sql = "SELECT id FROM transactions WHERE user_id = $1 AND (id = $2 OR number = $3)";
-    match fetch_optional!(conn, (Uuid,), sql, user_id, id, number)? {
-        Some((transaction,)) => by_transaction(conn, transaction).await,
+    match wallet::store::transaction_id(conn, user_id, name).await? {
+        Some(transaction) => by_transaction(conn, transaction).await,
         None => Ok(None),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     Code, Error, Result,
     db::{Uncommitted, new_id},
     money::Rupiah,
-    wallet::{self, TopUp, Transaction},
+    wallet::{self, TopUp, Transaction, TransactionNumber},
 };
 
 /// Smallest and largest top-up, in rupiah.
@@ -31,7 +31,8 @@ pub(crate) const MOST: i64 = 10_000_000;
 pub(crate) struct OpenTopUp {
     pub(super) transaction_id: Uuid,
     /// `TXMP-101`
-    pub(super) number: String,
+    #[schema(value_type = String)]
+    pub(super) number: TransactionNumber,
     pub(super) amount: Rupiah,
     pub(super) payment_method: PaymentMethod,
     /// Token for Midtrans' own JavaScript (Snap).
@@ -59,7 +60,7 @@ pub(crate) async fn begin(
     let gateway = payments.gateway()?;
     payments.budget.spend(user_id, payments.clock.now())?;
     let (transaction, payment) = write_down(payments, user_id, amount, method).await?;
-    let name = format!("Wallet top-up {}", transaction.reference());
+    let name = format!("Wallet top-up {}", transaction.number);
     let page = match gateway.create_page(&payment, &name).await {
         Ok(page) => page,
         Err(error) => {
@@ -79,7 +80,7 @@ pub(crate) async fn begin(
     }
     let open = OpenTopUp {
         transaction_id: transaction.id,
-        number: transaction.reference(),
+        number: transaction.number,
         amount,
         payment_method: method,
         token: page.token,
@@ -153,7 +154,7 @@ fn too_many_open(most: i64) -> Error {
 fn order_id(transaction: &Transaction, id: Uuid) -> String {
     let tail = id.simple().to_string();
     let tail = tail.get(20..).unwrap_or(&tail);
-    format!("{}-{tail}", transaction.reference())
+    format!("{}-{tail}", transaction.number)
 }
 
 /// Cancels a waiting top-up, at the gateway too.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::store;
-use crate::{Error, Result, db::Conn, money::Rupiah};
+use crate::{Result, db::Conn, money::Rupiah};
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct ExplainedRow {
@@ -99,19 +99,12 @@ fn collect(value: &Value, reasons: &mut Vec<ReasonLine>) {
     }
 }
 
-/// Returns the decisions behind one of the customer's transactions, named by its id or its number.
+/// Returns the decisions behind a transaction.
 ///
 /// # Errors
-/// `NOT_FOUND` when the customer has no such transaction.
-pub async fn explain(
-    conn: &mut Conn,
-    user_id: Uuid,
-    id: Option<Uuid>,
-    number: Option<i64>,
-) -> Result<Vec<ExplainedDecision>> {
-    let found = store::transaction_id(conn, user_id, id, number).await?;
-    let transaction = found.ok_or_else(|| Error::not_found("transaction"))?;
-    let rows = store::explained(conn, transaction).await?;
+/// When the database fails.
+pub async fn explain(conn: &mut Conn, transaction_id: Uuid) -> Result<Vec<ExplainedDecision>> {
+    let rows = store::explained(conn, transaction_id).await?;
     Ok(rows.into_iter().map(ExplainedDecision::from).collect())
 }
 

@@ -368,18 +368,6 @@ pub(super) async fn decisions_since(
     Ok(count)
 }
 
-/// A customer's transaction by id, or by its number.
-pub(super) async fn transaction_id(
-    conn: &mut Conn,
-    user_id: Uuid,
-    id: Option<Uuid>,
-    number: Option<i64>,
-) -> sqlx::Result<Option<Uuid>> {
-    let sql = "SELECT id FROM transactions WHERE user_id = $1 AND (id = $2 OR number = $3)";
-    let row = fetch_optional!(conn, (Uuid,), sql, user_id, id, number)?;
-    Ok(row.map(|(id,)| id))
-}
-
 /// The decisions behind a transaction: its price, then its coupon.
 pub(super) async fn explained(
     conn: &mut Conn,

@@ -149,7 +149,7 @@ async fn settle(
     let view = PurchaseView {
         subscription: row.into(),
         instance_id: instance.id,
-        transaction: payment.transaction.reference(),
+        transaction: payment.transaction.number,
         transaction_id: payment.transaction.id,
         lines: priced.explained(),
         price: priced.price,

@@ -13,6 +13,7 @@ use crate::{
     coupons::{CouponPreview, Evaluated},
     money::Rupiah,
     text_enum,
+    wallet::TransactionNumber,
 };
 
 text_enum! {
@@ -324,7 +325,8 @@ pub struct PurchaseView {
     pub subscription: SubscriptionView,
     pub instance_id: Uuid,
     /// `TXMP-101`
-    pub transaction: String,
+    #[schema(value_type = String)]
+    pub transaction: TransactionNumber,
     pub transaction_id: Uuid,
     pub lines: Vec<PriceLineView>,
     pub price: Rupiah,

@@ -29,7 +29,7 @@ use crate::{
     money::Rupiah,
     plugins::Asking,
     provisioning,
-    wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
+    wallet::{self, NewTransaction, Payment, TransactionNumber, TransactionType, WalletRow},
 };
 
 /// Price of an upgrade now. It falls with every second of the period that passes.
@@ -56,7 +56,8 @@ pub struct UpgradeQuote {
 pub struct UpgradeView {
     pub subscription: SubscriptionView,
     /// `TXMP-101`
-    pub transaction: String,
+    #[schema(value_type = String)]
+    pub transaction: TransactionNumber,
     pub transaction_id: Uuid,
     pub lines: Vec<PriceLineView>,
     pub charged: Rupiah,
@@ -159,7 +160,7 @@ pub async fn upgrade(
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let view = UpgradeView {
         subscription: row.into(),
-        transaction: payment.transaction.reference(),
+        transaction: payment.transaction.number,
         transaction_id: payment.transaction.id,
         lines: proposal.lines(),
         charged: proposal.due,

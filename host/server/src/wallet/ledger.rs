@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::{
-    Account, NewTransaction, Transaction, TransactionStatus, TransactionType, WalletRow,
+    Account, NewTransaction, Transaction, TransactionNumber, TransactionStatus, TransactionType,
+    WalletRow,
     store::{self, EntryRow, PostingRow},
 };
 use crate::{
@@ -144,7 +145,7 @@ impl WalletRow {
 fn draft(clock: &Clock, new: NewTransaction) -> Transaction {
     Transaction {
         id: db::new_id(clock),
-        number: 0,
+        number: TransactionNumber::UNASSIGNED,
         user_id: new.user_id,
         kind: new.kind,
         status: TransactionStatus::Pending,

@@ -10,6 +10,7 @@ pub(crate) mod float;
 mod journal;
 pub mod ledger;
 mod model;
+mod number;
 pub(crate) mod receipt;
 mod seal;
 mod settings;
@@ -28,8 +29,9 @@ pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
 pub use model::{
     Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
-    TransactionView, WalletInfo, WalletOrder, WalletRow, is_reference, reference,
+    TransactionView, WalletInfo, WalletOrder, WalletRow,
 };
+pub use number::{NotANumber, TransactionName, TransactionNumber};
 pub use seal::{Seal, seal};
 pub use settings::Settings;
 pub use statistics::Statistics;

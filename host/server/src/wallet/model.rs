@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::TransactionNumber;
 use crate::{
     money::{AmountOverflow, Rupiah},
     text_enum,
@@ -126,7 +127,7 @@ pub struct NewTransaction {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Transaction {
     pub id: Uuid,
-    pub number: i64,
+    pub number: TransactionNumber,
     pub user_id: Uuid,
     #[sqlx(rename = "type")]
     pub kind: TransactionType,
@@ -144,13 +145,6 @@ pub struct Transaction {
     pub completed_at: Option<DateTime<Utc>>,
 }
 
-impl Transaction {
-    /// The number people read: `TXMP-101`.
-    pub fn reference(&self) -> String {
-        format!("TXMP-{}", self.number)
-    }
-}
-
 /// Composition of a payment by kind of credit.
 #[derive(Debug, Clone)]
 pub struct Payment {
@@ -165,7 +159,8 @@ pub struct Payment {
 pub struct TransactionView {
     pub id: Uuid,
     /// `TXMP-101`
-    pub number: String,
+    #[schema(value_type = String)]
+    pub number: TransactionNumber,
     pub r#type: TransactionType,
     pub status: TransactionStatus,
     /// Gain of the wallet; negative when it paid.
@@ -187,7 +182,7 @@ pub struct TransactionView {
 impl From<Transaction> for TransactionView {
     fn from(row: Transaction) -> Self {
         Self {
-            number: row.reference(),
+            number: row.number,
             id: row.id,
             r#type: row.kind,
             status: row.status,
@@ -219,20 +214,4 @@ pub struct WalletInfo {
     pub spent_this_month: Rupiah,
     /// The last ten.
     pub recent_transactions: Vec<TransactionView>,
-}
-
-/// The number in `TXMP-101`.
-pub fn reference(text: &str) -> Option<i64> {
-    text.strip_prefix("TXMP-")?.parse().ok()
-}
-
-/// Checks that a query's text is such a number.
-///
-/// # Errors
-/// The form that a number of a transaction must have, in a sentence.
-pub fn is_reference(text: &str, (): &()) -> garde::Result {
-    match reference(text) {
-        Some(_) => Ok(()),
-        None => Err(garde::Error::new("must be a number such as TXMP-101")),
-    }
 }

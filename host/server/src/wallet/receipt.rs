@@ -58,7 +58,11 @@ impl Receipt<'_> {
     /// # Errors
     /// When the typeface that was added cannot be embedded.
     pub(crate) fn pdf(&self) -> Result<Vec<u8>> {
-        render(&self.lines(), &self.transaction.reference(), self.typeface)
+        render(
+            &self.lines(),
+            &self.transaction.number.to_string(),
+            self.typeface,
+        )
     }
 
     fn lines(&self) -> Vec<Line> {
@@ -66,7 +70,7 @@ impl Receipt<'_> {
         let at = transaction.completed_at.unwrap_or(transaction.created_at);
         let mut page = Page::default();
         page.title(self.shop);
-        page.title(&format!("Receipt {}", transaction.reference()));
+        page.title(&format!("Receipt {}", transaction.number));
         page.gap();
         page.pair("Date", &local(at, self.zone));
         page.pair("Customer", self.customer);

@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, NaiveDate, SecondsFormat, Utc};
 use chrono_tz::Tz;
 use uuid::Uuid;
 
-use super::{Balance, TransactionType, store};
+use super::{Balance, TransactionNumber, TransactionType, store};
 use crate::{Error, Result, calendar, db::Conn, money::Rupiah, spreadsheet};
 
 /// A statement is about so many days at the most.
@@ -25,7 +25,7 @@ const COLUMNS: [&str; 8] = [
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct StatementLine {
     posted_at: DateTime<Utc>,
-    number: i64,
+    number: TransactionNumber,
     kind: TransactionType,
     description: String,
     paid: Rupiah,
@@ -118,7 +118,7 @@ fn write(
         balance.bonus = balance.bonus.plus(line.bonus)?;
         row([
             &time(line.posted_at),
-            &format!("TXMP-{}", line.number),
+            &line.number.to_string(),
             line.kind.as_str(),
             &spreadsheet::cell(&line.description),
             &line.paid.get().to_string(),

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    Account, Transaction, TransactionStatus, TransactionType, WalletRow, statistics::Settled,
+    Account, Transaction, TransactionName, TransactionNumber, TransactionStatus, TransactionType,
+    WalletRow, statistics::Settled,
 };
 use crate::{
     db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later, money::Rupiah,
@@ -107,7 +108,10 @@ macro_rules! insert_transaction {
 
 /// Inserts the row with the next number, which it returns. The engines differ: a PostgreSQL
 /// sequence never makes writers wait, SQLite has one writer anyway, and no row is ever deleted.
-pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sqlx::Result<i64> {
+pub(super) async fn insert_transaction(
+    conn: &mut Conn,
+    new: &Transaction,
+) -> sqlx::Result<TransactionNumber> {
     let sql = if conn.is_postgres() {
         insert_transaction!("nextval('transaction_numbers')")
     } else {
@@ -115,7 +119,7 @@ pub(super) async fn insert_transaction(conn: &mut Conn, new: &Transaction) -> sq
     };
     let row = write_returning!(
         conn,
-        (i64,),
+        (TransactionNumber,),
         sql,
         new.id,
         new.user_id,
@@ -267,20 +271,30 @@ pub(crate) async fn count_transactions(
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-/// A customer's transaction by id, or by its number.
+/// A customer's transaction.
 pub(crate) async fn transaction(
     conn: &mut Conn,
     user_id: Uuid,
-    id: Option<Uuid>,
-    number: Option<i64>,
+    name: TransactionName,
 ) -> sqlx::Result<Option<Transaction>> {
     let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
         q.push(" WHERE user_id = ").push_bind(user_id);
-        q.push(" AND (id = ").push_bind(id);
-        q.push(" OR number = ").push_bind(number);
+        q.push(" AND (id = ").push_bind(name.id);
+        q.push(" OR number = ").push_bind(name.number);
         q.push(")");
     })?;
     Ok(found.into_iter().next())
+}
+
+/// Id of a customer's transaction.
+pub(crate) async fn transaction_id(
+    conn: &mut Conn,
+    user_id: Uuid,
+    name: TransactionName,
+) -> sqlx::Result<Option<Uuid>> {
+    let sql = "SELECT id FROM transactions WHERE user_id = $1 AND (id = $2 OR number = $3)";
+    let row = fetch_optional!(conn, (Uuid,), sql, user_id, name.id, name.number)?;
+    Ok(row.map(|(id,)| id))
 }
 
 /// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in

@@ -115,8 +115,8 @@ pub async fn take_back(
             (Account::Gateway, amount),
         ],
     };
-    let description = format!("{amount} of top-up {} taken back", top_up.reference());
-    let details = json!({ "topUp": top_up.reference(), "amount": amount, "owed": owed });
+    let description = format!("{amount} of top-up {} taken back", top_up.number);
+    let details = json!({ "topUp": top_up.number, "amount": amount, "owed": owed });
     let new = record(wallet.user_id, taken.kind, description, details);
     let transaction = ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await?;
     if taken.is_last {
@@ -143,8 +143,8 @@ pub async fn not_taken_back(
         bonus: Rupiah::ZERO,
         others: vec![(Account::Gateway, amount.negated())],
     };
-    let description = format!("Refund of top-up {} undone", top_up.reference());
-    let details = json!({ "topUp": top_up.reference(), "amount": amount });
+    let description = format!("Refund of top-up {} undone", top_up.number);
+    let details = json!({ "topUp": top_up.number, "amount": amount });
     let kind = TransactionType::TopUpRefund;
     let new = record(wallet.user_id, kind, description, details);
     ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await

@@ -30,7 +30,7 @@ use crate::{
         self, Body, Envelope, Id, PageQuery, Paged, Params, Reply, Segment, Success, When,
         failure_responses, range,
     },
-    wallet::{is_reference, reference},
+    wallet::TransactionNumber,
 };
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -594,9 +594,9 @@ struct DecisionQuery {
     #[param(max_length = 50)]
     coupon_code: Option<String>,
     /// The number of a transaction, such as `TXMP-101`.
-    #[garde(inner(custom(is_reference)))]
-    #[param(pattern = "^TXMP-[0-9]{1,19}$")]
-    transaction: Option<String>,
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^TXMP-[0-9]{1,19}$")]
+    transaction: Option<TransactionNumber>,
 }
 
 fn is_digest(text: &str, (): &()) -> garde::Result {
@@ -633,7 +633,7 @@ async fn decisions(
         until,
         subscription_id: query.subscription_id,
         coupon: coupon.as_deref(),
-        transaction: query.transaction.as_deref().and_then(reference),
+        transaction: query.transaction.map(TransactionNumber::get),
     };
     let mut conn = state.db.read().await?;
     let rows = store::decisions(&mut conn, &filter, page.limit.into(), page.offset()).await?;

@@ -9,8 +9,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::wallet::{
-    Adjustment, CreditKind, Direction, Float, Transaction, TransactionStatus, TransactionType,
-    TransactionView, WalletOrder, float, is_reference, reference,
+    Adjustment, CreditKind, Direction, Float, Transaction, TransactionNumber, TransactionStatus,
+    TransactionType, TransactionView, WalletOrder, float,
     store::{
         self, TransactionFilter,
         admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
@@ -401,9 +401,9 @@ struct AnyTransactionQuery {
     #[garde(skip)]
     user_id: Option<Uuid>,
     /// `TXMP-101`
-    #[garde(inner(custom(is_reference)))]
-    #[param(pattern = "^TXMP-[0-9]{1,19}$")]
-    number: Option<String>,
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^TXMP-[0-9]{1,19}$")]
+    number: Option<TransactionNumber>,
     #[garde(skip)]
     #[param(inline)]
     r#type: Option<TransactionType>,
@@ -456,7 +456,7 @@ async fn transactions(
     let (from, to) = range(("from", query.from), ("to", query.to), zone)?;
     let filter = AnyTransactionFilter {
         user_id: query.user_id,
-        number: query.number.as_deref().and_then(reference),
+        number: query.number,
         kind: query.r#type,
         status: query.status,
         from,

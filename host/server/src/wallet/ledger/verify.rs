@@ -123,7 +123,7 @@ async fn verify_chains(conn: &mut Conn, found: &mut Verification) -> Result<()> 
 async fn verify_transactions(conn: &mut Conn, found: &mut Verification) -> Result<()> {
     for (number, amount) in store::unposted(conn, PAGE).await? {
         found.fault(format!(
-            "TXMP-{number} is completed over {amount} and has no matching entry."
+            "{number} is completed over {amount} and has no matching entry."
         ));
     }
     Ok(())

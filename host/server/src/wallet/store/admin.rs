@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::super::{Transaction, TransactionStatus, TransactionType, WalletOrder};
+use super::super::{
+    Transaction, TransactionNumber, TransactionStatus, TransactionType, WalletOrder,
+};
 use crate::{
     db::{Conn, contains},
     fetch_all, fetch_built, fetch_one, fetch_optional,
@@ -154,7 +156,7 @@ pub(crate) async fn totals_by_type(
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AnyTransactionFilter {
     pub(crate) user_id: Option<Uuid>,
-    pub(crate) number: Option<i64>,
+    pub(crate) number: Option<TransactionNumber>,
     pub(crate) kind: Option<TransactionType>,
     pub(crate) status: Option<TransactionStatus>,
     pub(crate) from: Option<DateTime<Utc>>,

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{
-    super::{Account, WalletRow},
+    super::{Account, TransactionNumber, WalletRow},
     EntryRow, PostingRow,
 };
 use crate::{db::Conn, fetch_all, fetch_built, fetch_one, money::Rupiah};
@@ -76,11 +76,11 @@ pub(in crate::wallet) async fn stray_postings(conn: &mut Conn) -> sqlx::Result<i
 pub(in crate::wallet) async fn unposted(
     conn: &mut Conn,
     limit: i64,
-) -> sqlx::Result<Vec<(i64, Rupiah)>> {
+) -> sqlx::Result<Vec<(TransactionNumber, Rupiah)>> {
     let sql = "SELECT t.number, t.amount FROM transactions t WHERE t.status IN ('COMPLETED', 'REFUNDED')
                AND t.amount <> (SELECT CAST(coalesce(sum(
                    (SELECT sum(CASE WHEN p.account IN ('WALLET_PAID', 'WALLET_BONUS') THEN p.amount END) FROM postings p WHERE p.entry_id = e.id)
                  ), 0) AS BIGINT) FROM journal_entries e WHERE e.transaction_id = t.id)
                ORDER BY t.number LIMIT $1";
-    fetch_all!(conn, (i64, Rupiah), sql, limit)
+    fetch_all!(conn, (TransactionNumber, Rupiah), sql, limit)
 }
