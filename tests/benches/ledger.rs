@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dermaga::{
+use dermaga_shop::{
     money::Rupiah,
     wallet::{
         self, Account, NewTransaction, TransactionType,

@@ -20,7 +20,7 @@ pub use shop::{Engine, Shop, checkout, plugins_folder};
 
 /// Returns a word that is unique in this run, for names of databases, people and coupons.
 pub fn unique() -> String {
-    dermaga::crypto::random_hex(8)
+    dermaga_shop::crypto::random_hex(8)
 }
 
 /// Reports a part that is skipped because its tools are missing; panics under

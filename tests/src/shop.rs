@@ -7,16 +7,18 @@ use std::{
 };
 
 use dermaga::{
-    accounts::{Email, NewAccount, Role},
     api::AppState,
     app::{App, Running, StartError},
     config::Config,
+};
+use dermaga_runtime::Digest;
+use dermaga_shop::{
+    accounts::{Email, NewAccount, Role},
     crypto::Secret,
     db::{Clock, Db},
     provisioning::Choice,
     wallet::ledger::{self, Verification},
 };
-use dermaga_runtime::Digest;
 use dermaga_toolkit::build::{self, Silent};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -276,7 +278,7 @@ impl Shop {
         let id: Uuid = plan_id.parse().expect("an id");
         let mut conn = self.state().db.begin().await.expect("the database answers");
         let sql = "UPDATE service_plans SET total_quota = used_quota + $2 WHERE id = $1";
-        dermaga::execute!(conn, sql, id, left).expect("the quota is set");
+        dermaga_shop::execute!(conn, sql, id, left).expect("the quota is set");
         conn.commit().await.expect("the quota is set");
     }
 
@@ -310,12 +312,12 @@ impl Shop {
         let digest = Digest::of(component).to_string();
         let mut conn = self.state().db.begin().await.expect("the database answers");
         let sql = "UPDATE plugin_versions SET state = 'SUPERSEDED' WHERE plugin_id = $1 AND state = 'ACTIVE'";
-        dermaga::execute!(conn, sql, plugin).expect("the rows change");
+        dermaga_shop::execute!(conn, sql, plugin).expect("the rows change");
         let sql = "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, size_bytes,
                state, report, created_at, activated_at)
              SELECT $1, plugin_id, kind, version, contract, title, $2, 0, 'ACTIVE', report, created_at, activated_at
              FROM plugin_versions WHERE plugin_id = $3 ORDER BY created_at LIMIT 1";
-        dermaga::execute!(conn, sql, &digest, component, plugin).expect("the rows change");
+        dermaga_shop::execute!(conn, sql, &digest, component, plugin).expect("the rows change");
         conn.commit().await.expect("the rows change");
         digest
     }
@@ -346,7 +348,7 @@ impl Shop {
     /// When the database refuses, at the statement or at the commit.
     pub async fn sql(&self, sql: &'static str) -> sqlx::Result<u64> {
         let mut conn = self.state().db.begin().await?;
-        let rows = dermaga::execute!(conn, sql)?;
+        let rows = dermaga_shop::execute!(conn, sql)?;
         conn.commit().await?;
         Ok(rows)
     }
@@ -358,7 +360,7 @@ impl Shop {
     pub async fn rewrite(&self, statements: &[String]) -> sqlx::Result<()> {
         let mut conn = self.state().db.begin().await?;
         for sql in statements {
-            dermaga::execute!(conn, sqlx::AssertSqlSafe(sql.clone()))?;
+            dermaga_shop::execute!(conn, sqlx::AssertSqlSafe(sql.clone()))?;
         }
         conn.commit().await
     }

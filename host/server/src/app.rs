@@ -11,6 +11,9 @@ mod tests;
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
+use dermaga_shop::{
+    db::Clock, idempotency, payments, plugins, provisioning, scheduler, subscriptions,
+};
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
@@ -21,8 +24,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     api::{self, AppState},
     config::Config,
-    db::Clock,
-    http, idempotency, payments, plugins, provisioning, scheduler, subscriptions, telemetry,
+    http,
+    sandbox::Sandbox,
+    telemetry,
 };
 
 pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
@@ -44,7 +48,13 @@ fn routes(state: &AppState) -> Router<AppState> {
     routes
         .merge(api::openapi::routes(document))
         .merge(api::alias_routes())
-        .merge(state.payments.sandbox_routes())
+        .merge(
+            state
+                .sandbox
+                .as_ref()
+                .map(Sandbox::nested)
+                .unwrap_or_default(),
+        )
         .merge(api::health_routes())
 }
 
@@ -95,7 +105,9 @@ impl App {
         let address = listener
             .local_addr()
             .map_err(|error| StartError::listen(listen, error))?;
-        self.state.payments.listening_at(address);
+        if let Some(sandbox) = &self.state.sandbox {
+            sandbox.serves(&self.state.payments, address);
+        }
         let cancel = CancellationToken::new();
         let config = &self.state.config;
         let server = http::serve(
@@ -173,12 +185,13 @@ pub async fn run(app: App) -> Result<(), StartError> {
         "Dermaga is ready at http://{0} (API: http://{0}/api/docs)",
         running.address
     );
-    if let Some((base, key)) = running.state.payments.sandbox_access(running.address) {
+    if let Some(sandbox) = &running.state.sandbox {
         // A program that waited for the line above may have closed its end.
         let _ = writeln!(
             std::io::stdout(),
-            "Payments go to a sandbox. Midtrans' own clients reach it at {base} with the server key {}",
-            key.reveal()
+            "Payments go to a sandbox. Midtrans' own clients reach it at {} with the server key {}",
+            Sandbox::base(running.address),
+            sandbox.server_key().reveal()
         );
     }
     running.serve_until_stopped().await;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use dermaga::{
-    api::AppState,
+use dermaga::api::AppState;
+use dermaga_shop::{
     db::new_id,
     subscriptions::{self, Order},
 };
@@ -59,7 +59,7 @@ async fn plans(shop: &Shop) -> Vec<Uuid> {
     let mut copies = Vec::with_capacity(PLANS);
     for number in 0..PLANS {
         let (id, slug) = (new_id(&shop.state().clock), format!("copy-{number}"));
-        dermaga::execute!(conn, copy, id, slug, model).unwrap();
+        dermaga_shop::execute!(conn, copy, id, slug, model).unwrap();
         copies.push(id);
     }
     conn.commit().await.unwrap();

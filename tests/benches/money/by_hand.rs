@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use dermaga::{
-    api::AppState,
-    db::{Clock, new_id},
-};
+use dermaga::api::AppState;
+use dermaga_shop::db::{Clock, new_id};
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -77,7 +75,7 @@ impl Copyist {
             template: Template,
             position: i64,
         }
-        let row = dermaga::fetch_one!(conn, Row, sql, user).unwrap();
+        let row = dermaga_shop::fetch_one!(conn, Row, sql, user).unwrap();
         let url = state.config.database_url();
         let (engine, sql) = if conn.is_postgres() {
             let conn = PgConnection::connect(&url).await.unwrap();

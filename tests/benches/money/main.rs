@@ -23,13 +23,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dermaga::{
-    api::AppState,
+use dermaga::api::AppState;
+use dermaga_runtime::contract::Place;
+use dermaga_shop::{
     coupons::{self, CouponCode},
     crypto::Secret,
     wallet::ledger,
 };
-use dermaga_runtime::contract::Place;
 use dermaga_tests::{Engine, Shop, postgres};
 use futures::future::join_all;
 use serde_json::json;
@@ -333,7 +333,7 @@ async fn beside_bare<F: Future<Output = ()> + Send + 'static>(
 
 async fn commit_a_row(state: &AppState) {
     let mut conn = state.db.begin().await.unwrap();
-    dermaga::execute!(conn, "INSERT INTO bench_rows (value) VALUES ($1)", 1_i64).unwrap();
+    dermaga_shop::execute!(conn, "INSERT INTO bench_rows (value) VALUES ($1)", 1_i64).unwrap();
     conn.commit().await.unwrap();
 }
 

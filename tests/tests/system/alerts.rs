@@ -1,6 +1,6 @@
 //! Tests of alerts to administrators.
 
-use dermaga::alerts::{self, AlertKind};
+use dermaga_shop::alerts::{self, AlertKind};
 use dermaga_tests::{Shop, both_engines};
 use serde_json::json;
 
@@ -27,7 +27,7 @@ async fn resolve(shop: &Shop, subject: &str) -> bool {
 async fn told(shop: &Shop) -> i64 {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT count(*) FROM outbox WHERE topic = 'alert' AND handled_at IS NULL";
-    dermaga::fetch_one!(conn, (i64,), sql).unwrap().0
+    dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap().0
 }
 
 async fn readiness(shop: &Shop) -> (u16, String) {

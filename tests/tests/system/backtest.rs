@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga::plugins::backtest::{Window, backtest};
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant},
     fixtures::CouponFixture,
 };
+use dermaga_shop::plugins::backtest::{Window, backtest};
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 

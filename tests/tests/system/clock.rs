@@ -2,7 +2,7 @@
 //! `--dev`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga::{
+use dermaga_shop::{
     db::HOLD,
     subscriptions::{process_grace, renew_due},
 };
@@ -139,16 +139,16 @@ both_engines! {
         let mut conn = shop.state().db.begin().await.unwrap();
         let since = "INSERT INTO jobs (name, watched_since) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET watched_since = excluded.watched_since";
         for job in ["coupon-statuses", "daily-renewals"] {
-            dermaga::execute!(conn, since, job, later).unwrap();
+            dermaga_shop::execute!(conn, since, job, later).unwrap();
         }
         // A server that crashed with the wrong clock held the run, and a failed renewal waits for
         // it.
         let run = "INSERT INTO job_runs (id, job, scheduled_for, trigger, attempts, started_at, lease_until, status, items, error_count, errors)
                    VALUES ($1, 'coupon-statuses', $2, 'SCHEDULE', 1, $2, $3, 'RUNNING', 0, 0, $4)";
         let errors = sqlx::types::Json(Vec::<String>::new());
-        dermaga::execute!(conn, run, uuid::Uuid::from_u128(7), later, later + TimeDelta::seconds(60), &errors).unwrap();
+        dermaga_shop::execute!(conn, run, uuid::Uuid::from_u128(7), later, later + TimeDelta::seconds(60), &errors).unwrap();
         let retry = "UPDATE subscriptions SET renewal_retry_at = $1";
-        dermaga::execute!(conn, retry, later).unwrap();
+        dermaga_shop::execute!(conn, retry, later).unwrap();
         conn.commit().await.unwrap();
 
         let shop = shop.restart().await;
@@ -164,7 +164,7 @@ both_engines! {
         assert_eq!(runs(&shop).await.len(), 2);
         let mut conn = shop.state().db.read().await.unwrap();
         let sql = "SELECT renewal_retry_at FROM subscriptions";
-        let (at,) = dermaga::fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
+        let (at,) = dermaga_shop::fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
         assert!(at <= shop.clock().now(), "{at}");
         drop(conn);
         shop.clock().advance(TimeDelta::days(32));
@@ -190,7 +190,7 @@ both_engines! {
         assert_eq!(periods(&shop, id).await.len(), 2);
         let mut conn = shop.state().db.read().await.unwrap();
         let sql = "SELECT function, input FROM decisions WHERE function IN ('price', 'evaluate') ORDER BY created_at DESC, id DESC LIMIT 2";
-        let decided = dermaga::fetch_all!(conn, (String, String), sql).unwrap();
+        let decided = dermaga_shop::fetch_all!(conn, (String, String), sql).unwrap();
         for (function, input) in &decided {
             let input: Value = serde_json::from_str(input).unwrap();
             assert_eq!(input["moment"], end.timestamp(), "{function}");

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use dermaga::{
-    app::StartError,
+use dermaga::app::StartError;
+use dermaga_shop::{
     crypto::Secret,
     db::{Db, Schema},
 };
@@ -51,7 +51,7 @@ async fn a_log_that_grew_is_cut() {
     let db = Db::connect(&url(folder.path())).await.unwrap();
     let write = async |sql: &'static str| {
         let mut conn = db.begin().await.unwrap();
-        dermaga::execute!(conn, sql).unwrap();
+        dermaga_shop::execute!(conn, sql).unwrap();
         conn.commit().await.unwrap();
     };
     let length = || {
@@ -61,7 +61,7 @@ async fn a_log_that_grew_is_cut() {
     };
     write("CREATE TABLE filler (bytes BLOB)").await;
     let mut reader = db.snapshot().await.unwrap();
-    dermaga::fetch_one!(reader, (i64,), "SELECT count(*) FROM filler").unwrap();
+    dermaga_shop::fetch_one!(reader, (i64,), "SELECT count(*) FROM filler").unwrap();
     for _ in 0..20 {
         write("INSERT INTO filler VALUES (zeroblob(1048576))").await;
     }
@@ -129,7 +129,7 @@ async fn a_log_of_another_file_is_refused() {
         let mut conn = db.read().await.unwrap();
         let sql = "SELECT count(*) FROM users WHERE role = 'USER'";
         assert_eq!(
-            dermaga::fetch_one!(conn, (i64,), sql).unwrap(),
+            dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap(),
             (customers,)
         );
         drop(conn);

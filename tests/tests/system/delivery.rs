@@ -4,8 +4,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga::subscriptions::renew_due;
 use dermaga_runtime::fixtures::{Misdeed, ServiceFixture};
+use dermaga_shop::subscriptions::renew_due;
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -22,7 +22,7 @@ pub(crate) async fn failing_at_manifests(shop: &Shop) -> String {
     let set = async |digest: &str, state: &str| {
         let mut conn = shop.state().db.begin().await.unwrap();
         let sql = "UPDATE plugin_versions SET state = $2 WHERE digest = $1";
-        dermaga::execute!(conn, sql, digest, state).unwrap();
+        dermaga_shop::execute!(conn, sql, digest, state).unwrap();
         conn.commit().await.unwrap();
     };
     set(&digest, "SUPERSEDED").await;
@@ -35,7 +35,7 @@ pub(crate) async fn pin(shop: &Shop, instance: &str, digest: &str) {
     let id: Uuid = instance.parse().unwrap();
     let mut conn = shop.state().db.begin().await.unwrap();
     let sql = "UPDATE instances SET plugin_digest = $2, next_attempt_at = $3, manifests_decision_id = NULL WHERE id = $1";
-    dermaga::execute!(conn, sql, id, digest, shop.clock().now()).unwrap();
+    dermaga_shop::execute!(conn, sql, id, digest, shop.clock().now()).unwrap();
     conn.commit().await.unwrap();
 }
 

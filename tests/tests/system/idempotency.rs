@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga::idempotency::{self, Begun, Request};
+use dermaga_shop::idempotency::{self, Begun, Request};
 use dermaga_tests::{Answer, Client, both_engines};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -203,19 +203,19 @@ both_engines! {
         let Begun::Run(slow) = begin().await.unwrap() else { panic!("the key is new") };
         customer.post(REDEEM, code).await.fails(422, "IDEMPOTENCY_MISMATCH");
         let waiting = begin().await.unwrap_err();
-        assert_eq!((waiting.code, waiting.retry_after), (dermaga::Code::InProgress, Some(1)));
+        assert_eq!((waiting.code, waiting.retry_after), (dermaga_shop::Code::InProgress, Some(1)));
 
         clock.advance(lease);
         let Begun::Run(second) = begin().await.unwrap() else { panic!("the lease is over") };
         let sql = "UPDATE wallets SET total_spent = total_spent + 7";
         let act = async || {
             let mut conn = db.begin().await.unwrap();
-            dermaga::execute!(&mut conn, sql).unwrap();
-            dermaga::db::Uncommitted::new(conn, ())
+            dermaga_shop::execute!(&mut conn, sql).unwrap();
+            dermaga_shop::db::Uncommitted::new(conn, ())
         };
         let answer = idempotency::Answer { status: 201, body: "{}".to_owned() };
         let late = slow.commit(act().await, &answer).await.unwrap_err();
-        assert_eq!(late.code, dermaga::Code::InProgress);
+        assert_eq!(late.code, dermaga_shop::Code::InProgress);
         second.commit(act().await, &answer).await.unwrap();
         let Begun::Answered(kept) = begin().await.unwrap() else { panic!("it was answered") };
         assert_eq!(kept, answer);

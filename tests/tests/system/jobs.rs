@@ -36,7 +36,7 @@ async fn short_coupon(shop: &Shop, admin: &Client) -> String {
 
 async fn stored_status(shop: &Shop) -> String {
     let mut conn = shop.state().db.read().await.unwrap();
-    let (status,) = dermaga::fetch_one!(
+    let (status,) = dermaga_shop::fetch_one!(
         conn,
         (String,),
         "SELECT status FROM coupons WHERE code = 'SEBENTAR'"

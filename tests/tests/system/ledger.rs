@@ -1,6 +1,6 @@
 //! Tests of the ledger's proof and of the database's own checks.
 
-use dermaga::db::Db;
+use dermaga_shop::db::Db;
 use dermaga_tests::both_engines;
 use serde_json::json;
 

@@ -72,7 +72,7 @@ async fn the_pool_of_postgresql_is_as_large_as_set() {
     let db = &shop.state().db;
     let asking = (0..40).map(|_| async {
         let mut conn = db.read().await.unwrap();
-        dermaga::fetch_one!(conn, (bool,), "SELECT pg_sleep(0.02) IS NULL").unwrap();
+        dermaga_shop::fetch_one!(conn, (bool,), "SELECT pg_sleep(0.02) IS NULL").unwrap();
     });
     let watching = async {
         let mut conn = PgConnection::connect(&shop.state().config.database_url())

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use dermaga::payments::sandbox::Action;
+use dermaga::sandbox::Action;
 use dermaga_tests::{Engine, checkout, skip, unique};
 use serde_json::{Value, json};
 
@@ -64,7 +64,7 @@ impl Library {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_creates_asks_reads_notices_refunds_and_is_refused() {
-    let (sandbox, base) = gateway(dermaga::db::Clock::movable()).await;
+    let (sandbox, base) = gateway(dermaga_shop::db::Clock::movable()).await;
     let Some(library) = Library::find(&base) else {
         return;
     };

@@ -4,7 +4,8 @@
 use std::{mem, time::Duration};
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
-use dermaga::{payments::sandbox::Action, subscriptions::renew_due};
+use dermaga::sandbox::Action;
+use dermaga_shop::subscriptions::renew_due;
 use dermaga_tests::{Answer, Client, Engine};
 use proptest::{
     collection::vec,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::TimeDelta;
-use dermaga::wallet::{self, ExportFormat};
+use dermaga_shop::wallet::{self, ExportFormat};
 use dermaga_tests::{Answer, Client, both_engines};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -122,7 +122,7 @@ both_engines! {
         assert_eq!((receipt.status, receipt.headers["content-type"].to_str().unwrap()), (200, "application/pdf"));
         let text = receipt.pdf_text();
         let view = customer.get(&format!("/api/wallet/transactions/{reference}")).await.data(200);
-        let rupiah = |value: &Value| dermaga::money::Rupiah::new(value.as_i64().unwrap()).to_string();
+        let rupiah = |value: &Value| dermaga_shop::money::Rupiah::new(value.as_i64().unwrap()).to_string();
         for expected in [
             format!("Receipt {reference}"),
             "kuitansi@example.com".to_owned(),

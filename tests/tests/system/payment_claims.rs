@@ -2,13 +2,8 @@
 //! answers, and the rate of requests.
 
 use chrono::TimeDelta;
-use dermaga::{
-    money::Rupiah,
-    payments::{
-        check_due,
-        sandbox::{Action, Fault},
-    },
-};
+use dermaga::sandbox::{Action, Fault};
+use dermaga_shop::{money::Rupiah, payments::check_due};
 use dermaga_tests::{Client, Engine};
 use futures::{StreamExt, future::join, stream};
 use reqwest::Method;

@@ -5,13 +5,9 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Timelike as _};
 use dermaga::{
     config::Config,
-    crypto::Secret,
-    db::Clock,
-    payments::{
-        check_due,
-        sandbox::{Action, Fault, Sandbox},
-    },
+    sandbox::{Action, Fault, Sandbox},
 };
+use dermaga_shop::{crypto::Secret, db::Clock, payments::check_due};
 use dermaga_tests::{Answer, Client, Engine, Shop};
 use futures::{StreamExt, stream};
 use reqwest::Method;
@@ -619,7 +615,7 @@ paid_shops! {
             till.shop.clock().advance(TimeDelta::seconds(31));
             let mut conn = till.shop.state().db.read().await.unwrap();
             let sql = "SELECT count(*) FROM payment_refunds WHERE state = 'PENDING'";
-            dermaga::fetch_one!(conn, (i64,), sql).unwrap().0 == 0
+            dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap().0 == 0
         };
         eventually("the clock sends it on", ended).await;
         assert_eq!(later.post(&path, body).await.data(200)["reversed"], 60_000);

@@ -4,15 +4,13 @@
 use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
-use dermaga::{
-    config::Config,
-    plugins::signatures::{PrivateKey, PublicKey},
-};
+use dermaga::config::Config;
 use dermaga_runtime::{
     Digest,
     contract::{Decision, Effect, Grant},
     fixtures::{CouponFixture, Misdeed},
 };
+use dermaga_shop::plugins::signatures::{PrivateKey, PublicKey};
 use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -115,7 +113,7 @@ async fn audited(shop: &Shop, action: &str) -> Vec<Value> {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT details FROM audit_events \
                WHERE action = $1 AND subject = 'plugin:coupon-gift' ORDER BY id";
-    let rows = dermaga::fetch_all!(conn, (sqlx::types::Json<Value>,), sql, action).unwrap();
+    let rows = dermaga_shop::fetch_all!(conn, (sqlx::types::Json<Value>,), sql, action).unwrap();
     rows.into_iter().map(|(details,)| details.0).collect()
 }
 
@@ -368,7 +366,7 @@ async fn two_servers_hear_of_each_other() {
     let listening = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
     let listeners = async || {
         let mut conn = one.state().db.read().await.unwrap();
-        dermaga::fetch_one!(conn, (i64,), listening).unwrap().0
+        dermaga_shop::fetch_one!(conn, (i64,), listening).unwrap().0
     };
     eventually("both listen", async || listeners().await == 2).await;
     let first = install(&admin, giving(1, "1.0.0")).await;
@@ -419,7 +417,7 @@ async fn only_signed_components_are_taken_and_run() {
     let open = async |keys: Vec<PublicKey>, required: bool| {
         let url = url.clone();
         let shop = following(Engine::Sqlite, 3_600, |config| {
-            config.database_url = Some(dermaga::crypto::Secret::new(url));
+            config.database_url = Some(dermaga_shop::crypto::Secret::new(url));
             config.plugin_trust.keys = keys;
             config.plugin_trust.required = required;
         });

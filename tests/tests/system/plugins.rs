@@ -9,11 +9,11 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use dermaga::crypto::Secret;
 use dermaga_runtime::{
     contract::{Decision, Effect, Grant, Refusal},
     fixtures::CouponFixture,
 };
+use dermaga_shop::crypto::Secret;
 use dermaga_tests::{Client, Engine, Shop, both_engines, postgres, skip};
 use serde_json::{Value, json};
 

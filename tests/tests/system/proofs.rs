@@ -1,6 +1,6 @@
 //! Tests that the proof of the ledger reads every row once.
 
-use dermaga::wallet::{ExportFormat, export, ledger};
+use dermaga_shop::wallet::{ExportFormat, export, ledger};
 use dermaga_tests::{both_engines, explain::Explainer};
 use serde_json::json;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dermaga::provisioning::Choice;
+use dermaga_shop::provisioning::Choice;
 use dermaga_tests::{Engine, Shop, skip};
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaim, Pod, Secret};
 use kube::{

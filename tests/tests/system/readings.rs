@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use dermaga::{
+use dermaga::sandbox::Action;
+use dermaga_runtime::contract::Place;
+use dermaga_shop::{
     Code,
     coupons::{self, CouponCode},
-    payments::sandbox::Action,
     plugins::Asking,
     wallet,
 };
-use dermaga_runtime::contract::Place;
 use dermaga_tests::{Client, Engine, both_engines};
 use serde_json::json;
 use uuid::Uuid;
@@ -69,7 +69,7 @@ both_engines! {
         });
         // The upgrade is priced within milliseconds and then waits for the wallet.
         tokio::time::sleep(Duration::from_millis(700)).await;
-        dermaga::execute!(conn, "UPDATE subscription_periods SET refunded_cash = refunded_cash + 10000").unwrap();
+        dermaga_shop::execute!(conn, "UPDATE subscription_periods SET refunded_cash = refunded_cash + 10000").unwrap();
         conn.commit().await.unwrap();
         upgrade.await.unwrap().fails(409, "CONFLICT");
         customer.put(&path, pro).await.data(200);
@@ -98,7 +98,7 @@ async fn a_denial_that_waited_for_the_settlement() {
     let late = async { till.send(denied).await };
     let booking = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        dermaga::execute!(conn, sql).unwrap();
+        dermaga_shop::execute!(conn, sql).unwrap();
         conn.commit().await.unwrap();
     };
     let (late, ()) = futures::future::join(late, booking).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga::payments::sandbox::Fault;
+use dermaga::sandbox::Fault;
 use dermaga_tests::Engine;
 use serde_json::json;
 
@@ -28,7 +28,7 @@ async fn checks(till: &Till, top_up: &TopUp) -> (i64, Option<DateTime<Utc>>) {
     let mut conn = till.shop.state().db.read().await.unwrap();
     let sql = "SELECT checks, next_check_at FROM payments WHERE order_id = $1";
     type Row = (i64, Option<DateTime<Utc>>);
-    dermaga::fetch_one!(conn, Row, sql, top_up.order.as_str()).unwrap()
+    dermaga_shop::fetch_one!(conn, Row, sql, top_up.order.as_str()).unwrap()
 }
 
 /// Moves the clock and waits until the payment was asked about; returns the moment of the next
@@ -48,7 +48,7 @@ async fn alerts(till: &Till) -> Vec<String> {
     let mut conn = till.shop.state().db.read().await.unwrap();
     let sql = "SELECT CASE WHEN resolved_at IS NULL THEN 'OPEN' ELSE 'RESOLVED' END FROM alerts
                WHERE kind = 'REFUND_NOT_ANSWERED' ORDER BY raised_at DESC";
-    let rows = dermaga::fetch_all!(conn, (String,), sql).unwrap();
+    let rows = dermaga_shop::fetch_all!(conn, (String,), sql).unwrap();
     rows.into_iter().map(|(state,)| state).collect()
 }
 
@@ -78,7 +78,7 @@ paid_shops! {
         assert_eq!(alerts(&till).await, ["RESOLVED"]);
         let mut conn = till.shop.state().db.read().await.unwrap();
         let sql = "SELECT reversed, next_check_at FROM payments";
-        let paid_back = dermaga::fetch_one!(conn, (i64, Option<DateTime<Utc>>), sql).unwrap();
+        let paid_back = dermaga_shop::fetch_one!(conn, (i64, Option<DateTime<Utc>>), sql).unwrap();
         assert_eq!(paid_back, (30_000, None));
         till.shop.books_balance().await;
     }
@@ -113,7 +113,7 @@ paid_shops! {
         asked_after(&till, &top_up, TimeDelta::seconds(91)).await;
         let mut conn = till.shop.state().db.read().await.unwrap();
         let sql = "SELECT state FROM payment_refunds";
-        assert_eq!(dermaga::fetch_one!(conn, (String,), sql).unwrap().0, "DONE");
+        assert_eq!(dermaga_shop::fetch_one!(conn, (String,), sql).unwrap().0, "DONE");
         till.shop.books_balance().await;
     }
 }
@@ -130,13 +130,13 @@ async fn a_refund_that_another_server_ends_leaves_no_alert() {
     till.gateway.fail_next([LATER]);
     let mut other = till.shop.state().db.begin().await.unwrap();
     let lock = "SELECT CAST(paid_balance AS BIGINT) FROM wallets FOR NO KEY UPDATE";
-    dermaga::fetch_all!(other, (i64,), lock).unwrap();
+    dermaga_shop::fetch_all!(other, (i64,), lock).unwrap();
     let asked = till.gateway.asked();
     till.shop.clock().advance(TimeDelta::hours(25));
     eventually("it is asked", async || till.gateway.asked() > asked).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let end = "UPDATE payment_refunds SET state = 'DONE', finished_at = $1";
-    dermaga::execute!(other, end, till.shop.clock().now()).unwrap();
+    dermaga_shop::execute!(other, end, till.shop.clock().now()).unwrap();
     other.commit().await.unwrap();
     let is_over = async || checks(&till, &top_up).await.0 == 1;
     eventually("the check is over", is_over).await;

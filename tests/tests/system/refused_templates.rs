@@ -326,7 +326,7 @@ async fn a_template_that_passed_is_remembered() {
     let remembered = async |shop: &Shop| {
         let mut conn = shop.state().db.read().await.unwrap();
         let sql = "SELECT key, passed_at FROM template_checks";
-        dermaga::fetch_all!(conn, (String, chrono::DateTime<chrono::Utc>), sql).unwrap()
+        dermaga_shop::fetch_all!(conn, (String, chrono::DateTime<chrono::Utc>), sql).unwrap()
     };
     let before = remembered(&shop).await;
     assert_eq!(before.len(), 1, "{before:?}");

@@ -4,11 +4,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga::{
-    config::{self, Sources},
-    subscriptions::{process_grace, renew_due},
-};
+use dermaga::config::{self, Sources};
 use dermaga_runtime::fixtures::{Misdeed, ServiceFixture};
+use dermaga_shop::subscriptions::{process_grace, renew_due};
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -318,7 +316,7 @@ both_engines! {
         let pin = async |digest: &str| {
             let mut conn = shop.state().db.begin().await.unwrap();
             let id: uuid::Uuid = bought["instanceId"].as_str().unwrap().parse().unwrap();
-            dermaga::execute!(conn, "UPDATE instances SET plugin_digest = $1 WHERE id = $2", digest, id).unwrap();
+            dermaga_shop::execute!(conn, "UPDATE instances SET plugin_digest = $1 WHERE id = $2", digest, id).unwrap();
             conn.commit().await.unwrap();
         };
         let admin = shop.admin().await;
@@ -487,7 +485,7 @@ async fn a_failed_renewal_is_tried_again_when_the_settings_say() {
     let bad = shop.put_in_place("service-n8n", &fixture.component()).await;
     shop.state().plugins.refresh().await.unwrap();
     let mut conn = shop.state().db.begin().await.unwrap();
-    dermaga::execute!(conn, "UPDATE instances SET plugin_digest = $1", &bad).unwrap();
+    dermaga_shop::execute!(conn, "UPDATE instances SET plugin_digest = $1", &bad).unwrap();
     conn.commit().await.unwrap();
     let end = moment(&bought["subscription"]["periodEnd"]);
     shop.clock()
@@ -503,7 +501,7 @@ async fn a_failed_renewal_is_tried_again_when_the_settings_say() {
         );
         let mut conn = shop.state().db.read().await.unwrap();
         let sql = "SELECT renewal_retry_at FROM subscriptions";
-        let (at,) = dermaga::fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
+        let (at,) = dermaga_shop::fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
         let wait = at - shop.clock().now();
         assert!((expected - wait).abs() < TimeDelta::seconds(30), "{wait}");
     }

@@ -13,15 +13,14 @@ use chrono::TimeDelta;
 use dermaga::{
     app::{App, StartError},
     config::{self, Config, SETTINGS, Sources},
-    crypto::Secret,
-    db::Clock,
-    payments::sandbox::{Action, Fault},
+    sandbox::{Action, Fault},
 };
 use dermaga_runtime::{
     Failure, SizeClass,
     contract::{Decision, Effect, Grant},
     fixtures::{CouponFixture, Misdeed, ServiceFixture},
 };
+use dermaga_shop::{crypto::Secret, db::Clock};
 use dermaga_tests::{Client, Engine, Shop, checkout, plugins_folder};
 use futures::{StreamExt, stream};
 use reqwest::Method;
@@ -412,7 +411,7 @@ async fn the_first_administrator_is_the_one_named() {
 
 #[tokio::test]
 async fn a_receipt_bears_the_shops_name() {
-    let font = checkout().join("host/server/fonts/DejaVuSansMono-Bold.ttf");
+    let font = checkout().join("host/shop/fonts/DejaVuSansMono-Bold.ttf");
     let settings = [
         ("SHOP_NAME", "Toko Pelabuhan"),
         ("RECEIPT_FONT", font.to_str().unwrap()),
@@ -1147,7 +1146,7 @@ async fn so_many_instances_are_worked_on_at_once() {
 async fn under_way(shop: &Shop) -> i64 {
     let sql = "SELECT COUNT(*) FROM instances WHERE lease_until > $1";
     let mut conn = shop.state().db.read().await.unwrap();
-    let (count,) = dermaga::fetch_one!(conn, (i64,), sql, shop.clock().now()).unwrap();
+    let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql, shop.clock().now()).unwrap();
     count
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use dermaga::db::Conn;
+use dermaga_shop::db::Conn;
 use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -14,7 +14,7 @@ async fn waits(shop: &Shop, statement: &str) {
                WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE $1 || '%'";
     for _ in 0..200 {
         let mut conn = shop.state().db.read().await.unwrap();
-        let (count,) = dermaga::fetch_one!(conn, (i64,), sql, statement).unwrap();
+        let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql, statement).unwrap();
         if count > 0 {
             return;
         }
@@ -27,9 +27,9 @@ async fn waits(shop: &Shop, statement: &str) {
 /// Asserts that a row can be written without waiting long for a lock.
 async fn is_free(shop: &Shop, table: &str, id: Uuid) {
     let mut conn = shop.state().db.begin().await.unwrap();
-    dermaga::execute!(conn, "SET LOCAL lock_timeout = '1s'").unwrap();
+    dermaga_shop::execute!(conn, "SET LOCAL lock_timeout = '1s'").unwrap();
     let sql = format!("UPDATE {table} SET updated_at = updated_at WHERE id = $1");
-    let rows = dermaga::execute!(conn, sqlx::AssertSqlSafe(sql.clone()), id);
+    let rows = dermaga_shop::execute!(conn, sqlx::AssertSqlSafe(sql.clone()), id);
     assert_eq!(
         rows.unwrap_or_else(|error| panic!("{table} is held: {error}")),
         1
@@ -40,7 +40,7 @@ async fn is_free(shop: &Shop, table: &str, id: Uuid) {
 /// Blocks operations at the point where they write their instance, until dropped.
 async fn gate(shop: &Shop) -> Conn {
     let mut conn = shop.state().db.begin().await.unwrap();
-    dermaga::execute!(conn, "LOCK TABLE instances IN SHARE MODE").unwrap();
+    dermaga_shop::execute!(conn, "LOCK TABLE instances IN SHARE MODE").unwrap();
     conn
 }
 

@@ -8,7 +8,7 @@ mod scans;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dermaga::db::{Db, Statement};
+use dermaga_shop::db::{Db, Statement};
 use dermaga_tests::{Engine, explain::Explainer};
 
 use crate::payments::Till;

@@ -1,7 +1,7 @@
 //! Tests of upgrades in the middle of a period, and of refunds.
 
 use chrono::TimeDelta;
-use dermaga::{
+use dermaga_shop::{
     money::Rupiah,
     wallet::{
         self, Account, NewTransaction, TransactionType,

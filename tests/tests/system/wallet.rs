@@ -273,12 +273,12 @@ both_engines! {
             let customer = customer.clone();
             async move { customer.get(&format!("/api/wallet/transactions?{query}")).await.data(200).as_array().unwrap().len() }
         };
-        for kind in dermaga::wallet::TransactionType::ALL {
-            let expected = usize::from(*kind == dermaga::wallet::TransactionType::CouponRedemption);
+        for kind in dermaga_shop::wallet::TransactionType::ALL {
+            let expected = usize::from(*kind == dermaga_shop::wallet::TransactionType::CouponRedemption);
             assert_eq!(count(format!("type={kind}")).await, expected, "{kind}");
         }
-        for status in dermaga::wallet::TransactionStatus::ALL {
-            let expected = usize::from(*status == dermaga::wallet::TransactionStatus::Completed);
+        for status in dermaga_shop::wallet::TransactionStatus::ALL {
+            let expected = usize::from(*status == dermaga_shop::wallet::TransactionStatus::Completed);
             assert_eq!(count(format!("status={status}")).await, expected, "{status}");
         }
         assert_eq!(count("from=2020-01-01T00:00:00Z&to=2021-01-01T00:00:00Z".into()).await, 0);

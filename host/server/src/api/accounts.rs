@@ -1,19 +1,22 @@
 //! `/auth` and `/user`: signing up, signing in and one's own profile.
 
 use axum::extract::State;
+use dermaga_shop::{
+    Error,
+    accounts::{
+        Email, NewAccount, Profile, Role, Tokens, check_rules, parse_avatar, parse_name,
+        parse_phone,
+    },
+    coupons::{self, WelcomeBonus},
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
-use crate::accounts::{
-    Email, NewAccount, Profile, Role, Tokens, check_rules, parse_avatar, parse_name, parse_phone,
-};
 use crate::{
-    Error,
     api::{AppState, Customer, PeerAddress},
-    coupons::{self, WelcomeBonus},
     http::{Body, Envelope, Nothing, Reply, Success, failure_responses},
 };
 

@@ -2,12 +2,12 @@
 
 use axum::extract::State;
 use chrono::TimeDelta;
+use dermaga_shop::accounts::api_tokens::{ApiToken, Scope};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::accounts::api_tokens::{ApiToken, Scope};
 use crate::{
     api::{AppState, Customer},
     http::{Body, Envelope, Id, Nothing, Reply, Success, failure_responses},
@@ -37,7 +37,7 @@ async fn list(State(state): State<AppState>, customer: Customer) -> Reply<Vec<Ap
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct NewToken {
     /// Purpose of the token, for its owner to read.
-    #[garde(length(chars, min = 1, max = 80), custom(crate::text::label))]
+    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label))]
     #[schema(min_length = 1, max_length = 80, example = "pipeline")]
     name: String,
     #[garde(skip)]

@@ -6,14 +6,15 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath},
     http::{HeaderMap, header, request::Parts},
 };
-use uuid::Uuid;
-
-use crate::http::address::forwarded_for;
-use crate::{
+use dermaga_shop::{
     Code, Error,
     accounts::{Identity, Role},
-    api::AppState,
 };
+use uuid::Uuid;
+
+use crate::api::AppState;
+use crate::http::Refusal;
+use crate::http::address::forwarded_for;
 
 /// Anybody who is signed in and whose account is active, administrators included.
 #[derive(Debug, Clone, Copy)]
@@ -34,9 +35,9 @@ impl Customer {
 }
 
 impl FromRequestParts<AppState> for Customer {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
         let token = bearer_token(&parts.headers)?;
         let route = parts
             .extensions
@@ -66,13 +67,13 @@ pub struct Admin {
 }
 
 impl FromRequestParts<AppState> for Admin {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
         let Customer { user_id, role, .. } = Customer::from_request_parts(parts, state).await?;
         match role {
             Role::Administrator => Ok(Self { user_id }),
-            Role::User => Err(Error::new(Code::Forbidden, "This is for administrators.")),
+            Role::User => Err(Error::new(Code::Forbidden, "This is for administrators.").into()),
         }
     }
 }
@@ -100,9 +101,9 @@ fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
 pub struct PeerAddress(pub Option<IpAddr>);
 
 impl FromRequestParts<AppState> for PeerAddress {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
         let peer = parts
             .extensions
             .get::<ConnectInfo<SocketAddr>>()

@@ -3,22 +3,24 @@
 use std::collections::HashMap;
 
 use axum::extract::State;
+use dermaga_shop::{
+    Error, Result,
+    catalog::{
+        Category, PlanView, Service, ServicePluginView, ServiceView,
+        store::{self, ServiceFilter},
+    },
+    db::Conn,
+    plugins::{self, Registry},
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::catalog::{
-    Category, PlanView, Service, ServicePluginView, ServiceView,
-    store::{self, ServiceFilter},
-};
 use crate::{
-    Error, Result,
     api::AppState,
-    db::Conn,
     http::{Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses},
-    plugins::{self, Registry},
 };
 
 failure_responses!(Missing: NotFound);
@@ -64,7 +66,7 @@ async fn services_of_category(
 ) -> Reply<Vec<ServiceView>> {
     let known = store::categories(&mut state.db.read().await?).await?;
     if !known.iter().any(|category| category.slug == slug) {
-        return Err(Error::not_found("category"));
+        return Err(Error::not_found("category").into());
     }
     list(
         &state,

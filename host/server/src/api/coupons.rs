@@ -2,18 +2,19 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_runtime::contract::Place;
+use dermaga_shop::{
+    coupons::{CouponCode, CouponPreview, Redeemed, RedemptionView, store},
+    wallet::TransactionView,
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::coupons::{CouponCode, CouponPreview, Redeemed, RedemptionView, store};
 use crate::{
-    Error,
     api::{AppState, Customer, IdempotencyKey, Keyed},
-    http::{Body, Envelope, PageQuery, Params, Reply, Success, failure_responses},
-    wallet::TransactionView,
+    http::{Body, Envelope, PageQuery, Params, Refusal, Reply, Success, failure_responses},
 };
 
 failure_responses!(Redeeming: CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed, CouponBudgetSpent,
@@ -69,7 +70,8 @@ async fn validate_coupon(
     Body(request): Body<CouponRequest>,
 ) -> Reply<CouponPreview> {
     let preview =
-        crate::coupons::preview(&state.coupons, customer.user_id, &request.coupon_code).await?;
+        dermaga_shop::coupons::preview(&state.coupons, customer.user_id, &request.coupon_code)
+            .await?;
     Ok(Success::ok("This coupon is good.", preview))
 }
 
@@ -80,12 +82,16 @@ async fn redeem_coupon(
     State(state): State<AppState>,
     customer: Customer,
     Keyed(request, once): Keyed<CouponRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let user_id = customer.user_id;
     let redeem = async {
-        let redeemed =
-            crate::coupons::redeem(&state.coupons, user_id, &request.coupon_code, Place::Wallet)
-                .await?;
+        let redeemed = dermaga_shop::coupons::redeem(
+            &state.coupons,
+            user_id,
+            &request.coupon_code,
+            Place::Wallet,
+        )
+        .await?;
         Ok(redeemed.map(RedeemedView::answer))
     };
     once.answer(&state, user_id, redeem).await

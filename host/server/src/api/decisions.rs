@@ -1,14 +1,16 @@
 //! `/wallet/transactions/{id}/decisions`: why a customer was charged.
 
 use axum::extract::State;
+use dermaga_shop::{
+    Error,
+    plugins::{self, ExplainedDecision},
+    wallet::{TransactionName, store},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    Error,
     api::{AppState, Customer},
     http::{Envelope, Reply, Segment, Success, failure_responses},
-    plugins::{self, ExplainedDecision},
-    wallet::{TransactionName, store},
 };
 
 failure_responses!(Missing: NotFound);

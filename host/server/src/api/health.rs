@@ -1,9 +1,10 @@
 //! `/healthz`, `/readyz` and `/metrics`: for machines, outside the API.
 
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use dermaga_shop::{Result, alerts, provisioning::ProvisionerStatus};
 use serde::Serialize;
 
-use crate::{Result, alerts, api::AppState, fetch_one, provisioning::ProvisionerStatus, telemetry};
+use crate::{api::AppState, telemetry};
 
 pub fn routes() -> Router<AppState> {
     Router::new()
@@ -54,7 +55,7 @@ async fn ready(State(state): State<AppState>) -> impl IntoResponse {
 
 async fn database(state: &AppState) -> Check {
     let engine = state.db.engine_name();
-    let (status, message) = match ask(state).await {
+    let (status, message) = match state.db.ping().await {
         Ok(()) => (CheckStatus::Ok, format!("{engine} answers")),
         Err(error) => {
             tracing::error!(%error, "readiness.database");
@@ -66,11 +67,6 @@ async fn database(state: &AppState) -> Check {
         status,
         message,
     }
-}
-
-async fn ask(state: &AppState) -> sqlx::Result<()> {
-    let mut conn = state.db.read().await?;
-    fetch_one!(conn, (i32,), "SELECT 1").map(|_| ())
 }
 
 /// A plugin that does not load takes its own service or coupons away, not the shop.

@@ -8,6 +8,11 @@ use axum::{
 };
 use chrono::TimeDelta;
 use dermaga_runtime::canonical_json;
+use dermaga_shop::{
+    Code, Error, crypto,
+    db::Uncommitted,
+    idempotency::{self, Answer, Begun, Key},
+};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::{
@@ -21,14 +26,8 @@ use utoipa::{
 };
 use uuid::Uuid;
 
-use crate::http::{Success, body};
-use crate::{
-    Code, Error,
-    api::AppState,
-    crypto,
-    db::Uncommitted,
-    idempotency::{self, Answer, Begun, Key},
-};
+use crate::api::AppState;
+use crate::http::{Refusal, Success, body};
 
 const KEY_HEADER: &str = "Idempotency-Key";
 const REPLAYED_HEADER: &str = "Idempotency-Replayed";
@@ -50,9 +49,9 @@ pub struct Once {
 }
 
 impl<T: body::Input> FromRequest<AppState> for Keyed<T> {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, Error> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Refusal> {
         let key = key(request.headers())?;
         let template = request.extensions().get::<MatchedPath>();
         let template = template.map_or_else(|| request.uri().path(), MatchedPath::as_str);
@@ -112,7 +111,7 @@ impl Once {
         state: &AppState,
         user_id: Uuid,
         act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
-    ) -> impl Future<Output = Result<Response, Error>> {
+    ) -> impl Future<Output = Result<Response, Refusal>> {
         // Checkouts are large futures; this keeps them out of the handlers' own.
         self.run(state, user_id, Box::pin(act))
     }
@@ -122,7 +121,7 @@ impl Once {
         state: &AppState,
         user_id: Uuid,
         act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
-    ) -> Result<Response, Error> {
+    ) -> Result<Response, Refusal> {
         let Self {
             key: Some(key),
             route,
@@ -152,13 +151,13 @@ impl Once {
                 answer
             }
             Err(error) if is_final(&error) && may_be_kept(state, user_id) => {
-                let answer = rendered(error).await?;
+                let answer = rendered(Refusal(error)).await?;
                 claim.refuse(&answer).await?;
                 answer
             }
             Err(error) => {
                 claim.release().await?;
-                return Err(error);
+                return Err(error.into());
             }
         };
         Ok(response(answer))

@@ -2,24 +2,24 @@
 
 use axum::extract::State;
 use dermaga_runtime::contract::service;
+use dermaga_shop::{
+    Code, Error, Result, audit, plugins,
+    provisioning::{
+        model::{Owned, Status},
+        render::{recorded_objects, subject},
+        secrets, store,
+        view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
+    },
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::provisioning::{
-    model::{Owned, Status},
-    render::{recorded_objects, subject},
-    secrets, store,
-    view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
-};
 use crate::{
-    Code, Error, Result,
     api::{AppState, Customer},
-    audit,
     http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
-    plugins,
 };
 
 failure_responses!(Missing: NotFound);
@@ -114,7 +114,8 @@ async fn credentials(
         return Err(Error::new(
             Code::InvalidState,
             "This instance has been removed, and its credentials with it.",
-        ));
+        )
+        .into());
     }
     let secrets = secrets::open(&mut state.db.read().await?, &state.instances.vault, id).await?;
     let plugin = state.plugins.version(&instance.plugin_digest).await?;

@@ -9,10 +9,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use dermaga_shop::{Code, Error, db::new_id};
 use tracing::Instrument as _;
 
-use crate::http::context;
-use crate::{Code, Error, api::AppState, db::new_id};
+use crate::api::AppState;
+use crate::http::{Refusal, context};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id taken over from a client or proxy.
@@ -108,7 +109,7 @@ pub async fn time_out(State(state): State<AppState>, request: Request, next: Nex
                 "This took longer than {} seconds and was given up.",
                 limit.as_secs()
             );
-            Error::new(Code::RequestTimeout, message).into_response()
+            Refusal(Error::new(Code::RequestTimeout, message)).into_response()
         })
 }
 
@@ -122,7 +123,8 @@ pub fn catch_panics(panic: Box<dyn Any + Send>) -> Response {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
-    Error::internal(format!("panicked: {}", text.unwrap_or("no message"))).into_response()
+    let error = Error::internal(format!("panicked: {}", text.unwrap_or("no message")));
+    Refusal(error).into_response()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The OpenAPI document: generated from the handlers, completed with what is true of every route.
 
 use axum::Router;
+use dermaga_shop::{Code, error::Detail};
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
@@ -12,11 +13,7 @@ use utoipa::{
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::idempotency;
-use crate::{
-    Code,
-    error::Detail,
-    http::{Failure, FailureBody, failures},
-};
+use crate::http::{Failure, FailureBody, failures};
 
 const DESCRIPTION: &str = "\
 Every answer is an envelope: `success`, `message`, `data` and `timestamp`, with `pagination` for lists; every failure has \

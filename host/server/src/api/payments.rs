@@ -8,27 +8,29 @@ use axum::{
     routing::get,
 };
 use chrono::{DateTime, Utc};
+use dermaga_shop::{
+    Error,
+    db::Conn,
+    money::Rupiah,
+    payments::{
+        DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking, notice, problem,
+        store::{self, DebtFilter},
+        top_up::{self, LEAST, MOST, OpenTopUp},
+    },
+    wallet::{self, TransactionName, TransactionView},
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::payments::{
-    DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking, notice, problem,
-    store::{self, DebtFilter},
-    top_up::{self, LEAST, MOST, OpenTopUp},
-};
 use crate::{
-    Error,
     api::{AppState, Customer, IdempotencyKey, Keyed},
-    db::Conn,
     http::{
-        Envelope, Nothing, PageQuery, Params, Reply, Segment, Success, body::unreadable,
+        Envelope, Nothing, PageQuery, Params, Refusal, Reply, Segment, Success, body::unreadable,
         failure_responses,
     },
-    money::Rupiah,
-    wallet::{self, TransactionName, TransactionView},
 };
 
 failure_responses!(ToppingUp: TooManyOpenTopUps, BalanceCapExceeded, InvalidState, TooManyRequests, GatewayRefused, GatewayUnavailable, PaymentsNotConfigured);
@@ -67,7 +69,7 @@ async fn begin_top_up(
     State(state): State<AppState>,
     customer: Customer,
     Keyed(request, once): Keyed<TopUpRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let user_id = customer.user_id;
     let begin = async {
         let amount = Rupiah::new(request.amount);

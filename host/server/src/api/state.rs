@@ -2,12 +2,9 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use uuid::Uuid;
-
-use crate::{
+use dermaga_shop::{
     accounts::Accounts,
     catalog::Catalog,
-    config::Config,
     coupons::Coupons,
     db::{Clock, Db},
     payments::Payments,
@@ -18,6 +15,9 @@ use crate::{
     throttle::Throttle,
     wallet::Wallets,
 };
+use uuid::Uuid;
+
+use crate::{config::Config, sandbox::Sandbox};
 
 /// State shared by handlers and workers. Every request clones it many times over, so it is one
 /// pointer.
@@ -57,6 +57,8 @@ pub struct Shared {
     pub catalog: Catalog,
     pub wallets: Wallets,
     pub payments: Arc<Payments>,
+    /// Gateway that this server plays for itself.
+    pub sandbox: Option<Sandbox>,
     pub coupons: Coupons,
     pub instances: Instances,
     pub subscriptions: Subscriptions,

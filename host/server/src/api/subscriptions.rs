@@ -1,6 +1,16 @@
 //! `/subscriptions`: quote, buy, look at, cancel.
 
 use axum::{extract::State, response::Response};
+use dermaga_shop::{
+    coupons::CouponCode,
+    money::Rupiah,
+    subscriptions::{
+        BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
+        SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
+        cancellation::{self, Cancelled},
+        checkout, store,
+    },
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,18 +18,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::subscriptions::{
-    BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
-    SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
-    cancellation::{self, Cancelled},
-    checkout, store,
-};
 use crate::{
-    Error,
     api::{AppState, Customer, IdempotencyKey, Keyed},
-    coupons::CouponCode,
-    http::{Body, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
-    money::Rupiah,
+    http::{Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses},
 };
 
 failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, CouponNotFound, CouponNotActive, CouponUsedUp,
@@ -156,7 +157,7 @@ async fn create(
     State(state): State<AppState>,
     customer: Customer,
     Keyed(request, once): Keyed<PurchaseRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let user_id = customer.user_id;
     let quote_id = request.quote_id;
     let order = request.order(user_id);
@@ -216,7 +217,8 @@ async fn get(
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
     let detail =
-        crate::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+        dermaga_shop::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id)
+            .await?;
     Ok(Success::ok("The subscription.", detail))
 }
 
@@ -272,7 +274,8 @@ async fn cancel(
         }
     };
     let detail =
-        crate::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+        dermaga_shop::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id)
+            .await?;
     Ok(Success::ok(message, detail))
 }
 
@@ -285,9 +288,12 @@ async fn billing_info(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<BillingInfo> {
-    let info =
-        crate::subscriptions::renewal::billing_info(&state.subscriptions, customer.user_id, id)
-            .await?;
+    let info = dermaga_shop::subscriptions::renewal::billing_info(
+        &state.subscriptions,
+        customer.user_id,
+        id,
+    )
+    .await?;
     let message = match info.due {
         Some(due) => format!("The next month costs {due}."),
         None => "There is no next month.".to_owned(),
@@ -316,9 +322,15 @@ async fn set_auto_renew(
     Body(request): Body<AutoRenewRequest>,
 ) -> Reply<SubscriptionDetail> {
     let user_id = customer.user_id;
-    crate::subscriptions::set_auto_renew(&state.subscriptions, user_id, id, request.auto_renew)
-        .await?;
-    let detail = crate::subscriptions::detail(&mut state.db.read().await?, user_id, id).await?;
+    dermaga_shop::subscriptions::set_auto_renew(
+        &state.subscriptions,
+        user_id,
+        id,
+        request.auto_renew,
+    )
+    .await?;
+    let detail =
+        dermaga_shop::subscriptions::detail(&mut state.db.read().await?, user_id, id).await?;
     let message = if request.auto_renew {
         "The subscription will be renewed."
     } else {
@@ -339,7 +351,7 @@ async fn retry_provisioning(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail = crate::subscriptions::delivery::retry_provisioning(
+    let detail = dermaga_shop::subscriptions::delivery::retry_provisioning(
         &state.subscriptions,
         customer.user_id,
         id,
@@ -367,7 +379,7 @@ async fn quote_upgrade(
     Id(id): Id,
     Body(request): Body<UpgradeQuoteRequest>,
 ) -> Reply<UpgradeQuote> {
-    let quote = crate::subscriptions::upgrade::quote(
+    let quote = dermaga_shop::subscriptions::upgrade::quote(
         &state.subscriptions,
         customer.user_id,
         id,
@@ -410,10 +422,10 @@ async fn upgrade(
     customer: Customer,
     Id(id): Id,
     Keyed(request, once): Keyed<UpgradeRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let (user_id, most) = (customer.user_id, request.max_charge);
     let act = async {
-        let made = crate::subscriptions::upgrade::upgrade(
+        let made = dermaga_shop::subscriptions::upgrade::upgrade(
             &state.subscriptions,
             user_id,
             id,

@@ -1,28 +1,31 @@
 //! `/wallet`: what a customer sees of money.
 
 use axum::{extract::State, response::Response};
+use dermaga_shop::{
+    Code, Error,
+    calendar::{self, Period},
+    money::Rupiah,
+    wallet::{
+        Statistics, TransactionName, TransactionStatus, TransactionType, TransactionView,
+        WalletInfo,
+        receipt::Receipt,
+        statement::{self, Dates},
+        statistics,
+        store::{self, TransactionFilter},
+    },
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::wallet::{
-    Statistics, TransactionName, TransactionStatus, TransactionType, TransactionView, WalletInfo,
-    receipt::Receipt,
-    statement::{self, Dates},
-    statistics,
-    store::{self, TransactionFilter},
-};
 use crate::{
-    Code, Error,
     api::{AppState, Customer},
-    calendar::{self, Period},
     http::{
-        Attachment, Body, Envelope, PageQuery, Paged, Params, Reply, Segment, Success, When,
-        failure_responses, range,
+        Attachment, Body, Envelope, PageQuery, Paged, Params, Refusal, Reply, Segment, Success,
+        When, failure_responses, range,
     },
-    money::Rupiah,
 };
 
 failure_responses!(Missing: NotFound);
@@ -138,7 +141,7 @@ async fn receipt(
     State(state): State<AppState>,
     customer: Customer,
     Segment(name): Segment<TransactionName>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let mut conn = state.db.read().await?;
     let row = store::transaction(&mut conn, customer.user_id, name).await?;
     let transaction = row.ok_or_else(|| Error::not_found("transaction"))?;
@@ -147,7 +150,7 @@ async fn receipt(
             "{} is {}: there is a receipt when it is completed.",
             transaction.number, transaction.status
         );
-        return Err(Error::new(Code::InvalidState, message));
+        return Err(Error::new(Code::InvalidState, message).into());
     }
     let (paid, bonus) = store::movement_of(&mut conn, transaction.id).await?;
     let owner = store::owner(&mut conn, customer.user_id).await?;
@@ -199,7 +202,7 @@ async fn statement(
     State(state): State<AppState>,
     customer: Customer,
     Params(query): Params<StatementQuery>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     statement_of(&state, customer.user_id, query).await
 }
 
@@ -207,7 +210,7 @@ pub(crate) async fn statement_of(
     state: &AppState,
     user_id: Uuid,
     query: StatementQuery,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let zone = state.clock.zone();
     range(("from", query.from), ("to", query.to), zone)?;
     let date = |when: When| when.date(zone);
@@ -279,7 +282,7 @@ async fn check_credit(
     customer: Customer,
     Body(check): Body<CreditCheck>,
 ) -> Reply<CreditCheckView> {
-    let balance = crate::wallet::balance(&mut state.db.read().await?, customer.user_id)
+    let balance = dermaga_shop::wallet::balance(&mut state.db.read().await?, customer.user_id)
         .await?
         .total()?;
     let amount = Rupiah::new(check.amount);

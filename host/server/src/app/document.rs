@@ -259,10 +259,10 @@ fn sources() -> Vec<(String, String)> {
         }
     }
     let mut found = Vec::new();
-    walk(
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")),
-        &mut found,
-    );
+    let host = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    for member in ["server/src", "shop/src"] {
+        walk(&host.join(member), &mut found);
+    }
     found
 }
 

@@ -1,12 +1,13 @@
 //! Jobs by the clock: the rules of the domains, bound to what they need.
 
-use crate::{
-    config::Config,
+use dermaga_shop::{
     coupons::{self, Coupons},
     scheduler::{Job, Outcome, Rule, Scheduler},
     subscriptions::{self, Subscriptions},
     wallet::{self, Wallets},
 };
+
+use crate::config::Config;
 
 /// Returns the jobs of a server with this configuration.
 pub(super) fn scheduler(

@@ -10,17 +10,11 @@ use std::{
 
 use chrono::TimeDelta;
 use dermaga_runtime::{Runtime, RuntimeConfig, RuntimeError};
-use dermaga_toolkit::build::BuildError;
-use sqlx::migrate::MigrateError;
-
-use super::{App, jobs, stock};
-use crate::{
+use dermaga_shop::{
     Code, Error,
     accounts::{Accounts, Email, TokenKeys},
-    api::{AppState, Shared},
     catalog::Catalog,
     cluster::ClusterError,
-    config::{Config, Keys, KeysError},
     coupons::Coupons,
     crypto::Vault,
     db::{self, Clock, Db, ForeignLog, Schema},
@@ -30,6 +24,15 @@ use crate::{
     provisioning::{self, Classes, Settings},
     subscriptions::Subscriptions,
     wallet::Wallets,
+};
+use dermaga_toolkit::build::BuildError;
+use sqlx::migrate::MigrateError;
+
+use super::{App, jobs, stock};
+use crate::{
+    api::{AppState, Shared},
+    config::{Config, Keys, KeysError},
+    sandbox::Sandbox,
 };
 
 /// Time for requests under way to end when the server stops.
@@ -181,7 +184,9 @@ impl App {
         .await?;
         let catalog = Catalog::new(db.clone(), clock.clone(), Arc::clone(&plugins), templates);
         let wallets = Wallets::new(db.clone(), clock.clone(), config.wallet.clone());
-        let payments = Payments::new(wallets.clone(), config.payments.clone())
+        let sandbox = Sandbox::asked_for(&config.payments, &clock);
+        let key = sandbox.as_ref().map(Sandbox::server_key);
+        let payments = Payments::new(wallets.clone(), config.payments.clone(), key)
             .map_err(StartError::failed("payments cannot be prepared"))?;
         let registry = Arc::clone(&plugins);
         let coupons = Coupons::new(db.clone(), clock.clone(), registry, config.coupons);
@@ -197,6 +202,7 @@ impl App {
             catalog,
             wallets,
             payments: Arc::new(payments),
+            sandbox,
             coupons,
             instances,
             subscriptions,

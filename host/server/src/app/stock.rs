@@ -2,17 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use dermaga_shop::{
+    Error,
+    catalog::{self, Templates},
+    db::{Clock, Db},
+    plugins,
+};
 use dermaga_toolkit::build::{self, BuildError};
 
 use super::StartError;
-use crate::{
-    Error,
-    catalog::{self, Templates},
-    config::Config,
-    db::{Clock, Db},
-    plugins,
-    terminal::BuildProgress,
-};
+use crate::{config::Config, terminal::BuildProgress};
 
 /// Heading of the failure when templates cannot be loaded.
 const LOADING: &str = "the service templates cannot be loaded";

@@ -5,12 +5,12 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode},
 };
+use dermaga_shop::{crypto::Secret, provisioning::Choice};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{crypto::Secret, provisioning::Choice};
 
 /// A shop with nothing to sell, in a folder of its own.
 async fn shop() -> (tempfile::TempDir, App) {
@@ -123,7 +123,7 @@ async fn every_failure_has_the_envelope() {
             answer["timestamp"].is_string() && answer["message"].is_string(),
             "{answer}"
         );
-        let documented = crate::Code::ALL
+        let documented = dermaga_shop::Code::ALL
             .iter()
             .find(|known| known.as_str() == expected)
             .unwrap();
@@ -261,8 +261,11 @@ fn every_operation_documents_its_failures_and_every_code_is_listed() {
         }
     }
     let schemas = &document["components"]["schemas"];
-    assert_eq!(schemas["Code"]["enum"], json!(crate::Code::ALL));
-    assert_eq!(schemas["Role"]["enum"], json!(crate::accounts::Role::ALL));
+    assert_eq!(schemas["Code"]["enum"], json!(dermaga_shop::Code::ALL));
+    assert_eq!(
+        schemas["Role"]["enum"],
+        json!(dermaga_shop::accounts::Role::ALL)
+    );
 }
 
 // ---- accounts ----
@@ -374,7 +377,7 @@ async fn a_disabled_account_is_told_only_with_the_right_password_and_its_tokens_
     let session = register(&router, "sari@example.com").await;
     assert_eq!(profile(&router, text(&session, "accessToken")).await.0, 200);
     let mut conn = state.db.begin().await.unwrap();
-    crate::execute!(
+    dermaga_shop::execute!(
         conn,
         "UPDATE users SET status = 'DISABLED' WHERE email = $1",
         "sari@example.com"
@@ -690,7 +693,7 @@ async fn a_database_of_another_age_is_not_touched() {
     let mut conn = app.state.db.begin().await.unwrap();
     let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
         VALUES (99999999, 'from the future', true, x'00', 0)";
-    crate::execute!(conn, sql).unwrap();
+    dermaga_shop::execute!(conn, sql).unwrap();
     conn.commit().await.unwrap();
     for migrate in [true, false] {
         let config = Config {

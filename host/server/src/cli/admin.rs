@@ -3,15 +3,14 @@
 use std::io::BufRead as _;
 
 use clap::Subcommand;
+use dermaga_shop::{
+    accounts::{self, Email, NewAccount, Password, Role},
+    db::Clock,
+};
 use zeroize::Zeroizing;
 
 use super::{CliError, print};
-use crate::{
-    accounts::{self, Email, NewAccount, Password, Role},
-    app,
-    config::Loaded,
-    db::Clock,
-};
+use crate::{app, config::Loaded};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AdminCommand {

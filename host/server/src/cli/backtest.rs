@@ -4,15 +4,13 @@ use std::{io::IsTerminal as _, path::PathBuf};
 
 use clap::Args;
 use dermaga_runtime::SizeClass;
-
-use super::{CliError, plugin::answer_json, print};
-use crate::{
-    app,
-    config::Loaded,
+use dermaga_shop::{
     db::Clock,
-    http::When,
     plugins::backtest::{self, Backtest, Extreme, Window},
 };
+
+use super::{CliError, plugin::answer_json, print};
+use crate::{app, config::Loaded, http::When};
 
 #[derive(Debug, Args)]
 pub(super) struct BacktestArgs {

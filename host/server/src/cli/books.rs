@@ -7,12 +7,8 @@ use std::{
 };
 
 use chrono_tz::Tz;
-use uuid::Uuid;
-
-use super::{CliError, print};
-use crate::{
-    app, calendar,
-    config::Loaded,
+use dermaga_shop::{
+    calendar,
     db::Clock,
     plugins::{self, Replay},
     private_file,
@@ -21,6 +17,10 @@ use crate::{
         ledger::{self, Verification},
     },
 };
+use uuid::Uuid;
+
+use super::{CliError, print};
+use crate::{app, config::Loaded};
 
 pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
     let db = app::open_database_as_is(&loaded.config).await?;
@@ -28,7 +28,7 @@ pub(super) async fn verify(loaded: Loaded, json: bool) -> Result<(), CliError> {
     let found = ledger::verify(&db, &Clock::system()).await?;
     db.close().await;
     if json {
-        let text = serde_json::to_string_pretty(&found).map_err(crate::Error::from)?;
+        let text = serde_json::to_string_pretty(&found).map_err(dermaga_shop::Error::from)?;
         print(&format!("{text}\n"))?;
     } else {
         print(&describe(&found, zone))?;

@@ -1,14 +1,13 @@
 //! `instance secret`: what the manifests in a folder leave out.
 
 use clap::Subcommand;
+use dermaga_shop::{Error, crypto::Vault, provisioning};
 
 use super::{CliError, print};
 use crate::{
-    Error, app,
+    app,
     app::StartError,
     config::{Keys, Loaded},
-    crypto::Vault,
-    provisioning,
 };
 
 #[derive(Debug, Subcommand)]

@@ -14,15 +14,15 @@ mod signing;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use dermaga_runtime::{Compiler, compile_stdin};
+use dermaga_shop::wallet::ExportFormat;
 use uuid::Uuid;
 
 use crate::{
     app::StartError,
     config::{self, ConfigError, Loaded, Sources},
     telemetry,
-    wallet::ExportFormat,
 };
 
 const AFTER_HELP: &str = "\
@@ -148,9 +148,28 @@ enum LedgerCommand {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Format of each entry.
-        #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
-        format: ExportFormat,
+        #[arg(long, value_enum, default_value_t = EntryFormat::Jsonl)]
+        format: EntryFormat,
     },
+}
+
+/// Format of an export.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum EntryFormat {
+    /// A JSON object for each entry. Without its `hash`, written with sorted keys and no spaces, it
+    /// is what SHA-256 made `hash` of; `previous` is the hash of the entry before in that wallet.
+    Jsonl,
+    /// A line for each posting, for spreadsheets.
+    Csv,
+}
+
+impl From<EntryFormat> for ExportFormat {
+    fn from(format: EntryFormat) -> Self {
+        match format {
+            EntryFormat::Jsonl => Self::Jsonl,
+            EntryFormat::Csv => Self::Csv,
+        }
+    }
 }
 
 /// Reason why a command failed.
@@ -180,8 +199,8 @@ impl CliError {
     }
 }
 
-impl From<crate::Error> for CliError {
-    fn from(error: crate::Error) -> Self {
+impl From<dermaga_shop::Error> for CliError {
+    fn from(error: dermaga_shop::Error) -> Self {
         let details = error
             .details
             .iter()
@@ -260,7 +279,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
             books::verify(global.load(Vec::new())?, json).await
         }
         Command::Ledger(LedgerCommand::Export { output, format }) => {
-            books::export(global.load_quietly(Vec::new())?, output, format).await
+            books::export(global.load_quietly(Vec::new())?, output, format.into()).await
         }
         Command::Backtest(args) => backtest::backtest(global.load(Vec::new())?, args).await,
         Command::Replay { decision } => books::replay(global.load(Vec::new())?, decision).await,

@@ -407,6 +407,6 @@ where
 }
 
 pub(super) fn answer_json<T: serde::Serialize>(value: &T) -> Result<(), CliError> {
-    let text = serde_json::to_string_pretty(value).map_err(crate::Error::from)?;
+    let text = serde_json::to_string_pretty(value).map_err(dermaga_shop::Error::from)?;
     print(&format!("{text}\n"))
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use dermaga_shop::db::Clock;
 
 use super::{CliError, print};
 use crate::{
     app::{self, App},
     config::{Config, Loaded},
-    db::Clock,
 };
 
 #[derive(Debug, Args)]

@@ -9,10 +9,10 @@ use std::{
 
 use clap::Args;
 use dermaga_runtime::Digest;
+use dermaga_shop::plugins::signatures::{PrivateKey, PublicKey, Signature, Trust};
 use zeroize::Zeroizing;
 
 use super::{CliError, print};
-use crate::plugins::signatures::{PrivateKey, PublicKey, Signature, Trust};
 
 #[derive(Debug, Args)]
 pub(super) struct KeygenArgs {

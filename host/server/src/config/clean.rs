@@ -1,6 +1,6 @@
 //! Values as people and their tools write them, before a setting's own rule reads them.
 
-use crate::text;
+use dermaga_shop::text;
 
 /// A value that a rule can read, and a remark about what was taken off it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,13 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use zeroize::Zeroizing;
-
-use super::Config;
-use crate::{
+use dermaga_shop::{
     crypto::{self, MasterKey, Secret},
     private_file,
 };
+use zeroize::Zeroizing;
+
+use super::Config;
 
 /// Keys that sign tokens and seal secrets.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ fn read(path: &Path) -> Result<Secret, KeysError> {
     let text = std::fs::read_to_string(path)
         .map(Zeroizing::new)
         .map_err(|e| fault(format!("cannot be read: {e}")))?;
-    if text.trim().len() < crate::accounts::MIN_SECRET_BYTES {
+    if text.trim().len() < dermaga_shop::accounts::MIN_SECRET_BYTES {
         return Err(fault(
             "is damaged: it is too short; restore it, or remove it to make another".into(),
         ));

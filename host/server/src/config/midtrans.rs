@@ -114,10 +114,8 @@ fn has(key: &str, kind: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::{Sources, load},
-        crypto::random_hex,
-    };
+    use crate::config::{Sources, load};
+    use dermaga_shop::crypto::random_hex;
 
     /// The names of the settings that are refused, in order.
     fn refused(is_production: bool, settings: &[(&str, &str)]) -> Vec<String> {

@@ -25,6 +25,10 @@ use std::{
 
 use chrono_tz::Tz;
 use dermaga_runtime::{Compiler, Limits};
+use dermaga_shop::{
+    accounts, coupons, crypto::Secret, payments, plugins::signatures::Trust, provisioning::Choice,
+    scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet,
+};
 
 pub use error::{ConfigError, Problem};
 pub use keys::{Keys, KeysError};
@@ -32,11 +36,7 @@ pub use load::{Loaded, Origin, Source, Sources, load};
 pub use reference::reference;
 pub use settings::{SETTINGS, Setting};
 
-use crate::{
-    accounts, coupons, crypto::Secret, http, payments, plugins::signatures::Trust,
-    provisioning::Choice, scheduler::Schedule, subscriptions, telemetry, timekeeping::ClockSetting,
-    wallet,
-};
+use crate::{http, telemetry};
 
 /// Environment of this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

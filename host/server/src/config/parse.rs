@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use crate::{
+use dermaga_shop::{
     accounts::MIN_SECRET_BYTES, crypto::Secret, plugins::signatures::PublicKey, wallet::Typeface,
 };
 
@@ -109,7 +109,7 @@ pub(super) fn jwt_secrets(text: &str) -> Result<Vec<Secret>, String> {
 /// Master keys separated by commas.
 pub(super) fn master_keys(text: &str) -> Result<Vec<Secret>, String> {
     let keys = text.split(',').map(str::trim);
-    keys.map(|key| crate::crypto::MasterKey::parse(key).map(|_| Secret::new(key)))
+    keys.map(|key| dermaga_shop::crypto::MasterKey::parse(key).map(|_| Secret::new(key)))
         .collect()
 }
 

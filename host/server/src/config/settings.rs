@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use chrono::{Days, TimeDelta};
+use dermaga_shop::{
+    crypto::Secret, money::Rupiah, scheduler::Schedule, subscriptions::MOST_GRACE_DAYS,
+};
 
 use super::{Config, Environment, midtrans, parse};
-use crate::{
-    crypto::Secret, money::Rupiah, scheduler::Schedule, subscriptions::MOST_GRACE_DAYS,
-    telemetry::LogFormat,
-};
+use crate::telemetry::LogFormat;
 
 /// Setting: its names, its default, its meaning, and the parser of its value.
 pub struct Setting {
@@ -100,10 +100,10 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.master_keys = parse::master_keys(text)?;
     "DERMAGA_ADMIN_EMAIL" "admin_email" (None):
         "E-mail of the first administrator, made at start when there is none yet."
-        => |c, text| c.admin_email = Some(crate::accounts::Email::parse(text)?.as_str().to_owned());
+        => |c, text| c.admin_email = Some(dermaga_shop::accounts::Email::parse(text)?.as_str().to_owned());
     "DERMAGA_ADMIN_PASSWORD" "admin_password" (None, secret):
         "Password of the first administrator."
-        => |c, text| { crate::accounts::check_rules(text)?; c.admin_password = Some(Secret::new(text)) };
+        => |c, text| { dermaga_shop::accounts::check_rules(text)?; c.admin_password = Some(Secret::new(text)) };
 
     "DERMAGA_PLUGINS_DIR" "plugins_dir" (None):
         "Folder of plugin components (`*.wasm`) installed at start. Without it, `plugins` beside the binary or the checkout's."

@@ -3,14 +3,17 @@
 mod samples;
 mod story;
 
-use crate::{
+use dermaga_shop::{
     accounts::{self, Email, NewAccount, Password, Role},
-    app::{App, Running, StartError},
-    client::{Api, ApiError},
-    config::Config,
     crypto,
     db::Clock,
     wallet::ledger,
+};
+
+use crate::{
+    app::{App, Running, StartError},
+    client::{Api, ApiError},
+    config::Config,
 };
 
 use self::story::{Cast, Login};
@@ -21,7 +24,7 @@ pub enum DemoError {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error("the demo's people cannot be made: {}", .0.message)]
-    People(crate::Error),
+    People(dermaga_shop::Error),
     #[error("the purchase stopped: {0}")]
     Story(String),
     #[error("the ledger does not hold:{}", .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
@@ -106,12 +109,12 @@ async fn tell(running: &Running) -> Result<(), DemoError> {
 }
 
 /// People of this run: their passwords are made now and shown once.
-async fn cast(running: &Running) -> crate::Result<Cast> {
+async fn cast(running: &Running) -> dermaga_shop::Result<Cast> {
     let suffix = crypto::random_hex(3);
     let administrator = login(&format!("admin-{suffix}@demo.example"));
     let new = NewAccount {
         email: Email::parse(&administrator.email)
-            .map_err(|error| crate::Error::invalid("email", error))?,
+            .map_err(|error| dermaga_shop::Error::invalid("email", error))?,
         password: Password::new(administrator.password.clone()),
         name: "Demo Administrator".to_owned(),
         phone: None,

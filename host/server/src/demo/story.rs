@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use dermaga_shop::{crypto, money::Rupiah};
 use serde_json::{Value, json};
 
 use super::samples;
 use crate::client::{Api, ApiError};
-use crate::{crypto, money::Rupiah};
 
 /// Time the demo waits for an instance to become ready.
 const PATIENCE: Duration = Duration::from_secs(180);

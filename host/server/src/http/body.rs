@@ -5,6 +5,7 @@ use axum::{
     extract::{FromRequest, OptionalFromRequest, Request, rejection::BytesRejection},
     http::{HeaderMap, header},
 };
+use dermaga_shop::{Code, Error, error::Detail, input};
 use garde::Validate;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, error::Category};
@@ -13,9 +14,8 @@ use utoipa::ToSchema;
 use super::{
     BODY_LIMIT_BYTES,
     faults::{self, Shape},
-    rewording,
 };
-use crate::{Code, Error, error::Detail};
+use crate::http::Refusal;
 
 /// A JSON body that fits its type and the type's rules.
 ///
@@ -30,10 +30,11 @@ where
     T: Input,
     S: Send + Sync,
 {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        read(request, state).await.map(|(value, _)| Self(value))
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let (value, _) = read(request, state).await?;
+        Ok(Self(value))
     }
 }
 
@@ -58,14 +59,9 @@ where
     let bytes = Bytes::from_request(request, state)
         .await
         .map_err(unreadable)?;
-    let bytes = bytes.slice_ref(without_bom(&bytes));
+    let bytes = bytes.slice_ref(input::without_bom(&bytes));
     let value = parse::<T>(&bytes)?;
     Ok((value, bytes))
-}
-
-/// The body without the byte order mark that some editors and shells put before a text.
-pub fn without_bom(body: &[u8]) -> &[u8] {
-    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
 
 /// A body that may be left out: absent when nothing was sent.
@@ -74,9 +70,9 @@ where
     T: Input,
     S: Send + Sync,
 {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Error> {
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Refusal> {
         if request.body().is_end_stream() {
             return Ok(None);
         }
@@ -140,7 +136,7 @@ fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {
     };
     let sent = match meant {
         Some(value) => value,
-        None => serde_json::from_slice(bytes).map_err(|error| rewording::malformed(&error))?,
+        None => serde_json::from_slice(bytes).map_err(|error| input::malformed(&error))?,
     };
     let shape = Shape::of_body::<T>();
     let details = faults::merged(shape.faults(&sent, "body"), others);
@@ -153,7 +149,7 @@ fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {
 fn deserialize<T: Input>(bytes: &[u8], meant: Option<&Value>) -> Result<Result<T, Detail>, Error> {
     let fault = |error: serde_path_to_error::Error<serde_json::Error>| {
         let (path, text) = (error.path().to_string(), error.inner().to_string());
-        rewording::of_serde(&path, &text, "body")
+        input::of_serde(&path, &text, "body")
     };
     if let Some(value) = meant {
         return Ok(serde_path_to_error::deserialize(value).map_err(fault));
@@ -161,13 +157,13 @@ fn deserialize<T: Input>(bytes: &[u8], meant: Option<&Value>) -> Result<Result<T
     let mut json = serde_json::Deserializer::from_slice(bytes);
     match serde_path_to_error::deserialize(&mut json) {
         Ok(value) => {
-            json.end().map_err(|error| rewording::malformed(&error))?;
+            json.end().map_err(|error| input::malformed(&error))?;
             Ok(Ok(value))
         }
         Err(error) if error.inner().classify() != Category::Data => {
             // A value of another kind than an enum's is a fault of syntax to serde_json.
             let value: Value =
-                serde_json::from_slice(bytes).map_err(|error| rewording::malformed(&error))?;
+                serde_json::from_slice(bytes).map_err(|error| input::malformed(&error))?;
             let told = serde_path_to_error::deserialize::<_, T>(&value).err();
             Ok(Err(fault(told.unwrap_or(error))))
         }
@@ -223,6 +219,7 @@ mod tests {
         <Body<Order> as FromRequest<()>>::from_request(request, &())
             .await
             .unwrap_err()
+            .0
     }
 
     #[tokio::test]

@@ -3,8 +3,7 @@
 use std::future::Future;
 
 use chrono::{DateTime, Utc};
-
-use crate::db::Clock;
+use dermaga_shop::db::Clock;
 
 tokio::task_local! {
     static CLOCK: Clock;

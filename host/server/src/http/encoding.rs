@@ -6,8 +6,9 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
+use dermaga_shop::{Code, Error};
 
-use crate::{Code, Error};
+use crate::http::Refusal;
 
 /// Refuses a request with a `Content-Encoding`. Its body would be refused as broken JSON otherwise,
 /// which helps to find nothing.
@@ -16,7 +17,7 @@ pub async fn refuse_encoded(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let message = "Send the body as it is, without Content-Encoding.";
-    let mut response = Error::new(Code::UnsupportedMediaType, message).into_response();
+    let mut response = Refusal(Error::new(Code::UnsupportedMediaType, message)).into_response();
     let plain = HeaderValue::from_static("identity");
     response
         .headers_mut()

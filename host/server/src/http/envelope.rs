@@ -10,10 +10,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Pagination, context};
-use crate::Error;
+use crate::http::Refusal;
 
 /// Result of a handler.
-pub type Reply<T> = Result<Success<T>, Error>;
+pub type Reply<T> = Result<Success<T>, Refusal>;
 
 /// A successful answer.
 #[derive(Debug, Serialize, ToSchema)]

@@ -6,11 +6,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
+use dermaga_shop::{Code, Error, error::Detail};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::context;
-use crate::{Code, Error, error::Detail};
 
 /// A failed request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,13 +50,24 @@ pub(super) fn failure_text(error: Error) -> String {
     serde_json::to_string(&Failure::from(error)).unwrap_or_default()
 }
 
-impl IntoResponse for Error {
+/// An [`Error`] on its way out.
+#[derive(Debug)]
+pub struct Refusal(pub Error);
+
+impl<E: Into<Error>> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        log(&self);
+        let Self(error) = self;
+        log(&error);
         let status =
-            StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let retry_after = self.retry_after;
-        let mut response = (status, Json(Failure::from(self))).into_response();
+            StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = error.retry_after;
+        let mut response = (status, Json(Failure::from(error))).into_response();
         if let Some(seconds) = retry_after {
             response
                 .headers_mut()
@@ -116,7 +127,7 @@ mod tests {
             .with("email", "wait a little")
             .retry_after(30)
             .caused_by("secret cause");
-        let response = error.into_response();
+        let response = Refusal(error).into_response();
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after"], "30");
         let bytes = axum::body::to_bytes(response.into_body(), 10_000)

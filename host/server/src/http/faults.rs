@@ -7,6 +7,14 @@ use std::{
     sync::{Arc, LazyLock, PoisonError, RwLock},
 };
 
+use dermaga_shop::{
+    Code, Error,
+    accounts::{check_rules, parse_avatar},
+    error::Detail,
+    input,
+    schema::{self, Format},
+    text,
+};
 use garde::Validate;
 use jsonschema::Validator;
 use serde_json::{Map, Value, json};
@@ -14,14 +22,7 @@ use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
 use super::{
     echo::{cut, shortened},
-    repeats, rewording, storable,
-};
-use crate::{
-    Code, Error,
-    accounts::{check_rules, parse_avatar},
-    error::Detail,
-    schema::{self, Format},
-    text,
+    repeats,
 };
 
 /// Formats of the document that have a rule of their own. Such a rule tidies a text before it looks
@@ -36,8 +37,8 @@ const FORMATS: &[Format] = &[
     ("uuid", |text| {
         of_format("uuid", text.parse::<uuid::Uuid>().is_ok())
     }),
-    ("date", |text| storable::date(text).map(drop)),
-    ("date-time", |text| storable::moment(text).map(drop)),
+    ("date", |text| input::date(text).map(drop)),
+    ("date-time", |text| input::moment(text).map(drop)),
     ("date-or-date-time", |text| {
         text.parse::<super::When>().map(drop)
     }),
@@ -191,19 +192,19 @@ pub(super) fn broken_rules<T: Validate<Context = ()>>(value: &T) -> Vec<Detail> 
     };
     let details = report.into_inner().into_iter().map(|(path, fault)| Detail {
         field: camel_case(&path.to_string()),
-        message: rewording::of_rule(fault.message()),
+        message: input::of_rule(fault.message()),
     });
     details.collect()
 }
 
 /// The texts of a body that hold the character U+0000.
 pub(super) fn nuls(body: &[u8], root: &str) -> Vec<Detail> {
-    at(storable::nuls(body), storable::NO_NUL, root)
+    at(input::nuls(body), input::NO_NUL, root)
 }
 
 /// The fields that an object of a body has more than once.
 pub(super) fn repeats(body: &[u8], root: &str) -> Vec<Detail> {
-    at(repeats::repeats(body), rewording::TWICE, root)
+    at(repeats::repeats(body), input::TWICE, root)
 }
 
 /// The same fault at each of these pointers.

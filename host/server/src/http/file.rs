@@ -4,8 +4,9 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use dermaga_shop::{Error, Result};
 
-use crate::{Error, Result};
+use crate::http::Refusal;
 
 /// A file that browsers save under its name: letters, digits, `-`, `_` and `.` only.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ pub struct Attachment {
 impl Attachment {
     /// # Errors
     /// When the name cannot stand in a header, which would be a fault of ours.
-    pub fn answer(self) -> Result<Response> {
+    pub fn answer(self) -> Result<Response, Refusal> {
         let disposition = format!("attachment; filename=\"{}\"", self.name);
         let disposition = HeaderValue::from_str(&disposition).map_err(Error::internal)?;
         let mut response = self.content.into_response();

@@ -17,17 +17,15 @@ mod path;
 mod query;
 mod repeats;
 mod responses;
-mod rewording;
 mod serve;
 mod settings;
-mod storable;
 mod watched;
 mod when;
 
-pub use body::{Body, Input, without_bom};
+pub use body::{Body, Input};
 pub use encoding::refuse_encoded;
 pub use envelope::{Envelope, Nothing, Reply, Success};
-pub use failure::{Failure, FailureBody};
+pub use failure::{Failure, FailureBody, Refusal};
 pub use file::Attachment;
 pub use linger::linger;
 pub use open_connections::ConnectionLimits;
@@ -35,33 +33,31 @@ pub use page::{PageQuery, Pagination};
 pub use path::{Id, Segment};
 pub use query::{Paged, Params, Query};
 pub use responses::{failure_responses, failures};
-pub(crate) use rewording::{not_json, of_serde};
 pub use serve::serve;
 pub use settings::Settings;
-pub use storable::optional_moment;
 pub use when::{When, range};
 
-use crate::{Code, Error};
+use dermaga_shop::{Code, Error};
 
 /// Largest request body, unless a route sets its own `DefaultBodyLimit`.
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// Answer for an unknown address.
-pub async fn route_not_found(method: axum::http::Method, uri: axum::http::Uri) -> Error {
+pub async fn route_not_found(method: axum::http::Method, uri: axum::http::Uri) -> Refusal {
     let message = format!(
         "There is no route {} {}. See /api/docs.",
         echo::cut(method.as_str(), 20),
         echo::cut(uri.path(), 200)
     );
-    Error::new(Code::RouteNotFound, message)
+    Error::new(Code::RouteNotFound, message).into()
 }
 
 /// Answer of a known address to a method it does not have.
-pub async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Error {
+pub async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Refusal {
     let message = format!(
         "{} does not answer to {}. See /api/docs.",
         echo::cut(uri.path(), 200),
         echo::cut(method.as_str(), 20)
     );
-    Error::new(Code::MethodNotAllowed, message)
+    Error::new(Code::MethodNotAllowed, message).into()
 }

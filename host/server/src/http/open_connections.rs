@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::throttle::network_of;
+use dermaga_shop::throttle::network_of;
 
 /// Bounds of the connections that a server holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

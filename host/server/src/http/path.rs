@@ -4,20 +4,21 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
+use dermaga_shop::{Code, Error};
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::echo;
-use crate::{Code, Error};
+use crate::http::Refusal;
 
 /// The id in `/things/{id}`. A text that is not a UUID names nothing: 404, as for an unknown one.
 #[derive(Debug, Clone, Copy)]
 pub struct Id(pub Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Segment(id) = Segment::from_request_parts(parts, state).await?;
         Ok(Self(id))
     }
@@ -28,9 +29,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 pub struct Segment<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment<T> {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         let missing = || {
             let message = format!("There is nothing at {}.", echo::cut(parts.uri.path(), 200));
@@ -38,9 +39,9 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
         };
         // Nothing has a name with U+0000 in it, and PostgreSQL refuses to look for one.
         if parts.uri.path().contains("%00") {
-            return Err(missing());
+            return Err(missing().into());
         }
-        path.map(|Path(value)| Self(value))
-            .map_err(|rejection| missing().caused_by(rejection))
+        let Path(value) = path.map_err(|rejection| missing().caused_by(rejection))?;
+        Ok(Self(value))
     }
 }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, marker::PhantomData};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use dermaga_shop::{Error, error::Detail, input, text};
 use garde::Validate;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -14,9 +15,8 @@ use utoipa::{
 use super::{
     PageQuery,
     faults::{self, Shape},
-    rewording, storable,
 };
-use crate::{Error, error::Detail, text};
+use crate::http::Refusal;
 
 /// Types that a query can be.
 pub trait Query: DeserializeOwned + Validate<Context = ()> + IntoParams + 'static {}
@@ -28,12 +28,12 @@ impl<T: DeserializeOwned + Validate<Context = ()> + IntoParams + 'static> Query 
 pub struct Params<T>(pub T);
 
 impl<T: Query, S: Send + Sync> FromRequestParts<S> for Params<T> {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let query = given(parts, |_| true);
         let refused = |others| refusal(&Shape::of_query::<T>(), &query, others);
-        read(&query).map(Self).map_err(refused)
+        Ok(read(&query).map(Self).map_err(refused)?)
     }
 }
 
@@ -42,9 +42,9 @@ impl<T: Query, S: Send + Sync> FromRequestParts<S> for Params<T> {
 pub struct Paged<F>(pub PageQuery, pub F);
 
 impl<F: Query, S: Send + Sync> FromRequestParts<S> for Paged<F> {
-    type Rejection = Error;
+    type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let is_page = |name: &str| matches!(name, "page" | "limit");
         let page = read(&given(parts, is_page));
         let filter = read(&given(parts, |name| !is_page(name)));
@@ -54,7 +54,7 @@ impl<F: Query, S: Send + Sync> FromRequestParts<S> for Paged<F> {
                 let faults = [page.err(), filter.err()].into_iter().flatten();
                 let faults = faults.flatten().collect();
                 let shape = Shape::of_query::<WithPage<F>>();
-                Err(refusal(&shape, &given(parts, |_| true), faults))
+                Err(refusal(&shape, &given(parts, |_| true), faults).into())
             }
         }
     }
@@ -95,7 +95,7 @@ fn read<T: Query>(query: &str) -> Result<T, Vec<Detail>> {
         }
         Err(error) => {
             let (path, text) = (error.path().to_string(), error.inner().to_string());
-            Err(vec![rewording::of_serde(&path, &text, "query")])
+            Err(vec![input::of_serde(&path, &text, "query")])
         }
     }
 }
@@ -106,7 +106,7 @@ fn nuls(query: &str) -> Vec<Detail> {
     let with_nul = pairs.filter(|(_, value)| value.contains('\0'));
     let details = with_nul.map(|(name, _)| Detail {
         field: name.into_owned(),
-        message: storable::NO_NUL.into(),
+        message: input::NO_NUL.into(),
     });
     details.collect()
 }
@@ -158,7 +158,8 @@ mod tests {
             .body(())
             .unwrap()
             .into_parts();
-        Paged::from_request_parts(&mut parts, &()).await
+        let read = Paged::from_request_parts(&mut parts, &()).await;
+        read.map_err(|Refusal(error)| error)
     }
 
     #[tokio::test]

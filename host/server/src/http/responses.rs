@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dermaga_shop::Code;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
-
-use crate::Code;
 
 /// The responses of these codes, by status; each description lists its codes.
 pub fn failures(codes: &[Code]) -> BTreeMap<String, RefOr<Response>> {
@@ -42,7 +41,7 @@ macro_rules! failure_responses {
         struct $name;
         impl utoipa::IntoResponses for $name {
             fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::Response>> {
-                $crate::http::failures(&[$($crate::Code::$code),+])
+                $crate::http::failures(&[$(dermaga_shop::Code::$code),+])
             }
         }
     };

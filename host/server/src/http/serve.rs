@@ -7,6 +7,7 @@ use axum::{
     extract::ConnectInfo,
     http::{Request, StatusCode},
 };
+use dermaga_shop::{Code, Error};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -24,7 +25,6 @@ use super::{
     open_connections::{Exceeded, OpenConnections, Place},
     watched::{Phase, Watched},
 };
-use crate::{Code, Error};
 
 /// Largest head of a request, method and headers together.
 const HEAD_BYTES: usize = 64 * 1024;

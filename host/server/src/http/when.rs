@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, FixedOffset, NaiveDate, Utc};
 use chrono_tz::Tz;
+use dermaga_shop::{Error, calendar, input, schema};
 use serde::{Deserialize, Deserializer, de};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -12,9 +13,6 @@ use utoipa::{
         schema::{ObjectBuilder, Schema, SchemaFormat, Type},
     },
 };
-
-use super::storable;
-use crate::{Error, calendar, schema};
 
 /// A date (a day in `BILLING_TIMEZONE`) or a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +35,7 @@ impl When {
         match self {
             Self::Date(date) => {
                 let next = date.succ_opt().unwrap_or(date);
-                calendar::start_of_day(zone, next).min(storable::last_moment())
+                calendar::start_of_day(zone, next).min(input::last_moment())
             }
             Self::Moment(moment) => moment,
         }
@@ -48,7 +46,7 @@ impl When {
         match self {
             Self::Date(date) => date,
             Self::Moment(moment) => {
-                calendar::date(zone, moment).min(storable::last_moment().date_naive())
+                calendar::date(zone, moment).min(input::last_moment().date_naive())
             }
         }
     }
@@ -83,14 +81,14 @@ impl FromStr for When {
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text.parse::<NaiveDate>().is_ok() {
-            return storable::date(text).map(Self::Date);
+            return input::date(text).map(Self::Date);
         }
         // The `+` of an offset that is not escaped in an address arrives as a blank.
         let offset = text.replace(' ', "+");
         let texts = [offset.as_str(), text];
         let readable = |text: &&str| text.parse::<DateTime<FixedOffset>>().is_ok();
         match texts.into_iter().find(readable) {
-            Some(text) => storable::moment(text).map(Self::Moment),
+            Some(text) => input::moment(text).map(Self::Moment),
             None => Err(format!(
                 "must be {}",
                 schema::of_format("date-or-date-time")
@@ -151,7 +149,7 @@ mod tests {
 
     #[test]
     fn no_range_ends_beyond_the_bounds() {
-        let last = storable::last_moment();
+        let last = input::last_moment();
         for zone in [Tz::Asia__Jakarta, Tz::America__New_York] {
             for text in ["9999-12-31", "9999-12-31T23:59:59Z"] {
                 let when: When = text.parse().unwrap();

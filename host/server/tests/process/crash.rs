@@ -10,7 +10,7 @@ use std::{
 };
 
 use chrono::{Months, TimeDelta};
-use dermaga::db::{Clock, Db};
+use dermaga_shop::db::{Clock, Db};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::{Value, json};
 
@@ -205,7 +205,7 @@ async fn let_time_pass(db: &Db) {
     let anchor = Clock::system().now() - Months::new(PERIODS) - TimeDelta::days(1);
     let mut conn = db.begin().await.unwrap();
     let sql = "UPDATE subscriptions SET anchor_at = $1, period_start = $1, period_end = $2, delivered_at = $1";
-    dermaga::execute!(conn, sql, anchor, anchor + Months::new(1)).unwrap();
+    dermaga_shop::execute!(conn, sql, anchor, anchor + Months::new(1)).unwrap();
     conn.commit().await.unwrap();
 }
 
@@ -214,7 +214,7 @@ async fn let_time_pass(db: &Db) {
 async fn give_up_the_run(db: &Db) -> i64 {
     let mut conn = db.begin().await.unwrap();
     let sql = "UPDATE job_runs SET status = 'FAILED', finished_at = $1 WHERE finished_at IS NULL";
-    dermaga::execute!(conn, sql, Clock::system().now()).unwrap();
+    dermaga_shop::execute!(conn, sql, Clock::system().now()).unwrap();
     conn.commit().await.unwrap();
     periods(db).await
 }
@@ -222,7 +222,7 @@ async fn give_up_the_run(db: &Db) -> i64 {
 async fn periods(db: &Db) -> i64 {
     let mut conn = db.read().await.unwrap();
     let sql = "SELECT count(*) FROM subscription_periods";
-    let (periods,) = dermaga::fetch_one!(conn, (i64,), sql).unwrap();
+    let (periods,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
     periods
 }
 

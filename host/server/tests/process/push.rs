@@ -5,11 +5,9 @@ use std::{path::Path, process::Command};
 use dermaga::{
     app::{App, Running},
     config::Config,
-    crypto::Secret,
-    db::Clock,
-    provisioning::Choice,
 };
 use dermaga_runtime::Compiler;
+use dermaga_shop::{crypto::Secret, db::Clock, provisioning::Choice};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

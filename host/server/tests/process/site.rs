@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use dermaga::{
+use dermaga::sandbox::Sandbox;
+use dermaga_shop::{
     crypto::Secret,
     db::{Clock, Db},
-    payments::sandbox::Sandbox,
 };
 use dermaga_tests::{postgres, skip};
 use reqwest::multipart::{Form, Part};

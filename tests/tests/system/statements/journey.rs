@@ -1,8 +1,9 @@
 //! A journey through the API that sends the statements which are built while the shop runs. Those that
 //! are a plain text in the code are read there.
 
-use dermaga::{
-    payments::{check_due, sandbox::Action},
+use dermaga::sandbox::Action;
+use dermaga_shop::{
+    payments::check_due,
     provisioning,
     subscriptions::{process_grace, renew_due},
     timekeeping,

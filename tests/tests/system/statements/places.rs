@@ -2,10 +2,10 @@
 
 use std::{fmt, fs, path::Path};
 
-use dermaga::db::Statement;
+use dermaga_shop::db::Statement;
 use dermaga_tests::checkout;
 
-const SOURCES: &str = "host/server/src";
+const SOURCES: &str = "host/shop/src";
 const MACROS: &[&str] = &[
     "execute!(",
     "fetch_one!(",

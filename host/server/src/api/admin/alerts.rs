@@ -1,15 +1,15 @@
 //! `/admin/alerts`.
 
 use axum::extract::State;
+use dermaga_shop::alerts::{
+    model::{Alert, AlertKind, AlertState},
+    store::{self, AlertFilter},
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::alerts::{
-    model::{Alert, AlertKind, AlertState},
-    store::{self, AlertFilter},
-};
 use crate::{
     api::{Admin, AppState},
     http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
@@ -69,7 +69,8 @@ async fn list(
     responses((status = 200, description = "The alert, with who saw it first", body = Envelope<Alert>), Missing))]
 async fn acknowledge(State(state): State<AppState>, admin: Admin, Id(id): Id) -> Reply<Alert> {
     let mut conn = state.db.begin().await?;
-    let alert = crate::alerts::acknowledge(&mut conn, &state.clock, admin.user_id, id).await?;
+    let alert =
+        dermaga_shop::alerts::acknowledge(&mut conn, &state.clock, admin.user_id, id).await?;
     conn.commit().await?;
     Ok(Success::ok("The alert is acknowledged.", alert))
 }

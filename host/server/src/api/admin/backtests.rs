@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use axum::extract::State;
+use dermaga_shop::{
+    Error,
+    plugins::backtest::{Backtest, Window, backtest, count, too_many},
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::plugins::backtest::{Backtest, Window, backtest, count, too_many};
 use crate::{
-    Error,
     api::{Admin, AppState},
     http::{Body, Envelope, Reply, Segment, Success, When, failure_responses, range},
 };
@@ -60,7 +62,7 @@ async fn run(
 ) -> Reply<Backtest> {
     let candidate = state.plugins.version(&request.digest).await?;
     if candidate.about().id != id {
-        return Err(Error::not_found("version of this plugin"));
+        return Err(Error::not_found("version of this plugin").into());
     }
     let zone = state.clock.zone();
     let (since, until) = (("since", Some(request.since)), ("until", request.until));
@@ -70,11 +72,11 @@ async fn run(
         until: until.unwrap_or_else(|| state.clock.now()),
     };
     if window.since >= window.until {
-        return Err(Error::invalid("since", "must be before `until`"));
+        return Err(Error::invalid("since", "must be before `until`").into());
     }
     let decisions = count(&state.db, &id, window).await?;
     if decisions > MOST {
-        return Err(too_many(decisions, MOST));
+        return Err(too_many(decisions, MOST).into());
     }
     let found = backtest(&state.db, &candidate, window, Some(TIME), |_| {}).await?;
     let message = format!(

@@ -2,21 +2,22 @@
 
 use axum::extract::State;
 use chrono::Days;
+use dermaga_shop::{
+    Error, Result, calendar,
+    scheduler::RunView,
+    subscriptions::{ForecastLine, MOST_GRACE_DAYS, SubscriptionDetail, renewal},
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::subscriptions::{ForecastLine, MOST_GRACE_DAYS, SubscriptionDetail, renewal};
 use crate::{
-    Error, Result,
     api::{
         Admin, AppState,
         admin::jobs::{self, Started},
     },
-    calendar,
-    http::{Body, Envelope, Id, Params, Reply, Success, When, failure_responses},
-    scheduler::RunView,
+    http::{Body, Envelope, Id, Params, Refusal, Reply, Success, When, failure_responses},
 };
 
 failure_responses!(Running: Conflict, Unavailable);
@@ -68,15 +69,18 @@ async fn preview(
 /// charges one period of each subscription at most.
 #[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
-async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Result<Started> {
-    jobs::started(&state, admin, renewal::DAILY_RENEWALS).await
+async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Result<Started, Refusal> {
+    Ok(jobs::started(&state, admin, renewal::DAILY_RENEWALS).await?)
 }
 
 /// Starts the job `grace-period` and answers at once; the run says how far it has come.
 #[utoipa::path(post, path = "/admin/billing/process-grace-period", tag = "admin: billing", security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
-async fn process_grace_period(State(state): State<AppState>, admin: Admin) -> Result<Started> {
-    jobs::started(&state, admin, renewal::GRACE_PERIOD).await
+async fn process_grace_period(
+    State(state): State<AppState>,
+    admin: Admin,
+) -> Result<Started, Refusal> {
+    Ok(jobs::started(&state, admin, renewal::GRACE_PERIOD).await?)
 }
 
 /// Extension of an unpaid subscription.
@@ -102,7 +106,7 @@ async fn set_grace_period(
 ) -> Reply<SubscriptionDetail> {
     let until =
         renewal::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
-    let detail = crate::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     let message = format!("Its grace ends on {}.", state.clock.written(until));
     Ok(Success::ok(message, detail))
 }
@@ -111,7 +115,7 @@ async fn set_grace_period(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ExpireRequest {
-    #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
 }
@@ -127,6 +131,6 @@ async fn expire(
     Body(request): Body<ExpireRequest>,
 ) -> Reply<SubscriptionDetail> {
     renewal::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
-    let detail = crate::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription has ended.", detail))
 }

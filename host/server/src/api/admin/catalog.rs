@@ -1,12 +1,12 @@
 //! `/admin/catalog`: what is sold, for administrators.
 
 use axum::extract::State;
+use dermaga_shop::catalog::CatalogReload;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::catalog::CatalogReload;
 use crate::{
     api::{Admin, AppState},
     http::{Body, Envelope, Reply, Success},
@@ -41,7 +41,8 @@ async fn reload(
     body: Option<Body<ReloadRequest>>,
 ) -> Reply<CatalogReload> {
     let Body(request) = body.unwrap_or(Body(ReloadRequest::default()));
-    let reload = crate::catalog::reload(&state.catalog, admin.user_id, request.dry_run).await?;
+    let reload =
+        dermaga_shop::catalog::reload(&state.catalog, admin.user_id, request.dry_run).await?;
     Ok(Success::ok(message(&reload), reload))
 }
 

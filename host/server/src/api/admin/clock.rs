@@ -3,19 +3,20 @@
 
 use axum::extract::State;
 use chrono::{DateTime, Utc};
+use dermaga_shop::{
+    Error, Result, audit,
+    db::Clock,
+    timekeeping::setting::{self, ClockSetting},
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::timekeeping::setting::{self, ClockSetting};
 use crate::{
-    Error, Result,
     api::{Admin, AppState},
-    audit,
-    db::Clock,
-    http::{Body, Envelope, Reply, Success, failure_responses, optional_moment},
+    http::{Body, Envelope, Reply, Success, failure_responses},
 };
 
 failure_responses!(Absent: NotFound);
@@ -56,7 +57,7 @@ impl ClockView {
 struct ClockRequest {
     /// The moment it shows now.
     #[garde(skip)]
-    #[serde(default, deserialize_with = "optional_moment")]
+    #[serde(default, deserialize_with = "dermaga_shop::input::optional_moment")]
     now: Option<DateTime<Utc>>,
     /// Distance from the system's time: `+31d`, `-2h`, `90m`; `0s` sets it right again.
     #[garde(inner(length(chars, min = 2, max = 20)))]
@@ -105,12 +106,12 @@ async fn set(
             ClockSetting::Offset(_) => "offset",
         };
         let message = "must set the clock to a time between 2000-01-01 and 2199-12-31 (UTC)";
-        return Err(Error::invalid(field, message));
+        return Err(Error::invalid(field, message).into());
     }
     let offset = setting.offset(system);
     clock.set_offset(offset);
     // Moved back, it would wait for what it wrote down before.
-    crate::timekeeping::mend(&state.db, clock).await?;
+    dermaga_shop::timekeeping::mend(&state.db, clock).await?;
     let mut conn = state.db.begin().await?;
     let details = json!({ "offsetSeconds": offset.num_seconds() });
     audit::record(

@@ -2,24 +2,26 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_runtime::contract::Kind;
+use dermaga_shop::{
+    Error,
+    coupons::{
+        CouponStatistics, CouponStatus, CouponTypeView, CouponView, NewCoupon, RedeemedBy, Switch,
+        administration,
+        model::place_name,
+        store::{self, admin::CouponFilter},
+    },
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::coupons::{
-    CouponStatistics, CouponStatus, CouponTypeView, CouponView, NewCoupon, RedeemedBy, Switch,
-    administration,
-    model::place_name,
-    store::{self, admin::CouponFilter},
-};
 use crate::{
-    Error,
     api::{Admin, AppState, IdempotencyKey, Keyed},
     http::{
-        Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, When, failure_responses,
-        range,
+        Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
+        failure_responses, range,
     },
 };
 
@@ -45,7 +47,7 @@ async fn create_coupon(
     State(state): State<AppState>,
     admin: Admin,
     Keyed(new, once): Keyed<NewCoupon>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let create = async {
         let coupon = administration::create(&state.coupons, admin.user_id, new).await?;
         let now = state.clock.now();
@@ -228,7 +230,7 @@ async fn coupon_redemptions(
 ) -> Reply<Vec<RedeemedBy>> {
     let mut conn = state.db.read().await?;
     if store::by_id(&mut conn, id).await?.is_none() {
-        return Err(Error::not_found("coupon"));
+        return Err(Error::not_found("coupon").into());
     }
     let rows = store::admin::redemptions(&mut conn, id, page.limit.into(), page.offset()).await?;
     let total = store::admin::count_redemptions(&mut conn, id).await?;

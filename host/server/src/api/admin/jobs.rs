@@ -7,14 +7,16 @@ use axum::{
     http::{HeaderName, header},
     response::{IntoResponse as _, Response},
 };
+use dermaga_shop::{
+    Result,
+    scheduler::{Job, JobView, RunView, Scheduler, store},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::scheduler::{Job, JobView, RunView, Scheduler, store};
 use crate::{
-    Result,
     api::{Admin, AppState},
-    http::{Envelope, PageQuery, Params, Reply, Segment, Success, failure_responses},
+    http::{Envelope, PageQuery, Params, Refusal, Reply, Segment, Success, failure_responses},
 };
 
 failure_responses!(Missing: NotFound);
@@ -128,7 +130,7 @@ async fn run(
     State(state): State<AppState>,
     admin: Admin,
     Segment(name): Segment<String>,
-) -> Result<Response> {
+) -> Result<Response, Refusal> {
     let limit = WAIT.min(state.config.http.request_timeout / 2);
     let run = state.scheduler.run_now(&name, admin.user_id, limit);
     let run = run.await?;

@@ -2,24 +2,26 @@
 
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
+use dermaga_shop::{
+    Error,
+    money::Rupiah,
+    payments::{
+        DebtView, NoticeView, PaymentState, PaymentView,
+        refunds::{self, Refund},
+        review,
+        store::{self, DebtFilter, PaymentFilter},
+        top_up::MOST,
+    },
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::payments::{
-    DebtView, NoticeView, PaymentState, PaymentView,
-    refunds::{self, Refund},
-    review,
-    store::{self, DebtFilter, PaymentFilter},
-    top_up::MOST,
-};
 use crate::{
-    Error,
     api::{Admin, AppState, IdempotencyKey, Keyed},
-    http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
-    money::Rupiah,
+    http::{Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses},
 };
 
 failure_responses!(Missing: NotFound);
@@ -89,8 +91,8 @@ async fn gateway_state(State(state): State<AppState>, _admin: Admin) -> Reply<Ga
     let gateway = state.payments.gateway().ok();
     let view = GatewayView {
         is_configured: gateway.is_some(),
-        is_sandbox: state.payments.sandbox.is_some(),
-        left_alone_until: gateway.and_then(crate::payments::Gateway::left_alone_until),
+        is_sandbox: state.sandbox.is_some(),
+        left_alone_until: gateway.and_then(dermaga_shop::payments::Gateway::left_alone_until),
     };
     Ok(Success::ok("The payment gateway.", view))
 }
@@ -132,7 +134,7 @@ struct PaymentRefund {
     #[garde(range(min = 1, max = MOST))]
     #[schema(minimum = 1, maximum = 10_000_000)]
     amount: i64,
-    #[garde(length(chars, min = 10, max = 200), custom(crate::text::reason))]
+    #[garde(length(chars, min = 10, max = 200), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 200)]
     reason: String,
 }
@@ -149,7 +151,7 @@ async fn refund_payment(
     admin: Admin,
     Id(id): Id,
     Keyed(request, once): Keyed<PaymentRefund>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let refund = Refund {
         amount: Rupiah::new(request.amount),
         reason: request.reason,
@@ -184,7 +186,7 @@ async fn review_payment(
     admin: Admin,
     Id(id): Id,
     Keyed(request, once): Keyed<PaymentReview>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let close = async {
         let closed = review::close(&state.payments, admin.user_id, id, &request.reason).await?;
         Ok(closed.map(|payment| Success::ok("The payment is closed.", PaymentView::from(payment))))

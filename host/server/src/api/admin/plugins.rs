@@ -8,6 +8,18 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use dermaga_runtime::{CallError, Failure};
+use dermaga_shop::{
+    Code, Error, Result, input,
+    plugins::{
+        Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, Upload,
+        VersionView, decisions,
+        model::{DecisionView, Outcome, VersionRow, VersionState},
+        signatures::{Distrust, Signature},
+        store::{self, DecisionFilter},
+        uploads::{self, PluginUpload, UploadState},
+    },
+    wallet::TransactionNumber,
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,22 +27,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::plugins::{
-    Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, Upload,
-    VersionView, decisions,
-    model::{DecisionView, Outcome, VersionRow, VersionState},
-    signatures::{Distrust, Signature},
-    store::{self, DecisionFilter},
-    uploads::{self, PluginUpload, UploadState},
-};
 use crate::{
-    Code, Error, Result,
     api::{Admin, AppState},
     http::{
-        self, Body, Envelope, Id, PageQuery, Paged, Params, Reply, Segment, Success, When,
+        Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Segment, Success, When,
         failure_responses, range,
     },
-    wallet::TransactionNumber,
 };
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -98,7 +100,7 @@ async fn upload(
     admin: Admin,
     headers: HeaderMap,
     form: Result<Multipart, MultipartRejection>,
-) -> Result<Response> {
+) -> Result<Response, Refusal> {
     let form = form.map_err(|rejection| {
         let message = "Send the component as a form, with the header `Content-Type: multipart/form-data` and its boundary.";
         Error::new(Code::UnsupportedMediaType, message).caused_by(rejection)
@@ -125,7 +127,7 @@ async fn upload(
         ];
         return Ok((applied, answer).into_response());
     }
-    let version = crate::plugins::stage(&state.plugins, upload, &templates).await?;
+    let version = dermaga_shop::plugins::stage(&state.plugins, upload, &templates).await?;
     let (id, number) = (&version.plugin_id, &version.version);
     let message = match version.state {
         VersionState::Staged => format!("{id} {number} is staged. Activate it to use it."),
@@ -313,7 +315,7 @@ async fn delete(
     admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Deleted> {
-    crate::plugins::delete(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+    dermaga_shop::plugins::delete(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok(
         "The version is deleted.",
         Deleted {
@@ -348,7 +350,7 @@ async fn activate(
     let (digest, actor_id) = (&request.digest, Some(admin.user_id));
     let templates = state.catalog.templates.current();
     let activation =
-        crate::plugins::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
+        dermaga_shop::plugins::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
         activation,
@@ -366,7 +368,7 @@ async fn roll_back(
 ) -> Reply<Activation> {
     let templates = state.catalog.templates.current();
     let activation =
-        crate::plugins::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
+        dermaga_shop::plugins::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
     Ok(Success::ok(
         format!(
             "{} {} is active again.",
@@ -383,7 +385,7 @@ struct ClassRequest {
     #[garde(skip)]
     class: PluginClass,
     /// Reason of at least 10 characters; kept with the audit.
-    #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
 }
@@ -399,9 +401,14 @@ async fn grant_class(
     Body(request): Body<ClassRequest>,
 ) -> Reply<GrantedClass> {
     let ClassRequest { class, reason } = request;
-    let granted =
-        crate::plugins::grant_class(&state.plugins, &id, class, reason.trim(), admin.user_id)
-            .await?;
+    let granted = dermaga_shop::plugins::grant_class(
+        &state.plugins,
+        &id,
+        class,
+        reason.trim(),
+        admin.user_id,
+    )
+    .await?;
     Ok(Success::ok(
         format!("{} is of the {} class.", granted.plugin_id, granted.class),
         granted,
@@ -419,7 +426,8 @@ async fn retire(
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Retirement> {
     let retirement =
-        crate::plugins::retire(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+        dermaga_shop::plugins::retire(&state.plugins, &path.id, &path.digest, admin.user_id)
+            .await?;
     Ok(Success::ok("The version is retired.", retirement))
 }
 
@@ -448,7 +456,8 @@ async fn retire_plugin(
 ) -> Reply<Retirement> {
     let stop_selling = query.stop_selling;
     let retirement =
-        crate::plugins::retire_plugin(&state.plugins, &id, admin.user_id, stop_selling).await?;
+        dermaga_shop::plugins::retire_plugin(&state.plugins, &id, admin.user_id, stop_selling)
+            .await?;
     Ok(Success::ok(format!("{id} is retired."), retirement))
 }
 
@@ -462,7 +471,7 @@ async fn reset(
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Reset> {
     let reset =
-        crate::plugins::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+        dermaga_shop::plugins::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok("The version is called again.", reset))
 }
 
@@ -510,7 +519,7 @@ async fn dry_run(
         None => state.plugins.active(&id)?,
     };
     if plugin.about().id != id {
-        return Err(Error::not_found("version of this plugin"));
+        return Err(Error::not_found("version of this plugin").into());
     }
     let called =
         tokio::task::spawn_blocking(move || plugin.call_json(&request.function, &request.input))
@@ -529,7 +538,7 @@ async fn dry_run(
 fn not_run(error: &CallError) -> Error {
     let (field, message) = match &error.failure {
         Failure::BadInput(why) => {
-            let fault = http::of_serde("input", why, "input");
+            let fault = input::of_serde("input", why, "input");
             // A fault without a name is of the input itself, or of a value somewhere in it.
             match fault.message.as_str() {
                 message @ ("must be null" | "must be an object") => {
@@ -621,7 +630,7 @@ async fn decisions(
     let zone = state.clock.zone();
     let (since, until) = range(("since", query.since), ("until", query.until), zone)?;
     let coupon = query.coupon_code;
-    let coupon = coupon.map(|code| crate::text::tidy(&code).to_ascii_uppercase());
+    let coupon = coupon.map(|code| dermaga_shop::text::tidy(&code).to_ascii_uppercase());
     let filter = DecisionFilter {
         plugin_id: query.plugin.as_deref(),
         function: query.function.as_deref(),
@@ -663,7 +672,7 @@ async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> R
 #[utoipa::path(post, path = "/admin/decisions/{id}/replay", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Identical, or where it differs", body = Envelope<Replay>), Replaying))]
 async fn replay(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<Replay> {
-    let replay = crate::plugins::replay(&state.plugins, id).await?;
+    let replay = dermaga_shop::plugins::replay(&state.plugins, id).await?;
     let message = if replay.identical {
         "The same decision, byte for byte."
     } else {

@@ -1,18 +1,19 @@
 //! `/admin/subscriptions`: what administrators do for a customer.
 
 use axum::{extract::State, response::Response};
+use dermaga_shop::{
+    money::Rupiah,
+    subscriptions::{SubscriptionDetail, refund::Refund},
+    wallet::TransactionView,
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::subscriptions::{SubscriptionDetail, refund::Refund};
 use crate::{
-    Error,
     api::{Admin, AppState, IdempotencyKey, Keyed},
-    http::{Envelope, Id, Reply, Success, failure_responses},
-    money::Rupiah,
-    wallet::TransactionView,
+    http::{Envelope, Id, Refusal, Reply, Success, failure_responses},
 };
 
 failure_responses!(Missing: NotFound);
@@ -32,7 +33,7 @@ async fn get(
     _admin: Admin,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail = crate::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription.", detail))
 }
 
@@ -44,7 +45,7 @@ struct RefundRequest {
     #[garde(custom(positive))]
     #[schema(value_type = i64, minimum = 1, maximum = 1_000_000_000_000_i64)]
     amount: Rupiah,
-    #[garde(length(chars, min = 10, max = 500), custom(crate::text::reason))]
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
     /// Number of the period; the current one when absent, which must not be over then.
@@ -70,7 +71,7 @@ async fn refund(
     admin: Admin,
     Id(id): Id,
     Keyed(request, once): Keyed<RefundRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let refund = Refund {
         amount: request.amount,
         reason: request.reason,
@@ -78,7 +79,8 @@ async fn refund(
     };
     let act = async {
         let made =
-            crate::subscriptions::refund(&state.subscriptions, admin.user_id, id, &refund).await?;
+            dermaga_shop::subscriptions::refund(&state.subscriptions, admin.user_id, id, &refund)
+                .await?;
         Ok(made.map(|transaction| {
             let message = format!("{} are back in the wallet.", refund.amount);
             Success::created(message, TransactionView::from(transaction))

@@ -1,13 +1,13 @@
 //! `POST /admin/plugins/{id}/moves`.
 
 use axum::extract::State;
+use dermaga_shop::provisioning::moves::{MOST, MoveOutcome, Moves, Order, carry_out};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::provisioning::moves::{MOST, MoveOutcome, Moves, Order, carry_out};
 use crate::{
     api::{Admin, AppState},
     http::{Body, Envelope, Reply, Segment, Success, failure_responses},

@@ -2,31 +2,33 @@
 
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
+use dermaga_shop::{
+    Error, calendar,
+    money::Rupiah,
+    wallet::{
+        Adjustment, CreditKind, Direction, Float, Transaction, TransactionNumber,
+        TransactionStatus, TransactionType, TransactionView, WalletOrder, float,
+        store::{
+            self, TransactionFilter,
+            admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
+        },
+    },
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::wallet::{
-    Adjustment, CreditKind, Direction, Float, Transaction, TransactionNumber, TransactionStatus,
-    TransactionType, TransactionView, WalletOrder, float,
-    store::{
-        self, TransactionFilter,
-        admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
-    },
-};
 use crate::{
-    Error,
     api::{
         Admin, AppState, IdempotencyKey, Keyed,
         wallet::{StatementQuery, statement_of},
     },
-    calendar,
     http::{
-        Envelope, Id, PageQuery, Paged, Params, Reply, Success, When, failure_responses, range,
+        Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When, failure_responses,
+        range,
     },
-    money::Rupiah,
 };
 
 failure_responses!(Missing: NotFound);
@@ -231,7 +233,7 @@ async fn statement(
     _admin: Admin,
     Id(user_id): Id,
     Params(query): Params<StatementQuery>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     statement_of(&state, user_id, query).await
 }
 
@@ -256,7 +258,7 @@ fn reason_given(reason: &str, (): &()) -> garde::Result {
     if reason.trim().chars().count() > 500 {
         return Err(garde::Error::new("must have at most 500 characters"));
     }
-    crate::text::reason(reason, &())
+    dermaga_shop::text::reason(reason, &())
 }
 
 /// A changed wallet.
@@ -285,7 +287,7 @@ async fn add_credit(
     admin: Admin,
     Id(user_id): Id,
     request: Keyed<AdjustmentRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     change(&state, admin, user_id, Direction::Add, request).await
 }
 
@@ -298,7 +300,7 @@ async fn deduct_credit(
     admin: Admin,
     Id(user_id): Id,
     request: Keyed<AdjustmentRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     change(&state, admin, user_id, Direction::Deduct, request).await
 }
 
@@ -308,7 +310,7 @@ async fn change(
     user_id: Uuid,
     direction: Direction,
     Keyed(request, once): Keyed<AdjustmentRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let adjustment = Adjustment {
         user_id,
         direction,
@@ -316,7 +318,7 @@ async fn change(
         kind: request.kind,
     };
     let act = async {
-        let made = crate::wallet::adjust(
+        let made = dermaga_shop::wallet::adjust(
             &state.wallets,
             admin.user_id,
             adjustment,
@@ -372,7 +374,7 @@ async fn bulk_adjustment(
     State(state): State<AppState>,
     admin: Admin,
     Keyed(request, once): Keyed<BulkRequest>,
-) -> Result<Response, Error> {
+) -> Result<Response, Refusal> {
     let adjustments = request.adjustments.iter().map(|item| Adjustment {
         user_id: item.user_id,
         direction: item.direction,
@@ -383,7 +385,8 @@ async fn bulk_adjustment(
     let reason = request.reason.trim();
     let act = async {
         let made =
-            crate::wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason).await?;
+            dermaga_shop::wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason)
+                .await?;
         Ok(made.map(|made| {
             let message = format!("{} adjustments have been made.", made.len());
             let views: Vec<_> = made.into_iter().map(AdjustedView::from).collect();

@@ -1,0 +1,248 @@
+//! API tokens: named, scoped, expiring keys with which a program acts for an account.
+//!
+//! A token is shown once and stored hashed. It works until it expires, is revoked, its account is
+//! disabled, logs out everywhere or gets a new password, and never manages the account itself: no
+//! password, no session, no other token.
+
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::Method;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{AccountStatus, Accounts, Identity, Role};
+use crate::{
+    Code, Error, Result, crypto,
+    db::{Conn, new_id},
+};
+
+/// Prefix of every token, so that people and secret scanners recognise one.
+const PREFIX: &str = "dmg_";
+/// Length of the shown beginning of a token, by which its owner recognises it.
+const HINT_LENGTH: usize = PREFIX.len() + 4;
+/// Maximum of valid tokens of one account.
+const MAX_PER_ACCOUNT: i64 = 20;
+/// Resolution of the recorded last use; a write for every request would cost too much.
+const LAST_USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
+
+crate::text_enum! {
+    /// Part of its account's permissions that a token may use.
+    pub enum Scope {
+        /// Look at everything but instance credentials.
+        Read = "READ",
+        /// Everything but managing the account itself.
+        Write = "WRITE",
+        /// Upload, activate and try plugins; for administrators.
+        Plugins = "PLUGINS",
+    }
+}
+
+impl Scope {
+    /// Returns true when a request is within this scope; `route` is the route's pattern.
+    fn allows(self, method: &Method, route: &str) -> bool {
+        let manages_account =
+            route.starts_with("/api/auth/") || route.starts_with("/api/user/api-tokens");
+        if manages_account {
+            return false;
+        }
+        match self {
+            Self::Read => method.is_safe() && !route.ends_with("/credentials"),
+            Self::Write => true,
+            Self::Plugins => {
+                route.starts_with("/api/admin/plugins")
+                    || route.starts_with("/api/admin/coupon-types")
+            }
+        }
+    }
+}
+
+/// A token as its owner sees it later.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiToken {
+    pub id: Uuid,
+    pub name: String,
+    pub scope: Scope,
+    /// First characters of the token.
+    #[schema(example = "dmg_k3Qz")]
+    pub hint: String,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    /// Time of the last use, to the minute.
+    pub last_used_at: Option<DateTime<Utc>>,
+}
+
+/// A new token: what its owner sees, and the secret, this once.
+#[derive(Debug)]
+pub struct NewApiToken {
+    pub token: ApiToken,
+    pub secret: String,
+}
+
+/// Revokes every token of an account, in the caller's transaction.
+pub(super) async fn revoke_all(
+    conn: &mut Conn,
+    user_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    store::revoke_all(conn, user_id, now).await
+}
+
+/// Returns true for an API token, false for an access token.
+pub(super) fn is_api_token(token: &str) -> bool {
+    token.starts_with(PREFIX)
+}
+
+impl Accounts {
+    /// Creates a token for an account.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for [`Scope::Plugins`] without the role, `CONFLICT` when there are too many.
+    pub async fn create_api_token(
+        &self,
+        identity: Identity,
+        name: &str,
+        scope: Scope,
+        lifetime: TimeDelta,
+    ) -> Result<NewApiToken> {
+        if scope == Scope::Plugins && identity.role != Role::Administrator {
+            let message = "The scope PLUGINS is for administrators.";
+            return Err(Error::new(Code::Forbidden, message));
+        }
+        let now = self.clock.now();
+        let secret = format!("{PREFIX}{}", crypto::random_token());
+        let token = ApiToken {
+            id: new_id(&self.clock),
+            name: name.to_owned(),
+            scope,
+            hint: secret.chars().take(HINT_LENGTH).collect(),
+            created_at: now,
+            expires_at: now + lifetime,
+            last_used_at: None,
+        };
+        let mut conn = self.db.begin().await?;
+        // The account's row is locked, so that two requests cannot both take the last place.
+        store::lock_account(&mut conn, identity.user_id, now).await?;
+        if store::count(&mut conn, identity.user_id, now).await? >= MAX_PER_ACCOUNT {
+            let message = format!(
+                "You have {MAX_PER_ACCOUNT} API tokens, which is the most. Revoke one first."
+            );
+            return Err(Error::new(Code::Conflict, message));
+        }
+        let hash = crypto::sha256_hex(&secret);
+        store::insert(&mut conn, identity.user_id, &token, &hash).await?;
+        conn.commit().await?;
+        tracing::info!(user.id = %identity.user_id, token.id = %token.id, token.scope = %scope, "api_token.created");
+        Ok(NewApiToken { token, secret })
+    }
+
+    /// Returns an account's valid tokens, newest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn api_tokens(&self, user_id: Uuid) -> Result<Vec<ApiToken>> {
+        Ok(store::list(&mut self.db.read().await?, user_id, self.clock.now()).await?)
+    }
+
+    /// Revokes a token at once, on every server.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the account has no such token, or had.
+    pub async fn revoke_api_token(&self, user_id: Uuid, id: Uuid) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        if !store::revoke(&mut conn, user_id, id, self.clock.now()).await? {
+            return Err(Error::not_found("API token"));
+        }
+        conn.commit().await?;
+        tracing::info!(user.id = %user_id, token.id = %id, "api_token.revoked");
+        Ok(())
+    }
+
+    /// Returns the identity behind this token, when the request is within its scope.
+    pub(super) async fn authenticate_api_token(
+        &self,
+        token: &str,
+        method: &Method,
+        route: &str,
+    ) -> Result<Identity> {
+        let now = self.clock.now();
+        let mut conn = self.db.read().await?;
+        let holder = store::holder(&mut conn, &crypto::sha256_hex(token), now).await?;
+        drop(conn);
+        let holder = holder
+            .filter(|holder| holder.status == AccountStatus::Active)
+            .ok_or_else(|| {
+                let message = "The API token is not valid: unknown, expired or revoked.";
+                Error::new(Code::Unauthenticated, message)
+            })?;
+        if !holder.scope.allows(method, route) {
+            let message = format!(
+                "An API token of the scope {} does not reach {method} {route}.",
+                holder.scope
+            );
+            return Err(Error::new(Code::Forbidden, message));
+        }
+        if holder
+            .last_used_at
+            .is_none_or(|used| now - used >= LAST_USE_RESOLUTION)
+        {
+            self.note_use(holder.id, now).await;
+        }
+        Ok(Identity {
+            user_id: holder.user_id,
+            session: holder.id,
+            role: holder.role,
+        })
+    }
+
+    /// Records the last use, for people to look at; a request does not fail for it.
+    async fn note_use(&self, id: Uuid, now: DateTime<Utc>) {
+        let noted: sqlx::Result<()> = async {
+            let mut conn: Conn = self.db.begin().await?;
+            store::note_use(&mut conn, id, now).await?;
+            conn.commit().await
+        }
+        .await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, token.id = %id, "api_token.use_not_noted");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_reach_what_they_say() {
+        let cases = [
+            ("GET", "/api/wallet/info", [true, true, false]),
+            ("POST", "/api/wallet/redeem-coupon", [false, true, false]),
+            (
+                "GET",
+                "/api/instances/{id}/credentials",
+                [false, true, false],
+            ),
+            ("POST", "/api/admin/plugins", [false, true, true]),
+            (
+                "POST",
+                "/api/admin/plugins/{id}/activate",
+                [false, true, true],
+            ),
+            ("GET", "/api/admin/plugins", [true, true, true]),
+            ("GET", "/api/admin/decisions", [true, true, false]),
+            ("POST", "/api/auth/change-password", [false, false, false]),
+            ("GET", "/api/auth/profile", [false, false, false]),
+            ("GET", "/api/user/api-tokens", [false, false, false]),
+            ("DELETE", "/api/user/api-tokens/{id}", [false, false, false]),
+        ];
+        for (method, route, expected) in cases {
+            let method: Method = method.parse().unwrap();
+            let allowed = [Scope::Read, Scope::Write, Scope::Plugins]
+                .map(|scope| scope.allows(&method, route));
+            assert_eq!(allowed, expected, "{method} {route}");
+        }
+    }
+}

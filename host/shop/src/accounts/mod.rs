@@ -1,0 +1,323 @@
+//! Accounts and sessions: signing up, signing in, and identifying the caller.
+//!
+//! A login starts a session (a family of refresh tokens). Its access tokens name the session and
+//! the account's token generation, so logging out, `logout-all`, a new password and disabling the
+//! account end them within seconds on every server.
+
+pub mod api_tokens;
+mod hs256;
+mod model;
+mod password;
+mod sessions;
+mod settings;
+mod store;
+mod throttle;
+mod token;
+
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use self::{
+    password::{Hasher, Verdict},
+    sessions::Standings,
+    throttle::{Guesser, Throttle},
+};
+use crate::{
+    Code, Error, Result, crypto,
+    db::{Clock, Conn, Db, broken_unique, new_id},
+};
+
+pub use api_tokens::{ApiToken, NewApiToken, Scope};
+pub use model::{
+    AccountStatus, Email, Profile, Role, Tokens, User, parse_avatar, parse_name, parse_phone,
+};
+pub use password::check_rules;
+pub use sessions::Identity;
+pub use settings::Settings;
+pub use token::{MIN_SECRET_BYTES, TokenKeys};
+
+/// A password on its way to the hasher; wiped from memory after use.
+pub type Password = Zeroizing<String>;
+
+/// Number of letters and digits in a generated password: about 119 bits.
+const GENERATED_PASSWORD_LENGTH: usize = 20;
+
+/// Everything accounts need, built once at start.
+#[derive(Debug)]
+pub struct Accounts {
+    db: Db,
+    clock: Clock,
+    keys: TokenKeys,
+    refresh_lifetime: TimeDelta,
+    hasher: Hasher,
+    throttle: Throttle,
+    registrations: crate::throttle::Throttle<Guesser>,
+    standings: Standings,
+}
+
+/// New account; already checked and normalised.
+#[derive(Debug)]
+pub struct NewAccount {
+    pub email: Email,
+    pub password: Password,
+    pub name: String,
+    pub phone: Option<String>,
+    pub avatar: Option<String>,
+    pub role: Role,
+}
+
+impl Accounts {
+    /// # Errors
+    /// When hashing does not work on this machine.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        keys: TokenKeys,
+        refresh_lifetime: TimeDelta,
+        registrations_per_hour: u32,
+    ) -> Result<Self> {
+        let hour = TimeDelta::hours(1);
+        let registrations =
+            crate::throttle::Throttle::new(registrations_per_hour, hour, "new accounts");
+        Ok(Self {
+            db,
+            clock,
+            keys,
+            refresh_lifetime,
+            hasher: Hasher::new()?,
+            throttle: Throttle::default(),
+            registrations,
+            standings: Standings::default(),
+        })
+    }
+
+    /// Creates an account with its empty wallet.
+    ///
+    /// # Errors
+    /// `EMAIL_TAKEN` when the address has an account.
+    pub async fn create(&self, new: NewAccount) -> Result<User> {
+        let user = self.prepare(new).await?;
+        let mut conn = self.db.begin().await?;
+        self.insert(&mut conn, &user).await?;
+        conn.commit().await?;
+        tracing::info!(user.id = %user.id, user.role = %user.role, "account.created");
+        Ok(user)
+    }
+
+    /// Creates an account and its first session, for a person at the address `from`.
+    ///
+    /// # Errors
+    /// `EMAIL_TAKEN` when the e-mail has an account; `TOO_MANY_REQUESTS` when too many were made
+    /// from that address within an hour; `UNAVAILABLE` when too many sign up at the same time.
+    pub async fn register(&self, new: NewAccount, from: Option<IpAddr>) -> Result<(User, Tokens)> {
+        self.registrations.admit(from.into(), self.clock.now())?;
+        let user = self.prepare(new).await?;
+        let mut conn = self.db.begin().await?;
+        self.insert(&mut conn, &user).await?;
+        let tokens = self.start_session(&mut conn, &user).await?;
+        conn.commit().await?;
+        tracing::info!(user.id = %user.id, "account.registered");
+        Ok((user, tokens))
+    }
+
+    async fn prepare(&self, new: NewAccount) -> Result<User> {
+        let NewAccount {
+            email,
+            password,
+            name,
+            phone,
+            avatar,
+            role,
+        } = new;
+        Ok(User {
+            id: new_id(&self.clock),
+            email: email.as_str().to_owned(),
+            password_hash: self.hasher.hash_new(password).await?,
+            name,
+            phone,
+            avatar,
+            role,
+            status: AccountStatus::Active,
+            token_generation: 0,
+            created_at: self.clock.now(),
+        })
+    }
+
+    async fn insert(&self, conn: &mut Conn, user: &User) -> Result<()> {
+        store::insert(conn, user).await.map_err(|error| {
+            match broken_unique(&error).as_deref() {
+                Some("users_email_key") => Error::new(
+                    Code::EmailTaken,
+                    "There is an account with this e-mail already.",
+                )
+                .with("email", "is taken"),
+                _ => error.into(),
+            }
+        })?;
+        crate::wallet::open(conn, &self.clock, user.id).await
+    }
+
+    /// Checks a password and starts a session.
+    ///
+    /// # Errors
+    /// `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password;
+    /// `ACCOUNT_DISABLED` after a right password only; `TOO_MANY_REQUESTS` when guessing.
+    pub async fn log_in(
+        &self,
+        email: &Email,
+        password: Password,
+        from: Option<IpAddr>,
+    ) -> Result<(User, Tokens)> {
+        let attempt = self
+            .throttle
+            .admit(from.into(), email.as_str(), self.clock.now())?;
+        let looked_at = async {
+            let user = store::by_email(&mut self.db.read().await?, email.as_str()).await?;
+            let stored = user.as_ref().map(|user| user.password_hash.clone());
+            Ok::<_, Error>((user, self.hasher.verify(password.clone(), stored).await?))
+        };
+        let (attempt, (user, verdict)) = attempt.unless_failing(looked_at).await?;
+        let (Some(user), Verdict::Right | Verdict::RightButWeak) = (user, verdict) else {
+            tracing::info!(user.email = %email, "login.refused");
+            return Err(Error::new(
+                Code::InvalidCredentials,
+                "The e-mail or the password is wrong.",
+            ));
+        };
+        attempt.succeeded();
+        if user.status == AccountStatus::Disabled {
+            return Err(disabled());
+        }
+        if verdict == Verdict::RightButWeak {
+            self.strengthen(&user, password).await?;
+        }
+        let mut conn = self.db.begin().await?;
+        store::forget_expired(&mut conn, self.clock.now() - self.keys.lifetime()).await?;
+        let tokens = self.start_session(&mut conn, &user).await?;
+        conn.commit().await?;
+        Ok((user, tokens))
+    }
+
+    async fn strengthen(&self, user: &User, password: Password) -> Result<()> {
+        let hash = self.hasher.hash(password).await?;
+        let mut conn = self.db.begin().await?;
+        store::replace_password_hash(&mut conn, user.id, &user.password_hash, &hash).await?;
+        Ok(conn.commit().await?)
+    }
+
+    /// Changes a password, ends every session, and starts a new one for the caller.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` when the current password is wrong; `TOO_MANY_REQUESTS` when guessing.
+    pub async fn change_password(
+        &self,
+        user_id: Uuid,
+        current: Password,
+        new: Password,
+    ) -> Result<Tokens> {
+        let user = self.user(user_id).await?;
+        let attempt =
+            self.throttle
+                .admit(Guesser::Owner(user_id), &user.email, self.clock.now())?;
+        let stored = Some(user.password_hash.clone());
+        let verified = self.hasher.verify(current, stored);
+        let (attempt, verdict) = attempt.unless_failing(verified).await?;
+        if verdict == Verdict::Wrong {
+            return Err(Error::invalid(
+                "currentPassword",
+                "is not the password of this account",
+            ));
+        }
+        attempt.succeeded();
+        let hash = self.hasher.hash(new).await?;
+        let mut conn = self.db.begin().await?;
+        if !store::replace_password_hash(&mut conn, user_id, &user.password_hash, &hash).await? {
+            return Err(Error::new(
+                Code::Conflict,
+                "The password was changed at the same moment from elsewhere.",
+            ));
+        }
+        let user = self.end_all_sessions(&mut conn, user).await?;
+        let tokens = self.start_session(&mut conn, &user).await?;
+        conn.commit().await?;
+        self.standings.forget(user_id);
+        Ok(tokens)
+    }
+
+    /// # Errors
+    /// `NOT_FOUND` when there is no such account.
+    pub async fn user(&self, id: Uuid) -> Result<User> {
+        let user = store::by_id(&mut self.db.read().await?, id).await?;
+        user.ok_or_else(|| Error::not_found("account"))
+    }
+
+    /// Replaces name and phone.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is no such account.
+    pub async fn set_profile(&self, id: Uuid, name: &str, phone: Option<&str>) -> Result<User> {
+        let mut conn = self.db.begin().await?;
+        store::set_profile(&mut conn, id, name, phone, self.clock.now()).await?;
+        conn.commit().await?;
+        self.user(id).await
+    }
+
+    /// Replaces or removes the picture.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is no such account.
+    pub async fn set_avatar(&self, id: Uuid, avatar: Option<&str>) -> Result<User> {
+        let mut conn = self.db.begin().await?;
+        store::set_avatar(&mut conn, id, avatar, self.clock.now()).await?;
+        conn.commit().await?;
+        self.user(id).await
+    }
+
+    /// Creates the first administrator; does nothing when there is one.
+    ///
+    /// # Errors
+    /// `EMAIL_TAKEN` when the address belongs to a customer.
+    pub async fn ensure_first_administrator(
+        &self,
+        email: Email,
+        password: Password,
+    ) -> Result<Option<User>> {
+        if store::has_administrator(&mut self.db.read().await?).await? {
+            return Ok(None);
+        }
+        let name = "Administrator".to_owned();
+        let new = NewAccount {
+            email,
+            password,
+            name,
+            phone: None,
+            avatar: None,
+            role: Role::Administrator,
+        };
+        match self.create(new).await {
+            // Another server that started at the same instant was faster.
+            Err(error)
+                if error.code == Code::EmailTaken
+                    && store::has_administrator(&mut self.db.read().await?).await? =>
+            {
+                Ok(None)
+            }
+            made => made.map(Some),
+        }
+    }
+}
+
+/// Returns a random password to hand to a person once.
+pub fn generate_password() -> Password {
+    Zeroizing::new(crypto::random_password(GENERATED_PASSWORD_LENGTH))
+}
+
+fn disabled() -> Error {
+    Error::new(
+        Code::AccountDisabled,
+        "This account is disabled. Write to the shop's support.",
+    )
+}

@@ -1,0 +1,212 @@
+//! Sessions: started by a login, kept up by rotating refresh tokens, ended by logging out.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::Method;
+use uuid::Uuid;
+
+use super::{
+    AccountStatus, Accounts, Role, Tokens, User,
+    api_tokens::{self, is_api_token},
+    disabled,
+    store::{self, NewRefreshToken, Standing},
+};
+use crate::{
+    Code, Error, Result, crypto,
+    db::{Conn, new_id},
+};
+
+/// Cache lifetime of an account's standing: the longest an ended session still works.
+pub(super) const STANDING_TTL: TimeDelta = TimeDelta::seconds(3);
+/// Number of standings at which expired ones are swept.
+const SWEEP_AT: usize = 10_000;
+
+/// Identity of the caller, proven by an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub user_id: Uuid,
+    pub session: Uuid,
+    pub role: Role,
+}
+
+/// An account and one of its sessions.
+type SessionKey = (Uuid, Uuid);
+
+/// Cache of the standings of sessions in use, with the time each was read.
+#[derive(Debug, Default)]
+pub(super) struct Standings(Mutex<HashMap<SessionKey, (Standing, DateTime<Utc>)>>);
+
+impl Standings {
+    fn recall(&self, key: SessionKey, now: DateTime<Utc>) -> Option<Standing> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(&key)
+            .filter(|(_, read_at)| now - *read_at < STANDING_TTL)
+            .map(|(standing, _)| *standing)
+    }
+
+    fn remember(&self, key: SessionKey, standing: Standing, now: DateTime<Utc>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= SWEEP_AT {
+            known.retain(|_, (_, read_at)| now - *read_at < STANDING_TTL);
+        }
+        if known.len() < SWEEP_AT {
+            known.insert(key, (standing, now));
+        }
+    }
+
+    /// Forgets an account's standing: a change applies here at once, elsewhere within
+    /// [`STANDING_TTL`].
+    pub(super) fn forget(&self, user_id: Uuid) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(user, _), _| *user != user_id);
+    }
+}
+
+impl Accounts {
+    /// Returns the holder of this access or API token; `route` is the pattern of the route.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` when it is not ours or its session is over, `TOKEN_EXPIRED` after its
+    /// expiry, `FORBIDDEN` when the request is beyond an API token's scope.
+    pub async fn authenticate(
+        &self,
+        token: &str,
+        method: &Method,
+        route: &str,
+    ) -> Result<Identity> {
+        if is_api_token(token) {
+            return self.authenticate_api_token(token, method, route).await;
+        }
+        let now = self.clock.now();
+        let claims = self.keys.read(token, now)?;
+        let key = (claims.sub, claims.sid);
+        let standing = match self.standings.recall(key, now) {
+            Some(standing) => standing,
+            None => {
+                let standing =
+                    store::standing(&mut self.db.read().await?, claims.sub, claims.sid).await?;
+                let standing = standing.ok_or_else(over)?;
+                self.standings.remember(key, standing, now);
+                standing
+            }
+        };
+        let active = standing.status == AccountStatus::Active && !standing.ended;
+        if !active || claims.generation != standing.token_generation {
+            return Err(over());
+        }
+        Ok(Identity {
+            user_id: claims.sub,
+            session: claims.sid,
+            role: standing.role,
+        })
+    }
+
+    /// Starts a session in the caller's transaction and returns its tokens.
+    pub(super) async fn start_session(&self, conn: &mut Conn, user: &User) -> Result<Tokens> {
+        self.issue(conn, user, new_id(&self.clock)).await
+    }
+
+    async fn issue(&self, conn: &mut Conn, user: &User, session: Uuid) -> Result<Tokens> {
+        let now = self.clock.now();
+        let (access_token, access_token_expires_at) =
+            self.keys
+                .sign(user.id, session, user.role, user.token_generation, now)?;
+        let refresh_token = crypto::random_token();
+        let row = NewRefreshToken {
+            id: new_id(&self.clock),
+            user_id: user.id,
+            family: session,
+            token_hash: crypto::sha256_hex(&refresh_token),
+            created_at: now,
+            expires_at: now + self.refresh_lifetime,
+        };
+        store::insert_refresh_token(conn, &row).await?;
+        let refresh_token_expires_at = row.expires_at;
+        Ok(Tokens {
+            access_token,
+            access_token_expires_at,
+            refresh_token,
+            refresh_token_expires_at,
+        })
+    }
+
+    /// Exchanges a refresh token for a new pair. A token used a second time was stolen, from its
+    /// owner or by its owner's thief: its whole family ends.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` for an unknown, used, revoked or expired token.
+    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens> {
+        let now = self.clock.now();
+        let hash = crypto::sha256_hex(refresh_token);
+        let mut conn = self.db.begin().await?;
+        let Some((user_id, session)) = store::rotate_refresh_token(&mut conn, &hash, now).await?
+        else {
+            if let Some(family) = store::family_of_rotated(&mut conn, &hash).await? {
+                let revoked = store::revoke_family(&mut conn, family, now).await?;
+                conn.commit().await?;
+                tracing::warn!(session.id = %family, tokens.revoked = revoked, "session.refresh_token_reused");
+            }
+            return Err(Error::new(
+                Code::Unauthenticated,
+                "The refresh token is not valid any more. Log in again.",
+            ));
+        };
+        let user = store::by_id(&mut conn, user_id).await?.ok_or_else(over)?;
+        if user.status == AccountStatus::Disabled {
+            return Err(disabled());
+        }
+        let tokens = self.issue(&mut conn, &user, session).await?;
+        conn.commit().await?;
+        Ok(tokens)
+    }
+
+    /// Ends one session: its refresh tokens at once, its access token within seconds.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn log_out(&self, identity: Identity) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        store::revoke_family(&mut conn, identity.session, self.clock.now()).await?;
+        conn.commit().await?;
+        self.standings.forget(identity.user_id);
+        Ok(())
+    }
+
+    /// Ends every session of an account and revokes its API tokens.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is no such account.
+    pub async fn log_out_everywhere(&self, user_id: Uuid) -> Result<()> {
+        let user = self.user(user_id).await?;
+        let mut conn = self.db.begin().await?;
+        self.end_all_sessions(&mut conn, user).await?;
+        conn.commit().await?;
+        self.standings.forget(user_id);
+        Ok(())
+    }
+
+    /// Ends every way into an account; returns it with its raised token generation. A thief of the
+    /// password may have made API tokens, so they end with the sessions.
+    pub(super) async fn end_all_sessions(&self, conn: &mut Conn, user: User) -> Result<User> {
+        let now = self.clock.now();
+        store::revoke_all(conn, user.id, now).await?;
+        api_tokens::revoke_all(conn, user.id, now).await?;
+        let generation = store::raise_generation(conn, user.id, now).await?;
+        let token_generation = generation.ok_or_else(|| Error::not_found("account"))?;
+        Ok(User {
+            token_generation,
+            ..user
+        })
+    }
+}
+
+fn over() -> Error {
+    Error::new(Code::Unauthenticated, "This session is over. Log in again.")
+}

@@ -1,0 +1,109 @@
+//! Alerts to administrators, from the beginning of a fault to its end.
+//!
+//! A lasting cause is one alert, however often it is noticed: raising it again counts. Raising and
+//! resolving happen in the transaction of their cause, together with an outbox row (topic `alert`),
+//! from which administrators are notified.
+
+pub mod model;
+pub mod store;
+
+use serde_json::json;
+use uuid::Uuid;
+
+pub use model::{Alert, AlertKind, AlertState};
+
+use crate::{
+    Error, Result, audit,
+    db::{Clock, Conn, new_id},
+};
+
+/// Raises an alert, or counts it once more when the same kind is open about the same subject. The
+/// subject names what it is about (`coupon-gift`), the message is a sentence that says what to do.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn raise(
+    conn: &mut Conn,
+    clock: &Clock,
+    kind: AlertKind,
+    subject: &str,
+    message: &str,
+) -> Result<()> {
+    let now = clock.now();
+    let new = store::NewAlert {
+        id: new_id(clock),
+        kind,
+        subject,
+        message,
+        now,
+    };
+    let (id, occurrences) = store::raise(conn, &new).await?;
+    metrics::counter!("dermaga_alerts_total", "kind" => kind.as_str()).increment(1);
+    if occurrences > 1 {
+        tracing::debug!(alert.kind = %kind, alert.subject = subject, alert.occurrences = occurrences, "alert.raised_again");
+        return Ok(());
+    }
+    tracing::warn!(alert.id = %id, alert.kind = %kind, alert.subject = subject, alert.message = message, "alert.raised");
+    let payload =
+        json!({ "state": AlertState::Open, "kind": kind, "subject": subject, "message": message });
+    Ok(store::tell(conn, new_id(clock), id, payload, now).await?)
+}
+
+/// Resolves the open alert of this kind about this subject; returns true when there was one.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn resolve(
+    conn: &mut Conn,
+    clock: &Clock,
+    kind: AlertKind,
+    subject: &str,
+) -> Result<bool> {
+    let now = clock.now();
+    let Some(id) = store::resolve(conn, kind, subject, now).await? else {
+        return Ok(false);
+    };
+    tracing::info!(alert.id = %id, alert.kind = %kind, alert.subject = subject, "alert.resolved");
+    let payload = json!({ "state": AlertState::Resolved, "kind": kind, "subject": subject });
+    store::tell(conn, new_id(clock), id, payload, now).await?;
+    Ok(true)
+}
+
+/// Records who acknowledged an alert first; the alert stays open until its cause ends.
+pub async fn acknowledge(
+    conn: &mut Conn,
+    clock: &Clock,
+    actor_id: Uuid,
+    id: Uuid,
+) -> Result<Alert> {
+    if store::acknowledge(conn, id, actor_id, clock.now()).await? {
+        let subject = format!("alert:{id}");
+        audit::record(
+            conn,
+            clock,
+            actor_id,
+            "alert.acknowledged",
+            &subject,
+            json!({}),
+        )
+        .await?;
+    }
+    let alert = store::by_id(conn, id).await?;
+    alert.ok_or_else(|| Error::not_found("alert"))
+}
+
+/// Returns the subjects of the open alerts of a kind.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> Result<Vec<String>> {
+    Ok(store::open_subjects(conn, kind).await?)
+}
+
+/// Returns the number of open alerts, by kind.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn open(conn: &mut Conn) -> Result<Vec<(AlertKind, i64)>> {
+    Ok(store::count_open(conn).await?)
+}

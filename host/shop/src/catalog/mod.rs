@@ -1,0 +1,230 @@
+//! Catalogue: categories, services and plans, read from the templates, and quotas of plans.
+
+mod loading;
+mod model;
+pub mod store;
+mod templates;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use dermaga_toolkit::template::Template;
+use uuid::Uuid;
+
+pub use loading::RefusedTemplate;
+pub use model::{
+    Category, Plan, PlanView, ResourcesView, Service, ServicePluginView, ServiceView, Tier,
+};
+pub use templates::{CatalogReload, Templates, load_at_start, reload};
+
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Conn, Db, new_id},
+    money::Rupiah,
+    plugins::Registry,
+};
+
+/// Catalogue of the shop: the database, the clock, the plugins and the templates.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) plugins: Arc<Registry>,
+    /// Templates as they were read last.
+    pub templates: Arc<Templates>,
+}
+
+impl Catalog {
+    /// Returns the catalogue in this database.
+    pub const fn new(
+        db: Db,
+        clock: Clock,
+        plugins: Arc<Registry>,
+        templates: Arc<Templates>,
+    ) -> Self {
+        Self {
+            db,
+            clock,
+            plugins,
+            templates,
+        }
+    }
+}
+
+/// A plan that can be bought, with its service.
+#[derive(Debug, Clone)]
+pub struct Offer {
+    pub service: Service,
+    pub plan: Plan,
+}
+
+/// Writes the templates into the catalogue: new ones are added, known ones updated. Quota and
+/// `active` of a known plan belong to the administrators.
+async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) -> Result<()> {
+    let now = clock.now();
+    for template in templates {
+        let category = &template.category;
+        let category_id = store::upsert_category(
+            conn,
+            new_id(clock),
+            &category.slug,
+            &category.name,
+            &category.description,
+        )
+        .await?;
+        let service = store::NewService {
+            id: new_id(clock),
+            slug: &template.slug,
+            category_id,
+            plugin_id: &template.plugin,
+            name: &template.name,
+            summary: &template.summary,
+            description: &template.description,
+            featured: template.featured,
+            images: &template.images,
+            settings: &template.settings,
+            exceptions: &template.pod_security.exceptions,
+            template: (loading::file_name(template), &template.source().text),
+        };
+        let service_id = store::upsert_service(conn, &service, now).await?;
+        for plan in &template.plans {
+            load_plan(conn, clock, service_id, plan, now).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn load_plan(
+    conn: &mut Conn,
+    clock: &Clock,
+    service_id: Uuid,
+    plan: &dermaga_toolkit::template::Plan,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let new = store::NewPlan {
+        id: new_id(clock),
+        service_id,
+        slug: &plan.slug,
+        name: &plan.name,
+        tier: plan.tier.into(),
+        monthly_price: Rupiah::new(plan.monthly_price),
+        cpu_millis: plan.resources.cpu_millis.into(),
+        memory_mib: plan.resources.memory_mib.into(),
+        storage_gib: plan.resources.storage_gib.into(),
+        replicas: plan.resources.replicas.into(),
+        quota: plan.quota.into(),
+        max_instances_per_user: plan.max_instances_per_user.into(),
+        features: &plan.features,
+    };
+    Ok(store::upsert_plan(conn, &new, now).await?)
+}
+
+/// Returns the plan and its service, if they are sold.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown plan, `PLAN_UNAVAILABLE` when it is not sold any more.
+pub async fn offer(conn: &mut Conn, plan_id: Uuid) -> Result<Offer> {
+    let plan = plan(conn, plan_id).await?;
+    let service = store::service(conn, plan.service_id)
+        .await?
+        .ok_or_else(|| Error::not_found("service"))?;
+    if !plan.active || !service.active {
+        let message = format!("{} {} is not sold at the moment.", service.name, plan.name);
+        return Err(Error::new(Code::PlanUnavailable, message));
+    }
+    Ok(Offer { service, plan })
+}
+
+/// Returns a plan, sold or not.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown one.
+pub async fn plan(conn: &mut Conn, plan_id: Uuid) -> Result<Plan> {
+    store::plan(conn, plan_id)
+        .await?
+        .ok_or_else(|| Error::not_found("plan"))
+}
+
+/// Returns a service, sold or not.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown one.
+pub async fn service(conn: &mut Conn, service_id: Uuid) -> Result<Service> {
+    store::service(conn, service_id)
+        .await?
+        .ok_or_else(|| Error::not_found("service"))
+}
+
+/// Takes one of the plan's quota, in the caller's transaction.
+///
+/// # Errors
+/// `QUOTA_EXHAUSTED`, `PLAN_UNAVAILABLE`, or `QUOTE_CHANGED` when its price changed meanwhile.
+pub async fn take_quota(conn: &mut Conn, clock: &Clock, offer: &Offer) -> Result<()> {
+    let plan = &offer.plan;
+    if store::take_quota(conn, plan.id, plan.monthly_price, clock.now()).await? {
+        if store::service_is_active(conn, plan.service_id).await? {
+            return Ok(());
+        }
+        return Err(Error::new(
+            Code::PlanUnavailable,
+            format!("{} is not sold at the moment.", offer.service.name),
+        ));
+    }
+    let now = self::plan(conn, plan.id).await?;
+    Err(if !now.active {
+        Error::new(
+            Code::PlanUnavailable,
+            format!(
+                "{} {} is not sold at the moment.",
+                offer.service.name, plan.name
+            ),
+        )
+    } else if now.monthly_price != plan.monthly_price {
+        Error::new(
+            Code::QuoteChanged,
+            "The price of this plan has just changed. Ask for a new quote.",
+        )
+    } else {
+        sold_out(offer)
+    })
+}
+
+/// Refuses an offer that was sold out when it was read; [`take_quota`] decides.
+///
+/// # Errors
+/// `QUOTA_EXHAUSTED`.
+pub fn check_quota(offer: &Offer) -> Result<()> {
+    if offer.plan.available_quota() > 0 {
+        Ok(())
+    } else {
+        Err(sold_out(offer))
+    }
+}
+
+fn sold_out(offer: &Offer) -> Error {
+    let (service, plan) = (&offer.service.name, &offer.plan.name);
+    let message = format!("{service} {plan} is sold out at the moment.");
+    Error::new(Code::QuotaExhausted, message)
+}
+
+/// Returns to the plan's quota the unit that [`take_quota`] took.
+///
+/// # Errors
+/// When no unit was taken, which means the quota's count is wrong.
+pub async fn give_back_quota(conn: &mut Conn, clock: &Clock, plan_id: Uuid) -> Result<()> {
+    if store::give_back_quota(conn, plan_id, clock.now()).await? {
+        Ok(())
+    } else {
+        Err(Error::internal(format!(
+            "plan {plan_id} has no quota in use to give back"
+        )))
+    }
+}
+
+/// Returns true when there is a service with this slug.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn has_service(conn: &mut Conn, slug: &str) -> Result<bool> {
+    Ok(store::service_by_slug(conn, slug).await?.is_some())
+}

@@ -1,0 +1,309 @@
+//! SQL of categories, services and plans.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{contract::Settings, gate::Exception};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{Category, Plan, Service, Tier};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+
+pub(super) async fn upsert_category(
+    conn: &mut Conn,
+    id: Uuid,
+    slug: &str,
+    name: &str,
+    description: &str,
+) -> sqlx::Result<Uuid> {
+    let sql = "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, $2, $3, $4)
+               ON CONFLICT (slug) DO UPDATE SET name = excluded.name, description = excluded.description
+               RETURNING id";
+    let (id,) = fetch_one!(conn, (Uuid,), sql, id, slug, name, description)?;
+    Ok(id)
+}
+
+/// Columns of a service, from its template.
+pub(super) struct NewService<'a> {
+    pub(super) id: Uuid,
+    pub(super) slug: &'a str,
+    pub(super) category_id: Uuid,
+    pub(super) plugin_id: &'a str,
+    pub(super) name: &'a str,
+    pub(super) summary: &'a str,
+    pub(super) description: &'a str,
+    pub(super) featured: bool,
+    pub(super) images: &'a BTreeMap<String, String>,
+    pub(super) settings: &'a Settings,
+    pub(super) exceptions: &'a [Exception],
+    /// Name of its template's file, and the text.
+    pub(super) template: (&'a str, &'a str),
+}
+
+/// Inserts or updates a service by slug, as one that can be sold; `active` stays as an
+/// administrator left it.
+pub(super) async fn upsert_service(
+    conn: &mut Conn,
+    new: &NewService<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Uuid> {
+    let (id,) = fetch_one!(
+        conn,
+        (Uuid,),
+        "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, active,
+           images, settings, pod_security_exceptions, template_file, template, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12)
+         ON CONFLICT (slug) DO UPDATE SET category_id = excluded.category_id, plugin_id = excluded.plugin_id,
+           name = excluded.name, summary = excluded.summary, description = excluded.description,
+           featured = excluded.featured, images = excluded.images, settings = excluded.settings,
+           pod_security_exceptions = excluded.pod_security_exceptions, template_file = excluded.template_file,
+           template = excluded.template, refused = NULL, updated_at = excluded.updated_at
+         RETURNING id",
+        new.id,
+        new.slug,
+        new.category_id,
+        new.plugin_id,
+        new.name,
+        new.summary,
+        new.description,
+        new.featured,
+        Json(new.images),
+        Json(new.settings),
+        Json(new.exceptions),
+        now,
+        new.template.0,
+        new.template.1,
+    )?;
+    Ok(id)
+}
+
+/// Source that a service was loaded from.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct LoadedFrom {
+    pub(super) slug: String,
+    /// Name of the file; absent, as the text, for one that was loaded before they were kept.
+    pub(super) template_file: Option<String>,
+    pub(super) template: Option<String>,
+}
+
+/// Returns the source of every service, sold or not.
+pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>> {
+    let sql = "SELECT slug, template_file, template FROM services ORDER BY slug";
+    fetch_all!(conn, LoadedFrom, sql)
+}
+
+/// Records the reason that a service cannot be sold, or clears it.
+pub(super) async fn set_refused(
+    conn: &mut Conn,
+    slug: &str,
+    why: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE services SET refused = $2, updated_at = $3
+               WHERE slug = $1 AND COALESCE(refused, '') <> COALESCE($2, '')";
+    execute!(conn, sql, slug, why, now).map(|_| ())
+}
+
+/// Columns of a plan, from its template.
+pub(super) struct NewPlan<'a> {
+    pub(super) id: Uuid,
+    pub(super) service_id: Uuid,
+    pub(super) slug: &'a str,
+    pub(super) name: &'a str,
+    pub(super) tier: Tier,
+    pub(super) monthly_price: Rupiah,
+    pub(super) cpu_millis: i64,
+    pub(super) memory_mib: i64,
+    pub(super) storage_gib: i64,
+    pub(super) replicas: i64,
+    pub(super) quota: i64,
+    pub(super) max_instances_per_user: i64,
+    pub(super) features: &'a [String],
+}
+
+/// Inserts or updates a plan; the template sets quota and `active` once, then they belong to the
+/// administrators.
+pub(super) async fn upsert_plan(
+    conn: &mut Conn,
+    new: &NewPlan<'_>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib,
+           replicas, total_quota, max_instances_per_user, features, active, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, TRUE, $14, $14)
+         ON CONFLICT (service_id, slug) DO UPDATE SET name = excluded.name, tier = excluded.tier,
+           monthly_price = excluded.monthly_price, cpu_millis = excluded.cpu_millis, memory_mib = excluded.memory_mib,
+           storage_gib = excluded.storage_gib, replicas = excluded.replicas,
+           max_instances_per_user = excluded.max_instances_per_user, features = excluded.features,
+           updated_at = excluded.updated_at",
+        new.id,
+        new.service_id,
+        new.slug,
+        new.name,
+        new.tier,
+        new.monthly_price,
+        new.cpu_millis,
+        new.memory_mib,
+        new.storage_gib,
+        new.replicas,
+        new.quota,
+        new.max_instances_per_user,
+        Json(new.features),
+        now,
+    )
+    .map(|_| ())
+}
+
+pub async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
+    let sql = "SELECT c.id, c.slug, c.name, c.description,
+                 (SELECT count(*) FROM services s
+                  WHERE s.category_id = c.id AND s.active AND s.refused IS NULL) AS services
+               FROM service_categories c ORDER BY c.name";
+    fetch_all!(conn, Category, sql)
+}
+
+const SERVICE: &str =
+    "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name,
+    s.summary, s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings, s.pod_security_exceptions
+    FROM services s JOIN service_categories c ON c.id = s.category_id";
+
+/// Filter of a list of services; words are looked for in name, summary and slug.
+#[derive(Debug, Default)]
+pub struct ServiceFilter {
+    pub category: Option<String>,
+    pub featured: Option<bool>,
+    pub words: Option<String>,
+}
+
+macro_rules! filter_services {
+    ($q:ident, $filter:expr) => {
+        $q.push(" WHERE s.active AND s.refused IS NULL");
+        if let Some(category) = &$filter.category {
+            $q.push(" AND c.slug = ").push_bind(category.clone());
+        }
+        if let Some(featured) = $filter.featured {
+            $q.push(" AND s.featured = ").push_bind(featured);
+        }
+        if let Some(words) = &$filter.words {
+            // Escaped, so that a percent sign in a search is a percent sign.
+            let escaped = words
+                .to_lowercase()
+                .replace('\\', "\\\\")
+                .replace('%', "\\%")
+                .replace('_', "\\_");
+            $q.push(" AND lower(s.name || ' ' || s.summary || ' ' || s.slug) LIKE ")
+                .push_bind(format!("%{escaped}%"));
+            $q.push(" ESCAPE '\\'");
+        }
+    };
+}
+
+pub async fn services(
+    conn: &mut Conn,
+    filter: &ServiceFilter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Service>> {
+    fetch_built!(conn, Service, SERVICE, |q| {
+        filter_services!(q, filter);
+        q.push(" ORDER BY s.featured DESC, s.name, s.slug LIMIT ")
+            .push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+/// Every service, sold or not.
+pub(super) async fn all_services(conn: &mut Conn) -> sqlx::Result<Vec<Service>> {
+    fetch_built!(conn, Service, SERVICE, |q| {
+        q.push(" ORDER BY s.slug");
+    })
+}
+
+pub async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> sqlx::Result<i64> {
+    let start = "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id";
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), start, |q| {
+        filter_services!(q, filter);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+pub async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
+    let found: Vec<Service> = fetch_built!(conn, Service, SERVICE, |q| {
+        q.push(" WHERE s.active AND s.refused IS NULL AND s.slug = ")
+            .push_bind(slug.to_owned());
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) async fn service(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Service>> {
+    let found: Vec<Service> = fetch_built!(conn, Service, SERVICE, |q| {
+        q.push(" WHERE s.id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
+    total_quota, used_quota, max_instances_per_user, features, active, created_at FROM service_plans";
+
+/// Every plan, sold or not.
+pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {
+    fetch_built!(conn, Plan, PLAN, |q| {
+        q.push(" ORDER BY service_id, slug");
+    })
+}
+
+pub async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result<Vec<Plan>> {
+    if services.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_built!(conn, Plan, PLAN, |q| {
+        q.push(" WHERE active AND service_id IN (");
+        let mut ids = q.separated(", ");
+        for id in services {
+            ids.push_bind(*id);
+        }
+        q.push(") ORDER BY monthly_price, slug");
+    })
+}
+
+pub(super) async fn plan(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Plan>> {
+    let found: Vec<Plan> = fetch_built!(conn, Plan, PLAN, |q| {
+        q.push(" WHERE id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Takes one of a plan's quota, if it is still sold at this price.
+pub(super) async fn take_quota(
+    conn: &mut Conn,
+    plan_id: Uuid,
+    monthly_price: Rupiah,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE service_plans SET used_quota = used_quota + 1, updated_at = $3
+               WHERE id = $1 AND active AND monthly_price = $2 AND used_quota < total_quota";
+    Ok(execute!(conn, sql, plan_id, monthly_price, now)? == 1)
+}
+
+pub(super) async fn give_back_quota(
+    conn: &mut Conn,
+    plan_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE service_plans SET used_quota = used_quota - 1, updated_at = $2 WHERE id = $1 AND used_quota > 0";
+    Ok(execute!(conn, sql, plan_id, now)? == 1)
+}
+
+/// Returns true when the service behind this plan is sold.
+pub(super) async fn service_is_active(conn: &mut Conn, service_id: Uuid) -> sqlx::Result<bool> {
+    let row = fetch_optional!(
+        conn,
+        (bool,),
+        "SELECT (active AND refused IS NULL) AS active FROM services WHERE id = $1",
+        service_id
+    )?;
+    Ok(row.is_some_and(|(active,)| active))
+}

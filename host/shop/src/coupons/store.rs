@@ -1,0 +1,315 @@
+//! SQL of coupons and their redemptions.
+
+pub mod admin;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
+use crate::{
+    catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later,
+    money::Rupiah, write_returning,
+};
+
+/// A coupon's columns, and what is asked besides.
+macro_rules! select_coupon {
+    ($more:literal) => {
+        concat!(
+            "SELECT id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses, max_uses_per_user,
+               used_count, budget, granted_amount, services, tiers, periods, status, revision, created_at",
+            $more
+        )
+    };
+}
+
+const COUPON: &str = select_coupon!(" FROM coupons");
+
+/// A coupon, and how often this customer has used it.
+pub(super) async fn for_customer(
+    conn: &mut Conn,
+    code: &CouponCode,
+    user_id: Uuid,
+) -> sqlx::Result<Option<(Coupon, i64)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        coupon: Coupon,
+        uses: i64,
+    }
+    let sql = select_coupon!(
+        ", coalesce((SELECT u.uses FROM coupon_customer_uses u WHERE u.coupon_id = c.id AND u.user_id = $2), 0) AS uses
+         FROM coupons c WHERE code = $1"
+    );
+    let row = fetch_optional!(conn, Row, sql, code.as_str(), user_id)?;
+    Ok(row.map(|row| (row.coupon, row.uses)))
+}
+
+pub async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
+    let found: Vec<Coupon> = fetch_built!(conn, Coupon, COUPON, |q| {
+        q.push(" WHERE id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Coupons of these plugins that may be given now.
+pub(super) async fn usable_of(
+    conn: &mut Conn,
+    plugins: &[String],
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Coupon>> {
+    if plugins.is_empty() {
+        return Ok(Vec::new());
+    }
+    fetch_built!(conn, Coupon, COUPON, |q| {
+        q.push(" WHERE status = 'ACTIVE' AND starts_at <= ")
+            .push_bind(now);
+        q.push(" AND (ends_at IS NULL OR ends_at > ").push_bind(now);
+        q.push(") AND plugin_id IN (");
+        let mut ids = q.separated(", ");
+        for plugin in plugins {
+            ids.push_bind(plugin.clone());
+        }
+        q.push(") ORDER BY created_at, id");
+    })
+}
+
+/// Fields of a coupon to insert.
+pub(super) struct NewCouponRow<'a> {
+    pub(super) id: Uuid,
+    pub(super) code: &'a CouponCode,
+    pub(super) description: &'a str,
+    pub(super) plugin_id: &'a str,
+    pub(super) parameters: &'a Value,
+    pub(super) starts_at: DateTime<Utc>,
+    pub(super) ends_at: Option<DateTime<Utc>>,
+    pub(super) max_uses: Option<i64>,
+    pub(super) max_uses_per_user: Option<i64>,
+    pub(super) budget: Option<Rupiah>,
+    pub(super) services: &'a [String],
+    pub(super) tiers: &'a [Tier],
+    pub(super) periods: Option<i64>,
+    pub(super) created_by: Uuid,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn insert(conn: &mut Conn, new: &NewCouponRow<'_>) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO coupons (id, code, description, plugin_id, parameters, starts_at, ends_at, max_uses,
+           max_uses_per_user, budget, services, tiers, periods, status, created_by, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'ACTIVE', $14, $15, $15)",
+        new.id,
+        new.code.as_str(),
+        new.description,
+        new.plugin_id,
+        Json(new.parameters),
+        new.starts_at,
+        new.ends_at,
+        new.max_uses,
+        new.max_uses_per_user,
+        new.budget,
+        Json(new.services),
+        Json(new.tiers),
+        new.periods,
+        new.created_by,
+        new.now,
+    )
+    .map(|_| ())
+}
+
+/// Takes one use and its cost, if window, status, uses and budget still allow it. The last use
+/// makes the coupon USED_UP in the same statement.
+pub(super) async fn take_use(
+    conn: &mut Conn,
+    seen: &Coupon,
+    amount: Rupiah,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE coupons SET used_count = used_count + 1, granted_amount = granted_amount + $2, updated_at = $3,
+                 status = CASE WHEN used_count + 1 >= max_uses OR granted_amount + $2 >= budget THEN 'USED_UP' ELSE status END
+               WHERE id = $1 AND status = 'ACTIVE' AND starts_at <= $3 AND (ends_at IS NULL OR ends_at > $3)
+                 AND (max_uses IS NULL OR used_count < max_uses)
+                 AND (budget IS NULL OR granted_amount + $2 <= budget) AND revision = $4
+               RETURNING used_count";
+    let taken = write_returning!(conn, (i64,), sql, seen.id, amount, now, seen.revision)?;
+    Ok(taken.is_some())
+}
+
+/// Counts this customer's uses of the coupon.
+pub(super) async fn customer_uses(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    user_id: Uuid,
+) -> sqlx::Result<i64> {
+    let sql = "SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2";
+    let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id)?;
+    Ok(row.map_or(0, |(uses,)| uses))
+}
+
+/// Counts one use by this customer.
+pub(super) async fn add_customer_use(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    user_id: Uuid,
+) -> sqlx::Result<()> {
+    let sql = "INSERT INTO coupon_customer_uses (coupon_id, user_id, uses) VALUES ($1, $2, 1)
+               ON CONFLICT (coupon_id, user_id) DO UPDATE SET uses = coupon_customer_uses.uses + 1";
+    later!(conn, sql, coupon_id, user_id)
+}
+
+pub(super) async fn registered_at(
+    conn: &mut Conn,
+    user_id: Uuid,
+) -> sqlx::Result<Option<DateTime<Utc>>> {
+    let row = fetch_optional!(
+        conn,
+        (DateTime<Utc>,),
+        "SELECT created_at FROM users WHERE id = $1",
+        user_id
+    )?;
+    Ok(row.map(|(at,)| at))
+}
+
+/// Fields of a redemption to insert.
+pub(super) struct NewRedemption<'a> {
+    pub(super) id: Uuid,
+    pub(super) coupon_id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) effect: EffectView,
+    pub(super) amount: Rupiah,
+    pub(super) reason: &'a str,
+    pub(super) decision_id: Uuid,
+    pub(super) transaction_id: Option<Uuid>,
+    pub(super) subscription_id: Option<Uuid>,
+    /// Of the subscription; 1 where the coupon was redeemed.
+    pub(super) period: i64,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn insert_redemption(
+    conn: &mut Conn,
+    new: &NewRedemption<'_>,
+) -> sqlx::Result<()> {
+    later!(
+        conn,
+        "INSERT INTO coupon_redemptions (id, coupon_id, user_id, effect, amount, reason, decision_id, transaction_id,
+           subscription_id, period, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        new.id,
+        new.coupon_id,
+        new.user_id,
+        Json(new.effect),
+        new.amount,
+        new.reason,
+        new.decision_id,
+        new.transaction_id,
+        new.subscription_id,
+        new.period,
+        new.now,
+    )
+}
+
+/// The coupon a subscription was bought with, and the digest and input of the decision to grant it.
+pub(super) async fn granted(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Option<(Coupon, String, String)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        coupon: Coupon,
+        digest: String,
+        input: String,
+    }
+    let sql = select_coupon!(
+        ", digest, input FROM coupons JOIN (
+           SELECT r.coupon_id, d.digest, d.input FROM coupon_redemptions r JOIN decisions d ON d.id = r.decision_id
+           WHERE r.subscription_id = $1 AND r.period = 1) AS granted ON granted.coupon_id = coupons.id"
+    );
+    let row = fetch_optional!(conn, Row, sql, subscription_id)?;
+    Ok(row.map(|row| (row.coupon, row.digest, row.input)))
+}
+
+/// Takes the cost of one more period, if the budget still holds it. A customer who was promised a
+/// period gets it when the coupon is over for others.
+pub(super) async fn take_cost(
+    conn: &mut Conn,
+    coupon_id: Uuid,
+    amount: Rupiah,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE coupons SET granted_amount = granted_amount + $2, updated_at = $3,
+                 status = CASE WHEN status = 'ACTIVE' AND granted_amount + $2 >= budget THEN 'USED_UP' ELSE status END
+               WHERE id = $1 AND (budget IS NULL OR granted_amount + $2 <= budget)";
+    Ok(execute!(conn, sql, coupon_id, amount, now)? == 1)
+}
+
+/// A redemption that was given back.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Released {
+    coupon_id: Uuid,
+    user_id: Uuid,
+    amount: Rupiah,
+    period: i64,
+}
+
+/// Marks the redemptions of a subscription as given back, once.
+pub(super) async fn release(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Released>> {
+    let sql = "UPDATE coupon_redemptions SET released_at = $2 WHERE subscription_id = $1 AND released_at IS NULL
+               RETURNING coupon_id, user_id, amount, period";
+    fetch_all!(conn, Released, sql, subscription_id, now)
+}
+
+/// Takes a redemption out of a coupon's counts again. Later periods are no uses.
+pub(super) async fn give_back_use(
+    conn: &mut Conn,
+    released: &Released,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let Released {
+        coupon_id,
+        user_id,
+        amount,
+        period,
+    } = released;
+    let uses = i64::from(*period == 1);
+    let sql = "UPDATE coupons SET used_count = used_count - $2, granted_amount = granted_amount - $3, updated_at = $4,
+                 status = CASE WHEN status = 'USED_UP' AND (max_uses IS NULL OR used_count - $2 < max_uses)
+                   AND (budget IS NULL OR granted_amount - $3 < budget) THEN 'ACTIVE' ELSE status END
+               WHERE id = $1";
+    execute!(conn, sql, coupon_id, uses, amount, now)?;
+    let sql = "UPDATE coupon_customer_uses SET uses = uses - $3 WHERE coupon_id = $1 AND user_id = $2 AND uses >= $3";
+    execute!(conn, sql, coupon_id, user_id, uses).map(|_| ())
+}
+
+pub async fn redemptions_of_user(
+    conn: &mut Conn,
+    user_id: Uuid,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<RedemptionRow>> {
+    let sql = "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.period, r.created_at, r.released_at
+               FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id
+               WHERE r.user_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
+    fetch_all!(conn, RedemptionRow, sql, user_id, limit, offset)
+}
+
+pub async fn count_redemptions_of_user(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM coupon_redemptions WHERE user_id = $1";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
+    Ok(count)
+}
+
+/// Sets the status EXPIRED or USED_UP on every active coupon that cannot be used any more.
+pub(super) async fn settle_statuses(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE coupons SET updated_at = $1,
+                 status = CASE WHEN used_count >= max_uses OR granted_amount >= budget THEN 'USED_UP' ELSE 'EXPIRED' END
+               WHERE status = 'ACTIVE' AND (ends_at <= $1 OR used_count >= max_uses OR granted_amount >= budget)";
+    execute!(conn, sql, now)
+}

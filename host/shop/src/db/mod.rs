@@ -1,0 +1,412 @@
+//! Both engines behind one SQL text: connections, migrations, clock and ids.
+//!
+//! SQLite is the embedded default; PostgreSQL serves more than one machine. Stores write each
+//! statement once, with `$1`-style parameters, and bind native types on each engine.
+
+mod batch;
+mod clock;
+mod conn;
+mod ids;
+mod notify;
+mod statements;
+mod steadiness;
+mod text_enum;
+mod uncommitted;
+mod wal;
+mod writer;
+
+use std::{cmp::Ordering, path::Path, str::FromStr, time::Duration};
+
+use sqlx::{
+    Connection as _, PgPool, SqlitePool,
+    migrate::{MigrateError, Migrator},
+    postgres::PgPoolOptions,
+    sqlite::{
+        SqliteConnectOptions, SqliteError, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
+};
+
+#[doc(hidden)]
+pub use batch::{Batch, Waiting, bind};
+pub use clock::Clock;
+pub use conn::{Conn, Engine};
+pub use ids::new_id;
+pub use notify::{Heard, Listener, notify};
+#[doc(hidden)]
+pub use statements::Recorder;
+use statements::Recording;
+pub use statements::Statement;
+pub use steadiness::{HOLD, Jump};
+pub use uncommitted::Uncommitted;
+pub use wal::ForeignLog;
+use writer::Sees;
+pub use writer::Writer;
+
+use crate::private_file;
+
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// Longest wait for a free connection before a request is answered 503.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle time after which a connection to PostgreSQL is tested before use. Testing each time would
+/// double the round trips of a short read.
+const TESTED_AFTER: Duration = Duration::from_secs(1);
+/// Longest wait of SQLite for another process's lock; shorter than [`ACQUIRE_TIMEOUT`], which the
+/// writers queued behind it wait for.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Size in bytes to which the write-ahead log is truncated after a long read made it grow.
+const LOG_SIZE_LIMIT: &str = "16777216";
+/// Statement of [`Db::optimize`]: all tables, each analysed in part.
+const OPTIMIZE: &str = "PRAGMA optimize = 0x10002";
+/// Default number of connections to PostgreSQL.
+const CONNECTIONS: u32 = 20;
+
+/// A database of either engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Db {
+    /// One writer, since SQLite has one write lock anyway; readers see the last commit.
+    Sqlite {
+        writer: Writer,
+        reader: SqlitePool,
+        recording: Recording,
+    },
+    Postgres(Server),
+}
+
+/// A PostgreSQL server and its recorder.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pool: PgPool,
+    recording: Recording,
+}
+
+/// Result of [`Db::schema`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schema {
+    /// Schema with missing migrations, or an empty database.
+    Older,
+    Current,
+    /// Schema of a later binary, with its last migration.
+    Newer(i64),
+}
+
+impl Db {
+    /// Connects to `sqlite://path` or `postgres://...`. A SQLite file is made when it is missing.
+    ///
+    /// # Errors
+    /// When the URL is neither, or the engine cannot be reached.
+    pub async fn connect(url: &str) -> sqlx::Result<Self> {
+        Self::connect_with(url, CONNECTIONS).await
+    }
+
+    /// Connects as [`connect`](Self::connect), with at most this many connections to PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(url: &str, connections: u32) -> sqlx::Result<Self> {
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Self::connect_postgres(url, connections).await
+        } else if url.starts_with("sqlite:") {
+            Self::connect_sqlite(url).await
+        } else {
+            let message = "the URL must begin with sqlite:// or postgres://";
+            Err(sqlx::Error::Configuration(message.into()))
+        }
+    }
+
+    async fn connect_postgres(url: &str, connections: u32) -> sqlx::Result<Self> {
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .test_before_acquire(false)
+            .before_acquire(|conn, meta| {
+                Box::pin(async move {
+                    if meta.idle_for >= TESTED_AFTER {
+                        conn.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
+            .connect(url)
+            .await?;
+        let recording = Recording::default();
+        Ok(Self::Postgres(Server { pool, recording }))
+    }
+
+    async fn connect_sqlite(url: &str) -> sqlx::Result<Self> {
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .pragma("journal_size_limit", LOG_SIZE_LIMIT)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        // SQLite creates the files beside it (-wal, -shm) with the database's own mode.
+        let path = options.get_filename();
+        if !is_in_memory(path) {
+            private_file::ensure(path).map_err(sqlx::Error::Io)?;
+        }
+        // Before anything is opened, because opening the file replays the log.
+        let foreign = wal::check(Path::new(options.get_filename())).await;
+        foreign.map_err(|error| sqlx::Error::Configuration(error.into()))?;
+        let pool = SqlitePoolOptions::new()
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            // A file connection cannot be closed by the other side.
+            .test_before_acquire(false);
+        let writer = Writer::connect(pool.clone(), options.clone(), ACQUIRE_TIMEOUT).await?;
+        let reader = pool.max_connections(8).connect_with(options).await?;
+        let recording = Recording::default();
+        Ok(Self::Sqlite {
+            writer,
+            reader,
+            recording,
+        })
+    }
+
+    /// Starts to record the statements of this database, once; returns the record.
+    #[doc(hidden)]
+    pub fn record(&self) -> Recorder {
+        match self {
+            Self::Sqlite { recording, .. } | Self::Postgres(Server { recording, .. }) => {
+                recording.start()
+            }
+        }
+    }
+
+    fn recorder(&self) -> Option<Recorder> {
+        match self {
+            Self::Sqlite { recording, .. } | Self::Postgres(Server { recording, .. }) => {
+                recording.recorder()
+            }
+        }
+    }
+
+    /// Asks for an answer.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        let mut conn = self.read().await?;
+        crate::fetch_one!(&mut conn, (i32,), "SELECT 1").map(|_| ())
+    }
+
+    /// Updates SQLite's statistics of its tables, by which it chooses indexes. PostgreSQL does so
+    /// by itself.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn optimize(&self) -> sqlx::Result<()> {
+        let mut conn = self.begin().await?;
+        if !conn.is_postgres() {
+            crate::execute!(conn, OPTIMIZE)?;
+        }
+        conn.commit().await
+    }
+
+    /// Brings the schema up to this binary's version. Safe when several servers start at once.
+    ///
+    /// # Errors
+    /// When a migration fails, or the database is newer than this binary.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        match self {
+            Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer.pool()).await,
+            Self::Postgres(server) => POSTGRES_MIGRATIONS.run(&server.pool).await,
+        }
+    }
+
+    /// Compares the schema with the newest migration that this binary knows.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn schema(&self) -> sqlx::Result<Schema> {
+        let mut conn = self.read().await?;
+        let sql = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+        let found = match crate::fetch_one!(&mut conn, (Option<i64>,), sql) {
+            Ok((version,)) => version.unwrap_or_default(),
+            // The table is made by the first migration.
+            Err(sqlx::Error::Database(_)) => 0,
+            Err(error) => return Err(error),
+        };
+        let migrator = if conn.is_postgres() {
+            &POSTGRES_MIGRATIONS
+        } else {
+            &SQLITE_MIGRATIONS
+        };
+        let known = migrator
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or_default();
+        Ok(match found.cmp(&known) {
+            Ordering::Less => Schema::Older,
+            Ordering::Equal => Schema::Current,
+            Ordering::Greater => Schema::Newer(found),
+        })
+    }
+
+    /// Starts a transaction that will write.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn begin(&self) -> sqlx::Result<Conn> {
+        self.begin_seeing(Sees::Durable).await
+    }
+
+    /// Starts a transaction as [`begin`](Self::begin) does, for short and frequent work: on SQLite
+    /// concurrent callers share one commit. It may see writes that are not durable yet, so commit
+    /// before reporting that something was done, or was done before.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn begin_together(&self) -> sqlx::Result<Conn> {
+        self.begin_seeing(Sees::Undurable).await
+    }
+
+    async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {
+        let inner = match self {
+            Self::Sqlite { writer, .. } => conn::Inner::SqliteTurn(writer.begin(sees).await?),
+            Self::Postgres(server) => conn::Inner::PostgresTx(server.pool.begin().await?),
+        };
+        Ok(Conn::new(inner, self.recorder()))
+    }
+
+    /// Returns a connection for reading: each statement sees everything committed before it.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn read(&self) -> sqlx::Result<Conn> {
+        let inner = match self {
+            Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
+            Self::Postgres(server) => conn::Inner::PostgresRead(server.pool.acquire().await?),
+        };
+        Ok(Conn::new(inner, self.recorder()))
+    }
+
+    /// Starts a read-only transaction in which every statement sees the same moment.
+    ///
+    /// # Errors
+    /// When no connection becomes free in time.
+    pub async fn snapshot(&self) -> sqlx::Result<Conn> {
+        const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        let inner = match self {
+            // In WAL mode a transaction keeps the snapshot of its first read.
+            Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
+            Self::Postgres(server) => {
+                conn::Inner::PostgresTx(server.pool.begin_with(POSTGRES).await?)
+            }
+        };
+        Ok(Conn::new(inner, self.recorder()))
+    }
+
+    /// `sqlite` or `postgres`.
+    pub const fn engine_name(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
+    /// Waits for connections in use and closes the pools.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, reader, .. } => {
+                reader.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(server) => server.pool.close().await,
+        }
+    }
+}
+
+fn is_in_memory(path: &Path) -> bool {
+    let name = path.to_string_lossy();
+    name.is_empty() || name == ":memory:" || name.starts_with("file:")
+}
+
+/// Returns a pattern for LIKE (after `lower`, with `ESCAPE '!'`) that matches exactly this text.
+pub fn contains(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for character in text.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(character);
+    }
+    pattern + "%"
+}
+
+/// Returns the unique constraint that a statement broke, named as PostgreSQL names it by default
+/// (`users_email_key`); `None` for every other error.
+pub fn broken_unique(error: &sqlx::Error) -> Option<String> {
+    let sqlx::Error::Database(error) = error else {
+        return None;
+    };
+    if !error.is_unique_violation() {
+        return None;
+    }
+    if let Some(name) = error.constraint() {
+        return Some(name.to_owned());
+    }
+    // SQLite says `UNIQUE constraint failed: users.email, users.other`.
+    let columns = error.message().rsplit_once(": ")?.1;
+    let mut parts = columns.split(", ");
+    let (table, first) = parts.next()?.split_once('.')?;
+    let mut name = format!("{table}_{first}");
+    for part in parts {
+        name.push('_');
+        name.push_str(part.split_once('.')?.1);
+    }
+    Some(name + "_key")
+}
+
+/// Returns true when a statement broke a foreign key: the row it refers to is gone, or the row it
+/// deletes is referred to.
+pub fn broke_foreign_key(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|cause| cause.is_foreign_key_violation())
+}
+
+/// Primary codes of SQLite's passing failures: busy, locked, full.
+const SQLITE_PASSING: [u32; 3] = [5, 6, 13];
+/// Codes of PostgreSQL's passing failures: the engine is away, starting or stopping, short of
+/// connections, memory or room, or another transaction is in the way.
+const POSTGRES_PASSING: &[&str] = &["08", "53", "57P0", "55P03", "40001"];
+
+/// Returns true for a failure that passes by itself, or once an operator acts.
+pub fn is_passing(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    let code = error.code().unwrap_or_default();
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        // The extended code has the primary one in its low byte.
+        let code = code.parse::<u32>().unwrap_or_default();
+        return SQLITE_PASSING.contains(&(code & 0xff));
+    }
+    POSTGRES_PASSING
+        .iter()
+        .any(|prefix| code.starts_with(prefix))
+}
+
+/// Returns true when PostgreSQL aborted a transaction because of a deadlock.
+pub fn is_deadlock(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|cause| cause.code());
+    code.as_deref() == Some("40P01")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_engines_have_the_same_migrations() {
+        let names = |migrator: &Migrator| -> Vec<(i64, String)> {
+            let all = migrator.iter();
+            all.map(|one| (one.version, one.description.to_string()))
+                .collect()
+        };
+        assert_eq!(names(&SQLITE_MIGRATIONS), names(&POSTGRES_MIGRATIONS));
+    }
+}

@@ -1,0 +1,165 @@
+//! Answers a repeated request from its first answer instead of repeating it.
+//!
+//! A request with a key claims it, does its work, and keeps its answer in the same database
+//! transaction as the work: neither exists without the other. Claims carry their holder, and only
+//! the holder can keep an answer, so a request that was taken for dead and comes back can commit
+//! nothing. See `docs/decisions/0005-answers-are-kept-with-the-act.md`.
+
+mod claim;
+mod purge;
+mod store;
+
+use std::{str::FromStr, time::Duration};
+
+use chrono::TimeDelta;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+pub use claim::Claim;
+pub use purge::{purge, purge_hourly};
+
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Db},
+    throttle::Throttle,
+};
+
+/// Time for which a key is remembered.
+pub const KEPT: TimeDelta = TimeDelta::hours(24);
+/// Refusals of one customer that are kept in [`KEPT_REFUSALS_WINDOW`]; each is a row for a day.
+const KEPT_REFUSALS: u32 = 100;
+const KEPT_REFUSALS_WINDOW: TimeDelta = TimeDelta::hours(1);
+
+/// Returns the counter of refusals kept, by customer. Beyond its limit a refusal is answered and
+/// not stored: it did nothing, so the repeated request may be judged again.
+pub fn refusals() -> Throttle<Uuid> {
+    Throttle::new(KEPT_REFUSALS, KEPT_REFUSALS_WINDOW, "refused requests")
+}
+
+/// Longest wait of a duplicate for the answer of the running request.
+const WAIT: Duration = Duration::from_secs(5);
+/// Interval between looks for that answer: a purchase takes a few of these.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Client's name of one intention: 1 to 255 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    pub const MAX_LENGTH: usize = 255;
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Key {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len());
+        if fits && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "must be 1 to {} visible ASCII characters, without spaces",
+            Self::MAX_LENGTH
+        ))
+    }
+}
+
+/// Time by which a lock must exceed its lease to count as taken by a clock that was ahead.
+const SKEW: TimeDelta = TimeDelta::minutes(5);
+
+/// Request that must have one effect only. A key applies to one customer on one route.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub user_id: Uuid,
+    /// Method and route template: `POST /api/subscriptions`.
+    pub route: String,
+    pub key: Key,
+    /// Hash of the request: equal for a repetition, different for anything else.
+    pub fingerprint: String,
+}
+
+/// An answer as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub body: String,
+}
+
+/// Result of [`begin`].
+#[derive(Debug)]
+pub enum Begun {
+    /// The request is the first: it does its work, then settles its claim.
+    Run(Claim),
+    /// The request was answered before.
+    Answered(Answer),
+}
+
+/// Claims the request's key for `lease`, or returns the answer that is kept under it. While another
+/// request holds the key this waits for its answer, five seconds at the most.
+///
+/// # Errors
+/// `IDEMPOTENCY_MISMATCH` when the key belongs to a different request, `IN_PROGRESS` when the other
+/// request is not answered in time.
+pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -> Result<Begun> {
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let now = clock.now();
+        let known = store::find(&mut db.read().await?, &request, now - KEPT).await?;
+        let believed = now..=now + lease + SKEW;
+        let held = known.as_ref().is_some_and(|known| {
+            known.locked_until > now && believed.contains(&known.locked_until)
+        });
+        match known {
+            Some(known) if known.request_hash != request.fingerprint => return Err(mismatch()),
+            Some(known) => {
+                if let Some(answer) = known.answer() {
+                    return Ok(Begun::Answered(answer));
+                }
+            }
+            None => {}
+        }
+        if !held && let Some(claim) = Claim::take(db, clock, &request, lease).await? {
+            return Ok(Begun::Run(claim));
+        }
+        if Instant::now() >= deadline {
+            return Err(in_progress());
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn mismatch() -> Error {
+    let message = "This Idempotency-Key was used for another request. Use a new key for a new one.";
+    Error::new(Code::IdempotencyMismatch, message)
+}
+
+fn in_progress() -> Error {
+    let message = "The first request with this Idempotency-Key is still running. Try again in a moment, with the same key.";
+    Error::new(Code::InProgress, message).retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_short_and_visible() {
+        let longest = "k".repeat(255);
+        for good in [
+            "a",
+            "8e03978e-40d5-43dd-bc93-6894a57f9324",
+            "\"quoted\"",
+            &longest,
+        ] {
+            assert_eq!(good.parse::<Key>().unwrap().as_str(), good);
+        }
+        let too_long = "k".repeat(256);
+        for bad in ["", " ", "a b", "tab\t", "kunci-é", "\u{7f}", &too_long] {
+            assert!(bad.parse::<Key>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The domains of the shop and their database: accounts, catalogue, wallet, payments, coupons,
+//! subscriptions and provisioning. HTTP and the command line are `dermaga`'s.
+
+pub mod accounts;
+pub mod alerts;
+pub mod audit;
+pub mod calendar;
+pub mod catalog;
+pub mod cluster;
+pub mod coupons;
+pub mod crypto;
+pub mod db;
+pub mod error;
+pub mod idempotency;
+pub mod input;
+pub mod money;
+pub mod payments;
+pub mod plugins;
+pub mod private_file;
+pub mod provisioning;
+pub mod scheduler;
+pub mod schema;
+pub mod spreadsheet;
+pub mod subscriptions;
+#[cfg(test)]
+mod test_cluster;
+pub mod text;
+pub mod throttle;
+pub mod timekeeping;
+pub mod wallet;
+
+pub use error::{Code, Error, Result};

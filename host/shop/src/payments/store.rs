@@ -1,0 +1,409 @@
+//! SQL of payments, notices and debts.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{DebtView, NoticeOutcome, NoticeView, Payment, PaymentState, janitor::NextCheck};
+use crate::{
+    db::Conn,
+    execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    money::Rupiah,
+    wallet::{self, TransactionName},
+};
+
+const PAYMENT: &str = "SELECT id, transaction_id, user_id, order_id, method, amount, state, credited, reversed,
+    token, redirect_url, payment_type, fee, expires_at, next_check_at, checks, last_error, problem, created_at,
+    updated_at
+    FROM payments";
+
+pub(super) async fn insert(conn: &mut Conn, new: &Payment) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO payments (id, transaction_id, user_id, order_id, method, amount, state, expires_at,
+           next_check_at, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)",
+        new.id,
+        new.transaction_id,
+        new.user_id,
+        &new.order_id,
+        new.method,
+        new.amount,
+        new.state,
+        new.expires_at,
+        new.next_check_at,
+        new.created_at,
+    )
+    .map(|_| ())
+}
+
+async fn one(
+    conn: &mut Conn,
+    column: &'static str,
+    value: Key<'_>,
+) -> sqlx::Result<Option<Payment>> {
+    let found: Vec<Payment> = fetch_built!(conn, Payment, PAYMENT, |q| {
+        q.push(" WHERE ").push(column).push(" = ");
+        match value {
+            Key::Id(id) => q.push_bind(id),
+            Key::Text(text) => q.push_bind(text.to_owned()),
+        };
+    })?;
+    Ok(found.into_iter().next())
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Key<'k> {
+    Id(Uuid),
+    Text(&'k str),
+}
+
+pub async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
+    one(conn, "id", Key::Id(id)).await
+}
+
+pub(super) async fn by_order(conn: &mut Conn, order_id: &str) -> sqlx::Result<Option<Payment>> {
+    one(conn, "order_id", Key::Text(order_id)).await
+}
+
+pub(super) async fn by_transaction(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
+    one(conn, "transaction_id", Key::Id(id)).await
+}
+
+/// A customer's payment, by the name of its transaction.
+pub async fn of_customer(
+    conn: &mut Conn,
+    user_id: Uuid,
+    name: TransactionName,
+) -> sqlx::Result<Option<Payment>> {
+    match wallet::store::transaction_id(conn, user_id, name).await? {
+        Some(transaction) => by_transaction(conn, transaction).await,
+        None => Ok(None),
+    }
+}
+
+/// The sum that waiting top-ups would add to a wallet, without those that a person must settle.
+pub(super) async fn awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Rupiah> {
+    let sql = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payments
+               WHERE user_id = $1 AND state IN ('STARTING', 'PENDING') AND problem IS NULL";
+    let (amount,) = fetch_one!(conn, (Rupiah,), sql, user_id)?;
+    Ok(amount)
+}
+
+/// Top-ups of a customer that wait to be paid, without those that a person must settle.
+pub(super) async fn count_awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM payments WHERE user_id = $1 AND state IN ('STARTING', 'PENDING') AND problem IS NULL";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
+    Ok(count)
+}
+
+/// Keeps the payment page of a payment that waits; false when it does not wait any more.
+pub(super) async fn keep_page(
+    conn: &mut Conn,
+    id: Uuid,
+    token: &str,
+    redirect_url: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql =
+        "UPDATE payments SET token = $2, redirect_url = $3, state = 'PENDING', updated_at = $4
+               WHERE id = $1 AND state IN ('STARTING', 'PENDING')";
+    execute!(conn, sql, id, token, redirect_url, now).map(|rows| rows == 1)
+}
+
+/// Writes the progress of a payment: state, sums, when to ask again. The caller holds its wallet's
+/// lock.
+pub(super) async fn update(conn: &mut Conn, now_is: &Payment) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "UPDATE payments SET state = $2, credited = $3, reversed = $4, payment_type = $5, next_check_at = $6,
+           last_error = $7, updated_at = $8, fee = $9, problem = $10 WHERE id = $1",
+        now_is.id,
+        now_is.state,
+        now_is.credited,
+        now_is.reversed,
+        &now_is.payment_type,
+        now_is.next_check_at,
+        &now_is.last_error,
+        now_is.updated_at,
+        now_is.fee,
+        &now_is.problem,
+    )
+    .map(|_| ())
+}
+
+/// Writes down why what the gateway says of a payment cannot be used; `false` when the payment is
+/// not as it was `seen` any more.
+pub(super) async fn note_problem(
+    conn: &mut Conn,
+    seen: &Payment,
+    problem: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE payments SET problem = $2, updated_at = $3
+               WHERE id = $1 AND state = $4 AND reversed = $5";
+    let rows = execute!(conn, sql, seen.id, problem, now, seen.state, seen.reversed)?;
+    Ok(rows == 1)
+}
+
+/// Notes that the gateway knows nothing of a payment yet, and that all is clear.
+pub(super) async fn clear(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET problem = NULL, last_error = NULL WHERE id = $1";
+    execute!(conn, sql, id).map(|_| ())
+}
+
+// ---- asking for customers ----
+
+/// Takes the one question that may be asked about a payment until `until`; `false` when it is
+/// taken.
+pub(super) async fn take_question(
+    conn: &mut Conn,
+    id: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE payments SET ask_after = $3
+               WHERE id = $1 AND (ask_after IS NULL OR ask_after <= $2)";
+    Ok(execute!(conn, sql, id, now, until)? == 1)
+}
+
+/// Notes a question that failed, and when the next one may be asked.
+pub(super) async fn question_failed(
+    conn: &mut Conn,
+    id: Uuid,
+    until: DateTime<Utc>,
+    error: &str,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET ask_after = $2, last_error = $3 WHERE id = $1";
+    execute!(conn, sql, id, until, error).map(|_| ())
+}
+
+// ---- asking by the clock ----
+
+/// Takes payments that are to be asked about, for one server until `until`.
+pub(super) async fn claim_due(
+    conn: &mut Conn,
+    holder: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Uuid>> {
+    let sql = "UPDATE payments SET lease_holder = $1, lease_until = $2
+               WHERE id IN (SELECT id FROM payments WHERE next_check_at <= $3
+                 AND (lease_until IS NULL OR lease_until <= $3) ORDER BY next_check_at LIMIT $4)
+               AND next_check_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) RETURNING id";
+    let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
+    Ok(taken.into_iter().map(|(id,)| id).collect())
+}
+
+pub(super) async fn is_any_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let sql = "SELECT id FROM payments WHERE next_check_at <= $1
+               AND (lease_until IS NULL OR lease_until <= $1) LIMIT 1";
+    Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
+}
+
+/// Releases a payment after it was asked about, and sets when to ask again.
+pub(super) async fn checked(
+    conn: &mut Conn,
+    id: Uuid,
+    holder: Uuid,
+    next: &NextCheck,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET lease_holder = NULL, lease_until = NULL, checks = checks + 1,
+                 next_check_at = $3, last_error = $4 WHERE id = $1 AND lease_holder = $2";
+    execute!(conn, sql, id, holder, next.at, &next.error).map(|_| ())
+}
+
+/// Sets the moment of the clock's next question; `None` stops asking.
+pub(super) async fn ask_at(
+    conn: &mut Conn,
+    id: Uuid,
+    at: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET next_check_at = $2 WHERE id = $1";
+    execute!(conn, sql, id, at).map(|_| ())
+}
+
+/// Asks about a payment at `at`, unless it would be asked before anyway.
+pub(super) async fn ask_by(conn: &mut Conn, id: Uuid, at: DateTime<Utc>) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET next_check_at = $2
+               WHERE id = $1 AND (next_check_at IS NULL OR next_check_at > $2)";
+    execute!(conn, sql, id, at).map(|_| ())
+}
+
+// ---- notices ----
+
+/// An authentic notice as it came in.
+pub(super) struct NewNotice<'n> {
+    pub(super) id: Uuid,
+    pub(super) payment_id: Uuid,
+    pub(super) body: &'n str,
+    pub(super) body_hash: &'n str,
+    pub(super) claims: &'n str,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Stores a notice, or counts it when it came before. Returns its id and its outcome.
+pub(super) async fn store_notice(
+    conn: &mut Conn,
+    new: &NewNotice<'_>,
+) -> sqlx::Result<(Uuid, NoticeOutcome)> {
+    fetch_one!(
+        conn,
+        (Uuid, NoticeOutcome),
+        "INSERT INTO payment_notices (id, payment_id, body, body_hash, claims, times_received, outcome, message, received_at)
+         VALUES ($1, $2, $3, $4, $5, 1, 'RECEIVED', 'It has not been applied yet.', $6)
+         ON CONFLICT (payment_id, body_hash) DO UPDATE SET times_received = payment_notices.times_received + 1
+         RETURNING id, outcome",
+        new.id,
+        new.payment_id,
+        new.body,
+        new.body_hash,
+        new.claims,
+        new.now,
+    )
+}
+
+pub(super) async fn close_notice(
+    conn: &mut Conn,
+    id: Uuid,
+    outcome: NoticeOutcome,
+    message: &str,
+    applied_at: Option<DateTime<Utc>>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE payment_notices SET outcome = $2, message = $3, applied_at = $4
+               WHERE id = $1 AND outcome <> 'APPLIED'";
+    execute!(conn, sql, id, outcome, message, applied_at).map(|_| ())
+}
+
+pub async fn notices(conn: &mut Conn, payment_id: Uuid) -> sqlx::Result<Vec<NoticeView>> {
+    let sql = "SELECT id, payment_id, body, claims, times_received, outcome, message, received_at, applied_at
+               FROM payment_notices WHERE payment_id = $1 ORDER BY received_at, id";
+    fetch_all!(conn, NoticeView, sql, payment_id)
+}
+
+// ---- debts ----
+
+pub(super) async fn insert_debt(conn: &mut Conn, new: &DebtView) -> sqlx::Result<()> {
+    let sql =
+        "INSERT INTO debts (id, user_id, payment_id, transaction_id, amount, paid, created_at)
+               VALUES ($1, $2, $3, $4, $5, 0, $6)";
+    execute!(
+        conn,
+        sql,
+        new.id,
+        new.user_id,
+        new.payment_id,
+        new.transaction_id,
+        new.amount,
+        new.created_at
+    )
+    .map(|_| ())
+}
+
+const DEBT: &str = "SELECT id, user_id, payment_id, transaction_id, amount, paid, created_at, settled_at FROM debts";
+
+/// A customer's open debts, oldest first.
+pub(super) async fn open_debts(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Vec<DebtView>> {
+    fetch_built!(conn, DebtView, DEBT, |q| {
+        q.push(" WHERE settled_at IS NULL AND user_id = ")
+            .push_bind(user_id)
+            .push(" ORDER BY created_at, id");
+    })
+}
+
+/// Notes that `amount` more of a debt was paid; false when that is more than is open.
+pub(super) async fn pay_debt(
+    conn: &mut Conn,
+    id: Uuid,
+    amount: Rupiah,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql =
+        "UPDATE debts SET paid = paid + $2, settled_at = CASE WHEN paid + $2 = amount THEN $3 END
+               WHERE id = $1 AND settled_at IS NULL AND paid + $2 <= amount";
+    execute!(conn, sql, id, amount, now).map(|rows| rows == 1)
+}
+
+// ---- lists ----
+
+/// Filter of a list of payments.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PaymentFilter {
+    pub state: Option<PaymentState>,
+    pub user_id: Option<Uuid>,
+}
+
+macro_rules! filter_payments {
+    ($q:ident, $filter:expr) => {
+        $q.push(" WHERE 1 = 1");
+        if let Some(state) = $filter.state {
+            $q.push(" AND state = ").push_bind(state);
+        }
+        if let Some(user_id) = $filter.user_id {
+            $q.push(" AND user_id = ").push_bind(user_id);
+        }
+    };
+}
+
+pub async fn list(
+    conn: &mut Conn,
+    filter: PaymentFilter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Payment>> {
+    fetch_built!(conn, Payment, PAYMENT, |q| {
+        filter_payments!(q, filter);
+        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub async fn count(conn: &mut Conn, filter: PaymentFilter) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM payments", |q| {
+        filter_payments!(q, filter);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// Filter of a list of debts.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct DebtFilter {
+    pub user_id: Option<Uuid>,
+    pub open: Option<bool>,
+}
+
+macro_rules! filter_debts {
+    ($q:ident, $filter:expr) => {
+        $q.push(" WHERE 1 = 1");
+        if let Some(user_id) = $filter.user_id {
+            $q.push(" AND user_id = ").push_bind(user_id);
+        }
+        match $filter.open {
+            Some(true) => drop($q.push(" AND settled_at IS NULL")),
+            Some(false) => drop($q.push(" AND settled_at IS NOT NULL")),
+            None => {}
+        }
+    };
+}
+
+pub async fn debts(
+    conn: &mut Conn,
+    filter: DebtFilter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<DebtView>> {
+    fetch_built!(conn, DebtView, DEBT, |q| {
+        filter_debts!(q, filter);
+        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub async fn count_debts(conn: &mut Conn, filter: DebtFilter) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM debts", |q| {
+        filter_debts!(q, filter);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}

@@ -1,0 +1,430 @@
+//! SQL of plugin versions and decisions.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    decisions::Decision,
+    explain::ExplainedRow,
+    model::{DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
+};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later};
+
+/// Fields of a version to insert.
+pub(super) struct NewVersion<'a> {
+    pub(super) digest: &'a str,
+    pub(super) plugin_id: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) version: &'a str,
+    pub(super) contract: &'a str,
+    pub(super) title: &'a str,
+    pub(super) component: &'a [u8],
+    pub(super) report: Value,
+    pub(super) uploaded_by: Option<Uuid>,
+    pub(super) signature: Option<&'a str>,
+    /// `plugin@version` of an upload, which no other component may have.
+    pub(super) release: Option<String>,
+    pub(super) now: DateTime<Utc>,
+}
+
+/// Inserts a staged version; `false` when this digest is installed already.
+pub(super) async fn insert_version(conn: &mut Conn, new: NewVersion<'_>) -> sqlx::Result<bool> {
+    let size = i64::try_from(new.component.len()).unwrap_or(i64::MAX);
+    let rows = execute!(
+        conn,
+        "INSERT INTO plugin_versions
+           (digest, plugin_id, kind, version, contract, title, component, size_bytes, state, report, uploaded_by, signature,
+            created_at, release)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'STAGED', $9, $10, $11, $12, $13)
+         ON CONFLICT (digest) DO NOTHING",
+        new.digest,
+        new.plugin_id,
+        new.kind,
+        new.version,
+        new.contract,
+        new.title,
+        new.component,
+        size,
+        Json(&new.report),
+        new.uploaded_by,
+        new.signature,
+        new.now,
+        new.release.as_deref(),
+    )?;
+    Ok(rows == 1)
+}
+
+const VERSION: &str =
+    "SELECT digest, plugin_id, kind, version, contract, title, size_bytes, state, report,
+    uploaded_by, created_at, activated_at, retired_at, signature FROM plugin_versions";
+
+pub async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
+    fetch_built!(conn, VersionRow, VERSION, |q| {
+        q.push(" ORDER BY plugin_id, created_at DESC, digest");
+    })
+}
+
+pub async fn versions_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Vec<VersionRow>> {
+    fetch_built!(conn, VersionRow, VERSION, |q| {
+        q.push(" WHERE plugin_id = ").push_bind(plugin_id);
+        q.push(" ORDER BY created_at DESC, digest");
+    })
+}
+
+pub async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<VersionRow>> {
+    let found: Vec<VersionRow> = fetch_built!(conn, VersionRow, VERSION, |q| {
+        q.push(" WHERE digest = ").push_bind(digest);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// The class of every plugin that was ever granted one.
+pub(super) async fn classes(conn: &mut Conn) -> sqlx::Result<Vec<(String, PluginClass)>> {
+    let sql = "SELECT plugin_id, class FROM plugin_classes ORDER BY plugin_id";
+    fetch_all!(conn, (String, PluginClass), sql)
+}
+
+pub(super) async fn class_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<PluginClass> {
+    let sql = "SELECT class FROM plugin_classes WHERE plugin_id = $1";
+    let row = fetch_optional!(conn, (PluginClass,), sql, plugin_id)?;
+    Ok(row.map_or(PluginClass::Standard, |(class,)| class))
+}
+
+/// A class and who grants it to what, why.
+#[derive(Debug)]
+pub(super) struct Grant<'a> {
+    pub(super) plugin_id: &'a str,
+    pub(super) class: PluginClass,
+    pub(super) reason: &'a str,
+    pub(super) granted_by: Uuid,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn grant_class(conn: &mut Conn, grant: &Grant<'_>) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO plugin_classes (plugin_id, class, reason, granted_by, granted_at)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (plugin_id) DO UPDATE SET
+           class = excluded.class, reason = excluded.reason,
+           granted_by = excluded.granted_by, granted_at = excluded.granted_at",
+        grant.plugin_id,
+        grant.class,
+        grant.reason,
+        grant.granted_by,
+        grant.now,
+    )
+    .map(|_| ())
+}
+
+/// Plugin id and digest of every active version.
+pub(super) async fn active(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
+    let sql =
+        "SELECT plugin_id, digest FROM plugin_versions WHERE state = 'ACTIVE' ORDER BY plugin_id";
+    fetch_all!(conn, (String, String), sql)
+}
+
+/// The bytes of a version, and the plugin they are of.
+pub(super) async fn component(
+    conn: &mut Conn,
+    digest: &str,
+) -> sqlx::Result<Option<(String, Vec<u8>)>> {
+    let sql = "SELECT plugin_id, component FROM plugin_versions WHERE digest = $1";
+    fetch_optional!(conn, (String, Vec<u8>), sql, digest)
+}
+
+/// Locks a plugin's versions until the transaction ends, by an update that changes nothing.
+pub(super) async fn lock(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<()> {
+    let sql = "UPDATE plugin_versions SET state = state WHERE plugin_id = $1";
+    execute!(conn, sql, plugin_id).map(|_| ())
+}
+
+pub(super) async fn active_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'ACTIVE'";
+    let row = fetch_optional!(conn, (String,), sql, plugin_id)?;
+    Ok(row.map(|(digest,)| digest))
+}
+
+/// Changes a version's state, if it still is what the caller read.
+pub(super) async fn set_state(
+    conn: &mut Conn,
+    digest: &str,
+    (from, to): (VersionState, VersionState),
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = match to {
+        VersionState::Active => {
+            "UPDATE plugin_versions SET state = $3, activated_at = $4 WHERE digest = $1 AND state = $2"
+        }
+        VersionState::Retired => {
+            "UPDATE plugin_versions SET state = $3, retired_at = $4 WHERE digest = $1 AND state = $2"
+        }
+        VersionState::Staged | VersionState::Superseded => {
+            let sql = "UPDATE plugin_versions SET state = $3 WHERE digest = $1 AND state = $2";
+            return Ok(execute!(conn, sql, digest, from, to)? == 1);
+        }
+    };
+    Ok(execute!(conn, sql, digest, from, to, now)? == 1)
+}
+
+/// The version that was active before the one that is active now.
+pub(super) async fn last_superseded(
+    conn: &mut Conn,
+    plugin_id: &str,
+) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT digest FROM plugin_versions WHERE plugin_id = $1 AND state = 'SUPERSEDED'
+               ORDER BY activated_at DESC LIMIT 1";
+    let row = fetch_optional!(conn, (String,), sql, plugin_id)?;
+    Ok(row.map(|(digest,)| digest))
+}
+
+/// Deletes a version, if it still is what the caller read.
+pub(super) async fn delete(
+    conn: &mut Conn,
+    digest: &str,
+    state: VersionState,
+) -> sqlx::Result<bool> {
+    let sql = "DELETE FROM plugin_versions WHERE digest = $1 AND state = $2";
+    Ok(execute!(conn, sql, digest, state)? == 1)
+}
+
+/// The publisher's signature of a version, as it is written.
+pub(super) async fn signature(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<String>> {
+    let sql = "SELECT signature FROM plugin_versions WHERE digest = $1";
+    let row = fetch_optional!(conn, (Option<String>,), sql, digest)?;
+    Ok(row.and_then(|(signature,)| signature))
+}
+
+pub(super) async fn set_signature(
+    conn: &mut Conn,
+    digest: &str,
+    signature: &str,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE plugin_versions SET signature = $2 WHERE digest = $1";
+    execute!(conn, sql, digest, signature)
+}
+
+pub(super) async fn state_of(
+    conn: &mut Conn,
+    digest: &str,
+) -> sqlx::Result<Option<(String, VersionState)>> {
+    let sql = "SELECT plugin_id, state FROM plugin_versions WHERE digest = $1";
+    fetch_optional!(conn, (String, VersionState), sql, digest)
+}
+
+pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sqlx::Result<()> {
+    later!(
+        conn,
+        "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
+           failure, logs, fuel, duration_us, created_at, coupon_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        decision.id,
+        &decision.digest,
+        &decision.plugin_id,
+        &decision.plugin_version,
+        decision.contract,
+        decision.function,
+        decision.subject.user_id,
+        &decision.input,
+        decision.output.as_deref(),
+        decision.failure,
+        &decision.logs,
+        decision.fuel,
+        decision.duration_us,
+        decision.at,
+        decision.subject.coupon_id,
+    )
+}
+
+const DECISION: &str =
+    "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
+    failure, logs, fuel, duration_us, created_at FROM decisions";
+
+pub async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
+    let found: Vec<DecisionRow> = fetch_built!(conn, DecisionRow, DECISION, |q| {
+        q.push(" WHERE id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Filter of a list of decisions.
+#[derive(Debug, Default)]
+pub struct DecisionFilter<'a> {
+    pub plugin_id: Option<&'a str>,
+    pub function: Option<&'a str>,
+    pub user_id: Option<Uuid>,
+    pub digest: Option<&'a str>,
+    pub version: Option<&'a str>,
+    pub outcome: Option<Outcome>,
+    /// Made at or after this moment.
+    pub since: Option<DateTime<Utc>>,
+    /// Made before this moment.
+    pub until: Option<DateTime<Utc>>,
+    pub subscription_id: Option<Uuid>,
+    /// A coupon's code, upper-cased.
+    pub coupon: Option<&'a str>,
+    /// The number of a transaction.
+    pub transaction: Option<i64>,
+}
+
+macro_rules! filter_decisions {
+    ($q:ident, $filter:expr) => {
+        if let Some(plugin_id) = $filter.plugin_id {
+            $q.push(" AND plugin_id = ").push_bind(plugin_id);
+        }
+        if let Some(function) = $filter.function {
+            $q.push(" AND function = ").push_bind(function);
+        }
+        if let Some(user_id) = $filter.user_id {
+            $q.push(" AND user_id = ").push_bind(user_id);
+        }
+        if let Some(digest) = $filter.digest {
+            $q.push(" AND digest = ").push_bind(digest);
+        }
+        if let Some(version) = $filter.version {
+            $q.push(" AND plugin_version = ").push_bind(version);
+        }
+        match $filter.outcome {
+            Some(Outcome::Answered) => _ = $q.push(" AND failure IS NULL"),
+            Some(Outcome::Failed) => _ = $q.push(" AND failure IS NOT NULL"),
+            None => {}
+        }
+        if let Some(since) = $filter.since {
+            $q.push(" AND created_at >= ").push_bind(since);
+        }
+        if let Some(until) = $filter.until {
+            $q.push(" AND created_at < ").push_bind(until);
+        }
+        if let Some(subscription) = $filter.subscription_id {
+            $q.push(" AND id IN (SELECT price_decision_id FROM transactions WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(" UNION SELECT coupon_decision_id FROM transactions WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(" UNION SELECT decision_id FROM coupon_redemptions WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(" UNION SELECT manifests_decision_id FROM instances WHERE subscription_id = ")
+                .push_bind(subscription);
+            $q.push(")");
+        }
+        if let Some(coupon) = $filter.coupon {
+            $q.push(" AND (coupon_id = (SELECT id FROM coupons WHERE code = ")
+                .push_bind(coupon);
+            $q.push(") OR id IN (SELECT r.decision_id FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id WHERE c.code = ")
+                .push_bind(coupon);
+            $q.push("))");
+        }
+        if let Some(number) = $filter.transaction {
+            $q.push(" AND id IN (SELECT price_decision_id FROM transactions WHERE number = ")
+                .push_bind(number);
+            $q.push(" UNION SELECT coupon_decision_id FROM transactions WHERE number = ")
+                .push_bind(number);
+            $q.push(")");
+        }
+    };
+}
+
+pub async fn decisions(
+    conn: &mut Conn,
+    filter: &DecisionFilter<'_>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<DecisionRow>> {
+    fetch_built!(conn, DecisionRow, DECISION, |q| {
+        q.push(" WHERE TRUE");
+        filter_decisions!(q, filter);
+        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
+            .push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub async fn count_decisions(conn: &mut Conn, filter: &DecisionFilter<'_>) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(
+        conn,
+        (i64,),
+        "SELECT count(*) FROM decisions WHERE TRUE",
+        |q| {
+            filter_decisions!(q, filter);
+        }
+    )?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// Counts the coupon decisions about a customer that were recorded since a moment.
+pub(super) async fn decisions_since(
+    conn: &mut Conn,
+    user_id: Uuid,
+    function: &str,
+    since: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let sql =
+        "SELECT count(*) FROM decisions WHERE user_id = $1 AND created_at >= $2 AND function = $3";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, since, function)?;
+    Ok(count)
+}
+
+/// The decisions behind a transaction: its price, then its coupon.
+pub(super) async fn explained(
+    conn: &mut Conn,
+    transaction_id: Uuid,
+) -> sqlx::Result<Vec<ExplainedRow>> {
+    let sql = "SELECT d.id, d.plugin_id, v.title, d.plugin_version, d.digest, d.function, d.output, d.created_at,
+                 CASE WHEN t.type = 'UPGRADE' AND d.id = t.price_decision_id THEN t.details END AS charged
+               FROM transactions t JOIN decisions d ON d.id IN (t.price_decision_id, t.coupon_decision_id)
+               JOIN plugin_versions v ON v.digest = d.digest
+               WHERE t.id = $1 ORDER BY CASE WHEN d.id = t.price_decision_id THEN 0 ELSE 1 END";
+    fetch_all!(conn, ExplainedRow, sql, transaction_id)
+}
+
+/// References to a version.
+#[derive(Debug)]
+pub(super) struct Uses {
+    /// True when it has made decisions.
+    pub(super) decided: bool,
+    /// Instances, those that are gone included.
+    pub(super) instances: i64,
+    /// Coupons of its plugin, when the plugin has no other version.
+    pub(super) coupons: i64,
+}
+
+pub(super) async fn uses(conn: &mut Conn, plugin_id: &str, digest: &str) -> sqlx::Result<Uses> {
+    let sql = "SELECT
+        EXISTS (SELECT 1 FROM decisions WHERE plugin_id = $1 AND digest = $2),
+        (SELECT count(*) FROM instances WHERE plugin_digest = $2),
+        (SELECT count(*) FROM coupons WHERE plugin_id = $1 AND NOT EXISTS
+            (SELECT 1 FROM plugin_versions WHERE plugin_id = $1 AND digest <> $2))";
+    let (decided, instances, coupons) = fetch_one!(conn, (bool, i64, i64), sql, plugin_id, digest)?;
+    Ok(Uses {
+        decided,
+        instances,
+        coupons,
+    })
+}
+
+/// Coupons of a plugin that can be redeemed, or still reduce a live subscription.
+pub(super) async fn live_coupons(
+    conn: &mut Conn,
+    plugin_id: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM coupons WHERE plugin_id = $1
+        AND ((status = 'ACTIVE' AND (ends_at IS NULL OR ends_at > $2))
+          OR EXISTS (SELECT 1 FROM subscriptions WHERE coupon_id = coupons.id
+               AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               AND (coupon_periods_left IS NULL OR coupon_periods_left > 0)))";
+    let (count,) = fetch_one!(conn, (i64,), sql, plugin_id, now)?;
+    Ok(count)
+}
+
+/// Services on sale that a plugin makes, and live subscriptions of the plugin's services.
+pub(super) async fn sold(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<(i64, i64)> {
+    let sql = "SELECT
+        (SELECT count(*) FROM services s WHERE s.plugin_id = $1 AND s.active AND s.refused IS NULL
+           AND EXISTS (SELECT 1 FROM service_plans p WHERE p.service_id = s.id AND p.active)),
+        (SELECT count(*) FROM subscriptions b JOIN service_plans p ON p.id = b.plan_id
+           JOIN services s ON s.id = p.service_id
+           WHERE s.plugin_id = $1 AND b.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED'))";
+    fetch_one!(conn, (i64, i64), sql, plugin_id)
+}

@@ -1,0 +1,359 @@
+//! Provisioning: instances, and the reconciler that makes the cluster agree with the database.
+//!
+//! A purchase writes an instance ([`create`]) in its own transaction and wakes the worker after the
+//! commit ([`Handle::wake`]). The worker works on due instances, each pass by a lease in the
+//! database, until each has its desired state; a failure is visible on the instance and tried
+//! again.
+
+mod attention;
+mod contest;
+mod delivery;
+mod directory;
+mod finality;
+mod kubernetes;
+pub mod model;
+pub mod moves;
+mod provisioner;
+mod reconciler;
+mod rehearsal;
+pub mod render;
+mod retry;
+pub mod secrets;
+mod services;
+pub mod store;
+mod tenancy;
+mod verdict;
+pub mod view;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use sqlx::types::Json;
+use uuid::Uuid;
+
+pub use delivery::{
+    Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
+};
+pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
+pub use moves::{Moved, Moves, ObjectChange, carry_out};
+pub use provisioner::{Choice, Provisioner};
+pub use rehearsal::{rehearse_change, rehearse_purchase};
+pub use render::Classes;
+pub use secrets::unreadable;
+pub use services::Services;
+pub use worker::{Handle, ProvisionerStatus, Worker};
+
+use crate::{
+    Code, Error, Result,
+    cluster::ClusterError,
+    crypto::{self, Vault},
+    db::{Clock, Conn, Db, broken_unique, new_id},
+    plugins::Registry,
+};
+
+/// Operator's settings for provisioning.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub provisioner: Choice,
+    /// Path of the kubeconfig; `None` looks in the usual places.
+    pub kubeconfig: Option<PathBuf>,
+    /// Folder of the directory provisioner.
+    pub folder: PathBuf,
+    pub classes: Classes,
+    /// The namespace of the ingress controller, whose pods may reach the customers'.
+    pub ingress_namespace: String,
+    /// Number of instances worked on at once.
+    pub parallel: usize,
+    /// Interval between comparisons of a settled instance with the cluster.
+    pub resync: Duration,
+}
+
+/// Instances of the shop: the database, the clock, the vault, the plugins and the worker.
+#[derive(Debug, Clone)]
+pub struct Instances {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub vault: Arc<Vault>,
+    pub(crate) plugins: Arc<Registry>,
+    pub handle: Handle,
+}
+
+/// Chooses the provisioner and prepares the worker; [`Worker::run`] starts it.
+///
+/// # Errors
+/// When Kubernetes is wanted and no configuration for it is found.
+pub async fn prepare(
+    settings: Settings,
+    db: Db,
+    clock: Clock,
+    vault: Arc<Vault>,
+    registry: Arc<Registry>,
+) -> Result<(Instances, Worker<Arc<Registry>>), ClusterError> {
+    let Settings {
+        provisioner: choice,
+        kubeconfig,
+        folder,
+        ..
+    } = settings;
+    let lives_in_cluster = lives_in_cluster(&db, &folder).await;
+    let provisioner = Provisioner::select(choice, kubeconfig, folder, lives_in_cluster).await?;
+    tracing::info!(
+        provisioner = provisioner.name(),
+        place = provisioner.place(),
+        "provisioner.selected"
+    );
+    let reconciler = reconciler::Reconciler {
+        db: db.clone(),
+        clock: clock.clone(),
+        vault: Arc::clone(&vault),
+        services: Arc::clone(&registry),
+        provisioner,
+        classes: settings.classes,
+        ingress_namespace: settings.ingress_namespace,
+        resync: settings.resync,
+    };
+    let (handle, worker) = Worker::new(reconciler, settings.parallel);
+    let instances = Instances {
+        db,
+        clock,
+        vault,
+        plugins: registry,
+        handle,
+    };
+    Ok((instances, worker))
+}
+
+/// Returns true when an instance was applied and has no folder: then it was applied to a cluster.
+/// Returns true as well when the database does not answer, because that loses nothing.
+async fn lives_in_cluster(db: &Db, folder: &Path) -> bool {
+    let applied = async { store::applied(&mut db.read().await?).await };
+    match applied.await {
+        Ok(applied) => applied
+            .iter()
+            .any(|(namespace, name)| !folder.join(namespace).join(name).is_dir()),
+        Err(_) => true,
+    }
+}
+
+/// Writes a new instance, its secrets and the request to provision it, in the caller's transaction.
+///
+/// # Errors
+/// When the database refuses; nothing of it stays then.
+pub async fn create(
+    conn: &mut Conn,
+    clock: &Clock,
+    vault: &Vault,
+    new: NewInstance,
+) -> Result<Instance> {
+    let secrets = new.secrets.clone();
+    let instance = draft(clock, new);
+    store::insert(conn, &instance)
+        .await
+        .map_err(|error| name_taken(error, &instance.name))?;
+    for spec in &secrets {
+        secrets::generate(conn, vault, instance.id, spec).await?;
+    }
+    request(conn, clock, &instance).await?;
+    Ok(instance)
+}
+
+/// Returns a new instance under a name of its own, written nowhere yet.
+fn draft(clock: &Clock, new: NewInstance) -> Instance {
+    let now = clock.now();
+    let name = instance_name(&new.service);
+    Instance {
+        id: new_id(clock),
+        subscription_id: new.subscription_id,
+        user_id: new.user_id,
+        plan_id: new.plan_id,
+        plugin_digest: new.plugin_digest,
+        hostname: new.base_domain.map(|domain| format!("{name}.{domain}")),
+        name,
+        namespace: namespace_of(new.user_id),
+        settings: Json(new.settings),
+        config: Json(new.config),
+        desired: Desired::Running,
+        status: Status::Pending,
+        message: "Waiting to be set up.".to_owned(),
+        generation: 1,
+        observed_generation: 0,
+        applied: Json(Vec::new()),
+        manifests_decision_id: None,
+        failures: 0,
+        next_attempt_at: now,
+        ready_at: None,
+        refusal: None,
+        final_generation: None,
+        last_ran_at: None,
+        corrections: 0,
+        quiet_until: None,
+        moved_from: None,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// Asks for the removal of a subscription's instance with everything it has, in the caller's
+/// transaction. Does nothing when it is being removed already.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
+    for instance in store::terminate(conn, subscription_id, "Being removed.", clock.now()).await? {
+        request(conn, clock, &instance).await?;
+    }
+    Ok(())
+}
+
+/// Scales a subscription's instance to zero, its data kept, or starts it again, in the caller's
+/// transaction. Does nothing when that is its state already, or it is being removed.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn run_or_stop(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: Uuid,
+    desired: Desired,
+    message: &str,
+) -> Result<()> {
+    let changed = store::change_desired(conn, subscription_id, desired, message, clock.now());
+    for instance in changed.await? {
+        request(conn, clock, &instance).await?;
+    }
+    Ok(())
+}
+
+/// Changes the plan of a subscription's instance in the caller's transaction, and returns the new
+/// generation.
+///
+/// # Errors
+/// `INVALID_STATE` when there is no instance, or it is on its way out.
+pub async fn change_plan(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: Uuid,
+    plan_id: Uuid,
+    message: &str,
+) -> Result<i64> {
+    let changed = store::change_plan(conn, subscription_id, plan_id, message, clock.now()).await?;
+    let instance = changed.ok_or_else(|| {
+        Error::new(
+            Code::InvalidState,
+            "This subscription has no instance that could change.",
+        )
+    })?;
+    request(conn, clock, &instance).await?;
+    Ok(instance.generation)
+}
+
+/// Returns the plugin version that a subscription's instance is pinned to.
+///
+/// # Errors
+/// `INVALID_STATE` when there is no instance.
+pub async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> Result<Pinned> {
+    store::pinned(conn, subscription_id)
+        .await?
+        .ok_or_else(no_instance)
+}
+
+fn no_instance() -> Error {
+    Error::new(Code::InvalidState, "This subscription has no instance.")
+}
+
+/// Returns the Secret object of an instance with its values, for manifests applied by hand.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown name, or one that is gone; as [`Vault::open`].
+pub async fn secret_manifest(
+    conn: &mut Conn,
+    vault: &Vault,
+    name: &str,
+) -> Result<serde_json::Value> {
+    let instance = store::live_instance(conn, name).await?;
+    let instance = instance.ok_or_else(|| Error::not_found("instance"))?;
+    let secrets = secrets::open(conn, vault, instance.id).await?;
+    Ok(secrets::manifest(&instance, &secrets))
+}
+
+/// Records the event for people, and the request that is settled once it is done.
+async fn request(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<()> {
+    let now = instance.updated_at;
+    store::insert_event(
+        conn,
+        new_id(clock),
+        instance.id,
+        instance.status,
+        &instance.message,
+        now,
+    )
+    .await?;
+    store::insert_request(conn, new_id(clock), instance, now).await?;
+    Ok(())
+}
+
+/// Longest part of a name from the service's slug, so that plugins may add a suffix of their own.
+const NAME_STEM: usize = 24;
+/// The 32 letters and digits that are not easily mixed up: five bits each.
+const NAME_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// Returns a DNS label such as `n8n-k3v9x2ab`; 40 random bits, and the database keeps it unique.
+fn instance_name(service: &str) -> String {
+    let stem: String = service.chars().take(NAME_STEM).collect();
+    let tail = crypto::random_bytes::<8>().into_iter();
+    let tail = tail.filter_map(|byte| NAME_ALPHABET.get(usize::from(byte % 32)));
+    let tail: String = tail.map(|letter| char::from(*letter)).collect();
+    format!("{}-{tail}", stem.trim_end_matches('-'))
+}
+
+/// Returns `user-` and the last 48 bits of the customer's id, which are random. If two customers
+/// ever share them, the owner label makes the second one's instances fail instead of mixing.
+fn namespace_of(user_id: Uuid) -> String {
+    let id = user_id.simple().to_string();
+    format!("user-{}", id.get(20..).unwrap_or(&id))
+}
+
+fn name_taken(error: sqlx::Error, name: &str) -> Error {
+    match broken_unique(&error).as_deref() {
+        Some("instances_name_key") => Error::new(
+            Code::Conflict,
+            format!("The name {name} is taken already. Try again."),
+        ),
+        _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod name_tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dns_labels_with_room_for_a_suffix() {
+        for service in ["n8n", "postgresql", "a-very-long-name-of-a-service-type"] {
+            let name = instance_name(service);
+            assert!(name.len() <= 40, "{name}");
+            assert!(
+                name.bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            );
+            assert!(
+                !name.contains("--") && name.starts_with(&service[..3]),
+                "{name}"
+            );
+        }
+        assert_ne!(instance_name("n8n"), instance_name("n8n"));
+    }
+
+    #[test]
+    fn a_namespace_comes_from_the_random_end_of_the_id() {
+        let id = Uuid::from_u128(0x0199_aaaa_bbbb_7ccc_8ddd_1234_5678_9abc);
+        assert_eq!(namespace_of(id), "user-123456789abc");
+    }
+}

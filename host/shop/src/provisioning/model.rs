@@ -1,0 +1,255 @@
+//! Instances: desired state, status, and the findings of one pass.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{contract, gate::Exception};
+use serde_json::Value;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{contest::Contest, finality::Refusal};
+use crate::{
+    Error, Result, catalog::Tier, cluster::ObjectRef, money::Rupiah, plugins::Decision, text_enum,
+};
+
+text_enum! {
+    /// Desired state of an instance.
+    pub enum Desired {
+        Running = "RUNNING",
+        /// Scaled to zero, its data kept.
+        Stopped = "STOPPED",
+        /// Removed, its data too.
+        Terminated = "TERMINATED",
+    }
+}
+
+text_enum! {
+    /// Status of an instance.
+    pub enum Status {
+        /// Waits for its first attempt, or for the cluster.
+        Pending = "PENDING",
+        /// Applied, and not ready yet.
+        Provisioning = "PROVISIONING",
+        Running = "RUNNING",
+        /// Its manifests are in a folder; their further state is unknown.
+        Written = "WRITTEN",
+        /// Works in part, or ran and waits for its new desired state.
+        Degraded = "DEGRADED",
+        Failed = "FAILED",
+        Stopped = "STOPPED",
+        Terminating = "TERMINATING",
+        /// Proven to be gone.
+        Terminated = "TERMINATED",
+    }
+}
+
+/// Instance that a purchase asks for.
+#[derive(Debug, Clone)]
+pub struct NewInstance {
+    pub subscription_id: Uuid,
+    pub user_id: Uuid,
+    pub plan_id: Uuid,
+    /// Slug of the service; begins the instance's name.
+    pub service: String,
+    /// Plugin version that it is created with, and keeps until it is moved.
+    pub plugin_digest: String,
+    /// Settings that the service's template passes to that version.
+    pub settings: contract::Settings,
+    /// Valid against the schema and accepted by `check`.
+    pub config: Value,
+    /// Secrets that the host generates for it.
+    pub secrets: Vec<contract::SecretSpec>,
+    /// Domain under which it gets a host name of its own; `None` when no endpoint is public.
+    pub base_domain: Option<String>,
+}
+
+/// An instance as the database has it.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Instance {
+    pub id: Uuid,
+    pub subscription_id: Uuid,
+    pub user_id: Uuid,
+    pub plan_id: Uuid,
+    pub plugin_digest: String,
+    /// Settings that the service's template passed to that version; they move with it.
+    pub settings: Json<contract::Settings>,
+    /// Prefix of its objects' names, unique in the cluster.
+    pub name: String,
+    pub namespace: String,
+    pub hostname: Option<String>,
+    pub config: Json<Value>,
+    pub desired: Desired,
+    pub status: Status,
+    /// Reason of the status, in a sentence a customer understands.
+    pub message: String,
+    pub generation: i64,
+    pub observed_generation: i64,
+    pub applied: Json<Vec<ObjectRef>>,
+    pub manifests_decision_id: Option<Uuid>,
+    /// Attempts that failed since the last that did not.
+    pub failures: i64,
+    pub next_attempt_at: DateTime<Utc>,
+    /// Time of the first delivery: ready, or written.
+    pub ready_at: Option<DateTime<Utc>>,
+    /// The refusals in a row of its generation.
+    pub refusal: Option<Json<Refusal>>,
+    /// The generation that will never be set up.
+    pub final_generation: Option<i64>,
+    /// Time at which it was last seen to run, or to be written.
+    pub last_ran_at: Option<DateTime<Utc>>,
+    /// Times in a row that another controller's changes were taken back.
+    pub corrections: i64,
+    /// Time until which another controller's changes are left alone.
+    pub quiet_until: Option<DateTime<Utc>>,
+    /// The version to go back to, while a move away from it is not applied.
+    pub moved_from: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Status {
+    /// Returns true for an instance that its customer has: it runs, in whole or in part, or its
+    /// manifests are written.
+    pub const fn is_delivered(self) -> bool {
+        matches!(self, Self::Running | Self::Written | Self::Degraded)
+    }
+}
+
+impl Instance {
+    /// Name of the Secret object in which the host keeps the generated secrets.
+    pub fn secret_object(&self) -> String {
+        format!("{}-secrets", self.name)
+    }
+}
+
+/// Plugin version and template settings that a subscription keeps.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Pinned {
+    pub plugin_digest: String,
+    pub settings: Json<contract::Settings>,
+}
+
+/// Terms of an instance, from its plan and its service.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Terms {
+    pub service: String,
+    pub plan: String,
+    pub tier: Tier,
+    /// Price at purchase, which later changes of the catalogue do not change.
+    pub monthly_price: Rupiah,
+    pub cpu_millis: i64,
+    pub memory_mib: i64,
+    pub storage_gib: i64,
+    pub replicas: i64,
+    /// The only images this service may run, by the plugin's name for them.
+    pub images: Json<BTreeMap<String, String>>,
+    pub pod_security_exceptions: Json<Vec<Exception>>,
+}
+
+impl Terms {
+    /// # Errors
+    /// When a size in the database is beyond what the contract can say.
+    pub(super) fn resources(&self) -> Result<contract::Resources> {
+        let size = |value: i64| u32::try_from(value).map_err(Error::internal);
+        Ok(contract::Resources {
+            cpu_millis: size(self.cpu_millis)?,
+            memory_mib: size(self.memory_mib)?,
+            storage_gib: size(self.storage_gib)?,
+            replicas: size(self.replicas)?,
+        })
+    }
+
+    /// # Errors
+    /// As [`Terms::resources`].
+    pub(super) fn plan_for_plugins(&self) -> Result<contract::Plan> {
+        Ok(contract::Plan {
+            slug: self.plan.clone(),
+            tier: self.tier.into(),
+            monthly_price: self.monthly_price.get(),
+            resources: self.resources()?,
+        })
+    }
+}
+
+/// A customer's instance with the terms of its plan and service.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Owned {
+    #[sqlx(flatten)]
+    pub instance: Instance,
+    #[sqlx(flatten)]
+    pub terms: Terms,
+}
+
+/// An instance in a customer's namespace, with its share of the namespace's limits.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct Neighbour {
+    pub name: String,
+    pub desired: Desired,
+    /// The largest volumes it may still have from a larger plan.
+    pub kept_storage_gib: i64,
+    #[sqlx(flatten)]
+    pub terms: Terms,
+}
+
+/// One event in the life of an instance.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Event {
+    /// The status it had from then on.
+    pub kind: String,
+    pub message: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A rendering that was recorded as a decision.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Recorded {
+    pub digest: String,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    /// Canonical JSON.
+    pub input: String,
+    /// Canonical JSON.
+    pub output: String,
+}
+
+/// The right to work on an instance, until `until` and for `holder` only.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lease {
+    pub instance_id: Uuid,
+    pub holder: Uuid,
+    pub until: DateTime<Utc>,
+}
+
+/// Findings of one pass over an instance.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    pub status: Status,
+    pub message: String,
+    /// Objects that may exist in the cluster for this instance.
+    pub applied: Vec<ObjectRef>,
+    /// A rendering that differs from the last one recorded.
+    pub decision: Option<Decision>,
+    /// True when its desired state has been applied in full.
+    pub is_applied: bool,
+    /// True when the attempt failed; it is tried again later and later.
+    pub is_failure: bool,
+    /// The refusals in a row, this one included.
+    pub refusal: Option<Refusal>,
+    pub contest: Contest,
+    /// Fault in words for administrators; absent when nothing is wrong, and when a status of the
+    /// whole server says it.
+    pub trouble: Option<String>,
+    /// Fields that another controller changed, in words for administrators.
+    pub contested: Option<String>,
+    /// Time until the next look.
+    pub after: Duration,
+}
+
+impl Verdict {
+    /// Returns true when the generation that was seen will never be set up.
+    pub(super) fn is_final(&self, now: DateTime<Utc>) -> bool {
+        let refusal = self.refusal.as_ref();
+        refusal.is_some_and(|refusal| refusal.is_final(now))
+    }
+}

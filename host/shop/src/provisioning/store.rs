@@ -1,0 +1,479 @@
+//! The SQL of instances, their secrets, events and leases.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::Settings;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    contest::Contest,
+    model::{
+        Desired, Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict,
+    },
+    moves::Order,
+};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
+
+macro_rules! terms {
+    () => {
+        "s.slug AS service, p.slug AS plan, p.tier, sub.monthly_price, p.cpu_millis, p.memory_mib, \
+         p.storage_gib, p.replicas, s.images, s.pod_security_exceptions \
+         FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id \
+         JOIN subscriptions sub ON sub.id = i.subscription_id"
+    };
+}
+
+pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "INSERT INTO instances (id, subscription_id, user_id, plan_id, plugin_digest, name, namespace, hostname, \
+         config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)",
+        instance.id,
+        instance.subscription_id,
+        instance.user_id,
+        instance.plan_id,
+        &instance.plugin_digest,
+        &instance.name,
+        &instance.namespace,
+        &instance.hostname,
+        &instance.config,
+        instance.desired,
+        instance.status,
+        &instance.message,
+        &instance.applied,
+        instance.next_attempt_at,
+        instance.created_at,
+        &instance.settings,
+    )
+}
+
+pub(super) async fn insert_secret(
+    conn: &mut Conn,
+    instance_id: Uuid,
+    name: &str,
+    sealed: &[u8],
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO instance_secrets (instance_id, name, sealed) VALUES ($1, $2, $3)";
+    execute!(conn, sql, instance_id, name, sealed)
+}
+
+pub(super) async fn secrets(
+    conn: &mut Conn,
+    instance_id: Uuid,
+) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
+    let sql = "SELECT name, sealed FROM instance_secrets WHERE instance_id = $1 ORDER BY name";
+    fetch_all!(conn, (String, Vec<u8>), sql, instance_id)
+}
+
+/// Returns the sealed secrets of every instance that is still there.
+pub(super) async fn secrets_in_use(conn: &mut Conn) -> sqlx::Result<Vec<(Uuid, String, Vec<u8>)>> {
+    let sql = "SELECT s.instance_id, s.name, s.sealed FROM instance_secrets s JOIN instances i ON i.id = s.instance_id
+               WHERE i.status <> 'TERMINATED'";
+    fetch_all!(conn, (Uuid, String, Vec<u8>), sql)
+}
+
+pub(super) async fn insert_event(
+    conn: &mut Conn,
+    id: Uuid,
+    instance_id: Uuid,
+    kind: Status,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO instance_events (id, instance_id, kind, message, created_at) VALUES ($1, $2, $3, $4, $5)";
+    execute!(conn, sql, id, instance_id, kind.as_str(), message, now)
+}
+
+/// The newest events, newest first.
+pub async fn events(conn: &mut Conn, instance_id: Uuid, limit: i64) -> sqlx::Result<Vec<Event>> {
+    let sql = "SELECT kind, message, created_at FROM instance_events WHERE instance_id = $1 \
+               ORDER BY created_at DESC, id DESC LIMIT $2";
+    fetch_all!(conn, Event, sql, instance_id, limit)
+}
+
+const OUTBOX_TOPIC: &str = "instance";
+
+/// A request to make the cluster agree with an instance of this generation.
+pub(super) async fn insert_request(
+    conn: &mut Conn,
+    id: Uuid,
+    instance: &Instance,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let payload =
+        serde_json::json!({"generation": instance.generation, "desired": instance.desired});
+    let sql = "INSERT INTO outbox (id, topic, subject_id, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
+    execute!(conn, sql, id, OUTBOX_TOPIC, instance.id, Json(payload), now)
+}
+
+/// Marks the requests until `asked_until` as handled.
+async fn settle_requests(
+    conn: &mut Conn,
+    instance_id: Uuid,
+    asked_until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE outbox SET handled_at = $1 \
+               WHERE topic = $2 AND subject_id = $3 AND handled_at IS NULL AND created_at <= $4";
+    execute!(conn, sql, now, OUTBOX_TOPIC, instance_id, asked_until)
+}
+
+/// Sets a subscription's instance to be removed; returns nothing when it is already being removed.
+pub(super) async fn terminate(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Instance>> {
+    let sql = "UPDATE instances SET desired = 'TERMINATED', status = 'TERMINATING', message = $1, failures = 0, \
+               generation = generation + 1, next_attempt_at = $2, updated_at = $2 \
+               WHERE subscription_id = $3 AND desired <> 'TERMINATED' RETURNING *";
+    fetch_all!(conn, Instance, sql, message, now, subscription_id)
+}
+
+/// Changes the desired state; returns nothing when it is the same already, or being removed.
+pub(super) async fn change_desired(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    desired: Desired,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Instance>> {
+    let sql = "UPDATE instances SET desired = $1, message = $2, failures = 0, generation = generation + 1, \
+               next_attempt_at = $3, updated_at = $3 \
+               WHERE subscription_id = $4 AND desired <> 'TERMINATED' AND desired <> $1 RETURNING *";
+    fetch_all!(conn, Instance, sql, desired, message, now, subscription_id)
+}
+
+pub(super) async fn change_plan(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    plan_id: Uuid,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Instance>> {
+    // Volumes may have grown for the plan that it leaves, and never shrink.
+    let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
+               kept_storage_gib = (SELECT CASE WHEN p.storage_gib > instances.kept_storage_gib THEN p.storage_gib \
+                 ELSE instances.kept_storage_gib END FROM service_plans p WHERE p.id = instances.plan_id), \
+               next_attempt_at = $3, updated_at = $3 \
+               WHERE subscription_id = $4 AND desired <> 'TERMINATED' RETURNING *";
+    fetch_optional!(conn, Instance, sql, plan_id, message, now, subscription_id)
+}
+
+pub(super) async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Option<Pinned>> {
+    let sql = "SELECT plugin_digest, settings FROM instances WHERE subscription_id = $1";
+    fetch_optional!(conn, Pinned, sql, subscription_id)
+}
+
+pub(super) async fn of_subscription(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "SELECT * FROM instances WHERE subscription_id = $1";
+    fetch_optional!(conn, Instance, sql, subscription_id)
+}
+
+pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Instance>> {
+    fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
+}
+
+/// Namespace and name of every instance that was applied and is not proven to be gone.
+pub(super) async fn applied(conn: &mut Conn) -> sqlx::Result<Vec<(String, String)>> {
+    let sql = "SELECT namespace, name FROM instances WHERE observed_generation > 0 AND status <> 'TERMINATED'";
+    fetch_all!(conn, (String, String), sql)
+}
+
+pub(super) async fn live_instance(conn: &mut Conn, name: &str) -> sqlx::Result<Option<Instance>> {
+    let sql = "SELECT * FROM instances WHERE name = $1 AND status <> 'TERMINATED'";
+    fetch_optional!(conn, Instance, sql, name)
+}
+
+/// One of this customer's instances.
+pub async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<Owned>> {
+    let sql = concat!(
+        "SELECT i.*, ",
+        terms!(),
+        " WHERE i.id = $1 AND i.user_id = $2"
+    );
+    fetch_optional!(conn, Owned, sql, id, user_id)
+}
+
+/// A customer's instances, newest first.
+pub async fn list(
+    conn: &mut Conn,
+    user_id: Uuid,
+    status: Option<Status>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Owned>> {
+    let sql = concat!(
+        "SELECT i.*, ",
+        terms!(),
+        " WHERE i.user_id = $1 AND ($2 IS NULL OR i.status = $2) \
+         ORDER BY i.created_at DESC, i.id DESC LIMIT $3 OFFSET $4"
+    );
+    fetch_all!(conn, Owned, sql, user_id, status, limit, offset)
+}
+
+pub async fn count(conn: &mut Conn, user_id: Uuid, status: Option<Status>) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM instances WHERE user_id = $1 AND ($2 IS NULL OR status = $2)";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, status)?;
+    Ok(count)
+}
+
+pub(super) async fn terms(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Terms> {
+    fetch_one!(
+        conn,
+        Terms,
+        concat!("SELECT ", terms!(), " WHERE i.id = $1"),
+        instance_id
+    )
+}
+
+/// Returns the instances of a namespace that are not proven to be gone.
+pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result<Vec<Neighbour>> {
+    let sql = concat!(
+        "SELECT i.name, i.desired, i.kept_storage_gib, ",
+        terms!(),
+        " WHERE i.namespace = $1 AND i.status <> 'TERMINATED' ORDER BY i.name"
+    );
+    fetch_all!(conn, Neighbour, sql, namespace)
+}
+
+/// The rendering recorded last.
+pub async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option<Recorded>> {
+    let sql = "SELECT digest, plugin_id, plugin_version, input, output FROM decisions \
+               WHERE id = $1 AND output IS NOT NULL";
+    fetch_optional!(conn, Recorded, sql, decision_id)
+}
+
+pub(super) async fn is_any_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<bool> {
+    let sql = "SELECT id FROM instances WHERE next_attempt_at <= $1 AND status <> 'TERMINATED' \
+               AND (lease_until IS NULL OR lease_until <= $1) LIMIT 1";
+    Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
+}
+
+/// Leases due instances, so that no other server works on them until the lease ends. If this server
+/// stops meanwhile, they are due again then.
+pub(super) async fn claim_due(
+    conn: &mut Conn,
+    holder: Uuid,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<Lease>> {
+    let sql = "UPDATE instances SET lease_holder = $1, lease_until = $2, next_attempt_at = $2 \
+               WHERE id IN (SELECT id FROM instances WHERE next_attempt_at <= $3 AND status <> 'TERMINATED' \
+                 AND (lease_until IS NULL OR lease_until <= $3) ORDER BY next_attempt_at LIMIT $4) \
+               AND (lease_until IS NULL OR lease_until <= $3) RETURNING id";
+    let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
+    Ok(taken
+        .into_iter()
+        .map(|(instance_id,)| Lease {
+            instance_id,
+            holder,
+            until,
+        })
+        .collect())
+}
+
+/// Writes the findings of a pass and releases the lease. A change of the desired state, and a
+/// change seen in the cluster meanwhile, keep their earlier time to look again. Returns the current
+/// generation, or nothing when the lease was lost: then another server's findings are newer.
+pub(super) async fn finish(
+    conn: &mut Conn,
+    lease: &Lease,
+    seen: &Instance,
+    verdict: &Verdict,
+    now: DateTime<Utc>,
+    next: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
+    let is_news = is_news(seen, verdict);
+    let is_delivered = verdict.is_applied && verdict.status.is_delivered();
+    let ran_at = is_delivered.then_some(now);
+    let ready_at = ran_at.filter(|_| seen.ready_at.is_none());
+    let final_generation = verdict.is_final(now).then_some(seen.generation);
+    let Contest {
+        corrections,
+        quiet_until,
+    } = verdict.contest;
+    let observed = if verdict.is_applied {
+        seen.generation
+    } else {
+        seen.observed_generation
+    };
+    let decision_id = verdict.decision.as_ref().map(|decision| decision.id);
+    let failures = if verdict.is_failure {
+        seen.failures.saturating_add(1)
+    } else {
+        0
+    };
+    let finished = fetch_optional!(
+        conn,
+        (i64,),
+        "UPDATE instances SET \
+         status = CASE WHEN generation = $4 THEN $5 ELSE status END, \
+         message = CASE WHEN generation = $4 THEN $6 ELSE message END, \
+         failures = CASE WHEN generation = $4 THEN $7 ELSE failures END, \
+         applied = $8, observed_generation = $9, \
+         updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, \
+         manifests_decision_id = coalesce($11, manifests_decision_id), ready_at = coalesce(ready_at, $12), \
+         next_attempt_at = CASE WHEN next_attempt_at = $3 OR (generation = $4 AND $18 > $14) THEN $13 \
+           ELSE next_attempt_at END, \
+         refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
+         quiet_until = $18, corrections = $19, \
+         moved_from = CASE WHEN $20 AND generation = $4 THEN NULL ELSE moved_from END, \
+         lease_holder = NULL, lease_until = NULL \
+         WHERE id = $1 AND lease_holder = $2 AND lease_until = $3 RETURNING generation",
+        lease.instance_id,
+        lease.holder,
+        lease.until,
+        seen.generation,
+        verdict.status,
+        &verdict.message,
+        failures,
+        Json(&verdict.applied),
+        observed,
+        if is_news { now } else { seen.updated_at },
+        decision_id,
+        ready_at,
+        next,
+        now,
+        verdict.refusal.as_ref().map(Json),
+        final_generation,
+        ran_at,
+        quiet_until,
+        corrections,
+        verdict.is_applied,
+    )?;
+    if finished.is_some() && verdict.is_applied {
+        settle_requests(conn, lease.instance_id, seen.updated_at, now).await?;
+    }
+    Ok(finished.map(|(generation,)| generation))
+}
+
+/// Returns true when the status or the message changed.
+pub(super) fn is_news(seen: &Instance, verdict: &Verdict) -> bool {
+    seen.status != verdict.status || seen.message != verdict.message
+}
+
+/// Makes an instance due soon, because it changed in the cluster. A failing instance keeps its
+/// back-off, and so does one that another controller changes again and again.
+pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET next_attempt_at = $1 \
+               WHERE name = $2 AND next_attempt_at > $1 AND failures = 0 AND status <> 'TERMINATED' \
+               AND (quiet_until IS NULL OR quiet_until <= $1)";
+    execute!(conn, sql, soon, name)
+}
+
+/// Makes failed instances due, because the cluster is back.
+pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET next_attempt_at = $1 \
+               WHERE next_attempt_at > $1 AND failures > 0 AND status <> 'TERMINATED'";
+    execute!(conn, sql, soon)
+}
+
+// ---- moves between plugin versions ----
+
+macro_rules! filter_pinned {
+    ($q:ident, $order:expr) => {
+        $q.push(" JOIN plugin_versions v ON v.digest = i.plugin_digest WHERE v.plugin_id = ")
+            .push_bind($order.plugin_id.as_str());
+        $q.push(" AND i.desired <> 'TERMINATED' AND i.plugin_digest <> ")
+            .push_bind($order.to.as_str());
+        if let Some(from) = &$order.from {
+            $q.push(" AND i.plugin_digest = ").push_bind(from.as_str());
+        }
+        if let Some(after) = $order.after {
+            $q.push(" AND i.id > ").push_bind(after);
+        }
+        if let Some(instances) = &$order.instances {
+            $q.push(" AND i.id IN (");
+            let mut ids = $q.separated(", ");
+            for id in instances {
+                ids.push_bind(*id);
+            }
+            $q.push(")");
+        }
+    };
+}
+
+/// Returns live instances of a plugin that are on another version than the target of the move.
+pub(super) async fn pinned_elsewhere(
+    conn: &mut Conn,
+    order: &Order,
+) -> sqlx::Result<Vec<Instance>> {
+    fetch_built!(conn, Instance, "SELECT i.* FROM instances i", |q| {
+        filter_pinned!(q, order);
+        q.push(" ORDER BY i.id LIMIT ")
+            .push_bind(i64::from(order.limit));
+    })
+}
+
+pub(super) async fn count_pinned_elsewhere(conn: &mut Conn, order: &Order) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM instances i", |q| {
+        filter_pinned!(q, order);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// Returns the settings that the template of an instance's service passes to its plugin now.
+pub(super) async fn template_settings(
+    conn: &mut Conn,
+    instance_id: Uuid,
+) -> sqlx::Result<Json<Settings>> {
+    let sql = "SELECT s.settings FROM instances i JOIN service_plans p ON p.id = i.plan_id \
+               JOIN services s ON s.id = p.service_id WHERE i.id = $1";
+    let (settings,) = fetch_one!(conn, (Json<Settings>,), sql, instance_id)?;
+    Ok(settings)
+}
+
+/// Returns true when a period of its subscription is over and the next one is not charged yet: that
+/// one is priced by the version that the instance was on when it began.
+pub(super) async fn is_overdue(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    // One that is held is charged only once it runs, and another version may be what makes it run.
+    let sql = "SELECT id FROM subscriptions WHERE id = $1 AND status = 'ACTIVE' AND period_end <= $2 \
+               AND held_since IS NULL";
+    let row = fetch_optional!(conn, (Uuid,), sql, subscription_id, now)?;
+    Ok(row.is_some())
+}
+
+/// Pins an instance to another version, if it is still as it was seen and its period is not over.
+pub(super) async fn pin(
+    conn: &mut Conn,
+    seen: &Instance,
+    digest: &str,
+    settings: Json<&Settings>,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "UPDATE instances SET moved_from = plugin_digest, moved_from_settings = settings, \
+               plugin_digest = $1, settings = $2, message = $3, failures = 0, \
+               generation = generation + 1, next_attempt_at = $4, updated_at = $4 \
+               WHERE id = $5 AND generation = $6 AND plugin_digest = $7 AND desired <> 'TERMINATED' \
+               AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
+                 AND s.status = 'ACTIVE' AND s.period_end <= $4 AND s.held_since IS NULL) RETURNING *";
+    let (id, generation, from) = (seen.id, seen.generation, &seen.plugin_digest);
+    fetch_optional!(
+        conn, Instance, sql, digest, settings, message, now, id, generation, from
+    )
+}
+
+/// Pins an instance to the version it was moved away from, if it is unchanged since it was read.
+pub(super) async fn unpin(
+    conn: &mut Conn,
+    seen: &Instance,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "UPDATE instances SET plugin_digest = moved_from, settings = moved_from_settings, moved_from = NULL, \
+               message = $1, failures = 0, generation = generation + 1, next_attempt_at = $2, updated_at = $2 \
+               WHERE id = $3 AND generation = $4 AND moved_from IS NOT NULL AND desired <> 'TERMINATED' RETURNING *";
+    fetch_optional!(conn, Instance, sql, message, now, seen.id, seen.generation)
+}

@@ -1,0 +1,269 @@
+//! Instances as customers see them.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::{AccessCard, AccessValue, EndpointSpec, Protocol};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    model::{Desired, Event, Instance, Owned, Status},
+    secrets::Secrets,
+};
+use crate::{Code, Error, Result};
+
+/// An instance in a list.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceView {
+    pub id: Uuid,
+    pub subscription_id: Uuid,
+    /// Unique in the cluster, for example `n8n-k3v9x2ab`.
+    pub name: String,
+    /// Slug of the service.
+    pub service: String,
+    /// Slug of the plan.
+    pub plan: String,
+    /// Public host name, when it has one.
+    pub hostname: Option<String>,
+    pub desired: Desired,
+    pub status: Status,
+    /// Reason of the condition, in a sentence.
+    pub message: String,
+    /// Time of delivery: ready for the first time, or its manifests written.
+    pub ready_at: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl From<&Owned> for InstanceView {
+    fn from(Owned { instance, terms }: &Owned) -> Self {
+        Self {
+            id: instance.id,
+            subscription_id: instance.subscription_id,
+            name: instance.name.clone(),
+            service: terms.service.clone(),
+            plan: terms.plan.clone(),
+            hostname: instance.hostname.clone(),
+            desired: instance.desired,
+            status: instance.status,
+            message: instance.message.clone(),
+            ready_at: instance.ready_at,
+            created_at: instance.created_at,
+            updated_at: instance.updated_at,
+        }
+    }
+}
+
+/// An instance with all that is known of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceDetail {
+    #[serde(flatten)]
+    pub instance: InstanceView,
+    pub health: Condition,
+    pub endpoints: Vec<EndpointView>,
+    /// Current fault, in a sentence; absent when nothing is wrong.
+    pub last_error: Option<String>,
+    /// Attempts that failed since the last that did not.
+    pub failures: i64,
+    /// Time of the next look at it.
+    pub next_attempt_at: DateTime<Utc>,
+    /// Raised by every change of the desired state.
+    pub generation: i64,
+    /// The generation that was applied last.
+    pub observed_generation: i64,
+    pub namespace: String,
+    /// The plugin version it was made with.
+    pub plugin_digest: String,
+    /// The recorded decision that its objects come from.
+    pub manifests_decision_id: Option<Uuid>,
+    /// Newest events, newest first.
+    pub events: Vec<EventView>,
+}
+
+impl InstanceDetail {
+    pub fn of(owned: &Owned, endpoints: &[EndpointSpec], events: Vec<Event>) -> Self {
+        let instance = &owned.instance;
+        Self {
+            instance: owned.into(),
+            health: Condition::of(instance.status),
+            endpoints: endpoints
+                .iter()
+                .map(|endpoint| EndpointView::of(endpoint, instance))
+                .collect(),
+            last_error: has_trouble(instance).then(|| instance.message.clone()),
+            failures: instance.failures,
+            next_attempt_at: instance.next_attempt_at,
+            generation: instance.generation,
+            observed_generation: instance.observed_generation,
+            namespace: instance.namespace.clone(),
+            plugin_digest: instance.plugin_digest.clone(),
+            manifests_decision_id: instance.manifests_decision_id,
+            events: events.into_iter().map(EventView::of).collect(),
+        }
+    }
+}
+
+const fn has_trouble(instance: &Instance) -> bool {
+    instance.failures > 0 || matches!(instance.status, Status::Failed | Status::Degraded)
+}
+
+/// Condition of an instance, for its customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Condition {
+    Starting,
+    Ready,
+    /// Written into a folder; its further state is unknown.
+    Written,
+    Degraded,
+    Failed,
+    Stopped,
+    Gone,
+}
+
+impl Condition {
+    const fn of(status: Status) -> Self {
+        match status {
+            Status::Pending | Status::Provisioning => Self::Starting,
+            Status::Running => Self::Ready,
+            Status::Written => Self::Written,
+            Status::Degraded => Self::Degraded,
+            Status::Failed => Self::Failed,
+            Status::Stopped => Self::Stopped,
+            Status::Terminating | Status::Terminated => Self::Gone,
+        }
+    }
+}
+
+/// Address at which the service can be reached.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointView {
+    /// For example `web`.
+    pub name: String,
+    /// `http` or `tcp`.
+    pub protocol: &'static str,
+    /// Port of the Kubernetes Service.
+    pub port: u16,
+    /// Public host name; absent when it is reached inside the customer's namespace only.
+    pub hostname: Option<String>,
+}
+
+impl EndpointView {
+    fn of(spec: &EndpointSpec, instance: &Instance) -> Self {
+        let protocol = match spec.protocol {
+            Protocol::Http => "http",
+            Protocol::Tcp => "tcp",
+        };
+        let hostname = instance.hostname.clone().filter(|_| spec.public);
+        Self {
+            name: spec.name.clone(),
+            protocol,
+            port: spec.port,
+            hostname,
+        }
+    }
+}
+
+/// Something that happened to an instance.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EventView {
+    /// The status it had from then on.
+    pub status: String,
+    pub message: String,
+    pub at: DateTime<Utc>,
+}
+
+impl EventView {
+    fn of(event: Event) -> Self {
+        Self {
+            status: event.kind,
+            message: event.message,
+            at: event.created_at,
+        }
+    }
+}
+
+/// Data that the customer needs to use an instance.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsView {
+    /// First address to open, when there is one.
+    pub url: Option<String>,
+    pub fields: Vec<CredentialView>,
+    /// Notes to read before the first use; may be empty.
+    pub notes: String,
+}
+
+/// One field to know or to type.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialView {
+    /// For example `Password`.
+    pub label: String,
+    pub value: String,
+    /// True for a value to hide on a screen, such as a password.
+    pub is_secret: bool,
+}
+
+impl CredentialsView {
+    /// Fills the secrets into a plugin's answer; also returns the names of those it shows.
+    ///
+    /// # Errors
+    /// `PLUGIN_FAILED` when the plugin asks for a secret that this instance does not have.
+    pub fn of(card: AccessCard, secrets: &Secrets) -> Result<(Self, Vec<String>)> {
+        let mut shown = Vec::new();
+        let mut fields = Vec::new();
+        for field in card.fields {
+            let (value, is_secret) = match field.value {
+                AccessValue::Text(text) => (text, false),
+                AccessValue::Secret(name) => {
+                    let value = secrets
+                        .get(&name)
+                        .cloned()
+                        .ok_or_else(|| unknown_secret(&name))?;
+                    shown.push(name);
+                    (value, true)
+                }
+            };
+            fields.push(CredentialView {
+                label: field.label,
+                value,
+                is_secret,
+            });
+        }
+        Ok((
+            Self {
+                url: card.url,
+                fields,
+                notes: card.notes,
+            },
+            shown,
+        ))
+    }
+}
+
+fn unknown_secret(name: &str) -> Error {
+    Error::new(
+        Code::PluginFailed,
+        format!("The plugin shows a secret `{name}`, which this instance does not have."),
+    )
+}
+
+/// The Kubernetes objects of an instance, as they were applied last.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ManifestsView {
+    /// The recorded decision that they come from.
+    pub decision_id: Uuid,
+    pub plugin_id: String,
+    pub plugin_version: String,
+    pub namespace: String,
+    /// In the order of applying; the values of secrets are masked.
+    #[schema(value_type = Vec<Object>)]
+    pub objects: Vec<Value>,
+}

@@ -1,0 +1,291 @@
+//! The worker: takes due instances, a bounded number at once, and listens to the cluster.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use futures::StreamExt;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{
+    model::Lease,
+    reconciler::{LEASE, Reconciler},
+    render::Classes,
+    services::Services,
+    store,
+};
+use crate::{Result, cluster::Cluster, db::new_id};
+
+/// Interval between queries for due instances; commits here wake the worker at once.
+const POLL: Duration = Duration::from_secs(1);
+/// Delay after an event, so that events of one moment lead to one pass.
+const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Longest time that passes under way may take to end when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// State of the provisioner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvisionerStatus {
+    /// `kubernetes` or `directory`.
+    pub provisioner: &'static str,
+    /// True when the cluster answered last time; true for a directory.
+    pub is_available: bool,
+    /// Version of the cluster, or the reason that it does not answer.
+    pub detail: String,
+}
+
+/// Wakes the worker after a commit, and knows the provisioner.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    wake: Arc<Notify>,
+    status: watch::Receiver<ProvisionerStatus>,
+    classes: Arc<Classes>,
+}
+
+impl Handle {
+    /// Wakes the worker; call it after the commit that makes an instance due.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub fn status(&self) -> ProvisionerStatus {
+        self.status.borrow().clone()
+    }
+
+    pub fn classes(&self) -> &Classes {
+        &self.classes
+    }
+}
+
+/// The reconciler at work. Several servers may run one each on the same database.
+#[derive(Debug)]
+pub struct Worker<S> {
+    reconciler: Arc<Reconciler<S>>,
+    wake: Arc<Notify>,
+    status: watch::Sender<ProvisionerStatus>,
+    parallel: usize,
+    /// Id of this server among those that share the work.
+    holder: Uuid,
+    passes: JoinSet<Uuid>,
+    in_flight: HashSet<Uuid>,
+}
+
+impl<S: Services> Worker<S> {
+    pub(super) fn new(reconciler: Reconciler<S>, parallel: usize) -> (Handle, Self) {
+        let status = ProvisionerStatus {
+            provisioner: reconciler.provisioner.name(),
+            is_available: reconciler.provisioner.cluster().is_none(),
+            detail: reconciler.provisioner.place(),
+        };
+        let (sender, receiver) = watch::channel(status);
+        let wake = Arc::new(Notify::new());
+        let classes = Arc::new(reconciler.classes.clone());
+        let handle = Handle {
+            wake: Arc::clone(&wake),
+            status: receiver,
+            classes,
+        };
+        let holder = new_id(&reconciler.clock);
+        let worker = Self {
+            reconciler: Arc::new(reconciler),
+            wake,
+            status: sender,
+            parallel,
+            holder,
+            passes: JoinSet::new(),
+            in_flight: HashSet::new(),
+        };
+        (handle, worker)
+    }
+
+    /// Works until it is cancelled, then lets the passes under way end.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let listening = cancel.child_token();
+        let listener = self
+            .reconciler
+            .provisioner
+            .cluster()
+            .cloned()
+            .map(|cluster| {
+                let ear = Ear {
+                    reconciler: Arc::clone(&self.reconciler),
+                    wake: Arc::clone(&self.wake),
+                    cluster,
+                };
+                let status = self.status.clone();
+                let listening = listening.clone();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = listening.cancelled() => {}
+                        () = ear.listen() => {}
+                        () = ear.probe(status) => {}
+                    }
+                })
+            });
+        while !cancel.is_cancelled() {
+            if let Err(error) = self.take_due().await {
+                tracing::warn!(%error, "reconciler.database_away");
+            }
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                () = self.wake.notified() => {}
+                () = sleep(POLL) => {}
+                Some(done) = self.passes.join_next() => self.reap(done),
+            }
+        }
+        self.finish(listener).await;
+    }
+
+    async fn take_due(&mut self) -> Result<()> {
+        while let Some(done) = self.passes.try_join_next() {
+            self.reap(done);
+        }
+        let free = self.parallel.saturating_sub(self.in_flight.len());
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let now = clock.now();
+        if free == 0 || !store::is_any_due(&mut db.read().await?, now).await? {
+            return Ok(());
+        }
+        let mut conn = db.begin().await?;
+        let limit = i64::try_from(free).unwrap_or(i64::MAX);
+        let leases = store::claim_due(&mut conn, self.holder, now, now + LEASE, limit).await?;
+        conn.commit().await?;
+        for lease in leases {
+            self.start(lease);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, lease: Lease) {
+        // A clock that was moved ends leases early: the pass under way is the one that counts for
+        // this server, and the new lease ends by itself.
+        if !self.in_flight.insert(lease.instance_id) {
+            return;
+        }
+        let reconciler = Arc::clone(&self.reconciler);
+        self.passes.spawn(async move {
+            if let Err(error) = reconciler.pass(&lease).await {
+                tracing::warn!(instance.id = %lease.instance_id, %error, "instance.pass_not_written");
+            }
+            lease.instance_id
+        });
+    }
+
+    fn reap(&mut self, done: Result<Uuid, tokio::task::JoinError>) {
+        match done {
+            Ok(instance_id) => {
+                self.in_flight.remove(&instance_id);
+            }
+            Err(error) => {
+                tracing::error!(%error, "instance.pass_panicked");
+                if self.passes.is_empty() {
+                    self.in_flight.clear();
+                }
+            }
+        }
+    }
+
+    async fn finish(mut self, listener: Option<tokio::task::JoinHandle<()>>) {
+        let drain = async { while self.passes.join_next().await.is_some() {} };
+        if timeout(GRACE, drain).await.is_err() {
+            // Their leases end by themselves and another server continues.
+            self.passes.abort_all();
+        }
+        if let Some(listener) = listener {
+            listener.abort();
+        }
+    }
+}
+
+/// Listens to the cluster.
+struct Ear<S> {
+    reconciler: Arc<Reconciler<S>>,
+    wake: Arc<Notify>,
+    cluster: Cluster,
+}
+
+impl<S: Services> Ear<S> {
+    /// Makes an instance due soon after something of it changed.
+    async fn listen(&self) {
+        loop {
+            match self.cluster.changes().await {
+                Ok(mut changes) => {
+                    while let Some(name) = changes.next().await {
+                        self.touch(&name).await;
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "cluster.watch_not_started"),
+            }
+            sleep(PROBE_EVERY).await;
+        }
+    }
+
+    async fn touch(&self, name: &str) {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let touched = async {
+            let mut conn = db.begin().await?;
+            let touched = store::touch(&mut conn, name, clock.now() + SETTLE).await?;
+            conn.commit().await?;
+            Ok::<_, sqlx::Error>(touched)
+        };
+        match touched.await {
+            Ok(touched) if touched > 0 => self.wake_soon(),
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "instance.change_not_noted"),
+        }
+    }
+
+    fn wake_soon(&self) {
+        let wake = Arc::clone(&self.wake);
+        tokio::spawn(async move {
+            sleep(SETTLE.to_std().unwrap_or_default()).await;
+            wake.notify_one();
+        });
+    }
+
+    /// Watches if the cluster answers; when it does again, waiting instances become due.
+    async fn probe(&self, status: watch::Sender<ProvisionerStatus>) {
+        loop {
+            let (is_available, detail) = match self.cluster.probe().await {
+                Ok(version) => (true, version),
+                Err(error) => (false, error.to_string()),
+            };
+            let was_available = status.borrow().is_available;
+            if is_available != was_available {
+                tracing::info!(
+                    cluster.url = self.cluster.url(),
+                    is_available,
+                    detail,
+                    "cluster.availability"
+                );
+            }
+            if is_available && !was_available {
+                self.touch_failed().await;
+            }
+            status.send_modify(|status| {
+                status.is_available = is_available;
+                status.detail = detail;
+            });
+            sleep(PROBE_EVERY).await;
+        }
+    }
+
+    async fn touch_failed(&self) {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let touched = async {
+            let mut conn = db.begin().await?;
+            store::touch_failed(&mut conn, clock.now()).await?;
+            conn.commit().await
+        };
+        if let Err(error) = touched.await {
+            tracing::warn!(%error, "instance.waiting_not_resumed");
+        }
+        self.wake.notify_one();
+    }
+}

@@ -1,0 +1,110 @@
+//! Runs of jobs, as rows and as views.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::text_enum;
+
+text_enum! {
+    /// Trigger of a run.
+    pub enum Trigger {
+        Schedule = "SCHEDULE",
+        Administrator = "ADMINISTRATOR",
+    }
+}
+
+text_enum! {
+    /// Status of a run.
+    pub enum RunStatus {
+        Running = "RUNNING",
+        /// Its server sent no sign of life; another one takes it up.
+        Abandoned = "ABANDONED",
+        Succeeded = "SUCCEEDED",
+        /// Some items failed, the others are done.
+        Partial = "PARTIAL",
+        /// The run as a whole failed; the state of its items is unknown.
+        Failed = "FAILED",
+    }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct RunRow {
+    pub id: Uuid,
+    pub job: String,
+    pub scheduled_for: DateTime<Utc>,
+    pub trigger: Trigger,
+    pub attempts: i64,
+    pub started_at: DateTime<Utc>,
+    pub lease_until: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub status: RunStatus,
+    pub total: i64,
+    pub items: i64,
+    pub error_count: i64,
+    pub errors: Json<Vec<String>>,
+}
+
+/// One run of a job.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunView {
+    pub id: Uuid,
+    pub job: String,
+    /// Scheduled instant of the run, the same for all servers.
+    pub scheduled_for: DateTime<Utc>,
+    pub trigger: Trigger,
+    pub status: RunStatus,
+    /// Number of attempts; more than one when a server died during the run.
+    pub attempts: i64,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Number of things to look at, as far as is known; 0 when the job does not count them.
+    pub total: i64,
+    /// Number of things dealt with, also while it runs.
+    pub items: i64,
+    /// Number of things that failed.
+    pub error_count: i64,
+    /// The first of the failures, in sentences.
+    pub errors: Vec<String>,
+}
+
+impl RunView {
+    pub fn of(row: RunRow, now: DateTime<Utc>) -> Self {
+        let abandoned = row.status == RunStatus::Running && row.lease_until <= now;
+        Self {
+            id: row.id,
+            job: row.job,
+            scheduled_for: row.scheduled_for,
+            trigger: row.trigger,
+            status: if abandoned {
+                RunStatus::Abandoned
+            } else {
+                row.status
+            },
+            attempts: row.attempts,
+            started_at: row.started_at,
+            finished_at: row.finished_at,
+            total: row.total,
+            items: row.items,
+            error_count: row.error_count,
+            errors: row.errors.0,
+        }
+    }
+}
+
+/// A job and its latest run.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JobView {
+    pub name: String,
+    pub summary: String,
+    /// Cron expression.
+    pub schedule: String,
+    /// Time zone of the schedule.
+    pub timezone: String,
+    pub next_run: Option<DateTime<Utc>>,
+    pub last_run: Option<RunView>,
+}

@@ -1,0 +1,176 @@
+//! SQL of jobs and their runs.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::{
+    model::{RunRow, RunStatus},
+    progress::Counted,
+};
+use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
+
+/// Returns the time since when a job is known; `now` when it is new.
+pub(super) async fn watched_since(
+    conn: &mut Conn,
+    job: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<DateTime<Utc>> {
+    let sql = "INSERT INTO jobs (name, watched_since) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET name = excluded.name
+               RETURNING watched_since";
+    let (since,) = fetch_one!(conn, (DateTime<Utc>,), sql, job, now)?;
+    Ok(since)
+}
+
+/// Inserts a run; `false` when the instant has one, or the job has one that has not ended.
+pub(super) async fn insert(
+    conn: &mut Conn,
+    row: &RunRow,
+    requested_by: Option<Uuid>,
+) -> sqlx::Result<bool> {
+    let sql = "INSERT INTO job_runs (id, job, scheduled_for, trigger, requested_by, attempts, started_at, lease_until, status,
+                 items, error_count, errors)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING";
+    let inserted = execute!(
+        conn,
+        sql,
+        row.id,
+        &row.job,
+        row.scheduled_for,
+        row.trigger,
+        requested_by,
+        row.attempts,
+        row.started_at,
+        row.lease_until,
+        row.status,
+        row.items,
+        row.error_count,
+        &row.errors,
+    )?;
+    Ok(inserted == 1)
+}
+
+pub(super) async fn is_recorded(
+    conn: &mut Conn,
+    job: &str,
+    instant: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "SELECT count(*) FROM job_runs WHERE job = $1 AND scheduled_for = $2";
+    let (count,) = fetch_one!(conn, (i64,), sql, job, instant)?;
+    Ok(count > 0)
+}
+
+/// Returns the run of this job whose lease has run out.
+pub(super) async fn abandoned(
+    conn: &mut Conn,
+    job: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Uuid>> {
+    let sql =
+        "SELECT id FROM job_runs WHERE job = $1 AND finished_at IS NULL AND lease_until <= $2";
+    let row = fetch_optional!(conn, (Uuid,), sql, job, now)?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// Takes over a run; returns the number of the new attempt, `None` when another server was faster.
+pub(super) async fn take_over(
+    conn: &mut Conn,
+    run: Uuid,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+) -> sqlx::Result<Option<i64>> {
+    let sql = "UPDATE job_runs SET attempts = attempts + 1, lease_until = $3
+               WHERE id = $1 AND finished_at IS NULL AND lease_until <= $2 RETURNING attempts";
+    let row = fetch_optional!(conn, (i64,), sql, run, now, lease_until)?;
+    Ok(row.map(|(attempts,)| attempts))
+}
+
+pub(super) async fn lease(
+    conn: &mut Conn,
+    run: Uuid,
+    attempt: i64,
+    until: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE job_runs SET lease_until = $3 WHERE id = $1 AND attempts = $2 AND finished_at IS NULL";
+    Ok(execute!(conn, sql, run, attempt, until)? == 1)
+}
+
+/// Records the progress of a run.
+pub(super) async fn report(
+    conn: &mut Conn,
+    run: Uuid,
+    attempt: i64,
+    counted: Counted,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE job_runs SET total = $3, items = $4, error_count = $5
+               WHERE id = $1 AND attempts = $2 AND finished_at IS NULL";
+    let Counted {
+        total,
+        items,
+        errors,
+    } = counted;
+    execute!(conn, sql, run, attempt, total, items, errors).map(|_| ())
+}
+
+/// Result of a run that has ended.
+pub(super) struct End<'a> {
+    pub(super) status: RunStatus,
+    pub(super) total: i64,
+    pub(super) items: i64,
+    pub(super) error_count: i64,
+    pub(super) errors: &'a [&'a str],
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn finish(
+    conn: &mut Conn,
+    run: Uuid,
+    attempt: i64,
+    end: &End<'_>,
+) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "UPDATE job_runs SET finished_at = $3, status = $4, items = $5, error_count = $6, errors = $7, total = $8
+         WHERE id = $1 AND attempts = $2 AND finished_at IS NULL",
+        run,
+        attempt,
+        end.now,
+        end.status,
+        end.items,
+        end.error_count,
+        Json(end.errors),
+        end.total,
+    )
+    .map(|_| ())
+}
+
+pub(super) async fn forget(conn: &mut Conn, job: &str, before: DateTime<Utc>) -> sqlx::Result<()> {
+    let sql = "DELETE FROM job_runs WHERE job = $1 AND finished_at < $2";
+    execute!(conn, sql, job, before).map(|_| ())
+}
+
+pub(super) async fn run(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<RunRow>> {
+    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
+                 error_count, errors
+               FROM job_runs WHERE id = $1";
+    fetch_optional!(conn, RunRow, sql, id)
+}
+
+/// A job's runs, newest first.
+pub async fn runs(
+    conn: &mut Conn,
+    job: &str,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<RunRow>> {
+    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
+                 error_count, errors
+               FROM job_runs WHERE job = $1 ORDER BY started_at DESC, id DESC LIMIT $2 OFFSET $3";
+    fetch_all!(conn, RunRow, sql, job, limit, offset)
+}
+
+pub async fn count_runs(conn: &mut Conn, job: &str) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM job_runs WHERE job = $1";
+    let (count,) = fetch_one!(conn, (i64,), sql, job)?;
+    Ok(count)
+}

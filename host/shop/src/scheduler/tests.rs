@@ -1,0 +1,145 @@
+//! Failing jobs, beside one that does not fail.
+
+use super::*;
+use crate::{
+    Code,
+    db::{Clock, Db, new_id},
+};
+
+/// Longer than any job of these tests takes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn job<F, R>(name: &'static str, rule: F) -> Job
+where
+    F: Fn(Progress) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Outcome>> + Send + 'static,
+{
+    Job {
+        name,
+        summary: "A job of a test.",
+        schedule: "* * * * * *".parse().unwrap(),
+        rule: Rule::new(rule),
+    }
+}
+
+async fn scheduler(jobs: Vec<Job>) -> (tempfile::TempDir, Scheduler) {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", folder.path().join("shop.db").display());
+    let db = Db::connect_with(&url, 4).await.unwrap();
+    db.migrate().await.unwrap();
+    (folder, Scheduler::new(db, Clock::movable(), jobs))
+}
+
+async fn administrator(scheduler: &Scheduler) -> Uuid {
+    let (id, now) = (new_id(&scheduler.clock), scheduler.clock.now());
+    let mut conn = scheduler.db.begin().await.unwrap();
+    let sql =
+        "INSERT INTO users (id, email, password_hash, name, role, status, created_at, updated_at)
+               VALUES ($1, 'admin@example.com', '', 'Admin', 'ADMINISTRATOR', 'ACTIVE', $2, $2)";
+    crate::execute!(conn, sql, id, now).unwrap();
+    conn.commit().await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_job_that_fails_stops_nobody() {
+    let jobs = vec![
+        job("panics", |_| Box::pin(async { panic!("as a test does") })),
+        job("fails", |_| {
+            Box::pin(async { Err(Error::new(Code::Unavailable, "Away.")) })
+        }),
+        job("half", |_| {
+            let errors = (0..30).map(|number| format!("Item {number}.")).collect();
+            Box::pin(async { Ok(Outcome { items: 40, errors }) })
+        }),
+        job("good", |_| Box::pin(async { Ok(Outcome::of(7)) })),
+    ];
+    let (_folder, scheduler) = scheduler(jobs).await;
+    let admin = administrator(&scheduler).await;
+    let mut ended = Vec::new();
+    for name in ["panics", "fails", "half", "good"] {
+        ended.push(scheduler.run_now(name, admin, LONG).await.unwrap());
+    }
+    let told: Vec<_> = ended
+        .iter()
+        .map(|run| (run.status, run.items, run.error_count, run.errors.len()))
+        .collect();
+    let expected = [
+        (RunStatus::Failed, 0, 1, 1),
+        (RunStatus::Failed, 0, 1, 1),
+        (RunStatus::Partial, 40, 30, 20),
+        (RunStatus::Succeeded, 7, 0, 0),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(ended[1].errors, ["Away."]);
+}
+
+#[tokio::test]
+async fn what_an_administrator_runs_is_audited() {
+    let good = job("good", |_| Box::pin(async { Ok(Outcome::of(1)) }));
+    let (_folder, scheduler) = scheduler(vec![good]).await;
+    let admin = administrator(&scheduler).await;
+    scheduler.run_now("good", admin, LONG).await.unwrap();
+    let unknown = scheduler.run_now("bad", admin, LONG).await;
+    assert_eq!(unknown.unwrap_err().code, Code::NotFound);
+    let mut conn = scheduler.db.read().await.unwrap();
+    let sql = "SELECT actor_id, subject FROM audit_events WHERE action = 'job.run'";
+    let noted = crate::fetch_all!(conn, (Uuid, String), sql).unwrap();
+    assert_eq!(noted, [(admin, "job:good".to_owned())]);
+}
+
+/// A stopping server leaves unfinished runs to another, at once.
+#[tokio::test]
+async fn a_run_that_is_cut_off_is_anybodys() {
+    let endless = job("endless", |_| Box::pin(std::future::pending()));
+    let (_folder, scheduler) = scheduler(vec![endless]).await;
+    let job = scheduler.job("endless").unwrap();
+    let instant = scheduler.clock.now() + TimeDelta::seconds(1);
+    let claim::Due::Ours(claim) = claim::scheduled(&scheduler, job, instant).await.unwrap() else {
+        panic!("nobody else wants it");
+    };
+    let run = claim.run_id();
+    let task = scheduler.launch(job, claim.clone());
+    scheduler.cut_off.cancel();
+    task.await.unwrap();
+    let next = claim::abandoned(&scheduler, job).await.unwrap().unwrap();
+    assert_eq!(next.run_id(), run);
+    assert!(
+        !claim.renew().await.unwrap(),
+        "the earlier holder has lost it"
+    );
+}
+
+/// Progress of a run can be read before it ends.
+#[tokio::test]
+async fn a_run_says_how_far_it_has_come() {
+    let counting = job("counting", |progress| {
+        Box::pin(async move {
+            progress.expect(10_000);
+            (0..40).for_each(|_| progress.item());
+            progress.error();
+            std::future::pending().await
+        })
+    });
+    let (_folder, scheduler) = scheduler(vec![counting]).await;
+    let admin = administrator(&scheduler).await;
+    let at_once = Duration::ZERO;
+    let begun = scheduler.run_now("counting", admin, at_once);
+    let begun = begun.await.unwrap();
+    assert_eq!(
+        (begun.status, begun.finished_at),
+        (RunStatus::Running, None)
+    );
+    let mut seen = begun.clone();
+    for _ in 0..200 {
+        if seen.items > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        seen = scheduler.run("counting", begun.id).await.unwrap();
+    }
+    let counts = (seen.total, seen.items, seen.error_count, seen.status);
+    assert_eq!(counts, (10_000, 40, 1, RunStatus::Running));
+    let again = scheduler.run_now("counting", admin, at_once).await;
+    assert_eq!(again.unwrap_err().code, Code::Conflict);
+}

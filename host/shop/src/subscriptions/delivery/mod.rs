@@ -1,0 +1,160 @@
+//! Money follows what exists: a first period begins to count when its instance is delivered,
+//! nothing is charged while the instance never runs, and a purchase that can never be set up is
+//! undone.
+
+mod store;
+mod undo;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use uuid::Uuid;
+
+pub(super) use undo::{is_undelivered, take_back, undo_purchases};
+
+use super::{
+    model::{Subscription, SubscriptionDetail},
+    pricing, store as subscriptions,
+};
+use crate::{
+    Error, Result,
+    alerts::{self, AlertKind},
+    db::Conn,
+    provisioning,
+    subscriptions::Subscriptions,
+};
+
+/// Time that setting up takes anyhow, and that moves nothing.
+const SETTING_UP: TimeDelta = TimeDelta::minutes(1);
+
+/// Notes first deliveries, and moves the first period of what waited by the time it waited.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
+    let found = store::delivered(&mut shop.db.read().await?).await?;
+    if found.is_empty() || shop.clock.jump().is_some() {
+        return Ok(());
+    }
+    let clock = &shop.clock;
+    let mut conn = shop.db.begin().await?;
+    for delivered in found {
+        let store::Delivered { id, ready_at, .. } = delivered;
+        if !store::note_delivery(&mut conn, id, ready_at).await? {
+            continue;
+        }
+        // A moment that a wrong clock wrote down may lie ahead.
+        let wait = ready_at.min(clock.now()) - delivered.period_start;
+        if delivered.period_number == 1 && wait > SETTING_UP {
+            let (anchor_at, end) = moved(
+                clock.zone(),
+                delivered.anchor_at,
+                delivered.period_end,
+                wait,
+            )?;
+            store::move_first_period(&mut conn, id, anchor_at, end, clock.now()).await?;
+            tracing::info!(subscription.id = %id, wait_s = wait.num_seconds(), "subscription.first_period_moved");
+        }
+        let subject = undo::subject(&delivered.service, &delivered.plan);
+        alerts::resolve(&mut conn, clock, AlertKind::PurchaseUndone, &subject).await?;
+    }
+    Ok(conn.commit().await?)
+}
+
+/// The anchor and the end of a first period that waited so long; the end moves by at least that
+/// time, and the periods after it begin where it ends.
+fn moved(
+    zone: Tz,
+    anchor_at: DateTime<Utc>,
+    period_end: DateTime<Utc>,
+    wait: TimeDelta,
+) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
+    let mut anchor = anchor_at + wait;
+    let mut end = pricing::period_end(zone, anchor, 1)?;
+    // Months differ in length: from a shorter one on, a month alone would be too little.
+    let missing = (period_end + wait) - end;
+    if missing > TimeDelta::zero() {
+        anchor += missing;
+        end = pricing::period_end(zone, anchor, 1)?;
+    }
+    Ok((anchor, end))
+}
+
+/// Returns true when nothing is charged for a subscription whose period is over: its instance never
+/// ran in that period. It is charged again once the instance runs, for the time from then on.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn is_held(shop: &Subscriptions, seen: &Subscription) -> Result<bool> {
+    if seen.delivered_at.is_none() {
+        note_deliveries(shop).await?;
+        let row = subscriptions::any(&mut shop.db.read().await?, seen.id).await?;
+        let now = row.ok_or_else(|| Error::not_found("subscription"))?;
+        // Its period may end later by now.
+        if !now.subscription.is_due(shop.clock.now()) {
+            return Ok(true);
+        }
+    }
+    if !never_ran(&mut shop.db.read().await?, seen).await? {
+        return Ok(false);
+    }
+    if seen.held_since.is_none() {
+        let mut conn = shop.db.begin().await?;
+        store::hold(&mut conn, seen.id, seen.period_number).await?;
+        conn.commit().await?;
+        tracing::warn!(subscription.id = %seen.id, "renewal.held");
+    }
+    Ok(true)
+}
+
+/// Returns true when the instance did not run once since the period began.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
+    Ok(!provisioning::ran_since(conn, seen.id, seen.period_start).await?)
+}
+
+/// Makes an instance that waits or failed due at once.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when nothing waits to be tried
+/// again.
+pub async fn retry_provisioning(
+    shop: &Subscriptions,
+    user_id: Uuid,
+    id: Uuid,
+) -> Result<SubscriptionDetail> {
+    let detail = super::detail(&mut shop.db.read().await?, user_id, id).await?;
+    let mut conn = shop.db.begin().await?;
+    provisioning::try_again(&mut conn, &shop.clock, id).await?;
+    conn.commit().await?;
+    shop.instances.handle.wake();
+    Ok(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_first_period_moves_by_at_least_the_wait_and_the_next_follows_it() {
+        for (bought, days, expected) in [
+            ("2027-10-01T05:00:00Z", 3, "2027-11-04T05:00:00Z"),
+            ("2027-01-30T05:00:00Z", 2, "2027-03-02T05:00:00Z"),
+            ("2027-01-31T05:00:00Z", 1, "2027-03-01T05:00:00Z"),
+            ("2027-01-15T05:00:00Z", 40, "2027-03-27T05:00:00Z"),
+        ] {
+            let (bought, wait) = (at(bought), TimeDelta::days(days));
+            let end = pricing::period_end(Tz::UTC, bought, 1).unwrap();
+            let (anchor, moved_end) = moved(Tz::UTC, bought, end, wait).unwrap();
+            assert!(moved_end >= end + wait, "{bought}");
+            assert!(moved_end <= end + wait + TimeDelta::days(3), "{bought}");
+            assert_eq!(moved_end, at(expected), "{bought}");
+            assert_eq!(pricing::period_end(Tz::UTC, anchor, 1).unwrap(), moved_end);
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Subscriptions: quotes, checkout, detail and cancellation.
+
+pub mod cancellation;
+pub mod checkout;
+pub mod delivery;
+mod model;
+mod plan_changes;
+mod pricing;
+pub mod refund;
+pub mod renewal;
+mod settings;
+pub mod store;
+pub mod upgrade;
+mod watch;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use self::model::SubscriptionRow;
+pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
+pub use checkout::{buy, quote, validate};
+pub use model::{
+    PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,
+    SubscriptionStatus, SubscriptionView,
+};
+pub use pricing::{Order, Priced, period_end};
+pub use refund::{Refund, refund};
+pub use renewal::{
+    BillingInfo, DAILY_RENEWALS, Forecast, ForecastLine, GRACE_PERIOD, process_all_grace,
+    process_grace, renew_all_due, renew_due,
+};
+pub use settings::{MOST_GRACE_DAYS, Settings};
+pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
+pub use watch::watch;
+
+use crate::{
+    Error, Result,
+    coupons::Coupons,
+    db::{Clock, Conn, Db},
+    plugins::Registry,
+    provisioning::Instances,
+};
+
+/// Subscriptions of the shop: what they are sold, priced and delivered with, and the settings.
+#[derive(Debug, Clone)]
+pub struct Subscriptions {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    pub(crate) plugins: Arc<Registry>,
+    pub(crate) coupons: Coupons,
+    pub(crate) instances: Instances,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl Subscriptions {
+    /// Returns the subscriptions in the database of these coupons and instances.
+    pub fn new(coupons: Coupons, instances: Instances, settings: Settings) -> Self {
+        Self {
+            db: coupons.db.clone(),
+            clock: coupons.clock.clone(),
+            plugins: Arc::clone(&coupons.plugins),
+            coupons,
+            instances,
+            settings: Arc::new(settings),
+        }
+    }
+}
+
+/// Returns one of this customer's subscriptions, with the prices of its periods.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none or it is another customer's.
+pub async fn detail(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<SubscriptionDetail> {
+    let row = store::owned(conn, user_id, id).await?;
+    with_periods(conn, id, row).await
+}
+
+/// Returns a subscription of any customer, with the prices of its periods.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none.
+pub async fn any_detail(conn: &mut Conn, id: Uuid) -> Result<SubscriptionDetail> {
+    let row = store::any(conn, id).await?;
+    with_periods(conn, id, row).await
+}
+
+async fn with_periods(
+    conn: &mut Conn,
+    id: Uuid,
+    row: Option<SubscriptionRow>,
+) -> Result<SubscriptionDetail> {
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let periods = store::periods(conn, id).await?;
+    Ok(SubscriptionDetail {
+        subscription: row.into(),
+        periods: periods.into_iter().map(PeriodView::from).collect(),
+    })
+}

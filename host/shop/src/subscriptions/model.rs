@@ -1,0 +1,339 @@
+//! Rows and views of subscriptions, their periods and quotes.
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::contract::PriceLine;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    catalog::Tier,
+    coupons::{CouponPreview, Evaluated},
+    money::Rupiah,
+    text_enum,
+    wallet::TransactionNumber,
+};
+
+text_enum! {
+    pub enum SubscriptionStatus {
+        Pending = "PENDING",
+        Active = "ACTIVE",
+        /// In grace: not paid, still running.
+        PastDue = "PAST_DUE",
+        /// Scaled to zero, data kept.
+        Suspended = "SUSPENDED",
+        Cancelled = "CANCELLED",
+        Expired = "EXPIRED",
+    }
+}
+
+impl SubscriptionStatus {
+    /// Holds quota and an instance.
+    pub const fn is_live(self) -> bool {
+        matches!(
+            self,
+            Self::Pending | Self::Active | Self::PastDue | Self::Suspended
+        )
+    }
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Subscription {
+    pub id: Uuid,
+    pub user_id: Uuid,
+    pub plan_id: Uuid,
+    pub status: SubscriptionStatus,
+    pub monthly_price: Rupiah,
+    pub config: Json<Value>,
+    pub auto_renew: bool,
+    pub anchor_at: DateTime<Utc>,
+    pub period_number: i64,
+    pub period_start: DateTime<Utc>,
+    pub period_end: DateTime<Utc>,
+    pub coupon_id: Option<Uuid>,
+    /// Further periods the coupon still reduces; `None` with a coupon means for ever.
+    pub coupon_periods_left: Option<i64>,
+    pub cancelled_at: Option<DateTime<Utc>>,
+    pub cancel_reason: Option<String>,
+    /// End of the grace in which it runs unpaid.
+    pub grace_until: Option<DateTime<Utc>>,
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// Price of its next period, when that is due and not paid.
+    pub unpaid: Option<Rupiah>,
+    /// Moment of the instance's first delivery.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// The end of a period in which its instance never ran.
+    pub held_since: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Subscription {
+    /// Returns true when the period is over and nothing has ended the subscription.
+    pub fn is_due(&self, now: DateTime<Utc>) -> bool {
+        self.status.is_live() && self.period_end <= now
+    }
+
+    /// Returns true when the period is over and the nightly job has not come to it: nothing of the
+    /// time since is paid.
+    pub fn is_overdue(&self, now: DateTime<Utc>) -> bool {
+        self.status == SubscriptionStatus::Active && self.is_due(now)
+    }
+
+    /// Returns true when nothing happened to it since it was seen so.
+    pub(super) fn is_as_seen(&self, seen: &Self) -> bool {
+        let state = |one: &Self| {
+            (
+                (
+                    one.status,
+                    one.period_number,
+                    one.plan_id,
+                    one.monthly_price,
+                ),
+                (one.auto_renew, one.coupon_periods_left, one.suspended_at),
+            )
+        };
+        state(self) == state(seen)
+    }
+
+    /// Returns true while its coupon still has periods left to reduce.
+    pub const fn has_coupon_left(&self) -> bool {
+        self.coupon_id.is_some() && !matches!(self.coupon_periods_left, Some(..=0))
+    }
+}
+
+/// A subscription with the names of what it is for.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct SubscriptionRow {
+    #[sqlx(flatten)]
+    pub subscription: Subscription,
+    pub service_slug: String,
+    pub service_name: String,
+    pub plan_slug: String,
+    pub plan_name: String,
+    pub tier: Tier,
+    pub instance_id: Option<Uuid>,
+    pub instance_status: Option<String>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct PeriodRow {
+    pub(super) number: i64,
+    pub(super) starts_at: DateTime<Utc>,
+    pub(super) ends_at: DateTime<Utc>,
+    pub(super) price: Rupiah,
+    pub(super) discount: Rupiah,
+    pub(super) paid_cash: Rupiah,
+    pub(super) paid_bonus: Rupiah,
+    pub(super) refunded_cash: Rupiah,
+    pub(super) transaction_id: Option<Uuid>,
+    pub(super) price_decision_id: Uuid,
+}
+
+/// Price and bounds of one period.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PeriodView {
+    /// 1, 2, 3, ...
+    pub number: i64,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: DateTime<Utc>,
+    pub price: Rupiah,
+    pub discount: Rupiah,
+    /// Paid from topped-up credit; the most that can be refunded.
+    pub paid_cash: Rupiah,
+    pub paid_bonus: Rupiah,
+    /// Given back to the wallet.
+    pub refunded_cash: Rupiah,
+    pub transaction_id: Option<Uuid>,
+    pub price_decision_id: Uuid,
+}
+
+impl From<PeriodRow> for PeriodView {
+    fn from(row: PeriodRow) -> Self {
+        Self {
+            number: row.number,
+            starts_at: row.starts_at,
+            ends_at: row.ends_at,
+            price: row.price,
+            discount: row.discount,
+            paid_cash: row.paid_cash,
+            paid_bonus: row.paid_bonus,
+            refunded_cash: row.refunded_cash,
+            transaction_id: row.transaction_id,
+            price_decision_id: row.price_decision_id,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionView {
+    pub id: Uuid,
+    pub service: String,
+    pub service_name: String,
+    pub plan_id: Uuid,
+    pub plan: String,
+    pub plan_name: String,
+    pub tier: Tier,
+    pub status: SubscriptionStatus,
+    /// The price the customer bought at, before coupons.
+    pub monthly_price: Rupiah,
+    pub auto_renew: bool,
+    pub period_start: DateTime<Utc>,
+    pub period_end: DateTime<Utc>,
+    /// End of the grace in which it runs unpaid.
+    pub grace_until: Option<DateTime<Utc>>,
+    /// Start of the suspension: it is scaled to zero; its data is kept for
+    /// `SUSPENSION_RETENTION_DAYS`.
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// Moment of the instance's first delivery. The first period moves by the time it waited for
+    /// that.
+    pub delivered_at: Option<DateTime<Utc>>,
+    /// The end of a period in which its instance never ran: nothing is charged until it runs.
+    pub held_since: Option<DateTime<Utc>>,
+    /// Price of its next period, when that is due and not paid. A wallet that holds as much renews
+    /// it.
+    pub unpaid: Option<Rupiah>,
+    /// Further periods that its coupon reduces; absent without a coupon, and for one that never
+    /// ends.
+    pub coupon_periods_left: Option<i64>,
+    #[schema(value_type = Object)]
+    pub config: Value,
+    pub instance_id: Option<Uuid>,
+    pub instance_status: Option<String>,
+    pub cancelled_at: Option<DateTime<Utc>>,
+    pub cancel_reason: Option<String>,
+    pub created_at: DateTime<Utc>,
+}
+
+impl From<SubscriptionRow> for SubscriptionView {
+    fn from(row: SubscriptionRow) -> Self {
+        let subscription = row.subscription;
+        Self {
+            id: subscription.id,
+            service: row.service_slug,
+            service_name: row.service_name,
+            plan_id: subscription.plan_id,
+            plan: row.plan_slug,
+            plan_name: row.plan_name,
+            tier: row.tier,
+            status: subscription.status,
+            monthly_price: subscription.monthly_price,
+            auto_renew: subscription.auto_renew,
+            period_start: subscription.period_start,
+            period_end: subscription.period_end,
+            grace_until: subscription.grace_until,
+            suspended_at: subscription.suspended_at,
+            delivered_at: subscription.delivered_at,
+            held_since: subscription.held_since,
+            unpaid: subscription.unpaid,
+            coupon_periods_left: subscription.coupon_periods_left,
+            config: subscription.config.0,
+            instance_id: row.instance_id,
+            instance_status: row.instance_status,
+            cancelled_at: subscription.cancelled_at,
+            cancel_reason: subscription.cancel_reason,
+            created_at: subscription.created_at,
+        }
+    }
+}
+
+/// A subscription with what its periods cost.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionDetail {
+    #[serde(flatten)]
+    pub subscription: SubscriptionView,
+    pub periods: Vec<PeriodView>,
+}
+
+/// A line of a price, with its reason.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PriceLineView {
+    pub code: String,
+    pub label: String,
+    /// Negative for a reduction.
+    pub amount: Rupiah,
+    pub reason: String,
+}
+
+impl PriceLineView {
+    pub(super) fn of_coupon(coupon: &Evaluated) -> Self {
+        Self {
+            code: "coupon".to_owned(),
+            label: format!("Coupon {}", coupon.coupon.code),
+            amount: coupon.amount.negated(),
+            reason: coupon.reason.clone(),
+        }
+    }
+}
+
+impl From<PriceLine> for PriceLineView {
+    fn from(line: PriceLine) -> Self {
+        Self {
+            code: line.code,
+            label: line.label,
+            amount: Rupiah::new(line.amount),
+            reason: line.reason,
+        }
+    }
+}
+
+/// Price of a purchase, every rupiah explained, with the balance of the wallet.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct QuoteView {
+    /// Id to send as `quoteId`, to be charged exactly this or not at all. It buys once.
+    pub id: Uuid,
+    pub plan_id: Uuid,
+    pub service: String,
+    pub plan: String,
+    /// The price lines, then the coupon's; they add up to `due`.
+    pub lines: Vec<PriceLineView>,
+    /// Price before the coupon.
+    pub price: Rupiah,
+    pub discount: Rupiah,
+    /// Amount that will be charged.
+    pub due: Rupiah,
+    pub coupon: Option<CouponPreview>,
+    pub period_start: DateTime<Utc>,
+    pub period_end: DateTime<Utc>,
+    pub balance: Rupiah,
+    /// The wallet holds enough.
+    pub affordable: bool,
+    pub expires_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct QuoteRow {
+    pub(super) plan_id: Uuid,
+    pub(super) coupon_code: Option<String>,
+    pub(super) config: String,
+    pub(super) due: Rupiah,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) used_at: Option<DateTime<Utc>>,
+}
+
+/// Result of a purchase, with ids to follow.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PurchaseView {
+    pub subscription: SubscriptionView,
+    pub instance_id: Uuid,
+    /// `TXMP-101`
+    #[schema(value_type = String)]
+    pub transaction: TransactionNumber,
+    pub transaction_id: Uuid,
+    pub lines: Vec<PriceLineView>,
+    pub price: Rupiah,
+    pub discount: Rupiah,
+    pub charged: Rupiah,
+    pub paid_cash: Rupiah,
+    pub paid_bonus: Rupiah,
+    pub price_decision_id: Uuid,
+    pub coupon_decision_id: Option<Uuid>,
+}

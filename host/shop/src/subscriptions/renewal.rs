@@ -1,0 +1,395 @@
+//! The next period of a subscription: priced by the version its instance is pinned to, reduced by
+//! the coupon it was bought with, and charged once; and the steps that follow when it is not paid.
+//!
+//! Every step is one database transaction that looks again at what it was decided on, with the
+//! customer's wallet locked: two servers, or a server that dies anywhere, charge each period once.
+
+mod overdue;
+mod preview;
+mod store;
+mod unpaid;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Term};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+pub(super) use overdue::{ahead, renew_first, renew_now};
+pub use preview::{BillingInfo, Forecast, ForecastLine};
+pub use preview::{billing_info, forecast};
+pub use unpaid::{expire, set_grace};
+pub use unpaid::{process_all_grace, process_grace};
+
+use super::{
+    Subscriptions, delivery,
+    model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
+    plan_changes, pricing, store as subscriptions,
+};
+use crate::{
+    Error, Result, catalog,
+    coupons::{self, Continued},
+    db::Conn,
+    money::Rupiah,
+    plugins::{self, Decision},
+    provisioning,
+    scheduler::{Outcome, Progress},
+    schema, timekeeping,
+    wallet::{self, NewTransaction, TransactionType},
+};
+
+/// Names of the jobs.
+pub const DAILY_RENEWALS: &str = "daily-renewals";
+pub const GRACE_PERIOD: &str = "grace-period";
+
+/// Attempts to renew a subscription that keeps changing meanwhile.
+const ATTEMPTS: u32 = 3;
+
+/// The next period with its price decided, nothing booked yet.
+struct Next {
+    number: i64,
+    anchor_at: DateTime<Utc>,
+    starts_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    lines: Vec<PriceLine>,
+    price: Rupiah,
+    price_decision: Decision,
+    coupon: Option<Continued>,
+}
+
+impl Next {
+    /// Price less what the coupon takes off, as long as its budget lasts.
+    fn due(&self) -> Result<Rupiah> {
+        Ok(self.price.minus(self.discount())?)
+    }
+
+    fn discount(&self) -> Rupiah {
+        match &self.coupon {
+            Some(Continued::Reduces(reduced)) => reduced.amount,
+            _ => Rupiah::ZERO,
+        }
+    }
+
+    /// The price's lines and the coupon's; they add up to what is due.
+    fn explained(&self) -> Vec<PriceLineView> {
+        let mut lines: Vec<_> = self.lines.iter().cloned().map(Into::into).collect();
+        if let Some(Continued::Reduces(reduced)) = &self.coupon {
+            lines.push(PriceLineView::of_coupon(reduced));
+        }
+        lines
+    }
+
+    /// Returns the explanation of the price that is kept in the transaction.
+    fn details(&self) -> Value {
+        let (code, without) = match &self.coupon {
+            None => (None, None),
+            Some(Continued::Reduces(reduced)) => (Some(&reduced.coupon.code), None),
+            Some(Continued::Nothing { code, reason, .. }) => (Some(code), Some(reason)),
+        };
+        json!({
+            "period": self.number,
+            "lines": self.explained(),
+            "price": self.price,
+            "discount": self.discount(),
+            "couponCode": code,
+            "couponGaveNothing": without,
+        })
+    }
+
+    /// Without the coupon, whose budget does not hold this period.
+    fn over_budget(&mut self) {
+        if let Some(Continued::Reduces(reduced)) = self.coupon.take() {
+            self.coupon = Some(Continued::Nothing {
+                code: reduced.coupon.code.clone(),
+                reason: format!("The budget of the coupon {} is spent.", reduced.coupon.code),
+                decision: Some(Box::new(reduced.decision)),
+            });
+        }
+    }
+}
+
+/// Result for one subscription that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Renewed,
+    /// The wallet does not hold enough.
+    Unpaid,
+    Ended,
+    /// Nothing is left to do.
+    Nothing,
+}
+
+/// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over,
+/// or ends it where it is not to be renewed. A failure is reported and stops no other.
+///
+/// One period of a subscription is charged at most, however far behind it is: where no server ran
+/// for months, as many runs catch up, and a clock that was wrong costs no customer more than one
+/// period a run.
+///
+/// # Errors
+/// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
+pub async fn renew_due(shop: &Subscriptions) -> Result<Outcome> {
+    renew_all_due(shop, &Progress::default()).await
+}
+
+/// The same as [`renew_due`], and says how far it has come.
+///
+/// # Errors
+/// As [`renew_due`].
+pub async fn renew_all_due(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
+    timekeeping::trusted(&shop.clock)?;
+    let due = store::due(&mut shop.db.read().await?, shop.clock.now()).await?;
+    Ok(each(shop, due, progress).await)
+}
+
+/// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
+pub(super) async fn renew_payable(shop: &Subscriptions) -> Result<()> {
+    if !shop.settings.auto_renewal || shop.clock.jump().is_some() {
+        return Ok(());
+    }
+    let payable = store::payable(&mut shop.db.read().await?, shop.clock.now()).await?;
+    each(shop, payable, &Progress::default()).await;
+    Ok(())
+}
+
+/// Takes one step with each.
+async fn each(shop: &Subscriptions, ids: Vec<Uuid>, progress: &Progress) -> Outcome {
+    let mut outcome = Outcome::default();
+    progress.expect(ids.len());
+    for id in ids {
+        timekeeping::wait_until_trusted(&shop.clock).await;
+        match step(shop, id).await {
+            Ok(Step::Nothing) => {}
+            Ok(Step::Renewed | Step::Unpaid | Step::Ended) => {
+                outcome.items += 1;
+                progress.item();
+            }
+            Err(error) => {
+                progress.error();
+                tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
+                outcome.errors.push(format!("Subscription {id}: {error}"));
+                if let Err(error) = try_again(shop, id).await {
+                    tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
+                }
+            }
+        }
+    }
+    outcome
+}
+
+async fn try_again(shop: &Subscriptions, id: Uuid) -> Result<()> {
+    let (billing, now) = (&shop.settings, shop.clock.now());
+    let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
+    let mut conn = shop.db.begin().await?;
+    store::failed(&mut conn, id, billing.retries, soon, later).await?;
+    Ok(conn.commit().await?)
+}
+
+/// Takes one step with a subscription, if its period is over.
+async fn step(shop: &Subscriptions, id: Uuid) -> Result<Step> {
+    for _ in 0..ATTEMPTS {
+        let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
+        let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+        let seen = &row.subscription;
+        if !seen.is_due(shop.clock.now()) {
+            return Ok(Step::Nothing);
+        }
+        // Without renewal it ends on its day, unless it still waits for the delivery of its first
+        // payment.
+        let may_wait = seen.auto_renew || seen.delivered_at.is_none();
+        if seen.status == SubscriptionStatus::Active
+            && may_wait
+            && delivery::is_held(shop, seen).await?
+        {
+            return Ok(Step::Nothing);
+        }
+        if !seen.auto_renew {
+            let ended = unpaid::end(shop, seen, "It was not to be renewed.", None).await?;
+            return Ok(if ended { Step::Ended } else { Step::Nothing });
+        }
+        if !shop.settings.auto_renewal {
+            return Ok(Step::Nothing);
+        }
+        let next = price(shop, &row).await?;
+        match charge(shop, &row, next).await? {
+            Charge::Paid => return Ok(Step::Renewed),
+            Charge::Short(due) if unpaid::fall_behind(shop, seen, due).await? => {
+                return Ok(Step::Unpaid);
+            }
+            Charge::Short(_) | Charge::Overtaken => {}
+        }
+    }
+    Err(coupons::too_busy())
+}
+
+/// Decides what the next period costs: at the price the customer bought at, by the plugin version
+/// that the instance is pinned to. Writes nothing.
+async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
+    let current = &row.subscription;
+    let mut conn = shop.db.read().await?;
+    let plan = catalog::plan(&mut conn, current.plan_id).await?;
+    let pinned = provisioning::pinned(&mut conn, current.id).await?;
+    if plan_changes::pending(&mut conn, current.id)
+        .await?
+        .is_some()
+    {
+        return Err(super::upgrade::changing());
+    }
+    drop(conn);
+    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
+    let plan = plan.for_plugins_at(current.monthly_price)?;
+    let term = Term { months: 1 };
+    let off = switched_off(current, shop.clock.now());
+    // Forecast and charge ask about the same moment, so that their prices agree.
+    let starts_at = current.period_end + off;
+    let request = contract::PriceRequest {
+        settings: pinned.settings.0,
+        plan: plan.clone(),
+        term,
+        config: current.config.0.clone(),
+        occasion: Occasion::Renewal,
+        moment: starts_at.timestamp(),
+    };
+    let subject = current.user_id.into();
+    let decided =
+        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
+            .await?;
+    let answer = match decided.value {
+        Answer::Ok(answer) => answer,
+        Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
+    };
+    let coupon = if answer.total > 0 && current.has_coupon_left() {
+        let purchase = Purchase {
+            service: row.service_slug.clone(),
+            plan,
+            term,
+            lines: answer.lines.clone(),
+            total: answer.total,
+        };
+        let whose = (current.user_id, current.id);
+        Some(coupons::continue_for(&shop.coupons, whose, purchase, starts_at).await?)
+    } else {
+        None
+    };
+    let anchor_at = current.anchor_at + off;
+    let number = u32::try_from(current.period_number).map_err(Error::internal)?;
+    Ok(Next {
+        number: current.period_number.saturating_add(1),
+        anchor_at,
+        // Without a gap to the period before, though the zone may be another since.
+        starts_at,
+        ends_at: pricing::period_end(shop.clock.zone(), anchor_at, number.saturating_add(1))?,
+        lines: answer.lines,
+        price: Rupiah::new(answer.total),
+        price_decision: decided.decision,
+        coupon,
+    })
+}
+
+/// Returns how long it has been switched off or never ran. That is not charged: its periods move on
+/// by as much.
+fn switched_off(current: &Subscription, now: DateTime<Utc>) -> TimeDelta {
+    let since = current.suspended_at.or(current.held_since);
+    let off = since.map(|since| now - since);
+    // A moment that a wrong clock wrote down may lie ahead.
+    off.unwrap_or_default().max(TimeDelta::zero())
+}
+
+enum Charge {
+    Paid,
+    /// Price that the wallet does not hold.
+    Short(Rupiah),
+    /// The subscription changed meanwhile.
+    Overtaken,
+}
+
+/// The one transaction: money, coupon, period, subscription and instance.
+async fn charge(shop: &Subscriptions, row: &SubscriptionRow, mut next: Next) -> Result<Charge> {
+    let (clock, seen) = (&shop.clock, &row.subscription);
+    let mut conn = shop.db.begin().await?;
+    let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
+    if !is_as_seen(&mut conn, seen).await? {
+        conn.rollback().await?;
+        return Ok(Charge::Overtaken);
+    }
+    if let Some(Continued::Reduces(reduced)) = &next.coupon
+        && !coupons::take_cost(&mut conn, clock, reduced).await?
+    {
+        next.over_budget();
+    }
+    let due = next.due()?;
+    if wallet.balance().total()? < due {
+        conn.rollback().await?;
+        return Ok(Charge::Short(due));
+    }
+    next.price_decision.record(&mut conn).await?;
+    let asked = next.coupon.as_ref().and_then(Continued::decision);
+    if let Some(decision) = asked {
+        decision.record(&mut conn).await?;
+    }
+    let new = NewTransaction {
+        user_id: seen.user_id,
+        kind: TransactionType::Subscription,
+        description: format!(
+            "{} {}, month {}",
+            row.service_name, row.plan_name, next.number
+        ),
+        details: next.details(),
+        subscription_id: Some(seen.id),
+        coupon_id: next.coupon.as_ref().and(seen.coupon_id),
+        price_decision_id: Some(next.price_decision.id),
+        coupon_decision_id: asked.map(|decision| decision.id),
+    };
+    let key = format!("subscription:{}:period:{}", seen.id, next.number);
+    let (price, discount) = (next.price, next.discount());
+    let paid = wallet::pay(&mut conn, clock, &mut wallet, price, discount, &key, new).await?;
+    let now = clock.now();
+    let period = PeriodRow {
+        number: next.number,
+        starts_at: next.starts_at,
+        ends_at: next.ends_at,
+        price,
+        discount,
+        paid_cash: paid.cash,
+        paid_bonus: paid.bonus,
+        refunded_cash: Rupiah::ZERO,
+        transaction_id: Some(paid.transaction.id),
+        price_decision_id: next.price_decision.id,
+    };
+    subscriptions::insert_period(&mut conn, seen.id, &period, now).await?;
+    let left = seen
+        .coupon_periods_left
+        .map(|left| left.saturating_sub(1).max(0));
+    if !store::advance(&mut conn, seen, &next, left, now).await? {
+        return Err(Error::internal("a locked subscription changed"));
+    }
+    if let Some(Continued::Reduces(reduced)) = &next.coupon {
+        let (transaction, subscription) = (Some(paid.transaction.id), Some((seen.id, next.number)));
+        let user_id = seen.user_id;
+        coupons::record_redemption(
+            &mut conn,
+            clock,
+            reduced,
+            user_id,
+            transaction,
+            subscription,
+        )
+        .await?;
+    }
+    if seen.status == SubscriptionStatus::Suspended {
+        let message = "Paid for again; being started.";
+        let desired = provisioning::Desired::Running;
+        provisioning::run_or_stop(&mut conn, clock, seen.id, desired, message).await?;
+    }
+    conn.commit().await?;
+    shop.instances.handle.wake();
+    tracing::info!(subscription.id = %seen.id, period = next.number, paid = %due, "subscription.renewed");
+    Ok(Charge::Paid)
+}
+
+/// Looks again, in the caller's transaction, after [`wallet::lock`]; no other writer changes the
+/// subscription before its end.
+async fn is_as_seen(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
+    store::lock(conn, seen.id).await?;
+    let now = subscriptions::any(conn, seen.id).await?;
+    Ok(now.is_some_and(|row| row.subscription.is_as_seen(seen)))
+}

@@ -1,0 +1,175 @@
+//! Forecast of the next periods' prices.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{Continued, Next, price, store};
+use crate::{
+    Error, Result,
+    money::Rupiah,
+    subscriptions::{
+        PriceLineView, SubscriptionStatus, Subscriptions, delivery, model::SubscriptionRow,
+        store as subscriptions,
+    },
+    text_enum, wallet,
+};
+
+/// Most subscriptions that one forecast looks at.
+const MOST: i64 = 500;
+
+/// Price of the next period of a subscription.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BillingInfo {
+    pub status: SubscriptionStatus,
+    pub auto_renew: bool,
+    /// End of the period that is paid for.
+    pub period_end: DateTime<Utc>,
+    pub grace_until: Option<DateTime<Utc>>,
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// Moment since which nothing is charged, because the instance has not run in this period.
+    pub held_since: Option<DateTime<Utc>>,
+    /// They add up to `due`. Empty when there is no next period.
+    pub lines: Vec<PriceLineView>,
+    /// Price of the next period as things are; absent when there is none.
+    pub due: Option<Rupiah>,
+    /// Reason why a coupon that is left takes nothing off.
+    pub coupon_gives_nothing: Option<String>,
+    pub balance: Rupiah,
+    /// Amount to top up before.
+    pub missing: Rupiah,
+}
+
+/// Returns the next charge of a customer's subscription.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's; `PLUGIN_*` when a plugin fails.
+pub async fn billing_info(shop: &Subscriptions, user_id: Uuid, id: Uuid) -> Result<BillingInfo> {
+    let mut conn = shop.db.read().await?;
+    let row = subscriptions::owned(&mut conn, user_id, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let balance = wallet::balance(&mut conn, user_id).await?.total()?;
+    drop(conn);
+    let next = next(shop, &row).await?;
+    let due = next.as_ref().map(Next::due).transpose()?;
+    let missing = due.unwrap_or(Rupiah::ZERO).minus(balance)?;
+    let subscription = row.subscription;
+    Ok(BillingInfo {
+        status: subscription.status,
+        auto_renew: subscription.auto_renew,
+        period_end: subscription.period_end,
+        grace_until: subscription.grace_until,
+        suspended_at: subscription.suspended_at,
+        held_since: subscription.held_since,
+        lines: next.as_ref().map(Next::explained).unwrap_or_default(),
+        due,
+        coupon_gives_nothing: next.and_then(|next| match next.coupon {
+            Some(Continued::Nothing { reason, .. }) => Some(reason),
+            _ => None,
+        }),
+        balance,
+        missing: missing.max(Rupiah::ZERO),
+    })
+}
+
+/// The next period, if there will be one.
+async fn next(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Option<Next>> {
+    let subscription = &row.subscription;
+    if subscription.auto_renew && subscription.status.is_live() {
+        Ok(Some(price(shop, row).await?))
+    } else {
+        Ok(None)
+    }
+}
+
+text_enum! {
+    /// Expected step of a subscription when its period is over.
+    pub enum Forecast {
+        Renews = "RENEWS",
+        /// The wallet does not hold enough.
+        Fails = "FAILS",
+        Ends = "ENDS",
+        /// The instance has not run in this period: nothing is charged until it does.
+        Held = "HELD",
+        /// A plugin fails, or a change of plan is under way.
+        Unknown = "UNKNOWN",
+    }
+}
+
+/// A subscription whose period ends, and what is to be expected of it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastLine {
+    pub subscription_id: Uuid,
+    pub user_id: Uuid,
+    pub email: String,
+    pub service: String,
+    pub plan: String,
+    pub status: SubscriptionStatus,
+    pub period_end: DateTime<Utc>,
+    pub forecast: Forecast,
+    /// Amount that will be charged.
+    pub due: Option<Rupiah>,
+    /// Amount missing for it, after the customer's subscriptions before this one were paid.
+    pub missing: Option<Rupiah>,
+    /// Reason why it is not known.
+    pub problem: Option<String>,
+}
+
+/// Forecasts the subscriptions whose period ends before a moment, with the wallets as they are; the
+/// first to end first, at most 500.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn forecast(shop: &Subscriptions, until: DateTime<Utc>) -> Result<Vec<ForecastLine>> {
+    let ending = store::ending(&mut shop.db.read().await?, until, MOST).await?;
+    let mut balances: HashMap<Uuid, Rupiah> = HashMap::new();
+    let mut lines = Vec::with_capacity(ending.len());
+    for (id, email) in ending {
+        let mut conn = shop.db.read().await?;
+        let Some(row) = subscriptions::any(&mut conn, id).await? else {
+            continue;
+        };
+        let user_id = row.subscription.user_id;
+        let is_held = delivery::never_ran(&mut conn, &row.subscription).await?;
+        let balance = match balances.get(&user_id) {
+            Some(left) => *left,
+            None => wallet::balance(&mut conn, user_id).await?.total()?,
+        };
+        drop(conn);
+        let expected = next(shop, &row)
+            .await
+            .and_then(|next| next.map(|next| next.due()).transpose());
+        let (forecast, due, problem) = match expected {
+            Ok(None) => (Forecast::Ends, None, None),
+            Ok(Some(_)) if is_held => (Forecast::Held, None, None),
+            Ok(Some(due)) if due <= balance => (Forecast::Renews, Some(due), None),
+            Ok(Some(due)) => (Forecast::Fails, Some(due), None),
+            Err(error) => (Forecast::Unknown, None, Some(error.message)),
+        };
+        let left = match (forecast, due) {
+            (Forecast::Renews, Some(due)) => balance.minus(due)?,
+            _ => balance,
+        };
+        balances.insert(user_id, left);
+        let missing = due.map(|due| due.minus(balance)).transpose()?;
+        lines.push(ForecastLine {
+            subscription_id: id,
+            user_id,
+            email,
+            service: row.service_slug,
+            plan: row.plan_slug,
+            status: row.subscription.status,
+            period_end: row.subscription.period_end,
+            forecast,
+            due,
+            missing: missing.map(|missing| missing.max(Rupiah::ZERO)),
+            problem,
+        });
+    }
+    Ok(lines)
+}

@@ -1,0 +1,219 @@
+//! Dunning of an unpaid subscription: grace, suspension, end; and its control by administrators.
+
+use chrono::{DateTime, Days, Utc};
+use chrono_tz::Tz;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{is_as_seen, store};
+use crate::{
+    Code, Error, Result, audit, calendar, catalog, coupons,
+    money::Rupiah,
+    provisioning::{self, Desired},
+    scheduler::{Outcome, Progress},
+    subscriptions::{
+        Settings, SubscriptionStatus as Status, Subscriptions, model::Subscription,
+        store as subscriptions, upgrade,
+    },
+    timekeeping, wallet,
+};
+
+/// The job [`super::GRACE_PERIOD`]: suspends unpaid subscriptions whose grace is over, and ends
+/// those suspended for too long. Those that can be paid by now are renewed instead.
+///
+/// # Errors
+/// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
+pub async fn process_grace(shop: &Subscriptions) -> Result<Outcome> {
+    process_all_grace(shop, &Progress::default()).await
+}
+
+/// The same as [`process_grace`], and says how far it has come.
+///
+/// # Errors
+/// As [`process_grace`].
+pub async fn process_all_grace(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
+    timekeeping::trusted(&shop.clock)?;
+    let now = shop.clock.now();
+    let kept_since = calendar::sub_days(shop.clock.zone(), now, shop.settings.retention)
+        .ok_or_else(|| Error::internal("SUSPENSION_RETENTION_DAYS reaches before the calendar"))?;
+    let mut conn = shop.db.read().await?;
+    let over = store::out_of_grace(&mut conn, now).await?;
+    let forgotten = store::suspended_until(&mut conn, kept_since).await?;
+    drop(conn);
+    progress.expect(forgotten.len());
+    let mut outcome = super::each(shop, over, progress).await;
+    for id in forgotten {
+        timekeeping::wait_until_trusted(&shop.clock).await;
+        match end_forgotten(shop, id, kept_since).await {
+            Ok(false) => {}
+            Ok(true) => {
+                outcome.items += 1;
+                progress.item();
+            }
+            Err(error) => {
+                progress.error();
+                outcome.errors.push(format!("Subscription {id}: {error}"));
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+async fn end_forgotten(shop: &Subscriptions, id: Uuid, kept_since: DateTime<Utc>) -> Result<bool> {
+    let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let seen = row.subscription;
+    let is_forgotten = seen.status == Status::Suspended
+        && seen.suspended_at.is_some_and(|since| since <= kept_since);
+    if !is_forgotten {
+        return Ok(false);
+    }
+    let reason = "It was suspended and not paid for.";
+    end(shop, &seen, reason, None).await
+}
+
+/// Status after a renewal that could not be paid.
+fn behind(
+    seen: &Subscription,
+    billing: &Settings,
+    unpaid: Rupiah,
+    (zone, now): (Tz, DateTime<Utc>),
+) -> store::Behind {
+    let grace_until = match seen.status {
+        // It begins once, when the period ends, however late that is noticed.
+        Status::Active if billing.grace_period => {
+            calendar::add_days(zone, seen.period_end, Days::new(billing.grace_days))
+        }
+        Status::PastDue => seen.grace_until,
+        _ => None,
+    };
+    let runs = match seen.status {
+        Status::Active => grace_until.is_some(),
+        Status::PastDue => grace_until.is_some_and(|until| now < until),
+        _ => false,
+    };
+    store::Behind {
+        status: if runs {
+            Status::PastDue
+        } else {
+            Status::Suspended
+        },
+        grace_until: grace_until.filter(|_| runs),
+        suspended_at: (!runs).then(|| seen.suspended_at.unwrap_or(now)),
+        unpaid,
+    }
+}
+
+/// Notes that the next period is not paid; `false` when the subscription changed meanwhile, or the
+/// wallet holds enough now.
+pub(super) async fn fall_behind(
+    shop: &Subscriptions,
+    seen: &Subscription,
+    due: Rupiah,
+) -> Result<bool> {
+    let (clock, now) = (&shop.clock, shop.clock.now());
+    let mut conn = shop.db.begin().await?;
+    let wallet = wallet::lock(&mut conn, seen.user_id).await?;
+    if wallet.balance().total()? >= due || !is_as_seen(&mut conn, seen).await? {
+        conn.rollback().await?;
+        return Ok(false);
+    }
+    let behind = behind(seen, &shop.settings, due, (clock.zone(), now));
+    store::fall_behind(&mut conn, seen, behind, now).await?;
+    if behind.status == Status::Suspended && seen.status != Status::Suspended {
+        let message =
+            format!("Suspended: {due} for the next month are not paid. Its data is kept.");
+        provisioning::run_or_stop(&mut conn, clock, seen.id, Desired::Stopped, &message).await?;
+    }
+    conn.commit().await?;
+    shop.instances.handle.wake();
+    tracing::info!(subscription.id = %seen.id, status = %behind.status, unpaid = %due, "subscription.unpaid");
+    Ok(true)
+}
+
+/// Ends a subscription whose time is over: resources are removed and quota is given back. `false`
+/// when it changed meanwhile. An administrator's call is audited.
+pub(super) async fn end(
+    shop: &Subscriptions,
+    seen: &Subscription,
+    reason: &str,
+    by: Option<Uuid>,
+) -> Result<bool> {
+    let (clock, id) = (&shop.clock, seen.id);
+    let mut conn = shop.db.begin().await?;
+    wallet::lock(&mut conn, seen.user_id).await?;
+    if !is_as_seen(&mut conn, seen).await? {
+        conn.rollback().await?;
+        return Ok(false);
+    }
+    upgrade::abandon(shop, &mut conn, seen.user_id, id).await?;
+    if !store::expire(&mut conn, id, reason, clock.now()).await? {
+        return Ok(false);
+    }
+    // An upgrade that was abandoned has put it back into its earlier plan.
+    let row = subscriptions::any(&mut conn, id).await?;
+    let plan_id = row.map_or(seen.plan_id, |row| row.subscription.plan_id);
+    provisioning::terminate(&mut conn, clock, id).await?;
+    catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+    if let Some(actor_id) = by {
+        let (action, subject) = ("subscription.expired", format!("subscription:{id}"));
+        let details = json!({ "reason": reason });
+        audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+    }
+    conn.commit().await?;
+    shop.instances.handle.wake();
+    tracing::info!(subscription.id = %id, reason, "subscription.expired");
+    Ok(true)
+}
+
+/// Ends a subscription by an administrator's word, as if its time were over.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the
+/// moment.
+pub async fn expire(shop: &Subscriptions, actor_id: Uuid, id: Uuid, reason: &str) -> Result<()> {
+    let seen = seen(shop, id).await?;
+    if !seen.status.is_live() {
+        let message = format!("This subscription is {} already.", seen.status);
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    if end(shop, &seen, reason, Some(actor_id)).await? {
+        Ok(())
+    } else {
+        Err(coupons::too_busy())
+    }
+}
+
+/// Grants an unpaid subscription so many days of grace from now; returns their end.
+///
+/// # Errors
+/// `NOT_FOUND`, `INVALID_STATE` when it is not in grace.
+pub async fn set_grace(
+    shop: &Subscriptions,
+    actor_id: Uuid,
+    id: Uuid,
+    days: u64,
+) -> Result<DateTime<Utc>> {
+    let bounds = shop.settings.check_grace_days(days);
+    bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
+    let seen = seen(shop, id).await?;
+    let now = shop.clock.now();
+    let until = calendar::add_days(shop.clock.zone(), now, Days::new(days));
+    let until = until.ok_or_else(|| Error::internal("a grace ends beyond the calendar"))?;
+    let mut conn = shop.db.begin().await?;
+    if !store::set_grace(&mut conn, id, until, now).await? {
+        let message = format!("This subscription is {}, not in grace.", seen.status);
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let (action, subject) = ("subscription.grace_set", format!("subscription:{id}"));
+    let details = json!({ "days": days, "until": until });
+    audit::record(&mut conn, &shop.clock, actor_id, action, &subject, details).await?;
+    conn.commit().await?;
+    Ok(until)
+}
+
+async fn seen(shop: &Subscriptions, id: Uuid) -> Result<Subscription> {
+    let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    Ok(row.subscription)
+}

@@ -1,0 +1,295 @@
+//! SQL of subscriptions, periods and quotes.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
+use crate::{
+    catalog::Plan, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    money::Rupiah,
+};
+
+/// Inserts a subscription without its coupon, which [`set_coupon`] adds.
+pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew, anchor_at,
+           period_number, period_start, period_end, coupon_periods_left, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
+        new.id,
+        new.user_id,
+        new.plan_id,
+        new.status,
+        new.monthly_price,
+        &new.config,
+        new.auto_renew,
+        new.anchor_at,
+        new.period_number,
+        new.period_start,
+        new.period_end,
+        new.coupon_periods_left,
+        new.created_at,
+    )
+    .map(|_| ())
+}
+
+/// The coupon that a new subscription was bought with.
+pub(super) async fn set_coupon(conn: &mut Conn, id: Uuid, coupon_id: Uuid) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET coupon_id = $2 WHERE id = $1";
+    execute!(conn, sql, id, coupon_id).map(|_| ())
+}
+
+pub(super) async fn insert_period(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    period: &PeriodRow,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "INSERT INTO subscription_periods (subscription_id, number, starts_at, ends_at, price, discount, paid_cash,
+           paid_bonus, transaction_id, price_decision_id, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        subscription_id,
+        period.number,
+        period.starts_at,
+        period.ends_at,
+        period.price,
+        period.discount,
+        period.paid_cash,
+        period.paid_bonus,
+        period.transaction_id,
+        period.price_decision_id,
+        now,
+    )
+    .map(|_| ())
+}
+
+macro_rules! period {
+    () => {
+        "SELECT number, starts_at, ends_at, price, discount, paid_cash, paid_bonus, refunded_cash, transaction_id,
+           price_decision_id FROM subscription_periods"
+    };
+}
+
+const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at,
+    s.period_number, s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason,
+    s.grace_until, s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
+    p.tier, i.id AS instance_id, i.status AS instance_status
+    FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
+    LEFT JOIN instances i ON i.subscription_id = s.id";
+
+/// Reads one of this customer's subscriptions.
+pub(super) async fn owned(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+) -> sqlx::Result<Option<SubscriptionRow>> {
+    let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
+        q.push(" WHERE s.user_id = ").push_bind(user_id);
+        q.push(" AND s.id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Reads a subscription of any customer.
+pub(super) async fn any(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<SubscriptionRow>> {
+    let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
+        q.push(" WHERE s.id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub async fn list(
+    conn: &mut Conn,
+    user_id: Uuid,
+    status: Option<SubscriptionStatus>,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<SubscriptionRow>> {
+    fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
+        q.push(" WHERE s.user_id = ").push_bind(user_id);
+        if let Some(status) = status {
+            q.push(" AND s.status = ").push_bind(status);
+        }
+        q.push(" ORDER BY s.created_at DESC, s.id DESC LIMIT ")
+            .push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub async fn count(
+    conn: &mut Conn,
+    user_id: Uuid,
+    status: Option<SubscriptionStatus>,
+) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> =
+        fetch_built!(conn, (i64,), "SELECT count(*) FROM subscriptions", |q| {
+            q.push(" WHERE user_id = ").push_bind(user_id);
+            if let Some(status) = status {
+                q.push(" AND status = ").push_bind(status);
+            }
+        })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+pub(super) async fn periods(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+) -> sqlx::Result<Vec<PeriodRow>> {
+    let sql = concat!(
+        period!(),
+        " WHERE subscription_id = $1 ORDER BY number DESC"
+    );
+    fetch_all!(conn, PeriodRow, sql, subscription_id)
+}
+
+pub(super) async fn period(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    number: i64,
+) -> sqlx::Result<Option<PeriodRow>> {
+    let sql = concat!(period!(), " WHERE subscription_id = $1 AND number = $2");
+    fetch_optional!(conn, PeriodRow, sql, subscription_id, number)
+}
+
+/// Puts an active subscription into another plan at that plan's price, if it is still in the plan
+/// and period it was seen in and that period is not over.
+pub(super) async fn change_plan(
+    conn: &mut Conn,
+    seen: &Subscription,
+    to: &Plan,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET plan_id = $4, monthly_price = $5, updated_at = $6
+               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE' AND period_end > $6";
+    let (id, plan_id, number) = (seen.id, seen.plan_id, seen.period_number);
+    Ok(execute!(conn, sql, id, plan_id, number, to.id, to.monthly_price, now)? == 1)
+}
+
+/// Adds an upgrade's price to the running period.
+pub(super) async fn add_to_period(
+    conn: &mut Conn,
+    seen: &Subscription,
+    price: Rupiah,
+    cash: Rupiah,
+    bonus: Rupiah,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscription_periods SET price = price + $3, paid_cash = paid_cash + $4, paid_bonus = paid_bonus + $5
+               WHERE subscription_id = $1 AND number = $2";
+    let (id, number) = (seen.id, seen.period_number);
+    Ok(execute!(conn, sql, id, number, price, cash, bonus)? == 1)
+}
+
+/// Notes cash that is given back; false when it is more than was paid and not given back before.
+pub(super) async fn refund_period(
+    conn: &mut Conn,
+    subscription_id: Uuid,
+    number: i64,
+    amount: Rupiah,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscription_periods SET refunded_cash = refunded_cash + $3
+               WHERE subscription_id = $1 AND number = $2 AND refunded_cash + $3 <= paid_cash";
+    Ok(execute!(conn, sql, subscription_id, number, amount)? == 1)
+}
+
+/// Counts the customer's live subscriptions of this plan.
+pub(super) async fn live_of_plan(
+    conn: &mut Conn,
+    user_id: Uuid,
+    plan_id: Uuid,
+) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
+               AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id, plan_id)?;
+    Ok(count)
+}
+
+/// Ends a live subscription; returns its plan, or nothing when it was not live (any more).
+pub(super) async fn cancel(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Uuid>> {
+    let sql = "UPDATE subscriptions SET status = 'CANCELLED', auto_renew = FALSE, cancelled_at = $3, cancel_reason = $4,
+                 updated_at = $3
+               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+               RETURNING plan_id";
+    let row = fetch_optional!(conn, (Uuid,), sql, user_id, id, now, reason)?;
+    Ok(row.map(|(plan,)| plan))
+}
+
+/// Sets if a live subscription renews or runs out, with the reason to run out; false when it is not
+/// live (any more), or is to run out with a period that is over and not charged for yet.
+pub(super) async fn set_auto_renew(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    auto_renew: bool,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
+                 cancel_reason = CASE WHEN $4 THEN NULL ELSE coalesce($5, cancel_reason) END
+               WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
+                 AND ($4 OR status <> 'ACTIVE' OR period_end > $3)";
+    Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
+}
+
+/// Fields of a quote to insert.
+pub(super) struct NewQuote<'a> {
+    pub(super) id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) plan_id: Uuid,
+    pub(super) coupon_code: Option<&'a str>,
+    pub(super) config: &'a str,
+    pub(super) due: Rupiah,
+    pub(super) now: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+/// Inserts a quote and forgets the customer's expired ones.
+pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::Result<()> {
+    execute!(
+        conn,
+        "DELETE FROM quotes WHERE user_id = $1 AND expires_at < $2",
+        new.user_id,
+        new.now
+    )?;
+    execute!(
+        conn,
+        "INSERT INTO quotes (id, user_id, plan_id, coupon_code, config, due, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        new.id,
+        new.user_id,
+        new.plan_id,
+        new.coupon_code,
+        new.config,
+        new.due,
+        new.now,
+        new.expires_at,
+    )
+    .map(|_| ())
+}
+
+pub(super) async fn quote(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+) -> sqlx::Result<Option<QuoteRow>> {
+    let sql = "SELECT plan_id, coupon_code, config, due, expires_at, used_at FROM quotes WHERE user_id = $1 AND id = $2";
+    fetch_optional!(conn, QuoteRow, sql, user_id, id)
+}
+
+/// Consumes a quote; false when a purchase has, or when it has expired.
+pub(super) async fn use_quote(
+    conn: &mut Conn,
+    user_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE quotes SET used_at = $3 WHERE user_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > $3";
+    Ok(execute!(conn, sql, user_id, id, now)? == 1)
+}

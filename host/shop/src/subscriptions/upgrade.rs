@@ -1,0 +1,220 @@
+//! A higher plan in the middle of a period: priced by the service's plugin, charged at once, and
+//! undone to the last rupiah when the instance cannot be made so.
+//!
+//! While a change is under way the subscription holds a place in both plans, so that undoing it
+//! always can.
+
+mod credit;
+mod ending;
+mod proposal;
+mod span;
+
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+pub(super) use ending::{abandon, settle_all};
+
+use self::proposal::{Proposal, propose};
+use super::{
+    PriceLineView, SubscriptionView, Subscriptions,
+    plan_changes::{self, PlanChange},
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    catalog::{self, Offer},
+    db::{Conn, Uncommitted, new_id},
+    money::Rupiah,
+    plugins::Asking,
+    provisioning,
+    wallet::{self, NewTransaction, Payment, TransactionNumber, TransactionType, WalletRow},
+};
+
+/// Price of an upgrade now. It falls with every second of the period that passes.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeQuote {
+    pub plan_id: Uuid,
+    pub plan: String,
+    /// They add up to `due`.
+    pub lines: Vec<PriceLineView>,
+    /// Amount that will be charged; send it as `maxCharge` to be charged no more.
+    pub due: Rupiah,
+    /// Price of the next month in the present plan, when the period is over: it is charged first,
+    /// and `due` is for that month. Absent otherwise.
+    pub renewal: Option<Rupiah>,
+    pub balance: Rupiah,
+    /// The wallet holds enough for both.
+    pub affordable: bool,
+}
+
+/// Result of an upgrade, with ids to follow.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeView {
+    pub subscription: SubscriptionView,
+    /// `TXMP-101`
+    #[schema(value_type = String)]
+    pub transaction: TransactionNumber,
+    pub transaction_id: Uuid,
+    pub lines: Vec<PriceLineView>,
+    pub charged: Rupiah,
+    pub paid_cash: Rupiah,
+    pub paid_bonus: Rupiah,
+    pub price_decision_id: Uuid,
+}
+
+/// Returns the price of an upgrade now.
+///
+/// # Errors
+/// Every refusal of [`upgrade`] but those of quota and credit.
+pub async fn quote(
+    shop: &Subscriptions,
+    user_id: Uuid,
+    id: Uuid,
+    plan_id: Uuid,
+) -> Result<UpgradeQuote> {
+    let proposal = propose(shop, (user_id, Asking::Preview), id, plan_id).await?;
+    let balance = wallet::balance(&mut shop.db.read().await?, user_id)
+        .await?
+        .total()?;
+    let first = proposal.renewal.unwrap_or(Rupiah::ZERO);
+    Ok(UpgradeQuote {
+        plan_id,
+        plan: proposal.to.plan.slug.clone(),
+        lines: proposal.lines(),
+        due: proposal.due,
+        renewal: proposal.renewal,
+        balance,
+        affordable: balance >= proposal.due.plus(first)?,
+    })
+}
+
+/// Moves a subscription to a higher plan of its service: quota, money, period, subscription and
+/// instance together, or none. A period that is over is renewed first, in a transaction of its own.
+///
+/// # Errors
+/// `VALIDATION_FAILED` when the plan is not a higher one of the same service, `INVALID_STATE` when
+/// the subscription is not active or another change is under way, `QUOTE_CHANGED` when it costs
+/// more than `max_charge`, and every refusal of plan, plugin, quota, limit and credit.
+pub async fn upgrade(
+    shop: &Subscriptions,
+    user_id: Uuid,
+    id: Uuid,
+    plan_id: Uuid,
+    max_charge: Option<Rupiah>,
+) -> Result<Uncommitted<UpgradeView>> {
+    let proposal = propose(shop, (user_id, Asking::Act), id, plan_id).await?;
+    if let Some(most) = max_charge
+        && proposal.due > most
+    {
+        let message = format!(
+            "The upgrade costs {} now, more than the {most} you agreed to.",
+            proposal.due
+        );
+        return Err(Error::new(Code::QuoteChanged, message));
+    }
+    catalog::check_quota(&proposal.to)?;
+    let (clock, provisioning) = (&shop.clock, shop.instances.handle.clone());
+    let mut conn = shop.db.begin().await?;
+    let mut wallet = wallet::lock(&mut conn, user_id).await?;
+    if !proposal.still_holds(&mut conn).await? {
+        return Err(changed_meanwhile());
+    }
+    check_instance_limit(&mut conn, user_id, &proposal.to).await?;
+    for decision in &proposal.decisions {
+        decision.record(&mut conn).await?;
+    }
+    let payment = pay(shop, &mut conn, &mut wallet, &proposal).await?;
+    let now = clock.now();
+    let current = &proposal.current;
+    if !store::change_plan(&mut conn, current, &proposal.to.plan, now).await? {
+        return Err(changed_meanwhile());
+    }
+    store::add_to_period(
+        &mut conn,
+        current,
+        proposal.due,
+        payment.cash,
+        payment.bonus,
+    )
+    .await?;
+    let message = format!("Being moved to the plan {}.", proposal.to.plan.name);
+    let generation = provisioning::change_plan(&mut conn, clock, id, plan_id, &message).await?;
+    let change = PlanChange {
+        id: new_id(clock),
+        subscription_id: id,
+        from_plan_id: current.plan_id,
+        from_monthly_price: current.monthly_price,
+        to_plan_id: plan_id,
+        generation,
+        period_number: current.period_number,
+        paid_cash: payment.cash,
+        paid_bonus: payment.bonus,
+        transaction_id: payment.transaction.id,
+    };
+    plan_changes::insert(&mut conn, &change, proposal.moment, now).await?;
+    let row = store::owned(&mut conn, user_id, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let view = UpgradeView {
+        subscription: row.into(),
+        transaction: payment.transaction.number,
+        transaction_id: payment.transaction.id,
+        lines: proposal.lines(),
+        charged: proposal.due,
+        paid_cash: payment.cash,
+        paid_bonus: payment.bonus,
+        price_decision_id: proposal.price_decision().id,
+    };
+    // At the end, since everybody who buys this plan wants the same row.
+    catalog::take_quota(&mut conn, clock, &proposal.to).await?;
+    Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
+}
+
+/// Counting is safe because the customer's wallet is locked while it matters.
+async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, to: &Offer) -> Result<()> {
+    let live = store::live_of_plan(conn, user_id, to.plan.id).await?;
+    if live < to.plan.max_instances_per_user {
+        return Ok(());
+    }
+    Err(super::checkout::limit_reached(to))
+}
+
+async fn pay(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    wallet: &mut WalletRow,
+    proposal: &Proposal,
+) -> Result<Payment> {
+    let Proposal {
+        current, from, to, ..
+    } = proposal;
+    let new = NewTransaction {
+        user_id: wallet.user_id,
+        kind: TransactionType::Upgrade,
+        description: format!(
+            "{} {}, from {}, for the rest of the period",
+            to.service.name, to.plan.name, from.name
+        ),
+        details: json!({ "lines": proposal.lines(), "from": from.slug, "to": to.plan.slug }),
+        subscription_id: Some(current.id),
+        coupon_id: None,
+        price_decision_id: Some(proposal.price_decision().id),
+        coupon_decision_id: None,
+    };
+    let key = format!("upgrade:{}", proposal.price_decision().id);
+    let (clock, due) = (&shop.clock, proposal.due);
+    wallet::pay(conn, clock, wallet, due, Rupiah::ZERO, &key, new).await
+}
+
+fn changed_meanwhile() -> Error {
+    let message = "The subscription changed at the same moment. Look at it and try again.";
+    Error::new(Code::Conflict, message)
+}
+
+pub(super) fn changing() -> Error {
+    let message = "A change of plan is under way. Wait until it is done.";
+    Error::new(Code::InvalidState, message)
+}

@@ -1,0 +1,241 @@
+//! The prepaid wallet: paid and bonus credit, and the ledger under them.
+//!
+//! Every change of money goes through [`ledger::post`]: one transaction row, one journal entry with
+//! postings that sum to zero, and the wallet's materialised balances, in the caller's database
+//! transaction. Bonus credit is kept apart, spent first, and never leaves as cash.
+
+mod adjustment;
+mod export;
+pub mod float;
+mod journal;
+pub mod ledger;
+mod model;
+mod number;
+pub mod receipt;
+mod seal;
+mod settings;
+pub mod statement;
+pub mod statistics;
+pub mod store;
+mod top_up;
+mod typeface;
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
+pub use export::{ExportFormat, export};
+pub use float::{Float, watch_float};
+pub use model::{
+    Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
+    TransactionView, WalletInfo, WalletOrder, WalletRow,
+};
+pub use number::{NotANumber, TransactionName, TransactionNumber};
+pub use seal::{Seal, seal};
+pub use settings::Settings;
+pub use statistics::Statistics;
+pub use top_up::{
+    Reversal, TakenBack, TopUp, abandon, announce_top_up, collect_debt, credit, not_taken_back,
+    refunded, take_back, transaction,
+};
+pub use typeface::Typeface;
+
+use crate::{
+    Code, Error, Result,
+    db::{Clock, Conn, Db},
+    money::Rupiah,
+};
+
+/// Wallets of all customers: the database, the clock and the settings.
+#[derive(Debug, Clone)]
+pub struct Wallets {
+    pub db: Db,
+    pub clock: Clock,
+    pub(crate) settings: Arc<Settings>,
+}
+
+impl Wallets {
+    /// Returns the wallets in this database.
+    pub fn new(db: Db, clock: Clock, settings: Settings) -> Self {
+        Self {
+            db,
+            clock,
+            settings: Arc::new(settings),
+        }
+    }
+}
+
+/// Opens an empty wallet for a new customer.
+///
+/// # Errors
+/// When the customer has one already.
+pub async fn open(conn: &mut Conn, clock: &Clock, user_id: Uuid) -> Result<()> {
+    Ok(store::insert(conn, user_id, &ledger::genesis(user_id), clock.now()).await?)
+}
+
+/// Locks the customer's wallet until the transaction ends, and reads it. Operations that must not
+/// run twice at once for one customer (checkout, redeeming) begin with this, before any other lock.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no wallet.
+pub async fn lock(conn: &mut Conn, user_id: Uuid) -> Result<WalletRow> {
+    store::lock(conn, user_id)
+        .await?
+        .ok_or_else(|| Error::not_found("wallet"))
+}
+
+/// Grants bonus credit out of promotions to the locked wallet.
+///
+/// # Errors
+/// When the amount is not positive, or the idempotency key was posted before.
+pub async fn grant_bonus(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &mut WalletRow,
+    amount: Rupiah,
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<Transaction> {
+    if !amount.is_positive() {
+        return Err(Error::invalid("amount", "must be more than zero"));
+    }
+    let movement = ledger::Movement {
+        paid: Rupiah::ZERO,
+        bonus: amount,
+        others: vec![(Account::Promotions, amount.negated())],
+    };
+    ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
+}
+
+/// Pays `price` less `discount` from the locked wallet, bonus credit first.
+///
+/// The discount is a cost of promotions, so that revenue shows the price and every rupiah of a
+/// coupon is in the books.
+///
+/// # Errors
+/// `INSUFFICIENT_CREDIT` with what is missing; nothing is written then.
+pub async fn pay(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &mut WalletRow,
+    price: Rupiah,
+    discount: Rupiah,
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<Payment> {
+    let due = price.minus(discount)?;
+    let balance = wallet.balance();
+    if balance.total()? < due {
+        return Err(insufficient(due, balance)?);
+    }
+    let bonus = balance.bonus.min(due);
+    let cash = due.minus(bonus)?;
+    let movement = ledger::Movement {
+        paid: cash.negated(),
+        bonus: bonus.negated(),
+        others: vec![
+            (Account::Promotions, discount.negated()),
+            (Account::Revenue, price),
+        ],
+    };
+    let transaction = ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await?;
+    Ok(Payment {
+        transaction,
+        cash,
+        bonus,
+    })
+}
+
+/// Returns to the locked wallet the credit that [`pay`] took, each kind as it was.
+///
+/// # Errors
+/// When the idempotency key was posted before.
+pub async fn give_back(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &mut WalletRow,
+    (cash, bonus): (Rupiah, Rupiah),
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<Transaction> {
+    let movement = ledger::Movement {
+        paid: cash,
+        bonus,
+        others: vec![(Account::Refunds, cash.plus(bonus)?.negated())],
+    };
+    ledger::post(conn, clock, wallet, &movement, idempotency_key, new).await
+}
+
+/// Undoes a purchase: what [`pay`] took comes back to the locked wallet, each kind of credit as it
+/// was, and the purchase counts as none.
+///
+/// # Errors
+/// When the idempotency key was posted before.
+pub async fn undo_purchase(
+    conn: &mut Conn,
+    clock: &Clock,
+    wallet: &mut WalletRow,
+    purchase: Option<Uuid>,
+    (cash, bonus): (Rupiah, Rupiah),
+    idempotency_key: &str,
+    new: NewTransaction,
+) -> Result<()> {
+    if let Some(id) = purchase {
+        let (from, to) = (TransactionStatus::Completed, TransactionStatus::Refunded);
+        store::change_status(conn, id, from, to).await?;
+    }
+    if cash.plus(bonus)?.is_positive() {
+        let back = (cash, bonus);
+        give_back(conn, clock, wallet, back, idempotency_key, new).await?;
+    }
+    Ok(())
+}
+
+/// The refusal that a price is more than the wallet holds.
+///
+/// # Errors
+/// When an amount does not fit.
+pub fn insufficient(due: Rupiah, balance: Balance) -> Result<Error> {
+    let missing = due.minus(balance.total()?)?;
+    let message = format!(
+        "This costs {due} and the wallet holds {}: {missing} are missing.",
+        balance.total()?
+    );
+    Ok(Error::new(Code::InsufficientCredit, message).with("missing", missing.get().to_string()))
+}
+
+/// Refuses to add paid credit to a wallet that would then hold more than `WALLET_BALANCE_CAP`.
+///
+/// # Errors
+/// `BALANCE_CAP_EXCEEDED`, with what can still be added.
+pub fn check_cap(settings: &Settings, wallet: &WalletRow, amount: Rupiah) -> Result<()> {
+    let Some(cap) = settings.balance_cap else {
+        return Ok(());
+    };
+    if wallet.paid_balance.plus(amount)? <= cap {
+        return Ok(());
+    }
+    let room = cap.minus(wallet.paid_balance)?.max(Rupiah::ZERO);
+    let message = format!("A wallet holds at most {cap} of paid credit: {room} can be added.");
+    Err(Error::new(Code::BalanceCapExceeded, message).with("amount", room.get().to_string()))
+}
+
+/// Reads the balance of the wallet.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no wallet.
+pub async fn balance(conn: &mut Conn, user_id: Uuid) -> Result<Balance> {
+    let wallet = store::wallet(conn, user_id)
+        .await?
+        .ok_or_else(|| Error::not_found("wallet"))?;
+    Ok(wallet.balance())
+}
+
+/// True when this customer has never completed a purchase that cost money before coupons.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn is_first_purchase(conn: &mut Conn, user_id: Uuid) -> Result<bool> {
+    Ok(store::purchases(conn, user_id).await? == 0)
+}

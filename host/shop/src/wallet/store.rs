@@ -1,0 +1,353 @@
+//! SQL of wallets, transactions and the journal.
+
+pub mod admin;
+mod audit;
+mod proof;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    Account, Transaction, TransactionName, TransactionNumber, TransactionStatus, TransactionType,
+    WalletRow, statistics::Settled,
+};
+use crate::{
+    db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later, money::Rupiah,
+    write_returning,
+};
+
+pub use audit::*;
+pub(super) use proof::*;
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct EntryRow {
+    pub(super) id: Uuid,
+    pub(super) transaction_id: Uuid,
+    pub(super) wallet_id: Uuid,
+    pub(super) position: i64,
+    pub(super) posted_at: DateTime<Utc>,
+    pub(super) previous_hash: String,
+    pub(super) hash: String,
+    pub(super) idempotency_key: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct PostingRow {
+    pub(super) line: i64,
+    pub(super) account: Account,
+    pub(super) user_id: Option<Uuid>,
+    pub(super) amount: Rupiah,
+}
+
+pub(super) async fn insert(
+    conn: &mut Conn,
+    user_id: Uuid,
+    genesis: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql =
+        "INSERT INTO wallets (user_id, head_hash, created_at, updated_at) VALUES ($1, $2, $3, $3)";
+    execute!(conn, sql, user_id, genesis, now).map(|_| ())
+}
+
+macro_rules! select_wallet {
+    () => {
+        "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
+         FROM wallets WHERE user_id = $1"
+    };
+}
+
+pub(super) async fn wallet(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
+    fetch_optional!(conn, WalletRow, select_wallet!(), user_id)
+}
+
+/// Takes the row's lock, too. SQLite's writer has it already.
+pub(super) async fn lock(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
+    let sql = if conn.is_postgres() {
+        concat!(select_wallet!(), " FOR NO KEY UPDATE")
+    } else {
+        select_wallet!()
+    };
+    fetch_optional!(conn, WalletRow, sql, user_id)
+}
+
+/// Writes what a locked wallet has become. It waits as inserts do: each posting sends what the one
+/// before it left, so that never two of these wait together.
+pub(super) async fn update(
+    conn: &mut Conn,
+    wallet: &WalletRow,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE wallets SET paid_balance = $2, bonus_balance = $3, total_top_up = $4, total_spent = $5, entries = $6,
+                 head_hash = $7, updated_at = $8 WHERE user_id = $1";
+    later!(
+        conn,
+        sql,
+        wallet.user_id,
+        wallet.paid_balance,
+        wallet.bonus_balance,
+        wallet.total_top_up,
+        wallet.total_spent,
+        wallet.entries,
+        &wallet.head_hash,
+        now,
+    )
+}
+
+macro_rules! insert_transaction {
+    ($number:literal) => {
+        concat!(
+            "INSERT INTO transactions (number, id, user_id, type, status, amount, balance_before, balance_after, description,
+               details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at)
+             VALUES (",
+            $number,
+            ", $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING number"
+        )
+    };
+}
+
+/// Inserts the row with the next number, which it returns. The engines differ: a PostgreSQL
+/// sequence never makes writers wait, SQLite has one writer anyway, and no row is ever deleted.
+pub(super) async fn insert_transaction(
+    conn: &mut Conn,
+    new: &Transaction,
+) -> sqlx::Result<TransactionNumber> {
+    let sql = if conn.is_postgres() {
+        insert_transaction!("nextval('transaction_numbers')")
+    } else {
+        insert_transaction!("(SELECT coalesce(max(number), 100) + 1 FROM transactions)")
+    };
+    let row = write_returning!(
+        conn,
+        (TransactionNumber,),
+        sql,
+        new.id,
+        new.user_id,
+        new.kind,
+        new.status,
+        new.amount,
+        new.balance_before,
+        new.balance_after,
+        &new.description,
+        &new.details,
+        new.subscription_id,
+        new.coupon_id,
+        new.price_decision_id,
+        new.coupon_decision_id,
+        new.created_at,
+        new.completed_at,
+    )?;
+    row.map(|(number,)| number).ok_or(sqlx::Error::RowNotFound)
+}
+
+/// `false` when the row is completed already.
+pub(super) async fn complete_transaction(
+    conn: &mut Conn,
+    done: &Transaction,
+) -> sqlx::Result<bool> {
+    execute!(
+        conn,
+        "UPDATE transactions SET status = $2, amount = $3, balance_before = $4, balance_after = $5, completed_at = $6
+         WHERE id = $1 AND status IN ('PENDING', 'FAILED', 'CANCELLED')",
+        done.id,
+        done.status,
+        done.amount,
+        done.balance_before,
+        done.balance_after,
+        done.completed_at,
+    )
+    .map(|rows| rows == 1)
+}
+
+/// `false` when the row is not in the status `from`.
+pub(super) async fn change_status(
+    conn: &mut Conn,
+    id: Uuid,
+    from: TransactionStatus,
+    to: TransactionStatus,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE transactions SET status = $3 WHERE id = $1 AND status = $2";
+    execute!(conn, sql, id, from, to).map(|rows| rows == 1)
+}
+
+pub(super) async fn transaction_by_id(
+    conn: &mut Conn,
+    id: Uuid,
+) -> sqlx::Result<Option<Transaction>> {
+    let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
+        q.push(" WHERE id = ").push_bind(id);
+    })?;
+    Ok(found.into_iter().next())
+}
+
+pub(super) async fn insert_posting(
+    conn: &mut Conn,
+    entry_id: Uuid,
+    posting: &PostingRow,
+) -> sqlx::Result<()> {
+    let sql = "INSERT INTO postings (entry_id, line, account, user_id, amount) VALUES ($1, $2, $3, $4, $5)";
+    later!(
+        conn,
+        sql,
+        entry_id,
+        posting.line,
+        posting.account,
+        posting.user_id,
+        posting.amount
+    )
+}
+
+/// Inserts an entry, after its postings have been sent: their sum is checked when it arrives.
+pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Result<()> {
+    later!(
+        conn,
+        "INSERT INTO journal_entries (id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        entry.id,
+        entry.transaction_id,
+        entry.wallet_id,
+        entry.position,
+        entry.posted_at,
+        &entry.previous_hash,
+        &entry.hash,
+        &entry.idempotency_key,
+    )
+}
+
+const TRANSACTION: &str = "SELECT id, number, user_id, type, status, amount, balance_before, balance_after, description,
+    details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at
+    FROM transactions";
+
+/// Filter of a list of a customer's transactions.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct TransactionFilter {
+    pub kind: Option<TransactionType>,
+    pub status: Option<TransactionStatus>,
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+}
+
+macro_rules! filter_transactions {
+    ($q:ident, $user:expr, $filter:expr) => {
+        $q.push(" WHERE user_id = ").push_bind($user);
+        if let Some(kind) = $filter.kind {
+            $q.push(" AND type = ").push_bind(kind);
+        }
+        if let Some(status) = $filter.status {
+            $q.push(" AND status = ").push_bind(status);
+        }
+        if let Some(from) = $filter.from {
+            $q.push(" AND created_at >= ").push_bind(from);
+        }
+        if let Some(to) = $filter.to {
+            $q.push(" AND created_at < ").push_bind(to);
+        }
+    };
+}
+
+pub async fn transactions(
+    conn: &mut Conn,
+    user_id: Uuid,
+    filter: TransactionFilter,
+    limit: i64,
+    offset: i64,
+) -> sqlx::Result<Vec<Transaction>> {
+    fetch_built!(conn, Transaction, TRANSACTION, |q| {
+        filter_transactions!(q, user_id, filter);
+        q.push(" ORDER BY created_at DESC, number DESC LIMIT ")
+            .push_bind(limit);
+        q.push(" OFFSET ").push_bind(offset);
+    })
+}
+
+pub async fn count_transactions(
+    conn: &mut Conn,
+    user_id: Uuid,
+    filter: TransactionFilter,
+) -> sqlx::Result<i64> {
+    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM transactions", |q| {
+        filter_transactions!(q, user_id, filter);
+    })?;
+    Ok(rows.first().map_or(0, |(count,)| *count))
+}
+
+/// A customer's transaction.
+pub async fn transaction(
+    conn: &mut Conn,
+    user_id: Uuid,
+    name: TransactionName,
+) -> sqlx::Result<Option<Transaction>> {
+    let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
+        q.push(" WHERE user_id = ").push_bind(user_id);
+        q.push(" AND (id = ").push_bind(name.id);
+        q.push(" OR number = ").push_bind(name.number);
+        q.push(")");
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// Id of a customer's transaction.
+pub async fn transaction_id(
+    conn: &mut Conn,
+    user_id: Uuid,
+    name: TransactionName,
+) -> sqlx::Result<Option<Uuid>> {
+    let sql = "SELECT id FROM transactions WHERE user_id = $1 AND (id = $2 OR number = $3)";
+    let row = fetch_optional!(conn, (Uuid,), sql, user_id, name.id, name.number)?;
+    Ok(row.map(|(id,)| id))
+}
+
+/// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in
+/// one statement, as nothing is asked for more often.
+pub async fn at_a_glance(
+    conn: &mut Conn,
+    user_id: Uuid,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Option<(WalletRow, Rupiah, Vec<Transaction>)>> {
+    #[derive(sqlx::FromRow)]
+    struct Row {
+        #[sqlx(flatten)]
+        transaction: Transaction,
+        #[sqlx(flatten)]
+        wallet: WalletRow,
+        spent: Rupiah,
+    }
+    let sql = "SELECT t.id, t.number, t.user_id, t.type, t.status, t.amount, t.balance_before, t.balance_after, t.description,
+                 t.details, t.subscription_id, t.coupon_id, t.price_decision_id, t.coupon_decision_id, t.created_at, t.completed_at,
+                 w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent, w.entries, w.head_hash,
+                 (SELECT CAST(coalesce(-sum(s.amount), 0) AS BIGINT) FROM transactions s
+                  WHERE s.user_id = $1 AND s.created_at >= $2 AND s.type IN ('SUBSCRIPTION', 'UPGRADE')
+                    AND s.status = 'COMPLETED') AS spent
+               FROM wallets w JOIN transactions t ON t.user_id = w.user_id
+               WHERE w.user_id = $1 ORDER BY t.created_at DESC, t.number DESC LIMIT 10";
+    let rows = fetch_all!(conn, Row, sql, user_id, since)?;
+    let Some(first) = rows.first() else {
+        // A wallet without transactions has no row above.
+        let wallet = wallet(conn, user_id).await?;
+        return Ok(wallet.map(|wallet| (wallet, Rupiah::ZERO, Vec::new())));
+    };
+    let (wallet, spent) = (first.wallet.clone(), first.spent);
+    let recent = rows.into_iter().map(|row| row.transaction).collect();
+    Ok(Some((wallet, spent, recent)))
+}
+
+/// Transactions that took effect in a stretch of time, oldest first.
+pub(super) async fn settled(
+    conn: &mut Conn,
+    user_id: Uuid,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+) -> sqlx::Result<Vec<Settled>> {
+    let sql = "SELECT type, amount, coalesce(completed_at, created_at) FROM transactions
+               WHERE user_id = $1 AND coalesce(completed_at, created_at) >= $2 AND coalesce(completed_at, created_at) < $3
+                 AND status IN ('COMPLETED', 'REFUNDED') ORDER BY number";
+    fetch_all!(conn, Settled, sql, user_id, from, to)
+}
+
+/// Purchases whose price, before coupons, was more than zero.
+pub(super) async fn purchases(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM transactions t WHERE t.user_id = $1 AND t.type = 'SUBSCRIPTION' AND t.status = 'COMPLETED'
+               AND EXISTS (SELECT 1 FROM journal_entries e WHERE e.transaction_id = t.id)";
+    let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
+    Ok(count)
+}
