@@ -1,7 +1,7 @@
 //! Copies of a value for each processor core.
 
 /// Maximum of copies, as the machine code of every plugin is held once for each.
-const MOST: usize = 4;
+const MOST_ENGINES: usize = 4;
 
 /// The same value several times, so that calls on different processors need not share one: calls
 /// that share an engine spend more time on each other's counters and locks than on computing.
@@ -41,7 +41,7 @@ impl<T> PerCore<T> {
 /// Returns the number of copies besides the first.
 pub(crate) fn others() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    processors.min(MOST) - 1
+    processors.min(MOST_ENGINES) - 1
 }
 
 #[cfg(target_os = "linux")]
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn every_processor_has_one() {
-        for others in 0..MOST {
+        for others in 0..MOST_ENGINES {
             let lanes = PerCore::new(0, 1..=others);
             assert!(*lanes.here() <= others);
             assert_eq!(lanes.map(|lane| lane * 2).others().len(), others);

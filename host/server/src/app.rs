@@ -1,10 +1,10 @@
 //! Builds and runs the server: state, router, workers, start and stop.
 
+mod bootstrap;
 #[cfg(test)]
 mod document;
 mod jobs;
 mod start;
-mod stock;
 #[cfg(test)]
 mod tests;
 
@@ -65,7 +65,7 @@ fn surround(routes: Router<AppState>, state: AppState) -> Router {
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
         .layer(middleware::from_fn(http::refuse_encoded))
-        .layer(middleware::from_fn(http::linger))
+        .layer(middleware::from_fn(http::drain_body))
         .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
         .layer(CatchPanicLayer::custom(api::catch_panics))
         .layer(middleware::from_fn_with_state(state.clone(), api::observe))

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod cluster;
 pub mod coupons;
 pub mod crypto;
+pub mod csv;
 pub mod db;
 pub mod error;
 pub mod idempotency;
@@ -20,7 +21,6 @@ pub mod private_file;
 pub mod provisioning;
 pub mod scheduler;
 pub mod schema;
-pub mod spreadsheet;
 pub mod subscriptions;
 #[cfg(test)]
 mod test_cluster;

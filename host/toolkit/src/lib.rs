@@ -4,11 +4,11 @@
 pub mod build;
 pub mod case;
 pub mod check;
+pub mod colour;
 #[cfg(test)]
 mod guide;
 pub mod new;
 pub mod open;
-pub mod paint;
 pub mod render;
 pub mod run;
 pub mod template;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     case::{Case, Difference},
-    paint::{Coloured, Painted, Palette},
+    colour::{Coloured, Painted, Palette},
 };
 
 /// Results of a plugin's golden cases.

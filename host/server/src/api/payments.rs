@@ -13,9 +13,10 @@ use dermaga_shop::{
     db::Conn,
     money::Rupiah,
     payments::{
-        DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking, notice, problem,
+        DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking, notification,
+        problem,
         store::{self, DebtFilter},
-        top_up::{self, LEAST, MOST, OpenTopUp},
+        top_up::{self, LARGEST_TOP_UP, OpenTopUp, SMALLEST_TOP_UP},
     },
     wallet::{self, TransactionName, TransactionView},
 };
@@ -55,7 +56,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct TopUpRequest {
     /// Rupiah.
-    #[garde(range(min = LEAST, max = MOST))]
+    #[garde(range(min = SMALLEST_TOP_UP, max = LARGEST_TOP_UP))]
     #[schema(minimum = 10_000, maximum = 10_000_000)]
     amount: i64,
     #[garde(skip)]
@@ -106,8 +107,8 @@ async fn payment_methods(
         id: *method,
         name: method.title(),
         channels: method.channels(),
-        minimum: LEAST,
-        maximum: MOST,
+        minimum: SMALLEST_TOP_UP,
+        maximum: LARGEST_TOP_UP,
         is_available,
     });
     Ok(Success::ok("The ways to pay.", methods.collect()))
@@ -215,7 +216,7 @@ pub(crate) async fn midtrans_notice(
     body: Result<Bytes, BytesRejection>,
 ) -> Reply<Nothing> {
     let body = body.map_err(unreadable)?;
-    let message = notice::receive(&state.payments, &body).await?;
+    let message = notification::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }
 

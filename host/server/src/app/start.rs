@@ -28,7 +28,7 @@ use dermaga_shop::{
 use dermaga_toolkit::build::BuildError;
 use sqlx::migrate::MigrateError;
 
-use super::{App, jobs, stock};
+use super::{App, bootstrap, jobs};
 use crate::{
     api::{AppState, Shared},
     config::{Config, Keys, KeysError},
@@ -163,14 +163,14 @@ impl App {
             .await
             .map_err(StartError::database(db.engine_name()))?;
         let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
-        let templates = Arc::new(stock::find_templates(&config)?);
+        let templates = Arc::new(bootstrap::find_templates(&config)?);
         let plugins = Arc::new(plugins::Registry::new(
             runtime(&config)?,
             db.clone(),
             clock.clone(),
             plugin_policy(&config),
         ));
-        stock::install(&config, &db, &clock, &plugins, &templates).await?;
+        bootstrap::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
         check_master_key(&db, &vault).await?;

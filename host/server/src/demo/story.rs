@@ -10,7 +10,7 @@ use super::samples;
 use crate::client::{Api, ApiError};
 
 /// Time the demo waits for an instance to become ready.
-const PATIENCE: Duration = Duration::from_secs(180);
+const LONGEST_SETUP: Duration = Duration::from_secs(180);
 
 /// Accounts of the story, with passwords that are shown once.
 #[derive(Debug, Clone)]
@@ -203,7 +203,7 @@ async fn top_up(customer: &Api) -> Result<(), ApiError> {
     customer.press(&page, "pay").await?;
     line("somebody presses Pay");
     let mut waited = Duration::ZERO;
-    while waited < PATIENCE {
+    while waited < LONGEST_SETUP {
         let wallet = customer.get("/api/wallet/info").await?;
         if wallet.get("paidBalance").and_then(Value::as_i64) > Some(0) {
             let balance = rupiah_at(&wallet, "/paidBalance");
@@ -259,7 +259,7 @@ async fn instance(customer: &Api, id: &str) -> Result<(), ApiError> {
             said = status;
         }
         let status = text_at(&instance, "/status");
-        if matches!(status.as_str(), "RUNNING" | "WRITTEN" | "FAILED") || waited >= PATIENCE {
+        if matches!(status.as_str(), "RUNNING" | "WRITTEN" | "FAILED") || waited >= LONGEST_SETUP {
             break instance;
         }
         let pause = Duration::from_millis(300);

@@ -4,13 +4,13 @@
 pub(crate) mod address;
 pub(crate) mod body;
 pub(crate) mod context;
+mod drain_body;
 pub(crate) mod echo;
 mod encoding;
 mod envelope;
 mod failure;
 mod faults;
 mod file;
-mod linger;
 mod open_connections;
 mod page;
 mod path;
@@ -23,11 +23,11 @@ mod watched;
 mod when;
 
 pub use body::{Body, Input};
+pub use drain_body::drain_body;
 pub use encoding::refuse_encoded;
 pub use envelope::{Envelope, Nothing, Reply, Success};
 pub use failure::{Failure, FailureBody, Refusal};
 pub use file::Attachment;
-pub use linger::linger;
 pub use open_connections::ConnectionLimits;
 pub use page::{PageQuery, Pagination};
 pub use path::{Id, Segment};

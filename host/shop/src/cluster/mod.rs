@@ -24,4 +24,4 @@ pub use namespace::{NamespaceState, NamespaceVersion, PodSecurity, Tenant};
 pub use object::{
     CLAIMED, FIELD_MANAGER, ObjectRef, USER_LABEL, VOLUME_CLAIM, as_large, masked, owner_labels,
 };
-pub use objects::{Applied, Contested, Sweep};
+pub use objects::{Applied, Contested, LiveObjects};

@@ -56,14 +56,14 @@ impl fmt::Display for Contested {
 
 /// The live objects of one instance.
 #[derive(Debug, Default)]
-pub struct Sweep {
+pub struct LiveObjects {
     /// Kinds that instances are made of, in the order in which they are removed.
     objects: Vec<(ObjectRef, DynamicObject)>,
     /// Objects that the cluster derived from them: replica sets and pods.
     dependents: Vec<(ObjectRef, DynamicObject)>,
 }
 
-impl Sweep {
+impl LiveObjects {
     /// Everything that is there, as `Kind/name`.
     pub fn names(&self) -> Vec<String> {
         self.objects
@@ -179,8 +179,12 @@ impl Cluster {
     ///
     /// # Errors
     /// When the cluster is away or denies reading.
-    pub async fn sweep(&self, namespace: &str, instance: &str) -> Result<Sweep, ClusterError> {
-        Ok(Sweep {
+    pub async fn sweep(
+        &self,
+        namespace: &str,
+        instance: &str,
+    ) -> Result<LiveObjects, ClusterError> {
+        Ok(LiveObjects {
             objects: self.list(namespace, instance, &INSTANCE_KINDS).await?,
             dependents: self.list(namespace, instance, &DEPENDENT_KINDS).await?,
         })
@@ -232,7 +236,7 @@ impl Cluster {
         &self,
         namespace: &str,
         instance: &str,
-        sweep: &mut Sweep,
+        sweep: &mut LiveObjects,
         rendered: &[ObjectRef],
         previous: &[ObjectRef],
     ) -> Result<Vec<ObjectRef>, ClusterError> {

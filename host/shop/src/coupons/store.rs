@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
-    catalog::Tier, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later,
+    catalog::Tier, db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
     money::Rupiah, write_returning,
 };
 
@@ -156,7 +156,7 @@ pub(super) async fn add_customer_use(
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO coupon_customer_uses (coupon_id, user_id, uses) VALUES ($1, $2, 1)
                ON CONFLICT (coupon_id, user_id) DO UPDATE SET uses = coupon_customer_uses.uses + 1";
-    later!(conn, sql, coupon_id, user_id)
+    defer!(conn, sql, coupon_id, user_id)
 }
 
 pub(super) async fn registered_at(
@@ -192,7 +192,7 @@ pub(super) async fn insert_redemption(
     conn: &mut Conn,
     new: &NewRedemption<'_>,
 ) -> sqlx::Result<()> {
-    later!(
+    defer!(
         conn,
         "INSERT INTO coupon_redemptions (id, coupon_id, user_id, effect, amount, reason, decision_id, transaction_id,
            subscription_id, period, created_at)

@@ -118,11 +118,11 @@ fn renumbered(sql: &str, before: usize) -> String {
     text
 }
 
-/// Queues an INSERT of the transaction: `later!(conn, "INSERT ... VALUES ($1)", value)`. It is sent
+/// Queues an INSERT of the transaction: `defer!(conn, "INSERT ... VALUES ($1)", value)`. It is sent
 /// with the next statement or the commit, which also returns its error. Outside a transaction it is
 /// sent at once.
 #[macro_export]
-macro_rules! later {
+macro_rules! defer {
     ($conn:expr, $sql:expr $(, $bind:expr)* $(,)?) => {
         $crate::__queue!($conn, $sql $(, $bind)*; $conn.send_outside_transaction().await)
     };

@@ -35,7 +35,7 @@ const BEGIN: &str = "BEGIN IMMEDIATE";
 const BEGIN_NEXT: &str = "SAVEPOINT act";
 const UNDO: &str = "ROLLBACK TO act";
 /// Maximum number of operations that one commit makes durable.
-const MOST: usize = 64;
+const MOST_STATEMENTS: usize = 64;
 
 type Open = Option<Transaction<'static, Sqlite>>;
 type Held = OwnedMutexGuard<Open>;
@@ -121,7 +121,7 @@ impl Writer {
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?;
         self.line.settle(&mut open).await;
-        if sees == Sees::Durable || self.line.group().done.len() >= MOST {
+        if sees == Sees::Durable || self.line.group().done.len() >= MOST_STATEMENTS {
             open = self.line.end(open).await?;
         }
         match open.as_mut() {

@@ -32,7 +32,7 @@ const LEASE: TimeDelta = TimeDelta::seconds(120);
 const FIRST: TimeDelta = TimeDelta::seconds(30);
 const LONGEST: TimeDelta = TimeDelta::minutes(30);
 /// A page may be paid in its last second, and the news take a moment.
-const GRACE: TimeDelta = TimeDelta::minutes(2);
+const EXPIRY_GRACE: TimeDelta = TimeDelta::minutes(2);
 /// A payment without a page that the gateway does not know is given up after this.
 const UNMADE: TimeDelta = TimeDelta::minutes(5);
 /// An order that was given up is watched this long after its page has closed.
@@ -58,7 +58,7 @@ pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTi
     let wait = FIRST
         .checked_mul(2_i32.saturating_pow(doublings))
         .map_or(LONGEST, |wait| wait.min(LONGEST));
-    let over = payment.expires_at + GRACE;
+    let over = payment.expires_at + EXPIRY_GRACE;
     if payment.problem.is_some() && now >= payment.expires_at + AFTERMATH {
         return Some(now + SETTLING);
     }
@@ -187,7 +187,7 @@ async fn look(payments: &Payments, payment: Payment) -> Result<()> {
         payment
     };
     let now = payments.clock.now();
-    let is_over = now >= payment.expires_at + GRACE && payment.state.is_waiting();
+    let is_over = now >= payment.expires_at + EXPIRY_GRACE && payment.state.is_waiting();
     let is_unmade = payment.state == PaymentState::Starting && now >= payment.created_at + UNMADE;
     let mut learned = asking::learn(payments, payment).await?.commit().await?;
     if is_over && matches!(learned.news, News::Applied(Claim::Waiting, _)) {

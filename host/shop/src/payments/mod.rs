@@ -10,7 +10,7 @@ mod budget;
 mod gateway;
 mod janitor;
 mod model;
-pub mod notice;
+pub mod notification;
 pub mod problem;
 pub mod refunds;
 pub mod review;

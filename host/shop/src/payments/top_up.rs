@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// Smallest and largest top-up, in rupiah.
-pub const LEAST: i64 = 10_000;
-pub const MOST: i64 = 10_000_000;
+pub const SMALLEST_TOP_UP: i64 = 10_000;
+pub const LARGEST_TOP_UP: i64 = 10_000_000;
 
 /// A top-up whose payment page is open.
 #[derive(Debug, Clone, Serialize, ToSchema)]

@@ -6,7 +6,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use uuid::Uuid;
 
 use super::{
-    Registry, breaker, difference,
+    Registry, breaker, json_diff,
     model::{DecisionRow, Replay},
     registry::suspension_subject,
     store,
@@ -424,5 +424,5 @@ fn differing_value(old: &str, new: &str) -> Option<String> {
         serde_json::from_str(old).ok()?,
         serde_json::from_str(new).ok()?,
     );
-    difference::first_difference(&old, &new)
+    json_diff::first_difference(&old, &new)
 }

@@ -5,32 +5,32 @@
 
 pub mod backtest;
 mod breaker;
-mod classes;
 pub mod decisions;
 mod describe;
-mod difference;
 mod explain;
-mod follow;
-mod installation;
-mod life;
+mod json_diff;
+mod lifecycle;
 pub mod model;
 mod registry;
 pub mod signatures;
+mod size_class;
+mod staging;
 pub mod store;
+mod sync;
 pub mod uploads;
 mod vetting;
 
 pub use breaker::BreakerRules;
-pub use classes::grant_class;
 pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, repeats, replay};
 pub use describe::describe;
 pub use explain::{ExplainedDecision, explain};
-pub use installation::{Upload, install_folder, stage};
-pub use life::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
+pub use lifecycle::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
 pub use model::{
     Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, VersionState,
     VersionView,
 };
 pub use registry::{Policy, Registry};
+pub use size_class::grant_class;
+pub use staging::{Upload, install_folder, stage};
 pub use uploads::{PluginUpload, UploadFailure, UploadState};
 pub use vetting::faults_now;

@@ -11,10 +11,10 @@ use dermaga_runtime::{Digest, GiveUp, LoadError, Plugin, Runtime, SizeClass, con
 
 use super::{
     breaker::{BreakerRules, Breakers, Permit},
-    decisions, follow,
+    decisions,
     model::PluginClass,
     signatures::Trust,
-    store,
+    store, sync,
 };
 use crate::{
     Code, Error, Result,
@@ -310,7 +310,7 @@ impl Registry {
     pub(super) async fn resume(&self, conn: &mut Conn, plugin: &Plugin) -> Result<bool> {
         let digest = plugin.digest();
         let was_suspended = self.breakers.reset(digest);
-        follow::announce_reset(conn, &digest.to_string()).await?;
+        sync::announce_reset(conn, &digest.to_string()).await?;
         let (kind, subject) = (AlertKind::PluginSuspended, suspension_subject(plugin));
         let was_told = alerts::resolve(conn, &self.clock, kind, &subject).await?;
         Ok(was_suspended || was_told)

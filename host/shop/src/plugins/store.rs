@@ -10,7 +10,7 @@ use super::{
     explain::ExplainedRow,
     model::{DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
 };
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later};
+use crate::{db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
 
 /// Fields of a version to insert.
 pub(super) struct NewVersion<'a> {
@@ -215,7 +215,7 @@ pub(super) async fn state_of(
 }
 
 pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sqlx::Result<()> {
-    later!(
+    defer!(
         conn,
         "INSERT INTO decisions (id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
            failure, logs, fuel, duration_us, created_at, coupon_id)

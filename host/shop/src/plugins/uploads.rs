@@ -29,7 +29,7 @@ text_enum! {
 }
 
 /// A server that has not ended by then has died.
-const PATIENCE: TimeDelta = TimeDelta::minutes(15);
+const PRESUMED_DEAD_AFTER: TimeDelta = TimeDelta::minutes(15);
 
 /// Reason why a component was refused.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -132,7 +132,14 @@ async fn give_up(conn: &mut Conn, digest: &str, now: DateTime<Utc>) -> Result<()
     let failure = failure(Error::new(Code::Unavailable, message));
     let sql = "UPDATE plugin_uploads SET state = 'REFUSED', failure = $3, finished_at = $4
                WHERE digest = $1 AND state = 'COMPILING' AND created_at < $2";
-    execute!(conn, sql, digest, now - PATIENCE, Json(failure), now)?;
+    execute!(
+        conn,
+        sql,
+        digest,
+        now - PRESUMED_DEAD_AFTER,
+        Json(failure),
+        now
+    )?;
     Ok(())
 }
 
@@ -147,7 +154,7 @@ pub async fn find(registry: &Registry, id: Uuid) -> Result<PluginUpload> {
                FROM plugin_uploads WHERE id = $1";
     let found = fetch_optional!(conn, PluginUpload, sql, id)?;
     let found = found.ok_or_else(|| Error::not_found("upload"))?;
-    if found.state != UploadState::Compiling || found.created_at >= now - PATIENCE {
+    if found.state != UploadState::Compiling || found.created_at >= now - PRESUMED_DEAD_AFTER {
         return Ok(found);
     }
     give_up(&mut conn, &found.digest, now).await?;

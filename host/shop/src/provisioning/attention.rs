@@ -1,13 +1,13 @@
 //! Alerts about instances: faults that administrators must mend, from beginning to end.
 
-use super::model::{Instance, Status, Verdict};
+use super::model::{Instance, NewStatus, Status};
 use crate::{
     Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
 };
 
-/// Raises and ends the alerts about an instance, in the transaction that writes the verdict.
+/// Raises and ends the alerts about an instance, in the transaction that writes the new_status.
 ///
 /// # Errors
 /// When the database refuses.
@@ -15,20 +15,20 @@ pub(super) async fn tell(
     conn: &mut Conn,
     clock: &Clock,
     seen: &Instance,
-    verdict: &Verdict,
+    new_status: &NewStatus,
 ) -> Result<()> {
-    about_trouble(conn, clock, seen, verdict).await?;
-    about_contest(conn, clock, seen, verdict).await
+    about_trouble(conn, clock, seen, new_status).await?;
+    about_contest(conn, clock, seen, new_status).await
 }
 
 async fn about_trouble(
     conn: &mut Conn,
     clock: &Clock,
     seen: &Instance,
-    verdict: &Verdict,
+    new_status: &NewStatus,
 ) -> Result<()> {
     let kind = AlertKind::InstanceFailed;
-    if let Some(trouble) = &verdict.trouble {
+    if let Some(trouble) = &new_status.trouble {
         let message = format!(
             "Instance {} in namespace {}: {trouble}",
             seen.name, seen.namespace
@@ -36,11 +36,11 @@ async fn about_trouble(
         return alerts::raise(conn, clock, kind, &seen.name, &message).await;
     }
     // Most passes find nothing: only those that end something look for an alert.
-    let is_over = match verdict.status {
+    let is_over = match new_status.status {
         Status::Terminated => true,
-        status => verdict.is_applied && (status.is_delivered() || status == Status::Stopped),
+        status => new_status.is_applied && (status.is_delivered() || status == Status::Stopped),
     };
-    let had_trouble = seen.failures > 0 || seen.status != verdict.status;
+    let had_trouble = seen.failures > 0 || seen.status != new_status.status;
     if is_over && had_trouble {
         alerts::resolve(conn, clock, kind, &seen.name).await?;
     }
@@ -51,10 +51,10 @@ async fn about_contest(
     conn: &mut Conn,
     clock: &Clock,
     seen: &Instance,
-    verdict: &Verdict,
+    new_status: &NewStatus,
 ) -> Result<()> {
     let kind = AlertKind::InstanceContested;
-    if let Some(contested) = &verdict.contested {
+    if let Some(contested) = &new_status.contested {
         let message = format!(
             "Instance {} in namespace {}: {contested} again and again, and Dermaga changes it back, more \
              and more slowly. Stop the other controller, or give the instance to it.",
@@ -62,7 +62,7 @@ async fn about_contest(
         );
         return alerts::raise(conn, clock, kind, &seen.name, &message).await;
     }
-    let is_over = verdict.contest.corrections == 0 || verdict.status == Status::Terminated;
+    let is_over = new_status.contest.corrections == 0 || new_status.status == Status::Terminated;
     if is_over && seen.corrections > 0 {
         alerts::resolve(conn, clock, kind, &seen.name).await?;
     }

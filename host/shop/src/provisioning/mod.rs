@@ -12,17 +12,17 @@ mod directory;
 mod finality;
 mod kubernetes;
 pub mod model;
-pub mod moves;
+mod plugin_calls;
 mod provisioner;
 mod reconciler;
 mod rehearsal;
 pub mod render;
 mod retry;
 pub mod secrets;
-mod services;
+mod status;
 pub mod store;
 mod tenancy;
-mod verdict;
+pub mod version_moves;
 pub mod view;
 mod worker;
 
@@ -42,12 +42,12 @@ pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
 };
 pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
-pub use moves::{Moved, Moves, ObjectChange, carry_out};
+pub use plugin_calls::Services;
 pub use provisioner::{Choice, Provisioner};
 pub use rehearsal::{rehearse_change, rehearse_purchase};
 pub use render::Classes;
 pub use secrets::unreadable;
-pub use services::Services;
+pub use version_moves::{Moved, Moves, ObjectChange, carry_out};
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
 use crate::{

@@ -223,7 +223,7 @@ pub(super) struct Lease {
 
 /// Findings of one pass over an instance.
 #[derive(Debug, Clone)]
-pub(super) struct Verdict {
+pub(super) struct NewStatus {
     pub status: Status,
     pub message: String,
     /// Objects that may exist in the cluster for this instance.
@@ -246,7 +246,7 @@ pub(super) struct Verdict {
     pub after: Duration,
 }
 
-impl Verdict {
+impl NewStatus {
     /// Returns true when the generation that was seen will never be set up.
     pub(super) fn is_final(&self, now: DateTime<Utc>) -> bool {
         let refusal = self.refusal.as_ref();

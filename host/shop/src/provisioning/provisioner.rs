@@ -8,7 +8,7 @@ use super::{
     directory::{Directory, DirectoryError},
     kubernetes::Kubernetes,
 };
-use crate::cluster::{Cluster, ClusterError, Contested, ObjectRef, Sweep, Tenant};
+use crate::cluster::{Cluster, ClusterError, Contested, LiveObjects, ObjectRef, Tenant};
 
 /// Provisioner that an operator chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct Outcome {
 
 #[derive(Debug)]
 pub enum Observed {
-    Live(Sweep),
+    Live(LiveObjects),
     /// Files in a folder; their further state is unknown.
     Written,
 }

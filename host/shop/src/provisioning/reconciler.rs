@@ -1,4 +1,4 @@
-//! One pass over one instance: load, render, gate, apply, prune, observe, judge, write.
+//! One pass over one instance: load, render, gate, apply, prune, observe, decider, write.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,14 +8,14 @@ use tokio::time::timeout;
 
 use super::{
     attention,
-    model::{Desired, Instance, Lease, Neighbour, Terms, Verdict},
+    model::{Desired, Instance, Lease, Neighbour, NewStatus, Terms},
+    plugin_calls::Services,
     provisioner::{Observed, ProvisionError, Provisioner, Release},
-    render::{Brief, Classes, RenderError, Rendering, fingerprint, render},
+    render::{Classes, RenderError, RenderInputs, Rendering, fingerprint, render},
     retry::spread,
     secrets::{self, Secrets},
-    services::Services,
+    status::StatusDecider,
     store, tenancy,
-    verdict::Judge,
 };
 use crate::{
     Error, Result,
@@ -60,31 +60,31 @@ impl<S: Services> Reconciler<S> {
         let seen = store::instance(&mut self.db.read().await?, lease.instance_id).await?;
         let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
         let resync = spread(seen.id, seen.generation, self.resync);
-        let judge = Judge {
+        let decider = StatusDecider {
             seen: &seen,
             now: started,
             resync,
         };
-        let verdict = match timeout(PASS_TIMEOUT, self.work(&judge)).await {
-            Ok(Ok(verdict)) => verdict,
-            Ok(Err(error)) => judge.host_failed(&error),
-            Err(_) => judge.took_too_long(PASS_TIMEOUT),
+        let new_status = match timeout(PASS_TIMEOUT, self.work(&decider)).await {
+            Ok(Ok(new_status)) => new_status,
+            Ok(Err(error)) => decider.host_failed(&error),
+            Err(_) => decider.took_too_long(PASS_TIMEOUT),
         };
-        self.write(lease, &seen, &verdict).await
+        self.write(lease, &seen, &new_status).await
     }
 
-    async fn work(&self, judge: &Judge<'_>) -> Result<Verdict> {
-        match judge.seen.desired {
-            Desired::Running | Desired::Stopped => self.converge(judge).await,
-            Desired::Terminated => match self.remove(judge).await? {
-                Ok(verdict) => Ok(verdict),
-                Err(error) => Ok(judge.provisioning_failed(&error)),
+    async fn work(&self, decider: &StatusDecider<'_>) -> Result<NewStatus> {
+        match decider.seen.desired {
+            Desired::Running | Desired::Stopped => self.converge(decider).await,
+            Desired::Terminated => match self.remove(decider).await? {
+                Ok(new_status) => Ok(new_status),
+                Err(error) => Ok(decider.provisioning_failed(&error)),
             },
         }
     }
 
-    async fn converge(&self, judge: &Judge<'_>) -> Result<Verdict> {
-        let seen = judge.seen;
+    async fn converge(&self, decider: &StatusDecider<'_>) -> Result<NewStatus> {
+        let seen = decider.seen;
         let mut conn = self.db.read().await?;
         let Material {
             terms,
@@ -97,19 +97,19 @@ impl<S: Services> Reconciler<S> {
         };
         drop(conn);
         let tenant = tenancy::tenant(seen, &neighbours, &self.ingress_namespace)?;
-        let brief = Brief {
+        let inputs = RenderInputs {
             instance: seen,
             terms: &terms,
             secrets: &secrets,
             classes: &self.classes,
             recorded,
         };
-        let rendering = match render(&self.services, brief).await {
+        let rendering = match render(&self.services, inputs).await {
             Ok(rendering) => rendering,
             Err(RenderError::Host(error)) if !plugins::repeats(&error) => return Err(error),
             Err(refused) => {
                 self.stop_if_asked(seen).await;
-                return not_rendered(judge, &terms, &secrets, refused);
+                return not_rendered(decider, &terms, &secrets, refused);
             }
         };
         let previous = &seen.applied.0;
@@ -121,23 +121,26 @@ impl<S: Services> Reconciler<S> {
             is_stopped: seen.desired == Desired::Stopped,
         };
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
-        let (verdict, applied) = match self.provisioner.apply(&release).await {
+        let (new_status, applied) = match self.provisioner.apply(&release).await {
             Ok(outcome) => {
                 let contested = outcome.contested;
-                let verdict = self
-                    .judge_observed(judge, &rendering, outcome.observed, &outcome.left_out)
+                let new_status = self
+                    .judge_observed(decider, &rendering, outcome.observed, &outcome.left_out)
                     .await?;
-                (judge.contested(verdict, &contested), rendered)
+                (decider.contested(new_status, &contested), rendered)
             }
             Err(error) => {
                 self.stop_if_asked(seen).await;
-                (judge.provisioning_failed(&error), union(rendered, previous))
+                (
+                    decider.provisioning_failed(&error),
+                    union(rendered, previous),
+                )
             }
         };
-        Ok(Verdict {
+        Ok(NewStatus {
             decision: rendering.decision,
             applied,
-            ..verdict
+            ..new_status
         })
     }
 
@@ -162,49 +165,56 @@ impl<S: Services> Reconciler<S> {
 
     async fn judge_observed(
         &self,
-        judge: &Judge<'_>,
+        decider: &StatusDecider<'_>,
         rendering: &Rendering,
         observed: Observed,
         left_out: &[ObjectRef],
-    ) -> Result<Verdict> {
+    ) -> Result<NewStatus> {
         let sweep = match observed {
-            Observed::Written => return Ok(judge.written()),
+            Observed::Written => return Ok(decider.written()),
             Observed::Live(sweep) => sweep,
         };
-        if judge.seen.desired == Desired::Stopped {
-            return Ok(judge.stopped(sweep.has_pods()));
+        if decider.seen.desired == Desired::Stopped {
+            return Ok(decider.stopped(sweep.has_pods()));
         }
         let observed = sweep.observed();
         let input = Observation {
             instance: rendering.subject.clone(),
             observed: observed.clone(),
         };
-        let health = match self.services.health(&judge.seen.plugin_digest, input).await {
+        let health = match self
+            .services
+            .health(&decider.seen.plugin_digest, input)
+            .await
+        {
             Ok(health) => health,
-            // Applied objects stay applied and recorded, even when the plugin fails to judge them.
-            Err(error) => return Ok(judge.host_failed(&error)),
+            // Applied objects stay applied and recorded, even when the plugin fails to decider them.
+            Err(error) => return Ok(decider.host_failed(&error)),
         };
-        Ok(judge.healthy(&health, &observed, left_out))
+        Ok(decider.healthy(&health, &observed, left_out))
     }
 
     /// Removes everything of the instance, and the namespace when it was the last one in it.
-    async fn remove(&self, judge: &Judge<'_>) -> Result<Result<Verdict, ProvisionError>> {
+    async fn remove(
+        &self,
+        decider: &StatusDecider<'_>,
+    ) -> Result<Result<NewStatus, ProvisionError>> {
         let Instance {
             namespace,
             name,
             applied,
             user_id,
             ..
-        } = judge.seen;
+        } = decider.seen;
         let kubernetes = match &self.provisioner {
             Provisioner::Kubernetes(kubernetes) => kubernetes,
             Provisioner::Directory(directory) => {
-                let is_last = self.is_last(judge.seen).await?;
+                let is_last = self.is_last(decider.seen).await?;
                 let (directory, namespace, name) =
                     (directory.clone(), namespace.clone(), name.clone());
                 let removal = move || directory.remove(&namespace, &name, is_last);
                 return Ok(match tokio::task::spawn_blocking(removal).await {
-                    Ok(removed) => removed.map(|()| judge.gone()).map_err(Into::into),
+                    Ok(removed) => removed.map(|()| decider.gone()).map_err(Into::into),
                     Err(stopped) => Err(stopped.into()),
                 });
             }
@@ -214,7 +224,7 @@ impl<S: Services> Reconciler<S> {
             Err(error) => return Ok(Err(error.into())),
         };
         if !remaining.is_empty() {
-            return Ok(Ok(judge.leaving(&remaining)));
+            return Ok(Ok(decider.leaving(&remaining)));
         }
         // Read the namespace first, then its instances: an instance that comes in between changes
         // the namespace, which is then not removed.
@@ -222,11 +232,11 @@ impl<S: Services> Reconciler<S> {
             Ok(state) => state,
             Err(error) => return Ok(Err(error.into())),
         };
-        if !self.is_last(judge.seen).await? {
-            return Ok(Ok(judge.gone()));
+        if !self.is_last(decider.seen).await? {
+            return Ok(Ok(decider.gone()));
         }
         let removed = match state {
-            NamespaceState::Absent => return Ok(Ok(judge.gone())),
+            NamespaceState::Absent => return Ok(Ok(decider.gone())),
             NamespaceState::Leaving => Ok(()),
             NamespaceState::Present(version) => {
                 kubernetes.remove_namespace(namespace, version).await
@@ -234,7 +244,7 @@ impl<S: Services> Reconciler<S> {
         };
         let remaining = [format!("Namespace/{namespace}")];
         Ok(removed
-            .map(|()| judge.leaving(&remaining))
+            .map(|()| decider.leaving(&remaining))
             .map_err(Into::into))
     }
 
@@ -246,14 +256,19 @@ impl<S: Services> Reconciler<S> {
     }
 
     /// Moves an instance back to its earlier version, when the new one will never be set up.
-    async fn undo_move(&self, conn: &mut Conn, seen: &Instance, verdict: &Verdict) -> Result<()> {
+    async fn undo_move(
+        &self,
+        conn: &mut Conn,
+        seen: &Instance,
+        new_status: &NewStatus,
+    ) -> Result<()> {
         let now = self.clock.now();
-        if seen.moved_from.is_none() || !verdict.is_final(now) {
+        if seen.moved_from.is_none() || !new_status.is_final(now) {
             return Ok(());
         }
         let message = format!(
             "The move to another version could not be made and was undone: {}",
-            verdict.message
+            new_status.message
         );
         if let Some(instance) = store::unpin(conn, seen, &message, now).await? {
             super::request(conn, &self.clock, &instance).await?;
@@ -262,51 +277,51 @@ impl<S: Services> Reconciler<S> {
         Ok(())
     }
 
-    /// Writes verdict, decision and event together, if the lease still holds.
-    async fn write(&self, lease: &Lease, seen: &Instance, verdict: &Verdict) -> Result<()> {
+    /// Writes new_status, decision and event together, if the lease still holds.
+    async fn write(&self, lease: &Lease, seen: &Instance, new_status: &NewStatus) -> Result<()> {
         let now = self.clock.now();
-        let next = now + TimeDelta::from_std(verdict.after).unwrap_or(TimeDelta::minutes(5));
+        let next = now + TimeDelta::from_std(new_status.after).unwrap_or(TimeDelta::minutes(5));
         let mut conn = self.db.begin().await?;
-        if let Some(decision) = &verdict.decision {
+        if let Some(decision) = &new_status.decision {
             decision.record(&mut conn).await?;
         }
-        let Some(generation) = store::finish(&mut conn, lease, seen, verdict, now, next).await?
+        let Some(generation) = store::finish(&mut conn, lease, seen, new_status, now, next).await?
         else {
             tracing::warn!(instance.id = %seen.id, "instance.lease_lost");
             return Ok(conn.rollback().await?);
         };
         if generation == seen.generation {
-            attention::tell(&mut conn, &self.clock, seen, verdict).await?;
-            self.undo_move(&mut conn, seen, verdict).await?;
+            attention::tell(&mut conn, &self.clock, seen, new_status).await?;
+            self.undo_move(&mut conn, seen, new_status).await?;
         }
-        if generation == seen.generation && store::is_news(seen, verdict) {
+        if generation == seen.generation && store::is_news(seen, new_status) {
             let event_id = new_id(&self.clock);
             store::insert_event(
                 &mut conn,
                 event_id,
                 seen.id,
-                verdict.status,
-                &verdict.message,
+                new_status.status,
+                &new_status.message,
                 now,
             )
             .await?;
-            tracing::info!(instance.id = %seen.id, instance.name = seen.name, status = %verdict.status, "instance.changed");
+            tracing::info!(instance.id = %seen.id, instance.name = seen.name, status = %new_status.status, "instance.changed");
         }
         conn.commit().await?;
-        metrics::counter!("dermaga_reconcile_passes_total", "status" => verdict.status.as_str())
+        metrics::counter!("dermaga_reconcile_passes_total", "status" => new_status.status.as_str())
             .increment(1);
         Ok(())
     }
 }
 
-/// Returns the verdict on a version that rendered nothing to apply.
+/// Returns the new_status on a version that rendered nothing to apply.
 fn not_rendered(
-    judge: &Judge<'_>,
+    decider: &StatusDecider<'_>,
     terms: &Terms,
     secrets: &Secrets,
     error: RenderError,
-) -> Result<Verdict> {
-    let input = fingerprint(judge.seen, terms, secrets)?;
+) -> Result<NewStatus> {
+    let input = fingerprint(decider.seen, terms, secrets)?;
     Ok(match error {
         RenderError::Host(error) => {
             let decision = error
@@ -315,15 +330,15 @@ fn not_rendered(
                 .find(|detail| detail.field == "decision");
             let decision = decision.map(|detail| format!(" Decision {}.", detail.message));
             let detail = format!("{}{}", error.message, decision.unwrap_or_default());
-            judge.refused(error.message, detail, input)
+            decider.refused(error.message, detail, input)
         }
         RenderError::Refused {
             message,
             detail,
             decision,
-        } => Verdict {
+        } => NewStatus {
             decision: decision.map(|decision| *decision),
-            ..judge.refused(message, detail, input)
+            ..decider.refused(message, detail, input)
         },
     })
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     Instances, draft,
     model::{Instance, NewInstance, Terms},
-    render::{Brief, RenderError, render},
+    render::{RenderError, RenderInputs, render},
     secrets::Secrets,
     store,
 };
@@ -65,14 +65,14 @@ async fn rehearse(
     offer: &Offer,
     asking: Asking,
 ) -> Result<()> {
-    let brief = Brief {
+    let inputs = RenderInputs {
         instance,
         terms: &terms(offer),
         secrets,
         classes: instances.handle.classes(),
         recorded: None,
     };
-    match render(&instances.plugins, brief).await {
+    match render(&instances.plugins, inputs).await {
         Ok(_) => {
             if asking == Asking::Act {
                 reassure(instances, offer).await?;

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::{
     model::{Desired, Instance, Owned, Recorded, Terms},
+    plugin_calls::Services,
     secrets::{self, Secrets},
-    services::Services,
 };
 use crate::{
     Error, Result,
@@ -39,7 +39,7 @@ pub(super) struct Rendering {
 
 /// Everything that rendering depends on.
 #[derive(Debug)]
-pub(super) struct Brief<'a> {
+pub(super) struct RenderInputs<'a> {
     pub instance: &'a Instance,
     pub terms: &'a Terms,
     pub secrets: &'a Secrets,
@@ -112,15 +112,15 @@ pub(super) fn fingerprint(instance: &Instance, terms: &Terms, secrets: &Secrets)
 /// Renders an instance by its pinned plugin version and gates the result.
 pub(super) async fn render<S: Services>(
     services: &S,
-    brief: Brief<'_>,
+    inputs: RenderInputs<'_>,
 ) -> Result<Rendering, RenderError> {
-    let Brief {
+    let RenderInputs {
         instance,
         terms,
         secrets,
         classes,
         recorded,
-    } = brief;
+    } = inputs;
     let subject = subject(instance, terms, secrets)?;
     let Answered {
         plugin,

@@ -8,9 +8,10 @@ use uuid::Uuid;
 use super::{
     contest::Contest,
     model::{
-        Desired, Event, Instance, Lease, Neighbour, Owned, Pinned, Recorded, Status, Terms, Verdict,
+        Desired, Event, Instance, Lease, Neighbour, NewStatus, Owned, Pinned, Recorded, Status,
+        Terms,
     },
-    moves::Order,
+    version_moves::Order,
 };
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
 
@@ -286,26 +287,26 @@ pub(super) async fn finish(
     conn: &mut Conn,
     lease: &Lease,
     seen: &Instance,
-    verdict: &Verdict,
+    new_status: &NewStatus,
     now: DateTime<Utc>,
     next: DateTime<Utc>,
 ) -> sqlx::Result<Option<i64>> {
-    let is_news = is_news(seen, verdict);
-    let is_delivered = verdict.is_applied && verdict.status.is_delivered();
+    let is_news = is_news(seen, new_status);
+    let is_delivered = new_status.is_applied && new_status.status.is_delivered();
     let ran_at = is_delivered.then_some(now);
     let ready_at = ran_at.filter(|_| seen.ready_at.is_none());
-    let final_generation = verdict.is_final(now).then_some(seen.generation);
+    let final_generation = new_status.is_final(now).then_some(seen.generation);
     let Contest {
         corrections,
         quiet_until,
-    } = verdict.contest;
-    let observed = if verdict.is_applied {
+    } = new_status.contest;
+    let observed = if new_status.is_applied {
         seen.generation
     } else {
         seen.observed_generation
     };
-    let decision_id = verdict.decision.as_ref().map(|decision| decision.id);
-    let failures = if verdict.is_failure {
+    let decision_id = new_status.decision.as_ref().map(|decision| decision.id);
+    let failures = if new_status.is_failure {
         seen.failures.saturating_add(1)
     } else {
         0
@@ -331,32 +332,32 @@ pub(super) async fn finish(
         lease.holder,
         lease.until,
         seen.generation,
-        verdict.status,
-        &verdict.message,
+        new_status.status,
+        &new_status.message,
         failures,
-        Json(&verdict.applied),
+        Json(&new_status.applied),
         observed,
         if is_news { now } else { seen.updated_at },
         decision_id,
         ready_at,
         next,
         now,
-        verdict.refusal.as_ref().map(Json),
+        new_status.refusal.as_ref().map(Json),
         final_generation,
         ran_at,
         quiet_until,
         corrections,
-        verdict.is_applied,
+        new_status.is_applied,
     )?;
-    if finished.is_some() && verdict.is_applied {
+    if finished.is_some() && new_status.is_applied {
         settle_requests(conn, lease.instance_id, seen.updated_at, now).await?;
     }
     Ok(finished.map(|(generation,)| generation))
 }
 
 /// Returns true when the status or the message changed.
-pub(super) fn is_news(seen: &Instance, verdict: &Verdict) -> bool {
-    seen.status != verdict.status || seen.message != verdict.message
+pub(super) fn is_news(seen: &Instance, new_status: &NewStatus) -> bool {
+    seen.status != new_status.status || seen.message != new_status.message
 }
 
 /// Makes an instance due soon, because it changed in the cluster. A failing instance keeps its

@@ -548,24 +548,24 @@ async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
         let lease = leases.await.unwrap().remove(0);
         conn.commit().await.unwrap();
         let seen = shop.now(&instance).await;
-        let judge = verdict::Judge {
+        let decider = status::StatusDecider {
             seen: &seen,
             now,
             resync: Duration::from_secs(600),
         };
-        let verdict = judge.contested(judge.written(), fields);
-        let next = now + verdict.after;
+        let new_status = decider.contested(decider.written(), fields);
+        let next = now + new_status.after;
         let mut conn = shop.db.begin().await.unwrap();
         // A change that is seen in the cluster during the pass does not shorten the wait.
         store::touch(&mut conn, &seen.name, now).await.unwrap();
-        store::finish(&mut conn, &lease, &seen, &verdict, now, next)
+        store::finish(&mut conn, &lease, &seen, &new_status, now, next)
             .await
             .unwrap();
-        attention::tell(&mut conn, &shop.clock, &seen, &verdict)
+        attention::tell(&mut conn, &shop.clock, &seen, &new_status)
             .await
             .unwrap();
         conn.commit().await.unwrap();
-        verdict.after.as_secs()
+        new_status.after.as_secs()
     };
     let touched = async || {
         let mut conn = shop.db.begin().await.unwrap();
@@ -735,13 +735,13 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     shop.clock.advance(reconciler::LEASE);
     server.handle.wake();
     shop.is(&instance, Status::Written).await;
-    let judge = verdict::Judge {
+    let decider = status::StatusDecider {
         seen: &instance,
         now,
         resync: Duration::ZERO,
     };
     let mut conn = shop.db.begin().await.unwrap();
-    let late = store::finish(&mut conn, &taken[0], &instance, &judge.gone(), now, now)
+    let late = store::finish(&mut conn, &taken[0], &instance, &decider.gone(), now, now)
         .await
         .unwrap();
     assert_eq!(

@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use super::{
     model::Lease,
+    plugin_calls::Services,
     reconciler::{LEASE, Reconciler},
     render::Classes,
-    services::Services,
     store,
 };
 use crate::{Result, cluster::Cluster, db::new_id};
@@ -27,7 +27,7 @@ const POLL: Duration = Duration::from_secs(1);
 const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Longest time that passes under way may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(10);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// State of the provisioner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl<S: Services> Worker<S> {
             .cluster()
             .cloned()
             .map(|cluster| {
-                let ear = Ear {
+                let ear = ClusterWatcher {
                     reconciler: Arc::clone(&self.reconciler),
                     wake: Arc::clone(&self.wake),
                     cluster,
@@ -193,7 +193,7 @@ impl<S: Services> Worker<S> {
 
     async fn finish(mut self, listener: Option<tokio::task::JoinHandle<()>>) {
         let drain = async { while self.passes.join_next().await.is_some() {} };
-        if timeout(GRACE, drain).await.is_err() {
+        if timeout(SHUTDOWN_GRACE, drain).await.is_err() {
             // Their leases end by themselves and another server continues.
             self.passes.abort_all();
         }
@@ -204,13 +204,13 @@ impl<S: Services> Worker<S> {
 }
 
 /// Listens to the cluster.
-struct Ear<S> {
+struct ClusterWatcher<S> {
     reconciler: Arc<Reconciler<S>>,
     wake: Arc<Notify>,
     cluster: Cluster,
 }
 
-impl<S: Services> Ear<S> {
+impl<S: Services> ClusterWatcher<S> {
     /// Makes an instance due soon after something of it changed.
     async fn listen(&self) {
         loop {

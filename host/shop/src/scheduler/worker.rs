@@ -20,7 +20,7 @@ use crate::Result;
 /// server missed while it was down, and runs whose server died.
 const WATCH: Duration = Duration::from_secs(5);
 /// Longest time that runs under way may take to end when the server stops.
-const GRACE: Duration = Duration::from_secs(15);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(15);
 /// Interval between records of a run's progress.
 const REPORT: Duration = Duration::from_secs(1);
 
@@ -123,7 +123,7 @@ impl Scheduler {
     /// Waits for the runs under way; those that do not end in time are left to another server.
     async fn drain(&self) {
         self.runs.close();
-        if timeout(GRACE, self.runs.wait()).await.is_err() {
+        if timeout(SHUTDOWN_GRACE, self.runs.wait()).await.is_err() {
             self.cut_off.cancel();
             self.runs.wait().await;
         }

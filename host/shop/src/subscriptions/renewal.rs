@@ -4,21 +4,21 @@
 //! Every step is one database transaction that looks again at what it was decided on, with the
 //! customer's wallet locked: two servers, or a server that dies anywhere, charge each period once.
 
+mod dunning;
 mod overdue;
 mod preview;
 mod store;
-mod unpaid;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Term};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub use dunning::{expire, set_grace};
+pub use dunning::{process_all_grace, process_grace};
 pub(super) use overdue::{ahead, renew_first, renew_now};
 pub use preview::{BillingInfo, Forecast, ForecastLine};
 pub use preview::{billing_info, forecast};
-pub use unpaid::{expire, set_grace};
-pub use unpaid::{process_all_grace, process_grace};
 
 use super::{
     Subscriptions, delivery,
@@ -203,7 +203,7 @@ async fn step(shop: &Subscriptions, id: Uuid) -> Result<Step> {
             return Ok(Step::Nothing);
         }
         if !seen.auto_renew {
-            let ended = unpaid::end(shop, seen, "It was not to be renewed.", None).await?;
+            let ended = dunning::end(shop, seen, "It was not to be renewed.", None).await?;
             return Ok(if ended { Step::Ended } else { Step::Nothing });
         }
         if !shop.settings.auto_renewal {
@@ -212,7 +212,7 @@ async fn step(shop: &Subscriptions, id: Uuid) -> Result<Step> {
         let next = price(shop, &row).await?;
         match charge(shop, &row, next).await? {
             Charge::Paid => return Ok(Step::Renewed),
-            Charge::Short(due) if unpaid::fall_behind(shop, seen, due).await? => {
+            Charge::Short(due) if dunning::fall_behind(shop, seen, due).await? => {
                 return Ok(Step::Unpaid);
             }
             Charge::Short(_) | Charge::Overtaken => {}

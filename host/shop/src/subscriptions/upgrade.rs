@@ -5,8 +5,8 @@
 //! always can.
 
 mod credit;
-mod ending;
 mod proposal;
+mod settlement;
 mod span;
 
 use serde::Serialize;
@@ -14,7 +14,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-pub(super) use ending::{abandon, settle_all};
+pub(super) use settlement::{abandon, settle_all};
 
 use self::proposal::{Proposal, propose};
 use super::{

@@ -9,7 +9,7 @@ use super::{
     ledger,
     store::{EntryRow, PostingRow},
 };
-use crate::{Result, db::Db, spreadsheet};
+use crate::{Result, db::Db};
 
 /// Format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl<W: Write> Sink<W> {
                     &entry.id.to_string(),
                     &entry.posted_at.to_rfc3339(),
                     &entry.transaction_id.to_string(),
-                    &spreadsheet::cell(&entry.idempotency_key),
+                    &crate::csv::cell(&entry.idempotency_key),
                     &entry.previous_hash,
                     &entry.hash,
                     &line.line.to_string(),

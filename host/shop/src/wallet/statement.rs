@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use uuid::Uuid;
 
 use super::{Balance, TransactionNumber, TransactionType, store};
-use crate::{Error, Result, calendar, db::Conn, money::Rupiah, spreadsheet};
+use crate::{Error, Result, calendar, db::Conn, money::Rupiah};
 
 /// A statement is about so many days at the most.
 const MOST_DAYS: i64 = 366;
@@ -120,7 +120,7 @@ fn write(
             &time(line.posted_at),
             &line.number.to_string(),
             line.kind.as_str(),
-            &spreadsheet::cell(&line.description),
+            &crate::csv::cell(&line.description),
             &line.paid.get().to_string(),
             &line.bonus.get().to_string(),
             &balance.paid.get().to_string(),

@@ -1,7 +1,7 @@
 //! SQL of wallets, transactions and the journal.
 
 pub mod admin;
-mod audit;
+mod ledger_audit;
 mod proof;
 
 use chrono::{DateTime, Utc};
@@ -12,11 +12,11 @@ use super::{
     WalletRow, statistics::Settled,
 };
 use crate::{
-    db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, later, money::Rupiah,
+    db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah,
     write_returning,
 };
 
-pub use audit::*;
+pub use ledger_audit::*;
 pub(super) use proof::*;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -80,7 +80,7 @@ pub(super) async fn update(
 ) -> sqlx::Result<()> {
     let sql = "UPDATE wallets SET paid_balance = $2, bonus_balance = $3, total_top_up = $4, total_spent = $5, entries = $6,
                  head_hash = $7, updated_at = $8 WHERE user_id = $1";
-    later!(
+    defer!(
         conn,
         sql,
         wallet.user_id,
@@ -186,7 +186,7 @@ pub(super) async fn insert_posting(
     posting: &PostingRow,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO postings (entry_id, line, account, user_id, amount) VALUES ($1, $2, $3, $4, $5)";
-    later!(
+    defer!(
         conn,
         sql,
         entry_id,
@@ -199,7 +199,7 @@ pub(super) async fn insert_posting(
 
 /// Inserts an entry, after its postings have been sent: their sum is checked when it arrives.
 pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Result<()> {
-    later!(
+    defer!(
         conn,
         "INSERT INTO journal_entries (id, transaction_id, wallet_id, position, posted_at, previous_hash, hash, idempotency_key)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

@@ -8,7 +8,6 @@ mod command;
 mod coupon;
 mod finding;
 pub(crate) mod offers;
-mod page;
 mod proposals;
 pub(crate) mod report;
 mod sale;
@@ -16,6 +15,7 @@ pub(crate) mod sample;
 mod service;
 mod session;
 mod stack;
+mod text_report;
 mod trial;
 
 use dermaga_runtime::{Description, Plugin};

@@ -12,7 +12,7 @@ const MACROS: &[&str] = &[
     "fetch_optional!(",
     "fetch_all!(",
     "fetch_built!(",
-    "later!(",
+    "defer!(",
     "write_returning!(",
 ];
 

@@ -20,7 +20,7 @@ use crate::{
 failure_responses!(Testing: NotFound, PluginUnavailable);
 
 /// Decisions that one request may ask again: a few seconds of work for most rules.
-const MOST: u64 = 20_000;
+const MOST_DECISIONS: u64 = 20_000;
 /// And no longer than this for any other.
 const TIME: Duration = Duration::from_secs(15);
 
@@ -75,8 +75,8 @@ async fn run(
         return Err(Error::invalid("since", "must be before `until`").into());
     }
     let decisions = count(&state.db, &id, window).await?;
-    if decisions > MOST {
-        return Err(too_many(decisions, MOST).into());
+    if decisions > MOST_DECISIONS {
+        return Err(too_many(decisions, MOST_DECISIONS).into());
     }
     let found = backtest(&state.db, &candidate, window, Some(TIME), |_| {}).await?;
     let message = format!(

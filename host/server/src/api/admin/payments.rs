@@ -10,7 +10,7 @@ use dermaga_shop::{
         refunds::{self, Refund},
         review,
         store::{self, DebtFilter, PaymentFilter},
-        top_up::MOST,
+        top_up::LARGEST_TOP_UP,
     },
 };
 use garde::Validate;
@@ -131,7 +131,7 @@ async fn get_payment(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PaymentRefund {
     /// Rupiah.
-    #[garde(range(min = 1, max = MOST))]
+    #[garde(range(min = 1, max = LARGEST_TOP_UP))]
     #[schema(minimum = 1, maximum = 10_000_000)]
     amount: i64,
     #[garde(length(chars, min = 10, max = 200), custom(dermaga_shop::text::reason))]

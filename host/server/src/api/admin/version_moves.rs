@@ -1,7 +1,9 @@
 //! `POST /admin/plugins/{id}/moves`.
 
 use axum::extract::State;
-use dermaga_shop::provisioning::moves::{MOST, MoveOutcome, Moves, Order, carry_out};
+use dermaga_shop::provisioning::version_moves::{
+    MOST_AT_ONCE, MoveOutcome, Moves, Order, carry_out,
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -39,7 +41,7 @@ struct MoveRequest {
     #[garde(skip)]
     after: Option<Uuid>,
     /// Largest number of instances, from 1 to 100; 100 when absent.
-    #[garde(range(min = 1, max = MOST))]
+    #[garde(range(min = 1, max = MOST_AT_ONCE))]
     #[schema(minimum = 1, maximum = 100)]
     limit: Option<u16>,
     /// True to report the changes only.
@@ -68,7 +70,7 @@ async fn move_instances(
         from: request.from,
         instances: request.instances,
         after: request.after,
-        limit: request.limit.unwrap_or(MOST),
+        limit: request.limit.unwrap_or(MOST_AT_ONCE),
         dry_run: request.dry_run,
     };
     let moves = carry_out(&state.instances, admin.user_id, &order).await?;

@@ -37,7 +37,7 @@ failure_responses!(Deducting: NotFound, InsufficientCredit);
 failure_responses!(Adjusting: NotFound, InsufficientCredit, BalanceCapExceeded);
 
 /// Largest adjustment, in rupiah; a slip of the finger is larger.
-const MOST: i64 = 1_000_000_000;
+const LARGEST_ADJUSTMENT: i64 = 1_000_000_000;
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -242,7 +242,7 @@ async fn statement(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AdjustmentRequest {
     /// Rupiah.
-    #[garde(range(min = 1, max = MOST))]
+    #[garde(range(min = 1, max = LARGEST_ADJUSTMENT))]
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     amount: i64,
     /// Reason of at least ten characters; the customer can read it.
@@ -345,7 +345,7 @@ struct BulkItem {
     #[garde(skip)]
     direction: Direction,
     /// Rupiah.
-    #[garde(range(min = 1, max = MOST))]
+    #[garde(range(min = 1, max = LARGEST_ADJUSTMENT))]
     #[schema(minimum = 1, maximum = 1_000_000_000)]
     amount: i64,
     /// Kind of credit. When absent, added credit is bonus, and bonus is taken before paid.

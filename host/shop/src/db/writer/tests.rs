@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 async fn writer(dir: &TempDir) -> Writer {
     let url = format!("sqlite://{}", dir.path().join("w.db").display());
@@ -14,7 +14,7 @@ async fn writer(dir: &TempDir) -> Writer {
         .unwrap()
         .create_if_missing(true)
         .foreign_keys(true);
-    let writer = Writer::connect(SqlitePoolOptions::new(), options, PATIENCE)
+    let writer = Writer::connect(SqlitePoolOptions::new(), options, LONGEST_WAIT)
         .await
         .unwrap();
     let tables = "CREATE TABLE parents (id INTEGER PRIMARY KEY);

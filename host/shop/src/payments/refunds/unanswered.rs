@@ -16,7 +16,7 @@ use crate::{
 const FIRST: TimeDelta = TimeDelta::seconds(30);
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// Administrators are alerted of a refund without an answer after this.
-const PATIENCE: TimeDelta = TimeDelta::days(1);
+const ALERT_AFTER: TimeDelta = TimeDelta::days(1);
 
 /// Returns the moment after `now` at which a refund that began at `begun` is sent on. The moments
 /// are counted from its beginning, so that all servers agree on them and no notice puts them off.
@@ -72,7 +72,7 @@ pub(in crate::payments) async fn note(
     let Some(refund) = store::pending(conn, payment.id).await? else {
         return Ok(());
     };
-    if clock.now() - refund.created_at < PATIENCE {
+    if clock.now() - refund.created_at < ALERT_AFTER {
         return Ok(());
     }
     let message = format!(

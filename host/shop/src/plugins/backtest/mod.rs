@@ -28,7 +28,7 @@ pub use model::{Backtest, Difference, Extreme, Failed};
 /// Decisions read at once.
 const PAGE: i64 = 500;
 /// Time a call waits for its turn beside customers' calls.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LONGEST_QUEUE_WAIT: Duration = Duration::from_secs(10);
 
 /// Window of the decisions to ask again.
 #[derive(Debug, Clone, Copy)]
@@ -154,7 +154,7 @@ fn ask_again(
 
 /// Customers come first: a call that finds no place waits.
 fn call(candidate: &Plugin, input: &Value) -> Result<(Value, Usage), CallError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LONGEST_QUEUE_WAIT;
     loop {
         match candidate.call_json("evaluate", input) {
             Ok(called) => return Ok((called.value, called.usage)),

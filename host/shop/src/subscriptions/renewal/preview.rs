@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Most subscriptions that one forecast looks at.
-const MOST: i64 = 500;
+const MOST_LINES: i64 = 500;
 
 /// Price of the next period of a subscription.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -126,7 +126,7 @@ pub struct ForecastLine {
 /// # Errors
 /// When the database does not answer.
 pub async fn forecast(shop: &Subscriptions, until: DateTime<Utc>) -> Result<Vec<ForecastLine>> {
-    let ending = store::ending(&mut shop.db.read().await?, until, MOST).await?;
+    let ending = store::ending(&mut shop.db.read().await?, until, MOST_LINES).await?;
     let mut balances: HashMap<Uuid, Rupiah> = HashMap::new();
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {

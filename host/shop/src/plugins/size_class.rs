@@ -7,9 +7,10 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Registry, decisions, follow,
+    Registry, decisions,
     model::{GrantedClass, PluginClass},
     store::{self, Grant},
+    sync,
 };
 use crate::{Code, Error, Result, audit, db::Conn};
 
@@ -165,7 +166,7 @@ pub async fn grant_class(
         now: registry.clock().now(),
     };
     record(&mut conn, registry, &grant, before).await?;
-    follow::announce(&mut conn).await?;
+    sync::announce(&mut conn).await?;
     conn.commit().await?;
     registry.refresh().await?;
     Ok(GrantedClass {

@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    Registry, follow,
+    Registry,
     model::{Activation, Reset, Retirement, VersionState},
     store::{self, Uses},
-    vetting,
+    sync, vetting,
 };
 use crate::{
     Code, Error, Result, audit,
@@ -181,7 +181,7 @@ pub async fn activate(
         )
         .await?;
     }
-    follow::announce(&mut conn).await?;
+    sync::announce(&mut conn).await?;
     conn.commit().await?;
     registry.refresh().await?;
     Ok(activation(&plugin, digest, superseded))
@@ -316,7 +316,7 @@ async fn retired(
         details,
     )
     .await?;
-    follow::announce(&mut conn).await?;
+    sync::announce(&mut conn).await?;
     conn.commit().await?;
     registry.refresh().await?;
     tracing::info!(

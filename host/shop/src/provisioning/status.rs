@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     contest::Contest,
     finality::{Refusal, RefusedBy},
-    model::{Desired, Instance, Status, Verdict},
+    model::{Desired, Instance, NewStatus, Status},
     provisioner::ProvisionError,
     retry::{after_refusal, back_off, slowly},
 };
@@ -21,7 +21,7 @@ use crate::{
 /// Time to the next look while a change is under way, for changes that the watch misses.
 const SOON: Duration = Duration::from_secs(3);
 /// Time after which a change under way is looked at less often.
-const PATIENCE: TimeDelta = TimeDelta::minutes(10);
+const SLOW_AFTER: TimeDelta = TimeDelta::minutes(10);
 const LATER: Duration = Duration::from_secs(30);
 /// Duration of a removal after which the message names the remaining objects.
 const REMOVAL_IS_SLOW: TimeDelta = TimeDelta::minutes(1);
@@ -40,15 +40,15 @@ const NOT_YET: &str = "Something is still under way in the cluster. We try again
 
 /// Decides the status of `seen` in a pass that began at `now`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Judge<'a> {
+pub(super) struct StatusDecider<'a> {
     pub(super) seen: &'a Instance,
     pub(super) now: DateTime<Utc>,
     pub(super) resync: Duration,
 }
 
-impl Judge<'_> {
-    fn verdict(&self, status: Status, message: impl Into<String>, after: Duration) -> Verdict {
-        Verdict {
+impl StatusDecider<'_> {
+    fn new_status(&self, status: Status, message: impl Into<String>, after: Duration) -> NewStatus {
+        NewStatus {
             status,
             message: message.into(),
             applied: self.seen.applied.0.clone(),
@@ -63,16 +63,16 @@ impl Judge<'_> {
         }
     }
 
-    fn applied(&self, status: Status, message: impl Into<String>, after: Duration) -> Verdict {
-        Verdict {
+    fn applied(&self, status: Status, message: impl Into<String>, after: Duration) -> NewStatus {
+        NewStatus {
             is_applied: true,
             refusal: None,
-            ..self.verdict(status, message, after)
+            ..self.new_status(status, message, after)
         }
     }
 
     fn soon(&self) -> Duration {
-        if self.now - self.seen.updated_at > PATIENCE {
+        if self.now - self.seen.updated_at > SLOW_AFTER {
             LATER
         } else {
             SOON
@@ -85,63 +85,63 @@ impl Judge<'_> {
         health: &Health,
         observed: &[Value],
         left_out: &[ObjectRef],
-    ) -> Verdict {
+    ) -> NewStatus {
         let message = || health.message.clone();
-        let mut verdict = match health.state {
+        let mut new_status = match health.state {
             HealthState::Starting => self.starting(diagnose(observed), message()),
             HealthState::Ready => self.applied(Status::Running, message(), self.resync),
             HealthState::Degraded => self.applied(Status::Degraded, message(), self.soon()),
-            HealthState::Failed => Verdict {
+            HealthState::Failed => NewStatus {
                 trouble: Some(health.message.clone()),
                 ..self.applied(Status::Failed, message(), self.soon())
             },
         };
         if !left_out.is_empty() {
             let names: Vec<_> = left_out.iter().map(ToString::to_string).collect();
-            verdict.message += &format!(
+            new_status.message += &format!(
                 " This cluster does not know some kinds, so left out: {}.",
                 names.join(", ")
             );
         }
-        verdict
+        new_status
     }
 
     /// Status while not ready yet. A first start that takes long is a fault, whatever keeps it.
-    fn starting(&self, obstacle: Option<Obstacle>, message: String) -> Verdict {
-        let is_late = self.seen.ready_at.is_none() && self.now - self.seen.created_at > PATIENCE;
+    fn starting(&self, obstacle: Option<Obstacle>, message: String) -> NewStatus {
+        let is_late = self.seen.ready_at.is_none() && self.now - self.seen.created_at > SLOW_AFTER;
         let (message, detail) = match obstacle {
             Some(Obstacle { message, detail }) => (message, detail),
             None => (message.clone(), message),
         };
-        Verdict {
+        NewStatus {
             trouble: is_late.then_some(detail),
             ..self.applied(Status::Provisioning, message, self.soon())
         }
     }
 
     /// Counts the corrected fields, and looks again later and later.
-    pub(super) fn contested(&self, verdict: Verdict, fields: &[Contested]) -> Verdict {
+    pub(super) fn contested(&self, new_status: NewStatus, fields: &[Contested]) -> NewStatus {
         let contest = Contest::of(self.seen).after(!fields.is_empty(), self.now);
         let after = contest
             .wait(self.now)
-            .map_or(verdict.after, |wait| verdict.after.min(wait));
+            .map_or(new_status.after, |wait| new_status.after.min(wait));
         let contested = fields.first().map(ToString::to_string);
-        Verdict {
+        NewStatus {
             contest,
             contested: contested.filter(|_| contest.is_fight()),
             after,
-            ..verdict
+            ..new_status
         }
     }
 
-    pub(super) fn written(&self) -> Verdict {
+    pub(super) fn written(&self) -> NewStatus {
         if self.seen.desired == Desired::Stopped {
             return self.applied(Status::Stopped, WRITTEN_STOPPED, self.resync);
         }
         self.applied(Status::Written, WRITTEN, self.resync)
     }
 
-    pub(super) fn stopped(&self, has_pods: bool) -> Verdict {
+    pub(super) fn stopped(&self, has_pods: bool) -> NewStatus {
         if has_pods {
             return self.applied(
                 self.seen.status,
@@ -152,7 +152,7 @@ impl Judge<'_> {
         self.applied(Status::Stopped, "Stopped. Its data is kept.", self.resync)
     }
 
-    pub(super) fn leaving(&self, remaining: &[String]) -> Verdict {
+    pub(super) fn leaving(&self, remaining: &[String]) -> NewStatus {
         let is_slow = self.now - self.seen.updated_at > REMOVAL_IS_SLOW;
         let message = if is_slow {
             format!(
@@ -163,32 +163,32 @@ impl Judge<'_> {
             self.seen.message.clone()
         };
         let after = if is_slow { LATER } else { SOON };
-        self.verdict(Status::Terminating, message, after)
+        self.new_status(Status::Terminating, message, after)
     }
 
-    pub(super) fn gone(&self) -> Verdict {
-        let verdict = self.applied(
+    pub(super) fn gone(&self) -> NewStatus {
+        let new_status = self.applied(
             Status::Terminated,
             "Removed, with everything it had.",
             self.resync,
         );
-        Verdict {
+        NewStatus {
             applied: Vec::new(),
-            ..verdict
+            ..new_status
         }
     }
 
     /// Status after a refusal by the plugin or the gate: only another version or configuration
     /// mends that. `detail` is for administrators.
-    pub(super) fn refused(&self, message: String, detail: String, input: String) -> Verdict {
+    pub(super) fn refused(&self, message: String, detail: String, input: String) -> NewStatus {
         let refusal = self.once_more(RefusedBy::Rendering(input));
         let (id, failures) = (self.seen.id, self.seen.failures);
         let after = after_refusal(id, failures, refusal.is_first());
-        Verdict {
+        NewStatus {
             is_failure: true,
             refusal: Some(refusal),
             trouble: Some(detail),
-            ..self.verdict(Status::Failed, message, after)
+            ..self.new_status(Status::Failed, message, after)
         }
     }
 
@@ -198,17 +198,17 @@ impl Judge<'_> {
     }
 
     /// Status when the version cannot be asked here: it is not installed, or does not load.
-    fn unavailable(&self, message: String) -> Verdict {
+    fn unavailable(&self, message: String) -> NewStatus {
         let after = slowly(self.seen.id, self.seen.failures);
-        Verdict {
+        NewStatus {
             is_failure: true,
             trouble: Some(message.clone()),
-            ..self.verdict(Status::Failed, message, after)
+            ..self.new_status(Status::Failed, message, after)
         }
     }
 
     /// Status after a failure of the host.
-    pub(super) fn host_failed(&self, error: &Error) -> Verdict {
+    pub(super) fn host_failed(&self, error: &Error) -> NewStatus {
         match error.code {
             Code::PluginFailed | Code::PluginUnavailable | Code::NotFound => {
                 self.unavailable(error.message.clone())
@@ -219,7 +219,7 @@ impl Judge<'_> {
             | Code::ClusterUnavailable => self.retry(error.message.clone()),
             _ => {
                 tracing::error!(instance.id = %self.seen.id, %error, cause = ?error.source, "instance.pass_failed");
-                Verdict {
+                NewStatus {
                     trouble: Some(format!("{error}. The log has the cause.")),
                     ..self.retry("Something went wrong on our side. We keep trying.".to_owned())
                 }
@@ -227,7 +227,7 @@ impl Judge<'_> {
         }
     }
 
-    pub(super) fn provisioning_failed(&self, error: &ProvisionError) -> Verdict {
+    pub(super) fn provisioning_failed(&self, error: &ProvisionError) -> NewStatus {
         let detail = sentence(&error.to_string());
         let ProvisionError::Cluster(cluster) = error else {
             return self.broken(NOT_WRITTEN, detail);
@@ -243,7 +243,7 @@ impl Judge<'_> {
             }
             ClusterError::OverQuota { .. } => self.broken(NO_ROOM, detail),
             ClusterError::Denied(_) | ClusterError::NotOurs { .. } => self.broken(REFUSED, detail),
-            ClusterError::Refused { .. } => Verdict {
+            ClusterError::Refused { .. } => NewStatus {
                 refusal: Some(self.once_more(RefusedBy::Cluster)),
                 ..self.broken(REFUSED, detail)
             },
@@ -265,7 +265,7 @@ impl Judge<'_> {
         }
     }
 
-    pub(super) fn took_too_long(&self, limit: Duration) -> Verdict {
+    pub(super) fn took_too_long(&self, limit: Duration) -> NewStatus {
         self.retry(format!(
             "The cluster took more than {} s. We keep trying.",
             limit.as_secs()
@@ -273,23 +273,24 @@ impl Judge<'_> {
     }
 
     /// Keeps the status, as nothing is wrong with the instance.
-    fn retry(&self, message: String) -> Verdict {
+    fn retry(&self, message: String) -> NewStatus {
         let failures = self.seen.failures.saturating_add(1);
-        let verdict = self.verdict(self.seen.status, message, back_off(self.seen.id, failures));
-        Verdict {
+        let new_status =
+            self.new_status(self.seen.status, message, back_off(self.seen.id, failures));
+        NewStatus {
             is_failure: true,
-            ..verdict
+            ..new_status
         }
     }
 
     /// Status of a fault, while earlier objects may still run. `detail` is for administrators.
-    fn broken(&self, message: &str, detail: String) -> Verdict {
+    fn broken(&self, message: &str, detail: String) -> NewStatus {
         let status = match (self.seen.desired, self.seen.ready_at) {
             (Desired::Terminated, _) => Status::Terminating,
             (_, Some(_)) => Status::Degraded,
             (_, None) => Status::Failed,
         };
-        Verdict {
+        NewStatus {
             status,
             trouble: Some(detail),
             ..self.retry(message.to_owned())

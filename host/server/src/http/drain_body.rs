@@ -61,7 +61,7 @@ impl Stream for Shared {
 /// Closing a connection with unread data resets it, and the client would see "connection reset"
 /// instead of the sentence that says what was wrong. A client that waits for `100 Continue` has
 /// sent nothing yet: the refusal is its answer, and it keeps the body.
-pub async fn linger(request: Request, next: Next) -> Response {
+pub async fn drain_body(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         // A wrapped body would not say any more that there is none.
         return next.run(request).await;

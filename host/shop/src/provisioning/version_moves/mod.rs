@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     Instances,
     model::{Instance, Terms},
-    render::{Brief, RenderError, render},
+    render::{RenderError, RenderInputs, render},
     request, secrets,
     secrets::Secrets,
     store,
@@ -33,7 +33,7 @@ use crate::{
 pub use diff::ObjectChange;
 
 /// Maximum of instances that one request moves; the next request continues after them.
-pub const MOST: u16 = 100;
+pub const MOST_AT_ONCE: u16 = 100;
 
 /// Selection of the instances to move, and the target version.
 #[derive(Debug, Clone)]
@@ -259,14 +259,14 @@ async fn rendered(
     terms: &Terms,
     secrets: &Secrets,
 ) -> Result<Vec<Value>, RenderError> {
-    let brief = Brief {
+    let inputs = RenderInputs {
         instance,
         terms,
         secrets,
         classes: instances.handle.classes(),
         recorded: None,
     };
-    let rendering = render(&instances.plugins, brief).await?;
+    let rendering = render(&instances.plugins, inputs).await?;
     Ok(rendering.objects.into_iter().map(masked).collect())
 }
 

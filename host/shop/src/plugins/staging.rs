@@ -10,10 +10,10 @@ use dermaga_toolkit::{
 use uuid::Uuid;
 
 use super::{
-    Registry, activate, classes, decisions, follow,
+    Registry, activate, decisions,
     model::{PluginClass, VersionRow, VersionState, VersionView},
     signatures::{Distrust, Signature},
-    store, vetting,
+    size_class, store, sync, vetting,
 };
 use crate::{
     Code, Error, Result,
@@ -54,7 +54,7 @@ pub async fn stage(
     let known = store::version(&mut registry.db().read().await?, &digest).await?;
     check_signature(registry, &component, signature.as_ref(), known.as_ref())?;
     let signature = signature.map(|signature| signature.to_string());
-    let plugin = classes::load(registry, Arc::clone(&component), class).await?;
+    let plugin = size_class::load(registry, Arc::clone(&component), class).await?;
     if let Some(known) = known {
         return again(registry, &plugin, known, signature, uploaded_by).await;
     }
@@ -96,7 +96,7 @@ pub async fn stage(
             None => Err(error.into()),
         };
     }
-    let granted = classes::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await?;
+    let granted = size_class::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await?;
     let row = store::version(&mut conn, &digest)
         .await?
         .ok_or_else(|| Error::not_found("plugin version"))?;
@@ -143,7 +143,7 @@ async fn again(
     uploaded_by: Option<Uuid>,
 ) -> Result<VersionView> {
     let mut conn = registry.db().begin().await?;
-    let granted = classes::grant_with_upload(&mut conn, registry, plugin, uploaded_by).await?;
+    let granted = size_class::grant_with_upload(&mut conn, registry, plugin, uploaded_by).await?;
     let signature = signature.filter(|new| known.signature.as_ref() != Some(new));
     if let Some(signature) = &signature {
         store::set_signature(&mut conn, &known.digest, signature).await?;
@@ -152,7 +152,7 @@ async fn again(
         conn.rollback().await?;
         return Ok(VersionView::of(registry, known));
     }
-    follow::announce(&mut conn).await?;
+    sync::announce(&mut conn).await?;
     conn.commit().await?;
     // A signature may be what an active version lacked to be run.
     registry.refresh().await?;

@@ -5,7 +5,7 @@ use std::fmt;
 use dermaga_runtime::contract::About;
 
 use super::report::{Check, Outcome, Report, Share, Subject, Timing, grouped};
-use crate::paint::{Coloured, Painted, Palette};
+use crate::colour::{Coloured, Painted, Palette};
 
 /// Most details shown to a person; the JSON has all of them.
 const SHOWN_DETAILS: usize = 5;
