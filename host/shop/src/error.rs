@@ -181,7 +181,7 @@ impl Error {
 
     /// Returns the refusal that an idempotency key was posted before.
     pub fn booked_already() -> Self {
-        Self::new(Code::Conflict, "This has been booked already.")
+        Self::new(Code::Conflict, "This has already been booked.")
     }
 
     pub fn not_found(what: &str) -> Self {
@@ -224,7 +224,7 @@ impl From<sqlx::Error> for Error {
             .caused_by(error),
             other if db::is_deadlock(&other) => Self::new(
                 Code::Unavailable,
-                "Another act was in the way and nothing was changed. Try again in a moment.",
+                "A concurrent request got in the way and nothing was changed. Try again in a moment.",
             )
             .retry_after(1)
             .caused_by(other),

@@ -130,7 +130,7 @@ async fn accounts_and_top_ups_are_limited() {
     first.data(201);
     let second = customer.post("/api/wallet/topup", top_up).await;
     second.fails(409, "TOO_MANY_OPEN_TOP_UPS");
-    let sentence = "A top-up of yours waits to be paid. Pay or cancel it first.";
+    let sentence = "You have a top-up waiting for payment. Pay or cancel it first.";
     assert_eq!(second.body["message"], sentence);
 }
 
@@ -243,7 +243,7 @@ both_engines! {
         assert_eq!(open.len(), 3);
         let refused = begun.iter().find(|answer| answer.status != 201).unwrap();
         refused.fails(409, "TOO_MANY_OPEN_TOP_UPS");
-        assert_eq!(refused.body["message"], "3 top-ups of yours wait to be paid. Pay or cancel one first.");
+        assert_eq!(refused.body["message"], "You have 3 top-ups waiting for payment. Pay or cancel one first.");
         let id = open[0].body["data"]["transactionId"].as_str().unwrap();
         customer.post(&format!("/api/wallet/transactions/{id}/cancel"), json!({})).await.data(200);
         customer.post("/api/wallet/topup", body).await.data(201);

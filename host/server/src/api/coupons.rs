@@ -48,10 +48,7 @@ struct RedeemedView {
 
 impl RedeemedView {
     fn answer(redeemed: Redeemed) -> Success<Self> {
-        let message = format!(
-            "{} have been added to your wallet.",
-            redeemed.preview.amount
-        );
+        let message = format!("{} was added to your wallet.", redeemed.preview.amount);
         let view = Self {
             coupon: redeemed.preview,
             transaction: redeemed.transaction.into(),

@@ -165,7 +165,7 @@ async fn create(
         let purchase = checkout::buy(&state.subscriptions, &order, quote_id).await?;
         Ok(purchase.map(|purchase| {
             let name = &purchase.subscription.service_name;
-            let message = format!("{name} is being set up. {} were charged.", purchase.charged);
+            let message = format!("{name} is being set up. {} was charged.", purchase.charged);
             Success::created(message, purchase)
         }))
     };
@@ -436,7 +436,7 @@ async fn upgrade(
         Ok(made.map(|view| {
             let (plan, charged) = (&view.subscription.plan_name, view.charged);
             Success::ok(
-                format!("The plan is {plan} now. {charged} were charged."),
+                format!("The plan is now {plan}. {charged} was charged."),
                 view,
             )
         }))

@@ -102,7 +102,7 @@ fn an_administrator_is_made_once_and_the_empty_books_hold() {
     let again = dermaga(folder.path(), &create, &[]);
     assert_eq!(again.status.code(), Some(1));
     assert!(
-        stderr(&again).contains("dermaga: There is an account with this e-mail already."),
+        stderr(&again).contains("dermaga: An account with this e-mail already exists."),
         "{}",
         stderr(&again)
     );

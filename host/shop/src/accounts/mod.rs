@@ -151,7 +151,7 @@ impl Accounts {
             match broken_unique(&error).as_deref() {
                 Some("users_email_key") => Error::new(
                     Code::EmailTaken,
-                    "There is an account with this e-mail already.",
+                    "An account with this e-mail already exists.",
                 )
                 .with("email", "is taken"),
                 _ => error.into(),
@@ -237,7 +237,7 @@ impl Accounts {
         if !store::replace_password_hash(&mut conn, user_id, &user.password_hash, &hash).await? {
             return Err(Error::new(
                 Code::Conflict,
-                "The password was changed at the same moment from elsewhere.",
+                "The password was changed by another request at the same time.",
             ));
         }
         let user = self.end_all_sessions(&mut conn, user).await?;

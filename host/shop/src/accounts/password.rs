@@ -142,7 +142,7 @@ impl Lane {
 }
 
 fn busy() -> Error {
-    let message = "Too many people sign in or up at the moment. Try again in a few seconds.";
+    let message = "Too many people are signing in or up right now. Try again in a few seconds.";
     Error::new(Code::Unavailable, message).retry_after(5)
 }
 

@@ -155,7 +155,7 @@ impl Accounts {
             }
             return Err(Error::new(
                 Code::Unauthenticated,
-                "The refresh token is not valid any more. Log in again.",
+                "The refresh token is no longer valid. Log in again.",
             ));
         };
         let user = store::by_id(&mut conn, user_id).await?.ok_or_else(over)?;

@@ -247,7 +247,7 @@ impl RefusedTemplate {
             (None, _) => "Its service is not sold.".to_owned(),
         };
         format!(
-            "A service template is refused: {}. {state} Mend the file and have the templates read again (POST /api/admin/catalog/reload).",
+            "A service template is refused: {}. {state} Fix the file and reload the templates (POST /api/admin/catalog/reload).",
             self.first()
         )
     }

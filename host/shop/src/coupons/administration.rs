@@ -138,7 +138,7 @@ fn check_window(starts_at: DateTime<Utc>, ends_at: Option<DateTime<Utc>>) -> Res
 fn code_taken(error: sqlx::Error, code: &str) -> Error {
     match db::broken_unique(&error).as_deref() {
         Some("coupons_code_key") => {
-            Error::new(Code::Conflict, format!("There is a coupon {code} already."))
+            Error::new(Code::Conflict, format!("A coupon {code} already exists."))
         }
         _ => error.into(),
     }
@@ -199,7 +199,7 @@ fn check_frozen(before: &Coupon, wanted: &NewCoupon) -> Result<()> {
     match changed.iter().find(|(_, changed)| *changed) {
         Some((field, _)) if before.used_count > 0 => {
             let message = format!(
-                "The coupon {} has been used: its {field} cannot change any more. Make another coupon.",
+                "The coupon {} has been used: its {field} can no longer change. Create another coupon.",
                 before.code
             );
             Err(Error::new(Code::Conflict, message).with(*field, "is frozen after the first use"))

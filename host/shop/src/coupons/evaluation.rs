@@ -264,7 +264,7 @@ fn check_window(coupon: &Coupon, clock: &Clock, now: DateTime<Utc>) -> Result<()
     match coupon.status_at(now) {
         CouponStatus::Active if coupon.starts_at > now => {
             let message = format!(
-                "The coupon {code} is good from {}.",
+                "The coupon {code} is valid from {}.",
                 clock.written(coupon.starts_at)
             );
             Err(Error::new(Code::CouponNotActive, message))
@@ -276,7 +276,7 @@ fn check_window(coupon: &Coupon, clock: &Clock, now: DateTime<Utc>) -> Result<()
         )),
         CouponStatus::Disabled => Err(Error::new(
             Code::CouponNotActive,
-            format!("The coupon {code} is not in use at the moment."),
+            format!("The coupon {code} is not active."),
         )),
         CouponStatus::UsedUp => Err(used_up(coupon)),
     }

@@ -75,7 +75,7 @@ pub async fn begin(
     let mut conn = payments.db.begin().await?;
     let (token, url) = (page.token.as_str(), page.redirect_url.as_str());
     if !store::keep_page(&mut conn, payment.id, token, url, now).await? {
-        let message = "This top-up was ended while its page was made.";
+        let message = "This top-up ended while its payment page was being created.";
         return Err(Error::new(Code::InvalidState, message).retry_after(1));
     }
     let open = OpenTopUp {
@@ -144,8 +144,8 @@ async fn write_down(
 
 fn too_many_open(most: i64) -> Error {
     let message = match most {
-        1 => "A top-up of yours waits to be paid. Pay or cancel it first.".to_owned(),
-        _ => format!("{most} top-ups of yours wait to be paid. Pay or cancel one first."),
+        1 => "You have a top-up waiting for payment. Pay or cancel it first.".to_owned(),
+        _ => format!("You have {most} top-ups waiting for payment. Pay or cancel one first."),
     };
     Error::new(Code::TooManyOpenTopUps, message)
 }
@@ -219,6 +219,6 @@ async fn give_up(payments: &Payments, payment: Payment) -> Result<Payment> {
 }
 
 fn not_waiting(state: PaymentState) -> Error {
-    let message = format!("Only a top-up that waits can be cancelled; this one is {state}.");
+    let message = format!("Only a pending top-up can be cancelled; this one is {state}.");
     Error::new(Code::InvalidState, message)
 }

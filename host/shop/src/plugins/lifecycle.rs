@@ -276,7 +276,7 @@ pub async fn retire_plugin(
         }
     }
     if digests.is_empty() {
-        let message = "Every version of this plugin is retired already.";
+        let message = "Every version of this plugin is already retired.";
         return Err(Error::new(Code::InvalidState, message));
     }
     retired(registry, conn, plugin_id, digests, actor_id).await

@@ -324,7 +324,7 @@ fn name_taken(error: sqlx::Error, name: &str) -> Error {
     match broken_unique(&error).as_deref() {
         Some("instances_name_key") => Error::new(
             Code::Conflict,
-            format!("The name {name} is taken already. Try again."),
+            format!("The name {name} is already taken. Try again."),
         ),
         _ => error.into(),
     }

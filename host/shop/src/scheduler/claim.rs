@@ -80,7 +80,7 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: Uuid) -> Resul
     .await?;
     let Some(claim) = claim else {
         let message = format!(
-            "The job {} is being run at the moment. Look at /api/admin/jobs/{0}/runs.",
+            "The job {} is already running. See /api/admin/jobs/{0}/runs.",
             job.name
         );
         return Err(Error::new(Code::Conflict, message).retry_after(5));

@@ -356,6 +356,6 @@ async fn check_quote(
 }
 
 fn quote_used() -> Error {
-    let message = "This quote was used for a purchase already. Ask for a new one.";
+    let message = "This quote was already used for a purchase. Ask for a new one.";
     Error::new(Code::QuoteUsed, message)
 }

@@ -210,7 +210,7 @@ async fn pay(
 }
 
 fn changed_meanwhile() -> Error {
-    let message = "The subscription changed at the same moment. Look at it and try again.";
+    let message = "The subscription was changed by another request. Check it and try again.";
     Error::new(Code::Conflict, message)
 }
 

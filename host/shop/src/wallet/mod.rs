@@ -199,7 +199,7 @@ pub async fn undo_purchase(
 pub fn insufficient(due: Rupiah, balance: Balance) -> Result<Error> {
     let missing = due.minus(balance.total()?)?;
     let message = format!(
-        "This costs {due} and the wallet holds {}: {missing} are missing.",
+        "This costs {due} and your wallet holds {}. You need {missing} more.",
         balance.total()?
     );
     Ok(Error::new(Code::InsufficientCredit, message).with("missing", missing.get().to_string()))
@@ -217,7 +217,8 @@ pub fn check_cap(settings: &Settings, wallet: &WalletRow, amount: Rupiah) -> Res
         return Ok(());
     }
     let room = cap.minus(wallet.paid_balance)?.max(Rupiah::ZERO);
-    let message = format!("A wallet holds at most {cap} of paid credit: {room} can be added.");
+    let message =
+        format!("A wallet can hold at most {cap} of paid credit; {room} can still be added.");
     Err(Error::new(Code::BalanceCapExceeded, message).with("amount", room.get().to_string()))
 }
 

@@ -327,7 +327,7 @@ async fn change(
         .await?;
         Ok(made.map(|transaction| {
             let message = match direction {
-                Direction::Add => format!("{} have been added.", adjustment.amount),
+                Direction::Add => format!("{} was added.", adjustment.amount),
                 Direction::Deduct => format!("{} have been taken.", adjustment.amount),
             };
             Success::created(message, AdjustedView::from(transaction))

@@ -127,7 +127,7 @@ impl Accounts {
         store::lock_account(&mut conn, identity.user_id, now).await?;
         if store::count(&mut conn, identity.user_id, now).await? >= MAX_PER_ACCOUNT {
             let message = format!(
-                "You have {MAX_PER_ACCOUNT} API tokens, which is the most. Revoke one first."
+                "You already have the maximum of {MAX_PER_ACCOUNT} API tokens. Revoke one first."
             );
             return Err(Error::new(Code::Conflict, message));
         }

@@ -125,9 +125,8 @@ impl From<GatewayError> for Error {
                     .with("gateway", format!("{code}: {message}"))
             }
             GatewayError::Throttled(seconds) => {
-                let sentence = format!(
-                    "The payment gateway is asked too much right now. Try again in {seconds} seconds."
-                );
+                let sentence =
+                    format!("The payment gateway is busy. Try again in {seconds} seconds.");
                 Self::new(Code::GatewayUnavailable, sentence)
                     .retry_after(seconds)
                     .caused_by(error)

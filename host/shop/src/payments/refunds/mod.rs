@@ -178,7 +178,7 @@ fn check(payment: &Payment, held: Rupiah, refund: &Refund) -> Result<()> {
         return Err(Error::new(Code::InvalidState, message));
     }
     if refund.amount > left {
-        let message = format!("Of this payment {left} are left to refund.");
+        let message = format!("{left} of this payment can still be refunded.");
         return Err(
             Error::new(Code::RefundTooLarge, message).with("refundable", left.get().to_string())
         );
@@ -188,7 +188,7 @@ fn check(payment: &Payment, held: Rupiah, refund: &Refund) -> Result<()> {
         return Err(Error::new(Code::InvalidState, message));
     }
     if refund.amount > held {
-        let message = format!("The customer has spent it: {held} of paid credit are left.");
+        let message = format!("The customer has spent it: {held} of paid credit is left.");
         return Err(Error::new(Code::InsufficientCredit, message));
     }
     Ok(())

@@ -71,6 +71,6 @@ pub async fn try_again(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) ->
     if store::try_again(conn, subscription_id, clock.now()).await? {
         return Ok(());
     }
-    let message = "There is nothing to try again: its instance is as it should be, or was removed.";
+    let message = "There is nothing to retry: the instance is as it should be, or was removed.";
     Err(Error::new(Code::InvalidState, message))
 }

@@ -171,7 +171,7 @@ async fn one(
     let mut outcome = MoveOutcome::Ready;
     if !dry_run {
         if !apply(instances, actor_id, target, &instance, &preview).await? {
-            let reason = "It changed at the same moment. Try again.";
+            let reason = "It was changed by another request. Try again.";
             return Ok(refused(reason.to_owned()));
         }
         outcome = MoveOutcome::Moved;

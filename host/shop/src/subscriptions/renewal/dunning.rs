@@ -122,7 +122,7 @@ pub(super) async fn fall_behind(
     store::fall_behind(&mut conn, seen, behind, now).await?;
     if behind.status == Status::Suspended && seen.status != Status::Suspended {
         let message =
-            format!("Suspended: {due} for the next month are not paid. Its data is kept.");
+            format!("Suspended: {due} for the next month was not paid. Its data is kept.");
         provisioning::run_or_stop(&mut conn, clock, seen.id, Desired::Stopped, &message).await?;
     }
     conn.commit().await?;
@@ -174,7 +174,7 @@ pub(super) async fn end(
 pub async fn expire(shop: &Subscriptions, actor_id: Uuid, id: Uuid, reason: &str) -> Result<()> {
     let seen = seen(shop, id).await?;
     if !seen.status.is_live() {
-        let message = format!("This subscription is {} already.", seen.status);
+        let message = format!("This subscription is already {}.", seen.status);
         return Err(Error::new(Code::InvalidState, message));
     }
     if end(shop, &seen, reason, Some(actor_id)).await? {
