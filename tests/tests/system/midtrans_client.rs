@@ -10,7 +10,7 @@ use dermaga::sandbox::Action;
 use dermaga_tests::{Engine, checkout, skip, unique};
 use serde_json::{Value, json};
 
-use super::payments::{KEY, Till, gateway};
+use crate::api::payments::{KEY, Till, gateway};
 
 /// The client library, in Python.
 #[derive(Debug, Clone)]

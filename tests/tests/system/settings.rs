@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
-use super::payments;
+use crate::api::payments;
 
 /// File, test, and the settings whose effect it shows.
 const SHOWN_BY: &[(&str, &str, &[&str])] = &[
@@ -293,10 +293,10 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 ];
 
 const CLI: &str = "host/server/tests/process/cli.rs";
-const LIFE: &str = "tests/tests/system/plugin_life.rs";
-const METRICS: &str = "tests/tests/system/metrics.rs";
-const RENEWALS: &str = "tests/tests/system/renewals.rs";
-const STRANGERS: &str = "tests/tests/system/strangers.rs";
+const LIFE: &str = "tests/tests/system/api/plugin_life.rs";
+const METRICS: &str = "tests/tests/system/api/metrics.rs";
+const RENEWALS: &str = "tests/tests/system/journeys/renewals.rs";
+const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
 
 /// Every setting in force has a test in [`SHOWN_BY`], and every test there exists.

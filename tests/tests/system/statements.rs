@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dermaga_shop::db::{Db, Statement};
 use dermaga_tests::{Engine, explain::Explainer};
 
-use crate::payments::Till;
+use crate::api::payments::Till;
 
 /// Tables that do not grow with customers and time.
 const SMALL: &[&str] = &[

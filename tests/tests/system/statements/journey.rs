@@ -12,7 +12,7 @@ use dermaga_shop::{
 use dermaga_tests::Client;
 use serde_json::{Value, json};
 
-use crate::payments::Till;
+use crate::api::payments::Till;
 
 /// Lists with their filters, asked for one by one and all together. Names in braces are replaced by values
 /// of the journey.

@@ -15,7 +15,8 @@ use dermaga_tests::{Client, Engine, both_engines};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{payments::Till, upgrades::customer_with_cash};
+use crate::api::payments::Till;
+use crate::journeys::upgrades::customer_with_cash;
 
 async fn id_of(customer: &Client) -> Uuid {
     let profile = customer.get("/api/auth/profile").await.data(200);

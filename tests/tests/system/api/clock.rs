@@ -9,7 +9,8 @@ use dermaga_shop::{
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
-use crate::{calendar::delivered, upgrades::customer_with_cash};
+use crate::journeys::calendar::delivered;
+use crate::journeys::upgrades::customer_with_cash;
 
 const RUNS: &str = "/api/admin/jobs/coupon-statuses/runs";
 const CLOCK: &str = "/api/admin/clock";

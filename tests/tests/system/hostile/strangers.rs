@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::settings::empty_shop;
+use crate::settings::empty_shop;
 
 const PASSWORD: &str = "kata sandi yang panjang";
 
@@ -108,7 +108,7 @@ async fn said_to_a_whole_request(shop: &Shop) -> String {
 /// Limits on accounts and top-ups follow the settings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_and_top_ups_are_limited() {
-    let shop = super::settings::shop(&[
+    let shop = crate::settings::shop(&[
         ("DERMAGA_REGISTRATIONS_PER_HOUR", "1"),
         ("BONUS_REQUIRES_VERIFIED_EMAIL", "true"),
         ("WALLET_OPEN_TOP_UPS", "1"),

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha512};
 
-use super::payments::{KEY, Till, TopUp, eventually, paid_shops};
+use crate::api::payments::{KEY, Till, TopUp, eventually, paid_shops};
 
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 

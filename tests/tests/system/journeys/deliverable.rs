@@ -82,7 +82,7 @@ both_engines! {
         assert_eq!(belongings(&shop, &customer).await, before);
 
         // With a repaired plugin, the same request with the same key buys.
-        put_in_place(&shop, &crate::overdue::n8n()).await;
+        put_in_place(&shop, &crate::journeys::overdue::n8n()).await;
         customer.with_key("gerbang").post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
         assert_eq!(alarmed(&shop).await, ["n8n/pro"]);
         shop.books_balance().await;

@@ -6,7 +6,7 @@ use dermaga_tests::Engine;
 use reqwest::Method;
 use serde_json::json;
 
-use super::payments::Till;
+use crate::api::payments::Till;
 
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 

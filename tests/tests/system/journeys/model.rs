@@ -14,7 +14,7 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use crate::payments::{Till, TopUp};
+use crate::api::payments::{Till, TopUp};
 
 const CUSTOMERS: usize = 3;
 const ACTS: usize = 450;

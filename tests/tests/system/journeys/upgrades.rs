@@ -183,8 +183,8 @@ both_engines! {
         }
         let seen = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
         assert_eq!(seen["plan"], "pro", "{seen:#}");
-        let failing = crate::delivery::failing_at_manifests(&shop).await;
-        crate::delivery::pin(&shop, id_of_instance, &failing).await;
+        let failing = crate::journeys::delivery::failing_at_manifests(&shop).await;
+        crate::journeys::delivery::pin(&shop, id_of_instance, &failing).await;
         let mut restored = false;
         for _ in 0..400 {
             shop.clock().advance(TimeDelta::minutes(1));
@@ -201,7 +201,7 @@ both_engines! {
         let detail = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
         assert_eq!((&detail["periods"][0]["price"], &detail["periods"][0]["paidCash"]), (&json!(50_000), &json!(50_000)));
         std::fs::remove_file(&folder).unwrap();
-        crate::delivery::pin(&shop, id_of_instance, digest).await;
+        crate::journeys::delivery::pin(&shop, id_of_instance, digest).await;
         shop.instance_becomes(&customer, id_of_instance, "RUNNING").await;
         shop.books_balance().await;
     }

@@ -7,7 +7,7 @@ use dermaga::sandbox::Fault;
 use dermaga_tests::Engine;
 use serde_json::json;
 
-use super::payments::{Till, TopUp, eventually, paid_shops};
+use crate::api::payments::{Till, TopUp, eventually, paid_shops};
 
 /// Answer of a gateway that always refuses for the moment.
 const LATER: Fault = Fault::TooMany(5);

@@ -1,0 +1,4 @@
+//! Databases and files that are lost, older, or read late.
+
+pub(crate) mod database_files;
+pub(crate) mod readings;

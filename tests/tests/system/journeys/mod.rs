@@ -1,0 +1,13 @@
+//! Flows through several areas, and what holds over time.
+
+pub(crate) mod calendar;
+pub(crate) mod deliverable;
+pub(crate) mod delivery;
+pub(crate) mod ledger;
+pub(crate) mod model;
+pub(crate) mod overdue;
+pub(crate) mod proofs;
+pub(crate) mod purchase;
+pub(crate) mod renewals;
+pub(crate) mod second_upgrades;
+pub(crate) mod upgrades;
