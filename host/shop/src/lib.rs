@@ -24,6 +24,8 @@ pub mod schema;
 pub mod subscriptions;
 #[cfg(test)]
 mod test_cluster;
+#[cfg(test)]
+mod test_database;
 pub mod text;
 pub mod throttle;
 pub mod timekeeping;

@@ -1,5 +1,8 @@
 //! Effect of a coupon for a customer, now, here: the host's limits around the plugin's rule.
 
+#[cfg(test)]
+mod tests;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dermaga_runtime::{

@@ -25,9 +25,10 @@ use tokio_util::sync::CancellationToken;
 use super::{directory::Directory, reconciler::Reconciler, *};
 use crate::{
     crypto::MasterKey,
-    execute, fetch_all, fetch_one,
+    execute, fetch_all,
     plugins::{Decided, Decision},
     test_cluster::named_by,
+    test_database::TestDatabase,
 };
 
 const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -181,91 +182,30 @@ struct Shop {
     services: Scripted,
     user_id: Uuid,
     plan_id: Uuid,
-    folder: tempfile::TempDir,
+    database: TestDatabase,
 }
 
 impl Shop {
     async fn open(image: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::connect(&format!("sqlite://{}/test.db", folder.path().display()))
-            .await
-            .unwrap();
-        db.migrate().await.unwrap();
-        let clock = Clock::movable();
-        let shop = Self {
-            user_id: new_id(&clock),
-            plan_id: new_id(&clock),
+        let database = TestDatabase::open().await;
+        let plugin = ("service-test", "service");
+        database.install(plugin, DIGEST, b"").await;
+        Self {
+            db: database.db.clone(),
+            clock: database.clock.clone(),
             vault: Arc::new(Vault::new(&[MasterKey::generate()])),
             services: Scripted::default(),
-            db,
-            clock,
-            folder,
-        };
-        shop.stock(image).await.unwrap();
-        shop
-    }
-
-    async fn stock(&self, image: &str) -> sqlx::Result<()> {
-        let now = self.clock.now();
-        let mut conn = self.db.begin().await?;
-        let c = &mut conn;
-        execute!(
-            c,
-            "INSERT INTO users (id, email, password_hash, name, role, status, created_at, updated_at) \
-            VALUES ($1, 'a@example.org', '', 'Ani', 'USER', 'ACTIVE', $2, $2)",
-            self.user_id,
-            now
-        )?;
-        execute!(
-            c,
-            "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component, \
-            size_bytes, state, report, created_at) VALUES ($1, 'service-test', 'service', '1.0.0', '0.1.0', 'Test', \
-            $2, 0, 'ACTIVE', $3, $4)",
-            DIGEST,
-            &b""[..],
-            Json(json!({})),
-            now
-        )?;
-        let (category, service) = (new_id(&self.clock), new_id(&self.clock));
-        execute!(
-            c,
-            "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, 'c', 'C', '')",
-            category
-        )?;
-        execute!(
-            c,
-            "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, \
-            active, images, settings, pod_security_exceptions, created_at, updated_at) \
-            VALUES ($1, 'test', $2, 'service-test', 'Test', '', '', FALSE, TRUE, $3, $4, $5, $6, $6)",
-            service,
-            category,
-            Json(json!({"app": image})),
-            Json(json!({})),
-            Json(json!([])),
-            now
-        )?;
-        execute!(
-            c,
-            "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, \
-            memory_mib, storage_gib, replicas, total_quota, max_instances_per_user, features, active, created_at, \
-            updated_at) VALUES ($1, $2, 'basic', 'Basic', 'BASIC', 50000, 500, 512, 1, 1, 10, 10, $3, TRUE, $4, $4)",
-            self.plan_id,
-            service,
-            Json(json!([])),
-            now
-        )?;
-        conn.commit().await
+            user_id: database.user_id,
+            plan_id: database.sell("service-test", image).await,
+            database,
+        }
     }
 
     /// Buys one instance.
     async fn buy(&self) -> Instance {
-        let now = self.clock.now();
+        let end = self.clock.now();
+        let subscription_id = self.database.subscribe(self.plan_id, "ACTIVE", end).await;
         let mut conn = self.db.begin().await.unwrap();
-        let subscription_id = new_id(&self.clock);
-        execute!(conn, "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew, \
-            anchor_at, period_number, period_start, period_end, created_at, updated_at) \
-            VALUES ($1, $2, $3, 'ACTIVE', 50000, $4, TRUE, $5, 1, $5, $5, $5, $5)",
-            subscription_id, self.user_id, self.plan_id, Json(json!({})), now).unwrap();
         let new = NewInstance {
             subscription_id,
             user_id: self.user_id,
@@ -305,7 +245,7 @@ impl Shop {
     }
 
     fn files(&self) -> PathBuf {
-        self.folder.path().join("manifests")
+        self.database.folder.path().join("manifests")
     }
 
     /// Leads to a closed port.
@@ -314,7 +254,7 @@ impl Shop {
             .unwrap()
             .local_addr()
             .unwrap();
-        let path = self.folder.path().join("kubeconfig");
+        let path = self.database.folder.path().join("kubeconfig");
         let text = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "a",
             "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
@@ -388,8 +328,7 @@ impl Shop {
     }
 
     async fn count(&self, sql: &'static str) -> i64 {
-        let (count,) = fetch_one!(self.db.read().await.unwrap(), (i64,), sql).unwrap();
-        count
+        self.database.number(sql).await
     }
 }
 

@@ -1,10 +1,7 @@
 //! Failing jobs, beside one that does not fail.
 
 use super::*;
-use crate::{
-    Code,
-    db::{Clock, Db, new_id},
-};
+use crate::{Code, test_database::TestDatabase};
 
 /// Longer than any job of these tests takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -22,23 +19,14 @@ where
     }
 }
 
-async fn scheduler(jobs: Vec<Job>) -> (tempfile::TempDir, Scheduler) {
-    let folder = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", folder.path().join("shop.db").display());
-    let db = Db::connect_with(&url, 4).await.unwrap();
-    db.migrate().await.unwrap();
-    (folder, Scheduler::new(db, Clock::movable(), jobs))
+async fn scheduler(jobs: Vec<Job>) -> (TestDatabase, Scheduler) {
+    let database = TestDatabase::open().await;
+    let (db, clock) = (database.db.clone(), database.clock.clone());
+    (database, Scheduler::new(db, clock, jobs))
 }
 
-async fn administrator(scheduler: &Scheduler) -> Uuid {
-    let (id, now) = (new_id(&scheduler.clock), scheduler.clock.now());
-    let mut conn = scheduler.db.begin().await.unwrap();
-    let sql =
-        "INSERT INTO users (id, email, password_hash, name, role, status, created_at, updated_at)
-               VALUES ($1, 'admin@example.com', '', 'Admin', 'ADMINISTRATOR', 'ACTIVE', $2, $2)";
-    crate::execute!(conn, sql, id, now).unwrap();
-    conn.commit().await.unwrap();
-    id
+async fn administrator(database: &TestDatabase) -> Uuid {
+    database.account("admin@example.com", "ADMINISTRATOR").await
 }
 
 #[tokio::test]
@@ -54,8 +42,8 @@ async fn a_job_that_fails_stops_nobody() {
         }),
         job("good", |_| Box::pin(async { Ok(Outcome::of(7)) })),
     ];
-    let (_folder, scheduler) = scheduler(jobs).await;
-    let admin = administrator(&scheduler).await;
+    let (database, scheduler) = scheduler(jobs).await;
+    let admin = administrator(&database).await;
     let mut ended = Vec::new();
     for name in ["panics", "fails", "half", "good"] {
         ended.push(scheduler.run_now(name, admin, LONG).await.unwrap());
@@ -77,8 +65,8 @@ async fn a_job_that_fails_stops_nobody() {
 #[tokio::test]
 async fn what_an_administrator_runs_is_audited() {
     let good = job("good", |_| Box::pin(async { Ok(Outcome::of(1)) }));
-    let (_folder, scheduler) = scheduler(vec![good]).await;
-    let admin = administrator(&scheduler).await;
+    let (database, scheduler) = scheduler(vec![good]).await;
+    let admin = administrator(&database).await;
     scheduler.run_now("good", admin, LONG).await.unwrap();
     let unknown = scheduler.run_now("bad", admin, LONG).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
@@ -92,7 +80,7 @@ async fn what_an_administrator_runs_is_audited() {
 #[tokio::test]
 async fn a_run_that_is_cut_off_is_anybodys() {
     let endless = job("endless", |_| Box::pin(std::future::pending()));
-    let (_folder, scheduler) = scheduler(vec![endless]).await;
+    let (_database, scheduler) = scheduler(vec![endless]).await;
     let job = scheduler.job("endless").unwrap();
     let instant = scheduler.clock.now() + TimeDelta::seconds(1);
     let claim::Due::Ours(claim) = claim::scheduled(&scheduler, job, instant).await.unwrap() else {
@@ -121,8 +109,8 @@ async fn a_run_says_how_far_it_has_come() {
             std::future::pending().await
         })
     });
-    let (_folder, scheduler) = scheduler(vec![counting]).await;
-    let admin = administrator(&scheduler).await;
+    let (database, scheduler) = scheduler(vec![counting]).await;
+    let admin = administrator(&database).await;
     let at_once = Duration::ZERO;
     let begun = scheduler.run_now("counting", admin, at_once);
     let begun = begun.await.unwrap();

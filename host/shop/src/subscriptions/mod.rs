@@ -10,6 +10,8 @@ pub mod refund;
 pub mod renewal;
 mod settings;
 pub mod store;
+#[cfg(test)]
+mod tests;
 pub mod upgrade;
 mod watch;
 

@@ -215,4 +215,40 @@ mod tests {
             assert_eq!(ends, expected);
         }
     }
+
+    #[test]
+    fn a_leap_day_ends_on_the_last_of_february() {
+        let leap: DateTime<Utc> = "2028-02-29T09:00:00Z".parse().unwrap();
+        for (periods, expected) in [
+            (1, "2028-03-29"),
+            (12, "2029-02-28"),
+            (24, "2030-02-28"),
+            (48, "2032-02-29"),
+        ] {
+            let end = period_end(Tz::UTC, leap, periods).unwrap();
+            assert_eq!(end.date_naive().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_period_ends_at_the_wall_time_it_began_though_clocks_change() {
+        let berlin = chrono_tz::Europe::Berlin;
+        for (anchor, expected) in [
+            ("2027-03-15T10:00:00+01:00", "2027-04-15T10:00:00+02:00"),
+            ("2027-10-15T10:00:00+02:00", "2027-11-15T10:00:00+01:00"),
+            // Half past two is skipped on the 28th of March.
+            ("2027-02-28T02:30:00+01:00", "2027-03-28T03:00:00+02:00"),
+        ] {
+            let anchor: DateTime<Utc> = anchor.parse().unwrap();
+            let expected: DateTime<Utc> = expected.parse().unwrap();
+            assert_eq!(period_end(berlin, anchor, 1).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_period_beyond_the_calendar_is_an_error() {
+        let late = DateTime::<Utc>::MAX_UTC;
+        let end = period_end(Tz::UTC, late, 1);
+        assert_eq!(end.unwrap_err().code, crate::Code::Internal);
+    }
 }

@@ -8,6 +8,8 @@ mod dunning;
 mod overdue;
 mod preview;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Term};

@@ -1,5 +1,7 @@
 //! Double entry: postings that balance, chained by hash per wallet.
 
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use serde_json::{Value, json};

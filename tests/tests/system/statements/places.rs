@@ -30,7 +30,10 @@ pub(super) struct Place {
 /// Returns `false` for the macros themselves and for tests, which send nothing of their own.
 pub(super) fn is_of_the_shop(file: &str) -> bool {
     let within = file.find(SOURCES).map(|at| &file[at + SOURCES.len()..]);
-    within.is_some_and(|path| !path.starts_with("/db/") && !path.ends_with("tests.rs"))
+    let is_other = |path: &str| {
+        path.starts_with("/db/") || path.starts_with("/test_") || path.ends_with("tests.rs")
+    };
+    within.is_some_and(|path| !is_other(path))
 }
 
 /// Finds every call in the shop's code.

@@ -73,7 +73,7 @@ async fn end_forgotten(shop: &Subscriptions, id: Uuid, kept_since: DateTime<Utc>
 }
 
 /// Status after a renewal that could not be paid.
-fn behind(
+pub(super) fn behind(
     seen: &Subscription,
     billing: &Settings,
     unpaid: Rupiah,

@@ -1,0 +1,157 @@
+//! Database of a test: a migrated file with one customer, who has an empty wallet, and what a shop
+//! needs to sell.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga_runtime::{Runtime, RuntimeConfig};
+use serde_json::json;
+use sqlx::types::Json;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{
+    coupons::{self, Coupons},
+    crypto::{MasterKey, Vault},
+    db::{Clock, Db, new_id},
+    execute, fetch_one,
+    plugins::{BreakerRules, Policy, Registry, signatures::Trust},
+    provisioning::{self, Choice, Classes},
+    subscriptions::{self, Subscriptions},
+    wallet,
+};
+
+pub(crate) struct TestDatabase {
+    pub(crate) db: Db,
+    pub(crate) clock: Clock,
+    /// The one customer.
+    pub(crate) user_id: Uuid,
+    pub(crate) folder: TempDir,
+}
+
+impl TestDatabase {
+    pub(crate) async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("shop.db").display());
+        let db = Db::connect_with(&url, 4).await.unwrap();
+        db.migrate().await.unwrap();
+        let mut database = Self {
+            db,
+            clock: Clock::movable(),
+            user_id: Uuid::nil(),
+            folder,
+        };
+        database.user_id = database.account("ani@example.org", "USER").await;
+        let mut conn = database.db.begin().await.unwrap();
+        wallet::open(&mut conn, &database.clock, database.user_id)
+            .await
+            .unwrap();
+        conn.commit().await.unwrap();
+        database
+    }
+
+    /// Adds an account of this role, without a wallet.
+    pub(crate) async fn account(&self, email: &str, role: &str) -> Uuid {
+        let id = new_id(&self.clock);
+        let mut conn = self.db.begin().await.unwrap();
+        let sql =
+            "INSERT INTO users (id, email, password_hash, name, role, status, created_at, updated_at)
+             VALUES ($1, $2, '', 'Ani', $3, 'ACTIVE', $4, $4)";
+        execute!(conn, sql, id, email, role, self.clock.now()).unwrap();
+        conn.commit().await.unwrap();
+        id
+    }
+
+    /// Adds an active version of a plugin, past every check.
+    pub(crate) async fn install(&self, (id, kind): (&str, &str), digest: &str, component: &[u8]) {
+        let mut conn = self.db.begin().await.unwrap();
+        let sql = "INSERT INTO plugin_versions (digest, plugin_id, kind, version, contract, title, component,
+               size_bytes, state, report, created_at)
+             VALUES ($1, $2, $3, '1.0.0', '0.1.0', 'Test', $4, 0, 'ACTIVE', '{}', $5)";
+        let now = self.clock.now();
+        execute!(conn, sql, digest, id, kind, component, now).unwrap();
+        conn.commit().await.unwrap();
+    }
+
+    /// Adds a service of this plugin with one plan of 50,000 rupiah; returns the plan's id.
+    pub(crate) async fn sell(&self, plugin_id: &str, image: &str) -> Uuid {
+        let now = self.clock.now();
+        let [category, service, plan] = [(); 3].map(|()| new_id(&self.clock));
+        let mut conn = self.db.begin().await.unwrap();
+        let sql = "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, 'c', 'C', '')";
+        execute!(conn, sql, category).unwrap();
+        let sql = "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured,
+               active, images, settings, pod_security_exceptions, created_at, updated_at)
+             VALUES ($1, 'test', $2, $3, 'Test', '', '', FALSE, TRUE, $4, '{}', '[]', $5, $5)";
+        let images = Json(json!({ "app": image }));
+        execute!(conn, sql, service, category, plugin_id, images, now).unwrap();
+        let sql = "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis,
+               memory_mib, storage_gib, replicas, total_quota, max_instances_per_user, features, active, created_at,
+               updated_at)
+             VALUES ($1, $2, 'basic', 'Basic', 'BASIC', 50000, 500, 512, 1, 1, 10, 10, '[]', TRUE, $3, $3)";
+        execute!(conn, sql, plan, service, now).unwrap();
+        conn.commit().await.unwrap();
+        plan
+    }
+
+    /// Adds a subscription of the customer, whose period ends at a moment.
+    pub(crate) async fn subscribe(&self, plan_id: Uuid, status: &str, end: DateTime<Utc>) -> Uuid {
+        let (id, now) = (new_id(&self.clock), self.clock.now());
+        let mut conn = self.db.begin().await.unwrap();
+        let sql = "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew,
+               anchor_at, period_number, period_start, period_end, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, 50000, '{}', TRUE, $5, 1, $5, $6, $5, $5)";
+        execute!(conn, sql, id, self.user_id, plan_id, status, now, end).unwrap();
+        conn.commit().await.unwrap();
+        id
+    }
+
+    /// Runs a statement, and expects it to change something.
+    pub(crate) async fn sql(&self, sql: &'static str) {
+        let mut conn = self.db.begin().await.unwrap();
+        assert!(execute!(conn, sql).unwrap() > 0, "{sql}");
+        conn.commit().await.unwrap();
+    }
+
+    /// The number that a query returns.
+    pub(crate) async fn number(&self, sql: &'static str) -> i64 {
+        let (number,) = fetch_one!(self.db.read().await.unwrap(), (i64,), sql).unwrap();
+        number
+    }
+
+    /// Loads the installed plugins.
+    pub(crate) async fn registry(&self) -> Arc<Registry> {
+        let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+        let policy = Policy {
+            trust: Trust::default(),
+            breaker: BreakerRules {
+                failures: 0,
+                pause: TimeDelta::zero(),
+            },
+        };
+        let registry = Registry::new(runtime, self.db.clone(), self.clock.clone(), policy);
+        registry.refresh().await.unwrap();
+        Arc::new(registry)
+    }
+
+    /// Puts a shop on this database that delivers nothing.
+    pub(crate) async fn subscriptions(&self, settings: subscriptions::Settings) -> Subscriptions {
+        let registry = self.registry().await;
+        let provisioning = provisioning::Settings {
+            provisioner: Choice::Directory,
+            kubeconfig: None,
+            folder: self.folder.path().join("manifests"),
+            classes: Classes::default(),
+            ingress_namespace: String::new(),
+            parallel: 1,
+            resync: Duration::from_secs(3600),
+        };
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let vault = Arc::new(Vault::new(&[MasterKey::generate()]));
+        let prepared = provisioning::prepare(provisioning, db, clock, vault, Arc::clone(&registry));
+        let (instances, _) = prepared.await.unwrap();
+        let (db, clock) = (self.db.clone(), self.clock.clone());
+        let coupons = Coupons::new(db, clock, registry, coupons::Settings::default());
+        Subscriptions::new(coupons, instances, settings)
+    }
+}
