@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use dermaga_tests::both_engines;
-use serde_json::json;
+use dermaga_tests::{Client, both_engines};
+use reqwest::Method;
+use serde_json::{Value, json};
 
 both_engines! {
     /// A token expires, and `logout-all` ends every token of an account.
@@ -130,5 +131,25 @@ both_engines! {
         let answers = futures::future::join_all(attempts).await;
         assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 20);
         assert!(answers.iter().filter(|answer| answer.status != 201).all(|answer| answer.status == 409));
+    }
+
+    /// A customer replaces or removes the picture with a request that names it, and only an address
+    /// of HTTPS is taken.
+    async fn a_picture_is_replaced_and_removed(shop: Shop) {
+        let customer = shop.customer("foto@example.com").await;
+        let change = async |client: &Client, body: Value| {
+            let request = client.request(Method::PATCH, "/api/user/avatar").json(&body);
+            client.send(request).await
+        };
+        let picture = "https://cdn.example/foto.png";
+        let changed = change(&customer, json!({ "avatar": picture })).await.data(200);
+        assert_eq!((&changed["avatar"], &changed["email"]), (&json!(picture), &json!("foto@example.com")));
+        let plain = change(&customer, json!({ "avatar": "http://cdn.example/foto.png" })).await;
+        assert!(plain.fails(400, "VALIDATION_FAILED").detail("avatar").is_some());
+        change(&customer, json!({})).await.fails(400, "VALIDATION_FAILED");
+        change(shop.client(), json!({ "avatar": null })).await.fails(401, "UNAUTHENTICATED");
+        assert_eq!(customer.get("/api/auth/profile").await.data(200)["avatar"], picture);
+        change(&customer, json!({ "avatar": null })).await.data(200);
+        assert_eq!(customer.get("/api/auth/profile").await.data(200)["avatar"], Value::Null);
     }
 }

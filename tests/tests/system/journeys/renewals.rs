@@ -187,6 +187,37 @@ both_engines! {
         shop.books_balance().await;
     }
 
+    /// An administrator starts the job that ends graces, follows its run, and finds the unpaid
+    /// subscription suspended.
+    async fn the_end_of_graces_is_processed_on_demand(shop: Shop) {
+        let path = "/api/admin/billing/process-grace-period";
+        let customer = customer_with_cash(&shop, "tenggang@example.com", 60_000).await;
+        customer.post(path, json!({})).await.fails(403, "FORBIDDEN");
+        let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+        let id = id_of(&bought);
+        assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+        shop.clock().advance(TimeDelta::days(7));
+        let admin = shop.admin().await;
+        let run = loop {
+            let started = admin.post(path, json!({})).await;
+            if started.status == 202 {
+                break started;
+            }
+            // The scheduler may have started the job too.
+            started.fails(409, "CONFLICT");
+        };
+        let location = run.headers["location"].to_str().unwrap().to_owned();
+        let mut run = run.data(202);
+        assert_eq!(location, format!("/api/admin/jobs/grace-period/runs/{}", run["id"].as_str().unwrap()));
+        while run["finishedAt"].is_null() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            run = admin.get(&location).await.data(200);
+        }
+        assert_eq!(run["status"], "SUCCEEDED", "{run:#}");
+        assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
+        shop.books_balance().await;
+    }
+
     /// In grace the service runs; in suspension its data is kept; a top-up resumes it, and the
     /// suspended time is not charged.
     async fn who_does_not_pay_is_suspended_and_who_pays_goes_on(shop: Shop) {
