@@ -1,8 +1,7 @@
 //! Alerts to administrators, from the beginning of a fault to its end.
 //!
 //! A lasting cause is one alert, however often it is noticed: raising it again counts. Raising and
-//! resolving happen in the transaction of their cause, together with an outbox row (topic `alert`),
-//! from which administrators are notified.
+//! resolving happen in the transaction of their cause.
 
 pub mod model;
 pub mod store;
@@ -29,13 +28,12 @@ pub async fn raise(
     subject: &str,
     message: &str,
 ) -> Result<()> {
-    let now = clock.now();
     let new = store::NewAlert {
         id: new_id(clock),
         kind,
         subject,
         message,
-        now,
+        now: clock.now(),
     };
     let (id, occurrences) = store::raise(conn, &new).await?;
     metrics::counter!("dermaga_alerts_total", "kind" => kind.as_str()).increment(1);
@@ -44,9 +42,7 @@ pub async fn raise(
         return Ok(());
     }
     tracing::warn!(alert.id = %id, alert.kind = %kind, alert.subject = subject, alert.message = message, "alert.raised");
-    let payload =
-        json!({ "state": AlertState::Open, "kind": kind, "subject": subject, "message": message });
-    Ok(store::tell(conn, new_id(clock), id, payload, now).await?)
+    Ok(())
 }
 
 /// Resolves the open alert of this kind about this subject; returns true when there was one.
@@ -59,13 +55,10 @@ pub async fn resolve(
     kind: AlertKind,
     subject: &str,
 ) -> Result<bool> {
-    let now = clock.now();
-    let Some(id) = store::resolve(conn, kind, subject, now).await? else {
+    let Some(id) = store::resolve(conn, kind, subject, clock.now()).await? else {
         return Ok(false);
     };
     tracing::info!(alert.id = %id, alert.kind = %kind, alert.subject = subject, "alert.resolved");
-    let payload = json!({ "state": AlertState::Resolved, "kind": kind, "subject": subject });
-    store::tell(conn, new_id(clock), id, payload, now).await?;
     Ok(true)
 }
 

@@ -1,14 +1,10 @@
 //! SQL of alerts.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
-use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::model::{Alert, AlertKind, AlertState};
 use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
-
-const OUTBOX_TOPIC: &str = "alert";
 
 /// Values of an alert to raise.
 pub(super) struct NewAlert<'a> {
@@ -48,18 +44,6 @@ pub(super) async fn resolve(
                WHERE kind = $1 AND subject = $2 AND resolved_at IS NULL RETURNING id";
     let row = fetch_optional!(conn, (Uuid,), sql, kind, subject, now)?;
     Ok(row.map(|(id,)| id))
-}
-
-/// Writes the outbox row that notifies administrators.
-pub(super) async fn tell(
-    conn: &mut Conn,
-    id: Uuid,
-    alert_id: Uuid,
-    payload: Value,
-    now: DateTime<Utc>,
-) -> sqlx::Result<()> {
-    let sql = "INSERT INTO outbox (id, topic, subject_id, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
-    execute!(conn, sql, id, OUTBOX_TOPIC, alert_id, Json(payload), now).map(|_| ())
 }
 
 /// Records who saw it; `false` when that was recorded before, or there is none.

@@ -160,7 +160,7 @@ pub async fn create(
     for spec in &secrets {
         secrets::generate(conn, vault, instance.id, spec).await?;
     }
-    request(conn, clock, &instance).await?;
+    record_event(conn, clock, &instance).await?;
     Ok(instance)
 }
 
@@ -207,7 +207,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
 /// When the database refuses.
 pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
     for instance in store::terminate(conn, subscription_id, "Being removed.", clock.now()).await? {
-        request(conn, clock, &instance).await?;
+        record_event(conn, clock, &instance).await?;
     }
     Ok(())
 }
@@ -226,7 +226,7 @@ pub async fn run_or_stop(
 ) -> Result<()> {
     let changed = store::change_desired(conn, subscription_id, desired, message, clock.now());
     for instance in changed.await? {
-        request(conn, clock, &instance).await?;
+        record_event(conn, clock, &instance).await?;
     }
     Ok(())
 }
@@ -250,7 +250,7 @@ pub async fn change_plan(
             "This subscription has no instance that could change.",
         )
     })?;
-    request(conn, clock, &instance).await?;
+    record_event(conn, clock, &instance).await?;
     Ok(instance.generation)
 }
 
@@ -283,19 +283,17 @@ pub async fn secret_manifest(
     Ok(secrets::manifest(&instance, &secrets))
 }
 
-/// Records the event for people, and the request that is settled once it is done.
-async fn request(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<()> {
-    let now = instance.updated_at;
+/// Records the new status of an instance among its events.
+async fn record_event(conn: &mut Conn, clock: &Clock, instance: &Instance) -> Result<()> {
     store::insert_event(
         conn,
         new_id(clock),
         instance.id,
         instance.status,
         &instance.message,
-        now,
+        instance.updated_at,
     )
     .await?;
-    store::insert_request(conn, new_id(clock), instance, now).await?;
     Ok(())
 }
 

@@ -271,7 +271,7 @@ impl<S: Services> Reconciler<S> {
             new_status.message
         );
         if let Some(instance) = store::unpin(conn, seen, &message, now).await? {
-            super::request(conn, &self.clock, &instance).await?;
+            super::record_event(conn, &self.clock, &instance).await?;
             tracing::warn!(instance.id = %seen.id, from = seen.plugin_digest, "instance.move_undone");
         }
         Ok(())

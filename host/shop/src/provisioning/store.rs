@@ -93,33 +93,6 @@ pub async fn events(conn: &mut Conn, instance_id: Uuid, limit: i64) -> sqlx::Res
     fetch_all!(conn, Event, sql, instance_id, limit)
 }
 
-const OUTBOX_TOPIC: &str = "instance";
-
-/// A request to make the cluster agree with an instance of this generation.
-pub(super) async fn insert_request(
-    conn: &mut Conn,
-    id: Uuid,
-    instance: &Instance,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    let payload =
-        serde_json::json!({"generation": instance.generation, "desired": instance.desired});
-    let sql = "INSERT INTO outbox (id, topic, subject_id, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
-    execute!(conn, sql, id, OUTBOX_TOPIC, instance.id, Json(payload), now)
-}
-
-/// Marks the requests until `asked_until` as handled.
-async fn settle_requests(
-    conn: &mut Conn,
-    instance_id: Uuid,
-    asked_until: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    let sql = "UPDATE outbox SET handled_at = $1 \
-               WHERE topic = $2 AND subject_id = $3 AND handled_at IS NULL AND created_at <= $4";
-    execute!(conn, sql, now, OUTBOX_TOPIC, instance_id, asked_until)
-}
-
 /// Sets a subscription's instance to be removed; returns nothing when it is already being removed.
 pub(super) async fn terminate(
     conn: &mut Conn,
@@ -349,9 +322,6 @@ pub(super) async fn finish(
         corrections,
         new_status.is_applied,
     )?;
-    if finished.is_some() && new_status.is_applied {
-        settle_requests(conn, lease.instance_id, seen.updated_at, now).await?;
-    }
     Ok(finished.map(|(generation,)| generation))
 }
 

@@ -1,4 +1,4 @@
-//! Buying: quota, coupon, money, subscription, instance and outbox in one database transaction.
+//! Buying: quota, coupon, money, subscription and instance in one database transaction.
 
 use dermaga_runtime::canonical_json;
 use sqlx::types::Json;

@@ -18,8 +18,9 @@ use uuid::Uuid;
 use super::{
     Instances,
     model::{Instance, Terms},
+    record_event,
     render::{RenderError, RenderInputs, render},
-    request, secrets,
+    secrets,
     secrets::Secrets,
     store,
 };
@@ -323,7 +324,7 @@ async fn apply(
             secrets::generate(&mut conn, &instances.vault, seen.id, spec).await?;
         }
     }
-    request(&mut conn, clock, &moved).await?;
+    record_event(&mut conn, clock, &moved).await?;
     let details = json!({ "plugin": about.id, "from": seen.plugin_digest, "to": to });
     let subject = format!("instance:{}", seen.id);
     audit::record(

@@ -1,0 +1,3 @@
+-- Nothing read these rows.
+
+DROP TABLE outbox;
