@@ -2,8 +2,8 @@
 
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
+use dermaga_shop::workers::{Next, Worker};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -73,29 +73,33 @@ pub fn start_metrics() {
             "http_request_duration_seconds",
             "Time until the answer begins."
         );
-        metrics::describe_counter!(
-            "dermaga_metrics_upkeep_total",
-            "How often durations were sorted into buckets."
-        );
+        describe_workers();
         handle
     });
+}
+
+fn describe_workers() {
+    metrics::describe_counter!(
+        "dermaga_worker_runs_total",
+        "Steps that workers took, by worker."
+    );
+    metrics::describe_counter!(
+        "dermaga_worker_failures_total",
+        "Steps that failed or panicked, by worker."
+    );
+    metrics::describe_histogram!("dermaga_worker_run_seconds", "Durations of steps.");
 }
 
 /// Sorts recorded durations into buckets until the server stops, so that memory does not grow when
 /// the metrics are never read.
 pub async fn keep_up(cancel: CancellationToken) {
-    let mut ticks = interval(SORTED_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let work = async {
-        loop {
-            ticks.tick().await;
-            if let Some(metrics) = METRICS.get() {
-                metrics.run_upkeep();
-                metrics::counter!("dermaga_metrics_upkeep_total").increment(1);
-            }
+    let step = || async {
+        if let Some(metrics) = METRICS.get() {
+            metrics.run_upkeep();
         }
+        Ok(Next::AfterRest)
     };
-    cancel.run_until_cancelled(work).await;
+    Worker::new("metrics", SORTED_EVERY).run(cancel, step).await;
 }
 
 /// Returns all metrics in the Prometheus text format.

@@ -30,5 +30,6 @@ pub mod text;
 pub mod throttle;
 pub mod timekeeping;
 pub mod wallet;
+pub mod workers;
 
 pub use error::{Code, Error, Result};

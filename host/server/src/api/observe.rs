@@ -9,7 +9,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use dermaga_shop::{Code, Error, db::new_id};
+use dermaga_shop::{Code, Error, db::new_id, workers::panic_message};
 use tracing::Instrument as _;
 
 use crate::api::AppState;
@@ -119,11 +119,7 @@ pub async fn time_out(State(state): State<AppState>, request: Request, next: Nex
     reason = "the layer hands the panic over"
 )]
 pub fn catch_panics(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    let error = Error::internal(format!("panicked: {}", text.unwrap_or("no message")));
+    let error = Error::internal(format!("panicked: {}", panic_message(&*panic)));
     Refusal(error).into_response()
 }
 

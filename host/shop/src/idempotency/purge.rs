@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{KEPT, store};
@@ -10,6 +9,7 @@ use crate::{
     Result,
     db::{Clock, Db},
     timekeeping,
+    workers::{Next, Worker},
 };
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -19,21 +19,16 @@ const BATCH: u16 = 500;
 
 /// Purges at the start and every hour, until the server stops.
 pub async fn purge_hourly(db: Db, clock: Clock, cancel: CancellationToken) {
-    let mut hours = interval(EVERY);
-    hours.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let work = async {
-        loop {
-            hours.tick().await;
-            // A clock that is months ahead would make today's keys look old.
-            timekeeping::wait_until_trusted(&clock).await;
-            match purge(&db, &clock).await {
-                Ok(0) => {}
-                Ok(keys) => tracing::info!(keys, "idempotency.purged"),
-                Err(error) => tracing::error!(%error, "idempotency.purge_failed"),
-            }
+    let step = || async {
+        // A clock that is months ahead would make today's keys look old.
+        timekeeping::wait_until_trusted(&clock).await;
+        let keys = purge(&db, &clock).await?;
+        if keys > 0 {
+            tracing::info!(keys, "idempotency.purged");
         }
+        Ok(Next::AfterRest)
     };
-    cancel.run_until_cancelled(work).await;
+    Worker::new("idempotency", EVERY).run(cancel, step).await;
 }
 
 /// Deletes every key older than [`KEPT`]; returns their number.

@@ -1,10 +1,15 @@
 //! Asking about payments by the clock: a notice that was lost is found, a page that was left is
 //! closed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -20,6 +25,7 @@ use super::{
 use crate::{
     Error, Result,
     alerts::{self, AlertKind},
+    workers::{Next, Worker},
 };
 
 /// Interval between two looks at the due payments in the database.
@@ -85,32 +91,27 @@ pub(super) fn next_check(payment: &Payment, now: DateTime<Utc>) -> Option<DateTi
 /// Asks about due payments until the server stops, and alerts administrators while the gateway is
 /// away.
 pub async fn watch(payments: Arc<Payments>, cancel: CancellationToken) {
-    let work = async {
-        // An alert of an earlier process ended with it; this one finds out by itself.
-        let mut is_told = true;
-        loop {
-            if let Err(error) = tell(&payments, &mut is_told).await {
-                tracing::warn!(%error, "payment.alert_failed");
-            }
-            match check_due(&payments).await {
-                Ok(0) => sleep(POLL).await,
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "payment.checks_failed");
-                    sleep(POLL).await;
-                }
-            }
+    // An alert of an earlier process ended with it; this one finds out by itself.
+    let is_told = AtomicBool::new(true);
+    let step = || async {
+        // No question waits for an alert.
+        if let Err(error) = tell(&payments, &is_told).await {
+            tracing::warn!(%error, "payment.alert_failed");
         }
+        Ok(match check_due(&payments).await? {
+            0 => Next::AfterRest,
+            _ => Next::AtOnce,
+        })
     };
-    cancel.run_until_cancelled(work).await;
+    Worker::new("payments", POLL).run(cancel, step).await;
 }
 
-async fn tell(payments: &Payments, is_told: &mut bool) -> Result<()> {
+async fn tell(payments: &Payments, is_told: &AtomicBool) -> Result<()> {
     let Ok(gateway) = payments.gateway() else {
         return Ok(());
     };
     let is_away = gateway.is_away();
-    if is_away == *is_told {
+    if is_away == is_told.load(Ordering::Relaxed) {
         return Ok(());
     }
     let (kind, subject) = (AlertKind::GatewayAway, "midtrans");
@@ -122,7 +123,7 @@ async fn tell(payments: &Payments, is_told: &mut bool) -> Result<()> {
         alerts::resolve(&mut conn, &payments.clock, kind, subject).await?;
     }
     conn.commit().await?;
-    *is_told = is_away;
+    is_told.store(is_away, Ordering::Relaxed);
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use super::Registry;
 use crate::{
     Result,
     db::{self, Conn, Heard, Listener},
+    workers::{Next, Worker},
 };
 
 const CHANNEL: &str = "dermaga_plugins";
@@ -28,21 +29,11 @@ impl Registry {
     /// Follows the changes of other servers, until cancelled: at once where the database notifies,
     /// and at every `interval` in any case.
     pub async fn follow(&self, interval: Duration, cancel: CancellationToken) {
-        let (poll, listen) = (
-            Box::pin(self.poll(interval)),
-            Box::pin(self.listen(interval)),
-        );
-        let both = async { tokio::join!(poll, listen) };
-        cancel.run_until_cancelled(both).await;
-    }
-
-    async fn poll(&self, interval: Duration) {
-        loop {
-            tokio::time::sleep(interval).await;
-            if let Err(error) = self.refresh_patiently().await {
-                tracing::warn!(%error, "plugins.refresh_failed");
-            }
-        }
+        let refresh = || async { self.refresh_patiently().await.map(|()| Next::AfterRest) };
+        let worker = Worker::new("plugins", interval).resting_first();
+        let poll = Box::pin(worker.run(cancel.clone(), refresh));
+        let listen = Box::pin(cancel.run_until_cancelled(self.listen(interval)));
+        tokio::join!(poll, listen);
     }
 
     /// Listens for as long as there is anything to listen to; after a failure, again an interval

@@ -14,7 +14,10 @@ use super::{
     claim::{self, Claim, Due},
     progress::{Counted, Progress},
 };
-use crate::Result;
+use crate::{
+    Result,
+    workers::{Next, Worker},
+};
 
 /// Interval between looks at all jobs, beside the instants at which they are due: finds runs that a
 /// server missed while it was down, and runs whose server died.
@@ -46,14 +49,13 @@ pub async fn work(scheduler: Arc<Scheduler>, stop: CancellationToken) -> Result<
         })?;
         ticker.add(tick).await?;
     }
-    let watched = Arc::clone(&scheduler);
-    let watch = tokio_cron_scheduler::Job::new_repeated_async(WATCH, move |_, _| {
-        let scheduler = Arc::clone(&watched);
-        Box::pin(async move { scheduler.look().await })
-    })?;
-    ticker.add(watch).await?;
     ticker.start().await?;
-    stop.cancelled().await;
+    let watch = || async {
+        scheduler.look().await;
+        Ok(Next::AfterRest)
+    };
+    let worker = Worker::new("scheduler", WATCH).resting_first();
+    worker.ending_steps().run(stop, watch).await;
     ticker.shutdown().await?;
     scheduler.drain().await;
     Ok(())

@@ -5,22 +5,20 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Subscriptions, delivery, renewal, upgrade};
-use crate::Result;
+use crate::{
+    Result,
+    workers::{Next, Worker},
+};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Settles changes of plan under way, follows what was delivered and what never will be, and renews
 /// what can be paid by now, until cancelled.
 pub async fn watch(shop: Subscriptions, cancel: CancellationToken) {
-    while cancel
-        .run_until_cancelled(tokio::time::sleep(INTERVAL))
-        .await
-        .is_some()
-    {
-        if let Err(error) = watch_once(&shop).await {
-            tracing::warn!(%error, cause = ?error.source, "subscriptions.watch_failed");
-        }
-    }
+    let step = || async { watch_once(&shop).await.map(|()| Next::AfterRest) };
+    let worker = Worker::new("subscriptions", INTERVAL);
+    let worker = worker.resting_first().ending_steps();
+    worker.run(cancel, step).await;
 }
 
 async fn watch_once(shop: &Subscriptions) -> Result<()> {

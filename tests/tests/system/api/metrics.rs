@@ -47,7 +47,8 @@ async fn an_invented_method_is_no_label() {
 async fn measurements_are_sorted_without_being_read() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();
     for _ in 0..100 {
-        if value(&metrics(&shop).await, "dermaga_metrics_upkeep_total") > 0 {
+        let sorted = r#"dermaga_worker_runs_total{worker="metrics"}"#;
+        if value(&metrics(&shop).await, sorted) > 0 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
