@@ -246,7 +246,8 @@ struct CancelRequest {
     at: CancelAt,
 }
 
-/// Cancels a subscription, now or at the end of its period. Without a body: now.
+/// Cancels a subscription, now or at the end of its period. Without a body: now. A purchase that was
+/// not set up yet is undone, with all its money.
 #[utoipa::path(delete, path = "/subscriptions/{id}", tag = "subscriptions", params(("id" = Uuid, Path)), request_body = Option<CancelRequest>,
     security(("bearer" = [])),
     responses((status = 200, description = "Cancelled", body = Envelope<SubscriptionDetail>), Cancelling))]

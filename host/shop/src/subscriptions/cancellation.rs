@@ -27,6 +27,8 @@ pub async fn cancel(
     id: Uuid,
     reason: Option<&str>,
 ) -> Result<Cancelled> {
+    // A delivery of this moment is noted first, so that the subscription shows why its payment stays.
+    delivery::note_deliveries(shop).await?;
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
     wallet::lock(&mut conn, user_id).await?;

@@ -189,8 +189,16 @@ both_engines! {
         let path = format!("/api/subscriptions/{}", text(&bought, "/subscription/id"));
         let ended = customer.delete(&path).await;
         assert_eq!(ended.body["message"], "The subscription has ended; its resources are being removed.");
-        ended.data(200);
+        assert!(ended.data(200)["deliveredAt"].is_string(), "a payment that stays has its reason");
         assert_eq!(balance(&customer).await, (json!(65_000), json!(0)));
+
+        // An administrator who ends an undelivered purchase keeps nothing either.
+        let in_the_way = block(&shop, &customer).await;
+        let bought = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
+        let path = format!("/api/admin/billing/expire/{}", text(&bought, "/subscription/id"));
+        admin.post(&path, json!({ "reason": "Tidak bisa dipasang." })).await.data(200);
+        assert_eq!(balance(&customer).await, (json!(65_000), json!(0)));
+        std::fs::remove_file(&in_the_way).unwrap();
         shop.books_balance().await;
     }
 

@@ -121,6 +121,7 @@ struct ExpireRequest {
 }
 
 /// Ends a subscription now: its resources are removed with their data, and its quota is given back.
+/// A purchase that was not set up yet is undone, with all its money.
 #[utoipa::path(post, path = "/admin/billing/expire/{id}", tag = "admin: billing", params(("id" = Uuid, Path)),
     request_body = ExpireRequest, security(("bearer" = [])),
     responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Changing))]

@@ -8,11 +8,12 @@ use uuid::Uuid;
 use super::{is_as_seen, store};
 use crate::{
     Code, Error, Result, audit, calendar, catalog, coupons,
+    db::Conn,
     money::Rupiah,
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
     subscriptions::{
-        Settings, SubscriptionStatus as Status, Subscriptions, model::Subscription,
+        Settings, SubscriptionStatus as Status, Subscriptions, delivery, model::Subscription,
         store as subscriptions, upgrade,
     },
     timekeeping, wallet,
@@ -146,15 +147,14 @@ pub(super) async fn end(
         conn.rollback().await?;
         return Ok(false);
     }
-    upgrade::abandon(shop, &mut conn, seen.user_id, id).await?;
-    if !store::expire(&mut conn, id, reason, clock.now()).await? {
+    let row = subscriptions::any(&mut conn, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    if delivery::is_undelivered(&mut conn, &row).await? {
+        let why = "Ended before it was set up.";
+        delivery::take_back(shop, &mut conn, &row, why, Some(reason)).await?;
+    } else if !expire_in_books(shop, &mut conn, seen, reason).await? {
         return Ok(false);
     }
-    // An upgrade that was abandoned has put it back into its earlier plan.
-    let row = subscriptions::any(&mut conn, id).await?;
-    let plan_id = row.map_or(seen.plan_id, |row| row.subscription.plan_id);
-    provisioning::terminate(&mut conn, clock, id).await?;
-    catalog::give_back_quota(&mut conn, clock, plan_id).await?;
     if let Some(actor_id) = by {
         let (action, subject) = ("subscription.expired", format!("subscription:{id}"));
         let details = json!({ "reason": reason });
@@ -166,7 +166,28 @@ pub(super) async fn end(
     Ok(true)
 }
 
-/// Ends a subscription by an administrator's word, as if its time were over.
+/// Ends a subscription whose payments stay; returns false when it changes at the moment.
+async fn expire_in_books(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    seen: &Subscription,
+    reason: &str,
+) -> Result<bool> {
+    let (clock, id) = (&shop.clock, seen.id);
+    upgrade::abandon(shop, conn, seen.user_id, id).await?;
+    if !store::expire(conn, id, reason, clock.now()).await? {
+        return Ok(false);
+    }
+    // An upgrade that was abandoned has put it back into its earlier plan.
+    let row = subscriptions::any(conn, id).await?;
+    let plan_id = row.map_or(seen.plan_id, |row| row.subscription.plan_id);
+    provisioning::terminate(conn, clock, id).await?;
+    catalog::give_back_quota(conn, clock, plan_id).await?;
+    Ok(true)
+}
+
+/// Ends a subscription by an administrator's word, as if its time were over. A first purchase that
+/// was not delivered yet is undone.
 ///
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the
