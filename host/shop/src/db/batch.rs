@@ -150,7 +150,7 @@ macro_rules! __queue {
 }
 
 /// Runs an INSERT or UPDATE with RETURNING and returns its row, if there is one. [Waiting
-/// statements](crate::later) are sent in the same round trip, so it must not need a row that they
+/// statements](crate::defer) are sent in the same round trip, so it must not need a row that they
 /// write: `write_returning!(conn, (i64,), "INSERT ... RETURNING number", value)`.
 #[macro_export]
 macro_rules! write_returning {
