@@ -68,7 +68,7 @@ both_engines! {
         let customer = shop.sign_in("oktober@example.com").await;
         let early = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "TAHUNBARU" })).await;
         early.fails(409, "COUPON_NOT_ACTIVE");
-        assert_eq!(early.body["message"], "The coupon TAHUNBARU is good from 2028-01-01 00:00 WIB.");
+        assert_eq!(early.body["message"], "The coupon TAHUNBARU is valid from 2028-01-01 00:00 WIB.");
 
         go_to(&shop, "2028-03-31T02:00:00+07:00");
         let march = buy(&shop, "maret@example.com").await;

@@ -115,21 +115,21 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("wallet/store/admin.rs wallets", "users", SUM),
     ("wallet/store/admin.rs wallets", "wallets", SUM),
     (
-        "wallet/store/audit.rs broken_seals",
+        "wallet/store/ledger_audit.rs broken_seals",
         "ledger_seal_heads",
         PROOF,
     ),
     (
-        "wallet/store/audit.rs insert_sealed_heads",
+        "wallet/store/ledger_audit.rs insert_sealed_heads",
         "wallets",
         NIGHT,
     ),
     (
-        "wallet/store/audit.rs last_seal",
+        "wallet/store/ledger_audit.rs last_seal",
         "ledger_seals",
         "the last of an index",
     ),
-    ("wallet/store/audit.rs seals", "ledger_seals", PROOF),
+    ("wallet/store/ledger_audit.rs seals", "ledger_seals", PROOF),
     (
         "wallet/store/proof.rs stray_postings",
         "journal_entries",
