@@ -206,7 +206,7 @@ both_engines! {
 }
 
 both_engines! {
-    /// Every fault of a coupon is told at once, whatever it contradicts: its type, the catalogue,
+    /// Names all faults of a coupon in one answer, of every kind: its type, the catalogue,
     /// the calendar or what it was used for.
     async fn every_fault_of_a_coupon_is_told_at_once(shop: Shop) {
         let admin = shop.admin().await;
