@@ -39,28 +39,26 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Expands each test to one on SQLite and one on PostgreSQL, each with its own server.
+/// Makes of each function a test on SQLite and one on PostgreSQL, each with its own server: the
+/// argument is what `open` of its type returns, and the test is skipped where that is `None`.
+///
+/// The functions are plain ones, so that rustfmt formats them. One that is missing from the list
+/// is refused by the compiler as unused.
 #[macro_export]
 macro_rules! both_engines {
-    ($($(#[$doc:meta])* async fn $name:ident($shop:ident: Shop) $body:block)+) => {$(
-        $(#[$doc])*
+    ($shop:ident, [$($name:ident),+ $(,)?]) => {$(
         mod $name {
-            #[allow(unused_imports, reason = "not every test needs all of them")]
-            use super::*;
-
-            async fn run($shop: $crate::Shop) $body
-
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn sqlite() {
-                if let Some(shop) = $crate::Shop::open($crate::Engine::Sqlite).await {
-                    run(shop).await;
+                if let Some(shop) = super::$shop::open($crate::Engine::Sqlite).await {
+                    Box::pin(super::$name(shop)).await;
                 }
             }
 
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
-                if let Some(shop) = $crate::Shop::open($crate::Engine::Postgres).await {
-                    run(shop).await;
+                if let Some(shop) = super::$shop::open($crate::Engine::Postgres).await {
+                    Box::pin(super::$name(shop)).await;
                 }
             }
         }

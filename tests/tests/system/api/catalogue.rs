@@ -129,40 +129,86 @@ fn slugs(answer: Answer) -> (Vec<String>, Value) {
     (data.as_array().unwrap().iter().map(slug).collect(), total)
 }
 
-both_engines! {
-    /// Everyone reads the categories by name, and the services of each.
-    async fn services_are_listed_by_category(shop: Shop) {
-        let guest = shop.client();
-        let categories = guest.get("/api/catalog/categories").await.data(200);
-        let names: Vec<_> = categories.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-        assert!(names.is_sorted(), "{names:?}");
-        let known = ["content-management", "databases", "development-tools", "monitoring"];
-        let mut all: Vec<_> = categories.as_array().unwrap().iter().map(|one| one["slug"].as_str().unwrap()).collect();
-        all.sort_unstable();
-        assert_eq!(all, known);
+both_engines!(
+    Shop,
+    [
+        services_are_listed_by_category,
+        services_put_forward_are_listed_alone
+    ]
+);
 
-        let (mut databases, total) = slugs(guest.get("/api/catalog/categories/databases/services").await);
-        databases.sort();
-        assert_eq!((databases, total), (vec!["postgresql".to_owned(), "valkey".to_owned()], json!(2)));
-        let (first, total) = slugs(guest.get("/api/catalog/categories/databases/services?limit=1").await);
-        assert_eq!((first.len(), total), (1, json!(2)));
-        guest.get("/api/catalog/categories/nothing/services").await.fails(404, "NOT_FOUND");
-        shop.sql("UPDATE services SET active = FALSE WHERE slug = 'valkey'").await.unwrap();
-        let (left, _) = slugs(guest.get("/api/catalog/categories/databases/services").await);
-        assert_eq!(left, ["postgresql"]);
-    }
+/// Everyone reads the categories by name, and the services of each.
+async fn services_are_listed_by_category(shop: Shop) {
+    let guest = shop.client();
+    let categories = guest.get("/api/catalog/categories").await.data(200);
+    let names: Vec<_> = categories
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert!(names.is_sorted(), "{names:?}");
+    let known = [
+        "content-management",
+        "databases",
+        "development-tools",
+        "monitoring",
+    ];
+    let mut all: Vec<_> = categories
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["slug"].as_str().unwrap())
+        .collect();
+    all.sort_unstable();
+    assert_eq!(all, known);
 
-    /// Featured services are those of the templates that say so.
-    async fn services_put_forward_are_listed_alone(shop: Shop) {
-        let guest = shop.client();
-        let (mut featured, total) = slugs(guest.get("/api/catalog/featured").await);
-        featured.sort();
-        assert_eq!(featured, ["ghost", "n8n", "wordpress"]);
-        assert_eq!(total, 3);
-        guest.get("/api/catalog/featured?limit=101").await.fails(400, "VALIDATION_FAILED");
-        shop.sql("UPDATE services SET featured = FALSE WHERE slug = 'n8n'").await.unwrap();
-        let (mut featured, _) = slugs(guest.get("/api/catalog/featured").await);
-        featured.sort();
-        assert_eq!(featured, ["ghost", "wordpress"]);
-    }
+    let (mut databases, total) = slugs(
+        guest
+            .get("/api/catalog/categories/databases/services")
+            .await,
+    );
+    databases.sort();
+    assert_eq!(
+        (databases, total),
+        (vec!["postgresql".to_owned(), "valkey".to_owned()], json!(2))
+    );
+    let (first, total) = slugs(
+        guest
+            .get("/api/catalog/categories/databases/services?limit=1")
+            .await,
+    );
+    assert_eq!((first.len(), total), (1, json!(2)));
+    guest
+        .get("/api/catalog/categories/nothing/services")
+        .await
+        .fails(404, "NOT_FOUND");
+    shop.sql("UPDATE services SET active = FALSE WHERE slug = 'valkey'")
+        .await
+        .unwrap();
+    let (left, _) = slugs(
+        guest
+            .get("/api/catalog/categories/databases/services")
+            .await,
+    );
+    assert_eq!(left, ["postgresql"]);
+}
+
+/// Featured services are those of the templates that say so.
+async fn services_put_forward_are_listed_alone(shop: Shop) {
+    let guest = shop.client();
+    let (mut featured, total) = slugs(guest.get("/api/catalog/featured").await);
+    featured.sort();
+    assert_eq!(featured, ["ghost", "n8n", "wordpress"]);
+    assert_eq!(total, 3);
+    guest
+        .get("/api/catalog/featured?limit=101")
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    shop.sql("UPDATE services SET featured = FALSE WHERE slug = 'n8n'")
+        .await
+        .unwrap();
+    let (mut featured, _) = slugs(guest.get("/api/catalog/featured").await);
+    featured.sort();
+    assert_eq!(featured, ["ghost", "wordpress"]);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use dermaga_shop::idempotency::{self, Begun, Request};
-use dermaga_tests::{Answer, Client, both_engines};
+use dermaga_tests::{Answer, Client, Shop, both_engines};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
@@ -51,175 +51,278 @@ async fn request(customer: &Client, key: &str) -> Request {
     }
 }
 
-both_engines! {
-    /// The same key and the same body: the same bytes, one charge.
-    async fn a_repetition_is_answered_and_charges_nothing(shop: Shop) {
-        let customer = shop.customer_with_credit("ulang@example.com", 200_000).await;
-        let keyed = customer.with_key("pesanan-1");
-        let order = json!({ "planId": shop.plan("n8n", "basic").await, "config": {} });
-        let first = keyed.post(SUBSCRIBE, order.clone()).await;
-        assert_eq!(first.status, 201, "{}", first.text);
-        assert_replayed(&keyed.post(SUBSCRIBE, order.clone()).await, &first);
-        // The same JSON in another spelling.
-        let text = format!("{{ \"config\": {{}},\n \"planId\": {} }}", order["planId"]);
-        let other_words = keyed.request(reqwest::Method::POST, SUBSCRIBE).header("content-type", "application/json").body(text);
-        assert_replayed(&keyed.send(other_words).await, &first);
-        assert_eq!((balance(&customer).await, subscriptions(&customer).await), (150_000, 1));
-        // Another key is another purchase, and so is every request without a key.
-        customer.with_key("pesanan-2").post(SUBSCRIBE, order.clone()).await.data(201);
-        customer.post(SUBSCRIBE, order).await.data(201);
-        assert_eq!((balance(&customer).await, subscriptions(&customer).await), (50_000, 3));
-        shop.books_balance().await;
-    }
+both_engines!(
+    Shop,
+    [
+        a_repetition_is_answered_and_charges_nothing,
+        another_body_is_refused,
+        a_key_is_its_customers_and_its_routes,
+        a_coupon_is_created_once,
+        twenty_duplicates_at_once,
+        hanging_up_and_trying_again,
+        refusals,
+        a_day_later,
+        a_restart,
+        a_holder_that_died
+    ]
+);
 
-    /// The same key for something else is refused, and does nothing.
-    async fn another_body_is_refused(shop: Shop) {
-        let admin = shop.admin().await;
-        let (small, large) = (coupon(&admin, "KECIL", 1_000).await, coupon(&admin, "BESAR", 9_000).await);
-        let customer = shop.customer("lain@example.com").await.with_key("satu");
-        customer.post(REDEEM, small.clone()).await.data(201);
-        customer.post(REDEEM, large).await.fails(422, "IDEMPOTENCY_MISMATCH");
-        assert!(customer.post(REDEEM, small).await.is_replayed());
-        assert_eq!(balance(&customer).await, 1_000);
-        for bad in [String::new(), "two words".to_owned(), "k".repeat(256)] {
-            let refused = customer.with_key(bad).post(REDEEM, json!({ "couponCode": "KECIL" })).await;
-            assert!(refused.fails(400, "VALIDATION_FAILED").detail("Idempotency-Key").is_some());
-        }
-    }
+/// The same key and the same body: the same bytes, one charge.
+async fn a_repetition_is_answered_and_charges_nothing(shop: Shop) {
+    let customer = shop
+        .customer_with_credit("ulang@example.com", 200_000)
+        .await;
+    let keyed = customer.with_key("pesanan-1");
+    let order = json!({ "planId": shop.plan("n8n", "basic").await, "config": {} });
+    let first = keyed.post(SUBSCRIBE, order.clone()).await;
+    assert_eq!(first.status, 201, "{}", first.text);
+    assert_replayed(&keyed.post(SUBSCRIBE, order.clone()).await, &first);
+    // The same JSON in another spelling.
+    let text = format!("{{ \"config\": {{}},\n \"planId\": {} }}", order["planId"]);
+    let other_words = keyed
+        .request(reqwest::Method::POST, SUBSCRIBE)
+        .header("content-type", "application/json")
+        .body(text);
+    assert_replayed(&keyed.send(other_words).await, &first);
+    assert_eq!(
+        (balance(&customer).await, subscriptions(&customer).await),
+        (150_000, 1)
+    );
+    // Another key is another purchase, and so is every request without a key.
+    customer
+        .with_key("pesanan-2")
+        .post(SUBSCRIBE, order.clone())
+        .await
+        .data(201);
+    customer.post(SUBSCRIBE, order).await.data(201);
+    assert_eq!(
+        (balance(&customer).await, subscriptions(&customer).await),
+        (50_000, 3)
+    );
+    shop.books_balance().await;
+}
 
-    /// A key belongs to one customer and one route.
-    async fn a_key_is_its_customers_and_its_routes(shop: Shop) {
-        let admin = shop.admin().await.with_key("sama");
-        let code = coupon(&admin, "SEMUA", 5_000).await;
-        let plan = json!({ "planId": shop.plan("ghost", "free").await });
-        for email in ["satu@example.com", "dua@example.com"] {
-            let customer = shop.customer(email).await.with_key("sama");
-            assert!(!customer.post(REDEEM, code.clone()).await.is_replayed());
-            let bought = customer.post(SUBSCRIBE, plan.clone()).await;
-            assert!(bought.status == 201 && !bought.is_replayed(), "{}", bought.text);
-            assert_eq!((balance(&customer).await, subscriptions(&customer).await), (5_000, 1));
-        }
+/// The same key for something else is refused, and does nothing.
+async fn another_body_is_refused(shop: Shop) {
+    let admin = shop.admin().await;
+    let (small, large) = (
+        coupon(&admin, "KECIL", 1_000).await,
+        coupon(&admin, "BESAR", 9_000).await,
+    );
+    let customer = shop.customer("lain@example.com").await.with_key("satu");
+    customer.post(REDEEM, small.clone()).await.data(201);
+    customer
+        .post(REDEEM, large)
+        .await
+        .fails(422, "IDEMPOTENCY_MISMATCH");
+    assert!(customer.post(REDEEM, small).await.is_replayed());
+    assert_eq!(balance(&customer).await, 1_000);
+    for bad in [String::new(), "two words".to_owned(), "k".repeat(256)] {
+        let refused = customer
+            .with_key(bad)
+            .post(REDEEM, json!({ "couponCode": "KECIL" }))
+            .await;
+        assert!(
+            refused
+                .fails(400, "VALIDATION_FAILED")
+                .detail("Idempotency-Key")
+                .is_some()
+        );
     }
+}
 
-    /// An administrator's coupon is created once.
-    async fn a_coupon_is_created_once(shop: Shop) {
-        let admin = shop.admin().await;
-        let body = json!({ "code": "BARU", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
-        let keyed = admin.with_key("buat");
-        let first = keyed.post("/api/admin/coupons", body.clone()).await;
-        assert_eq!(first.status, 201);
-        assert_replayed(&keyed.post("/api/admin/coupons", body.clone()).await, &first);
-        admin.post("/api/admin/coupons", body).await.fails(409, "CONFLICT");
+/// A key belongs to one customer and one route.
+async fn a_key_is_its_customers_and_its_routes(shop: Shop) {
+    let admin = shop.admin().await.with_key("sama");
+    let code = coupon(&admin, "SEMUA", 5_000).await;
+    let plan = json!({ "planId": shop.plan("ghost", "free").await });
+    for email in ["satu@example.com", "dua@example.com"] {
+        let customer = shop.customer(email).await.with_key("sama");
+        assert!(!customer.post(REDEEM, code.clone()).await.is_replayed());
+        let bought = customer.post(SUBSCRIBE, plan.clone()).await;
+        assert!(
+            bought.status == 201 && !bought.is_replayed(),
+            "{}",
+            bought.text
+        );
+        assert_eq!(
+            (balance(&customer).await, subscriptions(&customer).await),
+            (5_000, 1)
+        );
     }
+}
 
-    /// Of twenty duplicates at once, one takes effect; the others repeat its answer or fail with
-    /// `IN_PROGRESS`.
-    async fn twenty_duplicates_at_once(shop: Shop) {
-        let customer = shop.customer_with_credit("serentak@example.com", 500_000).await;
-        let plan = json!({ "planId": shop.plan("postgresql", "basic").await });
-        let keyed = customer.with_key("serentak");
-        let answers: Vec<Answer> =
-            stream::iter(0..20).map(|_| keyed.post(SUBSCRIBE, plan.clone())).buffer_unordered(20).collect().await;
-        let (bought, waiting): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
-        assert_eq!(bought.iter().filter(|answer| !answer.is_replayed()).count(), 1);
-        assert!(bought.iter().all(|answer| answer.text == bought[0].text));
-        for answer in waiting {
-            assert!(answer.fails(409, "IN_PROGRESS").headers.contains_key("retry-after"));
-        }
-        assert_eq!((balance(&customer).await, subscriptions(&customer).await), (475_000, 1));
-        shop.books_balance().await;
+/// An administrator's coupon is created once.
+async fn a_coupon_is_created_once(shop: Shop) {
+    let admin = shop.admin().await;
+    let body = json!({ "code": "BARU", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
+    let keyed = admin.with_key("buat");
+    let first = keyed.post("/api/admin/coupons", body.clone()).await;
+    assert_eq!(first.status, 201);
+    assert_replayed(
+        &keyed.post("/api/admin/coupons", body.clone()).await,
+        &first,
+    );
+    admin
+        .post("/api/admin/coupons", body)
+        .await
+        .fails(409, "CONFLICT");
+}
+
+/// Of twenty duplicates at once, one takes effect; the others repeat its answer or fail with
+/// `IN_PROGRESS`.
+async fn twenty_duplicates_at_once(shop: Shop) {
+    let customer = shop
+        .customer_with_credit("serentak@example.com", 500_000)
+        .await;
+    let plan = json!({ "planId": shop.plan("postgresql", "basic").await });
+    let keyed = customer.with_key("serentak");
+    let answers: Vec<Answer> = stream::iter(0..20)
+        .map(|_| keyed.post(SUBSCRIBE, plan.clone()))
+        .buffer_unordered(20)
+        .collect()
+        .await;
+    let (bought, waiting): (Vec<_>, Vec<_>) =
+        answers.iter().partition(|answer| answer.status == 201);
+    assert_eq!(
+        bought.iter().filter(|answer| !answer.is_replayed()).count(),
+        1
+    );
+    assert!(bought.iter().all(|answer| answer.text == bought[0].text));
+    for answer in waiting {
+        assert!(
+            answer
+                .fails(409, "IN_PROGRESS")
+                .headers
+                .contains_key("retry-after")
+        );
     }
+    assert_eq!(
+        (balance(&customer).await, subscriptions(&customer).await),
+        (475_000, 1)
+    );
+    shop.books_balance().await;
+}
 
-    /// A client that disconnects at any moment and retries with the same key receives one credit.
-    async fn hanging_up_and_trying_again(shop: Shop) {
-        let code = coupon(&shop.admin().await, "PUTUS", 1_000).await;
-        let customer = shop.customer("putus@example.com").await;
-        for attempt in 0..30 {
-            let keyed = customer.with_key(format!("putus-{attempt}"));
-            let impatience = Duration::from_micros(attempt * 700);
-            let _ = tokio::time::timeout(impatience, keyed.post(REDEEM, code.clone())).await;
-            keyed.post(REDEEM, code.clone()).await.data(201);
-        }
-        assert_eq!(balance(&customer).await, 30_000);
-        shop.books_balance().await;
+/// A client that disconnects at any moment and retries with the same key receives one credit.
+async fn hanging_up_and_trying_again(shop: Shop) {
+    let code = coupon(&shop.admin().await, "PUTUS", 1_000).await;
+    let customer = shop.customer("putus@example.com").await;
+    for attempt in 0..30 {
+        let keyed = customer.with_key(format!("putus-{attempt}"));
+        let impatience = Duration::from_micros(attempt * 700);
+        let _ = tokio::time::timeout(impatience, keyed.post(REDEEM, code.clone())).await;
+        keyed.post(REDEEM, code.clone()).await.data(201);
     }
+    assert_eq!(balance(&customer).await, 30_000);
+    shop.books_balance().await;
+}
 
-    /// Mistakes that the client can correct do not use up a key; refusals of attempts do.
-    async fn refusals(shop: Shop) {
-        let customer = shop.customer("tolak@example.com").await;
-        let plan = shop.plan("n8n", "basic").await;
-        let keyed = customer.with_key("beli");
-        keyed.post(SUBSCRIBE, json!({ "planId": 5 })).await.fails(400, "VALIDATION_FAILED");
-        let nonsense = json!({ "planId": plan, "config": { "nonsense": true } });
-        keyed.post(SUBSCRIBE, nonsense).await.fails(400, "VALIDATION_FAILED");
-        let order = json!({ "planId": plan });
-        let short = keyed.post(SUBSCRIBE, order.clone()).await;
-        short.fails(402, "INSUFFICIENT_CREDIT");
-        let code = coupon(&shop.admin().await, "ISI", 60_000).await;
-        customer.post(REDEEM, code).await.data(201);
-        assert_replayed(&keyed.post(SUBSCRIBE, order.clone()).await, &short);
-        customer.with_key("beli-lagi").post(SUBSCRIBE, order).await.data(201);
-        shop.books_balance().await;
-    }
+/// Mistakes that the client can correct do not use up a key; refusals of attempts do.
+async fn refusals(shop: Shop) {
+    let customer = shop.customer("tolak@example.com").await;
+    let plan = shop.plan("n8n", "basic").await;
+    let keyed = customer.with_key("beli");
+    keyed
+        .post(SUBSCRIBE, json!({ "planId": 5 }))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    let nonsense = json!({ "planId": plan, "config": { "nonsense": true } });
+    keyed
+        .post(SUBSCRIBE, nonsense)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    let order = json!({ "planId": plan });
+    let short = keyed.post(SUBSCRIBE, order.clone()).await;
+    short.fails(402, "INSUFFICIENT_CREDIT");
+    let code = coupon(&shop.admin().await, "ISI", 60_000).await;
+    customer.post(REDEEM, code).await.data(201);
+    assert_replayed(&keyed.post(SUBSCRIBE, order.clone()).await, &short);
+    customer
+        .with_key("beli-lagi")
+        .post(SUBSCRIBE, order)
+        .await
+        .data(201);
+    shop.books_balance().await;
+}
 
-    /// After a day a key is forgotten, and its row is removed.
-    async fn a_day_later(shop: Shop) {
-        let code = coupon(&shop.admin().await, "BESOK", 1_000).await;
-        let customer = shop.customer("besok@example.com").await.with_key("besok");
-        customer.post(REDEEM, code.clone()).await.data(201);
-        shop.clock().advance(TimeDelta::hours(24) - TimeDelta::minutes(1));
-        let customer = shop.sign_in("besok@example.com").await.with_key("besok");
-        assert!(customer.post(REDEEM, code.clone()).await.is_replayed());
-        let (db, clock) = (&shop.state().db, shop.clock());
-        assert_eq!(idempotency::purge(db, clock).await.unwrap(), 0);
-        clock.advance(TimeDelta::minutes(1));
-        let again = customer.post(REDEEM, code.clone()).await;
-        assert!(again.status == 201 && !again.is_replayed(), "{}", again.text);
-        assert_eq!(balance(&customer).await, 2_000);
-        clock.advance(TimeDelta::hours(25));
-        assert_eq!(idempotency::purge(db, clock).await.unwrap(), 1);
-    }
+/// After a day a key is forgotten, and its row is removed.
+async fn a_day_later(shop: Shop) {
+    let code = coupon(&shop.admin().await, "BESOK", 1_000).await;
+    let customer = shop.customer("besok@example.com").await.with_key("besok");
+    customer.post(REDEEM, code.clone()).await.data(201);
+    shop.clock()
+        .advance(TimeDelta::hours(24) - TimeDelta::minutes(1));
+    let customer = shop.sign_in("besok@example.com").await.with_key("besok");
+    assert!(customer.post(REDEEM, code.clone()).await.is_replayed());
+    let (db, clock) = (&shop.state().db, shop.clock());
+    assert_eq!(idempotency::purge(db, clock).await.unwrap(), 0);
+    clock.advance(TimeDelta::minutes(1));
+    let again = customer.post(REDEEM, code.clone()).await;
+    assert!(
+        again.status == 201 && !again.is_replayed(),
+        "{}",
+        again.text
+    );
+    assert_eq!(balance(&customer).await, 2_000);
+    clock.advance(TimeDelta::hours(25));
+    assert_eq!(idempotency::purge(db, clock).await.unwrap(), 1);
+}
 
-    /// Kept answers survive a restart.
-    async fn a_restart(shop: Shop) {
-        let code = coupon(&shop.admin().await, "TETAP", 1_000).await;
-        let customer = shop.customer("tetap@example.com").await.with_key("tetap");
-        let first = customer.post(REDEEM, code.clone()).await;
-        let shop = shop.restart().await;
-        let customer = customer.moved_to(shop.client());
-        assert_replayed(&customer.post(REDEEM, code).await, &first);
-        assert_eq!(balance(&customer).await, 1_000);
-    }
+/// Kept answers survive a restart.
+async fn a_restart(shop: Shop) {
+    let code = coupon(&shop.admin().await, "TETAP", 1_000).await;
+    let customer = shop.customer("tetap@example.com").await.with_key("tetap");
+    let first = customer.post(REDEEM, code.clone()).await;
+    let shop = shop.restart().await;
+    let customer = customer.moved_to(shop.client());
+    assert_replayed(&customer.post(REDEEM, code).await, &first);
+    assert_eq!(balance(&customer).await, 1_000);
+}
 
-    /// The key of a request whose server crashed is usable again after its lease, for the same
-    /// request only; a server that was merely slow can no longer commit.
-    async fn a_holder_that_died(shop: Shop) {
-        let code = coupon(&shop.admin().await, "MATI", 1_000).await;
-        let customer = shop.customer("mati@example.com").await.with_key("mati");
-        let (db, clock) = (&shop.state().db, shop.clock());
-        let request = request(&customer, "mati").await;
-        let lease = TimeDelta::seconds(30);
-        let begin = || idempotency::begin(db, clock, request.clone(), lease);
-        let Begun::Run(slow) = begin().await.unwrap() else { panic!("the key is new") };
-        customer.post(REDEEM, code).await.fails(422, "IDEMPOTENCY_MISMATCH");
-        let waiting = begin().await.unwrap_err();
-        assert_eq!((waiting.code, waiting.retry_after), (dermaga_shop::Code::InProgress, Some(1)));
+/// The key of a request whose server crashed is usable again after its lease, for the same
+/// request only; a server that was merely slow can no longer commit.
+async fn a_holder_that_died(shop: Shop) {
+    let code = coupon(&shop.admin().await, "MATI", 1_000).await;
+    let customer = shop.customer("mati@example.com").await.with_key("mati");
+    let (db, clock) = (&shop.state().db, shop.clock());
+    let request = request(&customer, "mati").await;
+    let lease = TimeDelta::seconds(30);
+    let begin = || idempotency::begin(db, clock, request.clone(), lease);
+    let Begun::Run(slow) = begin().await.unwrap() else {
+        panic!("the key is new")
+    };
+    customer
+        .post(REDEEM, code)
+        .await
+        .fails(422, "IDEMPOTENCY_MISMATCH");
+    let waiting = begin().await.unwrap_err();
+    assert_eq!(
+        (waiting.code, waiting.retry_after),
+        (dermaga_shop::Code::InProgress, Some(1))
+    );
 
-        clock.advance(lease);
-        let Begun::Run(second) = begin().await.unwrap() else { panic!("the lease is over") };
-        let sql = "UPDATE wallets SET total_spent = total_spent + 7";
-        let act = async || {
-            let mut conn = db.begin().await.unwrap();
-            dermaga_shop::execute!(&mut conn, sql).unwrap();
-            dermaga_shop::db::Uncommitted::new(conn, ())
-        };
-        let answer = idempotency::Answer { status: 201, body: "{}".to_owned() };
-        let late = slow.commit(act().await, &answer).await.unwrap_err();
-        assert_eq!(late.code, dermaga_shop::Code::InProgress);
-        second.commit(act().await, &answer).await.unwrap();
-        let Begun::Answered(kept) = begin().await.unwrap() else { panic!("it was answered") };
-        assert_eq!(kept, answer);
-        let wallet = customer.get("/api/wallet/info").await.data(200);
-        assert_eq!(wallet["totalSpent"], 7);
-    }
+    clock.advance(lease);
+    let Begun::Run(second) = begin().await.unwrap() else {
+        panic!("the lease is over")
+    };
+    let sql = "UPDATE wallets SET total_spent = total_spent + 7";
+    let act = async || {
+        let mut conn = db.begin().await.unwrap();
+        dermaga_shop::execute!(&mut conn, sql).unwrap();
+        dermaga_shop::db::Uncommitted::new(conn, ())
+    };
+    let answer = idempotency::Answer {
+        status: 201,
+        body: "{}".to_owned(),
+    };
+    let late = slow.commit(act().await, &answer).await.unwrap_err();
+    assert_eq!(late.code, dermaga_shop::Code::InProgress);
+    second.commit(act().await, &answer).await.unwrap();
+    let Begun::Answered(kept) = begin().await.unwrap() else {
+        panic!("it was answered")
+    };
+    assert_eq!(kept, answer);
+    let wallet = customer.get("/api/wallet/info").await.data(200);
+    assert_eq!(wallet["totalSpent"], 7);
 }

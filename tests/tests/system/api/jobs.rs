@@ -45,77 +45,123 @@ async fn stored_status(shop: &Shop) -> String {
     status
 }
 
-both_engines! {
-    /// The first look only records the job; each later instant is run once.
-    async fn each_instant_is_run_once(shop: Shop) {
-        let admin = shop.admin().await;
-        short_coupon(&shop, &admin).await;
-        look(&shop).await;
-        assert!(ended_runs(&admin).await.is_empty(), "nothing is made up for");
+both_engines!(
+    Shop,
+    [
+        each_instant_is_run_once,
+        an_abandoned_run_is_taken_up,
+        administrators_run_jobs_now
+    ]
+);
 
-        shop.clock().advance(TimeDelta::hours(1));
-        tokio::join!(look(&shop), look(&shop), look(&shop));
-        look(&shop).await;
-        let runs = ended_runs(&admin).await;
-        assert_eq!(runs.len(), 1, "{runs:#?}");
-        assert_eq!(
-            (&runs[0]["status"], &runs[0]["items"], &runs[0]["trigger"], &runs[0]["attempts"]),
-            (&json!("SUCCEEDED"), &json!(1), &json!("SCHEDULE"), &json!(1))
-        );
-        assert_eq!(stored_status(&shop).await, "EXPIRED");
+/// The first look only records the job; each later instant is run once.
+async fn each_instant_is_run_once(shop: Shop) {
+    let admin = shop.admin().await;
+    short_coupon(&shop, &admin).await;
+    look(&shop).await;
+    assert!(
+        ended_runs(&admin).await.is_empty(),
+        "nothing is made up for"
+    );
 
-        // Missed hours are one run, not many.
-        shop.clock().advance(TimeDelta::hours(5));
-        look(&shop).await;
-        let runs = ended_runs(&admin).await;
-        assert_eq!((runs.len(), &runs[0]["items"]), (2, &json!(0)), "{runs:#?}");
-        let shop = shop.restart().await;
-        look(&shop).await;
-        let admin = admin.moved_to(shop.client());
-        assert_eq!(ended_runs(&admin).await.len(), 2, "a restart runs nothing again");
-    }
+    shop.clock().advance(TimeDelta::hours(1));
+    tokio::join!(look(&shop), look(&shop), look(&shop));
+    look(&shop).await;
+    let runs = ended_runs(&admin).await;
+    assert_eq!(runs.len(), 1, "{runs:#?}");
+    assert_eq!(
+        (
+            &runs[0]["status"],
+            &runs[0]["items"],
+            &runs[0]["trigger"],
+            &runs[0]["attempts"]
+        ),
+        (
+            &json!("SUCCEEDED"),
+            &json!(1),
+            &json!("SCHEDULE"),
+            &json!(1)
+        )
+    );
+    assert_eq!(stored_status(&shop).await, "EXPIRED");
 
-    /// A run whose server crashed is taken over after its lease, and ends once.
-    async fn an_abandoned_run_is_taken_up(shop: Shop) {
-        let admin = shop.admin().await;
-        look(&shop).await;
-        shop.clock().advance(TimeDelta::hours(1));
-        look(&shop).await;
-        assert_eq!(ended_runs(&admin).await.len(), 1);
-        shop.sql("UPDATE job_runs SET finished_at = NULL, status = 'RUNNING'").await.unwrap();
-        admin.post(RUN, json!({})).await.fails(409, "CONFLICT");
-        shop.clock().advance(TimeDelta::minutes(2));
-        assert_eq!(admin.get(RUNS).await.data(200)[0]["status"], "ABANDONED");
-        tokio::join!(look(&shop), look(&shop));
-        let runs = ended_runs(&admin).await;
-        let taken_up = runs.iter().filter(|run| run["attempts"] == 2).count();
-        assert_eq!(taken_up, 1, "{runs:#?}");
-        assert!(runs.iter().all(|run| run["status"] == "SUCCEEDED"), "{runs:#?}");
-    }
+    // Missed hours are one run, not many.
+    shop.clock().advance(TimeDelta::hours(5));
+    look(&shop).await;
+    let runs = ended_runs(&admin).await;
+    assert_eq!((runs.len(), &runs[0]["items"]), (2, &json!(0)), "{runs:#?}");
+    let shop = shop.restart().await;
+    look(&shop).await;
+    let admin = admin.moved_to(shop.client());
+    assert_eq!(
+        ended_runs(&admin).await.len(),
+        2,
+        "a restart runs nothing again"
+    );
+}
 
-    /// Only administrators run a job by hand; they receive its result.
-    async fn administrators_run_jobs_now(shop: Shop) {
-        let admin = shop.admin().await;
-        short_coupon(&shop, &admin).await;
-        shop.clock().advance(TimeDelta::minutes(40));
-        let run = admin.post(RUN, json!({})).await.data(200);
-        assert_eq!(
-            (&run["status"], &run["items"], &run["trigger"]),
-            (&json!("SUCCEEDED"), &json!(1), &json!("ADMINISTRATOR"))
-        );
-        assert_eq!(stored_status(&shop).await, "EXPIRED");
-        let jobs = admin.get("/api/admin/jobs").await.data(200);
-        let job = jobs.as_array().unwrap().iter().find(|job| job["name"] == "coupon-statuses").unwrap();
-        assert_eq!((&job["schedule"], &job["timezone"]), (&json!("0 * * * *"), &json!("Asia/Jakarta")));
-        assert_eq!(job["lastRun"]["id"], run["id"]);
-        assert!(job["nextRun"].is_string());
+/// A run whose server crashed is taken over after its lease, and ends once.
+async fn an_abandoned_run_is_taken_up(shop: Shop) {
+    let admin = shop.admin().await;
+    look(&shop).await;
+    shop.clock().advance(TimeDelta::hours(1));
+    look(&shop).await;
+    assert_eq!(ended_runs(&admin).await.len(), 1);
+    shop.sql("UPDATE job_runs SET finished_at = NULL, status = 'RUNNING'")
+        .await
+        .unwrap();
+    admin.post(RUN, json!({})).await.fails(409, "CONFLICT");
+    shop.clock().advance(TimeDelta::minutes(2));
+    assert_eq!(admin.get(RUNS).await.data(200)[0]["status"], "ABANDONED");
+    tokio::join!(look(&shop), look(&shop));
+    let runs = ended_runs(&admin).await;
+    let taken_up = runs.iter().filter(|run| run["attempts"] == 2).count();
+    assert_eq!(taken_up, 1, "{runs:#?}");
+    assert!(
+        runs.iter().all(|run| run["status"] == "SUCCEEDED"),
+        "{runs:#?}"
+    );
+}
 
-        admin.post("/api/admin/jobs/nothing/run", json!({})).await.fails(404, "NOT_FOUND");
-        admin.get("/api/admin/jobs/nothing/runs").await.fails(404, "NOT_FOUND");
-        let customer = shop.customer("ingin-tahu@example.com").await;
-        customer.get("/api/admin/jobs").await.fails(403, "FORBIDDEN");
-        customer.post(RUN, json!({})).await.fails(403, "FORBIDDEN");
-    }
+/// Only administrators run a job by hand; they receive its result.
+async fn administrators_run_jobs_now(shop: Shop) {
+    let admin = shop.admin().await;
+    short_coupon(&shop, &admin).await;
+    shop.clock().advance(TimeDelta::minutes(40));
+    let run = admin.post(RUN, json!({})).await.data(200);
+    assert_eq!(
+        (&run["status"], &run["items"], &run["trigger"]),
+        (&json!("SUCCEEDED"), &json!(1), &json!("ADMINISTRATOR"))
+    );
+    assert_eq!(stored_status(&shop).await, "EXPIRED");
+    let jobs = admin.get("/api/admin/jobs").await.data(200);
+    let job = jobs
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|job| job["name"] == "coupon-statuses")
+        .unwrap();
+    assert_eq!(
+        (&job["schedule"], &job["timezone"]),
+        (&json!("0 * * * *"), &json!("Asia/Jakarta"))
+    );
+    assert_eq!(job["lastRun"]["id"], run["id"]);
+    assert!(job["nextRun"].is_string());
+
+    admin
+        .post("/api/admin/jobs/nothing/run", json!({}))
+        .await
+        .fails(404, "NOT_FOUND");
+    admin
+        .get("/api/admin/jobs/nothing/runs")
+        .await
+        .fails(404, "NOT_FOUND");
+    let customer = shop.customer("ingin-tahu@example.com").await;
+    customer
+        .get("/api/admin/jobs")
+        .await
+        .fails(403, "FORBIDDEN");
+    customer.post(RUN, json!({})).await.fails(403, "FORBIDDEN");
 }
 
 /// Two servers on one database look at the same instant: one of them runs it.

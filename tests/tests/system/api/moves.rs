@@ -76,85 +76,158 @@ fn outcomes(moves: &Value) -> Vec<&str> {
         .collect()
 }
 
-both_engines! {
-    /// Activation moves no instance; a move has a preview, is applied, and can be reversed.
-    async fn instances_are_moved_with_a_preview_and_back(shop: Shop) {
-        let admin = shop.admin().await;
-        let customer = shop.customer("pindah@example.com").await;
-        let (_, id) = bought(&shop, &customer).await;
-        let (first, other) = install_other(&admin).await;
-        let path = "/api/admin/plugins/service-n8n/moves";
-        let preview = admin.post(path, json!({ "to": other, "dryRun": true })).await.data(200);
-        assert_eq!((outcomes(&preview), &preview["applied"]), (vec!["READY"], &json!(false)));
-        let moved = &preview["instances"][0];
-        assert_eq!((&moved["from"], &moved["restarts"]), (&json!(first), &json!(true)));
-        let diff = moved["diff"].as_str().unwrap();
-        assert!(diff.contains("-") && diff.contains("N8N_DIAGNOSTICS_DISABLE"), "{diff}");
-        assert!(moved["changes"][0]["paths"].as_array().is_some_and(|paths| !paths.is_empty()));
-        applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
+both_engines!(
+    Shop,
+    [
+        instances_are_moved_with_a_preview_and_back,
+        moves_go_on_where_they_stopped,
+        moves_are_made_once_and_refused_with_reason
+    ]
+);
 
-        let done = admin.post(path, json!({ "to": other, "from": first, "instances": [id] })).await.data(200);
-        assert_eq!(outcomes(&done), ["MOVED"]);
-        applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_DISABLE").await;
-        shop.instance_becomes(&customer, &id, "RUNNING").await;
-        assert!(outcomes(&admin.post(path, json!({ "to": other })).await.data(200)).is_empty());
+/// Activation moves no instance; a move has a preview, is applied, and can be reversed.
+async fn instances_are_moved_with_a_preview_and_back(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop.customer("pindah@example.com").await;
+    let (_, id) = bought(&shop, &customer).await;
+    let (first, other) = install_other(&admin).await;
+    let path = "/api/admin/plugins/service-n8n/moves";
+    let preview = admin
+        .post(path, json!({ "to": other, "dryRun": true }))
+        .await
+        .data(200);
+    assert_eq!(
+        (outcomes(&preview), &preview["applied"]),
+        (vec!["READY"], &json!(false))
+    );
+    let moved = &preview["instances"][0];
+    assert_eq!(
+        (&moved["from"], &moved["restarts"]),
+        (&json!(first), &json!(true))
+    );
+    let diff = moved["diff"].as_str().unwrap();
+    assert!(
+        diff.contains("-") && diff.contains("N8N_DIAGNOSTICS_DISABLE"),
+        "{diff}"
+    );
+    assert!(
+        moved["changes"][0]["paths"]
+            .as_array()
+            .is_some_and(|paths| !paths.is_empty())
+    );
+    applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
 
-        admin.post(path, json!({ "to": first })).await.data(200);
-        applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
+    let done = admin
+        .post(
+            path,
+            json!({ "to": other, "from": first, "instances": [id] }),
+        )
+        .await
+        .data(200);
+    assert_eq!(outcomes(&done), ["MOVED"]);
+    applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_DISABLE").await;
+    shop.instance_becomes(&customer, &id, "RUNNING").await;
+    assert!(outcomes(&admin.post(path, json!({ "to": other })).await.data(200)).is_empty());
+
+    admin.post(path, json!({ "to": first })).await.data(200);
+    applied_becomes(&customer, &id, "N8N_DIAGNOSTICS_ENABLED").await;
+}
+
+/// A bulk move continues after its first instances, refused or not.
+async fn moves_go_on_where_they_stopped(shop: Shop) {
+    let admin = shop.admin().await;
+    let mut bought_ids = Vec::new();
+    for name in ["satu@example.com", "dua@example.com", "tiga@example.com"] {
+        let customer = shop.customer(name).await;
+        bought_ids.push(bought(&shop, &customer).await.1);
     }
-
-    /// A bulk move continues after its first instances, refused or not.
-    async fn moves_go_on_where_they_stopped(shop: Shop) {
-        let admin = shop.admin().await;
-        let mut bought_ids = Vec::new();
-        for name in ["satu@example.com", "dua@example.com", "tiga@example.com"] {
-            let customer = shop.customer(name).await;
-            bought_ids.push(bought(&shop, &customer).await.1);
-        }
-        let (_, other) = install_other(&admin).await;
-        let path = "/api/admin/plugins/service-n8n/moves";
-        let mut order = json!({ "to": other, "limit": 1, "dryRun": true });
-        let mut reached = Vec::new();
-        for left in [2, 1, 0] {
-            let moves = admin.post(path, order.clone()).await.data(200);
-            assert_eq!((outcomes(&moves).len(), &moves["remaining"]), (1, &json!(left)));
-            reached.push(moves["instances"][0]["instanceId"].as_str().unwrap().to_owned());
-            order["after"] = moves["next"].clone();
-        }
-        assert!(order["after"].is_null());
-        bought_ids.sort();
-        assert_eq!(reached, bought_ids);
-        for limit in [0, 101] {
-            admin.post(path, json!({ "to": other, "limit": limit })).await.fails(400, "VALIDATION_FAILED");
-        }
+    let (_, other) = install_other(&admin).await;
+    let path = "/api/admin/plugins/service-n8n/moves";
+    let mut order = json!({ "to": other, "limit": 1, "dryRun": true });
+    let mut reached = Vec::new();
+    for left in [2, 1, 0] {
+        let moves = admin.post(path, order.clone()).await.data(200);
+        assert_eq!(
+            (outcomes(&moves).len(), &moves["remaining"]),
+            (1, &json!(left))
+        );
+        reached.push(
+            moves["instances"][0]["instanceId"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+        order["after"] = moves["next"].clone();
     }
-
-    /// Concurrent requests move an instance once; ending instances and unknown versions are
-    /// refused.
-    async fn moves_are_made_once_and_refused_with_reason(shop: Shop) {
-        let admin = shop.admin().await;
-        let customer = shop.customer("pindah-banyak@example.com").await;
-        let (ended, _) = bought(&shop, &customer).await;
-        customer.delete(&format!("/api/subscriptions/{ended}")).await.data(200);
-        let (_, id) = bought(&shop, &customer).await;
-        let (first, other) = install_other(&admin).await;
-        let path = "/api/admin/plugins/service-n8n/moves";
-        let attempts = (0..6).map(|_| admin.post(path, json!({ "to": other })));
-        let mut moved = 0;
-        for answer in futures::future::join_all(attempts).await {
-            let moves = answer.data(200);
-            assert!(moves["instances"].as_array().unwrap().iter().all(|one| one["instanceId"] == json!(id)));
-            moved += outcomes(&moves).iter().filter(|outcome| **outcome == "MOVED").count();
-        }
-        assert_eq!(moved, 1);
-        admin.post(path, json!({ "to": "0".repeat(64) })).await.fails(404, "NOT_FOUND");
-        admin.post(path, json!({ "to": "short" })).await.fails(400, "VALIDATION_FAILED");
-        admin.post(path, json!({ "to": other, "instances": [] })).await.fails(400, "VALIDATION_FAILED");
-        admin.post("/api/admin/plugins/service-ghost/moves", json!({ "to": first })).await.fails(404, "NOT_FOUND");
-        customer.post(path, json!({ "to": other })).await.fails(403, "FORBIDDEN");
-        let retire = format!("/api/admin/plugins/service-n8n/versions/{first}/retire");
-        admin.post(&retire, json!(null)).await.data(200);
-        let refused = admin.post(path, json!({ "to": first })).await;
-        assert_eq!(refused.fails(409, "INVALID_STATE").detail("to"), Some(first.as_str()));
+    assert!(order["after"].is_null());
+    bought_ids.sort();
+    assert_eq!(reached, bought_ids);
+    for limit in [0, 101] {
+        admin
+            .post(path, json!({ "to": other, "limit": limit }))
+            .await
+            .fails(400, "VALIDATION_FAILED");
     }
+}
+
+/// Concurrent requests move an instance once; ending instances and unknown versions are
+/// refused.
+async fn moves_are_made_once_and_refused_with_reason(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop.customer("pindah-banyak@example.com").await;
+    let (ended, _) = bought(&shop, &customer).await;
+    customer
+        .delete(&format!("/api/subscriptions/{ended}"))
+        .await
+        .data(200);
+    let (_, id) = bought(&shop, &customer).await;
+    let (first, other) = install_other(&admin).await;
+    let path = "/api/admin/plugins/service-n8n/moves";
+    let attempts = (0..6).map(|_| admin.post(path, json!({ "to": other })));
+    let mut moved = 0;
+    for answer in futures::future::join_all(attempts).await {
+        let moves = answer.data(200);
+        assert!(
+            moves["instances"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|one| one["instanceId"] == json!(id))
+        );
+        moved += outcomes(&moves)
+            .iter()
+            .filter(|outcome| **outcome == "MOVED")
+            .count();
+    }
+    assert_eq!(moved, 1);
+    admin
+        .post(path, json!({ "to": "0".repeat(64) }))
+        .await
+        .fails(404, "NOT_FOUND");
+    admin
+        .post(path, json!({ "to": "short" }))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    admin
+        .post(path, json!({ "to": other, "instances": [] }))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    admin
+        .post(
+            "/api/admin/plugins/service-ghost/moves",
+            json!({ "to": first }),
+        )
+        .await
+        .fails(404, "NOT_FOUND");
+    customer
+        .post(path, json!({ "to": other }))
+        .await
+        .fails(403, "FORBIDDEN");
+    let retire = format!("/api/admin/plugins/service-n8n/versions/{first}/retire");
+    admin.post(&retire, json!(null)).await.data(200);
+    let refused = admin.post(path, json!({ "to": first })).await;
+    assert_eq!(
+        refused.fails(409, "INVALID_STATE").detail("to"),
+        Some(first.as_str())
+    );
 }

@@ -38,210 +38,335 @@ async fn coupon(shop: &Shop) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
-both_engines! {
-    /// Invisible characters, hyphens of every kind and full-width letters are what they look like.
-    async fn pasted_texts_are_the_typed_ones(shop: Shop) {
-        let new = json!({
-            "email": "\u{202a}Tempel\u{feff}@Example.com\u{a0}", "password": PASSWORD,
-            "name": " Sari\u{a0}\u{200b} Dewi ", "phone": "\u{ff0b}62\u{a0}812\u{2011}3456\u{2013}7890",
-            "avatar": "",
-        });
-        let user = shop.client().post("/api/auth/register", new).await.data(201)["user"].clone();
-        assert_eq!(
-            (&user["email"], &user["name"], &user["phone"], &user["avatar"]),
-            (&json!("tempel@example.com"), &json!("Sari Dewi"), &json!("+6281234567890"), &Value::Null)
-        );
-        let again = json!({ "email": "ｔｅｍｐｅｌ@example.com", "password": PASSWORD });
-        shop.client().post("/api/auth/login", again).await.data(200);
+both_engines!(
+    Shop,
+    [
+        pasted_texts_are_the_typed_ones,
+        filters_take_dates_and_moments,
+        no_text_holds_the_nul_character,
+        every_date_is_within_the_calendar,
+        every_fault_of_a_coupon_is_told_at_once
+    ]
+);
 
-        let id = coupon(&shop).await;
-        let customer = shop.customer("kupon@example.com").await;
-        let pasted = json!({ "couponCode": "\u{200e}Ｈemat\u{2013}10 " });
-        let preview = customer.post("/api/wallet/validate-coupon", pasted.clone()).await.data(200);
-        assert_eq!(preview["couponCode"], "HEMAT-10");
-        let redeemed = customer.post("/api/wallet/redeem-coupon", pasted).await.data(201);
-        assert_eq!(redeemed["coupon"]["couponCode"], "HEMAT-10");
-        let history = customer.get("/api/wallet/coupon-history").await.data(200);
-        assert_eq!(history[0]["couponCode"], "HEMAT-10");
-        let admin = shop.admin().await;
-        let decided = admin.get("/api/admin/decisions?couponCode=hemat%E2%80%9110").await.data(200);
-        assert_eq!(decided.as_array().unwrap().len(), 1, "{decided:#}");
-        let costly = admin.get("/api/admin/coupons/statistics").await.data(200);
-        assert_eq!(costly["costliest"][0]["couponCode"], "HEMAT-10", "{costly:#}");
-        let view = admin.get(&format!("/api/admin/coupons/{id}")).await.data(200);
-        assert_eq!(view["code"], "HEMAT-10");
-    }
+/// Invisible characters, hyphens of every kind and full-width letters are what they look like.
+async fn pasted_texts_are_the_typed_ones(shop: Shop) {
+    let new = json!({
+        "email": "\u{202a}Tempel\u{feff}@Example.com\u{a0}", "password": PASSWORD,
+        "name": " Sari\u{a0}\u{200b} Dewi ", "phone": "\u{ff0b}62\u{a0}812\u{2011}3456\u{2013}7890",
+        "avatar": "",
+    });
+    let user = shop
+        .client()
+        .post("/api/auth/register", new)
+        .await
+        .data(201)["user"]
+        .clone();
+    assert_eq!(
+        (
+            &user["email"],
+            &user["name"],
+            &user["phone"],
+            &user["avatar"]
+        ),
+        (
+            &json!("tempel@example.com"),
+            &json!("Sari Dewi"),
+            &json!("+6281234567890"),
+            &Value::Null
+        )
+    );
+    let again = json!({ "email": "ｔｅｍｐｅｌ@example.com", "password": PASSWORD });
+    shop.client().post("/api/auth/login", again).await.data(200);
 
-    /// A date is a whole day where the shop is, a moment is a moment, in every filter.
-    async fn filters_take_dates_and_moments(shop: Shop) {
-        let customer = shop.customer_with_credit("saring@example.com", 5_000).await;
-        let admin = shop.admin().await;
-        let now = shop.clock().now();
-        let today = now.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
-        let (before, after) = (today.pred_opt().unwrap(), today.succ_opt().unwrap());
-        let count = async |client: &dermaga_tests::Client, path: &str, query: &str| {
-            let found = client.get(&format!("{path}?{query}")).await;
-            found.body["pagination"]["totalItems"].as_i64().unwrap_or_else(|| panic!("{path}?{query}: {:#}", found.body))
-        };
-        for (client, path) in [(&customer, "/api/wallet/transactions"), (&admin, "/api/admin/transactions")] {
-            for (query, expected) in [
-                (format!("from={today}&to={today}"), 1),
-                (format!("to={before}"), 0),
-                (format!("from={after}"), 0),
-                (format!("from={}&to={after}T00:00:00%2B07:00", now.format("%Y-%m-%dT00:00:00Z")), 1),
-                ("from=&to=&type=&status=".to_owned(), 1),
-                (format!("from={today}T00:00:00+07:00"), 1),
-            ] {
-                assert_eq!(count(client, path, &query).await, expected, "{path}?{query}");
-            }
-        }
-        let decisions = "/api/admin/decisions";
-        let all = count(&admin, decisions, "").await;
-        assert!(all > 0);
-        assert_eq!(count(&admin, decisions, &format!("since={today}&until={today}")).await, all);
-        assert_eq!(count(&admin, decisions, &format!("since={after}")).await, 0);
-        for path in [
-            format!("/api/admin/coupons/statistics?from={today}&to={after}T00:00:00Z"),
-            format!("/api/admin/billing/preview?date={today}T00:00:00Z"),
-        ] {
-            admin.get(&path).await.data(200);
-        }
-        for from in [today.to_string(), format!("{today}T00:00:00Z")] {
-            let statement = customer.get(&format!("/api/wallet/statement?from={from}&to={today}")).await;
-            assert_eq!(statement.status, 200, "{}", statement.text);
-        }
-        let refused = admin.get("/api/admin/transactions?from=besok&to=31-12-2026&type=GIFT&minAmount=x&page=0&colour=red").await;
-        refused.fails(400, "VALIDATION_FAILED");
-        let moment = "must be a date such as 2026-12-31, or a moment such as 2026-12-31T17:00:00Z";
-        let told = told(&refused);
-        let fields: Vec<&str> = told.iter().map(|(field, _)| *field).collect();
-        assert_eq!(fields, ["colour", "from", "minAmount", "page", "to", "type"], "{told:?}");
-        assert_eq!((told[1].1, told[2].1), (moment, "must be a whole number, not \"x\""));
-        assert!(told[3].1 == "must be at least 1, not 0" && told[5].1.starts_with("must be one of: TOP_UP, "), "{told:?}");
-    }
+    let id = coupon(&shop).await;
+    let customer = shop.customer("kupon@example.com").await;
+    let pasted = json!({ "couponCode": "\u{200e}Ｈemat\u{2013}10 " });
+    let preview = customer
+        .post("/api/wallet/validate-coupon", pasted.clone())
+        .await
+        .data(200);
+    assert_eq!(preview["couponCode"], "HEMAT-10");
+    let redeemed = customer
+        .post("/api/wallet/redeem-coupon", pasted)
+        .await
+        .data(201);
+    assert_eq!(redeemed["coupon"]["couponCode"], "HEMAT-10");
+    let history = customer.get("/api/wallet/coupon-history").await.data(200);
+    assert_eq!(history[0]["couponCode"], "HEMAT-10");
+    let admin = shop.admin().await;
+    let decided = admin
+        .get("/api/admin/decisions?couponCode=hemat%E2%80%9110")
+        .await
+        .data(200);
+    assert_eq!(decided.as_array().unwrap().len(), 1, "{decided:#}");
+    let costly = admin.get("/api/admin/coupons/statistics").await.data(200);
+    assert_eq!(
+        costly["costliest"][0]["couponCode"], "HEMAT-10",
+        "{costly:#}"
+    );
+    let view = admin
+        .get(&format!("/api/admin/coupons/{id}"))
+        .await
+        .data(200);
+    assert_eq!(view["code"], "HEMAT-10");
 }
 
-both_engines! {
-    /// U+0000, which PostgreSQL cannot hold, is refused wherever a text is read.
-    async fn no_text_holds_the_nul_character(shop: Shop) {
-        let admin = shop.admin().await;
-        let customer = shop.customer("nul@example.com").await;
-        let nul = "must not contain the character U+0000";
-        for (path, fields) in [
-            ("/api/catalog/search?q=%00", &["q"][..]),
-            ("/api/catalog/search?category=a%00b&limit=5&q=%00", &["category", "q"]),
-            ("/api/admin/decisions?plugin=%00&version=%00", &["plugin", "version"]),
-            ("/api/admin/alerts?subject=%00", &["subject"]),
+/// A date is a whole day where the shop is, a moment is a moment, in every filter.
+async fn filters_take_dates_and_moments(shop: Shop) {
+    let customer = shop.customer_with_credit("saring@example.com", 5_000).await;
+    let admin = shop.admin().await;
+    let now = shop.clock().now();
+    let today = now.with_timezone(&chrono_tz::Asia::Jakarta).date_naive();
+    let (before, after) = (today.pred_opt().unwrap(), today.succ_opt().unwrap());
+    let count = async |client: &dermaga_tests::Client, path: &str, query: &str| {
+        let found = client.get(&format!("{path}?{query}")).await;
+        found.body["pagination"]["totalItems"]
+            .as_i64()
+            .unwrap_or_else(|| panic!("{path}?{query}: {:#}", found.body))
+    };
+    for (client, path) in [
+        (&customer, "/api/wallet/transactions"),
+        (&admin, "/api/admin/transactions"),
+    ] {
+        for (query, expected) in [
+            (format!("from={today}&to={today}"), 1),
+            (format!("to={before}"), 0),
+            (format!("from={after}"), 0),
+            (
+                format!(
+                    "from={}&to={after}T00:00:00%2B07:00",
+                    now.format("%Y-%m-%dT00:00:00Z")
+                ),
+                1,
+            ),
+            ("from=&to=&type=&status=".to_owned(), 1),
+            (format!("from={today}T00:00:00+07:00"), 1),
         ] {
-            let refused = admin.get(path).await;
-            refused.fails(400, "VALIDATION_FAILED");
-            let expected: Vec<_> = fields.iter().map(|field| (*field, nul)).collect();
-            assert_eq!(told(&refused), expected, "{path}");
+            assert_eq!(
+                count(client, path, &query).await,
+                expected,
+                "{path}?{query}"
+            );
         }
-        for path in [
-            "/api/catalog/services/%00", "/api/catalog/services/n8n%00/plans", "/api/admin/plugins/%00",
-            "/api/admin/plugins/a%00b/versions/0", "/api/wallet/transactions/%00",
-        ] {
-            assert_eq!(admin.get(path).await.status, 404, "{path}");
-        }
-        customer.get("/api/wallet/transactions/%00").await.fails(404, "NOT_FOUND");
-        admin.post("/api/admin/plugins/%00/retire", json!({})).await.fails(404, "NOT_FOUND");
+    }
+    let decisions = "/api/admin/decisions";
+    let all = count(&admin, decisions, "").await;
+    assert!(all > 0);
+    assert_eq!(
+        count(&admin, decisions, &format!("since={today}&until={today}")).await,
+        all
+    );
+    assert_eq!(count(&admin, decisions, &format!("since={after}")).await, 0);
+    for path in [
+        format!("/api/admin/coupons/statistics?from={today}&to={after}T00:00:00Z"),
+        format!("/api/admin/billing/preview?date={today}T00:00:00Z"),
+    ] {
+        admin.get(&path).await.data(200);
+    }
+    for from in [today.to_string(), format!("{today}T00:00:00Z")] {
+        let statement = customer
+            .get(&format!("/api/wallet/statement?from={from}&to={today}"))
+            .await;
+        assert_eq!(statement.status, 200, "{}", statement.text);
+    }
+    let refused = admin.get("/api/admin/transactions?from=besok&to=31-12-2026&type=GIFT&minAmount=x&page=0&colour=red").await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let moment = "must be a date such as 2026-12-31, or a moment such as 2026-12-31T17:00:00Z";
+    let told = told(&refused);
+    let fields: Vec<&str> = told.iter().map(|(field, _)| *field).collect();
+    assert_eq!(
+        fields,
+        ["colour", "from", "minAmount", "page", "to", "type"],
+        "{told:?}"
+    );
+    assert_eq!(
+        (told[1].1, told[2].1),
+        (moment, "must be a whole number, not \"x\"")
+    );
+    assert!(
+        told[3].1 == "must be at least 1, not 0"
+            && told[5].1.starts_with("must be one of: TOP_UP, "),
+        "{told:?}"
+    );
+}
 
-        let refused = customer.put("/api/user/profile", json!({ "name": "ab\u{0}" })).await;
-        assert_eq!(told(&refused), [("name", nul)]);
-        let nobody = format!("/api/admin/wallets/{}/add-credit", Uuid::nil());
-        let refused = admin.post(&nobody, json!({ "amount": 5_000, "reason": "a good reason\u{0}" })).await;
-        assert_eq!(told(&refused), [("reason", nul)]);
+/// U+0000, which PostgreSQL cannot hold, is refused wherever a text is read.
+async fn no_text_holds_the_nul_character(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop.customer("nul@example.com").await;
+    let nul = "must not contain the character U+0000";
+    for (path, fields) in [
+        ("/api/catalog/search?q=%00", &["q"][..]),
+        (
+            "/api/catalog/search?category=a%00b&limit=5&q=%00",
+            &["category", "q"],
+        ),
+        (
+            "/api/admin/decisions?plugin=%00&version=%00",
+            &["plugin", "version"],
+        ),
+        ("/api/admin/alerts?subject=%00", &["subject"]),
+    ] {
+        let refused = admin.get(path).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        let expected: Vec<_> = fields.iter().map(|field| (*field, nul)).collect();
+        assert_eq!(told(&refused), expected, "{path}");
+    }
+    for path in [
+        "/api/catalog/services/%00",
+        "/api/catalog/services/n8n%00/plans",
+        "/api/admin/plugins/%00",
+        "/api/admin/plugins/a%00b/versions/0",
+        "/api/wallet/transactions/%00",
+    ] {
+        assert_eq!(admin.get(path).await.status, 404, "{path}");
+    }
+    customer
+        .get("/api/wallet/transactions/%00")
+        .await
+        .fails(404, "NOT_FOUND");
+    admin
+        .post("/api/admin/plugins/%00/retire", json!({}))
+        .await
+        .fails(404, "NOT_FOUND");
+
+    let refused = customer
+        .put("/api/user/profile", json!({ "name": "ab\u{0}" }))
+        .await;
+    assert_eq!(told(&refused), [("name", nul)]);
+    let nobody = format!("/api/admin/wallets/{}/add-credit", Uuid::nil());
+    let refused = admin
+        .post(
+            &nobody,
+            json!({ "amount": 5_000, "reason": "a good reason\u{0}" }),
+        )
+        .await;
+    assert_eq!(told(&refused), [("reason", nul)]);
+    let new = json!({
+        "code": "NUL", "plugin": "coupon-credit-topup", "description": "\u{0}", "maxUses": 0,
+        "parameters": { "amount": 1_000, "deep": ["a", { "b": "\u{0}" }], "x\u{0}": 1 },
+    });
+    let refused = admin.post("/api/admin/coupons", new).await;
+    let expected = [
+        ("description", nul),
+        ("maxUses", "must be at least 1, not 0"),
+        ("parameters", nul),
+        ("parameters.deep[1].b", nul),
+    ];
+    assert_eq!(told(&refused), expected);
+}
+
+/// Dates and moments are those that both databases hold, and the clock's are those of tokens.
+async fn every_date_is_within_the_calendar(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop.customer("tahun@example.com").await;
+    let bounds = "must be between 1970-01-01 and 9999-12-31 (UTC)";
+    for (client, path, field) in [
+        (&customer, "/api/wallet/transactions", "from"),
+        (&customer, "/api/wallet/transactions", "to"),
+        (&customer, "/api/wallet/statement", "from"),
+        (&admin, "/api/admin/transactions", "to"),
+        (&admin, "/api/admin/decisions", "since"),
+        (&admin, "/api/admin/coupons/statistics", "from"),
+        (&admin, "/api/admin/billing/preview", "date"),
+    ] {
+        for date in [
+            "-9999-12-31",
+            "-4713-01-01",
+            "1969-12-31",
+            "%2B10000-01-01",
+            "-4800-01-01T00:00:00Z",
+            "9999-12-31T23:59:59-23:59",
+        ] {
+            let refused = client.get(&format!("{path}?{field}={date}")).await;
+            refused.fails(400, "VALIDATION_FAILED");
+            assert_eq!(told(&refused), [(field, bounds)], "{path}?{field}={date}");
+        }
+    }
+    for path in [
+        "/api/admin/transactions?from=1970-01-01&to=9999-12-31",
+        "/api/admin/billing/preview?date=9999-12-31",
+        "/api/admin/decisions?since=1970-01-01T00:00:00Z&until=9999-12-31T23:59:59Z",
+        "/api/admin/billing/preview?date=9999-12-31T23:59:59Z",
+    ] {
+        admin.get(path).await.data(200);
+    }
+    for moment in [
+        "-4800-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+        "1969-12-31T23:59:59Z",
+    ] {
         let new = json!({
-            "code": "NUL", "plugin": "coupon-credit-topup", "description": "\u{0}", "maxUses": 0,
-            "parameters": { "amount": 1_000, "deep": ["a", { "b": "\u{0}" }], "x\u{0}": 1 },
+            "code": "TAHUN", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 },
+            "startsAt": moment, "endsAt": moment,
         });
         let refused = admin.post("/api/admin/coupons", new).await;
-        let expected = [
-            ("description", nul), ("maxUses", "must be at least 1, not 0"),
-            ("parameters", nul), ("parameters.deep[1].b", nul),
-        ];
-        assert_eq!(told(&refused), expected);
-    }
-
-    /// Dates and moments are those that both databases hold, and the clock's are those of tokens.
-    async fn every_date_is_within_the_calendar(shop: Shop) {
-        let admin = shop.admin().await;
-        let customer = shop.customer("tahun@example.com").await;
-        let bounds = "must be between 1970-01-01 and 9999-12-31 (UTC)";
-        for (client, path, field) in [
-            (&customer, "/api/wallet/transactions", "from"),
-            (&customer, "/api/wallet/transactions", "to"),
-            (&customer, "/api/wallet/statement", "from"),
-            (&admin, "/api/admin/transactions", "to"),
-            (&admin, "/api/admin/decisions", "since"),
-            (&admin, "/api/admin/coupons/statistics", "from"),
-            (&admin, "/api/admin/billing/preview", "date"),
-        ] {
-            for date in [
-                "-9999-12-31", "-4713-01-01", "1969-12-31", "%2B10000-01-01", "-4800-01-01T00:00:00Z",
-                "9999-12-31T23:59:59-23:59",
-            ] {
-                let refused = client.get(&format!("{path}?{field}={date}")).await;
-                refused.fails(400, "VALIDATION_FAILED");
-                assert_eq!(told(&refused), [(field, bounds)], "{path}?{field}={date}");
-            }
-        }
-        for path in [
-            "/api/admin/transactions?from=1970-01-01&to=9999-12-31", "/api/admin/billing/preview?date=9999-12-31",
-            "/api/admin/decisions?since=1970-01-01T00:00:00Z&until=9999-12-31T23:59:59Z",
-            "/api/admin/billing/preview?date=9999-12-31T23:59:59Z",
-        ] {
-            admin.get(path).await.data(200);
-        }
-        for moment in ["-4800-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59", "1969-12-31T23:59:59Z"] {
-            let new = json!({
-                "code": "TAHUN", "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 },
-                "startsAt": moment, "endsAt": moment,
-            });
-            let refused = admin.post("/api/admin/coupons", new).await;
-            assert_eq!(told(&refused), [("endsAt", bounds), ("startsAt", bounds)], "{moment}");
-        }
+        assert_eq!(
+            told(&refused),
+            [("endsAt", bounds), ("startsAt", bounds)],
+            "{moment}"
+        );
     }
 }
 
-both_engines! {
-    /// Names all faults of a coupon in one answer, of every kind: its type, the catalogue,
-    /// the calendar or what it was used for.
-    async fn every_fault_of_a_coupon_is_told_at_once(shop: Shop) {
-        let admin = shop.admin().await;
-        let fields = |answer: &Answer| {
-            answer.fails(400, "VALIDATION_FAILED");
-            told(answer).iter().map(|(field, _)| (*field).to_owned()).collect::<Vec<_>>()
-        };
-        let wrong = json!({
-            "code": "SALAH", "plugin": "coupon-credit-topup", "parameters": { "amount": -5 },
-            "endsAt": "2001-01-01T00:00:00Z", "services": ["nothing", "n8n", "void"],
-        });
-        let refused = admin.post("/api/admin/coupons", wrong.clone()).await;
-        assert_eq!(fields(&refused), ["endsAt", "parameters/amount", "services[0]", "services[2]"]);
-        let mut unknown = wrong.clone();
-        unknown["plugin"] = json!("coupon-nothing");
-        let refused = admin.post("/api/admin/coupons", unknown).await;
-        assert_eq!(fields(&refused), ["endsAt", "plugin", "services[0]", "services[2]"]);
-        let mut backwards = wrong.clone();
-        backwards["startsAt"] = json!("2001-01-02T00:00:00Z");
-        backwards["maxUses"] = json!(0);
-        let refused = admin.post("/api/admin/coupons", backwards).await;
-        assert_eq!(fields(&refused), ["endsAt", "maxUses"]);
+/// Names all faults of a coupon in one answer, of every kind: its type, the catalogue,
+/// the calendar or what it was used for.
+async fn every_fault_of_a_coupon_is_told_at_once(shop: Shop) {
+    let admin = shop.admin().await;
+    let fields = |answer: &Answer| {
+        answer.fails(400, "VALIDATION_FAILED");
+        told(answer)
+            .iter()
+            .map(|(field, _)| (*field).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let wrong = json!({
+        "code": "SALAH", "plugin": "coupon-credit-topup", "parameters": { "amount": -5 },
+        "endsAt": "2001-01-01T00:00:00Z", "services": ["nothing", "n8n", "void"],
+    });
+    let refused = admin.post("/api/admin/coupons", wrong.clone()).await;
+    assert_eq!(
+        fields(&refused),
+        ["endsAt", "parameters/amount", "services[0]", "services[2]"]
+    );
+    let mut unknown = wrong.clone();
+    unknown["plugin"] = json!("coupon-nothing");
+    let refused = admin.post("/api/admin/coupons", unknown).await;
+    assert_eq!(
+        fields(&refused),
+        ["endsAt", "plugin", "services[0]", "services[2]"]
+    );
+    let mut backwards = wrong.clone();
+    backwards["startsAt"] = json!("2001-01-02T00:00:00Z");
+    backwards["maxUses"] = json!(0);
+    let refused = admin.post("/api/admin/coupons", backwards).await;
+    assert_eq!(fields(&refused), ["endsAt", "maxUses"]);
 
-        let at = format!("/api/admin/coupons/{}", coupon(&shop).await);
-        for name in ["satu", "dua"] {
-            let customer = shop.customer(&format!("{name}@example.com")).await;
-            customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "HEMAT-10" })).await.data(201);
-        }
-        let mut tight = wrong;
-        tight["maxUses"] = json!(1);
-        tight["budget"] = json!(1_999);
-        let refused = admin.put(&at, tight).await;
-        let expected = ["maxUses", "budget", "endsAt", "parameters/amount", "services[0]", "services[2]"];
-        assert_eq!(fields(&refused), expected);
+    let at = format!("/api/admin/coupons/{}", coupon(&shop).await);
+    for name in ["satu", "dua"] {
+        let customer = shop.customer(&format!("{name}@example.com")).await;
+        customer
+            .post(
+                "/api/wallet/redeem-coupon",
+                json!({ "couponCode": "HEMAT-10" }),
+            )
+            .await
+            .data(201);
     }
+    let mut tight = wrong;
+    tight["maxUses"] = json!(1);
+    tight["budget"] = json!(1_999);
+    let refused = admin.put(&at, tight).await;
+    let expected = [
+        "maxUses",
+        "budget",
+        "endsAt",
+        "parameters/amount",
+        "services[0]",
+        "services[2]",
+    ];
+    assert_eq!(fields(&refused), expected);
 }
 
 /// A range that ends before it begins is refused by every list, and not answered with nothing.

@@ -42,56 +42,88 @@ async fn try_it(admin: &Client) -> dermaga_tests::Answer {
     admin.post(path, body).await
 }
 
-both_engines! {
-    /// A plugin that needs more memory than the standard class does not conform until an
-    /// administrator grants the large class, which then also holds for its next versions.
-    async fn memory_above_the_standard_class_is_granted_with_an_upload(shop: Shop) {
-        let admin = shop.admin().await;
-        let refused = admin.upload(holding(20, "1.0.0")).await;
-        refused.fails(400, "COMPONENT_REFUSED");
-        let wrong = admin.upload_with(holding(20, "1.0.0"), &[("class", "huge")]).await;
-        wrong.fails(400, "VALIDATION_FAILED");
-        assert!(wrong.detail("class").is_some());
+both_engines!(
+    Shop,
+    [
+        memory_above_the_standard_class_is_granted_with_an_upload,
+        a_class_is_granted_and_taken_away_with_a_reason
+    ]
+);
 
-        let staged = admin.upload_with(holding(20, "1.0.0"), &[("class", "large")]).await.data(201);
-        assert_eq!(staged["report"]["subject"]["class"], "large");
-        let shares = staged["report"]["shares"].as_array().unwrap();
-        let memory = shares.iter().find(|share| share["limit"] == "memory").unwrap();
-        assert_eq!((&memory["used"], &memory["allowed"]), (&json!(20 * MIB), &json!(64 * MIB)));
-        assert_eq!(class_shown(&admin).await, "large");
-        activate(&admin, &staged).await;
-        assert_eq!(try_it(&admin).await.data(200)["usage"]["memoryBytes"], 20 * MIB);
+/// A plugin that needs more memory than the standard class does not conform until an
+/// administrator grants the large class, which then also holds for its next versions.
+async fn memory_above_the_standard_class_is_granted_with_an_upload(shop: Shop) {
+    let admin = shop.admin().await;
+    let refused = admin.upload(holding(20, "1.0.0")).await;
+    refused.fails(400, "COMPONENT_REFUSED");
+    let wrong = admin
+        .upload_with(holding(20, "1.0.0"), &[("class", "huge")])
+        .await;
+    wrong.fails(400, "VALIDATION_FAILED");
+    assert!(wrong.detail("class").is_some());
 
-        let next = admin.upload(holding(30, "2.0.0")).await.data(201);
-        assert_eq!(next["report"]["subject"]["class"], "large");
-    }
+    let staged = admin
+        .upload_with(holding(20, "1.0.0"), &[("class", "large")])
+        .await
+        .data(201);
+    assert_eq!(staged["report"]["subject"]["class"], "large");
+    let shares = staged["report"]["shares"].as_array().unwrap();
+    let memory = shares
+        .iter()
+        .find(|share| share["limit"] == "memory")
+        .unwrap();
+    assert_eq!(
+        (&memory["used"], &memory["allowed"]),
+        (&json!(20 * MIB), &json!(64 * MIB))
+    );
+    assert_eq!(class_shown(&admin).await, "large");
+    activate(&admin, &staged).await;
+    assert_eq!(
+        try_it(&admin).await.data(200)["usage"]["memoryBytes"],
+        20 * MIB
+    );
 
-    /// Revoking a class takes effect from the next call; a reason and an installed plugin are
-    /// required.
-    async fn a_class_is_granted_and_taken_away_with_a_reason(shop: Shop) {
-        let admin = shop.admin().await;
-        let large = json!({ "class": "large", "reason": "It brings an interpreter." });
-        admin.put(CLASS, large.clone()).await.fails(404, "NOT_FOUND");
-        let staged = admin.upload(holding(16, "1.0.0")).await.data(201);
-        assert_eq!(class_shown(&admin).await, "standard");
-        activate(&admin, &staged).await;
-        try_it(&admin).await.data(200);
+    let next = admin.upload(holding(30, "2.0.0")).await.data(201);
+    assert_eq!(next["report"]["subject"]["class"], "large");
+}
 
-        let customer = shop.customer("besar@example.com").await;
-        customer.put(CLASS, large).await.fails(403, "FORBIDDEN");
-        let hasty = json!({ "class": "large", "reason": "because" });
-        admin.put(CLASS, hasty).await.fails(400, "VALIDATION_FAILED");
-        let wrong = json!({ "class": "huge", "reason": "It brings an interpreter." });
-        admin.put(CLASS, wrong).await.fails(400, "VALIDATION_FAILED");
+/// Revoking a class takes effect from the next call; a reason and an installed plugin are
+/// required.
+async fn a_class_is_granted_and_taken_away_with_a_reason(shop: Shop) {
+    let admin = shop.admin().await;
+    let large = json!({ "class": "large", "reason": "It brings an interpreter." });
+    admin
+        .put(CLASS, large.clone())
+        .await
+        .fails(404, "NOT_FOUND");
+    let staged = admin.upload(holding(16, "1.0.0")).await.data(201);
+    assert_eq!(class_shown(&admin).await, "standard");
+    activate(&admin, &staged).await;
+    try_it(&admin).await.data(200);
 
-        let granted = grant(&admin, "large").await;
-        assert_eq!((&granted["class"], &granted["before"]), (&json!("large"), &json!("standard")));
-        let usage = try_it(&admin).await.data(200)["usage"].clone();
-        assert_eq!(usage["limits"]["memoryBytes"], 64 * MIB);
-        grant(&admin, "standard").await;
-        let usage = try_it(&admin).await.data(200)["usage"].clone();
-        assert_eq!(usage["limits"]["memoryBytes"], 16 * MIB);
-    }
+    let customer = shop.customer("besar@example.com").await;
+    customer.put(CLASS, large).await.fails(403, "FORBIDDEN");
+    let hasty = json!({ "class": "large", "reason": "because" });
+    admin
+        .put(CLASS, hasty)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    let wrong = json!({ "class": "huge", "reason": "It brings an interpreter." });
+    admin
+        .put(CLASS, wrong)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+
+    let granted = grant(&admin, "large").await;
+    assert_eq!(
+        (&granted["class"], &granted["before"]),
+        (&json!("large"), &json!("standard"))
+    );
+    let usage = try_it(&admin).await.data(200)["usage"].clone();
+    assert_eq!(usage["limits"]["memoryBytes"], 64 * MIB);
+    grant(&admin, "standard").await;
+    let usage = try_it(&admin).await.data(200)["usage"].clone();
+    assert_eq!(usage["limits"]["memoryBytes"], 16 * MIB);
 }
 
 /// A class survives a restart, and holds on every server of the database.

@@ -122,213 +122,360 @@ async fn open_alerts(admin: &Client, kind: &str) -> Vec<Value> {
     admin.get(&path).await.data(200).as_array().unwrap().clone()
 }
 
-both_engines! {
-    async fn a_version_lives_through_every_state(shop: Shop) {
-        let admin = shop.admin().await;
-        let first = stage(&admin, giving(1, "1.0.0")).await;
-        assert_eq!(state(&admin, &first).await, "STAGED");
-        assert_eq!(stage(&admin, giving(1, "1.0.0")).await, first);
-        activate(&admin, &first).await.data(200);
-        retire(&admin, &first).await.fails(409, "INVALID_STATE");
-        admin.delete(&version(&first)).await.fails(409, "INVALID_STATE");
-        let second = install(&admin, giving(2, "2.0.0")).await;
-        assert_eq!((state(&admin, &first).await, state(&admin, &second).await), (json!("SUPERSEDED"), json!("ACTIVE")));
-        admin.delete(&version(&first)).await.fails(409, "INVALID_STATE");
-        let back = admin.post(&format!("{PLUGIN}/rollback"), json!(null)).await.data(200);
-        assert_eq!(back["digest"], first.as_str());
-        let told = activations(&shop).await;
-        assert_eq!(told, [(&*first, None), (&*second, Some(&*first)), (&*first, Some(&*second))].map(|(digest, superseded)| {
-            json!({ "digest": digest, "superseded": superseded })
-        }));
-        retire(&admin, &second).await.data(200);
-        activate(&admin, &second).await.fails(409, "INVALID_STATE");
-        retire(&admin, &second).await.fails(409, "INVALID_STATE");
-        admin.delete(&version(&second)).await.data(200);
-        admin.get(&version(&second)).await.fails(404, "NOT_FOUND");
-        admin.delete(&version(&second)).await.fails(404, "NOT_FOUND");
+both_engines!(
+    Shop,
+    [
+        a_version_lives_through_every_state,
+        an_upload_can_be_compiled_after_its_answer,
+        what_is_used_is_kept,
+        live_instances_outlive_the_retirement_of_their_plugin,
+        races_end_in_one_order_or_the_other,
+        a_restart_between_upload_and_activation_loses_nothing,
+        a_broken_version_replaces_nothing,
+        a_version_that_keeps_failing_is_suspended
+    ]
+);
 
-        let retired = admin.post(&format!("{PLUGIN}/retire"), json!(null)).await.data(200);
-        assert_eq!(retired["retired"], json!([first]));
-        admin.post(&format!("{PLUGIN}/retire"), json!(null)).await.fails(409, "INVALID_STATE");
-        admin.post("/api/admin/plugins/coupon-unknown/retire", json!(null)).await.fails(404, "NOT_FOUND");
-        let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
-        admin.post("/api/admin/coupons", coupon).await.fails(400, "VALIDATION_FAILED");
-        shop.customer("biasa@example.com").await.post(&format!("{PLUGIN}/retire"), json!(null)).await.fails(403, "FORBIDDEN");
+async fn a_version_lives_through_every_state(shop: Shop) {
+    let admin = shop.admin().await;
+    let first = stage(&admin, giving(1, "1.0.0")).await;
+    assert_eq!(state(&admin, &first).await, "STAGED");
+    assert_eq!(stage(&admin, giving(1, "1.0.0")).await, first);
+    activate(&admin, &first).await.data(200);
+    retire(&admin, &first).await.fails(409, "INVALID_STATE");
+    admin
+        .delete(&version(&first))
+        .await
+        .fails(409, "INVALID_STATE");
+    let second = install(&admin, giving(2, "2.0.0")).await;
+    assert_eq!(
+        (state(&admin, &first).await, state(&admin, &second).await),
+        (json!("SUPERSEDED"), json!("ACTIVE"))
+    );
+    admin
+        .delete(&version(&first))
+        .await
+        .fails(409, "INVALID_STATE");
+    let back = admin
+        .post(&format!("{PLUGIN}/rollback"), json!(null))
+        .await
+        .data(200);
+    assert_eq!(back["digest"], first.as_str());
+    let told = activations(&shop).await;
+    assert_eq!(
+        told,
+        [
+            (&*first, None),
+            (&*second, Some(&*first)),
+            (&*first, Some(&*second))
+        ]
+        .map(|(digest, superseded)| { json!({ "digest": digest, "superseded": superseded }) })
+    );
+    retire(&admin, &second).await.data(200);
+    activate(&admin, &second).await.fails(409, "INVALID_STATE");
+    retire(&admin, &second).await.fails(409, "INVALID_STATE");
+    admin.delete(&version(&second)).await.data(200);
+    admin.get(&version(&second)).await.fails(404, "NOT_FOUND");
+    admin
+        .delete(&version(&second))
+        .await
+        .fails(404, "NOT_FOUND");
+
+    let retired = admin
+        .post(&format!("{PLUGIN}/retire"), json!(null))
+        .await
+        .data(200);
+    assert_eq!(retired["retired"], json!([first]));
+    admin
+        .post(&format!("{PLUGIN}/retire"), json!(null))
+        .await
+        .fails(409, "INVALID_STATE");
+    admin
+        .post("/api/admin/plugins/coupon-unknown/retire", json!(null))
+        .await
+        .fails(404, "NOT_FOUND");
+    let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
+    admin
+        .post("/api/admin/coupons", coupon)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    shop.customer("biasa@example.com")
+        .await
+        .post(&format!("{PLUGIN}/retire"), json!(null))
+        .await
+        .fails(403, "FORBIDDEN");
+}
+
+/// An upload can be answered before it is compiled; the same bytes are compiled once; uploads
+/// of a crashed server are abandoned.
+async fn an_upload_can_be_compiled_after_its_answer(shop: Shop) {
+    let admin = shop.admin().await;
+    let component = giving(1_000, "1.0.0");
+    let digest = Digest::of(&component).to_string();
+    let (one, two) = tokio::join!(
+        admin.upload_async(component.clone()),
+        admin.upload_async(component)
+    );
+    for answer in [&one, &two] {
+        assert_eq!(
+            (answer.status, &answer.body["data"]["digest"]),
+            (202, &json!(digest)),
+            "{:#}",
+            answer.body
+        );
+        assert_eq!(answer.headers["preference-applied"], "respond-async");
+        let upload = ended(&admin, answer).await;
+        assert_eq!(
+            (&upload["state"], &upload["pluginId"]),
+            (&json!("STAGED"), &json!("coupon-gift")),
+            "{upload:#}"
+        );
     }
+    assert_eq!(state(&admin, &digest).await, "STAGED");
+    activate(&admin, &digest).await.data(200);
 
-    /// An upload can be answered before it is compiled; the same bytes are compiled once; uploads
-    /// of a crashed server are abandoned.
-    async fn an_upload_can_be_compiled_after_its_answer(shop: Shop) {
-        let admin = shop.admin().await;
-        let component = giving(1_000, "1.0.0");
-        let digest = Digest::of(&component).to_string();
-        let (one, two) = tokio::join!(admin.upload_async(component.clone()), admin.upload_async(component));
-        for answer in [&one, &two] {
-            assert_eq!((answer.status, &answer.body["data"]["digest"]), (202, &json!(digest)), "{:#}", answer.body);
-            assert_eq!(answer.headers["preference-applied"], "respond-async");
-            let upload = ended(&admin, answer).await;
-            assert_eq!((&upload["state"], &upload["pluginId"]), (&json!("STAGED"), &json!("coupon-gift")), "{upload:#}");
+    let garbage = admin.upload_async(b"not wasm".to_vec()).await;
+    let refused = ended(&admin, &garbage).await;
+    assert_eq!(
+        (&refused["state"], &refused["failure"]["code"]),
+        (&json!("REFUSED"), &json!("COMPONENT_REFUSED")),
+        "{refused:#}"
+    );
+    let path = garbage.headers["location"].to_str().unwrap();
+    shop.customer("intip@example.com")
+        .await
+        .get(path)
+        .await
+        .fails(403, "FORBIDDEN");
+    admin
+        .get("/api/admin/plugins/uploads/01a2069f-9a88-7bc1-a95e-0bcc1e12247e")
+        .await
+        .fails(404, "NOT_FOUND");
+
+    // The state that a server leaves when it crashes while compiling.
+    shop.sql(
+        "UPDATE plugin_uploads SET state = 'COMPILING', failure = NULL WHERE state = 'REFUSED'",
+    )
+    .await
+    .unwrap();
+    assert_eq!(admin.get(path).await.data(200)["state"], "COMPILING");
+    shop.clock().advance(TimeDelta::minutes(16));
+    let lost = shop.admin().await.get(path).await.data(200);
+    assert_eq!(
+        (&lost["state"], &lost["failure"]["code"]),
+        (&json!("REFUSED"), &json!("UNAVAILABLE")),
+        "{lost:#}"
+    );
+}
+
+/// A version that decided a coupon cannot be deleted, and a type with usable coupons cannot be
+/// retired.
+async fn what_is_used_is_kept(shop: Shop) {
+    let admin = shop.admin().await;
+    let first = install(&admin, giving(1_000, "1.0.0")).await;
+    redeem_gift(&shop, &admin).await;
+    let plugin = format!("{PLUGIN}/retire");
+    let refused = admin.post(&plugin, json!(null)).await;
+    assert_eq!(
+        refused.fails(409, "PLUGIN_IN_USE").detail("coupons"),
+        Some("1")
+    );
+    shop.sql("UPDATE coupons SET status = 'DISABLED' WHERE code = 'GIFT'")
+        .await
+        .unwrap();
+    admin.post(&plugin, json!(null)).await.data(200);
+    admin
+        .delete(&version(&first))
+        .await
+        .fails(409, "PLUGIN_IN_USE");
+    shop.books_balance().await;
+}
+
+/// A customer's instance keeps working when its plugin is retired; new purchases are refused.
+async fn live_instances_outlive_the_retirement_of_their_plugin(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop
+        .customer_with_credit("setia@example.com", 500_000)
+        .await;
+    let plan = json!({ "planId": shop.plan("n8n", "basic").await });
+    let bought = customer
+        .post("/api/subscriptions", plan.clone())
+        .await
+        .data(201);
+    let id = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, id, "RUNNING").await;
+    let digest = admin.get("/api/admin/plugins/service-n8n").await.data(200)["active"].clone();
+    let retire = "/api/admin/plugins/service-n8n/retire";
+    let refused = admin.post(retire, json!(null)).await;
+    let refused = refused.fails(409, "PLUGIN_IN_USE");
+    assert_eq!(
+        (refused.detail("services"), refused.detail("subscriptions")),
+        (Some("1"), Some("1"))
+    );
+    assert_eq!(shop.plan_view("n8n", "basic").await["isAvailable"], true);
+    admin
+        .post(&format!("{retire}?stopSelling=true"), json!(null))
+        .await
+        .data(200);
+    assert_eq!(shop.plan_view("n8n", "basic").await["isAvailable"], false);
+    customer
+        .post("/api/subscriptions", plan)
+        .await
+        .fails(503, "PLUGIN_UNAVAILABLE");
+    let path = format!(
+        "/api/admin/plugins/service-n8n/versions/{}",
+        digest.as_str().unwrap()
+    );
+    admin.delete(&path).await.fails(409, "PLUGIN_IN_USE");
+    customer
+        .put(&format!("/api/instances/{id}/stop"), json!(null))
+        .await;
+    customer
+        .get(&format!("/api/instances/{id}/credentials"))
+        .await
+        .data(200);
+    let shop = shop.restart().await;
+    shop.state().plugins.active("service-n8n").unwrap_err();
+}
+
+/// Concurrent activations, deletions and uploads leave one active version and no trace of
+/// deleted ones.
+async fn races_end_in_one_order_or_the_other(shop: Shop) {
+    let admin = shop.admin().await;
+    let component = giving(1, "1.0.0");
+    let (one, two) = tokio::join!(admin.upload(component.clone()), admin.upload(component));
+    let first = one.data(201)["digest"].as_str().unwrap().to_owned();
+    assert_eq!(two.data(201)["digest"], first.as_str());
+    let second = stage(&admin, giving(2, "2.0.0")).await;
+    let (one, two) = tokio::join!(activate(&admin, &first), activate(&admin, &second));
+    assert_eq!((one.status, two.status), (200, 200));
+    let plugin = admin.get(PLUGIN).await.data(200);
+    let states: Vec<_> = plugin["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["state"].clone())
+        .collect();
+    assert!(
+        states.contains(&json!("ACTIVE")) && states.contains(&json!("SUPERSEDED")),
+        "{states:?}"
+    );
+    assert_eq!(plugin["running"], plugin["active"]);
+
+    for number in 3..8 {
+        let digest = stage(&admin, giving(number, &format!("3.0.{number}"))).await;
+        let path = version(&digest);
+        let (activated, deleted) = tokio::join!(activate(&admin, &digest), admin.delete(&path));
+        match (activated.status, deleted.status) {
+            (200, 409) => assert_eq!(state(&admin, &digest).await, "ACTIVE"),
+            (404, 200) => drop(admin.get(&path).await.fails(404, "NOT_FOUND")),
+            other => panic!("both did something: {other:?}"),
         }
-        assert_eq!(state(&admin, &digest).await, "STAGED");
-        activate(&admin, &digest).await.data(200);
-
-        let garbage = admin.upload_async(b"not wasm".to_vec()).await;
-        let refused = ended(&admin, &garbage).await;
-        assert_eq!((&refused["state"], &refused["failure"]["code"]), (&json!("REFUSED"), &json!("COMPONENT_REFUSED")), "{refused:#}");
-        let path = garbage.headers["location"].to_str().unwrap();
-        shop.customer("intip@example.com").await.get(path).await.fails(403, "FORBIDDEN");
-        admin.get("/api/admin/plugins/uploads/01a2069f-9a88-7bc1-a95e-0bcc1e12247e").await.fails(404, "NOT_FOUND");
-
-        // The state that a server leaves when it crashes while compiling.
-        shop.sql("UPDATE plugin_uploads SET state = 'COMPILING', failure = NULL WHERE state = 'REFUSED'").await.unwrap();
-        assert_eq!(admin.get(path).await.data(200)["state"], "COMPILING");
-        shop.clock().advance(TimeDelta::minutes(16));
-        let lost = shop.admin().await.get(path).await.data(200);
-        assert_eq!((&lost["state"], &lost["failure"]["code"]), (&json!("REFUSED"), &json!("UNAVAILABLE")), "{lost:#}");
     }
+    shop.state().plugins.active("coupon-gift").unwrap();
+}
 
-    /// A version that decided a coupon cannot be deleted, and a type with usable coupons cannot be
-    /// retired.
-    async fn what_is_used_is_kept(shop: Shop) {
-        let admin = shop.admin().await;
-        let first = install(&admin, giving(1_000, "1.0.0")).await;
-        redeem_gift(&shop, &admin).await;
-        let plugin = format!("{PLUGIN}/retire");
-        let refused = admin.post(&plugin, json!(null)).await;
-        assert_eq!(refused.fails(409, "PLUGIN_IN_USE").detail("coupons"), Some("1"));
-        shop.sql("UPDATE coupons SET status = 'DISABLED' WHERE code = 'GIFT'").await.unwrap();
-        admin.post(&plugin, json!(null)).await.data(200);
-        admin.delete(&version(&first)).await.fails(409, "PLUGIN_IN_USE");
-        shop.books_balance().await;
-    }
+/// An uploaded version survives a restart, and stays inactive until it is activated.
+async fn a_restart_between_upload_and_activation_loses_nothing(shop: Shop) {
+    let admin = shop.admin().await;
+    install(&admin, giving(1_000, "1.0.0")).await;
+    let digest = stage(&admin, giving(2_000, "2.0.0")).await;
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    assert_eq!(state(&admin, &digest).await, "STAGED");
+    assert_ne!(
+        admin.get(PLUGIN).await.data(200)["running"],
+        digest.as_str()
+    );
+    activate(&admin, &digest).await.data(200);
+    assert_eq!(
+        admin.get(PLUGIN).await.data(200)["running"],
+        digest.as_str()
+    );
+}
 
-    /// A customer's instance keeps working when its plugin is retired; new purchases are refused.
-    async fn live_instances_outlive_the_retirement_of_their_plugin(shop: Shop) {
-        let admin = shop.admin().await;
-        let customer = shop.customer_with_credit("setia@example.com", 500_000).await;
-        let plan = json!({ "planId": shop.plan("n8n", "basic").await });
-        let bought = customer.post("/api/subscriptions", plan.clone()).await.data(201);
-        let id = bought["instanceId"].as_str().unwrap();
-        shop.instance_becomes(&customer, id, "RUNNING").await;
-        let digest = admin.get("/api/admin/plugins/service-n8n").await.data(200)["active"].clone();
-        let retire = "/api/admin/plugins/service-n8n/retire";
-        let refused = admin.post(retire, json!(null)).await;
-        let refused = refused.fails(409, "PLUGIN_IN_USE");
-        assert_eq!((refused.detail("services"), refused.detail("subscriptions")), (Some("1"), Some("1")));
-        assert_eq!(shop.plan_view("n8n", "basic").await["isAvailable"], true);
-        admin.post(&format!("{retire}?stopSelling=true"), json!(null)).await.data(200);
-        assert_eq!(shop.plan_view("n8n", "basic").await["isAvailable"], false);
-        customer.post("/api/subscriptions", plan).await.fails(503, "PLUGIN_UNAVAILABLE");
-        let path = format!("/api/admin/plugins/service-n8n/versions/{}", digest.as_str().unwrap());
-        admin.delete(&path).await.fails(409, "PLUGIN_IN_USE");
-        customer.put(&format!("/api/instances/{id}/stop"), json!(null)).await;
-        customer.get(&format!("/api/instances/{id}/credentials")).await.data(200);
-        let shop = shop.restart().await;
-        shop.state().plugins.active("service-n8n").unwrap_err();
-    }
+/// A version that does not load never replaces a working one: it is shown with an alert until
+/// one loads. After a restart there is no version to keep, and the rest works.
+async fn a_broken_version_replaces_nothing(shop: Shop) {
+    let admin = shop.admin().await;
+    let good = install(&admin, giving(1_000, "1.0.0")).await;
+    let broken = shop.put_in_place("coupon-gift", b"not a component").await;
+    eventually("the poll meets the broken version", async || {
+        !shop.state().plugins.failures().is_empty()
+    })
+    .await;
+    redeem_gift(&shop, &admin).await;
+    let plugin = admin.get(PLUGIN).await.data(200);
+    assert_eq!(
+        (&plugin["active"], &plugin["running"]),
+        (&json!(broken), &json!(good))
+    );
+    let failing = plugin["versions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|version| version["digest"] == broken.as_str());
+    assert!(failing.unwrap()["failure"].is_string(), "{plugin:#}");
+    let alerts = open_alerts(&admin, "PLUGIN_NOT_LOADED").await;
+    assert_eq!(alerts[0]["subject"], "coupon-gift");
 
-    /// Concurrent activations, deletions and uploads leave one active version and no trace of
-    /// deleted ones.
-    async fn races_end_in_one_order_or_the_other(shop: Shop) {
-        let admin = shop.admin().await;
-        let component = giving(1, "1.0.0");
-        let (one, two) = tokio::join!(admin.upload(component.clone()), admin.upload(component));
-        let first = one.data(201)["digest"].as_str().unwrap().to_owned();
-        assert_eq!(two.data(201)["digest"], first.as_str());
-        let second = stage(&admin, giving(2, "2.0.0")).await;
-        let (one, two) = tokio::join!(activate(&admin, &first), activate(&admin, &second));
-        assert_eq!((one.status, two.status), (200, 200));
-        let plugin = admin.get(PLUGIN).await.data(200);
-        let states: Vec<_> = plugin["versions"].as_array().unwrap().iter().map(|version| version["state"].clone()).collect();
-        assert!(states.contains(&json!("ACTIVE")) && states.contains(&json!("SUPERSEDED")), "{states:?}");
-        assert_eq!(plugin["running"], plugin["active"]);
+    let shop = shop.restart().await;
+    let admin = shop.admin().await;
+    let coupon = json!({ "code": "GIFT2", "plugin": "coupon-gift", "parameters": {} });
+    admin
+        .post("/api/admin/coupons", coupon)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    shop.state().plugins.active("service-n8n").unwrap();
+    activate(&admin, &good).await.data(200);
+    assert!(open_alerts(&admin, "PLUGIN_NOT_LOADED").await.is_empty());
+}
 
-        for number in 3..8 {
-            let digest = stage(&admin, giving(number, &format!("3.0.{number}"))).await;
-            let path = version(&digest);
-            let (activated, deleted) = tokio::join!(activate(&admin, &digest), admin.delete(&path));
-            match (activated.status, deleted.status) {
-                (200, 409) => assert_eq!(state(&admin, &digest).await, "ACTIVE"),
-                (404, 200) => drop(admin.get(&path).await.fails(404, "NOT_FOUND")),
-                other => panic!("both did something: {other:?}"),
-            }
-        }
-        shop.state().plugins.active("coupon-gift").unwrap();
-    }
-
-    /// An uploaded version survives a restart, and stays inactive until it is activated.
-    async fn a_restart_between_upload_and_activation_loses_nothing(shop: Shop) {
-        let admin = shop.admin().await;
-        install(&admin, giving(1_000, "1.0.0")).await;
-        let digest = stage(&admin, giving(2_000, "2.0.0")).await;
-        let shop = shop.restart().await;
-        let admin = shop.admin().await;
-        assert_eq!(state(&admin, &digest).await, "STAGED");
-        assert_ne!(admin.get(PLUGIN).await.data(200)["running"], digest.as_str());
-        activate(&admin, &digest).await.data(200);
-        assert_eq!(admin.get(PLUGIN).await.data(200)["running"], digest.as_str());
-    }
-
-    /// A version that does not load never replaces a working one: it is shown with an alert until
-    /// one loads. After a restart there is no version to keep, and the rest works.
-    async fn a_broken_version_replaces_nothing(shop: Shop) {
-        let admin = shop.admin().await;
-        let good = install(&admin, giving(1_000, "1.0.0")).await;
-        let broken = shop.put_in_place("coupon-gift", b"not a component").await;
-        eventually("the poll meets the broken version", async || !shop.state().plugins.failures().is_empty()).await;
-        redeem_gift(&shop, &admin).await;
-        let plugin = admin.get(PLUGIN).await.data(200);
-        assert_eq!((&plugin["active"], &plugin["running"]), (&json!(broken), &json!(good)));
-        let failing = plugin["versions"].as_array().unwrap().iter().find(|version| version["digest"] == broken.as_str());
-        assert!(failing.unwrap()["failure"].is_string(), "{plugin:#}");
-        let alerts = open_alerts(&admin, "PLUGIN_NOT_LOADED").await;
-        assert_eq!(alerts[0]["subject"], "coupon-gift");
-
-        let shop = shop.restart().await;
-        let admin = shop.admin().await;
-        let coupon = json!({ "code": "GIFT2", "plugin": "coupon-gift", "parameters": {} });
-        admin.post("/api/admin/coupons", coupon).await.fails(400, "VALIDATION_FAILED");
-        shop.state().plugins.active("service-n8n").unwrap();
-        activate(&admin, &good).await.data(200);
-        assert!(open_alerts(&admin, "PLUGIN_NOT_LOADED").await.is_empty());
-    }
-
-    /// A version that keeps failing is suspended, with an alert; it is tried again after the pause,
-    /// or at once when an administrator resumes it.
-    async fn a_version_that_keeps_failing_is_suspended(shop: Shop) {
-        let admin = shop.admin().await;
-        let good = install(&admin, giving(1_000, "1.0.0")).await;
-        redeem_gift(&shop, &admin).await;
-        let customer = shop.customer("sabar@example.com").await;
-        let bad = shop.put_in_place("coupon-gift", &trapping()).await;
-        shop.state().plugins.refresh().await.unwrap();
-        let redeem = async || customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" })).await;
-        let suspended = async || {
-            let answer = redeem().await;
-            answer.fails(503, "PLUGIN_SUSPENDED");
-            assert_eq!(answer.detail("plugin"), Some("coupon-gift"));
-            assert!(answer.headers.contains_key("retry-after"));
-        };
-        for _ in 0..5 {
-            redeem().await.fails(502, "PLUGIN_FAILED");
-        }
-        suspended().await;
-        assert_eq!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.len(), 1);
-        assert!(admin.get(&version(&bad)).await.data(200)["suspendedUntil"].is_string());
-
-        shop.clock().advance(TimeDelta::seconds(61));
+/// A version that keeps failing is suspended, with an alert; it is tried again after the pause,
+/// or at once when an administrator resumes it.
+async fn a_version_that_keeps_failing_is_suspended(shop: Shop) {
+    let admin = shop.admin().await;
+    let good = install(&admin, giving(1_000, "1.0.0")).await;
+    redeem_gift(&shop, &admin).await;
+    let customer = shop.customer("sabar@example.com").await;
+    let bad = shop.put_in_place("coupon-gift", &trapping()).await;
+    shop.state().plugins.refresh().await.unwrap();
+    let redeem = async || {
+        customer
+            .post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" }))
+            .await
+    };
+    let suspended = async || {
+        let answer = redeem().await;
+        answer.fails(503, "PLUGIN_SUSPENDED");
+        assert_eq!(answer.detail("plugin"), Some("coupon-gift"));
+        assert!(answer.headers.contains_key("retry-after"));
+    };
+    for _ in 0..5 {
         redeem().await.fails(502, "PLUGIN_FAILED");
-        suspended().await;
-        assert_eq!(open_alerts(&admin, "PLUGIN_SUSPENDED").await[0]["occurrences"], 2);
-        let reset = format!("{}/reset", version(&bad));
-        assert_eq!(admin.post(&reset, json!(null)).await.data(200)["wasSuspended"], true);
-        assert_eq!(audited(&shop, "plugin.resumed").await.len(), 1);
-        assert!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.is_empty());
-        redeem().await.fails(502, "PLUGIN_FAILED");
-        activate(&admin, &good).await.data(200);
-        redeem().await.data(201);
-        shop.books_balance().await;
     }
+    suspended().await;
+    assert_eq!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.len(), 1);
+    assert!(admin.get(&version(&bad)).await.data(200)["suspendedUntil"].is_string());
+
+    shop.clock().advance(TimeDelta::seconds(61));
+    redeem().await.fails(502, "PLUGIN_FAILED");
+    suspended().await;
+    assert_eq!(
+        open_alerts(&admin, "PLUGIN_SUSPENDED").await[0]["occurrences"],
+        2
+    );
+    let reset = format!("{}/reset", version(&bad));
+    assert_eq!(
+        admin.post(&reset, json!(null)).await.data(200)["wasSuspended"],
+        true
+    );
+    assert_eq!(audited(&shop, "plugin.resumed").await.len(), 1);
+    assert!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.is_empty());
+    redeem().await.fails(502, "PLUGIN_FAILED");
+    activate(&admin, &good).await.data(200);
+    redeem().await.data(201);
+    shop.books_balance().await;
 }
 
 /// Opens a shop without services that polls for versions at this interval.

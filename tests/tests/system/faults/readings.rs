@@ -11,7 +11,7 @@ use dermaga_shop::{
     plugins::Asking,
     wallet,
 };
-use dermaga_tests::{Client, Engine, both_engines};
+use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -23,58 +23,86 @@ async fn id_of(customer: &Client) -> Uuid {
     profile["id"].as_str().unwrap().parse().unwrap()
 }
 
-both_engines! {
-    /// The rule granted Rp1.000, then the administrator changed it to Rp5.000: the old grant is not
-    /// applied.
-    async fn a_coupon_changed_after_it_was_judged(shop: Shop) {
-        let admin = shop.admin().await;
-        let customer = shop.customer("kupon@example.com").await;
-        let user_id = id_of(&customer).await;
-        let coupon = |amount: i64| json!({ "code": "UBAH", "plugin": "coupon-credit-topup", "parameters": { "amount": amount } });
-        let made = admin.post("/api/admin/coupons", coupon(1_000)).await.data(201);
-        let code: CouponCode = "UBAH".parse().unwrap();
-        let state = shop.state();
-        let judge = async || {
-            let context = (&state.db, &state.clock, &*state.plugins);
-            coupons::evaluate(context, &code, user_id, (Place::Wallet, Asking::Act), None).await.unwrap()
-        };
-        let take = async |judged: &coupons::Evaluated| {
-            let mut conn = state.db.begin().await.unwrap();
-            wallet::lock(&mut conn, user_id).await.unwrap();
-            coupons::take(&mut conn, &state.clock, judged, user_id).await
-        };
-        let old = judge().await;
-        let path = format!("/api/admin/coupons/{}", made["id"].as_str().unwrap());
-        admin.put(&path, coupon(5_000)).await.data(200);
-        let refused = take(&old).await.unwrap_err();
-        assert_eq!((refused.code, refused.retry_after), (Code::Conflict, Some(1)));
-        take(&judge().await).await.unwrap();
-        let redeemed = customer.post("/api/wallet/redeem-coupon", json!({ "couponCode": "UBAH" })).await.data(201);
-        assert_eq!(redeemed["coupon"]["amount"], 5_000);
-    }
+both_engines!(
+    Shop,
+    [
+        a_coupon_changed_after_it_was_judged,
+        a_period_refunded_after_the_upgrade_was_priced
+    ]
+);
 
-    /// An upgrade credits the payments of its period; a concurrent refund reduces them.
-    async fn a_period_refunded_after_the_upgrade_was_priced(shop: Shop) {
-        let customer = customer_with_cash(&shop, "naik@example.com", 500_000).await;
-        let user_id = id_of(&customer).await;
-        let plan = shop.plan("n8n", "basic").await;
-        let bought = customer.post("/api/subscriptions", json!({ "planId": plan })).await.data(201);
-        shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING").await;
-        let path = format!("/api/subscriptions/{}/upgrade", bought["subscription"]["id"].as_str().unwrap());
-        let pro = json!({ "planId": shop.plan("n8n", "pro").await });
-        let mut conn = shop.state().db.begin().await.unwrap();
+/// The rule granted Rp1.000, then the administrator changed it to Rp5.000: the old grant is not
+/// applied.
+async fn a_coupon_changed_after_it_was_judged(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = shop.customer("kupon@example.com").await;
+    let user_id = id_of(&customer).await;
+    let coupon = |amount: i64| json!({ "code": "UBAH", "plugin": "coupon-credit-topup", "parameters": { "amount": amount } });
+    let made = admin
+        .post("/api/admin/coupons", coupon(1_000))
+        .await
+        .data(201);
+    let code: CouponCode = "UBAH".parse().unwrap();
+    let state = shop.state();
+    let judge = async || {
+        let context = (&state.db, &state.clock, &*state.plugins);
+        coupons::evaluate(context, &code, user_id, (Place::Wallet, Asking::Act), None)
+            .await
+            .unwrap()
+    };
+    let take = async |judged: &coupons::Evaluated| {
+        let mut conn = state.db.begin().await.unwrap();
         wallet::lock(&mut conn, user_id).await.unwrap();
-        let upgrade = tokio::spawn({
-            let (customer, path, pro) = (customer.clone(), path.clone(), pro.clone());
-            async move { customer.put(&path, pro).await }
-        });
-        // The upgrade is priced within milliseconds and then waits for the wallet.
-        tokio::time::sleep(Duration::from_millis(700)).await;
-        dermaga_shop::execute!(conn, "UPDATE subscription_periods SET refunded_cash = refunded_cash + 10000").unwrap();
-        conn.commit().await.unwrap();
-        upgrade.await.unwrap().fails(409, "CONFLICT");
-        customer.put(&path, pro).await.data(200);
-    }
+        coupons::take(&mut conn, &state.clock, judged, user_id).await
+    };
+    let old = judge().await;
+    let path = format!("/api/admin/coupons/{}", made["id"].as_str().unwrap());
+    admin.put(&path, coupon(5_000)).await.data(200);
+    let refused = take(&old).await.unwrap_err();
+    assert_eq!(
+        (refused.code, refused.retry_after),
+        (Code::Conflict, Some(1))
+    );
+    take(&judge().await).await.unwrap();
+    let redeemed = customer
+        .post("/api/wallet/redeem-coupon", json!({ "couponCode": "UBAH" }))
+        .await
+        .data(201);
+    assert_eq!(redeemed["coupon"]["amount"], 5_000);
+}
+
+/// An upgrade credits the payments of its period; a concurrent refund reduces them.
+async fn a_period_refunded_after_the_upgrade_was_priced(shop: Shop) {
+    let customer = customer_with_cash(&shop, "naik@example.com", 500_000).await;
+    let user_id = id_of(&customer).await;
+    let plan = shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    shop.instance_becomes(&customer, bought["instanceId"].as_str().unwrap(), "RUNNING")
+        .await;
+    let path = format!(
+        "/api/subscriptions/{}/upgrade",
+        bought["subscription"]["id"].as_str().unwrap()
+    );
+    let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    let mut conn = shop.state().db.begin().await.unwrap();
+    wallet::lock(&mut conn, user_id).await.unwrap();
+    let upgrade = tokio::spawn({
+        let (customer, path, pro) = (customer.clone(), path.clone(), pro.clone());
+        async move { customer.put(&path, pro).await }
+    });
+    // The upgrade is priced within milliseconds and then waits for the wallet.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    dermaga_shop::execute!(
+        conn,
+        "UPDATE subscription_periods SET refunded_cash = refunded_cash + 10000"
+    )
+    .unwrap();
+    conn.commit().await.unwrap();
+    upgrade.await.unwrap().fails(409, "CONFLICT");
+    customer.put(&path, pro).await.data(200);
 }
 
 /// A late denial of the first card is read while the payment is denied; before it locks the wallet,

@@ -134,136 +134,233 @@ async fn accounts_and_top_ups_are_limited() {
     assert_eq!(second.body["message"], sentence);
 }
 
-both_engines! {
-    /// A stranger without the password cannot lock the owner out.
-    async fn nobody_is_locked_out_by_a_stranger(shop: Shop) {
-        let shop = shop.restart_with(|config| config.http.trusted_proxies = 1).await.unwrap();
-        shop.register("korban@example.com").await;
-        shop.register("tetangga@example.com").await;
-        for _ in 0..10 {
-            log_in_from(&shop, "192.0.2.1", "korban@example.com", "salah salah salah").await
-                .fails(401, "INVALID_CREDENTIALS");
-        }
-        for password in ["salah salah salah", PASSWORD] {
-            let refused = log_in_from(&shop, "192.0.2.1", "korban@example.com", password).await;
-            refused.fails(429, "TOO_MANY_REQUESTS");
-            let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
-            assert!((800..=901).contains(&wait), "{wait}");
-        }
-        // The owner from elsewhere, also behind a proxy that writes ports; and others from the same
-        // address.
-        for address in ["203.0.113.7", "203.0.113.7:4711", "[2001:db8::1]:80"] {
-            log_in_from(&shop, address, "korban@example.com", PASSWORD).await.data(200);
-        }
-        log_in_from(&shop, "192.0.2.1", "tetangga@example.com", PASSWORD).await.data(200);
-        // One IPv6 network counts as one address.
-        for host in 0..10 {
-            let address = format!("2001:db8:0:7::{host}");
-            log_in_from(&shop, &address, "korban@example.com", "salah salah salah").await
-                .fails(401, "INVALID_CREDENTIALS");
-        }
-        log_in_from(&shop, "2001:db8:0:7::ffff", "korban@example.com", PASSWORD).await
-            .fails(429, "TOO_MANY_REQUESTS");
-        shop.clock().advance(TimeDelta::minutes(15));
-        log_in_from(&shop, "192.0.2.1", "korban@example.com", PASSWORD).await.data(200);
-    }
+both_engines!(
+    Shop,
+    [
+        nobody_is_locked_out_by_a_stranger,
+        registrations_are_limited_per_address,
+        bonuses_wait_for_a_confirmed_address,
+        guessing_coupon_codes_ends,
+        open_top_ups_are_limited,
+        kept_refusals_are_limited
+    ]
+);
 
-    /// Registrations are limited by address and hour; other addresses are not affected.
-    async fn registrations_are_limited_per_address(shop: Shop) {
-        let shop = shop.restart_with(|config| {
+/// A stranger without the password cannot lock the owner out.
+async fn nobody_is_locked_out_by_a_stranger(shop: Shop) {
+    let shop = shop
+        .restart_with(|config| config.http.trusted_proxies = 1)
+        .await
+        .unwrap();
+    shop.register("korban@example.com").await;
+    shop.register("tetangga@example.com").await;
+    for _ in 0..10 {
+        log_in_from(
+            &shop,
+            "192.0.2.1",
+            "korban@example.com",
+            "salah salah salah",
+        )
+        .await
+        .fails(401, "INVALID_CREDENTIALS");
+    }
+    for password in ["salah salah salah", PASSWORD] {
+        let refused = log_in_from(&shop, "192.0.2.1", "korban@example.com", password).await;
+        refused.fails(429, "TOO_MANY_REQUESTS");
+        let wait: u64 = refused.headers["retry-after"]
+            .to_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!((800..=901).contains(&wait), "{wait}");
+    }
+    // The owner from elsewhere, also behind a proxy that writes ports; and others from the same
+    // address.
+    for address in ["203.0.113.7", "203.0.113.7:4711", "[2001:db8::1]:80"] {
+        log_in_from(&shop, address, "korban@example.com", PASSWORD)
+            .await
+            .data(200);
+    }
+    log_in_from(&shop, "192.0.2.1", "tetangga@example.com", PASSWORD)
+        .await
+        .data(200);
+    // One IPv6 network counts as one address.
+    for host in 0..10 {
+        let address = format!("2001:db8:0:7::{host}");
+        log_in_from(&shop, &address, "korban@example.com", "salah salah salah")
+            .await
+            .fails(401, "INVALID_CREDENTIALS");
+    }
+    log_in_from(&shop, "2001:db8:0:7::ffff", "korban@example.com", PASSWORD)
+        .await
+        .fails(429, "TOO_MANY_REQUESTS");
+    shop.clock().advance(TimeDelta::minutes(15));
+    log_in_from(&shop, "192.0.2.1", "korban@example.com", PASSWORD)
+        .await
+        .data(200);
+}
+
+/// Registrations are limited by address and hour; other addresses are not affected.
+async fn registrations_are_limited_per_address(shop: Shop) {
+    let shop = shop
+        .restart_with(|config| {
             config.http.trusted_proxies = 1;
             config.accounts.registrations_per_hour = 3;
-        }).await.unwrap();
-        let register = async |address: &str, number: usize| {
-            let email = format!("baru-{number}@example.com");
-            let body = json!({ "email": email, "password": PASSWORD, "name": "Baru" });
-            post_from(shop.client(), address, "/api/auth/register", body).await
-        };
-        for number in 0..3 {
-            register("192.0.2.1", number).await.data(201);
-        }
-        register("192.0.2.1", 3).await.fails(429, "TOO_MANY_REQUESTS");
-        register("192.0.2.2", 4).await.data(201);
-        shop.clock().advance(TimeDelta::hours(1));
-        register("192.0.2.1", 5).await.data(201);
+        })
+        .await
+        .unwrap();
+    let register = async |address: &str, number: usize| {
+        let email = format!("baru-{number}@example.com");
+        let body = json!({ "email": email, "password": PASSWORD, "name": "Baru" });
+        post_from(shop.client(), address, "/api/auth/register", body).await
+    };
+    for number in 0..3 {
+        register("192.0.2.1", number).await.data(201);
     }
+    register("192.0.2.1", 3)
+        .await
+        .fails(429, "TOO_MANY_REQUESTS");
+    register("192.0.2.2", 4).await.data(201);
+    shop.clock().advance(TimeDelta::hours(1));
+    register("192.0.2.1", 5).await.data(201);
+}
 
-    /// Welcome bonuses wait for a confirmed e-mail address where the shop asks for one.
-    async fn bonuses_wait_for_a_confirmed_address(shop: Shop) {
-        let shop = shop.restart_with(|config| config.coupons.bonus_requires_verified_email = true).await.unwrap();
-        let bonus = json!({ "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 25_000 } });
-        shop.admin().await.post("/api/admin/coupons", bonus).await.data(201);
-        let welcome = shop.register("baru@example.com").await;
-        let bonuses = &welcome["welcomeBonuses"];
-        assert_eq!(bonuses[0]["granted"], false, "{bonuses:#}");
-        assert_eq!(bonuses[0]["message"], "You get this when your e-mail address is confirmed.");
-        let customer = shop.client().with_token(welcome["accessToken"].as_str().unwrap());
-        assert_eq!(customer.get("/api/wallet/info").await.data(200)["totalBalance"], 0);
-    }
+/// Welcome bonuses wait for a confirmed e-mail address where the shop asks for one.
+async fn bonuses_wait_for_a_confirmed_address(shop: Shop) {
+    let shop = shop
+        .restart_with(|config| config.coupons.bonus_requires_verified_email = true)
+        .await
+        .unwrap();
+    let bonus = json!({ "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 25_000 } });
+    shop.admin()
+        .await
+        .post("/api/admin/coupons", bonus)
+        .await
+        .data(201);
+    let welcome = shop.register("baru@example.com").await;
+    let bonuses = &welcome["welcomeBonuses"];
+    assert_eq!(bonuses[0]["granted"], false, "{bonuses:#}");
+    assert_eq!(
+        bonuses[0]["message"],
+        "You get this when your e-mail address is confirmed."
+    );
+    let customer = shop
+        .client()
+        .with_token(welcome["accessToken"].as_str().unwrap());
+    assert_eq!(
+        customer.get("/api/wallet/info").await.data(200)["totalBalance"],
+        0
+    );
+}
 
-    /// Coupon codes cannot be guessed: attempts count together on every route that takes a code.
-    async fn guessing_coupon_codes_ends(shop: Shop) {
-        let guesser = shop.customer("penebak@example.com").await;
-        let known = json!({ "code": "ADA", "plugin": "coupon-credit-topup", "parameters": { "amount": 10_000 } });
-        shop.admin().await.post("/api/admin/coupons", known).await.data(201);
-        let plan = shop.plan("n8n", "basic").await;
-        for number in 0..7 {
-            let code = format!("TEBAK-{number}");
-            for path in ["validate-coupon", "redeem-coupon"] {
-                guesser.post(&format!("/api/wallet/{path}"), json!({ "couponCode": code })).await
-                    .fails(404, "COUPON_NOT_FOUND");
-            }
-            if number < 6 {
-                guesser.post("/api/subscriptions/quote", json!({ "planId": plan, "couponCode": code })).await
-                    .fails(404, "COUPON_NOT_FOUND");
-            }
-        }
+/// Coupon codes cannot be guessed: attempts count together on every route that takes a code.
+async fn guessing_coupon_codes_ends(shop: Shop) {
+    let guesser = shop.customer("penebak@example.com").await;
+    let known = json!({ "code": "ADA", "plugin": "coupon-credit-topup", "parameters": { "amount": 10_000 } });
+    shop.admin()
+        .await
+        .post("/api/admin/coupons", known)
+        .await
+        .data(201);
+    let plan = shop.plan("n8n", "basic").await;
+    for number in 0..7 {
+        let code = format!("TEBAK-{number}");
         for path in ["validate-coupon", "redeem-coupon"] {
-            guesser.post(&format!("/api/wallet/{path}"), json!({ "couponCode": "ADA" })).await
-                .fails(429, "TOO_MANY_REQUESTS");
+            guesser
+                .post(
+                    &format!("/api/wallet/{path}"),
+                    json!({ "couponCode": code }),
+                )
+                .await
+                .fails(404, "COUPON_NOT_FOUND");
         }
-        guesser.post("/api/subscriptions/quote", json!({ "planId": plan })).await.data(200);
-        let other = shop.customer("jujur@example.com").await;
-        other.post("/api/wallet/validate-coupon", json!({ "couponCode": "ADA" })).await.data(200);
-        shop.clock().advance(TimeDelta::minutes(15));
-        guesser.post("/api/wallet/redeem-coupon", json!({ "couponCode": "ADA" })).await.data(201);
+        if number < 6 {
+            guesser
+                .post(
+                    "/api/subscriptions/quote",
+                    json!({ "planId": plan, "couponCode": code }),
+                )
+                .await
+                .fails(404, "COUPON_NOT_FOUND");
+        }
     }
+    for path in ["validate-coupon", "redeem-coupon"] {
+        guesser
+            .post(
+                &format!("/api/wallet/{path}"),
+                json!({ "couponCode": "ADA" }),
+            )
+            .await
+            .fails(429, "TOO_MANY_REQUESTS");
+    }
+    guesser
+        .post("/api/subscriptions/quote", json!({ "planId": plan }))
+        .await
+        .data(200);
+    let other = shop.customer("jujur@example.com").await;
+    other
+        .post(
+            "/api/wallet/validate-coupon",
+            json!({ "couponCode": "ADA" }),
+        )
+        .await
+        .data(200);
+    shop.clock().advance(TimeDelta::minutes(15));
+    guesser
+        .post("/api/wallet/redeem-coupon", json!({ "couponCode": "ADA" }))
+        .await
+        .data(201);
+}
 
-    /// Open payment pages of a customer are limited, also under concurrent requests.
-    async fn open_top_ups_are_limited(shop: Shop) {
-        let shop = shop.restart_with(|config| {
+/// Open payment pages of a customer are limited, also under concurrent requests.
+async fn open_top_ups_are_limited(shop: Shop) {
+    let shop = shop
+        .restart_with(|config| {
             config.payments.sandbox = true;
             config.payments.open_top_ups = 3;
-        }).await.unwrap();
-        let customer = shop.customer("banyak@example.com").await;
-        let body = json!({ "amount": 50_000, "paymentMethod": "QRIS" });
-        let begun = (0..6).map(|_| customer.post("/api/wallet/topup", body.clone()));
-        let begun = futures::future::join_all(begun).await;
-        let open = begun.iter().filter(|answer| answer.status == 201).collect::<Vec<_>>();
-        assert_eq!(open.len(), 3);
-        let refused = begun.iter().find(|answer| answer.status != 201).unwrap();
-        refused.fails(409, "TOO_MANY_OPEN_TOP_UPS");
-        assert_eq!(refused.body["message"], "You have 3 top-ups waiting for payment. Pay or cancel one first.");
-        let id = open[0].body["data"]["transactionId"].as_str().unwrap();
-        customer.post(&format!("/api/wallet/transactions/{id}/cancel"), json!({})).await.data(200);
-        customer.post("/api/wallet/topup", body).await.data(201);
-    }
+        })
+        .await
+        .unwrap();
+    let customer = shop.customer("banyak@example.com").await;
+    let body = json!({ "amount": 50_000, "paymentMethod": "QRIS" });
+    let begun = (0..6).map(|_| customer.post("/api/wallet/topup", body.clone()));
+    let begun = futures::future::join_all(begun).await;
+    let open = begun
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .collect::<Vec<_>>();
+    assert_eq!(open.len(), 3);
+    let refused = begun.iter().find(|answer| answer.status != 201).unwrap();
+    refused.fails(409, "TOO_MANY_OPEN_TOP_UPS");
+    assert_eq!(
+        refused.body["message"],
+        "You have 3 top-ups waiting for payment. Pay or cancel one first."
+    );
+    let id = open[0].body["data"]["transactionId"].as_str().unwrap();
+    customer
+        .post(&format!("/api/wallet/transactions/{id}/cancel"), json!({}))
+        .await
+        .data(200);
+    customer.post("/api/wallet/topup", body).await.data(201);
+}
 
-    /// Refusals kept under a key are limited by customer and hour, as each is a row for a day.
-    async fn kept_refusals_are_limited(shop: Shop) {
-        let customer = shop.customer("gagal@example.com").await;
-        let unknown = json!({ "planId": uuid::Uuid::nil() });
-        for number in 0..105 {
-            let keyed = customer.with_key(format!("kunci-{number}"));
-            keyed.post("/api/subscriptions", unknown.clone()).await.fails(404, "NOT_FOUND");
-        }
-        let again = async |number: usize| {
-            let keyed = customer.with_key(format!("kunci-{number}"));
-            keyed.post("/api/subscriptions", unknown.clone()).await
-        };
-        assert!(again(99).await.is_replayed());
-        let beyond = again(100).await;
-        beyond.fails(404, "NOT_FOUND");
-        assert!(!beyond.is_replayed());
+/// Refusals kept under a key are limited by customer and hour, as each is a row for a day.
+async fn kept_refusals_are_limited(shop: Shop) {
+    let customer = shop.customer("gagal@example.com").await;
+    let unknown = json!({ "planId": uuid::Uuid::nil() });
+    for number in 0..105 {
+        let keyed = customer.with_key(format!("kunci-{number}"));
+        keyed
+            .post("/api/subscriptions", unknown.clone())
+            .await
+            .fails(404, "NOT_FOUND");
     }
+    let again = async |number: usize| {
+        let keyed = customer.with_key(format!("kunci-{number}"));
+        keyed.post("/api/subscriptions", unknown.clone()).await
+    };
+    assert!(again(99).await.is_replayed());
+    let beyond = again(100).await;
+    beyond.fails(404, "NOT_FOUND");
+    assert!(!beyond.is_replayed());
 }

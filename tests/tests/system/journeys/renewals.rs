@@ -88,360 +88,668 @@ async fn give(shop: &Shop, user: &str, amount: i64) {
     shop.admin().await.post(&path, body).await.data(201);
 }
 
-both_engines! {
-    /// A year is charged month by month, each once, on the same day of the month.
-    async fn a_year_is_charged_month_by_month(shop: Shop) {
-        let customer = customer_with_cash(&shop, "setahun@example.com", 25_000 * 13).await;
-        let bought = buy(&shop, &customer, ("postgresql", "basic"), None).await;
-        let id = id_of(&bought);
-        let begun = moment(&bought["subscription"]["periodStart"]);
-        for month in 2..=13_u32 {
-            let renewed = next_period(&shop, id).await;
-            assert_eq!(renewed["status"], "ACTIVE", "{renewed:#}");
-            assert_eq!(renewed["periods"].as_array().unwrap().len(), month as usize);
-            let expected = begun.with_timezone(&chrono_tz::Asia::Jakarta) + chrono::Months::new(month);
-            assert_eq!(moment(&renewed["periodEnd"]), expected);
-            assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 0, "charged twice");
-        }
-        let customer = shop.sign_in("setahun@example.com").await;
-        let wallet = customer.get("/api/wallet/info").await.data(200);
-        assert_eq!((&wallet["totalBalance"], &wallet["totalSpent"]), (&json!(0), &json!(325_000)));
-        let newest = &wallet["recentTransactions"][0];
-        assert_eq!((&newest["type"], &newest["amount"]), (&json!("SUBSCRIPTION"), &json!(-25_000)));
-        assert!(newest["description"].as_str().unwrap().ends_with("month 13"), "{newest:#}");
-        let number = newest["number"].as_str().unwrap();
-        let why = customer.get(&format!("/api/wallet/transactions/{number}/decisions")).await.data(200);
-        assert_eq!(why[0]["function"], "price", "{why:#}");
-        shop.books_balance().await;
-    }
+both_engines!(
+    Shop,
+    [
+        a_year_is_charged_month_by_month,
+        a_coupon_lasts_as_long_as_was_promised,
+        coupons_that_do_not_end_and_those_that_do,
+        the_end_of_graces_is_processed_on_demand,
+        who_does_not_pay_is_suspended_and_who_pays_goes_on,
+        what_nobody_pays_for_ends,
+        many_at_once_charge_once,
+        a_failing_plugin_is_nobodys_debt,
+        administrators_look_ahead_and_decide
+    ]
+);
 
-    /// Three periods cost half and the fourth the full price; a use is counted once, cost and
-    /// revenue for every period, and each decision replays.
-    async fn a_coupon_lasts_as_long_as_was_promised(shop: Shop) {
-        let coupon = coupon(&shop, "TIGA", json!({ "percent": 50 }), json!({ "lasts": 3, "maxUses": 1 })).await;
-        let customer = customer_with_cash(&shop, "tiga@example.com", 400_000).await;
-        let bought = buy(&shop, &customer, ("n8n", "basic"), Some("TIGA")).await;
-        let id = id_of(&bought);
-        assert_eq!(bought["subscription"]["couponPeriodsLeft"], 2);
-        // The coupon ends for others; the promise stays.
-        let admin = shop.admin().await;
-        let off = json!({ "ids": [coupon], "status": "DISABLED" });
-        admin.put("/api/admin/coupons/bulk-status", off).await;
-        let info = customer.get(&format!("/api/subscriptions/{id}/billing-info")).await.data(200);
-        assert_eq!((&info["due"], &info["missing"]), (&json!(25_000), &json!(0)), "{info:#}");
-        assert_eq!(info["lines"][1]["code"], "coupon");
-        for _ in 0..3 {
-            next_period(&shop, id).await;
-        }
-        let renewed = subscription(&shop, id).await;
-        assert_eq!(discounts(&renewed), [25_000, 25_000, 25_000, 0]);
-        assert_eq!(renewed["couponPeriodsLeft"], 0);
-
-        let customer = shop.sign_in("tiga@example.com").await;
-        let history = customer.get("/api/wallet/coupon-history").await.data(200);
-        let periods: Vec<_> = history.as_array().unwrap().iter().map(|one| one["period"].clone()).collect();
-        assert_eq!(periods, [3, 2, 1]);
-        let admin = shop.admin().await;
-        for one in history.as_array().unwrap() {
-            let path = format!("/api/admin/decisions/{}/replay", one["decisionId"].as_str().unwrap());
-            assert_eq!(admin.post(&path, json!({})).await.data(200)["identical"], true);
-        }
-        let statistics = admin.get("/api/admin/coupons/statistics").await.data(200);
-        let line = &statistics["costliest"][0];
-        assert_eq!((&line["uses"], &line["cost"], &line["revenue"]), (&json!(1), &json!(75_000), &json!(75_000)), "{line:#}");
-        let seen = admin.get(&format!("/api/admin/coupons/{coupon}")).await.data(200);
-        assert_eq!((&seen["usedCount"], &seen["grantedAmount"]), (&json!(1), &json!(75_000)));
-        shop.books_balance().await;
-    }
-
-    /// Discounts without end, free periods, and a spent budget that ends a discount with the
-    /// reason.
-    async fn coupons_that_do_not_end_and_those_that_do(shop: Shop) {
-        coupon(&shop, "SELALU", json!({ "amount": 5_000 }), json!({ "lasts": "forever" })).await;
-        coupon(&shop, "ANGGARAN", json!({ "amount": 10_000 }), json!({ "lasts": "forever", "budget": 25_000 })).await;
-        let free = json!({ "code": "GRATIS", "plugin": "coupon-free-service", "parameters": { "periods": 2 } });
-        shop.admin().await.post("/api/admin/coupons", free).await.data(201);
-        let mut ids = Vec::new();
-        for code in ["SELALU", "ANGGARAN", "GRATIS"] {
-            let email = format!("{code}@example.com").to_lowercase();
-            let customer = customer_with_cash(&shop, &email, 100_000).await;
-            ids.push(id_of(&buy(&shop, &customer, ("postgresql", "basic"), Some(code)).await).to_owned());
-        }
-        for _ in 0..3 {
-            let end = moment(&subscription(&shop, &ids[2]).await["periodEnd"]);
-            shop.clock().advance(end - shop.clock().now());
-            let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
-            assert_eq!((outcome.items, outcome.errors), (3, Vec::new()));
-        }
-        let expected = [[5_000; 4], [10_000, 10_000, 0, 0], [25_000, 25_000, 0, 0]];
-        for (id, expected) in ids.iter().zip(expected) {
-            assert_eq!(discounts(&subscription(&shop, id).await), expected);
-        }
-        let customer = shop.sign_in("anggaran@example.com").await;
-        let newest = &customer.get("/api/wallet/transactions").await.data(200)[0];
-        let number = newest["number"].as_str().unwrap();
-        let detail = customer.get(&format!("/api/wallet/transactions/{number}")).await.data(200);
-        assert_eq!(detail["details"]["couponGaveNothing"], "The budget of the coupon ANGGARAN is spent.", "{detail:#}");
-        let info = customer.get(&format!("/api/subscriptions/{}/billing-info", ids[1])).await.data(200);
-        assert_eq!(info["autoRenew"], true);
-        shop.books_balance().await;
-    }
-
-    /// An administrator starts the job that ends graces, follows its run, and finds the unpaid
-    /// subscription suspended.
-    async fn the_end_of_graces_is_processed_on_demand(shop: Shop) {
-        let path = "/api/admin/billing/process-grace-period";
-        let customer = customer_with_cash(&shop, "tenggang@example.com", 60_000).await;
-        customer.post(path, json!({})).await.fails(403, "FORBIDDEN");
-        let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-        let id = id_of(&bought);
-        assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
-        shop.clock().advance(TimeDelta::days(7));
-        let admin = shop.admin().await;
-        let run = loop {
-            let started = admin.post(path, json!({})).await;
-            if started.status == 202 {
-                break started;
-            }
-            // The scheduler may have started the job too.
-            started.fails(409, "CONFLICT");
-        };
-        let location = run.headers["location"].to_str().unwrap().to_owned();
-        let mut run = run.data(202);
-        assert_eq!(location, format!("/api/admin/jobs/grace-period/runs/{}", run["id"].as_str().unwrap()));
-        while run["finishedAt"].is_null() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            run = admin.get(&location).await.data(200);
-        }
-        assert_eq!(run["status"], "SUCCEEDED", "{run:#}");
-        assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
-        shop.books_balance().await;
-    }
-
-    /// In grace the service runs; in suspension its data is kept; a top-up resumes it, and the
-    /// suspended time is not charged.
-    async fn who_does_not_pay_is_suspended_and_who_pays_goes_on(shop: Shop) {
-        let customer = customer_with_cash(&shop, "lupa@example.com", 60_000).await;
-        let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-        let (id, instance) = (id_of(&bought), bought["instanceId"].as_str().unwrap());
-        shop.instance_becomes(&customer, instance, "RUNNING").await;
-        let end = moment(&bought["subscription"]["periodEnd"]);
-
-        let behind = next_period(&shop, id).await;
-        assert_eq!((&behind["status"], &behind["unpaid"]), (&json!("PAST_DUE"), &json!(50_000)));
-        assert_eq!(moment(&behind["graceUntil"]), end + TimeDelta::days(7));
-        let customer = shop.sign_in("lupa@example.com").await;
-        assert_eq!(customer.get(&format!("/api/instances/{instance}")).await.data(200)["status"], "WRITTEN");
-        let info = customer.get(&format!("/api/subscriptions/{id}/billing-info")).await.data(200);
-        assert_eq!((&info["due"], &info["missing"]), (&json!(50_000), &json!(40_000)));
-
-        // Grace does not restart, and ends on its day.
-        shop.clock().advance(TimeDelta::days(6));
-        renew_due(&shop.state().subscriptions).await.unwrap();
-        process_grace(&shop.state().subscriptions).await.unwrap();
-        let behind = subscription(&shop, id).await;
-        assert_eq!(behind["status"], "PAST_DUE");
-        assert_eq!(moment(&behind["graceUntil"]), end + TimeDelta::days(7));
-        shop.clock().advance(TimeDelta::days(1));
-        process_grace(&shop.state().subscriptions).await.unwrap();
-        let suspended = becomes(&shop, id, "SUSPENDED").await;
-        let since = moment(&suspended["suspendedAt"]);
-        let customer = shop.sign_in("lupa@example.com").await;
-        shop.instance_becomes(&customer, instance, "STOPPED").await;
-
-        shop.clock().advance(TimeDelta::days(3));
-        let customer = shop.sign_in("lupa@example.com").await;
-        let me = customer.get("/api/user/profile").await.data(200);
-        give(&shop, me["id"].as_str().unwrap(), 40_000).await;
-        let resumed = becomes(&shop, id, "ACTIVE").await;
-        let customer = shop.sign_in("lupa@example.com").await;
-        shop.instance_becomes(&customer, instance, "RUNNING").await;
-        let off = moment(&resumed["periodStart"]) - end;
-        assert!(off >= TimeDelta::days(3) && off < TimeDelta::days(3) + (shop.clock().now() - since - TimeDelta::days(3)), "{off}");
-        assert_eq!((&resumed["unpaid"], &resumed["suspendedAt"], &resumed["graceUntil"]), (&Value::Null, &Value::Null, &Value::Null));
-        assert_eq!(customer.get("/api/wallet/info").await.data(200)["totalBalance"], 0);
-        shop.books_balance().await;
-    }
-
-    /// A long suspension ends a subscription; so does turning off renewal; quota and resources are
-    /// released.
-    async fn what_nobody_pays_for_ends(shop: Shop) {
-        let quota = async || shop.plan_view("n8n", "basic").await["availableQuota"].as_i64().unwrap();
-        let before = quota().await;
-        let customer = customer_with_cash(&shop, "habis@example.com", 100_000).await;
-        let (first, second) = (
-            buy(&shop, &customer, ("n8n", "basic"), None).await,
-            buy(&shop, &customer, ("n8n", "free"), None).await,
+/// A year is charged month by month, each once, on the same day of the month.
+async fn a_year_is_charged_month_by_month(shop: Shop) {
+    let customer = customer_with_cash(&shop, "setahun@example.com", 25_000 * 13).await;
+    let bought = buy(&shop, &customer, ("postgresql", "basic"), None).await;
+    let id = id_of(&bought);
+    let begun = moment(&bought["subscription"]["periodStart"]);
+    for month in 2..=13_u32 {
+        let renewed = next_period(&shop, id).await;
+        assert_eq!(renewed["status"], "ACTIVE", "{renewed:#}");
+        assert_eq!(renewed["periods"].as_array().unwrap().len(), month as usize);
+        let expected = begun.with_timezone(&chrono_tz::Asia::Jakarta) + chrono::Months::new(month);
+        assert_eq!(moment(&renewed["periodEnd"]), expected);
+        assert_eq!(
+            renew_due(&shop.state().subscriptions).await.unwrap().items,
+            0,
+            "charged twice"
         );
-        let (id, kept) = (id_of(&first), id_of(&second));
-        let stop = json!({ "autoRenew": false });
-        let noted = customer.put(&format!("/api/subscriptions/{kept}/auto-renew"), stop.clone()).await.data(200);
-        assert_eq!(noted["autoRenew"], false);
-        let thief = shop.customer("orang-lain@example.com").await;
-        thief.put(&format!("/api/subscriptions/{kept}/auto-renew"), stop).await.fails(404, "NOT_FOUND");
-        thief.get(&format!("/api/subscriptions/{kept}/billing-info")).await.fails(404, "NOT_FOUND");
-        let none = customer.get(&format!("/api/subscriptions/{kept}/billing-info")).await.data(200);
-        assert_eq!((&none["due"], &none["lines"]), (&Value::Null, &json!([])));
+    }
+    let customer = shop.sign_in("setahun@example.com").await;
+    let wallet = customer.get("/api/wallet/info").await.data(200);
+    assert_eq!(
+        (&wallet["totalBalance"], &wallet["totalSpent"]),
+        (&json!(0), &json!(325_000))
+    );
+    let newest = &wallet["recentTransactions"][0];
+    assert_eq!(
+        (&newest["type"], &newest["amount"]),
+        (&json!("SUBSCRIPTION"), &json!(-25_000))
+    );
+    assert!(
+        newest["description"]
+            .as_str()
+            .unwrap()
+            .ends_with("month 13"),
+        "{newest:#}"
+    );
+    let number = newest["number"].as_str().unwrap();
+    let why = customer
+        .get(&format!("/api/wallet/transactions/{number}/decisions"))
+        .await
+        .data(200);
+    assert_eq!(why[0]["function"], "price", "{why:#}");
+    shop.books_balance().await;
+}
 
+/// Three periods cost half and the fourth the full price; a use is counted once, cost and
+/// revenue for every period, and each decision replays.
+async fn a_coupon_lasts_as_long_as_was_promised(shop: Shop) {
+    let coupon = coupon(
+        &shop,
+        "TIGA",
+        json!({ "percent": 50 }),
+        json!({ "lasts": 3, "maxUses": 1 }),
+    )
+    .await;
+    let customer = customer_with_cash(&shop, "tiga@example.com", 400_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), Some("TIGA")).await;
+    let id = id_of(&bought);
+    assert_eq!(bought["subscription"]["couponPeriodsLeft"], 2);
+    // The coupon ends for others; the promise stays.
+    let admin = shop.admin().await;
+    let off = json!({ "ids": [coupon], "status": "DISABLED" });
+    admin.put("/api/admin/coupons/bulk-status", off).await;
+    let info = customer
+        .get(&format!("/api/subscriptions/{id}/billing-info"))
+        .await
+        .data(200);
+    assert_eq!(
+        (&info["due"], &info["missing"]),
+        (&json!(25_000), &json!(0)),
+        "{info:#}"
+    );
+    assert_eq!(info["lines"][1]["code"], "coupon");
+    for _ in 0..3 {
         next_period(&shop, id).await;
-        // Bought a moment after the other one.
-        next_period(&shop, kept).await;
-        assert_eq!(becomes(&shop, kept, "EXPIRED").await["cancelReason"], "It was not to be renewed.");
-        next_period(&shop, id).await;
-        assert_eq!(quota().await, before - 1);
-        let end = moment(&subscription(&shop, id).await["graceUntil"]);
+    }
+    let renewed = subscription(&shop, id).await;
+    assert_eq!(discounts(&renewed), [25_000, 25_000, 25_000, 0]);
+    assert_eq!(renewed["couponPeriodsLeft"], 0);
+
+    let customer = shop.sign_in("tiga@example.com").await;
+    let history = customer.get("/api/wallet/coupon-history").await.data(200);
+    let periods: Vec<_> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["period"].clone())
+        .collect();
+    assert_eq!(periods, [3, 2, 1]);
+    let admin = shop.admin().await;
+    for one in history.as_array().unwrap() {
+        let path = format!(
+            "/api/admin/decisions/{}/replay",
+            one["decisionId"].as_str().unwrap()
+        );
+        assert_eq!(
+            admin.post(&path, json!({})).await.data(200)["identical"],
+            true
+        );
+    }
+    let statistics = admin.get("/api/admin/coupons/statistics").await.data(200);
+    let line = &statistics["costliest"][0];
+    assert_eq!(
+        (&line["uses"], &line["cost"], &line["revenue"]),
+        (&json!(1), &json!(75_000), &json!(75_000)),
+        "{line:#}"
+    );
+    let seen = admin
+        .get(&format!("/api/admin/coupons/{coupon}"))
+        .await
+        .data(200);
+    assert_eq!(
+        (&seen["usedCount"], &seen["grantedAmount"]),
+        (&json!(1), &json!(75_000))
+    );
+    shop.books_balance().await;
+}
+
+/// Discounts without end, free periods, and a spent budget that ends a discount with the
+/// reason.
+async fn coupons_that_do_not_end_and_those_that_do(shop: Shop) {
+    coupon(
+        &shop,
+        "SELALU",
+        json!({ "amount": 5_000 }),
+        json!({ "lasts": "forever" }),
+    )
+    .await;
+    coupon(
+        &shop,
+        "ANGGARAN",
+        json!({ "amount": 10_000 }),
+        json!({ "lasts": "forever", "budget": 25_000 }),
+    )
+    .await;
+    let free = json!({ "code": "GRATIS", "plugin": "coupon-free-service", "parameters": { "periods": 2 } });
+    shop.admin()
+        .await
+        .post("/api/admin/coupons", free)
+        .await
+        .data(201);
+    let mut ids = Vec::new();
+    for code in ["SELALU", "ANGGARAN", "GRATIS"] {
+        let email = format!("{code}@example.com").to_lowercase();
+        let customer = customer_with_cash(&shop, &email, 100_000).await;
+        ids.push(
+            id_of(&buy(&shop, &customer, ("postgresql", "basic"), Some(code)).await).to_owned(),
+        );
+    }
+    for _ in 0..3 {
+        let end = moment(&subscription(&shop, &ids[2]).await["periodEnd"]);
         shop.clock().advance(end - shop.clock().now());
-        process_grace(&shop.state().subscriptions).await.unwrap();
-        becomes(&shop, id, "SUSPENDED").await;
-        shop.clock().advance(TimeDelta::days(13));
-        process_grace(&shop.state().subscriptions).await.unwrap();
-        assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
-        shop.clock().advance(TimeDelta::days(1));
-        process_grace(&shop.state().subscriptions).await.unwrap();
-        becomes(&shop, id, "EXPIRED").await;
-        assert_eq!(quota().await, before);
-        let customer = shop.sign_in("habis@example.com").await;
-        shop.instance_becomes(&customer, first["instanceId"].as_str().unwrap(), "TERMINATED").await;
-        let again = json!({ "autoRenew": true });
-        customer.put(&format!("/api/subscriptions/{id}/auto-renew"), again).await.fails(409, "INVALID_STATE");
-        shop.books_balance().await;
-    }
-
-    /// Concurrent renewals charge each period once; after months without a server, each run charges
-    /// one of them.
-    async fn many_at_once_charge_once(shop: Shop) {
-        let mut ids = Vec::new();
-        for number in 0..4 {
-            let customer = customer_with_cash(&shop, &format!("serentak-{number}@example.com"), 100_000).await;
-            ids.push(id_of(&buy(&shop, &customer, ("postgresql", "basic"), None).await).to_owned());
-        }
-        shop.clock().advance(TimeDelta::days(65));
-        assert_eq!(renew_due(&shop.state().subscriptions).await.unwrap().items, 4);
-        for id in &ids {
-            let renewed = subscription(&shop, id).await;
-            assert_eq!(renewed["periods"].as_array().unwrap().len(), 2, "one a run: {renewed:#}");
-        }
-        let outcomes = join_all((0..6).map(|_| renew_due(&shop.state().subscriptions))).await;
-        for outcome in outcomes {
-            assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
-        }
-        for id in &ids {
-            let renewed = subscription(&shop, id).await;
-            assert_eq!(renewed["periods"].as_array().unwrap().len(), 3, "{renewed:#}");
-            assert_eq!(renewed["status"], "ACTIVE");
-        }
-        shop.books_balance().await;
-    }
-
-    /// A failing plugin does not stop other renewals, puts no subscription into grace, and is
-    /// retried later.
-    async fn a_failing_plugin_is_nobodys_debt(shop: Shop) {
-        let customer = customer_with_cash(&shop, "gagal@example.com", 300_000).await;
-        let mut fixture = ServiceFixture::misbehaving("price", Misdeed::Trap);
-        fixture.about.id = "service-n8n".to_owned();
-        let healthy = id_of(&buy(&shop, &customer, ("postgresql", "basic"), None).await).to_owned();
-        let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-        let id = id_of(&bought).to_owned();
-        let bad = shop.put_in_place("service-n8n", &fixture.component()).await;
-        shop.state().plugins.refresh().await.unwrap();
-        let pin = async |digest: &str| {
-            let mut conn = shop.state().db.begin().await.unwrap();
-            let id: uuid::Uuid = bought["instanceId"].as_str().unwrap().parse().unwrap();
-            dermaga_shop::execute!(conn, "UPDATE instances SET plugin_digest = $1 WHERE id = $2", digest, id).unwrap();
-            conn.commit().await.unwrap();
-        };
-        let admin = shop.admin().await;
-        let good = admin.get("/api/admin/plugins/service-n8n").await.data(200);
-        let versions = good["versions"].as_array().unwrap();
-        let good = versions.iter().find(|version| version["digest"] != bad.as_str()).unwrap();
-        let good = good["digest"].as_str().unwrap().to_owned();
-        pin(&bad).await;
-
-        let end = moment(&subscription(&shop, &id).await["periodEnd"]);
-        shop.clock().advance(end - shop.clock().now() + TimeDelta::seconds(1));
         let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
-        let expected = format!("Subscription {id}: ");
-        assert!(outcome.errors.iter().all(|error| error.starts_with(&expected)), "{:?}", outcome.errors);
-        assert_eq!(subscription(&shop, &healthy).await["periods"].as_array().unwrap().len(), 2);
-        let seen = subscription(&shop, &id).await;
-        assert_eq!((&seen["status"], seen["periods"].as_array().unwrap().len()), (&json!("ACTIVE"), 1));
-        let forecast = shop.admin().await.get("/api/admin/billing/preview").await.data(200);
-        let line = forecast.as_array().unwrap().iter().find(|line| line["subscriptionId"] == id).unwrap();
-        assert_eq!(line["forecast"], "UNKNOWN", "{line:#}");
-
-        pin(&good).await;
-        shop.clock().advance(TimeDelta::minutes(31));
-        for _ in 0..200 {
-            if subscription(&shop, &id).await["periods"].as_array().unwrap().len() == 2 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert_eq!(subscription(&shop, &id).await["periods"].as_array().unwrap().len(), 2);
-        shop.books_balance().await;
+        assert_eq!((outcome.items, outcome.errors), (3, Vec::new()));
     }
+    let expected = [[5_000; 4], [10_000, 10_000, 0, 0], [25_000, 25_000, 0, 0]];
+    for (id, expected) in ids.iter().zip(expected) {
+        assert_eq!(discounts(&subscription(&shop, id).await), expected);
+    }
+    let customer = shop.sign_in("anggaran@example.com").await;
+    let newest = &customer.get("/api/wallet/transactions").await.data(200)[0];
+    let number = newest["number"].as_str().unwrap();
+    let detail = customer
+        .get(&format!("/api/wallet/transactions/{number}"))
+        .await
+        .data(200);
+    assert_eq!(
+        detail["details"]["couponGaveNothing"], "The budget of the coupon ANGGARAN is spent.",
+        "{detail:#}"
+    );
+    let info = customer
+        .get(&format!("/api/subscriptions/{}/billing-info", ids[1]))
+        .await
+        .data(200);
+    assert_eq!(info["autoRenew"], true);
+    shop.books_balance().await;
+}
 
-    /// Administrators see upcoming renewals and decide about failed ones.
-    async fn administrators_look_ahead_and_decide(shop: Shop) {
-        let rich = customer_with_cash(&shop, "mampu@example.com", 500_000).await;
-        let poor = customer_with_cash(&shop, "pas-pasan@example.com", 75_000).await;
-        let renews = buy(&shop, &rich, ("n8n", "basic"), None).await;
-        // Credit for one of the two.
-        let first = buy(&shop, &poor, ("postgresql", "basic"), None).await;
-        let ends = buy(&shop, &rich, ("postgresql", "basic"), None).await;
-        rich.put(&format!("/api/subscriptions/{}/auto-renew", id_of(&ends)), json!({ "autoRenew": false })).await.data(200);
-        let fails = buy(&shop, &poor, ("postgresql", "basic"), None).await;
-        let admin = shop.admin().await;
-        let preview = "/api/admin/billing/preview";
-        assert_eq!(admin.get(preview).await.data(200), json!([]));
-        let date = (shop.clock().now() + TimeDelta::days(32)).date_naive();
-        let lines = admin.get(&format!("{preview}?date={date}")).await.data(200);
-        let found: Vec<_> = lines.as_array().unwrap().iter().map(|line| (line["subscriptionId"].clone(), line["forecast"].clone(), line["missing"].clone())).collect();
-        let line = |bought: &Value, forecast: &str, missing: Value| (bought["subscription"]["id"].clone(), json!(forecast), missing);
-        assert_eq!(found, [line(&renews, "RENEWS", json!(0)), line(&first, "RENEWS", json!(0)), line(&ends, "ENDS", Value::Null), line(&fails, "FAILS", json!(0))].map(|(id, forecast, missing)| {
-            let missing = if forecast == "FAILS" { json!(25_000) } else { missing };
+/// An administrator starts the job that ends graces, follows its run, and finds the unpaid
+/// subscription suspended.
+async fn the_end_of_graces_is_processed_on_demand(shop: Shop) {
+    let path = "/api/admin/billing/process-grace-period";
+    let customer = customer_with_cash(&shop, "tenggang@example.com", 60_000).await;
+    customer.post(path, json!({})).await.fails(403, "FORBIDDEN");
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+    shop.clock().advance(TimeDelta::days(7));
+    let admin = shop.admin().await;
+    let run = loop {
+        let started = admin.post(path, json!({})).await;
+        if started.status == 202 {
+            break started;
+        }
+        // The scheduler may have started the job too.
+        started.fails(409, "CONFLICT");
+    };
+    let location = run.headers["location"].to_str().unwrap().to_owned();
+    let mut run = run.data(202);
+    assert_eq!(
+        location,
+        format!(
+            "/api/admin/jobs/grace-period/runs/{}",
+            run["id"].as_str().unwrap()
+        )
+    );
+    while run["finishedAt"].is_null() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        run = admin.get(&location).await.data(200);
+    }
+    assert_eq!(run["status"], "SUCCEEDED", "{run:#}");
+    assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
+    shop.books_balance().await;
+}
+
+/// In grace the service runs; in suspension its data is kept; a top-up resumes it, and the
+/// suspended time is not charged.
+async fn who_does_not_pay_is_suspended_and_who_pays_goes_on(shop: Shop) {
+    let customer = customer_with_cash(&shop, "lupa@example.com", 60_000).await;
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let (id, instance) = (id_of(&bought), bought["instanceId"].as_str().unwrap());
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let end = moment(&bought["subscription"]["periodEnd"]);
+
+    let behind = next_period(&shop, id).await;
+    assert_eq!(
+        (&behind["status"], &behind["unpaid"]),
+        (&json!("PAST_DUE"), &json!(50_000))
+    );
+    assert_eq!(moment(&behind["graceUntil"]), end + TimeDelta::days(7));
+    let customer = shop.sign_in("lupa@example.com").await;
+    assert_eq!(
+        customer
+            .get(&format!("/api/instances/{instance}"))
+            .await
+            .data(200)["status"],
+        "WRITTEN"
+    );
+    let info = customer
+        .get(&format!("/api/subscriptions/{id}/billing-info"))
+        .await
+        .data(200);
+    assert_eq!(
+        (&info["due"], &info["missing"]),
+        (&json!(50_000), &json!(40_000))
+    );
+
+    // Grace does not restart, and ends on its day.
+    shop.clock().advance(TimeDelta::days(6));
+    renew_due(&shop.state().subscriptions).await.unwrap();
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    let behind = subscription(&shop, id).await;
+    assert_eq!(behind["status"], "PAST_DUE");
+    assert_eq!(moment(&behind["graceUntil"]), end + TimeDelta::days(7));
+    shop.clock().advance(TimeDelta::days(1));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    let suspended = becomes(&shop, id, "SUSPENDED").await;
+    let since = moment(&suspended["suspendedAt"]);
+    let customer = shop.sign_in("lupa@example.com").await;
+    shop.instance_becomes(&customer, instance, "STOPPED").await;
+
+    shop.clock().advance(TimeDelta::days(3));
+    let customer = shop.sign_in("lupa@example.com").await;
+    let me = customer.get("/api/user/profile").await.data(200);
+    give(&shop, me["id"].as_str().unwrap(), 40_000).await;
+    let resumed = becomes(&shop, id, "ACTIVE").await;
+    let customer = shop.sign_in("lupa@example.com").await;
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let off = moment(&resumed["periodStart"]) - end;
+    assert!(
+        off >= TimeDelta::days(3)
+            && off < TimeDelta::days(3) + (shop.clock().now() - since - TimeDelta::days(3)),
+        "{off}"
+    );
+    assert_eq!(
+        (
+            &resumed["unpaid"],
+            &resumed["suspendedAt"],
+            &resumed["graceUntil"]
+        ),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!(
+        customer.get("/api/wallet/info").await.data(200)["totalBalance"],
+        0
+    );
+    shop.books_balance().await;
+}
+
+/// A long suspension ends a subscription; so does turning off renewal; quota and resources are
+/// released.
+async fn what_nobody_pays_for_ends(shop: Shop) {
+    let quota = async || {
+        shop.plan_view("n8n", "basic").await["availableQuota"]
+            .as_i64()
+            .unwrap()
+    };
+    let before = quota().await;
+    let customer = customer_with_cash(&shop, "habis@example.com", 100_000).await;
+    let (first, second) = (
+        buy(&shop, &customer, ("n8n", "basic"), None).await,
+        buy(&shop, &customer, ("n8n", "free"), None).await,
+    );
+    let (id, kept) = (id_of(&first), id_of(&second));
+    let stop = json!({ "autoRenew": false });
+    let noted = customer
+        .put(
+            &format!("/api/subscriptions/{kept}/auto-renew"),
+            stop.clone(),
+        )
+        .await
+        .data(200);
+    assert_eq!(noted["autoRenew"], false);
+    let thief = shop.customer("orang-lain@example.com").await;
+    thief
+        .put(&format!("/api/subscriptions/{kept}/auto-renew"), stop)
+        .await
+        .fails(404, "NOT_FOUND");
+    thief
+        .get(&format!("/api/subscriptions/{kept}/billing-info"))
+        .await
+        .fails(404, "NOT_FOUND");
+    let none = customer
+        .get(&format!("/api/subscriptions/{kept}/billing-info"))
+        .await
+        .data(200);
+    assert_eq!((&none["due"], &none["lines"]), (&Value::Null, &json!([])));
+
+    next_period(&shop, id).await;
+    // Bought a moment after the other one.
+    next_period(&shop, kept).await;
+    assert_eq!(
+        becomes(&shop, kept, "EXPIRED").await["cancelReason"],
+        "It was not to be renewed."
+    );
+    next_period(&shop, id).await;
+    assert_eq!(quota().await, before - 1);
+    let end = moment(&subscription(&shop, id).await["graceUntil"]);
+    shop.clock().advance(end - shop.clock().now());
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    becomes(&shop, id, "SUSPENDED").await;
+    shop.clock().advance(TimeDelta::days(13));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
+    shop.clock().advance(TimeDelta::days(1));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    becomes(&shop, id, "EXPIRED").await;
+    assert_eq!(quota().await, before);
+    let customer = shop.sign_in("habis@example.com").await;
+    shop.instance_becomes(
+        &customer,
+        first["instanceId"].as_str().unwrap(),
+        "TERMINATED",
+    )
+    .await;
+    let again = json!({ "autoRenew": true });
+    customer
+        .put(&format!("/api/subscriptions/{id}/auto-renew"), again)
+        .await
+        .fails(409, "INVALID_STATE");
+    shop.books_balance().await;
+}
+
+/// Concurrent renewals charge each period once; after months without a server, each run charges
+/// one of them.
+async fn many_at_once_charge_once(shop: Shop) {
+    let mut ids = Vec::new();
+    for number in 0..4 {
+        let customer =
+            customer_with_cash(&shop, &format!("serentak-{number}@example.com"), 100_000).await;
+        ids.push(id_of(&buy(&shop, &customer, ("postgresql", "basic"), None).await).to_owned());
+    }
+    shop.clock().advance(TimeDelta::days(65));
+    assert_eq!(
+        renew_due(&shop.state().subscriptions).await.unwrap().items,
+        4
+    );
+    for id in &ids {
+        let renewed = subscription(&shop, id).await;
+        assert_eq!(
+            renewed["periods"].as_array().unwrap().len(),
+            2,
+            "one a run: {renewed:#}"
+        );
+    }
+    let outcomes = join_all((0..6).map(|_| renew_due(&shop.state().subscriptions))).await;
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
+    }
+    for id in &ids {
+        let renewed = subscription(&shop, id).await;
+        assert_eq!(
+            renewed["periods"].as_array().unwrap().len(),
+            3,
+            "{renewed:#}"
+        );
+        assert_eq!(renewed["status"], "ACTIVE");
+    }
+    shop.books_balance().await;
+}
+
+/// A failing plugin does not stop other renewals, puts no subscription into grace, and is
+/// retried later.
+async fn a_failing_plugin_is_nobodys_debt(shop: Shop) {
+    let customer = customer_with_cash(&shop, "gagal@example.com", 300_000).await;
+    let mut fixture = ServiceFixture::misbehaving("price", Misdeed::Trap);
+    fixture.about.id = "service-n8n".to_owned();
+    let healthy = id_of(&buy(&shop, &customer, ("postgresql", "basic"), None).await).to_owned();
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought).to_owned();
+    let bad = shop.put_in_place("service-n8n", &fixture.component()).await;
+    shop.state().plugins.refresh().await.unwrap();
+    let pin = async |digest: &str| {
+        let mut conn = shop.state().db.begin().await.unwrap();
+        let id: uuid::Uuid = bought["instanceId"].as_str().unwrap().parse().unwrap();
+        dermaga_shop::execute!(
+            conn,
+            "UPDATE instances SET plugin_digest = $1 WHERE id = $2",
+            digest,
+            id
+        )
+        .unwrap();
+        conn.commit().await.unwrap();
+    };
+    let admin = shop.admin().await;
+    let good = admin.get("/api/admin/plugins/service-n8n").await.data(200);
+    let versions = good["versions"].as_array().unwrap();
+    let good = versions
+        .iter()
+        .find(|version| version["digest"] != bad.as_str())
+        .unwrap();
+    let good = good["digest"].as_str().unwrap().to_owned();
+    pin(&bad).await;
+
+    let end = moment(&subscription(&shop, &id).await["periodEnd"]);
+    shop.clock()
+        .advance(end - shop.clock().now() + TimeDelta::seconds(1));
+    let outcome = renew_due(&shop.state().subscriptions).await.unwrap();
+    let expected = format!("Subscription {id}: ");
+    assert!(
+        outcome
+            .errors
+            .iter()
+            .all(|error| error.starts_with(&expected)),
+        "{:?}",
+        outcome.errors
+    );
+    assert_eq!(
+        subscription(&shop, &healthy).await["periods"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    let seen = subscription(&shop, &id).await;
+    assert_eq!(
+        (&seen["status"], seen["periods"].as_array().unwrap().len()),
+        (&json!("ACTIVE"), 1)
+    );
+    let forecast = shop
+        .admin()
+        .await
+        .get("/api/admin/billing/preview")
+        .await
+        .data(200);
+    let line = forecast
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|line| line["subscriptionId"] == id)
+        .unwrap();
+    assert_eq!(line["forecast"], "UNKNOWN", "{line:#}");
+
+    pin(&good).await;
+    shop.clock().advance(TimeDelta::minutes(31));
+    for _ in 0..200 {
+        if subscription(&shop, &id).await["periods"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 2
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        subscription(&shop, &id).await["periods"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    shop.books_balance().await;
+}
+
+/// Administrators see upcoming renewals and decide about failed ones.
+async fn administrators_look_ahead_and_decide(shop: Shop) {
+    let rich = customer_with_cash(&shop, "mampu@example.com", 500_000).await;
+    let poor = customer_with_cash(&shop, "pas-pasan@example.com", 75_000).await;
+    let renews = buy(&shop, &rich, ("n8n", "basic"), None).await;
+    // Credit for one of the two.
+    let first = buy(&shop, &poor, ("postgresql", "basic"), None).await;
+    let ends = buy(&shop, &rich, ("postgresql", "basic"), None).await;
+    rich.put(
+        &format!("/api/subscriptions/{}/auto-renew", id_of(&ends)),
+        json!({ "autoRenew": false }),
+    )
+    .await
+    .data(200);
+    let fails = buy(&shop, &poor, ("postgresql", "basic"), None).await;
+    let admin = shop.admin().await;
+    let preview = "/api/admin/billing/preview";
+    assert_eq!(admin.get(preview).await.data(200), json!([]));
+    let date = (shop.clock().now() + TimeDelta::days(32)).date_naive();
+    let lines = admin.get(&format!("{preview}?date={date}")).await.data(200);
+    let found: Vec<_> = lines
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            (
+                line["subscriptionId"].clone(),
+                line["forecast"].clone(),
+                line["missing"].clone(),
+            )
+        })
+        .collect();
+    let line = |bought: &Value, forecast: &str, missing: Value| {
+        (
+            bought["subscription"]["id"].clone(),
+            json!(forecast),
+            missing,
+        )
+    };
+    assert_eq!(
+        found,
+        [
+            line(&renews, "RENEWS", json!(0)),
+            line(&first, "RENEWS", json!(0)),
+            line(&ends, "ENDS", Value::Null),
+            line(&fails, "FAILS", json!(0))
+        ]
+        .map(|(id, forecast, missing)| {
+            let missing = if forecast == "FAILS" {
+                json!(25_000)
+            } else {
+                missing
+            };
             (id, forecast, missing)
-        }), "{lines:#}");
-        admin.get(&format!("{preview}?date=besok")).await.fails(400, "VALIDATION_FAILED");
-        rich.get(preview).await.fails(403, "FORBIDDEN");
+        }),
+        "{lines:#}"
+    );
+    admin
+        .get(&format!("{preview}?date=besok"))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    rich.get(preview).await.fails(403, "FORBIDDEN");
 
-        let grace = |id: &str| format!("/api/admin/billing/set-grace-period/{id}");
-        admin.post(&grace(id_of(&fails)), json!({ "graceDays": 3 })).await.fails(409, "INVALID_STATE");
-        for days in [json!(0), json!(31), json!(-1), json!("7"), json!(1.5)] {
-            admin.post(&grace(id_of(&fails)), json!({ "graceDays": days })).await.fails(400, "VALIDATION_FAILED");
-        }
-        shop.clock().advance(TimeDelta::days(32));
-        let admin = shop.admin().await;
-        let run = loop {
-            let ran = admin.post("/api/admin/billing/process-renewals", json!({})).await;
-            if ran.status == 202 {
-                break ran;
-            }
-            // The scheduler may have started the job too.
-            ran.fails(409, "CONFLICT");
-        };
-        let location = run.headers["location"].to_str().unwrap().to_owned();
-        let run = run.data(202);
-        assert_eq!(location, format!("/api/admin/jobs/daily-renewals/runs/{}", run["id"].as_str().unwrap()));
-        let mut ended = run;
-        while ended["finishedAt"].is_null() {
-            ended = admin.get(&location).await.data(200);
-        }
-        assert_eq!((&ended["status"], &ended["items"]), (&json!("SUCCEEDED"), &ended["total"]), "{ended:#}");
-        shop.sign_in("mampu@example.com").await.get(&location).await.fails(403, "FORBIDDEN");
-        let other = location.replace("daily-renewals", "grace-period");
-        admin.get(&other).await.fails(404, "NOT_FOUND");
-        let behind = becomes(&shop, id_of(&fails), "PAST_DUE").await;
-        let later = admin.post(&grace(id_of(&fails)), json!({ "graceDays": 30 })).await.data(200);
-        assert!(moment(&later["graceUntil"]) > moment(&behind["graceUntil"]));
-        let expire = |id: &str| format!("/api/admin/billing/expire/{id}");
-        admin.post(&expire(id_of(&fails)), json!({ "reason": "short" })).await.fails(400, "VALIDATION_FAILED");
-        let ended = admin.post(&expire(id_of(&fails)), json!({ "reason": "The customer asked by telephone." })).await.data(200);
-        assert_eq!((&ended["status"], &ended["cancelReason"]), (&json!("EXPIRED"), &json!("The customer asked by telephone.")));
-        admin.post(&expire(id_of(&fails)), json!({ "reason": "The customer asked by telephone." })).await.fails(409, "INVALID_STATE");
-        admin.post(&expire(&uuid::Uuid::nil().to_string()), json!({ "reason": "The customer asked by telephone." })).await.fails(404, "NOT_FOUND");
-        shop.books_balance().await;
+    let grace = |id: &str| format!("/api/admin/billing/set-grace-period/{id}");
+    admin
+        .post(&grace(id_of(&fails)), json!({ "graceDays": 3 }))
+        .await
+        .fails(409, "INVALID_STATE");
+    for days in [json!(0), json!(31), json!(-1), json!("7"), json!(1.5)] {
+        admin
+            .post(&grace(id_of(&fails)), json!({ "graceDays": days }))
+            .await
+            .fails(400, "VALIDATION_FAILED");
     }
+    shop.clock().advance(TimeDelta::days(32));
+    let admin = shop.admin().await;
+    let run = loop {
+        let ran = admin
+            .post("/api/admin/billing/process-renewals", json!({}))
+            .await;
+        if ran.status == 202 {
+            break ran;
+        }
+        // The scheduler may have started the job too.
+        ran.fails(409, "CONFLICT");
+    };
+    let location = run.headers["location"].to_str().unwrap().to_owned();
+    let run = run.data(202);
+    assert_eq!(
+        location,
+        format!(
+            "/api/admin/jobs/daily-renewals/runs/{}",
+            run["id"].as_str().unwrap()
+        )
+    );
+    let mut ended = run;
+    while ended["finishedAt"].is_null() {
+        ended = admin.get(&location).await.data(200);
+    }
+    assert_eq!(
+        (&ended["status"], &ended["items"]),
+        (&json!("SUCCEEDED"), &ended["total"]),
+        "{ended:#}"
+    );
+    shop.sign_in("mampu@example.com")
+        .await
+        .get(&location)
+        .await
+        .fails(403, "FORBIDDEN");
+    let other = location.replace("daily-renewals", "grace-period");
+    admin.get(&other).await.fails(404, "NOT_FOUND");
+    let behind = becomes(&shop, id_of(&fails), "PAST_DUE").await;
+    let later = admin
+        .post(&grace(id_of(&fails)), json!({ "graceDays": 30 }))
+        .await
+        .data(200);
+    assert!(moment(&later["graceUntil"]) > moment(&behind["graceUntil"]));
+    let expire = |id: &str| format!("/api/admin/billing/expire/{id}");
+    admin
+        .post(&expire(id_of(&fails)), json!({ "reason": "short" }))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    let ended = admin
+        .post(
+            &expire(id_of(&fails)),
+            json!({ "reason": "The customer asked by telephone." }),
+        )
+        .await
+        .data(200);
+    assert_eq!(
+        (&ended["status"], &ended["cancelReason"]),
+        (
+            &json!("EXPIRED"),
+            &json!("The customer asked by telephone.")
+        )
+    );
+    admin
+        .post(
+            &expire(id_of(&fails)),
+            json!({ "reason": "The customer asked by telephone." }),
+        )
+        .await
+        .fails(409, "INVALID_STATE");
+    admin
+        .post(
+            &expire(&uuid::Uuid::nil().to_string()),
+            json!({ "reason": "The customer asked by telephone." }),
+        )
+        .await
+        .fails(404, "NOT_FOUND");
+    shop.books_balance().await;
 }
 
 /// Opens a shop with these settings in its environment, whose jobs only run when called.

@@ -49,62 +49,103 @@ async fn upgrade(customer: &Client, id: &str, plan: &str) -> Value {
     panic!("the change before does not end");
 }
 
-both_engines! {
-    /// N8N free, BASIC on day 10 of 31, PRO on day 20: Rp53.225 for eleven days, less Rp17.741 of BASIC.
-    async fn a_second_upgrade_credits_what_the_first_one_paid_for(shop: Shop) {
-        to_a_long_month(&shop);
-        let customer = customer_with_cash(&shop, "dua-kali@example.com", 500_000).await;
-        let free = shop.plan("n8n", "free").await;
-        let bought = customer.post("/api/subscriptions", json!({ "planId": free })).await.data(201);
-        let id = bought["subscription"]["id"].as_str().unwrap().to_owned();
-        let instance = bought["instanceId"].as_str().unwrap();
-        shop.instance_becomes(&customer, instance, "RUNNING").await;
+both_engines!(
+    Shop,
+    [
+        a_second_upgrade_credits_what_the_first_one_paid_for,
+        a_refund_lowers_the_credit
+    ]
+);
 
-        to_day(&shop, &bought, 10);
-        let customer = shop.sign_in("dua-kali@example.com").await;
-        let first = upgrade(&customer, &id, &shop.plan("n8n", "basic").await).await;
-        about(&first["charged"], 33_870);
-        shop.instance_becomes(&customer, instance, "RUNNING").await;
+/// N8N free, BASIC on day 10 of 31, PRO on day 20: Rp53.225 for eleven days, less Rp17.741 of BASIC.
+async fn a_second_upgrade_credits_what_the_first_one_paid_for(shop: Shop) {
+    to_a_long_month(&shop);
+    let customer = customer_with_cash(&shop, "dua-kali@example.com", 500_000).await;
+    let free = shop.plan("n8n", "free").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": free }))
+        .await
+        .data(201);
+    let id = bought["subscription"]["id"].as_str().unwrap().to_owned();
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
 
-        to_day(&shop, &bought, 20);
-        let customer = shop.sign_in("dua-kali@example.com").await;
-        let second = upgrade(&customer, &id, &shop.plan("n8n", "pro").await).await;
-        about(&second["charged"], 35_484);
-        let credit = &second["lines"][1];
-        about(&credit["amount"], -17_741);
-        let reason = credit["reason"].as_str().unwrap();
-        let paid = first["charged"].as_i64().unwrap();
-        let paid = format!("Rp{}.{:03} was paid for ", paid / 1_000, paid % 1_000);
-        assert!(reason.starts_with(&paid) && reason.contains(" of the BASIC plan; time not used: 1"), "{reason}");
-        let sum: i64 = second["lines"].as_array().unwrap().iter().map(|line| line["amount"].as_i64().unwrap()).sum();
-        assert_eq!(second["charged"], sum);
+    to_day(&shop, &bought, 10);
+    let customer = shop.sign_in("dua-kali@example.com").await;
+    let first = upgrade(&customer, &id, &shop.plan("n8n", "basic").await).await;
+    about(&first["charged"], 33_870);
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
 
-        // The explanation agrees, and the plugin's decision still replays.
-        let number = second["transaction"].as_str().unwrap();
-        let why = customer.get(&format!("/api/wallet/transactions/{number}/decisions")).await.data(200);
-        assert_eq!(why[0]["reasons"][1]["reason"], reason, "{why:#}");
-        let decision = second["priceDecisionId"].as_str().unwrap();
-        let replay = shop.admin().await.post(&format!("/api/admin/decisions/{decision}/replay"), json!(null)).await;
-        assert_eq!(replay.data(200)["identical"], true);
-        shop.books_balance().await;
-    }
+    to_day(&shop, &bought, 20);
+    let customer = shop.sign_in("dua-kali@example.com").await;
+    let second = upgrade(&customer, &id, &shop.plan("n8n", "pro").await).await;
+    about(&second["charged"], 35_484);
+    let credit = &second["lines"][1];
+    about(&credit["amount"], -17_741);
+    let reason = credit["reason"].as_str().unwrap();
+    let paid = first["charged"].as_i64().unwrap();
+    let paid = format!("Rp{}.{:03} was paid for ", paid / 1_000, paid % 1_000);
+    assert!(
+        reason.starts_with(&paid) && reason.contains(" of the BASIC plan; time not used: 1"),
+        "{reason}"
+    );
+    let sum: i64 = second["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["amount"].as_i64().unwrap())
+        .sum();
+    assert_eq!(second["charged"], sum);
 
-    /// The refunded part of a payment is not credited again.
-    async fn a_refund_lowers_the_credit(shop: Shop) {
-        to_a_long_month(&shop);
-        let customer = customer_with_cash(&shop, "kembali-dulu@example.com", 500_000).await;
-        let basic = shop.plan("n8n", "basic").await;
-        let bought = customer.post("/api/subscriptions", json!({ "planId": basic })).await.data(201);
-        let id = bought["subscription"]["id"].as_str().unwrap();
-        let refund = json!({ "amount": 20_000, "reason": "The service was down for days." });
-        let path = format!("/api/admin/subscriptions/{id}/refund");
-        shop.admin().await.post(&path, refund).await.data(201);
-        to_day(&shop, &bought, 1);
-        let customer = shop.sign_in("kembali-dulu@example.com").await;
-        let pro = shop.plan("n8n", "pro").await;
-        let quote = customer.post(&format!("/api/subscriptions/{id}/upgrade-quote"), json!({ "planId": pro })).await.data(200);
-        about(&quote["lines"][1]["amount"], -30_000 * 30 / 31);
-        let reason = quote["lines"][1]["reason"].as_str().unwrap();
-        assert!(reason.starts_with("Rp50.000 was paid for 31 days of the BASIC plan, and Rp20.000 of it was given back"), "{reason}");
-    }
+    // The explanation agrees, and the plugin's decision still replays.
+    let number = second["transaction"].as_str().unwrap();
+    let why = customer
+        .get(&format!("/api/wallet/transactions/{number}/decisions"))
+        .await
+        .data(200);
+    assert_eq!(why[0]["reasons"][1]["reason"], reason, "{why:#}");
+    let decision = second["priceDecisionId"].as_str().unwrap();
+    let replay = shop
+        .admin()
+        .await
+        .post(
+            &format!("/api/admin/decisions/{decision}/replay"),
+            json!(null),
+        )
+        .await;
+    assert_eq!(replay.data(200)["identical"], true);
+    shop.books_balance().await;
+}
+
+/// The refunded part of a payment is not credited again.
+async fn a_refund_lowers_the_credit(shop: Shop) {
+    to_a_long_month(&shop);
+    let customer = customer_with_cash(&shop, "kembali-dulu@example.com", 500_000).await;
+    let basic = shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": basic }))
+        .await
+        .data(201);
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    let refund = json!({ "amount": 20_000, "reason": "The service was down for days." });
+    let path = format!("/api/admin/subscriptions/{id}/refund");
+    shop.admin().await.post(&path, refund).await.data(201);
+    to_day(&shop, &bought, 1);
+    let customer = shop.sign_in("kembali-dulu@example.com").await;
+    let pro = shop.plan("n8n", "pro").await;
+    let quote = customer
+        .post(
+            &format!("/api/subscriptions/{id}/upgrade-quote"),
+            json!({ "planId": pro }),
+        )
+        .await
+        .data(200);
+    about(&quote["lines"][1]["amount"], -30_000 * 30 / 31);
+    let reason = quote["lines"][1]["reason"].as_str().unwrap();
+    assert!(
+        reason.starts_with(
+            "Rp50.000 was paid for 31 days of the BASIC plan, and Rp20.000 of it was given back"
+        ),
+        "{reason}"
+    );
 }

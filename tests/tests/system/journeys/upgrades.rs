@@ -81,156 +81,322 @@ async fn quota_becomes(shop: &Shop, basic: i64, pro: i64) {
     panic!("the quota does not become {basic} and {pro}");
 }
 
-both_engines! {
-    /// An upgrade charges the rest of the period in the higher plan, less the unused part of the
-    /// payment; plan, quota and instance follow.
-    async fn an_upgrade_is_prorated_and_applied(shop: Shop) {
-        let customer = customer_with_cash(&shop, "naik@example.com", 300_000).await;
-        let (basic_left, pro_left) = (available(&shop, "basic").await, available(&shop, "pro").await);
-        let (id, instance) = basic(&shop, &customer).await;
-        let pro = shop.plan("n8n", "pro").await;
-        let quote = customer.post(&format!("/api/subscriptions/{id}/upgrade-quote"), json!({ "planId": pro })).await.data(200);
-        assert_eq!(quote["due"], 100_000, "{quote:#}");
-        let path = format!("/api/subscriptions/{id}/upgrade");
-        let too_much = json!({ "planId": pro, "maxCharge": 99_999 });
-        customer.put(&path, too_much).await.fails(409, "QUOTE_CHANGED");
+both_engines!(
+    Shop,
+    [
+        an_upgrade_is_prorated_and_applied,
+        upgrades_are_refused_for_their_reason,
+        one_of_many_upgrades_wins,
+        an_upgrade_that_cannot_be_made_is_undone,
+        refunds_never_exceed_the_cash_paid
+    ]
+);
 
-        let done = customer.with_key("up-1").put(&path, json!({ "planId": pro, "maxCharge": 100_000 })).await.data(200);
-        assert_eq!((&done["charged"], &done["paidCash"]), (&json!(100_000), &json!(100_000)));
-        assert_eq!(done["subscription"]["plan"], "pro");
-        let again = customer.with_key("up-1").put(&path, json!({ "planId": pro, "maxCharge": 100_000 })).await;
-        assert!(again.is_replayed());
-        customer.put(&path, json!({ "planId": pro })).await.fails(400, "VALIDATION_FAILED");
+/// An upgrade charges the rest of the period in the higher plan, less the unused part of the
+/// payment; plan, quota and instance follow.
+async fn an_upgrade_is_prorated_and_applied(shop: Shop) {
+    let customer = customer_with_cash(&shop, "naik@example.com", 300_000).await;
+    let (basic_left, pro_left) = (
+        available(&shop, "basic").await,
+        available(&shop, "pro").await,
+    );
+    let (id, instance) = basic(&shop, &customer).await;
+    let pro = shop.plan("n8n", "pro").await;
+    let quote = customer
+        .post(
+            &format!("/api/subscriptions/{id}/upgrade-quote"),
+            json!({ "planId": pro }),
+        )
+        .await
+        .data(200);
+    assert_eq!(quote["due"], 100_000, "{quote:#}");
+    let path = format!("/api/subscriptions/{id}/upgrade");
+    let too_much = json!({ "planId": pro, "maxCharge": 99_999 });
+    customer
+        .put(&path, too_much)
+        .await
+        .fails(409, "QUOTE_CHANGED");
 
-        quota_becomes(&shop, basic_left, pro_left - 1).await;
-        let detail = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
-        assert_eq!((&detail["periods"][0]["price"], &detail["periods"][0]["paidCash"]), (&json!(150_000), &json!(150_000)));
-        let instance = shop.instance_becomes(&customer, instance["id"].as_str().unwrap(), "RUNNING").await;
-        assert_eq!(instance["plan"], "pro", "{instance:#}");
-        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 150_000);
-        shop.books_balance().await;
+    let done = customer
+        .with_key("up-1")
+        .put(&path, json!({ "planId": pro, "maxCharge": 100_000 }))
+        .await
+        .data(200);
+    assert_eq!(
+        (&done["charged"], &done["paidCash"]),
+        (&json!(100_000), &json!(100_000))
+    );
+    assert_eq!(done["subscription"]["plan"], "pro");
+    let again = customer
+        .with_key("up-1")
+        .put(&path, json!({ "planId": pro, "maxCharge": 100_000 }))
+        .await;
+    assert!(again.is_replayed());
+    customer
+        .put(&path, json!({ "planId": pro }))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+
+    quota_becomes(&shop, basic_left, pro_left - 1).await;
+    let detail = customer
+        .get(&format!("/api/subscriptions/{id}"))
+        .await
+        .data(200);
+    assert_eq!(
+        (
+            &detail["periods"][0]["price"],
+            &detail["periods"][0]["paidCash"]
+        ),
+        (&json!(150_000), &json!(150_000))
+    );
+    let instance = shop
+        .instance_becomes(&customer, instance["id"].as_str().unwrap(), "RUNNING")
+        .await;
+    assert_eq!(instance["plan"], "pro", "{instance:#}");
+    assert_eq!(
+        customer.get("/api/wallet/info").await.data(200)["paidBalance"],
+        150_000
+    );
+    shop.books_balance().await;
+}
+
+/// Refused, without effect: lower plans, other services, other customers, missing credit or
+/// quota.
+async fn upgrades_are_refused_for_their_reason(shop: Shop) {
+    let customer = customer_with_cash(&shop, "turun@example.com", 60_000).await;
+    let (id, _) = basic(&shop, &customer).await;
+    let path = format!("/api/subscriptions/{id}/upgrade");
+    for plan in [
+        shop.plan("n8n", "free").await,
+        shop.plan("n8n", "basic").await,
+        shop.plan("postgresql", "pro").await,
+    ] {
+        assert!(
+            customer
+                .put(&path, json!({ "planId": plan }))
+                .await
+                .fails(400, "VALIDATION_FAILED")
+                .detail("planId")
+                .is_some()
+        );
     }
+    let pro = shop.plan("n8n", "pro").await;
+    let thief = shop.customer("pencuri-naik@example.com").await;
+    thief
+        .put(&path, json!({ "planId": pro }))
+        .await
+        .fails(404, "NOT_FOUND");
+    customer
+        .put(&path, json!({ "planId": pro }))
+        .await
+        .fails(402, "INSUFFICIENT_CREDIT");
+    customer
+        .put(&path, json!({ "planId": Uuid::nil() }))
+        .await
+        .fails(404, "NOT_FOUND");
+    shop.leave_quota(&pro, 0).await;
+    let rich = customer_with_cash(&shop, "kaya@example.com", 500_000).await;
+    let (other, _) = basic(&shop, &rich).await;
+    rich.put(
+        &format!("/api/subscriptions/{other}/upgrade"),
+        json!({ "planId": pro }),
+    )
+    .await
+    .fails(409, "QUOTA_EXHAUSTED");
+    assert_eq!(
+        rich.get("/api/wallet/info").await.data(200)["paidBalance"],
+        450_000
+    );
+    customer
+        .delete(&format!("/api/subscriptions/{id}"))
+        .await
+        .data(200);
+    customer
+        .put(&path, json!({ "planId": pro }))
+        .await
+        .fails(409, "INVALID_STATE");
+    shop.books_balance().await;
+}
 
-    /// Refused, without effect: lower plans, other services, other customers, missing credit or
-    /// quota.
-    async fn upgrades_are_refused_for_their_reason(shop: Shop) {
-        let customer = customer_with_cash(&shop, "turun@example.com", 60_000).await;
-        let (id, _) = basic(&shop, &customer).await;
-        let path = format!("/api/subscriptions/{id}/upgrade");
-        for plan in [shop.plan("n8n", "free").await, shop.plan("n8n", "basic").await, shop.plan("postgresql", "pro").await] {
-            assert!(customer.put(&path, json!({ "planId": plan })).await.fails(400, "VALIDATION_FAILED").detail("planId").is_some());
-        }
-        let pro = shop.plan("n8n", "pro").await;
-        let thief = shop.customer("pencuri-naik@example.com").await;
-        thief.put(&path, json!({ "planId": pro })).await.fails(404, "NOT_FOUND");
-        customer.put(&path, json!({ "planId": pro })).await.fails(402, "INSUFFICIENT_CREDIT");
-        customer.put(&path, json!({ "planId": Uuid::nil() })).await.fails(404, "NOT_FOUND");
-        shop.leave_quota(&pro, 0).await;
-        let rich = customer_with_cash(&shop, "kaya@example.com", 500_000).await;
-        let (other, _) = basic(&shop, &rich).await;
-        rich.put(&format!("/api/subscriptions/{other}/upgrade"), json!({ "planId": pro })).await.fails(409, "QUOTA_EXHAUSTED");
-        assert_eq!(rich.get("/api/wallet/info").await.data(200)["paidBalance"], 450_000);
-        customer.delete(&format!("/api/subscriptions/{id}")).await.data(200);
-        customer.put(&path, json!({ "planId": pro })).await.fails(409, "INVALID_STATE");
-        shop.books_balance().await;
-    }
+/// Of many concurrent upgrades, one is made and charged.
+async fn one_of_many_upgrades_wins(shop: Shop) {
+    let customer = customer_with_cash(&shop, "rebut@example.com", 1_000_000).await;
+    let (id, _) = basic(&shop, &customer).await;
+    let (pro, path) = (
+        shop.plan("n8n", "pro").await,
+        format!("/api/subscriptions/{id}/upgrade"),
+    );
+    let attempts = (0..10).map(|_| customer.put(&path, json!({ "planId": pro })));
+    let answers = futures::future::join_all(attempts).await;
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 200).count(),
+        1
+    );
+    assert_eq!(
+        customer.get("/api/wallet/info").await.data(200)["paidBalance"],
+        850_000
+    );
+    shop.books_balance().await;
+}
 
-    /// Of many concurrent upgrades, one is made and charged.
-    async fn one_of_many_upgrades_wins(shop: Shop) {
-        let customer = customer_with_cash(&shop, "rebut@example.com", 1_000_000).await;
-        let (id, _) = basic(&shop, &customer).await;
-        let (pro, path) = (shop.plan("n8n", "pro").await, format!("/api/subscriptions/{id}/upgrade"));
-        let attempts = (0..10).map(|_| customer.put(&path, json!({ "planId": pro })));
-        let answers = futures::future::join_all(attempts).await;
-        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
-        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 850_000);
-        shop.books_balance().await;
-    }
+/// An upgrade that cannot be applied is undone: plan, cash, bonus and quota are as before.
+async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
+    let customer = customer_with_cash(&shop, "gagal@example.com", 200_000).await;
+    let (id, instance) = basic(&shop, &customer).await;
+    let (basic_left, pro_left) = (
+        available(&shop, "basic").await,
+        available(&shop, "pro").await,
+    );
+    let id_of_instance = instance["id"].as_str().unwrap();
+    let digest = instance["pluginDigest"].as_str().unwrap();
+    // The folder is blocked until the pinned version fails for good.
+    let folder = folder_of(&shop, &instance);
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
 
-    /// An upgrade that cannot be applied is undone: plan, cash, bonus and quota are as before.
-    async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
-        let customer = customer_with_cash(&shop, "gagal@example.com", 200_000).await;
-        let (id, instance) = basic(&shop, &customer).await;
-        let (basic_left, pro_left) = (available(&shop, "basic").await, available(&shop, "pro").await);
-        let id_of_instance = instance["id"].as_str().unwrap();
-        let digest = instance["pluginDigest"].as_str().unwrap();
-        // The folder is blocked until the pinned version fails for good.
-        let folder = folder_of(&shop, &instance);
-        std::fs::remove_dir_all(&folder).unwrap();
-        std::fs::write(&folder, "in the way").unwrap();
-
-        let pro = shop.plan("n8n", "pro").await;
-        customer.put(&format!("/api/subscriptions/{id}/upgrade"), json!({ "planId": pro })).await.data(200);
-        assert_eq!(available(&shop, "pro").await, pro_left - 1);
-        assert_eq!(available(&shop, "basic").await, basic_left, "the old place is kept meanwhile");
-        let waits = async |said: &str| {
-            for _ in 0..200 {
-                let seen = customer.get(&format!("/api/instances/{id_of_instance}")).await.data(200);
-                if seen["lastError"].as_str().is_some_and(|error| error.contains(said)) {
-                    return seen;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-            panic!("the instance does not say {said}");
-        };
-        let seen = waits("could not be written").await;
-        // Paths are for administrators.
-        assert!(!seen.to_string().contains(shop.data_dir().to_str().unwrap()), "{seen:#}");
-        // Repeated disk errors are no reason to undo the upgrade.
-        for _ in 0..20 {
-            shop.clock().advance(TimeDelta::minutes(1));
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        let seen = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
-        assert_eq!(seen["plan"], "pro", "{seen:#}");
-        let failing = crate::journeys::delivery::failing_at_manifests(&shop).await;
-        crate::journeys::delivery::pin(&shop, id_of_instance, &failing).await;
-        let mut restored = false;
-        for _ in 0..400 {
-            shop.clock().advance(TimeDelta::minutes(1));
-            let seen = customer.get(&format!("/api/subscriptions/{id}")).await;
-            if seen.status == 200 && seen.body["data"]["plan"] == "basic" {
-                restored = true;
-                break;
+    let pro = shop.plan("n8n", "pro").await;
+    customer
+        .put(
+            &format!("/api/subscriptions/{id}/upgrade"),
+            json!({ "planId": pro }),
+        )
+        .await
+        .data(200);
+    assert_eq!(available(&shop, "pro").await, pro_left - 1);
+    assert_eq!(
+        available(&shop, "basic").await,
+        basic_left,
+        "the old place is kept meanwhile"
+    );
+    let waits = async |said: &str| {
+        for _ in 0..200 {
+            let seen = customer
+                .get(&format!("/api/instances/{id_of_instance}"))
+                .await
+                .data(200);
+            if seen["lastError"]
+                .as_str()
+                .is_some_and(|error| error.contains(said))
+            {
+                return seen;
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        assert!(restored, "the upgrade was not undone");
-        quota_becomes(&shop, basic_left, pro_left).await;
-        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 150_000);
-        let detail = customer.get(&format!("/api/subscriptions/{id}")).await.data(200);
-        assert_eq!((&detail["periods"][0]["price"], &detail["periods"][0]["paidCash"]), (&json!(50_000), &json!(50_000)));
-        std::fs::remove_file(&folder).unwrap();
-        crate::journeys::delivery::pin(&shop, id_of_instance, digest).await;
-        shop.instance_becomes(&customer, id_of_instance, "RUNNING").await;
-        shop.books_balance().await;
+        panic!("the instance does not say {said}");
+    };
+    let seen = waits("could not be written").await;
+    // Paths are for administrators.
+    assert!(
+        !seen.to_string().contains(shop.data_dir().to_str().unwrap()),
+        "{seen:#}"
+    );
+    // Repeated disk errors are no reason to undo the upgrade.
+    for _ in 0..20 {
+        shop.clock().advance(TimeDelta::minutes(1));
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-
-    /// Refunds never exceed the cash paid, even when repeated or concurrent.
-    async fn refunds_never_exceed_the_cash_paid(shop: Shop) {
-        let admin = shop.admin().await;
-        let customer = customer_with_cash(&shop, "kembali@example.com", 50_000).await;
-        let (id, _) = basic(&shop, &customer).await;
-        let path = format!("/api/admin/subscriptions/{id}/refund");
-        let ask = |amount: Value| admin.post(&path, json!({ "amount": amount, "reason": "The service was down for a day." }));
-        for amount in [json!(0), json!(-5), json!(0.5), json!("5"), json!(1e300)] {
-            ask(amount).await.fails(400, "VALIDATION_FAILED");
+    let seen = customer
+        .get(&format!("/api/subscriptions/{id}"))
+        .await
+        .data(200);
+    assert_eq!(seen["plan"], "pro", "{seen:#}");
+    let failing = crate::journeys::delivery::failing_at_manifests(&shop).await;
+    crate::journeys::delivery::pin(&shop, id_of_instance, &failing).await;
+    let mut restored = false;
+    for _ in 0..400 {
+        shop.clock().advance(TimeDelta::minutes(1));
+        let seen = customer.get(&format!("/api/subscriptions/{id}")).await;
+        if seen.status == 200 && seen.body["data"]["plan"] == "basic" {
+            restored = true;
+            break;
         }
-        admin.post(&path, json!({ "amount": 5, "reason": "short" })).await.fails(400, "VALIDATION_FAILED");
-        customer.post(&path, json!({ "amount": 5, "reason": "It would be nice to have." })).await.fails(403, "FORBIDDEN");
-        assert_eq!(ask(json!(50_001)).await.fails(409, "REFUND_TOO_LARGE").detail("refundable"), Some("50000"));
-        let attempts = (0..8).map(|_| ask(json!(20_000)));
-        let answers = futures::future::join_all(attempts).await;
-        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2);
-        assert_eq!(customer.get("/api/wallet/info").await.data(200)["paidBalance"], 40_000);
-        let detail = admin.get(&format!("/api/admin/subscriptions/{id}")).await.data(200);
-        assert_eq!(detail["periods"][0]["refundedCash"], 40_000);
-
-        // Payments by bonus credit are not cash.
-        let gifted = shop.customer_with_credit("hadiah-kembali@example.com", 50_000).await;
-        let (other, _) = basic(&shop, &gifted).await;
-        let path = format!("/api/admin/subscriptions/{other}/refund");
-        admin.post(&path, json!({ "amount": 1, "reason": "The service was down for a day." })).await.fails(409, "REFUND_TOO_LARGE");
-        shop.books_balance().await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    assert!(restored, "the upgrade was not undone");
+    quota_becomes(&shop, basic_left, pro_left).await;
+    assert_eq!(
+        customer.get("/api/wallet/info").await.data(200)["paidBalance"],
+        150_000
+    );
+    let detail = customer
+        .get(&format!("/api/subscriptions/{id}"))
+        .await
+        .data(200);
+    assert_eq!(
+        (
+            &detail["periods"][0]["price"],
+            &detail["periods"][0]["paidCash"]
+        ),
+        (&json!(50_000), &json!(50_000))
+    );
+    std::fs::remove_file(&folder).unwrap();
+    crate::journeys::delivery::pin(&shop, id_of_instance, digest).await;
+    shop.instance_becomes(&customer, id_of_instance, "RUNNING")
+        .await;
+    shop.books_balance().await;
+}
+
+/// Refunds never exceed the cash paid, even when repeated or concurrent.
+async fn refunds_never_exceed_the_cash_paid(shop: Shop) {
+    let admin = shop.admin().await;
+    let customer = customer_with_cash(&shop, "kembali@example.com", 50_000).await;
+    let (id, _) = basic(&shop, &customer).await;
+    let path = format!("/api/admin/subscriptions/{id}/refund");
+    let ask = |amount: Value| {
+        admin.post(
+            &path,
+            json!({ "amount": amount, "reason": "The service was down for a day." }),
+        )
+    };
+    for amount in [json!(0), json!(-5), json!(0.5), json!("5"), json!(1e300)] {
+        ask(amount).await.fails(400, "VALIDATION_FAILED");
+    }
+    admin
+        .post(&path, json!({ "amount": 5, "reason": "short" }))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    customer
+        .post(
+            &path,
+            json!({ "amount": 5, "reason": "It would be nice to have." }),
+        )
+        .await
+        .fails(403, "FORBIDDEN");
+    assert_eq!(
+        ask(json!(50_001))
+            .await
+            .fails(409, "REFUND_TOO_LARGE")
+            .detail("refundable"),
+        Some("50000")
+    );
+    let attempts = (0..8).map(|_| ask(json!(20_000)));
+    let answers = futures::future::join_all(attempts).await;
+    assert_eq!(
+        answers.iter().filter(|answer| answer.status == 201).count(),
+        2
+    );
+    assert_eq!(
+        customer.get("/api/wallet/info").await.data(200)["paidBalance"],
+        40_000
+    );
+    let detail = admin
+        .get(&format!("/api/admin/subscriptions/{id}"))
+        .await
+        .data(200);
+    assert_eq!(detail["periods"][0]["refundedCash"], 40_000);
+
+    // Payments by bonus credit are not cash.
+    let gifted = shop
+        .customer_with_credit("hadiah-kembali@example.com", 50_000)
+        .await;
+    let (other, _) = basic(&shop, &gifted).await;
+    let path = format!("/api/admin/subscriptions/{other}/refund");
+    admin
+        .post(
+            &path,
+            json!({ "amount": 1, "reason": "The service was down for a day." }),
+        )
+        .await
+        .fails(409, "REFUND_TOO_LARGE");
+    shop.books_balance().await;
 }
