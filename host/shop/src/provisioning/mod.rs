@@ -12,6 +12,7 @@ mod directory;
 mod finality;
 mod kubernetes;
 pub mod model;
+mod passes;
 mod plugin_calls;
 mod provisioner;
 mod reconciler;

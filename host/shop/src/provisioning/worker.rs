@@ -1,12 +1,11 @@
 //! The worker: takes due instances, a bounded number at once, and listens to the cluster.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures::StreamExt;
 use tokio::{
     sync::{Notify, watch},
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 
 use super::{
     model::Lease,
+    passes::Passes,
     plugin_calls::Services,
     reconciler::{LEASE, Reconciler},
     render::Classes,
@@ -72,8 +72,7 @@ pub struct Worker<S> {
     parallel: usize,
     /// Id of this server among those that share the work.
     holder: Uuid,
-    passes: JoinSet<Uuid>,
-    in_flight: HashSet<Uuid>,
+    passes: Passes,
 }
 
 impl<S: Services> Worker<S> {
@@ -98,8 +97,7 @@ impl<S: Services> Worker<S> {
             status: sender,
             parallel,
             holder,
-            passes: JoinSet::new(),
-            in_flight: HashSet::new(),
+            passes: Passes::default(),
         };
         (handle, worker)
     }
@@ -136,17 +134,17 @@ impl<S: Services> Worker<S> {
                 () = cancel.cancelled() => break,
                 () = self.wake.notified() => {}
                 () = sleep(POLL) => {}
-                Some(done) = self.passes.join_next() => self.reap(done),
+                Some(waiting) = self.passes.next_end() => self.start_all(waiting),
             }
         }
         self.finish(listener).await;
     }
 
     async fn take_due(&mut self) -> Result<()> {
-        while let Some(done) = self.passes.try_join_next() {
-            self.reap(done);
+        while let Some(waiting) = self.passes.try_next_end() {
+            self.start_all(waiting);
         }
-        let free = self.parallel.saturating_sub(self.in_flight.len());
+        let free = self.parallel.saturating_sub(self.passes.len());
         let Reconciler { db, clock, .. } = &*self.reconciler;
         let now = clock.now();
         if free == 0 || !store::is_any_due(&mut db.read().await?, now).await? {
@@ -156,43 +154,23 @@ impl<S: Services> Worker<S> {
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
         let leases = store::claim_due(&mut conn, self.holder, now, now + LEASE, limit).await?;
         conn.commit().await?;
-        for lease in leases {
-            self.start(lease);
-        }
+        self.start_all(leases);
         Ok(())
     }
 
-    fn start(&mut self, lease: Lease) {
-        // A clock that was moved ends leases early: the pass under way is the one that counts for
-        // this server, and the new lease ends by itself.
-        if !self.in_flight.insert(lease.instance_id) {
-            return;
-        }
-        let reconciler = Arc::clone(&self.reconciler);
-        self.passes.spawn(async move {
-            if let Err(error) = reconciler.pass(&lease).await {
-                tracing::warn!(instance.id = %lease.instance_id, %error, "instance.pass_not_written");
-            }
-            lease.instance_id
-        });
-    }
-
-    fn reap(&mut self, done: Result<Uuid, tokio::task::JoinError>) {
-        match done {
-            Ok(instance_id) => {
-                self.in_flight.remove(&instance_id);
-            }
-            Err(error) => {
-                tracing::error!(%error, "instance.pass_panicked");
-                if self.passes.is_empty() {
-                    self.in_flight.clear();
+    fn start_all(&mut self, leases: impl IntoIterator<Item = Lease>) {
+        for lease in leases {
+            let reconciler = Arc::clone(&self.reconciler);
+            self.passes.start(lease, async move |lease: Lease| {
+                if let Err(error) = reconciler.pass(&lease).await {
+                    tracing::warn!(instance.id = %lease.instance_id, %error, "instance.pass_not_written");
                 }
-            }
+            });
         }
     }
 
     async fn finish(mut self, listener: Option<tokio::task::JoinHandle<()>>) {
-        let drain = async { while self.passes.join_next().await.is_some() {} };
+        let drain = async { while self.passes.next_end().await.is_some() {} };
         if timeout(SHUTDOWN_GRACE, drain).await.is_err() {
             // Their leases end by themselves and another server continues.
             self.passes.abort_all();
