@@ -2,6 +2,8 @@
 
 mod rules;
 
+use std::fmt::Display;
+
 use unicode_normalization::UnicodeNormalization as _;
 
 pub use rules::{code, email, label, name, phone, reason};
@@ -12,6 +14,13 @@ pub fn tidy(text: &str) -> String {
     let shown = text.nfkc().filter(|letter| !is_invisible(*letter));
     let plain: String = shown.map(plain).collect();
     plain.trim().to_owned()
+}
+
+/// Writes a number with its noun: `1 object`, `2 objects`.
+pub fn counted(number: impl Display, noun: &str) -> String {
+    let number = number.to_string();
+    let plural = if number == "1" { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 fn plain(letter: char) -> char {

@@ -10,6 +10,7 @@ use dermaga_shop::{
         secrets, store,
         view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
     },
+    text::counted,
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -69,7 +70,7 @@ async fn list(
     .await?;
     let views = rows.iter().map(InstanceView::from).collect();
     Ok(Success::page(
-        format!("{total} instance(s)."),
+        format!("{}.", counted(total, "instance")),
         views,
         page.pagination(total),
     ))
@@ -169,7 +170,7 @@ async fn manifests(
         objects,
     };
     Ok(Success::ok(
-        format!("{} object(s).", view.objects.len()),
+        format!("{}.", counted(view.objects.len(), "object")),
         view,
     ))
 }

@@ -165,7 +165,7 @@ async fn create(
         let purchase = checkout::buy(&state.subscriptions, &order, quote_id).await?;
         Ok(purchase.map(|purchase| {
             let name = &purchase.subscription.service_name;
-            let message = format!("{name} is being set up. {} was charged.", purchase.charged);
+            let message = format!("{name} is being set up. {}", charged(purchase.charged));
             Success::created(message, purchase)
         }))
     };
@@ -220,6 +220,15 @@ async fn get(
         dermaga_shop::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id)
             .await?;
     Ok(Success::ok("The subscription.", detail))
+}
+
+/// The sentence about the money of a purchase or an upgrade.
+fn charged(amount: Rupiah) -> String {
+    if amount.is_positive() {
+        format!("{amount} was charged.")
+    } else {
+        "Nothing was charged.".to_owned()
+    }
 }
 
 /// Moment at which a cancellation takes effect.
@@ -437,7 +446,7 @@ async fn upgrade(
         Ok(made.map(|view| {
             let (plan, charged) = (&view.subscription.plan_name, view.charged);
             Success::ok(
-                format!("The plan is now {plan}. {charged} was charged."),
+                format!("The plan is now {plan}. {}", self::charged(charged)),
                 view,
             )
         }))

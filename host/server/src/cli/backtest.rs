@@ -7,6 +7,7 @@ use dermaga_runtime::SizeClass;
 use dermaga_shop::{
     db::Clock,
     plugins::backtest::{self, Backtest, Extreme, Window},
+    text::counted,
 };
 
 use super::{CliError, plugin::answer_json, print};
@@ -76,10 +77,10 @@ pub(super) async fn backtest(loaded: Loaded, args: BacktestArgs) -> Result<(), C
 
 fn describe(found: &Backtest, clock: &Clock) -> String {
     let mut text = format!(
-        "{} {} over {} decision(s), {} to {}\n",
+        "{} {} over {}, {} to {}\n",
         found.plugin_id,
         found.version,
-        found.decisions,
+        counted(found.decisions, "decision"),
         clock.written(found.since),
         clock.written(found.until),
     );

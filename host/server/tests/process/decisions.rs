@@ -62,7 +62,7 @@ async fn an_operator_asks_recorded_decisions_again() {
     let told = run(&window);
     assert!(told.status.success(), "{}", stderr(&told));
     for line in [
-        "coupon-gift 2.0.0 over 1 decision(s)",
+        "coupon-gift 2.0.0 over 1 decision",
         "customer gets more",
         "hungriest call",
     ] {

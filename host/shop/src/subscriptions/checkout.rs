@@ -311,8 +311,8 @@ async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, priced: &Priced) -
 pub(super) fn limit_reached(offer: &Offer) -> Error {
     let (service, plan) = (&offer.service, &offer.plan);
     let message = format!(
-        "{} {} can be had {} time(s) by one customer, and you have that.",
-        service.name, plan.name, plan.max_instances_per_user
+        "You already have the maximum of {} for {} {}.",
+        plan.max_instances_per_user, service.name, plan.name
     );
     Error::new(Code::InstanceLimitReached, message)
 }

@@ -50,7 +50,10 @@ pub async fn refund(
     let paid = paid.ok_or_else(|| Error::not_found("period"))?;
     if !store::refund_period(&mut conn, id, number, refund.amount).await? {
         let left = paid.paid_cash.minus(paid.refunded_cash)?;
-        let message = format!("{left} of the cash paid for this period can still be refunded.");
+        let message = match left {
+            Rupiah::ZERO => "No cash paid for this period is left to refund.".to_owned(),
+            _ => format!("{left} of the cash paid for this period can still be refunded."),
+        };
         let error = Error::new(Code::RefundTooLarge, message);
         return Err(error.with("refundable", left.get().to_string()));
     }

@@ -6,6 +6,7 @@ use axum::extract::State;
 use dermaga_shop::{
     Error,
     plugins::backtest::{Backtest, Window, backtest, count, too_many},
+    text::counted,
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -80,8 +81,10 @@ async fn run(
     }
     let found = backtest(&state.db, &candidate, window, Some(TIME), |_| {}).await?;
     let message = format!(
-        "{} decision(s) asked again: {} would have got more, {} less.",
-        found.decisions, found.won, found.lost
+        "{} asked again: {} would have got more, {} less.",
+        counted(found.decisions, "decision"),
+        found.won,
+        found.lost
     );
     Ok(Success::ok(message, found))
 }

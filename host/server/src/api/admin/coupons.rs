@@ -10,6 +10,7 @@ use dermaga_shop::{
         model::place_name,
         store::{self, admin::CouponFilter},
     },
+    text::counted,
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -179,10 +180,11 @@ async fn change_statuses(
     let coupons =
         administration::switch(&state.coupons, admin.user_id, request.ids, request.status).await?;
     let now = state.clock.now();
-    let message = match request.status {
-        Switch::Active => "The coupons are in use.",
-        Switch::Disabled => "The coupons are disabled.",
+    let switched = match request.status {
+        Switch::Active => "switched on",
+        Switch::Disabled => "switched off",
     };
+    let message = format!("{} {switched}.", counted(coupons.len(), "coupon"));
     let views = coupons
         .into_iter()
         .map(|coupon| CouponView::of(coupon, now));

@@ -1,8 +1,9 @@
 //! `POST /admin/plugins/{id}/moves`.
 
 use axum::extract::State;
-use dermaga_shop::provisioning::version_moves::{
-    MOST_AT_ONCE, MoveOutcome, Moves, Order, carry_out,
+use dermaga_shop::{
+    provisioning::version_moves::{MOST_AT_ONCE, MoveOutcome, Moves, Order, carry_out},
+    text::counted,
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -79,7 +80,12 @@ async fn move_instances(
         .filter(|moved| moved.outcome == MoveOutcome::Refused)
         .count();
     let done = moves.instances.len().saturating_sub(refused);
-    let verb = if order.dry_run { "can be" } else { "are being" };
-    let message = format!("{done} instance(s) {verb} moved, {refused} refused.");
+    let verb = match done {
+        _ if order.dry_run => "can be",
+        1 => "is being",
+        _ => "are being",
+    };
+    let done = counted(done, "instance");
+    let message = format!("{done} {verb} moved, {refused} refused.");
     Ok(Success::ok(message, moves))
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error, calendar,
     money::Rupiah,
+    text::counted,
     wallet::{
         Adjustment, CreditKind, Direction, Float, Transaction, TransactionNumber,
         TransactionStatus, TransactionType, TransactionView, WalletOrder, float,
@@ -388,7 +389,7 @@ async fn bulk_adjustment(
             dermaga_shop::wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason)
                 .await?;
         Ok(made.map(|made| {
-            let message = format!("{} adjustments have been made.", made.len());
+            let message = format!("{} made.", counted(made.len(), "adjustment"));
             let views: Vec<_> = made.into_iter().map(AdjustedView::from).collect();
             Success::created(message, views)
         }))

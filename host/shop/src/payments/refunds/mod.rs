@@ -178,7 +178,10 @@ fn check(payment: &Payment, held: Rupiah, refund: &Refund) -> Result<()> {
         return Err(Error::new(Code::InvalidState, message));
     }
     if refund.amount > left {
-        let message = format!("{left} of this payment can still be refunded.");
+        let message = match left {
+            Rupiah::ZERO => "Nothing of this payment is left to refund.".to_owned(),
+            _ => format!("{left} of this payment can still be refunded."),
+        };
         return Err(
             Error::new(Code::RefundTooLarge, message).with("refundable", left.get().to_string())
         );
@@ -188,7 +191,10 @@ fn check(payment: &Payment, held: Rupiah, refund: &Refund) -> Result<()> {
         return Err(Error::new(Code::InvalidState, message));
     }
     if refund.amount > held {
-        let message = format!("The customer has spent it: {held} of paid credit is left.");
+        let message = match held {
+            Rupiah::ZERO => "The customer has spent it: no paid credit is left.".to_owned(),
+            _ => format!("The customer has spent it: {held} of paid credit is left."),
+        };
         return Err(Error::new(Code::InsufficientCredit, message));
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Lengths of time in words.
 
+use crate::text::counted;
+
 /// Writes a time span, for example `14 days 3 hours`; exact to the second, so that a reader can
 /// check an amount.
 pub(super) fn span(seconds: i64) -> String {
@@ -20,11 +22,6 @@ pub(super) fn span(seconds: i64) -> String {
     } else {
         parts.join(" ")
     }
-}
-
-fn counted(number: i64, unit: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {unit}{plural}")
 }
 
 #[cfg(test)]
