@@ -130,7 +130,8 @@ fn diagnose_workload(workload: &Value) -> Option<Obstacle> {
     ))
 }
 
-fn condition<'a>(object: &'a Value, kind: &str, status: &str) -> Option<&'a Value> {
+/// Finds the condition of this type and status.
+pub(super) fn condition<'a>(object: &'a Value, kind: &str, status: &str) -> Option<&'a Value> {
     let is = |condition: &Value, key: &str, wanted: &str| {
         condition.get(key).and_then(Value::as_str) == Some(wanted)
     };

@@ -10,6 +10,7 @@ mod error;
 mod namespace;
 mod object;
 mod objects;
+mod stuck_pods;
 mod watch;
 
 #[cfg(test)]

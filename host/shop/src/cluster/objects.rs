@@ -79,6 +79,12 @@ impl LiveObjects {
             .any(|(object, _)| object.kind == "Pod")
     }
 
+    /// Objects of one kind.
+    pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &(ObjectRef, DynamicObject)> {
+        let all = self.objects.iter().chain(&self.dependents);
+        all.filter(move |(object, _)| object.kind == kind)
+    }
+
     /// The objects with their status and the pods, as a plugin's `health` sees them: no Secret, and
     /// nothing of the bookkeeping of field managers.
     pub fn observed(self) -> Vec<Value> {
@@ -297,7 +303,7 @@ impl Cluster {
 
     /// Deletes one object if it is the instance's; its dependents follow. Returns false when it is
     /// not there, or is not the instance's.
-    async fn delete(
+    pub(super) async fn delete(
         &self,
         namespace: &str,
         instance: &str,

@@ -62,6 +62,13 @@ impl Kubernetes {
         for object in &pruned {
             tracing::info!(instance.name = instance, object = %object, "instance.pruned");
         }
+        let replaced = self
+            .cluster
+            .replace_stuck_pods(&tenant.namespace, instance, &sweep)
+            .await?;
+        for pod in &replaced {
+            tracing::info!(instance.name = instance, pod, "instance.stuck_pod_replaced");
+        }
         Ok(Outcome {
             observed: Observed::Live(sweep),
             left_out,

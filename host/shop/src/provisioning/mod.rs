@@ -28,6 +28,8 @@ pub mod view;
 mod worker;
 
 #[cfg(test)]
+mod healing_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{

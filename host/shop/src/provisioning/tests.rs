@@ -35,10 +35,12 @@ const DIGEST: &str = "0000000000000000000000000000000000000000000000000000000000
 
 /// A service whose answers a test decides.
 #[derive(Debug, Clone, Default)]
-struct Scripted(Arc<Mutex<Script>>);
+pub(super) struct Scripted(Arc<Mutex<Script>>);
 
 #[derive(Debug, Default)]
-struct Script {
+pub(super) struct Script {
+    /// Objects of an instance, where they are others than usual.
+    pub(super) render: Option<fn(&contract::Instance) -> Vec<Value>>,
     /// Calls of `manifests` by instance.
     calls: HashMap<String, usize>,
     /// Instances being rendered now.
@@ -46,11 +48,11 @@ struct Script {
     /// Instances that were being rendered twice at once.
     doubled: Vec<String>,
     delay: Duration,
-    problem: Option<String>,
+    pub(super) problem: Option<String>,
 }
 
 impl Scripted {
-    fn script(&self) -> std::sync::MutexGuard<'_, Script> {
+    pub(super) fn script(&self) -> std::sync::MutexGuard<'_, Script> {
         self.0.lock().unwrap()
     }
 
@@ -85,7 +87,7 @@ impl Services for Scripted {
                 field: String::new(),
                 message,
             }]),
-            None => Answer::Ok(objects(&input)),
+            None => Answer::Ok(self.script().render.unwrap_or(objects)(&input)),
         };
         let clock = Clock::system();
         let decision = Decision {
@@ -133,7 +135,7 @@ impl Services for Scripted {
     }
 }
 
-fn objects(instance: &contract::Instance) -> Vec<Value> {
+pub(super) fn objects(instance: &contract::Instance) -> Vec<Value> {
     let name = &instance.name;
     let labels = json!({"app.kubernetes.io/name": name});
     let size = json!({"cpu": "100m", "memory": "64Mi"});
@@ -175,18 +177,18 @@ fn objects(instance: &contract::Instance) -> Vec<Value> {
 }
 
 /// A shop with one service, one plan and one customer.
-struct Shop {
-    db: Db,
-    clock: Clock,
+pub(super) struct Shop {
+    pub(super) db: Db,
+    pub(super) clock: Clock,
     vault: Arc<Vault>,
-    services: Scripted,
+    pub(super) services: Scripted,
     user_id: Uuid,
     plan_id: Uuid,
     database: TestDatabase,
 }
 
 impl Shop {
-    async fn open(image: &str) -> Self {
+    pub(super) async fn open(image: &str) -> Self {
         let database = TestDatabase::open().await;
         let plugin = ("service-test", "service");
         database.install(plugin, DIGEST, b"").await;
@@ -202,7 +204,7 @@ impl Shop {
     }
 
     /// Buys one instance.
-    async fn buy(&self) -> Instance {
+    pub(super) async fn buy(&self) -> Instance {
         let end = self.clock.now();
         let subscription_id = self.database.subscribe(self.plan_id, "ACTIVE", end).await;
         let mut conn = self.db.begin().await.unwrap();
@@ -228,7 +230,7 @@ impl Shop {
         instance
     }
 
-    async fn cancel(&self, instance: &Instance) {
+    pub(super) async fn cancel(&self, instance: &Instance) {
         let mut conn = self.db.begin().await.unwrap();
         terminate(&mut conn, &self.clock, instance.subscription_id)
             .await
@@ -237,7 +239,7 @@ impl Shop {
     }
 
     /// Changes the desired state of an instance, as a later request would.
-    async fn set_desired(&self, instance: &Instance, desired: Desired) {
+    pub(super) async fn set_desired(&self, instance: &Instance, desired: Desired) {
         let mut conn = self.db.begin().await.unwrap();
         let sql = "UPDATE instances SET desired = $1, generation = generation + 1, next_attempt_at = $2 WHERE id = $3";
         execute!(conn, sql, desired, self.clock.now(), instance.id).unwrap();
@@ -265,11 +267,11 @@ impl Shop {
         path
     }
 
-    fn in_folder(&self) -> Provisioner {
+    pub(super) fn in_folder(&self) -> Provisioner {
         Provisioner::Directory(Directory::new(self.files()))
     }
 
-    fn server(&self, provisioner: Provisioner) -> Server {
+    pub(super) fn server(&self, provisioner: Provisioner) -> Server {
         let reconciler = Reconciler {
             db: self.db.clone(),
             clock: self.clock.clone(),
@@ -289,7 +291,7 @@ impl Shop {
         }
     }
 
-    async fn now(&self, instance: &Instance) -> Instance {
+    pub(super) async fn now(&self, instance: &Instance) -> Instance {
         store::instance(&mut self.db.read().await.unwrap(), instance.id)
             .await
             .unwrap()
@@ -297,7 +299,11 @@ impl Shop {
     }
 
     /// Waits until the instance is as wanted.
-    async fn until(&self, instance: &Instance, wanted: impl Fn(&Instance) -> bool) -> Instance {
+    pub(super) async fn until(
+        &self,
+        instance: &Instance,
+        wanted: impl Fn(&Instance) -> bool,
+    ) -> Instance {
         let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let now = self.now(instance).await;
@@ -314,12 +320,12 @@ impl Shop {
         }
     }
 
-    async fn is(&self, instance: &Instance, status: Status) -> Instance {
+    pub(super) async fn is(&self, instance: &Instance, status: Status) -> Instance {
         self.until(instance, |now| now.status == status).await
     }
 
     /// The message of the open alert about an instance.
-    async fn alert(&self, instance: &Instance) -> String {
+    pub(super) async fn alert(&self, instance: &Instance) -> String {
         let sql = "SELECT message FROM alerts WHERE subject = $1 AND resolved_at IS NULL";
         let mut conn = self.db.read().await.unwrap();
         let alerts = fetch_all!(conn, (String,), sql, &instance.name).unwrap();
@@ -327,26 +333,26 @@ impl Shop {
         alerts.join("; ")
     }
 
-    async fn count(&self, sql: &'static str) -> i64 {
+    pub(super) async fn count(&self, sql: &'static str) -> i64 {
         self.database.number(sql).await
     }
 }
 
 /// A worker that runs.
-struct Server {
-    handle: Handle,
+pub(super) struct Server {
+    pub(super) handle: Handle,
     cancel: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.cancel.cancel();
         self.task.await.unwrap();
     }
 }
 
-async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
+pub(super) async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
     let provisioner = Provisioner::select(
         Choice::Kubernetes,
         Some(kubeconfig.to_owned()),
@@ -362,7 +368,7 @@ async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
     (provisioner, Client::try_from(config).unwrap())
 }
 
-const GOOD_IMAGE: &str = "docker.io/library/app:1.0";
+pub(super) const GOOD_IMAGE: &str = "docker.io/library/app:1.0";
 
 #[tokio::test]
 async fn a_folder_holds_what_was_bought_until_it_is_cancelled() {
