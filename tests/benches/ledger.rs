@@ -16,6 +16,7 @@ use std::{
 };
 
 use dermaga_shop::{
+    ids::UserId,
     money::Rupiah,
     wallet::{
         self, Account, NewTransaction, TransactionType,
@@ -24,7 +25,6 @@ use dermaga_shop::{
 };
 use dermaga_tests::{Engine, Shop};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 const WALLETS: usize = 300;
 const ENTRIES: usize = 300_000;
@@ -47,7 +47,7 @@ async fn measure(engine: Engine) {
         return;
     };
     let name = shop.state().db.engine_name();
-    let mut users: Vec<Uuid> = Vec::with_capacity(WALLETS);
+    let mut users: Vec<UserId> = Vec::with_capacity(WALLETS);
     for client in shop.many_customers(WALLETS).await {
         let profile = client.get("/api/user/profile").await.data(200);
         users.push(profile["id"].as_str().unwrap().parse().unwrap());
@@ -88,7 +88,7 @@ async fn seal(shop: &Shop) {
 }
 
 /// Posts `each` movements to each wallet.
-async fn fill(shop: &Shop, users: &[Uuid], round: usize, each: usize) {
+async fn fill(shop: &Shop, users: &[UserId], round: usize, each: usize) {
     let amount = Rupiah::new(5);
     let movement = Movement {
         paid: amount,

@@ -13,6 +13,7 @@ pub mod csv;
 pub mod db;
 pub mod error;
 pub mod idempotency;
+pub mod ids;
 pub mod input;
 pub mod money;
 pub mod payments;

@@ -15,6 +15,7 @@ use crate::{
     crypto::{MasterKey, Vault},
     db::{Clock, Db, new_id},
     execute, fetch_one,
+    ids::UserId,
     plugins::{BreakerRules, Policy, Registry, signatures::Trust},
     provisioning::{self, Choice, Classes},
     subscriptions::{self, Subscriptions},
@@ -25,7 +26,7 @@ pub(crate) struct TestDatabase {
     pub(crate) db: Db,
     pub(crate) clock: Clock,
     /// The one customer.
-    pub(crate) user_id: Uuid,
+    pub(crate) user_id: UserId,
     pub(crate) folder: TempDir,
 }
 
@@ -38,7 +39,7 @@ impl TestDatabase {
         let mut database = Self {
             db,
             clock: Clock::movable(),
-            user_id: Uuid::nil(),
+            user_id: UserId::MIN,
             folder,
         };
         database.user_id = database.account("ani@example.org", "USER").await;
@@ -51,7 +52,7 @@ impl TestDatabase {
     }
 
     /// Adds an account of this role, without a wallet.
-    pub(crate) async fn account(&self, email: &str, role: &str) -> Uuid {
+    pub(crate) async fn account(&self, email: &str, role: &str) -> UserId {
         let id = new_id(&self.clock);
         let mut conn = self.db.begin().await.unwrap();
         let sql =

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use dermaga::api::AppState;
 use dermaga_shop::{
     db::new_id,
+    ids::UserId,
     subscriptions::{self, Order},
 };
 use dermaga_tests::Shop;
@@ -67,7 +68,7 @@ async fn plans(shop: &Shop) -> Vec<Uuid> {
 }
 
 /// Lets each customer buy one after another, from plan to plan.
-async fn round(state: &AppState, users: &[Uuid], plans: &[Uuid]) -> Duration {
+async fn round(state: &AppState, users: &[UserId], plans: &[Uuid]) -> Duration {
     let started = Instant::now();
     let customers = users.iter().enumerate().map(|(at, user)| {
         let (user, state, plans) = (*user, state.clone(), plans.to_vec());
@@ -83,7 +84,7 @@ async fn round(state: &AppState, users: &[Uuid], plans: &[Uuid]) -> Duration {
     started.elapsed()
 }
 
-async fn buy(state: &AppState, user_id: Uuid, plan_id: Uuid) {
+async fn buy(state: &AppState, user_id: UserId, plan_id: Uuid) {
     let order = Order {
         user_id,
         plan_id,

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use dermaga::api::AppState;
-use dermaga_shop::db::{Clock, new_id};
+use dermaga_shop::{
+    db::{Clock, new_id},
+    ids::UserId,
+};
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
@@ -58,12 +61,12 @@ struct Template {
     transaction_id: Uuid,
     entry_id: Uuid,
     coupon_id: Uuid,
-    user_id: Uuid,
+    user_id: UserId,
 }
 
 impl Copyist {
     /// Reads the last redemption of this customer.
-    pub(crate) async fn of(state: &AppState, user: Uuid) -> Self {
+    pub(crate) async fn of(state: &AppState, user: UserId) -> Self {
         let sql = "SELECT r.id, r.decision_id, r.transaction_id, e.id AS entry_id,
                      r.coupon_id, r.user_id, e.position
                    FROM coupon_redemptions r JOIN journal_entries e ON e.transaction_id = r.transaction_id
@@ -102,7 +105,8 @@ impl Copyist {
     pub(crate) async fn copy(&mut self) {
         self.position += 1;
         let t = &self.template;
-        let [decision, transaction, entry, redemption] = [(); 4].map(|()| new_id(&self.clock));
+        let [decision, transaction, entry, redemption]: [Uuid; 4] =
+            [(); 4].map(|()| new_id(&self.clock));
         macro_rules! run {
             ($conn:expr) => {
                 sqlx::query(AssertSqlSafe(Arc::clone(&self.sql)))

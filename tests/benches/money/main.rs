@@ -28,6 +28,7 @@ use dermaga_runtime::contract::Place;
 use dermaga_shop::{
     coupons::{self, CouponCode},
     crypto::Secret,
+    ids::UserId,
     wallet::ledger,
 };
 use dermaga_tests::{Engine, Shop, postgres};
@@ -38,7 +39,6 @@ use tokio::{
     net::TcpStream,
     sync::Mutex,
 };
-use uuid::Uuid;
 
 use buys::buys;
 use by_hand::Copyist;
@@ -197,7 +197,7 @@ fn is_whole(answer: &[u8]) -> bool {
 
 /// Compares redeeming one coupon (plugin call and ledger transaction) to inserting one row, each in
 /// its own commit, by as many customers at once. Returns the customers and their tokens.
-async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<(Uuid, String)> {
+async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<(UserId, String)> {
     let state = shop.state();
     let body =
         json!({ "code": code, "plugin": "coupon-credit-topup", "parameters": { "amount": 1_000 } });
@@ -209,7 +209,7 @@ async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<(
     let mut users = Vec::with_capacity(customers);
     for number in 0..customers {
         let user = shop.register(&format!("{code}-{number}@example.com")).await;
-        let id: Uuid = user["user"]["id"].as_str().unwrap().parse().unwrap();
+        let id: UserId = user["user"]["id"].as_str().unwrap().parse().unwrap();
         users.push((id, user["accessToken"].as_str().unwrap().to_owned()));
     }
     let code: CouponCode = code.parse().unwrap();
@@ -226,13 +226,13 @@ async fn redeems(name: &str, shop: &Shop, code: &str, customers: usize) -> Vec<(
     users
 }
 
-fn ids(users: Vec<(Uuid, String)>) -> Vec<Uuid> {
+fn ids(users: Vec<(UserId, String)>) -> Vec<UserId> {
     users.into_iter().map(|(id, _)| id).collect()
 }
 
 /// Compares the same over HTTP, with a token and an idempotency key, whose answer is kept in the
 /// same commit.
-async fn over_http(name: &str, shop: &Shop, code: &str, users: &[(Uuid, String)]) {
+async fn over_http(name: &str, shop: &Shop, code: &str, users: &[(UserId, String)]) {
     let mut callers = HashMap::new();
     for (user, token) in users {
         let (host, _) = shop.client().address_and_token();
@@ -251,7 +251,7 @@ async fn over_http(name: &str, shop: &Shop, code: &str, users: &[(Uuid, String)]
 
 /// Compares the rows of a redemption, written by the engine alone, to one row: an upper bound for
 /// redeeming.
-async fn by_hand(name: &str, shop: &Shop, users: &[Uuid]) {
+async fn by_hand(name: &str, shop: &Shop, users: &[UserId]) {
     let mut copyists = HashMap::new();
     for user in users {
         let copyist = Copyist::of(shop.state(), *user).await;
@@ -269,8 +269,8 @@ async fn by_hand(name: &str, shop: &Shop, users: &[Uuid]) {
 
 /// Returns the time of [`ACTS`] operations when each customer does one after another.
 async fn together<F: Future<Output = ()> + Send + 'static>(
-    users: &[Uuid],
-    act: impl Fn(Uuid) -> F + Clone + Send + Sync + 'static,
+    users: &[UserId],
+    act: impl Fn(UserId) -> F + Clone + Send + Sync + 'static,
 ) -> Duration {
     let started = Instant::now();
     let each = ACTS / users.len();
@@ -306,8 +306,8 @@ impl fmt::Display for Measured {
 /// Measures an operation and bare rows by as many customers, in turns.
 async fn beside_bare<F: Future<Output = ()> + Send + 'static>(
     state: &AppState,
-    users: &[Uuid],
-    act: impl Fn(Uuid) -> F + Clone + Send + Sync + 'static,
+    users: &[UserId],
+    act: impl Fn(UserId) -> F + Clone + Send + Sync + 'static,
 ) -> Measured {
     let (mut ratios, mut bare_total, mut act_total) = (Vec::new(), Duration::ZERO, Duration::ZERO);
     for _ in 0..ROUNDS {
@@ -337,7 +337,7 @@ async fn commit_a_row(state: &AppState) {
     conn.commit().await.unwrap();
 }
 
-async fn redeem(state: &AppState, user: Uuid, code: &CouponCode) {
+async fn redeem(state: &AppState, user: UserId, code: &CouponCode) {
     let redeemed = coupons::redeem(&state.coupons, user, code, Place::Wallet)
         .await
         .unwrap();

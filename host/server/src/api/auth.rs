@@ -9,6 +9,7 @@ use axum::{
 use dermaga_shop::{
     Code, Error,
     accounts::{Identity, Role},
+    ids::UserId,
 };
 use uuid::Uuid;
 
@@ -19,7 +20,7 @@ use crate::http::address::forwarded_for;
 /// Anybody who is signed in and whose account is active, administrators included.
 #[derive(Debug, Clone, Copy)]
 pub struct Customer {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub role: Role,
     session: Uuid,
 }
@@ -63,7 +64,7 @@ impl FromRequestParts<AppState> for Customer {
 /// User with the role `ADMINISTRATOR`; everybody else who is signed in gets 403.
 #[derive(Debug, Clone, Copy)]
 pub struct Admin {
-    pub user_id: Uuid,
+    pub user_id: UserId,
 }
 
 impl FromRequestParts<AppState> for Admin {

@@ -12,6 +12,7 @@ use dermaga_shop::{
     Code, Error, crypto,
     db::Uncommitted,
     idempotency::{self, Answer, Begun, Key},
+    ids::UserId,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -24,7 +25,6 @@ use utoipa::{
         schema::{ObjectBuilder, Type},
     },
 };
-use uuid::Uuid;
 
 use crate::api::AppState;
 use crate::http::{Refusal, Success, body};
@@ -87,7 +87,7 @@ fn key(headers: &HeaderMap) -> Result<Option<Key>, Error> {
 impl Once {
     /// Returns the name of this request among those of a user, for what is written down before it is
     /// answered; nothing without a key.
-    pub fn intent(&self, user_id: Uuid) -> Option<String> {
+    pub fn intent(&self, user_id: UserId) -> Option<String> {
         let Self {
             key,
             route,
@@ -109,7 +109,7 @@ impl Once {
     pub fn answer<T: Serialize>(
         self,
         state: &AppState,
-        user_id: Uuid,
+        user_id: UserId,
         act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
     ) -> impl Future<Output = Result<Response, Refusal>> {
         // Checkouts are large futures; this keeps them out of the handlers' own.
@@ -119,7 +119,7 @@ impl Once {
     async fn run<T: Serialize>(
         self,
         state: &AppState,
-        user_id: Uuid,
+        user_id: UserId,
         act: impl Future<Output = Result<Uncommitted<Success<T>>, Error>>,
     ) -> Result<Response, Refusal> {
         let Self {
@@ -164,7 +164,7 @@ impl Once {
     }
 }
 
-fn may_be_kept(state: &AppState, user_id: Uuid) -> bool {
+fn may_be_kept(state: &AppState, user_id: UserId) -> bool {
     state
         .kept_refusals
         .admit(user_id, state.clock.now())

@@ -11,6 +11,7 @@ use axum::{
 };
 use dermaga_shop::{Code, Error, db::new_id, workers::panic_message};
 use tracing::Instrument as _;
+use uuid::Uuid;
 
 use crate::api::AppState;
 use crate::http::{Refusal, context};
@@ -22,7 +23,7 @@ const REQUEST_ID_MAX_LENGTH: usize = 128;
 /// Sets the context of the request and reports on it when it is answered.
 pub async fn observe(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let request_id =
-        accepted_id(request.headers()).unwrap_or_else(|| new_id(&state.clock).to_string());
+        accepted_id(request.headers()).unwrap_or_else(|| new_id::<Uuid>(&state.clock).to_string());
     let method = known_method(request.method());
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());

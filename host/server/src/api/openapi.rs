@@ -13,7 +13,7 @@ use utoipa::{
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::idempotency;
-use crate::http::{Failure, FailureBody, failures};
+use crate::http::{Failure, FailureBody, failures, ids};
 
 const DESCRIPTION: &str = "\
 Every answer is an envelope: `success`, `message`, `data` and `timestamp`, with `pagination` for lists; every failure has \
@@ -78,6 +78,15 @@ pub fn complete(document: &mut OpenApi) {
                 add_general_failures(operation);
             }
         }
+    }
+    write_out_ids(document);
+}
+
+fn write_out_ids(document: &mut OpenApi) {
+    let mut value = serde_json::json!(document);
+    ids::write_out(&mut value);
+    if let Ok(written_out) = serde_json::from_value(value) {
+        *document = written_out;
     }
 }
 

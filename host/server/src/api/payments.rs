@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error,
     db::Conn,
+    ids::UserId,
     money::Rupiah,
     payments::{
         DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking, notification,
@@ -24,7 +25,6 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
@@ -148,7 +148,7 @@ impl PaymentStatusView {
     }
 }
 
-async fn own(state: &AppState, user_id: Uuid, name: TransactionName) -> Result<Payment, Error> {
+async fn own(state: &AppState, user_id: UserId, name: TransactionName) -> Result<Payment, Error> {
     let mut conn = state.db.read().await?;
     let found = store::of_customer(&mut conn, user_id, name).await?;
     found.ok_or_else(|| Error::not_found("top-up"))

@@ -7,6 +7,7 @@ use dermaga_shop::{
     catalog::Catalog,
     coupons::Coupons,
     db::{Clock, Db},
+    ids::UserId,
     payments::Payments,
     plugins::Registry,
     provisioning::Instances,
@@ -15,7 +16,6 @@ use dermaga_shop::{
     throttle::Throttle,
     wallet::Wallets,
 };
-use uuid::Uuid;
 
 use crate::{config::Config, sandbox::Sandbox};
 
@@ -64,5 +64,5 @@ pub struct Shared {
     pub subscriptions: Subscriptions,
     pub scheduler: Arc<Scheduler>,
     /// Refusals kept under an Idempotency-Key, by customer.
-    pub(crate) kept_refusals: Arc<Throttle<Uuid>>,
+    pub(crate) kept_refusals: Arc<Throttle<UserId>>,
 }

@@ -3,6 +3,7 @@
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
     coupons::CouponCode,
+    ids::UserId,
     money::Rupiah,
     subscriptions::{
         BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
@@ -68,7 +69,7 @@ struct OrderRequest {
 }
 
 impl OrderRequest {
-    fn order(self, user_id: Uuid) -> Order {
+    fn order(self, user_id: UserId) -> Order {
         Order {
             user_id,
             plan_id: self.plan_id,
@@ -97,7 +98,7 @@ struct PurchaseRequest {
 }
 
 impl PurchaseRequest {
-    fn order(self, user_id: Uuid) -> Order {
+    fn order(self, user_id: UserId) -> Order {
         let Self {
             plan_id,
             coupon_code,

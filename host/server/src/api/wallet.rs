@@ -4,6 +4,7 @@ use axum::{extract::State, response::Response};
 use dermaga_shop::{
     Code, Error,
     calendar::{self, Period},
+    ids::UserId,
     money::Rupiah,
     wallet::{
         Statistics, TransactionName, TransactionStatus, TransactionType, TransactionView,
@@ -18,7 +19,6 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{AppState, Customer},
@@ -208,7 +208,7 @@ async fn statement(
 
 pub(crate) async fn statement_of(
     state: &AppState,
-    user_id: Uuid,
+    user_id: UserId,
     query: StatementQuery,
 ) -> Result<Response, Refusal> {
     let zone = state.clock.zone();

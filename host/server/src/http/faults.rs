@@ -22,7 +22,7 @@ use utoipa::{IntoParams, ToSchema, openapi::path::ParameterIn};
 
 use super::{
     echo::{cut, shortened},
-    repeats,
+    ids, repeats,
 };
 
 /// Formats of the document that have a rule of their own. Such a rule tidies a text before it looks
@@ -83,6 +83,7 @@ impl Shape {
             if let Value::Object(fields) = &mut schema {
                 fields.insert("components".into(), json!({ "schemas": components }));
             }
+            ids::write_out(&mut schema);
             Self::new(schema)
         })
     }
@@ -98,9 +99,10 @@ impl Shape {
                 (parameter.name, schema)
             });
             let properties: Map<String, Value> = named.collect();
-            let object = json!({
+            let mut object = json!({
                 "type": "object", "properties": properties, "additionalProperties": false,
             });
+            ids::write_out(&mut object);
             Self::new(object)
         })
     }

@@ -11,6 +11,7 @@ mod envelope;
 mod failure;
 mod faults;
 mod file;
+pub(crate) mod ids;
 mod open_connections;
 mod page;
 mod path;

@@ -13,9 +13,9 @@ use crate::http::Refusal;
 
 /// The id in `/things/{id}`. A text that is not a UUID names nothing: 404, as for an unknown one.
 #[derive(Debug, Clone, Copy)]
-pub struct Id(pub Uuid);
+pub struct Id<T = Uuid>(pub T);
 
-impl<S: Send + Sync> FromRequestParts<S> for Id {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {

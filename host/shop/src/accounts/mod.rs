@@ -17,7 +17,6 @@ mod token;
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
-use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use self::{
@@ -28,6 +27,7 @@ use self::{
 use crate::{
     Code, Error, Result, crypto,
     db::{Clock, Conn, Db, broken_unique, new_id},
+    ids::UserId,
 };
 
 pub use api_tokens::{ApiToken, NewApiToken, Scope};
@@ -214,7 +214,7 @@ impl Accounts {
     /// `VALIDATION_FAILED` when the current password is wrong; `TOO_MANY_REQUESTS` when guessing.
     pub async fn change_password(
         &self,
-        user_id: Uuid,
+        user_id: UserId,
         current: Password,
         new: Password,
     ) -> Result<Tokens> {
@@ -249,7 +249,7 @@ impl Accounts {
 
     /// # Errors
     /// `NOT_FOUND` when there is no such account.
-    pub async fn user(&self, id: Uuid) -> Result<User> {
+    pub async fn user(&self, id: UserId) -> Result<User> {
         let user = store::by_id(&mut self.db.read().await?, id).await?;
         user.ok_or_else(|| Error::not_found("account"))
     }
@@ -258,7 +258,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND` when there is no such account.
-    pub async fn set_profile(&self, id: Uuid, name: &str, phone: Option<&str>) -> Result<User> {
+    pub async fn set_profile(&self, id: UserId, name: &str, phone: Option<&str>) -> Result<User> {
         let mut conn = self.db.begin().await?;
         store::set_profile(&mut conn, id, name, phone, self.clock.now()).await?;
         conn.commit().await?;
@@ -269,7 +269,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND` when there is no such account.
-    pub async fn set_avatar(&self, id: Uuid, avatar: Option<&str>) -> Result<User> {
+    pub async fn set_avatar(&self, id: UserId, avatar: Option<&str>) -> Result<User> {
         let mut conn = self.db.begin().await?;
         store::set_avatar(&mut conn, id, avatar, self.clock.now()).await?;
         conn.commit().await?;

@@ -5,9 +5,8 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use crate::text;
+use crate::{ids::UserId, text};
 
 crate::text_enum! {
     /// Permissions of an account.
@@ -27,7 +26,7 @@ crate::text_enum! {
 /// An account as the database holds it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct User {
-    pub id: Uuid,
+    pub id: UserId,
     pub email: String,
     pub password_hash: String,
     pub name: String,
@@ -43,7 +42,7 @@ pub struct User {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
-    pub id: Uuid,
+    pub id: UserId,
     pub email: String,
     pub name: String,
     /// Phone number with country code, for example `+6281234567890`.

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
+    ids::UserId,
 };
 
 /// Cache lifetime of an account's standing: the longest an ended session still works.
@@ -28,13 +29,13 @@ const SWEEP_AT: usize = 10_000;
 /// Identity of the caller, proven by an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub session: Uuid,
     pub role: Role,
 }
 
 /// An account and one of its sessions.
-type SessionKey = (Uuid, Uuid);
+type SessionKey = (UserId, Uuid);
 
 /// Cache of the standings of sessions in use, with the time each was read.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ impl Standings {
 
     /// Forgets an account's standing: a change applies here at once, elsewhere within
     /// [`STANDING_TTL`].
-    pub(super) fn forget(&self, user_id: Uuid) {
+    pub(super) fn forget(&self, user_id: UserId) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -183,7 +184,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND` when there is no such account.
-    pub async fn log_out_everywhere(&self, user_id: Uuid) -> Result<()> {
+    pub async fn log_out_everywhere(&self, user_id: UserId) -> Result<()> {
         let user = self.user(user_id).await?;
         let mut conn = self.db.begin().await?;
         self.end_all_sessions(&mut conn, user).await?;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{AccountStatus, Role, User};
-use crate::{db::Conn, execute, fetch_one, fetch_optional};
+use crate::{db::Conn, execute, fetch_one, fetch_optional, ids::UserId};
 
 pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
     let sql = "INSERT INTO users \
@@ -30,7 +30,7 @@ pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
 const USER: &str = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at \
     FROM users WHERE id = $1";
 
-pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<User>> {
+pub(super) async fn by_id(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<User>> {
     fetch_optional!(conn, User, USER, id)
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn has_administrator(conn: &mut Conn) -> sqlx::Result<bool> {
 /// Replaces name and phone; returns true when the account exists.
 pub(super) async fn set_profile(
     conn: &mut Conn,
-    id: Uuid,
+    id: UserId,
     name: &str,
     phone: Option<&str>,
     now: DateTime<Utc>,
@@ -60,7 +60,7 @@ pub(super) async fn set_profile(
 
 pub(super) async fn set_avatar(
     conn: &mut Conn,
-    id: Uuid,
+    id: UserId,
     avatar: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -71,7 +71,7 @@ pub(super) async fn set_avatar(
 /// Replaces a hash that is still the stored one; a password changed meanwhile stays.
 pub(super) async fn replace_password_hash(
     conn: &mut Conn,
-    id: Uuid,
+    id: UserId,
     old: &str,
     new: &str,
 ) -> sqlx::Result<bool> {
@@ -82,7 +82,7 @@ pub(super) async fn replace_password_hash(
 /// Invalidates every access token of the account and returns the new generation.
 pub(super) async fn raise_generation(
     conn: &mut Conn,
-    id: Uuid,
+    id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<i64>> {
     let sql = "UPDATE users SET token_generation = token_generation + 1, updated_at = $2 WHERE id = $1 \
@@ -102,7 +102,7 @@ pub(super) struct Standing {
 
 pub(super) async fn standing(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     session: Uuid,
 ) -> sqlx::Result<Option<Standing>> {
     // A session without a row was ended and forgotten: it must not come back to life.
@@ -117,7 +117,7 @@ pub(super) async fn standing(
 #[derive(Debug, Clone)]
 pub(super) struct NewRefreshToken {
     pub(super) id: Uuid,
-    pub(super) user_id: Uuid,
+    pub(super) user_id: UserId,
     pub(super) family: Uuid,
     pub(super) token_hash: String,
     pub(super) created_at: DateTime<Utc>,
@@ -148,11 +148,11 @@ pub(super) async fn rotate_refresh_token(
     conn: &mut Conn,
     token_hash: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<(Uuid, Uuid)>> {
+) -> sqlx::Result<Option<(UserId, Uuid)>> {
     let sql = "UPDATE refresh_tokens SET rotated_at = $2 \
         WHERE token_hash = $1 AND rotated_at IS NULL AND revoked_at IS NULL AND expires_at > $2 \
         RETURNING user_id, family";
-    fetch_optional!(conn, (Uuid, Uuid), sql, token_hash, now)
+    fetch_optional!(conn, (UserId, Uuid), sql, token_hash, now)
 }
 
 /// Returns the family of a token that was used before, if this is one.
@@ -179,7 +179,7 @@ pub(super) async fn revoke_family(
 
 pub(super) async fn revoke_all(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     execute!(

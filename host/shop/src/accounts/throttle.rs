@@ -8,10 +8,10 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lru::LruCache;
-use uuid::Uuid;
 
 use crate::{
     Result,
+    ids::UserId,
     throttle::{Bounded, network_of, too_many},
 };
 
@@ -31,7 +31,7 @@ pub(super) enum Guesser {
     /// Peer without a known address.
     Unknown,
     /// The account's own signed-in user, by id.
-    Owner(Uuid),
+    Owner(UserId),
 }
 
 impl From<Option<IpAddr>> for Guesser {

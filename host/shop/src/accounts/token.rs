@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Role, hs256};
-use crate::{Code, Error, Result, crypto};
+use crate::{Code, Error, Result, crypto, ids::UserId};
 
 const ISSUER: &str = "dermaga";
 const AUDIENCE: &str = "dermaga-api";
@@ -22,7 +22,7 @@ pub(super) struct Claims {
     iss: String,
     aud: String,
     /// Id of its account.
-    pub(super) sub: Uuid,
+    pub(super) sub: UserId,
     /// Session it descends from; logging out ends it.
     pub(super) sid: Uuid,
     pub(super) role: Role,
@@ -82,7 +82,7 @@ impl TokenKeys {
     /// Signs an access token, and returns it with its expiry.
     pub(super) fn sign(
         &self,
-        user_id: Uuid,
+        user_id: UserId,
         session: Uuid,
         role: Role,
         generation: i64,
@@ -169,9 +169,15 @@ mod tests {
     }
 
     fn token(keys: &TokenKeys) -> String {
-        keys.sign(Uuid::from_u128(7), Uuid::from_u128(8), Role::User, 3, now())
-            .unwrap()
-            .0
+        keys.sign(
+            UserId::from_u128(7),
+            Uuid::from_u128(8),
+            Role::User,
+            3,
+            now(),
+        )
+        .unwrap()
+        .0
     }
 
     #[test]
@@ -180,7 +186,7 @@ mod tests {
         let claims = keys.read(&token(&keys), now()).unwrap();
         assert_eq!(
             (claims.sub, claims.sid, claims.generation),
-            (Uuid::from_u128(7), Uuid::from_u128(8), 3)
+            (UserId::from_u128(7), Uuid::from_u128(8), 3)
         );
     }
 

@@ -14,6 +14,7 @@ pub use model::{Alert, AlertKind, AlertState};
 use crate::{
     Error, Result, audit,
     db::{Clock, Conn, new_id},
+    ids::UserId,
 };
 
 /// Raises an alert, or counts it once more when the same kind is open about the same subject. The
@@ -66,7 +67,7 @@ pub async fn resolve(
 pub async fn acknowledge(
     conn: &mut Conn,
     clock: &Clock,
-    actor_id: Uuid,
+    actor_id: UserId,
     id: Uuid,
 ) -> Result<Alert> {
     if store::acknowledge(conn, id, actor_id, clock.now()).await? {

@@ -5,6 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::ids::UserId;
+
 crate::text_enum! {
     /// Kind of fault.
     pub enum AlertKind {
@@ -63,6 +65,6 @@ pub struct Alert {
     pub last_raised_at: DateTime<Utc>,
     /// Time at which an administrator first acknowledged it.
     pub acknowledged_at: Option<DateTime<Utc>>,
-    pub acknowledged_by: Option<Uuid>,
+    pub acknowledged_by: Option<UserId>,
     pub resolved_at: Option<DateTime<Utc>>,
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::model::{Alert, AlertKind, AlertState};
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId};
 
 /// Values of an alert to raise.
 pub(super) struct NewAlert<'a> {
@@ -50,7 +50,7 @@ pub(super) async fn resolve(
 pub(super) async fn acknowledge(
     conn: &mut Conn,
     id: Uuid,
-    actor_id: Uuid,
+    actor_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE alerts SET acknowledged_at = $3, acknowledged_by = $2

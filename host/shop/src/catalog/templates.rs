@@ -7,7 +7,6 @@ use dermaga_toolkit::template::{Folder, Template, TemplateError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     Catalog, RefusedTemplate,
@@ -17,6 +16,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Clock, Conn, Db},
+    ids::UserId,
     plugins::Registry,
     text_enum,
 };
@@ -145,7 +145,7 @@ pub struct CatalogReload {
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the folder cannot be read; nothing changes then.
-pub async fn reload(catalog: &Catalog, actor_id: Uuid, dry_run: bool) -> Result<CatalogReload> {
+pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Result<CatalogReload> {
     let (clock, templates) = (&catalog.clock, &catalog.templates);
     let loading = judge(templates, &catalog.plugins, &catalog.db).await?;
     let mut conn = catalog.db.begin().await?;

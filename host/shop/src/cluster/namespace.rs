@@ -14,12 +14,13 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
     object::{MANAGED_BY_LABEL, label, owner_labels},
 };
+
+use crate::ids::UserId;
 
 /// Name of the quota, limit range and network policies in a customer's namespace.
 const NAME: &str = "dermaga";
@@ -50,7 +51,7 @@ impl PodSecurity {
 #[derive(Debug, Clone)]
 pub struct Tenant {
     pub namespace: String,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Names of the instances that live in it.
     pub instances: Vec<String>,
     /// Sum of the resources that its instances bought.
@@ -272,7 +273,7 @@ impl Cluster {
     async fn namespace_of(
         &self,
         name: &str,
-        user_id: Uuid,
+        user_id: UserId,
     ) -> Result<Option<Namespace>, ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         let object = format!("Namespace/{name}");
@@ -298,7 +299,7 @@ impl Cluster {
     pub async fn namespace_state(
         &self,
         name: &str,
-        user_id: Uuid,
+        user_id: UserId,
     ) -> Result<NamespaceState, ClusterError> {
         let Some(Namespace { metadata, .. }) = self.namespace_of(name, user_id).await? else {
             return Ok(NamespaceState::Absent);

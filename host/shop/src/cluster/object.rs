@@ -6,7 +6,8 @@ use dermaga_runtime::gate::{INSTANCE_LABEL, storage_bytes};
 use kube::core::DynamicObject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use uuid::Uuid;
+
+use crate::ids::UserId;
 
 /// Name that the API server records as the owner of the fields we apply.
 pub const FIELD_MANAGER: &str = "dermaga";
@@ -19,7 +20,7 @@ pub const CLAIMED: &str = "/spec/resources/requests/storage";
 pub const USER_LABEL: &str = "dermaga.dev/user";
 
 /// The labels that every object of a customer carries.
-pub fn owner_labels(user_id: Uuid) -> BTreeMap<String, String> {
+pub fn owner_labels(user_id: UserId) -> BTreeMap<String, String> {
     BTreeMap::from([
         (MANAGED_BY_LABEL.to_owned(), FIELD_MANAGER.to_owned()),
         (USER_LABEL.to_owned(), user_id.to_string()),

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     db::{Clock, new_id},
+    ids::UserId,
     test_cluster::named_by,
 };
 
@@ -22,9 +23,9 @@ use crate::{
 async fn namespace() -> Option<(Cluster, Tenant)> {
     let kubeconfig = named_by("DERMAGA_TEST_KUBECONFIG")?;
     let cluster = Cluster::connect(Some(&kubeconfig)).await.unwrap();
-    let user_id = new_id(&Clock::system());
+    let user_id: UserId = new_id(&Clock::system());
     let tenant = Tenant {
-        namespace: format!("user-{}", &user_id.simple().to_string()[20..]),
+        namespace: format!("user-{}", &Uuid::from(user_id).simple().to_string()[20..]),
         user_id,
         instances: vec!["a".to_owned()],
         budget: Resources {
@@ -162,7 +163,7 @@ async fn somebody_elses_namespace_is_left_alone() {
         return;
     };
     let intruder = Tenant {
-        user_id: Uuid::from_u128(1),
+        user_id: UserId::from_u128(1),
         ..tenant.clone()
     };
     let error = cluster.prepare_namespace(&intruder).await.unwrap_err();

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{self, Conn, Uncommitted, new_id},
+    ids::UserId,
     money::Rupiah,
     plugins::{self, Subject},
     schema,
@@ -26,7 +27,7 @@ use crate::{
 /// `VALIDATION_FAILED`, `PLUGIN_REFUSED_INPUT`, `CONFLICT` for a code that exists.
 pub async fn create(
     coupons: &Coupons,
-    created_by: Uuid,
+    created_by: UserId,
     mut new: NewCoupon,
 ) -> Result<Uncommitted<Coupon>> {
     let now = coupons.clock.now();
@@ -152,7 +153,7 @@ fn code_taken(error: sqlx::Error, code: &str) -> Error {
 /// of a used coupon would change.
 pub async fn change(
     coupons: &Coupons,
-    actor: Uuid,
+    actor: UserId,
     id: Uuid,
     mut wanted: NewCoupon,
 ) -> Result<Coupon> {
@@ -246,7 +247,7 @@ fn status_after(before: &Coupon, wanted: &NewCoupon, now: DateTime<Utc>) -> Coup
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when it has been used.
-pub async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<()> {
+pub async fn delete(coupons: &Coupons, actor: UserId, id: Uuid) -> Result<()> {
     let mut conn = coupons.db.begin().await?;
     let coupon = store::admin::lock(&mut conn, id)
         .await?
@@ -270,7 +271,7 @@ pub async fn delete(coupons: &Coupons, actor: Uuid, id: Uuid) -> Result<()> {
 /// on.
 pub async fn switch(
     coupons: &Coupons,
-    actor: Uuid,
+    actor: UserId,
     mut ids: Vec<Uuid>,
     to: Switch,
 ) -> Result<Vec<Coupon>> {
@@ -315,7 +316,7 @@ fn can_be_active(coupon: &Coupon, now: DateTime<Utc>) -> Result<CouponStatus> {
 async fn note(
     conn: &mut Conn,
     coupons: &Coupons,
-    actor: Uuid,
+    actor: UserId,
     action: &str,
     id: Uuid,
     details: Value,

@@ -19,6 +19,7 @@ use crate::{
     Code, Error, Result, calendar,
     catalog::Tier,
     db::{self, Clock, Conn, Db, new_id},
+    ids::UserId,
     money::Rupiah,
     plugins::{self, Asking, Decision, Registry, Subject},
     wallet,
@@ -65,7 +66,7 @@ impl Evaluated {
 pub async fn evaluate(
     (db, clock, registry): (&Db, &Clock, &Registry),
     code: &CouponCode,
-    user_id: Uuid,
+    user_id: UserId,
     (place, asking): (Place, Asking),
     purchase: Option<Purchase>,
 ) -> Result<Evaluated> {
@@ -160,7 +161,7 @@ pub(super) fn amount(
 ///
 /// # Errors
 /// `COUPON_ALREADY_USED` when the customer has used it meanwhile.
-pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: Uuid) -> Result<bool> {
+pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: UserId) -> Result<bool> {
     let (coupon, facts) = (&evaluated.coupon, &evaluated.facts);
     let (limit, told) = (coupon.max_uses_per_user, facts.past_redemptions);
     if limit.is_some() || told.is_some() {
@@ -188,7 +189,7 @@ pub async fn take(
     conn: &mut Conn,
     clock: &Clock,
     evaluated: &Evaluated,
-    user_id: Uuid,
+    user_id: UserId,
 ) -> Result<()> {
     let (coupon, now) = (&evaluated.coupon, clock.now());
     // Rows that refer to the coupon come with its use, not before: an insert only shares its row,
@@ -212,7 +213,7 @@ pub async fn record_redemption(
     conn: &mut Conn,
     clock: &Clock,
     evaluated: &Evaluated,
-    user_id: Uuid,
+    user_id: UserId,
     transaction_id: Option<Uuid>,
     subscription: Option<(Uuid, i64)>,
 ) -> Result<()> {
@@ -237,7 +238,7 @@ async fn facts(
     conn: &mut Conn,
     plugin: &Plugin,
     uses: i64,
-    user_id: Uuid,
+    user_id: UserId,
     (zone, now): (Tz, DateTime<Utc>),
 ) -> Result<Facts> {
     let mut facts = Facts::default();

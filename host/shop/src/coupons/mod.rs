@@ -30,6 +30,7 @@ pub use settings::Settings;
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, Uncommitted},
+    ids::UserId,
     money::Rupiah,
     plugins::{Asking, Registry},
     throttle::Throttle,
@@ -44,7 +45,7 @@ pub struct Coupons {
     pub(crate) plugins: Arc<Registry>,
     pub(crate) settings: Settings,
     /// Unknown codes tried, by customer.
-    guesses: Arc<Throttle<Uuid>>,
+    guesses: Arc<Throttle<UserId>>,
 }
 
 impl Coupons {
@@ -84,7 +85,7 @@ const GUESS_WINDOW: TimeDelta = TimeDelta::minutes(15);
 /// [`evaluate`].
 pub async fn limit_guesses<T>(
     coupons: &Coupons,
-    user_id: Uuid,
+    user_id: UserId,
     evaluated: impl Future<Output = Result<T>>,
 ) -> Result<T> {
     let (guesses, clock) = (&coupons.guesses, &coupons.clock);
@@ -100,7 +101,11 @@ pub async fn limit_guesses<T>(
 ///
 /// # Errors
 /// As [`evaluate`].
-pub async fn preview(coupons: &Coupons, user_id: Uuid, code: &CouponCode) -> Result<CouponPreview> {
+pub async fn preview(
+    coupons: &Coupons,
+    user_id: UserId,
+    code: &CouponCode,
+) -> Result<CouponPreview> {
     let context = (&coupons.db, &coupons.clock, &*coupons.plugins);
     let asked = (Place::Wallet, Asking::Preview);
     let evaluated = evaluate(context, code, user_id, asked, None);
@@ -122,7 +127,7 @@ pub struct Redeemed {
 /// As [`evaluate`] and [`take`]; nothing is written then.
 pub async fn redeem(
     coupons: &Coupons,
-    user_id: Uuid,
+    user_id: UserId,
     code: &CouponCode,
     place: Place,
 ) -> Result<Uncommitted<Redeemed>> {
@@ -143,7 +148,7 @@ pub async fn redeem(
 
 async fn settle(
     coupons: &Coupons,
-    user_id: Uuid,
+    user_id: UserId,
     evaluated: &Evaluated,
 ) -> Result<Option<Uncommitted<Transaction>>> {
     let mut conn = coupons.db.begin_together().await?;
@@ -175,7 +180,7 @@ async fn settle(
 
 /// Grants a new customer every welcome bonus there is. A bonus that fails is reported and logged;
 /// it never prevents signing up.
-pub async fn apply_registration(coupons: &Coupons, user_id: Uuid) -> Vec<WelcomeBonus> {
+pub async fn apply_registration(coupons: &Coupons, user_id: UserId) -> Vec<WelcomeBonus> {
     let found = match registration_coupons(coupons).await {
         Ok(found) => found,
         Err(error) => {
@@ -225,7 +230,7 @@ fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
 
 async fn redeem_at_registration(
     coupons: &Coupons,
-    user_id: Uuid,
+    user_id: UserId,
     code: &CouponCode,
 ) -> Result<Redeemed> {
     let redeemed = redeem(coupons, user_id, code, Place::Registration).await?;

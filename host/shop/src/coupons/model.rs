@@ -10,7 +10,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{catalog::Tier, money::Rupiah, text_enum};
+use crate::{catalog::Tier, ids::UserId, money::Rupiah, text_enum};
 
 text_enum! {
     pub enum CouponStatus {
@@ -248,7 +248,7 @@ impl From<RedemptionRow> for RedemptionView {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct RedeemedByRow {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub email: String,
     #[sqlx(flatten)]
     pub redemption: RedemptionRow,
@@ -258,7 +258,7 @@ pub struct RedeemedByRow {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedeemedBy {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub email: String,
     #[serde(flatten)]
     pub redemption: RedemptionView,

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Error, Result,
     db::{Clock, Conn},
+    ids::UserId,
     money::Rupiah,
     plugins::{self, Decision, Subject},
 };
@@ -50,7 +51,7 @@ impl Continued {
 /// `PLUGIN_*` when the rule failed.
 pub async fn continue_for(
     coupons: &Coupons,
-    (user_id, subscription_id): (Uuid, Uuid),
+    (user_id, subscription_id): (UserId, Uuid),
     purchase: Purchase,
     moment: DateTime<Utc>,
 ) -> Result<Continued> {

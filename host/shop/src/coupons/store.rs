@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
     catalog::Tier, db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
-    money::Rupiah, write_returning,
+    ids::UserId, money::Rupiah, write_returning,
 };
 
 /// A coupon's columns, and what is asked besides.
@@ -30,7 +30,7 @@ const COUPON: &str = select_coupon!(" FROM coupons");
 pub(super) async fn for_customer(
     conn: &mut Conn,
     code: &CouponCode,
-    user_id: Uuid,
+    user_id: UserId,
 ) -> sqlx::Result<Option<(Coupon, i64)>> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -90,7 +90,7 @@ pub(super) struct NewCouponRow<'a> {
     pub(super) services: &'a [String],
     pub(super) tiers: &'a [Tier],
     pub(super) periods: Option<i64>,
-    pub(super) created_by: Uuid,
+    pub(super) created_by: UserId,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn take_use(
 pub(super) async fn customer_uses(
     conn: &mut Conn,
     coupon_id: Uuid,
-    user_id: Uuid,
+    user_id: UserId,
 ) -> sqlx::Result<i64> {
     let sql = "SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2";
     let row = fetch_optional!(conn, (i64,), sql, coupon_id, user_id)?;
@@ -152,7 +152,7 @@ pub(super) async fn customer_uses(
 pub(super) async fn add_customer_use(
     conn: &mut Conn,
     coupon_id: Uuid,
-    user_id: Uuid,
+    user_id: UserId,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO coupon_customer_uses (coupon_id, user_id, uses) VALUES ($1, $2, 1)
                ON CONFLICT (coupon_id, user_id) DO UPDATE SET uses = coupon_customer_uses.uses + 1";
@@ -161,7 +161,7 @@ pub(super) async fn add_customer_use(
 
 pub(super) async fn registered_at(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
 ) -> sqlx::Result<Option<DateTime<Utc>>> {
     let row = fetch_optional!(
         conn,
@@ -176,7 +176,7 @@ pub(super) async fn registered_at(
 pub(super) struct NewRedemption<'a> {
     pub(super) id: Uuid,
     pub(super) coupon_id: Uuid,
-    pub(super) user_id: Uuid,
+    pub(super) user_id: UserId,
     pub(super) effect: EffectView,
     pub(super) amount: Rupiah,
     pub(super) reason: &'a str,
@@ -250,7 +250,7 @@ pub(super) async fn take_cost(
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Released {
     coupon_id: Uuid,
-    user_id: Uuid,
+    user_id: UserId,
     amount: Rupiah,
     period: i64,
 }
@@ -290,7 +290,7 @@ pub(super) async fn give_back_use(
 
 pub async fn redemptions_of_user(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     limit: i64,
     offset: i64,
 ) -> sqlx::Result<Vec<RedemptionRow>> {
@@ -300,7 +300,7 @@ pub async fn redemptions_of_user(
     fetch_all!(conn, RedemptionRow, sql, user_id, limit, offset)
 }
 
-pub async fn count_redemptions_of_user(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+pub async fn count_redemptions_of_user(conn: &mut Conn, user_id: UserId) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM coupon_redemptions WHERE user_id = $1";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
     Ok(count)

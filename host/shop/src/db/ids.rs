@@ -4,13 +4,10 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::Clock;
 
-/// Returns a new time-ordered id.
-pub fn new_id(clock: &Clock) -> Uuid {
+/// Returns a new time-ordered id, of the type where it goes.
+pub fn new_id<Id: From<Uuid>>(clock: &Clock) -> Id {
     let now = clock.now();
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(
-        NoContext,
-        seconds,
-        now.timestamp_subsec_nanos(),
-    ))
+    let time = Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos());
+    Uuid::new_v7(time).into()
 }

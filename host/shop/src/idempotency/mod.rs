@@ -13,7 +13,6 @@ use std::{str::FromStr, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
 pub use claim::Claim;
 pub use purge::{purge, purge_hourly};
@@ -21,6 +20,7 @@ pub use purge::{purge, purge_hourly};
 use crate::{
     Code, Error, Result,
     db::{Clock, Db},
+    ids::UserId,
     throttle::Throttle,
 };
 
@@ -32,7 +32,7 @@ const KEPT_REFUSALS_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Returns the counter of refusals kept, by customer. Beyond its limit a refusal is answered and
 /// not stored: it did nothing, so the repeated request may be judged again.
-pub fn refusals() -> Throttle<Uuid> {
+pub fn refusals() -> Throttle<UserId> {
     Throttle::new(KEPT_REFUSALS, KEPT_REFUSALS_WINDOW, "refused requests")
 }
 
@@ -74,7 +74,7 @@ const SKEW: TimeDelta = TimeDelta::minutes(5);
 /// Request that must have one effect only. A key applies to one customer on one route.
 #[derive(Debug, Clone)]
 pub struct Request {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Method and route template: `POST /api/subscriptions`.
     pub route: String,
     pub key: Key,

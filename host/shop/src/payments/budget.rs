@@ -6,9 +6,8 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
-use crate::{Code, Error, Result};
+use crate::{Code, Error, Result, ids::UserId};
 
 /// Acts of one customer, each a question or two, within [`WINDOW`].
 const ACTS: u32 = 60;
@@ -18,7 +17,7 @@ const REMEMBERED: usize = 10_000;
 
 /// The acts of each customer in their present window, on this server.
 #[derive(Debug, Default)]
-pub(super) struct Budget(Mutex<HashMap<Uuid, Spent>>);
+pub(super) struct Budget(Mutex<HashMap<UserId, Spent>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Spent {
@@ -31,7 +30,7 @@ impl Budget {
     ///
     /// # Errors
     /// `TOO_MANY_REQUESTS` when the customer has used their share up.
-    pub(super) fn spend(&self, user_id: Uuid, now: DateTime<Utc>) -> Result<()> {
+    pub(super) fn spend(&self, user_id: UserId, now: DateTime<Utc>) -> Result<()> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |spent: &Spent| now >= spent.since + WINDOW || now < spent.since;
         if all.len() >= REMEMBERED {
@@ -64,7 +63,7 @@ mod tests {
     #[test]
     fn one_customer_cannot_use_up_the_share_of_another() {
         let budget = Budget::default();
-        let (greedy, modest) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (greedy, modest) = (UserId::from_u128(1), UserId::from_u128(2));
         let now = DateTime::UNIX_EPOCH;
         for _ in 0..ACTS {
             budget.spend(greedy, now).unwrap();
@@ -84,10 +83,12 @@ mod tests {
         let budget = Budget::default();
         let now = DateTime::UNIX_EPOCH;
         for id in 1..=10_000 {
-            budget.spend(Uuid::from_u128(id), now).unwrap();
+            budget.spend(UserId::from_u128(id), now).unwrap();
         }
         assert_eq!(budget.0.lock().unwrap().len(), REMEMBERED);
-        budget.spend(Uuid::max(), now + WINDOW).unwrap();
+        budget
+            .spend(UserId::from_u128(u128::MAX), now + WINDOW)
+            .unwrap();
         assert_eq!(budget.0.lock().unwrap().len(), 1);
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{money::Rupiah, text_enum};
+use crate::{ids::UserId, money::Rupiah, text_enum};
 
 text_enum! {
     /// Means of payment of a customer; it decides what the payment page offers.
@@ -103,7 +103,7 @@ text_enum! {
 pub struct Payment {
     pub id: Uuid,
     pub transaction_id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub order_id: String,
     pub method: PaymentMethod,
     pub amount: Rupiah,
@@ -139,7 +139,7 @@ impl Payment {
 pub struct PaymentView {
     pub id: Uuid,
     pub transaction_id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// Name at the gateway; begins with the transaction's number.
     pub order_id: String,
     pub method: PaymentMethod,
@@ -215,7 +215,7 @@ pub struct NoticeView {
 #[serde(rename_all = "camelCase")]
 pub struct DebtView {
     pub id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub payment_id: Uuid,
     /// The reversal that left it.
     pub transaction_id: Uuid,

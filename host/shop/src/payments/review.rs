@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Conn, Uncommitted},
+    ids::UserId,
 };
 
 /// Closes a payment that an administrator has dealt with: its alert ends, and a payment that still
@@ -22,7 +23,7 @@ use crate::{
 /// `NOT_FOUND`, `INVALID_STATE` when there is nothing to settle by hand.
 pub async fn close(
     payments: &Payments,
-    actor_id: Uuid,
+    actor_id: UserId,
     id: Uuid,
     reason: &str,
 ) -> Result<Uncommitted<Payment>> {

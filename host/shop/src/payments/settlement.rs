@@ -11,6 +11,7 @@ use crate::{
     Error, Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn, new_id},
+    ids::UserId,
     money::Rupiah,
     wallet::{self, TakenBack, TransactionStatus, TransactionType, WalletRow},
 };
@@ -77,7 +78,7 @@ async fn lock(conn: &mut Conn, payment: &Payment) -> Result<(WalletRow, Payment)
 }
 
 /// Subject of an alert about a customer's debts.
-fn subject(user_id: Uuid) -> String {
+fn subject(user_id: UserId) -> String {
     format!("user:{user_id}")
 }
 

@@ -7,6 +7,7 @@ use super::{DebtView, NoticeOutcome, NoticeView, Payment, PaymentState, janitor:
 use crate::{
     db::Conn,
     execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    ids::UserId,
     money::Rupiah,
     wallet::{self, TransactionName},
 };
@@ -72,7 +73,7 @@ pub(super) async fn by_transaction(conn: &mut Conn, id: Uuid) -> sqlx::Result<Op
 /// A customer's payment, by the name of its transaction.
 pub async fn of_customer(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     name: TransactionName,
 ) -> sqlx::Result<Option<Payment>> {
     match wallet::store::transaction_id(conn, user_id, name).await? {
@@ -82,7 +83,7 @@ pub async fn of_customer(
 }
 
 /// The sum that waiting top-ups would add to a wallet, without those that a person must settle.
-pub(super) async fn awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Rupiah> {
+pub(super) async fn awaited(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Rupiah> {
     let sql = "SELECT CAST(coalesce(sum(amount), 0) AS BIGINT) FROM payments
                WHERE user_id = $1 AND state IN ('STARTING', 'PENDING') AND problem IS NULL";
     let (amount,) = fetch_one!(conn, (Rupiah,), sql, user_id)?;
@@ -90,7 +91,7 @@ pub(super) async fn awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Rupi
 }
 
 /// Top-ups of a customer that wait to be paid, without those that a person must settle.
-pub(super) async fn count_awaited(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+pub(super) async fn count_awaited(conn: &mut Conn, user_id: UserId) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM payments WHERE user_id = $1 AND state IN ('STARTING', 'PENDING') AND problem IS NULL";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
     Ok(count)
@@ -303,7 +304,7 @@ pub(super) async fn insert_debt(conn: &mut Conn, new: &DebtView) -> sqlx::Result
 const DEBT: &str = "SELECT id, user_id, payment_id, transaction_id, amount, paid, created_at, settled_at FROM debts";
 
 /// A customer's open debts, oldest first.
-pub(super) async fn open_debts(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Vec<DebtView>> {
+pub(super) async fn open_debts(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Vec<DebtView>> {
     fetch_built!(conn, DebtView, DEBT, |q| {
         q.push(" WHERE settled_at IS NULL AND user_id = ")
             .push_bind(user_id)
@@ -330,7 +331,7 @@ pub(super) async fn pay_debt(
 #[derive(Debug, Default, Clone, Copy)]
 pub struct PaymentFilter {
     pub state: Option<PaymentState>,
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
 }
 
 macro_rules! filter_payments {
@@ -369,7 +370,7 @@ pub async fn count(conn: &mut Conn, filter: PaymentFilter) -> sqlx::Result<i64> 
 /// Filter of a list of debts.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct DebtFilter {
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     pub open: Option<bool>,
 }
 

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     db::{Uncommitted, new_id},
+    ids::UserId,
     money::Rupiah,
     wallet::{self, TopUp, Transaction, TransactionNumber},
 };
@@ -53,7 +54,7 @@ pub struct OpenTopUp {
 /// for one customer's too many at once, `GATEWAY_UNAVAILABLE`, `GATEWAY_REFUSED`.
 pub async fn begin(
     payments: &Payments,
-    user_id: Uuid,
+    user_id: UserId,
     amount: Rupiah,
     method: PaymentMethod,
 ) -> Result<Uncommitted<OpenTopUp>> {
@@ -93,7 +94,7 @@ pub async fn begin(
 
 async fn write_down(
     payments: &Payments,
-    user_id: Uuid,
+    user_id: UserId,
     amount: Rupiah,
     method: PaymentMethod,
 ) -> Result<(Transaction, Payment)> {

@@ -15,6 +15,7 @@ use crate::{
     Code, Error, Result,
     alerts::{self, AlertKind},
     db::{Conn, new_id},
+    ids::UserId,
 };
 
 /// Decisions of the same function about one customer within an hour after which refusals are not
@@ -44,13 +45,13 @@ pub struct Decision {
 /// Customer and coupon that a decision is about; none by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Subject {
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     pub coupon_id: Option<Uuid>,
 }
 
-impl From<Uuid> for Subject {
+impl From<UserId> for Subject {
     /// Subject of a decision about this customer.
-    fn from(user_id: Uuid) -> Self {
+    fn from(user_id: UserId) -> Self {
         Self {
             user_id: Some(user_id),
             coupon_id: None,

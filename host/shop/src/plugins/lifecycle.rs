@@ -3,7 +3,6 @@
 use dermaga_runtime::Plugin;
 use dermaga_toolkit::template::Template;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     Registry,
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{self, Conn},
+    ids::UserId,
 };
 
 /// Step in the life of a version.
@@ -126,7 +126,7 @@ async fn locked(conn: &mut Conn, plugin_id: &str, digest: &str) -> Result<Versio
 async fn note(
     conn: &mut Conn,
     registry: &Registry,
-    actor_id: Uuid,
+    actor_id: UserId,
     action: &str,
     plugin_id: &str,
     details: Value,
@@ -148,7 +148,7 @@ pub async fn activate(
     templates: &[Template],
     plugin_id: &str,
     digest: &str,
-    actor_id: Option<Uuid>,
+    actor_id: Option<UserId>,
 ) -> Result<Activation> {
     let plugin = registry.version(digest).await?;
     // The running version has been checked, and activating it again ends a suspension.
@@ -204,7 +204,7 @@ pub async fn roll_back(
     registry: &Registry,
     templates: &[Template],
     plugin_id: &str,
-    actor_id: Uuid,
+    actor_id: UserId,
 ) -> Result<Activation> {
     let previous = store::last_superseded(&mut registry.db().read().await?, plugin_id).await?;
     let previous = previous.ok_or_else(|| {
@@ -225,7 +225,7 @@ pub async fn retire(
     registry: &Registry,
     plugin_id: &str,
     digest: &str,
-    actor_id: Uuid,
+    actor_id: UserId,
 ) -> Result<Retirement> {
     let mut conn = registry.db().begin().await?;
     let state = locked(&mut conn, plugin_id, digest).await?;
@@ -248,7 +248,7 @@ pub async fn retire(
 pub async fn retire_plugin(
     registry: &Registry,
     plugin_id: &str,
-    actor_id: Uuid,
+    actor_id: UserId,
     stop_selling: bool,
 ) -> Result<Retirement> {
     let mut conn = registry.db().begin().await?;
@@ -304,7 +304,7 @@ async fn retired(
     mut conn: Conn,
     plugin_id: &str,
     digests: Vec<String>,
-    actor_id: Uuid,
+    actor_id: UserId,
 ) -> Result<Retirement> {
     let details = json!({ "digests": &digests });
     note(
@@ -339,7 +339,7 @@ pub async fn delete(
     registry: &Registry,
     plugin_id: &str,
     digest: &str,
-    actor_id: Uuid,
+    actor_id: UserId,
 ) -> Result<()> {
     let mut conn = registry.db().begin().await?;
     let state = locked(&mut conn, plugin_id, digest).await?;
@@ -396,7 +396,7 @@ pub async fn reset(
     registry: &Registry,
     plugin_id: &str,
     digest: &str,
-    actor_id: Uuid,
+    actor_id: UserId,
 ) -> Result<Reset> {
     let plugin = registry.version(digest).await?;
     if plugin.about().id != plugin_id {

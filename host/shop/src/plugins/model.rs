@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use super::Registry;
 
+use crate::ids::UserId;
+
 crate::text_enum! {
     /// State of a version in its life.
     pub enum VersionState {
@@ -62,7 +64,7 @@ pub struct VersionRow {
     pub(super) size_bytes: i64,
     pub(super) state: VersionState,
     pub(super) report: Json<Value>,
-    pub(super) uploaded_by: Option<Uuid>,
+    pub(super) uploaded_by: Option<UserId>,
     pub(super) created_at: DateTime<Utc>,
     pub(super) activated_at: Option<DateTime<Utc>>,
     pub(super) retired_at: Option<DateTime<Utc>>,
@@ -87,7 +89,7 @@ pub struct VersionView {
     /// The conformance report of its upload.
     #[schema(value_type = Object)]
     pub report: Value,
-    pub uploaded_by: Option<Uuid>,
+    pub uploaded_by: Option<UserId>,
     pub created_at: DateTime<Utc>,
     pub activated_at: Option<DateTime<Utc>>,
     pub retired_at: Option<DateTime<Utc>>,
@@ -194,7 +196,7 @@ pub struct DecisionRow {
     pub plugin_version: String,
     pub contract: String,
     pub function: String,
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     pub input: String,
     pub output: Option<String>,
     pub failure: Option<String>,
@@ -224,7 +226,7 @@ pub struct DecisionView {
     pub plugin_version: String,
     pub contract: String,
     pub function: String,
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     #[schema(value_type = Object)]
     pub input: Value,
     #[schema(value_type = Option<Object>)]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use dermaga_runtime::{LoadError, Plugin, SizeClass};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     Registry, decisions,
@@ -12,7 +11,7 @@ use super::{
     store::{self, Grant},
     sync,
 };
-use crate::{Code, Error, Result, audit, db::Conn};
+use crate::{Code, Error, Result, audit, db::Conn, ids::UserId};
 
 const GRANTED: &str = "plugin.class_granted";
 
@@ -96,7 +95,7 @@ pub(super) async fn grant_with_upload(
     conn: &mut Conn,
     registry: &Registry,
     plugin: &Plugin,
-    uploaded_by: Option<Uuid>,
+    uploaded_by: Option<UserId>,
 ) -> Result<bool> {
     let about = plugin.about();
     let before = store::class_of(conn, &about.id).await?;
@@ -140,7 +139,7 @@ pub async fn grant_class(
     plugin_id: &str,
     class: PluginClass,
     reason: &str,
-    administrator: Uuid,
+    administrator: UserId,
 ) -> Result<GrantedClass> {
     let mut conn = registry.db().begin().await?;
     store::lock(&mut conn, plugin_id).await?;

@@ -7,7 +7,6 @@ use dermaga_toolkit::{
     check::conformance,
     template::{Template, TemplateError},
 };
-use uuid::Uuid;
 
 use super::{
     Registry, activate, decisions,
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     db::{self, Conn},
+    ids::UserId,
 };
 
 /// A component to install.
@@ -29,7 +29,7 @@ pub struct Upload {
     /// Signature of the publisher.
     pub signature: Option<Signature>,
     /// The administrator; `None` for the folder of plugins.
-    pub uploaded_by: Option<Uuid>,
+    pub uploaded_by: Option<UserId>,
 }
 
 /// Loads, checks and stores a component as a staged version. The same bytes again are the same
@@ -140,7 +140,7 @@ async fn again(
     plugin: &Plugin,
     known: VersionRow,
     signature: Option<String>,
-    uploaded_by: Option<Uuid>,
+    uploaded_by: Option<UserId>,
 ) -> Result<VersionView> {
     let mut conn = registry.db().begin().await?;
     let granted = size_class::grant_with_upload(&mut conn, registry, plugin, uploaded_by).await?;

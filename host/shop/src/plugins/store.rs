@@ -10,7 +10,9 @@ use super::{
     explain::ExplainedRow,
     model::{DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
 };
-use crate::{db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
+use crate::{
+    db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId,
+};
 
 /// Fields of a version to insert.
 pub(super) struct NewVersion<'a> {
@@ -22,7 +24,7 @@ pub(super) struct NewVersion<'a> {
     pub(super) title: &'a str,
     pub(super) component: &'a [u8],
     pub(super) report: Value,
-    pub(super) uploaded_by: Option<Uuid>,
+    pub(super) uploaded_by: Option<UserId>,
     pub(super) signature: Option<&'a str>,
     /// `plugin@version` of an upload, which no other component may have.
     pub(super) release: Option<String>,
@@ -98,7 +100,7 @@ pub(super) struct Grant<'a> {
     pub(super) plugin_id: &'a str,
     pub(super) class: PluginClass,
     pub(super) reason: &'a str,
-    pub(super) granted_by: Uuid,
+    pub(super) granted_by: UserId,
     pub(super) now: DateTime<Utc>,
 }
 
@@ -254,7 +256,7 @@ pub async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Decision
 pub struct DecisionFilter<'a> {
     pub plugin_id: Option<&'a str>,
     pub function: Option<&'a str>,
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     pub digest: Option<&'a str>,
     pub version: Option<&'a str>,
     pub outcome: Option<Outcome>,
@@ -355,7 +357,7 @@ pub async fn count_decisions(conn: &mut Conn, filter: &DecisionFilter<'_>) -> sq
 /// Counts the coupon decisions about a customer that were recorded since a moment.
 pub(super) async fn decisions_since(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     function: &str,
     since: DateTime<Utc>,
 ) -> sqlx::Result<i64> {

@@ -15,7 +15,9 @@ use crate::{
     Code, Error, Result,
     db::{Conn, new_id},
     error::Detail,
-    execute, fetch_optional, text_enum,
+    execute, fetch_optional,
+    ids::UserId,
+    text_enum,
 };
 
 text_enum! {
@@ -66,7 +68,7 @@ pub async fn begin(
     registry: &Arc<Registry>,
     templates: Arc<Vec<Template>>,
     upload: Upload,
-    uploaded_by: Uuid,
+    uploaded_by: UserId,
 ) -> Result<PluginUpload> {
     let now = registry.clock().now();
     let digest = Digest::of(&upload.component).to_string();

@@ -172,15 +172,13 @@ fn replace(path: &Path, content: &str) -> Result<(), DirectoryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::PodSecurity;
+    use crate::{cluster::PodSecurity, ids::UserId};
     use dermaga_runtime::contract::Resources;
     use serde_json::json;
-    use uuid::Uuid;
-
     fn tenant() -> Tenant {
         Tenant {
             namespace: "user-a".to_owned(),
-            user_id: Uuid::nil(),
+            user_id: UserId::MIN,
             instances: vec!["n8n-a".to_owned()],
             budget: Resources {
                 cpu_millis: 500,

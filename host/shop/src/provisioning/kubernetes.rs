@@ -1,9 +1,10 @@
 //! The provisioner that makes a cluster agree.
 
-use uuid::Uuid;
-
 use super::provisioner::{Observed, Outcome, Release};
-use crate::cluster::{Applied, Cluster, ClusterError, NamespaceState, NamespaceVersion, ObjectRef};
+use crate::{
+    cluster::{Applied, Cluster, ClusterError, NamespaceState, NamespaceVersion, ObjectRef},
+    ids::UserId,
+};
 
 /// Puts instances into a cluster and takes them out again.
 #[derive(Debug, Clone)]
@@ -89,7 +90,7 @@ impl Kubernetes {
     pub(super) async fn namespace_state(
         &self,
         name: &str,
-        user_id: Uuid,
+        user_id: UserId,
     ) -> Result<NamespaceState, ClusterError> {
         self.cluster.namespace_state(name, user_id).await
     }
@@ -108,6 +109,8 @@ mod tests {
     use dermaga_runtime::{contract::Resources, gate::INSTANCE_LABEL};
     use serde_json::{Value, json};
 
+    use uuid::Uuid;
+
     use super::*;
     use crate::{
         cluster::{PodSecurity, Tenant, owner_labels},
@@ -116,7 +119,7 @@ mod tests {
     };
 
     fn tenant() -> Tenant {
-        let user_id = new_id(&Clock::system());
+        let user_id: UserId = new_id(&Clock::system());
         let size = Resources {
             cpu_millis: 500,
             memory_mib: 512,
@@ -124,7 +127,7 @@ mod tests {
             replicas: 1,
         };
         Tenant {
-            namespace: format!("user-{}", &user_id.simple().to_string()[20..]),
+            namespace: format!("user-{}", &Uuid::from(user_id).simple().to_string()[20..]),
             user_id,
             instances: vec!["a".to_owned()],
             budget: size,

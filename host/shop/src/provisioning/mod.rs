@@ -58,6 +58,7 @@ use crate::{
     cluster::ClusterError,
     crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
+    ids::UserId,
     plugins::Registry,
 };
 
@@ -316,8 +317,8 @@ fn instance_name(service: &str) -> String {
 
 /// Returns `user-` and the last 48 bits of the customer's id, which are random. If two customers
 /// ever share them, the owner label makes the second one's instances fail instead of mixing.
-fn namespace_of(user_id: Uuid) -> String {
-    let id = user_id.simple().to_string();
+fn namespace_of(user_id: UserId) -> String {
+    let id = Uuid::from(user_id).simple().to_string();
     format!("user-{}", id.get(20..).unwrap_or(&id))
 }
 
@@ -354,7 +355,7 @@ mod name_tests {
 
     #[test]
     fn a_namespace_comes_from_the_random_end_of_the_id() {
-        let id = Uuid::from_u128(0x0199_aaaa_bbbb_7ccc_8ddd_1234_5678_9abc);
+        let id = UserId::from_u128(0x0199_aaaa_bbbb_7ccc_8ddd_1234_5678_9abc);
         assert_eq!(namespace_of(id), "user-123456789abc");
     }
 }

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::{contest::Contest, finality::Refusal};
 use crate::{
-    Error, Result, catalog::Tier, cluster::ObjectRef, money::Rupiah, plugins::Decision, text_enum,
+    Error, Result, catalog::Tier, cluster::ObjectRef, ids::UserId, money::Rupiah,
+    plugins::Decision, text_enum,
 };
 
 text_enum! {
@@ -48,7 +49,7 @@ text_enum! {
 #[derive(Debug, Clone)]
 pub struct NewInstance {
     pub subscription_id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub plan_id: Uuid,
     /// Slug of the service; begins the instance's name.
     pub service: String,
@@ -69,7 +70,7 @@ pub struct NewInstance {
 pub struct Instance {
     pub id: Uuid,
     pub subscription_id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub plan_id: Uuid,
     pub plugin_digest: String,
     /// Settings that the service's template passed to that version; they move with it.

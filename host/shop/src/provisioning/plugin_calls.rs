@@ -4,10 +4,10 @@ use std::{future::Future, sync::Arc};
 
 use dermaga_runtime::contract::{self, Answer, Observation, service};
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::{
     Result,
+    ids::UserId,
     plugins::{self, Decided, Registry, Subject},
 };
 
@@ -19,7 +19,7 @@ pub trait Services: Send + Sync + 'static {
         &self,
         digest: &str,
         input: contract::Instance,
-        user_id: Uuid,
+        user_id: UserId,
     ) -> impl Future<Output = Result<Decided<Answer<Vec<Value>>>>> + Send;
 
     /// Judges an instance by its live objects.
@@ -35,7 +35,7 @@ impl Services for Arc<Registry> {
         &self,
         digest: &str,
         input: contract::Instance,
-        user_id: Uuid,
+        user_id: UserId,
     ) -> Result<Decided<Answer<Vec<Value>>>> {
         let plugin = self.version(digest).await?;
         plugins::decide::<service::Manifests>(self, &plugin, input, user_id.into()).await

@@ -13,7 +13,7 @@ use super::{
     },
     version_moves::Order,
 };
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional};
+use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId};
 
 macro_rules! terms {
     () => {
@@ -165,7 +165,7 @@ pub(super) async fn live_instance(conn: &mut Conn, name: &str) -> sqlx::Result<O
 }
 
 /// One of this customer's instances.
-pub async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Option<Owned>> {
+pub async fn owned(conn: &mut Conn, user_id: UserId, id: Uuid) -> sqlx::Result<Option<Owned>> {
     let sql = concat!(
         "SELECT i.*, ",
         terms!(),
@@ -177,7 +177,7 @@ pub async fn owned(conn: &mut Conn, user_id: Uuid, id: Uuid) -> sqlx::Result<Opt
 /// A customer's instances, newest first.
 pub async fn list(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     status: Option<Status>,
     limit: i64,
     offset: i64,
@@ -191,7 +191,7 @@ pub async fn list(
     fetch_all!(conn, Owned, sql, user_id, status, limit, offset)
 }
 
-pub async fn count(conn: &mut Conn, user_id: Uuid, status: Option<Status>) -> sqlx::Result<i64> {
+pub async fn count(conn: &mut Conn, user_id: UserId, status: Option<Status>) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM instances WHERE user_id = $1 AND ($2 IS NULL OR status = $2)";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, status)?;
     Ok(count)

@@ -26,6 +26,7 @@ use super::{directory::Directory, reconciler::Reconciler, *};
 use crate::{
     crypto::MasterKey,
     execute, fetch_all,
+    ids::UserId,
     plugins::{Decided, Decision},
     test_cluster::named_by,
     test_database::TestDatabase,
@@ -78,7 +79,7 @@ impl Services for Scripted {
         &self,
         digest: &str,
         input: contract::Instance,
-        user_id: Uuid,
+        user_id: UserId,
     ) -> Result<Decided<Answer<Vec<Value>>>> {
         let delay = self.enter(&input.name);
         sleep(delay).await;
@@ -182,7 +183,7 @@ pub(super) struct Shop {
     pub(super) clock: Clock,
     vault: Arc<Vault>,
     pub(super) services: Scripted,
-    user_id: Uuid,
+    user_id: UserId,
     plan_id: Uuid,
     database: TestDatabase,
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Clock, Conn, Db, new_id},
+    ids::UserId,
 };
 
 /// Failures kept in words; the others are counted.
@@ -66,7 +67,7 @@ pub(super) async fn scheduled(
 ///
 /// # Errors
 /// `CONFLICT` when the job is running.
-pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: Uuid) -> Result<Claim> {
+pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Result<Claim> {
     let now = scheduler.clock.now();
     let mut conn = scheduler.db.begin().await?;
     let claim = insert(
@@ -118,7 +119,7 @@ async fn insert(
     job: &Job,
     scheduled_for: DateTime<Utc>,
     trigger: Trigger,
-    requested_by: Option<Uuid>,
+    requested_by: Option<UserId>,
 ) -> Result<Option<Claim>> {
     let now = scheduler.clock.now();
     let row = RunRow {

@@ -37,6 +37,7 @@ pub use worker::{StartError, work};
 use crate::{
     Error, Result,
     db::{Clock, Db},
+    ids::UserId,
     timekeeping::{self, Watch},
 };
 
@@ -133,7 +134,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// `NOT_FOUND`; `CONFLICT` when the job is running; `UNAVAILABLE` while the clock is in doubt.
-    pub async fn run_now(&self, name: &str, by: Uuid, limit: Duration) -> Result<RunView> {
+    pub async fn run_now(&self, name: &str, by: UserId, limit: Duration) -> Result<RunView> {
         let job = self.job(name)?;
         timekeeping::trusted(&self.clock)?;
         let claim = claim::by_hand(self, job, by).await?;

@@ -8,7 +8,7 @@ use super::{
     model::{RunRow, RunStatus},
     progress::Counted,
 };
-use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional};
+use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional, ids::UserId};
 
 /// Returns the time since when a job is known; `now` when it is new.
 pub(super) async fn watched_since(
@@ -26,7 +26,7 @@ pub(super) async fn watched_since(
 pub(super) async fn insert(
     conn: &mut Conn,
     row: &RunRow,
-    requested_by: Option<Uuid>,
+    requested_by: Option<UserId>,
 ) -> sqlx::Result<bool> {
     let sql = "INSERT INTO job_runs (id, job, scheduled_for, trigger, requested_by, attempts, started_at, lease_until, status,
                  items, error_count, errors)

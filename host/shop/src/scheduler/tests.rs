@@ -1,7 +1,7 @@
 //! Failing jobs, beside one that does not fail.
 
 use super::*;
-use crate::{Code, test_database::TestDatabase};
+use crate::{Code, ids::UserId, test_database::TestDatabase};
 
 /// Longer than any job of these tests takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ async fn scheduler(jobs: Vec<Job>) -> (TestDatabase, Scheduler) {
     (database, Scheduler::new(db, clock, jobs))
 }
 
-async fn administrator(database: &TestDatabase) -> Uuid {
+async fn administrator(database: &TestDatabase) -> UserId {
     database.account("admin@example.com", "ADMINISTRATOR").await
 }
 
@@ -72,7 +72,7 @@ async fn what_an_administrator_runs_is_audited() {
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
     let mut conn = scheduler.db.read().await.unwrap();
     let sql = "SELECT actor_id, subject FROM audit_events WHERE action = 'job.run'";
-    let noted = crate::fetch_all!(conn, (Uuid, String), sql).unwrap();
+    let noted = crate::fetch_all!(conn, (UserId, String), sql).unwrap();
     assert_eq!(noted, [(admin, "job:good".to_owned())]);
 }
 

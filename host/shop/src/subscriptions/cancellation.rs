@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Subscriptions, delivery, renewal, store, upgrade};
-use crate::{Code, Error, Result, catalog, db::Conn, provisioning, wallet};
+use crate::{Code, Error, Result, catalog, db::Conn, ids::UserId, provisioning, wallet};
 
 /// Money side of a cancellation that took effect at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Cancelled {
 /// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` when it has ended already.
 pub async fn cancel(
     shop: &Subscriptions,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     reason: Option<&str>,
 ) -> Result<Cancelled> {
@@ -62,7 +62,7 @@ pub async fn cancel(
 /// As [`cancel`]; `INVALID_STATE` when that period is over.
 pub async fn cancel_at_period_end(
     shop: &Subscriptions,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     reason: Option<&str>,
 ) -> Result<()> {
@@ -81,7 +81,7 @@ pub async fn cancel_at_period_end(
 /// As [`cancel`]; `INVALID_STATE` when renewal is switched off and the period is over.
 pub async fn set_auto_renew(
     shop: &Subscriptions,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     auto_renew: bool,
 ) -> Result<()> {
@@ -98,7 +98,7 @@ pub async fn set_auto_renew(
     Ok(())
 }
 
-async fn not_live(conn: &mut Conn, user_id: Uuid, id: Uuid, now: DateTime<Utc>) -> Result<Error> {
+async fn not_live(conn: &mut Conn, user_id: UserId, id: Uuid, now: DateTime<Utc>) -> Result<Error> {
     Ok(match store::owned(conn, user_id, id).await? {
         None => Error::not_found("subscription"),
         Some(row) if row.subscription.is_overdue(now) => {

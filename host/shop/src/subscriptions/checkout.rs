@@ -15,6 +15,7 @@ use crate::{
     catalog::{self, Offer},
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
+    ids::UserId,
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -268,7 +269,7 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
 
 fn new_instance(
     shop: &Subscriptions,
-    user_id: Uuid,
+    user_id: UserId,
     priced: &Priced,
     subscription_id: Uuid,
 ) -> provisioning::NewInstance {
@@ -299,7 +300,7 @@ async fn rehearse(
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.
-async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, priced: &Priced) -> Result<()> {
+async fn check_instance_limit(conn: &mut Conn, user_id: UserId, priced: &Priced) -> Result<()> {
     let plan = &priced.offer.plan;
     if store::live_of_plan(conn, user_id, plan.id).await? < plan.max_instances_per_user {
         return Ok(());

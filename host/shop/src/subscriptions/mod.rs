@@ -40,6 +40,7 @@ use crate::{
     Error, Result,
     coupons::Coupons,
     db::{Clock, Conn, Db},
+    ids::UserId,
     plugins::Registry,
     provisioning::Instances,
 };
@@ -73,7 +74,7 @@ impl Subscriptions {
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none or it is another customer's.
-pub async fn detail(conn: &mut Conn, user_id: Uuid, id: Uuid) -> Result<SubscriptionDetail> {
+pub async fn detail(conn: &mut Conn, user_id: UserId, id: Uuid) -> Result<SubscriptionDetail> {
     let row = store::owned(conn, user_id, id).await?;
     with_periods(conn, id, row).await
 }

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::{
     catalog::Tier,
     coupons::{CouponPreview, Evaluated},
+    ids::UserId,
     money::Rupiah,
     text_enum,
     wallet::TransactionNumber,
@@ -42,7 +43,7 @@ impl SubscriptionStatus {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Subscription {
     pub id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub plan_id: Uuid,
     pub status: SubscriptionStatus,
     pub monthly_price: Rupiah,

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{catalog::Tier, db::Conn, execute, fetch_all, fetch_optional, money::Rupiah};
+use crate::{
+    catalog::Tier, db::Conn, execute, fetch_all, fetch_optional, ids::UserId, money::Rupiah,
+};
 
 /// Fields needed to finish or undo a change.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -26,7 +28,7 @@ pub(super) struct PlanChange {
 pub(super) struct Progress {
     #[sqlx(flatten)]
     pub(super) change: PlanChange,
-    pub(super) user_id: Uuid,
+    pub(super) user_id: UserId,
     pub(super) message: String,
     /// Of the instance now.
     pub(super) instance_generation: i64,

@@ -16,6 +16,7 @@ use crate::{
     Error, Result, calendar,
     catalog::{self, Offer},
     coupons::{self, CouponCode, Evaluated},
+    ids::UserId,
     money::Rupiah,
     plugins::{self, Asking, Decision},
     schema,
@@ -24,7 +25,7 @@ use crate::{
 /// Order of a customer.
 #[derive(Debug, Clone)]
 pub struct Order {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub plan_id: Uuid,
     pub coupon: Option<CouponCode>,
     /// The customer's configuration; an empty object when there is none.
@@ -159,7 +160,7 @@ pub(super) async fn check_config(
     shop: &Subscriptions,
     plugin: &Plugin,
     mut input: contract::ConfigCheck,
-    user_id: Uuid,
+    user_id: UserId,
 ) -> Result<(Arc<ServiceDescription>, Value)> {
     let description = plugins::describe(plugin, &input.settings).await?;
     schema::validate(&description.config_schema, &mut input.config, "config")?;

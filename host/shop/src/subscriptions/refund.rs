@@ -8,6 +8,7 @@ use super::{Subscription, Subscriptions, plan_changes, store};
 use crate::{
     Code, Error, Result, audit,
     db::{Uncommitted, new_id},
+    ids::UserId,
     money::Rupiah,
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
@@ -29,7 +30,7 @@ pub struct Refund {
 /// is meant and it is over.
 pub async fn refund(
     shop: &Subscriptions,
-    actor_id: Uuid,
+    actor_id: UserId,
     id: Uuid,
     refund: &Refund,
 ) -> Result<Uncommitted<Transaction>> {
@@ -70,7 +71,7 @@ pub async fn refund(
         price_decision_id: None,
         coupon_decision_id: None,
     };
-    let act = new_id(clock);
+    let act: Uuid = new_id(clock);
     let (key, back) = (format!("refund:{act}"), (refund.amount, Rupiah::ZERO));
     let made = wallet::give_back(&mut conn, clock, &mut wallet, back, &key, new).await?;
     let details = json!({ "amount": refund.amount, "reason": refund.reason, "period": number });

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
 use crate::{
     catalog::Plan, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
-    money::Rupiah,
+    ids::UserId, money::Rupiah,
 };
 
 /// Inserts a subscription without its coupon, which [`set_coupon`] adds.
@@ -82,7 +82,7 @@ const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.month
 /// Reads one of this customer's subscriptions.
 pub(super) async fn owned(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
 ) -> sqlx::Result<Option<SubscriptionRow>> {
     let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
@@ -102,7 +102,7 @@ pub(super) async fn any(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Subscr
 
 pub async fn list(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     status: Option<SubscriptionStatus>,
     limit: i64,
     offset: i64,
@@ -120,7 +120,7 @@ pub async fn list(
 
 pub async fn count(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     status: Option<SubscriptionStatus>,
 ) -> sqlx::Result<i64> {
     let rows: Vec<(i64,)> =
@@ -196,7 +196,7 @@ pub(super) async fn refund_period(
 /// Counts the customer's live subscriptions of this plan.
 pub(super) async fn live_of_plan(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     plan_id: Uuid,
 ) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
@@ -208,7 +208,7 @@ pub(super) async fn live_of_plan(
 /// Ends a live subscription; returns its plan, or nothing when it was not live (any more).
 pub(super) async fn cancel(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     reason: Option<&str>,
     now: DateTime<Utc>,
@@ -225,7 +225,7 @@ pub(super) async fn cancel(
 /// live (any more), or is to run out with a period that is over and not charged for yet.
 pub(super) async fn set_auto_renew(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     auto_renew: bool,
     reason: Option<&str>,
@@ -241,7 +241,7 @@ pub(super) async fn set_auto_renew(
 /// Fields of a quote to insert.
 pub(super) struct NewQuote<'a> {
     pub(super) id: Uuid,
-    pub(super) user_id: Uuid,
+    pub(super) user_id: UserId,
     pub(super) plan_id: Uuid,
     pub(super) coupon_code: Option<&'a str>,
     pub(super) config: &'a str,
@@ -276,7 +276,7 @@ pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::R
 
 pub(super) async fn quote(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
 ) -> sqlx::Result<Option<QuoteRow>> {
     let sql = "SELECT plan_id, coupon_code, config, due, expires_at, used_at FROM quotes WHERE user_id = $1 AND id = $2";
@@ -286,7 +286,7 @@ pub(super) async fn quote(
 /// Consumes a quote; false when a purchase has, or when it has expired.
 pub(super) async fn use_quote(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {

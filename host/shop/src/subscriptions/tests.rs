@@ -54,7 +54,10 @@ impl TestShop {
     }
 
     async fn offer_half(&self) {
-        let (id, now) = (crate::db::new_id(&self.shop.clock), self.shop.clock.now());
+        let (id, now) = (
+            crate::db::new_id::<Uuid>(&self.shop.clock),
+            self.shop.clock.now(),
+        );
         let mut conn = self.shop.db.begin().await.unwrap();
         let sql = "INSERT INTO coupons (id, code, description, plugin_id, parameters, starts_at, services, tiers,
                status, created_at, updated_at)

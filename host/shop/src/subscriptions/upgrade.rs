@@ -26,6 +26,7 @@ use crate::{
     Code, Error, Result,
     catalog::{self, Offer},
     db::{Conn, Uncommitted, new_id},
+    ids::UserId,
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -72,7 +73,7 @@ pub struct UpgradeView {
 /// Every refusal of [`upgrade`] but those of quota and credit.
 pub async fn quote(
     shop: &Subscriptions,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     plan_id: Uuid,
 ) -> Result<UpgradeQuote> {
@@ -101,7 +102,7 @@ pub async fn quote(
 /// more than `max_charge`, and every refusal of plan, plugin, quota, limit and credit.
 pub async fn upgrade(
     shop: &Subscriptions,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     plan_id: Uuid,
     max_charge: Option<Rupiah>,
@@ -174,7 +175,7 @@ pub async fn upgrade(
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.
-async fn check_instance_limit(conn: &mut Conn, user_id: Uuid, to: &Offer) -> Result<()> {
+async fn check_instance_limit(conn: &mut Conn, user_id: UserId, to: &Offer) -> Result<()> {
     let live = store::live_of_plan(conn, user_id, to.plan.id).await?;
     if live < to.plan.max_instances_per_user {
         return Ok(());

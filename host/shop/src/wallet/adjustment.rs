@@ -13,6 +13,7 @@ use super::{
 use crate::{
     Error, Result, audit,
     db::{Conn, Uncommitted, new_id},
+    ids::UserId,
     money::Rupiah,
     text_enum,
 };
@@ -37,7 +38,7 @@ text_enum! {
 /// Change of one wallet by an administrator.
 #[derive(Debug, Clone, Copy)]
 pub struct Adjustment {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub direction: Direction,
     /// More than zero.
     pub amount: Rupiah,
@@ -52,7 +53,7 @@ pub struct Adjustment {
 /// `BALANCE_CAP_EXCEEDED` when paid credit would be more than a customer may hold.
 pub async fn adjust(
     wallets: &Wallets,
-    actor: Uuid,
+    actor: UserId,
     adjustment: Adjustment,
     reason: &str,
 ) -> Result<Uncommitted<Transaction>> {
@@ -67,7 +68,7 @@ pub async fn adjust(
 /// As [`adjust`], with the place of the one that cannot be made (`adjustments[3]`).
 pub async fn adjust_all(
     wallets: &Wallets,
-    actor: Uuid,
+    actor: UserId,
     adjustments: &[Adjustment],
     reason: &str,
 ) -> Result<Uncommitted<Vec<Transaction>>> {
@@ -85,7 +86,7 @@ pub async fn adjust_all(
 
 /// Two runs that lock the same wallets in different orders would wait for each other.
 async fn lock_in_order(conn: &mut Conn, adjustments: &[Adjustment]) -> Result<()> {
-    let mut places: Vec<(Uuid, usize)> = adjustments
+    let mut places: Vec<(UserId, usize)> = adjustments
         .iter()
         .zip(0..)
         .map(|(adjustment, place)| (adjustment.user_id, place))
@@ -107,7 +108,7 @@ fn at(place: usize, error: Error) -> Error {
 async fn book(
     conn: &mut Conn,
     wallets: &Wallets,
-    actor: Uuid,
+    actor: UserId,
     adjustment: Adjustment,
     reason: &str,
 ) -> Result<Transaction> {
@@ -116,7 +117,7 @@ async fn book(
     if movement.paid.is_positive() {
         check_cap(&wallets.settings, &wallet, movement.paid)?;
     }
-    let id = new_id(&wallets.clock);
+    let id: Uuid = new_id(&wallets.clock);
     let (action, description) = match adjustment.direction {
         Direction::Add => ("wallet.credit_added", "Credit added by the shop"),
         Direction::Deduct => ("wallet.credit_deducted", "Credit taken by the shop"),

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 use super::store::{self, EntryRow, PostingRow};
-use crate::{Result, db::Conn};
+use crate::{Result, db::Conn, ids::UserId};
 
 /// Rows that are in memory at a time.
 pub(super) const PAGE: i64 = 1_000;
@@ -17,8 +17,8 @@ pub(super) type Posted = (EntryRow, Vec<PostingRow>);
 /// with the journal; each page costs two statements, however many wallets are in it.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    /// Wallet and position of the last entry read; positions begin with 1.
-    after: (Uuid, i64),
+    /// Wallet and position of the last entry read.
+    after: Option<(UserId, i64)>,
     page: VecDeque<Posted>,
     is_over: bool,
 }
@@ -36,14 +36,14 @@ impl Journal {
     }
 
     async fn turn(&mut self, conn: &mut Conn) -> Result<()> {
-        let (wallet, position) = self.after;
+        let (wallet, position) = self.after.unwrap_or((UserId::MIN, 0));
         let entries = store::entries_after(conn, wallet, position, PAGE).await?;
         let mut postings: HashMap<Uuid, Vec<PostingRow>> = HashMap::new();
         for (entry_id, line) in store::postings_of(conn, &entries).await? {
             postings.entry(entry_id).or_default().push(line);
         }
         match entries.last() {
-            Some(last) => self.after = (last.wallet_id, last.position),
+            Some(last) => self.after = Some((last.wallet_id, last.position)),
             None => self.is_over = true,
         }
         self.page = entries

@@ -6,7 +6,6 @@ mod verify;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use super::{
     Account, NewTransaction, Transaction, TransactionNumber, TransactionStatus, TransactionType,
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     db::{self, Clock, Conn},
+    ids::UserId,
     money::Rupiah,
 };
 
@@ -30,7 +30,7 @@ pub struct Movement {
 }
 
 impl Movement {
-    fn postings(&self, user_id: Uuid) -> Vec<PostingRow> {
+    fn postings(&self, user_id: UserId) -> Vec<PostingRow> {
         let own = [
             (Account::WalletPaid, self.paid, Some(user_id)),
             (Account::WalletBonus, self.bonus, Some(user_id)),
@@ -54,7 +54,7 @@ impl Movement {
 }
 
 /// The hash before the first entry of a wallet's chain.
-pub fn genesis(user_id: Uuid) -> String {
+pub fn genesis(user_id: UserId) -> String {
     hex::encode(Sha256::digest(format!("dermaga ledger 1 {user_id}")))
 }
 

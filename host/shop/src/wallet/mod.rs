@@ -44,6 +44,7 @@ pub use typeface::Typeface;
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db},
+    ids::UserId,
     money::Rupiah,
 };
 
@@ -70,7 +71,7 @@ impl Wallets {
 ///
 /// # Errors
 /// When the customer has one already.
-pub async fn open(conn: &mut Conn, clock: &Clock, user_id: Uuid) -> Result<()> {
+pub async fn open(conn: &mut Conn, clock: &Clock, user_id: UserId) -> Result<()> {
     Ok(store::insert(conn, user_id, &ledger::genesis(user_id), clock.now()).await?)
 }
 
@@ -79,7 +80,7 @@ pub async fn open(conn: &mut Conn, clock: &Clock, user_id: Uuid) -> Result<()> {
 ///
 /// # Errors
 /// `NOT_FOUND` when the customer has no wallet.
-pub async fn lock(conn: &mut Conn, user_id: Uuid) -> Result<WalletRow> {
+pub async fn lock(conn: &mut Conn, user_id: UserId) -> Result<WalletRow> {
     store::lock(conn, user_id)
         .await?
         .ok_or_else(|| Error::not_found("wallet"))
@@ -226,7 +227,7 @@ pub fn check_cap(settings: &Settings, wallet: &WalletRow, amount: Rupiah) -> Res
 ///
 /// # Errors
 /// `NOT_FOUND` when the customer has no wallet.
-pub async fn balance(conn: &mut Conn, user_id: Uuid) -> Result<Balance> {
+pub async fn balance(conn: &mut Conn, user_id: UserId) -> Result<Balance> {
     let wallet = store::wallet(conn, user_id)
         .await?
         .ok_or_else(|| Error::not_found("wallet"))?;
@@ -237,6 +238,6 @@ pub async fn balance(conn: &mut Conn, user_id: Uuid) -> Result<Balance> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn is_first_purchase(conn: &mut Conn, user_id: Uuid) -> Result<bool> {
+pub async fn is_first_purchase(conn: &mut Conn, user_id: UserId) -> Result<bool> {
     Ok(store::purchases(conn, user_id).await? == 0)
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::TransactionNumber;
 use crate::{
+    ids::UserId,
     money::{AmountOverflow, Rupiah},
     text_enum,
 };
@@ -91,7 +92,7 @@ impl Balance {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct WalletRow {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub paid_balance: Rupiah,
     pub bonus_balance: Rupiah,
     pub total_top_up: Rupiah,
@@ -113,7 +114,7 @@ impl WalletRow {
 /// Caller's part of a new transaction.
 #[derive(Debug, Clone)]
 pub struct NewTransaction {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub kind: TransactionType,
     pub description: String,
     /// Reason lines, coupon code and so on.
@@ -128,7 +129,7 @@ pub struct NewTransaction {
 pub struct Transaction {
     pub id: Uuid,
     pub number: TransactionNumber,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     #[sqlx(rename = "type")]
     pub kind: TransactionType,
     pub status: TransactionStatus,

@@ -8,7 +8,6 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Wallets;
 use super::{
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     Result,
     db::{Conn, new_id},
+    ids::UserId,
 };
 
 /// The newest seal: keep its digest somewhere else.
@@ -63,7 +63,7 @@ pub async fn seal(wallets: &Wallets) -> Result<u64> {
 /// The digest over the heads of a seal, a page of which is in memory at a time.
 async fn digest(conn: &mut Conn, previous: &str, number: i64) -> Result<String> {
     let mut digest = Sha256::new_with_prefix(format!("dermaga seal 1 {previous}\n"));
-    let mut after = Uuid::nil();
+    let mut after = UserId::MIN;
     loop {
         let heads = store::sealed_heads(conn, number, after, PAGE).await?;
         for head in &heads {
@@ -112,4 +112,4 @@ pub(super) async fn check(conn: &mut Conn) -> Result<(Option<Seal>, Vec<String>)
 }
 
 /// A wallet, a seal's number and a position.
-pub(super) type BrokenSeal = (Uuid, i64, i64);
+pub(super) type BrokenSeal = (UserId, i64, i64);

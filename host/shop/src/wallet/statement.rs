@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use uuid::Uuid;
 
 use super::{Balance, TransactionNumber, TransactionType, store};
-use crate::{Error, Result, calendar, db::Conn, money::Rupiah};
+use crate::{Error, Result, calendar, db::Conn, ids::UserId, money::Rupiah};
 
 /// A statement is about so many days at the most.
 const MOST_DAYS: i64 = 366;
@@ -86,7 +85,7 @@ impl Dates {
 ///
 /// # Errors
 /// `NOT_FOUND` when there is no such wallet.
-pub async fn csv(conn: &mut Conn, user_id: Uuid, dates: Dates, zone: Tz) -> Result<Vec<u8>> {
+pub async fn csv(conn: &mut Conn, user_id: UserId, dates: Dates, zone: Tz) -> Result<Vec<u8>> {
     if store::wallet(conn, user_id).await?.is_none() {
         return Err(Error::not_found("wallet"));
     }

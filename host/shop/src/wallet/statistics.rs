@@ -6,10 +6,9 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{TransactionType, store};
-use crate::{Result, calendar::Period, db::Conn, money::Rupiah};
+use crate::{Result, calendar::Period, db::Conn, ids::UserId, money::Rupiah};
 
 /// Sums of a part of a period, in rupiah.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -58,7 +57,7 @@ pub(super) type Settled = (TransactionType, Rupiah, DateTime<Utc>);
 /// When the database does not answer.
 pub async fn of_period(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     period: Period,
     zone: Tz,
     now: DateTime<Utc>,

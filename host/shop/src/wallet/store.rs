@@ -12,8 +12,8 @@ use super::{
     WalletRow, statistics::Settled,
 };
 use crate::{
-    db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah,
-    write_returning,
+    db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId,
+    money::Rupiah, write_returning,
 };
 
 pub use ledger_audit::*;
@@ -23,7 +23,7 @@ pub(super) use proof::*;
 pub(super) struct EntryRow {
     pub(super) id: Uuid,
     pub(super) transaction_id: Uuid,
-    pub(super) wallet_id: Uuid,
+    pub(super) wallet_id: UserId,
     pub(super) position: i64,
     pub(super) posted_at: DateTime<Utc>,
     pub(super) previous_hash: String,
@@ -35,13 +35,13 @@ pub(super) struct EntryRow {
 pub(super) struct PostingRow {
     pub(super) line: i64,
     pub(super) account: Account,
-    pub(super) user_id: Option<Uuid>,
+    pub(super) user_id: Option<UserId>,
     pub(super) amount: Rupiah,
 }
 
 pub(super) async fn insert(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     genesis: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -57,12 +57,12 @@ macro_rules! select_wallet {
     };
 }
 
-pub(super) async fn wallet(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
+pub(super) async fn wallet(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Option<WalletRow>> {
     fetch_optional!(conn, WalletRow, select_wallet!(), user_id)
 }
 
 /// Takes the row's lock, too. SQLite's writer has it already.
-pub(super) async fn lock(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<WalletRow>> {
+pub(super) async fn lock(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Option<WalletRow>> {
     let sql = if conn.is_postgres() {
         concat!(select_wallet!(), " FOR NO KEY UPDATE")
     } else {
@@ -247,7 +247,7 @@ macro_rules! filter_transactions {
 
 pub async fn transactions(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     filter: TransactionFilter,
     limit: i64,
     offset: i64,
@@ -262,7 +262,7 @@ pub async fn transactions(
 
 pub async fn count_transactions(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     filter: TransactionFilter,
 ) -> sqlx::Result<i64> {
     let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM transactions", |q| {
@@ -274,7 +274,7 @@ pub async fn count_transactions(
 /// A customer's transaction.
 pub async fn transaction(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     name: TransactionName,
 ) -> sqlx::Result<Option<Transaction>> {
     let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
@@ -289,7 +289,7 @@ pub async fn transaction(
 /// Id of a customer's transaction.
 pub async fn transaction_id(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     name: TransactionName,
 ) -> sqlx::Result<Option<Uuid>> {
     let sql = "SELECT id FROM transactions WHERE user_id = $1 AND (id = $2 OR number = $3)";
@@ -301,7 +301,7 @@ pub async fn transaction_id(
 /// one statement, as nothing is asked for more often.
 pub async fn at_a_glance(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     since: DateTime<Utc>,
 ) -> sqlx::Result<Option<(WalletRow, Rupiah, Vec<Transaction>)>> {
     #[derive(sqlx::FromRow)]
@@ -334,7 +334,7 @@ pub async fn at_a_glance(
 /// Transactions that took effect in a stretch of time, oldest first.
 pub(super) async fn settled(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Settled>> {
@@ -345,7 +345,7 @@ pub(super) async fn settled(
 }
 
 /// Purchases whose price, before coupons, was more than zero.
-pub(super) async fn purchases(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<i64> {
+pub(super) async fn purchases(conn: &mut Conn, user_id: UserId) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM transactions t WHERE t.user_id = $1 AND t.type = 'SUBSCRIPTION' AND t.status = 'COMPLETED'
                AND EXISTS (SELECT 1 FROM journal_entries e WHERE e.transaction_id = t.id)";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;

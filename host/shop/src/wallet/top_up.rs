@@ -11,13 +11,14 @@ use super::{
 use crate::{
     Error, Result,
     db::{Clock, Conn},
+    ids::UserId,
     money::Rupiah,
 };
 
 /// A top-up that a customer asks for.
 #[derive(Debug, Clone)]
 pub struct TopUp {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub amount: Rupiah,
     /// Means of payment, for the reader of the transaction.
     pub method: String,
@@ -188,7 +189,7 @@ pub async fn collect_debt(
 }
 
 const fn record(
-    user_id: Uuid,
+    user_id: UserId,
     kind: TransactionType,
     description: String,
     details: serde_json::Value,

@@ -8,17 +8,17 @@ use dermaga_runtime::contract::Place;
 use dermaga_shop::{
     Code,
     coupons::{self, CouponCode},
+    ids::UserId,
     plugins::Asking,
     wallet,
 };
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::api::payments::Till;
 use crate::journeys::upgrades::customer_with_cash;
 
-async fn id_of(customer: &Client) -> Uuid {
+async fn id_of(customer: &Client) -> UserId {
     let profile = customer.get("/api/auth/profile").await.data(200);
     profile["id"].as_str().unwrap().parse().unwrap()
 }

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use dermaga_shop::{
+    ids::UserId,
     money::Rupiah,
     wallet::{
         self, Account, NewTransaction, TransactionType,
@@ -15,7 +16,7 @@ use uuid::Uuid;
 /// Registers a customer with cash.
 pub(crate) async fn customer_with_cash(shop: &Shop, email: &str, amount: i64) -> Client {
     let registered = shop.register(email).await;
-    let user_id: Uuid = registered["user"]["id"].as_str().unwrap().parse().unwrap();
+    let user_id: UserId = registered["user"]["id"].as_str().unwrap().parse().unwrap();
     let amount = Rupiah::new(amount);
     let movement = Movement {
         paid: amount,

@@ -4,6 +4,7 @@ use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error,
+    ids::UserId,
     money::Rupiah,
     payments::{
         DebtView, NoticeView, PaymentState, PaymentView,
@@ -17,7 +18,6 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed},
@@ -47,7 +47,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 struct PaymentQuery {
     #[param(inline)]
     state: Option<PaymentState>,
-    user_id: Option<Uuid>,
+    user_id: Option<UserId>,
 }
 
 /// Lists all payments, newest first.
@@ -200,7 +200,7 @@ async fn review_payment(
 #[into_params(parameter_in = Query)]
 #[garde(allow_unvalidated)]
 struct DebtQuery {
-    user_id: Option<Uuid>,
+    user_id: Option<UserId>,
     /// True for open debts, false for paid ones.
     open: Option<bool>,
 }

@@ -9,7 +9,9 @@ use axum::{
 };
 use dermaga_runtime::{CallError, Failure};
 use dermaga_shop::{
-    Code, Error, Result, input,
+    Code, Error, Result,
+    ids::UserId,
+    input,
     plugins::{
         Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, Upload,
         VersionView, decisions,
@@ -574,7 +576,7 @@ struct DecisionQuery {
     #[param(max_length = 50)]
     function: Option<String>,
     #[garde(skip)]
-    user_id: Option<Uuid>,
+    user_id: Option<UserId>,
     /// SHA-256 of the component that decided, lower-case hexadecimal.
     #[garde(inner(custom(is_digest)))]
     #[param(pattern = "^[0-9a-f]{64}$")]

@@ -4,6 +4,7 @@ use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error, calendar,
+    ids::UserId,
     money::Rupiah,
     text::counted,
     wallet::{
@@ -19,7 +20,6 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{
@@ -56,7 +56,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct OwnedWalletView {
-    user_id: Uuid,
+    user_id: UserId,
     email: String,
     name: String,
     paid_balance: Rupiah,
@@ -210,7 +210,7 @@ struct WalletDetail {
 async fn wallet(
     State(state): State<AppState>,
     _admin: Admin,
-    Id(user_id): Id,
+    Id(user_id): Id<UserId>,
 ) -> Reply<WalletDetail> {
     let mut conn = state.db.read().await?;
     let found = store::admin::owned_wallet(&mut conn, user_id).await?;
@@ -232,7 +232,7 @@ async fn wallet(
 async fn statement(
     State(state): State<AppState>,
     _admin: Admin,
-    Id(user_id): Id,
+    Id(user_id): Id<UserId>,
     Params(query): Params<StatementQuery>,
 ) -> Result<Response, Refusal> {
     statement_of(&state, user_id, query).await
@@ -266,7 +266,7 @@ fn reason_given(reason: &str, (): &()) -> garde::Result {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AdjustedView {
-    user_id: Uuid,
+    user_id: UserId,
     transaction: TransactionView,
 }
 
@@ -286,7 +286,7 @@ impl From<Transaction> for AdjustedView {
 async fn add_credit(
     state: State<AppState>,
     admin: Admin,
-    Id(user_id): Id,
+    Id(user_id): Id<UserId>,
     request: Keyed<AdjustmentRequest>,
 ) -> Result<Response, Refusal> {
     change(&state, admin, user_id, Direction::Add, request).await
@@ -299,7 +299,7 @@ async fn add_credit(
 async fn deduct_credit(
     state: State<AppState>,
     admin: Admin,
-    Id(user_id): Id,
+    Id(user_id): Id<UserId>,
     request: Keyed<AdjustmentRequest>,
 ) -> Result<Response, Refusal> {
     change(&state, admin, user_id, Direction::Deduct, request).await
@@ -308,7 +308,7 @@ async fn deduct_credit(
 async fn change(
     state: &AppState,
     admin: Admin,
-    user_id: Uuid,
+    user_id: UserId,
     direction: Direction,
     Keyed(request, once): Keyed<AdjustmentRequest>,
 ) -> Result<Response, Refusal> {
@@ -342,7 +342,7 @@ async fn change(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct BulkItem {
     #[garde(skip)]
-    user_id: Uuid,
+    user_id: UserId,
     #[garde(skip)]
     direction: Direction,
     /// Rupiah.
@@ -403,7 +403,7 @@ async fn bulk_adjustment(
 #[into_params(parameter_in = Query)]
 struct AnyTransactionQuery {
     #[garde(skip)]
-    user_id: Option<Uuid>,
+    user_id: Option<UserId>,
     /// `TXMP-101`
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^TXMP-[0-9]{1,19}$")]
@@ -432,7 +432,7 @@ struct AnyTransactionQuery {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct OwnedTransactionView {
-    user_id: Uuid,
+    user_id: UserId,
     email: String,
     #[serde(flatten)]
     transaction: TransactionView,

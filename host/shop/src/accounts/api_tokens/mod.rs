@@ -16,6 +16,7 @@ use super::{AccountStatus, Accounts, Identity, Role};
 use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
+    ids::UserId,
 };
 
 /// Prefix of every token, so that people and secret scanners recognise one.
@@ -84,7 +85,7 @@ pub struct NewApiToken {
 /// Revokes every token of an account, in the caller's transaction.
 pub(super) async fn revoke_all(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     store::revoke_all(conn, user_id, now).await
@@ -142,7 +143,7 @@ impl Accounts {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn api_tokens(&self, user_id: Uuid) -> Result<Vec<ApiToken>> {
+    pub async fn api_tokens(&self, user_id: UserId) -> Result<Vec<ApiToken>> {
         Ok(store::list(&mut self.db.read().await?, user_id, self.clock.now()).await?)
     }
 
@@ -150,7 +151,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND` when the account has no such token, or had.
-    pub async fn revoke_api_token(&self, user_id: Uuid, id: Uuid) -> Result<()> {
+    pub async fn revoke_api_token(&self, user_id: UserId, id: Uuid) -> Result<()> {
         let mut conn = self.db.begin().await?;
         if !store::revoke(&mut conn, user_id, id, self.clock.now()).await? {
             return Err(Error::not_found("API token"));

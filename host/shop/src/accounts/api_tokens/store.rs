@@ -8,12 +8,13 @@ use crate::{
     accounts::{AccountStatus, Role},
     db::Conn,
     execute, fetch_all, fetch_one, fetch_optional,
+    ids::UserId,
 };
 
 /// Locks the account's row until the transaction ends.
 pub(super) async fn lock_account(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     execute!(
@@ -25,7 +26,11 @@ pub(super) async fn lock_account(
 }
 
 /// Returns the number of valid tokens.
-pub(super) async fn count(conn: &mut Conn, user_id: Uuid, now: DateTime<Utc>) -> sqlx::Result<i64> {
+pub(super) async fn count(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM api_tokens WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > $2";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, now)?;
     Ok(count)
@@ -33,7 +38,7 @@ pub(super) async fn count(conn: &mut Conn, user_id: Uuid, now: DateTime<Utc>) ->
 
 pub(super) async fn insert(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     token: &ApiToken,
     hash: &str,
 ) -> sqlx::Result<()> {
@@ -56,7 +61,7 @@ pub(super) async fn insert(
 
 pub(super) async fn list(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<ApiToken>> {
     let sql = "SELECT id, name, scope, hint, created_at, expires_at, last_used_at FROM api_tokens \
@@ -67,7 +72,7 @@ pub(super) async fn list(
 /// Revokes a token; false when the account has no such token, or it is revoked already.
 pub(super) async fn revoke(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -78,7 +83,7 @@ pub(super) async fn revoke(
 /// Revokes every token of the account; returns how many there were.
 pub(super) async fn revoke_all(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     let sql = "UPDATE api_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
@@ -91,7 +96,7 @@ pub(super) struct Holder {
     pub(super) id: Uuid,
     pub(super) scope: Scope,
     pub(super) last_used_at: Option<DateTime<Utc>>,
-    pub(super) user_id: Uuid,
+    pub(super) user_id: UserId,
     pub(super) role: Role,
     pub(super) status: AccountStatus,
 }

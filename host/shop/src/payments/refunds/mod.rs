@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Conn, Uncommitted, new_id},
+    ids::UserId,
     money::Rupiah,
     wallet::{self, TakenBack, TransactionType, WalletRow},
 };
@@ -61,7 +62,7 @@ impl PendingRefund {
 /// `GATEWAY_UNAVAILABLE` the refund is sent on by the clock.
 pub async fn refund(
     payments: &Payments,
-    actor_id: Uuid,
+    actor_id: UserId,
     id: Uuid,
     refund: &Refund,
 ) -> Result<Uncommitted<Payment>> {
@@ -95,7 +96,7 @@ pub(super) async fn resume(payments: &Payments, payment_id: Uuid) -> Result<bool
 /// Takes the money from the wallet and writes the refund down; a repeated request finds it.
 async fn begin(
     payments: &Payments,
-    actor_id: Uuid,
+    actor_id: UserId,
     id: Uuid,
     refund: &Refund,
 ) -> Result<PendingRefund> {

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::PendingRefund;
-use crate::{db::Conn, execute, fetch_optional, payments::RefundState};
+use crate::{db::Conn, execute, fetch_optional, ids::UserId, payments::RefundState};
 
 macro_rules! select {
     ($condition:literal) => {
@@ -35,7 +35,7 @@ pub(super) async fn of_intent(
 pub(super) async fn insert(
     conn: &mut Conn,
     refund: &PendingRefund,
-    requested_by: Uuid,
+    requested_by: UserId,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO payment_refunds (id, payment_id, amount, reason, requested_by, intent, state_before, state, created_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::money::Rupiah;
+use crate::{ids::UserId, money::Rupiah};
 
 /// Differences that are shown one by one.
 const SHOWN: usize = 20;
@@ -69,7 +69,7 @@ pub struct Extreme {
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
     pub decision_id: Uuid,
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     pub made_at: DateTime<Utc>,
     pub recorded_cost: Rupiah,
     pub candidate_cost: Rupiah,

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{db::Conn, fetch_all, fetch_one};
+use crate::{db::Conn, fetch_all, fetch_one, ids::UserId};
 
 /// Recorded question to a coupon rule, with its answer.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Recorded {
     pub(super) id: Uuid,
-    pub(super) user_id: Option<Uuid>,
+    pub(super) user_id: Option<UserId>,
     pub(super) contract: String,
     pub(super) input: String,
     pub(super) output: String,

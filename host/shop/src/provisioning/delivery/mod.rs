@@ -9,13 +9,14 @@ use super::model::Desired;
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn},
+    ids::UserId,
 };
 
 /// An instance that was never delivered and never will be.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Undeliverable {
     pub subscription_id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// The reason, in a sentence for the customer.
     pub message: String,
 }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     cluster::masked,
+    ids::UserId,
     plugins::{self, Registry},
     schema, text_enum,
 };
@@ -71,7 +72,7 @@ text_enum! {
 pub struct Moved {
     pub instance_id: Uuid,
     pub name: String,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     /// SHA-256 of the version it was on.
     pub from: String,
     pub outcome: MoveOutcome,
@@ -105,7 +106,7 @@ pub struct Moves {
 /// # Errors
 /// `NOT_FOUND` for an unknown version or one of another plugin, `INVALID_STATE` for a retired one,
 /// `PLUGIN_UNAVAILABLE` when it does not load. A fault of one instance is in its answer.
-pub async fn carry_out(instances: &Instances, actor_id: Uuid, order: &Order) -> Result<Moves> {
+pub async fn carry_out(instances: &Instances, actor_id: UserId, order: &Order) -> Result<Moves> {
     let target = instances.plugins.version(&order.to).await?;
     if target.about().id != order.plugin_id {
         return Err(Error::not_found("version of this plugin"));
@@ -145,7 +146,7 @@ struct Preview {
 
 async fn one(
     instances: &Instances,
-    actor_id: Uuid,
+    actor_id: UserId,
     target: &Plugin,
     instance: Instance,
     dry_run: bool,
@@ -300,7 +301,7 @@ async fn check_config(
 /// has changed since it was read.
 async fn apply(
     instances: &Instances,
-    actor_id: Uuid,
+    actor_id: UserId,
     target: &Plugin,
     seen: &Instance,
     preview: &Preview,

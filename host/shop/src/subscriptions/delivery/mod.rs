@@ -19,6 +19,7 @@ use crate::{
     Error, Result,
     alerts::{self, AlertKind},
     db::Conn,
+    ids::UserId,
     provisioning,
     subscriptions::Subscriptions,
 };
@@ -121,7 +122,7 @@ pub(super) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bo
 /// again.
 pub async fn retry_provisioning(
     shop: &Subscriptions,
-    user_id: Uuid,
+    user_id: UserId,
     id: Uuid,
 ) -> Result<SubscriptionDetail> {
     let detail = super::detail(&mut shop.db.read().await?, user_id, id).await?;

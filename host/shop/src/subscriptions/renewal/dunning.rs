@@ -9,6 +9,7 @@ use super::{is_as_seen, store};
 use crate::{
     Code, Error, Result, audit, calendar, catalog, coupons,
     db::Conn,
+    ids::UserId,
     money::Rupiah,
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
@@ -138,7 +139,7 @@ pub(super) async fn end(
     shop: &Subscriptions,
     seen: &Subscription,
     reason: &str,
-    by: Option<Uuid>,
+    by: Option<UserId>,
 ) -> Result<bool> {
     let (clock, id) = (&shop.clock, seen.id);
     let mut conn = shop.db.begin().await?;
@@ -192,7 +193,7 @@ async fn expire_in_books(
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the
 /// moment.
-pub async fn expire(shop: &Subscriptions, actor_id: Uuid, id: Uuid, reason: &str) -> Result<()> {
+pub async fn expire(shop: &Subscriptions, actor_id: UserId, id: Uuid, reason: &str) -> Result<()> {
     let seen = seen(shop, id).await?;
     if !seen.status.is_live() {
         let message = format!("This subscription is already {}.", seen.status);
@@ -211,7 +212,7 @@ pub async fn expire(shop: &Subscriptions, actor_id: Uuid, id: Uuid, reason: &str
 /// `NOT_FOUND`, `INVALID_STATE` when it is not in grace.
 pub async fn set_grace(
     shop: &Subscriptions,
-    actor_id: Uuid,
+    actor_id: UserId,
     id: Uuid,
     days: u64,
 ) -> Result<DateTime<Utc>> {

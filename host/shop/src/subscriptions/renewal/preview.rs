@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{Continued, Next, price, store};
 use crate::{
     Error, Result,
+    ids::UserId,
     money::Rupiah,
     subscriptions::{
         PriceLineView, SubscriptionStatus, Subscriptions, delivery, model::SubscriptionRow,
@@ -48,7 +49,7 @@ pub struct BillingInfo {
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's; `PLUGIN_*` when a plugin fails.
-pub async fn billing_info(shop: &Subscriptions, user_id: Uuid, id: Uuid) -> Result<BillingInfo> {
+pub async fn billing_info(shop: &Subscriptions, user_id: UserId, id: Uuid) -> Result<BillingInfo> {
     let mut conn = shop.db.read().await?;
     let row = subscriptions::owned(&mut conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
@@ -105,7 +106,7 @@ text_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct ForecastLine {
     pub subscription_id: Uuid,
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub email: String,
     pub service: String,
     pub plan: String,
@@ -127,7 +128,7 @@ pub struct ForecastLine {
 /// When the database does not answer.
 pub async fn forecast(shop: &Subscriptions, until: DateTime<Utc>) -> Result<Vec<ForecastLine>> {
     let ending = store::ending(&mut shop.db.read().await?, until, MOST_LINES).await?;
-    let mut balances: HashMap<Uuid, Rupiah> = HashMap::new();
+    let mut balances: HashMap<UserId, Rupiah> = HashMap::new();
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {
         let mut conn = shop.db.read().await?;

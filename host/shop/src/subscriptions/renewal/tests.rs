@@ -9,7 +9,7 @@ use super::{
     super::{Settings, SubscriptionStatus as Status},
     *,
 };
-use crate::{execute, fetch_one, test_database::TestDatabase};
+use crate::{execute, fetch_one, ids::UserId, test_database::TestDatabase};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -28,7 +28,7 @@ fn ended(status: Status) -> Subscription {
     let (start, end) = (at("2027-12-10T12:00:00Z"), at("2028-01-10T12:00:00Z"));
     Subscription {
         id: Uuid::from_u128(1),
-        user_id: Uuid::from_u128(2),
+        user_id: UserId::from_u128(2),
         plan_id: Uuid::from_u128(3),
         status,
         monthly_price: Rupiah::new(50_000),

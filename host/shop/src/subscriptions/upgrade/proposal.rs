@@ -17,6 +17,7 @@ use crate::{
     Code, Error, Result,
     catalog::{self, Offer, Plan, Tier},
     db::Conn,
+    ids::UserId,
     money::Rupiah,
     plugins::{self, Asking, Decision},
     provisioning, schema,
@@ -79,7 +80,7 @@ struct Basis {
 /// the change is to be made and the period is over, the renewal.
 pub(super) async fn propose(
     shop: &Subscriptions,
-    (user_id, asking): (Uuid, Asking),
+    (user_id, asking): (UserId, Asking),
     id: Uuid,
     plan_id: Uuid,
 ) -> Result<Proposal> {
@@ -286,7 +287,7 @@ async fn ask_plan_change(
     shop: &Subscriptions,
     plugin: &Plugin,
     request: PlanChangeRequest,
-    (user_id, asking): (Uuid, Asking),
+    (user_id, asking): (UserId, Asking),
 ) -> Result<Decision> {
     let decided = plugins::decide::<contract::service::PlanChange>(
         &shop.plugins,

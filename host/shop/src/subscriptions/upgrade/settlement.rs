@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     Result, catalog,
     db::Conn,
+    ids::UserId,
     provisioning,
     subscriptions::Subscriptions,
     subscriptions::plan_changes::{self, PlanChange, Progress},
@@ -84,7 +85,7 @@ async fn revert(shop: &Subscriptions, progress: &Progress) -> Result<()> {
 async fn undo(
     shop: &Subscriptions,
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     change: &PlanChange,
     why: &str,
 ) -> Result<bool> {
@@ -117,7 +118,7 @@ async fn undo(
 pub(in crate::subscriptions) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     subscription_id: Uuid,
 ) -> Result<()> {
     if let Some(change) = plan_changes::pending(conn, subscription_id).await? {
@@ -153,7 +154,7 @@ mod tests {
                 paid_bonus: Rupiah::ZERO,
                 transaction_id: Uuid::nil(),
             },
-            user_id: Uuid::nil(),
+            user_id: UserId::MIN,
             message: String::new(),
             instance_generation: 3,
             observed_generation,

@@ -1,8 +1,11 @@
 //! Postings to the wallet of one customer, on a real database.
 
+use uuid::Uuid;
+
 use super::*;
 use crate::{
     fetch_all,
+    ids::UserId,
     test_database::TestDatabase,
     wallet::{self, Balance, Payment, TopUp},
 };
@@ -292,7 +295,7 @@ async fn each_entry_continues_the_chain_from_the_genesis_to_the_head() {
 /// Two wallets whose entries are alike have chains of their own.
 #[test]
 fn a_hash_covers_every_part_of_an_entry() {
-    let user_id = Uuid::from_u128(1);
+    let user_id = UserId::from_u128(1);
     let entry = EntryRow {
         id: Uuid::from_u128(2),
         transaction_id: Uuid::from_u128(3),
@@ -307,10 +310,10 @@ fn a_hash_covers_every_part_of_an_entry() {
     let changes: [fn(&mut EntryRow); 7] = [
         |entry| entry.id = Uuid::from_u128(9),
         |entry| entry.transaction_id = Uuid::from_u128(9),
-        |entry| entry.wallet_id = Uuid::from_u128(9),
+        |entry| entry.wallet_id = UserId::from_u128(9),
         |entry| entry.position = 2,
         |entry| entry.posted_at += chrono::TimeDelta::milliseconds(1),
-        |entry| entry.previous_hash = genesis(Uuid::from_u128(9)),
+        |entry| entry.previous_hash = genesis(UserId::from_u128(9)),
         |entry| entry.idempotency_key = "gift:2".to_owned(),
     ];
     let mut seen = std::collections::HashSet::from([hash(&entry, &lines)]);
@@ -320,6 +323,6 @@ fn a_hash_covers_every_part_of_an_entry() {
         assert!(seen.insert(hash(&changed, &lines)), "{changed:?}");
     }
     assert!(seen.insert(hash(&entry, &gift(1_001).postings(user_id))));
-    let elsewhere = gift(1_000).postings(Uuid::from_u128(9));
+    let elsewhere = gift(1_000).postings(UserId::from_u128(9));
     assert!(seen.insert(hash(&entry, &elsewhere)));
 }

@@ -5,7 +5,6 @@ use std::{cmp::Ordering, collections::BTreeMap};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     super::{
@@ -19,6 +18,7 @@ use super::{
 use crate::{
     Result,
     db::{Clock, Conn, Db},
+    ids::UserId,
     money::Rupiah,
 };
 
@@ -93,7 +93,7 @@ pub async fn verify(db: &Db, clock: &Clock) -> Result<Verification> {
 async fn verify_chains(conn: &mut Conn, found: &mut Verification) -> Result<()> {
     let mut journal = Journal::default();
     let mut next = journal.next(conn).await?;
-    let mut after = Uuid::nil();
+    let mut after = UserId::MIN;
     loop {
         let wallets = store::wallets_after(conn, after, PAGE).await?;
         let Some(last) = wallets.last() else { break };

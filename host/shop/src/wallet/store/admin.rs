@@ -1,7 +1,6 @@
 //! SQL over all wallets, for administrators.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::super::{
     Transaction, TransactionNumber, TransactionStatus, TransactionType, WalletOrder,
@@ -9,13 +8,14 @@ use super::super::{
 use crate::{
     db::{Conn, contains},
     fetch_all, fetch_built, fetch_one, fetch_optional,
+    ids::UserId,
     money::Rupiah,
 };
 
 /// A wallet and whose it is.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct OwnedWallet {
-    pub user_id: Uuid,
+    pub user_id: UserId,
     pub email: String,
     pub name: String,
     pub paid_balance: Rupiah,
@@ -102,7 +102,7 @@ pub async fn count_wallets(conn: &mut Conn, filter: &WalletFilter) -> sqlx::Resu
     Ok(rows.first().map_or(0, |(count,)| *count))
 }
 
-pub async fn owned_wallet(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<OwnedWallet>> {
+pub async fn owned_wallet(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Option<OwnedWallet>> {
     let sql = "SELECT w.user_id, u.email, u.name, w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent,
         w.entries, w.head_hash, w.created_at, w.updated_at FROM wallets w JOIN users u ON u.id = w.user_id WHERE w.user_id = $1";
     fetch_optional!(conn, OwnedWallet, sql, user_id)
@@ -149,7 +149,7 @@ pub async fn totals_by_type(conn: &mut Conn, since: DateTime<Utc>) -> sqlx::Resu
 /// Filter of a list of all transactions.
 #[derive(Debug, Clone, Copy)]
 pub struct AnyTransactionFilter {
-    pub user_id: Option<Uuid>,
+    pub user_id: Option<UserId>,
     pub number: Option<TransactionNumber>,
     pub kind: Option<TransactionType>,
     pub status: Option<TransactionStatus>,

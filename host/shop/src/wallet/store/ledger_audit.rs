@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::super::{seal::BrokenSeal, statement::StatementLine};
-use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional, money::Rupiah};
+use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional, ids::UserId, money::Rupiah};
 
 /// Sums a wallet's entries until a moment: paid and bonus.
 pub(in crate::wallet) async fn balance_before(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     before: DateTime<Utc>,
 ) -> sqlx::Result<(Rupiah, Rupiah)> {
     let sql = "SELECT CAST(coalesce(sum(CASE WHEN p.account = 'WALLET_PAID' THEN p.amount END), 0) AS BIGINT),
@@ -22,7 +22,7 @@ pub(in crate::wallet) async fn balance_before(
 /// A wallet's entries in a stretch of time, in the order of its chain.
 pub(in crate::wallet) async fn statement(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> sqlx::Result<Vec<StatementLine>> {
@@ -46,7 +46,7 @@ pub async fn movement_of(conn: &mut Conn, transaction_id: Uuid) -> sqlx::Result<
 }
 
 /// A customer's name and e-mail address.
-pub async fn owner(conn: &mut Conn, user_id: Uuid) -> sqlx::Result<Option<(String, String)>> {
+pub async fn owner(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Option<(String, String)>> {
     let sql = "SELECT name, email FROM users WHERE id = $1";
     fetch_optional!(conn, (String, String), sql, user_id)
 }
@@ -62,7 +62,7 @@ pub(in crate::wallet) struct SealRow {
 /// Last entry of a chain when it was sealed.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(in crate::wallet) struct SealedHead {
-    pub(in crate::wallet) wallet_id: Uuid,
+    pub(in crate::wallet) wallet_id: UserId,
     pub(in crate::wallet) position: i64,
     pub(in crate::wallet) hash: String,
 }
@@ -98,7 +98,7 @@ pub(in crate::wallet) async fn insert_sealed_heads(
 pub(in crate::wallet) async fn sealed_heads(
     conn: &mut Conn,
     number: i64,
-    after: Uuid,
+    after: UserId,
     limit: i64,
 ) -> sqlx::Result<Vec<SealedHead>> {
     let sql = "SELECT wallet_id, position, hash FROM ledger_seal_heads WHERE seal_number = $1 AND wallet_id > $2

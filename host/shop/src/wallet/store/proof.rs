@@ -6,12 +6,12 @@ use super::{
     super::{Account, TransactionNumber, WalletRow},
     EntryRow, PostingRow,
 };
-use crate::{db::Conn, fetch_all, fetch_built, fetch_one, money::Rupiah};
+use crate::{db::Conn, fetch_all, fetch_built, fetch_one, ids::UserId, money::Rupiah};
 
 /// The next wallets, in the order of their ids.
 pub(in crate::wallet) async fn wallets_after(
     conn: &mut Conn,
-    user_id: Uuid,
+    user_id: UserId,
     limit: i64,
 ) -> sqlx::Result<Vec<WalletRow>> {
     let sql =
@@ -23,7 +23,7 @@ pub(in crate::wallet) async fn wallets_after(
 /// The next entries, by wallet and position.
 pub(in crate::wallet) async fn entries_after(
     conn: &mut Conn,
-    wallet_id: Uuid,
+    wallet_id: UserId,
     position: i64,
     limit: i64,
 ) -> sqlx::Result<Vec<EntryRow>> {
@@ -38,7 +38,7 @@ pub(in crate::wallet) async fn postings_of(
     conn: &mut Conn,
     entries: &[EntryRow],
 ) -> sqlx::Result<Vec<(Uuid, PostingRow)>> {
-    type Row = (Uuid, i64, Account, Option<Uuid>, Rupiah);
+    type Row = (Uuid, i64, Account, Option<UserId>, Rupiah);
     if entries.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,0 +1,118 @@
+//! Ids as types, so that the compiler refuses one in the place of another.
+//!
+//! An id is sent, stored and documented as the UUID in it. A bare `Uuid` remains for ids of no
+//! certain kind: holders of leases, sessions, subjects of the audit log.
+
+use std::{
+    fmt::{self, Display, Formatter},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr,
+        schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type},
+    },
+};
+use uuid::Uuid;
+
+/// Declares ids. [`db::new_id`](crate::db::new_id) makes new ones.
+macro_rules! ids {
+    ($($(#[$meta:meta])* $name:ident;)+) => {
+        /// Names of all types of ids.
+        pub const NAMES: &[&str] = &[$(stringify!($name),)+];
+
+        $(
+        $(#[$meta])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
+        )]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// Id before all others, to begin a list that is read a page at a time.
+            pub const MIN: Self = Self(Uuid::nil());
+        }
+
+        #[cfg(test)]
+        impl $name {
+            pub(crate) const fn from_u128(number: u128) -> Self {
+                Self(Uuid::from_u128(number))
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl From<$name> for Uuid {
+            fn from(id: $name) -> Self {
+                id.0
+            }
+        }
+
+        impl Display for $name {
+            fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                text.parse().map(Self)
+            }
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new()
+                    .schema_type(Type::String)
+                    .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+                    .into()
+            }
+        }
+
+        impl ToSchema for $name {}
+        )+
+    };
+}
+
+ids! {
+    /// Account of a customer or an administrator.
+    UserId;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{db::new_id, fetch_one, test_database::TestDatabase};
+
+    #[tokio::test]
+    async fn an_id_is_stored_sent_and_read_as_its_uuid() {
+        let database = TestDatabase::open().await;
+        let id: UserId = new_id(&database.clock);
+        let uuid = Uuid::from(id);
+
+        let mut conn = database.db.read().await.unwrap();
+        let sql = "SELECT $1, $2";
+        let (stored, absent) =
+            fetch_one!(conn, (Uuid, Option<UserId>), sql, id, None::<UserId>).unwrap();
+        assert_eq!((stored, absent), (uuid, None));
+        let (read,) = fetch_one!(conn, (UserId,), "SELECT $1", uuid).unwrap();
+        assert_eq!(read, id);
+
+        let json = serde_json::to_value(id).unwrap();
+        assert_eq!(json, serde_json::to_value(uuid).unwrap());
+        assert_eq!(serde_json::from_value::<UserId>(json).unwrap(), id);
+        assert_eq!(id.to_string(), uuid.to_string());
+        assert_eq!(uuid.to_string().parse(), Ok(id));
+    }
+}
