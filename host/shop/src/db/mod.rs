@@ -7,6 +7,7 @@ mod batch;
 mod clock;
 mod conn;
 mod ids;
+mod lease;
 mod notify;
 mod statements;
 mod steadiness;
@@ -31,6 +32,7 @@ pub use batch::{Batch, Waiting, bind};
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use ids::new_id;
+pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
 pub use notify::{Heard, Listener, notify};
 #[doc(hidden)]
 pub use statements::Recorder;

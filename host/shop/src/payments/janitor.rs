@@ -11,7 +11,6 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     Payment, PaymentState, Payments,
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     Error, Result,
     alerts::{self, AlertKind},
+    db::{Lease, Term},
     workers::{Next, Worker},
 };
 
@@ -136,22 +136,27 @@ pub async fn check_due(payments: &Payments) -> Result<usize> {
     if payments.gateway().is_err()
         || payments.is_resting(now)
         || payments.clock.jump().is_some()
-        || !store::is_any_due(&mut payments.db.read().await?, now).await?
+        || !store::CHECKS
+            .is_any_due(&mut payments.db.read().await?, now)
+            .await?
     {
         return Ok(0);
     }
-    let holder = payments.holder();
+    let until = now + LEASE;
     let mut conn = payments.db.begin().await?;
-    let due = store::claim_due(&mut conn, holder, now, now + LEASE, BATCH).await?;
+    let due = store::CHECKS
+        .claim_due(&mut conn, &payments.clock, Term { now, until }, BATCH)
+        .await?;
     conn.commit().await?;
-    let checks = due.iter().map(|id| check(payments, holder, *id));
+    let checks = due.iter().map(|lease| check(payments, lease));
     for checked in futures::future::join_all(checks).await {
         checked?;
     }
     Ok(due.len())
 }
 
-async fn check(payments: &Payments, holder: Uuid, id: Uuid) -> Result<()> {
+async fn check(payments: &Payments, lease: &Lease) -> Result<()> {
+    let id = lease.id;
     let found = store::by_id(&mut payments.db.read().await?, id).await?;
     let payment = found.ok_or_else(|| Error::not_found("payment"))?;
     let turn = payments.turns.take(id).await;
@@ -176,7 +181,7 @@ async fn check(payments: &Payments, holder: Uuid, id: Uuid) -> Result<()> {
         at: at.map(|at| rested.map_or(at, |rested| at.max(rested))),
         error: failed.as_ref().map(asking::reason),
     };
-    store::checked(&mut conn, id, holder, &next).await?;
+    store::checked(&mut conn, lease, &next).await?;
     Ok(conn.commit().await?)
 }
 

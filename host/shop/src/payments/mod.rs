@@ -24,7 +24,6 @@ mod turns;
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 pub use janitor::{check_due, watch};
 pub use model::{
@@ -42,7 +41,7 @@ use self::{
 use crate::{
     Code, Error, Result,
     crypto::Secret,
-    db::{Clock, Db, new_id},
+    db::{Clock, Db},
     wallet::Wallets,
 };
 
@@ -58,8 +57,6 @@ pub struct Payments {
     wallets: Wallets,
     settings: Settings,
     gateway: Option<Gateway>,
-    /// Identity of this server among those that ask by the clock.
-    holder: Uuid,
     turns: Turns,
     budget: Budget,
     /// The clock asks nothing before this moment: the gateway wanted a pause.
@@ -88,7 +85,6 @@ impl Payments {
         let gateway = gateway.map(|settings| Gateway::new(settings, clock.clone()));
         Ok(Self {
             gateway: gateway.transpose().map_err(Error::internal)?,
-            holder: new_id(&clock),
             db,
             clock,
             wallets,
@@ -130,10 +126,6 @@ impl Payments {
             let message = "This shop takes no payments yet: its administrator has not set up a payment gateway.";
             Error::new(Code::PaymentsNotConfigured, message)
         })
-    }
-
-    const fn holder(&self) -> Uuid {
-        self.holder
     }
 
     /// Makes the clock ask nothing until then.

@@ -5,9 +5,10 @@ use uuid::Uuid;
 
 use super::{DebtView, NoticeOutcome, NoticeView, Payment, PaymentState, janitor::NextCheck};
 use crate::{
-    db::Conn,
-    execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    db::{Conn, Lease, LeasedQueue},
+    execute, fetch_all, fetch_built, fetch_one,
     ids::UserId,
+    leased_queue,
     money::Rupiah,
     wallet::{self, TransactionName},
 };
@@ -180,38 +181,15 @@ pub(super) async fn question_failed(
 
 // ---- asking by the clock ----
 
-/// Takes payments that are to be asked about, for one server until `until`.
-pub(super) async fn claim_due(
-    conn: &mut Conn,
-    holder: Uuid,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: i64,
-) -> sqlx::Result<Vec<Uuid>> {
-    let sql = "UPDATE payments SET lease_holder = $1, lease_until = $2
-               WHERE id IN (SELECT id FROM payments WHERE next_check_at <= $3
-                 AND (lease_until IS NULL OR lease_until <= $3) ORDER BY next_check_at LIMIT $4)
-               AND next_check_at <= $3 AND (lease_until IS NULL OR lease_until <= $3) RETURNING id";
-    let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
-    Ok(taken.into_iter().map(|(id,)| id).collect())
-}
-
-pub(super) async fn is_any_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let sql = "SELECT id FROM payments WHERE next_check_at <= $1
-               AND (lease_until IS NULL OR lease_until <= $1) LIMIT 1";
-    Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
-}
+/// Payments, each asked about by one server at a time.
+pub(super) const CHECKS: LeasedQueue =
+    leased_queue!("payments", due: "next_check_at", open: "next_check_at IS NOT NULL");
 
 /// Releases a payment after it was asked about, and sets when to ask again.
-pub(super) async fn checked(
-    conn: &mut Conn,
-    id: Uuid,
-    holder: Uuid,
-    next: &NextCheck,
-) -> sqlx::Result<()> {
-    let sql = "UPDATE payments SET lease_holder = NULL, lease_until = NULL, checks = checks + 1,
-                 next_check_at = $3, last_error = $4 WHERE id = $1 AND lease_holder = $2";
-    execute!(conn, sql, id, holder, next.at, &next.error).map(|_| ())
+pub(super) async fn checked(conn: &mut Conn, lease: &Lease, next: &NextCheck) -> sqlx::Result<()> {
+    let sql = "UPDATE payments SET checks = checks + 1, next_check_at = $3, last_error = $4,
+                 lease_holder = NULL, lease_until = NULL WHERE id = $1 AND lease_holder = $2";
+    execute!(conn, sql, lease.id, lease.holder, next.at, &next.error).map(|_| ())
 }
 
 /// Sets the moment of the clock's next question; `None` stops asking.

@@ -214,14 +214,6 @@ pub struct Recorded {
     pub output: String,
 }
 
-/// The right to work on an instance, until `until` and for `holder` only.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lease {
-    pub instance_id: Uuid,
-    pub holder: Uuid,
-    pub until: DateTime<Utc>,
-}
-
 /// Findings of one pass over an instance.
 #[derive(Debug, Clone)]
 pub(super) struct NewStatus {

@@ -6,7 +6,7 @@ use futures::FutureExt as _;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::model::Lease;
+use crate::db::Lease;
 
 /// Passes under way, with the leases that wait for them.
 ///
@@ -31,7 +31,7 @@ impl Passes {
         F: FnOnce(Lease) -> R,
         R: Future<Output = ()> + Send + 'static,
     {
-        let id = lease.instance_id;
+        let id = lease.id;
         if let Some(waiting) = self.under_way.get_mut(&id) {
             *waiting = Some(lease);
             return;
@@ -77,7 +77,7 @@ mod tests {
 
     fn lease(second: i64) -> Lease {
         Lease {
-            instance_id: Uuid::from_u128(1),
+            id: Uuid::from_u128(1),
             holder: Uuid::from_u128(2),
             until: DateTime::<Utc>::UNIX_EPOCH + chrono::TimeDelta::seconds(second),
         }

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::{
     attention,
-    model::{Desired, Instance, Lease, Neighbour, NewStatus, Terms},
+    model::{Desired, Instance, Neighbour, NewStatus, Terms},
     plugin_calls::Services,
     provisioner::{Observed, ProvisionError, Provisioner, Release},
     render::{Classes, RenderError, RenderInputs, Rendering, fingerprint, render},
@@ -21,7 +21,7 @@ use crate::{
     Error, Result,
     cluster::{NamespaceState, ObjectRef},
     crypto::Vault,
-    db::{Clock, Conn, Db, new_id},
+    db::{Clock, Conn, Db, Lease, new_id},
     plugins,
 };
 
@@ -57,7 +57,7 @@ impl<S: Services> Reconciler<S> {
     /// When the database fails; the lease ends by itself then, and the instance is due again.
     pub(super) async fn pass(&self, lease: &Lease) -> Result<()> {
         let started = self.clock.now();
-        let seen = store::instance(&mut self.db.read().await?, lease.instance_id).await?;
+        let seen = store::instance(&mut self.db.read().await?, lease.id).await?;
         let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
         let resync = spread(seen.id, seen.generation, self.resync);
         let decider = StatusDecider {

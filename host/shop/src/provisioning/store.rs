@@ -8,12 +8,16 @@ use uuid::Uuid;
 use super::{
     contest::Contest,
     model::{
-        Desired, Event, Instance, Lease, Neighbour, NewStatus, Owned, Pinned, Recorded, Status,
-        Terms,
+        Desired, Event, Instance, Neighbour, NewStatus, Owned, Pinned, Recorded, Status, Terms,
     },
     version_moves::Order,
 };
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId};
+use crate::{
+    db::{Conn, Lease, LeasedQueue},
+    execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    ids::UserId,
+    leased_queue,
+};
 
 macro_rules! terms {
     () => {
@@ -223,35 +227,9 @@ pub async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option
     fetch_optional!(conn, Recorded, sql, decision_id)
 }
 
-pub(super) async fn is_any_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<bool> {
-    let sql = "SELECT id FROM instances WHERE next_attempt_at <= $1 AND status <> 'TERMINATED' \
-               AND (lease_until IS NULL OR lease_until <= $1) LIMIT 1";
-    Ok(fetch_optional!(conn, (Uuid,), sql, now)?.is_some())
-}
-
-/// Leases due instances, so that no other server works on them until the lease ends. If this server
-/// stops meanwhile, they are due again then.
-pub(super) async fn claim_due(
-    conn: &mut Conn,
-    holder: Uuid,
-    now: DateTime<Utc>,
-    until: DateTime<Utc>,
-    limit: i64,
-) -> sqlx::Result<Vec<Lease>> {
-    let sql = "UPDATE instances SET lease_holder = $1, lease_until = $2, next_attempt_at = $2 \
-               WHERE id IN (SELECT id FROM instances WHERE next_attempt_at <= $3 AND status <> 'TERMINATED' \
-                 AND (lease_until IS NULL OR lease_until <= $3) ORDER BY next_attempt_at LIMIT $4) \
-               AND (lease_until IS NULL OR lease_until <= $3) RETURNING id";
-    let taken = fetch_all!(conn, (Uuid,), sql, holder, until, now, limit)?;
-    Ok(taken
-        .into_iter()
-        .map(|(instance_id,)| Lease {
-            instance_id,
-            holder,
-            until,
-        })
-        .collect())
-}
+/// Instances, each worked on by one server at a time.
+pub(super) const PASSES: LeasedQueue =
+    leased_queue!("instances", due: "next_attempt_at", open: "status <> 'TERMINATED'");
 
 /// Writes the findings of a pass and releases the lease. A change of the desired state, and a
 /// change seen in the cluster meanwhile, keep their earlier time to look again. Returns the current
@@ -300,8 +278,8 @@ pub(super) async fn finish(
          quiet_until = $18, corrections = $19, \
          moved_from = CASE WHEN $20 AND generation = $4 THEN NULL ELSE moved_from END, \
          lease_holder = NULL, lease_until = NULL \
-         WHERE id = $1 AND lease_holder = $2 AND lease_until = $3 RETURNING generation",
-        lease.instance_id,
+         WHERE id = $1 AND lease_holder = $2 RETURNING generation",
+        lease.id,
         lease.holder,
         lease.until,
         seen.generation,

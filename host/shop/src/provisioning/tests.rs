@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::{directory::Directory, reconciler::Reconciler, *};
 use crate::{
     crypto::MasterKey,
+    db::Term,
     execute, fetch_all,
     ids::UserId,
     plugins::{Decided, Decision},
@@ -486,7 +487,8 @@ async fn a_fight_is_told_and_left_alone_for_longer_and_longer() {
         let sql = "UPDATE instances SET next_attempt_at = $1, lease_until = NULL WHERE id = $2";
         execute!(conn, sql, now, instance.id).unwrap();
         let until = now + reconciler::LEASE;
-        let leases = store::claim_due(&mut conn, new_id(&shop.clock), now, until, 1);
+        let term = Term { now, until };
+        let leases = store::PASSES.claim_due(&mut conn, &shop.clock, term, 1);
         let lease = leases.await.unwrap().remove(0);
         conn.commit().await.unwrap();
         let seen = shop.now(&instance).await;
@@ -666,7 +668,9 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     let now = shop.clock.now();
     let mut conn = shop.db.begin().await.unwrap();
     let until = now + reconciler::LEASE;
-    let taken = store::claim_due(&mut conn, new_id(&shop.clock), now, until, 10)
+    let term = Term { now, until };
+    let taken = store::PASSES
+        .claim_due(&mut conn, &shop.clock, term, 10)
         .await
         .unwrap();
     conn.commit().await.unwrap();

@@ -9,17 +9,19 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
-    model::Lease,
     passes::Passes,
     plugin_calls::Services,
     reconciler::{LEASE, Reconciler},
     render::Classes,
     store,
 };
-use crate::{Result, cluster::Cluster, db::new_id};
+use crate::{
+    Result,
+    cluster::Cluster,
+    db::{Lease, Term},
+};
 
 /// Interval between queries for due instances; commits here wake the worker at once.
 const POLL: Duration = Duration::from_secs(1);
@@ -70,8 +72,6 @@ pub struct Worker<S> {
     wake: Arc<Notify>,
     status: watch::Sender<ProvisionerStatus>,
     parallel: usize,
-    /// Id of this server among those that share the work.
-    holder: Uuid,
     passes: Passes,
 }
 
@@ -90,13 +90,11 @@ impl<S: Services> Worker<S> {
             status: receiver,
             classes,
         };
-        let holder = new_id(&reconciler.clock);
         let worker = Self {
             reconciler: Arc::new(reconciler),
             wake,
             status: sender,
             parallel,
-            holder,
             passes: Passes::default(),
         };
         (handle, worker)
@@ -147,12 +145,15 @@ impl<S: Services> Worker<S> {
         let free = self.parallel.saturating_sub(self.passes.len());
         let Reconciler { db, clock, .. } = &*self.reconciler;
         let now = clock.now();
-        if free == 0 || !store::is_any_due(&mut db.read().await?, now).await? {
+        if free == 0 || !store::PASSES.is_any_due(&mut db.read().await?, now).await? {
             return Ok(());
         }
         let mut conn = db.begin().await?;
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let leases = store::claim_due(&mut conn, self.holder, now, now + LEASE, limit).await?;
+        let until = now + LEASE;
+        let leases = store::PASSES
+            .claim_due(&mut conn, clock, Term { now, until }, limit)
+            .await?;
         conn.commit().await?;
         self.start_all(leases);
         Ok(())
@@ -163,7 +164,7 @@ impl<S: Services> Worker<S> {
             let reconciler = Arc::clone(&self.reconciler);
             self.passes.start(lease, async move |lease: Lease| {
                 if let Err(error) = reconciler.pass(&lease).await {
-                    tracing::warn!(instance.id = %lease.instance_id, %error, "instance.pass_not_written");
+                    tracing::warn!(instance.id = %lease.id, %error, "instance.pass_not_written");
                 }
             });
         }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result, audit,
-    db::{Clock, Conn, Db, new_id},
+    db::{Clock, Conn, Db, Lease, Term, new_id},
     ids::UserId,
 };
 
@@ -23,8 +23,7 @@ const ERRORS_KEPT: usize = 20;
 /// and comes back changes nothing.
 #[derive(Debug, Clone)]
 pub(super) struct Claim {
-    run: Uuid,
-    attempt: i64,
+    lease: Lease,
     db: Db,
     clock: Clock,
 }
@@ -87,7 +86,7 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Res
         return Err(Error::new(Code::Conflict, message).retry_after(5));
     };
     let subject = format!("job:{}", job.name);
-    let details = json!({ "runId": claim.run });
+    let details = json!({ "runId": claim.lease.id });
     audit::record(
         &mut conn,
         &scheduler.clock,
@@ -108,9 +107,15 @@ pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option
         return Ok(None);
     };
     let mut conn = scheduler.db.begin().await?;
-    let attempt = store::take_over(&mut conn, run, now, now + LEASE).await?;
+    let until = now + LEASE;
+    let lease = store::RUNS
+        .claim(&mut conn, &scheduler.clock, run, Term { now, until })
+        .await?;
+    if let Some(lease) = &lease {
+        store::count_attempt(&mut conn, lease).await?;
+    }
     conn.commit().await?;
-    Ok(attempt.map(|attempt| Claim::new(scheduler, run, attempt)))
+    Ok(lease.map(|lease| Claim::new(scheduler, lease)))
 }
 
 async fn insert(
@@ -122,14 +127,19 @@ async fn insert(
     requested_by: Option<UserId>,
 ) -> Result<Option<Claim>> {
     let now = scheduler.clock.now();
-    let row = RunRow {
+    let lease = Lease {
         id: new_id(&scheduler.clock),
+        holder: new_id(&scheduler.clock),
+        until: now + LEASE,
+    };
+    let row = RunRow {
+        id: lease.id,
         job: job.name.to_owned(),
         scheduled_for,
         trigger,
         attempts: 1,
         started_at: now,
-        lease_until: now + LEASE,
+        lease_until: Some(lease.until),
         finished_at: None,
         status: RunStatus::Running,
         total: 0,
@@ -137,45 +147,43 @@ async fn insert(
         error_count: 0,
         errors: sqlx::types::Json(Vec::new()),
     };
-    let inserted = store::insert(conn, &row, requested_by).await?;
-    Ok(inserted.then(|| Claim::new(scheduler, row.id, 1)))
+    let inserted = store::insert(conn, &row, &lease, requested_by).await?;
+    Ok(inserted.then(|| Claim::new(scheduler, lease)))
 }
 
 impl Claim {
-    fn new(scheduler: &Scheduler, run: Uuid, attempt: i64) -> Self {
+    fn new(scheduler: &Scheduler, lease: Lease) -> Self {
         Self {
-            run,
-            attempt,
+            lease,
             db: scheduler.db.clone(),
             clock: scheduler.clock.clone(),
         }
     }
 
     pub(super) const fn run_id(&self) -> Uuid {
-        self.run
+        self.lease.id
     }
 
     /// Extends the lease; `false` when the run is no longer this server's.
     pub(super) async fn renew(&self) -> Result<bool> {
-        self.lease(self.clock.now() + LEASE).await
+        let mut conn = self.db.begin().await?;
+        let until = self.clock.now() + LEASE;
+        let ours = store::RUNS.renew(&mut conn, &self.lease, until).await?;
+        conn.commit().await?;
+        Ok(ours)
     }
 
     /// Ends the lease now, so that the next look takes up the run.
     pub(super) async fn let_go(&self) -> Result<()> {
-        self.lease(self.clock.now()).await.map(drop)
-    }
-
-    async fn lease(&self, until: DateTime<Utc>) -> Result<bool> {
         let mut conn = self.db.begin().await?;
-        let ours = store::lease(&mut conn, self.run, self.attempt, until).await?;
-        conn.commit().await?;
-        Ok(ours)
+        store::RUNS.release(&mut conn, &self.lease).await?;
+        Ok(conn.commit().await?)
     }
 
     /// Records the progress of the run.
     pub(super) async fn report(&self, counted: Counted) -> Result<()> {
         let mut conn = self.db.begin().await?;
-        store::report(&mut conn, self.run, self.attempt, counted).await?;
+        store::report(&mut conn, &self.lease, counted).await?;
         Ok(conn.commit().await?)
     }
 
@@ -209,7 +217,7 @@ impl Claim {
             now: self.clock.now(),
         };
         let mut conn = self.db.begin().await?;
-        store::finish(&mut conn, self.run, self.attempt, &end).await?;
+        store::finish(&mut conn, &self.lease, &end).await?;
         Ok(conn.commit().await?)
     }
 }

@@ -38,7 +38,7 @@ pub struct RunRow {
     pub trigger: Trigger,
     pub attempts: i64,
     pub started_at: DateTime<Utc>,
-    pub lease_until: DateTime<Utc>,
+    pub lease_until: Option<DateTime<Utc>>,
     pub finished_at: Option<DateTime<Utc>>,
     pub status: RunStatus,
     pub total: i64,
@@ -73,7 +73,8 @@ pub struct RunView {
 
 impl RunView {
     pub fn of(row: RunRow, now: DateTime<Utc>) -> Self {
-        let abandoned = row.status == RunStatus::Running && row.lease_until <= now;
+        let abandoned =
+            row.status == RunStatus::Running && row.lease_until.is_none_or(|until| until <= now);
         Self {
             id: row.id,
             job: row.job,

@@ -8,7 +8,15 @@ use super::{
     model::{RunRow, RunStatus},
     progress::Counted,
 };
-use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional, ids::UserId};
+use crate::{
+    db::{Conn, Lease, LeasedTable},
+    execute, fetch_all, fetch_one, fetch_optional,
+    ids::UserId,
+    leased_table,
+};
+
+/// Runs, each of them one server's at a time.
+pub(super) const RUNS: LeasedTable = leased_table!("job_runs", open: "finished_at IS NULL");
 
 /// Returns the time since when a job is known; `now` when it is new.
 pub(super) async fn watched_since(
@@ -26,11 +34,12 @@ pub(super) async fn watched_since(
 pub(super) async fn insert(
     conn: &mut Conn,
     row: &RunRow,
+    lease: &Lease,
     requested_by: Option<UserId>,
 ) -> sqlx::Result<bool> {
-    let sql = "INSERT INTO job_runs (id, job, scheduled_for, trigger, requested_by, attempts, started_at, lease_until, status,
-                 items, error_count, errors)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING";
+    let sql = "INSERT INTO job_runs (id, job, scheduled_for, trigger, requested_by, attempts, started_at, lease_holder, lease_until,
+                 status, items, error_count, errors)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
     let inserted = execute!(
         conn,
         sql,
@@ -41,7 +50,8 @@ pub(super) async fn insert(
         requested_by,
         row.attempts,
         row.started_at,
-        row.lease_until,
+        lease.holder,
+        lease.until,
         row.status,
         row.items,
         row.error_count,
@@ -66,50 +76,27 @@ pub(super) async fn abandoned(
     job: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Uuid>> {
-    let sql =
-        "SELECT id FROM job_runs WHERE job = $1 AND finished_at IS NULL AND lease_until <= $2";
+    let sql = "SELECT id FROM job_runs WHERE job = $1 AND finished_at IS NULL AND (lease_until IS NULL OR lease_until <= $2)";
     let row = fetch_optional!(conn, (Uuid,), sql, job, now)?;
     Ok(row.map(|(id,)| id))
 }
 
-/// Takes over a run; returns the number of the new attempt, `None` when another server was faster.
-pub(super) async fn take_over(
-    conn: &mut Conn,
-    run: Uuid,
-    now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
-) -> sqlx::Result<Option<i64>> {
-    let sql = "UPDATE job_runs SET attempts = attempts + 1, lease_until = $3
-               WHERE id = $1 AND finished_at IS NULL AND lease_until <= $2 RETURNING attempts";
-    let row = fetch_optional!(conn, (i64,), sql, run, now, lease_until)?;
-    Ok(row.map(|(attempts,)| attempts))
-}
-
-pub(super) async fn lease(
-    conn: &mut Conn,
-    run: Uuid,
-    attempt: i64,
-    until: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    let sql = "UPDATE job_runs SET lease_until = $3 WHERE id = $1 AND attempts = $2 AND finished_at IS NULL";
-    Ok(execute!(conn, sql, run, attempt, until)? == 1)
+/// Counts another attempt at a run.
+pub(super) async fn count_attempt(conn: &mut Conn, lease: &Lease) -> sqlx::Result<()> {
+    let sql = "UPDATE job_runs SET attempts = attempts + 1 WHERE id = $1 AND lease_holder = $2";
+    execute!(conn, sql, lease.id, lease.holder).map(|_| ())
 }
 
 /// Records the progress of a run.
-pub(super) async fn report(
-    conn: &mut Conn,
-    run: Uuid,
-    attempt: i64,
-    counted: Counted,
-) -> sqlx::Result<()> {
+pub(super) async fn report(conn: &mut Conn, lease: &Lease, counted: Counted) -> sqlx::Result<()> {
     let sql = "UPDATE job_runs SET total = $3, items = $4, error_count = $5
-               WHERE id = $1 AND attempts = $2 AND finished_at IS NULL";
+               WHERE id = $1 AND lease_holder = $2 AND finished_at IS NULL";
     let Counted {
         total,
         items,
         errors,
     } = counted;
-    execute!(conn, sql, run, attempt, total, items, errors).map(|_| ())
+    execute!(conn, sql, lease.id, lease.holder, total, items, errors).map(|_| ())
 }
 
 /// Result of a run that has ended.
@@ -122,18 +109,14 @@ pub(super) struct End<'a> {
     pub(super) now: DateTime<Utc>,
 }
 
-pub(super) async fn finish(
-    conn: &mut Conn,
-    run: Uuid,
-    attempt: i64,
-    end: &End<'_>,
-) -> sqlx::Result<()> {
+pub(super) async fn finish(conn: &mut Conn, lease: &Lease, end: &End<'_>) -> sqlx::Result<()> {
     execute!(
         conn,
-        "UPDATE job_runs SET finished_at = $3, status = $4, items = $5, error_count = $6, errors = $7, total = $8
-         WHERE id = $1 AND attempts = $2 AND finished_at IS NULL",
-        run,
-        attempt,
+        "UPDATE job_runs SET finished_at = $3, status = $4, items = $5, error_count = $6, errors = $7, total = $8,
+           lease_holder = NULL, lease_until = NULL
+         WHERE id = $1 AND lease_holder = $2 AND finished_at IS NULL",
+        lease.id,
+        lease.holder,
         end.now,
         end.status,
         end.items,

@@ -26,7 +26,11 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
             soon,
         ),
         (
-            "UPDATE payments SET lease_holder = NULL, lease_until = NULL WHERE next_check_at <= $1 AND lease_until > $2",
+            "UPDATE payments SET lease_holder = NULL, lease_until = NULL, next_check_at = $1 WHERE lease_until > $2",
+            soon,
+        ),
+        (
+            "UPDATE instances SET lease_holder = NULL, lease_until = NULL, next_attempt_at = $1 WHERE lease_until > $2",
             soon,
         ),
         (
@@ -34,8 +38,7 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
             late,
         ),
         (
-            "UPDATE instances SET next_attempt_at = $1, lease_holder = NULL, lease_until = NULL
-             WHERE next_attempt_at > $2 AND status <> 'TERMINATED'",
+            "UPDATE instances SET next_attempt_at = $1 WHERE next_attempt_at > $2 AND status <> 'TERMINATED'",
             late,
         ),
         (

@@ -204,6 +204,10 @@ async fn marks_in_the_future_are_refused(shop: Shop) {
     .unwrap();
     let retry = "UPDATE subscriptions SET renewal_retry_at = $1";
     dermaga_shop::execute!(conn, retry, later).unwrap();
+    // An hour ahead is far too long for a lease, though not for a pause.
+    let soon = shop.clock().now() + TimeDelta::hours(1);
+    let leased = "UPDATE instances SET lease_until = $1, next_attempt_at = $1, lease_holder = id";
+    dermaga_shop::execute!(conn, leased, soon).unwrap();
     conn.commit().await.unwrap();
 
     let shop = shop.restart().await;
@@ -232,6 +236,9 @@ async fn marks_in_the_future_are_refused(shop: Shop) {
     let sql = "SELECT renewal_retry_at FROM subscriptions";
     let (at,) = dermaga_shop::fetch_one!(conn, (DateTime<Utc>,), sql).unwrap();
     assert!(at <= shop.clock().now(), "{at}");
+    let sql = "SELECT count(*) FROM instances WHERE lease_until = $1";
+    let (left,) = dermaga_shop::fetch_one!(conn, (i64,), sql, soon).unwrap();
+    assert_eq!(left, 0, "a lease of an hour is kept");
     drop(conn);
     shop.clock().advance(TimeDelta::days(32));
     renew_due(&shop.state().subscriptions).await.unwrap();

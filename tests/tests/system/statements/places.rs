@@ -36,6 +36,11 @@ pub(super) fn is_of_the_shop(file: &str) -> bool {
     within.is_some_and(|path| !is_other(path))
 }
 
+/// Returns `true` for the shop's statements, and for those that claim the rows of its tables.
+pub(super) fn is_explained(file: &str) -> bool {
+    is_of_the_shop(file) || file.ends_with("/db/lease.rs")
+}
+
 /// Finds every call in the shop's code.
 pub(super) fn all() -> Vec<Place> {
     let mut found = Vec::new();
