@@ -1,22 +1,11 @@
 //! `/catalog`: what is sold, for everyone.
 
-use std::collections::HashMap;
-
 use axum::extract::State;
-use dermaga_shop::{
-    Error, Result,
-    catalog::{
-        Category, PlanView, Service, ServicePluginView, ServiceView,
-        store::{self, ServiceFilter},
-    },
-    db::Conn,
-    plugins::{self, Registry},
-};
+use dermaga_shop::catalog::{self, Category, PlanView, ServiceFilter, ServiceView};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::AppState,
@@ -41,7 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/catalog/categories", tag = "catalogue",
     responses((status = 200, description = "Categories by name", body = Envelope<Vec<Category>>)))]
 async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
-    let categories = store::categories(&mut state.db.read().await?).await?;
+    let categories = catalog::categories(&state.db).await?;
     Ok(Success::ok("The categories.", categories))
 }
 
@@ -64,19 +53,8 @@ async fn services_of_category(
     Segment(slug): Segment<String>,
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<ServiceView>> {
-    let known = store::categories(&mut state.db.read().await?).await?;
-    if !known.iter().any(|category| category.slug == slug) {
-        return Err(Error::not_found("category").into());
-    }
-    list(
-        &state,
-        &ServiceFilter {
-            category: Some(slug),
-            ..ServiceFilter::default()
-        },
-        page,
-    )
-    .await
+    let found = catalog::sold_services_of(&state.catalog, slug, page.part()).await?;
+    Ok(Success::page("The services.", page, found))
 }
 
 /// Returns a service with its plans.
@@ -87,7 +65,7 @@ async fn service(
     State(state): State<AppState>,
     Segment(slug): Segment<String>,
 ) -> Reply<ServiceView> {
-    let view = one(&state, &slug).await?;
+    let view = catalog::sold_service(&state.catalog, &slug).await?;
     Ok(Success::ok("The service.", view))
 }
 
@@ -99,7 +77,7 @@ async fn plans(
     State(state): State<AppState>,
     Segment(slug): Segment<String>,
 ) -> Reply<Vec<PlanView>> {
-    let view = one(&state, &slug).await?;
+    let view = catalog::sold_service(&state.catalog, &slug).await?;
     Ok(Success::ok("The plans.", view.plans))
 }
 
@@ -158,69 +136,6 @@ async fn list(
     filter: &ServiceFilter,
     page: PageQuery,
 ) -> Reply<Vec<ServiceView>> {
-    let mut conn = state.db.read().await?;
-    let rows = store::services(&mut conn, filter, page.limit.into(), page.offset()).await?;
-    let total = store::count_services(&mut conn, filter).await?;
-    let views = with_plans(&mut conn, &state.plugins, rows).await?;
-    Ok(Success::page(
-        "The services.",
-        views,
-        page.pagination(total),
-    ))
-}
-
-async fn one(state: &AppState, slug: &str) -> Result<ServiceView> {
-    let mut conn = state.db.read().await?;
-    let row = store::service_by_slug(&mut conn, slug)
-        .await?
-        .ok_or_else(|| Error::not_found("service"))?;
-    let mut views = with_plans(&mut conn, &state.plugins, vec![row]).await?;
-    views.pop().ok_or_else(|| Error::not_found("service"))
-}
-
-async fn with_plans(
-    conn: &mut Conn,
-    registry: &Registry,
-    services: Vec<Service>,
-) -> Result<Vec<ServiceView>> {
-    let ids: Vec<Uuid> = services.iter().map(|service| service.id).collect();
-    let mut plans: HashMap<Uuid, Vec<PlanView>> = HashMap::new();
-    for plan in store::plans_of(conn, &ids).await? {
-        plans.entry(plan.service_id).or_default().push(plan.into());
-    }
-    let mut views = Vec::with_capacity(services.len());
-    for service in services {
-        let plans = plans.remove(&service.id).unwrap_or_default();
-        views.push(view(registry, plans, service).await);
-    }
-    Ok(views)
-}
-
-async fn view(registry: &Registry, mut plans: Vec<PlanView>, service: Service) -> ServiceView {
-    let plugin = registry.active(&service.plugin_id).ok();
-    for plan in &mut plans {
-        plan.is_available &= plugin.is_some();
-    }
-    // A plugin that cannot say what it makes must not hide what is sold.
-    let description = match &plugin {
-        Some(plugin) => plugins::describe(plugin, &service.settings).await.ok(),
-        None => None,
-    };
-    ServiceView {
-        price_from: plans.iter().map(|plan| plan.monthly_price).min(),
-        plugin: ServicePluginView {
-            id: service.plugin_id,
-            version: plugin.as_ref().map(|plugin| plugin.about().version.clone()),
-            config_schema: description.map(|description| description.config_schema.clone()),
-        },
-        id: service.id,
-        slug: service.slug,
-        category: service.category_slug,
-        category_name: service.category_name,
-        name: service.name,
-        summary: service.summary,
-        description: service.description,
-        featured: service.featured,
-        plans,
-    }
+    let found = catalog::sold_services(&state.catalog, filter, page.part()).await?;
+    Ok(Success::page("The services.", page, found))
 }

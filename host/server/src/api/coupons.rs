@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use dermaga_runtime::contract::Place;
 use dermaga_shop::{
-    coupons::{CouponCode, CouponPreview, Redeemed, RedemptionView, store},
+    coupons::{self, CouponCode, CouponPreview, Redeemed, RedemptionView},
     wallet::TransactionView,
 };
 use garde::Validate;
@@ -66,9 +66,7 @@ async fn validate_coupon(
     customer: Customer,
     Body(request): Body<CouponRequest>,
 ) -> Reply<CouponPreview> {
-    let preview =
-        dermaga_shop::coupons::preview(&state.coupons, customer.user_id, &request.coupon_code)
-            .await?;
+    let preview = coupons::preview(&state.coupons, customer.user_id, &request.coupon_code).await?;
     Ok(Success::ok("This coupon is good.", preview))
 }
 
@@ -82,13 +80,8 @@ async fn redeem_coupon(
 ) -> Result<Response, Refusal> {
     let user_id = customer.user_id;
     let redeem = async {
-        let redeemed = dermaga_shop::coupons::redeem(
-            &state.coupons,
-            user_id,
-            &request.coupon_code,
-            Place::Wallet,
-        )
-        .await?;
+        let redeemed =
+            coupons::redeem(&state.coupons, user_id, &request.coupon_code, Place::Wallet).await?;
         Ok(redeemed.map(RedeemedView::answer))
     };
     once.answer(&state, user_id, redeem).await
@@ -102,19 +95,6 @@ async fn coupon_history(
     customer: Customer,
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<RedemptionView>> {
-    let mut conn = state.db.read().await?;
-    let rows = store::redemptions_of_user(
-        &mut conn,
-        customer.user_id,
-        page.limit.into(),
-        page.offset(),
-    )
-    .await?;
-    let total = store::count_redemptions_of_user(&mut conn, customer.user_id).await?;
-    let views = rows.into_iter().map(RedemptionView::from).collect();
-    Ok(Success::page(
-        "The coupons you have used.",
-        views,
-        page.pagination(total),
-    ))
+    let found = coupons::redemptions_by(&state.db, customer.user_id, page.part()).await?;
+    Ok(Success::page("The coupons you have used.", page, found))
 }

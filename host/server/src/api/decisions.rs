@@ -2,9 +2,8 @@
 
 use axum::extract::State;
 use dermaga_shop::{
-    Error,
     plugins::{self, ExplainedDecision},
-    wallet::{TransactionName, store},
+    wallet::{self, TransactionName},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -29,8 +28,7 @@ async fn decisions_of_transaction(
     Segment(name): Segment<TransactionName>,
 ) -> Reply<Vec<ExplainedDecision>> {
     let mut conn = state.db.read().await?;
-    let id = store::transaction_id(&mut conn, customer.user_id, name).await?;
-    let id = id.ok_or_else(|| Error::not_found("transaction"))?;
-    let views = plugins::explain(&mut conn, id).await?;
+    let transaction = wallet::transaction_of(&mut conn, customer.user_id, name).await?;
+    let views = plugins::explain(&mut conn, transaction.id).await?;
     Ok(Success::ok("What was decided, and why.", views))
 }

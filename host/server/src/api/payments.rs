@@ -11,12 +11,10 @@ use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error,
     db::Conn,
-    ids::UserId,
     money::Rupiah,
     payments::{
-        DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking, notification,
-        problem,
-        store::{self, DebtFilter},
+        self, DebtFilter, DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking,
+        notification, problem,
         top_up::{self, LARGEST_TOP_UP, OpenTopUp, SMALLEST_TOP_UP},
     },
     wallet::{self, TransactionName, TransactionView},
@@ -148,12 +146,6 @@ impl PaymentStatusView {
     }
 }
 
-async fn own(state: &AppState, user_id: UserId, name: TransactionName) -> Result<Payment, Error> {
-    let mut conn = state.db.read().await?;
-    let found = store::of_customer(&mut conn, user_id, name).await?;
-    found.ok_or_else(|| Error::not_found("top-up"))
-}
-
 /// The present state of a top-up. The gateway is asked while it waits, once in five seconds at the
 /// most.
 #[utoipa::path(get, path = "/wallet/transactions/{id}/status", tag = "wallet", security(("bearer" = [])),
@@ -164,7 +156,7 @@ async fn payment_status(
     customer: Customer,
     Segment(name): Segment<TransactionName>,
 ) -> Reply<PaymentStatusView> {
-    let payment = own(&state, customer.user_id, name).await?;
+    let payment = payments::of_customer(&state.db, customer.user_id, name).await?;
     let (payment, is_confirmed) = asking::refresh(&state.payments, payment).await?;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, is_confirmed).await?;
@@ -180,7 +172,7 @@ async fn cancel_top_up(
     customer: Customer,
     Segment(name): Segment<TransactionName>,
 ) -> Reply<PaymentStatusView> {
-    let payment = own(&state, customer.user_id, name).await?;
+    let payment = payments::of_customer(&state.db, customer.user_id, name).await?;
     let payment = top_up::cancel(&state.payments, &payment).await?;
     let mut conn = state.db.read().await?;
     let view = PaymentStatusView::of(&mut conn, payment, true).await?;
@@ -200,11 +192,9 @@ async fn own_debts(
         user_id: Some(customer.user_id),
         open: None,
     };
-    let mut conn = state.db.read().await?;
-    let debts = store::debts(&mut conn, filter, page.limit.into(), page.offset()).await?;
-    let total = store::count_debts(&mut conn, filter).await?;
+    let debts = payments::debts(&state.db, filter, page.part()).await?;
     let message = "Your debts. Your next top-ups pay the open ones first.";
-    Ok(Success::page(message, debts, page.pagination(total)))
+    Ok(Success::page(message, page, debts))
 }
 
 /// Takes Midtrans' notices. One that cannot be applied now is answered with 5xx and sent again.

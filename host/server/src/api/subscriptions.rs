@@ -6,10 +6,10 @@ use dermaga_shop::{
     ids::UserId,
     money::Rupiah,
     subscriptions::{
-        BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
+        self, BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
         SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
         cancellation::{self, Cancelled},
-        checkout, store,
+        checkout,
     },
 };
 use garde::Validate;
@@ -191,22 +191,8 @@ async fn list(
     customer: Customer,
     Paged(page, query): Paged<ListQuery>,
 ) -> Reply<Vec<SubscriptionView>> {
-    let mut conn = state.db.read().await?;
-    let rows = store::list(
-        &mut conn,
-        customer.user_id,
-        query.status,
-        page.limit.into(),
-        page.offset(),
-    )
-    .await?;
-    let total = store::count(&mut conn, customer.user_id, query.status).await?;
-    let views = rows.into_iter().map(SubscriptionView::from).collect();
-    Ok(Success::page(
-        "Your subscriptions.",
-        views,
-        page.pagination(total),
-    ))
+    let found = subscriptions::list(&state.db, customer.user_id, query.status, page.part()).await?;
+    Ok(Success::page("Your subscriptions.", page, found))
 }
 
 /// Returns a subscription, with the price of each period.
@@ -217,9 +203,7 @@ async fn get(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail =
-        dermaga_shop::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id)
-            .await?;
+    let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok("The subscription.", detail))
 }
 
@@ -284,9 +268,7 @@ async fn cancel(
             "The subscription will end with the period that is paid for."
         }
     };
-    let detail =
-        dermaga_shop::subscriptions::detail(&mut state.db.read().await?, customer.user_id, id)
-            .await?;
+    let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok(message, detail))
 }
 
@@ -299,12 +281,8 @@ async fn billing_info(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<BillingInfo> {
-    let info = dermaga_shop::subscriptions::renewal::billing_info(
-        &state.subscriptions,
-        customer.user_id,
-        id,
-    )
-    .await?;
+    let info =
+        subscriptions::renewal::billing_info(&state.subscriptions, customer.user_id, id).await?;
     let message = match info.due {
         Some(due) => format!("The next month costs {due}."),
         None => "There is no next month.".to_owned(),
@@ -333,15 +311,8 @@ async fn set_auto_renew(
     Body(request): Body<AutoRenewRequest>,
 ) -> Reply<SubscriptionDetail> {
     let user_id = customer.user_id;
-    dermaga_shop::subscriptions::set_auto_renew(
-        &state.subscriptions,
-        user_id,
-        id,
-        request.auto_renew,
-    )
-    .await?;
-    let detail =
-        dermaga_shop::subscriptions::detail(&mut state.db.read().await?, user_id, id).await?;
+    subscriptions::set_auto_renew(&state.subscriptions, user_id, id, request.auto_renew).await?;
+    let detail = subscriptions::detail(&mut state.db.read().await?, user_id, id).await?;
     let message = if request.auto_renew {
         "The subscription will be renewed."
     } else {
@@ -362,12 +333,9 @@ async fn retry_provisioning(
     customer: Customer,
     Id(id): Id,
 ) -> Reply<SubscriptionDetail> {
-    let detail = dermaga_shop::subscriptions::delivery::retry_provisioning(
-        &state.subscriptions,
-        customer.user_id,
-        id,
-    )
-    .await?;
+    let detail =
+        subscriptions::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id)
+            .await?;
     Ok(Success::accepted("It is being tried again.", detail))
 }
 
@@ -390,13 +358,9 @@ async fn quote_upgrade(
     Id(id): Id,
     Body(request): Body<UpgradeQuoteRequest>,
 ) -> Reply<UpgradeQuote> {
-    let quote = dermaga_shop::subscriptions::upgrade::quote(
-        &state.subscriptions,
-        customer.user_id,
-        id,
-        request.plan_id,
-    )
-    .await?;
+    let quote =
+        subscriptions::upgrade::quote(&state.subscriptions, customer.user_id, id, request.plan_id)
+            .await?;
     Ok(Success::ok(format!("This costs {} now.", quote.due), quote))
 }
 
@@ -436,7 +400,7 @@ async fn upgrade(
 ) -> Result<Response, Refusal> {
     let (user_id, most) = (customer.user_id, request.max_charge);
     let act = async {
-        let made = dermaga_shop::subscriptions::upgrade::upgrade(
+        let made = subscriptions::upgrade::upgrade(
             &state.subscriptions,
             user_id,
             id,

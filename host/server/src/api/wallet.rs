@@ -2,17 +2,14 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
-    Code, Error,
-    calendar::{self, Period},
+    calendar::Period,
     ids::UserId,
     money::Rupiah,
     wallet::{
-        Statistics, TransactionName, TransactionStatus, TransactionType, TransactionView,
-        WalletInfo,
-        receipt::Receipt,
+        self, Statistics, TransactionFilter, TransactionName, TransactionStatus, TransactionType,
+        TransactionView, WalletInfo, receipt,
         statement::{self, Dates},
         statistics,
-        store::{self, TransactionFilter},
     },
 };
 use garde::Validate;
@@ -47,23 +44,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/wallet/info", tag = "wallet", security(("bearer" = [])),
     responses((status = 200, description = "Balances, totals and the last ten transactions", body = Envelope<WalletInfo>), Missing))]
 async fn info(State(state): State<AppState>, customer: Customer) -> Reply<WalletInfo> {
-    let month = calendar::start_of_month(state.clock.zone(), state.clock.now());
-    let mut conn = state.db.read().await?;
-    let found = store::at_a_glance(&mut conn, customer.user_id, month).await?;
-    drop(conn);
-    let (wallet, spent, recent) = found.ok_or_else(|| Error::not_found("wallet"))?;
-    Ok(Success::ok(
-        "Your wallet.",
-        WalletInfo {
-            paid_balance: wallet.paid_balance,
-            bonus_balance: wallet.bonus_balance,
-            total_balance: wallet.balance().total()?,
-            total_top_up: wallet.total_top_up,
-            total_spent: wallet.total_spent,
-            spent_this_month: spent,
-            recent_transactions: recent.into_iter().map(TransactionView::from).collect(),
-        },
-    ))
+    let info = wallet::info(&state.wallets, customer.user_id).await?;
+    Ok(Success::ok("Your wallet.", info))
 }
 
 /// Filter of a list of transactions.
@@ -100,22 +82,9 @@ async fn transactions(
         from,
         to,
     };
-    let mut conn = state.db.read().await?;
-    let rows = store::transactions(
-        &mut conn,
-        customer.user_id,
-        filter,
-        page.limit.into(),
-        page.offset(),
-    )
-    .await?;
-    let total = store::count_transactions(&mut conn, customer.user_id, filter).await?;
-    let views = rows.into_iter().map(TransactionView::from).collect();
-    Ok(Success::page(
-        "Your transactions.",
-        views,
-        page.pagination(total),
-    ))
+    let found = wallet::transactions(&state.db, customer.user_id, filter, page.part()).await?;
+    let views = found.map(TransactionView::from);
+    Ok(Success::page("Your transactions.", page, views))
 }
 
 /// Returns a transaction, by id or by number (`TXMP-101`).
@@ -128,8 +97,7 @@ async fn transaction(
     Segment(name): Segment<TransactionName>,
 ) -> Reply<TransactionView> {
     let mut conn = state.db.read().await?;
-    let row = store::transaction(&mut conn, customer.user_id, name).await?;
-    let row = row.ok_or_else(|| Error::not_found("transaction"))?;
+    let row = wallet::transaction_of(&mut conn, customer.user_id, name).await?;
     Ok(Success::ok("The transaction.", row.into()))
 }
 
@@ -142,39 +110,11 @@ async fn receipt(
     customer: Customer,
     Segment(name): Segment<TransactionName>,
 ) -> Result<Response, Refusal> {
-    let mut conn = state.db.read().await?;
-    let row = store::transaction(&mut conn, customer.user_id, name).await?;
-    let transaction = row.ok_or_else(|| Error::not_found("transaction"))?;
-    if transaction.completed_at.is_none() {
-        let message = format!(
-            "{} is {}: there is a receipt when it is completed.",
-            transaction.number, transaction.status
-        );
-        return Err(Error::new(Code::InvalidState, message).into());
-    }
-    let (paid, bonus) = store::movement_of(&mut conn, transaction.id).await?;
-    let owner = store::owner(&mut conn, customer.user_id).await?;
-    let (name, email) = owner.ok_or_else(|| Error::not_found("customer"))?;
-    drop(conn);
-    let file_name = format!("dermaga-receipt-{}.pdf", transaction.number);
-    // Cutting the letters out of their fonts takes milliseconds.
-    let written = tokio::task::spawn_blocking(move || {
-        let receipt = Receipt {
-            shop: &state.config.wallet.shop_name,
-            customer: &name,
-            email: &email,
-            transaction: &transaction,
-            paid,
-            bonus,
-            zone: state.clock.zone(),
-            typeface: state.config.wallet.receipt_font.as_ref(),
-        };
-        receipt.pdf()
-    });
+    let (number, content) = receipt::of_transaction(&state.wallets, customer.user_id, name).await?;
     let file = Attachment {
-        name: file_name,
+        name: format!("dermaga-receipt-{number}.pdf"),
         media_type: "application/pdf",
-        content: written.await.map_err(Error::internal)??,
+        content,
     };
     file.answer()
 }
@@ -282,7 +222,7 @@ async fn check_credit(
     customer: Customer,
     Body(check): Body<CreditCheck>,
 ) -> Reply<CreditCheckView> {
-    let balance = dermaga_shop::wallet::balance(&mut state.db.read().await?, customer.user_id)
+    let balance = wallet::balance(&mut state.db.read().await?, customer.user_id)
         .await?
         .total()?;
     let amount = Rupiah::new(check.amount);

@@ -6,10 +6,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
+use dermaga_shop::db::Page;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Pagination, context};
+use super::{PageQuery, Pagination, context};
 use crate::http::Refusal;
 
 /// Result of a handler.
@@ -68,12 +69,14 @@ impl<T: Serialize> Success<T> {
             ..Self::ok(message, data)
         }
     }
+}
 
-    /// 200 with one page of a list.
-    pub fn page(message: impl Into<String>, items: T, pagination: Pagination) -> Self {
+impl<T: Serialize> Success<Vec<T>> {
+    /// 200 with one page of a list, the one that `query` asked for.
+    pub fn page(message: impl Into<String>, query: PageQuery, page: Page<T>) -> Self {
         Self {
-            pagination: Some(pagination),
-            ..Self::ok(message, items)
+            pagination: Some(query.pagination(page.total)),
+            ..Self::ok(message, page.items)
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Lists in pages.
 
+use dermaga_shop::db::Part;
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -26,9 +27,13 @@ impl Default for PageQuery {
 }
 
 impl PageQuery {
-    /// Items before this page.
-    pub fn offset(&self) -> i64 {
-        i64::from(self.page.saturating_sub(1)) * i64::from(self.limit)
+    /// Part of the list that is this page.
+    pub fn part(&self) -> Part {
+        let limit = i64::from(self.limit);
+        Part {
+            offset: i64::from(self.page.saturating_sub(1)) * limit,
+            limit,
+        }
     }
 
     /// Describes this page of a list of `total` items.
@@ -61,7 +66,8 @@ mod tests {
     #[test]
     fn counts_pages() {
         let page = PageQuery { page: 3, limit: 20 };
-        assert_eq!(page.offset(), 40);
+        let (offset, limit) = (40, 20);
+        assert_eq!(page.part(), Part { offset, limit });
         for (total, pages) in [(0, 0), (1, 1), (20, 1), (21, 2)] {
             assert_eq!(page.pagination(total).total_pages, pages);
         }

@@ -3,17 +3,17 @@
 //! A lasting cause is one alert, however often it is noticed: raising it again counts. Raising and
 //! resolving happen in the transaction of their cause.
 
-pub mod model;
-pub mod store;
+mod model;
+mod store;
 
 use serde_json::json;
 use uuid::Uuid;
 
-pub use model::{Alert, AlertKind, AlertState};
+pub use model::{Alert, AlertFilter, AlertKind, AlertState};
 
 use crate::{
     Error, Result, audit,
-    db::{Clock, Conn, new_id},
+    db::{Clock, Conn, Db, Page, Part, new_id},
     ids::UserId,
 };
 
@@ -63,17 +63,24 @@ pub async fn resolve(
     Ok(true)
 }
 
+/// Lists alerts, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(db: &Db, filter: &AlertFilter<'_>, part: Part) -> Result<Page<Alert>> {
+    Ok(store::list(&mut db.read().await?, filter, part).await?)
+}
+
 /// Records who acknowledged an alert first; the alert stays open until its cause ends.
-pub async fn acknowledge(
-    conn: &mut Conn,
-    clock: &Clock,
-    actor_id: UserId,
-    id: Uuid,
-) -> Result<Alert> {
-    if store::acknowledge(conn, id, actor_id, clock.now()).await? {
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown one.
+pub async fn acknowledge(db: &Db, clock: &Clock, actor_id: UserId, id: Uuid) -> Result<Alert> {
+    let mut conn = db.begin().await?;
+    if store::acknowledge(&mut conn, id, actor_id, clock.now()).await? {
         let subject = format!("alert:{id}");
         audit::record(
-            conn,
+            &mut conn,
             clock,
             actor_id,
             "alert.acknowledged",
@@ -82,8 +89,10 @@ pub async fn acknowledge(
         )
         .await?;
     }
-    let alert = store::by_id(conn, id).await?;
-    alert.ok_or_else(|| Error::not_found("alert"))
+    let alert = store::by_id(&mut conn, id).await?;
+    let alert = alert.ok_or_else(|| Error::not_found("alert"))?;
+    conn.commit().await?;
+    Ok(alert)
 }
 
 /// Returns the subjects of the open alerts of a kind.

@@ -68,3 +68,12 @@ pub struct Alert {
     pub acknowledged_by: Option<UserId>,
     pub resolved_at: Option<DateTime<Utc>>,
 }
+
+/// Filter of a list of alerts.
+#[derive(Debug, Default)]
+pub struct AlertFilter<'a> {
+    pub kind: Option<AlertKind>,
+    pub state: Option<AlertState>,
+    pub subject: Option<&'a str>,
+    pub acknowledged: Option<bool>,
+}

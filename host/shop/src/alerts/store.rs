@@ -3,8 +3,12 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::model::{Alert, AlertKind, AlertState};
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId};
+use super::model::{Alert, AlertFilter, AlertKind, AlertState};
+use crate::{
+    db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    execute, fetch_all, fetch_one, fetch_optional,
+    ids::UserId,
+};
 
 /// Values of an alert to raise.
 pub(super) struct NewAlert<'a> {
@@ -58,15 +62,15 @@ pub(super) async fn acknowledge(
     Ok(execute!(conn, sql, id, actor_id, now)? == 1)
 }
 
-const ALERT: &str =
-    "SELECT id, kind, CASE WHEN resolved_at IS NULL THEN 'OPEN' ELSE 'RESOLVED' END AS state,
-    subject, message, occurrences, raised_at, last_raised_at, acknowledged_at, acknowledged_by, resolved_at FROM alerts";
+const ALERTS: List = List {
+    rows: "SELECT id, kind, CASE WHEN resolved_at IS NULL THEN 'OPEN' ELSE 'RESOLVED' END AS state, subject, message,
+        occurrences, raised_at, last_raised_at, acknowledged_at, acknowledged_by, resolved_at FROM alerts",
+    count: "SELECT count(*) FROM alerts",
+    order: "ORDER BY raised_at DESC, id DESC",
+};
 
 pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Alert>> {
-    let found: Vec<Alert> = fetch_built!(conn, Alert, ALERT, |q| {
-        q.push(" WHERE id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+    find_where(conn, ALERTS.rows, &Filter::of("id = ?", id)).await
 }
 
 pub(super) async fn count_open(conn: &mut Conn) -> sqlx::Result<Vec<(AlertKind, i64)>> {
@@ -81,55 +85,26 @@ pub(super) async fn open_subjects(conn: &mut Conn, kind: AlertKind) -> sqlx::Res
     Ok(rows.into_iter().map(|(subject,)| subject).collect())
 }
 
-/// Filter of a list of alerts.
-#[derive(Debug, Default)]
-pub struct AlertFilter<'a> {
-    pub kind: Option<AlertKind>,
-    pub state: Option<AlertState>,
-    pub subject: Option<&'a str>,
-    pub acknowledged: Option<bool>,
-}
-
-macro_rules! filter_alerts {
-    ($q:ident, $filter:expr) => {
-        if let Some(kind) = $filter.kind {
-            $q.push(" AND kind = ").push_bind(kind);
-        }
-        if let Some(subject) = $filter.subject {
-            $q.push(" AND subject = ").push_bind(subject);
-        }
-        match $filter.state {
-            Some(AlertState::Open) => drop($q.push(" AND resolved_at IS NULL")),
-            Some(AlertState::Resolved) => drop($q.push(" AND resolved_at IS NOT NULL")),
-            None => {}
-        }
-        match $filter.acknowledged {
-            Some(true) => drop($q.push(" AND acknowledged_at IS NOT NULL")),
-            Some(false) => drop($q.push(" AND acknowledged_at IS NULL")),
-            None => {}
-        }
-    };
-}
-
-pub async fn list(
+pub(super) async fn list(
     conn: &mut Conn,
-    filter: &AlertFilter<'_>,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Alert>> {
-    fetch_built!(conn, Alert, ALERT, |q| {
-        q.push(" WHERE TRUE");
-        filter_alerts!(q, filter);
-        q.push(" ORDER BY raised_at DESC, id DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
-}
-
-pub async fn count(conn: &mut Conn, filter: &AlertFilter<'_>) -> sqlx::Result<i64> {
-    let start = "SELECT count(*) FROM alerts WHERE TRUE";
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), start, |q| {
-        filter_alerts!(q, filter);
-    })?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
+    wanted: &AlertFilter<'_>,
+    part: Part,
+) -> sqlx::Result<Page<Alert>> {
+    let state = wanted.state.map(|state| match state {
+        AlertState::Open => "resolved_at IS NULL",
+        AlertState::Resolved => "resolved_at IS NOT NULL",
+    });
+    let acknowledged = wanted.acknowledged.map(|is_acknowledged| {
+        if is_acknowledged {
+            "acknowledged_at IS NOT NULL"
+        } else {
+            "acknowledged_at IS NULL"
+        }
+    });
+    let filter = Filter::default()
+        .with_some("kind = ?", wanted.kind)
+        .with_some("subject = ?", wanted.subject)
+        .and_some(state)
+        .and_some(acknowledged);
+    fetch_page(conn, ALERTS, &filter, part).await
 }

@@ -1,8 +1,9 @@
 //! Catalogue: categories, services and plans, read from the templates, and quotas of plans.
 
+mod browsing;
 mod loading;
 mod model;
-pub mod store;
+mod store;
 mod templates;
 
 use std::sync::Arc;
@@ -11,9 +12,11 @@ use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
 use uuid::Uuid;
 
+pub use browsing::{categories, sold_service, sold_services, sold_services_of};
 pub use loading::RefusedTemplate;
 pub use model::{
-    Category, Plan, PlanView, ResourcesView, Service, ServicePluginView, ServiceView, Tier,
+    Category, Plan, PlanView, ResourcesView, Service, ServiceFilter, ServicePluginView,
+    ServiceView, Tier,
 };
 pub use templates::{CatalogReload, Templates, load_at_start, reload};
 

@@ -210,3 +210,11 @@ pub struct ServiceView {
     pub plugin: ServicePluginView,
     pub plans: Vec<PlanView>,
 }
+
+/// Filter of a list of services; words are looked for in name, summary and slug.
+#[derive(Debug, Default)]
+pub struct ServiceFilter {
+    pub category: Option<String>,
+    pub featured: Option<bool>,
+    pub words: Option<String>,
+}

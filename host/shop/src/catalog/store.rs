@@ -7,8 +7,12 @@ use dermaga_runtime::{contract::Settings, gate::Exception};
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{Category, Plan, Service, Tier};
-use crate::{db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional, money::Rupiah};
+use super::{Category, Plan, Service, ServiceFilter, Tier};
+use crate::{
+    db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
+    execute, fetch_all, fetch_one, fetch_optional,
+    money::Rupiah,
+};
 
 pub(super) async fn upsert_category(
     conn: &mut Conn,
@@ -157,7 +161,7 @@ pub(super) async fn upsert_plan(
     .map(|_| ())
 }
 
-pub async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
+pub(super) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
     let sql = "SELECT c.id, c.slug, c.name, c.description,
                  (SELECT count(*) FROM services s
                   WHERE s.category_id = c.id AND s.active AND s.refused IS NULL) AS services
@@ -165,84 +169,45 @@ pub async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
     fetch_all!(conn, Category, sql)
 }
 
-const SERVICE: &str =
-    "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name,
-    s.summary, s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings, s.pod_security_exceptions
-    FROM services s JOIN service_categories c ON c.id = s.category_id";
+const SERVICES: List = List {
+    rows: "SELECT s.id, s.slug, c.slug AS category_slug, c.name AS category_name, s.plugin_id, s.name, s.summary,
+        s.description, s.featured, (s.active AND s.refused IS NULL) AS active, s.images, s.settings,
+        s.pod_security_exceptions FROM services s JOIN service_categories c ON c.id = s.category_id",
+    count: "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id",
+    order: "ORDER BY s.featured DESC, s.name, s.slug",
+};
 
-/// Filter of a list of services; words are looked for in name, summary and slug.
-#[derive(Debug, Default)]
-pub struct ServiceFilter {
-    pub category: Option<String>,
-    pub featured: Option<bool>,
-    pub words: Option<String>,
+/// Services that are sold.
+fn sold() -> Filter<'static> {
+    Filter::default().and("s.active AND s.refused IS NULL")
 }
 
-macro_rules! filter_services {
-    ($q:ident, $filter:expr) => {
-        $q.push(" WHERE s.active AND s.refused IS NULL");
-        if let Some(category) = &$filter.category {
-            $q.push(" AND c.slug = ").push_bind(category.clone());
-        }
-        if let Some(featured) = $filter.featured {
-            $q.push(" AND s.featured = ").push_bind(featured);
-        }
-        if let Some(words) = &$filter.words {
-            // Escaped, so that a percent sign in a search is a percent sign.
-            let escaped = words
-                .to_lowercase()
-                .replace('\\', "\\\\")
-                .replace('%', "\\%")
-                .replace('_', "\\_");
-            $q.push(" AND lower(s.name || ' ' || s.summary || ' ' || s.slug) LIKE ")
-                .push_bind(format!("%{escaped}%"));
-            $q.push(" ESCAPE '\\'");
-        }
-    };
-}
-
-pub async fn services(
+pub(super) async fn services(
     conn: &mut Conn,
-    filter: &ServiceFilter,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Service>> {
-    fetch_built!(conn, Service, SERVICE, |q| {
-        filter_services!(q, filter);
-        q.push(" ORDER BY s.featured DESC, s.name, s.slug LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
+    wanted: &ServiceFilter,
+    part: Part,
+) -> sqlx::Result<Page<Service>> {
+    let filter = sold()
+        .with_some("c.slug = ?", wanted.category.as_deref())
+        .with_some("s.featured = ?", wanted.featured)
+        .containing(
+            &["s.name || ' ' || s.summary || ' ' || s.slug"],
+            wanted.words.as_deref(),
+        );
+    fetch_page(conn, SERVICES, &filter, part).await
 }
 
 /// Every service, sold or not.
 pub(super) async fn all_services(conn: &mut Conn) -> sqlx::Result<Vec<Service>> {
-    fetch_built!(conn, Service, SERVICE, |q| {
-        q.push(" ORDER BY s.slug");
-    })
+    fetch_where(conn, SERVICES.rows, &Filter::default(), "ORDER BY s.slug").await
 }
 
-pub async fn count_services(conn: &mut Conn, filter: &ServiceFilter) -> sqlx::Result<i64> {
-    let start = "SELECT count(*) FROM services s JOIN service_categories c ON c.id = s.category_id";
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), start, |q| {
-        filter_services!(q, filter);
-    })?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
-}
-
-pub async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
-    let found: Vec<Service> = fetch_built!(conn, Service, SERVICE, |q| {
-        q.push(" WHERE s.active AND s.refused IS NULL AND s.slug = ")
-            .push_bind(slug.to_owned());
-    })?;
-    Ok(found.into_iter().next())
+pub(super) async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result<Option<Service>> {
+    find_where(conn, SERVICES.rows, &sold().with("s.slug = ?", slug)).await
 }
 
 pub(super) async fn service(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Service>> {
-    let found: Vec<Service> = fetch_built!(conn, Service, SERVICE, |q| {
-        q.push(" WHERE s.id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+    find_where(conn, SERVICES.rows, &Filter::of("s.id = ?", id)).await
 }
 
 const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
@@ -250,30 +215,22 @@ const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_
 
 /// Every plan, sold or not.
 pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {
-    fetch_built!(conn, Plan, PLAN, |q| {
-        q.push(" ORDER BY service_id, slug");
-    })
+    fetch_where(conn, PLAN, &Filter::default(), "ORDER BY service_id, slug").await
 }
 
-pub async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result<Vec<Plan>> {
+/// Plans of these services that are sold.
+pub(super) async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result<Vec<Plan>> {
     if services.is_empty() {
         return Ok(Vec::new());
     }
-    fetch_built!(conn, Plan, PLAN, |q| {
-        q.push(" WHERE active AND service_id IN (");
-        let mut ids = q.separated(", ");
-        for id in services {
-            ids.push_bind(*id);
-        }
-        q.push(") ORDER BY monthly_price, slug");
-    })
+    let filter = Filter::default()
+        .and("active")
+        .with_any("service_id", services.iter().copied());
+    fetch_where(conn, PLAN, &filter, "ORDER BY monthly_price, slug").await
 }
 
 pub(super) async fn plan(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Plan>> {
-    let found: Vec<Plan> = fetch_built!(conn, Plan, PLAN, |q| {
-        q.push(" WHERE id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+    find_where(conn, PLAN, &Filter::of("id = ?", id)).await
 }
 
 /// Takes one of a plan's quota, if it is still sold at this price.

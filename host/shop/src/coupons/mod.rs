@@ -6,10 +6,11 @@
 pub mod administration;
 mod evaluation;
 mod inputs;
-pub mod model;
+mod model;
+mod reading;
 mod renewal;
 mod settings;
-pub mod store;
+mod store;
 
 use std::sync::Arc;
 
@@ -21,9 +22,11 @@ use uuid::Uuid;
 pub use evaluation::{Evaluated, evaluate, record_redemption, still_holds, take};
 pub use inputs::{Forever, Lasts, NewCoupon, Switch};
 pub use model::{
-    Coupon, CouponCode, CouponCost, CouponPreview, CouponStatistics, CouponStatus, CouponTypeView,
-    CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost, WelcomeBonus,
+    Coupon, CouponCode, CouponCost, CouponFilter, CouponPreview, CouponStatistics, CouponStatus,
+    CouponTypeView, CouponView, EffectView, RedeemedBy, RedemptionView, StatusCount, TypeCost,
+    WelcomeBonus, place_name,
 };
+pub use reading::{by_id, list, redemptions_by, redemptions_of};
 pub use renewal::{Continued, continue_for, release, take_cost};
 pub use settings::Settings;
 

@@ -374,3 +374,14 @@ mod tests {
         }
     }
 }
+
+/// Filter of a list of coupons.
+#[derive(Debug, Clone)]
+pub struct CouponFilter {
+    pub status: Option<CouponStatus>,
+    pub plugin: Option<String>,
+    /// Part of the code or the description.
+    pub text: Option<String>,
+    /// Moment of the query: an active coupon whose window is over counts as expired.
+    pub now: DateTime<Utc>,
+}

@@ -1,6 +1,6 @@
 //! SQL of coupons and their redemptions.
 
-pub mod admin;
+pub(super) mod admin;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -9,8 +9,12 @@ use uuid::Uuid;
 
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
-    catalog::Tier, db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
-    ids::UserId, money::Rupiah, write_returning,
+    catalog::Tier,
+    db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
+    defer, execute, fetch_all, fetch_optional,
+    ids::UserId,
+    money::Rupiah,
+    write_returning,
 };
 
 /// A coupon's columns, and what is asked besides.
@@ -46,11 +50,8 @@ pub(super) async fn for_customer(
     Ok(row.map(|row| (row.coupon, row.uses)))
 }
 
-pub async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
-    let found: Vec<Coupon> = fetch_built!(conn, Coupon, COUPON, |q| {
-        q.push(" WHERE id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
+    find_where(conn, COUPON, &Filter::of("id = ?", id)).await
 }
 
 /// Coupons of these plugins that may be given now.
@@ -62,17 +63,11 @@ pub(super) async fn usable_of(
     if plugins.is_empty() {
         return Ok(Vec::new());
     }
-    fetch_built!(conn, Coupon, COUPON, |q| {
-        q.push(" WHERE status = 'ACTIVE' AND starts_at <= ")
-            .push_bind(now);
-        q.push(" AND (ends_at IS NULL OR ends_at > ").push_bind(now);
-        q.push(") AND plugin_id IN (");
-        let mut ids = q.separated(", ");
-        for plugin in plugins {
-            ids.push_bind(plugin.clone());
-        }
-        q.push(") ORDER BY created_at, id");
-    })
+    let filter = Filter::default()
+        .and("status = 'ACTIVE'")
+        .with("starts_at <= ? AND (ends_at IS NULL OR ends_at > ?)", now)
+        .with_any("plugin_id", plugins.iter().map(String::as_str));
+    fetch_where(conn, COUPON, &filter, "ORDER BY created_at, id").await
 }
 
 /// Fields of a coupon to insert.
@@ -288,22 +283,25 @@ pub(super) async fn give_back_use(
     execute!(conn, sql, coupon_id, user_id, uses).map(|_| ())
 }
 
-pub async fn redemptions_of_user(
+const REDEMPTIONS: List = List {
+    rows: "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.period,
+        r.created_at, r.released_at FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id",
+    count: "SELECT count(*) FROM coupon_redemptions r",
+    order: "ORDER BY r.created_at DESC, r.id DESC",
+};
+
+pub(super) async fn redemptions_of_user(
     conn: &mut Conn,
     user_id: UserId,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<RedemptionRow>> {
-    let sql = "SELECT r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id, r.subscription_id, r.period, r.created_at, r.released_at
-               FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id
-               WHERE r.user_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
-    fetch_all!(conn, RedemptionRow, sql, user_id, limit, offset)
-}
-
-pub async fn count_redemptions_of_user(conn: &mut Conn, user_id: UserId) -> sqlx::Result<i64> {
-    let sql = "SELECT count(*) FROM coupon_redemptions WHERE user_id = $1";
-    let (count,) = fetch_one!(conn, (i64,), sql, user_id)?;
-    Ok(count)
+    part: Part,
+) -> sqlx::Result<Page<RedemptionRow>> {
+    fetch_page(
+        conn,
+        REDEMPTIONS,
+        &Filter::of("r.user_id = ?", user_id),
+        part,
+    )
+    .await
 }
 
 /// Sets the status EXPIRED or USED_UP on every active coupon that cannot be used any more.

@@ -6,9 +6,11 @@
 mod batch;
 mod clock;
 mod conn;
+mod filter;
 mod ids;
 mod lease;
 mod notify;
+mod page;
 mod statements;
 mod steadiness;
 mod text_enum;
@@ -31,9 +33,13 @@ use sqlx::{
 pub use batch::{Batch, Waiting, bind};
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
+pub use filter::{Filter, Value};
 pub use ids::new_id;
 pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
 pub use notify::{Heard, Listener, notify};
+pub use page::{
+    List, Page, Part, Row, count_where, fetch_first, fetch_page, fetch_where, find_where,
+};
 #[doc(hidden)]
 pub use statements::Recorder;
 use statements::Recording;
@@ -324,18 +330,6 @@ impl Db {
 fn is_in_memory(path: &Path) -> bool {
     let name = path.to_string_lossy();
     name.is_empty() || name == ":memory:" || name.starts_with("file:")
-}
-
-/// Returns a pattern for LIKE (after `lower`, with `ESCAPE '!'`) that matches exactly this text.
-pub fn contains(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for character in text.to_lowercase().chars() {
-        if matches!(character, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(character);
-    }
-    pattern + "%"
 }
 
 /// Returns the unique constraint that a statement broke, named as PostgreSQL names it by default

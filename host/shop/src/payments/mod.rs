@@ -12,12 +12,13 @@ mod janitor;
 mod model;
 pub mod notification;
 pub mod problem;
+mod reading;
 pub mod refunds;
 pub mod review;
 mod settings;
 mod settlement;
 mod state;
-pub mod store;
+mod store;
 pub mod top_up;
 mod turns;
 
@@ -27,9 +28,10 @@ use chrono::{DateTime, Utc};
 
 pub use janitor::{check_due, watch};
 pub use model::{
-    DebtView, NoticeOutcome, NoticeView, Payment, PaymentMethod, PaymentState, PaymentView,
-    RefundState,
+    DebtFilter, DebtView, NoticeOutcome, NoticeView, Payment, PaymentFilter, PaymentMethod,
+    PaymentState, PaymentView, RefundState,
 };
+pub use reading::{debts, list, of_customer, with_notices};
 pub use settings::{Midtrans, Settings};
 
 pub use self::gateway::Gateway;

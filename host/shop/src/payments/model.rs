@@ -224,3 +224,17 @@ pub struct DebtView {
     pub created_at: DateTime<Utc>,
     pub settled_at: Option<DateTime<Utc>>,
 }
+
+/// Filter of a list of payments.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct PaymentFilter {
+    pub state: Option<PaymentState>,
+    pub user_id: Option<UserId>,
+}
+
+/// Filter of a list of debts.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct DebtFilter {
+    pub user_id: Option<UserId>,
+    pub open: Option<bool>,
+}

@@ -3,20 +3,23 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{DebtView, NoticeOutcome, NoticeView, Payment, PaymentState, janitor::NextCheck};
+use super::{
+    DebtFilter, DebtView, NoticeOutcome, NoticeView, Payment, PaymentFilter, janitor::NextCheck,
+};
 use crate::{
-    db::{Conn, Lease, LeasedQueue},
-    execute, fetch_all, fetch_built, fetch_one,
+    db::{Conn, Filter, Lease, LeasedQueue, List, Page, Part, fetch_page, fetch_where, find_where},
+    execute, fetch_all, fetch_one,
     ids::UserId,
     leased_queue,
     money::Rupiah,
-    wallet::{self, TransactionName},
 };
 
-const PAYMENT: &str = "SELECT id, transaction_id, user_id, order_id, method, amount, state, credited, reversed,
-    token, redirect_url, payment_type, fee, expires_at, next_check_at, checks, last_error, problem, created_at,
-    updated_at
-    FROM payments";
+const PAYMENTS: List = List {
+    rows: "SELECT id, transaction_id, user_id, order_id, method, amount, state, credited, reversed, token, redirect_url,
+        payment_type, fee, expires_at, next_check_at, checks, last_error, problem, created_at, updated_at FROM payments",
+    count: "SELECT count(*) FROM payments",
+    order: "ORDER BY created_at DESC, id DESC",
+};
 
 pub(super) async fn insert(conn: &mut Conn, new: &Payment) -> sqlx::Result<()> {
     execute!(
@@ -38,49 +41,16 @@ pub(super) async fn insert(conn: &mut Conn, new: &Payment) -> sqlx::Result<()> {
     .map(|_| ())
 }
 
-async fn one(
-    conn: &mut Conn,
-    column: &'static str,
-    value: Key<'_>,
-) -> sqlx::Result<Option<Payment>> {
-    let found: Vec<Payment> = fetch_built!(conn, Payment, PAYMENT, |q| {
-        q.push(" WHERE ").push(column).push(" = ");
-        match value {
-            Key::Id(id) => q.push_bind(id),
-            Key::Text(text) => q.push_bind(text.to_owned()),
-        };
-    })?;
-    Ok(found.into_iter().next())
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Key<'k> {
-    Id(Uuid),
-    Text(&'k str),
-}
-
-pub async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
-    one(conn, "id", Key::Id(id)).await
+pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
+    find_where(conn, PAYMENTS.rows, &Filter::of("id = ?", id)).await
 }
 
 pub(super) async fn by_order(conn: &mut Conn, order_id: &str) -> sqlx::Result<Option<Payment>> {
-    one(conn, "order_id", Key::Text(order_id)).await
+    find_where(conn, PAYMENTS.rows, &Filter::of("order_id = ?", order_id)).await
 }
 
 pub(super) async fn by_transaction(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
-    one(conn, "transaction_id", Key::Id(id)).await
-}
-
-/// A customer's payment, by the name of its transaction.
-pub async fn of_customer(
-    conn: &mut Conn,
-    user_id: UserId,
-    name: TransactionName,
-) -> sqlx::Result<Option<Payment>> {
-    match wallet::store::transaction_id(conn, user_id, name).await? {
-        Some(transaction) => by_transaction(conn, transaction).await,
-        None => Ok(None),
-    }
+    find_where(conn, PAYMENTS.rows, &Filter::of("transaction_id = ?", id)).await
 }
 
 /// The sum that waiting top-ups would add to a wallet, without those that a person must settle.
@@ -254,7 +224,7 @@ pub(super) async fn close_notice(
     execute!(conn, sql, id, outcome, message, applied_at).map(|_| ())
 }
 
-pub async fn notices(conn: &mut Conn, payment_id: Uuid) -> sqlx::Result<Vec<NoticeView>> {
+pub(super) async fn notices(conn: &mut Conn, payment_id: Uuid) -> sqlx::Result<Vec<NoticeView>> {
     let sql = "SELECT id, payment_id, body, claims, times_received, outcome, message, received_at, applied_at
                FROM payment_notices WHERE payment_id = $1 ORDER BY received_at, id";
     fetch_all!(conn, NoticeView, sql, payment_id)
@@ -279,15 +249,16 @@ pub(super) async fn insert_debt(conn: &mut Conn, new: &DebtView) -> sqlx::Result
     .map(|_| ())
 }
 
-const DEBT: &str = "SELECT id, user_id, payment_id, transaction_id, amount, paid, created_at, settled_at FROM debts";
+const DEBTS: List = List {
+    rows: "SELECT id, user_id, payment_id, transaction_id, amount, paid, created_at, settled_at FROM debts",
+    count: "SELECT count(*) FROM debts",
+    order: "ORDER BY created_at DESC, id DESC",
+};
 
 /// A customer's open debts, oldest first.
 pub(super) async fn open_debts(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Vec<DebtView>> {
-    fetch_built!(conn, DebtView, DEBT, |q| {
-        q.push(" WHERE settled_at IS NULL AND user_id = ")
-            .push_bind(user_id)
-            .push(" ORDER BY created_at, id");
-    })
+    let filter = Filter::of("user_id = ?", user_id).and("settled_at IS NULL");
+    fetch_where(conn, DEBTS.rows, &filter, "ORDER BY created_at, id").await
 }
 
 /// Notes that `amount` more of a debt was paid; false when that is more than is open.
@@ -305,84 +276,31 @@ pub(super) async fn pay_debt(
 
 // ---- lists ----
 
-/// Filter of a list of payments.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct PaymentFilter {
-    pub state: Option<PaymentState>,
-    pub user_id: Option<UserId>,
-}
-
-macro_rules! filter_payments {
-    ($q:ident, $filter:expr) => {
-        $q.push(" WHERE 1 = 1");
-        if let Some(state) = $filter.state {
-            $q.push(" AND state = ").push_bind(state);
-        }
-        if let Some(user_id) = $filter.user_id {
-            $q.push(" AND user_id = ").push_bind(user_id);
-        }
-    };
-}
-
-pub async fn list(
+pub(super) async fn list(
     conn: &mut Conn,
-    filter: PaymentFilter,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Payment>> {
-    fetch_built!(conn, Payment, PAYMENT, |q| {
-        filter_payments!(q, filter);
-        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
+    wanted: PaymentFilter,
+    part: Part,
+) -> sqlx::Result<Page<Payment>> {
+    let filter = Filter::default()
+        .with_some("state = ?", wanted.state)
+        .with_some("user_id = ?", wanted.user_id);
+    fetch_page(conn, PAYMENTS, &filter, part).await
 }
 
-pub async fn count(conn: &mut Conn, filter: PaymentFilter) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM payments", |q| {
-        filter_payments!(q, filter);
-    })?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
-}
-
-/// Filter of a list of debts.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct DebtFilter {
-    pub user_id: Option<UserId>,
-    pub open: Option<bool>,
-}
-
-macro_rules! filter_debts {
-    ($q:ident, $filter:expr) => {
-        $q.push(" WHERE 1 = 1");
-        if let Some(user_id) = $filter.user_id {
-            $q.push(" AND user_id = ").push_bind(user_id);
-        }
-        match $filter.open {
-            Some(true) => drop($q.push(" AND settled_at IS NULL")),
-            Some(false) => drop($q.push(" AND settled_at IS NOT NULL")),
-            None => {}
-        }
-    };
-}
-
-pub async fn debts(
+pub(super) async fn debts(
     conn: &mut Conn,
-    filter: DebtFilter,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<DebtView>> {
-    fetch_built!(conn, DebtView, DEBT, |q| {
-        filter_debts!(q, filter);
-        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
-}
-
-pub async fn count_debts(conn: &mut Conn, filter: DebtFilter) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM debts", |q| {
-        filter_debts!(q, filter);
-    })?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
+    wanted: DebtFilter,
+    part: Part,
+) -> sqlx::Result<Page<DebtView>> {
+    let settled = wanted.open.map(|is_open| {
+        if is_open {
+            "settled_at IS NULL"
+        } else {
+            "settled_at IS NOT NULL"
+        }
+    });
+    let filter = Filter::default()
+        .with_some("user_id = ?", wanted.user_id)
+        .and_some(settled);
+    fetch_page(conn, DEBTS, &filter, part).await
 }

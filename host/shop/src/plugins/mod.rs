@@ -10,12 +10,13 @@ mod describe;
 mod explain;
 mod json_diff;
 mod lifecycle;
-pub mod model;
+mod model;
+mod reading;
 mod registry;
 pub mod signatures;
 mod size_class;
 mod staging;
-pub mod store;
+mod store;
 mod sync;
 pub mod uploads;
 mod vetting;
@@ -26,9 +27,10 @@ pub use describe::describe;
 pub use explain::{ExplainedDecision, explain};
 pub use lifecycle::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
 pub use model::{
-    Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, VersionState,
-    VersionView,
+    Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass, PluginView,
+    Replay, Reset, Retirement, VersionState, VersionView,
 };
+pub use reading::{decision, list, recorded, version, with_versions};
 pub use registry::{Policy, Registry};
 pub use size_class::grant_class;
 pub use staging::{Upload, install_folder, stage};

@@ -287,3 +287,23 @@ pub struct Replay {
     pub recorded_fuel: i64,
     pub replayed_fuel: Option<u64>,
 }
+
+/// Filter of a list of decisions.
+#[derive(Debug, Default)]
+pub struct DecisionFilter<'a> {
+    pub plugin_id: Option<&'a str>,
+    pub function: Option<&'a str>,
+    pub user_id: Option<UserId>,
+    pub digest: Option<&'a str>,
+    pub version: Option<&'a str>,
+    pub outcome: Option<Outcome>,
+    /// Made at or after this moment.
+    pub since: Option<DateTime<Utc>>,
+    /// Made before this moment.
+    pub until: Option<DateTime<Utc>>,
+    pub subscription_id: Option<Uuid>,
+    /// A coupon's code, upper-cased.
+    pub coupon: Option<&'a str>,
+    /// The number of a transaction.
+    pub transaction: Option<i64>,
+}

@@ -8,10 +8,12 @@ use uuid::Uuid;
 use super::{
     decisions::Decision,
     explain::ExplainedRow,
-    model::{DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
+    model::{DecisionFilter, DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
 };
 use crate::{
-    db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId,
+    db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
+    defer, execute, fetch_all, fetch_one, fetch_optional,
+    ids::UserId,
 };
 
 /// Fields of a version to insert.
@@ -62,24 +64,18 @@ const VERSION: &str =
     "SELECT digest, plugin_id, kind, version, contract, title, size_bytes, state, report,
     uploaded_by, created_at, activated_at, retired_at, signature FROM plugin_versions";
 
-pub async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
-    fetch_built!(conn, VersionRow, VERSION, |q| {
-        q.push(" ORDER BY plugin_id, created_at DESC, digest");
-    })
+pub(super) async fn versions(conn: &mut Conn) -> sqlx::Result<Vec<VersionRow>> {
+    let order = "ORDER BY plugin_id, created_at DESC, digest";
+    fetch_where(conn, VERSION, &Filter::default(), order).await
 }
 
-pub async fn versions_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Vec<VersionRow>> {
-    fetch_built!(conn, VersionRow, VERSION, |q| {
-        q.push(" WHERE plugin_id = ").push_bind(plugin_id);
-        q.push(" ORDER BY created_at DESC, digest");
-    })
+pub(super) async fn versions_of(conn: &mut Conn, plugin_id: &str) -> sqlx::Result<Vec<VersionRow>> {
+    let filter = Filter::of("plugin_id = ?", plugin_id);
+    fetch_where(conn, VERSION, &filter, "ORDER BY created_at DESC, digest").await
 }
 
-pub async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<VersionRow>> {
-    let found: Vec<VersionRow> = fetch_built!(conn, VersionRow, VERSION, |q| {
-        q.push(" WHERE digest = ").push_bind(digest);
-    })?;
-    Ok(found.into_iter().next())
+pub(super) async fn version(conn: &mut Conn, digest: &str) -> sqlx::Result<Option<VersionRow>> {
+    find_where(conn, VERSION, &Filter::of("digest = ?", digest)).await
 }
 
 /// The class of every plugin that was ever granted one.
@@ -240,118 +236,49 @@ pub(super) async fn insert_decision(conn: &mut Conn, decision: &Decision) -> sql
     )
 }
 
-const DECISION: &str =
-    "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output,
-    failure, logs, fuel, duration_us, created_at FROM decisions";
+const DECISIONS: List = List {
+    rows: "SELECT id, digest, plugin_id, plugin_version, contract, function, user_id, input, output, failure, logs, fuel,
+        duration_us, created_at FROM decisions",
+    count: "SELECT count(*) FROM decisions",
+    order: "ORDER BY created_at DESC, id DESC",
+};
 
-pub async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
-    let found: Vec<DecisionRow> = fetch_built!(conn, DecisionRow, DECISION, |q| {
-        q.push(" WHERE id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+pub(super) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
+    find_where(conn, DECISIONS.rows, &Filter::of("id = ?", id)).await
 }
 
-/// Filter of a list of decisions.
-#[derive(Debug, Default)]
-pub struct DecisionFilter<'a> {
-    pub plugin_id: Option<&'a str>,
-    pub function: Option<&'a str>,
-    pub user_id: Option<UserId>,
-    pub digest: Option<&'a str>,
-    pub version: Option<&'a str>,
-    pub outcome: Option<Outcome>,
-    /// Made at or after this moment.
-    pub since: Option<DateTime<Utc>>,
-    /// Made before this moment.
-    pub until: Option<DateTime<Utc>>,
-    pub subscription_id: Option<Uuid>,
-    /// A coupon's code, upper-cased.
-    pub coupon: Option<&'a str>,
-    /// The number of a transaction.
-    pub transaction: Option<i64>,
-}
-
-macro_rules! filter_decisions {
-    ($q:ident, $filter:expr) => {
-        if let Some(plugin_id) = $filter.plugin_id {
-            $q.push(" AND plugin_id = ").push_bind(plugin_id);
-        }
-        if let Some(function) = $filter.function {
-            $q.push(" AND function = ").push_bind(function);
-        }
-        if let Some(user_id) = $filter.user_id {
-            $q.push(" AND user_id = ").push_bind(user_id);
-        }
-        if let Some(digest) = $filter.digest {
-            $q.push(" AND digest = ").push_bind(digest);
-        }
-        if let Some(version) = $filter.version {
-            $q.push(" AND plugin_version = ").push_bind(version);
-        }
-        match $filter.outcome {
-            Some(Outcome::Answered) => _ = $q.push(" AND failure IS NULL"),
-            Some(Outcome::Failed) => _ = $q.push(" AND failure IS NOT NULL"),
-            None => {}
-        }
-        if let Some(since) = $filter.since {
-            $q.push(" AND created_at >= ").push_bind(since);
-        }
-        if let Some(until) = $filter.until {
-            $q.push(" AND created_at < ").push_bind(until);
-        }
-        if let Some(subscription) = $filter.subscription_id {
-            $q.push(" AND id IN (SELECT price_decision_id FROM transactions WHERE subscription_id = ")
-                .push_bind(subscription);
-            $q.push(" UNION SELECT coupon_decision_id FROM transactions WHERE subscription_id = ")
-                .push_bind(subscription);
-            $q.push(" UNION SELECT decision_id FROM coupon_redemptions WHERE subscription_id = ")
-                .push_bind(subscription);
-            $q.push(" UNION SELECT manifests_decision_id FROM instances WHERE subscription_id = ")
-                .push_bind(subscription);
-            $q.push(")");
-        }
-        if let Some(coupon) = $filter.coupon {
-            $q.push(" AND (coupon_id = (SELECT id FROM coupons WHERE code = ")
-                .push_bind(coupon);
-            $q.push(") OR id IN (SELECT r.decision_id FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id WHERE c.code = ")
-                .push_bind(coupon);
-            $q.push("))");
-        }
-        if let Some(number) = $filter.transaction {
-            $q.push(" AND id IN (SELECT price_decision_id FROM transactions WHERE number = ")
-                .push_bind(number);
-            $q.push(" UNION SELECT coupon_decision_id FROM transactions WHERE number = ")
-                .push_bind(number);
-            $q.push(")");
-        }
-    };
-}
-
-pub async fn decisions(
+pub(super) async fn decisions(
     conn: &mut Conn,
-    filter: &DecisionFilter<'_>,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<DecisionRow>> {
-    fetch_built!(conn, DecisionRow, DECISION, |q| {
-        q.push(" WHERE TRUE");
-        filter_decisions!(q, filter);
-        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
-}
-
-pub async fn count_decisions(conn: &mut Conn, filter: &DecisionFilter<'_>) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> = fetch_built!(
-        conn,
-        (i64,),
-        "SELECT count(*) FROM decisions WHERE TRUE",
-        |q| {
-            filter_decisions!(q, filter);
-        }
-    )?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
+    wanted: &DecisionFilter<'_>,
+    part: Part,
+) -> sqlx::Result<Page<DecisionRow>> {
+    const OF_SUBSCRIPTION: &str =
+        "id IN (SELECT price_decision_id FROM transactions WHERE subscription_id = ?
+        UNION SELECT coupon_decision_id FROM transactions WHERE subscription_id = ?
+        UNION SELECT decision_id FROM coupon_redemptions WHERE subscription_id = ?
+        UNION SELECT manifests_decision_id FROM instances WHERE subscription_id = ?)";
+    const OF_COUPON: &str = "(coupon_id = (SELECT id FROM coupons WHERE code = ?)
+        OR id IN (SELECT r.decision_id FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id WHERE c.code = ?))";
+    const OF_TRANSACTION: &str =
+        "id IN (SELECT price_decision_id FROM transactions WHERE number = ?
+        UNION SELECT coupon_decision_id FROM transactions WHERE number = ?)";
+    let outcome = wanted.outcome.map(|outcome| match outcome {
+        Outcome::Answered => "failure IS NULL",
+        Outcome::Failed => "failure IS NOT NULL",
+    });
+    let filter = Filter::default()
+        .with_some("plugin_id = ?", wanted.plugin_id)
+        .with_some("function = ?", wanted.function)
+        .with_some("user_id = ?", wanted.user_id)
+        .with_some("digest = ?", wanted.digest)
+        .with_some("plugin_version = ?", wanted.version)
+        .and_some(outcome)
+        .with_some("created_at >= ?", wanted.since)
+        .with_some("created_at < ?", wanted.until)
+        .with_some(OF_SUBSCRIPTION, wanted.subscription_id)
+        .with_some(OF_COUPON, wanted.coupon)
+        .with_some(OF_TRANSACTION, wanted.transaction);
+    fetch_page(conn, DECISIONS, &filter, part).await
 }
 
 /// Counts the coupon decisions about a customer that were recorded since a moment.

@@ -91,7 +91,11 @@ pub(super) async fn insert_event(
 }
 
 /// The newest events, newest first.
-pub async fn events(conn: &mut Conn, instance_id: Uuid, limit: i64) -> sqlx::Result<Vec<Event>> {
+pub(super) async fn events(
+    conn: &mut Conn,
+    instance_id: Uuid,
+    limit: i64,
+) -> sqlx::Result<Vec<Event>> {
     let sql = "SELECT kind, message, created_at FROM instance_events WHERE instance_id = $1 \
                ORDER BY created_at DESC, id DESC LIMIT $2";
     fetch_all!(conn, Event, sql, instance_id, limit)
@@ -169,7 +173,11 @@ pub(super) async fn live_instance(conn: &mut Conn, name: &str) -> sqlx::Result<O
 }
 
 /// One of this customer's instances.
-pub async fn owned(conn: &mut Conn, user_id: UserId, id: Uuid) -> sqlx::Result<Option<Owned>> {
+pub(super) async fn owned(
+    conn: &mut Conn,
+    user_id: UserId,
+    id: Uuid,
+) -> sqlx::Result<Option<Owned>> {
     let sql = concat!(
         "SELECT i.*, ",
         terms!(),
@@ -179,7 +187,7 @@ pub async fn owned(conn: &mut Conn, user_id: UserId, id: Uuid) -> sqlx::Result<O
 }
 
 /// A customer's instances, newest first.
-pub async fn list(
+pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
     status: Option<Status>,
@@ -195,7 +203,11 @@ pub async fn list(
     fetch_all!(conn, Owned, sql, user_id, status, limit, offset)
 }
 
-pub async fn count(conn: &mut Conn, user_id: UserId, status: Option<Status>) -> sqlx::Result<i64> {
+pub(super) async fn count(
+    conn: &mut Conn,
+    user_id: UserId,
+    status: Option<Status>,
+) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM instances WHERE user_id = $1 AND ($2 IS NULL OR status = $2)";
     let (count,) = fetch_one!(conn, (i64,), sql, user_id, status)?;
     Ok(count)
@@ -221,7 +233,7 @@ pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result
 }
 
 /// The rendering recorded last.
-pub async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option<Recorded>> {
+pub(super) async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option<Recorded>> {
     let sql = "SELECT digest, plugin_id, plugin_version, input, output FROM decisions \
                WHERE id = $1 AND output IS NOT NULL";
     fetch_optional!(conn, Recorded, sql, decision_id)

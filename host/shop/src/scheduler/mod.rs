@@ -11,7 +11,7 @@ mod model;
 mod occurrences;
 mod progress;
 mod schedule;
-pub mod store;
+mod store;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -36,7 +36,7 @@ pub use worker::{StartError, work};
 
 use crate::{
     Error, Result,
-    db::{Clock, Db},
+    db::{Clock, Db, Page, Part},
     ids::UserId,
     timekeeping::{self, Watch},
 };
@@ -144,6 +144,39 @@ impl Scheduler {
             ended.map_err(Error::internal)?;
         }
         self.run(name, run).await
+    }
+
+    /// Lists the jobs, with the last run of each.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn overview(&self) -> Result<Vec<JobView>> {
+        let (now, zone) = (self.clock.now(), self.clock.zone());
+        let mut conn = self.db.read().await?;
+        let mut views = Vec::with_capacity(self.jobs.len());
+        for job in &self.jobs {
+            let last = store::last_run(&mut conn, job.name).await?;
+            views.push(JobView {
+                name: job.name.to_owned(),
+                summary: job.summary.to_owned(),
+                schedule: job.schedule.to_string(),
+                timezone: zone.name().to_owned(),
+                next_run: job.schedule.next(zone, now),
+                last_run: last.map(|row| RunView::of(row, now)),
+            });
+        }
+        Ok(views)
+    }
+
+    /// Lists the runs of a job, newest first.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` for an unknown job.
+    pub async fn runs(&self, name: &str, part: Part) -> Result<Page<RunView>> {
+        let job = self.job(name)?;
+        let found = store::runs(&mut self.db.read().await?, job.name, part).await?;
+        let now = self.clock.now();
+        Ok(found.map(|row| RunView::of(row, now)))
     }
 
     /// Returns the current state of one run of a job.

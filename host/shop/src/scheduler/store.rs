@@ -9,8 +9,8 @@ use super::{
     progress::Counted,
 };
 use crate::{
-    db::{Conn, Lease, LeasedTable},
-    execute, fetch_all, fetch_one, fetch_optional,
+    db::{Conn, Filter, Lease, LeasedTable, List, Page, Part, fetch_first, fetch_page, find_where},
+    execute, fetch_one, fetch_optional,
     ids::UserId,
     leased_table,
 };
@@ -132,28 +132,30 @@ pub(super) async fn forget(conn: &mut Conn, job: &str, before: DateTime<Utc>) ->
     execute!(conn, sql, job, before).map(|_| ())
 }
 
+const RUN_LIST: List = List {
+    rows: "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
+        error_count, errors FROM job_runs",
+    count: "SELECT count(*) FROM job_runs",
+    order: "ORDER BY started_at DESC, id DESC",
+};
+
 pub(super) async fn run(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<RunRow>> {
-    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
-                 error_count, errors
-               FROM job_runs WHERE id = $1";
-    fetch_optional!(conn, RunRow, sql, id)
+    find_where(conn, RUN_LIST.rows, &Filter::of("id = ?", id)).await
 }
 
 /// A job's runs, newest first.
-pub async fn runs(
-    conn: &mut Conn,
-    job: &str,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<RunRow>> {
-    let sql = "SELECT id, job, scheduled_for, trigger, attempts, started_at, lease_until, finished_at, status, total, items,
-                 error_count, errors
-               FROM job_runs WHERE job = $1 ORDER BY started_at DESC, id DESC LIMIT $2 OFFSET $3";
-    fetch_all!(conn, RunRow, sql, job, limit, offset)
+pub(super) async fn runs(conn: &mut Conn, job: &str, part: Part) -> sqlx::Result<Page<RunRow>> {
+    fetch_page(conn, RUN_LIST, &Filter::of("job = ?", job), part).await
 }
 
-pub async fn count_runs(conn: &mut Conn, job: &str) -> sqlx::Result<i64> {
-    let sql = "SELECT count(*) FROM job_runs WHERE job = $1";
-    let (count,) = fetch_one!(conn, (i64,), sql, job)?;
-    Ok(count)
+pub(super) async fn last_run(conn: &mut Conn, job: &str) -> sqlx::Result<Option<RunRow>> {
+    let last = fetch_first(
+        conn,
+        RUN_LIST.rows,
+        &Filter::of("job = ?", job),
+        RUN_LIST.order,
+        1,
+    )
+    .await?;
+    Ok(last.into_iter().next())
 }

@@ -9,7 +9,7 @@ mod pricing;
 pub mod refund;
 pub mod renewal;
 mod settings;
-pub mod store;
+mod store;
 #[cfg(test)]
 mod tests;
 pub mod upgrade;
@@ -39,7 +39,7 @@ pub use watch::watch;
 use crate::{
     Error, Result,
     coupons::Coupons,
-    db::{Clock, Conn, Db},
+    db::{Clock, Conn, Db, Page, Part},
     ids::UserId,
     plugins::Registry,
     provisioning::Instances,
@@ -68,6 +68,20 @@ impl Subscriptions {
             settings: Arc::new(settings),
         }
     }
+}
+
+/// Lists a customer's subscriptions, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(
+    db: &Db,
+    user_id: UserId,
+    status: Option<SubscriptionStatus>,
+    part: Part,
+) -> Result<Page<SubscriptionView>> {
+    let found = store::list(&mut db.read().await?, user_id, status, part).await?;
+    Ok(found.map(SubscriptionView::from))
 }
 
 /// Returns one of this customer's subscriptions, with the prices of its periods.

@@ -5,8 +5,11 @@ use uuid::Uuid;
 
 use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
 use crate::{
-    catalog::Plan, db::Conn, execute, fetch_all, fetch_built, fetch_one, fetch_optional,
-    ids::UserId, money::Rupiah,
+    catalog::Plan,
+    db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    execute, fetch_all, fetch_one, fetch_optional,
+    ids::UserId,
+    money::Rupiah,
 };
 
 /// Inserts a subscription without its coupon, which [`set_coupon`] adds.
@@ -72,12 +75,17 @@ macro_rules! period {
     };
 }
 
-const SUBSCRIPTION: &str = "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at,
-    s.period_number, s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason,
-    s.grace_until, s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.created_at, s.updated_at, v.slug AS service_slug, v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name,
-    p.tier, i.id AS instance_id, i.status AS instance_status
-    FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
-    LEFT JOIN instances i ON i.subscription_id = s.id";
+const SUBSCRIPTIONS: List = List {
+    rows: "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at, s.period_number,
+        s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason, s.grace_until,
+        s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.created_at, s.updated_at, v.slug AS service_slug,
+        v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name, p.tier, i.id AS instance_id,
+        i.status AS instance_status
+        FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
+        LEFT JOIN instances i ON i.subscription_id = s.id",
+    count: "SELECT count(*) FROM subscriptions s",
+    order: "ORDER BY s.created_at DESC, s.id DESC",
+};
 
 /// Reads one of this customer's subscriptions.
 pub(super) async fn owned(
@@ -85,52 +93,23 @@ pub(super) async fn owned(
     user_id: UserId,
     id: Uuid,
 ) -> sqlx::Result<Option<SubscriptionRow>> {
-    let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
-        q.push(" WHERE s.user_id = ").push_bind(user_id);
-        q.push(" AND s.id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+    let filter = Filter::of("s.user_id = ?", user_id).with("s.id = ?", id);
+    find_where(conn, SUBSCRIPTIONS.rows, &filter).await
 }
 
 /// Reads a subscription of any customer.
 pub(super) async fn any(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<SubscriptionRow>> {
-    let found: Vec<SubscriptionRow> = fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
-        q.push(" WHERE s.id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+    find_where(conn, SUBSCRIPTIONS.rows, &Filter::of("s.id = ?", id)).await
 }
 
-pub async fn list(
+pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
     status: Option<SubscriptionStatus>,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<SubscriptionRow>> {
-    fetch_built!(conn, SubscriptionRow, SUBSCRIPTION, |q| {
-        q.push(" WHERE s.user_id = ").push_bind(user_id);
-        if let Some(status) = status {
-            q.push(" AND s.status = ").push_bind(status);
-        }
-        q.push(" ORDER BY s.created_at DESC, s.id DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
-}
-
-pub async fn count(
-    conn: &mut Conn,
-    user_id: UserId,
-    status: Option<SubscriptionStatus>,
-) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> =
-        fetch_built!(conn, (i64,), "SELECT count(*) FROM subscriptions", |q| {
-            q.push(" WHERE user_id = ").push_bind(user_id);
-            if let Some(status) = status {
-                q.push(" AND status = ").push_bind(status);
-            }
-        })?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
+    part: Part,
+) -> sqlx::Result<Page<SubscriptionRow>> {
+    let filter = Filter::of("s.user_id = ?", user_id).with_some("s.status = ?", status);
+    fetch_page(conn, SUBSCRIPTIONS, &filter, part).await
 }
 
 pub(super) async fn periods(

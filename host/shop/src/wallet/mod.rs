@@ -11,12 +11,13 @@ mod journal;
 pub mod ledger;
 mod model;
 mod number;
+mod reading;
 pub mod receipt;
 mod seal;
 mod settings;
 pub mod statement;
 pub mod statistics;
-pub mod store;
+mod store;
 mod top_up;
 mod typeface;
 
@@ -28,10 +29,15 @@ pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
 pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
 pub use model::{
-    Account, Balance, NewTransaction, Payment, Transaction, TransactionStatus, TransactionType,
-    TransactionView, WalletInfo, WalletOrder, WalletRow,
+    Account, AnyTransactionFilter, Balance, NewTransaction, OwnedTransaction, OwnedWallet, Payment,
+    Totals, Transaction, TransactionFilter, TransactionStatus, TransactionType, TransactionView,
+    TypeTotal, WalletFilter, WalletInfo, WalletOrder, WalletRow,
 };
 pub use number::{NotANumber, TransactionName, TransactionNumber};
+pub use reading::{
+    AllWallets, all_wallets, any_transactions, info, owned, transaction_id, transaction_of,
+    transactions, wallets,
+};
 pub use seal::{Seal, seal};
 pub use settings::Settings;
 pub use statistics::Statistics;

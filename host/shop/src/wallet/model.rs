@@ -216,3 +216,79 @@ pub struct WalletInfo {
     /// The last ten.
     pub recent_transactions: Vec<TransactionView>,
 }
+
+/// Filter of a list of a customer's transactions.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct TransactionFilter {
+    pub kind: Option<TransactionType>,
+    pub status: Option<TransactionStatus>,
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+}
+
+/// A wallet and whose it is.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct OwnedWallet {
+    pub user_id: UserId,
+    pub email: String,
+    pub name: String,
+    pub paid_balance: Rupiah,
+    pub bonus_balance: Rupiah,
+    pub total_top_up: Rupiah,
+    pub total_spent: Rupiah,
+    pub entries: i64,
+    pub head_hash: String,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A transaction and whose it is.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct OwnedTransaction {
+    pub email: String,
+    #[sqlx(flatten)]
+    pub transaction: Transaction,
+}
+
+/// Filter of a list of wallets.
+#[derive(Debug, Clone)]
+pub struct WalletFilter {
+    /// Part of an e-mail address or a name.
+    pub owner: Option<String>,
+    pub min_balance: Option<Rupiah>,
+    pub max_balance: Option<Rupiah>,
+}
+
+/// Sums over all wallets.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub struct Totals {
+    pub wallets: i64,
+    pub with_credit: i64,
+    pub paid: Rupiah,
+    pub bonus: Rupiah,
+    pub top_up: Rupiah,
+    pub spent: Rupiah,
+}
+
+/// Transactions of one type and status: how many, over how much.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub struct TypeTotal {
+    #[sqlx(rename = "type")]
+    pub kind: TransactionType,
+    pub status: TransactionStatus,
+    pub count: i64,
+    pub amount: Rupiah,
+}
+
+/// Filter of a list of all transactions.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyTransactionFilter {
+    pub user_id: Option<UserId>,
+    pub number: Option<TransactionNumber>,
+    pub kind: Option<TransactionType>,
+    pub status: Option<TransactionStatus>,
+    pub from: Option<DateTime<Utc>>,
+    pub to: Option<DateTime<Utc>>,
+    /// Of the amount without its sign.
+    pub min_amount: Option<Rupiah>,
+}

@@ -5,6 +5,8 @@
     reason = "places on a page are measured in points"
 )]
 
+use std::sync::Arc;
+
 use chrono::DateTime;
 use chrono_tz::Tz;
 use krilla::{Document, geom::Point, metadata::Metadata, page::PageSettings};
@@ -12,10 +14,11 @@ use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::{
-    Transaction, TransactionStatus,
+    Transaction, TransactionName, TransactionNumber, TransactionStatus, Wallets, store,
+    transaction_of,
     typeface::{Pen, Typeface},
 };
-use crate::{Error, Result, money::Rupiah};
+use crate::{Code, Error, Result, ids::UserId, money::Rupiah};
 
 /// Content of a receipt.
 #[derive(Debug)]
@@ -30,6 +33,47 @@ pub struct Receipt<'a> {
     pub zone: Tz,
     /// Typeface for characters that the included one lacks.
     pub typeface: Option<&'a Typeface>,
+}
+
+/// Writes the receipt of a customer's transaction; returns the transaction's number and the PDF.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` before the transaction is completed.
+pub async fn of_transaction(
+    wallets: &Wallets,
+    user_id: UserId,
+    name: TransactionName,
+) -> Result<(TransactionNumber, Vec<u8>)> {
+    let mut conn = wallets.db.read().await?;
+    let transaction = transaction_of(&mut conn, user_id, name).await?;
+    let number = transaction.number;
+    if transaction.completed_at.is_none() {
+        let message = format!(
+            "{number} is {}: there is a receipt when it is completed.",
+            transaction.status
+        );
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let (paid, bonus) = store::movement_of(&mut conn, transaction.id).await?;
+    let owner = store::owner(&mut conn, user_id).await?;
+    let (name, email) = owner.ok_or_else(|| Error::not_found("customer"))?;
+    drop(conn);
+    let (settings, zone) = (Arc::clone(&wallets.settings), wallets.clock.zone());
+    // Cutting the letters out of their fonts takes milliseconds.
+    let written = tokio::task::spawn_blocking(move || {
+        let receipt = Receipt {
+            shop: &settings.shop_name,
+            customer: &name,
+            email: &email,
+            transaction: &transaction,
+            paid,
+            bonus,
+            zone,
+            typeface: settings.receipt_font.as_ref(),
+        };
+        receipt.pdf()
+    });
+    Ok((number, written.await.map_err(Error::internal)??))
 }
 
 /// A4, in points of 1/72 inch.

@@ -1,6 +1,6 @@
 //! SQL of wallets, transactions and the journal.
 
-pub mod admin;
+pub(super) mod admin;
 mod ledger_audit;
 mod proof;
 
@@ -8,15 +8,18 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    Account, Transaction, TransactionName, TransactionNumber, TransactionStatus, TransactionType,
+    Account, Transaction, TransactionFilter, TransactionName, TransactionNumber, TransactionStatus,
     WalletRow, statistics::Settled,
 };
 use crate::{
-    db::Conn, defer, execute, fetch_all, fetch_built, fetch_one, fetch_optional, ids::UserId,
-    money::Rupiah, write_returning,
+    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page, find_where},
+    defer, execute, fetch_all, fetch_one, fetch_optional,
+    ids::UserId,
+    money::Rupiah,
+    write_returning,
 };
 
-pub use ledger_audit::*;
+pub(super) use ledger_audit::*;
 pub(super) use proof::*;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -174,10 +177,7 @@ pub(super) async fn transaction_by_id(
     conn: &mut Conn,
     id: Uuid,
 ) -> sqlx::Result<Option<Transaction>> {
-    let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
-        q.push(" WHERE id = ").push_bind(id);
-    })?;
-    Ok(found.into_iter().next())
+    find_where(conn, TRANSACTIONS.rows, &Filter::of("id = ?", id)).await
 }
 
 pub(super) async fn insert_posting(
@@ -214,80 +214,55 @@ pub(super) async fn insert_entry(conn: &mut Conn, entry: &EntryRow) -> sqlx::Res
     )
 }
 
-const TRANSACTION: &str = "SELECT id, number, user_id, type, status, amount, balance_before, balance_after, description,
-    details, subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at
-    FROM transactions";
+const TRANSACTIONS: List = List {
+    rows: "SELECT id, number, user_id, type, status, amount, balance_before, balance_after, description, details,
+        subscription_id, coupon_id, price_decision_id, coupon_decision_id, created_at, completed_at FROM transactions",
+    count: "SELECT count(*) FROM transactions",
+    order: "ORDER BY created_at DESC, number DESC",
+};
 
-/// Filter of a list of a customer's transactions.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct TransactionFilter {
-    pub kind: Option<TransactionType>,
-    pub status: Option<TransactionStatus>,
-    pub from: Option<DateTime<Utc>>,
-    pub to: Option<DateTime<Utc>>,
-}
-
-macro_rules! filter_transactions {
-    ($q:ident, $user:expr, $filter:expr) => {
-        $q.push(" WHERE user_id = ").push_bind($user);
-        if let Some(kind) = $filter.kind {
-            $q.push(" AND type = ").push_bind(kind);
-        }
-        if let Some(status) = $filter.status {
-            $q.push(" AND status = ").push_bind(status);
-        }
-        if let Some(from) = $filter.from {
-            $q.push(" AND created_at >= ").push_bind(from);
-        }
-        if let Some(to) = $filter.to {
-            $q.push(" AND created_at < ").push_bind(to);
-        }
-    };
-}
-
-pub async fn transactions(
+pub(super) async fn transactions(
     conn: &mut Conn,
     user_id: UserId,
-    filter: TransactionFilter,
+    wanted: TransactionFilter,
+    part: Part,
+) -> sqlx::Result<Page<Transaction>> {
+    let filter = Filter::of("user_id = ?", user_id)
+        .with_some("type = ?", wanted.kind)
+        .with_some("status = ?", wanted.status)
+        .with_some("created_at >= ?", wanted.from)
+        .with_some("created_at < ?", wanted.to);
+    fetch_page(conn, TRANSACTIONS, &filter, part).await
+}
+
+/// A customer's last transactions, newest first.
+pub(super) async fn last_transactions(
+    conn: &mut Conn,
+    user_id: UserId,
     limit: i64,
-    offset: i64,
 ) -> sqlx::Result<Vec<Transaction>> {
-    fetch_built!(conn, Transaction, TRANSACTION, |q| {
-        filter_transactions!(q, user_id, filter);
-        q.push(" ORDER BY created_at DESC, number DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
-}
-
-pub async fn count_transactions(
-    conn: &mut Conn,
-    user_id: UserId,
-    filter: TransactionFilter,
-) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM transactions", |q| {
-        filter_transactions!(q, user_id, filter);
-    })?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
+    let filter = Filter::of("user_id = ?", user_id);
+    let List { rows, order, .. } = TRANSACTIONS;
+    fetch_first(conn, rows, &filter, order, limit).await
 }
 
 /// A customer's transaction.
-pub async fn transaction(
+pub(super) async fn transaction(
     conn: &mut Conn,
     user_id: UserId,
     name: TransactionName,
 ) -> sqlx::Result<Option<Transaction>> {
-    let found: Vec<Transaction> = fetch_built!(conn, Transaction, TRANSACTION, |q| {
-        q.push(" WHERE user_id = ").push_bind(user_id);
-        q.push(" AND (id = ").push_bind(name.id);
-        q.push(" OR number = ").push_bind(name.number);
-        q.push(")");
-    })?;
-    Ok(found.into_iter().next())
+    let filter = Filter::of("user_id = ?", user_id);
+    let filter = match (name.id, name.number) {
+        (Some(id), _) => filter.with("id = ?", id),
+        (None, Some(number)) => filter.with("number = ?", number),
+        (None, None) => return Ok(None),
+    };
+    find_where(conn, TRANSACTIONS.rows, &filter).await
 }
 
 /// Id of a customer's transaction.
-pub async fn transaction_id(
+pub(super) async fn transaction_id(
     conn: &mut Conn,
     user_id: UserId,
     name: TransactionName,
@@ -299,7 +274,7 @@ pub async fn transaction_id(
 
 /// A wallet, what was spent of it since a moment, and its last ten transactions, newest first: in
 /// one statement, as nothing is asked for more often.
-pub async fn at_a_glance(
+pub(super) async fn at_a_glance(
     conn: &mut Conn,
     user_id: UserId,
     since: DateTime<Utc>,

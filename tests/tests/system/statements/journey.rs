@@ -117,6 +117,8 @@ pub(super) async fn play(till: &Till) {
     let user = customer.get("/api/user/profile").await.data(200)["id"].clone();
     let paid = till.paid(&customer, 50_000).await;
     let id = text(&till.seen(&paid).await["payment"]["id"]);
+    let named = format!("/api/wallet/transactions/{}/status", paid.id);
+    customer.get(&named).await.data(200);
     admin
         .with_key("jalan-kembali")
         .post(

@@ -6,17 +6,22 @@ use dermaga_shop::db::Statement;
 use dermaga_tests::checkout;
 
 const SOURCES: &str = "host/shop/src";
-const MACROS: &[&str] = &[
+const CALLS: &[&str] = &[
     "execute!(",
     "fetch_one!(",
     "fetch_optional!(",
     "fetch_all!(",
     "fetch_built!(",
+    "fetch_page(",
+    "fetch_where(",
+    "fetch_first(",
+    "find_where(",
+    "count_where(",
     "defer!(",
     "write_returning!(",
 ];
 
-/// A call of one of the macros.
+/// A call of one of the macros or functions.
 pub(super) struct Place {
     /// Path in the checkout.
     file: &'static str,
@@ -65,7 +70,7 @@ fn walk(folder: &Path, found: &mut Vec<Place>) {
 
 fn calls(file: &'static str, source: &str, found: &mut Vec<Place>) {
     let source = source.split("\n#[cfg(test)]\nmod tests {").next().unwrap();
-    for name in MACROS {
+    for name in CALLS {
         for (at, _) in source.match_indices(name) {
             let (before, call) = source.split_at(at);
             if before.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
@@ -95,7 +100,9 @@ impl Place {
             sql,
         };
         let arguments = self.arguments()?;
-        if self.call.starts_with("fetch_built!") || arguments.contains('!') {
+        let name = &self.call[..self.call.find('(')?];
+        let is_built = !name.ends_with('!') || name == "fetch_built!";
+        if is_built || arguments.contains('!') {
             return None;
         }
         if let Some(at) = arguments.find('"') {

@@ -1,10 +1,7 @@
 //! `/admin/alerts`.
 
 use axum::extract::State;
-use dermaga_shop::alerts::{
-    model::{Alert, AlertKind, AlertState},
-    store::{self, AlertFilter},
-};
+use dermaga_shop::alerts::{self, Alert, AlertFilter, AlertKind, AlertState};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -58,19 +55,14 @@ async fn list(
         subject: query.subject.as_deref(),
         acknowledged: query.acknowledged,
     };
-    let mut conn = state.db.read().await?;
-    let alerts = store::list(&mut conn, &filter, page.limit.into(), page.offset()).await?;
-    let total = store::count(&mut conn, &filter).await?;
-    Ok(Success::page("The alerts.", alerts, page.pagination(total)))
+    let alerts = alerts::list(&state.db, &filter, page.part()).await?;
+    Ok(Success::page("The alerts.", page, alerts))
 }
 
 /// Marks an alert as seen. It stays open until its cause is over.
 #[utoipa::path(post, path = "/admin/alerts/{id}/acknowledge", tag = "admin: alerts", params(("id" = uuid::Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The alert, with who saw it first", body = Envelope<Alert>), Missing))]
 async fn acknowledge(State(state): State<AppState>, admin: Admin, Id(id): Id) -> Reply<Alert> {
-    let mut conn = state.db.begin().await?;
-    let alert =
-        dermaga_shop::alerts::acknowledge(&mut conn, &state.clock, admin.user_id, id).await?;
-    conn.commit().await?;
+    let alert = alerts::acknowledge(&state.db, &state.clock, admin.user_id, id).await?;
     Ok(Success::ok("The alert is acknowledged.", alert))
 }

@@ -3,12 +3,9 @@
 use axum::{extract::State, response::Response};
 use dermaga_runtime::contract::Kind;
 use dermaga_shop::{
-    Error,
     coupons::{
-        CouponStatistics, CouponStatus, CouponTypeView, CouponView, NewCoupon, RedeemedBy, Switch,
-        administration,
-        model::place_name,
-        store::{self, admin::CouponFilter},
+        self, CouponFilter, CouponStatistics, CouponStatus, CouponTypeView, CouponView, NewCoupon,
+        RedeemedBy, Switch, administration, place_name,
     },
     text::counted,
 };
@@ -94,25 +91,16 @@ async fn list_coupons(
         text: query.q,
         now,
     };
-    let mut conn = state.db.read().await?;
-    let (limit, offset) = (page.limit.into(), page.offset());
-    let rows = store::admin::list(&mut conn, &filter, limit, offset).await?;
-    let total = store::admin::count(&mut conn, &filter).await?;
-    let views = rows.into_iter().map(|coupon| CouponView::of(coupon, now));
-    Ok(Success::page(
-        "The coupons.",
-        views.collect(),
-        page.pagination(total),
-    ))
+    let found = coupons::list(&state.db, &filter, page.part()).await?;
+    let views = found.map(|coupon| CouponView::of(coupon, now));
+    Ok(Success::page("The coupons.", page, views))
 }
 
 /// Returns a coupon.
 #[utoipa::path(get, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The coupon", body = Envelope<CouponView>), Missing))]
 async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<CouponView> {
-    let coupon = store::by_id(&mut state.db.read().await?, id)
-        .await?
-        .ok_or_else(|| Error::not_found("coupon"))?;
+    let coupon = coupons::by_id(&state.db, id).await?;
     Ok(Success::ok(
         "The coupon.",
         CouponView::of(coupon, state.clock.now()),
@@ -230,18 +218,8 @@ async fn coupon_redemptions(
     Id(id): Id,
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<RedeemedBy>> {
-    let mut conn = state.db.read().await?;
-    if store::by_id(&mut conn, id).await?.is_none() {
-        return Err(Error::not_found("coupon").into());
-    }
-    let rows = store::admin::redemptions(&mut conn, id, page.limit.into(), page.offset()).await?;
-    let total = store::admin::count_redemptions(&mut conn, id).await?;
-    let views = rows.into_iter().map(RedeemedBy::from).collect();
-    Ok(Success::page(
-        "Who has used this coupon.",
-        views,
-        page.pagination(total),
-    ))
+    let found = coupons::redemptions_of(&state.db, id, page.part()).await?;
+    Ok(Success::page("Who has used this coupon.", page, found))
 }
 
 /// The coupon types: active plugins that decide coupons.

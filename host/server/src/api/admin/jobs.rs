@@ -9,7 +9,7 @@ use axum::{
 };
 use dermaga_shop::{
     Result,
-    scheduler::{Job, JobView, RunView, Scheduler, store},
+    scheduler::{JobView, RunView},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -38,24 +38,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/admin/jobs", tag = "admin: jobs", security(("bearer" = [])),
     responses((status = 200, description = "The jobs", body = Envelope<Vec<JobView>>)))]
 async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<JobView>> {
-    let mut views = Vec::new();
-    for job in &state.scheduler.jobs {
-        views.push(view(&state, &state.scheduler, job).await?);
-    }
-    Ok(Success::ok("The jobs.", views))
-}
-
-async fn view(state: &AppState, scheduler: &Scheduler, job: &Job) -> Result<JobView> {
-    let now = state.clock.now();
-    let last = store::runs(&mut state.db.read().await?, job.name, 1, 0).await?;
-    Ok(JobView {
-        name: job.name.to_owned(),
-        summary: job.summary.to_owned(),
-        schedule: job.schedule.to_string(),
-        timezone: scheduler.clock.zone().name().to_owned(),
-        next_run: job.schedule.next(scheduler.clock.zone(), now),
-        last_run: last.into_iter().next().map(|row| RunView::of(row, now)),
-    })
+    let jobs = state.scheduler.overview().await?;
+    Ok(Success::ok("The jobs.", jobs))
 }
 
 /// A job's runs, newest first. They are kept for 90 days.
@@ -68,13 +52,8 @@ async fn runs(
     Segment(name): Segment<String>,
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<RunView>> {
-    let job = state.scheduler.job(&name)?;
-    let mut conn = state.db.read().await?;
-    let rows = store::runs(&mut conn, job.name, page.limit.into(), page.offset()).await?;
-    let total = store::count_runs(&mut conn, job.name).await?;
-    let now = state.clock.now();
-    let views = rows.into_iter().map(|row| RunView::of(row, now)).collect();
-    Ok(Success::page("The runs.", views, page.pagination(total)))
+    let runs = state.scheduler.runs(&name, page.part()).await?;
+    Ok(Success::page("The runs.", page, runs))
 }
 
 /// A job's run, as it is now: how many things there are to look at, how many were dealt with, how

@@ -3,14 +3,12 @@
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
-    Error,
     ids::UserId,
     money::Rupiah,
     payments::{
-        DebtView, NoticeView, PaymentState, PaymentView,
+        self, DebtFilter, DebtView, NoticeView, PaymentFilter, PaymentState, PaymentView,
         refunds::{self, Refund},
         review,
-        store::{self, DebtFilter, PaymentFilter},
         top_up::LARGEST_TOP_UP,
     },
 };
@@ -62,15 +60,9 @@ async fn list_payments(
         state: query.state,
         user_id: query.user_id,
     };
-    let mut conn = state.db.read().await?;
-    let rows = store::list(&mut conn, filter, page.limit.into(), page.offset()).await?;
-    let total = store::count(&mut conn, filter).await?;
-    let views = rows.into_iter().map(PaymentView::from).collect();
-    Ok(Success::page(
-        "The payments.",
-        views,
-        page.pagination(total),
-    ))
+    let found = payments::list(&state.db, filter, page.part()).await?;
+    let views = found.map(PaymentView::from);
+    Ok(Success::page("The payments.", page, views))
 }
 
 /// The gateway as this server sees it.
@@ -92,7 +84,7 @@ async fn gateway_state(State(state): State<AppState>, _admin: Admin) -> Reply<Ga
     let view = GatewayView {
         is_configured: gateway.is_some(),
         is_sandbox: state.sandbox.is_some(),
-        left_alone_until: gateway.and_then(dermaga_shop::payments::Gateway::left_alone_until),
+        left_alone_until: gateway.and_then(payments::Gateway::left_alone_until),
     };
     Ok(Success::ok("The payment gateway.", view))
 }
@@ -114,11 +106,7 @@ async fn get_payment(
     _admin: Admin,
     Id(id): Id,
 ) -> Reply<PaymentDetail> {
-    let mut conn = state.db.read().await?;
-    let payment = store::by_id(&mut conn, id)
-        .await?
-        .ok_or_else(|| Error::not_found("payment"))?;
-    let notices = store::notices(&mut conn, id).await?;
+    let (payment, notices) = payments::with_notices(&state.db, id).await?;
     let detail = PaymentDetail {
         payment: payment.into(),
         notices,
@@ -217,8 +205,6 @@ async fn list_debts(
         user_id: query.user_id,
         open: query.open,
     };
-    let mut conn = state.db.read().await?;
-    let debts = store::debts(&mut conn, filter, page.limit.into(), page.offset()).await?;
-    let total = store::count_debts(&mut conn, filter).await?;
-    Ok(Success::page("The debts.", debts, page.pagination(total)))
+    let debts = payments::debts(&state.db, filter, page.part()).await?;
+    Ok(Success::page("The debts.", page, debts))
 }

@@ -1,7 +1,5 @@
 //! `/admin/plugins` and `/admin/decisions`.
 
-use std::collections::BTreeMap;
-
 use axum::{
     extract::{DefaultBodyLimit, Multipart, State, multipart::MultipartRejection},
     http::{HeaderMap, HeaderName, header},
@@ -13,11 +11,9 @@ use dermaga_shop::{
     ids::UserId,
     input,
     plugins::{
-        Activation, GrantedClass, PluginClass, PluginView, Replay, Reset, Retirement, Upload,
-        VersionView, decisions,
-        model::{DecisionView, Outcome, VersionRow, VersionState},
+        self, Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass,
+        PluginView, Replay, Reset, Retirement, Upload, VersionState, VersionView, decisions,
         signatures::{Distrust, Signature},
-        store::{self, DecisionFilter},
         uploads::{self, PluginUpload, UploadState},
     },
     wallet::TransactionNumber,
@@ -129,7 +125,7 @@ async fn upload(
         ];
         return Ok((applied, answer).into_response());
     }
-    let version = dermaga_shop::plugins::stage(&state.plugins, upload, &templates).await?;
+    let version = plugins::stage(&state.plugins, upload, &templates).await?;
     let (id, number) = (&version.plugin_id, &version.version);
     let message = match version.state {
         VersionState::Staged => format!("{id} {number} is staged. Activate it to use it."),
@@ -227,8 +223,8 @@ fn unreadable(error: axum::extract::multipart::MultipartError) -> Error {
 #[utoipa::path(get, path = "/admin/plugins", tag = "admin: plugins", security(("bearer" = [])),
     responses((status = 200, description = "Plugins by id, versions newest first", body = Envelope<Vec<PluginView>>)))]
 async fn list(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<PluginView>> {
-    let rows = store::versions(&mut state.db.read().await?).await?;
-    Ok(Success::ok("The plugins.", grouped(&state, rows)))
+    let plugins = plugins::list(&state.plugins).await?;
+    Ok(Success::ok("The plugins.", plugins))
 }
 
 /// Returns a plugin with its versions.
@@ -240,38 +236,8 @@ async fn get(
     _admin: Admin,
     Segment(id): Segment<String>,
 ) -> Reply<PluginView> {
-    let rows = store::versions_of(&mut state.db.read().await?, &id).await?;
-    let plugin = grouped(&state, rows)
-        .pop()
-        .ok_or_else(|| Error::not_found("plugin"))?;
+    let plugin = plugins::with_versions(&state.plugins, &id).await?;
     Ok(Success::ok("The plugin.", plugin))
-}
-
-fn grouped(state: &AppState, rows: Vec<VersionRow>) -> Vec<PluginView> {
-    let mut plugins: BTreeMap<String, PluginView> = BTreeMap::new();
-    for row in rows {
-        let view = VersionView::of(&state.plugins, row);
-        let plugin = plugins
-            .entry(view.plugin_id.clone())
-            .or_insert_with(|| PluginView {
-                id: view.plugin_id.clone(),
-                kind: view.kind.clone(),
-                title: view.title.clone(),
-                class: state.plugins.class_of(&view.plugin_id),
-                active: None,
-                running: state
-                    .plugins
-                    .running(&view.plugin_id)
-                    .map(|digest| digest.to_string()),
-                versions: Vec::new(),
-            });
-        if view.state == VersionState::Active {
-            plugin.active = Some(view.digest.clone());
-            plugin.title.clone_from(&view.title);
-        }
-        plugin.versions.push(view);
-    }
-    plugins.into_values().collect()
 }
 
 /// A plugin's id and a version's digest.
@@ -292,14 +258,8 @@ async fn version(
     _admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<VersionView> {
-    let row = store::version(&mut state.db.read().await?, &path.digest).await?;
-    let row = row
-        .filter(|row| row.plugin_id == path.id)
-        .ok_or_else(|| Error::not_found("plugin version"))?;
-    Ok(Success::ok(
-        "The version.",
-        VersionView::of(&state.plugins, row),
-    ))
+    let version = plugins::version(&state.plugins, &path.id, &path.digest).await?;
+    Ok(Success::ok("The version.", version))
 }
 
 /// A version that is gone.
@@ -317,7 +277,7 @@ async fn delete(
     admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Deleted> {
-    dermaga_shop::plugins::delete(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+    plugins::delete(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok(
         "The version is deleted.",
         Deleted {
@@ -351,8 +311,7 @@ async fn activate(
 ) -> Reply<Activation> {
     let (digest, actor_id) = (&request.digest, Some(admin.user_id));
     let templates = state.catalog.templates.current();
-    let activation =
-        dermaga_shop::plugins::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
+    let activation = plugins::activate(&state.plugins, &templates, &id, digest, actor_id).await?;
     Ok(Success::ok(
         format!("{} {} is active.", activation.plugin_id, activation.version),
         activation,
@@ -369,8 +328,7 @@ async fn roll_back(
     Segment(id): Segment<String>,
 ) -> Reply<Activation> {
     let templates = state.catalog.templates.current();
-    let activation =
-        dermaga_shop::plugins::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
+    let activation = plugins::roll_back(&state.plugins, &templates, &id, admin.user_id).await?;
     Ok(Success::ok(
         format!(
             "{} {} is active again.",
@@ -403,14 +361,8 @@ async fn grant_class(
     Body(request): Body<ClassRequest>,
 ) -> Reply<GrantedClass> {
     let ClassRequest { class, reason } = request;
-    let granted = dermaga_shop::plugins::grant_class(
-        &state.plugins,
-        &id,
-        class,
-        reason.trim(),
-        admin.user_id,
-    )
-    .await?;
+    let granted =
+        plugins::grant_class(&state.plugins, &id, class, reason.trim(), admin.user_id).await?;
     Ok(Success::ok(
         format!("{} is of the {} class.", granted.plugin_id, granted.class),
         granted,
@@ -427,9 +379,7 @@ async fn retire(
     admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Retirement> {
-    let retirement =
-        dermaga_shop::plugins::retire(&state.plugins, &path.id, &path.digest, admin.user_id)
-            .await?;
+    let retirement = plugins::retire(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok("The version is retired.", retirement))
 }
 
@@ -458,8 +408,7 @@ async fn retire_plugin(
 ) -> Reply<Retirement> {
     let stop_selling = query.stop_selling;
     let retirement =
-        dermaga_shop::plugins::retire_plugin(&state.plugins, &id, admin.user_id, stop_selling)
-            .await?;
+        plugins::retire_plugin(&state.plugins, &id, admin.user_id, stop_selling).await?;
     Ok(Success::ok(format!("{id} is retired."), retirement))
 }
 
@@ -472,8 +421,7 @@ async fn reset(
     admin: Admin,
     Segment(path): Segment<VersionPath>,
 ) -> Reply<Reset> {
-    let reset =
-        dermaga_shop::plugins::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
+    let reset = plugins::reset(&state.plugins, &path.id, &path.digest, admin.user_id).await?;
     Ok(Success::ok("The version is called again.", reset))
 }
 
@@ -646,35 +594,23 @@ async fn decisions(
         coupon: coupon.as_deref(),
         transaction: query.transaction.map(TransactionNumber::get),
     };
-    let mut conn = state.db.read().await?;
-    let rows = store::decisions(&mut conn, &filter, page.limit.into(), page.offset()).await?;
-    let total = store::count_decisions(&mut conn, &filter).await?;
-    let views = rows
-        .into_iter()
-        .map(DecisionView::try_from)
-        .collect::<Result<_>>()?;
-    Ok(Success::page(
-        "The decisions.",
-        views,
-        page.pagination(total),
-    ))
+    let found = plugins::recorded(&state.db, &filter, page.part()).await?;
+    Ok(Success::page("The decisions.", page, found))
 }
 
 /// Returns a decision: question, answer, digest of the plugin, and cost.
 #[utoipa::path(get, path = "/admin/decisions/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The decision", body = Envelope<DecisionView>), Missing))]
 async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<DecisionView> {
-    let row = store::decision(&mut state.db.read().await?, id)
-        .await?
-        .ok_or_else(|| Error::not_found("decision"))?;
-    Ok(Success::ok("The decision.", row.try_into()?))
+    let decision = plugins::decision(&state.db, id).await?;
+    Ok(Success::ok("The decision.", decision))
 }
 
 /// Runs a decision again by the same bytes on the same input and compares byte for byte.
 #[utoipa::path(post, path = "/admin/decisions/{id}/replay", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Identical, or where it differs", body = Envelope<Replay>), Replaying))]
 async fn replay(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<Replay> {
-    let replay = dermaga_shop::plugins::replay(&state.plugins, id).await?;
+    let replay = plugins::replay(&state.plugins, id).await?;
     let message = if replay.identical {
         "The same decision, byte for byte."
     } else {

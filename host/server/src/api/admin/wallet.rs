@@ -3,17 +3,14 @@
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
-    Error, calendar,
+    Error,
     ids::UserId,
     money::Rupiah,
     text::counted,
     wallet::{
-        Adjustment, CreditKind, Direction, Float, Transaction, TransactionNumber,
-        TransactionStatus, TransactionType, TransactionView, WalletOrder, float,
-        store::{
-            self, TransactionFilter,
-            admin::{AnyTransactionFilter, OwnedTransaction, OwnedWallet, WalletFilter},
-        },
+        self, Adjustment, AllWallets, AnyTransactionFilter, CreditKind, Direction, Float,
+        OwnedTransaction, OwnedWallet, Transaction, TransactionNumber, TransactionStatus,
+        TransactionType, TransactionView, WalletFilter, WalletOrder,
     },
 };
 use garde::Validate;
@@ -44,7 +41,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(wallets))
         .routes(routes!(statistics))
-        .routes(routes!(wallet))
+        .routes(routes!(one))
         .routes(routes!(statement))
         .routes(routes!(add_credit))
         .routes(routes!(deduct_credit))
@@ -123,16 +120,9 @@ async fn wallets(
         min_balance: query.min_balance.map(Rupiah::new),
         max_balance: query.max_balance.map(Rupiah::new),
     };
-    let mut conn = state.db.read().await?;
-    let (limit, offset) = (page.limit.into(), page.offset());
-    let rows = store::admin::wallets(&mut conn, &filter, order, limit, offset).await?;
-    let total = store::admin::count_wallets(&mut conn, &filter).await?;
-    let views: Result<Vec<_>, Error> = rows.into_iter().map(OwnedWalletView::try_from).collect();
-    Ok(Success::page(
-        "All wallets.",
-        views?,
-        page.pagination(total),
-    ))
+    let found = wallet::wallets(&state.db, &filter, order, page.part()).await?;
+    let views = found.try_map(OwnedWalletView::try_from)?;
+    Ok(Success::page("All wallets.", page, views))
 }
 
 /// Transactions of one type and status.
@@ -167,11 +157,12 @@ struct WalletStatistics {
 #[utoipa::path(get, path = "/admin/wallets/statistics", tag = "admin: wallets", security(("bearer" = [])),
     responses((status = 200, description = "Totals and the float", body = Envelope<WalletStatistics>)))]
 async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<WalletStatistics> {
-    let month_start = calendar::start_of_month(state.clock.zone(), state.clock.now());
-    let mut conn = state.db.snapshot().await?;
-    let totals = store::admin::totals(&mut conn).await?;
-    let this_month = store::admin::totals_by_type(&mut conn, month_start).await?;
-    let float = float::measure(&state.wallets, &mut conn).await?;
+    let AllWallets {
+        totals,
+        float,
+        month_start,
+        this_month,
+    } = wallet::all_wallets(&state.wallets).await?;
     let this_month = this_month.into_iter().map(|total| TypeTotalView {
         r#type: total.kind,
         status: total.status,
@@ -207,16 +198,12 @@ struct WalletDetail {
 /// Returns a customer's wallet.
 #[utoipa::path(get, path = "/admin/wallets/{userId}", tag = "admin: wallets", params(("userId" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The wallet", body = Envelope<WalletDetail>), Missing))]
-async fn wallet(
+async fn one(
     State(state): State<AppState>,
     _admin: Admin,
     Id(user_id): Id<UserId>,
 ) -> Reply<WalletDetail> {
-    let mut conn = state.db.read().await?;
-    let found = store::admin::owned_wallet(&mut conn, user_id).await?;
-    let row = found.ok_or_else(|| Error::not_found("wallet"))?;
-    let filter = TransactionFilter::default();
-    let recent = store::transactions(&mut conn, user_id, filter, 10, 0).await?;
+    let (row, recent) = wallet::owned(&state.db, user_id).await?;
     let view = WalletDetail {
         entries: row.entries,
         head_hash: row.head_hash.clone(),
@@ -319,7 +306,7 @@ async fn change(
         kind: request.kind,
     };
     let act = async {
-        let made = dermaga_shop::wallet::adjust(
+        let made = wallet::adjust(
             &state.wallets,
             admin.user_id,
             adjustment,
@@ -385,9 +372,7 @@ async fn bulk_adjustment(
     let adjustments: Vec<_> = adjustments.collect();
     let reason = request.reason.trim();
     let act = async {
-        let made =
-            dermaga_shop::wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason)
-                .await?;
+        let made = wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason).await?;
         Ok(made.map(|made| {
             let message = format!("{} made.", counted(made.len(), "adjustment"));
             let views: Vec<_> = made.into_iter().map(AdjustedView::from).collect();
@@ -467,14 +452,7 @@ async fn transactions(
         to,
         min_amount: query.min_amount.map(Rupiah::new),
     };
-    let mut conn = state.db.read().await?;
-    let (limit, offset) = (page.limit.into(), page.offset());
-    let rows = store::admin::any_transactions(&mut conn, filter, limit, offset).await?;
-    let total = store::admin::count_any_transactions(&mut conn, filter).await?;
-    let views = rows.into_iter().map(OwnedTransactionView::from).collect();
-    Ok(Success::page(
-        "Transactions.",
-        views,
-        page.pagination(total),
-    ))
+    let found = wallet::any_transactions(&state.db, filter, page.part()).await?;
+    let views = found.map(OwnedTransactionView::from);
+    Ok(Success::page("Transactions.", page, views))
 }

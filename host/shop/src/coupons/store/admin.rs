@@ -7,81 +7,53 @@ use uuid::Uuid;
 use super::{
     super::{
         NewCoupon,
-        model::{Coupon, CouponCost, CouponStatus, RedeemedByRow, StatusCount, TypeCost},
+        model::{
+            Coupon, CouponCost, CouponFilter, CouponStatus, RedeemedByRow, StatusCount, TypeCost,
+        },
     },
     COUPON,
 };
 use crate::{
-    db::{Conn, contains},
-    execute, fetch_all, fetch_built, fetch_one,
+    db::{Conn, Filter, List, Page, Part, count_where, fetch_first, fetch_page, fetch_where},
+    execute, fetch_all,
     money::Rupiah,
 };
 
 /// Start, inclusive, and end, exclusive.
 type Window = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
 
-#[derive(Debug, Clone)]
-pub struct CouponFilter {
-    pub status: Option<CouponStatus>,
-    pub plugin: Option<String>,
-    /// Part of the code or the description.
-    pub text: Option<String>,
-    /// Moment of the query: an active coupon whose window is over counts as expired.
-    pub now: DateTime<Utc>,
+/// Restricts coupons to a status as it is now.
+fn of_status(filter: Filter<'_>, status: CouponStatus, now: DateTime<Utc>) -> Filter<'_> {
+    match status {
+        CouponStatus::Active => filter.with(
+            "status = 'ACTIVE' AND (ends_at IS NULL OR ends_at > ?)",
+            now,
+        ),
+        CouponStatus::Expired => filter.with(
+            "(status = 'EXPIRED' OR status = 'ACTIVE' AND ends_at <= ?)",
+            now,
+        ),
+        CouponStatus::Disabled | CouponStatus::UsedUp => filter.with("status = ?", status),
+    }
 }
 
-macro_rules! filter_coupons {
-    ($q:ident, $filter:expr) => {
-        $q.push(" WHERE true");
-        match $filter.status {
-            Some(CouponStatus::Active) => {
-                $q.push(" AND status = 'ACTIVE' AND (ends_at IS NULL OR ends_at > ")
-                    .push_bind($filter.now);
-                $q.push(")");
-            }
-            Some(CouponStatus::Expired) => {
-                $q.push(" AND (status = 'EXPIRED' OR status = 'ACTIVE' AND ends_at <= ")
-                    .push_bind($filter.now);
-                $q.push(")");
-            }
-            Some(status) => {
-                $q.push(" AND status = ").push_bind(status);
-            }
-            None => {}
-        }
-        if let Some(plugin) = &$filter.plugin {
-            $q.push(" AND plugin_id = ").push_bind(plugin.clone());
-        }
-        if let Some(text) = &$filter.text {
-            let pattern = contains(text);
-            $q.push(" AND (lower(code) LIKE ")
-                .push_bind(pattern.clone());
-            $q.push(" ESCAPE '!' OR lower(description) LIKE ")
-                .push_bind(pattern);
-            $q.push(" ESCAPE '!')");
-        }
-    };
-}
-
-pub async fn list(
+pub(in crate::coupons) async fn list(
     conn: &mut Conn,
-    filter: &CouponFilter,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Coupon>> {
-    fetch_built!(conn, Coupon, COUPON, |q| {
-        filter_coupons!(q, filter);
-        q.push(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .push_bind(limit);
-        q.push(" OFFSET ").push_bind(offset);
-    })
-}
-
-pub async fn count(conn: &mut Conn, filter: &CouponFilter) -> sqlx::Result<i64> {
-    let found: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM coupons", |q| {
-        filter_coupons!(q, filter);
-    })?;
-    Ok(found.first().map_or(0, |(count,)| *count))
+    wanted: &CouponFilter,
+    part: Part,
+) -> sqlx::Result<Page<Coupon>> {
+    let list = List {
+        rows: COUPON,
+        count: "SELECT count(*) FROM coupons",
+        order: "ORDER BY created_at DESC, id DESC",
+    };
+    let mut filter = Filter::default()
+        .with_some("plugin_id = ?", wanted.plugin.as_deref())
+        .containing(&["code", "description"], wanted.text.as_deref());
+    if let Some(status) = wanted.status {
+        filter = of_status(filter, status, wanted.now);
+    }
+    fetch_page(conn, list, &filter, part).await
 }
 
 /// An update that changes nothing takes the row's lock on both engines.
@@ -147,23 +119,21 @@ pub(in crate::coupons) async fn delete_unused(conn: &mut Conn, id: Uuid) -> sqlx
     Ok(execute!(conn, sql, id)? == 1)
 }
 
-pub async fn redemptions(
+const REDEMPTIONS: List = List {
+    rows: "SELECT r.user_id, u.email, r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id,
+        r.subscription_id, r.period, r.created_at, r.released_at
+        FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id JOIN users u ON u.id = r.user_id",
+    count: "SELECT count(*) FROM coupon_redemptions r",
+    order: "ORDER BY r.created_at DESC, r.id DESC",
+};
+
+pub(in crate::coupons) async fn redemptions(
     conn: &mut Conn,
     coupon_id: Uuid,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<RedeemedByRow>> {
-    let sql = "SELECT r.user_id, u.email, r.id, c.code, r.effect, r.amount, r.reason, r.decision_id, r.transaction_id,
-                 r.subscription_id, r.period, r.created_at, r.released_at
-               FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id JOIN users u ON u.id = r.user_id
-               WHERE r.coupon_id = $1 ORDER BY r.created_at DESC, r.id DESC LIMIT $2 OFFSET $3";
-    fetch_all!(conn, RedeemedByRow, sql, coupon_id, limit, offset)
-}
-
-pub async fn count_redemptions(conn: &mut Conn, coupon_id: Uuid) -> sqlx::Result<i64> {
-    let sql = "SELECT count(*) FROM coupon_redemptions WHERE coupon_id = $1";
-    let (count,) = fetch_one!(conn, (i64,), sql, coupon_id)?;
-    Ok(count)
+    part: Part,
+) -> sqlx::Result<Page<RedeemedByRow>> {
+    let filter = Filter::of("r.coupon_id = ?", coupon_id);
+    fetch_page(conn, REDEMPTIONS, &filter, part).await
 }
 
 pub(in crate::coupons) async fn count_by_status(
@@ -176,34 +146,35 @@ pub(in crate::coupons) async fn count_by_status(
     fetch_all!(conn, StatusCount, sql, now)
 }
 
-/// A purchase is negative in the wallet; what came back since is not revenue. Later periods cost
-/// and bring money, and are no uses.
-const SUMS: &str = "count(CASE WHEN r.period = 1 THEN 1 END) AS uses, CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost,
-    CAST(coalesce(sum(CASE WHEN t.type IN ('SUBSCRIPTION', 'UPGRADE') AND t.status = 'COMPLETED' THEN -t.amount ELSE 0 END), 0) AS BIGINT) AS revenue
-    FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id LEFT JOIN transactions t ON t.id = r.transaction_id";
-
-macro_rules! within {
-    ($q:ident, $window:expr) => {
-        $q.push(" WHERE r.released_at IS NULL");
-        if let Some(from) = $window.0 {
-            $q.push(" AND r.created_at >= ").push_bind(from);
-        }
-        if let Some(to) = $window.1 {
-            $q.push(" AND r.created_at < ").push_bind(to);
-        }
+/// A coupon's sums. A purchase is negative in the wallet; what came back since is not revenue. Later
+/// periods cost and bring money, and are no uses.
+macro_rules! sums {
+    ($columns:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            ", count(CASE WHEN r.period = 1 THEN 1 END) AS uses, CAST(coalesce(sum(r.amount), 0) AS BIGINT) AS cost,
+               CAST(coalesce(sum(CASE WHEN t.type IN ('SUBSCRIPTION', 'UPGRADE') AND t.status = 'COMPLETED' THEN -t.amount ELSE 0 END), 0) AS BIGINT) AS revenue
+             FROM coupon_redemptions r JOIN coupons c ON c.id = r.coupon_id LEFT JOIN transactions t ON t.id = r.transaction_id"
+        )
     };
+}
+
+/// Redemptions in the window that were not given back.
+fn within((from, to): Window) -> Filter<'static> {
+    Filter::default()
+        .and("r.released_at IS NULL")
+        .with_some("r.created_at >= ?", from)
+        .with_some("r.created_at < ?", to)
 }
 
 pub(in crate::coupons) async fn cost_by_type(
     conn: &mut Conn,
     window: Window,
 ) -> sqlx::Result<Vec<TypeCost>> {
-    let start = "SELECT c.plugin_id AS plugin, count(DISTINCT c.id) AS coupons, ";
-    fetch_built!(conn, TypeCost, start, |q| {
-        q.push(SUMS);
-        within!(q, window);
-        q.push(" GROUP BY c.plugin_id ORDER BY cost DESC, c.plugin_id");
-    })
+    let select = sums!("c.plugin_id AS plugin, count(DISTINCT c.id) AS coupons");
+    let tail = "GROUP BY c.plugin_id ORDER BY cost DESC, c.plugin_id";
+    fetch_where(conn, select, &within(window), tail).await
 }
 
 pub(in crate::coupons) async fn costliest(
@@ -211,23 +182,12 @@ pub(in crate::coupons) async fn costliest(
     window: Window,
     limit: i64,
 ) -> sqlx::Result<Vec<CouponCost>> {
-    fetch_built!(
-        conn,
-        CouponCost,
-        "SELECT c.id, c.code AS coupon_code, ",
-        |q| {
-            q.push(SUMS);
-            within!(q, window);
-            q.push(" GROUP BY c.id, c.code ORDER BY cost DESC, c.id LIMIT ")
-                .push_bind(limit);
-        }
-    )
+    let select = sums!("c.id, c.code AS coupon_code");
+    let tail = "GROUP BY c.id, c.code ORDER BY cost DESC, c.id";
+    fetch_first(conn, select, &within(window), tail, limit).await
 }
 
 pub(in crate::coupons) async fn customers(conn: &mut Conn, window: Window) -> sqlx::Result<i64> {
-    let start = "SELECT count(DISTINCT r.user_id) FROM coupon_redemptions r";
-    let found: Vec<(i64,)> = fetch_built!(conn, (i64,), start, |q| {
-        within!(q, window);
-    })?;
-    Ok(found.first().map_or(0, |(count,)| *count))
+    let count = "SELECT count(DISTINCT r.user_id) FROM coupon_redemptions r";
+    count_where(conn, count, &within(window)).await
 }

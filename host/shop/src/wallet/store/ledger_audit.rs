@@ -37,7 +37,10 @@ pub(in crate::wallet) async fn statement(
 }
 
 /// Returns a transaction's effect on its wallet: paid and bonus.
-pub async fn movement_of(conn: &mut Conn, transaction_id: Uuid) -> sqlx::Result<(Rupiah, Rupiah)> {
+pub(in crate::wallet) async fn movement_of(
+    conn: &mut Conn,
+    transaction_id: Uuid,
+) -> sqlx::Result<(Rupiah, Rupiah)> {
     let sql = "SELECT CAST(coalesce(sum(CASE WHEN p.account = 'WALLET_PAID' THEN p.amount END), 0) AS BIGINT),
                  CAST(coalesce(sum(CASE WHEN p.account = 'WALLET_BONUS' THEN p.amount END), 0) AS BIGINT)
                FROM journal_entries e JOIN postings p ON p.entry_id = e.id AND p.user_id = e.wallet_id
@@ -46,7 +49,10 @@ pub async fn movement_of(conn: &mut Conn, transaction_id: Uuid) -> sqlx::Result<
 }
 
 /// A customer's name and e-mail address.
-pub async fn owner(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Option<(String, String)>> {
+pub(in crate::wallet) async fn owner(
+    conn: &mut Conn,
+    user_id: UserId,
+) -> sqlx::Result<Option<(String, String)>> {
     let sql = "SELECT name, email FROM users WHERE id = $1";
     fetch_optional!(conn, (String, String), sql, user_id)
 }

@@ -6,7 +6,12 @@ use super::{
     super::{Account, TransactionNumber, WalletRow},
     EntryRow, PostingRow,
 };
-use crate::{db::Conn, fetch_all, fetch_built, fetch_one, ids::UserId, money::Rupiah};
+use crate::{
+    db::{Conn, Filter, fetch_where},
+    fetch_all, fetch_one,
+    ids::UserId,
+    money::Rupiah,
+};
 
 /// The next wallets, in the order of their ids.
 pub(in crate::wallet) async fn wallets_after(
@@ -42,14 +47,9 @@ pub(in crate::wallet) async fn postings_of(
     if entries.is_empty() {
         return Ok(Vec::new());
     }
-    let start = "SELECT entry_id, line, account, user_id, amount FROM postings WHERE entry_id IN (";
-    let rows: Vec<Row> = fetch_built!(conn, Row, start, |q| {
-        let mut ids = q.separated(", ");
-        for entry in entries {
-            ids.push_bind(entry.id);
-        }
-        q.push(") ORDER BY entry_id, line");
-    })?;
+    let select = "SELECT entry_id, line, account, user_id, amount FROM postings";
+    let filter = Filter::default().with_any("entry_id", entries.iter().map(|entry| entry.id));
+    let rows: Vec<Row> = fetch_where(conn, select, &filter, "ORDER BY entry_id, line").await?;
     let posting = |(entry_id, line, account, user_id, amount)| {
         let row = PostingRow {
             line,

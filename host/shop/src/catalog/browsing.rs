@@ -1,0 +1,117 @@
+//! What is sold, as everyone sees it.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::{
+    Catalog, Category, PlanView, Service, ServiceFilter, ServicePluginView, ServiceView, store,
+};
+use crate::{
+    Error, Result,
+    db::{Conn, Db, Page, Part},
+    plugins::{self, Registry},
+};
+
+/// Lists all categories by name.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn categories(db: &Db) -> Result<Vec<Category>> {
+    Ok(store::categories(&mut db.read().await?).await?)
+}
+
+/// Lists services that are sold, with their plans.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn sold_services(
+    catalog: &Catalog,
+    filter: &ServiceFilter,
+    part: Part,
+) -> Result<Page<ServiceView>> {
+    let mut conn = catalog.db.read().await?;
+    let Page { items, total } = store::services(&mut conn, filter, part).await?;
+    let items = with_plans(&mut conn, &catalog.plugins, items).await?;
+    Ok(Page { items, total })
+}
+
+/// Lists the services of a category that are sold, with their plans.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown category.
+pub async fn sold_services_of(
+    catalog: &Catalog,
+    category: String,
+    part: Part,
+) -> Result<Page<ServiceView>> {
+    let known = categories(&catalog.db).await?;
+    if !known.iter().any(|one| one.slug == category) {
+        return Err(Error::not_found("category"));
+    }
+    let filter = ServiceFilter {
+        category: Some(category),
+        ..ServiceFilter::default()
+    };
+    sold_services(catalog, &filter, part).await
+}
+
+/// Returns a service that is sold, with its plans, cheapest first.
+///
+/// # Errors
+/// `NOT_FOUND` when none with this slug is sold.
+pub async fn sold_service(catalog: &Catalog, slug: &str) -> Result<ServiceView> {
+    let mut conn = catalog.db.read().await?;
+    let row = store::service_by_slug(&mut conn, slug)
+        .await?
+        .ok_or_else(|| Error::not_found("service"))?;
+    let mut views = with_plans(&mut conn, &catalog.plugins, vec![row]).await?;
+    views.pop().ok_or_else(|| Error::not_found("service"))
+}
+
+async fn with_plans(
+    conn: &mut Conn,
+    registry: &Registry,
+    services: Vec<Service>,
+) -> Result<Vec<ServiceView>> {
+    let ids: Vec<Uuid> = services.iter().map(|service| service.id).collect();
+    let mut plans: HashMap<Uuid, Vec<PlanView>> = HashMap::new();
+    for plan in store::plans_of(conn, &ids).await? {
+        plans.entry(plan.service_id).or_default().push(plan.into());
+    }
+    let mut views = Vec::with_capacity(services.len());
+    for service in services {
+        let plans = plans.remove(&service.id).unwrap_or_default();
+        views.push(view(registry, plans, service).await);
+    }
+    Ok(views)
+}
+
+async fn view(registry: &Registry, mut plans: Vec<PlanView>, service: Service) -> ServiceView {
+    let plugin = registry.active(&service.plugin_id).ok();
+    for plan in &mut plans {
+        plan.is_available &= plugin.is_some();
+    }
+    // A plugin that cannot say what it makes must not hide what is sold.
+    let description = match &plugin {
+        Some(plugin) => plugins::describe(plugin, &service.settings).await.ok(),
+        None => None,
+    };
+    ServiceView {
+        price_from: plans.iter().map(|plan| plan.monthly_price).min(),
+        plugin: ServicePluginView {
+            id: service.plugin_id,
+            version: plugin.as_ref().map(|plugin| plugin.about().version.clone()),
+            config_schema: description.map(|description| description.config_schema.clone()),
+        },
+        id: service.id,
+        slug: service.slug,
+        category: service.category_slug,
+        category_name: service.category_name,
+        name: service.name,
+        summary: service.summary,
+        description: service.description,
+        featured: service.featured,
+        plans,
+    }
+}

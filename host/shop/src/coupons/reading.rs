@@ -1,0 +1,49 @@
+//! Coupons and their redemptions as customers and administrators read them.
+
+use uuid::Uuid;
+
+use super::{Coupon, CouponFilter, RedeemedBy, RedemptionView, store};
+use crate::{
+    Error, Result,
+    db::{Db, Page, Part},
+    ids::UserId,
+};
+
+/// Lists coupons, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(db: &Db, filter: &CouponFilter, part: Part) -> Result<Page<Coupon>> {
+    Ok(store::admin::list(&mut db.read().await?, filter, part).await?)
+}
+
+/// Returns a coupon.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown one.
+pub async fn by_id(db: &Db, id: Uuid) -> Result<Coupon> {
+    let found = store::by_id(&mut db.read().await?, id).await?;
+    found.ok_or_else(|| Error::not_found("coupon"))
+}
+
+/// Lists the uses of a coupon, newest first.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown coupon.
+pub async fn redemptions_of(db: &Db, coupon_id: Uuid, part: Part) -> Result<Page<RedeemedBy>> {
+    let mut conn = db.read().await?;
+    if store::by_id(&mut conn, coupon_id).await?.is_none() {
+        return Err(Error::not_found("coupon"));
+    }
+    let found = store::admin::redemptions(&mut conn, coupon_id, part).await?;
+    Ok(found.map(RedeemedBy::from))
+}
+
+/// Lists the coupons that a customer has used, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn redemptions_by(db: &Db, user_id: UserId, part: Part) -> Result<Page<RedemptionView>> {
+    let found = store::redemptions_of_user(&mut db.read().await?, user_id, part).await?;
+    Ok(found.map(RedemptionView::from))
+}

@@ -1,0 +1,132 @@
+//! Instances as their customers read them.
+
+use dermaga_runtime::contract::service;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{
+    Instances,
+    model::{Owned, Status},
+    render::{recorded_objects, subject},
+    secrets, store,
+    view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
+};
+use crate::{
+    Code, Error, Result, audit,
+    db::{Db, Page, Part},
+    ids::UserId,
+    plugins,
+};
+
+/// Number of events that an instance shows.
+const EVENTS: i64 = 50;
+
+/// Lists a customer's instances, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(
+    db: &Db,
+    user_id: UserId,
+    status: Option<Status>,
+    part: Part,
+) -> Result<Page<InstanceView>> {
+    let mut conn = db.read().await?;
+    let total = store::count(&mut conn, user_id, status).await?;
+    let rows = store::list(&mut conn, user_id, status, part.limit, part.offset).await?;
+    let items = rows.iter().map(InstanceView::from).collect();
+    Ok(Page { items, total })
+}
+
+async fn owned(db: &Db, user_id: UserId, id: Uuid) -> Result<Owned> {
+    let owned = store::owned(&mut db.read().await?, user_id, id).await?;
+    owned.ok_or_else(|| Error::not_found("instance"))
+}
+
+/// Returns a customer's instance, with its endpoints and newest events.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none or it is another customer's.
+pub async fn detail(instances: &Instances, user_id: UserId, id: Uuid) -> Result<InstanceDetail> {
+    let owned = owned(&instances.db, user_id, id).await?;
+    let events = store::events(&mut instances.db.read().await?, id, EVENTS).await?;
+    let version = instances.plugins.version(&owned.instance.plugin_digest);
+    // A version that does not load must not hide the instance that depends on it.
+    let description = match version.await {
+        Ok(plugin) => plugins::describe(&plugin, &owned.instance.settings)
+            .await
+            .ok(),
+        Err(_) => None,
+    };
+    let endpoints = description
+        .as_ref()
+        .map(|description| description.endpoints.as_slice())
+        .unwrap_or_default();
+    Ok(InstanceDetail::of(&owned, endpoints, events))
+}
+
+/// Returns the access to a customer's instance, and records that it was shown.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` once the instance is removed; the failure of its plugin.
+pub async fn credentials(
+    instances: &Instances,
+    user_id: UserId,
+    id: Uuid,
+) -> Result<CredentialsView> {
+    let Instances {
+        db,
+        clock,
+        vault,
+        plugins: registry,
+        ..
+    } = instances;
+    let Owned { instance, terms } = owned(db, user_id, id).await?;
+    if matches!(instance.status, Status::Terminating | Status::Terminated) {
+        return Err(Error::new(
+            Code::InvalidState,
+            "This instance has been removed, and its credentials with it.",
+        ));
+    }
+    let secrets = secrets::open(&mut db.read().await?, vault, id).await?;
+    let plugin = registry.version(&instance.plugin_digest).await?;
+    let input = subject(&instance, &terms, &secrets)?;
+    let card = plugins::decide::<service::Access>(registry, &plugin, input, user_id.into()).await?;
+    let (view, shown) = CredentialsView::of(card.value, &secrets)?;
+    let mut conn = db.begin().await?;
+    let (action, subject) = ("instance.credentials_shown", format!("instance:{id}"));
+    let details = json!({ "secrets": shown });
+    audit::record(&mut conn, clock, user_id, action, &subject, details).await?;
+    conn.commit().await?;
+    Ok(view)
+}
+
+/// Returns the objects of a customer's instance as they were applied, with the values of secrets
+/// masked.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` before anything is applied.
+pub async fn manifests(instances: &Instances, user_id: UserId, id: Uuid) -> Result<ManifestsView> {
+    let owned = owned(&instances.db, user_id, id).await?;
+    let nothing = || {
+        Error::new(
+            Code::InvalidState,
+            "Nothing has been applied for this instance yet.",
+        )
+    };
+    let decision_id = owned.instance.manifests_decision_id.ok_or_else(nothing)?;
+    let mut conn = instances.db.read().await?;
+    let recorded = store::recorded(&mut conn, decision_id)
+        .await?
+        .ok_or_else(nothing)?;
+    let secrets = secrets::open(&mut conn, &instances.vault, id).await?;
+    let classes = instances.handle.classes();
+    let objects = recorded_objects(&recorded, &owned, &secrets, classes)?;
+    Ok(ManifestsView {
+        decision_id,
+        plugin_id: recorded.plugin_id,
+        plugin_version: recorded.plugin_version,
+        namespace: owned.instance.namespace,
+        objects,
+    })
+}

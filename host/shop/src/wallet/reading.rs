@@ -1,0 +1,141 @@
+//! Wallets and transactions as customers and administrators read them.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    AnyTransactionFilter, Float, OwnedTransaction, OwnedWallet, Totals, Transaction,
+    TransactionFilter, TransactionName, TransactionView, TypeTotal, WalletFilter, WalletInfo,
+    WalletOrder, Wallets, float, store,
+};
+use crate::{
+    Error, Result, calendar,
+    db::{Conn, Db, Page, Part},
+    ids::UserId,
+};
+
+/// Transactions that are shown beside a wallet.
+const RECENT: i64 = 10;
+
+/// Returns a customer's wallet at a glance.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no wallet.
+pub async fn info(wallets: &Wallets, user_id: UserId) -> Result<WalletInfo> {
+    let clock = &wallets.clock;
+    let month = calendar::start_of_month(clock.zone(), clock.now());
+    let found = store::at_a_glance(&mut wallets.db.read().await?, user_id, month).await?;
+    let (wallet, spent, recent) = found.ok_or_else(|| Error::not_found("wallet"))?;
+    Ok(WalletInfo {
+        paid_balance: wallet.paid_balance,
+        bonus_balance: wallet.bonus_balance,
+        total_balance: wallet.balance().total()?,
+        total_top_up: wallet.total_top_up,
+        total_spent: wallet.total_spent,
+        spent_this_month: spent,
+        recent_transactions: recent.into_iter().map(TransactionView::from).collect(),
+    })
+}
+
+/// Lists a customer's transactions, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn transactions(
+    db: &Db,
+    user_id: UserId,
+    filter: TransactionFilter,
+    part: Part,
+) -> Result<Page<Transaction>> {
+    Ok(store::transactions(&mut db.read().await?, user_id, filter, part).await?)
+}
+
+/// Returns a customer's transaction by its id or number.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none or it is another customer's.
+pub async fn transaction_of(
+    conn: &mut Conn,
+    user_id: UserId,
+    name: TransactionName,
+) -> Result<Transaction> {
+    let found = store::transaction(conn, user_id, name).await?;
+    found.ok_or_else(|| Error::not_found("transaction"))
+}
+
+/// Returns the id of a customer's transaction, `None` when there is none or it is another
+/// customer's.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn transaction_id(
+    conn: &mut Conn,
+    user_id: UserId,
+    name: TransactionName,
+) -> Result<Option<Uuid>> {
+    Ok(store::transaction_id(conn, user_id, name).await?)
+}
+
+/// Lists all wallets.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn wallets(
+    db: &Db,
+    filter: &WalletFilter,
+    order: WalletOrder,
+    part: Part,
+) -> Result<Page<OwnedWallet>> {
+    Ok(store::admin::wallets(&mut db.read().await?, filter, order, part).await?)
+}
+
+/// Returns a customer's wallet and its last transactions.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no wallet.
+pub async fn owned(db: &Db, user_id: UserId) -> Result<(OwnedWallet, Vec<Transaction>)> {
+    let mut conn = db.read().await?;
+    let found = store::admin::owned_wallet(&mut conn, user_id).await?;
+    let wallet = found.ok_or_else(|| Error::not_found("wallet"))?;
+    let recent = store::last_transactions(&mut conn, user_id, RECENT).await?;
+    Ok((wallet, recent))
+}
+
+/// Lists the transactions of all customers, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn any_transactions(
+    db: &Db,
+    filter: AnyTransactionFilter,
+    part: Part,
+) -> Result<Page<OwnedTransaction>> {
+    Ok(store::admin::any_transactions(&mut db.read().await?, filter, part).await?)
+}
+
+/// Sums of all wallets, read at one moment.
+#[derive(Debug)]
+pub struct AllWallets {
+    pub totals: Totals,
+    pub float: Float,
+    /// Start of this month where the shop is.
+    pub month_start: DateTime<Utc>,
+    /// Transactions since then.
+    pub this_month: Vec<TypeTotal>,
+}
+
+/// Adds up all wallets, now and for this month.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn all_wallets(wallets: &Wallets) -> Result<AllWallets> {
+    let clock = &wallets.clock;
+    let month_start = calendar::start_of_month(clock.zone(), clock.now());
+    let mut conn = wallets.db.snapshot().await?;
+    Ok(AllWallets {
+        totals: store::admin::totals(&mut conn).await?,
+        this_month: store::admin::totals_by_type(&mut conn, month_start).await?,
+        float: float::measure(wallets, &mut conn).await?,
+        month_start,
+    })
+}
