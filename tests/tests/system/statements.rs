@@ -28,8 +28,6 @@ const SMALL: &[&str] = &[
 type Types = &'static [(usize, &'static str)];
 const TYPES: &[(&str, Types)] = &[
     ("payments/store.rs pay_debt", &[(3, "timestamptz")]),
-    ("provisioning/store.rs count", &[(2, "text")]),
-    ("provisioning/store.rs list", &[(2, "text")]),
     (
         "provisioning/store.rs finish",
         &[(14, "timestamptz"), (18, "timestamptz")],

@@ -72,16 +72,6 @@ impl Conn {
         Ok(self.inner.engine())
     }
 
-    /// Returns the engine for a statement that has yet to be built, and its recorder.
-    ///
-    /// # Errors
-    /// When the engine refuses a waiting statement.
-    #[doc(hidden)]
-    pub async fn engine_to_build(&mut self) -> sqlx::Result<(Engine<'_>, Option<Recorder>)> {
-        self.send_waiting().await?;
-        Ok((self.inner.engine(), self.recorder.clone()))
-    }
-
     fn note(&self, file: &'static str, line: u32, sql: &str) {
         if let Some(recorder) = &self.recorder {
             recorder.note(file, line, sql);
@@ -211,32 +201,5 @@ macro_rules! fetch_optional {
 macro_rules! fetch_all {
     ($conn:expr, $row:ty, $sql:expr $(, $bind:expr)* $(,)?) => {
         $crate::__fetch_as!(fetch_all, $conn, $row, $sql $(, $bind)*)
-    };
-}
-
-/// Fetches rows of a statement built at run time: `fetch_built!(conn, Row, |q| { q.push(...) })`.
-/// The closure gets a `sqlx::QueryBuilder` of the engine in use; values go through `push_bind`.
-#[macro_export]
-macro_rules! fetch_built {
-    ($conn:expr, $row:ty, $start:expr, |$q:ident| $build:block) => {
-        match $conn.engine_to_build().await {
-            Err(error) => Err(error),
-            Ok(($crate::db::Engine::Sqlite(c), recorder)) => {
-                let mut $q = sqlx::QueryBuilder::<sqlx::Sqlite>::new($start);
-                $build
-                if let Some(recorder) = recorder {
-                    recorder.note(file!(), line!(), $q.sql().as_str());
-                }
-                $q.build_query_as::<$row>().fetch_all(c).await
-            }
-            Ok(($crate::db::Engine::Postgres(c), recorder)) => {
-                let mut $q = sqlx::QueryBuilder::<sqlx::Postgres>::new($start);
-                $build
-                if let Some(recorder) = recorder {
-                    recorder.note(file!(), line!(), $q.sql().as_str());
-                }
-                $q.build_query_as::<$row>().fetch_all(c).await
-            }
-        }
     };
 }

@@ -31,11 +31,8 @@ pub async fn list(
     status: Option<Status>,
     part: Part,
 ) -> Result<Page<InstanceView>> {
-    let mut conn = db.read().await?;
-    let total = store::count(&mut conn, user_id, status).await?;
-    let rows = store::list(&mut conn, user_id, status, part.limit, part.offset).await?;
-    let items = rows.iter().map(InstanceView::from).collect();
-    Ok(Page { items, total })
+    let found = store::list(&mut db.read().await?, user_id, status, part).await?;
+    Ok(found.map(|owned| InstanceView::from(&owned)))
 }
 
 async fn owned(db: &Db, user_id: UserId, id: Uuid) -> Result<Owned> {

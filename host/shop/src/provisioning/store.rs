@@ -13,8 +13,10 @@ use super::{
     version_moves::Order,
 };
 use crate::{
-    db::{Conn, Lease, LeasedQueue},
-    execute, fetch_all, fetch_built, fetch_one, fetch_optional,
+    db::{
+        Conn, Filter, Lease, LeasedQueue, List, Page, Part, count_where, fetch_first, fetch_page,
+    },
+    execute, fetch_all, fetch_one, fetch_optional,
     ids::UserId,
     leased_queue,
 };
@@ -186,31 +188,21 @@ pub(super) async fn owned(
     fetch_optional!(conn, Owned, sql, id, user_id)
 }
 
+const INSTANCES: List = List {
+    rows: concat!("SELECT i.*, ", terms!()),
+    count: "SELECT count(*) FROM instances i",
+    order: "ORDER BY i.created_at DESC, i.id DESC",
+};
+
 /// A customer's instances, newest first.
 pub(super) async fn list(
     conn: &mut Conn,
     user_id: UserId,
     status: Option<Status>,
-    limit: i64,
-    offset: i64,
-) -> sqlx::Result<Vec<Owned>> {
-    let sql = concat!(
-        "SELECT i.*, ",
-        terms!(),
-        " WHERE i.user_id = $1 AND ($2 IS NULL OR i.status = $2) \
-         ORDER BY i.created_at DESC, i.id DESC LIMIT $3 OFFSET $4"
-    );
-    fetch_all!(conn, Owned, sql, user_id, status, limit, offset)
-}
-
-pub(super) async fn count(
-    conn: &mut Conn,
-    user_id: UserId,
-    status: Option<Status>,
-) -> sqlx::Result<i64> {
-    let sql = "SELECT count(*) FROM instances WHERE user_id = $1 AND ($2 IS NULL OR status = $2)";
-    let (count,) = fetch_one!(conn, (i64,), sql, user_id, status)?;
-    Ok(count)
+    part: Part,
+) -> sqlx::Result<Page<Owned>> {
+    let filter = Filter::of("i.user_id = ?", user_id).with_some("i.status = ?", status);
+    fetch_page(conn, INSTANCES, &filter, part).await
 }
 
 pub(super) async fn terms(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Terms> {
@@ -338,27 +330,17 @@ pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::
 
 // ---- moves between plugin versions ----
 
-macro_rules! filter_pinned {
-    ($q:ident, $order:expr) => {
-        $q.push(" JOIN plugin_versions v ON v.digest = i.plugin_digest WHERE v.plugin_id = ")
-            .push_bind($order.plugin_id.as_str());
-        $q.push(" AND i.desired <> 'TERMINATED' AND i.plugin_digest <> ")
-            .push_bind($order.to.as_str());
-        if let Some(from) = &$order.from {
-            $q.push(" AND i.plugin_digest = ").push_bind(from.as_str());
-        }
-        if let Some(after) = $order.after {
-            $q.push(" AND i.id > ").push_bind(after);
-        }
-        if let Some(instances) = &$order.instances {
-            $q.push(" AND i.id IN (");
-            let mut ids = $q.separated(", ");
-            for id in instances {
-                ids.push_bind(*id);
-            }
-            $q.push(")");
-        }
-    };
+/// Live instances of a plugin that are on another version than the target of the move.
+fn elsewhere(order: &Order) -> Filter<'_> {
+    let filter = Filter::of("v.plugin_id = ?", order.plugin_id.as_str())
+        .and("i.desired <> 'TERMINATED'")
+        .with("i.plugin_digest <> ?", order.to.as_str())
+        .with_some("i.plugin_digest = ?", order.from.as_deref())
+        .with_some("i.id > ?", order.after);
+    match &order.instances {
+        Some(instances) => filter.with_any("i.id", instances.iter().copied()),
+        None => filter,
+    }
 }
 
 /// Returns live instances of a plugin that are on another version than the target of the move.
@@ -366,18 +348,21 @@ pub(super) async fn pinned_elsewhere(
     conn: &mut Conn,
     order: &Order,
 ) -> sqlx::Result<Vec<Instance>> {
-    fetch_built!(conn, Instance, "SELECT i.* FROM instances i", |q| {
-        filter_pinned!(q, order);
-        q.push(" ORDER BY i.id LIMIT ")
-            .push_bind(i64::from(order.limit));
-    })
+    let select = "SELECT i.* FROM instances i JOIN plugin_versions v ON v.digest = i.plugin_digest";
+    fetch_first(
+        conn,
+        select,
+        &elsewhere(order),
+        "ORDER BY i.id",
+        order.limit.into(),
+    )
+    .await
 }
 
 pub(super) async fn count_pinned_elsewhere(conn: &mut Conn, order: &Order) -> sqlx::Result<i64> {
-    let rows: Vec<(i64,)> = fetch_built!(conn, (i64,), "SELECT count(*) FROM instances i", |q| {
-        filter_pinned!(q, order);
-    })?;
-    Ok(rows.first().map_or(0, |(count,)| *count))
+    let count =
+        "SELECT count(*) FROM instances i JOIN plugin_versions v ON v.digest = i.plugin_digest";
+    count_where(conn, count, &elsewhere(order)).await
 }
 
 /// Returns the settings that the template of an instance's service passes to its plugin now.

@@ -11,7 +11,6 @@ const CALLS: &[&str] = &[
     "fetch_one!(",
     "fetch_optional!(",
     "fetch_all!(",
-    "fetch_built!(",
     "fetch_page(",
     "fetch_where(",
     "fetch_first(",
@@ -101,7 +100,7 @@ impl Place {
         };
         let arguments = self.arguments()?;
         let name = &self.call[..self.call.find('(')?];
-        let is_built = !name.ends_with('!') || name == "fetch_built!";
+        let is_built = !name.ends_with('!');
         if is_built || arguments.contains('!') {
             return None;
         }
