@@ -142,6 +142,7 @@ impl TestDatabase {
             provisioner: Choice::Directory,
             kubeconfig: None,
             folder: self.folder.path().join("manifests"),
+            data_dir: self.folder.path().to_owned(),
             classes: Classes::default(),
             ingress_namespace: String::new(),
             parallel: 1,

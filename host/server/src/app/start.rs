@@ -389,6 +389,7 @@ fn provisioning_settings(config: &Config) -> Settings {
         provisioner: config.provisioner,
         kubeconfig: config.kubeconfig.clone(),
         folder: config.manifests_dir(),
+        data_dir: config.data_dir.clone(),
         classes: Classes {
             storage: config.storage_class.clone(),
             ingress: config.ingress_class.clone(),

@@ -1,17 +1,23 @@
 //! Faults in a real cluster, and how they end: with a disposable one that
 //! `DERMAGA_TEST_KUBECONFIG` names.
 
+use std::time::Duration;
+
 use dermaga_runtime::contract;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod},
+};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::{
     model::{Desired, Instance, Status},
-    tests::{GOOD_IMAGE, Server, Shop, in_cluster},
+    tests::{ControlPlane, GOOD_IMAGE, Server, Shop, in_cluster},
 };
 use crate::{execute, test_cluster::named_by};
 
@@ -102,4 +108,62 @@ async fn an_upgrade_ends_the_crash_loop_of_a_stateful_pod() {
     let mended = shop.is(&instance, Status::Running).await;
     assert_eq!(mended.observed_generation, 2);
     leave(shop, server, &[&instance]).await;
+}
+
+/// A Deployment of no shop, which shows when the cluster itself works again.
+async fn apply_bare(client: &Client) -> kube::Result<Deployment> {
+    let labels = json!({"app": "bare"});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "bare"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "app", "image": GOOD_IMAGE}]},
+        }},
+    });
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    let params = PatchParams::apply("test").force();
+    deployments
+        .patch("bare", &params, &Patch::Apply(&deployment))
+        .await
+}
+
+/// After an outage so long that tries had become rare, instances are ready soon after the cluster is.
+#[tokio::test]
+async fn instances_are_ready_soon_after_the_cluster_is_back() {
+    let Some(plane) = ControlPlane::take().await else {
+        return;
+    };
+    let (provisioner, client) = in_cluster(&plane.kubeconfig()).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    let first = shop.buy().await;
+    server.handle.wake();
+    shop.is(&first, Status::Running).await;
+    plane.kill();
+    let second = shop.buy().await;
+    server.handle.wake();
+    sleep(Duration::from_secs(45)).await;
+    assert!(shop.now(&second).await.failures > 3);
+    plane.start();
+    let applied = async || match apply_bare(&client).await {
+        Ok(live) => live.status.and_then(|status| status.ready_replicas) == Some(1),
+        Err(_) => false,
+    };
+    while !applied().await {
+        sleep(Duration::from_millis(200)).await;
+    }
+    let back = Instant::now();
+    shop.is(&second, Status::Running).await;
+    shop.is(&first, Status::Running).await;
+    let took = back.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "default");
+    deployments
+        .delete("bare", &DeleteParams::default())
+        .await
+        .unwrap();
+    leave(shop, server, &[&first, &second]).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    let left = namespaces.get_opt(&first.namespace).await.unwrap();
+    assert!(left.is_none());
 }

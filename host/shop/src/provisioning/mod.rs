@@ -10,6 +10,7 @@ mod contest;
 mod delivery;
 mod directory;
 mod finality;
+mod identity;
 mod kubernetes;
 pub mod model;
 mod passes;
@@ -55,6 +56,7 @@ pub use secrets::unreadable;
 pub use version_moves::{Moved, Moves, ObjectChange, carry_out};
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
+use self::identity::Identity;
 use crate::{
     Code, Error, Result,
     cluster::ClusterError,
@@ -72,6 +74,8 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// Folder of the directory provisioner.
     pub folder: PathBuf,
+    /// Folder of this server, which keeps its identity.
+    pub data_dir: PathBuf,
     pub classes: Classes,
     /// The namespace of the ingress controller, whose pods may reach the customers'.
     pub ingress_namespace: String,
@@ -125,7 +129,8 @@ pub async fn prepare(
         ingress_namespace: settings.ingress_namespace,
         resync: settings.resync,
     };
-    let (handle, worker) = Worker::new(reconciler, settings.parallel);
+    let identity = Identity::of_folder(&settings.data_dir, &clock);
+    let (handle, worker) = Worker::new(reconciler, settings.parallel, identity);
     let instances = Instances {
         db,
         clock,
@@ -193,6 +198,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         applied: Json(Vec::new()),
         manifests_decision_id: None,
         failures: 0,
+        failure_cause: None,
         next_attempt_at: now,
         ready_at: None,
         refusal: None,

@@ -26,6 +26,22 @@ text_enum! {
 }
 
 text_enum! {
+    /// Cause of a failed attempt.
+    pub enum Cause {
+        /// The cluster does not answer.
+        Away = "AWAY",
+        /// Something in the cluster is still under way.
+        NotYet = "NOT_YET",
+        /// The customer's quota in the cluster is used up.
+        NoRoom = "NO_ROOM",
+        /// The plugin, the gate or the cluster refuses it.
+        Refused = "REFUSED",
+        /// The host failed, or has not the plugin version.
+        Host = "HOST",
+    }
+}
+
+text_enum! {
     /// Status of an instance.
     pub enum Status {
         /// Waits for its first attempt, or for the cluster.
@@ -90,6 +106,8 @@ pub struct Instance {
     pub manifests_decision_id: Option<Uuid>,
     /// Attempts that failed since the last that did not.
     pub failures: i64,
+    /// Cause of those failures.
+    pub failure_cause: Option<Cause>,
     pub next_attempt_at: DateTime<Utc>,
     /// Time of the first delivery: ready, or written.
     pub ready_at: Option<DateTime<Utc>>,
@@ -214,6 +232,28 @@ pub struct Recorded {
     pub output: String,
 }
 
+/// A failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failure {
+    pub cause: Cause,
+    /// Failures in a row of this cause, this one included.
+    pub times: i64,
+}
+
+impl Failure {
+    /// Counts one more failure; another cause begins at one.
+    pub(super) fn again(seen: &Instance, cause: Cause) -> Self {
+        let earlier = match seen.failure_cause {
+            Some(earlier) if earlier == cause => seen.failures,
+            _ => 0,
+        };
+        Self {
+            cause,
+            times: earlier.saturating_add(1),
+        }
+    }
+}
+
 /// Findings of one pass over an instance.
 #[derive(Debug, Clone)]
 pub(super) struct NewStatus {
@@ -225,8 +265,8 @@ pub(super) struct NewStatus {
     pub decision: Option<Decision>,
     /// True when its desired state has been applied in full.
     pub is_applied: bool,
-    /// True when the attempt failed; it is tried again later and later.
-    pub is_failure: bool,
+    /// Present when the attempt failed; it is tried again later and later.
+    pub failure: Option<Failure>,
     /// The refusals in a row, this one included.
     pub refusal: Option<Refusal>,
     pub contest: Contest,

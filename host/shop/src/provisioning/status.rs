@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     contest::Contest,
     finality::{Refusal, RefusedBy},
-    model::{Desired, Instance, NewStatus, Status},
+    model::{Cause, Desired, Failure, Instance, NewStatus, Status},
     provisioner::ProvisionError,
     retry::{after_refusal, back_off, slowly},
 };
@@ -25,6 +25,9 @@ const SLOW_AFTER: TimeDelta = TimeDelta::minutes(10);
 const LATER: Duration = Duration::from_secs(30);
 /// Duration of a removal after which the message names the remaining objects.
 const REMOVAL_IS_SLOW: TimeDelta = TimeDelta::minutes(1);
+
+/// Attempts without room that are no fault yet: about a minute of them.
+const ROOM_TRIES: i64 = 6;
 
 // Texts for customers. Paths, and sentences of Kubernetes, are for administrators.
 const WRITTEN: &str = "Its manifests are written and wait to be applied.";
@@ -54,7 +57,7 @@ impl StatusDecider<'_> {
             applied: self.seen.applied.0.clone(),
             decision: None,
             is_applied: false,
-            is_failure: false,
+            failure: None,
             refusal: self.seen.refusal.clone().map(|refusal| refusal.0),
             contest: Contest::of(self.seen),
             trouble: None,
@@ -182,10 +185,10 @@ impl StatusDecider<'_> {
     /// mends that. `detail` is for administrators.
     pub(super) fn refused(&self, message: String, detail: String, input: String) -> NewStatus {
         let refusal = self.once_more(RefusedBy::Rendering(input));
-        let (id, failures) = (self.seen.id, self.seen.failures);
-        let after = after_refusal(id, failures, refusal.is_first());
+        let failure = Failure::again(self.seen, Cause::Refused);
+        let after = after_refusal(self.seen.id, failure.times, refusal.is_first());
         NewStatus {
-            is_failure: true,
+            failure: Some(failure),
             refusal: Some(refusal),
             trouble: Some(detail),
             ..self.new_status(Status::Failed, message, after)
@@ -199,9 +202,10 @@ impl StatusDecider<'_> {
 
     /// Status when the version cannot be asked here: it is not installed, or does not load.
     fn unavailable(&self, message: String) -> NewStatus {
-        let after = slowly(self.seen.id, self.seen.failures);
+        let failure = Failure::again(self.seen, Cause::Host);
+        let after = slowly(self.seen.id, failure.times);
         NewStatus {
-            is_failure: true,
+            failure: Some(failure),
             trouble: Some(message.clone()),
             ..self.new_status(Status::Failed, message, after)
         }
@@ -216,12 +220,15 @@ impl StatusDecider<'_> {
             Code::PluginBusy
             | Code::PluginSuspended
             | Code::Unavailable
-            | Code::ClusterUnavailable => self.retry(error.message.clone()),
+            | Code::ClusterUnavailable => self.retry(Cause::Host, error.message.clone()),
             _ => {
                 tracing::error!(instance.id = %self.seen.id, %error, cause = ?error.source, "instance.pass_failed");
                 NewStatus {
                     trouble: Some(format!("{error}. The log has the cause.")),
-                    ..self.retry("Something went wrong on our side. We keep trying.".to_owned())
+                    ..self.retry(
+                        Cause::Host,
+                        "Something went wrong on our side. We keep trying.".to_owned(),
+                    )
                 }
             }
         }
@@ -230,24 +237,37 @@ impl StatusDecider<'_> {
     pub(super) fn provisioning_failed(&self, error: &ProvisionError) -> NewStatus {
         let detail = sentence(&error.to_string());
         let ProvisionError::Cluster(cluster) = error else {
-            return self.broken(NOT_WRITTEN, detail);
+            return self.broken(Cause::Host, NOT_WRITTEN, detail);
         };
         match cluster {
             ClusterError::Unreachable(_) | ClusterError::NotConfigured(_) => {
                 tracing::debug!(instance.id = %self.seen.id, %error, "instance.cluster_away");
-                self.retry(self.while_away().to_owned())
+                self.retry(Cause::Away, self.while_away().to_owned())
             }
             ClusterError::NotYet(reason) => {
                 tracing::debug!(instance.id = %self.seen.id, reason, "instance.not_yet");
-                self.retry(NOT_YET.to_owned())
+                self.retry(Cause::NotYet, NOT_YET.to_owned())
             }
-            ClusterError::OverQuota { .. } => self.broken(NO_ROOM, detail),
-            ClusterError::Denied(_) | ClusterError::NotOurs { .. } => self.broken(REFUSED, detail),
+            ClusterError::OverQuota { .. } => self.no_room(detail),
+            ClusterError::Denied(_) | ClusterError::NotOurs { .. } => {
+                self.broken(Cause::Refused, REFUSED, detail)
+            }
             ClusterError::Refused { .. } => NewStatus {
                 refusal: Some(self.once_more(RefusedBy::Cluster)),
-                ..self.broken(REFUSED, detail)
+                ..self.broken(Cause::Refused, REFUSED, detail)
             },
         }
+    }
+
+    /// Status while the customer's quota is used up. Purchases at the same moment raise it one after
+    /// the other: only a lasting lack of room is a fault.
+    fn no_room(&self, detail: String) -> NewStatus {
+        let failure = Failure::again(self.seen, Cause::NoRoom);
+        if failure.times < ROOM_TRIES {
+            tracing::debug!(instance.id = %self.seen.id, detail, "instance.no_room_yet");
+            return self.retry(Cause::NoRoom, NOT_YET.to_owned());
+        }
+        self.broken(Cause::NoRoom, NO_ROOM, detail)
     }
 
     /// Explains to a customer the effect of a cluster that does not answer.
@@ -266,25 +286,26 @@ impl StatusDecider<'_> {
     }
 
     pub(super) fn took_too_long(&self, limit: Duration) -> NewStatus {
-        self.retry(format!(
+        let message = format!(
             "The cluster took more than {} s. We keep trying.",
             limit.as_secs()
-        ))
+        );
+        self.retry(Cause::Away, message)
     }
 
     /// Keeps the status, as nothing is wrong with the instance.
-    fn retry(&self, message: String) -> NewStatus {
-        let failures = self.seen.failures.saturating_add(1);
-        let new_status =
-            self.new_status(self.seen.status, message, back_off(self.seen.id, failures));
+    fn retry(&self, cause: Cause, message: String) -> NewStatus {
+        let failure = Failure::again(self.seen, cause);
+        let after = back_off(self.seen.id, failure.times);
+        let new_status = self.new_status(self.seen.status, message, after);
         NewStatus {
-            is_failure: true,
+            failure: Some(failure),
             ..new_status
         }
     }
 
     /// Status of a fault, while earlier objects may still run. `detail` is for administrators.
-    fn broken(&self, message: &str, detail: String) -> NewStatus {
+    fn broken(&self, cause: Cause, message: &str, detail: String) -> NewStatus {
         let status = match (self.seen.desired, self.seen.ready_at) {
             (Desired::Terminated, _) => Status::Terminating,
             (_, Some(_)) => Status::Degraded,
@@ -293,7 +314,7 @@ impl StatusDecider<'_> {
         NewStatus {
             status,
             trouble: Some(detail),
-            ..self.retry(message.to_owned())
+            ..self.retry(cause, message.to_owned())
         }
     }
 }

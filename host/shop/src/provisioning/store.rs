@@ -235,6 +235,24 @@ pub(super) async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result
 pub(super) const PASSES: LeasedQueue =
     leased_queue!("instances", due: "next_attempt_at", open: "status <> 'TERMINATED'");
 
+/// Records the server that made a claim.
+pub(super) async fn name_server(conn: &mut Conn, holder: Uuid, server: Uuid) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET lease_server = $2 WHERE lease_until IS NOT NULL AND lease_holder = $1";
+    execute!(conn, sql, holder, server)
+}
+
+/// Ends the leases of a server that is no more, under whose identity another one starts.
+pub(super) async fn drop_leases(
+    conn: &mut Conn,
+    server: Uuid,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET lease_holder = NULL, lease_until = NULL, \
+               next_attempt_at = CASE WHEN next_attempt_at > $2 THEN $2 ELSE next_attempt_at END \
+               WHERE lease_server = $1 AND lease_until IS NOT NULL";
+    execute!(conn, sql, server, now)
+}
+
 /// Writes the findings of a pass and releases the lease. A change of the desired state, and a
 /// change seen in the cluster meanwhile, keep their earlier time to look again. Returns the current
 /// generation, or nothing when the lease was lost: then another server's findings are newer.
@@ -261,11 +279,7 @@ pub(super) async fn finish(
         seen.observed_generation
     };
     let decision_id = new_status.decision.as_ref().map(|decision| decision.id);
-    let failures = if new_status.is_failure {
-        seen.failures.saturating_add(1)
-    } else {
-        0
-    };
+    let failure = new_status.failure;
     let finished = fetch_optional!(
         conn,
         (i64,),
@@ -280,6 +294,7 @@ pub(super) async fn finish(
            ELSE next_attempt_at END, \
          refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
          quiet_until = $18, corrections = $19, \
+         failure_cause = CASE WHEN generation = $4 THEN $21 ELSE failure_cause END, \
          moved_from = CASE WHEN $20 AND generation = $4 THEN NULL ELSE moved_from END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 RETURNING generation",
@@ -289,7 +304,7 @@ pub(super) async fn finish(
         seen.generation,
         new_status.status,
         &new_status.message,
-        failures,
+        failure.map_or(0, |failure| failure.times),
         Json(&new_status.applied),
         observed,
         if is_news { now } else { seen.updated_at },
@@ -303,6 +318,7 @@ pub(super) async fn finish(
         quiet_until,
         corrections,
         new_status.is_applied,
+        failure.map(|failure| failure.cause),
     )?;
     Ok(finished.map(|(generation,)| generation))
 }
@@ -313,17 +329,20 @@ pub(super) fn is_news(seen: &Instance, new_status: &NewStatus) -> bool {
 }
 
 /// Makes an instance due soon, because it changed in the cluster. A failing instance keeps its
-/// back-off, and so does one that another controller changes again and again.
+/// back-off, unless it waits for the cluster, which evidently answers; so does one that another
+/// controller changes again and again.
 pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
     let sql = "UPDATE instances SET next_attempt_at = $1 \
-               WHERE name = $2 AND next_attempt_at > $1 AND failures = 0 AND status <> 'TERMINATED' \
-               AND (quiet_until IS NULL OR quiet_until <= $1)";
+               WHERE name = $2 AND next_attempt_at > $1 AND (failures = 0 OR failure_cause = 'AWAY') \
+               AND status <> 'TERMINATED' AND (quiet_until IS NULL OR quiet_until <= $1)";
     execute!(conn, sql, soon, name)
 }
 
-/// Makes failed instances due, because the cluster is back.
+/// Makes failed instances due, because the cluster is back, and forgets the failures that it caused
+/// by being away.
 pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET next_attempt_at = $1 \
+    let sql = "UPDATE instances SET next_attempt_at = $1, \
+               failures = CASE WHEN failure_cause IN ('AWAY', 'NOT_YET') THEN 0 ELSE failures END \
                WHERE next_attempt_at > $1 AND failures > 0 AND status <> 'TERMINATED'";
     execute!(conn, sql, soon)
 }

@@ -17,12 +17,13 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{
+    sync::MutexGuard,
     task::JoinHandle,
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{directory::Directory, reconciler::Reconciler, *};
+use super::{directory::Directory, model::Cause, reconciler::Reconciler, *};
 use crate::{
     crypto::MasterKey,
     db::Term,
@@ -274,6 +275,10 @@ impl Shop {
     }
 
     pub(super) fn server(&self, provisioner: Provisioner) -> Server {
+        self.server_as(provisioner, Identity::passing(&self.clock))
+    }
+
+    fn server_as(&self, provisioner: Provisioner, identity: Identity) -> Server {
         let reconciler = Reconciler {
             db: self.db.clone(),
             clock: self.clock.clone(),
@@ -284,7 +289,7 @@ impl Shop {
             ingress_namespace: "ingress-nginx".to_owned(),
             resync: Duration::from_secs(3600),
         };
-        let (handle, worker) = Worker::new(reconciler, 4);
+        let (handle, worker) = Worker::new(reconciler, 4, identity);
         let cancel = CancellationToken::new();
         Server {
             handle,
@@ -698,6 +703,64 @@ async fn what_a_stopped_server_left_is_taken_over_when_its_lease_ends() {
     server.stop().await;
 }
 
+/// A server that was killed continues at once when it starts again, and leaves alone what another
+/// one of the same data folder works on.
+#[tokio::test]
+async fn a_server_that_starts_again_ends_its_own_leases() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let instance = shop.buy().await;
+    let folder = tempfile::tempdir().unwrap();
+    let killed = Identity::of_folder(folder.path(), &shop.clock);
+    let now = shop.clock.now();
+    let mut conn = shop.db.begin().await.unwrap();
+    let until = now + reconciler::LEASE;
+    let term = Term { now, until };
+    let taken = store::PASSES.claim_due(&mut conn, &shop.clock, term, 10);
+    let lease = taken.await.unwrap().remove(0);
+    store::name_server(&mut conn, lease.holder, killed.id)
+        .await
+        .unwrap();
+    conn.commit().await.unwrap();
+    let second = Identity::of_folder(folder.path(), &shop.clock);
+    let server = shop.server_as(shop.in_folder(), second);
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(shop.now(&instance).await.status, Status::Pending);
+    server.stop().await;
+
+    drop(killed);
+    let again = Identity::of_folder(folder.path(), &shop.clock);
+    let server = shop.server_as(shop.in_folder(), again);
+    let started = Instant::now();
+    shop.is(&instance, Status::Written).await;
+    assert!(started.elapsed() < Duration::from_secs(10));
+    server.stop().await;
+}
+
+/// Failures are counted by cause: what a cluster that was away left does not slow down what comes
+/// after it.
+#[tokio::test]
+async fn failures_of_a_cluster_that_was_away_are_forgotten() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let instance = shop.buy().await;
+    let mut conn = shop.db.begin().await.unwrap();
+    let sql = "UPDATE instances SET failures = 9, failure_cause = 'AWAY', next_attempt_at = $1";
+    let later = shop.clock.now() + chrono::TimeDelta::minutes(5);
+    execute!(conn, sql, later).unwrap();
+    conn.commit().await.unwrap();
+    let seen = shop.now(&instance).await;
+    let again = |cause| model::Failure::again(&seen, cause).times;
+    assert_eq!((again(Cause::Away), again(Cause::NotYet)), (10, 1));
+    let mut conn = shop.db.begin().await.unwrap();
+    let now = shop.clock.now();
+    let touched = store::touch(&mut conn, &instance.name, now).await.unwrap();
+    assert_eq!(touched, 1, "the cluster answers");
+    execute!(conn, sql, later).unwrap();
+    store::touch_failed(&mut conn, now).await.unwrap();
+    conn.commit().await.unwrap();
+    let back = shop.now(&instance).await;
+    assert_eq!((back.failures, back.next_attempt_at), (0, now));
+}
+
 #[tokio::test]
 async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
     let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
@@ -800,15 +863,29 @@ async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
 }
 
 /// A control plane whose API server a test may stop and start again: a folder with `apiserver.sh`,
-/// `pids/2-apiserver.pid` and `admin.kubeconfig`. It has no nodes, or nodes that survive that.
-struct ControlPlane(PathBuf);
+/// `pids/2-apiserver.pid` and `admin.kubeconfig`. Its nodes survive that. One test has it at a time.
+pub(super) struct ControlPlane(
+    PathBuf,
+    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
+);
 
 impl ControlPlane {
+    /// Waits for its turn; returns nothing when no control plane is named.
+    pub(super) async fn take() -> Option<Self> {
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let folder = named_by("DERMAGA_TEST_CONTROL_PLANE")?;
+        Some(Self(folder, TURN.lock().await))
+    }
+
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.0.join("admin.kubeconfig")
+    }
+
     fn pid_file(&self) -> PathBuf {
         self.0.join("pids/2-apiserver.pid")
     }
 
-    fn kill(&self) {
+    pub(super) fn kill(&self) {
         let pid = std::fs::read_to_string(self.pid_file()).unwrap();
         let killed = std::process::Command::new("kill")
             .args(["-9", pid.trim()])
@@ -817,10 +894,11 @@ impl ControlPlane {
         assert!(killed.success());
     }
 
-    fn start(&self) {
+    pub(super) fn start(&self) {
         let log = std::fs::File::create(self.0.join("logs/2-apiserver.log")).unwrap();
         let started = std::process::Command::new("setsid")
             .arg(self.0.join("apiserver.sh"))
+            .stdout(std::process::Stdio::null())
             .stderr(log)
             .spawn();
         std::fs::write(self.pid_file(), started.unwrap().id().to_string()).unwrap();
@@ -829,11 +907,10 @@ impl ControlPlane {
 
 #[tokio::test]
 async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
-    let Some(folder) = named_by("DERMAGA_TEST_CONTROL_PLANE") else {
+    let Some(plane) = ControlPlane::take().await else {
         return;
     };
-    let plane = ControlPlane(folder.clone());
-    let (provisioner, client) = in_cluster(&folder.join("admin.kubeconfig")).await;
+    let (provisioner, client) = in_cluster(&plane.kubeconfig()).await;
     let shop = Shop::open(GOOD_IMAGE).await;
     shop.services.script().delay = Duration::from_millis(200);
     let server = shop.server(provisioner);

@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    identity::Identity,
     passes::Passes,
     plugin_calls::Services,
     reconciler::{LEASE, Reconciler},
@@ -28,6 +29,8 @@ const POLL: Duration = Duration::from_secs(1);
 /// Delay after an event, so that events of one moment lead to one pass.
 const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Interval between probes of a cluster that is away.
+const PROBE_AWAY_EVERY: Duration = Duration::from_secs(1);
 /// Longest time that passes under way may take to end when the server stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -72,11 +75,16 @@ pub struct Worker<S> {
     wake: Arc<Notify>,
     status: watch::Sender<ProvisionerStatus>,
     parallel: usize,
+    identity: Identity,
     passes: Passes,
 }
 
 impl<S: Services> Worker<S> {
-    pub(super) fn new(reconciler: Reconciler<S>, parallel: usize) -> (Handle, Self) {
+    pub(super) fn new(
+        reconciler: Reconciler<S>,
+        parallel: usize,
+        identity: Identity,
+    ) -> (Handle, Self) {
         let status = ProvisionerStatus {
             provisioner: reconciler.provisioner.name(),
             is_available: reconciler.provisioner.cluster().is_none(),
@@ -95,6 +103,7 @@ impl<S: Services> Worker<S> {
             wake,
             status: sender,
             parallel,
+            identity,
             passes: Passes::default(),
         };
         (handle, worker)
@@ -113,6 +122,7 @@ impl<S: Services> Worker<S> {
                     reconciler: Arc::clone(&self.reconciler),
                     wake: Arc::clone(&self.wake),
                     cluster,
+                    is_back: Notify::new(),
                 };
                 let status = self.status.clone();
                 let listening = listening.clone();
@@ -124,7 +134,11 @@ impl<S: Services> Worker<S> {
                     }
                 })
             });
+        let mut is_first = self.identity.is_alone();
         while !cancel.is_cancelled() {
+            if is_first {
+                is_first = self.drop_own_leases().await.is_err();
+            }
             if let Err(error) = self.take_due().await {
                 tracing::warn!(%error, "reconciler.database_away");
             }
@@ -136,6 +150,18 @@ impl<S: Services> Worker<S> {
             }
         }
         self.finish(listener).await;
+    }
+
+    /// Ends the leases that an earlier run of this server left.
+    async fn drop_own_leases(&self) -> Result<()> {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let mut conn = db.begin().await?;
+        let dropped = store::drop_leases(&mut conn, self.identity.id, clock.now()).await?;
+        conn.commit().await?;
+        if dropped > 0 {
+            tracing::info!(leases = dropped, "reconciler.own_leases_dropped");
+        }
+        Ok(())
     }
 
     async fn take_due(&mut self) -> Result<()> {
@@ -154,6 +180,9 @@ impl<S: Services> Worker<S> {
         let leases = store::PASSES
             .claim_due(&mut conn, clock, Term { now, until }, limit)
             .await?;
+        if let Some(lease) = leases.first() {
+            store::name_server(&mut conn, lease.holder, self.identity.id).await?;
+        }
         conn.commit().await?;
         self.start_all(leases);
         Ok(())
@@ -187,22 +216,31 @@ struct ClusterWatcher<S> {
     reconciler: Arc<Reconciler<S>>,
     wake: Arc<Notify>,
     cluster: Cluster,
+    /// The cluster answers again: watches that wait for their next try need not wait.
+    is_back: Notify,
 }
 
 impl<S: Services> ClusterWatcher<S> {
     /// Makes an instance due soon after something of it changed.
     async fn listen(&self) {
         loop {
-            match self.cluster.changes().await {
-                Ok(mut changes) => {
-                    while let Some(name) = changes.next().await {
-                        self.touch(&name).await;
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "cluster.watch_not_started"),
+            tokio::select! {
+                () = self.is_back.notified() => {}
+                () = self.follow_changes() => {}
             }
-            sleep(PROBE_EVERY).await;
         }
+    }
+
+    async fn follow_changes(&self) {
+        match self.cluster.changes().await {
+            Ok(mut changes) => {
+                while let Some(name) = changes.next().await {
+                    self.touch(&name).await;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "cluster.watch_not_started"),
+        }
+        sleep(PROBE_EVERY).await;
     }
 
     async fn touch(&self, name: &str) {
@@ -245,13 +283,19 @@ impl<S: Services> ClusterWatcher<S> {
                 );
             }
             if is_available && !was_available {
+                self.is_back.notify_one();
                 self.touch_failed().await;
             }
             status.send_modify(|status| {
                 status.is_available = is_available;
                 status.detail = detail;
             });
-            sleep(PROBE_EVERY).await;
+            let rest = if is_available {
+                PROBE_EVERY
+            } else {
+                PROBE_AWAY_EVERY
+            };
+            sleep(rest).await;
         }
     }
 
