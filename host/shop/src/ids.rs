@@ -36,11 +36,9 @@ macro_rules! ids {
         impl $name {
             /// Id before all others, to begin a list that is read a page at a time.
             pub const MIN: Self = Self(Uuid::nil());
-        }
 
-        #[cfg(test)]
-        impl $name {
-            pub(crate) const fn from_u128(number: u128) -> Self {
+            /// Returns the id with a number, for tests.
+            pub const fn from_u128(number: u128) -> Self {
                 Self(Uuid::from_u128(number))
             }
         }
@@ -88,6 +86,18 @@ macro_rules! ids {
 ids! {
     /// Account of a customer or an administrator.
     UserId;
+    /// Plan that a customer pays for.
+    SubscriptionId;
+    /// Group of services in the catalogue.
+    CategoryId;
+    /// Kind of what is sold.
+    ServiceId;
+    /// Size of a service at a price.
+    PlanId;
+    /// Price promised to a customer for a while.
+    QuoteId;
+    /// Software that runs for a subscription.
+    InstanceId;
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
     crypto::{MasterKey, Vault},
     db::{Clock, Db, new_id},
     execute, fetch_one,
-    ids::UserId,
+    ids::{PlanId, SubscriptionId, UserId},
     plugins::{BreakerRules, Policy, Registry, signatures::Trust},
     provisioning::{self, Choice, Classes},
     subscriptions::{self, Subscriptions},
@@ -75,9 +75,10 @@ impl TestDatabase {
     }
 
     /// Adds a service of this plugin with one plan of 50,000 rupiah; returns the plan's id.
-    pub(crate) async fn sell(&self, plugin_id: &str, image: &str) -> Uuid {
+    pub(crate) async fn sell(&self, plugin_id: &str, image: &str) -> PlanId {
         let now = self.clock.now();
-        let [category, service, plan] = [(); 3].map(|()| new_id(&self.clock));
+        let [category, service]: [Uuid; 2] = [(); 2].map(|()| new_id(&self.clock));
+        let plan = new_id(&self.clock);
         let mut conn = self.db.begin().await.unwrap();
         let sql = "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, 'c', 'C', '')";
         execute!(conn, sql, category).unwrap();
@@ -96,7 +97,12 @@ impl TestDatabase {
     }
 
     /// Adds a subscription of the customer, whose period ends at a moment.
-    pub(crate) async fn subscribe(&self, plan_id: Uuid, status: &str, end: DateTime<Utc>) -> Uuid {
+    pub(crate) async fn subscribe(
+        &self,
+        plan_id: PlanId,
+        status: &str,
+        end: DateTime<Utc>,
+    ) -> SubscriptionId {
         let (id, now) = (new_id(&self.clock), self.clock.now());
         let mut conn = self.db.begin().await.unwrap();
         let sql = "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew,

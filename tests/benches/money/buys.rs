@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use dermaga::api::AppState;
 use dermaga_shop::{
     db::new_id,
-    ids::UserId,
+    ids::{PlanId, UserId},
     subscriptions::{self, Order},
 };
 use dermaga_tests::Shop;
 use futures::future::join_all;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::AT_ONCE;
 
@@ -49,8 +48,8 @@ pub(crate) async fn buys(name: &str, shop: &Shop) {
 }
 
 /// Copies one plan, so that nothing but the row differs.
-async fn plans(shop: &Shop) -> Vec<Uuid> {
-    let model: Uuid = shop.plan("n8n", "basic").await.parse().unwrap();
+async fn plans(shop: &Shop) -> Vec<PlanId> {
+    let model: PlanId = shop.plan("n8n", "basic").await.parse().unwrap();
     let mut conn = shop.state().db.begin().await.unwrap();
     let copy = "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib,
                   replicas, total_quota, max_instances_per_user, features, active, created_at, updated_at)
@@ -68,7 +67,7 @@ async fn plans(shop: &Shop) -> Vec<Uuid> {
 }
 
 /// Lets each customer buy one after another, from plan to plan.
-async fn round(state: &AppState, users: &[UserId], plans: &[Uuid]) -> Duration {
+async fn round(state: &AppState, users: &[UserId], plans: &[PlanId]) -> Duration {
     let started = Instant::now();
     let customers = users.iter().enumerate().map(|(at, user)| {
         let (user, state, plans) = (*user, state.clone(), plans.to_vec());
@@ -84,7 +83,7 @@ async fn round(state: &AppState, users: &[UserId], plans: &[Uuid]) -> Duration {
     started.elapsed()
 }
 
-async fn buy(state: &AppState, user_id: UserId, plan_id: Uuid) {
+async fn buy(state: &AppState, user_id: UserId, plan_id: PlanId) {
     let order = Order {
         user_id,
         plan_id,

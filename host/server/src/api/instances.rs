@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    ids::InstanceId,
     provisioning::{
         self, Status,
         view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
@@ -60,7 +61,7 @@ async fn list(
 async fn get(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<InstanceId>,
 ) -> Reply<InstanceDetail> {
     let detail = provisioning::detail(&state.instances, customer.user_id, id).await?;
     Ok(Success::ok(detail.instance.message.clone(), detail))
@@ -73,7 +74,7 @@ async fn get(
 async fn credentials(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<InstanceId>,
 ) -> Reply<CredentialsView> {
     let view = provisioning::credentials(&state.instances, customer.user_id, id).await?;
     Ok(Success::ok("Keep these to yourself.", view))
@@ -86,7 +87,7 @@ async fn credentials(
 async fn manifests(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<InstanceId>,
 ) -> Reply<ManifestsView> {
     let view = provisioning::manifests(&state.instances, customer.user_id, id).await?;
     Ok(Success::ok(

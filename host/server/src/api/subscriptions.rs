@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
     coupons::CouponCode,
-    ids::UserId,
+    ids::{PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
         self, BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
@@ -58,7 +57,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct OrderRequest {
     #[garde(skip)]
-    plan_id: Uuid,
+    plan_id: PlanId,
     #[garde(skip)]
     coupon_code: Option<CouponCode>,
     /// As the service's configuration schema says; empty when absent.
@@ -84,7 +83,7 @@ impl OrderRequest {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PurchaseRequest {
     #[garde(skip)]
-    plan_id: Uuid,
+    plan_id: PlanId,
     #[garde(skip)]
     coupon_code: Option<CouponCode>,
     /// As the service's configuration schema says; empty when absent.
@@ -94,7 +93,7 @@ struct PurchaseRequest {
     config: Map<String, Value>,
     /// Charge what this quote said, or refuse. A quote buys once.
     #[garde(skip)]
-    quote_id: Option<Uuid>,
+    quote_id: Option<QuoteId>,
 }
 
 impl PurchaseRequest {
@@ -201,7 +200,7 @@ async fn list(
 async fn get(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
 ) -> Reply<SubscriptionDetail> {
     let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(Success::ok("The subscription.", detail))
@@ -248,7 +247,7 @@ struct CancelRequest {
 async fn cancel(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
     body: Option<Body<CancelRequest>>,
 ) -> Reply<SubscriptionDetail> {
     let request = body.map(|Body(request)| request).unwrap_or_default();
@@ -279,7 +278,7 @@ async fn cancel(
 async fn billing_info(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
 ) -> Reply<BillingInfo> {
     let info =
         subscriptions::renewal::billing_info(&state.subscriptions, customer.user_id, id).await?;
@@ -307,7 +306,7 @@ struct AutoRenewRequest {
 async fn set_auto_renew(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
     Body(request): Body<AutoRenewRequest>,
 ) -> Reply<SubscriptionDetail> {
     let user_id = customer.user_id;
@@ -331,7 +330,7 @@ async fn set_auto_renew(
 async fn retry_provisioning(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
 ) -> Reply<SubscriptionDetail> {
     let detail =
         subscriptions::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id)
@@ -344,7 +343,7 @@ async fn retry_provisioning(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpgradeQuoteRequest {
     #[garde(skip)]
-    plan_id: Uuid,
+    plan_id: PlanId,
 }
 
 /// Quotes an upgrade now: the rest of the period in the higher plan, less the unused part of each
@@ -355,7 +354,7 @@ struct UpgradeQuoteRequest {
 async fn quote_upgrade(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
     Body(request): Body<UpgradeQuoteRequest>,
 ) -> Reply<UpgradeQuote> {
     let quote =
@@ -369,7 +368,7 @@ async fn quote_upgrade(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpgradeRequest {
     #[garde(skip)]
-    plan_id: Uuid,
+    plan_id: PlanId,
     /// Refuse to charge more than this for the upgrade. A renewal that is due is charged besides.
     #[garde(inner(custom(chargeable)))]
     #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
@@ -395,7 +394,7 @@ fn chargeable(most: &Rupiah, (): &()) -> garde::Result {
 async fn upgrade(
     State(state): State<AppState>,
     customer: Customer,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
     Keyed(request, once): Keyed<UpgradeRequest>,
 ) -> Result<Response, Refusal> {
     let (user_id, most) = (customer.user_id, request.max_charge);

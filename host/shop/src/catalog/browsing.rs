@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use uuid::Uuid;
-
 use super::{
     Catalog, Category, PlanView, Service, ServiceFilter, ServicePluginView, ServiceView, store,
 };
 use crate::{
     Error, Result,
     db::{Conn, Db, Page, Part},
+    ids::ServiceId,
     plugins::{self, Registry},
 };
 
@@ -74,8 +73,8 @@ async fn with_plans(
     registry: &Registry,
     services: Vec<Service>,
 ) -> Result<Vec<ServiceView>> {
-    let ids: Vec<Uuid> = services.iter().map(|service| service.id).collect();
-    let mut plans: HashMap<Uuid, Vec<PlanView>> = HashMap::new();
+    let ids: Vec<ServiceId> = services.iter().map(|service| service.id).collect();
+    let mut plans: HashMap<ServiceId, Vec<PlanView>> = HashMap::new();
     for plan in store::plans_of(conn, &ids).await? {
         plans.entry(plan.service_id).or_default().push(plan.into());
     }

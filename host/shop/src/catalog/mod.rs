@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
-use uuid::Uuid;
 
 pub use browsing::{categories, sold_service, sold_services, sold_services_of};
 pub use loading::RefusedTemplate;
@@ -23,6 +22,7 @@ pub use templates::{CatalogReload, Templates, load_at_start, reload};
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, new_id},
+    ids::{PlanId, ServiceId},
     money::Rupiah,
     plugins::Registry,
 };
@@ -100,7 +100,7 @@ async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) 
 async fn load_plan(
     conn: &mut Conn,
     clock: &Clock,
-    service_id: Uuid,
+    service_id: ServiceId,
     plan: &dermaga_toolkit::template::Plan,
     now: DateTime<Utc>,
 ) -> Result<()> {
@@ -126,7 +126,7 @@ async fn load_plan(
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown plan, `PLAN_UNAVAILABLE` when it is not sold any more.
-pub async fn offer(conn: &mut Conn, plan_id: Uuid) -> Result<Offer> {
+pub async fn offer(conn: &mut Conn, plan_id: PlanId) -> Result<Offer> {
     let plan = plan(conn, plan_id).await?;
     let service = store::service(conn, plan.service_id)
         .await?
@@ -142,7 +142,7 @@ pub async fn offer(conn: &mut Conn, plan_id: Uuid) -> Result<Offer> {
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn plan(conn: &mut Conn, plan_id: Uuid) -> Result<Plan> {
+pub async fn plan(conn: &mut Conn, plan_id: PlanId) -> Result<Plan> {
     store::plan(conn, plan_id)
         .await?
         .ok_or_else(|| Error::not_found("plan"))
@@ -152,7 +152,7 @@ pub async fn plan(conn: &mut Conn, plan_id: Uuid) -> Result<Plan> {
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn service(conn: &mut Conn, service_id: Uuid) -> Result<Service> {
+pub async fn service(conn: &mut Conn, service_id: ServiceId) -> Result<Service> {
     store::service(conn, service_id)
         .await?
         .ok_or_else(|| Error::not_found("service"))
@@ -214,7 +214,7 @@ fn sold_out(offer: &Offer) -> Error {
 ///
 /// # Errors
 /// When no unit was taken, which means the quota's count is wrong.
-pub async fn give_back_quota(conn: &mut Conn, clock: &Clock, plan_id: Uuid) -> Result<()> {
+pub async fn give_back_quota(conn: &mut Conn, clock: &Clock, plan_id: PlanId) -> Result<()> {
     if store::give_back_quota(conn, plan_id, clock.now()).await? {
         Ok(())
     } else {

@@ -8,9 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use crate::{Error, Result, money::Rupiah, text_enum};
+use crate::{
+    Error, Result,
+    ids::{CategoryId, PlanId, ServiceId},
+    money::Rupiah,
+    text_enum,
+};
 
 text_enum! {
     /// Plan levels, from lowest to highest.
@@ -51,7 +55,7 @@ impl From<Tier> for contract::Tier {
 #[derive(Debug, Clone, sqlx::FromRow, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Category {
-    pub id: Uuid,
+    pub id: CategoryId,
     pub slug: String,
     pub name: String,
     pub description: String,
@@ -61,7 +65,7 @@ pub struct Category {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Service {
-    pub id: Uuid,
+    pub id: ServiceId,
     pub slug: String,
     pub category_slug: String,
     pub category_name: String,
@@ -81,8 +85,8 @@ pub struct Service {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Plan {
-    pub id: Uuid,
-    pub service_id: Uuid,
+    pub id: PlanId,
+    pub service_id: ServiceId,
     pub slug: String,
     pub name: String,
     pub tier: Tier,
@@ -146,7 +150,7 @@ pub struct ResourcesView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlanView {
-    pub id: Uuid,
+    pub id: PlanId,
     pub slug: String,
     pub name: String,
     pub tier: Tier,
@@ -197,7 +201,7 @@ pub struct ServicePluginView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceView {
-    pub id: Uuid,
+    pub id: ServiceId,
     pub slug: String,
     pub category: String,
     pub category_name: String,

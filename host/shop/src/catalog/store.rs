@@ -5,34 +5,34 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{contract::Settings, gate::Exception};
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{Category, Plan, Service, ServiceFilter, Tier};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
+    ids::{CategoryId, PlanId, ServiceId},
     money::Rupiah,
 };
 
 pub(super) async fn upsert_category(
     conn: &mut Conn,
-    id: Uuid,
+    id: CategoryId,
     slug: &str,
     name: &str,
     description: &str,
-) -> sqlx::Result<Uuid> {
+) -> sqlx::Result<CategoryId> {
     let sql = "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, $2, $3, $4)
                ON CONFLICT (slug) DO UPDATE SET name = excluded.name, description = excluded.description
                RETURNING id";
-    let (id,) = fetch_one!(conn, (Uuid,), sql, id, slug, name, description)?;
+    let (id,) = fetch_one!(conn, (CategoryId,), sql, id, slug, name, description)?;
     Ok(id)
 }
 
 /// Columns of a service, from its template.
 pub(super) struct NewService<'a> {
-    pub(super) id: Uuid,
+    pub(super) id: ServiceId,
     pub(super) slug: &'a str,
-    pub(super) category_id: Uuid,
+    pub(super) category_id: CategoryId,
     pub(super) plugin_id: &'a str,
     pub(super) name: &'a str,
     pub(super) summary: &'a str,
@@ -51,10 +51,10 @@ pub(super) async fn upsert_service(
     conn: &mut Conn,
     new: &NewService<'_>,
     now: DateTime<Utc>,
-) -> sqlx::Result<Uuid> {
+) -> sqlx::Result<ServiceId> {
     let (id,) = fetch_one!(
         conn,
-        (Uuid,),
+        (ServiceId,),
         "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, active,
            images, settings, pod_security_exceptions, template_file, template, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12)
@@ -111,8 +111,8 @@ pub(super) async fn set_refused(
 
 /// Columns of a plan, from its template.
 pub(super) struct NewPlan<'a> {
-    pub(super) id: Uuid,
-    pub(super) service_id: Uuid,
+    pub(super) id: PlanId,
+    pub(super) service_id: ServiceId,
     pub(super) slug: &'a str,
     pub(super) name: &'a str,
     pub(super) tier: Tier,
@@ -206,7 +206,7 @@ pub(super) async fn service_by_slug(conn: &mut Conn, slug: &str) -> sqlx::Result
     find_where(conn, SERVICES.rows, &sold().with("s.slug = ?", slug)).await
 }
 
-pub(super) async fn service(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Service>> {
+pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Option<Service>> {
     find_where(conn, SERVICES.rows, &Filter::of("s.id = ?", id)).await
 }
 
@@ -219,7 +219,7 @@ pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {
 }
 
 /// Plans of these services that are sold.
-pub(super) async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result<Vec<Plan>> {
+pub(super) async fn plans_of(conn: &mut Conn, services: &[ServiceId]) -> sqlx::Result<Vec<Plan>> {
     if services.is_empty() {
         return Ok(Vec::new());
     }
@@ -229,14 +229,14 @@ pub(super) async fn plans_of(conn: &mut Conn, services: &[Uuid]) -> sqlx::Result
     fetch_where(conn, PLAN, &filter, "ORDER BY monthly_price, slug").await
 }
 
-pub(super) async fn plan(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Plan>> {
+pub(super) async fn plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Plan>> {
     find_where(conn, PLAN, &Filter::of("id = ?", id)).await
 }
 
 /// Takes one of a plan's quota, if it is still sold at this price.
 pub(super) async fn take_quota(
     conn: &mut Conn,
-    plan_id: Uuid,
+    plan_id: PlanId,
     monthly_price: Rupiah,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -247,7 +247,7 @@ pub(super) async fn take_quota(
 
 pub(super) async fn give_back_quota(
     conn: &mut Conn,
-    plan_id: Uuid,
+    plan_id: PlanId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE service_plans SET used_quota = used_quota - 1, updated_at = $2 WHERE id = $1 AND used_quota > 0";
@@ -255,7 +255,10 @@ pub(super) async fn give_back_quota(
 }
 
 /// Returns true when the service behind this plan is sold.
-pub(super) async fn service_is_active(conn: &mut Conn, service_id: Uuid) -> sqlx::Result<bool> {
+pub(super) async fn service_is_active(
+    conn: &mut Conn,
+    service_id: ServiceId,
+) -> sqlx::Result<bool> {
     let row = fetch_optional!(
         conn,
         (bool,),

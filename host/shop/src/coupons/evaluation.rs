@@ -19,7 +19,7 @@ use crate::{
     Code, Error, Result, calendar,
     catalog::Tier,
     db::{self, Clock, Conn, Db, new_id},
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     money::Rupiah,
     plugins::{self, Asking, Decision, Registry, Subject},
     wallet,
@@ -215,7 +215,7 @@ pub async fn record_redemption(
     evaluated: &Evaluated,
     user_id: UserId,
     transaction_id: Option<Uuid>,
-    subscription: Option<(Uuid, i64)>,
+    subscription: Option<(SubscriptionId, i64)>,
 ) -> Result<()> {
     let redemption = store::NewRedemption {
         id: new_id(clock),

@@ -10,7 +10,12 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{catalog::Tier, ids::UserId, money::Rupiah, text_enum};
+use crate::{
+    catalog::Tier,
+    ids::{SubscriptionId, UserId},
+    money::Rupiah,
+    text_enum,
+};
 
 text_enum! {
     pub enum CouponStatus {
@@ -202,7 +207,7 @@ pub struct RedemptionRow {
     pub reason: String,
     pub decision_id: Uuid,
     pub transaction_id: Option<Uuid>,
-    pub subscription_id: Option<Uuid>,
+    pub subscription_id: Option<SubscriptionId>,
     pub period: i64,
     pub created_at: DateTime<Utc>,
     pub released_at: Option<DateTime<Utc>>,
@@ -220,7 +225,7 @@ pub struct RedemptionView {
     /// The recorded decision; an administrator can replay it.
     pub decision_id: Uuid,
     pub transaction_id: Option<Uuid>,
-    pub subscription_id: Option<Uuid>,
+    pub subscription_id: Option<SubscriptionId>,
     /// Of the subscription: 1 where the coupon was redeemed, more where a renewal was reduced.
     pub period: i64,
     pub created_at: DateTime<Utc>,

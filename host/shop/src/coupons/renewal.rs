@@ -7,7 +7,6 @@
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{self, Place, Purchase};
-use uuid::Uuid;
 
 use super::{
     Coupons,
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     Error, Result,
     db::{Clock, Conn},
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     money::Rupiah,
     plugins::{self, Decision, Subject},
 };
@@ -51,7 +50,7 @@ impl Continued {
 /// `PLUGIN_*` when the rule failed.
 pub async fn continue_for(
     coupons: &Coupons,
-    (user_id, subscription_id): (UserId, Uuid),
+    (user_id, subscription_id): (UserId, SubscriptionId),
     purchase: Purchase,
     moment: DateTime<Utc>,
 ) -> Result<Continued> {
@@ -103,7 +102,11 @@ pub async fn continue_for(
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn release(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
+pub async fn release(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: SubscriptionId,
+) -> Result<()> {
     let now = clock.now();
     for released in store::release(conn, subscription_id, now).await? {
         store::give_back_use(conn, &released, now).await?;

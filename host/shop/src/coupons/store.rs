@@ -12,7 +12,7 @@ use crate::{
     catalog::Tier,
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     defer, execute, fetch_all, fetch_optional,
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     money::Rupiah,
     write_returning,
 };
@@ -177,7 +177,7 @@ pub(super) struct NewRedemption<'a> {
     pub(super) reason: &'a str,
     pub(super) decision_id: Uuid,
     pub(super) transaction_id: Option<Uuid>,
-    pub(super) subscription_id: Option<Uuid>,
+    pub(super) subscription_id: Option<SubscriptionId>,
     /// Of the subscription; 1 where the coupon was redeemed.
     pub(super) period: i64,
     pub(super) now: DateTime<Utc>,
@@ -209,7 +209,7 @@ pub(super) async fn insert_redemption(
 /// The coupon a subscription was bought with, and the digest and input of the decision to grant it.
 pub(super) async fn granted(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<(Coupon, String, String)>> {
     #[derive(sqlx::FromRow)]
     struct Row {
@@ -253,7 +253,7 @@ pub(super) struct Released {
 /// Marks the redemptions of a subscription as given back, once.
 pub(super) async fn release(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Released>> {
     let sql = "UPDATE coupon_redemptions SET released_at = $2 WHERE subscription_id = $1 AND released_at IS NULL

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::Registry;
 
-use crate::ids::UserId;
+use crate::ids::{SubscriptionId, UserId};
 
 crate::text_enum! {
     /// State of a version in its life.
@@ -301,7 +301,7 @@ pub struct DecisionFilter<'a> {
     pub since: Option<DateTime<Utc>>,
     /// Made before this moment.
     pub until: Option<DateTime<Utc>>,
-    pub subscription_id: Option<Uuid>,
+    pub subscription_id: Option<SubscriptionId>,
     /// A coupon's code, upper-cased.
     pub coupon: Option<&'a str>,
     /// The number of a transaction.

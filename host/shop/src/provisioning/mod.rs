@@ -62,7 +62,7 @@ use crate::{
     cluster::ClusterError,
     crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
-    ids::UserId,
+    ids::{PlanId, SubscriptionId, UserId},
     plugins::Registry,
 };
 
@@ -217,7 +217,11 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
+pub async fn terminate(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: SubscriptionId,
+) -> Result<()> {
     for instance in store::terminate(conn, subscription_id, "Being removed.", clock.now()).await? {
         record_event(conn, clock, &instance).await?;
     }
@@ -232,7 +236,7 @@ pub async fn terminate(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) ->
 pub async fn run_or_stop(
     conn: &mut Conn,
     clock: &Clock,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     desired: Desired,
     message: &str,
 ) -> Result<()> {
@@ -251,8 +255,8 @@ pub async fn run_or_stop(
 pub async fn change_plan(
     conn: &mut Conn,
     clock: &Clock,
-    subscription_id: Uuid,
-    plan_id: Uuid,
+    subscription_id: SubscriptionId,
+    plan_id: PlanId,
     message: &str,
 ) -> Result<i64> {
     let changed = store::change_plan(conn, subscription_id, plan_id, message, clock.now()).await?;
@@ -270,7 +274,7 @@ pub async fn change_plan(
 ///
 /// # Errors
 /// `INVALID_STATE` when there is no instance.
-pub async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> Result<Pinned> {
+pub async fn pinned(conn: &mut Conn, subscription_id: SubscriptionId) -> Result<Pinned> {
     store::pinned(conn, subscription_id)
         .await?
         .ok_or_else(no_instance)

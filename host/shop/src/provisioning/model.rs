@@ -10,8 +10,13 @@ use uuid::Uuid;
 
 use super::{contest::Contest, finality::Refusal};
 use crate::{
-    Error, Result, catalog::Tier, cluster::ObjectRef, ids::UserId, money::Rupiah,
-    plugins::Decision, text_enum,
+    Error, Result,
+    catalog::Tier,
+    cluster::ObjectRef,
+    ids::{InstanceId, PlanId, SubscriptionId, UserId},
+    money::Rupiah,
+    plugins::Decision,
+    text_enum,
 };
 
 text_enum! {
@@ -64,9 +69,9 @@ text_enum! {
 /// Instance that a purchase asks for.
 #[derive(Debug, Clone)]
 pub struct NewInstance {
-    pub subscription_id: Uuid,
+    pub subscription_id: SubscriptionId,
     pub user_id: UserId,
-    pub plan_id: Uuid,
+    pub plan_id: PlanId,
     /// Slug of the service; begins the instance's name.
     pub service: String,
     /// Plugin version that it is created with, and keeps until it is moved.
@@ -84,10 +89,10 @@ pub struct NewInstance {
 /// An instance as the database has it.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Instance {
-    pub id: Uuid,
-    pub subscription_id: Uuid,
+    pub id: InstanceId,
+    pub subscription_id: SubscriptionId,
     pub user_id: UserId,
-    pub plan_id: Uuid,
+    pub plan_id: PlanId,
     pub plugin_digest: String,
     /// Settings that the service's template passed to that version; they move with it.
     pub settings: Json<contract::Settings>,

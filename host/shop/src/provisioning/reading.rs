@@ -2,7 +2,6 @@
 
 use dermaga_runtime::contract::service;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     Instances,
@@ -14,7 +13,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Db, Page, Part},
-    ids::UserId,
+    ids::{InstanceId, UserId},
     plugins,
 };
 
@@ -35,7 +34,7 @@ pub async fn list(
     Ok(found.map(|owned| InstanceView::from(&owned)))
 }
 
-async fn owned(db: &Db, user_id: UserId, id: Uuid) -> Result<Owned> {
+async fn owned(db: &Db, user_id: UserId, id: InstanceId) -> Result<Owned> {
     let owned = store::owned(&mut db.read().await?, user_id, id).await?;
     owned.ok_or_else(|| Error::not_found("instance"))
 }
@@ -44,7 +43,11 @@ async fn owned(db: &Db, user_id: UserId, id: Uuid) -> Result<Owned> {
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none or it is another customer's.
-pub async fn detail(instances: &Instances, user_id: UserId, id: Uuid) -> Result<InstanceDetail> {
+pub async fn detail(
+    instances: &Instances,
+    user_id: UserId,
+    id: InstanceId,
+) -> Result<InstanceDetail> {
     let owned = owned(&instances.db, user_id, id).await?;
     let events = store::events(&mut instances.db.read().await?, id, EVENTS).await?;
     let version = instances.plugins.version(&owned.instance.plugin_digest);
@@ -69,7 +72,7 @@ pub async fn detail(instances: &Instances, user_id: UserId, id: Uuid) -> Result<
 pub async fn credentials(
     instances: &Instances,
     user_id: UserId,
-    id: Uuid,
+    id: InstanceId,
 ) -> Result<CredentialsView> {
     let Instances {
         db,
@@ -103,7 +106,11 @@ pub async fn credentials(
 ///
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` before anything is applied.
-pub async fn manifests(instances: &Instances, user_id: UserId, id: Uuid) -> Result<ManifestsView> {
+pub async fn manifests(
+    instances: &Instances,
+    user_id: UserId,
+    id: InstanceId,
+) -> Result<ManifestsView> {
     let owned = owned(&instances.db, user_id, id).await?;
     let nothing = || {
         Error::new(

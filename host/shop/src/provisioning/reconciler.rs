@@ -57,7 +57,7 @@ impl<S: Services> Reconciler<S> {
     /// When the database fails; the lease ends by itself then, and the instance is due again.
     pub(super) async fn pass(&self, lease: &Lease) -> Result<()> {
         let started = self.clock.now();
-        let seen = store::instance(&mut self.db.read().await?, lease.id).await?;
+        let seen = store::instance(&mut self.db.read().await?, lease.id.into()).await?;
         let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
         let resync = spread(seen.id, seen.generation, self.resync);
         let decider = StatusDecider {

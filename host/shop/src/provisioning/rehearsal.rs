@@ -4,7 +4,6 @@
 //! that is applied. Only a refusal of a real request is kept, as every such refusal is.
 
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{
     Instances, draft,
@@ -17,6 +16,7 @@ use crate::{
     Code, Error, Result,
     alerts::{self, AlertKind},
     catalog::Offer,
+    ids::SubscriptionId,
     plugins::{self, Asking, Decision},
 };
 
@@ -41,7 +41,7 @@ pub async fn rehearse_purchase(
 /// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance.
 pub async fn rehearse_change(
     instances: &Instances,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     to: &Offer,
     asking: Asking,
 ) -> Result<()> {

@@ -8,7 +8,6 @@ use dermaga_runtime::{
     gate::INSTANCE_LABEL,
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{model::Instance, store};
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     cluster::owner_labels,
     crypto::{self, Vault},
     db::Conn,
+    ids::InstanceId,
 };
 
 /// Secrets that the host keeps for an instance, by key.
@@ -25,7 +25,7 @@ pub(super) type Secrets = BTreeMap<String, String>;
 pub(super) async fn generate(
     conn: &mut Conn,
     vault: &Vault,
-    instance_id: Uuid,
+    instance_id: InstanceId,
     spec: &SecretSpec,
 ) -> Result<()> {
     let size = |wanted: u32| usize::try_from(wanted).map_err(Error::internal);
@@ -42,7 +42,7 @@ pub(super) async fn generate(
 ///
 /// # Errors
 /// When the master key is another than the one they were sealed with.
-pub async fn open(conn: &mut Conn, vault: &Vault, instance_id: Uuid) -> Result<Secrets> {
+pub async fn open(conn: &mut Conn, vault: &Vault, instance_id: InstanceId) -> Result<Secrets> {
     let mut secrets = Secrets::new();
     for (name, sealed) in store::secrets(conn, instance_id).await? {
         let plain = vault.open(&sealed, &associated(instance_id, &name))?;
@@ -57,7 +57,7 @@ pub async fn open(conn: &mut Conn, vault: &Vault, instance_id: Uuid) -> Result<S
 /// When the database does not answer.
 pub async fn unreadable(conn: &mut Conn, vault: &Vault) -> Result<(usize, usize)> {
     let sealed = store::secrets_in_use(conn).await?;
-    let opens = |(id, name, value): &&(Uuid, String, Vec<u8>)| {
+    let opens = |(id, name, value): &&(InstanceId, String, Vec<u8>)| {
         vault.open(value, &associated(*id, name)).is_ok()
     };
     let readable = sealed.iter().filter(opens).count();
@@ -65,7 +65,7 @@ pub async fn unreadable(conn: &mut Conn, vault: &Vault) -> Result<(usize, usize)
 }
 
 /// Binds a sealed value to its place, so that rows cannot be swapped.
-fn associated(instance_id: Uuid, name: &str) -> Vec<u8> {
+fn associated(instance_id: InstanceId, name: &str) -> Vec<u8> {
     format!("instance-secret:{instance_id}:{name}").into_bytes()
 }
 

@@ -17,7 +17,7 @@ use crate::{
         Conn, Filter, Lease, LeasedQueue, List, Page, Part, count_where, fetch_first, fetch_page,
     },
     execute, fetch_all, fetch_one, fetch_optional,
-    ids::UserId,
+    ids::{InstanceId, PlanId, SubscriptionId, UserId},
     leased_queue,
 };
 
@@ -57,7 +57,7 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
 
 pub(super) async fn insert_secret(
     conn: &mut Conn,
-    instance_id: Uuid,
+    instance_id: InstanceId,
     name: &str,
     sealed: &[u8],
 ) -> sqlx::Result<u64> {
@@ -67,23 +67,25 @@ pub(super) async fn insert_secret(
 
 pub(super) async fn secrets(
     conn: &mut Conn,
-    instance_id: Uuid,
+    instance_id: InstanceId,
 ) -> sqlx::Result<Vec<(String, Vec<u8>)>> {
     let sql = "SELECT name, sealed FROM instance_secrets WHERE instance_id = $1 ORDER BY name";
     fetch_all!(conn, (String, Vec<u8>), sql, instance_id)
 }
 
 /// Returns the sealed secrets of every instance that is still there.
-pub(super) async fn secrets_in_use(conn: &mut Conn) -> sqlx::Result<Vec<(Uuid, String, Vec<u8>)>> {
+pub(super) async fn secrets_in_use(
+    conn: &mut Conn,
+) -> sqlx::Result<Vec<(InstanceId, String, Vec<u8>)>> {
     let sql = "SELECT s.instance_id, s.name, s.sealed FROM instance_secrets s JOIN instances i ON i.id = s.instance_id
                WHERE i.status <> 'TERMINATED'";
-    fetch_all!(conn, (Uuid, String, Vec<u8>), sql)
+    fetch_all!(conn, (InstanceId, String, Vec<u8>), sql)
 }
 
 pub(super) async fn insert_event(
     conn: &mut Conn,
     id: Uuid,
-    instance_id: Uuid,
+    instance_id: InstanceId,
     kind: Status,
     message: &str,
     now: DateTime<Utc>,
@@ -95,7 +97,7 @@ pub(super) async fn insert_event(
 /// The newest events, newest first.
 pub(super) async fn events(
     conn: &mut Conn,
-    instance_id: Uuid,
+    instance_id: InstanceId,
     limit: i64,
 ) -> sqlx::Result<Vec<Event>> {
     let sql = "SELECT kind, message, created_at FROM instance_events WHERE instance_id = $1 \
@@ -106,7 +108,7 @@ pub(super) async fn events(
 /// Sets a subscription's instance to be removed; returns nothing when it is already being removed.
 pub(super) async fn terminate(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     message: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Instance>> {
@@ -119,7 +121,7 @@ pub(super) async fn terminate(
 /// Changes the desired state; returns nothing when it is the same already, or being removed.
 pub(super) async fn change_desired(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     desired: Desired,
     message: &str,
     now: DateTime<Utc>,
@@ -132,8 +134,8 @@ pub(super) async fn change_desired(
 
 pub(super) async fn change_plan(
     conn: &mut Conn,
-    subscription_id: Uuid,
-    plan_id: Uuid,
+    subscription_id: SubscriptionId,
+    plan_id: PlanId,
     message: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Instance>> {
@@ -146,20 +148,23 @@ pub(super) async fn change_plan(
     fetch_optional!(conn, Instance, sql, plan_id, message, now, subscription_id)
 }
 
-pub(super) async fn pinned(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Option<Pinned>> {
+pub(super) async fn pinned(
+    conn: &mut Conn,
+    subscription_id: SubscriptionId,
+) -> sqlx::Result<Option<Pinned>> {
     let sql = "SELECT plugin_digest, settings FROM instances WHERE subscription_id = $1";
     fetch_optional!(conn, Pinned, sql, subscription_id)
 }
 
 pub(super) async fn of_subscription(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<Instance>> {
     let sql = "SELECT * FROM instances WHERE subscription_id = $1";
     fetch_optional!(conn, Instance, sql, subscription_id)
 }
 
-pub(super) async fn instance(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Instance>> {
+pub(super) async fn instance(conn: &mut Conn, id: InstanceId) -> sqlx::Result<Option<Instance>> {
     fetch_optional!(conn, Instance, "SELECT * FROM instances WHERE id = $1", id)
 }
 
@@ -178,7 +183,7 @@ pub(super) async fn live_instance(conn: &mut Conn, name: &str) -> sqlx::Result<O
 pub(super) async fn owned(
     conn: &mut Conn,
     user_id: UserId,
-    id: Uuid,
+    id: InstanceId,
 ) -> sqlx::Result<Option<Owned>> {
     let sql = concat!(
         "SELECT i.*, ",
@@ -205,7 +210,7 @@ pub(super) async fn list(
     fetch_page(conn, INSTANCES, &filter, part).await
 }
 
-pub(super) async fn terms(conn: &mut Conn, instance_id: Uuid) -> sqlx::Result<Terms> {
+pub(super) async fn terms(conn: &mut Conn, instance_id: InstanceId) -> sqlx::Result<Terms> {
     fetch_one!(
         conn,
         Terms,
@@ -387,7 +392,7 @@ pub(super) async fn count_pinned_elsewhere(conn: &mut Conn, order: &Order) -> sq
 /// Returns the settings that the template of an instance's service passes to its plugin now.
 pub(super) async fn template_settings(
     conn: &mut Conn,
-    instance_id: Uuid,
+    instance_id: InstanceId,
 ) -> sqlx::Result<Json<Settings>> {
     let sql = "SELECT s.settings FROM instances i JOIN service_plans p ON p.id = i.plan_id \
                JOIN services s ON s.id = p.service_id WHERE i.id = $1";
@@ -399,7 +404,7 @@ pub(super) async fn template_settings(
 /// one is priced by the version that the instance was on when it began.
 pub(super) async fn is_overdue(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     // One that is held is charged only once it runs, and another version may be what makes it run.

@@ -28,7 +28,7 @@ use crate::{
     crypto::MasterKey,
     db::Term,
     execute, fetch_all,
-    ids::UserId,
+    ids::{PlanId, UserId},
     plugins::{Decided, Decision},
     test_cluster::named_by,
     test_database::TestDatabase,
@@ -186,7 +186,7 @@ pub(super) struct Shop {
     vault: Arc<Vault>,
     pub(super) services: Scripted,
     user_id: UserId,
-    plan_id: Uuid,
+    plan_id: PlanId,
     database: TestDatabase,
 }
 

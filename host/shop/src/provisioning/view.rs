@@ -11,14 +11,17 @@ use super::{
     model::{Desired, Event, Instance, Owned, Status},
     secrets::Secrets,
 };
-use crate::{Code, Error, Result};
+use crate::{
+    Code, Error, Result,
+    ids::{InstanceId, SubscriptionId},
+};
 
 /// An instance in a list.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InstanceView {
-    pub id: Uuid,
-    pub subscription_id: Uuid,
+    pub id: InstanceId,
+    pub subscription_id: SubscriptionId,
     /// Unique in the cluster, for example `n8n-k3v9x2ab`.
     pub name: String,
     /// Slug of the service.

@@ -1,10 +1,14 @@
 //! Cancellation by the customer: at once, or at the end of the period that is paid for.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{Subscriptions, delivery, renewal, store, upgrade};
-use crate::{Code, Error, Result, catalog, db::Conn, ids::UserId, provisioning, wallet};
+use crate::{
+    Code, Error, Result, catalog,
+    db::Conn,
+    ids::{SubscriptionId, UserId},
+    provisioning, wallet,
+};
 
 /// Money side of a cancellation that took effect at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +28,7 @@ pub enum Cancelled {
 pub async fn cancel(
     shop: &Subscriptions,
     user_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
     reason: Option<&str>,
 ) -> Result<Cancelled> {
     // A delivery of this moment is noted first, so that the subscription shows why its payment stays.
@@ -63,7 +67,7 @@ pub async fn cancel(
 pub async fn cancel_at_period_end(
     shop: &Subscriptions,
     user_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
     reason: Option<&str>,
 ) -> Result<()> {
     let mut conn = shop.db.begin().await?;
@@ -82,7 +86,7 @@ pub async fn cancel_at_period_end(
 pub async fn set_auto_renew(
     shop: &Subscriptions,
     user_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
     auto_renew: bool,
 ) -> Result<()> {
     let mut conn = shop.db.begin().await?;
@@ -98,7 +102,12 @@ pub async fn set_auto_renew(
     Ok(())
 }
 
-async fn not_live(conn: &mut Conn, user_id: UserId, id: Uuid, now: DateTime<Utc>) -> Result<Error> {
+async fn not_live(
+    conn: &mut Conn,
+    user_id: UserId,
+    id: SubscriptionId,
+    now: DateTime<Utc>,
+) -> Result<Error> {
     Ok(match store::owned(conn, user_id, id).await? {
         None => Error::not_found("subscription"),
         Some(row) if row.subscription.is_overdue(now) => {

@@ -15,7 +15,7 @@ use crate::{
     catalog::{self, Offer},
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
-    ids::UserId,
+    ids::{QuoteId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -96,7 +96,7 @@ pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
 pub async fn buy(
     shop: &Subscriptions,
     order: &Order,
-    quote_id: Option<Uuid>,
+    quote_id: Option<QuoteId>,
 ) -> Result<Uncommitted<PurchaseView>> {
     for _ in 0..DECISION_ATTEMPTS {
         let priced = pricing::price(shop, order, Asking::Act).await?;
@@ -117,7 +117,7 @@ pub async fn buy(
 async fn settle(
     shop: &Subscriptions,
     order: &Order,
-    quote_id: Option<Uuid>,
+    quote_id: Option<QuoteId>,
     priced: &Priced,
 ) -> Result<Option<Uncommitted<PurchaseView>>> {
     let clock = &shop.clock;
@@ -224,7 +224,7 @@ async fn pay(
     conn: &mut Conn,
     wallet: &mut WalletRow,
     priced: &Priced,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
 ) -> Result<Payment> {
     let new = NewTransaction {
         user_id: wallet.user_id,
@@ -271,7 +271,7 @@ fn new_instance(
     shop: &Subscriptions,
     user_id: UserId,
     priced: &Priced,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
 ) -> provisioning::NewInstance {
     let description = &priced.description;
     let public = description.endpoints.iter().any(|endpoint| endpoint.public);
@@ -295,7 +295,7 @@ async fn rehearse(
     priced: &Priced,
     asking: Asking,
 ) -> Result<()> {
-    let new = new_instance(shop, order.user_id, priced, Uuid::nil());
+    let new = new_instance(shop, order.user_id, priced, SubscriptionId::MIN);
     provisioning::rehearse_purchase(&shop.instances, new, &priced.offer, asking).await
 }
 
@@ -321,7 +321,7 @@ pub(super) fn limit_reached(offer: &Offer) -> Error {
 async fn check_quote(
     shop: &Subscriptions,
     order: &Order,
-    quote_id: Uuid,
+    quote_id: QuoteId,
     priced: &Priced,
 ) -> Result<()> {
     let quote = store::quote(&mut shop.db.read().await?, order.user_id, quote_id).await?;

@@ -17,8 +17,6 @@ mod watch;
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 use self::model::SubscriptionRow;
 pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
 pub use checkout::{buy, quote, validate};
@@ -40,7 +38,7 @@ use crate::{
     Error, Result,
     coupons::Coupons,
     db::{Clock, Conn, Db, Page, Part},
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     plugins::Registry,
     provisioning::Instances,
 };
@@ -88,7 +86,11 @@ pub async fn list(
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none or it is another customer's.
-pub async fn detail(conn: &mut Conn, user_id: UserId, id: Uuid) -> Result<SubscriptionDetail> {
+pub async fn detail(
+    conn: &mut Conn,
+    user_id: UserId,
+    id: SubscriptionId,
+) -> Result<SubscriptionDetail> {
     let row = store::owned(conn, user_id, id).await?;
     with_periods(conn, id, row).await
 }
@@ -97,14 +99,14 @@ pub async fn detail(conn: &mut Conn, user_id: UserId, id: Uuid) -> Result<Subscr
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none.
-pub async fn any_detail(conn: &mut Conn, id: Uuid) -> Result<SubscriptionDetail> {
+pub async fn any_detail(conn: &mut Conn, id: SubscriptionId) -> Result<SubscriptionDetail> {
     let row = store::any(conn, id).await?;
     with_periods(conn, id, row).await
 }
 
 async fn with_periods(
     conn: &mut Conn,
-    id: Uuid,
+    id: SubscriptionId,
     row: Option<SubscriptionRow>,
 ) -> Result<SubscriptionDetail> {
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     catalog::Tier,
     coupons::{CouponPreview, Evaluated},
-    ids::UserId,
+    ids::{InstanceId, PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
     text_enum,
     wallet::TransactionNumber,
@@ -42,9 +42,9 @@ impl SubscriptionStatus {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Subscription {
-    pub id: Uuid,
+    pub id: SubscriptionId,
     pub user_id: UserId,
-    pub plan_id: Uuid,
+    pub plan_id: PlanId,
     pub status: SubscriptionStatus,
     pub monthly_price: Rupiah,
     pub config: Json<Value>,
@@ -115,7 +115,7 @@ pub struct SubscriptionRow {
     pub plan_slug: String,
     pub plan_name: String,
     pub tier: Tier,
-    pub instance_id: Option<Uuid>,
+    pub instance_id: Option<InstanceId>,
     pub instance_status: Option<String>,
 }
 
@@ -172,10 +172,10 @@ impl From<PeriodRow> for PeriodView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionView {
-    pub id: Uuid,
+    pub id: SubscriptionId,
     pub service: String,
     pub service_name: String,
-    pub plan_id: Uuid,
+    pub plan_id: PlanId,
     pub plan: String,
     pub plan_name: String,
     pub tier: Tier,
@@ -203,7 +203,7 @@ pub struct SubscriptionView {
     pub coupon_periods_left: Option<i64>,
     #[schema(value_type = Object)]
     pub config: Value,
-    pub instance_id: Option<Uuid>,
+    pub instance_id: Option<InstanceId>,
     pub instance_status: Option<String>,
     pub cancelled_at: Option<DateTime<Utc>>,
     pub cancel_reason: Option<String>,
@@ -289,8 +289,8 @@ impl From<PriceLine> for PriceLineView {
 #[serde(rename_all = "camelCase")]
 pub struct QuoteView {
     /// Id to send as `quoteId`, to be charged exactly this or not at all. It buys once.
-    pub id: Uuid,
-    pub plan_id: Uuid,
+    pub id: QuoteId,
+    pub plan_id: PlanId,
     pub service: String,
     pub plan: String,
     /// The price lines, then the coupon's; they add up to `due`.
@@ -311,7 +311,7 @@ pub struct QuoteView {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct QuoteRow {
-    pub(super) plan_id: Uuid,
+    pub(super) plan_id: PlanId,
     pub(super) coupon_code: Option<String>,
     pub(super) config: String,
     pub(super) due: Rupiah,
@@ -324,7 +324,7 @@ pub(super) struct QuoteRow {
 #[serde(rename_all = "camelCase")]
 pub struct PurchaseView {
     pub subscription: SubscriptionView,
-    pub instance_id: Uuid,
+    pub instance_id: InstanceId,
     /// `TXMP-101`
     #[schema(value_type = String)]
     pub transaction: TransactionNumber,

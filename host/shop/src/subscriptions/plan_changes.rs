@@ -4,17 +4,21 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    catalog::Tier, db::Conn, execute, fetch_all, fetch_optional, ids::UserId, money::Rupiah,
+    catalog::Tier,
+    db::Conn,
+    execute, fetch_all, fetch_optional,
+    ids::{PlanId, SubscriptionId, UserId},
+    money::Rupiah,
 };
 
 /// Fields needed to finish or undo a change.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct PlanChange {
     pub(super) id: Uuid,
-    pub(super) subscription_id: Uuid,
-    pub(super) from_plan_id: Uuid,
+    pub(super) subscription_id: SubscriptionId,
+    pub(super) from_plan_id: PlanId,
     pub(super) from_monthly_price: Rupiah,
-    pub(super) to_plan_id: Uuid,
+    pub(super) to_plan_id: PlanId,
     /// Of the instance: once it is applied, the change is done.
     pub(super) generation: i64,
     pub(super) period_number: i64,
@@ -78,7 +82,7 @@ pub(super) struct Made {
 /// The changes that were made in a period, oldest first.
 pub(super) async fn of_period(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     period_number: i64,
 ) -> sqlx::Result<Vec<Made>> {
     let sql = "SELECT f.tier AS from_tier, t.tier AS to_tier, c.paid_cash, c.paid_bonus, c.covers_from
@@ -90,7 +94,7 @@ pub(super) async fn of_period(
 /// The change that is under way.
 pub(super) async fn pending(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<PlanChange>> {
     let sql = "SELECT id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation, period_number,
                paid_cash, paid_bonus, transaction_id

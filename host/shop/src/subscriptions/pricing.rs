@@ -9,14 +9,13 @@ use dermaga_runtime::{
     contract::{self, Answer, Occasion, Place, PriceLine, Purchase, ServiceDescription, Term},
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{Subscriptions, model::PriceLineView};
 use crate::{
     Error, Result, calendar,
     catalog::{self, Offer},
     coupons::{self, CouponCode, Evaluated},
-    ids::UserId,
+    ids::{PlanId, UserId},
     money::Rupiah,
     plugins::{self, Asking, Decision},
     schema,
@@ -26,7 +25,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Order {
     pub user_id: UserId,
-    pub plan_id: Uuid,
+    pub plan_id: PlanId,
     pub coupon: Option<CouponCode>,
     /// The customer's configuration; an empty object when there is none.
     pub config: Value,

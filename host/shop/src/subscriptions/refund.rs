@@ -8,7 +8,7 @@ use super::{Subscription, Subscriptions, plan_changes, store};
 use crate::{
     Code, Error, Result, audit,
     db::{Uncommitted, new_id},
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     money::Rupiah,
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
@@ -31,7 +31,7 @@ pub struct Refund {
 pub async fn refund(
     shop: &Subscriptions,
     actor_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
     refund: &Refund,
 ) -> Result<Uncommitted<Transaction>> {
     let clock = &shop.clock;

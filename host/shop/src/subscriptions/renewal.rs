@@ -14,7 +14,6 @@ mod tests;
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Term};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 pub use dunning::{expire, set_grace};
 pub use dunning::{process_all_grace, process_grace};
@@ -31,6 +30,7 @@ use crate::{
     Error, Result, catalog,
     coupons::{self, Continued},
     db::Conn,
+    ids::SubscriptionId,
     money::Rupiah,
     plugins::{self, Decision},
     provisioning,
@@ -154,7 +154,7 @@ pub(super) async fn renew_payable(shop: &Subscriptions) -> Result<()> {
 }
 
 /// Takes one step with each.
-async fn each(shop: &Subscriptions, ids: Vec<Uuid>, progress: &Progress) -> Outcome {
+async fn each(shop: &Subscriptions, ids: Vec<SubscriptionId>, progress: &Progress) -> Outcome {
     let mut outcome = Outcome::default();
     progress.expect(ids.len());
     for id in ids {
@@ -178,7 +178,7 @@ async fn each(shop: &Subscriptions, ids: Vec<Uuid>, progress: &Progress) -> Outc
     outcome
 }
 
-async fn try_again(shop: &Subscriptions, id: Uuid) -> Result<()> {
+async fn try_again(shop: &Subscriptions, id: SubscriptionId) -> Result<()> {
     let (billing, now) = (&shop.settings, shop.clock.now());
     let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
     let mut conn = shop.db.begin().await?;
@@ -187,7 +187,7 @@ async fn try_again(shop: &Subscriptions, id: Uuid) -> Result<()> {
 }
 
 /// Takes one step with a subscription, if its period is over.
-async fn step(shop: &Subscriptions, id: Uuid) -> Result<Step> {
+async fn step(shop: &Subscriptions, id: SubscriptionId) -> Result<Step> {
     for _ in 0..ATTEMPTS {
         let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
         let row = row.ok_or_else(|| Error::not_found("subscription"))?;

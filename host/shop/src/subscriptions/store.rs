@@ -8,7 +8,7 @@ use crate::{
     catalog::Plan,
     db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
-    ids::UserId,
+    ids::{PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
 };
 
@@ -37,14 +37,18 @@ pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<
 }
 
 /// The coupon that a new subscription was bought with.
-pub(super) async fn set_coupon(conn: &mut Conn, id: Uuid, coupon_id: Uuid) -> sqlx::Result<()> {
+pub(super) async fn set_coupon(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    coupon_id: Uuid,
+) -> sqlx::Result<()> {
     let sql = "UPDATE subscriptions SET coupon_id = $2 WHERE id = $1";
     execute!(conn, sql, id, coupon_id).map(|_| ())
 }
 
 pub(super) async fn insert_period(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     period: &PeriodRow,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -91,14 +95,17 @@ const SUBSCRIPTIONS: List = List {
 pub(super) async fn owned(
     conn: &mut Conn,
     user_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
 ) -> sqlx::Result<Option<SubscriptionRow>> {
     let filter = Filter::of("s.user_id = ?", user_id).with("s.id = ?", id);
     find_where(conn, SUBSCRIPTIONS.rows, &filter).await
 }
 
 /// Reads a subscription of any customer.
-pub(super) async fn any(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<SubscriptionRow>> {
+pub(super) async fn any(
+    conn: &mut Conn,
+    id: SubscriptionId,
+) -> sqlx::Result<Option<SubscriptionRow>> {
     find_where(conn, SUBSCRIPTIONS.rows, &Filter::of("s.id = ?", id)).await
 }
 
@@ -114,7 +121,7 @@ pub(super) async fn list(
 
 pub(super) async fn periods(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
 ) -> sqlx::Result<Vec<PeriodRow>> {
     let sql = concat!(
         period!(),
@@ -125,7 +132,7 @@ pub(super) async fn periods(
 
 pub(super) async fn period(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     number: i64,
 ) -> sqlx::Result<Option<PeriodRow>> {
     let sql = concat!(period!(), " WHERE subscription_id = $1 AND number = $2");
@@ -163,7 +170,7 @@ pub(super) async fn add_to_period(
 /// Notes cash that is given back; false when it is more than was paid and not given back before.
 pub(super) async fn refund_period(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     number: i64,
     amount: Rupiah,
 ) -> sqlx::Result<bool> {
@@ -176,7 +183,7 @@ pub(super) async fn refund_period(
 pub(super) async fn live_of_plan(
     conn: &mut Conn,
     user_id: UserId,
-    plan_id: Uuid,
+    plan_id: PlanId,
 ) -> sqlx::Result<i64> {
     let sql = "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND plan_id = $2
                AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
@@ -188,15 +195,15 @@ pub(super) async fn live_of_plan(
 pub(super) async fn cancel(
     conn: &mut Conn,
     user_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
     reason: Option<&str>,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<Option<PlanId>> {
     let sql = "UPDATE subscriptions SET status = 'CANCELLED', auto_renew = FALSE, cancelled_at = $3, cancel_reason = $4,
                  updated_at = $3
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
                RETURNING plan_id";
-    let row = fetch_optional!(conn, (Uuid,), sql, user_id, id, now, reason)?;
+    let row = fetch_optional!(conn, (PlanId,), sql, user_id, id, now, reason)?;
     Ok(row.map(|(plan,)| plan))
 }
 
@@ -205,7 +212,7 @@ pub(super) async fn cancel(
 pub(super) async fn set_auto_renew(
     conn: &mut Conn,
     user_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
     auto_renew: bool,
     reason: Option<&str>,
     now: DateTime<Utc>,
@@ -219,9 +226,9 @@ pub(super) async fn set_auto_renew(
 
 /// Fields of a quote to insert.
 pub(super) struct NewQuote<'a> {
-    pub(super) id: Uuid,
+    pub(super) id: QuoteId,
     pub(super) user_id: UserId,
-    pub(super) plan_id: Uuid,
+    pub(super) plan_id: PlanId,
     pub(super) coupon_code: Option<&'a str>,
     pub(super) config: &'a str,
     pub(super) due: Rupiah,
@@ -256,7 +263,7 @@ pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::R
 pub(super) async fn quote(
     conn: &mut Conn,
     user_id: UserId,
-    id: Uuid,
+    id: QuoteId,
 ) -> sqlx::Result<Option<QuoteRow>> {
     let sql = "SELECT plan_id, coupon_code, config, due, expires_at, used_at FROM quotes WHERE user_id = $1 AND id = $2";
     fetch_optional!(conn, QuoteRow, sql, user_id, id)
@@ -266,7 +273,7 @@ pub(super) async fn quote(
 pub(super) async fn use_quote(
     conn: &mut Conn,
     user_id: UserId,
-    id: Uuid,
+    id: QuoteId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE quotes SET used_at = $3 WHERE user_id = $1 AND id = $2 AND used_at IS NULL AND expires_at > $3";

@@ -7,10 +7,12 @@ use dermaga_runtime::{
     fixtures::{CouponFixture, Misdeed, ServiceFixture},
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use super::*;
 use crate::{
     Code, execute,
+    ids::{PlanId, QuoteId},
     money::Rupiah,
     plugins::Asking,
     test_database::TestDatabase,
@@ -20,7 +22,7 @@ use crate::{
 pub(super) struct TestShop {
     pub(super) database: TestDatabase,
     pub(super) shop: Subscriptions,
-    pub(super) plan_id: Uuid,
+    pub(super) plan_id: PlanId,
 }
 
 impl TestShop {
@@ -96,7 +98,7 @@ impl TestShop {
         }
     }
 
-    async fn buy(&self, order: &Order, quote_id: Option<Uuid>) -> Result<PurchaseView> {
+    async fn buy(&self, order: &Order, quote_id: Option<QuoteId>) -> Result<PurchaseView> {
         Ok(buy(&self.shop, order, quote_id).await?.commit().await?)
     }
 
@@ -225,7 +227,7 @@ async fn a_purchase_names_its_refusals_in_one_order() {
     database.sql(sql).await;
     let mut order = shop.order(Some("HALF"));
     let unknown = Order {
-        plan_id: Uuid::nil(),
+        plan_id: PlanId::MIN,
         ..order.clone()
     };
     assert_eq!(
@@ -311,7 +313,7 @@ async fn a_quote_is_for_one_order() {
         assert_eq!(refused.code, Code::ValidationFailed);
         assert_eq!(refused.details[0].field, "quoteId");
     }
-    let unknown = shop.buy(&order, Some(Uuid::nil())).await.unwrap_err();
+    let unknown = shop.buy(&order, Some(QuoteId::MIN)).await.unwrap_err();
     assert_eq!(unknown.code, Code::NotFound);
     shop.nothing_was_written().await;
     shop.buy(&order, Some(quoted.id)).await.unwrap();

@@ -26,7 +26,7 @@ use crate::{
     Code, Error, Result,
     catalog::{self, Offer},
     db::{Conn, Uncommitted, new_id},
-    ids::UserId,
+    ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -37,7 +37,7 @@ use crate::{
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpgradeQuote {
-    pub plan_id: Uuid,
+    pub plan_id: PlanId,
     pub plan: String,
     /// They add up to `due`.
     pub lines: Vec<PriceLineView>,
@@ -74,8 +74,8 @@ pub struct UpgradeView {
 pub async fn quote(
     shop: &Subscriptions,
     user_id: UserId,
-    id: Uuid,
-    plan_id: Uuid,
+    id: SubscriptionId,
+    plan_id: PlanId,
 ) -> Result<UpgradeQuote> {
     let proposal = propose(shop, (user_id, Asking::Preview), id, plan_id).await?;
     let balance = wallet::balance(&mut shop.db.read().await?, user_id)
@@ -103,8 +103,8 @@ pub async fn quote(
 pub async fn upgrade(
     shop: &Subscriptions,
     user_id: UserId,
-    id: Uuid,
-    plan_id: Uuid,
+    id: SubscriptionId,
+    plan_id: PlanId,
     max_charge: Option<Rupiah>,
 ) -> Result<Uncommitted<UpgradeView>> {
     let proposal = propose(shop, (user_id, Asking::Act), id, plan_id).await?;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::TransactionNumber;
 use crate::{
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     money::{AmountOverflow, Rupiah},
     text_enum,
 };
@@ -119,7 +119,7 @@ pub struct NewTransaction {
     pub description: String,
     /// Reason lines, coupon code and so on.
     pub details: Value,
-    pub subscription_id: Option<Uuid>,
+    pub subscription_id: Option<SubscriptionId>,
     pub coupon_id: Option<Uuid>,
     pub price_decision_id: Option<Uuid>,
     pub coupon_decision_id: Option<Uuid>,
@@ -138,7 +138,7 @@ pub struct Transaction {
     pub balance_after: Option<Rupiah>,
     pub description: String,
     pub details: Json<Value>,
-    pub subscription_id: Option<Uuid>,
+    pub subscription_id: Option<SubscriptionId>,
     pub coupon_id: Option<Uuid>,
     pub price_decision_id: Option<Uuid>,
     pub coupon_decision_id: Option<Uuid>,
@@ -172,7 +172,7 @@ pub struct TransactionView {
     /// Price lines with their reasons, coupon and so on.
     #[schema(value_type = Object)]
     pub details: Value,
-    pub subscription_id: Option<Uuid>,
+    pub subscription_id: Option<SubscriptionId>,
     /// Decision that made the price; an administrator can replay it.
     pub price_decision_id: Option<Uuid>,
     pub coupon_decision_id: Option<Uuid>,

@@ -4,6 +4,7 @@ use axum::extract::State;
 use chrono::Days;
 use dermaga_shop::{
     Error, Result, calendar,
+    ids::SubscriptionId,
     scheduler::RunView,
     subscriptions::{ForecastLine, MOST_GRACE_DAYS, SubscriptionDetail, renewal},
 };
@@ -101,7 +102,7 @@ struct GraceRequest {
 async fn set_grace_period(
     State(state): State<AppState>,
     admin: Admin,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
     Body(request): Body<GraceRequest>,
 ) -> Reply<SubscriptionDetail> {
     let until =
@@ -128,7 +129,7 @@ struct ExpireRequest {
 async fn expire(
     State(state): State<AppState>,
     admin: Admin,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
     Body(request): Body<ExpireRequest>,
 ) -> Reply<SubscriptionDetail> {
     renewal::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;

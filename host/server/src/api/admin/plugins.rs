@@ -8,7 +8,7 @@ use axum::{
 use dermaga_runtime::{CallError, Failure};
 use dermaga_shop::{
     Code, Error, Result,
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     input,
     plugins::{
         self, Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass,
@@ -23,7 +23,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{Admin, AppState},
@@ -547,7 +546,7 @@ struct DecisionQuery {
     until: Option<When>,
     /// The subscription that was priced, discounted or rendered.
     #[garde(skip)]
-    subscription_id: Option<Uuid>,
+    subscription_id: Option<SubscriptionId>,
     /// A coupon's code; its recorded refusals included.
     #[garde(length(chars, max = 50))]
     #[param(max_length = 50)]

@@ -2,6 +2,7 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
+    ids::SubscriptionId,
     money::Rupiah,
     subscriptions::{SubscriptionDetail, refund::Refund},
     wallet::TransactionView,
@@ -31,7 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 async fn get(
     State(state): State<AppState>,
     _admin: Admin,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
 ) -> Reply<SubscriptionDetail> {
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription.", detail))
@@ -69,7 +70,7 @@ fn positive(amount: &Rupiah, (): &()) -> garde::Result {
 async fn refund(
     State(state): State<AppState>,
     admin: Admin,
-    Id(id): Id,
+    Id(id): Id<SubscriptionId>,
     Keyed(request, once): Keyed<RefundRequest>,
 ) -> Result<Response, Refusal> {
     let refund = Refund {

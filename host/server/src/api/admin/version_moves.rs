@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    ids::InstanceId,
     provisioning::version_moves::{MOST_AT_ONCE, MoveOutcome, Moves, Order, carry_out},
     text::counted,
 };
@@ -40,7 +41,7 @@ struct MoveRequest {
     instances: Option<Vec<Uuid>>,
     /// Id to start after, in the order of ids: `next` of the answer before.
     #[garde(skip)]
-    after: Option<Uuid>,
+    after: Option<InstanceId>,
     /// Largest number of instances, from 1 to 100; 100 when absent.
     #[garde(range(min = 1, max = MOST_AT_ONCE))]
     #[schema(minimum = 1, maximum = 100)]

@@ -3,19 +3,18 @@
 mod store;
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::model::Desired;
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn},
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
 };
 
 /// An instance that was never delivered and never will be.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Undeliverable {
-    pub subscription_id: Uuid,
+    pub subscription_id: SubscriptionId,
     pub user_id: UserId,
     /// The reason, in a sentence for the customer.
     pub message: String,
@@ -33,7 +32,7 @@ pub async fn undeliverable(conn: &mut Conn) -> Result<Vec<Undeliverable>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> Result<bool> {
+pub async fn is_undeliverable(conn: &mut Conn, subscription_id: SubscriptionId) -> Result<bool> {
     Ok(store::is_undeliverable(conn, subscription_id).await?)
 }
 
@@ -42,7 +41,7 @@ pub async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> Result<
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn was_delivered(conn: &mut Conn, subscription_id: Uuid) -> Result<bool> {
+pub async fn was_delivered(conn: &mut Conn, subscription_id: SubscriptionId) -> Result<bool> {
     Ok(store::was_delivered(conn, subscription_id).await?)
 }
 
@@ -53,7 +52,7 @@ pub async fn was_delivered(conn: &mut Conn, subscription_id: Uuid) -> Result<boo
 /// When the database does not answer.
 pub async fn ran_since(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     since: DateTime<Utc>,
 ) -> Result<bool> {
     let Some(seen) = store::life(conn, subscription_id).await? else {
@@ -68,7 +67,11 @@ pub async fn ran_since(
 ///
 /// # Errors
 /// `INVALID_STATE` when nothing waits to be tried again.
-pub async fn try_again(conn: &mut Conn, clock: &Clock, subscription_id: Uuid) -> Result<()> {
+pub async fn try_again(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: SubscriptionId,
+) -> Result<()> {
     if store::try_again(conn, subscription_id, clock.now()).await? {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use super::Undeliverable;
 use crate::{
     db::Conn,
     execute, fetch_all, fetch_optional,
+    ids::SubscriptionId,
     provisioning::model::{Desired, Status},
 };
 
@@ -22,13 +23,19 @@ pub(super) async fn undeliverable(conn: &mut Conn) -> sqlx::Result<Vec<Undeliver
     fetch_all!(conn, Undeliverable, undeliverable!())
 }
 
-pub(super) async fn is_undeliverable(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<bool> {
+pub(super) async fn is_undeliverable(
+    conn: &mut Conn,
+    subscription_id: SubscriptionId,
+) -> sqlx::Result<bool> {
     let sql = concat!(undeliverable!(), " AND subscription_id = $1");
     let found = fetch_optional!(conn, Undeliverable, sql, subscription_id)?;
     Ok(found.is_some())
 }
 
-pub(super) async fn was_delivered(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<bool> {
+pub(super) async fn was_delivered(
+    conn: &mut Conn,
+    subscription_id: SubscriptionId,
+) -> sqlx::Result<bool> {
     let sql = "SELECT id FROM instances WHERE subscription_id = $1 AND ready_at IS NOT NULL";
     let delivered: Option<(Uuid,)> = fetch_optional!(conn, (Uuid,), sql, subscription_id)?;
     Ok(delivered.is_some())
@@ -42,7 +49,10 @@ pub(super) struct Life {
     pub(super) last_ran_at: Option<DateTime<Utc>>,
 }
 
-pub(super) async fn life(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result<Option<Life>> {
+pub(super) async fn life(
+    conn: &mut Conn,
+    subscription_id: SubscriptionId,
+) -> sqlx::Result<Option<Life>> {
     let sql = "SELECT desired, status, last_ran_at FROM instances WHERE subscription_id = $1";
     fetch_optional!(conn, Life, sql, subscription_id)
 }
@@ -50,7 +60,7 @@ pub(super) async fn life(conn: &mut Conn, subscription_id: Uuid) -> sqlx::Result
 /// Makes the instance due now; returns false when none of the subscription waits or fails.
 pub(super) async fn try_again(
     conn: &mut Conn,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE instances SET next_attempt_at = $2 WHERE subscription_id = $1 AND desired <> 'TERMINATED'

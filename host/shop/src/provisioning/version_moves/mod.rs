@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     cluster::masked,
-    ids::UserId,
+    ids::{InstanceId, UserId},
     plugins::{self, Registry},
     schema, text_enum,
 };
@@ -48,7 +48,7 @@ pub struct Order {
     /// Only instances with these ids.
     pub instances: Option<Vec<Uuid>>,
     /// Only instances after this one, in the order of their ids.
-    pub after: Option<Uuid>,
+    pub after: Option<InstanceId>,
     /// Maximum number of instances.
     pub limit: u16,
     /// Only reports the changes.
@@ -70,7 +70,7 @@ text_enum! {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Moved {
-    pub instance_id: Uuid,
+    pub instance_id: InstanceId,
     pub name: String,
     pub user_id: UserId,
     /// SHA-256 of the version it was on.
@@ -97,7 +97,7 @@ pub struct Moves {
     /// Number of instances that this request did not reach.
     pub remaining: i64,
     /// Value of `after` for the next request; null when no instance is left.
-    pub next: Option<Uuid>,
+    pub next: Option<InstanceId>,
 }
 
 /// Moves instances of a service plugin to another of its versions, each in a transaction of its

@@ -7,7 +7,6 @@ mod undo;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
-use uuid::Uuid;
 
 pub(super) use undo::{is_undelivered, take_back, undo_purchases};
 
@@ -19,7 +18,7 @@ use crate::{
     Error, Result,
     alerts::{self, AlertKind},
     db::Conn,
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     provisioning,
     subscriptions::Subscriptions,
 };
@@ -123,7 +122,7 @@ pub(super) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bo
 pub async fn retry_provisioning(
     shop: &Subscriptions,
     user_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
 ) -> Result<SubscriptionDetail> {
     let detail = super::detail(&mut shop.db.read().await?, user_id, id).await?;
     let mut conn = shop.db.begin().await?;

@@ -1,14 +1,13 @@
 //! SQL of deliveries: what was noted, and what is held until the instance runs.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
-use crate::{db::Conn, execute, fetch_all};
+use crate::{db::Conn, execute, fetch_all, ids::SubscriptionId};
 
 /// A subscription whose instance was delivered and that does not know it yet.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Delivered {
-    pub(super) id: Uuid,
+    pub(super) id: SubscriptionId,
     pub(super) ready_at: DateTime<Utc>,
     pub(super) anchor_at: DateTime<Utc>,
     pub(super) period_number: i64,
@@ -32,7 +31,7 @@ pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
 /// False when another server did.
 pub(super) async fn note_delivery(
     conn: &mut Conn,
-    id: Uuid,
+    id: SubscriptionId,
     ready_at: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET delivered_at = $2 WHERE id = $1 AND delivered_at IS NULL";
@@ -41,7 +40,7 @@ pub(super) async fn note_delivery(
 
 pub(super) async fn move_first_period(
     conn: &mut Conn,
-    id: Uuid,
+    id: SubscriptionId,
     anchor_at: DateTime<Utc>,
     end: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -55,7 +54,11 @@ pub(super) async fn move_first_period(
 }
 
 /// Notes that nothing is charged from the end of this period until the instance runs.
-pub(super) async fn hold(conn: &mut Conn, id: Uuid, period_number: i64) -> sqlx::Result<()> {
+pub(super) async fn hold(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    period_number: i64,
+) -> sqlx::Result<()> {
     let sql = "UPDATE subscriptions SET held_since = period_end
                WHERE id = $1 AND period_number = $2 AND held_since IS NULL";
     execute!(conn, sql, id, period_number).map(|_| ())

@@ -2,13 +2,13 @@
 //! kinds, quota and the coupon's use.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::{
     Error, Result,
     alerts::{self, AlertKind},
     catalog, coupons,
     db::Conn,
+    ids::SubscriptionId,
     provisioning::{self, Undeliverable},
     subscriptions::{
         SubscriptionStatus, Subscriptions,
@@ -121,7 +121,7 @@ async fn give_back(
     period: &PeriodRow,
     why: &str,
 ) -> Result<()> {
-    let id: Uuid = row.subscription.id;
+    let id: SubscriptionId = row.subscription.id;
     let new = NewTransaction {
         user_id: row.subscription.user_id,
         kind: TransactionType::Refund,

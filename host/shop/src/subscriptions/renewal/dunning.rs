@@ -3,13 +3,12 @@
 use chrono::{DateTime, Days, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{is_as_seen, store};
 use crate::{
     Code, Error, Result, audit, calendar, catalog, coupons,
     db::Conn,
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     money::Rupiah,
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
@@ -61,7 +60,11 @@ pub async fn process_all_grace(shop: &Subscriptions, progress: &Progress) -> Res
     Ok(outcome)
 }
 
-async fn end_forgotten(shop: &Subscriptions, id: Uuid, kept_since: DateTime<Utc>) -> Result<bool> {
+async fn end_forgotten(
+    shop: &Subscriptions,
+    id: SubscriptionId,
+    kept_since: DateTime<Utc>,
+) -> Result<bool> {
     let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let seen = row.subscription;
@@ -193,7 +196,12 @@ async fn expire_in_books(
 /// # Errors
 /// `NOT_FOUND`, `INVALID_STATE` when it has ended already, `CONFLICT` when it changes at the
 /// moment.
-pub async fn expire(shop: &Subscriptions, actor_id: UserId, id: Uuid, reason: &str) -> Result<()> {
+pub async fn expire(
+    shop: &Subscriptions,
+    actor_id: UserId,
+    id: SubscriptionId,
+    reason: &str,
+) -> Result<()> {
     let seen = seen(shop, id).await?;
     if !seen.status.is_live() {
         let message = format!("This subscription is already {}.", seen.status);
@@ -213,7 +221,7 @@ pub async fn expire(shop: &Subscriptions, actor_id: UserId, id: Uuid, reason: &s
 pub async fn set_grace(
     shop: &Subscriptions,
     actor_id: UserId,
-    id: Uuid,
+    id: SubscriptionId,
     days: u64,
 ) -> Result<DateTime<Utc>> {
     let bounds = shop.settings.check_grace_days(days);
@@ -234,7 +242,7 @@ pub async fn set_grace(
     Ok(until)
 }
 
-async fn seen(shop: &Subscriptions, id: Uuid) -> Result<Subscription> {
+async fn seen(shop: &Subscriptions, id: SubscriptionId) -> Result<Subscription> {
     let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     Ok(row.subscription)

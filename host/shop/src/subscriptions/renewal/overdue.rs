@@ -4,11 +4,11 @@
 //! it renews it first or refuses.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{ATTEMPTS, Charge, charge, each, price};
 use crate::{
     Code, Error, Result, coupons,
+    ids::SubscriptionId,
     money::Rupiah,
     scheduler::Progress,
     subscriptions::{
@@ -52,7 +52,10 @@ pub(in crate::subscriptions) async fn ahead(
 /// # Errors
 /// `INSUFFICIENT_CREDIT`; `INVALID_STATE` when it is not to be renewed, or more than one period is
 /// over; `UNAVAILABLE` while the clock is in doubt; `PLUGIN_*`.
-pub(in crate::subscriptions) async fn renew_first(shop: &Subscriptions, id: Uuid) -> Result<()> {
+pub(in crate::subscriptions) async fn renew_first(
+    shop: &Subscriptions,
+    id: SubscriptionId,
+) -> Result<()> {
     // A first period may end later by now.
     delivery::note_deliveries(shop).await?;
     for _ in 0..ATTEMPTS {
@@ -81,7 +84,7 @@ pub(in crate::subscriptions) async fn renew_first(shop: &Subscriptions, id: Uuid
 }
 
 /// Renews or ends now, as the nightly job would, a subscription whose period is over.
-pub(in crate::subscriptions) async fn renew_now(shop: &Subscriptions, id: Uuid) {
+pub(in crate::subscriptions) async fn renew_now(shop: &Subscriptions, id: SubscriptionId) {
     if timekeeping::trusted(&shop.clock).is_ok() {
         each(shop, vec![id], &Progress::default()).await;
     }

@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{Continued, Next, price, store};
 use crate::{
     Error, Result,
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
         PriceLineView, SubscriptionStatus, Subscriptions, delivery, model::SubscriptionRow,
@@ -49,7 +48,11 @@ pub struct BillingInfo {
 ///
 /// # Errors
 /// `NOT_FOUND` when it is not this customer's; `PLUGIN_*` when a plugin fails.
-pub async fn billing_info(shop: &Subscriptions, user_id: UserId, id: Uuid) -> Result<BillingInfo> {
+pub async fn billing_info(
+    shop: &Subscriptions,
+    user_id: UserId,
+    id: SubscriptionId,
+) -> Result<BillingInfo> {
     let mut conn = shop.db.read().await?;
     let row = subscriptions::owned(&mut conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
@@ -105,7 +108,7 @@ text_enum! {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ForecastLine {
-    pub subscription_id: Uuid,
+    pub subscription_id: SubscriptionId,
     pub user_id: UserId,
     pub email: String,
     pub service: String,

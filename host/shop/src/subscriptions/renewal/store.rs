@@ -1,55 +1,61 @@
 //! SQL of periods that are over: which ones, and what became of them.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{Next, Subscription};
 use crate::{
-    db::Conn, execute, fetch_all, money::Rupiah, subscriptions::SubscriptionStatus as Status,
+    db::Conn, execute, fetch_all, ids::SubscriptionId, money::Rupiah,
+    subscriptions::SubscriptionStatus as Status,
 };
 
-fn ids(rows: Vec<(Uuid,)>) -> Vec<Uuid> {
+fn ids(rows: Vec<(SubscriptionId,)>) -> Vec<SubscriptionId> {
     rows.into_iter().map(|(id,)| id).collect()
 }
 
 /// Active subscriptions whose period is over, and those of them and of the unpaid ones that are not
 /// to renew; the longest over first.
-pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Uuid>> {
+pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<SubscriptionId>> {
     let sql = "SELECT id FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND period_end <= $1
                  AND (status = 'ACTIVE' OR NOT auto_renew) ORDER BY period_end, id";
-    fetch_all!(conn, (Uuid,), sql, now).map(ids)
+    fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
 }
 
 /// Unpaid subscriptions whose grace is over.
-pub(super) async fn out_of_grace(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Uuid>> {
+pub(super) async fn out_of_grace(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SubscriptionId>> {
     let sql = "SELECT id FROM subscriptions WHERE status = 'PAST_DUE' AND grace_until <= $1 ORDER BY grace_until, id";
-    fetch_all!(conn, (Uuid,), sql, now).map(ids)
+    fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
 }
 
 /// Subscriptions suspended at this moment or before it.
 pub(super) async fn suspended_until(
     conn: &mut Conn,
     until: DateTime<Utc>,
-) -> sqlx::Result<Vec<Uuid>> {
+) -> sqlx::Result<Vec<SubscriptionId>> {
     let sql = "SELECT id FROM subscriptions WHERE status = 'SUSPENDED' AND suspended_at <= $1 ORDER BY suspended_at, id";
-    fetch_all!(conn, (Uuid,), sql, until).map(ids)
+    fetch_all!(conn, (SubscriptionId,), sql, until).map(ids)
 }
 
 /// Unpaid ones that the wallet holds enough for by now, and those to be tried again.
-pub(super) async fn payable(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<Uuid>> {
+pub(super) async fn payable(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SubscriptionId>> {
     let unpaid = "SELECT s.id FROM subscriptions s JOIN wallets w ON w.user_id = s.user_id
                   WHERE s.status IN ('PAST_DUE', 'SUSPENDED') AND s.auto_renew
                     AND s.unpaid <= w.paid_balance + w.bonus_balance
                     AND (s.renewal_retry_at IS NULL OR s.renewal_retry_at <= $1) ORDER BY s.period_end, s.id";
     let retried = "SELECT id FROM subscriptions WHERE status = 'ACTIVE' AND renewal_retry_at <= $1 AND period_end <= $1
                    ORDER BY renewal_retry_at, id";
-    let mut found = ids(fetch_all!(conn, (Uuid,), unpaid, now)?);
-    found.extend(ids(fetch_all!(conn, (Uuid,), retried, now)?));
+    let mut found = ids(fetch_all!(conn, (SubscriptionId,), unpaid, now)?);
+    found.extend(ids(fetch_all!(conn, (SubscriptionId,), retried, now)?));
     Ok(found)
 }
 
 /// An update that changes nothing takes the row's lock on both engines.
-pub(super) async fn lock(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
+pub(super) async fn lock(conn: &mut Conn, id: SubscriptionId) -> sqlx::Result<()> {
     let sql = "UPDATE subscriptions SET updated_at = updated_at WHERE id = $1";
     execute!(conn, sql, id).map(|_| ())
 }
@@ -124,7 +130,7 @@ pub(super) async fn fall_behind(
 /// Ends a subscription whose time is over.
 pub(super) async fn expire(
     conn: &mut Conn,
-    id: Uuid,
+    id: SubscriptionId,
     reason: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -137,7 +143,7 @@ pub(super) async fn expire(
 /// Notes an attempt that failed: after `retries` of them the next one is `later`.
 pub(super) async fn failed(
     conn: &mut Conn,
-    id: Uuid,
+    id: SubscriptionId,
     retries: i64,
     soon: DateTime<Utc>,
     later: DateTime<Utc>,
@@ -153,17 +159,17 @@ pub(super) async fn ending(
     conn: &mut Conn,
     until: DateTime<Utc>,
     limit: i64,
-) -> sqlx::Result<Vec<(Uuid, String)>> {
+) -> sqlx::Result<Vec<(SubscriptionId, String)>> {
     let sql = "SELECT s.id, u.email FROM subscriptions s JOIN users u ON u.id = s.user_id
                WHERE s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND s.period_end < $1
                ORDER BY s.period_end, s.id LIMIT $2";
-    fetch_all!(conn, (Uuid, String), sql, until, limit)
+    fetch_all!(conn, (SubscriptionId, String), sql, until, limit)
 }
 
 /// Sets another last day of grace for an unpaid subscription.
 pub(super) async fn set_grace(
     conn: &mut Conn,
-    id: Uuid,
+    id: SubscriptionId,
     until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {

@@ -4,12 +4,17 @@ use chrono::Days;
 use chrono_tz::{Asia::Jakarta, Tz};
 use serde_json::json;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::{
     super::{Settings, SubscriptionStatus as Status},
     *,
 };
-use crate::{execute, fetch_one, ids::UserId, test_database::TestDatabase};
+use crate::{
+    execute, fetch_one,
+    ids::{PlanId, SubscriptionId, UserId},
+    test_database::TestDatabase,
+};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -27,9 +32,9 @@ fn settings(grace_days: u64) -> Settings {
 fn ended(status: Status) -> Subscription {
     let (start, end) = (at("2027-12-10T12:00:00Z"), at("2028-01-10T12:00:00Z"));
     Subscription {
-        id: Uuid::from_u128(1),
+        id: SubscriptionId::from_u128(1),
         user_id: UserId::from_u128(2),
-        plan_id: Uuid::from_u128(3),
+        plan_id: PlanId::from_u128(3),
         status,
         monthly_price: Rupiah::new(50_000),
         config: Json(json!({})),
@@ -171,7 +176,7 @@ fn a_step_is_taken_only_on_what_it_was_decided_on() {
     let changes: [fn(&mut Subscription); 7] = [
         |now| now.status = Status::Cancelled,
         |now| now.period_number = 2,
-        |now| now.plan_id = Uuid::from_u128(9),
+        |now| now.plan_id = PlanId::from_u128(9),
         |now| now.monthly_price = Rupiah::new(1),
         |now| now.auto_renew = false,
         |now| now.coupon_periods_left = Some(1),
@@ -199,7 +204,7 @@ fn a_grace_by_hand_keeps_the_shops_bounds() {
 /// Subscriptions of each status, half an hour after their periods ended.
 struct Rows {
     database: TestDatabase,
-    plan_id: Uuid,
+    plan_id: PlanId,
     now: DateTime<Utc>,
 }
 
@@ -213,12 +218,12 @@ impl Rows {
         }
     }
 
-    async fn add(&self, status: &str) -> Uuid {
+    async fn add(&self, status: &str) -> SubscriptionId {
         let end = self.now - TimeDelta::minutes(30);
         self.database.subscribe(self.plan_id, status, end).await
     }
 
-    async fn set(&self, id: Uuid, sql: &'static str, value: DateTime<Utc>) {
+    async fn set(&self, id: SubscriptionId, sql: &'static str, value: DateTime<Utc>) {
         let mut conn = self.database.db.begin().await.unwrap();
         assert_eq!(execute!(conn, sql, id, value).unwrap(), 1);
         conn.commit().await.unwrap();
@@ -256,7 +261,7 @@ async fn grace_and_retention_are_over_at_their_ends() {
     rows.set(suspended, sql, rows.now).await;
     let before = rows.now - TimeDelta::milliseconds(1);
     let mut conn = rows.conn().await;
-    let (c, none) = (&mut conn, Vec::<Uuid>::new());
+    let (c, none) = (&mut conn, Vec::<SubscriptionId>::new());
     assert_eq!(store::out_of_grace(c, before).await.unwrap(), none);
     assert_eq!(store::out_of_grace(c, rows.now).await.unwrap(), [unpaid]);
     assert_eq!(store::suspended_until(c, before).await.unwrap(), none);
@@ -312,7 +317,7 @@ async fn a_failed_renewal_is_retried_soon_and_then_the_next_day() {
     let early = store::payable(&mut rows.conn().await, rows.now)
         .await
         .unwrap();
-    assert_eq!(early, Vec::<Uuid>::new());
+    assert_eq!(early, Vec::<SubscriptionId>::new());
     let found = store::payable(&mut rows.conn().await, soon).await.unwrap();
     assert_eq!(found, [id]);
 }

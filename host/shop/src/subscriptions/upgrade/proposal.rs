@@ -7,7 +7,6 @@ use dermaga_runtime::{
         self, Answer, Occasion, PlanChangeAnswer, PlanChangeRequest, PriceLine, RunningPeriod, Term,
     },
 };
-use uuid::Uuid;
 
 use super::{
     changed_meanwhile, changing,
@@ -17,7 +16,7 @@ use crate::{
     Code, Error, Result,
     catalog::{self, Offer, Plan, Tier},
     db::Conn,
-    ids::UserId,
+    ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::{self, Asking, Decision},
     provisioning, schema,
@@ -81,8 +80,8 @@ struct Basis {
 pub(super) async fn propose(
     shop: &Subscriptions,
     (user_id, asking): (UserId, Asking),
-    id: Uuid,
-    plan_id: Uuid,
+    id: SubscriptionId,
+    plan_id: PlanId,
 ) -> Result<Proposal> {
     let mut conn = shop.db.read().await?;
     let row = store::owned(&mut conn, user_id, id).await?;

@@ -2,12 +2,11 @@
 //! cannot be.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use crate::{
     Result, catalog,
     db::Conn,
-    ids::UserId,
+    ids::{SubscriptionId, UserId},
     provisioning,
     subscriptions::Subscriptions,
     subscriptions::plan_changes::{self, PlanChange, Progress},
@@ -119,7 +118,7 @@ pub(in crate::subscriptions) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,
     user_id: UserId,
-    subscription_id: Uuid,
+    subscription_id: SubscriptionId,
 ) -> Result<()> {
     if let Some(change) = plan_changes::pending(conn, subscription_id).await? {
         undo(
@@ -136,18 +135,20 @@ pub(in crate::subscriptions) async fn abandon(
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
-    use crate::money::Rupiah;
+    use crate::{ids::PlanId, money::Rupiah};
 
     #[test]
     fn only_a_final_refusal_undoes_a_change() {
         let progress = |observed_generation, final_generation| Progress {
             change: PlanChange {
                 id: Uuid::nil(),
-                subscription_id: Uuid::nil(),
-                from_plan_id: Uuid::nil(),
+                subscription_id: SubscriptionId::MIN,
+                from_plan_id: PlanId::MIN,
                 from_monthly_price: Rupiah::ZERO,
-                to_plan_id: Uuid::nil(),
+                to_plan_id: PlanId::MIN,
                 generation: 2,
                 period_number: 1,
                 paid_cash: Rupiah::ZERO,
