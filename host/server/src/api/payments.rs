@@ -193,7 +193,7 @@ async fn own_debts(
         open: None,
     };
     let debts = payments::debts(&state.db, filter, page.part()).await?;
-    let message = "Your debts. Your next top-ups pay the open ones first.";
+    let message = "Your debts. Your next top-ups and refunds pay the open ones first.";
     Ok(Success::page(message, page, debts))
 }
 

@@ -22,7 +22,7 @@ use crate::{
     ids::{SubscriptionId, UserId},
     money::Rupiah,
     plugins::{self, Asking, Decision, Registry, Subject},
-    wallet,
+    wallet::{self, LockedWallet},
 };
 
 /// A coupon whose rule has said yes, not yet redeemed.
@@ -154,14 +154,27 @@ pub(super) fn amount(
     }
 }
 
-/// Looks again, in the caller's transaction, after [`wallet::lock`], at what is the customer's own.
+/// A decision that still holds for a customer whose wallet is locked: only [`still_holds`] makes
+/// one, and only one can be [taken](take).
+#[derive(Debug)]
+pub struct Held<'e> {
+    evaluated: &'e Evaluated,
+    user_id: UserId,
+}
+
+/// Looks again, in the caller's transaction, at what is the customer's own.
 ///
-/// Returns `false` when a fact the rule was asked with has changed since: the caller must undo
+/// Returns `None` when a fact the rule was asked with has changed since: the caller must undo
 /// everything and ask the rule again.
 ///
 /// # Errors
 /// `COUPON_ALREADY_USED` when the customer has used it meanwhile.
-pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: UserId) -> Result<bool> {
+pub async fn still_holds<'e>(
+    conn: &mut Conn,
+    evaluated: &'e Evaluated,
+    wallet: &LockedWallet,
+) -> Result<Option<Held<'e>>> {
+    let user_id = wallet.user_id;
     let (coupon, facts) = (&evaluated.coupon, &evaluated.facts);
     let (limit, told) = (coupon.max_uses_per_user, facts.past_redemptions);
     if limit.is_some() || told.is_some() {
@@ -170,27 +183,24 @@ pub async fn still_holds(conn: &mut Conn, evaluated: &Evaluated, user_id: UserId
             return Err(already_used(coupon));
         }
         if told.is_some_and(|told| i64::from(told) != uses) {
-            return Ok(false);
+            return Ok(None);
         }
     }
-    Ok(match facts.first_purchase {
+    let holds = match facts.first_purchase {
         Some(told) => wallet::is_first_purchase(conn, user_id).await? == told,
         None => true,
-    })
+    };
+    Ok(holds.then_some(Held { evaluated, user_id }))
 }
 
-/// Takes the use under the host's limits, after [`still_holds`] in the same transaction. From then
-/// to its end everybody else who redeems the coupon waits.
+/// Takes the use under the host's limits. From then to the end of the transaction everybody else
+/// who redeems the coupon waits.
 ///
 /// # Errors
 /// A `COUPON_*` code when another customer was faster, `CONFLICT` when an administrator has changed
 /// the coupon since its rule was asked.
-pub async fn take(
-    conn: &mut Conn,
-    clock: &Clock,
-    evaluated: &Evaluated,
-    user_id: UserId,
-) -> Result<()> {
+pub async fn take(conn: &mut Conn, clock: &Clock, held: Held<'_>) -> Result<()> {
+    let Held { evaluated, user_id } = held;
     let (coupon, now) = (&evaluated.coupon, clock.now());
     // Rows that refer to the coupon come with its use, not before: an insert only shares its row,
     // and to take more of a shared row ends in a deadlock with a concurrent delete.

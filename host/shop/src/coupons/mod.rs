@@ -19,7 +19,7 @@ use dermaga_runtime::contract::{Kind, Place};
 use serde_json::json;
 use uuid::Uuid;
 
-pub use evaluation::{Evaluated, evaluate, record_redemption, still_holds, take};
+pub use evaluation::{Evaluated, Held, evaluate, record_redemption, still_holds, take};
 pub use inputs::{Forever, Lasts, NewCoupon, Switch};
 pub use model::{
     Coupon, CouponCode, CouponCost, CouponFilter, CouponPreview, CouponStatistics, CouponStatus,
@@ -156,10 +156,10 @@ async fn settle(
 ) -> Result<Option<Uncommitted<Transaction>>> {
     let mut conn = coupons.db.begin_together().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
-    if !still_holds(&mut conn, evaluated, user_id).await? {
+    let Some(held) = still_holds(&mut conn, evaluated, &wallet).await? else {
         conn.rollback().await?;
         return Ok(None);
-    }
+    };
     evaluated.decision.record(&mut conn).await?;
     let new = NewTransaction {
         user_id,
@@ -177,7 +177,7 @@ async fn settle(
     let id = Some(transaction.id);
     record_redemption(&mut conn, clock, evaluated, user_id, id, None).await?;
     // At the end, since everybody who redeems this coupon wants the same row.
-    take(&mut conn, clock, evaluated, user_id).await?;
+    take(&mut conn, clock, held).await?;
     Ok(Some(Uncommitted::new(conn, transaction)))
 }
 

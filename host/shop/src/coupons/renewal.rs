@@ -114,8 +114,8 @@ pub async fn release(
     Ok(())
 }
 
-/// Takes the cost of a later period out of the coupon's budget, in the caller's transaction, after
-/// [`crate::wallet::lock`]; `false` when the budget does not hold it.
+/// Takes the cost of a later period of a customer out of the coupon's budget, in the caller's
+/// transaction; `false` when the budget does not hold it.
 ///
 /// # Errors
 /// When the database refuses.

@@ -7,6 +7,7 @@
 
 pub mod asking;
 mod budget;
+pub mod debts;
 mod gateway;
 mod janitor;
 mod model;

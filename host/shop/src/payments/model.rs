@@ -210,7 +210,7 @@ pub struct NoticeView {
     pub applied_at: Option<DateTime<Utc>>,
 }
 
-/// Debt of a customer: a top-up that was taken back after it was spent. The next top-ups pay it.
+/// Debt of a customer: a top-up that was taken back after it was spent. The next top-ups and refunds pay it.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct DebtView {

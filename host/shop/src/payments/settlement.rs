@@ -1,19 +1,15 @@
 //! Applying what the gateway says: state, money and debts in one database transaction.
 
-use uuid::Uuid;
-
 use super::{
-    DebtView, Payment, PaymentState, problem, refunds,
+    Payment, PaymentState, debts, problem, refunds,
     state::{Cause, Claim, Heard, Step, step},
     store,
 };
 use crate::{
     Error, Result,
-    alerts::{self, AlertKind},
-    db::{Clock, Conn, new_id},
-    ids::UserId,
+    db::{Clock, Conn},
     money::Rupiah,
-    wallet::{self, TakenBack, TransactionStatus, TransactionType, WalletRow},
+    wallet::{self, LockedWallet, TakenBack, TransactionStatus, TransactionType},
 };
 
 /// The outcome of applying a claim.
@@ -71,22 +67,17 @@ pub(super) async fn is_old_news(conn: &mut Conn, payment: &Payment, claim: Claim
 }
 
 /// Locks the wallet and reads the payment again.
-async fn lock(conn: &mut Conn, payment: &Payment) -> Result<(WalletRow, Payment)> {
+async fn lock(conn: &mut Conn, payment: &Payment) -> Result<(LockedWallet, Payment)> {
     let wallet = wallet::lock(conn, payment.user_id).await?;
     let fresh = store::by_id(conn, payment.id).await?;
     Ok((wallet, fresh.ok_or_else(|| Error::not_found("payment"))?))
-}
-
-/// Subject of an alert about a customer's debts.
-fn subject(user_id: UserId) -> String {
-    format!("user:{user_id}")
 }
 
 struct Act<'a> {
     conn: &'a mut Conn,
     clock: &'a Clock,
     /// Locked.
-    wallet: WalletRow,
+    wallet: LockedWallet,
     payment: Payment,
 }
 
@@ -146,35 +137,9 @@ impl Act<'_> {
         wallet::credit(self.conn, self.clock, &mut self.wallet, announced, &key).await?;
         self.payment.state = to;
         self.payment.credited = self.payment.amount;
-        self.collect_debts().await?;
+        let (wallet, key) = (&mut self.wallet, format!("payment:{id}"));
+        debts::collect(self.conn, self.clock, wallet, self.payment.amount, &key).await?;
         Ok(format!("{} were credited.", self.payment.amount))
-    }
-
-    /// Pays the customer's debts first, the oldest before the others.
-    async fn collect_debts(&mut self) -> Result<()> {
-        let Payment { id, user_id, .. } = self.payment;
-        let mut left = self.payment.amount;
-        let mut has_paid = false;
-        for debt in store::open_debts(self.conn, user_id).await? {
-            let part = debt.amount.minus(debt.paid)?.min(left);
-            if part.is_zero() {
-                break;
-            }
-            left = left.minus(part)?;
-            let key = format!("payment:{id}:debt:{}", debt.id);
-            let reason = "A top-up that had been spent was taken back.";
-            let wallet = &mut self.wallet;
-            wallet::collect_debt(self.conn, self.clock, wallet, part, reason, &key).await?;
-            if !store::pay_debt(self.conn, debt.id, part, self.clock.now()).await? {
-                return Err(Error::internal("a debt was paid by somebody else"));
-            }
-            has_paid = true;
-        }
-        if has_paid && store::open_debts(self.conn, user_id).await?.is_empty() {
-            let (kind, subject) = (AlertKind::CustomerDebt, subject(user_id));
-            alerts::resolve(self.conn, self.clock, kind, &subject).await?;
-        }
-        Ok(())
     }
 
     /// Takes back what the gateway took since the last time, never more than was credited.
@@ -199,7 +164,7 @@ impl Act<'_> {
         let reversal =
             wallet::take_back(self.conn, self.clock, &mut self.wallet, &taken, &key).await?;
         if reversal.owed.is_positive() {
-            self.owe(reversal.transaction.id, reversal.owed).await?;
+            debts::owe(self.conn, self.clock, &self.payment, &reversal).await?;
         }
         self.payment.reversed = total;
         self.payment.state = if is_last {
@@ -209,26 +174,5 @@ impl Act<'_> {
         };
         let owed = reversal.owed;
         Ok(format!("{amount} were taken back; {owed} of it are owed."))
-    }
-
-    async fn owe(&mut self, transaction_id: Uuid, amount: Rupiah) -> Result<()> {
-        let debt = DebtView {
-            id: new_id(self.clock),
-            user_id: self.payment.user_id,
-            payment_id: self.payment.id,
-            transaction_id,
-            amount,
-            paid: Rupiah::ZERO,
-            created_at: self.clock.now(),
-            settled_at: None,
-        };
-        store::insert_debt(self.conn, &debt).await?;
-        let (kind, subject) = (AlertKind::CustomerDebt, subject(debt.user_id));
-        let message = format!(
-            "A customer owes {amount}: a top-up was taken back after it was spent. Their next top-ups pay it; see /admin/debts."
-        );
-        alerts::raise(self.conn, self.clock, kind, &subject, &message).await?;
-        tracing::warn!(user.id = %debt.user_id, debt.id = %debt.id, debt.amount = amount.get(), "payment.debt");
-        Ok(())
     }
 }

@@ -7,7 +7,9 @@ use crate::{
     Code, Error, Result, catalog,
     db::Conn,
     ids::{SubscriptionId, UserId},
-    provisioning, wallet,
+    provisioning,
+    subscriptions::delivery::Ending,
+    wallet,
 };
 
 /// Money side of a cancellation that took effect at once.
@@ -35,17 +37,17 @@ pub async fn cancel(
     delivery::note_deliveries(shop).await?;
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
-    wallet::lock(&mut conn, user_id).await?;
+    let mut wallet = wallet::lock(&mut conn, user_id).await?;
     let undelivered = match store::owned(&mut conn, user_id, id).await? {
         Some(row) if delivery::is_undelivered(&mut conn, &row).await? => Some(row),
         _ => None,
     };
     let cancelled = if let Some(row) = &undelivered {
         let why = "Cancelled before it was set up.";
-        delivery::take_back(shop, &mut conn, row, why, reason).await?;
+        delivery::take_back(shop, &mut conn, &mut wallet, row, Ending { why, reason }).await?;
         Cancelled::Undone
     } else {
-        upgrade::abandon(shop, &mut conn, user_id, id).await?;
+        upgrade::abandon(shop, &mut conn, &mut wallet, id).await?;
         let Some(plan_id) = store::cancel(&mut conn, user_id, id, reason, clock.now()).await?
         else {
             return Err(not_live(&mut conn, user_id, id, clock.now()).await?);

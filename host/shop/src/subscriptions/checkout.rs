@@ -19,7 +19,7 @@ use crate::{
     money::Rupiah,
     plugins::Asking,
     provisioning,
-    wallet::{self, NewTransaction, Payment, TransactionType, WalletRow},
+    wallet::{self, LockedWallet, NewTransaction, Payment, TransactionType},
 };
 
 /// Validity of a quote, in minutes.
@@ -132,8 +132,10 @@ async fn settle(
     check_instance_limit(&mut conn, order.user_id, priced).await?;
     priced.price_decision.record(&mut conn).await?;
     let subscription = subscription(shop, order, priced);
+    let mut held = None;
     if let Some(coupon) = &priced.coupon {
-        if !coupons::still_holds(&mut conn, coupon, order.user_id).await? {
+        held = coupons::still_holds(&mut conn, coupon, &wallet).await?;
+        if held.is_none() {
             conn.rollback().await?;
             return Ok(None);
         }
@@ -164,7 +166,8 @@ async fn settle(
     take_shared(
         &mut conn,
         clock,
-        (order, priced),
+        priced,
+        held,
         (&subscription, payment.transaction.id),
     )
     .await?;
@@ -178,14 +181,15 @@ async fn settle(
 async fn take_shared(
     conn: &mut Conn,
     clock: &Clock,
-    (order, priced): (&Order, &Priced),
+    priced: &Priced,
+    held: Option<coupons::Held<'_>>,
     (subscription, transaction_id): (&Subscription, Uuid),
 ) -> Result<()> {
-    if let Some(coupon) = &priced.coupon {
+    if let (Some(coupon), Some(held)) = (&priced.coupon, held) {
         let period = Some((subscription.id, subscription.period_number));
-        let (user_id, transaction) = (order.user_id, Some(transaction_id));
+        let (user_id, transaction) = (subscription.user_id, Some(transaction_id));
         coupons::record_redemption(conn, clock, coupon, user_id, transaction, period).await?;
-        coupons::take(conn, clock, coupon, user_id).await?;
+        coupons::take(conn, clock, held).await?;
         store::set_coupon(conn, subscription.id, coupon.coupon.id).await?;
     }
     catalog::take_quota(conn, clock, &priced.offer).await
@@ -222,7 +226,7 @@ fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscri
 async fn pay(
     shop: &Subscriptions,
     conn: &mut Conn,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     priced: &Priced,
     subscription_id: SubscriptionId,
 ) -> Result<Payment> {

@@ -10,6 +10,7 @@ use crate::{
     db::{Uncommitted, new_id},
     ids::{SubscriptionId, UserId},
     money::Rupiah,
+    payments::debts,
     wallet::{self, NewTransaction, Transaction, TransactionType},
 };
 
@@ -74,6 +75,7 @@ pub async fn refund(
     let act: Uuid = new_id(clock);
     let (key, back) = (format!("refund:{act}"), (refund.amount, Rupiah::ZERO));
     let made = wallet::give_back(&mut conn, clock, &mut wallet, back, &key, new).await?;
+    debts::collect(&mut conn, clock, &mut wallet, refund.amount, &key).await?;
     let details = json!({ "amount": refund.amount, "reason": refund.reason, "period": number });
     let (action, subject) = ("subscription.refunded", format!("subscription:{id}"));
     audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;

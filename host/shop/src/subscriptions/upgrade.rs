@@ -30,7 +30,7 @@ use crate::{
     money::Rupiah,
     plugins::Asking,
     provisioning,
-    wallet::{self, NewTransaction, Payment, TransactionNumber, TransactionType, WalletRow},
+    wallet::{self, LockedWallet, NewTransaction, Payment, TransactionNumber, TransactionType},
 };
 
 /// Price of an upgrade now. It falls with every second of the period that passes.
@@ -186,7 +186,7 @@ async fn check_instance_limit(conn: &mut Conn, user_id: UserId, to: &Offer) -> R
 async fn pay(
     shop: &Subscriptions,
     conn: &mut Conn,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     proposal: &Proposal,
 ) -> Result<Payment> {
     let Proposal {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Account, NewTransaction, Transaction, TransactionNumber, TransactionStatus, TransactionType,
-    WalletRow,
+    Account, LockedWallet, NewTransaction, Transaction, TransactionNumber, TransactionStatus,
+    TransactionType, WalletRow,
     store::{self, EntryRow, PostingRow},
 };
 use crate::{
@@ -67,12 +67,12 @@ pub fn genesis(user_id: UserId) -> String {
 pub async fn post(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     movement: &Movement,
     idempotency_key: &str,
     new: NewTransaction,
 ) -> Result<Transaction> {
-    wallet.change(movement, new.kind)?;
+    wallet.row_mut().change(movement, new.kind)?;
     let mut transaction = draft(clock, new).completed(clock, movement, wallet)?;
     let entry = entry(conn, clock, wallet, &transaction, movement, idempotency_key).await?;
     transaction.number = store::insert_transaction(conn, &transaction).await?;
@@ -107,12 +107,12 @@ pub async fn announce(
 pub async fn complete(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     movement: &Movement,
     idempotency_key: &str,
     announced: Transaction,
 ) -> Result<Transaction> {
-    wallet.change(movement, announced.kind)?;
+    wallet.row_mut().change(movement, announced.kind)?;
     let transaction = announced.completed(clock, movement, wallet)?;
     let entry = entry(conn, clock, wallet, &transaction, movement, idempotency_key).await?;
     if !store::complete_transaction(conn, &transaction).await? {
@@ -214,15 +214,16 @@ async fn entry(
 async fn append(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     entry: Option<EntryRow>,
 ) -> Result<()> {
     let Some(entry) = entry else {
         return Ok(());
     };
     store::insert_entry(conn, &entry).await?;
-    wallet.entries = entry.position;
-    wallet.head_hash = entry.hash;
+    let row = wallet.row_mut();
+    row.entries = entry.position;
+    row.head_hash = entry.hash;
     Ok(store::update(conn, wallet, clock.now()).await?)
 }
 

@@ -9,6 +9,7 @@ mod export;
 pub mod float;
 mod journal;
 pub mod ledger;
+mod locked;
 mod model;
 mod number;
 mod reading;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
 pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
+pub use locked::{LockedWallet, lock};
 pub use model::{
     Account, AnyTransactionFilter, Balance, NewTransaction, OwnedTransaction, OwnedWallet, Payment,
     Totals, Transaction, TransactionFilter, TransactionStatus, TransactionType, TransactionView,
@@ -81,17 +83,6 @@ pub async fn open(conn: &mut Conn, clock: &Clock, user_id: UserId) -> Result<()>
     Ok(store::insert(conn, user_id, &ledger::genesis(user_id), clock.now()).await?)
 }
 
-/// Locks the customer's wallet until the transaction ends, and reads it. Operations that must not
-/// run twice at once for one customer (checkout, redeeming) begin with this, before any other lock.
-///
-/// # Errors
-/// `NOT_FOUND` when the customer has no wallet.
-pub async fn lock(conn: &mut Conn, user_id: UserId) -> Result<WalletRow> {
-    store::lock(conn, user_id)
-        .await?
-        .ok_or_else(|| Error::not_found("wallet"))
-}
-
 /// Grants bonus credit out of promotions to the locked wallet.
 ///
 /// # Errors
@@ -99,7 +90,7 @@ pub async fn lock(conn: &mut Conn, user_id: UserId) -> Result<WalletRow> {
 pub async fn grant_bonus(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     amount: Rupiah,
     idempotency_key: &str,
     new: NewTransaction,
@@ -125,7 +116,7 @@ pub async fn grant_bonus(
 pub async fn pay(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     price: Rupiah,
     discount: Rupiah,
     idempotency_key: &str,
@@ -161,7 +152,7 @@ pub async fn pay(
 pub async fn give_back(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     (cash, bonus): (Rupiah, Rupiah),
     idempotency_key: &str,
     new: NewTransaction,
@@ -175,14 +166,14 @@ pub async fn give_back(
 }
 
 /// Undoes a purchase: what [`pay`] took comes back to the locked wallet, each kind of credit as it
-/// was, and the purchase counts as none.
+/// was, and the purchase counts as none, also in what the customer has spent.
 ///
 /// # Errors
 /// When the idempotency key was posted before.
 pub async fn undo_purchase(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     purchase: Option<Uuid>,
     (cash, bonus): (Rupiah, Rupiah),
     idempotency_key: &str,
@@ -192,8 +183,11 @@ pub async fn undo_purchase(
         let (from, to) = (TransactionStatus::Completed, TransactionStatus::Refunded);
         store::change_status(conn, id, from, to).await?;
     }
-    if cash.plus(bonus)?.is_positive() {
+    let total = cash.plus(bonus)?;
+    if total.is_positive() {
         let back = (cash, bonus);
+        let row = wallet.row_mut();
+        row.total_spent = row.total_spent.minus(total)?;
         give_back(conn, clock, wallet, back, idempotency_key, new).await?;
     }
     Ok(())

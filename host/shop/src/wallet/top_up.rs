@@ -4,8 +4,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
-    Account, NewTransaction, Transaction, TransactionStatus, TransactionType, WalletRow,
+    Account, NewTransaction, Transaction, TransactionStatus, TransactionType,
     ledger::{self, Movement},
+    locked::LockedWallet,
     store,
 };
 use crate::{
@@ -80,7 +81,7 @@ pub async fn abandon(conn: &mut Conn, id: Uuid, status: TransactionStatus) -> Re
 pub async fn credit(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     announced: Transaction,
     idempotency_key: &str,
 ) -> Result<Transaction> {
@@ -101,7 +102,7 @@ pub async fn credit(
 pub async fn take_back(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     taken: &TakenBack<'_>,
     idempotency_key: &str,
 ) -> Result<Reversal> {
@@ -134,7 +135,7 @@ pub async fn take_back(
 pub async fn not_taken_back(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     top_up: &Transaction,
     amount: Rupiah,
     idempotency_key: &str,
@@ -167,7 +168,7 @@ pub async fn refunded(conn: &mut Conn, top_up: Uuid) -> Result<bool> {
 pub async fn collect_debt(
     conn: &mut Conn,
     clock: &Clock,
-    wallet: &mut WalletRow,
+    wallet: &mut LockedWallet,
     amount: Rupiah,
     reason: &str,
     idempotency_key: &str,

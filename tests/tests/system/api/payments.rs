@@ -161,6 +161,7 @@ both_engines!(
         a_top_up_is_cancelled,
         a_payment_after_a_cancellation_is_credited,
         a_chargeback_of_spent_money_is_owed,
+        cash_given_back_pays_a_debt_first,
         refunds_take_back_what_was_paid,
         a_payment_that_was_refunded_before_it_was_known,
         a_capture_can_be_voided,
@@ -703,6 +704,34 @@ async fn a_chargeback_of_spent_money_is_owed(till: Till) {
         .get("/api/admin/debts")
         .await
         .fails(403, "FORBIDDEN");
+}
+
+/// Cash that a subscription gives back pays an open debt before it reaches the wallet.
+async fn cash_given_back_pays_a_debt_first(till: Till) {
+    let customer = till.shop.customer("lunas@example.com").await;
+    let top_up = till.paid(&customer, 50_000).await;
+    let plan = till.shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    till.act(&top_up, Action::Chargeback);
+    assert_eq!(till.notify(&top_up).await.status, 200);
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    let path = format!("/api/admin/subscriptions/{id}/refund");
+    for (amount, paid) in [(20_000, 20_000), (30_000, 50_000)] {
+        let refund = json!({ "amount": amount, "reason": "Outage of a day" });
+        till.admin.post(&path, refund).await.data(201);
+        assert_eq!(till.paid_balance(&customer).await, 0);
+        let debts = customer.get("/api/wallet/debts").await.data(200);
+        assert_eq!(debts[0]["paid"], paid);
+    }
+    let open = till
+        .admin
+        .get("/api/admin/alerts?kind=CUSTOMER_DEBT&state=OPEN");
+    assert_eq!(open.await.data(200), json!([]));
+    let found = till.shop.books_balance().await;
+    assert_eq!(found.accounts["RECEIVABLES"].get(), 0);
 }
 
 /// Partial refunds, notified twice and in the wrong order, never exceed the payment.

@@ -52,8 +52,9 @@ async fn a_coupon_changed_after_it_was_judged(shop: Shop) {
     };
     let take = async |judged: &coupons::Evaluated| {
         let mut conn = state.db.begin().await.unwrap();
-        wallet::lock(&mut conn, user_id).await.unwrap();
-        coupons::take(&mut conn, &state.clock, judged, user_id).await
+        let wallet = wallet::lock(&mut conn, user_id).await.unwrap();
+        let held = coupons::still_holds(&mut conn, judged, &wallet).await?;
+        coupons::take(&mut conn, &state.clock, held.unwrap()).await
     };
     let old = judge().await;
     let path = format!("/api/admin/coupons/{}", made["id"].as_str().unwrap());

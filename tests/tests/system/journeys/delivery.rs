@@ -272,6 +272,12 @@ async fn a_purchase_cancelled_before_its_delivery_is_undone(shop: Shop) {
         (refunds.as_array().unwrap().len(), &refunds[0]["amount"]),
         (1, &json!(45_000))
     );
+    let info = customer.get("/api/wallet/info").await.data(200);
+    assert_eq!(
+        (&info["totalSpent"], &info["spentThisMonth"]),
+        (&json!(0), &json!(0)),
+        "an undone purchase is not spent"
+    );
     assert!(
         admin
             .get("/api/admin/alerts?kind=PURCHASE_UNDONE")

@@ -148,6 +148,13 @@ impl Subscription {
 }
 
 impl Person {
+    /// Takes in cash, of which open debts are paid first.
+    fn receive(&mut self, cash: i64) {
+        let owed = self.debts.min(cash);
+        self.debts -= owed;
+        self.paid += cash - owed;
+    }
+
     /// Spends credit, bonus first; returns the cash spent, or `None` when it is too much.
     fn spend(&mut self, due: i64) -> Option<i64> {
         if self.paid + self.bonus < due {
@@ -281,9 +288,7 @@ impl World {
         match act {
             Act::TopUp(amount) => {
                 let top_up = till.paid(&person.client, amount).await;
-                let owed = person.debts.min(amount);
-                person.debts -= owed;
-                person.paid += amount - owed;
+                person.receive(amount);
                 person.top_ups.push((top_up, amount));
             }
             Act::Chargeback(which) if !person.top_ups.is_empty() => {
@@ -336,7 +341,7 @@ impl World {
                 if amount <= subscription.cash() {
                     answer.data(201);
                     subscription.refund(amount);
-                    person.paid += amount;
+                    person.receive(amount);
                 } else {
                     answer.fails(409, "REFUND_TOO_LARGE");
                 }
@@ -348,7 +353,7 @@ impl World {
                 let ended = person.client.delete(&path).await;
                 // Delivery may come before or after: the answer says if the purchase was undone.
                 if ended.text.contains("before it was set up") {
-                    person.paid += gone.cash();
+                    person.receive(gone.cash());
                     person.bonus += gone.paid.iter().map(|paid| paid.bonus).sum::<i64>();
                 }
                 ended.data(200);

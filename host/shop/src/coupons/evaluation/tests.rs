@@ -112,11 +112,11 @@ impl Scene {
     async fn take(&self, evaluated: &Evaluated) -> Result<bool> {
         let (user_id, clock) = (self.database.user_id, &self.database.clock);
         let mut conn = self.database.db.begin().await.unwrap();
-        wallet::lock(&mut conn, user_id).await?;
-        if !still_holds(&mut conn, evaluated, user_id).await? {
+        let wallet = wallet::lock(&mut conn, user_id).await?;
+        let Some(held) = still_holds(&mut conn, evaluated, &wallet).await? else {
             return Ok(false);
-        }
-        take(&mut conn, clock, evaluated, user_id).await?;
+        };
+        take(&mut conn, clock, held).await?;
         conn.commit().await?;
         Ok(true)
     }

@@ -22,7 +22,7 @@ use crate::{
     db::{Conn, Uncommitted, new_id},
     ids::UserId,
     money::Rupiah,
-    wallet::{self, TakenBack, TransactionType, WalletRow},
+    wallet::{self, LockedWallet, TakenBack, TransactionType},
 };
 
 /// Refund that an administrator asks for.
@@ -161,7 +161,7 @@ async fn begin(
 ///
 /// # Errors
 /// `NOT_FOUND`, and when the database does not answer.
-pub(super) async fn lock(conn: &mut Conn, id: Uuid) -> Result<(WalletRow, Payment)> {
+pub(super) async fn lock(conn: &mut Conn, id: Uuid) -> Result<(LockedWallet, Payment)> {
     let missing = || Error::not_found("payment");
     let found = payments_store::by_id(conn, id).await?.ok_or_else(missing)?;
     let wallet = wallet::lock(conn, found.user_id).await?;

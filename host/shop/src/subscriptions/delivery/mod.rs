@@ -8,7 +8,7 @@ mod undo;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-pub(super) use undo::{is_undelivered, take_back, undo_purchases};
+pub(super) use undo::{Ending, is_undelivered, take_back, undo_purchases};
 
 use super::{
     model::{Subscription, SubscriptionDetail},

@@ -9,13 +9,14 @@ use crate::{
     catalog, coupons,
     db::Conn,
     ids::SubscriptionId,
+    payments::debts,
     provisioning::{self, Undeliverable},
     subscriptions::{
         SubscriptionStatus, Subscriptions,
         model::{PeriodRow, SubscriptionRow},
         store, upgrade,
     },
-    wallet::{self, NewTransaction, TransactionType},
+    wallet::{self, LockedWallet, NewTransaction, TransactionType},
 };
 
 /// Undoes every first purchase whose instance will never be set up. One that fails stops none of
@@ -42,14 +43,18 @@ pub(super) fn subject(service: &str, plan: &str) -> String {
 async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
     let (clock, id, user_id) = (&shop.clock, found.subscription_id, found.user_id);
     let mut conn = shop.db.begin().await?;
-    wallet::lock(&mut conn, user_id).await?;
+    let mut wallet = wallet::lock(&mut conn, user_id).await?;
     let row = store::any(&mut conn, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     if !is_first(&row) || !provisioning::is_undeliverable(&mut conn, id).await? {
         return Ok(conn.rollback().await?);
     }
     let reason = "It could not be set up. Everything paid for it was given back.";
-    take_back(shop, &mut conn, &row, &found.message, Some(reason)).await?;
+    let ending = Ending {
+        why: &found.message,
+        reason: Some(reason),
+    };
+    take_back(shop, &mut conn, &mut wallet, &row, ending).await?;
     let message = format!(
         "A purchase of {} {} was undone, since it could not be set up: {} Customers can still buy it; switch the \
          plan off until it is mended.",
@@ -86,25 +91,33 @@ fn is_first(row: &SubscriptionRow) -> bool {
     row.subscription.status == SubscriptionStatus::Active && row.subscription.period_number == 1
 }
 
-/// Ends a first purchase of a customer whose wallet is locked, and returns everything that it took:
-/// money of both kinds, quota, and the coupon's use. The refund shows `why`, the
-/// subscription `reason`.
+/// Words of the end of a purchase.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::subscriptions) struct Ending<'a> {
+    /// Shown with the refund.
+    pub(in crate::subscriptions) why: &'a str,
+    /// Shown with the subscription.
+    pub(in crate::subscriptions) reason: Option<&'a str>,
+}
+
+/// Ends a first purchase and returns everything that it took: money of both kinds, quota, and the
+/// coupon's use.
 ///
 /// # Errors
 /// When the database does not answer.
 pub(in crate::subscriptions) async fn take_back(
     shop: &Subscriptions,
     conn: &mut Conn,
+    wallet: &mut LockedWallet,
     row: &SubscriptionRow,
-    why: &str,
-    reason: Option<&str>,
+    ending: Ending<'_>,
 ) -> Result<()> {
     let (clock, id, user_id) = (&shop.clock, row.subscription.id, row.subscription.user_id);
-    upgrade::abandon(shop, conn, user_id, id).await?;
+    upgrade::abandon(shop, conn, wallet, id).await?;
     let period = store::period(conn, id, 1).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
-    give_back(shop, conn, row, &period, why).await?;
-    let plan_id = store::cancel(conn, user_id, id, reason, clock.now()).await?;
+    give_back(shop, conn, wallet, (row, &period), ending.why).await?;
+    let plan_id = store::cancel(conn, user_id, id, ending.reason, clock.now()).await?;
     provisioning::terminate(conn, clock, id).await?;
     // In the order in which a purchase takes them.
     if let Some(plan_id) = plan_id {
@@ -117,8 +130,8 @@ pub(in crate::subscriptions) async fn take_back(
 async fn give_back(
     shop: &Subscriptions,
     conn: &mut Conn,
-    row: &SubscriptionRow,
-    period: &PeriodRow,
+    wallet: &mut LockedWallet,
+    (row, period): (&SubscriptionRow, &PeriodRow),
     why: &str,
 ) -> Result<()> {
     let id: SubscriptionId = row.subscription.id;
@@ -134,10 +147,9 @@ async fn give_back(
     };
     let cash = period.paid_cash.minus(period.refunded_cash)?;
     let (purchase, back) = (period.transaction_id, (cash, period.paid_bonus));
-    // An upgrade that was abandoned has changed the wallet.
-    let mut wallet = wallet::lock(conn, row.subscription.user_id).await?;
     let key = format!("purchase-undone:{id}");
-    wallet::undo_purchase(conn, &shop.clock, &mut wallet, purchase, back, &key, new).await?;
+    wallet::undo_purchase(conn, &shop.clock, wallet, purchase, back, &key, new).await?;
+    debts::collect(conn, &shop.clock, wallet, cash, &key).await?;
     store::refund_period(conn, id, period.number, cash).await?;
     Ok(())
 }

@@ -13,10 +13,13 @@ use crate::{
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
     subscriptions::{
-        Settings, SubscriptionStatus as Status, Subscriptions, delivery, model::Subscription,
+        Settings, SubscriptionStatus as Status, Subscriptions,
+        delivery::{self, Ending},
+        model::Subscription,
         store as subscriptions, upgrade,
     },
-    timekeeping, wallet,
+    timekeeping,
+    wallet::{self, LockedWallet},
 };
 
 /// The job [`super::GRACE_PERIOD`]: suspends unpaid subscriptions whose grace is over, and ends
@@ -146,7 +149,7 @@ pub(super) async fn end(
 ) -> Result<bool> {
     let (clock, id) = (&shop.clock, seen.id);
     let mut conn = shop.db.begin().await?;
-    wallet::lock(&mut conn, seen.user_id).await?;
+    let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
         return Ok(false);
@@ -155,8 +158,9 @@ pub(super) async fn end(
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     if delivery::is_undelivered(&mut conn, &row).await? {
         let why = "Ended before it was set up.";
-        delivery::take_back(shop, &mut conn, &row, why, Some(reason)).await?;
-    } else if !expire_in_books(shop, &mut conn, seen, reason).await? {
+        let reason = Some(reason);
+        delivery::take_back(shop, &mut conn, &mut wallet, &row, Ending { why, reason }).await?;
+    } else if !expire_in_books(shop, &mut conn, &mut wallet, seen, reason).await? {
         return Ok(false);
     }
     if let Some(actor_id) = by {
@@ -174,11 +178,12 @@ pub(super) async fn end(
 async fn expire_in_books(
     shop: &Subscriptions,
     conn: &mut Conn,
+    wallet: &mut LockedWallet,
     seen: &Subscription,
     reason: &str,
 ) -> Result<bool> {
     let (clock, id) = (&shop.clock, seen.id);
-    upgrade::abandon(shop, conn, seen.user_id, id).await?;
+    upgrade::abandon(shop, conn, wallet, id).await?;
     if !store::expire(conn, id, reason, clock.now()).await? {
         return Ok(false);
     }

@@ -6,11 +6,12 @@ use serde_json::json;
 use crate::{
     Result, catalog,
     db::Conn,
-    ids::{SubscriptionId, UserId},
+    ids::SubscriptionId,
+    payments::debts,
     provisioning,
     subscriptions::Subscriptions,
     subscriptions::plan_changes::{self, PlanChange, Progress},
-    wallet::{self, NewTransaction, TransactionType},
+    wallet::{self, LockedWallet, NewTransaction, TransactionType},
 };
 
 /// Settles every change whose instance shows its result.
@@ -63,8 +64,8 @@ async fn apply(shop: &Subscriptions, progress: &Progress) -> Result<()> {
 async fn revert(shop: &Subscriptions, progress: &Progress) -> Result<()> {
     let (change, clock) = (&progress.change, &shop.clock);
     let mut conn = shop.db.begin().await?;
-    let user_id = progress.user_id;
-    if !undo(shop, &mut conn, user_id, change, &progress.message).await? {
+    let mut wallet = wallet::lock(&mut conn, progress.user_id).await?;
+    if !undo(shop, &mut conn, &mut wallet, change, &progress.message).await? {
         return Ok(());
     }
     let message = format!(
@@ -84,18 +85,17 @@ async fn revert(shop: &Subscriptions, progress: &Progress) -> Result<()> {
 async fn undo(
     shop: &Subscriptions,
     conn: &mut Conn,
-    user_id: UserId,
+    wallet: &mut LockedWallet,
     change: &PlanChange,
     why: &str,
 ) -> Result<bool> {
     let clock = &shop.clock;
     let now = clock.now();
-    let mut wallet = wallet::lock(conn, user_id).await?;
     if !plan_changes::settle(conn, change.id, "REVERTED", Some(why), now).await? {
         return Ok(false);
     }
     let new = NewTransaction {
-        user_id,
+        user_id: wallet.user_id,
         kind: TransactionType::Refund,
         description: "Upgrade undone".to_owned(),
         details: json!({ "reason": why, "upgrade": change.transaction_id }),
@@ -106,7 +106,9 @@ async fn undo(
     };
     let key = format!("upgrade-undone:{}", change.id);
     let back = (change.paid_cash, change.paid_bonus);
-    wallet::give_back(conn, clock, &mut wallet, back, &key, new).await?;
+    let upgrade = Some(change.transaction_id);
+    wallet::undo_purchase(conn, clock, wallet, upgrade, back, &key, new).await?;
+    debts::collect(conn, clock, wallet, change.paid_cash, &key).await?;
     plan_changes::restore_period(conn, change).await?;
     plan_changes::restore_plan(conn, change, now).await?;
     catalog::give_back_quota(conn, clock, change.to_plan_id).await?;
@@ -117,14 +119,14 @@ async fn undo(
 pub(in crate::subscriptions) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,
-    user_id: UserId,
+    wallet: &mut LockedWallet,
     subscription_id: SubscriptionId,
 ) -> Result<()> {
     if let Some(change) = plan_changes::pending(conn, subscription_id).await? {
         undo(
             shop,
             conn,
-            user_id,
+            wallet,
             &change,
             "The subscription was cancelled.",
         )
@@ -138,7 +140,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{ids::PlanId, money::Rupiah};
+    use crate::{
+        ids::{PlanId, UserId},
+        money::Rupiah,
+    };
 
     #[test]
     fn only_a_final_refusal_undoes_a_change() {

@@ -1,0 +1,38 @@
+//! A wallet under its lock.
+
+use std::ops::Deref;
+
+use super::{WalletRow, store};
+use crate::{Error, Result, db::Conn, ids::UserId};
+
+/// A customer's wallet, locked until the caller's transaction ends. Only [`lock`] makes one, so
+/// that nothing is posted to a wallet which another transaction may change.
+#[derive(Debug)]
+pub struct LockedWallet(WalletRow);
+
+impl LockedWallet {
+    /// Returns the row to change. The change is written with the next entry.
+    pub(super) const fn row_mut(&mut self) -> &mut WalletRow {
+        &mut self.0
+    }
+}
+
+impl Deref for LockedWallet {
+    type Target = WalletRow;
+
+    fn deref(&self) -> &WalletRow {
+        &self.0
+    }
+}
+
+/// Locks the customer's wallet until the transaction ends, and reads it. Operations that must not
+/// run twice at once for one customer (checkout, redeeming) begin with this, before any other lock.
+///
+/// # Errors
+/// `NOT_FOUND` when the customer has no wallet.
+pub async fn lock(conn: &mut Conn, user_id: UserId) -> Result<LockedWallet> {
+    store::lock(conn, user_id)
+        .await?
+        .map(LockedWallet)
+        .ok_or_else(|| Error::not_found("wallet"))
+}
