@@ -98,6 +98,14 @@ ids! {
     QuoteId;
     /// Software that runs for a subscription.
     InstanceId;
+    /// Rule that lowers a price.
+    CouponId;
+    /// Movement of money in a wallet.
+    TransactionId;
+    /// Order of a top-up at the gateway.
+    PaymentId;
+    /// Recorded call of a plugin.
+    DecisionId;
 }
 
 #[cfg(test)]

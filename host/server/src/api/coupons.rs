@@ -4,13 +4,13 @@ use axum::{extract::State, response::Response};
 use dermaga_runtime::contract::Place;
 use dermaga_shop::{
     coupons::{self, CouponCode, CouponPreview, Redeemed, RedemptionView},
+    ids::DecisionId,
     wallet::TransactionView,
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
@@ -43,7 +43,7 @@ struct RedeemedView {
     coupon: CouponPreview,
     transaction: TransactionView,
     /// The recorded decision; an administrator can replay it.
-    decision_id: Uuid,
+    decision_id: DecisionId,
 }
 
 impl RedeemedView {

@@ -10,6 +10,7 @@ use chrono_tz::Tz;
 use dermaga_shop::{
     calendar,
     db::Clock,
+    ids::DecisionId,
     plugins::{self, Replay},
     private_file,
     wallet::{
@@ -17,7 +18,6 @@ use dermaga_shop::{
         ledger::{self, Verification},
     },
 };
-use uuid::Uuid;
 
 use super::{CliError, print};
 use crate::{app, config::Loaded};
@@ -95,7 +95,7 @@ fn describe(found: &Verification, zone: Tz) -> String {
     text
 }
 
-pub(super) async fn replay(loaded: Loaded, decision: Uuid) -> Result<(), CliError> {
+pub(super) async fn replay(loaded: Loaded, decision: DecisionId) -> Result<(), CliError> {
     let registry = app::open_registry(&loaded.config, Clock::system()).await?;
     let replay = plugins::replay(&registry, decision).await?;
     print(&describe_replay(&replay))?;

@@ -16,8 +16,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dermaga_runtime::{Compiler, compile_stdin};
-use dermaga_shop::wallet::ExportFormat;
-use uuid::Uuid;
+use dermaga_shop::{ids::DecisionId, wallet::ExportFormat};
 
 use crate::{
     app::StartError,
@@ -107,7 +106,7 @@ enum Command {
     /// when the output differs.
     Replay {
         /// Id of the decision, as shown on a transaction or in GET /api/admin/decisions.
-        decision: Uuid,
+        decision: DecisionId,
     },
     /// Ask a candidate coupon version again what was decided, and show who would have won or lost.
     ///

@@ -6,7 +6,6 @@ use dermaga_runtime::{
     contract::{self, Answer},
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     Coupon, CouponStatistics, CouponStatus, Coupons, NewCoupon, Switch,
@@ -15,7 +14,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{self, Conn, Uncommitted, new_id},
-    ids::UserId,
+    ids::{CouponId, UserId},
     money::Rupiah,
     plugins::{self, Subject},
     schema,
@@ -154,7 +153,7 @@ fn code_taken(error: sqlx::Error, code: &str) -> Error {
 pub async fn change(
     coupons: &Coupons,
     actor: UserId,
-    id: Uuid,
+    id: CouponId,
     mut wanted: NewCoupon,
 ) -> Result<Coupon> {
     let no_coupon = || Error::not_found("coupon");
@@ -247,7 +246,7 @@ fn status_after(before: &Coupon, wanted: &NewCoupon, now: DateTime<Utc>) -> Coup
 ///
 /// # Errors
 /// `NOT_FOUND`; `CONFLICT` when it has been used.
-pub async fn delete(coupons: &Coupons, actor: UserId, id: Uuid) -> Result<()> {
+pub async fn delete(coupons: &Coupons, actor: UserId, id: CouponId) -> Result<()> {
     let mut conn = coupons.db.begin().await?;
     let coupon = store::admin::lock(&mut conn, id)
         .await?
@@ -272,7 +271,7 @@ pub async fn delete(coupons: &Coupons, actor: UserId, id: Uuid) -> Result<()> {
 pub async fn switch(
     coupons: &Coupons,
     actor: UserId,
-    mut ids: Vec<Uuid>,
+    mut ids: Vec<CouponId>,
     to: Switch,
 ) -> Result<Vec<Coupon>> {
     // Everybody locks in this order, so that two administrators never wait for each other.
@@ -318,7 +317,7 @@ async fn note(
     coupons: &Coupons,
     actor: UserId,
     action: &str,
-    id: Uuid,
+    id: CouponId,
     details: Value,
 ) -> Result<()> {
     audit::record(

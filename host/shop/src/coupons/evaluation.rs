@@ -9,7 +9,6 @@ use dermaga_runtime::{
     Plugin,
     contract::{self, Effect, Fact, Facts, Place, Purchase},
 };
-use uuid::Uuid;
 
 use super::{
     model::{Coupon, CouponCode, CouponPreview, CouponStatus, EffectView, place_name},
@@ -19,7 +18,7 @@ use crate::{
     Code, Error, Result, calendar,
     catalog::Tier,
     db::{self, Clock, Conn, Db, new_id},
-    ids::{SubscriptionId, UserId},
+    ids::{SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     plugins::{self, Asking, Decision, Registry, Subject},
     wallet::{self, LockedWallet},
@@ -224,7 +223,7 @@ pub async fn record_redemption(
     clock: &Clock,
     evaluated: &Evaluated,
     user_id: UserId,
-    transaction_id: Option<Uuid>,
+    transaction_id: Option<TransactionId>,
     subscription: Option<(SubscriptionId, i64)>,
 ) -> Result<()> {
     let redemption = store::NewRedemption {

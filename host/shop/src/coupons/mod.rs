@@ -17,7 +17,6 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use dermaga_runtime::contract::{Kind, Place};
 use serde_json::json;
-use uuid::Uuid;
 
 pub use evaluation::{Evaluated, Held, evaluate, record_redemption, still_holds, take};
 pub use inputs::{Forever, Lasts, NewCoupon, Switch};
@@ -33,7 +32,7 @@ pub use settings::Settings;
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, Uncommitted},
-    ids::UserId,
+    ids::{DecisionId, UserId},
     money::Rupiah,
     plugins::{Asking, Registry},
     throttle::Throttle,
@@ -120,7 +119,7 @@ pub async fn preview(
 pub struct Redeemed {
     pub preview: CouponPreview,
     pub transaction: Transaction,
-    pub decision_id: Uuid,
+    pub decision_id: DecisionId,
 }
 
 /// Redeems a credit coupon: decision, use, credit and redemption in one transaction, which the

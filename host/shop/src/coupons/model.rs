@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     catalog::Tier,
-    ids::{SubscriptionId, UserId},
+    ids::{CouponId, DecisionId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     text_enum,
 };
@@ -71,7 +71,7 @@ impl fmt::Display for CouponCode {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Coupon {
-    pub id: Uuid,
+    pub id: CouponId,
     pub code: String,
     pub description: String,
     pub plugin_id: String,
@@ -116,7 +116,7 @@ impl Coupon {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CouponView {
-    pub id: Uuid,
+    pub id: CouponId,
     pub code: String,
     pub description: String,
     /// The plugin that decides its effect.
@@ -205,8 +205,8 @@ pub struct RedemptionRow {
     pub effect: Json<EffectView>,
     pub amount: Rupiah,
     pub reason: String,
-    pub decision_id: Uuid,
-    pub transaction_id: Option<Uuid>,
+    pub decision_id: DecisionId,
+    pub transaction_id: Option<TransactionId>,
     pub subscription_id: Option<SubscriptionId>,
     pub period: i64,
     pub created_at: DateTime<Utc>,
@@ -223,8 +223,8 @@ pub struct RedemptionView {
     pub amount: Rupiah,
     pub reason: String,
     /// The recorded decision; an administrator can replay it.
-    pub decision_id: Uuid,
-    pub transaction_id: Option<Uuid>,
+    pub decision_id: DecisionId,
+    pub transaction_id: Option<TransactionId>,
     pub subscription_id: Option<SubscriptionId>,
     /// Of the subscription: 1 where the coupon was redeemed, more where a renewal was reduced.
     pub period: i64,
@@ -321,7 +321,7 @@ pub struct TypeCost {
 #[derive(Debug, Clone, Serialize, sqlx::FromRow, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CouponCost {
-    pub id: Uuid,
+    pub id: CouponId,
     pub coupon_code: String,
     pub uses: i64,
     pub cost: Rupiah,

@@ -1,12 +1,10 @@
 //! Coupons and their redemptions as customers and administrators read them.
 
-use uuid::Uuid;
-
 use super::{Coupon, CouponFilter, RedeemedBy, RedemptionView, store};
 use crate::{
     Error, Result,
     db::{Db, Page, Part},
-    ids::UserId,
+    ids::{CouponId, UserId},
 };
 
 /// Lists coupons, newest first.
@@ -21,7 +19,7 @@ pub async fn list(db: &Db, filter: &CouponFilter, part: Part) -> Result<Page<Cou
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn by_id(db: &Db, id: Uuid) -> Result<Coupon> {
+pub async fn by_id(db: &Db, id: CouponId) -> Result<Coupon> {
     let found = store::by_id(&mut db.read().await?, id).await?;
     found.ok_or_else(|| Error::not_found("coupon"))
 }
@@ -30,7 +28,7 @@ pub async fn by_id(db: &Db, id: Uuid) -> Result<Coupon> {
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown coupon.
-pub async fn redemptions_of(db: &Db, coupon_id: Uuid, part: Part) -> Result<Page<RedeemedBy>> {
+pub async fn redemptions_of(db: &Db, coupon_id: CouponId, part: Part) -> Result<Page<RedeemedBy>> {
     let mut conn = db.read().await?;
     if store::by_id(&mut conn, coupon_id).await?.is_none() {
         return Err(Error::not_found("coupon"));

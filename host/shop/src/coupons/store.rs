@@ -12,7 +12,7 @@ use crate::{
     catalog::Tier,
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     defer, execute, fetch_all, fetch_optional,
-    ids::{SubscriptionId, UserId},
+    ids::{CouponId, DecisionId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     write_returning,
 };
@@ -50,7 +50,7 @@ pub(super) async fn for_customer(
     Ok(row.map(|row| (row.coupon, row.uses)))
 }
 
-pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
+pub(super) async fn by_id(conn: &mut Conn, id: CouponId) -> sqlx::Result<Option<Coupon>> {
     find_where(conn, COUPON, &Filter::of("id = ?", id)).await
 }
 
@@ -72,7 +72,7 @@ pub(super) async fn usable_of(
 
 /// Fields of a coupon to insert.
 pub(super) struct NewCouponRow<'a> {
-    pub(super) id: Uuid,
+    pub(super) id: CouponId,
     pub(super) code: &'a CouponCode,
     pub(super) description: &'a str,
     pub(super) plugin_id: &'a str,
@@ -135,7 +135,7 @@ pub(super) async fn take_use(
 /// Counts this customer's uses of the coupon.
 pub(super) async fn customer_uses(
     conn: &mut Conn,
-    coupon_id: Uuid,
+    coupon_id: CouponId,
     user_id: UserId,
 ) -> sqlx::Result<i64> {
     let sql = "SELECT uses FROM coupon_customer_uses WHERE coupon_id = $1 AND user_id = $2";
@@ -146,7 +146,7 @@ pub(super) async fn customer_uses(
 /// Counts one use by this customer.
 pub(super) async fn add_customer_use(
     conn: &mut Conn,
-    coupon_id: Uuid,
+    coupon_id: CouponId,
     user_id: UserId,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO coupon_customer_uses (coupon_id, user_id, uses) VALUES ($1, $2, 1)
@@ -170,13 +170,13 @@ pub(super) async fn registered_at(
 /// Fields of a redemption to insert.
 pub(super) struct NewRedemption<'a> {
     pub(super) id: Uuid,
-    pub(super) coupon_id: Uuid,
+    pub(super) coupon_id: CouponId,
     pub(super) user_id: UserId,
     pub(super) effect: EffectView,
     pub(super) amount: Rupiah,
     pub(super) reason: &'a str,
-    pub(super) decision_id: Uuid,
-    pub(super) transaction_id: Option<Uuid>,
+    pub(super) decision_id: DecisionId,
+    pub(super) transaction_id: Option<TransactionId>,
     pub(super) subscription_id: Option<SubscriptionId>,
     /// Of the subscription; 1 where the coupon was redeemed.
     pub(super) period: i64,
@@ -231,7 +231,7 @@ pub(super) async fn granted(
 /// period gets it when the coupon is over for others.
 pub(super) async fn take_cost(
     conn: &mut Conn,
-    coupon_id: Uuid,
+    coupon_id: CouponId,
     amount: Rupiah,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -244,7 +244,7 @@ pub(super) async fn take_cost(
 /// A redemption that was given back.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Released {
-    coupon_id: Uuid,
+    coupon_id: CouponId,
     user_id: UserId,
     amount: Rupiah,
     period: i64,

@@ -25,6 +25,7 @@ use crate::{
     Error, Result,
     alerts::{self, AlertKind},
     db::{Lease, Term},
+    ids::PaymentId,
     workers::{Next, Worker},
 };
 
@@ -156,7 +157,7 @@ pub async fn check_due(payments: &Payments) -> Result<usize> {
 }
 
 async fn check(payments: &Payments, lease: &Lease) -> Result<()> {
-    let id = lease.id;
+    let id = PaymentId::from(lease.id);
     let found = store::by_id(&mut payments.db.read().await?, id).await?;
     let payment = found.ok_or_else(|| Error::not_found("payment"))?;
     let turn = payments.turns.take(id).await;

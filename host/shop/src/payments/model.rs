@@ -5,7 +5,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{ids::UserId, money::Rupiah, text_enum};
+use crate::{
+    ids::{PaymentId, TransactionId, UserId},
+    money::Rupiah,
+    text_enum,
+};
 
 text_enum! {
     /// Means of payment of a customer; it decides what the payment page offers.
@@ -101,8 +105,8 @@ text_enum! {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Payment {
-    pub id: Uuid,
-    pub transaction_id: Uuid,
+    pub id: PaymentId,
+    pub transaction_id: TransactionId,
     pub user_id: UserId,
     pub order_id: String,
     pub method: PaymentMethod,
@@ -137,8 +141,8 @@ impl Payment {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PaymentView {
-    pub id: Uuid,
-    pub transaction_id: Uuid,
+    pub id: PaymentId,
+    pub transaction_id: TransactionId,
     pub user_id: UserId,
     /// Name at the gateway; begins with the transaction's number.
     pub order_id: String,
@@ -197,7 +201,7 @@ impl From<Payment> for PaymentView {
 #[serde(rename_all = "camelCase")]
 pub struct NoticeView {
     pub id: Uuid,
-    pub payment_id: Uuid,
+    pub payment_id: PaymentId,
     /// As received.
     pub body: String,
     /// Claimed state of the payment, in the gateway's words.
@@ -216,9 +220,9 @@ pub struct NoticeView {
 pub struct DebtView {
     pub id: Uuid,
     pub user_id: UserId,
-    pub payment_id: Uuid,
+    pub payment_id: PaymentId,
     /// The reversal that left it.
-    pub transaction_id: Uuid,
+    pub transaction_id: TransactionId,
     pub amount: Rupiah,
     pub paid: Rupiah,
     pub created_at: DateTime<Utc>,

@@ -1,12 +1,10 @@
 //! Payments and debts as customers and administrators read them.
 
-use uuid::Uuid;
-
 use super::{DebtFilter, DebtView, NoticeView, Payment, PaymentFilter, store};
 use crate::{
     Error, Result,
     db::{Db, Page, Part},
-    ids::UserId,
+    ids::{PaymentId, UserId},
     wallet::{self, TransactionName},
 };
 
@@ -35,7 +33,7 @@ pub async fn list(db: &Db, filter: PaymentFilter, part: Part) -> Result<Page<Pay
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn with_notices(db: &Db, id: Uuid) -> Result<(Payment, Vec<NoticeView>)> {
+pub async fn with_notices(db: &Db, id: PaymentId) -> Result<(Payment, Vec<NoticeView>)> {
     let mut conn = db.read().await?;
     let payment = store::by_id(&mut conn, id)
         .await?

@@ -1,7 +1,6 @@
 //! Closing what a person has settled: a payment of which the gateway says what cannot be used.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     Payment, Payments, problem, refunds,
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Conn, Uncommitted},
-    ids::UserId,
+    ids::{PaymentId, UserId},
 };
 
 /// Closes a payment that an administrator has dealt with: its alert ends, and a payment that still
@@ -24,7 +23,7 @@ use crate::{
 pub async fn close(
     payments: &Payments,
     actor_id: UserId,
-    id: Uuid,
+    id: PaymentId,
     reason: &str,
 ) -> Result<Uncommitted<Payment>> {
     let _turn = payments.turns.take(id).await;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, Lease, LeasedQueue, List, Page, Part, fetch_page, fetch_where, find_where},
     execute, fetch_all, fetch_one,
-    ids::UserId,
+    ids::{PaymentId, TransactionId, UserId},
     leased_queue,
     money::Rupiah,
 };
@@ -41,7 +41,7 @@ pub(super) async fn insert(conn: &mut Conn, new: &Payment) -> sqlx::Result<()> {
     .map(|_| ())
 }
 
-pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
+pub(super) async fn by_id(conn: &mut Conn, id: PaymentId) -> sqlx::Result<Option<Payment>> {
     find_where(conn, PAYMENTS.rows, &Filter::of("id = ?", id)).await
 }
 
@@ -49,7 +49,10 @@ pub(super) async fn by_order(conn: &mut Conn, order_id: &str) -> sqlx::Result<Op
     find_where(conn, PAYMENTS.rows, &Filter::of("order_id = ?", order_id)).await
 }
 
-pub(super) async fn by_transaction(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Payment>> {
+pub(super) async fn by_transaction(
+    conn: &mut Conn,
+    id: TransactionId,
+) -> sqlx::Result<Option<Payment>> {
     find_where(conn, PAYMENTS.rows, &Filter::of("transaction_id = ?", id)).await
 }
 
@@ -71,7 +74,7 @@ pub(super) async fn count_awaited(conn: &mut Conn, user_id: UserId) -> sqlx::Res
 /// Keeps the payment page of a payment that waits; false when it does not wait any more.
 pub(super) async fn keep_page(
     conn: &mut Conn,
-    id: Uuid,
+    id: PaymentId,
     token: &str,
     redirect_url: &str,
     now: DateTime<Utc>,
@@ -118,7 +121,7 @@ pub(super) async fn note_problem(
 }
 
 /// Notes that the gateway knows nothing of a payment yet, and that all is clear.
-pub(super) async fn clear(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
+pub(super) async fn clear(conn: &mut Conn, id: PaymentId) -> sqlx::Result<()> {
     let sql = "UPDATE payments SET problem = NULL, last_error = NULL WHERE id = $1";
     execute!(conn, sql, id).map(|_| ())
 }
@@ -129,7 +132,7 @@ pub(super) async fn clear(conn: &mut Conn, id: Uuid) -> sqlx::Result<()> {
 /// taken.
 pub(super) async fn take_question(
     conn: &mut Conn,
-    id: Uuid,
+    id: PaymentId,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -141,7 +144,7 @@ pub(super) async fn take_question(
 /// Notes a question that failed, and when the next one may be asked.
 pub(super) async fn question_failed(
     conn: &mut Conn,
-    id: Uuid,
+    id: PaymentId,
     until: DateTime<Utc>,
     error: &str,
 ) -> sqlx::Result<()> {
@@ -165,7 +168,7 @@ pub(super) async fn checked(conn: &mut Conn, lease: &Lease, next: &NextCheck) ->
 /// Sets the moment of the clock's next question; `None` stops asking.
 pub(super) async fn ask_at(
     conn: &mut Conn,
-    id: Uuid,
+    id: PaymentId,
     at: Option<DateTime<Utc>>,
 ) -> sqlx::Result<()> {
     let sql = "UPDATE payments SET next_check_at = $2 WHERE id = $1";
@@ -173,7 +176,7 @@ pub(super) async fn ask_at(
 }
 
 /// Asks about a payment at `at`, unless it would be asked before anyway.
-pub(super) async fn ask_by(conn: &mut Conn, id: Uuid, at: DateTime<Utc>) -> sqlx::Result<()> {
+pub(super) async fn ask_by(conn: &mut Conn, id: PaymentId, at: DateTime<Utc>) -> sqlx::Result<()> {
     let sql = "UPDATE payments SET next_check_at = $2
                WHERE id = $1 AND (next_check_at IS NULL OR next_check_at > $2)";
     execute!(conn, sql, id, at).map(|_| ())
@@ -184,7 +187,7 @@ pub(super) async fn ask_by(conn: &mut Conn, id: Uuid, at: DateTime<Utc>) -> sqlx
 /// An authentic notice as it came in.
 pub(super) struct NewNotice<'n> {
     pub(super) id: Uuid,
-    pub(super) payment_id: Uuid,
+    pub(super) payment_id: PaymentId,
     pub(super) body: &'n str,
     pub(super) body_hash: &'n str,
     pub(super) claims: &'n str,
@@ -224,7 +227,10 @@ pub(super) async fn close_notice(
     execute!(conn, sql, id, outcome, message, applied_at).map(|_| ())
 }
 
-pub(super) async fn notices(conn: &mut Conn, payment_id: Uuid) -> sqlx::Result<Vec<NoticeView>> {
+pub(super) async fn notices(
+    conn: &mut Conn,
+    payment_id: PaymentId,
+) -> sqlx::Result<Vec<NoticeView>> {
     let sql = "SELECT id, payment_id, body, claims, times_received, outcome, message, received_at, applied_at
                FROM payment_notices WHERE payment_id = $1 ORDER BY received_at, id";
     fetch_all!(conn, NoticeView, sql, payment_id)

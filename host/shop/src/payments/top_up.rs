@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     db::{Uncommitted, new_id},
-    ids::UserId,
+    ids::{PaymentId, TransactionId, UserId},
     money::Rupiah,
     wallet::{self, TopUp, Transaction, TransactionNumber},
 };
@@ -30,7 +30,7 @@ pub const LARGEST_TOP_UP: i64 = 10_000_000;
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OpenTopUp {
-    pub(super) transaction_id: Uuid,
+    pub(super) transaction_id: TransactionId,
     /// `TXMP-101`
     #[schema(value_type = String)]
     pub(super) number: TransactionNumber,
@@ -152,8 +152,8 @@ fn too_many_open(most: i64) -> Error {
 }
 
 /// The gateway knows an order for ever; a number alone would come back with a fresh database.
-fn order_id(transaction: &Transaction, id: Uuid) -> String {
-    let tail = id.simple().to_string();
+fn order_id(transaction: &Transaction, id: PaymentId) -> String {
+    let tail = Uuid::from(id).simple().to_string();
     let tail = tail.get(20..).unwrap_or(&tail);
     format!("{}-{tail}", transaction.number)
 }

@@ -6,11 +6,12 @@ use std::{
 };
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
-use uuid::Uuid;
+
+use crate::ids::PaymentId;
 
 /// The locks of payments that are being dealt with.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<HashMap<Uuid, Weak<AsyncMutex<()>>>>);
+pub(super) struct Turns(Mutex<HashMap<PaymentId, Weak<AsyncMutex<()>>>>);
 
 /// The right to deal with a payment, until it is dropped.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Turn {
 
 impl Turns {
     /// Takes the turn, as soon as those who came before have given it back.
-    pub(super) async fn take(&self, payment_id: Uuid) -> Turn {
+    pub(super) async fn take(&self, payment_id: PaymentId) -> Turn {
         let lock = self.lock_of(payment_id);
         if let Ok(held) = Arc::clone(&lock).try_lock_owned() {
             return Turn {
@@ -36,7 +37,7 @@ impl Turns {
         }
     }
 
-    fn lock_of(&self, payment_id: Uuid) -> Arc<AsyncMutex<()>> {
+    fn lock_of(&self, payment_id: PaymentId) -> Arc<AsyncMutex<()>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = locks.get(&payment_id).and_then(Weak::upgrade) {
             return lock;
@@ -56,7 +57,7 @@ mod tests {
     #[tokio::test]
     async fn one_at_a_time_and_nothing_is_left_behind() {
         let turns = Arc::new(Turns::default());
-        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (one, other) = (PaymentId::from_u128(1), PaymentId::from_u128(2));
         let first = turns.take(one).await;
         assert!(!first.has_waited);
         assert!(

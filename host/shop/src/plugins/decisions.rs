@@ -3,7 +3,6 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{CallError, Called, LoadError, Plugin, canonical_json, contract::Function};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use uuid::Uuid;
 
 use super::{
     Registry, breaker, json_diff,
@@ -15,7 +14,7 @@ use crate::{
     Code, Error, Result,
     alerts::{self, AlertKind},
     db::{Conn, new_id},
-    ids::UserId,
+    ids::{CouponId, DecisionId, UserId},
 };
 
 /// Decisions of the same function about one customer within an hour after which refusals are not
@@ -25,7 +24,7 @@ const REFUSALS_AN_HOUR: i64 = 20;
 /// A recorded call. [`Decision::record`] writes it in the transaction of what follows from it.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    pub id: Uuid,
+    pub id: DecisionId,
     pub digest: String,
     pub plugin_id: String,
     pub plugin_version: String,
@@ -46,7 +45,7 @@ pub struct Decision {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Subject {
     pub user_id: Option<UserId>,
-    pub coupon_id: Option<Uuid>,
+    pub coupon_id: Option<CouponId>,
 }
 
 impl From<UserId> for Subject {
@@ -282,7 +281,7 @@ async fn resumed(registry: &Registry, plugin: &Plugin) {
     }
 }
 
-fn refused(error: &CallError, decision_id: Uuid) -> Error {
+fn refused(error: &CallError, decision_id: DecisionId) -> Error {
     metrics::counter!("dermaga_plugin_failures_total", "plugin" => error.plugin.to_string(), "code" => error.code()).increment(1);
     tracing::warn!(
         plugin.id = error.plugin, plugin.version = error.version, plugin.function = error.function,
@@ -356,7 +355,7 @@ fn detailed(failure: Error, error: &CallError) -> Error {
 /// # Errors
 /// `NOT_FOUND` for an unknown decision, `PLUGIN_UNAVAILABLE` when its version does not load,
 /// `PLUGIN_BUSY` when too many calls are running.
-pub async fn replay(registry: &Registry, decision_id: Uuid) -> Result<Replay> {
+pub async fn replay(registry: &Registry, decision_id: DecisionId) -> Result<Replay> {
     let recorded = store::decision(&mut registry.db().read().await?, decision_id).await?;
     let recorded = recorded.ok_or_else(|| Error::not_found("decision"))?;
     let plugin = registry.version(&recorded.digest).await?;

@@ -5,14 +5,18 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::store;
-use crate::{Result, db::Conn, money::Rupiah};
+use crate::{
+    Result,
+    db::Conn,
+    ids::{DecisionId, TransactionId},
+    money::Rupiah,
+};
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct ExplainedRow {
-    id: Uuid,
+    id: DecisionId,
     plugin_id: String,
     title: String,
     plugin_version: String,
@@ -29,7 +33,7 @@ pub(super) struct ExplainedRow {
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedDecision {
     /// An administrator can replay it.
-    id: Uuid,
+    id: DecisionId,
     plugin: String,
     title: String,
     version: String,
@@ -103,7 +107,10 @@ fn collect(value: &Value, reasons: &mut Vec<ReasonLine>) {
 ///
 /// # Errors
 /// When the database fails.
-pub async fn explain(conn: &mut Conn, transaction_id: Uuid) -> Result<Vec<ExplainedDecision>> {
+pub async fn explain(
+    conn: &mut Conn,
+    transaction_id: TransactionId,
+) -> Result<Vec<ExplainedDecision>> {
     let rows = store::explained(conn, transaction_id).await?;
     Ok(rows.into_iter().map(ExplainedDecision::from).collect())
 }

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::Registry;
 
-use crate::ids::{SubscriptionId, UserId};
+use crate::ids::{DecisionId, SubscriptionId, UserId};
 
 crate::text_enum! {
     /// State of a version in its life.
@@ -190,7 +189,7 @@ pub struct Reset {
 /// A recorded call, whole.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct DecisionRow {
-    pub id: Uuid,
+    pub id: DecisionId,
     pub digest: String,
     pub plugin_id: String,
     pub plugin_version: String,
@@ -220,7 +219,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DecisionView {
-    pub id: Uuid,
+    pub id: DecisionId,
     pub digest: String,
     pub plugin_id: String,
     pub plugin_version: String,
@@ -270,7 +269,7 @@ impl TryFrom<DecisionRow> for DecisionView {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Replay {
-    pub decision_id: Uuid,
+    pub decision_id: DecisionId,
     pub plugin_id: String,
     pub plugin_version: String,
     pub digest: String,

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use uuid::Uuid;
-
 use super::{
     Registry,
     model::{DecisionFilter, DecisionView, PluginView, VersionRow, VersionState, VersionView},
@@ -12,6 +10,7 @@ use super::{
 use crate::{
     Error, Result,
     db::{Db, Page, Part},
+    ids::DecisionId,
 };
 
 /// Lists all plugins by id, with their versions, newest first.
@@ -88,7 +87,7 @@ pub async fn recorded(
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn decision(db: &Db, id: Uuid) -> Result<DecisionView> {
+pub async fn decision(db: &Db, id: DecisionId) -> Result<DecisionView> {
     let found = store::decision(&mut db.read().await?, id).await?;
     found
         .ok_or_else(|| Error::not_found("decision"))?

@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{
     decisions::Decision,
@@ -13,7 +12,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     defer, execute, fetch_all, fetch_one, fetch_optional,
-    ids::UserId,
+    ids::{DecisionId, TransactionId, UserId},
 };
 
 /// Fields of a version to insert.
@@ -243,7 +242,7 @@ const DECISIONS: List = List {
     order: "ORDER BY created_at DESC, id DESC",
 };
 
-pub(super) async fn decision(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<DecisionRow>> {
+pub(super) async fn decision(conn: &mut Conn, id: DecisionId) -> sqlx::Result<Option<DecisionRow>> {
     find_where(conn, DECISIONS.rows, &Filter::of("id = ?", id)).await
 }
 
@@ -297,7 +296,7 @@ pub(super) async fn decisions_since(
 /// The decisions behind a transaction: its price, then its coupon.
 pub(super) async fn explained(
     conn: &mut Conn,
-    transaction_id: Uuid,
+    transaction_id: TransactionId,
 ) -> sqlx::Result<Vec<ExplainedRow>> {
     let sql = "SELECT d.id, d.plugin_id, v.title, d.plugin_version, d.digest, d.function, d.output, d.created_at,
                  CASE WHEN t.type = 'UPGRADE' AND d.id = t.price_decision_id THEN t.details END AS charged

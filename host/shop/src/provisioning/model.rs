@@ -6,14 +6,13 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::{contract, gate::Exception};
 use serde_json::Value;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{contest::Contest, finality::Refusal};
 use crate::{
     Error, Result,
     catalog::Tier,
     cluster::ObjectRef,
-    ids::{InstanceId, PlanId, SubscriptionId, UserId},
+    ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::Decision,
     text_enum,
@@ -108,7 +107,7 @@ pub struct Instance {
     pub generation: i64,
     pub observed_generation: i64,
     pub applied: Json<Vec<ObjectRef>>,
-    pub manifests_decision_id: Option<Uuid>,
+    pub manifests_decision_id: Option<DecisionId>,
     /// Attempts that failed since the last that did not.
     pub failures: i64,
     /// Cause of those failures.

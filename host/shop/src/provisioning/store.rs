@@ -17,7 +17,7 @@ use crate::{
         Conn, Filter, Lease, LeasedQueue, List, Page, Part, count_where, fetch_first, fetch_page,
     },
     execute, fetch_all, fetch_one, fetch_optional,
-    ids::{InstanceId, PlanId, SubscriptionId, UserId},
+    ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     leased_queue,
 };
 
@@ -230,7 +230,10 @@ pub(super) async fn neighbours(conn: &mut Conn, namespace: &str) -> sqlx::Result
 }
 
 /// The rendering recorded last.
-pub(super) async fn recorded(conn: &mut Conn, decision_id: Uuid) -> sqlx::Result<Option<Recorded>> {
+pub(super) async fn recorded(
+    conn: &mut Conn,
+    decision_id: DecisionId,
+) -> sqlx::Result<Option<Recorded>> {
     let sql = "SELECT digest, plugin_id, plugin_version, input, output FROM decisions \
                WHERE id = $1 AND output IS NOT NULL";
     fetch_optional!(conn, Recorded, sql, decision_id)

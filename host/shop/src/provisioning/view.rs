@@ -5,7 +5,6 @@ use dermaga_runtime::contract::{AccessCard, AccessValue, EndpointSpec, Protocol}
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     model::{Desired, Event, Instance, Owned, Status},
@@ -13,7 +12,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    ids::{InstanceId, SubscriptionId},
+    ids::{DecisionId, InstanceId, SubscriptionId},
 };
 
 /// An instance in a list.
@@ -81,7 +80,7 @@ pub struct InstanceDetail {
     /// The plugin version it was made with.
     pub plugin_digest: String,
     /// The recorded decision that its objects come from.
-    pub manifests_decision_id: Option<Uuid>,
+    pub manifests_decision_id: Option<DecisionId>,
     /// Newest events, newest first.
     pub events: Vec<EventView>,
 }
@@ -262,7 +261,7 @@ fn unknown_secret(name: &str) -> Error {
 #[serde(rename_all = "camelCase")]
 pub struct ManifestsView {
     /// The recorded decision that they come from.
-    pub decision_id: Uuid,
+    pub decision_id: DecisionId,
     pub plugin_id: String,
     pub plugin_version: String,
     pub namespace: String,

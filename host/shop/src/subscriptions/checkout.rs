@@ -2,7 +2,6 @@
 
 use dermaga_runtime::canonical_json;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{
     Subscriptions,
@@ -15,7 +14,7 @@ use crate::{
     catalog::{self, Offer},
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
-    ids::{QuoteId, SubscriptionId, UserId},
+    ids::{QuoteId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -183,7 +182,7 @@ async fn take_shared(
     clock: &Clock,
     priced: &Priced,
     held: Option<coupons::Held<'_>>,
-    (subscription, transaction_id): (&Subscription, Uuid),
+    (subscription, transaction_id): (&Subscription, TransactionId),
 ) -> Result<()> {
     if let (Some(coupon), Some(held)) = (&priced.coupon, held) {
         let period = Some((subscription.id, subscription.period_number));

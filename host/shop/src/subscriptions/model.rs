@@ -6,12 +6,13 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
     catalog::Tier,
     coupons::{CouponPreview, Evaluated},
-    ids::{InstanceId, PlanId, QuoteId, SubscriptionId, UserId},
+    ids::{
+        CouponId, DecisionId, InstanceId, PlanId, QuoteId, SubscriptionId, TransactionId, UserId,
+    },
     money::Rupiah,
     text_enum,
     wallet::TransactionNumber,
@@ -53,7 +54,7 @@ pub struct Subscription {
     pub period_number: i64,
     pub period_start: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
-    pub coupon_id: Option<Uuid>,
+    pub coupon_id: Option<CouponId>,
     /// Further periods the coupon still reduces; `None` with a coupon means for ever.
     pub coupon_periods_left: Option<i64>,
     pub cancelled_at: Option<DateTime<Utc>>,
@@ -129,8 +130,8 @@ pub(super) struct PeriodRow {
     pub(super) paid_cash: Rupiah,
     pub(super) paid_bonus: Rupiah,
     pub(super) refunded_cash: Rupiah,
-    pub(super) transaction_id: Option<Uuid>,
-    pub(super) price_decision_id: Uuid,
+    pub(super) transaction_id: Option<TransactionId>,
+    pub(super) price_decision_id: DecisionId,
 }
 
 /// Price and bounds of one period.
@@ -148,8 +149,8 @@ pub struct PeriodView {
     pub paid_bonus: Rupiah,
     /// Given back to the wallet.
     pub refunded_cash: Rupiah,
-    pub transaction_id: Option<Uuid>,
-    pub price_decision_id: Uuid,
+    pub transaction_id: Option<TransactionId>,
+    pub price_decision_id: DecisionId,
 }
 
 impl From<PeriodRow> for PeriodView {
@@ -328,13 +329,13 @@ pub struct PurchaseView {
     /// `TXMP-101`
     #[schema(value_type = String)]
     pub transaction: TransactionNumber,
-    pub transaction_id: Uuid,
+    pub transaction_id: TransactionId,
     pub lines: Vec<PriceLineView>,
     pub price: Rupiah,
     pub discount: Rupiah,
     pub charged: Rupiah,
     pub paid_cash: Rupiah,
     pub paid_bonus: Rupiah,
-    pub price_decision_id: Uuid,
-    pub coupon_decision_id: Option<Uuid>,
+    pub price_decision_id: DecisionId,
+    pub coupon_decision_id: Option<DecisionId>,
 }

@@ -7,7 +7,7 @@ use crate::{
     catalog::Tier,
     db::Conn,
     execute, fetch_all, fetch_optional,
-    ids::{PlanId, SubscriptionId, UserId},
+    ids::{PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct PlanChange {
     pub(super) period_number: i64,
     pub(super) paid_cash: Rupiah,
     pub(super) paid_bonus: Rupiah,
-    pub(super) transaction_id: Uuid,
+    pub(super) transaction_id: TransactionId,
 }
 
 /// A change under way, with the progress of its instance.

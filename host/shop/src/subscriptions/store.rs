@@ -1,14 +1,13 @@
 //! SQL of subscriptions, periods and quotes.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
 use crate::{
     catalog::Plan,
     db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
-    ids::{PlanId, QuoteId, SubscriptionId, UserId},
+    ids::{CouponId, PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
 };
 
@@ -40,7 +39,7 @@ pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<
 pub(super) async fn set_coupon(
     conn: &mut Conn,
     id: SubscriptionId,
-    coupon_id: Uuid,
+    coupon_id: CouponId,
 ) -> sqlx::Result<()> {
     let sql = "UPDATE subscriptions SET coupon_id = $2 WHERE id = $1";
     execute!(conn, sql, id, coupon_id).map(|_| ())

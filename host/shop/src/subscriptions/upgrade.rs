@@ -12,7 +12,6 @@ mod span;
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 pub(super) use settlement::{abandon, settle_all};
 
@@ -26,7 +25,7 @@ use crate::{
     Code, Error, Result,
     catalog::{self, Offer},
     db::{Conn, Uncommitted, new_id},
-    ids::{PlanId, SubscriptionId, UserId},
+    ids::{DecisionId, PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -59,12 +58,12 @@ pub struct UpgradeView {
     /// `TXMP-101`
     #[schema(value_type = String)]
     pub transaction: TransactionNumber,
-    pub transaction_id: Uuid,
+    pub transaction_id: TransactionId,
     pub lines: Vec<PriceLineView>,
     pub charged: Rupiah,
     pub paid_cash: Rupiah,
     pub paid_bonus: Rupiah,
-    pub price_decision_id: Uuid,
+    pub price_decision_id: DecisionId,
 }
 
 /// Returns the price of an upgrade now.

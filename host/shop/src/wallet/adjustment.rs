@@ -1,7 +1,6 @@
 //! Credit that administrators add and take, each time with a reason that stays in the books.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::Wallets;
 use super::{
@@ -13,7 +12,7 @@ use super::{
 use crate::{
     Error, Result, audit,
     db::{Conn, Uncommitted, new_id},
-    ids::UserId,
+    ids::{TransactionId, UserId},
     money::Rupiah,
     text_enum,
 };
@@ -117,7 +116,7 @@ async fn book(
     if movement.paid.is_positive() {
         check_cap(&wallets.settings, &wallet, movement.paid)?;
     }
-    let id: Uuid = new_id(&wallets.clock);
+    let id: TransactionId = new_id(&wallets.clock);
     let (action, description) = match adjustment.direction {
         Direction::Add => ("wallet.credit_added", "Credit added by the shop"),
         Direction::Deduct => ("wallet.credit_deducted", "Credit taken by the shop"),

@@ -24,8 +24,6 @@ mod typeface;
 
 use std::sync::Arc;
 
-use uuid::Uuid;
-
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
 pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
@@ -52,7 +50,7 @@ pub use typeface::Typeface;
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db},
-    ids::UserId,
+    ids::{TransactionId, UserId},
     money::Rupiah,
 };
 
@@ -174,7 +172,7 @@ pub async fn undo_purchase(
     conn: &mut Conn,
     clock: &Clock,
     wallet: &mut LockedWallet,
-    purchase: Option<Uuid>,
+    purchase: Option<TransactionId>,
     (cash, bonus): (Rupiah, Rupiah),
     idempotency_key: &str,
     new: NewTransaction,

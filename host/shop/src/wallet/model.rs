@@ -5,11 +5,10 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::TransactionNumber;
 use crate::{
-    ids::{SubscriptionId, UserId},
+    ids::{CouponId, DecisionId, SubscriptionId, TransactionId, UserId},
     money::{AmountOverflow, Rupiah},
     text_enum,
 };
@@ -120,14 +119,14 @@ pub struct NewTransaction {
     /// Reason lines, coupon code and so on.
     pub details: Value,
     pub subscription_id: Option<SubscriptionId>,
-    pub coupon_id: Option<Uuid>,
-    pub price_decision_id: Option<Uuid>,
-    pub coupon_decision_id: Option<Uuid>,
+    pub coupon_id: Option<CouponId>,
+    pub price_decision_id: Option<DecisionId>,
+    pub coupon_decision_id: Option<DecisionId>,
 }
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Transaction {
-    pub id: Uuid,
+    pub id: TransactionId,
     pub number: TransactionNumber,
     pub user_id: UserId,
     #[sqlx(rename = "type")]
@@ -139,9 +138,9 @@ pub struct Transaction {
     pub description: String,
     pub details: Json<Value>,
     pub subscription_id: Option<SubscriptionId>,
-    pub coupon_id: Option<Uuid>,
-    pub price_decision_id: Option<Uuid>,
-    pub coupon_decision_id: Option<Uuid>,
+    pub coupon_id: Option<CouponId>,
+    pub price_decision_id: Option<DecisionId>,
+    pub coupon_decision_id: Option<DecisionId>,
     pub created_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
 }
@@ -158,7 +157,7 @@ pub struct Payment {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TransactionView {
-    pub id: Uuid,
+    pub id: TransactionId,
     /// `TXMP-101`
     #[schema(value_type = String)]
     pub number: TransactionNumber,
@@ -174,8 +173,8 @@ pub struct TransactionView {
     pub details: Value,
     pub subscription_id: Option<SubscriptionId>,
     /// Decision that made the price; an administrator can replay it.
-    pub price_decision_id: Option<Uuid>,
-    pub coupon_decision_id: Option<Uuid>,
+    pub price_decision_id: Option<DecisionId>,
+    pub coupon_decision_id: Option<DecisionId>,
     pub created_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
 }

@@ -3,7 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use uuid::Uuid;
+
+use crate::ids::TransactionId;
 
 const PREFIX: &str = "TXMP-";
 
@@ -69,7 +70,7 @@ impl<'de> Deserialize<'de> for TransactionNumber {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct TransactionName {
-    pub(super) id: Option<Uuid>,
+    pub(super) id: Option<TransactionId>,
     pub(super) number: Option<TransactionNumber>,
 }
 
@@ -134,7 +135,7 @@ mod tests {
             let name = TransactionName::from(text.to_owned());
             (name.id, name.number.map(TransactionNumber::get))
         };
-        let id = Uuid::from_u128(7);
+        let id = TransactionId::from_u128(7);
         assert_eq!(name(&id.to_string()), (Some(id), None));
         assert_eq!(name("TXMP-101"), (None, Some(101)));
         assert_eq!(name("101"), (None, None));

@@ -1,7 +1,6 @@
 //! Wallets and transactions as customers and administrators read them.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{
     AnyTransactionFilter, Float, OwnedTransaction, OwnedWallet, Totals, Transaction,
@@ -11,7 +10,7 @@ use super::{
 use crate::{
     Error, Result, calendar,
     db::{Conn, Db, Page, Part},
-    ids::UserId,
+    ids::{TransactionId, UserId},
 };
 
 /// Transactions that are shown beside a wallet.
@@ -72,7 +71,7 @@ pub async fn transaction_id(
     conn: &mut Conn,
     user_id: UserId,
     name: TransactionName,
-) -> Result<Option<Uuid>> {
+) -> Result<Option<TransactionId>> {
     Ok(store::transaction_id(conn, user_id, name).await?)
 }
 

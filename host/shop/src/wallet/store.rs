@@ -14,7 +14,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page, find_where},
     defer, execute, fetch_all, fetch_one, fetch_optional,
-    ids::UserId,
+    ids::{TransactionId, UserId},
     money::Rupiah,
     write_returning,
 };
@@ -25,7 +25,7 @@ pub(super) use proof::*;
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct EntryRow {
     pub(super) id: Uuid,
-    pub(super) transaction_id: Uuid,
+    pub(super) transaction_id: TransactionId,
     pub(super) wallet_id: UserId,
     pub(super) position: i64,
     pub(super) posted_at: DateTime<Utc>,
@@ -165,7 +165,7 @@ pub(super) async fn complete_transaction(
 /// `false` when the row is not in the status `from`.
 pub(super) async fn change_status(
     conn: &mut Conn,
-    id: Uuid,
+    id: TransactionId,
     from: TransactionStatus,
     to: TransactionStatus,
 ) -> sqlx::Result<bool> {
@@ -175,7 +175,7 @@ pub(super) async fn change_status(
 
 pub(super) async fn transaction_by_id(
     conn: &mut Conn,
-    id: Uuid,
+    id: TransactionId,
 ) -> sqlx::Result<Option<Transaction>> {
     find_where(conn, TRANSACTIONS.rows, &Filter::of("id = ?", id)).await
 }
@@ -266,9 +266,9 @@ pub(super) async fn transaction_id(
     conn: &mut Conn,
     user_id: UserId,
     name: TransactionName,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<Option<TransactionId>> {
     let sql = "SELECT id FROM transactions WHERE user_id = $1 AND (id = $2 OR number = $3)";
-    let row = fetch_optional!(conn, (Uuid,), sql, user_id, name.id, name.number)?;
+    let row = fetch_optional!(conn, (TransactionId,), sql, user_id, name.id, name.number)?;
     Ok(row.map(|(id,)| id))
 }
 

@@ -1,7 +1,6 @@
 //! Money that comes in from outside, and that can be taken back.
 
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     Account, NewTransaction, Transaction, TransactionStatus, TransactionType,
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     Error, Result,
     db::{Clock, Conn},
-    ids::UserId,
+    ids::{TransactionId, UserId},
     money::Rupiah,
 };
 
@@ -59,7 +58,7 @@ pub async fn announce_top_up(conn: &mut Conn, clock: &Clock, new: &TopUp) -> Res
 ///
 /// # Errors
 /// `NOT_FOUND` when there is none.
-pub async fn transaction(conn: &mut Conn, id: Uuid) -> Result<Transaction> {
+pub async fn transaction(conn: &mut Conn, id: TransactionId) -> Result<Transaction> {
     store::transaction_by_id(conn, id)
         .await?
         .ok_or_else(|| Error::not_found("transaction"))
@@ -70,7 +69,11 @@ pub async fn transaction(conn: &mut Conn, id: Uuid) -> Result<Transaction> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn abandon(conn: &mut Conn, id: Uuid, status: TransactionStatus) -> Result<bool> {
+pub async fn abandon(
+    conn: &mut Conn,
+    id: TransactionId,
+    status: TransactionStatus,
+) -> Result<bool> {
     Ok(store::change_status(conn, id, TransactionStatus::Pending, status).await?)
 }
 
@@ -156,7 +159,7 @@ pub async fn not_taken_back(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn refunded(conn: &mut Conn, top_up: Uuid) -> Result<bool> {
+pub async fn refunded(conn: &mut Conn, top_up: TransactionId) -> Result<bool> {
     let (from, to) = (TransactionStatus::Completed, TransactionStatus::Refunded);
     Ok(store::change_status(conn, top_up, from, to).await?)
 }

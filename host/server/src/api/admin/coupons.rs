@@ -7,13 +7,13 @@ use dermaga_shop::{
         self, CouponFilter, CouponStatistics, CouponStatus, CouponTypeView, CouponView, NewCoupon,
         RedeemedBy, Switch, administration, place_name,
     },
+    ids::CouponId,
     text::counted,
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed},
@@ -99,7 +99,11 @@ async fn list_coupons(
 /// Returns a coupon.
 #[utoipa::path(get, path = "/admin/coupons/{id}", tag = "admin: coupons", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The coupon", body = Envelope<CouponView>), Missing))]
-async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<CouponView> {
+async fn get_coupon(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id<CouponId>,
+) -> Reply<CouponView> {
     let coupon = coupons::by_id(&state.db, id).await?;
     Ok(Success::ok(
         "The coupon.",
@@ -115,7 +119,7 @@ async fn get_coupon(State(state): State<AppState>, _admin: Admin, Id(id): Id) ->
 async fn change_coupon(
     State(state): State<AppState>,
     admin: Admin,
-    Id(id): Id,
+    Id(id): Id<CouponId>,
     Body(wanted): Body<NewCoupon>,
 ) -> Reply<CouponView> {
     let coupon = administration::change(&state.coupons, admin.user_id, id, wanted).await?;
@@ -130,7 +134,7 @@ async fn change_coupon(
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeletedCoupon {
-    id: Uuid,
+    id: CouponId,
 }
 
 /// Deletes an unused coupon; a used one can be disabled.
@@ -139,7 +143,7 @@ struct DeletedCoupon {
 async fn delete_coupon(
     State(state): State<AppState>,
     admin: Admin,
-    Id(id): Id,
+    Id(id): Id<CouponId>,
 ) -> Reply<DeletedCoupon> {
     administration::delete(&state.coupons, admin.user_id, id).await?;
     Ok(Success::ok("The coupon is deleted.", DeletedCoupon { id }))
@@ -151,7 +155,7 @@ async fn delete_coupon(
 struct StatusRequest {
     #[garde(length(min = 1, max = 100))]
     #[schema(min_items = 1, max_items = 100)]
-    ids: Vec<Uuid>,
+    ids: Vec<CouponId>,
     #[garde(skip)]
     status: Switch,
 }
@@ -215,7 +219,7 @@ async fn coupon_statistics(
 async fn coupon_redemptions(
     State(state): State<AppState>,
     _admin: Admin,
-    Id(id): Id,
+    Id(id): Id<CouponId>,
     Params(page): Params<PageQuery>,
 ) -> Reply<Vec<RedeemedBy>> {
     let found = coupons::redemptions_of(&state.db, id, page.part()).await?;

@@ -3,7 +3,7 @@
 use axum::{extract::State, response::Response};
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
-    ids::UserId,
+    ids::{PaymentId, UserId},
     money::Rupiah,
     payments::{
         self, DebtFilter, DebtView, NoticeView, PaymentFilter, PaymentState, PaymentView,
@@ -104,7 +104,7 @@ struct PaymentDetail {
 async fn get_payment(
     State(state): State<AppState>,
     _admin: Admin,
-    Id(id): Id,
+    Id(id): Id<PaymentId>,
 ) -> Reply<PaymentDetail> {
     let (payment, notices) = payments::with_notices(&state.db, id).await?;
     let detail = PaymentDetail {
@@ -137,7 +137,7 @@ struct PaymentRefund {
 async fn refund_payment(
     State(state): State<AppState>,
     admin: Admin,
-    Id(id): Id,
+    Id(id): Id<PaymentId>,
     Keyed(request, once): Keyed<PaymentRefund>,
 ) -> Result<Response, Refusal> {
     let refund = Refund {
@@ -172,7 +172,7 @@ struct PaymentReview {
 async fn review_payment(
     State(state): State<AppState>,
     admin: Admin,
-    Id(id): Id,
+    Id(id): Id<PaymentId>,
     Keyed(request, once): Keyed<PaymentReview>,
 ) -> Result<Response, Refusal> {
     let close = async {

@@ -8,7 +8,7 @@ use axum::{
 use dermaga_runtime::{CallError, Failure};
 use dermaga_shop::{
     Code, Error, Result,
-    ids::{SubscriptionId, UserId},
+    ids::{DecisionId, SubscriptionId, UserId},
     input,
     plugins::{
         self, Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass,
@@ -600,7 +600,11 @@ async fn decisions(
 /// Returns a decision: question, answer, digest of the plugin, and cost.
 #[utoipa::path(get, path = "/admin/decisions/{id}", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The decision", body = Envelope<DecisionView>), Missing))]
-async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<DecisionView> {
+async fn decision(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id<DecisionId>,
+) -> Reply<DecisionView> {
     let decision = plugins::decision(&state.db, id).await?;
     Ok(Success::ok("The decision.", decision))
 }
@@ -608,7 +612,11 @@ async fn decision(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> R
 /// Runs a decision again by the same bytes on the same input and compares byte for byte.
 #[utoipa::path(post, path = "/admin/decisions/{id}/replay", tag = "admin: plugins", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Identical, or where it differs", body = Envelope<Replay>), Replaying))]
-async fn replay(State(state): State<AppState>, _admin: Admin, Id(id): Id) -> Reply<Replay> {
+async fn replay(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id<DecisionId>,
+) -> Reply<Replay> {
     let replay = plugins::replay(&state.plugins, id).await?;
     let message = if replay.identical {
         "The same decision, byte for byte."

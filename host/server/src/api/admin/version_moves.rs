@@ -10,7 +10,6 @@ use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{Admin, AppState},
@@ -38,7 +37,7 @@ struct MoveRequest {
     /// Ids, a hundred at most; all when absent.
     #[garde(inner(length(min = 1, max = 100)))]
     #[schema(min_items = 1, max_items = 100)]
-    instances: Option<Vec<Uuid>>,
+    instances: Option<Vec<InstanceId>>,
     /// Id to start after, in the order of ids: `next` of the answer before.
     #[garde(skip)]
     after: Option<InstanceId>,

@@ -10,7 +10,7 @@ use serde_json::json;
 use sqlx::types::Json;
 
 use super::*;
-use crate::{execute, test_database::TestDatabase};
+use crate::{execute, ids::CouponId, test_database::TestDatabase};
 
 const CODE: &str = "HEMAT";
 
@@ -74,7 +74,7 @@ fn purchase(total: i64) -> Purchase {
 struct Scene {
     database: TestDatabase,
     registry: std::sync::Arc<Registry>,
-    coupon_id: Uuid,
+    coupon_id: CouponId,
 }
 
 impl Scene {

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{
     super::{
@@ -16,6 +15,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, List, Page, Part, count_where, fetch_first, fetch_page, fetch_where},
     execute, fetch_all,
+    ids::CouponId,
     money::Rupiah,
 };
 
@@ -57,7 +57,10 @@ pub(in crate::coupons) async fn list(
 }
 
 /// An update that changes nothing takes the row's lock on both engines.
-pub(in crate::coupons) async fn lock(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Coupon>> {
+pub(in crate::coupons) async fn lock(
+    conn: &mut Conn,
+    id: CouponId,
+) -> sqlx::Result<Option<Coupon>> {
     execute!(
         conn,
         "UPDATE coupons SET updated_at = updated_at WHERE id = $1",
@@ -68,7 +71,7 @@ pub(in crate::coupons) async fn lock(conn: &mut Conn, id: Uuid) -> sqlx::Result<
 
 /// New content of a coupon.
 pub(in crate::coupons) struct ChangedRow<'a> {
-    pub(in crate::coupons) id: Uuid,
+    pub(in crate::coupons) id: CouponId,
     pub(in crate::coupons) wanted: &'a NewCoupon,
     pub(in crate::coupons) starts_at: DateTime<Utc>,
     pub(in crate::coupons) status: CouponStatus,
@@ -104,7 +107,7 @@ pub(in crate::coupons) async fn update(conn: &mut Conn, row: &ChangedRow<'_>) ->
 
 pub(in crate::coupons) async fn set_status(
     conn: &mut Conn,
-    id: Uuid,
+    id: CouponId,
     status: CouponStatus,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
@@ -113,7 +116,7 @@ pub(in crate::coupons) async fn set_status(
 }
 
 /// `false` when it was used.
-pub(in crate::coupons) async fn delete_unused(conn: &mut Conn, id: Uuid) -> sqlx::Result<bool> {
+pub(in crate::coupons) async fn delete_unused(conn: &mut Conn, id: CouponId) -> sqlx::Result<bool> {
     let sql = "DELETE FROM coupons WHERE id = $1 AND used_count = 0
                  AND NOT EXISTS (SELECT 1 FROM coupon_redemptions WHERE coupon_id = $1)";
     Ok(execute!(conn, sql, id)? == 1)
@@ -129,7 +132,7 @@ const REDEMPTIONS: List = List {
 
 pub(in crate::coupons) async fn redemptions(
     conn: &mut Conn,
-    coupon_id: Uuid,
+    coupon_id: CouponId,
     part: Part,
 ) -> sqlx::Result<Page<RedeemedByRow>> {
     let filter = Filter::of("r.coupon_id = ?", coupon_id);

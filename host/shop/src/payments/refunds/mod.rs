@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Conn, Uncommitted, new_id},
-    ids::UserId,
+    ids::{PaymentId, UserId},
     money::Rupiah,
     wallet::{self, LockedWallet, TakenBack, TransactionType},
 };
@@ -38,7 +38,7 @@ pub struct Refund {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct PendingRefund {
     id: Uuid,
-    payment_id: Uuid,
+    payment_id: PaymentId,
     amount: Rupiah,
     reason: String,
     state_before: PaymentState,
@@ -63,7 +63,7 @@ impl PendingRefund {
 pub async fn refund(
     payments: &Payments,
     actor_id: UserId,
-    id: Uuid,
+    id: PaymentId,
     refund: &Refund,
 ) -> Result<Uncommitted<Payment>> {
     payments.gateway()?;
@@ -76,7 +76,7 @@ pub async fn refund(
 ///
 /// # Errors
 /// When the gateway or the database does not answer.
-pub(super) async fn resume(payments: &Payments, payment_id: Uuid) -> Result<bool> {
+pub(super) async fn resume(payments: &Payments, payment_id: PaymentId) -> Result<bool> {
     let found = store::pending(&mut payments.db.read().await?, payment_id).await?;
     let Some(pending) = found else {
         return Ok(false);
@@ -97,7 +97,7 @@ pub(super) async fn resume(payments: &Payments, payment_id: Uuid) -> Result<bool
 async fn begin(
     payments: &Payments,
     actor_id: UserId,
-    id: Uuid,
+    id: PaymentId,
     refund: &Refund,
 ) -> Result<PendingRefund> {
     let (clock, now) = (&payments.clock, payments.clock.now());
@@ -161,7 +161,7 @@ async fn begin(
 ///
 /// # Errors
 /// `NOT_FOUND`, and when the database does not answer.
-pub(super) async fn lock(conn: &mut Conn, id: Uuid) -> Result<(LockedWallet, Payment)> {
+pub(super) async fn lock(conn: &mut Conn, id: PaymentId) -> Result<(LockedWallet, Payment)> {
     let missing = || Error::not_found("payment");
     let found = payments_store::by_id(conn, id).await?.ok_or_else(missing)?;
     let wallet = wallet::lock(conn, found.user_id).await?;

@@ -4,7 +4,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::PendingRefund;
-use crate::{db::Conn, execute, fetch_optional, ids::UserId, payments::RefundState};
+use crate::{
+    db::Conn,
+    execute, fetch_optional,
+    ids::{PaymentId, UserId},
+    payments::RefundState,
+};
 
 macro_rules! select {
     ($condition:literal) => {
@@ -18,7 +23,7 @@ macro_rules! select {
 /// Returns the refund of a payment that the gateway has not answered yet.
 pub(super) async fn pending(
     conn: &mut Conn,
-    payment_id: Uuid,
+    payment_id: PaymentId,
 ) -> sqlx::Result<Option<PendingRefund>> {
     let sql = select!("payment_id = $1 AND state = 'PENDING'");
     fetch_optional!(conn, PendingRefund, sql, payment_id)

@@ -2,13 +2,13 @@
 //! about one that has waited too long.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
 use super::{PendingRefund, store};
 use crate::{
     Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
+    ids::PaymentId,
     payments::{Payment, janitor},
 };
 
@@ -52,7 +52,7 @@ pub(in crate::payments) async fn next_check(
 /// When the database does not answer.
 pub(in crate::payments) async fn next_try_of(
     conn: &mut Conn,
-    payment_id: Uuid,
+    payment_id: PaymentId,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>> {
     let pending = store::pending(conn, payment_id).await?;
@@ -92,7 +92,7 @@ pub(super) async fn resolve(conn: &mut Conn, clock: &Clock, refund: &PendingRefu
     Ok(())
 }
 
-fn subject(payment_id: Uuid) -> String {
+fn subject(payment_id: PaymentId) -> String {
     format!("payment:{payment_id}")
 }
 

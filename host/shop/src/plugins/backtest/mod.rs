@@ -15,13 +15,12 @@ use dermaga_runtime::{
     contract::{Decision, Evaluation, Kind},
 };
 use serde_json::Value;
-use uuid::Uuid;
 
 use self::{
     model::{cost, in_words},
     store::Recorded,
 };
-use crate::{Code, Error, Result, db::Db, money::Rupiah};
+use crate::{Code, Error, Result, db::Db, ids::DecisionId, money::Rupiah};
 
 pub use model::{Backtest, Difference, Extreme, Failed};
 
@@ -67,7 +66,7 @@ pub async fn backtest(
     }
     let end = time.map(|time| Instant::now() + time);
     let mut found = empty(candidate, window);
-    let mut from = (window.since, Uuid::nil());
+    let mut from = (window.since, DecisionId::MIN);
     loop {
         let plugin_id = &candidate.about().id;
         let mut conn = db.read().await?;

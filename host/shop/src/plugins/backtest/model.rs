@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::{Decision, Effect, Evaluation, Grant};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
-use crate::{ids::UserId, money::Rupiah};
+use crate::{
+    ids::{DecisionId, UserId},
+    money::Rupiah,
+};
 
 /// Differences that are shown one by one.
 const SHOWN: usize = 20;
@@ -58,7 +60,7 @@ pub struct Backtest {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Extreme {
-    pub decision_id: Uuid,
+    pub decision_id: DecisionId,
     pub candidate: u64,
     /// The same measure of the recorded call.
     pub recorded: i64,
@@ -68,7 +70,7 @@ pub struct Extreme {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    pub decision_id: Uuid,
+    pub decision_id: DecisionId,
     pub user_id: Option<UserId>,
     pub made_at: DateTime<Utc>,
     pub recorded_cost: Rupiah,
@@ -82,7 +84,7 @@ pub struct Difference {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Failed {
-    pub decision_id: Uuid,
+    pub decision_id: DecisionId,
     pub code: String,
     pub message: String,
 }

@@ -1,14 +1,17 @@
 //! SQL of backtests: recorded decisions in the order they were made, page by page.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
-use crate::{db::Conn, fetch_all, fetch_one, ids::UserId};
+use crate::{
+    db::Conn,
+    fetch_all, fetch_one,
+    ids::{DecisionId, UserId},
+};
 
 /// Recorded question to a coupon rule, with its answer.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Recorded {
-    pub(super) id: Uuid,
+    pub(super) id: DecisionId,
     pub(super) user_id: Option<UserId>,
     pub(super) contract: String,
     pub(super) input: String,
@@ -22,7 +25,7 @@ pub(super) struct Recorded {
 pub(super) async fn page(
     conn: &mut Conn,
     plugin_id: &str,
-    (from, after): (DateTime<Utc>, Uuid),
+    (from, after): (DateTime<Utc>, DecisionId),
     until: DateTime<Utc>,
     limit: i64,
 ) -> sqlx::Result<Vec<Recorded>> {

@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{
     Instances,
@@ -46,7 +45,7 @@ pub struct Order {
     /// Only instances on this version.
     pub from: Option<String>,
     /// Only instances with these ids.
-    pub instances: Option<Vec<Uuid>>,
+    pub instances: Option<Vec<InstanceId>>,
     /// Only instances after this one, in the order of their ids.
     pub after: Option<InstanceId>,
     /// Maximum number of instances.

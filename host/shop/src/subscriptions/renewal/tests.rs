@@ -4,7 +4,6 @@ use chrono::Days;
 use chrono_tz::{Asia::Jakarta, Tz};
 use serde_json::json;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{
     super::{Settings, SubscriptionStatus as Status},
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     execute, fetch_one,
-    ids::{PlanId, SubscriptionId, UserId},
+    ids::{CouponId, PlanId, SubscriptionId, UserId},
     test_database::TestDatabase,
 };
 
@@ -151,7 +150,7 @@ fn the_time_switched_off_is_not_charged() {
 
 #[test]
 fn a_coupon_is_left_for_ever_or_for_its_periods() {
-    let id = Some(Uuid::from_u128(9));
+    let id = Some(CouponId::from_u128(9));
     for (coupon_id, coupon_periods_left, left) in [
         (None, None, false),
         (None, Some(3), false),

@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        ids::{PlanId, UserId},
+        ids::{PlanId, TransactionId, UserId},
         money::Rupiah,
     };
 
@@ -158,7 +158,7 @@ mod tests {
                 period_number: 1,
                 paid_cash: Rupiah::ZERO,
                 paid_bonus: Rupiah::ZERO,
-                transaction_id: Uuid::nil(),
+                transaction_id: TransactionId::MIN,
             },
             user_id: UserId::MIN,
             message: String::new(),

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     fetch_all,
-    ids::UserId,
+    ids::{TransactionId, UserId},
     test_database::TestDatabase,
     wallet::{self, Balance, Payment, TopUp},
 };
@@ -298,7 +298,7 @@ fn a_hash_covers_every_part_of_an_entry() {
     let user_id = UserId::from_u128(1);
     let entry = EntryRow {
         id: Uuid::from_u128(2),
-        transaction_id: Uuid::from_u128(3),
+        transaction_id: TransactionId::from_u128(3),
         wallet_id: user_id,
         position: 1,
         posted_at: chrono::DateTime::UNIX_EPOCH,
@@ -309,7 +309,7 @@ fn a_hash_covers_every_part_of_an_entry() {
     let lines = gift(1_000).postings(user_id);
     let changes: [fn(&mut EntryRow); 7] = [
         |entry| entry.id = Uuid::from_u128(9),
-        |entry| entry.transaction_id = Uuid::from_u128(9),
+        |entry| entry.transaction_id = TransactionId::from_u128(9),
         |entry| entry.wallet_id = UserId::from_u128(9),
         |entry| entry.position = 2,
         |entry| entry.posted_at += chrono::TimeDelta::milliseconds(1),

@@ -4,7 +4,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::super::{seal::BrokenSeal, statement::StatementLine};
-use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional, ids::UserId, money::Rupiah};
+use crate::{
+    db::Conn,
+    execute, fetch_all, fetch_one, fetch_optional,
+    ids::{TransactionId, UserId},
+    money::Rupiah,
+};
 
 /// Sums a wallet's entries until a moment: paid and bonus.
 pub(in crate::wallet) async fn balance_before(
@@ -39,7 +44,7 @@ pub(in crate::wallet) async fn statement(
 /// Returns a transaction's effect on its wallet: paid and bonus.
 pub(in crate::wallet) async fn movement_of(
     conn: &mut Conn,
-    transaction_id: Uuid,
+    transaction_id: TransactionId,
 ) -> sqlx::Result<(Rupiah, Rupiah)> {
     let sql = "SELECT CAST(coalesce(sum(CASE WHEN p.account = 'WALLET_PAID' THEN p.amount END), 0) AS BIGINT),
                  CAST(coalesce(sum(CASE WHEN p.account = 'WALLET_BONUS' THEN p.amount END), 0) AS BIGINT)
