@@ -1,4 +1,4 @@
-//! What is sold, as everyone sees it.
+//! The public catalogue: services, plans and categories that are on sale.
 
 use std::collections::HashMap;
 
