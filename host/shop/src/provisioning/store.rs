@@ -346,12 +346,12 @@ pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> s
     execute!(conn, sql, soon, name)
 }
 
-/// Makes failed instances due, because the cluster is back, and forgets the failures that it caused
-/// by being away.
+/// Makes instances due that the cluster failed by being away, and forgets those failures, because
+/// it is back.
 pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET next_attempt_at = $1, \
-               failures = CASE WHEN failure_cause IN ('AWAY', 'NOT_YET') THEN 0 ELSE failures END \
-               WHERE next_attempt_at > $1 AND failures > 0 AND status <> 'TERMINATED'";
+    let sql = "UPDATE instances SET next_attempt_at = $1, failures = 0 \
+               WHERE next_attempt_at > $1 AND failures > 0 AND failure_cause IN ('AWAY', 'NOT_YET') \
+               AND status <> 'TERMINATED'";
     execute!(conn, sql, soon)
 }
 

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use futures::StreamExt;
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,9 @@ const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Interval between probes of a cluster that is away.
 const PROBE_AWAY_EVERY: Duration = Duration::from_secs(1);
+/// Time after its return in which a cluster may still fail: passes that began before wait for their
+/// calls to end, and its own parts find each other again.
+const RETURNING: Duration = Duration::from_secs(30);
 /// Longest time that passes under way may take to end when the server stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -268,6 +271,7 @@ impl<S: Services> ClusterWatcher<S> {
 
     /// Watches if the cluster answers; when it does again, waiting instances become due.
     async fn probe(&self, status: watch::Sender<ProvisionerStatus>) {
+        let mut back_since = None;
         loop {
             let (is_available, detail) = match self.cluster.probe().await {
                 Ok(version) => (true, version),
@@ -284,6 +288,9 @@ impl<S: Services> ClusterWatcher<S> {
             }
             if is_available && !was_available {
                 self.is_back.notify_one();
+                back_since = Some(Instant::now());
+            }
+            if is_available && back_since.is_some_and(|since| since.elapsed() < RETURNING) {
                 self.touch_failed().await;
             }
             status.send_modify(|status| {
