@@ -29,6 +29,8 @@ crate::text_enum! {
         InstanceFailed = "INSTANCE_FAILED",
         /// Another controller changes an instance's objects again and again.
         InstanceContested = "INSTANCE_CONTESTED",
+        /// A network policy that Dermaga did not make is in a customer's namespace.
+        ForeignNetworkPolicy = "FOREIGN_NETWORK_POLICY",
         /// Purchases or changes of plan are refused, since their manifests are. Nothing is charged.
         OfferNotDeliverable = "OFFER_NOT_DELIVERABLE",
         /// A purchase was undone, since its service could not be set up.

@@ -9,7 +9,7 @@ use kube::{
 };
 use tokio::time::timeout;
 
-use super::{ClusterError, discovery::Served};
+use super::{ClusterError, discovery::Served, walls::Walls};
 
 /// Time to answer the version, beyond which a cluster counts as away.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,6 +22,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Cluster {
     pub(super) client: Client,
     pub(super) served: Arc<ArcSwapOption<Served>>,
+    pub(super) walls: Walls,
     url: Arc<str>,
 }
 
@@ -59,6 +60,7 @@ impl Cluster {
         Ok(Self {
             client,
             served: Arc::default(),
+            walls: Walls::default(),
             url,
         })
     }

@@ -11,6 +11,7 @@ mod namespace;
 mod object;
 mod objects;
 mod stuck_pods;
+mod walls;
 mod watch;
 
 #[cfg(test)]
@@ -26,3 +27,4 @@ pub use object::{
     CLAIMED, FIELD_MANAGER, ObjectRef, USER_LABEL, VOLUME_CLAIM, as_large, masked, owner_labels,
 };
 pub use objects::{Applied, Contested, LiveObjects};
+pub use walls::{PolicyRef, WallChange};

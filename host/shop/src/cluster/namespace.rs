@@ -23,7 +23,7 @@ use super::{
 use crate::ids::UserId;
 
 /// Name of the quota, limit range and network policies in a customer's namespace.
-const NAME: &str = "dermaga";
+pub(super) const NAME: &str = "dermaga";
 /// Longest wait for a new quota: pods made before the controller has seen it slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 const QUOTA_POLL: Duration = Duration::from_millis(100);
@@ -235,11 +235,10 @@ impl Cluster {
                 continue;
             };
             let api = self.namespace_part(&tenant.namespace, resource);
-            self.call(
-                &object,
-                api.patch(&object.name, &params, &Patch::Apply(&manifest)),
-            )
-            .await?;
+            let patch = Patch::Apply(&manifest);
+            let applied = api.patch(&object.name, &params, &patch);
+            let applied = self.call(&object, applied).await?;
+            self.walls.note(&object.kind, &applied);
         }
         self.quota_in_force(&tenant.namespace).await
     }

@@ -7,11 +7,12 @@ use chrono::TimeDelta;
 use dermaga_runtime::contract;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Namespace, Pod},
+    core::v1::{LimitRange, Namespace, Pod, ResourceQuota},
+    networking::v1::NetworkPolicy,
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -20,7 +21,11 @@ use super::{
     model::{Desired, Instance, Status},
     tests::{ControlPlane, GOOD_IMAGE, Server, Shop, in_cluster},
 };
-use crate::{execute, test_cluster::named_by};
+use crate::{
+    alerts::{self, AlertKind},
+    execute,
+    test_cluster::named_by,
+};
 
 /// A shop whose server works on the test cluster.
 async fn shop() -> Option<(Shop, Server, Client)> {
@@ -108,6 +113,98 @@ async fn an_upgrade_ends_the_crash_loop_of_a_stateful_pod() {
     server.handle.wake();
     let mended = shop.is(&instance, Status::Running).await;
     assert_eq!(mended.observed_generation, 2);
+    leave(shop, server, &[&instance]).await;
+}
+
+/// Time within which what separates customers is back.
+const WALLS_BACK: Duration = Duration::from_secs(5);
+
+/// Waits until an object is as wanted, for [`WALLS_BACK`] at most.
+async fn soon<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
+    let deadline = Instant::now() + WALLS_BACK;
+    loop {
+        if let Some(found) = found().await {
+            return found;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{what}: not within {WALLS_BACK:?}"
+        );
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Quota, limits, policies and labels come back in seconds, and a policy that somebody added is an
+/// alert while it is there.
+#[tokio::test]
+async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() {
+    let Some((shop, server, client)) = shop().await else {
+        return;
+    };
+    let instance = shop.buy().await;
+    server.handle.wake();
+    shop.is(&instance, Status::Running).await;
+    let namespace = instance.namespace.as_str();
+    let quotas: Api<ResourceQuota> = Api::namespaced(client.clone(), namespace);
+    let limits: Api<LimitRange> = Api::namespaced(client.clone(), namespace);
+    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
+    let namespaces: Api<Namespace> = Api::all(client);
+    let (params, merge) = (DeleteParams::default(), PatchParams::default());
+
+    let pods = async || quotas.get("dermaga").await.ok()?.spec?.hard?.remove("pods");
+    let before = pods().await.unwrap();
+    let wider = json!({"spec": {"hard": {"pods": "100"}}});
+    quotas
+        .patch("dermaga", &merge, &Patch::Merge(&wider))
+        .await
+        .unwrap();
+    soon("the quota", async || {
+        pods().await.filter(|now| *now == before)
+    })
+    .await;
+    limits.delete("dermaga", &params).await.unwrap();
+    soon("the limits", async || limits.get("dermaga").await.ok()).await;
+    policies
+        .delete("dermaga-default-deny", &params)
+        .await
+        .unwrap();
+    soon("the policy", async || {
+        policies.get("dermaga-default-deny").await.ok()
+    })
+    .await;
+    let level = "pod-security.kubernetes.io/enforce";
+    let open = json!({"metadata": {"labels": {level: "privileged"}}});
+    namespaces
+        .patch(namespace, &merge, &Patch::Merge(&open))
+        .await
+        .unwrap();
+    soon("the label", async || {
+        let labels = namespaces.get(namespace).await.ok()?.metadata.labels?;
+        (labels[level] == "restricted").then_some(())
+    })
+    .await;
+
+    let foreign = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "open"},
+        "spec": {"podSelector": {}, "ingress": [{}], "egress": [{}]},
+    });
+    let foreign = serde_json::from_value(foreign).unwrap();
+    policies
+        .create(&PostParams::default(), &foreign)
+        .await
+        .unwrap();
+    let kind = AlertKind::ForeignNetworkPolicy;
+    let told = async || {
+        let mut conn = shop.db.read().await.unwrap();
+        alerts::open_subjects(&mut conn, kind).await.unwrap()
+    };
+    let subject = format!("{namespace}/open");
+    soon("the alert", async || {
+        told().await.contains(&subject).then_some(())
+    })
+    .await;
+    policies.delete("open", &params).await.unwrap();
+    soon("its end", async || told().await.is_empty().then_some(())).await;
     leave(shop, server, &[&instance]).await;
 }
 

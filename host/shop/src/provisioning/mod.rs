@@ -6,6 +6,7 @@
 //! again.
 
 mod attention;
+mod cluster_watcher;
 mod contest;
 mod delivery;
 mod directory;
@@ -27,6 +28,7 @@ mod store;
 mod tenancy;
 pub mod version_moves;
 pub mod view;
+mod walls;
 mod worker;
 
 #[cfg(test)]

@@ -346,6 +346,26 @@ pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> s
     execute!(conn, sql, soon, name)
 }
 
+/// Makes one instance of a namespace due soon, since the next pass over any of them brings the
+/// namespace back.
+pub(super) async fn touch_namespace(
+    conn: &mut Conn,
+    namespace: &str,
+    soon: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET next_attempt_at = $1 \
+               WHERE next_attempt_at > $1 AND id = (SELECT id FROM instances \
+                 WHERE namespace = $2 AND status <> 'TERMINATED' AND desired <> 'TERMINATED' \
+                 ORDER BY failures, next_attempt_at LIMIT 1)";
+    execute!(conn, sql, soon, namespace)
+}
+
+/// Returns true when a namespace has instances.
+pub(super) async fn is_in_use(conn: &mut Conn, namespace: &str) -> sqlx::Result<bool> {
+    let sql = "SELECT id FROM instances WHERE namespace = $1 AND status <> 'TERMINATED' LIMIT 1";
+    Ok(fetch_optional!(conn, (Uuid,), sql, namespace)?.is_some())
+}
+
 /// Makes instances due that the cluster failed by being away, and forgets those failures, because
 /// it is back.
 pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::Result<u64> {

@@ -2,15 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
-use futures::StreamExt;
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    cluster_watcher::ClusterWatcher,
     identity::Identity,
     passes::Passes,
     plugin_calls::Services,
@@ -20,20 +19,11 @@ use super::{
 };
 use crate::{
     Result,
-    cluster::Cluster,
     db::{Lease, Term},
 };
 
 /// Interval between queries for due instances; commits here wake the worker at once.
 const POLL: Duration = Duration::from_secs(1);
-/// Delay after an event, so that events of one moment lead to one pass.
-const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
-const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// Interval between probes of a cluster that is away.
-const PROBE_AWAY_EVERY: Duration = Duration::from_secs(1);
-/// Time after its return in which a cluster may still fail: passes that began before wait for their
-/// calls to end, and its own parts find each other again.
-const RETURNING: Duration = Duration::from_secs(30);
 /// Longest time that passes under way may take to end when the server stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -211,111 +201,5 @@ impl<S: Services> Worker<S> {
         if let Some(listener) = listener {
             listener.abort();
         }
-    }
-}
-
-/// Listens to the cluster.
-struct ClusterWatcher<S> {
-    reconciler: Arc<Reconciler<S>>,
-    wake: Arc<Notify>,
-    cluster: Cluster,
-    /// The cluster answers again: watches that wait for their next try need not wait.
-    is_back: Notify,
-}
-
-impl<S: Services> ClusterWatcher<S> {
-    /// Makes an instance due soon after something of it changed.
-    async fn listen(&self) {
-        loop {
-            tokio::select! {
-                () = self.is_back.notified() => {}
-                () = self.follow_changes() => {}
-            }
-        }
-    }
-
-    async fn follow_changes(&self) {
-        match self.cluster.changes().await {
-            Ok(mut changes) => {
-                while let Some(name) = changes.next().await {
-                    self.touch(&name).await;
-                }
-            }
-            Err(error) => tracing::debug!(%error, "cluster.watch_not_started"),
-        }
-        sleep(PROBE_EVERY).await;
-    }
-
-    async fn touch(&self, name: &str) {
-        let Reconciler { db, clock, .. } = &*self.reconciler;
-        let touched = async {
-            let mut conn = db.begin().await?;
-            let touched = store::touch(&mut conn, name, clock.now() + SETTLE).await?;
-            conn.commit().await?;
-            Ok::<_, sqlx::Error>(touched)
-        };
-        match touched.await {
-            Ok(touched) if touched > 0 => self.wake_soon(),
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "instance.change_not_noted"),
-        }
-    }
-
-    fn wake_soon(&self) {
-        let wake = Arc::clone(&self.wake);
-        tokio::spawn(async move {
-            sleep(SETTLE.to_std().unwrap_or_default()).await;
-            wake.notify_one();
-        });
-    }
-
-    /// Watches if the cluster answers; when it does again, waiting instances become due.
-    async fn probe(&self, status: watch::Sender<ProvisionerStatus>) {
-        let mut back_since = None;
-        loop {
-            let (is_available, detail) = match self.cluster.probe().await {
-                Ok(version) => (true, version),
-                Err(error) => (false, error.to_string()),
-            };
-            let was_available = status.borrow().is_available;
-            if is_available != was_available {
-                tracing::info!(
-                    cluster.url = self.cluster.url(),
-                    is_available,
-                    detail,
-                    "cluster.availability"
-                );
-            }
-            if is_available && !was_available {
-                self.is_back.notify_one();
-                back_since = Some(Instant::now());
-            }
-            if is_available && back_since.is_some_and(|since| since.elapsed() < RETURNING) {
-                self.touch_failed().await;
-            }
-            status.send_modify(|status| {
-                status.is_available = is_available;
-                status.detail = detail;
-            });
-            let rest = if is_available {
-                PROBE_EVERY
-            } else {
-                PROBE_AWAY_EVERY
-            };
-            sleep(rest).await;
-        }
-    }
-
-    async fn touch_failed(&self) {
-        let Reconciler { db, clock, .. } = &*self.reconciler;
-        let touched = async {
-            let mut conn = db.begin().await?;
-            store::touch_failed(&mut conn, clock.now()).await?;
-            conn.commit().await
-        };
-        if let Err(error) = touched.await {
-            tracing::warn!(%error, "instance.waiting_not_resumed");
-        }
-        self.wake.notify_one();
     }
 }

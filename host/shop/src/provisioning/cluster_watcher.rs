@@ -1,0 +1,146 @@
+//! Listens to the cluster: changes of instances and of what separates customers, and its absence.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use futures::{StreamExt, future::try_join};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep},
+};
+
+use super::{
+    plugin_calls::Services,
+    reconciler::Reconciler,
+    store,
+    walls::{self, Corrections},
+    worker::ProvisionerStatus,
+};
+use crate::cluster::{Cluster, WallChange};
+
+/// Delay after an event, so that events of one moment lead to one pass.
+pub(super) const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+/// Interval between probes of a cluster that is away.
+const PROBE_AWAY_EVERY: Duration = Duration::from_secs(1);
+/// Time after its return in which a cluster may still fail: passes that began before wait for their
+/// calls to end, and its own parts find each other again.
+const RETURNING: Duration = Duration::from_secs(30);
+
+/// Listens to the cluster.
+pub(super) struct ClusterWatcher<S> {
+    pub(super) reconciler: Arc<Reconciler<S>>,
+    pub(super) wake: Arc<Notify>,
+    pub(super) cluster: Cluster,
+    /// The cluster answers again: watches that wait for their next try need not wait.
+    pub(super) is_back: Notify,
+}
+
+impl<S: Services> ClusterWatcher<S> {
+    /// Makes an instance due soon after something of it changed.
+    pub(super) async fn listen(&self) {
+        loop {
+            tokio::select! {
+                () = self.is_back.notified() => {}
+                () = self.follow_changes() => {}
+            }
+        }
+    }
+
+    async fn follow_changes(&self) {
+        let mut corrections = Corrections::default();
+        match try_join(self.cluster.changes(), self.cluster.wall_changes()).await {
+            Ok((mut changes, mut walls)) => loop {
+                tokio::select! {
+                    Some(name) = changes.next() => self.touch(&name).await,
+                    Some(change) = walls.next() => self.attend(&mut corrections, change).await,
+                    else => break,
+                }
+            },
+            Err(error) => tracing::debug!(%error, "cluster.watch_not_started"),
+        }
+        sleep(PROBE_EVERY).await;
+    }
+
+    async fn touch(&self, name: &str) {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let touched = async {
+            let mut conn = db.begin().await?;
+            let touched = store::touch(&mut conn, name, clock.now() + SETTLE).await?;
+            conn.commit().await?;
+            Ok::<_, crate::Error>(touched > 0)
+        };
+        self.wake_if(touched.await);
+    }
+
+    async fn attend(&self, corrections: &mut Corrections, change: WallChange) {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        self.wake_if(walls::attend(db, clock, corrections, change).await);
+    }
+
+    fn wake_if(&self, touched: crate::Result<bool>) {
+        match touched {
+            Ok(true) => self.wake_soon(),
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "cluster.change_not_noted"),
+        }
+    }
+
+    fn wake_soon(&self) {
+        let wake = Arc::clone(&self.wake);
+        tokio::spawn(async move {
+            sleep(SETTLE.to_std().unwrap_or_default()).await;
+            wake.notify_one();
+        });
+    }
+
+    /// Watches if the cluster answers; when it does again, waiting instances become due.
+    pub(super) async fn probe(&self, status: watch::Sender<ProvisionerStatus>) {
+        let mut back_since = None;
+        loop {
+            let (is_available, detail) = match self.cluster.probe().await {
+                Ok(version) => (true, version),
+                Err(error) => (false, error.to_string()),
+            };
+            let was_available = status.borrow().is_available;
+            if is_available != was_available {
+                tracing::info!(
+                    cluster.url = self.cluster.url(),
+                    is_available,
+                    detail,
+                    "cluster.availability"
+                );
+            }
+            if is_available && !was_available {
+                self.is_back.notify_one();
+                back_since = Some(Instant::now());
+            }
+            if is_available && back_since.is_some_and(|since| since.elapsed() < RETURNING) {
+                self.touch_failed().await;
+            }
+            status.send_modify(|status| {
+                status.is_available = is_available;
+                status.detail = detail;
+            });
+            let rest = if is_available {
+                PROBE_EVERY
+            } else {
+                PROBE_AWAY_EVERY
+            };
+            sleep(rest).await;
+        }
+    }
+
+    async fn touch_failed(&self) {
+        let Reconciler { db, clock, .. } = &*self.reconciler;
+        let touched = async {
+            let mut conn = db.begin().await?;
+            store::touch_failed(&mut conn, clock.now()).await?;
+            conn.commit().await
+        };
+        if let Err(error) = touched.await {
+            tracing::warn!(%error, "instance.waiting_not_resumed");
+        }
+        self.wake.notify_one();
+    }
+}
