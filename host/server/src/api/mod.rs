@@ -49,6 +49,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::billing::router())
         .merge(instances::router())
         .merge(admin::version_moves::router())
+        .merge(admin::instances::router())
         .merge(admin::jobs::router())
         .merge(admin::plugins::router(
             limits.component_bytes_of(SizeClass::Large),

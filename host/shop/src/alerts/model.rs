@@ -27,6 +27,8 @@ crate::text_enum! {
         RefundNotAnswered = "REFUND_NOT_ANSWERED",
         /// An instance cannot be set up, or is refused by its plugin, the gate or the cluster.
         InstanceFailed = "INSTANCE_FAILED",
+        /// A volume claim that held an instance's data is gone, or is another one.
+        InstanceDataLost = "INSTANCE_DATA_LOST",
         /// Another controller changes an instance's objects again and again.
         InstanceContested = "INSTANCE_CONTESTED",
         /// A network policy that Dermaga did not make is in a customer's namespace.

@@ -22,6 +22,13 @@ pub enum ClusterError {
     /// The customer's quota in the cluster does not hold the object yet.
     #[error("the cluster has no quota for {object}: {message}")]
     OverQuota { object: String, message: String },
+    /// A claim that held data is not there any more, or is another one.
+    #[error("{object} {how}; its volume was {volume}")]
+    DataLost {
+        object: String,
+        how: &'static str,
+        volume: String,
+    },
     /// Something is still under way; looking again shortly will do.
     #[error("{0}")]
     NotYet(String),
@@ -102,6 +109,7 @@ impl From<ClusterError> for Error {
             ClusterError::Denied(_)
             | ClusterError::NotOurs { .. }
             | ClusterError::OverQuota { .. }
+            | ClusterError::DataLost { .. }
             | ClusterError::Refused { .. } => Self::internal(error),
         }
     }

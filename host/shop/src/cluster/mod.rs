@@ -3,6 +3,7 @@
 //! Objects travel as JSON, since plugins render them; ownership is by label, and whatever does not
 //! carry our labels is never changed or removed. This module knows no SQL and no plugins.
 
+mod claims;
 mod client;
 mod diagnosis;
 mod discovery;
@@ -19,6 +20,7 @@ mod contest_tests;
 #[cfg(test)]
 mod tests;
 
+pub use claims::ClaimRef;
 pub use client::{Cluster, PROBE_TIMEOUT};
 pub use diagnosis::{Obstacle, diagnose};
 pub use error::ClusterError;

@@ -18,6 +18,7 @@ pub(super) async fn tell(
     new_status: &NewStatus,
 ) -> Result<()> {
     about_trouble(conn, clock, seen, new_status).await?;
+    about_data(conn, clock, seen, new_status).await?;
     about_contest(conn, clock, seen, new_status).await
 }
 
@@ -35,16 +36,41 @@ async fn about_trouble(
         );
         return alerts::raise(conn, clock, kind, &seen.name, &message).await;
     }
-    // Most passes find nothing: only those that end something look for an alert.
-    let is_over = match new_status.status {
-        Status::Terminated => true,
-        status => new_status.is_applied && (status.is_delivered() || status == Status::Stopped),
-    };
-    let had_trouble = seen.failures > 0 || seen.status != new_status.status;
-    if is_over && had_trouble {
+    if is_over(seen, new_status) {
         alerts::resolve(conn, clock, kind, &seen.name).await?;
     }
     Ok(())
+}
+
+async fn about_data(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    new_status: &NewStatus,
+) -> Result<()> {
+    let kind = AlertKind::InstanceDataLost;
+    if let Some(lost) = &new_status.lost {
+        let message = format!(
+            "Instance {} in namespace {} is not started, since its data is missing: {lost} Find the volume, or let it \
+             start empty by POST /api/admin/instances/{}/accept-data-loss.",
+            seen.name, seen.namespace, seen.id
+        );
+        return alerts::raise(conn, clock, kind, &seen.name, &message).await;
+    }
+    if is_over(seen, new_status) {
+        alerts::resolve(conn, clock, kind, &seen.name).await?;
+    }
+    Ok(())
+}
+
+/// Returns true when a pass ended an earlier fault. Most passes find nothing: only those that end
+/// something look for an alert.
+fn is_over(seen: &Instance, new_status: &NewStatus) -> bool {
+    let is_well = match new_status.status {
+        Status::Terminated => true,
+        status => new_status.is_applied && (status.is_delivered() || status == Status::Stopped),
+    };
+    is_well && (seen.failures > 0 || seen.status != new_status.status)
 }
 
 async fn about_contest(

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
-    model::{Desired, Instance, Status},
+    model::{Cause, Desired, Instance, Status},
+    store,
     tests::{ControlPlane, GOOD_IMAGE, Server, Shop, in_cluster},
 };
 use crate::{
@@ -205,6 +206,62 @@ async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() 
     .await;
     policies.delete("open", &params).await.unwrap();
     soon("its end", async || told().await.is_empty().then_some(())).await;
+    leave(shop, server, &[&instance]).await;
+}
+
+/// An instance whose namespace was deleted by hand does not come back empty, until an administrator
+/// accepts the loss.
+#[tokio::test]
+async fn lost_data_is_no_silent_start_on_an_empty_volume() {
+    let Some((shop, server, client)) = shop().await else {
+        return;
+    };
+    let instance = shop.buy().await;
+    server.handle.wake();
+    let running = shop.is(&instance, Status::Running).await;
+    assert_eq!(running.claims.len(), 1, "{:?}", running.claims);
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let params = DeleteParams::default();
+    namespaces
+        .delete(&instance.namespace, &params)
+        .await
+        .unwrap();
+    let failed = shop
+        .until(&instance, |now| now.failure_cause == Some(Cause::DataLost))
+        .await;
+    assert_eq!(failed.status, Status::Failed);
+    let told = async || {
+        let mut conn = shop.db.read().await.unwrap();
+        let kind = AlertKind::InstanceDataLost;
+        alerts::open_subjects(&mut conn, kind).await.unwrap()
+    };
+    assert_eq!(told().await, std::slice::from_ref(&instance.name));
+    // Nothing is made again by later passes.
+    let gone = async || {
+        namespaces
+            .get_opt(&instance.namespace)
+            .await
+            .unwrap()
+            .is_none()
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !gone().await {
+        assert!(Instant::now() < deadline, "the namespace stays");
+        sleep(Duration::from_millis(200)).await;
+    }
+    shop.set_desired(&instance, Desired::Running).await;
+    server.handle.wake();
+    shop.until(&instance, |now| now.failures > failed.failures)
+        .await;
+    assert!(gone().await, "an empty instance was made");
+
+    let mut conn = shop.db.begin().await.unwrap();
+    let is_accepted = store::forget_claims(&mut conn, instance.id, shop.clock.now()).await;
+    assert!(is_accepted.unwrap());
+    conn.commit().await.unwrap();
+    server.handle.wake();
+    shop.is(&instance, Status::Running).await;
+    assert!(told().await.is_empty());
     leave(shop, server, &[&instance]).await;
 }
 

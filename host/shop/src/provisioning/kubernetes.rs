@@ -21,6 +21,7 @@ impl Kubernetes {
         &self.cluster
     }
 
+    /// Checks that the data is there, since an instance must not start on an empty volume unnoticed.
     /// Applies the namespace, then the objects in their order, then prunes. A refused object does
     /// not keep the others from being applied; the first refusal is returned.
     pub(super) async fn apply(&self, release: &Release<'_>) -> Result<Outcome, ClusterError> {
@@ -29,8 +30,10 @@ impl Kubernetes {
             instance,
             objects,
             previous,
+            claims,
             is_stopped,
         } = release;
+        self.cluster.check_claims(&tenant.namespace, claims).await?;
         let mut refused = None;
         match self.cluster.prepare_namespace(tenant).await {
             Ok(()) => {}
@@ -165,6 +168,7 @@ mod tests {
             instance: "a",
             objects: &objects,
             previous: &[],
+            claims: &[],
             is_stopped: false,
         };
         let refused = kubernetes.apply(&release).await.unwrap_err();

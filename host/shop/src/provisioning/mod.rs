@@ -8,6 +8,7 @@
 mod attention;
 mod cluster_watcher;
 mod contest;
+mod data_loss;
 mod delivery;
 mod directory;
 mod finality;
@@ -45,6 +46,7 @@ use std::{
 use sqlx::types::Json;
 use uuid::Uuid;
 
+pub use data_loss::accept_data_loss;
 pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
 };
@@ -209,6 +211,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         corrections: 0,
         quiet_until: None,
         moved_from: None,
+        claims: Json(Vec::new()),
         created_at: now,
         updated_at: now,
     }

@@ -11,7 +11,7 @@ use super::{contest::Contest, finality::Refusal};
 use crate::{
     Error, Result,
     catalog::Tier,
-    cluster::ObjectRef,
+    cluster::{ClaimRef, ObjectRef},
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::Decision,
@@ -40,6 +40,8 @@ text_enum! {
         NoRoom = "NO_ROOM",
         /// The plugin, the gate or the cluster refuses it.
         Refused = "REFUSED",
+        /// A volume claim that held its data is gone, or is another one.
+        DataLost = "DATA_LOST",
         /// The host failed, or has not the plugin version.
         Host = "HOST",
     }
@@ -107,6 +109,8 @@ pub struct Instance {
     pub generation: i64,
     pub observed_generation: i64,
     pub applied: Json<Vec<ObjectRef>>,
+    /// Claims that hold its data, as they were first seen.
+    pub claims: Json<Vec<ClaimRef>>,
     pub manifests_decision_id: Option<DecisionId>,
     /// Attempts that failed since the last that did not.
     pub failures: i64,
@@ -265,6 +269,10 @@ pub(super) struct NewStatus {
     pub message: String,
     /// Objects that may exist in the cluster for this instance.
     pub applied: Vec<ObjectRef>,
+    /// Claims that hold its data.
+    pub claims: Vec<ClaimRef>,
+    /// Description of the claim that is lost, for administrators.
+    pub lost: Option<String>,
     /// A rendering that differs from the last one recorded.
     pub decision: Option<Decision>,
     /// True when its desired state has been applied in full.

@@ -8,7 +8,7 @@ use super::{
     directory::{Directory, DirectoryError},
     kubernetes::Kubernetes,
 };
-use crate::cluster::{Cluster, ClusterError, Contested, LiveObjects, ObjectRef, Tenant};
+use crate::cluster::{ClaimRef, Cluster, ClusterError, Contested, LiveObjects, ObjectRef, Tenant};
 
 /// Provisioner that an operator chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Release<'a> {
     pub objects: &'a [Value],
     /// Objects that earlier releases may have left.
     pub previous: &'a [ObjectRef],
+    /// Claims that hold its data.
+    pub claims: &'a [ClaimRef],
     /// Nothing of it runs.
     pub is_stopped: bool,
 }

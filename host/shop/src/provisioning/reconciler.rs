@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    cluster::{NamespaceState, ObjectRef},
+    cluster::{LiveObjects, NamespaceState, ObjectRef},
     crypto::Vault,
     db::{Clock, Conn, Db, Lease, new_id},
     plugins,
@@ -118,6 +118,7 @@ impl<S: Services> Reconciler<S> {
             instance: &seen.name,
             objects: &rendering.objects,
             previous,
+            claims: &seen.claims,
             is_stopped: seen.desired == Desired::Stopped,
         };
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
@@ -174,6 +175,21 @@ impl<S: Services> Reconciler<S> {
             Observed::Written => return Ok(decider.written()),
             Observed::Live(sweep) => sweep,
         };
+        let claims = sweep.claims(&decider.seen.claims);
+        let new_status = self.judge_live(decider, rendering, sweep, left_out).await?;
+        Ok(NewStatus {
+            claims,
+            ..new_status
+        })
+    }
+
+    async fn judge_live(
+        &self,
+        decider: &StatusDecider<'_>,
+        rendering: &Rendering,
+        sweep: LiveObjects,
+        left_out: &[ObjectRef],
+    ) -> Result<NewStatus> {
         if decider.seen.desired == Desired::Stopped {
             return Ok(decider.stopped(sweep.has_pods()));
         }

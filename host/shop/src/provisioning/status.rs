@@ -39,6 +39,8 @@ const REFUSED: &str =
     "The cluster does not accept your service. We keep trying, and an administrator knows.";
 const NO_ROOM: &str =
     "The cluster has no room for your service yet. We keep trying, and an administrator knows.";
+const DATA_LOST: &str =
+    "The data of your service is missing. It is not started without it; an administrator knows.";
 const NOT_YET: &str = "Something is still under way in the cluster. We try again in a moment.";
 
 /// Decides the status of `seen` in a pass that began at `now`.
@@ -55,6 +57,8 @@ impl StatusDecider<'_> {
             status,
             message: message.into(),
             applied: self.seen.applied.0.clone(),
+            claims: self.seen.claims.0.clone(),
+            lost: None,
             decision: None,
             is_applied: false,
             failure: None,
@@ -249,6 +253,7 @@ impl StatusDecider<'_> {
                 self.retry(Cause::NotYet, NOT_YET.to_owned())
             }
             ClusterError::OverQuota { .. } => self.no_room(detail),
+            ClusterError::DataLost { .. } => self.data_lost(detail),
             ClusterError::Denied(_) | ClusterError::NotOurs { .. } => {
                 self.broken(Cause::Refused, REFUSED, detail)
             }
@@ -256,6 +261,17 @@ impl StatusDecider<'_> {
                 refusal: Some(self.once_more(RefusedBy::Cluster)),
                 ..self.broken(Cause::Refused, REFUSED, detail)
             },
+        }
+    }
+
+    /// Status while a volume claim is not the one that held the data. Looking again mends nothing.
+    fn data_lost(&self, detail: String) -> NewStatus {
+        let failure = Failure::again(self.seen, Cause::DataLost);
+        let after = slowly(self.seen.id, failure.times);
+        NewStatus {
+            failure: Some(failure),
+            lost: Some(detail),
+            ..self.new_status(Status::Failed, DATA_LOST, after)
         }
     }
 

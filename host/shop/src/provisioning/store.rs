@@ -303,6 +303,7 @@ pub(super) async fn finish(
          refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
          quiet_until = $18, corrections = $19, \
          failure_cause = CASE WHEN generation = $4 THEN $21 ELSE failure_cause END, \
+         claims = CASE WHEN claims = $22 THEN $23 ELSE claims END, \
          moved_from = CASE WHEN $20 AND generation = $4 THEN NULL ELSE moved_from END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 RETURNING generation",
@@ -327,6 +328,8 @@ pub(super) async fn finish(
         corrections,
         new_status.is_applied,
         failure.map(|failure| failure.cause),
+        &seen.claims,
+        Json(&new_status.claims),
     )?;
     Ok(finished.map(|(generation,)| generation))
 }
@@ -364,6 +367,17 @@ pub(super) async fn touch_namespace(
 pub(super) async fn is_in_use(conn: &mut Conn, namespace: &str) -> sqlx::Result<bool> {
     let sql = "SELECT id FROM instances WHERE namespace = $1 AND status <> 'TERMINATED' LIMIT 1";
     Ok(fetch_optional!(conn, (Uuid,), sql, namespace)?.is_some())
+}
+
+/// Forgets the claims of an instance whose data is lost, so that it starts on empty volumes.
+pub(super) async fn forget_claims(
+    conn: &mut Conn,
+    id: InstanceId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE instances SET claims = '[]', failures = 0, failure_cause = NULL, next_attempt_at = $2 \
+               WHERE id = $1 AND failure_cause = 'DATA_LOST' AND desired <> 'TERMINATED'";
+    execute!(conn, sql, id, now).map(|rows| rows == 1)
 }
 
 /// Makes instances due that the cluster failed by being away, and forgets those failures, because

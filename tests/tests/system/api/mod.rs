@@ -7,6 +7,7 @@ pub(crate) mod bodies;
 pub(crate) mod catalogue;
 pub(crate) mod clock;
 pub(crate) mod coupons;
+pub(crate) mod data_loss;
 pub(crate) mod idempotency;
 pub(crate) mod jobs;
 pub(crate) mod metrics;

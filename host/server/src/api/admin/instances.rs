@@ -1,0 +1,65 @@
+//! `/admin/instances`: what administrators decide about instances.
+
+use axum::extract::State;
+use dermaga_shop::{ids::InstanceId, provisioning};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{Admin, AppState},
+    http::{Body, Envelope, Id, Reply, Success, failure_responses},
+};
+
+failure_responses!(Accepting: NotFound, InvalidState);
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(accept_data_loss))
+}
+
+/// Reason of a decision.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct AcceptDataLossRequest {
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Instance that starts again without its earlier data.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AcceptedDataLoss {
+    id: InstanceId,
+    name: String,
+    /// Names of the volume claims that were lost with their data.
+    claims: Vec<String>,
+}
+
+/// Lets an instance start on empty volumes after its data was lost.
+///
+/// An instance whose volume claim is gone, or is another one than before, is `FAILED` with the alert
+/// `INSTANCE_DATA_LOST` and is not started: an empty one must not pass for the customer's own.
+#[utoipa::path(post, path = "/admin/instances/{id}/accept-data-loss", tag = "admin: instances", request_body = AcceptDataLossRequest,
+    params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 202, description = "Being started", body = Envelope<AcceptedDataLoss>), Accepting))]
+async fn accept_data_loss(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<InstanceId>,
+    Body(request): Body<AcceptDataLossRequest>,
+) -> Reply<AcceptedDataLoss> {
+    let instances = &state.instances;
+    let lost =
+        provisioning::accept_data_loss(instances, admin.user_id, id, &request.reason).await?;
+    let accepted = AcceptedDataLoss {
+        id,
+        name: lost.name,
+        claims: lost.claims.0.into_iter().map(|claim| claim.name).collect(),
+    };
+    Ok(Success::accepted(
+        "It is started without its earlier data.",
+        accepted,
+    ))
+}
