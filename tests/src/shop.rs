@@ -82,8 +82,8 @@ impl Shop {
     ) -> Option<Self> {
         let data = TempDir::new().expect("a temporary folder");
         let mut config = Config::in_folder(data.path()).expect("the defaults are good");
-        config.listen = ([127, 0, 0, 1], 0).into();
-        config.provisioner = Choice::Directory;
+        config.http.listen = ([127, 0, 0, 1], 0).into();
+        config.provisioning.provisioner = Choice::Directory;
         // All customers of a test have the same address.
         config.accounts.registrations_per_hour = 10_000;
         config.plugins_dir = Some(plugins_folder().to_owned());

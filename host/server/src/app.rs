@@ -44,7 +44,7 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn routes(state: &AppState) -> Router<AppState> {
-    let (routes, document) = api::router(&state.config.limits).split_for_parts();
+    let (routes, document) = api::router(&state.config.runtime.limits).split_for_parts();
     routes
         .merge(api::openapi::routes(document))
         .merge(api::alias_routes())
@@ -98,7 +98,7 @@ impl App {
     /// When the address cannot be listened on.
     pub async fn serve(self) -> Result<Running, StartError> {
         telemetry::start_metrics();
-        let listen = self.state.config.listen;
+        let listen = self.state.config.http.listen;
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| StartError::listen(listen, error))?;

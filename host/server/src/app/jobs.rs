@@ -28,7 +28,7 @@ fn billing(config: &Config, shop: &Subscriptions) -> Vec<Job> {
         Job {
             name: subscriptions::DAILY_RENEWALS,
             summary: "Charges the next period of subscriptions whose period is over, or ends them.",
-            schedule: config.cron_daily_renewals.clone(),
+            schedule: config.schedules.daily_renewals.clone(),
             rule: Rule::new(move |progress| {
                 let shop = renewing.clone();
                 async move { subscriptions::renew_all_due(&shop, &progress).await }
@@ -37,7 +37,7 @@ fn billing(config: &Config, shop: &Subscriptions) -> Vec<Job> {
         Job {
             name: subscriptions::GRACE_PERIOD,
             summary: "Suspends subscriptions whose grace is over, and ends those suspended for too long.",
-            schedule: config.cron_grace_period.clone(),
+            schedule: config.schedules.grace_period.clone(),
             rule: Rule::new(move |progress| {
                 let shop = suspending.clone();
                 async move { subscriptions::process_all_grace(&shop, &progress).await }
@@ -53,7 +53,7 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
         Job {
             name: "coupon-statuses",
             summary: "Marks coupons whose time is over, or whose uses or budget are spent.",
-            schedule: config.cron_coupon_statuses.clone(),
+            schedule: config.schedules.coupon_statuses.clone(),
             rule: Rule::new(move |_| {
                 let coupons = coupons.clone();
                 async move {
@@ -67,7 +67,7 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
         Job {
             name: "wallet-float",
             summary: "Warns when customers' paid credit together reaches the warning level.",
-            schedule: config.cron_wallet_float.clone(),
+            schedule: config.schedules.wallet_float.clone(),
             rule: Rule::new(move |_| {
                 let wallets = measured.clone();
                 async move { Ok(Outcome::of(wallet::watch_float(&wallets).await?)) }
@@ -76,7 +76,7 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
         Job {
             name: "ledger-seal",
             summary: "Remembers how far each wallet's chain has come, so that a lost end is noticed.",
-            schedule: config.cron_ledger_seal.clone(),
+            schedule: config.schedules.ledger_seal.clone(),
             rule: Rule::new(move |_| {
                 let wallets = sealed.clone();
                 async move { Ok(Outcome::of(wallet::seal(&wallets).await?)) }
@@ -85,7 +85,7 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
         Job {
             name: "database-statistics",
             summary: "Lets SQLite look at the sizes of its tables, by which it chooses indexes.",
-            schedule: config.cron_database_statistics.clone(),
+            schedule: config.schedules.database_statistics.clone(),
             rule: Rule::new(move |_| {
                 let db = db.clone();
                 async move {

@@ -20,8 +20,7 @@ use dermaga_shop::{
     db::{self, Clock, Db, ForeignLog, Schema},
     idempotency,
     payments::Payments,
-    plugins,
-    provisioning::{self, Classes, Settings},
+    plugins, provisioning,
     subscriptions::Subscriptions,
     wallet::Wallets,
 };
@@ -168,7 +167,7 @@ impl App {
             runtime(&config)?,
             db.clone(),
             clock.clone(),
-            plugin_policy(&config),
+            config.plugins.clone(),
         ));
         bootstrap::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
@@ -320,7 +319,7 @@ pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Reg
         runtime(config)?,
         db,
         clock.in_zone(config.billing_timezone),
-        plugin_policy(config),
+        config.plugins.clone(),
     ))
 }
 
@@ -347,22 +346,9 @@ fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accoun
 
 fn runtime(config: &Config) -> Result<Runtime, StartError> {
     Ok(Runtime::new(RuntimeConfig {
-        limits: config.limits.clone(),
         cache_dir: Some(config.data_dir.join("plugin-cache")),
-        compiler: config.compiler.as_deref().cloned(),
-        concurrency: config.plugin_concurrency,
-        queue_wait: config.plugin_queue_wait,
+        ..(*config.runtime).clone()
     })?)
-}
-
-fn plugin_policy(config: &Config) -> plugins::Policy {
-    plugins::Policy {
-        trust: config.plugin_trust.clone(),
-        breaker: plugins::BreakerRules {
-            failures: config.plugin_breaker_failures,
-            pause: TimeDelta::from_std(config.plugin_breaker_pause).unwrap_or(TimeDelta::MAX),
-        },
-    }
 }
 
 async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(), StartError> {
@@ -384,19 +370,11 @@ async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(),
         .map_err(StartError::failed("the first administrator cannot be made"))
 }
 
-fn provisioning_settings(config: &Config) -> Settings {
-    Settings {
-        provisioner: config.provisioner,
-        kubeconfig: config.kubeconfig.clone(),
+fn provisioning_settings(config: &Config) -> provisioning::Settings {
+    provisioning::Settings {
         folder: config.manifests_dir(),
         data_dir: config.data_dir.clone(),
-        classes: Classes {
-            storage: config.storage_class.clone(),
-            ingress: config.ingress_class.clone(),
-        },
-        ingress_namespace: config.ingress_namespace.clone(),
-        parallel: config.provisioning_concurrency,
-        resync: config.resync,
+        ..config.provisioning.clone()
     }
 }
 

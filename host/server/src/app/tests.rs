@@ -18,7 +18,7 @@ async fn shop() -> (tempfile::TempDir, App) {
     let mut config = Config::in_folder(folder.path()).unwrap();
     config.plugins_dir = Some(folder.path().to_owned());
     config.templates_dir = Some(folder.path().to_owned());
-    config.provisioner = Choice::Directory;
+    config.provisioning.provisioner = Choice::Directory;
     config.admin_email = Some("admin@example.com".into());
     config.admin_password = Some(Secret::new("the admin's password"));
     let app = App::from_config(config, Clock::movable()).await.unwrap();
@@ -642,7 +642,7 @@ async fn the_first_administrator_is_made_once_and_customers_are_none() {
 async fn starts_on_a_free_port_answers_and_stops() {
     let (_folder, mut app) = shop().await;
     let mut config = (*app.state.config).clone();
-    config.listen = ([127, 0, 0, 1], 0).into();
+    config.http.listen = ([127, 0, 0, 1], 0).into();
     app.state = app.state.with(|shared| shared.config = config.into());
     let running = app.serve().await.unwrap();
     let mut connection = tokio::net::TcpStream::connect(running.address)
@@ -659,7 +659,7 @@ async fn starts_on_a_free_port_answers_and_stops() {
         "{answer}"
     );
     let mut taken = (*running.state.config).clone();
-    taken.listen = running.address;
+    taken.http.listen = running.address;
     let error = App::start(taken, Clock::movable()).await.unwrap_err();
     assert!(matches!(error, StartError::PortInUse { .. }), "{error}");
     running.stop().await;

@@ -303,7 +303,7 @@ impl Global {
         );
         flags.extend(self.log.map(|filter| ("log", filter)));
         let mut loaded = config::load(Sources::of_process(self.config, flags)?)?;
-        loaded.config.compiler = compiler().map(Box::new);
+        loaded.config.runtime.compiler = compiler();
         telemetry::start_logging(&loaded.config.telemetry);
         for note in loaded.notes() {
             tracing::warn!(note, "config.note");

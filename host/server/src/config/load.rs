@@ -253,7 +253,7 @@ impl Given {
     }
 
     fn apply(mut self) -> (Loaded, Vec<Problem>) {
-        let mut config = Config::blank();
+        let mut config = Config::default();
         let mut origins = Vec::with_capacity(SETTINGS.len());
         for setting in SETTINGS {
             let (value, note, source) = match self.values.remove(setting.key) {
@@ -308,7 +308,7 @@ fn check_together(loaded: &Loaded, problems: &mut Vec<Problem>) {
     }
     midtrans::check(config, &mut missing);
     rules::check(loaded, &mut missing);
-    if config.plugin_trust.required && config.plugin_trust.keys.is_empty() {
+    if config.plugins.trust.required && config.plugins.trust.keys.is_empty() {
         missing(
             "DERMAGA_PLUGIN_TRUSTED_KEYS",
             "is required together with DERMAGA_PLUGIN_REQUIRE_SIGNATURE; `dermaga plugin keygen` makes a key",
@@ -374,7 +374,7 @@ mod tests {
             (
                 config.subscriptions.base_domain.as_str(),
                 config.telemetry.log.as_str(),
-                config.resync.as_secs()
+                config.provisioning.resync.as_secs()
             ),
             ("env.example", "error", 60)
         );
@@ -600,7 +600,7 @@ mod tests {
             ("error", "env.example")
         );
         assert_eq!(config.database_url(), "sqlite://kept.db");
-        assert_eq!(config.resync.as_secs(), 60);
+        assert_eq!(config.provisioning.resync.as_secs(), 60);
         let shown = format!("[{}:1]", dotenv.display());
         assert!(loaded.describe().contains(&shown), "{}", loaded.describe());
 

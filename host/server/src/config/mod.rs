@@ -18,15 +18,14 @@ mod settings;
 mod strength;
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use chrono_tz::Tz;
-use dermaga_runtime::{Compiler, Limits};
+use dermaga_runtime::RuntimeConfig;
 use dermaga_shop::{
-    accounts, coupons, crypto::Secret, payments, plugins::signatures::Trust, provisioning::Choice,
+    accounts, coupons, crypto::Secret, payments, plugins::Policy, provisioning,
     scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet,
 };
 
@@ -39,19 +38,21 @@ pub use settings::{SETTINGS, Setting};
 use crate::{http, telemetry};
 
 /// Environment of this server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Environment {
     /// Keys that are missing are made in the data folder.
+    #[default]
     Development,
     /// Keys must be given.
     Production,
 }
 
 /// Every value in force. [`SETTINGS`] says what each one means and where it comes from.
-#[derive(Debug, Clone)]
+///
+/// The default is empty: the table has the settings' defaults, as [`Config::in_folder`] applies.
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     pub environment: Environment,
-    pub listen: SocketAddr,
     pub data_dir: PathBuf,
     /// `None`: a SQLite file in the data folder.
     pub database_url: Option<Secret>,
@@ -68,37 +69,23 @@ pub struct Config {
     /// `None`: beside the binary or in the checkout.
     pub plugins_dir: Option<PathBuf>,
     pub templates_dir: Option<PathBuf>,
-    pub limits: Limits,
-    /// The program that compiles plugins: this binary, set by the command line. `None`, as where
-    /// the server is part of another program, compiles in this process.
-    pub compiler: Option<Box<Compiler>>,
-    pub plugin_concurrency: usize,
-    pub plugin_queue_wait: Duration,
-    pub plugin_trust: Trust,
-    pub plugin_breaker_failures: u32,
-    pub plugin_breaker_pause: Duration,
+    /// Without a folder for compiled components, which the start keeps in the data folder. The
+    /// program that compiles is this binary, set by the command line; `None`, as where the server
+    /// is part of another program, compiles in this process.
+    pub runtime: Box<RuntimeConfig>,
+    pub plugins: Policy,
     pub plugin_poll: Duration,
 
-    pub provisioner: Choice,
-    pub kubeconfig: Option<PathBuf>,
+    /// Without its folders, which the start takes from this configuration.
+    pub provisioning: provisioning::Settings,
     /// `None`: `manifests` in the data folder.
     pub manifests_dir: Option<PathBuf>,
-    pub resync: Duration,
-    pub provisioning_concurrency: usize,
-    pub ingress_class: Option<String>,
-    pub ingress_namespace: String,
-    pub storage_class: Option<String>,
 
     /// Setting of the clock at start; only in development.
     pub clock: Option<ClockSetting>,
     /// Time zone of the shop's days and months.
     pub billing_timezone: Tz,
-    pub cron_daily_renewals: Schedule,
-    pub cron_grace_period: Schedule,
-    pub cron_coupon_statuses: Schedule,
-    pub cron_wallet_float: Schedule,
-    pub cron_ledger_seal: Schedule,
-    pub cron_database_statistics: Schedule,
+    pub schedules: Schedules,
 
     pub accounts: accounts::Settings,
     pub coupons: coupons::Settings,
@@ -107,6 +94,17 @@ pub struct Config {
     pub wallet: wallet::Settings,
     pub http: http::Settings,
     pub telemetry: telemetry::Settings,
+}
+
+/// Schedules of the jobs.
+#[derive(Debug, Clone, Default)]
+pub struct Schedules {
+    pub daily_renewals: Schedule,
+    pub grace_period: Schedule,
+    pub coupon_statuses: Schedule,
+    pub wallet_float: Schedule,
+    pub ledger_seal: Schedule,
+    pub database_statistics: Schedule,
 }
 
 impl Config {
@@ -140,55 +138,5 @@ impl Config {
         self.manifests_dir
             .clone()
             .unwrap_or_else(|| self.data_dir.join("manifests"))
-    }
-
-    /// Configuration before anything is loaded: empty where nothing is known, replaced by the
-    /// defaults at once.
-    fn blank() -> Self {
-        Self {
-            environment: Environment::Development,
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            data_dir: PathBuf::new(),
-            database_url: None,
-            database_connections: 20,
-            migrate: true,
-            jwt_secrets: Vec::new(),
-            master_keys: Vec::new(),
-            admin_email: None,
-            admin_password: None,
-            plugins_dir: None,
-            templates_dir: None,
-            limits: Limits::default(),
-            plugin_concurrency: 0,
-            plugin_queue_wait: Duration::ZERO,
-            plugin_trust: Trust::default(),
-            plugin_breaker_failures: 0,
-            plugin_breaker_pause: Duration::ZERO,
-            compiler: None,
-            plugin_poll: Duration::ZERO,
-            provisioner: Choice::Auto,
-            kubeconfig: None,
-            manifests_dir: None,
-            resync: Duration::ZERO,
-            provisioning_concurrency: 0,
-            ingress_class: None,
-            ingress_namespace: String::new(),
-            storage_class: None,
-            clock: None,
-            billing_timezone: Tz::UTC,
-            cron_daily_renewals: Schedule::default(),
-            cron_grace_period: Schedule::default(),
-            cron_coupon_statuses: Schedule::default(),
-            cron_wallet_float: Schedule::default(),
-            cron_ledger_seal: Schedule::default(),
-            cron_database_statistics: Schedule::default(),
-            accounts: accounts::Settings::default(),
-            coupons: coupons::Settings::default(),
-            payments: payments::Settings::default(),
-            subscriptions: subscriptions::Settings::default(),
-            wallet: wallet::Settings::default(),
-            http: http::Settings::default(),
-            telemetry: telemetry::Settings::default(),
-        }
     }
 }

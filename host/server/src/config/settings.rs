@@ -72,7 +72,7 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.environment = parse::word(text, &[("development", Environment::Development), ("production", Environment::Production)])?;
     "DERMAGA_LISTEN" "listen" (Some("127.0.0.1:3000")):
         "Address and port to serve on. Port 0 picks a free one; the ready line on stdout names it."
-        => |c, text| c.listen = text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:3000".to_owned())?;
+        => |c, text| c.http.listen = text.parse().map_err(|_| "must be an address and a port, such as 127.0.0.1:3000".to_owned())?;
     "DERMAGA_DATA_DIR" "data_dir" (Some("./data")):
         "Folder for the database file, compiled plugins, manifests and generated keys."
         => |c, text| c.data_dir = text.into();
@@ -113,74 +113,74 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.templates_dir = Some(text.into());
     "DERMAGA_PLUGIN_TRUSTED_KEYS" "plugins.trusted_keys" (None):
         "Public keys of publishers whose signatures of components are believed, as `NAME:BASE64`, separated by commas."
-        => |c, text| c.plugin_trust.keys = parse::public_keys(text)?;
+        => |c, text| c.plugins.trust.keys = parse::public_keys(text)?;
     "DERMAGA_PLUGIN_REQUIRE_SIGNATURE" "plugins.require_signature" (Some("false")):
         "Whether a component is taken and run only with a signature by a trusted key; in the plugins folder that is `NAME.wasm.sig` beside `NAME.wasm`."
-        => |c, text| c.plugin_trust.required = parse::boolean(text)?;
+        => |c, text| c.plugins.trust.required = parse::boolean(text)?;
     "DERMAGA_PLUGIN_BREAKER_FAILURES" "plugins.breaker_failures" (Some("5")):
         "Failures in a row of one function, by its own fault, that suspend that function of a plugin version on a server, up to 1000; 0 never does."
-        => |c, text| c.plugin_breaker_failures = parse::number(text, &(0..=1000))?;
+        => |c, text| c.plugins.breaker.failures = parse::number(text, &(0..=1000))?;
     "DERMAGA_PLUGIN_BREAKER_PAUSE" "plugins.breaker_pause" (Some("1m")):
         "How long a version is suspended before one call tries it again, from 1s to 1d."
-        => |c, text| c.plugin_breaker_pause = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
+        => |c, text| c.plugins.breaker.pause = TimeDelta::from_std(parse::duration(text, &(seconds(1)..=seconds(DAY)))?).unwrap_or(TimeDelta::MAX);
     "DERMAGA_PLUGIN_POLL" "plugins.poll" (Some("2s")):
         "How soon a server notices what another one activated when the database does not tell it at once, from 1s to 1h."
         => |c, text| c.plugin_poll = parse::duration(text, &(seconds(1)..=seconds(3_600)))?;
     "DERMAGA_PLUGIN_CONCURRENCY" "plugins.concurrency" (Some("32")):
         "Plugin calls that may run at the same time, from 1 to 256."
-        => |c, text| c.plugin_concurrency = parse::number(text, &(1..=256))?;
+        => |c, text| c.runtime.concurrency = parse::number(text, &(1..=256))?;
     "DERMAGA_PLUGIN_QUEUE_WAIT" "plugins.queue_wait" (Some("2s")):
         "How long a plugin call waits for a free place before the request answers 503, up to 1m."
-        => |c, text| c.plugin_queue_wait = parse::duration(text, &(seconds(0)..=seconds(60)))?;
+        => |c, text| c.runtime.queue_wait = parse::duration(text, &(seconds(0)..=seconds(60)))?;
     "DERMAGA_PLUGIN_QUICK_FUEL" "plugins.quick_fuel" (Some("10_000_000")):
         "Work a pricing or coupon call may do, in fuel (about one WebAssembly instruction each)."
-        => |c, text| c.limits.quick.fuel = parse::number(text, &(10_000..=10_000_000_000))?;
+        => |c, text| c.runtime.limits.quick.fuel = parse::number(text, &(10_000..=10_000_000_000))?;
     "DERMAGA_PLUGIN_QUICK_DEADLINE_MS" "plugins.quick_deadline_ms" (Some("500")):
         "Wall time of a pricing or coupon call in milliseconds: the second fence behind fuel."
-        => |c, text| c.limits.quick.deadline = Duration::from_millis(parse::number(text, &(20..=60_000))?);
+        => |c, text| c.runtime.limits.quick.deadline = Duration::from_millis(parse::number(text, &(20..=60_000))?);
     "DERMAGA_PLUGIN_QUICK_MEMORY_MIB" "plugins.quick_memory_mib" (Some("16")):
         "Memory of a pricing or coupon call, in MiB."
-        => |c, text| c.limits.quick.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
+        => |c, text| c.runtime.limits.quick.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
     "DERMAGA_PLUGIN_QUICK_OUTPUT_BYTES" "plugins.quick_output_bytes" (Some("20_000")):
         "Bytes a pricing or coupon call may answer."
-        => |c, text| c.limits.quick.output_bytes = parse::number(text, &(1_000..=100_000_000))?;
+        => |c, text| c.runtime.limits.quick.output_bytes = parse::number(text, &(1_000..=100_000_000))?;
     "DERMAGA_PLUGIN_HEAVY_FUEL" "plugins.heavy_fuel" (Some("200_000_000")):
         "Work a manifests or health call may do, in fuel."
-        => |c, text| c.limits.heavy.fuel = parse::number(text, &(10_000..=10_000_000_000))?;
+        => |c, text| c.runtime.limits.heavy.fuel = parse::number(text, &(10_000..=10_000_000_000))?;
     "DERMAGA_PLUGIN_HEAVY_DEADLINE_MS" "plugins.heavy_deadline_ms" (Some("5000")):
         "Wall time of a manifests or health call in milliseconds."
-        => |c, text| c.limits.heavy.deadline = Duration::from_millis(parse::number(text, &(20..=60_000))?);
+        => |c, text| c.runtime.limits.heavy.deadline = Duration::from_millis(parse::number(text, &(20..=60_000))?);
     "DERMAGA_PLUGIN_HEAVY_MEMORY_MIB" "plugins.heavy_memory_mib" (Some("32")):
         "Memory of a manifests or health call, in MiB."
-        => |c, text| c.limits.heavy.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
+        => |c, text| c.runtime.limits.heavy.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
     "DERMAGA_PLUGIN_HEAVY_OUTPUT_BYTES" "plugins.heavy_output_bytes" (Some("512_000")):
         "Bytes a manifests or health call may answer."
-        => |c, text| c.limits.heavy.output_bytes = parse::number(text, &(1_000..=100_000_000))?;
+        => |c, text| c.runtime.limits.heavy.output_bytes = parse::number(text, &(1_000..=100_000_000))?;
     "DERMAGA_PLUGIN_STACK_KIB" "plugins.stack_kib" (Some("512")):
         "Stack of a plugin call, in KiB."
-        => |c, text| c.limits.stack_bytes = parse::number(text, &(64..=1024))? * KIB;
+        => |c, text| c.runtime.limits.stack_bytes = parse::number(text, &(64..=1024))? * KIB;
     "DERMAGA_PLUGIN_LOG_LINES" "plugins.log_lines" (Some("64")):
         "Log lines kept of one plugin call, up to 10000; further ones are dropped and counted."
-        => |c, text| c.limits.log_lines = parse::number(text, &(0..=10_000))?;
+        => |c, text| c.runtime.limits.log_lines = parse::number(text, &(0..=10_000))?;
     "DERMAGA_PLUGIN_LOG_LINE_BYTES" "plugins.log_line_bytes" (Some("1_000")):
         "Bytes kept of one log line of a plugin; the rest is cut."
-        => |c, text| c.limits.log_line_bytes = parse::number(text, &(16..=100_000))?;
+        => |c, text| c.runtime.limits.log_line_bytes = parse::number(text, &(16..=100_000))?;
     "DERMAGA_PLUGIN_COMPONENT_MIB" "plugins.component_mib" (Some("4")):
         "Largest component of the standard class, in MiB."
-        => |c, text| c.limits.component_bytes = parse::number(text, &(1..=256))? * MIB;
+        => |c, text| c.runtime.limits.component_bytes = parse::number(text, &(1..=256))? * MIB;
     "DERMAGA_PLUGIN_LARGE_COMPONENT_MIB" "plugins.large_component_mib" (Some("16")):
         "Largest component of a plugin that an administrator granted the large class, in MiB."
-        => |c, text| c.limits.large.component_bytes = parse::number(text, &(1..=256))? * MIB;
+        => |c, text| c.runtime.limits.large.component_bytes = parse::number(text, &(1..=256))? * MIB;
     "DERMAGA_PLUGIN_LARGE_MEMORY_MIB" "plugins.large_memory_mib" (Some("64")):
         "Memory of any call to a plugin of the large class, in MiB."
-        => |c, text| c.limits.large.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
+        => |c, text| c.runtime.limits.large.memory_bytes = parse::number(text, &(1..=1024))? * MIB;
 
     "DERMAGA_PROVISIONER" "provisioner" (Some("auto")):
         "Where instances go: `kubernetes`, `directory` (manifests as YAML), or `auto`: Kubernetes when a cluster answers at start, else the folder."
-        => |c, text| c.provisioner = text.parse().map_err(|_| "must be one of: auto, kubernetes, directory".to_owned())?;
+        => |c, text| c.provisioning.provisioner = text.parse().map_err(|_| "must be one of: auto, kubernetes, directory".to_owned())?;
     "KUBECONFIG" "kubeconfig" (None):
         "The file that says how to reach the cluster. Without it, `~/.kube/config` or the pod's own account. Several in the environment, separated by colons, are merged."
-        => |c, text| c.kubeconfig = (!text.contains(':')).then(|| text.into());
+        => |c, text| c.provisioning.kubeconfig = (!text.contains(':')).then(|| text.into());
     "DERMAGA_BASE_DOMAIN" "base_domain" (Some("apps.localhost")):
         "Instances with a public endpoint get a host name below this."
         => |c, text| c.subscriptions.base_domain = parse::domain(text)?;
@@ -189,19 +189,19 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.manifests_dir = Some(text.into());
     "DERMAGA_RESYNC_SECONDS" "resync_seconds" (Some("300")):
         "How often an instance that is as it shall be is compared with the cluster, from 5 to 86400."
-        => |c, text| c.resync = seconds(parse::number(text, &(5..=DAY))?);
+        => |c, text| c.provisioning.resync = seconds(parse::number(text, &(5..=DAY))?);
     "DERMAGA_PROVISIONING_CONCURRENCY" "provisioning_concurrency" (Some("8")):
         "Instances worked on at the same time, from 1 to 64."
-        => |c, text| c.provisioning_concurrency = parse::number(text, &(1..=64))?;
+        => |c, text| c.provisioning.parallel = parse::number(text, &(1..=64))?;
     "DERMAGA_INGRESS_CLASS" "ingress_class" (None):
         "Ingress class of instances' host names. Without it, the cluster's default."
-        => |c, text| c.ingress_class = Some(parse::object_name(text)?);
+        => |c, text| c.provisioning.classes.ingress = Some(parse::object_name(text)?);
     "DERMAGA_INGRESS_NAMESPACE" "ingress_namespace" (Some("ingress-nginx")):
         "Namespace of the ingress controller, whose pods may reach customers' instances."
-        => |c, text| c.ingress_namespace = parse::object_name(text)?;
+        => |c, text| c.provisioning.ingress_namespace = parse::object_name(text)?;
     "DERMAGA_STORAGE_CLASS" "storage_class" (None):
         "Storage class of instances' volumes. Without it, the cluster's default."
-        => |c, text| c.storage_class = Some(parse::object_name(text)?);
+        => |c, text| c.provisioning.classes.storage = Some(parse::object_name(text)?);
 
     "MIDTRANS_SERVER_KEY" "midtrans.server_key" (None, secret):
         "Midtrans' server key. Without it customers cannot top up (503 `PAYMENTS_NOT_CONFIGURED`), unless the sandbox is on."
@@ -274,10 +274,10 @@ pub const SETTINGS: &[Setting] = settings! {
         => |c, text| c.subscriptions.retry_delay = TimeDelta::minutes(parse::number(text, &(1..=1440))?);
     "CRON_DAILY_RENEWALS" "cron.daily_renewals" (Some("0 2 * * *")):
         "When subscriptions whose period is over are charged for the next one, or end."
-        => |c, text| c.cron_daily_renewals = text.parse()?;
+        => |c, text| c.schedules.daily_renewals = text.parse()?;
     "CRON_GRACE_PERIOD" "cron.grace_period" (Some("0 3 * * *")):
         "When subscriptions whose grace is over are suspended, and those end that were suspended for SUSPENSION_RETENTION_DAYS."
-        => |c, text| c.cron_grace_period = text.parse()?;
+        => |c, text| c.schedules.grace_period = text.parse()?;
     "LOW_CREDIT_WARNING_ENABLED" "billing.low_credit_warning" (Some("true"), pending):
         "Whether customers are warned whose next period is due soon and whose balance is too small for it."
         => |_c, text| { parse::boolean(text)?; };
@@ -295,16 +295,16 @@ pub const SETTINGS: &[Setting] = settings! {
         => |_c, text| { text.parse::<Schedule>()?; };
     "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
         "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."
-        => |c, text| c.cron_coupon_statuses = text.parse()?;
+        => |c, text| c.schedules.coupon_statuses = text.parse()?;
     "CRON_WALLET_FLOAT" "cron.wallet_float" (Some("*/10 * * * *")):
         "When the paid credit of all customers is compared with WALLET_FLOAT_WARNING."
-        => |c, text| c.cron_wallet_float = text.parse()?;
+        => |c, text| c.schedules.wallet_float = text.parse()?;
     "CRON_LEDGER_SEAL" "cron.ledger_seal" (Some("10 0 * * *")):
         "When the ledger is sealed: how far each wallet's chain has come is remembered, so that a lost end is noticed."
-        => |c, text| c.cron_ledger_seal = text.parse()?;
+        => |c, text| c.schedules.ledger_seal = text.parse()?;
     "CRON_DATABASE_STATISTICS" "cron.database_statistics" (Some("40 4 * * *")):
         "When SQLite looks at the sizes of its tables, by which it chooses indexes; it does so at the start, too. PostgreSQL does it by itself."
-        => |c, text| c.cron_database_statistics = text.parse()?;
+        => |c, text| c.schedules.database_statistics = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet.float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
@@ -353,7 +353,7 @@ mod tests {
     #[test]
     fn every_name_is_there_once_and_every_default_fits_its_rule() {
         let mut names = HashSet::new();
-        let mut config = Config::blank();
+        let mut config = Config::default();
         for setting in SETTINGS {
             assert!(
                 names.insert(setting.env) && names.insert(setting.key),
@@ -371,6 +371,6 @@ mod tests {
     #[test]
     fn plugin_limits_default_to_the_runtimes_own() {
         let config = Config::in_folder("data").unwrap();
-        assert_eq!(config.limits, dermaga_runtime::Limits::default());
+        assert_eq!(config.runtime.limits, dermaga_runtime::Limits::default());
     }
 }

@@ -1,15 +1,27 @@
 //! Settings of what listens for requests.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use super::ConnectionLimits;
 
 /// Settings of connections and requests.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Settings {
+    pub listen: SocketAddr,
     pub connections: ConnectionLimits,
     /// Longest time that a request may take.
     pub request_timeout: Duration,
     /// Reverse proxies in front of this server that append to `X-Forwarded-For`.
     pub trusted_proxies: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            connections: ConnectionLimits::default(),
+            request_timeout: Duration::ZERO,
+            trusted_proxies: 0,
+        }
+    }
 }

@@ -21,11 +21,11 @@ pub(super) async fn shop(folder: &Path, compiler: Option<Compiler>) -> Running {
     let _ = rustls::crypto::ring::default_provider().install_default();
     std::fs::create_dir(folder.join("empty")).unwrap();
     let mut config = Config::in_folder(folder.join("data")).unwrap();
-    config.listen = ([127, 0, 0, 1], 0).into();
-    config.provisioner = Choice::Directory;
+    config.http.listen = ([127, 0, 0, 1], 0).into();
+    config.provisioning.provisioner = Choice::Directory;
     config.plugins_dir = Some(folder.join("empty"));
     config.templates_dir = Some(folder.join("empty"));
-    config.compiler = compiler.map(Box::new);
+    config.runtime.compiler = compiler;
     config.admin_email = Some(EMAIL.into());
     config.admin_password = Some(Secret::new(PASSWORD));
     App::start(config, Clock::system()).await.unwrap()

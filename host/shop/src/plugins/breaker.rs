@@ -15,7 +15,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{Digest, Failure};
 
 /// Rules for when a function of a version is suspended, and for how long.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct BreakerRules {
     /// Failures in a row that suspend; 0 never does.
     pub failures: u32,

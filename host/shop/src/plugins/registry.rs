@@ -26,7 +26,7 @@ use crate::{
 const POLLS_BETWEEN_ATTEMPTS: u32 = 30;
 
 /// Operator's policy for plugins, beside their limits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Policy {
     pub trust: Trust,
     pub breaker: BreakerRules,

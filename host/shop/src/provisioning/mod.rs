@@ -71,7 +71,7 @@ use crate::{
 };
 
 /// Operator's settings for provisioning.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub provisioner: Choice,
     /// Path of the kubeconfig; `None` looks in the usual places.

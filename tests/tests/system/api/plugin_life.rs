@@ -565,8 +565,8 @@ async fn only_signed_components_are_taken_and_run() {
         let url = url.clone();
         let shop = following(Engine::Sqlite, 3_600, |config| {
             config.database_url = Some(dermaga_shop::crypto::Secret::new(url));
-            config.plugin_trust.keys = keys;
-            config.plugin_trust.required = required;
+            config.plugins.trust.keys = keys;
+            config.plugins.trust.required = required;
         });
         shop.await.unwrap()
     };
@@ -643,8 +643,8 @@ async fn the_folder_is_signed_beside() {
     let shop = following(Engine::Sqlite, 3_600, |config| {
         config.templates_dir = Some(plugins.clone());
         config.plugins_dir = Some(plugins);
-        config.plugin_trust.keys = vec![public];
-        config.plugin_trust.required = true;
+        config.plugins.trust.keys = vec![public];
+        config.plugins.trust.required = true;
     });
     let shop = shop.await.unwrap();
     assert_eq!(running(&shop), None);
@@ -659,8 +659,8 @@ async fn the_folder_is_signed_beside() {
 async fn suspensions_are_as_an_operator_decides() {
     for (failures, pause) in [(2, 600), (0, 600)] {
         let shop = following(Engine::Sqlite, 3_600, |config| {
-            config.plugin_breaker_failures = failures;
-            config.plugin_breaker_pause = Duration::from_secs(pause);
+            config.plugins.breaker.failures = failures;
+            config.plugins.breaker.pause = TimeDelta::seconds(pause);
         });
         let shop = shop.await.unwrap();
         let admin = shop.admin().await;

@@ -34,8 +34,8 @@ async fn client(path: &Path) -> Client {
 async fn shop_on(path: &Path) -> Option<Shop> {
     let path = path.to_owned();
     Shop::open_with(Engine::Sqlite, |config| {
-        config.provisioner = Choice::Kubernetes;
-        config.kubeconfig = Some(path);
+        config.provisioning.provisioner = Choice::Kubernetes;
+        config.provisioning.kubeconfig = Some(path);
     })
     .await
 }

@@ -146,7 +146,7 @@ async fn grace_is_counted_in_the_shops_days() {
 async fn jobs_run_when_they_were_shown_to() {
     let berlin = |config: &mut dermaga::config::Config| {
         config.billing_timezone = chrono_tz::Europe::Berlin;
-        config.cron_daily_renewals = "30 2 * * *".parse().unwrap();
+        config.schedules.daily_renewals = "30 2 * * *".parse().unwrap();
     };
     // Set before the start, because jobs count from the scheduler's first look.
     let clock = Clock::movable();

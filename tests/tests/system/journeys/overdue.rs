@@ -56,7 +56,7 @@ async fn balance(customer: &Client) -> i64 {
 /// Opens a shop whose nightly job does not run by itself.
 async fn open(engine: Engine) -> Option<Shop> {
     Shop::open_with(engine, |config| {
-        config.cron_daily_renewals = "off".parse().unwrap();
+        config.schedules.daily_renewals = "off".parse().unwrap();
     })
     .await
 }

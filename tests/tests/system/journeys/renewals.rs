@@ -768,8 +768,8 @@ async fn shop_with(settings: &[(&str, &str)]) -> Shop {
     let read = config::load(sources).unwrap().config;
     let change = |config: &mut config::Config| {
         config.subscriptions = read.subscriptions.clone();
-        config.cron_daily_renewals = read.cron_daily_renewals;
-        config.cron_grace_period = read.cron_grace_period;
+        config.schedules.daily_renewals = read.schedules.daily_renewals;
+        config.schedules.grace_period = read.schedules.grace_period;
     };
     Shop::open_with(Engine::Sqlite, change).await.unwrap()
 }
