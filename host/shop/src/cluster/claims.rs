@@ -74,10 +74,19 @@ impl Cluster {
     pub async fn check_claims(
         &self,
         namespace: &str,
+        instance: &str,
         known: &[ClaimRef],
     ) -> Result<(), ClusterError> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         for claim in known {
+            // The volume of a claim never changes once it has one.
+            let ClaimRef { name, uid, .. } = claim;
+            let is_still = self
+                .known
+                .is_still(namespace, instance, (VOLUME_CLAIM, name), uid);
+            if is_still {
+                continue;
+            }
             let object = format!("{VOLUME_CLAIM}/{}", claim.name);
             let live = self.call(&object, claims.get_opt(&claim.name)).await?;
             if let Some(how) = loss(claim, live.as_ref()) {

@@ -9,7 +9,7 @@ use kube::{
 };
 use tokio::time::timeout;
 
-use super::{ClusterError, discovery::Served, walls::Walls};
+use super::{ClusterError, discovery::Served, known::Known, walls::Walls};
 
 /// Time to answer the version, beyond which a cluster counts as away.
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,6 +23,7 @@ pub struct Cluster {
     pub(super) client: Client,
     pub(super) served: Arc<ArcSwapOption<Served>>,
     pub(super) walls: Walls,
+    pub(super) known: Known,
     url: Arc<str>,
 }
 
@@ -61,6 +62,7 @@ impl Cluster {
             client,
             served: Arc::default(),
             walls: Walls::default(),
+            known: Known::default(),
             url,
         })
     }

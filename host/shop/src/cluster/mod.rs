@@ -8,6 +8,7 @@ mod client;
 mod diagnosis;
 mod discovery;
 mod error;
+mod known;
 mod namespace;
 mod object;
 mod objects;

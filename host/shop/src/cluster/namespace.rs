@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
+    known::hash,
     object::{MANAGED_BY_LABEL, label, owner_labels},
 };
 
@@ -27,6 +28,9 @@ pub(super) const NAME: &str = "dermaga";
 /// Longest wait for a new quota: pods made before the controller has seen it slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
 const QUOTA_POLL: Duration = Duration::from_millis(100);
+/// Time for the watch to show the same, before the API server is asked.
+const QUOTA_WATCHED: Duration = Duration::from_secs(2);
+const QUOTA_WATCH_POLL: Duration = Duration::from_millis(20);
 /// Address of the NodeLocal DNSCache add-on, which runs outside of any pod.
 const NODE_LOCAL_DNS: &str = "169.254.20.10/32";
 
@@ -221,6 +225,15 @@ impl Cluster {
     /// [`ClusterError::NotOurs`] when a namespace of that name belongs to another owner,
     /// [`ClusterError::NotYet`] while it is being removed or the quota is not in force.
     pub async fn prepare_namespace(&self, tenant: &Tenant) -> Result<(), ClusterError> {
+        let mut manifests = tenant.manifests();
+        manifests.retain(|manifest| {
+            let object = ObjectRef::of(manifest);
+            let wanted = hash(manifest);
+            !self.walls.agrees(&tenant.namespace, &object, wanted)
+        });
+        if manifests.is_empty() {
+            return Ok(());
+        }
         if let Some(live) = self.namespace_of(&tenant.namespace, tenant.user_id).await?
             && live.metadata.deletion_timestamp.is_some()
         {
@@ -229,7 +242,7 @@ impl Cluster {
         }
         let served = self.served().await?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        for manifest in tenant.manifests() {
+        for manifest in manifests {
             let object = ObjectRef::of(&manifest);
             let Some(resource) = served.resource(&object.api_version, &object.kind) else {
                 continue;
@@ -238,7 +251,7 @@ impl Cluster {
             let patch = Patch::Apply(&manifest);
             let applied = api.patch(&object.name, &params, &patch);
             let applied = self.call(&object, applied).await?;
-            self.walls.note(&object.kind, &applied);
+            self.walls.applied(&object.kind, &applied, hash(&manifest));
         }
         self.quota_in_force(&tenant.namespace).await
     }
@@ -252,6 +265,9 @@ impl Cluster {
     }
 
     async fn quota_in_force(&self, namespace: &str) -> Result<(), ClusterError> {
+        if self.is_shown_in_force(namespace).await {
+            return Ok(());
+        }
         let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), namespace);
         let deadline = Instant::now() + QUOTA_TIMEOUT;
         loop {
@@ -265,6 +281,20 @@ impl Cluster {
                 return Err(ClusterError::NotYet(message));
             }
             sleep(QUOTA_POLL).await;
+        }
+    }
+
+    /// Waits a moment for the watch to show that the quota is in force, which costs no request.
+    async fn is_shown_in_force(&self, namespace: &str) -> bool {
+        let deadline = Instant::now() + QUOTA_WATCHED;
+        loop {
+            if self.walls.is_in_force(namespace) {
+                return true;
+            }
+            if Instant::now() >= deadline || !self.walls.is_current() {
+                return false;
+            }
+            sleep(QUOTA_WATCH_POLL).await;
         }
     }
 

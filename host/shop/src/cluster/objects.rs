@@ -1,11 +1,12 @@
 //! Applying, sweeping, pruning and deleting the objects of one instance.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::Secret;
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions},
 };
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef,
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
+    known::{Ownership, hash},
     object::{CLAIMED, VOLUME_CLAIM, as_large, is_of_instance, label, to_json},
 };
 
@@ -61,6 +63,8 @@ pub struct LiveObjects {
     objects: Vec<(ObjectRef, DynamicObject)>,
     /// Objects that the cluster derived from them: replica sets and pods.
     dependents: Vec<(ObjectRef, DynamicObject)>,
+    /// Digest of the records that they were found by.
+    digest: Option<u64>,
 }
 
 impl LiveObjects {
@@ -71,6 +75,11 @@ impl LiveObjects {
             .chain(&self.dependents)
             .map(|(object, _)| object.to_string())
             .collect()
+    }
+
+    /// Digest of the records that they were found by; `None` when they were listed.
+    pub const fn digest(&self) -> Option<u64> {
+        self.digest
     }
 
     pub fn has_pods(&self) -> bool {
@@ -113,32 +122,15 @@ impl Cluster {
         manifest: &Value,
     ) -> Result<Applied, ClusterError> {
         let object = ObjectRef::of(manifest);
+        let wanted = hash(manifest);
+        if self.known.agrees(namespace, instance, &object, wanted) {
+            return Ok(Applied::Yes);
+        }
         let served = self.served().await?;
         let Some(api) = self.api(&served, namespace, &object) else {
             return Ok(Applied::NotServed);
         };
-        let mut manifest = Cow::Borrowed(manifest);
-        let labels = if object.kind == VOLUME_CLAIM {
-            let live = self.call(&object, api.get_opt(&object.name)).await?;
-            let grown = live.as_ref().and_then(|live| {
-                let has = live.data.pointer(CLAIMED)?;
-                as_large(&manifest, has)
-            });
-            if let Some(grown) = grown {
-                manifest = Cow::Owned(grown);
-            }
-            live.map(|live| live.metadata.labels)
-        } else {
-            let live = api.get_metadata_opt(&object.name);
-            let live = self.call(&object, live).await?;
-            live.map(|live| live.metadata.labels)
-        };
-        if labels.is_some_and(|labels| !is_of_instance(labels.as_ref(), instance)) {
-            return Err(ClusterError::NotOurs {
-                namespace: namespace.to_owned(),
-                object: object.to_string(),
-            });
-        }
+        let manifest = self.checked(&api, namespace, instance, manifest).await?;
         let patch = Patch::Apply(&*manifest);
         let ours = PatchParams::apply(FIELD_MANAGER);
         // Without force first: the answer names the fields that another controller changed.
@@ -146,17 +138,68 @@ impl Cluster {
             Ok(api.patch(&object.name, &ours, &patch).await)
         });
         let contested = match gently.await? {
-            Ok(_) => return Ok(Applied::Yes),
+            Ok(live) => {
+                self.known.applied(&object, live, wanted);
+                return Ok(Applied::Yes);
+            }
             Err(kube::Error::Api(status)) if status.code == 409 => conflicts(&status, &object),
             Err(error) => return Err(ClusterError::of(error, &object.to_string())),
         };
         let forced = ours.force();
-        self.call(&object, api.patch(&object.name, &forced, &patch))
+        let live = self
+            .call(&object, api.patch(&object.name, &forced, &patch))
             .await?;
+        self.known.applied(&object, live, wanted);
         Ok(if contested.is_empty() {
             Applied::Yes
         } else {
             Applied::Corrected(contested)
+        })
+    }
+
+    /// Returns the manifest to apply after a look at the live object, if there is one: it must be
+    /// ours, and a claim keeps its size.
+    async fn checked<'a>(
+        &self,
+        api: &Api<DynamicObject>,
+        namespace: &str,
+        instance: &str,
+        manifest: &'a Value,
+    ) -> Result<Cow<'a, Value>, ClusterError> {
+        let object = ObjectRef::of(manifest);
+        let (mut checked, mut ownership) = (Cow::Borrowed(manifest), Ownership::Ours);
+        let owner_by = |labels: Option<&BTreeMap<String, String>>| {
+            if is_of_instance(labels, instance) {
+                Ownership::Ours
+            } else {
+                Ownership::Foreign
+            }
+        };
+        if object.kind == VOLUME_CLAIM {
+            let live = self.call(&object, api.get_opt(&object.name)).await?;
+            if let Some(live) = live {
+                let grown = live.data.pointer(CLAIMED);
+                if let Some(grown) = grown.and_then(|has| as_large(manifest, has)) {
+                    checked = Cow::Owned(grown);
+                }
+                ownership = owner_by(live.metadata.labels.as_ref());
+            }
+        } else {
+            ownership = self.known.ownership(namespace, instance, &object);
+            if ownership == Ownership::Unknown {
+                let live = api.get_metadata_opt(&object.name);
+                let live = self.call(&object, live).await?;
+                ownership = live.map_or(Ownership::Ours, |live| {
+                    owner_by(live.metadata.labels.as_ref())
+                });
+            }
+        }
+        if ownership == Ownership::Ours {
+            return Ok(checked);
+        }
+        Err(ClusterError::NotOurs {
+            namespace: namespace.to_owned(),
+            object: object.to_string(),
         })
     }
 
@@ -193,6 +236,108 @@ impl Cluster {
         Ok(LiveObjects {
             objects: self.list(namespace, instance, &INSTANCE_KINDS).await?,
             dependents: self.list(namespace, instance, &DEPENDENT_KINDS).await?,
+            digest: None,
+        })
+    }
+
+    /// Finds the objects of an instance, and its pods: from what the watches showed where that is
+    /// enough, else by reading them. Of Secrets it tells the names only.
+    ///
+    /// # Errors
+    /// When the cluster is away or denies reading.
+    pub async fn look(&self, namespace: &str, instance: &str) -> Result<LiveObjects, ClusterError> {
+        let Some(look) = self.known.look(namespace, instance) else {
+            return self.sweep(namespace, instance).await;
+        };
+        let served = self.served().await?;
+        let reads = look.found.into_iter().filter_map(|(object, known)| {
+            let api = self.api(&served, namespace, &object)?;
+            Some(self.read(api, object, known))
+        });
+        let found: Vec<_> = stream::iter(reads)
+            .buffered(PARALLEL_LISTS)
+            .try_collect()
+            .await?;
+        let place = |object: &ObjectRef| {
+            INSTANCE_KINDS
+                .iter()
+                .position(|(_, kind)| *kind == object.kind)
+        };
+        let (mut objects, dependents): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .flatten()
+            .partition(|(object, _)| place(object).is_some());
+        objects.sort_by(|(one, _), (other, _)| {
+            (place(one), &one.name).cmp(&(place(other), &other.name))
+        });
+        Ok(LiveObjects {
+            objects,
+            dependents,
+            digest: Some(look.digest),
+        })
+    }
+
+    /// Reads an object, unless it is known; nothing when it is gone.
+    async fn read(
+        &self,
+        api: Api<DynamicObject>,
+        object: ObjectRef,
+        known: Option<Arc<DynamicObject>>,
+    ) -> Result<Option<(ObjectRef, DynamicObject)>, ClusterError> {
+        if let Some(known) = known {
+            return Ok(Some((object, DynamicObject::clone(&known))));
+        }
+        let Some(mut live) = self.call(&object, api.get_opt(&object.name)).await? else {
+            return Ok(None);
+        };
+        self.known.read(&object, live.clone());
+        live.metadata.managed_fields = None;
+        Ok(Some((object, live)))
+    }
+
+    /// Looks at the Secrets of an instance from time to time, since they are not watched.
+    ///
+    /// # Errors
+    /// When the cluster is away or denies reading.
+    pub async fn look_at_secrets(
+        &self,
+        namespace: &str,
+        instance: &str,
+    ) -> Result<(), ClusterError> {
+        if !self.known.needs_secrets(namespace, instance) {
+            return Ok(());
+        }
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let selector = ListParams::default().labels(&format!("{INSTANCE_LABEL}={instance}"));
+        let found = self
+            .call("Secret objects", secrets.list_metadata(&selector))
+            .await?;
+        let found = found.into_iter().map(|secret| DynamicObject {
+            types: None,
+            metadata: secret.metadata,
+            data: Value::Null,
+        });
+        self.known.secrets(namespace, instance, found.collect());
+        Ok(())
+    }
+
+    /// Remembers that nothing of an instance is under way: its objects of this digest lead to this
+    /// status.
+    pub fn settle(&self, namespace: &str, instance: &str, digest: u64, status: u64) {
+        self.known.settle(namespace, instance, digest, status);
+    }
+
+    /// Returns true when nothing of an instance changed since it had this status.
+    pub fn is_settled(&self, namespace: &str, instance: &str, status: u64) -> bool {
+        self.known.is_settled(namespace, instance, status)
+    }
+
+    /// Returns true when every object of an instance is as it was applied by these manifests.
+    pub fn agrees(&self, namespace: &str, instance: &str, manifests: &[Value]) -> bool {
+        manifests.iter().all(|manifest| {
+            let object = ObjectRef::of(manifest);
+            let wanted = hash(manifest);
+            self.known.agrees(namespace, instance, &object, wanted)
         })
     }
 

@@ -2,10 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    future::ready,
-    hash::{DefaultHasher, Hash, Hasher},
     mem,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
@@ -20,15 +18,17 @@ use kube::{
 };
 
 use super::{
-    Cluster, ClusterError, FIELD_MANAGER, USER_LABEL,
+    Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
+    known::{hash, version},
     namespace::NAME,
     object::{MANAGED_BY_LABEL, label},
 };
 
 const POLICY: &str = "NetworkPolicy";
+const QUOTA: &str = "ResourceQuota";
 const WALL_KINDS: [(&str, &str); 4] = [
     ("v1", "Namespace"),
-    ("v1", "ResourceQuota"),
+    ("v1", QUOTA),
     ("v1", "LimitRange"),
     ("networking.k8s.io/v1", POLICY),
 ];
@@ -55,36 +55,134 @@ pub enum WallChange {
     AllForeign(Vec<PolicyRef>),
 }
 
-/// Walls as they were applied or seen last: the hash of each one's content by that of its place.
+/// One wall as it was seen last.
+#[derive(Debug, Default)]
+struct Wall {
+    version: u64,
+    content: u64,
+    /// The list that it was seen in or after.
+    list: u32,
+    /// Our last apply, as the hashes of its manifest and of the answer.
+    applied: Option<(u64, u64)>,
+    /// The controller of a quota keeps to it.
+    is_in_force: bool,
+}
+
+/// Kind, namespace and name; the namespace of a Namespace is itself.
+type Place = (&'static str, Box<str>, Box<str>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    walls: HashMap<Place, Wall>,
+    /// For each watched kind, the number of its list, and if that one is complete.
+    lists: HashMap<&'static str, (u32, bool)>,
+}
+
+/// Walls as they were applied or seen last.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Walls(Arc<Mutex<HashMap<u64, u64>>>);
+pub(super) struct Walls(Arc<Mutex<Seen>>);
 
 impl Walls {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Remembers an object; returns true when it differs from what was remembered.
-    pub(super) fn note(&self, kind: &str, object: &DynamicObject) -> bool {
+    fn note(&self, kind: &'static str, object: &DynamicObject) -> bool {
         let content = hash(&(
             object.labels(),
             object.data.get("spec").map(ToString::to_string),
             object.metadata.deletion_timestamp.is_some(),
         ));
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(place(kind, object), content) != Some(content)
+        let version = version(&object.metadata);
+        let mut seen = self.seen();
+        let list = seen.lists.get(kind).map_or(0, |(list, _)| *list);
+        let wall = seen.walls.entry(place(kind, object)).or_default();
+        wall.list = list;
+        // An event of a version before that of our own apply is no news.
+        if version < wall.version {
+            return false;
+        }
+        wall.version = version;
+        let part = |pointer: &str| object.data.pointer(pointer);
+        wall.is_in_force = part("/spec/hard") == part("/status/hard");
+        std::mem::replace(&mut wall.content, content) != content
     }
 
-    fn forget(&self, kind: &str, object: &DynamicObject) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.remove(&place(kind, object));
+    /// Remembers the answer to our own apply.
+    pub(super) fn applied(&self, kind: &str, object: &DynamicObject, manifest: u64) {
+        let Some((_, kind)) = WALL_KINDS.iter().find(|(_, one)| *one == kind) else {
+            return;
+        };
+        let _ = self.note(kind, object);
+        if let Some(wall) = self.seen().walls.get_mut(&place(kind, object)) {
+            wall.applied = Some((manifest, wall.content));
+        }
+    }
+
+    /// Returns true when a wall is as it was applied, by this very manifest.
+    pub(super) fn agrees(&self, namespace: &str, object: &ObjectRef, manifest: u64) -> bool {
+        let Some((_, kind)) = WALL_KINDS.iter().find(|(_, one)| *one == object.kind) else {
+            return false;
+        };
+        let place = (*kind, namespace.into(), object.name.as_str().into());
+        let seen = self.seen();
+        let wall = seen.walls.get(&place);
+        seen.is_current() && wall.is_some_and(|wall| wall.applied == Some((manifest, wall.content)))
+    }
+
+    /// Returns true when all watches have listed what there is.
+    pub(super) fn is_current(&self) -> bool {
+        self.seen().is_current()
+    }
+
+    /// Returns true when the watch has shown that the quota, as applied last, is in force.
+    pub(super) fn is_in_force(&self, namespace: &str) -> bool {
+        let seen = self.seen();
+        let wall = seen.walls.get(&(QUOTA, namespace.into(), NAME.into()));
+        seen.is_current() && wall.is_some_and(|wall| wall.is_in_force)
+    }
+
+    fn forget(&self, kind: &'static str, object: &DynamicObject) {
+        self.seen().walls.remove(&place(kind, object));
+    }
+
+    fn list_begins(&self, kind: &'static str) {
+        let mut seen = self.seen();
+        let (list, is_complete) = seen.lists.entry(kind).or_default();
+        *list = list.wrapping_add(1);
+        *is_complete = false;
+    }
+
+    /// Forgets what the list did not have, and returns the namespaces of that.
+    fn list_ends(&self, kind: &'static str) -> Vec<String> {
+        let mut seen = self.seen();
+        let (list, is_complete) = seen.lists.entry(kind).or_default();
+        *is_complete = true;
+        let list = *list;
+        let mut losers = Vec::new();
+        seen.walls.retain(|(of, namespace, _), wall| {
+            let is_gone = *of == kind && wall.list != list;
+            if is_gone {
+                losers.push(namespace.to_string());
+            }
+            !is_gone
+        });
+        losers
     }
 }
 
-fn place(kind: &str, object: &DynamicObject) -> u64 {
-    hash(&(kind, object.namespace(), object.name_any()))
+impl Seen {
+    fn is_current(&self) -> bool {
+        let is_complete = |kind| matches!(self.lists.get(kind), Some((_, true)));
+        WALL_KINDS.iter().all(|(_, kind)| is_complete(kind))
+    }
 }
 
-fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+fn place(kind: &'static str, object: &DynamicObject) -> Place {
+    let name = object.name_any();
+    let namespace = object.namespace().unwrap_or_else(|| name.clone());
+    (kind, namespace.into(), name.into())
 }
 
 /// Watch of one kind of walls.
@@ -96,10 +194,7 @@ struct WallWatch {
 }
 
 impl WallWatch {
-    fn change(
-        &mut self,
-        event: Result<Event<DynamicObject>, watcher::Error>,
-    ) -> Option<WallChange> {
+    fn changes(&mut self, event: Result<Event<DynamicObject>, watcher::Error>) -> Vec<WallChange> {
         match event {
             Ok(Event::Apply(object)) => self.seen(&object),
             Ok(Event::InitApply(object)) => {
@@ -110,35 +205,45 @@ impl WallWatch {
             }
             Ok(Event::Delete(object)) => {
                 self.walls.forget(self.kind, &object);
-                Some(if self.is_foreign(&object) {
+                vec![if self.is_foreign(&object) {
                     WallChange::ForeignGone(policy(&object))
                 } else {
                     ours(&object)
-                })
+                }]
             }
             Ok(Event::Init) => {
                 self.foreign.clear();
-                None
+                self.walls.list_begins(self.kind);
+                Vec::new()
             }
-            Ok(Event::InitDone) => {
-                (self.kind == POLICY).then(|| WallChange::AllForeign(mem::take(&mut self.foreign)))
-            }
+            Ok(Event::InitDone) => self.listed(),
             Err(error) => {
                 tracing::debug!(%error, "cluster.watch_interrupted");
-                None
+                Vec::new()
             }
         }
     }
 
-    fn seen(&self, object: &DynamicObject) -> Option<WallChange> {
-        let is_news = self.walls.note(self.kind, object);
-        is_news.then(|| {
-            if self.is_foreign(object) {
-                WallChange::Foreign(policy(object))
-            } else {
-                ours(object)
-            }
-        })
+    fn listed(&mut self) -> Vec<WallChange> {
+        let losers = self.walls.list_ends(self.kind).into_iter();
+        let mut changes: Vec<_> = losers
+            .map(|namespace| WallChange::Ours { namespace })
+            .collect();
+        if self.kind == POLICY {
+            changes.push(WallChange::AllForeign(mem::take(&mut self.foreign)));
+        }
+        changes
+    }
+
+    fn seen(&self, object: &DynamicObject) -> Vec<WallChange> {
+        if !self.walls.note(self.kind, object) {
+            return Vec::new();
+        }
+        vec![if self.is_foreign(object) {
+            WallChange::Foreign(policy(object))
+        } else {
+            ours(object)
+        }]
     }
 
     fn is_foreign(&self, object: &DynamicObject) -> bool {
@@ -194,7 +299,8 @@ impl Cluster {
             let changes = watcher(api, config).default_backoff();
             Some(
                 changes
-                    .filter_map(move |event| ready(watch.change(event)))
+                    .map(move |event| stream::iter(watch.changes(event)))
+                    .flatten()
                     .boxed(),
             )
         });
@@ -229,21 +335,15 @@ mod tests {
             }))
         };
         let mut quotas = watch("ResourceQuota");
-        quotas.walls.note("ResourceQuota", &quota(2, 0));
-        assert_eq!(quotas.change(Ok(Event::Apply(quota(2, 1)))), None);
-        let changed = WallChange::Ours {
+        quotas.walls.applied(QUOTA, &quota(2, 0), 7);
+        assert_eq!(quotas.changes(Ok(Event::Apply(quota(2, 1)))), []);
+        let changed = [WallChange::Ours {
             namespace: "user-1".to_owned(),
-        };
-        assert_eq!(
-            quotas.change(Ok(Event::Apply(quota(9, 1)))),
-            Some(changed.clone())
-        );
-        assert_eq!(quotas.change(Ok(Event::Apply(quota(9, 2)))), None);
-        assert_eq!(
-            quotas.change(Ok(Event::Delete(quota(9, 2)))),
-            Some(changed.clone())
-        );
-        assert_eq!(quotas.change(Ok(Event::Apply(quota(9, 2)))), Some(changed));
+        }];
+        assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 1)))), changed);
+        assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 2)))), []);
+        assert_eq!(quotas.changes(Ok(Event::Delete(quota(9, 2)))), changed);
+        assert_eq!(quotas.changes(Ok(Event::Apply(quota(9, 2)))), changed);
     }
 
     #[test]
@@ -256,20 +356,38 @@ mod tests {
             name: "open".to_owned(),
         };
         let mut policies = watch(POLICY);
-        assert_eq!(policies.change(Ok(Event::Init)), None);
+        assert_eq!(policies.changes(Ok(Event::Init)), []);
         assert_eq!(
-            policies.change(Ok(Event::InitApply(named("open")))),
-            Some(WallChange::Foreign(open.clone()))
+            policies.changes(Ok(Event::InitApply(named("open")))),
+            [WallChange::Foreign(open.clone())]
         );
-        let ours = policies.change(Ok(Event::InitApply(named("dermaga-default-deny"))));
-        assert!(matches!(ours, Some(WallChange::Ours { .. })), "{ours:?}");
+        let ours = policies.changes(Ok(Event::InitApply(named("dermaga-default-deny"))));
+        assert!(matches!(ours[..], [WallChange::Ours { .. }]), "{ours:?}");
         assert_eq!(
-            policies.change(Ok(Event::InitDone)),
-            Some(WallChange::AllForeign(vec![open.clone()]))
+            policies.changes(Ok(Event::InitDone)),
+            [WallChange::AllForeign(vec![open.clone()])]
         );
         assert_eq!(
-            policies.change(Ok(Event::Delete(named("open")))),
-            Some(WallChange::ForeignGone(open))
+            policies.changes(Ok(Event::Delete(named("open")))),
+            [WallChange::ForeignGone(open)]
         );
+    }
+
+    #[test]
+    fn a_wall_that_a_new_list_does_not_have_is_gone() {
+        let of = |namespace: &str| {
+            object(json!({"metadata": {"name": "dermaga", "namespace": namespace}}))
+        };
+        let mut limits = watch("LimitRange");
+        limits.changes(Ok(Event::Init));
+        limits.changes(Ok(Event::InitApply(of("user-1"))));
+        limits.changes(Ok(Event::InitApply(of("user-2"))));
+        assert_eq!(limits.changes(Ok(Event::InitDone)), []);
+        limits.changes(Ok(Event::Init));
+        limits.changes(Ok(Event::InitApply(of("user-2"))));
+        let gone = [WallChange::Ours {
+            namespace: "user-1".to_owned(),
+        }];
+        assert_eq!(limits.changes(Ok(Event::InitDone)), gone);
     }
 }

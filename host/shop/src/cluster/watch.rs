@@ -3,7 +3,7 @@
 use dermaga_runtime::gate::INSTANCE_LABEL;
 use futures::{Stream, StreamExt, stream};
 use kube::{
-    Api, ResourceExt,
+    Api,
     api::DynamicObject,
     runtime::{
         WatchStreamExt,
@@ -13,15 +13,13 @@ use kube::{
 
 use super::{
     Cluster, ClusterError,
-    discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
+    known::{Known, watched_kinds},
 };
 
-/// The only watched kind of the cluster's own objects: pods say more than their owners' status.
-const WATCHED_DEPENDENT: &str = "Pod";
-
 impl Cluster {
-    /// Streams the names of instances with an object that appeared, changed or went away. Starts
-    /// with every instance that has any; reconnects by itself after the API server was away.
+    /// Streams the names of instances with an object that appeared, changed or went away, other than
+    /// by an apply of this server. Starts with every instance that has any; reconnects by itself after
+    /// the API server was away.
     ///
     /// # Errors
     /// When the cluster cannot say what it serves.
@@ -29,39 +27,47 @@ impl Cluster {
         &self,
     ) -> Result<impl Stream<Item = String> + Send + Unpin + use<>, ClusterError> {
         let served = self.served().await?;
-        let dependents = DEPENDENT_KINDS
-            .iter()
-            .filter(|(_, kind)| *kind == WATCHED_DEPENDENT);
-        let watches = INSTANCE_KINDS
-            .iter()
-            .chain(dependents)
+        let kinds: Vec<_> = watched_kinds()
             .filter_map(|(api_version, kind)| {
                 let resource = served.resource(api_version, kind)?;
-                let api: Api<Metadata> = Api::all_with(self.client.clone(), resource);
-                // List, then watch: streamed lists came with 1.27 and answer 422 before.
-                let config = watcher::Config::default().labels(INSTANCE_LABEL);
-                Some(
-                    watcher(api, config)
-                        .default_backoff()
-                        .filter_map(instance_of)
-                        .boxed(),
-                )
-            });
+                Some(((api_version, kind), resource))
+            })
+            .collect();
+        self.known.begin(kinds.iter().map(|((_, kind), _)| *kind));
+        let watches = kinds.into_iter().map(|(kind, resource)| {
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
+            // List, then watch: streamed lists came with 1.27 and answer 422 before.
+            let config = watcher::Config::default().labels(INSTANCE_LABEL);
+            let known = self.known.clone();
+            watcher(api, config)
+                .default_backoff()
+                .map(move |event| stream::iter(changed(&known, kind, event)))
+                .flatten()
+                .boxed()
+        });
         Ok(stream::select_all(watches.collect::<Vec<_>>()))
     }
 }
 
-type Metadata = kube::core::PartialObjectMeta<DynamicObject>;
-
-async fn instance_of(event: Result<Event<Metadata>, watcher::Error>) -> Option<String> {
+/// Notes an event, and returns the instances that it concerns.
+fn changed(
+    known: &Known,
+    kind: (&'static str, &'static str),
+    event: Result<Event<DynamicObject>, watcher::Error>,
+) -> Vec<String> {
     match event {
-        Ok(Event::Apply(object) | Event::Delete(object) | Event::InitApply(object)) => {
-            object.labels().get(INSTANCE_LABEL).cloned()
+        Ok(Event::Apply(object) | Event::InitApply(object)) => {
+            known.seen(kind, object).into_iter().collect()
         }
-        Ok(Event::Init | Event::InitDone) => None,
+        Ok(Event::Delete(object)) => known.gone(kind, &object).into_iter().collect(),
+        Ok(Event::Init) => {
+            known.list_begins(kind.1);
+            Vec::new()
+        }
+        Ok(Event::InitDone) => known.list_ends(kind.1),
         Err(error) => {
             tracing::debug!(%error, "cluster.watch_interrupted");
-            None
+            Vec::new()
         }
     }
 }

@@ -117,6 +117,36 @@ async fn an_upgrade_ends_the_crash_loop_of_a_stateful_pod() {
     leave(shop, server, &[&instance]).await;
 }
 
+/// Time within which an object of an instance is back, with a margin for a busy machine.
+const OBJECT_BACK: Duration = Duration::from_secs(3);
+
+/// What is changed by hand comes back, also when nothing but a single field is different.
+#[tokio::test]
+async fn an_object_edited_by_hand_comes_back_at_once() {
+    let Some((shop, server, client)) = shop().await else {
+        return;
+    };
+    let instance = shop.buy().await;
+    server.handle.wake();
+    shop.is(&instance, Status::Running).await;
+    // By now nothing is under way that would look at it anyway.
+    sleep(Duration::from_secs(2)).await;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &instance.namespace);
+    let other = Patch::Merge(json!({"spec": {"replicas": 0}}));
+    let params = PatchParams::default();
+    let changed = deployments.patch(&instance.name, &params, &other).await;
+    changed.unwrap();
+    let edited = Instant::now();
+    soon("the replicas", async || {
+        let spec = deployments.get(&instance.name).await.ok()?.spec?;
+        (spec.replicas == Some(1)).then_some(())
+    })
+    .await;
+    assert!(edited.elapsed() < OBJECT_BACK, "{:?}", edited.elapsed());
+    shop.is(&instance, Status::Running).await;
+    leave(shop, server, &[&instance]).await;
+}
+
 /// Time within which what separates customers is back.
 const WALLS_BACK: Duration = Duration::from_secs(5);
 

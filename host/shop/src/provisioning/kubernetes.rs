@@ -1,6 +1,9 @@
 //! The provisioner that makes a cluster agree.
 
-use super::provisioner::{Observed, Outcome, Release};
+use super::{
+    model::Instance,
+    provisioner::{Observed, Outcome, Release},
+};
 use crate::{
     cluster::{Applied, Cluster, ClusterError, NamespaceState, NamespaceVersion, ObjectRef},
     ids::UserId,
@@ -22,28 +25,46 @@ impl Kubernetes {
     }
 
     /// Checks that the data is there, since an instance must not start on an empty volume unnoticed.
-    /// Applies the namespace, then the objects in their order, then prunes. A refused object does
-    /// not keep the others from being applied; the first refusal is returned.
+    pub(super) async fn check_claims(&self, seen: &Instance) -> Result<(), ClusterError> {
+        self.cluster
+            .check_claims(&seen.namespace, &seen.name, &seen.claims)
+            .await
+    }
+
+    /// Returns true when an instance is as it was applied, and nothing changed since it had the
+    /// status that it has.
+    async fn is_unchanged(&self, release: &Release<'_>) -> Result<bool, ClusterError> {
+        let Release {
+            tenant,
+            instance,
+            objects,
+            status,
+            ..
+        } = release;
+        let namespace = tenant.namespace.as_str();
+        self.cluster.look_at_secrets(namespace, instance).await?;
+        Ok(self.cluster.is_settled(namespace, instance, *status)
+            && self.cluster.agrees(namespace, instance, objects))
+    }
+
+    /// Applies the objects in their order, then prunes. A refused object does not keep the others
+    /// from being applied; the first refusal is returned.
     pub(super) async fn apply(&self, release: &Release<'_>) -> Result<Outcome, ClusterError> {
         let Release {
             tenant,
             instance,
             objects,
             previous,
-            claims,
-            is_stopped,
+            ..
         } = release;
-        self.cluster.check_claims(&tenant.namespace, claims).await?;
-        let mut refused = None;
-        match self.cluster.prepare_namespace(tenant).await {
-            Ok(()) => {}
-            // An instance that runs nothing needs no network policy or quota around it.
-            Err(error) if *is_stopped && error.is_about_object() => refused = Some(error),
-            Err(error) => return Err(error),
+        let namespace = tenant.namespace.as_str();
+        if self.is_unchanged(release).await? {
+            return Ok(Outcome::of(Observed::Unchanged));
         }
+        let mut refused = None;
         let (mut left_out, mut contested) = (Vec::new(), Vec::new());
         for manifest in *objects {
-            let applied = self.cluster.apply(&tenant.namespace, instance, manifest);
+            let applied = self.cluster.apply(namespace, instance, manifest);
             match applied.await {
                 Ok(Applied::Yes) => {}
                 Ok(Applied::Corrected(fields)) => contested.extend(fields),
@@ -58,17 +79,17 @@ impl Kubernetes {
             return Err(error);
         }
         let rendered: Vec<_> = objects.iter().map(ObjectRef::of).collect();
-        let mut sweep = self.cluster.sweep(&tenant.namespace, instance).await?;
+        let mut sweep = self.cluster.look(namespace, instance).await?;
         let pruned = self
             .cluster
-            .prune(&tenant.namespace, instance, &mut sweep, &rendered, previous)
+            .prune(namespace, instance, &mut sweep, &rendered, previous)
             .await?;
         for object in &pruned {
             tracing::info!(instance.name = instance, object = %object, "instance.pruned");
         }
         let replaced = self
             .cluster
-            .replace_stuck_pods(&tenant.namespace, instance, &sweep)
+            .replace_stuck_pods(namespace, instance, &sweep)
             .await?;
         for pod in &replaced {
             tracing::info!(instance.name = instance, pod, "instance.stuck_pod_replaced");
@@ -168,9 +189,10 @@ mod tests {
             instance: "a",
             objects: &objects,
             previous: &[],
-            claims: &[],
-            is_stopped: false,
+            status: 0,
         };
+        let cluster = kubernetes.cluster();
+        cluster.prepare_namespace(&tenant).await.unwrap();
         let refused = kubernetes.apply(&release).await.unwrap_err();
         assert!(
             matches!(&refused, ClusterError::Refused { object, .. } if object == "ConfigMap/odd"),

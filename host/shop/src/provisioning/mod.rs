@@ -33,6 +33,8 @@ mod walls;
 mod worker;
 
 #[cfg(test)]
+mod frugality_tests;
+#[cfg(test)]
 mod healing_tests;
 #[cfg(test)]
 mod tests;
@@ -132,6 +134,7 @@ pub async fn prepare(
         classes: settings.classes,
         ingress_namespace: settings.ingress_namespace,
         resync: settings.resync,
+        turns: tenancy::Turns::default(),
     };
     let identity = Identity::of_folder(&settings.data_dir, &clock);
     let (handle, worker) = Worker::new(reconciler, settings.parallel, identity);

@@ -1,6 +1,10 @@
 //! Instances: desired state, status, and the findings of one pass.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{contract, gate::Exception};
@@ -144,6 +148,14 @@ impl Status {
 }
 
 impl Instance {
+    /// Hash of a status, with all that it was decided from but the objects in the cluster.
+    pub(super) fn status_digest(&self, status: Status, message: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.generation, &self.plugin_digest).hash(&mut hasher);
+        (status.as_str(), message).hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// Name of the Secret object in which the host keeps the generated secrets.
     pub fn secret_object(&self) -> String {
         format!("{}-secrets", self.name)
@@ -292,6 +304,12 @@ pub(super) struct NewStatus {
 }
 
 impl NewStatus {
+    /// Returns true when nothing is under way, so that the same objects lead to the same status.
+    pub(super) const fn is_settled(&self) -> bool {
+        let is_at_rest = matches!(self.status, Status::Running | Status::Stopped);
+        is_at_rest && self.is_applied && self.failure.is_none() && self.trouble.is_none()
+    }
+
     /// Returns true when the generation that was seen will never be set up.
     pub(super) fn is_final(&self, now: DateTime<Utc>) -> bool {
         let refusal = self.refusal.as_ref();

@@ -7,8 +7,9 @@ use serde_json::Value;
 use super::{
     directory::{Directory, DirectoryError},
     kubernetes::Kubernetes,
+    model::Instance,
 };
-use crate::cluster::{ClaimRef, Cluster, ClusterError, Contested, LiveObjects, ObjectRef, Tenant};
+use crate::cluster::{Cluster, ClusterError, Contested, LiveObjects, ObjectRef, Tenant};
 
 /// Provisioner that an operator chooses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,10 +43,8 @@ pub struct Release<'a> {
     pub objects: &'a [Value],
     /// Objects that earlier releases may have left.
     pub previous: &'a [ObjectRef],
-    /// Claims that hold its data.
-    pub claims: &'a [ClaimRef],
-    /// Nothing of it runs.
-    pub is_stopped: bool,
+    /// Hash of its status and all that this was decided from, but the objects in the cluster.
+    pub status: u64,
 }
 
 /// Result of applying a release.
@@ -58,8 +57,20 @@ pub struct Outcome {
     pub contested: Vec<Contested>,
 }
 
+impl Outcome {
+    pub(super) const fn of(observed: Observed) -> Self {
+        Self {
+            observed,
+            left_out: Vec::new(),
+            contested: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub enum Observed {
+    /// Nothing changed since its status was decided.
+    Unchanged,
     Live(LiveObjects),
     /// Files in a folder; their further state is unknown.
     Written,
@@ -139,6 +150,36 @@ impl Provisioner {
         }
     }
 
+    /// Checks that the data of an instance is there.
+    ///
+    /// # Errors
+    /// [`ClusterError::DataLost`] when it is not, or when the cluster is away.
+    pub(super) async fn check_claims(&self, seen: &Instance) -> Result<(), ClusterError> {
+        match self {
+            Self::Kubernetes(kubernetes) => kubernetes.check_claims(seen).await,
+            Self::Directory(_) => Ok(()),
+        }
+    }
+
+    /// Brings a customer's namespace in a cluster to its desired state.
+    ///
+    /// # Errors
+    /// When the cluster is away or refuses.
+    pub async fn prepare(&self, tenant: &Tenant) -> Result<(), ClusterError> {
+        match self.cluster() {
+            Some(cluster) => cluster.prepare_namespace(tenant).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers that nothing of an instance is under way: its objects of this digest lead to this
+    /// status.
+    pub fn settle(&self, namespace: &str, instance: &str, digest: u64, status: u64) {
+        if let Some(cluster) = self.cluster() {
+            cluster.settle(namespace, instance, digest, status);
+        }
+    }
+
     /// Applies an instance as rendered.
     ///
     /// # Errors
@@ -154,11 +195,7 @@ impl Provisioner {
                     directory.write(&tenant, &instance, &objects)
                 });
                 written.await??;
-                Ok(Outcome {
-                    observed: Observed::Written,
-                    left_out: Vec::new(),
-                    contested: Vec::new(),
-                })
+                Ok(Outcome::of(Observed::Written))
             }
         }
     }

@@ -8,18 +8,19 @@ use tokio::time::timeout;
 
 use super::{
     attention,
-    model::{Desired, Instance, Neighbour, NewStatus, Terms},
+    model::{Desired, Instance, NewStatus, Terms},
     plugin_calls::Services,
-    provisioner::{Observed, ProvisionError, Provisioner, Release},
+    provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release},
     render::{Classes, RenderError, RenderInputs, Rendering, fingerprint, render},
     retry::spread,
     secrets::{self, Secrets},
     status::StatusDecider,
-    store, tenancy,
+    store,
+    tenancy::{self, Turns},
 };
 use crate::{
     Error, Result,
-    cluster::{LiveObjects, NamespaceState, ObjectRef},
+    cluster::{ClusterError, LiveObjects, NamespaceState, ObjectRef, Tenant},
     crypto::Vault,
     db::{Clock, Conn, Db, Lease, new_id},
     plugins,
@@ -41,12 +42,12 @@ pub(super) struct Reconciler<S> {
     pub(super) classes: Classes,
     pub(super) ingress_namespace: String,
     pub(super) resync: Duration,
+    pub(super) turns: Turns,
 }
 
 /// Data that a pass reads before it does anything.
 struct Material {
     terms: Terms,
-    neighbours: Vec<Neighbour>,
     secrets: Secrets,
 }
 
@@ -86,17 +87,12 @@ impl<S: Services> Reconciler<S> {
     async fn converge(&self, decider: &StatusDecider<'_>) -> Result<NewStatus> {
         let seen = decider.seen;
         let mut conn = self.db.read().await?;
-        let Material {
-            terms,
-            neighbours,
-            secrets,
-        } = self.material(&mut conn, seen).await?;
+        let Material { terms, secrets } = self.material(&mut conn, seen).await?;
         let recorded = match seen.manifests_decision_id {
             Some(decision_id) => store::recorded(&mut conn, decision_id).await?,
             None => None,
         };
         drop(conn);
-        let tenant = tenancy::tenant(seen, &neighbours, &self.ingress_namespace)?;
         let inputs = RenderInputs {
             instance: seen,
             terms: &terms,
@@ -113,16 +109,8 @@ impl<S: Services> Reconciler<S> {
             }
         };
         let previous = &seen.applied.0;
-        let release = Release {
-            tenant: &tenant,
-            instance: &seen.name,
-            objects: &rendering.objects,
-            previous,
-            claims: &seen.claims,
-            is_stopped: seen.desired == Desired::Stopped,
-        };
         let rendered: Vec<_> = rendering.objects.iter().map(ObjectRef::of).collect();
-        let (new_status, applied) = match self.provisioner.apply(&release).await {
+        let (new_status, applied) = match self.release(decider, &rendering).await? {
             Ok(outcome) => {
                 let contested = outcome.contested;
                 let new_status = self
@@ -145,6 +133,49 @@ impl<S: Services> Reconciler<S> {
         })
     }
 
+    /// Brings the namespace and then the instance to their desired states.
+    async fn release(
+        &self,
+        decider: &StatusDecider<'_>,
+        rendering: &Rendering,
+    ) -> Result<Result<Outcome, ProvisionError>> {
+        let seen = decider.seen;
+        if let Err(error) = self.provisioner.check_claims(seen).await {
+            return Ok(Err(error.into()));
+        }
+        let (tenant, prepared) = self.prepare(seen).await?;
+        let refused = match prepared {
+            Ok(()) => None,
+            // An instance that runs nothing needs no network policy or quota around it.
+            Err(error) if seen.desired == Desired::Stopped && error.is_about_object() => {
+                Some(error)
+            }
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let release = Release {
+            tenant: &tenant,
+            instance: &seen.name,
+            objects: &rendering.objects,
+            previous: &seen.applied.0,
+            status: seen.status_digest(seen.status, &seen.message),
+        };
+        let outcome = self.provisioner.apply(&release).await;
+        Ok(match refused {
+            Some(error) if outcome.is_ok() => Err(error.into()),
+            _ => outcome,
+        })
+    }
+
+    /// Brings the customer's namespace to its desired state, by one pass at a time: another one that
+    /// read fewer instances would take back the room that was made.
+    async fn prepare(&self, seen: &Instance) -> Result<(Tenant, Result<(), ClusterError>)> {
+        let _turn = self.turns.take(&seen.namespace).await;
+        let neighbours = store::neighbours(&mut self.db.read().await?, &seen.namespace).await?;
+        let tenant = tenancy::tenant(seen, &neighbours, &self.ingress_namespace)?;
+        let prepared = self.provisioner.prepare(&tenant).await;
+        Ok((tenant, prepared))
+    }
+
     /// Stops an instance that should be stopped, in case its manifests do not do that. Best effort:
     /// the next pass tries again.
     async fn stop_if_asked(&self, seen: &Instance) {
@@ -159,7 +190,6 @@ impl<S: Services> Reconciler<S> {
     async fn material(&self, conn: &mut Conn, seen: &Instance) -> Result<Material> {
         Ok(Material {
             terms: store::terms(conn, seen.id).await?,
-            neighbours: store::neighbours(conn, &seen.namespace).await?,
             secrets: secrets::open(conn, &self.vault, seen.id).await?,
         })
     }
@@ -172,11 +202,21 @@ impl<S: Services> Reconciler<S> {
         left_out: &[ObjectRef],
     ) -> Result<NewStatus> {
         let sweep = match observed {
+            Observed::Unchanged => return Ok(decider.unchanged()),
             Observed::Written => return Ok(decider.written()),
             Observed::Live(sweep) => sweep,
         };
-        let claims = sweep.claims(&decider.seen.claims);
+        let (claims, digest) = (sweep.claims(&decider.seen.claims), sweep.digest());
         let new_status = self.judge_live(decider, rendering, sweep, left_out).await?;
+        if let Some(digest) = digest.filter(|_| new_status.is_settled()) {
+            let Instance {
+                namespace, name, ..
+            } = decider.seen;
+            let status = decider
+                .seen
+                .status_digest(new_status.status, &new_status.message);
+            self.provisioner.settle(namespace, name, digest, status);
+        }
         Ok(NewStatus {
             claims,
             ..new_status

@@ -141,6 +141,11 @@ impl StatusDecider<'_> {
         }
     }
 
+    /// Status when nothing changed since it was decided.
+    pub(super) fn unchanged(&self) -> NewStatus {
+        self.applied(self.seen.status, self.seen.message.clone(), self.resync)
+    }
+
     pub(super) fn written(&self) -> NewStatus {
         if self.seen.desired == Desired::Stopped {
             return self.applied(Status::Stopped, WRITTEN_STOPPED, self.resync);

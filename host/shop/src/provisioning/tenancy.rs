@@ -1,6 +1,9 @@
 //! Limits of a customer's namespace, from the instances in it.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use dermaga_runtime::contract::Resources;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::model::{Instance, Neighbour};
 use crate::{
@@ -57,6 +60,29 @@ fn fold(sizes: &[Resources], with: fn(u32, u32) -> u32) -> Resources {
             storage_gib: with(total.storage_gib, size.storage_gib),
             replicas: with(total.replicas, size.replicas),
         })
+}
+
+/// Number of turns; namespaces share them.
+const TURNS: usize = 64;
+
+/// Turns of passes at the namespaces of customers.
+#[derive(Debug)]
+pub(super) struct Turns([Mutex<()>; TURNS]);
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self([const { Mutex::const_new(()) }; TURNS])
+    }
+}
+
+impl Turns {
+    /// Waits for the turn at a namespace, which lasts as long as the returned guard.
+    pub(super) async fn take(&self, namespace: &str) -> Option<MutexGuard<'_, ()>> {
+        let mut hasher = DefaultHasher::new();
+        namespace.hash(&mut hasher);
+        let at = usize::try_from(hasher.finish() % 64).ok()?;
+        Some(self.0.get(at)?.lock().await)
+    }
 }
 
 #[cfg(test)]

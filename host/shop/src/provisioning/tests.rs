@@ -288,6 +288,7 @@ impl Shop {
             classes: Classes::default(),
             ingress_namespace: "ingress-nginx".to_owned(),
             resync: Duration::from_secs(3600),
+            turns: super::tenancy::Turns::default(),
         };
         let (handle, worker) = Worker::new(reconciler, 4, identity);
         let cancel = CancellationToken::new();

@@ -1,0 +1,612 @@
+//! Records of the objects of instances, fed by the watches and by our own writes: an object that is
+//! as it was applied last needs no request.
+//!
+//! Its fields of ours are as applied as long as the API server's bookkeeping says so: a field that
+//! anything else changes leaves the entry of our field manager. Records are small; whole objects are
+//! kept only for instances that are under way.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use dermaga_runtime::gate::INSTANCE_LABEL;
+use kube::{
+    ResourceExt,
+    api::DynamicObject,
+    core::{ObjectMeta, TypeMeta},
+};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::{
+    FIELD_MANAGER, ObjectRef,
+    discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
+    object::{MANAGED_BY_LABEL, is_of_instance},
+};
+
+/// The only watched kind of the cluster's own objects: pods say more than their owners' status.
+const POD: &str = "Pod";
+/// The only kind that is not watched, since that would need the right to read every Secret.
+pub(super) const SECRET: &str = "Secret";
+/// Age of a look at an instance's Secrets after which a pass looks again.
+const SECRETS_AGE: Duration = Duration::from_secs(60);
+/// Instances whose whole objects are kept at most; of others they are read when they are needed.
+const MAX_CLOSE: usize = 256;
+
+/// Kinds that are watched, in the order of [`INSTANCE_KINDS`].
+pub(super) fn watched_kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let pods = DEPENDENT_KINDS.into_iter().filter(|(_, kind)| *kind == POD);
+    let own = INSTANCE_KINDS.into_iter();
+    own.filter(|(_, kind)| *kind != SECRET).chain(pods)
+}
+
+/// Hash of a manifest, or of anything else within this process.
+pub(super) fn hash(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Version of an object; versions of one kind can be compared.
+pub(super) fn version(metadata: &ObjectMeta) -> u64 {
+    let text = metadata.resource_version.as_deref();
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// Hash of the fields that the API server knows to be as we applied them; 0 for none.
+fn ours(metadata: &ObjectMeta) -> u64 {
+    let entries = metadata.managed_fields.iter().flatten();
+    let mut applied = entries.filter(|entry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.is_none()
+    });
+    applied.next().map_or(0, |entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| fields.0.to_string());
+        let time = entry.time.as_ref().map(|time| time.0.to_string());
+        hash(&(fields, time))
+    })
+}
+
+/// Our last apply of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LastApply {
+    manifest: u64,
+    ours: u64,
+}
+
+/// Everything that is remembered of one object.
+#[derive(Debug)]
+struct Record {
+    object: ObjectRef,
+    uid: Box<str>,
+    version: u64,
+    ours: u64,
+    has_labels: bool,
+    has_controller: bool,
+    is_leaving: bool,
+    /// The list that it was seen in or after.
+    list: u32,
+    applied: Option<LastApply>,
+    whole: Option<Arc<DynamicObject>>,
+}
+
+impl Record {
+    fn agrees(&self, manifest: u64) -> bool {
+        let wanted = LastApply {
+            manifest,
+            ours: self.ours,
+        };
+        self.ours != 0 && !self.is_leaving && self.has_labels && self.applied == Some(wanted)
+    }
+}
+
+/// The objects of one instance.
+#[derive(Debug, Default)]
+struct Group {
+    records: Vec<Record>,
+    /// Whole objects are kept.
+    is_close: bool,
+    /// Digest of the objects, and of the status that they led to, when nothing was under way.
+    settled: Option<(u64, u64)>,
+    secrets_seen: Option<Instant>,
+}
+
+impl Group {
+    /// Hash of everything that a status may depend on.
+    fn digest(&self) -> u64 {
+        let mut versions: Vec<_> = self
+            .records
+            .iter()
+            .map(|one| (&one.object, &one.uid, one.version))
+            .collect();
+        versions.sort_unstable();
+        hash(&versions)
+    }
+}
+
+/// The watch of one kind.
+#[derive(Debug, Default, Clone, Copy)]
+struct Watch {
+    is_current: bool,
+    list: u32,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    watches: HashMap<&'static str, Watch>,
+    groups: HashMap<Owner, Group>,
+    close: usize,
+}
+
+/// An instance by its place.
+type Owner = (Box<str>, Box<str>);
+
+/// The records of a cluster.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Known(Arc<Mutex<State>>);
+
+/// The objects of an instance, as far as they are known without a request.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) digest: u64,
+    pub(super) found: Vec<(ObjectRef, Option<Arc<DynamicObject>>)>,
+}
+
+/// Knowledge about the owner of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ownership {
+    Ours,
+    Foreign,
+    /// Only the API server knows.
+    Unknown,
+}
+
+fn owner(namespace: &str, instance: &str) -> Owner {
+    (namespace.into(), instance.into())
+}
+
+fn owner_of(object: &DynamicObject) -> Option<Owner> {
+    let instance = object.labels().get(INSTANCE_LABEL)?;
+    Some(owner(object.metadata.namespace.as_deref()?, instance))
+}
+
+impl State {
+    fn is_current(&self) -> bool {
+        !self.watches.is_empty() && self.watches.values().all(|watch| watch.is_current)
+    }
+
+    fn group(&self, namespace: &str, instance: &str) -> Option<&Group> {
+        self.groups.get(&owner(namespace, instance))
+    }
+
+    /// Begins to keep whole objects of an instance, as long as there is room.
+    fn come_close(&mut self, of: Owner) {
+        let has_room = self.close < MAX_CLOSE;
+        let group = self.groups.entry(of).or_default();
+        if has_room && !group.is_close {
+            group.is_close = true;
+            self.close = self.close.saturating_add(1);
+        }
+    }
+
+    fn drop_if_empty(&mut self, of: &Owner) {
+        if let Some(group) = self.groups.get(of)
+            && group.records.is_empty()
+        {
+            self.close = self.close.saturating_sub(usize::from(group.is_close));
+            self.groups.remove(of);
+        }
+    }
+
+    /// Remembers an object, unless a later version of it is known. Returns its record with true when
+    /// that is news.
+    fn note(&mut self, kind: (&str, &str), mut live: DynamicObject) -> Option<(&mut Record, bool)> {
+        let of = owner_of(&live)?;
+        let list = self.watches.get(kind.1).map_or(0, |watch| watch.list);
+        let object = ObjectRef::new(kind.0, kind.1, &live.name_any());
+        let version = version(&live.metadata);
+        let labels = live.metadata.labels.as_ref();
+        let mut is_news = true;
+        let mut record = Record {
+            uid: live.uid().unwrap_or_default().into(),
+            version,
+            ours: ours(&live.metadata),
+            has_labels: is_of_instance(labels, &of.1),
+            has_controller: live
+                .owner_references()
+                .iter()
+                .any(|owner| owner.controller == Some(true)),
+            is_leaving: live.metadata.deletion_timestamp.is_some(),
+            list,
+            applied: None,
+            whole: None,
+            object,
+        };
+        let group = self.groups.entry(of).or_default();
+        let records = &mut group.records;
+        let at = records.iter().position(|one| one.object == record.object);
+        let earlier = at.map(|at| records.swap_remove(at));
+        if let Some(earlier) = earlier {
+            if version < earlier.version {
+                records.push(Record { list, ..earlier });
+                return Some((records.last_mut()?, false));
+            }
+            let is_same = earlier.uid == record.uid;
+            is_news = !is_same || earlier.version != version;
+            record.applied = earlier.applied.filter(|_| is_same);
+            record.whole = earlier.whole.filter(|_| !is_news);
+        }
+        if group.is_close && kind.1 != SECRET && record.whole.is_none() {
+            live.metadata.managed_fields = None;
+            live.types = Some(TypeMeta {
+                api_version: kind.0.to_owned(),
+                kind: kind.1.to_owned(),
+            });
+            record.whole = Some(Arc::new(live));
+        }
+        records.push(record);
+        Some((records.last_mut()?, is_news))
+    }
+}
+
+impl Known {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins watches of these kinds; nothing is trusted until all of them have listed.
+    pub(super) fn begin(&self, kinds: impl Iterator<Item = &'static str>) {
+        let mut state = self.state();
+        for kind in kinds {
+            state.watches.entry(kind).or_default().is_current = false;
+        }
+    }
+
+    pub(super) fn list_begins(&self, kind: &str) {
+        if let Some(watch) = self.state().watches.get_mut(kind) {
+            watch.list = watch.list.wrapping_add(1);
+        }
+    }
+
+    /// Forgets what the list did not have; returns the names of the instances that lost something.
+    pub(super) fn list_ends(&self, kind: &str) -> Vec<String> {
+        let mut state = self.state();
+        let Some(watch) = state.watches.get_mut(kind) else {
+            return Vec::new();
+        };
+        watch.is_current = true;
+        let list = watch.list;
+        let mut losers = Vec::new();
+        for (of, group) in &mut state.groups {
+            let before = group.records.len();
+            let is_gone = |one: &Record| one.object.kind == kind && one.list != list;
+            group.records.retain(|one| !is_gone(one));
+            if group.records.len() < before {
+                losers.push(of.clone());
+            }
+        }
+        for of in &losers {
+            state.drop_if_empty(of);
+        }
+        losers.into_iter().map(|(_, name)| name.into()).collect()
+    }
+
+    /// Notes an object that a watch shows; returns the instance when that is news.
+    pub(super) fn seen(&self, kind: (&str, &str), live: DynamicObject) -> Option<String> {
+        let instance = live.labels().get(INSTANCE_LABEL).cloned()?;
+        let is_news = self.state().note(kind, live).is_none_or(|(_, news)| news);
+        is_news.then_some(instance)
+    }
+
+    pub(super) fn gone(&self, kind: (&str, &str), live: &DynamicObject) -> Option<String> {
+        let of = owner_of(live)?;
+        let mut state = self.state();
+        if let Some(group) = state.groups.get_mut(&of) {
+            let object = ObjectRef::new(kind.0, kind.1, &live.name_any());
+            let uid = live.uid().unwrap_or_default();
+            // Another one of that name may be there already.
+            group
+                .records
+                .retain(|one| one.object != object || *one.uid != *uid);
+        }
+        state.drop_if_empty(&of);
+        Some(of.1.into())
+    }
+
+    /// Notes the answer to our own apply.
+    pub(super) fn applied(&self, object: &ObjectRef, live: DynamicObject, manifest: u64) {
+        let Some(of) = owner_of(&live) else { return };
+        let mut state = self.state();
+        // The rest of the pass looks at what it applied.
+        state.come_close(of.clone());
+        let ours = ours(&live.metadata);
+        let kind = (object.api_version.as_str(), object.kind.as_str());
+        if let Some((record, _)) = state.note(kind, live) {
+            record.applied = Some(LastApply { manifest, ours });
+        }
+        if object.kind == SECRET
+            && let Some(group) = state.groups.get_mut(&of)
+        {
+            group.secrets_seen.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Returns true when an object is as it was applied, by this very manifest.
+    pub(super) fn agrees(
+        &self,
+        namespace: &str,
+        instance: &str,
+        object: &ObjectRef,
+        manifest: u64,
+    ) -> bool {
+        let state = self.state();
+        let group = state.group(namespace, instance);
+        state.is_current()
+            && group.is_some_and(|group| {
+                let mut records = group.records.iter();
+                let is_fresh = match object.kind.as_str() {
+                    SECRET => has_fresh_secrets(group),
+                    kind => state.watches.contains_key(kind),
+                };
+                is_fresh && records.any(|one| one.object == *object && one.agrees(manifest))
+            })
+    }
+
+    /// Tells the owner of an object, as far as the watches know.
+    pub(super) fn ownership(
+        &self,
+        namespace: &str,
+        instance: &str,
+        object: &ObjectRef,
+    ) -> Ownership {
+        let state = self.state();
+        let group = state.group(namespace, instance);
+        let record = group.and_then(|group| group.records.iter().find(|one| one.object == *object));
+        match record {
+            Some(record) if state.is_current() && object.kind != SECRET => {
+                if record.has_labels {
+                    Ownership::Ours
+                } else {
+                    Ownership::Foreign
+                }
+            }
+            _ => Ownership::Unknown,
+        }
+    }
+
+    /// Returns true when an object is still the one with this uid.
+    pub(super) fn is_still(
+        &self,
+        namespace: &str,
+        instance: &str,
+        (kind, name): (&str, &str),
+        uid: &str,
+    ) -> bool {
+        let state = self.state();
+        let group = state.group(namespace, instance);
+        state.is_current()
+            && group.is_some_and(|group| {
+                group.records.iter().any(|one| {
+                    one.object.kind == kind
+                        && one.object.name == name
+                        && *one.uid == *uid
+                        && !one.is_leaving
+                })
+            })
+    }
+
+    /// Returns the objects of an instance when the watches are current, and begins to keep them.
+    pub(super) fn look(&self, namespace: &str, instance: &str) -> Option<Look> {
+        let mut state = self.state();
+        if !state.is_current() {
+            return None;
+        }
+        let of = owner(namespace, instance);
+        state.come_close(of.clone());
+        let group = state.groups.get_mut(&of)?;
+        group.settled = None;
+        let is_shown = |one: &&Record| one.object.kind != SECRET || !one.has_controller;
+        let found = group
+            .records
+            .iter()
+            .filter(is_shown)
+            .map(|one| {
+                let is_secret = one.object.kind == SECRET;
+                let secret = is_secret.then(|| Arc::new(stand_in(one, &of)));
+                (one.object.clone(), secret.or_else(|| one.whole.clone()))
+            })
+            .collect();
+        Some(Look {
+            digest: group.digest(),
+            found,
+        })
+    }
+
+    /// Notes an object that was read.
+    pub(super) fn read(&self, object: &ObjectRef, live: DynamicObject) {
+        let kind = (object.api_version.as_str(), object.kind.as_str());
+        let mut state = self.state();
+        let _ = state.note(kind, live);
+    }
+
+    pub(super) fn needs_secrets(&self, namespace: &str, instance: &str) -> bool {
+        let state = self.state();
+        let group = state.group(namespace, instance);
+        let has_some = |group: &Group| group.records.iter().any(|one| one.object.kind == SECRET);
+        state.is_current()
+            && group.is_some_and(|group| has_some(group) && !has_fresh_secrets(group))
+    }
+
+    /// Notes all Secrets of an instance.
+    pub(super) fn secrets(&self, namespace: &str, instance: &str, all: Vec<DynamicObject>) {
+        let mut state = self.state();
+        let of = owner(namespace, instance);
+        let names: Vec<_> = all.iter().map(ResourceExt::name_any).collect();
+        for live in all {
+            let _ = state.note(("v1", SECRET), live);
+        }
+        if let Some(group) = state.groups.get_mut(&of) {
+            group
+                .records
+                .retain(|one| one.object.kind != SECRET || names.contains(&one.object.name));
+            group.secrets_seen = Some(Instant::now());
+        }
+    }
+
+    /// Notes that nothing is under way: with the objects of this digest, the status is this one.
+    pub(super) fn settle(&self, namespace: &str, instance: &str, digest: u64, status: u64) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let Some(group) = state.groups.get_mut(&owner(namespace, instance)) else {
+            return;
+        };
+        group.settled = Some((digest, status));
+        if group.is_close {
+            group.is_close = false;
+            state.close = state.close.saturating_sub(1);
+        }
+        for record in &mut group.records {
+            record.whole = None;
+        }
+    }
+
+    /// Returns true when nothing changed since an instance had this status.
+    pub(super) fn is_settled(&self, namespace: &str, instance: &str, status: u64) -> bool {
+        let state = self.state();
+        let group = state.group(namespace, instance);
+        state.is_current()
+            && group.is_some_and(|group| group.settled == Some((group.digest(), status)))
+    }
+}
+
+fn has_fresh_secrets(group: &Group) -> bool {
+    let seen = group.secrets_seen;
+    seen.is_some_and(|seen| seen.elapsed() < SECRETS_AGE)
+}
+
+/// A Secret without what it holds.
+fn stand_in(record: &Record, (_, instance): &Owner) -> DynamicObject {
+    let mut labels = std::collections::BTreeMap::new();
+    if record.has_labels {
+        labels.insert(MANAGED_BY_LABEL.to_owned(), FIELD_MANAGER.to_owned());
+        labels.insert(INSTANCE_LABEL.to_owned(), instance.clone().into());
+    }
+    let metadata = ObjectMeta {
+        name: Some(record.object.name.clone()),
+        labels: Some(labels),
+        ..ObjectMeta::default()
+    };
+    DynamicObject {
+        types: None,
+        metadata,
+        data: Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const KIND: (&str, &str) = ("apps/v1", "Deployment");
+
+    fn deployment(version: u32, fields: &str) -> DynamicObject {
+        let object = json!({
+            "metadata": {
+                "name": "web", "namespace": "user-1", "uid": "u", "resourceVersion": version.to_string(),
+                "labels": {MANAGED_BY_LABEL: FIELD_MANAGER, INSTANCE_LABEL: "a"},
+                "managedFields": [
+                    {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status",
+                     "fieldsV1": {"f:status": {"at": version}}},
+                    {"manager": FIELD_MANAGER, "operation": "Apply", "fieldsV1": {fields: {}}},
+                ],
+            },
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn object() -> ObjectRef {
+        ObjectRef::new(KIND.0, KIND.1, "web")
+    }
+
+    /// Records of a cluster in which one Deployment was applied at version 5.
+    fn applied() -> Known {
+        let known = Known::default();
+        known.begin([KIND.1].into_iter());
+        known.list_begins(KIND.1);
+        known.list_ends(KIND.1);
+        known.applied(&object(), deployment(5, "f:spec"), 7);
+        known
+    }
+
+    fn agrees(known: &Known) -> bool {
+        known.agrees("user-1", "a", &object(), 7)
+    }
+
+    #[test]
+    fn an_object_agrees_until_a_field_of_ours_is_changed() {
+        let known = applied();
+        assert!(agrees(&known));
+        assert!(
+            !known.agrees("user-1", "a", &object(), 8),
+            "another manifest"
+        );
+        // Our own apply and what came before it are no news, a later status is.
+        assert_eq!(known.seen(KIND, deployment(5, "f:spec")), None);
+        assert_eq!(known.seen(KIND, deployment(4, "f:other")), None);
+        assert_eq!(
+            known.seen(KIND, deployment(6, "f:spec")).as_deref(),
+            Some("a")
+        );
+        assert!(agrees(&known));
+        known.seen(KIND, deployment(8, "f:spec-without-replicas"));
+        assert!(!agrees(&known));
+        known.applied(&object(), deployment(9, "f:spec"), 7);
+        assert!(agrees(&known));
+        known.gone(KIND, &deployment(10, "f:spec"));
+        assert!(!agrees(&known));
+    }
+
+    #[test]
+    fn nothing_is_trusted_before_the_watches_have_listed() {
+        let known = applied();
+        known.begin([KIND.1, POD].into_iter());
+        assert!(!agrees(&known));
+        assert!(known.look("user-1", "a").is_none());
+        known.list_begins(POD);
+        known.list_ends(POD);
+        known.list_begins(KIND.1);
+        known.seen(KIND, deployment(5, "f:spec"));
+        assert_eq!(known.list_ends(KIND.1), [""; 0]);
+        assert!(agrees(&known));
+        known.list_begins(KIND.1);
+        assert_eq!(known.list_ends(KIND.1), ["a"]);
+        assert!(!agrees(&known));
+    }
+
+    #[test]
+    fn a_settled_instance_is_unchanged_until_one_of_its_objects_is() {
+        let known = applied();
+        let look = known.look("user-1", "a").unwrap();
+        assert!(look.found.iter().all(|(_, whole)| whole.is_some()));
+        known.settle("user-1", "a", look.digest, 1);
+        assert!(known.is_settled("user-1", "a", 1));
+        assert!(!known.is_settled("user-1", "a", 2), "another status");
+        known.seen(KIND, deployment(6, "f:spec"));
+        assert!(!known.is_settled("user-1", "a", 1));
+        // Whole objects are not kept of an instance at rest.
+        assert!(
+            known
+                .state()
+                .groups
+                .values()
+                .all(|group| group.records[0].whole.is_none())
+        );
+        assert_eq!(known.state().close, 0);
+    }
+}

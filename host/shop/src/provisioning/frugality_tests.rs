@@ -1,0 +1,176 @@
+//! Requests to a real cluster, counted by its audit log: with a disposable one that
+//! `DERMAGA_TEST_KUBECONFIG` names, in whose folder is `logs/audit.log`.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kube::config::Kubeconfig;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use super::{
+    model::{Instance, Status},
+    tests::{GOOD_IMAGE, Shop, in_cluster},
+};
+use crate::{
+    db::{Clock, new_id},
+    execute,
+    test_cluster::named_by,
+};
+
+const PURCHASES: usize = 100;
+
+/// The audit log of the test cluster, and a user of it whose requests are counted.
+struct Audit {
+    log: PathBuf,
+    user: String,
+    kubeconfig: PathBuf,
+    #[expect(dead_code, reason = "held")]
+    folder: tempfile::TempDir,
+}
+
+#[derive(Debug, Default)]
+struct Requests {
+    reads: usize,
+    writes: usize,
+    /// By verb and resource.
+    kinds: BTreeMap<String, usize>,
+}
+
+impl Audit {
+    /// Returns nothing when no cluster is named, or it keeps no audit log.
+    fn open() -> Option<Self> {
+        let admin = named_by("DERMAGA_TEST_KUBECONFIG")?;
+        let log = admin.parent()?.join("logs/audit.log");
+        if !log.exists() {
+            let must_run = std::env::var("DERMAGA_TEST_REQUIRE").as_deref() == Ok("all");
+            assert!(
+                !must_run,
+                "this test must run, and {} is absent",
+                log.display()
+            );
+            let _ = writeln!(std::io::stderr(), "skipped: the cluster keeps no audit log");
+            return None;
+        }
+        let id: Uuid = new_id(&Clock::system());
+        let user = format!("counted-{id}");
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, as_user(&admin, &user).to_string()).unwrap();
+        Some(Self {
+            log,
+            user,
+            kubeconfig,
+            folder,
+        })
+    }
+
+    /// Counts the requests so far.
+    fn requests(&self) -> Requests {
+        let text = std::fs::read(&self.log).unwrap();
+        let (mut counted, mut ids) = (Requests::default(), HashSet::new());
+        for line in text.split(|byte| *byte == b'\n') {
+            let Ok(event) = serde_json::from_slice::<Value>(line) else {
+                continue;
+            };
+            let is_its = event["impersonatedUser"]["username"] == self.user.as_str();
+            if !is_its || !ids.insert(event["auditID"].as_str().unwrap_or_default().to_owned()) {
+                continue;
+            }
+            let verb = event["verb"].as_str().unwrap_or_default();
+            let resource = event["objectRef"]["resource"].as_str().unwrap_or("other");
+            *counted
+                .kinds
+                .entry(format!("{verb} {resource}"))
+                .or_default() += 1;
+            if matches!(verb, "get" | "list" | "watch") {
+                counted.reads += 1;
+            } else {
+                counted.writes += 1;
+            }
+        }
+        counted
+    }
+}
+
+/// The same access as the administrator has, under another name.
+fn as_user(admin: &Path, user: &str) -> Value {
+    let mut config = serde_json::to_value(Kubeconfig::read_from(admin).unwrap()).unwrap();
+    for one in config["users"].as_array_mut().unwrap() {
+        one["user"]["as"] = json!(user);
+        one["user"]["as-groups"] = json!(["system:masters"]);
+    }
+    config
+}
+
+/// Makes every instance due, and waits until each was looked at.
+async fn resync(shop: &Shop, instances: &[Instance]) {
+    let now = shop.clock.now();
+    let mut conn = shop.db.begin().await.unwrap();
+    let sql = "UPDATE instances SET next_attempt_at = $1";
+    execute!(conn, sql, now).unwrap();
+    conn.commit().await.unwrap();
+    for instance in instances {
+        let is_looked_at = |one: &Instance| one.last_ran_at.is_some_and(|at| at > now);
+        shop.until(instance, is_looked_at).await;
+    }
+}
+
+/// Waits until nothing was asked for a while.
+async fn quiet(audit: &Audit) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut before = usize::MAX;
+    while Instant::now() < deadline {
+        let Requests { reads, writes, .. } = audit.requests();
+        if reads + writes == before {
+            return;
+        }
+        before = reads + writes;
+        sleep(Duration::from_secs(2)).await;
+    }
+}
+
+/// A purchase costs a few requests, and an instance that is as it was applied costs none.
+#[tokio::test]
+async fn purchases_cost_few_requests_and_a_resync_none() {
+    let Some(audit) = Audit::open() else { return };
+    let (provisioner, _) = in_cluster(&audit.kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    sleep(Duration::from_secs(1)).await;
+    let mut instances = Vec::new();
+    for _ in 0..PURCHASES {
+        instances.push(shop.buy().await);
+        server.handle.wake();
+    }
+    for instance in &instances {
+        shop.is(instance, Status::Running).await;
+    }
+    quiet(&audit).await;
+    let bought = audit.requests();
+    println!("{PURCHASES} purchases: {bought:?}");
+
+    for round in 1..3 {
+        let before = audit.requests();
+        resync(&shop, &instances).await;
+        let after = audit.requests();
+        println!("resync {round}: {} reads", after.reads - before.reads);
+        assert_eq!(after.writes - before.writes, 0, "{:?}", after.kinds);
+        assert!(after.reads - before.reads <= PURCHASES, "{:?}", after.kinds);
+    }
+    for instance in &instances {
+        shop.cancel(instance).await;
+    }
+    server.handle.wake();
+    for instance in &instances {
+        shop.is(instance, Status::Terminated).await;
+    }
+    server.stop().await;
+    assert!(bought.writes <= 12 * PURCHASES, "{bought:?}");
+    assert!(bought.reads + bought.writes <= 25 * PURCHASES, "{bought:?}");
+}
