@@ -331,7 +331,7 @@ fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accoun
         .map(|secret| secret.reveal())
         .collect();
     TokenKeys::new(&secrets, lifetime(config.accounts.access_token_lifetime))
-        .and_then(|keys| {
+        .map(|keys| {
             let refresh = lifetime(config.accounts.refresh_token_lifetime);
             Accounts::new(
                 db,

@@ -70,28 +70,26 @@ pub struct NewAccount {
 }
 
 impl Accounts {
-    /// # Errors
-    /// When hashing does not work on this machine.
     pub fn new(
         db: Db,
         clock: Clock,
         keys: TokenKeys,
         refresh_lifetime: TimeDelta,
         registrations_per_hour: u32,
-    ) -> Result<Self> {
+    ) -> Self {
         let hour = TimeDelta::hours(1);
         let registrations =
             crate::throttle::Throttle::new(registrations_per_hour, hour, "new accounts");
-        Ok(Self {
+        Self {
             db,
             clock,
             keys,
             refresh_lifetime,
-            hasher: Hasher::new()?,
+            hasher: Hasher::new(),
             throttle: Throttle::default(),
             registrations,
             standings: Standings::default(),
-        })
+        }
     }
 
     /// Creates an account with its empty wallet.

@@ -6,6 +6,7 @@ use argon2::{
     Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version,
     password_hash::phc::PasswordHash,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
@@ -58,14 +59,13 @@ pub(super) struct Hasher {
 }
 
 impl Hasher {
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
-        let dummy = hash(crypto::random_token().as_bytes())?;
-        Ok(Self {
+        Self {
             sign_ins: Lane::new(processors),
             sign_ups: Lane::new(processors.div_ceil(2)),
-            dummy,
-        })
+            dummy: hash_of_nothing(),
+        }
     }
 
     /// Hashes the password of a new account.
@@ -159,6 +159,14 @@ fn hash(password: &[u8]) -> Result<String> {
         .map_err(|error| Error::internal(error.to_string()))
 }
 
+/// Returns a hash that no password has, since it is random; it takes today's effort to compare with.
+fn hash_of_nothing() -> String {
+    let salt = STANDARD_NO_PAD.encode(crypto::random_bytes::<16>());
+    let output = STANDARD_NO_PAD.encode(crypto::random_bytes::<32>());
+    let version = u32::from(Version::V0x13);
+    format!("$argon2id$v={version}$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${output}")
+}
+
 fn verify(password: &[u8], stored: &str) -> Result<Verdict> {
     let parsed = PasswordHash::new(stored).map_err(|error| Error::internal(error.to_string()))?;
     // The parameters in the stored hash apply, not today's.
@@ -191,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn verifies_what_it_hashed() {
-        let hasher = Hasher::new().unwrap();
+        let hasher = Hasher::new();
         let stored = hasher.hash(secret("a long enough one")).await.unwrap();
         assert!(
             stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
@@ -222,7 +230,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lane_has_an_end_and_lanes_do_not_wait_for_one_another() {
-        let hasher = Hasher::new().unwrap();
+        let hasher = Hasher::new();
         let all = u32::try_from(hasher.sign_ups.slots.available_permits()).unwrap();
         let _working = hasher.sign_ups.slots.acquire_many(all).await.unwrap();
         let sign_up = || hasher.sign_ups.run(|| Ok(()));
@@ -240,6 +248,16 @@ mod tests {
         hasher.sign_ins.run(|| Ok(())).await.unwrap();
         drop(line);
         assert!(futures::poll!(Box::pin(sign_up())).is_pending());
+    }
+
+    #[test]
+    fn the_hash_of_nothing_takes_the_effort_of_a_real_one() {
+        let real = hash(b"a long enough one").unwrap();
+        let effort = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
+        assert_eq!(effort(&hash_of_nothing()), effort(&real));
+        assert_eq!(hash_of_nothing().len(), real.len());
+        let verdict = verify(b"a long enough one", &hash_of_nothing()).unwrap();
+        assert_eq!(verdict, Verdict::Wrong);
     }
 
     #[test]
