@@ -44,9 +44,8 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn routes(state: &AppState) -> Router<AppState> {
-    let (routes, document) = api::router(&state.config.runtime.limits).split_for_parts();
-    routes
-        .merge(api::openapi::routes(document))
+    Router::from(api::router(&state.config.runtime.limits))
+        .merge(api::openapi::routes())
         .merge(api::alias_routes())
         .merge(
             state

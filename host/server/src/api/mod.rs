@@ -30,7 +30,7 @@ pub use observe::{catch_panics, observe, time_out};
 pub use payments::alias_routes;
 pub use state::{AppState, Shared};
 
-/// Returns the API with its document, before it has a state.
+/// Returns the API, before it has a state, with its document, to which [`openapi::complete`] adds.
 pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
     let domains = OpenApiRouter::new()
         .merge(accounts::router())
@@ -57,9 +57,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::backtests::router())
         .merge(admin::alerts::router())
         .merge(admin::clock::router());
-    let mut api = OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains);
-    openapi::complete(api.get_openapi_mut());
-    api
+    OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)
 }
 
 /// Returns the OpenAPI document as `docs/openapi.json` keeps it.
@@ -67,6 +65,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
 /// # Errors
 /// Never, as long as the document is JSON.
 pub fn openapi_json() -> serde_json::Result<String> {
-    let document = router(&Limits::default()).into_openapi();
+    let mut document = router(&Limits::default()).into_openapi();
+    openapi::complete(&mut document);
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

@@ -1,6 +1,6 @@
 //! The OpenAPI document: generated from the handlers, completed with what is true of every route.
 
-use axum::Router;
+use axum::{Router, http::header::CONTENT_TYPE, routing::get};
 use dermaga_shop::{Code, error::Detail};
 use utoipa::{
     Modify, OpenApi as _,
@@ -10,7 +10,7 @@ use utoipa::{
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::idempotency;
 use crate::http::{Failure, FailureBody, failures, ids};
@@ -161,10 +161,15 @@ fn both(known: &str, added: &str) -> String {
     codes.join(", ")
 }
 
+/// The finished document. It is not built again at every start, which takes more memory than all that
+/// a server at rest needs; a test keeps it equal to the routes.
+const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
+
 /// Serves the document at `/api/openapi.json` and a page that shows it, without the network, at
 /// `/api/docs`.
-pub fn routes<S: Clone + Send + Sync + 'static>(document: OpenApi) -> Router<S> {
-    SwaggerUi::new("/api/docs")
-        .url("/api/openapi.json", document)
-        .into()
+pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    const PATH: &str = "/api/openapi.json";
+    let document = async || ([(CONTENT_TYPE, "application/json")], DOCUMENT);
+    let page = SwaggerUi::new("/api/docs").config(Config::from(PATH));
+    Router::from(page).route(PATH, get(document))
 }
