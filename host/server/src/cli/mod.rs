@@ -290,7 +290,7 @@ impl Global {
     /// tells its own story.
     fn load_quietly(mut self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
         if self.log.is_none() && std::env::var_os("DERMAGA_LOG").is_none() {
-            self.log = Some("warn,dermaga::app=info".to_owned());
+            self.log = Some("warn".to_owned());
         }
         self.load(flags)
     }
