@@ -11,9 +11,7 @@ mod tests;
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use dermaga_shop::{
-    db::Clock, idempotency, payments, plugins, provisioning, scheduler, subscriptions,
-};
+use dermaga_shop::{billing, db::Clock, idempotency, payments, plugins, provisioning, scheduler};
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
@@ -128,7 +126,7 @@ impl App {
             Arc::clone(&self.state.payments),
             cancel.clone(),
         ));
-        workers.spawn(subscriptions::watch(
+        workers.spawn(billing::watch(
             self.state.subscriptions.clone(),
             cancel.clone(),
         ));

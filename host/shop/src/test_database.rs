@@ -16,9 +16,10 @@ use crate::{
     db::{Clock, Db, new_id},
     execute, fetch_one,
     ids::{PlanId, SubscriptionId, UserId},
+    money::Rupiah,
     plugins::{BreakerRules, Policy, Registry, signatures::Trust},
     provisioning::{self, Choice, Classes},
-    subscriptions::{self, Subscriptions},
+    subscriptions::{self, Subscription, SubscriptionStatus, Subscriptions},
     wallet,
 };
 
@@ -161,5 +162,35 @@ impl TestDatabase {
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let coupons = Coupons::new(db, clock, registry, coupons::Settings::default());
         Subscriptions::new(coupons, instances, settings)
+    }
+}
+
+/// A subscription whose period ended at noon of the 10th of January in Greenwich.
+pub(crate) fn ended(status: SubscriptionStatus) -> Subscription {
+    let at = |text: &str| text.parse().unwrap();
+    let (start, end) = (at("2027-12-10T12:00:00Z"), at("2028-01-10T12:00:00Z"));
+    Subscription {
+        id: SubscriptionId::from_u128(1),
+        user_id: UserId::from_u128(2),
+        plan_id: PlanId::from_u128(3),
+        status,
+        monthly_price: Rupiah::new(50_000),
+        config: Json(json!({})),
+        auto_renew: true,
+        anchor_at: start,
+        period_number: 1,
+        period_start: start,
+        period_end: end,
+        coupon_id: None,
+        coupon_periods_left: None,
+        cancelled_at: None,
+        cancel_reason: None,
+        grace_until: None,
+        suspended_at: None,
+        unpaid: None,
+        delivered_at: Some(start),
+        held_since: None,
+        created_at: start,
+        updated_at: start,
     }
 }

@@ -33,7 +33,7 @@ const TYPES: &[(&str, Types)] = &[
         &[(14, "timestamptz"), (18, "timestamptz")],
     ),
     (
-        "subscriptions/renewal/store.rs failed",
+        "billing/store.rs failed",
         &[(3, "timestamptz"), (4, "timestamptz")],
     ),
 ];

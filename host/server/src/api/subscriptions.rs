@@ -2,11 +2,12 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
+    billing::{self, BillingInfo},
     coupons::CouponCode,
     ids::{PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
-        self, BillingInfo, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
+        self, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
         SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
         cancellation::{self, Cancelled},
         checkout,
@@ -280,8 +281,7 @@ async fn billing_info(
     customer: Customer,
     Id(id): Id<SubscriptionId>,
 ) -> Reply<BillingInfo> {
-    let info =
-        subscriptions::renewal::billing_info(&state.subscriptions, customer.user_id, id).await?;
+    let info = billing::billing_info(&state.subscriptions, customer.user_id, id).await?;
     let message = match info.due {
         Some(due) => format!("The next month costs {due}."),
         None => "There is no next month.".to_owned(),
@@ -310,7 +310,7 @@ async fn set_auto_renew(
     Body(request): Body<AutoRenewRequest>,
 ) -> Reply<SubscriptionDetail> {
     let user_id = customer.user_id;
-    subscriptions::set_auto_renew(&state.subscriptions, user_id, id, request.auto_renew).await?;
+    billing::set_auto_renew(&state.subscriptions, user_id, id, request.auto_renew).await?;
     let detail = subscriptions::detail(&mut state.db.read().await?, user_id, id).await?;
     let message = if request.auto_renew {
         "The subscription will be renewed."

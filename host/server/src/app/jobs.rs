@@ -1,9 +1,10 @@
 //! Jobs by the clock: the rules of the domains, bound to what they need.
 
 use dermaga_shop::{
+    billing,
     coupons::{self, Coupons},
     scheduler::{Job, Outcome, Rule, Scheduler},
-    subscriptions::{self, Subscriptions},
+    subscriptions::Subscriptions,
     wallet::{self, Wallets},
 };
 
@@ -26,21 +27,21 @@ fn billing(config: &Config, shop: &Subscriptions) -> Vec<Job> {
     let (renewing, suspending) = (shop.clone(), shop.clone());
     vec![
         Job {
-            name: subscriptions::DAILY_RENEWALS,
+            name: billing::DAILY_RENEWALS,
             summary: "Charges the next period of subscriptions whose period is over, or ends them.",
             schedule: config.schedules.daily_renewals.clone(),
             rule: Rule::new(move |progress| {
                 let shop = renewing.clone();
-                async move { subscriptions::renew_all_due(&shop, &progress).await }
+                async move { billing::renew_all_due(&shop, &progress).await }
             }),
         },
         Job {
-            name: subscriptions::GRACE_PERIOD,
+            name: billing::GRACE_PERIOD,
             summary: "Suspends subscriptions whose grace is over, and ends those suspended for too long.",
             schedule: config.schedules.grace_period.clone(),
             rule: Rule::new(move |progress| {
                 let shop = suspending.clone();
-                async move { subscriptions::process_all_grace(&shop, &progress).await }
+                async move { billing::process_all_grace(&shop, &progress).await }
             }),
         },
     ]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Subscriptions, delivery, renewal, store, upgrade};
+use super::{Subscriptions, delivery, store, upgrade};
 use crate::{
     Code, Error, Result, catalog,
     db::Conn,
@@ -80,8 +80,7 @@ pub async fn cancel_at_period_end(
     Ok(conn.commit().await?)
 }
 
-/// Sets if a subscription is renewed when its period is over. One whose period is over already is
-/// renewed at once.
+/// Sets if a subscription is renewed when its period is over; `true` where it is over already.
 ///
 /// # Errors
 /// As [`cancel`]; `INVALID_STATE` when renewal is switched off and the period is over.
@@ -90,7 +89,7 @@ pub async fn set_auto_renew(
     user_id: UserId,
     id: SubscriptionId,
     auto_renew: bool,
-) -> Result<()> {
+) -> Result<bool> {
     let mut conn = shop.db.begin().await?;
     let now = shop.clock.now();
     if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, None, now).await? {
@@ -98,10 +97,7 @@ pub async fn set_auto_renew(
     }
     let row = store::owned(&mut conn, user_id, id).await?;
     conn.commit().await?;
-    if row.is_some_and(|row| row.subscription.is_overdue(now)) {
-        renewal::renew_now(shop, id).await;
-    }
-    Ok(())
+    Ok(row.is_some_and(|row| row.subscription.is_overdue(now)))
 }
 
 async fn not_live(

@@ -146,8 +146,7 @@ async fn settle(
     store::insert_period(&mut conn, subscription.id, &period, priced.moment).await?;
     let new = new_instance(shop, order.user_id, priced, subscription.id);
     let instance = provisioning::create(&mut conn, clock, &shop.instances.vault, new).await?;
-    let row = store::owned(&mut conn, order.user_id, subscription.id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = super::owned(&mut conn, order.user_id, subscription.id).await?;
     let view = PurchaseView {
         subscription: row.into(),
         instance_id: instance.id,

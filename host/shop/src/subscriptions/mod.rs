@@ -7,32 +7,26 @@ mod model;
 mod plan_changes;
 mod pricing;
 pub mod refund;
-pub mod renewal;
+pub(crate) mod renewal;
 mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
 pub mod upgrade;
-mod watch;
 
 use std::sync::Arc;
 
-use self::model::SubscriptionRow;
 pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
 pub use checkout::{buy, quote, validate};
+pub(crate) use model::SubscriptionRow;
 pub use model::{
     PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,
     SubscriptionStatus, SubscriptionView,
 };
 pub use pricing::{Order, Priced, period_end};
 pub use refund::{Refund, refund};
-pub use renewal::{
-    BillingInfo, DAILY_RENEWALS, Forecast, ForecastLine, GRACE_PERIOD, process_all_grace,
-    process_grace, renew_all_due, renew_due,
-};
 pub use settings::{MOST_GRACE_DAYS, Settings};
 pub use upgrade::{UpgradeQuote, UpgradeView, upgrade};
-pub use watch::watch;
 
 use crate::{
     Error, Result,
@@ -91,7 +85,7 @@ pub async fn detail(
     user_id: UserId,
     id: SubscriptionId,
 ) -> Result<SubscriptionDetail> {
-    let row = store::owned(conn, user_id, id).await?;
+    let row = owned(conn, user_id, id).await?;
     with_periods(conn, id, row).await
 }
 
@@ -100,19 +94,40 @@ pub async fn detail(
 /// # Errors
 /// `NOT_FOUND` when there is none.
 pub async fn any_detail(conn: &mut Conn, id: SubscriptionId) -> Result<SubscriptionDetail> {
-    let row = store::any(conn, id).await?;
+    let row = row(conn, id).await?;
     with_periods(conn, id, row).await
 }
 
 async fn with_periods(
     conn: &mut Conn,
     id: SubscriptionId,
-    row: Option<SubscriptionRow>,
+    row: SubscriptionRow,
 ) -> Result<SubscriptionDetail> {
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let periods = store::periods(conn, id).await?;
     Ok(SubscriptionDetail {
         subscription: row.into(),
         periods: periods.into_iter().map(PeriodView::from).collect(),
     })
+}
+
+/// Returns a subscription of any customer.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none.
+pub(crate) async fn row(conn: &mut Conn, id: SubscriptionId) -> Result<SubscriptionRow> {
+    let row = store::any(conn, id).await?;
+    row.ok_or_else(|| Error::not_found("subscription"))
+}
+
+/// Returns one of this customer's subscriptions.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none or it is another customer's.
+pub(crate) async fn owned(
+    conn: &mut Conn,
+    user_id: UserId,
+    id: SubscriptionId,
+) -> Result<SubscriptionRow> {
+    let row = store::owned(conn, user_id, id).await?;
+    row.ok_or_else(|| Error::not_found("subscription"))
 }

@@ -37,16 +37,14 @@ pub async fn refund(
 ) -> Result<Uncommitted<Transaction>> {
     let clock = &shop.clock;
     let mut conn = shop.db.begin().await?;
-    let found = store::any(&mut conn, id).await?;
-    let found = found.ok_or_else(|| Error::not_found("subscription"))?;
+    let found = super::row(&mut conn, id).await?;
     let user_id = found.subscription.user_id;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
     if plan_changes::pending(&mut conn, id).await?.is_some() {
         let message = "A change of plan is under way. Wait until it is done.";
         return Err(Error::new(Code::InvalidState, message));
     }
-    let seen = store::any(&mut conn, id).await?;
-    let seen = seen.ok_or_else(|| Error::not_found("subscription"))?;
+    let seen = super::row(&mut conn, id).await?;
     let number = period(&seen.subscription, refund, clock.now())?;
     let paid = store::period(&mut conn, id, number).await?;
     let paid = paid.ok_or_else(|| Error::not_found("period"))?;

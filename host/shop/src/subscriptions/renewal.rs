@@ -1,12 +1,10 @@
 //! The next period of a subscription: priced by the version its instance is pinned to, reduced by
-//! the coupon it was bought with, and charged once; and the steps that follow when it is not paid.
+//! the coupon it was bought with, and charged once.
 //!
-//! Every step is one database transaction that looks again at what it was decided on, with the
+//! A charge is one database transaction that looks again at what it was decided on, with the
 //! customer's wallet locked: two servers, or a server that dies anywhere, charge each period once.
 
-mod dunning;
 mod overdue;
-mod preview;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -15,14 +13,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Term};
 use serde_json::{Value, json};
 
-pub use dunning::{expire, set_grace};
-pub use dunning::{process_all_grace, process_grace};
-pub(super) use overdue::{ahead, renew_first, renew_now};
-pub use preview::{BillingInfo, Forecast, ForecastLine};
-pub use preview::{billing_info, forecast};
+pub(super) use overdue::{ahead, renew_first};
 
 use super::{
-    Subscriptions, delivery,
+    Subscriptions,
     model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
     plan_changes, pricing, store as subscriptions,
 };
@@ -30,24 +24,17 @@ use crate::{
     Error, Result, catalog,
     coupons::{self, Continued},
     db::Conn,
-    ids::SubscriptionId,
     money::Rupiah,
     plugins::{self, Decision},
-    provisioning,
-    scheduler::{Outcome, Progress},
-    schema, timekeeping,
+    provisioning, schema,
     wallet::{self, NewTransaction, TransactionType},
 };
 
-/// Names of the jobs.
-pub const DAILY_RENEWALS: &str = "daily-renewals";
-pub const GRACE_PERIOD: &str = "grace-period";
-
 /// Attempts to renew a subscription that keeps changing meanwhile.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 
 /// The next period with its price decided, nothing booked yet.
-struct Next {
+pub(crate) struct Next {
     number: i64,
     anchor_at: DateTime<Utc>,
     starts_at: DateTime<Utc>,
@@ -55,12 +42,12 @@ struct Next {
     lines: Vec<PriceLine>,
     price: Rupiah,
     price_decision: Decision,
-    coupon: Option<Continued>,
+    pub(crate) coupon: Option<Continued>,
 }
 
 impl Next {
     /// Price less what the coupon takes off, as long as its budget lasts.
-    fn due(&self) -> Result<Rupiah> {
+    pub(crate) fn due(&self) -> Result<Rupiah> {
         Ok(self.price.minus(self.discount())?)
     }
 
@@ -72,7 +59,7 @@ impl Next {
     }
 
     /// The price's lines and the coupon's; they add up to what is due.
-    fn explained(&self) -> Vec<PriceLineView> {
+    pub(crate) fn explained(&self) -> Vec<PriceLineView> {
         let mut lines: Vec<_> = self.lines.iter().cloned().map(Into::into).collect();
         if let Some(Continued::Reduces(reduced)) = &self.coupon {
             lines.push(PriceLineView::of_coupon(reduced));
@@ -109,123 +96,9 @@ impl Next {
     }
 }
 
-/// Result for one subscription that was looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    Renewed,
-    /// The wallet does not hold enough.
-    Unpaid,
-    Ended,
-    /// Nothing is left to do.
-    Nothing,
-}
-
-/// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over,
-/// or ends it where it is not to be renewed. A failure is reported and stops no other.
-///
-/// One period of a subscription is charged at most, however far behind it is: where no server ran
-/// for months, as many runs catch up, and a clock that was wrong costs no customer more than one
-/// period a run.
-///
-/// # Errors
-/// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
-pub async fn renew_due(shop: &Subscriptions) -> Result<Outcome> {
-    renew_all_due(shop, &Progress::default()).await
-}
-
-/// The same as [`renew_due`], and says how far it has come.
-///
-/// # Errors
-/// As [`renew_due`].
-pub async fn renew_all_due(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
-    timekeeping::trusted(&shop.clock)?;
-    let due = store::due(&mut shop.db.read().await?, shop.clock.now()).await?;
-    Ok(each(shop, due, progress).await)
-}
-
-/// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
-pub(super) async fn renew_payable(shop: &Subscriptions) -> Result<()> {
-    if !shop.settings.auto_renewal || shop.clock.jump().is_some() {
-        return Ok(());
-    }
-    let payable = store::payable(&mut shop.db.read().await?, shop.clock.now()).await?;
-    each(shop, payable, &Progress::default()).await;
-    Ok(())
-}
-
-/// Takes one step with each.
-async fn each(shop: &Subscriptions, ids: Vec<SubscriptionId>, progress: &Progress) -> Outcome {
-    let mut outcome = Outcome::default();
-    progress.expect(ids.len());
-    for id in ids {
-        timekeeping::wait_until_trusted(&shop.clock).await;
-        match step(shop, id).await {
-            Ok(Step::Nothing) => {}
-            Ok(Step::Renewed | Step::Unpaid | Step::Ended) => {
-                outcome.items += 1;
-                progress.item();
-            }
-            Err(error) => {
-                progress.error();
-                tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
-                outcome.errors.push(format!("Subscription {id}: {error}"));
-                if let Err(error) = try_again(shop, id).await {
-                    tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
-                }
-            }
-        }
-    }
-    outcome
-}
-
-async fn try_again(shop: &Subscriptions, id: SubscriptionId) -> Result<()> {
-    let (billing, now) = (&shop.settings, shop.clock.now());
-    let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
-    let mut conn = shop.db.begin().await?;
-    store::failed(&mut conn, id, billing.retries, soon, later).await?;
-    Ok(conn.commit().await?)
-}
-
-/// Takes one step with a subscription, if its period is over.
-async fn step(shop: &Subscriptions, id: SubscriptionId) -> Result<Step> {
-    for _ in 0..ATTEMPTS {
-        let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
-        let row = row.ok_or_else(|| Error::not_found("subscription"))?;
-        let seen = &row.subscription;
-        if !seen.is_due(shop.clock.now()) {
-            return Ok(Step::Nothing);
-        }
-        // Without renewal it ends on its day, unless it still waits for the delivery of its first
-        // payment.
-        let may_wait = seen.auto_renew || seen.delivered_at.is_none();
-        if seen.status == SubscriptionStatus::Active
-            && may_wait
-            && delivery::is_held(shop, seen).await?
-        {
-            return Ok(Step::Nothing);
-        }
-        if !seen.auto_renew {
-            let ended = dunning::end(shop, seen, "It was not to be renewed.", None).await?;
-            return Ok(if ended { Step::Ended } else { Step::Nothing });
-        }
-        if !shop.settings.auto_renewal {
-            return Ok(Step::Nothing);
-        }
-        let next = price(shop, &row).await?;
-        match charge(shop, &row, next).await? {
-            Charge::Paid => return Ok(Step::Renewed),
-            Charge::Short(due) if dunning::fall_behind(shop, seen, due).await? => {
-                return Ok(Step::Unpaid);
-            }
-            Charge::Short(_) | Charge::Overtaken => {}
-        }
-    }
-    Err(coupons::too_busy())
-}
-
 /// Decides what the next period costs: at the price the customer bought at, by the plugin version
 /// that the instance is pinned to. Writes nothing.
-async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
+pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
     let current = &row.subscription;
     let mut conn = shop.db.read().await?;
     let plan = catalog::plan(&mut conn, current.plan_id).await?;
@@ -296,7 +169,8 @@ fn switched_off(current: &Subscription, now: DateTime<Utc>) -> TimeDelta {
     off.unwrap_or_default().max(TimeDelta::zero())
 }
 
-enum Charge {
+/// Result of a charge.
+pub(crate) enum Charge {
     Paid,
     /// Price that the wallet does not hold.
     Short(Rupiah),
@@ -305,7 +179,11 @@ enum Charge {
 }
 
 /// The one transaction: money, coupon, period, subscription and instance.
-async fn charge(shop: &Subscriptions, row: &SubscriptionRow, mut next: Next) -> Result<Charge> {
+pub(crate) async fn charge(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    mut next: Next,
+) -> Result<Charge> {
     let (clock, seen) = (&shop.clock, &row.subscription);
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
@@ -390,7 +268,7 @@ async fn charge(shop: &Subscriptions, row: &SubscriptionRow, mut next: Next) -> 
 
 /// Looks again, in the caller's transaction, after [`wallet::lock`]; no other writer changes the
 /// subscription before its end.
-async fn is_as_seen(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
+pub(crate) async fn is_as_seen(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
     store::lock(conn, seen.id).await?;
     let now = subscriptions::any(conn, seen.id).await?;
     Ok(now.is_some_and(|row| row.subscription.is_as_seen(seen)))

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-pub(super) use settlement::{abandon, settle_all};
+pub(crate) use settlement::{abandon, settle_all};
 
 use self::proposal::{Proposal, propose};
 use super::{
@@ -156,8 +156,7 @@ pub async fn upgrade(
         transaction_id: payment.transaction.id,
     };
     plan_changes::insert(&mut conn, &change, proposal.moment, now).await?;
-    let row = store::owned(&mut conn, user_id, id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = super::owned(&mut conn, user_id, id).await?;
     let view = UpgradeView {
         subscription: row.into(),
         transaction: payment.transaction.number,

@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_shop::{
+    billing::{process_grace, renew_due},
     db::HOLD,
-    subscriptions::{process_grace, renew_due},
 };
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! Tests that charges, texts and schedules use the days and months of `BILLING_TIMEZONE`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga_shop::{db::Clock, subscriptions::renew_due};
+use dermaga_shop::{billing::renew_due, db::Clock};
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 

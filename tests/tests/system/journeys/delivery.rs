@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::fixtures::{Misdeed, ServiceFixture};
-use dermaga_shop::subscriptions::renew_due;
+use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use dermaga::sandbox::Action;
-use dermaga_shop::subscriptions::renew_due;
+use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Answer, Client, Engine};
 use proptest::{
     collection::vec,

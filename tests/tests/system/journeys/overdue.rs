@@ -2,7 +2,7 @@
 //! unpaid time.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga_shop::subscriptions::renew_due;
+use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use dermaga::config::{self, Sources};
 use dermaga_runtime::fixtures::{Misdeed, ServiceFixture};
-use dermaga_shop::subscriptions::{process_grace, renew_due};
+use dermaga_shop::billing::{process_grace, renew_due};
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use futures::future::join_all;
 use serde_json::{Value, json};

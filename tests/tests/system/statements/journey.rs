@@ -3,10 +3,9 @@
 
 use dermaga::sandbox::Action;
 use dermaga_shop::{
+    billing::{process_grace, renew_due},
     payments::check_due,
-    provisioning,
-    subscriptions::{process_grace, renew_due},
-    timekeeping,
+    provisioning, timekeeping,
     wallet::ledger,
 };
 use dermaga_tests::Client;

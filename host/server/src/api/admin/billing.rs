@@ -3,10 +3,12 @@
 use axum::extract::State;
 use chrono::Days;
 use dermaga_shop::{
-    Error, Result, calendar,
+    Error, Result,
+    billing::{self, ForecastLine},
+    calendar,
     ids::SubscriptionId,
     scheduler::RunView,
-    subscriptions::{ForecastLine, MOST_GRACE_DAYS, SubscriptionDetail, renewal},
+    subscriptions::{MOST_GRACE_DAYS, SubscriptionDetail},
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -61,7 +63,7 @@ async fn preview(
         .checked_add_days(Days::new(1))
         .ok_or_else(|| Error::invalid("date", "is beyond the calendar"))?;
     let lines =
-        renewal::forecast(&state.subscriptions, calendar::start_of_day(zone, after)).await?;
+        billing::forecast(&state.subscriptions, calendar::start_of_day(zone, after)).await?;
     let message = format!("Periods that end until {date}: {}.", lines.len());
     Ok(Success::ok(message, lines))
 }
@@ -71,7 +73,7 @@ async fn preview(
 #[utoipa::path(post, path = "/admin/billing/process-renewals", tag = "admin: billing", security(("bearer" = [])),
     responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
 async fn process_renewals(State(state): State<AppState>, admin: Admin) -> Result<Started, Refusal> {
-    Ok(jobs::started(&state, admin, renewal::DAILY_RENEWALS).await?)
+    Ok(jobs::started(&state, admin, billing::DAILY_RENEWALS).await?)
 }
 
 /// Starts the job `grace-period` and answers at once; the run says how far it has come.
@@ -81,7 +83,7 @@ async fn process_grace_period(
     State(state): State<AppState>,
     admin: Admin,
 ) -> Result<Started, Refusal> {
-    Ok(jobs::started(&state, admin, renewal::GRACE_PERIOD).await?)
+    Ok(jobs::started(&state, admin, billing::GRACE_PERIOD).await?)
 }
 
 /// Extension of an unpaid subscription.
@@ -106,7 +108,7 @@ async fn set_grace_period(
     Body(request): Body<GraceRequest>,
 ) -> Reply<SubscriptionDetail> {
     let until =
-        renewal::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
+        billing::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     let message = format!("Its grace ends on {}.", state.clock.written(until));
     Ok(Success::ok(message, detail))
@@ -132,7 +134,7 @@ async fn expire(
     Id(id): Id<SubscriptionId>,
     Body(request): Body<ExpireRequest>,
 ) -> Reply<SubscriptionDetail> {
-    renewal::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
+    billing::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription has ended.", detail))
 }

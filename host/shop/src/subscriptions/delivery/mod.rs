@@ -8,14 +8,14 @@ mod undo;
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-pub(super) use undo::{Ending, is_undelivered, take_back, undo_purchases};
+pub(crate) use undo::{Ending, is_undelivered, take_back, undo_purchases};
 
 use super::{
     model::{Subscription, SubscriptionDetail},
-    pricing, store as subscriptions,
+    pricing,
 };
 use crate::{
-    Error, Result,
+    Result,
     alerts::{self, AlertKind},
     db::Conn,
     ids::{SubscriptionId, UserId},
@@ -30,7 +30,7 @@ const SETTING_UP: TimeDelta = TimeDelta::minutes(1);
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
+pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
     let found = store::delivered(&mut shop.db.read().await?).await?;
     if found.is_empty() || shop.clock.jump().is_some() {
         return Ok(());
@@ -84,11 +84,10 @@ fn moved(
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn is_held(shop: &Subscriptions, seen: &Subscription) -> Result<bool> {
+pub(crate) async fn is_held(shop: &Subscriptions, seen: &Subscription) -> Result<bool> {
     if seen.delivered_at.is_none() {
         note_deliveries(shop).await?;
-        let row = subscriptions::any(&mut shop.db.read().await?, seen.id).await?;
-        let now = row.ok_or_else(|| Error::not_found("subscription"))?;
+        let now = crate::subscriptions::row(&mut shop.db.read().await?, seen.id).await?;
         // Its period may end later by now.
         if !now.subscription.is_due(shop.clock.now()) {
             return Ok(true);
@@ -110,7 +109,7 @@ pub(super) async fn is_held(shop: &Subscriptions, seen: &Subscription) -> Result
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
+pub(crate) async fn never_ran(conn: &mut Conn, seen: &Subscription) -> Result<bool> {
     Ok(!provisioning::ran_since(conn, seen.id, seen.period_start).await?)
 }
 

@@ -24,7 +24,7 @@ use crate::{
 ///
 /// # Errors
 /// When the database does not answer.
-pub(in crate::subscriptions) async fn undo_purchases(shop: &Subscriptions) -> Result<()> {
+pub(crate) async fn undo_purchases(shop: &Subscriptions) -> Result<()> {
     for found in provisioning::undeliverable(&mut shop.db.read().await?).await? {
         if let Err(error) = undo(shop, &found).await {
             tracing::error!(subscription.id = %found.subscription_id, %error, cause = ?error.source, "purchase.not_undone");
@@ -44,8 +44,7 @@ async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
     let (clock, id, user_id) = (&shop.clock, found.subscription_id, found.user_id);
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
-    let row = store::any(&mut conn, id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = crate::subscriptions::row(&mut conn, id).await?;
     if !is_first(&row) || !provisioning::is_undeliverable(&mut conn, id).await? {
         return Ok(conn.rollback().await?);
     }
@@ -80,10 +79,7 @@ async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(in crate::subscriptions) async fn is_undelivered(
-    conn: &mut Conn,
-    row: &SubscriptionRow,
-) -> Result<bool> {
+pub(crate) async fn is_undelivered(conn: &mut Conn, row: &SubscriptionRow) -> Result<bool> {
     Ok(is_first(row) && !provisioning::was_delivered(conn, row.subscription.id).await?)
 }
 
@@ -93,11 +89,11 @@ fn is_first(row: &SubscriptionRow) -> bool {
 
 /// Words of the end of a purchase.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::subscriptions) struct Ending<'a> {
+pub(crate) struct Ending<'a> {
     /// Shown with the refund.
-    pub(in crate::subscriptions) why: &'a str,
+    pub(crate) why: &'a str,
     /// Shown with the subscription.
-    pub(in crate::subscriptions) reason: Option<&'a str>,
+    pub(crate) reason: Option<&'a str>,
 }
 
 /// Ends a first purchase and returns everything that it took: money of both kinds, quota, and the
@@ -105,7 +101,7 @@ pub(in crate::subscriptions) struct Ending<'a> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub(in crate::subscriptions) async fn take_back(
+pub(crate) async fn take_back(
     shop: &Subscriptions,
     conn: &mut Conn,
     wallet: &mut LockedWallet,

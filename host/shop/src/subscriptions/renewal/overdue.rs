@@ -5,17 +5,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ATTEMPTS, Charge, charge, each, price};
+use super::{ATTEMPTS, Charge, charge, price};
 use crate::{
     Code, Error, Result, coupons,
     ids::SubscriptionId,
     money::Rupiah,
-    scheduler::Progress,
-    subscriptions::{
-        Subscriptions, delivery,
-        model::{Subscription, SubscriptionRow},
-        store as subscriptions,
-    },
+    subscriptions::{self, Subscription, SubscriptionRow, Subscriptions, delivery},
     timekeeping, wallet,
 };
 
@@ -59,8 +54,7 @@ pub(in crate::subscriptions) async fn renew_first(
     // A first period may end later by now.
     delivery::note_deliveries(shop).await?;
     for _ in 0..ATTEMPTS {
-        let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
-        let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+        let row = subscriptions::row(&mut shop.db.read().await?, id).await?;
         if !row.subscription.is_overdue(shop.clock.now()) {
             return Ok(());
         }
@@ -81,13 +75,6 @@ pub(in crate::subscriptions) async fn renew_first(
         }
     }
     Err(coupons::too_busy())
-}
-
-/// Renews or ends now, as the nightly job would, a subscription whose period is over.
-pub(in crate::subscriptions) async fn renew_now(shop: &Subscriptions, id: SubscriptionId) {
-    if timekeeping::trusted(&shop.clock).is_ok() {
-        each(shop, vec![id], &Progress::default()).await;
-    }
 }
 
 async fn check_renews(shop: &Subscriptions, subscription: &Subscription) -> Result<()> {

@@ -84,8 +84,7 @@ pub(super) async fn propose(
     plan_id: PlanId,
 ) -> Result<Proposal> {
     let mut conn = shop.db.read().await?;
-    let row = store::owned(&mut conn, user_id, id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = crate::subscriptions::owned(&mut conn, user_id, id).await?;
     let current = &row.subscription;
     let from = catalog::plan(&mut conn, current.plan_id).await?;
     let to = catalog::offer(&mut conn, plan_id).await?;
@@ -183,8 +182,7 @@ async fn basis(
 async fn again(shop: &Subscriptions, seen: &SubscriptionRow) -> Result<SubscriptionRow> {
     let before = &seen.subscription;
     let mut conn = shop.db.read().await?;
-    let row = store::owned(&mut conn, before.user_id, before.id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = crate::subscriptions::owned(&mut conn, before.user_id, before.id).await?;
     let now = &row.subscription;
     let is_same = now.status == SubscriptionStatus::Active && now.plan_id == before.plan_id;
     if is_same {

@@ -18,7 +18,7 @@ use crate::{
 ///
 /// # Errors
 /// When the database does not answer; what is settled stays so.
-pub(in crate::subscriptions) async fn settle_all(shop: &Subscriptions) -> Result<()> {
+pub(crate) async fn settle_all(shop: &Subscriptions) -> Result<()> {
     let under_way = plan_changes::progress(&mut shop.db.read().await?).await?;
     for progress in under_way {
         match outcome(&progress) {
@@ -116,7 +116,7 @@ async fn undo(
 }
 
 /// Undoes a change under way before its subscription is cancelled.
-pub(in crate::subscriptions) async fn abandon(
+pub(crate) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,
     wallet: &mut LockedWallet,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Days, Utc};
 use chrono_tz::Tz;
 use serde_json::json;
 
-use super::{is_as_seen, store};
+use super::store;
 use crate::{
     Code, Error, Result, audit, calendar, catalog, coupons,
     db::Conn,
@@ -13,10 +13,10 @@ use crate::{
     provisioning::{self, Desired},
     scheduler::{Outcome, Progress},
     subscriptions::{
-        Settings, SubscriptionStatus as Status, Subscriptions,
+        self, Settings, Subscription, SubscriptionStatus as Status, Subscriptions,
         delivery::{self, Ending},
-        model::Subscription,
-        store as subscriptions, upgrade,
+        renewal::is_as_seen,
+        upgrade,
     },
     timekeeping,
     wallet::{self, LockedWallet},
@@ -68,9 +68,7 @@ async fn end_forgotten(
     id: SubscriptionId,
     kept_since: DateTime<Utc>,
 ) -> Result<bool> {
-    let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
-    let seen = row.subscription;
+    let seen = seen(shop, id).await?;
     let is_forgotten = seen.status == Status::Suspended
         && seen.suspended_at.is_some_and(|since| since <= kept_since);
     if !is_forgotten {
@@ -154,8 +152,7 @@ pub(super) async fn end(
         conn.rollback().await?;
         return Ok(false);
     }
-    let row = subscriptions::any(&mut conn, id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = subscriptions::row(&mut conn, id).await?;
     if delivery::is_undelivered(&mut conn, &row).await? {
         let why = "Ended before it was set up.";
         let reason = Some(reason);
@@ -188,8 +185,7 @@ async fn expire_in_books(
         return Ok(false);
     }
     // An upgrade that was abandoned has put it back into its earlier plan.
-    let row = subscriptions::any(conn, id).await?;
-    let plan_id = row.map_or(seen.plan_id, |row| row.subscription.plan_id);
+    let plan_id = subscriptions::row(conn, id).await?.subscription.plan_id;
     provisioning::terminate(conn, clock, id).await?;
     catalog::give_back_quota(conn, clock, plan_id).await?;
     Ok(true)
@@ -248,7 +244,6 @@ pub async fn set_grace(
 }
 
 async fn seen(shop: &Subscriptions, id: SubscriptionId) -> Result<Subscription> {
-    let row = subscriptions::any(&mut shop.db.read().await?, id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    let row = subscriptions::row(&mut shop.db.read().await?, id).await?;
     Ok(row.subscription)
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Subscriptions, delivery, renewal, upgrade};
 use crate::{
     Result,
+    subscriptions::{Subscriptions, delivery, upgrade},
     workers::{Next, Worker},
 };
 
@@ -25,5 +25,5 @@ async fn watch_once(shop: &Subscriptions) -> Result<()> {
     upgrade::settle_all(shop).await?;
     delivery::note_deliveries(shop).await?;
     delivery::undo_purchases(shop).await?;
-    renewal::renew_payable(shop).await
+    super::renew_payable(shop).await
 }

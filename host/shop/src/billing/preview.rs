@@ -6,14 +6,15 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Continued, Next, price, store};
+use super::store;
 use crate::{
-    Error, Result,
+    Result,
+    coupons::Continued,
     ids::{SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
-        PriceLineView, SubscriptionStatus, Subscriptions, delivery, model::SubscriptionRow,
-        store as subscriptions,
+        self, PriceLineView, SubscriptionRow, SubscriptionStatus, Subscriptions, delivery,
+        renewal::{Next, price},
     },
     text_enum, wallet,
 };
@@ -55,7 +56,6 @@ pub async fn billing_info(
 ) -> Result<BillingInfo> {
     let mut conn = shop.db.read().await?;
     let row = subscriptions::owned(&mut conn, user_id, id).await?;
-    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     let balance = wallet::balance(&mut conn, user_id).await?.total()?;
     drop(conn);
     let next = next(shop, &row).await?;
@@ -135,9 +135,7 @@ pub async fn forecast(shop: &Subscriptions, until: DateTime<Utc>) -> Result<Vec<
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {
         let mut conn = shop.db.read().await?;
-        let Some(row) = subscriptions::any(&mut conn, id).await? else {
-            continue;
-        };
+        let row = subscriptions::row(&mut conn, id).await?;
         let user_id = row.subscription.user_id;
         let is_held = delivery::never_ran(&mut conn, &row.subscription).await?;
         let balance = match balances.get(&user_id) {

@@ -1,0 +1,170 @@
+//! Billing: the jobs and the worker that renew, suspend and end subscriptions, and what
+//! administrators and customers see of it ahead.
+//!
+//! Every step is one database transaction that looks again at what it was decided on, with the
+//! customer's wallet locked.
+
+mod dunning;
+mod preview;
+mod store;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use chrono::TimeDelta;
+
+pub use dunning::{expire, process_all_grace, process_grace, set_grace};
+pub use preview::{BillingInfo, Forecast, ForecastLine, billing_info, forecast};
+pub use watch::watch;
+
+use crate::{
+    Result, coupons,
+    ids::{SubscriptionId, UserId},
+    scheduler::{Outcome, Progress},
+    subscriptions::{
+        self, SubscriptionStatus, Subscriptions, delivery,
+        renewal::{ATTEMPTS, Charge, charge, price},
+    },
+    timekeeping,
+};
+
+/// Names of the jobs.
+pub const DAILY_RENEWALS: &str = "daily-renewals";
+pub const GRACE_PERIOD: &str = "grace-period";
+
+/// Result for one subscription that was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Renewed,
+    /// The wallet does not hold enough.
+    Unpaid,
+    Ended,
+    /// Nothing is left to do.
+    Nothing,
+}
+
+/// The job [`DAILY_RENEWALS`]: charges the next period of every subscription whose period is over,
+/// or ends it where it is not to be renewed. A failure is reported and stops no other.
+///
+/// One period of a subscription is charged at most, however far behind it is: where no server ran
+/// for months, as many runs catch up, and a clock that was wrong costs no customer more than one
+/// period a run.
+///
+/// # Errors
+/// When the database does not answer; `UNAVAILABLE` while the clock is in doubt.
+pub async fn renew_due(shop: &Subscriptions) -> Result<Outcome> {
+    renew_all_due(shop, &Progress::default()).await
+}
+
+/// The same as [`renew_due`], and says how far it has come.
+///
+/// # Errors
+/// As [`renew_due`].
+pub async fn renew_all_due(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
+    timekeeping::trusted(&shop.clock)?;
+    let due = store::due(&mut shop.db.read().await?, shop.clock.now()).await?;
+    Ok(each(shop, due, progress).await)
+}
+
+/// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
+async fn renew_payable(shop: &Subscriptions) -> Result<()> {
+    if !shop.settings.auto_renewal || shop.clock.jump().is_some() {
+        return Ok(());
+    }
+    let payable = store::payable(&mut shop.db.read().await?, shop.clock.now()).await?;
+    each(shop, payable, &Progress::default()).await;
+    Ok(())
+}
+
+/// Takes one step with each.
+async fn each(shop: &Subscriptions, ids: Vec<SubscriptionId>, progress: &Progress) -> Outcome {
+    let mut outcome = Outcome::default();
+    progress.expect(ids.len());
+    for id in ids {
+        timekeeping::wait_until_trusted(&shop.clock).await;
+        match step(shop, id).await {
+            Ok(Step::Nothing) => {}
+            Ok(Step::Renewed | Step::Unpaid | Step::Ended) => {
+                outcome.items += 1;
+                progress.item();
+            }
+            Err(error) => {
+                progress.error();
+                tracing::warn!(subscription.id = %id, %error, cause = ?error.source, "renewal.failed");
+                outcome.errors.push(format!("Subscription {id}: {error}"));
+                if let Err(error) = try_again(shop, id).await {
+                    tracing::error!(subscription.id = %id, %error, "renewal.retry_not_noted");
+                }
+            }
+        }
+    }
+    outcome
+}
+
+async fn try_again(shop: &Subscriptions, id: SubscriptionId) -> Result<()> {
+    let (billing, now) = (&shop.settings, shop.clock.now());
+    let (soon, later) = (now + billing.retry_delay, now + TimeDelta::days(1));
+    let mut conn = shop.db.begin().await?;
+    store::failed(&mut conn, id, billing.retries, soon, later).await?;
+    Ok(conn.commit().await?)
+}
+
+/// Takes one step with a subscription, if its period is over.
+async fn step(shop: &Subscriptions, id: SubscriptionId) -> Result<Step> {
+    for _ in 0..ATTEMPTS {
+        let row = subscriptions::row(&mut shop.db.read().await?, id).await?;
+        let seen = &row.subscription;
+        if !seen.is_due(shop.clock.now()) {
+            return Ok(Step::Nothing);
+        }
+        // Without renewal it ends on its day, unless it still waits for the delivery of its first
+        // payment.
+        let may_wait = seen.auto_renew || seen.delivered_at.is_none();
+        if seen.status == SubscriptionStatus::Active
+            && may_wait
+            && delivery::is_held(shop, seen).await?
+        {
+            return Ok(Step::Nothing);
+        }
+        if !seen.auto_renew {
+            let ended = dunning::end(shop, seen, "It was not to be renewed.", None).await?;
+            return Ok(if ended { Step::Ended } else { Step::Nothing });
+        }
+        if !shop.settings.auto_renewal {
+            return Ok(Step::Nothing);
+        }
+        let next = price(shop, &row).await?;
+        match charge(shop, &row, next).await? {
+            Charge::Paid => return Ok(Step::Renewed),
+            Charge::Short(due) if dunning::fall_behind(shop, seen, due).await? => {
+                return Ok(Step::Unpaid);
+            }
+            Charge::Short(_) | Charge::Overtaken => {}
+        }
+    }
+    Err(coupons::too_busy())
+}
+
+/// Sets if a subscription is renewed when its period is over. One whose period is over already is
+/// renewed at once.
+///
+/// # Errors
+/// As [`subscriptions::set_auto_renew`].
+pub async fn set_auto_renew(
+    shop: &Subscriptions,
+    user_id: UserId,
+    id: SubscriptionId,
+    auto_renew: bool,
+) -> Result<()> {
+    if subscriptions::set_auto_renew(shop, user_id, id, auto_renew).await? {
+        renew_now(shop, id).await;
+    }
+    Ok(())
+}
+
+/// Renews or ends now, as the nightly job would, a subscription whose period is over.
+async fn renew_now(shop: &Subscriptions, id: SubscriptionId) {
+    if timekeeping::trusted(&shop.clock).is_ok() {
+        each(shop, vec![id], &Progress::default()).await;
+    }
+}

@@ -1,0 +1,146 @@
+//! SQL of periods that are over: which ones, and what became of them.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    db::Conn,
+    execute, fetch_all,
+    ids::SubscriptionId,
+    money::Rupiah,
+    subscriptions::{Subscription, SubscriptionStatus as Status},
+};
+
+fn ids(rows: Vec<(SubscriptionId,)>) -> Vec<SubscriptionId> {
+    rows.into_iter().map(|(id,)| id).collect()
+}
+
+/// Active subscriptions whose period is over, and those of them and of the unpaid ones that are not
+/// to renew; the longest over first.
+pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<SubscriptionId>> {
+    let sql = "SELECT id FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND period_end <= $1
+                 AND (status = 'ACTIVE' OR NOT auto_renew) ORDER BY period_end, id";
+    fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
+}
+
+/// Unpaid subscriptions whose grace is over.
+pub(super) async fn out_of_grace(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SubscriptionId>> {
+    let sql = "SELECT id FROM subscriptions WHERE status = 'PAST_DUE' AND grace_until <= $1 ORDER BY grace_until, id";
+    fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
+}
+
+/// Subscriptions suspended at this moment or before it.
+pub(super) async fn suspended_until(
+    conn: &mut Conn,
+    until: DateTime<Utc>,
+) -> sqlx::Result<Vec<SubscriptionId>> {
+    let sql = "SELECT id FROM subscriptions WHERE status = 'SUSPENDED' AND suspended_at <= $1 ORDER BY suspended_at, id";
+    fetch_all!(conn, (SubscriptionId,), sql, until).map(ids)
+}
+
+/// Unpaid ones that the wallet holds enough for by now, and those to be tried again.
+pub(super) async fn payable(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SubscriptionId>> {
+    let unpaid = "SELECT s.id FROM subscriptions s JOIN wallets w ON w.user_id = s.user_id
+                  WHERE s.status IN ('PAST_DUE', 'SUSPENDED') AND s.auto_renew
+                    AND s.unpaid <= w.paid_balance + w.bonus_balance
+                    AND (s.renewal_retry_at IS NULL OR s.renewal_retry_at <= $1) ORDER BY s.period_end, s.id";
+    let retried = "SELECT id FROM subscriptions WHERE status = 'ACTIVE' AND renewal_retry_at <= $1 AND period_end <= $1
+                   ORDER BY renewal_retry_at, id";
+    let mut found = ids(fetch_all!(conn, (SubscriptionId,), unpaid, now)?);
+    found.extend(ids(fetch_all!(conn, (SubscriptionId,), retried, now)?));
+    Ok(found)
+}
+
+/// New status and dates of an unpaid subscription.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Behind {
+    pub(super) status: Status,
+    pub(super) grace_until: Option<DateTime<Utc>>,
+    pub(super) suspended_at: Option<DateTime<Utc>>,
+    pub(super) unpaid: Rupiah,
+}
+
+pub(super) async fn fall_behind(
+    conn: &mut Conn,
+    seen: &Subscription,
+    behind: Behind,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql =
+        "UPDATE subscriptions SET status = $3, grace_until = $4, suspended_at = $5, unpaid = $6,
+                 renewal_failures = 0, renewal_retry_at = NULL, updated_at = $7
+               WHERE id = $1 AND period_number = $2";
+    let (id, number) = (seen.id, seen.period_number);
+    let Behind {
+        status,
+        grace_until,
+        suspended_at,
+        unpaid,
+    } = behind;
+    Ok(execute!(
+        conn,
+        sql,
+        id,
+        number,
+        status,
+        grace_until,
+        suspended_at,
+        unpaid,
+        now
+    )? == 1)
+}
+
+/// Ends a subscription whose time is over.
+pub(super) async fn expire(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET status = 'EXPIRED', auto_renew = FALSE, cancelled_at = $3,
+                 cancel_reason = coalesce(cancel_reason, $2), renewal_retry_at = NULL, updated_at = $3
+               WHERE id = $1 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')";
+    Ok(execute!(conn, sql, id, reason, now)? == 1)
+}
+
+/// Notes an attempt that failed: after `retries` of them the next one is `later`.
+pub(super) async fn failed(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    retries: i64,
+    soon: DateTime<Utc>,
+    later: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET renewal_retry_at = CASE WHEN renewal_failures < $2 THEN $3 ELSE $4 END,
+                 renewal_failures = CASE WHEN renewal_failures < $2 THEN renewal_failures + 1 ELSE 0 END
+               WHERE id = $1";
+    execute!(conn, sql, id, retries, soon, later).map(|_| ())
+}
+
+/// Live ones whose period ends before a moment, and their customers' e-mail addresses.
+pub(super) async fn ending(
+    conn: &mut Conn,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<(SubscriptionId, String)>> {
+    let sql = "SELECT s.id, u.email FROM subscriptions s JOIN users u ON u.id = s.user_id
+               WHERE s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND s.period_end < $1
+               ORDER BY s.period_end, s.id LIMIT $2";
+    fetch_all!(conn, (SubscriptionId, String), sql, until, limit)
+}
+
+/// Sets another last day of grace for an unpaid subscription.
+pub(super) async fn set_grace(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE subscriptions SET grace_until = $2, updated_at = $3 WHERE id = $1 AND status = 'PAST_DUE'";
+    Ok(execute!(conn, sql, id, until, now)? == 1)
+}
