@@ -7,7 +7,8 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use tokio::time::timeout;
+use serde_json::Value;
+use tokio::{sync::OnceCell, time::timeout};
 
 use super::{ClusterError, discovery::Served, known::Known, walls::Walls};
 
@@ -24,6 +25,7 @@ pub struct Cluster {
     pub(super) served: Arc<ArcSwapOption<Served>>,
     pub(super) walls: Walls,
     pub(super) known: Known,
+    pub(super) subject: Arc<OnceCell<Option<Value>>>,
     url: Arc<str>,
 }
 
@@ -63,6 +65,7 @@ impl Cluster {
             served: Arc::default(),
             walls: Walls::default(),
             known: Known::default(),
+            subject: Arc::default(),
             url,
         })
     }

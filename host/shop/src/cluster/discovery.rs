@@ -14,7 +14,14 @@ use super::{Cluster, ClusterError, ObjectRef};
 /// Age at which the served kinds are asked again, since a cluster may be upgraded meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-const GROUPS: [&str; 5] = ["", "apps", "batch", "networking.k8s.io", "policy"];
+const GROUPS: [&str; 6] = [
+    "",
+    "apps",
+    "batch",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+];
 
 /// Kinds of an instance's objects, in the order in which they are removed: workloads before what
 /// they use, volumes last.

@@ -3,6 +3,7 @@
 //! Objects travel as JSON, since plugins render them; ownership is by label, and whatever does not
 //! carry our labels is never changed or removed. This module knows no SQL and no plugins.
 
+mod access;
 mod claims;
 mod client;
 mod diagnosis;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
+    access::ROLE_BINDING,
     known::hash,
     object::{MANAGED_BY_LABEL, label, owner_labels},
 };
@@ -27,6 +28,9 @@ use crate::ids::UserId;
 pub(super) const NAME: &str = "dermaga";
 /// Longest wait for a new quota: pods made before the controller has seen it slip past it.
 const QUOTA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for new rights to be known to the API server.
+const BINDING_TIMEOUT: Duration = Duration::from_secs(5);
+const BINDING_POLL: Duration = Duration::from_millis(50);
 const QUOTA_POLL: Duration = Duration::from_millis(100);
 /// Time for the watch to show the same, before the API server is asked.
 const QUOTA_WATCHED: Duration = Duration::from_secs(2);
@@ -226,6 +230,9 @@ impl Cluster {
     /// [`ClusterError::NotYet`] while it is being removed or the quota is not in force.
     pub async fn prepare_namespace(&self, tenant: &Tenant) -> Result<(), ClusterError> {
         let mut manifests = tenant.manifests();
+        // The rights come after the namespace, and before what they are for.
+        let binding = self.binding(&tenant.namespace, tenant.user_id).await?;
+        manifests.splice(1..1, binding);
         manifests.retain(|manifest| {
             let object = ObjectRef::of(manifest);
             let wanted = hash(manifest);
@@ -242,6 +249,7 @@ impl Cluster {
         }
         let served = self.served().await?;
         let params = PatchParams::apply(FIELD_MANAGER).force();
+        let mut is_bound = false;
         for manifest in manifests {
             let object = ObjectRef::of(&manifest);
             let Some(resource) = served.resource(&object.api_version, &object.kind) else {
@@ -249,8 +257,17 @@ impl Cluster {
             };
             let api = self.namespace_part(&tenant.namespace, resource);
             let patch = Patch::Apply(&manifest);
-            let applied = api.patch(&object.name, &params, &patch);
-            let applied = self.call(&object, applied).await?;
+            let deadline = Instant::now() + BINDING_TIMEOUT;
+            let applied = loop {
+                let applied = api.patch(&object.name, &params, &patch);
+                match self.call(&object, applied).await {
+                    Err(ClusterError::Denied(_)) if is_bound && Instant::now() < deadline => {
+                        sleep(BINDING_POLL).await;
+                    }
+                    applied => break applied?,
+                }
+            };
+            is_bound |= object.kind == ROLE_BINDING.1;
             self.walls.applied(&object.kind, &applied, hash(&manifest));
         }
         self.quota_in_force(&tenant.namespace).await

@@ -19,6 +19,7 @@ use kube::{
 
 use super::{
     Cluster, ClusterError, FIELD_MANAGER, ObjectRef, USER_LABEL,
+    access::ROLE_BINDING,
     known::{hash, version},
     namespace::NAME,
     object::{MANAGED_BY_LABEL, label},
@@ -26,11 +27,12 @@ use super::{
 
 const POLICY: &str = "NetworkPolicy";
 const QUOTA: &str = "ResourceQuota";
-const WALL_KINDS: [(&str, &str); 4] = [
+const WALL_KINDS: [(&str, &str); 5] = [
     ("v1", "Namespace"),
     ("v1", QUOTA),
     ("v1", "LimitRange"),
     ("networking.k8s.io/v1", POLICY),
+    ROLE_BINDING,
 ];
 
 /// A network policy by its place.
@@ -92,6 +94,7 @@ impl Walls {
         let content = hash(&(
             object.labels(),
             object.data.get("spec").map(ToString::to_string),
+            object.data.get("subjects").map(ToString::to_string),
             object.metadata.deletion_timestamp.is_some(),
         ));
         let version = version(&object.metadata);
@@ -147,6 +150,14 @@ impl Walls {
         self.seen().walls.remove(&place(kind, object));
     }
 
+    /// Begins watches of these kinds; nothing is trusted until all of them have listed.
+    fn begin(&self, kinds: impl Iterator<Item = &'static str>) {
+        let mut seen = self.seen();
+        for kind in kinds {
+            seen.lists.entry(kind).or_default().1 = false;
+        }
+    }
+
     fn list_begins(&self, kind: &'static str) {
         let mut seen = self.seen();
         let (list, is_complete) = seen.lists.entry(kind).or_default();
@@ -174,8 +185,7 @@ impl Walls {
 
 impl Seen {
     fn is_current(&self) -> bool {
-        let is_complete = |kind| matches!(self.lists.get(kind), Some((_, true)));
-        WALL_KINDS.iter().all(|(_, kind)| is_complete(kind))
+        !self.lists.is_empty() && self.lists.values().all(|(_, is_complete)| *is_complete)
     }
 }
 
@@ -280,9 +290,14 @@ impl Cluster {
     pub async fn wall_changes(
         &self,
     ) -> Result<impl Stream<Item = WallChange> + Send + Unpin + use<>, ClusterError> {
-        let served = self.served().await?;
-        let watches = WALL_KINDS.iter().filter_map(|(api_version, kind)| {
-            let resource = served.resource(api_version, kind)?;
+        let (served, has_bindings) = (self.served().await?, self.subject().await?.is_some());
+        let kinds: Vec<_> = WALL_KINDS
+            .iter()
+            .filter(|kind| **kind != ROLE_BINDING || has_bindings)
+            .filter_map(|(api_version, kind)| Some((kind, served.resource(api_version, kind)?)))
+            .collect();
+        self.walls.begin(kinds.iter().map(|(kind, _)| **kind));
+        let watches = kinds.into_iter().map(|(kind, resource)| {
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
             // Policies of instances are watched with their instances.
             let selector = if *kind == POLICY {
@@ -297,12 +312,10 @@ impl Cluster {
                 foreign: Vec::new(),
             };
             let changes = watcher(api, config).default_backoff();
-            Some(
-                changes
-                    .map(move |event| stream::iter(watch.changes(event)))
-                    .flatten()
-                    .boxed(),
-            )
+            changes
+                .map(move |event| stream::iter(watch.changes(event)))
+                .flatten()
+                .boxed()
         });
         Ok(stream::select_all(watches.collect::<Vec<_>>()))
     }

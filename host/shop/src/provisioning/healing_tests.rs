@@ -7,12 +7,13 @@ use chrono::TimeDelta;
 use dermaga_runtime::contract;
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{LimitRange, Namespace, Pod, ResourceQuota},
+    core::v1::{LimitRange, Namespace, Pod, ResourceQuota, Secret},
     networking::v1::NetworkPolicy,
+    rbac::v1::RoleBinding,
 };
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -236,6 +237,37 @@ async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() 
     .await;
     policies.delete("open", &params).await.unwrap();
     soon("its end", async || told().await.is_empty().then_some(())).await;
+    leave(shop, server, &[&instance]).await;
+}
+
+/// The server needs to read Secrets in its customers' namespaces only, and takes its rights there
+/// again when they were removed.
+#[tokio::test]
+async fn the_server_has_rights_in_customers_namespaces_only() {
+    let Some(limited) = named_by("DERMAGA_TEST_SERVER_KUBECONFIG") else {
+        return;
+    };
+    let (_, of_server) = in_cluster(&limited).await;
+    let Some((shop, server, client)) = shop().await else {
+        return;
+    };
+    let instance = shop.buy().await;
+    server.handle.wake();
+    shop.is(&instance, Status::Running).await;
+    let everywhere: Api<Secret> = Api::all(of_server.clone());
+    let elsewhere: Api<Secret> = Api::namespaced(of_server.clone(), "kube-system");
+    let here: Api<Secret> = Api::namespaced(of_server, &instance.namespace);
+    let params = ListParams::default();
+    assert!(everywhere.list(&params).await.is_err());
+    assert!(elsewhere.list(&params).await.is_err());
+    assert_eq!(here.list(&params).await.unwrap().items.len(), 1);
+
+    let bindings: Api<RoleBinding> = Api::namespaced(client, &instance.namespace);
+    let removed = DeleteParams::default();
+    bindings.delete("dermaga", &removed).await.unwrap();
+    soon("the rights", async || here.list(&params).await.ok()).await;
+    // Without them, nothing of it could be removed.
+    bindings.delete("dermaga", &removed).await.unwrap();
     leave(shop, server, &[&instance]).await;
 }
 

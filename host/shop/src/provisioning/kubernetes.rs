@@ -102,13 +102,20 @@ impl Kubernetes {
     }
 
     /// Asks for the removal of an instance and returns the objects that are still there.
-    pub(super) async fn remove(
-        &self,
-        namespace: &str,
-        instance: &str,
-        previous: &[ObjectRef],
-    ) -> Result<Vec<String>, ClusterError> {
-        self.cluster.remove(namespace, instance, previous).await
+    pub(super) async fn remove(&self, seen: &Instance) -> Result<Vec<String>, ClusterError> {
+        let Instance {
+            namespace,
+            name,
+            applied,
+            ..
+        } = seen;
+        match self.cluster.remove(namespace, name, applied).await {
+            Err(ClusterError::Denied(_)) => {
+                self.cluster.bind(namespace, seen.user_id).await?;
+                self.cluster.remove(namespace, name, applied).await
+            }
+            removed => removed,
+        }
     }
 
     pub(super) async fn namespace_state(
@@ -200,10 +207,8 @@ mod tests {
         );
         let sweep = kubernetes.cluster().sweep(&tenant.namespace, "a").await;
         assert_eq!(sweep.unwrap().names(), ["ConfigMap/good"]);
-        kubernetes
-            .remove(&tenant.namespace, "a", &[])
-            .await
-            .unwrap();
+        let removed = cluster.remove(&tenant.namespace, "a", &[]);
+        removed.await.unwrap();
         let state = kubernetes.namespace_state(&tenant.namespace, tenant.user_id);
         if let NamespaceState::Present(version) = state.await.unwrap() {
             let removed = kubernetes.remove_namespace(&tenant.namespace, version);

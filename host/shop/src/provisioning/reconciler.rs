@@ -258,7 +258,6 @@ impl<S: Services> Reconciler<S> {
         let Instance {
             namespace,
             name,
-            applied,
             user_id,
             ..
         } = decider.seen;
@@ -275,32 +274,29 @@ impl<S: Services> Reconciler<S> {
                 });
             }
         };
-        let remaining = match kubernetes.remove(namespace, name, applied).await {
+        // Read the namespace first, then its instances: an instance that comes in between changes
+        // the namespace, which is then not removed.
+        let whole = [format!("Namespace/{namespace}")];
+        let version = match kubernetes.namespace_state(namespace, *user_id).await {
+            Ok(NamespaceState::Present(version)) => version,
+            Ok(NamespaceState::Absent) => return Ok(Ok(decider.gone())),
+            // Everything in it goes, our rights in it too.
+            Ok(NamespaceState::Leaving) => return Ok(Ok(decider.leaving(&whole))),
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let remaining = match kubernetes.remove(decider.seen).await {
             Ok(remaining) => remaining,
             Err(error) => return Ok(Err(error.into())),
         };
         if !remaining.is_empty() {
             return Ok(Ok(decider.leaving(&remaining)));
         }
-        // Read the namespace first, then its instances: an instance that comes in between changes
-        // the namespace, which is then not removed.
-        let state = match kubernetes.namespace_state(namespace, *user_id).await {
-            Ok(state) => state,
-            Err(error) => return Ok(Err(error.into())),
-        };
         if !self.is_last(decider.seen).await? {
             return Ok(Ok(decider.gone()));
         }
-        let removed = match state {
-            NamespaceState::Absent => return Ok(Ok(decider.gone())),
-            NamespaceState::Leaving => Ok(()),
-            NamespaceState::Present(version) => {
-                kubernetes.remove_namespace(namespace, version).await
-            }
-        };
-        let remaining = [format!("Namespace/{namespace}")];
+        let removed = kubernetes.remove_namespace(namespace, version).await;
         Ok(removed
-            .map(|()| decider.leaving(&remaining))
+            .map(|()| decider.leaving(&whole))
             .map_err(Into::into))
     }
 

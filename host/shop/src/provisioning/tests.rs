@@ -360,10 +360,19 @@ impl Server {
     }
 }
 
+/// Returns the access of the server to a cluster: with no more rights than it needs in the one that
+/// `DERMAGA_TEST_SERVER_KUBECONFIG` is for.
+fn of_server(kubeconfig: &Path) -> PathBuf {
+    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    let is_shared = path("DERMAGA_TEST_KUBECONFIG").is_some_and(|shared| shared == kubeconfig);
+    let limited = path("DERMAGA_TEST_SERVER_KUBECONFIG").filter(|_| is_shared);
+    limited.unwrap_or_else(|| kubeconfig.to_owned())
+}
+
 pub(super) async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
     let provisioner = Provisioner::select(
         Choice::Kubernetes,
-        Some(kubeconfig.to_owned()),
+        Some(of_server(kubeconfig)),
         PathBuf::new(),
         false,
     )
