@@ -1,0 +1,172 @@
+//! Where instances go, and how they are kept.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use chrono::TimeDelta;
+use dermaga::app::App;
+use dermaga_shop::db::Clock;
+use dermaga_tests::Shop;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{buy, configuration, empty_shop, shop};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn manifests_carry_what_the_operator_decided() {
+    let folder = TempDir::new().unwrap();
+    let manifests = folder.path().join("gitops");
+    let shop = shop(&[
+        ("DERMAGA_BASE_DOMAIN", "toko.example"),
+        ("DERMAGA_MANIFESTS_DIR", manifests.to_str().unwrap()),
+        ("DERMAGA_INGRESS_CLASS", "gerbang"),
+        ("DERMAGA_INGRESS_NAMESPACE", "pintu-masuk"),
+        ("DERMAGA_STORAGE_CLASS", "cepat"),
+    ])
+    .await;
+    let customer = shop.customer("manifes@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    let instance = shop.instance_becomes(&customer, &id, "RUNNING").await;
+    let (name, namespace) = (
+        instance["name"].as_str().unwrap(),
+        manifests.join(instance["namespace"].as_str().unwrap()),
+    );
+    let of_kind = |folder: &Path, kind: &str| {
+        let file = files(folder)
+            .into_iter()
+            .find(|file| file.to_string_lossy().contains(kind))
+            .unwrap_or_else(|| panic!("no {kind} in {}", folder.display()));
+        let object: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        object
+    };
+    let ingress = of_kind(&namespace.join(name), "-ingress-");
+    assert_eq!(
+        ingress["spec"]["rules"][0]["host"],
+        format!("{name}.toko.example")
+    );
+    assert_eq!(ingress["spec"]["ingressClassName"], "gerbang");
+    let claim = of_kind(&namespace.join(name), "-persistentvolumeclaim-");
+    assert_eq!(claim["spec"]["storageClassName"], "cepat");
+    let door = of_kind(&namespace, "allow-ingress");
+    assert!(door.to_string().contains("pintu-masuk"), "{door:#}");
+    assert!(!shop.data_dir().join("manifests").exists());
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_file()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drift_is_repaired_at_the_next_resync() {
+    let shop = shop(&[("DERMAGA_RESYNC_SECONDS", "3000")]).await;
+    let customer = shop.customer("selaras@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    let instance = shop.instance_becomes(&customer, &id, "RUNNING").await;
+    let folder = shop
+        .data_dir()
+        .join("manifests")
+        .join(instance["namespace"].as_str().unwrap())
+        .join(instance["name"].as_str().unwrap());
+    let lost = files(&folder).pop().unwrap();
+    fs::remove_file(&lost).unwrap();
+    shop.clock().advance(TimeDelta::seconds(2000));
+    shop.state().instances.handle.wake();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!lost.exists(), "it is not looked at before its time");
+    shop.clock().advance(TimeDelta::seconds(2000));
+    shop.state().instances.handle.wake();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !lost.exists() {
+        assert!(Instant::now() < deadline, "{} stays away", lost.display());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Writes a kubeconfig with this address, where nothing answers.
+fn kubeconfig(folder: &Path, address: &str) -> PathBuf {
+    let path = folder.join("kubeconfig");
+    let text = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "a",
+        "contexts": [{ "name": "a", "context": { "cluster": "a", "user": "a" } }],
+        "users": [{ "name": "a", "user": { "token": "t" } }],
+        "clusters": [{ "name": "a", "cluster": { "server": format!("http://{address}") } }],
+    });
+    fs::write(&path, text.to_string()).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn instances_go_where_the_provisioner_says() {
+    let folder = TempDir::new().unwrap();
+    // A port that was just closed has no listener.
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let path = kubeconfig(folder.path(), &closed.to_string());
+    let path = path.to_str().unwrap();
+    for (choice, provisioner) in [
+        ("kubernetes", "kubernetes"),
+        ("directory", "directory"),
+        ("auto", "directory"),
+    ] {
+        let shop = empty_shop(&[("DERMAGA_PROVISIONER", choice), ("KUBECONFIG", path)]).await;
+        let status = shop.state().instances.handle.status();
+        assert_eq!(status.provisioner, provisioner, "{choice}: {status:?}");
+    }
+    let nowhere = folder.path().join("nowhere");
+    let settings = [
+        ("DERMAGA_PROVISIONER", "kubernetes"),
+        ("KUBECONFIG", nowhere.to_str().unwrap()),
+        ("DERMAGA_PLUGINS_DIR", folder.path().to_str().unwrap()),
+        ("DERMAGA_TEMPLATES_DIR", folder.path().to_str().unwrap()),
+    ];
+    let config = configuration(&folder.path().join("data"), &settings);
+    let error = App::from_config(config, Clock::movable())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(nowhere.to_str().unwrap()),
+        "{error}"
+    );
+}
+
+/// On a cluster that accepts requests and never answers, every started pass stays under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_many_instances_are_worked_on_at_once() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = TempDir::new().unwrap();
+    let path = kubeconfig(folder.path(), &silent.local_addr().unwrap().to_string());
+    for places in [2, 3] {
+        let shop = shop(&[
+            ("DERMAGA_PROVISIONER", "kubernetes"),
+            ("KUBECONFIG", path.to_str().unwrap()),
+            ("DERMAGA_PROVISIONING_CONCURRENCY", &places.to_string()),
+        ])
+        .await;
+        for customer in shop.many_customers(5).await {
+            buy(&shop, &customer, "n8n", "free").await;
+        }
+        let mut most = 0;
+        for _ in 0..15 {
+            most = most.max(under_way(&shop).await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(most, places);
+    }
+}
+
+/// Returns the number of leased instances.
+async fn under_way(shop: &Shop) -> i64 {
+    let sql = "SELECT COUNT(*) FROM instances WHERE lease_until > $1";
+    let mut conn = shop.state().db.read().await.unwrap();
+    let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql, shop.clock().now()).unwrap();
+    count
+}
