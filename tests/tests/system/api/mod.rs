@@ -14,6 +14,8 @@ pub(crate) mod metrics;
 pub(crate) mod moves;
 pub(crate) mod papers;
 pub(crate) mod pasted;
+pub(crate) mod payment_gateway;
+pub(crate) mod payment_refunds;
 pub(crate) mod payments;
 pub(crate) mod plugin_classes;
 pub(crate) mod plugin_life;
