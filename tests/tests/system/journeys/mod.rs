@@ -10,4 +10,5 @@ pub(crate) mod proofs;
 pub(crate) mod purchase;
 pub(crate) mod renewals;
 pub(crate) mod second_upgrades;
+pub(crate) mod unpaid;
 pub(crate) mod upgrades;
