@@ -22,7 +22,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{
-    FIELD_MANAGER, ObjectRef,
+    FIELD_MANAGER, ObjectRef, additions,
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
     object::{MANAGED_BY_LABEL, is_of_instance},
 };
@@ -71,11 +71,21 @@ fn ours(metadata: &ObjectMeta) -> u64 {
     })
 }
 
+/// Hash of what others have in the desired state of a workload.
+fn others_of(kind: &str, metadata: &ObjectMeta) -> u64 {
+    let others = additions::others(kind, metadata);
+    let fields: Vec<_> = others
+        .map(|(manager, fields)| (manager, fields.to_string()))
+        .collect();
+    hash(&fields)
+}
+
 /// Our last apply of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct LastApply {
     manifest: u64,
     ours: u64,
+    others: u64,
 }
 
 /// Everything that is remembered of one object.
@@ -85,6 +95,8 @@ struct Record {
     uid: Box<str>,
     version: u64,
     ours: u64,
+    /// Hash of what others have in the desired state of a workload.
+    others: u64,
     has_labels: bool,
     has_controller: bool,
     is_leaving: bool,
@@ -99,6 +111,7 @@ impl Record {
         let wanted = LastApply {
             manifest,
             ours: self.ours,
+            others: self.others,
         };
         self.ours != 0 && !self.is_leaving && self.has_labels && self.applied == Some(wanted)
     }
@@ -215,6 +228,7 @@ impl State {
             uid: live.uid().unwrap_or_default().into(),
             version,
             ours: ours(&live.metadata),
+            others: others_of(kind.1, &live.metadata),
             has_labels: is_of_instance(labels, &of.1),
             has_controller: live
                 .owner_references()
@@ -324,9 +338,14 @@ impl Known {
         // The rest of the pass looks at what it applied.
         state.come_close(of.clone());
         let ours = ours(&live.metadata);
+        let others = others_of(&object.kind, &live.metadata);
         let kind = (object.api_version.as_str(), object.kind.as_str());
         if let Some((record, _)) = state.note(kind, live) {
-            record.applied = Some(LastApply { manifest, ours });
+            record.applied = Some(LastApply {
+                manifest,
+                ours,
+                others,
+            });
         }
         if object.kind == SECRET
             && let Some(group) = state.groups.get_mut(&of)

@@ -4,6 +4,7 @@
 //! carry our labels is never changed or removed. This module knows no SQL and no plugins.
 
 mod access;
+mod additions;
 mod claims;
 mod client;
 mod diagnosis;

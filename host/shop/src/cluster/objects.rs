@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    Cluster, ClusterError, FIELD_MANAGER, ObjectRef,
+    Cluster, ClusterError, FIELD_MANAGER, ObjectRef, additions,
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
     known::{Ownership, hash},
     object::{CLAIMED, VOLUME_CLAIM, as_large, is_of_instance, label, to_json},
@@ -23,6 +23,8 @@ const PARALLEL_LISTS: usize = 6;
 /// Owner of the fields that stop an instance whose objects cannot be rendered; apart from ours, so
 /// that it owns nothing else.
 const STOPPING_MANAGER: &str = "dermaga-stop";
+/// Name under which additions of others are taken away; it owns nothing.
+const REMOVING_MANAGER: &str = "dermaga-remove";
 
 /// Outcome of applying one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,17 +139,19 @@ impl Cluster {
         let gently = self.call(&object, async {
             Ok(api.patch(&object.name, &ours, &patch).await)
         });
-        let contested = match gently.await? {
-            Ok(live) => {
-                self.known.applied(&object, live, wanted);
-                return Ok(Applied::Yes);
+        let mut contested = Vec::new();
+        let live = match gently.await? {
+            Ok(live) => live,
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                contested = conflicts(&status, &object);
+                let forced = ours.force();
+                self.call(&object, api.patch(&object.name, &forced, &patch))
+                    .await?
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => conflicts(&status, &object),
             Err(error) => return Err(ClusterError::of(error, &object.to_string())),
         };
-        let forced = ours.force();
         let live = self
-            .call(&object, api.patch(&object.name, &forced, &patch))
+            .without_additions(&api, &manifest, live, &mut contested)
             .await?;
         self.known.applied(&object, live, wanted);
         Ok(if contested.is_empty() {
@@ -155,6 +159,38 @@ impl Cluster {
         } else {
             Applied::Corrected(contested)
         })
+    }
+
+    /// Takes away what others added to lists of ours in an object that was applied just now.
+    async fn without_additions(
+        &self,
+        api: &Api<DynamicObject>,
+        manifest: &Value,
+        live: DynamicObject,
+        contested: &mut Vec<Contested>,
+    ) -> Result<DynamicObject, ClusterError> {
+        let object = ObjectRef::of(manifest);
+        let other = additions::others(&object.kind, &live.metadata)
+            .next()
+            .map(|(manager, _)| manager.to_owned());
+        let Some(manager) = other else {
+            return Ok(live);
+        };
+        let Some((patch, lists)) = additions::without(&object.kind, manifest, &live) else {
+            return Ok(live);
+        };
+        contested.extend(lists.into_iter().map(|list| Contested {
+            object: object.clone(),
+            field: format!(".{list}"),
+            manager: manager.clone(),
+        }));
+        let params = PatchParams {
+            field_manager: Some(REMOVING_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(&patch);
+        let removed = api.patch(&object.name, &params, &patch);
+        self.call(&object, removed).await
     }
 
     /// Returns the manifest to apply after a look at the live object, if there is one: it must be

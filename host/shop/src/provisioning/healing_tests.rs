@@ -148,6 +148,56 @@ async fn an_object_edited_by_hand_comes_back_at_once() {
     leave(shop, server, &[&instance]).await;
 }
 
+/// A container that somebody adds to a workload is taken away again.
+#[tokio::test]
+async fn a_container_added_by_hand_is_removed() {
+    let Some((shop, server, client)) = shop().await else {
+        return;
+    };
+    let instance = shop.buy().await;
+    server.handle.wake();
+    shop.is(&instance, Status::Running).await;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &instance.namespace);
+    let added = json!({"spec": {"template": {"spec": {"containers": [{
+        "name": "added", "image": "docker.io/library/added:1.0",
+    }]}}}});
+    let params = PatchParams::default();
+    let patch = Patch::Strategic(added);
+    let changed = deployments.patch(&instance.name, &params, &patch).await;
+    assert_eq!(containers(&changed.unwrap()), 2);
+    soon("its own containers", async || {
+        let live = deployments.get(&instance.name).await.ok()?;
+        (containers(&live) == 1).then_some(())
+    })
+    .await;
+    leave(shop, server, &[&instance]).await;
+}
+
+fn containers(deployment: &Deployment) -> usize {
+    let spec = deployment.spec.as_ref().unwrap();
+    spec.template.spec.as_ref().unwrap().containers.len()
+}
+
+/// Purchases of one customer at the same moment raise the quota one after the other, and none of
+/// them is ever shown as failed.
+#[tokio::test]
+async fn purchases_at_once_never_look_failed() {
+    let Some((shop, server, _)) = shop().await else {
+        return;
+    };
+    let mut instances = Vec::new();
+    for _ in 0..12 {
+        instances.push(shop.buy().await);
+        server.handle.wake();
+    }
+    for instance in &instances {
+        shop.is(instance, Status::Running).await;
+    }
+    let failed = "SELECT count(*) FROM instance_events WHERE kind IN ('FAILED', 'DEGRADED')";
+    assert_eq!(shop.count(failed).await, 0);
+    leave(shop, server, &instances.iter().collect::<Vec<_>>()).await;
+}
+
 /// Time within which what separates customers is back.
 const WALLS_BACK: Duration = Duration::from_secs(5);
 
