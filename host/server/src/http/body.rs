@@ -49,6 +49,12 @@ where
     T: Input,
     S: Send + Sync,
 {
+    let bytes = bytes_of(request, state).await?;
+    let value = parse::<T>(&bytes)?;
+    Ok((value, bytes))
+}
+
+async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
     if !is_json(request.headers()) {
         let message = "Send the body as JSON, with the header `Content-Type: application/json`.";
         return Err(Error::new(Code::UnsupportedMediaType, message));
@@ -59,12 +65,10 @@ where
     let bytes = Bytes::from_request(request, state)
         .await
         .map_err(unreadable)?;
-    let bytes = bytes.slice_ref(input::without_bom(&bytes));
-    let value = parse::<T>(&bytes)?;
-    Ok((value, bytes))
+    Ok(bytes.slice_ref(input::without_bom(&bytes)))
 }
 
-/// A body that may be left out: absent when nothing was sent.
+/// A body that may be left out: absent when nothing or `null` was sent.
 impl<T, S> OptionalFromRequest<S> for Body<T>
 where
     T: Input,
@@ -76,9 +80,11 @@ where
         if request.body().is_end_stream() {
             return Ok(None);
         }
-        <Self as FromRequest<S>>::from_request(request, state)
-            .await
-            .map(Some)
+        let bytes = bytes_of(request, state).await?;
+        if bytes.trim_ascii() == b"null" {
+            return Ok(None);
+        }
+        Ok(Some(Self(parse::<T>(&bytes)?)))
     }
 }
 
@@ -220,6 +226,23 @@ mod tests {
             .await
             .unwrap_err()
             .0
+    }
+
+    #[tokio::test]
+    async fn an_optional_body_is_absent_when_nothing_or_null_is_sent() {
+        let optional = async |body: &str| {
+            let request = Request::post("/")
+                .header("content-type", "application/json")
+                .body(body.to_owned().into())
+                .unwrap();
+            <Body<Order> as OptionalFromRequest<()>>::from_request(request, &()).await
+        };
+        for absent in ["", "null", " null\n"] {
+            assert!(optional(absent).await.unwrap().is_none(), "{absent:?}");
+        }
+        for wrong in ["nul", "[]", "{}", "false"] {
+            assert!(optional(wrong).await.is_err(), "{wrong}");
+        }
     }
 
     #[tokio::test]
