@@ -297,7 +297,8 @@ pub(super) async fn finish(
          failures = CASE WHEN generation = $4 THEN $7 ELSE failures END, \
          applied = $8, observed_generation = $9, \
          updated_at = CASE WHEN generation = $4 THEN $10 ELSE updated_at END, \
-         manifests_decision_id = coalesce($11, manifests_decision_id), ready_at = coalesce(ready_at, $12), \
+         manifests_decision_id = coalesce($11, manifests_decision_id), \
+         ready_at = CASE WHEN desired = 'TERMINATED' THEN ready_at ELSE coalesce(ready_at, $12) END, \
          next_attempt_at = CASE WHEN next_attempt_at = $3 OR (generation = $4 AND $18 > $14) THEN $13 \
            ELSE next_attempt_at END, \
          refusal = $15, final_generation = $16, last_ran_at = coalesce($17, last_ran_at), \
