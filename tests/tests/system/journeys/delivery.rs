@@ -87,6 +87,7 @@ both_engines!(
     [
         a_purchase_that_can_never_be_set_up_is_undone,
         a_purchase_cancelled_before_its_delivery_is_undone,
+        an_upgraded_purchase_is_undone_as_what_was_bought,
         a_first_period_moves_by_the_time_it_waited,
         nothing_is_charged_for_a_period_in_which_it_never_ran
     ]
@@ -207,6 +208,34 @@ async fn a_purchase_that_can_never_be_set_up_is_undone(shop: Shop) {
         alerts().await.as_array().unwrap().is_empty()
     })
     .await;
+    shop.books_balance().await;
+}
+
+/// Upgraded and cancelled before its delivery: each amount comes back under the plan it was paid for.
+async fn an_upgraded_purchase_is_undone_as_what_was_bought(shop: Shop) {
+    let customer = customer_with_cash(&shop, "naik@example.com", 200_000).await;
+    let in_the_way = block(&shop, &customer).await;
+    let order = json!({ "planId": shop.plan("n8n", "basic").await });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let path = format!("/api/subscriptions/{}", text(&bought, "/subscription/id"));
+    let to = json!({ "planId": shop.plan("n8n", "pro").await });
+    customer.put(&format!("{path}/upgrade"), to).await.data(200);
+    // `null` is as good as no body.
+    let request = customer.request(reqwest::Method::DELETE, &path);
+    customer.send(request.json(&Value::Null)).await.data(200);
+    std::fs::remove_file(&in_the_way).unwrap();
+
+    assert_eq!(balance(&customer).await, (json!(200_000), json!(0)));
+    let refunds = customer
+        .get("/api/wallet/transactions?type=REFUND")
+        .await
+        .data(200);
+    let descriptions = refunds.as_array().unwrap().iter();
+    let descriptions: Vec<_> = descriptions.map(|one| text(one, "/description")).collect();
+    assert!(
+        descriptions.contains(&"N8N Basic, purchase undone"),
+        "{descriptions:?}"
+    );
     shop.books_balance().await;
 }
 

@@ -110,6 +110,10 @@ pub(crate) async fn take_back(
 ) -> Result<()> {
     let (clock, id, user_id) = (&shop.clock, row.subscription.id, row.subscription.user_id);
     upgrade::abandon(shop, conn, wallet, id).await?;
+    // Its plan is the one that was bought again.
+    let row = &store::any(conn, id)
+        .await?
+        .ok_or_else(|| Error::not_found("subscription"))?;
     let period = store::period(conn, id, 1).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
     give_back(shop, conn, wallet, (row, &period), ending.why).await?;
