@@ -14,7 +14,7 @@ use dermaga_shop::{
     money::Rupiah,
     payments::{
         self, DebtFilter, DebtView, Payment, PaymentMethod, PaymentState, WEBHOOK_PATH, asking,
-        notification, problem,
+        notice, problem,
         top_up::{self, LARGEST_TOP_UP, OpenTopUp, SMALLEST_TOP_UP},
     },
     wallet::{self, TransactionName, TransactionView},
@@ -206,7 +206,7 @@ pub(crate) async fn midtrans_notice(
     body: Result<Bytes, BytesRejection>,
 ) -> Reply<Nothing> {
     let body = body.map_err(unreadable)?;
-    let message = notification::receive(&state.payments, &body).await?;
+    let message = notice::receive(&state.payments, &body).await?;
     Ok(Success::ok(message, Nothing {}))
 }
 

@@ -11,7 +11,7 @@ pub mod debts;
 mod gateway;
 mod janitor;
 mod model;
-pub mod notification;
+pub mod notice;
 pub mod problem;
 mod reading;
 pub mod refunds;
