@@ -8,6 +8,8 @@ mod evaluation;
 mod inputs;
 mod model;
 mod reading;
+mod redemption;
+mod registration;
 mod renewal;
 mod settings;
 mod store;
@@ -15,8 +17,7 @@ mod store;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use dermaga_runtime::contract::{Kind, Place};
-use serde_json::json;
+use dermaga_runtime::contract::Place;
 
 pub use evaluation::{Evaluated, Held, evaluate, record_redemption, still_holds, take};
 pub use inputs::{Forever, Lasts, NewCoupon, Switch};
@@ -26,17 +27,17 @@ pub use model::{
     WelcomeBonus, place_name,
 };
 pub use reading::{by_id, list, redemptions_by, redemptions_of};
+pub use redemption::{Redeemed, redeem};
+pub use registration::apply_registration;
 pub use renewal::{Continued, continue_for, release, take_cost};
 pub use settings::Settings;
 
 use crate::{
     Code, Error, Result,
-    db::{Clock, Conn, Db, Uncommitted},
-    ids::{DecisionId, UserId},
-    money::Rupiah,
+    db::{Clock, Conn, Db},
+    ids::UserId,
     plugins::{Asking, Registry},
     throttle::Throttle,
-    wallet::{self, NewTransaction, Transaction, TransactionType},
 };
 
 /// Coupons of the shop: the database, the clock, the plugins that decide and the settings.
@@ -112,145 +113,6 @@ pub async fn preview(
     let asked = (Place::Wallet, Asking::Preview);
     let evaluated = evaluate(context, code, user_id, asked, None);
     Ok(limit_guesses(coupons, user_id, evaluated).await?.preview())
-}
-
-/// A redeemed credit coupon.
-#[derive(Debug, Clone)]
-pub struct Redeemed {
-    pub preview: CouponPreview,
-    pub transaction: Transaction,
-    pub decision_id: DecisionId,
-}
-
-/// Redeems a credit coupon: decision, use, credit and redemption in one transaction, which the
-/// caller commits.
-///
-/// # Errors
-/// As [`evaluate`] and [`take`]; nothing is written then.
-pub async fn redeem(
-    coupons: &Coupons,
-    user_id: UserId,
-    code: &CouponCode,
-    place: Place,
-) -> Result<Uncommitted<Redeemed>> {
-    for _ in 0..DECISION_ATTEMPTS {
-        let context = (&coupons.db, &coupons.clock, &*coupons.plugins);
-        let evaluated = evaluate(context, code, user_id, (place, Asking::Act), None);
-        let evaluated = limit_guesses(coupons, user_id, evaluated).await?;
-        if let Some(settled) = settle(coupons, user_id, &evaluated).await? {
-            return Ok(settled.map(|transaction| Redeemed {
-                preview: evaluated.preview(),
-                transaction,
-                decision_id: evaluated.decision.id,
-            }));
-        }
-    }
-    Err(too_busy())
-}
-
-async fn settle(
-    coupons: &Coupons,
-    user_id: UserId,
-    evaluated: &Evaluated,
-) -> Result<Option<Uncommitted<Transaction>>> {
-    let mut conn = coupons.db.begin_together().await?;
-    let mut wallet = wallet::lock(&mut conn, user_id).await?;
-    let Some(held) = still_holds(&mut conn, evaluated, &wallet).await? else {
-        conn.rollback().await?;
-        return Ok(None);
-    };
-    evaluated.decision.record(&mut conn).await?;
-    let new = NewTransaction {
-        user_id,
-        kind: TransactionType::CouponRedemption,
-        description: format!("Coupon {}", evaluated.coupon.code),
-        details: json!({ "couponCode": evaluated.coupon.code, "reason": evaluated.reason }),
-        subscription_id: None,
-        coupon_id: Some(evaluated.coupon.id),
-        price_decision_id: None,
-        coupon_decision_id: Some(evaluated.decision.id),
-    };
-    let key = format!("coupon-decision:{}", evaluated.decision.id);
-    let (clock, amount) = (&coupons.clock, evaluated.amount);
-    let transaction = wallet::grant_bonus(&mut conn, clock, &mut wallet, amount, &key, new).await?;
-    let id = Some(transaction.id);
-    record_redemption(&mut conn, clock, evaluated, user_id, id, None).await?;
-    // At the end, since everybody who redeems this coupon wants the same row.
-    take(&mut conn, clock, held).await?;
-    Ok(Some(Uncommitted::new(conn, transaction)))
-}
-
-/// Grants a new customer every welcome bonus there is. A bonus that fails is reported and logged;
-/// it never prevents signing up.
-pub async fn apply_registration(coupons: &Coupons, user_id: UserId) -> Vec<WelcomeBonus> {
-    let found = match registration_coupons(coupons).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::error!(%error, "coupon.welcome_bonus_unreadable");
-            return Vec::new();
-        }
-    };
-    if coupons.settings.bonus_requires_verified_email {
-        return found.into_iter().map(waits_for_email).collect();
-    }
-    let mut given = Vec::with_capacity(found.len());
-    for coupon in found {
-        let Ok(code) = coupon.code.parse::<CouponCode>() else {
-            continue;
-        };
-        given.push(
-            match redeem_at_registration(coupons, user_id, &code).await {
-                Ok(redeemed) => WelcomeBonus {
-                    coupon_code: coupon.code,
-                    granted: true,
-                    amount: redeemed.preview.amount,
-                    message: redeemed.preview.reason,
-                },
-                Err(error) => {
-                    tracing::warn!(coupon.code, %error, "coupon.welcome_bonus_refused");
-                    WelcomeBonus {
-                        coupon_code: coupon.code,
-                        granted: false,
-                        amount: Rupiah::ZERO,
-                        message: error.message,
-                    }
-                }
-            },
-        );
-    }
-    given
-}
-
-fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
-    WelcomeBonus {
-        coupon_code: coupon.code,
-        granted: false,
-        amount: Rupiah::ZERO,
-        message: "You get this when your e-mail address is confirmed.".to_owned(),
-    }
-}
-
-async fn redeem_at_registration(
-    coupons: &Coupons,
-    user_id: UserId,
-    code: &CouponCode,
-) -> Result<Redeemed> {
-    let redeemed = redeem(coupons, user_id, code, Place::Registration).await?;
-    Ok(redeemed.commit().await?)
-}
-
-async fn registration_coupons(coupons: &Coupons) -> Result<Vec<Coupon>> {
-    let types = coupons
-        .plugins
-        .all_active(Kind::Coupon)
-        .into_iter()
-        .filter(|plugin| {
-            plugin
-                .coupon_description()
-                .is_some_and(|description| description.places.contains(&Place::Registration))
-        });
-    let ids: Vec<String> = types.map(|plugin| plugin.about().id.clone()).collect();
-    Ok(store::usable_of(&mut coupons.db.read().await?, &ids, coupons.clock.now()).await?)
 }
 
 /// Marks active coupons whose window is over EXPIRED, and those whose uses or budget are spent
