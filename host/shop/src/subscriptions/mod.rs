@@ -4,7 +4,6 @@ pub mod cancellation;
 pub mod checkout;
 pub mod delivery;
 mod model;
-mod plan_changes;
 mod pricing;
 pub mod refund;
 pub(crate) mod renewal;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Subscription, Subscriptions, plan_changes, store};
+use super::{Subscription, Subscriptions, store, upgrade};
 use crate::{
     Code, Error, Result, audit,
     db::{Uncommitted, new_id},
@@ -40,7 +40,7 @@ pub async fn refund(
     let found = super::row(&mut conn, id).await?;
     let user_id = found.subscription.user_id;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
-    if plan_changes::pending(&mut conn, id).await?.is_some() {
+    if upgrade::pending(&mut conn, id).await?.is_some() {
         let message = "A change of plan is under way. Wait until it is done.";
         return Err(Error::new(Code::InvalidState, message));
     }

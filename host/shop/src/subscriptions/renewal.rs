@@ -18,7 +18,7 @@ pub(super) use overdue::{ahead, renew_first};
 use super::{
     Subscriptions,
     model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
-    plan_changes, pricing, store as subscriptions,
+    pricing, store as subscriptions, upgrade,
 };
 use crate::{
     Error, Result, catalog,
@@ -103,10 +103,7 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
     let mut conn = shop.db.read().await?;
     let plan = catalog::plan(&mut conn, current.plan_id).await?;
     let pinned = provisioning::pinned(&mut conn, current.id).await?;
-    if plan_changes::pending(&mut conn, current.id)
-        .await?
-        .is_some()
-    {
+    if upgrade::pending(&mut conn, current.id).await?.is_some() {
         return Err(super::upgrade::changing());
     }
     drop(conn);

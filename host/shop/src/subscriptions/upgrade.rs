@@ -8,19 +8,20 @@ mod credit;
 mod proposal;
 mod settlement;
 mod span;
+mod store;
 
 use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
 pub(crate) use settlement::{abandon, settle_all};
+pub(super) use store::pending;
 
-use self::proposal::{Proposal, propose};
-use super::{
-    PriceLineView, SubscriptionView, Subscriptions,
-    plan_changes::{self, PlanChange},
-    store,
+use self::{
+    proposal::{Proposal, propose},
+    store::PlanChange,
 };
+use super::{PriceLineView, SubscriptionView, Subscriptions, store as subscriptions};
 use crate::{
     Code, Error, Result,
     catalog::{self, Offer},
@@ -130,10 +131,10 @@ pub async fn upgrade(
     let payment = pay(shop, &mut conn, &mut wallet, &proposal).await?;
     let now = clock.now();
     let current = &proposal.current;
-    if !store::change_plan(&mut conn, current, &proposal.to.plan, now).await? {
+    if !subscriptions::change_plan(&mut conn, current, &proposal.to.plan, now).await? {
         return Err(changed_meanwhile());
     }
-    store::add_to_period(
+    subscriptions::add_to_period(
         &mut conn,
         current,
         proposal.due,
@@ -155,7 +156,7 @@ pub async fn upgrade(
         paid_bonus: payment.bonus,
         transaction_id: payment.transaction.id,
     };
-    plan_changes::insert(&mut conn, &change, proposal.moment, now).await?;
+    store::insert(&mut conn, &change, proposal.moment, now).await?;
     let row = super::owned(&mut conn, user_id, id).await?;
     let view = UpgradeView {
         subscription: row.into(),
@@ -174,7 +175,7 @@ pub async fn upgrade(
 
 /// Counting is safe because the customer's wallet is locked while it matters.
 async fn check_instance_limit(conn: &mut Conn, user_id: UserId, to: &Offer) -> Result<()> {
-    let live = store::live_of_plan(conn, user_id, to.plan.id).await?;
+    let live = subscriptions::live_of_plan(conn, user_id, to.plan.id).await?;
     if live < to.plan.max_instances_per_user {
         return Ok(());
     }

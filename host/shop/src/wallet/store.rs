@@ -1,8 +1,9 @@
 //! SQL of wallets, transactions and the journal.
 
 pub(super) mod admin;
-mod ledger_audit;
 mod proof;
+mod seal;
+mod statement;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -19,8 +20,9 @@ use crate::{
     write_returning,
 };
 
-pub(super) use ledger_audit::*;
 pub(super) use proof::*;
+pub(super) use seal::*;
+pub(super) use statement::*;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct EntryRow {

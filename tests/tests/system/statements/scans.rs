@@ -81,7 +81,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("billing/store.rs payable", "wallets", JOINED),
     (
-        "subscriptions/plan_changes.rs progress",
+        "subscriptions/upgrade/store.rs progress",
         "plan_changes",
         FEW,
     ),
@@ -99,21 +99,17 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("wallet/store/admin.rs wallets", "users", SUM),
     ("wallet/store/admin.rs wallets", "wallets", SUM),
     (
-        "wallet/store/ledger_audit.rs broken_seals",
+        "wallet/store/seal.rs broken_seals",
         "ledger_seal_heads",
         PROOF,
     ),
+    ("wallet/store/seal.rs insert_sealed_heads", "wallets", NIGHT),
     (
-        "wallet/store/ledger_audit.rs insert_sealed_heads",
-        "wallets",
-        NIGHT,
-    ),
-    (
-        "wallet/store/ledger_audit.rs last_seal",
+        "wallet/store/seal.rs last_seal",
         "ledger_seals",
         "the last of an index",
     ),
-    ("wallet/store/ledger_audit.rs seals", "ledger_seals", PROOF),
+    ("wallet/store/seal.rs seals", "ledger_seals", PROOF),
     (
         "wallet/store/proof.rs stray_postings",
         "journal_entries",

@@ -11,6 +11,7 @@ use dermaga_runtime::{
 use super::{
     changed_meanwhile, changing,
     credit::{Paid, Running, take_off},
+    store::{self, Made},
 };
 use crate::{
     Code, Error, Result,
@@ -23,8 +24,7 @@ use crate::{
     subscriptions::{
         PriceLineView, Subscriptions,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
-        plan_changes::{self, Made},
-        pricing, renewal, store,
+        pricing, renewal, store as subscriptions,
     },
 };
 
@@ -61,7 +61,7 @@ impl Proposal {
         let Some(seen) = &self.period else {
             return Ok(false);
         };
-        let now = store::period(conn, self.current.id, seen.number).await?;
+        let now = subscriptions::period(conn, self.current.id, seen.number).await?;
         let sums = |row: &PeriodRow| (row.paid_cash, row.paid_bonus, row.refunded_cash);
         Ok(now.is_some_and(|now| sums(&now) == sums(seen)))
     }
@@ -89,7 +89,7 @@ pub(super) async fn propose(
     let from = catalog::plan(&mut conn, current.plan_id).await?;
     let to = catalog::offer(&mut conn, plan_id).await?;
     check_direction(current, &from, &to)?;
-    if plan_changes::pending(&mut conn, id).await?.is_some() {
+    if store::pending(&mut conn, id).await?.is_some() {
         return Err(changing());
     }
     let pinned = provisioning::pinned(&mut conn, id).await?;
@@ -166,9 +166,9 @@ async fn basis(
     }
     let current = row.subscription;
     let mut conn = shop.db.read().await?;
-    let period = store::period(&mut conn, current.id, current.period_number).await?;
+    let period = subscriptions::period(&mut conn, current.id, current.period_number).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
-    let made = plan_changes::of_period(&mut conn, current.id, period.number).await?;
+    let made = store::of_period(&mut conn, current.id, period.number).await?;
     let running = running(&current, &period, &made, tier)?;
     Ok(Basis {
         current,

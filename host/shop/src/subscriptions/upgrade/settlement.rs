@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::store::{self, PlanChange, Progress};
 use crate::{
     Result, catalog,
     db::Conn,
@@ -10,7 +11,6 @@ use crate::{
     payments::debts,
     provisioning,
     subscriptions::Subscriptions,
-    subscriptions::plan_changes::{self, PlanChange, Progress},
     wallet::{self, LockedWallet, NewTransaction, TransactionType},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 /// # Errors
 /// When the database does not answer; what is settled stays so.
 pub(crate) async fn settle_all(shop: &Subscriptions) -> Result<()> {
-    let under_way = plan_changes::progress(&mut shop.db.read().await?).await?;
+    let under_way = store::progress(&mut shop.db.read().await?).await?;
     for progress in under_way {
         match outcome(&progress) {
             Outcome::Waiting => {}
@@ -53,7 +53,7 @@ fn outcome(progress: &Progress) -> Outcome {
 async fn apply(shop: &Subscriptions, progress: &Progress) -> Result<()> {
     let (change, clock) = (&progress.change, &shop.clock);
     let mut conn = shop.db.begin().await?;
-    if plan_changes::settle(&mut conn, change.id, "APPLIED", None, clock.now()).await? {
+    if store::settle(&mut conn, change.id, "APPLIED", None, clock.now()).await? {
         catalog::give_back_quota(&mut conn, clock, change.from_plan_id).await?;
         conn.commit().await?;
         tracing::info!(subscription.id = %change.subscription_id, "plan_change.applied");
@@ -91,7 +91,7 @@ async fn undo(
 ) -> Result<bool> {
     let clock = &shop.clock;
     let now = clock.now();
-    if !plan_changes::settle(conn, change.id, "REVERTED", Some(why), now).await? {
+    if !store::settle(conn, change.id, "REVERTED", Some(why), now).await? {
         return Ok(false);
     }
     let new = NewTransaction {
@@ -109,8 +109,8 @@ async fn undo(
     let upgrade = Some(change.transaction_id);
     wallet::undo_purchase(conn, clock, wallet, upgrade, back, &key, new).await?;
     debts::collect(conn, clock, wallet, change.paid_cash, &key).await?;
-    plan_changes::restore_period(conn, change).await?;
-    plan_changes::restore_plan(conn, change, now).await?;
+    store::restore_period(conn, change).await?;
+    store::restore_plan(conn, change, now).await?;
     catalog::give_back_quota(conn, clock, change.to_plan_id).await?;
     Ok(true)
 }
@@ -122,7 +122,7 @@ pub(crate) async fn abandon(
     wallet: &mut LockedWallet,
     subscription_id: SubscriptionId,
 ) -> Result<()> {
-    if let Some(change) = plan_changes::pending(conn, subscription_id).await? {
+    if let Some(change) = store::pending(conn, subscription_id).await? {
         undo(
             shop,
             conn,

@@ -1,4 +1,4 @@
-//! SQL of plan changes under way.
+//! SQL of plan changes.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -13,35 +13,35 @@ use crate::{
 
 /// Fields needed to finish or undo a change.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct PlanChange {
-    pub(super) id: Uuid,
-    pub(super) subscription_id: SubscriptionId,
-    pub(super) from_plan_id: PlanId,
-    pub(super) from_monthly_price: Rupiah,
-    pub(super) to_plan_id: PlanId,
+pub(in crate::subscriptions) struct PlanChange {
+    pub(in crate::subscriptions) id: Uuid,
+    pub(in crate::subscriptions) subscription_id: SubscriptionId,
+    pub(in crate::subscriptions) from_plan_id: PlanId,
+    pub(in crate::subscriptions) from_monthly_price: Rupiah,
+    pub(in crate::subscriptions) to_plan_id: PlanId,
     /// Of the instance: once it is applied, the change is done.
-    pub(super) generation: i64,
-    pub(super) period_number: i64,
-    pub(super) paid_cash: Rupiah,
-    pub(super) paid_bonus: Rupiah,
-    pub(super) transaction_id: TransactionId,
+    pub(in crate::subscriptions) generation: i64,
+    pub(in crate::subscriptions) period_number: i64,
+    pub(in crate::subscriptions) paid_cash: Rupiah,
+    pub(in crate::subscriptions) paid_bonus: Rupiah,
+    pub(in crate::subscriptions) transaction_id: TransactionId,
 }
 
 /// A change under way, with the progress of its instance.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct Progress {
+pub(in crate::subscriptions) struct Progress {
     #[sqlx(flatten)]
-    pub(super) change: PlanChange,
-    pub(super) user_id: UserId,
-    pub(super) message: String,
+    pub(in crate::subscriptions) change: PlanChange,
+    pub(in crate::subscriptions) user_id: UserId,
+    pub(in crate::subscriptions) message: String,
     /// Of the instance now.
-    pub(super) instance_generation: i64,
-    pub(super) observed_generation: i64,
+    pub(in crate::subscriptions) instance_generation: i64,
+    pub(in crate::subscriptions) observed_generation: i64,
     /// The generation that will never be set up.
-    pub(super) final_generation: Option<i64>,
+    pub(in crate::subscriptions) final_generation: Option<i64>,
 }
 
-pub(super) async fn insert(
+pub(in crate::subscriptions) async fn insert(
     conn: &mut Conn,
     change: &PlanChange,
     covers_from: DateTime<Utc>,
@@ -70,17 +70,17 @@ pub(super) async fn insert(
 
 /// A change that was made, with what was paid for it.
 #[derive(Debug, Clone, sqlx::FromRow)]
-pub(super) struct Made {
-    pub(super) from_tier: Tier,
-    pub(super) to_tier: Tier,
-    pub(super) paid_cash: Rupiah,
-    pub(super) paid_bonus: Rupiah,
+pub(in crate::subscriptions) struct Made {
+    pub(in crate::subscriptions) from_tier: Tier,
+    pub(in crate::subscriptions) to_tier: Tier,
+    pub(in crate::subscriptions) paid_cash: Rupiah,
+    pub(in crate::subscriptions) paid_bonus: Rupiah,
     /// Start of the time it covers, until the end of its period.
-    pub(super) covers_from: DateTime<Utc>,
+    pub(in crate::subscriptions) covers_from: DateTime<Utc>,
 }
 
 /// The changes that were made in a period, oldest first.
-pub(super) async fn of_period(
+pub(in crate::subscriptions) async fn of_period(
     conn: &mut Conn,
     subscription_id: SubscriptionId,
     period_number: i64,
@@ -92,7 +92,7 @@ pub(super) async fn of_period(
 }
 
 /// The change that is under way.
-pub(super) async fn pending(
+pub(in crate::subscriptions) async fn pending(
     conn: &mut Conn,
     subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<PlanChange>> {
@@ -103,7 +103,7 @@ pub(super) async fn pending(
 }
 
 /// Every change that is under way.
-pub(super) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
+pub(in crate::subscriptions) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
     let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.to_plan_id, c.generation,
                c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, i.user_id, i.message,
                i.generation AS instance_generation, i.observed_generation, i.final_generation
@@ -113,7 +113,7 @@ pub(super) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
 }
 
 /// Ends a change, once; false when it was ended elsewhere.
-pub(super) async fn settle(
+pub(in crate::subscriptions) async fn settle(
     conn: &mut Conn,
     id: Uuid,
     state: &str,
@@ -125,7 +125,7 @@ pub(super) async fn settle(
 }
 
 /// Puts a subscription back into the plan and price it had.
-pub(super) async fn restore_plan(
+pub(in crate::subscriptions) async fn restore_plan(
     conn: &mut Conn,
     change: &PlanChange,
     now: DateTime<Utc>,
@@ -138,7 +138,10 @@ pub(super) async fn restore_plan(
 }
 
 /// Takes what the change added off the period again.
-pub(super) async fn restore_period(conn: &mut Conn, change: &PlanChange) -> sqlx::Result<bool> {
+pub(in crate::subscriptions) async fn restore_period(
+    conn: &mut Conn,
+    change: &PlanChange,
+) -> sqlx::Result<bool> {
     let sql = "UPDATE subscription_periods SET price = price - $3 - $4, paid_cash = paid_cash - $3, paid_bonus = paid_bonus - $4
                WHERE subscription_id = $1 AND number = $2";
     let (id, number) = (change.subscription_id, change.period_number);
