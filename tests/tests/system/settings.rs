@@ -283,11 +283,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 
 const CLI: &str = "host/server/tests/process/cli.rs";
 
-const LIFE: &str = "tests/tests/system/api/plugin_life.rs";
+const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
 
 const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
-const RENEWALS: &str = "tests/tests/system/journeys/renewals.rs";
+const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
 
 const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";
 

@@ -54,7 +54,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::plugins::router(
             limits.component_bytes_of(SizeClass::Large),
         ))
-        .merge(admin::backtests::router())
+        .merge(admin::backtest::router())
         .merge(admin::alerts::router())
         .merge(admin::clock::router());
     OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)

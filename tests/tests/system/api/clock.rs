@@ -10,7 +10,7 @@ use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::calendar::delivered;
-use crate::journeys::upgrades::customer_with_cash;
+use crate::journeys::upgrade::customer_with_cash;
 
 const RUNS: &str = "/api/admin/jobs/coupon-statuses/runs";
 const CLOCK: &str = "/api/admin/clock";

@@ -16,7 +16,7 @@ use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::json;
 
 use crate::api::payments::Till;
-use crate::journeys::upgrades::customer_with_cash;
+use crate::journeys::upgrade::customer_with_cash;
 
 async fn id_of(customer: &Client) -> UserId {
     let profile = customer.get("/api/auth/profile").await.data(200);

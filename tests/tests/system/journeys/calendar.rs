@@ -5,7 +5,7 @@ use dermaga_shop::{billing::renew_due, db::Clock};
 use dermaga_tests::{Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
-use crate::journeys::upgrades::customer_with_cash;
+use crate::journeys::upgrade::customer_with_cash;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()

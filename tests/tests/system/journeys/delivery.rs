@@ -10,7 +10,7 @@ use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::journeys::upgrades::customer_with_cash;
+use crate::journeys::upgrade::customer_with_cash;
 
 /// Installs a version of N8N's plugin that fails at `manifests`, without activating it; returns its
 /// digest.

@@ -6,7 +6,7 @@ use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Client, Engine, Shop};
 use serde_json::{Value, json};
 
-use crate::journeys::upgrades::customer_with_cash;
+use crate::journeys::upgrade::customer_with_cash;
 
 async fn buy(shop: &Shop, customer: &Client, plan: &str) -> (String, String) {
     let plan = shop.plan("n8n", plan).await;

@@ -4,7 +4,7 @@ use chrono::{DateTime, Datelike, Days, Months, Utc};
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
-use crate::journeys::upgrades::customer_with_cash;
+use crate::journeys::upgrade::customer_with_cash;
 
 /// Tolerance in rupiah: a minute of a test's run time changes prices by up to 17.
 const MOVED: i64 = 20;

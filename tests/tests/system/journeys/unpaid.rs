@@ -9,8 +9,8 @@ use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::{
-    renewals::{becomes, buy, give, id_of, moment, next_period, subscription},
-    upgrades::customer_with_cash,
+    renewal::{becomes, buy, give, id_of, moment, next_period, subscription},
+    upgrade::customer_with_cash,
 };
 
 both_engines!(

@@ -1,7 +1,7 @@
 //! Handlers for administrators.
 
 pub(super) mod alerts;
-pub(super) mod backtests;
+pub(super) mod backtest;
 pub(super) mod billing;
 pub(super) mod catalog;
 pub(super) mod clock;

@@ -11,7 +11,7 @@ use dermaga_tests::{Client, Engine, Shop, both_engines};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::journeys::upgrades::customer_with_cash;
+use crate::journeys::upgrade::customer_with_cash;
 
 const REASON: &str = "A gift of the house.";
 
