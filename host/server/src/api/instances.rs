@@ -7,6 +7,7 @@ use dermaga_shop::{
         self, Status,
         view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
     },
+    subscriptions::lifecycle::{self, Named},
     text::counted,
 };
 use garde::Validate;
@@ -20,6 +21,7 @@ use crate::{
 };
 
 failure_responses!(Missing: NotFound);
+failure_responses!(Living: NotFound, InvalidState);
 failure_responses!(NotApplied: NotFound, InvalidState);
 failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
@@ -30,6 +32,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get))
         .routes(routes!(credentials))
         .routes(routes!(manifests))
+        .routes(routes!(stop))
+        .routes(routes!(start))
+        .routes(routes!(restart))
 }
 
 /// Filter of a list of instances.
@@ -94,4 +99,65 @@ async fn manifests(
         format!("{}.", counted(view.objects.len(), "object")),
         view,
     ))
+}
+
+/// Stops an instance: scaled to zero, its data kept, and still paid for. One that is stopped stays so.
+#[utoipa::path(put, path = "/instances/{id}/stop", tag = "instances", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "So already", body = Envelope<InstanceDetail>),
+        (status = 202, description = "Being stopped", body = Envelope<InstanceDetail>), Living))]
+async fn stop(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<InstanceId>,
+) -> Reply<InstanceDetail> {
+    let named = Named::Instance(id);
+    let is_changed = lifecycle::stop(&state.subscriptions, customer.user_id, named).await?;
+    let detail = provisioning::detail(&state.instances, customer.user_id, id).await?;
+    Ok(if is_changed {
+        Success::accepted(
+            "It is being stopped. Its data is kept, and it is still paid for.",
+            detail,
+        )
+    } else {
+        Success::ok("It is stopped already.", detail)
+    })
+}
+
+/// Starts an instance that was stopped. Refused while it is unpaid.
+#[utoipa::path(put, path = "/instances/{id}/start", tag = "instances", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "So already", body = Envelope<InstanceDetail>),
+        (status = 202, description = "Being started", body = Envelope<InstanceDetail>), Living))]
+async fn start(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<InstanceId>,
+) -> Reply<InstanceDetail> {
+    let named = Named::Instance(id);
+    let is_changed = lifecycle::start(&state.subscriptions, customer.user_id, named).await?;
+    let detail = provisioning::detail(&state.instances, customer.user_id, id).await?;
+    Ok(if is_changed {
+        Success::accepted("It is being started.", detail)
+    } else {
+        Success::ok("It was not stopped.", detail)
+    })
+}
+
+/// Restarts an instance: each of its pods is replaced. A second call within ten seconds is the same
+/// restart.
+#[utoipa::path(post, path = "/instances/{id}/restart", tag = "instances", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "So already", body = Envelope<InstanceDetail>),
+        (status = 202, description = "Being restarted", body = Envelope<InstanceDetail>), Living))]
+async fn restart(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<InstanceId>,
+) -> Reply<InstanceDetail> {
+    let named = Named::Instance(id);
+    let is_changed = lifecycle::restart(&state.subscriptions, customer.user_id, named).await?;
+    let detail = provisioning::detail(&state.instances, customer.user_id, id).await?;
+    Ok(if is_changed {
+        Success::accepted("It is being restarted.", detail)
+    } else {
+        Success::ok("It is being restarted already.", detail)
+    })
 }

@@ -11,6 +11,7 @@ use dermaga_shop::{
         SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
         cancellation::{self, Cancelled},
         checkout,
+        lifecycle::{self, Named},
     },
 };
 use garde::Validate;
@@ -38,6 +39,7 @@ failure_responses!(Upgrading: NotFound, InvalidState, PlanUnavailable, PluginRef
 failure_responses!(Foreseeing: NotFound, InvalidState, PluginRefusedInput, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
+failure_responses!(Living: NotFound, InvalidState);
 
 /// The routes of this domain.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -51,6 +53,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(billing_info))
         .routes(routes!(retry_provisioning))
         .routes(routes!(set_auto_renew))
+        .routes(routes!(stop))
+        .routes(routes!(start))
+        .routes(routes!(restart))
 }
 
 /// Order of a plan.
@@ -336,6 +341,67 @@ async fn retry_provisioning(
         subscriptions::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id)
             .await?;
     Ok(Success::accepted("It is being tried again.", detail))
+}
+
+/// Stops the instance of a subscription: scaled to zero, its data kept, and still paid for. One that is stopped stays so.
+#[utoipa::path(put, path = "/subscriptions/{id}/stop", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "So already", body = Envelope<SubscriptionDetail>),
+        (status = 202, description = "Being stopped", body = Envelope<SubscriptionDetail>), Living))]
+async fn stop(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<SubscriptionId>,
+) -> Reply<SubscriptionDetail> {
+    let named = Named::Subscription(id);
+    let is_changed = lifecycle::stop(&state.subscriptions, customer.user_id, named).await?;
+    let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    Ok(if is_changed {
+        Success::accepted(
+            "It is being stopped. Its data is kept, and it is still paid for.",
+            detail,
+        )
+    } else {
+        Success::ok("It is stopped already.", detail)
+    })
+}
+
+/// Starts the instance of a subscription that was stopped. Refused while it is unpaid.
+#[utoipa::path(put, path = "/subscriptions/{id}/start", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "So already", body = Envelope<SubscriptionDetail>),
+        (status = 202, description = "Being started", body = Envelope<SubscriptionDetail>), Living))]
+async fn start(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<SubscriptionId>,
+) -> Reply<SubscriptionDetail> {
+    let named = Named::Subscription(id);
+    let is_changed = lifecycle::start(&state.subscriptions, customer.user_id, named).await?;
+    let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    Ok(if is_changed {
+        Success::accepted("It is being started.", detail)
+    } else {
+        Success::ok("It was not stopped.", detail)
+    })
+}
+
+/// Restarts the instance of a subscription: each of its pods is replaced. A second call within ten seconds is the same
+/// restart.
+#[utoipa::path(post, path = "/subscriptions/{id}/restart", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "So already", body = Envelope<SubscriptionDetail>),
+        (status = 202, description = "Being restarted", body = Envelope<SubscriptionDetail>), Living))]
+async fn restart(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<SubscriptionId>,
+) -> Reply<SubscriptionDetail> {
+    let named = Named::Subscription(id);
+    let is_changed = lifecycle::restart(&state.subscriptions, customer.user_id, named).await?;
+    let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    Ok(if is_changed {
+        Success::accepted("It is being restarted.", detail)
+    } else {
+        Success::ok("It is being restarted already.", detail)
+    })
 }
 
 /// Plan to move to.

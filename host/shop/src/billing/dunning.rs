@@ -10,7 +10,7 @@ use crate::{
     db::Conn,
     ids::{SubscriptionId, UserId},
     money::Rupiah,
-    provisioning::{self, Desired},
+    provisioning::{self, Act},
     scheduler::{Outcome, Progress},
     subscriptions::{
         self, Settings, Subscription, SubscriptionStatus as Status, Subscriptions,
@@ -129,7 +129,7 @@ pub(super) async fn fall_behind(
     if behind.status == Status::Suspended && seen.status != Status::Suspended {
         let message =
             format!("Suspended: {due} for the next month was not paid. Its data is kept.");
-        provisioning::run_or_stop(&mut conn, clock, seen.id, Desired::Stopped, &message).await?;
+        provisioning::change(&mut conn, clock, seen.id, Act::Suspend, &message).await?;
     }
     conn.commit().await?;
     shop.instances.handle.wake();

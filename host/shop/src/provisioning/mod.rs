@@ -14,6 +14,7 @@ mod directory;
 mod finality;
 mod identity;
 mod kubernetes;
+pub mod lifecycle;
 pub mod model;
 mod passes;
 mod plugin_calls;
@@ -52,7 +53,8 @@ pub use data_loss::accept_data_loss;
 pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
 };
-pub use model::{Desired, Event, Instance, NewInstance, Pinned, Status};
+pub use lifecycle::{Act, change, terminate};
+pub use model::{Desired, Event, Halt, Instance, NewInstance, Pinned, Status};
 pub use plugin_calls::Services;
 pub use provisioner::{Choice, Provisioner};
 pub use reading::{credentials, detail, list, manifests};
@@ -198,6 +200,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         settings: Json(new.settings),
         config: Json(new.config),
         desired: Desired::Running,
+        halt: None,
         status: Status::Pending,
         message: "Waiting to be set up.".to_owned(),
         generation: 1,
@@ -214,45 +217,11 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         corrections: 0,
         quiet_until: None,
         moved_from: None,
+        restarted_at: None,
         claims: Json(Vec::new()),
         created_at: now,
         updated_at: now,
     }
-}
-
-/// Asks for the removal of a subscription's instance with everything it has, in the caller's
-/// transaction. Does nothing when it is being removed already.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn terminate(
-    conn: &mut Conn,
-    clock: &Clock,
-    subscription_id: SubscriptionId,
-) -> Result<()> {
-    for instance in store::terminate(conn, subscription_id, "Being removed.", clock.now()).await? {
-        record_event(conn, clock, &instance).await?;
-    }
-    Ok(())
-}
-
-/// Scales a subscription's instance to zero, its data kept, or starts it again, in the caller's
-/// transaction. Does nothing when that is its state already, or it is being removed.
-///
-/// # Errors
-/// When the database refuses.
-pub async fn run_or_stop(
-    conn: &mut Conn,
-    clock: &Clock,
-    subscription_id: SubscriptionId,
-    desired: Desired,
-    message: &str,
-) -> Result<()> {
-    let changed = store::change_desired(conn, subscription_id, desired, message, clock.now());
-    for instance in changed.await? {
-        record_event(conn, clock, &instance).await?;
-    }
-    Ok(())
 }
 
 /// Changes the plan of a subscription's instance in the caller's transaction, and returns the new

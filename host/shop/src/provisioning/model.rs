@@ -34,6 +34,16 @@ text_enum! {
 }
 
 text_enum! {
+    /// Party that keeps an instance stopped.
+    pub enum Halt {
+        Owner = "OWNER",
+        /// The subscription is suspended.
+        Unpaid = "UNPAID",
+        OwnerAndUnpaid = "OWNER_AND_UNPAID",
+    }
+}
+
+text_enum! {
     /// Cause of a failed attempt.
     pub enum Cause {
         /// The cluster does not answer.
@@ -107,6 +117,8 @@ pub struct Instance {
     pub hostname: Option<String>,
     pub config: Json<Value>,
     pub desired: Desired,
+    /// Party that keeps it stopped.
+    pub halt: Option<Halt>,
     pub status: Status,
     /// Reason of the status, in a sentence a customer understands.
     pub message: String,
@@ -135,6 +147,8 @@ pub struct Instance {
     pub quiet_until: Option<DateTime<Utc>>,
     /// The version to go back to, while a move away from it is not applied.
     pub moved_from: Option<String>,
+    /// Time of the last restart that was asked for.
+    pub restarted_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }

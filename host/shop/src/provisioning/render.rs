@@ -8,6 +8,7 @@ use dermaga_runtime::{
 use serde_json::{Value, json};
 
 use super::{
+    lifecycle,
     model::{Desired, Instance, Owned, Recorded, Terms},
     plugin_calls::Services,
     secrets::{self, Secrets},
@@ -165,7 +166,8 @@ fn refused(message: String, detail: String, decision: Option<Decision>) -> Rende
     }
 }
 
-/// Gates the rendered objects, adds the host's Secret, and scales a stopped instance to zero.
+/// Gates the rendered objects, adds the host's Secret and the time of the last restart, and scales a
+/// stopped instance to zero.
 fn assemble(
     rendered: &[Value],
     instance: &Instance,
@@ -181,6 +183,11 @@ fn assemble(
     objects.extend(admitted.objects);
     if instance.desired == Desired::Stopped {
         objects.iter_mut().for_each(scale_to_zero);
+    }
+    if let Some(at) = instance.restarted_at {
+        for object in &mut objects {
+            lifecycle::mark_restart(object, at);
+        }
     }
     Ok(Ok(objects))
 }

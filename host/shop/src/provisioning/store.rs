@@ -7,9 +7,7 @@ use uuid::Uuid;
 
 use super::{
     contest::Contest,
-    model::{
-        Desired, Event, Instance, Neighbour, NewStatus, Owned, Pinned, Recorded, Status, Terms,
-    },
+    model::{Event, Instance, Neighbour, NewStatus, Owned, Pinned, Recorded, Status, Terms},
     version_moves::Order,
 };
 use crate::{
@@ -103,33 +101,6 @@ pub(super) async fn events(
     let sql = "SELECT kind, message, created_at FROM instance_events WHERE instance_id = $1 \
                ORDER BY created_at DESC, id DESC LIMIT $2";
     fetch_all!(conn, Event, sql, instance_id, limit)
-}
-
-/// Sets a subscription's instance to be removed; returns nothing when it is already being removed.
-pub(super) async fn terminate(
-    conn: &mut Conn,
-    subscription_id: SubscriptionId,
-    message: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Instance>> {
-    let sql = "UPDATE instances SET desired = 'TERMINATED', status = 'TERMINATING', message = $1, failures = 0, \
-               generation = generation + 1, next_attempt_at = $2, updated_at = $2 \
-               WHERE subscription_id = $3 AND desired <> 'TERMINATED' RETURNING *";
-    fetch_all!(conn, Instance, sql, message, now, subscription_id)
-}
-
-/// Changes the desired state; returns nothing when it is the same already, or being removed.
-pub(super) async fn change_desired(
-    conn: &mut Conn,
-    subscription_id: SubscriptionId,
-    desired: Desired,
-    message: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Vec<Instance>> {
-    let sql = "UPDATE instances SET desired = $1, message = $2, failures = 0, generation = generation + 1, \
-               next_attempt_at = $3, updated_at = $3 \
-               WHERE subscription_id = $4 AND desired <> 'TERMINATED' AND desired <> $1 RETURNING *";
-    fetch_all!(conn, Instance, sql, desired, message, now, subscription_id)
 }
 
 pub(super) async fn change_plan(

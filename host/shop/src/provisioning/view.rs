@@ -7,7 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
-    model::{Desired, Event, Instance, Owned, Status},
+    model::{Desired, Event, Halt, Instance, Owned, Status},
     secrets::Secrets,
 };
 use crate::{
@@ -30,6 +30,8 @@ pub struct InstanceView {
     /// Public host name, when it has one.
     pub hostname: Option<String>,
     pub desired: Desired,
+    /// Party that keeps it stopped; absent while it should run.
+    pub halt: Option<Halt>,
     pub status: Status,
     /// Reason of the condition, in a sentence.
     pub message: String,
@@ -49,6 +51,7 @@ impl From<&Owned> for InstanceView {
             plan: terms.plan.clone(),
             hostname: instance.hostname.clone(),
             desired: instance.desired,
+            halt: instance.halt,
             status: instance.status,
             message: instance.message.clone(),
             ready_at: instance.ready_at,

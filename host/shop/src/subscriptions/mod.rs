@@ -3,6 +3,7 @@
 pub mod cancellation;
 pub mod checkout;
 pub mod delivery;
+pub mod lifecycle;
 mod model;
 mod pricing;
 pub mod refund;

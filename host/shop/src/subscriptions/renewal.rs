@@ -254,8 +254,8 @@ pub(crate) async fn charge(
     }
     if seen.status == SubscriptionStatus::Suspended {
         let message = "Paid for again; being started.";
-        let desired = provisioning::Desired::Running;
-        provisioning::run_or_stop(&mut conn, clock, seen.id, desired, message).await?;
+        let act = provisioning::Act::Resume;
+        provisioning::change(&mut conn, clock, seen.id, act, message).await?;
     }
     conn.commit().await?;
     shop.instances.handle.wake();

@@ -10,6 +10,7 @@ pub(crate) mod coupons;
 pub(crate) mod data_loss;
 pub(crate) mod idempotency;
 pub(crate) mod jobs;
+pub(crate) mod lifecycle;
 pub(crate) mod metrics;
 pub(crate) mod pasted;
 pub(crate) mod payment_gateway;

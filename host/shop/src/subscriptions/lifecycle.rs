@@ -1,0 +1,109 @@
+//! Stop, start and restart of what a subscription runs, by its customer.
+
+use super::{Subscriptions, model::SubscriptionStatus, store};
+use crate::{
+    Code, Error, Result,
+    ids::{InstanceId, SubscriptionId, UserId},
+    provisioning::{self, Act, lifecycle},
+};
+
+/// Service that a customer names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Instance(InstanceId),
+    Subscription(SubscriptionId),
+}
+
+/// Stops a customer's service: scaled to zero, its data kept, and still paid for. Returns false when
+/// it is stopped already.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` before it is set up, and once it has
+/// ended.
+pub async fn stop(shop: &Subscriptions, user_id: UserId, named: Named) -> Result<bool> {
+    carry_out(shop, user_id, named, Act::Stop, "Being stopped.").await
+}
+
+/// Starts a customer's service that was stopped. Returns false when it was not.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` while it is unpaid, and once it has
+/// ended.
+pub async fn start(shop: &Subscriptions, user_id: UserId, named: Named) -> Result<bool> {
+    carry_out(shop, user_id, named, Act::Start, "Being started.").await
+}
+
+/// Restarts a customer's service: each of its pods is replaced. Returns false when a restart was
+/// asked for within the last seconds.
+///
+/// # Errors
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` while it is not running.
+pub async fn restart(shop: &Subscriptions, user_id: UserId, named: Named) -> Result<bool> {
+    carry_out(shop, user_id, named, Act::Restart, "Being restarted.").await
+}
+
+async fn carry_out(
+    shop: &Subscriptions,
+    user_id: UserId,
+    named: Named,
+    act: Act,
+    message: &str,
+) -> Result<bool> {
+    let mut conn = shop.db.begin().await?;
+    let id = match named {
+        Named::Subscription(id) => id,
+        Named::Instance(id) => lifecycle::subscription_of(&mut conn, user_id, id).await?,
+    };
+    let row = store::owned(&mut conn, user_id, id).await?;
+    let row = row.ok_or_else(|| Error::not_found("subscription"))?;
+    allowed(row.subscription.status, act)?;
+    let is_changed = provisioning::change(&mut conn, &shop.clock, id, act, message).await?;
+    conn.commit().await?;
+    if is_changed {
+        shop.instances.handle.wake();
+        tracing::info!(subscription.id = %id, ?act, "subscription.life_changed");
+    }
+    Ok(is_changed)
+}
+
+/// Checks the money side of an act; its instance's state is checked with it.
+fn allowed(status: SubscriptionStatus, act: Act) -> Result<()> {
+    let why = match status {
+        SubscriptionStatus::Cancelled | SubscriptionStatus::Expired => {
+            format!("This subscription is {status}: it has ended.")
+        }
+        SubscriptionStatus::PastDue if act == Act::Start => {
+            "The next month of this service is not paid yet. Top up your wallet, then start it."
+                .to_owned()
+        }
+        // A suspension is a state of the instance too, which refuses the start itself.
+        SubscriptionStatus::PastDue
+        | SubscriptionStatus::Pending
+        | SubscriptionStatus::Active
+        | SubscriptionStatus::Suspended => return Ok(()),
+    };
+    Err(Error::new(Code::InvalidState, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_allows_and_refuses_each_act() {
+        for &status in SubscriptionStatus::ALL {
+            for act in [Act::Stop, Act::Start, Act::Restart] {
+                let refused = match status {
+                    SubscriptionStatus::Cancelled | SubscriptionStatus::Expired => true,
+                    SubscriptionStatus::PastDue => act == Act::Start,
+                    _ => false,
+                };
+                assert_eq!(
+                    allowed(status, act).is_err(),
+                    refused,
+                    "{act:?} of {status}"
+                );
+            }
+        }
+    }
+}
