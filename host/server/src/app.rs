@@ -158,6 +158,7 @@ impl Running {
     /// Stops accepting requests, lets running ones and the workers end, closes the database.
     pub async fn stop(mut self) {
         self.cancel.cancel();
+        self.state.streams.end();
         let requests = tokio::time::timeout(start::SHUTDOWN_GRACE, self.server).await;
         if requests.is_err() {
             tracing::warn!("server.requests_cut_off");

@@ -69,6 +69,8 @@ codes! {
     /// The quote was consumed by an earlier purchase.
     QuoteUsed = "QUOTE_USED" => 409,
     InvalidState = "INVALID_STATE" => 409,
+    /// This server writes manifests into a folder, and has no cluster to ask.
+    NoCluster = "NO_CLUSTER" => 409,
     /// Something refers to the plugin version and keeps it.
     PluginInUse = "PLUGIN_IN_USE" => 409,
     /// The refund exceeds the cash that was paid and not returned.

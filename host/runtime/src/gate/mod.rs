@@ -65,6 +65,12 @@ pub fn storage_bytes(quantity: &Value) -> Option<u128> {
     quantity::Quantity::of(quantity)?.units()
 }
 
+/// Returns a Kubernetes quantity of processors in thousandths, rounded up; `None` for other texts and
+/// absurd amounts.
+pub fn cpu_millis(quantity: &Value) -> Option<u128> {
+    quantity::Quantity::of(quantity)?.thousandths()
+}
+
 /// Checks the objects of one instance against its policy and forces the host's values. Reports
 /// every violation, not only the first.
 pub fn admit(objects: &[Value], policy: &Policy) -> Result<Admitted, Vec<Violation>> {

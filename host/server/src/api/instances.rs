@@ -1,15 +1,22 @@
 //! `/instances`: what a customer's instances are, how to use them and what they are made of.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse as _, Response},
+};
 use dermaga_shop::{
+    cluster::Following,
     ids::InstanceId,
     provisioning::{
         self, Status,
         view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
+        watching::{self, InstanceEventView, LogLineView},
     },
     subscriptions::lifecycle::{self, Named},
     text::counted,
 };
+use futures::StreamExt as _;
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -17,10 +24,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{AppState, Customer},
-    http::{Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
+    http::{
+        self, Envelope, Id, NoFilter, PageQuery, Paged, Params, Refusal, Reply, Sent, Success,
+        failure_responses,
+    },
 };
 
 failure_responses!(Missing: NotFound);
+failure_responses!(Logging: NotFound, InvalidState, NoCluster, ClusterUnavailable, TooManyRequests);
 failure_responses!(Living: NotFound, InvalidState);
 failure_responses!(NotApplied: NotFound, InvalidState);
 failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
@@ -32,6 +43,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get))
         .routes(routes!(credentials))
         .routes(routes!(manifests))
+        .routes(routes!(events))
+        .routes(routes!(logs))
         .routes(routes!(stop))
         .routes(routes!(start))
         .routes(routes!(restart))
@@ -160,4 +173,84 @@ async fn restart(
     } else {
         Success::ok("It is being restarted already.", detail)
     })
+}
+
+/// Lists what happened to an instance in plain words, newest first: changes of its status, and what
+/// its cluster tells of its parts.
+#[utoipa::path(get, path = "/instances/{id}/events", tag = "instances", params(("id" = Uuid, Path), PageQuery),
+    security(("bearer" = [])),
+    responses((status = 200, description = "A page of them", body = Envelope<Vec<InstanceEventView>>), Missing))]
+async fn events(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<InstanceId>,
+    Paged(page, NoFilter {}): Paged<NoFilter>,
+) -> Reply<Vec<InstanceEventView>> {
+    let part = page.part();
+    let found = watching::events(&state.instances, customer.user_id, id, part).await?;
+    let mut message = format!("{}.", counted(found.page.total, "event"));
+    if !found.has_cluster {
+        message += " What its cluster tells is not among them.";
+    }
+    Ok(Success::page(message, page, found.page))
+}
+
+/// Part of a log to return.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+struct LogQuery {
+    /// Newest lines.
+    #[garde(range(min = 1, max = 1000))]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    lines: u32,
+    /// True to be sent new lines as they are written.
+    #[garde(skip)]
+    #[param(default = false)]
+    follow: bool,
+}
+
+impl Default for LogQuery {
+    fn default() -> Self {
+        Self {
+            lines: 100,
+            follow: false,
+        }
+    }
+}
+
+/// Returns the newest lines that an instance's pods wrote, oldest first; generated secrets are masked.
+///
+/// With `follow`, the answer is a stream of server-sent events: a `line` for each line, and `end` when
+/// the pods end, or after 15 minutes. A client that comes back with `Last-Event-ID` misses nothing.
+#[utoipa::path(get, path = "/instances/{id}/logs", tag = "instances", params(("id" = Uuid, Path), LogQuery),
+    security(("bearer" = [])),
+    responses((status = 200, description = "The lines", content(
+        (Envelope<Vec<LogLineView>> = "application/json"), (String = "text/event-stream"))), Logging))]
+async fn logs(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<InstanceId>,
+    Params(query): Params<LogQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (instances, user_id) = (&state.instances, customer.user_id);
+    if !query.follow {
+        let lines = watching::logs(instances, user_id, id, query.lines).await?;
+        let message = format!("{}.", counted(lines.len(), "line"));
+        return Ok(Success::ok(message, lines).into_response());
+    }
+    let place = state.streams.enter(user_id)?;
+    let seen = http::last_event_id(&headers);
+    let following = Following {
+        lines: query.lines,
+        since: seen.and_then(|seen| seen.parse().ok()),
+    };
+    let lines = watching::follow_logs(instances, user_id, id, following).await?;
+    let sent = lines.map(|line| Sent {
+        id: line.at.map(|at| at.to_rfc3339()),
+        name: "line",
+        data: line,
+    });
+    Ok(http::events(place, sent))
 }

@@ -50,6 +50,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(instances::router())
         .merge(admin::version_moves::router())
         .merge(admin::instances::router())
+        .merge(admin::k8s::router())
         .merge(admin::jobs::router())
         .merge(admin::plugins::router(
             limits.component_bytes_of(SizeClass::Large),

@@ -34,6 +34,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "admin: alerts", description = "For administrators: what needs attention."),
         (name = "admin: billing", description = "For administrators: renewals, grace, and forecasts of both."),
         (name = "admin: catalogue", description = "For administrators: the templates of what is sold."),
+        (name = "admin: cluster", description = "For administrators: what is in the cluster."),
         (name = "admin: coupons", description = "For administrators: credit and discounts decided by plugins."),
         (name = "admin: jobs", description = "For administrators: what runs by the clock, and how it went."),
         (name = "admin: payments", description = "For administrators: payments, the gateway's notices, debts."),

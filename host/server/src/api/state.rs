@@ -17,7 +17,7 @@ use dermaga_shop::{
     wallet::Wallets,
 };
 
-use crate::{config::Config, sandbox::Sandbox};
+use crate::{config::Config, http::Streams, sandbox::Sandbox};
 
 /// State shared by handlers and workers. Every request clones it many times over, so it is one
 /// pointer.
@@ -63,6 +63,8 @@ pub struct Shared {
     pub instances: Instances,
     pub subscriptions: Subscriptions,
     pub scheduler: Arc<Scheduler>,
+    /// Open streams of events.
+    pub(crate) streams: Streams,
     /// Refusals kept under an Idempotency-Key, by customer.
     pub(crate) kept_refusals: Arc<Throttle<UserId>>,
 }

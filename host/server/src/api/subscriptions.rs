@@ -6,6 +6,7 @@ use dermaga_shop::{
     coupons::CouponCode,
     ids::{PlanId, QuoteId, SubscriptionId, UserId},
     money::Rupiah,
+    provisioning::watching::{self, UsageView},
     subscriptions::{
         self, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
         SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
@@ -39,6 +40,7 @@ failure_responses!(Upgrading: NotFound, InvalidState, PlanUnavailable, PluginRef
 failure_responses!(Foreseeing: NotFound, InvalidState, PluginRefusedInput, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
+failure_responses!(Measuring: NotFound, NoCluster, ClusterUnavailable);
 failure_responses!(Living: NotFound, InvalidState);
 
 /// The routes of this domain.
@@ -53,6 +55,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(billing_info))
         .routes(routes!(retry_provisioning))
         .routes(routes!(set_auto_renew))
+        .routes(routes!(metrics))
         .routes(routes!(stop))
         .routes(routes!(start))
         .routes(routes!(restart))
@@ -341,6 +344,24 @@ async fn retry_provisioning(
         subscriptions::delivery::retry_provisioning(&state.subscriptions, customer.user_id, id)
             .await?;
     Ok(Success::accepted("It is being tried again.", detail))
+}
+
+/// Returns the usage of a subscription's instance against the limits of its plan.
+#[utoipa::path(get, path = "/subscriptions/{id}/metrics", tag = "subscriptions", params(("id" = Uuid, Path)),
+    security(("bearer" = [])),
+    responses((status = 200, description = "As it is now", body = Envelope<UsageView>), Measuring))]
+async fn metrics(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<SubscriptionId>,
+) -> Reply<UsageView> {
+    let usage = watching::usage(&state.instances, customer.user_id, id).await?;
+    let message = if usage.usage.is_some() {
+        "The usage of this moment."
+    } else {
+        "Its usage is not measured now."
+    };
+    Ok(Success::ok(message, usage))
 }
 
 /// Stops the instance of a subscription: scaled to zero, its data kept, and still paid for. One that is stopped stays so.

@@ -31,6 +31,7 @@ use super::{App, bootstrap, jobs};
 use crate::{
     api::{AppState, Shared},
     config::{Config, Keys, KeysError},
+    http::Streams,
     sandbox::Sandbox,
 };
 
@@ -206,6 +207,7 @@ impl App {
             instances,
             subscriptions,
             scheduler: Arc::new(scheduler),
+            streams: Streams::default(),
             kept_refusals: Arc::new(idempotency::refusals()),
         });
         Ok(Self { state, worker })

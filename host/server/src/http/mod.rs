@@ -20,6 +20,7 @@ mod repeats;
 mod responses;
 mod serve;
 mod settings;
+mod sse;
 mod watched;
 mod when;
 
@@ -30,12 +31,13 @@ pub use envelope::{Envelope, Nothing, Reply, Success};
 pub use failure::{Failure, FailureBody, Refusal};
 pub use file::Attachment;
 pub use open_connections::ConnectionLimits;
-pub use page::{PageQuery, Pagination};
+pub use page::{NoFilter, PageQuery, Pagination};
 pub use path::{Id, Segment};
 pub use query::{Paged, Params, Query};
 pub use responses::{failure_responses, failures};
 pub use serve::serve;
 pub use settings::Settings;
+pub use sse::{Sent, StreamPlace, Streams, events, last_event_id};
 pub use when::{When, range};
 
 use dermaga_shop::{Code, Error};

@@ -20,6 +20,11 @@ pub struct PageQuery {
     pub limit: u32,
 }
 
+/// The filters of a list that has none.
+#[derive(Debug, Clone, Copy, Deserialize, Validate, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct NoFilter {}
+
 impl Default for PageQuery {
     fn default() -> Self {
         Self { page: 1, limit: 20 }

@@ -10,11 +10,17 @@ mod client;
 mod diagnosis;
 mod discovery;
 mod error;
+mod events;
+mod inventory;
 mod known;
+mod logs;
 mod namespace;
+mod network;
 mod object;
 mod objects;
+mod reading;
 mod stuck_pods;
+mod usage;
 mod walls;
 mod watch;
 
@@ -27,9 +33,15 @@ pub use claims::ClaimRef;
 pub use client::{Cluster, PROBE_TIMEOUT};
 pub use diagnosis::{Obstacle, diagnose};
 pub use error::ClusterError;
+pub use events::ClusterEvent;
+pub use inventory::{Loads, NamespaceView, NodeView, PodView, WorkloadView};
+pub use logs::{Following, LogLine};
 pub use namespace::{NamespaceState, NamespaceVersion, PodSecurity, Tenant};
+pub use network::{IngressPathView, IngressTlsView, IngressView, ServicePortView, ServiceView};
 pub use object::{
     CLAIMED, FIELD_MANAGER, ObjectRef, USER_LABEL, VOLUME_CLAIM, as_large, masked, owner_labels,
 };
 pub use objects::{Applied, Contested, LiveObjects};
+pub use reading::{Scope, Whereabouts};
+pub use usage::{Load, PodUsage};
 pub use walls::{PolicyRef, WallChange};

@@ -31,6 +31,7 @@ mod tenancy;
 pub mod version_moves;
 pub mod view;
 mod walls;
+pub mod watching;
 mod worker;
 
 #[cfg(test)]

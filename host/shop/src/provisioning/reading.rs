@@ -34,7 +34,7 @@ pub async fn list(
     Ok(found.map(|owned| InstanceView::from(&owned)))
 }
 
-async fn owned(db: &Db, user_id: UserId, id: InstanceId) -> Result<Owned> {
+pub(super) async fn owned(db: &Db, user_id: UserId, id: InstanceId) -> Result<Owned> {
     let owned = store::owned(&mut db.read().await?, user_id, id).await?;
     owned.ok_or_else(|| Error::not_found("instance"))
 }

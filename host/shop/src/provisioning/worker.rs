@@ -18,7 +18,8 @@ use super::{
     store,
 };
 use crate::{
-    Result,
+    Code, Error, Result,
+    cluster::Cluster,
     db::{Lease, Term},
 };
 
@@ -44,6 +45,7 @@ pub struct Handle {
     wake: Arc<Notify>,
     status: watch::Receiver<ProvisionerStatus>,
     classes: Arc<Classes>,
+    cluster: Option<Cluster>,
 }
 
 impl Handle {
@@ -54,6 +56,16 @@ impl Handle {
 
     pub fn status(&self) -> ProvisionerStatus {
         self.status.borrow().clone()
+    }
+
+    /// Returns the cluster that instances live in.
+    ///
+    /// # Errors
+    /// `NO_CLUSTER` where manifests are written into a folder.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        let message = "This server writes manifests into a folder, and has no cluster to ask.";
+        let missing = || Error::new(Code::NoCluster, message);
+        self.cluster.as_ref().ok_or_else(missing)
     }
 
     pub fn classes(&self) -> &Classes {
@@ -90,6 +102,7 @@ impl<S: Services> Worker<S> {
             wake: Arc::clone(&wake),
             status: receiver,
             classes,
+            cluster: reconciler.provisioner.cluster().cloned(),
         };
         let worker = Self {
             reconciler: Arc::new(reconciler),

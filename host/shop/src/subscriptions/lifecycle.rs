@@ -66,7 +66,7 @@ async fn carry_out(
     Ok(is_changed)
 }
 
-/// Checks the money side of an act; its instance's state is checked with it.
+/// Checks the money side; the instance's state is checked with the change.
 fn allowed(status: SubscriptionStatus, act: Act) -> Result<()> {
     let why = match status {
         SubscriptionStatus::Cancelled | SubscriptionStatus::Expired => {

@@ -1,6 +1,6 @@
 //! Tests of stopping, starting and restarting what a customer has.
 
-use dermaga_shop::subscriptions::{process_grace, renew_due};
+use dermaga_shop::billing::{process_grace, renew_due};
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 

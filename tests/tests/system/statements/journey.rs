@@ -212,7 +212,7 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
         text(&bought["instanceId"]),
     );
     shop.instance_becomes(customer, &instance, "RUNNING").await;
-    for path in ["", "/credentials", "/manifests"] {
+    for path in ["", "/credentials", "/manifests", "/events"] {
         customer
             .get(&format!("/api/instances/{instance}{path}"))
             .await
@@ -237,6 +237,10 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
         .await
         .data(200);
     shop.instance_becomes(customer, &instance, "RUNNING").await;
+    for act in ["stop", "start"] {
+        let path = format!("/api/instances/{instance}/{act}");
+        customer.put(&path, json!({})).await.data(202);
+    }
     till.admin
         .get(&format!("/api/admin/subscriptions/{id}"))
         .await

@@ -1,7 +1,14 @@
 //! `/admin/instances`: what administrators decide about instances.
 
 use axum::extract::State;
-use dermaga_shop::{ids::InstanceId, provisioning};
+use dermaga_shop::{
+    ids::InstanceId,
+    provisioning::{
+        self,
+        watching::{self, InstanceEventView},
+    },
+    text::counted,
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,13 +16,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Id, Reply, Success, failure_responses},
+    http::{Body, Envelope, Id, NoFilter, PageQuery, Paged, Reply, Success, failure_responses},
 };
 
+failure_responses!(Missing: NotFound);
 failure_responses!(Accepting: NotFound, InvalidState);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(accept_data_loss))
+    OpenApiRouter::new()
+        .routes(routes!(accept_data_loss))
+        .routes(routes!(events))
 }
 
 /// Reason of a decision.
@@ -62,4 +72,22 @@ async fn accept_data_loss(
         "It is started without its earlier data.",
         accepted,
     ))
+}
+
+/// Lists what happened to any instance, newest first, with Kubernetes' own words.
+#[utoipa::path(get, path = "/admin/instances/{id}/events", tag = "admin: instances", params(("id" = Uuid, Path), PageQuery),
+    security(("bearer" = [])),
+    responses((status = 200, description = "A page of them", body = Envelope<Vec<InstanceEventView>>), Missing))]
+async fn events(
+    State(state): State<AppState>,
+    _: Admin,
+    Id(id): Id<InstanceId>,
+    Paged(page, NoFilter {}): Paged<NoFilter>,
+) -> Reply<Vec<InstanceEventView>> {
+    let found = watching::events_in_full(&state.instances, id, page.part()).await?;
+    let mut message = format!("{}.", counted(found.page.total, "event"));
+    if !found.has_cluster {
+        message += " What its cluster tells is not among them.";
+    }
+    Ok(Success::page(message, page, found.page))
 }

@@ -8,6 +8,7 @@ pub(super) mod clock;
 pub(super) mod coupons;
 pub(super) mod instances;
 pub(super) mod jobs;
+pub(super) mod k8s;
 pub(super) mod payments;
 pub(super) mod plugins;
 pub(super) mod subscriptions;

@@ -56,7 +56,7 @@ enum Life {
     Terminated,
 }
 
-/// Effect of an act on a state.
+/// Effect on a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     To(Life),
@@ -125,7 +125,7 @@ impl Life {
     }
 }
 
-/// Carries out an act on a subscription's instance in the caller's transaction; call
+/// Changes the life of a subscription's instance in the caller's transaction; call
 /// [`super::Handle::wake`] after the commit. Returns false when nothing had to change.
 ///
 /// # Errors

@@ -1,0 +1,316 @@
+//! Watching an instance in its cluster: logs, events and usage.
+
+use chrono::{DateTime, Utc};
+use futures::{Stream, StreamExt as _};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    Instances,
+    model::{Event, Instance, Owned, Status},
+    reading::owned,
+    secrets::{self, Secrets},
+    store,
+};
+use crate::{
+    Code, Error, Result,
+    cluster::{ClusterEvent, Following, Load, LogLine, PodUsage},
+    db::{Page, Part},
+    ids::{InstanceId, SubscriptionId, UserId},
+};
+
+/// Own transitions that the events of an instance reach back.
+const TRANSITIONS: i64 = 500;
+/// Shortest secret that is looked for in logs; a shorter one would mask ordinary words.
+const SHORTEST_MASKED: usize = 6;
+const MASK: &str = "******";
+
+/// A line that an instance's application wrote.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLineView {
+    pub at: Option<DateTime<Utc>>,
+    /// Name of the pod.
+    pub pod: String,
+    pub container: String,
+    /// The generated secrets of the instance are masked.
+    pub text: String,
+}
+
+/// Masks the generated secrets of an instance.
+#[derive(Debug)]
+struct Masking(Vec<String>);
+
+impl Masking {
+    fn of(secrets: Secrets) -> Self {
+        let long = |value: &String| value.len() >= SHORTEST_MASKED;
+        let mut values: Vec<_> = secrets.into_values().filter(long).collect();
+        // A secret may begin with another one.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Self(values)
+    }
+
+    fn view(&self, line: LogLine) -> LogLineView {
+        let mask = |text: String, secret: &String| text.replace(secret, MASK);
+        LogLineView {
+            at: line.at,
+            pod: line.pod,
+            container: line.container,
+            text: self.0.iter().fold(line.text, mask),
+        }
+    }
+}
+
+/// Returns the newest lines of a customer's instance, oldest first.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` once it is removed; `NO_CLUSTER`; `CLUSTER_UNAVAILABLE`.
+pub async fn logs(
+    instances: &Instances,
+    user_id: UserId,
+    id: InstanceId,
+    lines: u32,
+) -> Result<Vec<LogLineView>> {
+    let (instance, masking) = logged(instances, user_id, id).await?;
+    let cluster = instances.handle.cluster()?;
+    let found = cluster.logs(&instance.namespace, &instance.name, lines);
+    let found = found.await?.into_iter();
+    Ok(found.map(|line| masking.view(line)).collect())
+}
+
+/// Follows the lines of a customer's instance, as long as its pods last.
+///
+/// # Errors
+/// As [`logs`].
+pub async fn follow_logs(
+    instances: &Instances,
+    user_id: UserId,
+    id: InstanceId,
+    following: Following,
+) -> Result<impl Stream<Item = LogLineView> + Send + use<>> {
+    let (instance, masking) = logged(instances, user_id, id).await?;
+    let cluster = instances.handle.cluster()?;
+    let lines = cluster.follow_logs(&instance.namespace, &instance.name, following);
+    Ok(lines.await?.map(move |line| masking.view(line)))
+}
+
+async fn logged(
+    instances: &Instances,
+    user_id: UserId,
+    id: InstanceId,
+) -> Result<(Instance, Masking)> {
+    let Owned { instance, .. } = owned(&instances.db, user_id, id).await?;
+    if instance.status == Status::Terminated {
+        let message = "This instance has been removed, and its logs with it.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let mut conn = instances.db.read().await?;
+    let secrets = secrets::open(&mut conn, &instances.vault, id).await?;
+    Ok((instance, Masking::of(secrets)))
+}
+
+/// Origin of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Origin {
+    /// The shop: a change of the instance's status.
+    Shop,
+    /// The cluster: something happened to one of its parts.
+    Cluster,
+}
+
+/// Something that happened to an instance.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceEventView {
+    pub at: Option<DateTime<Utc>>,
+    pub origin: Origin,
+    /// The status it had from then on; absent for events of the cluster.
+    pub status: Option<String>,
+    pub message: String,
+    /// Times that it happened.
+    pub count: i64,
+    /// Kubernetes' own words, for administrators only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl InstanceEventView {
+    fn of_shop(event: Event) -> Self {
+        Self {
+            at: Some(event.created_at),
+            origin: Origin::Shop,
+            status: Some(event.kind),
+            message: event.message,
+            count: 1,
+            detail: None,
+        }
+    }
+
+    /// An event for a customer, in plain words; `None` when it says nothing to one.
+    fn plain(event: &ClusterEvent) -> Option<Self> {
+        Some(Self {
+            at: event.at,
+            origin: Origin::Cluster,
+            status: None,
+            message: event.plain_words()?.to_owned(),
+            count: event.count,
+            detail: None,
+        })
+    }
+
+    /// An event for an administrator, with Kubernetes' own words.
+    fn in_full(event: &ClusterEvent) -> Self {
+        let ClusterEvent {
+            object,
+            reason,
+            message,
+            ..
+        } = event;
+        Self {
+            at: event.at,
+            origin: Origin::Cluster,
+            status: None,
+            message: event.plain_words().unwrap_or(reason).to_owned(),
+            count: event.count,
+            detail: Some(format!("{object} {reason}: {message}")),
+        }
+    }
+}
+
+/// Events of an instance, and if the cluster's are among them.
+#[derive(Debug)]
+pub struct InstanceEvents {
+    pub page: Page<InstanceEventView>,
+    pub has_cluster: bool,
+}
+
+/// Lists what happened to a customer's instance in plain words, newest first. The shop's own events
+/// remain while the cluster is away, and without one.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none or it is another customer's.
+pub async fn events(
+    instances: &Instances,
+    user_id: UserId,
+    id: InstanceId,
+    part: Part,
+) -> Result<InstanceEvents> {
+    let Owned { instance, .. } = owned(&instances.db, user_id, id).await?;
+    happened(instances, &instance, part, InstanceEventView::plain).await
+}
+
+/// Lists what happened to any instance, with Kubernetes' own words.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none.
+pub async fn events_in_full(
+    instances: &Instances,
+    id: InstanceId,
+    part: Part,
+) -> Result<InstanceEvents> {
+    let instance = store::instance(&mut instances.db.read().await?, id).await?;
+    let instance = instance.ok_or_else(|| Error::not_found("instance"))?;
+    let in_full = |event: &ClusterEvent| Some(InstanceEventView::in_full(event));
+    happened(instances, &instance, part, in_full).await
+}
+
+async fn happened(
+    instances: &Instances,
+    instance: &Instance,
+    part: Part,
+    worded: impl Fn(&ClusterEvent) -> Option<InstanceEventView>,
+) -> Result<InstanceEvents> {
+    let mut conn = instances.db.read().await?;
+    let own = store::events(&mut conn, instance.id, TRANSITIONS).await?;
+    drop(conn);
+    let mut events: Vec<_> = own.into_iter().map(InstanceEventView::of_shop).collect();
+    let of_cluster = match instances.handle.cluster() {
+        Ok(cluster) => {
+            cluster
+                .instance_events(&instance.namespace, &instance.name)
+                .await
+        }
+        Err(none) => Err(none),
+    };
+    let has_cluster = of_cluster.is_ok();
+    events.extend(of_cluster.unwrap_or_default().iter().filter_map(worded));
+    events.sort_by_key(|event| std::cmp::Reverse(event.at));
+    let total = i64::try_from(events.len()).unwrap_or(i64::MAX);
+    let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
+    let limit = usize::try_from(part.limit).unwrap_or_default();
+    let items = events.into_iter().skip(offset).take(limit).collect();
+    Ok(InstanceEvents {
+        page: Page { items, total },
+        has_cluster,
+    })
+}
+
+/// Usage of a subscription's instance against the limits of its plan.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageView {
+    pub instance_id: InstanceId,
+    pub status: Status,
+    /// Absent until it is measured, and where the cluster measures nothing.
+    pub usage: Option<Load>,
+    /// Processor and memory of the plan.
+    pub limits: Load,
+    /// Storage of the plan.
+    pub storage_gib: i64,
+    pub pods: Vec<PodUsage>,
+}
+
+/// Returns the usage of a customer's subscription.
+///
+/// # Errors
+/// `NOT_FOUND`; `NO_CLUSTER`; `CLUSTER_UNAVAILABLE`.
+pub async fn usage(
+    instances: &Instances,
+    user_id: UserId,
+    subscription_id: SubscriptionId,
+) -> Result<UsageView> {
+    let mut conn = instances.db.read().await?;
+    let found = store::of_subscription(&mut conn, subscription_id).await?;
+    let found = found.filter(|instance| instance.user_id == user_id);
+    let instance = found.ok_or_else(|| Error::not_found("subscription"))?;
+    let terms = store::terms(&mut conn, instance.id).await?;
+    drop(conn);
+    let cluster = instances.handle.cluster()?;
+    let pods = cluster.instance_usage(&instance.namespace, &instance.name);
+    let pods = pods.await?;
+    let count = |amount: i64| u64::try_from(amount).unwrap_or_default();
+    Ok(UsageView {
+        instance_id: instance.id,
+        status: instance.status,
+        usage: pods
+            .iter()
+            .filter_map(|pod| pod.usage)
+            .reduce(|sum, one| sum + one),
+        limits: Load {
+            cpu_millis: count(terms.cpu_millis),
+            memory_bytes: count(terms.memory_mib).saturating_mul(1 << 20),
+        },
+        storage_gib: terms.storage_gib,
+        pods,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_in_a_log_is_masked_whole() {
+        let secrets = [("a", "hunter2"), ("b", "hunter2-and-more"), ("c", "no")];
+        let secrets = secrets.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let line = LogLine {
+            at: None,
+            pod: "a-0".to_owned(),
+            container: "app".to_owned(),
+            text: "no hunter2, no hunter2-and-more".to_owned(),
+        };
+        let view = Masking::of(secrets.into()).view(line);
+        assert_eq!(view.text, "no ******, no ******");
+    }
+}

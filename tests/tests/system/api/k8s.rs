@@ -1,0 +1,182 @@
+//! Tests of the administrators' view of the cluster.
+
+use std::time::{Duration, Instant};
+
+use dermaga_tests::{Client, Engine, Shop};
+use serde_json::{Value, json};
+
+use super::provisioning::{kubeconfig, shop_on};
+
+const LISTS: [&str; 6] = [
+    "nodes",
+    "namespaces",
+    "pods",
+    "deployments",
+    "services",
+    "ingresses",
+];
+
+async fn list(admin: &Client, query: &str) -> Vec<Value> {
+    let found = admin
+        .get(&format!("/api/admin/k8s/{query}"))
+        .await
+        .data(200);
+    found.as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_sees_what_is_in_the_cluster() {
+    let Some(path) = kubeconfig() else { return };
+    let shop = shop_on(&path).await.unwrap();
+    let admin = shop.admin().await;
+    let customer = shop
+        .customer_with_credit("terlihat@example.com", 200_000)
+        .await;
+    let mut instances = Vec::new();
+    for service in ["uptime-kuma", "postgresql"] {
+        let order = json!({ "planId": shop.plan(service, "basic").await });
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        let id = bought["instanceId"].as_str().unwrap().to_owned();
+        instances.push((
+            shop.instance_becomes(&customer, &id, "RUNNING").await,
+            bought,
+        ));
+    }
+    let namespace = instances[0].0["namespace"].as_str().unwrap().to_owned();
+    let owner = customer.get("/api/user/profile").await.data(200)["id"].clone();
+    let (mine, owned) = (
+        format!("namespace={namespace}"),
+        format!("owner={}", owner.as_str().unwrap()),
+    );
+
+    let nodes = list(&admin, "nodes").await;
+    let node = &nodes[0];
+    assert_eq!(node["isReady"], true, "{node:#}");
+    assert!(node["pods"].as_u64().unwrap() >= 2);
+    assert!(node["allocatable"]["cpuMillis"].as_u64().unwrap() > 0);
+    assert!(node["requests"]["memoryBytes"].as_u64().unwrap() > 0);
+    assert!(node["usage"].is_object(), "{node:#}");
+    let path = format!("/api/admin/k8s/nodes/{}", node["name"].as_str().unwrap());
+    assert_eq!(admin.get(&path).await.data(200)["name"], node["name"]);
+    for unknown in ["none-such", "a,b"] {
+        let answer = admin.get(&format!("/api/admin/k8s/nodes/{unknown}")).await;
+        answer.fails(404, "NOT_FOUND");
+    }
+
+    for query in [&mine, &owned] {
+        let namespaces = list(&admin, &format!("namespaces?{query}")).await;
+        assert_eq!(namespaces.len(), 1);
+        assert_eq!(namespaces[0]["owner"], owner);
+        assert_eq!(
+            (&namespaces[0]["pods"], &namespaces[0]["readyPods"]),
+            (&json!(2), &json!(2))
+        );
+        let pods = list(&admin, &format!("pods?{query}")).await;
+        assert_eq!(pods.len(), 2);
+        for pod in &pods {
+            assert_eq!(pod["isReady"], true, "{pod:#}");
+            assert!(pod["usage"]["memoryBytes"].as_u64().unwrap() > 0, "{pod:#}");
+            assert!(
+                pod["limits"]["memoryBytes"].as_u64() >= pod["requests"]["memoryBytes"].as_u64()
+            );
+            assert!(pod["ageSeconds"].as_i64().unwrap() < 600);
+        }
+        let workloads = list(&admin, &format!("deployments?{query}")).await;
+        assert_eq!(workloads.len(), 2);
+        let has = |kind: &str| workloads.iter().any(|one| one["kind"] == kind);
+        assert!(has("StatefulSet"), "{workloads:#?}");
+        for workload in &workloads {
+            assert_eq!(
+                (&workload["replicas"], &workload["readyReplicas"]),
+                (&json!(1), &json!(1))
+            );
+            assert!(workload["usage"].is_object(), "{workload:#}");
+        }
+        let services = list(&admin, &format!("services?{query}")).await;
+        assert!(services.iter().any(|one| {
+            one["selector"]
+                .as_object()
+                .is_some_and(|labels| !labels.is_empty())
+        }));
+        let served = services
+            .iter()
+            .filter(|one| one["readyEndpoints"] != json!([]));
+        assert!(served.count() >= 2, "{services:#?}");
+        let ingresses = list(&admin, &format!("ingresses?{query}")).await;
+        assert_eq!(ingresses[0]["hosts"][0], instances[0].0["hostname"]);
+        assert!(ingresses[0]["paths"][0]["service"].is_string());
+    }
+    let page = admin
+        .get(&format!("/api/admin/k8s/pods?{mine}&limit=1&page=2"))
+        .await;
+    assert_eq!(page.body["pagination"]["totalItems"], 2);
+    assert_eq!(page.data(200).as_array().unwrap().len(), 1);
+    let other = "00000000-0000-7000-8000-000000000001";
+    for kind in &LISTS[1..] {
+        assert!(
+            list(&admin, &format!("{kind}?owner={other}"))
+                .await
+                .is_empty(),
+            "{kind}"
+        );
+    }
+    for (instance, bought) in &instances {
+        let path = format!(
+            "/api/subscriptions/{}",
+            bought["subscription"]["id"].as_str().unwrap()
+        );
+        customer.delete(&path).await.data(200);
+        let id = instance["id"].as_str().unwrap();
+        shop.instance_becomes(&customer, id, "TERMINATED").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_has_no_cluster_and_customers_see_none() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let admin = shop.admin().await;
+    let customer = shop.customer("penonton@example.com").await;
+    for kind in LISTS.iter().chain(&["nodes/a"]) {
+        let path = format!("/api/admin/k8s/{kind}");
+        admin.get(&path).await.fails(409, "NO_CLUSTER");
+        customer.get(&path).await.fails(403, "FORBIDDEN");
+        shop.client().get(&path).await.fails(401, "UNAUTHENTICATED");
+    }
+    for query in ["namespace=A/../b", "owner=x", "colour=blue"] {
+        let path = format!("/api/admin/k8s/pods?{query}");
+        admin.get(&path).await.fails(400, "VALIDATION_FAILED");
+    }
+}
+
+/// An address that refuses, and one that accepts and never says a word.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_away_is_said_to_be_within_three_seconds() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent
+        .local_addr()
+        .map(|address| (address, silent))
+        .unwrap();
+    for address in ["127.0.0.1:9".to_owned(), silent.0.to_string()] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "a",
+            "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+            "users": [{"name": "a", "user": {"token": "t"}}],
+            "clusters": [{"name": "a", "cluster": {"server": format!("http://{address}")}}],
+        });
+        std::fs::write(&path, text.to_string()).unwrap();
+        let shop = shop_on(&path).await.unwrap();
+        let admin = shop.admin().await;
+        for kind in LISTS.iter().chain(&["nodes/a"]) {
+            let began = Instant::now();
+            let answer = admin.get(&format!("/api/admin/k8s/{kind}")).await;
+            answer.fails(503, "CLUSTER_UNAVAILABLE");
+            let took = began.elapsed();
+            assert!(
+                took < Duration::from_secs(3),
+                "{kind} of {address}: {took:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Tests of logs, events and usage of a customer's instance.
+
+use std::time::Duration;
+
+use dermaga_tests::{Client, Engine, Shop};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::provisioning::{kubeconfig, shop_on};
+
+async fn buy(shop: &Shop, customer: &Client) -> (String, Value) {
+    let order = json!({ "planId": shop.plan("postgresql", "basic").await });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let id = bought["instanceId"].as_str().unwrap();
+    let instance = shop.instance_becomes(customer, id, "RUNNING").await;
+    let subscription = bought["subscription"]["id"].as_str().unwrap();
+    (subscription.to_owned(), instance)
+}
+
+/// Follows a log until it holds something, and leaves.
+async fn follow(customer: &Client, path: &str, seen: Option<&str>) -> String {
+    let mut request = customer.request(Method::GET, path);
+    if let Some(seen) = seen {
+        request = request.header("last-event-id", seen);
+    }
+    let mut response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    let reading = async {
+        while let Ok(Some(bytes)) = response.chunk().await {
+            text += &String::from_utf8_lossy(&bytes);
+            if text.contains("\n\n") {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(5), reading).await;
+    text
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_customer_watches_the_instance_in_its_cluster() {
+    let Some(path) = kubeconfig() else { return };
+    let shop = shop_on(&path).await.unwrap();
+    let customer = shop
+        .customer_with_credit("pengamat@example.com", 200_000)
+        .await;
+    let (subscription, instance) = buy(&shop, &customer).await;
+    let (id, name) = (
+        instance["id"].as_str().unwrap(),
+        instance["name"].as_str().unwrap(),
+    );
+    let base = format!("/api/instances/{id}");
+
+    let lines = customer
+        .get(&format!("{base}/logs?lines=5"))
+        .await
+        .data(200);
+    let lines = lines.as_array().unwrap();
+    assert!(!lines.is_empty() && lines.len() <= 5, "{lines:#?}");
+    assert!(
+        lines[0]["pod"].as_str().unwrap().starts_with(name),
+        "{lines:#?}"
+    );
+    let told = follow(&customer, &format!("{base}/logs?follow=true&lines=3"), None).await;
+    assert!(told.contains("event: line"), "{told}");
+
+    let events = customer
+        .get(&format!("{base}/events?limit=100"))
+        .await
+        .data(200);
+    let events = events.as_array().unwrap();
+    let of = |origin: &str| events.iter().filter(|one| one["origin"] == origin).count();
+    assert!(of("SHOP") >= 2 && of("CLUSTER") >= 1, "{events:#?}");
+    assert!(
+        events.iter().all(|one| one["detail"].is_null()),
+        "{events:#?}"
+    );
+    let admin = shop.admin().await;
+    let path = format!("/api/admin/instances/{id}/events?limit=100");
+    let full = admin.get(&path).await.data(200);
+    let detailed = full
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["detail"].is_string());
+    assert!(detailed.count() >= of("CLUSTER"), "{full:#}");
+    customer.get(&path).await.fails(403, "FORBIDDEN");
+
+    let path = format!("/api/subscriptions/{subscription}/metrics");
+    let mut usage = customer.get(&path).await.data(200);
+    for _ in 0..50 {
+        if usage["usage"].is_object() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        usage = customer.get(&path).await.data(200);
+    }
+    let amount = |pointer: &str| usage.pointer(pointer).and_then(Value::as_u64).unwrap();
+    assert!(amount("/usage/memoryBytes") > 0);
+    assert!(
+        amount("/usage/memoryBytes") <= amount("/limits/memoryBytes"),
+        "{usage:#}"
+    );
+    assert_eq!(usage["pods"].as_array().unwrap().len(), 1);
+
+    let credentials = customer.get(&format!("{base}/credentials")).await.data(200);
+    let fields = credentials["fields"].as_array().unwrap().iter();
+    let secrets = fields.filter(|field| field["isSecret"] == true);
+    let secrets: Vec<_> = secrets
+        .map(|field| field["value"].as_str().unwrap())
+        .collect();
+    assert!(!secrets.is_empty());
+    for path in [
+        format!("{base}/events?limit=100"),
+        format!("{base}/manifests"),
+        format!("{base}/logs?lines=1000"),
+        path,
+        base,
+    ] {
+        let answer = customer.get(&path).await;
+        let shown = secrets.iter().any(|secret| answer.text.contains(secret));
+        assert!(!shown, "{path} shows a secret");
+    }
+    let path = format!("/api/subscriptions/{subscription}");
+    customer.delete(&path).await.data(200);
+    shop.instance_becomes(&customer, id, "TERMINATED").await;
+    let gone = customer.get(&format!("/api/instances/{id}/logs")).await;
+    gone.fails(409, "INVALID_STATE");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_cluster_the_own_events_remain_and_the_rest_is_refused() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let customer = shop
+        .customer_with_credit("tanpa-klaster@example.com", 200_000)
+        .await;
+    let other = shop.customer("orang-asing@example.com").await;
+    let (subscription, instance) = buy(&shop, &customer).await;
+    let id = instance["id"].as_str().unwrap();
+    let metrics = format!("/api/subscriptions/{subscription}/metrics");
+    let logs = format!("/api/instances/{id}/logs");
+    for path in [&logs, &format!("{logs}?follow=true"), &metrics] {
+        customer.get(path).await.fails(409, "NO_CLUSTER");
+        other.get(path).await.fails(404, "NOT_FOUND");
+        shop.client().get(path).await.fails(401, "UNAUTHENTICATED");
+    }
+    for query in ["lines=0", "lines=1001", "follow=maybe", "since=1"] {
+        let answer = customer.get(&format!("{logs}?{query}")).await;
+        answer.fails(400, "VALIDATION_FAILED");
+    }
+    let path = format!("/api/instances/{id}/events");
+    let events = customer.get(&format!("{path}?limit=1&page=2")).await;
+    assert_eq!(events.body["pagination"]["totalItems"], 2);
+    assert!(events.text.contains("not among them"), "{}", events.text);
+    let events = events.data(200);
+    assert_eq!(
+        (&events[0]["origin"], &events[0]["status"]),
+        (&json!("SHOP"), &json!("PENDING"))
+    );
+    other.get(&path).await.fails(404, "NOT_FOUND");
+    let unknown = "/api/admin/instances/00000000-0000-0000-0000-000000000009/events";
+    shop.admin()
+        .await
+        .get(unknown)
+        .await
+        .fails(404, "NOT_FOUND");
+}
