@@ -37,7 +37,9 @@ pub use events::ClusterEvent;
 pub use inventory::{Loads, NamespaceView, NodeView, PodView, WorkloadView};
 pub use logs::{Following, LogLine};
 pub use namespace::{NamespaceState, NamespaceVersion, PodSecurity, Tenant};
-pub use network::{IngressPathView, IngressTlsView, IngressView, ServicePortView, ServiceView};
+pub use network::{
+    ClusterServiceView, IngressPathView, IngressTlsView, IngressView, ServicePortView,
+};
 pub use object::{
     CLAIMED, FIELD_MANAGER, ObjectRef, USER_LABEL, VOLUME_CLAIM, as_large, masked, owner_labels,
 };

@@ -47,7 +47,7 @@ fn plain(value: &Value) -> String {
 /// A Service with its endpoints.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ServiceView {
+pub struct ClusterServiceView {
     #[serde(flatten)]
     pub service: Whereabouts,
     /// `ClusterIP`, `NodePort`, `LoadBalancer` or `ExternalName`.
@@ -62,7 +62,7 @@ pub struct ServiceView {
     pub unready_endpoints: Vec<String>,
 }
 
-impl ServiceView {
+impl ClusterServiceView {
     fn of(service: &Value, slices: &[Value]) -> Self {
         let place = |object: &Value| text(object, "/metadata/namespace");
         let named = "/metadata/labels/kubernetes.io~1service-name";
@@ -180,7 +180,7 @@ impl Cluster {
     ///
     /// # Errors
     /// `CLUSTER_UNAVAILABLE`, within seconds.
-    pub async fn services(&self, scope: &Scope, part: Part) -> Result<Page<ServiceView>> {
+    pub async fn services(&self, scope: &Scope, part: Part) -> Result<Page<ClusterServiceView>> {
         promptly(async {
             let within = Scope {
                 owner: None,
@@ -192,7 +192,7 @@ impl Cluster {
             let (services, slices) =
                 tokio::join!(self.known(&services, &wanted), self.known(&slices, &every));
             let (services, slices) = (part_of(services?, part), slices?);
-            Ok(services.map(|service| ServiceView::of(&service, &slices)))
+            Ok(services.map(|service| ClusterServiceView::of(&service, &slices)))
         })
         .await
     }
@@ -235,7 +235,7 @@ mod tests {
             slice("a", "2", false),
             slice("b", "3", true),
         ];
-        let view = ServiceView::of(&service, &slices);
+        let view = ClusterServiceView::of(&service, &slices);
         assert_eq!(
             (view.ready_endpoints, view.unready_endpoints),
             (vec!["1".to_owned()], vec!["2".to_owned()])

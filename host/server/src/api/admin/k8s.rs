@@ -3,7 +3,9 @@
 use axum::extract::State;
 use dermaga_shop::{
     Error,
-    cluster::{IngressView, NamespaceView, NodeView, PodView, Scope, ServiceView, WorkloadView},
+    cluster::{
+        ClusterServiceView, IngressView, NamespaceView, NodeView, PodView, Scope, WorkloadView,
+    },
     ids::UserId,
     text::counted,
 };
@@ -137,12 +139,12 @@ async fn workloads(
 
 /// Lists the cluster's Services, with the endpoints behind them.
 #[utoipa::path(get, path = "/admin/k8s/services", tag = "admin: cluster", params(PageQuery, ScopeQuery), security(("bearer" = [])),
-    responses((status = 200, description = "A page of them", body = Envelope<Vec<ServiceView>>), Reading))]
+    responses((status = 200, description = "A page of them", body = Envelope<Vec<ClusterServiceView>>), Reading))]
 async fn services(
     State(state): State<AppState>,
     _: Admin,
     Paged(page, query): Paged<ScopeQuery>,
-) -> Reply<Vec<ServiceView>> {
+) -> Reply<Vec<ClusterServiceView>> {
     let cluster = state.instances.handle.cluster()?;
     let found = cluster.services(&query.scope(), page.part()).await?;
     let message = format!("{}.", counted(found.total, "Service"));
