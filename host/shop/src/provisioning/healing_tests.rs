@@ -315,6 +315,9 @@ async fn the_server_has_rights_in_customers_namespaces_only() {
     let bindings: Api<RoleBinding> = Api::namespaced(client, &instance.namespace);
     let removed = DeleteParams::default();
     bindings.delete("dermaga", &removed).await.unwrap();
+    // For a moment the API server still grants what is gone.
+    let bound = async || bindings.get_opt("dermaga").await.unwrap();
+    soon("the binding", bound).await;
     soon("the rights", async || here.list(&params).await.ok()).await;
     // Without them, nothing of it could be removed.
     bindings.delete("dermaga", &removed).await.unwrap();

@@ -922,13 +922,15 @@ async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
     };
     let (provisioner, client) = in_cluster(&plane.kubeconfig()).await;
     let shop = Shop::open(GOOD_IMAGE).await;
-    shop.services.script().delay = Duration::from_millis(200);
+    // The plugin is still being asked when the API server dies, and nothing can be applied then.
+    shop.services.script().delay = Duration::from_secs(3);
     let server = shop.server(provisioner);
     let instance = shop.buy().await;
     server.handle.wake();
-    sleep(Duration::from_millis(350)).await;
+    sleep(Duration::from_secs(1)).await;
     plane.kill();
     let waiting = shop.until(&instance, |now| now.failures > 0).await;
+    shop.services.script().delay = Duration::ZERO;
     assert!(
         matches!(waiting.status, Status::Pending | Status::Provisioning),
         "{}",
