@@ -113,6 +113,11 @@ async fn not_live(
                            Cancel now to end the subscription instead.";
             Error::new(Code::InvalidState, message)
         }
+        Some(row) if row.subscription.is_due(now) => {
+            let message = "The period that was paid for is over, and the next one is not paid. It is renewed once \
+                           your wallet holds enough. Cancel now to end the subscription instead.";
+            Error::new(Code::InvalidState, message)
+        }
         Some(row) => {
             let message = format!(
                 "This subscription is {}: it has ended.",

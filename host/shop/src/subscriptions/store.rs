@@ -207,7 +207,8 @@ pub(super) async fn cancel(
 }
 
 /// Sets if a live subscription renews or runs out, with the reason to run out; false when it is not
-/// live (any more), or is to run out with a period that is over and not charged for yet.
+/// live (any more), or is to run out with a period that is over already: it would end at once, before
+/// its grace or its retention does.
 pub(super) async fn set_auto_renew(
     conn: &mut Conn,
     user_id: UserId,
@@ -219,7 +220,7 @@ pub(super) async fn set_auto_renew(
     let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
                  cancel_reason = CASE WHEN $4 THEN NULL ELSE coalesce($5, cancel_reason) END
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
-                 AND ($4 OR status <> 'ACTIVE' OR period_end > $3)";
+                 AND ($4 OR period_end > $3)";
     Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
 }
 

@@ -182,10 +182,24 @@ async fn what_nobody_pays_for_ends(shop: Shop) {
     );
     next_period(&shop, id).await;
     assert_eq!(quota().await, before - 1);
+    // It would end at once, before its grace does, and with its data.
+    let cannot_run_out = async || {
+        let path = format!("/api/subscriptions/{id}");
+        let customer = shop.sign_in("habis@example.com").await;
+        let off = json!({ "autoRenew": false });
+        let answer = customer.put(&format!("{path}/auto-renew"), off).await;
+        answer.fails(409, "INVALID_STATE");
+        let request = customer.request(reqwest::Method::DELETE, &path);
+        let at_end = json!({ "at": "period_end" });
+        let answer = customer.send(request.json(&at_end)).await;
+        answer.fails(409, "INVALID_STATE");
+    };
+    cannot_run_out().await;
     let end = moment(&subscription(&shop, id).await["graceUntil"]);
     shop.clock().advance(end - shop.clock().now());
     process_grace(&shop.state().subscriptions).await.unwrap();
     becomes(&shop, id, "SUSPENDED").await;
+    cannot_run_out().await;
     shop.clock().advance(TimeDelta::days(13));
     process_grace(&shop.state().subscriptions).await.unwrap();
     assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
