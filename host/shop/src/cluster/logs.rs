@@ -32,10 +32,12 @@ pub struct LogLine {
     pub pod: String,
     pub container: String,
     pub text: String,
+    /// The rest of a long line is missing.
+    pub is_cut: bool,
 }
 
 impl LogLine {
-    fn of(line: &str, container: &Container) -> Self {
+    fn of(line: &str, is_cut: bool, container: &Container) -> Self {
         let (moment, text) = line.split_once(' ').unwrap_or((line, ""));
         let (at, text) = match moment.parse() {
             Ok(at) => (Some(at), text),
@@ -46,6 +48,7 @@ impl LogLine {
             pod: container.pod.clone(),
             container: container.name.clone(),
             text: text.trim_end_matches(['\r', '\n']).to_owned(),
+            is_cut,
         }
     }
 }
@@ -140,14 +143,12 @@ impl Cluster {
         container: &Container,
         params: &LogParams,
     ) -> Result<Vec<LogLine>, ClusterError> {
-        let request = request(namespace, container, params)?;
-        let text = match self.client.request_text(request).await {
-            Ok(text) => text,
-            Err(kube::Error::Api(status)) if has_not_begun(&status) => return Ok(Vec::new()),
-            Err(error) => return Err(ClusterError::of(error, "a log")),
-        };
-        let lines = text.lines().map(|line| LogLine::of(cut(line), container));
-        Ok(lines.collect())
+        // As a stream, since an application may write anything, and not only UTF-8.
+        let log = self.open_log(namespace, container.clone(), params).await?;
+        Ok(match log {
+            Some(lines) => lines.collect().await,
+            None => Vec::new(),
+        })
     }
 
     /// Opens a container's log; `None` when it has none yet.
@@ -195,28 +196,22 @@ fn has_not_begun(status: &Status) -> bool {
     matches!(status.code, 400 | 404)
 }
 
-/// The first bytes of a line, as whole letters.
-fn cut(line: &str) -> &str {
-    let end = line.floor_char_boundary(LINE_BYTES);
-    line.get(..end).unwrap_or(line)
-}
-
 fn lines(
     log: impl AsyncBufRead + Send + 'static,
     container: Container,
 ) -> impl Stream<Item = LogLine> + Send {
     let start = (Box::pin(log), container);
     stream::unfold(start, async |(mut log, container)| {
-        let line = next_line(&mut log).await?;
-        let line = LogLine::of(&line, &container);
+        let (line, is_cut) = next_line(&mut log).await?;
+        let line = LogLine::of(&line, is_cut, &container);
         Some((line, (log, container)))
     })
 }
 
-/// Reads a line, of which only the first [`LINE_BYTES`] are kept; `None` at the end, and when the
-/// cluster goes away.
-async fn next_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
-    let mut line = Vec::new();
+/// Reads a line, of which only the first [`LINE_BYTES`] are kept, with true when that is not all of
+/// it; `None` at the end, and when the cluster goes away.
+async fn next_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<(String, bool)> {
+    let (mut line, mut is_cut) = (Vec::new(), false);
     loop {
         let bytes = log.fill_buf().await.ok()?;
         if bytes.is_empty() && line.is_empty() {
@@ -227,9 +222,10 @@ async fn next_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
         let is_last = end.is_some() || bytes.is_empty();
         let room = LINE_BYTES.saturating_sub(line.len());
         line.extend(bytes.iter().take(read.min(room)));
+        is_cut |= read > room;
         log.consume_unpin(read);
         if is_last {
-            return Some(String::from_utf8_lossy(&line).into_owned());
+            return Some((String::from_utf8_lossy(&line).into_owned(), is_cut));
         }
     }
 }
@@ -248,14 +244,18 @@ mod tests {
     #[tokio::test]
     async fn lines_have_their_times_and_a_bound() {
         let long = "x".repeat(LINE_BYTES * 3);
-        let log =
-            format!("2026-01-01T00:00:00.5Z one\n2026-01-01T00:00:01Z {long}\nno time\n\nlast");
+        let mut log =
+            format!("2026-01-01T00:00:00.5Z one\n2026-01-01T00:00:01Z {long}\nno time\n\nlast")
+                .into_bytes();
+        log.extend(b"\ncaf\xe9");
         let log = futures::io::BufReader::new(futures::io::Cursor::new(log));
         let found: Vec<_> = lines(log, container()).collect().await;
         let texts: Vec<_> = found.iter().map(|line| line.text.as_str()).collect();
         assert_eq!(texts[0], "one");
         assert_eq!(texts[1].len(), LINE_BYTES - "2026-01-01T00:00:01Z ".len());
-        assert_eq!(texts[2..], ["no time", "", "last"]);
+        assert_eq!(texts[2..], ["no time", "", "last", "caf\u{fffd}"]);
+        let cut: Vec<_> = found.iter().map(|line| line.is_cut).collect();
+        assert_eq!(cut, [false, true, false, false, false, false]);
         assert_eq!(found[0].at, "2026-01-01T00:00:00.5Z".parse().ok());
         assert_eq!(found[2].at, None);
     }

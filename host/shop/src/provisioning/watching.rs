@@ -33,7 +33,7 @@ pub struct LogLineView {
     /// Name of the pod.
     pub pod: String,
     pub container: String,
-    /// The generated secrets of the instance are masked.
+    /// The generated secrets of the instance are masked; `…` ends a line that was too long.
     pub text: String,
 }
 
@@ -52,11 +52,18 @@ impl Masking {
 
     fn view(&self, line: LogLine) -> LogLineView {
         let mask = |text: String, secret: &String| text.replace(secret, MASK);
+        let mut text = self.0.iter().fold(line.text, mask);
+        if line.is_cut {
+            // The end may be the beginning of a secret.
+            let longest = self.0.first().map_or(0, String::len);
+            text.truncate(text.floor_char_boundary(text.len().saturating_sub(longest)));
+            text.push('…');
+        }
         LogLineView {
             at: line.at,
             pod: line.pod,
             container: line.container,
-            text: self.0.iter().fold(line.text, mask),
+            text,
         }
     }
 }
@@ -309,8 +316,20 @@ mod tests {
             pod: "a-0".to_owned(),
             container: "app".to_owned(),
             text: "no hunter2, no hunter2-and-more".to_owned(),
+            is_cut: false,
         };
-        let view = Masking::of(secrets.into()).view(line);
-        assert_eq!(view.text, "no ******, no ******");
+        let masking = Masking::of(secrets.into());
+        assert_eq!(masking.view(line.clone()).text, "no ******, no ******");
+        // Cut within the longest secret.
+        let cut = LogLine {
+            text: "a long line that ends in hunter2-and-mo".to_owned(),
+            is_cut: true,
+            ..line
+        };
+        let shown = masking.view(cut).text;
+        assert!(
+            shown.ends_with('…') && !shown.contains("******-"),
+            "{shown}"
+        );
     }
 }
