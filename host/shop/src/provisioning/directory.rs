@@ -9,6 +9,7 @@ use std::{
     fs, io,
     io::Write,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde_json::Value;
@@ -19,6 +20,8 @@ use crate::cluster::{CLAIMED, ObjectRef, Tenant, VOLUME_CLAIM, as_large};
 #[derive(Debug, Clone)]
 pub struct Directory {
     root: PathBuf,
+    /// Passes of one customer's instances write the same files of their namespace.
+    turn: Arc<Mutex<()>>,
 }
 
 /// A file or folder that could not be read, written or removed.
@@ -40,8 +43,13 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Direct
 }
 
 impl Directory {
-    pub const fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub fn new(root: PathBuf) -> Self {
+        let turn = Arc::default();
+        Self { root, turn }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn root(&self) -> &Path {
@@ -60,7 +68,9 @@ impl Directory {
         objects: &[Value],
     ) -> Result<PathBuf, DirectoryError> {
         let namespace = self.root.join(&tenant.namespace);
+        let turn = self.turn();
         write_all(&namespace, &tenant.manifests())?;
+        drop(turn);
         let folder = namespace.join(instance);
         write_all(&folder, objects)?;
         Ok(folder)
@@ -83,6 +93,7 @@ impl Directory {
         } else {
             namespace.join(instance)
         };
+        let _turn = self.turn();
         match fs::remove_dir_all(&folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(failed("remove", &folder)(error))
@@ -274,6 +285,26 @@ mod tests {
         );
         let parsed: Value = serde_norway::from_str(&text).unwrap();
         assert_eq!(parsed, Value::Null);
+    }
+
+    #[test]
+    fn instances_of_one_customer_are_written_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = Directory::new(root.path().to_owned());
+        std::thread::scope(|scope| {
+            for pass in 0..8 {
+                let directory = &directory;
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let mut tenant = tenant();
+                        tenant.budget.memory_mib = 512 + pass * 100 + round;
+                        directory
+                            .write(&tenant, &format!("n8n-{pass}"), &[])
+                            .unwrap();
+                    }
+                });
+            }
+        });
     }
 
     #[test]
