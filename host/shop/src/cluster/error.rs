@@ -50,7 +50,7 @@ impl ClusterError {
         match error {
             kube::Error::Api(status) => Self::of_status(&status, object),
             kube::Error::Auth(error) => Self::Denied(error.to_string()),
-            kube::Error::BuildRequest(_) | kube::Error::SerdeError(_) => Self::Refused {
+            kube::Error::BuildRequest(_) => Self::Refused {
                 object: object.to_owned(),
                 message: error.to_string(),
             },
