@@ -378,7 +378,7 @@ async fn stop(
     let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
     Ok(if is_changed {
         Success::accepted(
-            "It is being stopped. Its data is kept, and it is still paid for.",
+            "It is being stopped. Its data is kept, and its price stays as it is.",
             detail,
         )
     } else {

@@ -56,8 +56,12 @@ async fn carry_out(
     };
     let row = store::owned(&mut conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
-    allowed(row.subscription.status, act)?;
+    lives(row.subscription.status)?;
     let is_changed = provisioning::change(&mut conn, &shop.clock, id, act, message).await?;
+    if is_changed {
+        // What runs on in its grace needs no payment to be left as it is.
+        is_paid_for(row.subscription.status, act)?;
+    }
     conn.commit().await?;
     if is_changed {
         shop.instances.handle.wake();
@@ -66,22 +70,21 @@ async fn carry_out(
     Ok(is_changed)
 }
 
-/// Checks the money side; the instance's state is checked with the change.
-fn allowed(status: SubscriptionStatus, act: Act) -> Result<()> {
-    let why = match status {
-        SubscriptionStatus::Cancelled | SubscriptionStatus::Expired => {
-            format!("This subscription is {status}: it has ended.")
-        }
-        SubscriptionStatus::PastDue if act == Act::Start => {
-            "The next month of this service is not paid yet. Top up your wallet, then start it."
-                .to_owned()
-        }
-        // A suspension is a state of the instance too, which refuses the start itself.
-        SubscriptionStatus::PastDue
-        | SubscriptionStatus::Pending
-        | SubscriptionStatus::Active
-        | SubscriptionStatus::Suspended => return Ok(()),
-    };
+fn lives(status: SubscriptionStatus) -> Result<()> {
+    if status.is_live() {
+        return Ok(());
+    }
+    let why = format!("This subscription is {status}: it has ended.");
+    Err(Error::new(Code::InvalidState, why))
+}
+
+/// Refuses to start what is not paid for. A suspension is a state of the instance too, which refuses
+/// the start itself.
+fn is_paid_for(status: SubscriptionStatus, act: Act) -> Result<()> {
+    if (status, act) != (SubscriptionStatus::PastDue, Act::Start) {
+        return Ok(());
+    }
+    let why = "The next month of this service is not paid yet. Top up your wallet, then start it.";
     Err(Error::new(Code::InvalidState, why))
 }
 
@@ -98,11 +101,8 @@ mod tests {
                     SubscriptionStatus::PastDue => act == Act::Start,
                     _ => false,
                 };
-                assert_eq!(
-                    allowed(status, act).is_err(),
-                    refused,
-                    "{act:?} of {status}"
-                );
+                let allowed = lives(status).and_then(|()| is_paid_for(status, act));
+                assert_eq!(allowed.is_err(), refused, "{act:?} of {status}");
             }
         }
     }

@@ -13,6 +13,7 @@ both_engines!(
         a_restart_is_a_part_of_what_is_applied,
         only_the_owner_may_and_only_while_it_lives,
         what_its_owner_stopped_stays_so_when_it_is_paid_for_again,
+        what_runs_in_its_grace_is_left_as_it_is,
     ]
 );
 
@@ -174,7 +175,11 @@ async fn what_its_owner_stopped_stays_so_when_it_is_paid_for_again(shop: Shop) {
     assert_eq!(bought.status().await, "SUSPENDED");
     let refused = bought.put(bought.subscription("start")).await;
     refused.fails(409, "INVALID_STATE");
-    assert!(refused.text.contains("suspended"), "{}", refused.text);
+    assert!(
+        refused.text.contains("Top up your wallet first"),
+        "{}",
+        refused.text
+    );
     let path = format!("/api/instances/{}", bought.instance);
     let suspended = bought.customer.get(&path).await.data(200);
     assert_eq!(suspended["halt"], "OWNER_AND_UNPAID");
@@ -201,9 +206,23 @@ async fn what_its_owner_stopped_stays_so_when_it_is_paid_for_again(shop: Shop) {
         (&paid["desired"], &paid["halt"]),
         (&json!("STOPPED"), &json!("OWNER"))
     );
+    let events = bought.customer.get(&format!("{path}/events")).await;
+    let told = "Paid for again; it stays stopped, as its owner asked.";
+    assert!(events.text.contains(told), "{}", events.text);
     bought.put(bought.instance("start")).await.data(202);
     bought.becomes(&shop, "RUNNING").await;
     shop.books_balance().await;
+}
+
+/// Starting what runs asks for no payment.
+async fn what_runs_in_its_grace_is_left_as_it_is(shop: Shop) {
+    let mut bought = Bought::by(&shop, "tenggang@example.com", 30_000).await;
+    for _ in 0..2 {
+        bought.days_pass(&shop, 32).await;
+        renew_due(&shop.state().subscriptions).await.unwrap();
+    }
+    assert_eq!(bought.status().await, "PAST_DUE");
+    bought.put(bought.instance("start")).await.data(200);
 }
 
 /// On a real API server a stop ends the pods and keeps the volume, and a restart replaces the pods and

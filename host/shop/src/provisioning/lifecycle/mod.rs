@@ -71,6 +71,9 @@ const NOT_SET_UP: &str = "This service is still being set up.";
 const IS_STOPPED: &str = "This service is stopped. Start it instead.";
 const IS_SUSPENDED: &str =
     "This service is suspended, because it is not paid for. It starts again once it is.";
+const IS_STOPPED_AND_SUSPENDED: &str =
+    "This service is stopped, and it is not paid for. Top up your wallet first, then start it.";
+const STAYS_STOPPED: &str = "Paid for again; it stays stopped, as its owner asked.";
 const IS_REMOVED: &str = "This service was removed.";
 
 impl Life {
@@ -116,8 +119,9 @@ impl Life {
             (Self::Suspended | Self::StoppedAndSuspended, Act::Suspend) => Step::Stay,
             (Self::Suspended, Act::Stop) => Step::To(Self::StoppedAndSuspended),
             (Self::StoppedAndSuspended, Act::Stop) => Step::Stay,
-            (Self::Suspended | Self::StoppedAndSuspended, Act::Start | Act::Restart) => {
-                Step::Refuse(IS_SUSPENDED)
+            (Self::Suspended, Act::Start | Act::Restart) => Step::Refuse(IS_SUSPENDED),
+            (Self::StoppedAndSuspended, Act::Start | Act::Restart) => {
+                Step::Refuse(IS_STOPPED_AND_SUSPENDED)
             }
             (Self::Suspended, Act::Resume) => Step::To(Self::Running),
             (Self::StoppedAndSuspended, Act::Resume) => Step::To(Self::Stopped),
@@ -151,6 +155,10 @@ pub async fn change(
         Step::Roll if is_restarting(&seen, now) => return Ok(false),
         Step::Roll => (Life::Running, Some(now)),
         Step::To(life) => (life, None),
+    };
+    let message = match (act, life) {
+        (Act::Resume, Life::Stopped) => STAYS_STOPPED,
+        _ => message,
     };
     let changed = store::change(conn, &seen, life.columns(), restarted_at, message, now).await?;
     super::record_event(conn, clock, &changed).await?;
@@ -231,6 +239,7 @@ mod tests {
     fn every_act_on_every_state_has_its_effect() {
         let (setting_up, removed) = (Refuse(NOT_SET_UP), Refuse(IS_REMOVED));
         let (stopped, unpaid) = (Refuse(IS_STOPPED), Refuse(IS_SUSPENDED));
+        let both_refuse = Refuse(IS_STOPPED_AND_SUSPENDED);
         let both = To(StoppedAndSuspended);
         let end = To(Terminated);
         let table = [
@@ -243,7 +252,7 @@ mod tests {
             (Suspended, [both, unpaid, unpaid, Stay, To(Running), end]),
             (
                 StoppedAndSuspended,
-                [Stay, unpaid, unpaid, Stay, To(Stopped), end],
+                [Stay, both_refuse, both_refuse, Stay, To(Stopped), end],
             ),
             (Terminated, [removed, removed, removed, Stay, Stay, Stay]),
         ];
