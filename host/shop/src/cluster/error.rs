@@ -136,6 +136,15 @@ mod tests {
         assert!(classified(500, "InternalError", "etcdserver: leader changed").is_transient());
     }
 
+    /// A proxy's page to sign in is one.
+    #[test]
+    fn an_answer_that_is_no_json_is_a_cluster_that_is_away() {
+        let page = serde_json::from_str::<Status>("<html>").unwrap_err();
+        let error = ClusterError::of(kube::Error::SerdeError(page), "Pod/a");
+        assert!(error.is_transient(), "{error:?}");
+        assert_eq!(Error::from(error).code, Code::ClusterUnavailable);
+    }
+
     #[test]
     fn a_full_quota_is_about_the_object_and_a_missing_right_about_us() {
         let quota = classified(
