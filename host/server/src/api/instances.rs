@@ -23,7 +23,10 @@ use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{AppState, Customer},
+    api::{
+        AppState, Customer,
+        lifecycle::{RESTART, START, STOP, answer},
+    },
     http::{
         self, Envelope, Id, NoFilter, PageQuery, Paged, Params, Refusal, Reply, Sent, Success,
         failure_responses,
@@ -126,14 +129,7 @@ async fn stop(
     let named = Named::Instance(id);
     let is_changed = lifecycle::stop(&state.subscriptions, customer.user_id, named).await?;
     let detail = provisioning::detail(&state.instances, customer.user_id, id).await?;
-    Ok(if is_changed {
-        Success::accepted(
-            "It is being stopped. Its data is kept, and its price stays as it is.",
-            detail,
-        )
-    } else {
-        Success::ok("It is stopped already.", detail)
-    })
+    Ok(answer(STOP, is_changed, detail))
 }
 
 /// Starts an instance that was stopped. Refused while it is unpaid.
@@ -148,11 +144,7 @@ async fn start(
     let named = Named::Instance(id);
     let is_changed = lifecycle::start(&state.subscriptions, customer.user_id, named).await?;
     let detail = provisioning::detail(&state.instances, customer.user_id, id).await?;
-    Ok(if is_changed {
-        Success::accepted("It is being started.", detail)
-    } else {
-        Success::ok("It was not stopped.", detail)
-    })
+    Ok(answer(START, is_changed, detail))
 }
 
 /// Restarts an instance: each of its pods is replaced. A second call within ten seconds is the same
@@ -168,11 +160,7 @@ async fn restart(
     let named = Named::Instance(id);
     let is_changed = lifecycle::restart(&state.subscriptions, customer.user_id, named).await?;
     let detail = provisioning::detail(&state.instances, customer.user_id, id).await?;
-    Ok(if is_changed {
-        Success::accepted("It is being restarted.", detail)
-    } else {
-        Success::ok("It is being restarted already.", detail)
-    })
+    Ok(answer(RESTART, is_changed, detail))
 }
 
 /// Lists what happened to an instance in plain words, newest first: changes of its status, and what

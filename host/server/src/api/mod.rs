@@ -13,6 +13,7 @@ mod decisions;
 mod health;
 mod idempotency;
 mod instances;
+mod lifecycle;
 mod observe;
 pub mod openapi;
 mod payments;

@@ -22,7 +22,10 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{AppState, Customer, IdempotencyKey, Keyed},
+    api::{
+        AppState, Customer, IdempotencyKey, Keyed,
+        lifecycle::{RESTART, START, STOP, answer},
+    },
     http::{Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses},
 };
 
@@ -376,14 +379,7 @@ async fn stop(
     let named = Named::Subscription(id);
     let is_changed = lifecycle::stop(&state.subscriptions, customer.user_id, named).await?;
     let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
-    Ok(if is_changed {
-        Success::accepted(
-            "It is being stopped. Its data is kept, and its price stays as it is.",
-            detail,
-        )
-    } else {
-        Success::ok("It is stopped already.", detail)
-    })
+    Ok(answer(STOP, is_changed, detail))
 }
 
 /// Starts the instance of a subscription that was stopped. Refused while it is unpaid.
@@ -398,11 +394,7 @@ async fn start(
     let named = Named::Subscription(id);
     let is_changed = lifecycle::start(&state.subscriptions, customer.user_id, named).await?;
     let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
-    Ok(if is_changed {
-        Success::accepted("It is being started.", detail)
-    } else {
-        Success::ok("It was not stopped.", detail)
-    })
+    Ok(answer(START, is_changed, detail))
 }
 
 /// Restarts the instance of a subscription: each of its pods is replaced. A second call within ten seconds is the same
@@ -418,11 +410,7 @@ async fn restart(
     let named = Named::Subscription(id);
     let is_changed = lifecycle::restart(&state.subscriptions, customer.user_id, named).await?;
     let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
-    Ok(if is_changed {
-        Success::accepted("It is being restarted.", detail)
-    } else {
-        Success::ok("It is being restarted already.", detail)
-    })
+    Ok(answer(RESTART, is_changed, detail))
 }
 
 /// Plan to move to.

@@ -1,0 +1,28 @@
+//! Answers to stop, start and restart, which an instance's id and its subscription's reach alike.
+
+use serde::Serialize;
+
+use crate::http::Success;
+
+/// Messages of an act: when it changed something, and when nothing had to change.
+pub(super) type Messages = [&'static str; 2];
+
+pub(super) const STOP: Messages = [
+    "It is being stopped. Its data is kept, and its price stays as it is.",
+    "It is stopped already.",
+];
+pub(super) const START: Messages = ["It is being started.", "It was not stopped."];
+pub(super) const RESTART: Messages = ["It is being restarted.", "It is being restarted already."];
+
+/// Answers 202 while a change is carried out, 200 when there was none to make.
+pub(super) fn answer<T: Serialize>(
+    [changed, unchanged]: Messages,
+    is_changed: bool,
+    detail: T,
+) -> Success<T> {
+    if is_changed {
+        Success::accepted(changed, detail)
+    } else {
+        Success::ok(unchanged, detail)
+    }
+}
