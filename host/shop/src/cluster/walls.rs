@@ -261,7 +261,7 @@ impl WallWatch {
     }
 }
 
-/// Returns true for our policies, also when somebody removed their labels.
+/// Returns true for our policies, also without their labels.
 fn is_ours(labels: &BTreeMap<String, String>, name: &str) -> bool {
     let has_prefix = name
         .strip_prefix(NAME)

@@ -121,7 +121,7 @@ async fn an_upgrade_ends_the_crash_loop_of_a_stateful_pod() {
 /// Time within which an object of an instance is back, with a margin for a busy machine.
 const OBJECT_BACK: Duration = Duration::from_secs(3);
 
-/// What is changed by hand comes back, also when nothing but a single field is different.
+/// A change by hand is taken back, also one of a single field.
 #[tokio::test]
 async fn an_object_edited_by_hand_comes_back_at_once() {
     let Some((shop, server, client)) = shop().await else {
@@ -148,7 +148,7 @@ async fn an_object_edited_by_hand_comes_back_at_once() {
     leave(shop, server, &[&instance]).await;
 }
 
-/// A container that somebody adds to a workload is taken away again.
+/// Removes a container that was added to a workload by hand.
 #[tokio::test]
 async fn a_container_added_by_hand_is_removed() {
     let Some((shop, server, client)) = shop().await else {
@@ -216,7 +216,7 @@ async fn soon<T>(what: &str, found: impl AsyncFn() -> Option<T>) -> T {
     }
 }
 
-/// Quota, limits, policies and labels come back in seconds, and a policy that somebody added is an
+/// Quota, limits, policies and labels come back in seconds, and a policy added by another is an
 /// alert while it is there.
 #[tokio::test]
 async fn what_separates_customers_comes_back_and_a_foreign_policy_is_reported() {

@@ -1,4 +1,4 @@
-//! What separates customers in the cluster: mended when it changes, reported when somebody opens it.
+//! Isolation between customers in the cluster: mended when it changes, reported when it is opened.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 const KIND: AlertKind = AlertKind::ForeignNetworkPolicy;
-/// Delay while somebody changes a namespace again and again.
+/// Delay while a namespace is changed again and again.
 const QUIET: TimeDelta = TimeDelta::seconds(60);
 /// Changes within [`RECENT`] of one another that are mended at once.
 const AT_ONCE: u32 = 10;

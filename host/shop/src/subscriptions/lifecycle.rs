@@ -59,7 +59,7 @@ async fn carry_out(
     lives(row.subscription.status)?;
     let is_changed = provisioning::change(&mut conn, &shop.clock, id, act, message).await?;
     if is_changed {
-        // What runs on in its grace needs no payment to be left as it is.
+        // A service that runs in its grace is left as it is, without a payment.
         is_paid_for(row.subscription.status, act)?;
     }
     conn.commit().await?;
