@@ -42,7 +42,11 @@ pub fn router(state: AppState) -> Router {
 }
 
 fn routes(state: &AppState) -> Router<AppState> {
-    Router::from(api::router(&state.config.runtime.limits))
+    let (domains, document) = api::router(&state.config.runtime.limits).split_for_parts();
+    let readers = api::QueryReaders::of(&document);
+    let refuse = middleware::from_fn_with_state(readers, api::refuse_unread_query);
+    domains
+        .route_layer(refuse)
         .merge(api::openapi::routes())
         .merge(api::alias_routes())
         .merge(

@@ -19,6 +19,7 @@ pub mod openapi;
 mod payments;
 mod state;
 mod subscriptions;
+mod unread_query;
 mod wallet;
 
 use dermaga_runtime::{Limits, SizeClass};
@@ -30,6 +31,7 @@ pub use idempotency::{IdempotencyKey, Keyed, Once};
 pub use observe::{catch_panics, observe, time_out};
 pub use payments::alias_routes;
 pub use state::{AppState, Shared};
+pub use unread_query::{QueryReaders, refuse_unread_query};
 
 /// Returns the API, before it has a state, with its document, to which [`openapi::complete`] adds.
 pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {

@@ -22,6 +22,7 @@ pub(crate) mod plugin_lifecycle;
 pub(crate) mod plugin_versions;
 pub(crate) mod plugins;
 pub(crate) mod provisioning;
+pub(crate) mod queries;
 pub(crate) mod quotes;
 pub(crate) mod refunds;
 pub(crate) mod refusals;
