@@ -1,7 +1,7 @@
 //! Ids as types, so that the compiler refuses one in the place of another.
 //!
 //! An id is sent, stored and documented as the UUID in it. A bare `Uuid` remains for ids of no
-//! certain kind: holders of leases, sessions, subjects of the audit log.
+//! certain kind: holders of leases, subjects of the audit log.
 
 use std::{
     fmt::{self, Display, Formatter},
@@ -106,6 +106,32 @@ ids! {
     PaymentId;
     /// Recorded call of a plugin.
     DecisionId;
+    /// Component that is compiled after its upload.
+    UploadId;
+    /// Entry of the ledger, whose postings add up to zero.
+    EntryId;
+    /// Daily seal of the ledger.
+    SealId;
+    /// Use of a coupon.
+    RedemptionId;
+    /// Message of the gateway about a payment.
+    NoticeId;
+    /// Payment of money back through the gateway.
+    RefundId;
+    /// Money that a wallet owes since a payment was taken back.
+    DebtId;
+    /// Upgrade that waits for its delivery.
+    PlanChangeId;
+    /// Run of a job.
+    RunId;
+    /// Notice to administrators, open until its cause is gone.
+    AlertId;
+    /// Sign-in on one device, with all tokens that follow from it.
+    SessionId;
+    /// Token that renews a session once.
+    RefreshTokenId;
+    /// Key that a program signs in with.
+    ApiTokenId;
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use axum::extract::State;
 use chrono::TimeDelta;
-use dermaga_shop::accounts::api_tokens::{ApiToken, Scope};
+use dermaga_shop::{
+    accounts::api_tokens::{ApiToken, Scope},
+    ids::ApiTokenId,
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -87,7 +90,11 @@ async fn create(
 /// Makes a token useless at once.
 #[utoipa::path(delete, path = "/user/api-tokens/{id}", tag = "accounts", security(("bearer" = [])), params(("id" = Uuid, Path)),
     responses((status = 200, description = "Revoked", body = Envelope<Nothing>), Missing))]
-async fn revoke(State(state): State<AppState>, customer: Customer, Id(id): Id) -> Reply<Nothing> {
+async fn revoke(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<ApiTokenId>,
+) -> Reply<Nothing> {
     state
         .accounts
         .revoke_api_token(customer.user_id, id)

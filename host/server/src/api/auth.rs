@@ -9,9 +9,8 @@ use axum::{
 use dermaga_shop::{
     Code, Error,
     accounts::{Identity, Role},
-    ids::UserId,
+    ids::{SessionId, UserId},
 };
-use uuid::Uuid;
 
 use crate::api::AppState;
 use crate::http::Refusal;
@@ -22,7 +21,7 @@ use crate::http::address::forwarded_for;
 pub struct Customer {
     pub user_id: UserId,
     pub role: Role,
-    session: Uuid,
+    session: SessionId,
 }
 
 impl Customer {

@@ -6,14 +6,13 @@ use axum::{
 };
 use dermaga_shop::{Code, Error};
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 
 use super::echo;
 use crate::http::Refusal;
 
 /// The id in `/things/{id}`. A text that is not a UUID names nothing: 404, as for an unknown one.
 #[derive(Debug, Clone, Copy)]
-pub struct Id<T = Uuid>(pub T);
+pub struct Id<T>(pub T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = Refusal;

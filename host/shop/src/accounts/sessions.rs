@@ -7,7 +7,6 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
-use uuid::Uuid;
 
 use super::{
     AccountStatus, Accounts, Role, Tokens, User,
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
-    ids::UserId,
+    ids::{SessionId, UserId},
 };
 
 /// Cache lifetime of an account's standing: the longest an ended session still works.
@@ -30,12 +29,12 @@ const SWEEP_AT: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     pub user_id: UserId,
-    pub session: Uuid,
+    pub session: SessionId,
     pub role: Role,
 }
 
 /// An account and one of its sessions.
-type SessionKey = (UserId, Uuid);
+type SessionKey = (UserId, SessionId);
 
 /// Cache of the standings of sessions in use, with the time each was read.
 #[derive(Debug, Default)]
@@ -114,7 +113,7 @@ impl Accounts {
         self.issue(conn, user, new_id(&self.clock)).await
     }
 
-    async fn issue(&self, conn: &mut Conn, user: &User, session: Uuid) -> Result<Tokens> {
+    async fn issue(&self, conn: &mut Conn, user: &User, session: SessionId) -> Result<Tokens> {
         let now = self.clock.now();
         let (access_token, access_token_expires_at) =
             self.keys

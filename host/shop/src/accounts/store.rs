@@ -1,10 +1,13 @@
 //! The SQL of accounts and their sessions.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{AccountStatus, Role, User};
-use crate::{db::Conn, execute, fetch_one, fetch_optional, ids::UserId};
+use crate::{
+    db::Conn,
+    execute, fetch_one, fetch_optional,
+    ids::{RefreshTokenId, SessionId, UserId},
+};
 
 pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
     let sql = "INSERT INTO users \
@@ -103,7 +106,7 @@ pub(super) struct Standing {
 pub(super) async fn standing(
     conn: &mut Conn,
     user_id: UserId,
-    session: Uuid,
+    session: SessionId,
 ) -> sqlx::Result<Option<Standing>> {
     // A session without a row was ended and forgotten: it must not come back to life.
     let sql = "SELECT role, status, token_generation, NOT EXISTS (\
@@ -116,9 +119,9 @@ pub(super) async fn standing(
 
 #[derive(Debug, Clone)]
 pub(super) struct NewRefreshToken {
-    pub(super) id: Uuid,
+    pub(super) id: RefreshTokenId,
     pub(super) user_id: UserId,
-    pub(super) family: Uuid,
+    pub(super) family: SessionId,
     pub(super) token_hash: String,
     pub(super) created_at: DateTime<Utc>,
     pub(super) expires_at: DateTime<Utc>,
@@ -148,25 +151,25 @@ pub(super) async fn rotate_refresh_token(
     conn: &mut Conn,
     token_hash: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<(UserId, Uuid)>> {
+) -> sqlx::Result<Option<(UserId, SessionId)>> {
     let sql = "UPDATE refresh_tokens SET rotated_at = $2 \
         WHERE token_hash = $1 AND rotated_at IS NULL AND revoked_at IS NULL AND expires_at > $2 \
         RETURNING user_id, family";
-    fetch_optional!(conn, (UserId, Uuid), sql, token_hash, now)
+    fetch_optional!(conn, (UserId, SessionId), sql, token_hash, now)
 }
 
 /// Returns the family of a token that was used before, if this is one.
 pub(super) async fn family_of_rotated(
     conn: &mut Conn,
     token_hash: &str,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<Option<SessionId>> {
     let sql = "SELECT family FROM refresh_tokens WHERE token_hash = $1 AND rotated_at IS NOT NULL";
-    Ok(fetch_optional!(conn, (Uuid,), sql, token_hash)?.map(|(family,)| family))
+    Ok(fetch_optional!(conn, (SessionId,), sql, token_hash)?.map(|(family,)| family))
 }
 
 pub(super) async fn revoke_family(
     conn: &mut Conn,
-    family: Uuid,
+    family: SessionId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<u64> {
     execute!(

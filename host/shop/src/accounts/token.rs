@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::{Role, hs256};
-use crate::{Code, Error, Result, crypto, ids::UserId};
+use crate::{
+    Code, Error, Result, crypto,
+    ids::{SessionId, UserId},
+};
 
 const ISSUER: &str = "dermaga";
 const AUDIENCE: &str = "dermaga-api";
@@ -24,7 +26,7 @@ pub(super) struct Claims {
     /// Id of its account.
     pub(super) sub: UserId,
     /// Session it descends from; logging out ends it.
-    pub(super) sid: Uuid,
+    pub(super) sid: SessionId,
     pub(super) role: Role,
     /// Token generation of the account when it was made; a later generation invalidates it.
     #[serde(rename = "gen")]
@@ -83,7 +85,7 @@ impl TokenKeys {
     pub(super) fn sign(
         &self,
         user_id: UserId,
-        session: Uuid,
+        session: SessionId,
         role: Role,
         generation: i64,
         now: DateTime<Utc>,
@@ -171,7 +173,7 @@ mod tests {
     fn token(keys: &TokenKeys) -> String {
         keys.sign(
             UserId::from_u128(7),
-            Uuid::from_u128(8),
+            SessionId::from_u128(8),
             Role::User,
             3,
             now(),
@@ -186,7 +188,7 @@ mod tests {
         let claims = keys.read(&token(&keys), now()).unwrap();
         assert_eq!(
             (claims.sub, claims.sid, claims.generation),
-            (UserId::from_u128(7), Uuid::from_u128(8), 3)
+            (UserId::from_u128(7), SessionId::from_u128(8), 3)
         );
     }
 

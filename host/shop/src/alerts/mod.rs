@@ -7,14 +7,13 @@ mod model;
 mod store;
 
 use serde_json::json;
-use uuid::Uuid;
 
 pub use model::{Alert, AlertFilter, AlertKind, AlertState};
 
 use crate::{
     Error, Result, audit,
     db::{Clock, Conn, Db, Page, Part, new_id},
-    ids::UserId,
+    ids::{AlertId, UserId},
 };
 
 /// Raises an alert, or counts it once more when the same kind is open about the same subject. The
@@ -75,7 +74,7 @@ pub async fn list(db: &Db, filter: &AlertFilter<'_>, part: Part) -> Result<Page<
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn acknowledge(db: &Db, clock: &Clock, actor_id: UserId, id: Uuid) -> Result<Alert> {
+pub async fn acknowledge(db: &Db, clock: &Clock, actor_id: UserId, id: AlertId) -> Result<Alert> {
     let mut conn = db.begin().await?;
     if store::acknowledge(&mut conn, id, actor_id, clock.now()).await? {
         let subject = format!("alert:{id}");

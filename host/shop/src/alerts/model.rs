@@ -1,9 +1,9 @@
 //! Alerts as they are stored and shown.
 
+use crate::ids::AlertId;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::ids::UserId;
 
@@ -56,7 +56,7 @@ crate::text_enum! {
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {
-    pub id: Uuid,
+    pub id: AlertId,
     pub kind: AlertKind,
     pub state: AlertState,
     /// Subject of the alert, for example a plugin's id.

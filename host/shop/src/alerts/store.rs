@@ -1,18 +1,17 @@
 //! SQL of alerts.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::model::{Alert, AlertFilter, AlertKind, AlertState};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
-    ids::UserId,
+    ids::{AlertId, UserId},
 };
 
 /// Values of an alert to raise.
 pub(super) struct NewAlert<'a> {
-    pub(super) id: Uuid,
+    pub(super) id: AlertId,
     pub(super) kind: AlertKind,
     pub(super) subject: &'a str,
     pub(super) message: &'a str,
@@ -20,7 +19,7 @@ pub(super) struct NewAlert<'a> {
 }
 
 /// Raises an alert; returns the id of the open alert, and how often it has been raised.
-pub(super) async fn raise(conn: &mut Conn, new: &NewAlert<'_>) -> sqlx::Result<(Uuid, i64)> {
+pub(super) async fn raise(conn: &mut Conn, new: &NewAlert<'_>) -> sqlx::Result<(AlertId, i64)> {
     let sql = "INSERT INTO alerts (id, kind, subject, message, occurrences, raised_at, last_raised_at)
         VALUES ($1, $2, $3, $4, 1, $5, $5)
         ON CONFLICT (kind, subject) WHERE resolved_at IS NULL DO UPDATE
@@ -28,7 +27,7 @@ pub(super) async fn raise(conn: &mut Conn, new: &NewAlert<'_>) -> sqlx::Result<(
         RETURNING id, occurrences";
     fetch_one!(
         conn,
-        (Uuid, i64),
+        (AlertId, i64),
         sql,
         new.id,
         new.kind,
@@ -43,17 +42,17 @@ pub(super) async fn resolve(
     kind: AlertKind,
     subject: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<Option<AlertId>> {
     let sql = "UPDATE alerts SET resolved_at = $3
                WHERE kind = $1 AND subject = $2 AND resolved_at IS NULL RETURNING id";
-    let row = fetch_optional!(conn, (Uuid,), sql, kind, subject, now)?;
+    let row = fetch_optional!(conn, (AlertId,), sql, kind, subject, now)?;
     Ok(row.map(|(id,)| id))
 }
 
 /// Records who saw it; `false` when that was recorded before, or there is none.
 pub(super) async fn acknowledge(
     conn: &mut Conn,
-    id: Uuid,
+    id: AlertId,
     actor_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
@@ -69,7 +68,7 @@ const ALERTS: List = List {
     order: "ORDER BY raised_at DESC, id DESC",
 };
 
-pub(super) async fn by_id(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<Alert>> {
+pub(super) async fn by_id(conn: &mut Conn, id: AlertId) -> sqlx::Result<Option<Alert>> {
     find_where(conn, ALERTS.rows, &Filter::of("id = ?", id)).await
 }
 

@@ -8,11 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
     catalog::Tier,
-    ids::{CouponId, DecisionId, SubscriptionId, TransactionId, UserId},
+    ids::{CouponId, DecisionId, RedemptionId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     text_enum,
 };
@@ -200,7 +199,7 @@ pub struct CouponPreview {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct RedemptionRow {
-    pub id: Uuid,
+    pub id: RedemptionId,
     pub code: String,
     pub effect: Json<EffectView>,
     pub amount: Rupiah,
@@ -217,7 +216,7 @@ pub struct RedemptionRow {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RedemptionView {
-    pub id: Uuid,
+    pub id: RedemptionId,
     pub coupon_code: String,
     pub effect: EffectView,
     pub amount: Rupiah,

@@ -5,14 +5,13 @@ pub(super) mod admin;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::model::{Coupon, CouponCode, EffectView, RedemptionRow};
 use crate::{
     catalog::Tier,
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     defer, execute, fetch_all, fetch_optional,
-    ids::{CouponId, DecisionId, SubscriptionId, TransactionId, UserId},
+    ids::{CouponId, DecisionId, RedemptionId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     write_returning,
 };
@@ -169,7 +168,7 @@ pub(super) async fn registered_at(
 
 /// Fields of a redemption to insert.
 pub(super) struct NewRedemption<'a> {
-    pub(super) id: Uuid,
+    pub(super) id: RedemptionId,
     pub(super) coupon_id: CouponId,
     pub(super) user_id: UserId,
     pub(super) effect: EffectView,

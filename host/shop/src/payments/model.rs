@@ -3,10 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
-    ids::{PaymentId, TransactionId, UserId},
+    ids::{DebtId, NoticeId, PaymentId, TransactionId, UserId},
     money::Rupiah,
     text_enum,
 };
@@ -200,7 +199,7 @@ impl From<Payment> for PaymentView {
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct NoticeView {
-    pub id: Uuid,
+    pub id: NoticeId,
     pub payment_id: PaymentId,
     /// As received.
     pub body: String,
@@ -218,7 +217,7 @@ pub struct NoticeView {
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct DebtView {
-    pub id: Uuid,
+    pub id: DebtId,
     pub user_id: UserId,
     pub payment_id: PaymentId,
     /// The reversal that left it.

@@ -3,8 +3,6 @@
 //! A notice's signature does not cover its status, so a notice is a reason to ask and never the
 //! answer: what the status API says is applied. See `docs/decisions/0010-notices-are-questions.md`.
 
-use uuid::Uuid;
-
 use super::{
     NoticeOutcome, Payment, Payments,
     asking::{self, Learned, News},
@@ -13,11 +11,11 @@ use super::{
     state::Claim,
     store::{self, NewNotice},
 };
-use crate::{Code, Error, Result, crypto, db::new_id, input};
+use crate::{Code, Error, Result, crypto, db::new_id, ids::NoticeId, input};
 
 /// A notice that is kept, and the payment that it is about.
 struct Kept {
-    id: Uuid,
+    id: NoticeId,
     notice: Status,
     payment: Payment,
     /// True when the notice came before and was refused; administrators know.
@@ -74,7 +72,7 @@ async fn keep(
     payment: &Payment,
     body: &str,
     notice: &Status,
-) -> Result<(Uuid, NoticeOutcome)> {
+) -> Result<(NoticeId, NoticeOutcome)> {
     let new = NewNotice {
         id: new_id(&payments.clock),
         payment_id: payment.id,

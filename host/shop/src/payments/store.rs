@@ -1,7 +1,6 @@
 //! SQL of payments, notices and debts.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{
     DebtFilter, DebtView, NoticeOutcome, NoticeView, Payment, PaymentFilter, janitor::NextCheck,
@@ -9,7 +8,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, Lease, LeasedQueue, List, Page, Part, fetch_page, fetch_where, find_where},
     execute, fetch_all, fetch_one,
-    ids::{PaymentId, TransactionId, UserId},
+    ids::{DebtId, NoticeId, PaymentId, TransactionId, UserId},
     leased_queue,
     money::Rupiah,
 };
@@ -186,7 +185,7 @@ pub(super) async fn ask_by(conn: &mut Conn, id: PaymentId, at: DateTime<Utc>) ->
 
 /// An authentic notice as it came in.
 pub(super) struct NewNotice<'n> {
-    pub(super) id: Uuid,
+    pub(super) id: NoticeId,
     pub(super) payment_id: PaymentId,
     pub(super) body: &'n str,
     pub(super) body_hash: &'n str,
@@ -198,10 +197,10 @@ pub(super) struct NewNotice<'n> {
 pub(super) async fn store_notice(
     conn: &mut Conn,
     new: &NewNotice<'_>,
-) -> sqlx::Result<(Uuid, NoticeOutcome)> {
+) -> sqlx::Result<(NoticeId, NoticeOutcome)> {
     fetch_one!(
         conn,
-        (Uuid, NoticeOutcome),
+        (NoticeId, NoticeOutcome),
         "INSERT INTO payment_notices (id, payment_id, body, body_hash, claims, times_received, outcome, message, received_at)
          VALUES ($1, $2, $3, $4, $5, 1, 'RECEIVED', 'It has not been applied yet.', $6)
          ON CONFLICT (payment_id, body_hash) DO UPDATE SET times_received = payment_notices.times_received + 1
@@ -217,7 +216,7 @@ pub(super) async fn store_notice(
 
 pub(super) async fn close_notice(
     conn: &mut Conn,
-    id: Uuid,
+    id: NoticeId,
     outcome: NoticeOutcome,
     message: &str,
     applied_at: Option<DateTime<Utc>>,
@@ -270,7 +269,7 @@ pub(super) async fn open_debts(conn: &mut Conn, user_id: UserId) -> sqlx::Result
 /// Notes that `amount` more of a debt was paid; false when that is more than is open.
 pub(super) async fn pay_debt(
     conn: &mut Conn,
-    id: Uuid,
+    id: DebtId,
     amount: Rupiah,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {

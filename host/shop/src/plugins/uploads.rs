@@ -8,7 +8,6 @@ use dermaga_toolkit::template::Template;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::{Registry, Upload, stage};
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     db::{Conn, new_id},
     error::Detail,
     execute, fetch_optional,
-    ids::UserId,
+    ids::{UploadId, UserId},
     text_enum,
 };
 
@@ -46,7 +45,7 @@ pub struct UploadFailure {
 #[derive(Debug, Clone, sqlx::FromRow, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PluginUpload {
-    pub id: Uuid,
+    pub id: UploadId,
     /// SHA-256 of the component.
     pub digest: String,
     pub size_bytes: i64,
@@ -91,7 +90,12 @@ pub async fn begin(
     Ok(found)
 }
 
-async fn compile(registry: Arc<Registry>, templates: Arc<Vec<Template>>, id: Uuid, upload: Upload) {
+async fn compile(
+    registry: Arc<Registry>,
+    templates: Arc<Vec<Template>>,
+    id: UploadId,
+    upload: Upload,
+) {
     let staged = stage(&registry, upload, &templates).await;
     if let Err(error) = &staged {
         tracing::warn!(upload.id = %id, %error, "plugin.upload_refused");
@@ -149,7 +153,7 @@ async fn give_up(conn: &mut Conn, digest: &str, now: DateTime<Utc>) -> Result<()
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown one.
-pub async fn find(registry: &Registry, id: Uuid) -> Result<PluginUpload> {
+pub async fn find(registry: &Registry, id: UploadId) -> Result<PluginUpload> {
     let now = registry.clock().now();
     let mut conn = registry.db().begin().await?;
     let sql = "SELECT id, digest, size_bytes, state, plugin_id, failure, created_at, finished_at

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     Job, KEPT, LEASE, Outcome, Scheduler,
@@ -13,7 +12,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Clock, Conn, Db, Lease, Term, new_id},
-    ids::UserId,
+    ids::{RunId, UserId},
 };
 
 /// Failures kept in words; the others are counted.
@@ -109,7 +108,7 @@ pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option
     let mut conn = scheduler.db.begin().await?;
     let until = now + LEASE;
     let lease = store::RUNS
-        .claim(&mut conn, &scheduler.clock, run, Term { now, until })
+        .claim(&mut conn, &scheduler.clock, run.into(), Term { now, until })
         .await?;
     if let Some(lease) = &lease {
         store::count_attempt(&mut conn, lease).await?;
@@ -133,7 +132,7 @@ async fn insert(
         until: now + LEASE,
     };
     let row = RunRow {
-        id: lease.id,
+        id: lease.id.into(),
         job: job.name.to_owned(),
         scheduled_for,
         trigger,
@@ -160,8 +159,8 @@ impl Claim {
         }
     }
 
-    pub(super) const fn run_id(&self) -> Uuid {
-        self.lease.id
+    pub(super) fn run_id(&self) -> RunId {
+        self.lease.id.into()
     }
 
     /// Extends the lease; `false` when the run is no longer this server's.

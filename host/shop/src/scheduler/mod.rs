@@ -27,7 +27,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 pub use model::{JobView, RunStatus, RunView, Trigger};
 pub use progress::Progress;
@@ -37,7 +36,7 @@ pub use worker::{StartError, work};
 use crate::{
     Error, Result,
     db::{Clock, Db, Page, Part},
-    ids::UserId,
+    ids::{RunId, UserId},
     timekeeping::{self, Watch},
 };
 
@@ -180,7 +179,7 @@ impl Scheduler {
     }
 
     /// Returns the current state of one run of a job.
-    pub async fn run(&self, name: &str, id: Uuid) -> Result<RunView> {
+    pub async fn run(&self, name: &str, id: RunId) -> Result<RunView> {
         let job = self.job(name)?;
         let row = store::run(&mut self.db.read().await?, id).await?;
         let row = row.filter(|row| row.job == job.name);

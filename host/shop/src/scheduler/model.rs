@@ -1,10 +1,10 @@
 //! Runs of jobs, as rows and as views.
 
+use crate::ids::RunId;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::types::Json;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::text_enum;
 
@@ -32,7 +32,7 @@ text_enum! {
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct RunRow {
-    pub id: Uuid,
+    pub id: RunId,
     pub job: String,
     pub scheduled_for: DateTime<Utc>,
     pub trigger: Trigger,
@@ -51,7 +51,7 @@ pub struct RunRow {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunView {
-    pub id: Uuid,
+    pub id: RunId,
     pub job: String,
     /// Scheduled instant of the run, the same for all servers.
     pub scheduled_for: DateTime<Utc>,

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::{
     model::{RunRow, RunStatus},
@@ -11,7 +10,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, Lease, LeasedTable, List, Page, Part, fetch_first, fetch_page, find_where},
     execute, fetch_one, fetch_optional,
-    ids::UserId,
+    ids::{RunId, UserId},
     leased_table,
 };
 
@@ -75,9 +74,9 @@ pub(super) async fn abandoned(
     conn: &mut Conn,
     job: &str,
     now: DateTime<Utc>,
-) -> sqlx::Result<Option<Uuid>> {
+) -> sqlx::Result<Option<RunId>> {
     let sql = "SELECT id FROM job_runs WHERE job = $1 AND finished_at IS NULL AND (lease_until IS NULL OR lease_until <= $2)";
-    let row = fetch_optional!(conn, (Uuid,), sql, job, now)?;
+    let row = fetch_optional!(conn, (RunId,), sql, job, now)?;
     Ok(row.map(|(id,)| id))
 }
 
@@ -139,7 +138,7 @@ const RUN_LIST: List = List {
     order: "ORDER BY started_at DESC, id DESC",
 };
 
-pub(super) async fn run(conn: &mut Conn, id: Uuid) -> sqlx::Result<Option<RunRow>> {
+pub(super) async fn run(conn: &mut Conn, id: RunId) -> sqlx::Result<Option<RunRow>> {
     find_where(conn, RUN_LIST.rows, &Filter::of("id = ?", id)).await
 }
 

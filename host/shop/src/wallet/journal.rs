@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use uuid::Uuid;
-
 use super::store::{self, EntryRow, PostingRow};
-use crate::{Result, db::Conn, ids::UserId};
+use crate::{
+    Result,
+    db::Conn,
+    ids::{EntryId, UserId},
+};
 
 /// Rows that are in memory at a time.
 pub(super) const PAGE: i64 = 1_000;
@@ -38,7 +40,7 @@ impl Journal {
     async fn turn(&mut self, conn: &mut Conn) -> Result<()> {
         let (wallet, position) = self.after.unwrap_or((UserId::MIN, 0));
         let entries = store::entries_after(conn, wallet, position, PAGE).await?;
-        let mut postings: HashMap<Uuid, Vec<PostingRow>> = HashMap::new();
+        let mut postings: HashMap<EntryId, Vec<PostingRow>> = HashMap::new();
         for (entry_id, line) in store::postings_of(conn, &entries).await? {
             postings.entry(entry_id).or_default().push(line);
         }

@@ -6,7 +6,6 @@ mod seal;
 mod statement;
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{
     Account, Transaction, TransactionFilter, TransactionName, TransactionNumber, TransactionStatus,
@@ -15,7 +14,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page, find_where},
     defer, execute, fetch_all, fetch_one, fetch_optional,
-    ids::{TransactionId, UserId},
+    ids::{EntryId, TransactionId, UserId},
     money::Rupiah,
     write_returning,
 };
@@ -26,7 +25,7 @@ pub(super) use statement::*;
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct EntryRow {
-    pub(super) id: Uuid,
+    pub(super) id: EntryId,
     pub(super) transaction_id: TransactionId,
     pub(super) wallet_id: UserId,
     pub(super) position: i64,
@@ -184,7 +183,7 @@ pub(super) async fn transaction_by_id(
 
 pub(super) async fn insert_posting(
     conn: &mut Conn,
-    entry_id: Uuid,
+    entry_id: EntryId,
     posting: &PostingRow,
 ) -> sqlx::Result<()> {
     let sql = "INSERT INTO postings (entry_id, line, account, user_id, amount) VALUES ($1, $2, $3, $4, $5)";

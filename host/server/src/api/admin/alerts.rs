@@ -1,7 +1,10 @@
 //! `/admin/alerts`.
 
 use axum::extract::State;
-use dermaga_shop::alerts::{self, Alert, AlertFilter, AlertKind, AlertState};
+use dermaga_shop::{
+    alerts::{self, Alert, AlertFilter, AlertKind, AlertState},
+    ids::AlertId,
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -62,7 +65,11 @@ async fn list(
 /// Marks an alert as seen. It stays open until its cause is over.
 #[utoipa::path(post, path = "/admin/alerts/{id}/acknowledge", tag = "admin: alerts", params(("id" = uuid::Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "The alert, with who saw it first", body = Envelope<Alert>), Missing))]
-async fn acknowledge(State(state): State<AppState>, admin: Admin, Id(id): Id) -> Reply<Alert> {
+async fn acknowledge(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<AlertId>,
+) -> Reply<Alert> {
     let alert = alerts::acknowledge(&state.db, &state.clock, admin.user_id, id).await?;
     Ok(Success::ok("The alert is acknowledged.", alert))
 }

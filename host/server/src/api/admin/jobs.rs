@@ -9,10 +9,10 @@ use axum::{
 };
 use dermaga_shop::{
     Result,
+    ids::RunId,
     scheduler::{JobView, RunView},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
-use uuid::Uuid;
 
 use crate::{
     api::{Admin, AppState},
@@ -64,7 +64,7 @@ async fn runs(
 async fn one(
     State(state): State<AppState>,
     _admin: Admin,
-    Segment((name, id)): Segment<(String, Uuid)>,
+    Segment((name, id)): Segment<(String, RunId)>,
 ) -> Reply<RunView> {
     let run = state.scheduler.run(&name, id).await?;
     Ok(Success::ok(told(&run), run))

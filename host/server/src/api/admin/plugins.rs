@@ -8,7 +8,7 @@ use axum::{
 use dermaga_runtime::{CallError, Failure};
 use dermaga_shop::{
     Code, Error, Result,
-    ids::{DecisionId, SubscriptionId, UserId},
+    ids::{DecisionId, SubscriptionId, UploadId, UserId},
     input,
     plugins::{
         self, Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass,
@@ -149,7 +149,7 @@ fn prefers_async(headers: &HeaderMap) -> bool {
 async fn upload_progress(
     State(state): State<AppState>,
     _admin: Admin,
-    Id(id): Id,
+    Id(id): Id<UploadId>,
 ) -> Reply<PluginUpload> {
     let upload = uploads::find(&state.plugins, id).await?;
     let message = match upload.state {

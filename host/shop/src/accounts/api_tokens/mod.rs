@@ -16,7 +16,7 @@ use super::{AccountStatus, Accounts, Identity, Role};
 use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
-    ids::UserId,
+    ids::{ApiTokenId, UserId},
 };
 
 /// Prefix of every token, so that people and secret scanners recognise one.
@@ -63,7 +63,7 @@ impl Scope {
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 #[serde(rename_all = "camelCase")]
 pub struct ApiToken {
-    pub id: Uuid,
+    pub id: ApiTokenId,
     pub name: String,
     pub scope: Scope,
     /// First characters of the token.
@@ -151,7 +151,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `NOT_FOUND` when the account has no such token, or had.
-    pub async fn revoke_api_token(&self, user_id: UserId, id: Uuid) -> Result<()> {
+    pub async fn revoke_api_token(&self, user_id: UserId, id: ApiTokenId) -> Result<()> {
         let mut conn = self.db.begin().await?;
         if !store::revoke(&mut conn, user_id, id, self.clock.now()).await? {
             return Err(Error::not_found("API token"));
@@ -193,13 +193,14 @@ impl Accounts {
         }
         Ok(Identity {
             user_id: holder.user_id,
-            session: holder.id,
+            // Ending the session of a token ends none of the account's.
+            session: Uuid::from(holder.id).into(),
             role: holder.role,
         })
     }
 
     /// Records the last use, for people to look at; a request does not fail for it.
-    async fn note_use(&self, id: Uuid, now: DateTime<Utc>) {
+    async fn note_use(&self, id: ApiTokenId, now: DateTime<Utc>) {
         let noted: sqlx::Result<()> = async {
             let mut conn: Conn = self.db.begin().await?;
             store::note_use(&mut conn, id, now).await?;

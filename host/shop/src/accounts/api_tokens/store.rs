@@ -1,14 +1,13 @@
 //! The SQL of API tokens.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::{ApiToken, Scope};
 use crate::{
     accounts::{AccountStatus, Role},
     db::Conn,
     execute, fetch_all, fetch_one, fetch_optional,
-    ids::UserId,
+    ids::{ApiTokenId, UserId},
 };
 
 /// Locks the account's row until the transaction ends.
@@ -73,7 +72,7 @@ pub(super) async fn list(
 pub(super) async fn revoke(
     conn: &mut Conn,
     user_id: UserId,
-    id: Uuid,
+    id: ApiTokenId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE api_tokens SET revoked_at = $3 WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL";
@@ -93,7 +92,7 @@ pub(super) async fn revoke_all(
 /// A token and the account it acts for.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(super) struct Holder {
-    pub(super) id: Uuid,
+    pub(super) id: ApiTokenId,
     pub(super) scope: Scope,
     pub(super) last_used_at: Option<DateTime<Utc>>,
     pub(super) user_id: UserId,
@@ -113,7 +112,11 @@ pub(super) async fn holder(
     fetch_optional!(conn, Holder, sql, hash, now)
 }
 
-pub(super) async fn note_use(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> sqlx::Result<u64> {
+pub(super) async fn note_use(
+    conn: &mut Conn,
+    id: ApiTokenId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
     execute!(
         conn,
         "UPDATE api_tokens SET last_used_at = $2 WHERE id = $1",

@@ -8,7 +8,6 @@ pub(super) mod unanswered;
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
-use uuid::Uuid;
 
 use super::{
     Payment, PaymentState, Payments, RefundState,
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     Code, Error, Result, audit,
     db::{Conn, Uncommitted, new_id},
-    ids::{PaymentId, UserId},
+    ids::{PaymentId, RefundId, UserId},
     money::Rupiah,
     wallet::{self, LockedWallet, TakenBack, TransactionType},
 };
@@ -37,7 +36,7 @@ pub struct Refund {
 /// Refund that the wallet has paid.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct PendingRefund {
-    id: Uuid,
+    id: RefundId,
     payment_id: PaymentId,
     amount: Rupiah,
     reason: String,

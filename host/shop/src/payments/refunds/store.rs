@@ -1,13 +1,12 @@
 //! SQL of refunds.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::PendingRefund;
 use crate::{
     db::Conn,
     execute, fetch_optional,
-    ids::{PaymentId, UserId},
+    ids::{PaymentId, RefundId, UserId},
     payments::RefundState,
 };
 
@@ -63,7 +62,7 @@ pub(super) async fn insert(
 /// Ends a pending refund; `false` when it has ended before.
 pub(super) async fn finish(
     conn: &mut Conn,
-    id: Uuid,
+    id: RefundId,
     state: RefundState,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {

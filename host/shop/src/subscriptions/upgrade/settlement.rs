@@ -137,11 +137,10 @@ pub(crate) async fn abandon(
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
 
     use super::*;
     use crate::{
-        ids::{PlanId, TransactionId, UserId},
+        ids::{PlanChangeId, PlanId, TransactionId, UserId},
         money::Rupiah,
     };
 
@@ -149,7 +148,7 @@ mod tests {
     fn only_a_final_refusal_undoes_a_change() {
         let progress = |observed_generation, final_generation| Progress {
             change: PlanChange {
-                id: Uuid::nil(),
+                id: PlanChangeId::MIN,
                 subscription_id: SubscriptionId::MIN,
                 from_plan_id: PlanId::MIN,
                 from_monthly_price: Rupiah::ZERO,

@@ -1,20 +1,19 @@
 //! SQL of plan changes.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use crate::{
     catalog::Tier,
     db::Conn,
     execute, fetch_all, fetch_optional,
-    ids::{PlanId, SubscriptionId, TransactionId, UserId},
+    ids::{PlanChangeId, PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
 };
 
 /// Fields needed to finish or undo a change.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(in crate::subscriptions) struct PlanChange {
-    pub(in crate::subscriptions) id: Uuid,
+    pub(in crate::subscriptions) id: PlanChangeId,
     pub(in crate::subscriptions) subscription_id: SubscriptionId,
     pub(in crate::subscriptions) from_plan_id: PlanId,
     pub(in crate::subscriptions) from_monthly_price: Rupiah,
@@ -115,7 +114,7 @@ pub(in crate::subscriptions) async fn progress(conn: &mut Conn) -> sqlx::Result<
 /// Ends a change, once; false when it was ended elsewhere.
 pub(in crate::subscriptions) async fn settle(
     conn: &mut Conn,
-    id: Uuid,
+    id: PlanChangeId,
     state: &str,
     message: Option<&str>,
     now: DateTime<Utc>,

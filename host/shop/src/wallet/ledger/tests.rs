@@ -1,11 +1,9 @@
 //! Postings to the wallet of one customer, on a real database.
 
-use uuid::Uuid;
-
 use super::*;
 use crate::{
     fetch_all,
-    ids::{TransactionId, UserId},
+    ids::{EntryId, TransactionId, UserId},
     test_database::TestDatabase,
     wallet::{self, Balance, Payment, TopUp},
 };
@@ -297,7 +295,7 @@ async fn each_entry_continues_the_chain_from_the_genesis_to_the_head() {
 fn a_hash_covers_every_part_of_an_entry() {
     let user_id = UserId::from_u128(1);
     let entry = EntryRow {
-        id: Uuid::from_u128(2),
+        id: EntryId::from_u128(2),
         transaction_id: TransactionId::from_u128(3),
         wallet_id: user_id,
         position: 1,
@@ -308,7 +306,7 @@ fn a_hash_covers_every_part_of_an_entry() {
     };
     let lines = gift(1_000).postings(user_id);
     let changes: [fn(&mut EntryRow); 7] = [
-        |entry| entry.id = Uuid::from_u128(9),
+        |entry| entry.id = EntryId::from_u128(9),
         |entry| entry.transaction_id = TransactionId::from_u128(9),
         |entry| entry.wallet_id = UserId::from_u128(9),
         |entry| entry.position = 2,

@@ -1,7 +1,5 @@
 //! SQL of the ledger's proof and export: everything that was posted, a page at a time.
 
-use uuid::Uuid;
-
 use super::{
     super::{Account, TransactionNumber, WalletRow},
     EntryRow, PostingRow,
@@ -9,7 +7,7 @@ use super::{
 use crate::{
     db::{Conn, Filter, fetch_where},
     fetch_all, fetch_one,
-    ids::UserId,
+    ids::{EntryId, UserId},
     money::Rupiah,
 };
 
@@ -42,8 +40,8 @@ pub(in crate::wallet) async fn entries_after(
 pub(in crate::wallet) async fn postings_of(
     conn: &mut Conn,
     entries: &[EntryRow],
-) -> sqlx::Result<Vec<(Uuid, PostingRow)>> {
-    type Row = (Uuid, i64, Account, Option<UserId>, Rupiah);
+) -> sqlx::Result<Vec<(EntryId, PostingRow)>> {
+    type Row = (EntryId, i64, Account, Option<UserId>, Rupiah);
     if entries.is_empty() {
         return Ok(Vec::new());
     }

@@ -1,14 +1,17 @@
 //! SQL of the daily seals.
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use super::super::seal::BrokenSeal;
-use crate::{db::Conn, execute, fetch_all, fetch_optional, ids::UserId};
+use crate::{
+    db::Conn,
+    execute, fetch_all, fetch_optional,
+    ids::{SealId, UserId},
+};
 
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(in crate::wallet) struct SealRow {
-    pub(in crate::wallet) id: Uuid,
+    pub(in crate::wallet) id: SealId,
     pub(in crate::wallet) number: i64,
     pub(in crate::wallet) sealed_at: DateTime<Utc>,
     pub(in crate::wallet) digest: String,
