@@ -58,6 +58,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::plugins::router(
             limits.component_bytes_of(SizeClass::Large),
         ))
+        .merge(admin::decisions::router())
         .merge(admin::backtest::router())
         .merge(admin::alerts::router())
         .merge(admin::clock::router());

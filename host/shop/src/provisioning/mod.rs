@@ -35,6 +35,8 @@ pub mod watching;
 mod worker;
 
 #[cfg(test)]
+mod cluster_tests;
+#[cfg(test)]
 mod frugality_tests;
 #[cfg(test)]
 mod healing_tests;

@@ -1,5 +1,4 @@
-//! The reconciler on a real database, with a scripted service; with a real cluster where
-//! `DERMAGA_TEST_KUBECONFIG` names a disposable one.
+//! The reconciler on a real database, with a scripted service.
 
 use std::{
     collections::HashMap,
@@ -9,10 +8,8 @@ use std::{
 };
 
 use dermaga_runtime::contract::{self, Answer, Health, HealthState, Observation};
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
-    Api, Client, Config,
-    api::DeleteParams,
+    Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::{Value, json};
@@ -50,7 +47,7 @@ pub(super) struct Script {
     busy: Vec<String>,
     /// Instances that were being rendered twice at once.
     doubled: Vec<String>,
-    delay: Duration,
+    pub(super) delay: Duration,
     pub(super) problem: Option<String>,
 }
 
@@ -383,6 +380,49 @@ pub(super) async fn in_cluster(kubeconfig: &Path) -> (Provisioner, Client) {
         .await
         .unwrap();
     (provisioner, Client::try_from(config).unwrap())
+}
+
+/// A control plane whose API server a test may stop and start again: a folder with `apiserver.sh`,
+/// `pids/2-apiserver.pid` and `admin.kubeconfig`. Its nodes survive that. One test has it at a time.
+pub(super) struct ControlPlane(
+    PathBuf,
+    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
+);
+
+impl ControlPlane {
+    /// Waits for its turn; returns nothing when no control plane is named.
+    pub(super) async fn take() -> Option<Self> {
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let folder = named_by("DERMAGA_TEST_CONTROL_PLANE")?;
+        Some(Self(folder, TURN.lock().await))
+    }
+
+    pub(super) fn kubeconfig(&self) -> PathBuf {
+        self.0.join("admin.kubeconfig")
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.0.join("pids/2-apiserver.pid")
+    }
+
+    pub(super) fn kill(&self) {
+        let pid = std::fs::read_to_string(self.pid_file()).unwrap();
+        let killed = std::process::Command::new("kill")
+            .args(["-9", pid.trim()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+    }
+
+    pub(super) fn start(&self) {
+        let log = std::fs::File::create(self.0.join("logs/2-apiserver.log")).unwrap();
+        let started = std::process::Command::new("setsid")
+            .arg(self.0.join("apiserver.sh"))
+            .stdout(std::process::Stdio::null())
+            .stderr(log)
+            .spawn();
+        std::fs::write(self.pid_file(), started.unwrap().id().to_string()).unwrap();
+    }
 }
 
 pub(super) const GOOD_IMAGE: &str = "docker.io/library/app:1.0";
@@ -769,208 +809,4 @@ async fn failures_of_a_cluster_that_was_away_are_forgotten() {
     conn.commit().await.unwrap();
     let back = shop.now(&instance).await;
     assert_eq!((back.failures, back.next_attempt_at), (0, now));
-}
-
-#[tokio::test]
-async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
-    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
-        return;
-    };
-    let (provisioner, client) = in_cluster(&kubeconfig).await;
-    let shop = Shop::open(GOOD_IMAGE).await;
-    let server = shop.server(provisioner);
-    let instance = shop.buy().await;
-    let running = shop.is(&instance, Status::Running).await;
-    assert_eq!(running.message, "Ready.");
-    assert!(running.ready_at.is_some());
-
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &instance.namespace);
-    maps.delete(&instance.name, &DeleteParams::default())
-        .await
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while maps.get_opt(&instance.name).await.unwrap().is_none() {
-        assert!(
-            Instant::now() < deadline,
-            "the deleted object did not come back"
-        );
-        sleep(Duration::from_millis(50)).await;
-    }
-
-    shop.set_desired(&instance, Desired::Stopped).await;
-    shop.is(&instance, Status::Stopped).await;
-    shop.cancel(&instance).await;
-    server.handle.wake();
-    shop.is(&instance, Status::Terminated).await;
-    let namespaces: Api<Namespace> = Api::all(client);
-    assert!(
-        namespaces
-            .get_opt(&instance.namespace)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
-    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
-        return;
-    };
-    let (provisioner, _) = in_cluster(&kubeconfig).await;
-    let shop = Shop::open("docker.io/library/does-not-exist:1.0").await;
-    let server = shop.server(provisioner);
-    let instance = shop.buy().await;
-    let wanted =
-        "The image `docker.io/library/does-not-exist:1.0` of container `app` cannot be fetched";
-    let waiting = shop
-        .until(&instance, |now| now.message.starts_with(wanted))
-        .await;
-    assert_eq!(waiting.status, Status::Provisioning);
-    shop.cancel(&instance).await;
-    server.handle.wake();
-    shop.is(&instance, Status::Terminated).await;
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
-    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
-        return;
-    };
-    let (provisioner, client) = in_cluster(&kubeconfig).await;
-    let shop = Shop::open(GOOD_IMAGE).await;
-    let server = shop.server(provisioner);
-    let (first, second) = (shop.buy().await, shop.buy().await);
-    shop.is(&first, Status::Running).await;
-    shop.is(&second, Status::Running).await;
-    shop.cancel(&first).await;
-    server.handle.wake();
-    shop.is(&first, Status::Terminated).await;
-    let namespaces: Api<Namespace> = Api::all(client);
-    assert!(
-        namespaces
-            .get(&first.namespace)
-            .await
-            .unwrap()
-            .metadata
-            .deletion_timestamp
-            .is_none()
-    );
-    assert_eq!(shop.now(&second).await.status, Status::Running);
-    shop.cancel(&second).await;
-    server.handle.wake();
-    shop.is(&second, Status::Terminated).await;
-    assert!(
-        namespaces
-            .get_opt(&first.namespace)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    server.stop().await;
-}
-
-/// A control plane whose API server a test may stop and start again: a folder with `apiserver.sh`,
-/// `pids/2-apiserver.pid` and `admin.kubeconfig`. Its nodes survive that. One test has it at a time.
-pub(super) struct ControlPlane(
-    PathBuf,
-    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
-);
-
-impl ControlPlane {
-    /// Waits for its turn; returns nothing when no control plane is named.
-    pub(super) async fn take() -> Option<Self> {
-        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-        let folder = named_by("DERMAGA_TEST_CONTROL_PLANE")?;
-        Some(Self(folder, TURN.lock().await))
-    }
-
-    pub(super) fn kubeconfig(&self) -> PathBuf {
-        self.0.join("admin.kubeconfig")
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        self.0.join("pids/2-apiserver.pid")
-    }
-
-    pub(super) fn kill(&self) {
-        let pid = std::fs::read_to_string(self.pid_file()).unwrap();
-        let killed = std::process::Command::new("kill")
-            .args(["-9", pid.trim()])
-            .status()
-            .unwrap();
-        assert!(killed.success());
-    }
-
-    pub(super) fn start(&self) {
-        let log = std::fs::File::create(self.0.join("logs/2-apiserver.log")).unwrap();
-        let started = std::process::Command::new("setsid")
-            .arg(self.0.join("apiserver.sh"))
-            .stdout(std::process::Stdio::null())
-            .stderr(log)
-            .spawn();
-        std::fs::write(self.pid_file(), started.unwrap().id().to_string()).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
-    let Some(plane) = ControlPlane::take().await else {
-        return;
-    };
-    let (provisioner, client) = in_cluster(&plane.kubeconfig()).await;
-    let shop = Shop::open(GOOD_IMAGE).await;
-    // The plugin is still being asked when the API server dies, and nothing can be applied then.
-    shop.services.script().delay = Duration::from_secs(3);
-    let server = shop.server(provisioner);
-    let instance = shop.buy().await;
-    server.handle.wake();
-    sleep(Duration::from_secs(1)).await;
-    plane.kill();
-    let waiting = shop.until(&instance, |now| now.failures > 0).await;
-    shop.services.script().delay = Duration::ZERO;
-    assert!(
-        matches!(waiting.status, Status::Pending | Status::Provisioning),
-        "{}",
-        waiting.status
-    );
-    assert!(
-        waiting.message.starts_with("The cluster does not answer."),
-        "{}",
-        waiting.message
-    );
-    plane.start();
-    let applied = shop
-        .until(&instance, |now| {
-            now.observed_generation == 1 && now.failures == 0
-        })
-        .await;
-    assert!(
-        matches!(applied.status, Status::Provisioning | Status::Running),
-        "{}",
-        applied.status
-    );
-
-    plane.kill();
-    shop.cancel(&instance).await;
-    server.handle.wake();
-    let leaving = shop.until(&instance, |now| now.failures > 0).await;
-    assert_eq!(leaving.status, Status::Terminating);
-    assert_eq!(
-        leaving.message,
-        "The cluster does not answer. Your service is removed as soon as it is back."
-    );
-    plane.start();
-    shop.is(&instance, Status::Terminated).await;
-    let namespaces: Api<Namespace> = Api::all(client);
-    assert!(
-        namespaces
-            .get_opt(&instance.namespace)
-            .await
-            .unwrap()
-            .is_none()
-    );
-    server.stop().await;
 }

@@ -19,6 +19,7 @@ pub(crate) mod payment_refunds;
 pub(crate) mod payments;
 pub(crate) mod plugin_classes;
 pub(crate) mod plugin_lifecycle;
+pub(crate) mod plugin_signatures;
 pub(crate) mod plugin_versions;
 pub(crate) mod plugins;
 pub(crate) mod provisioning;

@@ -1,5 +1,5 @@
-//! Tests of renewals: each period is charged once, a coupon lasts as long as promised, and unpaid
-//! subscriptions have grace, are suspended, and end.
+//! Tests of renewals: each period is charged once, and a coupon lasts as long as promised. What is
+//! not paid is in `unpaid.rs`.
 
 use std::time::Duration;
 

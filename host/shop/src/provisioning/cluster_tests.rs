@@ -1,0 +1,174 @@
+//! The reconciler on a real cluster, where `DERMAGA_TEST_KUBECONFIG` names a disposable one.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use kube::{Api, api::DeleteParams};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Desired, Status,
+    tests::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
+};
+use crate::test_cluster::named_by;
+
+#[tokio::test]
+async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
+    let (provisioner, client) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    let instance = shop.buy().await;
+    let running = shop.is(&instance, Status::Running).await;
+    assert_eq!(running.message, "Ready.");
+    assert!(running.ready_at.is_some());
+
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &instance.namespace);
+    maps.delete(&instance.name, &DeleteParams::default())
+        .await
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while maps.get_opt(&instance.name).await.unwrap().is_none() {
+        assert!(
+            Instant::now() < deadline,
+            "the deleted object did not come back"
+        );
+        sleep(Duration::from_millis(50)).await;
+    }
+
+    shop.set_desired(&instance, Desired::Stopped).await;
+    shop.is(&instance, Status::Stopped).await;
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    shop.is(&instance, Status::Terminated).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    assert!(
+        namespaces
+            .get_opt(&instance.namespace)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_that_cannot_be_fetched_is_said_in_plain_words() {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
+    let (provisioner, _) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open("docker.io/library/does-not-exist:1.0").await;
+    let server = shop.server(provisioner);
+    let instance = shop.buy().await;
+    let wanted =
+        "The image `docker.io/library/does-not-exist:1.0` of container `app` cannot be fetched";
+    let waiting = shop
+        .until(&instance, |now| now.message.starts_with(wanted))
+        .await;
+    assert_eq!(waiting.status, Status::Provisioning);
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    shop.is(&instance, Status::Terminated).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
+    let (provisioner, client) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    let (first, second) = (shop.buy().await, shop.buy().await);
+    shop.is(&first, Status::Running).await;
+    shop.is(&second, Status::Running).await;
+    shop.cancel(&first).await;
+    server.handle.wake();
+    shop.is(&first, Status::Terminated).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    assert!(
+        namespaces
+            .get(&first.namespace)
+            .await
+            .unwrap()
+            .metadata
+            .deletion_timestamp
+            .is_none()
+    );
+    assert_eq!(shop.now(&second).await.status, Status::Running);
+    shop.cancel(&second).await;
+    server.handle.wake();
+    shop.is(&second, Status::Terminated).await;
+    assert!(
+        namespaces
+            .get_opt(&first.namespace)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
+    let Some(plane) = ControlPlane::take().await else {
+        return;
+    };
+    let (provisioner, client) = in_cluster(&plane.kubeconfig()).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    // The plugin is still being asked when the API server dies, and nothing can be applied then.
+    shop.services.script().delay = Duration::from_secs(3);
+    let server = shop.server(provisioner);
+    let instance = shop.buy().await;
+    server.handle.wake();
+    sleep(Duration::from_secs(1)).await;
+    plane.kill();
+    let waiting = shop.until(&instance, |now| now.failures > 0).await;
+    shop.services.script().delay = Duration::ZERO;
+    assert!(
+        matches!(waiting.status, Status::Pending | Status::Provisioning),
+        "{}",
+        waiting.status
+    );
+    assert!(
+        waiting.message.starts_with("The cluster does not answer."),
+        "{}",
+        waiting.message
+    );
+    plane.start();
+    let applied = shop
+        .until(&instance, |now| {
+            now.observed_generation == 1 && now.failures == 0
+        })
+        .await;
+    assert!(
+        matches!(applied.status, Status::Provisioning | Status::Running),
+        "{}",
+        applied.status
+    );
+
+    plane.kill();
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    let leaving = shop.until(&instance, |now| now.failures > 0).await;
+    assert_eq!(leaving.status, Status::Terminating);
+    assert_eq!(
+        leaving.message,
+        "The cluster does not answer. Your service is removed as soon as it is back."
+    );
+    plane.start();
+    shop.is(&instance, Status::Terminated).await;
+    let namespaces: Api<Namespace> = Api::all(client);
+    assert!(
+        namespaces
+            .get_opt(&instance.namespace)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    server.stop().await;
+}
