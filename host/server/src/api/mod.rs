@@ -52,6 +52,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::billing::router())
         .merge(instances::router())
         .merge(admin::version_moves::router())
+        .merge(admin::drift::router())
         .merge(admin::instances::router())
         .merge(admin::k8s::router())
         .merge(admin::jobs::router())

@@ -493,6 +493,18 @@ impl Known {
         }
     }
 
+    /// Forgets what the objects of an instance were applied by.
+    pub(super) fn forget(&self, namespace: &str, instance: &str) {
+        let mut state = self.state();
+        if let Some(group) = state.groups.get_mut(&owner(namespace, instance)) {
+            group.settled = None;
+            group.secrets_seen = None;
+            for record in &mut group.records {
+                record.applied = None;
+            }
+        }
+    }
+
     /// Returns true when nothing changed since an instance had this status.
     pub(super) fn is_settled(&self, namespace: &str, instance: &str, status: u64) -> bool {
         let state = self.state();

@@ -20,6 +20,7 @@ mod object;
 mod objects;
 mod reading;
 mod stuck_pods;
+mod survey;
 mod usage;
 mod walls;
 mod watch;
@@ -45,5 +46,6 @@ pub use object::{
 };
 pub use objects::{Applied, Contested, LiveObjects};
 pub use reading::{Scope, Whereabouts};
+pub use survey::{NAMESPACE, Sighting, Survey};
 pub use usage::{Load, PodUsage};
 pub use walls::{PolicyRef, WallChange};

@@ -11,6 +11,7 @@ mod contest;
 mod data_loss;
 mod delivery;
 mod directory;
+pub mod drift;
 mod finality;
 mod identity;
 mod kubernetes;

@@ -8,6 +8,7 @@ pub(crate) mod catalogue;
 pub(crate) mod clock;
 pub(crate) mod coupons;
 pub(crate) mod data_loss;
+pub(crate) mod drift;
 pub(crate) mod idempotency;
 pub(crate) mod jobs;
 pub(crate) mod k8s;

@@ -7,6 +7,7 @@ use dermaga_tests::explain::Read;
 const PAGE: &str =
     "an administrator's page, newest first, and its count, with filters that no index fits";
 const SUM: &str = "adds up all of them, for an administrator";
+const COMPARED: &str = "compares all that live with the cluster, for an administrator";
 const NIGHT: &str = "a job of the night";
 const PROOF: &str = "proves every row, when an operator asks";
 const START: &str = "once, when the server starts or its cluster is back";
@@ -61,6 +62,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "instances",
         FEW,
     ),
+    ("provisioning/drift/store.rs live", "instances", COMPARED),
     ("provisioning/store.rs applied", "instances", START),
     (
         "provisioning/store.rs secrets_in_use",

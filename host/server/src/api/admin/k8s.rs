@@ -55,7 +55,7 @@ impl ScopeQuery {
     }
 }
 
-fn named(name: &str, (): &()) -> garde::Result {
+pub(super) fn named(name: &str, (): &()) -> garde::Result {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.bytes().all(fits) {
         Ok(())
