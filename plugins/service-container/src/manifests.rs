@@ -12,6 +12,8 @@ use crate::{
 const FIRST_FREE_PORT: u16 = 1024;
 /// Seconds between two startup probes.
 const STARTUP_PERIOD: u32 = 5;
+/// Failures in a row until a workload is restarted.
+const LIVENESS_FAILURES: u32 = 6;
 /// Least MiB of memory that a container can run with.
 const LEAST_MEMORY_MIB: u32 = 16;
 
@@ -131,6 +133,10 @@ fn objects(workload: &Workload, gib: &[u32], facts: &Facts<'_>) -> Result<Vec<Va
     }
     let pod = Pod::as_user(workload.user, container(workload, &claims, facts)?)
         .grace_seconds(workload.grace_seconds);
+    let pod = match preparation(workload, &claims, facts)? {
+        Some(container) => pod.init(container),
+        None => pod,
+    };
     let low = workload
         .ports
         .iter()
@@ -157,18 +163,47 @@ fn container(
     claims: &[VolumeClaim<'_>],
     facts: &Facts<'_>,
 ) -> Result<Container, Problem> {
-    let image = facts.instance.image(workload.image())?;
-    let words = |words: &[String]| {
-        let filled: Result<Vec<String>, Problem> =
-            words.iter().map(|word| facts.fill(word)).collect();
-        filled
-    };
-    let mut container = Container::new(&workload.name, image, facts.compute)
-        .command(words(&workload.command)?)
-        .args(words(&workload.args)?);
+    let mut container = base(&workload.name, workload, claims, facts)?
+        .command(words(&workload.command, facts)?)
+        .args(words(&workload.args, facts)?);
     for port in &workload.ports {
         container = container.port(&port.name, port.number);
     }
+    let ready = probe(&workload.probe, workload);
+    let liveness = workload.liveness.as_ref().unwrap_or(&workload.probe);
+    let patience = workload.startup_seconds.div_ceil(STARTUP_PERIOD);
+    let alive = probe(liveness, workload)
+        .every(20)
+        .failures(liveness.failures.unwrap_or(LIVENESS_FAILURES));
+    Ok(container
+        .startup(&ready.clone().every(STARTUP_PERIOD).failures(patience))
+        .readiness(&ready)
+        .liveness(&alive))
+}
+
+/// Builds the container that prepares each start, if there is one.
+fn preparation(
+    workload: &Workload,
+    claims: &[VolumeClaim<'_>],
+    facts: &Facts<'_>,
+) -> Result<Option<Container>, Problem> {
+    if workload.prepare.is_empty() {
+        return Ok(None);
+    }
+    let name = format!("{}-prepare", workload.name);
+    let container = base(&name, workload, claims, facts)?;
+    Ok(Some(container.command(words(&workload.prepare, facts)?)))
+}
+
+/// Builds a container with the workload's image, variables and directories.
+fn base(
+    name: &str,
+    workload: &Workload,
+    claims: &[VolumeClaim<'_>],
+    facts: &Facts<'_>,
+) -> Result<Container, Problem> {
+    let image = facts.instance.image(workload.image())?;
+    let mut container = Container::new(name, image, facts.compute);
     for (name, variable) in &workload.env {
         container = match variable {
             Variable::Text(text) => container.env(name, facts.fill(text)?),
@@ -183,17 +218,22 @@ fn container(
     for (position, scratch) in workload.scratch.iter().enumerate() {
         container = container.scratch(&format!("scratch-{position}"), &scratch.path, scratch.mib);
     }
-    let probe = probe(&workload.probe, workload);
-    let liveness = workload.liveness.as_ref();
-    let liveness = liveness.map_or_else(|| probe.clone(), |probe| self::probe(probe, workload));
-    let patience = workload.startup_seconds.div_ceil(STARTUP_PERIOD);
-    Ok(container
-        .startup(&probe.clone().every(STARTUP_PERIOD).failures(patience))
-        .readiness(&probe)
-        .liveness(&liveness.every(20).failures(6)))
+    Ok(container)
+}
+
+fn words(words: &[String], facts: &Facts<'_>) -> Result<Vec<String>, Problem> {
+    words.iter().map(|word| facts.fill(word)).collect()
 }
 
 fn probe(probe: &ProbeSettings, workload: &Workload) -> Probe {
+    let asked = action(probe, workload);
+    match probe.failures {
+        Some(count) => asked.failures(count),
+        None => asked,
+    }
+}
+
+fn action(probe: &ProbeSettings, workload: &Workload) -> Probe {
     if let Some(command) = &probe.exec {
         let words: Vec<&str> = command.iter().map(String::as_str).collect();
         return Probe::command(&words);

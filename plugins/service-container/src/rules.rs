@@ -146,7 +146,11 @@ impl<'s> Rules<'s> {
         );
         self.ports(&workload.ports, at);
         self.paths(workload, at);
-        for (list, key) in [(&workload.command, "command"), (&workload.args, "args")] {
+        for (list, key) in [
+            (&workload.prepare, "prepare"),
+            (&workload.command, "command"),
+            (&workload.args, "args"),
+        ] {
             for (position, word) in list.iter().enumerate() {
                 self.text(word, &format!("{at}/{key}/{position}"));
             }
@@ -253,6 +257,11 @@ impl<'s> Rules<'s> {
                 format!("The workload has no port named `{port}`."),
             );
         }
+        self.ensure(
+            probe.failures.is_none_or(|count| (1..=60).contains(&count)),
+            format!("{at}/failures"),
+            "A probe may fail 1 to 60 times in a row.",
+        );
         if let Some(command) = &probe.exec {
             self.ensure(
                 !command.is_empty(),

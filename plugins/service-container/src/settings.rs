@@ -35,6 +35,10 @@ pub(crate) struct Workload {
     pub(crate) stateful: bool,
     /// Share of the plan's CPU and memory; one workload may leave it out and gets the rest.
     pub(crate) share_percent: Option<u8>,
+    /// Command that runs to its end before each start, with the same image, variables and
+    /// directories; none when empty.
+    #[serde(default)]
+    pub(crate) prepare: Vec<String>,
     /// Command instead of the image's entry point.
     #[serde(default)]
     pub(crate) command: Vec<String>,
@@ -131,6 +135,8 @@ pub(crate) struct Probe {
     /// For software that insists on HTTPS, which ends at the ingress.
     #[serde(default)]
     pub(crate) as_https: bool,
+    /// Failures in a row until it counts: 3 for readiness, 6 for liveness when left out.
+    pub(crate) failures: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -77,7 +77,7 @@ impl ServicePlugin for Ghost {
                 public: true,
             }],
             images: vec![
-                ImageSpec::pinned("app", "docker.io/library/ghost:5.130.6-alpine"),
+                ImageSpec::pinned("app", "docker.io/library/ghost:6.65.0-alpine"),
                 ImageSpec::pinned("database", "docker.io/library/mysql:8.4.11"),
             ],
             ..ServiceDescription::new(&json!({

@@ -9,9 +9,12 @@ const PORT: u16 = 5678;
 /// The user `node` of the image.
 const USER: u32 = 1000;
 /// Least MiB of memory that N8N starts with.
-const LEAST_MEMORY_MIB: u32 = 320;
-/// Share of the memory for Node's heap; the rest is for buffers and SQLite.
-const HEAP_PERCENT: u8 = 70;
+const LEAST_MEMORY_MIB: u32 = 640;
+/// Share of the memory for Node's heap; the rest is for code, buffers and SQLite.
+const HEAP_PERCENT: u8 = 60;
+/// Hours for which executions are kept, and the most of them, so that they do not fill the volume.
+const EXECUTION_HOURS: u32 = 168;
+const MOST_EXECUTIONS: u32 = 2_500;
 const DEFAULT_TIMEZONE: &str = "Asia/Jakarta";
 
 #[derive(Debug, Deserialize)]
@@ -51,7 +54,7 @@ impl ServicePlugin for N8n {
                 port: PORT,
                 public: true,
             }],
-            images: vec![ImageSpec::pinned("app", "docker.io/n8nio/n8n:1.123.5")],
+            images: vec![ImageSpec::pinned("app", "docker.io/n8nio/n8n:1.123.81")],
             ..ServiceDescription::new(&config_schema())
         }
     }
@@ -118,6 +121,8 @@ fn container(
     let compute = Compute::of(instance.plan.resources);
     let (heap, _) = compute.split(HEAP_PERCENT);
     let alive = Probe::http("http", "/healthz");
+    // Other paths say that the database is there, seconds before webhooks and the editor answer.
+    let answers = Probe::http("http", "/rest/settings");
     let container = Container::new("n8n", instance.image("app")?, compute)
         .port("http", PORT)
         .env("N8N_HOST", hostname)
@@ -130,7 +135,18 @@ fn container(
         .env("N8N_DIAGNOSTICS_ENABLED", "false")
         // Files on the volume are open to the pod's group, which N8N would refuse.
         .env("N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS", "false")
+        // Code in a workflow neither reads the server's own variables nor runs a repository's hooks.
+        .env("N8N_BLOCK_ENV_ACCESS_IN_NODE", "true")
+        .env("N8N_GIT_NODE_DISABLE_BARE_REPOS", "true")
+        .env("EXECUTIONS_DATA_PRUNE", "true")
+        .env("EXECUTIONS_DATA_MAX_AGE", EXECUTION_HOURS.to_string())
+        .env(
+            "EXECUTIONS_DATA_PRUNE_MAX_COUNT",
+            MOST_EXECUTIONS.to_string(),
+        )
         .env("DB_TYPE", "sqlite")
+        // Readers beside the writer, in a log of its own.
+        .env("DB_SQLITE_POOL_SIZE", "2")
         .env("GENERIC_TIMEZONE", config.timezone.as_str())
         .env("TZ", config.timezone.as_str())
         .env(
@@ -141,9 +157,10 @@ fn container(
         .scratch("home", "/home/node", 512)
         .volume("data", "/home/node/.n8n", data)
         .scratch("tmp", "/tmp", 256)
-        .startup(&alive.clone().every(5).failures(120))
-        .readiness(&Probe::http("http", "/healthz/readiness").every(5))
-        .liveness(&alive.every(20));
+        .startup(&answers.clone().every(5).failures(120))
+        .readiness(&answers.every(5))
+        // One thread does everything, and is silent while it works through a large workflow.
+        .liveness(&alive.every(20).failures(10));
     Ok(container)
 }
 

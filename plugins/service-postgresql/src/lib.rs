@@ -1,5 +1,7 @@
 //! PostgreSQL: one server with its data on a volume, for the customer's own services.
 
+mod first_start;
+
 use dermaga_plugin_sdk::service::*;
 use serde::Deserialize;
 
@@ -9,6 +11,19 @@ const PORT: u16 = 5432;
 const USER: u32 = 999;
 /// Least MiB of memory for the server and a few connections.
 const LEAST_MEMORY_MIB: u32 = 256;
+
+/// Logs in as the customer's user into their database, which asks more than a process that answers.
+/// A server without a free connection works, so that is no failure. The password is for data that
+/// older versions made; the socket asks for none otherwise, so that a customer can change it.
+const LOG_IN: &str = r#"
+said=$(PGPASSWORD="$POSTGRES_PASSWORD" PGCONNECT_TIMEOUT=4 psql --host=/var/run/postgresql \
+  --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" --no-password --command='SELECT 1' 2>&1) && exit 0
+case $said in
+  *"too many clients"* | *"remaining connection slots"*) exit 0 ;;
+esac
+printf '%s\n' "$said" >&2
+exit 1
+"#;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,7 +71,7 @@ impl ServicePlugin for Postgresql {
             // The Debian release is pinned too, because its locales decide the order of indexes.
             images: vec![ImageSpec::pinned(
                 "database",
-                "docker.io/library/postgres:17.11-bookworm",
+                "docker.io/library/postgres:17.12-bookworm",
             )],
             ..ServiceDescription::new(&config_schema())
         }
@@ -94,7 +109,9 @@ impl ServicePlugin for Postgresql {
         let database = Component::new(instance, "postgresql", "database");
         let data = VolumeClaim::new(&database, instance.plan.resources.storage_gib);
         // A fast shutdown writes a checkpoint, which takes time on a slow disk.
-        let pod = Pod::as_user(USER, container(instance, config, &data)?).grace_seconds(120);
+        let pod = Pod::as_user(USER, container(instance, config, &data)?)
+            .init(first_start::container(instance, config, &data)?)
+            .grace_seconds(120);
         Ok(vec![
             data.render(),
             Service::new(&database, "postgresql", PORT).render(),
@@ -144,30 +161,43 @@ fn container(
     config: &Config,
     data: &VolumeClaim<'_>,
 ) -> Result<Container, Problem> {
+    let answers = Probe::command(&["sh", "-c", LOG_IN.trim()]);
+    let alive = Probe::command(&["pg_isready", "--host=127.0.0.1", "--quiet", "--timeout=4"]);
+    let container = base("postgresql", instance, config, data)?
+        .args(settings(compute(instance).0.memory_mib))
+        .port("postgresql", PORT)
+        // Recovery after a crash reads back what was written since the last checkpoint.
+        .startup(&answers.clone().every(5).failures(120))
+        .readiness(&answers)
+        .liveness(&alive.failures(6));
+    Ok(container)
+}
+
+/// Returns the container's share of the plan, and the MiB of its shared memory.
+fn compute(instance: &Instance) -> (Compute, u32) {
     let all = Compute::of(instance.plan.resources);
     let shared = (all.memory_mib / 8).clamp(32, 256);
-    let compute = all.less_memory(shared);
-    let probe = Probe::command(&["pg_isready", "--host=127.0.0.1", "--quiet", "--timeout=4"]);
-    let container = Container::new("postgresql", instance.image("database")?, compute)
-        .args(settings(compute.memory_mib))
-        .port("postgresql", PORT)
+    (all.less_memory(shared), shared)
+}
+
+/// Builds a container with the server's image, names and directories.
+fn base(
+    name: &str,
+    instance: &Instance,
+    config: &Config,
+    data: &VolumeClaim<'_>,
+) -> Result<Container, Problem> {
+    let (compute, shared) = compute(instance);
+    let container = Container::new(name, instance.image("database")?, compute)
         .env("POSTGRES_DB", config.database.as_str())
         .env("POSTGRES_USER", config.user.as_str())
         .secret_env("POSTGRES_PASSWORD", &instance.secret(PASSWORD)?)
-        .env(
-            "POSTGRES_INITDB_ARGS",
-            "--data-checksums --auth-local=scram-sha-256",
-        )
         // A subfolder, because the volume's root may hold `lost+found`.
         .env("PGDATA", "/var/lib/postgresql/data/pgdata")
         .volume("data", "/var/lib/postgresql/data", data)
         .scratch("run", "/var/run/postgresql", 16)
         .scratch("tmp", "/tmp", 64)
-        .memory("shm", "/dev/shm", shared)
-        // Recovery after a crash reads back what was written since the last checkpoint.
-        .startup(&probe.clone().every(5).failures(120))
-        .readiness(&probe.clone())
-        .liveness(&probe.failures(6));
+        .memory("shm", "/dev/shm", shared);
     Ok(container)
 }
 
@@ -176,6 +206,8 @@ fn settings(memory_mib: u32) -> Vec<String> {
     let buffers = memory_mib / 4;
     let connections = (memory_mib / 8).clamp(25, 200);
     let settings = [
+        // Of all addresses of the pod, as the image's own sample says too.
+        "listen_addresses=*".to_owned(),
         format!("shared_buffers={buffers}MB"),
         format!("effective_cache_size={}MB", buffers.saturating_mul(2)),
         format!(

@@ -28,6 +28,8 @@ mod watch;
 #[cfg(test)]
 mod contest_tests;
 #[cfg(test)]
+mod namespace_tests;
+#[cfg(test)]
 mod tests;
 
 pub use claims::ClaimRef;

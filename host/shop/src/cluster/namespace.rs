@@ -67,7 +67,7 @@ pub struct Tenant {
     /// The largest of them, which the quota allows once more for pods that overlap in an update.
     pub surge: Resources,
     pub pod_security: PodSecurity,
-    /// The namespace whose pods may reach the customer's from outside.
+    /// The namespace whose pods and the customer's may reach one another.
     pub ingress_namespace: String,
 }
 
@@ -98,7 +98,7 @@ impl Tenant {
             self.policy("allow-own-namespace", &own_namespace()),
             self.policy("allow-dns", &dns()),
             self.policy("allow-internet", &internet()),
-            self.policy("allow-ingress", &from_namespace(&self.ingress_namespace)),
+            self.policy("allow-ingress", &ingress(&self.ingress_namespace)),
         ]
     }
 
@@ -214,11 +214,16 @@ fn internet() -> Value {
     })
 }
 
-fn from_namespace(name: &str) -> Value {
+/// Policy for the ingress controller, both ways: a service that asks its own public address comes
+/// out at the controller's pods, whose addresses are closed otherwise.
+fn ingress(namespace: &str) -> Value {
+    let labels = json!({"kubernetes.io/metadata.name": namespace});
+    let pods = json!([{"namespaceSelector": {"matchLabels": labels}}]);
     json!({
         "podSelector": {},
-        "policyTypes": ["Ingress"],
-        "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}]}],
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [{"from": pods}],
+        "egress": [{"to": pods}],
     })
 }
 
