@@ -11,7 +11,7 @@ pub(crate) const NAME: &str = "ghost";
 pub(crate) const PORT: u16 = 3306;
 /// The user `mysql` of the image.
 const USER: u32 = 999;
-/// Makes the data in a folder aside and gives it its name when it is whole: a start that is cut off
+/// Makes the data in a folder aside, which is renamed when it is whole: a start that is cut off
 /// is then made again.
 const MAKE_DATA: &str = r#"
 set -eu

@@ -4,7 +4,7 @@ use dermaga_plugin_sdk::service::*;
 
 use crate::{Config, base};
 
-/// Makes the data in a folder aside and gives it its name when it is whole: a start that is cut off
+/// Makes the data in a folder aside, which is renamed when it is whole: a start that is cut off
 /// is then made again. Logins from outside need the password; inside the pod, the socket does not.
 const MAKE_DATA: &str = r#"
 set -eu

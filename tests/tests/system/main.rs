@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod apps;
 mod bundled_plugins;
 mod example_plugins;
 mod faults;

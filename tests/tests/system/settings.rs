@@ -1,6 +1,7 @@
 //! Tests that every setting has an effect: each test sets it by its environment variable and checks
 //! the change in a server.
 
+mod images;
 mod instances;
 mod keys;
 mod money;
@@ -220,7 +221,13 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
             "CRON_WALLET_FLOAT",
             "CRON_LEDGER_SEAL",
             "CRON_DATABASE_STATISTICS",
+            "CRON_IMAGE_AGES",
         ],
+    ),
+    (
+        IMAGES,
+        "an_old_image_is_an_alert_until_its_template_is_renewed",
+        &["DERMAGA_IMAGE_CHECK_DAYS"],
     ),
     (
         METRICS,
@@ -293,6 +300,7 @@ const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";
 
 const KEYS: &str = "tests/tests/system/settings/keys.rs";
 const PLUGINS: &str = "tests/tests/system/settings/plugins.rs";
+const IMAGES: &str = "tests/tests/system/settings/images.rs";
 const INSTANCES: &str = "tests/tests/system/settings/instances.rs";
 const MONEY: &str = "tests/tests/system/settings/money.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
@@ -442,6 +450,7 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_WALLET_FLOAT", "45 5 * * *"),
         ("CRON_LEDGER_SEAL", "15 6 * * *"),
         ("CRON_DATABASE_STATISTICS", "50 6 * * *"),
+        ("CRON_IMAGE_AGES", "55 7 * * *"),
     ])
     .await;
     let jobs = shop.admin().await.get("/api/admin/jobs").await.data(200);
@@ -454,6 +463,7 @@ async fn jobs_run_when_the_settings_say() {
         ("wallet-float", "T20:45:00Z"),
         ("ledger-seal", "T21:15:00Z"),
         ("database-statistics", "T21:50:00Z"),
+        ("image-ages", "T22:55:00Z"),
     ] {
         let job = jobs.iter().find(|job| job["name"] == name).unwrap();
         let next = job["nextRun"].as_str().unwrap();
@@ -477,6 +487,8 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_WALLET_FLOAT", "always"),
         ("CRON_LEDGER_SEAL", "midnight"),
         ("CRON_DATABASE_STATISTICS", "weekly"),
+        ("CRON_IMAGE_AGES", "yearly"),
+        ("DERMAGA_IMAGE_CHECK_DAYS", "0"),
         ("DERMAGA_DATABASE_CONNECTIONS", "1"),
         ("SHOP_NAME", " "),
         ("RECEIPT_FONT", "/nowhere/font.ttf"),

@@ -2,6 +2,7 @@
 
 use dermaga_shop::{
     billing,
+    catalog::{self, Catalog},
     coupons::{self, Coupons},
     scheduler::{Job, Outcome, Rule, Scheduler},
     subscriptions::Subscriptions,
@@ -16,9 +17,11 @@ pub(super) fn scheduler(
     subscriptions: &Subscriptions,
     coupons: &Coupons,
     wallets: &Wallets,
+    catalog: &Catalog,
 ) -> Scheduler {
     let mut jobs = billing(config, subscriptions);
     jobs.extend(upkeep(config, coupons, wallets));
+    jobs.push(image_ages(config, catalog));
     let (db, clock) = (wallets.db.clone(), wallets.clock.clone());
     Scheduler::new(db, clock, jobs)
 }
@@ -96,4 +99,21 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
             }),
         },
     ]
+}
+
+fn image_ages(config: &Config, catalog: &Catalog) -> Job {
+    let (catalog, most_days) = (catalog.clone(), config.image_check_days);
+    Job {
+        name: "image-ages",
+        summary: "Warns of images on sale that are past their support, or were not checked for long.",
+        schedule: config.schedules.image_ages.clone(),
+        rule: Rule::new(move |_| {
+            let catalog = catalog.clone();
+            async move {
+                Ok(Outcome::of(
+                    catalog::watch_images(&catalog, most_days).await?,
+                ))
+            }
+        }),
+    }
 }

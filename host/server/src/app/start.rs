@@ -192,7 +192,7 @@ impl App {
         let coupons = Coupons::new(db.clone(), clock.clone(), registry, config.coupons);
         let settings = config.subscriptions.clone();
         let subscriptions = Subscriptions::new(coupons.clone(), instances.clone(), settings);
-        let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets);
+        let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets, &catalog);
         let state = AppState::new(Shared {
             db,
             clock,

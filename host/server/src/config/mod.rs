@@ -87,6 +87,8 @@ pub struct Config {
     pub billing_timezone: Tz,
     pub schedules: Schedules,
 
+    /// Days without a look for a newer version after which an image counts as old.
+    pub image_check_days: u64,
     pub accounts: accounts::Settings,
     pub coupons: coupons::Settings,
     pub payments: payments::Settings,
@@ -105,6 +107,7 @@ pub struct Schedules {
     pub wallet_float: Schedule,
     pub ledger_seal: Schedule,
     pub database_statistics: Schedule,
+    pub image_ages: Schedule,
 }
 
 impl Config {

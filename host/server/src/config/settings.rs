@@ -305,6 +305,12 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_DATABASE_STATISTICS" "cron.database_statistics" (Some("40 4 * * *")):
         "When SQLite looks at the sizes of its tables, by which it chooses indexes; it does so at the start, too. PostgreSQL does it by itself."
         => |c, text| c.schedules.database_statistics = text.parse()?;
+    "CRON_IMAGE_AGES" "cron.image_ages" (Some("20 5 * * *")):
+        "When the images on sale are compared with the days that templates name, for the alert IMAGE_OLD."
+        => |c, text| c.schedules.image_ages = text.parse()?;
+    "DERMAGA_IMAGE_CHECK_DAYS" "image_check_days" (Some("90")):
+        "Days after which an image counts as old without a look for a newer one, by checked_on in its template, from 1 to 3650."
+        => |c, text| c.image_check_days = parse::number(text, &(1..=3650))?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet.float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());

@@ -16,6 +16,8 @@ crate::text_enum! {
         PluginNotLoaded = "PLUGIN_NOT_LOADED",
         /// A service template is wrong: its service is sold as it was loaded last, or not at all.
         TemplateRefused = "TEMPLATE_REFUSED",
+        /// An image on sale is past its support, or was not checked for long.
+        ImageOld = "IMAGE_OLD",
         /// The payment gateway failed several times in a row and is left alone for a while.
         GatewayAway = "GATEWAY_AWAY",
         /// A customer owes money: a top-up was taken back after it was spent.

@@ -1,6 +1,7 @@
 //! Catalogue: categories, services and plans, read from the templates, and quotas of plans.
 
 mod browsing;
+mod image_ages;
 mod loading;
 mod model;
 mod store;
@@ -12,6 +13,7 @@ use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
 
 pub use browsing::{categories, sold_service, sold_services, sold_services_of};
+pub use image_ages::{ImageView, watch_images};
 pub use loading::RefusedTemplate;
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServiceFilter, ServicePluginView,

@@ -175,6 +175,19 @@ impl<'a, 'i> Fields<'a, 'i> {
         entries.into_iter().collect()
     }
 
+    /// Returns every table in the table, with its key.
+    pub(super) fn subtables(&self) -> impl Iterator<Item = (String, Fields<'a, 'i>)> {
+        let tables = self
+            .table
+            .iter()
+            .filter(|(_, value)| value.get_ref().is_table());
+        tables.filter_map(|(key, value)| {
+            let name = key.get_ref().to_string();
+            let table = self.sub(value, self.key(&name))?;
+            Some((name, table))
+        })
+    }
+
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         self.table.keys().map(|key| key.get_ref().as_ref())
     }

@@ -7,6 +7,7 @@
 mod error;
 mod fields;
 mod folder;
+mod images;
 mod read;
 mod rules;
 mod settings;
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 pub use error::TemplateError;
 pub use folder::{Folder, RefusedFile};
+pub use images::ImageSupport;
 pub use spots::Spot;
 
 /// A service on sale.
@@ -41,6 +43,8 @@ pub struct Template {
     pub category: Category,
     /// The only images the service may run, by the plugin's name for them.
     pub images: BTreeMap<String, String>,
+    /// Support of those of which it is known.
+    pub image_support: BTreeMap<String, ImageSupport>,
     pub pod_security: PodSecurity,
     /// Settings for the plugin, which its `describe` checks.
     pub settings: Settings,
@@ -158,5 +162,7 @@ impl Template {
     }
 }
 
+#[cfg(test)]
+mod image_tests;
 #[cfg(test)]
 mod tests;

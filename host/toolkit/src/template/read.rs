@@ -9,7 +9,7 @@ use super::{
     Category, Plan, PodSecurity, Template, TemplateError,
     error::Place,
     fields::{Document, Fields},
-    rules, settings,
+    images, rules, settings,
     spots::Spots,
 };
 
@@ -75,7 +75,9 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
     let category = fields.table("category");
     let category_place = category.as_ref().map(|category| category.place("slug"));
     let category = category.and_then(|fields| self::category(&fields));
-    let images = fields.table("images").and_then(|fields| images(&fields));
+    let images = fields
+        .table("images")
+        .and_then(|fields| images::read(&fields));
     let pod_security = fields.optional_table("pod_security").map_or_else(
         || Some(PodSecurity::default()),
         |fields| pod_security(&fields),
@@ -84,7 +86,7 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
     let plans = plans(&fields.tables("plans"));
     let (settings, places) = settings?;
     let plans = plans?;
-    let (images, spots) = (images?, Spots::of(fields, &plans)?);
+    let ((images, image_support), spots) = (images?, Spots::of(fields, &plans)?);
     Some(Read {
         template: Template {
             slug: slug?,
@@ -95,6 +97,7 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
             plugin: plugin?,
             category: category?,
             images,
+            image_support,
             pod_security: pod_security?,
             settings,
             places,
@@ -117,14 +120,6 @@ fn category(fields: &Fields<'_, '_>) -> Option<Category> {
         name: name?,
         description: description?,
     })
-}
-
-fn images(fields: &Fields<'_, '_>) -> Option<BTreeMap<String, String>> {
-    if fields.is_empty() {
-        fields.note("it is empty; name every image that the service may run");
-        return None;
-    }
-    fields.entries(|key| rules::name(key, 1), rules::image)
 }
 
 fn pod_security(fields: &Fields<'_, '_>) -> Option<PodSecurity> {

@@ -76,6 +76,13 @@ where
     }
 }
 
+/// Accepts a day, such as `2027-04-30` without quotes.
+pub(super) fn date(value: &DeValue<'_>) -> Result<String, String> {
+    let day = value.as_datetime().filter(|moment| moment.time.is_none());
+    day.map(ToString::to_string)
+        .ok_or_else(|| expected("a day such as 2027-04-30, without quotes", value))
+}
+
 /// Accepts an image reference that is pinned to a version or digest.
 pub(super) fn image(value: &DeValue<'_>) -> Result<String, String> {
     let reference = value.as_str().ok_or_else(|| expected("a text", value))?;

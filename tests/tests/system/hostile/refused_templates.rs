@@ -88,7 +88,7 @@ async fn a_wrong_template_is_refused_alone(engine: Engine) {
         write(at, name, &[]);
     }
     // A name of an image differs from the plugin's.
-    write(at, "ghost.toml", &[("\napp = ", "\napq = ")]);
+    write(at, "ghost.toml", &[("[images.app]", "[images.apq]")]);
     let path = at.to_owned();
     let Some(shop) = Shop::open_with(engine, |config| config.templates_dir = Some(path)).await
     else {
@@ -318,7 +318,11 @@ async fn the_folder_replaces_no_version_by_one_that_breaks_a_service() {
 async fn a_template_that_passed_is_remembered() {
     let folder = TempDir::new().unwrap();
     write(folder.path(), "n8n.toml", &[]);
-    write(folder.path(), "ghost.toml", &[("\napp = ", "\napq = ")]);
+    write(
+        folder.path(),
+        "ghost.toml",
+        &[("[images.app]", "[images.apq]")],
+    );
     let path = folder.path().to_owned();
     let shop = Shop::open_with(Engine::Sqlite, |config| config.templates_dir = Some(path))
         .await

@@ -1,7 +1,7 @@
 //! `/admin/catalog`: what is sold, for administrators.
 
 use axum::extract::State;
-use dermaga_shop::catalog::CatalogReload;
+use dermaga_shop::catalog::{CatalogReload, ImageView};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -13,7 +13,9 @@ use crate::{
 };
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(reload))
+    OpenApiRouter::new()
+        .routes(routes!(reload))
+        .routes(routes!(images))
 }
 
 /// Options of a reload.
@@ -44,6 +46,17 @@ async fn reload(
     let reload =
         dermaga_shop::catalog::reload(&state.catalog, admin.user_id, request.dry_run).await?;
     Ok(Success::ok(message(&reload), reload))
+}
+
+/// Lists the images of all services on sale, with their support as the templates say.
+///
+/// One is old after its support, or when it was last checked more than `DERMAGA_IMAGE_CHECK_DAYS`
+/// ago; the alert `IMAGE_OLD` says the same.
+#[utoipa::path(get, path = "/admin/catalog/images", tag = "admin: catalogue", security(("bearer" = [])),
+    responses((status = 200, description = "All of them", body = Envelope<Vec<ImageView>>)))]
+async fn images(State(state): State<AppState>, _: Admin) -> Reply<Vec<ImageView>> {
+    let images = state.catalog.images(state.config.image_check_days);
+    Ok(Success::ok("The images on sale.", images))
 }
 
 fn message(reload: &CatalogReload) -> String {

@@ -1,0 +1,86 @@
+//! Tests that what is sold really runs: applications are started from the manifests that their
+//! plans render, as processes of Debian packages under the limits, users and probes stated there.
+//!
+//! `DERMAGA_TEST_APP_RUNNER` names the folder of the runner, see `tests/apps/check.py`;
+//! `DERMAGA_TEST_APP_TREES` a folder in which trees of packages are kept, `DERMAGA_TEST_APP_PYTHON` a
+//! Python that can read YAML.
+
+use std::{path::PathBuf, process::Command, sync::Mutex};
+
+use dermaga_runtime::{Runtime, RuntimeConfig};
+use dermaga_tests::{checkout, plugins_folder, skip};
+use dermaga_toolkit::{
+    render::{self, Verdict},
+    template::Template,
+};
+
+/// Runs one application at a time, since each is measured.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Renders every plan of a plugin, as `dermaga plugin render` prints it.
+fn rendered(plugin: &str) -> String {
+    let templates = Template::load_dir(&checkout().join("service-templates")).unwrap();
+    let component = plugins_folder().join(format!("{plugin}.wasm"));
+    let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
+    let loaded = runtime.load(&std::fs::read(component).unwrap()).unwrap();
+    let renderings = render::render(&loaded, &templates, &[], None).unwrap();
+    for one in &renderings {
+        let admitted = matches!(one.verdict, Verdict::Admitted { .. });
+        assert!(admitted, "{plugin} {}: {:?}", one.plan, one.verdict);
+    }
+    let texts: Vec<String> = renderings.iter().map(|one| format!("---\n{one}")).collect();
+    texts.concat()
+}
+
+/// Runs an application on a plan and checks it; skipped without a runner.
+fn check(plugin: &str, application: &str, plan: &str) {
+    let Ok(runner) = std::env::var("DERMAGA_TEST_APP_RUNNER") else {
+        let why = "name the folder of the runner with DERMAGA_TEST_APP_RUNNER";
+        skip(&format!("the application {application}"), why);
+        return;
+    };
+    let alone = ALONE.lock();
+    let folder = std::env::var_os("DERMAGA_TEST_APP_TREES").map_or_else(
+        || std::env::temp_dir().join("dermaga-test-apps"),
+        PathBuf::from,
+    );
+    std::fs::create_dir_all(&folder).unwrap();
+    let manifests = folder.join(format!("{plugin}.yaml"));
+    std::fs::write(&manifests, rendered(plugin)).unwrap();
+    let python = std::env::var("DERMAGA_TEST_APP_PYTHON");
+    let output = Command::new(python.unwrap_or_else(|_| "python3".to_owned()))
+        .arg(checkout().join("tests/apps/check.py"))
+        .args([application, plan])
+        .arg(&manifests)
+        .arg(&folder)
+        .env("DERMAGA_TEST_APP_RUNNER", runner)
+        .output()
+        .unwrap();
+    drop(alone);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let fault = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{fault}");
+}
+
+#[test]
+fn postgresql_runs_as_it_is_sold() {
+    check("service-postgresql", "postgresql", "basic");
+}
+
+#[test]
+fn valkey_runs_as_it_is_sold() {
+    check("service-container", "valkey", "free");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn wordpress_runs_as_it_is_sold() {
+    check("service-container", "wordpress", "basic");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn the_databases_of_sites_run_as_they_are_sold() {
+    check("service-container", "wordpress-database", "basic");
+    check("service-ghost", "ghost-database", "free");
+}

@@ -1,0 +1,79 @@
+//! Tests of the settings for images that grow old.
+
+use std::fs;
+
+use chrono::TimeDelta;
+use dermaga_tests::{Client, Shop, checkout};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::shop;
+
+/// Puts a template into the folder whose one image was checked so many days ago.
+fn write_template(folder: &TempDir, shop: &Shop, days: i64, supported: bool) {
+    let today = shop.clock().now().date_naive();
+    let text = fs::read_to_string(checkout().join("service-templates/valkey.toml")).unwrap();
+    let support = |line: &str| match line.split_once(" = ") {
+        Some(("supported_until", _)) => {
+            let rest = TimeDelta::days(if supported { 3000 } else { -1 });
+            format!("supported_until = {}", today + rest)
+        }
+        Some(("checked_on", _)) => format!("checked_on = {}", today - TimeDelta::days(days)),
+        _ => line.to_owned(),
+    };
+    let lines: Vec<String> = text.lines().map(support).collect();
+    fs::write(folder.path().join("valkey.toml"), lines.join("\n")).unwrap();
+}
+
+async fn reload(admin: &Client) {
+    let path = "/api/admin/catalog/reload";
+    let data = admin.post(path, json!({})).await.data(200);
+    assert_eq!(data["refused"], json!([]), "{data}");
+}
+
+/// Runs the job; returns the open alerts and the one image.
+async fn looked_at(admin: &Client) -> (Vec<Value>, Value) {
+    let run = "/api/admin/jobs/image-ages/run";
+    admin.post(run, json!({})).await.data(200);
+    let path = "/api/admin/alerts?kind=IMAGE_OLD&state=OPEN";
+    let alerts = admin.get(path).await.data(200);
+    let images = admin.get("/api/admin/catalog/images").await.data(200);
+    (alerts.as_array().unwrap().clone(), images[0].clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_image_is_an_alert_until_its_template_is_renewed() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let shop = shop(&[
+        ("DERMAGA_TEMPLATES_DIR", path),
+        ("DERMAGA_IMAGE_CHECK_DAYS", "30"),
+    ])
+    .await;
+    let admin = shop.admin().await;
+    write_template(&folder, &shop, 30, true);
+    reload(&admin).await;
+    let (alerts, image) = looked_at(&admin).await;
+    assert_eq!((alerts.len(), &image["old"]), (0, &Value::Null), "{image}");
+    assert_eq!(image["service"], "valkey");
+
+    for (days, supported, why) in [
+        (31, true, "was last looked for"),
+        (0, false, "support ended"),
+    ] {
+        write_template(&folder, &shop, days, supported);
+        reload(&admin).await;
+        let (alerts, image) = looked_at(&admin).await;
+        assert_eq!(alerts.len(), 1, "{alerts:?}");
+        assert_eq!(alerts[0]["subject"], "valkey/valkey");
+        assert!(
+            alerts[0]["message"].as_str().unwrap().contains(why),
+            "{alerts:?}"
+        );
+        assert!(image["old"].as_str().unwrap().contains(why), "{image}");
+    }
+
+    write_template(&folder, &shop, 0, true);
+    reload(&admin).await;
+    assert_eq!(looked_at(&admin).await.0.len(), 0);
+}
