@@ -1,5 +1,9 @@
 //! Watching an instance in its cluster: logs, events and usage.
 
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE},
+};
 use chrono::{DateTime, Utc};
 use futures::{Stream, StreamExt as _};
 use serde::Serialize;
@@ -37,22 +41,31 @@ pub struct LogLineView {
     pub text: String,
 }
 
-/// Masks the generated secrets of an instance.
+/// Masks the generated secrets of an instance, plain and in Base64.
 #[derive(Debug)]
 struct Masking(Vec<String>);
 
 impl Masking {
     fn of(secrets: Secrets) -> Self {
         let long = |value: &String| value.len() >= SHORTEST_MASKED;
-        let mut values: Vec<_> = secrets.into_values().filter(long).collect();
+        let plain = secrets.into_values().filter(long);
+        let mut values: Vec<_> = plain
+            .flat_map(|value| [encoded(&value), vec![value]].concat())
+            .filter(long)
+            .collect();
         // A secret may begin with another one.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.dedup();
         Self(values)
     }
 
-    fn view(&self, line: LogLine) -> LogLineView {
+    fn masked(&self, text: String) -> String {
         let mask = |text: String, secret: &String| text.replace(secret, MASK);
-        let mut text = self.0.iter().fold(line.text, mask);
+        self.0.iter().fold(text, mask)
+    }
+
+    fn view(&self, line: LogLine) -> LogLineView {
+        let mut text = self.masked(line.text);
         if line.is_cut {
             // The end may be the beginning of a secret.
             let longest = self.0.first().map_or(0, String::len);
@@ -66,6 +79,22 @@ impl Masking {
             text,
         }
     }
+}
+
+/// Returns the letters that a secret always has in Base64, in both alphabets, also inside of a longer
+/// text such as `user:password`: a letter is of six bits, so that there are three ways to begin.
+fn encoded(secret: &str) -> Vec<String> {
+    let cores = [(0, 0), (1, 2), (2, 3)]
+        .into_iter()
+        .flat_map(|(before, skip)| {
+            let bytes: Vec<u8> = std::iter::repeat_n(0, before)
+                .chain(secret.bytes())
+                .collect();
+            let whole = bytes.len().saturating_mul(8) / 6;
+            let core = move |text: String| text.get(skip..whole).unwrap_or_default().to_owned();
+            [STANDARD.encode(&bytes), URL_SAFE.encode(&bytes)].map(core)
+        });
+    cores.collect()
 }
 
 /// Returns the newest lines of a customer's instance, oldest first.
@@ -306,6 +335,28 @@ pub async fn usage(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_masked_in_base64_too_wherever_it_begins() {
+        let secret = "s3cr3t~value?of>all";
+        let masking = Masking::of([("a".to_owned(), secret.to_owned())].into());
+        for before in ["", "u", "us", "usr:", "user:"] {
+            for text in [
+                format!("{before}{secret}"),
+                format!("{before}{secret}:after"),
+            ] {
+                for encoded in [STANDARD.encode(&text), URL_SAFE.encode(&text)] {
+                    let shown = masking.masked(format!("token {encoded} end"));
+                    assert!(shown.contains(MASK), "{text}: {shown}");
+                    // Two letters at each end may belong to the secret in part.
+                    let left = shown.replace(MASK, "").replace("token ", "");
+                    let left = left.replace(" end", "");
+                    let others = STANDARD.encode(format!("{before}:after"));
+                    assert!(left.len() <= others.len() + 8, "{shown}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_secret_in_a_log_is_masked_whole() {
