@@ -13,7 +13,7 @@ use kube::{
 use serde_json::json;
 
 /// Kubeconfig of a disposable cluster for these tests.
-pub(super) fn kubeconfig() -> Option<PathBuf> {
+pub(crate) fn kubeconfig() -> Option<PathBuf> {
     match std::env::var_os("DERMAGA_TEST_KUBECONFIG") {
         Some(path) => Some(path.into()),
         None => {
@@ -23,7 +23,7 @@ pub(super) fn kubeconfig() -> Option<PathBuf> {
     }
 }
 
-pub(super) async fn client(path: &Path) -> Client {
+pub(crate) async fn client(path: &Path) -> Client {
     let config = Kubeconfig::read_from(path).unwrap();
     let config = kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default())
         .await
@@ -33,7 +33,7 @@ pub(super) async fn client(path: &Path) -> Client {
 
 /// Opens a shop on a cluster, with no more rights there than it needs where
 /// `DERMAGA_TEST_SERVER_KUBECONFIG` names such an account.
-pub(super) async fn shop_on(path: &Path) -> Option<Shop> {
+pub(crate) async fn shop_on(path: &Path) -> Option<Shop> {
     let of_server = std::env::var_os("DERMAGA_TEST_SERVER_KUBECONFIG").map(PathBuf::from);
     let is_test_cluster = std::env::var_os("DERMAGA_TEST_KUBECONFIG").is_some_and(|it| it == path);
     let of_server = of_server.filter(|_| is_test_cluster);

@@ -4,4 +4,5 @@ pub(crate) mod contracts;
 pub(crate) mod failing_plugins;
 pub(crate) mod plugins_and_requests;
 pub(crate) mod refused_templates;
+pub(crate) mod secrets;
 pub(crate) mod strangers;
