@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     Cluster,
     reading::{Scope, moment, number, promptly, text},
+    telling::is_our_own,
 };
 use crate::Result;
 
@@ -90,7 +91,8 @@ impl Cluster {
             let events = self.known(&path, &ListParams::default()).await?;
             let mut events: Vec<_> = events
                 .iter()
-                .filter(|event| is_about(event, instance))
+                // The shop tells its own events itself.
+                .filter(|event| is_about(event, instance) && !is_our_own(event))
                 .map(ClusterEvent::of)
                 .collect();
             events.sort_by_key(|event| std::cmp::Reverse(event.at));

@@ -31,6 +31,8 @@ use super::{
 const POD: &str = "Pod";
 /// The only kind that is not watched, since that would need the right to read every Secret.
 pub(super) const SECRET: &str = "Secret";
+/// Kinds that events of an instance are about.
+const WORKLOADS: [&str; 2] = ["Deployment", "StatefulSet"];
 /// Age of a look at an instance's Secrets after which a pass looks again.
 const SECRETS_AGE: Duration = Duration::from_secs(60);
 /// Instances whose whole objects are kept at most; of others they are read when they are needed.
@@ -491,6 +493,14 @@ impl Known {
         for record in &mut group.records {
             record.whole = None;
         }
+    }
+
+    /// Returns a workload of an instance with its uid, if one is known.
+    pub(super) fn workload(&self, namespace: &str, instance: &str) -> Option<(ObjectRef, String)> {
+        let state = self.state();
+        let mut records = state.group(namespace, instance)?.records.iter();
+        let found = records.find(|one| WORKLOADS.contains(&one.object.kind.as_str()))?;
+        Some((found.object.clone(), found.uid.to_string()))
     }
 
     /// Forgets what the objects of an instance were applied by.

@@ -21,6 +21,7 @@ mod objects;
 mod reading;
 mod stuck_pods;
 mod survey;
+mod telling;
 mod usage;
 mod walls;
 mod watch;
@@ -49,5 +50,6 @@ pub use object::{
 pub use objects::{Applied, Contested, LiveObjects};
 pub use reading::{Scope, Whereabouts};
 pub use survey::{NAMESPACE, Sighting, Survey};
+pub use telling::Told;
 pub use usage::{Load, PodUsage};
 pub use walls::{PolicyRef, WallChange};

@@ -6,6 +6,7 @@
 //! again.
 
 mod attention;
+mod cluster_events;
 mod cluster_watcher;
 mod contest;
 mod data_loss;
@@ -16,6 +17,7 @@ mod finality;
 mod identity;
 mod kubernetes;
 pub mod lifecycle;
+mod marks;
 pub mod model;
 mod passes;
 mod plugin_calls;
@@ -35,6 +37,8 @@ mod walls;
 pub mod watching;
 mod worker;
 
+#[cfg(test)]
+mod cluster_events_tests;
 #[cfg(test)]
 mod cluster_tests;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{
     Instances,
+    marks::{self, Origin},
     model::{Owned, Status},
     render::{recorded_objects, subject},
     secrets, store,
@@ -125,7 +126,9 @@ pub async fn manifests(
         .ok_or_else(nothing)?;
     let secrets = secrets::open(&mut conn, &instances.vault, id).await?;
     let classes = instances.handle.classes();
-    let objects = recorded_objects(&recorded, &owned, &secrets, classes)?;
+    let mut objects = recorded_objects(&recorded, &owned, &secrets, classes)?;
+    let origin = Origin::recorded(&recorded, Some(decision_id));
+    marks::put(&mut objects, &owned.instance, &owned.terms.service, &origin);
     Ok(ManifestsView {
         decision_id,
         plugin_id: recorded.plugin_id,

@@ -7,7 +7,7 @@ use dermaga_runtime::contract::Observation;
 use tokio::time::timeout;
 
 use super::{
-    attention,
+    attention, cluster_events, marks,
     model::{Desired, Instance, NewStatus, Terms},
     plugin_calls::Services,
     provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release},
@@ -101,7 +101,15 @@ impl<S: Services> Reconciler<S> {
             recorded,
         };
         let rendering = match render(&self.services, inputs).await {
-            Ok(rendering) => rendering,
+            Ok(mut rendering) => {
+                marks::put(
+                    &mut rendering.objects,
+                    seen,
+                    &terms.service,
+                    &rendering.origin,
+                );
+                rendering
+            }
             Err(RenderError::Host(error)) if !plugins::repeats(&error) => return Err(error),
             Err(refused) => {
                 self.stop_if_asked(seen).await;
@@ -360,6 +368,13 @@ impl<S: Services> Reconciler<S> {
             tracing::info!(instance.id = %seen.id, instance.name = seen.name, status = %new_status.status, "instance.changed");
         }
         conn.commit().await?;
+        if let Some(cluster) = self
+            .provisioner
+            .cluster()
+            .filter(|_| generation == seen.generation)
+        {
+            cluster_events::tell(cluster, seen, new_status).await;
+        }
         metrics::counter!("dermaga_reconcile_passes_total", "status" => new_status.status.as_str())
             .increment(1);
         Ok(())

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     lifecycle,
+    marks::Origin,
     model::{Desired, Instance, Owned, Recorded, Terms},
     plugin_calls::Services,
     secrets::{self, Secrets},
@@ -34,6 +35,8 @@ pub(super) struct Rendering {
     pub objects: Vec<Value>,
     /// Present only when it differs from the last one recorded.
     pub decision: Option<Decision>,
+    /// Origin of the objects, which they are marked with when they are applied.
+    pub origin: Origin,
     /// Instance that the plugin was asked about, for its `health`.
     pub subject: contract::Instance,
 }
@@ -73,6 +76,7 @@ struct Answered {
     plugin: String,
     answer: Answer<Vec<Value>>,
     decision: Option<Decision>,
+    origin: Origin,
 }
 
 /// Returns the instance as its plugin sees it.
@@ -127,6 +131,7 @@ pub(super) async fn render<S: Services>(
         plugin,
         answer,
         decision,
+        origin,
     } = ask(services, instance, &subject, recorded).await?;
     let rendered = match answer {
         Answer::Ok(rendered) => rendered,
@@ -144,6 +149,7 @@ pub(super) async fn render<S: Services>(
         Ok(objects) => Ok(Rendering {
             objects,
             decision,
+            origin,
             subject,
         }),
         Err(violations) => {
@@ -231,6 +237,7 @@ async fn ask<S: Services>(
             plugin,
             answer,
             decision: None,
+            origin: Origin::recorded(&recorded, instance.manifests_decision_id),
         });
     }
     let decided = services
@@ -243,6 +250,7 @@ async fn ask<S: Services>(
     Ok(Answered {
         plugin,
         answer: decided.value,
+        origin: Origin::of(&decided.decision),
         decision: Some(decided.decision),
     })
 }

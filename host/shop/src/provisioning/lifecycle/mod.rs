@@ -186,6 +186,11 @@ fn is_restarting(seen: &Instance, now: DateTime<Utc>) -> bool {
         .is_some_and(|at| (now - at).abs() < SAME_RESTART)
 }
 
+/// Returns true when the last change of an instance was a restart.
+pub(super) fn is_restart(seen: &Instance) -> bool {
+    seen.restarted_at.is_some_and(|at| at == seen.updated_at)
+}
+
 /// Returns the subscription of a customer's instance.
 ///
 /// # Errors
