@@ -8,6 +8,7 @@
 )]
 
 mod cli;
+mod cluster_crash;
 mod compiling;
 mod configuration;
 mod crash;

@@ -26,6 +26,7 @@ pub(super) struct Site {
     folder: TempDir,
     listen: String,
     environment: Vec<(&'static str, String)>,
+    provisioner: &'static str,
 }
 
 impl Site {
@@ -57,7 +58,22 @@ impl Site {
             folder,
             listen,
             environment,
+            provisioner: "directory",
         })
+    }
+
+    /// A site whose servers work on the test cluster; `None` when there is none.
+    pub(super) async fn in_cluster() -> Option<Self> {
+        let named = |name: &str| std::env::var(name).ok();
+        let Some(admin) = named("DERMAGA_TEST_KUBECONFIG") else {
+            skip("Kubernetes", "DERMAGA_TEST_KUBECONFIG names no cluster");
+            return None;
+        };
+        let mut site = Self::new(false).await?;
+        let of_server = named("DERMAGA_TEST_SERVER_KUBECONFIG").unwrap_or(admin);
+        site.environment.push(("KUBECONFIG", of_server));
+        site.provisioner = "kubernetes";
+        Some(site)
     }
 
     pub(super) fn run(&self, arguments: &[&str]) -> Output {
@@ -114,7 +130,7 @@ impl Server {
     /// Starts and waits for the ready line.
     pub(super) fn start(site: &Site) -> Self {
         let mut process = command(site.path())
-            .args(["serve", "--provisioner", "directory"])
+            .args(["serve", "--provisioner", site.provisioner])
             .args(["--listen", &site.listen])
             .envs(site.environment.iter().cloned())
             .stdout(Stdio::piped())
@@ -184,6 +200,10 @@ impl Patient {
 
     pub(super) async fn get(&self, path: &str) -> Value {
         self.ask(path, |http, url| http.get(url)).await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Value {
+        self.ask(path, |http, url| http.delete(url)).await
     }
 
     /// Waits until a value of the answer, found by its JSON pointer, is this word.
