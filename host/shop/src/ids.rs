@@ -126,6 +126,8 @@ ids! {
     RunId;
     /// Notice to administrators, open until its cause is gone.
     AlertId;
+    /// Time in which an instance had one health.
+    HealthSpanId;
     /// Sign-in on one device, with all tokens that follow from it.
     SessionId;
     /// Token that renews a session once.

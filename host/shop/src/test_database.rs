@@ -154,6 +154,8 @@ impl TestDatabase {
             ingress_namespace: String::new(),
             parallel: 1,
             resync: Duration::from_secs(3600),
+            patience: Duration::from_secs(3600),
+            health_kept: TimeDelta::days(30),
         };
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let vault = Arc::new(Vault::new(&[MasterKey::generate()]));

@@ -63,7 +63,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_PLUGINS_DIR", "DERMAGA_TEMPLATES_DIR"],
     ),
     (
-        LIFE,
+        SIGNATURES,
         "only_signed_components_are_taken_and_run",
         &[
             "DERMAGA_PLUGIN_TRUSTED_KEYS",
@@ -150,6 +150,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
     ),
     (
         INSTANCES,
+        "health_is_mended_and_kept_as_the_settings_say",
+        &["DERMAGA_HEALING_PATIENCE", "DERMAGA_HEALTH_HISTORY_DAYS"],
+    ),
+    (
+        INSTANCES,
         "so_many_instances_are_worked_on_at_once",
         &["DERMAGA_PROVISIONING_CONCURRENCY"],
     ),
@@ -222,6 +227,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
             "CRON_LEDGER_SEAL",
             "CRON_DATABASE_STATISTICS",
             "CRON_IMAGE_AGES",
+            "CRON_HEALTH_HISTORY",
         ],
     ),
     (
@@ -291,6 +297,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 const CLI: &str = "host/server/tests/process/cli.rs";
 
 const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
+const SIGNATURES: &str = "tests/tests/system/api/plugin_signatures.rs";
 
 const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
@@ -451,6 +458,7 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_LEDGER_SEAL", "15 6 * * *"),
         ("CRON_DATABASE_STATISTICS", "50 6 * * *"),
         ("CRON_IMAGE_AGES", "55 7 * * *"),
+        ("CRON_HEALTH_HISTORY", "55 6 * * *"),
     ])
     .await;
     let jobs = shop.admin().await.get("/api/admin/jobs").await.data(200);
@@ -464,6 +472,7 @@ async fn jobs_run_when_the_settings_say() {
         ("ledger-seal", "T21:15:00Z"),
         ("database-statistics", "T21:50:00Z"),
         ("image-ages", "T22:55:00Z"),
+        ("health-history", "T21:55:00Z"),
     ] {
         let job = jobs.iter().find(|job| job["name"] == name).unwrap();
         let next = job["nextRun"].as_str().unwrap();
@@ -489,6 +498,9 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_DATABASE_STATISTICS", "weekly"),
         ("CRON_IMAGE_AGES", "yearly"),
         ("DERMAGA_IMAGE_CHECK_DAYS", "0"),
+        ("CRON_HEALTH_HISTORY", "rarely"),
+        ("DERMAGA_HEALING_PATIENCE", "0s"),
+        ("DERMAGA_HEALTH_HISTORY_DAYS", "7"),
         ("DERMAGA_DATABASE_CONNECTIONS", "1"),
         ("SHOP_NAME", " "),
         ("RECEIPT_FONT", "/nowhere/font.ttf"),

@@ -4,6 +4,7 @@ use dermaga_shop::{
     billing,
     catalog::{self, Catalog},
     coupons::{self, Coupons},
+    provisioning::health,
     scheduler::{Job, Outcome, Rule, Scheduler},
     subscriptions::Subscriptions,
     wallet::{self, Wallets},
@@ -53,6 +54,7 @@ fn billing(config: &Config, shop: &Subscriptions) -> Vec<Job> {
 fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
     let (coupons, measured) = (coupons.clone(), wallets.clone());
     let (sealed, db) = (wallets.clone(), wallets.db.clone());
+    let (kept, how_long) = (wallets.clone(), config.provisioning.health_kept);
     vec![
         Job {
             name: "coupon-statuses",
@@ -95,6 +97,18 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
                 async move {
                     db.optimize().await?;
                     Ok(Outcome::of(0))
+                }
+            }),
+        },
+        Job {
+            name: "health-history",
+            summary: "Removes the history of instances' health that is older than it is kept.",
+            schedule: config.schedules.health_history.clone(),
+            rule: Rule::new(move |_| {
+                let wallets = kept.clone();
+                async move {
+                    let (db, clock) = (&wallets.db, &wallets.clock);
+                    Ok(Outcome::of(health::purge(db, clock, how_long).await?))
                 }
             }),
         },

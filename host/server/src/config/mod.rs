@@ -108,6 +108,7 @@ pub struct Schedules {
     pub ledger_seal: Schedule,
     pub database_statistics: Schedule,
     pub image_ages: Schedule,
+    pub health_history: Schedule,
 }
 
 impl Config {

@@ -190,6 +190,12 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_RESYNC_SECONDS" "resync_seconds" (Some("300")):
         "How often an instance that is as it shall be is compared with the cluster, from 5 to 86400."
         => |c, text| c.provisioning.resync = seconds(parse::number(text, &(5..=DAY))?);
+    "DERMAGA_HEALING_PATIENCE" "healing_patience" (Some("3m")):
+        "How long an instance that ran must be at fault before it is restarted, from 1s to 1d; so long is waited after each attempt, too. At most three restarts and one recreation an hour are tried."
+        => |c, text| c.provisioning.patience = parse::duration(text, &(seconds(1)..=seconds(DAY)))?;
+    "DERMAGA_HEALTH_HISTORY_DAYS" "health_history_days" (Some("30")):
+        "For how many days the history of instances' health is kept, from 8 to 3650."
+        => |c, text| c.provisioning.health_kept = TimeDelta::days(parse::number(text, &(8..=3650))?);
     "DERMAGA_PROVISIONING_CONCURRENCY" "provisioning_concurrency" (Some("8")):
         "Instances worked on at the same time, from 1 to 64."
         => |c, text| c.provisioning.parallel = parse::number(text, &(1..=64))?;
@@ -311,6 +317,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_IMAGE_CHECK_DAYS" "image_check_days" (Some("90")):
         "Days after which an image counts as old without a look for a newer one, by checked_on in its template, from 1 to 3650."
         => |c, text| c.image_check_days = parse::number(text, &(1..=3650))?;
+    "CRON_HEALTH_HISTORY" "cron.health_history" (Some("20 4 * * *")):
+        "When the history of instances' health that is older than DERMAGA_HEALTH_HISTORY_DAYS is removed."
+        => |c, text| c.schedules.health_history = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet.float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());

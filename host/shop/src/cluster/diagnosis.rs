@@ -2,9 +2,23 @@
 
 use serde_json::Value;
 
+/// Kind of an obstacle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObstacleKind {
+    /// Its image cannot be fetched.
+    Image,
+    /// A container ends again and again.
+    CrashLoop,
+    /// A container cannot be started.
+    NotStarted,
+    /// No node has room, or a quota refuses its pods.
+    NoRoom,
+}
+
 /// Reason that keeps an instance from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
+    pub kind: ObstacleKind,
     /// Text for its owner.
     pub message: String,
     /// Text for administrators, with the sentence of Kubernetes.
@@ -12,19 +26,11 @@ pub struct Obstacle {
 }
 
 impl Obstacle {
-    fn with(message: &str, reason: &str) -> Self {
+    fn with(kind: ObstacleKind, message: &str, reason: &str) -> Self {
         Self {
+            kind,
             message: message.to_owned(),
             detail: format!("{message} {reason}"),
-        }
-    }
-}
-
-impl From<String> for Obstacle {
-    fn from(message: String) -> Self {
-        Self {
-            detail: message.clone(),
-            message,
         }
     }
 }
@@ -68,6 +74,7 @@ fn diagnose_container(container: &Value) -> Option<Obstacle> {
     match text("/state/waiting/reason") {
         reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName") => {
             Some(Obstacle::with(
+                ObstacleKind::Image,
                 &format!(
                     "The image `{}` of container `{name}` cannot be fetched ({reason}). We keep trying.",
                     text("/image")
@@ -75,12 +82,18 @@ fn diagnose_container(container: &Value) -> Option<Obstacle> {
                 text("/state/waiting/message"),
             ))
         }
-        "CrashLoopBackOff" => Some(Obstacle::from(format!(
-            "Container `{name}` stops again and again after {}.",
-            last_end(container)
-        ))),
+        "CrashLoopBackOff" => {
+            let end = last_end(container);
+            let message = format!("Container `{name}` stops again and again after {end}.");
+            Some(Obstacle {
+                kind: ObstacleKind::CrashLoop,
+                detail: message.clone(),
+                message,
+            })
+        }
         reason @ ("CreateContainerConfigError" | "CreateContainerError" | "RunContainerError") => {
             Some(Obstacle::with(
+                ObstacleKind::NotStarted,
                 &format!("Container `{name}` cannot be started ({reason})."),
                 text("/state/waiting/message"),
             ))
@@ -112,6 +125,7 @@ fn unschedulable(pod: &Value) -> Option<Obstacle> {
         .and_then(Value::as_str)
         .unwrap_or("no node fits");
     Some(Obstacle::with(
+        ObstacleKind::NoRoom,
         "The cluster has no room at the moment.",
         message,
     ))
@@ -125,6 +139,7 @@ fn diagnose_workload(workload: &Value) -> Option<Obstacle> {
         .and_then(Value::as_str)
         .unwrap_or("the reason is unknown");
     Some(Obstacle::with(
+        ObstacleKind::NoRoom,
         "The cluster does not let its pods be made.",
         message,
     ))

@@ -19,6 +19,7 @@ mod network;
 mod object;
 mod objects;
 mod reading;
+mod recreation;
 mod stuck_pods;
 mod survey;
 mod telling;
@@ -35,7 +36,7 @@ mod tests;
 
 pub use claims::ClaimRef;
 pub use client::{Cluster, PROBE_TIMEOUT};
-pub use diagnosis::{Obstacle, diagnose};
+pub use diagnosis::{Obstacle, ObstacleKind, diagnose};
 pub use error::ClusterError;
 pub use events::ClusterEvent;
 pub use inventory::{Loads, NamespaceView, NodeView, PodView, WorkloadView};
@@ -49,6 +50,7 @@ pub use object::{
 };
 pub use objects::{Applied, Contested, LiveObjects};
 pub use reading::{Scope, Whereabouts};
+pub use recreation::{SilentWorkload, hangs};
 pub use survey::{NAMESPACE, Sighting, Survey};
 pub use telling::Told;
 pub use usage::{Load, PodUsage};

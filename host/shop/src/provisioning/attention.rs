@@ -1,6 +1,6 @@
 //! Alerts about instances: faults that administrators must mend, from beginning to end.
 
-use super::model::{Instance, NewStatus, Status};
+use super::model::{GivenUp, Instance, NewStatus, Status};
 use crate::{
     Result,
     alerts::{self, AlertKind},
@@ -36,7 +36,13 @@ async fn about_trouble(
         );
         return alerts::raise(conn, clock, kind, &seen.name, &message).await;
     }
-    if is_over(seen, new_status) {
+    let is_over = match new_status.given_up {
+        // One that crashes again and again is healthy for moments.
+        GivenUp::Lasts => new_status.status == Status::Terminated,
+        GivenUp::Over => true,
+        GivenUp::No => is_over(seen, new_status),
+    };
+    if is_over {
         alerts::resolve(conn, clock, kind, &seen.name).await?;
     }
     Ok(())

@@ -14,6 +14,7 @@ mod delivery;
 mod directory;
 pub mod drift;
 mod finality;
+pub mod health;
 mod identity;
 mod kubernetes;
 pub mod lifecycle;
@@ -54,6 +55,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -99,6 +101,10 @@ pub struct Settings {
     pub parallel: usize,
     /// Interval between comparisons of a settled instance with the cluster.
     pub resync: Duration,
+    /// Time for which an instance must be at fault before it is restarted.
+    pub patience: Duration,
+    /// Time for which the history of health is kept.
+    pub health_kept: TimeDelta,
 }
 
 /// Instances of the shop: the database, the clock, the vault, the plugins and the worker.
@@ -144,6 +150,7 @@ pub async fn prepare(
         classes: settings.classes,
         ingress_namespace: settings.ingress_namespace,
         resync: settings.resync,
+        patience: settings.patience,
         turns: tenancy::Turns::default(),
     };
     let identity = Identity::of_folder(&settings.data_dir, &clock);
@@ -226,6 +233,8 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         quiet_until: None,
         moved_from: None,
         restarted_at: None,
+        due_by: None,
+        checked_at: None,
         claims: Json(Vec::new()),
         created_at: now,
         updated_at: now,

@@ -11,7 +11,11 @@ use dermaga_runtime::{contract, gate::Exception};
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::{contest::Contest, finality::Refusal};
+use super::{
+    contest::Contest,
+    finality::Refusal,
+    health::{CheckSource, Finding},
+};
 use crate::{
     Error, Result,
     catalog::Tier,
@@ -149,6 +153,10 @@ pub struct Instance {
     pub moved_from: Option<String>,
     /// Time of the last restart that was asked for.
     pub restarted_at: Option<DateTime<Utc>>,
+    /// Cause of the next check where it is not the time.
+    pub due_by: Option<CheckSource>,
+    /// Time of the last check.
+    pub checked_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -288,6 +296,15 @@ impl Failure {
     }
 }
 
+/// State of an instance that restarts did not mend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GivenUp {
+    No,
+    Lasts,
+    /// It is well again.
+    Over,
+}
+
 /// Findings of one pass over an instance.
 #[derive(Debug, Clone)]
 pub(super) struct NewStatus {
@@ -313,6 +330,9 @@ pub(super) struct NewStatus {
     pub trouble: Option<String>,
     /// Fields that another controller changed, in words for administrators.
     pub contested: Option<String>,
+    /// Health as the live objects show it; absent when they were not looked at.
+    pub finding: Option<Finding>,
+    pub given_up: GivenUp,
     /// Time until the next look.
     pub after: Duration,
 }

@@ -4,7 +4,7 @@ use dermaga_runtime::contract::service;
 use serde_json::json;
 
 use super::{
-    Instances,
+    Instances, health,
     marks::{self, Origin},
     model::{Owned, Status},
     render::{recorded_objects, subject},
@@ -50,7 +50,10 @@ pub async fn detail(
     id: InstanceId,
 ) -> Result<InstanceDetail> {
     let owned = owned(&instances.db, user_id, id).await?;
-    let events = store::events(&mut instances.db.read().await?, id, EVENTS).await?;
+    let mut conn = instances.db.read().await?;
+    let events = store::events(&mut conn, id, EVENTS).await?;
+    let health = health::shown(&mut conn, id).await?;
+    drop(conn);
     let version = instances.plugins.version(&owned.instance.plugin_digest);
     // A version that does not load must not hide the instance that depends on it.
     let description = match version.await {
@@ -63,7 +66,7 @@ pub async fn detail(
         .as_ref()
         .map(|description| description.endpoints.as_slice())
         .unwrap_or_default();
-    Ok(InstanceDetail::of(&owned, endpoints, events))
+    Ok(InstanceDetail::of(&owned, health, endpoints, events))
 }
 
 /// Returns the access to a customer's instance, and records that it was shown.

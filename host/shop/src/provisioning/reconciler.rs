@@ -7,7 +7,9 @@ use dermaga_runtime::contract::Observation;
 use tokio::time::timeout;
 
 use super::{
-    attention, cluster_events, marks,
+    attention, cluster_events,
+    health::{self, Plan},
+    marks,
     model::{Desired, Instance, NewStatus, Terms},
     plugin_calls::Services,
     provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release},
@@ -42,6 +44,7 @@ pub(super) struct Reconciler<S> {
     pub(super) classes: Classes,
     pub(super) ingress_namespace: String,
     pub(super) resync: Duration,
+    pub(super) patience: Duration,
     pub(super) turns: Turns,
 }
 
@@ -71,7 +74,35 @@ impl<S: Services> Reconciler<S> {
             Ok(Err(error)) => decider.host_failed(&error),
             Err(_) => decider.took_too_long(PASS_TIMEOUT),
         };
-        self.write(lease, &seen, &new_status).await
+        let plan = self.plan(&seen, &new_status).await?;
+        let new_status = plan.shape(new_status);
+        if self.write(lease, &seen, &new_status, &plan).await? {
+            self.recreate(&seen, &plan).await;
+        }
+        Ok(())
+    }
+
+    /// Follows the health of an instance through time.
+    async fn plan(&self, seen: &Instance, new_status: &NewStatus) -> Result<Plan> {
+        let patience = TimeDelta::from_std(self.patience).unwrap_or(TimeDelta::MAX);
+        let mut conn = self.db.read().await?;
+        health::load(&mut conn, seen, new_status, patience, self.clock.now()).await
+    }
+
+    /// Removes silent workloads, once the attempt is written: it counts even when the server dies
+    /// before it is made.
+    async fn recreate(&self, seen: &Instance, plan: &Plan) {
+        let workloads = plan.to_recreate();
+        let Some(cluster) = self.provisioner.cluster().filter(|_| !workloads.is_empty()) else {
+            return;
+        };
+        let deleted = cluster.delete_workloads(&seen.namespace, workloads);
+        let error = match timeout(PASS_TIMEOUT, deleted).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        tracing::warn!(instance.id = %seen.id, error, "instance.not_recreated");
     }
 
     async fn work(&self, decider: &StatusDecider<'_>) -> Result<NewStatus> {
@@ -337,8 +368,15 @@ impl<S: Services> Reconciler<S> {
         Ok(())
     }
 
-    /// Writes new_status, decision and event together, if the lease still holds.
-    async fn write(&self, lease: &Lease, seen: &Instance, new_status: &NewStatus) -> Result<()> {
+    /// Writes new_status, decision, event and health together, if the lease still holds; returns
+    /// true when they are written and nothing changed meanwhile.
+    async fn write(
+        &self,
+        lease: &Lease,
+        seen: &Instance,
+        new_status: &NewStatus,
+        plan: &Plan,
+    ) -> Result<bool> {
         let now = self.clock.now();
         let next = now + TimeDelta::from_std(new_status.after).unwrap_or(TimeDelta::minutes(5));
         let mut conn = self.db.begin().await?;
@@ -348,13 +386,15 @@ impl<S: Services> Reconciler<S> {
         let Some(generation) = store::finish(&mut conn, lease, seen, new_status, now, next).await?
         else {
             tracing::warn!(instance.id = %seen.id, "instance.lease_lost");
-            return Ok(conn.rollback().await?);
+            conn.rollback().await?;
+            return Ok(false);
         };
-        if generation == seen.generation {
+        let is_current = generation == seen.generation;
+        if is_current {
             attention::tell(&mut conn, &self.clock, seen, new_status).await?;
             self.undo_move(&mut conn, seen, new_status).await?;
         }
-        if generation == seen.generation && store::is_news(seen, new_status) {
+        if is_current && store::is_news(seen, new_status) {
             let event_id = new_id(&self.clock);
             store::insert_event(
                 &mut conn,
@@ -367,17 +407,16 @@ impl<S: Services> Reconciler<S> {
             .await?;
             tracing::info!(instance.id = %seen.id, instance.name = seen.name, status = %new_status.status, "instance.changed");
         }
+        if is_current {
+            health::record(&mut conn, &self.clock, seen, new_status, plan).await?;
+        }
         conn.commit().await?;
-        if let Some(cluster) = self
-            .provisioner
-            .cluster()
-            .filter(|_| generation == seen.generation)
-        {
+        if let Some(cluster) = self.provisioner.cluster().filter(|_| is_current) {
             cluster_events::tell(cluster, seen, new_status).await;
         }
         metrics::counter!("dermaga_reconcile_passes_total", "status" => new_status.status.as_str())
             .increment(1);
-        Ok(())
+        Ok(is_current)
     }
 }
 

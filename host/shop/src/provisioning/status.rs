@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::{
     contest::Contest,
     finality::{Refusal, RefusedBy},
-    model::{Cause, Desired, Failure, Instance, NewStatus, Status},
+    health::Finding,
+    model::{Cause, Desired, Failure, GivenUp, Instance, NewStatus, Status},
     provisioner::ProvisionError,
     retry::{after_refusal, back_off, slowly},
 };
@@ -66,6 +67,8 @@ impl StatusDecider<'_> {
             contest: Contest::of(self.seen),
             trouble: None,
             contested: None,
+            finding: None,
+            given_up: GivenUp::No,
             after,
         }
     }
@@ -103,6 +106,7 @@ impl StatusDecider<'_> {
                 ..self.applied(Status::Failed, message(), self.soon())
             },
         };
+        new_status.finding = Some(Finding::examine(health, observed));
         if !left_out.is_empty() {
             let names: Vec<_> = left_out.iter().map(ToString::to_string).collect();
             new_status.message += &format!(
@@ -117,7 +121,9 @@ impl StatusDecider<'_> {
     fn starting(&self, obstacle: Option<Obstacle>, message: String) -> NewStatus {
         let is_late = self.seen.ready_at.is_none() && self.now - self.seen.created_at > SLOW_AFTER;
         let (message, detail) = match obstacle {
-            Some(Obstacle { message, detail }) => (message, detail),
+            Some(Obstacle {
+                message, detail, ..
+            }) => (message, detail),
             None => (message.clone(), message),
         };
         NewStatus {

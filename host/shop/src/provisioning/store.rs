@@ -277,6 +277,8 @@ pub(super) async fn finish(
          failure_cause = CASE WHEN generation = $4 THEN $21 ELSE failure_cause END, \
          claims = CASE WHEN claims = $22 THEN $23 ELSE claims END, \
          moved_from = CASE WHEN $20 AND generation = $4 THEN NULL ELSE moved_from END, \
+         checked_at = coalesce($24, checked_at), \
+         due_by = CASE WHEN next_attempt_at = $3 THEN NULL ELSE due_by END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 RETURNING generation",
         lease.id,
@@ -302,6 +304,7 @@ pub(super) async fn finish(
         failure.map(|failure| failure.cause),
         &seen.claims,
         Json(&new_status.claims),
+        new_status.is_applied.then_some(now),
     )?;
     Ok(finished.map(|(generation,)| generation))
 }
@@ -315,7 +318,7 @@ pub(super) fn is_news(seen: &Instance, new_status: &NewStatus) -> bool {
 /// back-off, unless it waits for the cluster, which evidently answers; so does one that another
 /// controller changes again and again.
 pub(super) async fn touch(conn: &mut Conn, name: &str, soon: DateTime<Utc>) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET next_attempt_at = $1 \
+    let sql = "UPDATE instances SET next_attempt_at = $1, due_by = 'EVENT' \
                WHERE name = $2 AND next_attempt_at > $1 AND (failures = 0 OR failure_cause = 'AWAY') \
                AND status <> 'TERMINATED' AND (quiet_until IS NULL OR quiet_until <= $1)";
     execute!(conn, sql, soon, name)

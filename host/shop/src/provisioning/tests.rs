@@ -184,6 +184,8 @@ pub(super) struct Shop {
     pub(super) services: Scripted,
     user_id: UserId,
     plan_id: PlanId,
+    /// Time for which an instance must be at fault before it is restarted.
+    pub(super) patience: Duration,
     database: TestDatabase,
 }
 
@@ -197,6 +199,7 @@ impl Shop {
             clock: database.clock.clone(),
             vault: Arc::new(Vault::new(&[MasterKey::generate()])),
             services: Scripted::default(),
+            patience: Duration::from_secs(3600),
             user_id: database.user_id,
             plan_id: database.sell("service-test", image).await,
             database,
@@ -285,6 +288,7 @@ impl Shop {
             classes: Classes::default(),
             ingress_namespace: "ingress-nginx".to_owned(),
             resync: Duration::from_secs(3600),
+            patience: self.patience,
             turns: super::tenancy::Turns::default(),
         };
         let (handle, worker) = Worker::new(reconciler, 4, identity);

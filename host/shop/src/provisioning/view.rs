@@ -7,6 +7,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{
+    health::{InstanceHealth, State},
     model::{Desired, Event, Halt, Instance, Owned, Status},
     secrets::Secrets,
 };
@@ -68,6 +69,11 @@ pub struct InstanceDetail {
     #[serde(flatten)]
     pub instance: InstanceView,
     pub health: Condition,
+    /// Reason of its health, in a sentence; absent before its first check.
+    pub health_reason: Option<String>,
+    /// Time since which it has this health.
+    pub health_since: Option<DateTime<Utc>>,
+    pub last_checked_at: Option<DateTime<Utc>>,
     pub endpoints: Vec<EndpointView>,
     /// Current fault, in a sentence; absent when nothing is wrong.
     pub last_error: Option<String>,
@@ -89,11 +95,21 @@ pub struct InstanceDetail {
 }
 
 impl InstanceDetail {
-    pub fn of(owned: &Owned, endpoints: &[EndpointSpec], events: Vec<Event>) -> Self {
+    pub fn of(
+        owned: &Owned,
+        health: Option<State>,
+        endpoints: &[EndpointSpec],
+        events: Vec<Event>,
+    ) -> Self {
         let instance = &owned.instance;
+        let is_here = !matches!(instance.status, Status::Terminating | Status::Terminated);
+        let health = health.filter(|_| is_here);
         Self {
             instance: owned.into(),
-            health: Condition::of(instance.status),
+            health: Condition::of(instance.status, health.as_ref()),
+            health_since: health.as_ref().map(|state| state.since),
+            health_reason: health.map(|state| state.reason),
+            last_checked_at: instance.checked_at,
             endpoints: endpoints
                 .iter()
                 .map(|endpoint| EndpointView::of(endpoint, instance))
@@ -130,8 +146,12 @@ pub enum Condition {
 }
 
 impl Condition {
-    const fn of(status: Status) -> Self {
+    /// A fault that the status does not tell, such as a crash loop while an instance is set up, is in
+    /// the health that was found.
+    fn of(status: Status, health: Option<&State>) -> Self {
+        let is_failed = health.is_some_and(|state| state.health == InstanceHealth::Failed);
         match status {
+            Status::Provisioning | Status::Degraded if is_failed => Self::Failed,
             Status::Pending | Status::Provisioning => Self::Starting,
             Status::Running => Self::Ready,
             Status::Written => Self::Written,

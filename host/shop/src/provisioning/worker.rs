@@ -46,6 +46,7 @@ pub struct Handle {
     status: watch::Receiver<ProvisionerStatus>,
     classes: Arc<Classes>,
     cluster: Option<Cluster>,
+    patience: Duration,
 }
 
 impl Handle {
@@ -70,6 +71,11 @@ impl Handle {
 
     pub fn classes(&self) -> &Classes {
         &self.classes
+    }
+
+    /// Returns the time for which an instance must be at fault before it is restarted.
+    pub const fn patience(&self) -> Duration {
+        self.patience
     }
 }
 
@@ -103,6 +109,7 @@ impl<S: Services> Worker<S> {
             status: receiver,
             classes,
             cluster: reconciler.provisioner.cluster().cloned(),
+            patience: reconciler.patience,
         };
         let worker = Self {
             reconciler: Arc::new(reconciler),

@@ -89,6 +89,34 @@ async fn drift_is_repaired_at_the_next_resync() {
     }
 }
 
+/// The attempts themselves need a cluster; the server says how long it waits before them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_mended_and_kept_as_the_settings_say() {
+    let shop = shop(&[
+        ("DERMAGA_HEALING_PATIENCE", "90s"),
+        ("DERMAGA_HEALTH_HISTORY_DAYS", "10"),
+    ])
+    .await;
+    let admin = shop.admin().await;
+    let summary = admin.get("/api/admin/health/summary").await.data(200);
+    assert_eq!(summary["limits"]["patienceSeconds"], 90);
+    let customer = shop.customer("terawat@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    shop.instance_becomes(&customer, &id, "RUNNING").await;
+    for (days, removed) in [(9, 0), (11, 1)] {
+        let ended = shop.clock().now() - TimeDelta::days(days);
+        let mut conn = shop.state().db.begin().await.unwrap();
+        let sql = "UPDATE health_spans SET since = $1, until = $1";
+        dermaga_shop::execute!(conn, sql, ended).unwrap();
+        conn.commit().await.unwrap();
+        let run = admin
+            .post("/api/admin/jobs/health-history/run", json!({}))
+            .await
+            .data(200);
+        assert_eq!(run["items"], removed, "{days}");
+    }
+}
+
 /// Writes a kubeconfig with this address, where nothing answers.
 fn kubeconfig(folder: &Path, address: &str) -> PathBuf {
     let path = folder.join("kubeconfig");

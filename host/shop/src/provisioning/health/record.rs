@@ -1,0 +1,171 @@
+//! Reads the health of an instance before a pass, and writes what the pass found.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::{
+    Act, CheckSource, Finding, Ground, InstanceHealth, Plan, Span,
+    limits::WINDOW,
+    plan::{Course, Situation},
+    store,
+};
+use crate::{
+    Result,
+    db::{Clock, Conn, Db, new_id},
+    outbox::{self, Topic},
+    provisioning::model::{Instance, NewStatus, Status},
+};
+
+/// Rows that one transaction of the purge removes.
+const AT_ONCE: i64 = 1000;
+
+/// Makes the plan of a pass from its finding and the history of the instance.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::provisioning) async fn load(
+    conn: &mut Conn,
+    seen: &Instance,
+    new_status: &NewStatus,
+    patience: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<Plan> {
+    let before = store::open_span(conn, seen.id).await?;
+    let finding = Finding::of(seen, new_status);
+    // Only a fault that may be mended asks for the attempts.
+    let attempts = match finding.ground {
+        Ground::Ailing => store::attempts(conn, seen.id, now - WINDOW).await?,
+        _ => Vec::new(),
+    };
+    let is_new = seen.generation != seen.observed_generation;
+    Ok(Plan::of(Situation {
+        seen,
+        before,
+        attempts: &attempts,
+        finding,
+        is_changing: is_new || new_status.contest.corrections > 0,
+        patience,
+        now,
+    }))
+}
+
+/// Writes the span, the attempt and what is to be told, in the transaction that writes the status.
+///
+/// # Errors
+/// When the database refuses.
+pub(in crate::provisioning) async fn record(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    new_status: &NewStatus,
+    plan: &Plan,
+) -> Result<()> {
+    write_span(conn, clock, seen, new_status, plan).await?;
+    if plan.gives_up {
+        tell(conn, clock, seen, new_status).await?;
+    }
+    let Some(act) = plan.act else { return Ok(()) };
+    let now = clock.now();
+    store::insert_attempt(conn, new_id(clock), seen.id, act, now).await?;
+    if act == Act::Restart {
+        store::restart(conn, seen, now).await?;
+    }
+    metrics::counter!("dermaga_healing_acts_total", "act" => act.as_str()).increment(1);
+    tracing::warn!(instance.id = %seen.id, instance.name = seen.name, %act, reason = plan.finding.detail, "instance.healing");
+    Ok(())
+}
+
+async fn write_span(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    new_status: &NewStatus,
+    plan: &Plan,
+) -> Result<()> {
+    let now = clock.now();
+    let Plan {
+        before,
+        finding,
+        course,
+        ..
+    } = plan;
+    if new_status.status == Status::Terminated {
+        store::close_span(conn, seen.id, now).await?;
+        return Ok(());
+    }
+    let next = Span {
+        id: new_id(clock),
+        state: finding.state,
+        reason: finding.reason.clone(),
+        detail: finding.detail.clone(),
+        source: seen.due_by.unwrap_or(CheckSource::Periodic),
+        since: now,
+        until: None,
+        unwell_since: course.unwell_since,
+        ailing_since: course.ailing_since,
+        given_up_at: course.given_up_at,
+    };
+    let Some(before) = before else {
+        store::insert_span(conn, seen.id, &next, true).await?;
+        return Ok(());
+    };
+    let is_new_state = before.state != next.state;
+    // A healthy instance is one span, whatever words its plugin finds for it.
+    let is_new =
+        is_new_state || (before.reason != next.reason && next.state != InstanceHealth::Healthy);
+    if is_new {
+        store::close_span(conn, seen.id, now).await?;
+        store::insert_span(conn, seen.id, &next, is_new_state).await?;
+    } else if has_changed(before, &next, *course) {
+        store::update_span(conn, before, &next).await?;
+    }
+    Ok(())
+}
+
+fn has_changed(before: &Span, next: &Span, course: Course) -> bool {
+    let earlier = Course {
+        unwell_since: before.unwell_since,
+        ailing_since: before.ailing_since,
+        given_up_at: before.given_up_at,
+    };
+    course != earlier || before.reason != next.reason || before.detail != next.detail
+}
+
+async fn tell(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    new_status: &NewStatus,
+) -> Result<()> {
+    let payload = json!({
+        "instanceId": seen.id,
+        "name": seen.name,
+        "subscriptionId": seen.subscription_id,
+        "message": new_status.message,
+    });
+    let topic = Topic::InstanceFailed;
+    outbox::put(conn, clock, topic, seen.user_id.into(), payload).await?;
+    metrics::counter!("dermaga_instances_given_up_total").increment(1);
+    Ok(())
+}
+
+/// Removes the history of health that is older than it is kept, and what was to be told by then;
+/// returns the number of rows.
+///
+/// # Errors
+/// When the database refuses; what was removed until then is gone.
+pub async fn purge(db: &Db, clock: &Clock, kept: TimeDelta) -> Result<u64> {
+    let before = clock.now() - kept;
+    let mut removed = 0;
+    loop {
+        let mut conn = db.begin().await?;
+        let mut now = store::purge_spans(&mut conn, before, AT_ONCE).await?;
+        now += store::purge_attempts(&mut conn, before, AT_ONCE).await?;
+        now += outbox::purge(&mut conn, before, AT_ONCE).await?;
+        conn.commit().await?;
+        if now == 0 {
+            return Ok(removed);
+        }
+        removed += now;
+    }
+}

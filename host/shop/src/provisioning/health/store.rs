@@ -1,0 +1,273 @@
+//! SQL of the health of instances.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{Act, CheckSource, InstanceHealth, Span, limits::Attempt, stats::SpanRow};
+use crate::{
+    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page},
+    execute, fetch_all, fetch_one, fetch_optional,
+    ids::{HealthSpanId, InstanceId},
+    provisioning::model::{Instance, Status},
+};
+
+macro_rules! span {
+    () => {
+        "SELECT id, state, reason, detail, source, since, until, unwell_since, ailing_since, given_up_at \
+         FROM health_spans"
+    };
+}
+
+/// The span that lasts.
+pub(super) async fn open_span(conn: &mut Conn, id: InstanceId) -> sqlx::Result<Option<Span>> {
+    let sql = concat!(span!(), " WHERE instance_id = $1 AND until IS NULL");
+    fetch_optional!(conn, Span, sql, id)
+}
+
+pub(super) async fn insert_span(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+    span: &Span,
+    is_new_state: bool,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "INSERT INTO health_spans (id, instance_id, state, is_new_state, reason, detail, source, since, unwell_since, \
+         ailing_since, given_up_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        span.id,
+        instance_id,
+        span.state,
+        is_new_state,
+        &span.reason,
+        &span.detail,
+        span.source,
+        span.since,
+        span.unwell_since,
+        span.ailing_since,
+        span.given_up_at,
+    )
+}
+
+pub(super) async fn update_span(conn: &mut Conn, before: &Span, now: &Span) -> sqlx::Result<u64> {
+    let sql = "UPDATE health_spans SET reason = $2, detail = $3, unwell_since = $4, ailing_since = $5, given_up_at = $6 \
+               WHERE id = $1";
+    execute!(
+        conn,
+        sql,
+        before.id,
+        &now.reason,
+        &now.detail,
+        now.unwell_since,
+        now.ailing_since,
+        now.given_up_at
+    )
+}
+
+pub(super) async fn close_span(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE health_spans SET until = CASE WHEN since > $2 THEN since ELSE $2 END \
+               WHERE instance_id = $1 AND until IS NULL";
+    execute!(conn, sql, instance_id, now)
+}
+
+/// Attempts to mend an instance since a moment.
+pub(super) async fn attempts(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<Attempt>> {
+    let sql = "SELECT act, at FROM healing_acts WHERE instance_id = $1 AND at > $2";
+    fetch_all!(conn, Attempt, sql, instance_id, since)
+}
+
+pub(super) async fn insert_attempt(
+    conn: &mut Conn,
+    id: Uuid,
+    instance_id: InstanceId,
+    act: Act,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO healing_acts (id, instance_id, act, at) VALUES ($1, $2, $3, $4)";
+    execute!(conn, sql, id, instance_id, act, now)
+}
+
+/// Renders a restart into the pods of an instance, unless its desired state changed meanwhile.
+pub(super) async fn restart(
+    conn: &mut Conn,
+    seen: &Instance,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET restarted_at = $3, generation = generation + 1, next_attempt_at = $3 \
+               WHERE id = $1 AND generation = $2 AND desired = 'RUNNING'";
+    execute!(conn, sql, seen.id, seen.generation, now)
+}
+
+pub(super) async fn purge_spans(
+    conn: &mut Conn,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM health_spans WHERE id IN \
+               (SELECT id FROM health_spans WHERE until < $1 ORDER BY until, id LIMIT $2)";
+    execute!(conn, sql, before, limit)
+}
+
+pub(super) async fn purge_attempts(
+    conn: &mut Conn,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM healing_acts WHERE id IN \
+               (SELECT id FROM healing_acts WHERE at < $1 ORDER BY at LIMIT $2)";
+    execute!(conn, sql, before, limit)
+}
+
+// ---- readings ----
+
+const SPANS: List = List {
+    rows: span!(),
+    count: "SELECT count(*) FROM health_spans",
+    order: "ORDER BY since DESC, id DESC",
+};
+
+/// The history of an instance, newest first.
+pub(super) async fn spans(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+    state: Option<InstanceHealth>,
+    part: Part,
+) -> sqlx::Result<Page<Span>> {
+    let filter = Filter::of("instance_id = ?", instance_id).with_some("state = ?", state);
+    fetch_page(conn, SPANS, &filter, part).await
+}
+
+/// Name and last check of an instance.
+pub(super) async fn checked_at(
+    conn: &mut Conn,
+    id: InstanceId,
+) -> sqlx::Result<Option<(Option<DateTime<Utc>>,)>> {
+    let sql = "SELECT checked_at FROM instances WHERE id = $1";
+    fetch_optional!(conn, (Option<DateTime<Utc>>,), sql, id)
+}
+
+/// Numbers of instances that are not removed, by health; one that was not checked yet has none.
+pub(super) async fn count_by_state(
+    conn: &mut Conn,
+) -> sqlx::Result<Vec<(Option<InstanceHealth>, i64)>> {
+    let sql = "SELECT h.state, count(*) FROM instances i \
+               LEFT JOIN health_spans h ON h.instance_id = i.id AND h.until IS NULL \
+               WHERE i.status <> 'TERMINATED' GROUP BY h.state";
+    fetch_all!(conn, (Option<InstanceHealth>, i64), sql)
+}
+
+/// Numbers of attempts since a moment.
+pub(super) async fn count_attempts(
+    conn: &mut Conn,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<(Act, i64)>> {
+    let sql = "SELECT act, count(*) FROM healing_acts \
+               WHERE act IN ('RESTART', 'RECREATION') AND at >= $1 GROUP BY act";
+    fetch_all!(conn, (Act, i64), sql, since)
+}
+
+/// An instance that is not well.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct UnwellRow {
+    pub(super) id: InstanceId,
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) status: Status,
+    pub(super) state: InstanceHealth,
+    pub(super) reason: String,
+    pub(super) detail: String,
+    pub(super) since: DateTime<Utc>,
+    pub(super) given_up_at: Option<DateTime<Utc>>,
+}
+
+/// The instances that have been unwell the longest.
+pub(super) async fn unwell(conn: &mut Conn, limit: i64) -> sqlx::Result<Vec<UnwellRow>> {
+    let sql = "SELECT i.id, i.name, i.namespace, i.status, h.state, h.reason, h.detail, \
+               coalesce(h.unwell_since, h.since) AS since, h.given_up_at \
+               FROM health_spans h JOIN instances i ON i.id = h.instance_id \
+               WHERE h.until IS NULL AND h.state IN ('FAILED', 'DEGRADED') \
+               ORDER BY coalesce(h.unwell_since, h.since), i.id LIMIT $1";
+    fetch_all!(conn, UnwellRow, sql, limit)
+}
+
+pub(super) async fn count_given_up(conn: &mut Conn) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM health_spans WHERE until IS NULL AND given_up_at IS NOT NULL";
+    let (count,) = fetch_one!(conn, (i64,), sql)?;
+    Ok(count)
+}
+
+macro_rules! measured {
+    () => {
+        "SELECT h.id, h.instance_id, i.name, i.ready_at, h.state, h.is_new_state, h.since, h.until, h.unwell_since \
+         FROM health_spans h JOIN instances i ON i.id = h.instance_id"
+    };
+}
+
+/// Spans that ended after a place in their order, which begins with their ends.
+pub(super) async fn ended_spans(
+    conn: &mut Conn,
+    after: (DateTime<Utc>, HealthSpanId),
+    limit: i64,
+) -> sqlx::Result<Vec<SpanRow>> {
+    let sql = concat!(
+        measured!(),
+        " WHERE (h.until, h.id) > ($1, $2) ORDER BY h.until, h.id LIMIT $3"
+    );
+    fetch_all!(conn, SpanRow, sql, after.0, after.1, limit)
+}
+
+/// Spans that last, of the instances after one.
+pub(super) async fn open_spans(
+    conn: &mut Conn,
+    after: InstanceId,
+    limit: i64,
+) -> sqlx::Result<Vec<SpanRow>> {
+    let sql = concat!(
+        measured!(),
+        " WHERE h.until IS NULL AND h.instance_id > $1 ORDER BY h.instance_id LIMIT $2"
+    );
+    fetch_all!(conn, SpanRow, sql, after, limit)
+}
+
+// ---- checks that are asked for ----
+
+/// Instances that are not removed, of these.
+pub(super) async fn known(conn: &mut Conn, ids: &[InstanceId]) -> sqlx::Result<Vec<(InstanceId,)>> {
+    let filter = Filter::default()
+        .and("status <> 'TERMINATED'")
+        .with_any("id", ids.iter().copied());
+    let most = i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    fetch_first(
+        conn,
+        "SELECT id FROM instances",
+        &filter,
+        "ORDER BY id",
+        most,
+    )
+    .await
+}
+
+pub(super) async fn make_due(
+    conn: &mut Conn,
+    id: InstanceId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET due_by = $3, \
+               next_attempt_at = CASE WHEN next_attempt_at > $2 THEN $2 ELSE next_attempt_at END \
+               WHERE id = $1 AND status <> 'TERMINATED'";
+    execute!(conn, sql, id, now, CheckSource::Request)
+}
+
+pub(super) async fn make_all_due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET due_by = $2, \
+               next_attempt_at = CASE WHEN next_attempt_at > $1 THEN $1 ELSE next_attempt_at END \
+               WHERE status <> 'TERMINATED'";
+    execute!(conn, sql, now, CheckSource::Request)
+}
