@@ -53,6 +53,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(instances::router())
         .merge(admin::version_moves::router())
         .merge(admin::drift::router())
+        .merge(admin::health::router())
         .merge(admin::instances::router())
         .merge(admin::k8s::router())
         .merge(admin::jobs::router())

@@ -39,6 +39,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "admin: jobs", description = "For administrators: what runs by the clock, and how it went."),
         (name = "admin: payments", description = "For administrators: payments, the gateway's notices, debts."),
         (name = "admin: plugins", description = "For administrators: hot-loading what is sold and how it is priced."),
+        (name = "admin: health", description = "For administrators: the health of instances, and its history."),
         (name = "admin: instances", description = "For administrators: decisions about instances."),
         (name = "admin: subscriptions", description = "For administrators: any customer's subscription."),
         (name = "admin: wallets", description = "For administrators: any customer's wallet and all transactions."),

@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod coupons;
 pub(crate) mod data_loss;
 pub(crate) mod drift;
+pub(crate) mod health;
 pub(crate) mod idempotency;
 pub(crate) mod jobs;
 pub(crate) mod k8s;

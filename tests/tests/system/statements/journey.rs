@@ -135,7 +135,7 @@ pub(super) async fn play(till: &Till) {
     reduced(till, &customer).await;
     plugins(till).await;
     books(till, &customer, &user).await;
-    evidence(till).await;
+    evidence(till, &customer).await;
 
     let digest = admin.get("/api/admin/plugins/service-n8n").await.data(200)["active"].clone();
     let known = [
@@ -299,11 +299,24 @@ async fn reduced(till: &Till, customer: &Client) {
     assert!(!provisioning::is_undeliverable(&mut conn, id).await.unwrap());
 }
 
-async fn evidence(till: &Till) {
+async fn evidence(till: &Till, customer: &Client) {
     let admin = &till.admin;
+    let instances = customer.get("/api/instances").await.data(200);
+    let instance = text(&instances[0]["id"]);
     let decisions = admin.get("/api/admin/decisions").await.data(200);
     let path = format!("/api/admin/decisions/{}", text(&decisions[0]["id"]));
     admin.get(&path).await.data(200);
+    for path in ["summary", "stats"] {
+        let path = format!("/api/admin/health/{path}");
+        admin.get(&path).await.data(200);
+    }
+    let path = format!("/api/admin/health/instances/{instance}");
+    for query in ["", "?state=FAILED"] {
+        admin.get(&format!("{path}{query}")).await.data(200);
+    }
+    for body in [json!({}), json!({ "instanceIds": [instance] })] {
+        admin.post("/api/admin/health/check", body).await.data(202);
+    }
     let unknown = format!("/api/admin/alerts/{}/acknowledge", uuid::Uuid::nil());
     let answer = admin.post(&unknown, json!({})).await;
     answer.fails(404, "NOT_FOUND");

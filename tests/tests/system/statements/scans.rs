@@ -13,6 +13,7 @@ const PROOF: &str = "proves every row, when an operator asks";
 const START: &str = "once, when the server starts or its cluster is back";
 /// Checked: the index has a condition.
 const FEW: &str = "an index of the few that something is to be done with";
+const ASKED: &str = "all of them, as an administrator asked";
 const JOINED: &str = "joined to such few, which are many among rows that were made up";
 
 /// Returns `true` for a scan that is on the list, through a partial index where only that is the reason.
@@ -54,6 +55,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         SUM,
     ),
     ("coupons/store/admin.rs list", "coupons", PAGE),
+    ("outbox.rs purge", "outbox", NIGHT),
     ("payments/store.rs debts", "debts", PAGE),
     ("payments/store.rs list", "payments", PAGE),
     ("plugins/store.rs decisions", "decisions", PAGE),
@@ -63,6 +65,40 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         FEW,
     ),
     ("provisioning/drift/store.rs live", "instances", COMPARED),
+    (
+        "provisioning/health/store.rs count_by_state",
+        "instances",
+        SUM,
+    ),
+    (
+        "provisioning/health/store.rs count_by_state",
+        "health_spans",
+        FEW,
+    ),
+    (
+        "provisioning/health/store.rs count_given_up",
+        "health_spans",
+        FEW,
+    ),
+    (
+        "provisioning/health/store.rs make_all_due",
+        "instances",
+        ASKED,
+    ),
+    ("provisioning/health/store.rs open_spans", "instances", SUM),
+    ("provisioning/health/store.rs ended_spans", "instances", SUM),
+    (
+        "provisioning/health/store.rs purge_spans",
+        "health_spans",
+        NIGHT,
+    ),
+    (
+        "provisioning/health/store.rs purge_attempts",
+        "healing_acts",
+        NIGHT,
+    ),
+    ("provisioning/health/store.rs unwell", "health_spans", FEW),
+    ("provisioning/health/store.rs unwell", "instances", JOINED),
     ("provisioning/store.rs applied", "instances", START),
     (
         "provisioning/store.rs secrets_in_use",

@@ -8,6 +8,7 @@ pub(super) mod clock;
 pub(super) mod coupons;
 pub(super) mod decisions;
 pub(super) mod drift;
+pub(super) mod health;
 pub(super) mod instances;
 pub(super) mod jobs;
 pub(super) mod k8s;
