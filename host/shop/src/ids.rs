@@ -124,6 +124,8 @@ ids! {
     PlanChangeId;
     /// Run of a job.
     RunId;
+    /// Recorded act of an administrator, or read of a secret.
+    AuditEventId;
     /// Notice to administrators, open until its cause is gone.
     AlertId;
     /// Time in which an instance had one health.

@@ -63,6 +63,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::decisions::router())
         .merge(admin::backtest::router())
         .merge(admin::alerts::router())
+        .merge(admin::audit::router())
         .merge(admin::clock::router());
     OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)
 }

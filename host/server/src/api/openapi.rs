@@ -32,6 +32,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "subscriptions", description = "Quoting, buying and cancelling."),
         (name = "instances", description = "What runs for a customer."),
         (name = "admin: alerts", description = "For administrators: what needs attention."),
+        (name = "admin: audit", description = "For administrators: who did what, and why."),
         (name = "admin: billing", description = "For administrators: renewals, grace, and forecasts of both."),
         (name = "admin: catalogue", description = "For administrators: the templates of what is sold."),
         (name = "admin: cluster", description = "For administrators: what is in the cluster."),

@@ -11,7 +11,8 @@ use serde_json::json;
 pub use model::{Alert, AlertFilter, AlertKind, AlertState};
 
 use crate::{
-    Error, Result, audit,
+    Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Clock, Conn, Db, Page, Part, new_id},
     ids::{AlertId, UserId},
 };
@@ -77,16 +78,8 @@ pub async fn list(db: &Db, filter: &AlertFilter<'_>, part: Part) -> Result<Page<
 pub async fn acknowledge(db: &Db, clock: &Clock, actor_id: UserId, id: AlertId) -> Result<Alert> {
     let mut conn = db.begin().await?;
     if store::acknowledge(&mut conn, id, actor_id, clock.now()).await? {
-        let subject = format!("alert:{id}");
-        audit::record(
-            &mut conn,
-            clock,
-            actor_id,
-            "alert.acknowledged",
-            &subject,
-            json!({}),
-        )
-        .await?;
+        let event = Event::new(Act::AlertAcknowledged, Subject::Alert(id), json!({}));
+        audit::record(&mut conn, clock, actor_id, event).await?;
     }
     let alert = store::by_id(&mut conn, id).await?;
     let alert = alert.ok_or_else(|| Error::not_found("alert"))?;

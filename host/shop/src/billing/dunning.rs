@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::store;
 use crate::{
-    Code, Error, Result, audit, calendar, catalog, coupons,
+    Code, Error, Result,
+    audit::{self, Event, Subject},
+    calendar, catalog, coupons,
     db::Conn,
     ids::{SubscriptionId, UserId},
     money::Rupiah,
@@ -161,9 +163,9 @@ pub(super) async fn end(
         return Ok(false);
     }
     if let Some(actor_id) = by {
-        let (action, subject) = ("subscription.expired", format!("subscription:{id}"));
-        let details = json!({ "reason": reason });
-        audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+        let subject = Subject::Subscription(id);
+        let event = Event::new(audit::Act::SubscriptionExpired, subject, json!({})).because(reason);
+        audit::record(&mut conn, clock, actor_id, event).await?;
     }
     conn.commit().await?;
     shop.instances.handle.wake();
@@ -236,9 +238,13 @@ pub async fn set_grace(
         let message = format!("This subscription is {}, not in grace.", seen.status);
         return Err(Error::new(Code::InvalidState, message));
     }
-    let (action, subject) = ("subscription.grace_set", format!("subscription:{id}"));
     let details = json!({ "days": days, "until": until });
-    audit::record(&mut conn, &shop.clock, actor_id, action, &subject, details).await?;
+    let event = Event::new(
+        audit::Act::SubscriptionGraceSet,
+        Subject::Subscription(id),
+        details,
+    );
+    audit::record(&mut conn, &shop.clock, actor_id, event).await?;
     conn.commit().await?;
     Ok(until)
 }

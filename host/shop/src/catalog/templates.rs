@@ -14,7 +14,8 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Clock, Conn, Db},
     ids::UserId,
     plugins::Registry,
@@ -158,15 +159,8 @@ pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Resul
     } else {
         loading.tell(&mut conn, clock).await?;
         let details = serde_json::to_value(&changes)?;
-        audit::record(
-            &mut conn,
-            clock,
-            actor_id,
-            "catalog.reloaded",
-            "catalog",
-            details,
-        )
-        .await?;
+        let event = Event::new(Act::CatalogReloaded, Subject::Catalog, details);
+        audit::record(&mut conn, clock, actor_id, event).await?;
         conn.commit().await?;
         let refused = loading.refused.len();
         tracing::info!(changes = changes.len(), refused, "catalog.reloaded");

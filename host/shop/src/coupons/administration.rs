@@ -12,7 +12,8 @@ use super::{
     store::{self, admin::ChangedRow},
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event},
     db::{self, Conn, Uncommitted, new_id},
     ids::{CouponId, UserId},
     money::Rupiah,
@@ -64,7 +65,7 @@ pub async fn create(
         &mut conn,
         coupons,
         created_by,
-        "coupon.created",
+        Act::CouponCreated,
         coupon.id,
         details,
     )
@@ -184,7 +185,7 @@ pub async fn change(
         .ok_or_else(|| Error::not_found("coupon"))?;
     let details =
         json!({ "code": coupon.code, "codeBefore": before.code, "status": coupon.status });
-    note(&mut conn, coupons, actor, "coupon.changed", id, details).await?;
+    note(&mut conn, coupons, actor, Act::CouponChanged, id, details).await?;
     conn.commit().await?;
     Ok(coupon)
 }
@@ -259,7 +260,7 @@ pub async fn delete(coupons: &Coupons, actor: UserId, id: CouponId) -> Result<()
         return Err(Error::new(Code::Conflict, message));
     }
     let details = json!({ "code": coupon.code, "plugin": coupon.plugin_id });
-    note(&mut conn, coupons, actor, "coupon.deleted", id, details).await?;
+    note(&mut conn, coupons, actor, Act::CouponDeleted, id, details).await?;
     Ok(conn.commit().await?)
 }
 
@@ -291,7 +292,7 @@ pub async fn switch(
         if coupon.status != status {
             store::admin::set_status(&mut conn, id, status, now).await?;
             let details = json!({ "code": coupon.code, "from": coupon.status, "to": status });
-            note(&mut conn, coupons, actor, "coupon.switched", id, details).await?;
+            note(&mut conn, coupons, actor, Act::CouponSwitched, id, details).await?;
             coupon.status = status;
         }
         switched.push(coupon);
@@ -316,19 +317,12 @@ async fn note(
     conn: &mut Conn,
     coupons: &Coupons,
     actor: UserId,
-    action: &str,
+    act: Act,
     id: CouponId,
     details: Value,
 ) -> Result<()> {
-    audit::record(
-        conn,
-        &coupons.clock,
-        actor,
-        action,
-        &format!("coupon:{id}"),
-        details,
-    )
-    .await
+    let event = Event::new(act, audit::Subject::Coupon(id), details);
+    audit::record(conn, &coupons.clock, actor, event).await
 }
 
 /// Cost and revenue of coupons, by redemptions in the window.

@@ -9,7 +9,8 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Conn, Uncommitted},
     ids::{PaymentId, UserId},
 };
@@ -34,17 +35,9 @@ pub async fn close(
         return Err(Error::new(Code::InvalidState, message));
     };
     let payment = end(payments, &mut conn, payment).await?;
-    let details = json!({ "problem": what, "reason": reason });
-    let (action, subject) = ("payment.reviewed", format!("payment:{id}"));
-    audit::record(
-        &mut conn,
-        &payments.clock,
-        actor_id,
-        action,
-        &subject,
-        details,
-    )
-    .await?;
+    let details = json!({ "problem": what });
+    let event = Event::new(Act::PaymentReviewed, Subject::Payment(id), details).because(reason);
+    audit::record(&mut conn, &payments.clock, actor_id, event).await?;
     Ok(Uncommitted::new(conn, payment))
 }
 

@@ -11,7 +11,8 @@ use super::{
     sync, vetting,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{self, Conn},
     ids::UserId,
 };
@@ -127,12 +128,12 @@ async fn note(
     conn: &mut Conn,
     registry: &Registry,
     actor_id: UserId,
-    action: &str,
+    act: Act,
     plugin_id: &str,
     details: Value,
 ) -> Result<()> {
-    let subject = format!("plugin:{plugin_id}");
-    audit::record(conn, registry.clock(), actor_id, action, &subject, details).await
+    let event = Event::new(act, Subject::Plugin(plugin_id), details);
+    audit::record(conn, registry.clock(), actor_id, event).await
 }
 
 /// Makes a staged or superseded version the active one. Calls in flight end on the version they
@@ -175,7 +176,7 @@ pub async fn activate(
             &mut conn,
             registry,
             actor_id,
-            "plugin.activated",
+            Act::PluginActivated,
             plugin_id,
             details,
         )
@@ -311,7 +312,7 @@ async fn retired(
         &mut conn,
         registry,
         actor_id,
-        "plugin.retired",
+        Act::PluginRetired,
         plugin_id,
         details,
     )
@@ -354,7 +355,7 @@ pub async fn delete(
         &mut conn,
         registry,
         actor_id,
-        "plugin.version_deleted",
+        Act::PluginVersionDeleted,
         plugin_id,
         details,
     )
@@ -410,7 +411,7 @@ pub async fn reset(
             &mut conn,
             registry,
             actor_id,
-            "plugin.resumed",
+            Act::PluginResumed,
             plugin_id,
             details,
         )

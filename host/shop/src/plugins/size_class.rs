@@ -11,9 +11,12 @@ use super::{
     store::{self, Grant},
     sync,
 };
-use crate::{Code, Error, Result, audit, db::Conn, ids::UserId};
-
-const GRANTED: &str = "plugin.class_granted";
+use crate::{
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
+    db::Conn,
+    ids::UserId,
+};
 
 /// Loads an upload with the larger of the class that it is given and the one its plugin has been
 /// granted. Whose upload it is only the component itself can say, so one that does not fit the
@@ -121,10 +124,10 @@ async fn record(
     before: PluginClass,
 ) -> Result<()> {
     store::grant_class(conn, grant).await?;
-    let details = json!({ "class": grant.class, "before": before, "reason": grant.reason });
-    let subject = format!("plugin:{}", grant.plugin_id);
-    let actor = grant.granted_by;
-    audit::record(conn, registry.clock(), actor, GRANTED, &subject, details).await?;
+    let details = json!({ "class": grant.class, "before": before });
+    let subject = Subject::Plugin(grant.plugin_id);
+    let event = Event::new(Act::PluginClassGranted, subject, details).because(grant.reason);
+    audit::record(conn, registry.clock(), grant.granted_by, event).await?;
     tracing::info!(plugin.id = grant.plugin_id, plugin.class = %grant.class, "plugin.class_granted");
     Ok(())
 }

@@ -8,7 +8,8 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     ids::{InstanceId, UserId},
 };
 
@@ -35,9 +36,9 @@ pub async fn accept_data_loss(
         };
         return Err(Error::new(Code::InvalidState, message));
     }
-    let (action, subject) = ("instance.data_loss_accepted", format!("instance:{id}"));
-    let details = json!({ "reason": reason, "claims": lost.claims });
-    audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+    let details = json!({ "claims": lost.claims });
+    let event = Event::new(Act::DataLossAccepted, Subject::Instance(id), details).because(reason);
+    audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;
     handle.wake();
     Ok(lost)

@@ -12,7 +12,8 @@ use super::{
     view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Db, Page, Part},
     ids::{InstanceId, UserId},
     plugins,
@@ -98,9 +99,9 @@ pub async fn credentials(
     let card = plugins::decide::<service::Access>(registry, &plugin, input, user_id.into()).await?;
     let (view, shown) = CredentialsView::of(card.value, &secrets)?;
     let mut conn = db.begin().await?;
-    let (action, subject) = ("instance.credentials_shown", format!("instance:{id}"));
     let details = json!({ "secrets": shown });
-    audit::record(&mut conn, clock, user_id, action, &subject, details).await?;
+    let event = Event::new(Act::CredentialsShown, Subject::Instance(id), details);
+    audit::record(&mut conn, clock, user_id, event).await?;
     conn.commit().await?;
     Ok(view)
 }

@@ -10,7 +10,8 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Clock, Conn, Db, Lease, Term, new_id},
     ids::{RunId, UserId},
 };
@@ -84,17 +85,9 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Res
         );
         return Err(Error::new(Code::Conflict, message).retry_after(5));
     };
-    let subject = format!("job:{}", job.name);
     let details = json!({ "runId": claim.lease.id });
-    audit::record(
-        &mut conn,
-        &scheduler.clock,
-        by,
-        "job.run",
-        &subject,
-        details,
-    )
-    .await?;
+    let event = Event::new(Act::JobRun, Subject::Job(job.name), details);
+    audit::record(&mut conn, &scheduler.clock, by, event).await?;
     conn.commit().await?;
     Ok(claim)
 }

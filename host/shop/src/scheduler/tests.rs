@@ -71,7 +71,7 @@ async fn what_an_administrator_runs_is_audited() {
     let unknown = scheduler.run_now("bad", admin, LONG).await;
     assert_eq!(unknown.unwrap_err().code, Code::NotFound);
     let mut conn = scheduler.db.read().await.unwrap();
-    let sql = "SELECT actor_id, subject FROM audit_events WHERE action = 'job.run'";
+    let sql = "SELECT actor_id, subject FROM audit_events WHERE act = 'job.run'";
     let noted = crate::fetch_all!(conn, (UserId, String), sql).unwrap();
     assert_eq!(noted, [(admin, "job:good".to_owned())]);
 }

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::{Subscription, Subscriptions, store, upgrade};
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Uncommitted, new_id},
     ids::{SubscriptionId, UserId},
     money::Rupiah,
@@ -74,9 +75,13 @@ pub async fn refund(
     let (key, back) = (format!("refund:{act}"), (refund.amount, Rupiah::ZERO));
     let made = wallet::give_back(&mut conn, clock, &mut wallet, back, &key, new).await?;
     debts::collect(&mut conn, clock, &mut wallet, refund.amount, &key).await?;
-    let details = json!({ "amount": refund.amount, "reason": refund.reason, "period": number });
-    let (action, subject) = ("subscription.refunded", format!("subscription:{id}"));
-    audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+    let details = json!({ "amount": refund.amount, "period": number });
+    let event = Event::new(
+        Act::SubscriptionRefunded,
+        Subject::Subscription(id),
+        details,
+    );
+    audit::record(&mut conn, clock, actor_id, event.because(&refund.reason)).await?;
     Ok(Uncommitted::new(conn, made))
 }
 

@@ -10,7 +10,8 @@ use super::{
     lock,
 };
 use crate::{
-    Error, Result, audit,
+    Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Conn, Uncommitted, new_id},
     ids::{TransactionId, UserId},
     money::Rupiah,
@@ -117,16 +118,16 @@ async fn book(
         check_cap(&wallets.settings, &wallet, movement.paid)?;
     }
     let id: TransactionId = new_id(&wallets.clock);
-    let (action, description) = match adjustment.direction {
-        Direction::Add => ("wallet.credit_added", "Credit added by the shop"),
-        Direction::Deduct => ("wallet.credit_deducted", "Credit taken by the shop"),
+    let (act, description) = match adjustment.direction {
+        Direction::Add => (Act::CreditAdded, "Credit added by the shop"),
+        Direction::Deduct => (Act::CreditDeducted, "Credit taken by the shop"),
     };
     let details = json!({ "reason": reason, "paid": movement.paid, "bonus": movement.bonus });
     let new = NewTransaction {
         user_id: adjustment.user_id,
         kind: TransactionType::AdminAdjustment,
         description: description.to_owned(),
-        details: details.clone(),
+        details,
         subscription_id: None,
         coupon_id: None,
         price_decision_id: None,
@@ -134,8 +135,9 @@ async fn book(
     };
     let key = format!("adjustment:{id}");
     let transaction = ledger::post(conn, &wallets.clock, &mut wallet, &movement, &key, new).await?;
-    let subject = format!("wallet:{}", adjustment.user_id);
-    audit::record(conn, &wallets.clock, actor, action, &subject, details).await?;
+    let details = json!({ "paid": movement.paid, "bonus": movement.bonus });
+    let event = Event::new(act, Subject::Wallet(adjustment.user_id), details).because(reason);
+    audit::record(conn, &wallets.clock, actor, event).await?;
     Ok(transaction)
 }
 

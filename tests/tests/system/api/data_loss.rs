@@ -57,7 +57,7 @@ async fn a_loss_is_accepted_once_and_with_a_reason(shop: Shop) {
     assert_eq!(accepted.data(202)["claims"], json!(["data"]));
     shop.instance_becomes(&customer, id, "RUNNING").await;
     let mut conn = shop.state().db.read().await.unwrap();
-    let sql = "SELECT count(*) FROM audit_events WHERE action = 'instance.data_loss_accepted'";
+    let sql = "SELECT count(*) FROM audit_events WHERE act = 'instance.data_loss_accepted'";
     let (audited,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
     assert_eq!(audited, 1);
 }

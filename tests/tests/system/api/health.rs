@@ -294,7 +294,7 @@ async fn checks_are_made_at_once_and_counted_once(shop: Shop) {
     let refused = customer.post("/api/admin/health/check", json!({})).await;
     refused.fails(403, "FORBIDDEN");
     let mut conn = shop.state().db.read().await.unwrap();
-    let sql = "SELECT count(*) FROM audit_events WHERE action = 'health.check_requested'";
+    let sql = "SELECT count(*) FROM audit_events WHERE act = 'health.check_requested'";
     let (audited,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
     assert_eq!(audited, 3);
 }

@@ -107,12 +107,12 @@ async fn activations(shop: &Shop) -> Vec<Value> {
     audited(shop, "plugin.activated").await
 }
 
-/// Returns the details of audit records of an action on the plugin, oldest first.
-async fn audited(shop: &Shop, action: &str) -> Vec<Value> {
+/// Returns the details of audit records of an act on the plugin, oldest first.
+async fn audited(shop: &Shop, act: &str) -> Vec<Value> {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT details FROM audit_events \
-               WHERE action = $1 AND subject = 'plugin:coupon-gift' ORDER BY id";
-    let rows = dermaga_shop::fetch_all!(conn, (sqlx::types::Json<Value>,), sql, action).unwrap();
+               WHERE act = $1 AND subject = 'plugin:coupon-gift' ORDER BY id";
+    let rows = dermaga_shop::fetch_all!(conn, (sqlx::types::Json<Value>,), sql, act).unwrap();
     rows.into_iter().map(|(details,)| details.0).collect()
 }
 

@@ -92,7 +92,10 @@ async fn no_value_of_a_secret_is_anywhere_but_in_its_object_and_the_credentials(
     let shown = text(&customer, &credentials).await;
     let mut conn = shop.state().db.read().await.unwrap();
     for (table, sql) in [
-        ("audit", "SELECT CAST(details AS TEXT) FROM audit_events"),
+        (
+            "audit",
+            "SELECT CAST(details AS TEXT) || coalesce(reason, '') FROM audit_events",
+        ),
         (
             "decisions",
             "SELECT input || coalesce(output, '') || logs FROM decisions",

@@ -317,6 +317,7 @@ async fn evidence(till: &Till, customer: &Client) {
     for body in [json!({}), json!({ "instanceIds": [instance] })] {
         admin.post("/api/admin/health/check", body).await.data(202);
     }
+    admin.get("/api/admin/audit").await.data(200);
     let unknown = format!("/api/admin/alerts/{}/acknowledge", uuid::Uuid::nil());
     let answer = admin.post(&unknown, json!({})).await;
     answer.fails(404, "NOT_FOUND");

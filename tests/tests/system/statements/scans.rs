@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("accounts/store.rs has_administrator", "users", FEW),
     ("alerts/store.rs count_open", "alerts", FEW),
     ("alerts/store.rs list", "alerts", PAGE),
+    ("audit/store.rs list", "audit_events", PAGE),
     (
         "coupons/store/admin.rs cost_by_type",
         "coupon_redemptions",

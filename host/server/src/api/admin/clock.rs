@@ -4,7 +4,8 @@
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
-    Error, Result, audit,
+    Error, Result,
+    audit::{self, Act, Event, Subject},
     db::Clock,
     timekeeping::setting::{self, ClockSetting},
 };
@@ -114,15 +115,8 @@ async fn set(
     dermaga_shop::timekeeping::mend(&state.db, clock).await?;
     let mut conn = state.db.begin().await?;
     let details = json!({ "offsetSeconds": offset.num_seconds() });
-    audit::record(
-        &mut conn,
-        clock,
-        admin.user_id,
-        "clock.set",
-        "clock",
-        details,
-    )
-    .await?;
+    let event = Event::new(Act::ClockSet, Subject::Clock, details);
+    audit::record(&mut conn, clock, admin.user_id, event).await?;
     conn.commit().await?;
     tracing::warn!(clock.offset_s = offset.num_seconds(), "clock.set");
     let view = ClockView::of(clock);

@@ -1,6 +1,7 @@
 //! Handlers for administrators.
 
 pub(super) mod alerts;
+pub(super) mod audit;
 pub(super) mod backtest;
 pub(super) mod billing;
 pub(super) mod catalog;

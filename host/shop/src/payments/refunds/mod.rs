@@ -17,7 +17,8 @@ use super::{
     store as payments_store,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     db::{Conn, Uncommitted, new_id},
     ids::{PaymentId, RefundId, UserId},
     money::Rupiah,
@@ -149,9 +150,10 @@ async fn begin(
     payment.next_check_at = Some(unanswered::next_try(begun.created_at, now));
     payments_store::update(&mut conn, &payment).await?;
     store::insert(&mut conn, &begun, actor_id).await?;
-    let details = json!({ "amount": refund.amount, "reason": refund.reason });
-    let (action, subject) = ("payment.refunded", format!("payment:{id}"));
-    audit::record(&mut conn, clock, actor_id, action, &subject, details).await?;
+    let details = json!({ "amount": refund.amount });
+    let event = Event::new(Act::PaymentRefunded, Subject::Payment(id), details);
+    let event = event.because(&refund.reason);
+    audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;
     Ok(begun)
 }

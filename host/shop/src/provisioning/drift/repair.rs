@@ -17,7 +17,8 @@ use super::{
     view::{DriftKind, RepairAction},
 };
 use crate::{
-    Result, audit,
+    Result,
+    audit::{self, Act, Event, Subject},
     cluster::{Cluster, ClusterError, NAMESPACE, Sighting, Survey, owner_labels},
     ids::UserId,
     provisioning::Instances,
@@ -283,17 +284,9 @@ async fn record(
         return Ok(());
     }
     let mut conn = instances.db.begin().await?;
-    let details = json!({ "action": action, "reason": reason, "objects": told });
-    let (name, subject) = ("cluster.drift_repaired", "cluster");
-    audit::record(
-        &mut conn,
-        &instances.clock,
-        actor_id,
-        name,
-        subject,
-        details,
-    )
-    .await?;
+    let details = json!({ "action": action, "objects": told });
+    let event = Event::new(Act::DriftRepaired, Subject::Cluster, details).because(reason);
+    audit::record(&mut conn, &instances.clock, actor_id, event).await?;
     Ok(conn.commit().await?)
 }
 

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::store;
 use crate::{
-    Result, audit,
+    Result,
+    audit::{self, Act, Event, Subject},
     ids::{InstanceId, UserId},
     provisioning::Instances,
 };
@@ -54,9 +55,9 @@ pub async fn check(
             Requested { due, unknown }
         }
     };
-    let (action, subject) = ("health.check_requested", "instances");
     let details = json!({ "instanceIds": named, "due": requested.due });
-    audit::record(&mut conn, clock, actor_id, action, subject, details).await?;
+    let event = Event::new(Act::HealthCheckRequested, Subject::Instances, details);
+    audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;
     handle.wake();
     Ok(requested)

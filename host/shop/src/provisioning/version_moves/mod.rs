@@ -24,7 +24,8 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result, audit,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
     cluster::masked,
     ids::{InstanceId, UserId},
     plugins::{self, Registry},
@@ -326,16 +327,8 @@ async fn apply(
     }
     record_event(&mut conn, clock, &moved).await?;
     let details = json!({ "plugin": about.id, "from": seen.plugin_digest, "to": to });
-    let subject = format!("instance:{}", seen.id);
-    audit::record(
-        &mut conn,
-        clock,
-        actor_id,
-        "instance.moved",
-        &subject,
-        details,
-    )
-    .await?;
+    let event = Event::new(Act::InstanceMoved, Subject::Instance(seen.id), details);
+    audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;
     tracing::info!(instance.id = %seen.id, plugin.digest = to, "instance.moved");
     Ok(true)

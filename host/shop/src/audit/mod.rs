@@ -1,0 +1,49 @@
+//! Audit trail: acts of administrators with their reasons, and reads of secrets.
+//!
+//! An act is recorded in the transaction that makes it. The database refuses to change or delete
+//! what was recorded.
+
+mod model;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use sqlx::types::Json;
+
+pub use model::{Act, AuditEvent, AuditFilter, Event, Subject};
+
+use crate::{
+    Result,
+    db::{Clock, Conn, Db, Page, Part, new_id},
+    ids::UserId,
+};
+
+/// Records an act in the caller's transaction.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record(
+    conn: &mut Conn,
+    clock: &Clock,
+    actor_id: UserId,
+    event: Event<'_>,
+) -> Result<()> {
+    let row = store::NewEvent {
+        id: new_id(clock),
+        actor_id,
+        act: event.act,
+        subject: event.subject.to_string(),
+        reason: event.reason,
+        details: Json(event.details),
+        now: clock.now(),
+    };
+    Ok(store::insert(conn, row).await?)
+}
+
+/// Lists what was recorded, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(db: &Db, filter: &AuditFilter<'_>, part: Part) -> Result<Page<AuditEvent>> {
+    Ok(store::list(&mut db.read().await?, filter, part).await?)
+}

@@ -1,0 +1,162 @@
+//! Acts, and what they were done to.
+
+use std::fmt::{self, Display, Formatter};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+
+use crate::ids::{AlertId, AuditEventId, CouponId, InstanceId, PaymentId, SubscriptionId, UserId};
+
+crate::text_enum! {
+    /// Act that the audit trail keeps.
+    pub enum Act {
+        /// An alert was marked as seen.
+        AlertAcknowledged = "alert.acknowledged",
+        /// The service templates were read again, and what changed was applied.
+        CatalogReloaded = "catalog.reloaded",
+        /// The clock of a rehearsal was moved.
+        ClockSet = "clock.set",
+        CouponCreated = "coupon.created",
+        CouponChanged = "coupon.changed",
+        CouponDeleted = "coupon.deleted",
+        /// A coupon was switched on or off.
+        CouponSwitched = "coupon.switched",
+        /// A customer or an administrator read an instance's passwords.
+        CredentialsShown = "instance.credentials_shown",
+        /// Objects in the cluster that differ from the records were adopted, deleted or applied again.
+        DriftRepaired = "cluster.drift_repaired",
+        /// An instance was told to begin again without its lost data.
+        DataLossAccepted = "instance.data_loss_accepted",
+        /// Instances were to be looked at at once.
+        HealthCheckRequested = "health.check_requested",
+        /// An instance was moved to another version of its plugin.
+        InstanceMoved = "instance.moved",
+        /// A job was run by hand.
+        JobRun = "job.run",
+        /// A top-up was paid back through the gateway.
+        PaymentRefunded = "payment.refunded",
+        /// A payment that the gateway left unclear was settled by hand.
+        PaymentReviewed = "payment.reviewed",
+        PluginActivated = "plugin.activated",
+        /// A plugin was granted a larger or smaller size class.
+        PluginClassGranted = "plugin.class_granted",
+        /// The suspension of a failing plugin version was ended by hand.
+        PluginResumed = "plugin.resumed",
+        PluginRetired = "plugin.retired",
+        PluginVersionDeleted = "plugin.version_deleted",
+        SubscriptionExpired = "subscription.expired",
+        /// The end of a subscription's grace was set.
+        SubscriptionGraceSet = "subscription.grace_set",
+        /// Cash of a paid period was given back to the wallet.
+        SubscriptionRefunded = "subscription.refunded",
+        CreditAdded = "wallet.credit_added",
+        CreditDeducted = "wallet.credit_deducted",
+    }
+}
+
+/// Thing that an act was done to, written as `kind:id`.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject<'a> {
+    Alert(AlertId),
+    Catalog,
+    Clock,
+    Cluster,
+    Coupon(CouponId),
+    Instance(InstanceId),
+    /// Several instances.
+    Instances,
+    /// Job by its name.
+    Job(&'a str),
+    Payment(PaymentId),
+    /// Plugin by its id.
+    Plugin(&'a str),
+    Subscription(SubscriptionId),
+    /// Wallet by its customer.
+    Wallet(UserId),
+}
+
+impl Display for Subject<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Alert(id) => write!(f, "alert:{id}"),
+            Self::Catalog => f.write_str("catalog"),
+            Self::Clock => f.write_str("clock"),
+            Self::Cluster => f.write_str("cluster"),
+            Self::Coupon(id) => write!(f, "coupon:{id}"),
+            Self::Instance(id) => write!(f, "instance:{id}"),
+            Self::Instances => f.write_str("instances"),
+            Self::Job(name) => write!(f, "job:{name}"),
+            Self::Payment(id) => write!(f, "payment:{id}"),
+            Self::Plugin(id) => write!(f, "plugin:{id}"),
+            Self::Subscription(id) => write!(f, "subscription:{id}"),
+            Self::Wallet(user_id) => write!(f, "wallet:{user_id}"),
+        }
+    }
+}
+
+/// Act to record.
+#[derive(Debug)]
+pub struct Event<'a> {
+    pub(super) act: Act,
+    pub(super) subject: Subject<'a>,
+    pub(super) reason: Option<&'a str>,
+    pub(super) details: Value,
+}
+
+impl<'a> Event<'a> {
+    /// Returns an act with what is needed to understand it later: values before and after, amounts,
+    /// never secrets.
+    pub const fn new(act: Act, subject: Subject<'a>, details: Value) -> Self {
+        Self {
+            act,
+            subject,
+            reason: None,
+            details,
+        }
+    }
+
+    /// Adds the reason that the actor gave.
+    #[must_use]
+    pub const fn because(mut self, reason: &'a str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+}
+
+/// Recorded act.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditEvent {
+    pub id: AuditEventId,
+    /// Account that acted.
+    pub actor_id: Option<UserId>,
+    /// E-mail address of that account today.
+    pub actor_email: Option<String>,
+    pub act: Act,
+    /// Kind and id of what it was done to, for example `coupon:0199…`, or `catalog`, `clock`, `cluster` and
+    /// `instances`.
+    pub subject: String,
+    /// Reason that the actor gave.
+    pub reason: Option<String>,
+    /// Values before and after, amounts and the like; its fields depend on the act.
+    #[schema(value_type = Object)]
+    pub details: Json<Value>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// Filter of a list of acts.
+#[derive(Debug, Default)]
+pub struct AuditFilter<'a> {
+    pub actor_id: Option<UserId>,
+    pub act: Option<Act>,
+    pub subject: Option<&'a str>,
+    /// Text within the reason, in any case.
+    pub reason: Option<&'a str>,
+    /// First moment.
+    pub from: Option<DateTime<Utc>>,
+    /// Moment after the last.
+    pub until: Option<DateTime<Utc>>,
+}

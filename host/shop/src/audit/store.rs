@@ -1,0 +1,62 @@
+//! SQL of the audit trail.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::types::Json;
+
+use super::model::{Act, AuditEvent, AuditFilter};
+use crate::{
+    db::{Conn, Filter, List, Page, Part, fetch_page},
+    execute,
+    ids::{AuditEventId, UserId},
+};
+
+/// Fields of an act to record.
+pub(super) struct NewEvent<'a> {
+    pub(super) id: AuditEventId,
+    pub(super) actor_id: UserId,
+    pub(super) act: Act,
+    pub(super) subject: String,
+    pub(super) reason: Option<&'a str>,
+    pub(super) details: Json<Value>,
+    pub(super) now: DateTime<Utc>,
+}
+
+pub(super) async fn insert(conn: &mut Conn, new: NewEvent<'_>) -> sqlx::Result<()> {
+    let sql = "INSERT INTO audit_events (id, actor_id, act, subject, reason, details, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    execute!(
+        conn,
+        sql,
+        new.id,
+        new.actor_id,
+        new.act,
+        new.subject,
+        new.reason,
+        new.details,
+        new.now
+    )?;
+    Ok(())
+}
+
+const EVENTS: List = List {
+    rows: "SELECT e.id, e.actor_id, u.email AS actor_email, e.act, e.subject, e.reason, e.details, e.created_at \
+           FROM audit_events e LEFT JOIN users u ON u.id = e.actor_id",
+    count: "SELECT count(*) FROM audit_events e",
+    order: "ORDER BY e.created_at DESC, e.id DESC",
+};
+
+pub(super) async fn list(
+    conn: &mut Conn,
+    wanted: &AuditFilter<'_>,
+    part: Part,
+) -> sqlx::Result<Page<AuditEvent>> {
+    let filter = Filter::default()
+        .with_some("e.actor_id = ?", wanted.actor_id)
+        .with_some("e.act = ?", wanted.act)
+        .with_some("e.subject = ?", wanted.subject)
+        .with_some("e.created_at >= ?", wanted.from)
+        .with_some("e.created_at < ?", wanted.until)
+        .containing(&["e.reason"], wanted.reason);
+    fetch_page(conn, EVENTS, &filter, part).await
+}
