@@ -69,6 +69,10 @@ codes! {
     /// The quote was consumed by an earlier purchase.
     QuoteUsed = "QUOTE_USED" => 409,
     InvalidState = "INVALID_STATE" => 409,
+    /// The new configuration costs more than the present one.
+    PriceWouldRise = "PRICE_WOULD_RISE" => 409,
+    /// The storage class of the instance's volume does not let it grow; nothing was charged.
+    VolumeCannotGrow = "VOLUME_CANNOT_GROW" => 409,
     /// This server writes manifests into a folder, and has no cluster to ask.
     NoCluster = "NO_CLUSTER" => 409,
     /// Something refers to the plugin version and keeps it.

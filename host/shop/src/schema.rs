@@ -1,11 +1,13 @@
 //! Values that a plugin's author described by a JSON Schema.
 
+mod fixed;
 mod whole;
 mod wording;
 
 use dermaga_runtime::contract::Problem;
 use serde_json::Value;
 
+pub use fixed::{FIXED, refuse_fixed};
 pub use wording::{Fault, Format, faults};
 pub use wording::{UNKNOWN, of_format};
 

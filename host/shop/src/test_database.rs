@@ -156,6 +156,7 @@ impl TestDatabase {
             resync: Duration::from_secs(3600),
             patience: Duration::from_secs(3600),
             health_kept: TimeDelta::days(30),
+            rollout: Duration::from_secs(600),
         };
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let vault = Arc::new(Vault::new(&[MasterKey::generate()]));

@@ -144,6 +144,7 @@ fn config_schema() -> Value {
             "default": "app",
             "title": title,
             "description": description,
+            "x-fixed": "is made at the first start, and keeps its name: buy another one for another name",
         })
     };
     json!({

@@ -149,6 +149,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_RESYNC_SECONDS"],
     ),
     (
+        ROLLOUTS,
+        "an_upgrade_whose_volume_does_not_grow_is_undone_in_its_minutes",
+        &["DERMAGA_ROLLOUT_MINUTES"],
+    ),
+    (
         INSTANCES,
         "health_is_mended_and_kept_as_the_settings_say",
         &["DERMAGA_HEALING_PATIENCE", "DERMAGA_HEALTH_HISTORY_DAYS"],
@@ -309,6 +314,7 @@ const KEYS: &str = "tests/tests/system/settings/keys.rs";
 const PLUGINS: &str = "tests/tests/system/settings/plugins.rs";
 const IMAGES: &str = "tests/tests/system/settings/images.rs";
 const INSTANCES: &str = "tests/tests/system/settings/instances.rs";
+const ROLLOUTS: &str = "tests/tests/system/api/rollouts.rs";
 const MONEY: &str = "tests/tests/system/settings/money.rs";
 const HERE: &str = "tests/tests/system/settings.rs";
 

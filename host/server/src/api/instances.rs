@@ -7,25 +7,30 @@ use axum::{
 };
 use dermaga_shop::{
     cluster::Following,
-    ids::InstanceId,
+    ids::{InstanceId, PlanId},
     provisioning::{
-        self, Status,
+        self, Status, lifecycle as life,
         view::{CredentialsView, InstanceDetail, InstanceView, ManifestsView},
         watching::{self, InstanceEventView, LogLineView},
     },
-    subscriptions::lifecycle::{self, Named},
+    subscriptions::{
+        cancellation,
+        lifecycle::{self, Named},
+        update::{self, UpdateView, Wanted},
+    },
     text::counted,
 };
 use futures::StreamExt as _;
 use garde::Validate;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{
-        AppState, Customer,
-        lifecycle::{RESTART, START, STOP, answer},
+        AppState, Customer, IdempotencyKey, Keyed,
+        lifecycle::{RESTART, START, STOP, answer, removed},
     },
     http::{
         self, Envelope, Id, NoFilter, PageQuery, Paged, Params, Refusal, Reply, Sent, Success,
@@ -36,6 +41,8 @@ use crate::{
 failure_responses!(Missing: NotFound);
 failure_responses!(Logging: NotFound, InvalidState, NoCluster, ClusterUnavailable, TooManyRequests);
 failure_responses!(Living: NotFound, InvalidState);
+failure_responses!(Updating: NotFound, InvalidState, Conflict, InsufficientCredit, PluginRefusedInput, PriceWouldRise,
+    VolumeCannotGrow, NotDeliverable, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(NotApplied: NotFound, InvalidState);
 failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
@@ -43,7 +50,8 @@ failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUn
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list))
-        .routes(routes!(get))
+        .routes(routes!(get, terminate))
+        .routes(routes!(update))
         .routes(routes!(credentials))
         .routes(routes!(manifests))
         .routes(routes!(events))
@@ -115,6 +123,77 @@ async fn manifests(
         format!("{}.", counted(view.objects.len(), "object")),
         view,
     ))
+}
+
+/// Configuration that an instance is to have.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UpdateRequest {
+    /// The whole configuration, as the service's schema says: what is absent has its default.
+    #[schema(value_type = Object)]
+    #[garde(skip)]
+    config: Map<String, Value>,
+    /// The plan that it has; another one is refused, since the subscription's upgrade changes it.
+    #[garde(skip)]
+    plan_id: Option<PlanId>,
+    /// True to report the changes only.
+    #[serde(default)]
+    #[garde(skip)]
+    dry_run: bool,
+}
+
+/// Changes the configuration of an instance, checked as at its purchase; with `dryRun`, a preview.
+///
+/// The period that is paid for keeps its price, and the next one is priced by the new configuration,
+/// which may not cost more. A configuration whose pods do not become ready in time is undone: the
+/// instance goes back to what ran before, and `undone` says why. Data is not touched.
+#[utoipa::path(put, path = "/instances/{id}/update", tag = "instances", params(("id" = Uuid, Path), IdempotencyKey),
+    request_body = UpdateRequest, security(("bearer" = [])),
+    responses((status = 200, description = "A preview, or so already", body = Envelope<UpdateView>),
+        (status = 202, description = "Being updated", body = Envelope<UpdateView>), Updating))]
+async fn update(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<InstanceId>,
+    Keyed(request, once): Keyed<UpdateRequest>,
+) -> Result<Response, Refusal> {
+    let wanted = Wanted {
+        config: Value::Object(request.config),
+        plan_id: request.plan_id,
+    };
+    let (shop, user_id) = (&state.subscriptions, customer.user_id);
+    if request.dry_run {
+        let view = Box::pin(update::preview(shop, user_id, id, wanted)).await?;
+        let message = format!("{} would change.", counted(view.changes.len(), "object"));
+        return Ok(Success::ok(message, view).into_response());
+    }
+    let act = async {
+        let updated = update::update(shop, user_id, id, wanted).await?;
+        Ok(updated.map(|view| {
+            if view.applied {
+                Success::accepted("It is being given its new configuration.", view)
+            } else {
+                Success::ok("It has this configuration already.", view)
+            }
+        }))
+    };
+    once.answer(&state, user_id, act).await
+}
+
+/// Ends an instance and its subscription now, as `DELETE /subscriptions/{id}` does: everything it has is
+/// removed, its data too.
+#[utoipa::path(delete, path = "/instances/{id}", tag = "instances", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 202, description = "Being removed", body = Envelope<InstanceDetail>), Living))]
+async fn terminate(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<InstanceId>,
+) -> Reply<InstanceDetail> {
+    let user_id = customer.user_id;
+    let subscription = life::subscription_of(&mut state.db.read().await?, user_id, id).await?;
+    let ended = cancellation::cancel(&state.subscriptions, user_id, subscription, None).await?;
+    let detail = provisioning::detail(&state.instances, user_id, id).await?;
+    Ok(Success::accepted(removed(ended), detail))
 }
 
 /// Stops an instance: scaled to zero, its data kept, and still paid for. One that is stopped stays so.

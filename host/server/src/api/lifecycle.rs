@@ -1,5 +1,6 @@
 //! Answers to stop, start and restart, which an instance's id and its subscription's reach alike.
 
+use dermaga_shop::subscriptions::cancellation::Cancelled;
 use serde::Serialize;
 
 use crate::http::Success;
@@ -24,5 +25,15 @@ pub(super) fn answer<T: Serialize>(
         Success::accepted(changed, detail)
     } else {
         Success::ok(unchanged, detail)
+    }
+}
+
+/// Says to its customer what became of a subscription that ended now, and of its money.
+pub(super) const fn removed(cancelled: Cancelled) -> &'static str {
+    match cancelled {
+        Cancelled::Paid => "The subscription has ended; its resources are being removed.",
+        Cancelled::Undone => {
+            "The subscription has ended before it was set up; everything paid for it is back in your wallet."
+        }
     }
 }

@@ -9,9 +9,7 @@ use dermaga_shop::{
     provisioning::watching::{self, UsageView},
     subscriptions::{
         self, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
-        SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView,
-        cancellation::{self, Cancelled},
-        checkout,
+        SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, cancellation, checkout,
         lifecycle::{self, Named},
     },
 };
@@ -24,7 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{
         AppState, Customer, IdempotencyKey, Keyed,
-        lifecycle::{RESTART, START, STOP, answer},
+        lifecycle::{RESTART, START, STOP, answer, removed},
     },
     http::{Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses},
 };
@@ -266,12 +264,8 @@ async fn cancel(
     let reason = request.reason.as_deref();
     let message = match request.at {
         CancelAt::Now => {
-            match cancellation::cancel(&state.subscriptions, customer.user_id, id, reason).await? {
-                Cancelled::Paid => "The subscription has ended; its resources are being removed.",
-                Cancelled::Undone => {
-                    "The subscription has ended before it was set up; everything paid for it is back in your wallet."
-                }
-            }
+            let (shop, user_id) = (&state.subscriptions, customer.user_id);
+            removed(cancellation::cancel(shop, user_id, id, reason).await?)
         }
         CancelAt::PeriodEnd => {
             cancellation::cancel_at_period_end(&state.subscriptions, customer.user_id, id, reason)

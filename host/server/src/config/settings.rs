@@ -196,6 +196,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_HEALTH_HISTORY_DAYS" "health_history_days" (Some("30")):
         "For how many days the history of instances' health is kept, from 8 to 3650."
         => |c, text| c.provisioning.health_kept = TimeDelta::days(parse::number(text, &(8..=3650))?);
+    "DERMAGA_ROLLOUT_MINUTES" "rollout_minutes" (Some("10")):
+        "Minutes that a change of an instance may take until its pods are ready, from 1 to 240; then it is undone."
+        => |c, text| c.provisioning.rollout = seconds(parse::number::<u64>(text, &(1..=240))? * 60);
     "DERMAGA_PROVISIONING_CONCURRENCY" "provisioning_concurrency" (Some("8")):
         "Instances worked on at the same time, from 1 to 64."
         => |c, text| c.provisioning.parallel = parse::number(text, &(1..=64))?;

@@ -33,6 +33,8 @@ crate::text_enum! {
         InstanceDataLost = "INSTANCE_DATA_LOST",
         /// Another controller changes an instance's objects again and again.
         InstanceContested = "INSTANCE_CONTESTED",
+        /// A change of an instance did not work, and it runs as before again.
+        InstanceChangeUndone = "INSTANCE_CHANGE_UNDONE",
         /// A network policy that Dermaga did not make is in a customer's namespace.
         ForeignNetworkPolicy = "FOREIGN_NETWORK_POLICY",
         /// Purchases or changes of plan are refused, since their manifests are. Nothing is charged.

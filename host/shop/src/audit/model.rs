@@ -34,6 +34,10 @@ crate::text_enum! {
         HealthCheckRequested = "health.check_requested",
         /// An instance was moved to another version of its plugin.
         InstanceMoved = "instance.moved",
+        /// An instance was moved to the settings that its template has now.
+        SettingsMoved = "instance.settings_moved",
+        /// An instance and its subscription were ended.
+        InstanceTerminated = "instance.terminated",
         /// A job was run by hand.
         JobRun = "job.run",
         /// A top-up was paid back through the gateway.

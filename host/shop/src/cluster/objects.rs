@@ -132,7 +132,9 @@ impl Cluster {
         let Some(api) = self.api(&served, namespace, &object) else {
             return Ok(Applied::NotServed);
         };
-        let manifest = self.checked(&api, namespace, instance, manifest).await?;
+        let whole = manifest;
+        let manifest = self.checked(&api, namespace, instance, whole).await?;
+        let manifest = self.with_live_templates(&api, manifest).await?;
         let patch = Patch::Apply(&*manifest);
         let ours = PatchParams::apply(FIELD_MANAGER);
         // Without force first: the answer names the fields that another controller changed.
@@ -153,6 +155,7 @@ impl Cluster {
         let live = self
             .without_additions(&api, &manifest, live, &mut contested)
             .await?;
+        self.grow_claims(namespace, whole).await?;
         self.known.applied(&object, live, wanted);
         Ok(if contested.is_empty() {
             Applied::Yes

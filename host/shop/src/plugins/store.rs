@@ -320,7 +320,7 @@ pub(super) struct Uses {
 pub(super) async fn uses(conn: &mut Conn, plugin_id: &str, digest: &str) -> sqlx::Result<Uses> {
     let sql = "SELECT
         EXISTS (SELECT 1 FROM decisions WHERE plugin_id = $1 AND digest = $2),
-        (SELECT count(*) FROM instances WHERE plugin_digest = $2),
+        (SELECT count(*) FROM instances WHERE plugin_digest = $2 OR good_digest = $2),
         (SELECT count(*) FROM coupons WHERE plugin_id = $1 AND NOT EXISTS
             (SELECT 1 FROM plugin_versions WHERE plugin_id = $1 AND digest <> $2))";
     let (decided, instances, coupons) = fetch_one!(conn, (bool, i64, i64), sql, plugin_id, digest)?;

@@ -19,6 +19,7 @@ pub(super) async fn tell(
 ) -> Result<()> {
     about_trouble(conn, clock, seen, new_status).await?;
     about_data(conn, clock, seen, new_status).await?;
+    about_change(conn, clock, seen, new_status).await?;
     about_contest(conn, clock, seen, new_status).await
 }
 
@@ -64,6 +65,37 @@ async fn about_data(
         return alerts::raise(conn, clock, kind, &seen.name, &message).await;
     }
     if is_over(seen, new_status) {
+        alerts::resolve(conn, clock, kind, &seen.name).await?;
+    }
+    Ok(())
+}
+
+/// Tells administrators that a change of an instance did not work and was undone. The alert ends with
+/// the next change that works, or with the instance.
+pub(super) async fn about_undone(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    (change, reason): (&str, &str),
+) -> Result<()> {
+    let message = format!(
+        "Instance {} in namespace {} goes back to what ran before, since a change of it ({change}) was undone: {reason}",
+        seen.name, seen.namespace
+    );
+    let kind = AlertKind::InstanceChangeUndone;
+    alerts::raise(conn, clock, kind, &seen.name, &message).await
+}
+
+async fn about_change(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    new_status: &NewStatus,
+) -> Result<()> {
+    let works = seen.unproven_generation.is_some() && new_status.is_proven();
+    let is_gone = new_status.status == Status::Terminated && seen.status != Status::Terminated;
+    if works || is_gone {
+        let kind = AlertKind::InstanceChangeUndone;
         alerts::resolve(conn, clock, kind, &seen.name).await?;
     }
     Ok(())

@@ -24,6 +24,7 @@ mod passes;
 mod plugin_calls;
 mod provisioner;
 mod reading;
+mod recipe;
 mod reconciler;
 mod rehearsal;
 pub mod render;
@@ -32,6 +33,7 @@ pub mod secrets;
 mod status;
 mod store;
 mod tenancy;
+mod updates;
 pub mod version_moves;
 pub mod view;
 mod walls;
@@ -46,6 +48,8 @@ mod cluster_tests;
 mod frugality_tests;
 #[cfg(test)]
 mod healing_tests;
+#[cfg(test)]
+mod rollout_tests;
 #[cfg(test)]
 mod tests;
 
@@ -68,10 +72,12 @@ pub use model::{Desired, Event, Halt, Instance, NewInstance, Pinned, Status};
 pub use plugin_calls::Services;
 pub use provisioner::{Choice, Provisioner};
 pub use reading::{credentials, detail, list, manifests};
+pub use recipe::{ChangeKind, Undone, diff::ObjectChange};
 pub use rehearsal::{rehearse_change, rehearse_purchase};
 pub use render::Classes;
 pub use secrets::unreadable;
-pub use version_moves::{Moved, Moves, ObjectChange, carry_out};
+pub use updates::{Update, make_update, prepare_update};
+pub use version_moves::{Moved, Moves, carry_out};
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
 use self::identity::Identity;
@@ -105,6 +111,8 @@ pub struct Settings {
     pub patience: Duration,
     /// Time for which the history of health is kept.
     pub health_kept: TimeDelta,
+    /// Longest time that a change may take to be rolled out; then it is undone.
+    pub rollout: Duration,
 }
 
 /// Instances of the shop: the database, the clock, the vault, the plugins and the worker.
@@ -151,6 +159,7 @@ pub async fn prepare(
         ingress_namespace: settings.ingress_namespace,
         resync: settings.resync,
         patience: settings.patience,
+        rollout: settings.rollout,
         turns: tenancy::Turns::default(),
     };
     let identity = Identity::of_folder(&settings.data_dir, &clock);
@@ -231,7 +240,12 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         last_ran_at: None,
         corrections: 0,
         quiet_until: None,
-        moved_from: None,
+        good_digest: None,
+        good_settings: None,
+        good_config: None,
+        unproven_generation: None,
+        rollout_since: None,
+        undone: None,
         restarted_at: None,
         due_by: None,
         checked_at: None,
@@ -253,7 +267,31 @@ pub async fn change_plan(
     plan_id: PlanId,
     message: &str,
 ) -> Result<i64> {
-    let changed = store::change_plan(conn, subscription_id, plan_id, message, clock.now()).await?;
+    move_to_plan(conn, clock, subscription_id, plan_id, (message, true)).await
+}
+
+/// Puts a subscription's instance back into the plan that it had, in the caller's transaction.
+///
+/// # Errors
+/// As [`change_plan`].
+pub async fn restore_plan(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: SubscriptionId,
+    plan_id: PlanId,
+    message: &str,
+) -> Result<i64> {
+    move_to_plan(conn, clock, subscription_id, plan_id, (message, false)).await
+}
+
+async fn move_to_plan(
+    conn: &mut Conn,
+    clock: &Clock,
+    subscription_id: SubscriptionId,
+    plan_id: PlanId,
+    how: (&str, bool),
+) -> Result<i64> {
+    let changed = store::change_plan(conn, subscription_id, plan_id, how, clock.now()).await?;
     let instance = changed.ok_or_else(|| {
         Error::new(
             Code::InvalidState,

@@ -15,11 +15,12 @@ use super::{
     contest::Contest,
     finality::Refusal,
     health::{CheckSource, Finding},
+    recipe::Undone,
 };
 use crate::{
     Error, Result,
     catalog::Tier,
-    cluster::{ClaimRef, ObjectRef},
+    cluster::{ClaimRef, ObjectRef, Rollout},
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::Decision,
@@ -149,8 +150,18 @@ pub struct Instance {
     pub corrections: i64,
     /// Time until which another controller's changes are left alone.
     pub quiet_until: Option<DateTime<Utc>>,
-    /// The version to go back to, while a move away from it is not applied.
-    pub moved_from: Option<String>,
+    /// Plugin version with which it was last seen to be well.
+    pub good_digest: Option<String>,
+    /// Template settings at that time.
+    pub good_settings: Option<Json<contract::Settings>>,
+    /// Configuration at that time.
+    pub good_config: Option<Json<Value>>,
+    /// The generation of a change that is not proven to work yet.
+    pub unproven_generation: Option<i64>,
+    /// Time since which the cluster works on that change.
+    pub rollout_since: Option<DateTime<Utc>>,
+    /// The last change, when it did not work.
+    pub undone: Option<Json<Undone>>,
     /// Time of the last restart that was asked for.
     pub restarted_at: Option<DateTime<Utc>>,
     /// Cause of the next check where it is not the time.
@@ -324,6 +335,10 @@ pub(super) struct NewStatus {
     pub failure: Option<Failure>,
     /// The refusals in a row, this one included.
     pub refusal: Option<Refusal>,
+    /// Progress of its workloads.
+    pub rollout: Rollout,
+    /// Reason that a change is given up, for its owner.
+    pub unproven: Option<String>,
     pub contest: Contest,
     /// Fault in words for administrators; absent when nothing is wrong, and when a status of the
     /// whole server says it.
@@ -341,12 +356,41 @@ impl NewStatus {
     /// Returns true when nothing is under way, so that the same objects lead to the same status.
     pub(super) const fn is_settled(&self) -> bool {
         let is_at_rest = matches!(self.status, Status::Running | Status::Stopped);
-        is_at_rest && self.is_applied && self.failure.is_none() && self.trouble.is_none()
+        let is_rolling = matches!(self.rollout, Rollout::UnderWay(_) | Rollout::Stalled(_));
+        is_at_rest
+            && !is_rolling
+            && self.is_applied
+            && self.failure.is_none()
+            && self.trouble.is_none()
+    }
+
+    /// Returns true when its workloads are as applied and it is well.
+    pub(super) fn is_proven(&self) -> bool {
+        let is_well = match self.status {
+            Status::Running => self.rollout == Rollout::Complete,
+            status => status == Status::Written,
+        };
+        is_well && self.is_applied
+    }
+
+    /// Returns the time since which the cluster works on a change that is not proven. Time in which
+    /// it does not answer, and in which the instance is stopped, does not count.
+    pub(super) fn rollout_since(
+        &self,
+        seen: &Instance,
+        now: DateTime<Utc>,
+    ) -> Option<DateTime<Utc>> {
+        let cause = self.failure.map(|failure| failure.cause);
+        let is_on_hold = matches!(cause, Some(Cause::Away | Cause::Host | Cause::DataLost));
+        let is_under_way = seen.unproven_generation.is_some()
+            && seen.desired == Desired::Running
+            && !self.is_proven();
+        (is_under_way && !is_on_hold).then(|| seen.rollout_since.unwrap_or(now))
     }
 
     /// Returns true when the generation that was seen will never be set up.
     pub(super) fn is_final(&self, now: DateTime<Utc>) -> bool {
         let refusal = self.refusal.as_ref();
-        refusal.is_some_and(|refusal| refusal.is_final(now))
+        self.unproven.is_some() || refusal.is_some_and(|refusal| refusal.is_final(now))
     }
 }

@@ -13,6 +13,7 @@ use super::{
     model::{Desired, Instance, NewStatus, Terms},
     plugin_calls::Services,
     provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release},
+    recipe,
     render::{Classes, RenderError, RenderInputs, Rendering, fingerprint, render},
     retry::spread,
     secrets::{self, Secrets},
@@ -25,7 +26,7 @@ use crate::{
     cluster::{ClusterError, LiveObjects, NamespaceState, ObjectRef, Tenant},
     crypto::Vault,
     db::{Clock, Conn, Db, Lease, new_id},
-    plugins,
+    plugins, timekeeping,
 };
 
 /// Duration after which a pass is abandoned, well before its lease ends.
@@ -45,6 +46,8 @@ pub(super) struct Reconciler<S> {
     pub(super) ingress_namespace: String,
     pub(super) resync: Duration,
     pub(super) patience: Duration,
+    /// Longest time that a change may take to be rolled out.
+    pub(super) rollout: Duration,
     pub(super) turns: Turns,
 }
 
@@ -73,6 +76,11 @@ impl<S: Services> Reconciler<S> {
             Ok(Ok(new_status)) => new_status,
             Ok(Err(error)) => decider.host_failed(&error),
             Err(_) => decider.took_too_long(PASS_TIMEOUT),
+        };
+        // A clock that was set says nothing about the time that passed.
+        let new_status = match timekeeping::trusted(&self.clock) {
+            Ok(()) => decider.within(self.rollout, new_status),
+            Err(_) => new_status,
         };
         let plan = self.plan(&seen, &new_status).await?;
         let new_status = plan.shape(new_status);
@@ -346,26 +354,25 @@ impl<S: Services> Reconciler<S> {
             .all(|neighbour| neighbour.desired == Desired::Terminated))
     }
 
-    /// Moves an instance back to its earlier version, when the new one will never be set up.
-    async fn undo_move(
+    /// Undoes a change that will never work, and tells administrators.
+    async fn undo_change(
         &self,
         conn: &mut Conn,
         seen: &Instance,
         new_status: &NewStatus,
     ) -> Result<()> {
-        let now = self.clock.now();
-        if seen.moved_from.is_none() || !new_status.is_final(now) {
+        if seen.unproven_generation.is_none() || !new_status.is_final(self.clock.now()) {
             return Ok(());
         }
-        let message = format!(
-            "The move to another version could not be made and was undone: {}",
-            new_status.message
-        );
-        if let Some(instance) = store::unpin(conn, seen, &message, now).await? {
-            super::record_event(conn, &self.clock, &instance).await?;
-            tracing::warn!(instance.id = %seen.id, from = seen.plugin_digest, "instance.move_undone");
-        }
-        Ok(())
+        let reason = new_status.unproven.as_ref().unwrap_or(&new_status.message);
+        let undone = recipe::go_back(conn, &self.clock, seen, reason).await?;
+        let change = match &undone {
+            Some(undone) => undone.change.as_str(),
+            // The subscription goes back to its plan, and brings the instance with it.
+            None if new_status.unproven.is_some() => "PLAN",
+            None => return Ok(()),
+        };
+        attention::about_undone(conn, &self.clock, seen, (change, reason)).await
     }
 
     /// Writes new_status, decision, event and health together, if the lease still holds; returns
@@ -392,7 +399,6 @@ impl<S: Services> Reconciler<S> {
         let is_current = generation == seen.generation;
         if is_current {
             attention::tell(&mut conn, &self.clock, seen, new_status).await?;
-            self.undo_move(&mut conn, seen, new_status).await?;
         }
         if is_current && store::is_news(seen, new_status) {
             let event_id = new_id(&self.clock);
@@ -409,6 +415,7 @@ impl<S: Services> Reconciler<S> {
         }
         if is_current {
             health::record(&mut conn, &self.clock, seen, new_status, plan).await?;
+            self.undo_change(&mut conn, seen, new_status).await?;
         }
         conn.commit().await?;
         if let Some(cluster) = self.provisioner.cluster().filter(|_| is_current) {

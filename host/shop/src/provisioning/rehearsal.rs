@@ -3,6 +3,7 @@
 //! The rehearsal is not recorded: the reconciler asks the plugin again, and that answer is the one
 //! that is applied. Only a refusal of a real request is kept, as every such refusal is.
 
+use serde_json::Value;
 use sqlx::types::Json;
 
 use super::{
@@ -32,13 +33,15 @@ pub async fn rehearse_purchase(
 ) -> Result<()> {
     let secrets = without_values(new.secrets.iter().map(|spec| spec.name.clone()));
     let instance = draft(&instances.clock, new);
-    rehearse(instances, &instance, &secrets, offer, asking).await
+    rehearse(instances, &instance, &secrets, offer, asking).await?;
+    Ok(())
 }
 
 /// Renders and gates a subscription's instance in another plan.
 ///
 /// # Errors
-/// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance.
+/// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance; `VOLUME_CANNOT_GROW` when a
+/// volume would have to and its storage class does not allow it.
 pub async fn rehearse_change(
     instances: &Instances,
     subscription_id: SubscriptionId,
@@ -55,7 +58,33 @@ pub async fn rehearse_change(
         plan_id: to.plan.id,
         ..seen
     };
-    rehearse(instances, &instance, &secrets, to, asking).await
+    let objects = rehearse(instances, &instance, &secrets, to, asking).await?;
+    check_growth(instances, &instance, &objects).await
+}
+
+/// Refuses objects that need a larger volume where the storage class does not let it grow. A cluster
+/// that cannot be asked refuses later, and the change is undone then.
+pub(super) async fn check_growth(
+    instances: &Instances,
+    instance: &Instance,
+    objects: &[Value],
+) -> Result<()> {
+    let Ok(cluster) = instances.handle.cluster() else {
+        return Ok(());
+    };
+    match cluster.cannot_grow(&instance.namespace, objects).await {
+        Ok(None) => Ok(()),
+        Ok(Some(claim)) => {
+            tracing::warn!(instance.id = %instance.id, claim, "instance.volume_cannot_grow");
+            let message = "The volume of this service cannot grow, so nothing was changed or charged. \
+                           For more space, buy a new service and move your data there.";
+            Err(Error::new(Code::VolumeCannotGrow, message))
+        }
+        Err(error) => {
+            tracing::warn!(instance.id = %instance.id, %error, "instance.growth_not_checked");
+            Ok(())
+        }
+    }
 }
 
 async fn rehearse(
@@ -64,7 +93,7 @@ async fn rehearse(
     secrets: &Secrets,
     offer: &Offer,
     asking: Asking,
-) -> Result<()> {
+) -> Result<Vec<Value>> {
     let inputs = RenderInputs {
         instance,
         terms: &terms(offer),
@@ -73,11 +102,11 @@ async fn rehearse(
         recorded: None,
     };
     match render(&instances.plugins, inputs).await {
-        Ok(_) => {
+        Ok(rendering) => {
             if asking == Asking::Act {
                 reassure(instances, offer).await?;
             }
-            Ok(())
+            Ok(rendering.objects)
         }
         Err(RenderError::Host(error)) => Err(error),
         Err(RenderError::Refused {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Code, Error,
-    cluster::{ClusterError, Contested, ObjectRef, Obstacle, diagnose},
+    cluster::{ClusterError, Contested, ObjectRef, Obstacle, Rollout, diagnose},
 };
 
 /// Time to the next look while a change is under way, for changes that the watch misses.
@@ -64,6 +64,8 @@ impl StatusDecider<'_> {
             is_applied: false,
             failure: None,
             refusal: self.seen.refusal.clone().map(|refusal| refusal.0),
+            rollout: Rollout::Unknown,
+            unproven: None,
             contest: Contest::of(self.seen),
             trouble: None,
             contested: None,
@@ -96,6 +98,7 @@ impl StatusDecider<'_> {
         observed: &[Value],
         left_out: &[ObjectRef],
     ) -> NewStatus {
+        let rollout = Rollout::of(observed);
         let message = || health.message.clone();
         let mut new_status = match health.state {
             HealthState::Starting => self.starting(diagnose(observed), message()),
@@ -114,7 +117,75 @@ impl StatusDecider<'_> {
                 names.join(", ")
             );
         }
-        new_status
+        self.rolled_out(new_status, rollout)
+    }
+
+    /// Adds the progress of a change that is not proven to work yet.
+    fn rolled_out(&self, new_status: NewStatus, rollout: Rollout) -> NewStatus {
+        if self.seen.unproven_generation.is_none() {
+            // An instance that was proven may lose a pod, which is no progress to wait for.
+            let is_complete = rollout == Rollout::Complete;
+            let rollout = if is_complete {
+                rollout
+            } else {
+                Rollout::Unknown
+            };
+            return NewStatus {
+                rollout,
+                ..new_status
+            };
+        }
+        let message = match &rollout {
+            Rollout::UnderWay(progress) if new_status.status == Status::Running => {
+                format!("The change is being rolled out: {progress}")
+            }
+            _ => new_status.message.clone(),
+        };
+        let is_proven = rollout == Rollout::Complete && new_status.status == Status::Running;
+        let after = if is_proven {
+            new_status.after
+        } else {
+            new_status.after.min(self.soon())
+        };
+        NewStatus {
+            rollout,
+            message,
+            after,
+            ..new_status
+        }
+    }
+
+    /// Abandons a change whose workloads the cluster gave up, or that was not proven to work in time.
+    /// Only an instance that was delivered before has something to go back to.
+    pub(super) fn within(&self, limit: Duration, new_status: NewStatus) -> NewStatus {
+        let is_judged = self.seen.unproven_generation.is_some()
+            && self.seen.desired == Desired::Running
+            && self.seen.ready_at.is_some()
+            && !new_status.is_proven();
+        if !is_judged {
+            return new_status;
+        }
+        let reason = match &new_status.rollout {
+            Rollout::Stalled(reason) => reason.clone(),
+            _ if self.is_too_late(limit, &new_status) => format!(
+                "It was not ready within {} minutes. {}",
+                limit.as_secs() / 60,
+                new_status.message
+            ),
+            _ => return new_status,
+        };
+        NewStatus {
+            unproven: Some(reason),
+            ..new_status
+        }
+    }
+
+    fn is_too_late(&self, limit: Duration, new_status: &NewStatus) -> bool {
+        let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
+        let since = new_status
+            .rollout_since(self.seen, self.now)
+            .unwrap_or(self.now);
+        self.now - since >= limit
     }
 
     /// Status while not ready yet. A first start that takes long is a fault, whatever keeps it.

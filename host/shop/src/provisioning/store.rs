@@ -1,19 +1,15 @@
 //! The SQL of instances, their secrets, events and leases.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract::Settings;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
     contest::Contest,
     model::{Event, Instance, Neighbour, NewStatus, Owned, Pinned, Recorded, Status, Terms},
-    version_moves::Order,
 };
 use crate::{
-    db::{
-        Conn, Filter, Lease, LeasedQueue, List, Page, Part, count_where, fetch_first, fetch_page,
-    },
+    db::{Conn, Filter, Lease, LeasedQueue, List, Page, Part, fetch_page},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     leased_queue,
@@ -107,16 +103,28 @@ pub(super) async fn change_plan(
     conn: &mut Conn,
     subscription_id: SubscriptionId,
     plan_id: PlanId,
-    message: &str,
+    (message, is_new): (&str, bool),
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Instance>> {
     // Volumes may have grown for the plan that it leaves, and never shrink.
     let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
+               unproven_generation = CASE WHEN $5 AND ready_at IS NOT NULL THEN generation + 1 \
+                 WHEN $5 THEN unproven_generation END, \
+               rollout_since = NULL, \
                kept_storage_gib = (SELECT CASE WHEN p.storage_gib > instances.kept_storage_gib THEN p.storage_gib \
                  ELSE instances.kept_storage_gib END FROM service_plans p WHERE p.id = instances.plan_id), \
                next_attempt_at = $3, updated_at = $3 \
                WHERE subscription_id = $4 AND desired <> 'TERMINATED' RETURNING *";
-    fetch_optional!(conn, Instance, sql, plan_id, message, now, subscription_id)
+    fetch_optional!(
+        conn,
+        Instance,
+        sql,
+        plan_id,
+        message,
+        now,
+        subscription_id,
+        is_new,
+    )
 }
 
 pub(super) async fn pinned(
@@ -276,9 +284,15 @@ pub(super) async fn finish(
          quiet_until = $18, corrections = $19, \
          failure_cause = CASE WHEN generation = $4 THEN $21 ELSE failure_cause END, \
          claims = CASE WHEN claims = $22 THEN $23 ELSE claims END, \
-         moved_from = CASE WHEN $20 AND generation = $4 THEN NULL ELSE moved_from END, \
          checked_at = coalesce($24, checked_at), \
          due_by = CASE WHEN next_attempt_at = $3 THEN NULL ELSE due_by END, \
+         good_digest = CASE WHEN $20 AND generation = $4 THEN plugin_digest ELSE good_digest END, \
+         good_settings = CASE WHEN $20 AND generation = $4 THEN settings ELSE good_settings END, \
+         good_config = CASE WHEN $20 AND generation = $4 THEN config ELSE good_config END, \
+         good_decision_id = CASE WHEN $20 AND generation = $4 THEN coalesce($11, manifests_decision_id) \
+           ELSE good_decision_id END, \
+         unproven_generation = CASE WHEN $20 AND generation = $4 THEN NULL ELSE unproven_generation END, \
+         rollout_since = CASE WHEN generation = $4 THEN $25 ELSE rollout_since END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 RETURNING generation",
         lease.id,
@@ -300,11 +314,12 @@ pub(super) async fn finish(
         ran_at,
         quiet_until,
         corrections,
-        new_status.is_applied,
+        new_status.is_proven(),
         failure.map(|failure| failure.cause),
         &seen.claims,
         Json(&new_status.claims),
         new_status.is_applied.then_some(now),
+        new_status.rollout_since(seen, now),
     )?;
     Ok(finished.map(|(generation,)| generation))
 }
@@ -362,100 +377,4 @@ pub(super) async fn touch_failed(conn: &mut Conn, soon: DateTime<Utc>) -> sqlx::
                WHERE next_attempt_at > $1 AND failures > 0 AND failure_cause IN ('AWAY', 'NOT_YET') \
                AND status <> 'TERMINATED'";
     execute!(conn, sql, soon)
-}
-
-// ---- moves between plugin versions ----
-
-/// Live instances of a plugin that are on another version than the target of the move.
-fn elsewhere(order: &Order) -> Filter<'_> {
-    let filter = Filter::of("v.plugin_id = ?", order.plugin_id.as_str())
-        .and("i.desired <> 'TERMINATED'")
-        .with("i.plugin_digest <> ?", order.to.as_str())
-        .with_some("i.plugin_digest = ?", order.from.as_deref())
-        .with_some("i.id > ?", order.after);
-    match &order.instances {
-        Some(instances) => filter.with_any("i.id", instances.iter().copied()),
-        None => filter,
-    }
-}
-
-/// Returns live instances of a plugin that are on another version than the target of the move.
-pub(super) async fn pinned_elsewhere(
-    conn: &mut Conn,
-    order: &Order,
-) -> sqlx::Result<Vec<Instance>> {
-    let select = "SELECT i.* FROM instances i JOIN plugin_versions v ON v.digest = i.plugin_digest";
-    fetch_first(
-        conn,
-        select,
-        &elsewhere(order),
-        "ORDER BY i.id",
-        order.limit.into(),
-    )
-    .await
-}
-
-pub(super) async fn count_pinned_elsewhere(conn: &mut Conn, order: &Order) -> sqlx::Result<i64> {
-    let count =
-        "SELECT count(*) FROM instances i JOIN plugin_versions v ON v.digest = i.plugin_digest";
-    count_where(conn, count, &elsewhere(order)).await
-}
-
-/// Returns the settings that the template of an instance's service passes to its plugin now.
-pub(super) async fn template_settings(
-    conn: &mut Conn,
-    instance_id: InstanceId,
-) -> sqlx::Result<Json<Settings>> {
-    let sql = "SELECT s.settings FROM instances i JOIN service_plans p ON p.id = i.plan_id \
-               JOIN services s ON s.id = p.service_id WHERE i.id = $1";
-    let (settings,) = fetch_one!(conn, (Json<Settings>,), sql, instance_id)?;
-    Ok(settings)
-}
-
-/// Returns true when a period of its subscription is over and the next one is not charged yet: that
-/// one is priced by the version that the instance was on when it began.
-pub(super) async fn is_overdue(
-    conn: &mut Conn,
-    subscription_id: SubscriptionId,
-    now: DateTime<Utc>,
-) -> sqlx::Result<bool> {
-    // One that is held is charged only once it runs, and another version may be what makes it run.
-    let sql = "SELECT id FROM subscriptions WHERE id = $1 AND status = 'ACTIVE' AND period_end <= $2 \
-               AND held_since IS NULL";
-    let row = fetch_optional!(conn, (Uuid,), sql, subscription_id, now)?;
-    Ok(row.is_some())
-}
-
-/// Pins an instance to another version, if it is still as it was seen and its period is not over.
-pub(super) async fn pin(
-    conn: &mut Conn,
-    seen: &Instance,
-    digest: &str,
-    settings: Json<&Settings>,
-    message: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Option<Instance>> {
-    let sql = "UPDATE instances SET moved_from = plugin_digest, moved_from_settings = settings, \
-               plugin_digest = $1, settings = $2, message = $3, failures = 0, \
-               generation = generation + 1, next_attempt_at = $4, updated_at = $4 \
-               WHERE id = $5 AND generation = $6 AND plugin_digest = $7 AND desired <> 'TERMINATED' \
-               AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
-                 AND s.status = 'ACTIVE' AND s.period_end <= $4 AND s.held_since IS NULL) RETURNING *";
-    let (id, generation, from) = (seen.id, seen.generation, &seen.plugin_digest);
-    fetch_optional!(
-        conn, Instance, sql, digest, settings, message, now, id, generation, from
-    )
-}
-
-/// Pins an instance to the version it was moved away from, if it is unchanged since it was read.
-pub(super) async fn unpin(
-    conn: &mut Conn,
-    seen: &Instance,
-    message: &str,
-    now: DateTime<Utc>,
-) -> sqlx::Result<Option<Instance>> {
-    let sql = "UPDATE instances SET plugin_digest = moved_from, settings = moved_from_settings, moved_from = NULL, \
-               message = $1, failures = 0, generation = generation + 1, next_attempt_at = $2, updated_at = $2 \
-               WHERE id = $3 AND generation = $4 AND moved_from IS NOT NULL AND desired <> 'TERMINATED' RETURNING *";
-    fetch_optional!(conn, Instance, sql, message, now, seen.id, seen.generation)
 }

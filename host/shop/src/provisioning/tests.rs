@@ -187,6 +187,8 @@ pub(super) struct Shop {
     /// Time for which an instance must be at fault before it is restarted.
     pub(super) patience: Duration,
     database: TestDatabase,
+    /// Forced on what is applied to a cluster.
+    pub(super) classes: Classes,
 }
 
 impl Shop {
@@ -203,6 +205,7 @@ impl Shop {
             user_id: database.user_id,
             plan_id: database.sell("service-test", image).await,
             database,
+            classes: Classes::default(),
         }
     }
 
@@ -239,6 +242,51 @@ impl Shop {
             .await
             .unwrap();
         conn.commit().await.unwrap();
+    }
+
+    /// Puts another recipe into an instance.
+    pub(super) async fn change(&self, conn: &mut Conn, seen: &Instance, recipe: recipe::Recipe) {
+        let preview = recipe::Preview {
+            recipe,
+            new_secrets: Vec::new(),
+            difference: recipe::diff::Difference::default(),
+        };
+        let parts = (&self.clock, &*self.vault);
+        let changed = recipe::change(conn, parts, seen, &preview, "Being changed.").await;
+        assert!(changed.unwrap());
+    }
+
+    /// Brings an instance to the present size of its plan, as an upgrade does.
+    pub(super) async fn upgrade(&self, instance: &Instance) {
+        let mut conn = self.db.begin().await.unwrap();
+        let id = instance.subscription_id;
+        change_plan(&mut conn, &self.clock, id, self.plan_id, "Being moved.")
+            .await
+            .unwrap();
+        conn.commit().await.unwrap();
+    }
+
+    /// Renders an instance with this much storage.
+    pub(super) async fn rendered(&self, instance: &Instance, storage_gib: i64) -> Vec<Value> {
+        let mut conn = self.db.read().await.unwrap();
+        let terms = model::Terms {
+            storage_gib,
+            ..store::terms(&mut conn, instance.id).await.unwrap()
+        };
+        let secrets = secrets::open(&mut conn, &self.vault, instance.id)
+            .await
+            .unwrap();
+        let inputs = render::RenderInputs {
+            instance,
+            terms: &terms,
+            secrets: &secrets,
+            classes: &self.classes,
+            recorded: None,
+        };
+        render::render(&self.services, inputs)
+            .await
+            .unwrap()
+            .objects
     }
 
     /// Changes the desired state of an instance, as a later request would.
@@ -285,10 +333,11 @@ impl Shop {
             vault: Arc::clone(&self.vault),
             services: self.services.clone(),
             provisioner,
-            classes: Classes::default(),
+            classes: self.classes.clone(),
             ingress_namespace: "ingress-nginx".to_owned(),
             resync: Duration::from_secs(3600),
             patience: self.patience,
+            rollout: Duration::from_secs(600),
             turns: super::tenancy::Turns::default(),
         };
         let (handle, worker) = Worker::new(reconciler, 4, identity);
@@ -613,21 +662,14 @@ async fn a_move_that_can_never_be_made_is_undone() {
         size_bytes, 'STAGED', report, created_at FROM plugin_versions";
     execute!(conn, sql, &other).unwrap();
     shop.services.script().problem = Some("No more.".to_owned());
-    let settings = contract::Settings::new();
     let now = shop.clock.now();
     let sql = "UPDATE subscriptions SET period_end = $1";
     execute!(conn, sql, now + chrono::TimeDelta::days(30)).unwrap();
-    store::pin(
-        &mut conn,
-        &written,
-        &other,
-        Json(&settings),
-        "Being moved.",
-        now,
-    )
-    .await
-    .unwrap()
-    .unwrap();
+    let recipe = recipe::Recipe {
+        plugin_digest: other.clone(),
+        ..recipe::Recipe::of(&written)
+    };
+    shop.change(&mut conn, &written, recipe).await;
     conn.commit().await.unwrap();
     let failed = shop.is(&instance, Status::Failed).await;
     assert_eq!(
@@ -641,10 +683,16 @@ async fn a_move_that_can_never_be_made_is_undone() {
     let back = shop
         .until(&instance, |now| now.plugin_digest == DIGEST)
         .await;
-    assert_eq!(back.moved_from, None);
+    assert_eq!(back.unproven_generation, None);
+    let undone = back.undone.unwrap().0;
+    assert_eq!(
+        (undone.change, undone.reason.contains("No more.")),
+        (ChangeKind::Version, true)
+    );
     let back = shop.is(&instance, Status::Written).await;
     assert_eq!((back.failures, back.final_generation), (0, None));
-    assert_eq!(shop.alert(&instance).await, "");
+    let alert = shop.alert(&instance).await;
+    assert!(alert.contains("(VERSION) was undone"), "{alert}");
     let events = shop.count(
         "SELECT count(*) FROM instance_events WHERE message LIKE 'The move to another%No more.'",
     );

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::{
     health::{InstanceHealth, State},
     model::{Desired, Event, Halt, Instance, Owned, Status},
+    recipe::Undone,
     secrets::Secrets,
 };
 use crate::{
@@ -77,6 +78,10 @@ pub struct InstanceDetail {
     pub endpoints: Vec<EndpointView>,
     /// Current fault, in a sentence; absent when nothing is wrong.
     pub last_error: Option<String>,
+    /// True while a change of it is not proven to work yet.
+    pub changing: bool,
+    /// The last change, when it did not work and was undone; absent once another is made.
+    pub undone: Option<Undone>,
     /// Attempts that failed since the last that did not.
     pub failures: i64,
     /// Time of the next look at it.
@@ -115,6 +120,8 @@ impl InstanceDetail {
                 .map(|endpoint| EndpointView::of(endpoint, instance))
                 .collect(),
             last_error: has_trouble(instance).then(|| instance.message.clone()),
+            changing: instance.unproven_generation.is_some(),
+            undone: instance.undone.clone().map(|undone| undone.0),
             failures: instance.failures,
             next_attempt_at: instance.next_attempt_at,
             generation: instance.generation,

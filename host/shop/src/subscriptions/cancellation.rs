@@ -1,13 +1,16 @@
 //! Cancellation by the customer: at once, or at the end of the period that is paid for.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 use super::{Subscriptions, delivery, store, upgrade};
 use crate::{
-    Code, Error, Result, catalog,
+    Code, Error, Result,
+    audit::{self, Act, Event, Subject},
+    catalog,
     db::Conn,
-    ids::{SubscriptionId, UserId},
-    provisioning,
+    ids::{InstanceId, SubscriptionId, UserId},
+    provisioning::{self, lifecycle},
     subscriptions::delivery::Ending,
     wallet,
 };
@@ -33,6 +36,49 @@ pub async fn cancel(
     id: SubscriptionId,
     reason: Option<&str>,
 ) -> Result<Cancelled> {
+    let (conn, cancelled) = ended(shop, user_id, id, reason).await?;
+    finish(shop, conn, id, cancelled).await
+}
+
+/// Ends any customer's subscription by its instance, as [`cancel`] does; by an administrator, with the
+/// reason, audited.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` when it has ended already.
+pub async fn end_instance(
+    shop: &Subscriptions,
+    actor_id: UserId,
+    id: InstanceId,
+    reason: &str,
+) -> Result<Cancelled> {
+    let whose = lifecycle::owner_of(&mut shop.db.read().await?, id).await?;
+    let (user_id, subscription_id) = whose;
+    let (mut conn, cancelled) = ended(shop, user_id, subscription_id, Some(reason)).await?;
+    let details = json!({ "subscription": subscription_id });
+    let event = Event::new(Act::InstanceTerminated, Subject::Instance(id), details);
+    audit::record(&mut conn, &shop.clock, actor_id, event.because(reason)).await?;
+    finish(shop, conn, subscription_id, cancelled).await
+}
+
+async fn finish(
+    shop: &Subscriptions,
+    conn: Conn,
+    id: SubscriptionId,
+    cancelled: Cancelled,
+) -> Result<Cancelled> {
+    conn.commit().await?;
+    shop.instances.handle.wake();
+    tracing::info!(subscription.id = %id, undone = cancelled == Cancelled::Undone, "subscription.cancelled");
+    Ok(cancelled)
+}
+
+/// Ends a subscription in a transaction that is still open.
+async fn ended(
+    shop: &Subscriptions,
+    user_id: UserId,
+    id: SubscriptionId,
+    reason: Option<&str>,
+) -> Result<(Conn, Cancelled)> {
     // A delivery of this moment is noted first, so that the subscription shows why its payment stays.
     delivery::note_deliveries(shop).await?;
     let clock = &shop.clock;
@@ -56,10 +102,7 @@ pub async fn cancel(
         catalog::give_back_quota(&mut conn, clock, plan_id).await?;
         Cancelled::Paid
     };
-    conn.commit().await?;
-    shop.instances.handle.wake();
-    tracing::info!(subscription.id = %id, undone = cancelled == Cancelled::Undone, "subscription.cancelled");
-    Ok(cancelled)
+    Ok((conn, cancelled))
 }
 
 /// Lets a subscription run out at the end of the period that is paid for.

@@ -12,6 +12,7 @@ mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod update;
 pub mod upgrade;
 
 use std::sync::Arc;

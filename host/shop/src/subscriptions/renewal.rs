@@ -46,6 +46,11 @@ pub(crate) struct Next {
 }
 
 impl Next {
+    /// Price before the coupon.
+    pub(super) const fn price(&self) -> Rupiah {
+        self.price
+    }
+
     /// Price less what the coupon takes off, as long as its budget lasts.
     pub(crate) fn due(&self) -> Result<Rupiah> {
         Ok(self.price.minus(self.discount())?)

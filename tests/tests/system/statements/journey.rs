@@ -337,6 +337,14 @@ async fn plugins(till: &Till) {
     admin.post(&format!("{path}/moves"), nowhere).await;
     let one = json!({ "to": digest, "instances": [uuid::Uuid::nil()], "dryRun": true });
     admin.post(&format!("{path}/moves"), one).await.data(200);
+    for order in [
+        json!({ "dryRun": true }),
+        json!({ "dryRun": true, "after": uuid::Uuid::nil() }),
+        json!({ "dryRun": true, "instances": [uuid::Uuid::nil()] }),
+    ] {
+        let path = "/api/admin/catalog/services/valkey/moves";
+        admin.post(path, order).await.data(200);
+    }
     admin
         .post("/api/admin/catalog/reload", json!({}))
         .await

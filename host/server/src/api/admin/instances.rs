@@ -7,6 +7,7 @@ use dermaga_shop::{
         self,
         watching::{self, InstanceEventView},
     },
+    subscriptions::cancellation::{self, Cancelled},
     text::counted,
 };
 use garde::Validate;
@@ -24,6 +25,7 @@ failure_responses!(Accepting: NotFound, InvalidState);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
+        .routes(routes!(terminate))
         .routes(routes!(accept_data_loss))
         .routes(routes!(events))
 }
@@ -31,7 +33,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Reason of a decision.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct AcceptDataLossRequest {
+struct ReasonRequest {
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
     reason: String,
@@ -51,14 +53,14 @@ struct AcceptedDataLoss {
 ///
 /// An instance whose volume claim is gone, or is another one than before, is `FAILED` with the alert
 /// `INSTANCE_DATA_LOST` and is not started: an empty one must not pass for the customer's own.
-#[utoipa::path(post, path = "/admin/instances/{id}/accept-data-loss", tag = "admin: instances", request_body = AcceptDataLossRequest,
+#[utoipa::path(post, path = "/admin/instances/{id}/accept-data-loss", tag = "admin: instances", request_body = ReasonRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 202, description = "Being started", body = Envelope<AcceptedDataLoss>), Accepting))]
 async fn accept_data_loss(
     State(state): State<AppState>,
     admin: Admin,
     Id(id): Id<InstanceId>,
-    Body(request): Body<AcceptDataLossRequest>,
+    Body(request): Body<ReasonRequest>,
 ) -> Reply<AcceptedDataLoss> {
     let instances = &state.instances;
     let lost =
@@ -72,6 +74,41 @@ async fn accept_data_loss(
         "It is started without its earlier data.",
         accepted,
     ))
+}
+
+/// Instance that is being removed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TerminatedInstance {
+    id: InstanceId,
+    /// True when it was never delivered, so that everything paid for it was given back.
+    undone: bool,
+}
+
+/// Ends any customer's instance and its subscription now, with everything it has. The reason is kept.
+///
+/// The period stays paid where the service was delivered; `POST /admin/subscriptions/{id}/refund`
+/// returns money.
+#[utoipa::path(delete, path = "/admin/instances/{id}", tag = "admin: instances", request_body = ReasonRequest,
+    params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 202, description = "Being removed", body = Envelope<TerminatedInstance>), Accepting))]
+async fn terminate(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<InstanceId>,
+    Body(request): Body<ReasonRequest>,
+) -> Reply<TerminatedInstance> {
+    let shop = &state.subscriptions;
+    let ended = cancellation::end_instance(shop, admin.user_id, id, &request.reason).await?;
+    let terminated = TerminatedInstance {
+        id,
+        undone: ended == Cancelled::Undone,
+    };
+    let message = match ended {
+        Cancelled::Paid => "The instance is being removed.",
+        Cancelled::Undone => "It was never set up; everything paid for it is back in the wallet.",
+    };
+    Ok(Success::accepted(message, terminated))
 }
 
 /// Lists what happened to any instance, newest first, with Kubernetes' own words.

@@ -1,9 +1,10 @@
-//! `POST /admin/plugins/{id}/moves`.
+//! Moves of instances: `POST /admin/plugins/{id}/moves` to another version, and
+//! `POST /admin/catalog/services/{slug}/moves` to the present settings of a template.
 
 use axum::extract::State;
 use dermaga_shop::{
     ids::InstanceId,
-    provisioning::version_moves::{MOST_AT_ONCE, MoveOutcome, Moves, Order, carry_out},
+    provisioning::version_moves::{MOST_AT_ONCE, MoveOutcome, Moves, Order, Target, carry_out},
     text::counted,
 };
 use garde::Validate;
@@ -16,10 +17,13 @@ use crate::{
     http::{Body, Envelope, Reply, Segment, Success, failure_responses},
 };
 
+failure_responses!(Missing: NotFound);
 failure_responses!(Moving: NotFound, InvalidState, PluginUnavailable);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(move_instances))
+    OpenApiRouter::new()
+        .routes(routes!(move_instances))
+        .routes(routes!(move_settings))
 }
 
 /// Instances to move, and their new version.
@@ -45,6 +49,10 @@ struct MoveRequest {
     #[garde(range(min = 1, max = MOST_AT_ONCE))]
     #[schema(minimum = 1, maximum = 100)]
     limit: Option<u16>,
+    /// Only so many of a hundred instances, always the same ones; all when absent.
+    #[garde(range(min = 1, max = 100))]
+    #[schema(minimum = 1, maximum = 100)]
+    share: Option<u8>,
     /// True to report the changes only.
     #[serde(default)]
     #[garde(skip)]
@@ -66,26 +74,82 @@ async fn move_instances(
     Body(request): Body<MoveRequest>,
 ) -> Reply<Moves> {
     let order = Order {
-        plugin_id,
-        to: request.to,
-        from: request.from,
+        target: Target::Version {
+            plugin_id,
+            to: request.to,
+            from: request.from,
+        },
         instances: request.instances,
         after: request.after,
         limit: request.limit.unwrap_or(MOST_AT_ONCE),
+        share: request.share,
         dry_run: request.dry_run,
     };
     let moves = carry_out(&state.instances, admin.user_id, &order).await?;
+    Ok(Success::ok(message(&moves), moves))
+}
+
+/// Instances to move to the present settings of their template.
+#[derive(Debug, Default, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SettingsMoveRequest {
+    /// Ids, a hundred at most; all when absent.
+    #[garde(inner(length(min = 1, max = 100)))]
+    #[schema(min_items = 1, max_items = 100)]
+    instances: Option<Vec<InstanceId>>,
+    /// Id to start after, in the order of ids: `next` of the answer before.
+    #[garde(skip)]
+    after: Option<InstanceId>,
+    /// Largest number of instances, from 1 to 100; 100 when absent.
+    #[garde(range(min = 1, max = MOST_AT_ONCE))]
+    #[schema(minimum = 1, maximum = 100)]
+    limit: Option<u16>,
+    /// Only so many of a hundred instances, always the same ones; all when absent.
+    #[garde(range(min = 1, max = 100))]
+    #[schema(minimum = 1, maximum = 100)]
+    share: Option<u8>,
+    /// True to report the changes only.
+    #[serde(default)]
+    #[garde(skip)]
+    dry_run: bool,
+}
+
+/// Moves instances of a service to the present settings of its template.
+///
+/// An edited table `[settings]` changes no instance by itself: each keeps the settings it was made
+/// with. This moves them, with the same preview and in the same steps as a move to another version.
+#[utoipa::path(post, path = "/admin/catalog/services/{slug}/moves", tag = "admin: catalogue", request_body = SettingsMoveRequest,
+    security(("bearer" = [])), params(("slug" = String, Path, description = "Slug of the service, for example `valkey`")),
+    responses((status = 200, description = "What changed, or would", body = Envelope<Moves>), Missing))]
+async fn move_settings(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment(service): Segment<String>,
+    Body(request): Body<SettingsMoveRequest>,
+) -> Reply<Moves> {
+    let order = Order {
+        target: Target::Settings { service },
+        instances: request.instances,
+        after: request.after,
+        limit: request.limit.unwrap_or(MOST_AT_ONCE),
+        share: request.share,
+        dry_run: request.dry_run,
+    };
+    let moves = carry_out(&state.instances, admin.user_id, &order).await?;
+    Ok(Success::ok(message(&moves), moves))
+}
+
+fn message(moves: &Moves) -> String {
     let refused = moves.instances.iter();
     let refused = refused
         .filter(|moved| moved.outcome == MoveOutcome::Refused)
         .count();
     let done = moves.instances.len().saturating_sub(refused);
     let verb = match done {
-        _ if order.dry_run => "can be",
+        _ if !moves.applied => "can be",
         1 => "is being",
         _ => "are being",
     };
     let done = counted(done, "instance");
-    let message = format!("{done} {verb} moved, {refused} refused.");
-    Ok(Success::ok(message, moves))
+    format!("{done} {verb} moved, {refused} refused.")
 }

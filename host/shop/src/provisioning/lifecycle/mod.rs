@@ -165,6 +165,21 @@ pub async fn change(
     Ok(true)
 }
 
+/// Refuses an instance that is stopped, suspended or removed: a change of it could not be seen to work.
+///
+/// # Errors
+/// `INVALID_STATE` with the reason.
+pub(super) fn check_is_wanted(instance: &Instance) -> Result<()> {
+    let why = match Life::of(instance) {
+        Life::SettingUp | Life::Running => return Ok(()),
+        Life::Stopped => "This service is stopped. Start it first.",
+        Life::Suspended => IS_SUSPENDED,
+        Life::StoppedAndSuspended => IS_STOPPED_AND_SUSPENDED,
+        Life::Terminated => IS_REMOVED,
+    };
+    Err(Error::new(Code::InvalidState, why))
+}
+
 /// Asks for the removal of a subscription's instance with everything it has, in the caller's
 /// transaction. Does nothing when it is being removed already.
 ///
@@ -202,6 +217,16 @@ pub async fn subscription_of(
 ) -> Result<SubscriptionId> {
     let found = store::subscription_of(conn, user_id, id).await?;
     found.ok_or_else(|| Error::not_found("instance"))
+}
+
+/// Returns the owner and the subscription of an instance.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none.
+pub async fn owner_of(conn: &mut Conn, id: InstanceId) -> Result<(UserId, SubscriptionId)> {
+    let found = super::store::instance(conn, id).await?;
+    let found = found.ok_or_else(|| Error::not_found("instance"))?;
+    Ok((found.user_id, found.subscription_id))
 }
 
 /// Writes the time of the last restart into the pod template of a workload.

@@ -1,56 +1,63 @@
-//! Instances stay on the plugin version they were made with until an administrator moves them: with
-//! a preview of what that changes, one by one in a transaction each, and back in the same way.
+//! Instances stay on the plugin version and the template settings they were made with until an
+//! administrator moves them: with a preview of what that changes, one by one in a transaction each,
+//! some of them first, and back in the same way.
 
-mod diff;
+mod share;
+mod store;
 
-use std::collections::BTreeSet;
-
-use dermaga_runtime::{
-    Plugin,
-    contract::{Answer, ConfigCheck, SecretSpec, Settings, service},
-};
+use dermaga_runtime::Plugin;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use super::{
     Instances,
-    model::{Instance, Terms},
-    record_event,
-    render::{RenderError, RenderInputs, render},
-    secrets,
-    secrets::Secrets,
-    store,
+    model::Instance,
+    recipe::{self, Preview, Recipe, diff::ObjectChange},
+    render::RenderError,
+    store as instances_store,
 };
 use crate::{
     Code, Error, Result,
     audit::{self, Act, Event, Subject},
-    cluster::masked,
+    db::Conn,
     ids::{InstanceId, UserId},
-    plugins::{self, Registry},
-    schema, text_enum,
+    plugins, text_enum,
 };
-
-pub use diff::ObjectChange;
 
 /// Maximum of instances that one request moves; the next request continues after them.
 pub const MOST_AT_ONCE: u16 = 100;
 
-/// Selection of the instances to move, and the target version.
+/// Target of a move.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Another version of a plugin, with the present settings of the template.
+    Version {
+        plugin_id: String,
+        /// SHA-256 of the version.
+        to: String,
+        /// Only instances on this version.
+        from: Option<String>,
+    },
+    /// The present settings of a service's template, with the version that each instance is on.
+    Settings {
+        /// Slug of the service.
+        service: String,
+    },
+}
+
+/// Selection of the instances to move, and their target.
 #[derive(Debug, Clone)]
 pub struct Order {
-    pub plugin_id: String,
-    /// SHA-256 of the target version.
-    pub to: String,
-    /// Only instances on this version.
-    pub from: Option<String>,
+    pub target: Target,
     /// Only instances with these ids.
     pub instances: Option<Vec<InstanceId>>,
     /// Only instances after this one, in the order of their ids.
     pub after: Option<InstanceId>,
     /// Maximum number of instances.
     pub limit: u16,
+    /// Only so many of a hundred, the same ones each time: a larger share contains a smaller one.
+    pub share: Option<u8>,
     /// Only reports the changes.
     pub dry_run: bool,
 }
@@ -90,8 +97,12 @@ pub struct Moved {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Moves {
-    pub plugin_id: String,
-    pub to: String,
+    /// Plugin id; absent for a move to a template's settings.
+    pub plugin_id: Option<String>,
+    /// SHA-256 of the version; absent for a move to a template's settings.
+    pub to: Option<String>,
+    /// Slug of the service; absent for a move to a version.
+    pub service: Option<String>,
     pub applied: bool,
     pub instances: Vec<Moved>,
     /// Number of instances that this request did not reach.
@@ -100,57 +111,75 @@ pub struct Moves {
     pub next: Option<InstanceId>,
 }
 
-/// Moves instances of a service plugin to another of its versions, each in a transaction of its
-/// own; the reconciler does the rest. Instances that cannot be moved keep running as they are.
+/// Moves instances to another version of their plugin or to the present settings of their template,
+/// each in a transaction of its own; the reconciler does the rest. Instances that cannot be moved keep
+/// running as they are.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown version or one of another plugin, `INVALID_STATE` for a retired one,
-/// `PLUGIN_UNAVAILABLE` when it does not load. A fault of one instance is in its answer.
+/// `NOT_FOUND` for an unknown version, one of another plugin and an unknown service, `INVALID_STATE`
+/// for a retired version, `PLUGIN_UNAVAILABLE` when it does not load. A fault of one instance is in its
+/// answer.
 pub async fn carry_out(instances: &Instances, actor_id: UserId, order: &Order) -> Result<Moves> {
-    let target = instances.plugins.version(&order.to).await?;
-    if target.about().id != order.plugin_id {
-        return Err(Error::not_found("version of this plugin"));
-    }
+    let version = check_target(instances, &order.target).await?;
     let mut conn = instances.db.read().await?;
-    plugins::refuse_retired(&mut conn, &order.to).await?;
-    let seen = store::pinned_elsewhere(&mut conn, order).await?;
-    let total = store::count_pinned_elsewhere(&mut conn, order).await?;
+    let found = store::candidates(&mut conn, order).await?;
     drop(conn);
-    let mut moved = Vec::with_capacity(seen.len());
-    for instance in seen {
-        moved.push(one(instances, actor_id, &target, instance, order.dry_run).await?);
+    let chosen = share::chosen(found, order);
+    let total = chosen.len();
+    let mut moved = Vec::new();
+    for id in chosen.into_iter().take(order.limit.into()) {
+        moved.push(one(instances, actor_id, (order, version.as_ref()), id).await?);
     }
     if !order.dry_run {
         instances.handle.wake();
     }
-    let shown = i64::try_from(moved.len()).unwrap_or(i64::MAX);
-    let remaining = total.saturating_sub(shown);
+    let remaining = total.saturating_sub(moved.len());
     let last = moved.last().map(|moved| moved.instance_id);
+    let (plugin_id, to, service) = match &order.target {
+        Target::Version { plugin_id, to, .. } => (Some(plugin_id.clone()), Some(to.clone()), None),
+        Target::Settings { service } => (None, None, Some(service.clone())),
+    };
     Ok(Moves {
-        plugin_id: order.plugin_id.clone(),
-        to: order.to.clone(),
+        plugin_id,
+        to,
+        service,
         applied: !order.dry_run,
         instances: moved,
-        remaining,
+        remaining: i64::try_from(remaining).unwrap_or(i64::MAX),
         next: last.filter(|_| remaining > 0),
     })
 }
 
-/// Rendering of an instance by a version.
-struct Preview {
-    settings: Settings,
-    /// Secrets that the instance does not have yet.
-    new_secrets: Vec<SecretSpec>,
-    difference: diff::Difference,
+/// Returns the version that instances go to, when it is another one.
+async fn check_target(instances: &Instances, target: &Target) -> Result<Option<Plugin>> {
+    match target {
+        Target::Version { plugin_id, to, .. } => {
+            let plugin = instances.plugins.version(to).await?;
+            if plugin.about().id != *plugin_id {
+                return Err(Error::not_found("version of this plugin"));
+            }
+            plugins::refuse_retired(&mut instances.db.read().await?, to).await?;
+            Ok(Some(plugin))
+        }
+        Target::Settings { service } => {
+            let mut conn = instances.db.read().await?;
+            if store::has_service(&mut conn, service).await? {
+                Ok(None)
+            } else {
+                Err(Error::not_found("service"))
+            }
+        }
+    }
 }
 
 async fn one(
     instances: &Instances,
     actor_id: UserId,
-    target: &Plugin,
-    instance: Instance,
-    dry_run: bool,
+    (order, version): (&Order, Option<&Plugin>),
+    id: InstanceId,
 ) -> Result<Moved> {
+    let seen = instances_store::instance(&mut instances.db.read().await?, id).await?;
+    let instance = seen.ok_or_else(|| Error::not_found("instance"))?;
     let refused = |reason: String| Moved {
         instance_id: instance.id,
         name: instance.name.clone(),
@@ -163,16 +192,16 @@ async fn one(
         diff: String::new(),
         restarts: false,
     };
-    let preview = match preview(instances, target, &instance).await {
-        Ok(preview) => preview,
+    let (target, preview) = match prepare(instances, version, &instance).await {
+        Ok(prepared) => prepared,
         Err(RenderError::Refused { detail, .. }) => return Ok(refused(detail)),
         // A database failure ends the request; all else is about this instance and this version.
         Err(RenderError::Host(error)) if error.code == Code::Unavailable => return Err(error),
         Err(RenderError::Host(error)) => return Ok(refused(in_words(&error))),
     };
     let mut outcome = MoveOutcome::Ready;
-    if !dry_run {
-        if !apply(instances, actor_id, target, &instance, &preview).await? {
+    if !order.dry_run {
+        if !apply(instances, actor_id, (order, &target), &instance, &preview).await? {
             let reason = "It was changed by another request. Try again.";
             return Ok(refused(reason.to_owned()));
         }
@@ -196,140 +225,80 @@ fn in_words(error: &Error) -> String {
     format!("{}{}", error.message, details.collect::<String>())
 }
 
-async fn preview(
+/// Renders an instance as it would be after the move.
+async fn prepare(
     instances: &Instances,
-    target: &Plugin,
+    version: Option<&Plugin>,
     instance: &Instance,
-) -> Result<Preview, RenderError> {
+) -> Result<(Plugin, Preview), RenderError> {
     let mut conn = instances.db.read().await?;
-    if store::is_overdue(&mut conn, instance.subscription_id, instances.clock.now()).await? {
+    let (subscription_id, now) = (instance.subscription_id, instances.clock.now());
+    if store::is_overdue(&mut conn, subscription_id, now).await? {
         let message = "Its period is over and the next one is not charged yet. Renew it first.";
-        return Err(RenderError::Refused {
-            message: message.to_owned(),
-            detail: message.to_owned(),
-            decision: None,
-        });
+        return Err(Error::new(Code::InvalidState, message).into());
     }
-    let terms = store::terms(&mut conn, instance.id).await?;
-    let secrets = secrets::open(&mut conn, &instances.vault, instance.id).await?;
     let settings = store::template_settings(&mut conn, instance.id).await?.0;
     drop(conn);
-    let description = plugins::describe(target, &settings).await?;
-    check_config(
-        instances,
-        target,
-        &settings,
-        &terms,
-        instance,
-        &description.config_schema,
-    )
-    .await?;
-    let missing = description.secrets.iter();
-    let new_secrets: Vec<_> = missing
-        .filter(|spec| !secrets.contains_key(&spec.name))
-        .cloned()
-        .collect();
-    let mut all = secrets.clone();
-    all.extend(
-        new_secrets
-            .iter()
-            .map(|spec| (spec.name.clone(), String::new())),
-    );
-    let moved = Instance {
+    let target = match version {
+        Some(version) => version.clone(),
+        None => instances.plugins.version(&instance.plugin_digest).await?,
+    };
+    let recipe = Recipe {
         plugin_digest: target.digest().to_string(),
-        settings: Json(settings.clone()),
-        ..instance.clone()
-    };
-    let before = rendered(instances, instance, &terms, &secrets).await;
-    let after = rendered(instances, &moved, &terms, &all).await?;
-    // A version that cannot render any more is a reason to move away from it.
-    let before = match before {
-        Ok(objects) => objects,
-        Err(RenderError::Refused { .. }) => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    Ok(Preview {
         settings,
-        new_secrets,
-        difference: diff::compare(&before, &after)?,
-    })
-}
-
-async fn rendered(
-    instances: &Instances,
-    instance: &Instance,
-    terms: &Terms,
-    secrets: &Secrets,
-) -> Result<Vec<Value>, RenderError> {
-    let inputs = RenderInputs {
-        instance,
-        terms,
-        secrets,
-        classes: instances.handle.classes(),
-        recorded: None,
+        ..Recipe::of(instance)
     };
-    let rendering = render(&instances.plugins, inputs).await?;
-    Ok(rendering.objects.into_iter().map(masked).collect())
+    let preview = recipe::preview(instances, &target, instance, recipe).await?;
+    Ok((target, preview))
 }
 
-async fn check_config(
-    instances: &Instances,
-    target: &Plugin,
-    settings: &Settings,
-    terms: &Terms,
-    instance: &Instance,
-    config_schema: &Value,
-) -> Result<()> {
-    let mut config = instance.config.0.clone();
-    schema::validate(config_schema, &mut config, "config")?;
-    let input = ConfigCheck {
-        settings: settings.clone(),
-        plan: terms.plan_for_plugins()?,
-        config,
-    };
-    let registry: &Registry = &instances.plugins;
-    match plugins::decide::<service::Check>(registry, target, input, instance.user_id.into())
-        .await?
-        .value
-    {
-        Answer::Ok(()) => Ok(()),
-        Answer::Problems(problems) => Err(schema::refused(problems, "config")),
-    }
-}
-
-/// Pins the instance to the version and asks the reconciler for it; returns false when the instance
+/// Puts the new recipe into the instance and asks the reconciler for it; returns false when the instance
 /// has changed since it was read.
 async fn apply(
     instances: &Instances,
     actor_id: UserId,
-    target: &Plugin,
+    (order, target): (&Order, &Plugin),
     seen: &Instance,
     preview: &Preview,
 ) -> Result<bool> {
-    let (clock, about) = (&instances.clock, target.about());
-    let to = target.digest().to_string();
-    let message = format!("Being moved to {} {}.", about.id, about.version);
-    let mut conn = instances.db.begin().await?;
-    let settings = Json(&preview.settings);
-    let moved = store::pin(&mut conn, seen, &to, settings, &message, clock.now()).await?;
-    let Some(moved) = moved else {
-        return Ok(false);
+    let about = target.about();
+    let (message, act, details) = match &order.target {
+        Target::Version { to, .. } => (
+            format!("Being moved to {} {}.", about.id, about.version),
+            Act::InstanceMoved,
+            json!({ "plugin": about.id, "from": seen.plugin_digest, "to": to }),
+        ),
+        Target::Settings { service } => (
+            "Being moved to new settings of its template.".to_owned(),
+            Act::SettingsMoved,
+            json!({ "service": service }),
+        ),
     };
-    let known: BTreeSet<String> = store::secrets(&mut conn, seen.id)
-        .await?
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    for spec in &preview.new_secrets {
-        if !known.contains(&spec.name) {
-            secrets::generate(&mut conn, &instances.vault, seen.id, spec).await?;
-        }
+    let mut conn = instances.db.begin().await?;
+    if !recipe::change(
+        &mut conn,
+        (&instances.clock, &instances.vault),
+        seen,
+        preview,
+        &message,
+    )
+    .await?
+    {
+        return Ok(false);
     }
-    record_event(&mut conn, clock, &moved).await?;
-    let details = json!({ "plugin": about.id, "from": seen.plugin_digest, "to": to });
-    let event = Event::new(Act::InstanceMoved, Subject::Instance(seen.id), details);
-    audit::record(&mut conn, clock, actor_id, event).await?;
+    record(&mut conn, instances, (actor_id, act), seen, details).await?;
     conn.commit().await?;
-    tracing::info!(instance.id = %seen.id, plugin.digest = to, "instance.moved");
+    tracing::info!(instance.id = %seen.id, %act, "instance.moving");
     Ok(true)
+}
+
+async fn record(
+    conn: &mut Conn,
+    instances: &Instances,
+    (actor_id, act): (UserId, Act),
+    seen: &Instance,
+    details: Value,
+) -> Result<()> {
+    let event = Event::new(act, Subject::Instance(seen.id), details);
+    audit::record(conn, &instances.clock, actor_id, event).await
 }

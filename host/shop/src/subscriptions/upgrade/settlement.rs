@@ -37,10 +37,10 @@ enum Outcome {
     Refused,
 }
 
-/// Decides the outcome: only a result that [`provisioning`] found to be final undoes a change; all
-/// else is tried again.
+/// Decides the outcome: a change is made once its pods are ready, and only a result that
+/// [`provisioning`] found to be final undoes it; all else is tried again.
 fn outcome(progress: &Progress) -> Outcome {
-    if progress.observed_generation >= progress.change.generation {
+    if progress.observed_generation >= progress.change.generation && !progress.is_rolling {
         return Outcome::Applied;
     }
     if progress.final_generation == Some(progress.instance_generation) {
@@ -73,7 +73,7 @@ async fn revert(shop: &Subscriptions, progress: &Progress) -> Result<()> {
         progress.message
     );
     let (id, plan) = (change.subscription_id, change.from_plan_id);
-    provisioning::change_plan(&mut conn, clock, id, plan, &message).await?;
+    provisioning::restore_plan(&mut conn, clock, id, plan, &message).await?;
     conn.commit().await?;
     shop.instances.handle.wake();
     tracing::warn!(subscription.id = %id, reason = progress.message, "plan_change.reverted");
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn only_a_final_refusal_undoes_a_change() {
-        let progress = |observed_generation, final_generation| Progress {
+        let progress = |observed_generation, is_rolling, final_generation| Progress {
             change: PlanChange {
                 id: PlanChangeId::MIN,
                 subscription_id: SubscriptionId::MIN,
@@ -163,16 +163,19 @@ mod tests {
             message: String::new(),
             instance_generation: 3,
             observed_generation,
+            is_rolling,
             final_generation,
         };
-        for (observed, refused, expected) in [
-            (1, None, Outcome::Waiting),
-            (1, Some(2), Outcome::Waiting),
-            (1, Some(3), Outcome::Refused),
-            (2, None, Outcome::Applied),
-            (3, Some(3), Outcome::Applied),
+        for (observed, rolling, refused, expected) in [
+            (1, false, None, Outcome::Waiting),
+            (1, false, Some(2), Outcome::Waiting),
+            (1, false, Some(3), Outcome::Refused),
+            (2, false, None, Outcome::Applied),
+            (2, true, None, Outcome::Waiting),
+            (3, true, Some(3), Outcome::Refused),
+            (3, false, Some(3), Outcome::Applied),
         ] {
-            let progress = progress(observed, refused);
+            let progress = progress(observed, rolling, refused);
             assert_eq!(outcome(&progress), expected, "{progress:?}");
         }
     }

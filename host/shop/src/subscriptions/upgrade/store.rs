@@ -36,6 +36,8 @@ pub(in crate::subscriptions) struct Progress {
     /// Of the instance now.
     pub(in crate::subscriptions) instance_generation: i64,
     pub(in crate::subscriptions) observed_generation: i64,
+    /// It is applied and its pods are not all ready yet.
+    pub(in crate::subscriptions) is_rolling: bool,
     /// The generation that will never be set up.
     pub(in crate::subscriptions) final_generation: Option<i64>,
 }
@@ -105,7 +107,8 @@ pub(in crate::subscriptions) async fn pending(
 pub(in crate::subscriptions) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
     let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.to_plan_id, c.generation,
                c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, i.user_id, i.message,
-               i.generation AS instance_generation, i.observed_generation, i.final_generation
+               i.generation AS instance_generation, i.observed_generation, i.final_generation,
+               (i.unproven_generation IS NOT NULL AND i.ready_at IS NOT NULL AND i.desired = 'RUNNING') AS is_rolling
                FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id
                WHERE c.state = 'PENDING' ORDER BY c.created_at";
     fetch_all!(conn, Progress, sql)

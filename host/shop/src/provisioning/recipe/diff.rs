@@ -30,19 +30,19 @@ pub struct ObjectChange {
 
 /// Everything that differs between two renderings.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Difference {
-    pub(super) changes: Vec<ObjectChange>,
+pub(in crate::provisioning) struct Difference {
+    pub(in crate::provisioning) changes: Vec<ObjectChange>,
     /// A unified diff of the objects as YAML.
-    pub(super) text: String,
+    pub(in crate::provisioning) text: String,
     /// Pods are replaced or go: the template of a workload changed, or the workload is no more.
-    pub(super) restarts: bool,
+    pub(in crate::provisioning) restarts: bool,
 }
 
 /// Compares two renderings whose secrets are masked.
 ///
 /// # Errors
 /// When an object cannot be written as YAML.
-pub(super) fn compare(before: &[Value], after: &[Value]) -> Result<Difference> {
+pub(in crate::provisioning) fn compare(before: &[Value], after: &[Value]) -> Result<Difference> {
     let (before, after) = (by_name(before), by_name(after));
     let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let mut difference = Difference::default();

@@ -1,0 +1,266 @@
+//! Recipe of an instance: what it is rendered from besides its plan. It changes with a preview, in one
+//! transaction, and goes back to the last one that worked when the new one does not.
+
+pub(super) mod diff;
+mod store;
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{
+    Plugin,
+    contract::{Answer, ConfigCheck, SecretSpec, Settings, service},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+
+use super::{
+    Instances,
+    model::{Instance, Terms},
+    record_event,
+    rehearsal::check_growth,
+    render::{RenderError, RenderInputs, render},
+    secrets::{self, Secrets},
+    store as instances_store,
+};
+use crate::{
+    Result,
+    cluster::masked,
+    crypto::Vault,
+    db::{Clock, Conn},
+    ids::UserId,
+    plugins, schema, text_enum,
+};
+
+/// Plugin version, template settings and configuration of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Recipe {
+    pub(super) plugin_digest: String,
+    pub(super) settings: Settings,
+    pub(super) config: Value,
+}
+
+text_enum! {
+    /// Change of an instance besides its plan.
+    pub enum ChangeKind {
+        Version = "VERSION",
+        TemplateSettings = "TEMPLATE_SETTINGS",
+        Configuration = "CONFIGURATION",
+    }
+}
+
+impl ChangeKind {
+    /// Subject of a sentence for the owner.
+    const fn subject(self) -> &'static str {
+        match self {
+            Self::Version => "The move to another version",
+            Self::TemplateSettings => "The move to new settings of its template",
+            Self::Configuration => "The new configuration",
+        }
+    }
+}
+
+/// A change that did not work and was undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Undone {
+    pub at: DateTime<Utc>,
+    pub change: ChangeKind,
+    /// The reason, in a sentence.
+    pub reason: String,
+}
+
+impl Recipe {
+    pub(super) fn of(instance: &Instance) -> Self {
+        Self {
+            plugin_digest: instance.plugin_digest.clone(),
+            settings: instance.settings.0.clone(),
+            config: instance.config.0.clone(),
+        }
+    }
+
+    /// Returns the recipe that is remembered to have worked.
+    fn good(instance: &Instance) -> Option<Self> {
+        Some(Self {
+            plugin_digest: instance.good_digest.clone()?,
+            settings: instance.good_settings.as_ref()?.0.clone(),
+            config: instance.good_config.as_ref()?.0.clone(),
+        })
+    }
+
+    fn put_into(&self, instance: &Instance) -> Instance {
+        Instance {
+            plugin_digest: self.plugin_digest.clone(),
+            settings: Json(self.settings.clone()),
+            config: Json(self.config.clone()),
+            ..instance.clone()
+        }
+    }
+
+    /// Returns the largest part in which this recipe is another one.
+    fn differs_from(&self, other: &Self) -> Option<ChangeKind> {
+        if self.plugin_digest != other.plugin_digest {
+            Some(ChangeKind::Version)
+        } else if self.settings != other.settings {
+            Some(ChangeKind::TemplateSettings)
+        } else if self.config != other.config {
+            Some(ChangeKind::Configuration)
+        } else {
+            None
+        }
+    }
+}
+
+/// Rendering of an instance by another recipe, which passed plugin and gate.
+#[derive(Debug)]
+pub(super) struct Preview {
+    pub(super) recipe: Recipe,
+    /// Secrets that the instance does not have yet.
+    pub(super) new_secrets: Vec<SecretSpec>,
+    pub(super) difference: diff::Difference,
+}
+
+/// Checks a recipe as a purchase is checked, and compares its rendering with the present one.
+pub(super) async fn preview(
+    instances: &Instances,
+    target: &Plugin,
+    instance: &Instance,
+    mut recipe: Recipe,
+) -> Result<Preview, RenderError> {
+    let mut conn = instances.db.read().await?;
+    let terms = instances_store::terms(&mut conn, instance.id).await?;
+    let secrets = secrets::open(&mut conn, &instances.vault, instance.id).await?;
+    drop(conn);
+    let description = plugins::describe(target, &recipe.settings).await?;
+    let config_schema = &description.config_schema;
+    schema::validate(config_schema, &mut recipe.config, "config")?;
+    schema::refuse_fixed(config_schema, &instance.config, &recipe.config, "config")?;
+    check_config(instances, target, &recipe, &terms, instance.user_id).await?;
+    let missing = description.secrets.iter();
+    let new_secrets: Vec<_> = missing
+        .filter(|spec| !secrets.contains_key(&spec.name))
+        .cloned()
+        .collect();
+    let mut all = secrets.clone();
+    let made = new_secrets.iter();
+    all.extend(made.map(|spec| (spec.name.clone(), String::new())));
+    let before = rendered(instances, instance, &terms, &secrets).await;
+    let after = rendered(instances, &recipe.put_into(instance), &terms, &all).await?;
+    // A recipe that cannot be rendered any more is a reason to leave it.
+    let before = match before {
+        Ok(objects) => objects,
+        Err(RenderError::Refused { .. }) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    check_growth(instances, instance, &after).await?;
+    Ok(Preview {
+        recipe,
+        new_secrets,
+        difference: diff::compare(&before, &after)?,
+    })
+}
+
+async fn rendered(
+    instances: &Instances,
+    instance: &Instance,
+    terms: &Terms,
+    secrets: &Secrets,
+) -> Result<Vec<Value>, RenderError> {
+    let inputs = RenderInputs {
+        instance,
+        terms,
+        secrets,
+        classes: instances.handle.classes(),
+        recorded: None,
+    };
+    let rendering = render(&instances.plugins, inputs).await?;
+    Ok(rendering.objects.into_iter().map(masked).collect())
+}
+
+async fn check_config(
+    instances: &Instances,
+    target: &Plugin,
+    recipe: &Recipe,
+    terms: &Terms,
+    user_id: UserId,
+) -> Result<()> {
+    let input = ConfigCheck {
+        settings: recipe.settings.clone(),
+        plan: terms.plan_for_plugins()?,
+        config: recipe.config.clone(),
+    };
+    let (registry, subject) = (&instances.plugins, user_id.into());
+    let decided = plugins::decide::<service::Check>(registry, target, input, subject).await?;
+    match decided.value {
+        Answer::Ok(()) => Ok(()),
+        Answer::Problems(problems) => Err(schema::refused(problems, "config")),
+    }
+}
+
+/// Puts a recipe into an instance in the caller's transaction, with the secrets that it needs; call
+/// [`super::Handle::wake`] after the commit. Returns false when the instance has changed since it was
+/// read.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn change(
+    conn: &mut Conn,
+    (clock, vault): (&Clock, &Vault),
+    seen: &Instance,
+    preview: &Preview,
+    message: &str,
+) -> Result<bool> {
+    let recipe = &preview.recipe;
+    let Some(changed) = store::put(conn, seen, recipe, message, clock.now()).await? else {
+        return Ok(false);
+    };
+    if changed.config.0 != seen.config.0 {
+        store::copy_config(conn, &changed).await?;
+    }
+    let known = instances_store::secrets(conn, seen.id).await?;
+    let known: BTreeSet<String> = known.into_iter().map(|(name, _)| name).collect();
+    for spec in &preview.new_secrets {
+        if !known.contains(&spec.name) {
+            secrets::generate(conn, vault, seen.id, spec).await?;
+        }
+    }
+    record_event(conn, clock, &changed).await?;
+    Ok(true)
+}
+
+/// Restores the recipe of an instance that worked last, when the present one is another and is not
+/// proven to work; in the caller's transaction. Returns the undone change.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn go_back(
+    conn: &mut Conn,
+    clock: &Clock,
+    seen: &Instance,
+    reason: &str,
+) -> Result<Option<Undone>> {
+    let Some(change) = Recipe::good(seen).and_then(|good| Recipe::of(seen).differs_from(&good))
+    else {
+        return Ok(None);
+    };
+    let undone = Undone {
+        at: clock.now(),
+        change,
+        reason: reason.to_owned(),
+    };
+    let message = format!(
+        "{} could not be made and was undone: {reason}",
+        change.subject()
+    );
+    let Some(back) = store::go_back(conn, seen, &undone, &message).await? else {
+        return Ok(None);
+    };
+    if back.config.0 != seen.config.0 {
+        store::copy_config(conn, &back).await?;
+    }
+    record_event(conn, clock, &back).await?;
+    tracing::warn!(instance.id = %seen.id, %change, reason, "instance.change_undone");
+    Ok(Some(undone))
+}

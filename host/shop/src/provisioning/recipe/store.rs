@@ -1,0 +1,80 @@
+//! SQL of recipes.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+
+use super::{Recipe, Undone};
+use crate::{db::Conn, execute, fetch_optional, provisioning::model::Instance};
+
+/// Puts a recipe into an instance, if it is still as it was seen and its period is not over. The one that
+/// worked last stays remembered, or else the present one.
+pub(super) async fn put(
+    conn: &mut Conn,
+    seen: &Instance,
+    recipe: &Recipe,
+    message: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "UPDATE instances SET \
+               good_settings = CASE WHEN good_digest IS NULL THEN settings ELSE good_settings END, \
+               good_config = CASE WHEN good_digest IS NULL THEN config ELSE good_config END, \
+               good_decision_id = CASE WHEN good_digest IS NULL THEN manifests_decision_id ELSE good_decision_id END, \
+               good_digest = coalesce(good_digest, plugin_digest), \
+               plugin_digest = $1, settings = $2, config = $3, message = $4, failures = 0, \
+               generation = generation + 1, unproven_generation = generation + 1, rollout_since = NULL, undone = NULL, \
+               next_attempt_at = $5, updated_at = $5 \
+               WHERE id = $6 AND generation = $7 AND plugin_digest = $8 AND desired <> 'TERMINATED' \
+               AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
+                 AND s.status = 'ACTIVE' AND s.period_end <= $5 AND s.held_since IS NULL) RETURNING *";
+    fetch_optional!(
+        conn,
+        Instance,
+        sql,
+        &recipe.plugin_digest,
+        Json(&recipe.settings),
+        Json(&recipe.config),
+        message,
+        now,
+        seen.id,
+        seen.generation,
+        &seen.plugin_digest,
+    )
+}
+
+/// Lets a subscription be priced by the configuration that its instance has.
+pub(super) async fn copy_config(conn: &mut Conn, instance: &Instance) -> sqlx::Result<u64> {
+    let sql = "UPDATE subscriptions SET config = $1, updated_at = $2 WHERE id = $3";
+    let (config, at, id) = (
+        &instance.config,
+        instance.updated_at,
+        instance.subscription_id,
+    );
+    execute!(conn, sql, config, at, id)
+}
+
+/// Restores the recipe of an instance that worked last, if it is still as it was seen.
+pub(super) async fn go_back(
+    conn: &mut Conn,
+    seen: &Instance,
+    undone: &Undone,
+    message: &str,
+) -> sqlx::Result<Option<Instance>> {
+    let sql = "UPDATE instances SET plugin_digest = good_digest, settings = good_settings, config = good_config, \
+               manifests_decision_id = coalesce(good_decision_id, manifests_decision_id), \
+               unproven_generation = NULL, rollout_since = NULL, undone = $1, message = $2, failures = 0, \
+               generation = generation + 1, next_attempt_at = $3, updated_at = $3 \
+               WHERE id = $4 AND generation = $5 AND unproven_generation IS NOT NULL AND good_digest IS NOT NULL \
+               AND desired <> 'TERMINATED' RETURNING *";
+    let (id, generation) = (seen.id, seen.generation);
+    let at = undone.at;
+    fetch_optional!(
+        conn,
+        Instance,
+        sql,
+        Json(undone),
+        message,
+        at,
+        id,
+        generation
+    )
+}
