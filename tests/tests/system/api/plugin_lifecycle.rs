@@ -107,7 +107,7 @@ async fn activations(shop: &Shop) -> Vec<Value> {
     audited(shop, "plugin.activated").await
 }
 
-/// Returns the details of audit records of an act on the plugin, oldest first.
+/// Returns the details of the audit events of one kind about the plugin, oldest first.
 async fn audited(shop: &Shop, act: &str) -> Vec<Value> {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT details FROM audit_events \

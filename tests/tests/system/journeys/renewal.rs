@@ -1,5 +1,5 @@
-//! Tests of renewals: each period is charged once, and a coupon lasts as long as promised. What is
-//! not paid is in `unpaid.rs`.
+//! Tests of renewals: each period is charged once, and a coupon lasts as long as promised. Those of
+//! unpaid subscriptions are in `unpaid.rs`.
 
 use std::time::Duration;
 
