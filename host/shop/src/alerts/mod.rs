@@ -12,7 +12,7 @@ pub use model::{Alert, AlertFilter, AlertKind, AlertState};
 
 use crate::{
     Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Clock, Conn, Db, Page, Part, new_id},
     ids::{AlertId, UserId},
 };
@@ -78,7 +78,7 @@ pub async fn list(db: &Db, filter: &AlertFilter<'_>, part: Part) -> Result<Page<
 pub async fn acknowledge(db: &Db, clock: &Clock, actor_id: UserId, id: AlertId) -> Result<Alert> {
     let mut conn = db.begin().await?;
     if store::acknowledge(&mut conn, id, actor_id, clock.now()).await? {
-        let event = Event::new(Act::AlertAcknowledged, Subject::Alert(id), json!({}));
+        let event = Event::new(AuditAct::AlertAcknowledged, Subject::Alert(id), json!({}));
         audit::record(&mut conn, clock, actor_id, event).await?;
     }
     let alert = store::by_id(&mut conn, id).await?;

@@ -1,6 +1,6 @@
 //! Audit trail: acts of administrators with their reasons, and reads of secrets.
 //!
-//! An act is recorded in the transaction that makes it. The database refuses to change or delete
+//! A row is written in the transaction that it is about. The database refuses to change or delete
 //! what was recorded.
 
 mod model;
@@ -10,7 +10,7 @@ mod tests;
 
 use sqlx::types::Json;
 
-pub use model::{Act, AuditEvent, AuditFilter, Event, Subject};
+pub use model::{AuditAct, AuditEvent, AuditFilter, Event, Subject};
 
 use crate::{
     Result,
@@ -18,7 +18,7 @@ use crate::{
     ids::UserId,
 };
 
-/// Records an act in the caller's transaction.
+/// Records what was done, in the caller's transaction.
 ///
 /// # Errors
 /// When the database refuses.

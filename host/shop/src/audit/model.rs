@@ -12,7 +12,7 @@ use crate::ids::{AlertId, AuditEventId, CouponId, InstanceId, PaymentId, Subscri
 
 crate::text_enum! {
     /// Act that the audit trail keeps.
-    pub enum Act {
+    pub enum AuditAct {
         /// An alert was marked as seen.
         AlertAcknowledged = "alert.acknowledged",
         /// The service templates were read again, and what changed was applied.
@@ -61,7 +61,7 @@ crate::text_enum! {
     }
 }
 
-/// Thing that an act was done to, written as `kind:id`.
+/// Thing that something was done to, written as `kind:id`.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     Alert(AlertId),
@@ -104,16 +104,16 @@ impl Display for Subject<'_> {
 /// Act to record.
 #[derive(Debug)]
 pub struct Event<'a> {
-    pub(super) act: Act,
+    pub(super) act: AuditAct,
     pub(super) subject: Subject<'a>,
     pub(super) reason: Option<&'a str>,
     pub(super) details: Value,
 }
 
 impl<'a> Event<'a> {
-    /// Returns an act with what is needed to understand it later: values before and after, amounts,
+    /// Returns it with what is needed to understand it later: values before and after, amounts,
     /// never secrets.
-    pub const fn new(act: Act, subject: Subject<'a>, details: Value) -> Self {
+    pub const fn new(act: AuditAct, subject: Subject<'a>, details: Value) -> Self {
         Self {
             act,
             subject,
@@ -139,7 +139,7 @@ pub struct AuditEvent {
     pub actor_id: Option<UserId>,
     /// E-mail address of that account today.
     pub actor_email: Option<String>,
-    pub act: Act,
+    pub act: AuditAct,
     /// Kind and id of what it was done to, for example `coupon:0199…`, or `catalog`, `clock`, `cluster` and
     /// `instances`.
     pub subject: String,
@@ -155,7 +155,7 @@ pub struct AuditEvent {
 #[derive(Debug, Default)]
 pub struct AuditFilter<'a> {
     pub actor_id: Option<UserId>,
-    pub act: Option<Act>,
+    pub act: Option<AuditAct>,
     pub subject: Option<&'a str>,
     /// Text within the reason, in any case.
     pub reason: Option<&'a str>,

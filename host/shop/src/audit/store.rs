@@ -4,18 +4,18 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::model::{Act, AuditEvent, AuditFilter};
+use super::model::{AuditAct, AuditEvent, AuditFilter};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page},
     execute,
     ids::{AuditEventId, UserId},
 };
 
-/// Fields of an act to record.
+/// Fields of a row.
 pub(super) struct NewEvent<'a> {
     pub(super) id: AuditEventId,
     pub(super) actor_id: UserId,
-    pub(super) act: Act,
+    pub(super) act: AuditAct,
     pub(super) subject: String,
     pub(super) reason: Option<&'a str>,
     pub(super) details: Json<Value>,

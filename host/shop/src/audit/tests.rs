@@ -13,9 +13,10 @@ async fn acts_are_found_by_what_is_known_of_them() {
     let actor = database.account("admin@example.com", "ADMINISTRATOR").await;
     let coupon = Subject::Coupon(CouponId::from_u128(7));
     let events = [
-        Event::new(Act::CouponCreated, coupon, json!({ "code": "A" })),
-        Event::new(Act::CouponDeleted, coupon, json!({})).because("Printed with 100% by mistake."),
-        Event::new(Act::ClockSet, Subject::Clock, json!({})),
+        Event::new(AuditAct::CouponCreated, coupon, json!({ "code": "A" })),
+        Event::new(AuditAct::CouponDeleted, coupon, json!({}))
+            .because("Printed with 100% by mistake."),
+        Event::new(AuditAct::ClockSet, Subject::Clock, json!({})),
     ];
     let mut conn = db.begin().await.unwrap();
     for event in events {
@@ -39,7 +40,11 @@ async fn acts_are_found_by_what_is_known_of_them() {
         all,
         (
             3,
-            vec![Act::ClockSet, Act::CouponDeleted, Act::CouponCreated]
+            vec![
+                AuditAct::ClockSet,
+                AuditAct::CouponDeleted,
+                AuditAct::CouponCreated
+            ]
         )
     );
     let of_coupon = AuditFilter {
@@ -52,14 +57,14 @@ async fn acts_are_found_by_what_is_known_of_them() {
         actor_id: Some(actor),
         ..AuditFilter::default()
     };
-    assert_eq!(of(because).await, (1, vec![Act::CouponDeleted]));
+    assert_eq!(of(because).await, (1, vec![AuditAct::CouponDeleted]));
     let later = AuditFilter {
         from: Some(clock.now() + chrono::TimeDelta::seconds(1)),
         ..AuditFilter::default()
     };
     assert_eq!(of(later).await.0, 0);
     let one = AuditFilter {
-        act: Some(Act::ClockSet),
+        act: Some(AuditAct::ClockSet),
         until: Some(clock.now() + chrono::TimeDelta::seconds(1)),
         ..AuditFilter::default()
     };
@@ -72,7 +77,7 @@ async fn what_was_recorded_stays() {
     let database = TestDatabase::open().await;
     let actor = database.account("admin@example.com", "ADMINISTRATOR").await;
     let mut conn = database.db.begin().await.unwrap();
-    let event = Event::new(Act::ClockSet, Subject::Clock, json!({}));
+    let event = Event::new(AuditAct::ClockSet, Subject::Clock, json!({}));
     record(&mut conn, &database.clock, actor, event)
         .await
         .unwrap();
@@ -89,7 +94,7 @@ async fn what_was_recorded_stays() {
 
 #[test]
 fn acts_are_named_after_their_subject() {
-    for act in Act::ALL {
+    for act in AuditAct::ALL {
         let (kind, verb) = act.as_str().split_once('.').unwrap();
         assert!(!kind.is_empty() && !verb.is_empty(), "{act}");
     }

@@ -164,7 +164,8 @@ pub(super) async fn end(
     }
     if let Some(actor_id) = by {
         let subject = Subject::Subscription(id);
-        let event = Event::new(audit::Act::SubscriptionExpired, subject, json!({})).because(reason);
+        let event =
+            Event::new(audit::AuditAct::SubscriptionExpired, subject, json!({})).because(reason);
         audit::record(&mut conn, clock, actor_id, event).await?;
     }
     conn.commit().await?;
@@ -240,7 +241,7 @@ pub async fn set_grace(
     }
     let details = json!({ "days": days, "until": until });
     let event = Event::new(
-        audit::Act::SubscriptionGraceSet,
+        audit::AuditAct::SubscriptionGraceSet,
         Subject::Subscription(id),
         details,
     );

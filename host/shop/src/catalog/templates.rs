@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Clock, Conn, Db},
     ids::UserId,
     plugins::Registry,
@@ -159,7 +159,7 @@ pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Resul
     } else {
         loading.tell(&mut conn, clock).await?;
         let details = serde_json::to_value(&changes)?;
-        let event = Event::new(Act::CatalogReloaded, Subject::Catalog, details);
+        let event = Event::new(AuditAct::CatalogReloaded, Subject::Catalog, details);
         audit::record(&mut conn, clock, actor_id, event).await?;
         conn.commit().await?;
         let refused = loading.refused.len();

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event},
+    audit::{self, AuditAct, Event},
     db::{self, Conn, Uncommitted, new_id},
     ids::{CouponId, UserId},
     money::Rupiah,
@@ -65,7 +65,7 @@ pub async fn create(
         &mut conn,
         coupons,
         created_by,
-        Act::CouponCreated,
+        AuditAct::CouponCreated,
         coupon.id,
         details,
     )
@@ -185,7 +185,15 @@ pub async fn change(
         .ok_or_else(|| Error::not_found("coupon"))?;
     let details =
         json!({ "code": coupon.code, "codeBefore": before.code, "status": coupon.status });
-    note(&mut conn, coupons, actor, Act::CouponChanged, id, details).await?;
+    note(
+        &mut conn,
+        coupons,
+        actor,
+        AuditAct::CouponChanged,
+        id,
+        details,
+    )
+    .await?;
     conn.commit().await?;
     Ok(coupon)
 }
@@ -260,7 +268,15 @@ pub async fn delete(coupons: &Coupons, actor: UserId, id: CouponId) -> Result<()
         return Err(Error::new(Code::Conflict, message));
     }
     let details = json!({ "code": coupon.code, "plugin": coupon.plugin_id });
-    note(&mut conn, coupons, actor, Act::CouponDeleted, id, details).await?;
+    note(
+        &mut conn,
+        coupons,
+        actor,
+        AuditAct::CouponDeleted,
+        id,
+        details,
+    )
+    .await?;
     Ok(conn.commit().await?)
 }
 
@@ -292,7 +308,15 @@ pub async fn switch(
         if coupon.status != status {
             store::admin::set_status(&mut conn, id, status, now).await?;
             let details = json!({ "code": coupon.code, "from": coupon.status, "to": status });
-            note(&mut conn, coupons, actor, Act::CouponSwitched, id, details).await?;
+            note(
+                &mut conn,
+                coupons,
+                actor,
+                AuditAct::CouponSwitched,
+                id,
+                details,
+            )
+            .await?;
             coupon.status = status;
         }
         switched.push(coupon);
@@ -317,7 +341,7 @@ async fn note(
     conn: &mut Conn,
     coupons: &Coupons,
     actor: UserId,
-    act: Act,
+    act: AuditAct,
     id: CouponId,
     details: Value,
 ) -> Result<()> {

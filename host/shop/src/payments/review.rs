@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Conn, Uncommitted},
     ids::{PaymentId, UserId},
 };
@@ -36,7 +36,8 @@ pub async fn close(
     };
     let payment = end(payments, &mut conn, payment).await?;
     let details = json!({ "problem": what });
-    let event = Event::new(Act::PaymentReviewed, Subject::Payment(id), details).because(reason);
+    let event =
+        Event::new(AuditAct::PaymentReviewed, Subject::Payment(id), details).because(reason);
     audit::record(&mut conn, &payments.clock, actor_id, event).await?;
     Ok(Uncommitted::new(conn, payment))
 }

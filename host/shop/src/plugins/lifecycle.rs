@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{self, Conn},
     ids::UserId,
 };
@@ -128,7 +128,7 @@ async fn note(
     conn: &mut Conn,
     registry: &Registry,
     actor_id: UserId,
-    act: Act,
+    act: AuditAct,
     plugin_id: &str,
     details: Value,
 ) -> Result<()> {
@@ -176,7 +176,7 @@ pub async fn activate(
             &mut conn,
             registry,
             actor_id,
-            Act::PluginActivated,
+            AuditAct::PluginActivated,
             plugin_id,
             details,
         )
@@ -312,7 +312,7 @@ async fn retired(
         &mut conn,
         registry,
         actor_id,
-        Act::PluginRetired,
+        AuditAct::PluginRetired,
         plugin_id,
         details,
     )
@@ -355,7 +355,7 @@ pub async fn delete(
         &mut conn,
         registry,
         actor_id,
-        Act::PluginVersionDeleted,
+        AuditAct::PluginVersionDeleted,
         plugin_id,
         details,
     )
@@ -411,7 +411,7 @@ pub async fn reset(
             &mut conn,
             registry,
             actor_id,
-            Act::PluginResumed,
+            AuditAct::PluginResumed,
             plugin_id,
             details,
         )

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::Conn,
     ids::UserId,
 };
@@ -126,7 +126,7 @@ async fn record(
     store::grant_class(conn, grant).await?;
     let details = json!({ "class": grant.class, "before": before });
     let subject = Subject::Plugin(grant.plugin_id);
-    let event = Event::new(Act::PluginClassGranted, subject, details).because(grant.reason);
+    let event = Event::new(AuditAct::PluginClassGranted, subject, details).because(grant.reason);
     audit::record(conn, registry.clock(), grant.granted_by, event).await?;
     tracing::info!(plugin.id = grant.plugin_id, plugin.class = %grant.class, "plugin.class_granted");
     Ok(())

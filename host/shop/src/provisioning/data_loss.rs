@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     ids::{InstanceId, UserId},
 };
 
@@ -37,7 +37,8 @@ pub async fn accept_data_loss(
         return Err(Error::new(Code::InvalidState, message));
     }
     let details = json!({ "claims": lost.claims });
-    let event = Event::new(Act::DataLossAccepted, Subject::Instance(id), details).because(reason);
+    let event =
+        Event::new(AuditAct::DataLossAccepted, Subject::Instance(id), details).because(reason);
     audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;
     handle.wake();

@@ -259,7 +259,8 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
 /// generation.
 ///
 /// # Errors
-/// `INVALID_STATE` when there is no instance, or it is on its way out.
+/// `INVALID_STATE` when there is no instance, it is on its way out, or another change of it is not
+/// proven to work yet.
 pub async fn change_plan(
     conn: &mut Conn,
     clock: &Clock,
@@ -292,12 +293,12 @@ async fn move_to_plan(
     how: (&str, bool),
 ) -> Result<i64> {
     let changed = store::change_plan(conn, subscription_id, plan_id, how, clock.now()).await?;
-    let instance = changed.ok_or_else(|| {
-        Error::new(
-            Code::InvalidState,
-            "This subscription has no instance that could change.",
-        )
-    })?;
+    let Some(instance) = changed else {
+        let seen = store::of_subscription(conn, subscription_id).await?;
+        seen.as_ref().map_or(Ok(()), lifecycle::check_is_proven)?;
+        let message = "This subscription has no instance that could change.";
+        return Err(Error::new(Code::InvalidState, message));
+    };
     record_event(conn, clock, &instance).await?;
     Ok(instance.generation)
 }

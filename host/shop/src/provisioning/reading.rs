@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Db, Page, Part},
     ids::{InstanceId, UserId},
     plugins,
@@ -100,7 +100,7 @@ pub async fn credentials(
     let (view, shown) = CredentialsView::of(card.value, &secrets)?;
     let mut conn = db.begin().await?;
     let details = json!({ "secrets": shown });
-    let event = Event::new(Act::CredentialsShown, Subject::Instance(id), details);
+    let event = Event::new(AuditAct::CredentialsShown, Subject::Instance(id), details);
     audit::record(&mut conn, clock, user_id, event).await?;
     conn.commit().await?;
     Ok(view)

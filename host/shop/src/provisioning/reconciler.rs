@@ -368,9 +368,10 @@ impl<S: Services> Reconciler<S> {
         let undone = recipe::go_back(conn, &self.clock, seen, reason).await?;
         let change = match &undone {
             Some(undone) => undone.change.as_str(),
+            None if new_status.unproven.is_none() => return Ok(()),
+            None if recipe::forget_change(conn, seen).await? => return Ok(()),
             // The subscription goes back to its plan, and brings the instance with it.
-            None if new_status.unproven.is_some() => "PLAN",
-            None => return Ok(()),
+            None => "PLAN",
         };
         attention::about_undone(conn, &self.clock, seen, (change, reason)).await
     }

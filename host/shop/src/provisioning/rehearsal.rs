@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 
 use super::{
-    Instances, draft,
+    Instances, draft, lifecycle,
     model::{Instance, NewInstance, Terms},
     render::{RenderError, RenderInputs, render},
     secrets::Secrets,
@@ -40,7 +40,8 @@ pub async fn rehearse_purchase(
 /// Renders and gates a subscription's instance in another plan.
 ///
 /// # Errors
-/// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance; `VOLUME_CANNOT_GROW` when a
+/// As [`rehearse_purchase`]; `INVALID_STATE` when there is no instance, it is stopped, or another
+/// change of it is not proven to work yet; `VOLUME_CANNOT_GROW` when a
 /// volume would have to and its storage class does not allow it.
 pub async fn rehearse_change(
     instances: &Instances,
@@ -51,6 +52,8 @@ pub async fn rehearse_change(
     let mut conn = instances.db.read().await?;
     let seen = store::of_subscription(&mut conn, subscription_id).await?;
     let seen = seen.ok_or_else(super::no_instance)?;
+    lifecycle::check_is_wanted(&seen)?;
+    lifecycle::check_is_proven(&seen)?;
     let secrets = store::secrets(&mut conn, seen.id).await?;
     drop(conn);
     let secrets = without_values(secrets.into_iter().map(|(name, _)| name));

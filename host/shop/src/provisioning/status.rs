@@ -155,7 +155,7 @@ impl StatusDecider<'_> {
         }
     }
 
-    /// Abandons a change whose workloads the cluster gave up, or that was not proven to work in time.
+    /// Abandons a change that was not proven to work in time.
     /// Only an instance that was delivered before has something to go back to.
     pub(super) fn within(&self, limit: Duration, new_status: NewStatus) -> NewStatus {
         let is_judged = self.seen.unproven_generation.is_some()
@@ -165,14 +165,17 @@ impl StatusDecider<'_> {
         if !is_judged {
             return new_status;
         }
+        // The cluster has a clock of its own, by which outages and pulls of images count.
+        if !self.is_too_late(limit, &new_status) {
+            return new_status;
+        }
         let reason = match &new_status.rollout {
             Rollout::Stalled(reason) => reason.clone(),
-            _ if self.is_too_late(limit, &new_status) => format!(
+            _ => format!(
                 "It was not ready within {} minutes. {}",
                 limit.as_secs() / 60,
                 new_status.message
             ),
-            _ => return new_status,
         };
         NewStatus {
             unproven: Some(reason),

@@ -114,7 +114,8 @@ pub(super) async fn change_plan(
                kept_storage_gib = (SELECT CASE WHEN p.storage_gib > instances.kept_storage_gib THEN p.storage_gib \
                  ELSE instances.kept_storage_gib END FROM service_plans p WHERE p.id = instances.plan_id), \
                next_attempt_at = $3, updated_at = $3 \
-               WHERE subscription_id = $4 AND desired <> 'TERMINATED' RETURNING *";
+               WHERE subscription_id = $4 AND desired <> 'TERMINATED' \
+               AND (NOT $5 OR unproven_generation IS NULL OR ready_at IS NULL) RETURNING *";
     fetch_optional!(
         conn,
         Instance,

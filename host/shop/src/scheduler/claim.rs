@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Clock, Conn, Db, Lease, Term, new_id},
     ids::{RunId, UserId},
 };
@@ -86,7 +86,7 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Res
         return Err(Error::new(Code::Conflict, message).retry_after(5));
     };
     let details = json!({ "runId": claim.lease.id });
-    let event = Event::new(Act::JobRun, Subject::Job(job.name), details);
+    let event = Event::new(AuditAct::JobRun, Subject::Job(job.name), details);
     audit::record(&mut conn, &scheduler.clock, by, event).await?;
     conn.commit().await?;
     Ok(claim)

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Subscriptions, delivery, store, upgrade};
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     catalog,
     db::Conn,
     ids::{InstanceId, SubscriptionId, UserId},
@@ -55,7 +55,7 @@ pub async fn end_instance(
     let (user_id, subscription_id) = whose;
     let (mut conn, cancelled) = ended(shop, user_id, subscription_id, Some(reason)).await?;
     let details = json!({ "subscription": subscription_id });
-    let event = Event::new(Act::InstanceTerminated, Subject::Instance(id), details);
+    let event = Event::new(AuditAct::InstanceTerminated, Subject::Instance(id), details);
     audit::record(&mut conn, &shop.clock, actor_id, event.because(reason)).await?;
     finish(shop, conn, subscription_id, cancelled).await
 }

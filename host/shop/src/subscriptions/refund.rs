@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Subscription, Subscriptions, store, upgrade};
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Uncommitted, new_id},
     ids::{SubscriptionId, UserId},
     money::Rupiah,
@@ -77,7 +77,7 @@ pub async fn refund(
     debts::collect(&mut conn, clock, &mut wallet, refund.amount, &key).await?;
     let details = json!({ "amount": refund.amount, "period": number });
     let event = Event::new(
-        Act::SubscriptionRefunded,
+        AuditAct::SubscriptionRefunded,
         Subject::Subscription(id),
         details,
     );

@@ -107,7 +107,7 @@ pub async fn update(
     let is_same = now.subscription.period_number == seen.period_number;
     if !is_same || !provisioning::make_update(&mut conn, &shop.instances, &update).await? {
         let message = "The service was changed by another request. Check it and try again.";
-        return Err(Error::new(Code::Conflict, message));
+        return Err(Error::new(Code::Conflict, message).retry_after(1));
     }
     view.applied = true;
     let handle = shop.instances.handle.clone();

@@ -211,10 +211,10 @@ async fn pay(
 
 fn changed_meanwhile() -> Error {
     let message = "The subscription was changed by another request. Check it and try again.";
-    Error::new(Code::Conflict, message)
+    Error::new(Code::Conflict, message).retry_after(1)
 }
 
 pub(super) fn changing() -> Error {
     let message = "A change of plan is under way. Wait until it is done.";
-    Error::new(Code::InvalidState, message)
+    Error::new(Code::InvalidState, message).retry_after(5)
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Conn, Uncommitted, new_id},
     ids::{TransactionId, UserId},
     money::Rupiah,
@@ -119,8 +119,8 @@ async fn book(
     }
     let id: TransactionId = new_id(&wallets.clock);
     let (act, description) = match adjustment.direction {
-        Direction::Add => (Act::CreditAdded, "Credit added by the shop"),
-        Direction::Deduct => (Act::CreditDeducted, "Credit taken by the shop"),
+        Direction::Add => (AuditAct::CreditAdded, "Credit added by the shop"),
+        Direction::Deduct => (AuditAct::CreditDeducted, "Credit taken by the shop"),
     };
     let details = json!({ "reason": reason, "paid": movement.paid, "bonus": movement.bonus });
     let new = NewTransaction {

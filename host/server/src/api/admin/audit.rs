@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
-    audit::{self, Act, AuditEvent, AuditFilter},
+    audit::{self, AuditAct, AuditEvent, AuditFilter},
     ids::UserId,
 };
 use garde::Validate;
@@ -30,7 +30,7 @@ struct AuditQuery {
     actor: Option<UserId>,
     #[garde(skip)]
     #[param(inline)]
-    act: Option<Act>,
+    act: Option<AuditAct>,
     /// Kind and id of what it was done to, exactly: `subscription:0199…`.
     #[garde(length(chars, max = 200))]
     #[param(max_length = 200)]

@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use dermaga_shop::{
     Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::Clock,
     timekeeping::setting::{self, ClockSetting},
 };
@@ -115,7 +115,7 @@ async fn set(
     dermaga_shop::timekeeping::mend(&state.db, clock).await?;
     let mut conn = state.db.begin().await?;
     let details = json!({ "offsetSeconds": offset.num_seconds() });
-    let event = Event::new(Act::ClockSet, Subject::Clock, details);
+    let event = Event::new(AuditAct::ClockSet, Subject::Clock, details);
     audit::record(&mut conn, clock, admin.user_id, event).await?;
     conn.commit().await?;
     tracing::warn!(clock.offset_s = offset.num_seconds(), "clock.set");

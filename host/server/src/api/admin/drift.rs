@@ -3,7 +3,7 @@
 use axum::extract::State;
 use dermaga_shop::{
     provisioning::drift::{
-        self, Chosen, DriftKind, DriftView, Item, Order, Outcome, RepairAction, RepairedView,
+        self, Chosen, DriftKind, DriftView, Item, Order, RepairAction, RepairOutcome, RepairedView,
     },
     text::counted,
 };
@@ -154,7 +154,9 @@ async fn repair(
         reason,
     };
     let answers = drift::repair(&state.instances, admin.user_id, order).await?;
-    let done = answers.iter().filter(|one| one.outcome == Outcome::Done);
+    let done = answers
+        .iter()
+        .filter(|one| one.outcome == RepairOutcome::Done);
     let (done, all) = (done.count(), answers.len());
     let message = format!("{done} of {all} done.");
     Ok(Success::ok(message, answers))

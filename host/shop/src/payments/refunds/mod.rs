@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::{Conn, Uncommitted, new_id},
     ids::{PaymentId, RefundId, UserId},
     money::Rupiah,
@@ -151,7 +151,7 @@ async fn begin(
     payments_store::update(&mut conn, &payment).await?;
     store::insert(&mut conn, &begun, actor_id).await?;
     let details = json!({ "amount": refund.amount });
-    let event = Event::new(Act::PaymentRefunded, Subject::Payment(id), details);
+    let event = Event::new(AuditAct::PaymentRefunded, Subject::Payment(id), details);
     let event = event.because(&refund.reason);
     audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;

@@ -23,7 +23,7 @@ use crate::{
 
 use self::compare::{Book, Finding};
 pub use self::{
-    repair::{Chosen, Item, Order, Outcome, RepairedView, repair},
+    repair::{Chosen, Item, Order, RepairOutcome, RepairedView, repair},
     view::{DriftKind, DriftView, RepairAction},
 };
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     cluster::{Cluster, ClusterError, NAMESPACE, Sighting, Survey, owner_labels},
     ids::UserId,
     provisioning::Instances,
@@ -61,7 +61,7 @@ pub struct Order {
 
 text_enum! {
     /// Outcome of the repair of one object.
-    pub enum Outcome {
+    pub enum RepairOutcome {
         /// It is as asked, also when it was before.
         Done = "DONE",
         Refused = "REFUSED",
@@ -77,7 +77,7 @@ pub struct RepairedView {
     pub namespace: String,
     pub name: String,
     pub uid: Option<String>,
-    pub outcome: Outcome,
+    pub outcome: RepairOutcome,
     /// The outcome in a sentence.
     pub message: String,
 }
@@ -108,14 +108,14 @@ impl Item {
     }
 }
 
-type Answer = (Outcome, String);
+type Answer = (RepairOutcome, String);
 
 fn done(message: &str) -> Answer {
-    (Outcome::Done, message.to_owned())
+    (RepairOutcome::Done, message.to_owned())
 }
 
 fn refused(message: impl Into<String>) -> Answer {
-    (Outcome::Refused, message.into())
+    (RepairOutcome::Refused, message.into())
 }
 
 /// An item and its answer, or the difference to repair.
@@ -285,7 +285,7 @@ async fn record(
     }
     let mut conn = instances.db.begin().await?;
     let details = json!({ "action": action, "objects": told });
-    let event = Event::new(Act::DriftRepaired, Subject::Cluster, details).because(reason);
+    let event = Event::new(AuditAct::DriftRepaired, Subject::Cluster, details).because(reason);
     audit::record(&mut conn, &instances.clock, actor_id, event).await?;
     Ok(conn.commit().await?)
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::store;
 use crate::{
     Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     ids::{InstanceId, UserId},
     provisioning::Instances,
 };
@@ -56,7 +56,7 @@ pub async fn check(
         }
     };
     let details = json!({ "instanceIds": named, "due": requested.due });
-    let event = Event::new(Act::HealthCheckRequested, Subject::Instances, details);
+    let event = Event::new(AuditAct::HealthCheckRequested, Subject::Instances, details);
     audit::record(&mut conn, clock, actor_id, event).await?;
     conn.commit().await?;
     handle.wake();

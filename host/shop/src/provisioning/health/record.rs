@@ -37,7 +37,9 @@ pub(in crate::provisioning) async fn load(
         Ground::Ailing => store::attempts(conn, seen.id, now - WINDOW).await?,
         _ => Vec::new(),
     };
-    let is_new = seen.generation != seen.observed_generation;
+    // A change that is not proven has its own time, and its undoing is what mends it.
+    let is_unproven = seen.unproven_generation.is_some() && seen.ready_at.is_some();
+    let is_new = seen.generation != seen.observed_generation || is_unproven;
     Ok(Plan::of(Situation {
         seen,
         before,

@@ -180,6 +180,18 @@ pub(super) fn check_is_wanted(instance: &Instance) -> Result<()> {
     Err(Error::new(Code::InvalidState, why))
 }
 
+/// Refuses another change while one is not proven to work: which of them failed would not be known.
+///
+/// # Errors
+/// `INVALID_STATE` with the reason.
+pub(super) fn check_is_proven(seen: &Instance) -> Result<()> {
+    if seen.unproven_generation.is_none() || seen.ready_at.is_none() {
+        return Ok(());
+    }
+    let message = "Another change of this service is being made. Wait until it is done.";
+    Err(Error::new(Code::InvalidState, message).retry_after(5))
+}
+
 /// Asks for the removal of a subscription's instance with everything it has, in the caller's
 /// transaction. Does nothing when it is being removed already.
 ///

@@ -230,6 +230,14 @@ pub(super) async fn change(
     Ok(true)
 }
 
+/// Forgets an unproven change of what runs as before, when no change of plan waits for it.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn forget_change(conn: &mut Conn, seen: &Instance) -> Result<bool> {
+    Ok(store::forget_change(conn, seen).await?)
+}
+
 /// Restores the recipe of an instance that worked last, when the present one is another and is not
 /// proven to work; in the caller's transaction. Returns the undone change.
 ///

@@ -6,7 +6,8 @@ use sqlx::types::Json;
 use super::{Recipe, Undone};
 use crate::{db::Conn, execute, fetch_optional, provisioning::model::Instance};
 
-/// Puts a recipe into an instance, if it is still as it was seen and its period is not over. The one that
+/// Puts a recipe into an instance, if it is still as it was seen, its period is not over, and no change
+/// of plan is under way. The one that
 /// worked last stays remembered, or else the present one.
 pub(super) async fn put(
     conn: &mut Conn,
@@ -25,7 +26,9 @@ pub(super) async fn put(
                next_attempt_at = $5, updated_at = $5 \
                WHERE id = $6 AND generation = $7 AND plugin_digest = $8 AND desired <> 'TERMINATED' \
                AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
-                 AND s.status = 'ACTIVE' AND s.period_end <= $5 AND s.held_since IS NULL) RETURNING *";
+                 AND s.status = 'ACTIVE' AND s.period_end <= $5 AND s.held_since IS NULL) \
+               AND NOT EXISTS (SELECT 1 FROM plan_changes c \
+                 WHERE c.subscription_id = instances.subscription_id AND c.state = 'PENDING') RETURNING *";
     fetch_optional!(
         conn,
         Instance,
@@ -50,6 +53,15 @@ pub(super) async fn copy_config(conn: &mut Conn, instance: &Instance) -> sqlx::R
         instance.subscription_id,
     );
     execute!(conn, sql, config, at, id)
+}
+
+/// Forgets that a change is not proven, where no change of plan waits for that: what runs is what ran
+/// before. Returns false when one does.
+pub(super) async fn forget_change(conn: &mut Conn, seen: &Instance) -> sqlx::Result<bool> {
+    let sql = "UPDATE instances SET unproven_generation = NULL, rollout_since = NULL \
+               WHERE id = $1 AND generation = $2 AND NOT EXISTS (SELECT 1 FROM plan_changes c \
+                 WHERE c.subscription_id = instances.subscription_id AND c.state = 'PENDING')";
+    Ok(execute!(conn, sql, seen.id, seen.generation)? == 1)
 }
 
 /// Restores the recipe of an instance that worked last, if it is still as it was seen.

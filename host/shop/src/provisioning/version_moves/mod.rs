@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    audit::{self, Act, Event, Subject},
+    audit::{self, AuditAct, Event, Subject},
     db::Conn,
     ids::{InstanceId, UserId},
     plugins, text_enum,
@@ -265,12 +265,12 @@ async fn apply(
     let (message, act, details) = match &order.target {
         Target::Version { to, .. } => (
             format!("Being moved to {} {}.", about.id, about.version),
-            Act::InstanceMoved,
+            AuditAct::InstanceMoved,
             json!({ "plugin": about.id, "from": seen.plugin_digest, "to": to }),
         ),
         Target::Settings { service } => (
             "Being moved to new settings of its template.".to_owned(),
-            Act::SettingsMoved,
+            AuditAct::SettingsMoved,
             json!({ "service": service }),
         ),
     };
@@ -295,7 +295,7 @@ async fn apply(
 async fn record(
     conn: &mut Conn,
     instances: &Instances,
-    (actor_id, act): (UserId, Act),
+    (actor_id, act): (UserId, AuditAct),
     seen: &Instance,
     details: Value,
 ) -> Result<()> {
