@@ -50,6 +50,8 @@ crate::text_enum! {
         /// The suspension of a failing plugin version was ended by hand.
         PluginResumed = "plugin.resumed",
         PluginRetired = "plugin.retired",
+        /// A component was uploaded as a new version.
+        PluginStaged = "plugin.staged",
         PluginVersionDeleted = "plugin.version_deleted",
         SubscriptionExpired = "subscription.expired",
         /// The end of a subscription's grace was set.

@@ -7,6 +7,7 @@ use dermaga_toolkit::{
     check::conformance,
     template::{Template, TemplateError},
 };
+use serde_json::json;
 
 use super::{
     Registry, activate, decisions,
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
+    audit::{self, AuditAct, Event, Subject},
     db::{self, Conn},
     ids::UserId,
 };
@@ -97,6 +99,7 @@ pub async fn stage(
         };
     }
     let granted = size_class::grant_with_upload(&mut conn, registry, &plugin, uploaded_by).await?;
+    note_upload(&mut conn, registry, &plugin, uploaded_by).await?;
     let row = store::version(&mut conn, &digest)
         .await?
         .ok_or_else(|| Error::not_found("plugin version"))?;
@@ -116,6 +119,21 @@ pub async fn stage(
         "plugin.staged"
     );
     Ok(VersionView::of(registry, row))
+}
+
+async fn note_upload(
+    conn: &mut Conn,
+    registry: &Registry,
+    plugin: &Plugin,
+    uploaded_by: Option<UserId>,
+) -> Result<()> {
+    let Some(actor_id) = uploaded_by else {
+        return Ok(());
+    };
+    let about = plugin.about();
+    let details = json!({ "digest": plugin.digest().to_string(), "version": about.version });
+    let event = Event::new(AuditAct::PluginStaged, Subject::Plugin(&about.id), details);
+    audit::record(conn, registry.clock(), actor_id, event).await
 }
 
 /// Checks the signature before anything is compiled: a component without one may have brought one

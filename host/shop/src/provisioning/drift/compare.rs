@@ -235,7 +235,7 @@ impl Comparison<'_> {
             of: Some(entry.clone()),
             instance: Some(entry.name.clone()),
             owner: Some(entry.user_id),
-            ..finding(DriftKind::Foreign, seen, reason, by_name())
+            ..finding(DriftKind::Foreign, seen, reason, by_name(seen))
         })
     }
 
@@ -380,7 +380,13 @@ fn none(words: &str) -> Remedy {
     }
 }
 
-fn by_name() -> Remedy {
+/// Repair of an object that Dermaga did not make, in a namespace that instances live in.
+fn by_name(seen: &Sighting) -> Remedy {
+    if seen.object.kind == VOLUME_CLAIM {
+        return none(
+            "It may hold an instance's data, such as a backup that was restored. Remove it by hand, if it is not needed.",
+        );
+    }
     Remedy {
         action: Some(RepairAction::Delete),
         by_name_only: true,
@@ -407,7 +413,7 @@ fn stray(seen: &Sighting, entry: &Entry) -> Option<Finding> {
     Some(Finding {
         of: Some(entry.clone()),
         owner: Some(entry.user_id),
-        ..finding(DriftKind::Foreign, seen, reason, by_name())
+        ..finding(DriftKind::Foreign, seen, reason, by_name(seen))
     })
 }
 
@@ -418,7 +424,7 @@ fn foreign(seen: &Sighting, owner: Option<&UserId>) -> Finding {
     );
     Finding {
         owner: owner.copied(),
-        ..finding(DriftKind::Foreign, seen, reason, by_name())
+        ..finding(DriftKind::Foreign, seen, reason, by_name(seen))
     }
 }
 

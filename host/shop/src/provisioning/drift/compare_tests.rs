@@ -169,6 +169,32 @@ fn an_object_whose_labels_were_removed_is_adopted_and_never_deleted() {
 }
 
 #[test]
+fn no_claim_is_deleted_where_an_instance_lives() {
+    let restored = |name: &str| Sighting {
+        uid: "another".to_owned(),
+        was_applied: false,
+        other_manager: Some("velero-server".to_owned()),
+        ..applied(VOLUME_CLAIM, name)
+    };
+    let in_its_place = Sighting {
+        uid: "another".to_owned(),
+        ..of_others(VOLUME_CLAIM, "a-data")
+    };
+    for claim in [
+        restored("set-a-0"),
+        of_others(VOLUME_CLAIM, "b"),
+        in_its_place,
+    ] {
+        let name = claim.object.name.clone();
+        let found = found_by(&[entry()], vec![home(), applied("ConfigMap", "a"), claim]);
+        let of_claim = found.iter().filter(|one| one.object.name == name);
+        let actions: Vec<_> = of_claim.map(|one| one.remedy.action).collect();
+        assert!(!actions.contains(&Some(RepairAction::Delete)), "{name}");
+        assert!(!actions.is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn objects_of_others_are_deleted_by_name_only() {
     let mut all = whole();
     let in_the_way = of_others("ConfigMap", "a");
