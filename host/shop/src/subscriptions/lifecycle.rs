@@ -1,6 +1,6 @@
 //! Stop, start and restart of what a subscription runs, by its customer.
 
-use super::{Subscriptions, model::SubscriptionStatus, store, upgrade};
+use super::{Subscriptions, model::SubscriptionStatus, store};
 use crate::{
     Code, Error, Result,
     ids::{InstanceId, SubscriptionId, UserId},
@@ -18,8 +18,8 @@ pub enum Named {
 /// it is stopped already.
 ///
 /// # Errors
-/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` before it is set up, while a change of
-/// plan is under way, and once it has ended.
+/// `NOT_FOUND` when it is not this customer's, `INVALID_STATE` before it is set up, and once it has
+/// ended.
 pub async fn stop(shop: &Subscriptions, user_id: UserId, named: Named) -> Result<bool> {
     carry_out(shop, user_id, named, Act::Stop, "Being stopped.").await
 }
@@ -57,10 +57,6 @@ async fn carry_out(
     let row = store::owned(&mut conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     lives(row.subscription.status)?;
-    // While it is stopped, nothing shows that it works in its new plan.
-    if act == Act::Stop && upgrade::pending(&mut conn, id).await?.is_some() {
-        return Err(upgrade::changing());
-    }
     let is_changed = provisioning::change(&mut conn, &shop.clock, id, act, message).await?;
     if is_changed {
         // A service that runs in its grace is left as it is, without a payment.
