@@ -129,11 +129,11 @@ impl Subscription {
     /// Returns the price of the rest of the period in a plan, less the part of it that payments
     /// still cover.
     fn upgrade_price(&self, price: i64, now: DateTime<Utc>) -> i64 {
-        let end = self.period_end();
+        let end = self.end_of(self.periods);
         let share = |amount: i64, from: DateTime<Utc>| {
             amount * (end - now).num_seconds() / (end - from).num_seconds()
         };
-        let start = self.begun + Months::new(self.periods - 1);
+        let start = self.end_of(self.periods - 1);
         let credits = self.paid.iter();
         let credit: i64 = credits
             .map(|paid| share(paid.cash + paid.bonus, paid.from))
@@ -142,8 +142,14 @@ impl Subscription {
     }
 
     fn period_end(&self) -> DateTime<Utc> {
+        self.end_of(self.periods)
+    }
+
+    /// Returns the end of a period, by the months of the shop's calendar: where the shop is, it may be
+    /// another day than in UTC.
+    fn end_of(&self, period: u32) -> DateTime<Utc> {
         let jakarta = self.begun.with_timezone(&chrono_tz::Asia::Jakarta);
-        (jakarta + Months::new(self.periods)).to_utc()
+        (jakarta + Months::new(period)).to_utc()
     }
 }
 
@@ -625,6 +631,23 @@ async fn history(engine: Engine, acts: Vec<(usize, Act)>) -> Result<(), String> 
         }
     }
     world.compare_books().await
+}
+
+/// A period that begins is worth its whole price, also where UTC still has the day, and the month,
+/// before.
+#[test]
+fn the_model_counts_months_where_the_shop_is() {
+    let moment = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    let subscription = Subscription {
+        id: String::new(),
+        instance: String::new(),
+        plan: Bought::WorkflowsFree,
+        paid: Vec::new(),
+        begun: moment("2026-11-30T21:00:00Z"),
+        periods: 2,
+    };
+    let begins = moment("2026-12-31T21:00:00Z");
+    assert_eq!(subscription.upgrade_price(50_000, begins), 50_000);
 }
 
 /// Plays histories until one differs, then shows the shortest one that still differs.
