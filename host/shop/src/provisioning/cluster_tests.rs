@@ -3,14 +3,21 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::{Api, api::DeleteParams};
+use kube::{Api, Client, api::DeleteParams};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Desired, Status,
+    Desired, Instance, Status,
     tests::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::test_cluster::named_by;
+
+/// Returns true when the namespace of an instance is gone, with all that was in it.
+async fn is_gone(client: &Client, instance: &Instance) -> bool {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let found = namespaces.get_opt(&instance.namespace).await;
+    found.unwrap().is_none()
+}
 
 #[tokio::test]
 async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
@@ -43,14 +50,7 @@ async fn an_instance_becomes_ready_is_repaired_and_leaves_nothing() {
     shop.cancel(&instance).await;
     server.handle.wake();
     shop.is(&instance, Status::Terminated).await;
-    let namespaces: Api<Namespace> = Api::all(client);
-    assert!(
-        namespaces
-            .get_opt(&instance.namespace)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(is_gone(&client, &instance).await);
     server.stop().await;
 }
 
@@ -89,7 +89,7 @@ async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
     shop.cancel(&first).await;
     server.handle.wake();
     shop.is(&first, Status::Terminated).await;
-    let namespaces: Api<Namespace> = Api::all(client);
+    let namespaces: Api<Namespace> = Api::all(client.clone());
     assert!(
         namespaces
             .get(&first.namespace)
@@ -103,13 +103,7 @@ async fn the_last_instance_takes_the_namespace_with_it_and_another_keeps_it() {
     shop.cancel(&second).await;
     server.handle.wake();
     shop.is(&second, Status::Terminated).await;
-    assert!(
-        namespaces
-            .get_opt(&first.namespace)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(is_gone(&client, &first).await);
     server.stop().await;
 }
 
@@ -162,13 +156,6 @@ async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
     );
     plane.start();
     shop.is(&instance, Status::Terminated).await;
-    let namespaces: Api<Namespace> = Api::all(client);
-    assert!(
-        namespaces
-            .get_opt(&instance.namespace)
-            .await
-            .unwrap()
-            .is_none()
-    );
+    assert!(is_gone(&client, &instance).await);
     server.stop().await;
 }

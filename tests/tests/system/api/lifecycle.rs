@@ -1,10 +1,13 @@
 //! Tests of stopping, starting and restarting what a customer has.
 
 use dermaga_shop::billing::{process_grace, renew_due};
-use dermaga_tests::{Client, Shop, both_engines};
+use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
-use super::provisioning::{client, kubeconfig, shop_on};
+use super::{
+    bought::Bought,
+    provisioning::{client, kubeconfig, shop_on},
+};
 
 both_engines!(
     Shop,
@@ -17,34 +20,7 @@ both_engines!(
     ]
 );
 
-/// A service of a customer.
-struct Bought {
-    customer: Client,
-    subscription: String,
-    instance: String,
-}
-
 impl Bought {
-    async fn by(shop: &Shop, email: &str, credit: i64) -> Self {
-        let customer = shop.customer_with_credit(email, credit).await;
-        let plan = shop.plan("uptime-kuma", "basic").await;
-        let order = json!({ "planId": plan });
-        let bought = customer.post("/api/subscriptions", order).await.data(201);
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let bought = Self {
-            customer,
-            subscription: text(&bought["subscription"]["id"]),
-            instance: text(&bought["instanceId"]),
-        };
-        bought.becomes(shop, "RUNNING").await;
-        bought
-    }
-
-    async fn becomes(&self, shop: &Shop, status: &str) -> Value {
-        shop.instance_becomes(&self.customer, &self.instance, status)
-            .await
-    }
-
     fn instance(&self, act: &str) -> String {
         format!("/api/instances/{}/{act}", self.instance)
     }
@@ -84,7 +60,7 @@ impl Bought {
 }
 
 async fn a_stopped_instance_keeps_its_files_and_starts_again(shop: Shop) {
-    let bought = Bought::by(&shop, "henti@example.com", 100_000).await;
+    let bought = Bought::by(&shop, "henti@example.com", ("uptime-kuma", 100_000)).await;
     let before = bought.workload().await;
     let stopping = bought.put(bought.instance("stop")).await.data(202);
     assert_eq!(
@@ -114,7 +90,7 @@ async fn a_stopped_instance_keeps_its_files_and_starts_again(shop: Shop) {
 
 async fn a_restart_is_a_part_of_what_is_applied(shop: Shop) {
     let mark = "/spec/template/metadata/annotations/dermaga.dev~1restarted-at";
-    let bought = Bought::by(&shop, "ulang@example.com", 100_000).await;
+    let bought = Bought::by(&shop, "ulang@example.com", ("uptime-kuma", 100_000)).await;
     assert_eq!(bought.workload().await.pointer(mark), None);
     let one = bought.post(bought.instance("restart")).await.data(202);
     let first = bought.workload().await.pointer(mark).cloned().unwrap();
@@ -134,7 +110,7 @@ async fn a_restart_is_a_part_of_what_is_applied(shop: Shop) {
 }
 
 async fn only_the_owner_may_and_only_while_it_lives(shop: Shop) {
-    let bought = Bought::by(&shop, "pemilik@example.com", 100_000).await;
+    let bought = Bought::by(&shop, "pemilik@example.com", ("uptime-kuma", 100_000)).await;
     let other = shop.customer("orang-lain@example.com").await;
     for act in ["stop", "start"] {
         for path in [bought.instance(act), bought.subscription(act)] {
@@ -157,7 +133,7 @@ async fn only_the_owner_may_and_only_while_it_lives(shop: Shop) {
 }
 
 async fn what_its_owner_stopped_stays_so_when_it_is_paid_for_again(shop: Shop) {
-    let mut bought = Bought::by(&shop, "tunggak@example.com", 30_000).await;
+    let mut bought = Bought::by(&shop, "tunggak@example.com", ("uptime-kuma", 30_000)).await;
     bought.put(bought.instance("stop")).await.data(202);
     bought.becomes(&shop, "STOPPED").await;
     let subscriptions = &shop.state().subscriptions;
@@ -216,7 +192,7 @@ async fn what_its_owner_stopped_stays_so_when_it_is_paid_for_again(shop: Shop) {
 
 /// Starting what runs asks for no payment.
 async fn what_runs_in_its_grace_is_left_as_it_is(shop: Shop) {
-    let mut bought = Bought::by(&shop, "tenggang@example.com", 30_000).await;
+    let mut bought = Bought::by(&shop, "tenggang@example.com", ("uptime-kuma", 30_000)).await;
     for _ in 0..2 {
         bought.days_pass(&shop, 32).await;
         renew_due(&shop.state().subscriptions).await.unwrap();
@@ -235,7 +211,7 @@ async fn pods_follow_the_life_of_their_instance() {
     let Some(path) = kubeconfig() else { return };
     let shop = shop_on(&path).await.unwrap();
     let cluster = client(&path).await;
-    let bought = Bought::by(&shop, "hidup@example.com", 100_000).await;
+    let bought = Bought::by(&shop, "hidup@example.com", ("uptime-kuma", 100_000)).await;
     let instance = bought.becomes(&shop, "RUNNING").await;
     let namespace = instance["namespace"].as_str().unwrap();
     let pods: Api<Pod> = Api::namespaced(cluster.clone(), namespace);

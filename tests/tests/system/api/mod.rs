@@ -5,6 +5,7 @@ pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod backtest;
 pub(crate) mod bodies;
+mod bought;
 pub(crate) mod catalogue;
 pub(crate) mod clock;
 pub(crate) mod coupons;

@@ -3,6 +3,8 @@
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 
+use super::bought::Bought;
+
 both_engines!(
     Shop,
     [
@@ -14,34 +16,7 @@ both_engines!(
     ]
 );
 
-/// A service of a customer.
-struct Bought {
-    customer: Client,
-    subscription: String,
-    instance: String,
-}
-
 impl Bought {
-    async fn by(shop: &Shop, email: &str, service: &str) -> Self {
-        let customer = shop.customer_with_credit(email, 100_000).await;
-        let plan = shop.plan(service, "basic").await;
-        let order = json!({ "planId": plan });
-        let bought = customer.post("/api/subscriptions", order).await.data(201);
-        let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let bought = Self {
-            customer,
-            subscription: text(&bought["subscription"]["id"]),
-            instance: text(&bought["instanceId"]),
-        };
-        bought.becomes(shop, "RUNNING").await;
-        bought
-    }
-
-    async fn becomes(&self, shop: &Shop, status: &str) -> Value {
-        shop.instance_becomes(&self.customer, &self.instance, status)
-            .await
-    }
-
     async fn update(&self, body: Value) -> Answer {
         let path = format!("/api/instances/{}/update", self.instance);
         self.customer.put(&path, body).await
@@ -79,7 +54,7 @@ fn zone(name: &str) -> Value {
 }
 
 async fn a_configuration_is_previewed_and_applied(shop: Shop) {
-    let bought = Bought::by(&shop, "ubah@example.com", "uptime-kuma").await;
+    let bought = Bought::by(&shop, "ubah@example.com", ("uptime-kuma", 100_000)).await;
     let before = bought.applied().await;
     let mut preview = zone("Asia/Makassar");
     preview["dryRun"] = json!(true);
@@ -127,7 +102,7 @@ async fn a_configuration_is_previewed_and_applied(shop: Shop) {
 }
 
 async fn what_does_not_fit_is_refused_and_changes_nothing(shop: Shop) {
-    let bought = Bought::by(&shop, "tolak@example.com", "postgresql").await;
+    let bought = Bought::by(&shop, "tolak@example.com", ("postgresql", 100_000)).await;
     let refused = bought.update(json!({"config": {"databse": "b"}})).await;
     refused.fails(400, "VALIDATION_FAILED");
     let refused = bought.update(json!({"config": {"database": "toko"}})).await;
@@ -166,7 +141,7 @@ async fn what_does_not_fit_is_refused_and_changes_nothing(shop: Shop) {
 }
 
 async fn a_service_that_does_not_run_is_not_updated(shop: Shop) {
-    let bought = Bought::by(&shop, "diam@example.com", "uptime-kuma").await;
+    let bought = Bought::by(&shop, "diam@example.com", ("uptime-kuma", 100_000)).await;
     let act = |name: &str| format!("/api/instances/{}/{name}", bought.instance);
     bought.customer.put(&act("stop"), json!({})).await.data(202);
     bought.becomes(&shop, "STOPPED").await;
@@ -190,7 +165,7 @@ async fn a_service_that_does_not_run_is_not_updated(shop: Shop) {
 
 /// Requests at once: each is made whole or refused, and one key makes one update.
 async fn updates_at_once_leave_one_whole_configuration(shop: Shop) {
-    let bought = Bought::by(&shop, "serentak@example.com", "uptime-kuma").await;
+    let bought = Bought::by(&shop, "serentak@example.com", ("uptime-kuma", 100_000)).await;
     let zones = [
         "Asia/Tokyo",
         "Asia/Seoul",
@@ -232,8 +207,8 @@ async fn updates_at_once_leave_one_whole_configuration(shop: Shop) {
 
 async fn an_instance_is_ended_by_its_owner_and_by_administrators(shop: Shop) {
     let admin = shop.admin().await;
-    let own = Bought::by(&shop, "akhiri@example.com", "uptime-kuma").await;
-    let other = Bought::by(&shop, "diakhiri@example.com", "uptime-kuma").await;
+    let own = Bought::by(&shop, "akhiri@example.com", ("uptime-kuma", 100_000)).await;
+    let other = Bought::by(&shop, "diakhiri@example.com", ("uptime-kuma", 100_000)).await;
     let path = |bought: &Bought| format!("/api/instances/{}", bought.instance);
     other
         .customer
