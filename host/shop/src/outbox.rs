@@ -1,7 +1,7 @@
-//! What happened and is to be told to others, written in the transaction of its cause.
+//! Messages to people about what happened, written in the transaction of its cause.
 //!
-//! A row is told once, whatever happens to the server in between. Rows that are told, and those
-//! that are too old to be of use, are purged.
+//! A message is there if and only if its cause is, whatever happens to the server in between.
+//! Nothing delivers it yet; those that are too old to be of use are purged.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;

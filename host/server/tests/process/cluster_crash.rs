@@ -17,7 +17,7 @@ async fn list(admin: &Patient, path: &str) -> Vec<Value> {
 }
 
 /// A server that is killed while it applies leaves no object twice and none behind, and its next run
-/// goes on at once, although its leases have not ended. The times are printed.
+/// continues at once, although its leases have not ended. The times are printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_while_it_applies_leaves_nothing_twice_and_nothing_behind() {
     let Some(site) = Site::in_cluster().await else {

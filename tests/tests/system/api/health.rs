@@ -299,7 +299,7 @@ async fn checks_are_made_at_once_and_counted_once(shop: Shop) {
     assert_eq!(audited, 3);
 }
 
-/// What is older than it is kept goes, and what lasts stays, however old.
+/// Ended spans are purged after their retention; a lasting one stays, however old.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn old_history_is_removed_by_its_job() {
     let shop = Shop::open(Engine::Sqlite).await.unwrap();

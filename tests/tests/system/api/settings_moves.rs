@@ -136,7 +136,7 @@ async fn an_edited_template_reaches_an_instance_by_a_move_only(edited: Edited) {
     );
     assert!(outcomes(&admin.post(PATH, json!({})).await.data(200)).is_empty());
 
-    // What is bought from now on has them already.
+    // Later purchases have them already.
     let (other, other_id) = edited.bought("setelan-baru@example.com").await;
     assert!(
         applied(&other, &other_id)

@@ -409,7 +409,7 @@ const WALLS: [&str; 4] = [
 /// Returns true for an object that keeps its namespace: neither Kubernetes' own nor one of our walls.
 fn is_left(seen: &Sighting) -> bool {
     let is_ours = seen.instance.is_none() && (seen.is_managed || seen.was_applied);
-    // What else is ours may hold data.
+    // Our other objects may hold data.
     let is_wall = is_ours && WALLS.contains(&seen.object.kind.as_str());
     seen.object.kind != NAMESPACE && !is_wall && !super::compare::is_of_kubernetes(&seen.object)
 }

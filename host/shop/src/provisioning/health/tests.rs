@@ -138,7 +138,7 @@ async fn a_hanging_instance_is_mended_within_limits_and_told_once() {
         [Act::Restart, Act::Restart, Act::Restart, Act::Recreation]
     );
     assert_ne!(deployment().await, made);
-    // Nothing more is done, and nothing is told twice.
+    // There is no further act and no second message.
     sleep(Duration::from_secs(5)).await;
     let outbox = "SELECT count(*) FROM outbox WHERE topic = 'INSTANCE_FAILED'";
     let told = (1, vec![instance.name.clone()]);
