@@ -1,6 +1,6 @@
 //! Growth of volume claims: asked of each claim, and only where its storage class allows it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap};
 
 use dermaga_runtime::gate::storage_bytes;
 use k8s_openapi::api::{core::v1::PersistentVolumeClaim, storage::v1::StorageClass};
@@ -29,6 +29,14 @@ struct Wanted {
 /// Returns the claims that manifests ask for: their own, and those of a StatefulSet's pods.
 fn wanted(manifests: &[Value]) -> Vec<Wanted> {
     manifests.iter().flat_map(wanted_by).collect()
+}
+
+/// Returns the sizes in bytes of the claims that manifests ask for, by name.
+pub(super) fn wanted_sizes(manifests: &[Value]) -> HashMap<String, u128> {
+    let sized = wanted(manifests).into_iter();
+    sized
+        .filter_map(|Wanted { name, size }| Some((name, storage_bytes(&size)?)))
+        .collect()
 }
 
 fn wanted_by(manifest: &Value) -> Vec<Wanted> {

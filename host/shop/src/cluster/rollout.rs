@@ -1,13 +1,11 @@
 //! Progress of workloads towards what was applied, by their conditions.
 
+use std::collections::HashMap;
+
 use dermaga_runtime::gate::storage_bytes;
 use serde_json::Value;
 
-use super::{
-    diagnosis::condition,
-    object::{CLAIMED, VOLUME_CLAIM},
-    reading::number,
-};
+use super::{diagnosis::condition, growth::wanted_sizes, object::VOLUME_CLAIM, reading::number};
 
 /// Progress of the workloads and volumes of an instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,11 +22,12 @@ pub enum Rollout {
 }
 
 impl Rollout {
-    /// Judges the progress of observed objects.
-    pub fn of(observed: &[Value]) -> Self {
+    /// Judges the progress of observed objects towards what was applied.
+    pub fn of(observed: &[Value], manifests: &[Value]) -> Self {
+        let sizes = wanted_sizes(manifests);
         let mut under_way = None;
         for object in observed {
-            match Self::of_object(object) {
+            match Self::of_object(object, &sizes) {
                 stalled @ Self::Stalled(_) => return stalled,
                 waiting @ Self::UnderWay(_) => {
                     under_way.get_or_insert(waiting);
@@ -39,11 +38,11 @@ impl Rollout {
         under_way.unwrap_or(Self::Complete)
     }
 
-    fn of_object(object: &Value) -> Self {
+    fn of_object(object: &Value, sizes: &HashMap<String, u128>) -> Self {
         match object.get("kind").and_then(Value::as_str) {
             Some("Deployment") => of_deployment(object),
             Some("StatefulSet") => of_stateful_set(object),
-            Some(VOLUME_CLAIM) => of_claim(object),
+            Some(VOLUME_CLAIM) => of_claim(object, sizes),
             _ => Self::Complete,
         }
     }
@@ -95,12 +94,15 @@ fn of_stateful_set(workload: &Value) -> Rollout {
     waiting(have, want)
 }
 
-/// A claim that is bound and smaller than it was asked to be is still growing.
-fn of_claim(claim: &Value) -> Rollout {
-    let size = |pointer: &str| claim.pointer(pointer).and_then(storage_bytes);
+/// A claim that is bound and smaller than the manifests want is still growing. One that was asked to
+/// grow for a change that is undone asks for more than that, and may never have it.
+fn of_claim(claim: &Value, sizes: &HashMap<String, u128>) -> Rollout {
+    let capacity = claim.pointer("/status/capacity/storage");
+    let name = claim.pointer("/metadata/name").and_then(Value::as_str);
     let is_bound = claim.pointer("/status/phase").and_then(Value::as_str) == Some("Bound");
-    match (size(CLAIMED), size("/status/capacity/storage")) {
-        (Some(asked), Some(has)) if is_bound && has < asked => {
+    let wanted = name.and_then(|name| sizes.get(name));
+    match (wanted, capacity.and_then(storage_bytes)) {
+        (Some(wanted), Some(has)) if is_bound && has < *wanted => {
             Rollout::UnderWay("Its volume is still growing.".to_owned())
         }
         _ => Rollout::Complete,
@@ -120,10 +122,13 @@ mod tests {
     #[test]
     fn a_deployment_is_complete_when_every_pod_is_new_and_available() {
         let seen = |generation, updated, available, all| {
-            Rollout::of(&[deployment(&json!({
-                "observedGeneration": generation, "updatedReplicas": updated,
-                "availableReplicas": available, "replicas": all,
-            }))])
+            Rollout::of(
+                &[deployment(&json!({
+                    "observedGeneration": generation, "updatedReplicas": updated,
+                    "availableReplicas": available, "replicas": all,
+                }))],
+                &[],
+            )
         };
         assert_eq!(seen(3, 2, 2, 2), Rollout::Complete);
         for waiting in [
@@ -138,7 +143,7 @@ mod tests {
             {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"},
         ]});
         assert!(matches!(
-            Rollout::of(&[deployment(&late)]),
+            Rollout::of(&[deployment(&late)], &[]),
             Rollout::Stalled(_)
         ));
     }
@@ -146,12 +151,15 @@ mod tests {
     #[test]
     fn a_stateful_set_is_complete_when_it_is_at_its_new_revision() {
         let seen = |current: &str, updated, ready| {
-            Rollout::of(&[
-                json!({"kind": "StatefulSet", "metadata": {"generation": 1}, "spec": {"replicas": 2}, "status": {
-                    "observedGeneration": 1, "currentRevision": current, "updateRevision": "b",
-                    "updatedReplicas": updated, "readyReplicas": ready,
-                }}),
-            ])
+            Rollout::of(
+                &[
+                    json!({"kind": "StatefulSet", "metadata": {"generation": 1}, "spec": {"replicas": 2}, "status": {
+                        "observedGeneration": 1, "currentRevision": current, "updateRevision": "b",
+                        "updatedReplicas": updated, "readyReplicas": ready,
+                    }}),
+                ],
+                &[],
+            )
         };
         assert_eq!(seen("b", 0, 2), Rollout::Complete);
         assert_eq!(seen("a", 2, 2), Rollout::Complete);
@@ -162,13 +170,20 @@ mod tests {
 
     #[test]
     fn a_bound_claim_grows_until_it_has_what_was_asked() {
-        let claim = |phase: &str, has: &str| {
-            Rollout::of(&[json!({"kind": "PersistentVolumeClaim",
-                "spec": {"resources": {"requests": {"storage": "2Gi"}}},
-                "status": {"phase": phase, "capacity": {"storage": has}}})])
+        let asking = |size: &str| {
+            json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "data"},
+                "spec": {"resources": {"requests": {"storage": size}}}})
         };
+        let with = |wanted: &str, phase: &str, has: &str| {
+            let mut live = asking("2Gi");
+            live["status"] = json!({"phase": phase, "capacity": {"storage": has}});
+            Rollout::of(&[live], &[asking(wanted)])
+        };
+        let claim = |phase: &str, has: &str| with("2Gi", phase, has);
         assert!(matches!(claim("Bound", "1Gi"), Rollout::UnderWay(_)));
         assert_eq!(claim("Bound", "2048Mi"), Rollout::Complete);
         assert_eq!(claim("Pending", "1Gi"), Rollout::Complete);
+        // The growth for an undone change is not waited for.
+        assert_eq!(with("1Gi", "Bound", "1Gi"), Rollout::Complete);
     }
 }

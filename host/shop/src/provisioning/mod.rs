@@ -45,11 +45,15 @@ mod cluster_events_tests;
 #[cfg(test)]
 mod cluster_tests;
 #[cfg(test)]
+mod exclusion_tests;
+#[cfg(test)]
 mod frugality_tests;
 #[cfg(test)]
 mod healing_tests;
 #[cfg(test)]
 mod rollout_tests;
+#[cfg(test)]
+mod rollout_time_tests;
 #[cfg(test)]
 mod tests;
 
@@ -245,6 +249,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         good_config: None,
         unproven_generation: None,
         rollout_since: None,
+        rollout_held_since: None,
         undone: None,
         restarted_at: None,
         due_by: None,

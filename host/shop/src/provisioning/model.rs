@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use dermaga_runtime::{contract, gate::Exception};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -160,6 +160,8 @@ pub struct Instance {
     pub unproven_generation: Option<i64>,
     /// Time since which the cluster works on that change.
     pub rollout_since: Option<DateTime<Utc>>,
+    /// Begin of the time that does not count for it, while that lasts.
+    pub rollout_held_since: Option<DateTime<Utc>>,
     /// The last change, when it did not work.
     pub undone: Option<Json<Undone>>,
     /// Time of the last restart that was asked for.
@@ -200,6 +202,8 @@ impl Instance {
 pub struct Pinned {
     pub plugin_digest: String,
     pub settings: Json<contract::Settings>,
+    /// Configuration that is paid for: one that is not proven to work is not priced by.
+    pub config: Json<Value>,
 }
 
 /// Terms of an instance, from its plan and its service.
@@ -352,6 +356,15 @@ pub(super) struct NewStatus {
     pub after: Duration,
 }
 
+/// Time of a change that is under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct RolloutTime {
+    /// Moment from which its time counts.
+    pub(super) since: Option<DateTime<Utc>>,
+    /// Begin of the time that does not count, while that lasts.
+    pub(super) held_since: Option<DateTime<Utc>>,
+}
+
 impl NewStatus {
     /// Returns true when nothing is under way, so that the same objects lead to the same status.
     pub(super) const fn is_settled(&self) -> bool {
@@ -373,19 +386,30 @@ impl NewStatus {
         is_well && self.is_applied
     }
 
-    /// Returns the time since which the cluster works on a change that is not proven. Time in which
-    /// it does not answer, and in which the instance is stopped, does not count.
-    pub(super) fn rollout_since(
-        &self,
-        seen: &Instance,
-        now: DateTime<Utc>,
-    ) -> Option<DateTime<Utc>> {
+    /// Returns the time of a change that is not proven. Time in which the cluster or the host is away
+    /// does not count, and none does while the instance is stopped.
+    pub(super) fn rollout_time(&self, seen: &Instance, now: DateTime<Utc>) -> RolloutTime {
         let cause = self.failure.map(|failure| failure.cause);
         let is_on_hold = matches!(cause, Some(Cause::Away | Cause::Host | Cause::DataLost));
         let is_under_way = seen.unproven_generation.is_some()
             && seen.desired == Desired::Running
             && !self.is_proven();
-        (is_under_way && !is_on_hold).then(|| seen.rollout_since.unwrap_or(now))
+        let held_since = seen.rollout_held_since.map(|since| since.min(now));
+        match (is_under_way, is_on_hold) {
+            (false, _) => RolloutTime::default(),
+            (true, true) => RolloutTime {
+                since: seen.rollout_since,
+                held_since: Some(held_since.unwrap_or(now)),
+            },
+            (true, false) => {
+                let held = held_since.map_or(TimeDelta::zero(), |since| now - since);
+                let since = seen.rollout_since.map(|since| since + held);
+                RolloutTime {
+                    since: Some(since.map_or(now, |since| since.min(now))),
+                    held_since: None,
+                }
+            }
+        }
     }
 
     /// Returns true when the generation that was seen will never be set up.

@@ -78,11 +78,18 @@ impl<S: Services> Reconciler<S> {
             Err(_) => decider.took_too_long(PASS_TIMEOUT),
         };
         // A clock that was set says nothing about the time that passed.
-        let new_status = match timekeeping::trusted(&self.clock) {
-            Ok(()) => decider.within(self.rollout, new_status),
-            Err(_) => new_status,
+        let is_trusted = timekeeping::trusted(&self.clock).is_ok();
+        let new_status = if is_trusted {
+            decider.within(self.rollout, new_status)
+        } else {
+            new_status
         };
         let plan = self.plan(&seen, &new_status).await?;
+        let plan = if is_trusted {
+            plan
+        } else {
+            plan.without_acts()
+        };
         let new_status = plan.shape(new_status);
         if self.write(lease, &seen, &new_status, &plan).await? {
             self.recreate(&seen, &plan).await;
@@ -292,9 +299,10 @@ impl<S: Services> Reconciler<S> {
         {
             Ok(health) => health,
             // Applied objects stay applied and recorded, even when the plugin fails to decider them.
-            Err(error) => return Ok(decider.host_failed(&error)),
+            Err(error) => return Ok(decider.not_judged(&error)),
         };
-        Ok(decider.healthy(&health, &observed, left_out))
+        let applied = (rendering.objects.as_slice(), left_out);
+        Ok(decider.healthy(&health, &observed, applied))
     }
 
     /// Removes everything of the instance, and the namespace when it was the last one in it.

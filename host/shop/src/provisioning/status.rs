@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Code, Error,
     cluster::{ClusterError, Contested, ObjectRef, Obstacle, Rollout, diagnose},
+    plugins,
 };
 
 /// Time to the next look while a change is under way, for changes that the watch misses.
@@ -96,9 +97,9 @@ impl StatusDecider<'_> {
         &self,
         health: &Health,
         observed: &[Value],
-        left_out: &[ObjectRef],
+        (manifests, left_out): (&[Value], &[ObjectRef]),
     ) -> NewStatus {
-        let rollout = Rollout::of(observed);
+        let rollout = Rollout::of(observed, manifests);
         let message = || health.message.clone();
         let mut new_status = match health.state {
             HealthState::Starting => self.starting(diagnose(observed), message()),
@@ -185,10 +186,9 @@ impl StatusDecider<'_> {
 
     fn is_too_late(&self, limit: Duration, new_status: &NewStatus) -> bool {
         let limit = TimeDelta::from_std(limit).unwrap_or(TimeDelta::MAX);
-        let since = new_status
-            .rollout_since(self.seen, self.now)
-            .unwrap_or(self.now);
-        self.now - since >= limit
+        let time = new_status.rollout_time(self.seen, self.now);
+        let is_counted = time.held_since.is_none();
+        is_counted && time.since.is_some_and(|since| self.now - since >= limit)
     }
 
     /// Status while not ready yet. A first start that takes long is a fault, whatever keeps it.
@@ -297,6 +297,19 @@ impl StatusDecider<'_> {
             failure: Some(failure),
             trouble: Some(message.clone()),
             ..self.new_status(Status::Failed, message, after)
+        }
+    }
+
+    /// Status when the plugin fails to judge what runs. A version that fails in the same way again is
+    /// a fault of the change that brought it, not of the host.
+    pub(super) fn not_judged(&self, error: &Error) -> NewStatus {
+        let new_status = self.host_failed(error);
+        if !plugins::repeats(error) {
+            return new_status;
+        }
+        NewStatus {
+            failure: Some(Failure::again(self.seen, Cause::Refused)),
+            ..new_status
         }
     }
 

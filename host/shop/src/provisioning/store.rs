@@ -110,7 +110,7 @@ pub(super) async fn change_plan(
     let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
                unproven_generation = CASE WHEN $5 AND ready_at IS NOT NULL THEN generation + 1 \
                  WHEN $5 THEN unproven_generation END, \
-               rollout_since = NULL, \
+               rollout_since = NULL, rollout_held_since = NULL, \
                kept_storage_gib = (SELECT CASE WHEN p.storage_gib > instances.kept_storage_gib THEN p.storage_gib \
                  ELSE instances.kept_storage_gib END FROM service_plans p WHERE p.id = instances.plan_id), \
                next_attempt_at = $3, updated_at = $3 \
@@ -132,7 +132,9 @@ pub(super) async fn pinned(
     conn: &mut Conn,
     subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<Pinned>> {
-    let sql = "SELECT plugin_digest, settings FROM instances WHERE subscription_id = $1";
+    let sql = "SELECT plugin_digest, settings, \
+               CASE WHEN unproven_generation IS NOT NULL AND good_config IS NOT NULL THEN good_config ELSE config END AS config \
+               FROM instances WHERE subscription_id = $1";
     fetch_optional!(conn, Pinned, sql, subscription_id)
 }
 
@@ -268,6 +270,7 @@ pub(super) async fn finish(
     };
     let decision_id = new_status.decision.as_ref().map(|decision| decision.id);
     let failure = new_status.failure;
+    let rollout = new_status.rollout_time(seen, now);
     let finished = fetch_optional!(
         conn,
         (i64,),
@@ -294,6 +297,7 @@ pub(super) async fn finish(
            ELSE good_decision_id END, \
          unproven_generation = CASE WHEN $20 AND generation = $4 THEN NULL ELSE unproven_generation END, \
          rollout_since = CASE WHEN generation = $4 THEN $25 ELSE rollout_since END, \
+         rollout_held_since = CASE WHEN generation = $4 THEN $26 ELSE rollout_held_since END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 RETURNING generation",
         lease.id,
@@ -320,7 +324,8 @@ pub(super) async fn finish(
         &seen.claims,
         Json(&new_status.claims),
         new_status.is_applied.then_some(now),
-        new_status.rollout_since(seen, now),
+        rollout.since,
+        rollout.held_since,
     )?;
     Ok(finished.map(|(generation,)| generation))
 }

@@ -122,7 +122,7 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
         settings: pinned.settings.0,
         plan: plan.clone(),
         term,
-        config: current.config.0.clone(),
+        config: pinned.config.0,
         occasion: Occasion::Renewal,
         moment: starts_at.timestamp(),
     };

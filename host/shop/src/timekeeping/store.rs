@@ -51,6 +51,27 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
             soon,
         ),
         (
+            "UPDATE instances SET rollout_since = $1 WHERE rollout_since > $2",
+            soon,
+        ),
+        (
+            "UPDATE health_spans SET since = $1 WHERE until IS NULL AND since > $2",
+            soon,
+        ),
+        (
+            "UPDATE health_spans SET unwell_since = $1 WHERE until IS NULL AND unwell_since > $2",
+            soon,
+        ),
+        (
+            "UPDATE health_spans SET ailing_since = $1 WHERE until IS NULL AND ailing_since > $2",
+            soon,
+        ),
+        (
+            "UPDATE health_spans SET given_up_at = $1 WHERE until IS NULL AND given_up_at > $2",
+            soon,
+        ),
+        ("UPDATE healing_acts SET at = $1 WHERE at > $2", soon),
+        (
             "UPDATE plugin_uploads SET created_at = $1 WHERE state = 'COMPILING' AND created_at > $2",
             soon,
         ),

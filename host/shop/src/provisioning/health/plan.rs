@@ -30,6 +30,16 @@ pub(super) struct Course {
     pub(super) given_up_at: Option<DateTime<Utc>>,
 }
 
+impl Course {
+    const fn of(span: &Span) -> Self {
+        Self {
+            unwell_since: span.unwell_since,
+            ailing_since: span.ailing_since,
+            given_up_at: span.given_up_at,
+        }
+    }
+}
+
 /// Meaning of a finding at a moment, after all that was found before.
 #[derive(Debug)]
 pub(in crate::provisioning) struct Plan {
@@ -45,7 +55,7 @@ pub(in crate::provisioning) struct Plan {
     was_ready: bool,
 }
 
-/// What a plan is made of.
+/// Facts that a plan is made from.
 pub(super) struct Situation<'a> {
     pub(super) seen: &'a Instance,
     pub(super) before: Option<Span>,
@@ -115,6 +125,16 @@ impl Plan {
         }
         plan.course = course;
         plan
+    }
+
+    /// Returns the plan of a pass whose time cannot be trusted: nothing is done, given up or over.
+    #[must_use]
+    pub(in crate::provisioning) fn without_acts(mut self) -> Self {
+        let before = self.before.as_ref();
+        self.course = before.map_or_else(Course::default, Course::of);
+        self.act = None;
+        self.gives_up = false;
+        self
     }
 
     /// Keeps the fault of an instance that only changes between crash and start.
@@ -223,11 +243,7 @@ impl Step<'_> {
             ..
         } = *self;
         let healthy = before.filter(|before| before.state == InstanceHealth::Healthy);
-        let earlier = before.map_or_else(Course::default, |before| Course {
-            unwell_since: before.unwell_since,
-            ailing_since: before.ailing_since,
-            given_up_at: before.given_up_at,
-        });
+        let earlier = before.map_or_else(Course::default, Course::of);
         // A healthy span has the begin of the time that it ended. A start that was asked for is no
         // fault that begins.
         let begins = is_unwell || (healthy.is_some() && !is_changing);

@@ -123,7 +123,7 @@ impl Story {
             }
             .to_owned(),
         };
-        let new_status = decider(&self.instance, now).healthy(&health, observed, &[]);
+        let new_status = decider(&self.instance, now).healthy(&health, observed, (&[], &[]));
         self.finds(now, new_status)
     }
 

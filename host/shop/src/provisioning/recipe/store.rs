@@ -22,7 +22,7 @@ pub(super) async fn put(
                good_decision_id = CASE WHEN good_digest IS NULL THEN manifests_decision_id ELSE good_decision_id END, \
                good_digest = coalesce(good_digest, plugin_digest), \
                plugin_digest = $1, settings = $2, config = $3, message = $4, failures = 0, \
-               generation = generation + 1, unproven_generation = generation + 1, rollout_since = NULL, undone = NULL, \
+               generation = generation + 1, unproven_generation = generation + 1, rollout_since = NULL, rollout_held_since = NULL, undone = NULL, \
                next_attempt_at = $5, updated_at = $5 \
                WHERE id = $6 AND generation = $7 AND plugin_digest = $8 AND desired <> 'TERMINATED' \
                AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.id = instances.subscription_id \
@@ -58,7 +58,7 @@ pub(super) async fn copy_config(conn: &mut Conn, instance: &Instance) -> sqlx::R
 /// Forgets that a change is not proven, where no change of plan waits for that: what runs is what ran
 /// before. Returns false when one does.
 pub(super) async fn forget_change(conn: &mut Conn, seen: &Instance) -> sqlx::Result<bool> {
-    let sql = "UPDATE instances SET unproven_generation = NULL, rollout_since = NULL \
+    let sql = "UPDATE instances SET unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL \
                WHERE id = $1 AND generation = $2 AND NOT EXISTS (SELECT 1 FROM plan_changes c \
                  WHERE c.subscription_id = instances.subscription_id AND c.state = 'PENDING')";
     Ok(execute!(conn, sql, seen.id, seen.generation)? == 1)
@@ -73,7 +73,7 @@ pub(super) async fn go_back(
 ) -> sqlx::Result<Option<Instance>> {
     let sql = "UPDATE instances SET plugin_digest = good_digest, settings = good_settings, config = good_config, \
                manifests_decision_id = coalesce(good_decision_id, manifests_decision_id), \
-               unproven_generation = NULL, rollout_since = NULL, undone = $1, message = $2, failures = 0, \
+               unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, undone = $1, message = $2, failures = 0, \
                generation = generation + 1, next_attempt_at = $3, updated_at = $3 \
                WHERE id = $4 AND generation = $5 AND unproven_generation IS NOT NULL AND good_digest IS NOT NULL \
                AND desired <> 'TERMINATED' RETURNING *";
