@@ -44,7 +44,7 @@ failure_responses!(Living: NotFound, InvalidState);
 failure_responses!(Updating: NotFound, InvalidState, Conflict, InsufficientCredit, PluginRefusedInput, PriceWouldRise,
     VolumeCannotGrow, NotDeliverable, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(NotApplied: NotFound, InvalidState);
-failure_responses!(NoCredentials: NotFound, InvalidState, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
+failure_responses!(NoCredentials: NotFound, InvalidState, TooManyRequests, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
 /// The routes of this domain.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -96,7 +96,8 @@ async fn get(
     Ok(Success::ok(detail.instance.message.clone(), detail))
 }
 
-/// Returns the access to an instance: address, user, passwords. Every look is recorded.
+/// Returns the access to an instance: address, user, passwords. Every look is recorded; a customer
+/// has 60 in an hour.
 #[utoipa::path(get, path = "/instances/{id}/credentials", tag = "instances", params(("id" = Uuid, Path)),
     security(("bearer" = [])),
     responses((status = 200, description = "What to know", body = Envelope<CredentialsView>), NoCredentials))]

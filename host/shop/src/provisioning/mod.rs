@@ -92,6 +92,7 @@ use crate::{
     db::{Clock, Conn, Db, broken_unique, new_id},
     ids::{PlanId, SubscriptionId, UserId},
     plugins::Registry,
+    throttle::Throttle,
 };
 
 /// Operator's settings for provisioning.
@@ -127,7 +128,12 @@ pub struct Instances {
     pub vault: Arc<Vault>,
     pub(crate) plugins: Arc<Registry>,
     pub handle: Handle,
+    /// Reads of credentials by customer: each is recorded for good.
+    looks: Arc<Throttle<UserId>>,
 }
+
+/// Reads of credentials that a customer has in an hour.
+const LOOKS: u32 = 60;
 
 /// Chooses the provisioner and prepares the worker; [`Worker::run`] starts it.
 ///
@@ -168,7 +174,9 @@ pub async fn prepare(
     };
     let identity = Identity::of_folder(&settings.data_dir, &clock);
     let (handle, worker) = Worker::new(reconciler, settings.parallel, identity);
+    let looks = Throttle::new(LOOKS, TimeDelta::hours(1), "reads of credentials");
     let instances = Instances {
+        looks: Arc::new(looks),
         db,
         clock,
         vault,

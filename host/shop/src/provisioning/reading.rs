@@ -73,7 +73,8 @@ pub async fn detail(
 /// Returns the access to a customer's instance, and records that it was shown.
 ///
 /// # Errors
-/// `NOT_FOUND`; `INVALID_STATE` once the instance is removed; the failure of its plugin.
+/// `NOT_FOUND`; `INVALID_STATE` once the instance is removed; `TOO_MANY_REQUESTS` after 60 an hour;
+/// the failure of its plugin.
 pub async fn credentials(
     instances: &Instances,
     user_id: UserId,
@@ -93,6 +94,7 @@ pub async fn credentials(
             "This instance has been removed, and its credentials with it.",
         ));
     }
+    instances.looks.admit(user_id, clock.now())?;
     let secrets = secrets::open(&mut db.read().await?, vault, id).await?;
     let plugin = registry.version(&instance.plugin_digest).await?;
     let input = subject(&instance, &terms, &secrets)?;

@@ -1,7 +1,7 @@
 //! Tests of stopping, starting and restarting what a customer has.
 
 use dermaga_shop::billing::{process_grace, renew_due};
-use dermaga_tests::{Shop, both_engines};
+use dermaga_tests::{Engine, Shop, both_engines};
 use serde_json::{Value, json};
 
 use super::{
@@ -262,4 +262,24 @@ async fn pods_follow_the_life_of_their_instance() {
     let subscription = format!("/api/subscriptions/{}", bought.subscription);
     bought.customer.delete(&subscription).await.data(200);
     bought.becomes(&shop, "TERMINATED").await;
+}
+
+/// A customer reads credentials so often and no more: each look is recorded for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn credentials_are_read_sixty_times_an_hour() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let bought = Bought::by(&shop, "intip@example.com", ("uptime-kuma", 100_000)).await;
+    let path = bought.instance("credentials");
+    for _ in 0..60 {
+        bought.customer.get(&path).await.data(200);
+    }
+    let refused = bought.customer.get(&path).await;
+    refused.fails(429, "TOO_MANY_REQUESTS");
+    let admin = shop.admin().await;
+    let shown = "/api/admin/audit?act=instance.credentials_shown&limit=1";
+    let page = admin.get(shown).await;
+    assert_eq!(page.body["pagination"]["totalItems"], 60, "{:#}", page.body);
+    shop.clock().advance(chrono::TimeDelta::hours(1));
+    let bought = bought.customer.get(&path).await;
+    assert_eq!(bought.status, 200, "{:#}", bought.body);
 }
