@@ -14,7 +14,7 @@ mod watch;
 use chrono::TimeDelta;
 
 pub use dunning::{expire, process_all_grace, process_grace, set_grace};
-pub use preview::{BillingInfo, Forecast, ForecastLine, billing_info, forecast};
+pub use preview::{BillingInfo, Forecast, ForecastLine, billing_info, forecast, low_credit};
 pub use watch::watch;
 
 use crate::{

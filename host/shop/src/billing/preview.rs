@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Days, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::store;
 use crate::{
-    Result,
+    Error, Result, calendar,
     coupons::Continued,
     ids::{SubscriptionId, UserId},
     money::Rupiah,
@@ -131,6 +131,31 @@ pub struct ForecastLine {
 /// When the database does not answer.
 pub async fn forecast(shop: &Subscriptions, until: DateTime<Utc>) -> Result<Vec<ForecastLine>> {
     let ending = store::ending(&mut shop.db.read().await?, until, MOST_LINES).await?;
+    forecast_each(shop, ending).await
+}
+
+/// Returns all active subscriptions whose period ends within so many days and whose wallet does not
+/// hold enough for the next one, the first to end first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn low_credit(shop: &Subscriptions, days: u64) -> Result<Vec<ForecastLine>> {
+    let until = calendar::add_days(shop.clock.zone(), shop.clock.now(), Days::new(days));
+    let until = until.ok_or_else(|| Error::invalid("days", "reaches beyond the calendar"))?;
+    let ending = store::ending(&mut shop.db.read().await?, until, i64::MAX).await?;
+    // Unpaid ones are in it, since they are paid first when money comes.
+    let mut lines = forecast_each(shop, ending).await?;
+    lines.retain(|line| {
+        line.status == SubscriptionStatus::Active && line.forecast == Forecast::Fails
+    });
+    Ok(lines)
+}
+
+/// Forecasts these subscriptions, in their order.
+async fn forecast_each(
+    shop: &Subscriptions,
+    ending: Vec<(SubscriptionId, String)>,
+) -> Result<Vec<ForecastLine>> {
     let mut balances: HashMap<UserId, Rupiah> = HashMap::new();
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {
