@@ -11,6 +11,7 @@ const COMPARED: &str = "compares all that live with the cluster, for an administ
 const NIGHT: &str = "a job of the night";
 const PROOF: &str = "proves every row, when an operator asks";
 const START: &str = "once, when the server starts or its cluster is back";
+const MENDED: &str = "once, after the clock was put right";
 /// Checked: the index has a condition.
 const FEW: &str = "an index of the few that something is to be done with";
 const ASKED: &str = "all of them, as an administrator asked";
@@ -125,6 +126,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         FEW,
     ),
     ("billing/store.rs payable", "subscriptions", FEW),
+    ("timekeeping/store.rs mend", "health_spans", MENDED),
+    ("timekeeping/store.rs mend", "instances", MENDED),
     ("timekeeping/store.rs mend", "job_runs", FEW),
     ("timekeeping/store.rs mend", "plugin_uploads", FEW),
     ("timekeeping/store.rs mend", "subscriptions", FEW),
