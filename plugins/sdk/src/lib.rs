@@ -51,6 +51,7 @@ pub mod health;
 mod heap;
 mod instance;
 pub mod log;
+pub mod mail;
 pub mod manifest;
 pub mod money;
 pub mod plan_change;

@@ -120,6 +120,7 @@ fn property(field: &Field) -> Value {
         FieldKind::Boolean => "boolean",
     };
     let given = [
+        ("writeOnly", field.secret.then_some(json!(true))),
         ("enum", field.choices.as_ref().map(|choices| json!(choices))),
         (
             "pattern",

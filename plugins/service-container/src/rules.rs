@@ -303,6 +303,15 @@ impl<'s> Rules<'s> {
             FieldKind::Integer => value.is_i64(),
             FieldKind::Boolean => value.is_boolean(),
         };
+        if field.secret {
+            let is_text = matches!(field.kind, FieldKind::String);
+            self.ensure(
+                is_text && field.default == "",
+                at.clone(),
+                "A secret value is a string whose default is empty.",
+            );
+            self.knows_secret(&name.replace('_', "-"), &at);
+        }
         self.ensure(
             fits(&field.default),
             format!("{at}/default"),

@@ -168,6 +168,10 @@ pub(crate) struct Field {
     pub(crate) title: String,
     pub(crate) description: String,
     pub(crate) default: Value,
+    /// The host keeps the value as the secret of this name, with hyphens for underscores, and
+    /// texts see a mark only.
+    #[serde(default)]
+    pub(crate) secret: bool,
     #[serde(rename = "enum")]
     pub(crate) choices: Option<Vec<Value>>,
     pub(crate) pattern: Option<String>,

@@ -1,6 +1,6 @@
 //! The Ghost server.
 
-use dermaga_plugin_sdk::service::*;
+use dermaga_plugin_sdk::{mail::Outgoing, service::*};
 
 use crate::{Shares, database};
 
@@ -23,11 +23,16 @@ attempt();
 ";
 
 /// Renders volume, Deployment, Service and Ingress.
-pub(crate) fn manifests(instance: &Instance, shares: &Shares) -> Result<Vec<Value>, Problem> {
+pub(crate) fn manifests(
+    instance: &Instance,
+    shares: &Shares,
+    outgoing: Option<Outgoing>,
+) -> Result<Vec<Value>, Problem> {
     let hostname = instance.public_hostname()?;
     let app = Component::new(instance, "ghost", "app");
     let content = VolumeClaim::new(&app, shares.content_gib);
-    let pod = Pod::as_user(USER, container(instance, hostname, shares.app, &content)?)
+    let container = container(instance, hostname, shares.app, &content)?;
+    let pod = Pod::as_user(USER, with_mail(container, outgoing))
         .init(wait_for_database(instance, shares.app)?)
         .grace_seconds(60);
     Ok(vec![
@@ -91,4 +96,24 @@ fn container(
         // One thread does everything, and is silent while it resizes pictures.
         .liveness(&probe.every(20).failures(10));
     Ok(container)
+}
+
+/// Adds the variables by which Ghost finds its mail server.
+fn with_mail(container: Container, outgoing: Option<Outgoing>) -> Container {
+    let Some(outgoing) = outgoing else {
+        return container;
+    };
+    let secure = outgoing.has_implicit_tls().to_string();
+    let container = container
+        .env("mail__transport", "SMTP")
+        .env("mail__from", outgoing.from.as_str())
+        .env("mail__options__host", outgoing.host.as_str())
+        .env("mail__options__port", outgoing.port.to_string())
+        .env("mail__options__secure", secure);
+    match outgoing.login {
+        Some((user, password)) => container
+            .env("mail__options__auth__user", user)
+            .secret_env("mail__options__auth__pass", &password),
+        None => container,
+    }
 }

@@ -3,13 +3,28 @@
 mod app;
 mod database;
 
-use dermaga_plugin_sdk::service::*;
+use dermaga_plugin_sdk::{
+    mail::{self, MailServer, Outgoing, Relay},
+    service::*,
+    templated::TemplatedService,
+};
 use serde::Deserialize;
 
-/// Empty configuration: a site's title and language are set in Ghost, where they can be changed.
+/// Configuration of a customer: a site's title and language are set in Ghost, where they can be
+/// changed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Config {}
+struct Config {
+    /// Mail server of the customer.
+    mail: Option<MailServer>,
+}
+
+/// Settings of the template.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    relay: Option<Relay>,
+}
 
 /// Least resources for one Ghost and one MySQL 8 to start and stay up.
 const LEAST: Resources = Resources {
@@ -46,7 +61,8 @@ impl Shares {
     }
 }
 
-impl ServicePlugin for Ghost {
+impl TemplatedService for Ghost {
+    type Settings = Settings;
     type Config = Config;
 
     fn about() -> About {
@@ -56,14 +72,15 @@ impl ServicePlugin for Ghost {
         )
     }
 
-    fn describe() -> ServiceDescription {
+    fn describe(_: &Settings) -> Result<ServiceDescription, Vec<Problem>> {
         let password = |name: &str, purpose: &str| SecretSpec {
             name: name.to_owned(),
             kind: SecretKind::Password(32),
             purpose: purpose.to_owned(),
         };
-        ServiceDescription {
+        Ok(ServiceDescription {
             secrets: vec![
+                mail::secret(),
                 password(database::PASSWORD, "Ghost's password for its database."),
                 password(
                     database::ROOT_PASSWORD,
@@ -82,13 +99,13 @@ impl ServicePlugin for Ghost {
             ],
             ..ServiceDescription::new(&json!({
                 "type": "object",
-                "properties": {},
+                "properties": {"mail": mail::schema()},
                 "additionalProperties": false,
             }))
-        }
+        })
     }
 
-    fn check(plan: &Plan, _config: &Config) -> Result<(), Vec<Problem>> {
+    fn check(_: &Settings, plan: &Plan, _config: &Config) -> Result<(), Vec<Problem>> {
         let has = plan.resources;
         let needs = [
             (
@@ -113,23 +130,30 @@ impl ServicePlugin for Ghost {
         Problem::none_of(short)
     }
 
-    fn manifests(instance: &Instance, _config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
+    fn manifests(
+        settings: &Settings,
+        instance: &Instance,
+        config: &Config,
+    ) -> Result<Vec<Value>, Vec<Problem>> {
         let shares = Shares::of(&instance.plan);
         let mut objects = database::manifests(instance, &shares)?;
-        objects.extend(app::manifests(instance, &shares)?);
+        let outgoing = Outgoing::of(config.mail.as_ref(), settings.relay.as_ref(), instance)?;
+        objects.extend(app::manifests(instance, &shares, outgoing)?);
         Ok(objects)
     }
 
-    fn access(instance: &Instance, _config: &Config) -> AccessCard {
+    fn access(settings: &Settings, instance: &Instance, config: &Config) -> AccessCard {
+        let mail = mail::note(config.mail.as_ref(), settings.relay.as_ref());
         let admin = instance
             .public_url()
             .map(|url| AccessField::text("Administration", format!("{url}/ghost/")));
         AccessCard {
             url: instance.public_url(),
             fields: admin.into_iter().collect(),
-            notes: "Create the owner's account on the administration page. Do it soon: until then everyone \
-                    who knows the address can."
-                .to_owned(),
+            notes: format!(
+                "Create the owner's account on the administration page. Do it soon: until then everyone \
+                 who knows the address can. {mail}"
+            ),
         }
     }
 }

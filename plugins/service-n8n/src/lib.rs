@@ -1,6 +1,10 @@
 //! N8N, the workflow automation tool: one pod with its SQLite database on a volume.
 
-use dermaga_plugin_sdk::service::*;
+use dermaga_plugin_sdk::{
+    mail::{self, MailServer, Outgoing, Relay},
+    service::*,
+    templated::TemplatedService,
+};
 use serde::Deserialize;
 
 /// Secret that encrypts all credentials a customer stores in N8N, so that it must never change.
@@ -23,6 +27,15 @@ struct Config {
     /// IANA name of the time zone in which workflows are scheduled.
     #[serde(default = "default_timezone")]
     timezone: String,
+    /// Mail server of the customer.
+    mail: Option<MailServer>,
+}
+
+/// Settings of the template.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    relay: Option<Relay>,
 }
 
 fn default_timezone() -> String {
@@ -31,7 +44,8 @@ fn default_timezone() -> String {
 
 struct N8n;
 
-impl ServicePlugin for N8n {
+impl TemplatedService for N8n {
+    type Settings = Settings;
     type Config = Config;
 
     fn about() -> About {
@@ -41,13 +55,14 @@ impl ServicePlugin for N8n {
         )
     }
 
-    fn describe() -> ServiceDescription {
-        ServiceDescription {
-            secrets: vec![SecretSpec {
-                name: ENCRYPTION_KEY.to_owned(),
-                kind: SecretKind::HexBytes(32),
-                purpose: "Encrypts the credentials that are stored in N8N.".to_owned(),
-            }],
+    fn describe(_: &Settings) -> Result<ServiceDescription, Vec<Problem>> {
+        let key = SecretSpec {
+            name: ENCRYPTION_KEY.to_owned(),
+            kind: SecretKind::HexBytes(32),
+            purpose: "Encrypts the credentials that are stored in N8N.".to_owned(),
+        };
+        Ok(ServiceDescription {
+            secrets: vec![key, mail::secret()],
             endpoints: vec![EndpointSpec {
                 name: "web".to_owned(),
                 protocol: Protocol::Http,
@@ -56,10 +71,10 @@ impl ServicePlugin for N8n {
             }],
             images: vec![ImageSpec::pinned("app", "docker.io/n8nio/n8n:1.123.81")],
             ..ServiceDescription::new(&config_schema())
-        }
+        })
     }
 
-    fn check(plan: &Plan, _config: &Config) -> Result<(), Vec<Problem>> {
+    fn check(_: &Settings, plan: &Plan, _config: &Config) -> Result<(), Vec<Problem>> {
         let memory = plan.resources.memory_mib;
         Problem::none_of((memory < LEAST_MEMORY_MIB).then(|| {
             Problem::new(
@@ -69,12 +84,17 @@ impl ServicePlugin for N8n {
         }))
     }
 
-    fn manifests(instance: &Instance, config: &Config) -> Result<Vec<Value>, Vec<Problem>> {
+    fn manifests(
+        settings: &Settings,
+        instance: &Instance,
+        config: &Config,
+    ) -> Result<Vec<Value>, Vec<Problem>> {
         let hostname = instance.public_hostname()?;
         let app = Component::new(instance, "n8n", "app");
         let data = VolumeClaim::new(&app, instance.plan.resources.storage_gib);
-        let pod =
-            Pod::as_user(USER, container(instance, config, hostname, &data)?).grace_seconds(60);
+        let container = container(instance, config, hostname, &data)?;
+        let outgoing = Outgoing::of(config.mail.as_ref(), settings.relay.as_ref(), instance)?;
+        let pod = Pod::as_user(USER, with_mail(container, outgoing)).grace_seconds(60);
         Ok(vec![
             data.render(),
             Deployment::new(&app, pod).render(),
@@ -83,14 +103,15 @@ impl ServicePlugin for N8n {
         ])
     }
 
-    fn access(instance: &Instance, _config: &Config) -> AccessCard {
+    fn access(settings: &Settings, instance: &Instance, config: &Config) -> AccessCard {
+        let mail = mail::note(config.mail.as_ref(), settings.relay.as_ref());
         AccessCard {
             url: instance.public_url(),
             fields: Vec::new(),
-            notes:
+            notes: format!(
                 "The first visit asks you to create the owner's account. Do it soon: until then \
-                    everyone who knows the address can."
-                    .to_owned(),
+                 everyone who knows the address can. {mail}"
+            ),
         }
     }
 }
@@ -107,6 +128,7 @@ fn config_schema() -> Value {
                 "title": "Time zone",
                 "description": "IANA name of the time zone by which scheduled workflows run.",
             },
+            "mail": mail::schema(),
         },
         "additionalProperties": false,
     })
@@ -162,6 +184,25 @@ fn container(
         // One thread does everything, and is silent while it works through a large workflow.
         .liveness(&alive.every(20).failures(10));
     Ok(container)
+}
+
+/// Adds the variables by which N8N finds its mail server.
+fn with_mail(container: Container, outgoing: Option<Outgoing>) -> Container {
+    let Some(outgoing) = outgoing else {
+        return container;
+    };
+    let container = container
+        .env("N8N_EMAIL_MODE", "smtp")
+        .env("N8N_SMTP_HOST", outgoing.host.as_str())
+        .env("N8N_SMTP_PORT", outgoing.port.to_string())
+        .env("N8N_SMTP_SSL", outgoing.has_implicit_tls().to_string())
+        .env("N8N_SMTP_SENDER", outgoing.from.as_str());
+    match outgoing.login {
+        Some((user, password)) => container
+            .env("N8N_SMTP_USER", user)
+            .secret_env("N8N_SMTP_PASS", &password),
+        None => container,
+    }
 }
 
 export_service!(N8n);

@@ -15,6 +15,7 @@ mod example_plugins;
 mod faults;
 mod hostile;
 mod journeys;
+mod mail;
 mod midtrans_client;
 mod races;
 mod settings;

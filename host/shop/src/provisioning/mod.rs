@@ -14,6 +14,7 @@ mod delivery;
 mod directory;
 pub mod drift;
 mod finality;
+pub mod given;
 pub mod health;
 mod identity;
 mod kubernetes;
@@ -208,13 +209,19 @@ pub async fn create(
     vault: &Vault,
     new: NewInstance,
 ) -> Result<Instance> {
-    let secrets = new.secrets.clone();
+    let (secrets, given) = (new.secrets.clone(), new.given.clone());
     let instance = draft(clock, new);
     store::insert(conn, &instance)
         .await
         .map_err(|error| name_taken(error, &instance.name))?;
     for spec in &secrets {
-        secrets::generate(conn, vault, instance.id, spec).await?;
+        match given.get(&spec.name) {
+            Some(value) => {
+                let named = (instance.id, spec.name.as_str());
+                secrets::keep(conn, vault, named, value.reveal()).await?;
+            }
+            None => secrets::generate(conn, vault, instance.id, spec).await?,
+        }
     }
     record_event(conn, clock, &instance).await?;
     Ok(instance)
@@ -341,7 +348,7 @@ pub async fn secret_manifest(
 ) -> Result<serde_json::Value> {
     let instance = store::live_instance(conn, name).await?;
     let instance = instance.ok_or_else(|| Error::not_found("instance"))?;
-    let secrets = secrets::open(conn, vault, instance.id).await?;
+    let secrets = secrets::open(conn, vault, &instance).await?;
     Ok(secrets::manifest(&instance, &secrets))
 }
 

@@ -21,6 +21,7 @@ use crate::{
     Error, Result,
     catalog::Tier,
     cluster::{ClaimRef, ObjectRef, Rollout},
+    crypto::Secret,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::Decision,
@@ -102,6 +103,8 @@ pub struct NewInstance {
     pub config: Value,
     /// Secrets that the host generates for it.
     pub secrets: Vec<contract::SecretSpec>,
+    /// Values that the customer gave for some of them, by name.
+    pub given: BTreeMap<String, Secret>,
     /// Domain under which it gets a host name of its own; `None` when no endpoint is public.
     pub base_domain: Option<String>,
 }

@@ -95,7 +95,7 @@ pub async fn credentials(
         ));
     }
     instances.looks.admit(user_id, clock.now())?;
-    let secrets = secrets::open(&mut db.read().await?, vault, id).await?;
+    let secrets = secrets::open(&mut db.read().await?, vault, &instance).await?;
     let plugin = registry.version(&instance.plugin_digest).await?;
     let input = subject(&instance, &terms, &secrets)?;
     let card = plugins::decide::<service::Access>(registry, &plugin, input, user_id.into()).await?;
@@ -130,7 +130,7 @@ pub async fn manifests(
     let recorded = store::recorded(&mut conn, decision_id)
         .await?
         .ok_or_else(nothing)?;
-    let secrets = secrets::open(&mut conn, &instances.vault, id).await?;
+    let secrets = secrets::open(&mut conn, &instances.vault, &owned.instance).await?;
     let classes = instances.handle.classes();
     let mut objects = recorded_objects(&recorded, &owned, &secrets, classes)?;
     let origin = Origin::recorded(&recorded, Some(decision_id));

@@ -244,7 +244,7 @@ impl<S: Services> Reconciler<S> {
     async fn material(&self, conn: &mut Conn, seen: &Instance) -> Result<Material> {
         Ok(Material {
             terms: store::terms(conn, seen.id).await?,
-            secrets: secrets::open(conn, &self.vault, seen.id).await?,
+            secrets: secrets::open(conn, &self.vault, seen).await?,
         })
     }
 

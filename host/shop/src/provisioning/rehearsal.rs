@@ -56,7 +56,9 @@ pub async fn rehearse_change(
     lifecycle::check_is_proven(&seen)?;
     let secrets = store::secrets(&mut conn, seen.id).await?;
     drop(conn);
-    let secrets = without_values(secrets.into_iter().map(|(name, _)| name));
+    // A later value of a secret is kept under its name with a tag.
+    let names = secrets.into_iter().map(|(name, _)| name);
+    let secrets = without_values(names.filter(|name| !name.contains(':')));
     let instance = Instance {
         plan_id: to.plan.id,
         ..seen

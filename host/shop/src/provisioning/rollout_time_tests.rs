@@ -35,6 +35,7 @@ fn changing() -> Instance {
         settings: dermaga_runtime::contract::Settings::new(),
         config: json!({}),
         secrets: Vec::new(),
+        given: [].into(),
         base_domain: None,
     };
     Instance {

@@ -1,4 +1,4 @@
-//! Generated secrets: made once per instance, kept sealed, opened only where they are needed.
+//! Secrets: generated once per instance, or given by its customer; kept sealed, opened only where they are needed.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use dermaga_runtime::{
 };
 use serde_json::{Value, json};
 
-use super::{model::Instance, store};
+use super::{given, model::Instance, store};
 use crate::{
     Error, Result,
     cluster::owner_labels,
@@ -33,22 +33,32 @@ pub(super) async fn generate(
         SecretKind::Password(length) => crypto::random_password(size(length)?),
         SecretKind::HexBytes(bytes) => crypto::random_hex(size(bytes)?),
     };
-    let sealed = vault.seal(value.as_bytes(), &associated(instance_id, &spec.name))?;
-    store::insert_secret(conn, instance_id, &spec.name, &sealed).await?;
+    keep(conn, vault, (instance_id, &spec.name), &value).await
+}
+
+/// Seals one value as a secret of an instance.
+pub(super) async fn keep(
+    conn: &mut Conn,
+    vault: &Vault,
+    (instance_id, name): (InstanceId, &str),
+    value: &str,
+) -> Result<()> {
+    let sealed = vault.seal(value.as_bytes(), &associated(instance_id, name))?;
+    store::insert_secret(conn, instance_id, name, &sealed).await?;
     Ok(())
 }
 
-/// Opens the secrets of an instance.
+/// Opens the secrets of an instance that its configuration is about.
 ///
 /// # Errors
 /// When the master key is another than the one they were sealed with.
-pub async fn open(conn: &mut Conn, vault: &Vault, instance_id: InstanceId) -> Result<Secrets> {
+pub async fn open(conn: &mut Conn, vault: &Vault, instance: &Instance) -> Result<Secrets> {
     let mut secrets = Secrets::new();
-    for (name, sealed) in store::secrets(conn, instance_id).await? {
-        let plain = vault.open(&sealed, &associated(instance_id, &name))?;
+    for (name, sealed) in store::secrets(conn, instance.id).await? {
+        let plain = vault.open(&sealed, &associated(instance.id, &name))?;
         secrets.insert(name, String::from_utf8(plain).map_err(Error::internal)?);
     }
-    Ok(secrets)
+    Ok(given::resolve(secrets, &instance.config.0))
 }
 
 /// Returns the number of secrets of instances, and of those that no key of the vault opens.

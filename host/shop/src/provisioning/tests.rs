@@ -227,6 +227,7 @@ impl Shop {
                 kind: contract::SecretKind::Password(24),
                 purpose: "To log in.".to_owned(),
             }],
+            given: [].into(),
             base_domain: Some("apps.localhost".to_owned()),
         };
         let instance = create(&mut conn, &self.clock, &self.vault, new)
@@ -249,6 +250,7 @@ impl Shop {
         let preview = recipe::Preview {
             recipe,
             new_secrets: Vec::new(),
+            given: [].into(),
             difference: recipe::diff::Difference::default(),
         };
         let parts = (&self.clock, &*self.vault);
@@ -273,7 +275,7 @@ impl Shop {
             storage_gib,
             ..store::terms(&mut conn, instance.id).await.unwrap()
         };
-        let secrets = secrets::open(&mut conn, &self.vault, instance.id)
+        let secrets = secrets::open(&mut conn, &self.vault, instance)
             .await
             .unwrap();
         let inputs = render::RenderInputs {

@@ -141,7 +141,7 @@ async fn logged(
         return Err(Error::new(Code::InvalidState, message));
     }
     let mut conn = instances.db.read().await?;
-    let secrets = secrets::open(&mut conn, &instances.vault, id).await?;
+    let secrets = secrets::open(&mut conn, &instances.vault, &instance).await?;
     Ok((instance, Masking::of(secrets)))
 }
 

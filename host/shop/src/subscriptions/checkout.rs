@@ -286,6 +286,7 @@ fn new_instance(
         settings: priced.offer.service.settings.0.clone(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
+        given: priced.given.clone(),
         base_domain: public.then(|| shop.settings.base_domain.clone()),
     }
 }

@@ -1,6 +1,6 @@
 //! Price of a purchase: the plan's price by its service plugin, then the coupon by its own.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -15,9 +15,11 @@ use crate::{
     Error, Result, calendar,
     catalog::{self, Offer},
     coupons::{self, CouponCode, Evaluated},
+    crypto::Secret,
     ids::{PlanId, UserId},
     money::Rupiah,
     plugins::{self, Asking, Decision},
+    provisioning::given,
     schema,
 };
 
@@ -39,6 +41,8 @@ pub struct Priced {
     /// Description that the plugin makes of the offer.
     pub description: Arc<ServiceDescription>,
     pub config: Value,
+    /// Secret values of the configuration, by the names of the instance's secrets.
+    pub given: BTreeMap<String, Secret>,
     pub lines: Vec<PriceLine>,
     pub price: Rupiah,
     pub price_decision: Decision,
@@ -97,7 +101,11 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         plan: plan.clone(),
         config: order.config.clone(),
     };
-    let (description, config) = check_config(shop, &plugin, check, order.user_id).await?;
+    let Checked {
+        description,
+        config,
+        given,
+    } = check_config(shop, &plugin, check, order.user_id).await?;
     let moment = shop.clock.now();
     let request = contract::PriceRequest {
         settings: settings.clone(),
@@ -144,6 +152,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         plugin,
         description,
         config,
+        given,
         lines: answer.lines,
         price: Rupiah::new(answer.total),
         price_decision: decided.decision,
@@ -153,22 +162,36 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
     })
 }
 
-/// Checks a configuration against the plugin's description of the settings, and the plan; returns
-/// it with whole numbers written as such.
+/// A configuration that was accepted.
+pub(super) struct Checked {
+    pub(super) description: Arc<ServiceDescription>,
+    /// The configuration with whole numbers written as such and without its secret values.
+    pub(super) config: Value,
+    /// Secret values, by the names of the instance's secrets.
+    pub(super) given: BTreeMap<String, Secret>,
+}
+
+/// Checks a configuration against the plugin's description of the settings, and the plan. The
+/// plugin does not see secret values.
 pub(super) async fn check_config(
     shop: &Subscriptions,
     plugin: &Plugin,
     mut input: contract::ConfigCheck,
     user_id: UserId,
-) -> Result<(Arc<ServiceDescription>, Value)> {
+) -> Result<Checked> {
     let description = plugins::describe(plugin, &input.settings).await?;
     schema::validate(&description.config_schema, &mut input.config, "config")?;
+    let given = given::take(&description.config_schema, &mut input.config, given::MARK);
     let config = input.config.clone();
     match plugins::decide::<contract::service::Check>(&shop.plugins, plugin, input, user_id.into())
         .await?
         .value
     {
-        Answer::Ok(()) => Ok((description, config)),
+        Answer::Ok(()) => Ok(Checked {
+            description,
+            config,
+            given,
+        }),
         Answer::Problems(problems) => Err(schema::refused(problems, "config")),
     }
 }

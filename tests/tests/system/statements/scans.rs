@@ -128,7 +128,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("billing/store.rs payable", "subscriptions", FEW),
     ("timekeeping/store.rs mend", "health_spans", MENDED),
     ("timekeeping/store.rs mend", "instances", MENDED),
-    ("timekeeping/store.rs mend", "job_runs", FEW),
+    ("timekeeping/store.rs mend", "job_runs", MENDED),
     ("timekeeping/store.rs mend", "plugin_uploads", FEW),
     ("timekeeping/store.rs mend", "subscriptions", FEW),
     (

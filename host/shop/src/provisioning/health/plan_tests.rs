@@ -88,6 +88,7 @@ impl Story {
                 settings: dermaga_runtime::contract::Settings::new(),
                 config: json!({}),
                 secrets: Vec::new(),
+                given: [].into(),
                 base_domain: None,
             },
         );

@@ -213,9 +213,12 @@ fn is_restarting(seen: &Instance, now: DateTime<Utc>) -> bool {
         .is_some_and(|at| (now - at).abs() < SAME_RESTART)
 }
 
-/// Returns true when the last change of an instance was a restart.
+/// Returns true when the last change of an instance was a restart, and nothing else with it.
 pub(super) fn is_restart(seen: &Instance) -> bool {
-    seen.restarted_at.is_some_and(|at| at == seen.updated_at)
+    let is_undoing = seen.undone.as_ref();
+    let is_undoing = is_undoing.is_some_and(|undone| undone.at == seen.updated_at);
+    let is_change = seen.unproven_generation == Some(seen.generation) || is_undoing;
+    !is_change && seen.restarted_at.is_some_and(|at| at == seen.updated_at)
 }
 
 /// Returns the subscription of a customer's instance.

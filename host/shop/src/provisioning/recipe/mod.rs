@@ -4,7 +4,7 @@
 pub(super) mod diff;
 mod store;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{
@@ -17,7 +17,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use super::{
-    Instances,
+    Instances, given,
     model::{Instance, Terms},
     record_event,
     rehearsal::check_growth,
@@ -28,7 +28,7 @@ use super::{
 use crate::{
     Result,
     cluster::masked,
-    crypto::Vault,
+    crypto::{Secret, Vault},
     db::{Clock, Conn},
     ids::UserId,
     plugins, schema, text_enum,
@@ -119,6 +119,8 @@ pub(super) struct Preview {
     pub(super) recipe: Recipe,
     /// Secrets that the instance does not have yet.
     pub(super) new_secrets: Vec<SecretSpec>,
+    /// Values that the customer gave for secrets, by the names that they are kept under.
+    pub(super) given: BTreeMap<String, Secret>,
     pub(super) difference: diff::Difference,
 }
 
@@ -131,12 +133,13 @@ pub(super) async fn preview(
 ) -> Result<Preview, RenderError> {
     let mut conn = instances.db.read().await?;
     let terms = instances_store::terms(&mut conn, instance.id).await?;
-    let secrets = secrets::open(&mut conn, &instances.vault, instance.id).await?;
+    let secrets = secrets::open(&mut conn, &instances.vault, instance).await?;
     drop(conn);
     let description = plugins::describe(target, &recipe.settings).await?;
     let config_schema = &description.config_schema;
     schema::validate(config_schema, &mut recipe.config, "config")?;
     schema::refuse_fixed(config_schema, &instance.config, &recipe.config, "config")?;
+    let given = given::take_changed(config_schema, &instance.config, &mut recipe.config);
     check_config(instances, target, &recipe, &terms, instance.user_id).await?;
     let missing = description.secrets.iter();
     let new_secrets: Vec<_> = missing
@@ -158,6 +161,7 @@ pub(super) async fn preview(
     Ok(Preview {
         recipe,
         new_secrets,
+        given,
         difference: diff::compare(&before, &after)?,
     })
 }
@@ -213,7 +217,9 @@ pub(super) async fn change(
     message: &str,
 ) -> Result<bool> {
     let recipe = &preview.recipe;
-    let Some(changed) = store::put(conn, seen, recipe, message, clock.now()).await? else {
+    let restarts = !preview.given.is_empty();
+    let Some(changed) = store::put(conn, seen, recipe, (message, restarts), clock.now()).await?
+    else {
         return Ok(false);
     };
     if changed.config.0 != seen.config.0 {
@@ -225,6 +231,9 @@ pub(super) async fn change(
         if !known.contains(&spec.name) {
             secrets::generate(conn, vault, seen.id, spec).await?;
         }
+    }
+    for (name, value) in &preview.given {
+        secrets::keep(conn, vault, (seen.id, name), value.reveal()).await?;
     }
     record_event(conn, clock, &changed).await?;
     Ok(true)

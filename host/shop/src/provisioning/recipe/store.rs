@@ -4,19 +4,24 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use super::{Recipe, Undone};
-use crate::{db::Conn, execute, fetch_optional, provisioning::model::Instance};
+use crate::{
+    db::Conn,
+    execute, fetch_optional,
+    provisioning::{given, model::Instance},
+};
 
 /// Puts a recipe into an instance, if it is still as it was seen, its period is not over, and no change
-/// of plan is under way. The one that
-/// worked last stays remembered, or else the present one.
+/// of plan is under way. The one that worked last stays remembered, or else the present one. Its pods
+/// restart when `restarts`, since a program reads the value of a secret when it starts.
 pub(super) async fn put(
     conn: &mut Conn,
     seen: &Instance,
     recipe: &Recipe,
-    message: &str,
+    (message, restarts): (&str, bool),
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Instance>> {
     let sql = "UPDATE instances SET \
+               restarted_at = CASE WHEN $9 THEN $5 ELSE restarted_at END, \
                good_settings = CASE WHEN good_digest IS NULL THEN settings ELSE good_settings END, \
                good_config = CASE WHEN good_digest IS NULL THEN config ELSE good_config END, \
                good_decision_id = CASE WHEN good_digest IS NULL THEN manifests_decision_id ELSE good_decision_id END, \
@@ -41,6 +46,7 @@ pub(super) async fn put(
         seen.id,
         seen.generation,
         &seen.plugin_digest,
+        restarts,
     )
 }
 
@@ -73,12 +79,16 @@ pub(super) async fn go_back(
 ) -> sqlx::Result<Option<Instance>> {
     let sql = "UPDATE instances SET plugin_digest = good_digest, settings = good_settings, config = good_config, \
                manifests_decision_id = coalesce(good_decision_id, manifests_decision_id), \
-               unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, undone = $1, message = $2, failures = 0, \
+               unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, undone = $1, \
+               restarted_at = CASE WHEN $6 THEN $3 ELSE restarted_at END, message = $2, failures = 0, \
                generation = generation + 1, next_attempt_at = $3, updated_at = $3 \
                WHERE id = $4 AND generation = $5 AND unproven_generation IS NOT NULL AND good_digest IS NOT NULL \
                AND desired <> 'TERMINATED' RETURNING *";
     let (id, generation) = (seen.id, seen.generation);
     let at = undone.at;
+    // A program reads the value of a secret when it starts.
+    let good = seen.good_config.as_ref();
+    let restarts = good.is_some_and(|good| given::tags(&good.0) != given::tags(&seen.config.0));
     fetch_optional!(
         conn,
         Instance,
@@ -87,6 +97,7 @@ pub(super) async fn go_back(
         message,
         at,
         id,
-        generation
+        generation,
+        restarts
     )
 }
