@@ -89,6 +89,7 @@ async fn buy(state: &AppState, user_id: UserId, plan_id: PlanId) {
         plan_id,
         coupon: None,
         config: json!({}),
+        is_gift: false,
     };
     let bought = subscriptions::buy(&state.subscriptions, &order, None)
         .await

@@ -84,6 +84,7 @@ impl OrderRequest {
             plan_id: self.plan_id,
             coupon: self.coupon_code,
             config: Value::Object(self.config),
+            is_gift: false,
         }
     }
 }

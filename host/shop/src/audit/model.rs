@@ -53,7 +53,15 @@ crate::text_enum! {
         /// A component was uploaded as a new version.
         PluginStaged = "plugin.staged",
         PluginVersionDeleted = "plugin.version_deleted",
+        /// Renewal or price of a subscription was changed.
+        SubscriptionChanged = "subscription.changed",
         SubscriptionExpired = "subscription.expired",
+        /// The period of a subscription was made longer without a charge.
+        SubscriptionExtended = "subscription.extended",
+        /// A subscription was ended at once, with or without a refund.
+        SubscriptionForceCancelled = "subscription.force_cancelled",
+        /// A subscription was made for a customer.
+        SubscriptionGranted = "subscription.granted",
         /// The end of a subscription's grace was set.
         SubscriptionGraceSet = "subscription.grace_set",
         /// Cash of a paid period was given back to the wallet.

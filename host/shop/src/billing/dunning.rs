@@ -127,6 +127,9 @@ pub(super) async fn fall_behind(
         return Ok(false);
     }
     let behind = behind(seen, &shop.settings, due, (clock.zone(), now));
+    if behind.status != seen.status {
+        seen.status.check_move(behind.status)?;
+    }
     store::fall_behind(&mut conn, seen, behind, now).await?;
     if behind.status == Status::Suspended && seen.status != Status::Suspended {
         let message =
@@ -207,10 +210,7 @@ pub async fn expire(
     reason: &str,
 ) -> Result<()> {
     let seen = seen(shop, id).await?;
-    if !seen.status.is_live() {
-        let message = format!("This subscription is already {}.", seen.status);
-        return Err(Error::new(Code::InvalidState, message));
-    }
+    seen.status.check_move(Status::Expired)?;
     if end(shop, &seen, reason, Some(actor_id)).await? {
         Ok(())
     } else {

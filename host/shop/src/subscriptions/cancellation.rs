@@ -3,16 +3,17 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Subscriptions, delivery, store, upgrade};
+use super::{Subscriptions, delivery, refund, store, upgrade};
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
     catalog,
     db::Conn,
     ids::{InstanceId, SubscriptionId, UserId},
+    money::Rupiah,
     provisioning::{self, lifecycle},
     subscriptions::delivery::Ending,
-    wallet,
+    wallet::{self, LockedWallet},
 };
 
 /// Money side of a cancellation that took effect at once.
@@ -36,7 +37,9 @@ pub async fn cancel(
     id: SubscriptionId,
     reason: Option<&str>,
 ) -> Result<Cancelled> {
-    let (conn, cancelled) = ended(shop, user_id, id, reason).await?;
+    let Ended {
+        conn, cancelled, ..
+    } = ended(shop, user_id, id, reason).await?;
     finish(shop, conn, id, cancelled).await
 }
 
@@ -53,7 +56,11 @@ pub async fn end_instance(
 ) -> Result<Cancelled> {
     let whose = lifecycle::owner_of(&mut shop.db.read().await?, id).await?;
     let (user_id, subscription_id) = whose;
-    let (mut conn, cancelled) = ended(shop, user_id, subscription_id, Some(reason)).await?;
+    let Ended {
+        mut conn,
+        cancelled,
+        ..
+    } = ended(shop, user_id, subscription_id, Some(reason)).await?;
     let details = json!({ "subscription": subscription_id });
     let event = Event::new(AuditAct::InstanceTerminated, Subject::Instance(id), details);
     audit::record(&mut conn, &shop.clock, actor_id, event.because(reason)).await?;
@@ -72,13 +79,74 @@ async fn finish(
     Ok(cancelled)
 }
 
+/// A subscription that was ended by force, and what came back for it.
+#[derive(Debug, Clone, Copy)]
+pub struct ForceCancelled {
+    pub cancelled: Cancelled,
+    /// Cash of the unused time, given back to the wallet.
+    pub refunded: Rupiah,
+}
+
+/// Ends any customer's subscription, as [`cancel`] does; by an administrator, with the reason, audited.
+/// Where it is wanted, the cash that was paid for the rest of the period comes back to the wallet.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` when it has ended already.
+pub async fn force_cancel(
+    shop: &Subscriptions,
+    actor_id: UserId,
+    id: SubscriptionId,
+    (refunds, reason): (bool, &str),
+) -> Result<ForceCancelled> {
+    let clock = &shop.clock;
+    let seen = super::row(&mut shop.db.read().await?, id).await?;
+    let user_id = seen.subscription.user_id;
+    let Ended {
+        mut conn,
+        mut wallet,
+        cancelled,
+    } = ended(shop, user_id, id, Some(reason)).await?;
+    let mut refunded = Rupiah::ZERO;
+    if refunds && cancelled == Cancelled::Paid {
+        let row = super::row(&mut conn, id).await?;
+        refunded = upgrade::unused_cash(&mut conn, &row, clock.now()).await?;
+        if refunded.is_positive() {
+            let number = row.subscription.period_number;
+            refund::book(
+                shop,
+                &mut conn,
+                &mut wallet,
+                &row,
+                (number, refunded, reason),
+            )
+            .await?;
+        }
+    }
+    let details = json!({ "refunded": refunded, "undone": cancelled == Cancelled::Undone });
+    let subject = Subject::Subscription(id);
+    let event = Event::new(AuditAct::SubscriptionForceCancelled, subject, details).because(reason);
+    audit::record(&mut conn, clock, actor_id, event).await?;
+    finish(shop, conn, id, cancelled).await?;
+    Ok(ForceCancelled {
+        cancelled,
+        refunded,
+    })
+}
+
+/// A subscription that has ended in a transaction which is still open.
+struct Ended {
+    conn: Conn,
+    wallet: LockedWallet,
+    cancelled: Cancelled,
+}
+
 /// Ends a subscription in a transaction that is still open.
 async fn ended(
     shop: &Subscriptions,
     user_id: UserId,
     id: SubscriptionId,
     reason: Option<&str>,
-) -> Result<(Conn, Cancelled)> {
+) -> Result<Ended> {
     // A delivery of this moment is noted first, so that the subscription shows why its payment stays.
     delivery::note_deliveries(shop).await?;
     let clock = &shop.clock;
@@ -102,7 +170,11 @@ async fn ended(
         catalog::give_back_quota(&mut conn, clock, plan_id).await?;
         Cancelled::Paid
     };
-    Ok((conn, cancelled))
+    Ok(Ended {
+        conn,
+        wallet,
+        cancelled,
+    })
 }
 
 /// Lets a subscription run out at the end of the period that is paid for.
@@ -143,7 +215,8 @@ pub async fn set_auto_renew(
     Ok(row.is_some_and(|row| row.subscription.is_overdue(now)))
 }
 
-async fn not_live(
+/// Returns the reason why nothing was changed.
+pub(super) async fn not_live(
     conn: &mut Conn,
     user_id: UserId,
     id: SubscriptionId,

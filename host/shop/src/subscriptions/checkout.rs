@@ -259,6 +259,7 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
         number: 1,
         starts_at: priced.moment,
         ends_at: priced.period_end,
+        paid_until: None,
         price: priced.price,
         discount: priced.discount(),
         paid_cash: payment.cash,

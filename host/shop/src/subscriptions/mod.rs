@@ -1,10 +1,14 @@
 //! Subscriptions: quotes, checkout, detail and cancellation.
 
+pub mod administration;
 pub mod cancellation;
 pub mod checkout;
 pub mod delivery;
+pub mod granting;
 pub mod lifecycle;
 mod model;
+mod moves;
+pub mod overview;
 mod pricing;
 pub mod refund;
 pub(crate) mod renewal;

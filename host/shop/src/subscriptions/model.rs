@@ -95,6 +95,7 @@ impl Subscription {
                     one.monthly_price,
                 ),
                 (one.auto_renew, one.coupon_periods_left, one.suspended_at),
+                one.period_end,
             )
         };
         state(self) == state(seen)
@@ -125,6 +126,8 @@ pub(super) struct PeriodRow {
     pub(super) number: i64,
     pub(super) starts_at: DateTime<Utc>,
     pub(super) ends_at: DateTime<Utc>,
+    /// The end that was paid for, when the period was made longer.
+    pub(super) paid_until: Option<DateTime<Utc>>,
     pub(super) price: Rupiah,
     pub(super) discount: Rupiah,
     pub(super) paid_cash: Rupiah,
@@ -142,6 +145,8 @@ pub struct PeriodView {
     pub number: i64,
     pub starts_at: DateTime<Utc>,
     pub ends_at: DateTime<Utc>,
+    /// The end that was paid for, where an administrator made the period longer.
+    pub paid_until: Option<DateTime<Utc>>,
     pub price: Rupiah,
     pub discount: Rupiah,
     /// Paid from topped-up credit; the most that can be refunded.
@@ -159,6 +164,7 @@ impl From<PeriodRow> for PeriodView {
             number: row.number,
             starts_at: row.starts_at,
             ends_at: row.ends_at,
+            paid_until: row.paid_until,
             price: row.price,
             discount: row.discount,
             paid_cash: row.paid_cash,
@@ -270,6 +276,18 @@ impl PriceLineView {
             label: format!("Coupon {}", coupon.coupon.code),
             amount: coupon.amount.negated(),
             reason: coupon.reason.clone(),
+        }
+    }
+}
+
+impl PriceLineView {
+    /// The line that waives a price.
+    pub(super) fn of_gift(price: Rupiah) -> Self {
+        Self {
+            code: "gift".to_owned(),
+            label: "Gift of the shop".to_owned(),
+            amount: price.negated(),
+            reason: "The shop charges nothing for this period.".to_owned(),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Order {
     pub coupon: Option<CouponCode>,
     /// The customer's configuration; an empty object when there is none.
     pub config: Value,
+    /// The first period is a gift of the shop: nothing is charged for it.
+    pub is_gift: bool,
 }
 
 /// An order with its price decided, nothing booked yet.
@@ -47,12 +49,17 @@ pub struct Priced {
     pub price: Rupiah,
     pub price_decision: Decision,
     pub coupon: Option<Evaluated>,
+    /// The shop waives the whole price.
+    pub is_gift: bool,
     pub moment: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
 }
 
 impl Priced {
     pub fn discount(&self) -> Rupiah {
+        if self.is_gift {
+            return self.price;
+        }
         self.coupon
             .as_ref()
             .map_or(Rupiah::ZERO, |coupon| coupon.amount)
@@ -67,11 +74,13 @@ impl Priced {
     /// The price's lines and the coupon's; they add up to what is due.
     pub fn explained(&self) -> Vec<PriceLineView> {
         let coupon = self.coupon.as_ref().map(PriceLineView::of_coupon);
+        let gift = self.is_gift.then(|| PriceLineView::of_gift(self.price));
         self.lines
             .iter()
             .cloned()
             .map(PriceLineView::from)
             .chain(coupon)
+            .chain(gift)
             .collect()
     }
 
@@ -157,6 +166,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         price: Rupiah::new(answer.total),
         price_decision: decided.decision,
         coupon,
+        is_gift: order.is_gift,
         moment,
         period_end: period_end(shop.clock.zone(), moment, 1)?,
     })

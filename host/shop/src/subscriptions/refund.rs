@@ -4,15 +4,15 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Subscription, Subscriptions, store, upgrade};
+use super::{Subscription, SubscriptionRow, Subscriptions, store, upgrade};
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    db::{Uncommitted, new_id},
+    db::{Conn, Uncommitted, new_id},
     ids::{SubscriptionId, UserId},
     money::Rupiah,
     payments::debts,
-    wallet::{self, NewTransaction, Transaction, TransactionType},
+    wallet::{self, LockedWallet, NewTransaction, Transaction, TransactionType},
 };
 
 /// Refund by an administrator, with its reason.
@@ -49,32 +49,12 @@ pub async fn refund(
     let number = period(&seen.subscription, refund, clock.now())?;
     let paid = store::period(&mut conn, id, number).await?;
     let paid = paid.ok_or_else(|| Error::not_found("period"))?;
-    if !store::refund_period(&mut conn, id, number, refund.amount).await? {
-        let left = paid.paid_cash.minus(paid.refunded_cash)?;
-        let message = match left {
-            Rupiah::ZERO => "No cash paid for this period is left to refund.".to_owned(),
-            _ => format!("{left} of the cash paid for this period can still be refunded."),
-        };
-        let error = Error::new(Code::RefundTooLarge, message);
-        return Err(error.with("refundable", left.get().to_string()));
+    let left = paid.paid_cash.minus(paid.refunded_cash)?;
+    if refund.amount > left {
+        return Err(too_large(left));
     }
-    let new = NewTransaction {
-        user_id,
-        kind: TransactionType::Refund,
-        description: format!(
-            "Refund for {} {}, period {number}",
-            seen.service_name, seen.plan_name
-        ),
-        details: json!({ "reason": refund.reason, "period": number }),
-        subscription_id: Some(id),
-        coupon_id: None,
-        price_decision_id: None,
-        coupon_decision_id: None,
-    };
-    let act: Uuid = new_id(clock);
-    let (key, back) = (format!("refund:{act}"), (refund.amount, Rupiah::ZERO));
-    let made = wallet::give_back(&mut conn, clock, &mut wallet, back, &key, new).await?;
-    debts::collect(&mut conn, clock, &mut wallet, refund.amount, &key).await?;
+    let what = (number, refund.amount, refund.reason.as_str());
+    let made = book(shop, &mut conn, &mut wallet, &seen, what).await?;
     let details = json!({ "amount": refund.amount, "period": number });
     let event = Event::new(
         AuditAct::SubscriptionRefunded,
@@ -83,6 +63,50 @@ pub async fn refund(
     );
     audit::record(&mut conn, clock, actor_id, event.because(&refund.reason)).await?;
     Ok(Uncommitted::new(conn, made))
+}
+
+fn too_large(left: Rupiah) -> Error {
+    let message = match left {
+        Rupiah::ZERO => "No cash paid for this period is left to refund.".to_owned(),
+        _ => format!("{left} of the cash paid for this period can still be refunded."),
+    };
+    let error = Error::new(Code::RefundTooLarge, message);
+    error.with("refundable", left.get().to_string())
+}
+
+/// Books a refund of a period's cash to the locked wallet: its number, the amount and the reason.
+///
+/// # Errors
+/// `REFUND_TOO_LARGE` when less cash is left of what was paid.
+pub(super) async fn book(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    wallet: &mut LockedWallet,
+    row: &SubscriptionRow,
+    (number, amount, reason): (i64, Rupiah, &str),
+) -> Result<Transaction> {
+    let (clock, id) = (&shop.clock, row.subscription.id);
+    if !store::refund_period(conn, id, number, amount).await? {
+        return Err(too_large(Rupiah::ZERO));
+    }
+    let new = NewTransaction {
+        user_id: wallet.user_id,
+        kind: TransactionType::Refund,
+        description: format!(
+            "Refund for {} {}, period {number}",
+            row.service_name, row.plan_name
+        ),
+        details: json!({ "reason": reason, "period": number }),
+        subscription_id: Some(id),
+        coupon_id: None,
+        price_decision_id: None,
+        coupon_decision_id: None,
+    };
+    let act: Uuid = new_id(clock);
+    let (key, back) = (format!("refund:{act}"), (amount, Rupiah::ZERO));
+    let made = wallet::give_back(conn, clock, wallet, back, &key, new).await?;
+    debts::collect(conn, clock, wallet, amount, &key).await?;
+    Ok(made)
 }
 
 /// The period that is meant. Without a number it is the current one, unless that is over: the one

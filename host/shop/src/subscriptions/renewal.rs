@@ -229,6 +229,7 @@ pub(crate) async fn charge(
         number: next.number,
         starts_at: next.starts_at,
         ends_at: next.ends_at,
+        paid_until: None,
         price,
         discount,
         paid_cash: paid.cash,

@@ -73,22 +73,39 @@ pub(super) async fn insert_period(
 
 macro_rules! period {
     () => {
-        "SELECT number, starts_at, ends_at, price, discount, paid_cash, paid_bonus, refunded_cash, transaction_id,
-           price_decision_id FROM subscription_periods"
+        "SELECT number, starts_at, ends_at, paid_until, price, discount, paid_cash, paid_bonus, refunded_cash,
+           transaction_id, price_decision_id FROM subscription_periods"
+    };
+}
+
+macro_rules! columns {
+    () => {
+        "s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at, s.period_number,
+        s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason, s.grace_until,
+        s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.created_at, s.updated_at, v.slug AS service_slug,
+        v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name, p.tier, i.id AS instance_id,
+        i.status AS instance_status"
+    };
+}
+
+macro_rules! with_plan {
+    () => {
+        " FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id"
     };
 }
 
 const SUBSCRIPTIONS: List = List {
-    rows: "SELECT s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at, s.period_number,
-        s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason, s.grace_until,
-        s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.created_at, s.updated_at, v.slug AS service_slug,
-        v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name, p.tier, i.id AS instance_id,
-        i.status AS instance_status
-        FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
-        LEFT JOIN instances i ON i.subscription_id = s.id",
+    rows: concat!(
+        "SELECT ",
+        columns!(),
+        with_plan!(),
+        " LEFT JOIN instances i ON i.subscription_id = s.id"
+    ),
     count: "SELECT count(*) FROM subscriptions s",
     order: "ORDER BY s.created_at DESC, s.id DESC",
 };
+
+pub(super) use {columns, with_plan};
 
 /// Reads one of this customer's subscriptions.
 pub(super) async fn owned(
@@ -222,6 +239,36 @@ pub(super) async fn set_auto_renew(
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
                  AND ($4 OR period_end > $3)";
     Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
+}
+
+/// Sets the price of a month from the next period on.
+pub(super) async fn set_monthly_price(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    price: Rupiah,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET monthly_price = $2, updated_at = $3 WHERE id = $1";
+    execute!(conn, sql, id, price, now).map(|_| ())
+}
+
+/// Moves the end of the running period, which keeps the end that was paid for; one in grace is out of it.
+pub(super) async fn extend(
+    conn: &mut Conn,
+    seen: &Subscription,
+    anchor_at: DateTime<Utc>,
+    end: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let (id, number) = (seen.id, seen.period_number);
+    let sql = "UPDATE subscriptions SET status = 'ACTIVE', anchor_at = $3, period_end = $4, grace_until = NULL,
+                 unpaid = NULL, held_since = NULL, renewal_failures = 0, renewal_retry_at = NULL, updated_at = $5
+               WHERE id = $1 AND period_number = $2";
+    execute!(conn, sql, id, number, anchor_at, end, now)?;
+    let sql =
+        "UPDATE subscription_periods SET paid_until = coalesce(paid_until, ends_at), ends_at = $3
+               WHERE subscription_id = $1 AND number = $2";
+    execute!(conn, sql, id, number, end).map(|_| ())
 }
 
 /// Fields of a quote to insert.

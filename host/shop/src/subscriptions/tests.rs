@@ -95,6 +95,7 @@ impl TestShop {
             plan_id: self.plan_id,
             coupon: coupon.map(|code| code.parse().unwrap()),
             config: json!({}),
+            is_gift: false,
         }
     }
 

@@ -5,6 +5,7 @@
 //! always can.
 
 mod credit;
+mod payments;
 mod proposal;
 mod settlement;
 mod span;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+pub(super) use payments::unused_cash;
 pub(crate) use settlement::{abandon, settle_all};
 pub(super) use store::pending;
 

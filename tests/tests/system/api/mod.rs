@@ -1,6 +1,7 @@
 //! Routes, a file for each group of them.
 
 pub(crate) mod accounts;
+pub(crate) mod administration;
 pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod backtest;

@@ -59,6 +59,21 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
     ("jobs/ledger-seal/runs", &[]),
     ("payments", &["state=SETTLED", "userId={user}"]),
     (
+        "subscriptions",
+        &[
+            "status=ACTIVE",
+            "userId={user}",
+            "service=n8n",
+            "planId={user}",
+            "autoRenew=true",
+            "q=a",
+            "from={moment}",
+            "to={later}",
+            "endsBy={later}",
+        ],
+    ),
+    ("subscriptions/stats", &["months=2"]),
+    (
         "transactions",
         &[
             "userId={user}",

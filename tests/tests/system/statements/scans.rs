@@ -126,6 +126,16 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         FEW,
     ),
     ("billing/store.rs payable", "subscriptions", FEW),
+    (
+        "subscriptions/overview/store.rs list",
+        "subscriptions",
+        PAGE,
+    ),
+    (
+        "subscriptions/overview/store.rs count_by_status",
+        "subscriptions",
+        SUM,
+    ),
     ("timekeeping/store.rs mend", "health_spans", MENDED),
     ("timekeeping/store.rs mend", "instances", MENDED),
     ("timekeeping/store.rs mend", "job_runs", MENDED),

@@ -2,28 +2,196 @@
 
 use axum::{extract::State, response::Response};
 use dermaga_shop::{
-    ids::SubscriptionId,
+    billing,
+    ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
-    subscriptions::{SubscriptionDetail, refund::Refund},
+    subscriptions::{
+        self, Order, PurchaseView, SubscriptionDetail, SubscriptionStatus,
+        administration::{self, Edit, MOST_EXTENSION_DAYS},
+        cancellation::{self, Cancelled},
+        granting,
+        overview::{
+            self, AnySubscriptionFilter, MOST_MONTHS, OwnedSubscription, SubscriptionStatistics,
+        },
+        refund::Refund,
+    },
     wallet::TransactionView,
 };
 use garde::Validate;
-use serde::Deserialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed},
-    http::{Envelope, Id, Refusal, Reply, Success, failure_responses},
+    http::{
+        Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
+        failure_responses, range,
+    },
 };
 
 failure_responses!(Missing: NotFound);
 failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge);
+failure_responses!(Editing: NotFound, InvalidState);
+failure_responses!(Ending: NotFound, InvalidState, Conflict);
+failure_responses!(Granting: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
+    InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended, NotDeliverable);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(get))
+        .routes(routes!(list, grant))
+        .routes(routes!(statistics))
+        .routes(routes!(get, edit))
         .routes(routes!(refund))
+        .routes(routes!(extend))
+        .routes(routes!(expire))
+        .routes(routes!(force_cancel))
+}
+
+/// Filter of a list of all subscriptions.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AnySubscriptionQuery {
+    #[garde(skip)]
+    #[param(inline)]
+    status: Option<SubscriptionStatus>,
+    #[garde(skip)]
+    user_id: Option<UserId>,
+    /// Slug of the service.
+    #[garde(length(chars, max = 100))]
+    #[param(max_length = 100)]
+    service: Option<String>,
+    #[garde(skip)]
+    plan_id: Option<PlanId>,
+    #[garde(skip)]
+    auto_renew: Option<bool>,
+    /// Text within the customer's e-mail address, in any case.
+    #[garde(length(chars, max = 200))]
+    #[param(max_length = 200)]
+    q: Option<String>,
+    /// Bought at or after this moment, or on this date or later where the shop is.
+    #[garde(skip)]
+    #[param(inline)]
+    from: Option<When>,
+    /// Bought before this moment, or on this date or earlier.
+    #[garde(skip)]
+    #[param(inline)]
+    to: Option<When>,
+    /// Its period ends before this moment, or on this date or earlier.
+    #[garde(skip)]
+    #[param(inline)]
+    ends_by: Option<When>,
+}
+
+/// Lists the subscriptions of all customers, newest first.
+#[utoipa::path(get, path = "/admin/subscriptions", tag = "admin: subscriptions", params(PageQuery, AnySubscriptionQuery),
+    security(("bearer" = [])),
+    responses((status = 200, description = "A page of subscriptions", body = Envelope<Vec<OwnedSubscription>>)))]
+async fn list(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<AnySubscriptionQuery>,
+) -> Reply<Vec<OwnedSubscription>> {
+    let zone = state.clock.zone();
+    let (from, until) = range(("from", query.from), ("to", query.to), zone)?;
+    let filter = AnySubscriptionFilter {
+        status: query.status,
+        user_id: query.user_id,
+        service: query.service.as_deref(),
+        plan_id: query.plan_id,
+        auto_renew: query.auto_renew,
+        email: query.q.as_deref(),
+        from,
+        until,
+        ends_before: query.ends_by.map(|at| at.end(zone)),
+    };
+    let found = overview::list_all(&state.db, &filter, page.part()).await?;
+    Ok(Success::page("Subscriptions.", page, found))
+}
+
+/// Length of the statistics.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct StatisticsQuery {
+    /// Number of months, the present one included; 12 when absent.
+    #[garde(inner(range(min = 1, max = MOST_MONTHS)))]
+    #[param(minimum = 1, maximum = 36)]
+    months: Option<u32>,
+}
+
+/// Returns all subscriptions in numbers: by status and service today, and new, lost, active and revenue
+/// of each service in each month.
+#[utoipa::path(get, path = "/admin/subscriptions/stats", tag = "admin: subscriptions", params(StatisticsQuery),
+    security(("bearer" = [])),
+    responses((status = 200, description = "As things are", body = Envelope<SubscriptionStatistics>)))]
+async fn statistics(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Params(query): Params<StatisticsQuery>,
+) -> Reply<SubscriptionStatistics> {
+    let months = query.months.unwrap_or(12);
+    let found = overview::statistics(&state.db, &state.clock, months).await?;
+    let message = format!("Live subscriptions: {}.", found.live);
+    Ok(Success::ok(message, found))
+}
+
+/// Subscription to make for a customer.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct GrantRequest {
+    #[garde(skip)]
+    user_id: UserId,
+    #[garde(skip)]
+    plan_id: PlanId,
+    /// As the service's configuration schema says; empty when absent.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    #[garde(skip)]
+    config: Map<String, Value>,
+    /// The first period is a gift: nothing is charged for it, and the wallet is not asked. Otherwise the
+    /// customer's wallet pays, as in a purchase.
+    #[serde(default)]
+    #[garde(skip)]
+    skip_credit_check: bool,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Makes a subscription for a customer, as a purchase or as a gift, and starts its instance.
+///
+/// Quota and the customer's limit hold as in a purchase. Periods after the first are charged as usual.
+#[utoipa::path(post, path = "/admin/subscriptions", tag = "admin: subscriptions", security(("bearer" = [])),
+    params(IdempotencyKey), request_body = GrantRequest,
+    responses((status = 201, description = "Made", body = Envelope<PurchaseView>), Granting))]
+async fn grant(
+    State(state): State<AppState>,
+    admin: Admin,
+    Keyed(request, once): Keyed<GrantRequest>,
+) -> Result<Response, Refusal> {
+    let order = Order {
+        user_id: request.user_id,
+        plan_id: request.plan_id,
+        coupon: None,
+        config: Value::Object(request.config),
+        is_gift: request.skip_credit_check,
+    };
+    let act = async {
+        let (shop, by) = (&state.subscriptions, admin.user_id);
+        let made = Box::pin(granting::grant(shop, by, &order, &request.reason)).await?;
+        Ok(made.map(|made| {
+            let message = if made.charged.is_positive() {
+                format!("The subscription was made. {} were charged.", made.charged)
+            } else {
+                "The subscription was made. Nothing was charged.".to_owned()
+            };
+            Success::created(message, made)
+        }))
+    };
+    once.answer(&state, admin.user_id, act).await
 }
 
 /// A customer's subscription, with what each period cost and what of it was given back.
@@ -34,8 +202,166 @@ async fn get(
     _admin: Admin,
     Id(id): Id<SubscriptionId>,
 ) -> Reply<SubscriptionDetail> {
-    let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    let detail = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     Ok(Success::ok("The subscription.", detail))
+}
+
+/// Changes of a subscription; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EditRequest {
+    /// It is renewed, or ends with its period.
+    #[garde(skip)]
+    auto_renew: Option<bool>,
+    /// Price of a month from the next period on, in rupiah; not higher than now.
+    #[garde(inner(custom(price)))]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
+    monthly_price: Option<Rupiah>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+fn price(amount: &Rupiah, (): &()) -> garde::Result {
+    match amount.get() {
+        0..=1_000_000_000_000 => Ok(()),
+        _ => Err(garde::Error::new("must be from 0 to 1000000000000")),
+    }
+}
+
+/// Changes if a subscription is renewed, and its price from the next period on, which can only fall.
+#[utoipa::path(put, path = "/admin/subscriptions/{id}", tag = "admin: subscriptions", params(("id" = Uuid, Path)),
+    request_body = EditRequest, security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Editing))]
+async fn edit(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<SubscriptionId>,
+    Body(request): Body<EditRequest>,
+) -> Reply<SubscriptionDetail> {
+    let edit = Edit {
+        auto_renew: request.auto_renew,
+        monthly_price: request.monthly_price,
+    };
+    let (shop, by) = (&state.subscriptions, admin.user_id);
+    let detail = administration::edit(shop, by, id, edit, &request.reason).await?;
+    Ok(Success::ok("The subscription was changed.", detail))
+}
+
+/// Extension of a period.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ExtendRequest {
+    /// Days that are added to the end of the running period.
+    #[garde(range(min = 1, max = MOST_EXTENSION_DAYS))]
+    #[schema(minimum = 1, maximum = 365)]
+    days: u64,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Moves the end of the running period, without a charge; later periods follow it. A subscription in
+/// grace is paid for again until then.
+#[utoipa::path(put, path = "/admin/subscriptions/{id}/extend", tag = "admin: subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path), IdempotencyKey), request_body = ExtendRequest,
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Editing))]
+async fn extend(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<SubscriptionId>,
+    Keyed(request, once): Keyed<ExtendRequest>,
+) -> Result<Response, Refusal> {
+    let act = async {
+        let (shop, by) = (&state.subscriptions, admin.user_id);
+        let made = administration::extend(shop, by, id, request.days, &request.reason).await?;
+        Ok(made.map(|detail| {
+            let end = state.clock.written(detail.subscription.period_end);
+            Success::ok(format!("Its period ends on {end}."), detail)
+        }))
+    };
+    once.answer(&state, admin.user_id, act).await
+}
+
+/// Reason to end a subscription.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EndRequest {
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Ends a subscription now, as if its time were over; the same as `POST /admin/billing/expire/{id}`.
+#[utoipa::path(put, path = "/admin/subscriptions/{id}/expire", tag = "admin: subscriptions", params(("id" = Uuid, Path)),
+    request_body = EndRequest, security(("bearer" = [])),
+    responses((status = 200, description = "The subscription", body = Envelope<SubscriptionDetail>), Ending))]
+async fn expire(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<SubscriptionId>,
+    Body(request): Body<EndRequest>,
+) -> Reply<SubscriptionDetail> {
+    billing::expire(&state.subscriptions, admin.user_id, id, &request.reason).await?;
+    let detail = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    Ok(Success::ok("The subscription has ended.", detail))
+}
+
+/// End of a subscription by force.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ForceCancelRequest {
+    /// Give the cash that was paid for the rest of the period back to the wallet.
+    #[serde(default)]
+    #[garde(skip)]
+    process_refund: bool,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// A subscription that was ended by force.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ForceCancelledView {
+    /// Cash of the unused time that is back in the wallet.
+    refunded: Rupiah,
+    subscription: SubscriptionDetail,
+}
+
+/// Ends a subscription now, with or without a refund of the unused time's cash. A purchase that was not
+/// set up yet is undone, with all its money.
+#[utoipa::path(delete, path = "/admin/subscriptions/{id}/force-cancel", tag = "admin: subscriptions",
+    params(("id" = Uuid, Path)), request_body = ForceCancelRequest, security(("bearer" = [])),
+    responses((status = 200, description = "Ended", body = Envelope<ForceCancelledView>), Ending))]
+async fn force_cancel(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<SubscriptionId>,
+    Body(request): Body<ForceCancelRequest>,
+) -> Reply<ForceCancelledView> {
+    let (shop, by) = (&state.subscriptions, admin.user_id);
+    let how = (request.process_refund, request.reason.as_str());
+    let done = cancellation::force_cancel(shop, by, id, how).await?;
+    let subscription = subscriptions::any_detail(&mut state.db.read().await?, id).await?;
+    let message = match (done.cancelled, done.refunded) {
+        (Cancelled::Undone, _) => {
+            "The subscription has ended before it was set up; everything paid for it is back in the wallet."
+                .to_owned()
+        }
+        (Cancelled::Paid, Rupiah::ZERO) => "The subscription has ended.".to_owned(),
+        (Cancelled::Paid, back) => {
+            format!("The subscription has ended. {back} are back in the wallet.")
+        }
+    };
+    let refunded = done.refunded;
+    Ok(Success::ok(
+        message,
+        ForceCancelledView {
+            refunded,
+            subscription,
+        },
+    ))
 }
 
 /// Refund to the wallet, with its reason.
@@ -79,9 +405,7 @@ async fn refund(
         period: request.period,
     };
     let act = async {
-        let made =
-            dermaga_shop::subscriptions::refund(&state.subscriptions, admin.user_id, id, &refund)
-                .await?;
+        let made = subscriptions::refund(&state.subscriptions, admin.user_id, id, &refund).await?;
         Ok(made.map(|transaction| {
             let message = format!("{} are back in the wallet.", refund.amount);
             Success::created(message, TransactionView::from(transaction))

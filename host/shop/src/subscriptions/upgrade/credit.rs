@@ -81,7 +81,10 @@ impl Running {
     }
 
     /// Returns the unused part of all payments.
-    fn credit(&self, moment: Timestamp) -> Result<Rupiah> {
+    ///
+    /// # Errors
+    /// When it is more than can be counted.
+    pub(super) fn credit(&self, moment: Timestamp) -> Result<Rupiah> {
         let unused = self.paid.iter().map(|paid| self.unused(paid, moment));
         Ok(Rupiah::total(unused.collect::<Result<Vec<_>>>()?)?)
     }

@@ -10,8 +10,9 @@ use dermaga_runtime::{
 
 use super::{
     changed_meanwhile, changing,
-    credit::{Paid, Running, take_off},
-    store::{self, Made},
+    credit::{Paid, Running},
+    payments::{period_of, running},
+    store,
 };
 use crate::{
     Code, Error, Result,
@@ -215,45 +216,6 @@ async fn ahead(shop: &Subscriptions, row: SubscriptionRow, tier: Tier) -> Result
         renewal: Some(next.due),
         period: None,
     })
-}
-
-fn period_of(subscription: &Subscription) -> contract::Period {
-    contract::Period {
-        start: subscription.period_start.timestamp(),
-        end: subscription.period_end.timestamp(),
-    }
-}
-
-/// The period's own payment, and one for each change of plan that was made in it.
-fn running(
-    current: &Subscription,
-    period: &PeriodRow,
-    made: &[Made],
-    tier: Tier,
-) -> Result<Running> {
-    let later_cash = Rupiah::total(made.iter().map(|change| change.paid_cash))?;
-    let later_bonus = Rupiah::total(made.iter().map(|change| change.paid_bonus))?;
-    let cash = period.paid_cash.minus(later_cash)?;
-    let bonus = period.paid_bonus.minus(later_bonus)?;
-    let payment = |tier, cash: Rupiah, bonus: Rupiah, from: DateTime<Utc>| -> Result<Paid> {
-        Ok(Paid {
-            tier,
-            amount: cash.plus(bonus)?,
-            refunded: Rupiah::ZERO,
-            from: from.timestamp(),
-        })
-    };
-    let tier = made.first().map_or(tier, |change| change.from_tier);
-    let mut paid = vec![payment(tier, cash, bonus, current.period_start)?];
-    let mut cashes = vec![cash];
-    for change in made {
-        let (cash, bonus) = (change.paid_cash, change.paid_bonus);
-        paid.push(payment(change.to_tier, cash, bonus, change.covers_from)?);
-        cashes.push(cash);
-    }
-    take_off(&mut paid, &cashes, period.refunded_cash)?;
-    let period = period_of(current);
-    Ok(Running { period, paid })
 }
 
 fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()> {

@@ -1,0 +1,89 @@
+//! Legal changes of a subscription's status, in one table that the database keeps too.
+
+use super::SubscriptionStatus;
+use crate::{Code, Error, Result};
+
+impl SubscriptionStatus {
+    /// Returns true when a subscription of this status may become `next`, or stays as it is.
+    pub const fn may_become(self, next: Self) -> bool {
+        use SubscriptionStatus::{Active, Cancelled, Expired, PastDue, Pending, Suspended};
+        match (self, next) {
+            // Once paid for, it never waits for its first payment again.
+            (Pending, Pending | Active)
+            | (Active, Active | PastDue | Suspended)
+            | (PastDue, PastDue | Active | Suspended)
+            // Its grace is over: it is paid for, or it ends.
+            | (Suspended, Suspended | Active)
+            | (Pending | Active | PastDue | Suspended, Cancelled | Expired)
+            | (Cancelled, Cancelled)
+            | (Expired, Expired) => true,
+            (Pending, PastDue | Suspended)
+            | (Active | PastDue | Suspended, Pending)
+            | (Suspended, PastDue)
+            | (Cancelled, Pending | Active | PastDue | Suspended | Expired)
+            | (Expired, Pending | Active | PastDue | Suspended | Cancelled) => false,
+        }
+    }
+
+    /// Refuses a change that is not legal.
+    ///
+    /// # Errors
+    /// `INVALID_STATE` with the present status.
+    pub fn check_move(self, next: Self) -> Result<()> {
+        if self.may_become(next) && self != next {
+            return Ok(());
+        }
+        let message = format!("This subscription is {self} and cannot become {next}.");
+        Err(Error::new(Code::InvalidState, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::{execute, test_database::TestDatabase};
+
+    /// Every pair, from and to, is legal or not, as the table says; the ended stay as they are.
+    #[test]
+    fn every_pair_is_decided() {
+        use SubscriptionStatus::{Active, Cancelled, Expired, PastDue, Pending, Suspended};
+        let legal = [
+            (Pending, vec![Active, Cancelled, Expired]),
+            (Active, vec![PastDue, Suspended, Cancelled, Expired]),
+            (PastDue, vec![Active, Suspended, Cancelled, Expired]),
+            (Suspended, vec![Active, Cancelled, Expired]),
+            (Cancelled, vec![]),
+            (Expired, vec![]),
+        ];
+        assert_eq!(legal.len(), SubscriptionStatus::ALL.len());
+        for (from, nexts) in legal {
+            for &to in SubscriptionStatus::ALL {
+                let expected = from == to || nexts.contains(&to);
+                assert_eq!(from.may_become(to), expected, "{from} {to}");
+                let is_move = from != to && expected;
+                assert_eq!(from.check_move(to).is_ok(), is_move, "{from} {to}");
+            }
+        }
+    }
+
+    /// The database refuses exactly the pairs that the table refuses.
+    #[tokio::test]
+    async fn the_database_keeps_the_same_table() {
+        let database = TestDatabase::open().await;
+        let plan = database
+            .sell("service-test", "registry.example/app:1")
+            .await;
+        let end = database.clock.now() + TimeDelta::days(30);
+        for &from in SubscriptionStatus::ALL {
+            for &to in SubscriptionStatus::ALL {
+                let id = database.subscribe(plan, from.as_str(), end).await;
+                let mut conn = database.db.begin().await.unwrap();
+                let sql = "UPDATE subscriptions SET status = $2 WHERE id = $1";
+                let changed = execute!(conn, sql, id, to);
+                assert_eq!(changed.is_ok(), from.may_become(to), "{from} {to}");
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Subscriptions in numbers: how many live, came and went, and what they paid, month by month.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Months, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::store::{self, StatusCount};
+use crate::{
+    Error, Result, calendar,
+    db::{Clock, Conn, Db},
+    money::Rupiah,
+    subscriptions::SubscriptionStatus,
+    wallet::Account,
+};
+
+/// Most months of one answer.
+pub const MOST_MONTHS: u32 = 36;
+
+/// Subscriptions in numbers.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionStatistics {
+    /// Live ones, of all services.
+    pub live: i64,
+    pub services: Vec<ServiceCounts>,
+    /// Months as the shop's calendar counts them, the newest first; it is not over yet.
+    pub months: Vec<MonthView>,
+}
+
+/// Subscriptions of a service by their status today.
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceCounts {
+    pub service: String,
+    pub service_name: String,
+    pub pending: i64,
+    pub active: i64,
+    /// In grace.
+    pub past_due: i64,
+    pub suspended: i64,
+    pub cancelled: i64,
+    pub expired: i64,
+}
+
+impl ServiceCounts {
+    const fn live(&self) -> i64 {
+        let unpaid = self.past_due.saturating_add(self.suspended);
+        self.pending
+            .saturating_add(self.active)
+            .saturating_add(unpaid)
+    }
+}
+
+/// A month of all services.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MonthView {
+    /// `2027-01`
+    pub month: String,
+    pub starts_at: DateTime<Utc>,
+    pub services: Vec<MonthOfService>,
+}
+
+/// A month of one service.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MonthOfService {
+    pub service: String,
+    /// Bought in it.
+    pub new: i64,
+    /// Ended in it.
+    pub lost: i64,
+    /// Live at its end, or now.
+    pub active: i64,
+    /// Paid in it from topped-up credit, less what was given back.
+    pub revenue: Rupiah,
+    /// Paid in it from bonus credit, less what was given back.
+    pub bonus_spent: Rupiah,
+}
+
+/// Returns the subscriptions in numbers, with this many months, the present one included.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn statistics(db: &Db, clock: &Clock, months: u32) -> Result<SubscriptionStatistics> {
+    let mut conn = db.read().await?;
+    let services = by_service(store::count_by_status(&mut conn).await?);
+    let mut live: BTreeMap<String, i64> = services
+        .iter()
+        .map(|counts| (counts.service.clone(), counts.live()))
+        .collect();
+    let all = live
+        .values()
+        .fold(0, |sum: i64, one| sum.saturating_add(*one));
+    let mut views = Vec::new();
+    for ago in 0..months.min(MOST_MONTHS) {
+        views.push(month(&mut conn, clock, ago, &mut live).await?);
+    }
+    Ok(SubscriptionStatistics {
+        live: all,
+        services,
+        months: views,
+    })
+}
+
+/// Returns the month that began so many months ago; `live` is counted back from its end to its begin.
+async fn month(
+    conn: &mut Conn,
+    clock: &Clock,
+    ago: u32,
+    live: &mut BTreeMap<String, i64>,
+) -> Result<MonthView> {
+    let (from, until) = bounds(clock, ago)?;
+    let new: BTreeMap<_, _> = store::count_new(conn, from, until)
+        .await?
+        .into_iter()
+        .collect();
+    let lost: BTreeMap<_, _> = store::count_lost(conn, from, until)
+        .await?
+        .into_iter()
+        .collect();
+    let revenue = store::revenue(conn, from, until).await?;
+    let earned = |service: &str, account: Account| {
+        let mut found = revenue.iter();
+        let found = found.find(|(slug, of, _)| slug == service && *of == account);
+        found.map_or(Rupiah::ZERO, |(_, _, amount)| *amount)
+    };
+    let services = live.iter_mut().map(|(service, live)| {
+        let count = |of: &BTreeMap<String, i64>| of.get(service).copied().unwrap_or_default();
+        let (new, lost, active) = (count(&new), count(&lost), *live);
+        *live = live.saturating_sub(new).saturating_add(lost);
+        MonthOfService {
+            service: service.clone(),
+            new,
+            lost,
+            active,
+            revenue: earned(service, Account::WalletPaid),
+            bonus_spent: earned(service, Account::WalletBonus),
+        }
+    });
+    let services = services.collect();
+    let first = calendar::date(clock.zone(), from);
+    Ok(MonthView {
+        month: first.format("%Y-%m").to_string(),
+        starts_at: from,
+        services,
+    })
+}
+
+fn bounds(clock: &Clock, ago: u32) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
+    let zone = clock.zone();
+    let this = calendar::date(zone, calendar::start_of_month(zone, clock.now()));
+    let first = this.checked_sub_months(Months::new(ago));
+    let next = first.and_then(|first| first.checked_add_months(Months::new(1)));
+    let (Some(first), Some(next)) = (first, next) else {
+        return Err(Error::internal("a month beyond the calendar"));
+    };
+    let start = |date| calendar::start_of_day(zone, date);
+    Ok((start(first), start(next)))
+}
+
+fn by_service(rows: Vec<StatusCount>) -> Vec<ServiceCounts> {
+    let mut services: Vec<ServiceCounts> = Vec::new();
+    for row in rows {
+        if services
+            .last()
+            .is_none_or(|last| last.service != row.service)
+        {
+            services.push(ServiceCounts {
+                service: row.service,
+                service_name: row.service_name,
+                ..ServiceCounts::default()
+            });
+        }
+        let Some(counts) = services.last_mut() else {
+            continue;
+        };
+        let number = match row.status {
+            SubscriptionStatus::Pending => &mut counts.pending,
+            SubscriptionStatus::Active => &mut counts.active,
+            SubscriptionStatus::PastDue => &mut counts.past_due,
+            SubscriptionStatus::Suspended => &mut counts.suspended,
+            SubscriptionStatus::Cancelled => &mut counts.cancelled,
+            SubscriptionStatus::Expired => &mut counts.expired,
+        };
+        *number = row.number;
+    }
+    services
+}
