@@ -8,7 +8,9 @@ use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
-use crate::ids::{AlertId, AuditEventId, CouponId, InstanceId, PaymentId, SubscriptionId, UserId};
+use crate::ids::{
+    AlertId, AuditEventId, CouponId, InstanceId, PaymentId, PlanId, SubscriptionId, UserId,
+};
 
 crate::text_enum! {
     /// Act that the audit trail keeps.
@@ -53,6 +55,8 @@ crate::text_enum! {
         /// A component was uploaded as a new version.
         PluginStaged = "plugin.staged",
         PluginVersionDeleted = "plugin.version_deleted",
+        /// The number of a plan that can be sold was changed.
+        QuotaChanged = "plan.quota_changed",
         /// Renewal or price of a subscription was changed.
         SubscriptionChanged = "subscription.changed",
         SubscriptionExpired = "subscription.expired",
@@ -85,6 +89,7 @@ pub enum Subject<'a> {
     /// Job by its name.
     Job(&'a str),
     Payment(PaymentId),
+    Plan(PlanId),
     /// Plugin by its id.
     Plugin(&'a str),
     Subscription(SubscriptionId),
@@ -104,6 +109,7 @@ impl Display for Subject<'_> {
             Self::Instances => f.write_str("instances"),
             Self::Job(name) => write!(f, "job:{name}"),
             Self::Payment(id) => write!(f, "payment:{id}"),
+            Self::Plan(id) => write!(f, "plan:{id}"),
             Self::Plugin(id) => write!(f, "plugin:{id}"),
             Self::Subscription(id) => write!(f, "subscription:{id}"),
             Self::Wallet(user_id) => write!(f, "wallet:{user_id}"),

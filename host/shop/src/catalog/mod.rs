@@ -4,6 +4,7 @@ mod browsing;
 mod image_ages;
 mod loading;
 mod model;
+mod quota;
 mod store;
 mod templates;
 
@@ -18,6 +19,10 @@ pub use loading::RefusedTemplate;
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServiceFilter, ServicePluginView,
     ServiceView, Tier,
+};
+pub use quota::{
+    MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview, QuotaStatistics,
+    QuotaView, quota, quota_overview, quota_statistics, quotas, set_quotas,
 };
 pub use templates::{CatalogReload, Templates, load_at_start, reload};
 

@@ -29,6 +29,7 @@ pub(crate) mod plugin_versions;
 pub(crate) mod plugins;
 pub(crate) mod provisioning;
 pub(crate) mod queries;
+pub(crate) mod quota;
 pub(crate) mod quotes;
 pub(crate) mod refunds;
 pub(crate) mod refusals;

@@ -38,6 +38,19 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("coupons/statistics", &["from={moment}", "to={later}"]),
+    (
+        "quota",
+        &[
+            "service=n8n",
+            "tier=FREE",
+            "health=healthy",
+            "health=warning",
+            "health=critical",
+            "health=full",
+        ],
+    ),
+    ("quota/overview", &[]),
+    ("quota/statistics", &[]),
     ("debts", &["userId={user}", "open=true", "open=false"]),
     (
         "decisions",
@@ -256,6 +269,10 @@ async fn subscribe(till: &Till, customer: &Client) -> String {
         let path = format!("/api/instances/{instance}/{act}");
         customer.put(&path, json!({})).await.data(202);
     }
+    let quota = json!({ "totalQuota": 40, "reason": "Another node was added." });
+    let path = format!("/api/admin/quota/plans/{free}");
+    till.admin.get(&path).await.data(200);
+    till.admin.put(&path, quota).await.data(200);
     till.admin
         .get(&format!("/api/admin/subscriptions/{id}"))
         .await

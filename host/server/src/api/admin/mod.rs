@@ -15,6 +15,7 @@ pub(super) mod jobs;
 pub(super) mod k8s;
 pub(super) mod payments;
 pub(super) mod plugins;
+pub(super) mod quota;
 pub(super) mod subscriptions;
 pub(super) mod version_moves;
 pub(super) mod wallet;
