@@ -18,7 +18,7 @@ use crate::cluster::{Cluster, Told};
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Returns what a pass did that is worth an event.
-fn events(seen: &Instance, new_status: &NewStatus) -> Vec<Told> {
+pub(super) fn events(seen: &Instance, new_status: &NewStatus) -> Vec<Told> {
     let told = |reason, message: &str| Told {
         reason,
         message: message.to_owned(),
@@ -42,6 +42,9 @@ fn events(seen: &Instance, new_status: &NewStatus) -> Vec<Told> {
             (Desired::Stopped, Some(Halt::Owner)) => told("Stopped", "Stopped by its owner."),
             (Desired::Stopped, _) => told("Suspended", "Suspended: it is not paid for."),
             _ if lifecycle::is_restart(seen) => told("Restarted", "Restarted by its owner."),
+            _ if lifecycle::is_healing(seen) => {
+                told("Restarted", "Restarted, since it was not well.")
+            }
             _ => told("Applied", &applied),
         });
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::TimeDelta;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, Event, Secret},
@@ -11,7 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Act,
+    cluster_events::events,
     model::{Instance, Status},
+    status::StatusDecider,
     tests::{GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::test_cluster::named_by;
@@ -32,6 +35,31 @@ async fn told(client: &Client, instance: &Instance) -> Vec<(String, String)> {
     found
         .map(|event| (event.reason.unwrap(), event.message.unwrap()))
         .collect()
+}
+
+/// A restart that mends is no restart by the owner, and no new generation of theirs.
+#[tokio::test]
+async fn a_restart_that_heals_is_told_as_one() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let bought = shop.buy().await;
+    let seen = Instance {
+        generation: 2,
+        observed_generation: 1,
+        status: Status::Degraded,
+        restarted_at: Some(bought.updated_at + TimeDelta::minutes(1)),
+        ..bought
+    };
+    let decider = StatusDecider {
+        seen: &seen,
+        now: shop.clock.now(),
+        resync: Duration::from_secs(300),
+    };
+    let told = events(&seen, &decider.unchanged());
+    let told: Vec<_> = told
+        .iter()
+        .map(|one| (one.reason, one.message.as_str()))
+        .collect();
+    assert_eq!(told, [("Restarted", "Restarted, since it was not well.")]);
 }
 
 async fn change(shop: &Shop, instance: &Instance, act: Act) {

@@ -99,6 +99,8 @@ pub struct NewInstance {
     pub plugin_digest: String,
     /// Settings that the service's template passes to that version.
     pub settings: contract::Settings,
+    /// Images that the service's template names.
+    pub images: BTreeMap<String, String>,
     /// Valid against the schema and accepted by `check`.
     pub config: Value,
     /// Secrets that the host generates for it.
@@ -119,6 +121,8 @@ pub struct Instance {
     pub plugin_digest: String,
     /// Settings that the service's template passed to that version; they move with it.
     pub settings: Json<contract::Settings>,
+    /// The only images that it may run, by the plugin's name for them; they move with the settings.
+    pub images: Json<BTreeMap<String, String>>,
     /// Prefix of its objects' names, unique in the cluster.
     pub name: String,
     pub namespace: String,
@@ -157,6 +161,8 @@ pub struct Instance {
     pub good_digest: Option<String>,
     /// Template settings at that time.
     pub good_settings: Option<Json<contract::Settings>>,
+    /// Images at that time.
+    pub good_images: Option<Json<BTreeMap<String, String>>>,
     /// Configuration at that time.
     pub good_config: Option<Json<Value>>,
     /// The generation of a change that is not proven to work yet.
@@ -221,8 +227,6 @@ pub struct Terms {
     pub memory_mib: i64,
     pub storage_gib: i64,
     pub replicas: i64,
-    /// The only images this service may run, by the plugin's name for them.
-    pub images: Json<BTreeMap<String, String>>,
     pub pod_security_exceptions: Json<Vec<Exception>>,
 }
 

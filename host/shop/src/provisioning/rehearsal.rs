@@ -189,7 +189,6 @@ fn terms(offer: &Offer) -> Terms {
         memory_mib: plan.memory_mib,
         storage_gib: plan.storage_gib,
         replicas: plan.replicas,
-        images: Json(service.images.0.clone()),
         pod_security_exceptions: Json(service.pod_security_exceptions.0.clone()),
     }
 }

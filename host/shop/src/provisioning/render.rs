@@ -100,7 +100,7 @@ pub fn subject(
         hostname: instance.hostname.clone(),
         secret_object: instance.secret_object(),
         secrets: secrets.keys().cloned().collect(),
-        images: terms.images.iter().map(image).collect(),
+        images: instance.images.iter().map(image).collect(),
     })
 }
 
@@ -261,7 +261,7 @@ fn policy(instance: &Instance, terms: &Terms, classes: &Classes) -> Result<Polic
         instance: instance.name.clone(),
         labels: owner_labels(instance.user_id),
         budget: terms.resources()?,
-        images: terms.images.values().cloned().collect(),
+        images: instance.images.values().cloned().collect(),
         hosts: instance.hostname.iter().cloned().collect(),
         exceptions: terms.pod_security_exceptions.iter().copied().collect(),
         storage_class: classes.storage.clone(),

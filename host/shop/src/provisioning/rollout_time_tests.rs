@@ -33,6 +33,7 @@ fn changing() -> Instance {
         service: "test".to_owned(),
         plugin_digest: "0".repeat(64),
         settings: dermaga_runtime::contract::Settings::new(),
+        images: [].into(),
         config: json!({}),
         secrets: Vec::new(),
         given: [].into(),

@@ -18,7 +18,7 @@ use crate::{
 macro_rules! terms {
     () => {
         "s.slug AS service, p.slug AS plan, p.tier, sub.monthly_price, p.cpu_millis, p.memory_mib, \
-         p.storage_gib, p.replicas, s.images, s.pod_security_exceptions \
+         p.storage_gib, p.replicas, s.pod_security_exceptions \
          FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id \
          JOIN subscriptions sub ON sub.id = i.subscription_id"
     };
@@ -28,8 +28,8 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
     execute!(
         conn,
         "INSERT INTO instances (id, subscription_id, user_id, plan_id, plugin_digest, name, namespace, hostname, \
-         config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)",
+         config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings, images) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16, $17)",
         instance.id,
         instance.subscription_id,
         instance.user_id,
@@ -46,6 +46,7 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
         instance.next_attempt_at,
         instance.created_at,
         &instance.settings,
+        &instance.images,
     )
 }
 
@@ -292,6 +293,7 @@ pub(super) async fn finish(
          due_by = CASE WHEN next_attempt_at = $3 THEN NULL ELSE due_by END, \
          good_digest = CASE WHEN $20 AND generation = $4 THEN plugin_digest ELSE good_digest END, \
          good_settings = CASE WHEN $20 AND generation = $4 THEN settings ELSE good_settings END, \
+         good_images = CASE WHEN $20 AND generation = $4 THEN images ELSE good_images END, \
          good_config = CASE WHEN $20 AND generation = $4 THEN config ELSE good_config END, \
          good_decision_id = CASE WHEN $20 AND generation = $4 THEN coalesce($11, manifests_decision_id) \
            ELSE good_decision_id END, \

@@ -1,7 +1,7 @@
 //! The reconciler on a real database, with a scripted service.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -24,7 +24,7 @@ use super::{directory::Directory, model::Cause, reconciler::Reconciler, *};
 use crate::{
     crypto::MasterKey,
     db::Term,
-    execute, fetch_all,
+    execute, fetch_all, fetch_one,
     ids::{PlanId, UserId},
     plugins::{Decided, Decision},
     test_cluster::named_by,
@@ -214,6 +214,8 @@ impl Shop {
         let end = self.clock.now();
         let subscription_id = self.database.subscribe(self.plan_id, "ACTIVE", end).await;
         let mut conn = self.db.begin().await.unwrap();
+        let sql = "SELECT images FROM services";
+        let (images,) = fetch_one!(&mut conn, (Json<BTreeMap<String, String>>,), sql).unwrap();
         let new = NewInstance {
             subscription_id,
             user_id: self.user_id,
@@ -221,6 +223,7 @@ impl Shop {
             service: "test".to_owned(),
             plugin_digest: DIGEST.to_owned(),
             settings: contract::Settings::new(),
+            images: images.0,
             config: json!({}),
             secrets: vec![contract::SecretSpec {
                 name: "password".to_owned(),

@@ -285,6 +285,7 @@ fn new_instance(
         service: priced.offer.service.slug.clone(),
         plugin_digest: priced.plugin.digest().to_string(),
         settings: priced.offer.service.settings.0.clone(),
+        images: priced.offer.service.images.0.clone(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
         given: priced.given.clone(),

@@ -10,6 +10,7 @@ both_engines!(
     Edited,
     [
         an_edited_template_reaches_an_instance_by_a_move_only,
+        an_image_rolls_over_instances_by_a_move_only,
         a_share_is_moved_first
     ]
 );
@@ -150,6 +151,36 @@ async fn an_edited_template_reaches_an_instance_by_a_move_only(edited: Edited) {
         let body = json!({ "share": share });
         admin.post(PATH, body).await.fails(400, "VALIDATION_FAILED");
     }
+}
+
+async fn an_image_rolls_over_instances_by_a_move_only(edited: Edited) {
+    let admin = edited.shop.admin().await;
+    let (customer, id) = edited.bought("citra@example.com").await;
+    let before = applied(&customer, &id).await;
+    assert!(before.contains("valkey:8.1.6-alpine"), "{before}");
+    edited
+        .edit(&admin, "valkey:8.1.6-alpine", "valkey:8.1.7-alpine")
+        .await;
+    let sql = "UPDATE instances SET next_attempt_at = created_at";
+    edited.shop.sql(sql).await.unwrap();
+    edited.shop.state().instances.handle.wake();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(applied(&customer, &id).await, before);
+
+    let preview = admin.post(PATH, json!({ "dryRun": true })).await.data(200);
+    assert_eq!(outcomes(&preview), [(id.as_str(), "READY")]);
+    let one = &preview["instances"][0];
+    assert_eq!(one["restarts"], true);
+    let diff = one["diff"].as_str().unwrap();
+    assert!(diff.contains("valkey:8.1.7-alpine"), "{diff}");
+    let moved = admin.post(PATH, json!({})).await.data(200);
+    assert_eq!(outcomes(&moved), [(id.as_str(), "MOVED")]);
+    let after = applied(&customer, &id).await;
+    assert!(
+        after.contains("valkey:8.1.7-alpine") && !after.contains("valkey:8.1.6-alpine"),
+        "{after}"
+    );
+    assert!(outcomes(&admin.post(PATH, json!({})).await.data(200)).is_empty());
 }
 
 async fn a_share_is_moved_first(edited: Edited) {

@@ -16,6 +16,8 @@ mod store;
 #[cfg(test)]
 mod plan_tests;
 #[cfg(test)]
+mod record_tests;
+#[cfg(test)]
 mod tests;
 
 pub use check::{MOST_AT_ONCE, Requested, check};

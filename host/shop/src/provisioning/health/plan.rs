@@ -127,6 +127,27 @@ impl Plan {
         plan
     }
 
+    /// Returns the plan of a pass that saw nothing of the instance: its health is what it was.
+    pub(super) fn unseen(seen: &Instance, before: Span, now: DateTime<Utc>) -> Self {
+        let finding = Finding {
+            state: before.state,
+            ground: Ground::NoUse,
+            reason: before.reason.clone(),
+            detail: before.detail.clone(),
+            silent: Vec::new(),
+        };
+        Self {
+            course: Course::of(&before),
+            before: Some(before),
+            finding,
+            act: None,
+            gives_up: false,
+            look_in: None,
+            used: Used::at(now, &[]),
+            was_ready: seen.ready_at.is_some(),
+        }
+    }
+
     /// Returns the plan of a pass whose time cannot be trusted: nothing is done, given up or over.
     #[must_use]
     pub(in crate::provisioning) fn without_acts(mut self) -> Self {

@@ -13,7 +13,7 @@ use crate::{
     Result,
     db::{Clock, Conn, Db, new_id},
     outbox::{self, Topic},
-    provisioning::model::{Instance, NewStatus, Status},
+    provisioning::model::{Cause, Desired, Instance, NewStatus, Status},
 };
 
 /// Rows that one transaction of the purge removes.
@@ -31,6 +31,10 @@ pub(in crate::provisioning) async fn load(
     now: DateTime<Utc>,
 ) -> Result<Plan> {
     let before = store::open_span(conn, seen.id).await?;
+    let before = match before {
+        Some(span) if is_unseen(seen, new_status) => return Ok(Plan::unseen(seen, span, now)),
+        before => before,
+    };
     let finding = Finding::of(seen, new_status);
     // Only a fault that may be mended asks for the attempts.
     let attempts = match finding.ground {
@@ -51,6 +55,12 @@ pub(in crate::provisioning) async fn load(
     }))
 }
 
+/// Returns true for a pass that failed on the shop's side before it looked at what runs.
+fn is_unseen(seen: &Instance, new_status: &NewStatus) -> bool {
+    let cause = new_status.failure.map(|failure| failure.cause);
+    seen.desired == Desired::Running && new_status.finding.is_none() && cause == Some(Cause::Host)
+}
+
 /// Writes the span, the attempt and what is to be told, in the transaction that writes the status.
 ///
 /// # Errors
@@ -62,8 +72,11 @@ pub(in crate::provisioning) async fn record(
     new_status: &NewStatus,
     plan: &Plan,
 ) -> Result<()> {
+    // One that fails, mends itself and fails again is told of once an hour.
+    let is_news =
+        plan.gives_up && !store::was_given_up(conn, seen.id, clock.now() - WINDOW).await?;
     write_span(conn, clock, seen, new_status, plan).await?;
-    if plan.gives_up {
+    if is_news {
         tell(conn, clock, seen, new_status).await?;
     }
     let Some(act) = plan.act else { return Ok(()) };

@@ -73,6 +73,17 @@ pub(super) async fn close_span(
     execute!(conn, sql, instance_id, now)
 }
 
+/// Returns true when an instance was given up after a moment.
+pub(super) async fn was_given_up(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+    after: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "SELECT id FROM health_spans WHERE instance_id = $1 AND given_up_at > $2 LIMIT 1";
+    let found = fetch_optional!(conn, (HealthSpanId,), sql, instance_id, after)?;
+    Ok(found.is_some())
+}
+
 /// Attempts to mend an instance since a moment.
 pub(super) async fn attempts(
     conn: &mut Conn,

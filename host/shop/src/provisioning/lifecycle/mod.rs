@@ -213,6 +213,11 @@ fn is_restarting(seen: &Instance, now: DateTime<Utc>) -> bool {
         .is_some_and(|at| (now - at).abs() < SAME_RESTART)
 }
 
+/// Returns true when an instance was restarted to mend it, after all that was asked for.
+pub(super) fn is_healing(seen: &Instance) -> bool {
+    seen.restarted_at.is_some_and(|at| at > seen.updated_at)
+}
+
 /// Returns true when the last change of an instance was a restart, and nothing else with it.
 pub(super) fn is_restart(seen: &Instance) -> bool {
     let is_undoing = seen.undone.as_ref();

@@ -34,11 +34,12 @@ use crate::{
     plugins, schema, text_enum,
 };
 
-/// Plugin version, template settings and configuration of an instance.
+/// Plugin version, template settings, images and configuration of an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Recipe {
     pub(super) plugin_digest: String,
     pub(super) settings: Settings,
+    pub(super) images: BTreeMap<String, String>,
     pub(super) config: Value,
 }
 
@@ -47,6 +48,8 @@ text_enum! {
     pub enum ChangeKind {
         Version = "VERSION",
         TemplateSettings = "TEMPLATE_SETTINGS",
+        /// Other images that the template names, with the same settings.
+        Images = "IMAGES",
         Configuration = "CONFIGURATION",
     }
 }
@@ -57,6 +60,7 @@ impl ChangeKind {
         match self {
             Self::Version => "The move to another version",
             Self::TemplateSettings => "The move to new settings of its template",
+            Self::Images => "The move to new images",
             Self::Configuration => "The new configuration",
         }
     }
@@ -77,6 +81,7 @@ impl Recipe {
         Self {
             plugin_digest: instance.plugin_digest.clone(),
             settings: instance.settings.0.clone(),
+            images: instance.images.0.clone(),
             config: instance.config.0.clone(),
         }
     }
@@ -86,6 +91,7 @@ impl Recipe {
         Some(Self {
             plugin_digest: instance.good_digest.clone()?,
             settings: instance.good_settings.as_ref()?.0.clone(),
+            images: instance.good_images.as_ref()?.0.clone(),
             config: instance.good_config.as_ref()?.0.clone(),
         })
     }
@@ -94,6 +100,7 @@ impl Recipe {
         Instance {
             plugin_digest: self.plugin_digest.clone(),
             settings: Json(self.settings.clone()),
+            images: Json(self.images.clone()),
             config: Json(self.config.clone()),
             ..instance.clone()
         }
@@ -105,6 +112,8 @@ impl Recipe {
             Some(ChangeKind::Version)
         } else if self.settings != other.settings {
             Some(ChangeKind::TemplateSettings)
+        } else if self.images != other.images {
+            Some(ChangeKind::Images)
         } else if self.config != other.config {
             Some(ChangeKind::Configuration)
         } else {

@@ -23,10 +23,11 @@ pub(super) async fn put(
     let sql = "UPDATE instances SET \
                restarted_at = CASE WHEN $9 THEN $5 ELSE restarted_at END, \
                good_settings = CASE WHEN good_digest IS NULL THEN settings ELSE good_settings END, \
+               good_images = CASE WHEN good_digest IS NULL THEN images ELSE good_images END, \
                good_config = CASE WHEN good_digest IS NULL THEN config ELSE good_config END, \
                good_decision_id = CASE WHEN good_digest IS NULL THEN manifests_decision_id ELSE good_decision_id END, \
                good_digest = coalesce(good_digest, plugin_digest), \
-               plugin_digest = $1, settings = $2, config = $3, message = $4, failures = 0, \
+               plugin_digest = $1, settings = $2, images = $10, config = $3, message = $4, failures = 0, \
                generation = generation + 1, unproven_generation = generation + 1, rollout_since = NULL, rollout_held_since = NULL, undone = NULL, \
                next_attempt_at = $5, updated_at = $5 \
                WHERE id = $6 AND generation = $7 AND plugin_digest = $8 AND desired <> 'TERMINATED' \
@@ -47,6 +48,7 @@ pub(super) async fn put(
         seen.generation,
         &seen.plugin_digest,
         restarts,
+        Json(&recipe.images),
     )
 }
 
@@ -77,7 +79,7 @@ pub(super) async fn go_back(
     undone: &Undone,
     message: &str,
 ) -> sqlx::Result<Option<Instance>> {
-    let sql = "UPDATE instances SET plugin_digest = good_digest, settings = good_settings, config = good_config, \
+    let sql = "UPDATE instances SET plugin_digest = good_digest, settings = good_settings, images = good_images, config = good_config, \
                manifests_decision_id = coalesce(good_decision_id, manifests_decision_id), \
                unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, undone = $1, \
                restarted_at = CASE WHEN $6 THEN $3 ELSE restarted_at END, message = $2, failures = 0, \

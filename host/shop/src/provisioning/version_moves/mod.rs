@@ -1,5 +1,5 @@
-//! Instances stay on the plugin version and the template settings they were made with until an
-//! administrator moves them: with a preview of what that changes, one by one in a transaction each,
+//! Instances stay on the plugin version, the template settings and the images they were made with until
+//! an administrator moves them: with a preview of what that changes, one by one in a transaction each,
 //! some of them first, and back in the same way.
 
 mod share;
@@ -31,7 +31,7 @@ pub const MOST_AT_ONCE: u16 = 100;
 /// Target of a move.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// Another version of a plugin, with the present settings of the template.
+    /// Another version of a plugin, with the present settings and images of the template.
     Version {
         plugin_id: String,
         /// SHA-256 of the version.
@@ -39,7 +39,7 @@ pub enum Target {
         /// Only instances on this version.
         from: Option<String>,
     },
-    /// The present settings of a service's template, with the version that each instance is on.
+    /// The present settings and images of a service's template, with the version that each instance is on.
     Settings {
         /// Slug of the service.
         service: String,
@@ -237,7 +237,7 @@ async fn prepare(
         let message = "Its period is over and the next one is not charged yet. Renew it first.";
         return Err(Error::new(Code::InvalidState, message).into());
     }
-    let settings = store::template_settings(&mut conn, instance.id).await?.0;
+    let (settings, images) = store::template(&mut conn, instance.id).await?;
     drop(conn);
     let target = match version {
         Some(version) => version.clone(),
@@ -245,7 +245,8 @@ async fn prepare(
     };
     let recipe = Recipe {
         plugin_digest: target.digest().to_string(),
-        settings,
+        settings: settings.0,
+        images: images.0,
         ..Recipe::of(instance)
     };
     let preview = recipe::preview(instances, &target, instance, recipe).await?;

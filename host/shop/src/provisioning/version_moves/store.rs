@@ -1,5 +1,7 @@
 //! SQL of moves.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::Settings;
 use sqlx::types::Json;
@@ -33,7 +35,7 @@ pub(super) async fn candidates(conn: &mut Conn, order: &Order) -> sqlx::Result<V
             "SELECT i.id FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id",
             Filter::default()
                 .with_any("i.plan_id", plans)
-                .and("i.settings <> s.settings"),
+                .and("(i.settings <> s.settings OR i.images <> s.images)"),
         ),
     };
     let filter = filter
@@ -61,15 +63,20 @@ pub(super) async fn has_service(conn: &mut Conn, slug: &str) -> sqlx::Result<boo
     Ok(fetch_optional!(conn, (Uuid,), sql, slug)?.is_some())
 }
 
-/// Returns the settings that the template of an instance's service passes to its plugin now.
-pub(super) async fn template_settings(
+/// Returns the settings that the template of an instance's service passes to its plugin now, and the
+/// images that it names.
+pub(super) async fn template(
     conn: &mut Conn,
     instance_id: InstanceId,
-) -> sqlx::Result<Json<Settings>> {
-    let sql = "SELECT s.settings FROM instances i JOIN service_plans p ON p.id = i.plan_id \
+) -> sqlx::Result<(Json<Settings>, Json<BTreeMap<String, String>>)> {
+    let sql = "SELECT s.settings, s.images FROM instances i JOIN service_plans p ON p.id = i.plan_id \
                JOIN services s ON s.id = p.service_id WHERE i.id = $1";
-    let (settings,) = fetch_one!(conn, (Json<Settings>,), sql, instance_id)?;
-    Ok(settings)
+    fetch_one!(
+        conn,
+        (Json<Settings>, Json<BTreeMap<String, String>>),
+        sql,
+        instance_id
+    )
 }
 
 /// Returns true when a period of its subscription is over and the next one is not charged yet: that
