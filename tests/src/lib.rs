@@ -10,12 +10,14 @@
 
 mod client;
 pub mod explain;
+mod mail_server;
 pub mod postgres;
 mod shop;
 
 use std::io::Write as _;
 
 pub use client::{Answer, Client};
+pub use mail_server::{MailServer, Received};
 pub use shop::{Engine, Shop, checkout, plugins_folder};
 
 /// Returns a word that is unique in this run, for names of databases, people and coupons.

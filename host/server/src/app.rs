@@ -11,7 +11,9 @@ mod tests;
 use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use dermaga_shop::{billing, db::Clock, idempotency, payments, plugins, provisioning, scheduler};
+use dermaga_shop::{
+    billing, db::Clock, idempotency, notifications, payments, plugins, provisioning, scheduler,
+};
 use tokio::{
     net::TcpListener,
     task::{JoinHandle, JoinSet},
@@ -132,6 +134,10 @@ impl App {
         ));
         workers.spawn(billing::watch(
             self.state.subscriptions.clone(),
+            cancel.clone(),
+        ));
+        workers.spawn(notifications::watch(
+            self.state.notifications.clone(),
             cancel.clone(),
         ));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));

@@ -136,6 +136,10 @@ ids! {
     RefreshTokenId;
     /// Key that a program signs in with.
     ApiTokenId;
+    /// Message to one reader about what happened.
+    NotificationId;
+    /// Notification on its way by a channel.
+    DeliveryId;
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod input;
 pub mod money;
+pub mod notifications;
 pub mod outbox;
 pub mod payments;
 pub mod plugins;

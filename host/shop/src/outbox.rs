@@ -1,7 +1,7 @@
 //! Messages to people about what happened, written in the transaction of its cause.
 //!
-//! A message is there if and only if its cause is, whatever happens to the server in between.
-//! Nothing delivers it yet; those that are too old to be of use are purged.
+//! A message is there if and only if its cause is, whatever happens to the server in between. The
+//! notifications read it; what they have read is purged when it is old.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -11,15 +11,76 @@ use uuid::Uuid;
 use crate::{
     Result,
     db::{Clock, Conn, new_id},
-    execute, text_enum,
+    execute, fetch_all, text_enum,
 };
 
 text_enum! {
-    /// Kind of what happened.
+    /// Kind of what happened. The subject is its customer, but where it is said otherwise.
+    #[schema(as = NotificationKind)]
     pub enum Topic {
-        /// Restarts did not mend an instance. The subject is its customer.
+        /// A period ends soon, and the wallet does not hold enough for the next one.
+        LowCreditWarning = "LOW_CREDIT_WARNING",
+        /// The next period was paid.
+        RenewalSuccess = "RENEWAL_SUCCESS",
+        /// The next period could not be paid; the service runs on for a while.
+        RenewalFailure = "RENEWAL_FAILURE",
+        /// A service was stopped, since its next period was not paid.
+        SubscriptionSuspended = "SUBSCRIPTION_SUSPENDED",
+        /// The time in which an unpaid service runs on ends soon.
+        GracePeriodReminder = "GRACE_PERIOD_REMINDER",
+        /// Figures of the day for [`ADMINISTRATORS`].
+        AdminBillingSummary = "ADMIN_BILLING_SUMMARY",
+        /// Money has come to the wallet.
+        TopUpReceived = "TOP_UP_RECEIVED",
+        /// An instance runs for the first time.
+        InstanceReady = "INSTANCE_READY",
+        /// Restarts did not mend an instance.
         InstanceFailed = "INSTANCE_FAILED",
+        /// A question was answered.
+        TicketAnswered = "TICKET_ANSWERED",
+        /// An image on sale is past its support, or was not checked for long; for
+        /// [`ADMINISTRATORS`].
+        ImageOld = "IMAGE_OLD",
+        /// The price of the next period changes.
+        PriceChange = "PRICE_CHANGE",
+        /// A plan that was sold out can be bought again.
+        QuotaFree = "QUOTA_FREE",
+        /// The password of the account was changed.
+        PasswordChanged = "PASSWORD_CHANGED",
+        /// A key for programs was made for the account.
+        ApiTokenCreated = "API_TOKEN_CREATED",
     }
+}
+
+impl Topic {
+    /// Returns true for what its reader must know: it cannot be turned off.
+    pub const fn is_required(self) -> bool {
+        matches!(
+            self,
+            Self::RenewalFailure
+                | Self::SubscriptionSuspended
+                | Self::PasswordChanged
+                | Self::ApiTokenCreated
+        )
+    }
+
+    /// Returns true for what only administrators are to know.
+    pub const fn is_for_administrators(self) -> bool {
+        matches!(self, Self::AdminBillingSummary | Self::ImageOld)
+    }
+}
+
+/// Subject of what all administrators are to know.
+pub const ADMINISTRATORS: Uuid = Uuid::nil();
+
+/// A message that waits to be read.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Message {
+    pub id: Uuid,
+    pub topic: Topic,
+    pub subject_id: Uuid,
+    pub payload: Json<Value>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// Writes what happened to a subject, in the caller's transaction.
@@ -33,18 +94,66 @@ pub async fn put(
     subject_id: Uuid,
     payload: Value,
 ) -> Result<()> {
-    let sql = "INSERT INTO outbox (id, topic, subject_id, payload, created_at) VALUES ($1, $2, $3, $4, $5)";
-    let (id, now) = (new_id::<Uuid>(clock), clock.now());
-    execute!(conn, sql, id, topic, subject_id, Json(payload), now)?;
+    insert(conn, clock, (topic, subject_id), None, payload).await?;
     Ok(())
 }
 
-/// Removes a number of rows that are older than a moment; returns how many there were.
+/// Writes what happened as [`put`] does, unless the same was written before: the key names the
+/// cause and its period. Returns true when it is new.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn put_once(
+    conn: &mut Conn,
+    clock: &Clock,
+    (topic, subject_id): (Topic, Uuid),
+    key: &str,
+    payload: Value,
+) -> Result<bool> {
+    insert(conn, clock, (topic, subject_id), Some(key), payload).await
+}
+
+async fn insert(
+    conn: &mut Conn,
+    clock: &Clock,
+    (topic, subject_id): (Topic, Uuid),
+    key: Option<&str>,
+    payload: Value,
+) -> Result<bool> {
+    let sql = "INSERT INTO outbox (id, topic, subject_id, once_key, payload, created_at) VALUES ($1, $2, $3, $4, $5, $6) \
+               ON CONFLICT (topic, subject_id, once_key) WHERE once_key IS NOT NULL DO NOTHING";
+    let (id, now) = (new_id::<Uuid>(clock), clock.now());
+    let payload = Json(payload);
+    Ok(execute!(conn, sql, id, topic, subject_id, key, payload, now)? == 1)
+}
+
+/// Returns the messages that were not read yet, the oldest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn waiting(conn: &mut Conn, limit: i64) -> Result<Vec<Message>> {
+    let sql = "SELECT id, topic, subject_id, payload, created_at FROM outbox WHERE handled_at IS NULL \
+               ORDER BY created_at, id LIMIT $1";
+    Ok(fetch_all!(conn, Message, sql, limit)?)
+}
+
+/// Marks a message as read, in the transaction of what follows from it; false when another server
+/// did.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn take(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
+    let sql = "UPDATE outbox SET handled_at = $2 WHERE id = $1 AND handled_at IS NULL";
+    Ok(execute!(conn, sql, id, now)? == 1)
+}
+
+/// Removes a number of rows that were read and are older than a moment; returns how many there
+/// were.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> Result<u64> {
     let sql = "DELETE FROM outbox WHERE id IN \
-               (SELECT id FROM outbox WHERE created_at < $1 ORDER BY created_at LIMIT $2)";
+               (SELECT id FROM outbox WHERE created_at < $1 AND handled_at IS NOT NULL ORDER BY created_at LIMIT $2)";
     Ok(execute!(conn, sql, before, limit)?)
 }

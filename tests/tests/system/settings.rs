@@ -284,6 +284,22 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_IDLE_TIMEOUT", "DERMAGA_MAX_CONNECTIONS"],
     ),
     (
+        NOTIFICATIONS,
+        "templates_of_the_operator_are_checked_and_used",
+        &["DERMAGA_NOTIFICATION_TEMPLATES_DIR"],
+    ),
+    (
+        MAILS,
+        "mails_go_where_the_settings_say",
+        &[
+            "SMTP_URL",
+            "SMTP_CONNECTIONS",
+            "SMTP_RETRY_HOURS",
+            "MAIL_FROM",
+            "SHOP_URL",
+        ],
+    ),
+    (
         STRANGERS,
         "accounts_and_top_ups_are_limited",
         &[
@@ -303,6 +319,9 @@ const CLI: &str = "host/server/tests/process/cli.rs";
 
 const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
 const SIGNATURES: &str = "tests/tests/system/api/plugin_signatures.rs";
+
+const MAILS: &str = "tests/tests/system/api/mails.rs";
+const NOTIFICATIONS: &str = "tests/tests/system/api/notifications.rs";
 
 const METRICS: &str = "tests/tests/system/api/metrics.rs";
 

@@ -14,6 +14,7 @@ mod health;
 mod idempotency;
 mod instances;
 mod lifecycle;
+mod notifications;
 mod observe;
 pub mod openapi;
 mod payments;
@@ -65,7 +66,9 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::backtest::router())
         .merge(admin::alerts::router())
         .merge(admin::audit::router())
-        .merge(admin::clock::router());
+        .merge(admin::clock::router())
+        .merge(notifications::router())
+        .merge(admin::notifications::router());
     OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)
 }
 

@@ -8,6 +8,7 @@ use dermaga_shop::{
     coupons::Coupons,
     db::{Clock, Db},
     ids::UserId,
+    notifications::Notifications,
     payments::Payments,
     plugins::Registry,
     provisioning::Instances,
@@ -63,6 +64,7 @@ pub struct Shared {
     pub instances: Instances,
     pub subscriptions: Subscriptions,
     pub scheduler: Arc<Scheduler>,
+    pub notifications: Notifications,
     /// Open streams of events.
     pub(crate) streams: Streams,
     /// Refusals kept under an Idempotency-Key, by customer.

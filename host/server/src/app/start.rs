@@ -19,6 +19,7 @@ use dermaga_shop::{
     crypto::Vault,
     db::{self, Clock, Db, ForeignLog, Schema},
     idempotency,
+    notifications::{self, Notifications},
     payments::Payments,
     plugins, provisioning,
     subscriptions::Subscriptions,
@@ -192,6 +193,7 @@ impl App {
         let coupons = Coupons::new(db.clone(), clock.clone(), registry, config.coupons);
         let settings = config.subscriptions.clone();
         let subscriptions = Subscriptions::new(coupons.clone(), instances.clone(), settings);
+        let notifications = notifications(&config, &db, &clock)?;
         let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets, &catalog);
         let state = AppState::new(Shared {
             db,
@@ -207,6 +209,7 @@ impl App {
             instances,
             subscriptions,
             scheduler: Arc::new(scheduler),
+            notifications,
             streams: Streams::default(),
             kept_refusals: Arc::new(idempotency::refusals()),
         });
@@ -344,6 +347,18 @@ fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accoun
             )
         })
         .map_err(StartError::failed("accounts cannot be prepared"))
+}
+
+fn notifications(config: &Config, db: &Db, clock: &Clock) -> Result<Notifications, StartError> {
+    let settings = notifications::Settings {
+        shop_name: config.wallet.shop_name.clone(),
+        // A sandbox is never in production.
+        log_mails: config.payments.sandbox,
+        ..config.notifications.clone()
+    };
+    Notifications::new(db.clone(), clock.clone(), settings).map_err(StartError::failed(
+        "templates of notifications cannot be used",
+    ))
 }
 
 fn runtime(config: &Config) -> Result<Runtime, StartError> {

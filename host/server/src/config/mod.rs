@@ -25,7 +25,7 @@ use std::{
 use chrono_tz::Tz;
 use dermaga_runtime::RuntimeConfig;
 use dermaga_shop::{
-    accounts, coupons, crypto::Secret, payments, plugins::Policy, provisioning,
+    accounts, coupons, crypto::Secret, notifications, payments, plugins::Policy, provisioning,
     scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet,
 };
 
@@ -91,6 +91,8 @@ pub struct Config {
     pub image_check_days: u64,
     pub accounts: accounts::Settings,
     pub coupons: coupons::Settings,
+    /// Without the shop's name, which the start takes from the wallet's settings.
+    pub notifications: notifications::Settings,
     pub payments: payments::Settings,
     pub subscriptions: subscriptions::Settings,
     pub wallet: wallet::Settings,

@@ -11,6 +11,9 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     let config = &loaded.config;
     check_grace(config, problem);
     check_kubeconfig(loaded, problem);
+    if config.notifications.smtp.is_some() && config.notifications.from.is_none() {
+        problem("MAIL_FROM", "is required together with SMTP_URL");
+    }
     if config.is_production() {
         check_secrets(config, problem);
     }

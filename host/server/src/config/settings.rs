@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use chrono::{Days, TimeDelta};
 use dermaga_shop::{
-    crypto::Secret, money::Rupiah, scheduler::Schedule, subscriptions::MOST_GRACE_DAYS,
+    crypto::Secret,
+    money::Rupiah,
+    notifications::{Sender, SmtpUrl},
+    scheduler::Schedule,
+    subscriptions::MOST_GRACE_DAYS,
 };
 
 use super::{Config, Environment, midtrans, parse};
@@ -326,6 +330,26 @@ pub const SETTINGS: &[Setting] = settings! {
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet.float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
+
+    "DERMAGA_NOTIFICATION_TEMPLATES_DIR" "notifications.templates_dir" (None):
+        "Folder of templates that replace the included texts of notifications, by their names (`top-up-received.id.txt`, `layout.html`). Read at start and by POST /api/admin/notifications/templates/reload."
+        => |c, text| c.notifications.templates = Some(text.into());
+
+    "SMTP_URL" "mail.smtp_url" (None, secret):
+        "Server that takes the shop's mails: `smtp://user:password@host:587` asks for STARTTLS, `smtps://` for TLS from the first byte, `smtp://host?tls=none` for neither. Without it, notifications are in inboxes only."
+        => |c, text| c.notifications.smtp = Some(SmtpUrl::parse(text)?);
+    "SMTP_CONNECTIONS" "mail.smtp_connections" (Some("4")):
+        "Connections to the mail server at the same time, from 1 to 100."
+        => |c, text| c.notifications.connections = parse::number(text, &(1..=100))?;
+    "SMTP_RETRY_HOURS" "mail.smtp_retry_hours" (Some("72")):
+        "For how many hours a mail is tried again that the mail server does not take for now, or while it is away, from 1 to 720."
+        => |c, text| c.notifications.retry = TimeDelta::hours(parse::number(text, &(1..=720))?);
+    "MAIL_FROM" "mail.from" (None):
+        "Sender of the shop's mails, such as `Toko <toko@example.com>`. Required together with SMTP_URL."
+        => |c, text| c.notifications.from = Some(Sender::parse(text)?);
+    "SHOP_URL" "shop_url" (None):
+        "Address of the shop as customers see it, for links in mails. Without it, mails have no link that ends further ones."
+        => |c, text| c.notifications.shop_url = Some(parse::url(text)?);
 
     "DERMAGA_REGISTRATIONS_PER_HOUR" "registrations_per_hour" (Some("20")):
         "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000."

@@ -71,6 +71,18 @@ impl<T: Serialize> Success<T> {
     }
 }
 
+impl<T> Success<T> {
+    /// Converts the data, and keeps its place in a list.
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Success<U> {
+        Success {
+            status: self.status,
+            message: self.message,
+            data: convert(self.data),
+            pagination: self.pagination,
+        }
+    }
+}
+
 impl<T: Serialize> Success<Vec<T>> {
     /// 200 with one page of a list, the one that `query` asked for.
     pub fn page(message: impl Into<String>, query: PageQuery, page: Page<T>) -> Self {

@@ -17,6 +17,7 @@ mod token;
 use std::net::IpAddr;
 
 use chrono::TimeDelta;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use self::{
@@ -28,6 +29,7 @@ use crate::{
     Code, Error, Result, crypto,
     db::{Clock, Conn, Db, broken_unique, new_id},
     ids::UserId,
+    outbox::{self, Topic},
 };
 
 pub use api_tokens::{ApiToken, NewApiToken, Scope};
@@ -238,6 +240,9 @@ impl Accounts {
                 "The password was changed by another request at the same time.",
             ));
         }
+        let payload = json!({ "at": self.clock.now() });
+        let topic = Topic::PasswordChanged;
+        outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
         let user = self.end_all_sessions(&mut conn, user).await?;
         let tokens = self.start_session(&mut conn, &user).await?;
         conn.commit().await?;

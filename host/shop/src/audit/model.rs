@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::{
-    AlertId, AuditEventId, CouponId, InstanceId, PaymentId, PlanId, SubscriptionId, UserId,
+    AlertId, AuditEventId, CouponId, DeliveryId, InstanceId, PaymentId, PlanId, SubscriptionId, UserId,
 };
 
 crate::text_enum! {
@@ -42,6 +42,8 @@ crate::text_enum! {
         InstanceTerminated = "instance.terminated",
         /// A job was run by hand.
         JobRun = "job.run",
+        /// A mail that was not taken was sent again.
+        NotificationResent = "notification.resent",
         /// A top-up was paid back through the gateway.
         PaymentRefunded = "payment.refunded",
         /// A payment that the gateway left unclear was settled by hand.
@@ -83,6 +85,8 @@ pub enum Subject<'a> {
     Clock,
     Cluster,
     Coupon(CouponId),
+    /// Notification on its way by a channel.
+    Delivery(DeliveryId),
     Instance(InstanceId),
     /// Several instances.
     Instances,
@@ -105,6 +109,7 @@ impl Display for Subject<'_> {
             Self::Clock => f.write_str("clock"),
             Self::Cluster => f.write_str("cluster"),
             Self::Coupon(id) => write!(f, "coupon:{id}"),
+            Self::Delivery(id) => write!(f, "delivery:{id}"),
             Self::Instance(id) => write!(f, "instance:{id}"),
             Self::Instances => f.write_str("instances"),
             Self::Job(name) => write!(f, "job:{name}"),

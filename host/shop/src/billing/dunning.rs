@@ -12,6 +12,7 @@ use crate::{
     db::Conn,
     ids::{SubscriptionId, UserId},
     money::Rupiah,
+    outbox::{self, Topic},
     provisioning::{self, Act},
     scheduler::{Outcome, Progress},
     subscriptions::{
@@ -136,10 +137,42 @@ pub(super) async fn fall_behind(
             format!("Suspended: {due} for the next month was not paid. Its data is kept.");
         provisioning::change(&mut conn, clock, seen.id, Act::Suspend, &message).await?;
     }
+    tell(shop, &mut conn, seen, behind).await?;
     conn.commit().await?;
     shop.instances.handle.wake();
     tracing::info!(subscription.id = %seen.id, status = %behind.status, unpaid = %due, "subscription.unpaid");
     Ok(true)
+}
+
+/// Tells the customer of a grace that has begun, or of a suspension.
+async fn tell(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    seen: &Subscription,
+    behind: store::Behind,
+) -> Result<()> {
+    if seen.status == behind.status {
+        return Ok(());
+    }
+    let topic = match behind.status {
+        Status::Suspended => Topic::SubscriptionSuspended,
+        _ => Topic::RenewalFailure,
+    };
+    let row = subscriptions::row(conn, seen.id).await?;
+    let (zone, now) = (shop.clock.zone(), shop.clock.now());
+    let data_until = calendar::add_days(zone, now, shop.settings.retention);
+    let payload = json!({
+        "subscriptionId": seen.id,
+        "service": row.service_name,
+        "plan": row.plan_name,
+        "due": behind.unpaid,
+        "graceUntil": behind.grace_until,
+        "dataUntil": data_until.filter(|_| topic == Topic::SubscriptionSuspended),
+    });
+    let key = format!("{}:{}", seen.id, seen.period_number);
+    let what = (topic, seen.user_id.into());
+    outbox::put_once(conn, &shop.clock, what, &key, payload).await?;
+    Ok(())
 }
 
 /// Ends a subscription whose time is over: resources are removed and quota is given back. `false`

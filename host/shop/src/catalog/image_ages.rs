@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use chrono::{Days, NaiveDate};
 use dermaga_toolkit::template::{ImageSupport, Template};
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Catalog;
 use crate::{
     Result,
     alerts::{self, AlertKind},
+    outbox::{self, ADMINISTRATORS, Topic},
 };
 
 /// An image that a service on sale may run.
@@ -107,6 +109,14 @@ pub async fn watch_images(catalog: &Catalog, most_days: u64) -> Result<u64> {
             image.service, image.reference
         );
         alerts::raise(&mut conn, clock, kind, &subject, &message).await?;
+        let payload = json!({
+            "service": image.service, "image": image.name, "reference": image.reference, "reason": why,
+        });
+        let (what, key) = (
+            (Topic::ImageOld, ADMINISTRATORS),
+            format!("{}:{why}", image.reference),
+        );
+        outbox::put_once(&mut conn, clock, what, &key, payload).await?;
         subjects.insert(subject);
     }
     for subject in alerts::open_subjects(&mut conn, kind).await? {

@@ -1,5 +1,7 @@
 //! Applying what the gateway says: state, money and debts in one database transaction.
 
+use serde_json::json;
+
 use super::{
     Payment, PaymentState, debts, problem, refunds,
     state::{Cause, Claim, Heard, Step, step},
@@ -9,7 +11,10 @@ use crate::{
     Error, Result,
     db::{Clock, Conn},
     money::Rupiah,
-    wallet::{self, LockedWallet, TakenBack, TransactionStatus, TransactionType},
+    outbox::{self, Topic},
+    wallet::{
+        self, LockedWallet, TakenBack, TransactionNumber, TransactionStatus, TransactionType,
+    },
 };
 
 /// The outcome of applying a claim.
@@ -133,13 +138,25 @@ impl Act<'_> {
     async fn credit(&mut self, to: PaymentState) -> Result<String> {
         let id = self.payment.id;
         let announced = wallet::transaction(self.conn, self.payment.transaction_id).await?;
+        let number = announced.number;
         let key = format!("payment:{id}:credit");
         wallet::credit(self.conn, self.clock, &mut self.wallet, announced, &key).await?;
+        self.tell(number).await?;
         self.payment.state = to;
         self.payment.credited = self.payment.amount;
         let (wallet, key) = (&mut self.wallet, format!("payment:{id}"));
         debts::collect(self.conn, self.clock, wallet, self.payment.amount, &key).await?;
         Ok(format!("{} were credited.", self.payment.amount))
+    }
+
+    async fn tell(&mut self, number: TransactionNumber) -> Result<()> {
+        let payment = &self.payment;
+        let payload =
+            json!({ "paymentId": payment.id, "amount": payment.amount, "number": number });
+        let what = (Topic::TopUpReceived, payment.user_id.into());
+        let key = payment.id.to_string();
+        outbox::put_once(self.conn, self.clock, what, &key, payload).await?;
+        Ok(())
     }
 
     /// Takes back what the gateway took since the last time, never more than was credited.

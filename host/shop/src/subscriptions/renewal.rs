@@ -23,8 +23,9 @@ use super::{
 use crate::{
     Error, Result, catalog,
     coupons::{self, Continued},
-    db::Conn,
+    db::{Clock, Conn},
     money::Rupiah,
+    outbox::{self, Topic},
     plugins::{self, Decision},
     provisioning, schema,
     wallet::{self, NewTransaction, TransactionType},
@@ -258,6 +259,7 @@ pub(crate) async fn charge(
         )
         .await?;
     }
+    tell(&mut conn, clock, row, &next).await?;
     if seen.status == SubscriptionStatus::Suspended {
         let message = "Paid for again; being started.";
         let act = provisioning::Act::Resume;
@@ -267,6 +269,22 @@ pub(crate) async fn charge(
     shop.instances.handle.wake();
     tracing::info!(subscription.id = %seen.id, period = next.number, paid = %due, "subscription.renewed");
     Ok(Charge::Paid)
+}
+
+async fn tell(conn: &mut Conn, clock: &Clock, row: &SubscriptionRow, next: &Next) -> Result<()> {
+    let seen = &row.subscription;
+    let what = (Topic::RenewalSuccess, seen.user_id.into());
+    let payload = json!({
+        "subscriptionId": seen.id,
+        "service": row.service_name,
+        "plan": row.plan_name,
+        "period": next.number,
+        "paid": next.due()?,
+        "periodEnd": next.ends_at,
+    });
+    let key = format!("{}:{}", seen.id, next.number);
+    outbox::put_once(conn, clock, what, &key, payload).await?;
+    Ok(())
 }
 
 /// Looks again, in the caller's transaction, after [`wallet::lock`]; no other writer changes the

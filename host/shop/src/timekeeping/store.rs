@@ -34,6 +34,14 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
             soon,
         ),
         (
+            "UPDATE notification_deliveries SET lease_holder = NULL, lease_until = NULL, next_try_at = $1 WHERE lease_until > $2",
+            soon,
+        ),
+        (
+            "UPDATE notification_deliveries SET next_try_at = $1 WHERE state IN ('PENDING', 'FAILED') AND next_try_at > $2",
+            late,
+        ),
+        (
             "UPDATE payments SET next_check_at = $1 WHERE next_check_at > $2",
             late,
         ),

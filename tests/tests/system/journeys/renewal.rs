@@ -428,11 +428,12 @@ async fn shop_with(settings: &[(&str, &str)]) -> Shop {
             .collect(),
         ..Sources::default()
     };
-    let read = config::load(sources).unwrap().config;
+    // In a box, because it is large and kept over a wait.
+    let read = Box::new(config::load(sources).unwrap().config);
     let change = |config: &mut config::Config| {
         config.subscriptions = read.subscriptions.clone();
-        config.schedules.daily_renewals = read.schedules.daily_renewals;
-        config.schedules.grace_period = read.schedules.grace_period;
+        config.schedules.daily_renewals = read.schedules.daily_renewals.clone();
+        config.schedules.grace_period = read.schedules.grace_period.clone();
     };
     Shop::open_with(Engine::Sqlite, change).await.unwrap()
 }

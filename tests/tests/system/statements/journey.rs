@@ -70,6 +70,7 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("jobs/ledger-seal/runs", &[]),
+    ("notifications/deliveries", &["state=DEAD", "state=SENT"]),
     ("payments", &["state=SETTLED", "userId={user}"]),
     (
         "subscriptions",
@@ -121,6 +122,10 @@ const OWN_LISTS: &[(&str, &[&str])] = &[
         &["q=a", "category=databases", "featured=true"],
     ),
     ("instances", &["status=RUNNING"]),
+    (
+        "notifications",
+        &["kind=TOP_UP_RECEIVED", "unread=true", "unread=false"],
+    ),
     ("subscriptions", &["status=ACTIVE"]),
     ("wallet/coupon-history", &[]),
     ("wallet/debts", &[]),

@@ -13,6 +13,7 @@ pub(super) mod health;
 pub(super) mod instances;
 pub(super) mod jobs;
 pub(super) mod k8s;
+pub(super) mod notifications;
 pub(super) mod payments;
 pub(super) mod plugins;
 pub(super) mod quota;

@@ -9,6 +9,7 @@ mod store;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
     ids::{ApiTokenId, UserId},
+    outbox::{self, Topic},
 };
 
 /// Prefix of every token, so that people and secret scanners recognise one.
@@ -134,6 +136,17 @@ impl Accounts {
         }
         let hash = crypto::sha256_hex(&secret);
         store::insert(&mut conn, identity.user_id, &token, &hash).await?;
+        let payload =
+            json!({ "tokenId": token.id, "token": token.name, "scope": scope, "at": now });
+        let topic = Topic::ApiTokenCreated;
+        outbox::put(
+            &mut conn,
+            &self.clock,
+            topic,
+            identity.user_id.into(),
+            payload,
+        )
+        .await?;
         conn.commit().await?;
         tracing::info!(user.id = %identity.user_id, token.id = %token.id, token.scope = %scope, "api_token.created");
         Ok(NewApiToken { token, secret })

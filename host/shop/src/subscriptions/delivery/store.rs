@@ -2,7 +2,11 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::{db::Conn, execute, fetch_all, ids::SubscriptionId};
+use crate::{
+    db::Conn,
+    execute, fetch_all,
+    ids::{InstanceId, SubscriptionId, UserId},
+};
 
 /// A subscription whose instance was delivered and that does not know it yet.
 #[derive(Debug, sqlx::FromRow)]
@@ -13,6 +17,10 @@ pub(super) struct Delivered {
     pub(super) period_number: i64,
     pub(super) period_start: DateTime<Utc>,
     pub(super) period_end: DateTime<Utc>,
+    pub(super) user_id: UserId,
+    pub(super) instance_id: InstanceId,
+    pub(super) service_name: String,
+    pub(super) plan_name: String,
     /// Slug of the service.
     pub(super) service: String,
     /// Slug of the plan.
@@ -21,7 +29,7 @@ pub(super) struct Delivered {
 
 pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
     let sql = "SELECT s.id, i.ready_at, s.anchor_at, s.period_number, s.period_start, s.period_end, v.slug AS service,
-                 p.slug AS plan
+                 p.slug AS plan, s.user_id, i.id AS instance_id, v.name AS service_name, p.name AS plan_name
                FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
                JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
                WHERE s.delivered_at IS NULL AND s.status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') AND i.ready_at IS NOT NULL";

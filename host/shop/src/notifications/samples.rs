@@ -1,0 +1,46 @@
+//! Facts of an imagined notification of each kind, for previews and to try templates with.
+
+use serde_json::{Value, json};
+
+use crate::outbox::Topic;
+
+const ID: &str = "01990000-0000-7000-8000-000000000000";
+
+/// Returns facts as notifications of this kind have them.
+pub(super) fn facts(topic: Topic) -> Value {
+    match topic {
+        Topic::AdminBillingSummary => json!({
+            "date": "2027-01-31", "renewed": 12, "renewedAmount": 1_800_000, "topUps": 9, "topUpAmount": 2_250_000,
+            "active": 48, "pastDue": 3, "suspended": 1, "lowCredit": 5, "warningDays": 3,
+        }),
+        Topic::TopUpReceived => json!({ "amount": 250_000, "number": "TXMP-101" }),
+        Topic::InstanceFailed => json!({
+            "instanceId": ID, "subscriptionId": ID, "name": "ghost-3f9a", "message": "The database does not start.",
+        }),
+        Topic::TicketAnswered => json!({ "ticketId": ID, "subject": "Domain" }),
+        Topic::ImageOld => json!({
+            "service": "ghost", "image": "app", "reference": "ghost:6.1", "reason": "Its support ended on 2027-01-01.",
+        }),
+        Topic::PasswordChanged => json!({ "at": "2027-01-31T05:00:00Z" }),
+        Topic::ApiTokenCreated => json!({
+            "tokenId": ID, "token": "pipeline", "scope": "READ", "at": "2027-01-31T05:00:00Z",
+        }),
+        Topic::LowCreditWarning
+        | Topic::RenewalSuccess
+        | Topic::RenewalFailure
+        | Topic::SubscriptionSuspended
+        | Topic::GracePeriodReminder
+        | Topic::InstanceReady
+        | Topic::PriceChange
+        | Topic::QuotaFree => of_subscription(),
+    }
+}
+
+fn of_subscription() -> Value {
+    json!({
+        "subscriptionId": ID, "instanceId": ID, "planId": ID, "service": "Ghost", "plan": "Small",
+        "periodEnd": "2027-02-28T05:00:00Z", "graceUntil": "2027-03-07T05:00:00Z",
+        "effectiveAt": "2027-02-28T05:00:00Z", "due": 150_000, "missing": 25_000, "paid": 150_000,
+        "oldPrice": 150_000, "newPrice": 165_000, "dataUntil": "2027-03-21T05:00:00Z",
+    })
+}

@@ -1,0 +1,36 @@
+//! Settings of notifications.
+
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+
+use super::mail::{Sender, SmtpUrl};
+
+/// Settings of notifications.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Name of the shop, under its texts.
+    pub shop_name: String,
+    /// Folder of templates that replace the included ones.
+    pub templates: Option<PathBuf>,
+    /// Server that takes the shop's mails. Without one there are inboxes only.
+    pub smtp: Option<SmtpUrl>,
+    /// Sender of the mails, which `smtp` needs.
+    pub from: Option<Sender>,
+    /// Connections to the mail server at the same time.
+    pub connections: u32,
+    /// Time for which a mail that is not taken is tried again.
+    pub retry: TimeDelta,
+    /// Address of the shop for customers, for links in mails.
+    pub shop_url: Option<String>,
+    /// Without a mail server, write mails into the log.
+    pub log_mails: bool,
+}
+
+impl Settings {
+    /// Returns the address that ends further mails of a kind.
+    pub(super) fn unsubscribe_address(&self, token: &str) -> Option<String> {
+        let shop = self.shop_url.as_ref()?.trim_end_matches('/');
+        Some(format!("{shop}/api/notifications/unsubscribe/{token}"))
+    }
+}

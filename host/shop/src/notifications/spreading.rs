@@ -1,0 +1,97 @@
+//! Spreading of messages: from the outbox to each reader, by the channels that they want.
+
+use super::{
+    Notifications,
+    model::{Channel, Reader},
+    store::{
+        self, NewNotification,
+        deliveries::{self, NewDelivery},
+    },
+};
+use crate::{
+    Result, crypto,
+    db::{Conn, new_id},
+    outbox::{self, Message},
+    workers::Next,
+};
+
+/// Messages that one transaction spreads.
+const AT_ONCE: i64 = 100;
+
+/// Spreads messages that wait. The message is marked in the transaction that writes what follows
+/// from it, so that of two servers one spreads it, and a server that dies has spread it or not.
+///
+/// # Errors
+/// When the database refuses.
+pub(super) async fn spread(notifications: &Notifications) -> Result<Next> {
+    let waiting = outbox::waiting(&mut notifications.db.read().await?, AT_ONCE).await?;
+    if waiting.is_empty() {
+        return Ok(Next::AfterRest);
+    }
+    let mut conn = notifications.db.begin().await?;
+    for message in &waiting {
+        if outbox::take(&mut conn, message.id, notifications.clock.now()).await? {
+            spread_one(notifications, &mut conn, message).await?;
+        }
+    }
+    conn.commit().await?;
+    Ok(Next::AtOnce)
+}
+
+async fn spread_one(
+    notifications: &Notifications,
+    conn: &mut Conn,
+    message: &Message,
+) -> Result<()> {
+    let readers = if message.topic.is_for_administrators() {
+        store::administrators(conn).await?
+    } else {
+        let reader = store::reader(conn, message.subject_id.into()).await?;
+        reader.into_iter().collect()
+    };
+    if readers.is_empty() {
+        tracing::warn!(message.id = %message.id, message.topic = %message.topic, "notification.without_reader");
+    }
+    for reader in readers {
+        tell(notifications, conn, message, &reader).await?;
+    }
+    metrics::counter!("dermaga_notifications_total", "kind" => message.topic.as_str()).increment(1);
+    Ok(())
+}
+
+async fn tell(
+    notifications: &Notifications,
+    conn: &mut Conn,
+    message: &Message,
+    reader: &Reader,
+) -> Result<()> {
+    let exceptions = store::exceptions_of(conn, reader.id, message.topic).await?;
+    let is_wanted = |channel: Channel| {
+        let exception = exceptions.iter().find(|(other, _)| *other == channel);
+        message.topic.is_required() || exception.is_none_or(|(_, enabled)| *enabled)
+    };
+    let new = NewNotification {
+        id: new_id(&notifications.clock),
+        message_id: message.id,
+        user_id: reader.id,
+        kind: message.topic,
+        payload: &message.payload,
+        in_inbox: is_wanted(Channel::Inbox),
+        created_at: message.created_at,
+    };
+    store::insert(conn, &new).await?;
+    if notifications.mailer.is_none() || !is_wanted(Channel::Email) {
+        return Ok(());
+    }
+    let now = notifications.clock.now();
+    let delivery = NewDelivery {
+        id: new_id(&notifications.clock),
+        notification_id: new.id,
+        address: &reader.email,
+        unsubscribe_token: (!message.topic.is_required()).then(crypto::random_token),
+        now,
+        retry_until: now + notifications.settings.retry,
+    };
+    deliveries::insert(conn, &delivery).await?;
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! Tests of mails: one for each notification, to the right person, whatever the mail server does.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use dermaga::config::Config;
+use dermaga_shop::{
+    notifications::{Sender, SmtpUrl},
+    outbox::{self, Topic},
+};
+use dermaga_tests::{Client, Engine, MailServer, Shop, both_engines};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::notifications::told;
+use crate::settings;
+
+const DELIVERIES: &str = "/api/admin/notifications/deliveries";
+
+/// A shop that sends mails, and the server that takes them.
+pub(crate) struct Post {
+    pub(crate) shop: Shop,
+    pub(crate) server: MailServer,
+    pub(crate) admin: Client,
+}
+
+fn sends_to(config: &mut Config, server: &MailServer) {
+    config.notifications.smtp = Some(SmtpUrl::parse(&server.url()).unwrap());
+    config.notifications.from = Some(Sender::parse("Toko <toko@example.com>").unwrap());
+    config.notifications.shop_url = Some("https://toko.example.com".to_owned());
+}
+
+impl Post {
+    pub(crate) async fn open(engine: Engine) -> Option<Self> {
+        let server = MailServer::start().await;
+        let shop = Shop::open_with(engine, |config| sends_to(config, &server)).await?;
+        let admin = shop.admin().await;
+        Some(Self {
+            shop,
+            server,
+            admin,
+        })
+    }
+}
+
+async fn customer(shop: &Shop, email: &str) -> (Client, Uuid) {
+    let customer = shop.customer(email).await;
+    let profile = customer.get("/api/user/profile").await.data(200);
+    (customer, profile["id"].as_str().unwrap().parse().unwrap())
+}
+
+async fn put(shop: &Shop, (topic, reader): (Topic, Uuid), key: &str) {
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let payload = json!({ "amount": 10_000, "number": key, "at": shop.clock().now() });
+    let what = (topic, reader);
+    outbox::put_once(&mut conn, shop.clock(), what, key, payload)
+        .await
+        .unwrap();
+    conn.commit().await.unwrap();
+}
+
+/// Waits until so many deliveries have this state, and returns them.
+async fn deliveries(admin: &Client, state: &str, count: usize) -> Vec<Value> {
+    let path = format!("{DELIVERIES}?state={state}&limit=100");
+    for _ in 0..400 {
+        let found = admin.get(&path).await.data(200);
+        if found.as_array().unwrap().len() >= count {
+            return found.as_array().unwrap().clone();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let all = admin.get(DELIVERIES).await.data(200);
+    panic!("there are no {count} {state}: {all:#}");
+}
+
+both_engines!(
+    Post,
+    [
+        a_mail_is_in_its_readers_language_until_it_is_unsubscribed,
+        a_refused_mail_is_dead_until_it_is_sent_again,
+        mails_wait_for_a_server_that_is_away
+    ]
+);
+
+async fn a_mail_is_in_its_readers_language_until_it_is_unsubscribed(post: Post) {
+    let Post { shop, server, .. } = &post;
+    let (reader, id) = customer(shop, "surel@example.com").await;
+    let english = json!({ "language": "en" });
+    let path = "/api/notifications/preferences";
+    reader.patch(path, english).await.data(200);
+    put(shop, (Topic::TopUpReceived, id), "TX-1").await;
+    let mail = server.wait_for(1).await.remove(0);
+    assert_eq!(mail.to, "surel@example.com");
+    assert_eq!(mail.header("Subject"), Some("Rp10.000 was added"));
+    assert!(mail.header("From").unwrap().contains("toko@example.com"));
+    assert!(mail.data.contains("text/plain") && mail.data.contains("text/html"));
+    assert!(mail.data.contains("Your top-up TX-1"), "{}", mail.data);
+
+    let address = mail.header("List-Unsubscribe").unwrap();
+    let address = address
+        .trim_matches(['<', '>'])
+        .strip_prefix("https://toko.example.com");
+    let address = address.unwrap();
+    let stranger = shop.client();
+    let page = stranger.get(address).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    let kinds = reader.get(path).await.data(200)["kinds"].clone();
+    let wants = |kinds: &Value| {
+        let kinds = kinds.as_array().unwrap();
+        let found = kinds.iter().find(|kind| kind["kind"] == "TOP_UP_RECEIVED");
+        (
+            found.unwrap()["inbox"].clone(),
+            found.unwrap()["email"].clone(),
+        )
+    };
+    assert_eq!(
+        wants(&kinds),
+        (json!(true), json!(true)),
+        "looking changes nothing"
+    );
+    let (one, two) = tokio::join!(
+        stranger.post(address, json!({})),
+        stranger.post(address, json!({}))
+    );
+    one.data(200);
+    two.data(200);
+    let kinds = reader.get(path).await.data(200)["kinds"].clone();
+    assert_eq!(wants(&kinds), (json!(true), json!(false)));
+    let unknown = format!("/api/notifications/unsubscribe/{}", "0".repeat(40));
+    stranger
+        .post(&unknown, json!({}))
+        .await
+        .fails(404, "NOT_FOUND");
+
+    // What must be known is sent all the same, and cannot be unsubscribed.
+    put(shop, (Topic::TopUpReceived, id), "TX-2").await;
+    put(shop, (Topic::PasswordChanged, id), "1").await;
+    let mails = server.wait_for(2).await;
+    assert_eq!(
+        mails[1].header("Subject"),
+        Some("Your password was changed")
+    );
+    assert_eq!(mails[1].header("List-Unsubscribe"), None);
+    while told(&reader, "TOP_UP_RECEIVED").await.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(server.received().len(), 2);
+}
+
+async fn a_refused_mail_is_dead_until_it_is_sent_again(post: Post) {
+    let Post {
+        shop,
+        server,
+        admin,
+    } = &post;
+    let (reader, id) = customer(shop, "hilang@example.com").await;
+    server.refuse("hilang@example.com", "550 5.1.1 no such person");
+    put(shop, (Topic::TopUpReceived, id), "TX-1").await;
+    let dead = deliveries(admin, "DEAD", 1).await.remove(0);
+    assert!(
+        dead["answer"].as_str().unwrap().contains("no such person"),
+        "{dead:#}"
+    );
+    assert_eq!(
+        (&dead["attempts"], &dead["address"], &dead["kind"]),
+        (
+            &json!(1),
+            &json!("hilang@example.com"),
+            &json!("TOP_UP_RECEIVED")
+        )
+    );
+    let path = format!("{DELIVERIES}/{}/resend", dead["id"].as_str().unwrap());
+    reader.get(DELIVERIES).await.fails(403, "FORBIDDEN");
+    reader.post(&path, json!({})).await.fails(403, "FORBIDDEN");
+    let wrong = admin.get(&format!("{DELIVERIES}?state=LOST")).await;
+    wrong.fails(400, "VALIDATION_FAILED");
+    let unknown = format!("{DELIVERIES}/{}/resend", Uuid::nil());
+    admin
+        .post(&unknown, json!({}))
+        .await
+        .fails(404, "NOT_FOUND");
+
+    server.refuse_nothing();
+    let (one, two) = tokio::join!(admin.post(&path, json!({})), admin.post(&path, json!({})));
+    let mut statuses = [one.status, two.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409]);
+    server.wait_for(1).await;
+    let sent = deliveries(admin, "SENT", 1).await.remove(0);
+    assert!(
+        sent["answer"].as_str().unwrap().contains("taken"),
+        "{sent:#}"
+    );
+    assert!(sent["sentAt"].is_string());
+    admin
+        .post(&path, json!({}))
+        .await
+        .fails(409, "INVALID_STATE");
+    let acts = admin
+        .get("/api/admin/audit?act=notification.resent")
+        .await
+        .data(200);
+    assert_eq!(acts.as_array().unwrap().len(), 1, "{acts:#}");
+
+    // A refusal for now is tried again, later and later.
+    server.refuse("hilang@example.com", "451 4.7.1 greylisted");
+    put(shop, (Topic::TopUpReceived, id), "TX-2").await;
+    deliveries(admin, "FAILED", 1).await;
+    server.refuse_nothing();
+    shop.clock().advance(TimeDelta::minutes(1));
+    server.wait_for(2).await;
+}
+
+async fn mails_wait_for_a_server_that_is_away(post: Post) {
+    let Post {
+        shop,
+        server,
+        admin,
+    } = post;
+    let address = server.address;
+    drop(server);
+    let (_, id) = customer(&shop, "sabar@example.com").await;
+    for number in 0..30 {
+        put(&shop, (Topic::TopUpReceived, id), &format!("TX-{number}")).await;
+    }
+    deliveries(&admin, "FAILED", 1).await;
+    shop.clock().advance(TimeDelta::minutes(59));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let server = MailServer::start_at(address).await;
+    shop.clock().advance(TimeDelta::minutes(16));
+    server.wait_for(30).await;
+    deliveries(&admin, "SENT", 30).await;
+    let mut ids: Vec<String> = server
+        .received()
+        .iter()
+        .map(|mail| mail.header("Message-ID").unwrap().to_owned())
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), server.received().len()), (30, 30));
+}
+
+/// Two servers deliver from one database: each mail is sent once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_send_each_mail_once() {
+    let Some(post) = Post::open(Engine::Postgres).await else {
+        return;
+    };
+    let _two = post.shop.second_server().await;
+    let (_, id) = customer(&post.shop, "berdua@example.com").await;
+    post.server.pause(Duration::from_millis(10));
+    for number in 0..100 {
+        put(
+            &post.shop,
+            (Topic::TopUpReceived, id),
+            &format!("TX-{number}"),
+        )
+        .await;
+    }
+    post.server.wait_for(100).await;
+    deliveries(&post.admin, "SENT", 100).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(post.server.received().len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mails_go_where_the_settings_say() {
+    let server = MailServer::start().await;
+    let url = format!("smtp://toko:rahasia@{}?tls=none", server.address);
+    let shop = settings::empty_shop(&[
+        ("SMTP_URL", &url),
+        ("SMTP_CONNECTIONS", "1"),
+        ("SMTP_RETRY_HOURS", "2"),
+        ("MAIL_FROM", "Toko Uji <uji@example.com>"),
+        ("SHOP_URL", "https://uji.example.com/"),
+    ])
+    .await;
+    let admin = shop.admin().await;
+    let (_, id) = customer(&shop, "satu@example.com").await;
+    server.pause(Duration::from_millis(20));
+    for number in 0..10 {
+        put(&shop, (Topic::TopUpReceived, id), &format!("TX-{number}")).await;
+    }
+    let mails = server.wait_for(10).await;
+    assert!(mails[0].header("From").unwrap().contains("uji@example.com"));
+    let unsubscribe = mails[0].header("List-Unsubscribe").unwrap();
+    assert!(
+        unsubscribe.starts_with("<https://uji.example.com/api/"),
+        "{unsubscribe}"
+    );
+    assert_eq!(
+        server.sign_ins().into_iter().collect::<Vec<_>>(),
+        ["toko:rahasia"]
+    );
+    assert_eq!(server.most_connections(), 1);
+    deliveries(&admin, "SENT", 10).await;
+
+    drop(server);
+    put(&shop, (Topic::TopUpReceived, id), "TX-late").await;
+    deliveries(&admin, "FAILED", 1).await;
+    shop.clock().advance(TimeDelta::hours(3));
+    deliveries(&admin, "DEAD", 1).await;
+}
