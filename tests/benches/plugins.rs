@@ -45,7 +45,7 @@ fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         uploads().await;
-        starts().await;
+        Box::pin(starts()).await;
     });
 }
 

@@ -26,7 +26,7 @@ pub struct Received {
 }
 
 impl Received {
-    /// Returns the value of a header that stands on one line.
+    /// Returns the value of a header of one line.
     pub fn header(&self, name: &str) -> Option<&str> {
         let head = self.data.split("\r\n\r\n").next()?;
         let prefix = format!("{name}: ");

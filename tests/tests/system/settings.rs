@@ -227,6 +227,9 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &[
             "CRON_DAILY_RENEWALS",
             "CRON_GRACE_PERIOD",
+            "CRON_LOW_CREDIT_NOTIFICATIONS",
+            "CRON_GRACE_PERIOD_REMINDERS",
+            "CRON_BILLING_STATS",
             "CRON_COUPON_STATUSES",
             "CRON_WALLET_FLOAT",
             "CRON_LEDGER_SEAL",
@@ -287,6 +290,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         NOTIFICATIONS,
         "templates_of_the_operator_are_checked_and_used",
         &["DERMAGA_NOTIFICATION_TEMPLATES_DIR"],
+    ),
+    (
+        NOTIFICATIONS,
+        "warnings_are_as_early_as_the_settings_say",
+        &["LOW_CREDIT_WARNING_ENABLED", "LOW_CREDIT_WARNING_DAYS"],
     ),
     (
         MAILS,
@@ -478,6 +486,9 @@ async fn jobs_run_when_the_settings_say() {
         ("BILLING_TIMEZONE", "Asia/Jayapura"),
         ("CRON_DAILY_RENEWALS", "20 2 * * *"),
         ("CRON_GRACE_PERIOD", "25 3 * * *"),
+        ("CRON_LOW_CREDIT_NOTIFICATIONS", "35 9 * * *"),
+        ("CRON_GRACE_PERIOD_REMINDERS", "40 18 * * *"),
+        ("CRON_BILLING_STATS", "55 22 * * *"),
         ("CRON_COUPON_STATUSES", "30 4 * * *"),
         ("CRON_WALLET_FLOAT", "45 5 * * *"),
         ("CRON_LEDGER_SEAL", "15 6 * * *"),
@@ -492,6 +503,9 @@ async fn jobs_run_when_the_settings_say() {
     for (name, instant) in [
         ("daily-renewals", "T17:20:00Z"),
         ("grace-period", "T18:25:00Z"),
+        ("low-credit-notifications", "T00:35:00Z"),
+        ("grace-period-reminders", "T09:40:00Z"),
+        ("billing-stats", "T13:55:00Z"),
         ("coupon-statuses", "T19:30:00Z"),
         ("wallet-float", "T20:45:00Z"),
         ("ledger-seal", "T21:15:00Z"),

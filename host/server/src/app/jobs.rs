@@ -21,6 +21,7 @@ pub(super) fn scheduler(
     catalog: &Catalog,
 ) -> Scheduler {
     let mut jobs = billing(config, subscriptions);
+    jobs.extend(telling(config, subscriptions));
     jobs.extend(upkeep(config, coupons, wallets));
     jobs.push(image_ages(config, catalog));
     let (db, clock) = (wallets.db.clone(), wallets.clock.clone());
@@ -46,6 +47,39 @@ fn billing(config: &Config, shop: &Subscriptions) -> Vec<Job> {
             rule: Rule::new(move |progress| {
                 let shop = suspending.clone();
                 async move { billing::process_all_grace(&shop, &progress).await }
+            }),
+        },
+    ]
+}
+
+fn telling(config: &Config, shop: &Subscriptions) -> Vec<Job> {
+    let (warning, reminding, summing) = (shop.clone(), shop.clone(), shop.clone());
+    vec![
+        Job {
+            name: billing::LOW_CREDIT_NOTIFICATIONS,
+            summary: "Warns customers whose next period is due soon and whose balance is too small for it.",
+            schedule: config.schedules.low_credit_notifications.clone(),
+            rule: Rule::new(move |progress| {
+                let shop = warning.clone();
+                async move { billing::warn_of_low_credit(&shop, &progress).await }
+            }),
+        },
+        Job {
+            name: billing::GRACE_PERIOD_REMINDERS,
+            summary: "Reminds customers of unpaid services that run on for a while.",
+            schedule: config.schedules.grace_period_reminders.clone(),
+            rule: Rule::new(move |progress| {
+                let shop = reminding.clone();
+                async move { billing::remind_of_grace(&shop, &progress).await }
+            }),
+        },
+        Job {
+            name: billing::BILLING_STATS,
+            summary: "Tells administrators the figures of the day.",
+            schedule: config.schedules.billing_stats.clone(),
+            rule: Rule::new(move |_| {
+                let shop = summing.clone();
+                async move { billing::summarise(&shop).await }
             }),
         },
     ]

@@ -105,6 +105,9 @@ pub struct Config {
 pub struct Schedules {
     pub daily_renewals: Schedule,
     pub grace_period: Schedule,
+    pub low_credit_notifications: Schedule,
+    pub grace_period_reminders: Schedule,
+    pub billing_stats: Schedule,
     pub coupon_statuses: Schedule,
     pub wallet_float: Schedule,
     pub ledger_seal: Schedule,

@@ -8,7 +8,6 @@ use dermaga_shop::{
     crypto::Secret,
     money::Rupiah,
     notifications::{Sender, SmtpUrl},
-    scheduler::Schedule,
     subscriptions::MOST_GRACE_DAYS,
 };
 
@@ -291,21 +290,21 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_GRACE_PERIOD" "cron.grace_period" (Some("0 3 * * *")):
         "When subscriptions whose grace is over are suspended, and those end that were suspended for SUSPENSION_RETENTION_DAYS."
         => |c, text| c.schedules.grace_period = text.parse()?;
-    "LOW_CREDIT_WARNING_ENABLED" "billing.low_credit_warning" (Some("true"), pending):
+    "LOW_CREDIT_WARNING_ENABLED" "billing.low_credit_warning" (Some("true")):
         "Whether customers are warned whose next period is due soon and whose balance is too small for it."
-        => |_c, text| { parse::boolean(text)?; };
-    "LOW_CREDIT_WARNING_DAYS" "billing.low_credit_warning_days" (Some("3"), pending):
+        => |c, text| c.subscriptions.low_credit_warning = parse::boolean(text)?;
+    "LOW_CREDIT_WARNING_DAYS" "billing.low_credit_warning_days" (Some("3")):
         "How many days before that, 1 to 30."
-        => |_c, text| { parse::number(text, &(1..=30_u64))?; };
-    "CRON_LOW_CREDIT_NOTIFICATIONS" "cron.low_credit_notifications" (Some("0 9 * * *"), pending):
+        => |c, text| c.subscriptions.low_credit_days = parse::number(text, &(1..=30))?;
+    "CRON_LOW_CREDIT_NOTIFICATIONS" "cron.low_credit_notifications" (Some("0 9 * * *")):
         "When customers are warned of a balance that is too small."
-        => |_c, text| { text.parse::<Schedule>()?; };
-    "CRON_GRACE_PERIOD_REMINDERS" "cron.grace_period_reminders" (Some("0 18 * * *"), pending):
+        => |c, text| c.schedules.low_credit_notifications = text.parse()?;
+    "CRON_GRACE_PERIOD_REMINDERS" "cron.grace_period_reminders" (Some("0 18 * * *")):
         "When customers are reminded of a grace that ends."
-        => |_c, text| { text.parse::<Schedule>()?; };
-    "CRON_BILLING_STATS" "cron.billing_stats" (Some("0 23 * * *"), pending):
+        => |c, text| c.schedules.grace_period_reminders = text.parse()?;
+    "CRON_BILLING_STATS" "cron.billing_stats" (Some("0 23 * * *")):
         "When administrators get a summary of the day."
-        => |_c, text| { text.parse::<Schedule>()?; };
+        => |c, text| c.schedules.billing_stats = text.parse()?;
     "CRON_COUPON_STATUSES" "cron.coupon_statuses" (Some("0 * * * *")):
         "When coupons whose time, uses or budget are over are marked so. They are refused at once, whatever this says."
         => |c, text| c.schedules.coupon_statuses = text.parse()?;

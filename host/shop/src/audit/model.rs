@@ -9,7 +9,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::{
-    AlertId, AuditEventId, CouponId, DeliveryId, InstanceId, PaymentId, PlanId, SubscriptionId, UserId,
+    AlertId, AuditEventId, CouponId, DeliveryId, InstanceId, PaymentId, PlanId, SubscriptionId,
+    UserId,
 };
 
 crate::text_enum! {

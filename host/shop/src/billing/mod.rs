@@ -7,6 +7,7 @@
 mod dunning;
 mod preview;
 mod store;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -15,6 +16,10 @@ use chrono::TimeDelta;
 
 pub use dunning::{expire, process_all_grace, process_grace, set_grace};
 pub use preview::{BillingInfo, Forecast, ForecastLine, billing_info, forecast, low_credit};
+pub use telling::{
+    BILLING_STATS, GRACE_PERIOD_REMINDERS, LOW_CREDIT_NOTIFICATIONS, remind_of_grace, summarise,
+    warn_of_low_credit,
+};
 pub use watch::watch;
 
 use crate::{

@@ -31,6 +31,21 @@ pub(super) async fn out_of_grace(
     fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
 }
 
+/// Unpaid subscriptions that run on for a while.
+pub(super) async fn in_grace(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SubscriptionId>> {
+    let sql = "SELECT id FROM subscriptions WHERE status = 'PAST_DUE' AND grace_until > $1 ORDER BY grace_until, id";
+    fetch_all!(conn, (SubscriptionId,), sql, now).map(ids)
+}
+
+/// Number of subscriptions of each status.
+pub(super) async fn count_by_status(conn: &mut Conn) -> sqlx::Result<Vec<(Status, i64)>> {
+    let sql = "SELECT status, count(*) FROM subscriptions GROUP BY status";
+    fetch_all!(conn, (Status, i64), sql)
+}
+
 /// Subscriptions suspended at this moment or before it.
 pub(super) async fn suspended_until(
     conn: &mut Conn,

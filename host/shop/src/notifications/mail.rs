@@ -187,7 +187,7 @@ enum WriteError {
 }
 
 fn write(mail: &Mail<'_>, from: &Mailbox) -> Result<Message, WriteError> {
-    let to = Mailbox::new(Some(mail.name.to_owned()), mail.address.parse()?);
+    let to = Mailbox::new(Some(on_one_line(mail.name)), mail.address.parse()?);
     let Rendered {
         subject,
         text,
@@ -198,7 +198,7 @@ fn write(mail: &Mail<'_>, from: &Mailbox) -> Result<Message, WriteError> {
     let mut message = Message::builder()
         .from(from.clone())
         .to(to)
-        .subject(subject)
+        .subject(on_one_line(subject))
         .message_id(Some(message_id))
         .raw_header(header("Auto-Submitted", "auto-generated"));
     if let Some(address) = mail.unsubscribe {
@@ -211,6 +211,11 @@ fn write(mail: &Mail<'_>, from: &Mailbox) -> Result<Message, WriteError> {
     }
     let parts = MultiPart::alternative_plain_html(text.clone(), html.clone());
     Ok(message.multipart(parts)?)
+}
+
+/// Leaves out what ends a header, which lettre does not write.
+fn on_one_line(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }
 
 fn header(name: &'static str, value: &str) -> HeaderValue {

@@ -21,6 +21,10 @@ pub struct Settings {
     /// Retries, on its day, of a renewal that failed through no fault of the customer.
     pub retries: i64,
     pub retry_delay: TimeDelta,
+    /// Warn customers whose wallet does not hold enough for the next period.
+    pub low_credit_warning: bool,
+    /// Days before the end of a period in which they are warned.
+    pub low_credit_days: u64,
     /// Domain below which instances with a public endpoint get their host names.
     pub base_domain: String,
 }
@@ -36,6 +40,8 @@ impl Default for Settings {
             retention: Days::new(0),
             retries: 0,
             retry_delay: TimeDelta::zero(),
+            low_credit_warning: false,
+            low_credit_days: 0,
             base_domain: String::new(),
         }
     }

@@ -123,6 +123,14 @@ pub struct AllWallets {
     pub this_month: Vec<TypeTotal>,
 }
 
+/// Adds up the transactions of all wallets since a moment, by type and status.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn totals_since(conn: &mut Conn, since: DateTime<Utc>) -> Result<Vec<TypeTotal>> {
+    Ok(store::admin::totals_by_type(conn, since).await?)
+}
+
 /// Adds up all wallets, now and for this month.
 ///
 /// # Errors

@@ -132,7 +132,7 @@ async fn a_mail_is_in_its_readers_language_until_it_is_unsubscribed(post: Post) 
         .await
         .fails(404, "NOT_FOUND");
 
-    // What must be known is sent all the same, and cannot be unsubscribed.
+    // A required kind is sent all the same, and cannot be unsubscribed.
     put(shop, (Topic::TopUpReceived, id), "TX-2").await;
     put(shop, (Topic::PasswordChanged, id), "1").await;
     let mails = server.wait_for(2).await;

@@ -1,4 +1,4 @@
-//! Tests of inboxes: what is told to whom, once, and as its reader wants it.
+//! Tests of inboxes: each message once, to its readers, as they want it.
 
 use std::{fs, time::Duration};
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     api::payments::Till,
     journeys::{
-        renewal::{buy, give, id_of, next_period},
+        renewal::{buy, give, id_of, moment, next_period},
         upgrade::customer_with_cash,
     },
     settings,
@@ -103,7 +103,8 @@ both_engines!(
         an_inbox_is_its_owners,
         a_reader_decides_what_is_told_in_which_language,
         periods_that_are_paid_and_not_paid_are_told,
-        the_same_is_told_once
+        the_same_is_told_once,
+        people_are_warned_and_reminded_once
     ]
 );
 
@@ -230,7 +231,7 @@ async fn periods_that_are_paid_and_not_paid_are_told(shop: Shop) {
     let id = id_of(&bought);
     assert_eq!(next_period(&shop, id).await["status"], "ACTIVE");
     assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
-    // What is unpaid is told once, however often the job comes by.
+    // A failure is one notification, however often the job comes by.
     renew_due(&shop.state().subscriptions).await.unwrap();
     shop.clock().advance(TimeDelta::days(8));
     process_grace(&shop.state().subscriptions).await.unwrap();
@@ -264,7 +265,7 @@ async fn the_same_is_told_once(shop: Shop) {
     told(&reader, "TOP_UP_RECEIVED").await;
     assert!(!put(&shop, what, "1").await, "also when it was told");
     assert!(put(&shop, what, "2").await);
-    // What is for administrators goes to each of them, and to no customer.
+    // A message for administrators goes to each of them, and to no customer.
     let admins = [shop.admin().await, shop.admin().await];
     let image = (Topic::ImageOld, ADMINISTRATORS);
     put(&shop, image, "ghost").await;
@@ -279,7 +280,86 @@ async fn the_same_is_told_once(shop: Shop) {
     assert_eq!(own.len(), 2);
 }
 
-/// Two servers read one outbox: each message is told once.
+async fn run(admin: &Client, job: &str) -> Value {
+    let path = format!("/api/admin/jobs/{job}/run");
+    loop {
+        let answer = admin.post(&path, json!({})).await;
+        if answer.status == 200 {
+            let run = answer.data(200);
+            assert_eq!(run["status"], "SUCCEEDED", "{run:#}");
+            return run;
+        }
+        // The clock has started it too.
+        answer.fails(409, "CONFLICT");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn people_are_warned_and_reminded_once(shop: Shop) {
+    let send = "/api/admin/billing/send-low-credit-notifications";
+    let customer = customer_with_cash(&shop, "kurang@example.com", 60_000).await;
+    customer.post(send, json!({})).await.fails(403, "FORBIDDEN");
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let id = id_of(&bought);
+    let end = moment(&bought["subscription"]["periodEnd"]);
+    shop.clock()
+        .advance(end - shop.clock().now() - TimeDelta::days(4));
+    let admin = shop.admin().await;
+    run(&admin, "low-credit-notifications").await;
+    shop.clock().advance(TimeDelta::days(2));
+    let admin = shop.admin().await;
+    let started = admin.post(send, json!({})).await.status;
+    assert!([202, 409].contains(&started), "{started}");
+    run(&admin, "low-credit-notifications").await;
+    run(&admin, "low-credit-notifications").await;
+    let customer = shop.sign_in("kurang@example.com").await;
+    let warned = told(&customer, "LOW_CREDIT_WARNING").await;
+    assert_eq!(warned.len(), 1, "{warned:#?}");
+    assert_eq!(warned[0]["facts"]["missing"], 40_000);
+    // Four days before the end there was no reason yet.
+    let at = moment(&warned[0]["createdAt"]);
+    assert!(end - at < TimeDelta::days(3), "{at}");
+
+    assert_eq!(next_period(&shop, id).await["status"], "PAST_DUE");
+    let admin = shop.admin().await;
+    run(&admin, "grace-period-reminders").await;
+    run(&admin, "grace-period-reminders").await;
+    let customer = shop.sign_in("kurang@example.com").await;
+    let reminded = told(&customer, "GRACE_PERIOD_REMINDER").await;
+    assert_eq!(reminded.len(), 1, "{reminded:#?}");
+    assert_eq!(reminded[0]["facts"]["missing"], 40_000);
+
+    run(&admin, "billing-stats").await;
+    run(&admin, "billing-stats").await;
+    let summary = told(&admin, "ADMIN_BILLING_SUMMARY").await;
+    assert_eq!(summary.len(), 1, "{summary:#?}");
+    let facts = &summary[0]["facts"];
+    assert_eq!(
+        (&facts["pastDue"], &facts["active"]),
+        (&json!(1), &json!(0))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn warnings_are_as_early_as_the_settings_say() {
+    for (enabled, days, expected) in [("true", "10", 1), ("true", "5", 0), ("false", "10", 0)] {
+        let settings = [
+            ("LOW_CREDIT_WARNING_ENABLED", enabled),
+            ("LOW_CREDIT_WARNING_DAYS", days),
+            ("CRON_LOW_CREDIT_NOTIFICATIONS", "0 0 29 2 *"),
+        ];
+        let shop = settings::shop(&settings).await;
+        let customer = customer_with_cash(&shop, "dini@example.com", 60_000).await;
+        let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+        let end = moment(&bought["subscription"]["periodEnd"]);
+        shop.clock()
+            .advance(end - shop.clock().now() - TimeDelta::days(8));
+        let run = run(&shop.admin().await, "low-credit-notifications").await;
+        assert_eq!(run["items"], expected, "{enabled} {days}");
+    }
+}
+
+/// Two servers read one outbox: each message is one notification.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_tell_each_message_once() {
     let Some(one) = Shop::open(Engine::Postgres).await else {

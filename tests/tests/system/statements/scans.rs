@@ -131,6 +131,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "instances",
         JOINED,
     ),
+    ("billing/store.rs count_by_status", "subscriptions", SUM),
     ("billing/store.rs payable", "wallets", JOINED),
     (
         "subscriptions/upgrade/store.rs progress",

@@ -32,6 +32,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(preview))
         .routes(routes!(process_renewals))
         .routes(routes!(process_grace_period))
+        .routes(routes!(send_low_credit_notifications))
         .routes(routes!(set_grace_period))
         .routes(routes!(expire))
 }
@@ -84,6 +85,17 @@ async fn process_grace_period(
     admin: Admin,
 ) -> Result<Started, Refusal> {
     Ok(jobs::started(&state, admin, billing::GRACE_PERIOD).await?)
+}
+
+/// Starts the job `low-credit-notifications` and answers at once; the run says how far it has come.
+/// Each customer is warned once of each period.
+#[utoipa::path(post, path = "/admin/billing/send-low-credit-notifications", tag = "admin: billing", security(("bearer" = [])),
+    responses((status = 202, description = "The run; `Location` says where to read how far it has come", body = Envelope<RunView>), Running))]
+async fn send_low_credit_notifications(
+    State(state): State<AppState>,
+    admin: Admin,
+) -> Result<Started, Refusal> {
+    Ok(jobs::started(&state, admin, billing::LOW_CREDIT_NOTIFICATIONS).await?)
 }
 
 /// Extension of an unpaid subscription.

@@ -330,17 +330,7 @@ fn values_are_cleaned_whatever_their_source() {
 }
 
 #[test]
-fn what_a_later_version_reads_is_checked_and_shown() {
-    let given = [("LOW_CREDIT_WARNING_DAYS", "5")];
-    let loaded = load(environment(&given)).unwrap();
-    let shown = loaded.describe();
-    let line = |name: &str| shown.lines().find(|line| line.starts_with(name)).unwrap();
-    assert!(line("LOW_CREDIT_WARNING_DAYS ").ends_with("5  [environment; no effect yet]"));
-    assert!(line("CRON_BILLING_STATS ").ends_with("0 23 * * *  [default; no effect yet]"));
-    assert_eq!(
-        loaded.notes(),
-        ["LOW_CREDIT_WARNING_DAYS: no effect yet (environment)"]
-    );
+fn settings_of_warnings_are_checked() {
     for (name, wrong) in [
         ("LOW_CREDIT_WARNING_ENABLED", "yes"),
         ("LOW_CREDIT_WARNING_DAYS", "0"),
