@@ -193,6 +193,7 @@ pub(crate) fn ended(status: SubscriptionStatus) -> Subscription {
         unpaid: None,
         delivered_at: Some(start),
         held_since: None,
+        next_plan_id: None,
         created_at: start,
         updated_at: start,
     }

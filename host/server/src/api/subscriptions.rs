@@ -11,6 +11,7 @@ use dermaga_shop::{
         self, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
         SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, cancellation, checkout,
         lifecycle::{self, Named},
+        upgrade::Charging,
     },
 };
 use garde::Validate;
@@ -474,7 +475,7 @@ async fn upgrade(
             user_id,
             id,
             request.plan_id,
-            most,
+            Charging::AtMost(most),
         )
         .await?;
         Ok(made.map(|view| {

@@ -71,6 +71,8 @@ crate::text_enum! {
         SubscriptionGranted = "subscription.granted",
         /// The end of a subscription's grace was set.
         SubscriptionGraceSet = "subscription.grace_set",
+        /// The plan of a subscription was changed by an administrator, at once or with the next period.
+        SubscriptionPlanChanged = "subscription.plan_changed",
         /// Cash of a paid period was given back to the wallet.
         SubscriptionRefunded = "subscription.refunded",
         CreditAdded = "wallet.credit_added",

@@ -259,7 +259,7 @@ pub async fn set_grace(
     shop: &Subscriptions,
     actor_id: UserId,
     id: SubscriptionId,
-    days: u64,
+    (days, reason): (u64, Option<&str>),
 ) -> Result<DateTime<Utc>> {
     let bounds = shop.settings.check_grace_days(days);
     bounds.map_err(|fault| Error::invalid("graceDays", fault))?;
@@ -278,6 +278,10 @@ pub async fn set_grace(
         Subject::Subscription(id),
         details,
     );
+    let event = match reason {
+        Some(reason) => event.because(reason),
+        None => event,
+    };
     audit::record(&mut conn, &shop.clock, actor_id, event).await?;
     conn.commit().await?;
     Ok(until)

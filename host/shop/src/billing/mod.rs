@@ -6,6 +6,7 @@
 
 mod dunning;
 mod preview;
+mod statistics;
 mod store;
 mod telling;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use chrono::TimeDelta;
 
 pub use dunning::{expire, process_all_grace, process_grace, set_grace};
 pub use preview::{BillingInfo, Forecast, ForecastLine, billing_info, forecast, low_credit};
+pub use statistics::{BillingStatistics, ChargesView, statistics};
 pub use telling::{
     BILLING_STATS, GRACE_PERIOD_REMINDERS, LOW_CREDIT_NOTIFICATIONS, remind_of_grace, summarise,
     warn_of_low_credit,
@@ -36,6 +38,14 @@ use crate::{
 /// Names of the jobs.
 pub const DAILY_RENEWALS: &str = "daily-renewals";
 pub const GRACE_PERIOD: &str = "grace-period";
+/// Names of all jobs of billing, as the first system knew them.
+pub const JOBS: [&str; 5] = [
+    DAILY_RENEWALS,
+    GRACE_PERIOD,
+    LOW_CREDIT_NOTIFICATIONS,
+    GRACE_PERIOD_REMINDERS,
+    BILLING_STATS,
+];
 
 /// Result for one subscription that was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

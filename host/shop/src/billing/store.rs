@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     db::Conn,
-    execute, fetch_all,
+    execute, fetch_all, fetch_one,
     ids::SubscriptionId,
     money::Rupiah,
     subscriptions::{Subscription, SubscriptionStatus as Status},
+    wallet::TransactionType,
 };
 
 fn ids(rows: Vec<(SubscriptionId,)>) -> Vec<SubscriptionId> {
@@ -158,4 +159,59 @@ pub(super) async fn set_grace(
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET grace_until = $2, updated_at = $3 WHERE id = $1 AND status = 'PAST_DUE'";
     Ok(execute!(conn, sql, id, until, now)? == 1)
+}
+
+/// Live subscriptions of one status, renewed or not.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct StatusSum {
+    pub(super) status: Status,
+    pub(super) auto_renew: bool,
+    pub(super) number: i64,
+    pub(super) monthly_price: Rupiah,
+    pub(super) unpaid: Rupiah,
+}
+
+pub(super) async fn sums_by_status(conn: &mut Conn) -> sqlx::Result<Vec<StatusSum>> {
+    let sql = "SELECT status, auto_renew, count(*) AS number, CAST(sum(monthly_price) AS BIGINT) AS monthly_price,
+                 CAST(coalesce(sum(unpaid), 0) AS BIGINT) AS unpaid
+               FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY status, auto_renew";
+    fetch_all!(conn, StatusSum, sql)
+}
+
+/// Counts active subscriptions to be renewed whose period ends after a moment, up to another.
+pub(super) async fn count_due(
+    conn: &mut Conn,
+    after: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> sqlx::Result<i64> {
+    let sql =
+        "SELECT count(*) FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED')
+                 AND status = 'ACTIVE' AND auto_renew AND period_end > $1 AND period_end <= $2";
+    let (number,) = fetch_one!(conn, (i64,), sql, after, until)?;
+    Ok(number)
+}
+
+/// Transactions of one type.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct TypeSum {
+    pub(super) kind: TransactionType,
+    pub(super) number: i64,
+    pub(super) amount: Rupiah,
+}
+
+/// Sums the transactions of subscriptions since a moment.
+pub(super) async fn charged_since(
+    conn: &mut Conn,
+    since: DateTime<Utc>,
+) -> sqlx::Result<Vec<TypeSum>> {
+    let sql = "SELECT type AS kind, count(*) AS number, CAST(sum(amount) AS BIGINT) AS amount FROM transactions
+               WHERE subscription_id IS NOT NULL AND created_at >= $1 GROUP BY type";
+    fetch_all!(conn, TypeSum, sql, since)
+}
+
+/// Counts the subscriptions that ended since a moment.
+pub(super) async fn count_ended(conn: &mut Conn, since: DateTime<Utc>) -> sqlx::Result<i64> {
+    let sql = "SELECT count(*) FROM subscriptions WHERE cancelled_at >= $1";
+    let (number,) = fetch_one!(conn, (i64,), sql, since)?;
+    Ok(number)
 }

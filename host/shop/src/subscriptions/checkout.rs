@@ -5,12 +5,12 @@ use sqlx::types::Json;
 
 use super::{
     Subscriptions,
-    model::{PeriodRow, PurchaseView, QuoteView, Subscription, SubscriptionStatus},
+    model::{PeriodRow, PurchaseView, QuoteView, ROUNDING, Subscription, SubscriptionStatus},
     pricing::{self, Order, Priced},
     store,
 };
 use crate::{
-    Code, Error, Result,
+    Code, Error, Result, calendar,
     catalog::{self, Offer},
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
@@ -46,6 +46,8 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
         coupon: priced.coupon.as_ref().map(coupons::Evaluated::preview),
         period_start: priced.moment,
         period_end: priced.period_end,
+        days: calendar::days_between(shop.clock.zone(), priced.moment, priced.period_end),
+        rounding: ROUNDING,
         balance,
         affordable: balance >= due,
         expires_at: priced.moment + chrono::TimeDelta::minutes(QUOTE_MINUTES),
@@ -216,6 +218,7 @@ fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscri
         unpaid: None,
         delivered_at: None,
         held_since: None,
+        next_plan_id: None,
         created_at: priced.moment,
         updated_at: priced.moment,
     }

@@ -68,6 +68,8 @@ pub struct Subscription {
     pub delivered_at: Option<DateTime<Utc>>,
     /// The end of a period in which its instance never ran.
     pub held_since: Option<DateTime<Utc>>,
+    /// The plan that comes with the next period; its place is taken already.
+    pub next_plan_id: Option<PlanId>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -95,7 +97,7 @@ impl Subscription {
                     one.monthly_price,
                 ),
                 (one.auto_renew, one.coupon_periods_left, one.suspended_at),
-                one.period_end,
+                (one.period_end, one.next_plan_id),
             )
         };
         state(self) == state(seen)
@@ -135,6 +137,13 @@ pub(super) struct PeriodRow {
     pub(super) refunded_cash: Rupiah,
     pub(super) transaction_id: Option<TransactionId>,
     pub(super) price_decision_id: DecisionId,
+}
+
+impl PeriodRow {
+    /// What was paid for it and given back of it.
+    pub(super) const fn sums(&self) -> [Rupiah; 3] {
+        [self.paid_cash, self.paid_bonus, self.refunded_cash]
+    }
 }
 
 /// Price and bounds of one period.
@@ -202,6 +211,8 @@ pub struct SubscriptionView {
     pub delivered_at: Option<DateTime<Utc>>,
     /// The end of a period in which its instance never ran: nothing is charged until it runs.
     pub held_since: Option<DateTime<Utc>>,
+    /// The plan that comes with the next period, at its price then.
+    pub next_plan_id: Option<PlanId>,
     /// Price of its next period, when that is due and not paid. A wallet that holds as much renews
     /// it.
     pub unpaid: Option<Rupiah>,
@@ -237,6 +248,7 @@ impl From<SubscriptionRow> for SubscriptionView {
             suspended_at: subscription.suspended_at,
             delivered_at: subscription.delivered_at,
             held_since: subscription.held_since,
+            next_plan_id: subscription.next_plan_id,
             unpaid: subscription.unpaid,
             coupon_periods_left: subscription.coupon_periods_left,
             config: subscription.config.0,
@@ -303,6 +315,10 @@ impl From<PriceLine> for PriceLineView {
     }
 }
 
+/// Rule of every price: shares of a price are exact until then.
+pub(super) const ROUNDING: &str = "Every line is computed exactly and rounded down once to whole rupiah; the lines add up \
+     to the amount due.";
+
 /// Price of a purchase, every rupiah explained, with the balance of the wallet.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -322,6 +338,10 @@ pub struct QuoteView {
     pub coupon: Option<CouponPreview>,
     pub period_start: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
+    /// Calendar days of the period that it pays for.
+    pub days: u32,
+    /// Says how amounts become whole rupiah.
+    pub rounding: &'static str,
     pub balance: Rupiah,
     /// The wallet holds enough.
     pub affordable: bool,

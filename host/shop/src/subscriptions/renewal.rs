@@ -21,14 +21,15 @@ use super::{
     pricing, store as subscriptions, upgrade,
 };
 use crate::{
-    Error, Result, catalog,
+    Error, Result,
+    catalog::{self, Plan},
     coupons::{self, Continued},
     db::{Clock, Conn},
     money::Rupiah,
     outbox::{self, Topic},
     plugins::{self, Decision},
     provisioning, schema,
-    wallet::{self, NewTransaction, TransactionType},
+    wallet::{self, NewTransaction, Payment, TransactionType},
 };
 
 /// Attempts to renew a subscription that keeps changing meanwhile.
@@ -44,6 +45,8 @@ pub(crate) struct Next {
     price: Rupiah,
     price_decision: Decision,
     pub(crate) coupon: Option<Continued>,
+    /// Another plan that comes with it.
+    to: Option<Plan>,
 }
 
 impl Next {
@@ -107,14 +110,13 @@ impl Next {
 pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
     let current = &row.subscription;
     let mut conn = shop.db.read().await?;
-    let plan = catalog::plan(&mut conn, current.plan_id).await?;
+    let (plan, to) = plans(&mut conn, current).await?;
     let pinned = provisioning::pinned(&mut conn, current.id).await?;
     if upgrade::pending(&mut conn, current.id).await?.is_some() {
         return Err(super::upgrade::changing());
     }
     drop(conn);
     let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
-    let plan = plan.for_plugins_at(current.monthly_price)?;
     let term = Term { months: 1 };
     let off = switched_off(current, shop.clock.now());
     // Forecast and charge ask about the same moment, so that their prices agree.
@@ -160,7 +162,18 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
         price: Rupiah::new(answer.total),
         price_decision: decided.decision,
         coupon,
+        to,
     })
+}
+
+/// Returns the plan of the next period as plugins see it, and the plan itself where it is another one.
+async fn plans(conn: &mut Conn, current: &Subscription) -> Result<(contract::Plan, Option<Plan>)> {
+    if let Some(id) = current.next_plan_id {
+        let to = catalog::plan(conn, id).await?;
+        return Ok((to.for_plugins()?, Some(to)));
+    }
+    let plan = catalog::plan(conn, current.plan_id).await?;
+    Ok((plan.for_plugins_at(current.monthly_price)?, None))
 }
 
 /// Returns how long it has been switched off or never ran. That is not charged: its periods move on
@@ -246,6 +259,7 @@ pub(crate) async fn charge(
     if !store::advance(&mut conn, seen, &next, left, now).await? {
         return Err(Error::internal("a locked subscription changed"));
     }
+    begin_plan(shop, &mut conn, seen, (&next, &paid)).await?;
     if let Some(Continued::Reduces(reduced)) = &next.coupon {
         let (transaction, subscription) = (Some(paid.transaction.id), Some((seen.id, next.number)));
         let user_id = seen.user_id;
@@ -285,6 +299,24 @@ async fn tell(conn: &mut Conn, clock: &Clock, row: &SubscriptionRow, next: &Next
     let key = format!("{}:{}", seen.id, next.number);
     outbox::put_once(conn, clock, what, &key, payload).await?;
     Ok(())
+}
+
+/// Moves it into the plan that comes with the period.
+async fn begin_plan(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    seen: &Subscription,
+    (next, payment): (&Next, &Payment),
+) -> Result<()> {
+    let Some(to) = &next.to else {
+        return Ok(());
+    };
+    let beginning = upgrade::Beginning {
+        number: next.number,
+        starts_at: next.starts_at,
+        payment,
+    };
+    upgrade::begin(conn, &shop.clock, seen, to, beginning).await
 }
 
 /// Looks again, in the caller's transaction, after [`wallet::lock`]; no other writer changes the

@@ -82,7 +82,7 @@ macro_rules! columns {
     () => {
         "s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at, s.period_number,
         s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason, s.grace_until,
-        s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.created_at, s.updated_at, v.slug AS service_slug,
+        s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.next_plan_id, s.created_at, s.updated_at, v.slug AS service_slug,
         v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name, p.tier, i.id AS instance_id,
         i.status AS instance_status"
     };
@@ -167,6 +167,29 @@ pub(super) async fn change_plan(
                WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE' AND period_end > $6";
     let (id, plan_id, number) = (seen.id, seen.plan_id, seen.period_number);
     Ok(execute!(conn, sql, id, plan_id, number, to.id, to.monthly_price, now)? == 1)
+}
+
+/// Sets the plan that comes with the next period.
+pub(super) async fn set_next_plan(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    plan_id: Option<PlanId>,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET next_plan_id = $2, updated_at = $3 WHERE id = $1";
+    execute!(conn, sql, id, plan_id, now).map(|_| ())
+}
+
+/// Puts a subscription into the plan that comes with the period which has just begun.
+pub(super) async fn begin_next_plan(
+    conn: &mut Conn,
+    id: SubscriptionId,
+    to: &Plan,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE subscriptions SET plan_id = $2, monthly_price = $3, next_plan_id = NULL, updated_at = $4
+               WHERE id = $1";
+    execute!(conn, sql, id, to.id, to.monthly_price, now).map(|_| ())
 }
 
 /// Adds an upgrade's price to the running period.

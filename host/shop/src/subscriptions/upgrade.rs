@@ -4,9 +4,11 @@
 //! While a change is under way the subscription holds a place in both plans, so that undoing it
 //! always can.
 
+mod by_administrator;
 mod credit;
 mod payments;
 mod proposal;
+mod schedule;
 mod settlement;
 mod span;
 mod store;
@@ -15,7 +17,9 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
+pub use by_administrator::{AdminPlanChange, PlanChangeAt, WantedPlan, change_plan};
 pub(super) use payments::unused_cash;
+pub(super) use schedule::{Beginning, begin};
 pub(crate) use settlement::{abandon, settle_all};
 pub(super) use store::pending;
 
@@ -23,12 +27,14 @@ use self::{
     proposal::{Proposal, propose},
     store::PlanChange,
 };
-use super::{PriceLineView, SubscriptionView, Subscriptions, store as subscriptions};
+use super::{
+    PriceLineView, SubscriptionView, Subscriptions, model::ROUNDING, store as subscriptions,
+};
 use crate::{
-    Code, Error, Result,
+    Code, Error, Result, calendar,
     catalog::{self, Offer},
     db::{Conn, Uncommitted, new_id},
-    ids::{DecisionId, PlanId, SubscriptionId, TransactionId, UserId},
+    ids::{DecisionId, PlanChangeId, PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
     plugins::Asking,
     provisioning,
@@ -48,6 +54,10 @@ pub struct UpgradeQuote {
     /// Price of the next month in the present plan, when the period is over: it is charged first,
     /// and `due` is for that month. Absent otherwise.
     pub renewal: Option<Rupiah>,
+    /// Whole calendar days that are left of the period; the lines count to the second.
+    pub days_left: u32,
+    /// Says how amounts become whole rupiah.
+    pub rounding: &'static str,
     pub balance: Rupiah,
     /// The wallet holds enough for both.
     pub affordable: bool,
@@ -67,6 +77,15 @@ pub struct UpgradeView {
     pub paid_cash: Rupiah,
     pub paid_bonus: Rupiah,
     pub price_decision_id: DecisionId,
+}
+
+/// Charge that is agreed to for an upgrade.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charging {
+    /// What it costs, but no more than this.
+    AtMost(Option<Rupiah>),
+    /// Nothing: it is a gift of the shop until the period ends.
+    Nothing,
 }
 
 /// Returns the price of an upgrade now.
@@ -90,6 +109,12 @@ pub async fn quote(
         lines: proposal.lines(),
         due: proposal.due,
         renewal: proposal.renewal,
+        days_left: calendar::days_between(
+            shop.clock.zone(),
+            proposal.moment,
+            proposal.current.period_end,
+        ),
+        rounding: ROUNDING,
         balance,
         affordable: balance >= proposal.due.plus(first)?,
     })
@@ -101,24 +126,16 @@ pub async fn quote(
 /// # Errors
 /// `VALIDATION_FAILED` when the plan is not a higher one of the same service, `INVALID_STATE` when
 /// the subscription is not active or another change is under way, `QUOTE_CHANGED` when it costs
-/// more than `max_charge`, and every refusal of plan, plugin, quota, limit and credit.
+/// more than was agreed to, and every refusal of plan, plugin, quota, limit and credit.
 pub async fn upgrade(
     shop: &Subscriptions,
     user_id: UserId,
     id: SubscriptionId,
     plan_id: PlanId,
-    max_charge: Option<Rupiah>,
+    charging: Charging,
 ) -> Result<Uncommitted<UpgradeView>> {
     let proposal = propose(shop, (user_id, Asking::Act), id, plan_id).await?;
-    if let Some(most) = max_charge
-        && proposal.due > most
-    {
-        let message = format!(
-            "The upgrade costs {} now, more than the {most} you agreed to.",
-            proposal.due
-        );
-        return Err(Error::new(Code::QuoteChanged, message));
-    }
+    let gift = gift(&proposal, charging)?;
     catalog::check_quota(&proposal.to)?;
     let (clock, provisioning) = (&shop.clock, shop.instances.handle.clone());
     let mut conn = shop.db.begin().await?;
@@ -130,42 +147,26 @@ pub async fn upgrade(
     for decision in &proposal.decisions {
         decision.record(&mut conn).await?;
     }
-    let payment = pay(shop, &mut conn, &mut wallet, &proposal).await?;
+    schedule::take_back(&mut conn, clock, id).await?;
+    let charged = proposal.due.minus(gift)?;
+    let payment = pay(shop, &mut conn, &mut wallet, (&proposal, gift)).await?;
     let now = clock.now();
     let current = &proposal.current;
     if !subscriptions::change_plan(&mut conn, current, &proposal.to.plan, now).await? {
         return Err(changed_meanwhile());
     }
-    subscriptions::add_to_period(
-        &mut conn,
-        current,
-        proposal.due,
-        payment.cash,
-        payment.bonus,
-    )
-    .await?;
+    subscriptions::add_to_period(&mut conn, current, charged, payment.cash, payment.bonus).await?;
     let message = format!("Being moved to the plan {}.", proposal.to.plan.name);
     let generation = provisioning::change_plan(&mut conn, clock, id, plan_id, &message).await?;
-    let change = PlanChange {
-        id: new_id(clock),
-        subscription_id: id,
-        from_plan_id: current.plan_id,
-        from_monthly_price: current.monthly_price,
-        to_plan_id: plan_id,
-        generation,
-        period_number: current.period_number,
-        paid_cash: payment.cash,
-        paid_bonus: payment.bonus,
-        transaction_id: payment.transaction.id,
-    };
+    let change = change(new_id(clock), &proposal, generation, &payment);
     store::insert(&mut conn, &change, proposal.moment, now).await?;
     let row = super::owned(&mut conn, user_id, id).await?;
     let view = UpgradeView {
         subscription: row.into(),
         transaction: payment.transaction.number,
         transaction_id: payment.transaction.id,
-        lines: proposal.lines(),
-        charged: proposal.due,
+        lines: proposal.explained(gift),
+        charged,
         paid_cash: payment.cash,
         paid_bonus: payment.bonus,
         price_decision_id: proposal.price_decision().id,
@@ -173,6 +174,41 @@ pub async fn upgrade(
     // At the end, since everybody who buys this plan wants the same row.
     catalog::take_quota(&mut conn, clock, &proposal.to).await?;
     Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
+}
+
+/// Returns the part of the price that is not charged.
+fn gift(proposal: &Proposal, charging: Charging) -> Result<Rupiah> {
+    match charging {
+        Charging::Nothing => Ok(proposal.due),
+        Charging::AtMost(Some(most)) if proposal.due > most => {
+            let message = format!(
+                "The upgrade costs {} now, more than the {most} you agreed to.",
+                proposal.due
+            );
+            Err(Error::new(Code::QuoteChanged, message))
+        }
+        Charging::AtMost(_) => Ok(Rupiah::ZERO),
+    }
+}
+
+fn change(id: PlanChangeId, proposal: &Proposal, generation: i64, payment: &Payment) -> PlanChange {
+    let current = &proposal.current;
+    PlanChange {
+        id,
+        subscription_id: current.id,
+        from_plan_id: current.plan_id,
+        from_monthly_price: current.monthly_price,
+        to_plan_id: proposal.to.plan.id,
+        generation,
+        period_number: current.period_number,
+        paid_cash: payment.cash,
+        paid_bonus: payment.bonus,
+        transaction_id: payment.transaction.id,
+        kept_cash: None,
+        kept_bonus: None,
+        give_back: Rupiah::ZERO,
+        refunded_until: None,
+    }
 }
 
 /// Counting is safe because the customer's wallet is locked while it matters.
@@ -188,7 +224,7 @@ async fn pay(
     shop: &Subscriptions,
     conn: &mut Conn,
     wallet: &mut LockedWallet,
-    proposal: &Proposal,
+    (proposal, gift): (&Proposal, Rupiah),
 ) -> Result<Payment> {
     let Proposal {
         current, from, to, ..
@@ -200,7 +236,7 @@ async fn pay(
             "{} {}, from {}, for the rest of the period",
             to.service.name, to.plan.name, from.name
         ),
-        details: json!({ "lines": proposal.lines(), "from": from.slug, "to": to.plan.slug }),
+        details: json!({ "lines": proposal.explained(gift), "from": from.slug, "to": to.plan.slug }),
         subscription_id: Some(current.id),
         coupon_id: None,
         price_decision_id: Some(proposal.price_decision().id),
@@ -208,7 +244,7 @@ async fn pay(
     };
     let key = format!("upgrade:{}", proposal.price_decision().id);
     let (clock, due) = (&shop.clock, proposal.due);
-    wallet::pay(conn, clock, wallet, due, Rupiah::ZERO, &key, new).await
+    wallet::pay(conn, clock, wallet, due, gift, &key, new).await
 }
 
 fn changed_meanwhile() -> Error {

@@ -19,6 +19,8 @@ text_enum! {
         TopUp = "TOP_UP",
         Subscription = "SUBSCRIPTION",
         Upgrade = "UPGRADE",
+        /// A change to a lower plan, which moves no money itself.
+        Downgrade = "DOWNGRADE",
         Refund = "REFUND",
         AdminAdjustment = "ADMIN_ADJUSTMENT",
         CouponRedemption = "COUPON_REDEMPTION",

@@ -1,9 +1,83 @@
 //! Tests of quotes, each of which buys once.
 
+use chrono::TimeDelta;
 use dermaga_tests::{Shop, both_engines};
 use serde_json::{Value, json};
 
-both_engines!(Shop, [a_quote_buys_once]);
+use crate::journeys::{renewal::moment, upgrade::customer_with_cash};
+
+both_engines!(
+    Shop,
+    [
+        a_quote_buys_once,
+        a_quote_explains_its_days_and_ends_in_time
+    ]
+);
+
+/// A quote tells the days of its period and how it is rounded; its lines add up, also with a coupon whose part
+/// is no whole rupiah; and after fifteen minutes it buys nothing.
+async fn a_quote_explains_its_days_and_ends_in_time(shop: Shop) {
+    let admin = shop.admin().await;
+    let third = json!({
+        "code": "SEPERTIGA", "plugin": "coupon-subscription-discount", "parameters": { "percent": 33 },
+    });
+    admin.post("/api/admin/coupons", third).await.data(201);
+    let plan = shop.plan("n8n", "basic").await;
+    let customer = customer_with_cash(&shop, "hari@example.com", 200_000).await;
+    let order = json!({ "planId": plan, "couponCode": "SEPERTIGA" });
+    let quote = customer
+        .post("/api/subscriptions/quote", order.clone())
+        .await
+        .data(200);
+    let (start, end) = (moment(&quote["periodStart"]), moment(&quote["periodEnd"]));
+    assert_eq!(quote["days"], (end - start).num_days(), "{quote:#}");
+    let lines = quote["lines"].as_array().unwrap().iter();
+    let sum: i64 = lines.map(|line| line["amount"].as_i64().unwrap()).sum();
+    assert_eq!((&quote["due"], sum), (&json!(33_500), 33_500));
+    assert!(
+        quote["rounding"]
+            .as_str()
+            .unwrap()
+            .contains("rounded down once")
+    );
+
+    let mut bound = order.clone();
+    bound["quoteId"] = quote["id"].clone();
+    let mut other = bound.clone();
+    other["couponCode"] = json!(null);
+    let refused = customer.post("/api/subscriptions", other).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let thief = customer_with_cash(&shop, "pencuri@example.com", 200_000).await;
+    let refused = thief.post("/api/subscriptions", bound.clone()).await;
+    refused.fails(404, "NOT_FOUND");
+    shop.clock().advance(TimeDelta::minutes(15));
+    let late = customer.post("/api/subscriptions", bound).await;
+    late.fails(409, "QUOTE_CHANGED");
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    assert_eq!(bought["charged"], 33_500);
+
+    // The rest of a period, to the second: the lines tell the days and add up.
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    shop.clock().advance(TimeDelta::days(10));
+    let customer = shop.sign_in("hari@example.com").await;
+    let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    let path = format!("/api/subscriptions/{id}/upgrade-quote");
+    let quote = customer.post(&path, pro).await.data(200);
+    let left = quote["daysLeft"].as_i64().unwrap();
+    assert!((17..=21).contains(&left), "{quote:#}");
+    let lines = quote["lines"].as_array().unwrap();
+    let sum: i64 = lines
+        .iter()
+        .map(|line| line["amount"].as_i64().unwrap())
+        .sum();
+    assert_eq!(quote["due"], sum);
+    for line in lines {
+        let reason = line["reason"].as_str().unwrap();
+        assert!(reason.contains("days"), "{line:#}");
+    }
+}
 
 /// A quote is charged once: in sequence, concurrently, and after a failed purchase.
 async fn a_quote_buys_once(shop: Shop) {

@@ -133,6 +133,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ),
     ("billing/store.rs count_by_status", "subscriptions", SUM),
     ("billing/store.rs payable", "wallets", JOINED),
+    ("billing/store.rs sums_by_status", "subscriptions", SUM),
     (
         "subscriptions/upgrade/store.rs progress",
         "plan_changes",

@@ -1,13 +1,13 @@
 //! `/admin/billing`: renewals and what happens to unpaid subscriptions.
 
-use axum::extract::State;
+use axum::{extract::State, response::Response};
 use chrono::Days;
 use dermaga_shop::{
     Error, Result,
-    billing::{self, ForecastLine},
+    billing::{self, BillingStatistics, ForecastLine},
     calendar,
     ids::SubscriptionId,
-    scheduler::RunView,
+    scheduler::{JobView, RunView},
     subscriptions::{MOST_GRACE_DAYS, SubscriptionDetail},
 };
 use garde::Validate;
@@ -20,21 +20,88 @@ use crate::{
         Admin, AppState,
         admin::jobs::{self, Started},
     },
-    http::{Body, Envelope, Id, Params, Refusal, Reply, Success, When, failure_responses},
+    http::{Body, Envelope, Id, Params, Refusal, Reply, Segment, Success, When, failure_responses},
 };
 
 failure_responses!(Running: Conflict, Unavailable);
+failure_responses!(RunningAny: NotFound, Conflict, Unavailable);
 failure_responses!(Changing: NotFound, InvalidState, Conflict);
 failure_responses!(Foreseeing: ValidationFailed);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
+        .routes(routes!(statistics))
+        .routes(routes!(low_credit))
+        .routes(routes!(job_status))
+        .routes(routes!(run_job))
         .routes(routes!(preview))
         .routes(routes!(process_renewals))
         .routes(routes!(process_grace_period))
         .routes(routes!(send_low_credit_notifications))
         .routes(routes!(set_grace_period))
         .routes(routes!(expire))
+}
+
+/// Returns billing in numbers: what is paid and not, what comes next, and what was charged today and this
+/// month.
+#[utoipa::path(get, path = "/admin/billing/stats", tag = "admin: billing", security(("bearer" = [])),
+    responses((status = 200, description = "As things are", body = Envelope<BillingStatistics>)))]
+async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<BillingStatistics> {
+    let found = billing::statistics(&state.subscriptions).await?;
+    Ok(Success::ok("Billing in numbers.", found))
+}
+
+/// Bound of a look ahead.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct LowCreditQuery {
+    /// Days within which the period ends; LOW_CREDIT_WARNING_DAYS when absent.
+    #[garde(inner(range(min = 1, max = 90)))]
+    #[param(minimum = 1, maximum = 90)]
+    days: Option<u64>,
+}
+
+/// Lists active subscriptions that are due soon and whose wallet does not hold enough.
+#[utoipa::path(get, path = "/admin/billing/low-credit", tag = "admin: billing", params(LowCreditQuery), security(("bearer" = [])),
+    responses((status = 200, description = "The first to end first", body = Envelope<Vec<ForecastLine>>)))]
+async fn low_credit(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Params(query): Params<LowCreditQuery>,
+) -> Reply<Vec<ForecastLine>> {
+    let days = query
+        .days
+        .unwrap_or(state.config.subscriptions.low_credit_days);
+    let lines = billing::low_credit(&state.subscriptions, days).await?;
+    let message = format!("Due within {days} days and not covered: {}.", lines.len());
+    Ok(Success::ok(message, lines))
+}
+
+/// The jobs of billing, with the last run of each; a part of `GET /admin/jobs`.
+#[utoipa::path(get, path = "/admin/billing/job-status", tag = "admin: billing", security(("bearer" = [])),
+    responses((status = 200, description = "The jobs", body = Envelope<Vec<JobView>>)))]
+async fn job_status(State(state): State<AppState>, _admin: Admin) -> Reply<Vec<JobView>> {
+    let mut jobs = state.scheduler.overview().await?;
+    jobs.retain(|job| billing::JOBS.contains(&job.name.as_str()));
+    Ok(Success::ok("The jobs of billing.", jobs))
+}
+
+/// Runs a job of billing now and answers when it has ended, or 202 after 15 seconds; as
+/// `POST /admin/jobs/{name}/run` runs any job.
+#[utoipa::path(post, path = "/admin/billing/run-job/{name}", tag = "admin: billing", security(("bearer" = [])),
+    params(("name" = String, Path, description = "Name of the job")),
+    responses((status = 200, description = "The run, ended", body = Envelope<RunView>),
+        (status = 202, description = "The run, not ended yet; `Location` says where to look", body = Envelope<RunView>), RunningAny))]
+async fn run_job(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment(name): Segment<String>,
+) -> Result<Response, Refusal> {
+    if !billing::JOBS.contains(&name.as_str()) {
+        return Err(Error::not_found("job of billing").into());
+    }
+    Ok(jobs::ran(&state, admin, &name).await?)
 }
 
 /// End of a forecast.
@@ -107,6 +174,10 @@ struct GraceRequest {
     #[garde(range(min = 1, max = MOST_GRACE_DAYS))]
     #[schema(minimum = 1, maximum = 90)]
     grace_days: u64,
+    /// Reason for the audit trail.
+    #[garde(inner(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason)))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: Option<String>,
 }
 
 /// Grants a subscription in grace so many days from now.
@@ -119,8 +190,9 @@ async fn set_grace_period(
     Id(id): Id<SubscriptionId>,
     Body(request): Body<GraceRequest>,
 ) -> Reply<SubscriptionDetail> {
-    let until =
-        billing::set_grace(&state.subscriptions, admin.user_id, id, request.grace_days).await?;
+    let (shop, by) = (&state.subscriptions, admin.user_id);
+    let grace = (request.grace_days, request.reason.as_deref());
+    let until = billing::set_grace(shop, by, id, grace).await?;
     let detail = dermaga_shop::subscriptions::any_detail(&mut state.db.read().await?, id).await?;
     let message = format!("Its grace ends on {}.", state.clock.written(until));
     Ok(Success::ok(message, detail))

@@ -99,6 +99,19 @@ fn begun(run: RunView) -> Started {
     )
 }
 
+/// Runs a job and waits for its end, or answers 202 after a while.
+///
+/// # Errors
+/// As [`started`].
+pub(crate) async fn ran(state: &AppState, admin: Admin, name: &str) -> Result<Response> {
+    let limit = WAIT.min(state.config.http.request_timeout / 2);
+    let run = state.scheduler.run_now(name, admin.user_id, limit).await?;
+    Ok(match run.finished_at {
+        Some(_) => Success::ok(told(&run), run).into_response(),
+        None => begun(run).into_response(),
+    })
+}
+
 /// Runs a job now and answers when it has ended, or 202 after 15 seconds. It continues when the
 /// request is given up.
 #[utoipa::path(post, path = "/admin/jobs/{name}/run", tag = "admin: jobs", security(("bearer" = [])),
@@ -110,11 +123,5 @@ async fn run(
     admin: Admin,
     Segment(name): Segment<String>,
 ) -> Result<Response, Refusal> {
-    let limit = WAIT.min(state.config.http.request_timeout / 2);
-    let run = state.scheduler.run_now(&name, admin.user_id, limit);
-    let run = run.await?;
-    Ok(match run.finished_at {
-        Some(_) => Success::ok(told(&run), run).into_response(),
-        None => begun(run).into_response(),
-    })
+    Ok(ran(&state, admin, &name).await?)
 }

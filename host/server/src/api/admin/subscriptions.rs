@@ -14,6 +14,7 @@ use dermaga_shop::{
             self, AnySubscriptionFilter, MOST_MONTHS, OwnedSubscription, SubscriptionStatistics,
         },
         refund::Refund,
+        upgrade::{self, AdminPlanChange, PlanChangeAt, WantedPlan},
     },
     wallet::TransactionView,
 };
@@ -35,6 +36,9 @@ failure_responses!(Missing: NotFound);
 failure_responses!(Refunding: NotFound, InvalidState, RefundTooLarge);
 failure_responses!(Editing: NotFound, InvalidState);
 failure_responses!(Ending: NotFound, InvalidState, Conflict);
+failure_responses!(ChangingPlan: NotFound, InvalidState, PlanUnavailable, PluginRefusedInput, InsufficientCredit,
+    QuotaExhausted, InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended,
+    NotDeliverable);
 failure_responses!(Granting: NotFound, PlanUnavailable, PluginRefusedInput, InsufficientCredit, QuotaExhausted,
     InstanceLimitReached, QuoteChanged, Conflict, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended, NotDeliverable);
 
@@ -44,6 +48,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(statistics))
         .routes(routes!(get, edit))
         .routes(routes!(refund))
+        .routes(routes!(change_plan))
         .routes(routes!(extend))
         .routes(routes!(expire))
         .routes(routes!(force_cancel))
@@ -246,6 +251,64 @@ async fn edit(
     let (shop, by) = (&state.subscriptions, admin.user_id);
     let detail = administration::edit(shop, by, id, edit, &request.reason).await?;
     Ok(Success::ok("The subscription was changed.", detail))
+}
+
+/// Plan that a subscription is moved to.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PlanChangeRequest {
+    #[garde(skip)]
+    plan_id: PlanId,
+    #[serde(default)]
+    #[garde(skip)]
+    at: PlanChangeAt,
+    /// A higher plan costs nothing until the period ends, and the wallet is not asked.
+    #[serde(default)]
+    #[garde(skip)]
+    skip_credit_check: bool,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Moves a subscription to another plan of its service, higher or lower, at once or with the next period.
+///
+/// At once, a higher plan is charged as the customer's own upgrade, unless it is a gift; for a lower plan, the
+/// cash of the rest comes back once the instance is changed: what is left of all payments less what the rest
+/// costs in the lower plan, and never more than the cash that was paid for the rest. A change with the next
+/// period takes its place in the plan now; the present plan with `period_end` takes it back.
+#[utoipa::path(put, path = "/admin/subscriptions/{id}/upgrade", tag = "admin: subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path), IdempotencyKey), request_body = PlanChangeRequest,
+    responses((status = 200, description = "Changed, or to be changed with the next period", body = Envelope<AdminPlanChange>), ChangingPlan))]
+async fn change_plan(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<SubscriptionId>,
+    Keyed(request, once): Keyed<PlanChangeRequest>,
+) -> Result<Response, Refusal> {
+    let wanted = WantedPlan {
+        plan_id: request.plan_id,
+        at: request.at,
+        is_gift: request.skip_credit_check,
+    };
+    let act = async {
+        let (shop, by) = (&state.subscriptions, admin.user_id);
+        let made = Box::pin(upgrade::change_plan(shop, by, id, wanted, &request.reason)).await?;
+        Ok(made.map(|made| Success::ok(told(&made), made)))
+    };
+    once.answer(&state, admin.user_id, act).await
+}
+
+fn told(made: &AdminPlanChange) -> String {
+    match (made.at, made.subscription.next_plan_id) {
+        (PlanChangeAt::PeriodEnd, Some(_)) => "The plan changes with the next period.".to_owned(),
+        (PlanChangeAt::PeriodEnd, None) => "The plan stays as it is.".to_owned(),
+        (PlanChangeAt::Now, _) if made.gives_back.is_positive() => format!(
+            "The plan is now {}. {} come back to the wallet once the instance is changed.",
+            made.subscription.plan_name, made.gives_back
+        ),
+        (PlanChangeAt::Now, _) => format!("The plan is now {}.", made.subscription.plan_name),
+    }
 }
 
 /// Extension of a period.

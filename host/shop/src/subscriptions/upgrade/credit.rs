@@ -151,7 +151,7 @@ fn cut(given: Rupiah, is_all: bool) -> String {
 }
 
 /// `amount` × `part` ÷ `whole`, rounded down; nothing where there is no time.
-fn share(amount: Rupiah, part: i64, whole: i64) -> Result<Rupiah> {
+pub(super) fn share(amount: Rupiah, part: i64, whole: i64) -> Result<Rupiah> {
     let product = i128::from(amount.get()).saturating_mul(i128::from(part));
     let share = product.checked_div(i128::from(whole)).unwrap_or_default();
     Ok(Rupiah::new(i64::try_from(share).map_err(Error::internal)?))

@@ -37,8 +37,28 @@ pub(super) fn running(
     Ok(Running { period, paid })
 }
 
-/// Returns the cash that was paid for the rest of the running period and not given back. Days that were
-/// given are not paid for.
+/// The part of the running period that is left, and what of its payments is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Seconds of the whole period that were paid for. Days that were given are not.
+    pub(super) whole: i64,
+    /// Seconds of them that are left.
+    pub(super) seconds: i64,
+    pub(super) cash: Rupiah,
+    pub(super) bonus: Rupiah,
+}
+
+impl Left {
+    /// Returns the unused part of both kinds of credit.
+    ///
+    /// # Errors
+    /// When it is more than can be counted.
+    pub(super) fn total(self) -> Result<Rupiah> {
+        Ok(self.cash.plus(self.bonus)?)
+    }
+}
+
+/// Returns the cash that was paid for the rest of the running period and not given back.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -51,29 +71,45 @@ pub(in crate::subscriptions) async fn unused_cash(
     let period = subscriptions::period(conn, current.id, current.period_number).await?;
     let period = period.ok_or_else(|| Error::internal("a subscription without its period"))?;
     let made = store::of_period(conn, current.id, period.number).await?;
-    cash_left(current, &period, &made, moment)
+    Ok(left(current, &period, &made, moment)?.cash)
 }
 
-fn cash_left(
+/// Returns what is left of the running period at a moment.
+///
+/// # Errors
+/// When an amount is more than can be counted.
+pub(super) fn left(
     current: &Subscription,
     period: &PeriodRow,
     made: &[Made],
     moment: DateTime<Utc>,
-) -> Result<Rupiah> {
-    let (mut paid, cashes) = payments(current, period, made, Tier::Free)?;
-    for (one, cash) in paid.iter_mut().zip(cashes) {
-        one.amount = cash;
-    }
+) -> Result<Left> {
+    let (paid, cashes) = payments(current, period, made, Tier::Free)?;
     let mut bounds = period_of(current);
     if let Some(end) = period.paid_until {
         bounds.end = end.timestamp();
     }
-    let running = Running {
-        period: bounds,
-        paid,
+    let moment = moment.timestamp();
+    let unused = |paid: Vec<Paid>| {
+        let running = Running {
+            period: bounds,
+            paid,
+        };
+        running.credit(moment)
     };
-    let left = running.credit(moment.timestamp())?;
-    Ok(left.min(period.paid_cash.minus(period.refunded_cash)?))
+    let cash = paid.iter().zip(cashes).map(|(one, cash)| Paid {
+        amount: cash,
+        ..one.clone()
+    });
+    let cash = unused(cash.collect())?;
+    let cash = cash.min(period.paid_cash.minus(period.refunded_cash)?);
+    let whole = bounds.end.saturating_sub(bounds.start);
+    Ok(Left {
+        whole,
+        seconds: bounds.end.saturating_sub(moment).clamp(0, whole.max(0)),
+        cash,
+        bonus: unused(paid)?.minus(cash)?,
+    })
 }
 
 /// Each payment, and the cash of it, oldest first.
@@ -98,11 +134,21 @@ fn payments(
     let tier = made.first().map_or(tier, |change| change.from_tier);
     let mut paid = vec![payment(tier, cash, bonus, current.period_start)?];
     let mut cashes = vec![cash];
+    let mut refunded = period.refunded_cash;
     for change in made {
-        let (cash, bonus) = (change.paid_cash, change.paid_bonus);
+        let mut sums = (change.paid_cash, change.paid_bonus);
+        if let (Some(cash), Some(bonus)) = (change.kept_cash, change.kept_bonus) {
+            // What was paid before is settled: the rest of it pays for the lower plan.
+            paid.clear();
+            cashes.clear();
+            sums = (cash, bonus);
+            let settled = change.refunded_until.unwrap_or(Rupiah::ZERO);
+            refunded = period.refunded_cash.minus(settled)?.max(Rupiah::ZERO);
+        }
+        let (cash, bonus) = sums;
         paid.push(payment(change.to_tier, cash, bonus, change.covers_from)?);
         cashes.push(cash);
     }
-    take_off(&mut paid, &cashes, period.refunded_cash)?;
+    take_off(&mut paid, &cashes, refunded)?;
     Ok((paid, cashes))
 }

@@ -51,6 +51,15 @@ impl Proposal {
         lines.map(PriceLineView::from).collect()
     }
 
+    /// The lines, less a gift; they add up to what is charged.
+    pub(super) fn explained(&self, gift: Rupiah) -> Vec<PriceLineView> {
+        let mut lines = self.lines();
+        if gift.is_positive() {
+            lines.push(PriceLineView::of_gift(gift));
+        }
+        lines
+    }
+
     pub(super) const fn price_decision(&self) -> &Decision {
         let [_, price] = &self.decisions;
         price
@@ -63,8 +72,7 @@ impl Proposal {
             return Ok(false);
         };
         let now = subscriptions::period(conn, self.current.id, seen.number).await?;
-        let sums = |row: &PeriodRow| (row.paid_cash, row.paid_bonus, row.refunded_cash);
-        Ok(now.is_some_and(|now| sums(&now) == sums(seen)))
+        Ok(now.is_some_and(|now| now.sums() == seen.sums()))
     }
 }
 
@@ -93,31 +101,19 @@ pub(super) async fn propose(
     if store::pending(&mut conn, id).await?.is_some() {
         return Err(changing());
     }
-    let pinned = provisioning::pinned(&mut conn, id).await?;
     drop(conn);
-
-    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
-    let old = from.for_plugins_at(current.monthly_price)?;
-    let new = to.plan.for_plugins()?;
+    let Permitted {
+        plugin,
+        settings,
+        old,
+        new,
+        decision: allowed,
+    } = permit(shop, current, (&from, &to), (user_id, asking)).await?;
     let config = current.config.0.clone();
-    let change = PlanChangeRequest {
-        settings: pinned.settings.0.clone(),
-        from: old.clone(),
-        to: new.clone(),
-        config: config.clone(),
-    };
-    let allowed = ask_plan_change(shop, &plugin, change, (user_id, asking)).await?;
-    let check = contract::ConfigCheck {
-        settings: pinned.settings.0.clone(),
-        plan: new.clone(),
-        config: config.clone(),
-    };
-    pricing::check_config(shop, &plugin, check, user_id).await?;
-    provisioning::rehearse_change(&shop.instances, id, &to, asking).await?;
     let basis = basis(shop, row, from.tier, asking).await?;
     let moment = shop.clock.now();
     let request = contract::PriceRequest {
-        settings: pinned.settings.0,
+        settings,
         plan: new,
         term: Term { months: 1 },
         config,
@@ -147,6 +143,61 @@ pub(super) async fn propose(
         moment,
         decisions: [allowed, decided.decision],
         period: basis.period,
+    })
+}
+
+/// A change of plan that the service's plugin allows, and whose objects pass the gate.
+pub(super) struct Permitted {
+    pub(super) plugin: Plugin,
+    pub(super) settings: contract::Settings,
+    /// The plan at the price it was bought at.
+    pub(super) old: contract::Plan,
+    pub(super) new: contract::Plan,
+    pub(super) decision: Decision,
+}
+
+/// Asks the plugin that the instance is pinned to, and the gate, for a change of plan.
+///
+/// # Errors
+/// The refusals of both.
+pub(super) async fn permit(
+    shop: &Subscriptions,
+    current: &Subscription,
+    (from, to): (&Plan, &Offer),
+    (user_id, asking): (UserId, Asking),
+) -> Result<Permitted> {
+    let pinned = provisioning::pinned(&mut shop.db.read().await?, current.id).await?;
+    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
+    let old = from.for_plugins_at(current.monthly_price)?;
+    let new = to.plan.for_plugins()?;
+    let config = current.config.0.clone();
+    let settings = pinned.settings.0;
+    let mut asked = new.clone();
+    if to.plan.tier < from.tier {
+        // The instance keeps its volumes in a lower plan.
+        let kept = old.resources.storage_gib;
+        asked.resources.storage_gib = asked.resources.storage_gib.max(kept);
+    }
+    let change = PlanChangeRequest {
+        settings: settings.clone(),
+        from: old.clone(),
+        to: asked.clone(),
+        config: config.clone(),
+    };
+    let decision = ask_plan_change(shop, &plugin, change, (user_id, asking)).await?;
+    let check = contract::ConfigCheck {
+        settings: settings.clone(),
+        plan: asked,
+        config,
+    };
+    pricing::check_config(shop, &plugin, check, user_id).await?;
+    provisioning::rehearse_change(&shop.instances, current.id, to, asking).await?;
+    Ok(Permitted {
+        plugin,
+        settings,
+        old,
+        new,
+        decision,
     })
 }
 
@@ -219,9 +270,22 @@ async fn ahead(shop: &Subscriptions, row: SubscriptionRow, tier: Tier) -> Result
 }
 
 fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()> {
+    check_change(current, from, to)?;
+    if to.plan.tier <= from.tier {
+        let message = format!(
+            "must be a higher plan than {}: subscriptions are only upgraded",
+            from.name
+        );
+        return Err(Error::invalid("planId", message));
+    }
+    Ok(())
+}
+
+/// Refuses a change of what is not active, and a plan of another service.
+pub(super) fn check_change(current: &Subscription, from: &Plan, to: &Offer) -> Result<()> {
     if current.status != SubscriptionStatus::Active {
         let message = format!(
-            "This subscription is {} and cannot be upgraded.",
+            "This subscription is {} and its plan cannot be changed.",
             current.status
         );
         return Err(Error::new(Code::InvalidState, message));
@@ -231,13 +295,6 @@ fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()
             "planId",
             "must be a plan of the same service",
         ));
-    }
-    if to.plan.tier <= from.tier {
-        let message = format!(
-            "must be a higher plan than {}: subscriptions are only upgraded",
-            from.name
-        );
-        return Err(Error::invalid("planId", message));
     }
     Ok(())
 }

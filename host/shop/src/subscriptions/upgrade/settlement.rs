@@ -3,14 +3,17 @@
 
 use serde_json::json;
 
-use super::store::{self, PlanChange, Progress};
+use super::{
+    schedule,
+    store::{self, PlanChange, Progress},
+};
 use crate::{
     Result, catalog,
     db::Conn,
     ids::SubscriptionId,
     payments::debts,
     provisioning,
-    subscriptions::Subscriptions,
+    subscriptions::{Subscriptions, refund},
     wallet::{self, LockedWallet, NewTransaction, TransactionType},
 };
 
@@ -52,12 +55,21 @@ fn outcome(progress: &Progress) -> Outcome {
 
 async fn apply(shop: &Subscriptions, progress: &Progress) -> Result<()> {
     let (change, clock) = (&progress.change, &shop.clock);
+    let id = change.subscription_id;
     let mut conn = shop.db.begin().await?;
-    if store::settle(&mut conn, change.id, "APPLIED", None, clock.now()).await? {
-        catalog::give_back_quota(&mut conn, clock, change.from_plan_id).await?;
-        conn.commit().await?;
-        tracing::info!(subscription.id = %change.subscription_id, "plan_change.applied");
+    let mut wallet = wallet::lock(&mut conn, progress.user_id).await?;
+    if !store::settle(&mut conn, change.id, "APPLIED", None, clock.now()).await? {
+        return Ok(());
     }
+    if change.give_back.is_positive() {
+        let row = crate::subscriptions::row(&mut conn, id).await?;
+        let reason = "The rest of the period costs less in the lower plan.";
+        let what = (change.period_number, change.give_back, reason);
+        refund::book(shop, &mut conn, &mut wallet, &row, what).await?;
+    }
+    catalog::give_back_quota(&mut conn, clock, change.from_plan_id).await?;
+    conn.commit().await?;
+    tracing::info!(subscription.id = %id, "plan_change.applied");
     Ok(())
 }
 
@@ -94,6 +106,24 @@ async fn undo(
     if !store::settle(conn, change.id, "REVERTED", Some(why), now).await? {
         return Ok(false);
     }
+    // A change that settled what was paid before has taken nothing itself.
+    if change.kept_cash.is_none() {
+        return_payment(shop, conn, wallet, change, why).await?;
+    }
+    store::restore_period(conn, change).await?;
+    store::restore_plan(conn, change, now).await?;
+    catalog::give_back_quota(conn, clock, change.to_plan_id).await?;
+    Ok(true)
+}
+
+async fn return_payment(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    wallet: &mut LockedWallet,
+    change: &PlanChange,
+    why: &str,
+) -> Result<()> {
+    let clock = &shop.clock;
     let new = NewTransaction {
         user_id: wallet.user_id,
         kind: TransactionType::Refund,
@@ -108,20 +138,18 @@ async fn undo(
     let back = (change.paid_cash, change.paid_bonus);
     let upgrade = Some(change.transaction_id);
     wallet::undo_purchase(conn, clock, wallet, upgrade, back, &key, new).await?;
-    debts::collect(conn, clock, wallet, change.paid_cash, &key).await?;
-    store::restore_period(conn, change).await?;
-    store::restore_plan(conn, change, now).await?;
-    catalog::give_back_quota(conn, clock, change.to_plan_id).await?;
-    Ok(true)
+    debts::collect(conn, clock, wallet, change.paid_cash, &key).await
 }
 
-/// Undoes a change under way before its subscription is cancelled.
+/// Undoes a change under way before its subscription is cancelled, and takes back one that waits for the
+/// next period.
 pub(crate) async fn abandon(
     shop: &Subscriptions,
     conn: &mut Conn,
     wallet: &mut LockedWallet,
     subscription_id: SubscriptionId,
 ) -> Result<()> {
+    schedule::take_back(conn, &shop.clock, subscription_id).await?;
     if let Some(change) = store::pending(conn, subscription_id).await? {
         undo(
             shop,
@@ -158,6 +186,10 @@ mod tests {
                 paid_cash: Rupiah::ZERO,
                 paid_bonus: Rupiah::ZERO,
                 transaction_id: TransactionId::MIN,
+                kept_cash: None,
+                kept_bonus: None,
+                give_back: Rupiah::ZERO,
+                refunded_until: None,
             },
             user_id: UserId::MIN,
             message: String::new(),

@@ -24,6 +24,13 @@ pub(in crate::subscriptions) struct PlanChange {
     pub(in crate::subscriptions) paid_cash: Rupiah,
     pub(in crate::subscriptions) paid_bonus: Rupiah,
     pub(in crate::subscriptions) transaction_id: TransactionId,
+    /// For a change that settles what was paid before: the worth that is left for the plan it goes to.
+    pub(in crate::subscriptions) kept_cash: Option<Rupiah>,
+    pub(in crate::subscriptions) kept_bonus: Option<Rupiah>,
+    /// Cash to give back once the change is made.
+    pub(in crate::subscriptions) give_back: Rupiah,
+    /// Cash of the period that was given back by then, this change's included.
+    pub(in crate::subscriptions) refunded_until: Option<Rupiah>,
 }
 
 /// A change under way, with the progress of its instance.
@@ -51,8 +58,9 @@ pub(in crate::subscriptions) async fn insert(
     execute!(
         conn,
         "INSERT INTO plan_changes (id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation,
-           period_number, paid_cash, paid_bonus, transaction_id, state, created_at, covers_from)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12)",
+           period_number, paid_cash, paid_bonus, transaction_id, state, created_at, covers_from, kept_cash, kept_bonus,
+           give_back, refunded_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12, $13, $14, $15, $16)",
         change.id,
         change.subscription_id,
         change.from_plan_id,
@@ -65,6 +73,10 @@ pub(in crate::subscriptions) async fn insert(
         change.transaction_id,
         now,
         covers_from,
+        change.kept_cash,
+        change.kept_bonus,
+        change.give_back,
+        change.refunded_until,
     )
     .map(|_| ())
 }
@@ -78,6 +90,10 @@ pub(in crate::subscriptions) struct Made {
     pub(in crate::subscriptions) paid_bonus: Rupiah,
     /// Start of the time it covers, until the end of its period.
     pub(in crate::subscriptions) covers_from: DateTime<Utc>,
+    /// What was left of all payments before, where the change settled them.
+    pub(in crate::subscriptions) kept_cash: Option<Rupiah>,
+    pub(in crate::subscriptions) kept_bonus: Option<Rupiah>,
+    pub(in crate::subscriptions) refunded_until: Option<Rupiah>,
 }
 
 /// The changes that were made in a period, oldest first.
@@ -86,7 +102,8 @@ pub(in crate::subscriptions) async fn of_period(
     subscription_id: SubscriptionId,
     period_number: i64,
 ) -> sqlx::Result<Vec<Made>> {
-    let sql = "SELECT f.tier AS from_tier, t.tier AS to_tier, c.paid_cash, c.paid_bonus, c.covers_from
+    let sql = "SELECT f.tier AS from_tier, t.tier AS to_tier, c.paid_cash, c.paid_bonus, c.covers_from,
+               c.kept_cash, c.kept_bonus, c.refunded_until
                FROM plan_changes c JOIN service_plans f ON f.id = c.from_plan_id JOIN service_plans t ON t.id = c.to_plan_id
                WHERE c.subscription_id = $1 AND c.period_number = $2 AND c.state = 'APPLIED' ORDER BY c.created_at, c.id";
     fetch_all!(conn, Made, sql, subscription_id, period_number)
@@ -98,7 +115,7 @@ pub(in crate::subscriptions) async fn pending(
     subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<PlanChange>> {
     let sql = "SELECT id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation, period_number,
-               paid_cash, paid_bonus, transaction_id
+               paid_cash, paid_bonus, transaction_id, kept_cash, kept_bonus, give_back, refunded_until
                FROM plan_changes WHERE subscription_id = $1 AND state = 'PENDING'";
     fetch_optional!(conn, PlanChange, sql, subscription_id)
 }
@@ -106,7 +123,8 @@ pub(in crate::subscriptions) async fn pending(
 /// Every change that is under way.
 pub(in crate::subscriptions) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
     let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.to_plan_id, c.generation,
-               c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, i.user_id, i.message,
+               c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, c.kept_cash, c.kept_bonus,
+               c.give_back, c.refunded_until, i.user_id, i.message,
                i.generation AS instance_generation, i.observed_generation, i.final_generation,
                (i.unproven_generation IS NOT NULL AND i.ready_at IS NOT NULL AND i.desired = 'RUNNING') AS is_rolling
                FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id

@@ -1,0 +1,136 @@
+//! Tests of what administrators see of billing, and of the names by which they run its jobs.
+
+use chrono::TimeDelta;
+use dermaga_tests::{Shop, both_engines};
+use serde_json::{Value, json};
+
+use crate::journeys::{
+    renewal::{buy, id_of, moment, next_period, subscription},
+    upgrade::customer_with_cash,
+};
+
+both_engines!(
+    Shop,
+    [
+        billing_is_told_in_numbers,
+        who_cannot_pay_soon_is_listed,
+        jobs_of_billing_run_by_their_names
+    ]
+);
+
+async fn statistics(shop: &Shop) -> Value {
+    let admin = shop.admin().await;
+    admin.get("/api/admin/billing/stats").await.data(200)
+}
+
+async fn billing_is_told_in_numbers(shop: Shop) {
+    let rich = customer_with_cash(&shop, "lunas@example.com", 300_000).await;
+    let poor = customer_with_cash(&shop, "kurang@example.com", 60_000).await;
+    let kept = buy(&shop, &rich, ("n8n", "basic"), None).await;
+    let unpaid = buy(&shop, &poor, ("n8n", "basic"), None).await;
+    let gone = buy(&shop, &rich, ("n8n", "free"), None).await;
+    let path = format!("/api/subscriptions/{}", id_of(&gone));
+    rich.delete(&path).await.data(200);
+    let refund = json!({ "amount": 5_000, "reason": "The service was down for a day." });
+    let path = format!("/api/admin/subscriptions/{}/refund", id_of(&kept));
+    shop.admin().await.post(&path, refund).await.data(201);
+    let seen = statistics(&shop).await;
+    let number = |field: &str| seen[field].as_i64().unwrap();
+    assert_eq!(
+        (number("active"), number("pastDue"), number("unpaid")),
+        (2, 0, 0)
+    );
+    assert_eq!(
+        (number("recurring"), number("dueWithinSevenDays")),
+        (100_000, 0)
+    );
+    for span in ["today", "thisMonth"] {
+        let span = &seen[span];
+        let fields = ["charges", "charged", "refunds", "refunded", "ended"];
+        let sums = fields.map(|field| span[field].as_i64().unwrap());
+        assert_eq!(sums, [3, 100_000, 1, 5_000, 1], "{seen:#}");
+    }
+
+    let end = moment(&subscription(&shop, id_of(&kept)).await["periodEnd"]);
+    shop.clock()
+        .advance(end - TimeDelta::days(6) - shop.clock().now());
+    assert_eq!(statistics(&shop).await["dueWithinSevenDays"], 2);
+    next_period(&shop, id_of(&unpaid)).await;
+    let seen = statistics(&shop).await;
+    let number = |field: &str| seen[field].as_i64().unwrap();
+    assert_eq!((number("active"), number("pastDue")), (1, 1), "{seen:#}");
+    assert_eq!((number("unpaid"), number("recurring")), (50_000, 50_000));
+    assert_eq!(number("overdue"), 0);
+    let today = &seen["today"];
+    assert_eq!(
+        (&today["charges"], &today["charged"]),
+        (&json!(1), &json!(50_000))
+    );
+    rich_is_refused(&shop).await;
+}
+
+async fn rich_is_refused(shop: &Shop) {
+    let customer = shop.sign_in("lunas@example.com").await;
+    for path in ["stats", "low-credit", "job-status"] {
+        let path = format!("/api/admin/billing/{path}");
+        customer.get(&path).await.fails(403, "FORBIDDEN");
+        shop.client().get(&path).await.fails(401, "UNAUTHENTICATED");
+    }
+    let path = "/api/admin/billing/run-job/daily-renewals";
+    customer.post(path, json!({})).await.fails(403, "FORBIDDEN");
+}
+
+async fn who_cannot_pay_soon_is_listed(shop: Shop) {
+    let rich = customer_with_cash(&shop, "cukup@example.com", 100_000).await;
+    let poor = customer_with_cash(&shop, "tipis@example.com", 60_000).await;
+    buy(&shop, &rich, ("n8n", "basic"), None).await;
+    let short = buy(&shop, &poor, ("n8n", "basic"), None).await;
+    let end = moment(&subscription(&shop, id_of(&short)).await["periodEnd"]);
+    let path = "/api/admin/billing/low-credit";
+    let admin = shop.admin().await;
+    assert_eq!(admin.get(path).await.data(200), json!([]));
+    let wide = admin.get(&format!("{path}?days=40")).await.data(200);
+    assert_eq!(wide.as_array().unwrap().len(), 1, "{wide:#}");
+    shop.clock()
+        .advance(end - TimeDelta::days(2) - shop.clock().now());
+    let admin = shop.admin().await;
+    let found = admin.get(path).await.data(200);
+    let found = found.as_array().unwrap();
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0]["subscriptionId"], short["subscription"]["id"]);
+    assert_eq!(
+        (&found[0]["due"], &found[0]["missing"]),
+        (&json!(50_000), &json!(40_000))
+    );
+    for query in ["days=0", "days=91", "days=x", "more=1"] {
+        let answer = admin.get(&format!("{path}?{query}")).await;
+        answer.fails(400, "VALIDATION_FAILED");
+    }
+}
+
+async fn jobs_of_billing_run_by_their_names(shop: Shop) {
+    let admin = shop.admin().await;
+    let jobs = admin.get("/api/admin/billing/job-status").await.data(200);
+    let names: Vec<_> = jobs
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| &job["name"])
+        .collect();
+    assert!(names.contains(&&json!("daily-renewals")), "{names:?}");
+    assert!(names.contains(&&json!("grace-period")), "{names:?}");
+    assert!(!names.contains(&&json!("ledger-seal")), "{names:?}");
+    let run = async |name: &str| {
+        let path = format!("/api/admin/billing/run-job/{name}");
+        admin.post(&path, json!({})).await
+    };
+    let ran = run("grace-period").await.data(200);
+    assert_eq!(
+        (&ran["job"], &ran["status"]),
+        (&json!("grace-period"), &json!("SUCCEEDED"))
+    );
+    let page = admin.get("/api/admin/audit?act=job.run").await.data(200);
+    assert_eq!(page[0]["subject"], "job:grace-period");
+    run("ledger-seal").await.fails(404, "NOT_FOUND");
+    run("nothing").await.fails(404, "NOT_FOUND");
+}
