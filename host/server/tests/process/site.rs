@@ -14,6 +14,7 @@ use dermaga_shop::{
 };
 use dermaga_tests::{postgres, skip};
 use reqwest::multipart::{Form, Part};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -49,8 +50,7 @@ impl Site {
                 }
             }
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = port.local_addr().unwrap().to_string();
+        let listen = free_address();
         let hook = format!("http://{listen}/api/wallet/webhook/midtrans");
         environment.push(("MIDTRANS_NOTIFICATION_URL", hook));
         let folder = TempDir::new().unwrap();
@@ -63,13 +63,13 @@ impl Site {
     }
 
     /// A site whose servers work on the test cluster; `None` when there is none.
-    pub(super) async fn in_cluster() -> Option<Self> {
+    pub(super) async fn in_cluster(on_postgres: bool) -> Option<Self> {
         let named = |name: &str| std::env::var(name).ok();
         let Some(admin) = named("DERMAGA_TEST_KUBECONFIG") else {
             skip("Kubernetes", "DERMAGA_TEST_KUBECONFIG names no cluster");
             return None;
         };
-        let mut site = Self::new(false).await?;
+        let mut site = Self::new(on_postgres).await?;
         let of_server = named("DERMAGA_TEST_SERVER_KUBECONFIG").unwrap_or(admin);
         site.environment.push(("KUBECONFIG", of_server));
         site.provisioner = "kubernetes";
@@ -112,6 +112,12 @@ impl Site {
     }
 }
 
+/// Returns an address of this machine that nothing listens on.
+pub(super) fn free_address() -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    port.local_addr().unwrap().to_string()
+}
+
 /// The payment gateway outlives the servers.
 async fn gateway() -> String {
     let gateway = Sandbox::new(Secret::new(KEY), Clock::system());
@@ -129,9 +135,14 @@ pub(super) struct Server(Child);
 impl Server {
     /// Starts and waits for the ready line.
     pub(super) fn start(site: &Site) -> Self {
+        Self::start_at(site, &site.listen)
+    }
+
+    /// Starts at an address of its own, beside others on the same database.
+    pub(super) fn start_at(site: &Site, listen: &str) -> Self {
         let mut process = command(site.path())
             .args(["serve", "--provisioner", site.provisioner])
-            .args(["--listen", &site.listen])
+            .args(["--listen", listen])
             .envs(site.environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -147,6 +158,12 @@ impl Server {
 
     pub(super) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Freezes the process, or lets it continue.
+    pub(super) fn send(&self, signal: Signal) {
+        let id = Pid::from_child(&self.0);
+        kill_process(id, signal).unwrap();
     }
 }
 
@@ -202,6 +219,10 @@ impl Patient {
         self.ask(path, |http, url| http.get(url)).await
     }
 
+    pub(super) async fn put(&self, path: &str, body: &Value) -> Value {
+        self.ask(path, |http, url| http.put(url).json(body)).await
+    }
+
     pub(super) async fn delete(&self, path: &str) -> Value {
         self.ask(path, |http, url| http.delete(url)).await
     }
@@ -237,6 +258,14 @@ impl Patient {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{path} was never answered");
+    }
+
+    /// The same person at another server.
+    pub(super) fn at(&self, listen: &str) -> Self {
+        Self {
+            base: format!("http://{listen}"),
+            ..self.clone()
+        }
     }
 
     pub(super) fn signed_in(&self, session: &Value) -> Self {

@@ -57,6 +57,9 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres
 
 /// Longest wait for a free connection before a request is answered 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Ends a transaction of PostgreSQL in which nothing was asked for a minute: its server is frozen, and
+/// what it has locked would hold up all others.
+const END_ABANDONED: &str = "SET idle_in_transaction_session_timeout = '60s'";
 /// Idle time after which a connection to PostgreSQL is tested before use. Testing each time would
 /// double the round trips of a short read.
 const TESTED_AFTER: Duration = Duration::from_secs(1);
@@ -128,6 +131,12 @@ impl Db {
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .test_before_acquire(false)
+            .after_connect(|conn, _| {
+                Box::pin(async move {
+                    sqlx::query(END_ABANDONED).execute(conn).await?;
+                    Ok(())
+                })
+            })
             .before_acquire(|conn, meta| {
                 Box::pin(async move {
                     if meta.idle_for >= TESTED_AFTER {
@@ -296,7 +305,9 @@ impl Db {
     /// # Errors
     /// When no connection becomes free in time.
     pub async fn snapshot(&self) -> sqlx::Result<Conn> {
-        const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        // It locks no row, and its reader may be slow.
+        const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                                SET LOCAL idle_in_transaction_session_timeout = 0";
         let inner = match self {
             // In WAL mode a transaction keeps the snapshot of its first read.
             Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
