@@ -31,6 +31,7 @@ use crate::{
     subscriptions::{
         self, SubscriptionStatus, Subscriptions, delivery,
         renewal::{ATTEMPTS, Charge, charge, price},
+        upgrade,
     },
     timekeeping,
 };
@@ -77,6 +78,8 @@ pub async fn renew_due(shop: &Subscriptions) -> Result<Outcome> {
 /// As [`renew_due`].
 pub async fn renew_all_due(shop: &Subscriptions, progress: &Progress) -> Result<Outcome> {
     timekeeping::trusted(&shop.clock)?;
+    // A change of plan that is under way keeps its subscription from being charged.
+    upgrade::settle_all(shop).await?;
     let due = store::due(&mut shop.db.read().await?, shop.clock.now()).await?;
     Ok(each(shop, due, progress).await)
 }

@@ -88,7 +88,8 @@ both_engines!(
         an_upgrade_is_prorated_and_applied,
         upgrades_are_refused_for_their_reason,
         one_of_many_upgrades_wins,
-        an_upgrade_that_cannot_be_made_is_undone
+        an_upgrade_that_cannot_be_made_is_undone,
+        an_upgrade_that_is_stopped_until_its_period_ends_is_undone
     ]
 );
 
@@ -333,5 +334,57 @@ async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
     crate::journeys::delivery::pin(&shop, id_of_instance, digest).await;
     shop.instance_becomes(&customer, id_of_instance, "RUNNING")
         .await;
+    shop.books_balance().await;
+}
+
+/// A customer who stops a service right after its upgrade never had the larger plan.
+async fn an_upgrade_that_is_stopped_until_its_period_ends_is_undone(shop: Shop) {
+    let customer = customer_with_cash(&shop, "berhenti@example.com", 300_000).await;
+    let (id, instance) = basic(&shop, &customer).await;
+    let (basic_left, pro_left) = (
+        available(&shop, "basic").await,
+        available(&shop, "pro").await,
+    );
+    let folder = folder_of(&shop, &instance);
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    let path = format!("/api/subscriptions/{id}");
+    let pro = json!({ "planId": shop.plan("n8n", "pro").await });
+    let upgrade = format!("{path}/upgrade");
+    customer.put(&upgrade, pro).await.data(200);
+    let stop = format!("{path}/stop");
+    customer.put(&stop, json!({})).await.data(202);
+    std::fs::remove_file(&folder).unwrap();
+    shop.clock().advance(TimeDelta::hours(1));
+    let id_of_instance = instance["id"].as_str().unwrap();
+    shop.instance_becomes(&customer, id_of_instance, "STOPPED")
+        .await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    let seen = customer.get(&path).await.data(200);
+    assert_eq!(seen["plan"], "pro", "it may still be started: {seen:#}");
+
+    shop.clock().advance(TimeDelta::days(31));
+    let admin = shop.admin().await;
+    let job = "/api/admin/jobs/daily-renewals/run";
+    admin.post(job, json!({})).await.data(200);
+    for _ in 0..200 {
+        if customer.get(&path).await.data(200)["periodNumber"] == 2 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let seen = customer.get(&path).await.data(200);
+    assert_eq!(
+        (&seen["plan"], &seen["periodNumber"]),
+        (&json!("basic"), &json!(2)),
+        "{seen:#}"
+    );
+    let wallet = customer.get("/api/wallet/info").await.data(200);
+    assert_eq!(
+        wallet["balance"]["total"],
+        300_000 - 2 * 50_000,
+        "{wallet:#}"
+    );
+    quota_becomes(&shop, basic_left, pro_left).await;
     shop.books_balance().await;
 }

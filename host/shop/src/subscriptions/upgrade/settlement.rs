@@ -17,17 +17,22 @@ use crate::{
     wallet::{self, LockedWallet, NewTransaction, TransactionType},
 };
 
+/// Reason of an owner's stop that lasted until the period was over.
+const NEVER_RAN: &str = "It was stopped, and never ran in the larger plan before its period ended.";
+
 /// Settles every change whose instance shows its result.
 ///
 /// # Errors
 /// When the database does not answer; what is settled stays so.
 pub(crate) async fn settle_all(shop: &Subscriptions) -> Result<()> {
-    let under_way = store::progress(&mut shop.db.read().await?).await?;
+    let now = shop.clock.now();
+    let under_way = store::progress(&mut shop.db.read().await?, now).await?;
     for progress in under_way {
         match outcome(&progress) {
             Outcome::Waiting => {}
             Outcome::Applied => apply(shop, &progress).await?,
-            Outcome::Refused => revert(shop, &progress).await?,
+            Outcome::Refused => revert(shop, &progress, &progress.message).await?,
+            Outcome::Lapsed => revert(shop, &progress, NEVER_RAN).await?,
         }
     }
     Ok(())
@@ -38,16 +43,21 @@ enum Outcome {
     Waiting,
     Applied,
     Refused,
+    /// It was stopped before it was proven, and what was paid for is over.
+    Lapsed,
 }
 
 /// Decides the outcome: a change is made once its pods are ready, and only a result that
-/// [`provisioning`] found to be final undoes it; all else is tried again.
+/// [`provisioning`] found to be final undoes it, or a stop that outlasts the period; all else is tried
+/// again.
 fn outcome(progress: &Progress) -> Outcome {
     if progress.observed_generation >= progress.change.generation && !progress.is_rolling {
         return Outcome::Applied;
     }
     if progress.final_generation == Some(progress.instance_generation) {
         Outcome::Refused
+    } else if progress.has_lapsed {
+        Outcome::Lapsed
     } else {
         Outcome::Waiting
     }
@@ -73,22 +83,19 @@ async fn apply(shop: &Subscriptions, progress: &Progress) -> Result<()> {
     Ok(())
 }
 
-async fn revert(shop: &Subscriptions, progress: &Progress) -> Result<()> {
+async fn revert(shop: &Subscriptions, progress: &Progress, reason: &str) -> Result<()> {
     let (change, clock) = (&progress.change, &shop.clock);
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, progress.user_id).await?;
-    if !undo(shop, &mut conn, &mut wallet, change, &progress.message).await? {
+    if !undo(shop, &mut conn, &mut wallet, change, reason).await? {
         return Ok(());
     }
-    let message = format!(
-        "The change of plan could not be made and was undone: {}",
-        progress.message
-    );
+    let message = format!("The change of plan could not be made and was undone: {reason}");
     let (id, plan) = (change.subscription_id, change.from_plan_id);
     provisioning::restore_plan(&mut conn, clock, id, plan, &message).await?;
     conn.commit().await?;
     shop.instances.handle.wake();
-    tracing::warn!(subscription.id = %id, reason = progress.message, "plan_change.reverted");
+    tracing::warn!(subscription.id = %id, reason, "plan_change.reverted");
     Ok(())
 }
 
@@ -173,8 +180,8 @@ mod tests {
     };
 
     #[test]
-    fn only_a_final_refusal_undoes_a_change() {
-        let progress = |observed_generation, is_rolling, final_generation| Progress {
+    fn only_a_final_refusal_and_a_stop_past_the_period_undo_a_change() {
+        let progress = |observed_generation, is_rolling, has_lapsed, final_generation| Progress {
             change: PlanChange {
                 id: PlanChangeId::MIN,
                 subscription_id: SubscriptionId::MIN,
@@ -196,18 +203,21 @@ mod tests {
             instance_generation: 3,
             observed_generation,
             is_rolling,
+            has_lapsed,
             final_generation,
         };
-        for (observed, rolling, refused, expected) in [
-            (1, false, None, Outcome::Waiting),
-            (1, false, Some(2), Outcome::Waiting),
-            (1, false, Some(3), Outcome::Refused),
-            (2, false, None, Outcome::Applied),
-            (2, true, None, Outcome::Waiting),
-            (3, true, Some(3), Outcome::Refused),
-            (3, false, Some(3), Outcome::Applied),
+        for (observed, rolling, lapsed, refused, expected) in [
+            (1, false, false, None, Outcome::Waiting),
+            (1, false, false, Some(2), Outcome::Waiting),
+            (1, false, false, Some(3), Outcome::Refused),
+            (2, false, false, None, Outcome::Applied),
+            (2, false, true, None, Outcome::Applied),
+            (2, true, false, None, Outcome::Waiting),
+            (2, true, true, None, Outcome::Lapsed),
+            (3, true, false, Some(3), Outcome::Refused),
+            (3, false, false, Some(3), Outcome::Applied),
         ] {
-            let progress = progress(observed, rolling, refused);
+            let progress = progress(observed, rolling, lapsed, refused);
             assert_eq!(outcome(&progress), expected, "{progress:?}");
         }
     }

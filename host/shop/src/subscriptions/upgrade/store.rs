@@ -45,6 +45,8 @@ pub(in crate::subscriptions) struct Progress {
     pub(in crate::subscriptions) observed_generation: i64,
     /// It is applied and its pods are not all ready yet.
     pub(in crate::subscriptions) is_rolling: bool,
+    /// It is kept stopped, and the period that the change was paid for is over.
+    pub(in crate::subscriptions) has_lapsed: bool,
     /// The generation that will never be set up.
     pub(in crate::subscriptions) final_generation: Option<i64>,
 }
@@ -121,15 +123,20 @@ pub(in crate::subscriptions) async fn pending(
 }
 
 /// Every change that is under way.
-pub(in crate::subscriptions) async fn progress(conn: &mut Conn) -> sqlx::Result<Vec<Progress>> {
+pub(in crate::subscriptions) async fn progress(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<Progress>> {
     let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.to_plan_id, c.generation,
                c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, c.kept_cash, c.kept_bonus,
                c.give_back, c.refunded_until, i.user_id, i.message,
                i.generation AS instance_generation, i.observed_generation, i.final_generation,
-               (i.unproven_generation IS NOT NULL AND i.ready_at IS NOT NULL AND i.desired = 'RUNNING') AS is_rolling
+               (i.unproven_generation IS NOT NULL AND i.ready_at IS NOT NULL) AS is_rolling,
+               (i.desired = 'STOPPED' AND
+                 (SELECT s.period_end FROM subscriptions s WHERE s.id = c.subscription_id) <= $1) AS has_lapsed
                FROM plan_changes c JOIN instances i ON i.subscription_id = c.subscription_id
                WHERE c.state = 'PENDING' ORDER BY c.created_at";
-    fetch_all!(conn, Progress, sql)
+    fetch_all!(conn, Progress, sql, now)
 }
 
 /// Ends a change, once; false when it was ended elsewhere.
