@@ -9,7 +9,7 @@ use serde_json::Value;
 
 pub use fixed::{FIXED, refuse_fixed};
 pub use wording::{Fault, Format, faults};
-pub use wording::{UNKNOWN, of_format};
+pub use wording::{LIST_FOR_OBJECT, UNKNOWN, of_format};
 
 use crate::{Code, Error, Result};
 
@@ -31,7 +31,7 @@ pub fn validate(schema: &Value, value: &mut Value, root: &str) -> Result<()> {
     }
     let error = Error::new(
         Code::ValidationFailed,
-        format!("The {root} does not fit its schema."),
+        format!("The field {root} does not fit its schema."),
     );
     Err(faults.into_iter().fold(error, |error, fault| {
         error.with(format!("{root}{}", fault.pointer), fault.message)
@@ -42,7 +42,7 @@ pub fn validate(schema: &Value, value: &mut Value, root: &str) -> Result<()> {
 pub fn refused(problems: Vec<Problem>, root: &str) -> Error {
     let error = Error::new(
         Code::PluginRefusedInput,
-        format!("The {root} is not acceptable."),
+        format!("The field {root} is not acceptable."),
     );
     detailed(error, problems, root)
 }

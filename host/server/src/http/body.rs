@@ -132,7 +132,8 @@ fn parse<T: Input>(bytes: &[u8]) -> Result<T, Error> {
     let (nuls, repeats) = (faults::nuls(bytes, "body"), faults::repeats(bytes, "body"));
     let others = match deserialize::<T>(bytes, meant.as_ref())? {
         Ok(value) => {
-            let broken = faults::broken_rules(&value);
+            let mut broken = faults::broken_rules(&value);
+            broken.extend(lists::<T>(bytes));
             if broken.is_empty() && nuls.is_empty() && repeats.is_empty() {
                 return Ok(value);
             }
@@ -177,6 +178,17 @@ fn deserialize<T: Input>(bytes: &[u8], meant: Option<&Value>) -> Result<Result<T
     }
 }
 
+/// Returns the lists in a body where its type has objects.
+fn lists<T: Input>(bytes: &[u8]) -> Vec<Detail> {
+    if !bytes.contains(&b'[') {
+        return Vec::new();
+    }
+    let sent: Option<Value> = serde_json::from_slice(bytes).ok();
+    let shape = Shape::of_body::<T>();
+    sent.map(|sent| shape.lists(&sent, "body"))
+        .unwrap_or_default()
+}
+
 /// The body without optional fields that hold nothing, when there are such.
 fn meant<T: Input>(bytes: &[u8]) -> Option<Value> {
     // Most bodies hold no blank text, and are read without this detour. Between two quotes is a
@@ -199,6 +211,14 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Deserialize, Validate, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Limits {
+        #[garde(skip)]
+        #[expect(dead_code, reason = "only its type matters here")]
+        name: String,
+    }
+
+    #[derive(Debug, Deserialize, Validate, ToSchema)]
     #[serde(deny_unknown_fields, rename_all = "camelCase")]
     struct Order {
         #[garde(length(chars, min = 3))]
@@ -210,6 +230,9 @@ mod tests {
         #[garde(skip)]
         #[serde(default)]
         note: Option<uuid::Uuid>,
+        #[garde(dive)]
+        #[serde(default)]
+        limits: Option<Limits>,
         #[garde(skip)]
         #[serde(default)]
         #[schema(value_type = Object)]
@@ -262,7 +285,7 @@ mod tests {
                 r#"{"planName": "basic", "amount": 1, "extra": 2}"#,
                 &[(
                     "extra",
-                    "is not known here; there are: amount, free, note, planName",
+                    "is not known here; there are: amount, free, limits, note, planName",
                 )],
             ),
             (
@@ -271,13 +294,22 @@ mod tests {
             ),
             (r#"{"planName": "basic"}"#, &[("amount", "is missing")]),
             ("[]", &[("body", "must be an object, not a list")]),
+            // As many values as there are fields, in their order.
+            (
+                r#"["basic", 1, null, null, {}]"#,
+                &[("body", "must be an object, not a list")],
+            ),
+            (
+                r#"{"planName": "basic", "amount": 1, "limits": ["x"]}"#,
+                &[("limits", "must be an object, not a list")],
+            ),
             (
                 r#"{"planName": "ab", "amount": "x", "note": 5, "b": 1}"#,
                 &[
                     ("amount", number),
                     (
                         "b",
-                        "is not known here; there are: amount, free, note, planName",
+                        "is not known here; there are: amount, free, limits, note, planName",
                     ),
                     ("note", "must be a text, not a number"),
                     ("planName", "must be at least 3 characters, not 2"),

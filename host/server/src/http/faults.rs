@@ -120,6 +120,13 @@ impl Shape {
         faults.into_iter().map(detail).collect()
     }
 
+    /// The faults of lists in the place of objects, which types would read as their fields in order.
+    pub(super) fn lists(&self, value: &Value, root: &str) -> Vec<Detail> {
+        let mut faults = self.faults(value, root);
+        faults.retain(|fault| fault.message == schema::LIST_FOR_OBJECT);
+        faults
+    }
+
     /// Adds the known names to the message about an unknown field of the object itself.
     fn completed(&self, fault: schema::Fault) -> String {
         let is_own = fault.message == schema::UNKNOWN && fault.pointer.matches('/').count() == 1;

@@ -96,6 +96,8 @@ fn of_pattern(error: &ValidationError<'_>, schema: &Value) -> String {
 }
 
 pub const UNKNOWN: &str = "is not known here";
+/// Message about a list in the place of an object.
+pub const LIST_FOR_OBJECT: &str = "must be an object, not a list";
 
 /// Several forms are allowed: the faults against the one that was meant, or else all forms.
 fn of_branches(
@@ -332,7 +334,7 @@ mod tests {
         assert_eq!(told(&schema, &value), expected);
         assert_eq!(
             told(&schema, &json!([])),
-            [(String::new(), "must be an object, not a list".to_owned())]
+            [(String::new(), LIST_FOR_OBJECT.to_owned())]
         );
     }
 }
