@@ -151,5 +151,10 @@ fn message(moves: &Moves) -> String {
         _ => "are being",
     };
     let done = counted(done, "instance");
-    format!("{done} {verb} moved, {refused} refused.")
+    let skipped = match moves.skipped.len() {
+        0 => String::new(),
+        1 => " 1 that was named is not among those to move.".to_owned(),
+        some => format!(" {some} that were named are not among those to move."),
+    };
+    format!("{done} {verb} moved, {refused} refused.{skipped}")
 }

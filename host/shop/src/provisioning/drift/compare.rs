@@ -429,9 +429,13 @@ fn foreign(seen: &Sighting, owner: Option<&UserId>) -> Finding {
 }
 
 /// Names the party that made an object.
+/// Manager of fields that the API server writes for clients without a name of their own.
+const NAMELESS: &str = "unknown";
+
 fn maker(seen: &Sighting) -> String {
     let controller = seen.controller.as_ref().map(|(name, _)| name);
     let manager = controller.or(seen.other_manager.as_ref());
+    let manager = manager.filter(|manager| *manager != NAMELESS);
     manager.map_or_else(|| "another party".to_owned(), Clone::clone)
 }
 

@@ -202,11 +202,13 @@ async fn decide_kinds(
     namespace: Option<&str>,
 ) -> Result<Vec<Decided>> {
     let (_, mut found) = find(instances, cluster, namespace).await?;
-    found.retain(|one| kinds.contains(&one.drift) && one.remedy.action == Some(action));
+    found.retain(|one| kinds.contains(&one.drift));
     found.sort_by(|one, other| one.place().cmp(&other.place()));
     let decided = found.into_iter().take(MAX_REPAIRED).map(|found| {
         let item = Item::of(&found);
-        let decision = if found.remedy.by_name_only {
+        let decision = if found.remedy.action != Some(action) {
+            Err(unfit(&found))
+        } else if found.remedy.by_name_only {
             Err(refused(format!("Name it to repair it. {}", found.reason)))
         } else {
             Ok(Box::new(found))
@@ -219,13 +221,7 @@ async fn decide_kinds(
 /// Checks that a repair fits a named object, and that it is the one that was looked at.
 fn decide(action: RepairAction, item: &Item, found: &Finding) -> Result<Finding, Answer> {
     if found.remedy.action != Some(action) {
-        let Some(other) = found.remedy.action else {
-            return Err(refused(found.remedy.words.clone()));
-        };
-        let reason = &found.reason;
-        return Err(refused(format!(
-            "{reason} The repair that fits is {other}."
-        )));
+        return Err(unfit(found));
     }
     let Some(seen) = &found.seen else {
         return Ok(found.clone());
@@ -236,6 +232,15 @@ fn decide(action: RepairAction, item: &Item, found: &Finding) -> Result<Finding,
         )),
         Some(uid) if *uid != seen.uid => Err(another()),
         Some(_) => Ok(found.clone()),
+    }
+}
+
+/// Answers for a difference that another repair fits, or none.
+fn unfit(found: &Finding) -> Answer {
+    let reason = &found.reason;
+    match found.remedy.action {
+        Some(other) => refused(format!("{reason} The repair that fits is {other}.")),
+        None => refused(found.remedy.words.clone()),
     }
 }
 

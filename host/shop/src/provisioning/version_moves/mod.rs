@@ -105,6 +105,9 @@ pub struct Moves {
     pub service: Option<String>,
     pub applied: bool,
     pub instances: Vec<Moved>,
+    /// Ids in the request that are not moved: they are unknown, removed, of another plugin or service,
+    /// or as wanted already, or not in the share.
+    pub skipped: Vec<InstanceId>,
     /// Number of instances that this request did not reach.
     pub remaining: i64,
     /// Value of `after` for the next request; null when no instance is left.
@@ -125,6 +128,10 @@ pub async fn carry_out(instances: &Instances, actor_id: UserId, order: &Order) -
     let found = store::candidates(&mut conn, order).await?;
     drop(conn);
     let chosen = share::chosen(found, order);
+    let named = order.instances.iter().flatten().copied();
+    let skipped =
+        named.filter(|id| order.after.is_none_or(|after| *id > after) && !chosen.contains(id));
+    let skipped = skipped.collect();
     let total = chosen.len();
     let mut moved = Vec::new();
     for id in chosen.into_iter().take(order.limit.into()) {
@@ -145,6 +152,7 @@ pub async fn carry_out(instances: &Instances, actor_id: UserId, order: &Order) -
         service,
         applied: !order.dry_run,
         instances: moved,
+        skipped,
         remaining: i64::try_from(remaining).unwrap_or(i64::MAX),
         next: last.filter(|_| remaining > 0),
     })
