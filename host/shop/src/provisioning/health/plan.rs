@@ -12,6 +12,7 @@ use super::{
 use crate::{
     cluster::SilentWorkload,
     provisioning::model::{GivenUp, Instance, NewStatus, Status},
+    text::counted,
 };
 
 /// Longest time for which a healthy instance must stay so before an earlier fault is over. One that
@@ -88,6 +89,7 @@ impl Plan {
             before: before.as_ref(),
             ground: finding.ground,
             is_changing,
+            is_away: finding.state == InstanceHealth::Unknown,
             steady,
             now,
         };
@@ -216,9 +218,10 @@ impl Plan {
                 ..
             } = self.used;
             new_status.trouble = Some(format!(
-                "{} {restarts} restarts and {recreations} recreations within an hour did not mend it. It is \
-                 watched, and restarted once an hour.",
-                self.finding.detail
+                "{} {} and {} within an hour did not mend it. It is watched, and restarted once an hour.",
+                self.finding.detail,
+                counted(restarts, "restart"),
+                counted(recreations, "recreation"),
             ));
         }
         if let Some(words) = self.act_in_words() {
@@ -250,6 +253,8 @@ struct Step<'a> {
     before: Option<&'a Span>,
     ground: Ground,
     is_changing: bool,
+    /// Nothing is known of it: its cluster does not answer.
+    is_away: bool,
     steady: TimeDelta,
     now: DateTime<Utc>,
 }
@@ -260,14 +265,15 @@ impl Step<'_> {
         let Self {
             before,
             is_changing,
+            is_away,
             now,
             ..
         } = *self;
         let healthy = before.filter(|before| before.state == InstanceHealth::Healthy);
         let earlier = before.map_or_else(Course::default, Course::of);
         // A healthy span has the begin of the time that it ended. A start that was asked for is no
-        // fault that begins.
-        let begins = is_unwell || (healthy.is_some() && !is_changing);
+        // fault that begins, and neither is an outage of the cluster.
+        let begins = is_unwell || (healthy.is_some() && !is_changing && !is_away);
         let lasting = earlier.unwell_since.filter(|_| healthy.is_none());
         let unwell_since = lasting.or_else(|| begins.then_some(now));
         let ailing_since = match self.ground {

@@ -157,7 +157,8 @@ pub async fn summary(instances: &Instances) -> Result<HealthSummary> {
             restarts_per_hour: MOST_RESTARTS,
             recreations_per_hour: MOST_RECREATIONS,
         },
-        is_cluster_available: instances.handle.status().is_available,
+        is_cluster_available: instances.handle.cluster().is_ok()
+            && instances.handle.status().is_available,
         unwell: unwell.into_iter().map(Unwell::from).collect(),
     })
 }
