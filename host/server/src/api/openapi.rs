@@ -42,6 +42,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "admin: plugins", description = "For administrators: hot-loading what is sold and how it is priced."),
         (name = "admin: health", description = "For administrators: the health of instances, and its history."),
         (name = "admin: instances", description = "For administrators: decisions about instances."),
+        (name = "admin: quota", description = "For administrators: how many of each plan there are, and how many are taken."),
         (name = "admin: subscriptions", description = "For administrators: any customer's subscription."),
         (name = "admin: wallets", description = "For administrators: any customer's wallet and all transactions."),
     )

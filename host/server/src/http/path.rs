@@ -1,7 +1,7 @@
 //! Parts of the address.
 
 use axum::{
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, OriginalUri, Path},
     http::request::Parts,
 };
 use dermaga_shop::{Code, Error};
@@ -33,7 +33,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         let missing = || {
-            let message = format!("There is nothing at {}.", echo::cut(parts.uri.path(), 200));
+            // A nested router sees the rest of the path alone.
+            let whole = parts.extensions.get::<OriginalUri>();
+            let path = whole.map_or(parts.uri.path(), |whole| whole.path());
+            let message = format!("There is nothing at {}.", echo::cut(path, 200));
             Error::new(Code::NotFound, message)
         };
         // Nothing has a name with U+0000 in it, and PostgreSQL refuses to look for one.

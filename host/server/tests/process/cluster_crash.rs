@@ -135,7 +135,7 @@ async fn a_server_that_was_frozen_past_its_leases_does_no_harm() {
     }
     println!("RUNNING {:?} after the other froze", began.elapsed());
     let seen = customer.get(&path).await;
-    let stop = format!("{}/stop", path);
+    let stop = format!("{path}/stop");
     customer.put(&stop, &json!({})).await;
     customer.until(&path, "/status", "STOPPED").await;
 

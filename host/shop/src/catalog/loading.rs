@@ -236,8 +236,11 @@ impl RefusedTemplate {
             2 => " (and 1 more problem)".to_owned(),
             all => format!(" (and {} more problems)", all - 1),
         };
-        let said = format!("{} {}", first.key, first.message);
-        format!("{place}: {}{more}", said.trim())
+        let said = match first.key.as_str() {
+            "" => first.message.clone(),
+            key => format!("{key}: {}", first.message),
+        };
+        format!("{place}: {}{more}", said.trim_end_matches('.'))
     }
 
     fn sentence(&self) -> String {

@@ -200,14 +200,19 @@ fn activation(plugin: &Plugin, digest: &str, superseded: Option<String>) -> Acti
 /// Activates the version that was active before the present one.
 ///
 /// # Errors
-/// `INVALID_STATE` when there is none; and as [`activate`].
+/// `NOT_FOUND` for an unknown plugin, `INVALID_STATE` when there is none; and as [`activate`].
 pub async fn roll_back(
     registry: &Registry,
     templates: &[Template],
     plugin_id: &str,
     actor_id: UserId,
 ) -> Result<Activation> {
-    let previous = store::last_superseded(&mut registry.db().read().await?, plugin_id).await?;
+    let mut conn = registry.db().read().await?;
+    if store::versions_of(&mut conn, plugin_id).await?.is_empty() {
+        return Err(Error::not_found("plugin"));
+    }
+    let previous = store::last_superseded(&mut conn, plugin_id).await?;
+    drop(conn);
     let previous = previous.ok_or_else(|| {
         Error::new(
             Code::InvalidState,

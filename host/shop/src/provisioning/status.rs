@@ -18,6 +18,7 @@ use crate::{
     Code, Error,
     cluster::{ClusterError, Contested, ObjectRef, Obstacle, Rollout, diagnose},
     plugins,
+    text::counted,
 };
 
 /// Time to the next look while a change is under way, for changes that the watch misses.
@@ -173,8 +174,8 @@ impl StatusDecider<'_> {
         let reason = match &new_status.rollout {
             Rollout::Stalled(reason) => reason.clone(),
             _ => format!(
-                "It was not ready within {} minutes. {}",
-                limit.as_secs() / 60,
+                "It was not ready within {}. {}",
+                counted(limit.as_secs() / 60, "minute"),
                 new_status.message
             ),
         };

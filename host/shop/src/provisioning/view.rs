@@ -120,7 +120,7 @@ impl InstanceDetail {
                 .map(|endpoint| EndpointView::of(endpoint, instance))
                 .collect(),
             last_error: has_trouble(instance).then(|| instance.message.clone()),
-            changing: instance.unproven_generation.is_some(),
+            changing: is_here && instance.unproven_generation.is_some(),
             undone: instance.undone.clone().map(|undone| undone.0),
             failures: instance.failures,
             next_attempt_at: instance.next_attempt_at,

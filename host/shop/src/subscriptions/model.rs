@@ -231,6 +231,7 @@ pub struct SubscriptionView {
 impl From<SubscriptionRow> for SubscriptionView {
     fn from(row: SubscriptionRow) -> Self {
         let subscription = row.subscription;
+        let is_live = subscription.status.is_live();
         Self {
             id: subscription.id,
             service: row.service_slug,
@@ -244,12 +245,12 @@ impl From<SubscriptionRow> for SubscriptionView {
             auto_renew: subscription.auto_renew,
             period_start: subscription.period_start,
             period_end: subscription.period_end,
-            grace_until: subscription.grace_until,
+            grace_until: subscription.grace_until.filter(|_| is_live),
             suspended_at: subscription.suspended_at,
             delivered_at: subscription.delivered_at,
             held_since: subscription.held_since,
             next_plan_id: subscription.next_plan_id,
-            unpaid: subscription.unpaid,
+            unpaid: subscription.unpaid.filter(|_| is_live),
             coupon_periods_left: subscription.coupon_periods_left,
             config: subscription.config.0,
             instance_id: row.instance_id,

@@ -171,7 +171,7 @@ fn check_plan(row: &SubscriptionRow, plan_id: Option<PlanId>) -> Result<()> {
         return Ok(());
     }
     let message = format!(
-        "must be the plan that it has: a plan is changed by POST /api/subscriptions/{}/upgrade",
+        "must be the plan that it has: a plan is changed by PUT /api/subscriptions/{}/upgrade",
         subscription.id
     );
     Err(Error::invalid("planId", message))

@@ -5,12 +5,11 @@ use serde_json::json;
 use super::Wallets;
 use super::{
     Account, Balance, NewTransaction, Transaction, TransactionType, WalletRow, check_cap,
-    insufficient,
     ledger::{self, Movement},
     lock,
 };
 use crate::{
-    Error, Result,
+    Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
     db::{Conn, Uncommitted, new_id},
     ids::{TransactionId, UserId},
@@ -187,7 +186,11 @@ fn taken(balance: Balance, amount: Rupiah, kind: Option<CreditKind>) -> Result<(
         },
     };
     if reachable.total()? < amount {
-        return Err(insufficient(amount, reachable)?);
+        let message = format!(
+            "The wallet holds {} of that credit, and {amount} cannot be taken from it.",
+            reachable.total()?
+        );
+        return Err(Error::new(Code::InsufficientCredit, message));
     }
     let bonus = reachable.bonus.min(amount);
     Ok((amount.minus(bonus)?, bonus))

@@ -101,7 +101,7 @@ async fn a_wrong_template_is_refused_alone(engine: Engine) {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].0, "ghost.toml");
     assert!(
-        told[0].1.contains("ghost.toml:18:1: images ") && told[0].1.contains("ghost is not sold."),
+        told[0].1.contains("ghost.toml:18:1: images: ") && told[0].1.contains("ghost is not sold."),
         "{told:?}"
     );
 
