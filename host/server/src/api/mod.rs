@@ -41,6 +41,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(api_tokens::router())
         .merge(catalog::router())
         .merge(admin::catalog::router())
+        .merge(admin::services::router())
         .merge(admin::quota::router())
         .merge(wallet::router())
         .merge(admin::wallet::router())

@@ -9,8 +9,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::{
-    AlertId, AuditEventId, CouponId, DeliveryId, InstanceId, PaymentId, PlanId, SubscriptionId,
-    UserId,
+    AlertId, AuditEventId, CategoryId, CouponId, DeliveryId, InstanceId, PaymentId, PlanId,
+    ServiceId, SubscriptionId, UserId,
 };
 
 crate::text_enum! {
@@ -49,6 +49,13 @@ crate::text_enum! {
         PaymentRefunded = "payment.refunded",
         /// A payment that the gateway left unclear was settled by hand.
         PaymentReviewed = "payment.reviewed",
+        PlanChanged = "plan.changed",
+        PlanCreated = "plan.created",
+        PlanDeleted = "plan.deleted",
+        /// A plan is kept for those who bought it, and not sold any more.
+        PlanRetired = "plan.retired",
+        /// A plan was put on sale, or taken off it.
+        PlanSwitched = "plan.switched",
         PluginActivated = "plugin.activated",
         /// A plugin was granted a larger or smaller size class.
         PluginClassGranted = "plugin.class_granted",
@@ -60,6 +67,15 @@ crate::text_enum! {
         PluginVersionDeleted = "plugin.version_deleted",
         /// The number of a plan that can be sold was changed.
         QuotaChanged = "plan.quota_changed",
+        ServiceChanged = "service.changed",
+        ServiceCreated = "service.created",
+        ServiceDeleted = "service.deleted",
+        /// The template decides all fields of a service again.
+        ServiceReset = "service.reset",
+        /// A service is kept for those who bought it, and not sold any more.
+        ServiceRetired = "service.retired",
+        /// A service was put on sale, or taken off it.
+        ServiceSwitched = "service.switched",
         /// Renewal or price of a subscription was changed.
         SubscriptionChanged = "subscription.changed",
         SubscriptionExpired = "subscription.expired",
@@ -85,6 +101,7 @@ crate::text_enum! {
 pub enum Subject<'a> {
     Alert(AlertId),
     Catalog,
+    Category(CategoryId),
     Clock,
     Cluster,
     Coupon(CouponId),
@@ -99,6 +116,7 @@ pub enum Subject<'a> {
     Plan(PlanId),
     /// Plugin by its id.
     Plugin(&'a str),
+    Service(ServiceId),
     Subscription(SubscriptionId),
     /// Wallet by its customer.
     Wallet(UserId),
@@ -109,6 +127,7 @@ impl Display for Subject<'_> {
         match self {
             Self::Alert(id) => write!(f, "alert:{id}"),
             Self::Catalog => f.write_str("catalog"),
+            Self::Category(id) => write!(f, "category:{id}"),
             Self::Clock => f.write_str("clock"),
             Self::Cluster => f.write_str("cluster"),
             Self::Coupon(id) => write!(f, "coupon:{id}"),
@@ -119,6 +138,7 @@ impl Display for Subject<'_> {
             Self::Payment(id) => write!(f, "payment:{id}"),
             Self::Plan(id) => write!(f, "plan:{id}"),
             Self::Plugin(id) => write!(f, "plugin:{id}"),
+            Self::Service(id) => write!(f, "service:{id}"),
             Self::Subscription(id) => write!(f, "subscription:{id}"),
             Self::Wallet(user_id) => write!(f, "wallet:{user_id}"),
         }

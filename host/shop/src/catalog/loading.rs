@@ -198,7 +198,8 @@ impl Loading {
 }
 
 impl LoadedFrom {
-    fn read(&self) -> Result<Template, Vec<TemplateError>> {
+    /// Reads the text again.
+    pub(super) fn read(&self) -> Result<Template, Vec<TemplateError>> {
         let file = self.template_file.as_deref().unwrap_or_default();
         Template::parse(file, self.template.as_deref().unwrap_or_default())
     }

@@ -1,5 +1,6 @@
 //! Catalogue: categories, services and plans, read from the templates, and quotas of plans.
 
+mod administration;
 mod browsing;
 mod image_ages;
 mod loading;
@@ -13,6 +14,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use dermaga_toolkit::template::Template;
 
+pub use administration::{
+    ManagedPlan, ManagedService, NewPlan, NewService, PlanChanges, Removal, ServiceChanges,
+    ServiceSales, ServiceState, ServiceStatistics, ServicesFilter, change_plan, change_service,
+    create_plan, create_service, managed_plan, managed_service, managed_services, remove_plan,
+    remove_service, reset_service, service_statistics, switch_plan, switch_service,
+};
 pub use browsing::{categories, sold_service, sold_services, sold_services_of};
 pub use image_ages::{ImageView, watch_images};
 pub use loading::RefusedTemplate;
@@ -24,7 +31,7 @@ pub use quota::{
     MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview, QuotaStatistics,
     QuotaView, quota, quota_overview, quota_statistics, quotas, set_quotas,
 };
-pub use templates::{CatalogReload, Templates, load_at_start, reload};
+pub use templates::{CatalogReload, FieldChange, KeptField, Templates, load_at_start, reload};
 
 use crate::{
     Code, Error, Result,
@@ -68,8 +75,8 @@ pub struct Offer {
     pub plan: Plan,
 }
 
-/// Writes the templates into the catalogue: new ones are added, known ones updated. Quota and
-/// `active` of a known plan belong to the administrators.
+/// Writes the templates into the catalogue: new ones are added, known ones updated. Quota,
+/// `active` and edited fields of a known one belong to the administrators.
 async fn load_templates(conn: &mut Conn, clock: &Clock, templates: &[Template]) -> Result<()> {
     let now = clock.now();
     for template in templates {

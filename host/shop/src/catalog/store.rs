@@ -22,7 +22,9 @@ pub(super) async fn upsert_category(
     description: &str,
 ) -> sqlx::Result<CategoryId> {
     let sql = "INSERT INTO service_categories (id, slug, name, description) VALUES ($1, $2, $3, $4)
-               ON CONFLICT (slug) DO UPDATE SET name = excluded.name, description = excluded.description
+               ON CONFLICT (slug) DO UPDATE SET
+                 name = CASE WHEN service_categories.edited LIKE '% name %' THEN service_categories.name ELSE excluded.name END,
+                 description = CASE WHEN service_categories.edited LIKE '% description %' THEN service_categories.description ELSE excluded.description END
                RETURNING id";
     let (id,) = fetch_one!(conn, (CategoryId,), sql, id, slug, name, description)?;
     Ok(id)
@@ -45,8 +47,8 @@ pub(super) struct NewService<'a> {
     pub(super) template: (&'a str, &'a str),
 }
 
-/// Inserts or updates a service by slug, as one that can be sold; `active` stays as an
-/// administrator left it.
+/// Inserts or updates a service by slug, as one that can be sold; `active` and edited fields stay
+/// as an administrator left them.
 pub(super) async fn upsert_service(
     conn: &mut Conn,
     new: &NewService<'_>,
@@ -58,9 +60,13 @@ pub(super) async fn upsert_service(
         "INSERT INTO services (id, slug, category_id, plugin_id, name, summary, description, featured, active,
            images, settings, pod_security_exceptions, template_file, template, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, TRUE, $9, $10, $11, $13, $14, $12, $12)
-         ON CONFLICT (slug) DO UPDATE SET category_id = excluded.category_id, plugin_id = excluded.plugin_id,
-           name = excluded.name, summary = excluded.summary, description = excluded.description,
-           featured = excluded.featured, images = excluded.images, settings = excluded.settings,
+         ON CONFLICT (slug) DO UPDATE SET plugin_id = excluded.plugin_id,
+           category_id = CASE WHEN services.edited LIKE '% category %' THEN services.category_id ELSE excluded.category_id END,
+           name = CASE WHEN services.edited LIKE '% name %' THEN services.name ELSE excluded.name END,
+           summary = CASE WHEN services.edited LIKE '% summary %' THEN services.summary ELSE excluded.summary END,
+           description = CASE WHEN services.edited LIKE '% description %' THEN services.description ELSE excluded.description END,
+           featured = CASE WHEN services.edited LIKE '% featured %' THEN services.featured ELSE excluded.featured END,
+           images = excluded.images, settings = excluded.settings,
            pod_security_exceptions = excluded.pod_security_exceptions, template_file = excluded.template_file,
            template = excluded.template, refused = NULL, updated_at = excluded.updated_at
          RETURNING id",
@@ -95,6 +101,26 @@ pub(super) struct LoadedFrom {
 pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>> {
     let sql = "SELECT slug, template_file, template FROM services ORDER BY slug";
     fetch_all!(conn, LoadedFrom, sql)
+}
+
+/// Edited fields of a service or a plan.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Edits {
+    /// Slug of the service.
+    pub(super) service: String,
+    /// Slug of the plan.
+    pub(super) plan: Option<String>,
+    /// Names with blanks around.
+    pub(super) edited: String,
+}
+
+/// Services and plans with edited fields.
+pub(super) async fn edits(conn: &mut Conn) -> sqlx::Result<Vec<Edits>> {
+    let sql = "SELECT slug AS service, NULL AS plan, edited FROM services WHERE edited <> ''
+               UNION ALL
+               SELECT s.slug, p.slug, p.edited FROM service_plans p JOIN services s ON s.id = p.service_id
+               WHERE p.edited <> '' ORDER BY 1, 2";
+    fetch_all!(conn, Edits, sql)
 }
 
 /// Records the reason that a service cannot be sold, or clears it.
@@ -138,10 +164,15 @@ pub(super) async fn upsert_plan(
         "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib,
            replicas, total_quota, max_instances_per_user, features, active, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, TRUE, $14, $14)
-         ON CONFLICT (service_id, slug) DO UPDATE SET name = excluded.name, tier = excluded.tier,
-           monthly_price = excluded.monthly_price, cpu_millis = excluded.cpu_millis, memory_mib = excluded.memory_mib,
-           storage_gib = excluded.storage_gib, replicas = excluded.replicas,
-           max_instances_per_user = excluded.max_instances_per_user, features = excluded.features,
+         ON CONFLICT (service_id, slug) DO UPDATE SET tier = excluded.tier,
+           name = CASE WHEN service_plans.edited LIKE '% name %' THEN service_plans.name ELSE excluded.name END,
+           monthly_price = CASE WHEN service_plans.edited LIKE '% monthlyPrice %' THEN service_plans.monthly_price ELSE excluded.monthly_price END,
+           cpu_millis = CASE WHEN service_plans.edited LIKE '% cpuMillis %' THEN service_plans.cpu_millis ELSE excluded.cpu_millis END,
+           memory_mib = CASE WHEN service_plans.edited LIKE '% memoryMib %' THEN service_plans.memory_mib ELSE excluded.memory_mib END,
+           storage_gib = CASE WHEN service_plans.edited LIKE '% storageGib %' THEN service_plans.storage_gib ELSE excluded.storage_gib END,
+           replicas = CASE WHEN service_plans.edited LIKE '% replicas %' THEN service_plans.replicas ELSE excluded.replicas END,
+           max_instances_per_user = CASE WHEN service_plans.edited LIKE '% maxInstancesPerUser %' THEN service_plans.max_instances_per_user ELSE excluded.max_instances_per_user END,
+           features = CASE WHEN service_plans.edited LIKE '% features %' THEN service_plans.features ELSE excluded.features END,
            updated_at = excluded.updated_at",
         new.id,
         new.service_id,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
-use dermaga_toolkit::template::{Folder, Template, TemplateError};
+use dermaga_toolkit::template::{Folder, RefusedFile, Template, TemplateError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{
     Catalog, RefusedTemplate,
     loading::{self, Loading},
-    store,
+    store::{self, Edits, LoadedFrom},
 };
 use crate::{
     Code, Error, Result,
@@ -49,6 +49,41 @@ impl Templates {
         };
         let read = tokio::task::spawn_blocking(move || Folder::read(&folder));
         read.await.map_err(Error::internal)
+    }
+
+    /// Adds a service that an administrator created.
+    pub(super) fn add(&self, template: &Template) {
+        self.current.rcu(|now| {
+            let mut templates = Vec::clone(now);
+            templates.push(template.clone());
+            templates
+        });
+    }
+
+    /// Leaves out a service that was deleted.
+    pub(super) fn drop_service(&self, slug: &str) {
+        self.current.rcu(|now| {
+            let mut templates = Vec::clone(now);
+            templates.retain(|template| template.slug != slug);
+            templates
+        });
+    }
+
+    /// Returns true when a file of the folder names this service, and this plan of it. A wrong file
+    /// names all that it named before.
+    pub(super) async fn names(&self, service: &LoadedFrom, plan: Option<&str>) -> Result<bool> {
+        let Ok(folder) = self.read().await? else {
+            return Ok(true);
+        };
+        let wrong = |file: &RefusedFile| service.template_file.as_ref() == Some(&file.file);
+        let template = folder
+            .templates
+            .iter()
+            .find(|template| template.slug == service.slug);
+        Ok(template.map_or_else(
+            || folder.refused.iter().any(wrong),
+            |template| plan.is_none_or(|slug| template.plans.iter().any(|plan| plan.slug == slug)),
+        ))
     }
 
     /// Returns every template that a plugin may have to make, before any plugin was asked.
@@ -127,12 +162,31 @@ pub struct CatalogChange {
     pub fields: Vec<FieldChange>,
 }
 
+/// Field that an administrator edited, and that its template has, too.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeptField {
+    /// Slug of the service.
+    pub service: String,
+    /// Slug of the plan; absent for the service itself.
+    pub plan: Option<String>,
+    pub field: String,
+    /// Value of the administrator, which stays.
+    #[schema(value_type = Object)]
+    pub kept: Value,
+    /// Value of the template, which a reset brings back.
+    #[schema(value_type = Object)]
+    pub template: Value,
+}
+
 /// Changes that reloading the templates makes, or would make.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CatalogReload {
     pub applied: bool,
     pub changes: Vec<CatalogChange>,
+    /// Edited fields, which keep their value over the template until `POST /admin/services/{id}/reset`.
+    pub kept: Vec<KeptField>,
     /// Templates that are not loaded, with all their problems.
     pub refused: Vec<RefusedTemplate>,
     /// Services and plans (`service/plan`) that no template names any more. They stay as they are.
@@ -141,8 +195,8 @@ pub struct CatalogReload {
 
 /// Reads the templates again and writes those that can be sold into the catalogue; with `dry_run`
 /// it only reports the changes. A template that is wrong, or that its plugin rejects, is refused
-/// alone: its service stays as it was last loaded. Quota and `active` stay as the administrators
-/// left them.
+/// alone: its service stays as it was last loaded. Quota, `active` and edited fields stay as the
+/// administrators left them.
 ///
 /// # Errors
 /// `VALIDATION_FAILED` when the folder cannot be read; nothing changes then.
@@ -154,6 +208,7 @@ pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Resul
     loading.write(&mut conn, clock).await?;
     let after = snapshot(&mut conn).await?;
     let changes = compare(&before, &after);
+    let kept = kept_fields(&store::edits(&mut conn).await?, &after, &loading);
     if dry_run {
         conn.rollback().await?;
     } else {
@@ -172,6 +227,7 @@ pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Resul
     Ok(CatalogReload {
         applied: !dry_run,
         changes,
+        kept,
         refused: loading.refused,
         without_template,
     })
@@ -248,6 +304,51 @@ fn differences(before: &Map<String, Value>, after: &Map<String, Value>) -> Vec<F
             after: value.clone(),
         })
         .collect()
+}
+
+/// Returns the edited fields with both their values.
+fn kept_fields(
+    edits: &[Edits],
+    now: &BTreeMap<Key, Map<String, Value>>,
+    loading: &Loading,
+) -> Vec<KeptField> {
+    let templates = || loading.fresh.iter().chain(&loading.kept);
+    let mut kept = Vec::new();
+    for edited in edits {
+        let key = (edited.service.clone(), edited.plan.clone());
+        let template = templates().find(|template| template.slug == edited.service);
+        let written = template.and_then(|template| written(template, edited.plan.as_deref()));
+        let (Some(written), Some(now)) = (written, now.get(&key)) else {
+            continue;
+        };
+        for field in edited.edited.split_whitespace() {
+            kept.push(KeptField {
+                service: edited.service.clone(),
+                plan: edited.plan.clone(),
+                field: field.to_owned(),
+                kept: now.get(field).cloned().unwrap_or_default(),
+                template: written.get(field).cloned().unwrap_or_default(),
+            });
+        }
+    }
+    kept
+}
+
+/// Returns the fields of a template, or of a plan of it, that administrators may edit.
+fn written(template: &Template, plan: Option<&str>) -> Option<Map<String, Value>> {
+    let Some(slug) = plan else {
+        return Some(object(json!({
+            "category": template.category.slug, "name": template.name, "summary": template.summary,
+            "description": template.description, "featured": template.featured,
+        })));
+    };
+    let plan = template.plans.iter().find(|plan| plan.slug == slug)?;
+    Some(object(json!({
+        "name": plan.name, "monthlyPrice": plan.monthly_price,
+        "cpuMillis": plan.resources.cpu_millis, "memoryMib": plan.resources.memory_mib,
+        "storageGib": plan.resources.storage_gib, "replicas": plan.resources.replicas,
+        "maxInstancesPerUser": plan.max_instances_per_user, "features": plan.features,
+    })))
 }
 
 /// Returns the services that no file names. A wrong file still names its service.

@@ -343,6 +343,11 @@ fn is_in_memory(path: &Path) -> bool {
     name.is_empty() || name == ":memory:" || name.starts_with("file:")
 }
 
+/// Returns true when a statement left a row that refers to nothing.
+pub fn broken_reference(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if error.is_foreign_key_violation())
+}
+
 /// Returns the unique constraint that a statement broke, named as PostgreSQL names it by default
 /// (`users_email_key`); `None` for every other error.
 pub fn broken_unique(error: &sqlx::Error) -> Option<String> {

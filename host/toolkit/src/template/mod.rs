@@ -4,6 +4,7 @@
 //! the gate, and the plans with their prices and sizes. Reading one reports every problem, each
 //! with file, line, column and key, so that an author can repair the file at once.
 
+mod draft;
 mod error;
 mod fields;
 mod folder;
@@ -21,6 +22,7 @@ use dermaga_runtime::{
 };
 use serde::Serialize;
 
+pub use draft::Draft;
 pub use error::TemplateError;
 pub use folder::{Folder, RefusedFile};
 pub use images::ImageSupport;

@@ -6,14 +6,14 @@ use dermaga_tests::{Answer, Engine, Shop, both_engines, checkout};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn copy(name: &str, folder: &Path) -> String {
+pub(super) fn copy(name: &str, folder: &Path) -> String {
     let text =
         fs::read_to_string(checkout().join("service-templates").join(name)).expect("the template");
     fs::write(folder.join(name), &text).unwrap();
     text
 }
 
-async fn shop_selling(engine: Engine, folder: &TempDir) -> Option<Shop> {
+pub(super) async fn shop_selling(engine: Engine, folder: &TempDir) -> Option<Shop> {
     let path = folder.path().to_owned();
     Shop::open_with(engine, |config| config.templates_dir = Some(path)).await
 }

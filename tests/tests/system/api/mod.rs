@@ -38,6 +38,7 @@ pub(crate) mod quotes;
 pub(crate) mod refunds;
 pub(crate) mod refusals;
 pub(crate) mod rollouts;
+pub(crate) mod services;
 pub(crate) mod settings_moves;
 pub(crate) mod statements;
 pub(crate) mod updates;

@@ -51,6 +51,19 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
     ),
     ("quota/overview", &[]),
     ("quota/statistics", &[]),
+    (
+        "services",
+        &[
+            "q=a",
+            "category=databases",
+            "plugin=service-n8n",
+            "state=ON_SALE",
+            "state=OFF",
+            "state=REFUSED",
+            "state=RETIRED",
+        ],
+    ),
+    ("services/statistics", &[]),
     ("debts", &["userId={user}", "open=true", "open=false"]),
     (
         "decisions",
@@ -167,6 +180,7 @@ pub(super) async fn play(till: &Till) {
     coupons(till, &customer).await;
     reduced(till, &customer).await;
     plugins(till).await;
+    services(till).await;
     books(till, &customer, &user).await;
     evidence(till, &customer).await;
 
@@ -386,6 +400,16 @@ async fn plugins(till: &Till) {
         .post("/api/admin/catalog/reload", json!({}))
         .await
         .data(200);
+}
+
+/// What administrators do with services and plans.
+async fn services(till: &Till) {
+    let admin = &till.admin;
+    let found = admin.get("/api/admin/services?q=valkey").await.data(200);
+    let path = format!("/api/admin/services/{}", text(&found[0]["id"]));
+    let plan = format!("{path}/plans/{}", text(&found[0]["plans"][0]["id"]));
+    admin.get(&path).await.data(200);
+    admin.get(&plan).await.data(200);
 }
 
 async fn books(till: &Till, customer: &Client, user: &Value) {

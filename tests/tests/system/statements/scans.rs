@@ -37,6 +37,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("alerts/store.rs list", "alerts", PAGE),
     ("audit/store.rs list", "audit_events", PAGE),
     (
+        "catalog/administration/store.rs sales",
+        "subscriptions",
+        SUM,
+    ),
+    (
         "coupons/store/admin.rs cost_by_type",
         "coupon_redemptions",
         SUM,

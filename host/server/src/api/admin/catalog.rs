@@ -32,8 +32,8 @@ struct ReloadRequest {
 ///
 /// New services and plans are sold at once, known ones are brought up to date. Every template is
 /// put to the check of `dermaga plugin check`; one that is wrong is listed under `refused` with
-/// file and line, its service stays as it was loaded last, and all others are loaded. Quota, and
-/// whether something is sold, stay as administrators left them; what customers bought stays at its
+/// file and line, its service stays as it was loaded last, and all others are loaded. Quota,
+/// whether something is sold, and edited fields (`kept`) stay as administrators left them; what customers bought stays at its
 /// price.
 #[utoipa::path(post, path = "/admin/catalog/reload", tag = "admin: catalogue", request_body = Option<ReloadRequest>, security(("bearer" = [])),
     responses((status = 200, description = "What changed, or would", body = Envelope<CatalogReload>)))]

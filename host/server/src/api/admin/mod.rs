@@ -17,6 +17,7 @@ pub(super) mod notifications;
 pub(super) mod payments;
 pub(super) mod plugins;
 pub(super) mod quota;
+pub(super) mod services;
 pub(super) mod subscriptions;
 pub(super) mod version_moves;
 pub(super) mod wallet;

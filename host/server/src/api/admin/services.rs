@@ -1,0 +1,550 @@
+//! `/admin/services`: services and plans, for administrators.
+
+use std::collections::BTreeMap;
+
+use axum::{extract::State, response::Response};
+use dermaga_runtime::{contract::Resources, gate::Exception};
+use dermaga_shop::{
+    catalog::{
+        self, ManagedPlan, ManagedService, PlanChanges, Removal, ServiceChanges, ServiceState,
+        ServiceStatistics, ServicesFilter, Tier,
+    },
+    ids::{PlanId, ServiceId},
+    money::Rupiah,
+};
+use garde::Validate;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::{Admin, AppState, IdempotencyKey, Keyed},
+    http::{
+        Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Segment, Success, failure_responses,
+    },
+};
+
+failure_responses!(Missing: NotFound);
+failure_responses!(Switching: NotFound, Conflict);
+failure_responses!(Creating: PluginRefusedInput, Conflict, PluginBusy);
+failure_responses!(CreatingPlan: NotFound, PluginRefusedInput, Conflict, InvalidState, PluginBusy);
+failure_responses!(Resetting: NotFound, InvalidState, PluginBusy);
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(statistics))
+        .routes(routes!(get, change, remove))
+        .routes(routes!(toggle))
+        .routes(routes!(reset))
+        .routes(routes!(list_plans, create_plan))
+        .routes(routes!(get_plan, change_plan, remove_plan))
+        .routes(routes!(toggle_plan))
+}
+
+/// Filter of a list of services.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ServicesQuery {
+    /// Words in name, summary or slug.
+    #[garde(length(chars, max = 100))]
+    #[param(max_length = 100)]
+    q: Option<String>,
+    /// Slug of a category.
+    #[garde(length(chars, max = 50))]
+    #[param(max_length = 50)]
+    category: Option<String>,
+    /// Id of the plugin.
+    #[garde(length(chars, max = 50))]
+    #[param(max_length = 50)]
+    plugin: Option<String>,
+    #[garde(skip)]
+    #[param(inline)]
+    state: Option<ServiceState>,
+}
+
+/// Lists services by name, sold or not, with all their plans.
+#[utoipa::path(get, path = "/admin/services", tag = "admin: catalogue", params(PageQuery, ServicesQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of services", body = Envelope<Vec<ManagedService>>)))]
+async fn list(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<ServicesQuery>,
+) -> Reply<Vec<ManagedService>> {
+    let filter = ServicesFilter {
+        category: query.category.as_deref(),
+        plugin: query.plugin.as_deref(),
+        state: query.state,
+        words: query.q.as_deref(),
+    };
+    let found = catalog::managed_services(&state.catalog, &filter, page.part()).await?;
+    Ok(Success::page("The services.", page, found))
+}
+
+/// Counts services by their state, and sums live subscriptions and their prices by service.
+#[utoipa::path(get, path = "/admin/services/statistics", tag = "admin: catalogue", security(("bearer" = [])),
+    responses((status = 200, description = "Numbers and sums", body = Envelope<ServiceStatistics>)))]
+async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<ServiceStatistics> {
+    let statistics = catalog::service_statistics(&state.catalog).await?;
+    Ok(Success::ok("What is sold.", statistics))
+}
+
+/// Sizes of a plan.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Sizes {
+    /// Thousandths of a CPU core.
+    #[garde(range(min = 1, max = 1_000_000))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    cpu_millis: u32,
+    #[garde(range(min = 1, max = 4_194_304))]
+    #[schema(minimum = 1, maximum = 4_194_304)]
+    memory_mib: u32,
+    #[garde(range(min = 1, max = 65_536))]
+    #[schema(minimum = 1, maximum = 65_536)]
+    storage_gib: u32,
+    #[garde(range(min = 1, max = 100))]
+    #[schema(minimum = 1, maximum = 100)]
+    replicas: u32,
+}
+
+impl From<Sizes> for Resources {
+    fn from(sizes: Sizes) -> Self {
+        Self {
+            cpu_millis: sizes.cpu_millis,
+            memory_mib: sizes.memory_mib,
+            storage_gib: sizes.storage_gib,
+            replicas: sizes.replicas,
+        }
+    }
+}
+
+/// Plan to create.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PlanInput {
+    /// Lower-case letters, digits and hyphens, beginning with a letter; unique within the service.
+    #[garde(length(chars, min = 2, max = 50))]
+    #[schema(min_length = 2, max_length = 50)]
+    slug: String,
+    #[garde(length(chars, min = 1, max = 80))]
+    #[schema(min_length = 1, max_length = 80)]
+    name: String,
+    /// One plan of each tier within a service.
+    #[garde(skip)]
+    tier: Tier,
+    /// Rupiah a month; 0 for a plan of tier FREE.
+    #[garde(range(min = 0, max = 1_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    monthly_price: i64,
+    /// Most instances that can be sold.
+    #[garde(range(min = 0, max = 1_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    total_quota: u32,
+    #[garde(range(min = 1, max = 1_000_000))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_instances_per_user: u32,
+    #[garde(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200)))]
+    #[schema(min_items = 1, max_items = 50)]
+    features: Vec<String>,
+    #[garde(dive)]
+    resources: Sizes,
+}
+
+impl From<PlanInput> for catalog::NewPlan {
+    fn from(input: PlanInput) -> Self {
+        Self {
+            slug: input.slug,
+            name: input.name,
+            tier: input.tier,
+            monthly_price: Rupiah::new(input.monthly_price),
+            quota: input.total_quota,
+            max_instances_per_user: input.max_instances_per_user,
+            features: input.features,
+            resources: input.resources.into(),
+        }
+    }
+}
+
+/// Service to create, and why.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceRequest {
+    /// Lower-case letters, digits and hyphens, beginning with a letter.
+    #[garde(length(chars, min = 2, max = 50))]
+    #[schema(min_length = 2, max_length = 50)]
+    slug: String,
+    /// Slug of a category.
+    #[garde(length(chars, min = 2, max = 50))]
+    #[schema(min_length = 2, max_length = 50)]
+    category: String,
+    /// Id of an active service plugin.
+    #[garde(length(chars, min = 3, max = 50))]
+    #[schema(min_length = 3, max_length = 50)]
+    plugin: String,
+    #[garde(length(chars, min = 1, max = 80))]
+    #[schema(min_length = 1, max_length = 80)]
+    name: String,
+    /// One sentence for lists.
+    #[garde(length(chars, min = 1, max = 300))]
+    #[schema(min_length = 1, max_length = 300)]
+    summary: String,
+    #[garde(length(chars, min = 1, max = 5000))]
+    #[schema(min_length = 1, max_length = 5000)]
+    description: String,
+    #[serde(default)]
+    #[garde(skip)]
+    featured: bool,
+    /// The only images it may run, by the plugin's names for them, each pinned to a version.
+    #[garde(length(min = 1, max = 50))]
+    images: BTreeMap<String, String>,
+    /// Settings for the plugin.
+    #[serde(default)]
+    #[garde(skip)]
+    #[schema(value_type = Object)]
+    settings: Map<String, Value>,
+    /// Exceptions from the gate's rules.
+    #[serde(default)]
+    #[garde(length(max = 10))]
+    #[schema(max_items = 10, value_type = Vec<String>)]
+    pod_security_exceptions: Vec<Exception>,
+    /// The first plans; tiers and slugs are unique.
+    #[garde(length(min = 1, max = 5), dive)]
+    #[schema(min_items = 1, max_items = 5)]
+    plans: Vec<PlanInput>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Creates a service, put to the same rules and to the same check of its plugin as a template.
+///
+/// It is sold at once. A template file of the same slug takes it over with the next reload.
+#[utoipa::path(post, path = "/admin/services", tag = "admin: catalogue", params(IdempotencyKey), request_body = ServiceRequest, security(("bearer" = [])),
+    responses((status = 201, description = "Created", body = Envelope<ManagedService>), Creating))]
+async fn create(
+    State(state): State<AppState>,
+    admin: Admin,
+    Keyed(request, once): Keyed<ServiceRequest>,
+) -> Result<Response, Refusal> {
+    let new = catalog::NewService {
+        slug: request.slug,
+        category: request.category,
+        plugin: request.plugin,
+        name: request.name,
+        summary: request.summary,
+        description: request.description,
+        featured: request.featured,
+        images: request.images,
+        settings: request.settings,
+        exceptions: request.pod_security_exceptions,
+        plans: request.plans.into_iter().map(Into::into).collect(),
+    };
+    let reason = request.reason;
+    let act = async {
+        let made = catalog::create_service(&state.catalog, admin.user_id, new, &reason).await?;
+        Ok(made.map(|service| {
+            let message = format!("{} is on sale.", service.name);
+            Success::created(message, service)
+        }))
+    };
+    once.answer(&state, admin.user_id, act).await
+}
+
+/// Returns a service, sold or not, with all its plans.
+#[utoipa::path(get, path = "/admin/services/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The service", body = Envelope<ManagedService>), Missing))]
+async fn get(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id<ServiceId>,
+) -> Reply<ManagedService> {
+    let service = catalog::managed_service(&state.catalog, id).await?;
+    Ok(Success::ok("The service.", service))
+}
+
+/// New values of fields of a service, and why; absent ones stay.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ServiceEdit {
+    #[garde(inner(length(chars, min = 1, max = 80)))]
+    #[schema(min_length = 1, max_length = 80)]
+    name: Option<String>,
+    #[garde(inner(length(chars, min = 1, max = 300)))]
+    #[schema(min_length = 1, max_length = 300)]
+    summary: Option<String>,
+    #[garde(inner(length(chars, min = 1, max = 5000)))]
+    #[schema(min_length = 1, max_length = 5000)]
+    description: Option<String>,
+    #[garde(skip)]
+    featured: Option<bool>,
+    /// Slug of a category.
+    #[garde(inner(length(chars, min = 2, max = 50)))]
+    #[schema(min_length = 2, max_length = 50)]
+    category: Option<String>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Changes fields of a service. They keep these values over the template until a reset.
+#[utoipa::path(put, path = "/admin/services/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = ServiceEdit, security(("bearer" = [])),
+    responses((status = 200, description = "The service", body = Envelope<ManagedService>), Switching))]
+async fn change(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<ServiceId>,
+    Body(edit): Body<ServiceEdit>,
+) -> Reply<ManagedService> {
+    let wanted = ServiceChanges {
+        name: edit.name,
+        summary: edit.summary,
+        description: edit.description,
+        featured: edit.featured,
+        category: edit.category,
+    };
+    let (actor, reason) = (admin.user_id, &edit.reason);
+    let service = catalog::change_service(&state.catalog, actor, id, wanted, reason).await?;
+    Ok(Success::ok("The service is changed.", service))
+}
+
+/// Reason of an act.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CatalogReason {
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Service that was removed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RemovedService {
+    id: ServiceId,
+    outcome: Removal,
+}
+
+/// Plan that was removed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RemovedPlan {
+    id: PlanId,
+    outcome: Removal,
+}
+
+const fn removed(outcome: Removal) -> &'static str {
+    match outcome {
+        Removal::Deleted => "It is deleted.",
+        Removal::Retired => "It is not sold any more, and kept for those who bought it.",
+    }
+}
+
+/// Deletes a service that was never sold. One with subscriptions, or that a template file still
+/// names, is retired: customers keep what they bought.
+#[utoipa::path(delete, path = "/admin/services/{id}", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
+    responses((status = 200, description = "Deleted or retired", body = Envelope<RemovedService>), Switching))]
+async fn remove(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<ServiceId>,
+    Body(request): Body<CatalogReason>,
+) -> Reply<RemovedService> {
+    let (actor, reason) = (admin.user_id, &request.reason);
+    let outcome = catalog::remove_service(&state.catalog, actor, id, reason).await?;
+    Ok(Success::ok(
+        removed(outcome),
+        RemovedService { id, outcome },
+    ))
+}
+
+/// Putting on sale, or taking off it, and why.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SaleToggle {
+    /// True to sell it; the other of what is, when absent.
+    #[garde(skip)]
+    active: Option<bool>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Puts a service on sale, or takes it off. Customers keep what they bought; a retired service is on
+/// sale again.
+#[utoipa::path(patch, path = "/admin/services/{id}/toggle", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = SaleToggle, security(("bearer" = [])),
+    responses((status = 200, description = "The service", body = Envelope<ManagedService>), Switching))]
+async fn toggle(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<ServiceId>,
+    Body(wanted): Body<SaleToggle>,
+) -> Reply<ManagedService> {
+    let (actor, reason) = (admin.user_id, &wanted.reason);
+    let service = catalog::switch_service(&state.catalog, actor, id, wanted.active, reason).await?;
+    Ok(Success::ok(switched(service.active), service))
+}
+
+const fn switched(active: bool) -> &'static str {
+    if active {
+        "It is on sale."
+    } else {
+        "It is not on sale any more."
+    }
+}
+
+/// Brings back the template's values of all fields of a service and its plans that were edited.
+/// Quotas, and whether they are sold, stay.
+#[utoipa::path(post, path = "/admin/services/{id}/reset", tag = "admin: catalogue", params(("id" = Uuid, Path)), request_body = CatalogReason, security(("bearer" = [])),
+    responses((status = 200, description = "The service", body = Envelope<ManagedService>), Resetting))]
+async fn reset(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<ServiceId>,
+    Body(request): Body<CatalogReason>,
+) -> Reply<ManagedService> {
+    let (actor, reason) = (admin.user_id, &request.reason);
+    let service = catalog::reset_service(&state.catalog, actor, id, reason).await?;
+    Ok(Success::ok("The service is as its template says.", service))
+}
+
+/// Lists the plans of a service, sold or not, the cheapest first.
+#[utoipa::path(get, path = "/admin/services/{id}/plans", tag = "admin: catalogue", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "All plans", body = Envelope<Vec<ManagedPlan>>), Missing))]
+async fn list_plans(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(id): Id<ServiceId>,
+) -> Reply<Vec<ManagedPlan>> {
+    let service = catalog::managed_service(&state.catalog, id).await?;
+    Ok(Success::ok("The plans.", service.plans))
+}
+
+/// Plan to create, and why.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PlanRequest {
+    #[garde(dive)]
+    plan: PlanInput,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Creates a plan of a service, after its plugin has accepted it. It is sold at once, and stays
+/// when the templates are reloaded.
+#[utoipa::path(post, path = "/admin/services/{id}/plans", tag = "admin: catalogue", params(("id" = Uuid, Path), IdempotencyKey), request_body = PlanRequest,
+    security(("bearer" = [])), responses((status = 201, description = "Created", body = Envelope<ManagedPlan>), CreatingPlan))]
+async fn create_plan(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<ServiceId>,
+    Keyed(request, once): Keyed<PlanRequest>,
+) -> Result<Response, Refusal> {
+    let (new, reason) = (request.plan.into(), request.reason);
+    let act = async {
+        let made = catalog::create_plan(&state.catalog, admin.user_id, id, new, &reason).await?;
+        Ok(made.map(|plan| Success::created(format!("{} is on sale.", plan.name), plan)))
+    };
+    once.answer(&state, admin.user_id, act).await
+}
+
+/// Returns a plan of a service, sold or not.
+#[utoipa::path(get, path = "/admin/services/{id}/plans/{planId}", tag = "admin: catalogue", params(("id" = Uuid, Path), ("planId" = Uuid, Path)),
+    security(("bearer" = [])), responses((status = 200, description = "The plan", body = Envelope<ManagedPlan>), Missing))]
+async fn get_plan(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
+) -> Reply<ManagedPlan> {
+    let plan = catalog::managed_plan(&state.catalog, id, plan_id).await?;
+    Ok(Success::ok("The plan.", plan))
+}
+
+/// New values of fields of a plan, and why; absent ones stay.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PlanEdit {
+    #[garde(inner(length(chars, min = 1, max = 80)))]
+    #[schema(min_length = 1, max_length = 80)]
+    name: Option<String>,
+    /// Rupiah a month, for new customers; those who have bought keep their price.
+    #[garde(range(min = 0, max = 1_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    monthly_price: Option<i64>,
+    #[garde(inner(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200))))]
+    #[schema(min_items = 1, max_items = 50)]
+    features: Option<Vec<String>>,
+    #[garde(range(min = 1, max = 1_000_000))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_instances_per_user: Option<i64>,
+    #[garde(dive)]
+    resources: Option<Sizes>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Changes fields of a plan, after its plugin has accepted them. They keep these values over the
+/// template until a reset of the service. The quota has its own route.
+#[utoipa::path(put, path = "/admin/services/{id}/plans/{planId}", tag = "admin: catalogue", params(("id" = Uuid, Path), ("planId" = Uuid, Path)),
+    request_body = PlanEdit, security(("bearer" = [])),
+    responses((status = 200, description = "The plan", body = Envelope<ManagedPlan>), CreatingPlan))]
+async fn change_plan(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
+    Body(edit): Body<PlanEdit>,
+) -> Reply<ManagedPlan> {
+    let size = |of: fn(&Sizes) -> u32| edit.resources.as_ref().map(of).map(i64::from);
+    let wanted = PlanChanges {
+        cpu_millis: size(|sizes| sizes.cpu_millis),
+        memory_mib: size(|sizes| sizes.memory_mib),
+        storage_gib: size(|sizes| sizes.storage_gib),
+        replicas: size(|sizes| sizes.replicas),
+        name: edit.name,
+        monthly_price: edit.monthly_price.map(Rupiah::new),
+        features: edit.features,
+        max_instances_per_user: edit.max_instances_per_user,
+    };
+    let ids = (id, plan_id);
+    let plan =
+        catalog::change_plan(&state.catalog, admin.user_id, ids, wanted, &edit.reason).await?;
+    Ok(Success::ok("The plan is changed.", plan))
+}
+
+/// Deletes a plan that was never sold. One with subscriptions, or that a template file still names,
+/// is retired: customers keep what they bought.
+#[utoipa::path(delete, path = "/admin/services/{id}/plans/{planId}", tag = "admin: catalogue", params(("id" = Uuid, Path), ("planId" = Uuid, Path)),
+    request_body = CatalogReason, security(("bearer" = [])),
+    responses((status = 200, description = "Deleted or retired", body = Envelope<RemovedPlan>), Switching))]
+async fn remove_plan(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
+    Body(request): Body<CatalogReason>,
+) -> Reply<RemovedPlan> {
+    let (ids, reason) = ((id, plan_id), &request.reason);
+    let outcome = catalog::remove_plan(&state.catalog, admin.user_id, ids, reason).await?;
+    let id = plan_id;
+    Ok(Success::ok(removed(outcome), RemovedPlan { id, outcome }))
+}
+
+/// Puts a plan on sale, or takes it off. Customers keep what they bought; a retired plan is on sale
+/// again.
+#[utoipa::path(patch, path = "/admin/services/{id}/plans/{planId}/toggle", tag = "admin: catalogue", params(("id" = Uuid, Path), ("planId" = Uuid, Path)),
+    request_body = SaleToggle, security(("bearer" = [])),
+    responses((status = 200, description = "The plan", body = Envelope<ManagedPlan>), Switching))]
+async fn toggle_plan(
+    State(state): State<AppState>,
+    admin: Admin,
+    Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
+    Body(wanted): Body<SaleToggle>,
+) -> Reply<ManagedPlan> {
+    let (ids, reason) = ((id, plan_id), &wanted.reason);
+    let plan =
+        catalog::switch_plan(&state.catalog, admin.user_id, ids, wanted.active, reason).await?;
+    Ok(Success::ok(switched(plan.active), plan))
+}

@@ -1,0 +1,239 @@
+//! Services and plans that administrators create, put to the same rules and check as templates.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use dermaga_runtime::{
+    contract::{Resources, Settings},
+    gate::Exception,
+};
+use dermaga_toolkit::template::{self, Draft, Template, TemplateError};
+use serde_json::json;
+
+use super::{ManagedPlan, ManagedService, WRITTEN_HERE, managed, plan_row, service_row, store};
+use crate::{
+    Code, Error, Result,
+    audit::{self, AuditAct, Event, Subject},
+    catalog::{Catalog, Plan, Tier, load_plan, load_templates},
+    db::{Conn, Uncommitted},
+    ids::{CategoryId, ServiceId, UserId},
+    money::Rupiah,
+    plugins,
+};
+
+/// Plan to create.
+#[derive(Debug, Clone)]
+pub struct NewPlan {
+    pub slug: String,
+    pub name: String,
+    pub tier: Tier,
+    pub monthly_price: Rupiah,
+    pub quota: u32,
+    pub max_instances_per_user: u32,
+    pub features: Vec<String>,
+    pub resources: Resources,
+}
+
+impl From<NewPlan> for template::Plan {
+    fn from(new: NewPlan) -> Self {
+        Self {
+            slug: new.slug,
+            name: new.name,
+            tier: new.tier.into(),
+            monthly_price: new.monthly_price.get(),
+            quota: new.quota,
+            max_instances_per_user: new.max_instances_per_user,
+            features: new.features,
+            resources: new.resources,
+        }
+    }
+}
+
+/// Service to create.
+#[derive(Debug, Clone)]
+pub struct NewService {
+    pub slug: String,
+    /// Slug of a category.
+    pub category: String,
+    pub plugin: String,
+    pub name: String,
+    pub summary: String,
+    pub description: String,
+    pub featured: bool,
+    pub images: BTreeMap<String, String>,
+    pub settings: Settings,
+    pub exceptions: Vec<Exception>,
+    pub plans: Vec<NewPlan>,
+}
+
+/// Returns the id and the texts of a category.
+pub(super) async fn category(conn: &mut Conn, slug: &str) -> Result<(CategoryId, String, String)> {
+    let found = store::category(conn, slug).await?;
+    found.ok_or_else(|| Error::invalid("category", format!("there is no category `{slug}`")))
+}
+
+/// Creates a service, with its first plans, after its plugin has accepted it; the caller commits it.
+///
+/// # Errors
+/// `VALIDATION_FAILED`, also without an active plugin; `PLUGIN_REFUSED_INPUT`; `CONFLICT` when there
+/// is such a service.
+pub async fn create_service(
+    catalog: &Catalog,
+    actor_id: UserId,
+    new: NewService,
+    reason: &str,
+) -> Result<Uncommitted<ManagedService>> {
+    let mut conn = catalog.db.read().await?;
+    let (_, name, description) = category(&mut conn, &new.category).await?;
+    drop(conn);
+    if catalog.plugins.active(&new.plugin).is_err() {
+        let message = format!("no version of a plugin `{}` is active", new.plugin);
+        return Err(Error::invalid("plugin", message));
+    }
+    let draft = Draft {
+        category: template::Category {
+            slug: new.category,
+            name,
+            description,
+        },
+        slug: new.slug,
+        name: new.name,
+        summary: new.summary,
+        description: new.description,
+        featured: new.featured,
+        plugin: new.plugin,
+        images: new.images,
+        image_support: BTreeMap::new(),
+        exceptions: new.exceptions,
+        settings: new.settings,
+        plans: new.plans.into_iter().map(Into::into).collect(),
+    };
+    let template = draft
+        .template(&format!("{WRITTEN_HERE}{}", draft.slug))
+        .map_err(|errors| unreadable(&errors))?;
+    check(catalog, &template).await?;
+    let clock = &catalog.clock;
+    let mut conn = catalog.db.begin().await?;
+    store::lock_categories(&mut conn).await?;
+    if store::by_slug(&mut conn, &template.slug).await?.is_some() {
+        let message = format!("There is a service {} already.", template.slug);
+        return Err(Error::new(Code::Conflict, message));
+    }
+    load_templates(&mut conn, clock, std::slice::from_ref(&template)).await?;
+    let id = store::by_slug(&mut conn, &template.slug).await?;
+    let id = id.ok_or_else(|| Error::not_found("service"))?;
+    let details = json!({ "service": template.slug, "plugin": template.plugin });
+    let event = Event::new(AuditAct::ServiceCreated, Subject::Service(id), details).because(reason);
+    audit::record(&mut conn, clock, actor_id, event).await?;
+    let view = managed(&mut conn, id).await?;
+    let templates = std::sync::Arc::clone(&catalog.templates);
+    Ok(Uncommitted::new(conn, view).and_then(move || templates.add(&template)))
+}
+
+/// Creates a plan of a service after its plugin has accepted it; the caller commits it.
+///
+/// # Errors
+/// `NOT_FOUND` for an unknown service; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT`; `CONFLICT` when
+/// the service has a plan of this slug or tier.
+pub async fn create_plan(
+    catalog: &Catalog,
+    actor_id: UserId,
+    service_id: ServiceId,
+    new: NewPlan,
+    reason: &str,
+) -> Result<Uncommitted<ManagedPlan>> {
+    let plan = template::Plan::from(new);
+    let draft = with_one_plan(catalog, service_id, plan.clone()).await?;
+    check(catalog, &draft).await?;
+    let clock = &catalog.clock;
+    let now: DateTime<Utc> = clock.now();
+    let mut conn = catalog.db.begin().await?;
+    store::lock_service(&mut conn, service_id).await?;
+    let plans = store::plans(&mut conn, &[service_id]).await?;
+    let tier = Tier::from(plan.tier);
+    let taken = plans.iter().any(|row| {
+        row.plan.slug == plan.slug || (row.plan.tier == tier && row.retired_at.is_none())
+    });
+    if taken {
+        let message = "The service has a plan of this slug or tier already.";
+        return Err(Error::new(Code::Conflict, message));
+    }
+    load_plan(&mut conn, clock, service_id, &plan, now).await?;
+    let plans = store::plans(&mut conn, &[service_id]).await?;
+    let made = plans.into_iter().find(|row| row.plan.slug == plan.slug);
+    let id = made.ok_or_else(|| Error::not_found("plan"))?.plan.id;
+    let details = json!({ "plan": plan.slug, "serviceId": service_id, "quota": plan.quota });
+    let event = Event::new(AuditAct::PlanCreated, Subject::Plan(id), details).because(reason);
+    audit::record(&mut conn, clock, actor_id, event).await?;
+    let view = plan_row(&mut conn, service_id, id).await?.into();
+    Ok(Uncommitted::new(conn, view))
+}
+
+/// Puts a plan to the rules of templates and to the check of its plugin.
+pub(super) async fn check_plan(
+    catalog: &Catalog,
+    service_id: ServiceId,
+    plan: &Plan,
+) -> Result<()> {
+    let size = |value: i64| u32::try_from(value).map_err(Error::internal);
+    let plan = template::Plan {
+        resources: plan.for_plugins()?.resources,
+        slug: plan.slug.clone(),
+        name: plan.name.clone(),
+        tier: plan.tier.into(),
+        monthly_price: plan.monthly_price.get(),
+        quota: size(plan.total_quota)?,
+        max_instances_per_user: size(plan.max_instances_per_user)?,
+        features: plan.features.0.clone(),
+    };
+    let template = with_one_plan(catalog, service_id, plan).await?;
+    check(catalog, &template).await
+}
+
+/// Returns the template of a service with this plan alone.
+async fn with_one_plan(
+    catalog: &Catalog,
+    service_id: ServiceId,
+    plan: template::Plan,
+) -> Result<Template> {
+    let mut draft = Draft::from(template(catalog, service_id).await?);
+    draft.plans = vec![plan];
+    draft
+        .template(&draft.slug)
+        .map_err(|errors| unreadable(&errors))
+}
+
+/// Returns the template that a service was loaded from last.
+pub(super) async fn template(catalog: &Catalog, id: ServiceId) -> Result<Template> {
+    let mut conn = catalog.db.read().await?;
+    service_row(&mut conn, id).await?;
+    let loaded = store::template(&mut conn, id).await?;
+    let loaded = loaded.filter(|loaded| loaded.template.is_some());
+    let unknown = || {
+        let message = "The template of this service is not known. Reload the templates first.";
+        Error::new(Code::InvalidState, message)
+    };
+    loaded.ok_or_else(unknown)?.read().map_err(|_| unknown())
+}
+
+async fn check(catalog: &Catalog, template: &Template) -> Result<()> {
+    let faults = plugins::faults_now(&catalog.plugins, template).await?;
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} cannot make this.", template.plugin);
+    let refused = Error::new(Code::PluginRefusedInput, message);
+    Err(with_problems(refused, &faults))
+}
+
+fn unreadable(errors: &[TemplateError]) -> Error {
+    let refused = Error::new(Code::ValidationFailed, "The request has invalid fields.");
+    with_problems(refused, errors)
+}
+
+/// Adds the problems under the names of the fields.
+fn with_problems(refused: Error, problems: &[TemplateError]) -> Error {
+    problems.iter().fold(refused, |error, problem| {
+        error.with(&problem.key, &problem.message)
+    })
+}

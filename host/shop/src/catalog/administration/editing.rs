@@ -1,0 +1,283 @@
+//! Edits of services and plans. A field that was edited keeps its value over the template.
+
+use serde_json::{Value, json};
+
+use super::{
+    ManagedPlan, ManagedService, PlanRow, ServiceRow, creation, managed, plan_row, service_row,
+    store, with_names,
+};
+use crate::{
+    Code, Error, Result,
+    audit::{self, AuditAct, Event, Subject},
+    catalog::{Catalog, FieldChange, load_templates},
+    db::Conn,
+    ids::{PlanId, ServiceId, UserId},
+    money::Rupiah,
+    plugins,
+};
+
+/// New values of fields of a service; those that are absent stay.
+#[derive(Debug, Default)]
+pub struct ServiceChanges {
+    pub name: Option<String>,
+    pub summary: Option<String>,
+    pub description: Option<String>,
+    pub featured: Option<bool>,
+    /// Slug of a category.
+    pub category: Option<String>,
+}
+
+/// New values of fields of a plan; those that are absent stay.
+#[derive(Debug, Default)]
+pub struct PlanChanges {
+    pub name: Option<String>,
+    pub monthly_price: Option<Rupiah>,
+    pub features: Option<Vec<String>>,
+    pub max_instances_per_user: Option<i64>,
+    pub cpu_millis: Option<i64>,
+    pub memory_mib: Option<i64>,
+    pub storage_gib: Option<i64>,
+    pub replicas: Option<i64>,
+}
+
+/// Puts a new value in place of another, and notes the change under the field's name.
+fn put<T: PartialEq + serde::Serialize>(
+    field: &str,
+    old: &mut T,
+    new: Option<T>,
+    changes: &mut Vec<FieldChange>,
+) {
+    let Some(new) = new.filter(|new| new != old) else {
+        return;
+    };
+    let before = std::mem::replace(old, new);
+    changes.push(FieldChange {
+        field: field.to_owned(),
+        before: json!(before),
+        after: json!(old),
+    });
+}
+
+fn fields(changes: &[FieldChange]) -> impl Iterator<Item = &str> {
+    changes.iter().map(|change| change.field.as_str())
+}
+
+/// Changes fields of a service, with a reason. They keep these values over the template.
+///
+/// # Errors
+/// `NOT_FOUND`; `VALIDATION_FAILED` for an unknown category.
+pub async fn change_service(
+    catalog: &Catalog,
+    actor_id: UserId,
+    id: ServiceId,
+    wanted: ServiceChanges,
+    reason: &str,
+) -> Result<ManagedService> {
+    let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    store::lock_service(&mut conn, id).await?;
+    let mut row = service_row(&mut conn, id).await?;
+    let changes = apply(&mut conn, &mut row, wanted).await?;
+    if !changes.is_empty() {
+        row.edited = with_names(&row.edited, fields(&changes));
+        store::update_service(&mut conn, &row, clock.now()).await?;
+        let details = json!({ "service": row.slug, "fields": changes });
+        let subject = Subject::Service(id);
+        let event = Event::new(AuditAct::ServiceChanged, subject, details).because(reason);
+        audit::record(&mut conn, clock, actor_id, event).await?;
+    }
+    let view = managed(&mut conn, id).await?;
+    conn.commit().await?;
+    Ok(view)
+}
+
+async fn apply(
+    conn: &mut Conn,
+    row: &mut ServiceRow,
+    wanted: ServiceChanges,
+) -> Result<Vec<FieldChange>> {
+    if let Some(slug) = &wanted.category {
+        let category = creation::category(conn, slug).await?;
+        row.category_id = category.0;
+    }
+    let mut changes = Vec::new();
+    put("name", &mut row.name, wanted.name, &mut changes);
+    put("summary", &mut row.summary, wanted.summary, &mut changes);
+    put(
+        "description",
+        &mut row.description,
+        wanted.description,
+        &mut changes,
+    );
+    put("featured", &mut row.featured, wanted.featured, &mut changes);
+    put("category", &mut row.category, wanted.category, &mut changes);
+    Ok(changes)
+}
+
+fn apply_to_plan(row: &mut PlanRow, wanted: PlanChanges) -> Vec<FieldChange> {
+    let (plan, mut all) = (&mut row.plan, Vec::new());
+    put("name", &mut plan.name, wanted.name, &mut all);
+    put(
+        "monthlyPrice",
+        &mut plan.monthly_price,
+        wanted.monthly_price,
+        &mut all,
+    );
+    put("features", &mut plan.features.0, wanted.features, &mut all);
+    for (field, old, new) in [
+        (
+            "maxInstancesPerUser",
+            &mut plan.max_instances_per_user,
+            wanted.max_instances_per_user,
+        ),
+        ("cpuMillis", &mut plan.cpu_millis, wanted.cpu_millis),
+        ("memoryMib", &mut plan.memory_mib, wanted.memory_mib),
+        ("storageGib", &mut plan.storage_gib, wanted.storage_gib),
+        ("replicas", &mut plan.replicas, wanted.replicas),
+    ] {
+        put(field, old, new, &mut all);
+    }
+    all
+}
+
+/// Changes fields of a plan, with a reason, after its plugin has accepted the sizes. They keep
+/// these values over the template. Customers who have bought keep their price.
+///
+/// # Errors
+/// `NOT_FOUND`; `VALIDATION_FAILED`; `PLUGIN_REFUSED_INPUT` when the plugin cannot make it;
+/// `CONFLICT` when the plan changes at the same time.
+pub async fn change_plan(
+    catalog: &Catalog,
+    actor_id: UserId,
+    (service_id, id): (ServiceId, PlanId),
+    wanted: PlanChanges,
+    reason: &str,
+) -> Result<ManagedPlan> {
+    let seen = plan_row(&mut catalog.db.read().await?, service_id, id).await?;
+    let mut row = seen.clone();
+    let changes = apply_to_plan(&mut row, wanted);
+    if changes.is_empty() {
+        return Ok(row.into());
+    }
+    // The plugin is asked before the transaction, which looks again at what it was asked about.
+    creation::check_plan(catalog, service_id, &row.plan).await?;
+    let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    store::lock_plan(&mut conn, id).await?;
+    let now = plan_row(&mut conn, service_id, id).await?;
+    if sizes(&now) != sizes(&seen) {
+        let message = "The plan was changed at the same time. Look at it and try again.";
+        return Err(Error::new(Code::Conflict, message));
+    }
+    row.edited = with_names(&now.edited, fields(&changes));
+    store::update_plan(&mut conn, &row, clock.now()).await?;
+    let details = json!({ "plan": row.plan.slug, "serviceId": service_id, "fields": changes });
+    let event = Event::new(AuditAct::PlanChanged, Subject::Plan(id), details).because(reason);
+    audit::record(&mut conn, clock, actor_id, event).await?;
+    let view = plan_row(&mut conn, service_id, id).await?.into();
+    conn.commit().await?;
+    Ok(view)
+}
+
+/// Values that an edit may change.
+fn sizes(row: &PlanRow) -> Value {
+    let plan = &row.plan;
+    json!([
+        plan.name,
+        plan.monthly_price,
+        plan.features.0,
+        plan.max_instances_per_user,
+        plan.cpu_millis,
+        plan.memory_mib,
+        plan.storage_gib,
+        plan.replicas
+    ])
+}
+
+/// Puts a service on sale or off it, with a reason; the other of the two when `active` is absent.
+/// A retired service is on sale again.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn switch_service(
+    catalog: &Catalog,
+    actor_id: UserId,
+    id: ServiceId,
+    active: Option<bool>,
+    reason: &str,
+) -> Result<ManagedService> {
+    let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    store::lock_service(&mut conn, id).await?;
+    let before = service_row(&mut conn, id).await?;
+    let active = active.unwrap_or(!before.active);
+    if before.active != active {
+        store::switch_service(&mut conn, id, active, clock.now()).await?;
+        let details = json!({ "service": before.slug, "active": active });
+        let subject = Subject::Service(id);
+        let event = Event::new(AuditAct::ServiceSwitched, subject, details).because(reason);
+        audit::record(&mut conn, clock, actor_id, event).await?;
+    }
+    let view = managed(&mut conn, id).await?;
+    conn.commit().await?;
+    Ok(view)
+}
+
+/// Puts a plan on sale or off it, as [`switch_service`] does with a service.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn switch_plan(
+    catalog: &Catalog,
+    actor_id: UserId,
+    (service_id, id): (ServiceId, PlanId),
+    active: Option<bool>,
+    reason: &str,
+) -> Result<ManagedPlan> {
+    let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    store::lock_plan(&mut conn, id).await?;
+    let before = plan_row(&mut conn, service_id, id).await?;
+    let active = active.unwrap_or(!before.plan.active);
+    if before.plan.active != active {
+        store::switch_plan(&mut conn, id, active, clock.now()).await?;
+        let details = json!({ "plan": before.plan.slug, "active": active });
+        let event = Event::new(AuditAct::PlanSwitched, Subject::Plan(id), details).because(reason);
+        audit::record(&mut conn, clock, actor_id, event).await?;
+    }
+    let view = plan_row(&mut conn, service_id, id).await?.into();
+    conn.commit().await?;
+    Ok(view)
+}
+
+/// Lets the template that was loaded last decide all fields of a service and its plans again.
+/// Quotas, and whether they are sold, stay.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` when no template is known, or it cannot be sold as it is.
+pub async fn reset_service(
+    catalog: &Catalog,
+    actor_id: UserId,
+    id: ServiceId,
+    reason: &str,
+) -> Result<ManagedService> {
+    let template = creation::template(catalog, id).await?;
+    if let Some(fault) = plugins::faults_now(&catalog.plugins, &template)
+        .await?
+        .first()
+    {
+        let message = format!("The template cannot be sold as it is: {fault}.");
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    let (clock, mut conn) = (&catalog.clock, catalog.db.begin().await?);
+    store::lock_service(&mut conn, id).await?;
+    let before = managed(&mut conn, id).await?;
+    store::forget_edits(&mut conn, id).await?;
+    load_templates(&mut conn, clock, std::slice::from_ref(&template)).await?;
+    let plans = before.plans.iter().filter(|plan| !plan.edited.is_empty());
+    let plans: Vec<Value> = plans
+        .map(|plan| json!({ "plan": plan.slug, "edited": plan.edited }))
+        .collect();
+    let details = json!({ "service": before.slug, "edited": before.edited, "plans": plans });
+    let event = Event::new(AuditAct::ServiceReset, Subject::Service(id), details).because(reason);
+    audit::record(&mut conn, clock, actor_id, event).await?;
+    let view = managed(&mut conn, id).await?;
+    conn.commit().await?;
+    Ok(view)
+}
