@@ -26,9 +26,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(featured))
 }
 
-/// Lists all categories.
+/// Lists all categories in their order.
 #[utoipa::path(get, path = "/catalog/categories", tag = "catalogue",
-    responses((status = 200, description = "Categories by name", body = Envelope<Vec<Category>>)))]
+    responses((status = 200, description = "All categories", body = Envelope<Vec<Category>>)))]
 async fn categories(State(state): State<AppState>) -> Reply<Vec<Category>> {
     let categories = catalog::categories(&state.db).await?;
     Ok(Success::ok("The categories.", categories))
@@ -44,7 +44,7 @@ async fn services(
     list(&state, &ServiceFilter::default(), page).await
 }
 
-/// The services of one category.
+/// The services of one category and of those below it.
 #[utoipa::path(get, path = "/catalog/categories/{slug}/services", tag = "catalogue", params(PageQuery,
         ("slug" = String, Path, description = "Slug of the category")),
     responses((status = 200, description = "A page of services", body = Envelope<Vec<ServiceView>>), Missing))]

@@ -42,6 +42,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(catalog::router())
         .merge(admin::catalog::router())
         .merge(admin::services::router())
+        .merge(admin::categories::router())
         .merge(admin::quota::router())
         .merge(wallet::router())
         .merge(admin::wallet::router())

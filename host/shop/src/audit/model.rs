@@ -20,6 +20,9 @@ crate::text_enum! {
         AlertAcknowledged = "alert.acknowledged",
         /// The service templates were read again, and what changed was applied.
         CatalogReloaded = "catalog.reloaded",
+        CategoryChanged = "category.changed",
+        CategoryCreated = "category.created",
+        CategoryDeleted = "category.deleted",
         /// The clock of a rehearsal was moved.
         ClockSet = "clock.set",
         CouponCreated = "coupon.created",

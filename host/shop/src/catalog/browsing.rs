@@ -12,7 +12,7 @@ use crate::{
     plugins::{self, Registry},
 };
 
-/// Lists all categories by name.
+/// Lists all categories in their order.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -35,7 +35,7 @@ pub async fn sold_services(
     Ok(Page { items, total })
 }
 
-/// Lists the services of a category that are sold, with their plans.
+/// Lists the services of a category, and of those below it, that are sold, with their plans.
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown category.

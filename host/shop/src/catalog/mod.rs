@@ -2,6 +2,7 @@
 
 mod administration;
 mod browsing;
+mod categories;
 mod image_ages;
 mod loading;
 mod model;
@@ -21,6 +22,10 @@ pub use administration::{
     remove_service, reset_service, service_statistics, switch_plan, switch_service,
 };
 pub use browsing::{categories, sold_service, sold_services, sold_services_of};
+pub use categories::{
+    CategoryChanges, ManagedCategory, NewCategory, change_category, create_category,
+    delete_category, managed_categories, managed_category,
+};
 pub use image_ages::{ImageView, watch_images};
 pub use loading::RefusedTemplate;
 pub use model::{

@@ -59,6 +59,10 @@ pub struct Category {
     pub slug: String,
     pub name: String,
     pub description: String,
+    /// Place in the list: lower ones first, those of one position by name.
+    pub position: i64,
+    /// Slug of the category above it.
+    pub parent: Option<String>,
     /// Number of its active services.
     pub services: i64,
 }

@@ -193,10 +193,11 @@ pub(super) async fn upsert_plan(
 }
 
 pub(super) async fn categories(conn: &mut Conn) -> sqlx::Result<Vec<Category>> {
-    let sql = "SELECT c.id, c.slug, c.name, c.description,
+    let sql = "SELECT c.id, c.slug, c.name, c.description, c.position,
+                 (SELECT p.slug FROM service_categories p WHERE p.id = c.parent_id) AS parent,
                  (SELECT count(*) FROM services s
                   WHERE s.category_id = c.id AND s.active AND s.refused IS NULL) AS services
-               FROM service_categories c ORDER BY c.name";
+               FROM service_categories c ORDER BY c.position, c.name, c.slug";
     fetch_all!(conn, Category, sql)
 }
 
@@ -219,7 +220,10 @@ pub(super) async fn services(
     part: Part,
 ) -> sqlx::Result<Page<Service>> {
     let filter = sold()
-        .with_some("c.slug = ?", wanted.category.as_deref())
+        .with_some(
+            "(c.slug = ? OR c.parent_id = (SELECT a.id FROM service_categories a WHERE a.slug = ?))",
+            wanted.category.as_deref(),
+        )
         .with_some("s.featured = ?", wanted.featured)
         .containing(
             &["s.name || ' ' || s.summary || ' ' || s.slug"],

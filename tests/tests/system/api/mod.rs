@@ -9,6 +9,7 @@ pub(crate) mod billing;
 pub(crate) mod bodies;
 mod bought;
 pub(crate) mod catalogue;
+pub(crate) mod categories;
 pub(crate) mod clock;
 pub(crate) mod coupons;
 pub(crate) mod data_loss;

@@ -171,7 +171,7 @@ async fn services_and_plans_are_created_and_sold(shop: Shop) {
     create(small).await.fails(400, "PLUGIN_REFUSED_INPUT");
 
     let new = because(json!({
-        "slug": "cache", "category": "databases", "plugin": "service-valkey", "name": "Cache",
+        "slug": "cache", "category": "databases", "plugin": valkey["plugin"], "name": "Cache",
         "summary": "A cache.", "description": "A cache, made here.",
         "images": images(&shop, "valkey").await, "plans": [new_plan("one", "BASIC", 10_000)],
     }));

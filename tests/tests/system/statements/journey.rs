@@ -37,6 +37,7 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
             "q=a",
         ],
     ),
+    ("categories", &[]),
     ("coupons/statistics", &["from={moment}", "to={later}"]),
     (
         "quota",
@@ -410,6 +411,9 @@ async fn services(till: &Till) {
     let plan = format!("{path}/plans/{}", text(&found[0]["plans"][0]["id"]));
     admin.get(&path).await.data(200);
     admin.get(&plan).await.data(200);
+    let categories = admin.get("/api/admin/categories").await.data(200);
+    let path = format!("/api/admin/categories/{}", text(&categories[0]["id"]));
+    admin.get(&path).await.data(200);
 }
 
 async fn books(till: &Till, customer: &Client, user: &Value) {

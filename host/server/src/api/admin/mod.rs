@@ -5,6 +5,7 @@ pub(super) mod audit;
 pub(super) mod backtest;
 pub(super) mod billing;
 pub(super) mod catalog;
+pub(super) mod categories;
 pub(super) mod clock;
 pub(super) mod coupons;
 pub(super) mod decisions;

@@ -313,10 +313,10 @@ async fn change(
 /// Reason of an act.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct CatalogReason {
+pub(super) struct CatalogReason {
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]
-    reason: String,
+    pub(super) reason: String,
 }
 
 /// Service that was removed.

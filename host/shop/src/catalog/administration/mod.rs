@@ -18,6 +18,8 @@ pub use editing::{
 };
 pub use removal::{Removal, remove_plan, remove_service};
 
+pub(super) use store::lock_categories;
+
 use super::{Catalog, Plan, ResourcesView, Tier};
 use crate::{
     Error, Result,
@@ -329,12 +331,12 @@ async fn managed(conn: &mut Conn, id: ServiceId) -> Result<ManagedService> {
 }
 
 /// Names of edited fields, as the database keeps them.
-fn names(edited: &str) -> Vec<String> {
+pub(super) fn names(edited: &str) -> Vec<String> {
     edited.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Adds names to those that are edited already, each once and with blanks around.
-fn with_names<'n>(edited: &str, added: impl IntoIterator<Item = &'n str>) -> String {
+pub(super) fn with_names<'n>(edited: &str, added: impl IntoIterator<Item = &'n str>) -> String {
     let mut all: Vec<&str> = edited.split_whitespace().collect();
     for name in added {
         if !all.contains(&name) {

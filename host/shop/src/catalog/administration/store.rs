@@ -96,7 +96,7 @@ pub(super) async fn lock_plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<()> {
 }
 
 /// Takes the locks of all categories: administrators who create services wait for each other.
-pub(super) async fn lock_categories(conn: &mut Conn) -> sqlx::Result<()> {
+pub(in crate::catalog) async fn lock_categories(conn: &mut Conn) -> sqlx::Result<()> {
     execute!(conn, "UPDATE service_categories SET position = position").map(|_| ())
 }
 
