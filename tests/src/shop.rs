@@ -98,7 +98,8 @@ impl Shop {
             }
         }
         change(&mut config);
-        let running = App::start(config, clock).await.expect("the server starts");
+        let started = Box::pin(App::start(config, clock)).await;
+        let running = started.expect("the server starts");
         let client = Client::new(format!("http://{}", running.address));
         Some(Self {
             running,
@@ -123,7 +124,7 @@ impl Shop {
         change(&mut config);
         let clock = running.state.clock.clone();
         running.stop().await;
-        let running = App::start(config, clock).await?;
+        let running = Box::pin(App::start(config, clock)).await?;
         let client = Client::new(format!("http://{}", running.address));
         Ok(Self {
             running,

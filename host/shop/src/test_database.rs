@@ -194,6 +194,8 @@ pub(crate) fn ended(status: SubscriptionStatus) -> Subscription {
         delivered_at: Some(start),
         held_since: None,
         next_plan_id: None,
+        next_price: None,
+        next_price_from: None,
         created_at: start,
         updated_at: start,
     }

@@ -43,6 +43,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::catalog::router())
         .merge(admin::services::router())
         .merge(admin::categories::router())
+        .merge(admin::prices::router())
         .merge(admin::quota::router())
         .merge(wallet::router())
         .merge(admin::wallet::router())

@@ -81,6 +81,10 @@ crate::text_enum! {
         ServiceSwitched = "service.switched",
         /// Renewal or price of a subscription was changed.
         SubscriptionChanged = "subscription.changed",
+        /// A customer keeps the price after all.
+        PriceKept = "subscription.price_kept",
+        /// A customer was told of another price.
+        PriceMoved = "subscription.price_moved",
         SubscriptionExpired = "subscription.expired",
         /// The period of a subscription was made longer without a charge.
         SubscriptionExtended = "subscription.extended",

@@ -219,6 +219,8 @@ fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscri
         delivered_at: None,
         held_since: None,
         next_plan_id: None,
+        next_price: None,
+        next_price_from: None,
         created_at: priced.moment,
         updated_at: priced.moment,
     }

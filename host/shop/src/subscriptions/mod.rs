@@ -9,6 +9,7 @@ pub mod lifecycle;
 mod model;
 mod moves;
 pub mod overview;
+pub mod price_moves;
 mod pricing;
 pub mod refund;
 pub(crate) mod renewal;

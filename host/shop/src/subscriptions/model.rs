@@ -64,6 +64,10 @@ pub struct Subscription {
     pub suspended_at: Option<DateTime<Utc>>,
     /// Price of its next period, when that is due and not paid.
     pub unpaid: Option<Rupiah>,
+    /// Another price that the customer was told of.
+    pub next_price: Option<Rupiah>,
+    /// The first period that begins then or later has that price.
+    pub next_price_from: Option<DateTime<Utc>>,
     /// Moment of the instance's first delivery.
     pub delivered_at: Option<DateTime<Utc>>,
     /// The end of a period in which its instance never ran.
@@ -98,6 +102,7 @@ impl Subscription {
                 ),
                 (one.auto_renew, one.coupon_periods_left, one.suspended_at),
                 (one.period_end, one.next_plan_id),
+                (one.next_price, one.next_price_from),
             )
         };
         state(self) == state(seen)
@@ -198,6 +203,10 @@ pub struct SubscriptionView {
     pub status: SubscriptionStatus,
     /// The price the customer bought at, before coupons.
     pub monthly_price: Rupiah,
+    /// Another price that an administrator moves it to; absent without one.
+    pub next_price: Option<Rupiah>,
+    /// Moment of that price: the first period that begins then or later has it.
+    pub next_price_from: Option<DateTime<Utc>>,
     pub auto_renew: bool,
     pub period_start: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
@@ -242,6 +251,8 @@ impl From<SubscriptionRow> for SubscriptionView {
             tier: row.tier,
             status: subscription.status,
             monthly_price: subscription.monthly_price,
+            next_price: subscription.next_price,
+            next_price_from: subscription.next_price_from,
             auto_renew: subscription.auto_renew,
             period_start: subscription.period_start,
             period_end: subscription.period_end,

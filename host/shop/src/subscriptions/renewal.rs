@@ -18,7 +18,7 @@ pub(super) use overdue::{ahead, renew_first};
 use super::{
     Subscriptions,
     model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
-    pricing, store as subscriptions, upgrade,
+    price_moves, pricing, store as subscriptions, upgrade,
 };
 use crate::{
     Error, Result,
@@ -42,6 +42,8 @@ pub(crate) struct Next {
     starts_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
     lines: Vec<PriceLine>,
+    /// Price of a month before what the plugin makes of it.
+    monthly_price: Rupiah,
     price: Rupiah,
     price_decision: Decision,
     pub(crate) coupon: Option<Continued>,
@@ -105,12 +107,15 @@ impl Next {
     }
 }
 
-/// Decides what the next period costs: at the price the customer bought at, by the plugin version
-/// that the instance is pinned to. Writes nothing.
+/// Decides what the next period costs: at the price the customer bought at or was told of, by the
+/// plugin version that the instance is pinned to. Writes nothing.
 pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
     let current = &row.subscription;
     let mut conn = shop.db.read().await?;
-    let (plan, to) = plans(&mut conn, current).await?;
+    let off = switched_off(current, shop.clock.now());
+    // Forecast and charge ask about the same moment, so that their prices agree.
+    let starts_at = current.period_end + off;
+    let (plan, monthly_price, to) = plans(&mut conn, current, starts_at).await?;
     let pinned = provisioning::pinned(&mut conn, current.id).await?;
     if upgrade::pending(&mut conn, current.id).await?.is_some() {
         return Err(super::upgrade::changing());
@@ -118,9 +123,6 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
     drop(conn);
     let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
     let term = Term { months: 1 };
-    let off = switched_off(current, shop.clock.now());
-    // Forecast and charge ask about the same moment, so that their prices agree.
-    let starts_at = current.period_end + off;
     let request = contract::PriceRequest {
         settings: pinned.settings.0,
         plan: plan.clone(),
@@ -159,6 +161,7 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
         starts_at,
         ends_at: pricing::period_end(shop.clock.zone(), anchor_at, number.saturating_add(1))?,
         lines: answer.lines,
+        monthly_price,
         price: Rupiah::new(answer.total),
         price_decision: decided.decision,
         coupon,
@@ -166,14 +169,20 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
     })
 }
 
-/// Returns the plan of the next period as plugins see it, and the plan itself where it is another one.
-async fn plans(conn: &mut Conn, current: &Subscription) -> Result<(contract::Plan, Option<Plan>)> {
+/// Returns the plan of the next period as plugins see it, its price of a month, and the plan itself where
+/// it is another one.
+async fn plans(
+    conn: &mut Conn,
+    current: &Subscription,
+    starts_at: DateTime<Utc>,
+) -> Result<(contract::Plan, Rupiah, Option<Plan>)> {
     if let Some(id) = current.next_plan_id {
         let to = catalog::plan(conn, id).await?;
-        return Ok((to.for_plugins()?, Some(to)));
+        return Ok((to.for_plugins()?, to.monthly_price, Some(to)));
     }
     let plan = catalog::plan(conn, current.plan_id).await?;
-    Ok((plan.for_plugins_at(current.monthly_price)?, None))
+    let price = current.price_from(starts_at);
+    Ok((plan.for_plugins_at(price)?, price, None))
 }
 
 /// Returns how long it has been switched off or never ran. That is not charged: its periods move on
@@ -260,6 +269,9 @@ pub(crate) async fn charge(
         return Err(Error::internal("a locked subscription changed"));
     }
     begin_plan(shop, &mut conn, seen, (&next, &paid)).await?;
+    if next.to.is_none() && next.monthly_price != seen.monthly_price {
+        price_moves::apply(&mut conn, seen, next.number).await?;
+    }
     if let Some(Continued::Reduces(reduced)) = &next.coupon {
         let (transaction, subscription) = (Some(paid.transaction.id), Some((seen.id, next.number)));
         let user_id = seen.user_id;

@@ -84,7 +84,11 @@ macro_rules! columns {
         s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason, s.grace_until,
         s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.next_plan_id, s.created_at, s.updated_at, v.slug AS service_slug,
         v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name, p.tier, i.id AS instance_id,
-        i.status AS instance_status"
+        i.status AS instance_status,
+        (SELECT m.monthly_price FROM price_moves m
+          WHERE m.subscription_id = s.id AND m.plan_id = s.plan_id AND m.applied_period IS NULL) AS next_price,
+        (SELECT m.effective_at FROM price_moves m
+          WHERE m.subscription_id = s.id AND m.plan_id = s.plan_id AND m.applied_period IS NULL) AS next_price_from"
     };
 }
 

@@ -32,6 +32,7 @@ pub(crate) mod plugin_lifecycle;
 pub(crate) mod plugin_signatures;
 pub(crate) mod plugin_versions;
 pub(crate) mod plugins;
+pub(crate) mod price_moves;
 pub(crate) mod provisioning;
 pub(crate) mod queries;
 pub(crate) mod quota;

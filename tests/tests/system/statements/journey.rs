@@ -411,6 +411,7 @@ async fn services(till: &Till) {
     let plan = format!("{path}/plans/{}", text(&found[0]["plans"][0]["id"]));
     admin.get(&path).await.data(200);
     admin.get(&plan).await.data(200);
+    admin.get(&format!("{plan}/prices")).await.data(200);
     let categories = admin.get("/api/admin/categories").await.data(200);
     let path = format!("/api/admin/categories/{}", text(&categories[0]["id"]));
     admin.get(&path).await.data(200);

@@ -17,6 +17,7 @@ pub(super) mod k8s;
 pub(super) mod notifications;
 pub(super) mod payments;
 pub(super) mod plugins;
+pub(super) mod prices;
 pub(super) mod quota;
 pub(super) mod services;
 pub(super) mod subscriptions;

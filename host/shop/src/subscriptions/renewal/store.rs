@@ -21,7 +21,7 @@ pub(super) async fn advance(
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET status = 'ACTIVE', anchor_at = $3, period_number = $4, period_start = $5,
                  period_end = $6, coupon_periods_left = $7, grace_until = NULL, suspended_at = NULL, unpaid = NULL,
-                 held_since = NULL, renewal_failures = 0, renewal_retry_at = NULL, updated_at = $8
+                 held_since = NULL, renewal_failures = 0, renewal_retry_at = NULL, updated_at = $8, monthly_price = $9
                WHERE id = $1 AND period_number = $2";
     let (id, number) = (seen.id, seen.period_number);
     let rows = execute!(
@@ -34,7 +34,8 @@ pub(super) async fn advance(
         next.starts_at,
         next.ends_at,
         coupon_periods_left,
-        now
+        now,
+        next.monthly_price
     )?;
     Ok(rows == 1)
 }

@@ -61,13 +61,14 @@ fn a_coupon_is_left_for_ever_or_for_its_periods() {
 fn a_step_is_taken_only_on_what_it_was_decided_on() {
     let seen = ended(Status::Active);
     assert!(seen.is_as_seen(&seen));
-    let changes: [fn(&mut Subscription); 7] = [
+    let changes: [fn(&mut Subscription); 8] = [
         |now| now.status = Status::Cancelled,
         |now| now.period_number = 2,
         |now| now.plan_id = PlanId::from_u128(9),
         |now| now.monthly_price = Rupiah::new(1),
         |now| now.auto_renew = false,
         |now| now.coupon_periods_left = Some(1),
+        |now| now.next_price = Some(Rupiah::new(1)),
         |now| now.suspended_at = Some(now.period_end),
     ];
     for (number, change) in changes.iter().enumerate() {

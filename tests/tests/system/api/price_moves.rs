@@ -1,0 +1,234 @@
+//! Tests of moves of customers to the present price of their plan.
+
+use chrono::{DateTime, Days, TimeDelta, Utc};
+use dermaga_shop::billing::renew_due;
+use dermaga_tests::{Answer, Client, Shop, both_engines};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+both_engines!(
+    Shop,
+    [
+        a_moved_customer_pays_the_new_price_after_the_notice,
+        a_move_is_refused_whole,
+        a_move_is_void_when_it_is_taken_back
+    ]
+);
+
+const REASON: &str = "The new price list of January.";
+
+/// A plan that became dearer, and a customer who bought before.
+struct Dearer {
+    admin: Client,
+    customer: Client,
+    subscription: String,
+    user: Value,
+    plan: String,
+}
+
+impl Dearer {
+    async fn open(shop: &Shop) -> Self {
+        let admin = shop.admin().await;
+        let customer = shop
+            .customer_with_credit("tetap@example.com", 400_000)
+            .await;
+        let user = customer.get("/api/user/profile").await.data(200)["id"].clone();
+        let found = admin.get("/api/admin/services?q=n8n").await.data(200);
+        let plans = found[0]["plans"].as_array().unwrap();
+        let basic = plans.iter().find(|plan| plan["slug"] == "basic").unwrap();
+        let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
+        let plan = format!("/api/admin/services/{}/plans/{}", id(&found[0]), id(basic));
+        let order = json!({ "planId": basic["id"] });
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        let instance = id(&json!({ "id": bought["instanceId"] }));
+        shop.instance_becomes(&customer, &instance, "RUNNING").await;
+        let body = json!({ "monthlyPrice": 65_000, "reason": REASON });
+        admin.put(&plan, body).await.data(200);
+        Self {
+            subscription: id(&bought["subscription"]),
+            admin,
+            customer,
+            user,
+            plan,
+        }
+    }
+
+    async fn move_at(&self, ids: &[&str], effective_at: DateTime<Utc>) -> Answer {
+        let body = json!({ "subscriptionIds": ids, "effectiveAt": effective_at, "reason": REASON });
+        let path = format!("{}/price-moves", self.plan);
+        self.admin.post(&path, body).await
+    }
+
+    async fn seen(&self) -> Value {
+        let path = format!("/api/subscriptions/{}", self.subscription);
+        self.customer.get(&path).await.data(200)
+    }
+
+    async fn due(&self) -> Value {
+        let path = format!("/api/subscriptions/{}/billing-info", self.subscription);
+        self.customer.get(&path).await.data(200)["due"].clone()
+    }
+
+    /// Lets the running period end, and renews.
+    async fn renew(&self, shop: &Shop) -> Value {
+        let end: DateTime<Utc> = self.seen().await["periodEnd"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        shop.clock()
+            .advance(end - shop.clock().now() + TimeDelta::minutes(1));
+        renew_due(&shop.state().subscriptions).await.unwrap();
+        self.seen().await
+    }
+}
+
+/// The period that begins before the moment keeps the price, the one after has the new one, and forecasts
+/// say so before. The message is written with the move.
+async fn a_moved_customer_pays_the_new_price_after_the_notice(shop: Shop) {
+    let dearer = Dearer::open(&shop).await;
+    let from = shop.clock().now() + Days::new(40);
+    let moved = dearer
+        .move_at(&[&dearer.subscription], from)
+        .await
+        .data(201);
+    let one = &moved[0];
+    assert_eq!(
+        (&one["before"], &one["after"]),
+        (&json!(50_000), &json!(65_000))
+    );
+    assert_eq!(one["userId"], dearer.user);
+    let seen = dearer.seen().await;
+    assert_eq!(
+        (&seen["monthlyPrice"], &seen["nextPrice"]),
+        (&json!(50_000), &json!(65_000))
+    );
+    let told = shop
+        .sql("UPDATE outbox SET created_at = created_at WHERE topic = 'PRICE_CHANGE'")
+        .await;
+    assert_eq!(told.unwrap(), 1);
+    let prices = dearer
+        .admin
+        .get(&format!("{}/prices", dearer.plan))
+        .await
+        .data(200);
+    assert_eq!(prices["present"], 65_000);
+    let paid = json!([{ "monthlyPrice": 50_000, "subscriptions": 1, "moving": 1 }]);
+    assert_eq!(prices["paid"], paid);
+
+    // The second period begins a month after the first, before the moment.
+    assert_eq!(dearer.due().await, 50_000);
+    let second = dearer.renew(&shop).await;
+    assert_eq!(
+        (&second["periods"][0]["price"], &second["nextPrice"]),
+        (&json!(50_000), &json!(65_000))
+    );
+    assert_eq!(dearer.due().await, 65_000);
+    let third = dearer.renew(&shop).await;
+    assert_eq!(
+        (
+            &third["periods"][0]["number"],
+            &third["periods"][0]["price"]
+        ),
+        (&json!(3), &json!(65_000))
+    );
+    assert_eq!(
+        (&third["monthlyPrice"], &third["nextPrice"]),
+        (&json!(65_000), &Value::Null)
+    );
+    shop.books_balance().await;
+    let acts = dearer
+        .admin
+        .get("/api/admin/audit?act=subscription.price_moved")
+        .await
+        .data(200);
+    assert_eq!(
+        (&acts[0]["reason"], &acts[0]["details"]["after"]),
+        (&json!(REASON), &json!(65_000))
+    );
+}
+
+/// All move or none: too soon, unknown, already at the price, of another plan, or without rights.
+async fn a_move_is_refused_whole(shop: Shop) {
+    let dearer = Dearer::open(&shop).await;
+    let (own, now) = (dearer.subscription.as_str(), shop.clock().now());
+    let later = now + Days::new(31);
+    let soon = dearer.move_at(&[own], now + Days::new(28)).await;
+    soon.fails(400, "VALIDATION_FAILED");
+    assert!(soon.detail("effectiveAt").is_some());
+    let nobody = Uuid::nil().to_string();
+    dearer
+        .move_at(&[own, &nobody], later)
+        .await
+        .fails(404, "NOT_FOUND");
+    dearer
+        .move_at(&[], later)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    assert_eq!(dearer.seen().await["nextPrice"], Value::Null);
+    let path = format!("{}/price-moves", dearer.plan);
+    let body = json!({ "subscriptionIds": [own], "effectiveAt": later, "reason": REASON });
+    dearer
+        .customer
+        .post(&path, body.clone())
+        .await
+        .fails(403, "FORBIDDEN");
+    shop.client()
+        .post(&path, body.clone())
+        .await
+        .fails(401, "UNAUTHENTICATED");
+    let prices = format!("{}/prices", dearer.plan);
+    dearer.customer.get(&prices).await.fails(403, "FORBIDDEN");
+    let mut wrong = body.clone();
+    wrong["price"] = json!(1);
+    dearer
+        .admin
+        .post(&path, wrong)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    let back = json!({ "monthlyPrice": 50_000, "reason": REASON });
+    dearer.admin.put(&dearer.plan, back).await.data(200);
+    dearer
+        .move_at(&[own], later)
+        .await
+        .fails(409, "INVALID_STATE");
+    let path = format!("/api/subscriptions/{own}");
+    dearer.customer.delete(&path).await.data(200);
+    dearer
+        .move_at(&[own], later)
+        .await
+        .fails(409, "INVALID_STATE");
+}
+
+/// A move that was taken back, and one of a plan that was left, change nothing.
+async fn a_move_is_void_when_it_is_taken_back(shop: Shop) {
+    let dearer = Dearer::open(&shop).await;
+    let later = shop.clock().now() + Days::new(31);
+    dearer
+        .move_at(&[&dearer.subscription], later)
+        .await
+        .data(201);
+    let path = format!(
+        "/api/admin/subscriptions/{}/price-move",
+        dearer.subscription
+    );
+    let because = json!({ "reason": REASON });
+    dearer
+        .customer
+        .delete_with(&path, because.clone())
+        .await
+        .fails(403, "FORBIDDEN");
+    let kept = dearer
+        .admin
+        .delete_with(&path, because.clone())
+        .await
+        .data(200);
+    assert_eq!(kept["nextPrice"], Value::Null);
+    dearer
+        .admin
+        .delete_with(&path, because)
+        .await
+        .fails(409, "INVALID_STATE");
+    let second = dearer.renew(&shop).await;
+    assert_eq!(second["periods"][0]["price"], 50_000);
+}
