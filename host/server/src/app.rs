@@ -1,5 +1,6 @@
 //! Builds and runs the server: state, router, workers, start and stop.
 
+mod bonuses;
 mod bootstrap;
 #[cfg(test)]
 mod document;
@@ -140,6 +141,7 @@ impl App {
             self.state.notifications.clone(),
             cancel.clone(),
         ));
+        workers.spawn(bonuses::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());
         workers.spawn(async move {

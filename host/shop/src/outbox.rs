@@ -49,6 +49,8 @@ text_enum! {
         PasswordChanged = "PASSWORD_CHANGED",
         /// A key for programs was made for the account.
         ApiTokenCreated = "API_TOKEN_CREATED",
+        /// An address waits to be confirmed. It is told by e-mail alone.
+        EmailConfirmation = "EMAIL_CONFIRMATION",
     }
 }
 
@@ -61,6 +63,7 @@ impl Topic {
                 | Self::SubscriptionSuspended
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated
+                | Self::EmailConfirmation
         )
     }
 

@@ -1,5 +1,7 @@
 //! `/auth` and `/user`: signing up, signing in and one's own profile.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use dermaga_shop::{
     Error,
@@ -22,6 +24,7 @@ use crate::{
 
 failure_responses!(Registering: EmailTaken, TooManyRequests, Unavailable);
 failure_responses!(LoggingIn: InvalidCredentials, AccountDisabled, TooManyRequests, Unavailable);
+failure_responses!(Confirming: TooManyRequests);
 failure_responses!(Refreshing: Unauthenticated, AccountDisabled);
 failure_responses!(ChangingPassword: Conflict, TooManyRequests, Unavailable);
 
@@ -29,6 +32,8 @@ failure_responses!(ChangingPassword: Conflict, TooManyRequests, Unavailable);
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(register))
+        .routes(routes!(verify_email))
+        .routes(routes!(resend_confirmation))
         .routes(routes!(log_in))
         .routes(routes!(refresh))
         .routes(routes!(log_out))
@@ -144,6 +149,67 @@ async fn register(
             welcome_bonuses,
         },
     ))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Confirmation {
+    /// Token in the mail.
+    #[garde(length(bytes, min = 1, max = 256))]
+    #[schema(min_length = 1, max_length = 256)]
+    token: String,
+}
+
+/// Bonuses of a confirmed address.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Confirmed {
+    /// Bonuses that waited for this, given or not, and why.
+    welcome_bonuses: Vec<WelcomeBonus>,
+}
+
+/// Confirms an e-mail address with the token in the mail that was sent to it. A token works once,
+/// for two days.
+#[utoipa::path(post, path = "/auth/verify-email", tag = "accounts", request_body = Confirmation,
+    responses((status = 200, description = "The address is confirmed", body = Envelope<Confirmed>)))]
+async fn verify_email(
+    State(state): State<AppState>,
+    Body(confirmation): Body<Confirmation>,
+) -> Reply<Confirmed> {
+    let user_id = state.accounts.confirm_email(&confirmation.token).await?;
+    let welcome_bonuses = coupons::apply_confirmation(&state.coupons, user_id).await;
+    state.accounts.bonuses_given(user_id).await?;
+    let message = "Your e-mail address is confirmed.";
+    Ok(Success::ok(message, Confirmed { welcome_bonuses }))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ConfirmationRequest {
+    #[garde(custom(rule(Email::parse)))]
+    #[schema(example = "sari@example.com", format = "email", max_length = 254)]
+    email: String,
+}
+
+/// Least time of an answer, so that it does not tell by its time if an address has an account.
+const LEAST_TIME: Duration = Duration::from_millis(250);
+
+/// Sends the mail again that confirms an e-mail address.
+///
+/// The answer is the same for every address, in the same time. Five mails an hour may be asked for.
+#[utoipa::path(post, path = "/auth/verify-email/resend", tag = "accounts", request_body = ConfirmationRequest,
+    responses((status = 200, description = "The same for every address", body = Envelope<Nothing>), Confirming))]
+async fn resend_confirmation(
+    State(state): State<AppState>,
+    PeerAddress(from): PeerAddress,
+    Body(request): Body<ConfirmationRequest>,
+) -> Reply<Nothing> {
+    let email = normalised("email", Email::parse(&request.email))?;
+    let asked = state.accounts.ask_confirmation(&email, from);
+    let (asked, ()) = tokio::join!(asked, tokio::time::sleep(LEAST_TIME));
+    asked?;
+    let message = "If this address waits to be confirmed, a mail is on its way to it.";
+    Ok(Success::ok(message, Nothing {}))
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

@@ -194,6 +194,11 @@ impl App {
         let settings = config.subscriptions.clone();
         let subscriptions = Subscriptions::new(coupons.clone(), instances.clone(), settings);
         let notifications = notifications(&config, &db, &clock)?;
+        if config.coupons.bonus_requires_verified_email && !notifications.sends_mails() {
+            tracing::warn!(
+                "bonus.waits_for_mails: SMTP_URL is not set, so that no address can be confirmed"
+            );
+        }
         let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets, &catalog);
         let state = AppState::new(Shared {
             db,

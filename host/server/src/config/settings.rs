@@ -353,9 +353,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_REGISTRATIONS_PER_HOUR" "registrations_per_hour" (Some("20")):
         "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000."
         => |c, text| c.accounts.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;
-    "BONUS_REQUIRES_VERIFIED_EMAIL" "bonus_requires_verified_email" (Some("false")):
-        "Whether welcome bonuses wait until the new customer's e-mail address is confirmed. The shop cannot send e-mail yet, so that with `true` they wait."
-        => |c, text| c.coupons.bonus_requires_verified_email = parse::boolean(text)?;
+    "BONUS_REQUIRES_VERIFIED_EMAIL" "bonus_requires_verified_email" (Some("auto")):
+        "Whether welcome bonuses wait until the new customer's e-mail address is confirmed: `true`, `false`, or `auto` for true in production alone. They need SMTP_URL then."
+        => |c, text| c.coupons.bonus_requires_verified_email = parse::word(text, &[("true", true), ("false", false), ("auto", c.is_production())])?;
     "WALLET_OPEN_TOP_UPS" "wallet.open_top_ups" (Some("10")):
         "Top-ups of one customer that may wait to be paid at the same time, from 1 to 1000."
         => |c, text| c.payments.open_top_ups = parse::number(text, &(1..=1000))?;

@@ -5,6 +5,7 @@
 //! account end them within seconds on every server.
 
 pub mod api_tokens;
+pub mod confirmation;
 mod hs256;
 mod model;
 mod password;
@@ -57,6 +58,9 @@ pub struct Accounts {
     hasher: Hasher,
     throttle: Throttle,
     registrations: crate::throttle::Throttle<Guesser>,
+    /// Mails that confirm addresses, by who asked and by the address.
+    confirmations: crate::throttle::Throttle<Guesser>,
+    confirmations_of: crate::throttle::Throttle<String>,
     standings: Standings,
 }
 
@@ -90,6 +94,8 @@ impl Accounts {
             hasher: Hasher::new(),
             throttle: Throttle::default(),
             registrations,
+            confirmations: mails(confirmation::MOST_AN_HOUR),
+            confirmations_of: mails(confirmation::MOST_AN_HOUR),
             standings: Standings::default(),
         }
     }
@@ -117,6 +123,7 @@ impl Accounts {
         let user = self.prepare(new).await?;
         let mut conn = self.db.begin().await?;
         self.insert(&mut conn, &user).await?;
+        confirmation::ask(&mut conn, &self.clock, user.id).await?;
         let tokens = self.start_session(&mut conn, &user).await?;
         conn.commit().await?;
         tracing::info!(user.id = %user.id, "account.registered");
@@ -142,6 +149,7 @@ impl Accounts {
             role,
             status: AccountStatus::Active,
             token_generation: 0,
+            email_verified_at: None,
             created_at: self.clock.now(),
         })
     }
@@ -311,6 +319,10 @@ impl Accounts {
             made => made.map(Some),
         }
     }
+}
+
+fn mails<K: std::hash::Hash + Eq>(limit: u32) -> crate::throttle::Throttle<K> {
+    crate::throttle::Throttle::new(limit, TimeDelta::hours(1), "mails")
 }
 
 /// Returns a random password to hand to a person once.

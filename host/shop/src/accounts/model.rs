@@ -35,6 +35,7 @@ pub struct User {
     pub role: Role,
     pub status: AccountStatus,
     pub token_generation: i64,
+    pub email_verified_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
 }
 
@@ -49,6 +50,8 @@ pub struct Profile {
     pub phone: Option<String>,
     pub avatar: Option<String>,
     pub role: Role,
+    /// Time at which the e-mail address was confirmed.
+    pub email_verified_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
 }
 
@@ -61,6 +64,7 @@ impl From<User> for Profile {
             phone,
             avatar,
             role,
+            email_verified_at,
             created_at,
             ..
         } = user;
@@ -71,6 +75,7 @@ impl From<User> for Profile {
             phone,
             avatar,
             role,
+            email_verified_at,
             created_at,
         }
     }

@@ -1,11 +1,12 @@
 //! The SQL of accounts and their sessions.
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{AccountStatus, Role, User};
 use crate::{
     db::Conn,
-    execute, fetch_one, fetch_optional,
+    execute, fetch_all, fetch_one, fetch_optional,
     ids::{RefreshTokenId, SessionId, UserId},
 };
 
@@ -30,16 +31,16 @@ pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
     Ok(())
 }
 
-const USER: &str = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at \
-    FROM users WHERE id = $1";
+const USER: &str = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at, \
+    created_at FROM users WHERE id = $1";
 
 pub(super) async fn by_id(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<User>> {
     fetch_optional!(conn, User, USER, id)
 }
 
 pub(super) async fn by_email(conn: &mut Conn, email: &str) -> sqlx::Result<Option<User>> {
-    let sql = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at \
-        FROM users WHERE email = $1";
+    let sql = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at, \
+        created_at FROM users WHERE email = $1";
     fetch_optional!(conn, User, sql, email)
 }
 
@@ -113,6 +114,82 @@ pub(super) async fn standing(
             SELECT 1 FROM refresh_tokens WHERE family = $2 AND revoked_at IS NULL\
         ) AS ended FROM users WHERE id = $1";
     fetch_optional!(conn, Standing, sql, user_id, session)
+}
+
+// ---- confirmations ----
+
+#[derive(Debug, Clone)]
+pub(super) struct NewConfirmation {
+    pub(super) id: Uuid,
+    pub(super) user_id: UserId,
+    pub(super) token_hash: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) expires_at: DateTime<Utc>,
+}
+
+pub(super) async fn insert_confirmation(
+    conn: &mut Conn,
+    new: &NewConfirmation,
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO email_confirmations (id, user_id, token_hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)";
+    execute!(
+        conn,
+        sql,
+        new.id,
+        new.user_id,
+        &new.token_hash,
+        new.created_at,
+        new.expires_at
+    )
+}
+
+/// Removes an account's tokens that have expired.
+pub(super) async fn forget_confirmations(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM email_confirmations WHERE user_id = $1 AND expires_at <= $2";
+    execute!(conn, sql, user_id, now)
+}
+
+/// Removes a token that is good; returns its account.
+pub(super) async fn use_confirmation(
+    conn: &mut Conn,
+    hash: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<UserId>> {
+    let sql = "DELETE FROM email_confirmations WHERE token_hash = $1 AND expires_at > $2 RETURNING user_id";
+    Ok(fetch_optional!(conn, (UserId,), sql, hash, now)?.map(|(user_id,)| user_id))
+}
+
+/// Notes the first confirmation, and that bonuses may be due; the account's other tokens end.
+pub(super) async fn confirm_email(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE users SET email_verified_at = $2, bonuses_due_at = $2, updated_at = $2 \
+               WHERE id = $1 AND email_verified_at IS NULL";
+    execute!(conn, sql, user_id, now)?;
+    let sql = "DELETE FROM email_confirmations WHERE user_id = $1";
+    execute!(conn, sql, user_id).map(|_| ())
+}
+
+/// Accounts whose bonuses have been due since this moment or longer.
+pub(super) async fn bonuses_due(
+    conn: &mut Conn,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<Vec<UserId>> {
+    let sql = "SELECT id FROM users WHERE bonuses_due_at <= $1 ORDER BY bonuses_due_at LIMIT $2";
+    let found = fetch_all!(conn, (UserId,), sql, until, limit)?;
+    Ok(found.into_iter().map(|(id,)| id).collect())
+}
+
+pub(super) async fn bonuses_given(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    let sql = "UPDATE users SET bonuses_due_at = NULL WHERE id = $1";
+    execute!(conn, sql, user_id)
 }
 
 // ---- refresh tokens ----

@@ -9,19 +9,36 @@ use super::{
 };
 use crate::{Result, ids::UserId, money::Rupiah};
 
-/// Grants a new customer every welcome bonus there is. A bonus that fails is reported and logged;
-/// it never prevents signing up.
+/// Grants a new customer every welcome bonus there is, or says that they wait for the e-mail
+/// address. A bonus that fails is reported and logged; it never prevents signing up.
 pub async fn apply_registration(coupons: &Coupons, user_id: UserId) -> Vec<WelcomeBonus> {
-    let found = match registration_coupons(coupons).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::error!(%error, "coupon.welcome_bonus_unreadable");
-            return Vec::new();
-        }
-    };
     if coupons.settings.bonus_requires_verified_email {
-        return found.into_iter().map(waits_for_email).collect();
+        return found(coupons)
+            .await
+            .into_iter()
+            .map(waits_for_email)
+            .collect();
     }
+    apply_all(coupons, user_id).await
+}
+
+/// Grants the welcome bonuses that waited for the e-mail address.
+pub async fn apply_confirmation(coupons: &Coupons, user_id: UserId) -> Vec<WelcomeBonus> {
+    if !coupons.settings.bonus_requires_verified_email {
+        return Vec::new();
+    }
+    apply_all(coupons, user_id).await
+}
+
+async fn found(coupons: &Coupons) -> Vec<Coupon> {
+    registration_coupons(coupons).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "coupon.welcome_bonus_unreadable");
+        Vec::new()
+    })
+}
+
+async fn apply_all(coupons: &Coupons, user_id: UserId) -> Vec<WelcomeBonus> {
+    let found = found(coupons).await;
     let mut given = Vec::with_capacity(found.len());
     for coupon in found {
         let Ok(code) = coupon.code.parse::<CouponCode>() else {

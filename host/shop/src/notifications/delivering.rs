@@ -4,10 +4,14 @@
 //! answer and the mark lets it be sent again when the lease ends: SMTP cannot say if a message was
 //! taken. Both have the same `Message-ID`.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
+use serde_json::{Value, json};
 
 use super::{
     Notifications,
@@ -18,8 +22,10 @@ use super::{
 };
 use crate::{
     Result,
+    accounts::confirmation,
     db::{Lease, LeasedQueue, Term},
     leased_queue,
+    outbox::Topic,
     workers::Next,
 };
 
@@ -120,6 +126,22 @@ impl Batch<'_> {
         outcome
     }
 
+    /// Returns the facts of a mail. Tokens are made now, so that no table has them.
+    async fn facts<'d>(&self, due: &'d Due) -> Result<Cow<'d, Value>> {
+        if due.kind != Topic::EmailConfirmation {
+            return Ok(Cow::Borrowed(&due.payload.0));
+        }
+        let Notifications {
+            db,
+            clock,
+            settings,
+            ..
+        } = self.notifications;
+        let token = confirmation::new_token(db, clock, due.user_id).await?;
+        let link = settings.confirmation_address(&token);
+        Ok(Cow::Owned(json!({ "token": token, "link": link })))
+    }
+
     async fn write_and_send(&self, due: &Due) -> Result<Sent, String> {
         let unsubscribe = due
             .unsubscribe_token
@@ -130,8 +152,9 @@ impl Batch<'_> {
             language: due.language,
             unsubscribe: unsubscribe.as_deref(),
         };
+        let facts = self.facts(due).await.map_err(|error| error.message)?;
         let templates = self.notifications.templates.load();
-        let content = templates.render(due.kind, &due.payload, frame);
+        let content = templates.render(due.kind, &facts, frame);
         let content = content.map_err(|fault| fault.to_string())?;
         let mail = Mail {
             id: due.id,

@@ -28,6 +28,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Returns the address at which a customer confirms an e-mail address.
+    pub(super) fn confirmation_address(&self, token: &str) -> Option<String> {
+        let shop = self.shop_url.as_ref()?.trim_end_matches('/');
+        Some(format!("{shop}/verify-email?token={token}"))
+    }
+
     /// Returns the address that ends further mails of a kind.
     pub(super) fn unsubscribe_address(&self, token: &str) -> Option<String> {
         let shop = self.shop_url.as_ref()?.trim_end_matches('/');

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Result, crypto,
     db::{Conn, new_id},
-    outbox::{self, Message},
+    outbox::{self, Message, Topic},
     workers::Next,
 };
 
@@ -76,7 +76,7 @@ async fn tell(
         user_id: reader.id,
         kind: message.topic,
         payload: &message.payload,
-        in_inbox: is_wanted(Channel::Inbox),
+        in_inbox: message.topic != Topic::EmailConfirmation && is_wanted(Channel::Inbox),
         created_at: message.created_at,
     };
     store::insert(conn, &new).await?;

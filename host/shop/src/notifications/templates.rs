@@ -44,6 +44,7 @@ included! {
     QuotaFree: "quota-free",
     PasswordChanged: "password-changed",
     ApiTokenCreated: "api-token-created",
+    EmailConfirmation: "email-confirmation",
 }
 
 /// Values of a text beside the facts of its notification.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use dermaga::config::Config;
 use dermaga_shop::{
+    accounts::{Email, NewAccount, Role},
     notifications::{Sender, SmtpUrl},
     outbox::{self, Topic},
 };
@@ -24,7 +25,7 @@ pub(crate) struct Post {
     pub(crate) admin: Client,
 }
 
-fn sends_to(config: &mut Config, server: &MailServer) {
+pub(super) fn sends_to(config: &mut Config, server: &MailServer) {
     config.notifications.smtp = Some(SmtpUrl::parse(&server.url()).unwrap());
     config.notifications.from = Some(Sender::parse("Toko <toko@example.com>").unwrap());
     config.notifications.shop_url = Some("https://toko.example.com".to_owned());
@@ -43,8 +44,18 @@ impl Post {
     }
 }
 
+/// Makes an account without the mail that confirms its address.
 async fn customer(shop: &Shop, email: &str) -> (Client, Uuid) {
-    let customer = shop.customer(email).await;
+    let new = NewAccount {
+        email: Email::parse(email).unwrap(),
+        password: "kata sandi yang panjang".to_owned().into(),
+        name: "Pelanggan".to_owned(),
+        phone: None,
+        avatar: None,
+        role: Role::User,
+    };
+    shop.state().accounts.create(new).await.unwrap();
+    let customer = shop.sign_in(email).await;
     let profile = customer.get("/api/user/profile").await.data(200);
     (customer, profile["id"].as_str().unwrap().parse().unwrap())
 }

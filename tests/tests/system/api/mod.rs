@@ -11,6 +11,7 @@ mod bought;
 pub(crate) mod catalogue;
 pub(crate) mod categories;
 pub(crate) mod clock;
+pub(crate) mod confirmations;
 pub(crate) mod coupons;
 pub(crate) mod data_loss;
 pub(crate) mod drift;

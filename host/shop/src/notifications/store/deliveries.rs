@@ -51,6 +51,7 @@ pub(in crate::notifications) struct Due {
     pub(in crate::notifications) retry_until: DateTime<Utc>,
     pub(in crate::notifications) address: String,
     pub(in crate::notifications) unsubscribe_token: Option<String>,
+    pub(in crate::notifications) user_id: UserId,
     pub(in crate::notifications) kind: Topic,
     pub(in crate::notifications) payload: Json<Value>,
     pub(in crate::notifications) name: String,
@@ -62,7 +63,7 @@ pub(in crate::notifications) async fn due(
     conn: &mut Conn,
     lease: &Lease,
 ) -> sqlx::Result<Option<Due>> {
-    let sql = "SELECT d.id, d.state, d.attempts, d.retry_until, d.address, d.unsubscribe_token, n.kind, n.payload, \
+    let sql = "SELECT d.id, d.state, d.attempts, d.retry_until, d.address, d.unsubscribe_token, n.user_id, n.kind, n.payload, \
                  u.name, u.language \
                FROM notification_deliveries d JOIN notifications n ON n.id = d.notification_id \
                JOIN users u ON u.id = n.user_id WHERE d.id = $1 AND d.lease_holder = $2";

@@ -1,0 +1,168 @@
+//! Tests of the confirmation of e-mail addresses, and of the bonuses that wait for it.
+
+use chrono::TimeDelta;
+use dermaga_shop::fetch_one;
+use dermaga_tests::{Client, Engine, MailServer, Shop, both_engines};
+use serde_json::{Value, json};
+
+use super::mails::sends_to;
+
+const VERIFY: &str = "/api/auth/verify-email";
+const RESEND: &str = "/api/auth/verify-email/resend";
+const PASSWORD: &str = "kata sandi yang panjang";
+
+/// A shop that sends mails and has a bonus for confirmed addresses.
+struct Welcome {
+    shop: Shop,
+    server: MailServer,
+}
+
+impl Welcome {
+    async fn open(engine: Engine) -> Option<Self> {
+        let server = MailServer::start().await;
+        let shop = Shop::open_with(engine, |config| {
+            sends_to(config, &server);
+            config.coupons.bonus_requires_verified_email = true;
+        });
+        let shop = Box::pin(shop).await?;
+        let bonus = json!({
+            "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 25_000 },
+        });
+        let admin = shop.admin().await;
+        admin.post("/api/admin/coupons", bonus).await.data(201);
+        Some(Self { shop, server })
+    }
+
+    /// Returns the token in the mail of this number.
+    async fn token(&self, number: usize) -> String {
+        let mails = self.server.wait_for(number).await;
+        let (_, rest) = mails[number - 1]
+            .data
+            .split_once("verify-email?token=")
+            .unwrap();
+        let end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_';
+        rest.split(end).next().unwrap().to_owned()
+    }
+}
+
+async fn balance(customer: &Client) -> Value {
+    customer.get("/api/wallet/info").await.data(200)["totalBalance"].clone()
+}
+
+both_engines!(
+    Welcome,
+    [
+        a_confirmed_address_gets_its_bonus_once,
+        tokens_expire_and_answers_tell_nothing
+    ]
+);
+
+async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
+    let Welcome { shop, server } = &welcome;
+    let registered = shop.register("sah@example.com").await;
+    assert_eq!(registered["welcomeBonuses"][0]["granted"], false);
+    assert_eq!(registered["user"]["emailVerifiedAt"], Value::Null);
+    let customer = shop
+        .client()
+        .with_token(registered["accessToken"].as_str().unwrap());
+    let token = welcome.token(1).await;
+    assert_eq!(server.received()[0].to, "sah@example.com");
+    assert_eq!(server.received()[0].header("List-Unsubscribe"), None);
+    assert_eq!(balance(&customer).await, 0);
+
+    let stranger = shop.client();
+    let body = json!({ "token": token });
+    let (one, two) = tokio::join!(
+        stranger.post(VERIFY, body.clone()),
+        stranger.post(VERIFY, body.clone())
+    );
+    let (won, lost) = if one.status == 200 {
+        (one, two)
+    } else {
+        (two, one)
+    };
+    let bonuses = won.data(200)["welcomeBonuses"].clone();
+    lost.fails(400, "VALIDATION_FAILED");
+    assert_eq!(
+        (&bonuses[0]["granted"], &bonuses[0]["amount"]),
+        (&json!(true), &json!(25_000))
+    );
+    stranger
+        .post(VERIFY, body)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    assert_eq!(balance(&customer).await, 25_000);
+    let profile = customer.get("/api/user/profile").await.data(200);
+    assert!(profile["emailVerifiedAt"].is_string());
+    // It is no notification.
+    let inbox = customer.get("/api/notifications").await.data(200);
+    assert_eq!(inbox["notifications"], json!([]));
+
+    // A confirmed address gets no further mail.
+    let again = json!({ "email": "sah@example.com" });
+    stranger.post(RESEND, again).await.data(200);
+    shop.register("lain@example.com").await;
+    server.wait_for(2).await;
+    assert_eq!(server.received()[1].to, "lain@example.com");
+    shop.books_balance().await;
+}
+
+async fn tokens_expire_and_answers_tell_nothing(welcome: Welcome) {
+    let Welcome { shop, server } = &welcome;
+    shop.register("lambat@example.com").await;
+    let first = welcome.token(1).await;
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM email_confirmations WHERE token_hash = $1";
+    let (plain,) = fetch_one!(conn, (i64,), sql, &first).unwrap();
+    assert_eq!(plain, 0, "tokens are stored hashed");
+    drop(conn);
+    shop.clock().advance(TimeDelta::hours(49));
+    let stranger = shop.client();
+    let late = stranger.post(VERIFY, json!({ "token": first })).await;
+    late.fails(400, "VALIDATION_FAILED");
+
+    let ask = |email: &str| stranger.post(RESEND, json!({ "email": email }));
+    let (known, unknown) = tokio::join!(ask("lambat@example.com"), ask("hantu@example.com"));
+    let message = known.body["message"].clone();
+    assert_eq!(
+        (known.data(200), &message),
+        (unknown.body["data"].clone(), &unknown.body["message"])
+    );
+    let second = welcome.token(2).await;
+    assert_ne!(first, second);
+    stranger
+        .post(VERIFY, json!({ "token": second }))
+        .await
+        .data(200);
+    assert_eq!(server.received().len(), 2);
+    for _ in 0..5 {
+        ask("hantu@example.com").await;
+    }
+    ask("hantu@example.com")
+        .await
+        .fails(429, "TOO_MANY_REQUESTS");
+
+    for wrong in [
+        json!({}),
+        json!({ "token": "" }),
+        json!({ "token": "x", "y": 1 }),
+    ] {
+        stranger
+            .post(VERIFY, wrong)
+            .await
+            .fails(400, "VALIDATION_FAILED");
+    }
+    for wrong in [
+        json!({}),
+        json!({ "email": "x" }),
+        json!({ "email": "a@example.com", "y": 1 }),
+    ] {
+        stranger
+            .post(RESEND, wrong)
+            .await
+            .fails(400, "VALIDATION_FAILED");
+    }
+    let login = json!({ "email": "lambat@example.com", "password": PASSWORD });
+    let session = stranger.post("/api/auth/login", login).await.data(200);
+    assert!(session["user"]["emailVerifiedAt"].is_string());
+}
