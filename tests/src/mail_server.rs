@@ -26,6 +26,13 @@ pub struct Received {
 }
 
 impl Received {
+    /// Returns the text with its long lines whole.
+    pub fn unfolded(&self) -> String {
+        // Quoted-printable: soft line breaks, and the sign that they begin with.
+        let text = self.data.replace("=\r\n", "").replace("=\n", "");
+        text.replace("=3D", "=")
+    }
+
     /// Returns the value of a header of one line.
     pub fn header(&self, name: &str) -> Option<&str> {
         let head = self.data.split("\r\n\r\n").next()?;

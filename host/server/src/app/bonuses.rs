@@ -1,4 +1,4 @@
-//! Worker that gives bonuses of confirmed addresses where a server stopped before it did.
+//! Worker for the bonuses of confirmed addresses that a server stopped before.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const INTERVAL: Duration = Duration::from_secs(60);
 /// Accounts of one step.
 const AT_ONCE: i64 = 20;
 
-/// Gives what is overdue, until cancelled.
+/// Grants what is overdue, until cancelled.
 pub(super) async fn watch(state: AppState, cancel: CancellationToken) {
     let worker = Worker::new("bonuses", INTERVAL).ending_steps();
     worker.run(cancel, || give(&state)).await;

@@ -40,7 +40,7 @@ async fn known(admin: &Client, slug: &str) -> Value {
     all.find(|one| one["slug"] == slug).unwrap().clone()
 }
 
-/// A category is created once, stands at its position, and is in one level of others. An edited name
+/// A category is created once, keeps its position, and is in one level of others. An edited name
 /// stays at a reload.
 async fn categories_are_made_ordered_and_put_into_each_other(shop: Shop) {
     let admin = shop.admin().await;

@@ -36,10 +36,8 @@ impl Welcome {
     /// Returns the token in the mail of this number.
     async fn token(&self, number: usize) -> String {
         let mails = self.server.wait_for(number).await;
-        let (_, rest) = mails[number - 1]
-            .data
-            .split_once("verify-email?token=")
-            .unwrap();
+        let text = mails[number - 1].unfolded();
+        let (_, rest) = text.split_once("verify-email?token=").unwrap();
         let end = |letter: char| !letter.is_ascii_alphanumeric() && letter != '-' && letter != '_';
         rest.split(end).next().unwrap().to_owned()
     }

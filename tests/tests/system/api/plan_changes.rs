@@ -156,7 +156,7 @@ async fn bonus_credit_does_not_come_back_with_a_lower_plan(shop: Shop) {
     let customer = shop.sign_in("turun-bonus@example.com").await;
     let info = customer.get("/api/wallet/info").await.data(200);
     assert_eq!(info["totalBalance"], 0);
-    // What was paid still counts when it goes up again.
+    // An earlier payment still counts when it goes up again.
     let quote = format!("/api/subscriptions/{id}/upgrade-quote");
     let quote = customer
         .post(&quote, json!({ "planId": pro }))

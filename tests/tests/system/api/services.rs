@@ -53,7 +53,7 @@ async fn acts(admin: &Client, act: &str) -> Value {
 }
 
 /// Edited fields stay when the templates are reloaded, which shows both values, and a reset brings
-/// the template's back. What customers bought keeps its price.
+/// the template's back. A plan that customers bought keeps its price.
 async fn an_edited_field_stays_over_the_template_until_a_reset(shop: Shop) {
     let admin = shop.admin().await;
     let n8n = service(&admin, "n8n").await;
@@ -231,7 +231,7 @@ async fn images(shop: &Shop, service: &str) -> Value {
     Value::Object(of.collect())
 }
 
-/// What was bought, or stands in a file, is retired: it is not sold, its customers keep it. All else is
+/// A service that was bought, or that a file names, is retired: it is not sold, its customers keep it. All else is
 /// deleted.
 async fn what_was_sold_is_retired_and_kept(shop: Shop) {
     let admin = shop.admin().await;

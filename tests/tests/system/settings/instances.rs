@@ -1,4 +1,4 @@
-//! Where instances go, and how they are kept.
+//! Settings of instances: their place, and how they are kept.
 
 use std::{
     fs,

@@ -403,7 +403,7 @@ async fn plugins(till: &Till) {
         .data(200);
 }
 
-/// What administrators do with services and plans.
+/// Acts of administrators on services and plans.
 async fn services(till: &Till) {
     let admin = &till.admin;
     let found = admin.get("/api/admin/services?q=valkey").await.data(200);

@@ -310,7 +310,7 @@ async fn change(
     Ok(Success::ok("The service is changed.", service))
 }
 
-/// Reason of an act.
+/// Reason, which the audit trail keeps.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CatalogReason {
