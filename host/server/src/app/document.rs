@@ -330,10 +330,11 @@ fn camel_case(name: &str) -> String {
 
 /// Keywords of JSON Schema that a rule corresponds to, with the bound where it is a literal.
 fn bounds(rule: &str, kind: &str) -> Vec<(&'static str, Option<i64>)> {
-    let names = match kind.contains("Vec<") {
+    let names = match kind {
         _ if rule.contains("range(") => ["minimum", "maximum"],
-        true => ["minItems", "maxItems"],
-        false => ["minLength", "maxLength"],
+        kind if kind.contains("Vec<") => ["minItems", "maxItems"],
+        kind if kind.contains("Map<") => ["minProperties", "maxProperties"],
+        _ => ["minLength", "maxLength"],
     };
     let inner = ["range(", "length("]
         .iter()

@@ -17,6 +17,7 @@ const FAMILIES: &[&str] = &[
     "JWT_",
     "LOW_CREDIT_",
     "MIDTRANS_",
+    "SMTP_",
     "SUSPENSION_",
     "WALLET_",
 ];
@@ -84,7 +85,14 @@ mod tests {
     use super::*;
 
     /// Names that are one of a kind, or common to many programs.
-    const SINGLE: &[&str] = &["DATABASE_URL", "KUBECONFIG", "SHOP_NAME", "RECEIPT_FONT"];
+    const SINGLE: &[&str] = &[
+        "DATABASE_URL",
+        "KUBECONFIG",
+        "MAIL_FROM",
+        "SHOP_NAME",
+        "SHOP_URL",
+        "RECEIPT_FONT",
+    ];
 
     #[test]
     fn every_setting_is_of_a_family_or_single() {
@@ -105,6 +113,7 @@ mod tests {
             ("LOW_CREDIT_WARNING_DAY", "LOW_CREDIT_WARNING_DAYS"),
             ("AUTO_RENEWAL_ENABLE", "AUTO_RENEWAL_ENABLED"),
             ("SUSPENSION_RETENTION", "SUSPENSION_RETENTION_DAYS"),
+            ("SMTP_CONNECTION", "SMTP_CONNECTIONS"),
             ("WALLET_BALANCECAP", "WALLET_BALANCE_CAP"),
             ("jwt_secret", "JWT_SECRET"),
         ] {

@@ -70,7 +70,7 @@ impl Dearer {
     }
 
     /// Lets the running period end, and renews.
-    async fn renew(&self, shop: &Shop) -> Value {
+    async fn renew(&mut self, shop: &Shop) -> Value {
         let end: DateTime<Utc> = self.seen().await["periodEnd"]
             .as_str()
             .unwrap()
@@ -79,6 +79,9 @@ impl Dearer {
         shop.clock()
             .advance(end - shop.clock().now() + TimeDelta::minutes(1));
         renew_due(&shop.state().subscriptions).await.unwrap();
+        // A day is the life of a token.
+        self.customer = shop.sign_in("tetap@example.com").await;
+        self.admin = shop.admin().await;
         self.seen().await
     }
 }
@@ -86,7 +89,7 @@ impl Dearer {
 /// The period that begins before the moment keeps the price, the one after has the new one, and forecasts
 /// say so before. The message is written with the move.
 async fn a_moved_customer_pays_the_new_price_after_the_notice(shop: Shop) {
-    let dearer = Dearer::open(&shop).await;
+    let mut dearer = Dearer::open(&shop).await;
     let from = shop.clock().now() + Days::new(40);
     let moved = dearer
         .move_at(&[&dearer.subscription], from)
@@ -202,7 +205,7 @@ async fn a_move_is_refused_whole(shop: Shop) {
 
 /// A move that was taken back, and one of a plan that was left, change nothing.
 async fn a_move_is_void_when_it_is_taken_back(shop: Shop) {
-    let dearer = Dearer::open(&shop).await;
+    let mut dearer = Dearer::open(&shop).await;
     let later = shop.clock().now() + Days::new(31);
     dearer
         .move_at(&[&dearer.subscription], later)

@@ -171,9 +171,9 @@ async fn services_and_plans_are_created_and_sold(shop: Shop) {
     create(small).await.fails(400, "PLUGIN_REFUSED_INPUT");
 
     let new = because(json!({
-        "slug": "cache", "category": "databases", "plugin": valkey["plugin"], "name": "Cache",
+        "slug": "cache", "category": "databases", "plugin": "service-n8n", "name": "Cache",
         "summary": "A cache.", "description": "A cache, made here.",
-        "images": images(&shop, "valkey").await, "plans": [new_plan("one", "BASIC", 10_000)],
+        "images": images(&shop, "n8n").await, "plans": [new_plan("one", "BASIC", 10_000)],
     }));
     let keyed = admin.with_key("cache-1");
     let cache = keyed

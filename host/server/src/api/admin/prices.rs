@@ -52,7 +52,8 @@ struct PriceMoveRequest {
     /// The first period that begins then or later has the new price; a date begins where the shop is.
     /// At least 30 days from now.
     #[garde(skip)]
-    #[schema(inline)]
+    // Inlined, a described field becomes both its own type and an object.
+    #[schema(value_type = String, format = "date-or-date-time", examples("2026-12-31", "2026-12-31T17:00:00Z"))]
     effective_at: When,
     #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
     #[schema(min_length = 10, max_length = 500)]

@@ -15,7 +15,10 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::schema::{Object, Schema, Type},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -168,6 +171,16 @@ impl From<PlanInput> for catalog::NewPlan {
     }
 }
 
+/// Returns the schema of images by name, from 1 to 50.
+fn images() -> Object {
+    let mut images = Object::new();
+    images.additional_properties = Some(Box::new(
+        Schema::from(Object::with_type(Type::String)).into(),
+    ));
+    (images.min_properties, images.max_properties) = (Some(1), Some(50));
+    images
+}
+
 /// Service to create, and why.
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -199,6 +212,7 @@ struct ServiceRequest {
     featured: bool,
     /// The only images it may run, by the plugin's names for them, each pinned to a version.
     #[garde(length(min = 1, max = 50))]
+    #[schema(schema_with = images)]
     images: BTreeMap<String, String>,
     /// Settings for the plugin.
     #[serde(default)]
