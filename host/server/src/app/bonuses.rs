@@ -22,6 +22,9 @@ pub(super) async fn watch(state: AppState, cancel: CancellationToken) {
 
 async fn give(state: &AppState) -> Result<Next> {
     for user_id in state.accounts.bonuses_due(AT_ONCE).await? {
+        if !state.accounts.take_bonuses(user_id).await? {
+            continue;
+        }
         // A coupon that an account has used already is refused to it.
         coupons::apply_confirmation(&state.coupons, user_id).await;
         state.accounts.bonuses_given(user_id).await?;

@@ -4,6 +4,7 @@ use dermaga_shop::{
     billing,
     catalog::{self, Catalog},
     coupons::{self, Coupons},
+    notifications,
     provisioning::health,
     scheduler::{Job, Outcome, Rule, Scheduler},
     subscriptions::Subscriptions,
@@ -136,13 +137,14 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
         },
         Job {
             name: "health-history",
-            summary: "Removes the history of instances' health that is older than it is kept.",
+            summary: "Removes the history of instances' health that is older than it is kept, and notifications after 400 days.",
             schedule: config.schedules.health_history.clone(),
             rule: Rule::new(move |_| {
                 let wallets = kept.clone();
                 async move {
                     let (db, clock) = (&wallets.db, &wallets.clock);
-                    Ok(Outcome::of(health::purge(db, clock, how_long).await?))
+                    let spans = health::purge(db, clock, how_long).await?;
+                    Ok(Outcome::of(spans + notifications::purge(db, clock).await?))
                 }
             }),
         },

@@ -109,6 +109,19 @@ impl Accounts {
         Ok(store::bonuses_due(&mut self.db.read().await?, until, limit).await?)
     }
 
+    /// Takes an overdue account for this server alone, until it is overdue again; false when another
+    /// server took it.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn take_bonuses(&self, user_id: UserId) -> Result<bool> {
+        let now = self.clock.now();
+        let mut conn = self.db.begin().await?;
+        let taken = store::take_bonuses(&mut conn, user_id, now - OVERDUE, now).await?;
+        conn.commit().await?;
+        Ok(taken)
+    }
+
     /// Notes that an account's bonuses were given, or refused.
     ///
     /// # Errors

@@ -187,6 +187,18 @@ pub(super) async fn bonuses_due(
     Ok(found.into_iter().map(|(id,)| id).collect())
 }
 
+/// Puts off an account's bonuses, when they are due since this moment or longer; false when another
+/// server did.
+pub(super) async fn take_bonuses(
+    conn: &mut Conn,
+    user_id: UserId,
+    until: DateTime<Utc>,
+    again_at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE users SET bonuses_due_at = $3 WHERE id = $1 AND bonuses_due_at <= $2";
+    Ok(execute!(conn, sql, user_id, until, again_at)? == 1)
+}
+
 pub(super) async fn bonuses_given(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
     let sql = "UPDATE users SET bonuses_due_at = NULL WHERE id = $1";
     execute!(conn, sql, user_id)

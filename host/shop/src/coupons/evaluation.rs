@@ -77,7 +77,9 @@ pub async fn evaluate(
     check_restrictions(&coupon, purchase.as_ref())?;
     let plugin = registry.active(&coupon.plugin_id)?;
     check_place(&plugin, place)?;
-    if coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
+    // A customer is welcomed once, also where a server stopped before it noted that.
+    let is_welcomed = place == Place::Registration && uses > 0;
+    if is_welcomed || coupon.max_uses_per_user.is_some_and(|limit| uses >= limit) {
         return Err(already_used(&coupon));
     }
     let facts = facts(&mut conn, &plugin, uses, user_id, (clock.zone(), now)).await?;

@@ -15,6 +15,7 @@ mod templates;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use chrono::TimeDelta;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,31 @@ pub use model::{
     PreferenceChange, Preferences, Rendered,
 };
 pub use settings::Settings;
+
+/// Time for which notifications and their deliveries are kept.
+const KEPT: TimeDelta = TimeDelta::days(400);
+/// Rows that one transaction of the purge removes.
+const PURGED_AT_ONCE: i64 = 1000;
+
+/// Removes notifications that are too old to be of use, with their deliveries; returns the number of
+/// rows. One that still goes out stays.
+///
+/// # Errors
+/// When the database refuses; what was removed until then is gone.
+pub async fn purge(db: &Db, clock: &Clock) -> Result<u64> {
+    let before = clock.now() - KEPT;
+    let mut removed = 0;
+    loop {
+        let mut conn = db.begin().await?;
+        let mut now = deliveries::purge(&mut conn, before, PURGED_AT_ONCE).await?;
+        now += store::purge(&mut conn, before, PURGED_AT_ONCE).await?;
+        conn.commit().await?;
+        if now == 0 {
+            return Ok(removed);
+        }
+        removed += now;
+    }
+}
 
 /// Rest between two looks at the outbox.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -160,3 +160,12 @@ pub(super) async fn read_all(
         "UPDATE notifications SET read_at = $2 WHERE user_id = $1 AND in_inbox AND read_at IS NULL";
     execute!(conn, sql, user_id, now)
 }
+
+/// Removes a number of notifications from before a moment that have no delivery; returns how many.
+pub(super) async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM notifications WHERE id IN \
+               (SELECT n.id FROM notifications n WHERE n.created_at < $1 \
+               AND NOT EXISTS (SELECT 1 FROM notification_deliveries d WHERE d.notification_id = n.id) \
+               ORDER BY n.created_at LIMIT $2)";
+    execute!(conn, sql, before, limit)
+}

@@ -1,7 +1,7 @@
 //! Tests of the confirmation of e-mail addresses, and of the bonuses that wait for it.
 
 use chrono::TimeDelta;
-use dermaga_shop::fetch_one;
+use dermaga_shop::{coupons, fetch_one};
 use dermaga_tests::{Client, Engine, MailServer, Shop, both_engines};
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ impl Welcome {
         let shop = Box::pin(shop).await?;
         let bonus = json!({
             "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 25_000 },
+            "maxUsesPerUser": 9,
         });
         let admin = shop.admin().await;
         admin.post("/api/admin/coupons", bonus).await.data(201);
@@ -89,6 +90,21 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
         .post(VERIFY, body)
         .await
         .fails(400, "VALIDATION_FAILED");
+    assert_eq!(balance(&customer).await, 25_000);
+    // A server that stopped before it noted the bonus leaves it to be given again.
+    let user_id = registered["user"]["id"].as_str().unwrap().parse().unwrap();
+    let state = shop.state();
+    assert!(!state.accounts.take_bonuses(user_id).await.unwrap());
+    let due = "UPDATE users SET bonuses_due_at = created_at WHERE email = 'sah@example.com'";
+    shop.sql(due).await.unwrap();
+    shop.clock().advance(TimeDelta::minutes(2));
+    let (one, two) = tokio::join!(
+        state.accounts.take_bonuses(user_id),
+        state.accounts.take_bonuses(user_id)
+    );
+    assert_ne!(one.unwrap(), two.unwrap());
+    let again = coupons::apply_confirmation(&state.coupons, user_id).await;
+    assert!(!again[0].granted);
     assert_eq!(balance(&customer).await, 25_000);
     let profile = customer.get("/api/user/profile").await.data(200);
     assert!(profile["emailVerifiedAt"].is_string());

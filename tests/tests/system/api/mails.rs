@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use dermaga::config::Config;
 use dermaga_shop::{
     accounts::{Email, NewAccount, Role},
-    notifications::{Sender, SmtpUrl},
+    notifications::{self, Sender, SmtpUrl},
     outbox::{self, Topic},
 };
 use dermaga_tests::{Client, Engine, MailServer, Shop, both_engines};
@@ -89,9 +89,23 @@ both_engines!(
     [
         a_mail_is_in_its_readers_language_until_it_is_unsubscribed,
         a_refused_mail_is_dead_until_it_is_sent_again,
-        mails_wait_for_a_server_that_is_away
+        mails_wait_for_a_server_that_is_away,
+        what_was_sent_long_ago_is_removed
     ]
 );
+
+async fn what_was_sent_long_ago_is_removed(post: Post) {
+    let Post { shop, admin, .. } = &post;
+    let (_, id) = customer(shop, "lama@example.com").await;
+    put(shop, (Topic::TopUpReceived, id), "TX-1").await;
+    deliveries(admin, "SENT", 1).await;
+    let (db, clock) = (&shop.state().db, shop.clock());
+    clock.advance(TimeDelta::days(399));
+    assert_eq!(notifications::purge(db, clock).await.unwrap(), 0);
+    clock.advance(TimeDelta::days(2));
+    let removed = notifications::purge(db, clock).await.unwrap();
+    assert_eq!(removed, 2, "a notification and its delivery");
+}
 
 async fn a_mail_is_in_its_readers_language_until_it_is_unsubscribed(post: Post) {
     let Post { shop, server, .. } = &post;

@@ -153,3 +153,15 @@ pub(in crate::notifications) async fn unsubscribing(
                JOIN notifications n ON n.id = d.notification_id WHERE d.unsubscribe_token = $1";
     fetch_optional!(conn, (UserId, Topic, Channel), sql, token)
 }
+
+/// Removes a number of deliveries from before a moment that are over; returns how many.
+pub(in crate::notifications) async fn purge(
+    conn: &mut Conn,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM notification_deliveries WHERE id IN \
+               (SELECT id FROM notification_deliveries WHERE created_at < $1 AND state IN ('SENT', 'DEAD') \
+               ORDER BY created_at, id LIMIT $2)";
+    execute!(conn, sql, before, limit)
+}
