@@ -59,7 +59,7 @@ fn a_file_of_variables_beside_the_configuration_is_read() {
     );
     assert!(line(&shown, "SHOP_NAME ").ends_with("Toko Pelabuhan  [.env:2]"));
     assert!(line(&shown, "DERMAGA_LISTEN ").ends_with("127.0.0.1:2  [environment]"));
-    assert!(line(&shown, "CRON_BILLING_STATS ").ends_with("[default; no effect yet]"));
+    assert!(line(&shown, "CRON_BILLING_STATS ").ends_with("0 23 * * *  [default]"));
 
     let elsewhere = folder.path().join("shop");
     fs::create_dir(&elsewhere).unwrap();

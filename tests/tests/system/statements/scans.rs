@@ -74,6 +74,16 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "notifications",
         PAGE,
     ),
+    (
+        "notifications/store/deliveries.rs purge",
+        "notification_deliveries",
+        NIGHT,
+    ),
+    (
+        "notifications/store.rs purge",
+        "notification_deliveries",
+        NIGHT,
+    ),
     ("outbox.rs purge", "outbox", NIGHT),
     ("outbox.rs waiting", "outbox", FEW),
     ("payments/store.rs debts", "debts", PAGE),
