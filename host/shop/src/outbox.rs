@@ -49,7 +49,7 @@ text_enum! {
         PasswordChanged = "PASSWORD_CHANGED",
         /// A key for programs was made for the account.
         ApiTokenCreated = "API_TOKEN_CREATED",
-        /// An address waits to be confirmed. It is told by e-mail alone.
+        /// An address waits to be confirmed; goes out by e-mail alone.
         EmailConfirmation = "EMAIL_CONFIRMATION",
     }
 }

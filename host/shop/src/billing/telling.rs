@@ -1,5 +1,5 @@
 //! Jobs that tell people of what is due: warnings and reminders for customers, a summary for
-//! administrators. Each is told once for its cause and its period, however often a job runs.
+//! administrators. Each goes out once for its cause and its period, however often a job runs.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;

@@ -173,7 +173,7 @@ mod tests {
         };
         assert_eq!(of(&before), ("first".to_owned(), "second".to_owned()));
         assert_eq!(of(&after), ("first".to_owned(), "new value".to_owned()));
-        // What was not given as a mark before is a value, whatever it looks like.
+        // A text that was no mark before is a value, whatever it looks like.
         let mut guess = json!({"key": "given:0123456789ab"});
         assert_eq!(take_changed(&schema, &before, &mut guess).len(), 1);
     }

@@ -1,4 +1,4 @@
-//! What administrators change of a subscription: its renewal, its price, the end of its period.
+//! Changes of a subscription by administrators: its renewal, its price, the end of its period.
 
 use chrono::{DateTime, Days, Utc};
 use chrono_tz::Tz;

@@ -88,7 +88,7 @@ pub struct ForceCancelled {
 }
 
 /// Ends any customer's subscription, as [`cancel`] does; by an administrator, with the reason, audited.
-/// Where it is wanted, the cash that was paid for the rest of the period comes back to the wallet.
+/// Cash that was paid for the rest of the period comes back to the wallet, where that is wanted.
 ///
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` when it has ended already.

@@ -145,7 +145,7 @@ pub(super) struct PeriodRow {
 }
 
 impl PeriodRow {
-    /// What was paid for it and given back of it.
+    /// Amounts that were paid for it and given back of it.
     pub(super) const fn sums(&self) -> [Rupiah; 3] {
         [self.paid_cash, self.paid_bonus, self.refunded_cash]
     }

@@ -82,7 +82,7 @@ pub struct UpgradeView {
 /// Charge that is agreed to for an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charging {
-    /// What it costs, but no more than this.
+    /// Its price, but no more than this.
     AtMost(Option<Rupiah>),
     /// Nothing: it is a gift of the shop until the period ends.
     Nothing,

@@ -72,7 +72,7 @@ pub(in crate::provisioning) async fn record(
     new_status: &NewStatus,
     plan: &Plan,
 ) -> Result<()> {
-    // One that fails, mends itself and fails again is told of once an hour.
+    // An instance that fails, mends itself and fails again is reported once an hour.
     let is_news =
         plan.gives_up && !store::was_given_up(conn, seen.id, clock.now() - WINDOW).await?;
     write_span(conn, clock, seen, new_status, plan).await?;

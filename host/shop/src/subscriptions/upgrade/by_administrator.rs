@@ -437,7 +437,7 @@ async fn note(
 mod tests {
     use super::*;
 
-    /// What comes back is the difference for the rest, and never more than the cash that is left.
+    /// The difference for the rest comes back, and never more than the cash that is left.
     #[test]
     fn no_more_than_the_cash_of_the_rest_comes_back() {
         for (seconds, cash, bonus, price, cost, back) in [

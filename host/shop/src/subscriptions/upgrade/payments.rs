@@ -138,7 +138,7 @@ fn payments(
     for change in made {
         let mut sums = (change.paid_cash, change.paid_bonus);
         if let (Some(cash), Some(bonus)) = (change.kept_cash, change.kept_bonus) {
-            // What was paid before is settled: the rest of it pays for the lower plan.
+            // Earlier payments are settled: the rest of them pays for the lower plan.
             paid.clear();
             cashes.clear();
             sums = (cash, bonus);

@@ -92,7 +92,7 @@ pub(in crate::subscriptions) struct Made {
     pub(in crate::subscriptions) paid_bonus: Rupiah,
     /// Start of the time it covers, until the end of its period.
     pub(in crate::subscriptions) covers_from: DateTime<Utc>,
-    /// What was left of all payments before, where the change settled them.
+    /// Rest of all payments before, where the change settled them.
     pub(in crate::subscriptions) kept_cash: Option<Rupiah>,
     pub(in crate::subscriptions) kept_bonus: Option<Rupiah>,
     pub(in crate::subscriptions) refunded_until: Option<Rupiah>,
