@@ -152,7 +152,11 @@ impl Batch<'_> {
             language: due.language,
             unsubscribe: unsubscribe.as_deref(),
         };
-        let facts = self.facts(due).await.map_err(|error| error.message)?;
+        let facts = match self.facts(due).await {
+            Ok(facts) => facts,
+            // The database does not answer, which is no fault of the mail.
+            Err(error) => return Ok(Sent::NotNow(error.message)),
+        };
         let templates = self.notifications.templates.load();
         let content = templates.render(due.kind, &facts, frame);
         let content = content.map_err(|fault| fault.to_string())?;

@@ -119,7 +119,8 @@ async fn an_inbox_is_its_owners(shop: Shop) {
     }
     let found = loop {
         let (unread, found) = read_inbox(&owner, "?unread=true").await;
-        if unread == 3 {
+        // The list is read before the count.
+        if (unread, found.len()) == (3, 3) {
             break found;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
