@@ -13,7 +13,8 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_shop::{
-    billing, db::Clock, idempotency, notifications, payments, plugins, provisioning, scheduler,
+    billing, catalog, db::Clock, idempotency, notifications, payments, plugins, provisioning,
+    scheduler,
 };
 use tokio::{
     net::TcpListener,
@@ -135,6 +136,10 @@ impl App {
         ));
         workers.spawn(billing::watch(
             self.state.subscriptions.clone(),
+            cancel.clone(),
+        ));
+        workers.spawn(catalog::waitlist::watch(
+            self.state.catalog.clone(),
             cancel.clone(),
         ));
         workers.spawn(notifications::watch(

@@ -140,6 +140,8 @@ ids! {
     NotificationId;
     /// Notification on its way by a channel.
     DeliveryId;
+    /// Customer's entry in the queue of a plan that is sold out.
+    WaitId;
 }
 
 #[cfg(test)]

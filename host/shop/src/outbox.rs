@@ -43,7 +43,7 @@ text_enum! {
         ImageOld = "IMAGE_OLD",
         /// The price of the next period changes.
         PriceChange = "PRICE_CHANGE",
-        /// A plan that was sold out can be bought again.
+        /// A plan that was sold out can be bought again: a place is held for the customer who waited.
         QuotaFree = "QUOTA_FREE",
         /// The password of the account was changed.
         PasswordChanged = "PASSWORD_CHANGED",

@@ -63,6 +63,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_PLUGINS_DIR", "DERMAGA_TEMPLATES_DIR"],
     ),
     (
+        WAITLIST,
+        "a_place_is_held_as_long_as_the_setting_says",
+        &["DERMAGA_WAITLIST_HOLD_HOURS"],
+    ),
+    (
         SIGNATURES,
         "only_signed_components_are_taken_and_run",
         &[
@@ -335,6 +340,7 @@ const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
 const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
 
+const WAITLIST: &str = "tests/tests/system/api/waitlist.rs";
 const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";
 
 const KEYS: &str = "tests/tests/system/settings/keys.rs";

@@ -21,6 +21,7 @@ mod payments;
 mod state;
 mod subscriptions;
 mod unread_query;
+mod waitlist;
 mod wallet;
 
 use dermaga_runtime::{Limits, SizeClass};
@@ -53,6 +54,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::coupons::router())
         .merge(decisions::router())
         .merge(subscriptions::router())
+        .merge(waitlist::router())
         .merge(admin::subscriptions::router())
         .merge(admin::billing::router())
         .merge(instances::router())

@@ -183,7 +183,13 @@ impl App {
             Arc::clone(&plugins),
         )
         .await?;
-        let catalog = Catalog::new(db.clone(), clock.clone(), Arc::clone(&plugins), templates);
+        let catalog = Catalog::new(
+            db.clone(),
+            clock.clone(),
+            Arc::clone(&plugins),
+            templates,
+            config.catalog,
+        );
         let wallets = Wallets::new(db.clone(), clock.clone(), config.wallet.clone());
         let sandbox = Sandbox::asked_for(&config.payments, &clock);
         let key = sandbox.as_ref().map(Sandbox::server_key);

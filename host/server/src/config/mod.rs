@@ -25,8 +25,8 @@ use std::{
 use chrono_tz::Tz;
 use dermaga_runtime::RuntimeConfig;
 use dermaga_shop::{
-    accounts, coupons, crypto::Secret, notifications, payments, plugins::Policy, provisioning,
-    scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet,
+    accounts, catalog, coupons, crypto::Secret, notifications, payments, plugins::Policy,
+    provisioning, scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet,
 };
 
 pub use error::{ConfigError, Problem};
@@ -90,6 +90,7 @@ pub struct Config {
     /// Days without a look for a newer version after which an image counts as old.
     pub image_check_days: u64,
     pub accounts: accounts::Settings,
+    pub catalog: catalog::Settings,
     pub coupons: coupons::Settings,
     /// Without the shop's name, which the start takes from the wallet's settings.
     pub notifications: notifications::Settings,

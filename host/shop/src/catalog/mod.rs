@@ -7,8 +7,10 @@ mod image_ages;
 mod loading;
 mod model;
 mod quota;
+mod settings;
 mod store;
 mod templates;
+pub mod waitlist;
 
 use std::sync::Arc;
 
@@ -36,12 +38,13 @@ pub use quota::{
     MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview, QuotaStatistics,
     QuotaView, quota, quota_overview, quota_statistics, quotas, set_quotas,
 };
+pub use settings::Settings;
 pub use templates::{CatalogReload, FieldChange, KeptField, Templates, load_at_start, reload};
 
 use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, new_id},
-    ids::{PlanId, ServiceId},
+    ids::{PlanId, ServiceId, UserId},
     money::Rupiah,
     plugins::Registry,
 };
@@ -54,6 +57,7 @@ pub struct Catalog {
     pub(crate) plugins: Arc<Registry>,
     /// Templates as they were read last.
     pub templates: Arc<Templates>,
+    pub(crate) settings: Settings,
 }
 
 impl Catalog {
@@ -63,12 +67,14 @@ impl Catalog {
         clock: Clock,
         plugins: Arc<Registry>,
         templates: Arc<Templates>,
+        settings: Settings,
     ) -> Self {
         Self {
             db,
             clock,
             plugins,
             templates,
+            settings,
         }
     }
 }
@@ -177,13 +183,23 @@ pub async fn service(conn: &mut Conn, service_id: ServiceId) -> Result<Service> 
         .ok_or_else(|| Error::not_found("service"))
 }
 
-/// Takes one of the plan's quota, in the caller's transaction.
+/// Takes one of the plan's quota for a customer, in the caller's transaction: the place that is
+/// held for this customer, or one that is free while no other waits for it.
 ///
 /// # Errors
 /// `QUOTA_EXHAUSTED`, `PLAN_UNAVAILABLE`, or `QUOTE_CHANGED` when its price changed meanwhile.
-pub async fn take_quota(conn: &mut Conn, clock: &Clock, offer: &Offer) -> Result<()> {
-    let plan = &offer.plan;
-    if store::take_quota(conn, plan.id, plan.monthly_price, clock.now()).await? {
+pub async fn take_quota(
+    conn: &mut Conn,
+    clock: &Clock,
+    user_id: UserId,
+    offer: &Offer,
+) -> Result<()> {
+    let (plan, now) = (&offer.plan, clock.now());
+    let sold = (plan.id, plan.monthly_price);
+    if store::take_quota(conn, sold, user_id, now).await?
+        || (store::lock_as_sold(conn, sold, now).await?
+            && waitlist::take_held(conn, clock, plan.id, user_id).await?)
+    {
         if store::service_is_active(conn, plan.service_id).await? {
             return Ok(());
         }
@@ -211,12 +227,15 @@ pub async fn take_quota(conn: &mut Conn, clock: &Clock, offer: &Offer) -> Result
     })
 }
 
-/// Refuses an offer that was sold out when it was read; [`take_quota`] decides.
+/// Refuses an offer that was sold out when it was read, unless a place is held for the customer;
+/// [`take_quota`] decides.
 ///
 /// # Errors
 /// `QUOTA_EXHAUSTED`.
-pub fn check_quota(offer: &Offer) -> Result<()> {
-    if offer.plan.available_quota() > 0 {
+pub async fn check_quota(db: &Db, clock: &Clock, user_id: UserId, offer: &Offer) -> Result<()> {
+    if offer.plan.available_quota() > 0
+        || waitlist::is_held(&mut db.read().await?, clock, offer.plan.id, user_id).await?
+    {
         Ok(())
     } else {
         Err(sold_out(offer))

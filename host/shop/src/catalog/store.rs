@@ -10,7 +10,7 @@ use super::{Category, Plan, Service, ServiceFilter, Tier};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
-    ids::{CategoryId, PlanId, ServiceId},
+    ids::{CategoryId, PlanId, ServiceId, UserId},
     money::Rupiah,
 };
 
@@ -268,15 +268,29 @@ pub(super) async fn plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Pla
     find_where(conn, PLAN, &Filter::of("id = ?", id)).await
 }
 
-/// Takes one of a plan's quota, if it is still sold at this price.
+/// Takes one of a plan's quota, if it is still sold at this price, no customer waits for it, and
+/// none is held for this one.
 pub(super) async fn take_quota(
     conn: &mut Conn,
-    plan_id: PlanId,
-    monthly_price: Rupiah,
+    (plan_id, monthly_price): (PlanId, Rupiah),
+    user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE service_plans SET used_quota = used_quota + 1, updated_at = $3
-               WHERE id = $1 AND active AND monthly_price = $2 AND used_quota < total_quota";
+               WHERE id = $1 AND active AND monthly_price = $2 AND used_quota < total_quota
+                 AND NOT EXISTS (SELECT 1 FROM waitlist WHERE plan_id = $1
+                   AND (held_until IS NULL OR (user_id = $4 AND held_until > $3)))";
+    Ok(execute!(conn, sql, plan_id, monthly_price, now, user_id)? == 1)
+}
+
+/// Takes the lock of a plan's row until the caller commits, if it is still sold at this price.
+pub(super) async fn lock_as_sold(
+    conn: &mut Conn,
+    (plan_id, monthly_price): (PlanId, Rupiah),
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql =
+        "UPDATE service_plans SET updated_at = $3 WHERE id = $1 AND active AND monthly_price = $2";
     Ok(execute!(conn, sql, plan_id, monthly_price, now)? == 1)
 }
 

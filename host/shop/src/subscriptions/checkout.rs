@@ -76,13 +76,13 @@ pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
     let priced = pricing::price(shop, order, Asking::Preview).await?;
     let mut conn = shop.db.read().await?;
     check_instance_limit(&mut conn, order.user_id, &priced).await?;
-    catalog::check_quota(&priced.offer)?;
-    let balance = wallet::balance(&mut conn, order.user_id).await?;
+    drop(conn);
+    catalog::check_quota(&shop.db, &shop.clock, order.user_id, &priced.offer).await?;
+    let balance = wallet::balance(&mut shop.db.read().await?, order.user_id).await?;
     let due = priced.due()?;
     if balance.total()? < due {
         return Err(wallet::insufficient(due, balance)?);
     }
-    drop(conn);
     rehearse(shop, order, &priced, Asking::Preview).await?;
     Ok(priced)
 }
@@ -104,7 +104,7 @@ pub async fn buy(
         if let Some(quote_id) = quote_id {
             check_quote(shop, order, quote_id, &priced).await?;
         }
-        catalog::check_quota(&priced.offer)?;
+        catalog::check_quota(&shop.db, &shop.clock, order.user_id, &priced.offer).await?;
         rehearse(shop, order, &priced, Asking::Act).await?;
         if let Some(purchase) = settle(shop, order, quote_id, &priced).await? {
             let provisioning = shop.instances.handle.clone();
@@ -192,7 +192,7 @@ async fn take_shared(
         coupons::take(conn, clock, held).await?;
         store::set_coupon(conn, subscription.id, coupon.coupon.id).await?;
     }
-    catalog::take_quota(conn, clock, &priced.offer).await
+    catalog::take_quota(conn, clock, subscription.user_id, &priced.offer).await
 }
 
 fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscription {

@@ -136,7 +136,7 @@ pub async fn upgrade(
 ) -> Result<Uncommitted<UpgradeView>> {
     let proposal = propose(shop, (user_id, Asking::Act), id, plan_id).await?;
     let gift = gift(&proposal, charging)?;
-    catalog::check_quota(&proposal.to)?;
+    catalog::check_quota(&shop.db, &shop.clock, user_id, &proposal.to).await?;
     let (clock, provisioning) = (&shop.clock, shop.instances.handle.clone());
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
@@ -172,7 +172,7 @@ pub async fn upgrade(
         price_decision_id: proposal.price_decision().id,
     };
     // At the end, since everybody who buys this plan wants the same row.
-    catalog::take_quota(&mut conn, clock, &proposal.to).await?;
+    catalog::take_quota(&mut conn, clock, user_id, &proposal.to).await?;
     Ok(Uncommitted::new(conn, view).and_then(move || provisioning.wake()))
 }
 

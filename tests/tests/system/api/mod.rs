@@ -46,5 +46,6 @@ pub(crate) mod settings_moves;
 pub(crate) mod statements;
 pub(crate) mod updates;
 pub(crate) mod version_moves;
+pub(crate) mod waitlist;
 pub(crate) mod wallet;
 pub(crate) mod watching;

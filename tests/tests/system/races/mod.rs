@@ -4,3 +4,4 @@ pub(crate) mod checkouts;
 pub(crate) mod payment_claims;
 pub(crate) mod resources;
 pub(crate) mod shared_rows;
+pub(crate) mod waitlist;

@@ -141,6 +141,7 @@ const OWN_LISTS: &[(&str, &[&str])] = &[
         &["kind=TOP_UP_RECEIVED", "unread=true", "unread=false"],
     ),
     ("subscriptions", &["status=ACTIVE"]),
+    ("subscriptions/waitlist", &[]),
     ("wallet/coupon-history", &[]),
     ("wallet/debts", &[]),
     (
@@ -182,6 +183,7 @@ pub(super) async fn play(till: &Till) {
     reduced(till, &customer).await;
     plugins(till).await;
     services(till).await;
+    waiting(till, &customer).await;
     books(till, &customer, &user).await;
     evidence(till, &customer).await;
 
@@ -415,6 +417,17 @@ async fn services(till: &Till) {
     let categories = admin.get("/api/admin/categories").await.data(200);
     let path = format!("/api/admin/categories/{}", text(&categories[0]["id"]));
     admin.get(&path).await.data(200);
+}
+
+/// Waits for a plan that is sold out.
+async fn waiting(till: &Till, customer: &Client) {
+    let plan = till.shop.plan("valkey", "free").await;
+    till.shop.leave_quota(&plan, 0).await;
+    let path = "/api/subscriptions/waitlist";
+    let order = json!({ "planId": plan });
+    customer.post(path, order).await.data(201);
+    let path = format!("/api/admin/quota/plans/{plan}/waitlist");
+    till.admin.get(&path).await.data(200);
 }
 
 async fn books(till: &Till, customer: &Client, user: &Value) {

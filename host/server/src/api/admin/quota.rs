@@ -5,6 +5,7 @@ use dermaga_shop::{
     catalog::{
         self, MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview,
         QuotaStatistics, QuotaView, Tier,
+        waitlist::{self, QueueEntry},
     },
     ids::PlanId,
     text::counted,
@@ -16,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Id, PageQuery, Paged, Reply, Success, failure_responses},
+    http::{Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, failure_responses},
 };
 
 failure_responses!(Missing: NotFound);
@@ -29,6 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(statistics))
         .routes(routes!(change_all))
         .routes(routes!(get, change))
+        .routes(routes!(queue))
 }
 
 /// Filter of a list of quotas.
@@ -87,6 +89,19 @@ async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<Quota
 async fn get(State(state): State<AppState>, _: Admin, Id(id): Id<PlanId>) -> Reply<QuotaView> {
     let quota = catalog::quota(&state.catalog, id).await?;
     Ok(Success::ok("The quota.", quota))
+}
+
+/// Lists the customers who wait for a plan, and those for whom a place is held, in their order.
+#[utoipa::path(get, path = "/admin/quota/plans/{id}/waitlist", tag = "admin: quota", params(("id" = Uuid, Path), PageQuery),
+    security(("bearer" = [])), responses((status = 200, description = "A page of the queue", body = Envelope<Vec<QueueEntry>>), Missing))]
+async fn queue(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Id(plan_id): Id<PlanId>,
+    Params(page): Params<PageQuery>,
+) -> Reply<Vec<QueueEntry>> {
+    let found = waitlist::queue(&state.catalog, plan_id, page.part()).await?;
+    Ok(Success::page("The queue.", page, found))
 }
 
 /// New quota of a plan.

@@ -6,7 +6,7 @@ use super::{plan_row, service_row, store};
 use crate::{
     Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    catalog::{Catalog, store::LoadedFrom},
+    catalog::{Catalog, store::LoadedFrom, waitlist},
     db::{Conn, broken_reference},
     ids::{PlanId, ServiceId, UserId},
     text_enum,
@@ -158,8 +158,14 @@ async fn retire(
     let mut conn = catalog.db.begin().await?;
     let slug = target.lock(&mut conn).await?;
     match target {
-        Target::Service(id) => store::retire_service(&mut conn, id, now).await?,
-        Target::Plan(_, id) => store::retire_plan(&mut conn, id, now).await?,
+        Target::Service(id) => {
+            store::retire_service(&mut conn, id, now).await?;
+            waitlist::settle_service(&mut conn, catalog, id).await?;
+        }
+        Target::Plan(_, id) => {
+            store::retire_plan(&mut conn, id, now).await?;
+            waitlist::settle(&mut conn, catalog, id).await?;
+        }
     }
     note(
         &mut conn,

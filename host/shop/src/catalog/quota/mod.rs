@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use super::{Catalog, Tier};
+use super::{Catalog, Tier, waitlist};
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
@@ -64,6 +64,8 @@ struct QuotaRow {
     sold: bool,
     total_quota: i64,
     used_quota: i64,
+    held_quota: i64,
+    waiting: i64,
 }
 
 /// Filter of a list of quotas.
@@ -127,6 +129,10 @@ pub struct QuotaView {
     pub sold: bool,
     #[serde(flatten)]
     pub quota: QuotaNumbers,
+    /// Number of places in use that are held for customers who waited.
+    pub held_quota: i64,
+    /// Number of customers who wait for a place.
+    pub waiting: i64,
 }
 
 impl From<QuotaRow> for QuotaView {
@@ -140,6 +146,8 @@ impl From<QuotaRow> for QuotaView {
             plan_name: row.plan_name,
             tier: row.tier,
             sold: row.sold,
+            held_quota: row.held_quota,
+            waiting: row.waiting,
         }
     }
 }
@@ -335,6 +343,12 @@ pub async fn set_quotas(
     Ok(changed)
 }
 
+/// Takes the lock of a plan's row, until the caller commits.
+pub(super) async fn lock(conn: &mut Conn, plan_id: PlanId) -> Result<()> {
+    store::lock(conn, plan_id).await?;
+    Ok(())
+}
+
 async fn set_quota(
     conn: &mut Conn,
     catalog: &Catalog,
@@ -343,7 +357,7 @@ async fn set_quota(
     reason: &str,
 ) -> Result<QuotaView> {
     let (clock, plan_id) = (&catalog.clock, new.plan_id);
-    store::lock(conn, plan_id).await?;
+    lock(conn, plan_id).await?;
     let before = of_plan(conn, plan_id).await?;
     if !store::set_total(conn, plan_id, new.total_quota, clock.now()).await? {
         return Err(below_use(&before));
@@ -354,6 +368,7 @@ async fn set_quota(
     });
     let event = Event::new(AuditAct::QuotaChanged, Subject::Plan(plan_id), details).because(reason);
     audit::record(conn, clock, actor_id, event).await?;
+    waitlist::settle(conn, catalog, plan_id).await?;
     of_plan(conn, plan_id).await
 }
 

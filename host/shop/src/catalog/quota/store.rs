@@ -11,7 +11,9 @@ use crate::{
 
 const QUOTAS: List = List {
     rows: "SELECT p.id AS plan_id, s.slug AS service, s.name AS service_name, p.slug AS plan, p.name AS plan_name, p.tier,
-        (p.active AND s.active AND s.refused IS NULL) AS sold, p.total_quota, p.used_quota
+        (p.active AND s.active AND s.refused IS NULL) AS sold, p.total_quota, p.used_quota,
+        (SELECT count(*) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NOT NULL) AS held_quota,
+        (SELECT count(*) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NULL) AS waiting
         FROM service_plans p JOIN services s ON s.id = p.service_id",
     count: "SELECT count(*) FROM service_plans p JOIN services s ON s.id = p.service_id",
     order: "ORDER BY s.slug, p.monthly_price, p.slug",

@@ -156,7 +156,7 @@ async fn plan(
     let (mut conn, _wallet) = locked(shop, seen, &to).await?;
     permitted.decision.record(&mut conn).await?;
     schedule::plan(&mut conn, &shop.clock, seen.id, plan_id).await?;
-    catalog::take_quota(&mut conn, &shop.clock, &to).await?;
+    catalog::take_quota(&mut conn, &shop.clock, seen.user_id, &to).await?;
     with_next_period(conn, seen).await
 }
 
@@ -227,7 +227,7 @@ async fn downwards(
         gives_back: lower.give_back,
         transaction_id: Some(payment.transaction.id),
     };
-    catalog::take_quota(&mut conn, clock, to).await?;
+    catalog::take_quota(&mut conn, clock, seen.user_id, to).await?;
     let handle = shop.instances.handle.clone();
     Ok(Uncommitted::new(conn, view).and_then(move || handle.wake()))
 }
@@ -273,7 +273,7 @@ async fn permitted(
         let message = "The period that was paid for is over, and the next one is not charged yet. Try again later.";
         return Err(Error::new(crate::Code::InvalidState, message));
     }
-    catalog::check_quota(&to)?;
+    catalog::check_quota(&shop.db, &shop.clock, seen.user_id, &to).await?;
     let asked = (seen.user_id, Asking::Act);
     let permitted = proposal::permit(shop, seen, (from, &to), asked).await?;
     Ok((to, permitted))
