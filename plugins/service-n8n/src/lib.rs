@@ -143,7 +143,9 @@ fn container(
     let compute = Compute::of(instance.plan.resources);
     let (heap, _) = compute.split(HEAP_PERCENT);
     let alive = Probe::http("http", "/healthz");
-    // Other paths say that the database is there, seconds before webhooks and the editor answer.
+    // While the database is made, every other path answers 200 with a page that asks to wait; this
+    // one answers 200 from then on, but seconds before webhooks and the editor do.
+    let migrated = Probe::http("http", "/healthz/readiness");
     let answers = Probe::http("http", "/rest/settings");
     let container = Container::new("n8n", instance.image("app")?, compute)
         .port("http", PORT)
@@ -179,9 +181,10 @@ fn container(
         .scratch("home", "/home/node", 512)
         .volume("data", "/home/node/.n8n", data)
         .scratch("tmp", "/tmp", 256)
-        .startup(&answers.clone().every(5).failures(120))
-        .readiness(&answers.every(5))
-        // One thread does everything, and is silent while it works through a large workflow.
+        .startup(&migrated.every(5).failures(120))
+        // One thread does everything, and is silent while it works through a large workflow: callers
+        // then wait, which is better than a refusal.
+        .readiness(&answers.every(5).failures(12))
         .liveness(&alive.every(20).failures(10));
     Ok(container)
 }
