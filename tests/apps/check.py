@@ -5,129 +5,24 @@ Usage: check.py APPLICATION PLAN MANIFESTS FOLDER
 MANIFESTS is the output of `dermaga plugin render`. The runner is in the folder that
 DERMAGA_TEST_APP_RUNNER names: `load.plans` reads the manifests, `pkubelet.Cluster` runs their pods as
 processes under the limits, users and probes that they state. Needs root, overlayfs, network
-namespaces and version 1 of control groups. Trees of packages are kept in FOLDER. Prints what happened and ends with 1 when
-something is not as it is sold.
+namespaces and version 1 of control groups; n8n and Ghost also need npm and a compiler. Trees of packages
+are kept in FOLDER. Prints what happened and ends with 1 when something is not as it is sold.
 """
 
 import os
 import pathlib
-import re
-import shutil
-import signal
 import sys
 import time
 import urllib.parse
 
-sys.path.insert(0, os.environ["DERMAGA_TEST_APP_RUNNER"])
-import images  # noqa: E402
+import ghost
+import images
+import n8n
+import node
+from instance import FAULTS, SECRET, Instance, ensure, until
+
+# Found in the runner's folder, which `instance` makes known.
 import load  # noqa: E402
-import pkubelet  # noqa: E402
-
-SECRET = "s3cretS3cretS3cretS3cretS3cret12"
-FAULTS = []
-
-
-def ensure(holds, what):
-    print(f"  {'ok  ' if holds else 'FAIL'}  {what}", flush=True)
-    if not holds:
-        FAULTS.append(what)
-
-
-class Instance:
-    """One instance of a plan."""
-
-    def __init__(self, name, objects, stand_ins, folder):
-        self.objects, self.name = objects, name
-        found = pods(objects)
-        references = {c["image"] for pod in found for c in pod["containers"] + pod.get("initContainers", [])}
-        keys = re.findall(r"'key': '([^']+)', 'name': '([^']+)'", str(objects))
-        secrets = {}
-        for key, owner in keys:
-            secrets.setdefault(owner, {})[key] = SECRET
-        by_reference = {r: stand_ins[re.sub(r"^.*/|[:@].*$", "", r)] for r in references}
-        root = pathlib.Path(folder) / "runs"
-        shutil.rmtree(root / name, ignore_errors=True)
-        self.cluster = pkubelet.Cluster(name, by_reference, root, secrets, "10.213.7")
-        self.cluster.apply(objects)
-
-    def pod(self, part):
-        return next(pod for name, pod in self.cluster.pods.items() if name.endswith(part))
-
-    def run(self, part, *words, stdin=None, timeout=60):
-        """Runs a command in the pod's container; returns its status and its output."""
-        done = self.pod(part).containers[0].exec(list(words), timeout, stdin)
-        return done.returncode, (done.stdout + done.stderr).strip()
-
-    def kill(self, part):
-        """Kills the first process of the pod's container, as a lost node does."""
-        os.kill(self.pod(part).containers[0].main_pid(), signal.SIGKILL)
-
-    def ready(self, what):
-        """Waits for readiness within what the start-up probes allow."""
-        budget = max(start_budget(pod) for pod in pods(self.objects))
-        end, took = time.time() + budget, None
-        while took is None and time.time() < end and len(self.happened("init container exit")) < 6:
-            took = self.cluster.wait_ready(2)
-        took = took if took is None else budget - (end - time.time())
-        ensure(took is not None, f"{what}: ready within {budget} s" + (f", after {took:.1f} s" if took else ""))
-        return took is not None
-
-    def restart(self, what):
-        """Stops and starts all pods; each stops within its grace period."""
-        self.stop()
-        self.cluster.scale(1)
-        return self.ready(what)
-
-    def stop(self):
-        for pod in pods(self.objects):
-            grace = pod["terminationGracePeriodSeconds"]
-            began = time.time()
-        self.cluster.scale(0)
-        took = time.time() - began
-        ensure(took < grace, f"stops in {took:.1f} s of {grace} s")
-
-    def happened(self, text):
-        return [event for event in self.cluster.events if text in event]
-
-    def logs(self):
-        return "".join(file.read_text(errors="replace") for file in self.cluster.root.glob("*.log"))
-
-    def end(self):
-        """Checks what holds of each application, and takes the instance away."""
-        for pod in list(self.cluster.pods.values()):
-            for container in pod.containers:
-                if container.started is None:
-                    continue
-                limit = pkubelet.quantity(container.spec["resources"]["limits"]["memory"]) / 2**20
-                peak = container.peak.get("working_set", 0)
-                ensure(peak < limit, f"{container.spec['name']}: at most {peak} MiB of {limit:.0f} MiB in use")
-                # The runner itself writes these two.
-                others = set(container.written()) - {"/etc/hosts", "/etc/resolv.conf"}
-                ensure(not others, f"{container.spec['name']}: writes nothing beside its volumes {sorted(others)[:3] or ''}")
-        for fault in ("OOMKilled", "LIVENESS failed", "EVICTED", "SIGKILL after", "KILLED"):
-            ensure(not self.happened(fault), f"no {fault}")
-        self.cluster.close()
-        shutil.rmtree(self.cluster.root, ignore_errors=True)
-
-
-def pods(objects):
-    return [o["spec"]["template"]["spec"] for o in objects if o["kind"] in ("Deployment", "StatefulSet")]
-
-
-def start_budget(pod):
-    return max(c["startupProbe"]["periodSeconds"] * c["startupProbe"]["failureThreshold"] for c in pod["containers"])
-
-
-def until(holds, seconds=30):
-    end = time.time() + seconds
-    while time.time() < end:
-        try:
-            if holds():
-                return True
-        except (OSError, IndexError, StopIteration, AttributeError):
-            pass
-        time.sleep(0.02)
-    return False
 
 
 def cut_off_first_start(instance, part, moments):
@@ -270,6 +165,8 @@ CHECKS = {"postgresql": (postgresql, images.databases), "valkey": (valkey, image
     "ghost-database": (mysql, images.mysql),
     "wordpress-database": (mysql, images.mysql),
     "wordpress": (wordpress, images.wordpress),
+    "n8n": (n8n.check, node.n8n),
+    "ghost": (ghost.check, node.ghost),
 }
 
 

@@ -1,5 +1,6 @@
 //! Tests that what is sold really runs: applications are started from the manifests that their
-//! plans render, as processes of Debian packages under the limits, users and probes stated there.
+//! plans render, as processes of packages of Debian and npm under the limits, users and probes stated
+//! there.
 //!
 //! `DERMAGA_TEST_APP_RUNNER` names the folder of the runner, see `tests/apps/check.py`;
 //! `DERMAGA_TEST_APP_TREES` a folder in which trees of packages are kept, `DERMAGA_TEST_APP_PYTHON` a
@@ -13,13 +14,23 @@ use dermaga_toolkit::{
     render::{self, Verdict},
     template::Template,
 };
+use serde_json::json;
 
 /// Runs one application at a time, since each is measured.
 static ALONE: Mutex<()> = Mutex::new(());
+/// Templates of applications whose mail is checked.
+const WITH_MAIL: [&str; 2] = ["ghost", "n8n"];
 
-/// Renders every plan of a plugin, as `dermaga plugin render` prints it.
+/// Renders every plan of a plugin, as `dermaga plugin render` prints it, with a relay of the operator
+/// where mail is checked: `tests/apps/instance.py` listens there.
 fn rendered(plugin: &str) -> String {
-    let templates = Template::load_dir(&checkout().join("service-templates")).unwrap();
+    let mut templates = Template::load_dir(&checkout().join("service-templates")).unwrap();
+    for template in &mut templates {
+        if WITH_MAIL.contains(&template.slug.as_str()) {
+            let relay = json!({"host": "10.213.7.1", "port": 2525, "from": "noreply@example.com"});
+            template.settings.insert("relay".to_owned(), relay);
+        }
+    }
     let component = plugins_folder().join(format!("{plugin}.wasm"));
     let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
     let loaded = runtime.load(&std::fs::read(component).unwrap()).unwrap();
@@ -83,4 +94,17 @@ fn wordpress_runs_as_it_is_sold() {
 fn the_databases_of_sites_run_as_they_are_sold() {
     check("service-container", "wordpress-database", "basic");
     check("service-ghost", "ghost-database", "free");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn n8n_runs_as_it_is_sold() {
+    check("service-n8n", "n8n", "free");
+    check("service-n8n", "n8n", "basic");
+}
+
+#[test]
+#[ignore = "takes minutes and needs more packages; .ci/long runs it"]
+fn ghost_runs_as_it_is_sold() {
+    check("service-ghost", "ghost", "free");
 }

@@ -1,0 +1,140 @@
+"""Checks that n8n runs as it is sold."""
+
+import json
+import threading
+import time
+
+from instance import RELAY_SENDER, SECRET, Mailbox, ensure, until
+
+EMAIL = "owner@example.com"
+# Does what the caller's body asks: works for seconds without a pause, and returns items of a kilobyte.
+WORK = """
+const {seconds = 0, items = 1} = $input.first().json.body;
+const end = Date.now() + seconds * 1000;
+while (Date.now() < end);
+return Array.from({length: items}, (_, n) => ({json: {n, text: String(n).padEnd(1000, 'x')}}));
+"""
+COUNT = "return [{json: {count: $input.all().length}}];"
+
+
+def workflow():
+    def node(name, kind, version, parameters):
+        return {"id": name, "name": name, "type": f"n8n-nodes-base.{kind}", "typeVersion": version, "position": [0, 0],
+                "parameters": parameters}
+
+    hook = {"httpMethod": "POST", "path": "work", "responseMode": "lastNode", "options": {}}
+    nodes = [
+        node("Hook", "webhook", 2, hook) | {"webhookId": "work"}, node("Work", "code", 2, {"jsCode": WORK}),
+        node("Count", "code", 2, {"jsCode": COUNT}),
+    ]
+    lead = lambda name: {"main": [[{"node": name, "type": "main", "index": 0}]]}  # noqa: E731
+    return {"name": "Work", "nodes": nodes, "connections": {"Hook": lead("Work"), "Work": lead("Count")},
+            "settings": {}, "active": False}
+
+
+class Owner:
+    """The owner of an instance, signed in on some devices."""
+
+    def __init__(self, instance):
+        self.instance, self.cookie = instance, None
+
+    def ask(self, method, path, body=None, **more):
+        headers = {"Cookie": self.cookie} if self.cookie else {}
+        status, headers, text = self.instance.http("app", path, method, body, headers, **more)
+        try:
+            return status, headers, json.loads(text)
+        except ValueError:
+            return status, headers, text
+
+    def sign_in(self):
+        self.cookie = None
+        status, headers, _ = self.ask("POST", "/rest/login", {"emailOrLdapLoginId": EMAIL, "password": SECRET})
+        self.cookie = next((v.split(";")[0] for k, v in headers if k.lower() == "set-cookie" and v.startswith("n8n-auth=")), None)
+        return status == 200 and self.cookie is not None and self.ask("GET", "/rest/login")[0] == 200
+
+    def work(self, timeout=60, **asked):
+        """Calls the webhook, and returns its status and count."""
+        status, _, said = self.ask("POST", "/webhook/work", asked, timeout=timeout)
+        return status, said.get("count", said) if isinstance(said, dict) else said
+
+
+def make_workflow(owner):
+    status, _, said = owner.ask("POST", "/rest/workflows", workflow())
+    ensure(status == 200, f"a workflow is made: {status}")
+    made = said["data"]
+    active = {"active": True, "versionId": made["versionId"]}
+    status, _, said = owner.ask("PATCH", f"/rest/workflows/{made['id']}", active)
+    ensure(status == 200 and said["data"]["active"], f"a workflow is switched on: {status}")
+
+
+def open_editor(owner):
+    """Fetches what the editor fetches at its start."""
+    for path in ("/", "/types/nodes.json", "/types/credentials.json", "/rest/settings", "/rest/workflows"):
+        status = owner.ask("GET", path)[0]
+        ensure(status == 200, f"the editor fetches {path}: {status}")
+
+
+def use(instance, owner):
+    """Checks the first use that the memory of a plan must be enough for."""
+    before = len(instance.happened("app: not ready"))
+    open_editor(owner)
+    for _ in range(50):
+        owner.work()
+    ensure(owner.work() == (200, 1), "the webhook still answers after fifty calls")
+    for megabytes in (1, 5, 10, 20):
+        said = owner.work(items=megabytes * 1000, timeout=240)
+        ensure(said == (200, megabytes * 1000), f"a workflow passes {megabytes} MB of items on: {said}")
+    open_editor(owner)
+    ensure(len(instance.happened("app: not ready")) == before, "it refuses nobody while it works")
+
+
+def busy(instance, owner):
+    """Works for longer than three liveness probes wait, without a pause."""
+    answer, before = [], len(instance.happened("LIVENESS failed"))
+    thread = threading.Thread(target=lambda: answer.append(owner.work(seconds=75, timeout=150)))
+    thread.start()
+    noticed = until(lambda: len(instance.happened("LIVENESS failed")) > before + 1, 90)
+    ensure(noticed, "liveness fails while it is busy, and waits")
+    thread.join()
+    ensure(answer[:1] == [(200, 1)], f"a busy one ends its work: {answer}")
+    ensure(until(lambda: instance.pod("app").ready, 30), "a busy one is ready again")
+
+
+def mail(instance, owner):
+    with Mailbox(instance) as mailbox:
+        status = owner.ask("POST", "/rest/forgot-password", {"email": EMAIL})[0]
+        ensure(status == 200 and until(lambda: mailbox.received), f"a forgotten password is mailed by the relay: {status}")
+        letter = "".join(mailbox.received)
+        ensure(f"To: {EMAIL}" in letter and RELAY_SENDER in letter, "the mail is for the owner, from the relay's sender")
+
+
+def check(start):
+    instance = start("n8n")
+    # One thread does everything, and is silent while it works through many items.
+    instance.may_be_busy = True
+    if not instance.ready("a first start"):
+        return
+    owner = Owner(instance)
+    person = {"email": EMAIL, "firstName": "O", "lastName": "W", "password": SECRET}
+    status = owner.ask("POST", "/rest/owner/setup", person)[0]
+    ensure(status == 200, f"the owner is created: {status}")
+    ensure(owner.ask("POST", "/rest/owner/setup", person)[0] == 400, "nobody becomes the owner a second time")
+    for device in ("first", "second"):
+        ensure(owner.sign_in(), f"the owner signs in on a {device} device")
+    make_workflow(owner)
+    ensure(until(lambda: owner.work() == (200, 1), 10), "its webhook answers")
+    if instance.has_relay():
+        mail(instance, owner)
+    use(instance, owner)
+    instance.restart("after a stop")
+    ensure(owner.work() == (200, 1), "its webhook answers as soon as it is ready")
+    ensure("Last session crashed" not in instance.logs(), "it was shut down cleanly")
+    ensure(owner.sign_in(), "the owner is kept over stop and start")
+    instance.kill("app")
+    until(lambda: not instance.pod("app").ready)
+    instance.ready("after a kill")
+    ensure(owner.work() == (200, 1), "its webhook answers as soon as it is ready after a kill")
+    ensure("Last session crashed" in instance.logs(), "it notices the kill")
+    ensure(owner.sign_in(), "the owner is kept over a kill")
+    time.sleep(5)
+    busy(instance, owner)
