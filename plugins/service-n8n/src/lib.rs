@@ -12,9 +12,10 @@ const ENCRYPTION_KEY: &str = "encryption-key";
 const PORT: u16 = 5678;
 /// The user `node` of the image.
 const USER: u32 = 1000;
-/// Least MiB of memory that N8N starts with.
+/// Least MiB of memory that N8N starts with, and passes 10 MB of items on.
 const LEAST_MEMORY_MIB: u32 = 640;
-/// Share of the memory for Node's heap; the rest is for code, buffers and SQLite.
+/// Share of the memory for Node's heap; the rest is for code, buffers and SQLite. A smaller share lets
+/// no larger workflow through.
 const HEAP_PERCENT: u8 = 60;
 /// Hours for which executions are kept, and the most of them, so that they do not fill the volume.
 const EXECUTION_HOURS: u32 = 168;
