@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+const IMAGE: &str = "The image of one of its programs cannot be fetched. We keep trying.";
+
 /// Kind of an obstacle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObstacleKind {
@@ -72,16 +74,16 @@ fn diagnose_container(container: &Value) -> Option<Obstacle> {
     };
     let name = text("/name");
     match text("/state/waiting/reason") {
-        reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName") => {
-            Some(Obstacle::with(
-                ObstacleKind::Image,
-                &format!(
-                    "The image `{}` of container `{name}` cannot be fetched ({reason}). We keep trying.",
-                    text("/image")
-                ),
-                text("/state/waiting/message"),
-            ))
-        }
+        // The first two take turns, and are one obstacle.
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" => Some(Obstacle {
+            kind: ObstacleKind::Image,
+            message: IMAGE.to_owned(),
+            detail: format!(
+                "{IMAGE} Container `{name}`, image `{}`: {}",
+                text("/image"),
+                text("/state/waiting/message")
+            ),
+        }),
         "CrashLoopBackOff" => {
             let end = last_end(container);
             let message = format!("Container `{name}` stops again and again after {end}.");
@@ -187,6 +189,22 @@ mod tests {
         let said = diagnose(&[blocked]).unwrap();
         assert!(said.detail.contains("exceeded quota"), "{said:?}");
         assert!(!said.message.contains("exceeded quota"), "{said:?}");
+    }
+
+    #[test]
+    fn both_words_for_an_image_that_cannot_be_fetched_are_one_sentence_for_its_owner() {
+        let said = ["ErrImagePull", "ImagePullBackOff"].map(|reason| {
+            let waiting = json!({ "reason": reason, "message": "manifest unknown" });
+            let waiting = json!({ "name": "app", "image": "a:1", "state": { "waiting": waiting } });
+            diagnose(&[pod(&json!({ "containerStatuses": [waiting] }))]).unwrap()
+        });
+        let [first, second] = &said;
+        assert_eq!(first.message, second.message);
+        assert!(!first.message.contains("a:1"), "{first:?}");
+        assert!(
+            first.detail.contains("`a:1`: manifest unknown"),
+            "{first:?}"
+        );
     }
 
     #[test]
