@@ -124,10 +124,11 @@ async fn write_span(
         store::insert_span(conn, seen.id, &next, true).await?;
         return Ok(());
     };
-    let is_new_state = before.state != next.state;
+    let is_new_span = before.state != next.state;
+    let is_new_state = is_new_span && !is_same_failure(conn, seen, before, &next).await?;
     // A healthy instance is one span, whatever words its plugin finds for it.
     let is_new =
-        is_new_state || (before.reason != next.reason && next.state != InstanceHealth::Healthy);
+        is_new_span || (before.reason != next.reason && next.state != InstanceHealth::Healthy);
     if is_new {
         store::close_span(conn, seen.id, now).await?;
         store::insert_span(conn, seen.id, &next, is_new_state).await?;
@@ -135,6 +136,20 @@ async fn write_span(
         store::update_span(conn, before, &next).await?;
     }
     Ok(())
+}
+
+/// Returns true when an instance fails as it did before nothing was known of it for a while.
+async fn is_same_failure(
+    conn: &mut Conn,
+    seen: &Instance,
+    before: &Span,
+    next: &Span,
+) -> Result<bool> {
+    if before.state != InstanceHealth::Unknown || next.state != InstanceHealth::Failed {
+        return Ok(false);
+    }
+    let known = store::last_known(conn, seen.id).await?;
+    Ok(known == Some(InstanceHealth::Failed))
 }
 
 fn has_changed(before: &Span, next: &Span, course: Course) -> bool {

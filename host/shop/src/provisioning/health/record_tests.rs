@@ -128,3 +128,54 @@ async fn a_fault_that_comes_and_goes_is_told_once_an_hour() {
         assert_eq!(shop.count(told).await, times, "{later}");
     }
 }
+
+/// Records a finding of this state after the span that lasts.
+async fn find(shop: &Shop, seen: &Instance, state: InstanceHealth) {
+    shop.clock.advance(TimeDelta::minutes(1));
+    let mut conn = shop.db.begin().await.unwrap();
+    let new_status = decider(shop, seen).unchanged();
+    let plan = Plan::of(Situation {
+        seen,
+        before: store::open_span(&mut conn, seen.id).await.unwrap(),
+        attempts: &[],
+        finding: Finding {
+            state,
+            ground: Ground::NoUse,
+            reason: state.to_string(),
+            detail: state.to_string(),
+            silent: Vec::new(),
+        },
+        is_changing: false,
+        patience: TimeDelta::minutes(3),
+        now: shop.clock.now(),
+    });
+    record(&mut conn, &shop.clock, seen, &new_status, &plan)
+        .await
+        .unwrap();
+    conn.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failure_that_outlasts_an_outage_of_the_cluster_is_one() {
+    use InstanceHealth::{Failed, Healthy, Unknown};
+    let recoveries =
+        "SELECT count(*) FROM health_spans WHERE state = 'HEALTHY' AND unwell_since IS NOT NULL";
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let seen = running(&shop).await;
+    let failures =
+        "SELECT count(*) FROM health_spans WHERE state = 'FAILED' AND is_new_state = TRUE";
+    for (state, count) in [
+        (Failed, 1),
+        (Unknown, 1),
+        (Failed, 1),
+        (Healthy, 1),
+        (Unknown, 1),
+        (Healthy, 1),
+        (Unknown, 1),
+        (Failed, 2),
+    ] {
+        find(&shop, &seen, state).await;
+        assert_eq!(shop.count(failures).await, count, "{state}");
+    }
+    assert_eq!(shop.count(recoveries).await, 1, "an outage is no fault");
+}

@@ -73,6 +73,17 @@ pub(super) async fn close_span(
     execute!(conn, sql, instance_id, now)
 }
 
+/// Returns the state of the last span in which it was known.
+pub(super) async fn last_known(
+    conn: &mut Conn,
+    instance_id: InstanceId,
+) -> sqlx::Result<Option<InstanceHealth>> {
+    let sql = "SELECT state FROM health_spans WHERE instance_id = $1 AND state <> 'UNKNOWN' \
+               ORDER BY since DESC, id DESC LIMIT 1";
+    let found = fetch_optional!(conn, (InstanceHealth,), sql, instance_id)?;
+    Ok(found.map(|(state,)| state))
+}
+
 /// Returns true when an instance was given up after a moment.
 pub(super) async fn was_given_up(
     conn: &mut Conn,
