@@ -163,6 +163,9 @@ impl App {
         db.optimize()
             .await
             .map_err(StartError::database(db.engine_name()))?;
+        idempotency::release_left_behind(&db, &clock)
+            .await
+            .map_err(StartError::failed("releasing what the last run left"))?;
         let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
         let templates = Arc::new(bootstrap::find_templates(&config)?);
         let plugins = Arc::new(plugins::Registry::new(

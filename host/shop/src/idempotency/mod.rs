@@ -132,6 +132,29 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
     }
 }
 
+/// Oldest claim that a server which died may have left, with a clock that was put back since.
+const LEFT_BEHIND: TimeDelta = TimeDelta::hours(1);
+
+/// Ends the claims that an earlier run of this server left on SQLite, which has no other server, so
+/// that a repeated request need not wait for their time. A request that runs after all keeps no answer,
+/// and so commits nothing.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn release_left_behind(db: &Db, clock: &Clock) -> Result<()> {
+    if matches!(db, Db::Postgres(_)) {
+        return Ok(());
+    }
+    let now = clock.now();
+    let mut conn = db.begin().await?;
+    let claims = store::unlock_all(&mut conn, now, now - LEFT_BEHIND).await?;
+    conn.commit().await?;
+    if claims > 0 {
+        tracing::info!(claims, "idempotency.released");
+    }
+    Ok(())
+}
+
 fn mismatch() -> Error {
     let message = "This Idempotency-Key was used for another request. Use a new key for a new one.";
     Error::new(Code::IdempotencyMismatch, message)

@@ -121,6 +121,21 @@ pub(super) async fn release(
     .map(|rows| rows == 1)
 }
 
+/// Ends every lock of a key that was made after a moment.
+pub(super) async fn unlock_all(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+    made_after: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "UPDATE idempotency_keys SET locked_until = $1
+         WHERE created_at > $2 AND status IS NULL AND locked_until > $1",
+        now,
+        made_after,
+    )
+}
+
 /// Deletes at most `batch` keys made at or before `forgotten`, oldest first; returns their number.
 pub(super) async fn purge(
     conn: &mut Conn,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use dermaga_shop::idempotency::{self, Begun, Request};
-use dermaga_tests::{Answer, Client, Shop, both_engines};
+use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
@@ -325,4 +325,23 @@ async fn a_holder_that_died(shop: Shop) {
     assert_eq!(kept, answer);
     let wallet = customer.get("/api/wallet/info").await.data(200);
     assert_eq!(wallet["totalSpent"], 7);
+}
+
+/// A server that died while it worked on a request leaves a claim, which its next run ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_on_sqlite_ends_the_claims_of_the_run_before() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let customer = shop.customer("mati@example.com").await;
+    let (db, clock) = (shop.state().db.clone(), shop.clock().clone());
+    let request = request(&customer, "mati").await;
+    let begun = idempotency::begin(&db, &clock, request.clone(), TimeDelta::seconds(30)).await;
+    assert!(matches!(&begun, Ok(Begun::Run(_))));
+    std::mem::forget(begun);
+    drop(db);
+    let shop = shop.restart().await;
+    let (db, clock) = (shop.state().db.clone(), shop.clock().clone());
+    let began = std::time::Instant::now();
+    let begun = idempotency::begin(&db, &clock, request, TimeDelta::seconds(30)).await;
+    assert!(matches!(&begun, Ok(Begun::Run(_))));
+    assert!(began.elapsed() < Duration::from_secs(4), "it waited");
 }
