@@ -12,7 +12,10 @@ mod push;
 mod serve;
 mod signing;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use dermaga_runtime::{Compiler, compile_stdin};
@@ -146,9 +149,10 @@ enum LedgerCommand {
         /// File to write; stdout when absent.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Format of each entry.
-        #[arg(long, value_enum, default_value_t = EntryFormat::Jsonl)]
-        format: EntryFormat,
+        /// Format of each entry; when absent, CSV for a file whose name ends in `.csv`, otherwise
+        /// JSON lines.
+        #[arg(long, value_enum)]
+        format: Option<EntryFormat>,
     },
 }
 
@@ -160,6 +164,17 @@ enum EntryFormat {
     Jsonl,
     /// A line for each posting, for spreadsheets.
     Csv,
+}
+
+impl EntryFormat {
+    fn of(output: Option<&Path>) -> Self {
+        let extension = output.and_then(Path::extension);
+        if extension.is_some_and(|it| it.eq_ignore_ascii_case("csv")) {
+            Self::Csv
+        } else {
+            Self::Jsonl
+        }
+    }
 }
 
 impl From<EntryFormat> for ExportFormat {
@@ -278,6 +293,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
             books::verify(global.load(Vec::new())?, json).await
         }
         Command::Ledger(LedgerCommand::Export { output, format }) => {
+            let format = format.unwrap_or_else(|| EntryFormat::of(output.as_deref()));
             books::export(global.load_quietly(Vec::new())?, output, format.into()).await
         }
         Command::Backtest(args) => backtest::backtest(global.load(Vec::new())?, args).await,

@@ -115,11 +115,7 @@ fn an_administrator_is_made_once_and_the_empty_books_hold() {
     );
     let exported = folder.path().join("books.csv");
     let path = exported.to_str().unwrap();
-    let export = dermaga(
-        folder.path(),
-        &["ledger", "export", "--format", "csv", "--output", path],
-        &[],
-    );
+    let export = dermaga(folder.path(), &["ledger", "export", "--output", path], &[]);
     assert!(export.status.success(), "{}", stderr(&export));
     assert!(
         stdout(&export).contains("0 entries written to"),
