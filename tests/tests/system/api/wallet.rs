@@ -407,6 +407,7 @@ async fn administrators_find_wallets_and_transactions(shop: Shop) {
     for bad in [
         "minBalance=-1",
         "minBalance=1.5",
+        "minBalance=2&maxBalance=1",
         "order=LUCK",
         "foo=1",
         "limit=0",

@@ -115,6 +115,11 @@ async fn wallets(
     Paged(page, query): Paged<WalletQuery>,
 ) -> Reply<Vec<OwnedWalletView>> {
     let order = query.order.unwrap_or(WalletOrder::Balance);
+    let bounds = query.min_balance.zip(query.max_balance);
+    if bounds.is_some_and(|(least, most)| least > most) {
+        let message = "must not be more than `maxBalance`";
+        return Err(Error::invalid("minBalance", message).into());
+    }
     let filter = WalletFilter {
         owner: query.q,
         min_balance: query.min_balance.map(Rupiah::new),
