@@ -25,7 +25,7 @@ pub(crate) struct Post {
     pub(crate) admin: Client,
 }
 
-pub(super) fn sends_to(config: &mut Config, server: &MailServer) {
+pub(crate) fn sends_to(config: &mut Config, server: &MailServer) {
     config.notifications.smtp = Some(SmtpUrl::parse(&server.url()).unwrap());
     config.notifications.from = Some(Sender::parse("Toko <toko@example.com>").unwrap());
     config.notifications.shop_url = Some("https://toko.example.com".to_owned());

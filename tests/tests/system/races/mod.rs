@@ -1,6 +1,7 @@
 //! Requests and servers at the same moment.
 
 pub(crate) mod checkouts;
+pub(crate) mod jobs;
 pub(crate) mod payment_claims;
 pub(crate) mod resources;
 pub(crate) mod shared_rows;

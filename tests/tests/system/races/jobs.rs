@@ -1,0 +1,118 @@
+//! Every job of two servers at the same instant, day after day: one charge a period, one mail a kind.
+
+use std::collections::BTreeMap;
+
+use chrono::TimeDelta;
+use dermaga_shop::{
+    billing::{process_all_grace, remind_of_grace, renew_all_due, summarise, warn_of_low_credit},
+    scheduler::Progress,
+};
+use dermaga_tests::{Engine, MailServer, Shop};
+use serde_json::Value;
+
+use crate::{
+    api::mails::sends_to,
+    journeys::{
+        renewal::{buy, id_of, subscription},
+        upgrade::customer_with_cash,
+    },
+};
+
+const INSTANTS: usize = 50;
+
+/// Runs all five jobs, without the record of runs that would let one server do it.
+async fn every_job(server: &Shop) {
+    let shop = &server.state().subscriptions;
+    let progress = Progress::default();
+    let outcomes = [
+        renew_all_due(shop, &progress).await,
+        process_all_grace(shop, &progress).await,
+        warn_of_low_credit(shop, &progress).await,
+        remind_of_grace(shop, &progress).await,
+        summarise(shop).await,
+    ];
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
+    }
+}
+
+/// Returns how often each mail came, by its reader and its text.
+fn counted(server: &MailServer) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    for mail in server.received() {
+        let subject = mail.header("Subject").unwrap_or_default().to_owned();
+        let id = mail.header("Message-ID").unwrap_or_default();
+        *counts
+            .entry((mail.to.clone(), format!("{subject} {id}")))
+            .or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_that_run_every_job_at_the_same_instant_charge_and_tell_once() {
+    let mails = MailServer::start().await;
+    let open = Shop::open_with(Engine::Postgres, |config| sends_to(config, &mails)).await;
+    let Some(one) = open else { return };
+    let two = one.second_server().await;
+    // One pays all, one pays the first period only, one the first two.
+    let mut bought = Vec::new();
+    for (email, cash) in [("kaya", 900_000), ("pas", 50_000), ("dua", 100_000)] {
+        let email = format!("{email}@example.com");
+        let customer = customer_with_cash(&one, &email, cash).await;
+        bought.push(buy(&one, &customer, ("n8n", "basic"), None).await);
+    }
+    for _ in 0..INSTANTS {
+        for server in [&one, &two] {
+            server.clock().advance(TimeDelta::days(1));
+        }
+        tokio::join!(every_job(&one), every_job(&two));
+    }
+
+    let mut periods = Vec::new();
+    for purchase in &bought {
+        let seen = subscription(&one, id_of(purchase)).await;
+        periods.push(seen["periods"].as_array().unwrap().len());
+    }
+    assert_eq!(periods, [2, 1, 2]);
+    one.books_balance().await;
+
+    let mut conn = one.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM outbox WHERE handled_at IS NULL";
+    let deliveries = "SELECT count(*) FROM notification_deliveries WHERE state <> 'SENT'";
+    for _ in 0..600 {
+        let (waiting,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+        let (unsent,) = dermaga_shop::fetch_one!(conn, (i64,), deliveries).unwrap();
+        if waiting + unsent == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let told = "SELECT n.kind FROM notifications n JOIN outbox o ON o.id = n.message_id WHERE o.once_key IS NOT NULL";
+    let kinds = dermaga_shop::fetch_all!(conn, (String,), told).unwrap();
+    drop(conn);
+    let mut by_kind: BTreeMap<String, usize> = BTreeMap::new();
+    for (kind,) in kinds {
+        *by_kind.entry(kind).or_default() += 1;
+    }
+    println!("{by_kind:?}");
+    for kind in ["LOW_CREDIT_WARNING", "GRACE_PERIOD_REMINDER"] {
+        assert!(by_kind.contains_key(kind), "{by_kind:?}");
+    }
+    let twice: Vec<_> = counted(&mails)
+        .into_iter()
+        .filter(|(_, count)| *count > 1)
+        .collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+    let renewed: Vec<Value> = one
+        .admin()
+        .await
+        .get("/api/admin/transactions?type=SUBSCRIPTION&limit=100")
+        .await
+        .data(200)
+        .as_array()
+        .unwrap()
+        .clone();
+    // Three purchases and two renewals.
+    assert_eq!(renewed.len(), 5, "{renewed:#?}");
+}
