@@ -1,0 +1,193 @@
+//! Measures provisioning on a disposable cluster that `DERMAGA_TEST_KUBECONFIG` names: how soon what
+//! was bought is applied, compared in the same run to a bare loop that applies the same objects; how
+//! soon it is ready; and the memory and processor time of thousands of instances at rest.
+//!
+//! `cargo bench --package dermaga-tests --bench provisioning [-- COUNT]`, with the number of instances
+//! at rest (0 unless said, since ten thousand take some minutes and as many objects as six times
+//! that).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::float_arithmetic,
+    clippy::indexing_slicing,
+    reason = "what cannot go on must stop, and ratios are numbers"
+)]
+
+mod bare;
+mod rest;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use dermaga_shop::{
+    ids::{PlanId, UserId},
+    provisioning::Choice,
+    subscriptions::{self, Order},
+};
+use dermaga_tests::{Client, Engine, Shop};
+use futures::future::join_all;
+use serde_json::json;
+use tokio::time::sleep;
+
+/// Customers of one round, each with a namespace of their own.
+const CUSTOMERS: usize = 10;
+/// Instances of each customer.
+const EACH: usize = 5;
+const ROUNDS: usize = 10;
+const RATE_TARGET: f64 = 1.0;
+
+const PURCHASES: usize = 21;
+const READY_TARGET: Duration = Duration::from_millis(2_500);
+
+fn main() {
+    let Some(kubeconfig) = std::env::var_os("DERMAGA_TEST_KUBECONFIG").map(PathBuf::from) else {
+        println!("left out: DERMAGA_TEST_KUBECONFIG names no cluster");
+        return;
+    };
+    let count = std::env::args().find_map(|argument| argument.parse().ok());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(measure(kubeconfig, count.unwrap_or_default()));
+}
+
+async fn measure(kubeconfig: PathBuf, count: usize) {
+    let shop = Shop::open_with(Engine::Sqlite, |config| {
+        config.provisioning.provisioner = Choice::Kubernetes;
+        config.provisioning.kubeconfig = Some(kubeconfig.clone());
+    })
+    .await
+    .unwrap();
+    let plan = plan(&shop).await;
+    until_ready(&shop, &kubeconfig, plan).await;
+    let mut namespaces = rates(&shop, &kubeconfig, plan).await;
+    if count > 0 {
+        namespaces.extend(Box::pin(rest::measure(&shop, plan, count)).await);
+    }
+    shop.close().await;
+    bare::delete(&bare::client(&kubeconfig).await, &namespaces).await;
+}
+
+/// Returns a plan that anybody may buy as often as they like, with pods so small that nodes have room.
+async fn plan(shop: &Shop) -> PlanId {
+    let plan: PlanId = shop.plan("postgresql", "basic").await.parse().unwrap();
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let sql = "UPDATE service_plans SET cpu_millis = 10, memory_mib = 64, storage_gib = 1, total_quota = 1000000,
+                 max_instances_per_user = 1000000 WHERE id = $1";
+    dermaga_shop::execute!(conn, sql, plan).unwrap();
+    conn.commit().await.unwrap();
+    plan
+}
+
+async fn customers(shop: &Shop, word: &str, count: usize) -> Vec<(Client, UserId)> {
+    let mut customers = Vec::with_capacity(count);
+    for number in 0..count {
+        let email = format!("{word}-{number}@example.com");
+        let customer = shop.customer_with_credit(&email, 100_000_000).await;
+        let profile = customer.get("/api/user/profile").await.data(200);
+        let id = profile["id"].as_str().unwrap().parse().unwrap();
+        customers.push((customer, id));
+    }
+    customers
+}
+
+async fn buy(shop: &Shop, user_id: UserId, plan_id: PlanId) {
+    let order = Order {
+        user_id,
+        plan_id,
+        coupon: None,
+        config: json!({}),
+        is_gift: false,
+    };
+    let bought = subscriptions::buy(&shop.state().subscriptions, &order, None)
+        .await
+        .unwrap();
+    bought.commit().await.unwrap();
+}
+
+async fn count(shop: &Shop, sql: &'static str) -> i64 {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let (count,) = dermaga_shop::fetch_one!(conn, (i64,), sql).unwrap();
+    count
+}
+
+/// Waits until every instance that is known is applied.
+async fn all_applied(shop: &Shop) {
+    let waiting = "SELECT COUNT(*) FROM instances WHERE observed_generation < generation";
+    let deadline = Instant::now() + Duration::from_secs(3_600);
+    while count(shop, waiting).await > 0 {
+        assert!(Instant::now() < deadline, "instances are not applied");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Compares purchases that come at once with a bare loop, in turns, so that load slows both.
+async fn rates(shop: &Shop, kubeconfig: &Path, plan: PlanId) -> Vec<String> {
+    let client = bare::client(kubeconfig).await;
+    let (mut namespaces, mut ratios, mut side_by_side) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
+    for round in 0..ROUNDS {
+        let customers = customers(shop, &format!("ronde-{round}"), CUSTOMERS).await;
+        let began = Instant::now();
+        let buying = customers.iter().map(|(_, user)| async move {
+            for _ in 0..EACH {
+                buy(shop, *user, plan).await;
+            }
+        });
+        join_all(buying).await;
+        all_applied(shop).await;
+        let mine = began.elapsed();
+        let copies = bare::copies(&client, shop, &customers).await;
+        let loops = bare::apply(&client, &copies, "bare", 1).await;
+        let beside = bare::apply(&client, &copies, "beside", 8).await;
+        ratios.push(loops.as_secs_f64() / mine.as_secs_f64());
+        side_by_side.push(beside.as_secs_f64() / mine.as_secs_f64());
+        ours += mine;
+        theirs += loops;
+        namespaces.extend(copies.namespaces());
+        sleep(Duration::from_secs(1)).await;
+    }
+    let instances = (ROUNDS * CUSTOMERS * EACH) as f64;
+    let ratio = median(ratios);
+    println!(
+        "{instances} instances from purchase to applied: {:.1}/s; a bare loop {:.1}/s; {ratio:.2} x its rate (target: >= {RATE_TARGET}{}), {:.2} x that of eight loops side by side",
+        instances / ours.as_secs_f64(),
+        instances / theirs.as_secs_f64(),
+        verdict(ratio >= RATE_TARGET),
+        median(side_by_side)
+    );
+    namespaces
+}
+
+/// Measures purchases one after another over HTTP until the instance answers that it runs, and the time
+/// that the cluster needs for the pod of a bare StatefulSet.
+async fn until_ready(shop: &Shop, kubeconfig: &Path, plan: PlanId) {
+    let client = bare::client(kubeconfig).await;
+    let (customer, _) = customers(shop, "siap", 1).await.remove(0);
+    let (mut times, mut alone) = (Vec::new(), Vec::new());
+    for number in 0..PURCHASES {
+        let began = Instant::now();
+        let order = json!({ "planId": plan });
+        let bought = customer.post("/api/subscriptions", order).await.data(201);
+        let id = bought["instanceId"].as_str().unwrap();
+        shop.instance_becomes(&customer, id, "RUNNING").await;
+        times.push(began.elapsed().as_secs_f64());
+        alone.push(bare::until_ready(&client, number).await.as_secs_f64());
+    }
+    let (ready, bare) = (median(times), median(alone));
+    println!(
+        "purchase to RUNNING, one after another: p50 {ready:.2} s; a bare StatefulSet's pod {bare:.2} s (target: <= {READY_TARGET:?}{})",
+        verdict(ready <= READY_TARGET.as_secs_f64())
+    );
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+pub(crate) fn verdict(is_met: bool) -> &'static str {
+    if is_met { ", met" } else { ", MISSED" }
+}

@@ -1,0 +1,99 @@
+//! Thousands of instances at rest: what they keep in memory, and what looking after them costs.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use dermaga_shop::ids::{PlanId, UserId};
+use dermaga_tests::Shop;
+use futures::{StreamExt as _, stream};
+use tokio::time::sleep;
+
+use super::{all_applied, buy, count, customers, verdict};
+
+/// Instances of one customer, and so of one namespace.
+const EACH: usize = 50;
+/// Time over which the processor time at rest is taken; one hundredth of it is one percent.
+const REST: Duration = Duration::from_secs(120);
+const REST_TARGET: f64 = 2.0;
+/// Ticks of the kernel's clock in a second, which Linux fixes for what it shows to programs.
+const TICKS: f64 = 100.0;
+
+/// Buys this many instances that are stopped at once, so that the cluster has their objects and no
+/// pods; returns their namespaces.
+pub(crate) async fn measure(shop: &Shop, plan: PlanId, instances: usize) -> Vec<String> {
+    // From here on, what is bought is stopped from its first moment.
+    shop.sql(
+        "CREATE TRIGGER bench_stopped AFTER INSERT ON instances BEGIN
+           UPDATE instances SET desired = 'STOPPED' WHERE id = NEW.id; END",
+    )
+    .await
+    .unwrap();
+    let mut before = resident();
+    let steps = [instances / 4, instances / 2, instances];
+    let mut known = 0;
+    for step in steps {
+        let began = Instant::now();
+        let wanted = (step - known).div_ceil(EACH);
+        let buyers = customers(shop, &format!("diam-{known}"), wanted).await;
+        let users: Vec<UserId> = buyers.iter().map(|(_, user)| *user).collect();
+        stream::iter(users)
+            .for_each_concurrent(8, async |user| {
+                for _ in 0..EACH {
+                    buy(shop, user, plan).await;
+                }
+            })
+            .await;
+        all_applied(shop).await;
+        let added = wanted * EACH;
+        known += added;
+        // Whatever the last passes asked for is done.
+        sleep(Duration::from_secs(15)).await;
+        let now = resident();
+        println!(
+            "{known} instances at rest, the last {added} after {:.0?}: {:.0} MB resident, {:.1} kB for each that came",
+            began.elapsed(),
+            now / 1e6,
+            (now - before) / added as f64 / 1e3
+        );
+        before = now;
+        let (start, began) = (processor_time(), Instant::now());
+        sleep(REST).await;
+        let share = (processor_time() - start) / began.elapsed().as_secs_f64() * 100.0;
+        println!(
+            "{known} instances at rest: {share:.2} % of a core (target for 10,000: <= {REST_TARGET} %{})",
+            verdict(share <= REST_TARGET)
+        );
+    }
+    let unsettled =
+        "SELECT COUNT(*) FROM instances WHERE status NOT IN ('STOPPED', 'RUNNING', 'TERMINATED')";
+    println!("{} of them are unsettled", count(shop, unsettled).await);
+    let mut conn = shop.state().db.read().await.unwrap();
+    let names = "SELECT DISTINCT namespace FROM instances";
+    let names = dermaga_shop::fetch_all!(conn, (String,), names).unwrap();
+    names.into_iter().map(|(name,)| name).collect()
+}
+
+/// Returns the bytes of this process that are in memory.
+fn resident() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
+    let kilobytes: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes * 1024.0
+}
+
+/// Returns the seconds that this process has had of the processors.
+fn processor_time() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: f64 = fields[11..13]
+        .iter()
+        .map(|it| it.parse::<f64>().unwrap())
+        .sum();
+    ticks / TICKS
+}
