@@ -32,7 +32,7 @@ pub use image_ages::{ImageView, watch_images};
 pub use loading::RefusedTemplate;
 pub use model::{
     Category, Plan, PlanView, ResourcesView, Service, ServiceFilter, ServicePluginView,
-    ServiceView, Tier,
+    ServiceView, Sizes, Tier,
 };
 pub use quota::{
     MOST_PLANS, MOST_QUOTA, NewQuota, QuotaFilter, QuotaHealth, QuotaOverview, QuotaStatistics,

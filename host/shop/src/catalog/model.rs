@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::{contract, gate::Exception};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
@@ -107,7 +107,26 @@ pub struct Plan {
     pub created_at: DateTime<Utc>,
 }
 
+/// Resources of one instance of a plan; an instance keeps those that it was made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Sizes {
+    pub cpu_millis: i64,
+    pub memory_mib: i64,
+    pub storage_gib: i64,
+    pub replicas: i64,
+}
+
 impl Plan {
+    pub const fn sizes(&self) -> Sizes {
+        Sizes {
+            cpu_millis: self.cpu_millis,
+            memory_mib: self.memory_mib,
+            storage_gib: self.storage_gib,
+            replicas: self.replicas,
+        }
+    }
+
     /// Returns the plan as plugins see it.
     ///
     /// # Errors

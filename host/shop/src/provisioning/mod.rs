@@ -242,6 +242,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         namespace: namespace_of(new.user_id),
         settings: Json(new.settings),
         images: Json(new.images),
+        sizes: new.sizes,
         config: Json(new.config),
         desired: Desired::Running,
         halt: None,
@@ -263,6 +264,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         good_digest: None,
         good_settings: None,
         good_images: None,
+        good_sizes: None,
         good_config: None,
         unproven_generation: None,
         rollout_since: None,
@@ -290,10 +292,11 @@ pub async fn change_plan(
     plan_id: PlanId,
     message: &str,
 ) -> Result<i64> {
-    move_to_plan(conn, clock, subscription_id, plan_id, (message, true)).await
+    move_to_plan(conn, clock, subscription_id, plan_id, (message, None)).await
 }
 
-/// Puts a subscription's instance back into the plan that it had, in the caller's transaction.
+/// Puts a subscription's instance back into the plan that it had, in the caller's transaction; the
+/// reason is for its owner.
 ///
 /// # Errors
 /// As [`change_plan`].
@@ -302,9 +305,16 @@ pub async fn restore_plan(
     clock: &Clock,
     subscription_id: SubscriptionId,
     plan_id: PlanId,
-    message: &str,
+    reason: &str,
 ) -> Result<i64> {
-    move_to_plan(conn, clock, subscription_id, plan_id, (message, false)).await
+    let undone = Undone {
+        at: clock.now(),
+        change: ChangeKind::Plan,
+        reason: reason.to_owned(),
+    };
+    let message = undone.message();
+    let how = (message.as_str(), Some(&undone));
+    move_to_plan(conn, clock, subscription_id, plan_id, how).await
 }
 
 async fn move_to_plan(
@@ -312,7 +322,7 @@ async fn move_to_plan(
     clock: &Clock,
     subscription_id: SubscriptionId,
     plan_id: PlanId,
-    how: (&str, bool),
+    how: (&str, Option<&Undone>),
 ) -> Result<i64> {
     let changed = store::change_plan(conn, subscription_id, plan_id, how, clock.now()).await?;
     let Some(instance) = changed else {
@@ -321,6 +331,11 @@ async fn move_to_plan(
         let message = "This subscription has no instance that could change.";
         return Err(Error::new(Code::InvalidState, message));
     };
+    // What the plan had when the instance was last well, and not what the plan has become.
+    let (_, undone) = how;
+    if let Some(good) = instance.good_sizes.filter(|_| undone.is_some()) {
+        store::put_sizes(conn, instance.id, good.0).await?;
+    }
     record_event(conn, clock, &instance).await?;
     Ok(instance.generation)
 }

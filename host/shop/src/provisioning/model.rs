@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    catalog::Tier,
+    catalog::{Sizes, Tier},
     cluster::{ClaimRef, ObjectRef, Rollout},
     crypto::Secret,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
@@ -101,6 +101,8 @@ pub struct NewInstance {
     pub settings: contract::Settings,
     /// Images that the service's template names.
     pub images: BTreeMap<String, String>,
+    /// Size of the plan.
+    pub sizes: Sizes,
     /// Valid against the schema and accepted by `check`.
     pub config: Value,
     /// Secrets that the host generates for it.
@@ -123,6 +125,9 @@ pub struct Instance {
     pub settings: Json<contract::Settings>,
     /// The only images that it may run, by the plugin's name for them; they move with the settings.
     pub images: Json<BTreeMap<String, String>>,
+    /// Size of its plan when it came to it; later ones of the plan reach it with the settings.
+    #[sqlx(flatten)]
+    pub sizes: Sizes,
     /// Prefix of its objects' names, unique in the cluster.
     pub name: String,
     pub namespace: String,
@@ -163,6 +168,8 @@ pub struct Instance {
     pub good_settings: Option<Json<contract::Settings>>,
     /// Images at that time.
     pub good_images: Option<Json<BTreeMap<String, String>>>,
+    /// Size at that time.
+    pub good_sizes: Option<Json<Sizes>>,
     /// Configuration at that time.
     pub good_config: Option<Json<Value>>,
     /// The generation of a change that is not proven to work yet.
@@ -223,10 +230,8 @@ pub struct Terms {
     pub tier: Tier,
     /// Price at purchase, which later changes of the catalogue do not change.
     pub monthly_price: Rupiah,
-    pub cpu_millis: i64,
-    pub memory_mib: i64,
-    pub storage_gib: i64,
-    pub replicas: i64,
+    #[sqlx(flatten)]
+    pub sizes: Sizes,
     pub pod_security_exceptions: Json<Vec<Exception>>,
 }
 
@@ -236,10 +241,10 @@ impl Terms {
     pub(super) fn resources(&self) -> Result<contract::Resources> {
         let size = |value: i64| u32::try_from(value).map_err(Error::internal);
         Ok(contract::Resources {
-            cpu_millis: size(self.cpu_millis)?,
-            memory_mib: size(self.memory_mib)?,
-            storage_gib: size(self.storage_gib)?,
-            replicas: size(self.replicas)?,
+            cpu_millis: size(self.sizes.cpu_millis)?,
+            memory_mib: size(self.sizes.memory_mib)?,
+            storage_gib: size(self.sizes.storage_gib)?,
+            replicas: size(self.sizes.replicas)?,
         })
     }
 

@@ -13,7 +13,7 @@ use super::{
     model::{Desired, Instance, NewStatus, Terms},
     plugin_calls::Services,
     provisioner::{Observed, Outcome, ProvisionError, Provisioner, Release},
-    recipe,
+    recipe::{self, ChangeKind},
     render::{Classes, RenderError, RenderInputs, Rendering, fingerprint, render},
     retry::spread,
     secrets::{self, Secrets},
@@ -379,7 +379,7 @@ impl<S: Services> Reconciler<S> {
             None if new_status.unproven.is_none() => return Ok(()),
             None if recipe::forget_change(conn, seen).await? => return Ok(()),
             // The subscription goes back to its plan, and brings the instance with it.
-            None => "PLAN",
+            None => ChangeKind::Plan.as_str(),
         };
         attention::about_undone(conn, &self.clock, seen, (change, reason)).await
     }

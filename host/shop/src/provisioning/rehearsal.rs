@@ -185,10 +185,7 @@ fn terms(offer: &Offer) -> Terms {
         plan: plan.slug.clone(),
         tier: plan.tier,
         monthly_price: plan.monthly_price,
-        cpu_millis: plan.cpu_millis,
-        memory_mib: plan.memory_mib,
-        storage_gib: plan.storage_gib,
-        replicas: plan.replicas,
+        sizes: plan.sizes(),
         pod_security_exceptions: Json(service.pod_security_exceptions.0.clone()),
     }
 }

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     Code, Error,
+    catalog::Sizes,
     cluster::ClusterError,
     db::{Clock, new_id},
 };
@@ -34,6 +35,12 @@ fn changing() -> Instance {
         plugin_digest: "0".repeat(64),
         settings: dermaga_runtime::contract::Settings::new(),
         images: [].into(),
+        sizes: Sizes {
+            cpu_millis: 500,
+            memory_mib: 512,
+            storage_gib: 1,
+            replicas: 1,
+        },
         config: json!({}),
         secrets: Vec::new(),
         given: [].into(),

@@ -5,10 +5,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::{
+    Undone,
     contest::Contest,
     model::{Event, Instance, Neighbour, NewStatus, Owned, Pinned, Recorded, Status, Terms},
 };
 use crate::{
+    catalog::Sizes,
     db::{Conn, Filter, Lease, LeasedQueue, List, Page, Part, fetch_page},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, InstanceId, PlanId, SubscriptionId, UserId},
@@ -17,8 +19,8 @@ use crate::{
 
 macro_rules! terms {
     () => {
-        "s.slug AS service, p.slug AS plan, p.tier, sub.monthly_price, p.cpu_millis, p.memory_mib, \
-         p.storage_gib, p.replicas, s.pod_security_exceptions \
+        "s.slug AS service, p.slug AS plan, p.tier, sub.monthly_price, i.cpu_millis, i.memory_mib, \
+         i.storage_gib, i.replicas, s.pod_security_exceptions \
          FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id \
          JOIN subscriptions sub ON sub.id = i.subscription_id"
     };
@@ -28,8 +30,9 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
     execute!(
         conn,
         "INSERT INTO instances (id, subscription_id, user_id, plan_id, plugin_digest, name, namespace, hostname, \
-         config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings, images) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16, $17)",
+         config, desired, status, message, applied, next_attempt_at, created_at, updated_at, settings, images, \
+         cpu_millis, memory_mib, storage_gib, replicas) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16, $17, $18, $19, $20, $21)",
         instance.id,
         instance.subscription_id,
         instance.user_id,
@@ -47,6 +50,10 @@ pub(super) async fn insert(conn: &mut Conn, instance: &Instance) -> sqlx::Result
         instance.created_at,
         &instance.settings,
         &instance.images,
+        instance.sizes.cpu_millis,
+        instance.sizes.memory_mib,
+        instance.sizes.storage_gib,
+        instance.sizes.replicas,
     )
 }
 
@@ -104,16 +111,17 @@ pub(super) async fn change_plan(
     conn: &mut Conn,
     subscription_id: SubscriptionId,
     plan_id: PlanId,
-    (message, is_new): (&str, bool),
+    (message, undone): (&str, Option<&Undone>),
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Instance>> {
     // Volumes may have grown for the plan that it leaves, and never shrink.
     let sql = "UPDATE instances SET plan_id = $1, message = $2, failures = 0, generation = generation + 1, \
                unproven_generation = CASE WHEN $5 AND ready_at IS NOT NULL THEN generation + 1 \
                  WHEN $5 THEN unproven_generation END, \
-               rollout_since = NULL, rollout_held_since = NULL, \
-               kept_storage_gib = (SELECT CASE WHEN p.storage_gib > instances.kept_storage_gib THEN p.storage_gib \
-                 ELSE instances.kept_storage_gib END FROM service_plans p WHERE p.id = instances.plan_id), \
+               rollout_since = NULL, rollout_held_since = NULL, undone = $6, \
+               kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
+               (cpu_millis, memory_mib, storage_gib, replicas) = (SELECT p.cpu_millis, p.memory_mib, p.storage_gib, p.replicas \
+                 FROM service_plans p WHERE p.id = $1), \
                next_attempt_at = $3, updated_at = $3 \
                WHERE subscription_id = $4 AND desired <> 'TERMINATED' \
                AND (NOT $5 OR unproven_generation IS NULL OR ready_at IS NULL) RETURNING *";
@@ -125,8 +133,21 @@ pub(super) async fn change_plan(
         message,
         now,
         subscription_id,
-        is_new,
+        undone.is_none(),
+        undone.map(Json),
     )
+}
+
+/// Restores the size of an instance.
+pub(super) async fn put_sizes(conn: &mut Conn, id: InstanceId, sizes: Sizes) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET cpu_millis = $2, memory_mib = $3, storage_gib = $4, replicas = $5 WHERE id = $1";
+    let Sizes {
+        cpu_millis,
+        memory_mib,
+        storage_gib,
+        replicas,
+    } = sizes;
+    execute!(conn, sql, id, cpu_millis, memory_mib, storage_gib, replicas)
 }
 
 pub(super) async fn pinned(
@@ -294,6 +315,7 @@ pub(super) async fn finish(
          good_digest = CASE WHEN $20 AND generation = $4 THEN plugin_digest ELSE good_digest END, \
          good_settings = CASE WHEN $20 AND generation = $4 THEN settings ELSE good_settings END, \
          good_images = CASE WHEN $20 AND generation = $4 THEN images ELSE good_images END, \
+         good_sizes = CASE WHEN $20 AND generation = $4 THEN $27 ELSE good_sizes END, \
          good_config = CASE WHEN $20 AND generation = $4 THEN config ELSE good_config END, \
          good_decision_id = CASE WHEN $20 AND generation = $4 THEN coalesce($11, manifests_decision_id) \
            ELSE good_decision_id END, \
@@ -328,6 +350,7 @@ pub(super) async fn finish(
         new_status.is_applied.then_some(now),
         rollout.since,
         rollout.held_since,
+        Json(seen.sizes),
     )?;
     Ok(finished.map(|(generation,)| generation))
 }

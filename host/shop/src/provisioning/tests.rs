@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{directory::Directory, model::Cause, reconciler::Reconciler, *};
 use crate::{
+    catalog::Sizes,
     crypto::MasterKey,
     db::Term,
     execute, fetch_all, fetch_one,
@@ -216,6 +217,9 @@ impl Shop {
         let mut conn = self.db.begin().await.unwrap();
         let sql = "SELECT images FROM services";
         let (images,) = fetch_one!(&mut conn, (Json<BTreeMap<String, String>>,), sql).unwrap();
+        let sizes =
+            "SELECT cpu_millis, memory_mib, storage_gib, replicas FROM service_plans WHERE id = $1";
+        let sizes = fetch_one!(&mut conn, Sizes, sizes, self.plan_id).unwrap();
         let new = NewInstance {
             subscription_id,
             user_id: self.user_id,
@@ -224,6 +228,7 @@ impl Shop {
             plugin_digest: DIGEST.to_owned(),
             settings: contract::Settings::new(),
             images: images.0,
+            sizes,
             config: json!({}),
             secrets: vec![contract::SecretSpec {
                 name: "password".to_owned(),
@@ -274,10 +279,8 @@ impl Shop {
     /// Renders an instance with this much storage.
     pub(super) async fn rendered(&self, instance: &Instance, storage_gib: i64) -> Vec<Value> {
         let mut conn = self.db.read().await.unwrap();
-        let terms = model::Terms {
-            storage_gib,
-            ..store::terms(&mut conn, instance.id).await.unwrap()
-        };
+        let mut terms = store::terms(&mut conn, instance.id).await.unwrap();
+        terms.sizes.storage_gib = storage_gib;
         let secrets = secrets::open(&mut conn, &self.vault, instance)
             .await
             .unwrap();

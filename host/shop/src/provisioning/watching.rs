@@ -324,10 +324,10 @@ pub async fn usage(
             .filter_map(|pod| pod.usage)
             .reduce(|sum, one| sum + one),
         limits: Load {
-            cpu_millis: count(terms.cpu_millis),
-            memory_bytes: count(terms.memory_mib).saturating_mul(1 << 20),
+            cpu_millis: count(terms.sizes.cpu_millis),
+            memory_bytes: count(terms.sizes.memory_mib).saturating_mul(1 << 20),
         },
-        storage_gib: terms.storage_gib,
+        storage_gib: terms.sizes.storage_gib,
         pods,
     })
 }

@@ -291,6 +291,7 @@ fn new_instance(
         plugin_digest: priced.plugin.digest().to_string(),
         settings: priced.offer.service.settings.0.clone(),
         images: priced.offer.service.images.0.clone(),
+        sizes: priced.offer.plan.sizes(),
         config: priced.config.clone(),
         secrets: description.secrets.clone(),
         given: priced.given.clone(),

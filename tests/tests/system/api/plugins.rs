@@ -99,6 +99,10 @@ async fn a_coupon_type_is_hot_loaded(shop: Shop) {
         .await
         .data(200);
     assert_eq!((&back["digest"], &back["superseded"]), (&first, &second));
+    admin
+        .post("/api/admin/plugins/coupon-hantu/rollback", json!(null))
+        .await
+        .fails(404, "NOT_FOUND");
     assert_eq!(redeem().await, 1_000);
 
     let plugin = admin.get("/api/admin/plugins/coupon-gift").await.data(200);

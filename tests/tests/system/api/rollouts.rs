@@ -129,6 +129,7 @@ async fn an_upgrade_whose_volume_does_not_grow_is_undone_in_its_minutes() {
         })
         .await;
     assert_eq!(bought.balance().await, 100_000);
+    assert_eq!(bought.detail().await["undone"]["change"], "PLAN");
     shop.books_balance().await;
 
     let admin = shop.admin().await;

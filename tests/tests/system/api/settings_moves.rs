@@ -11,6 +11,7 @@ both_engines!(
     [
         an_edited_template_reaches_an_instance_by_a_move_only,
         an_image_rolls_over_instances_by_a_move_only,
+        the_size_of_a_plan_reaches_instances_by_a_move_only,
         a_share_is_moved_first
     ]
 );
@@ -104,6 +105,13 @@ async fn an_edited_template_reaches_an_instance_by_a_move_only(edited: Edited) {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     assert_eq!(applied(&customer, &id).await, before);
 
+    // An instance that is none of the service's is named, and holds up nothing.
+    let stranger = "018f0000-0000-7000-8000-000000000000";
+    let body = json!({ "dryRun": true, "instances": [id, stranger] });
+    let preview = admin.post(PATH, body).await.data(200);
+    assert_eq!(outcomes(&preview), [(id.as_str(), "READY")]);
+    assert_eq!(preview["skipped"], json!([stranger]));
+
     let preview = admin.post(PATH, json!({ "dryRun": true })).await.data(200);
     assert_eq!(outcomes(&preview), [(id.as_str(), "READY")]);
     assert_eq!(
@@ -180,6 +188,34 @@ async fn an_image_rolls_over_instances_by_a_move_only(edited: Edited) {
         after.contains("valkey:8.1.7-alpine") && !after.contains("valkey:8.1.6-alpine"),
         "{after}"
     );
+    assert!(outcomes(&admin.post(PATH, json!({})).await.data(200)).is_empty());
+}
+
+async fn the_size_of_a_plan_reaches_instances_by_a_move_only(edited: Edited) {
+    let admin = edited.shop.admin().await;
+    let (customer, id) = edited.bought("ukuran@example.com").await;
+    let before = applied(&customer, &id).await;
+    assert!(before.contains("\"memory\":\"128Mi\""), "{before}");
+    edited
+        .edit(&admin, "memory_mib = 128", "memory_mib = 192")
+        .await;
+    let sql = "UPDATE instances SET next_attempt_at = created_at";
+    edited.shop.sql(sql).await.unwrap();
+    edited.shop.state().instances.handle.wake();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(applied(&customer, &id).await, before);
+
+    let preview = admin.post(PATH, json!({ "dryRun": true })).await.data(200);
+    assert_eq!(outcomes(&preview), [(id.as_str(), "READY")]);
+    let one = &preview["instances"][0];
+    assert_eq!(one["restarts"], true);
+    let diff = one["diff"].as_str().unwrap();
+    assert!(diff.contains("192Mi"), "{diff}");
+    let moved = admin.post(PATH, json!({})).await.data(200);
+    assert_eq!(outcomes(&moved), [(id.as_str(), "MOVED")]);
+    let after = applied(&customer, &id).await;
+    assert!(after.contains("\"memory\":\"192Mi\""), "{after}");
+    assert!(!after.contains("\"memory\":\"128Mi\""), "{after}");
     assert!(outcomes(&admin.post(PATH, json!({})).await.data(200)).is_empty());
 }
 

@@ -205,7 +205,11 @@ async fn what_nobody_pays_for_ends(shop: Shop) {
     assert_eq!(subscription(&shop, id).await["status"], "SUSPENDED");
     shop.clock().advance(TimeDelta::days(1));
     process_grace(&shop.state().subscriptions).await.unwrap();
-    becomes(&shop, id, "EXPIRED").await;
+    let ended = becomes(&shop, id, "EXPIRED").await;
+    assert_eq!(
+        (&ended["unpaid"], &ended["graceUntil"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(quota().await, before);
     let customer = shop.sign_in("habis@example.com").await;
     shop.instance_becomes(

@@ -314,6 +314,9 @@ async fn an_upgrade_that_cannot_be_made_is_undone(shop: Shop) {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(restored, "the upgrade was not undone");
+    let path = format!("/api/instances/{id_of_instance}");
+    let seen = customer.get(&path).await.data(200);
+    assert_eq!(seen["undone"]["change"], "PLAN", "{seen:#}");
     quota_becomes(&shop, basic_left, pro_left).await;
     assert_eq!(
         customer.get("/api/wallet/info").await.data(200)["paidBalance"],

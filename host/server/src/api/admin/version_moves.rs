@@ -1,5 +1,5 @@
 //! Moves of instances: `POST /admin/plugins/{id}/moves` to another version, and
-//! `POST /admin/catalog/services/{slug}/moves` to the present settings and images of a template.
+//! `POST /admin/catalog/services/{slug}/moves` to the present settings, images and sizes of a template.
 
 use axum::extract::State;
 use dermaga_shop::{
@@ -89,7 +89,7 @@ async fn move_instances(
     Ok(Success::ok(message(&moves), moves))
 }
 
-/// Instances to move to the present settings and images of their template.
+/// Instances to move to the present settings, images and sizes of their template.
 #[derive(Debug, Default, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SettingsMoveRequest {
@@ -114,7 +114,7 @@ struct SettingsMoveRequest {
     dry_run: bool,
 }
 
-/// Moves instances of a service to the present settings and images of its template.
+/// Moves instances of a service to the present settings, images and sizes of its template.
 ///
 /// An edited table `[settings]` changes no instance by itself: each keeps the settings it was made
 /// with. This moves them, with the same preview and in the same steps as a move to another version.

@@ -10,6 +10,7 @@ use super::{
     Act, CheckSource, Finding, InstanceHealth, Plan, Span, limits::Attempt, plan::Situation,
 };
 use crate::{
+    catalog::Sizes,
     db::new_id,
     ids::{HealthSpanId, UserId},
     provisioning::{
@@ -87,6 +88,12 @@ impl Story {
                 plugin_digest: "0".repeat(64),
                 settings: dermaga_runtime::contract::Settings::new(),
                 images: [].into(),
+                sizes: Sizes {
+                    cpu_millis: 500,
+                    memory_mib: 512,
+                    storage_gib: 1,
+                    replicas: 1,
+                },
                 config: json!({}),
                 secrets: Vec::new(),
                 given: [].into(),

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     Result,
+    catalog::Sizes,
     cluster::masked,
     crypto::{Secret, Vault},
     db::{Clock, Conn},
@@ -34,23 +35,27 @@ use crate::{
     plugins, schema, text_enum,
 };
 
-/// Plugin version, template settings, images and configuration of an instance.
+/// Plugin version, template settings, images, size and configuration of an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Recipe {
     pub(super) plugin_digest: String,
     pub(super) settings: Settings,
     pub(super) images: BTreeMap<String, String>,
+    pub(super) sizes: Sizes,
     pub(super) config: Value,
 }
 
 text_enum! {
-    /// Change of an instance besides its plan.
+    /// Change of an instance.
     pub enum ChangeKind {
         Version = "VERSION",
         TemplateSettings = "TEMPLATE_SETTINGS",
         /// Other images that the template names, with the same settings.
         Images = "IMAGES",
+        /// Another size of its plan, with the same settings and images.
+        Sizes = "SIZES",
         Configuration = "CONFIGURATION",
+        Plan = "PLAN",
     }
 }
 
@@ -61,7 +66,9 @@ impl ChangeKind {
             Self::Version => "The move to another version",
             Self::TemplateSettings => "The move to new settings of its template",
             Self::Images => "The move to new images",
+            Self::Sizes => "The move to the new size of its plan",
             Self::Configuration => "The new configuration",
+            Self::Plan => "The change of plan",
         }
     }
 }
@@ -76,12 +83,24 @@ pub struct Undone {
     pub reason: String,
 }
 
+impl Undone {
+    /// Returns the sentence for the owner.
+    pub(super) fn message(&self) -> String {
+        format!(
+            "{} could not be made and was undone: {}",
+            self.change.subject(),
+            self.reason
+        )
+    }
+}
+
 impl Recipe {
     pub(super) fn of(instance: &Instance) -> Self {
         Self {
             plugin_digest: instance.plugin_digest.clone(),
             settings: instance.settings.0.clone(),
             images: instance.images.0.clone(),
+            sizes: instance.sizes,
             config: instance.config.0.clone(),
         }
     }
@@ -92,6 +111,7 @@ impl Recipe {
             plugin_digest: instance.good_digest.clone()?,
             settings: instance.good_settings.as_ref()?.0.clone(),
             images: instance.good_images.as_ref()?.0.clone(),
+            sizes: instance.good_sizes.as_ref()?.0,
             config: instance.good_config.as_ref()?.0.clone(),
         })
     }
@@ -101,6 +121,7 @@ impl Recipe {
             plugin_digest: self.plugin_digest.clone(),
             settings: Json(self.settings.clone()),
             images: Json(self.images.clone()),
+            sizes: self.sizes,
             config: Json(self.config.clone()),
             ..instance.clone()
         }
@@ -114,6 +135,8 @@ impl Recipe {
             Some(ChangeKind::TemplateSettings)
         } else if self.images != other.images {
             Some(ChangeKind::Images)
+        } else if self.sizes != other.sizes {
+            Some(ChangeKind::Sizes)
         } else if self.config != other.config {
             Some(ChangeKind::Configuration)
         } else {
@@ -149,7 +172,11 @@ pub(super) async fn preview(
     schema::validate(config_schema, &mut recipe.config, "config")?;
     schema::refuse_fixed(config_schema, &instance.config, &recipe.config, "config")?;
     let given = given::take_changed(config_schema, &instance.config, &mut recipe.config);
-    check_config(instances, target, &recipe, &terms, instance.user_id).await?;
+    let terms_after = Terms {
+        sizes: recipe.sizes,
+        ..terms.clone()
+    };
+    check_config(instances, target, &recipe, &terms_after, instance.user_id).await?;
     let missing = description.secrets.iter();
     let new_secrets: Vec<_> = missing
         .filter(|spec| !secrets.contains_key(&spec.name))
@@ -159,7 +186,7 @@ pub(super) async fn preview(
     let made = new_secrets.iter();
     all.extend(made.map(|spec| (spec.name.clone(), String::new())));
     let before = rendered(instances, instance, &terms, &secrets).await;
-    let after = rendered(instances, &recipe.put_into(instance), &terms, &all).await?;
+    let after = rendered(instances, &recipe.put_into(instance), &terms_after, &all).await?;
     // A recipe that cannot be rendered any more is a reason to leave it.
     let before = match before {
         Ok(objects) => objects,
@@ -276,11 +303,7 @@ pub(super) async fn go_back(
         change,
         reason: reason.to_owned(),
     };
-    let message = format!(
-        "{} could not be made and was undone: {reason}",
-        change.subject()
-    );
-    let Some(back) = store::go_back(conn, seen, &undone, &message).await? else {
+    let Some(back) = store::go_back(conn, seen, &undone, &undone.message()).await? else {
         return Ok(None);
     };
     if back.config.0 != seen.config.0 {

@@ -24,10 +24,13 @@ pub(super) async fn put(
                restarted_at = CASE WHEN $9 THEN $5 ELSE restarted_at END, \
                good_settings = CASE WHEN good_digest IS NULL THEN settings ELSE good_settings END, \
                good_images = CASE WHEN good_digest IS NULL THEN images ELSE good_images END, \
+               good_sizes = CASE WHEN good_digest IS NULL THEN $11 ELSE good_sizes END, \
                good_config = CASE WHEN good_digest IS NULL THEN config ELSE good_config END, \
                good_decision_id = CASE WHEN good_digest IS NULL THEN manifests_decision_id ELSE good_decision_id END, \
                good_digest = coalesce(good_digest, plugin_digest), \
-               plugin_digest = $1, settings = $2, images = $10, config = $3, message = $4, failures = 0, \
+               plugin_digest = $1, settings = $2, images = $10, \
+               kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
+               cpu_millis = $12, memory_mib = $13, storage_gib = $14, replicas = $15, config = $3, message = $4, failures = 0, \
                generation = generation + 1, unproven_generation = generation + 1, rollout_since = NULL, rollout_held_since = NULL, undone = NULL, \
                next_attempt_at = $5, updated_at = $5 \
                WHERE id = $6 AND generation = $7 AND plugin_digest = $8 AND desired <> 'TERMINATED' \
@@ -49,6 +52,11 @@ pub(super) async fn put(
         &seen.plugin_digest,
         restarts,
         Json(&recipe.images),
+        Json(seen.sizes),
+        recipe.sizes.cpu_millis,
+        recipe.sizes.memory_mib,
+        recipe.sizes.storage_gib,
+        recipe.sizes.replicas,
     )
 }
 
@@ -80,6 +88,8 @@ pub(super) async fn go_back(
     message: &str,
 ) -> sqlx::Result<Option<Instance>> {
     let sql = "UPDATE instances SET plugin_digest = good_digest, settings = good_settings, images = good_images, config = good_config, \
+               cpu_millis = $7, memory_mib = $8, storage_gib = $9, replicas = $10, \
+               kept_storage_gib = CASE WHEN storage_gib > kept_storage_gib THEN storage_gib ELSE kept_storage_gib END, \
                manifests_decision_id = coalesce(good_decision_id, manifests_decision_id), \
                unproven_generation = NULL, rollout_since = NULL, rollout_held_since = NULL, undone = $1, \
                restarted_at = CASE WHEN $6 THEN $3 ELSE restarted_at END, message = $2, failures = 0, \
@@ -88,6 +98,7 @@ pub(super) async fn go_back(
                AND desired <> 'TERMINATED' RETURNING *";
     let (id, generation) = (seen.id, seen.generation);
     let at = undone.at;
+    let sizes = seen.good_sizes.as_ref().map_or(seen.sizes, |good| good.0);
     // A program reads the value of a secret when it starts.
     let good = seen.good_config.as_ref();
     let restarts = good.is_some_and(|good| given::tags(&good.0) != given::tags(&seen.config.0));
@@ -100,6 +111,10 @@ pub(super) async fn go_back(
         at,
         id,
         generation,
-        restarts
+        restarts,
+        sizes.cpu_millis,
+        sizes.memory_mib,
+        sizes.storage_gib,
+        sizes.replicas,
     )
 }

@@ -31,7 +31,7 @@ pub const MOST_AT_ONCE: u16 = 100;
 /// Target of a move.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// Another version of a plugin, with the present settings and images of the template.
+    /// Another version of a plugin, with the present settings, images and sizes of the template.
     Version {
         plugin_id: String,
         /// SHA-256 of the version.
@@ -39,7 +39,7 @@ pub enum Target {
         /// Only instances on this version.
         from: Option<String>,
     },
-    /// The present settings and images of a service's template, with the version that each instance is on.
+    /// The present settings, images and sizes of a service's template, with the version that each instance is on.
     Settings {
         /// Slug of the service.
         service: String,
@@ -245,7 +245,7 @@ async fn prepare(
         let message = "Its period is over and the next one is not charged yet. Renew it first.";
         return Err(Error::new(Code::InvalidState, message).into());
     }
-    let (settings, images) = store::template(&mut conn, instance.id).await?;
+    let present = store::present(&mut conn, instance.id).await?;
     drop(conn);
     let target = match version {
         Some(version) => version.clone(),
@@ -253,8 +253,9 @@ async fn prepare(
     };
     let recipe = Recipe {
         plugin_digest: target.digest().to_string(),
-        settings: settings.0,
-        images: images.0,
+        settings: present.settings.0,
+        images: present.images.0,
+        sizes: present.sizes,
         ..Recipe::of(instance)
     };
     let preview = recipe::preview(instances, &target, instance, recipe).await?;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Order, Target};
 use crate::{
+    catalog::Sizes,
     db::{Conn, Filter, fetch_where},
     fetch_all, fetch_one, fetch_optional,
     ids::{InstanceId, PlanId, SubscriptionId},
@@ -35,7 +36,10 @@ pub(super) async fn candidates(conn: &mut Conn, order: &Order) -> sqlx::Result<V
             "SELECT i.id FROM instances i JOIN service_plans p ON p.id = i.plan_id JOIN services s ON s.id = p.service_id",
             Filter::default()
                 .with_any("i.plan_id", plans)
-                .and("(i.settings <> s.settings OR i.images <> s.images)"),
+                .and(
+                    "(i.settings <> s.settings OR i.images <> s.images OR i.cpu_millis <> p.cpu_millis \
+                     OR i.memory_mib <> p.memory_mib OR i.storage_gib <> p.storage_gib OR i.replicas <> p.replicas)",
+                ),
         ),
     };
     let filter = filter
@@ -63,20 +67,21 @@ pub(super) async fn has_service(conn: &mut Conn, slug: &str) -> sqlx::Result<boo
     Ok(fetch_optional!(conn, (Uuid,), sql, slug)?.is_some())
 }
 
-/// Returns the settings that the template of an instance's service passes to its plugin now, and the
-/// images that it names.
-pub(super) async fn template(
-    conn: &mut Conn,
-    instance_id: InstanceId,
-) -> sqlx::Result<(Json<Settings>, Json<BTreeMap<String, String>>)> {
-    let sql = "SELECT s.settings, s.images FROM instances i JOIN service_plans p ON p.id = i.plan_id \
+/// Settings and images that the template of an instance's service names now, and the present size of
+/// its plan.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Present {
+    pub(super) settings: Json<Settings>,
+    pub(super) images: Json<BTreeMap<String, String>>,
+    #[sqlx(flatten)]
+    pub(super) sizes: Sizes,
+}
+
+pub(super) async fn present(conn: &mut Conn, instance_id: InstanceId) -> sqlx::Result<Present> {
+    let sql = "SELECT s.settings, s.images, p.cpu_millis, p.memory_mib, p.storage_gib, p.replicas \
+               FROM instances i JOIN service_plans p ON p.id = i.plan_id \
                JOIN services s ON s.id = p.service_id WHERE i.id = $1";
-    fetch_one!(
-        conn,
-        (Json<Settings>, Json<BTreeMap<String, String>>),
-        sql,
-        instance_id
-    )
+    fetch_one!(conn, Present, sql, instance_id)
 }
 
 /// Returns true when a period of its subscription is over and the next one is not charged yet: that

@@ -90,9 +90,8 @@ async fn revert(shop: &Subscriptions, progress: &Progress, reason: &str) -> Resu
     if !undo(shop, &mut conn, &mut wallet, change, reason).await? {
         return Ok(());
     }
-    let message = format!("The change of plan could not be made and was undone: {reason}");
     let (id, plan) = (change.subscription_id, change.from_plan_id);
-    provisioning::restore_plan(&mut conn, clock, id, plan, &message).await?;
+    provisioning::restore_plan(&mut conn, clock, id, plan, reason).await?;
     conn.commit().await?;
     shop.instances.handle.wake();
     tracing::warn!(subscription.id = %id, reason, "plan_change.reverted");
