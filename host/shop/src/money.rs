@@ -71,6 +71,16 @@ impl Rupiah {
         Self(self.0.saturating_neg())
     }
 
+    /// Returns `part` of `whole` parts of the amount, computed exactly and rounded down; nothing of nothing.
+    ///
+    /// # Errors
+    /// [`AmountOverflow`] when the share does not fit in 64 bits.
+    pub fn share(self, part: i64, whole: i64) -> Result<Self, AmountOverflow> {
+        let product = i128::from(self.0).saturating_mul(i128::from(part));
+        let share = product.checked_div(i128::from(whole)).unwrap_or_default();
+        i64::try_from(share).map(Self).map_err(|_| AmountOverflow)
+    }
+
     /// Adds up amounts.
     ///
     /// # Errors

@@ -10,9 +10,9 @@ const MOST: Rupiah = 100_000_000;
 struct Parameters {
     /// Whole percent, 1 to 100. Exactly one of `percent` and `amount` is set.
     percent: Option<u8>,
-    /// Fixed discount in rupiah.
+    /// Fixed discount of a month in rupiah.
     amount: Option<Rupiah>,
-    /// Largest discount of a percentage, in rupiah.
+    /// Largest discount of a percentage on the price of a month, in rupiah.
     max_discount: Option<Rupiah>,
     /// Lowest price of a purchase for the coupon to apply, in rupiah.
     min_price: Option<Rupiah>,
@@ -50,8 +50,8 @@ impl CouponPlugin for SubscriptionDiscount {
                     "title": "Percent",
                     "description": "Share of the price, rounded down to a whole rupiah.",
                 },
-                "amount": rupiah("Amount", "Rupiah off the price, at most the price itself."),
-                "maxDiscount": rupiah("Largest discount", "The most that a percentage gives, in rupiah."),
+                "amount": rupiah("Amount", "Rupiah off the price of a month, at most that price itself."),
+                "maxDiscount": rupiah("Largest discount", "The most that a percentage takes off a month, in rupiah."),
                 "minPrice": rupiah("Smallest price", "What a purchase must cost at least, in rupiah."),
             },
             "examples": [{"percent": 20, "maxDiscount": 50_000}, {"amount": 25_000}],
@@ -84,7 +84,7 @@ impl CouponPlugin for SubscriptionDiscount {
             return refuse("MINIMUM_NOT_REACHED", message);
         }
         match discount(parameters) {
-            Ok(discount) => off(discount, purchase.total),
+            Ok(discount) => off(discount, purchase),
             Err(problem) => refuse("PARAMETERS_UNREADABLE", problem.message),
         }
     }
@@ -114,14 +114,12 @@ fn discount(parameters: &Parameters) -> Result<Discount, Problem> {
     }
 }
 
-fn off(discount: Discount, price: Rupiah) -> Decision {
+/// Decides for the whole term; the host takes the share of the months that the coupon lasts.
+fn off(discount: Discount, purchase: &Purchase) -> Decision {
+    let (price, months) = (purchase.total, purchase.term.months);
     let (wanted, reason) = match discount {
-        Discount::Amount(amount) if amount > price => (
-            price,
-            format!("{} off, at most the price.", money::format(amount)),
-        ),
-        Discount::Amount(amount) => (amount, format!("{} off.", money::format(amount))),
-        Discount::Percent { percent, cap } => percentage(price, percent, cap),
+        Discount::Amount(amount) => fixed(price, amount, months),
+        Discount::Percent { percent, cap } => percentage(price, percent, cap, months),
     };
     let discount = wanted.min(price);
     if discount <= 0 {
@@ -133,19 +131,34 @@ fn off(discount: Discount, price: Rupiah) -> Decision {
     grant(Effect::Discount(discount), reason)
 }
 
-fn percentage(price: Rupiah, percent: u8, cap: Option<Rupiah>) -> (Rupiah, String) {
-    let exact = money::percent(price, percent);
-    match cap.filter(|cap| exact > *cap) {
-        Some(cap) => (
-            cap,
-            format!(
-                "{percent}% off {}, at most {}.",
-                money::format(price),
-                money::format(cap)
-            ),
-        ),
-        None => (exact, format!("{percent}% off {}.", money::format(price))),
+fn fixed(price: Rupiah, amount: Rupiah, months: u32) -> (Rupiah, String) {
+    let whole = amount.saturating_mul(months.into());
+    let each = each(months);
+    let written = money::format(amount);
+    if whole > price {
+        return (price, format!("{written}{each} off, at most the price."));
     }
+    (whole, format!("{written}{each} off."))
+}
+
+fn percentage(price: Rupiah, percent: u8, cap: Option<Rupiah>, months: u32) -> (Rupiah, String) {
+    let exact = money::percent(price, percent);
+    let off = format!("{percent}% off {}", money::format(price));
+    match cap.map(|cap| (cap, cap.saturating_mul(months.into()))) {
+        Some((cap, whole)) if exact > whole => {
+            let each = each(months);
+            (
+                whole,
+                format!("{off}, at most {}{each}.", money::format(cap)),
+            )
+        }
+        _ => (exact, format!("{off}.")),
+    }
+}
+
+/// Says that an amount is for each month, where there are more.
+const fn each(months: u32) -> &'static str {
+    if months == 1 { "" } else { " a month" }
 }
 
 export_coupon!(SubscriptionDiscount);

@@ -87,6 +87,7 @@ async fn buy(state: &AppState, user_id: UserId, plan_id: PlanId) {
     let order = Order {
         user_id,
         plan_id,
+        term_months: 1,
         coupon: None,
         config: json!({}),
         is_gift: false,

@@ -97,6 +97,7 @@ async fn buy(shop: &Shop, user_id: UserId, plan_id: PlanId) {
     let order = Order {
         user_id,
         plan_id,
+        term_months: 1,
         coupon: None,
         config: json!({}),
         is_gift: false,

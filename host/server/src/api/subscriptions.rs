@@ -69,6 +69,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 struct OrderRequest {
     #[garde(skip)]
     plan_id: PlanId,
+    /// Calendar months that one payment is for, of the terms that the plan is sold for; 1 when absent.
+    #[garde(range(min = 1, max = 12))]
+    #[schema(minimum = 1, maximum = 12)]
+    term_months: Option<u32>,
     #[garde(skip)]
     coupon_code: Option<CouponCode>,
     /// As the service's configuration schema says; empty when absent.
@@ -83,6 +87,7 @@ impl OrderRequest {
         Order {
             user_id,
             plan_id: self.plan_id,
+            term_months: self.term_months.unwrap_or(1),
             coupon: self.coupon_code,
             config: Value::Object(self.config),
             is_gift: false,
@@ -96,6 +101,10 @@ impl OrderRequest {
 struct PurchaseRequest {
     #[garde(skip)]
     plan_id: PlanId,
+    /// Calendar months that one payment is for, of the terms that the plan is sold for; 1 when absent.
+    #[garde(range(min = 1, max = 12))]
+    #[schema(minimum = 1, maximum = 12)]
+    term_months: Option<u32>,
     #[garde(skip)]
     coupon_code: Option<CouponCode>,
     /// As the service's configuration schema says; empty when absent.
@@ -112,12 +121,14 @@ impl PurchaseRequest {
     fn order(self, user_id: UserId) -> Order {
         let Self {
             plan_id,
+            term_months,
             coupon_code,
             config,
             ..
         } = self;
         OrderRequest {
             plan_id,
+            term_months,
             coupon_code,
             config,
         }
@@ -289,9 +300,10 @@ async fn billing_info(
     Id(id): Id<SubscriptionId>,
 ) -> Reply<BillingInfo> {
     let info = billing::billing_info(&state.subscriptions, customer.user_id, id).await?;
-    let message = match info.due {
-        Some(due) => format!("The next month costs {due}."),
-        None => "There is no next month.".to_owned(),
+    let message = match (info.due, info.term_months) {
+        (Some(due), 1) => format!("The next month costs {due}."),
+        (Some(due), months) => format!("The next {months} months cost {due}."),
+        (None, _) => "There is no next period.".to_owned(),
     };
     Ok(Success::ok(message, info))
 }

@@ -28,6 +28,8 @@ const MOST_LINES: i64 = 500;
 pub struct BillingInfo {
     pub status: SubscriptionStatus,
     pub auto_renew: bool,
+    /// Calendar months of the next period.
+    pub term_months: i64,
     /// End of the period that is paid for.
     pub period_end: DateTime<Utc>,
     pub grace_until: Option<DateTime<Utc>>,
@@ -65,6 +67,7 @@ pub async fn billing_info(
     Ok(BillingInfo {
         status: subscription.status,
         auto_renew: subscription.auto_renew,
+        term_months: subscription.term_months,
         period_end: subscription.period_end,
         grace_until: subscription.grace_until,
         suspended_at: subscription.suspended_at,
@@ -114,6 +117,8 @@ pub struct ForecastLine {
     pub service: String,
     pub plan: String,
     pub status: SubscriptionStatus,
+    /// Calendar months of the next period.
+    pub term_months: i64,
     pub period_end: DateTime<Utc>,
     pub forecast: Forecast,
     /// Amount that will be charged.
@@ -191,6 +196,7 @@ async fn forecast_each(
             service: row.service_slug,
             plan: row.plan_slug,
             status: row.subscription.status,
+            term_months: row.subscription.term_months,
             period_end: row.subscription.period_end,
             forecast,
             due,

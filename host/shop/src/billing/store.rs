@@ -172,7 +172,7 @@ pub(super) struct StatusSum {
 }
 
 pub(super) async fn sums_by_status(conn: &mut Conn) -> sqlx::Result<Vec<StatusSum>> {
-    let sql = "SELECT status, auto_renew, count(*) AS number, CAST(sum(monthly_price) AS BIGINT) AS monthly_price,
+    let sql = "SELECT status, auto_renew, count(*) AS number, CAST(sum(coalesce(term_price / term_months, monthly_price)) AS BIGINT) AS monthly_price,
                  CAST(coalesce(sum(unpaid), 0) AS BIGINT) AS unpaid
                FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY status, auto_renew";
     fetch_all!(conn, StatusSum, sql)

@@ -10,6 +10,7 @@ mod quota;
 mod settings;
 mod store;
 mod templates;
+mod terms;
 pub mod waitlist;
 
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub use quota::{
 };
 pub use settings::Settings;
 pub use templates::{CatalogReload, FieldChange, KeptField, Templates, load_at_start, reload};
+pub use terms::{PlanTerm, PlanTermView, SoldTerm, TermView};
 
 use crate::{
     Code, Error, Result,
@@ -143,6 +145,7 @@ async fn load_plan(
         quota: plan.quota.into(),
         max_instances_per_user: plan.max_instances_per_user.into(),
         features: &plan.features,
+        terms: &plan.terms,
     };
     Ok(store::upsert_plan(conn, &new, now).await?)
 }
@@ -195,9 +198,8 @@ pub async fn take_quota(
     offer: &Offer,
 ) -> Result<()> {
     let (plan, now) = (&offer.plan, clock.now());
-    let sold = (plan.id, plan.monthly_price);
-    if store::take_quota(conn, sold, user_id, now).await?
-        || (store::lock_as_sold(conn, sold, now).await?
+    if store::take_quota(conn, plan, user_id, now).await?
+        || (store::lock_as_sold(conn, plan, now).await?
             && waitlist::take_held(conn, clock, plan.id, user_id).await?)
     {
         if store::service_is_active(conn, plan.service_id).await? {
@@ -217,7 +219,7 @@ pub async fn take_quota(
                 offer.service.name, plan.name
             ),
         )
-    } else if now.monthly_price != plan.monthly_price {
+    } else if now.monthly_price != plan.monthly_price || now.terms.0 != plan.terms.0 {
         Error::new(
             Code::QuoteChanged,
             "The price of this plan has just changed. Ask for a new quote.",

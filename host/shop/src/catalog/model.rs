@@ -9,6 +9,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
+use super::terms::{PlanTerm, TermView};
 use crate::{
     Error, Result,
     ids::{CategoryId, PlanId, ServiceId},
@@ -103,6 +104,8 @@ pub struct Plan {
     pub used_quota: i64,
     pub max_instances_per_user: i64,
     pub features: Json<Vec<String>>,
+    /// Longer terms that it is sold for, the shortest first.
+    pub terms: Json<Vec<PlanTerm>>,
     pub active: bool,
     pub created_at: DateTime<Utc>,
 }
@@ -179,6 +182,8 @@ pub struct PlanView {
     pub tier: Tier,
     /// Rupiah a month.
     pub monthly_price: Rupiah,
+    /// Terms that it is sold for, one month first.
+    pub terms: Vec<TermView>,
     pub resources: ResourcesView,
     pub features: Vec<String>,
     pub max_instances_per_user: i64,
@@ -192,6 +197,7 @@ impl From<Plan> for PlanView {
         Self {
             available_quota: plan.available_quota(),
             is_available: plan.active && plan.available_quota() > 0,
+            terms: plan.term_views(),
             id: plan.id,
             slug: plan.slug,
             name: plan.name,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::{contract::Settings, gate::Exception};
 use sqlx::types::Json;
 
-use super::{Category, Plan, Service, ServiceFilter, Tier};
+use super::{Category, Plan, PlanTerm, Service, ServiceFilter, Tier};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
@@ -150,6 +150,7 @@ pub(super) struct NewPlan<'a> {
     pub(super) quota: i64,
     pub(super) max_instances_per_user: i64,
     pub(super) features: &'a [String],
+    pub(super) terms: &'a [PlanTerm],
 }
 
 /// Inserts or updates a plan; the template sets quota and `active` once, then they belong to the
@@ -162,8 +163,8 @@ pub(super) async fn upsert_plan(
     execute!(
         conn,
         "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib,
-           replicas, total_quota, max_instances_per_user, features, active, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, TRUE, $14, $14)
+           replicas, total_quota, max_instances_per_user, features, terms, active, created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, TRUE, $14, $14)
          ON CONFLICT (service_id, slug) DO UPDATE SET tier = excluded.tier,
            name = CASE WHEN service_plans.edited LIKE '% name %' THEN service_plans.name ELSE excluded.name END,
            monthly_price = CASE WHEN service_plans.edited LIKE '% monthlyPrice %' THEN service_plans.monthly_price ELSE excluded.monthly_price END,
@@ -173,6 +174,7 @@ pub(super) async fn upsert_plan(
            replicas = CASE WHEN service_plans.edited LIKE '% replicas %' THEN service_plans.replicas ELSE excluded.replicas END,
            max_instances_per_user = CASE WHEN service_plans.edited LIKE '% maxInstancesPerUser %' THEN service_plans.max_instances_per_user ELSE excluded.max_instances_per_user END,
            features = CASE WHEN service_plans.edited LIKE '% features %' THEN service_plans.features ELSE excluded.features END,
+           terms = CASE WHEN service_plans.edited LIKE '% terms %' THEN service_plans.terms ELSE excluded.terms END,
            updated_at = excluded.updated_at",
         new.id,
         new.service_id,
@@ -188,6 +190,7 @@ pub(super) async fn upsert_plan(
         new.max_instances_per_user,
         Json(new.features),
         now,
+        Json(new.terms),
     )
     .map(|_| ())
 }
@@ -246,7 +249,7 @@ pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Opti
 }
 
 const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
-    total_quota, used_quota, max_instances_per_user, features, active, created_at FROM service_plans";
+    total_quota, used_quota, max_instances_per_user, features, terms, active, created_at FROM service_plans";
 
 /// Every plan, sold or not.
 pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {
@@ -268,30 +271,31 @@ pub(super) async fn plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Pla
     find_where(conn, PLAN, &Filter::of("id = ?", id)).await
 }
 
-/// Takes one of a plan's quota, if it is still sold at this price, no customer waits for it, and
+/// Takes one of a plan's quota, if it is still sold at these prices, no customer waits for it, and
 /// none is held for this one.
 pub(super) async fn take_quota(
     conn: &mut Conn,
-    (plan_id, monthly_price): (PlanId, Rupiah),
+    seen: &Plan,
     user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE service_plans SET used_quota = used_quota + 1, updated_at = $3
-               WHERE id = $1 AND active AND monthly_price = $2 AND used_quota < total_quota
+               WHERE id = $1 AND active AND monthly_price = $2 AND terms = $5 AND used_quota < total_quota
                  AND NOT EXISTS (SELECT 1 FROM waitlist WHERE plan_id = $1
                    AND (held_until IS NULL OR (user_id = $4 AND held_until > $3)))";
-    Ok(execute!(conn, sql, plan_id, monthly_price, now, user_id)? == 1)
+    let (id, price, terms) = (seen.id, seen.monthly_price, &seen.terms);
+    Ok(execute!(conn, sql, id, price, now, user_id, terms)? == 1)
 }
 
-/// Takes the lock of a plan's row until the caller commits, if it is still sold at this price.
+/// Takes the lock of a plan's row until the caller commits, if it is still sold at these prices.
 pub(super) async fn lock_as_sold(
     conn: &mut Conn,
-    (plan_id, monthly_price): (PlanId, Rupiah),
+    seen: &Plan,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql =
-        "UPDATE service_plans SET updated_at = $3 WHERE id = $1 AND active AND monthly_price = $2";
-    Ok(execute!(conn, sql, plan_id, monthly_price, now)? == 1)
+    let sql = "UPDATE service_plans SET updated_at = $3
+               WHERE id = $1 AND active AND monthly_price = $2 AND terms = $4";
+    Ok(execute!(conn, sql, seen.id, seen.monthly_price, now, &seen.terms)? == 1)
 }
 
 pub(super) async fn give_back_quota(

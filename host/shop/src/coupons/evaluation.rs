@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dermaga_runtime::{
     Plugin,
-    contract::{self, Effect, Fact, Facts, Place, Purchase},
+    contract::{self, Effect, Fact, Facts, Grant, Place, Purchase},
 };
 
 use super::{
@@ -34,6 +34,8 @@ pub struct Evaluated {
     pub reason: String,
     pub decision: Decision,
     pub(super) facts: Facts,
+    /// Months that the purchase pays for.
+    pub(super) months: u32,
 }
 
 impl Evaluated {
@@ -47,12 +49,13 @@ impl Evaluated {
         }
     }
 
-    /// Number of periods after the first that the coupon still reduces; `None` means for ever.
-    pub fn periods_left(&self) -> Option<i64> {
+    /// Number of months after those of the purchase that the coupon still reduces; `None` means for ever.
+    pub fn months_left(&self) -> Option<i64> {
+        let months = i64::from(self.months);
         match self.effect {
-            Effect::FreePeriods(periods) => Some(i64::from(periods).saturating_sub(1)),
+            Effect::FreePeriods(free) => Some(i64::from(free).saturating_sub(months).max(0)),
             Effect::Credit(_) => Some(0),
-            Effect::Discount(_) => self.coupon.periods.map(|periods| periods.saturating_sub(1)),
+            Effect::Discount(_) => self.coupon.periods.map(|lasts| (lasts - months).max(0)),
         }
     }
 }
@@ -84,9 +87,11 @@ pub async fn evaluate(
     }
     let facts = facts(&mut conn, &plugin, uses, user_id, (clock.zone(), now)).await?;
     drop(conn);
-    let total = purchase
-        .as_ref()
-        .map(|purchase| Rupiah::new(purchase.total));
+    let price = purchase.as_ref().map(|purchase| Price {
+        total: Rupiah::new(purchase.total),
+        months: purchase.term.months,
+        left: coupon.periods,
+    });
     let input = contract::Evaluation {
         parameters: coupon.parameters.0.clone(),
         moment: now.timestamp(),
@@ -107,7 +112,15 @@ pub async fn evaluate(
             return Err(plugins::refuse(registry, &decided.decision, asking, error).await);
         }
     };
-    let amount = amount(&plugin, grant.effect, place, total)?;
+    // The rule itself says how many months are free.
+    let price = price.map(|price| match grant.effect {
+        Effect::FreePeriods(_) => Price {
+            left: None,
+            ..price
+        },
+        _ => price,
+    });
+    let amount = amount(&plugin, grant.effect, place, price)?;
     if coupon.budget.is_some_and(|budget| {
         coupon.granted_amount.get().saturating_add(amount.get()) > budget.get()
     }) {
@@ -117,9 +130,10 @@ pub async fn evaluate(
         coupon,
         effect: grant.effect,
         amount,
-        reason: grant.reason,
+        reason: Price::explained(price, grant),
         decision: decided.decision,
         facts,
+        months: price.map_or(1, |price| price.months),
     })
 }
 
@@ -127,21 +141,65 @@ fn no_coupon(code: &str) -> Error {
     Error::new(Code::CouponNotFound, format!("There is no coupon {code}."))
 }
 
-/// Worth of the effect here, never more than the price.
+/// Price of a period that a coupon is asked about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Price {
+    pub(super) total: Rupiah,
+    /// Months that it is for.
+    pub(super) months: u32,
+    /// Months that the coupon still counts for; all when absent.
+    pub(super) left: Option<i64>,
+}
+
+impl Price {
+    /// Months of the period that an effect counts for.
+    fn counted(self, effect: Effect) -> i64 {
+        let months = i64::from(self.months);
+        let most = match effect {
+            Effect::FreePeriods(free) => i64::from(free),
+            Effect::Credit(_) | Effect::Discount(_) => months,
+        };
+        self.left.unwrap_or(months).min(most).clamp(0, months)
+    }
+
+    /// The share of an amount for the months that the effect counts for, rounded down.
+    fn share(self, amount: Rupiah, effect: Effect) -> Result<Rupiah> {
+        Ok(amount.share(self.counted(effect), self.months.into())?)
+    }
+
+    /// Says of a grant how many of the months it counts for, where those are not all.
+    pub(super) fn explained(price: Option<Self>, grant: Grant) -> String {
+        let counted = price.map(|price| (price.counted(grant.effect), price.months));
+        match counted {
+            Some((counted, months)) if counted < months.into() => {
+                format!(
+                    "{} It counts for {counted} of the {months} months.",
+                    grant.reason
+                )
+            }
+            _ => grant.reason,
+        }
+    }
+}
+
+/// Worth of the effect here, never more than the price. An effect on a price counts months: of those that
+/// it does not last for, nothing is taken off.
 pub(super) fn amount(
     plugin: &Plugin,
     effect: Effect,
     place: Place,
-    total: Option<Rupiah>,
+    price: Option<Price>,
 ) -> Result<Rupiah> {
-    match (effect, place, total) {
+    match (effect, place, price) {
         (Effect::Credit(amount), Place::Wallet | Place::Registration, _) if amount > 0 => {
             Ok(Rupiah::new(amount))
         }
-        (Effect::Discount(amount), Place::Checkout, Some(total)) => {
-            Ok(Rupiah::new(amount).min(total))
+        (Effect::Discount(amount), Place::Checkout, Some(price)) => {
+            price.share(Rupiah::new(amount).min(price.total), effect)
         }
-        (Effect::FreePeriods(periods), Place::Checkout, Some(total)) if periods > 0 => Ok(total),
+        (Effect::FreePeriods(free), Place::Checkout, Some(price)) if free > 0 => {
+            price.share(price.total, effect)
+        }
         (effect, place, _) => {
             let (id, version) = (&plugin.about().id, &plugin.about().version);
             let message = format!(

@@ -15,11 +15,11 @@ use utoipa::{
 use super::CouponCode;
 use crate::{catalog::Tier, input::optional_moment};
 
-/// Duration of a discount: a number of periods, or for ever.
+/// Duration of a discount: a number of months, or for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Lasts {
-    /// Number of periods, the first one included.
+    /// Number of months, the first one included.
     Periods(u32),
     /// The word `forever`.
     Forever(Forever),
@@ -32,27 +32,27 @@ pub enum Forever {
     Forever,
 }
 
-/// Written out, since the derived schema has no place for the bounds of a number of periods.
+/// Written out, since the derived schema has no place for the bounds of a number of months.
 impl PartialSchema for Lasts {
     fn schema() -> RefOr<Schema> {
         let periods = ObjectBuilder::new()
             .schema_type(Type::Integer)
             .minimum(Some(1))
             .maximum(Some(MOST_PERIODS))
-            .description(Some("This many periods, the first one included."));
+            .description(Some("This many months, the first one included."));
         let forever = ObjectBuilder::new()
             .schema_type(Type::String)
             .enum_values(Some(["forever"]))
-            .description(Some("Every period."));
+            .description(Some("Every month."));
         let either = OneOfBuilder::new().item(periods).item(forever);
-        let text = "How long a discount lasts: a number of periods, or for ever.";
+        let text = "How long a discount lasts: a number of months, or for ever. Of a longer term it reduces as many months.";
         either.description(Some(text)).into()
     }
 }
 
 impl ToSchema for Lasts {}
 
-/// Most periods that a discount may last when it does not last for ever.
+/// Most months that a discount may last when it does not last for ever.
 const MOST_PERIODS: u32 = 1_200;
 
 impl Default for Lasts {

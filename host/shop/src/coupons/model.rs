@@ -135,7 +135,7 @@ pub struct CouponView {
     pub services: Vec<String>,
     /// Plan tiers it is good for; empty means all.
     pub tiers: Vec<Tier>,
-    /// Periods of a subscription it lasts; absent means for ever.
+    /// Months of a subscription it lasts; absent means for ever.
     pub periods: Option<i64>,
     pub status: CouponStatus,
     pub created_at: DateTime<Utc>,

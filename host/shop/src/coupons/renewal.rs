@@ -10,7 +10,7 @@ use dermaga_runtime::contract::{self, Place, Purchase};
 
 use super::{
     Coupons,
-    evaluation::{Evaluated, amount, check_restrictions},
+    evaluation::{Evaluated, Price, amount, check_restrictions},
     store,
 };
 use crate::{
@@ -44,14 +44,14 @@ impl Continued {
 }
 
 /// Asks the coupon that a customer's subscription was bought with about its next period, which
-/// begins at `moment`. Writes nothing.
+/// begins at `moment`, with so many months left of the coupon. Writes nothing.
 ///
 /// # Errors
 /// `PLUGIN_*` when the rule failed.
 pub async fn continue_for(
     coupons: &Coupons,
     (user_id, subscription_id): (UserId, SubscriptionId),
-    purchase: Purchase,
+    (purchase, left): (Purchase, Option<i64>),
     moment: DateTime<Utc>,
 ) -> Result<Continued> {
     let granted = store::granted(&mut coupons.db.read().await?, subscription_id).await?;
@@ -66,7 +66,11 @@ pub async fn continue_for(
         return Ok(nothing(refused.message, None));
     }
     let plugin = coupons.plugins.version(&digest).await?;
-    let total = Rupiah::new(purchase.total);
+    let price = Price {
+        total: Rupiah::new(purchase.total),
+        months: purchase.term.months,
+        left,
+    };
     let granted: contract::Evaluation = serde_json::from_str(&input)?;
     let facts = granted.facts.clone();
     let input = contract::Evaluation {
@@ -87,14 +91,15 @@ pub async fn continue_for(
             return Ok(nothing(refusal.message, Some(decided.decision)));
         }
     };
-    let amount = amount(&plugin, grant.effect, Place::Checkout, Some(total))?;
+    let amount = amount(&plugin, grant.effect, Place::Checkout, Some(price))?;
     Ok(Continued::Reduces(Box::new(Evaluated {
         coupon,
         effect: grant.effect,
         amount,
-        reason: grant.reason,
+        reason: Price::explained(Some(price), grant),
         decision: decided.decision,
         facts,
+        months: price.months,
     })))
 }
 

@@ -65,7 +65,7 @@ pub async fn edit(
         if upgrade::pending(&mut conn, id).await?.is_some() {
             return Err(upgrade::changing());
         }
-        store::set_monthly_price(&mut conn, id, price, now).await?;
+        store::set_price(&mut conn, id, seen.term()?.at(price)?, now).await?;
         note(&mut details, "monthlyPrice", seen.monthly_price, price);
     }
     let subject = Subject::Subscription(id);
@@ -144,9 +144,9 @@ fn extended(zone: Tz, seen: &Subscription, days: u64) -> Result<(DateTime<Utc>, 
     let days = Days::new(days);
     let end = calendar::add_days(zone, seen.period_end, days).ok_or_else(beyond)?;
     let anchor = calendar::add_days(zone, seen.anchor_at, days).ok_or_else(beyond)?;
-    let number = u32::try_from(seen.period_number).map_err(Error::internal)?;
+    let months = u32::try_from(seen.anchor_months).map_err(Error::internal)?;
     // Months differ in length.
-    let missing = end - pricing::period_end(zone, anchor, number)?;
+    let missing = end - pricing::period_end(zone, anchor, months)?;
     Ok((anchor + missing.max(chrono::TimeDelta::zero()), end))
 }
 
@@ -200,7 +200,7 @@ mod tests {
         ] {
             let mut seen = test_database::ended(SubscriptionStatus::Active);
             seen.anchor_at = at(anchor);
-            seen.period_number = number;
+            (seen.period_number, seen.anchor_months) = (number, number);
             seen.period_end = at(end);
             let (anchor, end) = extended(Tz::UTC, &seen, days).unwrap();
             assert_eq!(end, at(expected));

@@ -39,6 +39,7 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
         plan_id: order.plan_id,
         service: priced.offer.service.slug.clone(),
         plan: priced.offer.plan.slug.clone(),
+        term_months: priced.term.months,
         lines: priced.explained(),
         price: priced.price,
         discount: priced.discount(),
@@ -57,6 +58,7 @@ pub async fn quote(shop: &Subscriptions, order: &Order) -> Result<QuoteView> {
         id: view.id,
         user_id: order.user_id,
         plan_id: order.plan_id,
+        term_months: order.term_months,
         coupon_code: order.coupon.as_ref().map(coupons::CouponCode::as_str),
         config: &canonical_json(&priced.config),
         due,
@@ -202,15 +204,18 @@ fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscri
         user_id: order.user_id,
         plan_id: order.plan_id,
         status: SubscriptionStatus::Active,
-        monthly_price: priced.offer.plan.monthly_price,
+        monthly_price: priced.term.monthly_price,
+        term_months: priced.term.months.into(),
+        term_price: priced.term.price,
         config: Json(priced.config.clone()),
         auto_renew: true,
         anchor_at: priced.moment,
+        anchor_months: priced.term.months.into(),
         period_number: 1,
         period_start: priced.moment,
         period_end: priced.period_end,
         coupon_id: coupon.map(|coupon| coupon.coupon.id),
-        coupon_periods_left: coupon.and_then(coupons::Evaluated::periods_left),
+        coupon_periods_left: coupon.and_then(coupons::Evaluated::months_left),
         cancelled_at: None,
         cancel_reason: None,
         grace_until: None,
@@ -237,8 +242,13 @@ async fn pay(
         user_id: wallet.user_id,
         kind: TransactionType::Subscription,
         description: format!(
-            "{} {}, first month",
-            priced.offer.service.name, priced.offer.plan.name
+            "{} {}, first {}",
+            priced.offer.service.name,
+            priced.offer.plan.name,
+            match priced.term.months {
+                1 => "month".to_owned(),
+                _ => priced.term.in_words(),
+            }
         ),
         details: priced.details(),
         subscription_id: Some(subscription_id),
@@ -264,6 +274,7 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
         number: 1,
         starts_at: priced.moment,
         ends_at: priced.period_end,
+        months: priced.term.months.into(),
         paid_until: None,
         price: priced.price,
         discount: priced.discount(),
@@ -339,12 +350,13 @@ async fn check_quote(
     let quote = quote.ok_or_else(|| Error::not_found("quote"))?;
     let coupon = order.coupon.as_ref().map(coupons::CouponCode::as_str);
     if quote.plan_id != order.plan_id
+        || quote.term_months != i64::from(order.term_months)
         || quote.coupon_code.as_deref() != coupon
         || quote.config != canonical_json(&priced.config)
     {
         return Err(Error::invalid(
             "quoteId",
-            "this quote was made for another plan, coupon or configuration",
+            "this quote was made for another plan, term, coupon or configuration",
         ));
     }
     if quote.used_at.is_some() {

@@ -8,7 +8,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::{
-    catalog::Tier,
+    Error, Result,
+    catalog::{SoldTerm, Tier},
     coupons::{CouponPreview, Evaluated},
     ids::{
         CouponId, DecisionId, InstanceId, PlanId, QuoteId, SubscriptionId, TransactionId, UserId,
@@ -48,14 +49,20 @@ pub struct Subscription {
     pub plan_id: PlanId,
     pub status: SubscriptionStatus,
     pub monthly_price: Rupiah,
+    /// Months of each of its periods.
+    pub term_months: i64,
+    /// Price of the plan for a term that the customer bought at; absent where its months cost their price.
+    pub term_price: Option<Rupiah>,
     pub config: Json<Value>,
     pub auto_renew: bool,
     pub anchor_at: DateTime<Utc>,
+    /// Months from the anchor to the end of the period.
+    pub anchor_months: i64,
     pub period_number: i64,
     pub period_start: DateTime<Utc>,
     pub period_end: DateTime<Utc>,
     pub coupon_id: Option<CouponId>,
-    /// Further periods the coupon still reduces; `None` with a coupon means for ever.
+    /// Further months the coupon still reduces; `None` with a coupon means for ever.
     pub coupon_periods_left: Option<i64>,
     pub cancelled_at: Option<DateTime<Utc>>,
     pub cancel_reason: Option<String>,
@@ -79,6 +86,18 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// Returns its term at the price of this customer.
+    ///
+    /// # Errors
+    /// When its months in the database are beyond their range.
+    pub fn term(&self) -> Result<SoldTerm> {
+        Ok(SoldTerm {
+            months: u32::try_from(self.term_months).map_err(Error::internal)?,
+            monthly_price: self.monthly_price,
+            price: self.term_price,
+        })
+    }
+
     /// Returns true when the period is over and nothing has ended the subscription.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
         self.status.is_live() && self.period_end <= now
@@ -101,7 +120,7 @@ impl Subscription {
                     one.monthly_price,
                 ),
                 (one.auto_renew, one.coupon_periods_left, one.suspended_at),
-                (one.period_end, one.next_plan_id),
+                (one.period_end, one.next_plan_id, one.term_price),
                 (one.next_price, one.next_price_from),
             )
         };
@@ -133,6 +152,8 @@ pub(super) struct PeriodRow {
     pub(super) number: i64,
     pub(super) starts_at: DateTime<Utc>,
     pub(super) ends_at: DateTime<Utc>,
+    /// Months that were paid for.
+    pub(super) months: i64,
     /// The end that was paid for, when the period was made longer.
     pub(super) paid_until: Option<DateTime<Utc>>,
     pub(super) price: Rupiah,
@@ -159,6 +180,8 @@ pub struct PeriodView {
     pub number: i64,
     pub starts_at: DateTime<Utc>,
     pub ends_at: DateTime<Utc>,
+    /// Calendar months that were paid for.
+    pub months: i64,
     /// The end that was paid for, where an administrator made the period longer.
     pub paid_until: Option<DateTime<Utc>>,
     pub price: Rupiah,
@@ -178,6 +201,7 @@ impl From<PeriodRow> for PeriodView {
             number: row.number,
             starts_at: row.starts_at,
             ends_at: row.ends_at,
+            months: row.months,
             paid_until: row.paid_until,
             price: row.price,
             discount: row.discount,
@@ -201,8 +225,13 @@ pub struct SubscriptionView {
     pub plan_name: String,
     pub tier: Tier,
     pub status: SubscriptionStatus,
-    /// The price the customer bought at, before coupons.
+    /// The price of a month that the customer bought at, before coupons.
     pub monthly_price: Rupiah,
+    /// Calendar months of each period: one payment is for so many.
+    pub term_months: i64,
+    /// Price of the plan for a term that the customer bought at, before coupons; absent where it is the price
+    /// of its months.
+    pub term_price: Option<Rupiah>,
     /// Another price that an administrator moves it to; absent without one.
     pub next_price: Option<Rupiah>,
     /// Moment of that price: the first period that begins then or later has it.
@@ -225,7 +254,7 @@ pub struct SubscriptionView {
     /// Price of its next period, when that is due and not paid. A wallet that holds as much renews
     /// it.
     pub unpaid: Option<Rupiah>,
-    /// Further periods that its coupon reduces; absent without a coupon, and for one that never
+    /// Further months that its coupon reduces; absent without a coupon, and for one that never
     /// ends.
     pub coupon_periods_left: Option<i64>,
     #[schema(value_type = Object)]
@@ -251,6 +280,8 @@ impl From<SubscriptionRow> for SubscriptionView {
             tier: row.tier,
             status: subscription.status,
             monthly_price: subscription.monthly_price,
+            term_months: subscription.term_months,
+            term_price: subscription.term_price,
             next_price: subscription.next_price,
             next_price_from: subscription.next_price_from,
             auto_renew: subscription.auto_renew,
@@ -340,6 +371,8 @@ pub struct QuoteView {
     pub plan_id: PlanId,
     pub service: String,
     pub plan: String,
+    /// Calendar months that it pays for.
+    pub term_months: u32,
     /// The price lines, then the coupon's; they add up to `due`.
     pub lines: Vec<PriceLineView>,
     /// Price before the coupon.
@@ -363,6 +396,7 @@ pub struct QuoteView {
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct QuoteRow {
     pub(super) plan_id: PlanId,
+    pub(super) term_months: i64,
     pub(super) coupon_code: Option<String>,
     pub(super) config: String,
     pub(super) due: Rupiah,

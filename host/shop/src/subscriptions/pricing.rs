@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use dermaga_runtime::{
     Plugin,
-    contract::{self, Answer, Occasion, Place, PriceLine, Purchase, ServiceDescription, Term},
+    contract::{self, Answer, Occasion, Place, PriceLine, Purchase, ServiceDescription},
 };
 use serde_json::{Value, json};
 
 use super::{Subscriptions, model::PriceLineView};
 use crate::{
     Error, Result, calendar,
-    catalog::{self, Offer},
+    catalog::{self, Offer, SoldTerm},
     coupons::{self, CouponCode, Evaluated},
     crypto::Secret,
     ids::{PlanId, UserId},
@@ -28,6 +28,8 @@ use crate::{
 pub struct Order {
     pub user_id: UserId,
     pub plan_id: PlanId,
+    /// Months that one payment is for.
+    pub term_months: u32,
     pub coupon: Option<CouponCode>,
     /// The customer's configuration; an empty object when there is none.
     pub config: Value,
@@ -39,6 +41,7 @@ pub struct Order {
 #[derive(Debug, Clone)]
 pub struct Priced {
     pub offer: Offer,
+    pub term: SoldTerm,
     pub plugin: Plugin,
     /// Description that the plugin makes of the offer.
     pub description: Arc<ServiceDescription>,
@@ -103,6 +106,7 @@ impl Priced {
 pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -> Result<Priced> {
     let offer = catalog::offer(&mut shop.db.read().await?, order.plan_id).await?;
     let plugin = shop.plugins.active(&offer.service.plugin_id)?;
+    let term = offer.plan.term(order.term_months)?;
     let plan = offer.plan.for_plugins()?;
     let settings = &offer.service.settings.0;
     let check = contract::ConfigCheck {
@@ -119,7 +123,7 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
     let request = contract::PriceRequest {
         settings: settings.clone(),
         plan: plan.clone(),
-        term: Term { months: 1 },
+        term: term.for_plugins(),
         config: config.clone(),
         occasion: Occasion::First,
         moment: moment.timestamp(),
@@ -135,12 +139,14 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
         Answer::Ok(answer) => answer,
         Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
     };
+    let mut lines = answer.lines;
+    let price = term.reduce(&mut lines, Rupiah::new(answer.total))?;
     let purchase = Purchase {
         service: offer.service.slug.clone(),
         plan,
-        term: Term { months: 1 },
-        lines: answer.lines.clone(),
-        total: answer.total,
+        term: term.for_plugins(),
+        lines: lines.clone(),
+        total: price.get(),
     };
     let coupon = match &order.coupon {
         None => None,
@@ -158,17 +164,18 @@ pub(super) async fn price(shop: &Subscriptions, order: &Order, asking: Asking) -
     };
     Ok(Priced {
         offer,
+        term,
         plugin,
         description,
         config,
         given,
-        lines: answer.lines,
-        price: Rupiah::new(answer.total),
+        lines,
+        price,
         price_decision: decided.decision,
         coupon,
         is_gift: order.is_gift,
         moment,
-        period_end: period_end(shop.clock.zone(), moment, 1)?,
+        period_end: period_end(shop.clock.zone(), moment, term.months)?,
     })
 }
 
@@ -206,13 +213,13 @@ pub(super) async fn check_config(
     }
 }
 
-/// The end of the n-th period: calendar months after the anchor, on its day or the month's last, at
-/// its time of day where the shop is.
+/// The end of a period: so many calendar months after the anchor, on its day or the month's last, at its
+/// time of day where the shop is.
 ///
 /// # Errors
 /// When the date is beyond what the calendar can say.
-pub fn period_end(zone: Tz, anchor: DateTime<Utc>, periods: u32) -> Result<DateTime<Utc>> {
-    calendar::add_months(zone, anchor, periods)
+pub fn period_end(zone: Tz, anchor: DateTime<Utc>, months: u32) -> Result<DateTime<Utc>> {
+    calendar::add_months(zone, anchor, months)
         .ok_or_else(|| Error::internal("a period ends beyond the calendar"))
 }
 

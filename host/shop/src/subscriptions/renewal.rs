@@ -10,7 +10,7 @@ mod store;
 mod tests;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase, Term};
+use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase};
 use serde_json::{Value, json};
 
 pub(super) use overdue::{ahead, renew_first};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    catalog::{self, Plan},
+    catalog::{self, Plan, SoldTerm},
     coupons::{self, Continued},
     db::{Clock, Conn},
     money::Rupiah,
@@ -42,8 +42,10 @@ pub(crate) struct Next {
     starts_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
     lines: Vec<PriceLine>,
-    /// Price of a month before what the plugin makes of it.
-    monthly_price: Rupiah,
+    /// Term at the customer's price, before what the plugin makes of it.
+    term: SoldTerm,
+    /// Months from the anchor to its end.
+    anchor_months: u32,
     price: Rupiah,
     price_decision: Decision,
     pub(crate) coupon: Option<Continued>,
@@ -95,6 +97,14 @@ impl Next {
         })
     }
 
+    /// Writes its place among the periods: `month 2`, or `period 2, 12 months`.
+    fn in_words(&self) -> String {
+        match self.term.months {
+            1 => format!("month {}", self.number),
+            _ => format!("period {}, {}", self.number, self.term.in_words()),
+        }
+    }
+
     /// Without the coupon, whose budget does not hold this period.
     fn over_budget(&mut self) {
         if let Some(Continued::Reduces(reduced)) = self.coupon.take() {
@@ -115,18 +125,17 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
     let off = switched_off(current, shop.clock.now());
     // Forecast and charge ask about the same moment, so that their prices agree.
     let starts_at = current.period_end + off;
-    let (plan, monthly_price, to) = plans(&mut conn, current, starts_at).await?;
+    let (plan, term, to) = plans(&mut conn, current, starts_at).await?;
     let pinned = provisioning::pinned(&mut conn, current.id).await?;
     if upgrade::pending(&mut conn, current.id).await?.is_some() {
         return Err(super::upgrade::changing());
     }
     drop(conn);
     let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
-    let term = Term { months: 1 };
     let request = contract::PriceRequest {
         settings: pinned.settings.0,
         plan: plan.clone(),
-        term,
+        term: term.for_plugins(),
         config: pinned.config.0,
         occasion: Occasion::Renewal,
         moment: starts_at.timestamp(),
@@ -139,50 +148,60 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
         Answer::Ok(answer) => answer,
         Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
     };
-    let coupon = if answer.total > 0 && current.has_coupon_left() {
+    let mut lines = answer.lines;
+    let price = term.reduce(&mut lines, Rupiah::new(answer.total))?;
+    let coupon = if price.is_positive() && current.has_coupon_left() {
         let purchase = Purchase {
             service: row.service_slug.clone(),
             plan,
-            term,
-            lines: answer.lines.clone(),
-            total: answer.total,
+            term: term.for_plugins(),
+            lines: lines.clone(),
+            total: price.get(),
         };
         let whose = (current.user_id, current.id);
-        Some(coupons::continue_for(&shop.coupons, whose, purchase, starts_at).await?)
+        let left = current.coupon_periods_left;
+        Some(coupons::continue_for(&shop.coupons, whose, (purchase, left), starts_at).await?)
     } else {
         None
     };
     let anchor_at = current.anchor_at + off;
-    let number = u32::try_from(current.period_number).map_err(Error::internal)?;
+    let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
+    let anchor_months = passed.saturating_add(term.months);
     Ok(Next {
         number: current.period_number.saturating_add(1),
         anchor_at,
         // Without a gap to the period before, though the zone may be another since.
         starts_at,
-        ends_at: pricing::period_end(shop.clock.zone(), anchor_at, number.saturating_add(1))?,
-        lines: answer.lines,
-        monthly_price,
-        price: Rupiah::new(answer.total),
+        ends_at: pricing::period_end(shop.clock.zone(), anchor_at, anchor_months)?,
+        lines,
+        term,
+        anchor_months,
+        price,
         price_decision: decided.decision,
         coupon,
         to,
     })
 }
 
-/// Returns the plan of the next period as plugins see it, its price of a month, and the plan itself where
-/// it is another one.
+/// Returns the plan of the next period as plugins see it, its term at the customer's price, and the plan
+/// itself where it is another one.
 async fn plans(
     conn: &mut Conn,
     current: &Subscription,
     starts_at: DateTime<Utc>,
-) -> Result<(contract::Plan, Rupiah, Option<Plan>)> {
+) -> Result<(contract::Plan, SoldTerm, Option<Plan>)> {
     if let Some(id) = current.next_plan_id {
         let to = catalog::plan(conn, id).await?;
-        return Ok((to.for_plugins()?, to.monthly_price, Some(to)));
+        let term = to.term_or_months(current.term()?.months)?;
+        return Ok((to.for_plugins()?, term, Some(to)));
     }
     let plan = catalog::plan(conn, current.plan_id).await?;
     let price = current.price_from(starts_at);
-    Ok((plan.for_plugins_at(price)?, price, None))
+    Ok((
+        plan.for_plugins_at(price)?,
+        current.term()?.at(price)?,
+        None,
+    ))
 }
 
 /// Returns how long it has been switched off or never ran. That is not charged: its periods move on
@@ -235,8 +254,10 @@ pub(crate) async fn charge(
         user_id: seen.user_id,
         kind: TransactionType::Subscription,
         description: format!(
-            "{} {}, month {}",
-            row.service_name, row.plan_name, next.number
+            "{} {}, {}",
+            row.service_name,
+            row.plan_name,
+            next.in_words()
         ),
         details: next.details(),
         subscription_id: Some(seen.id),
@@ -252,6 +273,7 @@ pub(crate) async fn charge(
         number: next.number,
         starts_at: next.starts_at,
         ends_at: next.ends_at,
+        months: next.term.months.into(),
         paid_until: None,
         price,
         discount,
@@ -264,12 +286,12 @@ pub(crate) async fn charge(
     subscriptions::insert_period(&mut conn, seen.id, &period, now).await?;
     let left = seen
         .coupon_periods_left
-        .map(|left| left.saturating_sub(1).max(0));
+        .map(|left| left.saturating_sub(next.term.months.into()).max(0));
     if !store::advance(&mut conn, seen, &next, left, now).await? {
         return Err(Error::internal("a locked subscription changed"));
     }
     begin_plan(shop, &mut conn, seen, (&next, &paid)).await?;
-    if next.to.is_none() && next.monthly_price != seen.monthly_price {
+    if next.to.is_none() && next.term.monthly_price != seen.monthly_price {
         price_moves::apply(&mut conn, seen, next.number).await?;
     }
     if let Some(Continued::Reduces(reduced)) = &next.coupon {

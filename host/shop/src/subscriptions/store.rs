@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::model::{PeriodRow, QuoteRow, Subscription, SubscriptionRow, SubscriptionStatus};
 use crate::{
-    catalog::Plan,
+    catalog::{Plan, SoldTerm},
     db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{CouponId, PlanId, QuoteId, SubscriptionId, UserId},
@@ -16,8 +16,9 @@ pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<
     execute!(
         conn,
         "INSERT INTO subscriptions (id, user_id, plan_id, status, monthly_price, config, auto_renew, anchor_at,
-           period_number, period_start, period_end, coupon_periods_left, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
+           period_number, period_start, period_end, coupon_periods_left, created_at, updated_at, term_months, term_price,
+           anchor_months)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14, $15, $16)",
         new.id,
         new.user_id,
         new.plan_id,
@@ -31,6 +32,9 @@ pub(super) async fn insert(conn: &mut Conn, new: &Subscription) -> sqlx::Result<
         new.period_end,
         new.coupon_periods_left,
         new.created_at,
+        new.term_months,
+        new.term_price,
+        new.anchor_months,
     )
     .map(|_| ())
 }
@@ -54,8 +58,8 @@ pub(super) async fn insert_period(
     execute!(
         conn,
         "INSERT INTO subscription_periods (subscription_id, number, starts_at, ends_at, price, discount, paid_cash,
-           paid_bonus, transaction_id, price_decision_id, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+           paid_bonus, transaction_id, price_decision_id, created_at, months)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         subscription_id,
         period.number,
         period.starts_at,
@@ -67,20 +71,22 @@ pub(super) async fn insert_period(
         period.transaction_id,
         period.price_decision_id,
         now,
+        period.months,
     )
     .map(|_| ())
 }
 
 macro_rules! period {
     () => {
-        "SELECT number, starts_at, ends_at, paid_until, price, discount, paid_cash, paid_bonus, refunded_cash,
+        "SELECT number, starts_at, ends_at, months, paid_until, price, discount, paid_cash, paid_bonus, refunded_cash,
            transaction_id, price_decision_id FROM subscription_periods"
     };
 }
 
 macro_rules! columns {
     () => {
-        "s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.config, s.auto_renew, s.anchor_at, s.period_number,
+        "s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.term_months, s.term_price, s.config, s.auto_renew,
+        s.anchor_at, s.anchor_months, s.period_number,
         s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason, s.grace_until,
         s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.next_plan_id, s.created_at, s.updated_at, v.slug AS service_slug,
         v.name AS service_name, p.slug AS plan_slug, p.name AS plan_name, p.tier, i.id AS instance_id,
@@ -164,13 +170,14 @@ pub(super) async fn period(
 pub(super) async fn change_plan(
     conn: &mut Conn,
     seen: &Subscription,
-    to: &Plan,
+    (to, term): (&Plan, SoldTerm),
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE subscriptions SET plan_id = $4, monthly_price = $5, updated_at = $6
+    let sql = "UPDATE subscriptions SET plan_id = $4, monthly_price = $5, term_price = $7, updated_at = $6
                WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE' AND period_end > $6";
     let (id, plan_id, number) = (seen.id, seen.plan_id, seen.period_number);
-    Ok(execute!(conn, sql, id, plan_id, number, to.id, to.monthly_price, now)? == 1)
+    let (monthly, price) = (term.monthly_price, term.price);
+    Ok(execute!(conn, sql, id, plan_id, number, to.id, monthly, now, price)? == 1)
 }
 
 /// Sets the plan that comes with the next period.
@@ -268,15 +275,15 @@ pub(super) async fn set_auto_renew(
     Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
 }
 
-/// Sets the price of a month from the next period on.
-pub(super) async fn set_monthly_price(
+/// Sets the price of a month, and of a term, from the next period on.
+pub(super) async fn set_price(
     conn: &mut Conn,
     id: SubscriptionId,
-    price: Rupiah,
+    term: SoldTerm,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE subscriptions SET monthly_price = $2, updated_at = $3 WHERE id = $1";
-    execute!(conn, sql, id, price, now).map(|_| ())
+    let sql = "UPDATE subscriptions SET monthly_price = $2, term_price = $3, updated_at = $4 WHERE id = $1";
+    execute!(conn, sql, id, term.monthly_price, term.price, now).map(|_| ())
 }
 
 /// Moves the end of the running period, which keeps the end that was paid for; one in grace is out of it.
@@ -303,6 +310,7 @@ pub(super) struct NewQuote<'a> {
     pub(super) id: QuoteId,
     pub(super) user_id: UserId,
     pub(super) plan_id: PlanId,
+    pub(super) term_months: u32,
     pub(super) coupon_code: Option<&'a str>,
     pub(super) config: &'a str,
     pub(super) due: Rupiah,
@@ -320,8 +328,8 @@ pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::R
     )?;
     execute!(
         conn,
-        "INSERT INTO quotes (id, user_id, plan_id, coupon_code, config, due, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO quotes (id, user_id, plan_id, coupon_code, config, due, created_at, expires_at, term_months)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         new.id,
         new.user_id,
         new.plan_id,
@@ -330,6 +338,7 @@ pub(super) async fn insert_quote(conn: &mut Conn, new: &NewQuote<'_>) -> sqlx::R
         new.due,
         new.now,
         new.expires_at,
+        i64::from(new.term_months),
     )
     .map(|_| ())
 }
@@ -339,7 +348,7 @@ pub(super) async fn quote(
     user_id: UserId,
     id: QuoteId,
 ) -> sqlx::Result<Option<QuoteRow>> {
-    let sql = "SELECT plan_id, coupon_code, config, due, expires_at, used_at FROM quotes WHERE user_id = $1 AND id = $2";
+    let sql = "SELECT plan_id, term_months, coupon_code, config, due, expires_at, used_at FROM quotes WHERE user_id = $1 AND id = $2";
     fetch_optional!(conn, QuoteRow, sql, user_id, id)
 }
 

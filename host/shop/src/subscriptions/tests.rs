@@ -93,6 +93,7 @@ impl TestShop {
         Order {
             user_id: self.database.user_id,
             plan_id: self.plan_id,
+            term_months: 1,
             coupon: coupon.map(|code| code.parse().unwrap()),
             config: json!({}),
             is_gift: false,
@@ -309,7 +310,13 @@ async fn a_quote_is_for_one_order() {
         config: json!({ "size": 3 }),
         ..order.clone()
     };
-    for other in [shop.order(Some("HALF")), other_config] {
+    let other_term = Order {
+        term_months: 3,
+        ..order.clone()
+    };
+    let sells = "UPDATE service_plans SET terms = '[{\"months\":3,\"discountPercent\":10}]'";
+    shop.database.sql(sells).await;
+    for other in [shop.order(Some("HALF")), other_config, other_term] {
         let refused = shop.buy(&other, Some(quoted.id)).await.unwrap_err();
         assert_eq!(refused.code, Code::ValidationFailed);
         assert_eq!(refused.details[0].field, "quoteId");

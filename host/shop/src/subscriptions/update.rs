@@ -44,9 +44,9 @@ pub struct UpdateView {
     pub diff: String,
     /// Its pods are replaced, or some of them go.
     pub restarts: bool,
-    /// Price of the next month with the present configuration.
+    /// Price of the next period with the present configuration.
     pub price_now: Rupiah,
-    /// Price of the next month with the new one, before a coupon; never more than now.
+    /// Price of the next period with the new one, before a coupon; never more than now.
     pub price_next: Rupiah,
 }
 
@@ -179,7 +179,7 @@ fn check_plan(row: &SubscriptionRow, plan_id: Option<PlanId>) -> Result<()> {
 
 fn dearer(now: Rupiah, next: Rupiah) -> Result<Error> {
     let message = format!(
-        "This configuration costs {next} a month, {} more than the present one ({now}). A running service keeps \
+        "This configuration costs {next} for the next period, {} more than the present one ({now}). A running service keeps \
          its price: buy a new one for this configuration.",
         next.minus(now)?
     );

@@ -152,7 +152,8 @@ pub async fn upgrade(
     let payment = pay(shop, &mut conn, &mut wallet, (&proposal, gift)).await?;
     let now = clock.now();
     let current = &proposal.current;
-    if !subscriptions::change_plan(&mut conn, current, &proposal.to.plan, now).await? {
+    let to = (&proposal.to.plan, proposal.term);
+    if !subscriptions::change_plan(&mut conn, current, to, now).await? {
         return Err(changed_meanwhile());
     }
     subscriptions::add_to_period(&mut conn, current, charged, payment.cash, payment.bonus).await?;
@@ -198,6 +199,7 @@ fn change(id: PlanChangeId, proposal: &Proposal, generation: i64, payment: &Paym
         subscription_id: current.id,
         from_plan_id: current.plan_id,
         from_monthly_price: current.monthly_price,
+        from_term_price: current.term_price,
         to_plan_id: proposal.to.plan.id,
         generation,
         period_number: current.period_number,

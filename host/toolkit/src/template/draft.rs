@@ -9,7 +9,7 @@ use dermaga_runtime::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Category, ImageSupport, Plan, Template, TemplateError};
+use super::{Category, ImageSupport, Plan, PlanTerm, Template, TemplateError};
 
 /// Content of a template before it is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Draft {
 fn plan(plan: &Plan) -> String {
     let resources = plan.resources;
     let tier: Tier = plan.tier;
-    [
+    let lines = [
         "[[plans]]".to_owned(),
         entry("slug", &plan.slug),
         entry("name", &plan.name),
@@ -109,8 +109,21 @@ fn plan(plan: &Plan) -> String {
         entry("memory_mib", &resources.memory_mib),
         entry("storage_gib", &resources.storage_gib),
         entry("replicas", &resources.replicas),
-    ]
-    .join("\n")
+    ];
+    let terms = plan.terms.iter().flat_map(term);
+    lines
+        .into_iter()
+        .chain(terms)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn term(term: &PlanTerm) -> Vec<String> {
+    let mut lines = vec!["[[plans.terms]]".to_owned(), entry("months", &term.months)];
+    lines.extend(term.price.map(|price| entry("price", &price)));
+    let percent = term.discount_percent;
+    lines.extend(percent.map(|percent| entry("discount_percent", &percent)));
+    lines
 }
 
 fn image(reference: &str, support: &ImageSupport) -> String {

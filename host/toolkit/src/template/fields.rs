@@ -135,6 +135,20 @@ impl<'a, 'i> Fields<'a, 'i> {
             .collect()
     }
 
+    /// Reads an optional array of tables.
+    pub(super) fn optional_tables(&self, key: &str) -> Vec<Fields<'a, 'i>> {
+        if self.table.contains_key(key) {
+            self.tables(key)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Returns true when the table has this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Reads a required table.
     pub(super) fn table(&self, key: &str) -> Option<Fields<'a, 'i>> {
         self.sub(self.present(key)?, self.key(key))

@@ -13,6 +13,7 @@ mod read;
 mod rules;
 mod settings;
 mod spots;
+mod terms;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -27,6 +28,7 @@ pub use error::TemplateError;
 pub use folder::{Folder, RefusedFile};
 pub use images::ImageSupport;
 pub use spots::Spot;
+pub use terms::{MOST_TERMS, PlanTerm, TERMS};
 
 /// A service on sale.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -94,6 +96,8 @@ pub struct Plan {
     pub tier: Tier,
     /// Price of one month in rupiah.
     pub monthly_price: Rupiah,
+    /// Longer terms that it is sold for, the shortest first.
+    pub terms: Vec<PlanTerm>,
     /// Most instances of the plan that can be sold.
     pub quota: u32,
     pub max_instances_per_user: u32,

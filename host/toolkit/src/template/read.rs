@@ -11,6 +11,7 @@ use super::{
     fields::{Document, Fields},
     images, rules, settings,
     spots::Spots,
+    terms,
 };
 
 /// Highest monthly price of a plan in rupiah, low enough that the price of a year cannot overflow.
@@ -167,6 +168,7 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
         "max_instances_per_user",
         "features",
         "resources",
+        "terms",
     ]);
     let slug = fields.required("slug", rules::slug(2));
     let name = fields.required("name", rules::text(80));
@@ -185,12 +187,14 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
             "a plan of tier FREE costs 0; give it another tier",
         );
     }
+    let terms = terms::read(fields, monthly_price);
     let complete = || {
         Some(Plan {
             slug: slug.clone()?,
             name: name?,
             tier: tier?,
             monthly_price: monthly_price?,
+            terms: terms?,
             quota: quota?,
             max_instances_per_user: max_instances_per_user?,
             features: features?,

@@ -7,7 +7,10 @@ use serde::{
 };
 use toml::de::DeValue;
 
-use super::fields::{expected, nearest};
+use super::{
+    fields::{expected, nearest},
+    terms::TERMS,
+};
 
 /// Accepts a text of 1 to `max` characters that is not only white space.
 pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
@@ -74,6 +77,17 @@ where
         }
         T::try_from(number).map_err(|_| refused())
     }
+}
+
+/// Accepts the months of a term.
+pub(super) fn term(value: &DeValue<'_>) -> Result<u32, String> {
+    let months = whole(0, i64::from(u32::MAX))(value)?;
+    if TERMS.contains(&months) {
+        return Ok(months);
+    }
+    Err(format!(
+        "it is {months} and must be 3, 6 or 12; a month is sold at the monthly price"
+    ))
 }
 
 /// Accepts a day, such as `2027-04-30` without quotes.

@@ -44,7 +44,7 @@ async fn available(shop: &Shop, plan: &str) -> i64 {
 }
 
 /// Waits until no change of plan is under way.
-async fn settled(shop: &Shop) {
+pub(crate) async fn settled(shop: &Shop) {
     for _ in 0..300 {
         let mut conn = shop.state().db.read().await.unwrap();
         let sql = "SELECT count(*) FROM plan_changes WHERE state = 'PENDING'";

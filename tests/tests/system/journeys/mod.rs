@@ -11,5 +11,7 @@ pub(crate) mod purchase;
 pub(crate) mod refund;
 pub(crate) mod renewal;
 pub(crate) mod second_upgrades;
+pub(crate) mod terms;
 pub(crate) mod unpaid;
 pub(crate) mod upgrade;
+pub(crate) mod year;

@@ -16,6 +16,7 @@ pub(super) mod jobs;
 pub(super) mod k8s;
 pub(super) mod notifications;
 pub(super) mod payments;
+mod plan_inputs;
 pub(super) mod plugins;
 pub(super) mod prices;
 pub(super) mod quota;

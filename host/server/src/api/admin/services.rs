@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use axum::{extract::State, response::Response};
-use dermaga_runtime::{contract::Resources, gate::Exception};
+use dermaga_runtime::gate::Exception;
 use dermaga_shop::{
     catalog::{
-        self, ManagedPlan, ManagedService, PlanChanges, Removal, ServiceChanges, ServiceState,
-        ServiceStatistics, ServicesFilter, Tier,
+        self, ManagedPlan, ManagedService, Removal, ServiceChanges, ServiceState,
+        ServiceStatistics, ServicesFilter,
     },
     ids::{PlanId, ServiceId},
-    money::Rupiah,
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -22,7 +21,10 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Admin, AppState, IdempotencyKey, Keyed},
+    api::{
+        Admin, AppState, IdempotencyKey, Keyed,
+        admin::plan_inputs::{PlanEdit, PlanInput},
+    },
     http::{
         Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Segment, Success, failure_responses,
     },
@@ -92,83 +94,6 @@ async fn list(
 async fn statistics(State(state): State<AppState>, _admin: Admin) -> Reply<ServiceStatistics> {
     let statistics = catalog::service_statistics(&state.catalog).await?;
     Ok(Success::ok("What is sold.", statistics))
-}
-
-/// Sizes of a plan.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Sizes {
-    /// Thousandths of a CPU core.
-    #[garde(range(min = 1, max = 1_000_000))]
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    cpu_millis: u32,
-    #[garde(range(min = 1, max = 4_194_304))]
-    #[schema(minimum = 1, maximum = 4_194_304)]
-    memory_mib: u32,
-    #[garde(range(min = 1, max = 65_536))]
-    #[schema(minimum = 1, maximum = 65_536)]
-    storage_gib: u32,
-    #[garde(range(min = 1, max = 100))]
-    #[schema(minimum = 1, maximum = 100)]
-    replicas: u32,
-}
-
-impl From<Sizes> for Resources {
-    fn from(sizes: Sizes) -> Self {
-        Self {
-            cpu_millis: sizes.cpu_millis,
-            memory_mib: sizes.memory_mib,
-            storage_gib: sizes.storage_gib,
-            replicas: sizes.replicas,
-        }
-    }
-}
-
-/// Plan to create.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PlanInput {
-    /// Lower-case letters, digits and hyphens, beginning with a letter; unique within the service.
-    #[garde(length(chars, min = 2, max = 50))]
-    #[schema(min_length = 2, max_length = 50)]
-    slug: String,
-    #[garde(length(chars, min = 1, max = 80))]
-    #[schema(min_length = 1, max_length = 80)]
-    name: String,
-    /// One plan of each tier within a service.
-    #[garde(skip)]
-    tier: Tier,
-    /// Rupiah a month; 0 for a plan of tier FREE.
-    #[garde(range(min = 0, max = 1_000_000_000))]
-    #[schema(minimum = 0, maximum = 1_000_000_000)]
-    monthly_price: i64,
-    /// Most instances that can be sold.
-    #[garde(range(min = 0, max = 1_000_000))]
-    #[schema(minimum = 0, maximum = 1_000_000)]
-    total_quota: u32,
-    #[garde(range(min = 1, max = 1_000_000))]
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    max_instances_per_user: u32,
-    #[garde(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200)))]
-    #[schema(min_items = 1, max_items = 50)]
-    features: Vec<String>,
-    #[garde(dive)]
-    resources: Sizes,
-}
-
-impl From<PlanInput> for catalog::NewPlan {
-    fn from(input: PlanInput) -> Self {
-        Self {
-            slug: input.slug,
-            name: input.name,
-            tier: input.tier,
-            monthly_price: Rupiah::new(input.monthly_price),
-            quota: input.total_quota,
-            max_instances_per_user: input.max_instances_per_user,
-            features: input.features,
-            resources: input.resources.into(),
-        }
-    }
 }
 
 /// Returns the schema of images by name, from 1 to 50.
@@ -477,30 +402,6 @@ async fn get_plan(
     Ok(Success::ok("The plan.", plan))
 }
 
-/// New values of fields of a plan, and why; absent ones stay.
-#[derive(Debug, Deserialize, ToSchema, Validate)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct PlanEdit {
-    #[garde(inner(length(chars, min = 1, max = 80)))]
-    #[schema(min_length = 1, max_length = 80)]
-    name: Option<String>,
-    /// Rupiah a month, for new customers; those who have bought keep their price.
-    #[garde(range(min = 0, max = 1_000_000_000))]
-    #[schema(minimum = 0, maximum = 1_000_000_000)]
-    monthly_price: Option<i64>,
-    #[garde(inner(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200))))]
-    #[schema(min_items = 1, max_items = 50)]
-    features: Option<Vec<String>>,
-    #[garde(range(min = 1, max = 1_000_000))]
-    #[schema(minimum = 1, maximum = 1_000_000)]
-    max_instances_per_user: Option<i64>,
-    #[garde(dive)]
-    resources: Option<Sizes>,
-    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
-    #[schema(min_length = 10, max_length = 500)]
-    reason: String,
-}
-
 /// Changes fields of a plan, after its plugin has accepted them. They keep these values over the
 /// template until a reset of the service. The quota has its own route.
 #[utoipa::path(put, path = "/admin/services/{id}/plans/{planId}", tag = "admin: catalogue", params(("id" = Uuid, Path), ("planId" = Uuid, Path)),
@@ -512,20 +413,9 @@ async fn change_plan(
     Segment((id, plan_id)): Segment<(ServiceId, PlanId)>,
     Body(edit): Body<PlanEdit>,
 ) -> Reply<ManagedPlan> {
-    let size = |of: fn(&Sizes) -> u32| edit.resources.as_ref().map(of).map(i64::from);
-    let wanted = PlanChanges {
-        cpu_millis: size(|sizes| sizes.cpu_millis),
-        memory_mib: size(|sizes| sizes.memory_mib),
-        storage_gib: size(|sizes| sizes.storage_gib),
-        replicas: size(|sizes| sizes.replicas),
-        name: edit.name,
-        monthly_price: edit.monthly_price.map(Rupiah::new),
-        features: edit.features,
-        max_instances_per_user: edit.max_instances_per_user,
-    };
+    let (wanted, reason) = edit.into_changes();
     let ids = (id, plan_id);
-    let plan =
-        catalog::change_plan(&state.catalog, admin.user_id, ids, wanted, &edit.reason).await?;
+    let plan = catalog::change_plan(&state.catalog, admin.user_id, ids, wanted, &reason).await?;
     Ok(Success::ok("The plan is changed.", plan))
 }
 

@@ -151,6 +151,10 @@ struct GrantRequest {
     user_id: UserId,
     #[garde(skip)]
     plan_id: PlanId,
+    /// Calendar months that one payment is for, of the terms that the plan is sold for; 1 when absent.
+    #[garde(range(min = 1, max = 12))]
+    #[schema(minimum = 1, maximum = 12)]
+    term_months: Option<u32>,
     /// As the service's configuration schema says; empty when absent.
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -180,6 +184,7 @@ async fn grant(
     let order = Order {
         user_id: request.user_id,
         plan_id: request.plan_id,
+        term_months: request.term_months.unwrap_or(1),
         coupon: None,
         config: Value::Object(request.config),
         is_gift: request.skip_credit_check,

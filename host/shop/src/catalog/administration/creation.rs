@@ -14,7 +14,7 @@ use super::{ManagedPlan, ManagedService, WRITTEN_HERE, managed, plan_row, servic
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    catalog::{Catalog, Plan, Tier, load_plan, load_templates},
+    catalog::{Catalog, Plan, PlanTerm, Tier, load_plan, load_templates},
     db::{Conn, Uncommitted},
     ids::{CategoryId, ServiceId, UserId},
     money::Rupiah,
@@ -28,6 +28,8 @@ pub struct NewPlan {
     pub name: String,
     pub tier: Tier,
     pub monthly_price: Rupiah,
+    /// Longer terms that it is sold for.
+    pub terms: Vec<PlanTerm>,
     pub quota: u32,
     pub max_instances_per_user: u32,
     pub features: Vec<String>,
@@ -41,6 +43,7 @@ impl From<NewPlan> for template::Plan {
             name: new.name,
             tier: new.tier.into(),
             monthly_price: new.monthly_price.get(),
+            terms: new.terms,
             quota: new.quota,
             max_instances_per_user: new.max_instances_per_user,
             features: new.features,
@@ -182,6 +185,7 @@ pub(super) async fn check_plan(
         name: plan.name.clone(),
         tier: plan.tier.into(),
         monthly_price: plan.monthly_price.get(),
+        terms: plan.terms.0.clone(),
         quota: size(plan.total_quota)?,
         max_instances_per_user: size(plan.max_instances_per_user)?,
         features: plan.features.0.clone(),

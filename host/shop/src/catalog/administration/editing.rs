@@ -9,7 +9,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    catalog::{Catalog, FieldChange, load_templates},
+    catalog::{Catalog, FieldChange, PlanTerm, load_templates},
     db::Conn,
     ids::{PlanId, ServiceId, UserId},
     money::Rupiah,
@@ -33,6 +33,8 @@ pub struct PlanChanges {
     pub name: Option<String>,
     pub monthly_price: Option<Rupiah>,
     pub features: Option<Vec<String>>,
+    /// All longer terms that it is sold for.
+    pub terms: Option<Vec<PlanTerm>>,
     pub max_instances_per_user: Option<i64>,
     pub cpu_millis: Option<i64>,
     pub memory_mib: Option<i64>,
@@ -123,6 +125,11 @@ fn apply_to_plan(row: &mut PlanRow, wanted: PlanChanges) -> Vec<FieldChange> {
         &mut all,
     );
     put("features", &mut plan.features.0, wanted.features, &mut all);
+    let terms = wanted.terms.map(|mut terms| {
+        terms.sort_by_key(|term| term.months);
+        terms
+    });
+    put("terms", &mut plan.terms.0, terms, &mut all);
     for (field, old, new) in [
         (
             "maxInstancesPerUser",
@@ -184,6 +191,7 @@ fn sizes(row: &PlanRow) -> Value {
         plan.name,
         plan.monthly_price,
         plan.features.0,
+        plan.terms.0,
         plan.max_instances_per_user,
         plan.cpu_millis,
         plan.memory_mib,

@@ -20,7 +20,7 @@ pub use removal::{Removal, remove_plan, remove_service};
 
 pub(super) use store::lock_categories;
 
-use super::{Catalog, Plan, ResourcesView, Tier};
+use super::{Catalog, Plan, PlanTermView, ResourcesView, Tier};
 use crate::{
     Error, Result,
     db::{Conn, Page, Part},
@@ -97,6 +97,8 @@ pub struct ManagedPlan {
     pub tier: Tier,
     /// Rupiah a month, for new customers.
     pub monthly_price: Rupiah,
+    /// Longer terms that it is sold for, the shortest first.
+    pub terms: Vec<PlanTermView>,
     pub resources: ResourcesView,
     pub features: Vec<String>,
     pub max_instances_per_user: i64,
@@ -122,6 +124,7 @@ impl From<PlanRow> for ManagedPlan {
             name: plan.name,
             tier: plan.tier,
             monthly_price: plan.monthly_price,
+            terms: plan.terms.0.into_iter().map(Into::into).collect(),
             resources: ResourcesView {
                 cpu_millis: plan.cpu_millis,
                 memory_mib: plan.memory_mib,

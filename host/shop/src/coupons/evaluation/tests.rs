@@ -122,6 +122,49 @@ impl Scene {
     }
 }
 
+fn month(total: Rupiah) -> Price {
+    Price {
+        total,
+        months: 1,
+        left: None,
+    }
+}
+
+/// Of a longer term a coupon reduces the months that it lasts, rounded down once, and no others.
+#[test]
+fn a_coupon_counts_months_and_never_terms() {
+    let (plugin, total) = (plugin(), Rupiah::new(510_000));
+    for (effect, left, expected, counted) in [
+        (Effect::FreePeriods(1), None, 42_500, Some(1)),
+        (Effect::FreePeriods(5), None, 212_500, Some(5)),
+        (Effect::FreePeriods(12), None, 510_000, None),
+        (Effect::FreePeriods(18), None, 510_000, None),
+        (Effect::FreePeriods(18), Some(6), 255_000, Some(6)),
+        (Effect::Discount(120_000), None, 120_000, None),
+        (Effect::Discount(120_000), Some(1), 10_000, Some(1)),
+        (Effect::Discount(120_000), Some(24), 120_000, None),
+        (Effect::Discount(100), Some(7), 58, Some(7)),
+        (Effect::Discount(i64::MAX), Some(3), 127_500, Some(3)),
+    ] {
+        let price = Some(Price {
+            total,
+            months: 12,
+            left,
+        });
+        let worth = amount(&plugin, effect, Place::Checkout, price).unwrap();
+        assert_eq!(worth, Rupiah::new(expected), "{effect:?} {left:?}");
+        let reason = "Good.".to_owned();
+        let said = Price::explained(price, Grant { effect, reason });
+        let counted =
+            counted.map(|months| format!("Good. It counts for {months} of the 12 months."));
+        assert_eq!(
+            said,
+            counted.unwrap_or("Good.".to_owned()),
+            "{effect:?} {left:?}"
+        );
+    }
+}
+
 #[test]
 fn a_coupon_takes_off_no_more_than_the_price() {
     let (plugin, total) = (plugin(), Rupiah::new(50_000));
@@ -133,14 +176,14 @@ fn a_coupon_takes_off_no_more_than_the_price() {
         (Effect::FreePeriods(1), 50_000),
         (Effect::FreePeriods(12), 50_000),
     ] {
-        let worth = amount(&plugin, effect, Place::Checkout, Some(total)).unwrap();
+        let worth = amount(&plugin, effect, Place::Checkout, Some(month(total))).unwrap();
         assert_eq!(worth, Rupiah::new(expected), "{effect:?}");
     }
 }
 
 #[test]
 fn an_effect_out_of_its_place_is_the_plugins_failure() {
-    let (plugin, total) = (plugin(), Some(Rupiah::new(50_000)));
+    let (plugin, total) = (plugin(), Some(month(Rupiah::new(50_000))));
     for place in [Place::Wallet, Place::Registration] {
         let worth = amount(&plugin, Effect::Credit(7_000), place, None).unwrap();
         assert_eq!(worth, Rupiah::new(7_000));
@@ -206,16 +249,20 @@ fn a_restricted_coupon_is_for_its_services_and_tiers_both() {
 
 #[tokio::test]
 async fn a_coupon_lasts_as_long_as_its_effect_says() {
-    for (effect, periods, left) in [
-        (Effect::FreePeriods(3), None, Some(2)),
-        (Effect::FreePeriods(1), Some(9), Some(0)),
-        (Effect::Discount(1_000), Some(3), Some(2)),
-        (Effect::Discount(1_000), None, None),
+    for (effect, periods, months, left) in [
+        (Effect::FreePeriods(3), None, 1, Some(2)),
+        (Effect::FreePeriods(3), None, 12, Some(0)),
+        (Effect::FreePeriods(18), None, 12, Some(6)),
+        (Effect::FreePeriods(1), Some(9), 1, Some(0)),
+        (Effect::Discount(1_000), Some(3), 1, Some(2)),
+        (Effect::Discount(1_000), Some(3), 6, Some(0)),
+        (Effect::Discount(1_000), Some(9), 6, Some(3)),
+        (Effect::Discount(1_000), None, 12, None),
     ] {
         let scene = Scene::open(&granting(effect)).await;
         let mut evaluated = scene.asked(Place::Checkout, Some(50_000)).await.unwrap();
-        evaluated.coupon.periods = periods;
-        assert_eq!(evaluated.periods_left(), left, "{effect:?} {periods:?}");
+        (evaluated.coupon.periods, evaluated.months) = (periods, months);
+        assert_eq!(evaluated.months_left(), left, "{effect:?} {periods:?}");
     }
 }
 

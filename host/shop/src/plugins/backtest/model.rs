@@ -124,17 +124,23 @@ impl Extreme {
 }
 
 /// Value of a decision for the customer, in rupiah, as the host applies it: never more than the
-/// price. Of several free periods only the first is known.
+/// price. Of free months only those of the first period are known.
 pub(super) fn cost(decision: &Decision, input: &Evaluation) -> Rupiah {
     let Decision::Grant(Grant { effect, .. }) = decision else {
         return Rupiah::ZERO;
     };
-    let total = input.purchase.as_ref().map_or(0, |purchase| purchase.total);
-    Rupiah::new(match effect {
-        Effect::Credit(amount) => *amount,
-        Effect::Discount(amount) => (*amount).min(total),
-        Effect::FreePeriods(_) => total,
-    })
+    let price = input.purchase.as_ref();
+    let total = price.map_or(0, |purchase| purchase.total);
+    let months = price.map_or(1, |purchase| purchase.term.months);
+    match effect {
+        Effect::Credit(amount) => Rupiah::new(*amount),
+        Effect::Discount(amount) => Rupiah::new((*amount).min(total)),
+        Effect::FreePeriods(free) => {
+            let free = i64::from(months.min(*free));
+            let share = Rupiah::new(total).share(free, months.into());
+            share.unwrap_or(Rupiah::ZERO)
+        }
+    }
 }
 
 /// The reason, or why it was refused.

@@ -16,7 +16,7 @@ use super::{
     pricing,
 };
 use crate::{
-    Result,
+    Error, Result,
     alerts::{self, AlertKind},
     db::{Clock, Conn},
     ids::{SubscriptionId, UserId},
@@ -49,7 +49,7 @@ pub(crate) async fn note_deliveries(shop: &Subscriptions) -> Result<()> {
         if delivered.period_number == 1 && wait > SETTING_UP {
             let (anchor_at, end) = moved(
                 clock.zone(),
-                delivered.anchor_at,
+                (delivered.anchor_at, delivered.anchor_months),
                 delivered.period_end,
                 wait,
             )?;
@@ -79,17 +79,18 @@ async fn tell(conn: &mut Conn, clock: &Clock, delivered: &store::Delivered) -> R
 /// time, and the periods after it begin where it ends.
 fn moved(
     zone: Tz,
-    anchor_at: DateTime<Utc>,
+    (anchor_at, months): (DateTime<Utc>, i64),
     period_end: DateTime<Utc>,
     wait: TimeDelta,
 ) -> Result<(DateTime<Utc>, DateTime<Utc>)> {
+    let months = u32::try_from(months).map_err(Error::internal)?;
     let mut anchor = anchor_at + wait;
-    let mut end = pricing::period_end(zone, anchor, 1)?;
+    let mut end = pricing::period_end(zone, anchor, months)?;
     // Months differ in length: from a shorter one on, a month alone would be too little.
     let missing = (period_end + wait) - end;
     if missing > TimeDelta::zero() {
         anchor += missing;
-        end = pricing::period_end(zone, anchor, 1)?;
+        end = pricing::period_end(zone, anchor, months)?;
     }
     Ok((anchor, end))
 }
@@ -164,7 +165,7 @@ mod tests {
         ] {
             let (bought, wait) = (at(bought), TimeDelta::days(days));
             let end = pricing::period_end(Tz::UTC, bought, 1).unwrap();
-            let (anchor, moved_end) = moved(Tz::UTC, bought, end, wait).unwrap();
+            let (anchor, moved_end) = moved(Tz::UTC, (bought, 1), end, wait).unwrap();
             assert!(moved_end >= end + wait, "{bought}");
             assert!(moved_end <= end + wait + TimeDelta::days(3), "{bought}");
             assert_eq!(moved_end, at(expected), "{bought}");

@@ -14,6 +14,7 @@ pub(super) struct Delivered {
     pub(super) id: SubscriptionId,
     pub(super) ready_at: DateTime<Utc>,
     pub(super) anchor_at: DateTime<Utc>,
+    pub(super) anchor_months: i64,
     pub(super) period_number: i64,
     pub(super) period_start: DateTime<Utc>,
     pub(super) period_end: DateTime<Utc>,
@@ -28,7 +29,7 @@ pub(super) struct Delivered {
 }
 
 pub(super) async fn delivered(conn: &mut Conn) -> sqlx::Result<Vec<Delivered>> {
-    let sql = "SELECT s.id, i.ready_at, s.anchor_at, s.period_number, s.period_start, s.period_end, v.slug AS service,
+    let sql = "SELECT s.id, i.ready_at, s.anchor_at, s.anchor_months, s.period_number, s.period_start, s.period_end, v.slug AS service,
                  p.slug AS plan, s.user_id, i.id AS instance_id, v.name AS service_name, p.name AS plan_name
                FROM subscriptions s JOIN instances i ON i.subscription_id = s.id
                JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id

@@ -2,7 +2,7 @@
 //! with the cash of the rest back; any other plan with the next period.
 
 use chrono::{DateTime, Utc};
-use dermaga_runtime::contract::{self, Answer, Occasion, Term};
+use dermaga_runtime::contract::{self, Answer, Occasion};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    catalog::{self, Offer, Plan},
+    catalog::{self, Offer, Plan, SoldTerm},
     db::{Conn, Uncommitted, new_id},
     ids::{PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
@@ -179,6 +179,8 @@ async fn with_next_period(
 /// A lower plan for the rest of the period, with its price decided.
 struct Lower {
     to: Offer,
+    /// Its term in the lower plan.
+    term: SoldTerm,
     permitted: Permitted,
     price_decision: Decision,
     period: PeriodRow,
@@ -210,7 +212,7 @@ async fn downwards(
     lower.price_decision.record(&mut conn).await?;
     schedule::take_back(&mut conn, clock, seen.id).await?;
     let payment = note(shop, &mut conn, &mut wallet, row, &lower).await?;
-    if !subscriptions::change_plan(&mut conn, seen, &to.plan, now).await? {
+    if !subscriptions::change_plan(&mut conn, seen, (&to.plan, lower.term), now).await? {
         return Err(changed_meanwhile());
     }
     let message = format!("Being moved to the plan {}.", to.plan.name);
@@ -266,6 +268,7 @@ async fn permitted(
     if plan_id == from.id {
         return Err(Error::invalid("planId", "is the plan that it has"));
     }
+    to.plan.same_term(seen.term()?.months)?;
     if is_changing {
         return Err(changing());
     }
@@ -287,11 +290,12 @@ async fn price(
 ) -> Result<Lower> {
     let seen = &row.subscription;
     let (to, permitted) = permitted(shop, row, from, plan_id).await?;
+    let term = to.plan.same_term(seen.term()?.months)?;
     let moment = shop.clock.now();
     let request = contract::PriceRequest {
         settings: permitted.settings.clone(),
         plan: permitted.new.clone(),
-        term: Term { months: 1 },
+        term: term.for_plugins(),
         config: seen.config.0.clone(),
         occasion: Occasion::Renewal,
         moment: moment.timestamp(),
@@ -304,7 +308,7 @@ async fn price(
     )
     .await?;
     let price = match decided.value {
-        Answer::Ok(answer) => Rupiah::new(answer.total),
+        Answer::Ok(mut answer) => term.reduce(&mut answer.lines, Rupiah::new(answer.total))?,
         Answer::Problems(problems) => return Err(schema::refused(problems, "planId")),
     };
     let mut conn = shop.db.read().await?;
@@ -315,6 +319,7 @@ async fn price(
     let (cost, give_back) = settled(left, price)?;
     Ok(Lower {
         to,
+        term,
         permitted,
         price_decision: decided.decision,
         period,
@@ -348,6 +353,7 @@ impl Lower {
             subscription_id: seen.id,
             from_plan_id: seen.plan_id,
             from_monthly_price: seen.monthly_price,
+            from_term_price: seen.term_price,
             to_plan_id: self.to.plan.id,
             generation,
             period_number: seen.period_number,

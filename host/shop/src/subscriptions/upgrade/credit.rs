@@ -8,7 +8,11 @@
 use dermaga_runtime::contract::{Period, PriceAnswer, PriceLine, Timestamp};
 
 use super::span::span;
-use crate::{Error, Result, catalog::Tier, money::Rupiah};
+use crate::{
+    Result,
+    catalog::{SoldTerm, Tier},
+    money::Rupiah,
+};
 
 /// Code of the lines that credit time which was paid for and is not used.
 const UNUSED_TIME: &str = "unused-time";
@@ -53,13 +57,15 @@ impl Running {
     }
 
     /// The lines and the total of a plugin's answer, with the credit as the host computes it: for
-    /// each payment a line, and never more than the payments still cover.
+    /// each payment a line, and never more than the payments still cover. The price of the rest is reduced as
+    /// the term of the plan is.
     ///
     /// # Errors
     /// When an amount is more than can be counted.
     pub(super) fn settle(
         &self,
         answer: PriceAnswer,
+        term: SoldTerm,
         moment: Timestamp,
     ) -> Result<(Vec<PriceLine>, Rupiah)> {
         let is_credit =
@@ -67,7 +73,8 @@ impl Running {
         let (credits, mut lines): (Vec<_>, Vec<_>) = answer.lines.into_iter().partition(is_credit);
         let sum =
             |lines: &[PriceLine]| Rupiah::total(lines.iter().map(|line| Rupiah::new(line.amount)));
-        let (asked, price) = (sum(&credits)?.negated(), sum(&lines)?);
+        let (asked, full) = (sum(&credits)?.negated(), sum(&lines)?);
+        let price = term.reduce(&mut lines, full)?;
         if credits.is_empty() {
             return Ok((lines, price));
         }
@@ -152,9 +159,7 @@ fn cut(given: Rupiah, is_all: bool) -> String {
 
 /// `amount` × `part` ÷ `whole`, rounded down; nothing where there is no time.
 pub(super) fn share(amount: Rupiah, part: i64, whole: i64) -> Result<Rupiah> {
-    let product = i128::from(amount.get()).saturating_mul(i128::from(part));
-    let share = product.checked_div(i128::from(whole)).unwrap_or_default();
-    Ok(Rupiah::new(i64::try_from(share).map_err(Error::internal)?))
+    Ok(amount.share(part, whole)?)
 }
 
 /// Takes a refund off the payments, the newest first: those are the ones that cover the time that

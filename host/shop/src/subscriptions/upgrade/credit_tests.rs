@@ -12,6 +12,12 @@ const TIERS: [Tier; 5] = [
     Tier::Enterprise,
 ];
 
+const MONTH: SoldTerm = SoldTerm {
+    months: 1,
+    monthly_price: Rupiah::new(50_000),
+    price: None,
+};
+
 fn running(end: i64) -> Running {
     Running {
         period: Period { start: 0, end },
@@ -57,10 +63,40 @@ fn asked(running: &Running, price: i64, moment: i64) -> PriceAnswer {
 /// Charges the change and adds it to what was paid.
 fn upgrade(running: &mut Running, tier: Tier, price: i64, moment: i64) -> (i64, Vec<PriceLine>) {
     let answer = asked(running, price, moment);
-    let (lines, due) = running.settle(answer, moment).unwrap();
+    let (lines, due) = running.settle(answer, MONTH, moment).unwrap();
     assert_eq!(lines.iter().map(|line| line.amount).sum::<i64>(), due.get());
     running.paid.push(paid(tier, due.get(), moment));
     (due.get(), lines)
+}
+
+/// A year at 510,000 of 600,000, then on day 73 of 365 a plan of 150,000 a month whose year costs 1,500,000:
+/// four fifths of each, every line rounded once.
+#[test]
+fn an_upgrade_in_the_middle_of_a_term_keeps_the_price_of_the_term() {
+    let mut running = running(365 * DAY);
+    running.paid.push(paid(Tier::Basic, 510_000, 0));
+    let term = SoldTerm {
+        months: 12,
+        monthly_price: Rupiah::new(150_000),
+        price: Some(Rupiah::new(1_500_000)),
+    };
+    let answer = asked(&running, 1_800_000, 73 * DAY);
+    let (lines, due) = running.settle(answer, term, 73 * DAY).unwrap();
+    let amounts: Vec<_> = lines.iter().map(|line| line.amount).collect();
+    assert_eq!(amounts, [1_440_000, -240_000, -408_000]);
+    assert_eq!(due.get(), 792_000);
+    // The reduced price bounds the credit.
+    let cheap = SoldTerm {
+        price: Some(Rupiah::new(300_000)),
+        ..term
+    };
+    let answer = asked(&running, 1_800_000, 73 * DAY);
+    let (lines, due) = running.settle(answer, cheap, 73 * DAY).unwrap();
+    let amounts: Vec<_> = lines.iter().map(|line| line.amount).collect();
+    assert_eq!(
+        (amounts.as_slice(), due.get()),
+        ([1_440_000, -1_200_000, -240_000].as_slice(), 0)
+    );
 }
 
 /// Free, then BASIC on day 10 of 31, then PRO on day 20.
@@ -130,14 +166,14 @@ fn no_plugin_credits_more_than_is_covered() {
         ],
         total: 0,
     };
-    let (lines, due) = running.settle(greedy, 15 * DAY).unwrap();
+    let (lines, due) = running.settle(greedy, MONTH, 15 * DAY).unwrap();
     assert_eq!((due.get(), lines.len()), (50_000, 2));
     // One that credits less, or nothing, keeps to it.
     let mean = PriceAnswer {
         lines: vec![line("a", 75_000), line("b", -10_000)],
         total: 65_000,
     };
-    let (lines, due) = running.settle(mean, 15 * DAY).unwrap();
+    let (lines, due) = running.settle(mean, MONTH, 15 * DAY).unwrap();
     assert_eq!((due.get(), lines[1].amount), (65_000, -10_000));
     assert!(
         lines[1]
@@ -150,7 +186,10 @@ fn no_plugin_credits_more_than_is_covered() {
         lines: vec![line("a", 75_000)],
         total: 75_000,
     };
-    assert_eq!(running.settle(nothing, 15 * DAY).unwrap().1.get(), 75_000);
+    assert_eq!(
+        running.settle(nothing, MONTH, 15 * DAY).unwrap().1.get(),
+        75_000
+    );
 }
 
 #[test]

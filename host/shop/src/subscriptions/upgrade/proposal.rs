@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use dermaga_runtime::{
     Plugin,
     contract::{
-        self, Answer, Occasion, PlanChangeAnswer, PlanChangeRequest, PriceLine, RunningPeriod, Term,
+        self, Answer, Occasion, PlanChangeAnswer, PlanChangeRequest, PriceLine, RunningPeriod,
     },
 };
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
-    catalog::{self, Offer, Plan, Tier},
+    catalog::{self, Offer, Plan, SoldTerm, Tier},
     db::Conn,
     ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
@@ -34,6 +34,8 @@ pub(super) struct Proposal {
     pub(super) current: Subscription,
     pub(super) from: Plan,
     pub(super) to: Offer,
+    /// Its term in the new plan.
+    pub(super) term: SoldTerm,
     pub(super) lines: Vec<PriceLine>,
     pub(super) due: Rupiah,
     /// Price of the next month, which is charged first because the running period is over.
@@ -98,6 +100,7 @@ pub(super) async fn propose(
     let from = catalog::plan(&mut conn, current.plan_id).await?;
     let to = catalog::offer(&mut conn, plan_id).await?;
     check_direction(current, &from, &to)?;
+    let term = to.plan.same_term(current.term()?.months)?;
     if store::pending(&mut conn, id).await?.is_some() {
         return Err(changing());
     }
@@ -115,7 +118,7 @@ pub(super) async fn propose(
     let request = contract::PriceRequest {
         settings,
         plan: new,
-        term: Term { months: 1 },
+        term: term.for_plugins(),
         config,
         occasion: Occasion::Upgrade(RunningPeriod {
             plan: old,
@@ -132,11 +135,12 @@ pub(super) async fn propose(
         Answer::Ok(answer) => answer,
         Answer::Problems(problems) => return Err(schema::refused(problems, "planId")),
     };
-    let (lines, due) = basis.running.settle(answer, moment.timestamp())?;
+    let (lines, due) = basis.running.settle(answer, term, moment.timestamp())?;
     Ok(Proposal {
         current: basis.current,
         from,
         to,
+        term,
         lines,
         due,
         renewal: basis.renewal,

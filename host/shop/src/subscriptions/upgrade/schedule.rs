@@ -72,6 +72,7 @@ pub(in crate::subscriptions) async fn begin(
         subscription_id: id,
         from_plan_id: seen.plan_id,
         from_monthly_price: seen.monthly_price,
+        from_term_price: seen.term_price,
         to_plan_id: to.id,
         generation,
         period_number: number,

@@ -186,6 +186,7 @@ mod tests {
                 subscription_id: SubscriptionId::MIN,
                 from_plan_id: PlanId::MIN,
                 from_monthly_price: Rupiah::ZERO,
+                from_term_price: None,
                 to_plan_id: PlanId::MIN,
                 generation: 2,
                 period_number: 1,

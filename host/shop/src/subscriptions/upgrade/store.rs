@@ -17,6 +17,7 @@ pub(in crate::subscriptions) struct PlanChange {
     pub(in crate::subscriptions) subscription_id: SubscriptionId,
     pub(in crate::subscriptions) from_plan_id: PlanId,
     pub(in crate::subscriptions) from_monthly_price: Rupiah,
+    pub(in crate::subscriptions) from_term_price: Option<Rupiah>,
     pub(in crate::subscriptions) to_plan_id: PlanId,
     /// Of the instance: once it is applied, the change is done.
     pub(in crate::subscriptions) generation: i64,
@@ -61,8 +62,8 @@ pub(in crate::subscriptions) async fn insert(
         conn,
         "INSERT INTO plan_changes (id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation,
            period_number, paid_cash, paid_bonus, transaction_id, state, created_at, covers_from, kept_cash, kept_bonus,
-           give_back, refunded_until)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12, $13, $14, $15, $16)",
+           give_back, refunded_until, from_term_price)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12, $13, $14, $15, $16, $17)",
         change.id,
         change.subscription_id,
         change.from_plan_id,
@@ -79,6 +80,7 @@ pub(in crate::subscriptions) async fn insert(
         change.kept_bonus,
         change.give_back,
         change.refunded_until,
+        change.from_term_price,
     )
     .map(|_| ())
 }
@@ -116,8 +118,8 @@ pub(in crate::subscriptions) async fn pending(
     conn: &mut Conn,
     subscription_id: SubscriptionId,
 ) -> sqlx::Result<Option<PlanChange>> {
-    let sql = "SELECT id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation, period_number,
-               paid_cash, paid_bonus, transaction_id, kept_cash, kept_bonus, give_back, refunded_until
+    let sql = "SELECT id, subscription_id, from_plan_id, from_monthly_price, from_term_price, to_plan_id, generation,
+               period_number, paid_cash, paid_bonus, transaction_id, kept_cash, kept_bonus, give_back, refunded_until
                FROM plan_changes WHERE subscription_id = $1 AND state = 'PENDING'";
     fetch_optional!(conn, PlanChange, sql, subscription_id)
 }
@@ -127,7 +129,7 @@ pub(in crate::subscriptions) async fn progress(
     conn: &mut Conn,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<Progress>> {
-    let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.to_plan_id, c.generation,
+    let sql = "SELECT c.id, c.subscription_id, c.from_plan_id, c.from_monthly_price, c.from_term_price, c.to_plan_id, c.generation,
                c.period_number, c.paid_cash, c.paid_bonus, c.transaction_id, c.kept_cash, c.kept_bonus,
                c.give_back, c.refunded_until, i.user_id, i.message,
                i.generation AS instance_generation, i.observed_generation, i.final_generation,
@@ -157,11 +159,12 @@ pub(in crate::subscriptions) async fn restore_plan(
     change: &PlanChange,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE subscriptions SET plan_id = $2, monthly_price = $3, updated_at = $4
+    let sql = "UPDATE subscriptions SET plan_id = $2, monthly_price = $3, updated_at = $4, term_price = $6
                WHERE id = $1 AND plan_id = $5";
     let (id, plan_id) = (change.subscription_id, change.from_plan_id);
-    let price = change.from_monthly_price;
-    Ok(execute!(conn, sql, id, plan_id, price, now, change.to_plan_id)? == 1)
+    let (price, term_price) = (change.from_monthly_price, change.from_term_price);
+    let to = change.to_plan_id;
+    Ok(execute!(conn, sql, id, plan_id, price, now, to, term_price)? == 1)
 }
 
 /// Takes what the change added off the period again.

@@ -1,0 +1,169 @@
+//! Plans as administrators send them: new ones, and new values of fields.
+
+use dermaga_runtime::contract::Resources;
+use dermaga_shop::{
+    catalog::{self, PlanChanges, Tier},
+    money::Rupiah,
+};
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+/// Sizes of a plan.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Sizes {
+    /// Thousandths of a CPU core.
+    #[garde(range(min = 1, max = 1_000_000))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    cpu_millis: u32,
+    #[garde(range(min = 1, max = 4_194_304))]
+    #[schema(minimum = 1, maximum = 4_194_304)]
+    memory_mib: u32,
+    #[garde(range(min = 1, max = 65_536))]
+    #[schema(minimum = 1, maximum = 65_536)]
+    storage_gib: u32,
+    #[garde(range(min = 1, max = 100))]
+    #[schema(minimum = 1, maximum = 100)]
+    replicas: u32,
+}
+
+impl From<Sizes> for Resources {
+    fn from(sizes: Sizes) -> Self {
+        Self {
+            cpu_millis: sizes.cpu_millis,
+            memory_mib: sizes.memory_mib,
+            storage_gib: sizes.storage_gib,
+            replicas: sizes.replicas,
+        }
+    }
+}
+
+/// Longer term of a plan; it has either a price or a discount.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct TermInput {
+    /// 3, 6 or 12.
+    #[garde(range(min = 3, max = 12))]
+    #[schema(minimum = 3, maximum = 12)]
+    months: u32,
+    /// Rupiah for the whole term, at most the price of its months.
+    #[garde(range(min = 0, max = 12_000_000_000_i64))]
+    #[schema(minimum = 0, maximum = 12_000_000_000_i64)]
+    price: Option<i64>,
+    /// Whole percent off the price of its months.
+    #[garde(range(min = 1, max = 100))]
+    #[schema(minimum = 1, maximum = 100)]
+    discount_percent: Option<u32>,
+}
+
+impl From<TermInput> for catalog::PlanTerm {
+    fn from(input: TermInput) -> Self {
+        Self {
+            months: input.months,
+            price: input.price,
+            discount_percent: input.discount_percent,
+        }
+    }
+}
+
+/// Plan to create.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PlanInput {
+    /// Lower-case letters, digits and hyphens, beginning with a letter; unique within the service.
+    #[garde(length(chars, min = 2, max = 50))]
+    #[schema(min_length = 2, max_length = 50)]
+    slug: String,
+    #[garde(length(chars, min = 1, max = 80))]
+    #[schema(min_length = 1, max_length = 80)]
+    name: String,
+    /// One plan of each tier within a service.
+    #[garde(skip)]
+    tier: Tier,
+    /// Rupiah a month; 0 for a plan of tier FREE.
+    #[garde(range(min = 0, max = 1_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    monthly_price: i64,
+    /// Longer terms that it is sold for.
+    #[serde(default)]
+    #[garde(length(max = 3), dive)]
+    #[schema(max_items = 3)]
+    terms: Vec<TermInput>,
+    /// Most instances that can be sold.
+    #[garde(range(min = 0, max = 1_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    total_quota: u32,
+    #[garde(range(min = 1, max = 1_000_000))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_instances_per_user: u32,
+    #[garde(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200)))]
+    #[schema(min_items = 1, max_items = 50)]
+    features: Vec<String>,
+    #[garde(dive)]
+    resources: Sizes,
+}
+
+impl From<PlanInput> for catalog::NewPlan {
+    fn from(input: PlanInput) -> Self {
+        Self {
+            slug: input.slug,
+            name: input.name,
+            tier: input.tier,
+            monthly_price: Rupiah::new(input.monthly_price),
+            terms: input.terms.into_iter().map(Into::into).collect(),
+            quota: input.total_quota,
+            max_instances_per_user: input.max_instances_per_user,
+            features: input.features,
+            resources: input.resources.into(),
+        }
+    }
+}
+
+/// New values of fields of a plan, and why; absent ones stay.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct PlanEdit {
+    #[garde(inner(length(chars, min = 1, max = 80)))]
+    #[schema(min_length = 1, max_length = 80)]
+    name: Option<String>,
+    /// Rupiah a month, for new customers; those who have bought keep their price.
+    #[garde(range(min = 0, max = 1_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    monthly_price: Option<i64>,
+    /// All longer terms that it is sold for; an empty list ends their sale. Those who have bought keep theirs.
+    #[garde(dive, inner(length(max = 3)))]
+    #[schema(max_items = 3)]
+    terms: Option<Vec<TermInput>>,
+    #[garde(inner(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200))))]
+    #[schema(min_items = 1, max_items = 50)]
+    features: Option<Vec<String>>,
+    #[garde(range(min = 1, max = 1_000_000))]
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    max_instances_per_user: Option<i64>,
+    #[garde(dive)]
+    resources: Option<Sizes>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+impl PlanEdit {
+    /// Returns the changes and their reason.
+    pub(super) fn into_changes(self) -> (PlanChanges, String) {
+        let size = |of: fn(&Sizes) -> u32| self.resources.as_ref().map(of).map(i64::from);
+        let terms = |terms: Vec<TermInput>| terms.into_iter().map(Into::into).collect();
+        let wanted = PlanChanges {
+            cpu_millis: size(|sizes| sizes.cpu_millis),
+            memory_mib: size(|sizes| sizes.memory_mib),
+            storage_gib: size(|sizes| sizes.storage_gib),
+            replicas: size(|sizes| sizes.replicas),
+            name: self.name,
+            monthly_price: self.monthly_price.map(Rupiah::new),
+            features: self.features,
+            terms: self.terms.map(terms),
+            max_instances_per_user: self.max_instances_per_user,
+        };
+        (wanted, self.reason)
+    }
+}
