@@ -177,7 +177,7 @@ async fn a_component_that_costs_too_much_is_refused() {
         (compiler(2048 * MIB, 1), "1 s of processor time"),
     ] {
         let folder = TempDir::new().unwrap();
-        let (status, body) = upload(folder.path(), limits).await;
+        let (status, body) = Box::pin(upload(folder.path(), limits)).await;
         assert_eq!(status, 400, "{body:#}");
         let body = body.to_string();
         for part in ["COMPONENT_REFUSED", "COMPONENT_TOO_COSTLY", said] {

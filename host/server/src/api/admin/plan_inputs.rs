@@ -132,7 +132,7 @@ pub(super) struct PlanEdit {
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     monthly_price: Option<i64>,
     /// All longer terms that it is sold for; an empty list ends their sale. Those who have bought keep theirs.
-    #[garde(dive, inner(length(max = 3)))]
+    #[garde(dive, length(max = 3))]
     #[schema(max_items = 3)]
     terms: Option<Vec<TermInput>>,
     #[garde(inner(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200))))]
