@@ -120,7 +120,7 @@ pub(crate) async fn apply(
     for (name, labels) in &copies.namespaces {
         let name = format!("{word}-{name}");
         let mut labels = labels.clone();
-        // The cluster sets this one, and nobody watches copies.
+        // The cluster sets this one, and copies need no watching.
         let fields = labels.as_object_mut().unwrap();
         fields.retain(|key, _| key.starts_with("pod-security"));
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } });
@@ -178,7 +178,7 @@ pub(crate) async fn until_ready(client: &Client, number: usize) -> Duration {
     took
 }
 
-/// Asks the cluster to delete namespaces; it goes on doing so after the benchmark.
+/// Asks the cluster to delete namespaces; it may end after the benchmark.
 pub(crate) async fn delete(client: &Client, namespaces: &[String]) {
     let all = Api::<Namespace>::all(client.clone());
     for name in namespaces {

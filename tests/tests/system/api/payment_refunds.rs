@@ -99,7 +99,7 @@ async fn a_chargeback_of_spent_money_is_owed(till: Till) {
         .fails(403, "FORBIDDEN");
 }
 
-/// Cash that a subscription gives back pays an open debt before it reaches the wallet.
+/// Cash from a refund of a subscription pays an open debt before it reaches the wallet.
 async fn cash_given_back_pays_a_debt_first(till: Till) {
     let customer = till.shop.customer("lunas@example.com").await;
     let top_up = till.paid(&customer, 50_000).await;

@@ -49,7 +49,7 @@ impl SoldOut {
         }
     }
 
-    /// Gives the place back, and lets the queue be looked at.
+    /// Returns the place, and lets the queue be looked at.
     async fn cancel(&self, shop: &Shop) {
         let path = format!("/api/subscriptions/{}", self.subscription);
         self.owner.delete(&path).await.data(200);
@@ -86,7 +86,7 @@ async fn is_sold_out(shop: &Shop) -> bool {
     plan["isAvailable"] == false && plan["availableQuota"] == 0
 }
 
-/// Whoever came first gets the place and a notification; it is sold out for all others until it is bought.
+/// The first customer gets the place and a notification; it is sold out for all others until it is bought.
 async fn a_free_place_is_held_for_the_first_who_waited(shop: Shop) {
     let sold_out = SoldOut::open(&shop).await;
     let [first, second] = ["satu@example.com", "dua@example.com"];

@@ -22,7 +22,7 @@ const SEED: u64 = 2_026;
 /// The day on which a plan becomes dearer, and the days until its customers pay that.
 const DEARER_ON: usize = 150;
 const NOTICE: i64 = 35;
-/// Most rupiah by which a part of a period can differ, as the clock goes on between two requests.
+/// Most rupiah by which a part of a period can differ, as time passes between two requests.
 const MOVED: i64 = 5;
 const REASON: &str = "The price list of the year.";
 
@@ -153,7 +153,7 @@ impl Subscription {
         price - off
     }
 
-    /// Goes on to the next period; returns its charge.
+    /// Moves to the next period; returns its charge.
     fn go_on(&mut self, zone: Tz) -> i64 {
         let (due, begins) = (self.due(zone), self.end(zone));
         if let Some((price, from)) = self.next

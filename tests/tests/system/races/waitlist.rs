@@ -76,7 +76,7 @@ async fn customers_who_join_together_wait_one_behind_the_other(shop: Shop) {
     assert_eq!(positions, (1..=10).collect::<Vec<i64>>());
 }
 
-/// Two servers look at the same moment: each place is held for one customer, in order, and each is told once.
+/// Two servers look at the same moment: each place is held for one customer, in order, and each is notified once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_hold_each_place_once() {
     let Some(one) = Shop::open(Engine::Postgres).await else {
