@@ -19,4 +19,5 @@ mod mail;
 mod midtrans_client;
 mod races;
 mod settings;
+mod smtp_server;
 mod statements;

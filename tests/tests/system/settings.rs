@@ -62,6 +62,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         "what_is_sold_comes_from_the_folders_named",
         &["DERMAGA_PLUGINS_DIR", "DERMAGA_TEMPLATES_DIR"],
     ),
+    (SMTP_SERVER, "mails_arrive_by_starttls", &["SMTP_CA_FILE"]),
     (
         WAITLIST,
         "a_place_is_held_as_long_as_the_setting_says",
@@ -340,6 +341,7 @@ const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
 const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
 
+const SMTP_SERVER: &str = "tests/tests/system/smtp_server.rs";
 const WAITLIST: &str = "tests/tests/system/api/waitlist.rs";
 const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";
 

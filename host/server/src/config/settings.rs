@@ -7,7 +7,7 @@ use chrono::{Days, TimeDelta};
 use dermaga_shop::{
     crypto::Secret,
     money::Rupiah,
-    notifications::{Sender, SmtpUrl},
+    notifications::{Authorities, Sender, SmtpUrl},
     subscriptions::MOST_GRACE_DAYS,
 };
 
@@ -343,6 +343,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "SMTP_CONNECTIONS" "mail.smtp_connections" (Some("4")):
         "Connections to the mail server at the same time, from 1 to 100."
         => |c, text| c.notifications.connections = parse::number(text, &(1..=100))?;
+    "SMTP_CA_FILE" "mail.smtp_ca_file" (None):
+        "File of certificates (PEM) of authorities that may have signed the mail server's certificate, beside those of the system."
+        => |c, text| c.notifications.authorities = Some(Authorities::read(text)?);
     "SMTP_RETRY_HOURS" "mail.smtp_retry_hours" (Some("72")):
         "For how many hours a mail is tried again that the mail server does not take for now, or while it is away, from 1 to 720."
         => |c, text| c.notifications.retry = TimeDelta::hours(parse::number(text, &(1..=720))?);

@@ -8,7 +8,15 @@ use lettre::{
         Mailbox, MultiPart,
         header::{HeaderName, HeaderValue},
     },
-    transport::smtp::{PoolConfig, response::Response},
+    transport::smtp::{
+        PoolConfig,
+        client::{Certificate, Tls, TlsParameters},
+        response::{Category, Response},
+    },
+};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 
 use super::model::Rendered;
@@ -26,7 +34,18 @@ const LONGEST_ANSWER: usize = 500;
 /// Address of an SMTP server, checked: `smtp://user:password@host:587` asks for STARTTLS,
 /// `smtps://` for TLS from the first byte, and `smtp://host?tls=none` for neither.
 #[derive(Debug, Clone)]
-pub struct SmtpUrl(Secret);
+pub struct SmtpUrl {
+    address: Secret,
+    host: String,
+    encryption: Encryption,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encryption {
+    None,
+    StartTls,
+    Tls,
+}
 
 impl SmtpUrl {
     /// # Errors
@@ -39,22 +58,67 @@ impl SmtpUrl {
             return Err(wrong());
         }
         let mut known = url.clone();
-        match (url.scheme(), url.query()) {
-            ("smtp", None) => known.set_query(Some("tls=required")),
-            ("smtp", Some("tls=none")) => known.set_query(None),
-            ("smtps", None) => {}
+        let encryption = match (url.scheme(), url.query()) {
+            ("smtp", None) => Encryption::StartTls,
+            ("smtp", Some("tls=none")) => Encryption::None,
+            ("smtps", None) => Encryption::Tls,
             _ => return Err("must have no `?`, or `?tls=none` with smtp://".to_owned()),
-        }
-        let known = Self(Secret::new(known.as_str()));
-        known.builder().map_err(|_| wrong())?;
+        };
+        known.set_query((encryption == Encryption::StartTls).then_some("tls=required"));
+        let known = Self {
+            address: Secret::new(known.as_str()),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            encryption,
+        };
+        known.builder(None).map_err(|_| wrong())?;
         Ok(known)
     }
 
     fn builder(
         &self,
+        authorities: Option<&Authorities>,
     ) -> Result<lettre::transport::smtp::AsyncSmtpTransportBuilder, lettre::transport::smtp::Error>
     {
-        AsyncSmtpTransport::<Tokio1Executor>::from_url(self.0.reveal())
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(self.address.reveal())?;
+        let Some(Authorities(certificates)) = authorities else {
+            return Ok(builder);
+        };
+        let mut parameters = TlsParameters::builder(self.host.clone());
+        for certificate in certificates {
+            parameters = parameters.add_root_certificate(certificate.clone());
+        }
+        let parameters = parameters.build_rustls()?;
+        Ok(match self.encryption {
+            Encryption::None => builder,
+            Encryption::StartTls => builder.tls(Tls::Required(parameters)),
+            Encryption::Tls => builder.tls(Tls::Wrapper(parameters)),
+        })
+    }
+}
+
+/// Authorities that may have signed the mail server's certificate, beside those of the system.
+#[derive(Debug, Clone)]
+pub struct Authorities(Vec<Certificate>);
+
+impl Authorities {
+    /// Reads the certificates in a file.
+    ///
+    /// # Errors
+    /// A sentence that completes "SMTP_CA_FILE ...".
+    pub fn read(path: &str) -> Result<Self, String> {
+        let text = std::fs::read(path).map_err(|error| {
+            format!("must be the path of a file of certificates; {path} cannot be read: {error}")
+        })?;
+        let wrong = || format!("must be a file of certificates in PEM; {path} is none");
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+        let found = found.map_err(|_| wrong())?;
+        let mut known = RootCertStore::empty();
+        if found.is_empty() || found.iter().any(|one| known.add(one.clone()).is_err()) {
+            return Err(wrong());
+        }
+        let certificates = found.iter().map(|one| Certificate::from_der(one.to_vec()));
+        let certificates: Result<Vec<_>, _> = certificates.collect();
+        certificates.map(Self).map_err(|_| wrong())
     }
 }
 
@@ -119,12 +183,15 @@ impl Mailer {
     /// # Errors
     /// When the address cannot be used, which was checked before.
     pub(super) fn smtp(
-        url: &SmtpUrl,
+        (url, authorities): (&SmtpUrl, Option<&Authorities>),
         from: &Sender,
         connections: u32,
     ) -> Result<Self, lettre::transport::smtp::Error> {
         let pool = PoolConfig::new().max_size(connections);
-        let transport = url.builder()?.timeout(Some(TIMEOUT)).pool_config(pool);
+        let transport = url
+            .builder(authorities)?
+            .timeout(Some(TIMEOUT))
+            .pool_config(pool);
         Ok(Self::Smtp {
             transport: Box::new(transport.build()),
             from: from.0.clone(),
@@ -143,12 +210,20 @@ impl Mailer {
         };
         match tokio::time::timeout(LONGEST, transport.send(message)).await {
             Ok(Ok(response)) => Sent::Taken(answer(&response)),
+            // The mail is as good as before: the shop's own account there is wrong.
+            Ok(Err(error)) if is_about_the_account(&error) => Sent::Away(told(&error)),
             Ok(Err(error)) if error.is_permanent() => Sent::Refused(told(&error)),
             Ok(Err(error)) if error.is_transient() => Sent::NotNow(told(&error)),
             Ok(Err(error)) => Sent::Away(told(&error)),
             Err(_) => Sent::Away("the mail was not taken in time".to_owned()),
         }
     }
+}
+
+/// Returns true when the server refuses the shop, by 530 to 538, and not a mail.
+fn is_about_the_account(error: &lettre::transport::smtp::Error) -> bool {
+    let code = error.status();
+    error.is_permanent() && code.is_some_and(|code| code.category == Category::Unspecified3)
 }
 
 fn answer(response: &Response) -> String {
@@ -248,6 +323,19 @@ mod tests {
                 SmtpUrl::parse(wrong).unwrap_err().starts_with("must "),
                 "{wrong}"
             );
+        }
+    }
+
+    #[test]
+    fn files_of_certificates_are_checked() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("ca.pem");
+        let read = || Authorities::read(path.to_str().unwrap()).unwrap_err();
+        assert!(read().contains("cannot be read"), "{}", read());
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for wrong in ["", "no certificate", broken] {
+            std::fs::write(&path, wrong).unwrap();
+            assert!(read().ends_with("is none"), "{}", read());
         }
     }
 

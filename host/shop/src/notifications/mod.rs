@@ -34,7 +34,7 @@ use crate::{
     workers::Worker,
 };
 
-pub use mail::{Sender, SmtpUrl};
+pub use mail::{Authorities, Sender, SmtpUrl};
 pub use model::{
     Channel, Delivery, DeliveryState, InboxFilter, Language, NotificationView, Preference,
     PreferenceChange, Preferences, Rendered,
@@ -88,9 +88,12 @@ impl Notifications {
     pub fn new(db: Db, clock: Clock, settings: Settings) -> Result<Self> {
         let templates = load(&settings, &clock)?;
         let mailer = match (&settings.smtp, &settings.from) {
-            (Some(url), Some(from)) => Some(
-                Mailer::smtp(url, from, settings.connections.max(1)).map_err(Error::internal)?,
-            ),
+            (Some(url), Some(from)) => {
+                let (authorities, connections) = (&settings.authorities, settings.connections);
+                let server = (url, authorities.as_ref());
+                let mailer = Mailer::smtp(server, from, connections.max(1));
+                Some(mailer.map_err(Error::internal)?)
+            }
             _ if settings.log_mails => Some(Mailer::Log),
             _ => None,
         };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 
-use super::mail::{Sender, SmtpUrl};
+use super::mail::{Authorities, Sender, SmtpUrl};
 
 /// Settings of notifications.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +15,8 @@ pub struct Settings {
     pub templates: Option<PathBuf>,
     /// Server that takes the shop's mails. Without one there are inboxes only.
     pub smtp: Option<SmtpUrl>,
+    /// Authorities of the mail server's certificate, beside those of the system.
+    pub authorities: Option<Authorities>,
     /// Sender of the mails, which `smtp` needs.
     pub from: Option<Sender>,
     /// Connections to the mail server at the same time.
