@@ -49,6 +49,8 @@ text_enum! {
         PasswordChanged = "PASSWORD_CHANGED",
         /// A key for programs was made for the account.
         ApiTokenCreated = "API_TOKEN_CREATED",
+        /// All sessions and keys of the account were ended, or one session whose token was used twice.
+        SessionsEnded = "SESSIONS_ENDED",
         /// An address waits to be confirmed; goes out by e-mail alone.
         EmailConfirmation = "EMAIL_CONFIRMATION",
     }
@@ -63,6 +65,7 @@ impl Topic {
                 | Self::SubscriptionSuspended
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated
+                | Self::SessionsEnded
                 | Self::EmailConfirmation
         )
     }

@@ -7,6 +7,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
+use serde_json::json;
 
 use super::{
     AccountStatus, Accounts, Role, Tokens, User,
@@ -18,6 +19,7 @@ use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
     ids::{SessionId, UserId},
+    outbox::{self, Topic},
 };
 
 /// Cache lifetime of an account's standing: the longest an ended session still works.
@@ -148,8 +150,11 @@ impl Accounts {
         let mut conn = self.db.begin().await?;
         let Some((user_id, session)) = store::rotate_refresh_token(&mut conn, &hash, now).await?
         else {
-            if let Some(family) = store::family_of_rotated(&mut conn, &hash).await? {
+            if let Some((user_id, family)) = store::family_of_rotated(&mut conn, &hash).await? {
                 let revoked = store::revoke_family(&mut conn, family, now).await?;
+                if revoked > 0 {
+                    self.tell_of_end(&mut conn, user_id, false).await?;
+                }
                 conn.commit().await?;
                 tracing::warn!(session.id = %family, tokens.revoked = revoked, "session.refresh_token_reused");
             }
@@ -187,9 +192,23 @@ impl Accounts {
         let user = self.user(user_id).await?;
         let mut conn = self.db.begin().await?;
         self.end_all_sessions(&mut conn, user).await?;
+        self.tell_of_end(&mut conn, user_id, true).await?;
         conn.commit().await?;
         self.standings.forget(user_id);
         Ok(())
+    }
+
+    /// Writes to an account that all its sessions were ended, or one that may have been stolen.
+    async fn tell_of_end(&self, conn: &mut Conn, user_id: UserId, all: bool) -> Result<()> {
+        let payload = json!({ "at": self.clock.now(), "all": all });
+        outbox::put(
+            conn,
+            &self.clock,
+            Topic::SessionsEnded,
+            user_id.into(),
+            payload,
+        )
+        .await
     }
 
     /// Ends every way into an account; returns it with its raised token generation. A thief of the

@@ -251,9 +251,9 @@ pub(super) async fn rotate_refresh_token(
 pub(super) async fn family_of_rotated(
     conn: &mut Conn,
     token_hash: &str,
-) -> sqlx::Result<Option<SessionId>> {
-    let sql = "SELECT family FROM refresh_tokens WHERE token_hash = $1 AND rotated_at IS NOT NULL";
-    Ok(fetch_optional!(conn, (SessionId,), sql, token_hash)?.map(|(family,)| family))
+) -> sqlx::Result<Option<(UserId, SessionId)>> {
+    let sql = "SELECT user_id, family FROM refresh_tokens WHERE token_hash = $1 AND rotated_at IS NOT NULL";
+    fetch_optional!(conn, (UserId, SessionId), sql, token_hash)
 }
 
 pub(super) async fn revoke_family(

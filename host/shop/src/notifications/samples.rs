@@ -22,6 +22,7 @@ pub(super) fn facts(topic: Topic) -> Value {
             "service": "ghost", "image": "app", "reference": "ghost:6.1", "reason": "Its support ended on 2027-01-01.",
         }),
         Topic::PasswordChanged => json!({ "at": "2027-01-31T05:00:00Z" }),
+        Topic::SessionsEnded => json!({ "at": "2027-01-31T05:00:00Z", "all": true }),
         Topic::EmailConfirmation => json!({
             "token": "dGhpcyBpcyBhbiBleGFtcGxl", "link": "https://shop.example.com/verify-email?token=dGhpcyBpcyBhbiBleGFtcGxl",
         }),

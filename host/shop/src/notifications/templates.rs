@@ -44,6 +44,7 @@ included! {
     QuotaFree: "quota-free",
     PasswordChanged: "password-changed",
     ApiTokenCreated: "api-token-created",
+    SessionsEnded: "sessions-ended",
     EmailConfirmation: "email-confirmation",
 }
 

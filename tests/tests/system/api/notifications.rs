@@ -94,6 +94,29 @@ mod acts {
         let (unread, all) = read_inbox(&customer, "").await;
         assert_eq!((unread, all.len()), (4, 4), "{all:#?}");
         assert_eq!(all[0]["kind"], "PASSWORD_CHANGED", "the newest is first");
+
+        let all = "/api/auth/logout-all";
+        customer.post(all, json!({})).await.data(200);
+        let login = json!({ "email": "kabar@example.com", "password": new });
+        let session = shop.client().post("/api/auth/login", login).await.data(200);
+        let refresh = json!({ "refreshToken": session["refreshToken"] });
+        let path = "/api/auth/refresh-token";
+        shop.client().post(path, refresh.clone()).await.data(200);
+        // A copy of the token in other hands ends the session, and one message says so.
+        for _ in 0..2 {
+            let stolen = shop.client().post(path, refresh.clone()).await;
+            stolen.fails(401, "UNAUTHENTICATED");
+        }
+        let login = json!({ "email": "kabar@example.com", "password": new });
+        let session = shop.client().post("/api/auth/login", login).await.data(200);
+        let customer = customer.with_token(session["accessToken"].as_str().unwrap());
+        let mut ended = told(&customer, "SESSIONS_ENDED").await;
+        while ended.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            ended = told(&customer, "SESSIONS_ENDED").await;
+        }
+        let of_all: Vec<_> = ended.iter().map(|one| &one["facts"]["all"]).collect();
+        assert_eq!(of_all, [&json!(false), &json!(true)], "{ended:#?}");
     }
 }
 
