@@ -134,7 +134,7 @@ async fn open_shop(site: &Site, patient: &Patient) -> (Vec<Customer>, Patient) {
 }
 
 /// Source of the moments at which servers die.
-fn seeded() -> StdRng {
+pub(super) fn seeded() -> StdRng {
     let given = std::env::var("DERMAGA_TEST_SEED").ok();
     let seed = given.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
     println!("DERMAGA_TEST_SEED={seed} repeats these deaths");

@@ -13,6 +13,7 @@ mod compiling;
 mod configuration;
 mod crash;
 mod decisions;
+mod mails;
 mod payments;
 mod push;
 mod site;

@@ -62,6 +62,12 @@ impl Site {
         })
     }
 
+    /// The same site with another setting.
+    pub(super) fn with(mut self, name: &'static str, value: String) -> Self {
+        self.environment.push((name, value));
+        self
+    }
+
     /// A site whose servers work on the test cluster; `None` when there is none.
     pub(super) async fn in_cluster(on_postgres: bool) -> Option<Self> {
         let named = |name: &str| std::env::var(name).ok();
