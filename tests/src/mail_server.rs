@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -44,6 +44,8 @@ impl Received {
 #[derive(Debug, Default)]
 struct Memory {
     received: Mutex<Vec<Received>>,
+    taken: AtomicUsize,
+    forgets: AtomicBool,
     /// Addresses that are refused, with the answer.
     refused: Mutex<Vec<(String, &'static str)>>,
     /// User and password of each sign-in.
@@ -117,6 +119,16 @@ impl MailServer {
     /// Waits so long before each mail is taken.
     pub fn pause(&self, pause: Duration) {
         *self.memory.pause.lock().expect("no panic") = pause;
+    }
+
+    /// Keeps the number of mails alone, for measuring.
+    pub fn keep_nothing(&self) {
+        self.memory.forgets.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns the number of mails that were taken.
+    pub fn taken(&self) -> usize {
+        self.memory.taken.load(Ordering::SeqCst)
     }
 
     /// Returns the mails that were taken.
@@ -206,9 +218,12 @@ async fn converse(stream: TcpStream, memory: &Memory) {
             }
             let pause = *memory.pause.lock().expect("no panic");
             tokio::time::sleep(pause).await;
-            let to = to.clone();
-            let mut received = memory.received.lock().expect("no panic");
-            received.push(Received { to, data });
+            if !memory.forgets.load(Ordering::SeqCst) {
+                let to = to.clone();
+                let mut received = memory.received.lock().expect("no panic");
+                received.push(Received { to, data });
+            }
+            memory.taken.fetch_add(1, Ordering::SeqCst);
             "250 taken".to_owned()
         } else if upper == "QUIT" {
             let _ = writer.write_all(b"221 bye\r\n").await;

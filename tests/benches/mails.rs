@@ -1,0 +1,140 @@
+//! Measures how fast 10,000 notifications leave the outbox for a mail server on this machine, and the memory
+//! that it takes.
+//!
+//! `cargo bench --package dermaga-tests --bench mails`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::float_arithmetic,
+    clippy::cast_precision_loss,
+    reason = "what cannot go on must stop, and rates are numbers"
+)]
+
+use std::time::{Duration, Instant};
+
+use dermaga_shop::{
+    accounts::{Email, NewAccount, Role},
+    crypto::Secret,
+    notifications::{Sender, SmtpUrl},
+    outbox::{self, Topic},
+};
+use dermaga_tests::{Engine, MailServer, Shop, postgres};
+use serde_json::json;
+use uuid::Uuid;
+
+const MAILS: usize = 10_000;
+/// Mails a second.
+const RATE: f64 = 100.0;
+/// Memory at any moment against that after a tenth of the mails.
+const GROWTH: f64 = 1.2;
+/// Customers whom the mails go to.
+const READERS: usize = 100;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        for engine in [Engine::Sqlite, Engine::Postgres] {
+            Box::pin(measure(engine)).await;
+        }
+    });
+}
+
+async fn measure(engine: Engine) {
+    let url = match engine {
+        Engine::Sqlite => None,
+        Engine::Postgres => match postgres::durable() {
+            Ok(server) => Some(Secret::new(server.new_database().await)),
+            Err(why) => {
+                println!("PostgreSQL is left out: {why}");
+                return;
+            }
+        },
+    };
+    let server = MailServer::start().await;
+    server.keep_nothing();
+    let shop = Shop::open_with(Engine::Sqlite, |config| {
+        config.notifications.smtp = Some(SmtpUrl::parse(&server.url()).unwrap());
+        config.notifications.from = Some(Sender::parse("Toko <toko@example.com>").unwrap());
+        config.notifications.shop_url = Some("https://toko.example.com".to_owned());
+        if url.is_some() {
+            config.database_url = url;
+        }
+    })
+    .await
+    .unwrap();
+    let readers = readers(&shop).await;
+    let before = write_messages(&shop, &readers).await;
+    let mut memory = Vec::new();
+    while server.taken() < MAILS {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(before.elapsed() < Duration::from_secs(600), "it stopped");
+        if server.taken() >= MAILS / 10 {
+            memory.push(resident());
+        }
+    }
+    let rate = MAILS as f64 / before.elapsed().as_secs_f64();
+    let first = memory.first().copied().unwrap_or_default();
+    let most = memory.iter().copied().max().unwrap_or_default();
+    let name = shop.state().db.engine_name();
+    println!(
+        "{name}: {MAILS} notifications by e-mail: {rate:.0} a second (target >= {RATE}): {}",
+        verdict(rate >= RATE)
+    );
+    let growth = most as f64 / first.max(1) as f64;
+    println!(
+        "{name}: memory {} MiB after a tenth, {} MiB at most: {growth:.2} x (target <= {GROWTH}): {}",
+        first / 1024,
+        most / 1024,
+        verdict(growth <= GROWTH)
+    );
+    assert_eq!(server.taken(), MAILS, "each once");
+    shop.close().await;
+}
+
+const fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "MISSED" }
+}
+
+/// Makes accounts, without the mails that confirm their addresses.
+async fn readers(shop: &Shop) -> Vec<Uuid> {
+    let mut ids = Vec::new();
+    for number in 0..READERS {
+        let new = NewAccount {
+            email: Email::parse(&format!("pembaca-{number}@example.com")).unwrap(),
+            password: format!("kata sandi yang panjang {number}").into(),
+            name: "Pembaca".to_owned(),
+            phone: None,
+            avatar: None,
+            role: Role::User,
+        };
+        let user = shop.state().accounts.create(new).await.unwrap();
+        ids.push(user.id.into());
+    }
+    ids
+}
+
+/// Writes all messages in one transaction; returns its end.
+async fn write_messages(shop: &Shop, readers: &[Uuid]) -> Instant {
+    let mut conn = shop.state().db.begin().await.unwrap();
+    for (number, reader) in (0..MAILS).zip(readers.iter().cycle()) {
+        let payload = json!({ "amount": 10_000, "number": format!("TX-{number}") });
+        let (what, key) = ((Topic::TopUpReceived, *reader), number.to_string());
+        outbox::put_once(&mut conn, shop.clock(), what, &key, payload)
+            .await
+            .unwrap();
+    }
+    conn.commit().await.unwrap();
+    Instant::now()
+}
+
+/// Returns the resident memory of this process, server and mail server included, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let words = line.unwrap_or_default().split_whitespace().next();
+    words.unwrap_or_default().parse().unwrap()
+}
