@@ -111,7 +111,7 @@ async fn an_upgrade_ends_the_crash_loop_of_a_stateful_pod() {
     let sql = "UPDATE service_plans SET memory_mib = memory_mib * 2";
     execute!(conn, sql).unwrap();
     conn.commit().await.unwrap();
-    shop.set_desired(&instance, Desired::Running).await;
+    shop.upgrade(&instance).await;
     server.handle.wake();
     let mended = shop.is(&instance, Status::Running).await;
     assert_eq!(mended.observed_generation, 2);
