@@ -369,7 +369,7 @@ async fn an_upgrade_of_a_term_that_cannot_be_made_restores_its_price(shop: Shop)
     customer
         .put(&format!("{path}/stop"), json!({}))
         .await
-        .data(200);
+        .data(202);
     let instance = bought["instanceId"].as_str().unwrap();
     shop.instance_becomes(&customer, instance, "STOPPED").await;
     let pro = shop.plan("n8n", "pro").await;
