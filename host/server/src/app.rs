@@ -14,7 +14,7 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_shop::{
     billing, catalog, db::Clock, idempotency, notifications, payments, plugins, provisioning,
-    scheduler,
+    scheduler, webhooks,
 };
 use tokio::{
     net::TcpListener,
@@ -146,6 +146,7 @@ impl App {
             self.state.notifications.clone(),
             cancel.clone(),
         ));
+        workers.spawn(webhooks::watch(self.state.webhooks.clone(), cancel.clone()));
         workers.spawn(bonuses::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());

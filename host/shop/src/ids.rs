@@ -142,6 +142,10 @@ ids! {
     DeliveryId;
     /// Customer's entry in the queue of a plan that is sold out.
     WaitId;
+    /// Address that events are sent to.
+    WebhookId;
+    /// Event on its way to a webhook.
+    WebhookDeliveryId;
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub mod text;
 pub mod throttle;
 pub mod timekeeping;
 pub mod wallet;
+pub mod webhooks;
 pub mod workers;
 
 pub use error::{Code, Error, Result};

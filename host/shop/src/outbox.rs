@@ -51,6 +51,9 @@ text_enum! {
         ApiTokenCreated = "API_TOKEN_CREATED",
         /// All sessions and keys of the account were ended, or one session whose token was used twice.
         SessionsEnded = "SESSIONS_ENDED",
+        /// A webhook was disabled, since it is gone or has failed for days; for [`ADMINISTRATORS`]
+        /// when it is the shop's.
+        WebhookDisabled = "WEBHOOK_DISABLED",
         /// An address waits to be confirmed; goes out by e-mail alone.
         EmailConfirmation = "EMAIL_CONFIRMATION",
     }
@@ -66,6 +69,7 @@ impl Topic {
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated
                 | Self::SessionsEnded
+                | Self::WebhookDisabled
                 | Self::EmailConfirmation
         )
     }

@@ -18,6 +18,8 @@ mod journeys;
 mod mail;
 mod midtrans_client;
 mod races;
+mod receiver;
 mod settings;
 mod smtp_server;
+mod standard_webhooks;
 mod statements;

@@ -314,6 +314,17 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        WEBHOOKS,
+        "webhooks_are_as_the_settings_say",
+        &[
+            "DERMAGA_WEBHOOKS_PER_CUSTOMER",
+            "DERMAGA_WEBHOOK_TIMEOUT",
+            "DERMAGA_WEBHOOK_DISABLE_DAYS",
+            "DERMAGA_WEBHOOK_ALLOW_HTTP",
+            "DERMAGA_WEBHOOK_PERMIT_LOOPBACK",
+        ],
+    ),
+    (
         STRANGERS,
         "accounts_and_top_ups_are_limited",
         &[
@@ -335,6 +346,7 @@ const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
 const SIGNATURES: &str = "tests/tests/system/api/plugin_signatures.rs";
 
 const MAILS: &str = "tests/tests/system/api/mails.rs";
+const WEBHOOKS: &str = "tests/tests/system/api/webhook_endpoints.rs";
 const NOTIFICATIONS: &str = "tests/tests/system/api/notifications.rs";
 
 const METRICS: &str = "tests/tests/system/api/metrics.rs";

@@ -23,6 +23,7 @@ mod subscriptions;
 mod unread_query;
 mod waitlist;
 mod wallet;
+mod webhooks;
 
 use dermaga_runtime::{Limits, SizeClass};
 use utoipa_axum::router::OpenApiRouter;
@@ -73,7 +74,9 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::audit::router())
         .merge(admin::clock::router())
         .merge(notifications::router())
-        .merge(admin::notifications::router());
+        .merge(admin::notifications::router())
+        .merge(webhooks::router())
+        .merge(admin::webhooks::router());
     OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)
 }
 

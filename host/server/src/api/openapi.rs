@@ -30,6 +30,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "catalogue", description = "What is sold. No token needed."),
         (name = "wallet", description = "Prepaid credit and what happened to it."),
         (name = "notifications", description = "What the shop tells its customers: inbox, mails, preferences."),
+        (name = "webhooks", description = "Endpoints of customers that events are sent to, signed by the Standard Webhooks specification."),
         (name = "subscriptions", description = "Quoting, buying and cancelling."),
         (name = "instances", description = "What runs for a customer."),
         (name = "admin: alerts", description = "For administrators: what needs attention."),
@@ -47,6 +48,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "admin: quota", description = "For administrators: how many of each plan there are, and how many are taken."),
         (name = "admin: subscriptions", description = "For administrators: any customer's subscription."),
         (name = "admin: wallets", description = "For administrators: any customer's wallet and all transactions."),
+        (name = "admin: webhooks", description = "For administrators: endpoints of the shop, which get the events of all customers."),
     )
 )]
 struct Base;

@@ -16,6 +16,7 @@ use dermaga_shop::{
     subscriptions::Subscriptions,
     throttle::Throttle,
     wallet::Wallets,
+    webhooks::Webhooks,
 };
 
 use crate::{config::Config, http::Streams, sandbox::Sandbox};
@@ -65,6 +66,7 @@ pub struct Shared {
     pub subscriptions: Subscriptions,
     pub scheduler: Arc<Scheduler>,
     pub notifications: Notifications,
+    pub webhooks: Webhooks,
     /// Open streams of events.
     pub(crate) streams: Streams,
     /// Refusals kept under an Idempotency-Key, by customer.

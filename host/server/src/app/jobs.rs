@@ -9,6 +9,7 @@ use dermaga_shop::{
     scheduler::{Job, Outcome, Rule, Scheduler},
     subscriptions::Subscriptions,
     wallet::{self, Wallets},
+    webhooks,
 };
 
 use crate::config::Config;
@@ -144,7 +145,9 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
                 async move {
                     let (db, clock) = (&wallets.db, &wallets.clock);
                     let spans = health::purge(db, clock, how_long).await?;
-                    Ok(Outcome::of(spans + notifications::purge(db, clock).await?))
+                    let told = notifications::purge(db, clock).await?;
+                    let sent = webhooks::purge(db, clock).await?;
+                    Ok(Outcome::of(spans + told + sent))
                 }
             }),
         },

@@ -24,6 +24,7 @@ use dermaga_shop::{
     plugins, provisioning,
     subscriptions::Subscriptions,
     wallet::Wallets,
+    webhooks::Webhooks,
 };
 use dermaga_toolkit::build::BuildError;
 use sqlx::migrate::MigrateError;
@@ -182,7 +183,7 @@ impl App {
             provisioning_settings(&config),
             db.clone(),
             clock.clone(),
-            vault,
+            Arc::clone(&vault),
             Arc::clone(&plugins),
         )
         .await?;
@@ -208,6 +209,9 @@ impl App {
                 "bonus.waits_for_mails: SMTP_URL is not set, so that no address can be confirmed"
             );
         }
+        let settings = config.webhooks.clone();
+        let webhooks = Webhooks::new(db.clone(), clock.clone(), vault, settings)
+            .map_err(StartError::failed("webhooks cannot be prepared"))?;
         let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets, &catalog);
         let state = AppState::new(Shared {
             db,
@@ -224,6 +228,7 @@ impl App {
             subscriptions,
             scheduler: Arc::new(scheduler),
             notifications,
+            webhooks,
             streams: Streams::default(),
             kept_refusals: Arc::new(idempotency::refusals()),
         });

@@ -26,7 +26,7 @@ use chrono_tz::Tz;
 use dermaga_runtime::RuntimeConfig;
 use dermaga_shop::{
     accounts, catalog, coupons, crypto::Secret, notifications, payments, plugins::Policy,
-    provisioning, scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet,
+    provisioning, scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet, webhooks,
 };
 
 pub use error::{ConfigError, Problem};
@@ -97,6 +97,7 @@ pub struct Config {
     pub payments: payments::Settings,
     pub subscriptions: subscriptions::Settings,
     pub wallet: wallet::Settings,
+    pub webhooks: webhooks::Settings,
     pub http: http::Settings,
     pub telemetry: telemetry::Settings,
 }

@@ -16,6 +16,19 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     }
     if config.is_production() {
         check_secrets(config, problem);
+        check_webhooks(config, problem);
+    }
+}
+
+fn check_webhooks(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+    let webhooks = &config.webhooks;
+    for (name, is_on) in [
+        ("DERMAGA_WEBHOOK_ALLOW_HTTP", webhooks.allow_http),
+        ("DERMAGA_WEBHOOK_PERMIT_LOOPBACK", webhooks.permit_loopback),
+    ] {
+        if is_on {
+            problem(name, "is for development, and refused in production");
+        }
     }
 }
 

@@ -356,6 +356,22 @@ pub const SETTINGS: &[Setting] = settings! {
         "Address of the shop as customers see it, for links in mails. Without it, mails have no link that ends further ones."
         => |c, text| c.notifications.shop_url = Some(parse::url(text)?);
 
+    "DERMAGA_WEBHOOKS_PER_CUSTOMER" "webhooks.per_customer" (Some("5")):
+        "Webhooks that one customer may have, from 1 to 100."
+        => |c, text| c.webhooks.per_customer = parse::number(text, &(1..=100))?;
+    "DERMAGA_WEBHOOK_TIMEOUT" "webhooks.timeout" (Some("15s")):
+        "How long a webhook may take to answer an event, from 1s to 30s. Then the event is sent again later."
+        => |c, text| c.webhooks.timeout = parse::duration(text, &(seconds(1)..=seconds(30)))?;
+    "DERMAGA_WEBHOOK_DISABLE_DAYS" "webhooks.disable_days" (Some("5")):
+        "For how many days a webhook may fail without a success between, from 1 to 30. Then it is disabled, and its owner gets a notification."
+        => |c, text| c.webhooks.disable_after = TimeDelta::days(parse::number(text, &(1..=30))?);
+    "DERMAGA_WEBHOOK_ALLOW_HTTP" "webhooks.allow_http" (Some("false")):
+        "Whether webhooks may have addresses that begin with http://, for development. A production start refuses it."
+        => |c, text| c.webhooks.allow_http = parse::boolean(text)?;
+    "DERMAGA_WEBHOOK_PERMIT_LOOPBACK" "webhooks.permit_loopback" (Some("false")):
+        "Whether webhooks may be on the shop's own machine, for development; other private addresses never. A production start refuses it."
+        => |c, text| c.webhooks.permit_loopback = parse::boolean(text)?;
+
     "DERMAGA_REGISTRATIONS_PER_HOUR" "registrations_per_hour" (Some("20")):
         "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000."
         => |c, text| c.accounts.registrations_per_hour = parse::number(text, &(1..=1_000_000))?;

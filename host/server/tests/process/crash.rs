@@ -11,10 +11,10 @@ use std::{
 
 use chrono::{Months, TimeDelta};
 use dermaga_shop::db::{Clock, Db};
-use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+use rand::RngExt as _;
 use serde_json::{Value, json};
 
-use super::site::{Patient, Server, Site};
+use super::site::{Patient, Server, Site, seeded};
 
 const CUSTOMERS: usize = 4;
 const DEATHS: usize = 30;
@@ -131,14 +131,6 @@ async fn open_shop(site: &Site, patient: &Patient) -> (Vec<Customer>, Patient) {
         });
     }
     (customers, admin)
-}
-
-/// Source of the moments at which servers die.
-pub(super) fn seeded() -> StdRng {
-    let given = std::env::var("DERMAGA_TEST_SEED").ok();
-    let seed = given.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
-    println!("DERMAGA_TEST_SEED={seed} repeats these deaths");
-    StdRng::seed_from_u64(seed)
 }
 
 async fn killed_again_and_again(on_postgres: bool) {

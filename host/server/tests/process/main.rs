@@ -17,6 +17,7 @@ mod mails;
 mod payments;
 mod push;
 mod site;
+mod webhooks;
 
 use std::{
     path::Path,

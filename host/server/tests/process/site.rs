@@ -13,6 +13,7 @@ use dermaga_shop::{
     db::{Clock, Db},
 };
 use dermaga_tests::{postgres, skip};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use reqwest::multipart::{Form, Part};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -82,6 +83,11 @@ impl Site {
         Some(site)
     }
 
+    /// Adds a setting.
+    pub(super) fn set(&mut self, name: &'static str, value: &str) {
+        self.environment.push((name, value.to_owned()));
+    }
+
     pub(super) fn run(&self, arguments: &[&str]) -> Output {
         let environment = self.environment.iter();
         let environment: Vec<(&str, &str)> = environment
@@ -116,6 +122,14 @@ impl Site {
         );
         serde_json::from_str(&stdout(&verified)).unwrap()
     }
+}
+
+/// Source of the moments at which servers die.
+pub(super) fn seeded() -> StdRng {
+    let given = std::env::var("DERMAGA_TEST_SEED").ok();
+    let seed = given.map_or_else(|| rand::rng().random(), |seed| seed.parse().unwrap());
+    println!("DERMAGA_TEST_SEED={seed} repeats these deaths");
+    StdRng::seed_from_u64(seed)
 }
 
 /// Returns an address of this machine that nothing listens on.

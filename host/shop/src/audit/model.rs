@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::ids::{
     AlertId, AuditEventId, CategoryId, CouponId, DeliveryId, InstanceId, PaymentId, PlanId,
-    ServiceId, SubscriptionId, UserId,
+    ServiceId, SubscriptionId, UserId, WebhookId,
 };
 
 crate::text_enum! {
@@ -100,6 +100,15 @@ crate::text_enum! {
         SubscriptionRefunded = "subscription.refunded",
         CreditAdded = "wallet.credit_added",
         CreditDeducted = "wallet.credit_deducted",
+        WebhookChanged = "webhook.changed",
+        WebhookCreated = "webhook.created",
+        WebhookDeleted = "webhook.deleted",
+        /// An event was sent to a webhook again.
+        WebhookResent = "webhook.resent",
+        /// A webhook was given a new secret.
+        WebhookSecretRotated = "webhook.secret_rotated",
+        /// A test event was sent to a webhook.
+        WebhookTested = "webhook.tested",
     }
 }
 
@@ -127,6 +136,8 @@ pub enum Subject<'a> {
     Subscription(SubscriptionId),
     /// Wallet by its customer.
     Wallet(UserId),
+    /// Webhook of the shop.
+    Webhook(WebhookId),
 }
 
 impl Display for Subject<'_> {
@@ -148,6 +159,7 @@ impl Display for Subject<'_> {
             Self::Service(id) => write!(f, "service:{id}"),
             Self::Subscription(id) => write!(f, "subscription:{id}"),
             Self::Wallet(user_id) => write!(f, "wallet:{user_id}"),
+            Self::Webhook(id) => write!(f, "webhook:{id}"),
         }
     }
 }

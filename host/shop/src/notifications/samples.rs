@@ -29,6 +29,9 @@ pub(super) fn facts(topic: Topic) -> Value {
         Topic::ApiTokenCreated => json!({
             "tokenId": ID, "token": "pipeline", "scope": "READ", "at": "2027-01-31T05:00:00Z",
         }),
+        Topic::WebhookDisabled => json!({
+            "webhookId": ID, "url": "https://example.com/hook", "because": "FAILING", "at": "2027-01-31T05:00:00Z",
+        }),
         Topic::LowCreditWarning
         | Topic::RenewalSuccess
         | Topic::RenewalFailure

@@ -11,7 +11,8 @@ use super::{
 use crate::{
     Result, crypto,
     db::{Conn, new_id},
-    outbox::{self, Message, Topic},
+    outbox::{self, ADMINISTRATORS, Message, Topic},
+    webhooks,
     workers::Next,
 };
 
@@ -43,7 +44,8 @@ async fn spread_one(
     conn: &mut Conn,
     message: &Message,
 ) -> Result<()> {
-    let readers = if message.topic.is_for_administrators() {
+    webhooks::enqueue(conn, &notifications.clock, message).await?;
+    let readers = if message.subject_id == ADMINISTRATORS {
         store::administrators(conn).await?
     } else {
         let reader = store::reader(conn, message.subject_id.into()).await?;

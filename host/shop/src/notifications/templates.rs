@@ -45,6 +45,7 @@ included! {
     PasswordChanged: "password-changed",
     ApiTokenCreated: "api-token-created",
     SessionsEnded: "sessions-ended",
+    WebhookDisabled: "webhook-disabled",
     EmailConfirmation: "email-confirmation",
 }
 

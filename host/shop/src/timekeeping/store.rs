@@ -42,6 +42,18 @@ pub(super) async fn mend(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<u6
             late,
         ),
         (
+            "UPDATE webhook_deliveries SET lease_holder = NULL, lease_until = NULL, next_try_at = $1 WHERE lease_until > $2",
+            soon,
+        ),
+        (
+            "UPDATE webhook_deliveries SET next_try_at = $1 WHERE state IN ('PENDING', 'FAILED') AND next_try_at > $2",
+            late,
+        ),
+        (
+            "UPDATE webhook_endpoints SET failing_since = $1 WHERE failing_since > $2",
+            soon,
+        ),
+        (
             "UPDATE payments SET next_check_at = $1 WHERE next_check_at > $2",
             late,
         ),

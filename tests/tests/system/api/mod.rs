@@ -49,3 +49,5 @@ pub(crate) mod version_moves;
 pub(crate) mod waitlist;
 pub(crate) mod wallet;
 pub(crate) mod watching;
+pub(crate) mod webhook_endpoints;
+pub(crate) mod webhooks;

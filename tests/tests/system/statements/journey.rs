@@ -162,6 +162,7 @@ pub(super) async fn play(till: &Till) {
         .customer_with_credit("jalan@example.com", 400_000)
         .await;
     let user = customer.get("/api/user/profile").await.data(200)["id"].clone();
+    webhook(&customer).await;
     let paid = till.paid(&customer, 50_000).await;
     let id = text(&till.seen(&paid).await["payment"]["id"]);
     let named = format!("/api/wallet/transactions/{}/status", paid.id);
@@ -428,6 +429,15 @@ async fn waiting(till: &Till, customer: &Client) {
     customer.post(path, order).await.data(201);
     let path = format!("/api/admin/quota/plans/{plan}/waitlist");
     till.admin.get(&path).await.data(200);
+}
+
+/// Makes a webhook for a kind of events of which there are none, so that nothing is sent.
+async fn webhook(customer: &Client) {
+    let new = json!({ "url": "https://1.1.1.1/", "events": ["TICKET_ANSWERED"] });
+    let made = customer.post("/api/webhooks", new).await.data(201);
+    let path = format!("/api/webhooks/{}/deliveries", text(&made["id"]));
+    customer.get(&path).await.data(200);
+    customer.get(&format!("{path}?state=DEAD")).await.data(200);
 }
 
 async fn books(till: &Till, customer: &Client, user: &Value) {

@@ -171,6 +171,12 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("timekeeping/store.rs mend", "job_runs", MENDED),
     ("timekeeping/store.rs mend", "plugin_uploads", FEW),
     ("timekeeping/store.rs mend", "subscriptions", FEW),
+    ("timekeeping/store.rs mend", "webhook_endpoints", MENDED),
+    (
+        "webhooks/store/deliveries.rs purge",
+        "webhook_deliveries",
+        NIGHT,
+    ),
     (
         "wallet/store/admin.rs any_transactions",
         "transactions",

@@ -24,3 +24,4 @@ pub(super) mod services;
 pub(super) mod subscriptions;
 pub(super) mod version_moves;
 pub(super) mod wallet;
+pub(super) mod webhooks;

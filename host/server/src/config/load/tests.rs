@@ -144,6 +144,14 @@ fn play_money_and_real_money_are_kept_apart() {
         ),
         (&[("MIDTRANS_IS_PRODUCTION", "true")], "MIDTRANS_SERVER_KEY"),
         (&[("DERMAGA_CLOCK", "+31d")], "DERMAGA_CLOCK"),
+        (
+            &[("DERMAGA_WEBHOOK_ALLOW_HTTP", "true")],
+            "DERMAGA_WEBHOOK_ALLOW_HTTP",
+        ),
+        (
+            &[("DERMAGA_WEBHOOK_PERMIT_LOOPBACK", "true")],
+            "DERMAGA_WEBHOOK_PERMIT_LOOPBACK",
+        ),
     ] {
         let found = problems(with(more));
         assert!(found.len() == 1 && found[0].starts_with(name), "{found:?}");

@@ -1,0 +1,456 @@
+//! Outgoing webhooks by the Standard Webhooks specification: events of the shop, signed and sent to
+//! the endpoints of customers and of the shop.
+//!
+//! Events are the messages of the [outbox](crate::outbox). The transaction that takes one writes a
+//! delivery for each endpoint that wants it ([`enqueue`]); a worker sends what is due.
+
+mod address;
+mod delivering;
+mod enqueueing;
+mod model;
+mod secrets;
+mod sending;
+mod settings;
+mod signing;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use futures::future::join_all;
+use serde_json::{Value, json};
+use sqlx::types::Json;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use self::{address::Checking, enqueueing::Event, sending::Sender, store::deliveries};
+use crate::{
+    Code, Error, Result,
+    audit::{self, AuditAct, Subject},
+    crypto::{Secret, Vault},
+    db::{Clock, Conn, Db, Page, Part, new_id},
+    ids::{UserId, WebhookDeliveryId, WebhookId},
+    outbox::Topic,
+    throttle::Throttle,
+    workers::Worker,
+};
+
+pub use address::{LONGEST_URL, Lookup, Lookups};
+pub use enqueueing::enqueue;
+pub use model::{
+    Caller, DisabledBecause, NewWebhook, Owner, Webhook, WebhookAttempt, WebhookChange,
+    WebhookDelivery, WebhookDeliveryDetail, WebhookDeliveryState,
+};
+pub use settings::Settings;
+
+/// Endpoints that the shop may have.
+const MOST_OF_SHOP: i64 = 20;
+/// Secrets that may sign at the same time.
+const MOST_SECRETS: usize = 5;
+/// Longest time in which an earlier secret signs beside the new one, in hours.
+pub const MOST_OVERLAP_HOURS: u32 = 168;
+/// Tests and repeated deliveries that one account may ask for within an hour, on one server.
+const MOST_ASKED_AN_HOUR: u32 = 120;
+/// Attempts that a delivery shows.
+const LOG_LENGTH: i64 = 50;
+/// Time for which deliveries are kept.
+const KEPT: TimeDelta = TimeDelta::days(30);
+/// Rows that one transaction of the purge removes.
+const PURGED_AT_ONCE: i64 = 1000;
+/// Rest between two looks at what is due.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Workers of a server, so that endpoints that hang hold up a part of it only.
+const LANES: usize = 4;
+
+/// Everything webhooks need, built once at start.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    db: Db,
+    clock: Clock,
+    vault: Arc<Vault>,
+    settings: Arc<Settings>,
+    checking: Checking,
+    sender: Sender,
+    asked: Arc<Throttle<UserId>>,
+}
+
+impl Webhooks {
+    /// Prepares webhooks.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(db: Db, clock: Clock, vault: Arc<Vault>, settings: Settings) -> Result<Self> {
+        let checking = Checking::new(&settings);
+        let sender = Sender::new(&settings, checking.clone()).map_err(Error::internal)?;
+        let hour = TimeDelta::hours(1);
+        let asked = Throttle::new(MOST_ASKED_AN_HOUR, hour, "tests and repeated deliveries");
+        Ok(Self {
+            db,
+            clock,
+            vault,
+            settings: Arc::new(settings),
+            checking,
+            sender,
+            asked: Arc::new(asked),
+        })
+    }
+
+    /// Returns the kinds of events that an owner can choose.
+    pub fn kinds(owner: Owner) -> Vec<Topic> {
+        let offered = Topic::ALL.iter().copied();
+        offered.filter(|topic| owner.may_have(*topic)).collect()
+    }
+
+    /// Returns the endpoints of an owner, the oldest first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn list(&self, owner: Owner) -> Result<Vec<Webhook>> {
+        Ok(store::list(&mut self.db.read().await?, owner).await?)
+    }
+
+    /// Returns an endpoint of an owner.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when there is none or it is another one's.
+    pub async fn get(&self, owner: Owner, id: WebhookId) -> Result<Webhook> {
+        find(&mut self.db.read().await?, owner, id).await
+    }
+
+    /// Makes an endpoint; returns it with its secret, which is shown this once.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` for an address that nothing may be sent to, `CONFLICT` when the owner has
+    /// as many as are allowed.
+    pub async fn create(
+        &self,
+        caller: Caller<'_>,
+        new: NewWebhook<'_>,
+    ) -> Result<(Webhook, Secret)> {
+        let owner = caller.owner();
+        let url = self.checking.check_url(new.url, self.settings.allow_http);
+        let url = url.await?.to_string();
+        let now = self.clock.now();
+        let webhook = Webhook {
+            id: new_id(&self.clock),
+            url,
+            description: new.description.trim().to_owned(),
+            events: kinds_for(owner, new.events)?,
+            disabled_at: None,
+            disabled_because: None,
+            failing_since: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut conn = self.db.begin().await?;
+        store::lock(&mut conn, owner, now).await?;
+        self.check_count(&mut conn, owner).await?;
+        store::insert(&mut conn, owner, &webhook).await?;
+        let secret = secrets::make(&mut conn, &self.clock, &self.vault, webhook.id).await?;
+        let details = json!({ "url": webhook.url, "events": webhook.events });
+        self.note(
+            &mut conn,
+            caller,
+            AuditAct::WebhookCreated,
+            webhook.id,
+            details,
+        )
+        .await?;
+        conn.commit().await?;
+        Ok((webhook, secret))
+    }
+
+    async fn check_count(&self, conn: &mut Conn, owner: Owner) -> Result<()> {
+        let most = match owner {
+            Owner::Shop => MOST_OF_SHOP,
+            Owner::Customer(_) => self.settings.per_customer,
+        };
+        if store::count(conn, owner).await? >= most {
+            let message =
+                format!("You already have the maximum of {most} webhooks. Delete one first.");
+            return Err(Error::new(Code::Conflict, message));
+        }
+        Ok(())
+    }
+
+    /// Changes an endpoint. One that is enabled again is given all its time again.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `VALIDATION_FAILED` for an address that nothing may be sent to.
+    pub async fn change(
+        &self,
+        caller: Caller<'_>,
+        id: WebhookId,
+        change: WebhookChange,
+    ) -> Result<Webhook> {
+        let owner = caller.owner();
+        let url = match &change.url {
+            Some(url) => {
+                let checked = self.checking.check_url(url, self.settings.allow_http);
+                Some(checked.await?.to_string())
+            }
+            None => None,
+        };
+        let events = change.events.map(|events| kinds_for(owner, events));
+        let (events, now) = (events.transpose()?, self.clock.now());
+        let mut conn = self.db.begin().await?;
+        store::lock(&mut conn, owner, now).await?;
+        let before = find(&mut conn, owner, id).await?;
+        let mut after = Webhook {
+            url: url.unwrap_or_else(|| before.url.clone()),
+            description: change
+                .description
+                .unwrap_or_else(|| before.description.clone()),
+            events: events.unwrap_or_else(|| before.events.clone()),
+            updated_at: now,
+            ..before.clone()
+        };
+        match change.enabled {
+            Some(true) => {
+                (
+                    after.disabled_at,
+                    after.disabled_because,
+                    after.failing_since,
+                ) = (None, None, None);
+            }
+            Some(false) if after.disabled_at.is_none() => {
+                after.disabled_at = Some(now);
+                after.disabled_because = Some(DisabledBecause::Owner);
+            }
+            Some(false) | None => {}
+        }
+        store::update(&mut conn, &after).await?;
+        let details = json!({ "before": before, "after": after });
+        self.note(&mut conn, caller, AuditAct::WebhookChanged, id, details)
+            .await?;
+        conn.commit().await?;
+        Ok(after)
+    }
+
+    /// Removes an endpoint with everything about it.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn delete(&self, caller: Caller<'_>, id: WebhookId) -> Result<()> {
+        let owner = caller.owner();
+        let mut conn = self.db.begin().await?;
+        store::lock(&mut conn, owner, self.clock.now()).await?;
+        let removed = find(&mut conn, owner, id).await?;
+        store::delete(&mut conn, owner, id).await?;
+        let details = json!({ "url": removed.url });
+        self.note(&mut conn, caller, AuditAct::WebhookDeleted, id, details)
+            .await?;
+        Ok(conn.commit().await?)
+    }
+
+    /// Makes a new secret, which is shown this once. The earlier ones sign beside it for a while.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `CONFLICT` when too many secrets sign already.
+    pub async fn rotate(
+        &self,
+        caller: Caller<'_>,
+        id: WebhookId,
+        overlap: TimeDelta,
+    ) -> Result<Secret> {
+        let (owner, now) = (caller.owner(), self.clock.now());
+        let mut conn = self.db.begin().await?;
+        store::lock(&mut conn, owner, now).await?;
+        find(&mut conn, owner, id).await?;
+        store::expire_secrets(&mut conn, id, now + overlap).await?;
+        store::forget_secrets(&mut conn, id, now).await?;
+        if store::secrets(&mut conn, id, now).await?.len() >= MOST_SECRETS {
+            let message = format!(
+                "{MOST_SECRETS} secrets sign already. Wait until one of them ends, or rotate with an overlap of 0 hours."
+            );
+            return Err(Error::new(Code::Conflict, message));
+        }
+        let secret = secrets::make(&mut conn, &self.clock, &self.vault, id).await?;
+        let details = json!({ "overlapHours": overlap.num_hours() });
+        self.note(
+            &mut conn,
+            caller,
+            AuditAct::WebhookSecretRotated,
+            id,
+            details,
+        )
+        .await?;
+        conn.commit().await?;
+        Ok(secret)
+    }
+
+    /// Sends a test event to an endpoint; returns its delivery.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_STATE` while it is disabled; `TOO_MANY_REQUESTS`.
+    pub async fn test(&self, caller: Caller<'_>, id: WebhookId) -> Result<WebhookDelivery> {
+        self.asked.admit(caller.user_id(), self.clock.now())?;
+        let mut conn = self.db.begin().await?;
+        let webhook = find(&mut conn, caller.owner(), id).await?;
+        check_enabled(&webhook)?;
+        let event = Event {
+            id: new_id::<Uuid>(&self.clock),
+            kind: enqueueing::TEST,
+            at: self.clock.now(),
+            data: json!({ "webhookId": id }),
+        };
+        let delivery_id = event.put(&mut conn, &self.clock, id).await?;
+        let delivery = delivery(&mut conn, id, delivery_id).await?;
+        let details = json!({ "deliveryId": delivery_id });
+        self.note(&mut conn, caller, AuditAct::WebhookTested, id, details)
+            .await?;
+        conn.commit().await?;
+        Ok(delivery)
+    }
+
+    /// Returns a page of the deliveries to an endpoint, newest first.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn deliveries(
+        &self,
+        owner: Owner,
+        id: WebhookId,
+        state: Option<WebhookDeliveryState>,
+        part: Part,
+    ) -> Result<Page<WebhookDelivery>> {
+        let mut conn = self.db.read().await?;
+        find(&mut conn, owner, id).await?;
+        Ok(deliveries::list(&mut conn, id, state, part).await?)
+    }
+
+    /// Returns a delivery with its payload and its attempts.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn delivery(
+        &self,
+        owner: Owner,
+        id: WebhookId,
+        delivery_id: WebhookDeliveryId,
+    ) -> Result<WebhookDeliveryDetail> {
+        let mut conn = self.db.read().await?;
+        find(&mut conn, owner, id).await?;
+        let delivery = delivery(&mut conn, id, delivery_id).await?;
+        let body = deliveries::body(&mut conn, delivery_id).await?;
+        let (body,) = body.ok_or_else(|| Error::not_found("delivery"))?;
+        Ok(WebhookDeliveryDetail {
+            delivery,
+            payload: serde_json::from_str(&body)?,
+            log: deliveries::attempts(&mut conn, delivery_id, LOG_LENGTH).await?,
+        })
+    }
+
+    /// Sends an event again, whatever became of it, with the same `webhook-id`.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_STATE` when it waits to be sent or is being sent, and while its endpoint
+    /// is disabled; `TOO_MANY_REQUESTS`.
+    pub async fn resend(
+        &self,
+        caller: Caller<'_>,
+        id: WebhookId,
+        delivery_id: WebhookDeliveryId,
+    ) -> Result<WebhookDelivery> {
+        self.asked.admit(caller.user_id(), self.clock.now())?;
+        let mut conn = self.db.begin().await?;
+        let webhook = find(&mut conn, caller.owner(), id).await?;
+        check_enabled(&webhook)?;
+        let is_revived = deliveries::revive(&mut conn, id, delivery_id, self.clock.now()).await?;
+        let delivery = delivery(&mut conn, id, delivery_id).await?;
+        if !is_revived {
+            return Err(Error::new(
+                Code::InvalidState,
+                "This delivery is on its way already.",
+            ));
+        }
+        let details = json!({ "deliveryId": delivery_id, "type": delivery.kind });
+        self.note(&mut conn, caller, AuditAct::WebhookResent, id, details)
+            .await?;
+        conn.commit().await?;
+        Ok(delivery)
+    }
+
+    /// Records an act of an administrator; customers act on what is their own.
+    async fn note(
+        &self,
+        conn: &mut Conn,
+        caller: Caller<'_>,
+        act: AuditAct,
+        id: WebhookId,
+        details: Value,
+    ) -> Result<()> {
+        let Caller::Administrator(actor_id, reason) = caller else {
+            return Ok(());
+        };
+        let mut event = audit::Event::new(act, Subject::Webhook(id), details);
+        if let Some(reason) = reason {
+            event = event.because(reason);
+        }
+        audit::record(conn, &self.clock, actor_id, event).await
+    }
+}
+
+async fn find(conn: &mut Conn, owner: Owner, id: WebhookId) -> Result<Webhook> {
+    let found = store::by_id(conn, owner, id).await?;
+    found.ok_or_else(|| Error::not_found("webhook"))
+}
+
+async fn delivery(
+    conn: &mut Conn,
+    id: WebhookId,
+    delivery_id: WebhookDeliveryId,
+) -> Result<WebhookDelivery> {
+    let found = deliveries::by_id(conn, id, delivery_id).await?;
+    found.ok_or_else(|| Error::not_found("delivery"))
+}
+
+fn check_enabled(webhook: &Webhook) -> Result<()> {
+    if webhook.disabled_at.is_some() {
+        let message = "This webhook is disabled. Enable it first.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    Ok(())
+}
+
+/// Returns the chosen kinds of events, each once.
+fn kinds_for(owner: Owner, mut events: Vec<Topic>) -> Result<Json<Vec<Topic>>> {
+    if let Some(refused) = events.iter().find(|topic| !owner.may_have(**topic)) {
+        let message = format!("has {refused}, which is not sent to this webhook");
+        return Err(Error::invalid("events", message));
+    }
+    events.sort_unstable_by_key(|topic| topic.as_str());
+    events.dedup();
+    Ok(Json(events))
+}
+
+/// Removes deliveries that are too old to be of use, with their attempts; returns their number. One
+/// that still goes out stays.
+///
+/// # Errors
+/// When the database refuses; what was removed until then is gone.
+pub async fn purge(db: &Db, clock: &Clock) -> Result<u64> {
+    let before = clock.now() - KEPT;
+    let mut removed = 0;
+    loop {
+        let mut conn = db.begin().await?;
+        let now = deliveries::purge(&mut conn, before, PURGED_AT_ONCE).await?;
+        conn.commit().await?;
+        if now == 0 {
+            return Ok(removed);
+        }
+        removed += now;
+    }
+}
+
+/// Delivers what is due, until cancelled.
+pub async fn watch(webhooks: Webhooks, cancel: CancellationToken) {
+    let (webhooks, cancel) = (&webhooks, &cancel);
+    let lane = |_| {
+        let worker = Worker::new("webhooks", INTERVAL).ending_steps();
+        worker.run(cancel.clone(), move || {
+            delivering::deliver(webhooks, cancel)
+        })
+    };
+    join_all((0..LANES).map(lane)).await;
+}

@@ -1,0 +1,169 @@
+//! Webhooks as they are stored and shown.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    ids::{UserId, WebhookDeliveryId, WebhookId},
+    outbox::{ADMINISTRATORS, Topic},
+    text_enum,
+};
+
+/// Owner of endpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The shop: events of all customers, and those for administrators.
+    Shop,
+    /// A customer: its own events.
+    Customer(UserId),
+}
+
+impl Owner {
+    /// Returns the subject that messages to this owner have.
+    pub(super) fn id(self) -> Uuid {
+        match self {
+            Self::Shop => ADMINISTRATORS,
+            Self::Customer(user_id) => user_id.into(),
+        }
+    }
+
+    /// Returns true for a kind of events that this owner can choose.
+    pub(super) fn may_have(self, topic: Topic) -> bool {
+        topic != Topic::EmailConfirmation && (self == Self::Shop || !topic.is_for_administrators())
+    }
+}
+
+/// Caller of an act.
+#[derive(Debug, Clone, Copy)]
+pub enum Caller<'a> {
+    /// A customer, on its own endpoints.
+    Customer(UserId),
+    /// An administrator, on those of the shop, with the reason where one is asked for.
+    Administrator(UserId, Option<&'a str>),
+}
+
+impl Caller<'_> {
+    pub(super) const fn owner(self) -> Owner {
+        match self {
+            Self::Customer(user_id) => Owner::Customer(user_id),
+            Self::Administrator(..) => Owner::Shop,
+        }
+    }
+
+    pub(super) const fn user_id(self) -> UserId {
+        match self {
+            Self::Customer(user_id) | Self::Administrator(user_id, _) => user_id,
+        }
+    }
+}
+
+text_enum! {
+    /// Reason why nothing is sent to an endpoint.
+    pub enum DisabledBecause {
+        /// Its owner switched it off.
+        Owner = "OWNER",
+        /// Nothing but failures for days.
+        Failing = "FAILING",
+        /// It answered 410 Gone.
+        Gone = "GONE",
+    }
+}
+
+text_enum! {
+    /// State of the delivery of an event to an endpoint.
+    pub enum WebhookDeliveryState {
+        /// Not tried yet.
+        Pending = "PENDING",
+        /// Answered with a status of 200 to 299.
+        Delivered = "DELIVERED",
+        /// Not taken; it is tried again.
+        Failed = "FAILED",
+        /// Not taken in all attempts, or its endpoint is disabled.
+        Dead = "DEAD",
+    }
+}
+
+/// Address that events are sent to.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct Webhook {
+    pub id: WebhookId,
+    pub url: String,
+    pub description: String,
+    /// Kinds of events; all, also those that come later, when it is empty.
+    #[schema(value_type = Vec<Topic>)]
+    pub events: Json<Vec<Topic>>,
+    /// Time since when nothing is sent; absent while it is enabled.
+    pub disabled_at: Option<DateTime<Utc>>,
+    pub disabled_because: Option<DisabledBecause>,
+    /// Time of the first failure after the last success.
+    pub failing_since: Option<DateTime<Utc>>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// Endpoint to make.
+#[derive(Debug)]
+pub struct NewWebhook<'a> {
+    pub url: &'a str,
+    pub description: &'a str,
+    pub events: Vec<Topic>,
+}
+
+/// Fields of an endpoint to change; what is absent stays.
+#[derive(Debug, Default)]
+pub struct WebhookChange {
+    pub url: Option<String>,
+    pub description: Option<String>,
+    pub events: Option<Vec<Topic>>,
+    pub enabled: Option<bool>,
+}
+
+/// An event on its way to an endpoint.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookDelivery {
+    pub id: WebhookDeliveryId,
+    /// Event, whose `webhook-id` is `msg_` and this.
+    pub event_id: Uuid,
+    /// Kind of the event, or `WEBHOOK_TEST`.
+    #[serde(rename = "type")]
+    #[sqlx(rename = "type")]
+    pub kind: String,
+    pub state: WebhookDeliveryState,
+    /// Attempts since it was made, or since it was sent again by hand.
+    pub attempts: i64,
+    /// Time of the next attempt of what is pending or failed.
+    pub next_try_at: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
+    pub delivered_at: Option<DateTime<Utc>>,
+}
+
+/// One attempt to deliver.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookAttempt {
+    pub at: DateTime<Utc>,
+    /// Status of the answer; absent when there was none.
+    pub status: Option<i64>,
+    pub duration_ms: i64,
+    /// First bytes of the answer, or the reason why there was none.
+    pub answer: String,
+}
+
+/// A delivery with what was sent and its newest attempts.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WebhookDeliveryDetail {
+    #[serde(flatten)]
+    pub delivery: WebhookDelivery,
+    /// Payload as it is sent.
+    #[schema(value_type = Object)]
+    pub payload: Value,
+    /// Attempts, newest first; at most 50.
+    pub log: Vec<WebhookAttempt>,
+}

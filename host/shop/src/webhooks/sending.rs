@@ -1,0 +1,153 @@
+//! One attempt: the request, and what is kept of its answer.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Response, StatusCode, Url, header::CONTENT_TYPE};
+
+use super::{Settings, address::Checking};
+
+/// Bytes that are read and kept of an answer.
+const ANSWER_BYTES: usize = 1024;
+
+/// Client that connects to checked addresses only.
+#[derive(Debug, Clone)]
+pub(super) struct Sender {
+    http: reqwest::Client,
+    checking: Checking,
+    timeout: Duration,
+}
+
+/// A signed event.
+#[derive(Debug)]
+pub(super) struct Signed<'a> {
+    pub(super) url: &'a str,
+    pub(super) id: &'a str,
+    pub(super) timestamp: i64,
+    pub(super) signature: String,
+    pub(super) body: &'a str,
+}
+
+/// End of an attempt.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    /// Absent when there was no answer.
+    pub(super) status: Option<StatusCode>,
+    pub(super) duration: Duration,
+    /// First bytes of the answer, or the reason why there was none.
+    pub(super) answer: String,
+}
+
+impl Attempt {
+    /// Returns an attempt that sent nothing.
+    pub(super) fn not_made(reason: impl Into<String>) -> Self {
+        Self {
+            status: None,
+            duration: Duration::ZERO,
+            answer: reason.into(),
+        }
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.status.is_some_and(|status| status.is_success())
+    }
+}
+
+impl Sender {
+    pub(super) fn new(settings: &Settings, checking: Checking) -> reqwest::Result<Self> {
+        // One TLS provider for the process; a second installation changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder()
+            .dns_resolver(checking.clone())
+            // A proxy would look names up by itself.
+            .no_proxy()
+            // An answer could point to where nothing may be sent.
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            // Each connection is for an address that was checked for it.
+            .pool_max_idle_per_host(0)
+            .timeout(settings.timeout)
+            .https_only(!settings.allow_http)
+            .referer(false)
+            .user_agent(concat!("dermaga-webhooks/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self {
+            http,
+            checking,
+            timeout: settings.timeout,
+        })
+    }
+
+    /// Sends an event once.
+    pub(super) async fn send(&self, signed: Signed<'_>) -> Attempt {
+        let began = Instant::now();
+        // The client's own limit does not count while a body is read that never ends.
+        let ended = tokio::time::timeout(self.timeout, self.exchange(signed)).await;
+        let (status, answer) = ended.unwrap_or_else(|_| (None, "no answer in time".to_owned()));
+        Attempt {
+            status,
+            duration: began.elapsed(),
+            answer,
+        }
+    }
+
+    async fn exchange(&self, signed: Signed<'_>) -> (Option<StatusCode>, String) {
+        let Ok(url) = Url::parse(signed.url) else {
+            return (None, "the address is none".to_owned());
+        };
+        if let Err(refused) = self.checking.check_literal(&url) {
+            return (None, format!("the address {refused}"));
+        }
+        let request = self
+            .http
+            .post(url)
+            .header(CONTENT_TYPE, "application/json")
+            .header("webhook-id", signed.id)
+            .header("webhook-timestamp", signed.timestamp)
+            .header("webhook-signature", signed.signature)
+            .body(signed.body.to_owned());
+        match request.send().await {
+            Ok(response) => (Some(response.status()), beginning(response).await),
+            Err(error) => (None, cause(&error)),
+        }
+    }
+}
+
+/// Reads the first bytes of an answer; the rest stays unread.
+async fn beginning(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < ANSWER_BYTES
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    bytes.truncate(ANSWER_BYTES);
+    printable(&String::from_utf8_lossy(&bytes))
+}
+
+/// Replaces what a database or a terminal would not take.
+fn printable(text: &str) -> String {
+    let shown = |letter: char| match letter {
+        '\n' => '\n',
+        letter if letter.is_control() => ' ',
+        letter => letter,
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Returns the innermost reason, which says more than those around it.
+fn cause(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "no answer in time".to_owned();
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let reason = printable(&innermost.to_string());
+    let address = if innermost.is::<super::address::Refused>() {
+        "the address "
+    } else {
+        ""
+    };
+    format!("{address}{reason}")
+}
