@@ -13,8 +13,8 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_shop::{
-    billing, catalog, db::Clock, idempotency, notifications, payments, plugins, provisioning,
-    scheduler, webhooks,
+    billing, catalog, db::Clock, events, idempotency, notifications, payments, plugins,
+    provisioning, scheduler, webhooks,
 };
 use tokio::{
     net::TcpListener,
@@ -147,6 +147,7 @@ impl App {
             cancel.clone(),
         ));
         workers.spawn(webhooks::watch(self.state.webhooks.clone(), cancel.clone()));
+        workers.spawn(events::watch(self.state.events.clone(), cancel.clone()));
         workers.spawn(bonuses::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());

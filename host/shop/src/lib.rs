@@ -13,6 +13,7 @@ pub mod crypto;
 pub mod csv;
 pub mod db;
 pub mod error;
+pub mod events;
 pub mod idempotency;
 pub mod ids;
 pub mod input;

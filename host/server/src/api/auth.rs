@@ -78,7 +78,11 @@ impl FromRequestParts<AppState> for Admin {
     }
 }
 
-fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
+/// Returns the token of a request.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when there is none.
+pub(super) fn bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     let missing = || {
         let message = "Log in first, and send the access token as `Authorization: Bearer ...`.";
         Error::new(Code::Unauthenticated, message)

@@ -10,6 +10,7 @@ mod auth;
 mod catalog;
 mod coupons;
 mod decisions;
+mod events;
 mod health;
 mod idempotency;
 mod instances;
@@ -75,6 +76,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::clock::router())
         .merge(notifications::router())
         .merge(admin::notifications::router())
+        .merge(events::router())
         .merge(webhooks::router())
         .merge(admin::webhooks::router());
     OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)

@@ -30,6 +30,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "catalogue", description = "What is sold. No token needed."),
         (name = "wallet", description = "Prepaid credit and what happened to it."),
         (name = "notifications", description = "What the shop tells its customers: inbox, mails, preferences."),
+        (name = "events", description = "What changes for a customer, as it happens."),
         (name = "webhooks", description = "Endpoints of customers that events are sent to, signed by the Standard Webhooks specification."),
         (name = "subscriptions", description = "Quoting, buying and cancelling."),
         (name = "instances", description = "What runs for a customer."),

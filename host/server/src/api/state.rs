@@ -7,6 +7,7 @@ use dermaga_shop::{
     catalog::Catalog,
     coupons::Coupons,
     db::{Clock, Db},
+    events::Events,
     ids::UserId,
     notifications::Notifications,
     payments::Payments,
@@ -67,6 +68,7 @@ pub struct Shared {
     pub scheduler: Arc<Scheduler>,
     pub notifications: Notifications,
     pub webhooks: Webhooks,
+    pub events: Events,
     /// Open streams of events.
     pub(crate) streams: Streams,
     /// Refusals kept under an Idempotency-Key, by customer.

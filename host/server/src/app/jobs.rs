@@ -4,7 +4,7 @@ use dermaga_shop::{
     billing,
     catalog::{self, Catalog},
     coupons::{self, Coupons},
-    notifications,
+    events, notifications,
     provisioning::health,
     scheduler::{Job, Outcome, Rule, Scheduler},
     subscriptions::Subscriptions,
@@ -147,7 +147,8 @@ fn upkeep(config: &Config, coupons: &Coupons, wallets: &Wallets) -> Vec<Job> {
                     let spans = health::purge(db, clock, how_long).await?;
                     let told = notifications::purge(db, clock).await?;
                     let sent = webhooks::purge(db, clock).await?;
-                    Ok(Outcome::of(spans + told + sent))
+                    let seen = events::purge(db, clock).await?;
+                    Ok(Outcome::of(spans + told + sent + seen))
                 }
             }),
         },

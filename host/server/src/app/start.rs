@@ -18,6 +18,7 @@ use dermaga_shop::{
     coupons::Coupons,
     crypto::Vault,
     db::{self, Clock, Db, ForeignLog, Schema},
+    events::Events,
     idempotency,
     notifications::{self, Notifications},
     payments::Payments,
@@ -213,6 +214,7 @@ impl App {
         let webhooks = Webhooks::new(db.clone(), clock.clone(), vault, settings)
             .map_err(StartError::failed("webhooks cannot be prepared"))?;
         let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets, &catalog);
+        let events = Events::new(db.clone(), clock.clone());
         let state = AppState::new(Shared {
             db,
             clock,
@@ -229,6 +231,7 @@ impl App {
             scheduler: Arc::new(scheduler),
             notifications,
             webhooks,
+            events,
             streams: Streams::default(),
             kept_refusals: Arc::new(idempotency::refusals()),
         });

@@ -15,10 +15,7 @@ use rand::RngExt as _;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{
-    crash::seeded,
-    site::{Patient, Server, Site},
-};
+use super::site::{Patient, Server, Site, seeded};
 
 const MAILS: usize = 300;
 /// Time that the mail server takes for each on one connection; with [`MAILS`] and [`LONGEST_LIFE`] it makes for a

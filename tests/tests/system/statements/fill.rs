@@ -67,11 +67,12 @@ async fn sqlite(conn: &mut SqliteConnection, small: &[&str]) {
             .fetch_all(&mut *conn)
             .await
             .unwrap();
-        let rows = sqlx::query("SELECT name, lower(type), \"notnull\" FROM pragma_table_info($1)")
-            .bind(&table);
+        let rows =
+            sqlx::query("SELECT name, lower(type), \"notnull\", pk FROM pragma_table_info($1)")
+                .bind(&table);
         let rows = rows.fetch_all(&mut *conn).await.unwrap();
         let columns = rows.iter().map(|row| Column {
-            is_key: keys.contains(&row.get::<String, _>(0)),
+            is_key: keys.contains(&row.get::<String, _>(0)) || row.get::<i64, _>(3) > 0,
             words: words(&source, &row.get::<String, _>(0)),
             name: row.get(0),
             kind: row.get(1),

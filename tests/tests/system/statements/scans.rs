@@ -63,6 +63,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         SUM,
     ),
     ("coupons/store/admin.rs list", "coupons", PAGE),
+    ("events/store.rs now", "events_now", "a view of one row"),
+    ("events/store.rs purge", "customer_events", NIGHT),
     ("notifications/store.rs administrators", "users", FEW),
     (
         "notifications/store/deliveries.rs list",

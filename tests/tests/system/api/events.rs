@@ -1,0 +1,437 @@
+//! Tests of `/events`: one's own changes, none lost and none twice, however often the stream ends.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use dermaga_shop::{
+    db::{Clock, new_id},
+    events, execute,
+    outbox::{self, Topic},
+};
+use dermaga_tests::{Client, Engine, Shop, both_engines};
+use reqwest::{Method, Response};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::webhooks::user_id;
+use crate::journeys::renewal::buy;
+
+const EVENTS: &str = "/api/events";
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// An event as a client reads it.
+#[derive(Debug, Clone, PartialEq)]
+struct Event {
+    id: String,
+    name: String,
+    data: Value,
+}
+
+/// An open stream.
+struct Stream {
+    response: Response,
+    text: String,
+}
+
+impl Stream {
+    async fn open(client: &Client, seen: Option<&str>) -> Self {
+        // The server may not have noticed yet that an earlier one was closed.
+        let mut response = Self::ask(client, seen).await;
+        for _ in 0..50 {
+            if response.status() != 429 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            response = Self::ask(client, seen).await;
+        }
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self {
+            response,
+            text: String::new(),
+        }
+    }
+
+    async fn ask(client: &Client, seen: Option<&str>) -> Response {
+        let mut request = client.request(Method::GET, EVENTS);
+        if let Some(seen) = seen {
+            request = request.header("Last-Event-ID", seen);
+        }
+        request.send().await.unwrap()
+    }
+
+    /// Returns the next event; `None` when the stream ends.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.text = rest;
+                let field = |name: &str| {
+                    let prefix = format!("{name}: ");
+                    let line = event.lines().find_map(|line| line.strip_prefix(&prefix));
+                    line.unwrap_or_default().to_owned()
+                };
+                // A comment keeps the connection open.
+                if event.starts_with(':') {
+                    continue;
+                }
+                return Some(Event {
+                    id: field("id"),
+                    name: field("event"),
+                    data: serde_json::from_str(&field("data")).unwrap(),
+                });
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.response.chunk()).await;
+            let chunk = chunk.expect("something comes").ok()??;
+            self.text.push_str(&String::from_utf8_lossy(&chunk));
+        }
+    }
+
+    /// Reads until an event is as wanted; returns all that were read.
+    async fn until(&mut self, is_wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
+        let mut read = Vec::new();
+        loop {
+            let event = self.next().await;
+            let event = event.unwrap_or_else(|| panic!("it ended after {read:#?}"));
+            read.push(event.clone());
+            if is_wanted(&event) {
+                return read;
+            }
+        }
+    }
+
+    /// Returns true when nothing comes for a while.
+    async fn is_silent(&mut self) -> bool {
+        let next = tokio::time::timeout(Duration::from_millis(2500), self.next());
+        next.await.is_err()
+    }
+}
+
+/// Makes an event of the inbox.
+async fn put(shop: &Shop, reader: Uuid, key: &str) {
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let what = (Topic::QuotaFree, reader);
+    let payload = json!({ "plan": "Small", "service": "Ghost" });
+    outbox::put_once(&mut conn, shop.clock(), what, key, payload)
+        .await
+        .unwrap();
+    conn.commit().await.unwrap();
+}
+
+/// Writes an event as the triggers do.
+async fn write(conn: &mut dermaga_shop::db::Conn, clock: &Clock, reader: Uuid, change: &str) {
+    let sql = "INSERT INTO customer_events (user_id, kind, subject_id, change, at) VALUES ($1, 'wallet', $2, $3, $4)";
+    let id: Uuid = new_id(clock);
+    execute!(conn, sql, reader, id, change, clock.now()).unwrap();
+}
+
+both_engines!(
+    Shop,
+    [
+        a_stream_has_ones_own_changes,
+        a_stream_goes_on_where_it_was_left,
+        a_place_that_cannot_be_found_is_told,
+        a_stream_ends_with_its_token,
+        streams_are_few_and_their_owners
+    ]
+);
+
+async fn a_stream_has_ones_own_changes(shop: Shop) {
+    let customer = shop
+        .customer_with_credit("kabar@example.com", 300_000)
+        .await;
+    let other = shop.customer("lain@example.com").await;
+    let mut own = Stream::open(&customer, None).await;
+    let mut others = Stream::open(&other, None).await;
+    for stream in [&mut own, &mut others] {
+        let ready = stream.next().await.unwrap();
+        assert_eq!((ready.name.as_str(), ready.data), ("ready", json!({})));
+    }
+    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let read = own
+        .until(|event| event.data["change"] == "INSTANCE_READY")
+        .await;
+    let of = |kind: &str| -> Vec<(&str, &str)> {
+        let found = read.iter().filter(|event| event.name == kind);
+        found
+            .map(|event| {
+                assert_eq!(event.data["kind"], kind);
+                assert!(event.data["at"].is_string());
+                (
+                    event.data["subjectId"].as_str().unwrap(),
+                    event.data["change"].as_str().unwrap(),
+                )
+            })
+            .collect()
+    };
+    let (instance, subscription) = (
+        bought["instanceId"].as_str().unwrap(),
+        bought["subscription"]["id"].as_str().unwrap(),
+    );
+    let instances = of("instance");
+    assert!(instances.iter().all(|(id, _)| *id == instance), "{read:#?}");
+    assert_eq!(instances.last().unwrap().1, "WRITTEN");
+    let subscriptions = of("subscription");
+    assert!(subscriptions.iter().all(|(id, _)| *id == subscription));
+    assert_eq!(subscriptions.last().unwrap().1, "ACTIVE");
+    let wallet = of("wallet");
+    assert_eq!(wallet.len(), 1, "{read:#?}");
+    let path = format!("/api/wallet/transactions/{}", wallet[0].0);
+    let transaction = customer.get(&path).await.data(200);
+    assert_eq!(transaction["type"], wallet[0].1);
+    let notification = of("notification").pop().unwrap();
+    let inbox = customer.get("/api/notifications").await.data(200);
+    assert_eq!(inbox["notifications"][0]["id"], notification.0);
+
+    put(&shop, user_id(&other).await, "1").await;
+    let theirs = others.next().await.unwrap();
+    assert_eq!(
+        theirs.data["change"], "QUOTA_FREE",
+        "the first of the other"
+    );
+    let path = format!("/api/subscriptions/{subscription}/auto-renew");
+    let ends = json!({ "autoRenew": false });
+    customer.put(&path, ends).await.data(200);
+    let event = own.next().await.unwrap();
+    assert_eq!(
+        (event.name.as_str(), &event.data["change"]),
+        ("subscription", &json!("ACTIVE"))
+    );
+    assert!(own.is_silent().await, "nothing of others, nothing twice");
+}
+
+async fn a_stream_goes_on_where_it_was_left(shop: Shop) {
+    let customer = shop.customer("lanjut@example.com").await;
+    let reader = user_id(&customer).await;
+    let mut seen: Vec<Event> = Vec::new();
+    let mut stream = Stream::open(&customer, None).await;
+    let mut last = stream.next().await.unwrap().id;
+    for round in 0..6 {
+        // Some while the stream is open, and some while it is not.
+        let open = async {
+            for number in 0..5 {
+                put(&shop, reader, &format!("{round}-open-{number}")).await;
+            }
+        };
+        let read = async {
+            for _ in 0..3 {
+                seen.push(stream.next().await.unwrap());
+            }
+        };
+        tokio::join!(open, read);
+        last.clone_from(&seen.last().unwrap().id);
+        drop(stream);
+        for number in 0..4 {
+            put(&shop, reader, &format!("{round}-shut-{number}")).await;
+        }
+        stream = Stream::open(&customer, Some(&last)).await;
+    }
+    while seen.len() < 54 {
+        seen.push(stream.next().await.unwrap());
+    }
+    assert!(stream.is_silent().await);
+    let mut ids: Vec<&str> = seen
+        .iter()
+        .map(|event| event.data["subjectId"].as_str().unwrap())
+        .collect();
+    assert!(seen.iter().all(|event| event.name == "notification"));
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 54, "each once");
+
+    // A place before the first event is one, too.
+    let mut again = Stream::open(&customer, Some(&last)).await;
+    let at = seen.iter().position(|event| event.id == last).unwrap();
+    for expected in &seen[at + 1..] {
+        let event = again.next().await.unwrap();
+        assert_eq!(
+            (event.name, event.data),
+            (expected.name.clone(), expected.data.clone())
+        );
+    }
+    shop.clock().advance(TimeDelta::days(6));
+    let (db, clock) = (&shop.state().db, shop.clock());
+    assert_eq!(events::purge(db, clock).await.unwrap(), 0);
+    clock.advance(TimeDelta::days(2));
+    assert!(events::purge(db, clock).await.unwrap() >= 54);
+}
+
+async fn a_place_that_cannot_be_found_is_told(shop: Shop) {
+    let customer = shop.customer("jauh@example.com").await;
+    let mut stream = Stream::open(&customer, None).await;
+    let ready = stream.next().await.unwrap();
+    let mut found = Stream::open(&customer, Some(&ready.id)).await;
+    let parts: Vec<&str> = ready.id.split('-').collect();
+    let later = format!("{}-{}-{}", i64::MAX, parts[1], parts[2]);
+    for seen in ["x", "1-2", later.as_str()] {
+        let mut stream = Stream::open(&customer, Some(seen)).await;
+        let reset = stream.next().await.unwrap();
+        assert_eq!(reset.name, "reset", "{seen}");
+        put(&shop, user_id(&customer).await, seen).await;
+        let event = stream.next().await.unwrap();
+        assert_eq!(event.data["change"], "QUOTA_FREE");
+        let event = found.next().await.unwrap();
+        assert_eq!(
+            event.data["change"], "QUOTA_FREE",
+            "a good place needs no greeting"
+        );
+    }
+    shop.clock().advance(TimeDelta::days(7));
+    let customer = shop.sign_in("jauh@example.com").await;
+    let mut stream = Stream::open(&customer, Some(&ready.id)).await;
+    assert_eq!(stream.next().await.unwrap().name, "reset", "it is too old");
+}
+
+async fn a_stream_ends_with_its_token(shop: Shop) {
+    let customer = shop.customer("habis@example.com").await;
+    let token = json!({ "name": "pipa", "scope": "READ" });
+    let token = customer.post("/api/user/api-tokens", token).await.data(201);
+    let program = shop.client().with_token(token["token"].as_str().unwrap());
+    let reader = user_id(&customer).await;
+    let mut by_session = Stream::open(&customer, None).await;
+    let mut by_token = Stream::open(&program, None).await;
+    let path = format!("/api/user/api-tokens/{}", token["id"].as_str().unwrap());
+    customer.delete(&path).await.data(200);
+    let end = |event: &Event| event.name == "end";
+    by_token.until(end).await;
+    assert_eq!(by_token.next().await, None);
+    customer.post("/api/auth/logout-all", json!({})).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    put(&shop, reader, "late").await;
+    let read = by_session.until(end).await;
+    let late = read
+        .iter()
+        .any(|event| event.data["change"] == "QUOTA_FREE");
+    assert!(!late, "nothing is sent after it: {read:#?}");
+
+    // One that expires ends as well.
+    let customer = shop.sign_in("habis@example.com").await;
+    let mut stream = Stream::open(&customer, None).await;
+    stream.next().await.unwrap();
+    shop.clock().advance(TimeDelta::hours(25));
+    stream.until(end).await;
+}
+
+async fn streams_are_few_and_their_owners(shop: Shop) {
+    let stranger = shop.client();
+    stranger.get(EVENTS).await.fails(401, "UNAUTHENTICATED");
+    let customer = shop.customer("banyak@example.com").await;
+    let mut streams = Vec::new();
+    for _ in 0..5 {
+        streams.push(Stream::open(&customer, None).await);
+    }
+    let refused = customer.get(EVENTS).await;
+    refused.fails(429, "TOO_MANY_REQUESTS");
+    drop(streams.pop());
+    for _ in 0..100 {
+        let answer = customer.request(Method::GET, EVENTS).send().await.unwrap();
+        if answer.status() == 200 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    panic!("the place of a stream that was closed is not free");
+}
+
+/// A stream is of any server, and goes on at another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_goes_on_at_another_server() {
+    let Some(one) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let two = one.second_server().await;
+    let customer = one.customer("pindah@example.com").await;
+    let reader = user_id(&customer).await;
+    let there = customer.moved_to(two.client());
+    let mut at_two = Stream::open(&there, None).await;
+    at_two.next().await.unwrap();
+    put(&one, reader, "1").await;
+    let first = at_two.next().await.unwrap();
+    assert_eq!(first.data["change"], "QUOTA_FREE");
+    drop(at_two);
+    put(&two, reader, "2").await;
+    let mut at_one = Stream::open(&customer, Some(&first.id)).await;
+    let second = at_one.next().await.unwrap();
+    assert_eq!(second.data["change"], "QUOTA_FREE");
+    assert_ne!(second.data["subjectId"], first.data["subjectId"]);
+    assert!(at_one.is_silent().await);
+}
+
+/// A number that is taken first may become visible last: the stream waits for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_committed_late_is_not_skipped() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let customer = shop.customer("telat@example.com").await;
+    let reader = user_id(&customer).await;
+    let (db, clock) = (&shop.state().db, shop.clock());
+    let mut stream = Stream::open(&customer, None).await;
+    stream.next().await.unwrap();
+    let mut slow = db.begin().await.unwrap();
+    write(&mut slow, clock, reader, "FIRST").await;
+    let mut quick = db.begin().await.unwrap();
+    write(&mut quick, clock, reader, "SECOND").await;
+    quick.commit().await.unwrap();
+    assert!(stream.is_silent().await, "one before it may come");
+    slow.commit().await.unwrap();
+    let changes = [stream.next().await.unwrap(), stream.next().await.unwrap()];
+    let changes = changes.map(|event| event.data["change"].as_str().unwrap().to_owned());
+    assert_eq!(changes, ["FIRST", "SECOND"]);
+    // What is undone is waited for no longer.
+    let mut undone = db.begin().await.unwrap();
+    write(&mut undone, clock, reader, "NEVER").await;
+    let mut quick = db.begin().await.unwrap();
+    write(&mut quick, clock, reader, "THIRD").await;
+    quick.commit().await.unwrap();
+    undone.rollback().await.unwrap();
+    assert_eq!(stream.next().await.unwrap().data["change"], "THIRD");
+}
+
+/// Many write at the same time, while streams of two servers begin and end: each event once, in one order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_writers_and_no_event_is_lost() {
+    let Some(one) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let two = one.second_server().await;
+    let customer = one.customer("ramai@example.com").await;
+    let reader = user_id(&customer).await;
+    let there = customer.moved_to(two.client());
+    let mut stream = Stream::open(&customer, None).await;
+    let mut last = stream.next().await.unwrap().id;
+    let writers = async {
+        let each = (0..10).map(|writer| {
+            let (db, clock) = (one.state().db.clone(), one.clock().clone());
+            tokio::spawn(async move {
+                for number in 0..20 {
+                    let mut conn = db.begin().await.unwrap();
+                    write(&mut conn, &clock, reader, &format!("{writer}-{number}")).await;
+                    let pause = u64::try_from((writer * 7 + number * 3) % 23).unwrap();
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                    conn.commit().await.unwrap();
+                }
+            })
+        });
+        futures::future::join_all(each).await;
+    };
+    let mut changes = Vec::new();
+    let readers = async {
+        let mut is_here = true;
+        while changes.len() < 200 {
+            for _ in 0..17.min(200 - changes.len()) {
+                let event = stream.next().await.unwrap();
+                changes.push(event.data["change"].as_str().unwrap().to_owned());
+                last = event.id;
+            }
+            is_here = !is_here;
+            let client = if is_here { &customer } else { &there };
+            stream = Stream::open(client, Some(&last)).await;
+        }
+    };
+    tokio::join!(writers, readers);
+    assert!(stream.is_silent().await);
+    changes.sort_unstable();
+    changes.dedup();
+    assert_eq!(changes.len(), 200);
+}
