@@ -180,6 +180,8 @@ pub(crate) fn ended(status: SubscriptionStatus) -> Subscription {
         monthly_price: Rupiah::new(50_000),
         term_months: 1,
         term_price: None,
+        freeze_state: subscriptions::FreezeState::None,
+        storage_price: None,
         config: Json(json!({})),
         auto_renew: true,
         anchor_at: start,

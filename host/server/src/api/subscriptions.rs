@@ -9,7 +9,8 @@ use dermaga_shop::{
     provisioning::watching::{self, UsageView},
     subscriptions::{
         self, Order, PriceLineView, PurchaseView, QuoteView, SubscriptionDetail,
-        SubscriptionStatus, SubscriptionView, UpgradeQuote, UpgradeView, cancellation, checkout,
+        SubscriptionStatus, SubscriptionView, ThawView, UpgradeQuote, UpgradeView, cancellation,
+        checkout,
         lifecycle::{self, Named},
         upgrade::Charging,
     },
@@ -44,6 +45,10 @@ failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
 failure_responses!(Measuring: NotFound, NoCluster, ClusterUnavailable);
 failure_responses!(Living: NotFound, InvalidState);
+failure_responses!(Freezing: NotFound, InvalidState, InsufficientCredit, Unavailable, PluginRefusedInput, PluginFailed,
+    PluginUnavailable, PluginBusy, PluginSuspended);
+failure_responses!(Thawing: NotFound, InvalidState, InsufficientCredit, QuoteChanged, Conflict, Unavailable,
+    PluginRefusedInput, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 
 /// The routes of this domain.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -61,6 +66,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(stop))
         .routes(routes!(start))
         .routes(routes!(restart))
+        .routes(routes!(freeze))
+        .routes(routes!(thaw))
 }
 
 /// Order of a plan.
@@ -496,6 +503,62 @@ async fn upgrade(
                 format!("The plan is now {plan}. {}", self::charged(charged)),
                 view,
             )
+        }))
+    };
+    once.answer(&state, user_id, act).await
+}
+
+/// Freezes a subscription from its next period on: its instance is stopped, its data and its place are kept, and
+/// each month costs the price of the storage that its plan names. A freeze that waits can be called back by a thaw.
+#[utoipa::path(post, path = "/subscriptions/{id}/freeze", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "Frozen from the next period on", body = Envelope<SubscriptionDetail>), Freezing))]
+async fn freeze(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<SubscriptionId>,
+) -> Reply<SubscriptionDetail> {
+    let is_changed = subscriptions::freeze(&state.subscriptions, customer.user_id, id).await?;
+    let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
+    let message = if is_changed {
+        "It will be frozen when the period that is paid for is over."
+    } else {
+        "It is frozen already, or will be."
+    };
+    Ok(Success::ok(message, detail))
+}
+
+/// Highest price of a thaw.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ThawRequest {
+    /// Refuse to charge more than this.
+    #[garde(inner(custom(chargeable)))]
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 1_000_000_000_000_i64)]
+    max_charge: Option<Rupiah>,
+}
+
+/// Thaws a subscription: a new period begins at once and is charged at the customer's price; quota never refuses
+/// it. A freeze that waits for its period is called back, and costs nothing.
+#[utoipa::path(post, path = "/subscriptions/{id}/thaw", tag = "subscriptions", params(("id" = Uuid, Path), IdempotencyKey),
+    request_body = ThawRequest, security(("bearer" = [])),
+    responses((status = 200, description = "Thawed", body = Envelope<ThawView>), Thawing))]
+async fn thaw(
+    State(state): State<AppState>,
+    customer: Customer,
+    Id(id): Id<SubscriptionId>,
+    Keyed(request, once): Keyed<ThawRequest>,
+) -> Result<Response, Refusal> {
+    let user_id = customer.user_id;
+    let act = async {
+        let (shop, most) = (&state.subscriptions, request.max_charge);
+        let thawed = Box::pin(subscriptions::thaw(shop, user_id, id, most)).await?;
+        Ok(thawed.map(|view| {
+            let message = if view.transaction_id.is_some() {
+                format!("It is being started. {}", charged(view.charged))
+            } else {
+                "It will not be frozen.".to_owned()
+            };
+            Success::ok(message, view)
         }))
     };
     once.answer(&state, user_id, act).await

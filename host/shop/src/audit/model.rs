@@ -85,6 +85,10 @@ crate::text_enum! {
         PriceKept = "subscription.price_kept",
         /// A customer was told of another price.
         PriceMoved = "subscription.price_moved",
+        /// A customer wants a subscription frozen from its next period on.
+        SubscriptionFreezeAsked = "subscription.freeze_asked",
+        /// A customer ended a freeze, or called it back before it began.
+        SubscriptionThawed = "subscription.thawed",
         SubscriptionExpired = "subscription.expired",
         /// The period of a subscription was made longer without a charge.
         SubscriptionExtended = "subscription.extended",

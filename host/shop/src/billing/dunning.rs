@@ -16,9 +16,9 @@ use crate::{
     provisioning::{self, Act},
     scheduler::{Outcome, Progress},
     subscriptions::{
-        self, Settings, Subscription, SubscriptionStatus as Status, Subscriptions,
+        self, FreezeState, Settings, Subscription, SubscriptionStatus as Status, Subscriptions,
         delivery::{self, Ending},
-        renewal::is_as_seen,
+        renewal::{FROZEN, is_as_seen},
         upgrade,
     },
     timekeeping,
@@ -132,6 +132,9 @@ pub(super) async fn fall_behind(
         seen.status.check_move(behind.status)?;
     }
     store::fall_behind(&mut conn, seen, behind, now).await?;
+    if seen.freeze_state == FreezeState::Pending {
+        provisioning::change(&mut conn, clock, seen.id, Act::Freeze, FROZEN).await?;
+    }
     if behind.status == Status::Suspended && seen.status != Status::Suspended {
         let message =
             format!("Suspended: {due} for the next month was not paid. Its data is kept.");

@@ -67,7 +67,7 @@ pub async fn billing_info(
     Ok(BillingInfo {
         status: subscription.status,
         auto_renew: subscription.auto_renew,
-        term_months: subscription.term_months,
+        term_months: subscription.next_months(),
         period_end: subscription.period_end,
         grace_until: subscription.grace_until,
         suspended_at: subscription.suspended_at,
@@ -196,7 +196,7 @@ async fn forecast_each(
             service: row.service_slug,
             plan: row.plan_slug,
             status: row.subscription.status,
-            term_months: row.subscription.term_months,
+            term_months: row.subscription.next_months(),
             period_end: row.subscription.period_end,
             forecast,
             due,

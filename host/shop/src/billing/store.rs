@@ -89,7 +89,7 @@ pub(super) async fn fall_behind(
 ) -> sqlx::Result<bool> {
     let sql =
         "UPDATE subscriptions SET status = $3, grace_until = $4, suspended_at = $5, unpaid = $6,
-                 renewal_failures = 0, renewal_retry_at = NULL, updated_at = $7
+                 freeze_state = CASE WHEN freeze_state = 'PENDING' THEN 'FROZEN' ELSE freeze_state END, renewal_failures = 0, renewal_retry_at = NULL, updated_at = $7
                WHERE id = $1 AND period_number = $2";
     let (id, number) = (seen.id, seen.period_number);
     let Behind {
@@ -172,7 +172,8 @@ pub(super) struct StatusSum {
 }
 
 pub(super) async fn sums_by_status(conn: &mut Conn) -> sqlx::Result<Vec<StatusSum>> {
-    let sql = "SELECT status, auto_renew, count(*) AS number, CAST(sum(coalesce(term_price / term_months, monthly_price)) AS BIGINT) AS monthly_price,
+    let sql = "SELECT status, auto_renew, count(*) AS number, CAST(sum(CASE WHEN freeze_state = 'FROZEN'
+                 THEN storage_price ELSE coalesce(term_price / term_months, monthly_price) END) AS BIGINT) AS monthly_price,
                  CAST(coalesce(sum(unpaid), 0) AS BIGINT) AS unpaid
                FROM subscriptions WHERE status IN ('ACTIVE', 'PAST_DUE', 'SUSPENDED') GROUP BY status, auto_renew";
     fetch_all!(conn, StatusSum, sql)

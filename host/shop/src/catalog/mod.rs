@@ -146,6 +146,7 @@ async fn load_plan(
         max_instances_per_user: plan.max_instances_per_user.into(),
         features: &plan.features,
         terms: &plan.terms,
+        storage_price: plan.storage_price.map(Rupiah::new),
     };
     Ok(store::upsert_plan(conn, &new, now).await?)
 }

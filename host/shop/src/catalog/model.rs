@@ -106,6 +106,8 @@ pub struct Plan {
     pub features: Json<Vec<String>>,
     /// Longer terms that it is sold for, the shortest first.
     pub terms: Json<Vec<PlanTerm>>,
+    /// Price of a frozen month; absent where it cannot be frozen.
+    pub storage_price: Option<Rupiah>,
     pub active: bool,
     pub created_at: DateTime<Utc>,
 }
@@ -184,6 +186,8 @@ pub struct PlanView {
     pub monthly_price: Rupiah,
     /// Terms that it is sold for, one month first.
     pub terms: Vec<TermView>,
+    /// Rupiah for a month in which it is frozen: stopped, its data kept. Absent where it cannot be frozen.
+    pub storage_price: Option<Rupiah>,
     pub resources: ResourcesView,
     pub features: Vec<String>,
     pub max_instances_per_user: i64,
@@ -198,6 +202,7 @@ impl From<Plan> for PlanView {
             available_quota: plan.available_quota(),
             is_available: plan.active && plan.available_quota() > 0,
             terms: plan.term_views(),
+            storage_price: plan.storage_price,
             id: plan.id,
             slug: plan.slug,
             name: plan.name,

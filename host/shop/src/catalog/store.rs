@@ -151,6 +151,7 @@ pub(super) struct NewPlan<'a> {
     pub(super) max_instances_per_user: i64,
     pub(super) features: &'a [String],
     pub(super) terms: &'a [PlanTerm],
+    pub(super) storage_price: Option<Rupiah>,
 }
 
 /// Inserts or updates a plan; the template sets quota and `active` once, then they belong to the
@@ -163,8 +164,9 @@ pub(super) async fn upsert_plan(
     execute!(
         conn,
         "INSERT INTO service_plans (id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib,
-           replicas, total_quota, max_instances_per_user, features, terms, active, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, TRUE, $14, $14)
+           replicas, total_quota, max_instances_per_user, features, terms, active, created_at, updated_at,
+           storage_price)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $15, TRUE, $14, $14, $16)
          ON CONFLICT (service_id, slug) DO UPDATE SET tier = excluded.tier,
            name = CASE WHEN service_plans.edited LIKE '% name %' THEN service_plans.name ELSE excluded.name END,
            monthly_price = CASE WHEN service_plans.edited LIKE '% monthlyPrice %' THEN service_plans.monthly_price ELSE excluded.monthly_price END,
@@ -174,6 +176,7 @@ pub(super) async fn upsert_plan(
            replicas = CASE WHEN service_plans.edited LIKE '% replicas %' THEN service_plans.replicas ELSE excluded.replicas END,
            max_instances_per_user = CASE WHEN service_plans.edited LIKE '% maxInstancesPerUser %' THEN service_plans.max_instances_per_user ELSE excluded.max_instances_per_user END,
            features = CASE WHEN service_plans.edited LIKE '% features %' THEN service_plans.features ELSE excluded.features END,
+           storage_price = CASE WHEN service_plans.edited LIKE '% storagePrice %' THEN service_plans.storage_price ELSE excluded.storage_price END,
            terms = CASE WHEN service_plans.edited LIKE '% terms %' THEN service_plans.terms ELSE excluded.terms END,
            updated_at = excluded.updated_at",
         new.id,
@@ -191,6 +194,7 @@ pub(super) async fn upsert_plan(
         Json(new.features),
         now,
         Json(new.terms),
+        new.storage_price,
     )
     .map(|_| ())
 }
@@ -249,7 +253,7 @@ pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Opti
 }
 
 const PLAN: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
-    total_quota, used_quota, max_instances_per_user, features, terms, active, created_at FROM service_plans";
+    total_quota, used_quota, max_instances_per_user, features, terms, storage_price, active, created_at FROM service_plans";
 
 /// Every plan, sold or not.
 pub(super) async fn all_plans(conn: &mut Conn) -> sqlx::Result<Vec<Plan>> {

@@ -248,7 +248,7 @@ async fn snapshot(conn: &mut Conn) -> Result<BTreeMap<Key, Map<String, Value>>> 
                 "cpuMillis": plan.cpu_millis, "memoryMib": plan.memory_mib,
                 "storageGib": plan.storage_gib, "replicas": plan.replicas,
                 "maxInstancesPerUser": plan.max_instances_per_user, "features": plan.features.0,
-                "terms": plan.terms.0,
+                "terms": plan.terms.0, "storagePrice": plan.storage_price,
             });
             let key = (service.slug.clone(), Some(plan.slug.clone()));
             seen.insert(key, object(fields));
@@ -349,7 +349,7 @@ fn written(template: &Template, plan: Option<&str>) -> Option<Map<String, Value>
         "cpuMillis": plan.resources.cpu_millis, "memoryMib": plan.resources.memory_mib,
         "storageGib": plan.resources.storage_gib, "replicas": plan.resources.replicas,
         "maxInstancesPerUser": plan.max_instances_per_user, "features": plan.features,
-        "terms": plan.terms,
+        "terms": plan.terms, "storagePrice": plan.storage_price,
     })))
 }
 

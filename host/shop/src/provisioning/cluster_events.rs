@@ -40,6 +40,9 @@ pub(super) fn events(seen: &Instance, new_status: &NewStatus) -> Vec<Told> {
         );
         all.push(match (seen.desired, seen.halt) {
             (Desired::Stopped, Some(Halt::Owner)) => told("Stopped", "Stopped by its owner."),
+            (Desired::Stopped, Some(Halt::Frozen | Halt::OwnerAndFrozen)) => {
+                told("Frozen", "Frozen, as its customer asked.")
+            }
             (Desired::Stopped, _) => told("Suspended", "Suspended: it is not paid for."),
             _ if lifecycle::is_restart(seen) => told("Restarted", "Restarted by its owner."),
             _ if lifecycle::is_healing(seen) => {

@@ -46,6 +46,9 @@ text_enum! {
         /// The subscription is suspended.
         Unpaid = "UNPAID",
         OwnerAndUnpaid = "OWNER_AND_UNPAID",
+        /// The subscription is frozen, as its customer asked.
+        Frozen = "FROZEN",
+        OwnerAndFrozen = "OWNER_AND_FROZEN",
     }
 }
 

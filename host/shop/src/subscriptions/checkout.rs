@@ -4,7 +4,7 @@ use dermaga_runtime::canonical_json;
 use sqlx::types::Json;
 
 use super::{
-    Subscriptions,
+    FreezeState, Subscriptions,
     model::{PeriodRow, PurchaseView, QuoteView, ROUNDING, Subscription, SubscriptionStatus},
     pricing::{self, Order, Priced},
     store,
@@ -207,6 +207,8 @@ fn subscription(shop: &Subscriptions, order: &Order, priced: &Priced) -> Subscri
         monthly_price: priced.term.monthly_price,
         term_months: priced.term.months.into(),
         term_price: priced.term.price,
+        freeze_state: FreezeState::None,
+        storage_price: None,
         config: Json(priced.config.clone()),
         auto_renew: true,
         anchor_at: priced.moment,
@@ -275,6 +277,7 @@ fn period(priced: &Priced, payment: &Payment) -> PeriodRow {
         starts_at: priced.moment,
         ends_at: priced.period_end,
         months: priced.term.months.into(),
+        frozen: false,
         paid_until: None,
         price: priced.price,
         discount: priced.discount(),

@@ -4,6 +4,7 @@ pub mod administration;
 pub mod cancellation;
 pub mod checkout;
 pub mod delivery;
+pub mod freezing;
 pub mod granting;
 pub mod lifecycle;
 mod model;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
 pub use checkout::{buy, quote, validate};
+pub use freezing::{FreezeState, ThawView, freeze, thaw};
 pub(crate) use model::SubscriptionRow;
 pub use model::{
     PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,

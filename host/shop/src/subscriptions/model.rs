@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
+use super::freezing::FreezeState;
 use crate::{
     Error, Result,
     catalog::{SoldTerm, Tier},
@@ -53,6 +54,9 @@ pub struct Subscription {
     pub term_months: i64,
     /// Price of the plan for a term that the customer bought at; absent where its months cost their price.
     pub term_price: Option<Rupiah>,
+    pub freeze_state: FreezeState,
+    /// Price of a frozen month, from when a freeze is asked for.
+    pub storage_price: Option<Rupiah>,
     pub config: Json<Value>,
     pub auto_renew: bool,
     pub anchor_at: DateTime<Utc>,
@@ -98,6 +102,14 @@ impl Subscription {
         })
     }
 
+    /// Months of its next period: a frozen one is a month, whatever the term.
+    pub const fn next_months(&self) -> i64 {
+        match self.freeze_state {
+            FreezeState::None => self.term_months,
+            FreezeState::Pending | FreezeState::Frozen => 1,
+        }
+    }
+
     /// Returns true when the period is over and nothing has ended the subscription.
     pub fn is_due(&self, now: DateTime<Utc>) -> bool {
         self.status.is_live() && self.period_end <= now
@@ -121,6 +133,7 @@ impl Subscription {
                 ),
                 (one.auto_renew, one.coupon_periods_left, one.suspended_at),
                 (one.period_end, one.next_plan_id, one.term_price),
+                (one.freeze_state, one.storage_price),
                 (one.next_price, one.next_price_from),
             )
         };
@@ -154,6 +167,8 @@ pub(super) struct PeriodRow {
     pub(super) ends_at: DateTime<Utc>,
     /// Months that were paid for.
     pub(super) months: i64,
+    /// Only the storage was paid for.
+    pub(super) frozen: bool,
     /// The end that was paid for, when the period was made longer.
     pub(super) paid_until: Option<DateTime<Utc>>,
     pub(super) price: Rupiah,
@@ -182,6 +197,8 @@ pub struct PeriodView {
     pub ends_at: DateTime<Utc>,
     /// Calendar months that were paid for.
     pub months: i64,
+    /// True for a period in which it was frozen: only its storage was paid for.
+    pub frozen: bool,
     /// The end that was paid for, where an administrator made the period longer.
     pub paid_until: Option<DateTime<Utc>>,
     pub price: Rupiah,
@@ -202,6 +219,7 @@ impl From<PeriodRow> for PeriodView {
             starts_at: row.starts_at,
             ends_at: row.ends_at,
             months: row.months,
+            frozen: row.frozen,
             paid_until: row.paid_until,
             price: row.price,
             discount: row.discount,
@@ -232,6 +250,10 @@ pub struct SubscriptionView {
     /// Price of the plan for a term that the customer bought at, before coupons; absent where it is the price
     /// of its months.
     pub term_price: Option<Rupiah>,
+    /// PENDING until the end of the period that is paid for; FROZEN while only the storage is charged.
+    pub freeze_state: FreezeState,
+    /// Rupiah for a frozen month; absent where it is not to be frozen.
+    pub storage_price: Option<Rupiah>,
     /// Another price that an administrator moves it to; absent without one.
     pub next_price: Option<Rupiah>,
     /// Moment of that price: the first period that begins then or later has it.
@@ -282,6 +304,8 @@ impl From<SubscriptionRow> for SubscriptionView {
             monthly_price: subscription.monthly_price,
             term_months: subscription.term_months,
             term_price: subscription.term_price,
+            freeze_state: subscription.freeze_state,
+            storage_price: subscription.storage_price,
             next_price: subscription.next_price,
             next_price_from: subscription.next_price_from,
             auto_renew: subscription.auto_renew,

@@ -10,13 +10,14 @@ mod store;
 mod tests;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase};
 use serde_json::{Value, json};
 
 pub(super) use overdue::{ahead, renew_first};
 
 use super::{
-    Subscriptions,
+    FreezeState, Subscriptions,
     model::{PeriodRow, PriceLineView, Subscription, SubscriptionRow, SubscriptionStatus},
     price_moves, pricing, store as subscriptions, upgrade,
 };
@@ -25,15 +26,43 @@ use crate::{
     catalog::{self, Plan, SoldTerm},
     coupons::{self, Continued},
     db::{Clock, Conn},
+    ids::TransactionId,
     money::Rupiah,
     outbox::{self, Topic},
     plugins::{self, Decision},
-    provisioning, schema,
+    provisioning::{self, Act},
+    schema,
     wallet::{self, NewTransaction, Payment, TransactionType},
 };
 
 /// Attempts to renew a subscription that keeps changing meanwhile.
 pub(crate) const ATTEMPTS: u32 = 3;
+
+/// Message of an instance whose freeze begins.
+pub(crate) const FROZEN: &str = "Frozen, as its customer asked. Its data is kept.";
+
+/// Sort of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Service,
+    /// It is frozen, and pays for a month of its storage.
+    Storage(Rupiah),
+    /// It is frozen no more, and its service begins now.
+    Thaw,
+}
+
+impl Kind {
+    fn of(seen: &Subscription) -> Self {
+        match (seen.freeze_state, seen.storage_price) {
+            (FreezeState::Pending | FreezeState::Frozen, Some(price)) => Self::Storage(price),
+            _ => Self::Service,
+        }
+    }
+
+    const fn is_frozen(self) -> bool {
+        matches!(self, Self::Storage(_))
+    }
+}
 
 /// The next period with its price decided, nothing booked yet.
 pub(crate) struct Next {
@@ -42,8 +71,11 @@ pub(crate) struct Next {
     starts_at: DateTime<Utc>,
     ends_at: DateTime<Utc>,
     lines: Vec<PriceLine>,
+    kind: Kind,
     /// Term at the customer's price, before what the plugin makes of it.
     term: SoldTerm,
+    /// Months that it is for.
+    months: u32,
     /// Months from the anchor to its end.
     anchor_months: u32,
     price: Rupiah,
@@ -54,9 +86,18 @@ pub(crate) struct Next {
 }
 
 impl Next {
-    /// Price before the coupon.
-    pub(super) const fn price(&self) -> Rupiah {
-        self.price
+    const fn freeze_state(&self) -> FreezeState {
+        match self.kind {
+            Kind::Storage(_) => FreezeState::Frozen,
+            Kind::Service | Kind::Thaw => FreezeState::None,
+        }
+    }
+
+    const fn storage_price(&self) -> Option<Rupiah> {
+        match self.kind {
+            Kind::Storage(price) => Some(price),
+            Kind::Service | Kind::Thaw => None,
+        }
     }
 
     /// Price less what the coupon takes off, as long as its budget lasts.
@@ -99,7 +140,8 @@ impl Next {
 
     /// Writes its place among the periods: `month 2`, or `period 2, 12 months`.
     fn in_words(&self) -> String {
-        match self.term.months {
+        match self.months {
+            _ if self.kind.is_frozen() => format!("period {}, storage only", self.number),
             1 => format!("month {}", self.number),
             _ => format!("period {}, {}", self.number, self.term.in_words()),
         }
@@ -120,37 +162,44 @@ impl Next {
 /// Decides what the next period costs: at the price the customer bought at or was told of, by the
 /// plugin version that the instance is pinned to. Writes nothing.
 pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
+    price_of(shop, row, Kind::of(&row.subscription)).await
+}
+
+/// Decides what a new period costs that begins now, of a subscription that is frozen. Writes nothing.
+pub(super) async fn price_of_thaw(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
+    price_of(shop, row, Kind::Thaw).await
+}
+
+/// Returns the price of the next period of its service before a coupon, also while it is to be frozen.
+pub(super) async fn plan_price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Rupiah> {
+    Ok(price_of(shop, row, Kind::Service).await?.price)
+}
+
+async fn price_of(shop: &Subscriptions, row: &SubscriptionRow, kind: Kind) -> Result<Next> {
     let current = &row.subscription;
     let mut conn = shop.db.read().await?;
-    let off = switched_off(current, shop.clock.now());
+    let now = shop.clock.now();
+    let off = switched_off(current, now);
     // Forecast and charge ask about the same moment, so that their prices agree.
-    let starts_at = current.period_end + off;
-    let (plan, term, to) = plans(&mut conn, current, starts_at).await?;
-    let pinned = provisioning::pinned(&mut conn, current.id).await?;
+    let starts_at = match kind {
+        Kind::Service | Kind::Storage(_) => current.period_end + off,
+        Kind::Thaw => now,
+    };
+    let priced_at = (!kind.is_frozen()).then_some(starts_at);
+    let (plan, term, to) = plans(&mut conn, current, priced_at).await?;
     if upgrade::pending(&mut conn, current.id).await?.is_some() {
         return Err(super::upgrade::changing());
     }
     drop(conn);
-    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
-    let request = contract::PriceRequest {
-        settings: pinned.settings.0,
-        plan: plan.clone(),
-        term: term.for_plugins(),
-        config: pinned.config.0,
-        occasion: Occasion::Renewal,
-        moment: starts_at.timestamp(),
+    let months = if kind.is_frozen() { 1 } else { term.months };
+    let asked = (plan.clone(), contract::Term { months }, starts_at);
+    let (mut lines, total, price_decision) = ask(shop, current, asked).await?;
+    let mut price = match kind {
+        Kind::Service | Kind::Thaw => term.reduce(&mut lines, total)?,
+        Kind::Storage(storage) => storage_only(&mut lines, total, storage)?,
     };
-    let subject = current.user_id.into();
-    let decided =
-        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
-            .await?;
-    let answer = match decided.value {
-        Answer::Ok(answer) => answer,
-        Answer::Problems(problems) => return Err(schema::refused(problems, "config")),
-    };
-    let mut lines = answer.lines;
-    let price = term.reduce(&mut lines, Rupiah::new(answer.total))?;
-    let coupon = if price.is_positive() && current.has_coupon_left() {
+    let mut coupon = None;
+    if price.is_positive() && !kind.is_frozen() && current.has_coupon_left() {
         let purchase = Purchase {
             service: row.service_slug.clone(),
             plan,
@@ -159,14 +208,22 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
             total: price.get(),
         };
         let whose = (current.user_id, current.id);
-        let left = current.coupon_periods_left;
-        Some(coupons::continue_for(&shop.coupons, whose, (purchase, left), starts_at).await?)
-    } else {
-        None
-    };
-    let anchor_at = current.anchor_at + off;
+        let asked = (purchase, current.coupon_periods_left);
+        coupon = Some(coupons::continue_for(&shop.coupons, whose, asked, starts_at).await?);
+    }
+    if kind == Kind::Thaw
+        && let Some(unpaid) = unpaid_storage(current, (shop.clock.zone(), now))?
+    {
+        price = price.plus(Rupiah::new(unpaid.amount))?;
+        lines.push(unpaid);
+    }
     let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
-    let anchor_months = passed.saturating_add(term.months);
+    let (anchor_at, anchor_months) = match kind {
+        Kind::Service | Kind::Storage(_) => {
+            (current.anchor_at + off, passed.saturating_add(months))
+        }
+        Kind::Thaw => (now, months),
+    };
     Ok(Next {
         number: current.period_number.saturating_add(1),
         anchor_at,
@@ -174,21 +231,49 @@ pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result
         starts_at,
         ends_at: pricing::period_end(shop.clock.zone(), anchor_at, anchor_months)?,
         lines,
+        kind,
         term,
+        months,
         anchor_months,
         price,
-        price_decision: decided.decision,
+        price_decision,
         coupon,
         to,
     })
 }
 
+/// Asks the plugin that the instance is pinned to for the price of a further period.
+async fn ask(
+    shop: &Subscriptions,
+    current: &Subscription,
+    (plan, term, starts_at): (contract::Plan, contract::Term, DateTime<Utc>),
+) -> Result<(Vec<PriceLine>, Rupiah, Decision)> {
+    let pinned = provisioning::pinned(&mut shop.db.read().await?, current.id).await?;
+    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
+    let request = contract::PriceRequest {
+        settings: pinned.settings.0,
+        plan,
+        term,
+        config: pinned.config.0,
+        occasion: Occasion::Renewal,
+        moment: starts_at.timestamp(),
+    };
+    let subject = current.user_id.into();
+    let decided =
+        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
+            .await?;
+    match decided.value {
+        Answer::Ok(answer) => Ok((answer.lines, Rupiah::new(answer.total), decided.decision)),
+        Answer::Problems(problems) => Err(schema::refused(problems, "config")),
+    }
+}
+
 /// Returns the plan of the next period as plugins see it, its term at the customer's price, and the plan
-/// itself where it is another one.
+/// itself where it is another one. Without a moment, which is a frozen period's, the price is the one of now.
 async fn plans(
     conn: &mut Conn,
     current: &Subscription,
-    starts_at: DateTime<Utc>,
+    starts_at: Option<DateTime<Utc>>,
 ) -> Result<(contract::Plan, SoldTerm, Option<Plan>)> {
     if let Some(id) = current.next_plan_id {
         let to = catalog::plan(conn, id).await?;
@@ -196,12 +281,46 @@ async fn plans(
         return Ok((to.for_plugins()?, term, Some(to)));
     }
     let plan = catalog::plan(conn, current.plan_id).await?;
-    let price = current.price_from(starts_at);
+    let price = starts_at.map_or(current.monthly_price, |at| current.price_from(at));
     Ok((
         plan.for_plugins_at(price)?,
         current.term()?.at(price)?,
         None,
     ))
+}
+
+/// Takes a price down to that of the storage, with a line that says so.
+fn storage_only(lines: &mut Vec<PriceLine>, price: Rupiah, storage: Rupiah) -> Result<Rupiah> {
+    let off = price.minus(storage)?;
+    if !off.is_positive() {
+        return Ok(price);
+    }
+    lines.push(PriceLine {
+        code: "frozen".to_owned(),
+        label: "Frozen".to_owned(),
+        amount: off.negated().get(),
+        reason: format!("While it is frozen, only its storage is charged: {storage} a month."),
+    });
+    Ok(storage)
+}
+
+/// Returns the line of the storage that is not paid, of a frozen subscription whose period is over: the share
+/// of a month until now, or until it was suspended.
+fn unpaid_storage(
+    current: &Subscription,
+    (zone, now): (Tz, DateTime<Utc>),
+) -> Result<Option<PriceLine>> {
+    let until = current.suspended_at.unwrap_or(now).min(now);
+    let storage = current.storage_price.unwrap_or(Rupiah::ZERO);
+    let month = pricing::period_end(zone, current.period_end, 1)? - current.period_end;
+    let unpaid = (until - current.period_end).clamp(TimeDelta::zero(), month);
+    let amount = storage.share(unpaid.num_seconds(), month.num_seconds())?;
+    Ok(amount.is_positive().then(|| PriceLine {
+        code: "storage".to_owned(),
+        label: "Storage that is not paid".to_owned(),
+        amount: amount.get(),
+        reason: format!("{storage} a month, since the period that was paid for is over."),
+    }))
 }
 
 /// Returns how long it has been switched off or never ran. That is not charged: its periods move on
@@ -222,18 +341,51 @@ pub(crate) enum Charge {
     Overtaken,
 }
 
-/// The one transaction: money, coupon, period, subscription and instance.
+/// A charge in a transaction that is still open.
+pub(super) enum Booking {
+    Paid(Conn, Box<Booked>),
+    /// Price that the wallet does not hold.
+    Short(Rupiah),
+    /// The subscription changed meanwhile.
+    Overtaken,
+}
+
+/// The period as it was charged.
+pub(super) struct Booked {
+    pub(super) next: Next,
+    pub(super) transaction_id: TransactionId,
+}
+
+/// Charges the next period.
 pub(crate) async fn charge(
     shop: &Subscriptions,
     row: &SubscriptionRow,
-    mut next: Next,
+    next: Next,
 ) -> Result<Charge> {
+    let (conn, booked) = match book(shop, row, next).await? {
+        Booking::Paid(conn, booked) => (conn, booked),
+        Booking::Short(due) => return Ok(Charge::Short(due)),
+        Booking::Overtaken => return Ok(Charge::Overtaken),
+    };
+    conn.commit().await?;
+    shop.instances.handle.wake();
+    let (id, next) = (row.subscription.id, &booked.next);
+    tracing::info!(subscription.id = %id, period = next.number, paid = %next.due()?, "subscription.renewed");
+    Ok(Charge::Paid)
+}
+
+/// The one transaction: money, coupon, period, subscription and instance.
+pub(super) async fn book(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    mut next: Next,
+) -> Result<Booking> {
     let (clock, seen) = (&shop.clock, &row.subscription);
     let mut conn = shop.db.begin().await?;
     let mut wallet = wallet::lock(&mut conn, seen.user_id).await?;
     if !is_as_seen(&mut conn, seen).await? {
         conn.rollback().await?;
-        return Ok(Charge::Overtaken);
+        return Ok(Booking::Overtaken);
     }
     if let Some(Continued::Reduces(reduced)) = &next.coupon
         && !coupons::take_cost(&mut conn, clock, reduced).await?
@@ -243,7 +395,7 @@ pub(crate) async fn charge(
     let due = next.due()?;
     if wallet.balance().total()? < due {
         conn.rollback().await?;
-        return Ok(Charge::Short(due));
+        return Ok(Booking::Short(due));
     }
     next.price_decision.record(&mut conn).await?;
     let asked = next.coupon.as_ref().and_then(Continued::decision);
@@ -273,7 +425,8 @@ pub(crate) async fn charge(
         number: next.number,
         starts_at: next.starts_at,
         ends_at: next.ends_at,
-        months: next.term.months.into(),
+        months: next.months.into(),
+        frozen: next.kind.is_frozen(),
         paid_until: None,
         price,
         discount,
@@ -286,7 +439,9 @@ pub(crate) async fn charge(
     subscriptions::insert_period(&mut conn, seen.id, &period, now).await?;
     let left = seen
         .coupon_periods_left
-        .map(|left| left.saturating_sub(next.term.months.into()).max(0));
+        .filter(|_| !next.kind.is_frozen())
+        .map(|left| left.saturating_sub(next.term.months.into()).max(0))
+        .or(seen.coupon_periods_left);
     if !store::advance(&mut conn, seen, &next, left, now).await? {
         return Err(Error::internal("a locked subscription changed"));
     }
@@ -308,15 +463,27 @@ pub(crate) async fn charge(
         .await?;
     }
     tell(&mut conn, clock, row, &next).await?;
-    if seen.status == SubscriptionStatus::Suspended {
-        let message = "Paid for again; being started.";
-        let act = provisioning::Act::Resume;
+    if let Some((act, message)) = effect(seen, next.kind) {
         provisioning::change(&mut conn, clock, seen.id, act, message).await?;
     }
-    conn.commit().await?;
-    shop.instances.handle.wake();
-    tracing::info!(subscription.id = %seen.id, period = next.number, paid = %due, "subscription.renewed");
-    Ok(Charge::Paid)
+    let transaction_id = paid.transaction.id;
+    let booked = Booked {
+        next,
+        transaction_id,
+    };
+    Ok(Booking::Paid(conn, Box::new(booked)))
+}
+
+/// Effect of a paid period on the instance, and its message.
+const fn effect(seen: &Subscription, kind: Kind) -> Option<(Act, &'static str)> {
+    match (kind, seen.freeze_state, seen.status) {
+        (Kind::Thaw, ..) => Some((Act::Thaw, "Frozen no more; being started.")),
+        (Kind::Storage(_), FreezeState::Pending, _) => Some((Act::Freeze, FROZEN)),
+        (_, _, SubscriptionStatus::Suspended) => {
+            Some((Act::Resume, "Paid for again; being started."))
+        }
+        _ => None,
+    }
 }
 
 async fn tell(conn: &mut Conn, clock: &Clock, row: &SubscriptionRow, next: &Next) -> Result<()> {

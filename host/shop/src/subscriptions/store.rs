@@ -58,8 +58,9 @@ pub(super) async fn insert_period(
     execute!(
         conn,
         "INSERT INTO subscription_periods (subscription_id, number, starts_at, ends_at, price, discount, paid_cash,
-           paid_bonus, transaction_id, price_decision_id, created_at, months)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+           paid_bonus, transaction_id, price_decision_id, created_at, months,
+           frozen)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         subscription_id,
         period.number,
         period.starts_at,
@@ -72,20 +73,21 @@ pub(super) async fn insert_period(
         period.price_decision_id,
         now,
         period.months,
+        period.frozen,
     )
     .map(|_| ())
 }
 
 macro_rules! period {
     () => {
-        "SELECT number, starts_at, ends_at, months, paid_until, price, discount, paid_cash, paid_bonus, refunded_cash,
+        "SELECT number, starts_at, ends_at, months, frozen, paid_until, price, discount, paid_cash, paid_bonus, refunded_cash,
            transaction_id, price_decision_id FROM subscription_periods"
     };
 }
 
 macro_rules! columns {
     () => {
-        "s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.term_months, s.term_price, s.config, s.auto_renew,
+        "s.id, s.user_id, s.plan_id, s.status, s.monthly_price, s.term_months, s.term_price, s.freeze_state, s.storage_price, s.config, s.auto_renew,
         s.anchor_at, s.anchor_months, s.period_number,
         s.period_start, s.period_end, s.coupon_id, s.coupon_periods_left, s.cancelled_at, s.cancel_reason, s.grace_until,
         s.suspended_at, s.unpaid, s.delivered_at, s.held_since, s.next_plan_id, s.created_at, s.updated_at, v.slug AS service_slug,
@@ -174,7 +176,8 @@ pub(super) async fn change_plan(
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE subscriptions SET plan_id = $4, monthly_price = $5, term_price = $7, updated_at = $6
-               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE' AND period_end > $6";
+               WHERE id = $1 AND plan_id = $2 AND period_number = $3 AND status = 'ACTIVE' AND period_end > $6
+                 AND freeze_state = 'NONE'";
     let (id, plan_id, number) = (seen.id, seen.plan_id, seen.period_number);
     let (monthly, price) = (term.monthly_price, term.price);
     Ok(execute!(conn, sql, id, plan_id, number, to.id, monthly, now, price)? == 1)

@@ -133,10 +133,10 @@ async fn propose(
     let instances = &shop.instances;
     let update =
         provisioning::prepare_update(instances, subscription_id, wanted.config, asking).await?;
-    let price_now = renewal::price(shop, &row).await?.price();
+    let price_now = renewal::plan_price(shop, &row).await?;
     let mut changed = row.clone();
     changed.subscription.config.0 = update.config().clone();
-    let price_next = renewal::price(shop, &changed).await?.price();
+    let price_next = renewal::plan_price(shop, &changed).await?;
     if price_next > price_now {
         return Err(dearer(price_now, price_next)?);
     }

@@ -95,12 +95,15 @@ impl Draft {
 fn plan(plan: &Plan) -> String {
     let resources = plan.resources;
     let tier: Tier = plan.tier;
+    let storage = plan.storage_price;
+    let storage = storage.map(|price| entry("storage_price", &price));
     let lines = [
         "[[plans]]".to_owned(),
         entry("slug", &plan.slug),
         entry("name", &plan.name),
         entry("tier", &tier),
         entry("monthly_price", &plan.monthly_price),
+        storage.unwrap_or_default(),
         entry("quota", &plan.quota),
         entry("max_instances_per_user", &plan.max_instances_per_user),
         entry("features", &plan.features),

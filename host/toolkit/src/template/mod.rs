@@ -98,6 +98,8 @@ pub struct Plan {
     pub monthly_price: Rupiah,
     /// Longer terms that it is sold for, the shortest first.
     pub terms: Vec<PlanTerm>,
+    /// Price of a month in which it is frozen; absent where it cannot be.
+    pub storage_price: Option<Rupiah>,
     /// Most instances of the plan that can be sold.
     pub quota: u32,
     pub max_instances_per_user: u32,

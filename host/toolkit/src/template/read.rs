@@ -169,6 +169,7 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
         "features",
         "resources",
         "terms",
+        "storage_price",
     ]);
     let slug = fields.required("slug", rules::slug(2));
     let name = fields.required("name", rules::text(80));
@@ -188,6 +189,10 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
         );
     }
     let terms = terms::read(fields, monthly_price);
+    let most = monthly_price.unwrap_or(MAX_PRICE);
+    let storage_price = fields.optional("storage_price", None, |value| {
+        rules::whole(0, most)(value).map(Some)
+    });
     let complete = || {
         Some(Plan {
             slug: slug.clone()?,
@@ -195,6 +200,7 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
             tier: tier?,
             monthly_price: monthly_price?,
             terms: terms?,
+            storage_price: storage_price?,
             quota: quota?,
             max_instances_per_user: max_instances_per_user?,
             features: features?,

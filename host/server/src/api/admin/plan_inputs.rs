@@ -90,6 +90,10 @@ pub(super) struct PlanInput {
     #[garde(length(max = 3), dive)]
     #[schema(max_items = 3)]
     terms: Vec<TermInput>,
+    /// Rupiah for a month in which it is frozen, at most the monthly price; absent where it cannot be frozen.
+    #[garde(range(min = 0, max = 1_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    storage_price: Option<i64>,
     /// Most instances that can be sold.
     #[garde(range(min = 0, max = 1_000_000))]
     #[schema(minimum = 0, maximum = 1_000_000)]
@@ -112,6 +116,7 @@ impl From<PlanInput> for catalog::NewPlan {
             tier: input.tier,
             monthly_price: Rupiah::new(input.monthly_price),
             terms: input.terms.into_iter().map(Into::into).collect(),
+            storage_price: input.storage_price.map(Rupiah::new),
             quota: input.total_quota,
             max_instances_per_user: input.max_instances_per_user,
             features: input.features,
@@ -135,6 +140,10 @@ pub(super) struct PlanEdit {
     #[garde(dive, length(max = 3))]
     #[schema(max_items = 3)]
     terms: Option<Vec<TermInput>>,
+    /// Rupiah for a frozen month, at most the monthly price, for customers who freeze from now on.
+    #[garde(range(min = 0, max = 1_000_000_000))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    storage_price: Option<i64>,
     #[garde(inner(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200))))]
     #[schema(min_items = 1, max_items = 50)]
     features: Option<Vec<String>>,
@@ -161,6 +170,7 @@ impl PlanEdit {
             name: self.name,
             monthly_price: self.monthly_price.map(Rupiah::new),
             features: self.features,
+            storage_price: self.storage_price.map(Rupiah::new),
             terms: self.terms.map(terms),
             max_instances_per_user: self.max_instances_per_user,
         };

@@ -30,6 +30,8 @@ pub struct NewPlan {
     pub monthly_price: Rupiah,
     /// Longer terms that it is sold for.
     pub terms: Vec<PlanTerm>,
+    /// Price of a frozen month; absent where it cannot be frozen.
+    pub storage_price: Option<Rupiah>,
     pub quota: u32,
     pub max_instances_per_user: u32,
     pub features: Vec<String>,
@@ -44,6 +46,7 @@ impl From<NewPlan> for template::Plan {
             tier: new.tier.into(),
             monthly_price: new.monthly_price.get(),
             terms: new.terms,
+            storage_price: new.storage_price.map(Rupiah::get),
             quota: new.quota,
             max_instances_per_user: new.max_instances_per_user,
             features: new.features,
@@ -186,6 +189,7 @@ pub(super) async fn check_plan(
         tier: plan.tier.into(),
         monthly_price: plan.monthly_price.get(),
         terms: plan.terms.0.clone(),
+        storage_price: plan.storage_price.map(Rupiah::get),
         quota: size(plan.total_quota)?,
         max_instances_per_user: size(plan.max_instances_per_user)?,
         features: plan.features.0.clone(),

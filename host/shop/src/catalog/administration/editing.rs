@@ -35,6 +35,7 @@ pub struct PlanChanges {
     pub features: Option<Vec<String>>,
     /// All longer terms that it is sold for.
     pub terms: Option<Vec<PlanTerm>>,
+    pub storage_price: Option<Rupiah>,
     pub max_instances_per_user: Option<i64>,
     pub cpu_millis: Option<i64>,
     pub memory_mib: Option<i64>,
@@ -130,6 +131,8 @@ fn apply_to_plan(row: &mut PlanRow, wanted: PlanChanges) -> Vec<FieldChange> {
         terms
     });
     put("terms", &mut plan.terms.0, terms, &mut all);
+    let storage = wanted.storage_price.map(Some);
+    put("storagePrice", &mut plan.storage_price, storage, &mut all);
     for (field, old, new) in [
         (
             "maxInstancesPerUser",
@@ -192,6 +195,7 @@ fn sizes(row: &PlanRow) -> Value {
         plan.monthly_price,
         plan.features.0,
         plan.terms.0,
+        plan.storage_price,
         plan.max_instances_per_user,
         plan.cpu_millis,
         plan.memory_mib,

@@ -99,6 +99,8 @@ pub struct ManagedPlan {
     pub monthly_price: Rupiah,
     /// Longer terms that it is sold for, the shortest first.
     pub terms: Vec<PlanTermView>,
+    /// Rupiah for a frozen month, for customers who freeze from now on; absent where it cannot be frozen.
+    pub storage_price: Option<Rupiah>,
     pub resources: ResourcesView,
     pub features: Vec<String>,
     pub max_instances_per_user: i64,
@@ -125,6 +127,7 @@ impl From<PlanRow> for ManagedPlan {
             tier: plan.tier,
             monthly_price: plan.monthly_price,
             terms: plan.terms.0.into_iter().map(Into::into).collect(),
+            storage_price: plan.storage_price,
             resources: ResourcesView {
                 cpu_millis: plan.cpu_millis,
                 memory_mib: plan.memory_mib,

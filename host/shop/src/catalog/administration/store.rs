@@ -54,7 +54,7 @@ pub(super) async fn service(conn: &mut Conn, id: ServiceId) -> sqlx::Result<Opti
 }
 
 const PLANS: &str = "SELECT id, service_id, slug, name, tier, monthly_price, cpu_millis, memory_mib, storage_gib, replicas,
-    total_quota, used_quota, max_instances_per_user, features, terms, active, created_at, edited, retired_at, updated_at
+    total_quota, used_quota, max_instances_per_user, features, terms, storage_price, active, created_at, edited, retired_at, updated_at
     FROM service_plans";
 
 /// Plans of these services, sold or not.
@@ -70,7 +70,9 @@ pub(super) async fn plan(conn: &mut Conn, id: PlanId) -> sqlx::Result<Option<Pla
 /// Sums the live subscriptions of each service.
 pub(super) async fn sales(conn: &mut Conn) -> sqlx::Result<Vec<ServiceSales>> {
     let sql = "SELECT v.slug AS service, count(*) AS subscriptions, count(DISTINCT s.user_id) AS customers,
-                 CAST(coalesce(sum(CASE WHEN s.status IN ('ACTIVE', 'PAST_DUE') THEN coalesce(s.term_price / s.term_months, s.monthly_price) ELSE 0 END), 0)
+                 CAST(coalesce(sum(CASE WHEN s.status IN ('ACTIVE', 'PAST_DUE') THEN
+                   CASE WHEN s.freeze_state = 'FROZEN' THEN s.storage_price
+                     ELSE coalesce(s.term_price / s.term_months, s.monthly_price) END ELSE 0 END), 0)
                    AS BIGINT) AS monthly_revenue
                FROM subscriptions s JOIN service_plans p ON p.id = s.plan_id JOIN services v ON v.id = p.service_id
                WHERE s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
@@ -130,7 +132,7 @@ pub(super) async fn update_plan(
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     let sql = "UPDATE service_plans SET name = $2, monthly_price = $3, cpu_millis = $4, memory_mib = $5, storage_gib = $6,
-                 replicas = $7, max_instances_per_user = $8, features = $9, edited = $10, updated_at = $11, terms = $12 WHERE id = $1";
+                 replicas = $7, max_instances_per_user = $8, features = $9, edited = $10, updated_at = $11, terms = $12, storage_price = $13 WHERE id = $1";
     let plan = &row.plan;
     execute!(
         conn,
@@ -146,7 +148,8 @@ pub(super) async fn update_plan(
         Json(&plan.features.0),
         &row.edited,
         now,
-        &plan.terms
+        &plan.terms,
+        plan.storage_price
     )
     .map(|_| ())
 }

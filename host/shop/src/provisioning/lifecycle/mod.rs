@@ -33,6 +33,10 @@ pub enum Act {
     Suspend,
     /// By the shop, because it is paid for again.
     Resume,
+    /// By the shop, because its customer wants it frozen.
+    Freeze,
+    /// By the shop, because it is frozen no more.
+    Thaw,
     /// By the end of its subscription.
     Terminate,
 }
@@ -53,6 +57,10 @@ enum Life {
     Suspended,
     /// Stopped by its owner, and unpaid besides.
     StoppedAndSuspended,
+    /// Its customer pays for the storage only.
+    Frozen,
+    /// Stopped by its owner, and frozen besides.
+    StoppedAndFrozen,
     Terminated,
 }
 
@@ -73,6 +81,10 @@ const IS_SUSPENDED: &str =
     "This service is suspended, because it is not paid for. It starts again once it is.";
 const IS_STOPPED_AND_SUSPENDED: &str =
     "This service is stopped, and it is not paid for. Top up your wallet first, then start it.";
+const IS_FROZEN: &str = "This service is frozen. Thaw it first.";
+const IS_STOPPED_AND_FROZEN: &str =
+    "This service is stopped, and it is frozen. Thaw it first, then start it.";
+const STAYS_STOPPED_THAWED: &str = "Thawed; it stays stopped, as its owner asked.";
 const STAYS_STOPPED: &str = "Paid for again; it stays stopped, as its owner asked.";
 const IS_REMOVED: &str = "This service was removed.";
 
@@ -84,6 +96,8 @@ impl Life {
             (Desired::Running, _) => Self::Running,
             (Desired::Stopped, Some(Halt::Owner)) => Self::Stopped,
             (Desired::Stopped, Some(Halt::OwnerAndUnpaid)) => Self::StoppedAndSuspended,
+            (Desired::Stopped, Some(Halt::Frozen)) => Self::Frozen,
+            (Desired::Stopped, Some(Halt::OwnerAndFrozen)) => Self::StoppedAndFrozen,
             (Desired::Stopped, Some(Halt::Unpaid) | None) => Self::Suspended,
         }
     }
@@ -94,6 +108,8 @@ impl Life {
             Self::Stopped => (Desired::Stopped, Some(Halt::Owner)),
             Self::Suspended => (Desired::Stopped, Some(Halt::Unpaid)),
             Self::StoppedAndSuspended => (Desired::Stopped, Some(Halt::OwnerAndUnpaid)),
+            Self::Frozen => (Desired::Stopped, Some(Halt::Frozen)),
+            Self::StoppedAndFrozen => (Desired::Stopped, Some(Halt::OwnerAndFrozen)),
             Self::Terminated => (Desired::Terminated, None),
         }
     }
@@ -102,21 +118,28 @@ impl Life {
     const fn step(self, act: Act) -> Step {
         match (self, act) {
             (Self::Terminated, Act::Stop | Act::Start | Act::Restart) => Step::Refuse(IS_REMOVED),
-            (Self::Terminated, Act::Suspend | Act::Resume | Act::Terminate) => Step::Stay,
+            (
+                Self::Terminated,
+                Act::Suspend | Act::Resume | Act::Freeze | Act::Thaw | Act::Terminate,
+            ) => Step::Stay,
             (_, Act::Terminate) => Step::To(Self::Terminated),
 
             (Self::SettingUp, Act::Stop | Act::Restart) => Step::Refuse(NOT_SET_UP),
-            (Self::SettingUp | Self::Running, Act::Start | Act::Resume) => Step::Stay,
+            (Self::SettingUp | Self::Running, Act::Start | Act::Resume | Act::Thaw) => Step::Stay,
+            (Self::SettingUp | Self::Running, Act::Freeze) => Step::To(Self::Frozen),
             (Self::SettingUp | Self::Running, Act::Suspend) => Step::To(Self::Suspended),
             (Self::Running, Act::Stop) => Step::To(Self::Stopped),
             (Self::Running, Act::Restart) => Step::Roll,
 
-            (Self::Stopped, Act::Stop | Act::Resume) => Step::Stay,
+            (Self::Stopped, Act::Stop | Act::Resume | Act::Thaw) => Step::Stay,
+            (Self::Stopped, Act::Freeze) => Step::To(Self::StoppedAndFrozen),
             (Self::Stopped, Act::Start) => Step::To(Self::Running),
             (Self::Stopped, Act::Restart) => Step::Refuse(IS_STOPPED),
             (Self::Stopped, Act::Suspend) => Step::To(Self::StoppedAndSuspended),
 
-            (Self::Suspended | Self::StoppedAndSuspended, Act::Suspend) => Step::Stay,
+            (Self::Suspended | Self::StoppedAndSuspended, Act::Suspend | Act::Thaw) => Step::Stay,
+            (Self::Suspended, Act::Freeze) => Step::To(Self::Frozen),
+            (Self::StoppedAndSuspended, Act::Freeze) => Step::To(Self::StoppedAndFrozen),
             (Self::Suspended, Act::Stop) => Step::To(Self::StoppedAndSuspended),
             (Self::StoppedAndSuspended, Act::Stop) => Step::Stay,
             (Self::Suspended, Act::Start | Act::Restart) => Step::Refuse(IS_SUSPENDED),
@@ -125,6 +148,19 @@ impl Life {
             }
             (Self::Suspended, Act::Resume) => Step::To(Self::Running),
             (Self::StoppedAndSuspended, Act::Resume) => Step::To(Self::Stopped),
+
+            // What is frozen runs no compute, so that a suspension has nothing to take.
+            (Self::Frozen | Self::StoppedAndFrozen, Act::Freeze | Act::Suspend | Act::Resume) => {
+                Step::Stay
+            }
+            (Self::Frozen, Act::Stop) => Step::To(Self::StoppedAndFrozen),
+            (Self::StoppedAndFrozen, Act::Stop) => Step::Stay,
+            (Self::Frozen, Act::Start | Act::Restart) => Step::Refuse(IS_FROZEN),
+            (Self::StoppedAndFrozen, Act::Start | Act::Restart) => {
+                Step::Refuse(IS_STOPPED_AND_FROZEN)
+            }
+            (Self::Frozen, Act::Thaw) => Step::To(Self::Running),
+            (Self::StoppedAndFrozen, Act::Thaw) => Step::To(Self::Stopped),
         }
     }
 }
@@ -158,6 +194,7 @@ pub async fn change(
     };
     let message = match (act, life) {
         (Act::Resume, Life::Stopped) => STAYS_STOPPED,
+        (Act::Thaw, Life::Stopped) => STAYS_STOPPED_THAWED,
         _ => message,
     };
     let changed = store::change(conn, &seen, life.columns(), restarted_at, message, now).await?;
@@ -175,6 +212,8 @@ pub(super) fn check_is_wanted(instance: &Instance) -> Result<()> {
         Life::Stopped => "This service is stopped. Start it first.",
         Life::Suspended => IS_SUSPENDED,
         Life::StoppedAndSuspended => IS_STOPPED_AND_SUSPENDED,
+        Life::Frozen => IS_FROZEN,
+        Life::StoppedAndFrozen => IS_STOPPED_AND_FROZEN,
         Life::Terminated => IS_REMOVED,
     };
     Err(Error::new(Code::InvalidState, why))
@@ -279,32 +318,68 @@ fn object_in<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Act::{Restart, Resume, Start, Stop, Suspend, Terminate};
-    use Life::{Running, SettingUp, Stopped, StoppedAndSuspended, Suspended, Terminated};
+    use Act::{Freeze, Restart, Resume, Start, Stop, Suspend, Terminate, Thaw};
+    use Life::{
+        Frozen, Running, SettingUp, Stopped, StoppedAndFrozen, StoppedAndSuspended, Suspended,
+        Terminated,
+    };
     use Step::{Refuse, Roll, Stay, To};
 
-    const ACTS: [Act; 6] = [Stop, Start, Restart, Suspend, Resume, Terminate];
+    const ACTS: [Act; 8] = [
+        Stop, Start, Restart, Suspend, Resume, Freeze, Thaw, Terminate,
+    ];
 
     #[test]
     fn every_act_on_every_state_has_its_effect() {
         let (setting_up, removed) = (Refuse(NOT_SET_UP), Refuse(IS_REMOVED));
         let (stopped, unpaid) = (Refuse(IS_STOPPED), Refuse(IS_SUSPENDED));
-        let both_refuse = Refuse(IS_STOPPED_AND_SUSPENDED);
-        let both = To(StoppedAndSuspended);
-        let end = To(Terminated);
+        let (both_unpaid, frozen) = (Refuse(IS_STOPPED_AND_SUSPENDED), Refuse(IS_FROZEN));
+        let both_frozen = Refuse(IS_STOPPED_AND_FROZEN);
+        let (suspend, freeze) = (To(Suspended), To(Frozen));
+        let (also, colder, end) = (
+            To(StoppedAndSuspended),
+            To(StoppedAndFrozen),
+            To(Terminated),
+        );
+        let (run, stop) = (To(Running), To(Stopped));
         let table = [
             (
                 SettingUp,
-                [setting_up, Stay, setting_up, To(Suspended), Stay, end],
+                [
+                    setting_up, Stay, setting_up, suspend, Stay, freeze, Stay, end,
+                ],
             ),
-            (Running, [To(Stopped), Stay, Roll, To(Suspended), Stay, end]),
-            (Stopped, [Stay, To(Running), stopped, both, Stay, end]),
-            (Suspended, [both, unpaid, unpaid, Stay, To(Running), end]),
+            (
+                Running,
+                [stop, Stay, Roll, suspend, Stay, freeze, Stay, end],
+            ),
+            (Stopped, [Stay, run, stopped, also, Stay, colder, Stay, end]),
+            (
+                Suspended,
+                [also, unpaid, unpaid, Stay, run, freeze, Stay, end],
+            ),
             (
                 StoppedAndSuspended,
-                [Stay, both_refuse, both_refuse, Stay, To(Stopped), end],
+                [
+                    Stay,
+                    both_unpaid,
+                    both_unpaid,
+                    Stay,
+                    stop,
+                    colder,
+                    Stay,
+                    end,
+                ],
             ),
-            (Terminated, [removed, removed, removed, Stay, Stay, Stay]),
+            (Frozen, [colder, frozen, frozen, Stay, Stay, Stay, run, end]),
+            (
+                StoppedAndFrozen,
+                [Stay, both_frozen, both_frozen, Stay, Stay, Stay, stop, end],
+            ),
+            (
+                Terminated,
+                [removed, removed, removed, Stay, Stay, Stay, Stay, Stay],
+            ),
         ];
         for (life, effects) in table {
             for (act, effect) in ACTS.into_iter().zip(effects) {

@@ -22,7 +22,7 @@ pub(super) async fn advance(
     let sql = "UPDATE subscriptions SET status = 'ACTIVE', anchor_at = $3, period_number = $4, period_start = $5,
                  period_end = $6, coupon_periods_left = $7, grace_until = NULL, suspended_at = NULL, unpaid = NULL,
                  held_since = NULL, renewal_failures = 0, renewal_retry_at = NULL, updated_at = $8, monthly_price = $9,
-                 term_price = $10, anchor_months = $11
+                 term_price = $10, anchor_months = $11, freeze_state = $12, storage_price = $13
                WHERE id = $1 AND period_number = $2";
     let (id, number) = (seen.id, seen.period_number);
     let rows = execute!(
@@ -38,7 +38,9 @@ pub(super) async fn advance(
         now,
         next.term.monthly_price,
         next.term.price,
-        i64::from(next.anchor_months)
+        i64::from(next.anchor_months),
+        next.freeze_state(),
+        next.storage_price()
     )?;
     Ok(rows == 1)
 }

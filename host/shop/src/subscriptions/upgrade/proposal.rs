@@ -23,7 +23,7 @@ use crate::{
     plugins::{self, Asking, Decision},
     provisioning, schema,
     subscriptions::{
-        PriceLineView, Subscriptions,
+        PriceLineView, Subscriptions, freezing,
         model::{PeriodRow, Subscription, SubscriptionRow, SubscriptionStatus},
         pricing, renewal, store as subscriptions,
     },
@@ -287,6 +287,7 @@ fn check_direction(current: &Subscription, from: &Plan, to: &Offer) -> Result<()
 
 /// Refuses a change of what is not active, and a plan of another service.
 pub(super) fn check_change(current: &Subscription, from: &Plan, to: &Offer) -> Result<()> {
+    freezing::check_unfrozen(current)?;
     if current.status != SubscriptionStatus::Active {
         let message = format!(
             "This subscription is {} and its plan cannot be changed.",

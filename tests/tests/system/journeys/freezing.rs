@@ -1,0 +1,538 @@
+//! Tests of freezes: compute off, data and place kept, and the storage charged by the month.
+//!
+//! N8N Basic is 50,000 a month and 10,000 for its storage; 12 months are 510,000.
+
+use chrono::{DateTime, Months, TimeDelta, Utc};
+use chrono_tz::Asia::Jakarta;
+use dermaga_shop::billing::{process_grace, renew_due};
+use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::journeys::{
+    renewal::{becomes, give, id_of, moment, next_period, subscription},
+    upgrade::customer_with_cash,
+};
+
+both_engines!(
+    Shop,
+    [
+        a_freeze_begins_with_the_next_period_and_charges_the_storage,
+        a_freeze_is_called_back_before_it_begins,
+        a_thaw_charges_a_new_period_and_never_fails_for_quota,
+        a_thaw_with_too_little_money_changes_nothing,
+        unpaid_storage_follows_the_rules_of_grace,
+        a_pending_freeze_that_cannot_be_paid_stops_all_the_same,
+        concurrent_freezes_and_thaws_charge_once,
+        a_coupon_waits_while_frozen_and_a_term_comes_back_whole,
+        freezes_are_refused_for_their_reason,
+        what_is_frozen_is_not_changed
+    ]
+);
+
+async fn buy(shop: &Shop, customer: &Client, months: u32, coupon: Option<&str>) -> Value {
+    let plan = shop.plan("n8n", "basic").await;
+    let order = json!({ "planId": plan, "termMonths": months, "couponCode": coupon });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(customer, instance, "RUNNING").await;
+    bought
+}
+
+async fn freeze(customer: &Client, id: &str) -> Answer {
+    let path = format!("/api/subscriptions/{id}/freeze");
+    customer.post(&path, json!({})).await
+}
+
+async fn thaw(customer: &Client, id: &str) -> Answer {
+    let path = format!("/api/subscriptions/{id}/thaw");
+    customer.post(&path, json!({})).await
+}
+
+async fn balance(client: &Client) -> i64 {
+    let info = client.get("/api/wallet/info").await.data(200);
+    info["totalBalance"].as_i64().unwrap()
+}
+
+async fn available(shop: &Shop) -> i64 {
+    let view = shop.plan_view("n8n", "basic").await;
+    view["availableQuota"].as_i64().unwrap()
+}
+
+fn later(from: DateTime<Utc>, months: u32) -> DateTime<Utc> {
+    (from.with_timezone(&Jakarta) + Months::new(months)).to_utc()
+}
+
+fn state<'v>(seen: &'v Value) -> (&'v Value, &'v Value) {
+    (&seen["status"], &seen["freezeState"])
+}
+
+/// Buys, freezes and moves into the first frozen period; returns the customer, signed in again, and the purchase.
+async fn frozen(shop: &Shop, email: &str, cash: i64, months: u32) -> (Client, Value) {
+    let customer = customer_with_cash(shop, email, cash).await;
+    let bought = buy(shop, &customer, months, None).await;
+    freeze(&customer, id_of(&bought)).await.data(200);
+    let seen = next_period(shop, id_of(&bought)).await;
+    assert_eq!(
+        state(&seen),
+        (&json!("ACTIVE"), &json!("FROZEN")),
+        "{seen:#}"
+    );
+    let customer = shop.sign_in(email).await;
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "STOPPED").await;
+    (customer, bought)
+}
+
+async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop) {
+    let customer = customer_with_cash(&shop, "beku@example.com", 70_000).await;
+    let bought = buy(&shop, &customer, 1, None).await;
+    let id = id_of(&bought);
+    let left = available(&shop).await;
+    let asked = freeze(&customer, id).await.data(200);
+    assert_eq!(state(&asked), (&json!("ACTIVE"), &json!("PENDING")));
+    assert_eq!(asked["storagePrice"], 10_000);
+    let instance = bought["instanceId"].as_str().unwrap();
+    let path = format!("/api/instances/{instance}");
+    assert_eq!(customer.get(&path).await.data(200)["status"], "RUNNING");
+    // The price of the storage is the customer's from now on.
+    shop.sql("UPDATE service_plans SET storage_price = 20000 WHERE storage_price IS NOT NULL")
+        .await
+        .unwrap();
+    let info = format!("/api/subscriptions/{id}/billing-info");
+    let info = customer.get(&info).await.data(200);
+    let amounts: Vec<_> = info["lines"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|line| line["amount"].clone())
+        .collect();
+    assert_eq!(
+        (&info["due"], amounts),
+        (&json!(10_000), vec![json!(50_000), json!(-40_000)])
+    );
+    let preview = shop
+        .admin()
+        .await
+        .get("/api/admin/billing/preview?date=2100-01-01")
+        .await
+        .data(200);
+    let line = preview
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|line| line["subscriptionId"] == id)
+        .unwrap();
+    assert_eq!(
+        (&line["forecast"], &line["due"]),
+        (&json!("RENEWS"), &json!(10_000))
+    );
+
+    let begun = moment(&bought["subscription"]["periodStart"]);
+    let seen = next_period(&shop, id).await;
+    assert_eq!(state(&seen), (&json!("ACTIVE"), &json!("FROZEN")));
+    let customer = shop.sign_in("beku@example.com").await;
+    let stopped = shop.instance_becomes(&customer, instance, "STOPPED").await;
+    assert_eq!(stopped["halt"], "FROZEN");
+    assert_eq!(
+        renew_due(&shop.state().subscriptions).await.unwrap().items,
+        0,
+        "charged twice"
+    );
+    let seen = next_period(&shop, id).await;
+    assert_eq!(moment(&seen["periodEnd"]), later(begun, 3));
+    let paid = |number: usize| {
+        let period = &seen["periods"][number];
+        (
+            period["frozen"].clone(),
+            period["price"].clone(),
+            period["paidCash"].clone(),
+        )
+    };
+    let storage = (json!(true), json!(10_000), json!(10_000));
+    assert_eq!([paid(0), paid(1)], [storage.clone(), storage]);
+    assert_eq!(paid(2), (json!(false), json!(50_000), json!(50_000)));
+    assert_eq!(available(&shop).await, left, "the place stays taken");
+    let customer = shop.sign_in("beku@example.com").await;
+    assert_eq!(balance(&customer).await, 0);
+    let newest = &customer.get("/api/wallet/transactions").await.data(200)[0];
+    assert!(
+        newest["description"]
+            .as_str()
+            .unwrap()
+            .ends_with("period 3, storage only"),
+        "{newest:#}"
+    );
+    let number = newest["number"].as_str().unwrap();
+    let why = customer
+        .get(&format!("/api/wallet/transactions/{number}/decisions"))
+        .await
+        .data(200);
+    assert_eq!(why[0]["function"], "price", "{why:#}");
+    let acts = shop
+        .admin()
+        .await
+        .get("/api/admin/audit?act=subscription.freeze_asked")
+        .await
+        .data(200);
+    assert_eq!(acts[0]["details"]["storagePrice"], 10_000);
+    shop.books_balance().await;
+}
+
+async fn a_freeze_is_called_back_before_it_begins(shop: Shop) {
+    let customer = customer_with_cash(&shop, "kembali@example.com", 100_000).await;
+    let bought = buy(&shop, &customer, 1, None).await;
+    let id = id_of(&bought);
+    freeze(&customer, id).await.data(200);
+    assert_eq!(
+        freeze(&customer, id).await.data(200)["freezeState"],
+        "PENDING"
+    );
+    let back = thaw(&customer, id).await.data(200);
+    assert_eq!(
+        (&back["charged"], &back["transactionId"]),
+        (&json!(0), &Value::Null)
+    );
+    assert_eq!(back["subscription"]["freezeState"], "NONE");
+    assert_eq!(back["subscription"]["storagePrice"], Value::Null);
+    thaw(&customer, id).await.fails(409, "INVALID_STATE");
+    let seen = next_period(&shop, id).await;
+    assert_eq!(
+        (&seen["periods"][0]["price"], &seen["periods"][0]["frozen"]),
+        (&json!(50_000), &json!(false))
+    );
+    shop.books_balance().await;
+}
+
+/// Half a month into the second frozen month, with the plan sold out and off sale.
+async fn a_thaw_charges_a_new_period_and_never_fails_for_quota(shop: Shop) {
+    let (_, bought) = frozen(&shop, "cair@example.com", 120_000, 1).await;
+    let id = id_of(&bought);
+    next_period(&shop, id).await;
+    shop.clock().advance(TimeDelta::days(15));
+    let plan = shop.plan("n8n", "basic").await;
+    shop.leave_quota(&plan, 0).await;
+    shop.sql("UPDATE service_plans SET active = FALSE")
+        .await
+        .unwrap();
+    let customer = shop.sign_in("cair@example.com").await;
+    let path = format!("/api/subscriptions/{id}/thaw");
+    customer
+        .post(&path, json!({ "maxCharge": 49_999 }))
+        .await
+        .fails(409, "QUOTE_CHANGED");
+    let thawed = thaw(&customer, id).await.data(200);
+    assert_eq!(
+        (&thawed["charged"], &thawed["subscription"]["freezeState"]),
+        (&json!(50_000), &json!("NONE"))
+    );
+    assert_eq!(thawed["lines"].as_array().unwrap().len(), 1);
+    let seen = &thawed["subscription"];
+    let (start, end) = (moment(&seen["periodStart"]), moment(&seen["periodEnd"]));
+    assert!((shop.clock().now() - start).num_seconds() < 60);
+    assert_eq!(end, later(start, 1));
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    assert_eq!(balance(&customer).await, 0);
+    thaw(&customer, id).await.fails(409, "INVALID_STATE");
+    give(
+        &shop,
+        customer.get("/api/auth/profile").await.data(200)["id"]
+            .as_str()
+            .unwrap(),
+        50_000,
+    )
+    .await;
+    let renewed = next_period(&shop, id).await;
+    assert_eq!(
+        (
+            &renewed["periods"][0]["price"],
+            &renewed["periods"][0]["number"]
+        ),
+        (&json!(50_000), &json!(5))
+    );
+    assert_eq!(moment(&renewed["periodEnd"]), later(start, 2));
+    shop.books_balance().await;
+}
+
+async fn a_thaw_with_too_little_money_changes_nothing(shop: Shop) {
+    let (customer, bought) = frozen(&shop, "kurang-cair@example.com", 109_999, 1).await;
+    let id = id_of(&bought);
+    let before = subscription(&shop, id).await;
+    assert_eq!(balance(&customer).await, 49_999);
+    for answer in join_all((0..3).map(|_| thaw(&customer, id))).await {
+        answer.fails(402, "INSUFFICIENT_CREDIT");
+    }
+    assert_eq!(subscription(&shop, id).await["periods"], before["periods"]);
+    assert_eq!(subscription(&shop, id).await["freezeState"], "FROZEN");
+    assert_eq!(balance(&customer).await, 49_999);
+    shop.books_balance().await;
+}
+
+/// Grace, suspension and end of a frozen one; what is paid for again stays frozen; a thaw pays the storage of the
+/// days that it ran into grace.
+async fn unpaid_storage_follows_the_rules_of_grace(shop: Shop) {
+    let (_, first) = frozen(&shop, "gudang@example.com", 60_000, 1).await;
+    let unpaid = next_period(&shop, id_of(&first)).await;
+    assert_eq!(state(&unpaid), (&json!("PAST_DUE"), &json!("FROZEN")));
+    assert_eq!(unpaid["unpaid"], 10_000);
+    shop.clock().advance(TimeDelta::days(8));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    let suspended = subscription(&shop, id_of(&first)).await;
+    assert_eq!(state(&suspended), (&json!("SUSPENDED"), &json!("FROZEN")));
+    let customer = shop.sign_in("gudang@example.com").await;
+    let user = customer.get("/api/auth/profile").await.data(200)["id"].clone();
+    give(&shop, user.as_str().unwrap(), 10_000).await;
+    let paid = becomes(&shop, id_of(&first), "ACTIVE").await;
+    assert_eq!(
+        (paid["freezeState"].as_str(), balance(&customer).await),
+        (Some("FROZEN"), 0)
+    );
+    let instance = first["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "STOPPED").await;
+
+    let unpaid = next_period(&shop, id_of(&first)).await;
+    assert_eq!(unpaid["status"], "PAST_DUE");
+    shop.clock().advance(TimeDelta::days(3));
+    let customer = shop.sign_in("gudang@example.com").await;
+    thaw(&customer, id_of(&first))
+        .await
+        .fails(402, "INSUFFICIENT_CREDIT");
+    shop.clock().advance(TimeDelta::days(5));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    shop.clock().advance(TimeDelta::days(15));
+    process_grace(&shop.state().subscriptions).await.unwrap();
+    assert_eq!(
+        subscription(&shop, id_of(&first)).await["status"],
+        "EXPIRED"
+    );
+    let customer = shop.sign_in("gudang@example.com").await;
+    thaw(&customer, id_of(&first))
+        .await
+        .fails(409, "INVALID_STATE");
+    freeze(&customer, id_of(&first))
+        .await
+        .fails(409, "INVALID_STATE");
+
+    let (_, second) = frozen(&shop, "gudang-dua@example.com", 60_000, 1).await;
+    next_period(&shop, id_of(&second)).await;
+    shop.clock().advance(TimeDelta::days(3));
+    let customer = shop.sign_in("gudang-dua@example.com").await;
+    let user = customer.get("/api/auth/profile").await.data(200)["id"].clone();
+    // As if the worker had not come: the money is there at the moment of the thaw.
+    shop.sql("UPDATE subscriptions SET unpaid = 1000000 WHERE status = 'PAST_DUE'")
+        .await
+        .unwrap();
+    give(&shop, user.as_str().unwrap(), 60_000).await;
+    let thawed = thaw(&customer, id_of(&second)).await.data(200);
+    let charged = thawed["charged"].as_i64().unwrap();
+    assert!(
+        (50_900..=51_100).contains(&charged),
+        "three days of storage: {thawed:#}"
+    );
+    assert_eq!(thawed["lines"][1]["code"], "storage");
+    assert_eq!(
+        state(&thawed["subscription"]),
+        (&json!("ACTIVE"), &json!("NONE"))
+    );
+    shop.books_balance().await;
+}
+
+async fn a_pending_freeze_that_cannot_be_paid_stops_all_the_same(shop: Shop) {
+    let customer = customer_with_cash(&shop, "kosong@example.com", 50_000).await;
+    let bought = buy(&shop, &customer, 1, None).await;
+    freeze(&customer, id_of(&bought)).await.data(200);
+    let unpaid = next_period(&shop, id_of(&bought)).await;
+    assert_eq!(state(&unpaid), (&json!("PAST_DUE"), &json!("FROZEN")));
+    let customer = shop.sign_in("kosong@example.com").await;
+    let instance = bought["instanceId"].as_str().unwrap();
+    let stopped = shop.instance_becomes(&customer, instance, "STOPPED").await;
+    assert_eq!(stopped["halt"], "FROZEN");
+    shop.books_balance().await;
+}
+
+/// Double calls, and a thaw beside the renewal of the storage, on two servers.
+async fn concurrent_freezes_and_thaws_charge_once(shop: Shop) {
+    let customer = customer_with_cash(&shop, "serentak-beku@example.com", 1_000_000).await;
+    let bought = buy(&shop, &customer, 1, None).await;
+    let id = id_of(&bought);
+    for answer in join_all((0..6).map(|_| freeze(&customer, id))).await {
+        answer.data(200);
+    }
+    for round in 0..4 {
+        let both = join_all((0..6).map(|one| {
+            let customer = &customer;
+            async move {
+                if one % 2 == 0 {
+                    freeze(customer, id).await
+                } else {
+                    thaw(customer, id).await
+                }
+            }
+        }));
+        for answer in both.await {
+            assert!(
+                answer.status == 200 || answer.status == 409,
+                "{round}: {}",
+                answer.status
+            );
+        }
+    }
+    freeze(&customer, id).await.data(200);
+    let seen = next_period(&shop, id).await;
+    assert_eq!(seen["freezeState"], "FROZEN");
+    assert_eq!(seen["periods"].as_array().unwrap().len(), 2);
+    let end = moment(&seen["periodEnd"]);
+    shop.clock().advance(end - shop.clock().now());
+    let customer = shop.sign_in("serentak-beku@example.com").await;
+    let before = balance(&customer).await;
+    let thaws = join_all((0..6).map(|_| thaw(&customer, id)));
+    let renewals = join_all((0..3).map(|_| renew_due(&shop.state().subscriptions)));
+    let (answers, outcomes) = futures::future::join(thaws, renewals).await;
+    for outcome in outcomes {
+        assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
+    }
+    let done: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 200)
+        .collect();
+    assert_eq!(done.len(), 1);
+    let seen = subscription(&shop, id).await;
+    assert_eq!(state(&seen), (&json!("ACTIVE"), &json!("NONE")));
+    let periods = seen["periods"].as_array().unwrap().iter();
+    let paid: i64 = periods
+        .skip_while(|period| period["number"] == 0)
+        .map(|period| period["price"].as_i64().unwrap())
+        .sum();
+    assert_eq!(1_000_000 - paid, balance(&customer).await);
+    assert!(
+        before - balance(&customer).await <= 60_001,
+        "one month, and its storage at most"
+    );
+    shop.books_balance().await;
+}
+
+async fn a_coupon_waits_while_frozen_and_a_term_comes_back_whole(shop: Shop) {
+    let body = json!({ "code": "DUABELAS", "plugin": "coupon-subscription-discount", "lasts": 18,
+        "parameters": { "percent": 50 } });
+    shop.admin()
+        .await
+        .post("/api/admin/coupons", body)
+        .await
+        .data(201);
+    let customer = customer_with_cash(&shop, "tahun-beku@example.com", 1_000_000).await;
+    let bought = buy(&shop, &customer, 12, Some("DUABELAS")).await;
+    let id = id_of(&bought);
+    assert_eq!(
+        (
+            &bought["charged"],
+            &bought["subscription"]["couponPeriodsLeft"]
+        ),
+        (&json!(255_000), &json!(6))
+    );
+    freeze(&customer, id).await.data(200);
+    let seen = next_period(&shop, id).await;
+    let period = &seen["periods"][0];
+    assert_eq!(
+        (&period["price"], &period["discount"], &period["months"]),
+        (&json!(10_000), &json!(0), &json!(1))
+    );
+    assert_eq!(seen["couponPeriodsLeft"], 6);
+    let customer = shop.sign_in("tahun-beku@example.com").await;
+    let thawed = thaw(&customer, id).await.data(200);
+    // Six of twelve months at half the price.
+    assert_eq!(thawed["charged"], 510_000 - 127_500);
+    let seen = &thawed["subscription"];
+    assert_eq!(
+        (
+            &seen["termMonths"],
+            &seen["termPrice"],
+            &seen["couponPeriodsLeft"]
+        ),
+        (&json!(12), &json!(510_000), &json!(0))
+    );
+    assert_eq!(
+        moment(&seen["periodEnd"]),
+        later(moment(&seen["periodStart"]), 12)
+    );
+    shop.books_balance().await;
+}
+
+async fn freezes_are_refused_for_their_reason(shop: Shop) {
+    let customer = customer_with_cash(&shop, "tolak-beku@example.com", 500_000).await;
+    let other = customer_with_cash(&shop, "asing-beku@example.com", 0).await;
+    let plan = shop.plan("postgresql", "basic").await;
+    let warm = customer
+        .post("/api/subscriptions", json!({ "planId": plan }))
+        .await
+        .data(201);
+    let refused = freeze(&customer, id_of(&warm)).await;
+    refused.fails(409, "INVALID_STATE");
+    let bought = buy(&shop, &customer, 1, None).await;
+    let id = id_of(&bought);
+    freeze(&other, id).await.fails(404, "NOT_FOUND");
+    thaw(&other, id).await.fails(404, "NOT_FOUND");
+    thaw(&customer, id).await.fails(409, "INVALID_STATE");
+    let path = format!("/api/subscriptions/{id}");
+    let unknown = json!({ "when": "now" });
+    customer
+        .post(&format!("{path}/thaw"), unknown)
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    let renews = json!({ "autoRenew": false });
+    customer
+        .put(&format!("{path}/auto-renew"), renews)
+        .await
+        .data(200);
+    freeze(&customer, id).await.fails(409, "INVALID_STATE");
+    customer.delete(&path).await.data(200);
+    freeze(&customer, id).await.fails(409, "INVALID_STATE");
+}
+
+async fn what_is_frozen_is_not_changed(shop: Shop) {
+    let (customer, bought) = frozen(&shop, "diam@example.com", 900_000, 1).await;
+    let id = id_of(&bought);
+    let pro = shop.plan("n8n", "pro").await;
+    let path = format!("/api/subscriptions/{id}");
+    let wanted = json!({ "planId": pro });
+    customer
+        .put(&format!("{path}/upgrade"), wanted.clone())
+        .await
+        .fails(409, "INVALID_STATE");
+    for at in ["now", "period_end"] {
+        let wanted = json!({ "planId": pro, "at": at, "reason": "The customer asked for it." });
+        let path = format!("/api/admin/subscriptions/{id}/upgrade");
+        shop.admin()
+            .await
+            .put(&path, wanted)
+            .await
+            .fails(409, "INVALID_STATE");
+    }
+    customer
+        .put(&format!("{path}/start"), json!({}))
+        .await
+        .fails(409, "INVALID_STATE");
+    customer
+        .post(&format!("{path}/restart"), json!({}))
+        .await
+        .fails(409, "INVALID_STATE");
+    let instance = bought["instanceId"].as_str().unwrap();
+    let update = json!({ "config": {} });
+    let refused = customer
+        .put(&format!("/api/instances/{instance}/update"), update)
+        .await;
+    assert!(
+        refused.status == 409 || refused.status == 400,
+        "{}",
+        refused.status
+    );
+    // The owner's stop outlasts the freeze.
+    customer
+        .put(&format!("{path}/stop"), json!({}))
+        .await
+        .data(202);
+    thaw(&customer, id).await.data(200);
+    let seen = shop.instance_becomes(&customer, instance, "STOPPED").await;
+    assert_eq!(seen["halt"], "OWNER");
+    shop.books_balance().await;
+}
