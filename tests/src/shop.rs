@@ -142,7 +142,7 @@ impl Shop {
         }
         let mut config = Config::clone(&self.state().config);
         config.data_dir = data.path().to_owned();
-        let running = App::start(config, Clock::movable())
+        let running = Box::pin(App::start(config, Clock::movable()))
             .await
             .expect("the second server starts");
         let client = Client::new(format!("http://{}", running.address));

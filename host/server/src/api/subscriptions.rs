@@ -489,14 +489,14 @@ async fn upgrade(
 ) -> Result<Response, Refusal> {
     let (user_id, most) = (customer.user_id, request.max_charge);
     let act = async {
-        let made = subscriptions::upgrade::upgrade(
+        let upgrading = subscriptions::upgrade::upgrade(
             &state.subscriptions,
             user_id,
             id,
             request.plan_id,
             Charging::AtMost(most),
-        )
-        .await?;
+        );
+        let made = Box::pin(upgrading).await?;
         Ok(made.map(|view| {
             let (plan, charged) = (&view.subscription.plan_name, view.charged);
             Success::ok(

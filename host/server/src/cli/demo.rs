@@ -36,7 +36,7 @@ impl DemoArgs {
 }
 
 pub(super) async fn demo(loaded: Loaded, exit: bool) -> Result<(), CliError> {
-    demo::run(loaded.config, exit)
+    Box::pin(demo::run(loaded.config, exit))
         .await
         .map_err(|error| match error {
             DemoError::Start(error) => error.into(),

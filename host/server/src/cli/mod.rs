@@ -284,7 +284,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Demo(args) => {
             Box::pin(demo::demo(global.load_quietly(args.flags())?, args.exit)).await
         }
-        Command::Serve(args) => serve::serve(global.load(args.flags())?).await,
+        Command::Serve(args) => Box::pin(serve::serve(global.load(args.flags())?)).await,
         Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
         Command::Migrate => serve::migrate(global.load(Vec::new())?).await,
         Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,

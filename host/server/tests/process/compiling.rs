@@ -154,7 +154,7 @@ fn machine_code_of_the_process_is_kept_and_runs_here() {
 
 /// The status and the body of an upload's answer.
 async fn upload(shop: &Path, compiler: Compiler) -> (u16, Value) {
-    let running = push::shop(shop, Some(compiler)).await;
+    let running = Box::pin(push::shop(shop, Some(compiler))).await;
     let server = format!("http://{}", running.address);
     let token = push::api_token(&server, "PLUGINS").await;
     let form = Form::new().part("component", Part::bytes(slow_to_compile()));

@@ -52,7 +52,7 @@ pub(super) async fn api_token(server: &str, scope: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_becomes_an_active_plugin() {
     let folder = TempDir::new().unwrap();
-    let running = shop(folder.path(), None).await;
+    let running = Box::pin(shop(folder.path(), None)).await;
     let server = format!("http://{}", running.address);
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()

@@ -342,6 +342,10 @@ pub(crate) enum Charge {
 }
 
 /// A charge in a transaction that is still open.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, which its maker hands on at once"
+)]
 pub(super) enum Booking {
     Paid(Conn, Box<Booked>),
     /// Price that the wallet does not hold.

@@ -5,7 +5,7 @@
 use chrono::{DateTime, Months, TimeDelta, Utc};
 use chrono_tz::Asia::Jakarta;
 use dermaga_shop::billing::{process_grace, renew_due};
-use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
+use dermaga_tests::{Answer, Client, Shop, both_engines};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn later(from: DateTime<Utc>, months: u32) -> DateTime<Utc> {
     (from.with_timezone(&Jakarta) + Months::new(months)).to_utc()
 }
 
-fn state<'v>(seen: &'v Value) -> (&'v Value, &'v Value) {
+fn state(seen: &Value) -> (&Value, &Value) {
     (&seen["status"], &seen["freezeState"])
 }
 

@@ -93,7 +93,7 @@ pub async fn change_plan(
         PlanChangeAt::Now => {
             let to = catalog::plan(&mut shop.db.read().await?, wanted.plan_id).await?;
             if to.tier > from.tier {
-                upwards(shop, &row, wanted).await?
+                Box::pin(upwards(shop, &row, wanted)).await?
             } else {
                 downwards(shop, &row, &from, wanted.plan_id).await?
             }
@@ -122,7 +122,8 @@ async fn upwards(
     } else {
         Charging::AtMost(None)
     };
-    let made = super::upgrade(shop, seen.user_id, seen.id, wanted.plan_id, charging).await?;
+    let upgrading = super::upgrade(shop, seen.user_id, seen.id, wanted.plan_id, charging);
+    let made = Box::pin(upgrading).await?;
     Ok(made.map(|view| AdminPlanChange {
         subscription: view.subscription,
         at: PlanChangeAt::Now,
