@@ -191,6 +191,7 @@ async fn a_certificate_that_is_not_trusted_is_refused() {
         assert!(answer.contains("certificate"), "{mode}: {answer}");
         let ca = certificates.path("ca.pem");
         let trusting = shop.restart_with(|config| {
+            config.templates_dir = Some(checkout().join("service-templates"));
             config.notifications.authorities = Some(Authorities::read(&ca).unwrap());
         });
         let shop = trusting.await.unwrap();
@@ -214,6 +215,7 @@ async fn a_wrong_password_loses_no_mail() {
     assert!(answer.contains("535"), "{answer}");
     let url = server.url("smtp", PASSWORD);
     let right = shop.restart_with(|config| {
+        config.templates_dir = Some(checkout().join("service-templates"));
         config.notifications.smtp =
             Some(dermaga_shop::notifications::SmtpUrl::parse(&url).unwrap());
     });

@@ -93,8 +93,7 @@ async fn a_freeze_begins_with_the_next_period_and_charges_the_storage(shop: Shop
     assert_eq!(state(&asked), (&json!("ACTIVE"), &json!("PENDING")));
     assert_eq!(asked["storagePrice"], 10_000);
     let instance = bought["instanceId"].as_str().unwrap();
-    let path = format!("/api/instances/{instance}");
-    assert_eq!(customer.get(&path).await.data(200)["status"], "RUNNING");
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
     // The price of the storage is the customer's from now on.
     shop.sql("UPDATE service_plans SET storage_price = 20000 WHERE storage_price IS NOT NULL")
         .await

@@ -186,6 +186,8 @@ struct Person {
     balance: i64,
     /// Charges and top-ups in their order.
     account: Vec<i64>,
+    /// True when something was booked since the last comparison.
+    has_changed: bool,
     subscriptions: Vec<Subscription>,
 }
 
@@ -273,6 +275,7 @@ impl World {
                 id: profile["id"].as_str().unwrap().to_owned(),
                 balance: 0,
                 account: Vec::new(),
+                has_changed: false,
                 subscriptions: Vec::new(),
             });
         }
@@ -305,38 +308,58 @@ impl World {
         id
     }
 
+    /// Moves the clock to an hour where the shop is, so many days later.
+    fn go_to(&self, days: i64, hour: u32) {
+        let then = self.shop.clock().now().with_timezone(&self.zone) + TimeDelta::days(days);
+        let then = then.date_naive().and_hms_opt(hour, 0, 0).unwrap();
+        let then = self.zone.from_local_datetime(&then).unwrap().to_utc();
+        self.shop.clock().advance(then - self.shop.clock().now());
+    }
+
+    /// Renews in the evening, when every period that ends on this day has ended, and acts at noon.
     async fn day(&mut self, day: usize) {
-        let next = self.shop.clock().now().with_timezone(&self.zone) + TimeDelta::days(1);
-        let noon = next.date_naive().and_hms_opt(12, 0, 0).unwrap();
-        let noon = self.zone.from_local_datetime(&noon).unwrap().to_utc();
-        self.shop.clock().advance(noon - self.shop.clock().now());
+        self.go_to(0, 18);
         let subscriptions = &self.shop.state().subscriptions;
         while renew_due(subscriptions).await.unwrap().items > 0 {}
         process_grace(subscriptions).await.unwrap();
         let now = self.shop.clock().now();
         for person in &mut self.people {
+            let booked = person.account.len();
             person.renew(self.zone, now);
+            person.has_changed |= booked != person.account.len();
         }
+        for who in 0..self.people.len() {
+            if self.people[who].has_changed || day % 7 == who % 7 {
+                self.agree(who, day).await;
+                self.people[who].has_changed = false;
+            }
+        }
+        self.go_to(1, 12);
         if day == DEARER_ON {
             self.make_dearer().await;
         }
+        let now = self.shop.clock().now();
+        let before = now - TimeDelta::hours(1);
         for who in 0..self.people.len() {
-            let booked = self.people[who].account.len();
-            let owes = self.people[who].owed(self.zone, now);
+            let person = &self.people[who];
+            let booked = person.account.len();
+            let ends_now =
+                |one: &Subscription| (one.end(self.zone) - now).abs() < TimeDelta::hours(1);
+            let owes = person.owed(self.zone, before);
+            if person.subscriptions.iter().any(ends_now) {
+                continue;
+            }
             if owes > 0 {
-                self.fall_behind(who, owes).await;
+                self.fall_behind(who, owes, before).await;
             } else {
                 self.act(who).await;
             }
-            if day % 7 == who % 7 || self.people[who].account.len() != booked {
-                self.agree(who, day).await;
-            }
+            self.people[who].has_changed = booked != self.people[who].account.len();
         }
     }
 
     /// Pays all that is owed on some days, and loses what was not paid for too long.
-    async fn fall_behind(&mut self, who: usize, owes: i64) {
-        let now = self.shop.clock().now();
+    async fn fall_behind(&mut self, who: usize, owes: i64, now: DateTime<Utc>) {
         if self.draws.happens(120) {
             let person = &mut self.people[who];
             let (owed_by, admin) = (person.id.clone(), &self.admin);

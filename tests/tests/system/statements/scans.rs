@@ -86,6 +86,12 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "notification_deliveries",
         NIGHT,
     ),
+    (
+        "subscriptions/delivery/store.rs delivered",
+        "subscriptions",
+        JOINED,
+    ),
+    ("idempotency/store.rs unlock_all", "idempotency_keys", START),
     ("outbox.rs purge", "outbox", NIGHT),
     ("outbox.rs waiting", "outbox", FEW),
     ("payments/store.rs debts", "debts", PAGE),
