@@ -53,7 +53,7 @@ pub struct Events {
     looked_at: Arc<Mutex<Option<Place>>>,
 }
 
-/// What a stream sends.
+/// Content of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
     /// From here on nothing is missed.
@@ -144,7 +144,7 @@ impl Events {
         let Some(place) = before else {
             let now = store::now(&mut self.db.read().await?).await?;
             *self.looked_at() = Some(now);
-            // What came before this place was not looked at.
+            // Events before this place were not looked at.
             self.bells().values().for_each(ring);
             return Ok(Next::AfterRest);
         };

@@ -331,7 +331,7 @@ async fn move_to_plan(
         let message = "This subscription has no instance that could change.";
         return Err(Error::new(Code::InvalidState, message));
     };
-    // What the plan had when the instance was last well, and not what the plan has become.
+    // The size when the instance was last well, and not the one that the plan has now.
     let (_, undone) = how;
     if let Some(good) = instance.good_sizes.filter(|_| undone.is_some()) {
         store::put_sizes(conn, instance.id, good.0).await?;

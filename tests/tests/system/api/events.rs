@@ -378,7 +378,7 @@ async fn what_is_committed_late_is_not_skipped() {
     let changes = [stream.next().await.unwrap(), stream.next().await.unwrap()];
     let changes = changes.map(|event| event.data["change"].as_str().unwrap().to_owned());
     assert_eq!(changes, ["FIRST", "SECOND"]);
-    // What is undone is waited for no longer.
+    // An undone change is waited for no longer.
     let mut undone = db.begin().await.unwrap();
     write(&mut undone, clock, reader, "NEVER").await;
     let mut quick = db.begin().await.unwrap();

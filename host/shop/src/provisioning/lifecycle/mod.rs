@@ -149,7 +149,7 @@ impl Life {
             (Self::Suspended, Act::Resume) => Step::To(Self::Running),
             (Self::StoppedAndSuspended, Act::Resume) => Step::To(Self::Stopped),
 
-            // What is frozen runs no compute, so that a suspension has nothing to take.
+            // A frozen service runs no compute, so that a suspension has nothing to take.
             (Self::Frozen | Self::StoppedAndFrozen, Act::Freeze | Act::Suspend | Act::Resume) => {
                 Step::Stay
             }
