@@ -192,6 +192,7 @@ async fn a_certificate_that_is_not_trusted_is_refused() {
         let ca = certificates.path("ca.pem");
         let trusting = shop.restart_with(|config| {
             config.templates_dir = Some(checkout().join("service-templates"));
+            config.plugins_dir = Some(dermaga_tests::plugins_folder().to_owned());
             config.notifications.authorities = Some(Authorities::read(&ca).unwrap());
         });
         let shop = trusting.await.unwrap();
@@ -216,6 +217,7 @@ async fn a_wrong_password_loses_no_mail() {
     let url = server.url("smtp", PASSWORD);
     let right = shop.restart_with(|config| {
         config.templates_dir = Some(checkout().join("service-templates"));
+        config.plugins_dir = Some(dermaga_tests::plugins_folder().to_owned());
         config.notifications.smtp =
             Some(dermaga_shop::notifications::SmtpUrl::parse(&url).unwrap());
     });
