@@ -3,7 +3,9 @@
 //! N8N Basic is 50,000 a month, 10 % less for 6 months and 15 % less for 12; Pro is 150,000 a month and
 //! 1,500,000 for 12.
 
-use chrono::{DateTime, Months};
+use std::time::Duration;
+
+use chrono::{DateTime, Months, TimeDelta};
 use chrono_tz::Asia::Jakarta;
 use dermaga_shop::billing::renew_due;
 use dermaga_tests::{Client, Shop, both_engines};
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::journeys::{
     renewal::{becomes, give, id_of, moment, next_period, subscription},
-    upgrade::customer_with_cash,
+    upgrade::{customer_with_cash, folder_of},
 };
 
 const REASON: &str = "The price list of the new year.";
@@ -360,28 +362,30 @@ async fn an_upgrade_within_a_term_is_prorated_over_the_term(shop: Shop) {
     shop.books_balance().await;
 }
 
-/// An upgrade that is abandoned brings the price of the term back, with its money.
+/// An upgrade that is undone brings the price of the term back, with its money.
 async fn an_upgrade_of_a_term_that_cannot_be_made_restores_its_price(shop: Shop) {
     let customer = customer_with_cash(&shop, "batal-tahun@example.com", 3_000_000).await;
     let bought = buy(&shop, &customer, ("basic", 12), None).await;
     let id = id_of(&bought);
-    let path = format!("/api/subscriptions/{id}");
-    customer
-        .put(&format!("{path}/stop"), json!({}))
-        .await
-        .data(202);
     let instance = bought["instanceId"].as_str().unwrap();
-    shop.instance_becomes(&customer, instance, "STOPPED").await;
+    let seen = shop.instance_becomes(&customer, instance, "RUNNING").await;
+    // The folder is blocked until the pinned version fails for good.
+    let folder = folder_of(&shop, &seen);
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
     let pro = shop.plan("n8n", "pro").await;
-    let made = customer
-        .put(&format!("{path}/upgrade"), json!({ "planId": pro }))
-        .await
-        .data(200);
-    assert_eq!(made["subscription"]["termPrice"], 1_500_000);
-    let change =
-        "UPDATE instances SET final_generation = generation, observed_generation = generation - 1";
-    shop.sql(change).await.unwrap();
-    crate::api::plan_changes::settled(&shop).await;
+    let path = format!("/api/subscriptions/{id}/upgrade");
+    let made = customer.put(&path, json!({ "planId": pro })).await;
+    assert_eq!(made.data(200)["subscription"]["termPrice"], 1_500_000);
+    let failing = crate::journeys::delivery::failing_at_manifests(&shop).await;
+    crate::journeys::delivery::pin(&shop, instance, &failing).await;
+    for _ in 0..400 {
+        if subscription(&shop, id).await["plan"] == "basic" {
+            break;
+        }
+        shop.clock().advance(TimeDelta::minutes(1));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     let seen = subscription(&shop, id).await;
     let kept = (&seen["plan"], &seen["termMonths"], &seen["termPrice"]);
     assert_eq!(kept, (&json!("basic"), &json!(12), &json!(510_000)));
