@@ -30,7 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Sends one's own changes as server-sent events: `instance`, `notification`, `subscription` and `wallet`.
 ///
 /// The first event is `ready`: from its id on, nothing is missed. A client that comes back sends the id of the
-/// last event that it saw as `Last-Event-ID`, and goes on from there, on any server of the shop. `reset` says
+/// last event that it saw as `Last-Event-ID`, and continues from there, on any server of the shop. `reset` says
 /// that this is not possible, since the id is no such id or more than six days old: read everything again. `end`
 /// comes after 15 minutes, when the server stops, and when the token is not valid any more.
 #[utoipa::path(get, path = "/events", tag = "events", security(("bearer" = [])),

@@ -333,7 +333,7 @@ async fn streams_are_few_and_their_owners(shop: Shop) {
     panic!("the place of a stream that was closed is not free");
 }
 
-/// A stream is of any server, and goes on at another one.
+/// A stream continues at another server where the first one ended it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_goes_on_at_another_server() {
     let Some(one) = Shop::open(Engine::Postgres).await else {
