@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
 use dermaga_shop::{
     db::{Clock, Db},
     outbox::{self, Topic},
@@ -15,7 +14,7 @@ use rand::RngExt as _;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::site::{Patient, Server, Site, seeded};
+use super::site::{Patient, Server, Site, end_leases, seeded};
 
 const MAILS: usize = 300;
 /// Time that the mail server takes for each on one connection; with [`MAILS`] and [`LONGEST_LIFE`] it makes for a
@@ -41,17 +40,7 @@ async fn write_messages(db: &Db, reader: Uuid) {
     conn.commit().await.unwrap();
 }
 
-/// Ends the leases of a server that died, so that no test waits until they are over. Returns the number of
-/// messages and deliveries that are still to be worked on.
-async fn give_up_leases(db: &Db) -> i64 {
-    let over = Clock::system().now() - TimeDelta::seconds(1);
-    let mut conn = db.begin().await.unwrap();
-    let sql = "UPDATE notification_deliveries SET lease_until = $1 WHERE lease_holder IS NOT NULL";
-    dermaga_shop::execute!(conn, sql, over).unwrap();
-    conn.commit().await.unwrap();
-    open(db).await
-}
-
+/// Returns the number of messages and deliveries that are still to be worked on.
 async fn open(db: &Db) -> i64 {
     let mut conn = db.read().await.unwrap();
     let sql = "SELECT (SELECT count(*) FROM outbox WHERE handled_at IS NULL)
@@ -86,7 +75,8 @@ async fn killed_while_it_delivers(on_postgres: bool, connections: u32) {
         let life = random.random_range(0..LONGEST_LIFE);
         tokio::time::sleep(Duration::from_millis(life)).await;
         drop(server);
-        left.push(give_up_leases(&db).await);
+        end_leases(&db, "notification_deliveries").await;
+        left.push(open(&db).await);
         server = Server::start(&site);
         if left.last() == Some(&0) {
             break;

@@ -124,6 +124,16 @@ impl Site {
     }
 }
 
+/// Ends the leases that a dead server held in a queue's table, so that no test waits until they are over.
+pub(super) async fn end_leases(db: &Db, table: &str) {
+    let sql = format!(
+        "UPDATE {table} SET lease_until = $1, next_try_at = $1 WHERE lease_holder IS NOT NULL"
+    );
+    let mut conn = db.begin().await.unwrap();
+    dermaga_shop::execute!(conn, sqlx::AssertSqlSafe(sql), Clock::system().now()).unwrap();
+    conn.commit().await.unwrap();
+}
+
 /// Source of the moments at which servers die.
 pub(super) fn seeded() -> StdRng {
     let given = std::env::var("DERMAGA_TEST_SEED").ok();

@@ -15,7 +15,7 @@ use rand::RngExt as _;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::site::{Patient, Server, Site, seeded};
+use super::site::{Patient, Server, Site, end_leases, seeded};
 
 const EVENTS: usize = 150;
 const DEATHS: usize = 8;
@@ -53,15 +53,6 @@ async fn put(db: &Db, reader: Uuid) {
     }
 }
 
-/// Ends the leases of a server that died, so that no test waits until they are over.
-async fn give_up_the_leases(db: &Db) {
-    let mut conn = db.begin().await.unwrap();
-    let sql =
-        "UPDATE webhook_deliveries SET lease_until = $1, next_try_at = $1 WHERE lease_until > $1";
-    dermaga_shop::execute!(conn, sql, Clock::system().now()).unwrap();
-    conn.commit().await.unwrap();
-}
-
 async fn delivered(db: &Db) -> i64 {
     let mut conn = db.read().await.unwrap();
     let sql = "SELECT count(*) FROM webhook_deliveries WHERE state = 'DELIVERED'";
@@ -92,7 +83,7 @@ async fn killed_while_it_delivers(on_postgres: bool) {
         let life = random.random_range(0..LONGEST_LIFE);
         tokio::time::sleep(Duration::from_millis(life)).await;
         drop(server);
-        give_up_the_leases(&db).await;
+        end_leases(&db, "webhook_deliveries").await;
         server = Server::start(&site);
     }
     let all = i64::try_from(EVENTS).unwrap();
