@@ -160,11 +160,11 @@ macro_rules! write_returning {
             match engine {
                 $crate::db::Engine::Sqlite(c) => {
                     let (sql, arguments) = waiting.into_sqlite();
-                    sqlx::query_as_with::<sqlx::Sqlite, $row, _>(sql, arguments).fetch_optional(c).await
+                    $crate::db::sqlite::fetch_optional(sqlx::query_as_with::<_, $row, _>(sql, arguments), c).await
                 }
                 $crate::db::Engine::Postgres(c) => {
                     let (sql, arguments) = waiting.into_postgres();
-                    sqlx::query_as_with::<sqlx::Postgres, $row, _>(sql, arguments).fetch_optional(c).await
+                    $crate::db::postgres::fetch_optional(sqlx::query_as_with::<_, $row, _>(sql, arguments), c).await
                 }
             }
         })

@@ -2,6 +2,7 @@
 
 use std::mem;
 
+use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{PgConnection, Postgres, Sqlite, SqliteConnection, Transaction, pool::PoolConnection};
 
 use super::{
@@ -61,15 +62,17 @@ impl Conn {
     /// # Errors
     /// When the engine refuses a waiting statement.
     #[doc(hidden)]
-    pub async fn engine_for(
+    pub fn engine_for(
         &mut self,
         file: &'static str,
         line: u32,
         sql: &str,
-    ) -> sqlx::Result<Engine<'_>> {
+    ) -> impl Future<Output = sqlx::Result<Engine<'_>>> + Send {
         self.note(file, line, sql);
-        self.send_waiting().await?;
-        Ok(self.inner.engine())
+        async {
+            self.send_waiting().await?;
+            Ok(self.inner.engine())
+        }
     }
 
     fn note(&self, file: &'static str, line: u32, sql: &str) {
@@ -122,14 +125,17 @@ impl Conn {
     ///
     /// # Errors
     /// When the engine refuses, for example by a deferred constraint; nothing is kept then.
-    pub async fn commit(mut self) -> sqlx::Result<()> {
-        self.send_waiting().await?;
-        match self.inner {
-            Inner::SqliteTurn(turn) => turn.commit().await,
-            Inner::SqliteSnapshot(tx) => tx.commit().await,
-            Inner::PostgresTx(tx) => tx.commit().await,
-            Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
-        }
+    pub fn commit(mut self) -> BoxFuture<'static, sqlx::Result<()>> {
+        let committed = async move {
+            self.send_waiting().await?;
+            match self.inner {
+                Inner::SqliteTurn(turn) => turn.commit().await,
+                Inner::SqliteSnapshot(tx) => tx.commit().await,
+                Inner::PostgresTx(tx) => tx.commit().await,
+                Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
+            }
+        };
+        committed.boxed()
     }
 
     /// Undoes everything since [`super::Db::begin`]. Dropping the connection does the same, later.
@@ -137,13 +143,16 @@ impl Conn {
     ///
     /// # Errors
     /// When the connection is gone; the engine undoes it then by itself.
-    pub async fn rollback(self) -> sqlx::Result<()> {
-        match self.inner {
-            Inner::SqliteSnapshot(tx) => tx.rollback().await,
-            Inner::PostgresTx(tx) => tx.rollback().await,
-            Inner::SqliteTurn(turn) => turn.rollback().await,
-            Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
-        }
+    pub fn rollback(self) -> BoxFuture<'static, sqlx::Result<()>> {
+        let undone = async move {
+            match self.inner {
+                Inner::SqliteSnapshot(tx) => tx.rollback().await,
+                Inner::PostgresTx(tx) => tx.rollback().await,
+                Inner::SqliteTurn(turn) => turn.rollback().await,
+                Inner::SqliteRead(_) | Inner::PostgresRead(_) => Ok(()),
+            }
+        };
+        undone.boxed()
     }
 }
 
@@ -155,10 +164,12 @@ macro_rules! execute {
         let sql = sqlx::SqlSafeStr::into_sql_str($sql);
         match $conn.engine_for(file!(), line!(), sql.as_str()).await {
             Err(error) => Err(error),
-            Ok($crate::db::Engine::Sqlite(c)) => sqlx::query::<sqlx::Sqlite>(sql)$(.bind($bind))*
-                .execute(c).await.map(|done| done.rows_affected()),
-            Ok($crate::db::Engine::Postgres(c)) => sqlx::query::<sqlx::Postgres>(sql)$(.bind($bind))*
-                .execute(c).await.map(|done| done.rows_affected()),
+            Ok($crate::db::Engine::Sqlite(c)) => {
+                $crate::db::sqlite::execute(sqlx::query(sql)$(.bind($bind))*, c).await
+            }
+            Ok($crate::db::Engine::Postgres(c)) => {
+                $crate::db::postgres::execute(sqlx::query(sql)$(.bind($bind))*, c).await
+            }
         }
     }};
 }
@@ -171,10 +182,12 @@ macro_rules! __fetch_as {
         match $conn.engine_for(file!(), line!(), sql.as_str()).await {
             Err(error) => Err(error),
             Ok($crate::db::Engine::Sqlite(c)) => {
-                sqlx::query_as::<sqlx::Sqlite, $row>(sql)$(.bind($bind))*.$method(c).await
+                let query = sqlx::query_as::<sqlx::Sqlite, $row>(sql)$(.bind($bind))*;
+                $crate::db::sqlite::$method(query, c).await
             }
             Ok($crate::db::Engine::Postgres(c)) => {
-                sqlx::query_as::<sqlx::Postgres, $row>(sql)$(.bind($bind))*.$method(c).await
+                let query = sqlx::query_as::<sqlx::Postgres, $row>(sql)$(.bind($bind))*;
+                $crate::db::postgres::$method(query, c).await
             }
         }
     }};

@@ -4,6 +4,7 @@
 //! statement once, with `$1`-style parameters, and bind native types on each engine.
 
 mod batch;
+mod boxed;
 mod clock;
 mod conn;
 mod filter;
@@ -20,6 +21,7 @@ mod writer;
 
 use std::{cmp::Ordering, path::Path, str::FromStr, time::Duration};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{
     Connection as _, PgPool, SqlitePool,
     migrate::{MigrateError, Migrator},
@@ -31,6 +33,8 @@ use sqlx::{
 
 #[doc(hidden)]
 pub use batch::{Batch, Waiting, bind};
+#[doc(hidden)]
+pub use boxed::{postgres, sqlite};
 pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use filter::{Filter, Value};
@@ -266,8 +270,9 @@ impl Db {
     ///
     /// # Errors
     /// When no connection becomes free in time.
-    pub async fn begin(&self) -> sqlx::Result<Conn> {
-        self.begin_seeing(Sees::Durable).await
+    pub fn begin(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
+        let opened = async { self.begin_seeing(Sees::Durable).await };
+        opened.boxed()
     }
 
     /// Starts a transaction as [`begin`](Self::begin) does, for short and frequent work: on SQLite
@@ -276,8 +281,9 @@ impl Db {
     ///
     /// # Errors
     /// When no connection becomes free in time.
-    pub async fn begin_together(&self) -> sqlx::Result<Conn> {
-        self.begin_seeing(Sees::Undurable).await
+    pub fn begin_together(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
+        let opened = async { self.begin_seeing(Sees::Undurable).await };
+        opened.boxed()
     }
 
     async fn begin_seeing(&self, sees: Sees) -> sqlx::Result<Conn> {
@@ -292,30 +298,36 @@ impl Db {
     ///
     /// # Errors
     /// When no connection becomes free in time.
-    pub async fn read(&self) -> sqlx::Result<Conn> {
-        let inner = match self {
-            Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
-            Self::Postgres(server) => conn::Inner::PostgresRead(server.pool.acquire().await?),
+    pub fn read(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
+        let opened = async {
+            let inner = match self {
+                Self::Sqlite { reader, .. } => conn::Inner::SqliteRead(reader.acquire().await?),
+                Self::Postgres(server) => conn::Inner::PostgresRead(server.pool.acquire().await?),
+            };
+            Ok(Conn::new(inner, self.recorder()))
         };
-        Ok(Conn::new(inner, self.recorder()))
+        opened.boxed()
     }
 
     /// Starts a read-only transaction in which every statement sees the same moment.
     ///
     /// # Errors
     /// When no connection becomes free in time.
-    pub async fn snapshot(&self) -> sqlx::Result<Conn> {
-        // It locks no row, and its reader may be slow.
-        const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-                                SET LOCAL idle_in_transaction_session_timeout = 0";
-        let inner = match self {
-            // In WAL mode a transaction keeps the snapshot of its first read.
-            Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
-            Self::Postgres(server) => {
-                conn::Inner::PostgresTx(server.pool.begin_with(POSTGRES).await?)
-            }
+    pub fn snapshot(&self) -> BoxFuture<'_, sqlx::Result<Conn>> {
+        let opened = async {
+            // It locks no row, and its reader may be slow.
+            const POSTGRES: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+                                    SET LOCAL idle_in_transaction_session_timeout = 0";
+            let inner = match self {
+                // In WAL mode a transaction keeps the snapshot of its first read.
+                Self::Sqlite { reader, .. } => conn::Inner::SqliteSnapshot(reader.begin().await?),
+                Self::Postgres(server) => {
+                    conn::Inner::PostgresTx(server.pool.begin_with(POSTGRES).await?)
+                }
+            };
+            Ok(Conn::new(inner, self.recorder()))
         };
-        Ok(Conn::new(inner, self.recorder()))
+        opened.boxed()
     }
 
     /// `sqlite` or `postgres`.

@@ -3,13 +3,14 @@
 use std::panic::Location;
 
 use sqlx::{
-    AssertSqlSafe, FromRow, Postgres, Sqlite,
+    AssertSqlSafe, FromRow,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
 };
 
 use super::{
     batch::bind,
+    boxed::{postgres, sqlite},
     conn::{Conn, Engine},
     filter::Filter,
 };
@@ -233,15 +234,13 @@ impl<'f, 'v> Select<'f, 'v> {
         match conn.engine_for(place.file(), place.line(), &sql).await? {
             Engine::Sqlite(engine) => {
                 let arguments = self.for_sqlite()?;
-                sqlx::query_as_with::<Sqlite, T, _>(AssertSqlSafe(sql), arguments)
-                    .fetch_all(engine)
-                    .await
+                let query = sqlx::query_as_with(AssertSqlSafe(sql), arguments);
+                sqlite::fetch_all(query, engine).await
             }
             Engine::Postgres(engine) => {
                 let arguments = self.for_postgres()?;
-                sqlx::query_as_with::<Postgres, T, _>(AssertSqlSafe(sql), arguments)
-                    .fetch_all(engine)
-                    .await
+                let query = sqlx::query_as_with(AssertSqlSafe(sql), arguments);
+                postgres::fetch_all(query, engine).await
             }
         }
     }

@@ -1,0 +1,58 @@
+//! Statements as futures of one type.
+//!
+//! A future that awaits one is `Send` without a look into the driver's own, of which an act has
+//! dozens: the compiler proved that anew for each of them, in each handler, which took minutes.
+
+use futures::{FutureExt as _, future::BoxFuture};
+use sqlx::{
+    FromRow, PgConnection, Postgres, Sqlite, SqliteConnection,
+    postgres::{PgArguments, PgRow},
+    query::{Query, QueryAs},
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+macro_rules! statements {
+    ($engine:ident, $db:ty, $conn:ty, $row:ty, $arguments:ty) => {
+        #[doc(hidden)]
+        pub mod $engine {
+            use super::*;
+
+            pub fn execute<'c>(
+                query: Query<'c, $db, $arguments>,
+                conn: &'c mut $conn,
+            ) -> BoxFuture<'c, sqlx::Result<u64>> {
+                let done = query.execute(conn);
+                async move { Ok(done.await?.rows_affected()) }.boxed()
+            }
+
+            pub fn fetch_one<'c, O: Row<$row> + 'c>(
+                query: QueryAs<'c, $db, O, $arguments>,
+                conn: &'c mut $conn,
+            ) -> BoxFuture<'c, sqlx::Result<O>> {
+                query.fetch_one(conn).boxed()
+            }
+
+            pub fn fetch_optional<'c, O: Row<$row> + 'c>(
+                query: QueryAs<'c, $db, O, $arguments>,
+                conn: &'c mut $conn,
+            ) -> BoxFuture<'c, sqlx::Result<Option<O>>> {
+                query.fetch_optional(conn).boxed()
+            }
+
+            pub fn fetch_all<'c, O: Row<$row> + 'c>(
+                query: QueryAs<'c, $db, O, $arguments>,
+                conn: &'c mut $conn,
+            ) -> BoxFuture<'c, sqlx::Result<Vec<O>>> {
+                query.fetch_all(conn).boxed()
+            }
+        }
+    };
+}
+
+/// Type that rows are read as.
+pub trait Row<R: sqlx::Row>: for<'r> FromRow<'r, R> + Send + Unpin {}
+
+impl<R: sqlx::Row, O: for<'r> FromRow<'r, R> + Send + Unpin> Row<R> for O {}
+
+statements!(sqlite, Sqlite, SqliteConnection, SqliteRow, SqliteArguments);
+statements!(postgres, Postgres, PgConnection, PgRow, PgArguments);
