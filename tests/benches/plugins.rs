@@ -173,7 +173,9 @@ fn latency(plugin: &Plugin, goes_on: impl Fn() -> bool, most: usize) -> Duration
 /// Measures from sending a component to its first decision, over HTTP: a bundled coupon type, each
 /// time with another custom section, so that it is compiled again.
 async fn uploads() {
-    let shop = Shop::open_with(Engine::Sqlite, |_| {}).await.unwrap();
+    let shop = Shop::open_with(Engine::Sqlite, |config| config.runtime.cache_dir = None)
+        .await
+        .unwrap();
     let admin = shop.admin().await;
     let original = fs::read(plugins_folder().join("coupon-credit-topup.wasm")).unwrap();
     let mut taken = Vec::new();
@@ -208,9 +210,12 @@ async fn starts() {
         fs::write(folder.path().join(format!("{id}.wasm")), component).unwrap();
     }
     let plugins = folder.path().to_owned();
-    let mut shop = Shop::open_with(Engine::Sqlite, |config| config.plugins_dir = Some(plugins))
-        .await
-        .unwrap();
+    let mut shop = Shop::open_with(Engine::Sqlite, |config| {
+        config.plugins_dir = Some(plugins);
+        config.runtime.cache_dir = None;
+    })
+    .await
+    .unwrap();
     let mut taken = Vec::new();
     for _ in 0..5 {
         let started = Instant::now();

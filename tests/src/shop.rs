@@ -87,6 +87,8 @@ impl Shop {
         // All customers of a test have the same address.
         config.accounts.registrations_per_hour = 10_000;
         config.plugins_dir = Some(plugins_folder().to_owned());
+        // Each plugin is compiled once for all tests, and not for each shop.
+        config.runtime.cache_dir = Some(checkout().join("target/compiled-for-tests"));
         config.templates_dir = Some(checkout().join("service-templates"));
         if engine == Engine::Postgres {
             match postgres::shared() {

@@ -384,10 +384,11 @@ fn notifications(config: &Config, db: &Db, clock: &Clock) -> Result<Notification
 }
 
 fn runtime(config: &Config) -> Result<Runtime, StartError> {
-    Ok(Runtime::new(RuntimeConfig {
-        cache_dir: Some(config.data_dir.join("plugin-cache")),
-        ..(*config.runtime).clone()
-    })?)
+    let mut settings = RuntimeConfig::clone(&config.runtime);
+    settings
+        .cache_dir
+        .get_or_insert_with(|| config.data_dir.join("plugin-cache"));
+    Ok(Runtime::new(settings)?)
 }
 
 async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(), StartError> {

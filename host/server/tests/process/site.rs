@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Output, Stdio},
     time::Duration,
 };
@@ -55,6 +55,7 @@ impl Site {
         let hook = format!("http://{listen}/api/wallet/webhook/midtrans");
         environment.push(("MIDTRANS_NOTIFICATION_URL", hook));
         let folder = TempDir::new().unwrap();
+        copy_compiled(&compiled(), &plugin_cache(folder.path()));
         Some(Self {
             folder,
             listen,
@@ -121,6 +122,35 @@ impl Site {
             stderr(&verified)
         );
         serde_json::from_str(&stdout(&verified)).unwrap()
+    }
+}
+
+/// Plugins that a server compiled are there for the next site: most tests need no compiler.
+impl Drop for Site {
+    fn drop(&mut self) {
+        copy_compiled(&plugin_cache(self.path()), &compiled());
+    }
+}
+
+fn plugin_cache(folder: &Path) -> PathBuf {
+    folder.join("data/plugin-cache")
+}
+
+fn compiled() -> PathBuf {
+    dermaga_tests::checkout().join("target/compiled-for-tests")
+}
+
+/// Copies what is missing; a folder that is not there has nothing.
+fn copy_compiled(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let target = to.join(entry.file_name());
+        let is_whole = entry.path().extension().is_some_and(|end| end == "cwasm");
+        if is_whole && !target.exists() {
+            let draft = target.with_extension(format!("{}.draft", uuid::Uuid::now_v7()));
+            std::fs::copy(entry.path(), &draft).unwrap();
+            std::fs::rename(&draft, &target).unwrap();
+        }
     }
 }
 
