@@ -53,8 +53,9 @@ const PAUSES: [TimeDelta; 9] = [
     TimeDelta::hours(10),
     TimeDelta::hours(14),
     TimeDelta::hours(20),
-    TimeDelta::hours(24),
+    LONGEST_PAUSE,
 ];
+const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(24);
 
 /// Delivers what is due. When the server stops, what was not begun is given back.
 ///
@@ -249,10 +250,15 @@ impl Due {
             Some(_) => WebhookDeliveryState::Failed,
             None => WebhookDeliveryState::Dead,
         };
+        let next_try_at = now + pause.map(spread).unwrap_or_default();
+        // No receiver puts a delivery off for longer than the longest pause.
+        let asked = attempt
+            .retry_after
+            .map(|asked| asked.moment(now).min(now + LONGEST_PAUSE));
         Outcome {
             state,
             attempts: self.attempts.saturating_add(1),
-            next_try_at: now + pause.map(spread).unwrap_or_default(),
+            next_try_at: next_try_at.max(asked.unwrap_or(next_try_at)),
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Response, StatusCode, Url, header::CONTENT_TYPE};
+use chrono::{DateTime, TimeDelta, Utc};
+use reqwest::{
+    Response, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
+};
 
 use super::{Settings, address::Checking};
 
@@ -35,6 +39,34 @@ pub(super) struct Attempt {
     pub(super) duration: Duration,
     /// First bytes of the answer, or the reason why there was none.
     pub(super) answer: String,
+    /// Time that the receiver asks to be left alone.
+    pub(super) retry_after: Option<RetryAfter>,
+}
+
+/// Value of the header `Retry-After`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RetryAfter {
+    Seconds(u32),
+    At(DateTime<Utc>),
+}
+
+impl RetryAfter {
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Self::Seconds(seconds));
+        }
+        let date = DateTime::parse_from_rfc2822(text).ok()?;
+        Some(Self::At(date.to_utc()))
+    }
+
+    /// Returns the moment that it names.
+    pub(super) fn moment(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Seconds(seconds) => now + TimeDelta::seconds(i64::from(seconds)),
+            Self::At(moment) => moment,
+        }
+    }
 }
 
 impl Attempt {
@@ -44,6 +76,7 @@ impl Attempt {
             status: None,
             duration: Duration::ZERO,
             answer: reason.into(),
+            retry_after: None,
         }
     }
 
@@ -82,20 +115,19 @@ impl Sender {
         let began = Instant::now();
         // The client's own limit does not count while a body is read that never ends.
         let ended = tokio::time::timeout(self.timeout, self.exchange(signed)).await;
-        let (status, answer) = ended.unwrap_or_else(|_| (None, "no answer in time".to_owned()));
+        let attempt = ended.unwrap_or_else(|_| Attempt::not_made("no answer in time"));
         Attempt {
-            status,
             duration: began.elapsed(),
-            answer,
+            ..attempt
         }
     }
 
-    async fn exchange(&self, signed: Signed<'_>) -> (Option<StatusCode>, String) {
+    async fn exchange(&self, signed: Signed<'_>) -> Attempt {
         let Ok(url) = Url::parse(signed.url) else {
-            return (None, "the address is none".to_owned());
+            return Attempt::not_made("the address is none");
         };
         if let Err(refused) = self.checking.check_literal(&url) {
-            return (None, format!("the address {refused}"));
+            return Attempt::not_made(format!("the address {refused}"));
         }
         let request = self
             .http
@@ -106,8 +138,13 @@ impl Sender {
             .header("webhook-signature", signed.signature)
             .body(signed.body.to_owned());
         match request.send().await {
-            Ok(response) => (Some(response.status()), beginning(response).await),
-            Err(error) => (None, cause(&error)),
+            Ok(response) => Attempt {
+                status: Some(response.status()),
+                duration: Duration::ZERO,
+                retry_after: RetryAfter::read(response.headers()),
+                answer: beginning(response).await,
+            },
+            Err(error) => Attempt::not_made(cause(&error)),
         }
     }
 }
@@ -150,4 +187,23 @@ fn cause(error: &reqwest::Error) -> String {
         ""
     };
     format!("{address}{reason}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receivers_ask_for_time_in_seconds_or_by_a_date() {
+        let now = "2026-11-06T08:49:00Z".parse().unwrap();
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
+            RetryAfter::read(&headers).map(|asked| (asked.moment(now) - now).num_seconds())
+        };
+        assert_eq!(read("120"), Some(120));
+        assert_eq!(read("Fri, 06 Nov 2026 08:49:37 GMT"), Some(37));
+        for nothing in ["", "soon", "-5", "1.5", "99999999999"] {
+            assert_eq!(read(nothing), None, "{nothing}");
+        }
+    }
 }
