@@ -75,6 +75,8 @@ fn container(
         .env("url", format!("https://{hostname}"))
         // Without it, a code is mailed at each sign-in from another browser, which needs mail.
         .env("security__staffDeviceVerification", "false")
+        // It asks its makers for nothing: versions are the shop's to move.
+        .env("privacy__useUpdateCheck", "false")
         .env("database__client", "mysql")
         .env(
             "database__connection__host",

@@ -157,7 +157,9 @@ fn container(
         .env("N8N_EDITOR_BASE_URL", format!("https://{hostname}/"))
         .env("WEBHOOK_URL", format!("https://{hostname}/"))
         .secret_env("N8N_ENCRYPTION_KEY", &instance.secret(ENCRYPTION_KEY)?)
+        // It asks its makers for nothing: versions are the shop's to move.
         .env("N8N_DIAGNOSTICS_ENABLED", "false")
+        .env("N8N_VERSION_NOTIFICATIONS_ENABLED", "false")
         // Files on the volume are open to the pod's group, which N8N would refuse.
         .env("N8N_ENFORCE_SETTINGS_FILE_PERMISSIONS", "false")
         // Code in a workflow neither reads the server's own variables nor runs a repository's hooks.
