@@ -132,9 +132,10 @@ fn events_for<T: Serialize + Send + 'static>(
         .into_response()
 }
 
-/// Returns the id of the last event that a returning client saw.
+/// Returns the id of the last event that a returning client saw; empty when it is no text, which is no id.
 pub fn last_event_id(headers: &HeaderMap) -> Option<&str> {
-    headers.get("last-event-id")?.to_str().ok()
+    let id = headers.get("last-event-id")?;
+    Some(id.to_str().unwrap_or_default())
 }
 
 #[cfg(test)]

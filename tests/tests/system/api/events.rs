@@ -263,7 +263,7 @@ async fn a_place_that_cannot_be_found_is_told(shop: Shop) {
     let mut found = Stream::open(&customer, Some(&ready.id)).await;
     let parts: Vec<&str> = ready.id.split('-').collect();
     let later = format!("{}-{}-{}", i64::MAX, parts[1], parts[2]);
-    for seen in ["x", "1-2", later.as_str()] {
+    for seen in ["x", "1-2", later.as_str(), "titik-tiga…"] {
         let mut stream = Stream::open(&customer, Some(seen)).await;
         let reset = stream.next().await.unwrap();
         assert_eq!(reset.name, "reset", "{seen}");
