@@ -8,7 +8,7 @@ use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::notifications::told;
+use super::notifications::{told, told_times};
 use crate::settings;
 
 both_engines!(
@@ -16,6 +16,7 @@ both_engines!(
     [
         a_free_place_is_held_for_the_first_who_waited,
         a_hold_that_lapses_goes_to_the_next,
+        a_hold_does_not_run_while_nothing_is_sold,
         a_wait_is_refused_where_it_makes_no_sense,
         a_held_place_that_is_given_up_goes_to_the_next,
         a_raised_quota_is_held_for_those_who_wait_and_sold_to_others,
@@ -178,6 +179,38 @@ async fn a_hold_that_lapses_goes_to_the_next(shop: Shop) {
 }
 
 /// Not for a plan that can be bought, is not sold or unknown, and not twice.
+/// A plan that is taken off sale holds no places; the customer keeps the place in the queue, and is told again.
+async fn a_hold_does_not_run_while_nothing_is_sold(shop: Shop) {
+    let sold_out = SoldOut::open(&shop).await;
+    let first = shop.customer("satu@example.com").await;
+    join(&first, &sold_out.plan).await.data(201);
+    sold_out.cancel(&shop).await;
+    let second = shop.customer("dua@example.com").await;
+    join(&second, &sold_out.plan).await.data(201);
+    let held = until(&entry(&first).await);
+    let sell = async |is_sold: &str| {
+        let sql = match is_sold {
+            "no" => "UPDATE service_plans SET active = FALSE WHERE slug = 'free'",
+            _ => "UPDATE service_plans SET active = TRUE WHERE slug = 'free'",
+        };
+        shop.sql(sql).await.unwrap();
+    };
+    sell("no").await;
+    shop.clock().advance(TimeDelta::hours(23));
+    settle(&shop).await;
+    let waiting = entry(&first).await;
+    assert_eq!(
+        (&waiting["position"], &waiting["heldUntil"]),
+        (&json!(1), &Value::Null)
+    );
+    sell("yes").await;
+    settle(&shop).await;
+    assert!(until(&entry(&first).await) - held >= TimeDelta::hours(23));
+    told_times(&first, "QUOTA_FREE", 2).await;
+    assert_eq!(entry(&second).await["position"], 1);
+    buy(&first, &sold_out.plan).await.data(201);
+}
+
 async fn a_wait_is_refused_where_it_makes_no_sense(shop: Shop) {
     let sold_out = SoldOut::open(&shop).await;
     let customer = shop.customer("tunggu@example.com").await;

@@ -176,6 +176,11 @@ pub(super) async fn is_held(
 /// When the database refuses.
 pub(super) async fn settle(conn: &mut Conn, catalog: &Catalog, plan_id: PlanId) -> Result<()> {
     let clock = &catalog.clock;
+    for entry in store::held_off_sale(conn, plan_id).await? {
+        // It keeps its number, and its time begins anew once the plan is sold again.
+        store::release(conn, entry.id).await?;
+        super::give_back_quota(conn, clock, plan_id).await?;
+    }
     for entry in store::over(conn, plan_id, clock.now()).await? {
         end(conn, clock, &entry).await?;
     }
@@ -219,7 +224,9 @@ async fn tell(
         "heldUntil": until, "hours": hold.num_hours(),
     });
     let what = (Topic::QuotaFree, entry.user_id.into());
-    outbox::put_once(conn, clock, what, &entry.id.to_string(), payload).await?;
+    // Once for each time that a place is held.
+    let key = format!("{}:{}", entry.id, until.timestamp());
+    outbox::put_once(conn, clock, what, &key, payload).await?;
     tracing::info!(plan.id = %entry.plan_id, user.id = %entry.user_id, "waitlist.held");
     Ok(())
 }

@@ -124,6 +124,22 @@ pub(super) async fn take_held(
     Ok(execute!(conn, sql, plan_id, user_id, now)? == 1)
 }
 
+/// Entries with a held place of a plan that nobody can buy now.
+pub(super) async fn held_off_sale(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<Vec<Entry>> {
+    let sql = "SELECT w.id, w.plan_id, w.user_id, TRUE AS is_held FROM waitlist w
+               JOIN service_plans p ON p.id = w.plan_id JOIN services s ON s.id = p.service_id
+               WHERE w.plan_id = $1 AND w.held_until IS NOT NULL AND p.retired_at IS NULL AND s.retired_at IS NULL
+                 AND NOT (p.active AND s.active AND s.refused IS NULL)
+               ORDER BY w.number";
+    fetch_all!(conn, Entry, sql, plan_id)
+}
+
+/// Lets a customer wait again, at the same number.
+pub(super) async fn release(conn: &mut Conn, id: WaitId) -> sqlx::Result<u64> {
+    let sql = "UPDATE waitlist SET held_until = NULL WHERE id = $1";
+    execute!(conn, sql, id)
+}
+
 /// Entries whose hold is over, of closed accounts, or for what is retired.
 pub(super) async fn over(
     conn: &mut Conn,
@@ -175,7 +191,8 @@ pub(super) async fn waited_for(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// Plans with a hold that is over, with a free place that is waited for, or retired with a queue.
+/// Plans with a hold that is over or of a plan off sale, with a free place that is waited for, or retired
+/// with a queue.
 ///
 /// Numbers are compared in place of an EXISTS, so that each plan reads its own queue by the index.
 pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<PlanId>> {
@@ -183,6 +200,8 @@ pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec
                WHERE (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until <= $1) IS NOT NULL
                  OR (p.active AND s.active AND s.refused IS NULL AND p.used_quota < p.total_quota
                    AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NULL) IS NOT NULL)
+                 OR (NOT (p.active AND s.active AND s.refused IS NULL)
+                   AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NOT NULL) IS NOT NULL)
                  OR ((p.retired_at IS NOT NULL OR s.retired_at IS NOT NULL)
                    AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id) IS NOT NULL)
                ORDER BY p.id";
