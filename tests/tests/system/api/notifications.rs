@@ -32,9 +32,14 @@ async fn read_inbox(reader: &Client, query: &str) -> (i64, Vec<Value>) {
 
 /// Returns the notifications of a kind, once there is one.
 pub(crate) async fn told(reader: &Client, kind: &str) -> Vec<Value> {
+    told_times(reader, kind, 1).await
+}
+
+/// Returns the notifications of a kind, once there are so many.
+pub(crate) async fn told_times(reader: &Client, kind: &str, count: usize) -> Vec<Value> {
     for _ in 0..200 {
         let (_, found) = read_inbox(reader, &format!("?kind={kind}")).await;
-        if !found.is_empty() {
+        if found.len() >= count {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -6,6 +6,8 @@ use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::notifications::told_times;
+
 both_engines!(
     Shop,
     [
@@ -158,6 +160,9 @@ async fn a_move_is_refused_whole(shop: Shop) {
     let later = now + Days::new(31);
     let soon = dearer.move_at(&[own], now + Days::new(28)).await;
     soon.fails(400, "VALIDATION_FAILED");
+    let nearly = now + Days::new(30) - TimeDelta::minutes(5);
+    let nearly = dearer.move_at(&[own], nearly).await;
+    nearly.fails(400, "VALIDATION_FAILED");
     assert!(soon.detail("effectiveAt").is_some());
     let nobody = Uuid::nil().to_string();
     dearer
@@ -232,6 +237,23 @@ async fn a_move_is_void_when_it_is_taken_back(shop: Shop) {
         .delete_with(&path, because)
         .await
         .fails(409, "INVALID_STATE");
+    // Once as announced, and once as taken back.
+    let messages = told_times(&dearer.customer, "PRICE_CHANGE", 2).await;
+    let facts: Vec<Value> = messages.iter().map(|one| one["facts"].clone()).collect();
+    let of =
+        |facts: &Value| ["oldPrice", "newPrice", "droppedPrice"].map(|name| facts[name].as_i64());
+    assert!(
+        facts
+            .iter()
+            .any(|facts| of(facts) == [Some(50_000), Some(65_000), None]),
+        "{facts:#?}"
+    );
+    assert!(
+        facts
+            .iter()
+            .any(|facts| of(facts) == [Some(50_000), Some(50_000), Some(65_000)]),
+        "{facts:#?}"
+    );
     let second = dearer.renew(&shop).await;
     assert_eq!(second["periods"][0]["price"], 50_000);
 }

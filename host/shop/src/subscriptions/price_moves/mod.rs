@@ -142,7 +142,7 @@ fn check_notice(shop: &Subscriptions, effective_at: DateTime<Utc>) -> Result<()>
     let (zone, now) = (shop.clock.zone(), shop.clock.now());
     let soonest = calendar::add_days(zone, now, Days::new(NOTICE_DAYS));
     let soonest = soonest.ok_or_else(|| Error::internal("a notice ends beyond the calendar"))?;
-    if effective_at >= calendar::start_of_day(zone, calendar::date(zone, soonest)) {
+    if effective_at >= soonest {
         return Ok(());
     }
     let message = format!("must be at least {NOTICE_DAYS} days from now");
@@ -187,7 +187,7 @@ async fn move_price(
     audit::record(conn, clock, actor_id, event).await?;
     let payload = json!({
         "subscriptionId": id, "planId": plan.id, "service": row.service_name, "plan": row.plan_name,
-        "oldPrice": new.before, "newPrice": new.after, "effectiveAt": new.effective_at,
+        "oldPrice": new.before, "newPrice": new.after, "droppedPrice": null, "effectiveAt": new.effective_at,
     });
     outbox::put(conn, clock, Topic::PriceChange, new.user_id.into(), payload).await?;
     Ok(new)
@@ -233,8 +233,8 @@ pub async fn keep_price(
     audit::record(&mut conn, clock, actor_id, event).await?;
     let payload = json!({
         "subscriptionId": id, "planId": row.subscription.plan_id, "service": row.service_name,
-        "plan": row.plan_name, "oldPrice": row.subscription.next_price, "newPrice": kept,
-        "effectiveAt": row.subscription.next_price_from,
+        "plan": row.plan_name, "oldPrice": kept, "newPrice": kept,
+        "droppedPrice": row.subscription.next_price, "effectiveAt": row.subscription.next_price_from,
     });
     outbox::put(
         &mut conn,
