@@ -160,7 +160,8 @@ pub async fn upgrade(
     let message = format!("Being moved to the plan {}.", proposal.to.plan.name);
     let generation = provisioning::change_plan(&mut conn, clock, id, plan_id, &message).await?;
     let change = change(new_id(clock), &proposal, generation, &payment);
-    store::insert(&mut conn, &change, proposal.moment, now).await?;
+    let covers = proposal.moment..current.period_end;
+    store::insert(&mut conn, &change, covers, now).await?;
     let row = super::owned(&mut conn, user_id, id).await?;
     let view = UpgradeView {
         subscription: row.into(),

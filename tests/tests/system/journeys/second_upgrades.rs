@@ -1,10 +1,10 @@
 //! Tests of several upgrades in one period: each payment is credited over its own span.
 
-use chrono::{DateTime, Datelike, Days, Months, Utc};
+use chrono::{DateTime, Datelike, Days, Months, TimeDelta, Utc};
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
-use crate::journeys::upgrade::customer_with_cash;
+use crate::{api::plan_changes::settled, journeys::upgrade::customer_with_cash};
 
 /// Tolerance in rupiah: a minute of a test's run time changes prices by up to 17.
 const MOVED: i64 = 20;
@@ -53,7 +53,8 @@ both_engines!(
     Shop,
     [
         a_second_upgrade_credits_what_the_first_one_paid_for,
-        a_refund_lowers_the_credit
+        a_refund_lowers_the_credit,
+        given_days_cost_the_difference_between_the_plans
     ]
 );
 
@@ -114,6 +115,55 @@ async fn a_second_upgrade_credits_what_the_first_one_paid_for(shop: Shop) {
         )
         .await;
     assert_eq!(replay.data(200)["identical"], true);
+    shop.books_balance().await;
+}
+
+/// A plan is not had for given days at the price of one month: they count as paid at the present price, and
+/// the cash that another plan cost for them comes back with it.
+async fn given_days_cost_the_difference_between_the_plans(shop: Shop) {
+    to_a_long_month(&shop);
+    let customer = customer_with_cash(&shop, "diberi@example.com", 2_000_000).await;
+    let basic = shop.plan("n8n", "basic").await;
+    let bought = customer
+        .post("/api/subscriptions", json!({ "planId": basic }))
+        .await
+        .data(201);
+    let id = bought["subscription"]["id"].as_str().unwrap();
+    let admin = shop.admin().await;
+    let path = format!("/api/admin/subscriptions/{id}");
+    let given = json!({ "days": 310, "reason": "An apology for the outage." });
+    admin.put(&format!("{path}/extend"), given).await.data(200);
+    let pro = shop.plan("n8n", "pro").await;
+    let wanted = json!({ "planId": pro });
+    let quote = customer
+        .post(
+            &format!("/api/subscriptions/{id}/upgrade-quote"),
+            wanted.clone(),
+        )
+        .await
+        .data(200);
+    // A month of the one plan costs 50,000, of the other 150,000.
+    let difference = 100_000;
+    let line = quote["lines"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(line["code"], "given-time");
+    about(&line["amount"], difference * 10);
+    about(&quote["due"], difference * 11);
+    let upgraded = customer
+        .put(&format!("/api/subscriptions/{id}/upgrade"), wanted)
+        .await
+        .data(200);
+    about(&upgraded["charged"], difference * 11);
+    settled(&shop).await;
+
+    // After the month that was paid for, half of the given days: so much of the difference comes back.
+    shop.clock().advance(TimeDelta::days(31 + 155));
+    let admin = shop.admin().await;
+    let end = json!({ "processRefund": true, "reason": "The customer asked for it." });
+    let ended = admin
+        .delete_with(&format!("{path}/force-cancel"), end)
+        .await
+        .data(200);
+    about(&ended["refunded"], difference * 5);
     shop.books_balance().await;
 }
 

@@ -220,7 +220,9 @@ async fn downwards(
     let generation =
         provisioning::change_plan(&mut conn, clock, seen.id, plan_id, &message).await?;
     let change = lower.change(new_id(clock), seen, generation, payment.transaction.id)?;
-    store::insert(&mut conn, &change, lower.moment, now).await?;
+    // Given days cost nothing in the lower plan.
+    let covers = lower.moment..lower.period.paid_until.unwrap_or(seen.period_end);
+    store::insert(&mut conn, &change, covers, now).await?;
     let subscription = crate::subscriptions::row(&mut conn, seen.id).await?.into();
     let view = AdminPlanChange {
         subscription,

@@ -17,7 +17,7 @@ use crate::{
 /// Code of the lines that credit time which was paid for and is not used.
 const UNUSED_TIME: &str = "unused-time";
 
-/// A payment of the running period. It covers the time from `from` to the period's end.
+/// A payment of the running period. It covers the time from `from` to `until`.
 #[derive(Debug, Clone)]
 pub(super) struct Paid {
     /// The plan it paid for.
@@ -26,6 +26,7 @@ pub(super) struct Paid {
     /// Given back of it.
     pub(super) refunded: Rupiah,
     pub(super) from: Timestamp,
+    pub(super) until: Timestamp,
 }
 
 impl Paid {
@@ -34,7 +35,8 @@ impl Paid {
     }
 }
 
-/// The period that a change of plan interrupts, and what was paid for it, oldest first.
+/// The period that a change of plan interrupts, and what was paid for it, oldest first. Of a payment, the
+/// time within the period counts.
 #[derive(Debug, Clone)]
 pub(super) struct Running {
     pub(super) period: Period,
@@ -52,7 +54,7 @@ impl Running {
         let scaled = self
             .paid
             .iter()
-            .map(|paid| share(paid.kept()?, whole, self.covered_by(paid)));
+            .map(|paid| share(paid.kept()?, whole, Self::covered_by(paid)));
         Ok(Rupiah::total(scaled.collect::<Result<Vec<_>>>()?)?)
     }
 
@@ -97,18 +99,22 @@ impl Running {
     }
 
     fn unused(&self, paid: &Paid, moment: Timestamp) -> Result<Rupiah> {
-        share(paid.kept()?, self.left(paid, moment), self.covered_by(paid))
+        share(
+            paid.kept()?,
+            self.left(paid, moment),
+            Self::covered_by(paid),
+        )
     }
 
     /// Seconds that a payment covers in all.
-    const fn covered_by(&self, paid: &Paid) -> i64 {
-        self.period.end.saturating_sub(paid.from)
+    const fn covered_by(paid: &Paid) -> i64 {
+        paid.until.saturating_sub(paid.from)
     }
 
     /// Seconds that a payment still covers.
     fn left(&self, paid: &Paid, moment: Timestamp) -> i64 {
-        let left = self.period.end.saturating_sub(moment);
-        left.clamp(0, self.covered_by(paid).max(0))
+        let left = self.period.end.min(paid.until).saturating_sub(moment);
+        left.clamp(0, Self::covered_by(paid).max(0))
     }
 
     fn lines(&self, given: Rupiah, is_all: bool, moment: Timestamp) -> Result<Vec<PriceLine>> {
@@ -141,7 +147,7 @@ impl Running {
         format!(
             "{} was paid for {} of the {} plan{returned}; time not used: {}.",
             paid.amount,
-            span(self.covered_by(paid)),
+            span(Self::covered_by(paid)),
             paid.tier,
             span(self.left(paid, moment))
         )

@@ -25,12 +25,14 @@ fn running(end: i64) -> Running {
     }
 }
 
-fn paid(tier: Tier, amount: i64, from: i64) -> Paid {
+/// A payment for the rest of the period.
+fn paid(running: &Running, tier: Tier, amount: i64, from: i64) -> Paid {
     Paid {
         tier,
         amount: Rupiah::new(amount),
         refunded: Rupiah::ZERO,
         from,
+        until: running.period.end,
     }
 }
 
@@ -65,7 +67,8 @@ fn upgrade(running: &mut Running, tier: Tier, price: i64, moment: i64) -> (i64, 
     let answer = asked(running, price, moment);
     let (lines, due) = running.settle(answer, MONTH, moment).unwrap();
     assert_eq!(lines.iter().map(|line| line.amount).sum::<i64>(), due.get());
-    running.paid.push(paid(tier, due.get(), moment));
+    let payment = paid(running, tier, due.get(), moment);
+    running.paid.push(payment);
     (due.get(), lines)
 }
 
@@ -74,7 +77,8 @@ fn upgrade(running: &mut Running, tier: Tier, price: i64, moment: i64) -> (i64, 
 #[test]
 fn an_upgrade_in_the_middle_of_a_term_keeps_the_price_of_the_term() {
     let mut running = running(365 * DAY);
-    running.paid.push(paid(Tier::Basic, 510_000, 0));
+    let payment = paid(&running, Tier::Basic, 510_000, 0);
+    running.paid.push(payment);
     let term = SoldTerm {
         months: 12,
         monthly_price: Rupiah::new(150_000),
@@ -103,7 +107,8 @@ fn an_upgrade_in_the_middle_of_a_term_keeps_the_price_of_the_term() {
 #[test]
 fn a_second_upgrade_credits_what_the_first_one_paid_for() {
     let mut running = running(31 * DAY);
-    running.paid.push(paid(Tier::Free, 0, 0));
+    let payment = paid(&running, Tier::Free, 0, 0);
+    running.paid.push(payment);
     let (first, lines) = upgrade(&mut running, Tier::Basic, 50_000, 10 * DAY);
     assert_eq!((first, lines.len()), (33_870, 1));
     assert_eq!(
@@ -144,7 +149,8 @@ fn a_second_upgrade_credits_what_the_first_one_paid_for() {
 #[test]
 fn a_first_upgrade_is_as_before() {
     let mut running = running(30 * DAY);
-    running.paid.push(paid(Tier::Basic, 50_000, 0));
+    let payment = paid(&running, Tier::Basic, 50_000, 0);
+    running.paid.push(payment);
     assert_eq!(running.as_one_payment().unwrap().get(), 50_000);
     let (due, lines) = upgrade(&mut running, Tier::Pro, 150_000, 15 * DAY);
     assert_eq!(due, 50_000);
@@ -157,7 +163,8 @@ fn a_first_upgrade_is_as_before() {
 #[test]
 fn no_plugin_credits_more_than_is_covered() {
     let mut running = running(30 * DAY);
-    running.paid.push(paid(Tier::Basic, 50_000, 0));
+    let payment = paid(&running, Tier::Basic, 50_000, 0);
+    running.paid.push(payment);
     let greedy = PriceAnswer {
         lines: vec![
             line("remaining-time", 75_000),
@@ -196,8 +203,8 @@ fn no_plugin_credits_more_than_is_covered() {
 fn what_was_given_back_is_not_credited() {
     let mut running = running(30 * DAY);
     running.paid = vec![
-        paid(Tier::Basic, 50_000, 0),
-        paid(Tier::Pro, 50_000, 15 * DAY),
+        paid(&running, Tier::Basic, 50_000, 0),
+        paid(&running, Tier::Pro, 50_000, 15 * DAY),
     ];
     let cash = [50_000, 50_000].map(Rupiah::new);
     take_off(&mut running.paid, &cash, Rupiah::new(60_000)).unwrap();
@@ -217,7 +224,8 @@ fn what_was_given_back_is_not_credited() {
 #[test]
 fn the_last_second_has_no_length() {
     let mut running = running(30 * DAY);
-    running.paid.push(paid(Tier::Basic, 50_000, 0));
+    let payment = paid(&running, Tier::Basic, 50_000, 0);
+    running.paid.push(payment);
     assert_eq!(upgrade(&mut running, Tier::Pro, 150_000, 30 * DAY).0, 0);
     assert_eq!(running.as_one_payment().unwrap().get(), 50_000);
 }
@@ -232,7 +240,8 @@ proptest! {
     ) {
         let end = days * DAY;
         let mut running = running(end);
-        running.paid.push(paid(Tier::Free, first, 0));
+        let payment = paid(&running, Tier::Free, first, 0);
+        running.paid.push(payment);
         // Exact, in rupiah times seconds.
         let (mut price, mut since, mut fair, mut charged) = (first, 0, 0_i128, first);
         for (tier, (more, when)) in TIERS[1..].iter().zip(&steps) {

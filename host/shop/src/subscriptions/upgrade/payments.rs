@@ -25,7 +25,7 @@ pub(super) fn period_of(subscription: &Subscription) -> contract::Period {
     }
 }
 
-/// Returns the running period with its payments of both kinds of credit.
+/// Returns the paid part of the running period with its payments of both kinds of credit.
 pub(super) fn running(
     current: &Subscription,
     period: &PeriodRow,
@@ -33,8 +33,51 @@ pub(super) fn running(
     tier: Tier,
 ) -> Result<Running> {
     let (paid, _) = payments(current, period, made, tier)?;
-    let period = period_of(current);
+    let period = paid_part(current, period);
     Ok(Running { period, paid })
+}
+
+/// Returns the running period without the days that were given after it was paid for.
+fn paid_part(current: &Subscription, period: &PeriodRow) -> contract::Period {
+    let mut bounds = period_of(current);
+    if let Some(end) = period.paid_until {
+        bounds.end = end.timestamp();
+    }
+    bounds
+}
+
+/// Days at the end of a period that were given, as an upgrade prices them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Given {
+    /// Seconds of them that are left.
+    pub(super) seconds: i64,
+    /// Seconds that the price of a period pays for.
+    pub(super) whole: i64,
+}
+
+impl Given {
+    /// Returns what is left of the days that were given; `None` when there is nothing.
+    pub(super) fn left(
+        current: &Subscription,
+        period: &PeriodRow,
+        moment: DateTime<Utc>,
+    ) -> Option<Self> {
+        let paid = paid_part(current, period);
+        let begin = paid.end.max(moment.timestamp());
+        let seconds = current.period_end.timestamp().saturating_sub(begin);
+        let whole = paid.end.saturating_sub(paid.start);
+        (seconds > 0 && whole > 0).then_some(Self { seconds, whole })
+    }
+
+    /// Returns the price of these days in a dearer plan: they count as paid at the price of the plan that they
+    /// were given in.
+    ///
+    /// # Errors
+    /// When an amount is more than can be counted.
+    pub(super) fn price(self, from: Rupiah, to: Rupiah) -> Result<Rupiah> {
+        let difference = to.minus(from)?.max(Rupiah::ZERO);
+        Ok(difference.share(self.seconds, self.whole)?)
+    }
 }
 
 /// The part of the running period that is left, and what of its payments is not used.
@@ -85,14 +128,12 @@ pub(super) fn left(
     moment: DateTime<Utc>,
 ) -> Result<Left> {
     let (paid, cashes) = payments(current, period, made, Tier::Free)?;
-    let mut bounds = period_of(current);
-    if let Some(end) = period.paid_until {
-        bounds.end = end.timestamp();
-    }
+    let bounds = paid_part(current, period);
     let moment = moment.timestamp();
     let unused = |paid: Vec<Paid>| {
         let running = Running {
-            period: bounds,
+            // A change may have paid for days that were given, too.
+            period: period_of(current),
             paid,
         };
         running.credit(moment)
@@ -123,16 +164,18 @@ fn payments(
     let later_bonus = Rupiah::total(made.iter().map(|change| change.paid_bonus))?;
     let cash = period.paid_cash.minus(later_cash)?;
     let bonus = period.paid_bonus.minus(later_bonus)?;
-    let payment = |tier, cash: Rupiah, bonus: Rupiah, from: DateTime<Utc>| -> Result<Paid> {
+    let end = paid_part(current, period).end;
+    let payment = |tier, cash: Rupiah, bonus: Rupiah, from: DateTime<Utc>, until| -> Result<Paid> {
         Ok(Paid {
             tier,
             amount: cash.plus(bonus)?,
             refunded: Rupiah::ZERO,
             from: from.timestamp(),
+            until,
         })
     };
     let tier = made.first().map_or(tier, |change| change.from_tier);
-    let mut paid = vec![payment(tier, cash, bonus, current.period_start)?];
+    let mut paid = vec![payment(tier, cash, bonus, current.period_start, end)?];
     let mut cashes = vec![cash];
     let mut refunded = period.refunded_cash;
     for change in made {
@@ -146,7 +189,9 @@ fn payments(
             refunded = period.refunded_cash.minus(settled)?.max(Rupiah::ZERO);
         }
         let (cash, bonus) = sums;
-        paid.push(payment(change.to_tier, cash, bonus, change.covers_from)?);
+        let until = change.covers_until.timestamp();
+        let from = change.covers_from;
+        paid.push(payment(change.to_tier, cash, bonus, from, until)?);
         cashes.push(cash);
     }
     take_off(&mut paid, &cashes, refunded)?;

@@ -11,7 +11,8 @@ use dermaga_runtime::{
 use super::{
     changed_meanwhile, changing,
     credit::{Paid, Running},
-    payments::{period_of, running},
+    payments::{Given, period_of, running},
+    span::span,
     store,
 };
 use crate::{
@@ -135,7 +136,11 @@ pub(super) async fn propose(
         Answer::Ok(answer) => answer,
         Answer::Problems(problems) => return Err(schema::refused(problems, "planId")),
     };
-    let (lines, due) = basis.running.settle(answer, term, moment.timestamp())?;
+    let (mut lines, mut due) = basis.running.settle(answer, term, moment.timestamp())?;
+    if let Some(line) = for_given_days(&basis, moment, term, to.plan.tier)? {
+        due = due.plus(Rupiah::new(line.amount))?;
+        lines.push(line);
+    }
     Ok(Proposal {
         current: basis.current,
         from,
@@ -234,6 +239,31 @@ async fn basis(
     })
 }
 
+/// Returns the price of the days that were given, in the plan it goes to.
+fn for_given_days(
+    basis: &Basis,
+    moment: DateTime<Utc>,
+    term: SoldTerm,
+    tier: Tier,
+) -> Result<Option<PriceLine>> {
+    let current = &basis.current;
+    let given = basis.period.as_ref();
+    let Some(given) = given.and_then(|period| Given::left(current, period, moment)) else {
+        return Ok(None);
+    };
+    let (from, to) = (current.term()?.plan_price()?, term.plan_price()?);
+    Ok(Some(PriceLine {
+        code: "given-time".to_owned(),
+        label: format!("Given days in the {tier} plan"),
+        amount: given.price(from, to)?.get(),
+        reason: format!(
+            "The plan costs {to} for {}, the present one {from}; {} were given. The difference is paid.",
+            span(given.whole),
+            span(given.seconds)
+        ),
+    }))
+}
+
 /// The subscription after its renewal.
 async fn again(shop: &Subscriptions, seen: &SubscriptionRow) -> Result<SubscriptionRow> {
     let before = &seen.subscription;
@@ -260,6 +290,7 @@ async fn ahead(shop: &Subscriptions, row: SubscriptionRow, tier: Tier) -> Result
         amount: next.due,
         refunded: Rupiah::ZERO,
         from: next.starts_at.timestamp(),
+        until: next.ends_at.timestamp(),
     }];
     let running = Running {
         period: period_of(&current),

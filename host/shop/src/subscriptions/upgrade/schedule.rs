@@ -1,6 +1,8 @@
 //! A plan that comes with the next period. Its place is taken when it is planned, so that the renewal never
 //! fails for quota.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 
 use super::store::{self, PlanChange};
@@ -39,10 +41,10 @@ pub(super) async fn take_back(conn: &mut Conn, clock: &Clock, id: SubscriptionId
 }
 
 /// Period that a planned change comes with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(in crate::subscriptions) struct Beginning<'a> {
     pub(in crate::subscriptions) number: i64,
-    pub(in crate::subscriptions) starts_at: DateTime<Utc>,
+    pub(in crate::subscriptions) covers: Range<DateTime<Utc>>,
     pub(in crate::subscriptions) payment: &'a Payment,
 }
 
@@ -64,7 +66,7 @@ pub(in crate::subscriptions) async fn begin(
     subscriptions::begin_next_plan(conn, id, to, now).await?;
     let Beginning {
         number,
-        starts_at,
+        covers,
         payment,
     } = beginning;
     let change = PlanChange {
@@ -84,5 +86,5 @@ pub(in crate::subscriptions) async fn begin(
         give_back: Rupiah::ZERO,
         refunded_until: Some(Rupiah::ZERO),
     };
-    Ok(store::insert(conn, &change, starts_at, now).await?)
+    Ok(store::insert(conn, &change, covers, now).await?)
 }

@@ -1,5 +1,7 @@
 //! SQL of plan changes.
 
+use std::ops::Range;
+
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -55,15 +57,15 @@ pub(in crate::subscriptions) struct Progress {
 pub(in crate::subscriptions) async fn insert(
     conn: &mut Conn,
     change: &PlanChange,
-    covers_from: DateTime<Utc>,
+    covers: Range<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
     execute!(
         conn,
         "INSERT INTO plan_changes (id, subscription_id, from_plan_id, from_monthly_price, to_plan_id, generation,
            period_number, paid_cash, paid_bonus, transaction_id, state, created_at, covers_from, kept_cash, kept_bonus,
-           give_back, refunded_until, from_term_price)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12, $13, $14, $15, $16, $17)",
+           give_back, refunded_until, from_term_price, covers_until)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'PENDING', $11, $12, $13, $14, $15, $16, $17, $18)",
         change.id,
         change.subscription_id,
         change.from_plan_id,
@@ -75,12 +77,13 @@ pub(in crate::subscriptions) async fn insert(
         change.paid_bonus,
         change.transaction_id,
         now,
-        covers_from,
+        covers.start,
         change.kept_cash,
         change.kept_bonus,
         change.give_back,
         change.refunded_until,
         change.from_term_price,
+        covers.end,
     )
     .map(|_| ())
 }
@@ -92,8 +95,9 @@ pub(in crate::subscriptions) struct Made {
     pub(in crate::subscriptions) to_tier: Tier,
     pub(in crate::subscriptions) paid_cash: Rupiah,
     pub(in crate::subscriptions) paid_bonus: Rupiah,
-    /// Start of the time it covers, until the end of its period.
+    /// Time that it covers.
     pub(in crate::subscriptions) covers_from: DateTime<Utc>,
+    pub(in crate::subscriptions) covers_until: DateTime<Utc>,
     /// Rest of all payments before, where the change settled them.
     pub(in crate::subscriptions) kept_cash: Option<Rupiah>,
     pub(in crate::subscriptions) kept_bonus: Option<Rupiah>,
@@ -106,7 +110,7 @@ pub(in crate::subscriptions) async fn of_period(
     subscription_id: SubscriptionId,
     period_number: i64,
 ) -> sqlx::Result<Vec<Made>> {
-    let sql = "SELECT f.tier AS from_tier, t.tier AS to_tier, c.paid_cash, c.paid_bonus, c.covers_from,
+    let sql = "SELECT f.tier AS from_tier, t.tier AS to_tier, c.paid_cash, c.paid_bonus, c.covers_from, c.covers_until,
                c.kept_cash, c.kept_bonus, c.refunded_until
                FROM plan_changes c JOIN service_plans f ON f.id = c.from_plan_id JOIN service_plans t ON t.id = c.to_plan_id
                WHERE c.subscription_id = $1 AND c.period_number = $2 AND c.state = 'APPLIED' ORDER BY c.created_at, c.id";
