@@ -10,7 +10,7 @@ use super::store;
 use crate::{
     Error, Result, calendar,
     coupons::Continued,
-    ids::{SubscriptionId, UserId},
+    ids::{CouponId, SubscriptionId, UserId},
     money::Rupiah,
     subscriptions::{
         self, PriceLineView, SubscriptionRow, SubscriptionStatus, Subscriptions, delivery,
@@ -162,6 +162,8 @@ async fn forecast_each(
     ending: Vec<(SubscriptionId, String)>,
 ) -> Result<Vec<ForecastLine>> {
     let mut balances: HashMap<UserId, Rupiah> = HashMap::new();
+    // Discounts of this forecast, since customers share the budget of a coupon.
+    let mut given: HashMap<CouponId, Rupiah> = HashMap::new();
     let mut lines = Vec::with_capacity(ending.len());
     for (id, email) in ending {
         let mut conn = shop.db.read().await?;
@@ -173,9 +175,15 @@ async fn forecast_each(
             None => wallet::balance(&mut conn, user_id).await?.total()?,
         };
         drop(conn);
-        let expected = next(shop, &row)
-            .await
-            .and_then(|next| next.map(|next| next.due()).transpose());
+        let mut next = next(shop, &row).await;
+        if let Ok(Some(next)) = &mut next
+            && let Some((coupon, _)) = next.taken_from()
+        {
+            next.keep_to_budget(given.get(&coupon).copied().unwrap_or(Rupiah::ZERO));
+        }
+        let taken = next.as_ref().ok().and_then(Option::as_ref);
+        let taken = taken.and_then(Next::taken_from);
+        let expected = next.and_then(|next| next.map(|next| next.due()).transpose());
         let (forecast, due, problem) = match expected {
             Ok(None) => (Forecast::Ends, None, None),
             Ok(Some(_)) if is_held => (Forecast::Held, None, None),
@@ -188,6 +196,10 @@ async fn forecast_each(
             _ => balance,
         };
         balances.insert(user_id, left);
+        if let (Forecast::Renews, Some((coupon, amount))) = (forecast, taken) {
+            let sum = given.entry(coupon).or_insert(Rupiah::ZERO);
+            *sum = sum.plus(amount)?;
+        }
         let missing = due.map(|due| due.minus(balance)).transpose()?;
         lines.push(ForecastLine {
             subscription_id: id,

@@ -49,6 +49,12 @@ impl Evaluated {
         }
     }
 
+    /// Returns true when the coupon's budget holds the amount after so much for others.
+    pub(crate) fn is_within_budget(&self, before: Rupiah) -> bool {
+        let sum = self.amount.plus(before);
+        sum.is_ok_and(|sum| self.coupon.has_budget_for(sum))
+    }
+
     /// Number of months after those of the purchase that the coupon still reduces; `None` means for ever.
     pub fn months_left(&self) -> Option<i64> {
         let months = i64::from(self.months);
@@ -121,9 +127,7 @@ pub async fn evaluate(
         _ => price,
     });
     let amount = amount(&plugin, grant.effect, place, price)?;
-    if coupon.budget.is_some_and(|budget| {
-        coupon.granted_amount.get().saturating_add(amount.get()) > budget.get()
-    }) {
+    if !coupon.has_budget_for(amount) {
         return Err(budget_spent(&coupon));
     }
     Ok(Evaluated {
@@ -432,8 +436,5 @@ fn already_used(coupon: &Coupon) -> Error {
 }
 
 fn budget_spent(coupon: &Coupon) -> Error {
-    Error::new(
-        Code::CouponBudgetSpent,
-        format!("The budget of the coupon {} is spent.", coupon.code),
-    )
+    Error::new(Code::CouponBudgetSpent, coupon.budget_in_words())
 }

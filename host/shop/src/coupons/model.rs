@@ -92,6 +92,25 @@ pub struct Coupon {
 }
 
 impl Coupon {
+    /// Returns true when what is left of its budget holds an amount.
+    pub fn has_budget_for(&self, amount: Rupiah) -> bool {
+        let sum = self.granted_amount.plus(amount);
+        self.budget
+            .is_none_or(|budget| sum.is_ok_and(|sum| sum <= budget))
+    }
+
+    /// Returns a sentence on a budget that does not hold a discount.
+    pub fn budget_in_words(&self) -> String {
+        let left = self.budget.map(|budget| budget.minus(self.granted_amount));
+        match left {
+            Some(Ok(left)) if left.is_positive() => format!(
+                "The budget of the coupon {} holds {left}, which is less than this discount.",
+                self.code
+            ),
+            _ => format!("The budget of the coupon {} is spent.", self.code),
+        }
+    }
+
     /// Returns true when its uses or its budget are spent.
     pub fn is_used_up(&self) -> bool {
         self.max_uses.is_some_and(|limit| self.used_count >= limit)

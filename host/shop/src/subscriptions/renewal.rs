@@ -26,7 +26,7 @@ use crate::{
     catalog::{self, Plan, SoldTerm},
     coupons::{self, Continued},
     db::{Clock, Conn},
-    ids::TransactionId,
+    ids::{CouponId, TransactionId},
     money::Rupiah,
     outbox::{self, Topic},
     plugins::{self, Decision},
@@ -147,12 +147,29 @@ impl Next {
         }
     }
 
+    /// Leaves the coupon out when its budget does not hold this period, after so much for others.
+    pub(crate) fn keep_to_budget(&mut self, before: Rupiah) {
+        if let Some(Continued::Reduces(reduced)) = &self.coupon
+            && !reduced.is_within_budget(before)
+        {
+            self.over_budget();
+        }
+    }
+
+    /// Returns the coupon that it takes a discount from, and the discount.
+    pub(crate) fn taken_from(&self) -> Option<(CouponId, Rupiah)> {
+        match &self.coupon {
+            Some(Continued::Reduces(reduced)) => Some((reduced.coupon.id, reduced.amount)),
+            _ => None,
+        }
+    }
+
     /// Without the coupon, whose budget does not hold this period.
     fn over_budget(&mut self) {
         if let Some(Continued::Reduces(reduced)) = self.coupon.take() {
             self.coupon = Some(Continued::Nothing {
                 code: reduced.coupon.code.clone(),
-                reason: format!("The budget of the coupon {} is spent.", reduced.coupon.code),
+                reason: reduced.coupon.budget_in_words(),
                 decision: Some(Box::new(reduced.decision)),
             });
         }
@@ -224,7 +241,7 @@ async fn price_of(shop: &Subscriptions, row: &SubscriptionRow, kind: Kind) -> Re
         }
         Kind::Thaw => (now, months),
     };
-    Ok(Next {
+    let mut next = Next {
         number: current.period_number.saturating_add(1),
         anchor_at,
         // Without a gap to the period before, though the zone may be another since.
@@ -239,7 +256,9 @@ async fn price_of(shop: &Subscriptions, row: &SubscriptionRow, kind: Kind) -> Re
         price_decision,
         coupon,
         to,
-    })
+    };
+    next.keep_to_budget(Rupiah::ZERO);
+    Ok(next)
 }
 
 /// Asks the plugin that the instance is pinned to for the price of a further period.
@@ -518,7 +537,7 @@ async fn begin_plan(
     };
     let beginning = upgrade::Beginning {
         number: next.number,
-        starts_at: next.starts_at,
+        covers: next.starts_at..next.ends_at,
         payment,
     };
     upgrade::begin(conn, &shop.clock, seen, to, beginning).await
