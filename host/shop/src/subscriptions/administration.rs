@@ -34,7 +34,7 @@ pub struct Edit {
 ///
 /// # Errors
 /// `NOT_FOUND`; `VALIDATION_FAILED` for a higher price, or without a change; `INVALID_STATE` when it has
-/// ended, its plan is being changed, or renewal is switched off and its period is over.
+/// ended, its plan is being changed or will be, or renewal is switched off and its period is over.
 pub async fn edit(
     shop: &Subscriptions,
     actor_id: UserId,
@@ -64,6 +64,10 @@ pub async fn edit(
         check_price(&seen, price)?;
         if upgrade::pending(&mut conn, id).await?.is_some() {
             return Err(upgrade::changing());
+        }
+        if seen.next_plan_id.is_some() {
+            let message = "Another plan begins with the next period, at its own price. Take that change back first.";
+            return Err(Error::new(Code::InvalidState, message));
         }
         store::set_price(&mut conn, id, seen.term()?.at(price)?, now).await?;
         note(&mut details, "monthlyPrice", seen.monthly_price, price);

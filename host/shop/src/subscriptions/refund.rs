@@ -115,7 +115,7 @@ fn period(subscription: &Subscription, refund: &Refund, now: DateTime<Utc>) -> R
     let current = subscription.period_number;
     match refund.period {
         Some(number) => Ok(number),
-        None if subscription.is_overdue(now) => {
+        None if subscription.is_due(now) => {
             let message = format!(
                 "Period {current} is over and the next one is not charged yet. Say which period is meant."
             );

@@ -402,6 +402,16 @@ async fn a_price_only_falls_and_counts_from_the_next_period(shop: Shop) {
         json!({ "before": 50_000, "after": 30_000 })
     );
     assert_eq!(balances(&customer).await, (150_000, 0));
+    // The other plan that begins with the next period has its own price.
+    let plan = |id: String| json!({ "planId": id, "at": "period_end", "reason": REASON });
+    let plan_path = format!("{path}/upgrade");
+    let [free, basic] = [
+        shop.plan("n8n", "free").await,
+        shop.plan("n8n", "basic").await,
+    ];
+    admin.put(&plan_path, plan(free)).await.data(200);
+    price(20_000).await.fails(409, "INVALID_STATE");
+    admin.put(&plan_path, plan(basic)).await.data(200);
     let renewed = next_period(&shop, id).await;
     assert_eq!(renewed["periods"][0]["price"], 30_000);
 
