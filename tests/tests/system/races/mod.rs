@@ -1,5 +1,6 @@
 //! Requests and servers at the same moment.
 
+pub(crate) mod administrators;
 pub(crate) mod checkouts;
 pub(crate) mod jobs;
 pub(crate) mod payment_claims;

@@ -68,12 +68,15 @@ impl Proposal {
         price
     }
 
-    /// Looks again, in the caller's transaction, after [`crate::wallet::lock`]: nothing was paid
-    /// for the period or given back since.
+    /// Looks again, in the caller's transaction, after [`crate::wallet::lock`]: the subscription is as it was
+    /// priced, its period ends when it did, and nothing was paid for the period or given back since.
     pub(super) async fn still_holds(&self, conn: &mut Conn) -> Result<bool> {
         let Some(seen) = &self.period else {
             return Ok(false);
         };
+        if !renewal::is_as_seen(conn, &self.current).await? {
+            return Ok(false);
+        }
         let now = subscriptions::period(conn, self.current.id, seen.number).await?;
         Ok(now.is_some_and(|now| now.sums() == seen.sums()))
     }
