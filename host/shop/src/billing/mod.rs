@@ -84,8 +84,12 @@ pub async fn renew_all_due(shop: &Subscriptions, progress: &Progress) -> Result<
     Ok(each(shop, due, progress).await)
 }
 
-/// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed.
-async fn renew_payable(shop: &Subscriptions) -> Result<()> {
+/// Renews unpaid subscriptions whose wallet holds enough by now, and tries again what failed. The worker does
+/// so every second.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn renew_payable(shop: &Subscriptions) -> Result<()> {
     if !shop.settings.auto_renewal || shop.clock.jump().is_some() {
         return Ok(());
     }
