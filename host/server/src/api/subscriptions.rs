@@ -510,6 +510,7 @@ async fn upgrade(
 
 /// Freezes a subscription from its next period on: its instance is stopped, its data and its place are kept, and
 /// each month costs the price of the storage that its plan names. A freeze that waits can be called back by a thaw.
+/// When the period before is over and the nightly job has not come to it, the one that runs is charged first.
 #[utoipa::path(post, path = "/subscriptions/{id}/freeze", tag = "subscriptions", params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Frozen from the next period on", body = Envelope<SubscriptionDetail>), Freezing))]
 async fn freeze(
@@ -517,12 +518,16 @@ async fn freeze(
     customer: Customer,
     Id(id): Id<SubscriptionId>,
 ) -> Reply<SubscriptionDetail> {
-    let is_changed = subscriptions::freeze(&state.subscriptions, customer.user_id, id).await?;
+    let freezing = subscriptions::freeze(&state.subscriptions, customer.user_id, id).await?;
     let detail = subscriptions::detail(&mut state.db.read().await?, customer.user_id, id).await?;
-    let message = if is_changed {
-        "It will be frozen when the period that is paid for is over."
-    } else {
-        "It is frozen already, or will be."
+    let message = match freezing {
+        subscriptions::Freezing::Asked => {
+            "It will be frozen when the period that is paid for is over."
+        }
+        subscriptions::Freezing::AskedAfterRenewal => {
+            "The period that runs was not charged yet; it is now, and the service will be frozen when it is over."
+        }
+        subscriptions::Freezing::Already => "It is frozen already, or will be.",
     };
     Ok(Success::ok(message, detail))
 }

@@ -42,6 +42,8 @@ pub struct BillingInfo {
     pub due: Option<Rupiah>,
     /// Reason why a coupon that is left takes nothing off.
     pub coupon_gives_nothing: Option<String>,
+    /// Price of a new period that begins now, of a service that is frozen.
+    pub thaw: Option<Rupiah>,
     pub balance: Rupiah,
     /// Amount to top up before.
     pub missing: Rupiah,
@@ -63,6 +65,7 @@ pub async fn billing_info(
     let next = next(shop, &row).await?;
     let due = next.as_ref().map(Next::due).transpose()?;
     let missing = due.unwrap_or(Rupiah::ZERO).minus(balance)?;
+    let thaw = subscriptions::price_of_thaw(shop, &row).await?;
     let subscription = row.subscription;
     Ok(BillingInfo {
         status: subscription.status,
@@ -78,6 +81,7 @@ pub async fn billing_info(
             Some(Continued::Nothing { reason, .. }) => Some(reason),
             _ => None,
         }),
+        thaw,
         balance,
         missing: missing.max(Rupiah::ZERO),
     })

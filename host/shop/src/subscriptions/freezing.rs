@@ -61,15 +61,27 @@ pub struct ThawView {
     pub transaction_id: Option<TransactionId>,
 }
 
-/// Freezes a subscription from its next period on. Returns false when it is frozen already, or will be.
+/// Result of asking for a freeze.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freezing {
+    /// From the next period on.
+    Asked,
+    /// The same, after the period that runs was charged, which the nightly job had not come to.
+    AskedAfterRenewal,
+    /// It is frozen, or will be.
+    Already,
+}
+
+/// Freezes a subscription from its next period on. A period that is over is renewed and charged first.
 ///
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` when its plan names no price for the storage, it is unpaid, is not renewed,
 /// has ended, or its plan is being changed.
-pub async fn freeze(shop: &Subscriptions, user_id: UserId, id: SubscriptionId) -> Result<bool> {
+pub async fn freeze(shop: &Subscriptions, user_id: UserId, id: SubscriptionId) -> Result<Freezing> {
     let seen = super::owned(&mut shop.db.read().await?, user_id, id).await?;
     check_freezes(&seen.subscription)?;
-    if seen.subscription.is_overdue(shop.clock.now()) {
+    let is_overdue = seen.subscription.is_overdue(shop.clock.now());
+    if is_overdue {
         renewal::renew_first(shop, id).await?;
     }
     let clock = &shop.clock;
@@ -79,7 +91,7 @@ pub async fn freeze(shop: &Subscriptions, user_id: UserId, id: SubscriptionId) -
     let seen = &row.subscription;
     check_freezes(seen)?;
     if seen.freeze_state != FreezeState::None {
-        return Ok(false);
+        return Ok(Freezing::Already);
     }
     if upgrade::pending(&mut conn, id).await?.is_some() {
         return Err(upgrade::changing());
@@ -97,7 +109,11 @@ pub async fn freeze(shop: &Subscriptions, user_id: UserId, id: SubscriptionId) -
     .await?;
     conn.commit().await?;
     tracing::info!(subscription.id = %id, "subscription.freeze_asked");
-    Ok(true)
+    Ok(if is_overdue {
+        Freezing::AskedAfterRenewal
+    } else {
+        Freezing::Asked
+    })
 }
 
 async fn storage_price(conn: &mut Conn, row: &SubscriptionRow) -> Result<Rupiah> {
@@ -151,6 +167,20 @@ pub async fn thaw(
         }
     }
     Err(coupons::too_busy())
+}
+
+/// Returns the price of a thaw now; `None` for what is not frozen.
+///
+/// # Errors
+/// `PLUGIN_*` when a plugin fails.
+pub(crate) async fn price_of_thaw(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+) -> Result<Option<Rupiah>> {
+    match thaws(&row.subscription) {
+        Ok(FreezeState::Frozen) => Ok(Some(renewal::price_of_thaw(shop, row).await?.due()?)),
+        _ => Ok(None),
+    }
 }
 
 /// Returns the state to thaw from.

@@ -25,7 +25,8 @@ use std::sync::Arc;
 
 pub use cancellation::{cancel, cancel_at_period_end, set_auto_renew};
 pub use checkout::{buy, quote, validate};
-pub use freezing::{FreezeState, ThawView, freeze, thaw};
+pub(crate) use freezing::price_of_thaw;
+pub use freezing::{FreezeState, Freezing, ThawView, freeze, thaw};
 pub(crate) use model::SubscriptionRow;
 pub use model::{
     PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,

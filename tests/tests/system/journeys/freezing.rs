@@ -10,6 +10,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::journeys::{
+    overdue::an_hour_late,
     renewal::{becomes, give, id_of, moment, next_period, subscription},
     upgrade::customer_with_cash,
 };
@@ -19,6 +20,7 @@ both_engines!(
     [
         a_freeze_begins_with_the_next_period_and_charges_the_storage,
         a_freeze_is_called_back_before_it_begins,
+        a_late_freeze_says_what_it_charges,
         a_thaw_charges_a_new_period_and_never_fails_for_quota,
         a_thaw_with_too_little_money_changes_nothing,
         unpaid_storage_follows_the_rules_of_grace,
@@ -203,6 +205,24 @@ async fn a_freeze_is_called_back_before_it_begins(shop: Shop) {
     shop.books_balance().await;
 }
 
+/// After the end of a period, and before the nightly job, the one that runs is charged, and the answer says so.
+async fn a_late_freeze_says_what_it_charges(shop: Shop) {
+    let email = "beku-lewat@example.com";
+    let customer = customer_with_cash(&shop, email, 120_000).await;
+    let bought = buy(&shop, &customer, 1, None).await;
+    let id = id_of(&bought);
+    let customer = an_hour_late(&shop, id, email).await;
+    let asked = freeze(&customer, id).await;
+    let message = asked.body["message"].as_str().unwrap();
+    assert!(
+        message.contains("was not charged yet; it is now"),
+        "{message}"
+    );
+    assert_eq!(balance(&customer).await, 20_000);
+    let seen = asked.data(200);
+    assert_eq!(state(&seen), (&json!("ACTIVE"), &json!("PENDING")));
+}
+
 /// Half a month into the second frozen month, with the plan sold out and off sale.
 async fn a_thaw_charges_a_new_period_and_never_fails_for_quota(shop: Shop) {
     let (_, bought) = frozen(&shop, "cair@example.com", 120_000, 1).await;
@@ -216,6 +236,8 @@ async fn a_thaw_charges_a_new_period_and_never_fails_for_quota(shop: Shop) {
         .unwrap();
     let customer = shop.sign_in("cair@example.com").await;
     let path = format!("/api/subscriptions/{id}/thaw");
+    let info = format!("/api/subscriptions/{id}/billing-info");
+    assert_eq!(customer.get(&info).await.data(200)["thaw"], 50_000);
     customer
         .post(&path, json!({ "maxCharge": 49_999 }))
         .await

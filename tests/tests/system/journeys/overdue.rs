@@ -36,7 +36,7 @@ async fn seen(shop: &Shop, id: &str) -> Value {
 }
 
 /// Advances the clock to an hour after the period's end, and signs in.
-async fn an_hour_late(shop: &Shop, id: &str, email: &str) -> Client {
+pub(crate) async fn an_hour_late(shop: &Shop, id: &str, email: &str) -> Client {
     let end: DateTime<Utc> = seen(shop, id).await["periodEnd"]
         .as_str()
         .unwrap()
