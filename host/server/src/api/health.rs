@@ -1,10 +1,16 @@
 //! `/healthz`, `/readyz` and `/metrics`: for machines, outside the API.
 
+use std::time::Duration;
+
 use axum::{Json, Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
-use dermaga_shop::{Result, alerts, provisioning::ProvisionerStatus};
+use dermaga_shop::{Error, Result, alerts, provisioning::ProvisionerStatus};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::{api::AppState, telemetry};
+
+/// Longest wait for the database: a probe gives up soon after.
+const LONGEST: Duration = Duration::from_secs(2);
 
 pub fn routes() -> Router<AppState> {
     Router::new()
@@ -36,12 +42,8 @@ enum CheckStatus {
 }
 
 async fn ready(State(state): State<AppState>) -> impl IntoResponse {
-    let checks = vec![
-        database(&state).await,
-        plugins(&state),
-        cluster(&state),
-        alerts(&state).await,
-    ];
+    let (database, alerts) = tokio::join!(database(&state), alerts(&state));
+    let checks = vec![database, plugins(&state), cluster(&state), alerts];
     let ready = checks
         .iter()
         .all(|check| check.status != CheckStatus::Failed);
@@ -55,11 +57,19 @@ async fn ready(State(state): State<AppState>) -> impl IntoResponse {
 
 async fn database(state: &AppState) -> Check {
     let engine = state.db.engine_name();
-    let (status, message) = match state.db.ping().await {
-        Ok(()) => (CheckStatus::Ok, format!("{engine} answers")),
-        Err(error) => {
+    let answer = timeout(LONGEST, state.db.ping()).await;
+    let (status, message) = match answer {
+        Ok(Ok(())) => (CheckStatus::Ok, format!("{engine} answers")),
+        Ok(Err(error)) => {
             tracing::error!(%error, "readiness.database");
             (CheckStatus::Failed, format!("{engine} does not answer"))
+        }
+        Err(_) => {
+            tracing::error!("readiness.database_slow");
+            (
+                CheckStatus::Failed,
+                format!("{engine} does not answer in time"),
+            )
         }
     };
     Check {
@@ -109,7 +119,9 @@ fn cluster(state: &AppState) -> Check {
 
 /// Kinds and numbers only: anybody may ask.
 async fn alerts(state: &AppState) -> Check {
-    let (status, message) = match open_alerts(state).await {
+    let open = timeout(LONGEST, open_alerts(state)).await;
+    let open = open.unwrap_or_else(|_| Err(Error::internal("the database is slow")));
+    let (status, message) = match open {
         Ok(open) if open.is_empty() => (CheckStatus::Ok, "no alert is open".to_owned()),
         Ok(open) => {
             let kinds = open.iter().map(|(kind, count)| format!("{count} {kind}"));

@@ -1,4 +1,5 @@
 //! Databases and files that are lost, older, or read late.
 
 pub(crate) mod database_files;
+pub(crate) mod readiness;
 pub(crate) mod readings;
