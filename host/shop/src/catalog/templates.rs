@@ -213,7 +213,7 @@ pub async fn reload(catalog: &Catalog, actor_id: UserId, dry_run: bool) -> Resul
         conn.rollback().await?;
     } else {
         loading.tell(&mut conn, clock).await?;
-        let details = serde_json::to_value(&changes)?;
+        let details = json!({ "changes": changes });
         let event = Event::new(AuditAct::CatalogReloaded, Subject::Catalog, details);
         audit::record(&mut conn, clock, actor_id, event).await?;
         conn.commit().await?;

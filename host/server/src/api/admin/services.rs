@@ -122,7 +122,7 @@ struct ServiceRequest {
     #[garde(length(chars, min = 3, max = 50))]
     #[schema(min_length = 3, max_length = 50)]
     plugin: String,
-    #[garde(length(chars, min = 1, max = 80))]
+    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
     /// One sentence for lists.
@@ -208,7 +208,7 @@ async fn get(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceEdit {
-    #[garde(inner(length(chars, min = 1, max = 80)))]
+    #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label)))]
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,
     #[garde(inner(length(chars, min = 1, max = 300)))]
@@ -385,7 +385,7 @@ async fn create_plan(
     let (new, reason) = (request.plan.into(), request.reason);
     let act = async {
         let made = catalog::create_plan(&state.catalog, admin.user_id, id, new, &reason).await?;
-        Ok(made.map(|plan| Success::created(format!("{} is on sale.", plan.name), plan)))
+        Ok(made.map(|plan| Success::created(format!("The plan {} was made.", plan.name), plan)))
     };
     once.answer(&state, admin.user_id, act).await
 }
