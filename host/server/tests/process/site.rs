@@ -147,7 +147,7 @@ fn copy_compiled(from: &Path, to: &Path) {
         let target = to.join(entry.file_name());
         let is_whole = entry.path().extension().is_some_and(|end| end == "cwasm");
         if is_whole && !target.exists() {
-            let draft = target.with_extension(format!("{}.draft", uuid::Uuid::now_v7()));
+            let draft = target.with_extension(format!("{}.draft", rand::rng().random::<u64>()));
             std::fs::copy(entry.path(), &draft).unwrap();
             std::fs::rename(&draft, &target).unwrap();
         }

@@ -175,8 +175,8 @@ impl World {
     async fn pass_night(&mut self) {
         self.go_to(self.evening());
         let subscriptions = &self.shop.state().subscriptions;
-        while dealt(renew_due(subscriptions).await.unwrap()) > 0 {}
-        dealt(process_grace(subscriptions).await.unwrap());
+        while dealt(&renew_due(subscriptions).await.unwrap()) > 0 {}
+        dealt(&process_grace(subscriptions).await.unwrap());
         self.night = self.shop.clock().now();
         for who in 0..self.people.len() {
             let events = self.people[who].pass_night(self.zone, self.night);
@@ -260,7 +260,7 @@ async fn people(shop: &Shop) -> Vec<Person> {
 }
 
 /// Returns the number of subscriptions that a job has dealt with.
-fn dealt(outcome: Outcome) -> u64 {
+fn dealt(outcome: &Outcome) -> u64 {
     assert_eq!(outcome.errors, Vec::<String>::new());
     outcome.items
 }
