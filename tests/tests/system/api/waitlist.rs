@@ -179,7 +179,7 @@ async fn a_hold_that_lapses_goes_to_the_next(shop: Shop) {
 }
 
 /// Not for a plan that can be bought, is not sold or unknown, and not twice.
-/// A plan that is taken off sale holds no places; the customer keeps the place in the queue, and is told again.
+/// A plan that is taken off sale holds no places; the customer keeps the place in the queue, and reads of it again.
 async fn a_hold_does_not_run_while_nothing_is_sold(shop: Shop) {
     let sold_out = SoldOut::open(&shop).await;
     let first = shop.customer("satu@example.com").await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use dermaga_tests::{Engine, Shop};
 use tokio::time::timeout;
 
-/// A probe gives up long before a connection would be had.
+/// A probe ends long before a connection would be had.
 #[tokio::test]
 async fn readiness_is_answered_while_no_connection_is_free() {
     let open = Shop::open_with(Engine::Postgres, |config| config.database_connections = 2);

@@ -133,7 +133,7 @@ impl World {
         self.check_now(moment);
         let due = one.upgrade((full, price), moment, zone);
         assert_eq!(made["charged"], due, "at {moment} {one:#?}: {made:#}");
-        // A coupon goes on, and a price that was to come is of the earlier plan.
+        // A coupon lasts, and a price that was to come is of the earlier plan.
         (one.plan, one.price, one.next) = (Plan::Pro, price, None);
         one.changed_on = self.day;
         let person = &mut self.people[who];
