@@ -81,7 +81,6 @@ impl Bought {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a fault that is known: the undone upgrade is noted as one of sizes, and the plan stays"]
 async fn an_upgrade_whose_volume_does_not_grow_is_undone_in_its_minutes() {
     let Some(path) = kubeconfig() else { return };
     let cluster = client(&path).await;

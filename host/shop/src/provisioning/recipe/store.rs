@@ -80,7 +80,8 @@ pub(super) async fn forget_change(conn: &mut Conn, seen: &Instance) -> sqlx::Res
     Ok(execute!(conn, sql, seen.id, seen.generation)? == 1)
 }
 
-/// Restores the recipe of an instance that worked last, if it is still as it was seen.
+/// Restores the recipe of an instance that worked last, if it is still as it was seen. A change of plan under
+/// way is not undone here: its size goes back with the plan and the money.
 pub(super) async fn go_back(
     conn: &mut Conn,
     seen: &Instance,
@@ -95,7 +96,8 @@ pub(super) async fn go_back(
                restarted_at = CASE WHEN $6 THEN $3 ELSE restarted_at END, message = $2, failures = 0, \
                generation = generation + 1, next_attempt_at = $3, updated_at = $3 \
                WHERE id = $4 AND generation = $5 AND unproven_generation IS NOT NULL AND good_digest IS NOT NULL \
-               AND desired <> 'TERMINATED' RETURNING *";
+               AND desired <> 'TERMINATED' AND NOT EXISTS (SELECT 1 FROM plan_changes c \
+                 WHERE c.subscription_id = instances.subscription_id AND c.state = 'PENDING') RETURNING *";
     let (id, generation) = (seen.id, seen.generation);
     let at = undone.at;
     let sizes = seen.good_sizes.as_ref().map_or(seen.sizes, |good| good.0);
