@@ -10,13 +10,14 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::journeys::{
-    overdue::an_hour_late,
+    overdue::{self, an_hour_late},
     renewal::{becomes, give, id_of, moment, next_period, subscription},
     upgrade::customer_with_cash,
 };
 
+// The nightly job rests: what a test renews, nothing else has renewed before.
 both_engines!(
-    Shop,
+    overdue,
     [
         a_freeze_begins_with_the_next_period_and_charges_the_storage,
         a_freeze_is_called_back_before_it_begins,

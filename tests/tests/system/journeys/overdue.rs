@@ -54,7 +54,7 @@ async fn balance(customer: &Client) -> i64 {
 }
 
 /// Opens a shop whose nightly job does not run by itself.
-async fn open(engine: Engine) -> Option<Shop> {
+pub(crate) async fn open(engine: Engine) -> Option<Shop> {
     Shop::open_with(engine, |config| {
         config.schedules.daily_renewals = "off".parse().unwrap();
     })

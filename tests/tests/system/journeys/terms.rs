@@ -12,14 +12,16 @@ use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
 use crate::journeys::{
+    overdue,
     renewal::{becomes, give, id_of, moment, next_period, subscription},
     upgrade::{customer_with_cash, folder_of},
 };
 
 const REASON: &str = "The price list of the new year.";
 
+// The nightly job rests: what a test renews, nothing else has renewed before.
 both_engines!(
-    Shop,
+    overdue,
     [
         a_year_is_quoted_bought_and_renewed_at_its_price,
         a_renewal_keeps_the_term_and_its_price_over_the_plans,

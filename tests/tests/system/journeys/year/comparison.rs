@@ -156,6 +156,7 @@ impl World {
             charges += account.iter().filter(|amount| **amount < 0).count();
         }
         let people = self.people.len();
+        assert!(charges > people, "nothing happened");
         println!(
             "{charges} charges of {people} customers agree: {:?}",
             self.events
