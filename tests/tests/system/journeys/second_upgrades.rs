@@ -36,6 +36,11 @@ fn about(found: &Value, expected: i64) {
     );
 }
 
+async fn buy(shop: &Shop, customer: &Client, plan: &str) -> Value {
+    let order = json!({ "planId": shop.plan("n8n", plan).await });
+    customer.post("/api/subscriptions", order).await.data(201)
+}
+
 /// Upgrades once the previous change is applied.
 async fn upgrade(customer: &Client, id: &str, plan: &str) -> Value {
     let path = format!("/api/subscriptions/{id}/upgrade");
@@ -62,11 +67,7 @@ both_engines!(
 async fn a_second_upgrade_credits_what_the_first_one_paid_for(shop: Shop) {
     to_a_long_month(&shop);
     let customer = customer_with_cash(&shop, "dua-kali@example.com", 500_000).await;
-    let free = shop.plan("n8n", "free").await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": free }))
-        .await
-        .data(201);
+    let bought = buy(&shop, &customer, "free").await;
     let id = bought["subscription"]["id"].as_str().unwrap().to_owned();
     let instance = bought["instanceId"].as_str().unwrap();
     shop.instance_becomes(&customer, instance, "RUNNING").await;
@@ -123,11 +124,7 @@ async fn a_second_upgrade_credits_what_the_first_one_paid_for(shop: Shop) {
 async fn given_days_cost_the_difference_between_the_plans(shop: Shop) {
     to_a_long_month(&shop);
     let customer = customer_with_cash(&shop, "diberi@example.com", 2_000_000).await;
-    let basic = shop.plan("n8n", "basic").await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": basic }))
-        .await
-        .data(201);
+    let bought = buy(&shop, &customer, "basic").await;
     let id = bought["subscription"]["id"].as_str().unwrap();
     let admin = shop.admin().await;
     let path = format!("/api/admin/subscriptions/{id}");
@@ -171,11 +168,7 @@ async fn given_days_cost_the_difference_between_the_plans(shop: Shop) {
 async fn a_refund_lowers_the_credit(shop: Shop) {
     to_a_long_month(&shop);
     let customer = customer_with_cash(&shop, "kembali-dulu@example.com", 500_000).await;
-    let basic = shop.plan("n8n", "basic").await;
-    let bought = customer
-        .post("/api/subscriptions", json!({ "planId": basic }))
-        .await
-        .data(201);
+    let bought = buy(&shop, &customer, "basic").await;
     let id = bought["subscription"]["id"].as_str().unwrap();
     let refund = json!({ "amount": 20_000, "reason": "The service was down for days." });
     let path = format!("/api/admin/subscriptions/{id}/refund");
