@@ -1,7 +1,7 @@
-//! Statements as futures of one type.
+//! Statements as boxed futures.
 //!
-//! A future that awaits one is `Send` without a look into the driver's own, of which an act has
-//! dozens: the compiler proved that anew for each of them, in each handler, which took minutes.
+//! Boxes are `Send` by their type. Futures of the driver are proven `Send` by a walk through them,
+//! which the compiler repeats in each handler that awaits them (ADR 28).
 
 use futures::{FutureExt as _, future::BoxFuture};
 use sqlx::{

@@ -177,7 +177,7 @@ pub(super) async fn is_held(
 pub(super) async fn settle(conn: &mut Conn, catalog: &Catalog, plan_id: PlanId) -> Result<()> {
     let clock = &catalog.clock;
     for entry in store::held_off_sale(conn, plan_id).await? {
-        // It keeps its number, and its time begins anew once the plan is sold again.
+        // The number stays, and the time begins anew once the plan is on sale again.
         store::release(conn, entry.id).await?;
         super::give_back_quota(conn, clock, plan_id).await?;
     }

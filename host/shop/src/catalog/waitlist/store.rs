@@ -124,7 +124,7 @@ pub(super) async fn take_held(
     Ok(execute!(conn, sql, plan_id, user_id, now)? == 1)
 }
 
-/// Entries with a held place of a plan that nobody can buy now.
+/// Entries that hold a place in a plan that is off sale.
 pub(super) async fn held_off_sale(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<Vec<Entry>> {
     let sql = "SELECT w.id, w.plan_id, w.user_id, TRUE AS is_held FROM waitlist w
                JOIN service_plans p ON p.id = w.plan_id JOIN services s ON s.id = p.service_id
