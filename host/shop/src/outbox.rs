@@ -4,7 +4,7 @@
 //! notifications read it; what they have read is purged when it is old.
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -56,6 +56,8 @@ text_enum! {
         WebhookDisabled = "WEBHOOK_DISABLED",
         /// An address waits to be confirmed; goes out by e-mail alone.
         EmailConfirmation = "EMAIL_CONFIRMATION",
+        /// A new password was asked for by a person who forgot the old one; goes out by e-mail alone.
+        PasswordReset = "PASSWORD_RESET",
     }
 }
 
@@ -71,7 +73,13 @@ impl Topic {
                 | Self::SessionsEnded
                 | Self::WebhookDisabled
                 | Self::EmailConfirmation
+                | Self::PasswordReset
         )
+    }
+
+    /// Returns true for mails that prove who reads an address: no inbox and no webhook has them.
+    pub const fn is_mail_only(self) -> bool {
+        matches!(self, Self::EmailConfirmation | Self::PasswordReset)
     }
 
     /// Returns true for what only administrators are to know.
@@ -82,6 +90,10 @@ impl Topic {
 
 /// Subject of what all administrators are to know.
 pub const ADMINISTRATORS: Uuid = Uuid::nil();
+
+/// Subject of what is for the account with the address in the payload, if there is one: it is looked
+/// up when the message is read.
+pub const ADDRESSEE: Uuid = Uuid::max();
 
 /// A message that waits to be read.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -106,6 +118,20 @@ pub async fn put(
 ) -> Result<()> {
     insert(conn, clock, (topic, subject_id), None, payload).await?;
     Ok(())
+}
+
+/// Writes a message to the account with an e-mail address, without a look at the accounts: it is
+/// the same for an address that has none.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn put_to_address(
+    conn: &mut Conn,
+    clock: &Clock,
+    topic: Topic,
+    email: &str,
+) -> Result<()> {
+    put(conn, clock, topic, ADDRESSEE, json!({ "email": email })).await
 }
 
 /// Writes what happened as [`put`] does, unless the same was written before: the key names the

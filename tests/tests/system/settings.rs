@@ -48,6 +48,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["JWT_EXPIRES_IN", "JWT_REFRESH_EXPIRES_IN"],
     ),
     (
+        RECOVERY,
+        "a_token_is_good_as_long_as_the_setting_says",
+        &["DERMAGA_PASSWORD_RESET_EXPIRES_IN"],
+    ),
+    (
         KEYS,
         "credentials_open_where_their_key_is_known",
         &["DERMAGA_MASTER_KEY"],
@@ -353,6 +358,7 @@ const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
 const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
 
+const RECOVERY: &str = "tests/tests/system/api/recovery.rs";
 const SMTP_SERVER: &str = "tests/tests/system/smtp_server.rs";
 const WAITLIST: &str = "tests/tests/system/api/waitlist.rs";
 const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";

@@ -1,7 +1,5 @@
 //! `/auth` and `/user`: signing up, signing in and one's own profile.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use dermaga_shop::{
     Error,
@@ -18,13 +16,14 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use zeroize::Zeroizing;
 
 use crate::{
-    api::{AppState, Customer, PeerAddress},
+    api::{AppState, Customer, PeerAddress, SentFrom},
     http::{Body, Envelope, Nothing, Reply, Success, failure_responses},
 };
 
 failure_responses!(Registering: EmailTaken, TooManyRequests, Unavailable);
 failure_responses!(LoggingIn: InvalidCredentials, AccountDisabled, TooManyRequests, Unavailable);
 failure_responses!(Confirming: TooManyRequests);
+failure_responses!(Resetting: AccountDisabled, TooManyRequests);
 failure_responses!(Refreshing: Unauthenticated, AccountDisabled);
 failure_responses!(ChangingPassword: Conflict, TooManyRequests, Unavailable);
 
@@ -34,6 +33,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(register))
         .routes(routes!(verify_email))
         .routes(routes!(resend_confirmation))
+        .routes(routes!(forgot_password))
+        .routes(routes!(reset_password))
         .routes(routes!(log_in))
         .routes(routes!(refresh))
         .routes(routes!(log_out))
@@ -135,10 +136,10 @@ struct Welcome {
     responses((status = 201, description = "The account and its first session", body = Envelope<Welcome>), Registering))]
 async fn register(
     State(state): State<AppState>,
-    PeerAddress(from): PeerAddress,
+    SentFrom(origin): SentFrom,
     Body(new): Body<Registration>,
 ) -> Reply<Welcome> {
-    let (user, tokens) = state.accounts.register(new.try_into()?, from).await?;
+    let (user, tokens) = state.accounts.register(new.try_into()?, &origin).await?;
     let welcome_bonuses = coupons::apply_registration(&state.coupons, user.id).await;
     let message = format!("Welcome, {}.", user.name);
     Ok(Success::created(
@@ -191,12 +192,10 @@ struct ConfirmationRequest {
     email: String,
 }
 
-/// Least time of an answer, so that it does not tell by its time if an address has an account.
-const LEAST_TIME: Duration = Duration::from_millis(250);
-
 /// Sends the mail again that confirms an e-mail address.
 ///
-/// The answer is the same for every address, in the same time. Five mails an hour may be asked for.
+/// The answer is the same for every address, and is made before the account is looked up. Five mails an
+/// hour may be asked for.
 #[utoipa::path(post, path = "/auth/verify-email/resend", tag = "accounts", request_body = ConfirmationRequest,
     responses((status = 200, description = "The same for every address", body = Envelope<Nothing>), Confirming))]
 async fn resend_confirmation(
@@ -205,10 +204,67 @@ async fn resend_confirmation(
     Body(request): Body<ConfirmationRequest>,
 ) -> Reply<Nothing> {
     let email = normalised("email", Email::parse(&request.email))?;
-    let asked = state.accounts.ask_confirmation(&email, from);
-    let (asked, ()) = tokio::join!(asked, tokio::time::sleep(LEAST_TIME));
-    asked?;
+    state.accounts.ask_confirmation(&email, from).await?;
     let message = "If this address waits to be confirmed, a mail is on its way to it.";
+    Ok(Success::ok(message, Nothing {}))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ForgottenPassword {
+    #[garde(custom(rule(Email::parse)))]
+    #[schema(example = "sari@example.com", format = "email", max_length = 254)]
+    email: String,
+}
+
+/// Sends a mail with a token with which a new password is chosen.
+///
+/// The answer is the same for every address, and is made before the account is looked up. Five mails an
+/// hour may be asked for. `DERMAGA_PASSWORD_RESET_EXPIRES_IN` limits the time of a token.
+#[utoipa::path(post, path = "/auth/forgot-password", tag = "accounts", request_body = ForgottenPassword,
+    responses((status = 200, description = "The same for every address", body = Envelope<Nothing>), Confirming))]
+async fn forgot_password(
+    State(state): State<AppState>,
+    PeerAddress(from): PeerAddress,
+    Body(request): Body<ForgottenPassword>,
+) -> Reply<Nothing> {
+    let email = normalised("email", Email::parse(&request.email))?;
+    state.accounts.ask_reset(&email, from).await?;
+    let message = "If this address has an account, a mail is on its way to it.";
+    Ok(Success::ok(message, Nothing {}))
+}
+
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PasswordReset {
+    /// Token in the mail.
+    #[garde(length(bytes, min = 1, max = 256))]
+    #[schema(min_length = 1, max_length = 256)]
+    token: String,
+    /// 10 to 128 characters, and not one that everybody tries first.
+    #[garde(custom(rule(check_rules)))]
+    #[schema(min_length = 10, max_length = 128, format = "new-password")]
+    new_password: String,
+}
+
+/// Sets a new password with the token in the mail that was sent to the account's address.
+///
+/// A token works once. All sessions, API tokens and other such tokens of the account end, and the
+/// account gets a notification. Log in with the new password afterwards.
+#[utoipa::path(post, path = "/auth/reset-password", tag = "accounts", request_body = PasswordReset,
+    responses((status = 200, description = "The password is changed", body = Envelope<Nothing>), Resetting))]
+async fn reset_password(
+    State(state): State<AppState>,
+    PeerAddress(from): PeerAddress,
+    Body(reset): Body<PasswordReset>,
+) -> Reply<Nothing> {
+    let new = Zeroizing::new(reset.new_password);
+    state
+        .accounts
+        .reset_password(&reset.token, new, from)
+        .await?;
+    let message =
+        "The password is changed. Log in with it; all sessions and API tokens have ended.";
     Ok(Success::ok(message, Nothing {}))
 }
 
@@ -233,13 +289,13 @@ struct Credentials {
     responses((status = 200, description = "The session", body = Envelope<Session>), LoggingIn))]
 async fn log_in(
     State(state): State<AppState>,
-    PeerAddress(from): PeerAddress,
+    SentFrom(origin): SentFrom,
     Body(credentials): Body<Credentials>,
 ) -> Reply<Session> {
     let email = normalised("email", Email::parse(&credentials.email))?;
     let (user, tokens) = state
         .accounts
-        .log_in(&email, Zeroizing::new(credentials.password), from)
+        .log_in(&email, Zeroizing::new(credentials.password), &origin)
         .await?;
     Ok(Success::ok(
         "You are logged in.",
@@ -265,9 +321,13 @@ struct RefreshRequest {
     responses((status = 200, description = "The new tokens", body = Envelope<Tokens>), Refreshing))]
 async fn refresh(
     State(state): State<AppState>,
+    SentFrom(origin): SentFrom,
     Body(request): Body<RefreshRequest>,
 ) -> Reply<Tokens> {
-    let tokens = state.accounts.refresh(&request.refresh_token).await?;
+    let tokens = state
+        .accounts
+        .refresh(&request.refresh_token, &origin)
+        .await?;
     Ok(Success::ok("The session goes on.", tokens))
 }
 
@@ -319,6 +379,7 @@ fn differs(current: &str) -> impl Fn(&str, &()) -> garde::Result {
 async fn change_password(
     State(state): State<AppState>,
     customer: Customer,
+    SentFrom(origin): SentFrom,
     Body(change): Body<PasswordChange>,
 ) -> Reply<Tokens> {
     let (current, new) = (
@@ -327,7 +388,7 @@ async fn change_password(
     );
     let tokens = state
         .accounts
-        .change_password(customer.user_id, current, new)
+        .change_password(customer.user_id, current, new, &origin)
         .await?;
     Ok(Success::ok(
         "The password is changed. Other sessions and API tokens have ended.",

@@ -8,7 +8,7 @@ use axum::{
 };
 use dermaga_shop::{
     Code, Error,
-    accounts::{Identity, Role},
+    accounts::{Identity, Origin, Role},
     ids::{SessionId, UserId},
 };
 
@@ -116,6 +116,23 @@ impl FromRequestParts<AppState> for PeerAddress {
         Ok(Self(
             forwarded.or(peer).map(|address| address.to_canonical()),
         ))
+    }
+}
+
+/// Origin of a request, for the list of sessions: its address and its device.
+#[derive(Debug, Clone)]
+pub struct SentFrom(pub Origin);
+
+impl FromRequestParts<AppState> for SentFrom {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
+        let PeerAddress(address) = PeerAddress::from_request_parts(parts, state).await?;
+        let user_agent = parts
+            .headers
+            .get(header::USER_AGENT)
+            .and_then(|value| value.to_str().ok());
+        Ok(Self(Origin::new(address, user_agent.unwrap_or_default())))
     }
 }
 

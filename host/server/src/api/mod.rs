@@ -19,6 +19,7 @@ mod notifications;
 mod observe;
 pub mod openapi;
 mod payments;
+mod sessions;
 mod state;
 mod subscriptions;
 mod unread_query;
@@ -29,7 +30,7 @@ mod webhooks;
 use dermaga_runtime::{Limits, SizeClass};
 use utoipa_axum::router::OpenApiRouter;
 
-pub use auth::{Admin, Customer, PeerAddress};
+pub use auth::{Admin, Customer, PeerAddress, SentFrom};
 pub use health::routes as health_routes;
 pub use idempotency::{IdempotencyKey, Keyed, Once};
 pub use observe::{catch_panics, observe, time_out};
@@ -42,6 +43,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
     let domains = OpenApiRouter::new()
         .merge(accounts::router())
         .merge(api_tokens::router())
+        .merge(sessions::router())
         .merge(catalog::router())
         .merge(admin::catalog::router())
         .merge(admin::services::router())

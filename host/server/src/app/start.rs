@@ -351,29 +351,25 @@ pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Reg
 }
 
 fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accounts, StartError> {
-    let lifetime = |duration: Duration| TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX);
     let secrets: Vec<&str> = keys
         .jwt_secrets
         .iter()
         .map(|secret| secret.reveal())
         .collect();
-    TokenKeys::new(&secrets, lifetime(config.accounts.access_token_lifetime))
-        .map(|keys| {
-            let refresh = lifetime(config.accounts.refresh_token_lifetime);
-            Accounts::new(
-                db,
-                clock,
-                keys,
-                refresh,
-                config.accounts.registrations_per_hour,
-            )
-        })
+    let lifetime = lifetime(config.accounts.access_token_lifetime);
+    TokenKeys::new(&secrets, lifetime)
+        .map(|keys| Accounts::new(db, clock, keys, &config.accounts))
         .map_err(StartError::failed("accounts cannot be prepared"))
+}
+
+fn lifetime(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
 fn notifications(config: &Config, db: &Db, clock: &Clock) -> Result<Notifications, StartError> {
     let settings = notifications::Settings {
         shop_name: config.wallet.shop_name.clone(),
+        password_reset: lifetime(config.accounts.password_reset_lifetime),
         // A sandbox is never in production.
         log_mails: config.payments.sandbox,
         ..config.notifications.clone()

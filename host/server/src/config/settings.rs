@@ -98,6 +98,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "JWT_REFRESH_EXPIRES_IN" "jwt_refresh_expires_in" (Some("7d")):
         "How long a refresh token is good, from 1m to 365d."
         => |c, text| c.accounts.refresh_token_lifetime = parse::duration(text, &(seconds(60)..=seconds(365 * DAY)))?;
+    "DERMAGA_PASSWORD_RESET_EXPIRES_IN" "password_reset_expires_in" (Some("1h")):
+        "How long the token of a mail is good with which a forgotten password is replaced, from 1m to 7d."
+        => |c, text| c.accounts.password_reset_lifetime = parse::duration(text, &(seconds(60)..=seconds(7 * DAY)))?;
     "DERMAGA_MASTER_KEY" "master_key" (None, secret):
         "Encrypts instances' secrets in the database: 64 hexadecimal digits. Several, separated by commas, allow rotation: the first encrypts, all decrypt. Made in the data folder in development."
         => |c, text| c.master_keys = parse::master_keys(text)?;

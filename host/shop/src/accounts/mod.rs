@@ -7,15 +7,16 @@
 pub mod api_tokens;
 pub mod confirmation;
 mod hs256;
+pub mod mailed_tokens;
 mod model;
+mod origin;
 mod password;
+pub mod recovery;
 mod sessions;
 mod settings;
 mod store;
 mod throttle;
 mod token;
-
-use std::net::IpAddr;
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -35,8 +36,10 @@ use crate::{
 
 pub use api_tokens::{ApiToken, NewApiToken, Scope};
 pub use model::{
-    AccountStatus, Email, Profile, Role, Tokens, User, parse_avatar, parse_name, parse_phone,
+    AccountStatus, Email, Profile, Role, SessionView, Tokens, User, parse_avatar, parse_name,
+    parse_phone,
 };
+pub use origin::Origin;
 pub use password::check_rules;
 pub use sessions::Identity;
 pub use settings::Settings;
@@ -58,9 +61,9 @@ pub struct Accounts {
     hasher: Hasher,
     throttle: Throttle,
     registrations: crate::throttle::Throttle<Guesser>,
-    /// Mails that confirm addresses, by who asked and by the address.
-    confirmations: crate::throttle::Throttle<Guesser>,
-    confirmations_of: crate::throttle::Throttle<String>,
+    /// Mails that confirm addresses, and those with which a new password is chosen.
+    confirmations: mailed_tokens::Limits,
+    resets: mailed_tokens::Limits,
     standings: Standings,
 }
 
@@ -76,16 +79,12 @@ pub struct NewAccount {
 }
 
 impl Accounts {
-    pub fn new(
-        db: Db,
-        clock: Clock,
-        keys: TokenKeys,
-        refresh_lifetime: TimeDelta,
-        registrations_per_hour: u32,
-    ) -> Self {
+    pub fn new(db: Db, clock: Clock, keys: TokenKeys, settings: &Settings) -> Self {
         let hour = TimeDelta::hours(1);
-        let registrations =
-            crate::throttle::Throttle::new(registrations_per_hour, hour, "new accounts");
+        let most = settings.registrations_per_hour;
+        let registrations = crate::throttle::Throttle::new(most, hour, "new accounts");
+        let refresh_lifetime =
+            TimeDelta::from_std(settings.refresh_token_lifetime).unwrap_or(TimeDelta::MAX);
         Self {
             db,
             clock,
@@ -94,8 +93,8 @@ impl Accounts {
             hasher: Hasher::new(),
             throttle: Throttle::default(),
             registrations,
-            confirmations: mails(confirmation::MOST_AN_HOUR),
-            confirmations_of: mails(confirmation::MOST_AN_HOUR),
+            confirmations: mailed_tokens::Limits::default(),
+            resets: mailed_tokens::Limits::default(),
             standings: Standings::default(),
         }
     }
@@ -113,18 +112,19 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Creates an account and its first session, for a person at the address `from`.
+    /// Creates an account and its first session.
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the e-mail has an account; `TOO_MANY_REQUESTS` when too many were made
     /// from that address within an hour; `UNAVAILABLE` when too many sign up at the same time.
-    pub async fn register(&self, new: NewAccount, from: Option<IpAddr>) -> Result<(User, Tokens)> {
-        self.registrations.admit(from.into(), self.clock.now())?;
+    pub async fn register(&self, new: NewAccount, origin: &Origin) -> Result<(User, Tokens)> {
+        self.registrations
+            .admit(origin.address.into(), self.clock.now())?;
         let user = self.prepare(new).await?;
         let mut conn = self.db.begin().await?;
         self.insert(&mut conn, &user).await?;
         confirmation::ask(&mut conn, &self.clock, user.id).await?;
-        let tokens = self.start_session(&mut conn, &user).await?;
+        let tokens = self.start_session(&mut conn, &user, origin).await?;
         conn.commit().await?;
         tracing::info!(user.id = %user.id, "account.registered");
         Ok((user, tokens))
@@ -177,11 +177,11 @@ impl Accounts {
         &self,
         email: &Email,
         password: Password,
-        from: Option<IpAddr>,
+        origin: &Origin,
     ) -> Result<(User, Tokens)> {
-        let attempt = self
-            .throttle
-            .admit(from.into(), email.as_str(), self.clock.now())?;
+        let attempt =
+            self.throttle
+                .admit(origin.address.into(), email.as_str(), self.clock.now())?;
         let looked_at = async {
             let user = store::by_email(&mut self.db.read().await?, email.as_str()).await?;
             let stored = user.as_ref().map(|user| user.password_hash.clone());
@@ -203,8 +203,8 @@ impl Accounts {
             self.strengthen(&user, password).await?;
         }
         let mut conn = self.db.begin().await?;
-        store::forget_expired(&mut conn, self.clock.now() - self.keys.lifetime()).await?;
-        let tokens = self.start_session(&mut conn, &user).await?;
+        store::sessions::forget_expired(&mut conn, self.clock.now()).await?;
+        let tokens = self.start_session(&mut conn, &user, origin).await?;
         conn.commit().await?;
         Ok((user, tokens))
     }
@@ -225,6 +225,7 @@ impl Accounts {
         user_id: UserId,
         current: Password,
         new: Password,
+        origin: &Origin,
     ) -> Result<Tokens> {
         let user = self.user(user_id).await?;
         let attempt =
@@ -248,11 +249,11 @@ impl Accounts {
                 "The password was changed by another request at the same time.",
             ));
         }
-        let payload = json!({ "at": self.clock.now() });
+        let payload = json!({ "at": self.clock.now(), "byMail": false });
         let topic = Topic::PasswordChanged;
         outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
         let user = self.end_all_sessions(&mut conn, user).await?;
-        let tokens = self.start_session(&mut conn, &user).await?;
+        let tokens = self.start_session(&mut conn, &user, origin).await?;
         conn.commit().await?;
         self.standings.forget(user_id);
         Ok(tokens)
@@ -319,10 +320,6 @@ impl Accounts {
             made => made.map(Some),
         }
     }
-}
-
-fn mails<K: std::hash::Hash + Eq>(limit: u32) -> crate::throttle::Throttle<K> {
-    crate::throttle::Throttle::new(limit, TimeDelta::hours(1), "mails")
 }
 
 /// Returns a random password to hand to a person once.

@@ -6,7 +6,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{ids::UserId, text};
+use crate::{
+    ids::{SessionId, UserId},
+    text,
+};
 
 crate::text_enum! {
     /// Permissions of an account.
@@ -91,6 +94,33 @@ pub struct Tokens {
     /// Token for one exchange for a new pair of tokens.
     pub refresh_token: String,
     pub refresh_token_expires_at: DateTime<Utc>,
+}
+
+impl Tokens {
+    /// Returns the moment after which neither token works.
+    pub(super) fn last_use(&self) -> DateTime<Utc> {
+        self.access_token_expires_at
+            .max(self.refresh_token_expires_at)
+    }
+}
+
+/// A session as its owner sees it.
+#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionView {
+    pub id: SessionId,
+    /// Browser and system in a few words.
+    #[schema(example = "Firefox on Linux")]
+    pub device: String,
+    /// Address that the session was started from, or refreshed last.
+    pub address: Option<String>,
+    /// True for the session that asks.
+    pub is_current: bool,
+    pub created_at: DateTime<Utc>,
+    /// Time of the last use, to ten minutes.
+    pub last_used_at: DateTime<Utc>,
+    /// Time at which it ends unless it is refreshed before.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// An address, trimmed and lower-cased: one person, one account, however they type it.

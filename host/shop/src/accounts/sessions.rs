@@ -10,10 +10,14 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    AccountStatus, Accounts, Role, Tokens, User,
+    AccountStatus, Accounts, Origin, Role, SessionView, Tokens, User,
     api_tokens::{self, is_api_token},
     disabled,
-    store::{self, NewRefreshToken, Standing},
+    mailed_tokens::Purpose,
+    store::{
+        self,
+        sessions::{self, NewRefreshToken, NewSession, Standing},
+    },
 };
 use crate::{
     Code, Error, Result, crypto,
@@ -26,6 +30,8 @@ use crate::{
 pub(super) const STANDING_TTL: TimeDelta = TimeDelta::seconds(3);
 /// Number of standings at which expired ones are swept.
 const SWEEP_AT: usize = 10_000;
+/// Resolution of the recorded last use; a write for every request would cost too much.
+const LAST_USE_RESOLUTION: TimeDelta = TimeDelta::minutes(10);
 
 /// Identity of the caller, proven by an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,14 +99,20 @@ impl Accounts {
             Some(standing) => standing,
             None => {
                 let standing =
-                    store::standing(&mut self.db.read().await?, claims.sub, claims.sid).await?;
+                    sessions::standing(&mut self.db.read().await?, claims.sub, claims.sid).await?;
                 let standing = standing.ok_or_else(over)?;
                 self.standings.remember(key, standing, now);
+                if standing
+                    .last_used_at
+                    .is_some_and(|used| now - used >= LAST_USE_RESOLUTION)
+                {
+                    self.note_session_use(claims.sid, now).await;
+                }
                 standing
             }
         };
-        let active = standing.status == AccountStatus::Active && !standing.ended;
-        if !active || claims.generation != standing.token_generation {
+        let is_active = standing.status == AccountStatus::Active && standing.last_used_at.is_some();
+        if !is_active || claims.generation != standing.token_generation {
             return Err(over());
         }
         Ok(Identity {
@@ -110,9 +122,37 @@ impl Accounts {
         })
     }
 
+    /// Records the last use, for its owner to look at; a request does not fail for it.
+    async fn note_session_use(&self, id: SessionId, now: DateTime<Utc>) {
+        let noted: sqlx::Result<()> = async {
+            let mut conn = self.db.begin().await?;
+            sessions::note_use(&mut conn, id, now).await?;
+            conn.commit().await
+        }
+        .await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, session.id = %id, "session.use_not_noted");
+        }
+    }
+
     /// Starts a session in the caller's transaction and returns its tokens.
-    pub(super) async fn start_session(&self, conn: &mut Conn, user: &User) -> Result<Tokens> {
-        self.issue(conn, user, new_id(&self.clock)).await
+    pub(super) async fn start_session(
+        &self,
+        conn: &mut Conn,
+        user: &User,
+        origin: &Origin,
+    ) -> Result<Tokens> {
+        let id = new_id(&self.clock);
+        let tokens = self.issue(conn, user, id).await?;
+        let new = NewSession {
+            id,
+            user_id: user.id,
+            origin,
+            created_at: self.clock.now(),
+            expires_at: tokens.last_use(),
+        };
+        sessions::insert(conn, &new).await?;
+        Ok(tokens)
     }
 
     async fn issue(&self, conn: &mut Conn, user: &User, session: SessionId) -> Result<Tokens> {
@@ -129,7 +169,7 @@ impl Accounts {
             created_at: now,
             expires_at: now + self.refresh_lifetime,
         };
-        store::insert_refresh_token(conn, &row).await?;
+        sessions::insert_refresh_token(conn, &row).await?;
         let refresh_token_expires_at = row.expires_at;
         Ok(Tokens {
             access_token,
@@ -144,20 +184,13 @@ impl Accounts {
     ///
     /// # Errors
     /// `UNAUTHENTICATED` for an unknown, used, revoked or expired token.
-    pub async fn refresh(&self, refresh_token: &str) -> Result<Tokens> {
+    pub async fn refresh(&self, refresh_token: &str, origin: &Origin) -> Result<Tokens> {
         let now = self.clock.now();
         let hash = crypto::sha256_hex(refresh_token);
         let mut conn = self.db.begin().await?;
-        let Some((user_id, session)) = store::rotate_refresh_token(&mut conn, &hash, now).await?
-        else {
-            if let Some((user_id, family)) = store::family_of_rotated(&mut conn, &hash).await? {
-                let revoked = store::revoke_family(&mut conn, family, now).await?;
-                if revoked > 0 {
-                    self.tell_of_end(&mut conn, user_id, false).await?;
-                }
-                conn.commit().await?;
-                tracing::warn!(session.id = %family, tokens.revoked = revoked, "session.refresh_token_reused");
-            }
+        let rotated = sessions::rotate_refresh_token(&mut conn, &hash, now).await?;
+        let Some((user_id, session)) = rotated else {
+            self.end_reused(conn, &hash).await?;
             return Err(Error::new(
                 Code::Unauthenticated,
                 "The refresh token is no longer valid. Log in again.",
@@ -168,8 +201,27 @@ impl Accounts {
             return Err(disabled());
         }
         let tokens = self.issue(&mut conn, &user, session).await?;
+        if !sessions::prolong(&mut conn, session, origin, now, tokens.last_use()).await? {
+            return Err(over());
+        }
         conn.commit().await?;
         Ok(tokens)
+    }
+
+    /// Ends the session of a refresh token that comes a second time.
+    async fn end_reused(&self, mut conn: Conn, hash: &str) -> Result<()> {
+        let Some((user_id, family)) = sessions::family_of_rotated(&mut conn, hash).await? else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        let has_ended = sessions::end(&mut conn, user_id, family, now).await?;
+        if has_ended {
+            self.tell_of_end(&mut conn, user_id, false).await?;
+        }
+        conn.commit().await?;
+        self.standings.forget(user_id);
+        tracing::warn!(session.id = %family, session.ended = has_ended, "session.refresh_token_reused");
+        Ok(())
     }
 
     /// Ends one session: its refresh tokens at once, its access token within seconds.
@@ -178,10 +230,52 @@ impl Accounts {
     /// When the database does not answer.
     pub async fn log_out(&self, identity: Identity) -> Result<()> {
         let mut conn = self.db.begin().await?;
-        store::revoke_family(&mut conn, identity.session, self.clock.now()).await?;
+        let (user_id, now) = (identity.user_id, self.clock.now());
+        sessions::end(&mut conn, user_id, identity.session, now).await?;
         conn.commit().await?;
         self.standings.forget(identity.user_id);
         Ok(())
+    }
+
+    /// Returns the sessions of the caller's account that can be used, the last used first.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn sessions(&self, identity: Identity) -> Result<Vec<SessionView>> {
+        let (mut conn, now) = (self.db.read().await?, self.clock.now());
+        let mut found = sessions::list(&mut conn, identity.user_id, now).await?;
+        for session in &mut found {
+            session.is_current = session.id == identity.session;
+        }
+        Ok(found)
+    }
+
+    /// Ends a session of an account, wherever it is.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the account has no such session, or had.
+    pub async fn end_session(&self, user_id: UserId, id: SessionId) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        if !sessions::end(&mut conn, user_id, id, self.clock.now()).await? {
+            return Err(Error::not_found("session"));
+        }
+        conn.commit().await?;
+        self.standings.forget(user_id);
+        Ok(())
+    }
+
+    /// Ends all sessions of the caller's account but this one; returns how many there were. API
+    /// tokens stay.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn end_other_sessions(&self, identity: Identity) -> Result<u64> {
+        let mut conn = self.db.begin().await?;
+        let (user_id, now) = (identity.user_id, self.clock.now());
+        let ended = sessions::end_others(&mut conn, user_id, identity.session, now).await?;
+        conn.commit().await?;
+        self.standings.forget(user_id);
+        Ok(ended)
     }
 
     /// Ends every session of an account and revokes its API tokens.
@@ -212,10 +306,12 @@ impl Accounts {
     }
 
     /// Ends every way into an account; returns it with its raised token generation. A thief of the
-    /// password may have made API tokens, so they end with the sessions.
+    /// password may have made API tokens or asked for mails, so they end with the sessions.
     pub(super) async fn end_all_sessions(&self, conn: &mut Conn, user: User) -> Result<User> {
         let now = self.clock.now();
-        store::revoke_all(conn, user.id, now).await?;
+        sessions::end_all(conn, user.id, now).await?;
+        let reset = Purpose::PasswordReset;
+        store::mailed_tokens::forget_all(conn, user.id, reset).await?;
         api_tokens::revoke_all(conn, user.id, now).await?;
         let generation = store::raise_generation(conn, user.id, now).await?;
         let token_generation = generation.ok_or_else(|| Error::not_found("account"))?;

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Settings {
     pub access_token_lifetime: Duration,
     pub refresh_token_lifetime: Duration,
+    /// Time for which a mailed token for a new password is good.
+    pub password_reset_lifetime: Duration,
     /// Maximum of new accounts from one address within an hour.
     pub registrations_per_hour: u32,
 }

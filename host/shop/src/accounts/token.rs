@@ -76,11 +76,6 @@ impl TokenKeys {
         })
     }
 
-    /// Returns the lifetime of an access token.
-    pub(super) const fn lifetime(&self) -> TimeDelta {
-        self.lifetime
-    }
-
     /// Signs an access token, and returns it with its expiry.
     pub(super) fn sign(
         &self,

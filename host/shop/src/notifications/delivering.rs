@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Result,
-    accounts::confirmation,
+    accounts::{confirmation, recovery},
     db::{Lease, LeasedQueue, Term},
     leased_queue,
     outbox::Topic,
@@ -128,18 +128,26 @@ impl Batch<'_> {
 
     /// Returns the facts of a mail. Tokens are made now, so that no table has them.
     async fn facts<'d>(&self, due: &'d Due) -> Result<Cow<'d, Value>> {
-        if due.kind != Topic::EmailConfirmation {
-            return Ok(Cow::Borrowed(&due.payload.0));
-        }
         let Notifications {
             db,
             clock,
             settings,
             ..
         } = self.notifications;
-        let token = confirmation::new_token(db, clock, due.user_id).await?;
-        let link = settings.confirmation_address(&token);
-        Ok(Cow::Owned(json!({ "token": token, "link": link })))
+        Ok(match due.kind {
+            Topic::EmailConfirmation => {
+                let token = confirmation::new_token(db, clock, due.user_id).await?;
+                let link = settings.page("verify-email", &token);
+                Cow::Owned(json!({ "token": token, "link": link }))
+            }
+            Topic::PasswordReset => {
+                let lifetime = settings.password_reset;
+                let (token, until) = recovery::new_token(db, clock, due.user_id, lifetime).await?;
+                let link = settings.page("reset-password", &token);
+                Cow::Owned(json!({ "token": token, "link": link, "until": until }))
+            }
+            _ => Cow::Borrowed(&due.payload.0),
+        })
     }
 
     async fn write_and_send(&self, due: &Due) -> Result<Sent, String> {

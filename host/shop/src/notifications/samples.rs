@@ -21,10 +21,14 @@ pub(super) fn facts(topic: Topic) -> Value {
         Topic::ImageOld => json!({
             "service": "ghost", "image": "app", "reference": "ghost:6.1", "reason": "Its support ended on 2027-01-01.",
         }),
-        Topic::PasswordChanged => json!({ "at": "2027-01-31T05:00:00Z" }),
+        Topic::PasswordChanged => json!({ "at": "2027-01-31T05:00:00Z", "byMail": true }),
         Topic::SessionsEnded => json!({ "at": "2027-01-31T05:00:00Z", "all": true }),
         Topic::EmailConfirmation => json!({
             "token": "dGhpcyBpcyBhbiBleGFtcGxl", "link": "https://shop.example.com/verify-email?token=dGhpcyBpcyBhbiBleGFtcGxl",
+        }),
+        Topic::PasswordReset => json!({
+            "token": "dGhpcyBpcyBhbiBleGFtcGxl", "link": "https://shop.example.com/reset-password?token=dGhpcyBpcyBhbiBleGFtcGxl",
+            "until": "2027-01-31T05:00:00Z",
         }),
         Topic::ApiTokenCreated => json!({
             "tokenId": ID, "token": "pipeline", "scope": "READ", "at": "2027-01-31T05:00:00Z",

@@ -25,15 +25,17 @@ pub struct Settings {
     pub retry: TimeDelta,
     /// Address of the shop for customers, for links in mails.
     pub shop_url: Option<String>,
+    /// Time for which the token of a new password is good.
+    pub password_reset: TimeDelta,
     /// Without a mail server, write mails into the log.
     pub log_mails: bool,
 }
 
 impl Settings {
-    /// Returns the address at which a customer confirms an e-mail address.
-    pub(super) fn confirmation_address(&self, token: &str) -> Option<String> {
+    /// Returns the address of a page of the shop that takes a token.
+    pub(super) fn page(&self, name: &str, token: &str) -> Option<String> {
         let shop = self.shop_url.as_ref()?.trim_end_matches('/');
-        Some(format!("{shop}/verify-email?token={token}"))
+        Some(format!("{shop}/{name}?token={token}"))
     }
 
     /// Returns the address that ends further mails of a kind.

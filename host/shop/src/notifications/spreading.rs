@@ -1,5 +1,8 @@
 //! Spreading of messages: from the outbox to each reader, by the channels that they want.
 
+use serde_json::{Value, json};
+use sqlx::types::Json;
+
 use super::{
     Notifications,
     model::{Channel, Reader},
@@ -11,7 +14,7 @@ use super::{
 use crate::{
     Result, crypto,
     db::{Conn, new_id},
-    outbox::{self, ADMINISTRATORS, Message, Topic},
+    outbox::{self, ADDRESSEE, ADMINISTRATORS, Message, Topic},
     webhooks,
     workers::Next,
 };
@@ -45,13 +48,8 @@ async fn spread_one(
     message: &Message,
 ) -> Result<()> {
     webhooks::enqueue(conn, &notifications.clock, message).await?;
-    let readers = if message.subject_id == ADMINISTRATORS {
-        store::administrators(conn).await?
-    } else {
-        let reader = store::reader(conn, message.subject_id.into()).await?;
-        reader.into_iter().collect()
-    };
-    if readers.is_empty() {
+    let readers = readers(conn, message).await?;
+    if readers.is_empty() && message.subject_id != ADDRESSEE {
         tracing::warn!(message.id = %message.id, message.topic = %message.topic, "notification.without_reader");
     }
     for reader in readers {
@@ -59,6 +57,27 @@ async fn spread_one(
     }
     metrics::counter!("dermaga_notifications_total", "kind" => message.topic.as_str()).increment(1);
     Ok(())
+}
+
+/// Returns the accounts that a message is for.
+async fn readers(conn: &mut Conn, message: &Message) -> Result<Vec<Reader>> {
+    Ok(match message.subject_id {
+        ADMINISTRATORS => store::administrators(conn).await?,
+        ADDRESSEE => addressee(conn, message).await?.into_iter().collect(),
+        subject => store::reader(conn, subject.into())
+            .await?
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// Returns the account with the address of a message, when it is one that gets such mails.
+async fn addressee(conn: &mut Conn, message: &Message) -> Result<Option<Reader>> {
+    let Some(email) = message.payload.get("email").and_then(Value::as_str) else {
+        return Ok(None);
+    };
+    let is_any = message.topic != Topic::EmailConfirmation;
+    Ok(store::addressee(conn, email, is_any).await?)
 }
 
 async fn tell(
@@ -72,13 +91,18 @@ async fn tell(
         let exception = exceptions.iter().find(|(other, _)| *other == channel);
         message.topic.is_required() || exception.is_none_or(|(_, enabled)| *enabled)
     };
+    let nothing = Json(json!({}));
     let new = NewNotification {
         id: new_id(&notifications.clock),
         message_id: message.id,
         user_id: reader.id,
         kind: message.topic,
-        payload: &message.payload,
-        in_inbox: message.topic != Topic::EmailConfirmation && is_wanted(Channel::Inbox),
+        payload: if message.topic.is_mail_only() {
+            &nothing
+        } else {
+            &message.payload
+        },
+        in_inbox: !message.topic.is_mail_only() && is_wanted(Channel::Inbox),
         created_at: message.created_at,
     };
     store::insert(conn, &new).await?;

@@ -20,6 +20,17 @@ pub(super) async fn reader(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<R
     fetch_optional!(conn, Reader, sql, id)
 }
 
+/// Active account with an address; only one that waits for its confirmation, unless any will do.
+pub(super) async fn addressee(
+    conn: &mut Conn,
+    email: &str,
+    is_any: bool,
+) -> sqlx::Result<Option<Reader>> {
+    let sql = "SELECT id, email, name, language FROM users \
+               WHERE email = $1 AND status = 'ACTIVE' AND (email_verified_at IS NULL OR $2)";
+    fetch_optional!(conn, Reader, sql, email, is_any)
+}
+
 /// Accounts that administer the shop.
 pub(super) async fn administrators(conn: &mut Conn) -> sqlx::Result<Vec<Reader>> {
     let sql = "SELECT id, email, name, language FROM users WHERE role = 'ADMINISTRATOR' AND status = 'ACTIVE' ORDER BY id";

@@ -47,6 +47,7 @@ included! {
     SessionsEnded: "sessions-ended",
     WebhookDisabled: "webhook-disabled",
     EmailConfirmation: "email-confirmation",
+    PasswordReset: "password-reset",
 }
 
 /// Values of a text beside the facts of its notification.

@@ -33,7 +33,7 @@ impl Owner {
 
     /// Returns true for a kind of events that this owner can choose.
     pub(super) fn may_have(self, topic: Topic) -> bool {
-        topic != Topic::EmailConfirmation && (self == Self::Shop || !topic.is_for_administrators())
+        !topic.is_mail_only() && (self == Self::Shop || !topic.is_for_administrators())
     }
 }
 

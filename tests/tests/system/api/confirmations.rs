@@ -126,7 +126,7 @@ async fn tokens_expire_and_answers_tell_nothing(welcome: Welcome) {
     shop.register("lambat@example.com").await;
     let first = welcome.token(1).await;
     let mut conn = shop.state().db.read().await.unwrap();
-    let sql = "SELECT count(*) FROM email_confirmations WHERE token_hash = $1";
+    let sql = "SELECT count(*) FROM mailed_tokens WHERE token_hash = $1";
     let (plain,) = fetch_one!(conn, (i64,), sql, &first).unwrap();
     assert_eq!(plain, 0, "tokens are stored hashed");
     drop(conn);

@@ -27,6 +27,8 @@ const PREFIX: &str = "dmg_";
 const HINT_LENGTH: usize = PREFIX.len() + 4;
 /// Maximum of valid tokens of one account.
 const MAX_PER_ACCOUNT: i64 = 20;
+/// Beginnings of routes that manage the account itself.
+const MANAGING: &[&str] = &["/api/auth/", "/api/user/api-tokens", "/api/user/sessions"];
 /// Resolution of the recorded last use; a write for every request would cost too much.
 const LAST_USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
 
@@ -45,9 +47,7 @@ crate::text_enum! {
 impl Scope {
     /// Returns true when a request is within this scope; `route` is the route's pattern.
     fn allows(self, method: &Method, route: &str) -> bool {
-        let manages_account =
-            route.starts_with("/api/auth/") || route.starts_with("/api/user/api-tokens");
-        if manages_account {
+        if MANAGING.iter().any(|prefix| route.starts_with(prefix)) {
             return false;
         }
         match self {
@@ -252,6 +252,8 @@ mod tests {
             ("GET", "/api/auth/profile", [false, false, false]),
             ("GET", "/api/user/api-tokens", [false, false, false]),
             ("DELETE", "/api/user/api-tokens/{id}", [false, false, false]),
+            ("GET", "/api/user/sessions", [false, false, false]),
+            ("GET", "/api/user/profile", [true, true, false]),
         ];
         for (method, route, expected) in cases {
             let method: Method = method.parse().unwrap();

@@ -1,0 +1,115 @@
+//! Tokens that only the readers of an account's mails can know.
+//!
+//! A token is made when its mail is written, so that no table and no queue has it; it is stored
+//! hashed, works once, and expires.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    Email,
+    store::mailed_tokens::{self, NewMailedToken},
+    throttle::Guesser,
+};
+use crate::{
+    Error, Result, crypto,
+    db::{Clock, Conn, Db, new_id},
+    ids::UserId,
+    text_enum,
+    throttle::Throttle,
+};
+
+/// Mails that one address on the network, or for one e-mail address, may ask for in an hour.
+const MOST_AN_HOUR: u32 = 5;
+
+text_enum! {
+    /// Use of a token.
+    pub enum Purpose {
+        /// Confirms that the address is read by the owner of the account.
+        Confirmation = "CONFIRMATION",
+        /// Sets a new password without the old one.
+        PasswordReset = "PASSWORD_RESET",
+    }
+}
+
+/// Makes a token for an account, in place of those that have expired.
+pub(super) async fn make(
+    db: &Db,
+    clock: &Clock,
+    user_id: UserId,
+    purpose: Purpose,
+    lifetime: TimeDelta,
+) -> Result<(String, DateTime<Utc>)> {
+    let (token, now) = (crypto::random_token(), clock.now());
+    let expires_at = now + lifetime;
+    let mut conn = db.begin().await?;
+    mailed_tokens::forget_expired(&mut conn, user_id, now).await?;
+    let new = NewMailedToken {
+        id: new_id(clock),
+        user_id,
+        purpose,
+        token_hash: crypto::sha256_hex(&token),
+        created_at: now,
+        expires_at,
+    };
+    mailed_tokens::insert(&mut conn, &new).await?;
+    conn.commit().await?;
+    Ok((token, expires_at))
+}
+
+/// Uses up a token that is good, in the caller's transaction; returns its account.
+///
+/// # Errors
+/// `VALIDATION_FAILED` when the token is unknown, was used or has expired.
+pub(super) async fn take(
+    conn: &mut Conn,
+    token: &str,
+    purpose: Purpose,
+    now: DateTime<Utc>,
+) -> Result<UserId> {
+    let hash = crypto::sha256_hex(token);
+    let user_id = mailed_tokens::take(conn, &hash, purpose, now).await?;
+    user_id.ok_or_else(refusal)
+}
+
+/// Returns the refusal of a token.
+pub(super) fn refusal() -> Error {
+    Error::invalid(
+        "token",
+        "is unknown, was used or has expired; ask for another mail",
+    )
+}
+
+/// Limits of mails of one purpose, by who asks and by the address.
+#[derive(Debug)]
+pub(super) struct Limits {
+    by_guesser: Throttle<Guesser>,
+    by_email: Throttle<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let hour = TimeDelta::hours(1);
+        Self {
+            by_guesser: Throttle::new(MOST_AN_HOUR, hour, "mails"),
+            by_email: Throttle::new(MOST_AN_HOUR, hour, "mails"),
+        }
+    }
+}
+
+impl Limits {
+    /// Counts a mail.
+    ///
+    /// # Errors
+    /// `TOO_MANY_REQUESTS`, for addresses with an account and without one alike.
+    pub(super) fn admit(
+        &self,
+        email: &Email,
+        from: Option<IpAddr>,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        self.by_guesser.admit(from.into(), now)?;
+        self.by_email.admit(email.as_str().to_owned(), now)
+    }
+}

@@ -1,0 +1,132 @@
+//! New passwords for those who forgot theirs, by [tokens that are mailed](super::mailed_tokens).
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::{
+    AccountStatus, Accounts, Email, Password, disabled,
+    mailed_tokens::{self, Purpose},
+    store,
+};
+use crate::{
+    Error, Result, crypto,
+    db::{Clock, Db},
+    ids::UserId,
+    outbox::{self, Topic},
+};
+
+/// Name in the throttle, in the place of an account, of attempts with tokens.
+const ATTEMPTS: &str = "password reset";
+
+/// Makes a token for an account, in place of those that have expired; returns its expiry, too.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn new_token(
+    db: &Db,
+    clock: &Clock,
+    user_id: UserId,
+    lifetime: TimeDelta,
+) -> Result<(String, DateTime<Utc>)> {
+    mailed_tokens::make(db, clock, user_id, Purpose::PasswordReset, lifetime).await
+}
+
+impl Accounts {
+    /// Sends a mail with which the owner of an address chooses a new password. The account is looked
+    /// up later, so that neither the answer nor its time tells if there is one.
+    ///
+    /// # Errors
+    /// `TOO_MANY_REQUESTS` when too many were asked for.
+    pub async fn ask_reset(&self, email: &Email, from: Option<IpAddr>) -> Result<()> {
+        self.resets.admit(email, from, self.clock.now())?;
+        self.mail_to(Topic::PasswordReset, email).await
+    }
+
+    pub(super) async fn mail_to(&self, topic: Topic, email: &Email) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        outbox::put_to_address(&mut conn, &self.clock, topic, email.as_str()).await?;
+        Ok(conn.commit().await?)
+    }
+
+    /// Sets the password of the account that a token was sent to, and ends every way into it: its
+    /// sessions, API tokens, and other tokens for a new password.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` when the token is unknown, was used or has expired; `ACCOUNT_DISABLED`;
+    /// `TOO_MANY_REQUESTS` when guessing; `UNAVAILABLE` when too many passwords are being hashed.
+    pub async fn reset_password(
+        &self,
+        token: &str,
+        new: Password,
+        from: Option<IpAddr>,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let attempt = self.throttle.admit(from.into(), ATTEMPTS, now)?;
+        // Hashing is costly: only for those with a token.
+        let hash = crypto::sha256_hex(token);
+        let found = async {
+            let mut conn = self.db.read().await?;
+            let purpose = Purpose::PasswordReset;
+            Ok::<_, Error>(store::mailed_tokens::holder(&mut conn, &hash, purpose, now).await?)
+        };
+        let (attempt, found) = attempt.unless_failing(found).await?;
+        if found.is_none() {
+            return Err(mailed_tokens::refusal());
+        }
+        attempt.succeeded();
+        let password_hash = self.hasher.hash(new).await?;
+
+        let mut conn = self.db.begin().await?;
+        let user_id = mailed_tokens::take(&mut conn, token, Purpose::PasswordReset, now).await?;
+        let user = store::by_id(&mut conn, user_id).await?;
+        let user = user.ok_or_else(mailed_tokens::refusal)?;
+        if user.status == AccountStatus::Disabled {
+            return Err(disabled());
+        }
+        store::set_password_hash(&mut conn, user_id, &password_hash, now).await?;
+        let payload = json!({ "at": now, "byMail": true });
+        let topic = Topic::PasswordChanged;
+        outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
+        self.end_all_sessions(&mut conn, user).await?;
+        conn.commit().await?;
+        self.standings.forget(user_id);
+        tracing::info!(user.id = %user_id, "account.password_reset");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        accounts::{Settings, TokenKeys},
+        test_database::TestDatabase,
+    };
+
+    /// Asking for a mail writes one message, and reads nothing that depends on the account.
+    #[tokio::test]
+    async fn a_mail_is_asked_for_without_a_look_at_the_accounts() {
+        let database = TestDatabase::open().await;
+        let keys = TokenKeys::new(&["a secret"], TimeDelta::hours(1)).unwrap();
+        let settings = Settings::default();
+        let (db, clock) = (database.db.clone(), database.clock.clone());
+        let accounts = Accounts::new(db, clock, keys, &settings);
+        let recorder = database.db.record();
+        for email in ["ani@example.org", "hantu@example.org"] {
+            let email = Email::parse(email).unwrap();
+            accounts.ask_reset(&email, None).await.unwrap();
+            accounts.ask_confirmation(&email, None).await.unwrap();
+        }
+        let sent = recorder.statements();
+        assert!(!sent.is_empty());
+        for statement in sent {
+            assert!(
+                statement.sql.starts_with("INSERT INTO outbox"),
+                "{}",
+                statement.sql
+            );
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The SQL of sessions and their refresh tokens.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    accounts::{AccountStatus, Origin, Role, SessionView},
+    db::Conn,
+    execute, fetch_all, fetch_optional,
+    ids::{RefreshTokenId, SessionId, UserId},
+};
+
+/// Account data that decides if an access token is still good.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(in crate::accounts) struct Standing {
+    pub(in crate::accounts) role: Role,
+    pub(in crate::accounts) status: AccountStatus,
+    pub(in crate::accounts) token_generation: i64,
+    /// Time of the last use, roughly; absent when the session ended or is not known.
+    pub(in crate::accounts) last_used_at: Option<DateTime<Utc>>,
+}
+
+pub(in crate::accounts) async fn standing(
+    conn: &mut Conn,
+    user_id: UserId,
+    session: SessionId,
+) -> sqlx::Result<Option<Standing>> {
+    // A session without a row was ended and forgotten: it must not come back to life.
+    let sql = "SELECT u.role, u.status, u.token_generation, s.last_used_at FROM users u \
+               LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL WHERE u.id = $1";
+    fetch_optional!(conn, Standing, sql, user_id, session)
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::accounts) struct NewSession<'a> {
+    pub(in crate::accounts) id: SessionId,
+    pub(in crate::accounts) user_id: UserId,
+    pub(in crate::accounts) origin: &'a Origin,
+    pub(in crate::accounts) created_at: DateTime<Utc>,
+    pub(in crate::accounts) expires_at: DateTime<Utc>,
+}
+
+pub(in crate::accounts) async fn insert(
+    conn: &mut Conn,
+    new: &NewSession<'_>,
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO sessions (id, user_id, device, address, created_at, last_used_at, expires_at) \
+               VALUES ($1, $2, $3, $4, $5, $5, $6)";
+    let address = new.origin.address.map(|address| address.to_string());
+    execute!(
+        conn,
+        sql,
+        new.id,
+        new.user_id,
+        &new.origin.device,
+        address,
+        new.created_at,
+        new.expires_at
+    )
+}
+
+/// Prolongs a session that has not ended; false when it has.
+pub(in crate::accounts) async fn prolong(
+    conn: &mut Conn,
+    id: SessionId,
+    origin: &Origin,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE sessions SET device = $2, address = $3, last_used_at = $4, expires_at = $5 \
+               WHERE id = $1 AND ended_at IS NULL";
+    let address = origin.address.map(|address| address.to_string());
+    let rows = execute!(conn, sql, id, &origin.device, address, now, expires_at)?;
+    Ok(rows == 1)
+}
+
+pub(in crate::accounts) async fn note_use(
+    conn: &mut Conn,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE sessions SET last_used_at = $2 WHERE id = $1 AND last_used_at < $2";
+    execute!(conn, sql, id, now)
+}
+
+/// An account's sessions that can be used, the one that was used last first.
+pub(in crate::accounts) async fn list(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Vec<SessionView>> {
+    let sql = "SELECT id, device, address, FALSE AS is_current, created_at, last_used_at, expires_at FROM sessions \
+               WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id DESC";
+    fetch_all!(conn, SessionView, sql, user_id, now)
+}
+
+/// Ends a session of an account; false when it has none of this id, or it ended before.
+pub(in crate::accounts) async fn end(
+    conn: &mut Conn,
+    user_id: UserId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<bool> {
+    let sql = "UPDATE refresh_tokens SET revoked_at = $2 WHERE family = $1 AND revoked_at IS NULL AND user_id = $3";
+    execute!(conn, sql, id, now, user_id)?;
+    let sql =
+        "UPDATE sessions SET ended_at = $3 WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
+    Ok(execute!(conn, sql, id, user_id, now)? == 1)
+}
+
+/// Ends all sessions of an account but one; returns how many there were.
+pub(in crate::accounts) async fn end_others(
+    conn: &mut Conn,
+    user_id: UserId,
+    kept: SessionId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE refresh_tokens SET revoked_at = $3 WHERE user_id = $1 AND family <> $2 AND revoked_at IS NULL";
+    execute!(conn, sql, user_id, kept, now)?;
+    let sql = "UPDATE sessions SET ended_at = $3 \
+               WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND expires_at > $3";
+    execute!(conn, sql, user_id, kept, now)
+}
+
+/// Ends all sessions of an account.
+pub(in crate::accounts) async fn end_all(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE refresh_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
+    execute!(conn, sql, user_id, now)?;
+    let sql = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL";
+    execute!(conn, sql, user_id, now)
+}
+
+/// Removes sessions and refresh tokens that can no longer be used.
+pub(in crate::accounts) async fn forget_expired(
+    conn: &mut Conn,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM refresh_tokens WHERE expires_at < $1";
+    execute!(conn, sql, now)?;
+    let sql = "DELETE FROM sessions WHERE expires_at < $1";
+    execute!(conn, sql, now)
+}
+
+// ---- refresh tokens ----
+
+#[derive(Debug, Clone)]
+pub(in crate::accounts) struct NewRefreshToken {
+    pub(in crate::accounts) id: RefreshTokenId,
+    pub(in crate::accounts) user_id: UserId,
+    pub(in crate::accounts) family: SessionId,
+    pub(in crate::accounts) token_hash: String,
+    pub(in crate::accounts) created_at: DateTime<Utc>,
+    pub(in crate::accounts) expires_at: DateTime<Utc>,
+}
+
+pub(in crate::accounts) async fn insert_refresh_token(
+    conn: &mut Conn,
+    token: &NewRefreshToken,
+) -> sqlx::Result<u64> {
+    let sql = "INSERT INTO refresh_tokens (id, user_id, family, token_hash, created_at, expires_at) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    execute!(
+        conn,
+        sql,
+        token.id,
+        token.user_id,
+        token.family,
+        &token.token_hash,
+        token.created_at,
+        token.expires_at
+    )
+}
+
+/// Uses up a refresh token that is still good and returns its user and its family.
+pub(in crate::accounts) async fn rotate_refresh_token(
+    conn: &mut Conn,
+    token_hash: &str,
+    now: DateTime<Utc>,
+) -> sqlx::Result<Option<(UserId, SessionId)>> {
+    let sql = "UPDATE refresh_tokens SET rotated_at = $2 \
+        WHERE token_hash = $1 AND rotated_at IS NULL AND revoked_at IS NULL AND expires_at > $2 \
+        RETURNING user_id, family";
+    fetch_optional!(conn, (UserId, SessionId), sql, token_hash, now)
+}
+
+/// Returns the family of a token that was used before, if this is one.
+pub(in crate::accounts) async fn family_of_rotated(
+    conn: &mut Conn,
+    token_hash: &str,
+) -> sqlx::Result<Option<(UserId, SessionId)>> {
+    let sql = "SELECT user_id, family FROM refresh_tokens WHERE token_hash = $1 AND rotated_at IS NOT NULL";
+    fetch_optional!(conn, (UserId, SessionId), sql, token_hash)
+}

@@ -1,0 +1,119 @@
+//! Tests of the list of sessions.
+
+use dermaga_tests::{Client, Shop, both_engines};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const PATH: &str = "/api/user/sessions";
+const PASSWORD: &str = "kata sandi yang panjang";
+
+both_engines!(
+    Shop,
+    [
+        sessions_are_listed_and_end_one_by_one,
+        a_session_that_ends_is_not_refreshed
+    ]
+);
+
+/// Signs in from a device; returns its client and the answer's data.
+async fn sign_in(shop: &Shop, email: &str, user_agent: &str) -> (Client, Value) {
+    let body = json!({ "email": email, "password": PASSWORD });
+    let client = shop.client();
+    let request = client.request(Method::POST, "/api/auth/login").json(&body);
+    let data = client.send(request.header("user-agent", user_agent)).await;
+    let data = data.data(200);
+    let client = client.with_token(data["accessToken"].as_str().unwrap());
+    (client, data)
+}
+
+async fn sessions(client: &Client) -> Vec<Value> {
+    let found = client.get(PATH).await.data(200);
+    found.as_array().unwrap().clone()
+}
+
+fn path_of(sessions: &[Value], device: &str) -> String {
+    let found = sessions.iter().find(|session| session["device"] == device);
+    let found = found.unwrap_or_else(|| panic!("no {device}: {sessions:#?}"));
+    format!("{PATH}/{}", found["id"].as_str().unwrap())
+}
+
+/// An owner sees each session with its device and address, and ends any of them; others see
+/// nothing of it.
+async fn sessions_are_listed_and_end_one_by_one(shop: Shop) {
+    let email = "sesi@example.com";
+    let phone =
+        "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36";
+    let desk = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+    shop.register(email).await;
+    let (on_phone, phone) = sign_in(&shop, email, phone).await;
+    let (on_desk, _) = sign_in(&shop, email, desk).await;
+    let listed = sessions(&on_desk).await;
+    assert_eq!(listed.len(), 3, "{listed:#?}");
+    for session in &listed {
+        assert_eq!(session["address"], "127.0.0.1");
+        let is_current = session["device"] == "Firefox on Linux";
+        assert_eq!(session["isCurrent"], is_current);
+    }
+
+    let other = shop.customer("lain@example.com").await;
+    let path = path_of(&listed, "Chrome on Android");
+    other.delete(&path).await.fails(404, "NOT_FOUND");
+    assert_eq!(sessions(&other).await.len(), 1);
+    on_phone.get(PATH).await.data(200);
+    on_desk.delete(&path).await.data(200);
+    on_desk.delete(&path).await.fails(404, "NOT_FOUND");
+    on_phone.get(PATH).await.fails(401, "UNAUTHENTICATED");
+    let refresh = json!({ "refreshToken": phone["refreshToken"] });
+    let refreshed = shop.client().post("/api/auth/refresh-token", refresh).await;
+    refreshed.fails(401, "UNAUTHENTICATED");
+    assert_eq!(sessions(&on_desk).await.len(), 2);
+
+    let (third, _) = sign_in(&shop, email, "curl/8.5.0").await;
+    let key = json!({ "name": "laporan", "scope": "WRITE" });
+    let key = on_desk.post("/api/user/api-tokens", key).await.data(201);
+    on_desk.delete(PATH).await.data(200);
+    third.get(PATH).await.fails(401, "UNAUTHENTICATED");
+    let left = sessions(&on_desk).await;
+    assert_eq!((left.len(), &left[0]["isCurrent"]), (1, &json!(true)));
+    // A program keeps its key, and sees and ends no session with it.
+    let program = shop.client().with_token(key["token"].as_str().unwrap());
+    program.get("/api/wallet/info").await.data(200);
+    program.get(PATH).await.fails(403, "FORBIDDEN");
+    program.delete(PATH).await.fails(403, "FORBIDDEN");
+
+    on_desk.post("/api/auth/logout", json!({})).await.data(200);
+    on_desk.get(PATH).await.fails(401, "UNAUTHENTICATED");
+}
+
+/// Of a refresh and the end of its session at the same moment, neither leaves a token that works.
+async fn a_session_that_ends_is_not_refreshed(shop: Shop) {
+    let email = "balapan@example.com";
+    shop.register(email).await;
+    for _ in 0..10 {
+        let (owner, _) = sign_in(&shop, email, "curl/8.5.0").await;
+        let (thief, session) = sign_in(&shop, email, "thief/1.0").await;
+        let path = path_of(&sessions(&owner).await, "thief");
+        let refresh = json!({ "refreshToken": session["refreshToken"] });
+        let stranger = shop.client();
+        let (ended, refreshed) = tokio::join!(
+            owner.delete(&path),
+            stranger.post("/api/auth/refresh-token", refresh)
+        );
+        ended.data(200);
+        thief
+            .get("/api/auth/profile")
+            .await
+            .fails(401, "UNAUTHENTICATED");
+        if refreshed.status == 200 {
+            let tokens = refreshed.data(200);
+            let again = stranger.with_token(tokens["accessToken"].as_str().unwrap());
+            again
+                .get("/api/auth/profile")
+                .await
+                .fails(401, "UNAUTHENTICATED");
+            let refresh = json!({ "refreshToken": tokens["refreshToken"] });
+            let refreshed = stranger.post("/api/auth/refresh-token", refresh).await;
+            refreshed.fails(401, "UNAUTHENTICATED");
+        }
+    }
+}
