@@ -34,6 +34,7 @@ mod test_database;
 pub mod text;
 pub mod throttle;
 pub mod timekeeping;
+pub mod users;
 pub mod wallet;
 pub mod webhooks;
 pub mod workers;

@@ -51,6 +51,10 @@ text_enum! {
         ApiTokenCreated = "API_TOKEN_CREATED",
         /// All sessions and keys of the account were ended, or one session whose token was used twice.
         SessionsEnded = "SESSIONS_ENDED",
+        /// An administrator changed the role of the account, disabled it or enabled it again.
+        AccountChanged = "ACCOUNT_CHANGED",
+        /// An administrator signed in to the account to look at it.
+        AccountLookedAt = "ACCOUNT_LOOKED_AT",
         /// A webhook was disabled, since it is gone or has failed for days; for [`ADMINISTRATORS`]
         /// when it is the shop's.
         WebhookDisabled = "WEBHOOK_DISABLED",
@@ -71,6 +75,8 @@ impl Topic {
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated
                 | Self::SessionsEnded
+                | Self::AccountChanged
+                | Self::AccountLookedAt
                 | Self::WebhookDisabled
                 | Self::EmailConfirmation
                 | Self::PasswordReset

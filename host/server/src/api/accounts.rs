@@ -46,11 +46,13 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// A rule of [`super`] as a rule of garde.
-fn rule<T>(parse: impl Fn(&str) -> Result<T, String>) -> impl Fn(&str, &()) -> garde::Result {
+pub(super) fn rule<T>(
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> impl Fn(&str, &()) -> garde::Result {
     move |text, ()| parse(text).map(|_| ()).map_err(garde::Error::new)
 }
 
-fn optional_rule<T>(
+pub(super) fn optional_rule<T>(
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> impl Fn(&Option<String>, &()) -> garde::Result {
     move |text, ()| {
@@ -60,7 +62,7 @@ fn optional_rule<T>(
 }
 
 /// Unwraps a normalised value that [`Validate`] has accepted already.
-fn normalised<T>(field: &str, parsed: Result<T, String>) -> Result<T, Error> {
+pub(super) fn normalised<T>(field: &str, parsed: Result<T, String>) -> Result<T, Error> {
     parsed.map_err(|message| Error::invalid(field, message))
 }
 

@@ -22,6 +22,7 @@ pub struct Customer {
     pub user_id: UserId,
     pub role: Role,
     session: SessionId,
+    acting: Option<UserId>,
 }
 
 impl Customer {
@@ -30,6 +31,7 @@ impl Customer {
             user_id: self.user_id,
             session: self.session,
             role: self.role,
+            acting: self.acting,
         }
     }
 }
@@ -47,15 +49,21 @@ impl FromRequestParts<AppState> for Customer {
             user_id,
             session,
             role,
+            acting,
         } = state
             .accounts
             .authenticate(token, &parts.method, route)
             .await?;
-        tracing::Span::current().record("user.id", tracing::field::display(user_id));
+        let span = tracing::Span::current();
+        span.record("user.id", tracing::field::display(user_id));
+        if let Some(acting) = acting {
+            span.record("acting.id", tracing::field::display(acting));
+        }
         Ok(Self {
             user_id,
             role,
             session,
+            acting,
         })
     }
 }

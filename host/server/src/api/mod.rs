@@ -75,6 +75,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::backtest::router())
         .merge(admin::alerts::router())
         .merge(admin::audit::router())
+        .merge(admin::users::router())
         .merge(admin::clock::router())
         .merge(notifications::router())
         .merge(admin::notifications::router())

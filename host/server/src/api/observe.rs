@@ -32,7 +32,8 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     let span = tracing::info_span!(
         "request",
         request.id = request_id,
-        user.id = tracing::field::Empty
+        user.id = tracing::field::Empty,
+        acting.id = tracing::field::Empty
     );
 
     let started = Instant::now();

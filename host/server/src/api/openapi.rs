@@ -48,6 +48,7 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
         (name = "admin: instances", description = "For administrators: decisions about instances."),
         (name = "admin: quota", description = "For administrators: how many of each plan there are, and how many are taken."),
         (name = "admin: subscriptions", description = "For administrators: any customer's subscription."),
+        (name = "admin: users", description = "For administrators: accounts of customers and administrators."),
         (name = "admin: wallets", description = "For administrators: any customer's wallet and all transactions."),
         (name = "admin: webhooks", description = "For administrators: endpoints of the shop, which get the events of all customers."),
     )

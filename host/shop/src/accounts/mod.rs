@@ -4,6 +4,7 @@
 //! the account's token generation, so logging out, `logout-all`, a new password and disabling the
 //! account end them within seconds on every server.
 
+pub mod administration;
 pub mod api_tokens;
 pub mod confirmation;
 mod hs256;

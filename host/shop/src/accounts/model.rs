@@ -116,6 +116,8 @@ pub struct SessionView {
     pub address: Option<String>,
     /// True for the session that asks.
     pub is_current: bool,
+    /// True for a session in which an administrator looks at the account.
+    pub is_administrators: bool,
     pub created_at: DateTime<Utc>,
     /// Time of the last use, to ten minutes.
     pub last_used_at: DateTime<Utc>,

@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::json;
 
 use super::{
-    AccountStatus, Accounts, Origin, Role, SessionView, Tokens, User,
+    AccountStatus, Accounts, Origin, Role, Scope, SessionView, Tokens, User,
     api_tokens::{self, is_api_token},
     disabled,
     mailed_tokens::Purpose,
@@ -39,6 +39,8 @@ pub struct Identity {
     pub user_id: UserId,
     pub session: SessionId,
     pub role: Role,
+    /// Administrator who looks at the account.
+    pub acting: Option<UserId>,
 }
 
 /// An account and one of its sessions.
@@ -115,10 +117,15 @@ impl Accounts {
         if !is_active || claims.generation != standing.token_generation {
             return Err(over());
         }
+        if standing.acting_id.is_some() && !may_look(method, route) {
+            let message = "An administrator who looks at an account cannot do this.";
+            return Err(Error::new(Code::Forbidden, message));
+        }
         Ok(Identity {
             user_id: claims.sub,
             session: claims.sid,
             role: standing.role,
+            acting: standing.acting_id,
         })
     }
 
@@ -147,6 +154,7 @@ impl Accounts {
         let new = NewSession {
             id,
             user_id: user.id,
+            acting_id: None,
             origin,
             created_at: self.clock.now(),
             expires_at: tokens.last_use(),
@@ -320,6 +328,16 @@ impl Accounts {
             ..user
         })
     }
+}
+
+/// Returns true for requests of an administrator who looks at an account: it is read, but for
+/// credentials, sessions and API tokens, and the look can be ended.
+fn may_look(method: &Method, route: &str) -> bool {
+    let is_own = matches!(
+        (method.as_str(), route),
+        ("GET", "/api/auth/profile") | ("POST", "/api/auth/logout")
+    );
+    is_own || Scope::Read.allows(method, route)
 }
 
 fn over() -> Error {

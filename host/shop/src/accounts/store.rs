@@ -1,5 +1,6 @@
 //! The SQL of accounts.
 
+pub(super) mod administration;
 pub(super) mod mailed_tokens;
 pub(super) mod sessions;
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
-use super::{Role, hs256};
+use super::{Role, User, hs256};
 use crate::{
     Code, Error, Result, crypto,
     ids::{SessionId, UserId},
@@ -31,6 +31,9 @@ pub(super) struct Claims {
     /// Token generation of the account when it was made; a later generation invalidates it.
     #[serde(rename = "gen")]
     pub(super) generation: i64,
+    /// Administrator who looks at the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<UserId>,
     iat: i64,
     exp: i64,
 }
@@ -93,14 +96,41 @@ impl TokenKeys {
             sid: session,
             role,
             generation,
+            act: None,
             iat: now.timestamp(),
             exp: expires_at.timestamp(),
         };
+        Ok((self.encode(&claims)?, expires_at))
+    }
+
+    /// Signs an access token with which an administrator looks at an account, for at most `most`.
+    pub(super) fn sign_look(
+        &self,
+        user: &User,
+        session: SessionId,
+        acting: UserId,
+        most: TimeDelta,
+        now: DateTime<Utc>,
+    ) -> Result<(String, DateTime<Utc>)> {
+        let expires_at = now + self.lifetime.min(most);
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: user.id,
+            sid: session,
+            role: user.role,
+            generation: user.token_generation,
+            act: Some(acting),
+            iat: now.timestamp(),
+            exp: expires_at.timestamp(),
+        };
+        Ok((self.encode(&claims)?, expires_at))
+    }
+
+    fn encode(&self, claims: &Claims) -> Result<String> {
         let mut header = Header::new(Algorithm::HS256);
         header.kid = Some(self.key_id.clone());
-        let token =
-            jsonwebtoken::encode(&header, &claims, &self.signing).map_err(Error::internal)?;
-        Ok((token, expires_at))
+        jsonwebtoken::encode(&header, claims, &self.signing).map_err(Error::internal)
     }
 
     /// Reads an access token.

@@ -102,6 +102,13 @@ crate::text_enum! {
         SubscriptionPlanChanged = "subscription.plan_changed",
         /// Cash of a paid period was given back to the wallet.
         SubscriptionRefunded = "subscription.refunded",
+        UserChanged = "user.changed",
+        UserCreated = "user.created",
+        UserDisabled = "user.disabled",
+        UserEnabled = "user.enabled",
+        /// An administrator signed in to a customer's account to look at it.
+        UserLookedAt = "user.looked_at",
+        UserRoleChanged = "user.role_changed",
         CreditAdded = "wallet.credit_added",
         CreditDeducted = "wallet.credit_deducted",
         WebhookChanged = "webhook.changed",
@@ -138,6 +145,8 @@ pub enum Subject<'a> {
     Plugin(&'a str),
     Service(ServiceId),
     Subscription(SubscriptionId),
+    /// Account.
+    User(UserId),
     /// Wallet by its customer.
     Wallet(UserId),
     /// Webhook of the shop.
@@ -162,6 +171,7 @@ impl Display for Subject<'_> {
             Self::Plugin(id) => write!(f, "plugin:{id}"),
             Self::Service(id) => write!(f, "service:{id}"),
             Self::Subscription(id) => write!(f, "subscription:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
             Self::Wallet(user_id) => write!(f, "wallet:{user_id}"),
             Self::Webhook(id) => write!(f, "webhook:{id}"),
         }

@@ -23,6 +23,12 @@ pub(super) fn facts(topic: Topic) -> Value {
         }),
         Topic::PasswordChanged => json!({ "at": "2027-01-31T05:00:00Z", "byMail": true }),
         Topic::SessionsEnded => json!({ "at": "2027-01-31T05:00:00Z", "all": true }),
+        Topic::AccountChanged => {
+            json!({ "change": "ROLE", "role": "ADMINISTRATOR", "at": "2027-01-31T05:00:00Z" })
+        }
+        Topic::AccountLookedAt => json!({
+            "reason": "You asked why your invoice shows two plans.", "at": "2027-01-31T05:00:00Z", "until": "2027-01-31T05:15:00Z",
+        }),
         Topic::EmailConfirmation => json!({
             "token": "dGhpcyBpcyBhbiBleGFtcGxl", "link": "https://shop.example.com/verify-email?token=dGhpcyBpcyBhbiBleGFtcGxl",
         }),

@@ -45,6 +45,8 @@ included! {
     PasswordChanged: "password-changed",
     ApiTokenCreated: "api-token-created",
     SessionsEnded: "sessions-ended",
+    AccountChanged: "account-changed",
+    AccountLookedAt: "account-looked-at",
     WebhookDisabled: "webhook-disabled",
     EmailConfirmation: "email-confirmation",
     PasswordReset: "password-reset",

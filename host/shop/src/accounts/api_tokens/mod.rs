@@ -46,7 +46,7 @@ crate::text_enum! {
 
 impl Scope {
     /// Returns true when a request is within this scope; `route` is the route's pattern.
-    fn allows(self, method: &Method, route: &str) -> bool {
+    pub(super) fn allows(self, method: &Method, route: &str) -> bool {
         if MANAGING.iter().any(|prefix| route.starts_with(prefix)) {
             return false;
         }
@@ -209,6 +209,7 @@ impl Accounts {
             // Ending the session of a token ends none of the account's.
             session: Uuid::from(holder.id).into(),
             role: holder.role,
+            acting: None,
         })
     }
 

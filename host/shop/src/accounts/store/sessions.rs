@@ -17,6 +17,8 @@ pub(in crate::accounts) struct Standing {
     pub(in crate::accounts) token_generation: i64,
     /// Time of the last use, roughly; absent when the session ended or is not known.
     pub(in crate::accounts) last_used_at: Option<DateTime<Utc>>,
+    /// Administrator who looks at the account in this session.
+    pub(in crate::accounts) acting_id: Option<UserId>,
 }
 
 pub(in crate::accounts) async fn standing(
@@ -25,7 +27,7 @@ pub(in crate::accounts) async fn standing(
     session: SessionId,
 ) -> sqlx::Result<Option<Standing>> {
     // A session without a row was ended and forgotten: it must not come back to life.
-    let sql = "SELECT u.role, u.status, u.token_generation, s.last_used_at FROM users u \
+    let sql = "SELECT u.role, u.status, u.token_generation, s.last_used_at, s.acting_id FROM users u \
                LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL WHERE u.id = $1";
     fetch_optional!(conn, Standing, sql, user_id, session)
 }
@@ -34,6 +36,8 @@ pub(in crate::accounts) async fn standing(
 pub(in crate::accounts) struct NewSession<'a> {
     pub(in crate::accounts) id: SessionId,
     pub(in crate::accounts) user_id: UserId,
+    /// Administrator who looks at the account in it.
+    pub(in crate::accounts) acting_id: Option<UserId>,
     pub(in crate::accounts) origin: &'a Origin,
     pub(in crate::accounts) created_at: DateTime<Utc>,
     pub(in crate::accounts) expires_at: DateTime<Utc>,
@@ -43,8 +47,8 @@ pub(in crate::accounts) async fn insert(
     conn: &mut Conn,
     new: &NewSession<'_>,
 ) -> sqlx::Result<u64> {
-    let sql = "INSERT INTO sessions (id, user_id, device, address, created_at, last_used_at, expires_at) \
-               VALUES ($1, $2, $3, $4, $5, $5, $6)";
+    let sql = "INSERT INTO sessions (id, user_id, device, address, acting_id, created_at, last_used_at, expires_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $6, $7)";
     let address = new.origin.address.map(|address| address.to_string());
     execute!(
         conn,
@@ -53,6 +57,7 @@ pub(in crate::accounts) async fn insert(
         new.user_id,
         &new.origin.device,
         address,
+        new.acting_id,
         new.created_at,
         new.expires_at
     )
@@ -88,7 +93,7 @@ pub(in crate::accounts) async fn list(
     user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<SessionView>> {
-    let sql = "SELECT id, device, address, FALSE AS is_current, created_at, last_used_at, expires_at FROM sessions \
+    let sql = "SELECT id, device, address, FALSE AS is_current, acting_id IS NOT NULL AS is_administrators, created_at, last_used_at, expires_at FROM sessions \
                WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id DESC";
     fetch_all!(conn, SessionView, sql, user_id, now)
 }
@@ -121,7 +126,7 @@ pub(in crate::accounts) async fn end_others(
     execute!(conn, sql, user_id, kept, now)
 }
 
-/// Ends all sessions of an account.
+/// Ends all sessions of an account, and those in which it looks at others.
 pub(in crate::accounts) async fn end_all(
     conn: &mut Conn,
     user_id: UserId,
@@ -130,6 +135,8 @@ pub(in crate::accounts) async fn end_all(
     let sql = "UPDATE refresh_tokens SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL";
     execute!(conn, sql, user_id, now)?;
     let sql = "UPDATE sessions SET ended_at = $2 WHERE user_id = $1 AND ended_at IS NULL";
+    execute!(conn, sql, user_id, now)?;
+    let sql = "UPDATE sessions SET ended_at = $2 WHERE acting_id = $1 AND ended_at IS NULL";
     execute!(conn, sql, user_id, now)
 }
 

@@ -1,0 +1,277 @@
+//! `/admin/users`.
+
+use axum::extract::State;
+use dermaga_shop::{
+    accounts::{
+        AccountStatus, Email, NewAccount, Role,
+        administration::{AccountChange, Act, Look},
+        check_rules, generate_password, parse_name, parse_phone,
+    },
+    ids::UserId,
+    users::{self, UserFilter, UserState, UserView},
+};
+use garde::Validate;
+use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use zeroize::Zeroizing;
+
+use crate::{
+    api::{
+        Admin, AppState, SentFrom,
+        accounts::{normalised, optional_rule, rule},
+    },
+    http::{Body, Envelope, Id, PageQuery, Paged, Reply, Success, When, failure_responses, range},
+};
+
+failure_responses!(Missing: NotFound);
+failure_responses!(Making: EmailTaken, Unavailable);
+failure_responses!(Changing: NotFound, InvalidState);
+
+pub(crate) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, make))
+        .routes(routes!(get, change))
+        .routes(routes!(set_status))
+        .routes(routes!(look_at))
+}
+
+/// Filter of a list of accounts.
+#[derive(Debug, Deserialize, IntoParams, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UserQuery {
+    /// Text within the e-mail address or the name, in any case.
+    #[garde(length(chars, max = 200))]
+    #[param(max_length = 200)]
+    q: Option<String>,
+    #[garde(skip)]
+    #[param(inline)]
+    role: Option<Role>,
+    #[garde(skip)]
+    #[param(inline)]
+    state: Option<UserState>,
+    /// True for accounts whose e-mail address is confirmed, false for the others.
+    #[garde(skip)]
+    email_verified: Option<bool>,
+    /// Made at or after this moment, or on this date or later where the shop is.
+    #[garde(skip)]
+    #[param(inline)]
+    from: Option<When>,
+    /// Made before this moment, or on this date or earlier.
+    #[garde(skip)]
+    #[param(inline)]
+    to: Option<When>,
+}
+
+/// Lists the accounts of customers and administrators, newest first.
+#[utoipa::path(get, path = "/admin/users", tag = "admin: users", params(PageQuery, UserQuery), security(("bearer" = [])),
+    responses((status = 200, description = "A page of accounts", body = Envelope<Vec<UserView>>)))]
+async fn list(
+    State(state): State<AppState>,
+    _admin: Admin,
+    Paged(page, query): Paged<UserQuery>,
+) -> Reply<Vec<UserView>> {
+    let (from, until) = range(("from", query.from), ("to", query.to), state.clock.zone())?;
+    let filter = UserFilter {
+        q: query.q.as_deref(),
+        role: query.role,
+        state: query.state,
+        is_email_verified: query.email_verified,
+        from,
+        until,
+    };
+    let found = users::list(&state.db, &filter, page.part()).await?;
+    Ok(Success::page("Accounts.", page, found))
+}
+
+/// Account to make for another person.
+#[derive(Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct NewUser {
+    /// Address with one account at most; kept in lower case.
+    #[garde(custom(rule(Email::parse)))]
+    #[schema(example = "sari@example.com", format = "email", max_length = 254)]
+    email: String,
+    #[garde(custom(rule(parse_name)))]
+    #[schema(min_length = 1, max_length = 100, format = "person-name")]
+    name: String,
+    /// An Indonesian mobile number; stored as `+62...`.
+    #[garde(custom(optional_rule(parse_phone)))]
+    #[schema(example = "0812-3456-7890", format = "phone", max_length = 40)]
+    phone: Option<String>,
+    #[garde(skip)]
+    role: Role,
+    /// 10 to 128 characters, and not one that everybody tries first. Without one, a mail goes out with
+    /// which the person chooses it.
+    #[garde(custom(optional_rule(check_rules)))]
+    #[schema(min_length = 10, max_length = 128, format = "new-password")]
+    password: Option<String>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Makes an account for another person, with an empty wallet. Welcome bonuses are for those who sign up
+/// themselves.
+#[utoipa::path(post, path = "/admin/users", tag = "admin: users", security(("bearer" = [])), request_body = NewUser,
+    responses((status = 201, description = "The account", body = Envelope<UserView>), Making))]
+async fn make(
+    State(state): State<AppState>,
+    admin: Admin,
+    Body(new): Body<NewUser>,
+) -> Reply<UserView> {
+    let act = Act {
+        actor_id: admin.user_id,
+        reason: &new.reason,
+    };
+    let is_invited = new.password.is_none();
+    let password = new.password.map_or_else(generate_password, Zeroizing::new);
+    let account = NewAccount {
+        email: normalised("email", Email::parse(&new.email))?,
+        password,
+        name: normalised("name", parse_name(&new.name))?,
+        phone: normalised("phone", new.phone.as_deref().map(parse_phone).transpose())?,
+        avatar: None,
+        role: new.role,
+    };
+    let user = state.accounts.make(act, account, is_invited).await?;
+    let message = if is_invited {
+        "The account is made. A mail to choose a password is on its way."
+    } else {
+        "The account is made."
+    };
+    Ok(Success::created(
+        message,
+        users::get(&state.db, user.id).await?,
+    ))
+}
+
+/// Returns an account.
+#[utoipa::path(get, path = "/admin/users/{id}", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "The account", body = Envelope<UserView>), Missing))]
+async fn get(State(state): State<AppState>, _admin: Admin, Id(id): Id<UserId>) -> Reply<UserView> {
+    let user = users::get(&state.db, id).await?;
+    Ok(Success::ok("The account.", user))
+}
+
+/// Changes of an account; what is absent stays.
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserChange {
+    #[garde(custom(optional_rule(parse_name)))]
+    #[schema(min_length = 1, max_length = 100, format = "person-name")]
+    name: Option<String>,
+    /// An Indonesian mobile number; stored as `+62...`.
+    #[garde(custom(optional_rule(parse_phone)))]
+    #[schema(example = "0812-3456-7890", format = "phone", max_length = 40)]
+    phone: Option<String>,
+    #[garde(skip)]
+    role: Option<Role>,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Changes name, phone or role of an account.
+///
+/// Another role ends the account's sessions and API tokens, and its owner gets a notification. The last
+/// administrator keeps the role.
+#[utoipa::path(put, path = "/admin/users/{id}", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    request_body = UserChange,
+    responses((status = 200, description = "The account", body = Envelope<UserView>), Changing))]
+async fn change(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<UserId>,
+    Body(change): Body<UserChange>,
+) -> Reply<UserView> {
+    let act = Act {
+        actor_id: admin.user_id,
+        reason: &change.reason,
+    };
+    let wanted = AccountChange {
+        name: normalised("name", change.name.as_deref().map(parse_name).transpose())?,
+        phone: normalised(
+            "phone",
+            change.phone.as_deref().map(parse_phone).transpose(),
+        )?,
+        role: change.role,
+    };
+    state.accounts.change(act, id, wanted).await?;
+    let user = users::get(&state.db, id).await?;
+    Ok(Success::ok("The account is changed.", user))
+}
+
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StatusChange {
+    #[garde(skip)]
+    status: AccountStatus,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Disables an account, or enables it again.
+///
+/// Nobody signs in to a disabled account, and its sessions and API tokens end within seconds; what runs
+/// goes on, and is renewed as before. Its owner gets a notification. The last administrator cannot be
+/// disabled.
+#[utoipa::path(patch, path = "/admin/users/{id}/status", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    request_body = StatusChange,
+    responses((status = 200, description = "The account", body = Envelope<UserView>), Changing))]
+async fn set_status(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<UserId>,
+    Body(change): Body<StatusChange>,
+) -> Reply<UserView> {
+    let act = Act {
+        actor_id: admin.user_id,
+        reason: &change.reason,
+    };
+    state.accounts.set_status(act, id, change.status).await?;
+    let message = match change.status {
+        AccountStatus::Active => "The account is enabled.",
+        AccountStatus::Disabled => {
+            "The account is disabled. Its sessions and API tokens have ended."
+        }
+    };
+    let user = users::get(&state.db, id).await?;
+    Ok(Success::ok(message, user))
+}
+
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LookRequest {
+    /// Shown to the owner of the account.
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Signs in to a customer's account, to look at it as its owner does.
+///
+/// The token lives for fifteen minutes and cannot be refreshed; its claim `act` is the administrator. It
+/// reads what the customer reads, but no credentials, sessions or API tokens, and it changes and spends
+/// nothing. The customer gets a notification with the reason, sees the session in the list of sessions, and
+/// can end it. Accounts of administrators cannot be looked at.
+#[utoipa::path(post, path = "/admin/users/{id}/sign-in", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    request_body = LookRequest,
+    responses((status = 201, description = "The token", body = Envelope<Look>), Changing))]
+async fn look_at(
+    State(state): State<AppState>,
+    admin: Admin,
+    SentFrom(origin): SentFrom,
+    Id(id): Id<UserId>,
+    Body(request): Body<LookRequest>,
+) -> Reply<Look> {
+    let act = Act {
+        actor_id: admin.user_id,
+        reason: &request.reason,
+    };
+    let look = state.accounts.look_at(act, id, &origin).await?;
+    let message = "You look at this account for fifteen minutes. Its owner is notified.";
+    Ok(Success::created(message, look))
+}

@@ -1,0 +1,262 @@
+//! Acts of administrators on accounts: making, changing and disabling them, and signing in to look
+//! at one. Each has a reason, which stays in the audit trail.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    AccountStatus, Accounts, NewAccount, Origin, Role, User, confirmation,
+    store::{
+        self, administration,
+        sessions::{self, NewSession},
+    },
+};
+use crate::{
+    Code, Error, Result,
+    audit::{self, AuditAct, Event, Subject},
+    db::{Conn, new_id},
+    ids::UserId,
+    outbox::{self, Topic},
+};
+
+/// Longest time for which an administrator looks at an account with one token.
+const LOOK: TimeDelta = TimeDelta::minutes(15);
+
+/// Administrator who acts, and the reason.
+#[derive(Debug, Clone, Copy)]
+pub struct Act<'a> {
+    pub actor_id: UserId,
+    pub reason: &'a str,
+}
+
+/// Changes of an account; what is absent stays.
+#[derive(Debug, Default)]
+pub struct AccountChange {
+    pub name: Option<String>,
+    pub phone: Option<String>,
+    pub role: Option<Role>,
+}
+
+/// Token with which an administrator looks at an account.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Look {
+    /// Account that is looked at.
+    pub user_id: UserId,
+    /// Token for `Authorization: Bearer ...`. It cannot be refreshed.
+    pub access_token: String,
+    pub access_token_expires_at: DateTime<Utc>,
+}
+
+impl Accounts {
+    /// Makes an account for another person. Without a password, a mail goes out with which that
+    /// person chooses one.
+    ///
+    /// # Errors
+    /// `EMAIL_TAKEN`; `FORBIDDEN` when the actor is no administrator any more.
+    pub async fn make(&self, act: Act<'_>, new: NewAccount, is_invited: bool) -> Result<User> {
+        let user = self.prepare(new).await?;
+        let mut conn = self.db.begin().await?;
+        check_actor(&mut conn, act.actor_id).await?;
+        self.insert(&mut conn, &user).await?;
+        if is_invited {
+            let topic = Topic::PasswordReset;
+            outbox::put_to_address(&mut conn, &self.clock, topic, &user.email).await?;
+        } else {
+            confirmation::ask(&mut conn, &self.clock, user.id).await?;
+        }
+        let details = json!({ "role": user.role });
+        self.record(&mut conn, act, AuditAct::UserCreated, user.id, details)
+            .await?;
+        conn.commit().await?;
+        tracing::info!(user.id = %user.id, user.role = %user.role, "account.created");
+        Ok(user)
+    }
+
+    /// Changes name, phone or role. Another role ends every way into the account: what was signed in
+    /// for less must not reach more.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_STATE` for the last administrator; `FORBIDDEN` when the actor is no
+    /// administrator any more.
+    pub async fn change(&self, act: Act<'_>, id: UserId, change: AccountChange) -> Result<User> {
+        let (mut conn, now) = (self.db.begin().await?, self.clock.now());
+        let user = lock(&mut conn, act.actor_id, id).await?;
+        let role = change.role.unwrap_or(user.role);
+        let is_other_role = role != user.role;
+        if role != Role::Administrator {
+            keep_an_administrator(&mut conn, &user).await?;
+        }
+        let name = change.name.as_deref().unwrap_or(&user.name);
+        let phone = change.phone.as_deref().or(user.phone.as_deref());
+        let is_other_person = name != user.name || phone != user.phone.as_deref();
+        administration::change(&mut conn, id, (name, phone, role), now).await?;
+        if is_other_person {
+            // Who it was stays out of the trail, which nothing is removed from.
+            let details =
+                json!({ "name": name != user.name, "phone": phone != user.phone.as_deref() });
+            self.record(&mut conn, act, AuditAct::UserChanged, id, details)
+                .await?;
+        }
+        if is_other_role {
+            let details = json!({ "from": user.role, "to": role });
+            self.record(&mut conn, act, AuditAct::UserRoleChanged, id, details)
+                .await?;
+            let facts = json!({ "change": "ROLE", "role": role, "at": now });
+            self.tell(&mut conn, Topic::AccountChanged, id, facts)
+                .await?;
+            self.end_all_sessions(&mut conn, user).await?;
+        }
+        let user = store::by_id(&mut conn, id).await?;
+        let user = user.ok_or_else(|| Error::not_found("account"))?;
+        conn.commit().await?;
+        self.standings.forget(id);
+        Ok(user)
+    }
+
+    /// Disables an account, which ends every way into it, or enables it again.
+    ///
+    /// # Errors
+    /// As [`change`](Self::change); `INVALID_STATE` when it has this status already.
+    pub async fn set_status(
+        &self,
+        act: Act<'_>,
+        id: UserId,
+        status: AccountStatus,
+    ) -> Result<User> {
+        let (mut conn, now) = (self.db.begin().await?, self.clock.now());
+        let user = lock(&mut conn, act.actor_id, id).await?;
+        if user.status == status {
+            let message = format!("This account is {status} already.");
+            return Err(Error::new(Code::InvalidState, message));
+        }
+        let (recorded, change) = match status {
+            AccountStatus::Disabled => (AuditAct::UserDisabled, "DISABLED"),
+            AccountStatus::Active => (AuditAct::UserEnabled, "ENABLED"),
+        };
+        if status == AccountStatus::Disabled {
+            keep_an_administrator(&mut conn, &user).await?;
+        }
+        administration::set_status(&mut conn, id, status, now).await?;
+        self.record(&mut conn, act, recorded, id, json!({})).await?;
+        let facts = json!({ "change": change, "role": user.role, "at": now });
+        self.tell(&mut conn, Topic::AccountChanged, id, facts)
+            .await?;
+        let user = User { status, ..user };
+        let user = if status == AccountStatus::Disabled {
+            self.end_all_sessions(&mut conn, user).await?
+        } else {
+            user
+        };
+        conn.commit().await?;
+        self.standings.forget(id);
+        Ok(user)
+    }
+
+    /// Lets an administrator look at an account as its owner sees it, for fifteen minutes: nothing
+    /// can be changed or spent, and no password is shown. The owner gets a notification.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_STATE` when the account is disabled or an administrator's; `FORBIDDEN`
+    /// when the actor is no administrator any more.
+    pub async fn look_at(&self, act: Act<'_>, id: UserId, origin: &Origin) -> Result<Look> {
+        let (mut conn, now) = (self.db.begin().await?, self.clock.now());
+        check_actor(&mut conn, act.actor_id).await?;
+        let user = existing(&mut conn, id).await?;
+        let refusal = match (user.role, user.status) {
+            (Role::Administrator, _) => Some("Accounts of administrators cannot be looked at."),
+            (Role::User, AccountStatus::Disabled) => Some("This account is disabled."),
+            (Role::User, AccountStatus::Active) => None,
+        };
+        if let Some(message) = refusal {
+            return Err(Error::new(Code::InvalidState, message));
+        }
+        let session = new_id(&self.clock);
+        let (access_token, expires_at) =
+            self.keys
+                .sign_look(&user, session, act.actor_id, LOOK, now)?;
+        let new = NewSession {
+            id: session,
+            user_id: id,
+            acting_id: Some(act.actor_id),
+            origin,
+            created_at: now,
+            expires_at,
+        };
+        sessions::insert(&mut conn, &new).await?;
+        let details = json!({ "session": session, "until": expires_at });
+        self.record(&mut conn, act, AuditAct::UserLookedAt, id, details)
+            .await?;
+        let facts = json!({ "reason": act.reason, "at": now, "until": expires_at });
+        self.tell(&mut conn, Topic::AccountLookedAt, id, facts)
+            .await?;
+        conn.commit().await?;
+        tracing::info!(user.id = %id, acting.id = %act.actor_id, "account.looked_at");
+        Ok(Look {
+            user_id: id,
+            access_token,
+            access_token_expires_at: expires_at,
+        })
+    }
+
+    async fn record(
+        &self,
+        conn: &mut Conn,
+        act: Act<'_>,
+        recorded: AuditAct,
+        id: UserId,
+        details: Value,
+    ) -> Result<()> {
+        let event = Event::new(recorded, Subject::User(id), details).because(act.reason);
+        audit::record(conn, &self.clock, act.actor_id, event).await
+    }
+
+    pub(super) async fn tell(
+        &self,
+        conn: &mut Conn,
+        topic: Topic,
+        id: UserId,
+        facts: Value,
+    ) -> Result<()> {
+        outbox::put(conn, &self.clock, topic, id.into(), facts).await
+    }
+}
+
+/// Locks the administrators, so that of two acts on them at the same moment the second one sees the
+/// first, and returns an account that is not deleted.
+async fn lock(conn: &mut Conn, actor_id: UserId, id: UserId) -> Result<User> {
+    administration::lock_administrators(conn).await?;
+    check_actor(conn, actor_id).await?;
+    existing(conn, id).await
+}
+
+/// The role was read when the request began.
+async fn check_actor(conn: &mut Conn, actor_id: UserId) -> Result<()> {
+    let actor = store::by_id(conn, actor_id).await?;
+    let is_administrator = actor.is_some_and(|actor| {
+        actor.role == Role::Administrator && actor.status == AccountStatus::Active
+    });
+    if is_administrator {
+        return Ok(());
+    }
+    let message = "You are no administrator any more.";
+    Err(Error::new(Code::Forbidden, message))
+}
+
+/// Returns an account.
+async fn existing(conn: &mut Conn, id: UserId) -> Result<User> {
+    let user = store::by_id(conn, id).await?;
+    user.ok_or_else(|| Error::not_found("account"))
+}
+
+/// Refuses what would leave the shop without an administrator; the administrators are locked.
+async fn keep_an_administrator(conn: &mut Conn, user: &User) -> Result<()> {
+    let is_administrator = user.role == Role::Administrator && user.status == AccountStatus::Active;
+    if is_administrator && !administration::has_other_administrator(conn, user.id).await? {
+        let message = "This is the last administrator. Make another one first.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! Accounts with what belongs to them in other domains: lists for administrators.
+
+mod model;
+mod store;
+
+pub use model::{UserFilter, UserState, UserView};
+
+use crate::{
+    Error, Result,
+    db::{Db, Page, Part},
+    ids::UserId,
+};
+
+/// Lists accounts, newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(db: &Db, filter: &UserFilter<'_>, part: Part) -> Result<Page<UserView>> {
+    Ok(store::list(&mut db.read().await?, filter, part).await?)
+}
+
+/// Returns an account.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub async fn get(db: &Db, id: UserId) -> Result<UserView> {
+    let found = store::by_id(&mut db.read().await?, id).await?;
+    found.ok_or_else(|| Error::not_found("account"))
+}

@@ -1,0 +1,8 @@
+-- Acts of administrators on accounts. Those on roles and statuses lock this row first, so that of two at the same
+-- moment the second one sees the first, and an administrator is left.
+CREATE TABLE administrator_changes (
+    id INTEGER PRIMARY KEY NOT NULL CHECK (id = 1),
+    changes INTEGER NOT NULL
+) STRICT;
+INSERT INTO administrator_changes (id, changes) VALUES (1, 0);
+CREATE INDEX users_by_age ON users (created_at, id);
