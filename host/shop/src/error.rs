@@ -48,6 +48,8 @@ codes! {
     InsufficientCredit = "INSUFFICIENT_CREDIT" => 402,
     Forbidden = "FORBIDDEN" => 403,
     AccountDisabled = "ACCOUNT_DISABLED" => 403,
+    /// Administrators of this shop need two-factor sign-in, and this one has none.
+    TwoFactorRequired = "TWO_FACTOR_REQUIRED" => 403,
     NotFound = "NOT_FOUND" => 404,
     RouteNotFound = "ROUTE_NOT_FOUND" => 404,
     CouponNotFound = "COUPON_NOT_FOUND" => 404,

@@ -51,6 +51,8 @@ text_enum! {
         ApiTokenCreated = "API_TOKEN_CREATED",
         /// All sessions and keys of the account were ended, or one session whose token was used twice.
         SessionsEnded = "SESSIONS_ENDED",
+        /// Two-factor sign-in was turned on or off, a recovery code was used, or codes were guessed.
+        TwoFactorChanged = "TWO_FACTOR_CHANGED",
         /// An administrator changed the role of the account, disabled it or enabled it again.
         AccountChanged = "ACCOUNT_CHANGED",
         /// An administrator signed in to the account to look at it.
@@ -75,6 +77,7 @@ impl Topic {
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated
                 | Self::SessionsEnded
+                | Self::TwoFactorChanged
                 | Self::AccountChanged
                 | Self::AccountLookedAt
                 | Self::WebhookDisabled

@@ -53,6 +53,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         &["DERMAGA_PASSWORD_RESET_EXPIRES_IN"],
     ),
     (
+        TWO_FACTOR,
+        "administrators_need_a_code_where_the_setting_says",
+        &["DERMAGA_ADMIN_TWO_FACTOR"],
+    ),
+    (
         KEYS,
         "credentials_open_where_their_key_is_known",
         &["DERMAGA_MASTER_KEY"],
@@ -359,6 +364,7 @@ const METRICS: &str = "tests/tests/system/api/metrics.rs";
 const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
 
 const RECOVERY: &str = "tests/tests/system/api/recovery.rs";
+const TWO_FACTOR: &str = "tests/tests/system/api/two_factor.rs";
 const SMTP_SERVER: &str = "tests/tests/system/smtp_server.rs";
 const WAITLIST: &str = "tests/tests/system/api/waitlist.rs";
 const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";

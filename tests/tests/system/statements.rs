@@ -15,6 +15,7 @@ use crate::api::payments::Till;
 
 /// Tables that do not grow with customers and time.
 const SMALL: &[&str] = &[
+    "administrator_changes",
     "jobs",
     "plugin_classes",
     "plugin_versions",

@@ -1,11 +1,15 @@
 //! `/auth` and `/user`: signing up, signing in and one's own profile.
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse as _, Response},
+};
 use dermaga_shop::{
     Error,
     accounts::{
-        Email, NewAccount, Profile, Role, Tokens, check_rules, parse_avatar, parse_name,
+        Email, NewAccount, Profile, Role, Tokens, User, check_rules, parse_avatar, parse_name,
         parse_phone,
+        two_factor::{Challenge, SignIn},
     },
     coupons::{self, WelcomeBonus},
 };
@@ -17,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     api::{AppState, Customer, PeerAddress, SentFrom},
-    http::{Body, Envelope, Nothing, Reply, Success, failure_responses},
+    http::{Body, Envelope, Nothing, Refusal, Reply, Success, failure_responses},
 };
 
 failure_responses!(Registering: EmailTaken, TooManyRequests, Unavailable);
@@ -111,10 +115,19 @@ impl TryFrom<Registration> for NewAccount {
 /// A new session and whose it is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Session {
+pub(super) struct Session {
     user: Profile,
     #[serde(flatten)]
     tokens: Tokens,
+}
+
+impl Session {
+    pub(super) fn new(user: User, tokens: Tokens) -> Self {
+        Self {
+            user: user.into(),
+            tokens,
+        }
+    }
 }
 
 /// A new account, its session, and what it got as a welcome.
@@ -286,26 +299,30 @@ struct Credentials {
 /// An unknown e-mail and a wrong password get the same answer in the same time. After ten failures
 /// an address waits 15 minutes for that account, after a hundred for all accounts. After ten
 /// failures from anywhere, addresses that have failed there wait 1, 2, 4 ... 30 seconds between
-/// attempts. The right password from an address that has not failed always passes.
+/// attempts. The right password from an address that has not failed always passes. An account with
+/// two-factor sign-in gets a challenge, which `/auth/login/two-factor` takes with a code.
 #[utoipa::path(post, path = "/auth/login", tag = "accounts", request_body = Credentials,
-    responses((status = 200, description = "The session", body = Envelope<Session>), LoggingIn))]
+    responses((status = 200, description = "The session", body = Envelope<Session>),
+        (status = 202, description = "The password is right, and a code is needed", body = Envelope<Challenge>), LoggingIn))]
 async fn log_in(
     State(state): State<AppState>,
     SentFrom(origin): SentFrom,
     Body(credentials): Body<Credentials>,
-) -> Reply<Session> {
+) -> Result<Response, Refusal> {
     let email = normalised("email", Email::parse(&credentials.email))?;
-    let (user, tokens) = state
+    let signed_in = state
         .accounts
         .log_in(&email, Zeroizing::new(credentials.password), &origin)
         .await?;
-    Ok(Success::ok(
-        "You are logged in.",
-        Session {
-            user: user.into(),
-            tokens,
-        },
-    ))
+    Ok(match signed_in {
+        SignIn::Session(user, tokens) => {
+            Success::ok("You are logged in.", Session::new(*user, tokens)).into_response()
+        }
+        SignIn::Challenge(challenge) => {
+            let message = "Send a code of your app to /api/auth/login/two-factor.";
+            Success::accepted(message, challenge).into_response()
+        }
+    })
 }
 
 #[derive(Deserialize, Validate, ToSchema)]

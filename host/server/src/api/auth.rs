@@ -8,7 +8,7 @@ use axum::{
 };
 use dermaga_shop::{
     Code, Error,
-    accounts::{Identity, Origin, Role},
+    accounts::{Identity, Origin, Role, two_factor},
     ids::{SessionId, UserId},
 };
 
@@ -23,6 +23,7 @@ pub struct Customer {
     pub role: Role,
     session: SessionId,
     acting: Option<UserId>,
+    has_two_factor: bool,
 }
 
 impl Customer {
@@ -32,6 +33,7 @@ impl Customer {
             session: self.session,
             role: self.role,
             acting: self.acting,
+            has_two_factor: self.has_two_factor,
         }
     }
 }
@@ -50,6 +52,7 @@ impl FromRequestParts<AppState> for Customer {
             session,
             role,
             acting,
+            has_two_factor,
         } = state
             .accounts
             .authenticate(token, &parts.method, route)
@@ -64,6 +67,7 @@ impl FromRequestParts<AppState> for Customer {
             role,
             session,
             acting,
+            has_two_factor,
         })
     }
 }
@@ -78,8 +82,15 @@ impl FromRequestParts<AppState> for Admin {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
-        let Customer { user_id, role, .. } = Customer::from_request_parts(parts, state).await?;
+        let customer = Customer::from_request_parts(parts, state).await?;
+        let Customer { user_id, role, .. } = customer;
+        let accounts = &state.accounts;
         match role {
+            Role::Administrator
+                if accounts.requires_two_factor(role) && !customer.has_two_factor =>
+            {
+                Err(two_factor::required().into())
+            }
             Role::Administrator => Ok(Self { user_id }),
             Role::User => Err(Error::new(Code::Forbidden, "This is for administrators.").into()),
         }

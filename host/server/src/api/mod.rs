@@ -22,6 +22,7 @@ mod payments;
 mod sessions;
 mod state;
 mod subscriptions;
+mod two_factor;
 mod unread_query;
 mod waitlist;
 mod wallet;
@@ -44,6 +45,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(accounts::router())
         .merge(api_tokens::router())
         .merge(sessions::router())
+        .merge(two_factor::router())
         .merge(catalog::router())
         .merge(admin::catalog::router())
         .merge(admin::services::router())

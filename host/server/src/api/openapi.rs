@@ -145,7 +145,7 @@ fn add_general_failures(operation: &mut Operation) {
         .flatten()
         .any(|tag| tag.starts_with("admin"))
     {
-        codes.push(Code::Forbidden);
+        codes.extend([Code::Forbidden, Code::TwoFactorRequired]);
     }
     codes.extend(idempotency::document(operation));
     for (status, response) in failures(&codes) {

@@ -168,7 +168,8 @@ impl App {
         idempotency::release_left_behind(&db, &clock)
             .await
             .map_err(StartError::failed("releasing what the last run left"))?;
-        let accounts = accounts(&config, &keys, db.clone(), clock.clone())?;
+        let vault = Arc::new(Vault::new(&keys.master_keys));
+        let accounts = accounts(&config, &keys, &vault, (db.clone(), clock.clone()))?;
         let templates = Arc::new(bootstrap::find_templates(&config)?);
         let plugins = Arc::new(plugins::Registry::new(
             runtime(&config)?,
@@ -178,7 +179,6 @@ impl App {
         ));
         bootstrap::install(&config, &db, &clock, &plugins, &templates).await?;
         first_administrator(&config, &accounts).await?;
-        let vault = Arc::new(Vault::new(&keys.master_keys));
         check_master_key(&db, &vault).await?;
         let (instances, worker) = provisioning::prepare(
             provisioning_settings(&config),
@@ -333,7 +333,9 @@ async fn connect(config: &Config) -> Result<Db, StartError> {
 /// As [`open_database`], and when the keys cannot be had.
 pub async fn open_accounts(config: &Config, clock: Clock) -> Result<Accounts, StartError> {
     let db = open_database(config).await?;
-    accounts(config, &Keys::obtain(config)?, db, clock)
+    let keys = Keys::obtain(config)?;
+    let vault = Arc::new(Vault::new(&keys.master_keys));
+    accounts(config, &keys, &vault, (db, clock))
 }
 
 /// Installed plugins alone, for commands that need no server.
@@ -350,7 +352,12 @@ pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Reg
     ))
 }
 
-fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accounts, StartError> {
+fn accounts(
+    config: &Config,
+    keys: &Keys,
+    vault: &Arc<Vault>,
+    (db, clock): (Db, Clock),
+) -> Result<Accounts, StartError> {
     let secrets: Vec<&str> = keys
         .jwt_secrets
         .iter()
@@ -358,7 +365,7 @@ fn accounts(config: &Config, keys: &Keys, db: Db, clock: Clock) -> Result<Accoun
         .collect();
     let lifetime = lifetime(config.accounts.access_token_lifetime);
     TokenKeys::new(&secrets, lifetime)
-        .map(|keys| Accounts::new(db, clock, keys, &config.accounts))
+        .map(|keys| Accounts::new(db, clock, keys, Arc::clone(vault), &config.accounts))
         .map_err(StartError::failed("accounts cannot be prepared"))
 }
 

@@ -101,6 +101,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_PASSWORD_RESET_EXPIRES_IN" "password_reset_expires_in" (Some("1h")):
         "How long the token of a mail is good with which a forgotten password is replaced, from 1m to 7d."
         => |c, text| c.accounts.password_reset_lifetime = parse::duration(text, &(seconds(60)..=seconds(7 * DAY)))?;
+    "DERMAGA_ADMIN_TWO_FACTOR" "admin_two_factor" (Some("false")):
+        "Whether administrators need two-factor sign-in: without it, they reach nothing that is for administrators until they turn it on."
+        => |c, text| c.accounts.admin_two_factor = parse::boolean(text)?;
     "DERMAGA_MASTER_KEY" "master_key" (None, secret):
         "Encrypts instances' secrets in the database: 64 hexadecimal digits. Several, separated by commas, allow rotation: the first encrypts, all decrypt. Made in the data folder in development."
         => |c, text| c.master_keys = parse::master_keys(text)?;

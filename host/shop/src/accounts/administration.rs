@@ -163,8 +163,7 @@ impl Accounts {
     /// when the actor is no administrator any more.
     pub async fn look_at(&self, act: Act<'_>, id: UserId, origin: &Origin) -> Result<Look> {
         let (mut conn, now) = (self.db.begin().await?, self.clock.now());
-        check_actor(&mut conn, act.actor_id).await?;
-        let user = existing(&mut conn, id).await?;
+        let user = self.acted_on(&mut conn, act, id).await?;
         let refusal = match (user.role, user.status) {
             (Role::Administrator, _) => Some("Accounts of administrators cannot be looked at."),
             (Role::User, AccountStatus::Disabled) => Some("This account is disabled."),
@@ -201,7 +200,7 @@ impl Accounts {
         })
     }
 
-    async fn record(
+    pub(super) async fn record(
         &self,
         conn: &mut Conn,
         act: Act<'_>,
@@ -211,6 +210,12 @@ impl Accounts {
     ) -> Result<()> {
         let event = Event::new(recorded, Subject::User(id), details).because(act.reason);
         audit::record(conn, &self.clock, act.actor_id, event).await
+    }
+
+    /// Returns an account, for an actor who is an administrator still.
+    pub(super) async fn acted_on(&self, conn: &mut Conn, act: Act<'_>, id: UserId) -> Result<User> {
+        check_actor(conn, act.actor_id).await?;
+        existing(conn, id).await
     }
 
     pub(super) async fn tell(

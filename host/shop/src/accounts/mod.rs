@@ -18,6 +18,9 @@ mod settings;
 mod store;
 mod throttle;
 mod token;
+pub mod two_factor;
+
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -27,9 +30,11 @@ use self::{
     password::{Hasher, Verdict},
     sessions::Standings,
     throttle::{Guesser, Throttle},
+    two_factor::SignIn,
 };
 use crate::{
-    Code, Error, Result, crypto,
+    Code, Error, Result,
+    crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
     ids::UserId,
     outbox::{self, Topic},
@@ -66,6 +71,8 @@ pub struct Accounts {
     confirmations: mailed_tokens::Limits,
     resets: mailed_tokens::Limits,
     standings: Standings,
+    vault: Arc<Vault>,
+    admin_two_factor: bool,
 }
 
 /// New account; already checked and normalised.
@@ -80,7 +87,13 @@ pub struct NewAccount {
 }
 
 impl Accounts {
-    pub fn new(db: Db, clock: Clock, keys: TokenKeys, settings: &Settings) -> Self {
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        keys: TokenKeys,
+        vault: Arc<Vault>,
+        settings: &Settings,
+    ) -> Self {
         let hour = TimeDelta::hours(1);
         let most = settings.registrations_per_hour;
         let registrations = crate::throttle::Throttle::new(most, hour, "new accounts");
@@ -97,6 +110,8 @@ impl Accounts {
             confirmations: mailed_tokens::Limits::default(),
             resets: mailed_tokens::Limits::default(),
             standings: Standings::default(),
+            vault,
+            admin_two_factor: settings.admin_two_factor,
         }
     }
 
@@ -169,7 +184,8 @@ impl Accounts {
         crate::wallet::open(conn, &self.clock, user.id).await
     }
 
-    /// Checks a password and starts a session.
+    /// Checks a password and starts a session, or asks for a code where the account has a second
+    /// factor.
     ///
     /// # Errors
     /// `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password;
@@ -179,7 +195,7 @@ impl Accounts {
         email: &Email,
         password: Password,
         origin: &Origin,
-    ) -> Result<(User, Tokens)> {
+    ) -> Result<SignIn> {
         let attempt =
             self.throttle
                 .admit(origin.address.into(), email.as_str(), self.clock.now())?;
@@ -205,9 +221,15 @@ impl Accounts {
         }
         let mut conn = self.db.begin().await?;
         store::sessions::forget_expired(&mut conn, self.clock.now()).await?;
-        let tokens = self.start_session(&mut conn, &user, origin).await?;
+        let signed_in = match self.challenge(&mut conn, &user).await? {
+            Some(challenge) => SignIn::Challenge(challenge),
+            None => {
+                let tokens = self.start_session(&mut conn, &user, origin).await?;
+                SignIn::Session(Box::new(user), tokens)
+            }
+        };
         conn.commit().await?;
-        Ok((user, tokens))
+        Ok(signed_in)
     }
 
     async fn strengthen(&self, user: &User, password: Password) -> Result<()> {
@@ -229,19 +251,8 @@ impl Accounts {
         origin: &Origin,
     ) -> Result<Tokens> {
         let user = self.user(user_id).await?;
-        let attempt =
-            self.throttle
-                .admit(Guesser::Owner(user_id), &user.email, self.clock.now())?;
-        let stored = Some(user.password_hash.clone());
-        let verified = self.hasher.verify(current, stored);
-        let (attempt, verdict) = attempt.unless_failing(verified).await?;
-        if verdict == Verdict::Wrong {
-            return Err(Error::invalid(
-                "currentPassword",
-                "is not the password of this account",
-            ));
-        }
-        attempt.succeeded();
+        self.check_password(&user, current, "currentPassword")
+            .await?;
         let hash = self.hasher.hash(new).await?;
         let mut conn = self.db.begin().await?;
         if !store::replace_password_hash(&mut conn, user_id, &user.password_hash, &hash).await? {
@@ -258,6 +269,22 @@ impl Accounts {
         conn.commit().await?;
         self.standings.forget(user_id);
         Ok(tokens)
+    }
+
+    /// Checks the password of an owner who is signed in.
+    async fn check_password(&self, user: &User, password: Password, field: &str) -> Result<()> {
+        let guesser = Guesser::Owner(user.id);
+        let attempt = self
+            .throttle
+            .admit(guesser, &user.email, self.clock.now())?;
+        let stored = Some(user.password_hash.clone());
+        let verified = self.hasher.verify(password, stored);
+        let (attempt, verdict) = attempt.unless_failing(verified).await?;
+        if verdict == Verdict::Wrong {
+            return Err(Error::invalid(field, "is not the password of this account"));
+        }
+        attempt.succeeded();
+        Ok(())
     }
 
     /// # Errors

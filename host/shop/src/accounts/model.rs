@@ -112,12 +112,12 @@ pub struct SessionView {
     /// Browser and system in a few words.
     #[schema(example = "Firefox on Linux")]
     pub device: String,
-    /// Address that the session was started from, or refreshed last.
+    /// Address that the session was started from, or refreshed last; absent for an administrator's.
     pub address: Option<String>,
     /// True for the session that asks.
     pub is_current: bool,
     /// True for a session in which an administrator looks at the account.
-    pub is_administrators: bool,
+    pub by_administrator: bool,
     pub created_at: DateTime<Utc>,
     /// Time of the last use, to ten minutes.
     pub last_used_at: DateTime<Utc>,

@@ -17,9 +17,6 @@ use crate::{
     outbox::{self, Topic},
 };
 
-/// Name in the throttle, in the place of an account, of attempts with tokens.
-const ATTEMPTS: &str = "password reset";
-
 /// Makes a token for an account, in place of those that have expired; returns its expiry, too.
 ///
 /// # Errors
@@ -63,7 +60,7 @@ impl Accounts {
         from: Option<IpAddr>,
     ) -> Result<()> {
         let now = self.clock.now();
-        let attempt = self.throttle.admit(from.into(), ATTEMPTS, now)?;
+        let attempt = self.throttle.admit_token(from.into(), now)?;
         // Hashing is costly: only for those with a token.
         let hash = crypto::sha256_hex(token);
         let found = async {
@@ -99,9 +96,12 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::{
         accounts::{Settings, TokenKeys},
+        crypto::{MasterKey, Vault},
         test_database::TestDatabase,
     };
 
@@ -112,7 +112,8 @@ mod tests {
         let keys = TokenKeys::new(&["a secret"], TimeDelta::hours(1)).unwrap();
         let settings = Settings::default();
         let (db, clock) = (database.db.clone(), database.clock.clone());
-        let accounts = Accounts::new(db, clock, keys, &settings);
+        let vault = Arc::new(Vault::new(&[MasterKey::generate()]));
+        let accounts = Accounts::new(db, clock, keys, vault, &settings);
         let recorder = database.db.record();
         for email in ["ani@example.org", "hantu@example.org"] {
             let email = Email::parse(email).unwrap();

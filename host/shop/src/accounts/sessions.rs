@@ -18,6 +18,7 @@ use super::{
         self,
         sessions::{self, NewRefreshToken, NewSession, Standing},
     },
+    two_factor,
 };
 use crate::{
     Code, Error, Result, crypto,
@@ -41,6 +42,8 @@ pub struct Identity {
     pub role: Role,
     /// Administrator who looks at the account.
     pub acting: Option<UserId>,
+    /// True when the account has a second factor.
+    pub has_two_factor: bool,
 }
 
 /// An account and one of its sessions.
@@ -126,6 +129,7 @@ impl Accounts {
             session: claims.sid,
             role: standing.role,
             acting: standing.acting_id,
+            has_two_factor: standing.has_two_factor,
         })
     }
 
@@ -320,6 +324,7 @@ impl Accounts {
         sessions::end_all(conn, user.id, now).await?;
         let reset = Purpose::PasswordReset;
         store::mailed_tokens::forget_all(conn, user.id, reset).await?;
+        two_factor::store::forget_challenges_of(conn, user.id).await?;
         api_tokens::revoke_all(conn, user.id, now).await?;
         let generation = store::raise_generation(conn, user.id, now).await?;
         let token_generation = generation.ok_or_else(|| Error::not_found("account"))?;

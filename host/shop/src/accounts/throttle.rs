@@ -94,6 +94,14 @@ enum Outcome {
 }
 
 impl Throttle {
+    /// Counts an attempt with a token that was sent or shown: those of one guesser, for no account.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub(super) fn admit_token(&self, guesser: Guesser, now: DateTime<Utc>) -> Result<Attempt<'_>> {
+        self.admit(guesser, &format!("tokens of {guesser:?}"), now)
+    }
+
     /// Checks all limits, then counts the attempt.
     ///
     /// # Errors

@@ -109,6 +109,8 @@ crate::text_enum! {
         /// An administrator signed in to a customer's account to look at it.
         UserLookedAt = "user.looked_at",
         UserRoleChanged = "user.role_changed",
+        /// The second factor was taken from an account whose owner has lost it.
+        UserTwoFactorRemoved = "user.two_factor_removed",
         CreditAdded = "wallet.credit_added",
         CreditDeducted = "wallet.credit_deducted",
         WebhookChanged = "webhook.changed",

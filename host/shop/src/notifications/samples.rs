@@ -26,6 +26,9 @@ pub(super) fn facts(topic: Topic) -> Value {
         Topic::AccountChanged => {
             json!({ "change": "ROLE", "role": "ADMINISTRATOR", "at": "2027-01-31T05:00:00Z" })
         }
+        Topic::TwoFactorChanged => {
+            json!({ "change": "CODE_USED", "codesLeft": 9, "at": "2027-01-31T05:00:00Z" })
+        }
         Topic::AccountLookedAt => json!({
             "reason": "You asked why your invoice shows two plans.", "at": "2027-01-31T05:00:00Z", "until": "2027-01-31T05:15:00Z",
         }),

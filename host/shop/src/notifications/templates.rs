@@ -45,6 +45,7 @@ included! {
     PasswordChanged: "password-changed",
     ApiTokenCreated: "api-token-created",
     SessionsEnded: "sessions-ended",
+    TwoFactorChanged: "two-factor-changed",
     AccountChanged: "account-changed",
     AccountLookedAt: "account-looked-at",
     WebhookDisabled: "webhook-disabled",

@@ -196,6 +196,7 @@ async fn answers_tell_nothing_of_accounts(post: Post) {
             .await
             .fails(400, "VALIDATION_FAILED");
     }
+    post.server.wait_for(5).await;
     // A token of an account that was disabled since changes nothing.
     shop.clock().advance(TimeDelta::hours(1));
     let token = post.token("ada@example.com").await;

@@ -5,5 +5,6 @@ pub(crate) mod checkouts;
 pub(crate) mod jobs;
 pub(crate) mod payment_claims;
 pub(crate) mod resources;
+pub(crate) mod roles;
 pub(crate) mod shared_rows;
 pub(crate) mod waitlist;

@@ -114,6 +114,18 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "users",
+        &[
+            "q=a",
+            "role=USER",
+            "state=ACTIVE",
+            "emailVerified=true",
+            "emailVerified=false",
+            "from={moment}",
+            "to={later}",
+        ],
+    ),
+    (
         "wallets",
         &[
             "q=a",
@@ -373,6 +385,9 @@ async fn evidence(till: &Till, customer: &Client) {
         admin.post("/api/admin/health/check", body).await.data(202);
     }
     admin.get("/api/admin/audit").await.data(200);
+    let profile = customer.get("/api/user/profile").await.data(200);
+    let path = format!("/api/admin/users/{}", text(&profile["id"]));
+    admin.get(&path).await.data(200);
     let unknown = format!("/api/admin/alerts/{}/acknowledge", uuid::Uuid::nil());
     let answer = admin.post(&unknown, json!({})).await;
     answer.fails(404, "NOT_FOUND");

@@ -180,6 +180,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("timekeeping/store.rs mend", "plugin_uploads", FEW),
     ("timekeeping/store.rs mend", "subscriptions", FEW),
     ("timekeeping/store.rs mend", "webhook_endpoints", MENDED),
+    ("users/store.rs list", "users", PAGE),
     (
         "webhooks/store/deliveries.rs purge",
         "webhook_deliveries",

@@ -21,7 +21,10 @@ use crate::{
         Admin, AppState, SentFrom,
         accounts::{normalised, optional_rule, rule},
     },
-    http::{Body, Envelope, Id, PageQuery, Paged, Reply, Success, When, failure_responses, range},
+    http::{
+        Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, When, failure_responses,
+        range,
+    },
 };
 
 failure_responses!(Missing: NotFound);
@@ -34,6 +37,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get, change))
         .routes(routes!(set_status))
         .routes(routes!(look_at))
+        .routes(routes!(remove_two_factor))
 }
 
 /// Filter of a list of accounts.
@@ -274,4 +278,34 @@ async fn look_at(
     let look = state.accounts.look_at(act, id, &origin).await?;
     let message = "You look at this account for fifteen minutes. Its owner is notified.";
     Ok(Success::created(message, look))
+}
+
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TwoFactorRemoval {
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Turns two-factor sign-in off for an account whose owner has lost app and recovery codes.
+///
+/// Make sure that it is the owner who asks. All sessions and API tokens of the account end, and its owner
+/// gets a notification.
+#[utoipa::path(delete, path = "/admin/users/{id}/two-factor", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    request_body = TwoFactorRemoval,
+    responses((status = 200, description = "It is off", body = Envelope<Nothing>), Changing))]
+async fn remove_two_factor(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<UserId>,
+    Body(request): Body<TwoFactorRemoval>,
+) -> Reply<Nothing> {
+    let act = Act {
+        actor_id: admin.user_id,
+        reason: &request.reason,
+    };
+    state.accounts.remove_two_factor(act, id).await?;
+    let message = "Two-factor sign-in is off. The account's sessions and API tokens have ended.";
+    Ok(Success::ok(message, Nothing {}))
 }

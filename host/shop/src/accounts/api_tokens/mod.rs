@@ -28,7 +28,12 @@ const HINT_LENGTH: usize = PREFIX.len() + 4;
 /// Maximum of valid tokens of one account.
 const MAX_PER_ACCOUNT: i64 = 20;
 /// Beginnings of routes that manage the account itself.
-const MANAGING: &[&str] = &["/api/auth/", "/api/user/api-tokens", "/api/user/sessions"];
+const MANAGING: &[&str] = &[
+    "/api/auth/",
+    "/api/user/api-tokens",
+    "/api/user/sessions",
+    "/api/user/two-factor",
+];
 /// Resolution of the recorded last use; a write for every request would cost too much.
 const LAST_USE_RESOLUTION: TimeDelta = TimeDelta::minutes(1);
 
@@ -210,6 +215,7 @@ impl Accounts {
             session: Uuid::from(holder.id).into(),
             role: holder.role,
             acting: None,
+            has_two_factor: holder.has_two_factor,
         })
     }
 
@@ -254,6 +260,7 @@ mod tests {
             ("GET", "/api/user/api-tokens", [false, false, false]),
             ("DELETE", "/api/user/api-tokens/{id}", [false, false, false]),
             ("GET", "/api/user/sessions", [false, false, false]),
+            ("DELETE", "/api/user/two-factor", [false, false, false]),
             ("GET", "/api/user/profile", [true, true, false]),
         ];
         for (method, route, expected) in cases {

@@ -98,6 +98,7 @@ pub(super) struct Holder {
     pub(super) user_id: UserId,
     pub(super) role: Role,
     pub(super) status: AccountStatus,
+    pub(super) has_two_factor: bool,
 }
 
 /// Returns a valid token with its account.
@@ -106,7 +107,8 @@ pub(super) async fn holder(
     hash: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Holder>> {
-    let sql = "SELECT t.id, t.scope, t.last_used_at, t.user_id, u.role, u.status \
+    let sql = "SELECT t.id, t.scope, t.last_used_at, t.user_id, u.role, u.status, \
+        EXISTS (SELECT 1 FROM two_factor f WHERE f.user_id = t.user_id AND f.enabled_at IS NOT NULL) AS has_two_factor \
         FROM api_tokens t JOIN users u ON u.id = t.user_id \
         WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2";
     fetch_optional!(conn, Holder, sql, hash, now)

@@ -19,6 +19,7 @@ pub(in crate::accounts) struct Standing {
     pub(in crate::accounts) last_used_at: Option<DateTime<Utc>>,
     /// Administrator who looks at the account in this session.
     pub(in crate::accounts) acting_id: Option<UserId>,
+    pub(in crate::accounts) has_two_factor: bool,
 }
 
 pub(in crate::accounts) async fn standing(
@@ -27,7 +28,8 @@ pub(in crate::accounts) async fn standing(
     session: SessionId,
 ) -> sqlx::Result<Option<Standing>> {
     // A session without a row was ended and forgotten: it must not come back to life.
-    let sql = "SELECT u.role, u.status, u.token_generation, s.last_used_at, s.acting_id FROM users u \
+    let sql = "SELECT u.role, u.status, u.token_generation, s.last_used_at, s.acting_id, \
+               EXISTS (SELECT 1 FROM two_factor t WHERE t.user_id = u.id AND t.enabled_at IS NOT NULL) AS has_two_factor FROM users u \
                LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL WHERE u.id = $1";
     fetch_optional!(conn, Standing, sql, user_id, session)
 }
@@ -93,7 +95,7 @@ pub(in crate::accounts) async fn list(
     user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<SessionView>> {
-    let sql = "SELECT id, device, address, FALSE AS is_current, acting_id IS NOT NULL AS is_administrators, created_at, last_used_at, expires_at FROM sessions \
+    let sql = "SELECT id, device, CASE WHEN acting_id IS NULL THEN address END AS address, FALSE AS is_current, acting_id IS NOT NULL AS by_administrator, created_at, last_used_at, expires_at FROM sessions \
                WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id DESC";
     fetch_all!(conn, SessionView, sql, user_id, now)
 }
