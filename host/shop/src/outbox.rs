@@ -192,6 +192,15 @@ pub async fn take(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool>
     Ok(execute!(conn, sql, id, now)? == 1)
 }
 
+/// Removes all messages of a subject, read or not.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, subject_id: Uuid) -> Result<()> {
+    execute!(conn, "DELETE FROM outbox WHERE subject_id = $1", subject_id)?;
+    Ok(())
+}
+
 /// Removes a number of rows that were read and are older than a moment; returns how many there
 /// were.
 ///

@@ -10,6 +10,7 @@ mod auth;
 mod catalog;
 mod coupons;
 mod decisions;
+mod deletion;
 mod events;
 mod health;
 mod idempotency;
@@ -46,6 +47,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(api_tokens::router())
         .merge(sessions::router())
         .merge(two_factor::router())
+        .merge(deletion::router())
         .merge(catalog::router())
         .merge(admin::catalog::router())
         .merge(admin::services::router())

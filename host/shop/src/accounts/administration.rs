@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     AccountStatus, Accounts, NewAccount, Origin, Role, User, confirmation,
+    deletion::Deleting,
     store::{
         self, administration,
         sessions::{self, NewSession},
@@ -237,6 +238,23 @@ async fn lock(conn: &mut Conn, actor_id: UserId, id: UserId) -> Result<User> {
     existing(conn, id).await
 }
 
+/// Locks an account that is to be deleted, as [`lock`] does.
+pub(super) async fn lock_for_deletion(
+    conn: &mut Conn,
+    by: Deleting<'_>,
+    id: UserId,
+) -> Result<User> {
+    let user = match by {
+        Deleting::Administrator(act) => lock(conn, act.actor_id, id).await?,
+        Deleting::Owner => {
+            administration::lock_administrators(conn).await?;
+            existing(conn, id).await?
+        }
+    };
+    keep_an_administrator(conn, &user).await?;
+    Ok(user)
+}
+
 /// The role was read when the request began.
 async fn check_actor(conn: &mut Conn, actor_id: UserId) -> Result<()> {
     let actor = store::by_id(conn, actor_id).await?;
@@ -250,9 +268,10 @@ async fn check_actor(conn: &mut Conn, actor_id: UserId) -> Result<()> {
     Err(Error::new(Code::Forbidden, message))
 }
 
-/// Returns an account.
+/// Returns an account that is not deleted.
 async fn existing(conn: &mut Conn, id: UserId) -> Result<User> {
     let user = store::by_id(conn, id).await?;
+    let user = user.filter(|user| user.deleted_at.is_none());
     user.ok_or_else(|| Error::not_found("account"))
 }
 

@@ -7,6 +7,7 @@
 pub mod administration;
 pub mod api_tokens;
 pub mod confirmation;
+pub mod deletion;
 mod hs256;
 pub mod mailed_tokens;
 mod model;
@@ -166,6 +167,7 @@ impl Accounts {
             status: AccountStatus::Active,
             token_generation: 0,
             email_verified_at: None,
+            deleted_at: None,
             created_at: self.clock.now(),
         })
     }

@@ -39,6 +39,7 @@ pub struct User {
     pub status: AccountStatus,
     pub token_generation: i64,
     pub email_verified_at: Option<DateTime<Utc>>,
+    pub deleted_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
 }
 

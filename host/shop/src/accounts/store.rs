@@ -1,6 +1,7 @@
 //! The SQL of accounts.
 
 pub(super) mod administration;
+pub(super) mod deletion;
 pub(super) mod mailed_tokens;
 pub(super) mod sessions;
 
@@ -31,7 +32,7 @@ pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
 }
 
 const USER: &str = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at, \
-    created_at FROM users WHERE id = $1";
+    deleted_at, created_at FROM users WHERE id = $1";
 
 pub(super) async fn by_id(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<User>> {
     fetch_optional!(conn, User, USER, id)
@@ -39,7 +40,7 @@ pub(super) async fn by_id(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<Us
 
 pub(super) async fn by_email(conn: &mut Conn, email: &str) -> sqlx::Result<Option<User>> {
     let sql = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at, \
-        created_at FROM users WHERE email = $1";
+        deleted_at, created_at FROM users WHERE email = $1";
     fetch_optional!(conn, User, sql, email)
 }
 

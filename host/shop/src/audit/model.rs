@@ -104,6 +104,8 @@ crate::text_enum! {
         SubscriptionRefunded = "subscription.refunded",
         UserChanged = "user.changed",
         UserCreated = "user.created",
+        /// An account was deleted by its owner or an administrator.
+        UserDeleted = "user.deleted",
         UserDisabled = "user.disabled",
         UserEnabled = "user.enabled",
         /// An administrator signed in to a customer's account to look at it.

@@ -23,7 +23,7 @@ pub use model::{Cursor, CustomerEvent, EventKind, NoCursor};
 use self::model::Place;
 use crate::{
     Result,
-    db::{Clock, Db},
+    db::{Clock, Conn, Db},
     ids::UserId,
     workers::{Next, Worker},
 };
@@ -233,6 +233,15 @@ where
         found.reverse();
         Ok(found)
     }
+}
+
+/// Removes the events of an account that is deleted.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    store::forget(conn, user_id).await?;
+    Ok(())
 }
 
 /// Removes events that no stream asks for any more; returns their number.

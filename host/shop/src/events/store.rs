@@ -46,3 +46,9 @@ pub(super) async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) ->
                (SELECT seq FROM customer_events WHERE at < $1 ORDER BY at LIMIT $2)";
     execute!(conn, sql, before, limit)
 }
+
+/// Removes all events of an account.
+pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM customer_events WHERE user_id = $1";
+    execute!(conn, sql, user_id)
+}

@@ -19,7 +19,7 @@ pub use purge::{purge, purge_hourly};
 
 use crate::{
     Code, Error, Result,
-    db::{Clock, Db},
+    db::{Clock, Conn, Db},
     ids::UserId,
     throttle::Throttle,
 };
@@ -134,6 +134,15 @@ pub async fn begin(db: &Db, clock: &Clock, request: Request, lease: TimeDelta) -
 
 /// Oldest claim that a server which died may have left, with a clock that was put back since.
 const LEFT_BEHIND: TimeDelta = TimeDelta::hours(1);
+
+/// Forgets the keys of an account that is deleted, with the answers that were kept under them.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    store::forget(conn, user_id).await?;
+    Ok(())
+}
 
 /// Ends the claims that an earlier run of this server left on SQLite, which has no other server, so
 /// that a repeated request need not wait for their time. A request that runs after all keeps no answer,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{Answer, Request};
-use crate::{db::Conn, execute, fetch_optional};
+use crate::{db::Conn, execute, fetch_optional, ids::UserId};
 
 /// Stored data of a key.
 #[derive(Debug, sqlx::FromRow)]
@@ -133,6 +133,15 @@ pub(super) async fn unlock_all(
          WHERE created_at > $2 AND status IS NULL AND locked_until > $1",
         now,
         made_after,
+    )
+}
+
+/// Forgets all keys of an account, with their answers.
+pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    execute!(
+        conn,
+        "DELETE FROM idempotency_keys WHERE user_id = $1",
+        user_id
     )
 }
 

@@ -28,7 +28,7 @@ use self::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
-    db::{Clock, Db, Page, Part},
+    db::{Clock, Conn, Db, Page, Part},
     ids::{DeliveryId, NotificationId, UserId},
     outbox::Topic,
     workers::Worker,
@@ -64,6 +64,15 @@ pub async fn purge(db: &Db, clock: &Clock) -> Result<u64> {
         }
         removed += now;
     }
+}
+
+/// Removes what is told to an account that is deleted, and its preferences.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    store::forget(conn, user_id).await?;
+    Ok(())
 }
 
 /// Rest between two looks at the outbox.

@@ -172,6 +172,17 @@ pub(super) async fn read_all(
     execute!(conn, sql, user_id, now)
 }
 
+/// Removes all notifications of an account, on their way or not, and its preferences.
+pub(super) async fn forget(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM notification_deliveries WHERE notification_id IN \
+               (SELECT id FROM notifications WHERE user_id = $1)";
+    execute!(conn, sql, user_id)?;
+    let sql = "DELETE FROM notifications WHERE user_id = $1";
+    execute!(conn, sql, user_id)?;
+    let sql = "DELETE FROM notification_preferences WHERE user_id = $1";
+    execute!(conn, sql, user_id)
+}
+
 /// Removes a number of notifications from before a moment that have no delivery; returns how many.
 pub(super) async fn purge(conn: &mut Conn, before: DateTime<Utc>, limit: i64) -> sqlx::Result<u64> {
     let sql = "DELETE FROM notifications WHERE id IN \

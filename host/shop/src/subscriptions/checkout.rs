@@ -127,6 +127,7 @@ async fn settle(
     let mut conn = shop.db.begin_together().await?;
     // The customer's own lock first, the shared rows (plan, coupon) as late as can be.
     let mut wallet = wallet::lock(&mut conn, order.user_id).await?;
+    wallet.check_open()?;
     if let Some(quote_id) = quote_id
         && !store::use_quote(&mut conn, order.user_id, quote_id, clock.now()).await?
     {

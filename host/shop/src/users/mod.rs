@@ -1,5 +1,6 @@
-//! Accounts with what belongs to them in other domains: lists for administrators.
+//! Accounts with what belongs to them in other domains: lists for administrators, and deletion.
 
+pub mod deletion;
 mod model;
 mod store;
 

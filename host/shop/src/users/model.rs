@@ -10,8 +10,10 @@ text_enum! {
     /// State of an account.
     pub enum UserState {
         Active = "ACTIVE",
-        /// Nobody can sign in; what runs goes on.
+        /// Closed to every sign-in; instances keep running.
         Disabled = "DISABLED",
+        /// Without anything personal; the row is kept for the books.
+        Deleted = "DELETED",
     }
 }
 

@@ -3,11 +3,13 @@
 use super::model::{UserFilter, UserView};
 use crate::{
     db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    fetch_one,
     ids::UserId,
 };
 
 const USERS: List = List {
-    rows: "SELECT u.id, u.email, u.name, u.phone, u.role, u.status AS state, u.email_verified_at, u.created_at, \
+    rows: "SELECT u.id, u.email, u.name, u.phone, u.role, \
+           CASE WHEN u.deleted_at IS NULL THEN u.status ELSE 'DELETED' END AS state, u.email_verified_at, u.created_at, \
            coalesce(w.paid_balance, 0) AS paid_balance, coalesce(w.bonus_balance, 0) AS bonus_balance, \
            (SELECT count(*) FROM subscriptions s WHERE s.user_id = u.id \
             AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')) AS live_subscriptions, \
@@ -32,12 +34,38 @@ pub(super) async fn list(
     });
     let filter = Filter::default()
         .with_some("u.role = ?", wanted.role)
-        .with_some("u.status = ?", wanted.state)
+        .with_some(
+            "CASE WHEN u.deleted_at IS NULL THEN u.status ELSE 'DELETED' END = ?",
+            wanted.state,
+        )
         .with_some("u.created_at >= ?", wanted.from)
         .with_some("u.created_at < ?", wanted.until)
         .and_some(confirmed)
         .containing(&["u.email", "u.name"], wanted.q);
     fetch_page(conn, USERS, &filter, part).await
+}
+
+/// Number of each thing that has to end before an account is deleted.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Obstacles {
+    pub(super) subscriptions: i64,
+    pub(super) instances: i64,
+    pub(super) top_ups: i64,
+    pub(super) refunds: i64,
+    pub(super) debts: i64,
+}
+
+pub(super) async fn obstacles(conn: &mut Conn, id: UserId) -> sqlx::Result<Obstacles> {
+    let sql = "SELECT \
+        (SELECT count(*) FROM subscriptions WHERE user_id = $1 \
+         AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')) AS subscriptions, \
+        (SELECT count(*) FROM instances WHERE user_id = $1 AND status <> 'TERMINATED') AS instances, \
+        (SELECT count(*) FROM payments WHERE user_id = $1 \
+         AND (state IN ('STARTING', 'PENDING', 'CAPTURED') OR problem IS NOT NULL)) AS top_ups, \
+        (SELECT count(*) FROM payment_refunds r JOIN payments p ON p.id = r.payment_id \
+         WHERE p.user_id = $1 AND r.state = 'PENDING') AS refunds, \
+        (SELECT count(*) FROM debts WHERE user_id = $1 AND settled_at IS NULL) AS debts";
+    fetch_one!(conn, Obstacles, sql, id)
 }
 
 pub(super) async fn by_id(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<UserView>> {

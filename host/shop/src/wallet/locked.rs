@@ -17,6 +17,19 @@ impl LockedWallet {
     }
 }
 
+impl LockedWallet {
+    /// Refuses what a customer begins while the account is being deleted.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the wallet was closed with its account.
+    pub fn check_open(&self) -> Result<()> {
+        match self.0.closed_at {
+            Some(_) => Err(Error::not_found("account")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Deref for LockedWallet {
     type Target = WalletRow;
 

@@ -24,6 +24,8 @@ mod typeface;
 
 use std::sync::Arc;
 
+use serde_json::json;
+
 pub use adjustment::{Adjustment, CreditKind, Direction, adjust, adjust_all};
 pub use export::{ExportFormat, export};
 pub use float::{Float, watch_float};
@@ -79,6 +81,46 @@ impl Wallets {
 /// When the customer has one already.
 pub async fn open(conn: &mut Conn, clock: &Clock, user_id: UserId) -> Result<()> {
     Ok(store::insert(conn, user_id, &ledger::genesis(user_id), clock.now()).await?)
+}
+
+/// Takes all credit from the locked wallet of an account that is deleted; nothing when it is empty.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn give_up(conn: &mut Conn, clock: &Clock, wallet: &mut LockedWallet) -> Result<()> {
+    let Balance { paid, bonus } = wallet.balance();
+    let total = paid.plus(bonus)?;
+    if !total.is_positive() {
+        return Ok(());
+    }
+    let movement = ledger::Movement {
+        paid: paid.negated(),
+        bonus: bonus.negated(),
+        others: vec![(Account::Adjustments, total)],
+    };
+    let user_id = wallet.user_id;
+    let new = NewTransaction {
+        user_id,
+        kind: TransactionType::AdminAdjustment,
+        description: "Credit given up with the account".to_owned(),
+        details: json!({ "reason": "The account was deleted." }),
+        subscription_id: None,
+        coupon_id: None,
+        price_decision_id: None,
+        coupon_decision_id: None,
+    };
+    let key = format!("deletion:{user_id}");
+    ledger::post(conn, clock, wallet, &movement, &key, new).await?;
+    Ok(())
+}
+
+/// Closes the locked wallet of an account that is deleted.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn close(conn: &mut Conn, clock: &Clock, wallet: &LockedWallet) -> Result<()> {
+    store::close(conn, wallet.user_id, clock.now()).await?;
+    Ok(())
 }
 
 /// Grants bonus credit out of promotions to the locked wallet.

@@ -101,6 +101,8 @@ pub struct WalletRow {
     /// Number of journal entries in its chain.
     pub entries: i64,
     pub head_hash: String,
+    /// Time at which it was closed with its account.
+    pub closed_at: Option<DateTime<Utc>>,
 }
 
 impl WalletRow {

@@ -56,13 +56,23 @@ pub(super) async fn insert(
 
 macro_rules! select_wallet {
     () => {
-        "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
+        "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash, closed_at
          FROM wallets WHERE user_id = $1"
     };
 }
 
 pub(super) async fn wallet(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Option<WalletRow>> {
     fetch_optional!(conn, WalletRow, select_wallet!(), user_id)
+}
+
+/// Closes the wallet of an account that is deleted.
+pub(super) async fn close(
+    conn: &mut Conn,
+    user_id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE wallets SET closed_at = $2, updated_at = $2 WHERE user_id = $1";
+    execute!(conn, sql, user_id, now)
 }
 
 /// Takes the row's lock, too. SQLite's writer has it already.

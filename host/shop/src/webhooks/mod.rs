@@ -424,6 +424,15 @@ fn kinds_for(owner: Owner, mut events: Vec<Topic>) -> Result<Json<Vec<Topic>>> {
     Ok(Json(events))
 }
 
+/// Removes the endpoints of an account that is deleted, with everything about them.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    store::delete_all(conn, Owner::Customer(user_id)).await?;
+    Ok(())
+}
+
 /// Removes deliveries that are too old to be of use, with their attempts; returns their number. One
 /// that still goes out stays.
 ///

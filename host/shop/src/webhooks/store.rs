@@ -83,6 +83,12 @@ pub(super) async fn delete(conn: &mut Conn, owner: Owner, id: WebhookId) -> sqlx
     Ok(execute!(conn, sql, id, owner.id())? == 1)
 }
 
+/// Removes all endpoints of an owner, with their secrets, deliveries and attempts.
+pub(super) async fn delete_all(conn: &mut Conn, owner: Owner) -> sqlx::Result<u64> {
+    let sql = "DELETE FROM webhook_endpoints WHERE owner_id = $1";
+    execute!(conn, sql, owner.id())
+}
+
 /// Enabled endpoints of an owner and of the shop, with the kinds of events that they are for.
 pub(super) async fn listening(
     conn: &mut Conn,

@@ -323,8 +323,8 @@ impl Belongings {
     }
 }
 
-/// What belongs to a customer is not found by another one, nor by an administrator who uses the
-/// routes of customers; its owner finds it.
+/// A customer's belongings are not found by another one, nor by an administrator who uses the
+/// routes of customers; their owner finds them.
 async fn what_belongs_to_another_is_not_found(shop: Shop) {
     let owner = shop
         .customer_with_credit("pemilik@example.com", 50_000)

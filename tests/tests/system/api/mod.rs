@@ -15,6 +15,7 @@ pub(crate) mod clock;
 pub(crate) mod confirmations;
 pub(crate) mod coupons;
 pub(crate) mod data_loss;
+pub(crate) mod deletion;
 pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod health;

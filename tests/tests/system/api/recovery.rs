@@ -142,7 +142,7 @@ async fn a_forgotten_password_is_replaced_once(post: Post) {
         .await
         .data(200);
 
-    // The owner is told, by mail and in the inbox.
+    // The owner reads of it, by mail and in the inbox.
     let mails = post.server.wait_for(5).await;
     assert!(mails[4].unfolded().contains("dengan token yang dikirim"));
     let customer = stranger.with_token(session["accessToken"].as_str().unwrap());

@@ -262,7 +262,7 @@ async fn recovery_codes_work_once(shop: Shop) {
 }
 
 /// After ten wrong codes none is looked at for a quarter of an hour, not even the right one, and the
-/// owner is told that the password is known to others.
+/// owner gets a notification.
 async fn guesses_of_codes_have_to_wait(shop: Shop) {
     let shop = shop
         .restart_with(|config| config.http.trusted_proxies = 1)

@@ -330,7 +330,7 @@ async fn look(admin: &Client, user: &str) -> dermaga_tests::Answer {
 }
 
 /// An administrator who looks at an account reads it, and neither spends nor changes anything, nor
-/// sees passwords and keys; the owner is told, and sees it among the sessions.
+/// sees passwords and keys; the owner gets a notification, and sees it among the sessions.
 async fn an_administrator_looks_and_does_nothing_else(office: Office) {
     let Office { shop, admin, .. } = &office;
     let customer = shop

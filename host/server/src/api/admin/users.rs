@@ -5,10 +5,12 @@ use dermaga_shop::{
     accounts::{
         AccountStatus, Email, NewAccount, Role,
         administration::{AccountChange, Act, Look},
-        check_rules, generate_password, parse_name, parse_phone,
+        check_rules,
+        deletion::Deleting,
+        generate_password, parse_name, parse_phone,
     },
     ids::UserId,
-    users::{self, UserFilter, UserState, UserView},
+    users::{self, UserFilter, UserState, UserView, deletion},
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -34,7 +36,7 @@ failure_responses!(Changing: NotFound, InvalidState);
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list, make))
-        .routes(routes!(get, change))
+        .routes(routes!(get, change, delete))
         .routes(routes!(set_status))
         .routes(routes!(look_at))
         .routes(routes!(remove_two_factor))
@@ -205,6 +207,39 @@ async fn change(
     state.accounts.change(act, id, wanted).await?;
     let user = users::get(&state.db, id).await?;
     Ok(Success::ok("The account is changed.", user))
+}
+
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserDeletion {
+    /// Credit that is left is given up; required when it is paid credit.
+    #[serde(default)]
+    #[garde(skip)]
+    give_up_credit: bool,
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Deletes an account: what is personal is gone for good, the books stay.
+///
+/// Refused while subscriptions, instances, open top-ups, refunds or debts are left, with a detail for each,
+/// and for the last administrator. Paid credit that is left has to be paid back before, or given up.
+#[utoipa::path(delete, path = "/admin/users/{id}", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    request_body = UserDeletion,
+    responses((status = 200, description = "It is deleted", body = Envelope<Nothing>), Changing))]
+async fn delete(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<UserId>,
+    Body(request): Body<UserDeletion>,
+) -> Reply<Nothing> {
+    let by = Deleting::Administrator(Act {
+        actor_id: admin.user_id,
+        reason: &request.reason,
+    });
+    deletion::delete(&state.accounts, by, id, request.give_up_credit).await?;
+    Ok(Success::ok("The account is deleted.", Nothing {}))
 }
 
 #[derive(Debug, Deserialize, ToSchema, Validate)]

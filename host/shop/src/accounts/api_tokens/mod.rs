@@ -27,6 +27,8 @@ const PREFIX: &str = "dmg_";
 const HINT_LENGTH: usize = PREFIX.len() + 4;
 /// Maximum of valid tokens of one account.
 const MAX_PER_ACCOUNT: i64 = 20;
+/// Route of the account as a whole, which deletes it.
+const ACCOUNT: &str = "/api/user";
 /// Beginnings of routes that manage the account itself.
 const MANAGING: &[&str] = &[
     "/api/auth/",
@@ -52,7 +54,7 @@ crate::text_enum! {
 impl Scope {
     /// Returns true when a request is within this scope; `route` is the route's pattern.
     pub(super) fn allows(self, method: &Method, route: &str) -> bool {
-        if MANAGING.iter().any(|prefix| route.starts_with(prefix)) {
+        if route == ACCOUNT || MANAGING.iter().any(|prefix| route.starts_with(prefix)) {
             return false;
         }
         match self {
@@ -260,6 +262,7 @@ mod tests {
             ("GET", "/api/user/api-tokens", [false, false, false]),
             ("DELETE", "/api/user/api-tokens/{id}", [false, false, false]),
             ("GET", "/api/user/sessions", [false, false, false]),
+            ("DELETE", "/api/user", [false, false, false]),
             ("DELETE", "/api/user/two-factor", [false, false, false]),
             ("GET", "/api/user/profile", [true, true, false]),
         ];

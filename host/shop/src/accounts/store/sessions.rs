@@ -95,7 +95,8 @@ pub(in crate::accounts) async fn list(
     user_id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Vec<SessionView>> {
-    let sql = "SELECT id, device, CASE WHEN acting_id IS NULL THEN address END AS address, FALSE AS is_current, acting_id IS NOT NULL AS by_administrator, created_at, last_used_at, expires_at FROM sessions \
+    let sql = "SELECT id, device, CASE WHEN acting_id IS NULL THEN address END AS address, FALSE AS is_current, \
+               acting_id IS NOT NULL AS by_administrator, created_at, last_used_at, expires_at FROM sessions \
                WHERE user_id = $1 AND ended_at IS NULL AND expires_at > $2 ORDER BY last_used_at DESC, id DESC";
     fetch_all!(conn, SessionView, sql, user_id, now)
 }

@@ -187,7 +187,12 @@ impl Accounts {
     }
 
     /// Opens a transaction for an owner who has proven password and second factor.
-    async fn proven(&self, user_id: UserId, password: Password, code: &str) -> Result<Conn> {
+    pub(super) async fn proven(
+        &self,
+        user_id: UserId,
+        password: Password,
+        code: &str,
+    ) -> Result<Conn> {
         let user = self.user(user_id).await?;
         self.check_password(&user, password, "password").await?;
         let mut conn = self.db.begin().await?;

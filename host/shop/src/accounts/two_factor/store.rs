@@ -92,7 +92,7 @@ pub(super) async fn accept(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64
     execute!(conn, sql, user_id)
 }
 
-pub(super) async fn remove(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+pub(in crate::accounts) async fn remove(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
     remove_codes(conn, user_id).await?;
     forget_challenges_of(conn, user_id).await?;
     let sql = "DELETE FROM two_factor WHERE user_id = $1";

@@ -1,0 +1,96 @@
+//! Part of an account's deletion that is the account's own; the whole of it is
+//! [`users`](crate::users)'.
+
+use serde_json::Value;
+
+use super::{
+    Accounts, Identity, Password, User,
+    administration::{self, Act},
+    store::deletion,
+    two_factor,
+};
+use crate::{
+    Result,
+    audit::{self, AuditAct, Event, Subject},
+    db::{Clock, Conn},
+    ids::UserId,
+};
+
+/// Party that deletes an account.
+#[derive(Debug, Clone, Copy)]
+pub enum Deleting<'a> {
+    Owner,
+    Administrator(Act<'a>),
+}
+
+impl Accounts {
+    /// Proves that it is the owner who wants the account deleted: by the password, and by a code
+    /// where the account has a second factor.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` when one of them is wrong, `TOO_MANY_REQUESTS` when guessing.
+    pub async fn prove_owner(
+        &self,
+        identity: Identity,
+        password: Password,
+        code: Option<&str>,
+    ) -> Result<()> {
+        if identity.has_two_factor {
+            let code = code.unwrap_or_default();
+            let conn = self.proven(identity.user_id, password, code).await?;
+            return Ok(conn.commit().await?);
+        }
+        let user = self.user(identity.user_id).await?;
+        self.check_password(&user, password, "password").await
+    }
+
+    /// Opens the transaction of a deletion.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `INVALID_STATE` for the last administrator; `FORBIDDEN` when the actor is no
+    /// administrator any more.
+    pub(crate) async fn begin_deletion(
+        &self,
+        by: Deleting<'_>,
+        id: UserId,
+    ) -> Result<(Conn, User)> {
+        let mut conn = self.db.begin().await?;
+        let user = administration::lock_for_deletion(&mut conn, by, id).await?;
+        Ok((conn, user))
+    }
+
+    /// Takes what is personal from the account, and every way into it.
+    pub(crate) async fn erase(
+        &self,
+        conn: &mut Conn,
+        by: Deleting<'_>,
+        user: User,
+        details: Value,
+    ) -> Result<()> {
+        let id = user.id;
+        let (actor_id, reason) = match by {
+            Deleting::Owner => (id, None),
+            Deleting::Administrator(act) => (act.actor_id, Some(act.reason)),
+        };
+        let event = Event::new(AuditAct::UserDeleted, Subject::User(id), details);
+        let event = match reason {
+            Some(reason) => event.because(reason),
+            None => event,
+        };
+        audit::record(conn, &self.clock, actor_id, event).await?;
+        self.end_all_sessions(conn, user).await?;
+        two_factor::store::remove(conn, id).await?;
+        deletion::erase(conn, id, self.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Returns the clock that deletions go by.
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Lets a deletion take effect here at once.
+    pub(crate) fn forget_standing(&self, id: UserId) {
+        self.standings.forget(id);
+    }
+}

@@ -1,0 +1,27 @@
+//! The SQL of an account's deletion.
+
+use chrono::{DateTime, Utc};
+
+use crate::{db::Conn, execute, ids::UserId};
+
+/// Takes from an account what is personal. Its row stays, since the books refer to it; the address is
+/// free for another account.
+pub(in crate::accounts) async fn erase(
+    conn: &mut Conn,
+    id: UserId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<()> {
+    let sql = "DELETE FROM sessions WHERE user_id = $1";
+    execute!(conn, sql, id)?;
+    let sql = "DELETE FROM refresh_tokens WHERE user_id = $1";
+    execute!(conn, sql, id)?;
+    let sql = "DELETE FROM api_tokens WHERE user_id = $1";
+    execute!(conn, sql, id)?;
+    let sql = "DELETE FROM mailed_tokens WHERE user_id = $1";
+    execute!(conn, sql, id)?;
+    let address = format!("deleted-{id}@deleted.invalid");
+    let sql = "UPDATE users SET email = $2, password_hash = '', name = 'Deleted account', phone = NULL, avatar = NULL, \
+                 role = 'USER', status = 'DISABLED', email_verified_at = NULL, bonuses_due_at = NULL, \
+                 deleted_at = $3, updated_at = $3 WHERE id = $1";
+    execute!(conn, sql, id, address, now).map(|_| ())
+}

@@ -1,0 +1,94 @@
+//! Deletion of an account: personal data are removed, the books stay, and money is settled first.
+//!
+//! Nothing is deleted while anything runs, is owed, or is on its way; credit that is left is given up
+//! only if that was said. All of it is judged under the lock of the wallet, which every purchase and
+//! every top-up takes first, and which is closed with the account.
+
+use serde_json::json;
+
+use super::store;
+use crate::{
+    Code, Error, Result,
+    accounts::{Accounts, deletion::Deleting},
+    db::Conn,
+    events, idempotency,
+    ids::UserId,
+    notifications, outbox,
+    wallet::{self, Balance, LockedWallet},
+    webhooks,
+};
+
+/// Deletes an account for its owner or by an administrator.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` with a detail for each thing that has to end first, and for the last
+/// administrator; `FORBIDDEN` when the actor is no administrator any more.
+pub async fn delete(
+    accounts: &Accounts,
+    by: Deleting<'_>,
+    id: UserId,
+    gives_up_credit: bool,
+) -> Result<()> {
+    let (mut conn, user) = accounts.begin_deletion(by, id).await?;
+    let mut wallet = wallet::lock(&mut conn, id).await?;
+    let obstacles = store::obstacles(&mut conn, id).await?;
+    check(&obstacles, wallet.balance(), gives_up_credit)?;
+    let balance = wallet.balance();
+    let details = json!({ "paidGivenUp": balance.paid, "bonusGivenUp": balance.bonus });
+    close(accounts, &mut conn, &mut wallet).await?;
+    accounts.erase(&mut conn, by, user, details).await?;
+    forget(&mut conn, id).await?;
+    conn.commit().await?;
+    accounts.forget_standing(id);
+    tracing::info!(user.id = %id, "account.deleted");
+    Ok(())
+}
+
+/// Takes the credit that is left, and closes the wallet for purchases and top-ups.
+async fn close(accounts: &Accounts, conn: &mut Conn, wallet: &mut LockedWallet) -> Result<()> {
+    let clock = accounts.clock();
+    wallet::give_up(conn, clock, wallet).await?;
+    wallet::close(conn, clock, wallet).await
+}
+
+/// Removes what other domains keep of a person.
+async fn forget(conn: &mut Conn, id: UserId) -> Result<()> {
+    notifications::forget(conn, id).await?;
+    webhooks::forget(conn, id).await?;
+    events::forget(conn, id).await?;
+    idempotency::forget(conn, id).await?;
+    outbox::forget(conn, id.into()).await
+}
+
+/// Refuses with a detail for each thing that has to end first.
+fn check(obstacles: &store::Obstacles, balance: Balance, gives_up_credit: bool) -> Result<()> {
+    let counted = [
+        ("subscriptions", obstacles.subscriptions, "to be cancelled"),
+        ("instances", obstacles.instances, "to be removed"),
+        ("topUps", obstacles.top_ups, "to be paid or cancelled"),
+        (
+            "refunds",
+            obstacles.refunds,
+            "to be answered by the gateway",
+        ),
+        ("debts", obstacles.debts, "to be paid"),
+    ];
+    let message = "This account cannot be deleted yet.";
+    let mut refusal = Error::new(Code::InvalidState, message);
+    for (field, count, what) in counted {
+        if count > 0 {
+            refusal = refusal.with(field, format!("{count} still {what}"));
+        }
+    }
+    if balance.paid.is_positive() && !gives_up_credit {
+        let message = format!(
+            "the wallet holds {} of paid credit; spend it, ask for it back, or give it up",
+            balance.paid
+        );
+        refusal = refusal.with("giveUpCredit", message);
+    }
+    if refusal.details.is_empty() {
+        return Ok(());
+    }
+    Err(refusal)
+}

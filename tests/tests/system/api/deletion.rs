@@ -1,0 +1,201 @@
+//! Tests of the deletion of accounts.
+
+use dermaga_shop::{fetch_one, ids::UserId};
+use dermaga_tests::{Answer, Client, Shop, both_engines};
+use serde_json::{Value, json};
+
+const USER: &str = "/api/user";
+const PASSWORD: &str = "kata sandi yang panjang";
+const WHY: &str = "As asked for by the owner.";
+
+both_engines!(
+    Shop,
+    [
+        what_is_personal_goes_and_the_books_stay,
+        nothing_is_deleted_that_runs_or_is_paid_for,
+        an_administrator_deletes_with_a_reason,
+        of_a_purchase_and_a_deletion_one_happens
+    ]
+);
+
+async fn id(client: &Client) -> String {
+    let profile = client.get("/api/user/profile").await.data(200);
+    profile["id"].as_str().unwrap().to_owned()
+}
+
+async fn delete(client: &Client, gives_up: bool) -> Answer {
+    let body = json!({ "password": PASSWORD, "giveUpCredit": gives_up });
+    client.delete_with(USER, body).await
+}
+
+/// Counts the rows of tables about a person.
+async fn personal_rows(shop: &Shop, id: &str) -> i64 {
+    let id: UserId = id.parse().unwrap();
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT (SELECT count(*) FROM notifications WHERE user_id = $1) \
+        + (SELECT count(*) FROM sessions WHERE user_id = $1) \
+        + (SELECT count(*) FROM refresh_tokens WHERE user_id = $1) \
+        + (SELECT count(*) FROM api_tokens WHERE user_id = $1) \
+        + (SELECT count(*) FROM mailed_tokens WHERE user_id = $1) \
+        + (SELECT count(*) FROM webhook_endpoints WHERE owner_id = $1) \
+        + (SELECT count(*) FROM customer_events WHERE user_id = $1) \
+        + (SELECT count(*) FROM idempotency_keys WHERE user_id = $1) \
+        + (SELECT count(*) FROM outbox WHERE subject_id = $1)";
+    let (count,) = fetch_one!(conn, (i64,), sql, id).unwrap();
+    count
+}
+
+/// An owner deletes an account with the password: nothing of the person is left but what the books
+/// refer to, and the address is free.
+async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
+    let email = "pergi@example.com";
+    let customer = shop.customer_with_credit(email, 25_000).await;
+    let person = id(&customer).await;
+    let key = json!({ "name": "laporan", "scope": "WRITE" });
+    let key = customer.post("/api/user/api-tokens", key).await.data(201);
+    let hook = json!({ "url": "https://1.1.1.1/", "events": ["TICKET_ANSWERED"] });
+    customer.post("/api/webhooks", hook).await.data(201);
+    assert!(personal_rows(&shop, &person).await > 3);
+
+    let program = shop.client().with_token(key["token"].as_str().unwrap());
+    delete(&program, true).await.fails(403, "FORBIDDEN");
+    let wrong = json!({ "password": "another password" });
+    let refused = customer.delete_with(USER, wrong).await;
+    assert!(
+        refused
+            .fails(400, "VALIDATION_FAILED")
+            .detail("password")
+            .is_some()
+    );
+    for wrong in [json!({}), json!({ "password": PASSWORD, "x": 1 })] {
+        let refused = customer.delete_with(USER, wrong).await;
+        refused.fails(400, "VALIDATION_FAILED");
+    }
+    // Bonus credit needs no word: it is no money of the customer.
+    delete(&customer, false).await.data(200);
+
+    for client in [&customer, &program] {
+        let answer = client.get("/api/wallet/info").await;
+        answer.fails(401, "UNAUTHENTICATED");
+    }
+    let login = json!({ "email": email, "password": PASSWORD });
+    let refused = shop.client().post("/api/auth/login", login).await;
+    refused.fails(401, "INVALID_CREDENTIALS");
+    assert_eq!(personal_rows(&shop, &person).await, 0);
+
+    let admin = shop.admin().await;
+    let path = format!("/api/admin/users/{person}");
+    let left = admin.get(&path).await.data(200);
+    assert_eq!(
+        (&left["state"], &left["name"], &left["bonusBalance"]),
+        (&json!("DELETED"), &json!("Deleted account"), &json!(0))
+    );
+    assert!(!left.to_string().contains("pergi"));
+    let found = admin.get("/api/admin/users?state=DELETED").await.data(200);
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    let path = format!("/api/admin/transactions?userId={person}");
+    let kept = admin.get(&path).await.data(200);
+    let amounts: Vec<&Value> = kept
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|transaction| &transaction["amount"])
+        .collect();
+    assert_eq!(amounts, [-25_000, 25_000]);
+    let path = format!("/api/admin/audit?subject=user:{person}");
+    let acts = admin.get(&path).await.data(200);
+    assert_eq!(acts[0]["act"], "user.deleted");
+    shop.books_balance().await;
+    // Nothing more is done to it, and the address begins anew.
+    let path = format!("/api/admin/users/{person}/status");
+    let request = admin.request(reqwest::Method::PATCH, &path);
+    let revival = json!({ "status": "ACTIVE", "reason": WHY });
+    let revived = admin.send(request.json(&revival)).await;
+    revived.fails(404, "NOT_FOUND");
+    let again = shop.customer(email).await;
+    assert_ne!(id(&again).await, person);
+}
+
+/// What runs and what was paid for has to be settled first, each with its detail.
+async fn nothing_is_deleted_that_runs_or_is_paid_for(shop: Shop) {
+    let customer = shop.customer("berjalan@example.com").await;
+    let (person, admin) = (id(&customer).await, shop.admin().await);
+    let order = json!({ "planId": shop.plan("n8n", "free").await });
+    let bought = customer.post("/api/subscriptions", order).await.data(201);
+    let instance = bought["instanceId"].as_str().unwrap();
+    shop.instance_becomes(&customer, instance, "RUNNING").await;
+    let credit = json!({ "amount": 30_000, "kind": "PAID", "reason": WHY });
+    let path = format!("/api/admin/wallets/{person}/add-credit");
+    admin.post(&path, credit).await.data(201);
+
+    let refused = delete(&customer, false).await;
+    refused.fails(409, "INVALID_STATE");
+    assert_eq!(
+        refused.detail("subscriptions"),
+        Some("1 still to be cancelled")
+    );
+    assert_eq!(refused.detail("instances"), Some("1 still to be removed"));
+    assert!(refused.detail("giveUpCredit").unwrap().contains("Rp30.000"));
+    assert_eq!(refused.detail("debts"), None);
+    let subscription = bought["subscription"]["id"].as_str().unwrap();
+    let path = format!("/api/subscriptions/{subscription}");
+    customer.delete(&path).await.data(200);
+    shop.instance_becomes(&customer, instance, "TERMINATED")
+        .await;
+    let refused = delete(&customer, false).await;
+    refused.fails(409, "INVALID_STATE");
+    assert_eq!(refused.detail("subscriptions"), None);
+    assert!(refused.detail("giveUpCredit").is_some());
+    customer.get("/api/wallet/info").await.data(200);
+    delete(&customer, true).await.data(200);
+    shop.books_balance().await;
+}
+
+/// Administrators delete an account as its owner would, with a reason, once; never the last of them.
+async fn an_administrator_deletes_with_a_reason(shop: Shop) {
+    let customer = shop.customer("dihapus@example.com").await;
+    let (person, admin) = (id(&customer).await, shop.admin().await);
+    let path = format!("/api/admin/users/{person}");
+    let refused = admin.delete_with(&path, json!({ "reason": "no" })).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let because = json!({ "reason": WHY });
+    let refused = customer.delete_with(&path, because.clone()).await;
+    refused.fails(403, "FORBIDDEN");
+    admin.delete_with(&path, because.clone()).await.data(200);
+    customer
+        .get("/api/auth/profile")
+        .await
+        .fails(401, "UNAUTHENTICATED");
+    let again = admin.delete_with(&path, because.clone()).await;
+    again.fails(404, "NOT_FOUND");
+    let own = format!("/api/admin/users/{}", id(&admin).await);
+    let last = admin.delete_with(&own, because.clone()).await;
+    last.fails(409, "INVALID_STATE");
+    delete(&admin, false).await.fails(409, "INVALID_STATE");
+    let path = format!("/api/admin/audit?subject=user:{person}");
+    let acts = admin.get(&path).await.data(200);
+    assert_eq!(acts[0]["reason"], WHY);
+    // With another one, an administrator goes as everybody does.
+    let other = shop.admin().await;
+    delete(&admin, false).await.data(200);
+    other.get(&own).await.data(200);
+}
+
+/// A purchase at the same moment is either an obstacle or refused: no subscription is of an account
+/// that is gone.
+async fn of_a_purchase_and_a_deletion_one_happens(shop: Shop) {
+    let order = json!({ "planId": shop.plan("n8n", "free").await });
+    for round in 0..6 {
+        let email = format!("cepat-{round}@example.com");
+        let customer = shop.customer(&email).await;
+        let (bought, deleted) = tokio::join!(
+            customer.post("/api/subscriptions", order.clone()),
+            delete(&customer, false)
+        );
+        match (bought.status, deleted.status) {
+            (201, 409) => {}
+            (401 | 404, 200) => {}
+            other => panic!("{other:?}: {:#} {:#}", bought.body, deleted.body),
+        }
+    }
+}
