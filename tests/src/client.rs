@@ -90,6 +90,26 @@ impl Client {
         self.send(self.request(Method::DELETE, path)).await
     }
 
+    /// Sends a form of texts and of files in the parts `attachments`.
+    pub async fn post_form(
+        &self,
+        path: &str,
+        texts: &[(&str, &str)],
+        files: &[(&str, &[u8])],
+    ) -> Answer {
+        let form = texts
+            .iter()
+            .fold(reqwest::multipart::Form::new(), |form, (name, text)| {
+                form.text((*name).to_owned(), (*text).to_owned())
+            });
+        let form = files.iter().fold(form, |form, (name, content)| {
+            let part = reqwest::multipart::Part::bytes(content.to_vec());
+            form.part("attachments", part.file_name((*name).to_owned()))
+        });
+        self.send(self.request(Method::POST, path).multipart(form))
+            .await
+    }
+
     /// Uploads a component, to be compiled after the answer.
     pub async fn upload_async(&self, component: Vec<u8>) -> Answer {
         let part = reqwest::multipart::Part::bytes(component).file_name("component.wasm");

@@ -9,8 +9,10 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
+use hmac::{Hmac, Mac as _};
 use rand::{RngExt, distr::Alphanumeric};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 pub use secret::Secret;
@@ -18,6 +20,7 @@ pub use secret::Secret;
 use crate::{Error, Result};
 
 const NONCE_BYTES: usize = 24;
+const TAG_BYTES: usize = 16;
 
 /// Returns unpredictable bytes from the thread's generator, which the system seeds.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
@@ -84,6 +87,22 @@ impl MasterKey {
     }
 }
 
+impl MasterKey {
+    /// Returns the key of tags that follows from this one.
+    fn tagging(&self) -> Option<Hmac<Sha256>> {
+        let mut derived = Sha256::new_with_prefix(b"dermaga tagging key");
+        derived.update(self.0.as_slice());
+        <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&derived.finalize()).ok()
+    }
+}
+
+fn tag(mac: &Hmac<Sha256>, purpose: &str, text: &str) -> String {
+    let mut mac = mac.clone();
+    mac.update(format!("{purpose}:{text}").as_bytes());
+    let whole = mac.finalize().into_bytes();
+    hex::encode(whole.get(..TAG_BYTES).unwrap_or(&whole))
+}
+
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "MasterKey({:02x})", self.id())
@@ -96,6 +115,8 @@ impl fmt::Debug for MasterKey {
 /// may open, the first one seals: that is how a key is rotated.
 pub struct Vault {
     keys: Vec<(u8, XChaCha20Poly1305)>,
+    /// Keys of tags, in the same order.
+    tagging: Vec<Hmac<Sha256>>,
 }
 
 impl fmt::Debug for Vault {
@@ -112,7 +133,26 @@ impl Vault {
         let cipher = |key: &MasterKey| (key.id(), XChaCha20Poly1305::new(&(*key.0).into()));
         Self {
             keys: keys.iter().map(cipher).collect(),
+            tagging: keys.iter().filter_map(MasterKey::tagging).collect(),
         }
+    }
+
+    /// Returns the tag of a text for a purpose, which only this vault can make.
+    ///
+    /// # Errors
+    /// When the vault has no key.
+    pub fn tag(&self, purpose: &str, text: &str) -> Result<String> {
+        let mac = self.tagging.first();
+        let mac = mac.ok_or_else(|| Error::internal("the vault has no key"))?;
+        Ok(tag(mac, purpose, text))
+    }
+
+    /// Returns true for the tag of a text by any key of the vault, in the same time for each wrong one.
+    pub fn has_tagged(&self, purpose: &str, text: &str, given: &str) -> bool {
+        let is_it = |mac: &Hmac<Sha256>| tag(mac, purpose, text).as_bytes().ct_eq(given.as_bytes());
+        let fits = self.tagging.iter().map(is_it);
+        fits.fold(subtle::Choice::from(0), |any, one| any | one)
+            .into()
     }
 
     /// Encrypts `plain` and binds it to `associated`, which [`Vault::open`] must be given again.
@@ -162,6 +202,31 @@ impl Vault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_is_of_one_text_one_purpose_and_one_vault() {
+        let [old, new] = [(); 2].map(|()| MasterKey::generate());
+        let rotated = Vault::new(&[
+            MasterKey::parse(&new.to_hex()).unwrap(),
+            MasterKey::parse(&old.to_hex()).unwrap(),
+        ]);
+        let (before, after) = (Vault::new(&[old]), Vault::new(&[new]));
+        let tag = before.tag("ticket", "7").unwrap();
+        assert_eq!(tag.len(), 32);
+        assert!(before.has_tagged("ticket", "7", &tag) && rotated.has_tagged("ticket", "7", &tag));
+        for (vault, purpose, text, given) in [
+            (&after, "ticket", "7", tag.as_str()),
+            (&before, "ticket", "8", &tag),
+            (&before, "mail", "7", &tag),
+            (&before, "ticket", "7", &tag[1..]),
+            (&before, "ticket", "7", ""),
+        ] {
+            assert!(
+                !vault.has_tagged(purpose, text, given),
+                "{purpose} {text} {given}"
+            );
+        }
+    }
 
     #[test]
     fn opens_what_it_sealed_and_nothing_else() {

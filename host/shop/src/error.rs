@@ -40,10 +40,14 @@ codes! {
     PluginRefusedInput = "PLUGIN_REFUSED_INPUT" => 400,
     /// An uploaded component is not an acceptable plugin; details name the rule.
     ComponentRefused = "COMPONENT_REFUSED" => 400,
+    /// A picture that is damaged, or has too many pixels.
+    ImageRefused = "IMAGE_REFUSED" => 400,
+    /// More files than a message may have.
+    TooManyFiles = "TOO_MANY_FILES" => 400,
     Unauthenticated = "UNAUTHENTICATED" => 401,
     TokenExpired = "TOKEN_EXPIRED" => 401,
     InvalidCredentials = "INVALID_CREDENTIALS" => 401,
-    /// A gateway's notice that its server key did not sign.
+    /// A gateway's notice or a received mail that the shop's key did not sign.
     SignatureInvalid = "SIGNATURE_INVALID" => 401,
     InsufficientCredit = "INSUFFICIENT_CREDIT" => 402,
     Forbidden = "FORBIDDEN" => 403,

@@ -146,6 +146,14 @@ ids! {
     WebhookId;
     /// Event on its way to a webhook.
     WebhookDeliveryId;
+    /// Question of a customer to the shop.
+    TicketId;
+    /// Message or note of a ticket.
+    TicketMessageId;
+    /// Picture of a message.
+    AttachmentId;
+    /// Text that administrators answer with again and again.
+    CannedAnswerId;
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 mod api;
 mod apps;
+mod bucket;
 mod bundled_plugins;
 mod example_plugins;
 mod faults;
@@ -17,6 +18,7 @@ mod hostile;
 mod journeys;
 mod mail;
 mod midtrans_client;
+mod pictures;
 mod races;
 mod receiver;
 mod settings;

@@ -252,6 +252,33 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
             "CRON_DATABASE_STATISTICS",
             "CRON_IMAGE_AGES",
             "CRON_HEALTH_HISTORY",
+            "CRON_TICKET_SILENCE",
+            "CRON_ATTACHMENT_ORPHANS",
+        ],
+    ),
+    (
+        TICKETS,
+        "silence_closes_after_the_days_that_were_set",
+        &["TICKETS_SILENCE_DAYS"],
+    ),
+    (
+        TICKET_MAILS,
+        "mails_are_taken_as_the_settings_say",
+        &[
+            "TICKETS_REPLY_ADDRESS",
+            "TICKETS_MAIL_SECRET",
+            "TICKETS_MAIL_PATH",
+        ],
+    ),
+    (
+        BUCKET,
+        "servers_share_the_pictures_in_a_bucket",
+        &[
+            "DERMAGA_ATTACHMENTS",
+            "DERMAGA_S3_ENDPOINT",
+            "DERMAGA_S3_REGION",
+            "DERMAGA_S3_ACCESS_KEY",
+            "DERMAGA_S3_SECRET_KEY",
         ],
     ),
     (
@@ -358,6 +385,10 @@ const SIGNATURES: &str = "tests/tests/system/api/plugin_signatures.rs";
 const MAILS: &str = "tests/tests/system/api/mails.rs";
 const WEBHOOKS: &str = "tests/tests/system/api/webhook_endpoints.rs";
 const NOTIFICATIONS: &str = "tests/tests/system/api/notifications.rs";
+
+const TICKETS: &str = "tests/tests/system/api/ticket_administration.rs";
+const TICKET_MAILS: &str = "tests/tests/system/api/ticket_mails.rs";
+const BUCKET: &str = "tests/tests/system/bucket.rs";
 
 const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
@@ -527,6 +558,8 @@ async fn jobs_run_when_the_settings_say() {
         ("CRON_DATABASE_STATISTICS", "50 6 * * *"),
         ("CRON_IMAGE_AGES", "55 7 * * *"),
         ("CRON_HEALTH_HISTORY", "55 6 * * *"),
+        ("CRON_TICKET_SILENCE", "5 8 * * *"),
+        ("CRON_ATTACHMENT_ORPHANS", "10 8 * * *"),
     ])
     .await;
     let jobs = shop.admin().await.get("/api/admin/jobs").await.data(200);
@@ -544,6 +577,8 @@ async fn jobs_run_when_the_settings_say() {
         ("database-statistics", "T21:50:00Z"),
         ("image-ages", "T22:55:00Z"),
         ("health-history", "T21:55:00Z"),
+        ("ticket-silence", "T23:05:00Z"),
+        ("attachment-orphans", "T23:10:00Z"),
     ] {
         let job = jobs.iter().find(|job| job["name"] == name).unwrap();
         let next = job["nextRun"].as_str().unwrap();

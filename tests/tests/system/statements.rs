@@ -16,12 +16,14 @@ use crate::api::payments::Till;
 /// Tables that do not grow with customers and time.
 const SMALL: &[&str] = &[
     "administrator_changes",
+    "canned_answers",
     "jobs",
     "plugin_classes",
     "plugin_versions",
     "service_categories",
     "service_plans",
     "services",
+    "ticket_numbers",
     "wal_mark",
 ];
 

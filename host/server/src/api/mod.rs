@@ -23,6 +23,7 @@ mod payments;
 mod sessions;
 mod state;
 mod subscriptions;
+mod tickets;
 mod two_factor;
 mod unread_query;
 mod waitlist;
@@ -84,6 +85,8 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(notifications::router())
         .merge(admin::notifications::router())
         .merge(events::router())
+        .merge(tickets::router())
+        .merge(admin::tickets::router())
         .merge(webhooks::router())
         .merge(admin::webhooks::router());
     OpenApiRouter::with_openapi(openapi::base()).nest("/api", domains)

@@ -16,6 +16,7 @@ use dermaga_shop::{
     scheduler::Scheduler,
     subscriptions::Subscriptions,
     throttle::Throttle,
+    tickets::Tickets,
     wallet::Wallets,
     webhooks::Webhooks,
 };
@@ -67,6 +68,7 @@ pub struct Shared {
     pub subscriptions: Subscriptions,
     pub scheduler: Arc<Scheduler>,
     pub notifications: Notifications,
+    pub tickets: Tickets,
     pub webhooks: Webhooks,
     pub events: Events,
     /// Open streams of events.

@@ -8,24 +8,31 @@ use dermaga_shop::{
     provisioning::health,
     scheduler::{Job, Outcome, Rule, Scheduler},
     subscriptions::Subscriptions,
+    tickets::Tickets,
     wallet::{self, Wallets},
     webhooks,
 };
 
 use crate::config::Config;
 
+/// Parts of the application that jobs need.
+#[derive(Clone, Copy)]
+pub(super) struct Parts<'a> {
+    pub(super) subscriptions: &'a Subscriptions,
+    pub(super) coupons: &'a Coupons,
+    pub(super) wallets: &'a Wallets,
+    pub(super) catalog: &'a Catalog,
+    pub(super) tickets: &'a Tickets,
+}
+
 /// Returns the jobs of a server with this configuration.
-pub(super) fn scheduler(
-    config: &Config,
-    subscriptions: &Subscriptions,
-    coupons: &Coupons,
-    wallets: &Wallets,
-    catalog: &Catalog,
-) -> Scheduler {
+pub(super) fn scheduler(config: &Config, parts: Parts<'_>) -> Scheduler {
+    let (subscriptions, wallets) = (parts.subscriptions, parts.wallets);
     let mut jobs = billing(config, subscriptions);
     jobs.extend(telling(config, subscriptions));
-    jobs.extend(upkeep(config, coupons, wallets));
-    jobs.push(image_ages(config, catalog));
+    jobs.extend(upkeep(config, parts.coupons, wallets));
+    jobs.push(image_ages(config, parts.catalog));
+    jobs.extend(tickets(config, parts.tickets));
     let (db, clock) = (wallets.db.clone(), wallets.clock.clone());
     Scheduler::new(db, clock, jobs)
 }
@@ -170,4 +177,31 @@ fn image_ages(config: &Config, catalog: &Catalog) -> Job {
             }
         }),
     }
+}
+
+fn tickets(config: &Config, tickets: &Tickets) -> Vec<Job> {
+    let (silent, swept) = (tickets.clone(), tickets.clone());
+    vec![
+        Job {
+            name: "ticket-silence",
+            summary: "Closes answered tickets whose customers have not written for TICKETS_SILENCE_DAYS.",
+            schedule: config.schedules.ticket_silence.clone(),
+            rule: Rule::new(move |_| {
+                let tickets = silent.clone();
+                async move { Ok(Outcome::of(tickets.close_silent().await?)) }
+            }),
+        },
+        Job {
+            name: "attachment-orphans",
+            summary: "Removes pictures that no message has taken within an hour: their uploads were cut off.",
+            schedule: config.schedules.attachment_orphans.clone(),
+            rule: Rule::new(move |_| {
+                let tickets = swept.clone();
+                async move {
+                    let (items, errors) = tickets.sweep().await?;
+                    Ok(Outcome { items, errors })
+                }
+            }),
+        },
+    ]
 }

@@ -19,11 +19,14 @@ use dermaga_shop::{
     crypto::Vault,
     db::{self, Clock, Db, ForeignLog, Schema},
     events::Events,
+    files::Files,
     idempotency,
     notifications::{self, Notifications},
     payments::Payments,
     plugins, provisioning,
+    replies::Replies,
     subscriptions::Subscriptions,
+    tickets::Tickets,
     wallet::Wallets,
     webhooks::Webhooks,
 };
@@ -204,16 +207,29 @@ impl App {
         let coupons = Coupons::new(db.clone(), clock.clone(), registry, config.coupons);
         let settings = config.subscriptions.clone();
         let subscriptions = Subscriptions::new(coupons.clone(), instances.clone(), settings);
-        let notifications = notifications(&config, &db, &clock)?;
+        let replies = config.tickets.reply_address.clone();
+        let replies = replies.map(|address| Replies::new(address, Arc::clone(&vault)));
+        let notifications = notifications(&config, &db, &clock, replies.clone())?;
         if config.coupons.bonus_requires_verified_email && !notifications.sends_mails() {
             tracing::warn!(
                 "bonus.waits_for_mails: SMTP_URL is not set, so that no address can be confirmed"
             );
         }
+        let files = Files::open(&config.files, config.data_dir.join("attachments"))
+            .map_err(StartError::failed("attachments cannot be kept"))?;
+        let settings = config.tickets.clone();
+        let tickets = Tickets::new(instances.clone(), files, replies, settings);
         let settings = config.webhooks.clone();
         let webhooks = Webhooks::new(db.clone(), clock.clone(), vault, settings)
             .map_err(StartError::failed("webhooks cannot be prepared"))?;
-        let scheduler = jobs::scheduler(&config, &subscriptions, &coupons, &wallets, &catalog);
+        let parts = jobs::Parts {
+            subscriptions: &subscriptions,
+            coupons: &coupons,
+            wallets: &wallets,
+            catalog: &catalog,
+            tickets: &tickets,
+        };
+        let scheduler = jobs::scheduler(&config, parts);
         let events = Events::new(db.clone(), clock.clone());
         let state = AppState::new(Shared {
             db,
@@ -230,6 +246,7 @@ impl App {
             subscriptions,
             scheduler: Arc::new(scheduler),
             notifications,
+            tickets,
             webhooks,
             events,
             streams: Streams::default(),
@@ -373,12 +390,18 @@ fn lifetime(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }
 
-fn notifications(config: &Config, db: &Db, clock: &Clock) -> Result<Notifications, StartError> {
+fn notifications(
+    config: &Config,
+    db: &Db,
+    clock: &Clock,
+    replies: Option<Replies>,
+) -> Result<Notifications, StartError> {
     let settings = notifications::Settings {
         shop_name: config.wallet.shop_name.clone(),
         password_reset: lifetime(config.accounts.password_reset_lifetime),
         // A sandbox is never in production.
         log_mails: config.payments.sandbox,
+        replies,
         ..config.notifications.clone()
     };
     Notifications::new(db.clone(), clock.clone(), settings).map_err(StartError::failed(

@@ -25,8 +25,9 @@ use std::{
 use chrono_tz::Tz;
 use dermaga_runtime::RuntimeConfig;
 use dermaga_shop::{
-    accounts, catalog, coupons, crypto::Secret, notifications, payments, plugins::Policy,
-    provisioning, scheduler::Schedule, subscriptions, timekeeping::ClockSetting, wallet, webhooks,
+    accounts, catalog, coupons, crypto::Secret, files, notifications, payments, plugins::Policy,
+    provisioning, scheduler::Schedule, subscriptions, tickets, timekeeping::ClockSetting, wallet,
+    webhooks,
 };
 
 pub use error::{ConfigError, Problem};
@@ -92,10 +93,13 @@ pub struct Config {
     pub accounts: accounts::Settings,
     pub catalog: catalog::Settings,
     pub coupons: coupons::Settings,
+    /// Place of attachments.
+    pub files: files::Settings,
     /// Without the shop's name, which the start takes from the wallet's settings.
     pub notifications: notifications::Settings,
     pub payments: payments::Settings,
     pub subscriptions: subscriptions::Settings,
+    pub tickets: tickets::Settings,
     pub wallet: wallet::Settings,
     pub webhooks: webhooks::Settings,
     pub http: http::Settings,
@@ -116,6 +120,8 @@ pub struct Schedules {
     pub database_statistics: Schedule,
     pub image_ages: Schedule,
     pub health_history: Schedule,
+    pub ticket_silence: Schedule,
+    pub attachment_orphans: Schedule,
 }
 
 impl Config {

@@ -19,6 +19,7 @@ const FAMILIES: &[&str] = &[
     "MIDTRANS_",
     "SMTP_",
     "SUSPENSION_",
+    "TICKETS_",
     "WALLET_",
 ];
 
@@ -114,6 +115,7 @@ mod tests {
             ("AUTO_RENEWAL_ENABLE", "AUTO_RENEWAL_ENABLED"),
             ("SUSPENSION_RETENTION", "SUSPENSION_RETENTION_DAYS"),
             ("SMTP_CONNECTION", "SMTP_CONNECTIONS"),
+            ("TICKETS_SILENCE_DAY", "TICKETS_SILENCE_DAYS"),
             ("WALLET_BALANCECAP", "WALLET_BALANCE_CAP"),
             ("jwt_secret", "JWT_SECRET"),
         ] {

@@ -106,6 +106,33 @@ pub(super) fn jwt_secrets(text: &str) -> Result<Vec<Secret>, String> {
     Ok(secrets.into_iter().map(Secret::new).collect())
 }
 
+/// Secret of the Standard Webhooks specification.
+pub(super) fn signing_secret(text: &str) -> Result<Secret, String> {
+    if dermaga_shop::webhooks::is_secret(text) {
+        return Ok(Secret::new(text));
+    }
+    let message = "must be `whsec_` and 24 bytes or more in Base64; `echo whsec_$(openssl rand -base64 32)` makes one";
+    Err(message.to_owned())
+}
+
+/// Region of a bucket.
+pub(super) fn region(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=50).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(text.to_owned());
+    }
+    Err("must be lower-case letters, digits and hyphens, such as us-east-1".to_owned())
+}
+
+/// Part of a path that is not to be guessed.
+pub(super) fn path_secret(text: &str) -> Result<Secret, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_plain && (32..=200).contains(&text.len()) {
+        return Ok(Secret::new(text));
+    }
+    Err("must be 32 to 200 letters and digits; `openssl rand -hex 32` makes one".to_owned())
+}
+
 /// Master keys separated by commas.
 pub(super) fn master_keys(text: &str) -> Result<Vec<Secret>, String> {
     let keys = text.split(',').map(str::trim);

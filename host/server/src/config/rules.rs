@@ -1,5 +1,7 @@
 //! Rules about several settings at once, beside those of payments.
 
+use dermaga_shop::files::Place;
+
 use super::{
     Config,
     load::{Loaded, Source},
@@ -14,9 +16,35 @@ pub(super) fn check(loaded: &Loaded, problem: &mut impl FnMut(&str, &str)) {
     if config.notifications.smtp.is_some() && config.notifications.from.is_none() {
         problem("MAIL_FROM", "is required together with SMTP_URL");
     }
+    check_tickets(config, problem);
     if config.is_production() {
         check_secrets(config, problem);
         check_webhooks(config, problem);
+    }
+}
+
+fn check_tickets(config: &Config, problem: &mut impl FnMut(&str, &str)) {
+    let tickets = &config.tickets;
+    let is_received = tickets.mail_secret.is_some() || tickets.mail_path.is_some();
+    if tickets.reply_address.is_some() && !is_received {
+        problem(
+            "TICKETS_REPLY_ADDRESS",
+            "needs TICKETS_MAIL_SECRET or TICKETS_MAIL_PATH, by which its mails come in",
+        );
+    }
+    let files = &config.files;
+    if files.access_key.is_some() != files.secret_key.is_some() {
+        problem(
+            "DERMAGA_S3_ACCESS_KEY",
+            "and DERMAGA_S3_SECRET_KEY are required together",
+        );
+    }
+    let is_bucket = matches!(files.place, Some(Place::Bucket { .. }));
+    if is_bucket && files.access_key.is_none() {
+        problem(
+            "DERMAGA_S3_ACCESS_KEY",
+            "is required for attachments in a bucket",
+        );
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use chrono::{Days, TimeDelta};
 use dermaga_shop::{
     crypto::Secret,
+    files::Place,
     money::Rupiah,
     notifications::{Authorities, Sender, SmtpUrl},
+    replies::ReplyAddress,
     subscriptions::MOST_GRACE_DAYS,
 };
 
@@ -335,6 +337,12 @@ pub const SETTINGS: &[Setting] = settings! {
     "CRON_HEALTH_HISTORY" "cron.health_history" (Some("20 4 * * *")):
         "When the history of instances' health that is older than DERMAGA_HEALTH_HISTORY_DAYS is removed."
         => |c, text| c.schedules.health_history = text.parse()?;
+    "CRON_TICKET_SILENCE" "cron.ticket_silence" (Some("30 * * * *")):
+        "When answered tickets are closed whose customers have not written for TICKETS_SILENCE_DAYS."
+        => |c, text| c.schedules.ticket_silence = text.parse()?;
+    "CRON_ATTACHMENT_ORPHANS" "cron.attachment_orphans" (Some("15 * * * *")):
+        "When pictures are removed whose uploads were cut off an hour ago or earlier."
+        => |c, text| c.schedules.attachment_orphans = text.parse()?;
     "WALLET_FLOAT_WARNING" "wallet.float_warning" (None):
         "Paid credit of all customers together, in rupiah, from which administrators are warned by an alert. Without it nobody is."
         => |c, text| c.wallet.float_warning = Some(parse::number(text, &(1..=1_000_000_000_000_000_i64))?.into());
@@ -377,6 +385,35 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_WEBHOOK_PERMIT_LOOPBACK" "webhooks.permit_loopback" (Some("false")):
         "Whether webhooks may be on the shop's own machine, for development; other private addresses never. A production start refuses it."
         => |c, text| c.webhooks.permit_loopback = parse::boolean(text)?;
+
+    "TICKETS_SILENCE_DAYS" "tickets.silence_days" (Some("14")):
+        "Days without a word of the customer after which an answered ticket is closed, up to 365; 0 never."
+        => |c, text| c.tickets.silence = Some(parse::number(text, &(0..=365))?).filter(|days| *days > 0).map(TimeDelta::days);
+    "TICKETS_REPLY_ADDRESS" "tickets.reply_address" (None):
+        "Address that answers to mails about tickets go to, such as `tiket@reply.example.com`; each ticket adds `+`, its number and a token. Its mail server hands them over by TICKETS_MAIL_SECRET or TICKETS_MAIL_PATH. Without it, customers answer on the page."
+        => |c, text| c.tickets.reply_address = Some(ReplyAddress::parse(text)?);
+    "TICKETS_MAIL_SECRET" "tickets.mail_secret" (None, secret):
+        "Signs received mails that are sent to POST /api/tickets/mail: `whsec_` and 24 bytes or more in Base64, as in the Standard Webhooks specification."
+        => |c, text| c.tickets.mail_secret = Some(parse::signing_secret(text)?);
+    "TICKETS_MAIL_PATH" "tickets.mail_path" (None, secret):
+        "Last part of the path /api/tickets/mail/... for received mails without a signature: 32 to 200 letters and digits; `openssl rand -hex 32` makes one."
+        => |c, text| c.tickets.mail_path = Some(parse::path_secret(text)?);
+
+    "DERMAGA_ATTACHMENTS" "attachments.place" (None):
+        "Where pictures of tickets are kept: a folder, or `s3://bucket/prefix`, which several servers need. Without it, `attachments` in the data folder."
+        => |c, text| c.files.place = Some(Place::parse(text)?);
+    "DERMAGA_S3_ENDPOINT" "attachments.s3_endpoint" (None):
+        "Address of the service that has the bucket, such as `https://s3.example.com`. Without it, Amazon's."
+        => |c, text| c.files.endpoint = Some(parse::url(text)?);
+    "DERMAGA_S3_REGION" "attachments.s3_region" (Some("us-east-1")):
+        "Region of the bucket."
+        => |c, text| c.files.region = parse::region(text)?;
+    "DERMAGA_S3_ACCESS_KEY" "attachments.s3_access_key" (None):
+        "Name of the key that may read, write and delete in the bucket."
+        => |c, text| c.files.access_key = Some(Secret::new(text));
+    "DERMAGA_S3_SECRET_KEY" "attachments.s3_secret_key" (None, secret):
+        "The secret of that key."
+        => |c, text| c.files.secret_key = Some(Secret::new(text));
 
     "DERMAGA_REGISTRATIONS_PER_HOUR" "registrations_per_hour" (Some("20")):
         "Accounts that may be made from one address (a /64 of IPv6) within an hour, from 1 to 1000000."

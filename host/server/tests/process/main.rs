@@ -7,6 +7,7 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+mod attachments;
 mod cli;
 mod cluster_crash;
 mod compiling;

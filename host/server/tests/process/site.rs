@@ -97,7 +97,7 @@ impl Site {
         dermaga(self.path(), arguments, &environment)
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -270,6 +270,16 @@ impl Patient {
             .post(format!("{}/api/admin/plugins", self.base))
             .bearer_auth(&self.token)
             .header("Prefer", prefer)
+            .multipart(form)
+            .send()
+            .await
+    }
+
+    /// Sends a form once, whatever becomes of the server.
+    pub(super) async fn form(&self, path: &str, form: Form) -> reqwest::Result<reqwest::Response> {
+        let request = self.http.post(format!("{}{path}", self.base));
+        request
+            .bearer_auth(&self.token)
             .multipart(form)
             .send()
             .await

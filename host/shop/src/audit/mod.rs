@@ -28,6 +28,23 @@ pub async fn record(
     actor_id: UserId,
     event: Event<'_>,
 ) -> Result<()> {
+    insert(conn, clock, Some(actor_id), event).await
+}
+
+/// Records what the shop did by itself, in the caller's transaction.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn record_of_shop(conn: &mut Conn, clock: &Clock, event: Event<'_>) -> Result<()> {
+    insert(conn, clock, None, event).await
+}
+
+async fn insert(
+    conn: &mut Conn,
+    clock: &Clock,
+    actor_id: Option<UserId>,
+    event: Event<'_>,
+) -> Result<()> {
     let row = store::NewEvent {
         id: new_id(clock),
         actor_id,

@@ -9,8 +9,8 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::ids::{
-    AlertId, AuditEventId, CategoryId, CouponId, DeliveryId, InstanceId, PaymentId, PlanId,
-    ServiceId, SubscriptionId, UserId, WebhookId,
+    AlertId, AuditEventId, CannedAnswerId, CategoryId, CouponId, DeliveryId, InstanceId, PaymentId,
+    PlanId, ServiceId, SubscriptionId, TicketId, UserId, WebhookId,
 };
 
 crate::text_enum! {
@@ -115,6 +115,18 @@ crate::text_enum! {
         UserTwoFactorRemoved = "user.two_factor_removed",
         CreditAdded = "wallet.credit_added",
         CreditDeducted = "wallet.credit_deducted",
+        CannedAnswerChanged = "canned_answer.changed",
+        CannedAnswerCreated = "canned_answer.created",
+        CannedAnswerDeleted = "canned_answer.deleted",
+        TicketAnswered = "ticket.answered",
+        /// An administrator was made to take care of a ticket, or none any more.
+        TicketAssigned = "ticket.assigned",
+        /// A ticket was closed: by its customer, an administrator, or the shop after days of silence.
+        TicketClosed = "ticket.closed",
+        /// A note was written that the customer does not see.
+        TicketNoted = "ticket.noted",
+        TicketPrioritySet = "ticket.priority_set",
+        TicketReopened = "ticket.reopened",
         WebhookChanged = "webhook.changed",
         WebhookCreated = "webhook.created",
         WebhookDeleted = "webhook.deleted",
@@ -131,6 +143,7 @@ crate::text_enum! {
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
     Alert(AlertId),
+    CannedAnswer(CannedAnswerId),
     Catalog,
     Category(CategoryId),
     Clock,
@@ -151,6 +164,7 @@ pub enum Subject<'a> {
     Subscription(SubscriptionId),
     /// Account.
     User(UserId),
+    Ticket(TicketId),
     /// Wallet by its customer.
     Wallet(UserId),
     /// Webhook of the shop.
@@ -161,6 +175,7 @@ impl Display for Subject<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Alert(id) => write!(f, "alert:{id}"),
+            Self::CannedAnswer(id) => write!(f, "canned_answer:{id}"),
             Self::Catalog => f.write_str("catalog"),
             Self::Category(id) => write!(f, "category:{id}"),
             Self::Clock => f.write_str("clock"),
@@ -176,6 +191,7 @@ impl Display for Subject<'_> {
             Self::Service(id) => write!(f, "service:{id}"),
             Self::Subscription(id) => write!(f, "subscription:{id}"),
             Self::User(id) => write!(f, "user:{id}"),
+            Self::Ticket(id) => write!(f, "ticket:{id}"),
             Self::Wallet(user_id) => write!(f, "wallet:{user_id}"),
             Self::Webhook(id) => write!(f, "webhook:{id}"),
         }

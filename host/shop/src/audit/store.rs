@@ -14,7 +14,7 @@ use crate::{
 /// Fields of a row.
 pub(super) struct NewEvent<'a> {
     pub(super) id: AuditEventId,
-    pub(super) actor_id: UserId,
+    pub(super) actor_id: Option<UserId>,
     pub(super) act: AuditAct,
     pub(super) subject: String,
     pub(super) reason: Option<&'a str>,

@@ -146,8 +146,24 @@ impl Batch<'_> {
                 let link = settings.page("reset-password", &token);
                 Cow::Owned(json!({ "token": token, "link": link, "until": until }))
             }
+            Topic::TicketAnswered if self.reply_to(due).is_some() => {
+                let mut facts = due.payload.0.clone();
+                if let Value::Object(fields) = &mut facts {
+                    fields.insert("canReply".to_owned(), Value::Bool(true));
+                }
+                Cow::Owned(facts)
+            }
             _ => Cow::Borrowed(&due.payload.0),
         })
+    }
+
+    /// Returns the address for answers to a ticket by e-mail. No table has its token either.
+    fn reply_to(&self, due: &Due) -> Option<String> {
+        let replies = self.notifications.settings.replies.as_ref()?;
+        let number = due.payload.0.get("number")?.as_str()?.strip_prefix('#')?;
+        let is_ticket = due.kind == Topic::TicketAnswered;
+        let number = number.parse().ok().filter(|_| is_ticket)?;
+        replies.address_of(number).ok()
     }
 
     async fn write_and_send(&self, due: &Due) -> Result<Sent, String> {
@@ -168,11 +184,13 @@ impl Batch<'_> {
         let templates = self.notifications.templates.load();
         let content = templates.render(due.kind, &facts, frame);
         let content = content.map_err(|fault| fault.to_string())?;
+        let reply_to = self.reply_to(due);
         let mail = Mail {
             id: due.id,
             name: &due.name,
             address: &due.address,
             content: &content,
+            reply_to: reply_to.as_deref(),
             unsubscribe: unsubscribe.as_deref(),
         };
         Ok(self.mailer.send(&mail).await)

@@ -162,6 +162,8 @@ pub(super) struct Mail<'a> {
     pub(super) name: &'a str,
     pub(super) address: &'a str,
     pub(super) content: &'a Rendered,
+    /// Address that answers go to, when it is another than the sender's.
+    pub(super) reply_to: Option<&'a str>,
     /// Address that ends further mails of the kind.
     pub(super) unsubscribe: Option<&'a str>,
 }
@@ -276,6 +278,9 @@ fn write(mail: &Mail<'_>, from: &Mailbox) -> Result<Message, WriteError> {
         .subject(on_one_line(subject))
         .message_id(Some(message_id))
         .raw_header(header("Auto-Submitted", "auto-generated"));
+    if let Some(address) = mail.reply_to {
+        message = message.reply_to(address.parse()?);
+    }
     if let Some(address) = mail.unsubscribe {
         message = message
             .raw_header(header("List-Unsubscribe", &format!("<{address}>")))
@@ -358,12 +363,14 @@ mod tests {
             name: "Sari\r\nBcc: lain@example.com",
             address: "sari@example.com",
             content: &content,
+            reply_to: Some("tiket+7-0a@example.com"),
             unsubscribe: Some("https://toko.example.com/u/1"),
         };
         let text = String::from_utf8(write(&mail, &from).unwrap().formatted()).unwrap();
         let head = text.split_once("\r\n\r\n").unwrap().0;
         assert!(!head.lines().any(|line| line.starts_with("Bcc:")), "{head}");
         for expected in [
+            "Reply-To: tiket+7-0a@example.com",
             "List-Unsubscribe: <https://toko.example.com/u/1>",
             "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
             "Message-ID: <00000000-0000-0000-0000-000000000007@example.com>",

@@ -17,7 +17,10 @@ pub(super) fn facts(topic: Topic) -> Value {
         Topic::InstanceFailed => json!({
             "instanceId": ID, "subscriptionId": ID, "name": "ghost-3f9a", "message": "The database does not start.",
         }),
-        Topic::TicketAnswered => json!({ "ticketId": ID, "subject": "Domain" }),
+        Topic::TicketAnswered => json!({
+            "ticketId": ID, "number": "#042", "subject": "Domain", "answer": "It leads to us now. Try again, please.",
+            "canReply": true,
+        }),
         Topic::ImageOld => json!({
             "service": "ghost", "image": "app", "reference": "ghost:6.1", "reason": "Its support ended on 2027-01-01.",
         }),

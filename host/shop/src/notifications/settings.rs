@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use chrono::TimeDelta;
 
 use super::mail::{Authorities, Sender, SmtpUrl};
+use crate::replies::Replies;
 
 /// Settings of notifications.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +28,8 @@ pub struct Settings {
     pub shop_url: Option<String>,
     /// Time for which the token of a new password is good.
     pub password_reset: TimeDelta,
+    /// Addresses for answers by e-mail; without them, there are none.
+    pub replies: Option<Replies>,
     /// Without a mail server, write mails into the log.
     pub log_mails: bool,
 }

@@ -13,6 +13,7 @@ mod data_loss;
 mod delivery;
 mod directory;
 pub mod drift;
+mod evidence;
 mod finality;
 pub mod given;
 pub mod health;
@@ -72,6 +73,7 @@ pub use data_loss::accept_data_loss;
 pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
 };
+pub use evidence::evidence;
 pub use lifecycle::{Act, change, terminate};
 pub use model::{Desired, Event, Halt, Instance, NewInstance, Pinned, Status};
 pub use plugin_calls::Services;

@@ -43,10 +43,10 @@ pub struct LogLineView {
 
 /// Masks the generated secrets of an instance, plain and in Base64.
 #[derive(Debug)]
-struct Masking(Vec<String>);
+pub(super) struct Masking(Vec<String>);
 
 impl Masking {
-    fn of(secrets: Secrets) -> Self {
+    pub(super) fn of(secrets: Secrets) -> Self {
         let long = |value: &String| value.len() >= SHORTEST_MASKED;
         let plain = secrets.into_values().filter(long);
         let mut values: Vec<_> = plain
@@ -59,7 +59,7 @@ impl Masking {
         Self(values)
     }
 
-    fn masked(&self, text: String) -> String {
+    pub(super) fn masked(&self, text: String) -> String {
         let mask = |text: String, secret: &String| text.replace(secret, MASK);
         self.0.iter().fold(text, mask)
     }

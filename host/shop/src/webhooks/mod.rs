@@ -42,6 +42,7 @@ pub use model::{
     WebhookDelivery, WebhookDeliveryDetail, WebhookDeliveryState,
 };
 pub use settings::Settings;
+pub use signing::{is_secret, is_signed};
 
 /// Endpoints that the shop may have.
 const MOST_OF_SHOP: i64 = 20;

@@ -7,4 +7,5 @@ pub(crate) mod payment_claims;
 pub(crate) mod resources;
 pub(crate) mod roles;
 pub(crate) mod shared_rows;
+pub(crate) mod tickets;
 pub(crate) mod waitlist;

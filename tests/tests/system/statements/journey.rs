@@ -87,6 +87,22 @@ const ADMIN_LISTS: &[(&str, &[&str])] = &[
     ("notifications/deliveries", &["state=DEAD", "state=SENT"]),
     ("payments", &["state=SETTLED", "userId={user}"]),
     (
+        "tickets",
+        &[
+            "status=OPEN",
+            "priority=URGENT",
+            "userId={user}",
+            "assigneeId={user}",
+            "unassigned=true",
+            "unassigned=false",
+            "q=a",
+            "q=%23042",
+            "from={moment}",
+            "to={later}",
+        ],
+    ),
+    ("tickets/stats", &[]),
+    (
         "subscriptions",
         &[
             "status=ACTIVE",
@@ -199,6 +215,7 @@ pub(super) async fn play(till: &Till) {
     waiting(till, &customer).await;
     books(till, &customer, &user).await;
     evidence(till, &customer).await;
+    tickets(&customer, admin).await;
 
     let digest = admin.get("/api/admin/plugins/service-n8n").await.data(200)["active"].clone();
     let known = [
@@ -446,11 +463,31 @@ async fn waiting(till: &Till, customer: &Client) {
     till.admin.get(&path).await.data(200);
 }
 
-/// Makes a webhook for a kind of events of which there are none, so that nothing is sent.
+/// Asks and answers.
+async fn tickets(customer: &Client, admin: &Client) {
+    let texts = [
+        ("subject", "A question of mine"),
+        ("description", "How do I move my domain?"),
+    ];
+    let opened = customer.post_form("/api/tickets", &texts, &[]).await;
+    let id = text(&opened.data(201)["id"]);
+    let path = format!("/api/admin/tickets/{id}");
+    let answer = [("message", "Like this.")];
+    let messages = format!("{path}/messages");
+    admin.post_form(&messages, &answer, &[]).await.data(201);
+    admin.get(&path).await.data(200);
+    let closing = json!({ "reason": "It was answered well." });
+    admin.put(&format!("{path}/close"), closing).await.data(200);
+}
+
+/// Makes a webhook and disables it before anything happens, so that nothing is sent.
 async fn webhook(customer: &Client) {
-    let new = json!({ "url": "https://1.1.1.1/", "events": ["TICKET_ANSWERED"] });
+    let new = json!({ "url": "https://1.1.1.1/", "events": ["QUOTA_FREE"] });
     let made = customer.post("/api/webhooks", new).await.data(201);
-    let path = format!("/api/webhooks/{}/deliveries", text(&made["id"]));
+    let path = format!("/api/webhooks/{}", text(&made["id"]));
+    let disabled = customer.patch(&path, json!({ "enabled": false })).await;
+    assert!(disabled.data(200)["disabledAt"].is_string());
+    let path = format!("{path}/deliveries");
     customer.get(&path).await.data(200);
     customer.get(&format!("{path}?state=DEAD")).await.data(200);
 }

@@ -22,6 +22,7 @@ pub(super) mod prices;
 pub(super) mod quota;
 pub(super) mod services;
 pub(super) mod subscriptions;
+pub(super) mod tickets;
 pub(super) mod users;
 pub(super) mod version_moves;
 pub(super) mod wallet;

@@ -1,11 +1,11 @@
 //! `/admin/plugins`.
 
 use axum::{
-    extract::{DefaultBodyLimit, Multipart, State, multipart::MultipartRejection},
+    extract::{DefaultBodyLimit, State},
     http::{HeaderMap, HeaderName, header},
     response::{IntoResponse as _, Response},
 };
-use dermaga_runtime::{CallError, Failure};
+use dermaga_runtime::{CallError, Failure, SizeClass};
 use dermaga_shop::{
     Code, Error, Result,
     ids::UploadId,
@@ -25,13 +25,16 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Id, Params, Refusal, Reply, Segment, Success, failure_responses},
+    http::{
+        Body, Envelope, FORM_OVERHEAD, Form, Id, Params, Refusal, Reply, Segment, Success,
+        failure_responses, form::once,
+    },
 };
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const RESPOND_ASYNC: &str = "respond-async";
-/// Bytes of a multipart upload beside the component itself.
-const UPLOAD_OVERHEAD: usize = 64 * 1024;
+/// Bytes of the short parts of an upload.
+const SHORT_PART: usize = 1024;
 
 failure_responses!(Uploading: ComponentRefused, PayloadTooLarge, UnsupportedMediaType, PluginBusy);
 failure_responses!(Missing: NotFound);
@@ -46,7 +49,7 @@ failure_responses!(Calling: NotFound, PluginFailed, PluginUnavailable, PluginBus
 /// The routes of this domain; `component_bytes`, the size of the largest class, bounds an upload
 /// before it is read.
 pub(crate) fn router(component_bytes: usize) -> OpenApiRouter<AppState> {
-    let limit = component_bytes.saturating_add(UPLOAD_OVERHEAD);
+    let limit = component_bytes.saturating_add(FORM_OVERHEAD);
     OpenApiRouter::new()
         .routes(routes!(upload))
         .layer(DefaultBodyLimit::max(limit))
@@ -88,17 +91,18 @@ async fn upload(
     State(state): State<AppState>,
     admin: Admin,
     headers: HeaderMap,
-    form: Result<Multipart, MultipartRejection>,
+    form: Form,
 ) -> Result<Response, Refusal> {
-    let form = form.map_err(|rejection| {
-        let message = "Send the component as a form, with the header `Content-Type: multipart/form-data` and its boundary.";
-        Error::new(Code::UnsupportedMediaType, message).caused_by(rejection)
-    })?;
-    let Form {
+    let limits = &state.config.runtime.limits;
+    // One that is a little larger is refused by its own code.
+    let component_bytes = limits
+        .component_bytes_of(SizeClass::Large)
+        .saturating_add(FORM_OVERHEAD);
+    let UploadParts {
         component,
         class,
         signature,
-    } = Form::read(form).await?;
+    } = UploadParts::read(form, component_bytes).await?;
     let upload = Upload {
         component,
         class,
@@ -152,30 +156,32 @@ async fn upload_progress(
     Ok(Success::ok(message, upload))
 }
 
-/// Parts of an upload. The bytes decide; names and declared types of the parts are ignored.
-struct Form {
+/// Parts of an upload.
+struct UploadParts {
     component: Vec<u8>,
     class: Option<PluginClass>,
     signature: Option<Signature>,
 }
 
-impl Form {
-    async fn read(mut form: Multipart) -> Result<Self> {
+impl UploadParts {
+    async fn read(mut form: Form, component_bytes: usize) -> Result<Self> {
         let (mut component, mut class, mut signature) = (None, None, None);
-        while let Some(field) = form.next_field().await.map_err(unreadable)? {
-            let name = field.name().unwrap_or_default().to_owned();
-            let bytes = field.bytes().await.map_err(unreadable)?;
-            match name.as_str() {
-                "component" if component.is_none() => component = Some(bytes.to_vec()),
-                "class" if class.is_none() => {
-                    let named = String::from_utf8_lossy(&bytes).parse();
-                    class = Some(named.map_err(|why| Error::invalid("class", why))?);
+        while let Some(part) = form.next().await? {
+            match part.name() {
+                "component" => {
+                    let bytes = part.bytes(component_bytes).await?;
+                    once(&mut component, "component", bytes)?;
                 }
-                "signature" if signature.is_none() => signature = Some(read_signature(&bytes)?),
-                "component" | "class" | "signature" => {
-                    return Err(Error::invalid(name, "is given twice"));
+                "class" => {
+                    let named = part.text(SHORT_PART).await?.parse();
+                    let named = named.map_err(|why| Error::invalid("class", why))?;
+                    once(&mut class, "class", named)?;
                 }
-                _ => {}
+                "signature" => {
+                    let bytes = part.bytes(SHORT_PART).await?;
+                    once(&mut signature, "signature", read_signature(&bytes)?)?;
+                }
+                _ => return Err(part.unknown(&["component", "class", "signature"])),
             }
         }
         let component = component.ok_or_else(|| {
@@ -194,20 +200,6 @@ fn read_signature(bytes: &[u8]) -> Result<Signature> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned());
     text.and_then(str::parse)
         .map_err(|why| Distrust::Malformed(why).refusal())
-}
-
-fn unreadable(error: axum::extract::multipart::MultipartError) -> Error {
-    let refusal = match error.status().as_u16() {
-        413 => Error::new(
-            Code::PayloadTooLarge,
-            "The component is larger than this server accepts.",
-        ),
-        _ => Error::new(
-            Code::MalformedRequest,
-            "The form ended before it was complete, or its parts are not separated by its boundary.",
-        ),
-    };
-    refusal.caused_by(error)
 }
 
 /// Lists all plugins with their versions.

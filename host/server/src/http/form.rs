@@ -1,0 +1,246 @@
+//! Forms of parts (multipart/form-data): read one part after the other, each within its limit, so that
+//! no more of a form is in memory than the part that is being read.
+
+use axum::{
+    extract::{
+        FromRequest, Multipart, Request,
+        multipart::{Field, MultipartError},
+    },
+    http::StatusCode,
+};
+use dermaga_shop::{Code, Error, Result, input};
+
+use crate::http::Refusal;
+
+/// Parts of a form.
+const MOST_PARTS: usize = 32;
+/// Bytes of a form beside the contents of its files: texts, heads and boundaries.
+pub const FORM_OVERHEAD: usize = 64 * 1024;
+
+/// A form whose parts are still to be read.
+#[derive(Debug)]
+pub struct Form {
+    parts: Multipart,
+    seen: usize,
+}
+
+/// A part of a form. Its declared type is ignored: the bytes decide.
+#[derive(Debug)]
+pub struct Part<'a> {
+    name: String,
+    field: Field<'a>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Form {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let parts = Multipart::from_request(request, state).await;
+        let parts = parts.map_err(|rejection| {
+            let message = "Send a form, with the header `Content-Type: multipart/form-data` and its boundary.";
+            Error::new(Code::UnsupportedMediaType, message).caused_by(rejection)
+        })?;
+        Ok(Self { parts, seen: 0 })
+    }
+}
+
+impl Form {
+    /// Returns the next part; `None` at the end of the form.
+    ///
+    /// # Errors
+    /// `MALFORMED_REQUEST` for a form that ends early or has too many parts, `PAYLOAD_TOO_LARGE` for one that
+    /// is larger than its route accepts.
+    pub async fn next(&mut self) -> Result<Option<Part<'_>>> {
+        let field = self.parts.next_field().await.map_err(unreadable)?;
+        let Some(field) = field else {
+            return Ok(None);
+        };
+        self.seen += 1;
+        if self.seen > MOST_PARTS {
+            let message = format!("The form has more than {MOST_PARTS} parts.");
+            return Err(Error::new(Code::MalformedRequest, message));
+        }
+        let name = field.name().unwrap_or_default().to_owned();
+        Ok(Some(Part { name, field }))
+    }
+}
+
+impl Part<'_> {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the name that a file has where it comes from; empty for what is no file.
+    pub fn file_name(&self) -> &str {
+        self.field.file_name().unwrap_or_default()
+    }
+
+    /// Reads the part, of at most so many bytes.
+    ///
+    /// # Errors
+    /// `PAYLOAD_TOO_LARGE` with the part's name; as [`Form::next`].
+    pub async fn bytes(mut self, most: usize) -> Result<Vec<u8>> {
+        let mut read = Vec::new();
+        while let Some(chunk) = self.field.chunk().await.map_err(unreadable)? {
+            if read.len().saturating_add(chunk.len()) > most {
+                let message = format!("{} is larger than {}.", self.what(), in_words(most));
+                let detail = format!("must be at most {most} bytes");
+                let refusal = Error::new(Code::PayloadTooLarge, message);
+                return Err(refusal.with(self.name, detail));
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok(read)
+    }
+
+    /// Reads the part as text, of at most so many bytes.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` for what is no text; as [`bytes`](Self::bytes).
+    pub async fn text(self, most: usize) -> Result<String> {
+        let name = self.name.clone();
+        let bytes = self.bytes(most).await?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::invalid(name.clone(), "must be text in UTF-8"))?;
+        if text.contains('\0') {
+            return Err(Error::invalid(name, input::NO_NUL));
+        }
+        Ok(text)
+    }
+
+    /// Returns the refusal of a part that its form does not have.
+    pub fn unknown(self, known: &[&str]) -> Error {
+        let known = known.join("`, `");
+        let message = format!("is not a part of this form, which has `{known}`");
+        Error::invalid(self.name, message)
+    }
+
+    fn what(&self) -> String {
+        let shown: String = self
+            .name
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(50)
+            .collect();
+        format!("The part `{shown}`")
+    }
+}
+
+/// Keeps the value of a part that a form may have once.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for the second one.
+pub(crate) fn once<T>(place: &mut Option<T>, name: &str, value: T) -> Result<()> {
+    if place.replace(value).is_some() {
+        return Err(Error::invalid(name, "is given twice"));
+    }
+    Ok(())
+}
+
+fn in_words(bytes: usize) -> String {
+    const MIB: usize = 1024 * 1024;
+    match bytes {
+        MIB.. if bytes.is_multiple_of(MIB) => format!("{} MB", bytes / MIB),
+        _ => format!("{bytes} bytes"),
+    }
+}
+
+fn unreadable(error: MultipartError) -> Error {
+    let refusal = match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::new(
+            Code::PayloadTooLarge,
+            "The form is larger than this route accepts.",
+        ),
+        _ => Error::new(
+            Code::MalformedRequest,
+            "The form ended before it was complete, or its parts are not separated by its boundary.",
+        ),
+    };
+    refusal.caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    async fn form(body: impl Into<Body>) -> Form {
+        let request = Request::post("/")
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(body.into())
+            .unwrap();
+        Form::from_request(request, &()).await.unwrap()
+    }
+
+    fn part(name: &str, content: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{content}\r\n")
+    }
+
+    #[tokio::test]
+    async fn a_part_is_read_up_to_its_limit() {
+        let body = part("a", "12345") + &part("b", "123456") + "--b--\r\n";
+        let mut form = form(body).await;
+        let first = form.next().await.unwrap().unwrap();
+        assert_eq!((first.name(), first.file_name()), ("a", ""));
+        assert_eq!(first.text(5).await.unwrap(), "12345");
+        let error = form
+            .next()
+            .await
+            .unwrap()
+            .unwrap()
+            .bytes(5)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.code, error.details[0].field.as_str()),
+            (Code::PayloadTooLarge, "b")
+        );
+        assert_eq!(error.message, "The part `b` is larger than 5 bytes.");
+    }
+
+    #[tokio::test]
+    async fn a_form_that_ends_early_is_malformed() {
+        let mut form = form(part("a", "123")).await;
+        let part = form.next().await.unwrap().unwrap();
+        let error = part.bytes(100).await.unwrap_err();
+        assert_eq!(error.code, Code::MalformedRequest);
+    }
+
+    #[tokio::test]
+    async fn a_form_has_a_number_of_parts_and_texts_are_texts() {
+        let body = part("a", "x").repeat(MOST_PARTS + 1) + "--b--\r\n";
+        let mut many = form(body).await;
+        for _ in 0..MOST_PARTS {
+            many.next().await.unwrap().unwrap().bytes(1).await.unwrap();
+        }
+        assert_eq!(many.next().await.unwrap_err().code, Code::MalformedRequest);
+        let mut bytes = part("a", "x").into_bytes();
+        let at = bytes.len() - 3;
+        bytes[at] = 0xff;
+        bytes.extend_from_slice(b"--b--\r\n");
+        let mut odd = form(bytes).await;
+        let error = odd
+            .next()
+            .await
+            .unwrap()
+            .unwrap()
+            .text(9)
+            .await
+            .unwrap_err();
+        assert_eq!(error.details[0].message, "must be text in UTF-8");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_form_is_refused() {
+        let request = Request::post("/").body(Body::empty()).unwrap();
+        let Refusal(error) = Form::from_request(request, &()).await.unwrap_err();
+        assert_eq!(error.code, Code::UnsupportedMediaType);
+        let mut value = None;
+        once(&mut value, "a", 1).unwrap();
+        assert_eq!(
+            once(&mut value, "a", 2).unwrap_err().details[0].message,
+            "is given twice"
+        );
+    }
+}

@@ -1,0 +1,270 @@
+//! Pictures from strangers: each is decoded within limits and written again, so that nothing of the
+//! file that was sent is kept but what it shows.
+
+use std::{
+    io::{self, Cursor, Write},
+    sync::Arc,
+};
+
+use image::{
+    AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageError, Limits,
+    codecs::{
+        gif::{GifDecoder, GifEncoder, Repeat},
+        jpeg::{JpegDecoder, JpegEncoder},
+        png::{PngDecoder, PngEncoder},
+        webp::WebPDecoder,
+    },
+};
+use tokio::sync::Semaphore;
+
+use crate::{Code, Error, Result, text_enum};
+
+/// Pixels of a picture, of all frames together where it moves.
+pub const MOST_PIXELS: u64 = 25_000_000;
+/// Bytes that the decoder of one picture may ask for: its pixels with eight bytes each, and as much
+/// again to put frames together.
+const DECODER_BYTES: u64 = MOST_PIXELS * 16;
+/// Bytes of a picture that is written again.
+const MOST_BYTES: usize = 20 * 1024 * 1024;
+/// Pictures that a server decodes at the same time.
+const AT_ONCE: usize = 2;
+/// Quality of JPEG, of 100.
+const QUALITY: u8 = 90;
+
+text_enum! {
+    /// Type of a picture that was written again.
+    pub enum MediaType {
+        Gif = "image/gif",
+        Jpeg = "image/jpeg",
+        Png = "image/png",
+    }
+}
+
+impl MediaType {
+    /// Returns the end of the names of such files.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Gif => "gif",
+            Self::Jpeg => "jpg",
+            Self::Png => "png",
+        }
+    }
+}
+
+/// A picture that was written again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    pub media_type: MediaType,
+    pub content: Vec<u8>,
+}
+
+/// Decodes pictures, a few at a time, on threads where nothing else waits.
+#[derive(Debug, Clone)]
+pub struct Pictures {
+    places: Arc<Semaphore>,
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Self { places }
+    }
+}
+
+impl Pictures {
+    /// Decodes a picture and writes it again.
+    ///
+    /// # Errors
+    /// `UNSUPPORTED_MEDIA_TYPE` for what is no PNG, JPEG, GIF or WebP by its content;
+    /// `IMAGE_REFUSED` for one that is damaged or too large.
+    pub async fn rewrite(&self, sent: Vec<u8>) -> Result<Picture> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(Error::internal)?;
+        let work = tokio::task::spawn_blocking(move || {
+            // Until the end of the work, whose request may be gone by then.
+            let _place = place;
+            rewrite(&sent)
+        });
+        // A decoder that panics met a file that it cannot read.
+        work.await.unwrap_or_else(|error| Err(damaged(error)))
+    }
+}
+
+/// Type of a file by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Gif,
+    Jpeg,
+    Png,
+    WebP,
+}
+
+fn kind_of(sent: &[u8]) -> Result<Kind> {
+    match infer::get(sent).map(|kind| kind.mime_type()) {
+        Some("image/gif") => Ok(Kind::Gif),
+        Some("image/jpeg") => Ok(Kind::Jpeg),
+        Some("image/png") => Ok(Kind::Png),
+        Some("image/webp") => Ok(Kind::WebP),
+        _ => {
+            let message = "Only PNG, JPEG, GIF and WebP pictures can be attached.";
+            Err(Error::new(Code::UnsupportedMediaType, message))
+        }
+    }
+}
+
+fn rewrite(sent: &[u8]) -> Result<Picture> {
+    let reader = Cursor::new(sent);
+    match kind_of(sent)? {
+        Kind::Gif => {
+            let mut decoder = GifDecoder::new(reader).map_err(refused)?;
+            limit(&mut decoder)?;
+            moving(decoder.into_frames())
+        }
+        Kind::Jpeg => still(JpegDecoder::new(reader).map_err(refused)?, MediaType::Jpeg),
+        Kind::Png => still(
+            PngDecoder::with_limits(reader, limits()).map_err(refused)?,
+            MediaType::Png,
+        ),
+        Kind::WebP => {
+            let mut decoder = WebPDecoder::new(reader).map_err(refused)?;
+            limit(&mut decoder)?;
+            if decoder.has_animation() {
+                return moving(decoder.into_frames());
+            }
+            let has_alpha = decoder.color_type().has_alpha();
+            let media_type = if has_alpha {
+                MediaType::Png
+            } else {
+                MediaType::Jpeg
+            };
+            still(decoder, media_type)
+        }
+    }
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(DECODER_BYTES);
+    limits
+}
+
+/// Refuses a picture by its size, before any of it is decoded.
+fn limit(decoder: &mut impl ImageDecoder) -> Result<()> {
+    let (width, height) = decoder.dimensions();
+    if pixels(width, height) > MOST_PIXELS {
+        return Err(too_large());
+    }
+    match decoder.set_limits(limits()) {
+        // Decoders that keep no count of their memory have been given the size.
+        Err(ImageError::Unsupported(_)) => Ok(()),
+        result => result.map_err(refused),
+    }
+}
+
+fn pixels(width: u32, height: u32) -> u64 {
+    u64::from(width).saturating_mul(u64::from(height))
+}
+
+/// Writes a picture of one frame as it is to be seen: turned as its camera was held.
+fn still(mut decoder: impl ImageDecoder, media_type: MediaType) -> Result<Picture> {
+    limit(&mut decoder)?;
+    let orientation = decoder.orientation().map_err(refused)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(refused)?;
+    image.apply_orientation(orientation);
+    let mut out = Limited::default();
+    let written = match media_type {
+        MediaType::Jpeg => {
+            let image = image.into_rgb8();
+            image.write_with_encoder(JpegEncoder::new_with_quality(&mut out, QUALITY))
+        }
+        _ if image.color().has_alpha() => {
+            let image = image.into_rgba8();
+            image.write_with_encoder(PngEncoder::new(&mut out))
+        }
+        _ => {
+            let image = image.into_rgb8();
+            image.write_with_encoder(PngEncoder::new(&mut out))
+        }
+    };
+    written.map_err(refused)?;
+    Ok(Picture {
+        media_type,
+        content: out.0,
+    })
+}
+
+/// Writes all frames as GIF, each as soon as it is decoded.
+fn moving(mut frames: Frames<'_>) -> Result<Picture> {
+    let mut out = Limited::default();
+    let mut seen = 0_u64;
+    let mut next = || -> Result<Option<image::Frame>> {
+        let Some(frame) = frames.next() else {
+            return Ok(None);
+        };
+        let frame = frame.map_err(refused)?;
+        let (width, height) = frame.buffer().dimensions();
+        seen = seen.saturating_add(pixels(width, height));
+        if seen > MOST_PIXELS {
+            return Err(too_large());
+        }
+        Ok(Some(frame))
+    };
+    let first = next()?.ok_or_else(|| damaged("there is no frame in it"))?;
+    let second = next()?;
+    let mut encoder = GifEncoder::new_with_speed(&mut out, 10);
+    if second.is_some() {
+        encoder.set_repeat(Repeat::Infinite).map_err(refused)?;
+    }
+    encoder.encode_frame(first).map_err(refused)?;
+    let mut frame = second;
+    while let Some(present) = frame {
+        encoder.encode_frame(present).map_err(refused)?;
+        frame = next()?;
+    }
+    drop(encoder);
+    Ok(Picture {
+        media_type: MediaType::Gif,
+        content: out.0,
+    })
+}
+
+/// Content that ends the writing when it is too long.
+#[derive(Debug, Default)]
+struct Limited(Vec<u8>);
+
+impl Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len().saturating_add(bytes.len()) > MOST_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn refused(error: ImageError) -> Error {
+    match error {
+        ImageError::Limits(_) => too_large().caused_by(error),
+        ImageError::IoError(ref cause) if cause.kind() == io::ErrorKind::FileTooLarge => {
+            too_large().caused_by(error)
+        }
+        error => damaged(error),
+    }
+}
+
+fn too_large() -> Error {
+    let message = "The picture is too large: it may have 25 megapixels, all frames together.";
+    Error::new(Code::ImageRefused, message)
+}
+
+fn damaged(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let message = "The picture cannot be read: it is damaged or incomplete.";
+    Error::new(Code::ImageRefused, message).caused_by(cause)
+}
+
+#[cfg(test)]
+mod tests;
