@@ -86,6 +86,19 @@ impl Topic {
         )
     }
 
+    /// Returns true for what happened to the account itself, as its sign-ins and keys.
+    pub const fn is_about_security(self) -> bool {
+        matches!(
+            self,
+            Self::PasswordChanged
+                | Self::ApiTokenCreated
+                | Self::SessionsEnded
+                | Self::TwoFactorChanged
+                | Self::AccountChanged
+                | Self::AccountLookedAt
+        )
+    }
+
     /// Returns true for mails that prove who reads an address: no inbox and no webhook has them.
     pub const fn is_mail_only(self) -> bool {
         matches!(self, Self::EmailConfirmation | Self::PasswordReset)

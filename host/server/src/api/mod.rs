@@ -10,7 +10,6 @@ mod auth;
 mod catalog;
 mod coupons;
 mod decisions;
-mod deletion;
 mod events;
 mod health;
 mod idempotency;
@@ -20,6 +19,7 @@ mod notifications;
 mod observe;
 pub mod openapi;
 mod payments;
+mod personal_data;
 mod sessions;
 mod state;
 mod subscriptions;
@@ -48,7 +48,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(api_tokens::router())
         .merge(sessions::router())
         .merge(two_factor::router())
-        .merge(deletion::router())
+        .merge(personal_data::router())
         .merge(catalog::router())
         .merge(admin::catalog::router())
         .merge(admin::services::router())

@@ -65,6 +65,7 @@ async fn list(
     let filter = InboxFilter {
         kind: query.kind,
         unread: query.unread,
+        ..InboxFilter::default()
     };
     let notifications = &state.notifications;
     let (found, unread) = notifications

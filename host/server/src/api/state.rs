@@ -17,6 +17,7 @@ use dermaga_shop::{
     subscriptions::Subscriptions,
     throttle::Throttle,
     tickets::Tickets,
+    users::Exports,
     wallet::Wallets,
     webhooks::Webhooks,
 };
@@ -71,6 +72,7 @@ pub struct Shared {
     pub tickets: Tickets,
     pub webhooks: Webhooks,
     pub events: Events,
+    pub exports: Exports,
     /// Open streams of events.
     pub(crate) streams: Streams,
     /// Refusals kept under an Idempotency-Key, by customer.

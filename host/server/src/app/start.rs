@@ -27,6 +27,7 @@ use dermaga_shop::{
     replies::Replies,
     subscriptions::Subscriptions,
     tickets::Tickets,
+    users::Exports,
     wallet::Wallets,
     webhooks::Webhooks,
 };
@@ -249,6 +250,7 @@ impl App {
             tickets,
             webhooks,
             events,
+            exports: Exports::default(),
             streams: Streams::default(),
             kept_refusals: Arc::new(idempotency::refusals()),
         });

@@ -105,6 +105,8 @@ pub struct Delivery {
 pub struct InboxFilter {
     pub kind: Option<Topic>,
     pub unread: Option<bool>,
+    /// Only what happened to the account itself.
+    pub is_about_security: bool,
 }
 
 /// Channels of one kind of notifications.

@@ -139,6 +139,12 @@ pub(super) async fn list(
         .and("in_inbox")
         .with_some("kind = ?", wanted.kind)
         .and_some(unread);
+    let filter = if wanted.is_about_security {
+        let topics = Topic::ALL.iter().copied();
+        filter.with_any("kind", topics.filter(|topic| topic.is_about_security()))
+    } else {
+        filter
+    };
     fetch_page(conn, INBOX, &filter, part).await
 }
 

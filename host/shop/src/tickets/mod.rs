@@ -76,6 +76,16 @@ pub struct NewTicket<'a> {
     pub files: Vec<KeptFile>,
 }
 
+/// Removes a customer's tickets; their files go with the next sweep.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    store::attachments::detach_all(conn, user_id).await?;
+    store::delete_all(conn, user_id).await?;
+    Ok(())
+}
+
 impl Tickets {
     /// Prepares tickets of the customers whose instances these are.
     pub fn new(

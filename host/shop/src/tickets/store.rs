@@ -243,3 +243,8 @@ pub(super) async fn update_canned(conn: &mut Conn, new: &CannedAnswer) -> sqlx::
 pub(super) async fn delete_canned(conn: &mut Conn, id: CannedAnswerId) -> sqlx::Result<u64> {
     execute!(conn, "DELETE FROM canned_answers WHERE id = $1", id)
 }
+
+/// Removes a customer's tickets with their messages and evidence.
+pub(super) async fn delete_all(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    execute!(conn, "DELETE FROM tickets WHERE user_id = $1", user_id)
+}

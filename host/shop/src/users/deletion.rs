@@ -13,7 +13,7 @@ use crate::{
     db::Conn,
     events, idempotency,
     ids::UserId,
-    notifications, outbox,
+    notifications, outbox, tickets,
     wallet::{self, Balance, LockedWallet},
     webhooks,
 };
@@ -54,6 +54,7 @@ async fn close(accounts: &Accounts, conn: &mut Conn, wallet: &mut LockedWallet) 
 /// Removes what other domains keep of a person.
 async fn forget(conn: &mut Conn, id: UserId) -> Result<()> {
     notifications::forget(conn, id).await?;
+    tickets::forget(conn, id).await?;
     webhooks::forget(conn, id).await?;
     events::forget(conn, id).await?;
     idempotency::forget(conn, id).await?;

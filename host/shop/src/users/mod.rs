@@ -1,9 +1,11 @@
-//! Accounts with what belongs to them in other domains: lists for administrators, and deletion.
+//! Accounts with what belongs to them in other domains: lists for administrators, export and deletion.
 
 pub mod deletion;
+mod export;
 mod model;
 mod store;
 
+pub use export::{Exports, Sources};
 pub use model::{UserFilter, UserState, UserView};
 
 use crate::{

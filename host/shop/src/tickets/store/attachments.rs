@@ -105,3 +105,12 @@ pub(in crate::tickets) async fn orphans(
     let rows = fetch_all!(conn, (AttachmentId,), sql, before, after, limit)?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
+
+/// Takes the files of a customer's tickets from their messages, so that they are removed as files
+/// without a message are.
+pub(in crate::tickets) async fn detach_all(conn: &mut Conn, user_id: UserId) -> sqlx::Result<u64> {
+    let sql = "UPDATE ticket_attachments SET message_id = NULL, name = ''
+               WHERE message_id IN (SELECT m.id FROM tickets t JOIN ticket_messages m ON m.ticket_id = t.id
+                                    WHERE t.user_id = $1)";
+    execute!(conn, sql, user_id)
+}

@@ -1,0 +1,281 @@
+//! Export of an account: everything that the shop holds about a person, in one archive.
+//!
+//! Each file holds what its owner sees over HTTP, so that no secret is in it that was not shown before.
+
+use std::{
+    fs::File,
+    io::{self, Seek as _, Write as _},
+    sync::Arc,
+};
+
+use chrono::TimeDelta;
+use serde::Serialize;
+use tokio::sync::{Semaphore, mpsc};
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+use crate::{
+    Code, Error, Result,
+    accounts::{Accounts, Identity, Profile},
+    audit::{self, AuditFilter},
+    catalog::{Catalog, waitlist},
+    coupons,
+    db::{Page, Part},
+    ids::UserId,
+    notifications::{InboxFilter, Notifications},
+    payments::{self, DebtFilter, PaymentFilter, PaymentView},
+    provisioning::{self, Instances},
+    subscriptions,
+    throttle::Throttle,
+    tickets::{TicketDetail, Tickets},
+    wallet::{self, TransactionFilter, TransactionView, Wallets},
+    webhooks::{Owner, Webhooks},
+};
+
+/// Archives that an account may ask for within an hour, on one server.
+const MOST_AN_HOUR: u32 = 5;
+/// Archives that are made at the same time, on one server.
+const MOST_AT_ONCE: usize = 2;
+/// Rows that are read at a time.
+const ROWS: i64 = 500;
+/// Bytes of pictures in an archive; the others are named in it, and can be fetched one by one.
+const MOST_PICTURE_BYTES: i64 = 256 * 1024 * 1024;
+/// Name of the file that says what the others hold.
+const README: &str = "README.txt";
+const EXPLANATION: &str = "Everything that the shop holds about your account.\n\n\
+    Amounts are whole rupiah, times are UTC. Passwords, keys and the credentials of instances are not in here:\n\
+    what the shop keeps of them cannot be read by anybody, or is shown by GET /api/instances/{id}/credentials.\n";
+
+/// Limits of exports. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Exports {
+    asked: Arc<Throttle<UserId>>,
+    turns: Arc<Semaphore>,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        let hour = TimeDelta::hours(1);
+        Self {
+            asked: Arc::new(Throttle::new(MOST_AN_HOUR, hour, "exports")),
+            turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+        }
+    }
+}
+
+/// Domains that an archive is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    pub accounts: &'a Accounts,
+    pub catalog: &'a Catalog,
+    pub instances: &'a Instances,
+    pub notifications: &'a Notifications,
+    pub tickets: &'a Tickets,
+    pub wallets: &'a Wallets,
+    pub webhooks: &'a Webhooks,
+}
+
+impl Exports {
+    /// Writes the archive of an account into a file without a name, which is gone when it is closed;
+    /// returns it at its beginning.
+    ///
+    /// # Errors
+    /// `TOO_MANY_REQUESTS` after 5 in an hour; `UNAVAILABLE` when two others are being made.
+    pub async fn archive(&self, sources: Sources<'_>, identity: Identity) -> Result<File> {
+        let _turn = self.turns.try_acquire().map_err(|_| {
+            let message = "Other archives are being made; try again in a minute.";
+            Error::new(Code::Unavailable, message)
+        })?;
+        let now = sources.accounts.clock().now();
+        self.asked.admit(identity.user_id, now)?;
+        let (entries, taken) = mpsc::channel(1);
+        let writing = tokio::task::spawn_blocking(move || write(taken));
+        let archive = Archive(entries);
+        // A writer that has failed takes no more; its own error is the one to tell.
+        let filled = archive.fill(sources, identity).await;
+        drop(archive);
+        let file = writing.await.map_err(Error::internal)?;
+        let file = file.map_err(Error::internal)?;
+        filled.map(|()| file)
+    }
+}
+
+/// A file in the archive.
+struct Entry {
+    name: String,
+    content: Vec<u8>,
+}
+
+fn write(mut entries: mpsc::Receiver<Entry>) -> io::Result<File> {
+    let mut archive = ZipWriter::new(tempfile::tempfile()?);
+    while let Some(Entry { name, content }) = entries.blocking_recv() {
+        archive.start_file(name, SimpleFileOptions::default())?;
+        archive.write_all(&content)?;
+    }
+    let mut file = archive.finish()?;
+    file.rewind()?;
+    Ok(file)
+}
+
+struct Archive(mpsc::Sender<Entry>);
+
+impl Archive {
+    async fn put(&self, name: String, content: Vec<u8>) -> Result<()> {
+        let sent = self.0.send(Entry { name, content }).await;
+        sent.map_err(|_| Error::internal("the archive is not written"))
+    }
+
+    async fn json<T: Serialize + Sync>(&self, name: &str, value: &T) -> Result<()> {
+        let content = serde_json::to_vec_pretty(value).map_err(Error::internal)?;
+        self.put(format!("{name}.json"), content).await
+    }
+
+    async fn fill(&self, sources: Sources<'_>, identity: Identity) -> Result<()> {
+        self.put(README.to_owned(), EXPLANATION.into()).await?;
+        self.account(sources, identity).await?;
+        self.money(sources, identity.user_id).await?;
+        self.services(sources, identity.user_id).await?;
+        self.messages(sources, identity.user_id).await?;
+        self.tickets(sources.tickets, identity.user_id).await
+    }
+
+    async fn account(&self, sources: Sources<'_>, identity: Identity) -> Result<()> {
+        let Sources { accounts, .. } = sources;
+        let id = identity.user_id;
+        let profile = Profile::from(accounts.user(id).await?);
+        self.json("profile", &profile).await?;
+        let sessions = accounts.sessions(identity).await?;
+        self.json("sessions", &sessions).await?;
+        let tokens = accounts.api_tokens(id).await?;
+        self.json("api-tokens", &tokens).await?;
+        let two_factor = accounts.two_factor(identity).await?;
+        self.json("two-factor", &two_factor).await?;
+        let subject = format!("user:{id}");
+        let filter = AuditFilter {
+            subject: Some(&subject),
+            ..AuditFilter::default()
+        };
+        let filter = &filter;
+        let db = &sources.instances.db;
+        let acts = all(|part| audit::list(db, filter, part)).await?;
+        self.json("acts", &acts).await
+    }
+
+    async fn money(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
+        let db = &sources.instances.db;
+        let info = wallet::info(sources.wallets, id).await?;
+        self.json("wallet", &info).await?;
+        let every = TransactionFilter::default();
+        let transactions = all(|part| wallet::transactions(db, id, every, part)).await?;
+        let views = transactions.into_iter().map(TransactionView::from);
+        self.json("transactions", &views.collect::<Vec<_>>())
+            .await?;
+        let filter = PaymentFilter {
+            user_id: Some(id),
+            ..PaymentFilter::default()
+        };
+        let payments = all(|part| payments::list(db, filter, part)).await?;
+        let views = payments.into_iter().map(PaymentView::from);
+        self.json("payments", &views.collect::<Vec<_>>()).await?;
+        let filter = DebtFilter {
+            user_id: Some(id),
+            ..DebtFilter::default()
+        };
+        let debts = all(|part| payments::debts(db, filter, part)).await?;
+        self.json("debts", &debts).await?;
+        let redemptions = all(|part| coupons::redemptions_by(db, id, part)).await?;
+        self.json("coupons", &redemptions).await
+    }
+
+    async fn services(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
+        let Sources {
+            catalog, instances, ..
+        } = sources;
+        let db = &instances.db;
+        let listed = all(|part| subscriptions::list(db, id, None, part)).await?;
+        let mut subscriptions = Vec::with_capacity(listed.len());
+        for found in listed {
+            let mut conn = db.read().await?;
+            subscriptions.push(subscriptions::detail(&mut conn, id, found.id).await?);
+        }
+        self.json("subscriptions", &subscriptions).await?;
+        let listed = all(|part| provisioning::list(db, id, None, part)).await?;
+        let mut details = Vec::with_capacity(listed.len());
+        for found in listed {
+            details.push(provisioning::detail(instances, id, found.id).await?);
+        }
+        self.json("instances", &details).await?;
+        let waits = all(|part| waitlist::waits(catalog, id, part)).await?;
+        self.json("waitlist", &waits).await
+    }
+
+    async fn messages(&self, sources: Sources<'_>, id: UserId) -> Result<()> {
+        let Sources {
+            notifications,
+            webhooks,
+            ..
+        } = sources;
+        let every = InboxFilter::default();
+        let inbox = all(|part| async move {
+            let (page, _unread) = notifications.inbox(id, every, part).await?;
+            Ok(page)
+        });
+        self.json("notifications", &inbox.await?).await?;
+        let preferences = notifications.preferences(id).await?;
+        self.json("notification-preferences", &preferences).await?;
+        let endpoints = webhooks.list(Owner::Customer(id)).await?;
+        self.json("webhooks", &endpoints).await
+    }
+
+    async fn tickets(&self, tickets: &Tickets, id: UserId) -> Result<()> {
+        let listed = all(|part| tickets.list(id, None, part)).await?;
+        let mut left = MOST_PICTURE_BYTES;
+        let mut details = Vec::with_capacity(listed.len());
+        for found in listed {
+            let detail = tickets.get(id, found.id).await?;
+            self.pictures(tickets, id, &detail, &mut left).await?;
+            details.push(detail);
+        }
+        self.json("tickets", &details).await
+    }
+
+    async fn pictures(
+        &self,
+        tickets: &Tickets,
+        id: UserId,
+        ticket: &TicketDetail,
+        left: &mut i64,
+    ) -> Result<()> {
+        let messages = ticket.messages.iter();
+        for picture in messages.flat_map(|message| &message.attachments) {
+            *left = left.saturating_sub(picture.size_bytes);
+            if *left < 0 {
+                return Ok(());
+            }
+            let file = tickets.attachment(id, picture.id).await?;
+            let name = format!("attachments/{}.{}", file.id, file.media_type.extension());
+            self.put(name, file.content).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a list to its end.
+async fn all<T, F>(page: impl Fn(Part) -> F) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<Page<T>>>,
+{
+    let mut rows = Vec::new();
+    let mut offset = 0;
+    loop {
+        let part = Part {
+            offset,
+            limit: ROWS,
+        };
+        let found = page(part).await?;
+        rows.extend(found.items);
+        offset += ROWS;
+        if offset >= found.total {
+            return Ok(rows);
+        }
+    }
+}
