@@ -48,6 +48,8 @@ crate::text_enum! {
         JobRun = "job.run",
         /// A mail that was not taken was sent again.
         NotificationResent = "notification.resent",
+        /// The operator's templates of notifications were read again.
+        NotificationTemplatesLoaded = "notification_templates.loaded",
         /// A top-up was paid back through the gateway.
         PaymentRefunded = "payment.refunded",
         /// A payment that the gateway left unclear was settled by hand.
@@ -156,15 +158,16 @@ pub enum Subject<'a> {
     Instances,
     /// Job by its name.
     Job(&'a str),
+    NotificationTemplates,
     Payment(PaymentId),
     Plan(PlanId),
     /// Plugin by its id.
     Plugin(&'a str),
     Service(ServiceId),
     Subscription(SubscriptionId),
+    Ticket(TicketId),
     /// Account.
     User(UserId),
-    Ticket(TicketId),
     /// Wallet by its customer.
     Wallet(UserId),
     /// Webhook of the shop.
@@ -185,13 +188,14 @@ impl Display for Subject<'_> {
             Self::Instance(id) => write!(f, "instance:{id}"),
             Self::Instances => f.write_str("instances"),
             Self::Job(name) => write!(f, "job:{name}"),
+            Self::NotificationTemplates => f.write_str("notification_templates"),
             Self::Payment(id) => write!(f, "payment:{id}"),
             Self::Plan(id) => write!(f, "plan:{id}"),
             Self::Plugin(id) => write!(f, "plugin:{id}"),
             Self::Service(id) => write!(f, "service:{id}"),
             Self::Subscription(id) => write!(f, "subscription:{id}"),
-            Self::User(id) => write!(f, "user:{id}"),
             Self::Ticket(id) => write!(f, "ticket:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
             Self::Wallet(user_id) => write!(f, "wallet:{user_id}"),
             Self::Webhook(id) => write!(f, "webhook:{id}"),
         }

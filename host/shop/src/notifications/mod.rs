@@ -234,7 +234,11 @@ impl Notifications {
         };
         Ok(Preferences {
             language: reader.language,
-            kinds: Topic::ALL.iter().map(preference).collect(),
+            kinds: Topic::ALL
+                .iter()
+                .filter(|kind| reader.may_have(**kind))
+                .map(preference)
+                .collect(),
         })
     }
 
@@ -285,8 +289,13 @@ impl Notifications {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` with the file and line of a template that does not work.
-    pub fn reload_templates(&self) -> Result<()> {
+    pub async fn reload_templates(&self, actor_id: UserId) -> Result<()> {
         let templates = load(&self.settings, &self.clock)?;
+        let mut conn = self.db.begin().await?;
+        let act = AuditAct::NotificationTemplatesLoaded;
+        let event = Event::new(act, Subject::NotificationTemplates, json!({}));
+        audit::record(&mut conn, &self.clock, actor_id, event).await?;
+        conn.commit().await?;
         self.templates.store(Arc::new(templates));
         tracing::info!("notification.templates_loaded");
         Ok(())

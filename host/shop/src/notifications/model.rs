@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use utoipa::ToSchema;
 
 use crate::{
+    accounts::Role,
     ids::{DeliveryId, NotificationId, UserId},
     outbox::Topic,
     text_enum,
@@ -49,6 +50,15 @@ pub(super) struct Reader {
     pub(super) email: String,
     pub(super) name: String,
     pub(super) language: Language,
+    pub(super) role: Role,
+}
+
+impl Reader {
+    /// Returns true for kinds that this account can have in an inbox or by e-mail.
+    pub(super) fn may_have(&self, kind: Topic) -> bool {
+        !kind.is_mail_only()
+            && (self.role == Role::Administrator || !kind.is_for_administrators())
+    }
 }
 
 /// A notification as the database holds it.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn reader(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<Reader>> {
-    let sql = "SELECT id, email, name, language FROM users WHERE id = $1";
+    let sql = "SELECT id, email, name, language, role FROM users WHERE id = $1";
     fetch_optional!(conn, Reader, sql, id)
 }
 
@@ -26,14 +26,14 @@ pub(super) async fn addressee(
     email: &str,
     is_any: bool,
 ) -> sqlx::Result<Option<Reader>> {
-    let sql = "SELECT id, email, name, language FROM users \
+    let sql = "SELECT id, email, name, language, role FROM users \
                WHERE email = $1 AND status = 'ACTIVE' AND (email_verified_at IS NULL OR $2)";
     fetch_optional!(conn, Reader, sql, email, is_any)
 }
 
 /// Accounts that administer the shop.
 pub(super) async fn administrators(conn: &mut Conn) -> sqlx::Result<Vec<Reader>> {
-    let sql = "SELECT id, email, name, language FROM users WHERE role = 'ADMINISTRATOR' AND status = 'ACTIVE' ORDER BY id";
+    let sql = "SELECT id, email, name, language, role FROM users WHERE role = 'ADMINISTRATOR' AND status = 'ACTIVE' ORDER BY id";
     fetch_all!(conn, Reader, sql)
 }
 

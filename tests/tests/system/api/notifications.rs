@@ -194,7 +194,11 @@ async fn a_reader_decides_what_is_told_in_which_language(shop: Shop) {
     let before = reader.get(PREFERENCES).await.data(200);
     assert_eq!(before["language"], "id");
     let kinds = before["kinds"].as_array().unwrap();
-    assert_eq!(kinds.len(), Topic::ALL.len());
+    let not_told = |topic: &&Topic| topic.is_mail_only() || topic.is_for_administrators();
+    let left_out = Topic::ALL.iter().filter(not_told).count();
+    assert_eq!((kinds.len(), left_out), (Topic::ALL.len() - left_out, 4));
+    let admin = shop.admin().await.get(PREFERENCES).await.data(200);
+    assert_eq!(admin["kinds"].as_array().unwrap().len(), Topic::ALL.len() - 2);
     assert!(
         kinds
             .iter()
@@ -439,6 +443,10 @@ async fn templates_of_the_operator_are_checked_and_used() {
     fs::write(&file, "Subject: Again\n\nNow.\n").unwrap();
     admin.post(reload, json!({})).await.data(200);
     assert_eq!(admin.get(preview).await.data(200)["subject"], "Again");
+    // Only what was loaded is an act.
+    let acts = "/api/admin/audit?act=notification_templates.loaded";
+    let acts = admin.get(acts).await.data(200);
+    assert_eq!(acts.as_array().unwrap().len(), 1);
 
     for wrong in [
         "?kind=QUOTA_FREE",

@@ -69,7 +69,7 @@ async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
     let key = customer.post("/api/user/api-tokens", key).await.data(201);
     let hook = json!({ "url": "https://1.1.1.1/", "events": ["TICKET_ANSWERED"] });
     customer.post("/api/webhooks", hook).await.data(201);
-    let picture = pictures::png(4, 4);
+    let picture = pictures::png();
     let asked = tickets::ask(&customer, &[("rumah.png", &picture)]).await;
     asked.data(201);
     assert!(personal_rows(&shop, &person).await > 3);
@@ -236,7 +236,7 @@ async fn an_archive_holds_everything_of_its_owner_and_of_no_other(shop: Shop) {
     let customer = shop.customer_with_credit("arsip@example.com", 60_000).await;
     let stranger = shop.customer("orang-lain@example.com").await;
     tickets::ask(&stranger, &[]).await.data(201);
-    let picture = pictures::png(4, 4);
+    let picture = pictures::png();
     let asked = tickets::ask(&customer, &[("rumah.png", &picture)]).await;
     let asked = asked.data(201);
     let order = json!({ "planId": shop.plan("n8n", "basic").await });

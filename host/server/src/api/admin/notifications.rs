@@ -60,8 +60,8 @@ async fn preview(
 /// answer names its file and line, and the earlier ones stay in use.
 #[utoipa::path(post, path = "/admin/notifications/templates/reload", tag = "admin: notifications", security(("bearer" = [])),
     responses((status = 200, description = "Loaded", body = Envelope<Nothing>), Reloading))]
-async fn reload(State(state): State<AppState>, _admin: Admin) -> Reply<Nothing> {
-    state.notifications.reload_templates()?;
+async fn reload(State(state): State<AppState>, admin: Admin) -> Reply<Nothing> {
+    state.notifications.reload_templates(admin.user_id).await?;
     Ok(Success::ok("The templates are loaded.", Nothing {}))
 }
 
