@@ -56,8 +56,7 @@ pub(super) struct Reader {
 impl Reader {
     /// Returns true for kinds that this account can have in an inbox or by e-mail.
     pub(super) fn may_have(&self, kind: Topic) -> bool {
-        !kind.is_mail_only()
-            && (self.role == Role::Administrator || !kind.is_for_administrators())
+        !kind.is_mail_only() && (self.role == Role::Administrator || !kind.is_for_administrators())
     }
 }
 

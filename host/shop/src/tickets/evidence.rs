@@ -15,7 +15,7 @@ use crate::{
 /// # Errors
 /// `NOT_FOUND` when there is none or it is another customer's.
 pub(super) async fn of(instances: &Instances, user_id: UserId, id: InstanceId) -> Result<Value> {
-    let mut evidence = provisioning::evidence(instances, user_id, id).await?;
+    let mut evidence = Box::pin(provisioning::evidence(instances, user_id, id)).await?;
     let payment = payment(instances, user_id, id).await?;
     if let Value::Object(fields) = &mut evidence {
         fields.insert("payment".to_owned(), payment);

@@ -198,7 +198,10 @@ async fn a_reader_decides_what_is_told_in_which_language(shop: Shop) {
     let left_out = Topic::ALL.iter().filter(not_told).count();
     assert_eq!((kinds.len(), left_out), (Topic::ALL.len() - left_out, 4));
     let admin = shop.admin().await.get(PREFERENCES).await.data(200);
-    assert_eq!(admin["kinds"].as_array().unwrap().len(), Topic::ALL.len() - 2);
+    assert_eq!(
+        admin["kinds"].as_array().unwrap().len(),
+        Topic::ALL.len() - 2
+    );
     assert!(
         kinds
             .iter()

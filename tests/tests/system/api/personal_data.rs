@@ -225,7 +225,8 @@ fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
         let mut file = archive.by_index(index).unwrap();
         let mut content = Vec::new();
         file.read_to_end(&mut content).unwrap();
-        files.insert(file.name().to_owned(), content);
+        let name = file.name().unwrap().into_owned();
+        files.insert(name, content);
     }
     files
 }
