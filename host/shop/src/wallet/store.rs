@@ -300,7 +300,7 @@ pub(super) async fn at_a_glance(
     }
     let sql = "SELECT t.id, t.number, t.user_id, t.type, t.status, t.amount, t.balance_before, t.balance_after, t.description,
                  t.details, t.subscription_id, t.coupon_id, t.price_decision_id, t.coupon_decision_id, t.created_at, t.completed_at,
-                 w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent, w.entries, w.head_hash,
+                 w.paid_balance, w.bonus_balance, w.total_top_up, w.total_spent, w.entries, w.head_hash, w.closed_at,
                  (SELECT CAST(coalesce(-sum(s.amount), 0) AS BIGINT) FROM transactions s
                   WHERE s.user_id = $1 AND s.created_at >= $2 AND s.type IN ('SUBSCRIPTION', 'UPGRADE')
                     AND s.status = 'COMPLETED') AS spent

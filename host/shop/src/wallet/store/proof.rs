@@ -17,8 +17,7 @@ pub(in crate::wallet) async fn wallets_after(
     user_id: UserId,
     limit: i64,
 ) -> sqlx::Result<Vec<WalletRow>> {
-    let sql =
-        "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash
+    let sql = "SELECT user_id, paid_balance, bonus_balance, total_top_up, total_spent, entries, head_hash, closed_at
                FROM wallets WHERE user_id > $1 ORDER BY user_id LIMIT $2";
     fetch_all!(conn, WalletRow, sql, user_id, limit)
 }
