@@ -40,6 +40,13 @@ pub struct AccountChange {
     pub role: Option<Role>,
 }
 
+impl AccountChange {
+    /// Returns true when nothing is to be changed.
+    pub const fn is_empty(&self) -> bool {
+        self.name.is_none() && self.phone.is_none() && self.role.is_none()
+    }
+}
+
 /// Token with which an administrator looks at an account.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

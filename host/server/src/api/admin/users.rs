@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use dermaga_shop::{
+    Code, Error,
     accounts::{
         AccountStatus, Email, NewAccount, Role,
         administration::{AccountChange, Act, Look},
@@ -204,6 +205,10 @@ async fn change(
         )?,
         role: change.role,
     };
+    if wanted.is_empty() {
+        let message = "Say what is to change: name, phone or role.";
+        return Err(Error::new(Code::ValidationFailed, message).into());
+    }
     state.accounts.change(act, id, wanted).await?;
     let user = users::get(&state.db, id).await?;
     Ok(Success::ok("The account is changed.", user))
