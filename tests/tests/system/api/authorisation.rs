@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::matrix::MATRIX;
+use super::tickets;
+use crate::pictures;
 
 both_engines!(
     Shop,
@@ -292,6 +294,9 @@ impl Belongings {
         let token = owner.post("/api/user/api-tokens", token).await.data(201);
         let hook = json!({ "url": "https://1.1.1.1/", "events": ["TICKET_ANSWERED"] });
         let hook = owner.post("/api/webhooks", hook).await.data(201);
+        let picture = pictures::png();
+        let asked = tickets::ask(owner, &[("layar.png", &picture)]).await;
+        let asked = asked.data(201);
         let transactions = owner.get("/api/wallet/transactions").await.data(200);
         let sessions = owner.get("/api/user/sessions").await.data(200);
         let notification = loop {
@@ -306,6 +311,11 @@ impl Belongings {
             ("/api/subscriptions/waitlist/", id(&waiting)),
             ("/api/subscriptions/", id(&bought["subscription"])),
             ("/api/notifications/", notification),
+            (
+                "/api/tickets/attachments/",
+                id(&asked["messages"][0]["attachments"][0]),
+            ),
+            ("/api/tickets/", id(&asked)),
             ("/api/user/api-tokens/", id(&token)),
             ("/api/user/sessions/", id(&sessions[0])),
             ("/api/wallet/transactions/", id(&transactions[0])),
@@ -345,13 +355,21 @@ async fn what_belongs_to_another_is_not_found(shop: Shop) {
         };
         let path = belongings.path(path);
         for other in &others {
-            let (status, body) = call(other, method, &path, &body).await;
+            let (status, body) = if path.ends_with("/messages") {
+                let sent = [("message", "Which is not mine.")];
+                let answer = other.post_form(&path, &sent, &[]).await;
+                (answer.status, Some(answer.body))
+            } else {
+                call(other, method, &path, &body).await
+            };
             if status != 404 {
                 faults.push(format!("{method} {path}: {status} {body:?}"));
             }
         }
-        // The ids are real, or this would prove nothing.
-        let is_there = *method == "GET" && !path.contains("/deliveries/");
+        // The ids are real, or this would prove nothing. No event was delivered, and nothing was paid
+        // through a gateway that could be asked.
+        let is_nothing = path.contains("/deliveries/") || path.ends_with("/status");
+        let is_there = *method == "GET" && !is_nothing;
         if is_there && call(&owner, method, &path, &body).await.0 == 404 {
             faults.push(format!("{method} {path}: not found by its owner"));
         }

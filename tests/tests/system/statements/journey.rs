@@ -471,6 +471,9 @@ async fn tickets(customer: &Client, admin: &Client) {
     ];
     let opened = customer.post_form("/api/tickets", &texts, &[]).await;
     let id = text(&opened.data(201)["id"]);
+    for path in ["/api/tickets", "/api/tickets?status=OPEN"] {
+        customer.get(path).await.data(200);
+    }
     let path = format!("/api/admin/tickets/{id}");
     let answer = [("message", "Like this.")];
     let messages = format!("{path}/messages");
