@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use image::{DynamicImage, Frame, ImageFormat, Rgba, RgbaImage, codecs::gif::GifEncoder};
 
-/// Text that stands for a location in a picture.
+/// Text in place of a location in a picture.
 pub(crate) const LOCATION: &str = "6.2088S-106.8456E";
 
 fn written(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {

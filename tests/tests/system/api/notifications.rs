@@ -446,7 +446,7 @@ async fn templates_of_the_operator_are_checked_and_used() {
     fs::write(&file, "Subject: Again\n\nNow.\n").unwrap();
     admin.post(reload, json!({})).await.data(200);
     assert_eq!(admin.get(preview).await.data(200)["subject"], "Again");
-    // Only what was loaded is an act.
+    // The trail has the loading alone.
     let acts = "/api/admin/audit?act=notification_templates.loaded";
     let acts = admin.get(acts).await.data(200);
     assert_eq!(acts.as_array().unwrap().len(), 1);

@@ -133,7 +133,7 @@ async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
     assert_ne!(id(&again).await, person);
 }
 
-/// What runs and what was paid for has to be settled first, each with its detail.
+/// Services that run and money that was paid have to be settled first, each with its detail.
 async fn nothing_is_deleted_that_runs_or_is_paid_for(shop: Shop) {
     let customer = shop.customer("berjalan@example.com").await;
     let (person, admin) = (id(&customer).await, shop.admin().await);
