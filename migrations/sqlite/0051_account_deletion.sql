@@ -5,3 +5,4 @@ ALTER TABLE wallets ADD COLUMN closed_at TEXT;
 -- By which the rest of a person is found.
 CREATE INDEX notifications_of_user ON notifications (user_id);
 CREATE INDEX outbox_by_subject ON outbox (subject_id);
+CREATE INDEX instances_live_of_user ON instances (user_id) WHERE status <> 'TERMINATED';

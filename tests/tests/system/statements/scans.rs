@@ -34,6 +34,11 @@ pub(super) fn places() -> impl Iterator<Item = &'static str> {
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("accounts/store.rs bonuses_due", "users", FEW),
     ("accounts/store.rs has_administrator", "users", FEW),
+    (
+        "accounts/store/administration.rs has_other_administrator",
+        "users",
+        FEW,
+    ),
     ("alerts/store.rs count_open", "alerts", FEW),
     ("alerts/store.rs list", "alerts", PAGE),
     ("audit/store.rs list", "audit_events", PAGE),
@@ -177,6 +182,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("tickets/store.rs count_by_priority", "tickets", SUM),
     ("tickets/store.rs count_by_status", "tickets", SUM),
     ("tickets/store.rs list_all", "tickets", PAGE),
+    ("tickets/store.rs list_all", "users", PAGE),
     ("tickets/store.rs waiting", "tickets", SUM),
     ("timekeeping/store.rs mend", "health_spans", MENDED),
     ("timekeeping/store.rs mend", "instances", MENDED),
@@ -185,6 +191,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("timekeeping/store.rs mend", "subscriptions", FEW),
     ("timekeeping/store.rs mend", "webhook_endpoints", MENDED),
     ("users/store.rs list", "users", PAGE),
+    ("users/store.rs obstacles", "payment_refunds", FEW),
     (
         "webhooks/store/deliveries.rs purge",
         "webhook_deliveries",

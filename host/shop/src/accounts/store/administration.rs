@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     accounts::{AccountStatus, Role},
     db::Conn,
-    execute, fetch_one,
+    execute, fetch_all,
     ids::UserId,
 };
 
@@ -20,9 +20,9 @@ pub(in crate::accounts) async fn has_other_administrator(
     conn: &mut Conn,
     id: UserId,
 ) -> sqlx::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE role = 'ADMINISTRATOR' AND status = 'ACTIVE' AND id <> $1)";
-    let (exists,) = fetch_one!(conn, (bool,), sql, id)?;
-    Ok(exists)
+    let sql = "SELECT id FROM users WHERE role = 'ADMINISTRATOR' AND status = 'ACTIVE' ORDER BY id LIMIT 2";
+    let rows = fetch_all!(conn, (UserId,), sql)?;
+    Ok(rows.into_iter().any(|(other,)| other != id))
 }
 
 pub(in crate::accounts) async fn change(
