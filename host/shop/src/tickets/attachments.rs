@@ -23,7 +23,7 @@ const ORPHANED: TimeDelta = TimeDelta::hours(1);
 /// Files that one look of the sweeper finds.
 const SWEPT_AT_ONCE: i64 = 100;
 
-/// A file that is kept until this is dropped, or for good by [`Tickets::attach`].
+/// A file that is kept until this is dropped, or for good when its message is committed.
 #[derive(Debug)]
 pub struct KeptFile {
     id: AttachmentId,
