@@ -237,8 +237,11 @@ async fn a_backtest_has_bounds(shop: Shop) {
         )
         .await
         .data(200);
+    // A busy machine does not come to the last one within the time of a request, and says so.
+    assert_eq!(fewer["decisions"], fewer["same"]);
     assert_eq!(
-        (&fewer["decisions"], &fewer["same"], &fewer["stoppedAt"]),
-        (&json!(20_000), &json!(20_000), &json!(null))
+        fewer["decisions"] == 20_000,
+        fewer["stoppedAt"].is_null(),
+        "{fewer:#}"
     );
 }
