@@ -11,7 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dermaga_shop::db::Db;
 use sqlx::{Connection, PgConnection};
+use tokio::sync::OnceCell;
 
 use crate::{say, unique};
 
@@ -35,6 +37,8 @@ cat >/dev/null
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
+    /// Name of the database that new ones are copied from.
+    migrated: OnceCell<String>,
     _keeper: Child,
     /// Input of the script; closing it stops the server.
     _input: ChildStdin,
@@ -94,6 +98,7 @@ fn start(durable: bool) -> Result<Postgres, String> {
     ));
     Ok(Postgres {
         port,
+        migrated: OnceCell::new(),
         _keeper: keeper,
         _input: input,
     })
@@ -130,19 +135,40 @@ fn wait_for(port: u16, dir: &Path) -> Result<(), String> {
 }
 
 impl Postgres {
-    /// Creates an empty database and returns its URL.
+    /// Creates a database with the shop's tables and returns its URL. It is a copy of one that was
+    /// migrated for all tests of this process.
     pub async fn new_database(&self) -> String {
+        let migrated = || async {
+            let (name, url) = self.create("").await;
+            let db = Db::connect(&url).await.expect("PostgreSQL answers");
+            db.migrate().await.expect("the tables are made");
+            // A database that is in use is no template.
+            db.close().await;
+            name
+        };
+        let template = self.migrated.get_or_init(migrated).await;
+        self.create(&format!("TEMPLATE {template}")).await.1
+    }
+
+    /// Creates an empty database and returns its URL.
+    pub async fn empty_database(&self) -> String {
+        self.create("").await.1
+    }
+
+    /// Creates a database; returns its name and its URL.
+    async fn create(&self, options: &str) -> (String, String) {
         let name = format!("test_{}", unique());
         let server = format!("postgres://dermaga@127.0.0.1:{}/postgres", self.port);
         let mut conn = PgConnection::connect(&server)
             .await
             .expect("PostgreSQL answers");
-        let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name} {options}"));
         sqlx::query(sql)
             .execute(&mut conn)
             .await
             .expect("a database can be made");
         conn.close().await.expect("the connection closes");
-        format!("postgres://dermaga@127.0.0.1:{}/{name}", self.port)
+        let url = format!("postgres://dermaga@127.0.0.1:{}/{name}", self.port);
+        (name, url)
     }
 }

@@ -44,7 +44,7 @@ impl Site {
         ];
         if on_postgres {
             match postgres::shared() {
-                Ok(server) => environment.push(("DATABASE_URL", server.new_database().await)),
+                Ok(server) => environment.push(("DATABASE_URL", server.empty_database().await)),
                 Err(why) => {
                     skip("PostgreSQL", why);
                     return None;

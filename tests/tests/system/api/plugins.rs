@@ -589,7 +589,7 @@ async fn two_servers_start_at_once_on_an_empty_database() {
         Ok(server) => server,
         Err(why) => return skip("PostgreSQL", why),
     };
-    let url = server.new_database().await;
+    let url = server.empty_database().await;
     let start = || {
         Shop::open_with(Engine::Sqlite, |config| {
             config.database_url = Some(Secret::new(url.clone()));
