@@ -6,24 +6,11 @@
 
 use std::sync::LazyLock;
 
-use dermaga_runtime::{Runtime, RuntimeConfig};
+use dermaga_runtime::fixtures::Anything;
 use libfuzzer_sys::fuzz_target;
-use serde_json::json;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    let mut config = RuntimeConfig {
-        concurrency: 1,
-        ..RuntimeConfig::default()
-    };
-    config.limits.quick.fuel = 100_000;
-    Runtime::new(config).expect("the engine starts")
-});
+static ANYTHING: LazyLock<Anything> = LazyLock::new(Anything::default);
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(plugin) = RUNTIME.load(bytes) {
-        let input = json!({
-            "parameters": {}, "moment": 0, "place": "wallet", "purchase": null, "facts": {}
-        });
-        let _ = plugin.call_json("evaluate", &input);
-    }
+    ANYTHING.outcome_of(bytes);
 });
