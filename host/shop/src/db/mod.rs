@@ -121,9 +121,9 @@ impl Db {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(url: &str, connections: u32) -> sqlx::Result<Self> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            Self::connect_postgres(url, connections).await
+            Box::pin(Self::connect_postgres(url, connections)).await
         } else if url.starts_with("sqlite:") {
-            Self::connect_sqlite(url).await
+            Box::pin(Self::connect_sqlite(url)).await
         } else {
             let message = "the URL must begin with sqlite:// or postgres://";
             Err(sqlx::Error::Configuration(message.into()))
@@ -231,8 +231,8 @@ impl Db {
     /// When a migration fails, or the database is newer than this binary.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         match self {
-            Self::Sqlite { writer, .. } => SQLITE_MIGRATIONS.run(writer.pool()).await,
-            Self::Postgres(server) => POSTGRES_MIGRATIONS.run(&server.pool).await,
+            Self::Sqlite { writer, .. } => Box::pin(SQLITE_MIGRATIONS.run(writer.pool())).await,
+            Self::Postgres(server) => Box::pin(POSTGRES_MIGRATIONS.run(&server.pool)).await,
         }
     }
 
