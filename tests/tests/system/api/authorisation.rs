@@ -292,7 +292,7 @@ impl Belongings {
         let waiting = owner.post(path, json!({ "planId": plan })).await.data(201);
         let token = json!({ "name": "milik", "scope": "READ" });
         let token = owner.post("/api/user/api-tokens", token).await.data(201);
-        let hook = json!({ "url": "https://1.1.1.1/", "events": ["TICKET_ANSWERED"] });
+        let hook = json!({ "url": "https://hooks.example.com/", "events": ["TICKET_ANSWERED"] });
         let hook = owner.post("/api/webhooks", hook).await.data(201);
         let picture = pictures::png();
         let asked = tickets::ask(owner, &[("layar.png", &picture)]).await;

@@ -67,7 +67,7 @@ async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
     let person = id(&customer).await;
     let key = json!({ "name": "laporan", "scope": "WRITE" });
     let key = customer.post("/api/user/api-tokens", key).await.data(201);
-    let hook = json!({ "url": "https://1.1.1.1/", "events": ["TICKET_ANSWERED"] });
+    let hook = json!({ "url": "https://hooks.example.com/", "events": ["TICKET_ANSWERED"] });
     customer.post("/api/webhooks", hook).await.data(201);
     let picture = pictures::png();
     let asked = tickets::ask(&customer, &[("rumah.png", &picture)]).await;

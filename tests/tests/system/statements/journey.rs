@@ -485,7 +485,7 @@ async fn tickets(customer: &Client, admin: &Client) {
 
 /// Makes a webhook and disables it before anything happens, so that nothing is sent.
 async fn webhook(customer: &Client) {
-    let new = json!({ "url": "https://1.1.1.1/", "events": ["QUOTA_FREE"] });
+    let new = json!({ "url": "https://hooks.example.com/", "events": ["QUOTA_FREE"] });
     let made = customer.post("/api/webhooks", new).await.data(201);
     let path = format!("/api/webhooks/{}", text(&made["id"]));
     let disabled = customer.patch(&path, json!({ "enabled": false })).await;
