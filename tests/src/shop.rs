@@ -16,6 +16,7 @@ use dermaga_shop::{
     accounts::{Email, NewAccount, Role},
     crypto::Secret,
     db::{Clock, Db},
+    plugins::Findings,
     provisioning::Choice,
     wallet::ledger::{self, Verification},
     webhooks::Lookup,
@@ -63,6 +64,12 @@ pub fn plugins_folder() -> &'static Path {
     })
 }
 
+/// What any shop of this process found out about plugins.
+fn findings() -> Findings {
+    static FINDINGS: OnceLock<Findings> = OnceLock::new();
+    FINDINGS.get_or_init(Findings::default).clone()
+}
+
 impl Shop {
     /// Starts a shop that writes manifests into a folder; `None` when its database is not
     /// available.
@@ -91,6 +98,7 @@ impl Shop {
         // Each plugin is compiled once for all tests, and not for each shop.
         config.runtime.cache_dir = Some(checkout().join("target/compiled-for-tests"));
         config.templates_dir = Some(checkout().join("service-templates"));
+        config.plugins.findings = findings();
         // Every name of an endpoint leads to this machine: nothing is looked up or asked outside.
         config.webhooks.permit_loopback = true;
         config.webhooks.lookup =

@@ -136,6 +136,7 @@ impl TestDatabase {
                 failures: 0,
                 pause: TimeDelta::zero(),
             },
+            ..Policy::default()
         };
         let registry = Registry::new(runtime, self.db.clone(), self.clock.clone(), policy);
         registry.refresh().await.unwrap();

@@ -8,6 +8,7 @@ mod breaker;
 pub mod decisions;
 mod describe;
 mod explain;
+mod findings;
 mod json_diff;
 mod lifecycle;
 mod model;
@@ -25,6 +26,7 @@ pub use breaker::BreakerRules;
 pub use decisions::{Asking, Decided, Decision, Subject, decide, refuse, repeats, replay};
 pub use describe::describe;
 pub use explain::{ExplainedDecision, explain};
+pub use findings::Findings;
 pub use lifecycle::{activate, delete, refuse_retired, reset, retire, retire_plugin, roll_back};
 pub use model::{
     Activation, DecisionFilter, DecisionView, GrantedClass, Outcome, PluginClass, PluginView,

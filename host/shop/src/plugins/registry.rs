@@ -12,6 +12,7 @@ use dermaga_runtime::{Digest, GiveUp, LoadError, Plugin, Runtime, SizeClass, con
 use super::{
     breaker::{BreakerRules, Breakers, Permit},
     decisions,
+    findings::Findings,
     model::PluginClass,
     signatures::Trust,
     store, sync,
@@ -30,6 +31,8 @@ const POLLS_BETWEEN_ATTEMPTS: u32 = 30;
 pub struct Policy {
     pub trust: Trust,
     pub breaker: BreakerRules,
+    /// Passed checks that servers of this process share.
+    pub findings: Findings,
 }
 
 /// The active version of every plugin, and every other version that was asked for.
@@ -40,6 +43,7 @@ pub struct Registry {
     clock: Clock,
     trust: Trust,
     breakers: Breakers,
+    findings: Findings,
     active: ArcSwap<Active>,
     /// Any version by digest; an instance stays on the version it was made with.
     loaded: Mutex<HashMap<Digest, Plugin>>,
@@ -91,6 +95,7 @@ impl Registry {
             clock,
             trust: policy.trust,
             breakers: Breakers::new(policy.breaker),
+            findings: policy.findings,
             active: ArcSwap::default(),
             loaded: Mutex::default(),
             redrawing: tokio::sync::Mutex::default(),
@@ -107,6 +112,10 @@ impl Registry {
 
     pub(super) const fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    pub(super) const fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     pub(super) const fn trust(&self) -> &Trust {

@@ -3,14 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use dermaga_runtime::{Digest, Plugin};
-use dermaga_toolkit::{
-    check::conformance,
-    template::{Template, TemplateError},
-};
+use dermaga_toolkit::template::{Template, TemplateError};
 use serde_json::json;
 
 use super::{
-    Registry, activate, decisions,
+    Registry, activate,
     model::{PluginClass, VersionRow, VersionState, VersionView},
     signatures::{Distrust, Signature},
     size_class, store, sync, vetting,
@@ -61,11 +58,11 @@ pub async fn stage(
         return again(registry, &plugin, known, signature, uploaded_by).await;
     }
     let report = match uploaded_by {
-        Some(_) => check(&plugin, templates).await?,
+        Some(_) => Box::pin(vetting::conformance(registry, &plugin, templates)).await?,
         // One wrong template in the folder keeps a plugin from no other service.
         None => {
             let passing = vetting::passing(registry, &plugin, templates).await?;
-            check(&plugin, &passing).await?
+            Box::pin(vetting::conformance(registry, &plugin, &passing)).await?
         }
     };
     let about = plugin.about();
@@ -176,32 +173,6 @@ async fn again(
     registry.refresh().await?;
     let signature = signature.or(known.signature);
     Ok(VersionView::of(registry, VersionRow { signature, ..known }))
-}
-
-/// The conformance report as JSON; a failed check refuses the component.
-async fn check(plugin: &Plugin, templates: &[Template]) -> Result<serde_json::Value> {
-    let (checked, templates) = (plugin.clone(), templates.to_vec());
-    let report = tokio::task::spawn_blocking(move || conformance(&checked, &templates, &[]))
-        .await
-        .map_err(Error::internal)?;
-    if let Some(failed) = report.first_failure() {
-        if report.busy {
-            return Err(decisions::no_place());
-        }
-        let message = format!(
-            "The component does not conform: {}, {}.",
-            failed.name, failed.message
-        );
-        let error = Error::new(Code::ComponentRefused, message)
-            .with("code", "COMPONENT_DOES_NOT_CONFORM")
-            .with("check", failed.name.clone());
-        let fix = failed.fix.iter().map(|fix| ("fix", fix));
-        let details = failed.details.iter().map(|detail| ("detail", detail));
-        return Err(details
-            .chain(fix)
-            .fold(error, |error, (name, text)| error.with(name, text.clone())));
-    }
-    Ok(serde_json::to_value(&report)?)
 }
 
 /// A plugin id means the same kind of thing for ever.

@@ -12,6 +12,8 @@ use dermaga_toolkit::{
     template::{Template, TemplateError},
 };
 
+use serde_json::{Value, json};
+
 use super::{Registry, decisions};
 use crate::{Code, Error, Result};
 
@@ -32,12 +34,17 @@ pub(super) async fn faults(
     if store::has_passed(&mut registry.db().read().await?, &key).await? {
         return Ok(Vec::new());
     }
-    let (checked, asked) = (plugin.clone(), template.clone());
-    let faults = tokio::task::spawn_blocking(move || check::faults(&checked, &asked))
-        .await
-        .map_err(Error::internal)?
-        .map_err(|check::Busy| decisions::no_place())?;
+    let faults = if registry.findings().report(&key).is_some() {
+        Vec::new()
+    } else {
+        let (checked, asked) = (plugin.clone(), template.clone());
+        tokio::task::spawn_blocking(move || check::faults(&checked, &asked))
+            .await
+            .map_err(Error::internal)?
+            .map_err(|check::Busy| decisions::no_place())?
+    };
     if faults.is_empty() {
+        registry.findings().note(key.clone(), Value::Null);
         let now = registry.clock().now();
         let mut conn = registry.db().begin().await?;
         store::note_passed(&mut conn, &key, now).await?;
@@ -121,17 +128,63 @@ fn of<'t>(plugin: &Plugin, templates: &'t [Template]) -> impl Iterator<Item = &'
         .filter(move |template| template.plugin == id)
 }
 
-/// Everything that decides how a check ends: this program, the component with its limits, the text.
+/// Returns the conformance report of a component with all these templates.
+///
+/// # Errors
+/// `COMPONENT_REFUSED` with the first failed check, and `PLUGIN_BUSY` when a call found no place.
+pub(super) async fn conformance(
+    registry: &Registry,
+    plugin: &Plugin,
+    templates: &[Template],
+) -> Result<Value> {
+    let key = key_of("conformance", plugin, templates);
+    if let Some(report) = registry.findings().report(&key) {
+        return Ok(report);
+    }
+    let (checked, templates) = (plugin.clone(), templates.to_vec());
+    let report = tokio::task::spawn_blocking(move || check::conformance(&checked, &templates, &[]))
+        .await
+        .map_err(Error::internal)?;
+    if let Some(failed) = report.first_failure() {
+        if report.busy {
+            return Err(decisions::no_place());
+        }
+        let message = format!(
+            "The component does not conform: {}, {}.",
+            failed.name, failed.message
+        );
+        let error = Error::new(Code::ComponentRefused, message)
+            .with("code", "COMPONENT_DOES_NOT_CONFORM")
+            .with("check", failed.name.clone());
+        let fix = failed.fix.iter().map(|fix| ("fix", fix));
+        let details = failed.details.iter().map(|detail| ("detail", detail));
+        return Err(details
+            .chain(fix)
+            .fold(error, |error, (name, text)| error.with(name, text.clone())));
+    }
+    let report = serde_json::to_value(&report)?;
+    registry.findings().note(key, report.clone());
+    Ok(report)
+}
+
+/// Everything that decides how the check of a template ends.
 fn key(plugin: &Plugin, template: &Template) -> String {
-    let source = template.source();
-    let parts = [
-        program().to_owned(),
+    key_of("template", plugin, std::slice::from_ref(template))
+}
+
+/// Everything that decides how a check ends: which one it is, this program, the component with its
+/// limits, the texts.
+fn key_of(check: &str, plugin: &Plugin, templates: &[Template]) -> String {
+    let limits = format!("{} {:?}", plugin.size_class(), plugin.limits());
+    let texts = templates.iter().map(|template| &template.source().text);
+    let parts = json!([
+        check,
+        program(),
         plugin.digest().to_string(),
-        format!("{} {:?}", plugin.size_class(), plugin.limits()),
-        source.text.clone(),
-    ];
-    let text = serde_json::json!(parts).to_string();
-    Digest::of(text.as_bytes()).to_string()
+        limits,
+        texts.collect::<Vec<_>>()
+    ]);
+    Digest::of(parts.to_string().as_bytes()).to_string()
 }
 
 /// Identity of this build: another one may check more.
