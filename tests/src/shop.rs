@@ -64,7 +64,7 @@ pub fn plugins_folder() -> &'static Path {
     })
 }
 
-/// What any shop of this process found out about plugins.
+/// Passed checks of plugins that all shops of this process share.
 fn findings() -> Findings {
     static FINDINGS: OnceLock<Findings> = OnceLock::new();
     FINDINGS.get_or_init(Findings::default).clone()

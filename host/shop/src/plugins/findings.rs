@@ -1,4 +1,4 @@
-//! What checks of plugins have found, kept for as long as the process lives.
+//! Results of checks of plugins, kept for as long as the process lives.
 
 use std::{
     collections::HashMap,
