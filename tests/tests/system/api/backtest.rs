@@ -237,6 +237,16 @@ async fn a_backtest_has_bounds(shop: Shop) {
         )
         .await
         .data(200);
+    let window = Window {
+        since: since + TimeDelta::seconds(1),
+        until: shop.clock().now(),
+    };
+    let all = backtest(&state.db, &candidate, window, None, |_| {});
+    let all = all.await.unwrap();
+    assert_eq!(
+        (all.decisions, all.same, all.stopped_at),
+        (20_000, 20_000, None)
+    );
     // A busy machine does not come to the last one within the time of a request, and says so.
     assert_eq!(fewer["decisions"], fewer["same"]);
     assert_eq!(
