@@ -94,6 +94,7 @@ impl Shop {
         config.provisioning.provisioner = Choice::Directory;
         // All customers of a test have the same address.
         config.accounts.registrations_per_hour = 10_000;
+        config.rates = config.rates.raised();
         config.plugins_dir = Some(plugins_folder().to_owned());
         // Each plugin is compiled once for all tests, and not for each shop.
         config.runtime.cache_dir = Some(checkout().join("target/compiled-for-tests"));

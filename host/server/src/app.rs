@@ -14,7 +14,7 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_shop::{
     billing, catalog, db::Clock, events, idempotency, notifications, payments, plugins,
-    provisioning, scheduler, webhooks,
+    provisioning, rates, scheduler, webhooks,
 };
 use tokio::{
     net::TcpListener,
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    api::{self, AppState},
+    api::{self, AppState, RouteKinds},
     config::Config,
     http,
     sandbox::Sandbox,
@@ -42,14 +42,15 @@ pub struct App {
 
 /// Returns the router of all routes.
 pub fn router(state: AppState) -> Router {
-    surround(routes(&state), state)
+    let (routes, kinds) = routes(&state);
+    surround(routes, kinds, state)
 }
 
-fn routes(state: &AppState) -> Router<AppState> {
+fn routes(state: &AppState) -> (Router<AppState>, Arc<RouteKinds>) {
     let (domains, document) = api::router(&state.config.runtime.limits).split_for_parts();
     let readers = api::QueryReaders::of(&document);
     let refuse = middleware::from_fn_with_state(readers, api::refuse_unread_query);
-    domains
+    let routes = domains
         .route_layer(refuse)
         .merge(api::openapi::routes())
         .merge(api::alias_routes())
@@ -60,16 +61,19 @@ fn routes(state: &AppState) -> Router<AppState> {
                 .map(Sandbox::nested)
                 .unwrap_or_default(),
         )
-        .merge(api::health_routes())
+        .merge(api::health_routes());
+    (routes, RouteKinds::of(&document))
 }
 
 /// Wraps the router in the middleware stack, outermost last.
-fn surround(routes: Router<AppState>, state: AppState) -> Router {
+fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -> Router {
+    let limited = (state.clone(), kinds);
     routes
         .fallback(http::route_not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
         .layer(middleware::from_fn(http::refuse_encoded))
+        .layer(middleware::from_fn_with_state(limited, api::limit_rate))
         .layer(middleware::from_fn(http::drain_body))
         .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
         .layer(CatchPanicLayer::custom(api::catch_panics))
@@ -148,6 +152,7 @@ impl App {
         ));
         workers.spawn(webhooks::watch(self.state.webhooks.clone(), cancel.clone()));
         workers.spawn(events::watch(self.state.events.clone(), cancel.clone()));
+        workers.spawn(rates::watch(Arc::clone(&self.state.rates), cancel.clone()));
         workers.spawn(bonuses::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());

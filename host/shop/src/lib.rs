@@ -26,6 +26,7 @@ pub mod pictures;
 pub mod plugins;
 pub mod private_file;
 pub mod provisioning;
+pub mod rates;
 pub mod replies;
 pub mod scheduler;
 pub mod schema;

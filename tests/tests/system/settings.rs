@@ -371,6 +371,16 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        RATES,
+        "each_class_has_the_limit_that_was_set",
+        &[
+            "DERMAGA_CATALOGUE_REQUESTS_PER_MINUTE",
+            "DERMAGA_CUSTOMER_REQUESTS_PER_MINUTE",
+            "DERMAGA_ADMIN_REQUESTS_PER_MINUTE",
+            "DERMAGA_WEBHOOK_REQUESTS_PER_MINUTE",
+        ],
+    ),
+    (
         CLI,
         "logs_are_as_loud_and_as_formatted_as_asked",
         &["DERMAGA_LOG", "DERMAGA_LOG_FORMAT"],
@@ -394,6 +404,7 @@ const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
 const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
 
+const RATES: &str = "tests/tests/system/api/rate_limits.rs";
 const RECOVERY: &str = "tests/tests/system/api/recovery.rs";
 const TWO_FACTOR: &str = "tests/tests/system/api/two_factor.rs";
 const SMTP_SERVER: &str = "tests/tests/system/smtp_server.rs";
@@ -454,6 +465,11 @@ fn configuration(data_dir: &Path, settings: &[(&str, &str)]) -> Config {
             display(&checkout().join("service-templates")),
         ),
     ]);
+    // All callers of a test have the same address.
+    for class in ["CATALOGUE", "CUSTOMER", "ADMIN", "WEBHOOK"] {
+        let name = format!("DERMAGA_{class}_REQUESTS_PER_MINUTE");
+        environment.insert(name, "1000000".to_owned());
+    }
     let given = settings
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -32,6 +32,17 @@ type Types = &'static [(usize, &'static str)];
 const TYPES: &[(&str, Types)] = &[
     ("payments/store.rs pay_debt", &[(3, "timestamptz")]),
     (
+        "rates/store.rs take",
+        &[
+            (1, "text"),
+            (2, "text"),
+            (3, "bigint"),
+            (4, "bigint"),
+            (5, "bigint"),
+            (6, "bigint"),
+        ],
+    ),
+    (
         "provisioning/store.rs finish",
         &[(14, "timestamptz"), (18, "timestamptz")],
     ),

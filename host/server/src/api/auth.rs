@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath},
-    http::{HeaderMap, header, request::Parts},
+    http::{Extensions, HeaderMap, Method, header, request::Parts},
 };
 use dermaga_shop::{
     Code, Error,
@@ -42,21 +42,20 @@ impl FromRequestParts<AppState> for Customer {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
-        let token = bearer_token(&parts.headers)?;
-        let route = parts
-            .extensions
-            .get::<MatchedPath>()
-            .map_or_else(|| parts.uri.path(), MatchedPath::as_str);
         let Identity {
             user_id,
             session,
             role,
             acting,
             has_two_factor,
-        } = state
-            .accounts
-            .authenticate(token, &parts.method, route)
-            .await?;
+        } = match parts.extensions.get::<Identity>() {
+            Some(known) => *known,
+            None => {
+                let path = parts.extensions.get::<MatchedPath>();
+                let route = path.map_or_else(|| parts.uri.path(), MatchedPath::as_str);
+                identify(state, &parts.headers, &parts.method, route).await?
+            }
+        };
         let span = tracing::Span::current();
         span.record("user.id", tracing::field::display(user_id));
         if let Some(acting) = acting {
@@ -70,6 +69,22 @@ impl FromRequestParts<AppState> for Customer {
             has_two_factor,
         })
     }
+}
+
+/// Returns the holder of the token of a request; `route` is the pattern of its route.
+///
+/// # Errors
+/// `UNAUTHENTICATED`, `TOKEN_EXPIRED` or `FORBIDDEN`, as [`Accounts::authenticate`].
+///
+/// [`Accounts::authenticate`]: dermaga_shop::accounts::Accounts::authenticate
+pub(super) async fn identify(
+    state: &AppState,
+    headers: &HeaderMap,
+    method: &Method,
+    route: &str,
+) -> Result<Identity, Error> {
+    let token = bearer_token(headers)?;
+    state.accounts.authenticate(token, method, route).await
 }
 
 /// User with the role `ADMINISTRATOR`; everybody else who is signed in gets 403.
@@ -127,14 +142,18 @@ impl FromRequestParts<AppState> for PeerAddress {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Refusal> {
-        let peer = parts
-            .extensions
+        Ok(Self::of(&parts.extensions, &parts.headers, state))
+    }
+}
+
+impl PeerAddress {
+    /// Returns the address of a request with these extensions and headers.
+    pub(super) fn of(extensions: &Extensions, headers: &HeaderMap, state: &AppState) -> Self {
+        let peer = extensions
             .get::<ConnectInfo<SocketAddr>>()
             .map(|ConnectInfo(address)| address.ip());
-        let forwarded = forwarded_for(&parts.headers, state.config.http.trusted_proxies);
-        Ok(Self(
-            forwarded.or(peer).map(|address| address.to_canonical()),
-        ))
+        let forwarded = forwarded_for(headers, state.config.http.trusted_proxies);
+        Self(forwarded.or(peer).map(|address| address.to_canonical()))
     }
 }
 

@@ -19,7 +19,7 @@ mod notifications;
 mod observe;
 pub mod openapi;
 mod payments;
-mod personal_data;
+mod rate_limits;
 mod sessions;
 mod state;
 mod subscriptions;
@@ -38,6 +38,7 @@ pub use health::routes as health_routes;
 pub use idempotency::{IdempotencyKey, Keyed, Once};
 pub use observe::{catch_panics, observe, time_out};
 pub use payments::alias_routes;
+pub use rate_limits::{RouteKinds, limit_rate};
 pub use state::{AppState, Shared};
 pub use unread_query::{QueryReaders, refuse_unread_query};
 

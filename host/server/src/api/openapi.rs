@@ -5,7 +5,7 @@ use dermaga_shop::{Code, error::Detail};
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
-        OpenApi, RefOr,
+        Header, Object, OpenApi, RefOr, Response, Type,
         path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -18,7 +18,11 @@ use crate::http::{Failure, FailureBody, failures, ids};
 const DESCRIPTION: &str = "\
 Every answer is an envelope: `success`, `message`, `data` and `timestamp`, with `pagination` for lists; every failure has \
 `error.code`, one of a closed list (schema `Code`), and `error.details`. Money is whole rupiah, times are ISO 8601 in UTC. \
-Every answer carries `X-Request-Id`; send your own to find a request in the logs.";
+Every answer carries `X-Request-Id`; send your own to find a request in the logs.
+
+Requests are limited by class: without an account by address, else by account; administrators and webhooks have limits of their own. \
+`RateLimit-Policy: \"customers\";q=60;w=60` says that 60 requests may come in 60 seconds, `RateLimit: \"customers\";r=12;t=7` that 12 are \
+left and that all are there again in 7 seconds. Beyond a limit the answer is 429 `TOO_MANY_REQUESTS` with `Retry-After`.";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -123,7 +127,12 @@ fn operation_id(method: &str, path: &str) -> String {
 }
 
 fn add_general_failures(operation: &mut Operation) {
-    let mut codes = vec![Code::RequestTimeout, Code::Internal, Code::Unavailable];
+    let mut codes = vec![
+        Code::RequestTimeout,
+        Code::TooManyRequests,
+        Code::Internal,
+        Code::Unavailable,
+    ];
     if operation.request_body.is_some() {
         codes.extend([
             Code::MalformedRequest,
@@ -159,6 +168,30 @@ fn add_general_failures(operation: &mut Operation) {
             }
             _ => drop(operation.responses.responses.insert(status, response)),
         }
+    }
+    if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("429") {
+        add_rate_limit_headers(response);
+    }
+}
+
+fn add_rate_limit_headers(response: &mut Response) {
+    let seconds = Header::new(Object::with_type(Type::Integer));
+    for (name, header, description) in [
+        ("Retry-After", seconds, "Seconds after which to try again"),
+        (
+            "RateLimit-Policy",
+            Header::default(),
+            "Limit `q` in a window of `w` seconds, as `\"customers\";q=60;w=60`",
+        ),
+        (
+            "RateLimit",
+            Header::default(),
+            "Requests `r` that are left, and seconds `t` until all are there again, as `\"customers\";r=0;t=7`",
+        ),
+    ] {
+        let mut header = header;
+        header.description = Some(description.to_owned());
+        response.headers.insert(name.to_owned(), header.into());
     }
 }
 

@@ -13,6 +13,7 @@ use dermaga_shop::{
     payments::Payments,
     plugins::Registry,
     provisioning::Instances,
+    rates::Rates,
     scheduler::Scheduler,
     subscriptions::Subscriptions,
     throttle::Throttle,
@@ -75,6 +76,8 @@ pub struct Shared {
     pub exports: Exports,
     /// Open streams of events.
     pub(crate) streams: Streams,
+    /// Limits of requests by class.
+    pub rates: Arc<Rates>,
     /// Refusals kept under an Idempotency-Key, by customer.
     pub(crate) kept_refusals: Arc<Throttle<UserId>>,
 }

@@ -24,6 +24,7 @@ use dermaga_shop::{
     notifications::{self, Notifications},
     payments::Payments,
     plugins, provisioning,
+    rates::Rates,
     replies::Replies,
     subscriptions::Subscriptions,
     tickets::Tickets,
@@ -232,6 +233,7 @@ impl App {
         };
         let scheduler = jobs::scheduler(&config, parts);
         let events = Events::new(db.clone(), clock.clone());
+        let rates = Rates::new(db.clone(), config.rates);
         let state = AppState::new(Shared {
             db,
             clock,
@@ -252,6 +254,7 @@ impl App {
             events,
             exports: Exports::default(),
             streams: Streams::default(),
+            rates: Arc::new(rates),
             kept_refusals: Arc::new(idempotency::refusals()),
         });
         Ok(Self { state, worker })

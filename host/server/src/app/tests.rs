@@ -21,6 +21,7 @@ async fn shop() -> (tempfile::TempDir, App) {
     config.plugins_dir = Some(folder.path().to_owned());
     config.templates_dir = Some(folder.path().to_owned());
     config.provisioning.provisioner = Choice::Directory;
+    config.rates = config.rates.raised();
     config.admin_email = Some("admin@example.com".into());
     config.admin_password = Some(Secret::new("the admin's password"));
     let app = App::from_config(config, Clock::movable()).await.unwrap();
@@ -87,7 +88,8 @@ async fn every_failure_has_the_envelope() {
     let extra = Router::new()
         .route("/slow", axum::routing::get(slow))
         .route("/panics", axum::routing::get(panics));
-    let router = surround(extra.merge(routes(&state)), state);
+    let (routes, kinds) = routes(&state);
+    let router = surround(extra.merge(routes), kinds, state);
 
     let large = json!({ "email": "a".repeat(http::BODY_LIMIT_BYTES) });
     for (method, path, body, expected) in [

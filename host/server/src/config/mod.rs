@@ -26,8 +26,8 @@ use chrono_tz::Tz;
 use dermaga_runtime::RuntimeConfig;
 use dermaga_shop::{
     accounts, catalog, coupons, crypto::Secret, files, notifications, payments, plugins::Policy,
-    provisioning, scheduler::Schedule, subscriptions, tickets, timekeeping::ClockSetting, wallet,
-    webhooks,
+    provisioning, rates, scheduler::Schedule, subscriptions, tickets, timekeeping::ClockSetting,
+    wallet, webhooks,
 };
 
 pub use error::{ConfigError, Problem};
@@ -98,6 +98,7 @@ pub struct Config {
     /// Without the shop's name, which the start takes from the wallet's settings.
     pub notifications: notifications::Settings,
     pub payments: payments::Settings,
+    pub rates: rates::Settings,
     pub subscriptions: subscriptions::Settings,
     pub tickets: tickets::Settings,
     pub wallet: wallet::Settings,

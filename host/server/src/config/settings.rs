@@ -439,6 +439,18 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
         "How long a request may take before it answers 408, from 1s to 10m."
         => |c, text| c.http.request_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
+    "DERMAGA_CATALOGUE_REQUESTS_PER_MINUTE" "rates.catalogue" (Some("100")):
+        "Requests without an account that one address (a /64 of IPv6) may send in a minute: the catalogue, the documents, signing in; from 1 to 1000000. All servers on one PostgreSQL count together, here and below."
+        => |c, text| c.rates.catalogue = parse::number(text, &(1..=1_000_000))?;
+    "DERMAGA_CUSTOMER_REQUESTS_PER_MINUTE" "rates.customers" (Some("60")):
+        "Requests that one customer may send in a minute, with all sessions and API tokens, from 1 to 1000000."
+        => |c, text| c.rates.customers = parse::number(text, &(1..=1_000_000))?;
+    "DERMAGA_ADMIN_REQUESTS_PER_MINUTE" "rates.administrators" (Some("200")):
+        "Requests that one administrator may send in a minute, from 1 to 1000000."
+        => |c, text| c.rates.administrators = parse::number(text, &(1..=1_000_000))?;
+    "DERMAGA_WEBHOOK_REQUESTS_PER_MINUTE" "rates.webhooks" (Some("1000")):
+        "Notices of the payment gateway and received mails that one address may send in a minute, from 1 to 1000000."
+        => |c, text| c.rates.webhooks = parse::number(text, &(1..=1_000_000))?;
     "DERMAGA_TRUSTED_PROXIES" "trusted_proxies" (Some("0")):
         "Reverse proxies in front of this server that append to `X-Forwarded-For`; clients' addresses are read from there, for throttling. 0 believes the connection alone."
         => |c, text| c.http.trusted_proxies = parse::number(text, &(0..=10))?;

@@ -47,6 +47,8 @@ pub async fn run(config: Config, exit: bool) -> Result<(), DemoError> {
         "Starting a shop in {}. The first start builds the plugins.",
         config.data_dir.display()
     );
+    let rates = config.rates.raised();
+    let config = Config { rates, ..config };
     let running = App::from_config(config, Clock::system())
         .await?
         .serve()

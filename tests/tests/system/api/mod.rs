@@ -41,6 +41,7 @@ pub(crate) mod provisioning;
 pub(crate) mod queries;
 pub(crate) mod quota;
 pub(crate) mod quotes;
+pub(crate) mod rate_limits;
 pub(crate) mod recovery;
 pub(crate) mod refunds;
 pub(crate) mod refusals;

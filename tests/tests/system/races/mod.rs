@@ -4,6 +4,7 @@ pub(crate) mod administrators;
 pub(crate) mod checkouts;
 pub(crate) mod jobs;
 pub(crate) mod payment_claims;
+pub(crate) mod rates;
 pub(crate) mod resources;
 pub(crate) mod roles;
 pub(crate) mod shared_rows;

@@ -1,0 +1,185 @@
+//! Counts every request in the class of its route and caller, says so in the standard headers, and refuses
+//! those beyond the limit.
+
+use std::{collections::HashSet, sync::Arc};
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use dermaga_shop::{
+    accounts::Role,
+    payments::WEBHOOK_PATH,
+    rates::{Class, Party, Quota},
+};
+use utoipa::openapi::OpenApi;
+
+use super::{AppState, PeerAddress, auth::identify, unread_query::operations};
+use crate::{http::Refusal, sandbox::SANDBOX_PATH};
+
+/// Headers of `draft-ietf-httpapi-ratelimit-headers`.
+pub(crate) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Path of received mails, below which they come.
+const MAIL_PATH: &str = "/api/tickets/mail";
+/// Probes, which are asked often by the operator's own machines.
+const PROBES: &[&str] = &["/healthz", "/readyz", "/metrics"];
+
+/// Operations whose caller is counted by account, by the document.
+#[derive(Debug)]
+pub struct RouteKinds(HashSet<(Method, String)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Uncounted,
+    /// A gateway's notice, or a received mail.
+    Webhook,
+    SignedIn,
+    Open,
+}
+
+impl RouteKinds {
+    /// Collects the operations that need a token.
+    pub fn of(document: &OpenApi) -> Arc<Self> {
+        let mut signed_in = HashSet::new();
+        for (path, item) in &document.paths.paths {
+            for (method, operation) in operations(item) {
+                if operation.security.is_some() {
+                    signed_in.insert((method, path.clone()));
+                }
+            }
+        }
+        Arc::new(Self(signed_in))
+    }
+
+    fn kind(&self, method: &Method, path: &str) -> Kind {
+        let method = if method == Method::HEAD {
+            &Method::GET
+        } else {
+            method
+        };
+        if PROBES.contains(&path) || path.starts_with(SANDBOX_PATH) {
+            Kind::Uncounted
+        } else if path.starts_with(WEBHOOK_PATH) || path.starts_with(MAIL_PATH) {
+            Kind::Webhook
+        } else if self.0.contains(&(method.clone(), path.to_owned())) {
+            Kind::SignedIn
+        } else {
+            Kind::Open
+        }
+    }
+}
+
+/// Counts a request, and answers it here when its party has sent too many.
+///
+/// A caller who is known by a token is counted by account, and handed to the handler as known; one whose
+/// token is not good is a stranger.
+pub async fn limit_rate(
+    State((state, kinds)): State<(AppState, Arc<RouteKinds>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path
+        .map(|path| path.as_str().to_owned())
+        .unwrap_or_default();
+    let PeerAddress(address) = PeerAddress::of(request.extensions(), request.headers(), &state);
+    let (class, party) = match kinds.kind(request.method(), &path) {
+        Kind::Uncounted => return next.run(request).await,
+        Kind::Webhook => (Class::Webhooks, Party::at(address)),
+        Kind::Open => (Class::Catalogue, Party::at(address)),
+        Kind::SignedIn => {
+            let (headers, method) = (request.headers(), request.method());
+            match identify(&state, headers, method, &path).await {
+                Ok(identity) => {
+                    request.extensions_mut().insert(identity);
+                    let class = match identity.role {
+                        Role::Administrator => Class::Administrators,
+                        Role::User => Class::Customers,
+                    };
+                    (class, Party::Account(identity.user_id))
+                }
+                // The handler says what is wrong with the token.
+                Err(_) => (Class::Catalogue, Party::at(address)),
+            }
+        }
+    };
+    let quota = state.rates.admit(class, party).await;
+    let mut response = match quota.check() {
+        Ok(()) => next.run(request).await,
+        Err(refused) => {
+            let class = quota.class.as_str();
+            metrics::counter!("http_requests_limited_total", "class" => class).increment(1);
+            Refusal(refused).into_response()
+        }
+    };
+    describe(quota, response.headers_mut());
+    response
+}
+
+/// Writes the policy and what is left of it, as structured fields.
+fn describe(quota: Quota, headers: &mut HeaderMap) {
+    let Quota {
+        limit,
+        remaining,
+        resets_in,
+        window,
+        ..
+    } = quota;
+    let class = quota.class.as_str();
+    let policy = format!("\"{class}\";q={limit};w={window}");
+    let left = format!("\"{class}\";r={remaining};t={resets_in}");
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, left)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_are_counted_by_what_they_need() {
+        let (_, document) =
+            crate::api::router(&dermaga_runtime::Limits::default()).split_for_parts();
+        let kinds = RouteKinds::of(&document);
+        for (method, path, kind) in [
+            (Method::GET, "/api/catalog/services", Kind::Open),
+            (Method::HEAD, "/api/catalog/services/{slug}", Kind::Open),
+            (Method::POST, "/api/auth/login", Kind::Open),
+            (Method::GET, "", Kind::Open),
+            (Method::GET, "/api/docs/", Kind::Open),
+            (Method::GET, "/api/wallet/info", Kind::SignedIn),
+            (Method::HEAD, "/api/wallet/info", Kind::SignedIn),
+            (Method::GET, "/api/admin/jobs", Kind::SignedIn),
+            (Method::POST, WEBHOOK_PATH, Kind::Webhook),
+            (Method::POST, "/api/wallet/webhook/midtrans/", Kind::Webhook),
+            (Method::POST, "/api/tickets/mail/{secret}", Kind::Webhook),
+            (Method::GET, "/readyz", Kind::Uncounted),
+            (Method::POST, "/sandbox/midtrans/v2/charge", Kind::Uncounted),
+        ] {
+            assert_eq!(kinds.kind(&method, path), kind, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn the_headers_are_structured_fields() {
+        let quota = Quota {
+            class: Class::Customers,
+            limit: 60,
+            remaining: 12,
+            resets_in: 7,
+            window: 60,
+            is_exceeded: false,
+        };
+        let mut headers = HeaderMap::new();
+        describe(quota, &mut headers);
+        assert_eq!(headers["ratelimit-policy"], r#""customers";q=60;w=60"#);
+        assert_eq!(headers["ratelimit"], r#""customers";r=12;t=7"#);
+    }
+}
