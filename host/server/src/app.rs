@@ -21,12 +21,13 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     api::{self, AppState, RouteKinds},
     config::Config,
-    http,
+    http::{self, AnswerHeaders},
     sandbox::Sandbox,
     telemetry,
 };
@@ -68,16 +69,23 @@ fn routes(state: &AppState) -> (Router<AppState>, Arc<RouteKinds>) {
 /// Wraps the router in the middleware stack, outermost last.
 fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -> Router {
     let limited = (state.clone(), kinds);
+    let headers = AnswerHeaders::of(state.config.notifications.shop_url.as_deref());
+    let cors = http::cors(&state.config.http.origins);
     routes
         .fallback(http::route_not_found)
         .method_not_allowed_fallback(http::method_not_allowed)
         .layer(DefaultBodyLimit::max(http::BODY_LIMIT_BYTES))
         .layer(middleware::from_fn(http::refuse_encoded))
         .layer(middleware::from_fn_with_state(limited, api::limit_rate))
+        .layer(middleware::from_fn(http::answer_conditionally))
         .layer(middleware::from_fn(http::drain_body))
         .layer(middleware::from_fn_with_state(state.clone(), api::time_out))
         .layer(CatchPanicLayer::custom(api::catch_panics))
+        .layer(option_layer(cors))
+        .layer(middleware::map_response(http::hide_from_others))
         .layer(middleware::from_fn_with_state(state.clone(), api::observe))
+        .layer(middleware::from_fn_with_state(headers, http::set_headers))
+        .layer(http::compression())
         .with_state(state)
 }
 

@@ -381,6 +381,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        CORS,
+        "only_pages_of_sites_that_are_listed_may_call",
+        &["DERMAGA_CORS_ORIGINS"],
+    ),
+    (
         CLI,
         "logs_are_as_loud_and_as_formatted_as_asked",
         &["DERMAGA_LOG", "DERMAGA_LOG_FORMAT"],
@@ -404,6 +409,7 @@ const METRICS: &str = "tests/tests/system/api/metrics.rs";
 
 const RENEWALS: &str = "tests/tests/system/journeys/renewal.rs";
 
+const CORS: &str = "tests/tests/system/api/cors.rs";
 const RATES: &str = "tests/tests/system/api/rate_limits.rs";
 const RECOVERY: &str = "tests/tests/system/api/recovery.rs";
 const TWO_FACTOR: &str = "tests/tests/system/api/two_factor.rs";

@@ -1,11 +1,11 @@
-//! Around every request: its id, its span and log line, its metrics, the headers of every answer,
-//! the time limit and the net under panics.
+//! Around every request: its id, its span and log line, its metrics, the time limit and the net under
+//! panics.
 
 use std::{any::Any, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -27,8 +27,6 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     let method = known_method(request.method());
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let is_api =
-        request.uri().path().starts_with("/api/") && !request.uri().path().starts_with("/api/docs");
     let span = tracing::info_span!(
         "request",
         request.id = request_id,
@@ -52,7 +50,9 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     ];
     metrics::counter!("http_requests_total", &labels).increment(1);
     metrics::histogram!("http_request_duration_seconds", &labels).record(duration);
-    set_headers(response.headers_mut(), &request_id, is_api);
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
     response
 }
 
@@ -72,25 +72,6 @@ fn known_method(method: &Method) -> &'static str {
     ];
     let known = KNOWN.iter().find(|(known, _)| known == method);
     known.map_or("OTHER", |(_, name)| name)
-}
-
-fn set_headers(headers: &mut HeaderMap, request_id: &str, is_api: bool) {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID, value);
-    }
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
-    if is_api {
-        headers
-            .entry(header::CACHE_CONTROL)
-            .or_insert(HeaderValue::from_static("no-store"));
-    }
 }
 
 /// Returns the id sent by a client or proxy, when it is harmless in logs and headers.

@@ -454,6 +454,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_TRUSTED_PROXIES" "trusted_proxies" (Some("0")):
         "Reverse proxies in front of this server that append to `X-Forwarded-For`; clients' addresses are read from there, for throttling. 0 believes the connection alone."
         => |c, text| c.http.trusted_proxies = parse::number(text, &(0..=10))?;
+    "DERMAGA_CORS_ORIGINS" "cors_origins" (None):
+        "Sites whose pages may call the API from a browser, as `https://toko.example.com`, separated by commas. Without it, pages of the server's own address alone. Cookies are never used, and `*` is refused."
+        => |c, text| c.http.origins = text.parse()?;
     "DERMAGA_LOG" "log" (Some("info")):
         "What is logged, to stderr: a level, or a filter such as `info,dermaga=debug`."
         => |c, text| c.telemetry.log = parse::log_filter(text)?;

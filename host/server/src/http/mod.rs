@@ -2,8 +2,12 @@
 //! document.
 
 pub(crate) mod address;
+mod answer_headers;
 pub(crate) mod body;
+mod compression;
+mod conditional;
 pub(crate) mod context;
+mod cors;
 mod drain_body;
 pub(crate) mod echo;
 mod encoding;
@@ -25,7 +29,11 @@ mod sse;
 mod watched;
 mod when;
 
+pub use answer_headers::{AnswerHeaders, set_headers};
 pub use body::{Body, Input};
+pub use compression::compression;
+pub use conditional::answer_conditionally;
+pub use cors::{Origins, cors, hide_from_others};
 pub use drain_body::drain_body;
 pub use encoding::refuse_encoded;
 pub use envelope::{Envelope, Nothing, Reply, Success};

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::ConnectionLimits;
+use super::{ConnectionLimits, Origins};
 
 /// Settings of connections and requests.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// Reverse proxies in front of this server that append to `X-Forwarded-For`.
     pub trusted_proxies: usize,
+    /// Sites of other addresses whose pages may call the API.
+    pub origins: Origins,
 }
 
 impl Default for Settings {
@@ -22,6 +24,7 @@ impl Default for Settings {
             connections: ConnectionLimits::default(),
             request_timeout: Duration::ZERO,
             trusted_proxies: 0,
+            origins: Origins::default(),
         }
     }
 }
