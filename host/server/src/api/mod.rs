@@ -19,6 +19,7 @@ mod notifications;
 mod observe;
 pub mod openapi;
 mod payments;
+mod personal_data;
 mod rate_limits;
 mod sessions;
 mod state;

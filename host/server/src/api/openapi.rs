@@ -5,7 +5,7 @@ use dermaga_shop::{Code, error::Detail};
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
-        Header, Object, OpenApi, RefOr, Response, Type,
+        Header, Object, OpenApi, Ref, RefOr, Response, Type,
         path::Operation,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
@@ -22,7 +22,11 @@ Every answer carries `X-Request-Id`; send your own to find a request in the logs
 
 Requests are limited by class: without an account by address, else by account; administrators and webhooks have limits of their own. \
 `RateLimit-Policy: \"customers\";q=60;w=60` says that 60 requests may come in 60 seconds, `RateLimit: \"customers\";r=12;t=7` that 12 are \
-left and that all are there again in 7 seconds. Beyond a limit the answer is 429 `TOO_MANY_REQUESTS` with `Retry-After`.";
+left and that all are there again in 7 seconds. Beyond a limit the answer is 429 `TOO_MANY_REQUESTS` with `Retry-After`.
+
+Lists that grow without end (transactions, decisions, the audit trail) have `pagination.nextCursor` while more follows: send it back \
+as `cursor` to read on there, without gaps and repetitions, whatever came since. Answers of the catalogue have an `ETag`; with \
+`If-None-Match` they are 304 while nothing has changed.";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -95,6 +99,10 @@ pub fn complete(document: &mut OpenApi) {
                 add_general_failures(operation);
             }
         }
+    }
+    let components = document.components.get_or_insert_default();
+    for (name, header) in limit_headers() {
+        components.headers.insert(name.to_owned(), header.into());
     }
     write_out_ids(document);
 }
@@ -170,28 +178,35 @@ fn add_general_failures(operation: &mut Operation) {
         }
     }
     if let Some(RefOr::T(response)) = operation.responses.responses.get_mut("429") {
-        add_rate_limit_headers(response);
+        add_limit_headers(response);
     }
 }
 
-fn add_rate_limit_headers(response: &mut Response) {
-    let seconds = Header::new(Object::with_type(Type::Integer));
-    for (name, header, description) in [
-        ("Retry-After", seconds, "Seconds after which to try again"),
-        (
-            "RateLimit-Policy",
-            Header::default(),
-            "Limit `q` in a window of `w` seconds, as `\"customers\";q=60;w=60`",
-        ),
-        (
-            "RateLimit",
-            Header::default(),
-            "Requests `r` that are left, and seconds `t` until all are there again, as `\"customers\";r=0;t=7`",
-        ),
-    ] {
-        let mut header = header;
+/// Headers of a refused request, which every operation has.
+fn limit_headers() -> [(&'static str, Header); 3] {
+    let described = |mut header: Header, description: &str| {
         header.description = Some(description.to_owned());
-        response.headers.insert(name.to_owned(), header.into());
+        header
+    };
+    let seconds = Header::new(Object::with_type(Type::Integer));
+    let policy = "Limit `q` in a window of `w` seconds, as `\"customers\";q=60;w=60`";
+    let left = "Requests `r` that are left, and seconds `t` until all are there again, as `\"customers\";r=0;t=7`";
+    [
+        (
+            "Retry-After",
+            described(seconds, "Seconds after which to try again"),
+        ),
+        ("RateLimit-Policy", described(Header::default(), policy)),
+        ("RateLimit", described(Header::default(), left)),
+    ]
+}
+
+fn add_limit_headers(response: &mut Response) {
+    for (name, _) in limit_headers() {
+        let reference = Ref::new(format!("#/components/headers/{name}"));
+        response
+            .headers
+            .insert(name.to_owned(), RefOr::Ref(reference));
     }
 }
 

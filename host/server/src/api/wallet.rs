@@ -6,8 +6,8 @@ use dermaga_shop::{
     ids::UserId,
     money::Rupiah,
     wallet::{
-        self, Statistics, TransactionFilter, TransactionName, TransactionStatus, TransactionType,
-        TransactionView, WalletInfo, receipt,
+        self, Statistics, Transaction, TransactionFilter, TransactionName, TransactionNumber,
+        TransactionStatus, TransactionType, TransactionView, WalletInfo, receipt,
         statement::{self, Dates},
         statistics,
     },
@@ -20,8 +20,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{AppState, Customer},
     http::{
-        Attachment, Body, Envelope, PageQuery, Paged, Params, Refusal, Reply, Segment, Success,
-        When, failure_responses, range,
+        Attachment, Body, Cursor, Envelope, PageQuery, Paged, Params, Refusal, Reply, Segment,
+        Success, When, failure_responses, range,
     },
 };
 
@@ -64,6 +64,9 @@ struct TransactionQuery {
     /// Made before this moment, or on this date or earlier.
     #[param(inline)]
     to: Option<When>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<TransactionNumber>>,
 }
 
 /// A customer's transactions, newest first.
@@ -82,9 +85,10 @@ async fn transactions(
         from,
         to,
     };
-    let found = wallet::transactions(&state.db, customer.user_id, filter, page.part()).await?;
-    let views = found.map(TransactionView::from);
-    Ok(Success::page("Your transactions.", page, views))
+    let span = page.span(query.cursor)?;
+    let found = wallet::transactions(&state.db, customer.user_id, filter, span).await?;
+    let listed = Success::walk("Your transactions.", page, found, Transaction::place);
+    Ok(listed.map(|rows| rows.into_iter().map(TransactionView::from).collect()))
 }
 
 /// Returns a transaction, by id or by number (`TXMP-101`).

@@ -1,6 +1,7 @@
 //! The whole server in one process, asked over its router.
 
 mod accounts;
+mod connections;
 
 use axum::{
     Router,

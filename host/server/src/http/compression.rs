@@ -15,7 +15,7 @@ use tower_http::{
 use super::answer_headers::FOR_ALL;
 
 /// Smallest answer that is compressed: less fits into one packet as it is.
-const LEAST_BYTES: u16 = 1_024;
+const LEAST_BYTES: u64 = 1_024;
 
 type IsForAll = fn(StatusCode, Version, &HeaderMap, &Extensions) -> bool;
 

@@ -1,16 +1,18 @@
 //! The shape of every successful answer.
 
+use std::fmt::Display;
+
 use axum::{
     Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use dermaga_shop::db::Page;
+use dermaga_shop::db::{Page, Place, Walked};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{PageQuery, Pagination, context};
+use super::{Cursor, PageQuery, Pagination, context};
 use crate::http::Refusal;
 
 /// Result of a handler.
@@ -89,6 +91,25 @@ impl<T: Serialize> Success<Vec<T>> {
         Self {
             pagination: Some(query.pagination(page.total)),
             ..Self::ok(message, page.items)
+        }
+    }
+}
+
+impl<T> Success<Vec<T>> {
+    /// 200 with a part of a list that grows, and the place after its last item.
+    pub fn walk<K: Display>(
+        message: impl Into<String>,
+        query: PageQuery,
+        walked: Walked<T>,
+        place: impl FnOnce(&T) -> Place<K>,
+    ) -> Self {
+        let last = walked.items.last().filter(|_| walked.has_more);
+        let next = last.map(|last| Cursor(place(last)).to_string());
+        Self {
+            status: StatusCode::OK,
+            message: message.into(),
+            pagination: Some(query.walk(&walked, next)),
+            data: walked.items,
         }
     }
 }

@@ -1,9 +1,14 @@
 //! Lists in pages.
 
-use dermaga_shop::db::Part;
+use dermaga_shop::{
+    Error,
+    db::{Part, Span, Walked},
+};
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+
+use super::Cursor;
 
 /// Page of a list. Taken by [`super::Paged`], beside a list's own filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Validate, IntoParams)]
@@ -41,27 +46,69 @@ impl PageQuery {
         }
     }
 
+    /// Part of a list that grows: what comes after a cursor, or else this page.
+    ///
+    /// # Errors
+    /// `VALIDATION_FAILED` for both a cursor and a page.
+    pub fn span<K>(&self, cursor: Option<Cursor<K>>) -> Result<Span<K>, Error> {
+        match cursor {
+            None => Ok(Span::Page(self.part())),
+            Some(_) if self.page > 1 => Err(Error::invalid(
+                "cursor",
+                "cannot be combined with a page; leave out one of them",
+            )),
+            Some(Cursor(place)) => Ok(Span::After(place, self.limit.into())),
+        }
+    }
+
+    /// Describes a part of a list that grows, and what follows it.
+    pub(super) fn walk<T>(&self, walked: &Walked<T>, next: Option<String>) -> Pagination {
+        let described = walked.total.map(|total| self.pagination(total));
+        Pagination {
+            next_cursor: next,
+            ..described.unwrap_or(Pagination {
+                page: None,
+                limit: self.limit,
+                total_items: None,
+                total_pages: None,
+                next_cursor: None,
+            })
+        }
+    }
+
     /// Describes this page of a list of `total` items.
     pub fn pagination(&self, total: i64) -> Pagination {
         let total_items = u64::try_from(total).unwrap_or_default();
         let total_pages = total_items.div_ceil(u64::from(self.limit.max(1)));
         Pagination {
-            page: self.page,
+            page: Some(self.page),
             limit: self.limit,
-            total_items,
-            total_pages,
+            total_items: Some(total_items),
+            total_pages: Some(total_pages),
+            next_cursor: None,
         }
     }
 }
 
-/// Place of a page in its list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+/// Place of a part in its list. After a cursor the list is not counted: only `limit` is there, and `nextCursor`
+/// while more follows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pagination {
-    pub page: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub page: Option<u32>,
     pub limit: u32,
-    pub total_items: u64,
-    pub total_pages: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub total_items: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub total_pages: Option<u64>,
+    /// In lists that take a `cursor`: send it back to read on where this part ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub next_cursor: Option<String>,
 }
 
 #[cfg(test)]
@@ -74,7 +121,7 @@ mod tests {
         let (offset, limit) = (40, 20);
         assert_eq!(page.part(), Part { offset, limit });
         for (total, pages) in [(0, 0), (1, 1), (20, 1), (21, 2)] {
-            assert_eq!(page.pagination(total).total_pages, pages);
+            assert_eq!(page.pagination(total).total_pages, Some(pages));
         }
     }
 }

@@ -1,15 +1,18 @@
-//! The accept loop: HTTP/1.1 on a listener, with bounds on what a stranger's connection may hold.
+//! The accept loop: HTTP/1.1 and HTTP/2 on a listener, with bounds on what a stranger's connection may hold.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
     extract::ConnectInfo,
-    http::{Request, StatusCode},
+    http::{Request, StatusCode, Version},
 };
 use dermaga_shop::{Code, Error};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -21,6 +24,7 @@ use tower::Service as _;
 
 use super::{
     ConnectionLimits,
+    exchanges::Exchanges,
     failure::failure_text,
     open_connections::{Exceeded, OpenConnections, Place},
     watched::{Phase, Watched},
@@ -28,6 +32,8 @@ use super::{
 
 /// Largest head of a request, method and headers together.
 const HEAD_BYTES: usize = 64 * 1024;
+/// Requests of one connection that HTTP/2 may answer at the same time.
+const STREAMS: u32 = 100;
 /// Files that the process needs besides connections: databases, logs, the cluster, the gateway.
 const OTHER_FILES: u64 = 256;
 /// Refusals that are written at the same time; further connections are closed without a word.
@@ -103,36 +109,65 @@ impl Connection {
         } = self;
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
-        let phase = Phase::new();
+        let (phase, exchanges) = (Phase::new(), Exchanges::new());
         let (head, idle) = (limits.header_timeout, limits.idle_timeout);
         let io = TokioIo::new(Watched::new(stream, phase.clone(), head, idle));
+        let watched = exchanges.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
-            phase.answering();
+            let is_multiplexed = request.version() == Version::HTTP_2;
+            let exchange = is_multiplexed.then(|| watched.begin());
+            if is_multiplexed {
+                phase.multiplexed();
+            } else {
+                phase.answering();
+            }
             request.extensions_mut().insert(ConnectInfo(peer));
             let (answer, phase) = (router.clone().call(request), phase.clone());
             async move {
                 let answer = answer.await;
                 phase.answered();
-                answer
+                answer.map(|answer| match exchange {
+                    Some(exchange) => answer.map(|body| exchange.send(body)),
+                    None => answer,
+                })
             }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(idle)
-            .max_buf_size(HEAD_BYTES)
-            .serve_connection(io, service);
+        let builder = builder(idle);
+        let connection = builder.serve_connection(io, service);
         let mut connection = pin!(connection);
-        let ended = match stop.run_until_cancelled(connection.as_mut()).await {
-            Some(ended) => ended,
-            None => {
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
+            }
+            () = exchanges.stall(idle) => {
+                connection.as_mut().graceful_shutdown();
+                // The client may not read that it is over.
+                timeout(head, connection).await.unwrap_or(Ok(()))
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "http.connection_ended");
         }
     }
+}
+
+/// Bounds of both protocols. HTTP/2 is known by its first bytes ("prior knowledge"), as proxies send it.
+fn builder(idle: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle)
+        .max_buf_size(HEAD_BYTES);
+    let most_head = u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(most_head)
+        .max_concurrent_streams(STREAMS);
+    builder
 }
 
 /// Answers with the reason why there is no place, and closes.

@@ -19,6 +19,8 @@ use tokio::{
 const HEAD: u8 = 0;
 const ANSWERING: u8 = 1;
 const IDLE: u8 = 2;
+/// Several exchanges at once, which [`super::exchanges`] watches.
+const MULTIPLEXED: u8 = 3;
 
 /// Part of an exchange that a connection is in. hyper's own timer for heads runs between requests,
 /// too, and so bounds idle time; this one distinguishes a half-sent head from an idle connection.
@@ -36,7 +38,14 @@ impl Phase {
     }
 
     pub(super) fn answered(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+        if !self.is(MULTIPLEXED) {
+            self.0.store(IDLE, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection has sent its first head by HTTP/2.
+    pub(super) fn multiplexed(&self) {
+        self.0.store(MULTIPLEXED, Ordering::Relaxed);
     }
 
     fn is(&self, phase: u8) -> bool {
@@ -182,6 +191,11 @@ mod tests {
         let (mut client, server) = duplex(64);
         let phase = Phase::new();
         let mut server = Watched::new(server, phase.clone(), HEAD_TIMEOUT, WRITE_TIMEOUT);
+        for set in [Phase::answering, Phase::multiplexed] {
+            set(&phase);
+            let quiet = tokio::time::timeout(QUIET, server.read_u8());
+            assert!(quiet.await.is_err(), "still waiting");
+        }
         for set in [Phase::answering, Phase::answered] {
             set(&phase);
             let quiet = tokio::time::timeout(QUIET, server.read_u8());

@@ -14,8 +14,8 @@ pub use model::{AuditAct, AuditEvent, AuditFilter, Event, Subject};
 
 use crate::{
     Result,
-    db::{Clock, Conn, Db, Page, Part, new_id},
-    ids::UserId,
+    db::{Clock, Conn, Db, Span, Walked, new_id},
+    ids::{AuditEventId, UserId},
 };
 
 /// Records what was done, in the caller's transaction.
@@ -61,6 +61,10 @@ async fn insert(
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(db: &Db, filter: &AuditFilter<'_>, part: Part) -> Result<Page<AuditEvent>> {
-    Ok(store::list(&mut db.read().await?, filter, part).await?)
+pub async fn list(
+    db: &Db,
+    filter: &AuditFilter<'_>,
+    span: Span<AuditEventId>,
+) -> Result<Walked<AuditEvent>> {
+    Ok(store::list(&mut db.read().await?, filter, span).await?)
 }

@@ -8,9 +8,12 @@ use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
 
-use crate::ids::{
-    AlertId, AuditEventId, CannedAnswerId, CategoryId, CouponId, DeliveryId, InstanceId, PaymentId,
-    PlanId, ServiceId, SubscriptionId, TicketId, UserId, WebhookId,
+use crate::{
+    db::Place,
+    ids::{
+        AlertId, AuditEventId, CannedAnswerId, CategoryId, CouponId, DeliveryId, InstanceId,
+        PaymentId, PlanId, ServiceId, SubscriptionId, TicketId, UserId, WebhookId,
+    },
 };
 
 crate::text_enum! {
@@ -250,6 +253,16 @@ pub struct AuditEvent {
     #[schema(value_type = Object)]
     pub details: Json<Value>,
     pub created_at: DateTime<Utc>,
+}
+
+impl AuditEvent {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<AuditEventId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 /// Filter of a list of acts.

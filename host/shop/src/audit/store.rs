@@ -6,7 +6,7 @@ use sqlx::types::Json;
 
 use super::model::{AuditAct, AuditEvent, AuditFilter};
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page},
+    db::{Conn, Filter, List, Span, Walked, fetch_span},
     execute,
     ids::{AuditEventId, UserId},
 };
@@ -49,8 +49,8 @@ const EVENTS: List = List {
 pub(super) async fn list(
     conn: &mut Conn,
     wanted: &AuditFilter<'_>,
-    part: Part,
-) -> sqlx::Result<Page<AuditEvent>> {
+    span: Span<AuditEventId>,
+) -> sqlx::Result<Walked<AuditEvent>> {
     let filter = Filter::default()
         .with_some("e.actor_id = ?", wanted.actor_id)
         .with_some("e.act = ?", wanted.act)
@@ -58,5 +58,6 @@ pub(super) async fn list(
         .with_some("e.created_at >= ?", wanted.from)
         .with_some("e.created_at < ?", wanted.until)
         .containing(&["e.reason"], wanted.reason);
-    fetch_page(conn, EVENTS, &filter, part).await
+    let place = "(e.created_at, e.id) < (?, ?)";
+    fetch_span(conn, EVENTS, place, filter, span).await
 }

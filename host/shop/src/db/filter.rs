@@ -91,6 +91,20 @@ impl<'v> Filter<'v> {
         }
     }
 
+    /// Adds a condition whose first `?` is the first value, and whose second is the second.
+    #[must_use]
+    pub fn with_pair(
+        mut self,
+        condition: &'static str,
+        first: impl Value + 'v,
+        second: impl Value + 'v,
+    ) -> Self {
+        let first = self.place_of(first);
+        let second = self.place_of(second);
+        let condition = condition.replacen('?', &first, 1).replacen('?', &second, 1);
+        self.and(&condition)
+    }
+
     /// Adds the condition that a column has one of the values.
     #[must_use]
     pub fn with_any<T: Value + 'v>(
@@ -203,13 +217,15 @@ mod tests {
             .and("b IS NULL")
             .with_some("(c > ? OR d > ?)", Some("x"))
             .with_any("e", [Uuid::nil(), Uuid::max()])
-            .containing(&["f", "g"], Some("y"));
+            .containing(&["f", "g"], Some("y"))
+            .with_pair("(h, i) < (?, ?)", 2_i64, "z");
         let expected = " WHERE a = $1 AND b IS NULL AND (c > $2 OR d > $2) AND e IN ($3, $4) \
-                        AND (lower(f) LIKE $5 ESCAPE '!' OR lower(g) LIKE $5 ESCAPE '!')";
+                        AND (lower(f) LIKE $5 ESCAPE '!' OR lower(g) LIKE $5 ESCAPE '!') \
+                        AND (h, i) < ($6, $7)";
         assert_eq!(filter.text(), expected);
-        assert_eq!(filter.len(), 5);
-        assert_eq!(filter.for_sqlite().unwrap().len(), 5);
-        assert_eq!(filter.for_postgres().unwrap().len(), 5);
+        assert_eq!(filter.len(), 7);
+        assert_eq!(filter.for_sqlite().unwrap().len(), 7);
+        assert_eq!(filter.for_postgres().unwrap().len(), 7);
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub use ids::new_id;
 pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
 pub use notify::{Heard, Listener, notify};
 pub use page::{
-    List, Page, Part, Row, count_where, fetch_first, fetch_page, fetch_where, find_where,
+    List, Page, Part, Place, Row, Span, Walked, count_where, fetch_first, fetch_page, fetch_span,
+    fetch_where, find_where,
 };
 #[doc(hidden)]
 pub use statements::Recorder;

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use chrono::{DateTime, Utc};
 use sqlx::{
     AssertSqlSafe, FromRow,
     postgres::{PgArguments, PgRow},
@@ -12,7 +13,7 @@ use super::{
     batch::bind,
     boxed::{postgres, sqlite},
     conn::{Conn, Engine},
-    filter::Filter,
+    filter::{Filter, Value},
 };
 
 /// Row that both engines can return.
@@ -67,6 +68,50 @@ impl<T> Page<T> {
     }
 }
 
+/// Place of a row in a list that begins with the newest: its moment, and what orders rows of one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<K> {
+    pub at: DateTime<Utc>,
+    pub tie: K,
+}
+
+/// Part of a list that grows at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span<K> {
+    /// A page, whose rows move when newer ones come.
+    Page(Part),
+    /// At most so many rows after a place, whatever came since.
+    After(Place<K>, i64),
+}
+
+/// Rows of a [`Span`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Walked<T> {
+    pub items: Vec<T>,
+    /// Length of the list; counted for pages alone.
+    pub total: Option<i64>,
+    /// True when older rows follow.
+    pub has_more: bool,
+}
+
+impl<T> Walked<T> {
+    /// Converts each item, as long as that succeeds.
+    ///
+    /// # Errors
+    /// The first that a conversion returns.
+    pub fn try_map<U, E>(self, convert: impl FnMut(T) -> Result<U, E>) -> Result<Walked<U>, E> {
+        Ok(Walked {
+            items: self
+                .items
+                .into_iter()
+                .map(convert)
+                .collect::<Result<_, E>>()?,
+            total: self.total,
+            has_more: self.has_more,
+        })
+    }
+}
+
 /// SQL of a list, without its filter.
 #[derive(Debug, Clone, Copy)]
 pub struct List {
@@ -100,6 +145,59 @@ pub fn fetch_page<'c, T: Row>(
         let items = rows.fetch(conn, place).await?;
         let total = Select::all(list.count, filter).number(conn, place).await?;
         Ok(Page { items, total })
+    }
+}
+
+/// Fetches a part of a list that begins with the newest. `place` is the condition that a row comes after a
+/// place, by the columns of the list's order: `(created_at, id) < (?, ?)`.
+///
+/// # Errors
+/// When the database refuses.
+#[track_caller]
+pub fn fetch_span<'c, T: Row, K: Value + 'c>(
+    conn: &'c mut Conn,
+    list: List,
+    place: &'static str,
+    filter: Filter<'c>,
+    span: Span<K>,
+) -> impl Future<Output = sqlx::Result<Walked<T>>> + Send {
+    let caller = Location::caller();
+    let (filter, part, is_page) = match span {
+        Span::Page(part) => (filter, part, true),
+        // One more than is wanted shows that more follow.
+        Span::After(after, limit) => {
+            let (offset, limit) = (0, limit + 1);
+            let filter = filter.with_pair(place, after.at, after.tie);
+            (filter, Part { offset, limit }, false)
+        }
+    };
+    async move {
+        let rows = Select {
+            select: list.rows,
+            filter: &filter,
+            tail: list.order,
+            part: Some(part),
+        };
+        let mut items: Vec<T> = rows.fetch(conn, caller).await?;
+        let found = i64::try_from(items.len()).unwrap_or(i64::MAX);
+        if !is_page {
+            let has_more = found == part.limit;
+            items.truncate(usize::try_from(part.limit - 1).unwrap_or_default());
+            let total = None;
+            return Ok(Walked {
+                items,
+                total,
+                has_more,
+            });
+        }
+        let total = Select::all(list.count, &filter)
+            .number(conn, caller)
+            .await?;
+        Ok(Walked {
+            items,
+            total: Some(total),
+            has_more: part.offset + found < total,
+        })
     }
 }
 
@@ -336,6 +434,47 @@ mod tests {
         let filter = Filter::of("name = ?", "kiwi");
         let none: Option<(String,)> = find_where(&mut conn, FRUITS.rows, &filter).await.unwrap();
         assert_eq!(none, None);
+    }
+
+    #[tokio::test]
+    async fn a_walk_goes_on_after_its_place_whatever_comes_before_it() {
+        let db = Db::connect("sqlite::memory:").await.unwrap();
+        let mut conn = db.begin().await.unwrap();
+        execute!(conn, "CREATE TABLE posts (at TEXT, number INTEGER)").unwrap();
+        let moment =
+            |minute: i64| DateTime::from_timestamp(1_790_000_000 + 60 * minute, 0).unwrap();
+        let post = async |conn: &mut Conn, minute: i64, number: i64| {
+            let sql = "INSERT INTO posts (at, number) VALUES ($1, $2)";
+            execute!(conn, sql, moment(minute), number).unwrap();
+        };
+        // Numbers 2 and 3 are of one moment.
+        for (minute, number) in [(1, 1), (2, 2), (2, 3), (3, 4)] {
+            post(&mut conn, minute, number).await;
+        }
+        let posts = List {
+            rows: "SELECT at, number FROM posts",
+            count: "SELECT count(*) FROM posts",
+            order: "ORDER BY at DESC, number DESC",
+        };
+        let mut span = Span::Page(Part {
+            offset: 0,
+            limit: 2,
+        });
+        let mut seen = Vec::new();
+        for newer in 5.. {
+            let place = "(at, number) < (?, ?)";
+            let filter = Filter::of("number > ?", 0_i64);
+            let walked = fetch_span(&mut conn, posts, place, filter, span);
+            let walked: Walked<(DateTime<Utc>, i64)> = walked.await.unwrap();
+            let (at, tie) = *walked.items.last().unwrap();
+            seen.extend(walked.items.iter().map(|(_, number)| *number));
+            if !walked.has_more {
+                break;
+            }
+            span = Span::After(Place { at, tie }, 1);
+            post(&mut conn, newer, newer).await;
+        }
+        assert_eq!(seen, [4, 3, 2, 1]);
     }
 
     #[tokio::test]

@@ -9,7 +9,10 @@ use utoipa::ToSchema;
 
 use super::Registry;
 
-use crate::ids::{DecisionId, SubscriptionId, UserId};
+use crate::{
+    db::Place,
+    ids::{DecisionId, SubscriptionId, UserId},
+};
 
 crate::text_enum! {
     /// State of a version in its life.
@@ -237,6 +240,16 @@ pub struct DecisionView {
     pub fuel: i64,
     pub duration_us: i64,
     pub created_at: DateTime<Utc>,
+}
+
+impl DecisionView {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<DecisionId> {
+        Place {
+            at: self.created_at,
+            tie: self.id,
+        }
+    }
 }
 
 impl TryFrom<DecisionRow> for DecisionView {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    db::{Db, Page, Part},
+    db::{Db, Span, Walked},
     ids::DecisionId,
 };
 
@@ -77,9 +77,9 @@ pub async fn version(registry: &Registry, plugin_id: &str, digest: &str) -> Resu
 pub async fn recorded(
     db: &Db,
     filter: &DecisionFilter<'_>,
-    part: Part,
-) -> Result<Page<DecisionView>> {
-    let found = store::decisions(&mut db.read().await?, filter, part).await?;
+    span: Span<DecisionId>,
+) -> Result<Walked<DecisionView>> {
+    let found = store::decisions(&mut db.read().await?, filter, span).await?;
     found.try_map(DecisionView::try_from)
 }
 

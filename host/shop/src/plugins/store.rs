@@ -10,7 +10,7 @@ use super::{
     model::{DecisionFilter, DecisionRow, Outcome, PluginClass, VersionRow, VersionState},
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page, fetch_where, find_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_span, fetch_where, find_where},
     defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{DecisionId, TransactionId, UserId},
 };
@@ -249,8 +249,8 @@ pub(super) async fn decision(conn: &mut Conn, id: DecisionId) -> sqlx::Result<Op
 pub(super) async fn decisions(
     conn: &mut Conn,
     wanted: &DecisionFilter<'_>,
-    part: Part,
-) -> sqlx::Result<Page<DecisionRow>> {
+    span: Span<DecisionId>,
+) -> sqlx::Result<Walked<DecisionRow>> {
     const OF_SUBSCRIPTION: &str =
         "id IN (SELECT price_decision_id FROM transactions WHERE subscription_id = ?
         UNION SELECT coupon_decision_id FROM transactions WHERE subscription_id = ?
@@ -277,7 +277,8 @@ pub(super) async fn decisions(
         .with_some(OF_SUBSCRIPTION, wanted.subscription_id)
         .with_some(OF_COUPON, wanted.coupon)
         .with_some(OF_TRANSACTION, wanted.transaction);
-    fetch_page(conn, DECISIONS, &filter, part).await
+    let place = "(created_at, id) < (?, ?)";
+    fetch_span(conn, DECISIONS, place, filter, span).await
 }
 
 /// Counts the coupon decisions about a customer that were recorded since a moment.

@@ -16,10 +16,10 @@ use zip::{ZipWriter, write::SimpleFileOptions};
 use crate::{
     Code, Error, Result,
     accounts::{Accounts, Identity, Profile},
-    audit::{self, AuditFilter},
+    audit::{self, AuditEvent, AuditFilter},
     catalog::{Catalog, waitlist},
     coupons,
-    db::{Page, Part},
+    db::{Page, Part, Place, Span, Walked},
     ids::UserId,
     notifications::{InboxFilter, Notifications},
     payments::{self, DebtFilter, PaymentFilter, PaymentView},
@@ -27,7 +27,7 @@ use crate::{
     subscriptions,
     throttle::Throttle,
     tickets::{TicketDetail, Tickets},
-    wallet::{self, TransactionFilter, TransactionView, Wallets},
+    wallet::{self, Transaction, TransactionFilter, TransactionView, Wallets},
     webhooks::{Owner, Webhooks},
 };
 
@@ -156,7 +156,7 @@ impl Archive {
         };
         let filter = &filter;
         let db = &sources.instances.db;
-        let acts = all(|part| audit::list(db, filter, part)).await?;
+        let acts = walked(|span| audit::list(db, filter, span), AuditEvent::place).await?;
         self.json("acts", &acts).await
     }
 
@@ -165,7 +165,11 @@ impl Archive {
         let info = wallet::info(sources.wallets, id).await?;
         self.json("wallet", &info).await?;
         let every = TransactionFilter::default();
-        let transactions = all(|part| wallet::transactions(db, id, every, part)).await?;
+        let transactions = walked(
+            |span| wallet::transactions(db, id, every, span),
+            Transaction::place,
+        )
+        .await?;
         let views = transactions.into_iter().map(TransactionView::from);
         self.json("transactions", &views.collect::<Vec<_>>())
             .await?;
@@ -256,6 +260,30 @@ impl Archive {
             self.put(name, file.content).await?;
         }
         Ok(())
+    }
+}
+
+/// Reads a whole list that grows at its beginning, each row once whatever comes meanwhile.
+async fn walked<T, K, F>(
+    read: impl Fn(Span<K>) -> F,
+    place: impl Fn(&T) -> Place<K>,
+) -> Result<Vec<T>>
+where
+    F: Future<Output = Result<Walked<T>>>,
+{
+    let mut rows = Vec::new();
+    let mut span = Span::Page(Part {
+        offset: 0,
+        limit: ROWS,
+    });
+    loop {
+        let found = read(span).await?;
+        let last = found.items.last().map(&place);
+        rows.extend(found.items);
+        match last.filter(|_| found.has_more) {
+            Some(last) => span = Span::After(last, ROWS),
+            None => return Ok(rows),
+        }
     }
 }
 

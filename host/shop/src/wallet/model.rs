@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::TransactionNumber;
 use crate::{
+    db::Place,
     ids::{CouponId, DecisionId, SubscriptionId, TransactionId, UserId},
     money::{AmountOverflow, Rupiah},
     text_enum,
@@ -147,6 +148,16 @@ pub struct Transaction {
     pub coupon_decision_id: Option<DecisionId>,
     pub created_at: DateTime<Utc>,
     pub completed_at: Option<DateTime<Utc>>,
+}
+
+impl Transaction {
+    /// Returns its place in a list that begins with the newest.
+    pub const fn place(&self) -> Place<TransactionNumber> {
+        Place {
+            at: self.created_at,
+            tie: self.number,
+        }
+    }
 }
 
 /// Composition of a payment by kind of credit.

@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 
 use super::{
     AnyTransactionFilter, Float, OwnedTransaction, OwnedWallet, Totals, Transaction,
-    TransactionFilter, TransactionName, TransactionView, TypeTotal, WalletFilter, WalletInfo,
-    WalletOrder, Wallets, float, store,
+    TransactionFilter, TransactionName, TransactionNumber, TransactionView, TypeTotal,
+    WalletFilter, WalletInfo, WalletOrder, Wallets, float, store,
 };
 use crate::{
     Error, Result, calendar,
-    db::{Conn, Db, Page, Part},
+    db::{Conn, Db, Page, Part, Span, Walked},
     ids::{TransactionId, UserId},
 };
 
@@ -44,9 +44,9 @@ pub async fn transactions(
     db: &Db,
     user_id: UserId,
     filter: TransactionFilter,
-    part: Part,
-) -> Result<Page<Transaction>> {
-    Ok(store::transactions(&mut db.read().await?, user_id, filter, part).await?)
+    span: Span<TransactionNumber>,
+) -> Result<Walked<Transaction>> {
+    Ok(store::transactions(&mut db.read().await?, user_id, filter, span).await?)
 }
 
 /// Returns a customer's transaction by its id or number.
@@ -107,9 +107,9 @@ pub async fn owned(db: &Db, user_id: UserId) -> Result<(OwnedWallet, Vec<Transac
 pub async fn any_transactions(
     db: &Db,
     filter: AnyTransactionFilter,
-    part: Part,
-) -> Result<Page<OwnedTransaction>> {
-    Ok(store::admin::any_transactions(&mut db.read().await?, filter, part).await?)
+    span: Span<TransactionNumber>,
+) -> Result<Walked<OwnedTransaction>> {
+    Ok(store::admin::any_transactions(&mut db.read().await?, filter, span).await?)
 }
 
 /// Sums of all wallets, read at one moment.

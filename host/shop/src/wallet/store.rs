@@ -12,7 +12,7 @@ use super::{
     WalletRow, statistics::Settled,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_first, fetch_page, find_where},
+    db::{Conn, Filter, List, Span, Walked, fetch_first, fetch_span, find_where},
     defer, execute, fetch_all, fetch_one, fetch_optional,
     ids::{EntryId, TransactionId, UserId},
     money::Rupiah,
@@ -236,14 +236,15 @@ pub(super) async fn transactions(
     conn: &mut Conn,
     user_id: UserId,
     wanted: TransactionFilter,
-    part: Part,
-) -> sqlx::Result<Page<Transaction>> {
+    span: Span<TransactionNumber>,
+) -> sqlx::Result<Walked<Transaction>> {
     let filter = Filter::of("user_id = ?", user_id)
         .with_some("type = ?", wanted.kind)
         .with_some("status = ?", wanted.status)
         .with_some("created_at >= ?", wanted.from)
         .with_some("created_at < ?", wanted.to);
-    fetch_page(conn, TRANSACTIONS, &filter, part).await
+    let place = "(created_at, number) < (?, ?)";
+    fetch_span(conn, TRANSACTIONS, place, filter, span).await
 }
 
 /// A customer's last transactions, newest first.

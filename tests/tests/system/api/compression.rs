@@ -6,9 +6,7 @@ use reqwest::Method;
 /// Asks as a client that reads gzip; the answer is as it was sent.
 async fn asked(client: &Client, path: &str) -> Answer {
     let request = client.request(Method::GET, path);
-    client
-        .send(request.header("accept-encoding", "gzip"))
-        .await
+    client.send(request.header("accept-encoding", "gzip")).await
 }
 
 fn is_compressed(answer: &Answer) -> bool {

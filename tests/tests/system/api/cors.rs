@@ -81,7 +81,10 @@ async fn only_pages_of_sites_that_are_listed_may_call() {
         ..Sources::default()
     };
     let refused = config::load(sources).unwrap_err().to_string();
-    assert!(refused.contains("DERMAGA_CORS_ORIGINS must be"), "{refused}");
+    assert!(
+        refused.contains("DERMAGA_CORS_ORIGINS must be"),
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

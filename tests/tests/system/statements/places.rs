@@ -12,6 +12,7 @@ const CALLS: &[&str] = &[
     "fetch_optional!(",
     "fetch_all!(",
     "fetch_page(",
+    "fetch_span(",
     "fetch_where(",
     "fetch_first(",
     "find_where(",

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use dermaga_shop::{
     audit::{self, AuditAct, AuditEvent, AuditFilter},
-    ids::UserId,
+    ids::{AuditEventId, UserId},
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{Admin, AppState},
-    http::{Envelope, PageQuery, Paged, Reply, Success, When, range},
+    http::{Cursor, Envelope, PageQuery, Paged, Reply, Success, When, range},
 };
 
 /// The routes of this domain.
@@ -47,6 +47,10 @@ struct AuditQuery {
     #[garde(skip)]
     #[param(inline)]
     to: Option<When>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<AuditEventId>>,
 }
 
 /// Lists acts of administrators and reads of passwords, newest first. Nothing of it can be changed.
@@ -66,6 +70,11 @@ async fn list(
         from,
         until,
     };
-    let found = audit::list(&state.db, &filter, page.part()).await?;
-    Ok(Success::page("The audit trail.", page, found))
+    let found = audit::list(&state.db, &filter, page.span(query.cursor)?).await?;
+    Ok(Success::walk(
+        "The audit trail.",
+        page,
+        found,
+        AuditEvent::place,
+    ))
 }

@@ -13,7 +13,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     api::{Admin, AppState},
-    http::{Envelope, Id, PageQuery, Paged, Reply, Success, When, failure_responses, range},
+    http::{
+        Cursor, Envelope, Id, PageQuery, Paged, Reply, Success, When, failure_responses, range,
+    },
 };
 
 failure_responses!(Missing: NotFound);
@@ -72,6 +74,10 @@ struct DecisionQuery {
     #[garde(skip)]
     #[param(value_type = Option<String>, pattern = "^TXMP-[0-9]{1,19}$")]
     transaction: Option<TransactionNumber>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<DecisionId>>,
 }
 
 fn is_digest(text: &str, (): &()) -> garde::Result {
@@ -110,8 +116,13 @@ async fn decisions(
         coupon: coupon.as_deref(),
         transaction: query.transaction.map(TransactionNumber::get),
     };
-    let found = plugins::recorded(&state.db, &filter, page.part()).await?;
-    Ok(Success::page("The decisions.", page, found))
+    let found = plugins::recorded(&state.db, &filter, page.span(query.cursor)?).await?;
+    Ok(Success::walk(
+        "The decisions.",
+        page,
+        found,
+        DecisionView::place,
+    ))
 }
 
 /// Returns a decision: question, answer, digest of the plugin, and cost.

@@ -24,8 +24,8 @@ use crate::{
         wallet::{StatementQuery, statement_of},
     },
     http::{
-        Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When, failure_responses,
-        range,
+        Cursor, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
+        failure_responses, range,
     },
 };
 
@@ -416,6 +416,10 @@ struct AnyTransactionQuery {
     #[garde(inner(range(min = 0, max = 1_000_000_000_000)))]
     #[param(minimum = 0, maximum = 1_000_000_000_000_i64)]
     min_amount: Option<i64>,
+    /// `nextCursor` of the answer before, to read on from there; not together with `page`.
+    #[garde(skip)]
+    #[param(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,100}$")]
+    cursor: Option<Cursor<TransactionNumber>>,
 }
 
 /// A transaction and whose it is.
@@ -457,7 +461,9 @@ async fn transactions(
         to,
         min_amount: query.min_amount.map(Rupiah::new),
     };
-    let found = wallet::any_transactions(&state.db, filter, page.part()).await?;
-    let views = found.map(OwnedTransactionView::from);
-    Ok(Success::page("Transactions.", page, views))
+    let span = page.span(query.cursor)?;
+    let found = wallet::any_transactions(&state.db, filter, span).await?;
+    let place = |row: &OwnedTransaction| row.transaction.place();
+    let listed = Success::walk("Transactions.", page, found, place);
+    Ok(listed.map(|rows| rows.into_iter().map(OwnedTransactionView::from).collect()))
 }

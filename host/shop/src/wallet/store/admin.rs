@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::super::{
-    AnyTransactionFilter, OwnedTransaction, OwnedWallet, Totals, TypeTotal, WalletFilter,
-    WalletOrder,
+    AnyTransactionFilter, OwnedTransaction, OwnedWallet, Totals, TransactionNumber, TypeTotal,
+    WalletFilter, WalletOrder,
 };
 use crate::{
-    db::{Conn, Filter, List, Page, Part, fetch_page, find_where},
+    db::{Conn, Filter, List, Page, Part, Span, Walked, fetch_page, fetch_span, find_where},
     fetch_all, fetch_one,
     ids::UserId,
 };
@@ -82,8 +82,8 @@ const TRANSACTIONS: List = List {
 pub(in crate::wallet) async fn any_transactions(
     conn: &mut Conn,
     wanted: AnyTransactionFilter,
-    part: Part,
-) -> sqlx::Result<Page<OwnedTransaction>> {
+    span: Span<TransactionNumber>,
+) -> sqlx::Result<Walked<OwnedTransaction>> {
     let filter = Filter::default()
         .with_some("t.user_id = ?", wanted.user_id)
         .with_some("t.number = ?", wanted.number)
@@ -92,5 +92,6 @@ pub(in crate::wallet) async fn any_transactions(
         .with_some("t.created_at >= ?", wanted.from)
         .with_some("t.created_at < ?", wanted.to)
         .with_some("abs(t.amount) >= ?", wanted.min_amount);
-    fetch_page(conn, TRANSACTIONS, &filter, part).await
+    let place = "(t.created_at, t.number) < (?, ?)";
+    fetch_span(conn, TRANSACTIONS, place, filter, span).await
 }
