@@ -137,7 +137,7 @@ async fn each_class_is_counted_by_itself(shop: Strict) {
     // An administrator is one on every route, and a customer on those of administrators.
     let own = shop.asked_by(&admin, "198.51.100.1", Method::GET, "/api/auth/profile");
     own.await.fails(429, "TOO_MANY_REQUESTS");
-    // The catalogue is for all, and asks for nobody's name.
+    // The catalogue is for all, and does not ask who reads it.
     let read = shop.asked_by(&customer, "198.51.100.1", Method::GET, READ);
     assert!(header(&read.await, "ratelimit").starts_with(r#""catalogue";r=8;"#));
 }
