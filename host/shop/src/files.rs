@@ -7,7 +7,10 @@ use object_store::{
     local::LocalFileSystem, path::Path,
 };
 
-use crate::{Code, Error, Result, crypto::Secret};
+use crate::{
+    Code, Error, Result,
+    crypto::{self, Secret},
+};
 
 /// Longest time for one request to a bucket.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -167,6 +170,23 @@ impl Files {
         };
         let content = found.bytes().await.map_err(away)?;
         Ok(content.to_vec())
+    }
+
+    /// Keeps a small file, reads it again and removes it.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` with what could not be done.
+    pub async fn probe(&self) -> Result<()> {
+        let name = format!("probe-{}", crypto::random_hex(8));
+        let content = crypto::random_bytes::<32>().to_vec();
+        self.put(&name, content.clone()).await?;
+        let read = self.get(&name).await;
+        self.delete(&name).await?;
+        if read? == content {
+            return Ok(());
+        }
+        let message = "What was read is not what was written.";
+        Err(Error::new(Code::Unavailable, message))
     }
 
     /// Removes a file, and what is left of one that was being written when its server died. One that

@@ -163,6 +163,23 @@ impl Accounts {
         Ok(user)
     }
 
+    /// Ends every way into an account, which stays open: its owner signs in again. The owner gets a
+    /// notification.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; `FORBIDDEN` when the actor is no administrator any more.
+    pub async fn sign_out(&self, act: Act<'_>, id: UserId) -> Result<()> {
+        let mut conn = self.db.begin().await?;
+        let user = self.acted_on(&mut conn, act, id).await?;
+        self.end_all_sessions(&mut conn, user).await?;
+        self.record(&mut conn, act, AuditAct::UserSignedOut, id, json!({}))
+            .await?;
+        self.tell_of_end(&mut conn, id, true).await?;
+        conn.commit().await?;
+        self.standings.forget(id);
+        Ok(())
+    }
+
     /// Lets an administrator look at an account as its owner sees it, for fifteen minutes: nothing
     /// can be changed or spent, and no password is shown. The owner gets a notification.
     ///

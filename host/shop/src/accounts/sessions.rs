@@ -305,7 +305,12 @@ impl Accounts {
     }
 
     /// Writes to an account that all its sessions were ended, or one that may have been stolen.
-    async fn tell_of_end(&self, conn: &mut Conn, user_id: UserId, all: bool) -> Result<()> {
+    pub(super) async fn tell_of_end(
+        &self,
+        conn: &mut Conn,
+        user_id: UserId,
+        all: bool,
+    ) -> Result<()> {
         let payload = json!({ "at": self.clock.now(), "all": all });
         outbox::put(
             conn,

@@ -43,6 +43,8 @@ crate::text_enum! {
         HealthCheckRequested = "health.check_requested",
         /// An instance was moved to another version of its plugin.
         InstanceMoved = "instance.moved",
+        /// A customer's instance was restarted by an administrator.
+        InstanceRestarted = "instance.restarted",
         /// An instance was moved to the settings that its template has now.
         SettingsMoved = "instance.settings_moved",
         /// An instance and its subscription were ended.
@@ -116,6 +118,8 @@ crate::text_enum! {
         /// An administrator signed in to a customer's account to look at it.
         UserLookedAt = "user.looked_at",
         UserRoleChanged = "user.role_changed",
+        /// Every session and API token of an account was ended.
+        UserSignedOut = "user.signed_out",
         /// The second factor was taken from an account whose owner has lost it.
         UserTwoFactorRemoved = "user.two_factor_removed",
         CreditAdded = "wallet.credit_added",

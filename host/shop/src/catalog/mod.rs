@@ -40,7 +40,9 @@ pub use quota::{
     QuotaView, quota, quota_overview, quota_statistics, quotas, set_quotas,
 };
 pub use settings::Settings;
-pub use templates::{CatalogReload, FieldChange, KeptField, Templates, load_at_start, reload};
+pub use templates::{
+    CatalogReload, Examined, FieldChange, KeptField, Templates, examine, load_at_start, reload,
+};
 pub use terms::{PlanTerm, PlanTermView, SoldTerm, TermView};
 
 use crate::{

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::{
     Catalog, RefusedTemplate,
-    loading::{self, Loading},
+    loading::{self, Loading, file_name},
     store::{self, Edits, LoadedFrom},
 };
 use crate::{
@@ -115,6 +115,35 @@ pub async fn load_at_start(
     conn.commit().await?;
     templates.current.store(Arc::new(loading.sold()));
     Ok(())
+}
+
+/// Outcome of a check of the templates.
+#[derive(Debug)]
+pub struct Examined {
+    /// Services that can be sold as their files say.
+    pub sold: usize,
+    /// Files whose plugin has no active version, with its id.
+    pub without_plugin: Vec<(String, String)>,
+    /// Templates that are not loaded, with all their problems.
+    pub refused: Vec<RefusedTemplate>,
+}
+
+/// Checks the templates with the plugins that are active, and changes nothing of what is sold.
+///
+/// # Errors
+/// As [`load_at_start`].
+pub async fn examine(templates: &Templates, registry: &Registry, db: &Db) -> Result<Examined> {
+    let loading = judge(templates, registry, db).await?;
+    let is_lost = |template: &&Template| registry.active(&template.plugin).is_err();
+    let lost = loading.fresh.iter().filter(is_lost);
+    let without_plugin: Vec<_> = lost
+        .map(|template| (file_name(template).to_owned(), template.plugin.clone()))
+        .collect();
+    Ok(Examined {
+        sold: loading.fresh.len() - without_plugin.len(),
+        without_plugin,
+        refused: loading.refused,
+    })
 }
 
 async fn judge(templates: &Templates, registry: &Registry, db: &Db) -> Result<Loading> {

@@ -12,6 +12,7 @@ mod ids;
 mod lease;
 mod notify;
 mod page;
+mod probe;
 mod statements;
 mod steadiness;
 mod text_enum;

@@ -74,6 +74,11 @@ impl SmtpUrl {
         Ok(known)
     }
 
+    /// Name of the server, without user and password.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     fn builder(
         &self,
         authorities: Option<&Authorities>,
@@ -219,6 +224,21 @@ impl Mailer {
             Ok(Err(error)) => Sent::Away(told(&error)),
             Err(_) => Sent::Away("the mail was not taken in time".to_owned()),
         }
+    }
+}
+
+/// Connects to the mail server, greets it, asks for TLS and signs in, as for a mail; sends none.
+///
+/// # Errors
+/// Its answer, or the reason why there is none.
+pub(super) async fn probe(url: &SmtpUrl, authorities: Option<&Authorities>) -> Result<(), String> {
+    let builder = url.builder(authorities).map_err(|error| told(&error))?;
+    let transport = builder.timeout(Some(TIMEOUT)).build();
+    match tokio::time::timeout(LONGEST, transport.test_connection()).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err("the connection broke".to_owned()),
+        Ok(Err(error)) => Err(told(&error)),
+        Err(_) => Err(format!("no answer within {} s", LONGEST.as_secs())),
     }
 }
 

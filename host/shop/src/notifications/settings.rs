@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 
-use super::mail::{Authorities, Sender, SmtpUrl};
+use super::mail::{self, Authorities, Sender, SmtpUrl};
 use crate::replies::Replies;
 
 /// Settings of notifications.
@@ -35,6 +35,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Tries the mail server without sending a mail; `None` where none is set.
+    ///
+    /// # Errors
+    /// Its answer, or the reason why there is none.
+    pub async fn probe(&self) -> Option<Result<(), String>> {
+        let url = self.smtp.as_ref()?;
+        Some(mail::probe(url, self.authorities.as_ref()).await)
+    }
+
     /// Returns the address of a page of the shop that takes a token.
     pub(super) fn page(&self, name: &str, token: &str) -> Option<String> {
         let shop = self.shop_url.as_ref()?.trim_end_matches('/');

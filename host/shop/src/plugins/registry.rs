@@ -136,6 +136,34 @@ impl Registry {
         self.redraw(Attempts::AfterARest).await
     }
 
+    /// Loads every active version and raises no alert, for a check beside the servers. Returns, by
+    /// plugin, the version or the reason why it does not load.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn load_all(&self) -> Result<Vec<(String, Result<Plugin>)>> {
+        let mut conn = self.db.read().await?;
+        let wanted = store::active(&mut conn).await?;
+        let classes = store::classes(&mut conn).await?;
+        drop(conn);
+        let mut next = Active {
+            classes: classes.into_iter().collect(),
+            ..Active::default()
+        };
+        let mut found = Vec::with_capacity(wanted.len());
+        for (plugin_id, digest) in wanted {
+            let class = next.class_of(&plugin_id).into();
+            let loaded = self.version(&digest).await;
+            if let Ok(plugin) = &loaded {
+                next.plugins
+                    .insert(plugin_id.clone(), plugin.clone().as_class(class));
+            }
+            found.push((plugin_id, loaded));
+        }
+        self.active.store(Arc::new(next));
+        Ok(found)
+    }
+
     async fn redraw(&self, attempts: Attempts) -> Result<()> {
         let _alone = self.redrawing.lock().await;
         let (wanted, classes) = {

@@ -78,7 +78,7 @@ pub use lifecycle::{Act, change, terminate};
 pub use model::{Desired, Event, Halt, Instance, NewInstance, Pinned, Status};
 pub use plugin_calls::Services;
 pub use provisioner::{Choice, Provisioner};
-pub use reading::{credentials, detail, list, manifests};
+pub use reading::{credentials, detail, detail_of_any, list, manifests};
 pub use recipe::{ChangeKind, Undone, diff::ObjectChange};
 pub use rehearsal::{rehearse_change, rehearse_purchase};
 pub use render::Classes;

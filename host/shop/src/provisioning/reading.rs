@@ -4,7 +4,7 @@ use dermaga_runtime::contract::service;
 use serde_json::json;
 
 use super::{
-    Instances, health,
+    Instances, health, lifecycle,
     marks::{self, Origin},
     model::{Owned, Status},
     render::{recorded_objects, subject},
@@ -68,6 +68,15 @@ pub async fn detail(
         .map(|description| description.endpoints.as_slice())
         .unwrap_or_default();
     Ok(InstanceDetail::of(&owned, health, endpoints, events))
+}
+
+/// Returns an instance of any customer, as its customer sees it.
+///
+/// # Errors
+/// `NOT_FOUND` when there is none.
+pub async fn detail_of_any(instances: &Instances, id: InstanceId) -> Result<InstanceDetail> {
+    let (owner, _) = lifecycle::owner_of(&mut instances.db.read().await?, id).await?;
+    detail(instances, owner, id).await
 }
 
 /// Returns the access to a customer's instance, and records that it was shown.

@@ -1,8 +1,12 @@
-//! Stop, start and restart of what a subscription runs, by its customer.
+//! Stop, start and restart of what a subscription runs, by its customer; restarts by administrators.
+
+use serde_json::json;
 
 use super::{Subscriptions, model::SubscriptionStatus, store};
 use crate::{
     Code, Error, Result,
+    audit::{self, AuditAct, Event, Subject},
+    db::Conn,
     ids::{InstanceId, SubscriptionId, UserId},
     provisioning::{self, Act, lifecycle},
 };
@@ -42,6 +46,37 @@ pub async fn restart(shop: &Subscriptions, user_id: UserId, named: Named) -> Res
     carry_out(shop, user_id, named, Act::Restart, "Being restarted.").await
 }
 
+/// Restarts a service of any customer by its instance, as [`restart`] does; by an administrator, with
+/// the reason, audited.
+///
+/// # Errors
+/// `NOT_FOUND`; `INVALID_STATE` while it is not running.
+pub async fn restart_any(
+    shop: &Subscriptions,
+    actor_id: UserId,
+    id: InstanceId,
+    reason: &str,
+) -> Result<bool> {
+    let (user_id, subscription) = lifecycle::owner_of(&mut shop.db.read().await?, id).await?;
+    let mut conn = shop.db.begin().await?;
+    let message = "Being restarted.";
+    let is_changed = change(
+        shop,
+        &mut conn,
+        user_id,
+        subscription,
+        Act::Restart,
+        message,
+    )
+    .await?;
+    if is_changed {
+        let details = json!({ "subscription": subscription });
+        let event = Event::new(AuditAct::InstanceRestarted, Subject::Instance(id), details);
+        audit::record(&mut conn, &shop.clock, actor_id, event.because(reason)).await?;
+    }
+    finish(shop, conn, subscription, (Act::Restart, is_changed)).await
+}
+
 async fn carry_out(
     shop: &Subscriptions,
     user_id: UserId,
@@ -54,14 +89,35 @@ async fn carry_out(
         Named::Subscription(id) => id,
         Named::Instance(id) => lifecycle::subscription_of(&mut conn, user_id, id).await?,
     };
-    let row = store::owned(&mut conn, user_id, id).await?;
+    let is_changed = change(shop, &mut conn, user_id, id, act, message).await?;
+    finish(shop, conn, id, (act, is_changed)).await
+}
+
+async fn change(
+    shop: &Subscriptions,
+    conn: &mut Conn,
+    user_id: UserId,
+    id: SubscriptionId,
+    act: Act,
+    message: &str,
+) -> Result<bool> {
+    let row = store::owned(conn, user_id, id).await?;
     let row = row.ok_or_else(|| Error::not_found("subscription"))?;
     lives(row.subscription.status)?;
-    let is_changed = provisioning::change(&mut conn, &shop.clock, id, act, message).await?;
+    let is_changed = provisioning::change(conn, &shop.clock, id, act, message).await?;
     if is_changed {
         // A service that runs in its grace is left as it is, without a payment.
         is_paid_for(row.subscription.status, act)?;
     }
+    Ok(is_changed)
+}
+
+async fn finish(
+    shop: &Subscriptions,
+    conn: Conn,
+    id: SubscriptionId,
+    (act, is_changed): (Act, bool),
+) -> Result<bool> {
     conn.commit().await?;
     if is_changed {
         shop.instances.handle.wake();

@@ -15,6 +15,7 @@ both_engines!(
         a_stopped_instance_keeps_its_files_and_starts_again,
         a_restart_is_a_part_of_what_is_applied,
         only_the_owner_may_and_only_while_it_lives,
+        an_administrator_restarts_any_instance_with_a_reason,
         what_its_owner_stopped_stays_so_when_it_is_paid_for_again,
         what_runs_in_its_grace_is_left_as_it_is,
     ]
@@ -107,6 +108,47 @@ async fn a_restart_is_a_part_of_what_is_applied(shop: Shop) {
     bought.put(bought.instance("start")).await.data(202);
     let kept = bought.workload().await.pointer(mark).cloned().unwrap();
     assert_eq!(kept, second);
+}
+
+async fn an_administrator_restarts_any_instance_with_a_reason(shop: Shop) {
+    let bought = Bought::by(&shop, "bantu@example.com", ("uptime-kuma", 100_000)).await;
+    let admin = shop.admin().await;
+    let path = format!("/api/admin/instances/{}", bought.instance);
+    let restart = format!("{path}/restart");
+    let of_owner = format!("/api/instances/{}", bought.instance);
+    let seen = bought.customer.get(&of_owner).await.data(200);
+    let same = admin.get(&path).await.data(200);
+    for field in ["id", "name", "status", "endpoints", "namespace"] {
+        assert_eq!(same[field], seen[field], "{field}");
+    }
+    let why = json!({ "reason": "It hangs, says its owner by phone." });
+    let customer = &bought.customer;
+    customer.get(&path).await.fails(403, "FORBIDDEN");
+    let forbidden = customer.post(&restart, why.clone()).await;
+    forbidden.fails(403, "FORBIDDEN");
+    let without = admin.post(&restart, json!({})).await;
+    without.fails(400, "VALIDATION_FAILED");
+
+    let restarted = admin.post(&restart, why.clone()).await.data(202);
+    let same = admin.post(&restart, why.clone()).await.data(200);
+    assert_eq!(same["generation"], restarted["generation"]);
+    let mark = "/spec/template/metadata/annotations/dermaga.dev~1restarted-at";
+    assert!(bought.workload().await.pointer(mark).is_some());
+    let audit = format!("/api/admin/audit?subject=instance:{}", bought.instance);
+    let acts = admin.get(&audit).await.data(200);
+    let acts = acts.as_array().unwrap();
+    assert_eq!(acts.len(), 1, "a restart that changes nothing is no act");
+    assert_eq!(
+        (&acts[0]["act"], &acts[0]["reason"]),
+        (&json!("instance.restarted"), &why["reason"])
+    );
+    bought.put(bought.instance("stop")).await.data(202);
+    let stopped = admin.post(&restart, why.clone()).await;
+    stopped.fails(409, "INVALID_STATE");
+    let nowhere = "/api/admin/instances/00000000-0000-0000-0000-000000000009";
+    admin.get(nowhere).await.fails(404, "NOT_FOUND");
+    let nowhere = format!("{nowhere}/restart");
+    admin.post(&nowhere, why).await.fails(404, "NOT_FOUND");
 }
 
 async fn only_the_owner_may_and_only_while_it_lives(shop: Shop) {

@@ -82,6 +82,7 @@ both_engines!(
         an_invited_person_chooses_a_password,
         another_role_ends_what_was_signed_in_before,
         a_disabled_account_opens_nothing,
+        a_sign_out_ends_what_was_signed_in_alone,
         the_last_administrator_stays,
         an_administrator_looks_and_does_nothing_else,
         a_look_ends_with_each_of_its_causes
@@ -291,6 +292,46 @@ async fn a_disabled_account_opens_nothing(office: Office) {
     let acts = office.acts(&person).await;
     let names: Vec<&Value> = acts.iter().map(|act| &act["act"]).collect();
     assert_eq!(names, ["user.disabled", "user.enabled"]);
+}
+
+/// Sessions and API tokens end at once, with a reason and a notification; the account stays open.
+async fn a_sign_out_ends_what_was_signed_in_alone(office: Office) {
+    let Office { shop, admin, .. } = &office;
+    let registered = shop.register("lupa@example.com").await;
+    let person = id(&registered["user"]);
+    let access = registered["accessToken"].as_str().unwrap();
+    let customer = shop.client().with_token(access);
+    let key = json!({ "name": "laporan", "scope": "READ" });
+    let key = customer.post("/api/user/api-tokens", key).await.data(201);
+    let program = shop.client().with_token(key["token"].as_str().unwrap());
+    let path = format!("{USERS}/{person}/sign-out");
+    let body = json!({ "reason": WHY });
+    admin
+        .post(&path, json!({ "reason": "short" }))
+        .await
+        .fails(400, "VALIDATION_FAILED");
+    customer
+        .post(&path, body.clone())
+        .await
+        .fails(403, "FORBIDDEN");
+    program.get("/api/wallet/info").await.data(200);
+    admin.post(&path, body.clone()).await.data(200);
+    for client in [&customer, &program] {
+        let answer = client.get("/api/wallet/info").await;
+        answer.fails(401, "UNAUTHENTICATED");
+    }
+    let refresh = json!({ "refreshToken": registered["refreshToken"] });
+    let refused = shop.client().post("/api/auth/refresh-token", refresh).await;
+    refused.fails(401, "UNAUTHENTICATED");
+    let again = shop.sign_in("lupa@example.com").await;
+    assert_eq!(kinds(&again, 2).await[0], "SESSIONS_ENDED");
+    let acts = office.acts(&person).await;
+    assert_eq!(
+        (acts.len(), &acts[0]["act"], &acts[0]["reason"]),
+        (1, &json!("user.signed_out"), &json!(WHY))
+    );
+    let nowhere = format!("{USERS}/00000000-0000-0000-0000-000000000009/sign-out");
+    admin.post(&nowhere, body).await.fails(404, "NOT_FOUND");
 }
 
 /// The only administrator keeps role and status, until there is another active one.

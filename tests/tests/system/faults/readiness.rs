@@ -1,9 +1,36 @@
-//! Tests of readiness while the database does not answer.
+//! Tests of probes of the database, and of readiness while it does not answer.
 
 use std::time::{Duration, Instant};
 
-use dermaga_tests::{Engine, Shop};
+use dermaga_tests::{Engine, Shop, both_engines};
 use tokio::time::timeout;
+
+both_engines!(Shop, [a_database_tells_its_time_and_takes_writes]);
+
+/// Probes of an operator, on either engine: the time to the second, and a write that is taken back.
+async fn a_database_tells_its_time_and_takes_writes(shop: Shop) {
+    let db = &shop.state().db;
+    db.check_writable().await.unwrap();
+    let told = db.now().await.unwrap();
+    let apart = shop.clock().now() - told;
+    assert!(apart.num_seconds().abs() <= 5, "{apart}");
+}
+
+/// A standby takes no writes, and says so.
+#[tokio::test]
+async fn a_database_that_only_reads_is_found() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let url = shop.state().config.database_url();
+    let mark = if url.contains('?') { '&' } else { '?' };
+    let reading = format!("{url}{mark}options=-c%20default_transaction_read_only%3Don");
+    let db = dermaga_shop::db::Db::connect(&reading).await.unwrap();
+    db.now().await.unwrap();
+    let refused = db.check_writable().await.unwrap_err();
+    assert!(refused.to_string().contains("read-only"), "{refused}");
+    db.close().await;
+}
 
 /// A probe ends long before a connection would be had.
 #[tokio::test]

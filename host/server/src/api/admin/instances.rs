@@ -5,9 +5,13 @@ use dermaga_shop::{
     ids::InstanceId,
     provisioning::{
         self,
+        view::InstanceDetail,
         watching::{self, InstanceEventView},
     },
-    subscriptions::cancellation::{self, Cancelled},
+    subscriptions::{
+        cancellation::{self, Cancelled},
+        lifecycle,
+    },
     text::counted,
 };
 use garde::Validate;
@@ -16,7 +20,10 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::{Admin, AppState},
+    api::{
+        Admin, AppState,
+        lifecycle::{RESTART, answer},
+    },
     http::{Body, Envelope, Id, NoFilter, PageQuery, Paged, Reply, Success, failure_responses},
 };
 
@@ -25,7 +32,8 @@ failure_responses!(Accepting: NotFound, InvalidState);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(terminate))
+        .routes(routes!(get, terminate))
+        .routes(routes!(restart))
         .routes(routes!(accept_data_loss))
         .routes(routes!(events))
 }
@@ -109,6 +117,37 @@ async fn terminate(
         Cancelled::Undone => "It was never set up; everything paid for it is back in the wallet.",
     };
     Ok(Success::accepted(message, terminated))
+}
+
+/// Returns any customer's instance, as its customer sees it.
+#[utoipa::path(get, path = "/admin/instances/{id}", tag = "admin: instances", params(("id" = Uuid, Path)),
+    security(("bearer" = [])),
+    responses((status = 200, description = "The instance", body = Envelope<InstanceDetail>), Missing))]
+async fn get(
+    State(state): State<AppState>,
+    _: Admin,
+    Id(id): Id<InstanceId>,
+) -> Reply<InstanceDetail> {
+    let detail = provisioning::detail_of_any(&state.instances, id).await?;
+    Ok(Success::ok(detail.instance.message.clone(), detail))
+}
+
+/// Restarts any customer's instance: each of its pods is replaced. A second call within ten seconds
+/// is the same restart.
+#[utoipa::path(post, path = "/admin/instances/{id}/restart", tag = "admin: instances", request_body = ReasonRequest,
+    params(("id" = Uuid, Path)), security(("bearer" = [])),
+    responses((status = 200, description = "So already", body = Envelope<InstanceDetail>),
+        (status = 202, description = "Being restarted", body = Envelope<InstanceDetail>), Accepting))]
+async fn restart(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<InstanceId>,
+    Body(request): Body<ReasonRequest>,
+) -> Reply<InstanceDetail> {
+    let shop = &state.subscriptions;
+    let is_changed = lifecycle::restart_any(shop, admin.user_id, id, &request.reason).await?;
+    let detail = provisioning::detail_of_any(&state.instances, id).await?;
+    Ok(answer(RESTART, is_changed, detail))
 }
 
 /// Lists what happened to any instance, newest first, with Kubernetes' own words.

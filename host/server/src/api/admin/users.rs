@@ -40,6 +40,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(get, change, delete))
         .routes(routes!(set_status))
         .routes(routes!(look_at))
+        .routes(routes!(sign_out))
         .routes(routes!(remove_two_factor))
 }
 
@@ -318,6 +319,35 @@ async fn look_at(
     let look = state.accounts.look_at(act, id, &origin).await?;
     let message = "You look at this account for fifteen minutes. Its owner is notified.";
     Ok(Success::created(message, look))
+}
+
+#[derive(Debug, Deserialize, ToSchema, Validate)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SignOutRequest {
+    #[garde(length(chars, min = 10, max = 500), custom(dermaga_shop::text::reason))]
+    #[schema(min_length = 10, max_length = 500)]
+    reason: String,
+}
+
+/// Ends every session of an account within seconds, and revokes its API tokens.
+///
+/// The account stays as it is, and its owner signs in again. The owner gets a notification.
+#[utoipa::path(post, path = "/admin/users/{id}/sign-out", tag = "admin: users", params(("id" = Uuid, Path)), security(("bearer" = [])),
+    request_body = SignOutRequest,
+    responses((status = 200, description = "They have ended", body = Envelope<Nothing>), Missing))]
+async fn sign_out(
+    State(state): State<AppState>,
+    admin: Admin,
+    Id(id): Id<UserId>,
+    Body(request): Body<SignOutRequest>,
+) -> Reply<Nothing> {
+    let act = Act {
+        actor_id: admin.user_id,
+        reason: &request.reason,
+    };
+    state.accounts.sign_out(act, id).await?;
+    let message = "The account's sessions and API tokens have ended.";
+    Ok(Success::ok(message, Nothing {}))
 }
 
 #[derive(Debug, Deserialize, ToSchema, Validate)]

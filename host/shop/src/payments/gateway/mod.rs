@@ -252,6 +252,23 @@ impl Gateway {
         })
     }
 
+    /// Asks for an order that is none: the gateway answers, and takes the key.
+    ///
+    /// # Errors
+    /// `GATEWAY_UNAVAILABLE` when it does not answer, `GATEWAY_REFUSED` when it does not take the
+    /// key.
+    pub async fn probe(&self) -> Result<(), Error> {
+        let order_id = format!("probe-{}", crypto::random_hex(8));
+        match self.status(&order_id).await? {
+            Known::Nothing => Ok(()),
+            Known::Told(_) => Err(Error::new(
+                Code::GatewayRefused,
+                "It knows an order that was never made.",
+            )),
+            Known::Unusable(why) => Err(Error::new(Code::GatewayRefused, why)),
+        }
+    }
+
     /// Ends an unpaid order. `false` when the gateway will not: it is paid, or ended.
     pub(super) async fn cancel(&self, payment: &Payment) -> Result<bool, GatewayError> {
         let done = self.modify(&payment.order_id, "cancel").await?;

@@ -75,6 +75,7 @@ pub(super) const MATRIX: &[(&str, &str, Reach, u16)] = &[
     ("GET", "/api/admin/instances/drift", Admin, 409),
     ("POST", "/api/admin/instances/drift/repair", Admin, 400),
     ("DELETE", "/api/admin/instances/{id}", Admin, 400),
+    ("GET", "/api/admin/instances/{id}", Admin, 404),
     (
         "POST",
         "/api/admin/instances/{id}/accept-data-loss",
@@ -82,6 +83,7 @@ pub(super) const MATRIX: &[(&str, &str, Reach, u16)] = &[
         400,
     ),
     ("GET", "/api/admin/instances/{id}/events", Admin, 404),
+    ("POST", "/api/admin/instances/{id}/restart", Admin, 400),
     ("GET", "/api/admin/jobs", Admin, 200),
     ("POST", "/api/admin/jobs/{name}/run", Admin, 404),
     ("GET", "/api/admin/jobs/{name}/runs", Admin, 404),
@@ -238,6 +240,7 @@ pub(super) const MATRIX: &[(&str, &str, Reach, u16)] = &[
     ("GET", "/api/admin/users/{id}", Admin, 404),
     ("PUT", "/api/admin/users/{id}", Admin, 400),
     ("POST", "/api/admin/users/{id}/sign-in", Admin, 400),
+    ("POST", "/api/admin/users/{id}/sign-out", Admin, 400),
     ("PATCH", "/api/admin/users/{id}/status", Admin, 400),
     ("DELETE", "/api/admin/users/{id}/two-factor", Admin, 400),
     ("GET", "/api/admin/wallets", Admin, 200),
