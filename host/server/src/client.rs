@@ -1,7 +1,15 @@
-//! The public API as the demo and `plugin push` use it: over HTTP, like any other client.
+//! The public API as the demo and the commands for administrators use it: over HTTP, like any other
+//! client.
 
-use reqwest::{Method, RequestBuilder, multipart::Form};
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, multipart::Form, redirect::Policy};
 use serde_json::Value;
+
+/// Longest time for connecting to a server.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longest time for the answer of a command, with the upload of a component.
+const ANSWER: Duration = Duration::from_secs(600);
 
 /// A client of the running server, signed in or not.
 #[derive(Debug, Clone)]
@@ -14,7 +22,7 @@ pub(crate) struct Api {
 /// A request that did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    #[error("{method} {path} got no answer: {source}")]
+    #[error("{method} {path} got no answer: {}", told(source))]
     Unreachable {
         method: Method,
         path: String,
@@ -45,6 +53,20 @@ impl Api {
         Self {
             token: Some(token.to_owned()),
             ..self.clone()
+        }
+    }
+
+    /// Returns the same client for a command: it waits for a bounded time and is sent nowhere else,
+    /// since a request that is sent elsewhere may arrive as another one.
+    pub(crate) fn bounded(self) -> Self {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .timeout(ANSWER)
+            .redirect(Policy::none())
+            .build();
+        Self {
+            http: http.unwrap_or(self.http),
+            ..self
         }
     }
 
@@ -84,6 +106,22 @@ impl Api {
         answer(request, Method::POST, path).await
     }
 
+    /// Sends a request and returns the whole envelope of a success.
+    pub(crate) async fn envelope(
+        &self,
+        method: Method,
+        path: &str,
+        content: Content,
+    ) -> Result<Value, ApiError> {
+        let request = self.request(method.clone(), path);
+        let request = match content {
+            Content::Nothing => request,
+            Content::Json(body) => request.json(&body),
+            Content::Form(form) => request.multipart(form),
+        };
+        whole(request, method, path).await
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -106,8 +144,22 @@ impl Api {
     }
 }
 
+/// Content of a request.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Nothing,
+    Json(Value),
+    Form(Form),
+}
+
 /// Returns the `data` of a success; anything else is an error.
 async fn answer(request: RequestBuilder, method: Method, path: &str) -> Result<Value, ApiError> {
+    let mut answer = whole(request, method, path).await?;
+    Ok(answer.get_mut("data").map(Value::take).unwrap_or_default())
+}
+
+/// Returns the envelope of a success; anything else is an error.
+async fn whole(request: RequestBuilder, method: Method, path: &str) -> Result<Value, ApiError> {
     let unreachable = |source| ApiError::Unreachable {
         method: method.clone(),
         path: path.to_owned(),
@@ -116,9 +168,8 @@ async fn answer(request: RequestBuilder, method: Method, path: &str) -> Result<V
     let response = request.send().await.map_err(unreachable)?;
     let status = response.status();
     let text = response.text().await.map_err(unreachable)?;
-    let mut answer: Value = serde_json::from_str(&text).unwrap_or_default();
     if status.is_success() {
-        return Ok(answer.get_mut("data").map(Value::take).unwrap_or_default());
+        return Ok(serde_json::from_str(&text).unwrap_or_default());
     }
     Err(ApiError::Refused {
         method,
@@ -128,8 +179,22 @@ async fn answer(request: RequestBuilder, method: Method, path: &str) -> Result<V
     })
 }
 
+/// Returns an error with its causes, such as `connection refused`.
+fn told(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(deeper) = cause {
+        let deeper_text = deeper.to_string();
+        if !text.contains(&deeper_text) {
+            text = format!("{text}: {deeper_text}");
+        }
+        cause = deeper.source();
+    }
+    text
+}
+
 /// Formats the sentence, code and details of a failure; returns a foreign body as it is.
-fn in_words(body: &str) -> String {
+pub(crate) fn in_words(body: &str) -> String {
     let Ok(failure) = serde_json::from_str::<Value>(body) else {
         return body.to_owned();
     };

@@ -1,4 +1,4 @@
-//! `instance secret`: what the manifests in a folder leave out.
+//! `instances secret`: what the manifests in a folder leave out.
 
 use clap::Subcommand;
 use dermaga_shop::{Error, crypto::Vault, provisioning};
@@ -10,7 +10,7 @@ use crate::{
     config::{Keys, Loaded},
 };
 
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub(super) enum InstanceCommand {
     /// Print the Secret object of an instance with its values, as YAML for `kubectl apply -f -`.
     ///

@@ -1,14 +1,20 @@
 //! The command line: what a person types, and what the commands answer.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//! Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration, 3 no answer from the
+//! server, 4 a token that is missing there or may not do this.
 
 mod admin;
 mod backtest;
 mod books;
+mod completions;
 mod demo;
+mod doctor;
 mod instance;
+mod manage;
 mod plugin;
 mod push;
+mod reference;
+mod remote;
 mod serve;
 mod signing;
 
@@ -34,9 +40,12 @@ Examples:
   dermaga serve --listen 0.0.0.0:80 --data-dir /var/lib/dermaga
   dermaga admin create --email sari@example.com --name Sari
   dermaga config                      what is in force, and where each value came from
+  dermaga doctor                      what is wrong with it, and what to do
+  dermaga user list                   a server's accounts, by DERMAGA_SERVER and DERMAGA_API_TOKEN
 
 Every setting can stand in dermaga.toml or in the environment; `dermaga config --reference` lists
-them all. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.";
+them all. Exit codes: 0 done, 1 failed or refused, 2 wrong usage or configuration, 3 no answer from
+the server, 4 a token that is not good or may not do this.";
 
 /// A self-hosted shop for managed services on Kubernetes.
 ///
@@ -97,9 +106,14 @@ enum Command {
     },
     /// Print the OpenAPI document of the API as JSON.
     Openapi,
-    /// Look into instances.
-    #[command(subcommand)]
-    Instance(instance::InstanceCommand),
+    /// Check configuration, database, clock, plugins, templates, cluster, gateway, mail and
+    /// attachments; exits with 1 when one has failed.
+    ///
+    /// Each line is OK, WARNING or FAILED and says what to do. It changes nothing, sends no mail, and
+    /// asks the payment gateway only with --ask-gateway: safe beside a running server.
+    Doctor(doctor::DoctorArgs),
+    #[command(flatten)]
+    Manage(manage::Managing),
     /// Look after the books.
     #[command(subcommand)]
     Ledger(LedgerCommand),
@@ -129,6 +143,16 @@ enum Command {
     /// Build and check plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Print the completions of a shell, to be read by it.
+    ///
+    /// For example `source <(dermaga completions bash)`, or into a file of the shell's own folder.
+    Completions {
+        /// The shell.
+        shell: completions::Shell,
+    },
+    /// Print docs/CLI.md, the reference of all commands.
+    #[command(hide = true)]
+    CommandReference,
 }
 
 #[derive(Debug, Subcommand)]
@@ -202,6 +226,12 @@ enum CliError {
     /// A check that did not pass; what was found is printed already.
     #[error("{0}")]
     Check(String),
+    /// A server that does not answer.
+    #[error("{0}")]
+    Unreachable(String),
+    /// A token that the server does not take, or that may not do this.
+    #[error("{0}")]
+    Denied(String),
 }
 
 impl CliError {
@@ -209,6 +239,8 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Usage(_) | Self::Start(StartError::NoFolder { .. }) => 2,
             Self::Start(_) | Self::Failed(_) | Self::Check(_) => 1,
+            Self::Unreachable(_) => 3,
+            Self::Denied(_) => 4,
         }
     }
 }
@@ -280,6 +312,8 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         // `main` has run it already, without threads.
         Command::CompileComponent { .. } => Ok(()),
         Command::Openapi => serve::print_openapi(),
+        Command::Completions { shell } => print(&completions::script(shell)),
+        Command::CommandReference => print(&reference::reference()),
         Command::Plugin(command) => plugin::run(command).await,
         Command::Demo(args) => {
             Box::pin(demo::demo(global.load_quietly(args.flags())?, args.exit)).await
@@ -288,7 +322,14 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
         Command::Migrate => serve::migrate(global.load(Vec::new())?).await,
         Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,
-        Command::Instance(command) => instance::run(global.load(Vec::new())?, command).await,
+        Command::Doctor(args) => {
+            let loaded = global.load_logging("error", Vec::new());
+            Box::pin(doctor::doctor(loaded, args)).await
+        }
+        Command::Manage(manage::Managing::Remotely(asked)) => manage::run(*asked).await,
+        Command::Manage(manage::Managing::Locally(command)) => {
+            instance::run(global.load(Vec::new())?, command).await
+        }
         Command::Ledger(LedgerCommand::Verify { json }) => {
             books::verify(global.load(Vec::new())?, json).await
         }
@@ -304,9 +345,18 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
 impl Global {
     /// As [`Global::load`], with a log of warnings only unless more was asked for: the command
     /// tells its own story.
-    fn load_quietly(mut self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
+    fn load_quietly(self, flags: Vec<(&'static str, String)>) -> Result<Loaded, ConfigError> {
+        self.load_logging("warn", flags)
+    }
+
+    /// As [`Global::load`], with a log of this level unless another was asked for.
+    fn load_logging(
+        mut self,
+        level: &str,
+        flags: Vec<(&'static str, String)>,
+    ) -> Result<Loaded, ConfigError> {
         if self.log.is_none() && std::env::var_os("DERMAGA_LOG").is_none() {
-            self.log = Some("warn".to_owned());
+            self.log = Some(level.to_owned());
         }
         self.load(flags)
     }

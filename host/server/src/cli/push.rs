@@ -12,6 +12,7 @@ use super::{
     CliError,
     plugin::{Target, answer_json, failed, runtime, show},
     print,
+    remote::Remote,
 };
 use crate::{
     client::{Api, refusal},
@@ -24,17 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub(super) struct PushArgs {
     #[command(flatten)]
     plugin: Target,
-    /// The server, for example https://shop.example.com.
-    #[arg(long, value_name = "URL", env = "DERMAGA_SERVER")]
-    server: String,
-    /// An administrator's API token; better in the environment than on the command line.
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "DERMAGA_API_TOKEN",
-        hide_env_values = true
-    )]
-    token: String,
+    #[command(flatten)]
+    remote: Remote,
     /// The signature beside the component, made by `plugin sign`.
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
@@ -47,19 +39,18 @@ pub(super) struct PushArgs {
 }
 
 pub(super) async fn push(args: PushArgs) -> Result<(), CliError> {
-    let api = Api::new(args.server.trim_end_matches('/').to_owned()).signed_in(&args.token);
+    let api = args.remote.api()?;
     let prepared = prepare(&args).await?;
     let cases = prepared.cases;
     let form = form(prepared, &args)?;
     let uploaded = api.upload("/api/admin/plugins", form).await;
-    let version = staged(&api, uploaded.map_err(failed)?).await?;
+    let version = staged(&api, uploaded?).await?;
     let (id, digest) = (text(&version, "pluginId")?, text(&version, "digest")?);
     let activation = if args.stage || text(&version, "state")? == "ACTIVE" {
         None
     } else {
         let path = format!("/api/admin/plugins/{id}/activate");
-        let activation = api.post(&path, &json!({ "digest": digest })).await;
-        Some(activation.map_err(failed)?)
+        Some(api.post(&path, &json!({ "digest": digest })).await?)
     };
     if args.json {
         let cases = json!({ "passed": cases });
@@ -79,7 +70,7 @@ async fn staged(api: &Api, mut upload: Value) -> Result<Value, CliError> {
     let path = format!("/api/admin/plugins/uploads/{}", text(&upload, "id")?);
     while text(&upload, "state")? == "COMPILING" {
         tokio::time::sleep(LOOK_EVERY).await;
-        upload = api.get(&path).await.map_err(failed)?;
+        upload = api.get(&path).await?;
     }
     drop(waiting);
     if let Some(failure) = upload.get("failure").filter(|failure| !failure.is_null()) {
@@ -87,7 +78,7 @@ async fn staged(api: &Api, mut upload: Value) -> Result<Value, CliError> {
     }
     let (id, digest) = (text(&upload, "pluginId")?, text(&upload, "digest")?);
     let path = format!("/api/admin/plugins/{id}/versions/{digest}");
-    api.get(&path).await.map_err(failed)
+    Ok(api.get(&path).await?)
 }
 
 /// Component to push, with its class.
@@ -203,11 +194,11 @@ fn describe(
     lines.push_str(&checks(version));
     lines.push_str(&match (activation, args.stage) {
         (Some(activation), _) => match activation.get("superseded").and_then(Value::as_str) {
-            Some(before) => format!("  active at {}, in place of {before}\n", args.server),
-            None => format!("  active at {}\n", args.server),
+            Some(before) => format!("  active at {}, in place of {before}\n", args.remote.server),
+            None => format!("  active at {}\n", args.remote.server),
         },
-        (None, true) => format!("  {} at {}\n", text(version, "state")?, args.server),
-        (None, false) => format!("  was active at {} already\n", args.server),
+        (None, true) => format!("  {} at {}\n", text(version, "state")?, args.remote.server),
+        (None, false) => format!("  was active at {} already\n", args.remote.server),
     });
     Ok(lines)
 }

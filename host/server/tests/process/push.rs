@@ -75,7 +75,7 @@ async fn a_folder_becomes_an_active_plugin() {
 
     let reader = api_token(&server, "READ").await;
     let refused = push(reader, &[]).await.unwrap();
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(4));
     let said = stderr(&refused);
     assert!(said.contains("(FORBIDDEN)"), "{said}");
 

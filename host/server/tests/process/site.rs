@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 use super::{command, dermaga, stderr, stdout};
 
-const KEY: &str = "SB-Mid-server-crash";
+pub(super) const KEY: &str = "SB-Mid-server-crash";
 
 /// Database and data folder, and the way servers on them are started.
 pub(super) struct Site {
@@ -149,6 +149,11 @@ fn compiled() -> PathBuf {
     dermaga_tests::checkout().join("target/compiled-for-tests")
 }
 
+/// Lends a folder what other tests compiled.
+pub(super) fn lend_compiled(folder: &Path) {
+    copy_compiled(&compiled(), &folder.join("plugin-cache"));
+}
+
 /// Copies what is missing; a folder that is not there has nothing.
 fn copy_compiled(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -188,7 +193,7 @@ pub(super) fn free_address() -> String {
 }
 
 /// The payment gateway outlives the servers.
-async fn gateway() -> String {
+pub(super) async fn gateway() -> String {
     let gateway = Sandbox::new(Secret::new(KEY), Clock::system());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());

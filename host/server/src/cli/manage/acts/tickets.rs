@@ -1,0 +1,201 @@
+//! `ticket`: questions of customers and their answers.
+
+use super::super::act::{
+    Act, Group, Input, Kind, PAGES, REASON, Section, TICKET, USER, Verb, View, body, number, path,
+    query, text, time,
+};
+
+const PRIORITIES: Kind = Kind::OneOf(&["LOW", "NORMAL", "HIGH", "URGENT"]);
+const WHICH: Input = path("id", Kind::Named(&TICKET), "Ticket, by its id or number.");
+
+const LIST: View = View::of(&[
+    text("NUMBER", "/number"),
+    text("ID", "/id"),
+    text("STATUS", "/status"),
+    text("PRIORITY", "/priority"),
+    text("E-MAIL", "/email"),
+    text("ASSIGNED TO", "/assigneeEmail"),
+    time("OPENED", "/createdAt"),
+    text("SUBJECT", "/subject"),
+]);
+const ONE: View = View::of(&[
+    text("NUMBER", "/number"),
+    text("ID", "/id"),
+    text("SUBJECT", "/subject"),
+    text("STATUS", "/status"),
+    text("PRIORITY", "/priority"),
+    text("E-MAIL", "/email"),
+    text("ASSIGNED TO", "/assigneeEmail"),
+    text("INSTANCE", "/instanceId"),
+    time("OPENED", "/createdAt"),
+    time("WAITS FOR THE CUSTOMER SINCE", "/awaitsCustomerSince"),
+    time("CLOSED", "/closedAt"),
+    text("CLOSED BY", "/closedBy"),
+])
+.and(&[Section {
+    title: "Messages",
+    at: "/messages",
+    columns: &[
+        time("AT", "/createdAt"),
+        text("BY", "/authorEmail"),
+        text("AS", "/author"),
+        text("NOTE", "/internal"),
+    ],
+    text: Some("/body"),
+}]);
+
+pub(super) const GROUP: Group = Group {
+    name: "ticket",
+    about: "Answer customers",
+    acts: &[
+        Act::new(
+            "list",
+            (Verb::Get, "/api/admin/tickets"),
+            "List tickets of all customers, newest first",
+            &[
+                query(
+                    "q",
+                    "q",
+                    Kind::Text,
+                    "Text within the subject or the e-mail, or a number such as #042.",
+                ),
+                query(
+                    "status",
+                    "status",
+                    Kind::OneOf(&["OPEN", "IN_PROGRESS", "CLOSED"]),
+                    "Status.",
+                ),
+                query("priority", "priority", PRIORITIES, "Priority."),
+                query(
+                    "user",
+                    "userId",
+                    Kind::Named(&USER),
+                    "Customer, by id or e-mail.",
+                ),
+                query(
+                    "assignee",
+                    "assigneeId",
+                    Kind::Named(&USER),
+                    "Administrator who takes care of it.",
+                ),
+                query(
+                    "unassigned",
+                    "unassigned",
+                    Kind::Truth,
+                    "True for those that no administrator takes care of.",
+                ),
+                query("from", "from", Kind::Text, "Opened on this date or later."),
+                query("to", "to", Kind::Text, "Opened on this date or earlier."),
+                PAGES[0],
+                PAGES[1],
+            ],
+            LIST,
+        ),
+        Act::new(
+            "show",
+            (Verb::Get, "/api/admin/tickets/{id}"),
+            "Show a ticket with its messages and notes; --json has the evidence of its instance, too",
+            &[WHICH],
+            ONE,
+        ),
+        Act::new(
+            "answer",
+            (Verb::PostForm, "/api/admin/tickets/{id}/messages"),
+            "Answer a ticket; its customer is notified",
+            &[
+                WHICH,
+                body(
+                    "message",
+                    "message",
+                    Kind::LongText,
+                    "Answer, at most 2000 characters; - reads it from stdin.",
+                )
+                .required(),
+                body(
+                    "attach",
+                    "attachments",
+                    Kind::Files,
+                    "Picture of 5 MB at most; repeat it for more, up to 5.",
+                ),
+            ],
+            ONE,
+        ),
+        Act::new(
+            "note",
+            (Verb::Post, "/api/admin/tickets/{id}/notes"),
+            "Add a note that customers never see",
+            &[
+                WHICH,
+                body(
+                    "message",
+                    "message",
+                    Kind::LongText,
+                    "Note, at most 2000 characters; - reads it from stdin.",
+                )
+                .required(),
+            ],
+            ONE,
+        ),
+        Act::new(
+            "close",
+            (Verb::Put, "/api/admin/tickets/{id}/close"),
+            "Close a ticket",
+            &[WHICH, REASON],
+            ONE,
+        ),
+        Act::new(
+            "reopen",
+            (Verb::Put, "/api/admin/tickets/{id}/reopen"),
+            "Open a closed ticket again",
+            &[WHICH, REASON],
+            ONE,
+        ),
+        Act::new(
+            "assign",
+            (Verb::Put, "/api/admin/tickets/{id}/assign"),
+            "Make an administrator take care of a ticket, or none",
+            &[
+                WHICH,
+                body(
+                    "to",
+                    "assigneeId",
+                    Kind::Named(&USER),
+                    "Administrator, by id or e-mail [default: none]",
+                ),
+                REASON,
+            ],
+            ONE,
+        ),
+        Act::new(
+            "priority",
+            (Verb::Put, "/api/admin/tickets/{id}/priority"),
+            "Set the priority of a ticket, which its customer does not see",
+            &[
+                WHICH,
+                body("priority", "priority", PRIORITIES, "Priority to have.").required(),
+                REASON,
+            ],
+            ONE,
+        ),
+        Act::new(
+            "statistics",
+            (Verb::Get, "/api/admin/tickets/stats"),
+            "Count tickets by status and priority, and those that wait",
+            &[],
+            View::of(&[
+                number("OPEN", "/open"),
+                number("IN PROGRESS", "/inProgress"),
+                number("CLOSED", "/closed"),
+                number("TOTAL", "/total"),
+                number("WITHOUT AN ADMINISTRATOR", "/unassigned"),
+                time("OLDEST WAITS SINCE", "/oldestOpenAt"),
+            ])
+            .and(&[Section {
+                title: "Not closed, by priority",
+                at: "/byPriority",
+                columns: &[text("PRIORITY", "/priority"), number("TICKETS", "/count")],
+                text: None,
+            }]),
+        ),
+    ],
+};

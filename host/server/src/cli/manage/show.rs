@@ -1,0 +1,278 @@
+//! Answers of the server for people: its sentence, then a table of a list or the fields of one
+//! thing.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use dermaga_shop::{calendar, money::Rupiah, text::is_invisible};
+use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::act::{Column, Form, Section, View};
+
+/// Blanks between two columns.
+const GAP: &str = "  ";
+const INDENT: &str = "  ";
+/// Written for a value that is absent.
+const ABSENT: &str = "-";
+
+/// Returns an envelope as a text.
+pub(super) fn describe(envelope: &Value, view: &View, zone: Tz) -> String {
+    let message = envelope.get("message").and_then(Value::as_str);
+    let mut text = format!("{}\n", clean(message.unwrap_or("Done.")));
+    let data = envelope.get("data").unwrap_or(&Value::Null);
+    match data {
+        Value::Array(items) => text.push_str(&table(items, view.columns, zone)),
+        _ => text.push_str(&fields(data, view.columns, zone)),
+    }
+    for section in view.sections {
+        text.push_str(&part(data, section, zone));
+    }
+    text.push_str(&pages(envelope));
+    text
+}
+
+/// Returns the place in a list of several pages.
+fn pages(envelope: &Value) -> String {
+    let of = |field: &str| {
+        let found = envelope.pointer(&format!("/pagination/{field}"));
+        found.and_then(Value::as_i64).unwrap_or_default()
+    };
+    let (page, all) = (of("page"), of("totalPages"));
+    if all <= 1 {
+        return String::new();
+    }
+    let items = of("totalItems");
+    let next = if page < all {
+        format!(" --page {} shows the next.", page + 1)
+    } else {
+        String::new()
+    };
+    format!("Page {page} of {all}; {items} in all.{next}\n")
+}
+
+fn part(data: &Value, section: &Section, zone: Tz) -> String {
+    let Some(found) = data.pointer(section.at).filter(|found| !found.is_null()) else {
+        return String::new();
+    };
+    let Value::Array(items) = found else {
+        let inner = fields(found, section.columns, zone);
+        return format!("\n{}\n{inner}", section.title);
+    };
+    if items.is_empty() {
+        return String::new();
+    }
+    let Some(at) = section.text else {
+        let rows = table(items, section.columns, zone);
+        return format!("\n{}\n{rows}", section.title);
+    };
+    let mut text = format!("\n{}\n", section.title);
+    for item in items {
+        let head = section
+            .columns
+            .iter()
+            .map(|column| cell(item, column, zone));
+        let head: Vec<_> = head.collect();
+        text.push_str(&format!("{}\n", head.join(GAP)));
+        let body = item.pointer(at).and_then(Value::as_str).unwrap_or_default();
+        for line in body.lines() {
+            text.push_str(&format!("{INDENT}{INDENT}{}\n", clean(line)));
+        }
+    }
+    text
+}
+
+/// Returns the fields of one thing, a line each; those that are absent are left out.
+fn fields(data: &Value, columns: &[Column], zone: Tz) -> String {
+    let is_there = |column: &&Column| {
+        data.pointer(column.at)
+            .is_some_and(|found| !found.is_null())
+    };
+    let shown: Vec<&Column> = columns.iter().filter(is_there).collect();
+    let width = shown.iter().map(|column| column.title.width()).max();
+    let width = width.unwrap_or_default();
+    let lines = shown.into_iter().map(|column| {
+        let title = padded(column.title, width, false);
+        format!("{INDENT}{title}{GAP}{}\n", cell(data, column, zone))
+    });
+    lines.collect()
+}
+
+/// Returns a table with a head; nothing for an empty list.
+fn table(items: &[Value], columns: &[Column], zone: Tz) -> String {
+    if items.is_empty() || columns.is_empty() {
+        return String::new();
+    }
+    let titles: Vec<String> = columns
+        .iter()
+        .map(|column| column.title.to_owned())
+        .collect();
+    let rows = items.iter().map(|item| {
+        columns
+            .iter()
+            .map(|column| cell(item, column, zone))
+            .collect()
+    });
+    let rows: Vec<Vec<String>> = std::iter::once(titles).chain(rows).collect();
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|at| {
+            let cells = rows.iter().filter_map(|row| row.get(at));
+            cells.map(|cell| cell.width()).max().unwrap_or_default()
+        })
+        .collect();
+    rows.iter().map(|row| line(row, columns, &widths)).collect()
+}
+
+fn line(row: &[String], columns: &[Column], widths: &[usize]) -> String {
+    let cells = row.iter().zip(columns).zip(widths);
+    let cells: Vec<String> = cells
+        .map(|((cell, column), width)| {
+            let is_figure = matches!(column.form, Form::Money | Form::Number);
+            padded(cell, *width, is_figure)
+        })
+        .collect();
+    let line = format!("{INDENT}{}", cells.join(GAP));
+    format!("{}\n", line.trim_end())
+}
+
+/// Fills a cell up to a width, as a terminal counts it.
+fn padded(cell: &str, width: usize, to_the_right: bool) -> String {
+    let blanks = " ".repeat(width.saturating_sub(cell.width()));
+    if to_the_right {
+        format!("{blanks}{cell}")
+    } else {
+        format!("{cell}{blanks}")
+    }
+}
+
+fn cell(item: &Value, column: &Column, zone: Tz) -> String {
+    let value = item.pointer(column.at).unwrap_or(&Value::Null);
+    let written = match (column.form, value) {
+        (_, Value::Null) => None,
+        (Form::Money, value) => value.as_i64().map(|amount| Rupiah::new(amount).to_string()),
+        (Form::Time, value) => value.as_str().and_then(|text| moment(text, zone)),
+        (Form::Text | Form::Number, value) => Some(written(value)),
+    };
+    let written = written.map(|text| clean(&text));
+    written
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| ABSENT.to_owned())
+}
+
+fn moment(text: &str, zone: Tz) -> Option<String> {
+    let at: DateTime<Utc> = text.parse().ok()?;
+    Some(calendar::written(zone, at))
+}
+
+fn written(value: &Value) -> String {
+    match value {
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(written).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// Returns a text on one line, without what could steer the terminal or hide: customers wrote some of it.
+fn clean(text: &str) -> String {
+    let shown = text.chars().filter(|letter| !is_invisible(*letter));
+    shown
+        .map(|letter| match letter {
+            '\n' | '\t' => ' ',
+            letter if letter.is_control() => '\u{fffd}',
+            letter => letter,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{
+        super::act::{money, number, text, time},
+        *,
+    };
+
+    const COLUMNS: &[Column] = &[
+        text("ID", "/id"),
+        text("NAME", "/name"),
+        money("PRICE", "/price"),
+        number("USES", "/uses"),
+        time("UNTIL", "/until"),
+    ];
+    const VIEW: View = View::of(COLUMNS);
+
+    fn shown(envelope: &Value, view: &View) -> String {
+        describe(envelope, view, chrono_tz::Asia::Jakarta)
+    }
+
+    #[test]
+    fn a_list_is_a_table_in_the_shops_money_and_zone() {
+        let envelope = json!({
+            "message": "2 things.",
+            "data": [
+                { "id": "a", "name": "Kopi", "price": 1_250_000, "uses": 7, "until": "2026-12-31T17:00:00Z" },
+                { "id": "bc", "name": "珈琲", "price": 0, "uses": null },
+            ],
+            "pagination": { "page": 1, "limit": 2, "totalItems": 3, "totalPages": 2 },
+        });
+        assert_eq!(
+            shown(&envelope, &VIEW),
+            "\
+2 things.
+  ID  NAME        PRICE  USES  UNTIL
+  a   Kopi  Rp1.250.000     7  2027-01-01 00:00 WIB
+  bc  珈琲          Rp0     -  -
+Page 1 of 2; 3 in all. --page 2 shows the next.
+"
+        );
+    }
+
+    #[test]
+    fn one_thing_is_its_fields_and_parts() {
+        const PARTS: &[Section] = &[
+            Section {
+                title: "Messages",
+                at: "/messages",
+                columns: &[text("BY", "/by")],
+                text: Some("/body"),
+            },
+            Section {
+                title: "Uses",
+                at: "/none",
+                columns: COLUMNS,
+                text: None,
+            },
+        ];
+        let envelope = json!({
+            "message": "The thing.",
+            "data": { "id": "a", "price": 5, "messages": [{ "by": "sari", "body": "one\ntwo" }], "none": [] },
+        });
+        assert_eq!(
+            shown(&envelope, &VIEW.and(PARTS)),
+            "\
+The thing.
+  ID     a
+  PRICE  Rp5
+
+Messages
+sari
+    one
+    two
+"
+        );
+    }
+
+    #[test]
+    fn a_customers_text_does_not_steer_the_terminal() {
+        let envelope = json!({
+            "message": "Done.",
+            "data": { "name": "\u{1b}[2Jgone\u{202e}\nnext" },
+        });
+        assert_eq!(
+            shown(&envelope, &VIEW),
+            "Done.\n  NAME  \u{fffd}[2Jgone next\n"
+        );
+    }
+}

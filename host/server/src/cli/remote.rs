@@ -1,0 +1,81 @@
+//! The server that a command talks to, and how its refusals end the command.
+
+use clap::Args;
+
+use super::CliError;
+use crate::client::{Api, ApiError, in_words};
+
+/// Sentence for people whose token is missing or not good.
+const GET_A_TOKEN: &str = "\
+An administrator makes one: sign in with POST /api/auth/login, then POST /api/user/api-tokens with the access token
+and {\"name\": \"cli\", \"scope\": \"WRITE\"} (READ only looks). Set it as DERMAGA_API_TOKEN. docs/OPERATIONS.md has both
+lines under \"From the command line\".";
+
+/// Address of a server, and the token for it.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// The server, for example https://shop.example.com.
+    #[arg(long, value_name = "URL", env = "DERMAGA_SERVER")]
+    pub(super) server: String,
+    /// An administrator's API token; better in the environment than on the command line.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "DERMAGA_API_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+}
+
+impl Remote {
+    /// Returns a client that is signed in.
+    ///
+    /// # Errors
+    /// When there is no token, or the address is none.
+    pub(super) fn api(&self) -> Result<Api, CliError> {
+        let address = self.server.trim().trim_end_matches('/');
+        let is_http = reqwest::Url::parse(address)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !is_http {
+            return Err(CliError::Usage(format!(
+                "{address} is no address of a server; it looks like https://shop.example.com"
+            )));
+        }
+        let token = self.token.as_deref().map(str::trim).unwrap_or_default();
+        if token.is_empty() {
+            return Err(CliError::Usage(format!(
+                "there is no API token: give one with --token or DERMAGA_API_TOKEN.\n{GET_A_TOKEN}"
+            )));
+        }
+        Ok(Api::new(address.to_owned()).bounded().signed_in(token))
+    }
+}
+
+impl From<ApiError> for CliError {
+    fn from(error: ApiError) -> Self {
+        match &error {
+            ApiError::Unreachable { .. } => Self::Unreachable(format!(
+                "{error}\nCheck the address of --server or DERMAGA_SERVER, and that the server runs."
+            )),
+            ApiError::Refused {
+                status: 401, body, ..
+            } => Self::Denied(format!("{}\n{GET_A_TOKEN}", in_words(body))),
+            ApiError::Refused {
+                status: 403, body, ..
+            } => Self::Denied(in_words(body)),
+            ApiError::Refused {
+                status: 300..=399, ..
+            } => Self::Failed(format!(
+                "{error}\nThe server sends this elsewhere; give the address that it sends to, often the one with https://."
+            )),
+            ApiError::Refused { body, .. } if is_envelope(body) => Self::Failed(in_words(body)),
+            ApiError::Refused { .. } | ApiError::Unusable { .. } => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Returns true for a failure as this shop writes it, not a proxy before it.
+pub(super) fn is_envelope(body: &str) -> bool {
+    let parsed: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    parsed.is_some_and(|body| body.pointer("/error/code").is_some())
+}

@@ -1,0 +1,607 @@
+//! The commands for administrators, each a process, against a shop that serves: tables, JSON, refusals.
+
+use std::{fs, process::Output};
+
+use dermaga_tests::{Client, Engine, Shop};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{dermaga, stderr, stdout};
+
+const WHY: &str = "As its owner asked for by phone.";
+
+/// A shop that serves, and an administrator with an API token.
+struct Desk {
+    shop: Shop,
+    folder: TempDir,
+    admin: Client,
+    server: String,
+    token: String,
+}
+
+impl Desk {
+    async fn open() -> Self {
+        let shop = Shop::open(Engine::Sqlite).await.unwrap();
+        let admin = shop.admin().await;
+        let token = api_token(&admin, "WRITE").await;
+        let server = format!("http://{}", admin.address_and_token().0);
+        Self {
+            shop,
+            folder: TempDir::new().unwrap(),
+            admin,
+            server,
+            token,
+        }
+    }
+
+    async fn run_as(&self, token: &str, arguments: &[&str]) -> Output {
+        run(&self.folder, &self.server, token, arguments).await
+    }
+
+    /// Runs a command that succeeds, and returns its stdout.
+    async fn told(&self, arguments: &[&str]) -> String {
+        let output = self.run_as(&self.token, arguments).await;
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        stdout(&output)
+    }
+
+    /// Runs a command that succeeds with `--json`, and returns the data of its envelope.
+    async fn data(&self, arguments: &[&str]) -> Value {
+        let text = self.told(&[arguments, &["--json"]].concat()).await;
+        let envelope: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(envelope["success"], true, "{arguments:?}: {text}");
+        assert!(envelope["message"].is_string());
+        envelope["data"].clone()
+    }
+
+    /// Runs a command that ends with this code, and returns its stderr.
+    async fn refused(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run_as(&self.token, arguments).await;
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        stderr(&output)
+    }
+
+    async fn close(self) {
+        self.shop.close().await;
+    }
+}
+
+async fn api_token(client: &Client, scope: &str) -> String {
+    let body = json!({ "name": "cli", "scope": scope });
+    let made = client.post("/api/user/api-tokens", body).await.data(201);
+    made["token"].as_str().unwrap().to_owned()
+}
+
+async fn run(folder: &TempDir, server: &str, token: &str, arguments: &[&str]) -> Output {
+    let (folder, server, token) = (
+        folder.path().to_owned(),
+        server.to_owned(),
+        token.to_owned(),
+    );
+    let arguments: Vec<String> = arguments.iter().map(|one| (*one).to_owned()).collect();
+    let process = tokio::task::spawn_blocking(move || {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let environment = [
+            ("DERMAGA_SERVER", server.as_str()),
+            ("DERMAGA_API_TOKEN", token.as_str()),
+        ];
+        dermaga(&folder, &arguments, &environment)
+    });
+    process.await.unwrap()
+}
+
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    let found = value.pointer(pointer).and_then(Value::as_str);
+    found.unwrap_or_else(|| panic!("{pointer} is missing in {value:#}"))
+}
+
+/// Returns the cells of the row of a table that has a text.
+fn row(table: &str, with: &str) -> Vec<String> {
+    let line = table.lines().find(|line| line.contains(with));
+    let line = line.unwrap_or_else(|| panic!("{with} is missing in\n{table}"));
+    let cells = line.split("  ").map(str::trim);
+    cells
+        .filter(|cell| !cell.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_are_looked_after() {
+    let desk = Desk::open().await;
+    desk.shop
+        .customer_with_credit("sari@example.com", 1_250_000)
+        .await;
+    let made = desk
+        .told(&[
+            "user",
+            "create",
+            "--email",
+            "budi@example.com",
+            "--name",
+            "Budi",
+            "--role",
+            "user",
+            "--reason",
+            WHY,
+        ])
+        .await;
+    assert!(
+        made.starts_with("The account is made. A mail to choose a password is on its way.\n"),
+        "{made}"
+    );
+
+    let list = desk.told(&["user", "list", "--role", "USER"]).await;
+    let sari = row(&list, "sari@example.com");
+    let found = desk.data(&["user", "list", "--q", "sari"]).await;
+    let id = text(&found, "/0/id");
+    assert_eq!(sari[0], id, "ids are whole");
+    assert_eq!(&sari[5..7], ["Rp0", "Rp1.250.000"]);
+    assert!(sari.last().unwrap().ends_with(" WIB"), "{sari:?}");
+    let first = desk.told(&["user", "list", "--limit", "1"]).await;
+    assert!(
+        first.ends_with("Page 1 of 3; 3 in all. --page 2 shows the next.\n"),
+        "{first}"
+    );
+
+    let shown = desk.told(&["user", "show", "SARI@example.com"]).await;
+    assert_eq!(row(&shown, "ID "), ["ID", id]);
+    assert_eq!(row(&shown, "BONUS CREDIT"), ["BONUS CREDIT", "Rp1.250.000"]);
+    assert_eq!(desk.data(&["user", "show", id]).await, found[0]);
+
+    let disabled = desk
+        .told(&["user", "disable", "sari@example.com", "--reason", WHY])
+        .await;
+    let sentence = "The account is disabled. Its sessions and API tokens have ended.\n";
+    assert!(disabled.starts_with(sentence), "{disabled}");
+    let disable = ["user", "disable", id, "--reason", WHY];
+    assert_eq!(
+        desk.refused(&disable, 1).await,
+        "dermaga: This account is DISABLED already. (INVALID_STATE)\n"
+    );
+    let enabled = ["user", "enable", id, "--reason", WHY];
+    assert_eq!(desk.data(&enabled).await["state"], "ACTIVE");
+    let role = [
+        "user",
+        "role",
+        id,
+        "--role",
+        "ADMINISTRATOR",
+        "--reason",
+        WHY,
+    ];
+    assert_eq!(desk.data(&role).await["role"], "ADMINISTRATOR");
+
+    let session = desk.shop.sign_in("sari@example.com").await;
+    session.get("/api/user/profile").await.data(200);
+    let out = desk.told(&["user", "sign-out", id, "--reason", WHY]).await;
+    assert_eq!(out, "The account's sessions and API tokens have ended.\n");
+    session
+        .get("/api/user/profile")
+        .await
+        .fails(401, "UNAUTHENTICATED");
+    let audit = format!("/api/admin/audit?subject=user:{id}");
+    let acts = desk.admin.get(&audit).await.data(200);
+    assert_eq!(
+        (&acts[0]["act"], &acts[0]["reason"]),
+        (&json!("user.signed_out"), &json!(WHY))
+    );
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn coupons_are_looked_after() {
+    let desk = Desk::open().await;
+    let create = [
+        "coupon",
+        "create",
+        "--code",
+        "hemat",
+        "--type",
+        "coupon-credit-topup",
+        "--parameters",
+        "{\"amount\": 25000}",
+        "--max-uses",
+        "3",
+        "--budget",
+        "Rp75.000",
+    ];
+    let made = desk.told(&create).await;
+    assert_eq!(row(&made, "BUDGET"), ["BUDGET", "Rp75.000"]);
+    let taken = desk.refused(&create, 1).await;
+    assert!(taken.contains("(CONFLICT)"), "{taken}");
+    let wrong = [
+        "coupon",
+        "create",
+        "--code",
+        "salah",
+        "--type",
+        "coupon-credit-topup",
+        "--parameters",
+        "{\"amount\": \"much\"}",
+    ];
+    let wrong = desk.refused(&wrong, 1).await;
+    assert!(
+        wrong.contains("(VALIDATION_FAILED)\n  parameters/amount "),
+        "details are printed: {wrong}"
+    );
+
+    let coupon = desk.data(&["coupon", "show", "hemat"]).await;
+    let id = text(&coupon, "/id");
+    assert_eq!(desk.data(&["coupon", "list"]).await, json!([coupon]));
+    let off = desk.told(&["coupon", "disable", "HEMAT"]).await;
+    assert_eq!(
+        row(&off, id)[..4],
+        [id, "HEMAT", "coupon-credit-topup", "DISABLED"]
+    );
+    let on = desk.data(&["coupon", "enable", id]).await;
+    assert_eq!(on[0]["status"], "ACTIVE");
+    let customer = desk.shop.customer("sari@example.com").await;
+    let redeem = json!({ "couponCode": "HEMAT" });
+    customer
+        .post("/api/wallet/redeem-coupon", redeem)
+        .await
+        .data(201);
+    let statistics = desk.told(&["coupon", "statistics"]).await;
+    assert_eq!(row(&statistics, "COST"), ["COST", "Rp25.000"]);
+    assert_eq!(
+        row(&statistics, "coupon-credit-topup"),
+        ["coupon-credit-topup", "1", "1", "Rp25.000", "Rp0"]
+    );
+    let uses = desk.told(&["coupon", "redemptions", "hemat"]).await;
+    assert!(row(&uses, "sari@example.com").contains(&"Rp25.000".to_owned()));
+    let types = desk.data(&["coupon", "types"]).await;
+    assert!(types.as_array().unwrap().len() >= 3);
+    let missing = desk.refused(&["coupon", "show", "NONE"], 1).await;
+    assert_eq!(missing, "dermaga: There is no coupon with the code NONE.\n");
+    let kept = desk.refused(&["coupon", "delete", "HEMAT"], 1).await;
+    assert!(kept.contains("(CONFLICT)"), "{kept}");
+    desk.close().await;
+}
+
+/// Buys a plan and waits until it is delivered; returns the ids of subscription and instance.
+async fn bought(shop: &Shop, customer: &Client, service: &str, plan: &str) -> (String, String) {
+    let plan = shop.plan(service, plan).await;
+    let body = json!({ "planId": plan });
+    let bought = customer.post("/api/subscriptions", body).await.data(201);
+    let [id, instance] = ["/subscription/id", "/instanceId"].map(|at| text(&bought, at).to_owned());
+    shop.instance_becomes(customer, &instance, "RUNNING").await;
+    (id, instance)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_are_looked_after() {
+    let desk = Desk::open().await;
+    let customer = desk
+        .shop
+        .customer_with_credit("sari@example.com", 900_000)
+        .await;
+    let (id, _) = bought(&desk.shop, &customer, "postgresql", "basic").await;
+    let (other, _) = bought(&desk.shop, &customer, "postgresql", "basic").await;
+    let list = ["subscription", "list", "--user", "sari@example.com"];
+    let table = desk.told(&list).await;
+    let line = row(&table, &id);
+    assert_eq!(
+        line[1..5],
+        ["sari@example.com", "postgresql", "basic", "ACTIVE"]
+    );
+    assert!(line[5].starts_with("Rp"), "{line:?}");
+    assert_eq!(desk.data(&list).await.as_array().unwrap().len(), 2);
+    let shown = desk.told(&["subscription", "show", &id]).await;
+    assert!(shown.contains("\nPeriods\n"), "{shown}");
+
+    let before = desk.data(&["subscription", "show", &id]).await;
+    let extend = [
+        "subscription",
+        "extend",
+        &id,
+        "--days",
+        "7",
+        "--reason",
+        WHY,
+    ];
+    let extended = desk.data(&extend).await;
+    assert_ne!(extended["periodEnd"], before["periodEnd"]);
+    let plan = desk.shop.plan("postgresql", "pro").await;
+    let upgrade = [
+        "subscription",
+        "upgrade",
+        &id,
+        "--plan",
+        &plan,
+        "--gift",
+        "--reason",
+        WHY,
+    ];
+    let upgraded = desk.told(&upgrade).await;
+    assert_eq!(row(&upgraded, "CHARGED"), ["CHARGED", "Rp0"]);
+    // Everything was paid with bonus credit, which is never refunded.
+    let refund = [
+        "subscription",
+        "refund",
+        &id,
+        "--amount",
+        "Rp1.000",
+        "--reason",
+        WHY,
+    ];
+    let refused = desk.refused(&refund, 1).await;
+    assert!(refused.contains('('), "{refused}");
+    let cancel = [
+        "subscription",
+        "force-cancel",
+        &id,
+        "--refund",
+        "--reason",
+        WHY,
+    ];
+    let cancelled = desk.told(&cancel).await;
+    assert_eq!(row(&cancelled, "STATUS"), ["STATUS", "CANCELLED"]);
+    assert_eq!(row(&cancelled, "REFUNDED"), ["REFUNDED", "Rp0"]);
+    let expire = ["subscription", "expire", &other, "--reason", WHY];
+    assert_eq!(desk.data(&expire).await["status"], "EXPIRED");
+    let again = desk.refused(&expire, 1).await;
+    assert!(again.contains("(INVALID_STATE)"), "{again}");
+    let counted = desk.told(&["subscription", "statistics"]).await;
+    assert_eq!(row(&counted, "LIVE"), ["LIVE", "0"]);
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_and_billing_are_looked_after() {
+    let desk = Desk::open().await;
+    let customer = desk
+        .shop
+        .customer_with_credit("sari@example.com", 60_000)
+        .await;
+    let (subscription, id) = bought(&desk.shop, &customer, "postgresql", "basic").await;
+    let list = desk.told(&["instances", "list"]).await;
+    assert_eq!(
+        row(&list, &id),
+        [
+            &id,
+            "WRITTEN",
+            "sari@example.com",
+            "postgresql",
+            "basic",
+            &subscription,
+            "ACTIVE"
+        ]
+    );
+    let shown = desk.told(&["instances", "show", &id]).await;
+    assert_eq!(row(&shown, "SERVICE"), ["SERVICE", "postgresql"]);
+    let events = desk.data(&["instances", "events", &id]).await;
+    assert!(!events.as_array().unwrap().is_empty());
+    let health = desk.told(&["instances", "health"]).await;
+    assert_eq!(row(&health, "INSTANCES"), ["INSTANCES", "1"]);
+    desk.data(&["instances", "history", &id]).await;
+    desk.data(&["instances", "statistics", "--time-range", "1h"])
+        .await;
+    let drift = desk.refused(&["instances", "drift"], 1).await;
+    assert!(drift.contains("(NO_CLUSTER)"), "{drift}");
+    let restart = ["instances", "restart", &id, "--reason", WHY];
+    let restarted = desk.told(&restart).await;
+    assert!(
+        restarted.starts_with("It is being restarted.\n"),
+        "{restarted}"
+    );
+    let audit = format!("/api/admin/audit?subject=instance:{id}");
+    let acts = desk.admin.get(&audit).await.data(200);
+    assert_eq!(acts[0]["act"], "instance.restarted");
+    let name = text(&desk.data(&["instances", "show", &id]).await, "/name").to_owned();
+    let data = desk.shop.data_dir().to_str().unwrap();
+    let secret = ["instances", "secret", &name, "--data-dir", data];
+    let secret = desk.told(&secret).await;
+    assert!(secret.contains("kind: Secret"), "{secret}");
+
+    let statistics = desk.told(&["billing", "stats"]).await;
+    assert!(statistics.contains("\nThis month\n"), "{statistics}");
+    let preview = ["billing", "preview", "--date", "2199-01-01"];
+    let forecast = row(&desk.told(&preview).await, &subscription);
+    assert_eq!(forecast[1], "sari@example.com");
+    let jobs = desk.told(&["billing", "job-status"]).await;
+    assert!(row(&jobs, "daily-renewals").len() > 3, "{jobs}");
+    let run = desk.data(&["billing", "run-job", "daily-renewals"]).await;
+    assert_eq!(run["status"], "SUCCEEDED");
+    let unknown = desk.refused(&["billing", "run-job", "a/b"], 1).await;
+    assert!(unknown.contains("(NOT_FOUND)"), "{unknown}");
+    desk.data(&["billing", "low-credit", "--days", "90"]).await;
+    let grace = [
+        "billing",
+        "grace",
+        &subscription,
+        "--days",
+        "5",
+        "--reason",
+        WHY,
+    ];
+    let grace = desk.refused(&grace, 1).await;
+    assert!(grace.contains("(INVALID_STATE)"), "{grace}");
+    let remove = ["instances", "remove", &id, "--reason", WHY];
+    assert!(
+        desk.told(&remove)
+            .await
+            .starts_with("The instance is being removed.")
+    );
+    desk.close().await;
+}
+
+/// A picture of one pixel.
+const PNG: &[u8] = b"\x89PNG\x0d\x0a\x1a\x0a\x00\x00\x00\x0dIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x02\x00\x00\x00\x90wS\xde\x00\x00\x00\x0cIDATx\x9cc\xf8\xcf\xc0\x00\x00\x03\x01\x01\x00\xc9\xfe\x92\xef\x00\x00\x00\x00IEND\xaeB`\x82";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tickets_are_answered() {
+    let desk = Desk::open().await;
+    let customer = desk.shop.customer("sari@example.com").await;
+    let texts = [
+        ("subject", "It is slow"),
+        ("description", "Since this morning it is slow."),
+    ];
+    let opened = customer.post_form("/api/tickets", &texts, &[]).await;
+    let id = text(&opened.data(201), "/id").to_owned();
+    let list = desk.told(&["ticket", "list", "--status", "open"]).await;
+    assert_eq!(
+        row(&list, &id)[..5],
+        ["#001", &id, "OPEN", "NORMAL", "sari@example.com"]
+    );
+    let shown = desk.told(&["ticket", "show", "1"]).await;
+    assert!(
+        shown.contains("\n    Since this morning it is slow.\n"),
+        "{shown}"
+    );
+
+    fs::write(desk.folder.path().join("graph.png"), PNG).unwrap();
+    let answer = [
+        "ticket",
+        "answer",
+        "#001",
+        "--message",
+        "We look into it.",
+        "--attach",
+        "graph.png",
+    ];
+    let answered = desk.data(&answer).await;
+    assert_eq!(answered["status"], "IN_PROGRESS");
+    assert_eq!(
+        answered["messages"][1]["attachments"][0]["name"],
+        "graph.png"
+    );
+    let noted = ["ticket", "note", &id, "--message", "The disk is full."];
+    assert_eq!(desk.data(&noted).await["messages"][2]["internal"], true);
+    let me = desk.admin.get("/api/user/profile").await.data(200);
+    let me = text(&me, "/email");
+    let assign = ["ticket", "assign", &id, "--to", me, "--reason", WHY];
+    let assigned = desk.told(&assign).await;
+    assert_eq!(row(&assigned, "ASSIGNED TO"), ["ASSIGNED TO", me]);
+    let priority = [
+        "ticket",
+        "priority",
+        &id,
+        "--priority",
+        "URGENT",
+        "--reason",
+        WHY,
+    ];
+    assert_eq!(desk.data(&priority).await["priority"], "URGENT");
+    let statistics = desk.told(&["ticket", "statistics"]).await;
+    assert_eq!(row(&statistics, "IN PROGRESS"), ["IN PROGRESS", "1"]);
+    let close = ["ticket", "close", &id, "--reason", WHY];
+    assert!(
+        desk.told(&close)
+            .await
+            .starts_with("The ticket is closed.\n")
+    );
+    let again = desk.refused(&close, 1).await;
+    assert!(again.contains("(INVALID_STATE)"), "{again}");
+    let reopen = ["ticket", "reopen", "1", "--reason", WHY];
+    assert_eq!(desk.data(&reopen).await["status"], "OPEN");
+    let lost = [
+        "ticket",
+        "answer",
+        &id,
+        "--message",
+        "x",
+        "--attach",
+        "none.png",
+    ];
+    assert!(desk.refused(&lost, 2).await.contains("none.png"));
+    desk.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_say_why_and_end_with_their_code() {
+    let desk = Desk::open().await;
+    let wrong = desk.run_as("dmg_wrong", &["user", "list"]).await;
+    assert_eq!(wrong.status.code(), Some(4));
+    let said = stderr(&wrong);
+    for part in [
+        "(UNAUTHENTICATED)",
+        "POST /api/user/api-tokens",
+        "DERMAGA_API_TOKEN",
+    ] {
+        assert!(said.contains(part), "{part} is missing: {said}");
+    }
+    let customer = desk.shop.customer("sari@example.com").await;
+    let token = api_token(&customer, "WRITE").await;
+    let customers = desk.run_as(&token, &["coupon", "list", "--json"]).await;
+    assert_eq!(customers.status.code(), Some(4));
+    assert_eq!(
+        stderr(&customers),
+        "dermaga: This is for administrators. (FORBIDDEN)\n"
+    );
+    let envelope: Value = serde_json::from_str(&stdout(&customers)).unwrap();
+    assert_eq!(envelope["error"]["code"], "FORBIDDEN");
+    let reader = api_token(&desk.admin, "READ").await;
+    assert!(
+        desk.run_as(&reader, &["ticket", "list"])
+            .await
+            .status
+            .success()
+    );
+    let close = ["user", "disable", "sari@example.com", "--reason", WHY];
+    let denied = desk.run_as(&reader, &close).await;
+    assert_eq!(denied.status.code(), Some(4), "{}", stderr(&denied));
+
+    let nowhere = format!("http://{}", super::site::free_address());
+    let away = run(&desk.folder, &nowhere, &desk.token, &["billing", "stats"]).await;
+    assert_eq!(away.status.code(), Some(3));
+    let said = stderr(&away);
+    assert!(
+        said.contains("--server") && said.contains("onnection refused"),
+        "{said}"
+    );
+    for (server, token) in [("shop", desk.token.as_str()), (desk.server.as_str(), "")] {
+        let wrong = run(&desk.folder, server, token, &["billing", "stats"]).await;
+        assert_eq!(wrong.status.code(), Some(2), "{}", stderr(&wrong));
+    }
+
+    let no_reason = desk.refused(&close[..3], 2).await;
+    assert!(no_reason.contains("--reason"), "{no_reason}");
+    let short = desk
+        .refused(
+            &["user", "disable", "sari@example.com", "--reason", "short"],
+            1,
+        )
+        .await;
+    assert!(short.contains("(VALIDATION_FAILED)\n  reason "), "{short}");
+    let not_found = [
+        "subscription",
+        "show",
+        "00000000-0000-0000-0000-000000000009",
+    ];
+    let not_found = desk.refused(&not_found, 1).await;
+    assert!(not_found.contains("(NOT_FOUND)"), "{not_found}");
+    for usage in [
+        vec!["subscription", "show", "7"],
+        vec!["subscription", "list", "--status", "GONE"],
+        vec!["user"],
+    ] {
+        desk.refused(&usage, 2).await;
+    }
+    desk.close().await;
+}
+
+#[test]
+fn a_shell_is_told_every_command() {
+    let folder = TempDir::new().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&dermaga(folder.path(), &["completions", shell], &[]));
+        assert!(script.contains("force-cancel"), "{shell}");
+    }
+    let bash = stdout(&dermaga(folder.path(), &["completions", "bash"], &[]));
+    fs::write(folder.path().join("completions"), bash).unwrap();
+    let read = std::process::Command::new("bash")
+        .args(["-n", "completions"])
+        .current_dir(folder.path())
+        .status();
+    assert!(read.unwrap().success(), "bash reads its completions");
+}
