@@ -32,7 +32,10 @@ use crate::{
     telemetry,
 };
 
-pub use start::{StartError, open_accounts, open_database, open_database_as_is, open_registry};
+pub use bootstrap::{find_plugins, find_templates};
+pub use start::{
+    StartError, connect, open_accounts, open_database, open_database_as_is, open_registry, registry,
+};
 
 /// A server that is ready to run.
 #[derive(Debug)]

@@ -17,13 +17,25 @@ use crate::{config::Config, terminal::BuildProgress};
 const LOADING: &str = "the service templates cannot be loaded";
 
 /// Finds the service templates.
-pub(super) fn find_templates(config: &Config) -> Result<Templates, StartError> {
+///
+/// # Errors
+/// When the setting names no folder.
+pub fn find_templates(config: &Config) -> Result<Templates, StartError> {
     let folder = folder(
         "DERMAGA_TEMPLATES_DIR",
         config.templates_dir.as_deref(),
         "service-templates",
     )?;
     Ok(Templates::of(folder))
+}
+
+/// Finds the folder of plugins that a start installs.
+///
+/// # Errors
+/// When the setting names no folder.
+pub fn find_plugins(config: &Config) -> Result<Option<PathBuf>, StartError> {
+    let named = config.plugins_dir.as_deref();
+    folder("DERMAGA_PLUGINS_DIR", named, "plugins")
 }
 
 /// Plugins first: a template sells what a plugin makes, and is put to its check.
@@ -38,11 +50,7 @@ pub(super) async fn install(
         .on_offer(db)
         .await
         .map_err(StartError::failed(LOADING))?;
-    if let Some(folder) = folder(
-        "DERMAGA_PLUGINS_DIR",
-        config.plugins_dir.as_deref(),
-        "plugins",
-    )? {
+    if let Some(folder) = find_plugins(config)? {
         for folder in with_built(folder, config).await? {
             plugins::install_folder(registry, &folder, &offered)
                 .await

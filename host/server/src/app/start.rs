@@ -337,7 +337,11 @@ pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
     }
 }
 
-async fn connect(config: &Config) -> Result<Db, StartError> {
+/// Connects, whatever the schema is. A SQLite file is made when it is missing.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn connect(config: &Config) -> Result<Db, StartError> {
     let url = config.database_url();
     let engine = if url.starts_with("sqlite") {
         "sqlite"
@@ -365,7 +369,14 @@ pub async fn open_accounts(config: &Config, clock: Clock) -> Result<Accounts, St
 /// # Errors
 /// When the database cannot be reached or the plugin engine does not start.
 pub async fn open_registry(config: &Config, clock: Clock) -> Result<plugins::Registry, StartError> {
-    let db = open_database_as_is(config).await?;
+    registry(config, open_database_as_is(config).await?, &clock)
+}
+
+/// Installed plugins of a database that is open already.
+///
+/// # Errors
+/// When the plugin engine does not start.
+pub fn registry(config: &Config, db: Db, clock: &Clock) -> Result<plugins::Registry, StartError> {
     Ok(plugins::Registry::new(
         runtime(config)?,
         db,

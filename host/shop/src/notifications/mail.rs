@@ -233,7 +233,8 @@ impl Mailer {
 /// Its answer, or the reason why there is none.
 pub(super) async fn probe(url: &SmtpUrl, authorities: Option<&Authorities>) -> Result<(), String> {
     let builder = url.builder(authorities).map_err(|error| told(&error))?;
-    let transport = builder.timeout(Some(TIMEOUT)).build();
+    let builder = builder.timeout(Some(TIMEOUT));
+    let transport: AsyncSmtpTransport<Tokio1Executor> = builder.build();
     match tokio::time::timeout(LONGEST, transport.test_connection()).await {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err("the connection broke".to_owned()),

@@ -77,13 +77,7 @@ impl Payments {
         let midtrans = &settings.midtrans;
         let gateway = match sandbox_key {
             Some(key) => Some(Self::gateway_settings(midtrans, key, None)),
-            None => midtrans.server_key.clone().map(|key| {
-                let addresses = match &midtrans.base_url {
-                    Some(base) => Addresses::one(base),
-                    None => Addresses::midtrans(midtrans.is_production),
-                };
-                Self::gateway_settings(midtrans, key, Some(addresses))
-            }),
+            None => Self::midtrans(midtrans),
         };
         let gateway = gateway.map(|settings| Gateway::new(settings, clock.clone()));
         Ok(Self {
@@ -96,6 +90,29 @@ impl Payments {
             budget: Budget::default(),
             resting_until: Mutex::default(),
         })
+    }
+
+    /// Asks Midtrans if it answers and takes the server key, which moves nothing; `None` without a
+    /// key.
+    ///
+    /// # Errors
+    /// `GATEWAY_UNAVAILABLE` or `GATEWAY_REFUSED`.
+    pub async fn probe(settings: &Settings, clock: Clock) -> Option<Result<()>> {
+        let gateway = Gateway::new(Self::midtrans(&settings.midtrans)?, clock);
+        Some(match gateway.map_err(Error::internal) {
+            Ok(gateway) => gateway.probe().await,
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Returns the parts of Midtrans' client, when there is a server key.
+    fn midtrans(midtrans: &Midtrans) -> Option<GatewaySettings> {
+        let addresses = match &midtrans.base_url {
+            Some(base) => Addresses::one(base),
+            None => Addresses::midtrans(midtrans.is_production),
+        };
+        let key = midtrans.server_key.clone()?;
+        Some(Self::gateway_settings(midtrans, key, Some(addresses)))
     }
 
     fn gateway_settings(

@@ -158,7 +158,7 @@ fn placeholder(manifest: &Value, object: &ObjectRef) -> String {
     format!(
         "# Secret {} with the keys: {}.\n\
          # Its values stay encrypted in Dermaga's database and are never written to files.\n\
-         # `dermaga instance secret {} | kubectl apply -f -` puts it into the cluster.\n",
+         # `dermaga instances secret {} | kubectl apply -f -` puts it into the cluster.\n",
         object.name,
         keys.join(", "),
         object.name.trim_end_matches("-secrets"),

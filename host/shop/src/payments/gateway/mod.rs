@@ -257,7 +257,7 @@ impl Gateway {
     /// # Errors
     /// `GATEWAY_UNAVAILABLE` when it does not answer, `GATEWAY_REFUSED` when it does not take the
     /// key.
-    pub async fn probe(&self) -> Result<(), Error> {
+    pub(super) async fn probe(&self) -> Result<(), Error> {
         let order_id = format!("probe-{}", crypto::random_hex(8));
         match self.status(&order_id).await? {
             Known::Nothing => Ok(()),

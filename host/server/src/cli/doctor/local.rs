@@ -1,0 +1,335 @@
+//! Checks of what a server has on its own machine: settings, database, clock, plugins, templates.
+
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use dermaga_shop::{
+    Error,
+    audit::{self, AuditFilter},
+    catalog::{self, RefusedTemplate, Templates},
+    crypto,
+    db::{Clock, Db, Part as PageOf, Schema, Span},
+    plugins::Registry,
+    text::counted,
+};
+
+use super::report::{Finding, Part};
+use crate::{
+    app,
+    config::{Config, Loaded, Source},
+};
+
+/// Difference between two clocks without a consequence. The database's time is to the second.
+const UNNOTICED: TimeDelta = TimeDelta::seconds(3);
+/// Difference at which the shop distrusts a clock.
+const DISTRUSTED: TimeDelta = TimeDelta::seconds(60);
+const SET_THE_CLOCK: &str =
+    "Let a time server set the clocks of both machines (`timedatectl set-ntp true`).";
+
+pub(super) fn configuration(loaded: &Loaded) -> Vec<Finding> {
+    let part = Part::Configuration;
+    let config = &loaded.config;
+    let mut findings = Vec::new();
+    let given = loaded.origins.iter();
+    let given = given.filter(|origin| !matches!(origin.source, Source::Default | Source::Flag));
+    let mode = if config.is_production() {
+        "production"
+    } else {
+        "development"
+    };
+    let settings = counted(given.count(), "setting");
+    findings.push(part.ok(format!("{mode}, {settings} given")));
+    findings.extend(
+        loaded
+            .notes()
+            .into_iter()
+            .map(|note| part.warning(note, "`dermaga config` prints what is in force.")),
+    );
+    findings.extend(data_folder(&config.data_dir));
+    findings
+}
+
+/// Checks that the data folder takes files. One that is not there is made by the first start.
+fn data_folder(folder: &Path) -> Option<Finding> {
+    if !folder.exists() {
+        return None;
+    }
+    let probe = folder.join(format!(".probe-{}", crypto::random_hex(8)));
+    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
+    let error = written.err()?;
+    Some(Part::Configuration.failed(
+        format!(
+            "the data folder {} cannot be written: {error}",
+            folder.display()
+        ),
+        "Give it to the user of the server, or name another with DERMAGA_DATA_DIR.",
+    ))
+}
+
+/// Opens the database and checks it; returns it when the other checks can use it.
+pub(super) async fn database(config: &Config) -> (Option<Db>, Vec<Finding>) {
+    let part = Part::Database;
+    if let Some(path) = missing_file(config) {
+        let message = format!("there is none at {} yet", path.display());
+        let todo = "`dermaga serve` makes it, and so does `dermaga migrate`.";
+        return (None, vec![part.warning(message, todo)]);
+    }
+    let db = match app::connect(config).await {
+        Ok(db) => db,
+        Err(error) => {
+            let todo = "Check that it runs, and DATABASE_URL.";
+            return (None, vec![part.failed(error.to_string(), todo)]);
+        }
+    };
+    let engine = db.engine_name();
+    let wrong = match db.schema().await {
+        Ok(Schema::Current) => None,
+        Ok(Schema::Older) if config.migrate => Some(part.warning(
+            format!("the schema of the {engine} database is older than this program"),
+            "The next start brings it up to date, and so does `dermaga migrate`. Make a backup before.",
+        )),
+        Ok(Schema::Older) => Some(part.failed(
+            format!("the schema of the {engine} database is older than this program, and DERMAGA_MIGRATE is false"),
+            "Make a backup, then run `dermaga migrate`.",
+        )),
+        Ok(Schema::Newer(version)) => Some(part.failed(
+            format!("the {engine} database was made by a newer Dermaga (migration {version})"),
+            "Start that version, or restore a backup.",
+        )),
+        Err(error) => Some(part.failed(
+            format!("the {engine} database does not answer: {error}"),
+            "Check that it runs, and DATABASE_URL.",
+        )),
+    };
+    if let Some(wrong) = wrong {
+        return (None, vec![wrong]);
+    }
+    let finding = match db.check_writable().await {
+        Ok(()) => part.ok(format!(
+            "{engine}, its schema is up to date, it takes writes"
+        )),
+        Err(error) => part.failed(
+            format!("the {engine} database takes no writes: {error}"),
+            "Check its room and its rights, and that DATABASE_URL names no standby.",
+        ),
+    };
+    (Some(db), vec![finding])
+}
+
+/// Returns the file of a SQLite database that is not there: opening it would make it.
+fn missing_file(config: &Config) -> Option<PathBuf> {
+    let url = config.database_url();
+    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
+    let path = path.split('?').next().unwrap_or(path);
+    let is_file = !path.is_empty() && path != ":memory:";
+    (is_file && !Path::new(path).exists()).then(|| path.into())
+}
+
+/// Compares this machine's clock with the database's, and with the newest moment in the books.
+pub(super) async fn clock(config: &Config, db: Option<&Db>) -> Option<Finding> {
+    let (part, db) = (Part::Clock, db?);
+    let clock = Clock::system().in_zone(config.billing_timezone);
+    let before = clock.now();
+    let theirs = match db.now().await {
+        Ok(theirs) => theirs,
+        Err(error) => {
+            return Some(part.warning(
+                format!("the database does not say its time: {error}"),
+                "Check the database first.",
+            ));
+        }
+    };
+    let apart = apart(before, clock.now(), theirs);
+    let seconds = apart.num_seconds();
+    if apart > DISTRUSTED {
+        let message = format!("it is {seconds} seconds apart from the database's");
+        return Some(part.failed(message, SET_THE_CLOCK));
+    }
+    if let Some(ahead) = newest(db).await.filter(|at| *at > before + DISTRUSTED) {
+        return Some(rewound(config, ahead));
+    }
+    Some(if apart > UNNOTICED {
+        let message = format!("it is {seconds} seconds apart from the database's");
+        part.warning(message, SET_THE_CLOCK)
+    } else {
+        part.ok(format!("{}, as the database's", clock.written(before)))
+    })
+}
+
+/// Returns the difference of a clock that was read between two readings of this machine's.
+fn apart(before: DateTime<Utc>, after: DateTime<Utc>, theirs: DateTime<Utc>) -> TimeDelta {
+    if theirs < before {
+        before - theirs
+    } else if theirs > after {
+        theirs - after
+    } else {
+        TimeDelta::zero()
+    }
+}
+
+/// Returns the time of the newest event in the audit trail.
+async fn newest(db: &Db) -> Option<DateTime<Utc>> {
+    let first = PageOf {
+        offset: 0,
+        limit: 1,
+    };
+    let page = audit::list(db, &AuditFilter::default(), Span::Page(first)).await.ok()?;
+    page.items.first().map(|event| event.created_at)
+}
+
+fn rewound(config: &Config, ahead: DateTime<Utc>) -> Finding {
+    let written = Clock::system()
+        .in_zone(config.billing_timezone)
+        .written(ahead);
+    let message = format!("the newest event was written at {written}, which is still to come");
+    if config.clock.is_some() || config.payments.sandbox {
+        let todo =
+            "Expected where a rehearsal moved the clock; charge no customers with this database.";
+        return Part::Clock.warning(message, todo);
+    }
+    let todo = "This clock was set back, or one of a server was ahead. Let a time server set it before the next renewals.";
+    Part::Clock.failed(message, todo)
+}
+
+/// Loads the active plugins and puts the templates to them.
+pub(super) async fn plugins_and_templates(config: &Config, db: Option<Db>) -> Vec<Finding> {
+    let templates = match app::find_templates(config) {
+        Ok(templates) => templates,
+        Err(error) => {
+            let todo = "Correct the setting, or leave it out.";
+            return vec![Part::Templates.failed(error.to_string(), todo)];
+        }
+    };
+    let mut findings = Vec::new();
+    if let Err(error) = app::find_plugins(config) {
+        let todo = "Correct the setting, or leave it out.";
+        findings.push(Part::Plugins.failed(error.to_string(), todo));
+    }
+    let Some(db) = db else {
+        for part in [Part::Plugins, Part::Templates] {
+            let todo = "Check them again once the database is well.";
+            findings.push(part.warning("not checked: they need the database", todo));
+        }
+        return findings;
+    };
+    let clock = Clock::system();
+    let registry = match app::registry(config, db.clone(), &clock) {
+        Ok(registry) => registry,
+        Err(error) => {
+            let todo =
+                "Check the settings that begin with DERMAGA_PLUGIN_, and the room for the cache.";
+            findings.push(Part::Plugins.failed(error.to_string(), todo));
+            return findings;
+        }
+    };
+    let (loaded, has_any) = plugins(&registry).await;
+    findings.extend(loaded);
+    findings.extend(offers(&templates, &registry, &db, has_any).await);
+    findings
+}
+
+/// Returns the findings about the active plugins, and true when there are any.
+async fn plugins(registry: &Registry) -> (Vec<Finding>, bool) {
+    let part = Part::Plugins;
+    let all = match registry.load_all().await {
+        Ok(all) => all,
+        Err(error) => return (vec![part.failed(told(&error), "Check the database.")], true),
+    };
+    if all.is_empty() {
+        let todo = "A start installs those of its folder; `dermaga plugin push` uploads one.";
+        return (vec![part.warning("none is active yet", todo)], false);
+    }
+    let wrong = all.iter().filter_map(|(id, loaded)| {
+        let error = loaded.as_ref().err()?;
+        Some(part.failed(
+            format!("{id} does not load: {}", told(error)),
+            format!("Go back to a version that does: POST /api/admin/plugins/{id}/rollback, or push another."),
+        ))
+    });
+    let mut findings: Vec<Finding> = wrong.collect();
+    if findings.is_empty() {
+        let message = format!("{} compiled", counted(all.len(), "active plugin"));
+        findings.push(part.ok(message));
+    }
+    (findings, true)
+}
+
+/// Returns the findings about the templates.
+async fn offers(
+    templates: &Templates,
+    registry: &Registry,
+    db: &Db,
+    has_plugins: bool,
+) -> Vec<Finding> {
+    let part = Part::Templates;
+    let examined = match catalog::examine(templates, registry, db).await {
+        Ok(examined) => examined,
+        Err(error) => {
+            let todo = "Check DERMAGA_TEMPLATES_DIR and the rights on its files.";
+            return vec![part.failed(told(&error), todo)];
+        }
+    };
+    let mut findings: Vec<Finding> = examined.refused.iter().map(refused).collect();
+    findings.extend(examined.without_plugin.iter().map(|(file, plugin)| {
+        let message = format!("{file} needs the plugin {plugin}, of which no version is active");
+        let todo = format!("Put its component into the folder of plugins, or `dermaga plugin push` it, then activate {plugin}.");
+        if has_plugins {
+            part.failed(message, todo)
+        } else {
+            part.warning(message, todo)
+        }
+    }));
+    if examined.sold > 0 || findings.is_empty() {
+        let message = format!("{} can be sold", counted(examined.sold, "service"));
+        findings.push(part.ok(message));
+    }
+    findings
+}
+
+fn refused(template: &RefusedTemplate) -> Finding {
+    let problems = template.problems.iter().map(|problem| {
+        let file = &template.file;
+        match problem.line {
+            0 => format!("{file}: {} {}", problem.key, problem.message),
+            line => format!("{file}:{line}: {} {}", problem.key, problem.message),
+        }
+    });
+    let problems: Vec<String> = problems.collect();
+    Part::Templates.failed(
+        problems.join("\n"),
+        "Correct the file, then POST /api/admin/catalog/reload or restart.",
+    )
+}
+
+/// Returns the sentence of an error with its details and causes, which are for administrators.
+pub(super) fn told(error: &Error) -> String {
+    let mut text = error.message.clone();
+    for detail in &error.details {
+        text.push_str(&format!("\n{} {}", detail.field, detail.message));
+    }
+    let mut cause: Option<&dyn std::error::Error> = match &error.source {
+        Some(cause) => Some(cause.as_ref()),
+        None => None,
+    };
+    while let Some(deeper) = cause {
+        let told = deeper.to_string();
+        if !text.contains(&told) {
+            text.push_str(&format!(" ({told})"));
+        }
+        cause = deeper.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_apart_by_what_asking_does_not_explain() {
+        let at = |seconds: i64| DateTime::from_timestamp(1_800_000_000 + seconds, 0).unwrap();
+        assert_eq!(apart(at(0), at(2), at(1)), TimeDelta::zero());
+        assert_eq!(apart(at(10), at(12), at(3)), TimeDelta::seconds(7));
+        assert_eq!(apart(at(10), at(12), at(100)), TimeDelta::seconds(88));
+    }
+}

@@ -1,0 +1,77 @@
+//! `doctor`: what is wrong with a shop, and what to do.
+//!
+//! It reads the configuration that a server on this machine would have, and tries each part by
+//! itself. Nothing is changed: a write to the database is taken back, a file among the attachments
+//! is removed again, no mail is sent.
+
+mod local;
+mod outside;
+mod report;
+
+use clap::Args;
+
+use self::report::{Finding, Part, Report};
+use super::{CliError, plugin::answer_json, print};
+use crate::config::{ConfigError, Loaded};
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Ask the payment gateway, too, if it answers and takes the server key.
+    #[arg(long)]
+    ask_gateway: bool,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn doctor(
+    loaded: Result<Loaded, ConfigError>,
+    args: DoctorArgs,
+) -> Result<(), CliError> {
+    let findings = match loaded {
+        Ok(loaded) => Box::pin(examine(&loaded, args.ask_gateway)).await,
+        Err(wrong) => refused(&wrong),
+    };
+    let report = Report::of(findings);
+    if args.json {
+        answer_json(&report)?;
+    } else {
+        print(&report.to_string())?;
+    }
+    match report.failures {
+        0 => Ok(()),
+        1 => Err(CliError::Check("1 check failed".to_owned())),
+        failures => Err(CliError::Check(format!("{failures} checks failed"))),
+    }
+}
+
+async fn examine(loaded: &Loaded, ask_gateway: bool) -> Vec<Finding> {
+    let config = &loaded.config;
+    let mut findings = local::configuration(loaded);
+    let (db, found) = local::database(config).await;
+    findings.extend(found);
+    findings.extend(local::clock(config, db.as_ref()).await);
+    findings.extend(local::plugins_and_templates(config, db.clone()).await);
+    if let Some(db) = &db {
+        db.close().await;
+    }
+    findings.extend(outside::cluster(config).await);
+    findings.push(outside::gateway(config, ask_gateway).await);
+    findings.push(outside::mail(config).await);
+    findings.push(outside::attachments(config).await);
+    findings
+}
+
+/// Returns a finding for each problem of a configuration. Nothing else can be checked then.
+fn refused(wrong: &ConfigError) -> Vec<Finding> {
+    let problems = wrong.0.iter().map(|problem| {
+        Part::Configuration.failed(
+            problem.to_string(),
+            format!(
+                "Correct it in {}; `dermaga config --reference` lists all settings.",
+                problem.source
+            ),
+        )
+    });
+    problems.collect()
+}

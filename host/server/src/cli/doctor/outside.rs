@@ -1,0 +1,186 @@
+//! Checks of what a server reaches: cluster, payment gateway, mail server, place of attachments.
+
+use std::path::Path;
+
+use dermaga_shop::{
+    cluster::{ClassKind, Cluster, ClusterError, FoundClass},
+    db::Clock,
+    files::{Files, Place},
+    payments::Payments,
+    provisioning::Choice,
+};
+
+use super::{
+    local::told,
+    report::{Finding, Part},
+};
+use crate::config::Config;
+
+const APPLY_ROLES: &str =
+    "`kubectl apply -f deploy/kubernetes/rbac.yaml` makes an account with all of them.";
+
+pub(super) async fn cluster(config: &Config) -> Vec<Finding> {
+    let (part, settings) = (Part::Cluster, &config.provisioning);
+    if settings.provisioner == Choice::Directory {
+        return vec![in_a_folder(config)];
+    }
+    // With `auto`, a server falls back to a folder, which is no failure unless a cluster was named.
+    let is_wanted = settings.provisioner == Choice::Kubernetes || settings.kubeconfig.is_some();
+    let cluster = match Cluster::connect(settings.kubeconfig.as_deref()).await {
+        Ok(cluster) => cluster,
+        Err(error) if is_wanted => {
+            let todo = "Correct KUBECONFIG, or set DERMAGA_PROVISIONER to directory.";
+            return vec![part.failed(error.to_string(), todo)];
+        }
+        Err(_) => return vec![in_a_folder(config)],
+    };
+    match cluster.probe().await {
+        Ok(version) => {
+            let message = format!("{} answers, Kubernetes {version}", cluster.url());
+            let mut findings = vec![part.ok(message)];
+            findings.extend(inside(config, &cluster).await);
+            findings
+        }
+        Err(error) if is_wanted => {
+            let message = format!("{}: {error}", cluster.url());
+            let todo = "Check that it runs and that KUBECONFIG has its address and an account that is let in.";
+            vec![part.failed(message, todo)]
+        }
+        Err(error) => {
+            let message = format!("{}: {error}; manifests go into a folder", cluster.url());
+            let todo = "Set DERMAGA_PROVISIONER to kubernetes or directory, so that a start depends on no chance.";
+            vec![part.warning(message, todo)]
+        }
+    }
+}
+
+fn in_a_folder(config: &Config) -> Finding {
+    let folder = config.manifests_dir();
+    let message = format!("none: manifests are written into {}", folder.display());
+    if config.is_production() {
+        let todo = "Give KUBECONFIG, or apply the folder by yourself.";
+        return Part::Cluster.warning(message, todo);
+    }
+    Part::Cluster.ok(message)
+}
+
+/// Checks the rights in a cluster that answers, and its classes.
+async fn inside(config: &Config, cluster: &Cluster) -> Vec<Finding> {
+    let part = Part::Cluster;
+    let rights = match cluster.missing_rights().await {
+        Ok(missing) if missing.is_empty() => part.ok("the account has every right it needs"),
+        Ok(missing) => part.failed(
+            format!("the account lacks rights: {}", missing.join(", ")),
+            APPLY_ROLES,
+        ),
+        Err(error) => part.failed(format!("the rights are not known: {error}"), APPLY_ROLES),
+    };
+    let classes = &config.provisioning.classes;
+    let ingress = cluster.class(ClassKind::Ingress, classes.ingress.as_deref());
+    let ingress = class("ingress", "DERMAGA_INGRESS_CLASS", ingress.await);
+    let storage = cluster.class(ClassKind::Storage, classes.storage.as_deref());
+    let storage = class("storage", "DERMAGA_STORAGE_CLASS", storage.await);
+    vec![rights, ingress, storage]
+}
+
+fn class(noun: &str, setting: &str, found: Result<FoundClass, ClusterError>) -> Finding {
+    let part = Part::Cluster;
+    let there = |names: &[String]| match names {
+        [] => "the cluster has none".to_owned(),
+        names => format!("there are: {}", names.join(", ")),
+    };
+    match found {
+        Ok(FoundClass::Used(name)) => part.ok(format!("{noun} class {name}")),
+        Ok(FoundClass::Missing(names)) => part.failed(
+            format!(
+                "the {noun} class of {setting} is not there; {}",
+                there(&names)
+            ),
+            format!("Set {setting} to one that is there."),
+        ),
+        Ok(FoundClass::NoDefault(names)) => part.warning(
+            format!("no {noun} class is the default; {}", there(&names)),
+            format!("Set {setting}, or mark one as the default."),
+        ),
+        Err(error) => part.warning(
+            format!("the {noun} classes are not known: {error}"),
+            APPLY_ROLES,
+        ),
+    }
+}
+
+/// Checks the keys, which the configuration has held to their kind already, and asks the gateway
+/// when that is wanted.
+pub(super) async fn gateway(config: &Config, is_asked: bool) -> Finding {
+    let (part, settings) = (Part::Gateway, &config.payments);
+    if settings.midtrans.server_key.is_none() {
+        if settings.sandbox {
+            return part.ok("a sandbox that the server plays itself");
+        }
+        let todo =
+            "Set MIDTRANS_SERVER_KEY and MIDTRANS_CLIENT_KEY; customers cannot top up before.";
+        return part.warning("no keys: the shop takes no payments", todo);
+    }
+    let kind = if settings.midtrans.is_production {
+        "Midtrans production"
+    } else {
+        "Midtrans' sandbox"
+    };
+    let asked = if is_asked {
+        Payments::probe(settings, Clock::system()).await
+    } else {
+        None
+    };
+    match asked {
+        None => part.ok(format!("keys of {kind}; --ask-gateway asks if they are taken")),
+        Some(Ok(())) => part.ok(format!("{kind} answers and takes the server key")),
+        Some(Err(error)) => part.failed(
+            format!("{kind}: {}", told(&error)),
+            "Compare MIDTRANS_SERVER_KEY and MIDTRANS_IS_PRODUCTION with the dashboard, and check the way out of this machine.",
+        ),
+    }
+}
+
+/// Tries the mail server; no mail is sent.
+pub(super) async fn mail(config: &Config) -> Finding {
+    let (part, settings) = (Part::Mail, &config.notifications);
+    let host = settings.smtp.as_ref().map(|url| url.host().to_owned());
+    match (settings.probe().await, host) {
+        (None, _) | (_, None) => {
+            let todo = "Set SMTP_URL and MAIL_FROM; without them there are inboxes only, and no password can be reset.";
+            part.warning("no mail server is set", todo)
+        }
+        (Some(Ok(())), Some(host)) => {
+            part.ok(format!("{host} answers and lets the shop in; no mail was sent"))
+        }
+        (Some(Err(why)), Some(host)) => part.failed(
+            format!("{host}: {why}"),
+            "Check host, port, user and password of SMTP_URL; SMTP_CA_FILE names a certificate authority of your own.",
+        ),
+    }
+}
+
+/// Writes, reads and deletes a file where attachments are kept.
+pub(super) async fn attachments(config: &Config) -> Finding {
+    let part = Part::Attachments;
+    let folder = config.data_dir.join("attachments");
+    let place = match &config.files.place {
+        Some(Place::Bucket { name, .. }) => format!("s3://{name}"),
+        Some(Place::Folder(folder)) => folder.display().to_string(),
+        None if !config.data_dir.exists() => return not_made_yet(&folder),
+        None => folder.display().to_string(),
+    };
+    let tried = async { Files::open(&config.files, folder)?.probe().await };
+    match tried.await {
+        Ok(()) => part.ok(format!("{place} takes, returns and deletes a file")),
+        Err(error) => part.failed(
+            format!("{place}: {}", told(&error)),
+            "Check DERMAGA_ATTACHMENTS: the rights and the room of a folder, or address and key of a bucket, which must put, get and delete.",
+        ),
+    }
+}
+
+fn not_made_yet(folder: &Path) -> Finding {
+    let message = format!("{} is not made yet", folder.display());
+    Part::Attachments.warning(message, "The first start makes it.")
+}
