@@ -3,6 +3,8 @@
 use reqwest::{Method, header::HeaderMap};
 use serde_json::Value;
 
+use crate::journal;
+
 /// A client of one server, signed in or not.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -158,12 +160,21 @@ impl Client {
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.send().await.expect("the server answers");
+        let request = request.build().expect("a request");
+        let sent = journal::open().map(|journal| (journal, journal.sent(&request)));
+        let response = self
+            .http
+            .execute(request)
+            .await
+            .expect("the server answers");
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let bytes = response.bytes().await.expect("the whole answer").to_vec();
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        if let Some((journal, sent)) = sent {
+            journal.note(sent, status, &headers, &body);
+        }
         Answer {
             status,
             headers,

@@ -10,6 +10,7 @@
 
 mod client;
 pub mod explain;
+mod journal;
 mod mail_server;
 pub mod postgres;
 mod shop;

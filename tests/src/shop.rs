@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{Client, postgres, skip, unique};
+use crate::{Client, journal, postgres, skip, unique};
 
 const PASSWORD: &str = "kata sandi yang panjang";
 
@@ -88,6 +88,7 @@ impl Shop {
         clock: Clock,
         change: impl FnOnce(&mut Config),
     ) -> Option<Self> {
+        journal::open();
         let data = TempDir::new().expect("a temporary folder");
         let mut config = Config::in_folder(data.path()).expect("the defaults are good");
         config.http.listen = ([127, 0, 0, 1], 0).into();

@@ -5,6 +5,8 @@ mod bootstrap;
 #[cfg(test)]
 mod document;
 mod jobs;
+#[cfg(test)]
+mod redaction;
 mod start;
 #[cfg(test)]
 mod tests;

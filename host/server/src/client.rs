@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use dermaga_shop::crypto::Hidden;
 use reqwest::{Method, RequestBuilder, multipart::Form, redirect::Policy};
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ const ANSWER: Duration = Duration::from_secs(600);
 pub(crate) struct Api {
     http: reqwest::Client,
     base: String,
-    token: Option<String>,
+    token: Option<Hidden>,
 }
 
 /// A request that did not succeed.
@@ -51,7 +52,7 @@ impl Api {
 
     pub(crate) fn signed_in(&self, token: &str) -> Self {
         Self {
-            token: Some(token.to_owned()),
+            token: Some(token.to_owned().into()),
             ..self.clone()
         }
     }
@@ -138,7 +139,7 @@ impl Api {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
-            Some(token) => request.bearer_auth(token),
+            Some(token) => request.bearer_auth(&**token),
             None => request,
         }
     }

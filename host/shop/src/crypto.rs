@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-pub use secret::Secret;
+pub use secret::{Hidden, Secret};
 
 use crate::{Error, Result};
 

@@ -7,8 +7,8 @@ use axum::{
 use dermaga_shop::{
     Error,
     accounts::{
-        Email, NewAccount, Profile, Role, Tokens, User, check_rules, parse_avatar, parse_name,
-        parse_phone,
+        Email, NewAccount, Password, Profile, Role, Tokens, User, check_rules, parse_avatar,
+        parse_name, parse_phone,
         two_factor::{Challenge, SignIn},
     },
     coupons::{self, WelcomeBonus},
@@ -17,7 +17,6 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use zeroize::Zeroizing;
 
 use crate::{
     api::{AppState, Customer, PeerAddress, SentFrom},
@@ -100,7 +99,7 @@ impl TryFrom<Registration> for NewAccount {
     fn try_from(new: Registration) -> Result<Self, Error> {
         Ok(Self {
             email: normalised("email", Email::parse(&new.email))?,
-            password: Zeroizing::new(new.password),
+            password: Password::new(new.password),
             name: normalised("name", parse_name(&new.name))?,
             phone: normalised("phone", new.phone.as_deref().map(parse_phone).transpose())?,
             avatar: normalised(
@@ -273,7 +272,7 @@ async fn reset_password(
     PeerAddress(from): PeerAddress,
     Body(reset): Body<PasswordReset>,
 ) -> Reply<Nothing> {
-    let new = Zeroizing::new(reset.new_password);
+    let new = Password::new(reset.new_password);
     state
         .accounts
         .reset_password(&reset.token, new, from)
@@ -312,7 +311,7 @@ async fn log_in(
     let email = normalised("email", Email::parse(&credentials.email))?;
     let signed_in = state
         .accounts
-        .log_in(&email, Zeroizing::new(credentials.password), &origin)
+        .log_in(&email, Password::new(credentials.password), &origin)
         .await?;
     Ok(match signed_in {
         SignIn::Session(user, tokens) => {
@@ -402,8 +401,8 @@ async fn change_password(
     Body(change): Body<PasswordChange>,
 ) -> Reply<Tokens> {
     let (current, new) = (
-        Zeroizing::new(change.current_password),
-        Zeroizing::new(change.new_password),
+        Password::new(change.current_password),
+        Password::new(change.new_password),
     );
     let tokens = state
         .accounts

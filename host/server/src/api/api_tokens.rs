@@ -4,6 +4,7 @@ use axum::extract::State;
 use chrono::TimeDelta;
 use dermaga_shop::{
     accounts::api_tokens::{ApiToken, Scope},
+    crypto::Hidden,
     ids::ApiTokenId,
 };
 use garde::Validate;
@@ -58,8 +59,8 @@ struct CreatedToken {
     #[serde(flatten)]
     details: ApiToken,
     /// Goes into `Authorization: Bearer ...`. Shown this once.
-    #[schema(example = "dmg_k3QzL0...")]
-    token: String,
+    #[schema(example = "dmg_k3QzL0...", value_type = String)]
+    token: Hidden,
 }
 
 /// Makes a token with which a program acts for this account.

@@ -1,12 +1,14 @@
 //! `/user/two-factor`, and the second step of a login.
 
 use axum::extract::State;
-use dermaga_shop::accounts::two_factor::{Enrolment, RecoveryCodes, TwoFactorView};
+use dermaga_shop::accounts::{
+    Password,
+    two_factor::{Enrolment, RecoveryCodes, TwoFactorView},
+};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
-use zeroize::Zeroizing;
 
 use crate::{
     api::{AppState, Customer, SentFrom, accounts::Session},
@@ -84,7 +86,7 @@ async fn begin(
     customer: Customer,
     Body(request): Body<TwoFactorBegin>,
 ) -> Reply<Enrolment> {
-    let password = Zeroizing::new(request.password);
+    let password = Password::new(request.password);
     let shop_name = &state.config.wallet.shop_name;
     let enrolment = state
         .accounts
@@ -143,7 +145,7 @@ async fn disable(
     customer: Customer,
     Body(proof): Body<TwoFactorProof>,
 ) -> Reply<Nothing> {
-    let password = Zeroizing::new(proof.password);
+    let password = Password::new(proof.password);
     state
         .accounts
         .disable_two_factor(customer.identity(), password, &proof.code)
@@ -160,7 +162,7 @@ async fn renew_codes(
     customer: Customer,
     Body(proof): Body<TwoFactorProof>,
 ) -> Reply<RecoveryCodes> {
-    let password = Zeroizing::new(proof.password);
+    let password = Password::new(proof.password);
     let codes = state
         .accounts
         .renew_recovery_codes(customer.user_id, password, &proof.code)

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use chrono::TimeDelta;
 use dermaga_shop::{
+    crypto::Hidden,
     ids::{WebhookDeliveryId, WebhookId},
     outbox::Topic,
     text::counted,
@@ -103,8 +104,8 @@ pub(super) struct CreatedWebhook {
     #[serde(flatten)]
     pub(super) webhook: Webhook,
     /// Secret that events are signed with. Shown this once.
-    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
-    pub(super) secret: String,
+    #[schema(example = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", value_type = String)]
+    pub(super) secret: Hidden,
 }
 
 /// A new secret.
@@ -112,7 +113,8 @@ pub(super) struct CreatedWebhook {
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewWebhookSecret {
     /// Secret that events are signed with from now on. Shown this once.
-    pub(super) secret: String,
+    #[schema(value_type = String)]
+    pub(super) secret: Hidden,
 }
 
 /// Filter of deliveries.
@@ -155,7 +157,7 @@ async fn create(
     let (webhook, secret) = state.webhooks.create(caller, new).await?;
     let created = CreatedWebhook {
         webhook,
-        secret: secret.reveal().to_owned(),
+        secret: secret.reveal().to_owned().into(),
     };
     Ok(Success::created(
         "Keep the secret now: it is not shown again.",
@@ -231,7 +233,7 @@ async fn rotate(
     let caller = Caller::Customer(customer.user_id);
     let overlap = overlap(request.overlap_hours);
     let secret = state.webhooks.rotate(caller, id, overlap).await?;
-    let secret = secret.reveal().to_owned();
+    let secret = secret.reveal().to_owned().into();
     Ok(Success::ok(
         "Keep the secret now: it is not shown again.",
         NewWebhookSecret { secret },

@@ -11,12 +11,12 @@ use serde_json::Value;
 
 use crate::api::openapi_json;
 
-fn document() -> Value {
+pub(super) fn document() -> Value {
     serde_json::from_str(&openapi_json().unwrap()).unwrap()
 }
 
 /// Every operation with its method and path.
-fn operations(document: &Value) -> Vec<(String, &Value)> {
+pub(super) fn operations(document: &Value) -> Vec<(String, &Value)> {
     let paths = document["paths"].as_object().unwrap();
     let of_path = |(path, item): (&String, &'_ Value)| {
         let path = path.clone();
@@ -244,7 +244,7 @@ fn published_bounds_are_the_ones_that_are_applied() {
     assert!(compared > 20, "{compared}");
 }
 
-fn sources() -> Vec<(String, String)> {
+pub(super) fn sources() -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -267,7 +267,7 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// The name in `pub struct Name<T> {` or `enum Name {`.
-fn type_name(line: &str) -> Option<&str> {
+pub(super) fn type_name(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let line = line.strip_prefix("pub").map_or(line, |rest| {
         rest.strip_prefix('(')

@@ -66,7 +66,7 @@ pub(super) async fn run(loaded: Loaded, command: AdminCommand) -> Result<(), Cli
     if !password_stdin {
         print(&format!(
             "Password, shown this once: {}\n",
-            password.as_str()
+            password.reveal()
         ))?;
     }
     Ok(())
@@ -80,8 +80,8 @@ fn read_password() -> Result<Password, CliError> {
         .map_err(|error| {
             CliError::Failed(format!("the password cannot be read from stdin: {error}"))
         })?;
-    let password = Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned());
-    accounts::check_rules(&password)
+    let password = Password::new(line.trim_end_matches(['\r', '\n']));
+    accounts::check_rules(password.reveal())
         .map_err(|message| CliError::Usage(format!("the password {message}")))?;
     Ok(password)
 }

@@ -1,6 +1,7 @@
 //! The server that a command talks to, and how its refusals end the command.
 
 use clap::Args;
+use dermaga_shop::crypto::Hidden;
 
 use super::CliError;
 use crate::client::{Api, ApiError, in_words};
@@ -24,7 +25,7 @@ pub(super) struct Remote {
         env = "DERMAGA_API_TOKEN",
         hide_env_values = true
     )]
-    token: Option<String>,
+    token: Option<Hidden>,
 }
 
 impl Remote {

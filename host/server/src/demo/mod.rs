@@ -133,6 +133,6 @@ async fn cast(running: &Running) -> dermaga_shop::Result<Cast> {
 fn login(email: &str) -> Login {
     Login {
         email: email.to_owned(),
-        password: accounts::generate_password().to_string(),
+        password: accounts::generate_password().reveal().to_owned(),
     }
 }

@@ -15,6 +15,7 @@ mod configuration;
 mod crash;
 mod decisions;
 mod doctor;
+mod log;
 mod mails;
 mod manage;
 mod payments;

@@ -214,12 +214,21 @@ impl Server {
 
     /// Starts at an address of its own, beside others on the same database.
     pub(super) fn start_at(site: &Site, listen: &str) -> Self {
+        Self::spawn(site, listen, Stdio::null())
+    }
+
+    /// Starts a server whose log goes into a file.
+    pub(super) fn start_logging(site: &Site, log: std::fs::File) -> Self {
+        Self::spawn(site, &site.listen, log.into())
+    }
+
+    fn spawn(site: &Site, listen: &str, log: Stdio) -> Self {
         let mut process = command(site.path())
             .args(["serve", "--provisioner", site.provisioner])
             .args(["--listen", listen])
             .envs(site.environment.iter().cloned())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut ready = String::new();
@@ -342,6 +351,41 @@ impl Patient {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{path} was never answered");
+    }
+
+    /// Sends a request once, with an id that the log has; returns the status and the answer.
+    pub(super) async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        (id, body): (&str, Option<String>),
+    ) -> (u16, Value) {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .header("X-Request-Id", id);
+        let request = if self.token.is_empty() {
+            request
+        } else {
+            request.bearer_auth(&self.token)
+        };
+        let request = match body {
+            Some(body) => request
+                .header("Content-Type", "application/json")
+                .body(body),
+            None => request,
+        };
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or_default())
+    }
+
+    /// The same person with another token.
+    pub(super) fn with_token(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// The same person at another server.

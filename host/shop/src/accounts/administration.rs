@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
+    crypto::Hidden,
     db::{Conn, new_id},
     ids::UserId,
     outbox::{self, Topic},
@@ -54,7 +55,8 @@ pub struct Look {
     /// Account that is looked at.
     pub user_id: UserId,
     /// Token for `Authorization: Bearer ...`. It cannot be refreshed.
-    pub access_token: String,
+    #[schema(value_type = String)]
+    pub access_token: Hidden,
     pub access_token_expires_at: DateTime<Utc>,
 }
 
@@ -220,7 +222,7 @@ impl Accounts {
         tracing::info!(user.id = %id, acting.id = %act.actor_id, "account.looked_at");
         Ok(Look {
             user_id: id,
-            access_token,
+            access_token: access_token.into(),
             access_token_expires_at: expires_at,
         })
     }

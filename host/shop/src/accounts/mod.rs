@@ -25,7 +25,6 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use self::{
     password::{Hasher, Verdict},
@@ -53,7 +52,7 @@ pub use settings::Settings;
 pub use token::{MIN_SECRET_BYTES, TokenKeys};
 
 /// A password on its way to the hasher; wiped from memory after use.
-pub type Password = Zeroizing<String>;
+pub type Password = crypto::Secret;
 
 /// Number of letters and digits in a generated password: about 119 bits.
 const GENERATED_PASSWORD_LENGTH: usize = 20;
@@ -159,7 +158,7 @@ impl Accounts {
         Ok(User {
             id: new_id(&self.clock),
             email: email.as_str().to_owned(),
-            password_hash: self.hasher.hash_new(password).await?,
+            password_hash: self.hasher.hash_new(password).await?.into(),
             name,
             phone,
             avatar,
@@ -203,12 +202,13 @@ impl Accounts {
                 .admit(origin.address.into(), email.as_str(), self.clock.now())?;
         let looked_at = async {
             let user = store::by_email(&mut self.db.read().await?, email.as_str()).await?;
-            let stored = user.as_ref().map(|user| user.password_hash.clone());
+            let stored = user.as_ref().map(|user| user.password_hash.to_string());
             Ok::<_, Error>((user, self.hasher.verify(password.clone(), stored).await?))
         };
         let (attempt, (user, verdict)) = attempt.unless_failing(looked_at).await?;
+        let known = user.as_ref().map(|user| tracing::field::display(user.id));
         let (Some(user), Verdict::Right | Verdict::RightButWeak) = (user, verdict) else {
-            tracing::info!(user.email = %email, "login.refused");
+            tracing::info!(user.id = known, "login.refused");
             return Err(Error::new(
                 Code::InvalidCredentials,
                 "The e-mail or the password is wrong.",
@@ -279,7 +279,7 @@ impl Accounts {
         let attempt = self
             .throttle
             .admit(guesser, &user.email, self.clock.now())?;
-        let stored = Some(user.password_hash.clone());
+        let stored = Some(user.password_hash.to_string());
         let verified = self.hasher.verify(password, stored);
         let (attempt, verdict) = attempt.unless_failing(verified).await?;
         if verdict == Verdict::Wrong {
@@ -354,7 +354,7 @@ impl Accounts {
 
 /// Returns a random password to hand to a person once.
 pub fn generate_password() -> Password {
-    Zeroizing::new(crypto::random_password(GENERATED_PASSWORD_LENGTH))
+    Password::new(crypto::random_password(GENERATED_PASSWORD_LENGTH))
 }
 
 fn disabled() -> Error {

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    crypto::Hidden,
     ids::{SessionId, UserId},
     text,
 };
@@ -31,7 +32,7 @@ crate::text_enum! {
 pub struct User {
     pub id: UserId,
     pub email: String,
-    pub password_hash: String,
+    pub password_hash: Hidden,
     pub name: String,
     pub phone: Option<String>,
     pub avatar: Option<String>,
@@ -90,10 +91,12 @@ impl From<User> for Profile {
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
     /// Token for `Authorization: Bearer ...`.
-    pub access_token: String,
+    #[schema(value_type = String)]
+    pub access_token: Hidden,
     pub access_token_expires_at: DateTime<Utc>,
     /// Token for one exchange for a new pair of tokens.
-    pub refresh_token: String,
+    #[schema(value_type = String)]
+    pub refresh_token: Hidden,
     pub refresh_token_expires_at: DateTime<Utc>,
 }
 

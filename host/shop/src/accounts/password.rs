@@ -8,9 +8,11 @@ use argon2::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
 
-use crate::{Code, Error, Result, crypto};
+use crate::{
+    Code, Error, Result,
+    crypto::{self, Secret},
+};
 
 /// Memory in KiB, passes and lanes: the minimum that OWASP recommends for Argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -72,16 +74,20 @@ impl Hasher {
     ///
     /// # Errors
     /// `UNAVAILABLE` when too many others wait.
-    pub(super) async fn hash_new(&self, password: Zeroizing<String>) -> Result<String> {
-        self.sign_ups.run(move || hash(password.as_bytes())).await
+    pub(super) async fn hash_new(&self, password: Secret) -> Result<String> {
+        self.sign_ups
+            .run(move || hash(password.reveal().as_bytes()))
+            .await
     }
 
     /// Hashes a new password of an existing account.
     ///
     /// # Errors
     /// As [`hash_new`](Self::hash_new).
-    pub(super) async fn hash(&self, password: Zeroizing<String>) -> Result<String> {
-        self.sign_ins.run(move || hash(password.as_bytes())).await
+    pub(super) async fn hash(&self, password: Secret) -> Result<String> {
+        self.sign_ins
+            .run(move || hash(password.reveal().as_bytes()))
+            .await
     }
 
     /// Compares with a stored hash, or with one that nothing matches when there is none: both take
@@ -89,16 +95,12 @@ impl Hasher {
     ///
     /// # Errors
     /// As [`hash_new`](Self::hash_new).
-    pub(super) async fn verify(
-        &self,
-        password: Zeroizing<String>,
-        stored: Option<String>,
-    ) -> Result<Verdict> {
+    pub(super) async fn verify(&self, password: Secret, stored: Option<String>) -> Result<Verdict> {
         let known = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.dummy.clone());
         let verdict = self
             .sign_ins
-            .run(move || verify(password.as_bytes(), &stored))
+            .run(move || verify(password.reveal().as_bytes(), &stored))
             .await?;
         Ok(if known { verdict } else { Verdict::Wrong })
     }
@@ -193,8 +195,8 @@ fn is_weak(hash: &PasswordHash) -> bool {
 mod tests {
     use super::*;
 
-    fn secret(text: &str) -> Zeroizing<String> {
-        Zeroizing::new(text.to_owned())
+    fn secret(text: &str) -> Secret {
+        Secret::new(text)
     }
 
     #[tokio::test]

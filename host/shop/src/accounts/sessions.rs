@@ -184,9 +184,9 @@ impl Accounts {
         sessions::insert_refresh_token(conn, &row).await?;
         let refresh_token_expires_at = row.expires_at;
         Ok(Tokens {
-            access_token,
+            access_token: access_token.into(),
             access_token_expires_at,
-            refresh_token,
+            refresh_token: refresh_token.into(),
             refresh_token_expires_at,
         })
     }

@@ -114,7 +114,7 @@ async fn tell(
         id: new_id(&notifications.clock),
         notification_id: new.id,
         address: &reader.email,
-        unsubscribe_token: (!message.topic.is_required()).then(crypto::random_token),
+        unsubscribe_token: (!message.topic.is_required()).then(|| crypto::random_token().into()),
         now,
         retry_until: now + notifications.settings.retry,
     };

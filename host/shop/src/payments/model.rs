@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
+    crypto::Hidden,
     ids::{DebtId, NoticeId, PaymentId, TransactionId, UserId},
     money::Rupiah,
     text_enum,
@@ -113,7 +114,7 @@ pub struct Payment {
     pub state: PaymentState,
     pub credited: Rupiah,
     pub reversed: Rupiah,
-    pub token: Option<String>,
+    pub token: Option<Hidden>,
     pub redirect_url: Option<String>,
     pub payment_type: Option<String>,
     /// Rupiah that the payer paid on top, by the gateway's own word.

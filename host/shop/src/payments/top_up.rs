@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
+    crypto::Hidden,
     db::{Uncommitted, new_id},
     ids::{PaymentId, TransactionId, UserId},
     money::Rupiah,
@@ -37,7 +38,8 @@ pub struct OpenTopUp {
     pub(super) amount: Rupiah,
     pub(super) payment_method: PaymentMethod,
     /// Token for Midtrans' own JavaScript (Snap).
-    pub(super) token: String,
+    #[schema(value_type = String)]
+    pub(super) token: Hidden,
     /// Goes with the token; absent when the shop has not set it.
     pub(super) client_key: Option<String>,
     /// Or send the customer here.
@@ -74,7 +76,7 @@ pub async fn begin(
     };
     let now = payments.clock.now();
     let mut conn = payments.db.begin().await?;
-    let (token, url) = (page.token.as_str(), page.redirect_url.as_str());
+    let (token, url) = (&*page.token, page.redirect_url.as_str());
     if !store::keep_page(&mut conn, payment.id, token, url, now).await? {
         let message = "This top-up ended while its payment page was being created.";
         return Err(Error::new(Code::InvalidState, message).retry_after(1));

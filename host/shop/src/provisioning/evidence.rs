@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_in_every_text() {
-        let secrets = [("password".to_owned(), "sangat-rahasia".to_owned())];
+        let secrets = [("password".to_owned(), "sangat-rahasia".to_owned().into())];
         let masking = Masking::of(secrets.into());
         let found =
             json!({ "logs": [{ "text": "DB sangat-rahasia\0 c2FuZ2F0LXJhaGFzaWE=" }], "count": 3 });

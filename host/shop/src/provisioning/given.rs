@@ -37,7 +37,7 @@ pub(super) fn take_changed(
 
 /// Resolves the secrets of an instance for a configuration: where it has the mark of a later value,
 /// that one.
-pub(super) fn resolve(rows: BTreeMap<String, String>, config: &Value) -> BTreeMap<String, String> {
+pub(super) fn resolve<T>(rows: BTreeMap<String, T>, config: &Value) -> BTreeMap<String, T> {
     let tags = tags(config);
     let (later, mut secrets): (BTreeMap<_, _>, BTreeMap<_, _>) =
         rows.into_iter().partition(|(name, _)| name.contains(':'));

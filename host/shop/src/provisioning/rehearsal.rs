@@ -174,7 +174,7 @@ async fn refused(
 }
 
 fn without_values(names: impl Iterator<Item = String>) -> Secrets {
-    names.map(|name| (name, String::new())).collect()
+    names.map(|name| (name, String::new().into())).collect()
 }
 
 /// Returns the terms of an instance of this offer.

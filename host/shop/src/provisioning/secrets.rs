@@ -13,13 +13,13 @@ use super::{given, model::Instance, store};
 use crate::{
     Error, Result,
     cluster::owner_labels,
-    crypto::{self, Vault},
+    crypto::{self, Hidden, Vault},
     db::Conn,
     ids::InstanceId,
 };
 
 /// Secrets that the host keeps for an instance, by key.
-pub(super) type Secrets = BTreeMap<String, String>;
+pub(super) type Secrets = BTreeMap<String, Hidden>;
 
 /// Makes and seals one secret of an instance.
 pub(super) async fn generate(
@@ -56,7 +56,8 @@ pub async fn open(conn: &mut Conn, vault: &Vault, instance: &Instance) -> Result
     let mut secrets = Secrets::new();
     for (name, sealed) in store::secrets(conn, instance.id).await? {
         let plain = vault.open(&sealed, &associated(instance.id, &name))?;
-        secrets.insert(name, String::from_utf8(plain).map_err(Error::internal)?);
+        let plain = String::from_utf8(plain).map_err(Error::internal)?;
+        secrets.insert(name, plain.into());
     }
     Ok(given::resolve(secrets, &instance.config.0))
 }
@@ -85,7 +86,7 @@ pub(super) fn manifest(instance: &Instance, secrets: &Secrets) -> Value {
     labels.insert(INSTANCE_LABEL.to_owned(), instance.name.clone());
     let data: BTreeMap<_, _> = secrets
         .iter()
-        .map(|(name, value)| (name, STANDARD.encode(value)))
+        .map(|(name, value)| (name, STANDARD.encode(value.as_bytes())))
         .collect();
     json!({
         "apiVersion": "v1",

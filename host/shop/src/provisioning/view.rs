@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Code, Error, Result,
+    crypto::Hidden,
     ids::{DecisionId, InstanceId, SubscriptionId},
 };
 
@@ -237,7 +238,8 @@ pub struct CredentialsView {
 pub struct CredentialView {
     /// For example `Password`.
     pub label: String,
-    pub value: String,
+    #[schema(value_type = String)]
+    pub value: Hidden,
     /// True for a value to hide on a screen, such as a password.
     pub is_secret: bool,
 }
@@ -252,7 +254,7 @@ impl CredentialsView {
         let mut fields = Vec::new();
         for field in card.fields {
             let (value, is_secret) = match field.value {
-                AccessValue::Text(text) => (text, false),
+                AccessValue::Text(text) => (text.into(), false),
                 AccessValue::Secret(name) => {
                     let value = secrets
                         .get(&name)

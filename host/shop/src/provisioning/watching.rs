@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Code, Error, Result,
     cluster::{ClusterEvent, Following, Load, LogLine, PodUsage},
+    crypto::Hidden,
     db::{Page, Part},
     ids::{InstanceId, SubscriptionId, UserId},
 };
@@ -43,16 +44,17 @@ pub struct LogLineView {
 
 /// Masks the generated secrets of an instance, plain and in Base64.
 #[derive(Debug)]
-pub(super) struct Masking(Vec<String>);
+pub(super) struct Masking(Vec<Hidden>);
 
 impl Masking {
     pub(super) fn of(secrets: Secrets) -> Self {
-        let long = |value: &String| value.len() >= SHORTEST_MASKED;
+        let long = |value: &Hidden| value.len() >= SHORTEST_MASKED;
         let plain = secrets.into_values().filter(long);
-        let mut values: Vec<_> = plain
-            .flat_map(|value| [encoded(&value), vec![value]].concat())
-            .filter(long)
-            .collect();
+        let forms = plain.flat_map(|value| {
+            let encoded = encoded(&value).into_iter().map(Hidden::from);
+            encoded.chain([value]).collect::<Vec<_>>()
+        });
+        let mut values: Vec<_> = forms.filter(long).collect();
         // A secret may begin with another one.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         values.dedup();
@@ -60,7 +62,7 @@ impl Masking {
     }
 
     pub(super) fn masked(&self, text: String) -> String {
-        let mask = |text: String, secret: &String| text.replace(secret, MASK);
+        let mask = |text: String, secret: &Hidden| text.replace(&**secret, MASK);
         self.0.iter().fold(text, mask)
     }
 
@@ -68,7 +70,7 @@ impl Masking {
         let mut text = self.masked(line.text);
         if line.is_cut {
             // The end may be the beginning of a secret.
-            let longest = self.0.first().map_or(0, String::len);
+            let longest = self.0.first().map_or(0, |secret| secret.len());
             text.truncate(text.floor_char_boundary(text.len().saturating_sub(longest)));
             text.push('…');
         }
@@ -339,7 +341,7 @@ mod tests {
     #[test]
     fn a_secret_is_masked_in_base64_too_wherever_it_begins() {
         let secret = "s3cr3t~value?of>all";
-        let masking = Masking::of([("a".to_owned(), secret.to_owned())].into());
+        let masking = Masking::of([("a".to_owned(), secret.to_owned().into())].into());
         for before in ["", "u", "us", "usr:", "user:"] {
             for text in [
                 format!("{before}{secret}"),
@@ -361,7 +363,7 @@ mod tests {
     #[test]
     fn a_secret_in_a_log_is_masked_whole() {
         let secrets = [("a", "hunter2"), ("b", "hunter2-and-more"), ("c", "no")];
-        let secrets = secrets.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let secrets = secrets.map(|(key, value)| (key.to_owned(), value.to_owned().into()));
         let line = LogLine {
             at: None,
             pod: "a-0".to_owned(),

@@ -4,7 +4,7 @@ use axum::extract::State;
 use dermaga_shop::{
     Code, Error,
     accounts::{
-        AccountStatus, Email, NewAccount, Role,
+        AccountStatus, Email, NewAccount, Password, Role,
         administration::{AccountChange, Act, Look},
         check_rules,
         deletion::Deleting,
@@ -17,7 +17,6 @@ use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use zeroize::Zeroizing;
 
 use crate::{
     api::{
@@ -134,7 +133,7 @@ async fn make(
         reason: &new.reason,
     };
     let is_invited = new.password.is_none();
-    let password = new.password.map_or_else(generate_password, Zeroizing::new);
+    let password = new.password.map_or_else(generate_password, Password::new);
     let account = NewAccount {
         email: normalised("email", Email::parse(&new.email))?,
         password,

@@ -132,7 +132,7 @@ async fn create(
     let (webhook, secret) = state.webhooks.create(caller, new).await?;
     let created = CreatedWebhook {
         webhook,
-        secret: secret.reveal().to_owned(),
+        secret: secret.reveal().to_owned().into(),
     };
     Ok(Success::created(
         "Keep the secret now: it is not shown again.",
@@ -209,7 +209,7 @@ async fn rotate(
     let caller = Caller::Administrator(admin.user_id, Some(&request.reason));
     let overlap = overlap(request.overlap_hours);
     let secret = state.webhooks.rotate(caller, id, overlap).await?;
-    let secret = secret.reveal().to_owned();
+    let secret = secret.reveal().to_owned().into();
     Ok(Success::ok(
         "Keep the secret now: it is not shown again.",
         NewWebhookSecret { secret },

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::{AccountStatus, Accounts, Identity, Role};
 use crate::{
-    Code, Error, Result, crypto,
+    Code, Error, Result,
+    crypto::{self, Hidden},
     db::{Conn, new_id},
     ids::{ApiTokenId, UserId},
     outbox::{self, Topic},
@@ -53,7 +54,7 @@ crate::text_enum! {
 
 impl Scope {
     /// Returns true when a request is within this scope; `route` is the route's pattern.
-    pub(super) fn allows(self, method: &Method, route: &str) -> bool {
+    pub fn allows(self, method: &Method, route: &str) -> bool {
         if route == ACCOUNT || MANAGING.iter().any(|prefix| route.starts_with(prefix)) {
             return false;
         }
@@ -88,7 +89,7 @@ pub struct ApiToken {
 #[derive(Debug)]
 pub struct NewApiToken {
     pub token: ApiToken,
-    pub secret: String,
+    pub secret: Hidden,
 }
 
 /// Revokes every token of an account, in the caller's transaction.
@@ -156,6 +157,7 @@ impl Accounts {
         .await?;
         conn.commit().await?;
         tracing::info!(user.id = %identity.user_id, token.id = %token.id, token.scope = %scope, "api_token.created");
+        let secret = secret.into();
         Ok(NewApiToken { token, secret })
     }
 

@@ -30,7 +30,7 @@ impl Accounts {
         let id = new_id(&self.clock);
         store::insert_challenge(conn, id, (user.id, &hash), now, expires_at).await?;
         Ok(Some(Challenge {
-            challenge,
+            challenge: challenge.into(),
             expires_at,
         }))
     }

@@ -77,8 +77,8 @@ pub(super) fn enrolment(secret: &[u8], email: &str, shop_name: &str) -> Result<E
     let without_colons = |text: &str| text.replace(':', " ");
     let totp = totp(secret, &without_colons(email), &without_colons(shop_name))?;
     Ok(Enrolment {
-        secret: totp.secret().to_base32(),
-        uri: totp.to_url().map_err(Error::internal)?,
+        secret: totp.secret().to_base32().into(),
+        uri: totp.to_url().map_err(Error::internal)?.into(),
     })
 }
 
@@ -122,11 +122,11 @@ mod tests {
     #[test]
     fn an_app_is_told_the_shop_and_the_account() {
         let enrolment = enrolment(SECRET, "sari@example.com", "Toko: Kopi").unwrap();
-        assert_eq!(enrolment.secret, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        assert_eq!(&*enrolment.secret, "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
         assert!(
             enrolment.uri.starts_with("otpauth://totp/") && enrolment.uri.contains("Kopi"),
             "{}",
-            enrolment.uri
+            &*enrolment.uri
         );
     }
 

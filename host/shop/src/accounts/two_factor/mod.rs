@@ -19,7 +19,12 @@ use self::{
 };
 use super::{Accounts, Identity, Password, Role, administration::Act, store::sessions};
 use crate::{
-    Code, Error, Result, audit::AuditAct, crypto, db::Conn, ids::UserId, outbox::Topic,
+    Code, Error, Result,
+    audit::AuditAct,
+    crypto::{self, Hidden},
+    db::Conn,
+    ids::UserId,
+    outbox::Topic,
     throttle::too_many,
 };
 
@@ -271,6 +276,7 @@ impl Accounts {
             let hash = codes::hash(code);
             store::insert_code(conn, user_id, &hash, self.clock.now()).await?;
         }
+        let codes = codes.into_iter().map(Hidden::from).collect();
         Ok(RecoveryCodes { codes })
     }
 

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::accounts::{Tokens, User};
+use crate::{
+    accounts::{Tokens, User},
+    crypto::Hidden,
+};
 
 /// Result of a login with the right password.
 #[derive(Debug)]
@@ -19,7 +22,8 @@ pub enum SignIn {
 #[serde(rename_all = "camelCase")]
 pub struct Challenge {
     /// Goes to `/auth/login/two-factor`, with a code.
-    pub challenge: String,
+    #[schema(value_type = String)]
+    pub challenge: Hidden,
     pub expires_at: DateTime<Utc>,
 }
 
@@ -40,10 +44,11 @@ pub struct TwoFactorView {
 #[serde(rename_all = "camelCase")]
 pub struct Enrolment {
     /// Secret in Base32, to be typed into an app.
-    pub secret: String,
+    #[schema(value_type = String)]
+    pub secret: Hidden,
     /// The same as an address, to be shown as a QR code.
-    #[schema(example = "otpauth://totp/Dermaga:sari%40example.com?secret=...&issuer=Dermaga")]
-    pub uri: String,
+    #[schema(example = "otpauth://totp/Dermaga:sari%40example.com?secret=...&issuer=Dermaga", value_type = String)]
+    pub uri: Hidden,
 }
 
 /// Recovery codes, shown this once.
@@ -51,5 +56,6 @@ pub struct Enrolment {
 #[serde(rename_all = "camelCase")]
 pub struct RecoveryCodes {
     /// Each works once, in the place of a code of the app.
-    pub codes: Vec<String>,
+    #[schema(value_type = Vec<String>)]
+    pub codes: Vec<Hidden>,
 }

@@ -6,6 +6,7 @@ use sqlx::types::Json;
 
 use super::super::model::{Channel, Delivery, DeliveryState, Language};
 use crate::{
+    crypto::Hidden,
     db::{Conn, Filter, Lease, List, Page, Part, fetch_page},
     execute, fetch_optional,
     ids::{DeliveryId, NotificationId, UserId},
@@ -18,7 +19,7 @@ pub(in crate::notifications) struct NewDelivery<'a> {
     pub(in crate::notifications) id: DeliveryId,
     pub(in crate::notifications) notification_id: NotificationId,
     pub(in crate::notifications) address: &'a str,
-    pub(in crate::notifications) unsubscribe_token: Option<String>,
+    pub(in crate::notifications) unsubscribe_token: Option<Hidden>,
     pub(in crate::notifications) now: DateTime<Utc>,
     pub(in crate::notifications) retry_until: DateTime<Utc>,
 }
@@ -50,7 +51,7 @@ pub(in crate::notifications) struct Due {
     pub(in crate::notifications) attempts: i64,
     pub(in crate::notifications) retry_until: DateTime<Utc>,
     pub(in crate::notifications) address: String,
-    pub(in crate::notifications) unsubscribe_token: Option<String>,
+    pub(in crate::notifications) unsubscribe_token: Option<Hidden>,
     pub(in crate::notifications) user_id: UserId,
     pub(in crate::notifications) kind: Topic,
     pub(in crate::notifications) payload: Json<Value>,

@@ -20,7 +20,7 @@ pub(super) use self::wire::{Callbacks, PAGE_MINUTES, Status};
 use super::Payment;
 use crate::{
     Code, Error,
-    crypto::{self, Secret},
+    crypto::{self, Hidden, Secret},
     db::Clock,
     money::Rupiah,
 };
@@ -79,7 +79,7 @@ pub struct Gateway {
 /// A payment page that was made.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Page {
-    pub(super) token: String,
+    pub(super) token: Hidden,
     pub(super) redirect_url: String,
 }
 
@@ -273,7 +273,7 @@ impl Gateway {
     pub(super) async fn cancel(&self, payment: &Payment) -> Result<bool, GatewayError> {
         let done = self.modify(&payment.order_id, "cancel").await?;
         // Nothing was chosen yet: it is the page that must be closed.
-        if let (None, Some(token)) = (done, &payment.token) {
+        if let (None, Some(token)) = (done, payment.token.as_deref()) {
             let snap = &self.addresses()?.snap;
             let url = format!("{snap}/snap/v1/transactions/{token}/cancel");
             self.ask(Method::POST, &url, Some(&json!({}))).await?;

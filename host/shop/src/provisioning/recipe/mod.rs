@@ -184,7 +184,7 @@ pub(super) async fn preview(
         .collect();
     let mut all = secrets.clone();
     let made = new_secrets.iter();
-    all.extend(made.map(|spec| (spec.name.clone(), String::new())));
+    all.extend(made.map(|spec| (spec.name.clone(), String::new().into())));
     let before = rendered(instances, instance, &terms, &secrets).await;
     let after = rendered(instances, &recipe.put_into(instance), &terms_after, &all).await?;
     // A recipe that cannot be rendered any more is a reason to leave it.
