@@ -4,6 +4,8 @@ mod bonuses;
 mod bootstrap;
 #[cfg(test)]
 mod document;
+#[cfg(test)]
+mod examples;
 mod jobs;
 #[cfg(test)]
 mod redaction;

@@ -11,11 +11,11 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 macro_rules! codes {
     // `tt`, since utoipa does not read a `literal` that went through a macro.
-    ($($(#[$doc:meta])* $name:ident = $text:tt => $status:literal,)*) => {
+    ($($(#[doc = $doc:tt])+ $name:ident = $text:tt => $status:literal,)*) => {
         /// Every way a request can fail. Part of the API: codes are added, never renamed.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum Code {
-            $($(#[$doc])* #[serde(rename = $text)] $name,)*
+            $($(#[doc = $doc])+ #[serde(rename = $text)] $name,)*
         }
 
         impl Code {
@@ -23,6 +23,11 @@ macro_rules! codes {
 
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
+            }
+
+            /// Returns the meaning of this code, as the API's document has it.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii_start(),)* }
             }
 
             /// The HTTP status that goes with this code.
@@ -34,7 +39,9 @@ macro_rules! codes {
 }
 
 codes! {
+    /// Fields or parameters are missing, unknown or break a rule; details name each of them.
     ValidationFailed = "VALIDATION_FAILED" => 400,
+    /// The body cannot be read at all: it is no JSON, or ended too early.
     MalformedRequest = "MALFORMED_REQUEST" => 400,
     /// A plugin's `check` refused the configuration or parameters.
     PluginRefusedInput = "PLUGIN_REFUSED_INPUT" => 400,
@@ -44,23 +51,38 @@ codes! {
     ImageRefused = "IMAGE_REFUSED" => 400,
     /// More files than a message may have.
     TooManyFiles = "TOO_MANY_FILES" => 400,
+    /// No token was sent, or one that is not valid. Log in again.
     Unauthenticated = "UNAUTHENTICATED" => 401,
+    /// The access token is past its time. Exchange the refresh token for a new one.
     TokenExpired = "TOKEN_EXPIRED" => 401,
+    /// The e-mail or the password is wrong, or the code of a second factor.
     InvalidCredentials = "INVALID_CREDENTIALS" => 401,
     /// A gateway's notice or a received mail that the shop's key did not sign.
     SignatureInvalid = "SIGNATURE_INVALID" => 401,
+    /// The wallet holds too little; details name what is missing. Top up first.
     InsufficientCredit = "INSUFFICIENT_CREDIT" => 402,
+    /// The role of the account, or the scope of the API token, does not reach this operation.
     Forbidden = "FORBIDDEN" => 403,
+    /// An administrator disabled the account.
     AccountDisabled = "ACCOUNT_DISABLED" => 403,
     /// Administrators of this shop need two-factor sign-in, and this one has none.
     TwoFactorRequired = "TWO_FACTOR_REQUIRED" => 403,
+    /// What the address names does not exist, or belongs to another customer.
     NotFound = "NOT_FOUND" => 404,
+    /// No operation has this address.
     RouteNotFound = "ROUTE_NOT_FOUND" => 404,
+    /// No coupon has this code.
     CouponNotFound = "COUPON_NOT_FOUND" => 404,
+    /// The address exists, and not with this method; `Allow` names those it has.
     MethodNotAllowed = "METHOD_NOT_ALLOWED" => 405,
+    /// The request took longer than the server waits. Nothing is known of its end: send it again
+    /// with the same `Idempotency-Key`.
     RequestTimeout = "REQUEST_TIMEOUT" => 408,
+    /// The request collides with what is there already.
     Conflict = "CONFLICT" => 409,
+    /// The e-mail address has an account already.
     EmailTaken = "EMAIL_TAKEN" => 409,
+    /// A request with the same `Idempotency-Key` is still at work. Wait for it.
     InProgress = "IN_PROGRESS" => 409,
     /// A gateway's notice about another amount or currency than was asked for.
     NoticeMismatch = "NOTICE_MISMATCH" => 409,
@@ -68,12 +90,17 @@ codes! {
     BalanceCapExceeded = "BALANCE_CAP_EXCEEDED" => 409,
     /// As many top-ups of the customer wait to be paid as the shop allows.
     TooManyOpenTopUps = "TOO_MANY_OPEN_TOP_UPS" => 409,
+    /// The plan is sold out.
     QuotaExhausted = "QUOTA_EXHAUSTED" => 409,
+    /// The plan or its service is not on sale.
     PlanUnavailable = "PLAN_UNAVAILABLE" => 409,
+    /// The customer holds as many instances of the plan as one may.
     InstanceLimitReached = "INSTANCE_LIMIT_REACHED" => 409,
+    /// The price, the coupon or the time of the quote is no longer so. Ask for a new one.
     QuoteChanged = "QUOTE_CHANGED" => 409,
     /// The quote was consumed by an earlier purchase.
     QuoteUsed = "QUOTE_USED" => 409,
+    /// What the request is about is not in a state that allows it.
     InvalidState = "INVALID_STATE" => 409,
     /// The new configuration costs more than the present one.
     PriceWouldRise = "PRICE_WOULD_RISE" => 409,
@@ -87,17 +114,25 @@ codes! {
     RefundTooLarge = "REFUND_TOO_LARGE" => 409,
     /// The coupon exists but its window is over or not yet begun.
     CouponNotActive = "COUPON_NOT_ACTIVE" => 409,
+    /// The coupon was used as often as it may be by all customers together.
     CouponUsedUp = "COUPON_USED_UP" => 409,
+    /// This customer used the coupon as often as one may.
     CouponAlreadyUsed = "COUPON_ALREADY_USED" => 409,
+    /// The money set aside for the coupon is spent.
     CouponBudgetSpent = "COUPON_BUDGET_SPENT" => 409,
     /// The coupon cannot be used in this place, or for this service or plan.
     CouponNotApplicable = "COUPON_NOT_APPLICABLE" => 409,
     /// The coupon's own rule (its plugin) refused; details carry the plugin's code.
     CouponRefused = "COUPON_REFUSED" => 409,
+    /// The body is larger than the operation accepts.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE" => 413,
+    /// The body has another content type than the operation reads, or is compressed.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE" => 415,
+    /// The `Idempotency-Key` was used for another request. Choose a new one.
     IdempotencyMismatch = "IDEMPOTENCY_MISMATCH" => 422,
+    /// Too many requests in too short a time; `Retry-After` says when to try again.
     TooManyRequests = "TOO_MANY_REQUESTS" => 429,
+    /// A fault of the shop, which has been logged under the `X-Request-Id` of the answer.
     Internal = "INTERNAL" => 500,
     /// A plugin trapped, hit a limit or answered malformed output; details name plugin and limit.
     PluginFailed = "PLUGIN_FAILED" => 502,
@@ -105,15 +140,19 @@ codes! {
     GatewayRefused = "GATEWAY_REFUSED" => 502,
     /// The payment gateway is away, or does not confirm what its notice says.
     GatewayUnavailable = "GATEWAY_UNAVAILABLE" => 503,
+    /// The shop has no payment gateway.
     PaymentsNotConfigured = "PAYMENTS_NOT_CONFIGURED" => 503,
     /// No version of the plugin is active, or it failed to load.
     PluginUnavailable = "PLUGIN_UNAVAILABLE" => 503,
+    /// All places for calls of plugins are taken. Try again in a moment.
     PluginBusy = "PLUGIN_BUSY" => 503,
     /// The plugin or the gate refuses what the plan would deploy; nothing was charged.
     NotDeliverable = "NOT_DELIVERABLE" => 503,
     /// The version failed so often in a row that it is not called for a while.
     PluginSuspended = "PLUGIN_SUSPENDED" => 503,
+    /// The Kubernetes cluster does not answer.
     ClusterUnavailable = "CLUSTER_UNAVAILABLE" => 503,
+    /// The database or another part of the shop does not answer at the moment. Try again.
     Unavailable = "UNAVAILABLE" => 503,
 }
 

@@ -1,12 +1,19 @@
 //! The OpenAPI document: generated from the handlers, completed with what is true of every route.
 
-use axum::{Router, http::header::CONTENT_TYPE, routing::get};
-use dermaga_shop::{Code, error::Detail};
+mod examples;
+
+use axum::{
+    Router,
+    http::{Method, header::CONTENT_TYPE},
+    routing::get,
+};
+use dermaga_shop::{Code, accounts::Scope, error::Detail, payments::WEBHOOK_PATH};
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
         Header, Object, OpenApi, Ref, RefOr, Response, Type,
         path::Operation,
+        schema::Schema,
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -15,22 +22,15 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use super::idempotency;
 use crate::http::{Failure, FailureBody, failures, ids};
 
-const DESCRIPTION: &str = "\
-Every answer is an envelope: `success`, `message`, `data` and `timestamp`, with `pagination` for lists; every failure has \
-`error.code`, one of a closed list (schema `Code`), and `error.details`. Money is whole rupiah, times are ISO 8601 in UTC. \
-Every answer carries `X-Request-Id`; send your own to find a request in the logs.
-
-Requests are limited by class: without an account by address, else by account; administrators and webhooks have limits of their own. \
-`RateLimit-Policy: \"customers\";q=60;w=60` says that 60 requests may come in 60 seconds, `RateLimit: \"customers\";r=12;t=7` that 12 are \
-left and that all are there again in 7 seconds. Beyond a limit the answer is 429 `TOO_MANY_REQUESTS` with `Retry-After`.
-
-Lists that grow without end (transactions, decisions, the audit trail) have `pagination.nextCursor` while more follows: send it back \
-as `cursor` to read on there, without gaps and repetitions, whatever came since. Answers of the catalogue have an `ETag`; with \
-`If-None-Match` they are 304 while nothing has changed.";
+const DESCRIPTION: &str = include_str!("openapi/first_steps.md");
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(title = "Dermaga", description = DESCRIPTION),
+    servers(
+        (url = "/", description = "The server that this document comes from."),
+        (url = "http://127.0.0.1:3000", description = "A server on this machine: `dermaga serve --dev`.")
+    ),
     components(schemas(Failure, FailureBody, Detail, Code)),
     modifiers(&Bearer),
     tags(
@@ -96,7 +96,7 @@ pub fn complete(document: &mut OpenApi) {
         for (method, operation) in operations {
             if let Some(operation) = operation {
                 operation.operation_id = Some(operation_id(method, path));
-                add_general_failures(operation);
+                add_general_failures(method, path, operation);
             }
         }
     }
@@ -105,6 +105,25 @@ pub fn complete(document: &mut OpenApi) {
         components.headers.insert(name.to_owned(), header.into());
     }
     write_out_ids(document);
+    explain_codes(document);
+    examples::add(document);
+}
+
+/// Writes the meaning of each code once, at the list of all of them.
+fn explain_codes(document: &mut OpenApi) {
+    let Some(components) = &mut document.components else {
+        return;
+    };
+    let Some(RefOr::T(Schema::Object(codes))) = components.schemas.get_mut("Code") else {
+        return;
+    };
+    let mut text = codes.description.take().unwrap_or_default();
+    text.push('\n');
+    for code in Code::ALL {
+        let (status, meaning) = (code.status(), code.meaning());
+        text.push_str(&format!("\n- `{code}` ({status}): {meaning}"));
+    }
+    codes.description = Some(text);
 }
 
 fn write_out_ids(document: &mut OpenApi) {
@@ -134,7 +153,8 @@ fn operation_id(method: &str, path: &str) -> String {
     id
 }
 
-fn add_general_failures(operation: &mut Operation) {
+/// Failures that follow from an operation's address, its body and who may call it.
+fn add_general_failures(method: &str, path: &str, operation: &mut Operation) {
     let mut codes = vec![
         Code::RequestTimeout,
         Code::TooManyRequests,
@@ -148,15 +168,18 @@ fn add_general_failures(operation: &mut Operation) {
             Code::PayloadTooLarge,
             Code::UnsupportedMediaType,
         ]);
-    } else if operation
-        .parameters
-        .as_ref()
-        .is_some_and(|parameters| !parameters.is_empty())
-    {
+    } else if path != WEBHOOK_PATH {
+        // A parameter that is not known is refused where there are none, too.
         codes.push(Code::ValidationFailed);
+    }
+    if path.contains('{') {
+        codes.push(Code::NotFound);
     }
     if operation.security.is_some() {
         codes.extend([Code::Unauthenticated, Code::TokenExpired]);
+        if !is_in_every_scope(method, path) {
+            codes.push(Code::Forbidden);
+        }
     }
     if operation
         .tags
@@ -208,6 +231,13 @@ fn add_limit_headers(response: &mut Response) {
             .headers
             .insert(name.to_owned(), RefOr::Ref(reference));
     }
+}
+
+/// True when API tokens of all scopes reach an operation.
+fn is_in_every_scope(method: &str, path: &str) -> bool {
+    let method: Method = method.to_ascii_uppercase().parse().unwrap_or_default();
+    let mut scopes = Scope::ALL.iter();
+    scopes.all(|scope| scope.allows(&method, path))
 }
 
 /// Joins two lists of codes, each code once.
