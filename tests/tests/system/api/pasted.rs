@@ -400,7 +400,7 @@ async fn no_range_ends_before_it_begins() {
     let fields: Vec<&str> = told(&refused).iter().map(|(field, _)| *field).collect();
     assert_eq!(fields, ["until"], "{:#}", refused.body);
     let refused = customer.get("/api/wallet/transactions?nope=1").await;
-    let known = "is not known here; there are: from, limit, page, status, to, type";
+    let known = "is not known here; there are: cursor, from, limit, page, status, to, type";
     assert_eq!(told(&refused), [("nope", known)]);
 }
 
