@@ -438,6 +438,18 @@ async fn leftovers_of_an_ended_instance_are_removed() {
     assert!(audited(&scene.shop).await >= 3);
 }
 
+impl Scene {
+    /// Makes the database believe in an object that the cluster does not have.
+    async fn haunt(&self) {
+        let mut conn = self.shop.state().db.begin().await.unwrap();
+        let id: uuid::Uuid = self.id.parse().unwrap();
+        let applied = [ObjectRef::new("v1", "ConfigMap", "phantom")];
+        let sql = "UPDATE instances SET applied = $2 WHERE id = $1";
+        execute!(conn, sql, id, Json(applied)).unwrap();
+        conn.commit().await.unwrap();
+    }
+}
+
 /// An object that the database believes to be there is applied again, or forgotten where nothing
 /// renders it any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -445,19 +457,22 @@ async fn a_ghost_is_applied_again() {
     let Some(scene) = Scene::open("hantu@example.com").await else {
         return;
     };
-    let mut conn = scene.shop.state().db.begin().await.unwrap();
-    let id: uuid::Uuid = scene.id.parse().unwrap();
-    let applied = [ObjectRef::new("v1", "ConfigMap", "phantom")];
-    let sql = "UPDATE instances SET applied = $2 WHERE id = $1";
-    execute!(conn, sql, id, Json(applied)).unwrap();
-    conn.commit().await.unwrap();
+    scene.haunt().await;
     let found = scene.one("GHOST", "ConfigMap").await;
     assert_eq!(
         (&found["name"], &found["uid"]),
         (&json!("phantom"), &Value::Null)
     );
     assert_eq!(scene.repair("DELETE", &found).await.0, "REFUSED");
-    let outcomes = scene.repair_all("REAPPLY", "GHOST").await;
+    // A pass of the worker, after anything that happened in the cluster, forgets the ghost by itself.
+    let mut outcomes = scene.repair_all("REAPPLY", "GHOST").await;
+    for _ in 0..10 {
+        if !outcomes.is_empty() {
+            break;
+        }
+        scene.haunt().await;
+        outcomes = scene.repair_all("REAPPLY", "GHOST").await;
+    }
     assert!(outcomes.len() == 1 && is_done(&outcomes[0]), "{outcomes:?}");
     scene.none().await;
     scene.leave().await;
