@@ -175,19 +175,16 @@ fn add_general_failures(method: &str, path: &str, operation: &mut Operation) {
     if path.contains('{') {
         codes.push(Code::NotFound);
     }
+    let mut tags = operation.tags.iter().flatten();
+    let is_for_administrators = tags.any(|tag| tag.starts_with("admin"));
     if operation.security.is_some() {
         codes.extend([Code::Unauthenticated, Code::TokenExpired]);
-        if !is_in_every_scope(method, path) {
+        if is_for_administrators || !is_in_every_scope(method, path) {
             codes.push(Code::Forbidden);
         }
     }
-    if operation
-        .tags
-        .iter()
-        .flatten()
-        .any(|tag| tag.starts_with("admin"))
-    {
-        codes.extend([Code::Forbidden, Code::TwoFactorRequired]);
+    if is_for_administrators {
+        codes.push(Code::TwoFactorRequired);
     }
     codes.extend(idempotency::document(operation));
     for (status, response) in failures(&codes) {

@@ -9,11 +9,13 @@ use serde_json::{Value, json};
 use super::document::{document, operations};
 
 /// Bodies that no text shows.
-const BINARY: [&str; 4] = [
+const BINARY: [&str; 6] = [
     "application/pdf",
     "application/zip",
     "application/octet-stream",
-    "image/*",
+    "image/gif",
+    "image/jpeg",
+    "image/png",
 ];
 
 /// A body of an operation: its place, its content type, and its schema with the example.

@@ -26,7 +26,7 @@ struct Examples {
 struct OfOperation {
     /// Body of a request.
     request: Option<Value>,
-    /// Bodies of answers by their status.
+    /// Bodies of answers by their status; with the content type after it where there are several.
     #[serde(default)]
     answers: BTreeMap<String, Value>,
 }
@@ -78,11 +78,15 @@ fn add_to(operation: &mut Operation) {
         let RefOr::T(response) = response else {
             continue;
         };
-        let example = own.and_then(|own| own.answers.get(status));
         for (kind, content) in &mut response.content {
             let RefOr::T(content) = content else {
                 continue;
             };
+            let of_kind = format!("{status} {kind}");
+            let example = own.and_then(|own| {
+                let answers = &own.answers;
+                answers.get(&of_kind).or_else(|| answers.get(status))
+            });
             match example {
                 Some(example) if is_of_kind(example, kind) => {
                     content.example = Some(example.clone());
