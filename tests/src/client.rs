@@ -173,7 +173,7 @@ impl Client {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
         if let Some((journal, sent)) = sent {
-            journal.note(sent, status, &headers, &body);
+            journal.note(&sent, status, &headers, &body);
         }
         Answer {
             status,

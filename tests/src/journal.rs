@@ -89,7 +89,7 @@ impl Journal {
     }
 
     /// Notes an answer and the secrets in it.
-    pub(crate) fn note(&self, sent: Sent, status: u16, headers: &HeaderMap, body: &Value) {
+    pub(crate) fn note(&self, sent: &Sent, status: u16, headers: &HeaderMap, body: &Value) {
         self.note_secrets(&sent.path, body);
         let kind = headers
             .get("content-type")

@@ -152,7 +152,8 @@ enum Command {
     },
     /// Print docs/CLI.md, the reference of all commands.
     #[command(hide = true)]
-    CommandReference,
+    #[command(name = "command-reference")]
+    Reference,
 }
 
 #[derive(Debug, Subcommand)]
@@ -313,7 +314,7 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         Command::CompileComponent { .. } => Ok(()),
         Command::Openapi => serve::print_openapi(),
         Command::Completions { shell } => print(&completions::script(shell)),
-        Command::CommandReference => print(&reference::reference()),
+        Command::Reference => print(&reference::reference()),
         Command::Plugin(command) => plugin::run(command).await,
         Command::Demo(args) => {
             Box::pin(demo::demo(global.load_quietly(args.flags())?, args.exit)).await

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::Utc;
+use dermaga_shop::db::Clock;
 use dermaga_tests::MailServer;
 use reqwest::Method;
 use rustix::process::Signal;
@@ -102,7 +102,7 @@ fn note(value: &Value, secrets: &mut BTreeSet<String>) {
 fn code(secret: &str, steps: i64) -> String {
     let secret = Secret::try_from_base32(secret).unwrap();
     let totp = Builder::new().with_secret(secret).build().unwrap();
-    let seconds = Utc::now().timestamp() + 30 * steps;
+    let seconds = Clock::system().now().timestamp() + 30 * steps;
     totp.generate(seconds.try_into().unwrap()).to_string()
 }
 

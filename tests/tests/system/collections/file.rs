@@ -114,8 +114,8 @@ fn note(step: &mut Step, comment: &str) -> Result<(), String> {
 /// Returns the value at a path such as `$.data.plans[1].id`.
 pub(super) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     let path = path.strip_prefix('$')?;
-    let names = path.split(['.', '[', ']']).filter(|name| !name.is_empty());
-    names.fold(Some(value), |found, name| match found? {
+    let mut names = path.split(['.', '[', ']']).filter(|name| !name.is_empty());
+    names.try_fold(value, |found, name| match found {
         Value::Array(items) => items.get(name.parse::<usize>().ok()?),
         other => other.get(name),
     })

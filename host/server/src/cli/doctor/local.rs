@@ -173,7 +173,9 @@ async fn newest(db: &Db) -> Option<DateTime<Utc>> {
         offset: 0,
         limit: 1,
     };
-    let page = audit::list(db, &AuditFilter::default(), Span::Page(first)).await.ok()?;
+    let page = audit::list(db, &AuditFilter::default(), Span::Page(first))
+        .await
+        .ok()?;
     page.items.first().map(|event| event.created_at)
 }
 

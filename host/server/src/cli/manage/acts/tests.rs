@@ -92,7 +92,7 @@ fn acts() -> impl Iterator<Item = (String, &'static Act)> {
     })
 }
 
-fn names<'a>(act: &'a Act, place: Place) -> impl Iterator<Item = &'a Input> {
+fn names(act: &Act, place: Place) -> impl Iterator<Item = &Input> {
     act.inputs.iter().filter(move |input| input.place == place)
 }
 
