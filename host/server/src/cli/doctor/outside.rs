@@ -76,14 +76,20 @@ async fn inside(config: &Config, cluster: &Cluster) -> Vec<Finding> {
         Err(error) => part.failed(format!("the rights are not known: {error}"), APPLY_ROLES),
     };
     let classes = &config.provisioning.classes;
-    let ingress = cluster.class(ClassKind::Ingress, classes.ingress.as_deref());
-    let ingress = class("ingress", "DERMAGA_INGRESS_CLASS", ingress.await);
-    let storage = cluster.class(ClassKind::Storage, classes.storage.as_deref());
-    let storage = class("storage", "DERMAGA_STORAGE_CLASS", storage.await);
+    let wanted = classes.ingress.as_deref();
+    let found = cluster.class(ClassKind::Ingress, wanted).await;
+    let ingress = class("ingress", ("DERMAGA_INGRESS_CLASS", wanted), found);
+    let wanted = classes.storage.as_deref();
+    let found = cluster.class(ClassKind::Storage, wanted).await;
+    let storage = class("storage", ("DERMAGA_STORAGE_CLASS", wanted), found);
     vec![rights, ingress, storage]
 }
 
-fn class(noun: &str, setting: &str, found: Result<FoundClass, ClusterError>) -> Finding {
+fn class(
+    noun: &str,
+    (setting, wanted): (&str, Option<&str>),
+    found: Result<FoundClass, ClusterError>,
+) -> Finding {
     let part = Part::Cluster;
     let there = |names: &[String]| match names {
         [] => "the cluster has none".to_owned(),
@@ -93,7 +99,8 @@ fn class(noun: &str, setting: &str, found: Result<FoundClass, ClusterError>) -> 
         Ok(FoundClass::Used(name)) => part.ok(format!("{noun} class {name}")),
         Ok(FoundClass::Missing(names)) => part.failed(
             format!(
-                "the {noun} class of {setting} is not there; {}",
+                "the {noun} class {} of {setting} is not there; {}",
+                wanted.unwrap_or_default(),
                 there(&names)
             ),
             format!("Set {setting} to one that is there."),

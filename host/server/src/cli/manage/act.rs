@@ -434,6 +434,11 @@ fn texts(given: &str) -> Result<Value, String> {
 }
 
 fn words_of(words: &'static [&'static str], argument: Arg) -> Arg {
-    let parser = PossibleValuesParser::new(words).map(Value::from);
+    // Cases are ignored on the command line, not by the server.
+    let parser = PossibleValuesParser::new(words).map(|given| {
+        let mut all = words.iter();
+        let word = all.find(|word| word.eq_ignore_ascii_case(&given));
+        word.map_or(Value::from(given), |word| Value::from(*word))
+    });
     argument.ignore_case(true).value_parser(parser)
 }
