@@ -16,11 +16,11 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer, PeerAddress, SentFrom},
-    http::{Body, Envelope, Nothing, Refusal, Reply, Success, failure_responses},
+    http::{Body, Envelope, Nothing, Refusal, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Registering: EmailTaken, TooManyRequests, Unavailable);

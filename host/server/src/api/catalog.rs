@@ -5,11 +5,13 @@ use dermaga_shop::catalog::{self, Category, PlanView, ServiceFilter, ServiceView
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::AppState,
-    http::{Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses},
+    http::{
+        Envelope, PageQuery, Paged, Params, Reply, Segment, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Missing: NotFound);

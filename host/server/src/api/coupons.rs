@@ -10,11 +10,11 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
-    http::{Body, Envelope, PageQuery, Params, Refusal, Reply, Success, failure_responses},
+    http::{Body, Envelope, PageQuery, Params, Refusal, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Redeeming: CouponNotFound, CouponNotActive, CouponUsedUp, CouponAlreadyUsed, CouponBudgetSpent,

@@ -5,11 +5,11 @@ use dermaga_shop::{
     plugins::{self, ExplainedDecision},
     wallet::{self, TransactionName},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
-    http::{Envelope, Reply, Segment, Success, failure_responses},
+    http::{Envelope, Reply, Segment, Success, failure_responses, routes},
 };
 
 failure_responses!(Missing: NotFound);

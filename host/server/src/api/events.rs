@@ -10,11 +10,11 @@ use axum::{
 use dermaga_shop::events::{CustomerEvent, Sent};
 use futures::StreamExt as _;
 use serde_json::json;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer, auth::bearer_token},
-    http::{self, Refusal, failure_responses},
+    http::{self, Refusal, failure_responses, routes},
 };
 
 failure_responses!(Following: TooManyRequests);

@@ -25,7 +25,7 @@ use garde::Validate;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
@@ -34,7 +34,7 @@ use crate::{
     },
     http::{
         self, Envelope, Id, NoFilter, PageQuery, Paged, Params, Refusal, Reply, Sent, Success,
-        failure_responses,
+        failure_responses, routes,
     },
 };
 

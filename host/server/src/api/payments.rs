@@ -22,13 +22,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer, IdempotencyKey, Keyed},
     http::{
         Envelope, Nothing, PageQuery, Params, Refusal, Reply, Segment, Success, body::unreadable,
-        failure_responses,
+        failure_responses, routes,
     },
 };
 

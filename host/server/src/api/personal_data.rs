@@ -16,12 +16,13 @@ use serde::Deserialize;
 use tokio::fs::File;
 use tokio_util::io::ReaderStream;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
     http::{
         Body, Envelope, Nothing, PageQuery, Params, Refusal, Reply, Success, failure_responses,
+        routes,
     },
 };
 

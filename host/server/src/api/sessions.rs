@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 use dermaga_shop::{accounts::SessionView, ids::SessionId};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
-    http::{Envelope, Id, Nothing, Reply, Success, failure_responses},
+    http::{Envelope, Id, Nothing, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Missing: NotFound);

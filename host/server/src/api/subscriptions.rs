@@ -19,14 +19,16 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
         AppState, Customer, IdempotencyKey, Keyed,
         lifecycle::{RESTART, START, STOP, answer, removed},
     },
-    http::{Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses},
+    http::{
+        Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Pricing: NotFound, PlanUnavailable, PluginRefusedInput, CouponNotFound, CouponNotActive, CouponUsedUp,

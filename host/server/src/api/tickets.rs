@@ -19,7 +19,7 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
@@ -29,6 +29,7 @@ use crate::{
         body::unreadable,
         failure_responses,
         form::{Part, once},
+        routes,
     },
 };
 

@@ -8,11 +8,11 @@ use dermaga_shop::accounts::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer, SentFrom, accounts::Session},
-    http::{Body, Envelope, Nothing, Reply, Success, failure_responses},
+    http::{Body, Envelope, Nothing, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Answering: InvalidCredentials, AccountDisabled, TooManyRequests);

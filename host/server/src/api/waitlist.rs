@@ -8,11 +8,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
-    http::{Body, Envelope, Id, Nothing, PageQuery, Params, Reply, Success, failure_responses},
+    http::{
+        Body, Envelope, Id, Nothing, PageQuery, Params, Reply, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Joining: NotFound, PlanUnavailable, InvalidState, Conflict);

@@ -15,13 +15,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
     http::{
         Attachment, Body, Cursor, Envelope, PageQuery, Paged, Params, Refusal, Reply, Segment,
-        Success, When, failure_responses, range,
+        Success, When, failure_responses, range, routes,
     },
 };
 

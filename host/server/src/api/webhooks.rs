@@ -15,12 +15,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{AppState, Customer},
     http::{
         Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success, failure_responses,
+        routes,
     },
 };
 

@@ -8,11 +8,11 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Cursor, Envelope, PageQuery, Paged, Reply, Success, When, range},
+    http::{Cursor, Envelope, PageQuery, Paged, Reply, Success, When, range, routes},
 };
 
 /// The routes of this domain.

@@ -11,11 +11,11 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Reply, Segment, Success, When, failure_responses, range},
+    http::{Body, Envelope, Reply, Segment, Success, When, failure_responses, range, routes},
 };
 
 failure_responses!(Testing: NotFound, PluginUnavailable);

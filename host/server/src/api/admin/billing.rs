@@ -13,14 +13,17 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
         Admin, AppState,
         admin::jobs::{self, Started},
     },
-    http::{Body, Envelope, Id, Params, Refusal, Reply, Segment, Success, When, failure_responses},
+    http::{
+        Body, Envelope, Id, Params, Refusal, Reply, Segment, Success, When, failure_responses,
+        routes,
+    },
 };
 
 failure_responses!(Running: Conflict, Unavailable);

@@ -5,11 +5,11 @@ use dermaga_shop::catalog::{CatalogReload, ImageView};
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Reply, Success},
+    http::{Body, Envelope, Reply, Success, routes},
 };
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {

@@ -13,11 +13,11 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Reply, Success, failure_responses},
+    http::{Body, Envelope, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Absent: NotFound);

@@ -9,12 +9,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
     http::{
         Cursor, Envelope, Id, PageQuery, Paged, Reply, Success, When, failure_responses, range,
+        routes,
     },
 };
 

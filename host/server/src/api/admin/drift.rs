@@ -10,12 +10,12 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use super::k8s::named;
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, PageQuery, Paged, Reply, Success, failure_responses},
+    http::{Body, Envelope, PageQuery, Paged, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Comparing: NoCluster, ClusterUnavailable);

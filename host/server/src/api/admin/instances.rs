@@ -17,14 +17,16 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
         Admin, AppState,
         lifecycle::{RESTART, answer},
     },
-    http::{Body, Envelope, Id, NoFilter, PageQuery, Paged, Reply, Success, failure_responses},
+    http::{
+        Body, Envelope, Id, NoFilter, PageQuery, Paged, Reply, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Missing: NotFound);

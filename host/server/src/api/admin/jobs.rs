@@ -12,11 +12,13 @@ use dermaga_shop::{
     ids::RunId,
     scheduler::{JobView, RunView},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Envelope, PageQuery, Params, Refusal, Reply, Segment, Success, failure_responses},
+    http::{
+        Envelope, PageQuery, Params, Refusal, Reply, Segment, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Missing: NotFound);

@@ -12,11 +12,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Envelope, NoFilter, PageQuery, Paged, Reply, Segment, Success, failure_responses},
+    http::{
+        Envelope, NoFilter, PageQuery, Paged, Reply, Segment, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Reading: NoCluster, ClusterUnavailable);

@@ -9,11 +9,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Envelope, Id, Nothing, PageQuery, Paged, Params, Reply, Success, failure_responses},
+    http::{
+        Envelope, Id, Nothing, PageQuery, Paged, Params, Reply, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Reloading: ValidationFailed);

@@ -15,11 +15,11 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed},
-    http::{Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses},
+    http::{Envelope, Id, PageQuery, Paged, Refusal, Reply, Success, failure_responses, routes},
 };
 
 failure_responses!(Missing: NotFound);

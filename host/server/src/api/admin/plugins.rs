@@ -21,13 +21,13 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
     http::{
         Body, Envelope, FORM_OVERHEAD, Form, Id, Params, Refusal, Reply, Segment, Success,
-        failure_responses, form::once,
+        failure_responses, form::once, routes,
     },
 };
 

@@ -13,11 +13,11 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed, admin::services::CatalogReason},
-    http::{Body, Envelope, Id, Refusal, Reply, Segment, Success, When, failure_responses},
+    http::{Body, Envelope, Id, Refusal, Reply, Segment, Success, When, failure_responses, routes},
 };
 
 failure_responses!(Missing: NotFound);

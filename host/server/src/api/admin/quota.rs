@@ -13,11 +13,13 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, failure_responses},
+    http::{
+        Body, Envelope, Id, PageQuery, Paged, Params, Reply, Success, failure_responses, routes,
+    },
 };
 
 failure_responses!(Missing: NotFound);

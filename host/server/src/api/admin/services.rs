@@ -18,7 +18,7 @@ use utoipa::{
     IntoParams, ToSchema,
     openapi::schema::{Object, Schema, Type},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
@@ -27,6 +27,7 @@ use crate::{
     },
     http::{
         Body, Envelope, Id, PageQuery, Paged, Refusal, Reply, Segment, Success, failure_responses,
+        routes,
     },
 };
 

@@ -22,13 +22,13 @@ use garde::Validate;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState, IdempotencyKey, Keyed},
     http::{
         Body, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
-        failure_responses, range,
+        failure_responses, range, routes,
     },
 };
 

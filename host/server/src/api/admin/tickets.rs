@@ -15,7 +15,7 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
@@ -25,7 +25,7 @@ use crate::{
     },
     http::{
         Body, Envelope, Form, Id, NoFilter, Nothing, PageQuery, Paged, Refusal, Reply, Success,
-        When, failure_responses, range,
+        When, failure_responses, range, routes,
     },
 };
 

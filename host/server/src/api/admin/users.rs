@@ -16,7 +16,7 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
@@ -25,7 +25,7 @@ use crate::{
     },
     http::{
         Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Success, When, failure_responses,
-        range,
+        range, routes,
     },
 };
 

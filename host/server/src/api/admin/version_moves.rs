@@ -10,11 +10,11 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{Admin, AppState},
-    http::{Body, Envelope, Reply, Segment, Success, failure_responses},
+    http::{Body, Envelope, Reply, Segment, Success, failure_responses, routes},
 };
 
 failure_responses!(Missing: NotFound);

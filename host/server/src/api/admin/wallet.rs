@@ -16,7 +16,7 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
@@ -25,7 +25,7 @@ use crate::{
     },
     http::{
         Cursor, Envelope, Id, PageQuery, Paged, Params, Refusal, Reply, Success, When,
-        failure_responses, range,
+        failure_responses, range, routes,
     },
 };
 

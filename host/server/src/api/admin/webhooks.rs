@@ -13,7 +13,7 @@ use dermaga_shop::{
 use garde::Validate;
 use serde::Deserialize;
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     api::{
@@ -23,6 +23,7 @@ use crate::{
     },
     http::{
         Body, Envelope, Id, Nothing, PageQuery, Paged, Reply, Segment, Success, failure_responses,
+        routes,
     },
 };
 
