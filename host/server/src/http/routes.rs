@@ -30,9 +30,7 @@ impl<S: Send + Sync + 'static> Handler<Erased<S>, S> for Erased<S> {
 }
 
 /// Hides the type of a handler.
-pub fn erased<T, S: Clone + Send + Sync + 'static>(
-    handler: impl Handler<T, S> + Sync,
-) -> Erased<S> {
+pub fn erased<T, S: Clone + Send + Sync + 'static>(handler: impl Handler<T, S>) -> Erased<S> {
     Erased(Arc::new(move |request, state| {
         Box::pin(handler.clone().call(request, state))
     }))
