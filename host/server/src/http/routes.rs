@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use axum::{extract::Request, handler::Handler, response::Response};
 use futures::future::BoxFuture;
 
-/// Handler whose own type is hidden. Compilers prove for each type in the layers around a handler that its future can
-/// move between threads, anew for each handler: two thirds of the time that this crate took.
+/// Handler whose own type is hidden. For each handler, compilers prove of all types in the layers around it that they
+/// can move between threads: half of the time that this crate took.
 pub struct Erased<S>(Arc<dyn Fn(Request, S) -> BoxFuture<'static, Response> + Send + Sync>);
 
 impl<S> Clone for Erased<S> {

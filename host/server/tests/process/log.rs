@@ -233,6 +233,7 @@ async fn nothing_secret_is_logged(on_postgres: bool) {
         .replace("smtp://", &format!("smtp://toko:{SMTP_PASSWORD}@"));
     let site = site
         .with("SMTP_URL", smtp)
+        .with("SHOP_URL", "https://toko.example.com".to_owned())
         .with("MAIL_FROM", "Toko <toko@example.com>".to_owned())
         .with("JWT_SECRET", JWT_SECRET.to_owned())
         .with("DERMAGA_MASTER_KEY", master.clone())
