@@ -200,6 +200,17 @@ async fn one(
         diff: String::new(),
         restarts: false,
     };
+    let changed = || refused("It was changed by another request. Try again.".to_owned());
+    // It was a candidate before others moved it; read after the instance, so that a move in between is seen by either.
+    let alone = Order {
+        instances: Some(vec![id]),
+        after: None,
+        ..order.clone()
+    };
+    let candidates = store::candidates(&mut instances.db.read().await?, &alone).await?;
+    if candidates.is_empty() {
+        return Ok(changed());
+    }
     let (target, preview) = match prepare(instances, version, &instance).await {
         Ok(prepared) => prepared,
         Err(RenderError::Refused { detail, .. }) => return Ok(refused(detail)),
@@ -210,8 +221,7 @@ async fn one(
     let mut outcome = MoveOutcome::Ready;
     if !order.dry_run {
         if !apply(instances, actor_id, (order, &target), &instance, &preview).await? {
-            let reason = "It was changed by another request. Try again.";
-            return Ok(refused(reason.to_owned()));
+            return Ok(changed());
         }
         outcome = MoveOutcome::Moved;
     }
