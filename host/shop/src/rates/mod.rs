@@ -38,10 +38,11 @@ use crate::{
 const MOST_WAITING: usize = 4_096;
 /// Parties whose portions are taken in one transaction.
 const BATCH: usize = 64;
-/// Longest that a request waits for a portion.
-const PATIENCE: Duration = Duration::from_millis(250);
 /// Longest that the database may take for a batch.
-const BATCH_TIME: Duration = Duration::from_secs(2);
+const BATCH_TIME: Duration = Duration::from_secs(1);
+/// Longest that a request waits for a portion: for a batch under way, and its own. A busy machine must not make every
+/// server count alone, and requests need the same database after this.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Time for which the database is left alone after it did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
