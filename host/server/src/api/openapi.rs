@@ -4,10 +4,14 @@ mod examples;
 
 use axum::{
     Router,
-    http::{Method, header::CONTENT_TYPE},
+    http::{
+        Method,
+        header::{CONTENT_ENCODING, CONTENT_TYPE},
+    },
     routing::get,
 };
 use dermaga_shop::{Code, accounts::Scope, error::Detail, payments::WEBHOOK_PATH};
+use tower_http::decompression::DecompressionLayer;
 use utoipa::{
     Modify, OpenApi as _,
     openapi::{
@@ -248,15 +252,22 @@ fn both(known: &str, added: &str) -> String {
     codes.join(", ")
 }
 
-/// The finished document. It is not built again at every start, which takes more memory than all that
-/// a server at rest needs; a test keeps it equal to the routes.
-const DOCUMENT: &str = include_str!("../../../../docs/openapi.json");
+/// The finished document, compressed. It is not built again at every start, which takes more memory than
+/// all that a server at rest needs; a test keeps it equal to the routes.
+const DOCUMENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.gz"));
 
 /// Serves the document at `/api/openapi.json` and a page that shows it, without the network, at
 /// `/api/docs`.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     const PATH: &str = "/api/openapi.json";
-    let document = async || ([(CONTENT_TYPE, "application/json")], DOCUMENT);
+    let headers = [
+        (CONTENT_TYPE, "application/json"),
+        (CONTENT_ENCODING, "gzip"),
+    ];
+    let document = async move || (headers, DOCUMENT);
     let page = SwaggerUi::new("/api/docs").config(Config::from(PATH));
-    Router::from(page).route(PATH, get(document))
+    // Both are compressed in the binary; a client's wish is seen to where it is for every answer.
+    Router::from(page)
+        .route(PATH, get(document))
+        .layer(DecompressionLayer::new())
 }
