@@ -15,7 +15,7 @@ use super::{
     cluster_events::events,
     model::{Instance, Status},
     status::StatusDecider,
-    tests::{GOOD_IMAGE, Shop, in_cluster},
+    test_shop::{GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::test_cluster::named_by;
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Desired, Instance, Status,
-    tests::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
+    test_shop::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::test_cluster::named_by;
 

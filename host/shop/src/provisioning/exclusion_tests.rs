@@ -8,7 +8,7 @@ use super::{
     model::Instance,
     pinned,
     recipe::Recipe,
-    tests::{GOOD_IMAGE, Shop},
+    test_shop::{GOOD_IMAGE, Shop},
 };
 use crate::{Code, execute};
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::{
     model::{Instance, Status},
-    tests::{GOOD_IMAGE, Shop, in_cluster},
+    test_shop::{GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::{
     db::{Clock, new_id},

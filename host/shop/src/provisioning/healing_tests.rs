@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{
     model::{Cause, Desired, Instance, Status},
     store,
-    tests::{ControlPlane, GOOD_IMAGE, Server, Shop, in_cluster},
+    test_shop::{ControlPlane, GOOD_IMAGE, Server, Shop, in_cluster},
 };
 use crate::{
     alerts::{self, AlertKind},

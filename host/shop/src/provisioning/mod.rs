@@ -57,6 +57,10 @@ mod rollout_tests;
 #[cfg(test)]
 mod rollout_time_tests;
 #[cfg(test)]
+mod test_service;
+#[cfg(test)]
+mod test_shop;
+#[cfg(test)]
 mod tests;
 
 use std::{

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::{
     model::{Desired, Instance, Status},
     recipe::{ChangeKind, Recipe},
-    tests::{GOOD_IMAGE, Server, Shop, in_cluster, objects},
+    test_service::objects,
+    test_shop::{GOOD_IMAGE, Server, Shop, in_cluster},
 };
 use crate::{execute, fetch_one, test_cluster::named_by};
 

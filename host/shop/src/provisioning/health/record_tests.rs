@@ -17,7 +17,7 @@ use crate::{
     provisioning::{
         model::{Instance, Status},
         status::StatusDecider,
-        tests::{GOOD_IMAGE, Shop},
+        test_shop::{GOOD_IMAGE, Shop},
     },
 };
 

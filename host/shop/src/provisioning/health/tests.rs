@@ -19,7 +19,7 @@ use crate::{
     fetch_all,
     provisioning::{
         Instance, Status,
-        tests::{GOOD_IMAGE, Server, Shop, in_cluster},
+        test_shop::{GOOD_IMAGE, Server, Shop, in_cluster},
     },
     test_cluster::named_by,
 };
