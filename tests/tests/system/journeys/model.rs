@@ -1,12 +1,15 @@
 //! Plays random histories of three customers to the shop and to a simple model: after every
 //! operation both must hold the same rupiah.
 
-use std::{mem, time::Duration};
+mod person;
+mod requests;
 
-use chrono::{DateTime, Months, TimeDelta, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use dermaga::sandbox::Action;
 use dermaga_shop::billing::renew_due;
-use dermaga_tests::{Answer, Client, Engine};
+use dermaga_tests::Engine;
 use proptest::{
     collection::vec,
     prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof},
@@ -14,7 +17,11 @@ use proptest::{
 };
 use serde_json::{Value, json};
 
-use crate::api::payments::{Till, TopUp};
+use self::{
+    person::{Person, Subscription},
+    requests::{adjust, buy, settled, upgrade},
+};
+use crate::api::payments::Till;
 
 const CUSTOMERS: usize = 3;
 const ACTS: usize = 450;
@@ -78,134 +85,6 @@ fn acts() -> BoxedStrategy<Vec<(usize, Act)>> {
         1 => Just(Act::Month),
     ];
     vec((0..CUSTOMERS, act), ACTS).boxed()
-}
-
-/// Expected possessions of a customer.
-struct Person {
-    client: Client,
-    email: String,
-    id: String,
-    paid: i64,
-    bonus: i64,
-    debts: i64,
-    top_ups: Vec<(TopUp, i64)>,
-    subscriptions: Vec<Subscription>,
-}
-
-struct Subscription {
-    id: String,
-    instance: String,
-    plan: Bought,
-    /// Payments for the current period less refunds, the oldest first.
-    paid: Vec<Paid>,
-    begun: DateTime<Utc>,
-    /// Number of periods paid.
-    periods: u32,
-}
-
-/// A payment covers the time from a moment to the period's end.
-struct Paid {
-    cash: i64,
-    bonus: i64,
-    from: DateTime<Utc>,
-}
-
-impl Subscription {
-    /// Returns the cash that can be refunded.
-    fn cash(&self) -> i64 {
-        self.paid.iter().map(|paid| paid.cash).sum()
-    }
-
-    /// Refunds an amount, from the newest payment first.
-    fn refund(&mut self, amount: i64) {
-        let mut rest = amount;
-        for paid in self.paid.iter_mut().rev() {
-            let part = paid.cash.min(rest);
-            paid.cash -= part;
-            rest -= part;
-        }
-    }
-
-    /// Returns the price of the rest of the period in a plan, less the part of it that payments
-    /// still cover.
-    fn upgrade_price(&self, price: i64, now: DateTime<Utc>) -> i64 {
-        let end = self.end_of(self.periods);
-        let share = |amount: i64, from: DateTime<Utc>| {
-            amount * (end - now).num_seconds() / (end - from).num_seconds()
-        };
-        let start = self.end_of(self.periods - 1);
-        let credits = self.paid.iter();
-        let credit: i64 = credits
-            .map(|paid| share(paid.cash + paid.bonus, paid.from))
-            .sum();
-        (share(price, start) - credit).max(0)
-    }
-
-    fn period_end(&self) -> DateTime<Utc> {
-        self.end_of(self.periods)
-    }
-
-    /// Returns the end of a period, by the months of the shop's calendar: where the shop is, it may be
-    /// another day than in UTC.
-    fn end_of(&self, period: u32) -> DateTime<Utc> {
-        let jakarta = self.begun.with_timezone(&chrono_tz::Asia::Jakarta);
-        (jakarta + Months::new(period)).to_utc()
-    }
-}
-
-impl Person {
-    /// Takes in cash, of which open debts are paid first.
-    fn receive(&mut self, cash: i64) {
-        let owed = self.debts.min(cash);
-        self.debts -= owed;
-        self.paid += cash - owed;
-    }
-
-    /// Spends credit, bonus first; returns the cash spent, or `None` when it is too much.
-    fn spend(&mut self, due: i64) -> Option<i64> {
-        if self.paid + self.bonus < due {
-            return None;
-        }
-        let bonus = self.bonus.min(due);
-        self.bonus -= bonus;
-        self.paid -= due - bonus;
-        Some(due - bonus)
-    }
-
-    /// Pays every period that has begun, one of each subscription at a time, the longest overdue
-    /// first. Returns the subscriptions that the wallet could not pay.
-    fn renew(&mut self, plans: &Plans, now: DateTime<Utc>) -> Vec<Subscription> {
-        let mut unpaid = Vec::new();
-        let mut is_paid = true;
-        while mem::take(&mut is_paid) {
-            let mut subscriptions = mem::take(&mut self.subscriptions);
-            subscriptions.sort_by_key(|one| (one.period_end(), one.id.clone()));
-            for mut one in subscriptions {
-                if one.period_end() <= now {
-                    let price = plans.price(one.plan);
-                    let Some(cash) = self.spend(price) else {
-                        unpaid.push(one);
-                        continue;
-                    };
-                    let from = one.period_end();
-                    one.paid = vec![Paid {
-                        cash,
-                        bonus: price - cash,
-                        from,
-                    }];
-                    one.periods += 1;
-                    is_paid = true;
-                }
-                self.subscriptions.push(one);
-            }
-        }
-        unpaid
-    }
-
-    fn live(&self, plan: Bought) -> usize {
-        let same = self.subscriptions.iter().filter(|one| one.plan == plan);
-        same.count()
-    }
 }
 
 struct Plans {
@@ -410,140 +289,6 @@ impl World {
             Err(format!("the books have {shop:?}, the model {model:?}"))
         }
     }
-}
-
-/// Repeats a request until no change of plan is under way; returns the answer.
-async fn settled_down(ask: impl AsyncFn() -> Answer) -> Answer {
-    for _ in 0..600 {
-        let answer = ask().await;
-        if answer.body["error"]["code"] != "INVALID_STATE" {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("a change of plan does not end");
-}
-
-fn settled(answer: Answer, is_enough: bool) {
-    if is_enough {
-        answer.data(201);
-    } else {
-        answer.fails(402, "INSUFFICIENT_CREDIT");
-    }
-}
-
-async fn adjust(
-    till: &Till,
-    person: &Person,
-    how: &str,
-    amount: i64,
-    kind: Option<Kind>,
-) -> Answer {
-    let kind = kind.map(|kind| match kind {
-        Kind::Paid => "PAID",
-        Kind::Bonus => "BONUS",
-    });
-    let body = json!({ "amount": amount, "kind": kind, "reason": REASON });
-    let path = format!("/api/admin/wallets/{}/{how}-credit", person.id);
-    till.admin.post(&path, body).await
-}
-
-async fn buy(person: &mut Person, plans: &Plans, plan: Bought) {
-    let body = json!({ "planId": plans.of(plan)["id"] });
-    let answer = person.client.post("/api/subscriptions", body).await;
-    if person.live(plan) >= plans.most(plan) {
-        answer.fails(409, "INSTANCE_LIMIT_REACHED");
-        return;
-    }
-    let Some(cash) = person.spend(plans.price(plan)) else {
-        answer.fails(402, "INSUFFICIENT_CREDIT");
-        return;
-    };
-    let bought = answer.data(201);
-    assert_eq!(bought["paidCash"], cash);
-    let begun: DateTime<Utc> = bought["subscription"]["periodStart"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
-    let bonus = plans.price(plan) - cash;
-    person.subscriptions.push(Subscription {
-        id: bought["subscription"]["id"].as_str().unwrap().to_owned(),
-        instance: bought["instanceId"].as_str().unwrap().to_owned(),
-        plan,
-        paid: vec![Paid {
-            cash,
-            bonus,
-            from: begun,
-        }],
-        begun,
-        periods: 1,
-    });
-}
-
-/// Upgrades in both. The price of the rest of a period falls with the clock, so the shop may differ
-/// by some rupiah.
-async fn upgrade(till: &Till, person: &mut Person, plans: &Plans, which: usize) {
-    let (from, to) = match which % 3 {
-        0 => (Bought::WorkflowsFree, Bought::Workflows),
-        1 => (Bought::WorkflowsFree, Bought::WorkflowsPro),
-        _ => (Bought::Workflows, Bought::WorkflowsPro),
-    };
-    let small = person.subscriptions.iter();
-    let small: Vec<usize> = small
-        .enumerate()
-        .filter(|(_, one)| one.plan == from)
-        .map(|(at, _)| at)
-        .collect();
-    let is_full = person.live(to) >= plans.most(to);
-    if small.is_empty() || is_full {
-        return;
-    }
-    let at = small[which % small.len()];
-    let (id, instance) = (
-        person.subscriptions[at].id.clone(),
-        person.subscriptions[at].instance.clone(),
-    );
-    let shop = &till.shop;
-    shop.instance_becomes(&person.client, &instance, "RUNNING")
-        .await;
-    let expected = person.subscriptions[at].upgrade_price(plans.price(to), shop.clock().now());
-    let pro = json!({ "planId": plans.of(to)["id"] });
-    let path = format!("/api/subscriptions/{id}/upgrade");
-    let quote = person
-        .client
-        .post(&format!("{path}-quote"), pro.clone())
-        .await;
-    let quote = quote.data(200);
-    let due = quote["due"].as_i64().unwrap();
-    assert!(
-        (due - expected).abs() <= MOVED,
-        "{due}, not {expected}: {quote:#}"
-    );
-    let answer = person.client.put(&path, pro).await;
-    if person.paid + person.bonus < due {
-        // Within a few rupiah of the price, either outcome is right.
-        if person.paid + person.bonus < due - MOVED || answer.status != 200 {
-            answer.fails(402, "INSUFFICIENT_CREDIT");
-            return;
-        }
-    }
-    let done = answer.data(200);
-    let charged = done["charged"].as_i64().unwrap();
-    assert!((due - MOVED..=due).contains(&charged), "{done:#}");
-    let cash = person.spend(charged).expect("the wallet held enough");
-    assert_eq!(done["paidCash"], cash);
-    person.subscriptions[at].plan = to;
-    person.subscriptions[at].paid.push(Paid {
-        cash,
-        bonus: charged - cash,
-        from: shop.clock().now(),
-    });
-    // Cancelling during a change would undo the change; this model waits for its end.
-    let path = format!("/api/admin/subscriptions/{id}/refund");
-    let too_much = json!({ "amount": 1_000_000_000, "reason": REASON });
-    let refused = settled_down(async || till.admin.post(&path, too_much.clone()).await).await;
-    refused.fails(409, "REFUND_TOO_LARGE");
 }
 
 /// Waits until every purchase is delivered: undelivered ones are not charged, and waiting moves
