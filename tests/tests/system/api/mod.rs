@@ -20,6 +20,7 @@ pub(crate) mod cursors;
 pub(crate) mod data_loss;
 pub(crate) mod drift;
 pub(crate) mod events;
+pub(crate) mod faults_at_once;
 pub(crate) mod headers;
 pub(crate) mod health;
 pub(crate) mod idempotency;
