@@ -64,6 +64,7 @@ pub(crate) mod users;
 pub(crate) mod version_moves;
 pub(crate) mod waitlist;
 pub(crate) mod wallet;
+pub(crate) mod wallet_lists;
 pub(crate) mod watching;
 pub(crate) mod webhook_endpoints;
 pub(crate) mod webhooks;
