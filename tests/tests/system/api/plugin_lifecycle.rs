@@ -8,15 +8,15 @@ use dermaga::config::Config;
 use dermaga_runtime::{
     Digest,
     contract::{Decision, Effect, Grant},
-    fixtures::{CouponFixture, Misdeed},
+    fixtures::CouponFixture,
 };
 use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const PLUGIN: &str = "/api/admin/plugins/coupon-gift";
+pub(super) const PLUGIN: &str = "/api/admin/plugins/coupon-gift";
 
-fn gift(amount: i64, version: &str) -> CouponFixture {
+pub(super) fn gift(amount: i64, version: &str) -> CouponFixture {
     let mut fixture = CouponFixture::deciding(Decision::Grant(Grant {
         effect: Effect::Credit(amount),
         reason: format!("A gift of {amount}."),
@@ -28,16 +28,6 @@ fn gift(amount: i64, version: &str) -> CouponFixture {
 
 pub(super) fn giving(amount: i64, version: &str) -> Vec<u8> {
     gift(amount, version).component()
-}
-
-/// Builds a version of the coupon type whose rule traps.
-fn trapping() -> Vec<u8> {
-    let misdeed = Some(("evaluate".to_owned(), Misdeed::Trap));
-    CouponFixture {
-        misdeed,
-        ..gift(1_000, "6.6.6")
-    }
-    .component()
 }
 
 async fn stage(admin: &Client, component: Vec<u8>) -> String {
@@ -63,7 +53,7 @@ pub(super) async fn activate(admin: &Client, digest: &str) -> Answer {
     admin.post(&path, json!({ "digest": digest })).await
 }
 
-async fn install(admin: &Client, component: Vec<u8>) -> String {
+pub(super) async fn install(admin: &Client, component: Vec<u8>) -> String {
     let digest = stage(admin, component).await;
     activate(admin, &digest).await.data(200);
     digest
@@ -83,7 +73,7 @@ async fn retire(admin: &Client, digest: &str) -> Answer {
 }
 
 /// Creates a coupon of the type and redeems it once.
-async fn redeem_gift(shop: &Shop, admin: &Client) {
+pub(super) async fn redeem_gift(shop: &Shop, admin: &Client) {
     let coupon = json!({ "code": "GIFT", "plugin": "coupon-gift", "parameters": {} });
     admin.post("/api/admin/coupons", coupon).await.data(201);
     let customer = shop.customer("hadiah@example.com").await;
@@ -94,7 +84,7 @@ async fn redeem_gift(shop: &Shop, admin: &Client) {
         .data(201);
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+pub(super) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds().await {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -108,7 +98,7 @@ async fn activations(shop: &Shop) -> Vec<Value> {
 }
 
 /// Returns the details of the audit events of one kind about the plugin, oldest first.
-async fn audited(shop: &Shop, act: &str) -> Vec<Value> {
+pub(super) async fn audited(shop: &Shop, act: &str) -> Vec<Value> {
     let mut conn = shop.state().db.read().await.unwrap();
     let sql = "SELECT details FROM audit_events \
                WHERE act = $1 AND subject = 'plugin:coupon-gift' ORDER BY id";
@@ -129,9 +119,7 @@ both_engines!(
         what_is_used_is_kept,
         live_instances_outlive_the_retirement_of_their_plugin,
         races_end_in_one_order_or_the_other,
-        a_restart_between_upload_and_activation_loses_nothing,
-        a_broken_version_replaces_nothing,
-        a_version_that_keeps_failing_is_suspended
+        a_restart_between_upload_and_activation_loses_nothing
     ]
 );
 
@@ -393,90 +381,6 @@ async fn a_restart_between_upload_and_activation_loses_nothing(shop: Shop) {
     );
 }
 
-/// A version that does not load never replaces a working one: it is shown with an alert until
-/// one loads. After a restart there is no version to keep, and the rest works.
-async fn a_broken_version_replaces_nothing(shop: Shop) {
-    let admin = shop.admin().await;
-    let good = install(&admin, giving(1_000, "1.0.0")).await;
-    let broken = shop.put_in_place("coupon-gift", b"not a component").await;
-    eventually("the poll meets the broken version", async || {
-        !shop.state().plugins.failures().is_empty()
-    })
-    .await;
-    redeem_gift(&shop, &admin).await;
-    let plugin = admin.get(PLUGIN).await.data(200);
-    assert_eq!(
-        (&plugin["active"], &plugin["running"]),
-        (&json!(broken), &json!(good))
-    );
-    let failing = plugin["versions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|version| version["digest"] == broken.as_str());
-    assert!(failing.unwrap()["failure"].is_string(), "{plugin:#}");
-    let alerts = open_alerts(&admin, "PLUGIN_NOT_LOADED").await;
-    assert_eq!(alerts[0]["subject"], "coupon-gift");
-
-    let shop = shop.restart().await;
-    let admin = shop.admin().await;
-    let coupon = json!({ "code": "GIFT2", "plugin": "coupon-gift", "parameters": {} });
-    admin
-        .post("/api/admin/coupons", coupon)
-        .await
-        .fails(400, "VALIDATION_FAILED");
-    shop.state().plugins.active("service-n8n").unwrap();
-    activate(&admin, &good).await.data(200);
-    assert!(open_alerts(&admin, "PLUGIN_NOT_LOADED").await.is_empty());
-}
-
-/// A version that keeps failing is suspended, with an alert; it is tried again after the pause,
-/// or at once when an administrator resumes it.
-async fn a_version_that_keeps_failing_is_suspended(shop: Shop) {
-    let admin = shop.admin().await;
-    let good = install(&admin, giving(1_000, "1.0.0")).await;
-    redeem_gift(&shop, &admin).await;
-    let customer = shop.customer("sabar@example.com").await;
-    let bad = shop.put_in_place("coupon-gift", &trapping()).await;
-    shop.state().plugins.refresh().await.unwrap();
-    let redeem = async || {
-        customer
-            .post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" }))
-            .await
-    };
-    let suspended = async || {
-        let answer = redeem().await;
-        answer.fails(503, "PLUGIN_SUSPENDED");
-        assert_eq!(answer.detail("plugin"), Some("coupon-gift"));
-        assert!(answer.headers.contains_key("retry-after"));
-    };
-    for _ in 0..5 {
-        redeem().await.fails(502, "PLUGIN_FAILED");
-    }
-    suspended().await;
-    assert_eq!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.len(), 1);
-    assert!(admin.get(&version(&bad)).await.data(200)["suspendedUntil"].is_string());
-
-    shop.clock().advance(TimeDelta::seconds(61));
-    redeem().await.fails(502, "PLUGIN_FAILED");
-    suspended().await;
-    assert_eq!(
-        open_alerts(&admin, "PLUGIN_SUSPENDED").await[0]["occurrences"],
-        2
-    );
-    let reset = format!("{}/reset", version(&bad));
-    assert_eq!(
-        admin.post(&reset, json!(null)).await.data(200)["wasSuspended"],
-        true
-    );
-    assert_eq!(audited(&shop, "plugin.resumed").await.len(), 1);
-    assert!(open_alerts(&admin, "PLUGIN_SUSPENDED").await.is_empty());
-    redeem().await.fails(502, "PLUGIN_FAILED");
-    activate(&admin, &good).await.data(200);
-    redeem().await.data(201);
-    shop.books_balance().await;
-}
-
 /// Opens a shop without services that polls for versions at this interval.
 pub(super) async fn following(
     engine: Engine,
@@ -552,43 +456,5 @@ async fn the_poll_finds_what_nobody_told() {
             tokio::time::sleep(Duration::from_millis(100)).await;
             assert!(running(&shop).is_some());
         }
-    }
-}
-
-/// The settings decide the number of failures and the length of a suspension.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn suspensions_are_as_an_operator_decides() {
-    for (failures, pause) in [(2, 600), (0, 600)] {
-        let shop = following(Engine::Sqlite, 3_600, |config| {
-            config.plugins.breaker.failures = failures;
-            config.plugins.breaker.pause = TimeDelta::seconds(pause);
-        });
-        let shop = shop.await.unwrap();
-        let admin = shop.admin().await;
-        install(&admin, giving(1_000, "1.0.0")).await;
-        redeem_gift(&shop, &admin).await;
-        let customer = shop.customer("coba@example.com").await;
-        shop.put_in_place("coupon-gift", &trapping()).await;
-        shop.state().plugins.refresh().await.unwrap();
-        let redeem = async || {
-            customer
-                .post("/api/wallet/redeem-coupon", json!({ "couponCode": "GIFT" }))
-                .await
-                .status
-        };
-        let mut seen = Vec::new();
-        for _ in 0..4 {
-            seen.push(redeem().await);
-        }
-        shop.clock().advance(TimeDelta::seconds(599));
-        seen.push(redeem().await);
-        shop.clock().advance(TimeDelta::seconds(1));
-        seen.push(redeem().await);
-        let expected = if failures == 0 {
-            [502; 6]
-        } else {
-            [502, 502, 503, 503, 503, 502]
-        };
-        assert_eq!(seen, expected, "{failures}");
     }
 }

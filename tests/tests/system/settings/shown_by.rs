@@ -72,7 +72,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
-        LIFE,
+        SUSPENSIONS,
         "suspensions_are_as_an_operator_decides",
         &[
             "DERMAGA_PLUGIN_BREAKER_FAILURES",
@@ -380,6 +380,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 const CLI: &str = "host/server/tests/process/cli.rs";
 
 const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
+const SUSPENSIONS: &str = "tests/tests/system/api/plugin_suspensions.rs";
 const SIGNATURES: &str = "tests/tests/system/api/plugin_signatures.rs";
 
 const MAILS: &str = "tests/tests/system/api/mails.rs";
