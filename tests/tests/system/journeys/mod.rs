@@ -9,6 +9,7 @@ pub(crate) mod model;
 pub(crate) mod overdue;
 pub(crate) mod proofs;
 pub(crate) mod purchase;
+pub(crate) mod reduced_renewals;
 pub(crate) mod refund;
 pub(crate) mod renewal;
 pub(crate) mod second_upgrades;
