@@ -13,6 +13,7 @@ pub(crate) mod reduced_renewals;
 pub(crate) mod refund;
 pub(crate) mod renewal;
 pub(crate) mod second_upgrades;
+pub(crate) mod term_changes;
 pub(crate) mod terms;
 pub(crate) mod unpaid;
 pub(crate) mod upgrade;
