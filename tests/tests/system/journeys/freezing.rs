@@ -6,7 +6,6 @@ use chrono::{DateTime, Months, TimeDelta, Utc};
 use chrono_tz::Asia::Jakarta;
 use dermaga_shop::billing::{process_grace, renew_due};
 use dermaga_tests::{Answer, Client, Shop, both_engines};
-use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::journeys::{
@@ -22,18 +21,19 @@ both_engines!(
         a_freeze_begins_with_the_next_period_and_charges_the_storage,
         a_freeze_is_called_back_before_it_begins,
         a_late_freeze_says_what_it_charges,
-        a_thaw_charges_a_new_period_and_never_fails_for_quota,
-        a_thaw_with_too_little_money_changes_nothing,
         unpaid_storage_follows_the_rules_of_grace,
         a_pending_freeze_that_cannot_be_paid_stops_all_the_same,
-        concurrent_freezes_and_thaws_charge_once,
-        a_coupon_waits_while_frozen_and_a_term_comes_back_whole,
         freezes_are_refused_for_their_reason,
         what_is_frozen_is_not_changed
     ]
 );
 
-async fn buy(shop: &Shop, customer: &Client, months: u32, coupon: Option<&str>) -> Value {
+pub(super) async fn buy(
+    shop: &Shop,
+    customer: &Client,
+    months: u32,
+    coupon: Option<&str>,
+) -> Value {
     let plan = shop.plan("n8n", "basic").await;
     let order = json!({ "planId": plan, "termMonths": months, "couponCode": coupon });
     let bought = customer.post("/api/subscriptions", order).await.data(201);
@@ -42,17 +42,17 @@ async fn buy(shop: &Shop, customer: &Client, months: u32, coupon: Option<&str>) 
     bought
 }
 
-async fn freeze(customer: &Client, id: &str) -> Answer {
+pub(super) async fn freeze(customer: &Client, id: &str) -> Answer {
     let path = format!("/api/subscriptions/{id}/freeze");
     customer.post(&path, json!({})).await
 }
 
-async fn thaw(customer: &Client, id: &str) -> Answer {
+pub(super) async fn thaw(customer: &Client, id: &str) -> Answer {
     let path = format!("/api/subscriptions/{id}/thaw");
     customer.post(&path, json!({})).await
 }
 
-async fn balance(client: &Client) -> i64 {
+pub(super) async fn balance(client: &Client) -> i64 {
     let info = client.get("/api/wallet/info").await.data(200);
     info["totalBalance"].as_i64().unwrap()
 }
@@ -62,16 +62,16 @@ async fn available(shop: &Shop) -> i64 {
     view["availableQuota"].as_i64().unwrap()
 }
 
-fn later(from: DateTime<Utc>, months: u32) -> DateTime<Utc> {
+pub(super) fn later(from: DateTime<Utc>, months: u32) -> DateTime<Utc> {
     (from.with_timezone(&Jakarta) + Months::new(months)).to_utc()
 }
 
-fn state(seen: &Value) -> (&Value, &Value) {
+pub(super) fn state(seen: &Value) -> (&Value, &Value) {
     (&seen["status"], &seen["freezeState"])
 }
 
 /// Buys, freezes and moves into the first frozen period; returns the customer, signed in again, and the purchase.
-async fn frozen(shop: &Shop, email: &str, cash: i64, months: u32) -> (Client, Value) {
+pub(super) async fn frozen(shop: &Shop, email: &str, cash: i64, months: u32) -> (Client, Value) {
     let customer = customer_with_cash(shop, email, cash).await;
     let bought = buy(shop, &customer, months, None).await;
     freeze(&customer, id_of(&bought)).await.data(200);
@@ -224,73 +224,6 @@ async fn a_late_freeze_says_what_it_charges(shop: Shop) {
     assert_eq!(state(&seen), (&json!("ACTIVE"), &json!("PENDING")));
 }
 
-/// Half a month into the second frozen month, with the plan sold out and off sale.
-async fn a_thaw_charges_a_new_period_and_never_fails_for_quota(shop: Shop) {
-    let (_, bought) = frozen(&shop, "cair@example.com", 120_000, 1).await;
-    let id = id_of(&bought);
-    next_period(&shop, id).await;
-    shop.clock().advance(TimeDelta::days(15));
-    let plan = shop.plan("n8n", "basic").await;
-    shop.leave_quota(&plan, 0).await;
-    shop.sql("UPDATE service_plans SET active = FALSE")
-        .await
-        .unwrap();
-    let customer = shop.sign_in("cair@example.com").await;
-    let path = format!("/api/subscriptions/{id}/thaw");
-    let info = format!("/api/subscriptions/{id}/billing-info");
-    assert_eq!(customer.get(&info).await.data(200)["thaw"], 50_000);
-    customer
-        .post(&path, json!({ "maxCharge": 49_999 }))
-        .await
-        .fails(409, "QUOTE_CHANGED");
-    let thawed = thaw(&customer, id).await.data(200);
-    assert_eq!(
-        (&thawed["charged"], &thawed["subscription"]["freezeState"]),
-        (&json!(50_000), &json!("NONE"))
-    );
-    assert_eq!(thawed["lines"].as_array().unwrap().len(), 1);
-    let seen = &thawed["subscription"];
-    let (start, end) = (moment(&seen["periodStart"]), moment(&seen["periodEnd"]));
-    assert!((shop.clock().now() - start).num_seconds() < 60);
-    assert_eq!(end, later(start, 1));
-    let instance = bought["instanceId"].as_str().unwrap();
-    shop.instance_becomes(&customer, instance, "RUNNING").await;
-    assert_eq!(balance(&customer).await, 0);
-    thaw(&customer, id).await.fails(409, "INVALID_STATE");
-    give(
-        &shop,
-        customer.get("/api/auth/profile").await.data(200)["id"]
-            .as_str()
-            .unwrap(),
-        50_000,
-    )
-    .await;
-    let renewed = next_period(&shop, id).await;
-    assert_eq!(
-        (
-            &renewed["periods"][0]["price"],
-            &renewed["periods"][0]["number"]
-        ),
-        (&json!(50_000), &json!(5))
-    );
-    assert_eq!(moment(&renewed["periodEnd"]), later(start, 2));
-    shop.books_balance().await;
-}
-
-async fn a_thaw_with_too_little_money_changes_nothing(shop: Shop) {
-    let (customer, bought) = frozen(&shop, "kurang-cair@example.com", 109_999, 1).await;
-    let id = id_of(&bought);
-    let before = subscription(&shop, id).await;
-    assert_eq!(balance(&customer).await, 49_999);
-    for answer in join_all((0..3).map(|_| thaw(&customer, id))).await {
-        answer.fails(402, "INSUFFICIENT_CREDIT");
-    }
-    assert_eq!(subscription(&shop, id).await["periods"], before["periods"]);
-    assert_eq!(subscription(&shop, id).await["freezeState"], "FROZEN");
-    assert_eq!(balance(&customer).await, 49_999);
-    shop.books_balance().await;
-}
-
 /// Grace, suspension and end of a frozen one; what is paid for again stays frozen; a thaw pays the storage of the
 /// days that it ran into grace.
 async fn unpaid_storage_follows_the_rules_of_grace(shop: Shop) {
@@ -370,113 +303,6 @@ async fn a_pending_freeze_that_cannot_be_paid_stops_all_the_same(shop: Shop) {
     let instance = bought["instanceId"].as_str().unwrap();
     let stopped = shop.instance_becomes(&customer, instance, "STOPPED").await;
     assert_eq!(stopped["halt"], "FROZEN");
-    shop.books_balance().await;
-}
-
-/// Double calls, and a thaw beside the renewal of the storage, on two servers.
-async fn concurrent_freezes_and_thaws_charge_once(shop: Shop) {
-    let customer = customer_with_cash(&shop, "serentak-beku@example.com", 1_000_000).await;
-    let bought = buy(&shop, &customer, 1, None).await;
-    let id = id_of(&bought);
-    for answer in join_all((0..6).map(|_| freeze(&customer, id))).await {
-        answer.data(200);
-    }
-    for round in 0..4 {
-        let both = join_all((0..6).map(|one| {
-            let customer = &customer;
-            async move {
-                if one % 2 == 0 {
-                    freeze(customer, id).await
-                } else {
-                    thaw(customer, id).await
-                }
-            }
-        }));
-        for answer in both.await {
-            assert!(
-                answer.status == 200 || answer.status == 409,
-                "{round}: {}",
-                answer.status
-            );
-        }
-    }
-    freeze(&customer, id).await.data(200);
-    let seen = next_period(&shop, id).await;
-    assert_eq!(seen["freezeState"], "FROZEN");
-    assert_eq!(seen["periods"].as_array().unwrap().len(), 2);
-    let end = moment(&seen["periodEnd"]);
-    shop.clock().advance(end - shop.clock().now());
-    let customer = shop.sign_in("serentak-beku@example.com").await;
-    let before = balance(&customer).await;
-    let thaws = join_all((0..6).map(|_| thaw(&customer, id)));
-    let renewals = join_all((0..3).map(|_| renew_due(&shop.state().subscriptions)));
-    let (answers, outcomes) = futures::future::join(thaws, renewals).await;
-    for outcome in outcomes {
-        assert_eq!(outcome.unwrap().errors, Vec::<String>::new());
-    }
-    let done: Vec<_> = answers
-        .iter()
-        .filter(|answer| answer.status == 200)
-        .collect();
-    assert_eq!(done.len(), 1);
-    let seen = subscription(&shop, id).await;
-    assert_eq!(state(&seen), (&json!("ACTIVE"), &json!("NONE")));
-    let periods = seen["periods"].as_array().unwrap().iter();
-    let paid: i64 = periods
-        .skip_while(|period| period["number"] == 0)
-        .map(|period| period["price"].as_i64().unwrap())
-        .sum();
-    assert_eq!(1_000_000 - paid, balance(&customer).await);
-    assert!(
-        before - balance(&customer).await <= 60_001,
-        "one month, and its storage at most"
-    );
-    shop.books_balance().await;
-}
-
-async fn a_coupon_waits_while_frozen_and_a_term_comes_back_whole(shop: Shop) {
-    let body = json!({ "code": "DUABELAS", "plugin": "coupon-subscription-discount", "lasts": 18,
-        "parameters": { "percent": 50 } });
-    shop.admin()
-        .await
-        .post("/api/admin/coupons", body)
-        .await
-        .data(201);
-    let customer = customer_with_cash(&shop, "tahun-beku@example.com", 1_000_000).await;
-    let bought = buy(&shop, &customer, 12, Some("DUABELAS")).await;
-    let id = id_of(&bought);
-    assert_eq!(
-        (
-            &bought["charged"],
-            &bought["subscription"]["couponPeriodsLeft"]
-        ),
-        (&json!(255_000), &json!(6))
-    );
-    freeze(&customer, id).await.data(200);
-    let seen = next_period(&shop, id).await;
-    let period = &seen["periods"][0];
-    assert_eq!(
-        (&period["price"], &period["discount"], &period["months"]),
-        (&json!(10_000), &json!(0), &json!(1))
-    );
-    assert_eq!(seen["couponPeriodsLeft"], 6);
-    let customer = shop.sign_in("tahun-beku@example.com").await;
-    let thawed = thaw(&customer, id).await.data(200);
-    // Six of twelve months at half the price.
-    assert_eq!(thawed["charged"], 510_000 - 127_500);
-    let seen = &thawed["subscription"];
-    assert_eq!(
-        (
-            &seen["termMonths"],
-            &seen["termPrice"],
-            &seen["couponPeriodsLeft"]
-        ),
-        (&json!(12), &json!(510_000), &json!(0))
-    );
-    assert_eq!(
-        moment(&seen["periodEnd"]),
-        later(moment(&seen["periodStart"]), 12)
-    );
     shop.books_balance().await;
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod renewal;
 pub(crate) mod second_upgrades;
 pub(crate) mod term_changes;
 pub(crate) mod terms;
+pub(crate) mod thawing;
 pub(crate) mod unpaid;
 pub(crate) mod upgrade;
 pub(crate) mod year;
