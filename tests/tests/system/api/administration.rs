@@ -1,7 +1,7 @@
 //! Tests of what administrators see and do of customers' subscriptions.
 
 use chrono::TimeDelta;
-use dermaga_tests::{Answer, Client, Engine, Shop, both_engines};
+use dermaga_tests::{Answer, Client, Shop, both_engines};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::journeys::{
     upgrade::{basic, customer_with_cash},
 };
 
-const REASON: &str = "The customer asked by telephone.";
+pub(super) const REASON: &str = "The customer asked by telephone.";
 
 both_engines!(
     Shop,
@@ -22,19 +22,16 @@ both_engines!(
         what_is_granted_without_a_gift_is_paid,
         an_extension_moves_the_end_once_for_a_key,
         an_extension_ends_a_grace,
-        a_price_only_falls_and_counts_from_the_next_period,
-        a_forced_end_returns_the_unused_cash_once,
-        a_forced_end_never_returns_days_that_were_given,
-        both_names_of_an_end_are_one_act
+        a_price_only_falls_and_counts_from_the_next_period
     ]
 );
 
-async fn delete(client: &Client, path: &str, body: Value) -> Answer {
+pub(super) async fn delete(client: &Client, path: &str, body: Value) -> Answer {
     let request = client.request(Method::DELETE, path);
     client.send(request.json(&body)).await
 }
 
-async fn balances(client: &Client) -> (i64, i64) {
+pub(super) async fn balances(client: &Client) -> (i64, i64) {
     let info = client.get("/api/wallet/info").await.data(200);
     let of = |field: &str| info[field].as_i64().unwrap();
     (of("paidBalance"), of("bonusBalance"))
@@ -46,7 +43,7 @@ async fn me(client: &Client) -> String {
 }
 
 /// Returns the details of the one recorded act of this name on a subscription, whose reason is known.
-async fn recorded(admin: &Client, act: &str, id: &str) -> Value {
+pub(super) async fn recorded(admin: &Client, act: &str, id: &str) -> Value {
     let path = format!("/api/admin/audit?act={act}&subject=subscription:{id}");
     let page = admin.get(&path).await.data(200);
     assert_eq!(page.as_array().unwrap().len(), 1, "{page:#}");
@@ -428,122 +425,5 @@ async fn a_price_only_falls_and_counts_from_the_next_period(shop: Shop) {
     let on = json!({ "autoRenew": true, "reason": REASON });
     let answer = shop.admin().await.put(&path, on).await;
     answer.fails(409, "INVALID_STATE");
-    shop.books_balance().await;
-}
-
-async fn a_forced_end_returns_the_unused_cash_once(shop: Shop) {
-    let customer = customer_with_cash(&shop, "paksa@example.com", 60_000).await;
-    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-    let id = id_of(&bought);
-    let whole = subscription(&shop, id).await;
-    let (start, end) = (moment(&whole["periodStart"]), moment(&whole["periodEnd"]));
-    let available = shop.plan_view("n8n", "basic").await["availableQuota"]
-        .as_i64()
-        .unwrap();
-    shop.clock()
-        .advance((end - start) / 2 - (shop.clock().now() - start));
-    let admin = shop.admin().await;
-    let path = format!("/api/admin/subscriptions/{id}/force-cancel");
-    let body = json!({ "processRefund": true, "reason": REASON });
-    let attempts = (0..4).map(|_| delete(&admin, &path, body.clone()));
-    let answers = futures::future::join_all(attempts).await;
-    let (done, refused): (Vec<_>, Vec<_>) =
-        answers.into_iter().partition(|answer| answer.status == 200);
-    assert_eq!((done.len(), refused.len()), (1, 3));
-    for answer in refused {
-        answer.fails(409, "INVALID_STATE");
-    }
-    let done = done[0].clone().data(200);
-    let back = done["refunded"].as_i64().unwrap();
-    assert!((24_990..=25_000).contains(&back), "{back}");
-    assert_eq!(done["subscription"]["status"], "CANCELLED");
-    assert_eq!(done["subscription"]["periods"][0]["refundedCash"], back);
-    let customer = shop.sign_in("paksa@example.com").await;
-    assert_eq!(balances(&customer).await, (10_000 + back, 0));
-    let details = recorded(&admin, "subscription.force_cancelled", id).await;
-    assert_eq!(details["refunded"], back);
-    let after = shop.plan_view("n8n", "basic").await["availableQuota"]
-        .as_i64()
-        .unwrap();
-    assert_eq!(after, available + 1);
-
-    // Bonus credit is not cash, and without the wish nothing comes back.
-    let gifted = shop
-        .customer_with_credit("paksa-bonus@example.com", 50_000)
-        .await;
-    let other = buy(&shop, &gifted, ("n8n", "basic"), None).await;
-    let path = format!("/api/admin/subscriptions/{}/force-cancel", id_of(&other));
-    assert_eq!(delete(&admin, &path, body).await.data(200)["refunded"], 0);
-    assert_eq!(balances(&gifted).await, (0, 0));
-    let plain = customer_with_cash(&shop, "paksa-biasa@example.com", 50_000).await;
-    let third = buy(&shop, &plain, ("n8n", "basic"), None).await;
-    let path = format!("/api/admin/subscriptions/{}/force-cancel", id_of(&third));
-    let ended = delete(&admin, &path, json!({ "reason": REASON })).await;
-    assert_eq!(ended.data(200)["refunded"], 0);
-    assert_eq!(balances(&plain).await, (0, 0));
-    shop.books_balance().await;
-}
-
-async fn a_forced_end_never_returns_days_that_were_given(shop: Shop) {
-    let customer = customer_with_cash(&shop, "panjang@example.com", 50_000).await;
-    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-    let id = id_of(&bought);
-    let end = moment(&subscription(&shop, id).await["periodEnd"]);
-    let admin = shop.admin().await;
-    let path = format!("/api/admin/subscriptions/{id}");
-    let body = json!({ "days": 60, "reason": REASON });
-    admin.put(&format!("{path}/extend"), body).await.data(200);
-    shop.clock().advance(end - shop.clock().now());
-    let admin = shop.admin().await;
-    let body = json!({ "processRefund": true, "reason": REASON });
-    let ended = delete(&admin, &format!("{path}/force-cancel"), body).await;
-    assert_eq!(ended.data(200)["refunded"], 0);
-    shop.books_balance().await;
-}
-
-async fn both_names_of_an_end_are_one_act(shop: Shop) {
-    let customer = customer_with_cash(&shop, "habis@example.com", 50_000).await;
-    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-    let id = id_of(&bought);
-    let admin = shop.admin().await;
-    let path = format!("/api/admin/subscriptions/{id}/expire");
-    let ended = admin
-        .put(&path, json!({ "reason": REASON }))
-        .await
-        .data(200);
-    assert_eq!(
-        (&ended["status"], &ended["cancelReason"]),
-        (&json!("EXPIRED"), &json!(REASON))
-    );
-    recorded(&admin, "subscription.expired", id).await;
-    let again = admin.put(&path, json!({ "reason": REASON })).await;
-    again.fails(409, "INVALID_STATE");
-    let other = format!("/api/admin/billing/expire/{id}");
-    let again = admin.post(&other, json!({ "reason": REASON })).await;
-    again.fails(409, "INVALID_STATE");
-    assert_eq!(balances(&customer).await, (0, 0));
-    shop.books_balance().await;
-}
-
-/// Two servers extend, end and give back at the same moment: each end is one, and the cash comes once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_servers_end_a_subscription_once() {
-    let Some(shop) = Shop::open(Engine::Postgres).await else {
-        return;
-    };
-    let other = shop.second_server().await;
-    let customer = customer_with_cash(&shop, "dua-server@example.com", 50_000).await;
-    let bought = buy(&shop, &customer, ("n8n", "basic"), None).await;
-    let path = format!("/api/admin/subscriptions/{}/force-cancel", id_of(&bought));
-    let admin = shop.admin().await;
-    let there = admin.moved_to(other.client());
-    let body = json!({ "processRefund": true, "reason": REASON });
-    let clients = [&admin, &there, &admin, &there];
-    let attempts = clients.map(|client| delete(client, &path, body.clone()));
-    let answers = futures::future::join_all(attempts).await;
-    let done = answers.iter().filter(|answer| answer.status == 200);
-    assert_eq!(done.count(), 1);
-    let (paid, _) = balances(&customer).await;
-    assert!((49_000..=50_000).contains(&paid), "{paid}");
     shop.books_balance().await;
 }

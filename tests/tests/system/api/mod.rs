@@ -21,6 +21,7 @@ pub(crate) mod data_loss;
 pub(crate) mod drift;
 pub(crate) mod events;
 pub(crate) mod faults_at_once;
+pub(crate) mod forced_ends;
 pub(crate) mod headers;
 pub(crate) mod health;
 pub(crate) mod idempotency;
