@@ -3,6 +3,7 @@
 
 mod fill;
 mod journey;
+mod lists;
 mod places;
 mod scans;
 

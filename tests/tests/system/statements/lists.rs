@@ -1,0 +1,209 @@
+//! The lists of the API with their filters, each of which builds a statement of its own.
+
+use dermaga_tests::Client;
+
+/// Lists with their filters, asked for one by one and all together. Names in braces are replaced by values
+/// of the journey.
+pub(super) const ADMIN_LISTS: &[(&str, &[&str])] = &[
+    (
+        "alerts",
+        &[
+            "kind=PLUGIN_SUSPENDED",
+            "state=OPEN",
+            "state=RESOLVED",
+            "subject=x",
+            "acknowledged=true",
+            "acknowledged=false",
+        ],
+    ),
+    (
+        "coupons",
+        &[
+            "status=ACTIVE",
+            "status=EXPIRED",
+            "status=DISABLED",
+            "plugin=coupon-credit-topup",
+            "q=a",
+        ],
+    ),
+    ("categories", &[]),
+    ("coupons/statistics", &["from={moment}", "to={later}"]),
+    (
+        "quota",
+        &[
+            "service=n8n",
+            "tier=FREE",
+            "health=healthy",
+            "health=warning",
+            "health=critical",
+            "health=full",
+        ],
+    ),
+    ("quota/overview", &[]),
+    ("quota/statistics", &[]),
+    (
+        "services",
+        &[
+            "q=a",
+            "category=databases",
+            "plugin=service-n8n",
+            "state=ON_SALE",
+            "state=OFF",
+            "state=REFUSED",
+            "state=RETIRED",
+        ],
+    ),
+    ("services/statistics", &[]),
+    ("debts", &["userId={user}", "open=true", "open=false"]),
+    (
+        "decisions",
+        &[
+            "plugin=coupon-credit-topup",
+            "function=evaluate",
+            "userId={user}",
+            "digest={digest}",
+            "version=1.0.0",
+            "outcome=answered",
+            "outcome=failed",
+            "since={moment}",
+            "until={later}",
+            "subscriptionId={subscription}",
+            "couponCode={coupon}",
+            "transaction=TXMP-101",
+        ],
+    ),
+    ("jobs/ledger-seal/runs", &[]),
+    ("notifications/deliveries", &["state=DEAD", "state=SENT"]),
+    ("payments", &["state=SETTLED", "userId={user}"]),
+    (
+        "tickets",
+        &[
+            "status=OPEN",
+            "priority=URGENT",
+            "userId={user}",
+            "assigneeId={user}",
+            "unassigned=true",
+            "unassigned=false",
+            "q=a",
+            "q=%23042",
+            "from={moment}",
+            "to={later}",
+        ],
+    ),
+    ("tickets/stats", &[]),
+    (
+        "subscriptions",
+        &[
+            "status=ACTIVE",
+            "userId={user}",
+            "service=n8n",
+            "planId={user}",
+            "autoRenew=true",
+            "q=a",
+            "from={moment}",
+            "to={later}",
+            "endsBy={later}",
+        ],
+    ),
+    ("subscriptions/stats", &["months=2"]),
+    (
+        "transactions",
+        &[
+            "userId={user}",
+            "number=TXMP-101",
+            "type=TOP_UP",
+            "status=COMPLETED",
+            "from={moment}",
+            "to={later}",
+            "minAmount=5",
+        ],
+    ),
+    (
+        "users",
+        &[
+            "q=a",
+            "role=USER",
+            "state=ACTIVE",
+            "emailVerified=true",
+            "emailVerified=false",
+            "from={moment}",
+            "to={later}",
+        ],
+    ),
+    (
+        "wallets",
+        &[
+            "q=a",
+            "minBalance=1",
+            "maxBalance=9",
+            "order=BALANCE",
+            "order=SPENT",
+            "order=TOP_UP",
+            "order=CHANGED",
+        ],
+    ),
+];
+
+pub(super) const OWN_LISTS: &[(&str, &[&str])] = &[
+    ("catalog/services", &[]),
+    ("catalog/featured", &[]),
+    ("catalog/categories", &[]),
+    (
+        "catalog/search",
+        &["q=a", "category=databases", "featured=true"],
+    ),
+    ("instances", &["status=RUNNING"]),
+    (
+        "notifications",
+        &["kind=TOP_UP_RECEIVED", "unread=true", "unread=false"],
+    ),
+    ("subscriptions", &["status=ACTIVE"]),
+    ("subscriptions/waitlist", &[]),
+    ("wallet/coupon-history", &[]),
+    ("wallet/debts", &[]),
+    (
+        "wallet/transactions",
+        &[
+            "type=TOP_UP",
+            "status=COMPLETED",
+            "from={moment}",
+            "to={later}",
+        ],
+    ),
+];
+
+pub(super) async fn lists(
+    client: &Client,
+    base: &str,
+    lists: &[(&str, &[&str])],
+    known: &[(&str, String)],
+) {
+    let mut refused = Vec::new();
+    for (path, filters) in lists {
+        let mut queries: Vec<String> = filters.iter().map(|filter| format!("?{filter}")).collect();
+        queries.push(String::new());
+        queries.push(format!("?{}", distinct(filters).join("&")));
+        for query in queries {
+            let query = known
+                .iter()
+                .fold(query, |query, (name, value)| query.replace(name, value));
+            let answer = client.get(&format!("{base}/{path}{query}")).await;
+            if answer.status != 200 {
+                refused.push(format!("{path}{query}: {}", answer.text));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// Keeps the first filter of each name.
+fn distinct<'a>(filters: &[&'a str]) -> Vec<&'a str> {
+    let name = |filter: &'a str| filter.split('=').next().unwrap();
+    let mut chosen: Vec<&str> = Vec::new();
+    for filter in filters {
+        if !chosen.iter().any(|other| name(other) == name(filter)) {
+            chosen.push(filter);
+        }
+    }
+    chosen
+}
