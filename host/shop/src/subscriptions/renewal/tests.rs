@@ -1,6 +1,8 @@
 //! Subscriptions whose period is over, and the time that is not charged.
 
-use super::*;
+use chrono::TimeDelta;
+
+use super::{next_price::switched_off, *};
 use crate::{
     ids::{CouponId, PlanId},
     subscriptions::SubscriptionStatus as Status,

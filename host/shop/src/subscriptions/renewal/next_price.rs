@@ -1,0 +1,198 @@
+//! The price of the next period, decided before anything is charged.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase};
+
+use super::{Kind, Next};
+use crate::{
+    Error, Result,
+    catalog::{self, Plan, SoldTerm},
+    coupons,
+    db::Conn,
+    money::Rupiah,
+    plugins::{self, Decision},
+    provisioning, schema,
+    subscriptions::{Subscription, SubscriptionRow, Subscriptions, pricing, upgrade},
+};
+
+/// Decides what the next period costs: at the price the customer bought at or was told of, by the
+/// plugin version that the instance is pinned to. Writes nothing.
+pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
+    price_of(shop, row, Kind::of(&row.subscription)).await
+}
+
+/// Decides what a new period costs that begins now, of a subscription that is frozen. Writes nothing.
+pub(in crate::subscriptions) async fn price_of_thaw(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+) -> Result<Next> {
+    price_of(shop, row, Kind::Thaw).await
+}
+
+/// Returns the price of the next period of its service before a coupon, also while it is to be frozen.
+pub(in crate::subscriptions) async fn plan_price(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+) -> Result<Rupiah> {
+    Ok(price_of(shop, row, Kind::Service).await?.price)
+}
+
+async fn price_of(shop: &Subscriptions, row: &SubscriptionRow, kind: Kind) -> Result<Next> {
+    let current = &row.subscription;
+    let mut conn = shop.db.read().await?;
+    let now = shop.clock.now();
+    let off = switched_off(current, now);
+    // Forecast and charge ask about the same moment, so that their prices agree.
+    let starts_at = match kind {
+        Kind::Service | Kind::Storage(_) => current.period_end + off,
+        Kind::Thaw => now,
+    };
+    let priced_at = (!kind.is_frozen()).then_some(starts_at);
+    let (plan, term, to) = plans(&mut conn, current, priced_at).await?;
+    if upgrade::pending(&mut conn, current.id).await?.is_some() {
+        return Err(upgrade::changing());
+    }
+    drop(conn);
+    let months = if kind.is_frozen() { 1 } else { term.months };
+    let asked = (plan.clone(), contract::Term { months }, starts_at);
+    let (mut lines, total, price_decision) = ask(shop, current, asked).await?;
+    let mut price = match kind {
+        Kind::Service | Kind::Thaw => term.reduce(&mut lines, total)?,
+        Kind::Storage(storage) => storage_only(&mut lines, total, storage)?,
+    };
+    let mut coupon = None;
+    if price.is_positive() && !kind.is_frozen() && current.has_coupon_left() {
+        let purchase = Purchase {
+            service: row.service_slug.clone(),
+            plan,
+            term: term.for_plugins(),
+            lines: lines.clone(),
+            total: price.get(),
+        };
+        let whose = (current.user_id, current.id);
+        let asked = (purchase, current.coupon_periods_left);
+        coupon = Some(coupons::continue_for(&shop.coupons, whose, asked, starts_at).await?);
+    }
+    if kind == Kind::Thaw
+        && let Some(unpaid) = unpaid_storage(current, (shop.clock.zone(), now))?
+    {
+        price = price.plus(Rupiah::new(unpaid.amount))?;
+        lines.push(unpaid);
+    }
+    let passed = u32::try_from(current.anchor_months).map_err(Error::internal)?;
+    let (anchor_at, anchor_months) = match kind {
+        Kind::Service | Kind::Storage(_) => {
+            (current.anchor_at + off, passed.saturating_add(months))
+        }
+        Kind::Thaw => (now, months),
+    };
+    let mut next = Next {
+        number: current.period_number.saturating_add(1),
+        anchor_at,
+        // Without a gap to the period before, though the zone may be another since.
+        starts_at,
+        ends_at: pricing::period_end(shop.clock.zone(), anchor_at, anchor_months)?,
+        lines,
+        kind,
+        term,
+        months,
+        anchor_months,
+        price,
+        price_decision,
+        coupon,
+        to,
+    };
+    next.keep_to_budget(Rupiah::ZERO);
+    Ok(next)
+}
+
+/// Asks the plugin that the instance is pinned to for the price of a further period.
+async fn ask(
+    shop: &Subscriptions,
+    current: &Subscription,
+    (plan, term, starts_at): (contract::Plan, contract::Term, DateTime<Utc>),
+) -> Result<(Vec<PriceLine>, Rupiah, Decision)> {
+    let pinned = provisioning::pinned(&mut shop.db.read().await?, current.id).await?;
+    let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
+    let request = contract::PriceRequest {
+        settings: pinned.settings.0,
+        plan,
+        term,
+        config: pinned.config.0,
+        occasion: Occasion::Renewal,
+        moment: starts_at.timestamp(),
+    };
+    let subject = current.user_id.into();
+    let decided =
+        plugins::decide::<contract::service::Price>(&shop.plugins, &plugin, request, subject)
+            .await?;
+    match decided.value {
+        Answer::Ok(answer) => Ok((answer.lines, Rupiah::new(answer.total), decided.decision)),
+        Answer::Problems(problems) => Err(schema::refused(problems, "config")),
+    }
+}
+
+/// Returns the plan of the next period as plugins see it, its term at the customer's price, and the plan
+/// itself where it is another one. Without a moment, which is a frozen period's, the price is the one of now.
+async fn plans(
+    conn: &mut Conn,
+    current: &Subscription,
+    starts_at: Option<DateTime<Utc>>,
+) -> Result<(contract::Plan, SoldTerm, Option<Plan>)> {
+    if let Some(id) = current.next_plan_id {
+        let to = catalog::plan(conn, id).await?;
+        let term = to.term_or_months(current.term()?.months)?;
+        return Ok((to.for_plugins()?, term, Some(to)));
+    }
+    let plan = catalog::plan(conn, current.plan_id).await?;
+    let price = starts_at.map_or(current.monthly_price, |at| current.price_from(at));
+    Ok((
+        plan.for_plugins_at(price)?,
+        current.term()?.at(price)?,
+        None,
+    ))
+}
+
+/// Takes a price down to that of the storage, with a line that says so.
+fn storage_only(lines: &mut Vec<PriceLine>, price: Rupiah, storage: Rupiah) -> Result<Rupiah> {
+    let off = price.minus(storage)?;
+    if !off.is_positive() {
+        return Ok(price);
+    }
+    lines.push(PriceLine {
+        code: "frozen".to_owned(),
+        label: "Frozen".to_owned(),
+        amount: off.negated().get(),
+        reason: format!("While it is frozen, only its storage is charged: {storage} a month."),
+    });
+    Ok(storage)
+}
+
+/// Returns the line of the storage that is not paid, of a frozen subscription whose period is over: the share
+/// of a month until now, or until it was suspended.
+fn unpaid_storage(
+    current: &Subscription,
+    (zone, now): (Tz, DateTime<Utc>),
+) -> Result<Option<PriceLine>> {
+    let until = current.suspended_at.unwrap_or(now).min(now);
+    let storage = current.storage_price.unwrap_or(Rupiah::ZERO);
+    let month = pricing::period_end(zone, current.period_end, 1)? - current.period_end;
+    let unpaid = (until - current.period_end).clamp(TimeDelta::zero(), month);
+    let amount = storage.share(unpaid.num_seconds(), month.num_seconds())?;
+    Ok(amount.is_positive().then(|| PriceLine {
+        code: "storage".to_owned(),
+        label: "Storage that is not paid".to_owned(),
+        amount: amount.get(),
+        reason: format!("{storage} a month, since the period that was paid for is over."),
+    }))
+}
+
+/// Returns how long it has been switched off or never ran. That is not charged: its periods move on
+/// by as much.
+pub(super) fn switched_off(current: &Subscription, now: DateTime<Utc>) -> TimeDelta {
+    let since = current.suspended_at.or(current.held_since);
+    let off = since.map(|since| now - since);
+    // A moment that a wrong clock wrote down may lie ahead.
+    off.unwrap_or_default().max(TimeDelta::zero())
+}
