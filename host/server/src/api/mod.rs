@@ -23,6 +23,7 @@ mod personal_data;
 mod rate_limits;
 mod sessions;
 mod state;
+mod subscription_changes;
 mod subscriptions;
 mod tickets;
 mod two_factor;
@@ -65,6 +66,7 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::coupons::router())
         .merge(decisions::router())
         .merge(subscriptions::router())
+        .merge(subscription_changes::router())
         .merge(waitlist::router())
         .merge(admin::subscriptions::router())
         .merge(admin::billing::router())
