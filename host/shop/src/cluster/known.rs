@@ -5,26 +5,24 @@
 //! anything else changes leaves the entry of our field manager. Records are small; whole objects are
 //! kept only for instances that are under way.
 
+mod records;
+
 use std::{
-    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use dermaga_runtime::gate::INSTANCE_LABEL;
-use kube::{
-    ResourceExt,
-    api::DynamicObject,
-    core::{ObjectMeta, TypeMeta},
-};
+use kube::{ResourceExt, api::DynamicObject, core::ObjectMeta};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use self::records::{Group, LastApply, Owner, Record, State, others_of, ours, owner, owner_of};
 use super::{
-    FIELD_MANAGER, ObjectRef, additions,
+    FIELD_MANAGER, ObjectRef,
     discovery::{DEPENDENT_KINDS, INSTANCE_KINDS},
-    object::{MANAGED_BY_LABEL, is_of_instance},
+    object::MANAGED_BY_LABEL,
 };
 
 /// The only watched kind of the cluster's own objects: pods say more than their owners' status.
@@ -35,8 +33,6 @@ pub(super) const SECRET: &str = "Secret";
 const WORKLOADS: [&str; 2] = ["Deployment", "StatefulSet"];
 /// Age of a look at an instance's Secrets after which a pass looks again.
 const SECRETS_AGE: Duration = Duration::from_secs(60);
-/// Instances whose whole objects are kept at most; of others they are read when they are needed.
-const MAX_CLOSE: usize = 256;
 
 /// Kinds that are watched, in the order of [`INSTANCE_KINDS`].
 pub(super) fn watched_kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -58,108 +54,6 @@ pub(super) fn version(metadata: &ObjectMeta) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
-/// Hash of the fields that the API server knows to be as we applied them; 0 for none.
-fn ours(metadata: &ObjectMeta) -> u64 {
-    let entries = metadata.managed_fields.iter().flatten();
-    let mut applied = entries.filter(|entry| {
-        entry.manager.as_deref() == Some(FIELD_MANAGER)
-            && entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.is_none()
-    });
-    applied.next().map_or(0, |entry| {
-        let fields = entry.fields_v1.as_ref().map(|fields| fields.0.to_string());
-        let time = entry.time.as_ref().map(|time| time.0.to_string());
-        hash(&(fields, time))
-    })
-}
-
-/// Hash of what others have in the desired state of a workload.
-fn others_of(kind: &str, metadata: &ObjectMeta) -> u64 {
-    let others = additions::others(kind, metadata);
-    let fields: Vec<_> = others
-        .map(|(manager, fields)| (manager, fields.to_string()))
-        .collect();
-    hash(&fields)
-}
-
-/// Our last apply of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LastApply {
-    manifest: u64,
-    ours: u64,
-    others: u64,
-}
-
-/// Everything that is remembered of one object.
-#[derive(Debug)]
-struct Record {
-    object: ObjectRef,
-    uid: Box<str>,
-    version: u64,
-    ours: u64,
-    /// Hash of what others have in the desired state of a workload.
-    others: u64,
-    has_labels: bool,
-    has_controller: bool,
-    is_leaving: bool,
-    /// The list that it was seen in or after.
-    list: u32,
-    applied: Option<LastApply>,
-    whole: Option<Arc<DynamicObject>>,
-}
-
-impl Record {
-    fn agrees(&self, manifest: u64) -> bool {
-        let wanted = LastApply {
-            manifest,
-            ours: self.ours,
-            others: self.others,
-        };
-        self.ours != 0 && !self.is_leaving && self.has_labels && self.applied == Some(wanted)
-    }
-}
-
-/// The objects of one instance.
-#[derive(Debug, Default)]
-struct Group {
-    records: Vec<Record>,
-    /// Whole objects are kept.
-    is_close: bool,
-    /// Digest of the objects, and of the status that they led to, when nothing was under way.
-    settled: Option<(u64, u64)>,
-    secrets_seen: Option<Instant>,
-}
-
-impl Group {
-    /// Hash of everything that a status may depend on.
-    fn digest(&self) -> u64 {
-        let mut versions: Vec<_> = self
-            .records
-            .iter()
-            .map(|one| (&one.object, &one.uid, one.version))
-            .collect();
-        versions.sort_unstable();
-        hash(&versions)
-    }
-}
-
-/// The watch of one kind.
-#[derive(Debug, Default, Clone, Copy)]
-struct Watch {
-    is_current: bool,
-    list: u32,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    watches: HashMap<&'static str, Watch>,
-    groups: HashMap<Owner, Group>,
-    close: usize,
-}
-
-/// An instance by its place.
-type Owner = (Box<str>, Box<str>);
-
 /// The records of a cluster.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Known(Arc<Mutex<State>>);
@@ -178,95 +72,6 @@ pub(super) enum Ownership {
     Foreign,
     /// Only the API server knows.
     Unknown,
-}
-
-fn owner(namespace: &str, instance: &str) -> Owner {
-    (namespace.into(), instance.into())
-}
-
-fn owner_of(object: &DynamicObject) -> Option<Owner> {
-    let instance = object.labels().get(INSTANCE_LABEL)?;
-    Some(owner(object.metadata.namespace.as_deref()?, instance))
-}
-
-impl State {
-    fn is_current(&self) -> bool {
-        !self.watches.is_empty() && self.watches.values().all(|watch| watch.is_current)
-    }
-
-    fn group(&self, namespace: &str, instance: &str) -> Option<&Group> {
-        self.groups.get(&owner(namespace, instance))
-    }
-
-    /// Begins to keep whole objects of an instance, as long as there is room.
-    fn come_close(&mut self, of: Owner) {
-        let has_room = self.close < MAX_CLOSE;
-        let group = self.groups.entry(of).or_default();
-        if has_room && !group.is_close {
-            group.is_close = true;
-            self.close = self.close.saturating_add(1);
-        }
-    }
-
-    fn drop_if_empty(&mut self, of: &Owner) {
-        if let Some(group) = self.groups.get(of)
-            && group.records.is_empty()
-        {
-            self.close = self.close.saturating_sub(usize::from(group.is_close));
-            self.groups.remove(of);
-        }
-    }
-
-    /// Remembers an object, unless a later version of it is known. Returns its record with true when
-    /// that is news.
-    fn note(&mut self, kind: (&str, &str), mut live: DynamicObject) -> Option<(&mut Record, bool)> {
-        let of = owner_of(&live)?;
-        let list = self.watches.get(kind.1).map_or(0, |watch| watch.list);
-        let object = ObjectRef::new(kind.0, kind.1, &live.name_any());
-        let version = version(&live.metadata);
-        let labels = live.metadata.labels.as_ref();
-        let mut is_news = true;
-        let mut record = Record {
-            uid: live.uid().unwrap_or_default().into(),
-            version,
-            ours: ours(&live.metadata),
-            others: others_of(kind.1, &live.metadata),
-            has_labels: is_of_instance(labels, &of.1),
-            has_controller: live
-                .owner_references()
-                .iter()
-                .any(|owner| owner.controller == Some(true)),
-            is_leaving: live.metadata.deletion_timestamp.is_some(),
-            list,
-            applied: None,
-            whole: None,
-            object,
-        };
-        let group = self.groups.entry(of).or_default();
-        let records = &mut group.records;
-        let at = records.iter().position(|one| one.object == record.object);
-        let earlier = at.map(|at| records.swap_remove(at));
-        if let Some(earlier) = earlier {
-            if version < earlier.version {
-                records.push(Record { list, ..earlier });
-                return Some((records.last_mut()?, false));
-            }
-            let is_same = earlier.uid == record.uid;
-            is_news = !is_same || earlier.version != version;
-            record.applied = earlier.applied.filter(|_| is_same);
-            record.whole = earlier.whole.filter(|_| !is_news);
-        }
-        if group.is_close && kind.1 != SECRET && record.whole.is_none() {
-            live.metadata.managed_fields = None;
-            live.types = Some(TypeMeta {
-                api_version: kind.0.to_owned(),
-                kind: kind.1.to_owned(),
-            });
-            record.whole = Some(Arc::new(live));
-        }
-        records.push(record);
-        Some((records.last_mut()?, is_news))
-    }
 }
 
 impl Known {
