@@ -22,6 +22,7 @@ mod object;
 mod objects;
 mod reading;
 mod recreation;
+mod removal;
 mod rollout;
 mod stuck_pods;
 mod survey;
