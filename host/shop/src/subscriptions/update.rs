@@ -133,10 +133,8 @@ async fn propose(
     let instances = &shop.instances;
     let update =
         provisioning::prepare_update(instances, subscription_id, wanted.config, asking).await?;
-    let price_now = renewal::plan_price(shop, &row).await?;
-    let mut changed = row.clone();
-    changed.subscription.config.0 = update.config().clone();
-    let price_next = renewal::plan_price(shop, &changed).await?;
+    let price_now = renewal::plan_price(shop, &row, None).await?;
+    let price_next = renewal::plan_price(shop, &row, Some(update.config())).await?;
     if price_next > price_now {
         return Err(dearer(price_now, price_next)?);
     }

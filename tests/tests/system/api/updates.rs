@@ -1,5 +1,9 @@
 //! Tests of new configurations for what a customer has, and of ending it.
 
+use dermaga_runtime::{
+    contract::{PriceAnswer, PriceLine},
+    fixtures::ServiceFixture,
+};
 use dermaga_tests::{Answer, Client, Shop, both_engines};
 use serde_json::{Value, json};
 
@@ -10,6 +14,7 @@ both_engines!(
     [
         a_configuration_is_previewed_and_applied,
         what_does_not_fit_is_refused_and_changes_nothing,
+        a_configuration_that_costs_more_is_refused,
         a_service_that_does_not_run_is_not_updated,
         updates_at_once_leave_one_whole_configuration,
         an_instance_is_ended_by_its_owner_and_by_administrators,
@@ -138,6 +143,75 @@ async fn what_does_not_fit_is_refused_and_changes_nothing(shop: Shop) {
         .await
         .fails(404, "NOT_FOUND");
     assert_eq!(bought.detail().await["generation"], 1);
+}
+
+/// Builds a version of N8N's plugin whose price depends on the configured size.
+fn n8n_priced_by_size() -> Vec<u8> {
+    let price = |amount: i64| PriceAnswer {
+        lines: vec![PriceLine {
+            code: "size".to_owned(),
+            label: "Size".to_owned(),
+            amount,
+            reason: "One month in this size.".to_owned(),
+        }],
+        total: amount,
+    };
+    let mut fixture = ServiceFixture {
+        price: price(50_000),
+        prices_by_word: vec![
+            ("large".to_owned(), price(80_000)),
+            ("small".to_owned(), price(30_000)),
+        ],
+        ..ServiceFixture::default()
+    };
+    fixture.about.id = "service-n8n".to_owned();
+    fixture.component()
+}
+
+/// The next period of a configuration may cost as much as that of the present one, or less.
+async fn a_configuration_that_costs_more_is_refused(shop: Shop) {
+    shop.put_in_place("service-n8n", &n8n_priced_by_size())
+        .await;
+    shop.state().plugins.refresh().await.unwrap();
+    let bought = Bought::by(&shop, "lebih-mahal@example.com", ("n8n", 100_000)).await;
+    let wallet = async || {
+        let wallet = bought.customer.get("/api/wallet/info").await.data(200);
+        wallet["totalBalance"].clone()
+    };
+    let before = bought.applied().await;
+    assert_eq!(wallet().await, 50_000);
+    let size = |size: &str| json!({ "config": { "size": size } });
+
+    let mut preview = size("large");
+    preview["dryRun"] = json!(true);
+    bought.update(preview).await.fails(409, "PRICE_WOULD_RISE");
+    let refused = bought.update(size("large")).await;
+    refused.fails(409, "PRICE_WOULD_RISE");
+    assert!(
+        refused.text.contains("Rp80.000") && refused.text.contains("Rp30.000 more"),
+        "{}",
+        refused.text
+    );
+    assert_eq!(bought.applied().await, before);
+    assert_eq!(bought.config().await, json!({}));
+    assert_eq!(bought.detail().await["generation"], 1);
+
+    // It costs the same, then less, and from there the price it had before would be a rise.
+    for (name, (now, next)) in [("medium", (50_000, 50_000)), ("small", (50_000, 30_000))] {
+        let made = bought.update(size(name)).await.data(202);
+        assert_eq!(
+            (&made["applied"], &made["priceNow"], &made["priceNext"]),
+            (&json!(true), &json!(now), &json!(next))
+        );
+        bought.applied().await;
+        assert_eq!(bought.config().await, json!({ "size": name }));
+    }
+    let refused = bought.update(size("medium")).await;
+    refused.fails(409, "PRICE_WOULD_RISE");
+    assert_eq!(bought.config().await, json!({ "size": "small" }));
+    assert_eq!(bought.detail().await["generation"], 3);
+    assert_eq!(wallet().await, 50_000, "no period was charged");
+    shop.books_balance().await;
 }
 
 async fn a_service_that_does_not_run_is_not_updated(shop: Shop) {

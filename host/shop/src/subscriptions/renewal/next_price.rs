@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use dermaga_runtime::contract::{self, Answer, Occasion, PriceLine, Purchase};
+use serde_json::Value;
 
 use super::{Kind, Next};
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 /// Decides what the next period costs: at the price the customer bought at or was told of, by the
 /// plugin version that the instance is pinned to. Writes nothing.
 pub(crate) async fn price(shop: &Subscriptions, row: &SubscriptionRow) -> Result<Next> {
-    price_of(shop, row, Kind::of(&row.subscription)).await
+    price_of(shop, row, (Kind::of(&row.subscription), None)).await
 }
 
 /// Decides what a new period costs that begins now, of a subscription that is frozen. Writes nothing.
@@ -27,15 +28,18 @@ pub(in crate::subscriptions) async fn price_of_thaw(
     shop: &Subscriptions,
     row: &SubscriptionRow,
 ) -> Result<Next> {
-    price_of(shop, row, Kind::Thaw).await
+    price_of(shop, row, (Kind::Thaw, None)).await
 }
 
-/// Returns the price of the next period of its service before a coupon, also while it is to be frozen.
+/// Returns the price of the next period of its service before a coupon, also while it is to be frozen;
+/// by another configuration than its own where one is named.
 pub(in crate::subscriptions) async fn plan_price(
     shop: &Subscriptions,
     row: &SubscriptionRow,
+    config: Option<&Value>,
 ) -> Result<Rupiah> {
-    Ok(price_of(shop, row, Kind::Service).await?.price)
+    let priced = price_of(shop, row, (Kind::Service, config)).await?;
+    Ok(priced.price)
 }
 
 async fn price_of(shop: &Subscriptions, row: &SubscriptionRow, kind: Kind) -> Result<Next> {
@@ -56,7 +60,7 @@ async fn price_of(shop: &Subscriptions, row: &SubscriptionRow, kind: Kind) -> Re
     drop(conn);
     let months = if kind.is_frozen() { 1 } else { term.months };
     let asked = (plan.clone(), contract::Term { months }, starts_at);
-    let (mut lines, total, price_decision) = ask(shop, current, asked).await?;
+    let (mut lines, total, price_decision) = ask(shop, current, asked, config).await?;
     let mut price = match kind {
         Kind::Service | Kind::Thaw => term.reduce(&mut lines, total)?,
         Kind::Storage(storage) => storage_only(&mut lines, total, storage)?,
@@ -112,6 +116,7 @@ async fn ask(
     shop: &Subscriptions,
     current: &Subscription,
     (plan, term, starts_at): (contract::Plan, contract::Term, DateTime<Utc>),
+    config: Option<&Value>,
 ) -> Result<(Vec<PriceLine>, Rupiah, Decision)> {
     let pinned = provisioning::pinned(&mut shop.db.read().await?, current.id).await?;
     let plugin = shop.plugins.version(&pinned.plugin_digest).await?;
@@ -119,7 +124,7 @@ async fn ask(
         settings: pinned.settings.0,
         plan,
         term,
-        config: pinned.config.0,
+        config: config.cloned().unwrap_or(pinned.config.0),
         occasion: Occasion::Renewal,
         moment: starts_at.timestamp(),
     };
