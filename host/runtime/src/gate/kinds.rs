@@ -164,7 +164,13 @@ const STATEFUL_SET: Shape = Fields(&[
     ("podManagementPolicy", Text),
     ("minReadySeconds", Count),
     ("revisionHistoryLimit", UpTo(MAX_HISTORY)),
-    ("persistentVolumeClaimRetentionPolicy", Any),
+    ("persistentVolumeClaimRetentionPolicy", CLAIM_RETENTION),
+]);
+
+/// The host stops an instance by scaling it to nothing, which must not cost data.
+const CLAIM_RETENTION: Shape = Fields(&[
+    ("whenDeleted", Text),
+    ("whenScaled", OneOf(&["Retain"], Rule::ValueNotAllowed)),
 ]);
 
 const CLAIM_TEMPLATE: Shape = Fields(&[

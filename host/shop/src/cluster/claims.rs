@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Api;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Cluster, ClusterError, LiveObjects, VOLUME_CLAIM};
+use super::{Cluster, ClusterError, LiveObjects, VOLUME_CLAIM, growth::is_left_over};
 
 /// A volume claim that holds data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +19,9 @@ pub struct ClaimRef {
 }
 
 impl LiveObjects {
-    /// Returns the known claims with their volumes, and those that are new.
-    pub fn claims(&self, known: &[ClaimRef]) -> Vec<ClaimRef> {
+    /// Returns the known claims with their volumes, and those that are new. Those of replicas that the
+    /// manifests do not have any more are left out once they are gone.
+    pub fn claims(&self, known: &[ClaimRef], manifests: &[Value]) -> Vec<ClaimRef> {
         let live = self.of_kind(VOLUME_CLAIM).filter_map(|(object, live)| {
             let volume = live.data.pointer("/spec/volumeName");
             Some(ClaimRef {
@@ -28,8 +30,18 @@ impl LiveObjects {
                 volume: volume.and_then(|name| name.as_str()).map(str::to_owned),
             })
         });
-        merged(known, live)
+        let live: Vec<_> = live.collect();
+        merged(&without_gone(known, &live, manifests), live.into_iter())
     }
+}
+
+/// Returns the known claims but for those of replicas that were taken away, when they are gone as well.
+fn without_gone(known: &[ClaimRef], live: &[ClaimRef], manifests: &[Value]) -> Vec<ClaimRef> {
+    let is_there = |claim: &ClaimRef| live.iter().any(|one| one.uid == claim.uid);
+    let kept = known
+        .iter()
+        .filter(|claim| is_there(claim) || !is_left_over(manifests, &claim.name));
+    kept.cloned().collect()
 }
 
 /// A claim that is known stays as it is, but for a volume that it had not yet.
@@ -67,7 +79,8 @@ fn loss(known: &ClaimRef, live: Option<&PersistentVolumeClaim>) -> Option<&'stat
 }
 
 impl Cluster {
-    /// Checks that the claims with an instance's data are still there.
+    /// Checks that the claims with an instance's data are still there, but for those of replicas that
+    /// the manifests do not have any more: nothing starts on them.
     ///
     /// # Errors
     /// [`ClusterError::DataLost`] when one is gone, leaving, or another one.
@@ -76,6 +89,7 @@ impl Cluster {
         namespace: &str,
         instance: &str,
         known: &[ClaimRef],
+        manifests: &[Value],
     ) -> Result<(), ClusterError> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), namespace);
         for claim in known {
@@ -84,7 +98,7 @@ impl Cluster {
             let is_still = self
                 .known
                 .is_still(namespace, instance, (VOLUME_CLAIM, name), uid);
-            if is_still {
+            if is_still || is_left_over(manifests, name) {
                 continue;
             }
             let object = format!("{VOLUME_CLAIM}/{}", claim.name);
@@ -151,5 +165,28 @@ mod tests {
         assert_eq!(learned, [known(Some("pv-1"))]);
         assert_eq!(merged(&learned, [another].into_iter()), learned);
         assert_eq!(merged(&learned, [].into_iter()), learned);
+    }
+
+    #[test]
+    fn a_claim_without_its_replica_is_known_until_it_is_gone() {
+        let claim = |ordinal: u32, uid: &str| ClaimRef {
+            name: format!("data-db-{ordinal}"),
+            uid: uid.to_owned(),
+            volume: None,
+        };
+        let set = |replicas: u32| {
+            [
+                json!({"kind": "StatefulSet", "metadata": {"name": "db"}, "spec": {
+                    "replicas": replicas, "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+                }}),
+            ]
+        };
+        let (both, first) = ([claim(0, "1"), claim(1, "2")], [claim(0, "1")]);
+        assert_eq!(without_gone(&both, &both, &set(1)), both);
+        assert_eq!(without_gone(&both, &first, &set(1)), first);
+        assert_eq!(without_gone(&both, &[], &set(1)), first);
+        assert_eq!(without_gone(&both, &[], &set(2)), both);
+        // A stopped instance has no manifests that say which replicas it has.
+        assert_eq!(without_gone(&both, &[], &[]), both);
     }
 }

@@ -51,9 +51,7 @@ fn wanted_by(manifest: &Value) -> Vec<Wanted> {
             })
             .collect();
     }
-    let replicas = manifest
-        .pointer("/spec/replicas")
-        .map_or(1, |_| number(manifest, "/spec/replicas"));
+    let replicas = replicas(manifest);
     let sized = templates(manifest).filter_map(|one| Some((template_name(one)?, size(one)?)));
     sized
         .flat_map(|(template, size)| {
@@ -64,6 +62,29 @@ fn wanted_by(manifest: &Value) -> Vec<Wanted> {
             })
         })
         .collect()
+}
+
+/// Returns true for the claim of a replica that a StatefulSet among the manifests does not have any
+/// more: the cluster keeps it, and nothing runs on it.
+pub(super) fn is_left_over(manifests: &[Value], claim: &str) -> bool {
+    let is_beyond = |manifest: &Value| {
+        let ObjectRef { kind, name, .. } = ObjectRef::of(manifest);
+        let replicas = replicas(manifest);
+        let mut names = templates(manifest).filter_map(template_name);
+        kind == STATEFUL_SET
+            && names.any(|template| {
+                let ordinal = claim.strip_prefix(format!("{template}-{name}-").as_str());
+                let ordinal = ordinal.and_then(|ordinal| ordinal.parse::<i64>().ok());
+                ordinal.is_some_and(|ordinal| ordinal >= replicas)
+            })
+    };
+    manifests.iter().any(is_beyond) && wanted(manifests).iter().all(|one| one.name != claim)
+}
+
+fn replicas(workload: &Value) -> i64 {
+    workload
+        .pointer("/spec/replicas")
+        .map_or(1, |_| number(workload, "/spec/replicas"))
 }
 
 fn templates(manifest: &Value) -> impl Iterator<Item = &Value> {
@@ -217,6 +238,22 @@ mod tests {
             .collect();
         let expected = [("own", "3Gi"), ("data-db-0", "2Gi"), ("data-db-1", "2Gi")];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn claims_of_replicas_beyond_the_last_are_left_over() {
+        let manifests = [set("2Gi")];
+        let is_left_over = |claim: &str| is_left_over(&manifests, claim);
+        assert!(is_left_over("data-db-2") && is_left_over("data-db-10"));
+        for claim in [
+            "data-db-1",
+            "data-db",
+            "data-db-",
+            "logs-db-2",
+            "data-web-2",
+        ] {
+            assert!(!is_left_over(claim), "{claim}");
+        }
     }
 
     #[test]

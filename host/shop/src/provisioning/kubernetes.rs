@@ -1,5 +1,7 @@
 //! The provisioner that makes a cluster agree.
 
+use serde_json::Value;
+
 use super::{
     model::Instance,
     provisioner::{Observed, Outcome, Release},
@@ -25,9 +27,13 @@ impl Kubernetes {
     }
 
     /// Checks that the data is there, since an instance must not start on an empty volume unnoticed.
-    pub(super) async fn check_claims(&self, seen: &Instance) -> Result<(), ClusterError> {
+    pub(super) async fn check_claims(
+        &self,
+        seen: &Instance,
+        manifests: &[Value],
+    ) -> Result<(), ClusterError> {
         self.cluster
-            .check_claims(&seen.namespace, &seen.name, &seen.claims)
+            .check_claims(&seen.namespace, &seen.name, &seen.claims, manifests)
             .await
     }
 
@@ -138,8 +144,7 @@ impl Kubernetes {
 #[cfg(test)]
 mod tests {
     use dermaga_runtime::{contract::Resources, gate::INSTANCE_LABEL};
-    use serde_json::{Value, json};
-
+    use serde_json::json;
     use uuid::Uuid;
 
     use super::*;

@@ -150,13 +150,17 @@ impl Provisioner {
         }
     }
 
-    /// Checks that the data of an instance is there.
+    /// Checks that the data of an instance is there, as far as its manifests ask for it.
     ///
     /// # Errors
     /// [`ClusterError::DataLost`] when it is not, or when the cluster is away.
-    pub(super) async fn check_claims(&self, seen: &Instance) -> Result<(), ClusterError> {
+    pub(super) async fn check_claims(
+        &self,
+        seen: &Instance,
+        manifests: &[Value],
+    ) -> Result<(), ClusterError> {
         match self {
-            Self::Kubernetes(kubernetes) => kubernetes.check_claims(seen).await,
+            Self::Kubernetes(kubernetes) => kubernetes.check_claims(seen, manifests).await,
             Self::Directory(_) => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use dermaga_runtime::contract::Observation;
+use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
@@ -194,7 +195,10 @@ impl<S: Services> Reconciler<S> {
         rendering: &Rendering,
     ) -> Result<Result<Outcome, ProvisionError>> {
         let seen = decider.seen;
-        if let Err(error) = self.provisioner.check_claims(seen).await {
+        let checked = self
+            .provisioner
+            .check_claims(seen, replicas(seen, rendering));
+        if let Err(error) = checked.await {
             return Ok(Err(error.into()));
         }
         let (tenant, prepared) = self.prepare(seen).await?;
@@ -260,7 +264,9 @@ impl<S: Services> Reconciler<S> {
             Observed::Written => return Ok(decider.written()),
             Observed::Live(sweep) => sweep,
         };
-        let (claims, digest) = (sweep.claims(&decider.seen.claims), sweep.digest());
+        let manifests = replicas(decider.seen, rendering);
+        let claims = sweep.claims(&decider.seen.claims, manifests);
+        let digest = sweep.digest();
         let new_status = self.judge_live(decider, rendering, sweep, left_out).await?;
         if let Some(digest) = digest.filter(|_| new_status.is_settled()) {
             let Instance {
@@ -463,6 +469,16 @@ fn not_rendered(
             ..decider.refused(message, detail, input)
         },
     })
+}
+
+/// Returns the manifests that tell which replicas an instance has. Those of a stopped one have none,
+/// and it keeps the data of all.
+fn replicas<'a>(seen: &Instance, rendering: &'a Rendering) -> &'a [Value] {
+    if seen.desired == Desired::Running {
+        &rendering.objects
+    } else {
+        &[]
+    }
 }
 
 /// Everything that may exist after a release that failed half-way.

@@ -11,7 +11,7 @@ use kube::{
 use serde_json::{Value, json};
 
 use super::{
-    model::{Desired, Instance, Status},
+    model::{Cause, Desired, Instance, Status},
     recipe::{ChangeKind, Recipe},
     test_service::objects,
     test_shop::{GOOD_IMAGE, Server, Shop, in_cluster},
@@ -219,7 +219,19 @@ fn by_plan(instance: &contract::Instance) -> Vec<Value> {
 
 /// The same with a StatefulSet, whose pods have claims of their own.
 fn stateful_by_plan(instance: &contract::Instance) -> Vec<Value> {
-    let mut objects = by_plan(instance);
+    stateful(by_plan(instance), &instance.name)
+}
+
+/// Its replicas are those of its configuration, each with a claim of its own.
+fn stateful_by_config(instance: &contract::Instance) -> Vec<Value> {
+    let mut objects = objects(instance);
+    let replicas = instance.config["replicas"].as_u64();
+    objects[2]["spec"]["replicas"] = json!(replicas.unwrap_or(1));
+    stateful(objects, &instance.name)
+}
+
+/// Puts a StatefulSet in the place of the Deployment and its claim.
+fn stateful(mut objects: Vec<Value>, name: &str) -> Vec<Value> {
     let template = json!({
         "metadata": {"name": "data"},
         "spec": objects[1]["spec"].clone(),
@@ -228,14 +240,14 @@ fn stateful_by_plan(instance: &contract::Instance) -> Vec<Value> {
     set["kind"] = json!("StatefulSet");
     let spec = set["spec"].as_object_mut().unwrap();
     spec.remove("strategy");
-    spec.insert("serviceName".to_owned(), json!(instance.name));
+    spec.insert("serviceName".to_owned(), json!(name));
     spec.insert("volumeClaimTemplates".to_owned(), json!([template]));
     spec["template"]["spec"]
         .as_object_mut()
         .unwrap()
         .remove("volumes");
     let service = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": instance.name},
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
         "spec": {"selector": set["spec"]["selector"]["matchLabels"], "ports": [{"name": "app", "port": 8080}]},
     });
     vec![objects.swap_remove(0), service, set]
@@ -356,4 +368,61 @@ async fn a_class_that_does_not_let_volumes_grow_is_known_before() {
         leave(shop, server, &instance).await;
         remove_class(client, &name).await;
     }
+}
+
+/// Waits until a change is proven, and as many claims with a volume are known.
+async fn scaled(shop: &Shop, instance: &Instance, claims: usize) -> Instance {
+    shop.until(instance, |now| {
+        now.unproven_generation.is_none()
+            && now.generation == now.observed_generation
+            && now.claims.len() == claims
+            && now.claims.iter().all(|claim| claim.volume.is_some())
+    })
+    .await
+}
+
+/// Claims of added replicas are watched as the first one is, and those of replicas that were taken
+/// away are forgotten when somebody removes them.
+#[tokio::test]
+async fn claims_follow_the_replicas() {
+    let Some((shop, client)) = shop(stateful_by_config).await else {
+        return;
+    };
+    let mut conn = shop.db.begin().await.unwrap();
+    let sql = "UPDATE service_plans SET replicas = 2, storage_gib = 2";
+    execute!(conn, sql).unwrap();
+    conn.commit().await.unwrap();
+    let server = serve(&shop).await;
+    let instance = bought(&shop, &server).await;
+    let first = scaled(&shop, &instance, 1).await.claims.0;
+
+    configure(&shop, &server, &instance, json!({"replicas": 2})).await;
+    let both = scaled(&shop, &instance, 2).await.claims.0;
+    assert_eq!(both.first(), first.first());
+    configure(&shop, &server, &instance, json!({"replicas": 1})).await;
+    let kept = scaled(&shop, &instance, 2).await.claims.0;
+    assert_eq!(kept, both, "the cluster keeps the claim of the second");
+
+    // Its pod is gone before its claim can be.
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(client, &instance.namespace);
+    let second = format!("data-{}-1", instance.name);
+    let params = DeleteParams::default();
+    claims.delete(&second, &params).await.unwrap();
+    let forgotten = shop.until(&instance, |now| now.claims.len() == 1).await;
+    assert_eq!(forgotten.claims.0, first);
+    assert_eq!(forgotten.status, Status::Running, "{}", forgotten.message);
+
+    configure(&shop, &server, &instance, json!({"replicas": 2})).await;
+    let other = scaled(&shop, &instance, 2).await.claims.0;
+    assert_ne!(other.last(), both.last());
+    let failed = "SELECT count(*) FROM instance_events WHERE kind = 'FAILED'";
+    assert_eq!(shop.count(failed).await, 0);
+    assert_eq!(shop.alert(&instance).await, "");
+
+    claims.delete(&second, &params).await.unwrap();
+    let lost = shop
+        .until(&instance, |now| now.failure_cause == Some(Cause::DataLost))
+        .await;
+    assert_eq!(lost.status, Status::Failed);
+    leave(shop, server, &instance).await;
 }

@@ -101,7 +101,7 @@ impl Services for Scripted {
             object
                 .pointer("/status/readyReplicas")
                 .and_then(Value::as_u64)
-                == Some(1)
+                .is_some_and(|ready| ready > 0)
         };
         let has_secret = input
             .observed

@@ -88,6 +88,14 @@ fn kinds_and_fields() {
 }
 
 #[test]
+fn claims_are_kept_when_a_set_is_scaled() {
+    let policy = "/spec/persistentVolumeClaimRetentionPolicy";
+    let scaled = |when: &str| json!({"whenDeleted": "Delete", "whenScaled": when});
+    allowed(STATEFUL, policy, scaled("Retain"));
+    breaks(Rule::ValueNotAllowed, STATEFUL, policy, scaled("Delete"));
+}
+
+#[test]
 fn numbers_and_names_of_objects() {
     let mut twice = objects();
     twice.push(objects()[CONFIG].clone());

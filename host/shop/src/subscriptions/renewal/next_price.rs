@@ -42,7 +42,11 @@ pub(in crate::subscriptions) async fn plan_price(
     Ok(priced.price)
 }
 
-async fn price_of(shop: &Subscriptions, row: &SubscriptionRow, kind: Kind) -> Result<Next> {
+async fn price_of(
+    shop: &Subscriptions,
+    row: &SubscriptionRow,
+    (kind, config): (Kind, Option<&Value>),
+) -> Result<Next> {
     let current = &row.subscription;
     let mut conn = shop.db.read().await?;
     let now = shop.clock.now();
