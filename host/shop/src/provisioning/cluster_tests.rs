@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{Api, Client, api::DeleteParams};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Desired, Instance, Status,
+    Desired, Instance, Status, store,
     test_shop::{ControlPlane, GOOD_IMAGE, Shop, in_cluster},
 };
 use crate::test_cluster::named_by;
@@ -157,5 +157,42 @@ async fn nothing_is_lost_when_the_api_server_dies_in_the_middle() {
     plane.start();
     shop.is(&instance, Status::Terminated).await;
     assert!(is_gone(&client, &instance).await);
+    server.stop().await;
+}
+
+/// A wish to apply everything again is written by the server that was asked, and granted by the one
+/// that works on the instance and believes that its Secret is still there.
+#[tokio::test]
+async fn a_wish_to_apply_again_reaches_the_server_that_works() {
+    let Some(kubeconfig) = named_by("DERMAGA_TEST_KUBECONFIG") else {
+        return;
+    };
+    let (provisioner, client) = in_cluster(&kubeconfig).await;
+    let shop = Shop::open(GOOD_IMAGE).await;
+    let server = shop.server(provisioner);
+    let instance = shop.buy().await;
+    server.handle.wake();
+    shop.is(&instance, Status::Running).await;
+    // No event tells of it: Secrets are not watched.
+    let secrets: Api<Secret> = Api::namespaced(client, &instance.namespace);
+    let name = instance.secret_object();
+    secrets
+        .delete(&name, &DeleteParams::default())
+        .await
+        .unwrap();
+
+    let asked_at = shop.clock.now();
+    let mut conn = shop.db.begin().await.unwrap();
+    let asked = store::ask_to_reapply(&mut conn, instance.id, asked_at).await;
+    assert_eq!(asked.unwrap(), 1);
+    conn.commit().await.unwrap();
+    shop.until(&instance, |now| {
+        now.checked_at.is_some_and(|at| at >= asked_at) && now.reapply_asked_at.is_none()
+    })
+    .await;
+    assert!(secrets.get_opt(&name).await.unwrap().is_some());
+    shop.cancel(&instance).await;
+    server.handle.wake();
+    shop.is(&instance, Status::Terminated).await;
     server.stop().await;
 }

@@ -278,6 +278,7 @@ fn draft(clock: &Clock, new: NewInstance) -> Instance {
         undone: None,
         restarted_at: None,
         due_by: None,
+        reapply_asked_at: None,
         checked_at: None,
         claims: Json(Vec::new()),
         created_at: now,

@@ -187,6 +187,8 @@ pub struct Instance {
     pub restarted_at: Option<DateTime<Utc>>,
     /// Cause of the next check where it is not the time.
     pub due_by: Option<CheckSource>,
+    /// Time at which all of its objects were asked to be applied again, until they are.
+    pub reapply_asked_at: Option<DateTime<Utc>>,
     /// Time of the last check.
     pub checked_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,

@@ -67,6 +67,11 @@ impl<S: Services> Reconciler<S> {
         let started = self.clock.now();
         let seen = store::instance(&mut self.db.read().await?, lease.id.into()).await?;
         let seen = seen.ok_or_else(|| Error::not_found("instance"))?;
+        if let Some(cluster) = self.provisioner.cluster()
+            && seen.reapply_asked_at.is_some()
+        {
+            cluster.forget(&seen.namespace, &seen.name);
+        }
         let resync = spread(seen.id, seen.generation, self.resync);
         let decider = StatusDecider {
             seen: &seen,

@@ -322,6 +322,7 @@ pub(super) async fn finish(
          unproven_generation = CASE WHEN $20 AND generation = $4 THEN NULL ELSE unproven_generation END, \
          rollout_since = CASE WHEN generation = $4 THEN $25 ELSE rollout_since END, \
          rollout_held_since = CASE WHEN generation = $4 THEN $26 ELSE rollout_held_since END, \
+         reapply_asked_at = CASE WHEN reapply_asked_at = $28 THEN NULL ELSE reapply_asked_at END, \
          lease_holder = NULL, lease_until = NULL \
          WHERE id = $1 AND lease_holder = $2 RETURNING generation",
         lease.id,
@@ -351,8 +352,22 @@ pub(super) async fn finish(
         rollout.since,
         rollout.held_since,
         Json(seen.sizes),
+        seen.reapply_asked_at.filter(|_| new_status.is_applied),
     )?;
     Ok(finished.map(|(generation,)| generation))
+}
+
+/// Asks the server that makes the next pass to apply all objects of an instance, whatever it
+/// remembers of them, and makes that pass due now, also after failures.
+pub(super) async fn ask_to_reapply(
+    conn: &mut Conn,
+    id: InstanceId,
+    now: DateTime<Utc>,
+) -> sqlx::Result<u64> {
+    let sql = "UPDATE instances SET reapply_asked_at = $2, \
+               next_attempt_at = CASE WHEN next_attempt_at > $2 THEN $2 ELSE next_attempt_at END \
+               WHERE id = $1 AND status <> 'TERMINATED'";
+    execute!(conn, sql, id, now)
 }
 
 /// Returns true when the status or the message changed.

@@ -21,7 +21,7 @@ use crate::{
     audit::{self, AuditAct, Event, Subject},
     cluster::{Cluster, ClusterError, NAMESPACE, Sighting, Survey, owner_labels},
     ids::UserId,
-    provisioning::Instances,
+    provisioning::{Instances, store as instances_store},
     text_enum,
 };
 
@@ -313,7 +313,7 @@ async fn act(
                 labels.insert(INSTANCE_LABEL.to_owned(), of.name.clone());
             }
             change(cluster, seen, found.owner, Change::Labels(&labels)).await?;
-            let is_due = look_again(instances, cluster, found).await;
+            let is_due = look_again(instances, found).await;
             Ok(match is_due {
                 Ok(()) => done("It has Dermaga's labels again."),
                 Err(error) => {
@@ -322,7 +322,7 @@ async fn act(
                 }
             })
         }
-        (RepairAction::Reapply, _) => Ok(match look_again(instances, cluster, found).await {
+        (RepairAction::Reapply, _) => Ok(match look_again(instances, found).await {
             Ok(()) => done("Its instance is applied again at once."),
             Err(error) => {
                 tracing::warn!(%error, "drift.instance_not_due");
@@ -333,8 +333,9 @@ async fn act(
     }
 }
 
-/// Makes the instances of a difference due, and their objects unknown, so that all are applied.
-async fn look_again(instances: &Instances, cluster: &Cluster, found: &Finding) -> Result<()> {
+/// Asks for all objects of the instances of a difference to be applied, by whichever server has them
+/// next.
+async fn look_again(instances: &Instances, found: &Finding) -> Result<()> {
     let mut conn = instances.db.begin().await?;
     let now = instances.clock.now();
     let entries = store::live(&mut conn).await?;
@@ -345,8 +346,7 @@ async fn look_again(instances: &Instances, cluster: &Cluster, found: &Finding) -
             _ => entry.namespace == found.namespace,
         };
         if is_meant {
-            cluster.forget(&entry.namespace, &entry.name);
-            store::make_due(&mut conn, entry.id, now).await?;
+            instances_store::ask_to_reapply(&mut conn, entry.id, now).await?;
         }
     }
     Ok(conn.commit().await?)

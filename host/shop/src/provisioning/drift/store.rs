@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::{
     cluster::{ClaimRef, ObjectRef},
     db::Conn,
-    execute, fetch_all, fetch_optional,
+    fetch_all, fetch_optional,
     ids::{InstanceId, SubscriptionId, UserId},
     provisioning::model::Desired,
 };
@@ -50,15 +50,4 @@ pub(super) async fn had_instances(
     let sql = "SELECT id FROM instances WHERE user_id = $1 AND namespace = $2 LIMIT 1";
     let found: Option<(Uuid,)> = fetch_optional!(conn, (Uuid,), sql, user_id, namespace)?;
     Ok(found.is_some())
-}
-
-/// Makes an instance due now, also one that failed before.
-pub(super) async fn make_due(
-    conn: &mut Conn,
-    id: InstanceId,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    let sql = "UPDATE instances SET next_attempt_at = $2 \
-               WHERE id = $1 AND next_attempt_at > $2 AND status <> 'TERMINATED'";
-    execute!(conn, sql, id, now)
 }
