@@ -4,10 +4,13 @@ mod examples;
 
 use axum::{
     Router,
+    extract::Request,
     http::{
-        Method,
+        Method, StatusCode,
         header::{CONTENT_ENCODING, CONTENT_TYPE},
     },
+    middleware::{self, Next},
+    response::{IntoResponse as _, Response as Answer},
     routing::get,
 };
 use dermaga_shop::{Code, accounts::Scope, error::Detail, payments::WEBHOOK_PATH};
@@ -24,7 +27,7 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::idempotency;
-use crate::http::{Failure, FailureBody, failures, ids};
+use crate::http::{self, Failure, FailureBody, failures, ids};
 
 const DESCRIPTION: &str = include_str!("openapi/first_steps.md");
 
@@ -266,8 +269,20 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     ];
     let document = async move || (headers, DOCUMENT);
     let page = SwaggerUi::new("/api/docs").config(Config::from(PATH));
-    // Both are compressed in the binary; a client's wish is seen to where it is for every answer.
     Router::from(page)
+        .layer(middleware::from_fn(word_missing_file))
         .route(PATH, get(document))
+        // Both are compressed in the binary; a client's wish is seen to where it is for every answer.
         .layer(DecompressionLayer::new())
+}
+
+/// Answers for a file that the page does not have as for any unknown address.
+async fn word_missing_file(request: Request, next: Next) -> Answer {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let answer = next.run(request).await;
+    if answer.status() == StatusCode::NOT_FOUND {
+        http::route_not_found(method, uri).await.into_response()
+    } else {
+        answer
+    }
 }

@@ -38,7 +38,7 @@ failure_responses!(Buying: NotFound, PlanUnavailable, PluginRefusedInput, Insuff
 failure_responses!(Foreseeing: NotFound, InvalidState, PluginRefusedInput, PluginFailed, PluginUnavailable, PluginBusy, PluginSuspended);
 failure_responses!(Missing: NotFound);
 failure_responses!(Cancelling: NotFound, InvalidState);
-failure_responses!(Measuring: NotFound, NoCluster, ClusterUnavailable);
+failure_responses!(Measuring: NotFound, InvalidState, NoCluster, ClusterUnavailable);
 failure_responses!(Living: NotFound, InvalidState);
 
 /// The routes of this domain.

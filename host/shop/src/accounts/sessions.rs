@@ -121,7 +121,9 @@ impl Accounts {
             return Err(over());
         }
         if standing.acting_id.is_some() && !may_look(method, route) {
-            let message = "An administrator who looks at an account cannot do this.";
+            let message = format!(
+                "A look at an account has the scope READ, which does not reach {method} {route}."
+            );
             return Err(Error::new(Code::Forbidden, message));
         }
         Ok(Identity {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     Instances,
-    model::{Event, Instance, Owned, Status},
+    model::{Desired, Event, Instance, Owned, Status},
     reading::owned,
     secrets::{self, Secrets},
     store,
@@ -302,7 +302,7 @@ pub struct UsageView {
 /// Returns the usage of a customer's subscription.
 ///
 /// # Errors
-/// `NOT_FOUND`; `NO_CLUSTER`; `CLUSTER_UNAVAILABLE`.
+/// `NOT_FOUND`; `INVALID_STATE` once it has ended; `NO_CLUSTER`; `CLUSTER_UNAVAILABLE`.
 pub async fn usage(
     instances: &Instances,
     user_id: UserId,
@@ -312,6 +312,10 @@ pub async fn usage(
     let found = store::of_subscription(&mut conn, subscription_id).await?;
     let found = found.filter(|instance| instance.user_id == user_id);
     let instance = found.ok_or_else(|| Error::not_found("subscription"))?;
+    if instance.desired == Desired::Terminated {
+        let message = "This subscription has ended, and nothing of it is measured any more.";
+        return Err(Error::new(Code::InvalidState, message));
+    }
     let terms = store::terms(&mut conn, instance.id).await?;
     drop(conn);
     let cluster = instances.handle.cluster()?;

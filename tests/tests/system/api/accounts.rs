@@ -99,10 +99,12 @@ async fn api_tokens_act_within_their_scope(shop: Shop) {
         reader.get("/api/wallet/info").await.data(200)["totalBalance"],
         0
     );
-    reader
+    let refused = reader
         .post("/api/wallet/redeem-coupon", json!({ "couponCode": "X" }))
-        .await
-        .fails(403, "FORBIDDEN");
+        .await;
+    refused.fails(403, "FORBIDDEN");
+    let needed = "POST /api/wallet/redeem-coupon needs WRITE.";
+    assert!(refused.text.contains(needed), "{}", refused.text);
     reader
         .get("/api/user/api-tokens")
         .await

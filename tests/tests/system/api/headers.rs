@@ -104,6 +104,8 @@ async fn every_page_says_what_it_may_load() {
     assert!(policy.contains("script-src 'self';"), "{policy}");
     assert!(policy.contains("connect-src 'self';"), "{policy}");
     assert!(!docs.text.contains("<script>"), "{}", docs.text);
+    let missing = shop.client().get("/api/docs/nope").await;
+    missing.fails(404, "ROUTE_NOT_FOUND");
     let page = "/sandbox/midtrans/snap/v2/vtweb/unknown";
     let page = shop.client().get(page).await;
     let policy = header(&page, "content-security-policy");

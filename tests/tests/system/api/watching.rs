@@ -166,4 +166,10 @@ async fn without_a_cluster_the_own_events_remain_and_the_rest_is_refused() {
         .get(unknown)
         .await
         .fails(404, "NOT_FOUND");
+
+    // That it is over comes before what the server cannot measure.
+    let path = format!("/api/subscriptions/{subscription}");
+    customer.delete(&path).await.data(200);
+    customer.get(&metrics).await.fails(409, "INVALID_STATE");
+    other.get(&metrics).await.fails(404, "NOT_FOUND");
 }

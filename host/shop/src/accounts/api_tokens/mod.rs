@@ -67,6 +67,19 @@ impl Scope {
             }
         }
     }
+
+    /// Returns the sentence for a request that is beyond this scope.
+    fn refusal(self, method: &Method, route: &str) -> String {
+        let enough = Self::ALL.iter().filter(|scope| scope.allows(method, route));
+        let enough: Vec<_> = enough.map(|scope| scope.as_str()).collect();
+        if enough.is_empty() {
+            return format!(
+                "No API token reaches {method} {route}. Log in, and send the access token."
+            );
+        }
+        let enough = enough.join(" or ");
+        format!("This API token has the scope {self}, and {method} {route} needs {enough}.")
+    }
 }
 
 /// A token as its owner sees it later.
@@ -201,10 +214,7 @@ impl Accounts {
                 Error::new(Code::Unauthenticated, message)
             })?;
         if !holder.scope.allows(method, route) {
-            let message = format!(
-                "An API token of the scope {} does not reach {method} {route}.",
-                holder.scope
-            );
+            let message = holder.scope.refusal(method, route);
             return Err(Error::new(Code::Forbidden, message));
         }
         if holder
@@ -274,5 +284,22 @@ mod tests {
                 .map(|scope| scope.allows(&method, route));
             assert_eq!(allowed, expected, "{method} {route}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_scope_that_is_missing() {
+        let told = |scope: Scope, route: &str| scope.refusal(&Method::POST, route);
+        assert_eq!(
+            told(Scope::Read, "/api/subscriptions"),
+            "This API token has the scope READ, and POST /api/subscriptions needs WRITE."
+        );
+        assert_eq!(
+            told(Scope::Read, "/api/admin/plugins"),
+            "This API token has the scope READ, and POST /api/admin/plugins needs WRITE or PLUGINS."
+        );
+        assert_eq!(
+            told(Scope::Write, "/api/auth/change-password"),
+            "No API token reaches POST /api/auth/change-password. Log in, and send the access token."
+        );
     }
 }
