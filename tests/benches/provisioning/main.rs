@@ -2,9 +2,10 @@
 //! was bought is applied, compared in the same run to a bare loop that applies the same objects; how
 //! soon it is ready; and the memory and processor time of thousands of instances at rest.
 //!
-//! `cargo bench --package dermaga-tests --bench provisioning [-- COUNT]`, with the number of instances
-//! at rest (0 unless said, since ten thousand take some minutes and as many objects as six times
-//! that).
+//! `cargo bench --package dermaga-tests --bench provisioning [-- [COUNT] [--purchases N] [--rounds N]
+//! [--rest SECONDS]]`, with the number of instances at rest (0 unless said, since ten thousand take
+//! some minutes and as many objects as six times that), of purchases one after another, of rounds of
+//! fifty instances beside a bare loop, and the time over which rest is measured.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,23 +38,55 @@ use tokio::time::sleep;
 const CUSTOMERS: usize = 10;
 /// Instances of each customer.
 const EACH: usize = 5;
-const ROUNDS: usize = 10;
 const RATE_TARGET: f64 = 1.0;
 
-const PURCHASES: usize = 21;
 const READY_TARGET: Duration = Duration::from_millis(2_500);
+
+/// Sizes of a run.
+struct Sizes {
+    at_rest: usize,
+    purchases: usize,
+    rounds: usize,
+    /// Time over which memory and processor time at rest are taken.
+    rest: Duration,
+}
+
+impl Sizes {
+    fn of(mut arguments: impl Iterator<Item = String>) -> Self {
+        let mut sizes = Self {
+            at_rest: 0,
+            purchases: 21,
+            rounds: 10,
+            rest: Duration::from_secs(120),
+        };
+        while let Some(argument) = arguments.next() {
+            let mut number = || -> usize {
+                let next = arguments.next().and_then(|text| text.parse().ok());
+                next.expect("a number follows")
+            };
+            match argument.as_str() {
+                "--purchases" => sizes.purchases = number().max(1),
+                "--rounds" => sizes.rounds = number().max(1),
+                "--rest" => sizes.rest = Duration::from_secs(number().max(1) as u64),
+                // Cargo says `--bench` besides.
+                other => sizes.at_rest = other.parse().unwrap_or(sizes.at_rest),
+            }
+        }
+        sizes
+    }
+}
 
 fn main() {
     let Some(kubeconfig) = std::env::var_os("DERMAGA_TEST_KUBECONFIG").map(PathBuf::from) else {
         println!("left out: DERMAGA_TEST_KUBECONFIG names no cluster");
         return;
     };
-    let count = std::env::args().find_map(|argument| argument.parse().ok());
+    let sizes = Sizes::of(std::env::args().skip(1));
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(measure(kubeconfig, count.unwrap_or_default()));
+    runtime.block_on(measure(kubeconfig, sizes));
 }
 
-async fn measure(kubeconfig: PathBuf, count: usize) {
+async fn measure(kubeconfig: PathBuf, sizes: Sizes) {
     let shop = Shop::open_with(Engine::Sqlite, |config| {
         config.provisioning.provisioner = Choice::Kubernetes;
         config.provisioning.kubeconfig = Some(kubeconfig.clone());
@@ -61,10 +94,11 @@ async fn measure(kubeconfig: PathBuf, count: usize) {
     .await
     .unwrap();
     let plan = plan(&shop).await;
-    until_ready(&shop, &kubeconfig, plan).await;
-    let mut namespaces = rates(&shop, &kubeconfig, plan).await;
-    if count > 0 {
-        namespaces.extend(Box::pin(rest::measure(&shop, plan, count)).await);
+    until_ready(&shop, &kubeconfig, (plan, sizes.purchases)).await;
+    let mut namespaces = rates(&shop, &kubeconfig, (plan, sizes.rounds)).await;
+    if sizes.at_rest > 0 {
+        let resting = rest::measure(&shop, plan, sizes.at_rest, sizes.rest);
+        namespaces.extend(Box::pin(resting).await);
     }
     shop.close().await;
     bare::delete(&bare::client(&kubeconfig).await, &namespaces).await;
@@ -125,11 +159,11 @@ async fn all_applied(shop: &Shop) {
 }
 
 /// Compares purchases that come at once with a bare loop, in turns, so that load slows both.
-async fn rates(shop: &Shop, kubeconfig: &Path, plan: PlanId) -> Vec<String> {
+async fn rates(shop: &Shop, kubeconfig: &Path, (plan, rounds): (PlanId, usize)) -> Vec<String> {
     let client = bare::client(kubeconfig).await;
     let (mut namespaces, mut ratios, mut side_by_side) = (Vec::new(), Vec::new(), Vec::new());
     let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let customers = customers(shop, &format!("ronde-{round}"), CUSTOMERS).await;
         let began = Instant::now();
         let buying = customers.iter().map(|(_, user)| async move {
@@ -150,7 +184,7 @@ async fn rates(shop: &Shop, kubeconfig: &Path, plan: PlanId) -> Vec<String> {
         namespaces.extend(copies.namespaces());
         sleep(Duration::from_secs(1)).await;
     }
-    let instances = (ROUNDS * CUSTOMERS * EACH) as f64;
+    let instances = (rounds * CUSTOMERS * EACH) as f64;
     let ratio = median(ratios);
     println!(
         "{instances} instances from purchase to applied: {:.1}/s; a bare loop {:.1}/s; {ratio:.2} x its rate (target: >= {RATE_TARGET}{}), {:.2} x that of eight loops side by side",
@@ -164,11 +198,11 @@ async fn rates(shop: &Shop, kubeconfig: &Path, plan: PlanId) -> Vec<String> {
 
 /// Measures purchases one after another over HTTP until the instance answers that it runs, and the time
 /// that the cluster needs for the pod of a bare StatefulSet.
-async fn until_ready(shop: &Shop, kubeconfig: &Path, plan: PlanId) {
+async fn until_ready(shop: &Shop, kubeconfig: &Path, (plan, purchases): (PlanId, usize)) {
     let client = bare::client(kubeconfig).await;
     let (customer, _) = customers(shop, "siap", 1).await.remove(0);
     let (mut times, mut alone) = (Vec::new(), Vec::new());
-    for number in 0..PURCHASES {
+    for number in 0..purchases {
         let began = Instant::now();
         let order = json!({ "planId": plan });
         let bought = customer.post("/api/subscriptions", order).await.data(201);
@@ -179,7 +213,8 @@ async fn until_ready(shop: &Shop, kubeconfig: &Path, plan: PlanId) {
     }
     let (ready, bare) = (median(times), median(alone));
     println!(
-        "purchase to RUNNING, one after another: p50 {ready:.2} s; a bare StatefulSet's pod {bare:.2} s (target: <= {READY_TARGET:?}{})",
+        "purchase to RUNNING, one after another: p50 {ready:.2} s; a bare StatefulSet's pod {bare:.2} s, so {:.2} x that (target: <= {READY_TARGET:?}{})",
+        ready / bare,
         verdict(ready <= READY_TARGET.as_secs_f64())
     );
 }

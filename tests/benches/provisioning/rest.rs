@@ -14,15 +14,22 @@ use super::{all_applied, buy, count, customers, verdict};
 
 /// Instances of one customer, and so of one namespace.
 const EACH: usize = 50;
-/// Time over which the processor time at rest is taken; one hundredth of it is one percent.
-const REST: Duration = Duration::from_secs(120);
 const REST_TARGET: f64 = 2.0;
+/// Most memory after the looks of a rest, as a multiple of that before: more would be a leak.
+const FLAT_TARGET: f64 = 1.05;
+/// Looks at every instance between the two measurements of memory.
+const LOOKS: usize = 3;
 /// Ticks of the kernel's clock in a second, which Linux fixes for what it shows to programs.
 const TICKS: f64 = 100.0;
 
 /// Buys this many instances that are stopped at once, so that the cluster has their objects and no
 /// pods; returns their namespaces.
-pub(crate) async fn measure(shop: &Shop, plan: PlanId, instances: usize) -> Vec<String> {
+pub(crate) async fn measure(
+    shop: &Shop,
+    plan: PlanId,
+    instances: usize,
+    rest: Duration,
+) -> Vec<String> {
     // From here on, what is bought is stopped from its first moment.
     shop.sql(
         "CREATE TRIGGER bench_stopped AFTER INSERT ON instances BEGIN
@@ -35,7 +42,10 @@ pub(crate) async fn measure(shop: &Shop, plan: PlanId, instances: usize) -> Vec<
     let mut known = 0;
     for step in steps {
         let began = Instant::now();
-        let wanted = (step - known).div_ceil(EACH);
+        let wanted = step.saturating_sub(known).div_ceil(EACH);
+        if wanted == 0 {
+            continue;
+        }
         let buyers = customers(shop, &format!("diam-{known}"), wanted).await;
         let users: Vec<UserId> = buyers.iter().map(|(_, user)| *user).collect();
         stream::iter(users)
@@ -58,13 +68,7 @@ pub(crate) async fn measure(shop: &Shop, plan: PlanId, instances: usize) -> Vec<
             (now - before) / added as f64 / 1e3
         );
         before = now;
-        let (start, began) = (processor_time(), Instant::now());
-        sleep(REST).await;
-        let share = (processor_time() - start) / began.elapsed().as_secs_f64() * 100.0;
-        println!(
-            "{known} instances at rest: {share:.2} % of a core (target for 10,000: <= {REST_TARGET} %{})",
-            verdict(share <= REST_TARGET)
-        );
+        at_rest(shop, known, rest).await;
     }
     let unsettled =
         "SELECT COUNT(*) FROM instances WHERE status NOT IN ('STOPPED', 'RUNNING', 'TERMINATED')";
@@ -73,6 +77,45 @@ pub(crate) async fn measure(shop: &Shop, plan: PlanId, instances: usize) -> Vec<
     let names = "SELECT DISTINCT namespace FROM instances";
     let names = dermaga_shop::fetch_all!(conn, (String,), names).unwrap();
     names.into_iter().map(|(name,)| name).collect()
+}
+
+/// Measures what instances cost while nothing happens to them, and then what a look at each of them
+/// leaves in memory.
+async fn at_rest(shop: &Shop, known: usize, rest: Duration) {
+    let (start, began) = (processor_time(), Instant::now());
+    sleep(rest).await;
+    let share = (processor_time() - start) / began.elapsed().as_secs_f64() * 100.0;
+    println!(
+        "{known} instances at rest: {share:.2} % of a core (target for 10,000: <= {REST_TARGET} %{})",
+        verdict(share <= REST_TARGET)
+    );
+    let mut before = 0.0;
+    for round in 0..=LOOKS {
+        if round == 1 {
+            // The first look warms what later ones use again.
+            before = resident();
+        }
+        look_at_all(shop).await;
+    }
+    let ratio = resident() / before;
+    println!(
+        "{known} instances known: {ratio:.3} x the memory after {LOOKS} more looks at each (target for 5,000: <= {FLAT_TARGET} x{})",
+        verdict(ratio <= FLAT_TARGET)
+    );
+}
+
+/// Makes every instance due, and waits until each was looked at.
+async fn look_at_all(shop: &Shop) {
+    shop.sql("UPDATE instances SET checked_at = NULL, next_attempt_at = created_at WHERE status <> 'TERMINATED'")
+        .await
+        .unwrap();
+    let waiting =
+        "SELECT COUNT(*) FROM instances WHERE checked_at IS NULL AND status <> 'TERMINATED'";
+    let deadline = Instant::now() + Duration::from_secs(3_600);
+    while count(shop, waiting).await > 0 {
+        assert!(Instant::now() < deadline, "instances are not looked at");
+        sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Returns the bytes of this process that are in memory.
