@@ -21,7 +21,7 @@ use crate::cluster::{Cluster, WallChange};
 /// Delay after an event, so that events of one moment lead to one pass.
 pub(super) const SETTLE: TimeDelta = TimeDelta::milliseconds(300);
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// Interval between probes of a cluster that is away.
+/// Interval between probes of a cluster that is away or has just come back.
 const PROBE_AWAY_EVERY: Duration = Duration::from_secs(1);
 /// Time after its return in which a cluster may still fail: passes that began before wait for their
 /// calls to end, and its own parts find each other again.
@@ -59,7 +59,7 @@ impl<S: Services> ClusterWatcher<S> {
             },
             Err(error) => tracing::debug!(%error, "cluster.watch_not_started"),
         }
-        sleep(PROBE_EVERY).await;
+        sleep(PROBE_AWAY_EVERY).await;
     }
 
     async fn touch(&self, name: &str) {
@@ -115,14 +115,17 @@ impl<S: Services> ClusterWatcher<S> {
                 self.is_back.notify_one();
                 back_since = Some(Instant::now());
             }
-            if is_available && back_since.is_some_and(|since| since.elapsed() < RETURNING) {
+            let is_returning =
+                is_available && back_since.is_some_and(|since| since.elapsed() < RETURNING);
+            if is_returning {
                 self.touch_failed().await;
             }
             status.send_modify(|status| {
                 status.is_available = is_available;
                 status.detail = detail;
             });
-            let rest = if is_available {
+            // A pass whose call outlived the outage fails late, and tries again with the next probe.
+            let rest = if is_available && !is_returning {
                 PROBE_EVERY
             } else {
                 PROBE_AWAY_EVERY

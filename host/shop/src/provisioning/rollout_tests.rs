@@ -382,7 +382,7 @@ async fn scaled(shop: &Shop, instance: &Instance, claims: usize) -> Instance {
 }
 
 /// Claims of added replicas are watched as the first one is, and those of replicas that were taken
-/// away are forgotten when somebody removes them.
+/// away are forgotten once they are removed.
 #[tokio::test]
 async fn claims_follow_the_replicas() {
     let Some((shop, client)) = shop(stateful_by_config).await else {

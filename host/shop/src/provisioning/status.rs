@@ -86,7 +86,9 @@ impl StatusDecider<'_> {
     }
 
     fn soon(&self) -> Duration {
-        if self.now - self.seen.updated_at > SLOW_AFTER {
+        // The time of an outage says nothing about the change that continues after it.
+        let is_after_failure = self.seen.failure_cause.is_some();
+        if !is_after_failure && self.now - self.seen.updated_at > SLOW_AFTER {
             LATER
         } else {
             SOON
