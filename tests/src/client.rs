@@ -1,9 +1,16 @@
 //! HTTP client for tests, and the answers it reads.
 
-use reqwest::{Method, header::HeaderMap};
+use reqwest::{
+    Method,
+    header::{ACCEPT_LANGUAGE, HeaderMap},
+};
 use serde_json::Value;
 
 use crate::journal;
+
+/// Language of answers that a client asks for, unless said otherwise.
+const DEFAULT_LANGUAGE: &str = "en";
+const REGISTRATION: &str = "/api/auth/register";
 
 /// A client of one server, signed in or not.
 #[derive(Debug, Clone)]
@@ -12,6 +19,7 @@ pub struct Client {
     base: String,
     token: Option<String>,
     idempotency_key: Option<String>,
+    language: Option<String>,
 }
 
 /// An answer: status and whole envelope.
@@ -34,6 +42,7 @@ impl Client {
             base: base.into(),
             token: None,
             idempotency_key: None,
+            language: Some(DEFAULT_LANGUAGE.to_owned()),
         }
     }
 
@@ -51,6 +60,15 @@ impl Client {
     pub fn with_key(&self, key: impl Into<String>) -> Self {
         Self {
             idempotency_key: Some(key.into()),
+            ..self.clone()
+        }
+    }
+
+    /// Returns the same client, sending this `Accept-Language`, or none.
+    #[must_use]
+    pub fn in_language(&self, language: Option<&str>) -> Self {
+        Self {
+            language: language.map(str::to_owned),
             ..self.clone()
         }
     }
@@ -151,6 +169,14 @@ impl Client {
         let request = self.http.request(method, format!("{}{path}", self.base));
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        // New accounts keep the shop's language, unless a test asks for another one.
+        let is_default = self.language.as_deref() == Some(DEFAULT_LANGUAGE);
+        let language = self.language.as_deref();
+        let language = language.filter(|_| !(is_default && path == REGISTRATION));
+        let request = match language {
+            Some(language) => request.header(ACCEPT_LANGUAGE, language),
             None => request,
         };
         match &self.idempotency_key {

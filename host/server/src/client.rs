@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dermaga_shop::crypto::Hidden;
-use reqwest::{Method, RequestBuilder, multipart::Form, redirect::Policy};
+use reqwest::{Method, RequestBuilder, header::ACCEPT_LANGUAGE, multipart::Form, redirect::Policy};
 use serde_json::Value;
 
 /// Longest time for connecting to a server.
@@ -138,6 +138,8 @@ impl Api {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
+        // Commands print what the server says among words of their own, which are English.
+        let request = request.header(ACCEPT_LANGUAGE, "en");
         match &self.token {
             Some(token) => request.bearer_auth(&**token),
             None => request,

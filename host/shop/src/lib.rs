@@ -18,6 +18,7 @@ pub mod files;
 pub mod idempotency;
 pub mod ids;
 pub mod input;
+pub mod language;
 pub mod money;
 pub mod notifications;
 pub mod outbox;

@@ -12,6 +12,7 @@ use dermaga_shop::{
         two_factor::{Challenge, SignIn},
     },
     coupons::{self, WelcomeBonus},
+    language,
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -153,7 +154,12 @@ async fn register(
     SentFrom(origin): SentFrom,
     Body(new): Body<Registration>,
 ) -> Reply<Welcome> {
-    let (user, tokens) = state.accounts.register(new.try_into()?, &origin).await?;
+    // An account is written to in the language that its owner asks in.
+    let language = language::named();
+    let (user, tokens) = state
+        .accounts
+        .register(new.try_into()?, &origin, language)
+        .await?;
     let welcome_bonuses = coupons::apply_registration(&state.coupons, user.id).await;
     let message = format!("Welcome, {}.", user.name);
     Ok(Success::created(

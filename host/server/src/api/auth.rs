@@ -10,6 +10,7 @@ use dermaga_shop::{
     Code, Error,
     accounts::{Identity, Origin, Role, two_factor},
     ids::{SessionId, UserId},
+    language::{self, Language},
 };
 
 use crate::api::AppState;
@@ -24,6 +25,7 @@ pub struct Customer {
     session: SessionId,
     acting: Option<UserId>,
     has_two_factor: bool,
+    language: Language,
 }
 
 impl Customer {
@@ -34,6 +36,7 @@ impl Customer {
             role: self.role,
             acting: self.acting,
             has_two_factor: self.has_two_factor,
+            language: self.language,
         }
     }
 }
@@ -48,6 +51,7 @@ impl FromRequestParts<AppState> for Customer {
             role,
             acting,
             has_two_factor,
+            language,
         } = match parts.extensions.get::<Identity>() {
             Some(known) => *known,
             None => {
@@ -67,6 +71,7 @@ impl FromRequestParts<AppState> for Customer {
             session,
             acting,
             has_two_factor,
+            language,
         })
     }
 }
@@ -84,7 +89,9 @@ pub(super) async fn identify(
     route: &str,
 ) -> Result<Identity, Error> {
     let token = bearer_token(headers)?;
-    state.accounts.authenticate(token, method, route).await
+    let identity = state.accounts.authenticate(token, method, route).await?;
+    language::remember(identity.language);
+    Ok(identity)
 }
 
 /// User with the role `ADMINISTRATOR`; everybody else who is signed in gets 403.

@@ -27,7 +27,7 @@ use utoipa::{
 };
 
 use crate::api::AppState;
-use crate::http::{Refusal, Success, body};
+use crate::http::{Refusal, Success, body, context};
 
 const KEY_HEADER: &str = "Idempotency-Key";
 const REPLAYED_HEADER: &str = "Idempotency-Replayed";
@@ -160,7 +160,9 @@ impl Once {
                 return Err(error.into());
             }
         };
-        Ok(response(answer))
+        let mut response = response(answer);
+        context::note_language(response.headers_mut());
+        Ok(response)
     }
 }
 
@@ -206,6 +208,8 @@ fn response(answer: Answer) -> Response {
 
 fn replay(answer: Answer) -> Response {
     let mut response = response(answer);
+    // The answer is in the language of the first request.
+    context::note_choice(response.headers_mut());
     response
         .headers_mut()
         .insert(REPLAYED, HeaderValue::from_static("true"));

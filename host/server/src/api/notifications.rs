@@ -168,6 +168,7 @@ async fn change_preferences(
     let preferences = notifications
         .set_preferences(customer.user_id, change.language, &changes)
         .await?;
+    state.accounts.language_changed(customer.user_id);
     Ok(Success::ok("Your preferences are changed.", preferences))
 }
 

@@ -35,7 +35,8 @@ pub async fn observe(State(state): State<AppState>, request: Request, next: Next
     );
 
     let started = Instant::now();
-    let mut response = context::within(state.clock.clone(), next.run(request))
+    let named = context::named(request.headers());
+    let mut response = context::within(state.clock.clone(), named, next.run(request))
         .instrument(span.clone())
         .await;
     let duration = started.elapsed();

@@ -147,6 +147,7 @@ async fn quote(
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ValidOrder {
+    #[serde(serialize_with = "dermaga_shop::subscriptions::lines_in_words")]
     lines: Vec<PriceLineView>,
     due: Rupiah,
 }

@@ -1,17 +1,41 @@
-//! The clock of the request being answered, wherever in its task one asks.
+//! The clock and the language of the request being answered, wherever in its task one asks.
 
 use std::future::Future;
 
+use axum::http::{HeaderMap, HeaderValue, header};
 use chrono::{DateTime, Utc};
-use dermaga_shop::db::Clock;
+use dermaga_shop::{
+    db::Clock,
+    language::{self, Language},
+};
 
 tokio::task_local! {
     static CLOCK: Clock;
 }
 
-/// Runs `work` by this clock.
-pub(crate) fn within<F: Future>(clock: Clock, work: F) -> impl Future<Output = F::Output> {
-    CLOCK.scope(clock, work)
+/// Runs `work` by this clock, and in the language that the request names.
+pub(crate) fn within<F: Future>(
+    clock: Clock,
+    named: Option<Language>,
+    work: F,
+) -> impl Future<Output = F::Output> {
+    CLOCK.scope(clock, language::within(named, work))
+}
+
+/// Returns the language that a request names by `Accept-Language`, which may come in several lines.
+pub(crate) fn named(headers: &HeaderMap) -> Option<Language> {
+    let mut lines = headers
+        .get_all(header::ACCEPT_LANGUAGE)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let first = lines.next()?;
+    match lines.next() {
+        None => language::accepted(first),
+        Some(second) => {
+            let all: Vec<&str> = [first, second].into_iter().chain(lines).collect();
+            language::accepted(&all.join(","))
+        }
+    }
 }
 
 /// Moment written on an answer: by the application's clock, which tests move.
@@ -19,4 +43,37 @@ pub(super) fn now() -> DateTime<Utc> {
     CLOCK
         .try_with(Clock::now)
         .unwrap_or_else(|_| Clock::system().now())
+}
+
+/// Says on an answer that it has sentences in the current language.
+pub(crate) fn note_language(headers: &mut HeaderMap) {
+    let language = HeaderValue::from_static(language::current().as_str());
+    headers.insert(header::CONTENT_LANGUAGE, language);
+    note_choice(headers);
+}
+
+/// Says on an answer that its language was chosen by the request.
+pub(crate) fn note_choice(headers: &mut HeaderMap) {
+    let name = HeaderValue::from_static("accept-language");
+    headers.append(header::VARY, name);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_language_is_named_in_one_line_or_in_several() {
+        let of = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(header::ACCEPT_LANGUAGE, HeaderValue::from_static(line));
+            }
+            named(&headers)
+        };
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["id"]), Some(Language::Indonesian));
+        assert_eq!(of(&["de", "id;q=0.4", "en;q=0.5"]), Some(Language::English));
+        assert_eq!(of(&["de", ""]), None);
+    }
 }

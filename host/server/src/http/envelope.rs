@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use dermaga_shop::db::{Page, Place, Walked};
+use dermaga_shop::{
+    db::{Page, Place, Walked},
+    language,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -123,7 +126,8 @@ impl<T: Serialize> IntoResponse for Success<T> {
             pagination,
         } = self;
         let timestamp = context::now();
-        (
+        let message = language::spoken(&message).into_owned();
+        let mut response = (
             status,
             Json(Envelope {
                 success: true,
@@ -133,6 +137,8 @@ impl<T: Serialize> IntoResponse for Success<T> {
                 timestamp,
             }),
         )
-            .into_response()
+            .into_response();
+        context::note_language(response.headers_mut());
+        response
     }
 }

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use dermaga_shop::{Code, Error, error::Detail};
+use dermaga_shop::{Code, Error, error::Detail, language};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -35,13 +35,21 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self {
             success: false,
-            message: error.message,
+            message: language::spoken(&error.message).into_owned(),
             error: FailureBody {
                 code: error.code,
-                details: error.details,
+                details: error.details.into_iter().map(spoken).collect(),
             },
             timestamp: context::now(),
         }
+    }
+}
+
+/// Says a detail in the current language; fields are names and stay.
+fn spoken(detail: Detail) -> Detail {
+    Detail {
+        message: language::spoken(&detail.message).into_owned(),
+        ..detail
     }
 }
 
@@ -68,6 +76,7 @@ impl IntoResponse for Refusal {
             StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = error.retry_after;
         let mut response = (status, Json(Failure::from(error))).into_response();
+        context::note_language(response.headers_mut());
         if let Some(seconds) = retry_after {
             response
                 .headers_mut()

@@ -37,6 +37,7 @@ use crate::{
     crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
     ids::UserId,
+    language::Language,
     outbox::{self, Topic},
 };
 
@@ -122,23 +123,28 @@ impl Accounts {
     pub async fn create(&self, new: NewAccount) -> Result<User> {
         let user = self.prepare(new).await?;
         let mut conn = self.db.begin().await?;
-        self.insert(&mut conn, &user).await?;
+        self.insert(&mut conn, &user, None).await?;
         conn.commit().await?;
         tracing::info!(user.id = %user.id, user.role = %user.role, "account.created");
         Ok(user)
     }
 
-    /// Creates an account and its first session.
+    /// Creates an account and its first session. Without a language the account has the shop's own.
     ///
     /// # Errors
     /// `EMAIL_TAKEN` when the e-mail has an account; `TOO_MANY_REQUESTS` when too many were made
     /// from that address within an hour; `UNAVAILABLE` when too many sign up at the same time.
-    pub async fn register(&self, new: NewAccount, origin: &Origin) -> Result<(User, Tokens)> {
+    pub async fn register(
+        &self,
+        new: NewAccount,
+        origin: &Origin,
+        language: Option<Language>,
+    ) -> Result<(User, Tokens)> {
         self.registrations
             .admit(origin.address.into(), self.clock.now())?;
         let user = self.prepare(new).await?;
         let mut conn = self.db.begin().await?;
-        self.insert(&mut conn, &user).await?;
+        self.insert(&mut conn, &user, language).await?;
         confirmation::ask(&mut conn, &self.clock, user.id).await?;
         let tokens = self.start_session(&mut conn, &user, origin).await?;
         conn.commit().await?;
@@ -171,16 +177,16 @@ impl Accounts {
         })
     }
 
-    async fn insert(&self, conn: &mut Conn, user: &User) -> Result<()> {
-        store::insert(conn, user).await.map_err(|error| {
-            match broken_unique(&error).as_deref() {
-                Some("users_email_key") => Error::new(
-                    Code::EmailTaken,
-                    "An account with this e-mail already exists.",
-                )
-                .with("email", "is taken"),
-                _ => error.into(),
-            }
+    async fn insert(&self, conn: &mut Conn, user: &User, language: Option<Language>) -> Result<()> {
+        let language = language.unwrap_or(Language::OF_ACCOUNTS);
+        let inserted = store::insert(conn, user, language).await;
+        inserted.map_err(|error| match broken_unique(&error).as_deref() {
+            Some("users_email_key") => Error::new(
+                Code::EmailTaken,
+                "An account with this e-mail already exists.",
+            )
+            .with("email", "is taken"),
+            _ => error.into(),
         })?;
         crate::wallet::open(conn, &self.clock, user.id).await
     }

@@ -24,6 +24,7 @@ use crate::{
     Code, Error, Result, crypto,
     db::{Conn, new_id},
     ids::{SessionId, UserId},
+    language::Language,
     outbox::{self, Topic},
 };
 
@@ -44,6 +45,8 @@ pub struct Identity {
     pub acting: Option<UserId>,
     /// True when the account has a second factor.
     pub has_two_factor: bool,
+    /// Language of what is written to the account.
+    pub language: Language,
 }
 
 /// An account and one of its sessions.
@@ -83,6 +86,11 @@ impl Standings {
 }
 
 impl Accounts {
+    /// Applies another language of an account from its next request on.
+    pub fn language_changed(&self, user_id: UserId) {
+        self.standings.forget(user_id);
+    }
+
     /// Returns the holder of this access or API token; `route` is the pattern of the route.
     ///
     /// # Errors
@@ -132,6 +140,7 @@ impl Accounts {
             role: standing.role,
             acting: standing.acting_id,
             has_two_factor: standing.has_two_factor,
+            language: standing.language,
         })
     }
 

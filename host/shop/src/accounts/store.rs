@@ -8,12 +8,14 @@ pub(super) mod sessions;
 use chrono::{DateTime, Utc};
 
 use super::{User, mailed_tokens::Purpose};
-use crate::{db::Conn, execute, fetch_all, fetch_one, fetch_optional, ids::UserId};
+use crate::{
+    db::Conn, execute, fetch_all, fetch_one, fetch_optional, ids::UserId, language::Language,
+};
 
-pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
+pub(super) async fn insert(conn: &mut Conn, user: &User, language: Language) -> sqlx::Result<()> {
     let sql = "INSERT INTO users \
-        (id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at, updated_at) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
+        (id, email, password_hash, name, phone, avatar, role, status, token_generation, created_at, updated_at, language) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)";
     execute!(
         conn,
         sql,
@@ -26,7 +28,8 @@ pub(super) async fn insert(conn: &mut Conn, user: &User) -> sqlx::Result<()> {
         user.role,
         user.status,
         user.token_generation,
-        user.created_at
+        user.created_at,
+        language
     )?;
     Ok(())
 }

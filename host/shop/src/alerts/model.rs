@@ -66,6 +66,7 @@ pub struct Alert {
     /// Subject of the alert, for example a plugin's id.
     pub subject: String,
     /// The fault and its remedy, in a sentence.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
     /// Number of times it was noticed since it was raised.
     pub occurrences: i64,

@@ -37,10 +37,12 @@ pub struct BillingInfo {
     /// Moment since which nothing is charged, because the instance has not run in this period.
     pub held_since: Option<DateTime<Utc>>,
     /// They add up to `due`. Empty when there is no next period.
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
     pub lines: Vec<PriceLineView>,
     /// Price of the next period as things are; absent when there is none.
     pub due: Option<Rupiah>,
     /// Reason why a coupon that is left takes nothing off.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub coupon_gives_nothing: Option<String>,
     /// Price of a new period that begins now, of a service that is frozen.
     pub thaw: Option<Rupiah>,
@@ -130,6 +132,7 @@ pub struct ForecastLine {
     /// Amount missing for it, after the customer's subscriptions before this one were paid.
     pub missing: Option<Rupiah>,
     /// Reason why it is not known.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub problem: Option<String>,
 }
 

@@ -213,6 +213,7 @@ pub struct CouponPreview {
     /// Amount in rupiah.
     pub amount: Rupiah,
     /// Reason, in a sentence.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub reason: String,
 }
 
@@ -239,6 +240,7 @@ pub struct RedemptionView {
     pub coupon_code: String,
     pub effect: EffectView,
     pub amount: Rupiah,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub reason: String,
     /// The recorded decision; an administrator can replay it.
     pub decision_id: DecisionId,
@@ -354,6 +356,7 @@ pub struct WelcomeBonus {
     pub granted: bool,
     /// Amount in rupiah; zero when nothing was granted.
     pub amount: Rupiah,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
 }
 

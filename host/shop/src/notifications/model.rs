@@ -9,17 +9,10 @@ use utoipa::ToSchema;
 use crate::{
     accounts::Role,
     ids::{DeliveryId, NotificationId, UserId},
+    language::Language,
     outbox::Topic,
     text_enum,
 };
-
-text_enum! {
-    /// Language of what is written to an account.
-    pub enum Language {
-        Indonesian = "id",
-        English = "en",
-    }
-}
 
 text_enum! {
     /// Way by which a notification reaches its reader.

@@ -209,6 +209,7 @@ pub struct NoticeView {
     pub times_received: i64,
     pub outcome: NoticeOutcome,
     /// Action taken, or the reason for none.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
     pub received_at: DateTime<Utc>,
     pub applied_at: Option<DateTime<Utc>>,

@@ -37,6 +37,7 @@ pub struct InstanceView {
     pub halt: Option<Halt>,
     pub status: Status,
     /// Reason of the condition, in a sentence.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
     /// Time of delivery: ready for the first time, or its manifests written.
     pub ready_at: Option<DateTime<Utc>>,
@@ -72,12 +73,14 @@ pub struct InstanceDetail {
     pub instance: InstanceView,
     pub health: Condition,
     /// Reason of its health, in a sentence; absent before its first check.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub health_reason: Option<String>,
     /// Time since which it has this health.
     pub health_since: Option<DateTime<Utc>>,
     pub last_checked_at: Option<DateTime<Utc>>,
     pub endpoints: Vec<EndpointView>,
     /// Current fault, in a sentence; absent when nothing is wrong.
+    #[serde(serialize_with = "crate::language::in_words_if_any")]
     pub last_error: Option<String>,
     /// True while a change of it is not proven to work yet.
     pub changing: bool,
@@ -207,6 +210,7 @@ impl EndpointView {
 pub struct EventView {
     /// The status it had from then on.
     pub status: String,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
     pub at: DateTime<Utc>,
 }

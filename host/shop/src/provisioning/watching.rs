@@ -165,6 +165,7 @@ pub struct InstanceEventView {
     pub origin: Origin,
     /// The status it had from then on; absent for events of the cluster.
     pub status: Option<String>,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
     /// Times that it happened.
     pub count: i64,

@@ -56,6 +56,7 @@ impl FreezeState {
 pub struct ThawView {
     pub subscription: SubscriptionView,
     /// They add up to `charged`. Empty for a freeze that was called back before it began.
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
     pub lines: Vec<PriceLineView>,
     pub charged: Rupiah,
     pub transaction_id: Option<TransactionId>,

@@ -30,7 +30,7 @@ pub use freezing::{FreezeState, Freezing, ThawView, freeze, thaw};
 pub(crate) use model::SubscriptionRow;
 pub use model::{
     PeriodView, PriceLineView, PurchaseView, QuoteView, Subscription, SubscriptionDetail,
-    SubscriptionStatus, SubscriptionView,
+    SubscriptionStatus, SubscriptionView, lines_in_words,
 };
 pub use pricing::{Order, Priced, period_end};
 pub use refund::{Refund, refund};

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use dermaga_runtime::contract::PriceLine;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sqlx::types::Json;
 use utoipa::ToSchema;
@@ -15,6 +15,7 @@ use crate::{
     ids::{
         CouponId, DecisionId, InstanceId, PlanId, QuoteId, SubscriptionId, TransactionId, UserId,
     },
+    language,
     money::Rupiah,
     text_enum,
     wallet::TransactionNumber,
@@ -348,6 +349,23 @@ pub struct PriceLineView {
     pub reason: String,
 }
 
+/// Writes price lines in the current language, for `#[serde(serialize_with)]`. What is kept of a charge has
+/// them as they are.
+///
+/// # Errors
+/// As the serializer.
+pub fn lines_in_words<S: Serializer>(
+    lines: &[PriceLineView],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(lines.iter().map(|line| PriceLineView {
+        code: line.code.clone(),
+        label: language::spoken(&line.label).into_owned(),
+        amount: line.amount,
+        reason: language::spoken(&line.reason).into_owned(),
+    }))
+}
+
 impl PriceLineView {
     pub(super) fn of_coupon(coupon: &Evaluated) -> Self {
         Self {
@@ -398,6 +416,7 @@ pub struct QuoteView {
     /// Calendar months that it pays for.
     pub term_months: u32,
     /// The price lines, then the coupon's; they add up to `due`.
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
     pub lines: Vec<PriceLineView>,
     /// Price before the coupon.
     pub price: Rupiah,
@@ -410,6 +429,7 @@ pub struct QuoteView {
     /// Calendar days of the period that it pays for.
     pub days: u32,
     /// Says how amounts become whole rupiah.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub rounding: &'static str,
     pub balance: Rupiah,
     /// The wallet holds enough.
@@ -438,6 +458,7 @@ pub struct PurchaseView {
     #[schema(value_type = String)]
     pub transaction: TransactionNumber,
     pub transaction_id: TransactionId,
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
     pub lines: Vec<PriceLineView>,
     pub price: Rupiah,
     pub discount: Rupiah,

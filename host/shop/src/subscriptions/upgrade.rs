@@ -48,6 +48,7 @@ pub struct UpgradeQuote {
     pub plan_id: PlanId,
     pub plan: String,
     /// They add up to `due`.
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
     pub lines: Vec<PriceLineView>,
     /// Amount that will be charged; send it as `maxCharge` to be charged no more.
     pub due: Rupiah,
@@ -57,6 +58,7 @@ pub struct UpgradeQuote {
     /// Whole calendar days that are left of the period; the lines count to the second.
     pub days_left: u32,
     /// Says how amounts become whole rupiah.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub rounding: &'static str,
     pub balance: Rupiah,
     /// The wallet holds enough for both.
@@ -72,6 +74,7 @@ pub struct UpgradeView {
     #[schema(value_type = String)]
     pub transaction: TransactionNumber,
     pub transaction_id: TransactionId,
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
     pub lines: Vec<PriceLineView>,
     pub charged: Rupiah,
     pub paid_cash: Rupiah,

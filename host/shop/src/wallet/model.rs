@@ -182,6 +182,7 @@ pub struct TransactionView {
     pub amount: Rupiah,
     pub balance_before: Option<Rupiah>,
     pub balance_after: Option<Rupiah>,
+    #[serde(serialize_with = "crate::language::in_words")]
     pub description: String,
     /// Price lines with their reasons, coupon and so on.
     #[schema(value_type = Object)]

@@ -230,6 +230,7 @@ impl Accounts {
             role: holder.role,
             acting: None,
             has_two_factor: holder.has_two_factor,
+            language: holder.language,
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{
     db::Conn,
     execute, fetch_all, fetch_one, fetch_optional,
     ids::{ApiTokenId, UserId},
+    language::Language,
 };
 
 /// Locks the account's row until the transaction ends.
@@ -99,6 +100,7 @@ pub(super) struct Holder {
     pub(super) role: Role,
     pub(super) status: AccountStatus,
     pub(super) has_two_factor: bool,
+    pub(super) language: Language,
 }
 
 /// Returns a valid token with its account.
@@ -107,7 +109,7 @@ pub(super) async fn holder(
     hash: &str,
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<Holder>> {
-    let sql = "SELECT t.id, t.scope, t.last_used_at, t.user_id, u.role, u.status, \
+    let sql = "SELECT t.id, t.scope, t.last_used_at, t.user_id, u.role, u.status, u.language, \
         EXISTS (SELECT 1 FROM two_factor f WHERE f.user_id = t.user_id AND f.enabled_at IS NOT NULL) AS has_two_factor \
         FROM api_tokens t JOIN users u ON u.id = t.user_id \
         WHERE t.token_hash = $1 AND t.revoked_at IS NULL AND t.expires_at > $2";

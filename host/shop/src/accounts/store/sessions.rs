@@ -7,6 +7,7 @@ use crate::{
     db::Conn,
     execute, fetch_all, fetch_optional,
     ids::{RefreshTokenId, SessionId, UserId},
+    language::Language,
 };
 
 /// Account data that decides if an access token is still good.
@@ -20,6 +21,7 @@ pub(in crate::accounts) struct Standing {
     /// Administrator who looks at the account in this session.
     pub(in crate::accounts) acting_id: Option<UserId>,
     pub(in crate::accounts) has_two_factor: bool,
+    pub(in crate::accounts) language: Language,
 }
 
 pub(in crate::accounts) async fn standing(
@@ -28,7 +30,7 @@ pub(in crate::accounts) async fn standing(
     session: SessionId,
 ) -> sqlx::Result<Option<Standing>> {
     // A session without a row was ended and forgotten: it must not come back to life.
-    let sql = "SELECT u.role, u.status, u.token_generation, s.last_used_at, s.acting_id, \
+    let sql = "SELECT u.role, u.status, u.token_generation, u.language, s.last_used_at, s.acting_id, \
                EXISTS (SELECT 1 FROM two_factor t WHERE t.user_id = u.id AND t.enabled_at IS NOT NULL) AS has_two_factor FROM users u \
                LEFT JOIN sessions s ON s.id = $2 AND s.user_id = u.id AND s.ended_at IS NULL WHERE u.id = $1";
     fetch_optional!(conn, Standing, sql, user_id, session)

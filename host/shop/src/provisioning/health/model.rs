@@ -60,6 +60,7 @@ pub(in crate::provisioning) struct Span {
 pub struct HealthSpanView {
     pub state: InstanceHealth,
     /// Reason in a sentence a customer understands.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub reason: String,
     /// Reason for administrators.
     pub detail: String,

@@ -79,6 +79,7 @@ pub struct Unwell {
     pub status: Status,
     pub health: InstanceHealth,
     /// Reason in a sentence a customer understands.
+    #[serde(serialize_with = "crate::language::in_words")]
     pub reason: String,
     /// Reason for administrators.
     pub detail: String,

@@ -62,6 +62,7 @@ pub struct AdminPlanChange {
     pub at: PlanChangeAt,
     /// They add up to what is charged, or to what is given back as a negative sum. Empty for a change with the
     /// next period.
+    #[serde(serialize_with = "crate::subscriptions::lines_in_words")]
     pub lines: Vec<PriceLineView>,
     pub charged: Rupiah,
     /// Cash that comes back to the wallet as soon as the instance is changed.

@@ -1,0 +1,357 @@
+//! Recognises finished English sentences, and says them in Indonesian.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::LazyLock,
+};
+
+/// Files of sentences, which are recognised wherever they are.
+pub(super) const SENTENCES: &[&str] = &[
+    include_str!("id/customers.toml"),
+    include_str!("id/administrators.toml"),
+    include_str!("id/rules.toml"),
+];
+/// File of words and parts of sentences, which are recognised inside of sentences alone.
+pub(super) const WORDS: &str = include_str!("id/words.toml");
+
+/// Longest text that is compared with templates.
+const LONGEST: usize = 2_000;
+/// Most sentences of a text that is read sentence by sentence.
+const MOST_SENTENCES: usize = 8;
+/// Depth to which arguments of arguments are looked at.
+const DEEPEST: u8 = 3;
+
+/// Returns the catalogue, which is read once.
+pub(super) fn indonesian() -> &'static Catalogue {
+    static READ: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::of(SENTENCES, WORDS));
+    &READ
+}
+
+/// Reads one file. One that cannot be read has no entries; a test shows that there is none.
+pub(super) fn entries(file: &str) -> BTreeMap<String, String> {
+    toml::from_str(file).unwrap_or_default()
+}
+
+/// English sentences, and their Indonesian ones.
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    sentences: Table,
+    words: Table,
+}
+
+/// A text that was said in the other language, and how many of its bytes were recognised.
+#[derive(Debug)]
+struct Said {
+    text: String,
+    recognised: usize,
+}
+
+impl Catalogue {
+    pub(super) fn of(sentences: &[&str], words: &str) -> Self {
+        Self {
+            sentences: Table::of(sentences.iter().flat_map(|file| entries(file))),
+            words: Table::of(entries(words)),
+        }
+    }
+
+    /// Says a text; one that is not known stays as it is.
+    pub(super) fn said<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match self.best(text, 0) {
+            Some(said) => Cow::Owned(said.text),
+            None => Cow::Borrowed(text),
+        }
+    }
+
+    /// Reads a text as one sentence or as several, whichever recognises more of it.
+    fn best(&self, text: &str, depth: u8) -> Option<Said> {
+        if let Some(exact) = self.sentences.exact(text) {
+            let recognised = text.len();
+            return Some(Said {
+                text: exact.to_owned(),
+                recognised,
+            });
+        }
+        if text.len() > LONGEST {
+            return None;
+        }
+        let whole = self.filled(&self.sentences, text, depth);
+        let split = self.one_by_one(text, depth);
+        match (whole, split) {
+            (Some(whole), Some(split)) if split.recognised > whole.recognised => Some(split),
+            (None, split) => split,
+            (whole, _) => whole,
+        }
+    }
+
+    /// Reads a text as sentences in a row, some of which may not be known.
+    fn one_by_one(&self, text: &str, depth: u8) -> Option<Said> {
+        // Arguments of arguments are short, and reading them so costs the most.
+        if depth > 1 {
+            return None;
+        }
+        let starts = starts(text);
+        if !(2..=MOST_SENTENCES).contains(&starts.len()) {
+            return None;
+        }
+        // From the end: the best reading of what begins at each start.
+        let mut later: Vec<(usize, Said)> = Vec::new();
+        for start in starts.into_iter().rev() {
+            let mut best = self.stretch(text, start, text.len(), depth);
+            for (next, rest) in &later {
+                let first = self.stretch(text, start, *next, depth);
+                let recognised = first.recognised + rest.recognised;
+                if recognised > best.recognised {
+                    best = Said {
+                        text: format!("{}{}", first.text, rest.text),
+                        recognised,
+                    };
+                }
+            }
+            later.push((start, best));
+        }
+        let (_, said) = later.pop()?;
+        (said.recognised > 0).then_some(said)
+    }
+
+    /// Reads a stretch of a text as one sentence, with the blanks at its end.
+    fn stretch(&self, text: &str, start: usize, end: usize, depth: u8) -> Said {
+        let stretch = text.get(start..end).unwrap_or_default();
+        let sentence = stretch.trim_end();
+        let blanks = stretch.get(sentence.len()..).unwrap_or_default();
+        let said = match self.sentences.exact(sentence) {
+            Some(exact) => Some(Said {
+                text: exact.to_owned(),
+                recognised: sentence.len(),
+            }),
+            None => self.filled(&self.sentences, sentence, depth),
+        };
+        let mut said = said.unwrap_or_else(|| Said {
+            text: sentence.to_owned(),
+            recognised: 0,
+        });
+        said.text.push_str(blanks);
+        said
+    }
+
+    /// Finds the template that fits a text best, and fills its Indonesian one.
+    fn filled(&self, table: &Table, text: &str, depth: u8) -> Option<Said> {
+        let (template, arguments) = table.matching(text)?;
+        let said: Vec<Said> = arguments
+            .into_iter()
+            .map(|argument| self.argument(argument, depth + 1))
+            .collect();
+        let of_arguments: usize = said.iter().map(|said| said.recognised).sum();
+        Some(Said {
+            text: template.with(&said),
+            recognised: template.literal_bytes + of_arguments,
+        })
+    }
+
+    /// Says an argument when it is words of ours, and leaves it otherwise.
+    fn argument(&self, argument: &str, depth: u8) -> Said {
+        let text = argument.trim();
+        let unknown = || Said {
+            text: argument.to_owned(),
+            recognised: 0,
+        };
+        if text.is_empty() || depth > DEEPEST {
+            return unknown();
+        }
+        let said = match self.words.exact(text) {
+            Some(word) => Some(Said {
+                text: word.to_owned(),
+                recognised: text.len(),
+            }),
+            None => self
+                .best(text, depth)
+                .or_else(|| self.filled(&self.words, text, depth)),
+        };
+        let Some(mut said) = said else {
+            return unknown();
+        };
+        let leading = argument.len() - argument.trim_start().len();
+        let trailing = leading + text.len();
+        said.text = format!(
+            "{}{}{}",
+            argument.get(..leading).unwrap_or_default(),
+            said.text,
+            argument.get(trailing..).unwrap_or_default()
+        );
+        said
+    }
+}
+
+/// Returns the places where sentences of a text may begin.
+fn starts(text: &str) -> Vec<usize> {
+    let mut starts = vec![0];
+    let ends = text.match_indices(['.', '!', '?']);
+    for (at, _) in ends {
+        let Some(rest) = text.get(at + 1..) else {
+            continue;
+        };
+        let begins = rest.strip_prefix(' ').and_then(|rest| rest.chars().next());
+        if begins.is_some_and(|letter| !letter.is_lowercase() && !letter.is_whitespace()) {
+            starts.push(at + 2);
+        }
+    }
+    starts
+}
+
+/// Sentences without arguments by themselves, and templates by their first word.
+#[derive(Debug, Default)]
+struct Table {
+    exact: HashMap<String, String>,
+    by_word: HashMap<String, Vec<Template>>,
+    /// Templates that do not begin with a whole word.
+    others: Vec<Template>,
+}
+
+impl Table {
+    fn of(entries: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mut table = Self::default();
+        for (english, indonesian) in entries {
+            let template = Template::of(&english, &indonesian);
+            if template.literals.len() < 2 {
+                table.exact.insert(english, indonesian);
+            } else if let Some(word) = template.first_word() {
+                table.by_word.entry(word).or_default().push(template);
+            } else {
+                table.others.push(template);
+            }
+        }
+        table
+    }
+
+    fn exact(&self, text: &str) -> Option<&str> {
+        self.exact.get(text).map(String::as_str)
+    }
+
+    /// Returns the template with the most literal bytes that fits, and the arguments in the text.
+    fn matching<'a>(&self, text: &'a str) -> Option<(&Template, Vec<&'a str>)> {
+        let first = text.split(' ').next().unwrap_or_default();
+        let named = self.by_word.get(first).into_iter().flatten();
+        let mut best: Option<(&Template, Vec<&'a str>)> = None;
+        for template in named.chain(&self.others) {
+            let most = best
+                .as_ref()
+                .map_or(0, |(template, _)| template.literal_bytes);
+            if template.literal_bytes > most
+                && let Some(arguments) = template.arguments(text)
+            {
+                best = Some((template, arguments));
+            }
+        }
+        best
+    }
+}
+
+/// An English sentence with gaps, and its Indonesian one.
+#[derive(Debug)]
+struct Template {
+    /// Texts before, between and after the gaps.
+    literals: Vec<String>,
+    literal_bytes: usize,
+    indonesian: Vec<Piece>,
+}
+
+/// A part of an Indonesian sentence.
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    /// Place of an argument in the English sentence.
+    Argument(usize),
+}
+
+impl Template {
+    fn of(english: &str, indonesian: &str) -> Self {
+        let literals: Vec<String> = english.split("{}").map(str::to_owned).collect();
+        Self {
+            literal_bytes: literals.iter().map(String::len).sum(),
+            literals,
+            indonesian: pieces(indonesian),
+        }
+    }
+
+    /// Returns the first word, when the text before the first gap holds all of it.
+    fn first_word(&self) -> Option<String> {
+        let (word, _) = self.literals.first()?.split_once(' ')?;
+        (!word.is_empty()).then(|| word.to_owned())
+    }
+
+    /// Returns the arguments of a text of this form: the first literal begins it, the last one ends it, and
+    /// each one between is where it first comes.
+    fn arguments<'a>(&self, text: &'a str) -> Option<Vec<&'a str>> {
+        let (first, rest) = self.literals.split_first()?;
+        let (last, inner) = rest.split_last()?;
+        let mut left = text.strip_prefix(first.as_str())?;
+        left = left.strip_suffix(last.as_str())?;
+        let mut arguments = Vec::with_capacity(rest.len());
+        for literal in inner {
+            let (argument, after) = left.split_once(literal.as_str())?;
+            arguments.push(argument);
+            left = after;
+        }
+        arguments.push(left);
+        Some(arguments)
+    }
+
+    /// Fills the Indonesian sentence.
+    fn with(&self, arguments: &[Said]) -> String {
+        let mut text = String::new();
+        for piece in &self.indonesian {
+            match piece {
+                Piece::Text(literal) => text.push_str(literal),
+                Piece::Argument(place) => {
+                    text.push_str(arguments.get(*place).map_or("", |said| said.text.as_str()));
+                }
+            }
+        }
+        text
+    }
+}
+
+/// Cuts an Indonesian sentence at its `{0}`, `{1}` and so on.
+fn pieces(sentence: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = sentence;
+    let mut literal = String::new();
+    while let Some((before, after)) = rest.split_once('{') {
+        literal.push_str(before);
+        let place = after
+            .split_once('}')
+            .and_then(|(place, after)| Some((place.parse::<usize>().ok()?, after)));
+        if let Some((place, after)) = place {
+            pieces.push(Piece::Text(std::mem::take(&mut literal)));
+            pieces.push(Piece::Argument(place));
+            rest = after;
+        } else {
+            literal.push('{');
+            rest = after;
+        }
+    }
+    literal.push_str(rest);
+    pieces.push(Piece::Text(literal));
+    pieces
+}
+
+#[cfg(test)]
+pub(super) mod probes {
+    //! Views of templates for the tests of the catalogues.
+
+    use super::{Piece, pieces};
+
+    /// Returns the places of arguments in an Indonesian sentence, in order.
+    pub(in crate::language) fn places(sentence: &str) -> Vec<usize> {
+        let places = pieces(sentence);
+        let mut places: Vec<usize> = places
+            .iter()
+            .filter_map(|piece| match piece {
+                Piece::Argument(place) => Some(*place),
+                Piece::Text(_) => None,
+            })
+            .collect();
+        places.sort_unstable();
+        places
+    }
+}
