@@ -54,7 +54,9 @@ async fn ask(
 ) -> (u16, Value) {
     let mut request = Request::builder().method(method).uri(path);
     if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
+        request = request
+            .header("authorization", format!("Bearer {token}"))
+            .header("accept-language", "en");
     }
     let body = match body {
         Some(body) => {

@@ -339,6 +339,11 @@ impl Patient {
     ) -> Value {
         for _ in 0..1200 {
             let request = request(&self.http, format!("{}{path}", self.base));
+            // Accounts that are made in no language keep the shop's own.
+            let request = match self.token.as_str() {
+                "" => request,
+                _ => request.header("Accept-Language", "en"),
+            };
             if let Ok(response) = request.bearer_auth(&self.token).send().await {
                 let status = response.status().as_u16();
                 match (status, response.json::<Value>().await) {

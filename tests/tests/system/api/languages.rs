@@ -1,0 +1,254 @@
+//! Tests of the language of answers: by the header, by the account, and the same codes in both.
+
+use dermaga_tests::{Answer, Client, Engine, MailServer, Shop, both_engines};
+use serde_json::{Value, json};
+
+use super::mails::sends_to;
+
+const PREFERENCES: &str = "/api/notifications/preferences";
+const LIST: &str = "/api/catalog/categories";
+const UNKNOWN: &str = "/api/instances/01890a5d-ac96-774b-bcce-b302099a8057";
+const ROUNDING: (&str, &str) = (
+    "Every line is computed exactly and rounded down once to whole rupiah; the lines add up to the amount due.",
+    "Setiap baris dihitung dengan tepat lalu dibulatkan ke bawah sekali ke rupiah penuh; jumlah semua baris adalah \
+     tagihannya.",
+);
+
+both_engines!(
+    Shop,
+    [
+        the_header_names_the_language_of_an_answer,
+        without_a_header_the_account_does,
+        rules_that_fields_break_are_told_in_the_language,
+        sentences_within_the_data_are_in_the_language,
+    ]
+);
+
+fn message(answer: &Answer) -> &str {
+    answer.body["message"].as_str().unwrap()
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> &'a str {
+    let value = answer.headers.get(name);
+    value.map_or("", |value| value.to_str().unwrap())
+}
+
+/// Returns true when an answer says that it depends on the header.
+fn varies(answer: &Answer) -> bool {
+    let mut names = answer.headers.get_all("vary").iter();
+    names.any(|name| name == "accept-language")
+}
+
+async fn the_header_names_the_language_of_an_answer(shop: Shop) {
+    const ID: (&str, &str) = ("id", "Tidak ada instans tersebut.");
+    const EN: (&str, &str) = ("en", "There is no such instance.");
+    let customer = shop.customer("bahasa@example.com").await;
+    for (sent, (language, expected)) in [
+        ("id", ID),
+        ("in", ID),
+        ("id-ID, en;q=0.9", ID),
+        ("en;q=0.3, id;q=0.5", ID),
+        ("de, id;q=0.1", ID),
+        ("en", EN),
+        ("en-GB", EN),
+        ("id;q=0.2, en;q=0.7", EN),
+        ("id;q=0, en;q=0.001", EN),
+    ] {
+        let answer = customer.in_language(Some(sent)).get(UNKNOWN).await;
+        answer.fails(404, "NOT_FOUND");
+        assert_eq!(message(&answer), expected, "{sent}");
+        assert_eq!(header(&answer, "content-language"), language, "{sent}");
+        assert!(varies(&answer), "{sent}");
+    }
+    // Strangers, and answers that no handler writes.
+    let stranger = shop.client();
+    for (sent, language, nowhere) in [
+        (
+            Some("id"),
+            "id",
+            "Tidak ada rute GET /api/nowhere. Lihat /api/docs.",
+        ),
+        (
+            Some("en"),
+            "en",
+            "There is no route GET /api/nowhere. See /api/docs.",
+        ),
+        (
+            Some("de, ;q=x"),
+            "en",
+            "There is no route GET /api/nowhere. See /api/docs.",
+        ),
+        (
+            None,
+            "en",
+            "There is no route GET /api/nowhere. See /api/docs.",
+        ),
+    ] {
+        let stranger = stranger.in_language(sent);
+        let answer = stranger.get("/api/nowhere").await;
+        answer.fails(404, "ROUTE_NOT_FOUND");
+        assert_eq!(message(&answer), nowhere);
+        assert_eq!(header(&answer, "content-language"), language);
+        let answer = stranger.delete(LIST).await;
+        answer.fails(405, "METHOD_NOT_ALLOWED");
+        assert_eq!(header(&answer, "content-language"), language);
+        let list = stranger.get(LIST).await;
+        assert!(varies(&list) && list.status == 200);
+    }
+}
+
+async fn without_a_header_the_account_does(shop: Shop) {
+    let customer = shop.customer("profil@example.com").await.in_language(None);
+    let own = customer.get(UNKNOWN).await;
+    assert_eq!(message(&own), "Tidak ada instans tersebut.");
+    assert_eq!(header(&own, "content-language"), "id");
+    assert!(varies(&own));
+    let garbage = customer.in_language(Some("xx;;q, *")).get(UNKNOWN).await;
+    assert_eq!(message(&garbage), "Tidak ada instans tersebut.");
+
+    let change = json!({ "language": "en" });
+    customer.patch(PREFERENCES, change).await.data(200);
+    let own = customer.get(UNKNOWN).await;
+    assert_eq!(message(&own), "There is no such instance.");
+    let asked = customer.in_language(Some("id")).get(UNKNOWN).await;
+    assert_eq!(message(&asked), "Tidak ada instans tersebut.");
+
+    let token = customer
+        .post(
+            "/api/user/api-tokens",
+            json!({ "name": "Program", "scope": "READ", "expiresInDays": 1 }),
+        )
+        .await
+        .data(201);
+    let program = customer.with_token(token["token"].as_str().unwrap());
+    let own = program.get(UNKNOWN).await;
+    assert_eq!(message(&own), "There is no such instance.");
+}
+
+async fn rules_that_fields_break_are_told_in_the_language(shop: Shop) {
+    let body = json!({ "email": "bukan surel", "password": "pendek", "name": "Sari" });
+    let refused = |language: &'static str| {
+        let client = shop.client().in_language(Some(language));
+        let body = body.clone();
+        async move { client.post("/api/auth/register", body).await }
+    };
+    let (english, indonesian) = (refused("en-GB").await, refused("id").await);
+    for (answer, whole, email, password) in [
+        (
+            &english,
+            "The request has invalid fields.",
+            "must be an e-mail address, such as sari@example.com",
+            "must be 10 to 128 characters",
+        ),
+        (
+            &indonesian,
+            "Permintaan ini memiliki isian yang tidak sah.",
+            "harus berupa alamat surel, seperti sari@example.com",
+            "harus terdiri atas 10 sampai 128 karakter",
+        ),
+    ] {
+        answer.fails(400, "VALIDATION_FAILED");
+        assert_eq!(message(answer), whole);
+        assert_eq!(answer.detail("email"), Some(email));
+        assert_eq!(answer.detail("password"), Some(password));
+    }
+}
+
+async fn sentences_within_the_data_are_in_the_language(shop: Shop) {
+    let customer = shop.customer_with_credit("isi@example.com", 100_000).await;
+    let plan = shop.plan("n8n", "basic").await;
+    let quote = |client: Client| {
+        let order = json!({ "planId": plan });
+        async move {
+            client
+                .post("/api/subscriptions/quote", order)
+                .await
+                .data(200)
+        }
+    };
+    let english = quote(customer.clone()).await;
+    let indonesian = quote(customer.in_language(Some("id"))).await;
+    assert_eq!(english["rounding"], ROUNDING.0);
+    assert_eq!(indonesian["rounding"], ROUNDING.1);
+    assert_eq!(english["due"], indonesian["due"]);
+    // What the plugin says is its own.
+    assert_eq!(english["lines"][0]["code"], indonesian["lines"][0]["code"]);
+
+    let description = |client: Client| async move {
+        let list = client.get("/api/wallet/transactions").await.data(200);
+        list[0]["description"].as_str().unwrap().to_owned()
+    };
+    let english = description(customer.clone()).await;
+    let indonesian = description(customer.in_language(Some("id"))).await;
+    let code = english.strip_prefix("Coupon ").unwrap();
+    assert_eq!(indonesian, format!("Kupon {code}"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn languages_of_a_list_are_known_apart() {
+    let shop = Shop::open(Engine::Sqlite).await.unwrap();
+    let (english, indonesian) = (shop.client().clone(), shop.client().in_language(Some("id")));
+    let ask = |client: Client, tag: String| async move {
+        let request = client.request(reqwest::Method::GET, LIST);
+        client.send(request.header("if-none-match", tag)).await
+    };
+    let first = english.get(LIST).await;
+    let other = indonesian.get(LIST).await;
+    assert_eq!(message(&first), "The categories.");
+    assert_eq!(message(&other), "Daftar kategori.");
+    let tags = (
+        header(&first, "etag").to_owned(),
+        header(&other, "etag").to_owned(),
+    );
+    assert_ne!(tags.0, tags.1);
+    for (client, tag, status) in [
+        (&english, &tags.0, 304),
+        (&english, &tags.1, 200),
+        (&indonesian, &tags.1, 304),
+        (&indonesian, &tags.0, 200),
+    ] {
+        let answer = ask(client.clone(), tag.clone()).await;
+        assert_eq!(answer.status, status);
+        assert!(varies(&answer));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_are_written_to_in_the_language_that_they_were_made_in() {
+    let server = MailServer::start().await;
+    let shop = Shop::open_with(Engine::Sqlite, |config| sends_to(config, &server)).await;
+    let shop = shop.unwrap();
+    for (number, (sent, language, welcome, subject)) in [
+        (
+            Some("id"),
+            "id",
+            "Selamat datang, Sari.",
+            "Konfirmasi alamat surel Anda",
+        ),
+        (
+            Some("en-GB"),
+            "en",
+            "Welcome, Sari.",
+            "Confirm your e-mail address",
+        ),
+        (None, "id", "Welcome, Sari.", "Konfirmasi alamat surel Anda"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let email = format!("bahasa-{number}@example.com");
+        let body = json!({ "email": email, "password": "kata sandi yang panjang", "name": "Sari" });
+        let client = shop.client().in_language(sent);
+        let answer = client.post("/api/auth/register", body).await;
+        assert_eq!(message(&answer), welcome);
+        let session: Value = answer.data(201);
+        let client = client.with_token(session["accessToken"].as_str().unwrap());
+        assert_eq!(
+            client.get(PREFERENCES).await.data(200)["language"],
+            language
+        );
+        let mails = server.wait_for(number + 1).await;
+        let mail = mails.iter().find(|mail| mail.to == email).unwrap();
+        assert_eq!(mail.header("Subject"), Some(subject));
+    }
+}
