@@ -9,10 +9,11 @@ use utoipa::ToSchema;
 use crate::{
     accounts::Role,
     ids::{DeliveryId, NotificationId, UserId},
-    language::Language,
     outbox::Topic,
     text_enum,
 };
+
+pub use crate::language::Language;
 
 text_enum! {
     /// Way by which a notification reaches its reader.
