@@ -70,7 +70,7 @@ impl Accounts {
         let user = self.prepare(new).await?;
         let mut conn = self.db.begin().await?;
         check_actor(&mut conn, act.actor_id).await?;
-        self.insert(&mut conn, &user).await?;
+        self.insert(&mut conn, &user, None).await?;
         if is_invited {
             let topic = Topic::PasswordReset;
             outbox::put_to_address(&mut conn, &self.clock, topic, &user.email).await?;
