@@ -50,26 +50,23 @@ impl Tickets {
     /// # Errors
     /// `NOT_FOUND` where mails are not received so; `SIGNATURE_INVALID`.
     pub fn check_signed(&self, signed: Option<Signed<'_>>, body: &[u8]) -> Result<()> {
+        // The same for every shop, whether it has a secret or not.
+        let Signed {
+            id,
+            timestamp,
+            signature,
+        } = signed.ok_or_else(not_signed)?;
         let secret = self
             .settings
             .mail_secret
             .as_ref()
             .ok_or_else(not_received)?;
-        let is_good = signed.is_some_and(
-            |Signed {
-                 id,
-                 timestamp,
-                 signature,
-             }| {
-                let now = self.clock.now().timestamp();
-                webhooks::is_signed(secret, (id, timestamp, signature), body, now)
-            },
-        );
-        if is_good {
-            return Ok(());
+        let now = self.clock.now().timestamp();
+        if webhooks::is_signed(secret, (id, timestamp, signature), body, now) {
+            Ok(())
+        } else {
+            Err(not_signed())
         }
-        let message = "The mail is not signed with the shop's secret, or was signed more than five minutes ago.";
-        Err(Error::new(Code::SignatureInvalid, message))
     }
 
     /// Checks the last part of the path that a received mail was sent to.
@@ -141,6 +138,12 @@ impl Tickets {
 
 fn not_received() -> Error {
     Error::not_found("address for mails")
+}
+
+fn not_signed() -> Error {
+    let message =
+        "The mail is not signed with the shop's secret, or was signed more than five minutes ago.";
+    Error::new(Code::SignatureInvalid, message)
 }
 
 /// Returns the number of the ticket that a mail is addressed to.
