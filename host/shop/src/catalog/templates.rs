@@ -172,9 +172,7 @@ text_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
     pub field: String,
-    #[schema(value_type = Object)]
     pub before: Value,
-    #[schema(value_type = Object)]
     pub after: Value,
 }
 
@@ -201,10 +199,8 @@ pub struct KeptField {
     pub plan: Option<String>,
     pub field: String,
     /// Value of the administrator, which stays.
-    #[schema(value_type = Object)]
     pub kept: Value,
     /// Value of the template, which a reset brings back.
-    #[schema(value_type = Object)]
     pub template: Value,
 }
 
