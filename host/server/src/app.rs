@@ -17,8 +17,8 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_shop::{
-    billing, catalog, db::Clock, events, idempotency, notifications, payments, plugins,
-    provisioning, rates, scheduler, webhooks,
+    billing, catalog, db::Clock, events, idempotency, identity::Identity, notifications, payments,
+    plugins, provisioning, rates, scheduler, webhooks,
 };
 use tokio::{
     net::TcpListener,
@@ -46,6 +46,7 @@ pub use start::{
 pub struct App {
     pub state: AppState,
     worker: provisioning::Worker<Arc<plugins::Registry>>,
+    identity: Arc<Identity>,
 }
 
 /// Returns the router of all routes.
@@ -171,10 +172,13 @@ impl App {
         workers.spawn(bonuses::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());
+        let identity = self.identity;
         workers.spawn(async move {
             if let Err(error) = scheduler::work(scheduler, stop).await {
                 tracing::error!(%error, "scheduler.failed");
             }
+            // Until here no other server on this data folder takes the runs under way for those of a dead one.
+            drop(identity);
         });
         tracing::info!(server.address = %address, "server.ready");
         Ok(Running {

@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod files;
 pub mod idempotency;
+pub mod identity;
 pub mod ids;
 pub mod input;
 pub mod language;

@@ -15,6 +15,7 @@ use crate::{
     crypto::{MasterKey, Vault},
     db::{Clock, Db, new_id},
     execute, fetch_one,
+    identity::Identity,
     ids::{PlanId, SubscriptionId, UserId},
     money::Rupiah,
     plugins::{BreakerRules, Policy, Registry, signatures::Trust},
@@ -150,7 +151,6 @@ impl TestDatabase {
             provisioner: Choice::Directory,
             kubeconfig: None,
             folder: self.folder.path().join("manifests"),
-            data_dir: self.folder.path().to_owned(),
             classes: Classes::default(),
             ingress_namespace: String::new(),
             parallel: 1,
@@ -161,8 +161,11 @@ impl TestDatabase {
         };
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let vault = Arc::new(Vault::new(&[MasterKey::generate()]));
-        let prepared = provisioning::prepare(provisioning, db, clock, vault, Arc::clone(&registry));
-        let (instances, _) = prepared.await.unwrap();
+        let identity = Arc::new(Identity::passing(&clock));
+        let plugins = Arc::clone(&registry);
+        let prepared =
+            provisioning::prepare(provisioning, db, clock, vault, plugins, identity).await;
+        let (instances, _) = prepared.unwrap();
         let (db, clock) = (self.db.clone(), self.clock.clone());
         let coupons = Coupons::new(db, clock, registry, coupons::Settings::default());
         Subscriptions::new(coupons, instances, settings)

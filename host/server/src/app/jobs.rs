@@ -13,6 +13,8 @@ use dermaga_shop::{
     webhooks,
 };
 
+use uuid::Uuid;
+
 use crate::config::Config;
 
 /// Parts of the application that jobs need.
@@ -23,6 +25,8 @@ pub(super) struct Parts<'a> {
     pub(super) wallets: &'a Wallets,
     pub(super) catalog: &'a Catalog,
     pub(super) tickets: &'a Tickets,
+    /// Identity of this server.
+    pub(super) server: Uuid,
 }
 
 /// Returns the jobs of a server with this configuration.
@@ -34,7 +38,7 @@ pub(super) fn scheduler(config: &Config, parts: Parts<'_>) -> Scheduler {
     jobs.push(image_ages(config, parts.catalog));
     jobs.extend(tickets(config, parts.tickets));
     let (db, clock) = (wallets.db.clone(), wallets.clock.clone());
-    Scheduler::new(db, clock, jobs)
+    Scheduler::new(db, clock, jobs, parts.server)
 }
 
 fn billing(config: &Config, shop: &Subscriptions) -> Vec<Job> {

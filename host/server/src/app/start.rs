@@ -21,11 +21,13 @@ use dermaga_shop::{
     events::Events,
     files::Files,
     idempotency,
+    identity::Identity,
     notifications::{self, Notifications},
     payments::Payments,
     plugins, provisioning,
     rates::Rates,
     replies::Replies,
+    scheduler,
     subscriptions::Subscriptions,
     tickets::Tickets,
     users::Exports,
@@ -173,6 +175,10 @@ impl App {
         idempotency::release_left_behind(&db, &clock)
             .await
             .map_err(StartError::failed("releasing what the last run left"))?;
+        let identity = Arc::new(Identity::of_folder(&config.data_dir, &clock));
+        scheduler::release_left_behind(&db, &identity)
+            .await
+            .map_err(StartError::failed("releasing jobs of the last run"))?;
         let vault = Arc::new(Vault::new(&keys.master_keys));
         let accounts = accounts(&config, &keys, &vault, (db.clone(), clock.clone()))?;
         let templates = Arc::new(bootstrap::find_templates(&config)?);
@@ -191,6 +197,7 @@ impl App {
             clock.clone(),
             Arc::clone(&vault),
             Arc::clone(&plugins),
+            Arc::clone(&identity),
         )
         .await?;
         let catalog = Catalog::new(
@@ -230,6 +237,7 @@ impl App {
             wallets: &wallets,
             catalog: &catalog,
             tickets: &tickets,
+            server: identity.id,
         };
         let scheduler = jobs::scheduler(&config, parts);
         let events = Events::new(db.clone(), clock.clone());
@@ -257,7 +265,11 @@ impl App {
             rates: Arc::new(rates),
             kept_refusals: Arc::new(idempotency::refusals()),
         });
-        Ok(Self { state, worker })
+        Ok(Self {
+            state,
+            worker,
+            identity,
+        })
     }
 }
 
@@ -455,7 +467,6 @@ async fn first_administrator(config: &Config, accounts: &Accounts) -> Result<(),
 fn provisioning_settings(config: &Config) -> provisioning::Settings {
     provisioning::Settings {
         folder: config.manifests_dir(),
-        data_dir: config.data_dir.clone(),
         ..config.provisioning.clone()
     }
 }

@@ -17,7 +17,6 @@ mod evidence;
 mod finality;
 pub mod given;
 pub mod health;
-mod identity;
 mod kubernetes;
 pub mod lifecycle;
 mod marks;
@@ -91,12 +90,12 @@ pub use updates::{Update, make_update, prepare_update};
 pub use version_moves::{Moved, Moves, carry_out};
 pub use worker::{Handle, ProvisionerStatus, Worker};
 
-use self::identity::Identity;
 use crate::{
     Code, Error, Result,
     cluster::ClusterError,
     crypto::{self, Vault},
     db::{Clock, Conn, Db, broken_unique, new_id},
+    identity::Identity,
     ids::{PlanId, SubscriptionId, UserId},
     plugins::Registry,
     throttle::Throttle,
@@ -110,8 +109,6 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// Folder of the directory provisioner.
     pub folder: PathBuf,
-    /// Folder of this server, which keeps its identity.
-    pub data_dir: PathBuf,
     pub classes: Classes,
     /// The namespace of the ingress controller, whose pods may reach the customers'.
     pub ingress_namespace: String,
@@ -152,6 +149,7 @@ pub async fn prepare(
     clock: Clock,
     vault: Arc<Vault>,
     registry: Arc<Registry>,
+    identity: Arc<Identity>,
 ) -> Result<(Instances, Worker<Arc<Registry>>), ClusterError> {
     let Settings {
         provisioner: choice,
@@ -179,7 +177,6 @@ pub async fn prepare(
         rollout: settings.rollout,
         turns: tenancy::Turns::default(),
     };
-    let identity = Identity::of_folder(&settings.data_dir, &clock);
     let (handle, worker) = Worker::new(reconciler, settings.parallel, identity);
     let looks = Throttle::new(LOOKS, TimeDelta::hours(1), "reads of credentials");
     let instances = Instances {

@@ -209,7 +209,7 @@ impl Shop {
             rollout: Duration::from_secs(600),
             turns: super::tenancy::Turns::default(),
         };
-        let (handle, worker) = Worker::new(reconciler, 4, identity);
+        let (handle, worker) = Worker::new(reconciler, 4, Arc::new(identity));
         let cancel = CancellationToken::new();
         Server {
             handle,

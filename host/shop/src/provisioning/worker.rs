@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     cluster_watcher::ClusterWatcher,
-    identity::Identity,
     passes::Passes,
     plugin_calls::Services,
     reconciler::{LEASE, Reconciler},
@@ -21,6 +20,7 @@ use crate::{
     Code, Error, Result,
     cluster::Cluster,
     db::{Lease, Term},
+    identity::Identity,
 };
 
 /// Interval between queries for due instances; commits here wake the worker at once.
@@ -86,7 +86,7 @@ pub struct Worker<S> {
     wake: Arc<Notify>,
     status: watch::Sender<ProvisionerStatus>,
     parallel: usize,
-    identity: Identity,
+    identity: Arc<Identity>,
     passes: Passes,
 }
 
@@ -94,7 +94,7 @@ impl<S: Services> Worker<S> {
     pub(super) fn new(
         reconciler: Reconciler<S>,
         parallel: usize,
-        identity: Identity,
+        identity: Arc<Identity>,
     ) -> (Handle, Self) {
         let status = ProvisionerStatus {
             provisioner: reconciler.provisioner.name(),

@@ -13,6 +13,7 @@ use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
     db::{Clock, Conn, Db, Lease, Term, new_id},
+    identity::Identity,
     ids::{RunId, UserId},
 };
 
@@ -92,6 +93,24 @@ pub(super) async fn by_hand(scheduler: &Scheduler, job: &Job, by: UserId) -> Res
     Ok(claim)
 }
 
+/// Ends the leases of runs that an earlier run of this server left, so that they are taken up at
+/// once. Call it before the first run of this one.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn release_left_behind(db: &Db, identity: &Identity) -> Result<()> {
+    if !identity.is_alone() {
+        return Ok(());
+    }
+    let mut conn = db.begin().await?;
+    let runs = store::drop_leases(&mut conn, identity.id).await?;
+    conn.commit().await?;
+    if runs > 0 {
+        tracing::info!(runs, "scheduler.own_leases_dropped");
+    }
+    Ok(())
+}
+
 /// Takes up a run whose server sent no sign of life.
 pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option<Claim>> {
     let now = scheduler.clock.now();
@@ -104,7 +123,7 @@ pub(super) async fn abandoned(scheduler: &Scheduler, job: &Job) -> Result<Option
         .claim(&mut conn, &scheduler.clock, run.into(), Term { now, until })
         .await?;
     if let Some(lease) = &lease {
-        store::count_attempt(&mut conn, lease).await?;
+        store::count_attempt(&mut conn, lease, scheduler.server).await?;
     }
     conn.commit().await?;
     Ok(lease.map(|lease| Claim::new(scheduler, lease)))
@@ -139,7 +158,7 @@ async fn insert(
         error_count: 0,
         errors: sqlx::types::Json(Vec::new()),
     };
-    let inserted = store::insert(conn, &row, &lease, requested_by).await?;
+    let inserted = store::insert(conn, &row, (&lease, scheduler.server), requested_by).await?;
     Ok(inserted.then(|| Claim::new(scheduler, lease)))
 }
 

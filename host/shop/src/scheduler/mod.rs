@@ -27,7 +27,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
+pub use claim::release_left_behind;
 pub use model::{JobView, RunStatus, RunView, Trigger};
 pub use progress::Progress;
 pub use schedule::Schedule;
@@ -104,6 +106,8 @@ pub struct Scheduler {
     db: Db,
     pub clock: Clock,
     pub jobs: Vec<Job>,
+    /// Identity of this server, under which its runs are leased.
+    server: Uuid,
     /// Watch that decides if the clock may be believed.
     watch: Watch,
     /// Latest instant of each job that needs no further look.
@@ -115,13 +119,15 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Returns a scheduler of these jobs, whose schedules are read in the zone of the clock.
-    pub fn new(db: Db, clock: Clock, jobs: Vec<Job>) -> Self {
+    /// Returns a server's scheduler of these jobs, whose schedules are read in the zone of the
+    /// clock.
+    pub fn new(db: Db, clock: Clock, jobs: Vec<Job>, server: Uuid) -> Self {
         Self {
             watch: Watch::new(db.clone(), clock.clone()),
             db,
             clock,
             jobs,
+            server,
             settled: Mutex::default(),
             runs: TaskTracker::new(),
             cut_off: CancellationToken::new(),

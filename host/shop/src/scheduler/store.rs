@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::{
     model::{RunRow, RunStatus},
@@ -33,12 +34,12 @@ pub(super) async fn watched_since(
 pub(super) async fn insert(
     conn: &mut Conn,
     row: &RunRow,
-    lease: &Lease,
+    (lease, server): (&Lease, Uuid),
     requested_by: Option<UserId>,
 ) -> sqlx::Result<bool> {
     let sql = "INSERT INTO job_runs (id, job, scheduled_for, trigger, requested_by, attempts, started_at, lease_holder, lease_until,
-                 status, items, error_count, errors)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING";
+                 status, items, error_count, errors, lease_server)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING";
     let inserted = execute!(
         conn,
         sql,
@@ -55,6 +56,7 @@ pub(super) async fn insert(
         row.items,
         row.error_count,
         &row.errors,
+        server,
     )?;
     Ok(inserted == 1)
 }
@@ -80,10 +82,21 @@ pub(super) async fn abandoned(
     Ok(row.map(|(id,)| id))
 }
 
-/// Counts another attempt at a run.
-pub(super) async fn count_attempt(conn: &mut Conn, lease: &Lease) -> sqlx::Result<()> {
-    let sql = "UPDATE job_runs SET attempts = attempts + 1 WHERE id = $1 AND lease_holder = $2";
-    execute!(conn, sql, lease.id, lease.holder).map(|_| ())
+/// Counts another attempt at a run, by this server.
+pub(super) async fn count_attempt(
+    conn: &mut Conn,
+    lease: &Lease,
+    server: Uuid,
+) -> sqlx::Result<()> {
+    let sql = "UPDATE job_runs SET attempts = attempts + 1, lease_server = $3 WHERE id = $1 AND lease_holder = $2";
+    execute!(conn, sql, lease.id, lease.holder, server).map(|_| ())
+}
+
+/// Ends the leases of a server that is no more, under whose identity another one starts.
+pub(super) async fn drop_leases(conn: &mut Conn, server: Uuid) -> sqlx::Result<u64> {
+    let sql = "UPDATE job_runs SET lease_holder = NULL, lease_until = NULL \
+               WHERE lease_server = $1 AND lease_until IS NOT NULL AND finished_at IS NULL";
+    execute!(conn, sql, server)
 }
 
 /// Records the progress of a run.

@@ -1,7 +1,7 @@
 //! Failing jobs, beside one that does not fail.
 
 use super::*;
-use crate::{Code, ids::UserId, test_database::TestDatabase};
+use crate::{Code, identity::Identity, ids::UserId, test_database::TestDatabase};
 
 /// Longer than any job of these tests takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -22,7 +22,8 @@ where
 async fn scheduler(jobs: Vec<Job>) -> (TestDatabase, Scheduler) {
     let database = TestDatabase::open().await;
     let (db, clock) = (database.db.clone(), database.clock.clone());
-    (database, Scheduler::new(db, clock, jobs))
+    let server = Identity::passing(&clock).id;
+    (database, Scheduler::new(db, clock, jobs, server))
 }
 
 async fn administrator(database: &TestDatabase) -> UserId {
@@ -96,6 +97,41 @@ async fn a_run_that_is_cut_off_is_anybodys() {
         !claim.renew().await.unwrap(),
         "the earlier holder has lost it"
     );
+}
+
+/// A server that starts again frees the runs of its earlier self, and those of no other server; a
+/// second one on the same data folder frees none.
+#[tokio::test]
+async fn a_server_that_starts_again_frees_its_own_runs_alone() {
+    let endless = || job("endless", |_| Box::pin(std::future::pending()));
+    let database = TestDatabase::open().await;
+    let (db, clock) = (&database.db, &database.clock);
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [killed, other] = [0, 1].map(|at| Identity::of_folder(folders[at].path(), clock));
+    let scheduler = Scheduler::new(db.clone(), clock.clone(), vec![endless()], killed.id);
+    let job = scheduler.job("endless").unwrap();
+    let instant = scheduler.clock.now() + TimeDelta::seconds(1);
+    let claim::Due::Ours(claim) = claim::scheduled(&scheduler, job, instant).await.unwrap() else {
+        panic!("no other server wants it");
+    };
+    let second = Identity::of_folder(folders[0].path(), clock);
+    for not_its in [&other, &second] {
+        release_left_behind(db, not_its).await.unwrap();
+        assert!(claim.renew().await.unwrap(), "{not_its:?}");
+    }
+
+    drop((killed, second));
+    let again = Identity::of_folder(folders[0].path(), clock);
+    release_left_behind(db, &again).await.unwrap();
+    assert!(!claim.renew().await.unwrap());
+    let next = claim::abandoned(&scheduler, job).await.unwrap().unwrap();
+    assert_eq!(next.run_id(), claim.run_id());
+    // What another server takes up is that one's.
+    let taken = Scheduler::new(db.clone(), clock.clone(), vec![endless()], other.id);
+    next.let_go().await.unwrap();
+    let theirs = claim::abandoned(&taken, job).await.unwrap().unwrap();
+    release_left_behind(db, &again).await.unwrap();
+    assert!(theirs.renew().await.unwrap());
 }
 
 /// Progress of a run can be read before it ends.

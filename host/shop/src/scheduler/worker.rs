@@ -15,7 +15,7 @@ use super::{
     progress::{Counted, Progress},
 };
 use crate::{
-    Result,
+    Result, timekeeping,
     workers::{Next, Worker},
 };
 
@@ -50,6 +50,7 @@ pub async fn work(scheduler: Arc<Scheduler>, stop: CancellationToken) -> Result<
         ticker.add(tick).await?;
     }
     ticker.start().await?;
+    scheduler.take_up().await;
     let watch = || async {
         scheduler.look().await;
         Ok(Next::AfterRest)
@@ -82,10 +83,31 @@ impl Scheduler {
         }
     }
 
+    /// Takes up runs that no server works on, such as those of an earlier run of this one, without
+    /// the rest before the first look.
+    async fn take_up(&self) {
+        if timekeeping::trusted(&self.clock).is_err() {
+            return;
+        }
+        for job in &self.jobs {
+            if let Err(error) = self.take_up_run(job).await {
+                tracing::error!(job = job.name, %error, "job.not_started");
+            }
+        }
+    }
+
+    /// Takes up the job's run that no server works on; returns false when there is none.
+    async fn take_up_run(&self, job: &Job) -> Result<bool> {
+        let Some(claim) = claim::abandoned(self, job).await? else {
+            return Ok(false);
+        };
+        tracing::warn!(job = job.name, run = %claim.run_id(), "job.taken_over");
+        drop(self.launch(job, claim));
+        Ok(true)
+    }
+
     async fn look_at(&self, job: &Job) -> Result<()> {
-        if let Some(claim) = claim::abandoned(self, job).await? {
-            tracing::warn!(job = job.name, run = %claim.run_id(), "job.taken_over");
-            drop(self.launch(job, claim));
+        if self.take_up_run(job).await? {
             return Ok(());
         }
         let Some(instant) = job.schedule.latest(self.clock.zone(), self.clock.now()) else {

@@ -50,6 +50,7 @@ both_engines!(
     [
         each_instant_is_run_once,
         an_abandoned_run_is_taken_up,
+        a_server_that_starts_again_takes_up_its_own_run,
         administrators_run_jobs_now
     ]
 );
@@ -123,6 +124,35 @@ async fn an_abandoned_run_is_taken_up(shop: Shop) {
     );
 }
 
+/// Runs the job, and makes the run look as one that its server has just begun.
+async fn begin_a_run(shop: &Shop, admin: &Client) {
+    admin.post(RUN, json!({})).await.data(200);
+    let sql = "UPDATE job_runs SET finished_at = NULL, status = 'RUNNING', lease_until = $1 WHERE job = 'coupon-statuses'";
+    let until = shop.clock().now() + TimeDelta::minutes(1);
+    let mut conn = shop.state().db.begin().await.unwrap();
+    let begun = dermaga_shop::execute!(conn, sql, until).unwrap();
+    conn.commit().await.unwrap();
+    assert_eq!(begun, 1);
+}
+
+/// A server that was killed does not wait for the end of its own lease when it starts again.
+async fn a_server_that_starts_again_takes_up_its_own_run(shop: Shop) {
+    let admin = shop.admin().await;
+    begin_a_run(&shop, &admin).await;
+    look(&shop).await;
+    admin.post(RUN, json!({})).await.fails(409, "CONFLICT");
+
+    let shop = shop.restart().await;
+    let admin = admin.moved_to(shop.client());
+    let started = std::time::Instant::now();
+    let runs = ended_runs(&admin).await;
+    assert!(started.elapsed() < std::time::Duration::from_secs(20));
+    let seen = (runs.len(), &runs[0]["attempts"], &runs[0]["status"]);
+    assert_eq!(seen, (1, &json!(2), &json!("SUCCEEDED")), "{runs:#?}");
+    let by_hand = admin.post(RUN, json!({})).await.data(200);
+    assert_eq!(by_hand["status"], "SUCCEEDED");
+}
+
 /// Only administrators run a job by hand; they receive its result.
 async fn administrators_run_jobs_now(shop: Shop) {
     let admin = shop.admin().await;
@@ -162,6 +192,22 @@ async fn administrators_run_jobs_now(shop: Shop) {
         .await
         .fails(403, "FORBIDDEN");
     customer.post(RUN, json!({})).await.fails(403, "FORBIDDEN");
+}
+
+/// A server that starts beside another one leaves the other's run alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_server_that_starts_takes_up_no_run_of_a_living_one() {
+    let Some(one) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let admin = one.admin().await;
+    begin_a_run(&one, &admin).await;
+    let two = one.second_server().await;
+    look(&two).await;
+    let run = admin.get(RUNS).await.data(200)[0].clone();
+    let seen = (&run["attempts"], &run["status"]);
+    assert_eq!(seen, (&json!(1), &json!("RUNNING")), "{run:#}");
+    admin.post(RUN, json!({})).await.fails(409, "CONFLICT");
 }
 
 /// Two servers on one database look at the same instant: one of them runs it.

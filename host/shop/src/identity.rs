@@ -15,8 +15,8 @@ const FILE: &str = "server.id";
 
 /// Identity of a server, the same after each of its restarts.
 #[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) id: Uuid,
+pub struct Identity {
+    pub id: Uuid,
     /// Kept open for its lock, which ends with the process, however that ends.
     lock: Option<File>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Identity {
 impl Identity {
     /// Takes the identity of a data folder; a new one while another server that lives has it, or
     /// when the folder cannot be written.
-    pub(super) fn of_folder(folder: &Path, clock: &Clock) -> Self {
+    pub fn of_folder(folder: &Path, clock: &Clock) -> Self {
         Self::locked(&folder.join(FILE), clock).unwrap_or_else(|error| {
             tracing::warn!(%error, "server.identity_not_kept");
             Self::passing(clock)
@@ -32,7 +32,7 @@ impl Identity {
     }
 
     /// An identity for this run only.
-    pub(super) fn passing(clock: &Clock) -> Self {
+    pub fn passing(clock: &Clock) -> Self {
         Self {
             id: new_id(clock),
             lock: None,
@@ -40,7 +40,7 @@ impl Identity {
     }
 
     /// Returns true when no other server has this identity: leases under it are of an earlier run.
-    pub(super) const fn is_alone(&self) -> bool {
+    pub const fn is_alone(&self) -> bool {
         self.lock.is_some()
     }
 
