@@ -1,5 +1,6 @@
 //! Randomness, digests and the vault: the only owner of all three.
 
+mod authorities;
 mod secret;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+pub use authorities::Authorities;
 pub use secret::{Hidden, Secret};
 
 use crate::{Error, Result};

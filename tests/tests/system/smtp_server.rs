@@ -9,51 +9,15 @@ use std::{
 };
 
 use chrono::TimeDelta;
-use dermaga_shop::notifications::Authorities;
+use dermaga_shop::crypto::Authorities;
 use dermaga_tests::{Client, Shop, checkout, skip};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::settings;
+use crate::{certificates::Certificates, settings};
 
 const DELIVERIES: &str = "/api/admin/notifications/deliveries";
 const PASSWORD: &str = "rahasia sekali";
-
-/// An authority, and a certificate for `localhost` that it signed.
-struct Certificates(TempDir);
-
-impl Certificates {
-    fn new() -> Self {
-        let made = Self(TempDir::new().unwrap());
-        std::fs::write(made.0.path().join("names"), "subjectAltName=DNS:localhost").unwrap();
-        let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        made.openssl(&format!(
-            "req -x509 {key} -keyout ca.key -out ca.pem -subj /CN=Uji -days 2"
-        ));
-        made.openssl(&format!(
-            "req {key} -keyout key.pem -out request.pem -subj /CN=localhost"
-        ));
-        made.openssl(
-            "x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem -days 2 -extfile names",
-        );
-        made
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let mut command = Command::new("openssl");
-        command
-            .args(arguments.split(' '))
-            .current_dir(self.0.path());
-        let output = command.output().unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "openssl {arguments}: {error}");
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-}
 
 /// A server process that ends with the test.
 struct Server {
@@ -147,7 +111,7 @@ async fn delivery(admin: &Client, state: &str) -> Value {
 }
 
 async fn mails_arrive(mode: &str, scheme: &str) {
-    let certificates = Certificates::new();
+    let certificates = Certificates::new("localhost");
     let Some(mut server) = Server::start(mode, &certificates) else {
         return;
     };
@@ -181,7 +145,7 @@ async fn mails_arrive_by_tls_from_the_first_byte() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_is_not_trusted_is_refused() {
     for (mode, scheme) in [("starttls", "smtp"), ("tls", "smtps")] {
-        let certificates = Certificates::new();
+        let certificates = Certificates::new("localhost");
         let Some(mut server) = Server::start(mode, &certificates) else {
             return;
         };
@@ -205,7 +169,7 @@ async fn a_certificate_that_is_not_trusted_is_refused() {
 /// A wrong password is the shop's fault and no mail's: all wait until it is right.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_loses_no_mail() {
-    let certificates = Certificates::new();
+    let certificates = Certificates::new("localhost");
     let Some(mut server) = Server::start("starttls", &certificates) else {
         return;
     };
@@ -230,7 +194,7 @@ async fn a_wrong_password_loses_no_mail() {
 /// A name that the certificate is not for is refused, although its authority is trusted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_of_another_name_is_refused() {
-    let certificates = Certificates::new();
+    let certificates = Certificates::new("localhost");
     let Some(server) = Server::start("tls", &certificates) else {
         return;
     };

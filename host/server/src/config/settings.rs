@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use chrono::{Days, TimeDelta};
 use dermaga_shop::{
-    crypto::Secret,
+    crypto::{Authorities, Secret},
     files::Place,
     money::Rupiah,
-    notifications::{Authorities, Sender, SmtpUrl},
+    notifications::{Sender, SmtpUrl},
     replies::ReplyAddress,
     subscriptions::MOST_GRACE_DAYS,
 };
@@ -379,6 +379,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_WEBHOOK_DISABLE_DAYS" "webhooks.disable_days" (Some("5")):
         "For how many days a webhook may fail without a success between, from 1 to 30. Then it is disabled, and its owner gets a notification."
         => |c, text| c.webhooks.disable_after = TimeDelta::days(parse::number(text, &(1..=30))?);
+    "DERMAGA_WEBHOOK_CA_FILE" "webhooks.ca_file" (None):
+        "File of certificates (PEM) of authorities that may have signed certificates of webhooks' servers, beside those of the system."
+        => |c, text| c.webhooks.authorities = Some(Authorities::read(text)?);
     "DERMAGA_WEBHOOK_ALLOW_HTTP" "webhooks.allow_http" (Some("false")):
         "Whether webhooks may have addresses that begin with http://, for development. A production start refuses it."
         => |c, text| c.webhooks.allow_http = parse::boolean(text)?;

@@ -14,13 +14,12 @@ use lettre::{
         response::{Category, Response},
     },
 };
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
 
 use super::model::Rendered;
-use crate::{crypto::Secret, ids::DeliveryId};
+use crate::{
+    crypto::{Authorities, Secret},
+    ids::DeliveryId,
+};
 
 /// Longest time for one command of a conversation.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -85,12 +84,13 @@ impl SmtpUrl {
     ) -> Result<lettre::transport::smtp::AsyncSmtpTransportBuilder, lettre::transport::smtp::Error>
     {
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(self.address.reveal())?;
-        let Some(Authorities(certificates)) = authorities else {
+        let Some(authorities) = authorities else {
             return Ok(builder);
         };
         let mut parameters = TlsParameters::builder(self.host.clone());
-        for certificate in certificates {
-            parameters = parameters.add_root_certificate(certificate.clone());
+        for certificate in authorities.certificates() {
+            let certificate = Certificate::from_der(certificate.to_vec())?;
+            parameters = parameters.add_root_certificate(certificate);
         }
         let parameters = parameters.build_rustls()?;
         Ok(match self.encryption {
@@ -98,32 +98,6 @@ impl SmtpUrl {
             Encryption::StartTls => builder.tls(Tls::Required(parameters)),
             Encryption::Tls => builder.tls(Tls::Wrapper(parameters)),
         })
-    }
-}
-
-/// Authorities that may have signed the mail server's certificate, beside those of the system.
-#[derive(Debug, Clone)]
-pub struct Authorities(Vec<Certificate>);
-
-impl Authorities {
-    /// Reads the certificates in a file.
-    ///
-    /// # Errors
-    /// A sentence that completes "SMTP_CA_FILE ...".
-    pub fn read(path: &str) -> Result<Self, String> {
-        let text = std::fs::read(path).map_err(|error| {
-            format!("must be the path of a file of certificates; {path} cannot be read: {error}")
-        })?;
-        let wrong = || format!("must be a file of certificates in PEM; {path} is none");
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-        let found = found.map_err(|_| wrong())?;
-        let mut known = RootCertStore::empty();
-        if found.is_empty() || found.iter().any(|one| known.add(one.clone()).is_err()) {
-            return Err(wrong());
-        }
-        let certificates = found.iter().map(|one| Certificate::from_der(one.to_vec()));
-        let certificates: Result<Vec<_>, _> = certificates.collect();
-        certificates.map(Self).map_err(|_| wrong())
     }
 }
 
@@ -349,19 +323,6 @@ mod tests {
                 SmtpUrl::parse(wrong).unwrap_err().starts_with("must "),
                 "{wrong}"
             );
-        }
-    }
-
-    #[test]
-    fn files_of_certificates_are_checked() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let path = folder.path().join("ca.pem");
-        let read = || Authorities::read(path.to_str().unwrap()).unwrap_err();
-        assert!(read().contains("cannot be read"), "{}", read());
-        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        for wrong in ["", "no certificate", broken] {
-            std::fs::write(&path, wrong).unwrap();
-            assert!(read().ends_with("is none"), "{}", read());
         }
     }
 

@@ -34,7 +34,7 @@ use crate::{
     workers::Worker,
 };
 
-pub use mail::{Authorities, Sender, SmtpUrl};
+pub use mail::{Sender, SmtpUrl};
 pub use model::{
     Channel, Delivery, DeliveryState, InboxFilter, Language, NotificationView, Preference,
     PreferenceChange, Preferences, Rendered,

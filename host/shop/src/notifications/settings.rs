@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use chrono::TimeDelta;
 
-use super::mail::{self, Authorities, Sender, SmtpUrl};
-use crate::replies::Replies;
+use super::mail::{self, Sender, SmtpUrl};
+use crate::{crypto::Authorities, replies::Replies};
 
 /// Settings of notifications.
 #[derive(Debug, Clone, Default)]

@@ -1,12 +1,16 @@
 //! One attempt: the request, and what is kept of its answer.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::{
     Response, StatusCode, Url,
     header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
 };
+use rustls::CertificateError;
 
 use super::{Settings, address::Checking};
 
@@ -89,7 +93,12 @@ impl Sender {
     pub(super) fn new(settings: &Settings, checking: Checking) -> reqwest::Result<Self> {
         // One TLS provider for the process; a second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let authorities = settings.authorities.iter();
+        let authorities = authorities.flat_map(|some| some.certificates());
+        let authorities: reqwest::Result<Vec<_>> =
+            authorities.map(reqwest::Certificate::from_der).collect();
         let http = reqwest::Client::builder()
+            .tls_certs_merge(authorities?)
             .dns_resolver(checking.clone())
             // A proxy would look names up by itself.
             .no_proxy()
@@ -176,6 +185,9 @@ fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
+    if let Some(refused) = of_tls(error) {
+        return printable(&told(refused));
+    }
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -189,9 +201,70 @@ fn cause(error: &reqwest::Error) -> String {
     format!("{address}{reason}")
 }
 
+/// Returns the reason why no encrypted connection was made, if that is the cause.
+fn of_tls(error: &(dyn std::error::Error + 'static)) -> Option<&rustls::Error> {
+    let mut next = Some(error);
+    while let Some(one) = next {
+        if let Some(refused) = one.downcast_ref() {
+            return Some(refused);
+        }
+        // Errors of connections wrap their reason, and name as their source what is behind it.
+        next = match one.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => {
+                let inner: &(dyn std::error::Error + 'static) = inner;
+                Some(inner)
+            }
+            None => one.source(),
+        };
+    }
+    None
+}
+
+/// Says in plain words why a receiver's certificate is refused.
+fn told(refused: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(reason) = refused else {
+        return format!("no encrypted connection: {refused}");
+    };
+    match reason {
+        CertificateError::UnknownIssuer => {
+            "the certificate is of an authority that is not trusted".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "the certificate is for another name".to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "the certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "the certificate is not valid yet".to_owned()
+        }
+        other => format!("the certificate is refused: {other}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_of_a_refused_certificate_is_found_within_what_wraps_it() {
+        let wrapped = |reason| {
+            let inner = io::Error::other(rustls::Error::InvalidCertificate(reason));
+            io::Error::other(inner)
+        };
+        for (reason, expected) in [
+            (CertificateError::UnknownIssuer, "not trusted"),
+            (CertificateError::NotValidForName, "another name"),
+            (CertificateError::Expired, "has expired"),
+            (CertificateError::NotValidYet, "not valid yet"),
+            (CertificateError::Revoked, "is refused: "),
+        ] {
+            let error = wrapped(reason);
+            let said = told(of_tls(&error).unwrap());
+            assert!(said.contains(expected), "{said}");
+        }
+        assert!(of_tls(&io::Error::other("nothing of the kind")).is_none());
+    }
 
     #[test]
     fn receivers_ask_for_time_in_seconds_or_by_a_date() {

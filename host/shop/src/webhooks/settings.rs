@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use super::address::Lookup;
+use crate::crypto::Authorities;
 
 /// Settings of webhooks.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +16,8 @@ pub struct Settings {
     pub disable_after: TimeDelta,
     /// Longest attempt, from the question for the address to the end of the answer.
     pub timeout: Duration,
+    /// Authorities of receivers' certificates, beside those of the system.
+    pub authorities: Option<Authorities>,
     /// Permits `http://` beside `https://`, for development.
     pub allow_http: bool,
     /// Permits endpoints on this machine, for development.

@@ -71,4 +71,5 @@ pub(crate) mod wallet;
 pub(crate) mod wallet_lists;
 pub(crate) mod watching;
 pub(crate) mod webhook_endpoints;
+pub(crate) mod webhook_tls;
 pub(crate) mod webhooks;

@@ -347,6 +347,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        WEBHOOK_TLS,
+        "an_authority_of_the_operators_own_is_trusted",
+        &["DERMAGA_WEBHOOK_CA_FILE"],
+    ),
+    (
         STRANGERS,
         "accounts_and_top_ups_are_limited",
         &[
@@ -385,6 +390,7 @@ const SIGNATURES: &str = "tests/tests/system/api/plugin_signatures.rs";
 
 const MAILS: &str = "tests/tests/system/api/mails.rs";
 const WEBHOOKS: &str = "tests/tests/system/api/webhook_endpoints.rs";
+const WEBHOOK_TLS: &str = "tests/tests/system/api/webhook_tls.rs";
 const NOTIFICATIONS: &str = "tests/tests/system/api/notifications.rs";
 
 const TICKETS: &str = "tests/tests/system/api/ticket_administration.rs";
