@@ -185,7 +185,8 @@ struct Confirmation {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Confirmed {
-    /// Bonuses that waited for this, given or not, and why.
+    /// Bonuses that waited for this, and those that were announced at the registration, given or
+    /// not, and why.
     welcome_bonuses: Vec<WelcomeBonus>,
 }
 
@@ -198,9 +199,13 @@ async fn verify_email(
     Body(confirmation): Body<Confirmation>,
 ) -> Reply<Confirmed> {
     let user_id = state.accounts.confirm_email(&confirmation.token).await?;
-    let welcome_bonuses = coupons::apply_confirmation(&state.coupons, user_id).await;
-    state.accounts.bonuses_given(user_id).await?;
-    let message = "Your e-mail address is confirmed.";
+    let given = coupons::apply_confirmation(&state.coupons, user_id).await;
+    if given.is_some() {
+        state.accounts.bonuses_given(user_id).await?;
+    }
+    let about_bonuses = coupons::told(given.as_deref());
+    let message = format!("Your e-mail address is confirmed.{about_bonuses}");
+    let welcome_bonuses = given.unwrap_or_default();
     Ok(Success::ok(message, Confirmed { welcome_bonuses }))
 }
 

@@ -26,8 +26,10 @@ async fn give(state: &AppState) -> Result<Next> {
             continue;
         }
         // A coupon that an account has used already is refused to it.
-        coupons::apply_confirmation(&state.coupons, user_id).await;
-        state.accounts.bonuses_given(user_id).await?;
+        let given = coupons::apply_confirmation(&state.coupons, user_id).await;
+        if given.is_some() {
+            state.accounts.bonuses_given(user_id).await?;
+        }
     }
     Ok(Next::AfterRest)
 }

@@ -28,7 +28,7 @@ pub use model::{
 };
 pub use reading::{by_id, list, redemptions_by, redemptions_of};
 pub use redemption::{Redeemed, redeem};
-pub use registration::{apply_confirmation, apply_registration};
+pub use registration::{apply_confirmation, apply_registration, told};
 pub use renewal::{Continued, continue_for, release, take_cost};
 pub use settings::Settings;
 

@@ -53,19 +53,38 @@ pub(super) async fn by_id(conn: &mut Conn, id: CouponId) -> sqlx::Result<Option<
     find_where(conn, COUPON, &Filter::of("id = ?", id)).await
 }
 
-/// Coupons of these plugins that may be given now.
+/// Moment at which a coupon may be given.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Usable {
+    Now(DateTime<Utc>),
+    /// When this customer signed up, also where it is not any more.
+    AtSignUp(UserId),
+}
+
+/// Coupons of these plugins that may be given at a moment.
 pub(super) async fn usable_of(
     conn: &mut Conn,
     plugins: &[String],
-    now: DateTime<Utc>,
+    usable: Usable,
 ) -> sqlx::Result<Vec<Coupon>> {
     if plugins.is_empty() {
         return Ok(Vec::new());
     }
-    let filter = Filter::default()
-        .and("status = 'ACTIVE'")
-        .with("starts_at <= ? AND (ends_at IS NULL OR ends_at > ?)", now)
-        .with_any("plugin_id", plugins.iter().map(String::as_str));
+    let filter = match usable {
+        Usable::Now(now) => Filter::of(
+            "status = 'ACTIVE' AND starts_at <= ? AND (ends_at IS NULL OR ends_at > ?)",
+            now,
+        ),
+        // One that was used up, or switched off, was changed then.
+        Usable::AtSignUp(user_id) => Filter::of(
+            "created_at <= (SELECT u.created_at FROM users u WHERE u.id = ?)
+             AND starts_at <= (SELECT u.created_at FROM users u WHERE u.id = ?)
+             AND (ends_at IS NULL OR ends_at > (SELECT u.created_at FROM users u WHERE u.id = ?))
+             AND (status = 'ACTIVE' OR updated_at > (SELECT u.created_at FROM users u WHERE u.id = ?))",
+            user_id,
+        ),
+    };
+    let filter = filter.with_any("plugin_id", plugins.iter().map(String::as_str));
     fetch_where(conn, COUPON, &filter, "ORDER BY created_at, id").await
 }
 

@@ -52,6 +52,7 @@ both_engines!(
     Welcome,
     [
         a_confirmed_address_gets_its_bonus_once,
+        a_bonus_that_was_announced_and_is_not_given_says_why,
         tokens_expire_and_answers_tell_nothing
     ]
 );
@@ -80,6 +81,8 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
     } else {
         (two, one)
     };
+    let told = "Your e-mail address is confirmed. Rp25.000 was added as a welcome bonus.";
+    assert_eq!(won.body["message"], told);
     let bonuses = won.data(200)["welcomeBonuses"].clone();
     lost.fails(400, "VALIDATION_FAILED");
     assert_eq!(
@@ -104,6 +107,7 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
     );
     assert_ne!(one.unwrap(), two.unwrap());
     let again = coupons::apply_confirmation(&state.coupons, user_id).await;
+    let again = again.unwrap();
     assert!(!again[0].granted);
     assert_eq!(balance(&customer).await, 25_000);
     let profile = customer.get("/api/user/profile").await.data(200);
@@ -119,6 +123,54 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
     server.wait_for(2).await;
     assert_eq!(server.received()[1].to, "lain@example.com");
     shop.books_balance().await;
+}
+
+/// A coupon that ends before the address is confirmed does not vanish without a word.
+async fn a_bonus_that_was_announced_and_is_not_given_says_why(welcome: Welcome) {
+    let shop = &welcome.shop;
+    let admin = shop.admin().await;
+    let found = admin.get("/api/admin/coupons").await.data(200);
+    let bonus = found[0]["id"].clone();
+    let ends = shop.clock().now() + TimeDelta::minutes(30);
+    let short = json!({
+        "code": "SEBENTAR", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 5_000 }, "endsAt": ends,
+    });
+    admin.post("/api/admin/coupons", short).await.data(201);
+    let registered = shop.register("telat@example.com").await;
+    let announced = registered["welcomeBonuses"].as_array().unwrap();
+    assert_eq!(announced.len(), 2, "{announced:#?}");
+    let switched = json!({ "ids": [bonus], "status": "DISABLED" });
+    admin
+        .put("/api/admin/coupons/bulk-status", switched)
+        .await
+        .data(200);
+    // A coupon that was over before a customer signed up was not announced.
+    shop.clock().advance(TimeDelta::hours(1));
+    let later = shop.register("nanti@example.com").await;
+    assert_eq!(later["welcomeBonuses"], json!([]));
+
+    let stranger = shop.client();
+    let token = welcome.token(1).await;
+    let answer = stranger.post(VERIFY, json!({ "token": token })).await;
+    let message = answer.body["message"].as_str().unwrap().to_owned();
+    let bonuses = answer.data(200)["welcomeBonuses"].clone();
+    for (code, reason) in [
+        ("SELAMAT", "The coupon SELAMAT is not active."),
+        ("SEBENTAR", "The coupon SEBENTAR has expired."),
+    ] {
+        let mut bonuses = bonuses.as_array().unwrap().iter();
+        let bonus = bonuses.find(|bonus| bonus["couponCode"] == code).unwrap();
+        assert_eq!(
+            (&bonus["granted"], &bonus["message"]),
+            (&json!(false), &json!(reason))
+        );
+        let sentence = format!("A welcome bonus was not given: {reason}");
+        assert!(message.contains(&sentence), "{message}");
+    }
+    let token = welcome.token(2).await;
+    let answer = stranger.post(VERIFY, json!({ "token": token })).await;
+    assert_eq!(answer.body["message"], "Your e-mail address is confirmed.");
+    assert_eq!(answer.data(200)["welcomeBonuses"], json!([]));
 }
 
 async fn tokens_expire_and_answers_tell_nothing(welcome: Welcome) {
