@@ -14,6 +14,7 @@ use axum::{
     routing::get,
 };
 use dermaga_shop::{Code, accounts::Scope, error::Detail, payments::WEBHOOK_PATH};
+use serde_json::Value;
 use tower_http::decompression::DecompressionLayer;
 use utoipa::{
     Modify, OpenApi as _,
@@ -136,9 +137,37 @@ fn explain_codes(document: &mut OpenApi) {
 fn write_out_ids(document: &mut OpenApi) {
     let mut value = serde_json::json!(document);
     ids::write_out(&mut value);
+    make_bodies_optional(&mut value);
     if let Ok(written_out) = serde_json::from_value(value) {
         *document = written_out;
     }
+}
+
+/// Says of bodies whose fields may all be left out that they may be left out themselves.
+fn make_bodies_optional(document: &mut Value) {
+    let schemas = document.pointer("/components/schemas").cloned();
+    let schemas = schemas.unwrap_or_default();
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut);
+    let items = paths.into_iter().flat_map(|paths| paths.values_mut());
+    let operations = items
+        .filter_map(Value::as_object_mut)
+        .flat_map(|item| item.values_mut());
+    for body in operations.filter_map(|operation| operation.get_mut("requestBody")) {
+        let schema = body.pointer("/content/application~1json/schema");
+        if schema.is_some_and(|schema| has_optional_fields_alone(schema, &schemas))
+            && let Some(body) = body.as_object_mut()
+        {
+            body.insert("required".to_owned(), false.into());
+        }
+    }
+}
+
+fn has_optional_fields_alone(schema: &Value, schemas: &Value) -> bool {
+    let reference = schema.get("$ref").and_then(Value::as_str);
+    let name = reference.and_then(|path| path.strip_prefix("#/components/schemas/"));
+    let schema = name.and_then(|name| schemas.get(name)).unwrap_or(schema);
+    let required = schema.get("required").and_then(Value::as_array);
+    schema.get("properties").is_some() && required.is_none_or(Vec::is_empty)
 }
 
 /// Returns the name of an operation. Made of its method and path, it is no other operation's:

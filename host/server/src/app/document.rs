@@ -90,6 +90,20 @@ fn operations_have_their_own_names_declared_tags_and_each_code_once() {
     );
 }
 
+/// What the server takes as absent may be left out by the document, too.
+#[test]
+fn bodies_may_be_left_out_where_all_their_fields_may() {
+    let document = document();
+    for (path, is_required) in [
+        ("/api/subscriptions/{id}/thaw", false),
+        ("/api/auth/login", true),
+        ("/api/subscriptions", true),
+    ] {
+        let body = &document["paths"][path]["post"]["requestBody"];
+        assert_eq!(body["required"] == true, is_required, "{path}: {body:#}");
+    }
+}
+
 /// A value cannot be of two types at once: such a field takes nothing at all.
 #[test]
 fn no_field_must_be_of_two_types() {

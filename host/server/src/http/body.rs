@@ -19,7 +19,8 @@ use crate::http::Refusal;
 
 /// A JSON body that fits its type and the type's rules.
 ///
-/// Refusals: 415 for another content type, 413 when too large, `MALFORMED_REQUEST` with line and
+/// Nothing at all is an object without fields where every field may be left out. Refusals: 415 for
+/// another content type, 413 when too large, `MALFORMED_REQUEST` with line and
 /// column for what is not JSON, `VALIDATION_FAILED` with every fault for the rest. Types carry
 /// `#[serde(deny_unknown_fields)]`, so that a misspelt field is named and not ignored.
 #[derive(Debug)]
@@ -49,9 +50,26 @@ where
     T: Input,
     S: Send + Sync,
 {
+    if request.body().is_end_stream()
+        && let Some(nothing) = nothing()
+    {
+        return Ok(nothing);
+    }
     let bytes = bytes_of(request, state).await?;
+    if bytes.is_empty()
+        && let Some(nothing) = nothing()
+    {
+        return Ok(nothing);
+    }
     let value = parse::<T>(&bytes)?;
     Ok((value, bytes))
+}
+
+/// Returns the value of a body that was not sent, for types whose fields may all be left out.
+fn nothing<T: Input>() -> Option<(T, Bytes)> {
+    let bytes = Bytes::from_static(b"{}");
+    let value = parse::<T>(&bytes).ok()?;
+    Some((value, bytes))
 }
 
 async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Error> {
@@ -380,6 +398,41 @@ mod tests {
             error.message,
             "The body is not JSON: it cannot be read from line 1, column 36 on."
         );
+    }
+
+    #[derive(Debug, Deserialize, Validate, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Choice {
+        #[garde(skip)]
+        most: Option<i64>,
+    }
+
+    #[tokio::test]
+    async fn an_absent_body_has_no_fields_where_none_must_be_there() {
+        let read = async |kind: Option<&str>, body: &'static str| {
+            let builder = Request::post("/");
+            let builder = match kind {
+                Some(kind) => builder.header("content-type", kind),
+                None => builder,
+            };
+            let request = builder.body(body.into()).unwrap();
+            <Body<Choice> as FromRequest<()>>::from_request(request, &()).await
+        };
+        for kind in [None, Some("application/json"), Some("text/plain")] {
+            assert_eq!(read(kind, "").await.unwrap().0.most, None, "{kind:?}");
+        }
+        for kind in [None, Some("text/plain")] {
+            let refused = read(kind, "{}").await.unwrap_err().0;
+            assert_eq!(refused.code, Code::UnsupportedMediaType, "{kind:?}");
+        }
+        for broken in [" ", "x"] {
+            let refused = read(Some("application/json"), broken).await.unwrap_err().0;
+            assert_eq!(refused.code, Code::MalformedRequest, "{broken:?}");
+        }
+        // The other type has fields that must be there.
+        let refused = send("application/json", "").await;
+        assert_eq!(refused.code, Code::MalformedRequest);
+        assert_eq!(send("", "").await.code, Code::UnsupportedMediaType);
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@ use dermaga_tests::Engine;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::api::payments::Till;
+use crate::api::{payments::Till, queries::with_ids};
 
 const WEBHOOK: &str = "/api/wallet/webhook/midtrans";
 
@@ -105,6 +105,41 @@ async fn bodies_and_the_notice_url() {
         assert!((400..500).contains(&refused.status));
         assert!(refused.text.len() < 1_000, "{} bytes", refused.text.len());
     }
+}
+
+/// Every operation whose fields may all be left out takes a request without a body.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_whose_fields_are_all_optional_may_be_left_out() {
+    let till = Till::open(Engine::Sqlite).await.unwrap();
+    let admin = till.shop.admin().await;
+    let customer = till.shop.customer("kosong@example.com").await;
+    let document = admin.get("/api/openapi.json").await.body;
+    let mut asked = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let body = &operation["requestBody"];
+            if body["content"]["application/json"].is_null() || body["required"] == true {
+                continue;
+            }
+            let caller = match path.starts_with("/api/admin") {
+                true => &admin,
+                false => &customer,
+            };
+            let kind: Method = method.to_uppercase().parse().unwrap();
+            let answer = caller.send(caller.request(kind, &with_ids(path))).await;
+            let what = format!("{method} {path}: {:#}", answer.body);
+            assert!(!matches!(answer.status, 413 | 415), "{what}");
+            assert_ne!(answer.body["error"]["code"], "MALFORMED_REQUEST", "{what}");
+            asked.push(format!("{method} {path}"));
+        }
+    }
+    let thaw = "post /api/subscriptions/{id}/thaw".to_owned();
+    assert!(asked.contains(&thaw), "{asked:#?}");
+    // With a body, its kind must still be said.
+    let path = format!("/api/subscriptions/{}/thaw", uuid::Uuid::nil());
+    let request = customer.request(Method::POST, &path).body("{}");
+    let refused = customer.send(request).await;
+    refused.fails(415, "UNSUPPORTED_MEDIA_TYPE");
 }
 
 /// A client that waits for `100 Continue` receives the refusal before it sends its body.

@@ -56,7 +56,7 @@ async fn no_operation_ignores_a_parameter() {
 }
 
 /// Returns a path with something that has the right form for each of its parameters.
-fn with_ids(template: &str) -> String {
+pub(super) fn with_ids(template: &str) -> String {
     let segments = template.split('/').map(|segment| match segment {
         id if id.starts_with('{') && id.ends_with("d}") => Uuid::nil().to_string(),
         name if name.starts_with('{') => "some-name".to_owned(),
