@@ -173,6 +173,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_empty_parameter_is_absent() {
+        for query in ["limit=", "page=&limit=%20", "limit", "slug=&limit="] {
+            let Paged(page, filter) = read(query).await.unwrap();
+            assert_eq!(page, PageQuery::default(), "{query}");
+            assert_eq!(filter.slug, None, "{query}");
+        }
+    }
+
+    #[tokio::test]
     async fn names_the_parameter() {
         for (query, field) in [
             ("limit=101", "limit"),
