@@ -17,7 +17,7 @@ use reqwest::{
 };
 
 use super::Settings;
-use crate::{Error, Result};
+use crate::{Error, Result, text};
 
 /// Longest address of an endpoint, in characters.
 pub const LONGEST_URL: usize = 500;
@@ -112,9 +112,19 @@ impl Checking {
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when nothing may be sent there.
-    pub(super) async fn check_url(&self, text: &str, allow_http: bool) -> Result<Url> {
+    pub(super) async fn check_url(&self, given: &str, allow_http: bool) -> Result<Url> {
         let invalid = |message: String| Error::invalid("url", message);
-        let url = Url::parse(text.trim());
+        let given = given.trim();
+        // The parser leaves some of them out without a word, and another address is called.
+        let is_refused = |letter: char| {
+            letter.is_control() || letter.is_whitespace() || text::is_invisible(letter)
+        };
+        if given.chars().any(is_refused) {
+            let message =
+                "must not have blanks, line breaks or other characters that print nothing";
+            return Err(invalid(message.into()));
+        }
+        let url = Url::parse(given);
         let url =
             url.map_err(|_| invalid("must be an address such as https://example.com/hook".into()))?;
         let is_right = url.scheme() == "https" || (allow_http && url.scheme() == "http");
@@ -315,6 +325,14 @@ mod tests {
             ("https://:word@public.example/", "must not have a user"),
             ("https://public.example/#a", "must not have a fragment"),
             (long.as_str(), "must be at most 500"),
+            ("https://public.example/a\r\nb", "must not have blanks"),
+            ("https://public.example/a\tb", "must not have blanks"),
+            ("https://public.example/a b", "must not have blanks"),
+            ("https://public.example/a\u{a0}b", "must not have blanks"),
+            ("https://pub\nlic.example/", "must not have blanks"),
+            ("ht\ntps://public.example/", "must not have blanks"),
+            ("https://public.example/a?b=\u{7f}", "must not have blanks"),
+            ("https://pub\u{200b}lic.example/", "must not have blanks"),
             ("https://private.example/", "is 10.1.2.3, which is not"),
             ("https://both.example/", "is ::1, which is not"),
             ("https://empty.example/", "has no address"),

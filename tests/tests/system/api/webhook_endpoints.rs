@@ -200,6 +200,13 @@ async fn a_private_address_is_refused_whenever_it_comes(hooked: Hooked) {
         answer.fails(400, "VALIDATION_FAILED");
     }
     hooked.resolves_to(&["127.0.0.1"]);
+    for url in ["http://hook.example/a\r\nb", "http://hook.example/a b"] {
+        let answer = owner.post(OWN, json!({ "url": url })).await;
+        answer.fails(400, "VALIDATION_FAILED");
+        let told = answer.detail("url").unwrap();
+        assert!(told.starts_with("must not have blanks"), "{told}");
+    }
+    hooked.resolves_to(&["127.0.0.1"]);
     let made = owner.post(OWN, json!({ "url": named })).await.data(201);
     let hook = format!("{OWN}/{}", made["id"].as_str().unwrap());
     let private = json!({ "url": "http://10.0.0.1/" });
