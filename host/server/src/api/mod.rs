@@ -11,6 +11,7 @@ mod catalog;
 mod coupons;
 mod decisions;
 mod events;
+mod freezing;
 mod health;
 mod idempotency;
 mod instances;
@@ -23,11 +24,11 @@ mod personal_data;
 mod rate_limits;
 mod sessions;
 mod state;
-mod subscription_changes;
 mod subscriptions;
 mod tickets;
 mod two_factor;
 mod unread_query;
+mod upgrades;
 mod waitlist;
 mod wallet;
 mod webhooks;
@@ -66,7 +67,8 @@ pub fn router(limits: &Limits) -> OpenApiRouter<AppState> {
         .merge(admin::coupons::router())
         .merge(decisions::router())
         .merge(subscriptions::router())
-        .merge(subscription_changes::router())
+        .merge(upgrades::router())
+        .merge(freezing::router())
         .merge(waitlist::router())
         .merge(admin::subscriptions::router())
         .merge(admin::billing::router())

@@ -20,9 +20,9 @@ use dermaga_toolkit::template::Template;
 
 pub use administration::{
     ManagedPlan, ManagedService, NewPlan, NewService, PlanChanges, Removal, ServiceChanges,
-    ServiceSales, ServiceState, ServiceStatistics, ServicesFilter, change_plan, change_service,
-    create_plan, create_service, managed_plan, managed_service, managed_services, remove_plan,
-    remove_service, reset_service, service_statistics, switch_plan, switch_service,
+    ServiceReset, ServiceSales, ServiceState, ServiceStatistics, ServicesFilter, change_plan,
+    change_service, create_plan, create_service, managed_plan, managed_service, managed_services,
+    remove_plan, remove_service, reset_service, service_statistics, switch_plan, switch_service,
 };
 pub use browsing::{categories, sold_service, sold_services, sold_services_of};
 pub use categories::{

@@ -113,7 +113,10 @@ async fn an_edited_field_stays_over_the_template_until_a_reset(shop: Shop) {
     assert_eq!((both, kept.len()), (expected, 3));
 
     let path = format!("{path}/reset");
-    let back = admin.post(&path, because(json!({}))).await.data(200);
+    let back = admin.post(&path, because(json!({}))).await;
+    let told = "As the template says again: name; monthlyPrice, features of basic.";
+    assert_eq!(back.body["message"], told);
+    let back = back.data(200);
     assert_eq!((&back["name"], &back["edited"]), (&n8n["name"], &json!([])));
     assert_eq!(plan_of(&back, "basic")["monthlyPrice"], 50_000);
     let own = buyer.get("/api/subscriptions").await.data(200);
@@ -132,6 +135,10 @@ async fn an_edited_field_stays_over_the_template_until_a_reset(shop: Shop) {
         acts(&admin, "service.reset").await[0]["details"]["edited"],
         json!(["name"])
     );
+    let again = admin.post(&path, because(json!({}))).await;
+    let told = "Nothing was changed: no field had been edited.";
+    assert_eq!(again.body["message"], told);
+    again.data(200);
 }
 
 fn new_plan(slug: &str, tier: &str, price: i64) -> Value {

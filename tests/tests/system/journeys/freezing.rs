@@ -190,7 +190,12 @@ async fn a_freeze_is_called_back_before_it_begins(shop: Shop) {
         freeze(&customer, id).await.data(200)["freezeState"],
         "PENDING"
     );
-    let back = thaw(&customer, id).await.data(200);
+    let back = thaw(&customer, id).await;
+    let end = moment(&back.body["data"]["subscription"]["periodEnd"]);
+    let end = shop.clock().written(end);
+    let told = format!("It will not be frozen. Nothing was charged. The period ends on {end}.");
+    assert_eq!(back.body["message"], told);
+    let back = back.data(200);
     assert_eq!(
         (&back["charged"], &back["transactionId"]),
         (&json!(0), &Value::Null)

@@ -44,7 +44,9 @@ async fn a_thaw_charges_a_new_period_and_never_fails_for_quota(shop: Shop) {
         .post(&path, json!({ "maxCharge": 49_999 }))
         .await
         .fails(409, "QUOTE_CHANGED");
-    let thawed = thaw(&customer, id).await.data(200);
+    let thawed = thaw(&customer, id).await;
+    let message = thawed.body["message"].clone();
+    let thawed = thawed.data(200);
     assert_eq!(
         (&thawed["charged"], &thawed["subscription"]["freezeState"]),
         (&json!(50_000), &json!("NONE"))
@@ -54,6 +56,9 @@ async fn a_thaw_charges_a_new_period_and_never_fails_for_quota(shop: Shop) {
     let (start, end) = (moment(&seen["periodStart"]), moment(&seen["periodEnd"]));
     assert!((shop.clock().now() - start).num_seconds() < 60);
     assert_eq!(end, later(start, 1));
+    let end = shop.clock().written(end);
+    let told = format!("It is being started. Rp50.000 was charged. The period ends on {end}.");
+    assert_eq!(message, told);
     let instance = bought["instanceId"].as_str().unwrap();
     shop.instance_becomes(&customer, instance, "RUNNING").await;
     assert_eq!(balance(&customer).await, 0);

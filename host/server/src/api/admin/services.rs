@@ -346,8 +346,8 @@ async fn reset(
     Body(request): Body<CatalogReason>,
 ) -> Reply<ManagedService> {
     let (actor, reason) = (admin.user_id, &request.reason);
-    let service = catalog::reset_service(&state.catalog, actor, id, reason).await?;
-    Ok(Success::ok("The service is as its template says.", service))
+    let reset = catalog::reset_service(&state.catalog, actor, id, reason).await?;
+    Ok(Success::ok(reset.message(), reset.service))
 }
 
 /// Lists the plans of a service, sold or not, the cheapest first.

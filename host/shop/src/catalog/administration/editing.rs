@@ -258,6 +258,30 @@ pub async fn switch_plan(
     Ok(view)
 }
 
+/// Result of a reset.
+#[derive(Debug)]
+pub struct ServiceReset {
+    pub service: ManagedService,
+    /// Fields of the service that had been edited.
+    fields: Vec<String>,
+    /// Slugs of its plans, with their fields that had been edited.
+    plans: Vec<(String, Vec<String>)>,
+}
+
+impl ServiceReset {
+    /// Says which fields are the template's again.
+    pub fn message(&self) -> String {
+        let of_service = (!self.fields.is_empty()).then(|| self.fields.join(", "));
+        let plans = self.plans.iter();
+        let of_plans = plans.map(|(slug, fields)| format!("{} of {slug}", fields.join(", ")));
+        let all: Vec<String> = of_service.into_iter().chain(of_plans).collect();
+        match all.is_empty() {
+            true => "Nothing was changed: no field had been edited.".to_owned(),
+            false => format!("As the template says again: {}.", all.join("; ")),
+        }
+    }
+}
+
 /// Lets the template that was loaded last decide all fields of a service and its plans again.
 /// Quotas, and whether they are sold, stay.
 ///
@@ -268,7 +292,7 @@ pub async fn reset_service(
     actor_id: UserId,
     id: ServiceId,
     reason: &str,
-) -> Result<ManagedService> {
+) -> Result<ServiceReset> {
     let template = creation::template(catalog, id).await?;
     if let Some(fault) = plugins::faults_now(&catalog.plugins, &template)
         .await?
@@ -282,14 +306,21 @@ pub async fn reset_service(
     let before = managed(&mut conn, id).await?;
     store::forget_edits(&mut conn, id).await?;
     load_templates(&mut conn, clock, std::slice::from_ref(&template)).await?;
-    let plans = before.plans.iter().filter(|plan| !plan.edited.is_empty());
-    let plans: Vec<Value> = plans
-        .map(|plan| json!({ "plan": plan.slug, "edited": plan.edited }))
+    let plans = before.plans.into_iter();
+    let plans = plans.filter(|plan| !plan.edited.is_empty());
+    let plans: Vec<(String, Vec<String>)> = plans.map(|plan| (plan.slug, plan.edited)).collect();
+    let noted = plans.iter();
+    let noted: Vec<Value> = noted
+        .map(|(slug, edited)| json!({ "plan": slug, "edited": edited }))
         .collect();
-    let details = json!({ "service": before.slug, "edited": before.edited, "plans": plans });
+    let details = json!({ "service": before.slug, "edited": before.edited, "plans": noted });
     let event = Event::new(AuditAct::ServiceReset, Subject::Service(id), details).because(reason);
     audit::record(&mut conn, clock, actor_id, event).await?;
-    let view = managed(&mut conn, id).await?;
+    let service = managed(&mut conn, id).await?;
     conn.commit().await?;
-    Ok(view)
+    Ok(ServiceReset {
+        service,
+        fields: before.edited,
+        plans,
+    })
 }

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 
 pub use creation::{NewPlan, NewService, create_plan, create_service};
 pub use editing::{
-    PlanChanges, ServiceChanges, change_plan, change_service, reset_service, switch_plan,
-    switch_service,
+    PlanChanges, ServiceChanges, ServiceReset, change_plan, change_service, reset_service,
+    switch_plan, switch_service,
 };
 pub use removal::{Removal, remove_plan, remove_service};
 
