@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Days, Months, NaiveDate, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,6 +21,11 @@ use crate::{
 
 /// Most subscriptions that one forecast looks at.
 const MOST_LINES: i64 = 500;
+/// Time before today within which the last date of a forecast may be: periods that are over are
+/// renewed within days.
+const LOOK_BACK: Days = Days::new(31);
+/// Time from today within which it may be: prices and wallets of later years are not known.
+const LOOK_AHEAD: Months = Months::new(60);
 
 /// Price of the next period of a subscription.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -136,14 +141,28 @@ pub struct ForecastLine {
     pub problem: Option<String>,
 }
 
-/// Forecasts the subscriptions whose period ends before a moment, with the wallets as they are; the
-/// first to end first, at most 500.
+/// Forecasts the subscriptions whose period ends until the end of a date, with the wallets as they
+/// are; the first to end first, at most 500.
 ///
 /// # Errors
-/// When the database does not answer.
-pub async fn forecast(shop: &Subscriptions, until: DateTime<Utc>) -> Result<Vec<ForecastLine>> {
+/// `VALIDATION_FAILED` for a date of which a forecast says nothing.
+pub async fn forecast(shop: &Subscriptions, date: NaiveDate) -> Result<Vec<ForecastLine>> {
+    let zone = shop.clock.zone();
+    check_foreseeable(calendar::date(zone, shop.clock.now()), date)?;
+    let after = date.succ_opt().unwrap_or(date);
+    let until = calendar::start_of_day(zone, after);
     let ending = store::ending(&mut shop.db.read().await?, until, MOST_LINES).await?;
     forecast_each(shop, ending).await
+}
+
+fn check_foreseeable(today: NaiveDate, date: NaiveDate) -> Result<()> {
+    let first = today.checked_sub_days(LOOK_BACK).unwrap_or(today);
+    let last = today.checked_add_months(LOOK_AHEAD).unwrap_or(today);
+    if (first..=last).contains(&date) {
+        return Ok(());
+    }
+    let message = format!("must be between {first} and {last}");
+    Err(Error::invalid("date", message))
 }
 
 /// Returns all active subscriptions whose period ends within so many days and whose wallet does not
@@ -224,4 +243,27 @@ async fn forecast_each(
         });
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forecast_is_for_dates_of_which_it_says_something() {
+        let date = |text: &str| text.parse().unwrap();
+        let today = date("2027-03-31");
+        for good in ["2027-02-28", "2027-03-31", "2032-03-31"] {
+            check_foreseeable(today, date(good)).unwrap();
+        }
+        for wrong in ["1970-01-01", "2027-02-27", "2032-04-01", "9999-12-31"] {
+            let refused = check_foreseeable(today, date(wrong)).unwrap_err();
+            let detail = &refused.details[0];
+            assert_eq!(
+                (&*detail.field, &*detail.message),
+                ("date", "must be between 2027-02-28 and 2032-03-31"),
+                "{wrong}"
+            );
+        }
+    }
 }

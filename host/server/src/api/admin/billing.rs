@@ -1,7 +1,6 @@
 //! `/admin/billing`: renewals and what happens to unpaid subscriptions.
 
 use axum::{extract::State, response::Response};
-use chrono::Days;
 use dermaga_shop::{
     Error, Result,
     billing::{self, BillingStatistics, ForecastLine},
@@ -112,7 +111,8 @@ async fn run_job(
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct PreviewQuery {
-    /// The last date, where the shop is; today, when absent. A moment counts as its date.
+    /// The last date, where the shop is; today, when absent. A moment counts as its date. From 31
+    /// days before today to five years after it.
     #[garde(skip)]
     #[param(inline)]
     date: Option<When>,
@@ -130,11 +130,7 @@ async fn preview(
     let zone = state.clock.zone();
     let today = || calendar::date(zone, state.clock.now());
     let date = query.date.map_or_else(today, |date| date.date(zone));
-    let after = date
-        .checked_add_days(Days::new(1))
-        .ok_or_else(|| Error::invalid("date", "is beyond the calendar"))?;
-    let lines =
-        billing::forecast(&state.subscriptions, calendar::start_of_day(zone, after)).await?;
+    let lines = billing::forecast(&state.subscriptions, date).await?;
     let message = format!("Periods that end until {date}: {}.", lines.len());
     Ok(Success::ok(message, lines))
 }
