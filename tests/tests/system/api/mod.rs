@@ -38,6 +38,7 @@ pub(crate) mod payment_refunds;
 pub(crate) mod payments;
 pub(crate) mod personal_data;
 pub(crate) mod plan_changes;
+pub(crate) mod plan_edits;
 pub(crate) mod plugin_classes;
 pub(crate) mod plugin_lifecycle;
 pub(crate) mod plugin_signatures;

@@ -116,8 +116,8 @@ pub async fn create_service(
     };
     let template = draft
         .template(&format!("{WRITTEN_HERE}{}", draft.slug))
-        .map_err(|errors| unreadable(&errors))?;
-    check(catalog, &template).await?;
+        .map_err(|errors| unreadable(&errors, Sent::Service))?;
+    check(catalog, &template, Sent::Service).await?;
     let clock = &catalog.clock;
     let mut conn = catalog.db.begin().await?;
     store::lock_categories(&mut conn).await?;
@@ -149,8 +149,8 @@ pub async fn create_plan(
     reason: &str,
 ) -> Result<Uncommitted<ManagedPlan>> {
     let plan = template::Plan::from(new);
-    let draft = with_one_plan(catalog, service_id, plan.clone()).await?;
-    check(catalog, &draft).await?;
+    let draft = with_one_plan(catalog, service_id, plan.clone(), Sent::Plan).await?;
+    check(catalog, &draft, Sent::Plan).await?;
     let clock = &catalog.clock;
     let now: DateTime<Utc> = clock.now();
     let mut conn = catalog.db.begin().await?;
@@ -194,8 +194,8 @@ pub(super) async fn check_plan(
         max_instances_per_user: size(plan.max_instances_per_user)?,
         features: plan.features.0.clone(),
     };
-    let template = with_one_plan(catalog, service_id, plan).await?;
-    check(catalog, &template).await
+    let template = with_one_plan(catalog, service_id, plan, Sent::Edit).await?;
+    check(catalog, &template, Sent::Edit).await
 }
 
 /// Returns the template of a service with this plan alone.
@@ -203,12 +203,13 @@ async fn with_one_plan(
     catalog: &Catalog,
     service_id: ServiceId,
     plan: template::Plan,
+    sent: Sent,
 ) -> Result<Template> {
     let mut draft = Draft::from(template(catalog, service_id).await?);
     draft.plans = vec![plan];
     draft
         .template(&draft.slug)
-        .map_err(|errors| unreadable(&errors))
+        .map_err(|errors| unreadable(&errors, sent))
 }
 
 /// Returns the template that a service was loaded from last.
@@ -224,24 +225,109 @@ pub(super) async fn template(catalog: &Catalog, id: ServiceId) -> Result<Templat
     loaded.ok_or_else(unknown)?.read().map_err(|_| unknown())
 }
 
-async fn check(catalog: &Catalog, template: &Template) -> Result<()> {
+async fn check(catalog: &Catalog, template: &Template, sent: Sent) -> Result<()> {
     let faults = plugins::faults_now(&catalog.plugins, template).await?;
     if faults.is_empty() {
         return Ok(());
     }
     let message = format!("{} cannot make this.", template.plugin);
     let refused = Error::new(Code::PluginRefusedInput, message);
-    Err(with_problems(refused, &faults))
+    Err(with_problems(refused, &faults, sent))
 }
 
-fn unreadable(errors: &[TemplateError]) -> Error {
+fn unreadable(errors: &[TemplateError], sent: Sent) -> Error {
     let refused = Error::new(Code::ValidationFailed, "The request has invalid fields.");
-    with_problems(refused, errors)
+    with_problems(refused, errors, sent)
 }
 
-/// Adds the problems under the names of the fields.
-fn with_problems(refused: Error, problems: &[TemplateError]) -> Error {
+/// Kind of request that a template was made of.
+#[derive(Debug, Clone, Copy)]
+enum Sent {
+    /// A service with its plans.
+    Service,
+    /// A plan, beside the reason for it.
+    Plan,
+    /// New values of a plan's fields.
+    Edit,
+}
+
+/// Adds the problems under the names that the fields have in a request.
+fn with_problems(refused: Error, problems: &[TemplateError], sent: Sent) -> Error {
     problems.iter().fold(refused, |error, problem| {
-        error.with(&problem.key, &problem.message)
+        let message = problem
+            .message
+            .replace("discount_percent", "discountPercent");
+        error.with(&field(&problem.key, sent), &message)
     })
+}
+
+/// Returns the name that a key of a template has in a request.
+fn field(key: &str, sent: Sent) -> String {
+    let (root, key) = match (sent, key.strip_prefix("plans[0].")) {
+        (Sent::Plan, Some(of_plan)) => ("plan.", of_plan),
+        (Sent::Edit, Some(of_plan)) => ("", of_plan),
+        _ => ("", key),
+    };
+    // The names in these are the plugin's.
+    let of_plugin = ["settings", "images"];
+    if of_plugin.contains(&key.split(['.', '[']).next().unwrap_or(key)) {
+        return key.to_owned();
+    }
+    let key = key.replace("pod_security.exceptions", "pod_security_exceptions");
+    let mut parts = key.split('_');
+    let mut name = format!("{root}{}", parts.next().unwrap_or_default());
+    for part in parts {
+        let mut letters = part.chars();
+        name.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        name.push_str(letters.as_str());
+    }
+    match name.strip_suffix("quota") {
+        Some(owner) if owner.is_empty() || owner.ends_with('.') => format!("{owner}totalQuota"),
+        _ => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_templates_are_told_as_the_fields_that_were_sent() {
+        for (key, sent, expected) in [
+            (
+                "plans[1].storage_price",
+                Sent::Service,
+                "plans[1].storagePrice",
+            ),
+            ("plans[0].storage_price", Sent::Plan, "plan.storagePrice"),
+            ("plans[0].storage_price", Sent::Edit, "storagePrice"),
+            ("plans[0].quota", Sent::Service, "plans[0].totalQuota"),
+            ("plans[0].quota", Sent::Edit, "totalQuota"),
+            (
+                "plans[0].terms[2].discount_percent",
+                Sent::Edit,
+                "terms[2].discountPercent",
+            ),
+            (
+                "plans[0].resources.cpu_millis",
+                Sent::Plan,
+                "plan.resources.cpuMillis",
+            ),
+            (
+                "pod_security.exceptions[0]",
+                Sent::Service,
+                "podSecurityExceptions[0]",
+            ),
+            (
+                "settings.max_uploads",
+                Sent::Service,
+                "settings.max_uploads",
+            ),
+            ("images.side_car", Sent::Edit, "images.side_car"),
+            ("slug", Sent::Service, "slug"),
+            ("", Sent::Plan, ""),
+        ] {
+            assert_eq!(field(key, sent), expected, "{key} {sent:?}");
+        }
+    }
 }
