@@ -4,7 +4,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, Utc};
-use serde::{Deserialize as _, Deserializer, de};
+use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
 use crate::schema;
@@ -98,6 +98,19 @@ where
     moment.transpose().map_err(de::Error::custom)
 }
 
+/// Reads a field that may be null, for `#[serde(default, deserialize_with)]`: absent is `None`, and
+/// null is `Some(None)`.
+///
+/// # Errors
+/// As the type's own.
+pub fn nullable<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +135,23 @@ mod tests {
             assert_eq!(moment(wrong).unwrap_err(), BOUNDS, "{wrong}");
         }
         assert!(moment("besok").unwrap_err().starts_with("must be a moment"));
+    }
+
+    #[test]
+    fn null_is_told_from_a_field_that_is_absent() {
+        #[derive(Deserialize)]
+        struct Edit {
+            #[serde(default, deserialize_with = "nullable")]
+            price: Option<Option<i64>>,
+        }
+        for (body, price) in [
+            ("{}", None),
+            (r#"{"price": null}"#, Some(None)),
+            (r#"{"price": 5}"#, Some(Some(5))),
+        ] {
+            let edit: Edit = serde_json::from_str(body).unwrap();
+            assert_eq!(edit.price, price, "{body}");
+        }
     }
 
     #[test]

@@ -1,11 +1,21 @@
-//! Tests of what administrators are told of fields of a plan that cannot be as they were sent.
+//! Tests of edits of a plan: fields that cannot be as they were sent, and one that is taken away.
 
 use dermaga_tests::{Shop, both_engines};
 use serde_json::json;
 
 use super::services::{because, images, new_plan, path_of, plan_path, service};
+use crate::journeys::{
+    renewal::{buy, id_of, next_period},
+    upgrade::customer_with_cash,
+};
 
-both_engines!(Shop, [a_wrong_field_has_the_name_under_which_it_was_sent]);
+both_engines!(
+    Shop,
+    [
+        a_wrong_field_has_the_name_under_which_it_was_sent,
+        null_takes_back_the_offer_to_freeze
+    ]
+);
 
 /// Rules of templates are told by the names of the request, not by those of a template's file.
 async fn a_wrong_field_has_the_name_under_which_it_was_sent(shop: Shop) {
@@ -45,4 +55,48 @@ async fn a_wrong_field_has_the_name_under_which_it_was_sent(shop: Shop) {
         refused.text
     );
     assert!(!refused.text.contains("storage_price"), "{}", refused.text);
+}
+
+/// Customers who froze before keep their price; others cannot begin to.
+async fn null_takes_back_the_offer_to_freeze(shop: Shop) {
+    let admin = shop.admin().await;
+    let n8n = service(&admin, "n8n").await;
+    let email = "beku@example.com";
+    let customer = customer_with_cash(&shop, email, 200_000).await;
+    let frozen = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let freeze = |id: &str| format!("/api/subscriptions/{id}/freeze");
+    let asked = customer.post(&freeze(id_of(&frozen)), json!({})).await;
+    assert_eq!(asked.data(200)["storagePrice"], 10_000);
+
+    let path = plan_path(&n8n, "basic");
+    let other = because(json!({ "name": "Dasar" }));
+    let kept = admin.put(&path, other).await.data(200);
+    assert_eq!(kept["storagePrice"], 10_000, "an absent field stays");
+    let ended = because(json!({ "storagePrice": null }));
+    let plan = admin.put(&path, ended).await.data(200);
+    assert_eq!(
+        (&plan["storagePrice"], &plan["edited"]),
+        (&json!(null), &json!(["name", "storagePrice"]))
+    );
+    admin
+        .post("/api/admin/catalog/reload", json!({}))
+        .await
+        .data(200);
+    let sold = shop.plan_view("n8n", "basic").await;
+    assert!(sold["storagePrice"].is_null(), "{sold:#}");
+    let late = buy(&shop, &customer, ("n8n", "basic"), None).await;
+    let refused = customer.post(&freeze(id_of(&late)), json!({})).await;
+    refused.fails(409, "INVALID_STATE");
+
+    let seen = next_period(&shop, id_of(&frozen)).await;
+    assert_eq!(
+        (&seen["periods"][0]["price"], &seen["periods"][0]["frozen"]),
+        (&json!(10_000), &json!(true)),
+        "{seen:#}"
+    );
+    let again = because(json!({ "storagePrice": 12_000 }));
+    let admin = shop.admin().await;
+    let plan = admin.put(&path, again).await.data(200);
+    assert_eq!(plan["storagePrice"], 12_000);
+    shop.books_balance().await;
 }

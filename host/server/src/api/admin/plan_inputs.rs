@@ -3,6 +3,7 @@
 use dermaga_runtime::contract::Resources;
 use dermaga_shop::{
     catalog::{self, PlanChanges, Tier},
+    input,
     money::Rupiah,
 };
 use garde::Validate;
@@ -140,10 +141,12 @@ pub(super) struct PlanEdit {
     #[garde(dive, length(max = 3))]
     #[schema(max_items = 3)]
     terms: Option<Vec<TermInput>>,
-    /// Rupiah for a frozen month, at most the monthly price, for customers who freeze from now on.
+    /// Rupiah for a frozen month, at most the monthly price, for customers who freeze from now on; null ends the
+    /// offer. Those who have frozen keep their price.
+    #[serde(default, deserialize_with = "input::nullable")]
     #[garde(range(min = 0, max = 1_000_000_000))]
-    #[schema(minimum = 0, maximum = 1_000_000_000)]
-    storage_price: Option<i64>,
+    #[schema(minimum = 0, maximum = 1_000_000_000, value_type = Option<i64>)]
+    storage_price: Option<Option<i64>>,
     #[garde(inner(length(min = 1, max = 50), inner(length(chars, min = 1, max = 200))))]
     #[schema(min_items = 1, max_items = 50)]
     features: Option<Vec<String>>,
@@ -170,7 +173,7 @@ impl PlanEdit {
             name: self.name,
             monthly_price: self.monthly_price.map(Rupiah::new),
             features: self.features,
-            storage_price: self.storage_price.map(Rupiah::new),
+            storage_price: self.storage_price.map(|price| price.map(Rupiah::new)),
             terms: self.terms.map(terms),
             max_instances_per_user: self.max_instances_per_user,
         };

@@ -257,7 +257,7 @@ fn with_problems(refused: Error, problems: &[TemplateError], sent: Sent) -> Erro
         let message = problem
             .message
             .replace("discount_percent", "discountPercent");
-        error.with(&field(&problem.key, sent), &message)
+        error.with(field(&problem.key, sent), message)
     })
 }
 

@@ -35,7 +35,8 @@ pub struct PlanChanges {
     pub features: Option<Vec<String>>,
     /// All longer terms that it is sold for.
     pub terms: Option<Vec<PlanTerm>>,
-    pub storage_price: Option<Rupiah>,
+    /// `Some(None)` takes back the offer to freeze.
+    pub storage_price: Option<Option<Rupiah>>,
     pub max_instances_per_user: Option<i64>,
     pub cpu_millis: Option<i64>,
     pub memory_mib: Option<i64>,
@@ -131,8 +132,12 @@ fn apply_to_plan(row: &mut PlanRow, wanted: PlanChanges) -> Vec<FieldChange> {
         terms
     });
     put("terms", &mut plan.terms.0, terms, &mut all);
-    let storage = wanted.storage_price.map(Some);
-    put("storagePrice", &mut plan.storage_price, storage, &mut all);
+    put(
+        "storagePrice",
+        &mut plan.storage_price,
+        wanted.storage_price,
+        &mut all,
+    );
     for (field, old, new) in [
         (
             "maxInstancesPerUser",
