@@ -247,6 +247,7 @@ mod tests {
         amount: i64,
         #[garde(skip)]
         #[serde(default)]
+        #[expect(dead_code, reason = "only its type matters here")]
         note: Option<uuid::Uuid>,
         #[garde(dive)]
         #[serde(default)]
@@ -350,7 +351,14 @@ mod tests {
             ),
             (
                 r#"{"planName": "basic", "amount": 1, "amount": "x", "note": ""}"#,
-                &[("amount", "is given twice"), ("amount", number)],
+                &[
+                    ("amount", "is given twice"),
+                    ("amount", number),
+                    (
+                        "note",
+                        "must be a UUID, such as 01890a5d-ac96-774b-bcce-b302099a8057",
+                    ),
+                ],
             ),
             (
                 r#"{"planName": "basic", "amount": 1, "free": {"a": [{"b": 1, "b": 1}]}}"#,
@@ -368,16 +376,50 @@ mod tests {
         }
     }
 
+    #[derive(Debug, Deserialize, Validate, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Memo {
+        #[garde(skip)]
+        text: Option<String>,
+        #[garde(skip)]
+        id: Option<uuid::Uuid>,
+        #[garde(skip)]
+        plan: Option<dermaga_shop::ids::PlanId>,
+    }
+
+    async fn memo(body: String) -> Result<Memo, Error> {
+        let request = Request::post("/")
+            .header("content-type", "application/json")
+            .body(body.into())
+            .unwrap();
+        let read = <Body<Memo> as FromRequest<()>>::from_request(request, &()).await;
+        read.map(|Body(memo)| memo).map_err(|Refusal(error)| error)
+    }
+
+    const NOTHING: [&str; 3] = ["\"\"", "\" \"", "\"\u{200b}\""];
+
     #[tokio::test]
     async fn an_optional_field_that_holds_nothing_is_absent() {
-        for note in ["\"\"", "\" \"", "\"\u{200b}\"", "null"] {
-            let body = format!(r#"{{"planName": "basic", "amount": 1, "note": {note}}}"#);
-            let request = Request::post("/")
-                .header("content-type", "application/json")
-                .body(body.into())
-                .unwrap();
-            let read = <Body<Order> as FromRequest<()>>::from_request(request, &()).await;
-            assert_eq!(read.unwrap().0.note, None, "{note}");
+        for text in NOTHING.into_iter().chain(["null"]) {
+            let read = memo(format!(r#"{{"text": {text}}}"#)).await.unwrap();
+            assert_eq!(read.text, None, "{text}");
+        }
+        let read = memo(r#"{"id": null, "plan": null}"#.to_owned()).await;
+        let read = read.unwrap();
+        assert_eq!((read.id, read.plan), (None, None));
+    }
+
+    #[tokio::test]
+    async fn an_id_that_holds_nothing_is_refused() {
+        for nothing in NOTHING {
+            for field in ["id", "plan"] {
+                let body = format!(r#"{{"text": "", "{field}": {nothing}}}"#);
+                let refused = memo(body).await.unwrap_err();
+                let told: Vec<&str> = refused.details.iter().map(|one| &*one.field).collect();
+                assert_eq!(told, [field], "{nothing}");
+                let message = &refused.details[0].message;
+                assert!(message.starts_with("must be a UUID"), "{message}");
+            }
         }
     }
 

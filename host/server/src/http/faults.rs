@@ -266,7 +266,9 @@ pub(super) fn refusal(mut details: Vec<Detail>) -> Error {
 }
 
 /// Takes out optional fields that hold nothing: "" means absent. A field that must be there and may
-/// be null becomes null. True when there was one.
+/// be null becomes null. An id is no text that people leave empty, so that an empty one stays, to be
+/// refused: it would mean all, or none, instead of the one that the sender has lost. True when there
+/// was one.
 pub(super) fn prune(shape: &Shape, value: &mut Value) -> bool {
     prune_by(&shape.schema, &shape.schema, value)
 }
@@ -296,7 +298,7 @@ fn prune_object(root: &Value, schema: &Value, fields: &mut Map<String, Value>) -
         let Some(value) = fields.get_mut(name) else {
             continue;
         };
-        let is_empty = value.as_str().is_some_and(text::is_blank);
+        let is_empty = value.as_str().is_some_and(text::is_blank) && !is_id(root, property);
         if !is_empty {
             pruned |= prune_by(root, property, value);
         } else if !is_required(name) {
@@ -308,6 +310,11 @@ fn prune_object(root: &Value, schema: &Value, fields: &mut Map<String, Value>) -
         }
     }
     pruned
+}
+
+fn is_id(root: &Value, schema: &Value) -> bool {
+    let format = resolved(root, schema).get("format");
+    format.is_some_and(|format| format == "uuid")
 }
 
 fn is_nullable(schema: &Value) -> bool {

@@ -64,6 +64,8 @@ async fn categories_are_made_ordered_and_put_into_each_other(shop: Shop) {
     refuse(&path_of(&blogs), edit(&blogs, &blogs["id"], 0)).await;
     let nowhere = json!(Uuid::nil());
     refuse(&path_of(&blogs), edit(&blogs, &nowhere, 0)).await;
+    // An id that the sender has lost does not move a category to the top.
+    refuse(&path_of(&blogs), edit(&blogs, &json!(""), 0)).await;
     let wrong = admin.post(PATH, category("Web", &Value::Null, 0)).await;
     wrong.fails(400, "VALIDATION_FAILED");
 

@@ -246,8 +246,11 @@ async fn every_fault_is_told_at_once_in_plain_words() {
 
     let customer = shop.customer("bentuk@example.com").await;
     let plan = shop.plan("n8n", "basic").await;
-    let order =
-        json!({ "planId": plan, "quoteId": "", "couponCode": " ", "config": { "nonsense": true } });
+    let order = json!({ "planId": plan, "quoteId": "", "couponCode": " " });
+    let refused = customer.post("/api/subscriptions", order).await;
+    let uuid = "must be a UUID, such as 01890a5d-ac96-774b-bcce-b302099a8057";
+    assert_eq!(told(&refused), [("quoteId", uuid)]);
+    let order = json!({ "planId": plan, "couponCode": " ", "config": { "nonsense": true } });
     let refused = customer.post("/api/subscriptions", order).await;
     assert_eq!(told(&refused)[0].0, "config/nonsense", "{:#}", refused.body);
     assert_eq!(told(&refused)[0].1, "is not known here");
