@@ -61,6 +61,7 @@ both_engines!(
         twenty_duplicates_at_once,
         hanging_up_and_trying_again,
         refusals,
+        a_corrected_request_is_served_under_the_key_of_the_invalid_one,
         a_day_later,
         a_restart,
         a_holder_that_died
@@ -243,6 +244,56 @@ async fn refusals(shop: Shop) {
         .post(SUBSCRIBE, order)
         .await
         .data(201);
+    shop.books_balance().await;
+}
+
+/// A request that is invalid, for its form or for what a domain finds in it, leaves the key to the
+/// corrected one: that one is carried out, and its answer is kept.
+async fn a_corrected_request_is_served_under_the_key_of_the_invalid_one(shop: Shop) {
+    let admin = shop.admin().await;
+    coupon(&admin, "BENAR", 60_000).await;
+    let customer = shop.customer("betul@example.com").await;
+    let plan = shop.plan("n8n", "basic").await;
+    let coupons = "/api/admin/coupons";
+    let new =
+        json!({ "code": "BETUL", "plugin": "coupon-credit-topup", "parameters": { "amount": 1 } });
+    for (caller, path, invalid, corrected) in [
+        (
+            &customer,
+            REDEEM,
+            json!({ "couponCode": "!" }),
+            json!({ "couponCode": "BENAR" }),
+        ),
+        (
+            &customer,
+            SUBSCRIBE,
+            json!({ "planId": "x" }),
+            json!({ "planId": plan }),
+        ),
+        (
+            &customer,
+            SUBSCRIBE,
+            json!({ "planId": plan, "config": { "nonsense": 1 } }),
+            json!({ "planId": shop.plan("n8n", "free").await }),
+        ),
+        (
+            &admin,
+            coupons,
+            json!({ "code": "BETUL", "plugin": "coupon-credit-topup", "parameters": { "amount": 0 } }),
+            new,
+        ),
+    ] {
+        let keyed = caller.with_key(format!("betul-{path}-{invalid}").replace(['"', ' '], ""));
+        let refused = keyed.post(path, invalid.clone()).await;
+        assert_eq!(refused.status, 400, "{path} {invalid}: {}", refused.text);
+        let served = keyed.post(path, corrected.clone()).await;
+        assert_eq!(served.status, 201, "{path} {corrected}: {}", served.text);
+        assert_replayed(&keyed.post(path, corrected).await, &served);
+        // Now the key has its request.
+        let other = keyed.post(path, invalid).await;
+        assert!(matches!(other.status, 400 | 422), "{path}: {}", other.text);
+    }
+    assert_eq!(subscriptions(&customer).await, 2);
     shop.books_balance().await;
 }
 
