@@ -9,13 +9,16 @@ mod clock;
 mod conn;
 mod filter;
 mod ids;
+mod in_use;
 mod lease;
 mod notify;
+mod online_copy;
 mod page;
 mod probe;
 mod statements;
 mod steadiness;
 mod text_enum;
+pub mod transfer;
 mod uncommitted;
 mod wal;
 mod writer;
@@ -40,6 +43,7 @@ pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use filter::{Filter, Value};
 pub use ids::new_id;
+pub use in_use::{Held, NotHeld, file_of};
 pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
 pub use notify::{Heard, Listener, notify};
 pub use page::{
@@ -243,29 +247,27 @@ impl Db {
     /// # Errors
     /// When the database does not answer.
     pub async fn schema(&self) -> sqlx::Result<Schema> {
-        let mut conn = self.read().await?;
-        let sql = "SELECT max(version) FROM _sqlx_migrations WHERE success";
-        let found = match crate::fetch_one!(&mut conn, (Option<i64>,), sql) {
-            Ok((version,)) => version.unwrap_or_default(),
-            // The table is made by the first migration.
-            Err(sqlx::Error::Database(_)) => 0,
-            Err(error) => return Err(error),
-        };
-        let migrator = if conn.is_postgres() {
-            &POSTGRES_MIGRATIONS
-        } else {
-            &SQLITE_MIGRATIONS
-        };
-        let known = migrator
-            .iter()
-            .map(|migration| migration.version)
-            .max()
-            .unwrap_or_default();
-        Ok(match found.cmp(&known) {
+        let found = self.last_migration().await?;
+        Ok(match found.cmp(&newest_migration()) {
             Ordering::Less => Schema::Older,
             Ordering::Equal => Schema::Current,
             Ordering::Greater => Schema::Newer(found),
         })
+    }
+
+    /// Returns the number of the last migration of this database; 0 for one without any.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn last_migration(&self) -> sqlx::Result<i64> {
+        let mut conn = self.read().await?;
+        let sql = "SELECT max(version) FROM _sqlx_migrations WHERE success";
+        match crate::fetch_one!(&mut conn, (Option<i64>,), sql) {
+            Ok((version,)) => Ok(version.unwrap_or_default()),
+            // The table is made by the first migration.
+            Err(sqlx::Error::Database(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts a transaction that will write.
@@ -350,6 +352,14 @@ impl Db {
             Self::Postgres(server) => server.pool.close().await,
         }
     }
+}
+
+/// Returns the number of the newest migration that this binary knows, the same for both engines.
+pub fn newest_migration() -> i64 {
+    let all = SQLITE_MIGRATIONS.iter();
+    all.map(|migration| migration.version)
+        .max()
+        .unwrap_or_default()
 }
 
 fn is_in_memory(path: &Path) -> bool {
