@@ -78,6 +78,7 @@ fn describe(found: &Verification, zone: Tz) -> String {
     for (account, sum) in &found.accounts {
         text.push_str(&format!("  {account:<14} {:>18}\n", sum.to_string()));
     }
+    text.push_str(&format!("Heads of all chains: {}\n", found.heads));
     if let Some(seal) = &found.seal {
         text.push_str(&format!(
             "Newest seal: {} of {}, {}\n",

@@ -1,5 +1,6 @@
 //! Double entry: postings that balance, chained by hash per wallet.
 
+pub mod heads;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -4,6 +4,7 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
         store::{self, EntryRow, PostingRow},
     },
     genesis, hash,
+    heads::Head,
 };
 use crate::{
     Result,
@@ -34,6 +36,8 @@ pub struct Verification {
     pub postings: u64,
     /// Sum of every account's postings; all together they are zero.
     pub accounts: BTreeMap<String, Rupiah>,
+    /// SHA-256 over the heads of all chains: the same for two databases with the same entries.
+    pub heads: String,
     /// The newest daily seal; absent before the first.
     pub seal: Option<Seal>,
     pub checked_at: DateTime<Utc>,
@@ -48,6 +52,7 @@ impl Verification {
             entries: 0,
             postings: 0,
             accounts: BTreeMap::new(),
+            heads: String::new(),
             seal: None,
             checked_at: clock.now(),
             faults: Vec::new(),
@@ -94,6 +99,7 @@ async fn verify_chains(conn: &mut Conn, found: &mut Verification) -> Result<()> 
     let mut journal = Journal::default();
     let mut next = journal.next(conn).await?;
     let mut after = UserId::MIN;
+    let mut heads = Sha256::new();
     loop {
         let wallets = store::wallets_after(conn, after, PAGE).await?;
         let Some(last) = wallets.last() else { break };
@@ -106,9 +112,11 @@ async fn verify_chains(conn: &mut Conn, found: &mut Verification) -> Result<()> 
                 chain.take(&entry, &lines, found)?;
                 next = journal.next(conn).await?;
             }
+            heads.update(Head::of(&chain.wallet).to_string());
             chain.end(found);
         }
     }
+    found.heads = hex::encode(heads.finalize());
     while let Some((entry, _)) = next {
         found.fault(ownerless(&entry));
         next = journal.next(conn).await?;
