@@ -6,6 +6,7 @@ mod bootstrap;
 mod document;
 #[cfg(test)]
 mod examples;
+mod in_use;
 mod jobs;
 #[cfg(test)]
 mod redaction;
@@ -17,8 +18,11 @@ use std::{io::Write as _, net::SocketAddr, sync::Arc};
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use dermaga_shop::{
-    billing, catalog, db::Clock, events, idempotency, identity::Identity, notifications, payments,
-    plugins, provisioning, rates, scheduler, webhooks,
+    billing, catalog,
+    db::{Clock, Held},
+    events, idempotency,
+    identity::Identity,
+    notifications, payments, plugins, provisioning, rates, scheduler, webhooks,
 };
 use tokio::{
     net::TcpListener,
@@ -47,6 +51,8 @@ pub struct App {
     pub state: AppState,
     worker: provisioning::Worker<Arc<plugins::Registry>>,
     identity: Arc<Identity>,
+    /// Keeps programs that need the database at rest from it.
+    in_use: Option<Held>,
 }
 
 /// Returns the router of all routes.
@@ -105,6 +111,7 @@ pub struct Running {
     cancel: CancellationToken,
     server: JoinHandle<()>,
     workers: JoinSet<()>,
+    in_use: Option<Held>,
 }
 
 impl App {
@@ -186,6 +193,7 @@ impl App {
             state: self.state,
             server,
             workers,
+            in_use: self.in_use,
             cancel,
         })
     }
@@ -212,6 +220,7 @@ impl Running {
             }
         }
         self.state.db.close().await;
+        drop(self.in_use);
         tracing::info!("server.stopped");
     }
 }

@@ -37,7 +37,7 @@ use dermaga_shop::{
 use dermaga_toolkit::build::BuildError;
 use sqlx::migrate::MigrateError;
 
-use super::{App, bootstrap, jobs};
+use super::{App, bootstrap, in_use, jobs};
 use crate::{
     api::{AppState, Shared},
     config::{Config, Keys, KeysError},
@@ -66,6 +66,14 @@ pub enum StartError {
         "another program has locked the database. Close it, or wait until it is done, and start again"
     )]
     DatabaseLocked,
+    #[error(
+        "`dermaga migrate --from` is copying the database. Wait until it is done, and start again"
+    )]
+    BeingCopied,
+    #[error(
+        "the database has a part of a shop only: run `dermaga migrate --from` again, which continues"
+    )]
+    HalfFilled,
     #[error(transparent)]
     ForeignLog(#[from] ForeignLog),
     #[error(
@@ -112,7 +120,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    fn database(engine: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+    pub(super) fn database(engine: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| match source {
             sqlx::Error::PoolTimedOut => Self::DatabaseSilent { engine },
             source if db::is_passing(&source) => Self::passing(engine, source),
@@ -168,6 +176,7 @@ impl App {
             tracing::warn!(clock.now = %clock.now(), "clock.set");
         }
         let keys = prepare_data_dir(&config)?;
+        let in_use = in_use::hold(&config.database_url())?;
         let db = open_database(&config).await?;
         db.optimize()
             .await
@@ -269,6 +278,7 @@ impl App {
             state,
             worker,
             identity,
+            in_use,
         })
     }
 }
@@ -320,6 +330,7 @@ pub async fn open_database(config: &Config) -> Result<Db, StartError> {
     }
     make_data_dir(&config.data_dir)?;
     let db = connect(config).await?;
+    in_use::refuse_half_filled(&db).await?;
     db.migrate().await.map_err(|error| match error {
         MigrateError::VersionMissing(version) => StartError::DatabaseNewer { version },
         MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _)
@@ -338,6 +349,7 @@ pub async fn open_database(config: &Config) -> Result<Db, StartError> {
 /// When the database cannot be reached, or its schema is older or newer than this binary's.
 pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
     let db = connect(config).await?;
+    in_use::refuse_half_filled(&db).await?;
     match db
         .schema()
         .await

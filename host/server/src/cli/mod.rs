@@ -5,8 +5,10 @@
 
 mod admin;
 mod backtest;
+mod backup;
 mod books;
 mod completions;
+mod database_url;
 mod demo;
 mod doctor;
 mod instance;
@@ -17,6 +19,7 @@ mod reference;
 mod remote;
 mod serve;
 mod signing;
+mod transfer;
 
 use std::{
     path::{Path, PathBuf},
@@ -41,6 +44,7 @@ Examples:
   dermaga admin create --email sari@example.com --name Sari
   dermaga config                      what is in force, and where each value came from
   dermaga doctor                      what is wrong with it, and what to do
+  dermaga backup /backup/friday       the shop itself, into a new folder
   dermaga user list                   a server's accounts, by DERMAGA_SERVER and DERMAGA_API_TOKEN
 
 Every setting can stand in dermaga.toml or in the environment; `dermaga config --reference` lists
@@ -91,10 +95,23 @@ enum Command {
     /// the address on stdout. Without any configuration it keeps everything in ./data and writes
     /// instances' manifests into a folder unless a Kubernetes cluster answers.
     Serve(serve::ServeArgs),
-    /// Bring the database's schema up to date and exit.
+    /// Bring the database's schema up to date and exit; or copy a shop from SQLite to PostgreSQL.
     ///
-    /// Safe to run while servers start. Needed only where DERMAGA_MIGRATE is false.
-    Migrate,
+    /// The schema: safe to run while servers start, and needed only where DERMAGA_MIGRATE is false.
+    ///
+    /// The copy (`--from sqlite --to postgres`): the server is stopped, and the target is empty. Run it
+    /// again after any interruption: it continues. It ends with the rows and the books of both databases
+    /// compared, changes nothing in the first one, and until it is done no server starts on the second.
+    Migrate(transfer::MigrateArgs),
+    /// Back the shop up into a new folder: database, keys, pictures of tickets.
+    ///
+    /// Safe beside a running server. On PostgreSQL it writes all but the database, and prints the command
+    /// that adds its dump. The folder is for its owner alone, and is verified while it is written.
+    Backup(backup::BackupArgs),
+    /// Restore a backup into an empty data folder, or compare a restored database with it.
+    ///
+    /// Every file is compared with the list in the backup first; then the restored books are verified.
+    Restore(backup::RestoreArgs),
     /// Manage administrators.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -321,7 +338,15 @@ async fn dispatch(Cli { global, command }: Cli) -> Result<(), CliError> {
         }
         Command::Serve(args) => Box::pin(serve::serve(global.load(args.flags())?)).await,
         Command::Config { reference: false } => print(&global.load(Vec::new())?.describe()),
-        Command::Migrate => serve::migrate(global.load(Vec::new())?).await,
+        Command::Migrate(args) => {
+            Box::pin(transfer::migrate(global.load_quietly(Vec::new())?, args)).await
+        }
+        Command::Backup(args) => {
+            Box::pin(backup::backup(global.load_quietly(Vec::new())?, args)).await
+        }
+        Command::Restore(args) => {
+            Box::pin(backup::restore(global.load_quietly(Vec::new())?, args)).await
+        }
         Command::Admin(command) => admin::run(global.load(Vec::new())?, command).await,
         Command::Doctor(args) => {
             let loaded = global.load_logging("error", Vec::new());

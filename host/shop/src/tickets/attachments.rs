@@ -22,6 +22,8 @@ pub const MOST_FILE_BYTES: usize = 5 * 1024 * 1024;
 const ORPHANED: TimeDelta = TimeDelta::hours(1);
 /// Files that one look of the sweeper finds.
 const SWEPT_AT_ONCE: i64 = 100;
+/// Files that are named at a time for a backup.
+const NAMED_AT_ONCE: i64 = 1_000;
 
 /// A file that is kept until this is dropped, or for good when its message is committed.
 #[derive(Debug)]
@@ -172,6 +174,29 @@ pub(super) fn settle(files: Vec<KeptFile>) {
         // Without its receiver the row has its message all the same.
         let _ = file.verdict.send(());
     }
+}
+
+/// A file as the place of files knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    pub id: AttachmentId,
+    pub name: String,
+    /// False for one that is being kept or removed, and may not be there.
+    pub is_attached: bool,
+}
+
+/// Returns the next files behind one, in the order of their ids; none after the last.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn files_after(conn: &mut Conn, id: AttachmentId) -> Result<Vec<NamedFile>> {
+    let rows = attachments::after(conn, id, NAMED_AT_ONCE).await?;
+    let named = rows.into_iter().map(|(id, is_attached)| NamedFile {
+        id,
+        name: path(id),
+        is_attached,
+    });
+    Ok(named.collect())
 }
 
 /// Refusal of more files than a message may have.

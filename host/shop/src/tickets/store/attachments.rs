@@ -42,6 +42,16 @@ pub(in crate::tickets) async fn attach(
     Ok(execute!(conn, sql, id, message_id)? == 1)
 }
 
+/// Files behind one, in the order of their ids, and which of them belong to a message.
+pub(in crate::tickets) async fn after(
+    conn: &mut Conn,
+    id: AttachmentId,
+    limit: i64,
+) -> sqlx::Result<Vec<(AttachmentId, bool)>> {
+    let sql = "SELECT id, message_id IS NOT NULL FROM ticket_attachments WHERE id > $1 ORDER BY id LIMIT $2";
+    fetch_all!(conn, (AttachmentId, bool), sql, id, limit)
+}
+
 /// Files of a ticket's messages, in the order of their names as they were kept.
 pub(in crate::tickets) async fn of_ticket(
     conn: &mut Conn,
