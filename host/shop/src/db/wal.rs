@@ -17,8 +17,14 @@ use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, sqlite::Sqlit
 const PREFIX: &[u8] = b"dermaga-wal:";
 /// Number of hexadecimal digits of a value.
 const DIGITS: usize = 32;
-/// Begins a transaction that changes the mark: prefix, value before, colon, value after.
-pub(super) const BEGIN: &str = "BEGIN IMMEDIATE; UPDATE wal_mark SET mark = 'dermaga-wal:' || substr(mark, 46) || ':' || lower(hex(randomblob(16)))";
+/// Statement that changes the mark: prefix, value before, colon, value after.
+macro_rules! change {
+    () => {
+        "UPDATE wal_mark SET mark = 'dermaga-wal:' || substr(mark, 46) || ':' || lower(hex(randomblob(16)))"
+    };
+}
+/// Begins a transaction that changes the mark.
+pub(super) const BEGIN: &str = concat!("BEGIN IMMEDIATE; ", change!());
 const READ: &str = "SELECT substr(mark, 46) FROM wal_mark";
 
 const HEADER_BYTES: usize = 32;
@@ -130,6 +136,12 @@ fn salts_at<const START: usize>(bytes: &[u8]) -> Option<Salts> {
 fn u32_at(bytes: &[u8], start: usize) -> Option<u32> {
     let four = bytes.get(start..start + 4)?.try_into().ok()?;
     Some(u32::from_be_bytes(four))
+}
+
+/// Changes the mark in a transaction that has begun.
+pub(super) async fn change_mark(conn: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query(change!()).execute(conn).await?;
+    Ok(())
 }
 
 /// Returns `false` before the migration that makes the mark.

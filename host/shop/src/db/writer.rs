@@ -146,6 +146,7 @@ impl Writer {
         }
         let mut transaction = self.pool.begin_with(BEGIN).await?;
         if wal::has_mark(&mut transaction).await? {
+            wal::change_mark(&mut transaction).await?;
             self.line.is_marked.store(true, Ordering::Release);
         }
         Ok(transaction)
