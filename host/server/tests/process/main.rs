@@ -8,6 +8,7 @@
 )]
 
 mod attachments;
+mod backup;
 mod cli;
 mod cluster_crash;
 mod compiling;
@@ -21,6 +22,7 @@ mod manage;
 mod payments;
 mod push;
 mod site;
+mod transfer;
 mod webhooks;
 
 use std::{

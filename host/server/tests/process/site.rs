@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -104,6 +104,34 @@ impl Site {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         dermaga(self.path(), arguments, &environment)
+    }
+
+    /// `dermaga` with the settings of this site.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(self.path());
+        command
+            .args(arguments)
+            .envs(self.environment.iter().cloned());
+        command
+    }
+
+    /// A site with the same settings and an empty folder.
+    pub(super) fn elsewhere(&self) -> Self {
+        let listen = free_address();
+        let hook = format!("http://{listen}/api/wallet/webhook/midtrans");
+        let mut environment = self.environment.clone();
+        environment.push(("MIDTRANS_NOTIFICATION_URL", hook));
+        Self {
+            folder: TempDir::new().unwrap(),
+            listen,
+            environment,
+            provisioner: self.provisioner,
+        }
+    }
+
+    /// Lends the site's data folder what other tests compiled.
+    pub(super) fn lend_compiled(&self) {
+        copy_compiled(&compiled(), &plugin_cache(self.path()));
     }
 
     pub(super) fn path(&self) -> &Path {
