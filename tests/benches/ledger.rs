@@ -15,16 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dermaga_shop::{
-    ids::UserId,
-    money::Rupiah,
-    wallet::{
-        self, Account, NewTransaction, TransactionType,
-        ledger::{self, Movement},
-    },
-};
-use dermaga_tests::{Engine, Shop};
-use serde_json::{Value, json};
+use dermaga_shop::{ids::UserId, wallet::ledger};
+use dermaga_tests::{Engine, Shop, entries};
+use serde_json::json;
 
 const WALLETS: usize = 300;
 const ENTRIES: usize = 300_000;
@@ -52,8 +45,9 @@ async fn measure(engine: Engine) {
         let profile = client.get("/api/user/profile").await.data(200);
         users.push(profile["id"].as_str().unwrap().parse().unwrap());
     }
-    for (round, share) in [(0, ENTRIES / 10), (1, ENTRIES - ENTRIES / 10)] {
-        fill(&shop, &users, round, share / WALLETS).await;
+    for (round, share) in [("first", ENTRIES / 10), ("second", ENTRIES - ENTRIES / 10)] {
+        let each = share / WALLETS;
+        entries::post(&shop.state().db, shop.clock(), &users, round, each).await;
         seal(&shop).await;
         // The planner's statistics are those of the night before, or none.
         let _ = fs::write("/proc/self/clear_refs", "5");
@@ -85,35 +79,4 @@ fn peak_kib() -> u64 {
 async fn seal(shop: &Shop) {
     let run = "/api/admin/jobs/ledger-seal/run";
     shop.admin().await.post(run, json!({})).await.data(200);
-}
-
-/// Posts `each` movements to each wallet.
-async fn fill(shop: &Shop, users: &[UserId], round: usize, each: usize) {
-    let amount = Rupiah::new(5);
-    let movement = Movement {
-        paid: amount,
-        bonus: Rupiah::ZERO,
-        others: vec![(Account::Gateway, amount.negated())],
-    };
-    for user_id in users {
-        let mut conn = shop.state().db.begin().await.unwrap();
-        let mut wallet = wallet::lock(&mut conn, *user_id).await.unwrap();
-        for number in 0..each {
-            let new = NewTransaction {
-                user_id: *user_id,
-                kind: TransactionType::TopUp,
-                description: "Top-up".to_owned(),
-                details: Value::Null,
-                subscription_id: None,
-                coupon_id: None,
-                price_decision_id: None,
-                coupon_decision_id: None,
-            };
-            let key = format!("{user_id}-{round}-{number}");
-            ledger::post(&mut conn, shop.clock(), &mut wallet, &movement, &key, new)
-                .await
-                .unwrap();
-        }
-        conn.commit().await.unwrap();
-    }
 }

@@ -8,12 +8,15 @@
     reason = "a test that fails should stop where it fails"
 )]
 
+pub mod by_hand;
 mod client;
+pub mod entries;
 pub mod explain;
 mod journal;
 mod mail_server;
 pub mod postgres;
 mod shop;
+pub mod wire;
 
 use std::io::Write as _;
 

@@ -37,6 +37,8 @@ cat >/dev/null
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
+    /// Folder that is removed at the end.
+    dir: PathBuf,
     /// Name of the database that new ones are copied from.
     migrated: OnceCell<String>,
     _keeper: Child,
@@ -98,6 +100,7 @@ fn start(durable: bool) -> Result<Postgres, String> {
     ));
     Ok(Postgres {
         port,
+        dir,
         migrated: OnceCell::new(),
         _keeper: keeper,
         _input: input,
@@ -148,6 +151,18 @@ impl Postgres {
         };
         let template = self.migrated.get_or_init(migrated).await;
         self.create(&format!("TEMPLATE {template}")).await.1
+    }
+
+    /// Returns the id of the server's first process, whose children do its work.
+    pub fn process_id(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.dir.join("data/postmaster.pid")).ok()?;
+        text.lines().next()?.trim().parse().ok()
+    }
+
+    /// Copies a database of this server, which nothing may use meanwhile, and returns the copy's URL.
+    pub async fn copy_of(&self, url: &str) -> String {
+        let name = url.rsplit('/').next().expect("a name");
+        self.create(&format!("TEMPLATE {name}")).await.1
     }
 
     /// Creates an empty database and returns its URL.

@@ -13,7 +13,6 @@
 )]
 
 mod buys;
-mod by_hand;
 mod over_http;
 
 use std::{
@@ -31,17 +30,17 @@ use dermaga_shop::{
     ids::UserId,
     wallet::ledger,
 };
-use dermaga_tests::{Engine, Shop, postgres};
+use dermaga_tests::{
+    Engine, Shop,
+    by_hand::Copyist,
+    postgres,
+    wire::{Request, Wire},
+};
 use futures::future::join_all;
 use serde_json::json;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    sync::Mutex,
-};
+use tokio::sync::Mutex;
 
 use buys::buys;
-use by_hand::Copyist;
 use over_http::Caller;
 
 /// Concurrent clients; each repeats its request as soon as it is answered.
@@ -151,48 +150,28 @@ async fn reads(name: &str, shop: &Shop) {
 }
 
 fn wallet_request(host: &str, token: &str) -> String {
-    format!(
-        "GET /api/wallet/info HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"
-    )
+    let request = Request {
+        method: "GET",
+        path: "/api/wallet/info",
+        token: Some(token),
+        ..Request::default()
+    };
+    request.to_text(host)
 }
 
-/// Repeats a request on one connection. The client does as little as possible, since it shares two
-/// cores with the server.
+/// Repeats a request on one connection.
 async fn read_again(address: String, request: String) -> Vec<Duration> {
     let mut latencies = Vec::with_capacity(READS);
-    let mut connection = TcpStream::connect(address).await.unwrap();
-    let mut answer = vec![0; 64 << 10];
+    let mut wire = Wire::connect(&address).await.unwrap();
     for number in 0..READS + WARM_UP {
         let started = Instant::now();
-        connection.write_all(request.as_bytes()).await.unwrap();
-        let mut filled = 0;
-        while !is_whole(&answer[..filled]) {
-            let read = connection.read(&mut answer[filled..]).await.unwrap();
-            assert!(read > 0, "the server hung up");
-            filled += read;
-        }
+        let answered = wire.ask(&request).await.unwrap();
+        assert_eq!(answered.status, 200);
         if number >= WARM_UP {
             latencies.push(started.elapsed());
         }
-        assert!(
-            answer.starts_with(b"HTTP/1.1 200 "),
-            "not answered with 200"
-        );
     }
     latencies
-}
-
-/// Checks that an answer has arrived to the end of its body.
-fn is_whole(answer: &[u8]) -> bool {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return false;
-    };
-    let head = std::str::from_utf8(&answer[..end]).unwrap();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.expect("a length").parse().unwrap();
-    answer.len() >= end + 4 + length
 }
 
 /// Compares redeeming one coupon (plugin call and ledger transaction) to inserting one row, each in
@@ -254,7 +233,8 @@ async fn over_http(name: &str, shop: &Shop, code: &str, users: &[(UserId, String
 async fn by_hand(name: &str, shop: &Shop, users: &[UserId]) {
     let mut copyists = HashMap::new();
     for user in users {
-        let copyist = Copyist::of(shop.state(), *user).await;
+        let url = shop.state().config.database_url();
+        let copyist = Copyist::of(&shop.state().db, shop.clock(), &url, *user).await;
         copyists.insert(*user, Mutex::new(copyist));
     }
     let copyists = Arc::new(copyists);

@@ -1,11 +1,11 @@
 //! Writes the rows of one redemption with the engine alone: no server, no plugin, no ledger, and
-//! the fewest possible round trips. A lower bound for any redemption on the same tables.
+//! the fewest possible round trips. A lower bound for any redemption on the same tables. Beside it the
+//! smallest durable commit there is: one row.
 
 use std::sync::Arc;
 
-use dermaga::api::AppState;
 use dermaga_shop::{
-    db::{Clock, new_id},
+    db::{Clock, Db, new_id},
     ids::UserId,
 };
 use sqlx::{
@@ -40,7 +40,7 @@ const STATEMENTS: [&str; 8] = [
 
 /// A connection, and the redemption of one customer that it copies.
 #[derive(Debug)]
-pub(crate) struct Copyist {
+pub struct Copyist {
     engine: Engine,
     sql: Arc<str>,
     clock: Clock,
@@ -64,14 +64,56 @@ struct Template {
     user_id: UserId,
 }
 
+impl Engine {
+    /// Connects with commits that wait for the disk, as the shop does.
+    async fn connect(url: &str) -> Self {
+        if !url.starts_with("sqlite:") {
+            return Self::Postgres(PgConnection::connect(url).await.unwrap());
+        }
+        let options: SqliteConnectOptions = url.parse().unwrap();
+        let options = options
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true);
+        Self::Sqlite(SqliteConnection::connect_with(&options).await.unwrap())
+    }
+}
+
+/// A connection that commits one row after another.
+#[derive(Debug)]
+pub struct Committer(Engine);
+
+impl Committer {
+    /// Connects, and makes the table where it is missing.
+    pub async fn connect(url: &str) -> Self {
+        let mut own = Self(Engine::connect(url).await);
+        own.run("CREATE TABLE IF NOT EXISTS bare_rows (value BIGINT NOT NULL)")
+            .await;
+        own
+    }
+
+    /// Writes a row, durably.
+    pub async fn commit(&mut self) {
+        self.run("INSERT INTO bare_rows (value) VALUES (1)").await;
+    }
+
+    async fn run(&mut self, sql: &'static str) {
+        match &mut self.0 {
+            Engine::Sqlite(conn) => drop(sqlx::query(sql).execute(conn).await.unwrap()),
+            Engine::Postgres(conn) => drop(sqlx::query(sql).execute(conn).await.unwrap()),
+        }
+    }
+}
+
 impl Copyist {
-    /// Reads the last redemption of this customer.
-    pub(crate) async fn of(state: &AppState, user: UserId) -> Self {
+    /// Reads the last redemption of this customer, and connects to the same database at this address.
+    pub async fn of(db: &Db, clock: &Clock, url: &str, user: UserId) -> Self {
         let sql = "SELECT r.id, r.decision_id, r.transaction_id, e.id AS entry_id,
-                     r.coupon_id, r.user_id, e.position
+                     r.coupon_id, r.user_id, w.entries AS position
                    FROM coupon_redemptions r JOIN journal_entries e ON e.transaction_id = r.transaction_id
+                     JOIN wallets w ON w.user_id = r.user_id
                    WHERE r.user_id = $1 ORDER BY e.position DESC LIMIT 1";
-        let mut conn = state.db.read().await.unwrap();
+        let mut conn = db.read().await.unwrap();
         #[derive(sqlx::FromRow)]
         struct Row {
             #[sqlx(flatten)]
@@ -79,30 +121,22 @@ impl Copyist {
             position: i64,
         }
         let row = dermaga_shop::fetch_one!(conn, Row, sql, user).unwrap();
-        let url = state.config.database_url();
-        let (engine, sql) = if conn.is_postgres() {
-            let conn = PgConnection::connect(&url).await.unwrap();
-            (Engine::Postgres(conn), in_one())
-        } else {
-            let options: SqliteConnectOptions = url.parse().unwrap();
-            let options = options
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true);
-            let conn = SqliteConnection::connect_with(&options).await.unwrap();
-            (Engine::Sqlite(conn), in_sequence())
+        let engine = Engine::connect(url).await;
+        let sql = match engine {
+            Engine::Sqlite(_) => in_sequence(),
+            Engine::Postgres(_) => in_one(),
         };
         Self {
             engine,
             sql: sql.into(),
-            clock: state.clock.clone(),
+            clock: clock.clone(),
             template: row.template,
             position: row.position,
         }
     }
 
     /// Writes the rows again, durably, under new ids.
-    pub(crate) async fn copy(&mut self) {
+    pub async fn copy(&mut self) {
         self.position += 1;
         let t = &self.template;
         let [decision, transaction, entry, redemption]: [Uuid; 4] =
