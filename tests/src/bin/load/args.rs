@@ -1,0 +1,180 @@
+//! Arguments of the command.
+
+use std::{fs, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use dermaga_tests::Engine;
+
+use crate::{Outcome, routes::Route};
+
+/// Measures the shop under load, over HTTP, beside floors that take turns with it.
+///
+/// Starts the `dermaga` command in a temporary folder, on SQLite or on a private PostgreSQL, and talks to 127.0.0.1
+/// alone. Exits with 1 when a request failed or the books do not hold.
+#[derive(Debug, Parser)]
+#[command(
+    name = "load",
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer with the bytes in a file until the input ends; the floor of a measurement.
+    #[command(hide = true)]
+    Floor { answers: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The `dermaga` command to measure [default: beside this command]
+    #[arg(long, value_name = "FILE")]
+    server: Option<PathBuf>,
+    /// Database
+    #[arg(long, value_enum, default_value = "both")]
+    engine: Engines,
+    /// What is measured [default: all]
+    #[arg(long = "case", value_enum, value_delimiter = ',', value_name = "CASE")]
+    cases: Vec<Case>,
+    /// Connections at the same time, each with a customer and a coupon of its own
+    #[arg(long, value_delimiter = ',', default_value = "1,16,64,256", value_name = "NUMBER",
+        value_parser = clap::value_parser!(u16).range(1..=300))]
+    connections: Vec<u16>,
+    /// Rounds that count, after one that warms up; in each, every side has a turn
+    #[arg(long, default_value_t = 5, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+    /// Length of a turn; whatever has begun by then is finished
+    #[arg(long, default_value_t = 3, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Entries that the ledger has before anything is measured; a million takes minutes
+    #[arg(long, default_value_t = 0, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    pub(crate) entries: u32,
+    /// Log of the server, which goes into a file, as DERMAGA_LOG
+    #[arg(long, default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+    /// File for the results as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Engines {
+    Sqlite,
+    Postgres,
+    Both,
+}
+
+/// A single route, or the whole journey of a new customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Case {
+    Health,
+    Catalogue,
+    Wallet,
+    Redeem,
+    Subscribe,
+    Journey,
+}
+
+impl Options {
+    /// Path of the server, which is started in other folders.
+    pub(crate) fn server(&self) -> Outcome<PathBuf> {
+        let path = match &self.server {
+            Some(path) => path.clone(),
+            None => std::env::current_exe()?.with_file_name("dermaga"),
+        };
+        fs::canonicalize(&path).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+
+    pub(crate) const fn engines(&self) -> &'static [Engine] {
+        match self.engine {
+            Engines::Sqlite => &[Engine::Sqlite],
+            Engines::Postgres => &[Engine::Postgres],
+            Engines::Both => &[Engine::Sqlite, Engine::Postgres],
+        }
+    }
+
+    pub(crate) fn cases(&self) -> &[Case] {
+        if self.cases.is_empty() {
+            Case::value_variants()
+        } else {
+            &self.cases
+        }
+    }
+
+    /// Entries of each customer's wallet before anything is measured.
+    pub(crate) fn entries_of_each(&self, customers: usize) -> usize {
+        usize::try_from(self.entries).unwrap_or(usize::MAX) / customers.max(1)
+    }
+
+    pub(crate) fn connections(&self) -> impl Iterator<Item = usize> {
+        self.connections.iter().copied().map(usize::from)
+    }
+}
+
+impl Case {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Catalogue => "catalogue",
+            Self::Wallet => "wallet",
+            Self::Redeem => "redeem",
+            Self::Subscribe => "subscribe",
+            Self::Journey => "journey",
+        }
+    }
+
+    /// The one route of the case; none for the journey.
+    pub(crate) const fn route(self) -> Option<Route> {
+        match self {
+            Self::Health => Some(Route::Health),
+            Self::Catalogue => Some(Route::Catalogue),
+            Self::Wallet => Some(Route::Wallet),
+            Self::Redeem => Some(Route::Redeem),
+            Self::Subscribe => Some(Route::Subscribe),
+            Self::Journey => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> Result<Options, clap::Error> {
+        let all = std::iter::once("load").chain(arguments.iter().copied());
+        Cli::try_parse_from(all).map(|cli| cli.options)
+    }
+
+    #[test]
+    fn everything_is_measured_unless_said_otherwise() {
+        let all = options(&[]).unwrap();
+        assert_eq!(all.cases().len(), 6);
+        assert_eq!(all.engines(), [Engine::Sqlite, Engine::Postgres]);
+        assert_eq!(all.connections().collect::<Vec<_>>(), [1, 16, 64, 256]);
+        let some = options(&["--case", "redeem,journey", "--connections", "1,4"]).unwrap();
+        assert_eq!(some.cases(), [Case::Redeem, Case::Journey]);
+        assert_eq!(some.connections().collect::<Vec<_>>(), [1, 4]);
+        assert_eq!(some.entries_of_each(4), 0);
+        let full = options(&["--entries", "1000000"]).unwrap();
+        assert_eq!(full.entries_of_each(256), 3_906);
+    }
+
+    #[test]
+    fn what_would_not_end_is_refused() {
+        for wrong in [
+            ["--connections", "0"],
+            ["--connections", "301"],
+            ["--seconds", "0"],
+            ["--rounds", "0"],
+            ["--case", "all"],
+        ] {
+            assert!(options(&wrong).is_err(), "{wrong:?}");
+        }
+    }
+}
