@@ -57,7 +57,7 @@ impl Stage<'_> {
         let bare = self.bare(case).await?;
         let mut rows = Vec::new();
         for connections in options.connections() {
-            let row = self.level(case, connections, &bare, options).await?;
+            let row = Box::pin(self.level(case, connections, &bare, options)).await?;
             print!("{}", row.lines());
             let entries = self.site.verify()?;
             println!("{:9} the books hold: {entries} entries", row.engine);

@@ -77,7 +77,7 @@ async fn run(options: &Options) -> Outcome<()> {
     print!("{}", report::heading());
     let mut rows = Vec::new();
     for engine in options.engines() {
-        rows.extend(measure(*engine, &server, options).await?);
+        rows.extend(Box::pin(measure(*engine, &server, options)).await?);
     }
     if let Some(file) = &options.json {
         let run = Run {
@@ -101,7 +101,7 @@ async fn run(options: &Options) -> Outcome<()> {
 /// Measures one engine; a failure shows the end of the server's log.
 async fn measure(engine: Engine, binary: &Path, options: &Options) -> Outcome<Vec<Row>> {
     let mut site = Site::new(engine, binary, &options.log).await?;
-    let measured = measure_at(&mut site, engine, options).await;
+    let measured = Box::pin(measure_at(&mut site, engine, options)).await;
     measured.map_err(|error| format!("{error}\n{}", site.log_tail()).into())
 }
 
@@ -134,7 +134,7 @@ async fn measure_at(site: &mut Site, engine: Engine, options: &Options) -> Outco
     };
     let mut rows = Vec::new();
     for case in options.cases() {
-        rows.extend(stage.measure(*case, options).await?);
+        rows.extend(Box::pin(stage.measure(*case, options)).await?);
     }
     by_hand.close().await;
     site.stop()?;

@@ -11,6 +11,7 @@ use dermaga_tests::{
     postgres::{self, Postgres},
 };
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
 use crate::{
@@ -129,14 +130,12 @@ impl Site {
         if let (Some(server), Some(url)) = (&self.postgres, &self.url) {
             return Ok(server.copy_of(url).await);
         }
-        let data = self.folder().join("data");
-        let log = data.join("dermaga.db-wal");
-        if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-            return Err("the server left a part of its database in the log".into());
-        }
-        let copy = self.folder().join("by-hand.db");
-        fs::copy(data.join("dermaga.db"), &copy)?;
-        Ok(format!("sqlite://{}", copy.display()))
+        let copy = self.folder().join("by-hand.db").display().to_string();
+        let mut conn = SqliteConnection::connect(&self.database_url()).await?;
+        let sql = AssertSqlSafe(format!("VACUUM INTO '{copy}'"));
+        sqlx::query(sql).execute(&mut conn).await?;
+        conn.close().await?;
+        Ok(format!("sqlite://{copy}"))
     }
 
     /// Proves the books by the command, which is safe beside a running server; returns the number of entries.
