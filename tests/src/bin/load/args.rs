@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Database
     #[arg(long, value_enum, default_value = "both")]
     engine: Engines,
-    /// What is measured [default: all]
+    /// Cases to measure [default: all]
     #[arg(long = "case", value_enum, value_delimiter = ',', value_name = "CASE")]
     cases: Vec<Case>,
     /// Connections at the same time, each with a customer and a coupon of its own

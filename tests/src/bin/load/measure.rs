@@ -71,7 +71,7 @@ impl Watched {
     /// Lets the peak of the server's memory begin at what it has now.
     pub(crate) fn forget_peak(self) {
         if let Some(id) = self.server {
-            // Where this is not permitted, the peak is that of the whole life.
+            // Without permission the peak is that of the whole life.
             let _ = fs::write(format!("/proc/{id}/clear_refs"), "5");
         }
     }

@@ -12,7 +12,7 @@ pub(crate) struct Row {
     pub(crate) engine: &'static str,
     pub(crate) case: &'static str,
     pub(crate) connections: usize,
-    /// Acts a second.
+    /// Repetitions a second.
     pub(crate) rate: f64,
     /// The whole, and its steps if it has some.
     pub(crate) steps: Vec<(&'static str, Latencies)>,
@@ -37,7 +37,7 @@ pub(crate) struct Floor {
     pub(crate) connections: usize,
     pub(crate) rate: f64,
     pub(crate) latencies: Vec<Latencies>,
-    /// Processor time of an act, where the floor is a process of its own.
+    /// Processor time of one repetition, where the floor is a process of its own.
     pub(crate) server_micros: Option<f64>,
     /// The shop's rate to this one's: the median of the rounds.
     pub(crate) ratio: f64,

@@ -10,7 +10,7 @@ use crate::{
     turn::Turn,
 };
 
-/// Longest latency that is told apart, in microseconds: ten minutes.
+/// Longest latency that is recorded as it is, in microseconds: ten minutes.
 const LONGEST: u64 = 600_000_000;
 /// Significant digits of a latency.
 const DIGITS: u8 = 3;
@@ -41,7 +41,7 @@ pub(crate) struct Latencies {
     pub(crate) p99: u64,
 }
 
-/// Processor time of an act, in microseconds, with what it left to be done after its answer.
+/// Processor time of one repetition in microseconds, with the work that it left for after its answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Cost {
     pub(crate) server: f64,

@@ -124,8 +124,8 @@ impl Site {
         }
     }
 
-    /// Copies the database of the stopped server, and returns the copy's URL. What is written there by hand is
-    /// in no chain of the ledger, so that the shop's own books can still be proved.
+    /// Copies the database of the stopped server, and returns the copy's URL. Rows that are written by hand
+    /// are in no chain of the ledger, and would spoil the proof of the shop's own books.
     pub(crate) async fn copy_database(&self) -> Outcome<String> {
         if let (Some(server), Some(url)) = (&self.postgres, &self.url) {
             return Ok(server.copy_of(url).await);

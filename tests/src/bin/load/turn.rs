@@ -7,7 +7,7 @@ use futures::future::join_all;
 
 use crate::{Outcome, floor::Replayer, journey::Journey, routes::Caller};
 
-/// Failures after which a user gives up for this turn.
+/// Failures after which a user stops for this turn.
 const MOST_FAILURES: u64 = 5;
 
 /// A user, who repeats one thing as soon as it is done.
