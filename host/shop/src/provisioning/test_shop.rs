@@ -23,14 +23,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Choice, Classes, Desired, Handle, Instance, NewInstance, Provisioner, Status, Worker,
-    change_plan, create, directory::Directory, identity::Identity, recipe, reconciler::Reconciler,
-    render, secrets, store, terminate, test_service::Scripted,
+    change_plan, create, directory::Directory, recipe, reconciler::Reconciler, render, secrets,
+    store, terminate, test_service::Scripted,
 };
 use crate::{
     catalog::Sizes,
     crypto::{MasterKey, Vault},
     db::{Clock, Conn, Db},
     execute, fetch_all, fetch_one,
+    identity::Identity,
     ids::{PlanId, UserId},
     test_cluster::named_by,
     test_database::TestDatabase,

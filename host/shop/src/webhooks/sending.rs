@@ -202,7 +202,7 @@ fn cause(error: &reqwest::Error) -> String {
 }
 
 /// Returns the reason why no encrypted connection was made, if that is the cause.
-fn of_tls(error: &(dyn std::error::Error + 'static)) -> Option<&rustls::Error> {
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(one) = next {
         if let Some(refused) = one.downcast_ref() {
