@@ -90,7 +90,7 @@ async fn transfer(from: &str, to: &str) -> Result<(), CliError> {
 
 async fn fill(source: &Db, target: &Db) -> Result<(), CliError> {
     let begun = Box::pin(Transfer::begin(source, target)).await;
-    let transfer = match begun.map_err(refused)? {
+    let transfer = match begun.map_err(|error| refused(&error))? {
         Begun::Now(transfer) => transfer,
         Begun::Before(at) => {
             return print(&format!(
@@ -101,7 +101,7 @@ async fn fill(source: &Db, target: &Db) -> Result<(), CliError> {
     };
     let compared = Box::pin(copy(&transfer, source, target)).await;
     match compared {
-        Ok(()) => transfer.finish().await.map_err(refused),
+        Ok(()) => transfer.finish().await.map_err(|error| refused(&error)),
         Err(error) => {
             // The reason is the error; what holds the databases ends with the process, too.
             let _ = transfer.end().await;
@@ -116,8 +116,11 @@ async fn copy(transfer: &Transfer, source: &Db, target: &Db) -> Result<(), CliEr
         // A reader that has gone stops nothing.
         let _ = print(&format!("{table}: {} copied\n", counted(rows, "row")));
     };
-    transfer.copy(&mut told).await.map_err(refused)?;
-    let tables = transfer.count().await.map_err(refused)?;
+    transfer
+        .copy(&mut told)
+        .await
+        .map_err(|error| refused(&error))?;
+    let tables = transfer.count().await.map_err(|error| refused(&error))?;
     let different = tables.iter().filter(|table| table.source != table.target);
     let different: String = different.map(described).collect();
     if !different.is_empty() {
@@ -156,6 +159,6 @@ fn described(table: &Counted) -> String {
     format!("{table}: {source} in SQLite, {target} in PostgreSQL\n")
 }
 
-fn refused(error: TransferError) -> CliError {
+fn refused(error: &TransferError) -> CliError {
     CliError::Failed(error.to_string())
 }
