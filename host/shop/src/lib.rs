@@ -23,6 +23,7 @@ pub mod language;
 pub mod money;
 pub mod notifications;
 pub mod outbox;
+pub mod owners;
 pub mod payments;
 pub mod pictures;
 pub mod plugins;

@@ -417,7 +417,7 @@ async fn change_password(
     );
     let tokens = state
         .accounts
-        .change_password(customer.user_id, current, new, &origin)
+        .change_password(customer.identity(), current, new, &origin)
         .await?;
     Ok(Success::ok(
         "The password is changed. Other sessions and API tokens have ended.",

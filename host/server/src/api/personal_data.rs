@@ -140,6 +140,7 @@ async fn delete(
         .prove_owner(customer.identity(), password, request.code.as_deref())
         .await?;
     let gives_up = request.give_up_credit;
-    deletion::delete(accounts, Deleting::Owner, customer.user_id, gives_up).await?;
+    let by = Deleting::Owner(customer.identity());
+    deletion::delete(accounts, by, customer.user_id, gives_up).await?;
     Ok(Success::ok("Your account is deleted.", Nothing {}))
 }

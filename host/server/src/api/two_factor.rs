@@ -90,7 +90,7 @@ async fn begin(
     let shop_name = &state.config.wallet.shop_name;
     let enrolment = state
         .accounts
-        .begin_two_factor(customer.user_id, password, shop_name)
+        .begin_two_factor(customer.identity(), password, shop_name)
         .await?;
     let message = "Add the secret to your app, then confirm with a code of it.";
     Ok(Success::created(message, enrolment))
@@ -165,7 +165,7 @@ async fn renew_codes(
     let password = Password::new(proof.password);
     let codes = state
         .accounts
-        .renew_recovery_codes(customer.user_id, password, &proof.code)
+        .renew_recovery_codes(customer.identity(), password, &proof.code)
         .await?;
     let message =
         "Keep the recovery codes: they are not shown again, and the old ones do not work.";

@@ -154,7 +154,7 @@ async fn create(
         description: &request.description,
         events: request.events,
     };
-    let caller = Caller::Customer(customer.user_id);
+    let caller = Caller::Customer(customer.identity().signed_in());
     let (webhook, secret) = state.webhooks.create(caller, new).await?;
     let created = CreatedWebhook {
         webhook,
@@ -203,7 +203,7 @@ async fn change(
         events: patch.events,
         enabled: patch.enabled,
     };
-    let caller = Caller::Customer(customer.user_id);
+    let caller = Caller::Customer(customer.identity().signed_in());
     let webhook = state.webhooks.change(caller, id, change).await?;
     Ok(Success::ok("The webhook is changed.", webhook))
 }
@@ -216,7 +216,7 @@ async fn delete(
     customer: Customer,
     Id(id): Id<WebhookId>,
 ) -> Reply<Nothing> {
-    let caller = Caller::Customer(customer.user_id);
+    let caller = Caller::Customer(customer.identity().signed_in());
     state.webhooks.delete(caller, id).await?;
     Ok(Success::ok("The webhook is deleted.", Nothing {}))
 }
@@ -231,7 +231,7 @@ async fn rotate(
     Id(id): Id<WebhookId>,
     Body(request): Body<RotationRequest>,
 ) -> Reply<NewWebhookSecret> {
-    let caller = Caller::Customer(customer.user_id);
+    let caller = Caller::Customer(customer.identity().signed_in());
     let overlap = overlap(request.overlap_hours);
     let secret = state.webhooks.rotate(caller, id, overlap).await?;
     let secret = secret.reveal().to_owned().into();
@@ -249,7 +249,7 @@ async fn test(
     customer: Customer,
     Id(id): Id<WebhookId>,
 ) -> Reply<WebhookDelivery> {
-    let caller = Caller::Customer(customer.user_id);
+    let caller = Caller::Customer(customer.identity().signed_in());
     let delivery = state.webhooks.test(caller, id).await?;
     Ok(Success::accepted("The test event is on its way.", delivery))
 }
@@ -295,7 +295,7 @@ async fn resend(
     customer: Customer,
     Segment((id, delivery_id)): Segment<(WebhookId, WebhookDeliveryId)>,
 ) -> Reply<WebhookDelivery> {
-    let caller = Caller::Customer(customer.user_id);
+    let caller = Caller::Customer(customer.identity().signed_in());
     let delivery = state.webhooks.resend(caller, id, delivery_id).await?;
     Ok(Success::accepted("The event is sent again.", delivery))
 }

@@ -21,6 +21,7 @@ use crate::{
     db::{Conn, new_id},
     ids::UserId,
     outbox::{self, Topic},
+    owners,
 };
 
 /// Longest time for which an administrator looks at an account with one token.
@@ -102,7 +103,7 @@ impl Accounts {
         let name = change.name.as_deref().unwrap_or(&user.name);
         let phone = change.phone.as_deref().or(user.phone.as_deref());
         let is_other_person = name != user.name || phone != user.phone.as_deref();
-        administration::change(&mut conn, id, (name, phone, role), now).await?;
+        // Recorded before they are done: an administrator may give up the own role.
         if is_other_person {
             // Who it was stays out of the trail, which nothing is removed from.
             let details =
@@ -114,6 +115,9 @@ impl Accounts {
             let details = json!({ "from": user.role, "to": role });
             self.record(&mut conn, act, AuditAct::UserRoleChanged, id, details)
                 .await?;
+        }
+        administration::change(&mut conn, id, (name, phone, role), now).await?;
+        if is_other_role {
             let facts = json!({ "change": "ROLE", "role": role, "at": now });
             self.tell(&mut conn, Topic::AccountChanged, id, facts)
                 .await?;
@@ -149,8 +153,8 @@ impl Accounts {
         if status == AccountStatus::Disabled {
             keep_an_administrator(&mut conn, &user).await?;
         }
-        administration::set_status(&mut conn, id, status, now).await?;
         self.record(&mut conn, act, recorded, id, json!({})).await?;
+        administration::set_status(&mut conn, id, status, now).await?;
         let facts = json!({ "change": change, "role": user.role, "at": now });
         self.tell(&mut conn, Topic::AccountChanged, id, facts)
             .await?;
@@ -239,10 +243,9 @@ impl Accounts {
         audit::record(conn, &self.clock, act.actor_id, event).await
     }
 
-    /// Returns an account, for an actor who is an administrator still.
+    /// Locks an account and returns it, for an actor who is an administrator still.
     pub(super) async fn acted_on(&self, conn: &mut Conn, act: Act<'_>, id: UserId) -> Result<User> {
-        check_actor(conn, act.actor_id).await?;
-        existing(conn, id).await
+        lock(conn, act.actor_id, id).await
     }
 
     pub(super) async fn tell(
@@ -272,8 +275,9 @@ pub(super) async fn lock_for_deletion(
 ) -> Result<User> {
     let user = match by {
         Deleting::Administrator(act) => lock(conn, act.actor_id, id).await?,
-        Deleting::Owner => {
+        Deleting::Owner(identity) => {
             administration::lock_administrators(conn).await?;
+            owners::still_signed_in(conn, identity.signed_in()).await?;
             existing(conn, id).await?
         }
     };
@@ -294,9 +298,9 @@ async fn check_actor(conn: &mut Conn, actor_id: UserId) -> Result<()> {
     Err(Error::new(Code::Forbidden, message))
 }
 
-/// Returns an account that is not deleted.
+/// Locks an account that is not deleted, and returns it.
 async fn existing(conn: &mut Conn, id: UserId) -> Result<User> {
-    let user = store::by_id(conn, id).await?;
+    let user = store::lock(conn, id).await?;
     let user = user.filter(|user| user.deleted_at.is_none());
     user.ok_or_else(|| Error::not_found("account"))
 }

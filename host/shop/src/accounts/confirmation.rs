@@ -11,7 +11,7 @@ use super::{
     store,
 };
 use crate::{
-    Result,
+    Result, crypto,
     db::{Clock, Conn, Db},
     ids::UserId,
     outbox::{self, Topic},
@@ -52,7 +52,12 @@ impl Accounts {
     pub async fn confirm_email(&self, token: &str) -> Result<UserId> {
         let now = self.clock.now();
         let mut conn = self.db.begin().await?;
-        let user_id = mailed_tokens::take(&mut conn, token, Purpose::Confirmation, now).await?;
+        let (hash, purpose) = (crypto::sha256_hex(token), Purpose::Confirmation);
+        let found = store::mailed_tokens::holder(&mut conn, &hash, purpose, now).await?;
+        let user_id = found.ok_or_else(mailed_tokens::refusal)?;
+        // The account's row before the token's, as its deletion does.
+        store::lock(&mut conn, user_id).await?;
+        mailed_tokens::take(&mut conn, token, purpose, now).await?;
         store::confirm_email(&mut conn, user_id, now).await?;
         conn.commit().await?;
         tracing::info!(user.id = %user_id, "account.email_confirmed");

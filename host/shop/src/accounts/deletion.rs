@@ -14,12 +14,13 @@ use crate::{
     audit::{self, AuditAct, Event, Subject},
     db::{Clock, Conn},
     ids::UserId,
+    owners,
 };
 
 /// Party that deletes an account.
 #[derive(Debug, Clone, Copy)]
 pub enum Deleting<'a> {
-    Owner,
+    Owner(Identity),
     Administrator(Act<'a>),
 }
 
@@ -28,7 +29,8 @@ impl Accounts {
     /// where the account has a second factor.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` when one of them is wrong, `TOO_MANY_REQUESTS` when guessing.
+    /// `VALIDATION_FAILED` when one of them is wrong, `TOO_MANY_REQUESTS` when guessing,
+    /// `UNAUTHENTICATED` when the session has ended.
     pub async fn prove_owner(
         &self,
         identity: Identity,
@@ -37,18 +39,21 @@ impl Accounts {
     ) -> Result<()> {
         if identity.has_two_factor {
             let code = code.unwrap_or_default();
-            let conn = self.proven(identity.user_id, password, code).await?;
+            let conn = self.proven(identity, password, code).await?;
             return Ok(conn.commit().await?);
         }
         let user = self.user(identity.user_id).await?;
-        self.check_password(&user, password, "password").await
+        self.check_password(&user, password, "password").await?;
+        let mut conn = self.db.begin().await?;
+        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
+        Ok(conn.commit().await?)
     }
 
     /// Opens the transaction of a deletion.
     ///
     /// # Errors
     /// `NOT_FOUND`; `INVALID_STATE` for the last administrator; `FORBIDDEN` when the actor is no
-    /// administrator any more.
+    /// administrator any more; `UNAUTHENTICATED` when the owner's session has ended.
     pub(crate) async fn begin_deletion(
         &self,
         by: Deleting<'_>,
@@ -69,7 +74,7 @@ impl Accounts {
     ) -> Result<()> {
         let id = user.id;
         let (actor_id, reason) = match by {
-            Deleting::Owner => (id, None),
+            Deleting::Owner(_) => (id, None),
             Deleting::Administrator(act) => (act.actor_id, Some(act.reason)),
         };
         let event = Event::new(AuditAct::UserDeleted, Subject::User(id), details);

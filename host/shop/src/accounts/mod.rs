@@ -39,6 +39,7 @@ use crate::{
     ids::UserId,
     language::Language,
     outbox::{self, Topic},
+    owners,
 };
 
 pub use api_tokens::{ApiToken, NewApiToken, Scope};
@@ -228,6 +229,8 @@ impl Accounts {
             self.strengthen(&user, password).await?;
         }
         let mut conn = self.db.begin().await?;
+        // Hashing takes a while, in which the password may be replaced or the account disabled.
+        let user = still_as_seen(&mut conn, user).await?;
         store::sessions::forget_expired(&mut conn, self.clock.now()).await?;
         let signed_in = match self.challenge(&mut conn, &user).await? {
             Some(challenge) => SignIn::Challenge(challenge),
@@ -250,19 +253,22 @@ impl Accounts {
     /// Changes a password, ends every session, and starts a new one for the caller.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` when the current password is wrong; `TOO_MANY_REQUESTS` when guessing.
+    /// `VALIDATION_FAILED` when the current password is wrong; `TOO_MANY_REQUESTS` when guessing;
+    /// `UNAUTHENTICATED` when the caller's session has ended.
     pub async fn change_password(
         &self,
-        user_id: UserId,
+        identity: Identity,
         current: Password,
         new: Password,
         origin: &Origin,
     ) -> Result<Tokens> {
+        let user_id = identity.user_id;
         let user = self.user(user_id).await?;
         self.check_password(&user, current, "currentPassword")
             .await?;
         let hash = self.hasher.hash(new).await?;
         let mut conn = self.db.begin().await?;
+        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
         if !store::replace_password_hash(&mut conn, user_id, &user.password_hash, &hash).await? {
             return Err(Error::new(
                 Code::Conflict,
@@ -308,7 +314,9 @@ impl Accounts {
     /// `NOT_FOUND` when there is no such account.
     pub async fn set_profile(&self, id: UserId, name: &str, phone: Option<&str>) -> Result<User> {
         let mut conn = self.db.begin().await?;
-        store::set_profile(&mut conn, id, name, phone, self.clock.now()).await?;
+        if !store::set_profile(&mut conn, id, name, phone, self.clock.now()).await? {
+            return Err(Error::not_found("account"));
+        }
         conn.commit().await?;
         self.user(id).await
     }
@@ -319,7 +327,9 @@ impl Accounts {
     /// `NOT_FOUND` when there is no such account.
     pub async fn set_avatar(&self, id: UserId, avatar: Option<&str>) -> Result<User> {
         let mut conn = self.db.begin().await?;
-        store::set_avatar(&mut conn, id, avatar, self.clock.now()).await?;
+        if !store::set_avatar(&mut conn, id, avatar, self.clock.now()).await? {
+            return Err(Error::not_found("account"));
+        }
         conn.commit().await?;
         self.user(id).await
     }
@@ -361,6 +371,24 @@ impl Accounts {
 /// Returns a random password to hand to a person once.
 pub fn generate_password() -> Password {
     Password::new(crypto::random_password(GENERATED_PASSWORD_LENGTH))
+}
+
+/// Locks an account that is signed in to, and returns it: every end of its sessions has come before, and
+/// refuses this one, or comes after, and ends it.
+async fn still_as_seen(conn: &mut Conn, seen: User) -> Result<User> {
+    let now = store::lock(conn, seen.id).await?;
+    // A generation is raised by signing out, too, and a hash is replaced by a stronger one of the same
+    // password; another password changes both.
+    let now = now.filter(|now| {
+        now.token_generation == seen.token_generation || *now.password_hash == *seen.password_hash
+    });
+    match now {
+        Some(user) if user.status == AccountStatus::Active => Ok(user),
+        _ => Err(Error::new(
+            Code::InvalidCredentials,
+            "The e-mail or the password is wrong.",
+        )),
+    }
 }
 
 fn disabled() -> Error {

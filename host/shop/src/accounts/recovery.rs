@@ -69,16 +69,15 @@ impl Accounts {
             Ok::<_, Error>(store::mailed_tokens::holder(&mut conn, &hash, purpose, now).await?)
         };
         let (attempt, found) = attempt.unless_failing(found).await?;
-        if found.is_none() {
-            return Err(mailed_tokens::refusal());
-        }
+        let user_id = found.ok_or_else(mailed_tokens::refusal)?;
         attempt.succeeded();
         let password_hash = self.hasher.hash(new).await?;
 
         let mut conn = self.db.begin().await?;
-        let user_id = mailed_tokens::take(&mut conn, token, Purpose::PasswordReset, now).await?;
-        let user = store::by_id(&mut conn, user_id).await?;
+        // The account's row before the token's, as whatever ends such tokens does.
+        let user = store::lock(&mut conn, user_id).await?;
         let user = user.ok_or_else(mailed_tokens::refusal)?;
+        mailed_tokens::take(&mut conn, token, Purpose::PasswordReset, now).await?;
         if user.status == AccountStatus::Disabled {
             return Err(disabled());
         }

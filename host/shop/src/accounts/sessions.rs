@@ -26,6 +26,7 @@ use crate::{
     ids::{SessionId, UserId},
     language::Language,
     outbox::{self, Topic},
+    owners::{SignedIn, over},
 };
 
 /// Cache lifetime of an account's standing: the longest an ended session still works.
@@ -47,6 +48,16 @@ pub struct Identity {
     pub has_two_factor: bool,
     /// Language of what is written to the account.
     pub language: Language,
+}
+
+impl Identity {
+    /// Returns what is checked again in the transaction of a write.
+    pub const fn signed_in(self) -> SignedIn {
+        SignedIn {
+            user_id: self.user_id,
+            session: self.session,
+        }
+    }
 }
 
 /// An account and one of its sessions.
@@ -337,13 +348,14 @@ impl Accounts {
     /// password may have made API tokens or asked for mails, so they end with the sessions.
     pub(super) async fn end_all_sessions(&self, conn: &mut Conn, user: User) -> Result<User> {
         let now = self.clock.now();
+        // The account's row before all others: what makes keys for it locks that row first, too.
+        let generation = store::raise_generation(conn, user.id, now).await?;
+        let token_generation = generation.ok_or_else(|| Error::not_found("account"))?;
         sessions::end_all(conn, user.id, now).await?;
         let reset = Purpose::PasswordReset;
         store::mailed_tokens::forget_all(conn, user.id, reset).await?;
         two_factor::store::forget_challenges_of(conn, user.id).await?;
         api_tokens::revoke_all(conn, user.id, now).await?;
-        let generation = store::raise_generation(conn, user.id, now).await?;
-        let token_generation = generation.ok_or_else(|| Error::not_found("account"))?;
         Ok(User {
             token_generation,
             ..user
@@ -359,8 +371,4 @@ fn may_look(method: &Method, route: &str) -> bool {
         ("GET", "/api/auth/profile") | ("POST", "/api/auth/logout")
     );
     is_own || Scope::Read.allows(method, route)
-}
-
-fn over() -> Error {
-    Error::new(Code::Unauthenticated, "This session is over. Log in again.")
 }

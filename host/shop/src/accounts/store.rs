@@ -34,11 +34,25 @@ pub(super) async fn insert(conn: &mut Conn, user: &User, language: Language) -> 
     Ok(())
 }
 
-const USER: &str = "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at, \
-    deleted_at, created_at FROM users WHERE id = $1";
+macro_rules! select_user {
+    () => {
+        "SELECT id, email, password_hash, name, phone, avatar, role, status, token_generation, email_verified_at,
+         deleted_at, created_at FROM users WHERE id = $1"
+    };
+}
 
 pub(super) async fn by_id(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<User>> {
-    fetch_optional!(conn, User, USER, id)
+    fetch_optional!(conn, User, select_user!(), id)
+}
+
+/// Takes the row's lock, too. SQLite's writer has it already.
+pub(super) async fn lock(conn: &mut Conn, id: UserId) -> sqlx::Result<Option<User>> {
+    let sql = if conn.is_postgres() {
+        concat!(select_user!(), " FOR NO KEY UPDATE")
+    } else {
+        select_user!()
+    };
+    fetch_optional!(conn, User, sql, id)
 }
 
 pub(super) async fn by_email(conn: &mut Conn, email: &str) -> sqlx::Result<Option<User>> {
@@ -53,7 +67,7 @@ pub(super) async fn has_administrator(conn: &mut Conn) -> sqlx::Result<bool> {
     Ok(exists)
 }
 
-/// Replaces name and phone; returns true when the account exists.
+/// Replaces name and phone; false when the account is deleted.
 pub(super) async fn set_profile(
     conn: &mut Conn,
     id: UserId,
@@ -61,17 +75,19 @@ pub(super) async fn set_profile(
     phone: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE users SET name = $2, phone = $3, updated_at = $4 WHERE id = $1";
+    let sql = "UPDATE users SET name = $2, phone = $3, updated_at = $4 \
+               WHERE id = $1 AND deleted_at IS NULL";
     Ok(execute!(conn, sql, id, name, phone, now)? == 1)
 }
 
+/// Replaces or removes the picture; false when the account is deleted.
 pub(super) async fn set_avatar(
     conn: &mut Conn,
     id: UserId,
     avatar: Option<&str>,
     now: DateTime<Utc>,
 ) -> sqlx::Result<bool> {
-    let sql = "UPDATE users SET avatar = $2, updated_at = $3 WHERE id = $1";
+    let sql = "UPDATE users SET avatar = $2, updated_at = $3 WHERE id = $1 AND deleted_at IS NULL";
     Ok(execute!(conn, sql, id, avatar, now)? == 1)
 }
 

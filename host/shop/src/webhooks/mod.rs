@@ -31,6 +31,7 @@ use crate::{
     db::{Clock, Conn, Db, Page, Part, new_id},
     ids::{UserId, WebhookDeliveryId, WebhookId},
     outbox::Topic,
+    owners,
     throttle::Throttle,
     workers::Worker,
 };
@@ -143,7 +144,7 @@ impl Webhooks {
             created_at: now,
             updated_at: now,
         };
-        let mut conn = self.db.begin().await?;
+        let mut conn = self.begin(caller).await?;
         store::lock(&mut conn, owner, now).await?;
         self.check_count(&mut conn, owner).await?;
         store::insert(&mut conn, owner, &webhook).await?;
@@ -159,6 +160,15 @@ impl Webhooks {
         .await?;
         conn.commit().await?;
         Ok((webhook, secret))
+    }
+
+    /// Opens the transaction of an act. An administrator is looked at when the act is recorded.
+    async fn begin(&self, caller: Caller<'_>) -> Result<Conn> {
+        let mut conn = self.db.begin().await?;
+        if let Caller::Customer(customer) = caller {
+            owners::still_signed_in(&mut conn, customer).await?;
+        }
+        Ok(conn)
     }
 
     async fn check_count(&self, conn: &mut Conn, owner: Owner) -> Result<()> {
@@ -194,7 +204,7 @@ impl Webhooks {
         };
         let events = change.events.map(|events| kinds_for(owner, events));
         let (events, now) = (events.transpose()?, self.clock.now());
-        let mut conn = self.db.begin().await?;
+        let mut conn = self.begin(caller).await?;
         store::lock(&mut conn, owner, now).await?;
         let before = find(&mut conn, owner, id).await?;
         let mut after = Webhook {
@@ -234,7 +244,7 @@ impl Webhooks {
     /// `NOT_FOUND`.
     pub async fn delete(&self, caller: Caller<'_>, id: WebhookId) -> Result<()> {
         let owner = caller.owner();
-        let mut conn = self.db.begin().await?;
+        let mut conn = self.begin(caller).await?;
         store::lock(&mut conn, owner, self.clock.now()).await?;
         let removed = find(&mut conn, owner, id).await?;
         store::delete(&mut conn, owner, id).await?;
@@ -255,7 +265,7 @@ impl Webhooks {
         overlap: TimeDelta,
     ) -> Result<Secret> {
         let (owner, now) = (caller.owner(), self.clock.now());
-        let mut conn = self.db.begin().await?;
+        let mut conn = self.begin(caller).await?;
         store::lock(&mut conn, owner, now).await?;
         find(&mut conn, owner, id).await?;
         store::expire_secrets(&mut conn, id, now + overlap).await?;
@@ -286,7 +296,7 @@ impl Webhooks {
     /// `NOT_FOUND`; `INVALID_STATE` while it is disabled; `TOO_MANY_REQUESTS`.
     pub async fn test(&self, caller: Caller<'_>, id: WebhookId) -> Result<WebhookDelivery> {
         self.asked.admit(caller.user_id(), self.clock.now())?;
-        let mut conn = self.db.begin().await?;
+        let mut conn = self.begin(caller).await?;
         let webhook = find(&mut conn, caller.owner(), id).await?;
         check_enabled(&webhook)?;
         let event = Event {
@@ -354,7 +364,7 @@ impl Webhooks {
         delivery_id: WebhookDeliveryId,
     ) -> Result<WebhookDelivery> {
         self.asked.admit(caller.user_id(), self.clock.now())?;
-        let mut conn = self.db.begin().await?;
+        let mut conn = self.begin(caller).await?;
         let webhook = find(&mut conn, caller.owner(), id).await?;
         check_enabled(&webhook)?;
         let is_revived = deliveries::revive(&mut conn, id, delivery_id, self.clock.now()).await?;

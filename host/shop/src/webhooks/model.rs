@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     ids::{UserId, WebhookDeliveryId, WebhookId},
     outbox::{ADMINISTRATORS, Topic},
+    owners::SignedIn,
     text_enum,
 };
 
@@ -41,7 +42,7 @@ impl Owner {
 #[derive(Debug, Clone, Copy)]
 pub enum Caller<'a> {
     /// A customer, on its own endpoints.
-    Customer(UserId),
+    Customer(SignedIn),
     /// An administrator, on those of the shop, with the reason where one is asked for.
     Administrator(UserId, Option<&'a str>),
 }
@@ -49,14 +50,14 @@ pub enum Caller<'a> {
 impl Caller<'_> {
     pub(super) const fn owner(self) -> Owner {
         match self {
-            Self::Customer(user_id) => Owner::Customer(user_id),
+            Self::Customer(SignedIn { user_id, .. }) => Owner::Customer(user_id),
             Self::Administrator(..) => Owner::Shop,
         }
     }
 
     pub(super) const fn user_id(self) -> UserId {
         match self {
-            Self::Customer(user_id) | Self::Administrator(user_id, _) => user_id,
+            Self::Customer(SignedIn { user_id, .. }) | Self::Administrator(user_id, _) => user_id,
         }
     }
 }

@@ -22,6 +22,7 @@ pub(super) async fn play(till: &Till) {
         .await;
     let user = customer.get("/api/user/profile").await.data(200)["id"].clone();
     webhook(&customer).await;
+    shop.sign_in("jalan@example.com").await;
     let paid = till.paid(&customer, 50_000).await;
     let id = text(&till.seen(&paid).await["payment"]["id"]);
     let named = format!("/api/wallet/transactions/{}/status", paid.id);

@@ -20,6 +20,7 @@ use crate::{
     db::{Conn, new_id},
     ids::{ApiTokenId, UserId},
     outbox::{self, Topic},
+    owners,
 };
 
 /// Prefix of every token, so that people and secret scanners recognise one.
@@ -123,7 +124,8 @@ impl Accounts {
     /// Creates a token for an account.
     ///
     /// # Errors
-    /// `FORBIDDEN` for [`Scope::Plugins`] without the role, `CONFLICT` when there are too many.
+    /// `FORBIDDEN` for [`Scope::Plugins`] without the role, `CONFLICT` when there are too many,
+    /// `UNAUTHENTICATED` when the session has ended.
     pub async fn create_api_token(
         &self,
         identity: Identity,
@@ -148,7 +150,7 @@ impl Accounts {
         };
         let mut conn = self.db.begin().await?;
         // The account's row is locked, so that two requests cannot both take the last place.
-        store::lock_account(&mut conn, identity.user_id, now).await?;
+        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
         if store::count(&mut conn, identity.user_id, now).await? >= MAX_PER_ACCOUNT {
             let message = format!(
                 "You already have the maximum of {MAX_PER_ACCOUNT} API tokens. Revoke one first."

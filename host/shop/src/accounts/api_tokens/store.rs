@@ -11,20 +11,6 @@ use crate::{
     language::Language,
 };
 
-/// Locks the account's row until the transaction ends.
-pub(super) async fn lock_account(
-    conn: &mut Conn,
-    user_id: UserId,
-    now: DateTime<Utc>,
-) -> sqlx::Result<u64> {
-    execute!(
-        conn,
-        "UPDATE users SET updated_at = $2 WHERE id = $1",
-        user_id,
-        now
-    )
-}
-
 /// Returns the number of valid tokens.
 pub(super) async fn count(
     conn: &mut Conn,

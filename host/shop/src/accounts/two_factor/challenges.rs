@@ -69,6 +69,8 @@ impl Accounts {
         let Some(user_id) = store::challenged(&mut conn, &hash, now).await? else {
             return Ok(Err(wrong()));
         };
+        // The account's row first, as whatever ends its sessions and challenges does.
+        let user = accounts::lock(&mut conn, user_id).await?;
         let checked = self.check_code(&mut conn, user_id, code, true).await?;
         match checked {
             Checked::Right => {}
@@ -84,7 +86,6 @@ impl Accounts {
         if !store::take_challenge(&mut conn, &hash).await? {
             return Ok(Err(wrong()));
         }
-        let user = accounts::by_id(&mut conn, user_id).await?;
         let user = user.ok_or_else(wrong)?;
         if user.status == AccountStatus::Disabled {
             return Err(disabled());

@@ -25,6 +25,7 @@ use crate::{
     db::Conn,
     ids::UserId,
     outbox::Topic,
+    owners,
     throttle::too_many,
 };
 
@@ -76,10 +77,11 @@ impl Accounts {
     /// `TOO_MANY_REQUESTS` when guessing.
     pub async fn begin_two_factor(
         &self,
-        user_id: UserId,
+        identity: Identity,
         password: Password,
         shop_name: &str,
     ) -> Result<Enrolment> {
+        let user_id = identity.user_id;
         let user = self.user(user_id).await?;
         self.check_password(&user, password, "password").await?;
         let secret = crypto::random_bytes::<20>();
@@ -90,6 +92,7 @@ impl Accounts {
             now: self.clock.now(),
         };
         let mut conn = self.db.begin().await?;
+        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
         if !store::begin(&mut conn, &new).await? {
             let message = "Two-factor sign-in is on already. Turn it off first.";
             return Err(Error::new(Code::InvalidState, message));
@@ -111,6 +114,7 @@ impl Accounts {
     ) -> Result<RecoveryCodes> {
         let (user_id, now) = (identity.user_id, self.clock.now());
         let mut conn = self.db.begin().await?;
+        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
         let checked = self.check_code(&mut conn, user_id, code, false).await?;
         if checked != Checked::Right {
             conn.commit().await?;
@@ -140,7 +144,7 @@ impl Accounts {
         if self.requires_two_factor(identity.role) {
             return Err(required());
         }
-        let mut conn = self.proven(identity.user_id, password, code).await?;
+        let mut conn = self.proven(identity, password, code).await?;
         store::remove(&mut conn, identity.user_id).await?;
         self.tell_of_change(&mut conn, identity.user_id, "DISABLED")
             .await?;
@@ -156,11 +160,12 @@ impl Accounts {
     /// As [`confirm_two_factor`](Self::confirm_two_factor).
     pub async fn renew_recovery_codes(
         &self,
-        user_id: UserId,
+        identity: Identity,
         password: Password,
         code: &str,
     ) -> Result<RecoveryCodes> {
-        let mut conn = self.proven(user_id, password, code).await?;
+        let user_id = identity.user_id;
+        let mut conn = self.proven(identity, password, code).await?;
         let codes = self.new_codes(&mut conn, user_id).await?;
         self.tell_of_change(&mut conn, user_id, "CODES_RENEWED")
             .await?;
@@ -191,16 +196,18 @@ impl Accounts {
         Ok(())
     }
 
-    /// Opens a transaction for an owner who has proven password and second factor.
+    /// Opens a transaction for an owner who is signed in and has proven password and second factor.
     pub(super) async fn proven(
         &self,
-        user_id: UserId,
+        identity: Identity,
         password: Password,
         code: &str,
     ) -> Result<Conn> {
+        let user_id = identity.user_id;
         let user = self.user(user_id).await?;
         self.check_password(&user, password, "password").await?;
         let mut conn = self.db.begin().await?;
+        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
         let checked = self.check_code(&mut conn, user_id, code, true).await?;
         if checked == Checked::Right {
             return Ok(conn);

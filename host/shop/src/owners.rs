@@ -1,0 +1,82 @@
+//! Accounts as every domain checks them in the transaction of a write.
+//!
+//! A session is remembered for seconds, so that a request may come from one that has ended since, and other
+//! requests are in flight when an account is disabled or deleted. What such a request writes is judged again
+//! here: it comes before the end, which then covers it, or fails.
+
+use crate::{
+    Code, Error, Result,
+    db::Conn,
+    fetch_one, fetch_optional,
+    ids::{SessionId, UserId},
+};
+
+/// Session or API token that a request came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedIn {
+    pub user_id: UserId,
+    /// Id of the session, or of the API token.
+    pub session: SessionId,
+}
+
+macro_rules! select_state {
+    () => {
+        "SELECT status = 'ACTIVE' FROM users WHERE id = $1 AND deleted_at IS NULL"
+    };
+}
+
+/// Locks the caller's account until the transaction ends, for what outlives the session: keys, webhooks,
+/// passwords, second factors. Whatever ends every session of an account locks it first, too.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when the session has ended or the API token was revoked.
+pub async fn still_signed_in(conn: &mut Conn, caller: SignedIn) -> Result<()> {
+    let SignedIn { user_id, session } = caller;
+    let sql = if conn.is_postgres() {
+        concat!(select_state!(), " FOR NO KEY UPDATE")
+    } else {
+        select_state!()
+    };
+    let state = fetch_optional!(conn, (bool,), sql, user_id)?;
+    // Read after the lock was granted: what ended meanwhile is seen.
+    let sql = "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL) \
+               OR EXISTS (SELECT 1 FROM api_tokens WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL)";
+    let (is_signed_in,) = fetch_one!(conn, (bool,), sql, session, user_id)?;
+    match state {
+        Some((true,)) if is_signed_in => Ok(()),
+        _ => Err(over()),
+    }
+}
+
+/// Keeps an account from being deleted until the transaction ends, for what is written into it.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when the account is deleted or disabled.
+pub async fn hold(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    let sql = if conn.is_postgres() {
+        concat!(select_state!(), " FOR KEY SHARE")
+    } else {
+        select_state!()
+    };
+    match fetch_optional!(conn, (bool,), sql, user_id)? {
+        Some((true,)) => Ok(()),
+        _ => Err(over()),
+    }
+}
+
+/// Checks that an account is active, under the lock of its wallet, which disabling and deleting it take, too.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when the account is deleted or disabled.
+pub async fn check_active(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    let sql = "SELECT status = 'ACTIVE' FROM users WHERE id = $1 AND deleted_at IS NULL";
+    match fetch_optional!(conn, (bool,), sql, user_id)? {
+        Some((true,)) => Ok(()),
+        _ => Err(over()),
+    }
+}
+
+/// Returns the refusal of a session that has ended.
+pub(crate) fn over() -> Error {
+    Error::new(Code::Unauthenticated, "This session is over. Log in again.")
+}

@@ -1,0 +1,93 @@
+//! Sessions that have ended, at a server that remembers them for a moment, and requests in flight.
+
+use dermaga_shop::fetch_one;
+use dermaga_tests::{Client, Engine, Shop};
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "kata sandi yang panjang";
+const KEYS: &str = "/api/user/api-tokens";
+
+fn key() -> Value {
+    json!({ "name": "laporan", "scope": "WRITE" })
+}
+
+async fn live_keys(shop: &Shop) -> i64 {
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM api_tokens WHERE revoked_at IS NULL";
+    let (count,) = fetch_one!(conn, (i64,), sql).unwrap();
+    count
+}
+
+/// Ends every session of an account in one of the ways that there are.
+async fn end(way: &str, customer: &Client, admin: &Client, id: &str) {
+    let reason = "As its owner asked.";
+    let answer = match way {
+        "password" => {
+            let body =
+                json!({ "currentPassword": PASSWORD, "newPassword": "kata sandi yang baru" });
+            customer.post("/api/auth/change-password", body).await
+        }
+        "logout" => customer.post("/api/auth/logout", json!({})).await,
+        "logout-all" => customer.post("/api/auth/logout-all", json!({})).await,
+        "sign-out" => {
+            let path = format!("/api/admin/users/{id}/sign-out");
+            admin.post(&path, json!({ "reason": reason })).await
+        }
+        _ => {
+            let path = format!("/api/admin/users/{id}/status");
+            let body = json!({ "status": "DISABLED", "reason": reason });
+            admin.patch(&path, body).await
+        }
+    };
+    assert_eq!(answer.status, 200, "{way}: {}", answer.text);
+}
+
+/// What would outlive a session is not made by one that another server has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ended_session_makes_nothing_that_lives_on() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let other = shop.second_server().await;
+    let admin = shop.admin().await;
+    for way in ["password", "logout", "logout-all", "sign-out", "disabled"] {
+        let customer = shop.customer(&format!("akhir-{way}@example.com")).await;
+        let there = customer.moved_to(other.client());
+        // The other server remembers the session from here on.
+        let profile = there.get("/api/user/profile").await.data(200);
+        end(way, &customer, &admin, profile["id"].as_str().unwrap()).await;
+        let webhook = json!({ "url": "https://hooks.example.com/", "events": [] });
+        let made = tokio::join!(
+            there.post(KEYS, key()),
+            there.post("/api/webhooks", webhook)
+        );
+        for answer in [made.0, made.1] {
+            assert_eq!(answer.status, 401, "{way}: {}", answer.text);
+        }
+        let begun = json!({ "password": PASSWORD });
+        let begun = there.post("/api/user/two-factor", begun).await;
+        assert_ne!(begun.status, 201, "{way}: {}", begun.text);
+    }
+    assert_eq!(live_keys(&shop).await, 0);
+}
+
+/// Keys that are made while everything is signed out end with it, or are not made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_in_flight_does_not_outlive_the_sign_out() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    for round in 0..8 {
+        let customer = shop
+            .customer(&format!("serentak-{round}@example.com"))
+            .await;
+        let keys = join_all((0..6).map(|_| customer.post(KEYS, key())));
+        let (made, ended) = tokio::join!(keys, customer.post("/api/auth/logout-all", json!({})));
+        assert_eq!(ended.status, 200, "{}", ended.text);
+        for answer in made {
+            assert!([201, 401].contains(&answer.status), "{}", answer.text);
+        }
+        assert_eq!(live_keys(&shop).await, 0, "round {round}");
+    }
+}
