@@ -21,7 +21,7 @@ use crate::{
     db::{Conn, new_id},
     ids::UserId,
     outbox::{self, Topic},
-    owners,
+    owners, wallet,
 };
 
 /// Longest time for which an administrator looks at an account with one token.
@@ -152,6 +152,8 @@ impl Accounts {
         };
         if status == AccountStatus::Disabled {
             keep_an_administrator(&mut conn, &user).await?;
+            // Purchases under way come before, or see the account disabled.
+            wallet::lock(&mut conn, id).await?;
         }
         self.record(&mut conn, act, recorded, id, json!({})).await?;
         administration::set_status(&mut conn, id, status, now).await?;

@@ -73,16 +73,14 @@ impl Accounts {
         details: Value,
     ) -> Result<()> {
         let id = user.id;
-        let (actor_id, reason) = match by {
-            Deleting::Owner(_) => (id, None),
-            Deleting::Administrator(act) => (act.actor_id, Some(act.reason)),
-        };
         let event = Event::new(AuditAct::UserDeleted, Subject::User(id), details);
-        let event = match reason {
-            Some(reason) => event.because(reason),
-            None => event,
-        };
-        audit::record(conn, &self.clock, actor_id, event).await?;
+        match by {
+            Deleting::Owner(_) => audit::record_of_owner(conn, &self.clock, id, event).await?,
+            Deleting::Administrator(act) => {
+                let event = event.because(act.reason);
+                audit::record(conn, &self.clock, act.actor_id, event).await?;
+            }
+        }
         self.end_all_sessions(conn, user).await?;
         two_factor::store::remove(conn, id).await?;
         deletion::erase(conn, id, self.clock.now()).await?;

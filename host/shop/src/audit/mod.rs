@@ -13,16 +13,34 @@ use sqlx::types::Json;
 pub use model::{AuditAct, AuditEvent, AuditFilter, Event, Subject};
 
 use crate::{
-    Result,
+    Code, Error, Result,
     db::{Clock, Conn, Db, Span, Walked, new_id},
     ids::{AuditEventId, UserId},
 };
 
-/// Records what was done, in the caller's transaction.
+/// Records an act of an administrator in its transaction, which fails with it: the role was read when the
+/// request began, or some seconds before, and may have been taken since.
+///
+/// # Errors
+/// `FORBIDDEN` when the actor is no administrator any more.
+pub async fn record(
+    conn: &mut Conn,
+    clock: &Clock,
+    actor_id: UserId,
+    event: Event<'_>,
+) -> Result<()> {
+    if !store::is_administrator(conn, actor_id).await? {
+        let message = "You are no administrator any more.";
+        return Err(Error::new(Code::Forbidden, message));
+    }
+    insert(conn, clock, Some(actor_id), event).await
+}
+
+/// Records what an owner did to what is its own, in the caller's transaction.
 ///
 /// # Errors
 /// When the database refuses.
-pub async fn record(
+pub async fn record_of_owner(
     conn: &mut Conn,
     clock: &Clock,
     actor_id: UserId,

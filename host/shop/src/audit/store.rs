@@ -7,7 +7,7 @@ use sqlx::types::Json;
 use super::model::{AuditAct, AuditEvent, AuditFilter};
 use crate::{
     db::{Conn, Filter, List, Span, Walked, fetch_span},
-    execute,
+    execute, fetch_one,
     ids::{AuditEventId, UserId},
 };
 
@@ -37,6 +37,13 @@ pub(super) async fn insert(conn: &mut Conn, new: NewEvent<'_>) -> sqlx::Result<(
         new.now
     )?;
     Ok(())
+}
+
+/// Returns true for an active account with the role.
+pub(super) async fn is_administrator(conn: &mut Conn, id: UserId) -> sqlx::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM users WHERE id = $1 AND role = 'ADMINISTRATOR' AND status = 'ACTIVE')";
+    let (is_administrator,) = fetch_one!(conn, (bool,), sql, id)?;
+    Ok(is_administrator)
 }
 
 const EVENTS: List = List {

@@ -59,7 +59,7 @@ async fn settle(
 ) -> Result<Option<Uncommitted<Transaction>>> {
     let mut conn = coupons.db.begin_together().await?;
     let mut wallet = wallet::lock(&mut conn, user_id).await?;
-    wallet.check_open()?;
+    wallet.check_owner(&mut conn).await?;
     let Some(held) = still_holds(&mut conn, evaluated, &wallet).await? else {
         conn.rollback().await?;
         return Ok(None);

@@ -103,7 +103,7 @@ async fn write_down(
     let (clock, now) = (&payments.clock, payments.clock.now());
     let mut conn = payments.db.begin().await?;
     let wallet = wallet::lock(&mut conn, user_id).await?;
-    wallet.check_open()?;
+    wallet.check_owner(&mut conn).await?;
     let most = payments.settings.open_top_ups;
     if store::count_awaited(&mut conn, user_id).await? >= most {
         return Err(too_many_open(most));

@@ -112,7 +112,7 @@ pub async fn credentials(
     let mut conn = db.begin().await?;
     let details = json!({ "secrets": shown });
     let event = Event::new(AuditAct::CredentialsShown, Subject::Instance(id), details);
-    audit::record(&mut conn, clock, user_id, event).await?;
+    audit::record_of_owner(&mut conn, clock, user_id, event).await?;
     conn.commit().await?;
     Ok(view)
 }

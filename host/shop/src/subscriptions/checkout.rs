@@ -16,6 +16,7 @@ use crate::{
     db::{Clock, Conn, Uncommitted, new_id},
     ids::{QuoteId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
+    owners,
     plugins::Asking,
     provisioning,
     wallet::{self, LockedWallet, NewTransaction, Payment, TransactionType},
@@ -89,14 +90,28 @@ pub async fn validate(shop: &Subscriptions, order: &Order) -> Result<Priced> {
     Ok(priced)
 }
 
-/// Buys: all of it or nothing, as soon as the caller commits. Plugins decide before the
+/// Buys for the customer who asks, as `sell` does.
+///
+/// # Errors
+/// As `sell`; `UNAUTHENTICATED` when the account was disabled meanwhile.
+pub async fn buy(
+    shop: &Subscriptions,
+    order: &Order,
+    quote_id: Option<QuoteId>,
+) -> Result<Uncommitted<PurchaseView>> {
+    let (mut bought, view) = Box::pin(sell(shop, order, quote_id)).await?.take();
+    owners::check_active(bought.conn(), order.user_id).await?;
+    Ok(bought.map(|()| view))
+}
+
+/// Sells: all of it or nothing, as soon as the caller commits. Plugins decide before the
 /// transaction; the facts they were asked with are checked again inside it, and they decide again
 /// when one changed.
 ///
 /// # Errors
 /// As for a quote; and `INSUFFICIENT_CREDIT`, `QUOTA_EXHAUSTED`, `INSTANCE_LIMIT_REACHED`,
 /// `COUPON_*`, `QUOTE_CHANGED`, `QUOTE_USED`, `NOT_DELIVERABLE`.
-pub async fn buy(
+pub(super) async fn sell(
     shop: &Subscriptions,
     order: &Order,
     quote_id: Option<QuoteId>,

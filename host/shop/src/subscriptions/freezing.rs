@@ -23,7 +23,7 @@ use crate::{
     db::{Conn, Uncommitted},
     ids::{SubscriptionId, TransactionId, UserId},
     money::Rupiah,
-    text_enum, timekeeping, wallet,
+    owners, text_enum, timekeeping, wallet,
 };
 
 text_enum! {
@@ -150,7 +150,7 @@ fn check_freezes(seen: &Subscription) -> Result<()> {
 ///
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` when it is not frozen; `INSUFFICIENT_CREDIT`; `QUOTE_CHANGED` when it costs more
-/// than `most`; `UNAVAILABLE` while the clock is in doubt; `PLUGIN_*`.
+/// than `most`; `UNAUTHENTICATED` when the account was disabled meanwhile; `UNAVAILABLE` while the clock is in doubt; `PLUGIN_*`.
 pub async fn thaw(
     shop: &Subscriptions,
     user_id: UserId,
@@ -242,6 +242,7 @@ async fn begin_again(
         }
         Booking::Overtaken => return Ok(None),
     };
+    owners::check_active(&mut conn, seen.user_id).await?;
     let charged = booked.next.due()?;
     let details = json!({ "charged": charged, "period": seen.period_number.saturating_add(1) });
     note(shop, &mut conn, seen, AuditAct::SubscriptionThawed, details).await?;
@@ -265,7 +266,7 @@ async fn note(
     details: serde_json::Value,
 ) -> Result<()> {
     let event = Event::new(act, Subject::Subscription(seen.id), details);
-    audit::record(conn, &shop.clock, seen.user_id, event).await
+    audit::record_of_owner(conn, &shop.clock, seen.user_id, event).await
 }
 
 /// Refuses a change of plan of what is frozen, or will be.

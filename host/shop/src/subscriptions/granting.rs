@@ -15,7 +15,7 @@ use crate::{
 /// charged for its first period; later ones are charged as usual.
 ///
 /// # Errors
-/// `NOT_FOUND` for an unknown customer; every refusal of [`checkout::buy`].
+/// `NOT_FOUND` for an unknown customer; every refusal of `checkout::sell`.
 pub async fn grant(
     shop: &Subscriptions,
     actor_id: UserId,
@@ -27,7 +27,7 @@ pub async fn grant(
         Code::NotFound => Error::not_found("customer"),
         _ => error,
     })?;
-    let (mut bought, view) = checkout::buy(shop, order, None).await?.take();
+    let (mut bought, view) = checkout::sell(shop, order, None).await?.take();
     let details = json!({
         "customer": order.user_id,
         "plan": view.subscription.plan_id,

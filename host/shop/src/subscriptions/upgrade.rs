@@ -36,6 +36,7 @@ use crate::{
     db::{Conn, Uncommitted, new_id},
     ids::{DecisionId, PlanChangeId, PlanId, SubscriptionId, TransactionId, UserId},
     money::Rupiah,
+    owners,
     plugins::Asking,
     provisioning,
     wallet::{self, LockedWallet, NewTransaction, Payment, TransactionNumber, TransactionType},
@@ -123,6 +124,23 @@ pub async fn quote(
     })
 }
 
+/// Moves a subscription to a higher plan for its customer, as `carry_out` does.
+///
+/// # Errors
+/// As `carry_out`; `UNAUTHENTICATED` when the account was disabled meanwhile.
+pub async fn upgrade(
+    shop: &Subscriptions,
+    user_id: UserId,
+    id: SubscriptionId,
+    plan_id: PlanId,
+    charging: Charging,
+) -> Result<Uncommitted<UpgradeView>> {
+    let upgrading = carry_out(shop, user_id, id, plan_id, charging);
+    let (mut done, view) = Box::pin(upgrading).await?.take();
+    owners::check_active(done.conn(), user_id).await?;
+    Ok(done.map(|()| view))
+}
+
 /// Moves a subscription to a higher plan of its service: quota, money, period, subscription and
 /// instance together, or none. A period that is over is renewed first, in a transaction of its own.
 ///
@@ -130,7 +148,7 @@ pub async fn quote(
 /// `VALIDATION_FAILED` when the plan is not a higher one of the same service, `INVALID_STATE` when
 /// the subscription is not active or another change is under way, `QUOTE_CHANGED` when it costs
 /// more than was agreed to, and every refusal of plan, plugin, quota, limit and credit.
-pub async fn upgrade(
+async fn carry_out(
     shop: &Subscriptions,
     user_id: UserId,
     id: SubscriptionId,

@@ -269,7 +269,7 @@ impl Tickets {
         store::update(&mut conn, &ticket).await?;
         let details = json!({ "number": ticket.number.to_string(), "from": before, "by": TicketClosedBy::Customer });
         let event = Event::new(AuditAct::TicketClosed, Subject::Ticket(id), details);
-        audit::record(&mut conn, &self.clock, user_id, event).await?;
+        audit::record_of_owner(&mut conn, &self.clock, user_id, event).await?;
         let detail = detail(&mut conn, ticket).await?;
         conn.commit().await?;
         Ok(detail)

@@ -48,7 +48,7 @@ pub struct Adjustment {
 /// Adds or takes credit; the caller commits.
 ///
 /// # Errors
-/// `NOT_FOUND` for a customer without a wallet, `INSUFFICIENT_CREDIT` when the wallet holds less,
+/// `NOT_FOUND` for a customer without a wallet and for a deleted account, `INSUFFICIENT_CREDIT` when the wallet holds less,
 /// `BALANCE_CAP_EXCEEDED` when paid credit would be more than a customer may hold.
 pub async fn adjust(
     wallets: &Wallets,
@@ -112,6 +112,8 @@ async fn book(
     reason: &str,
 ) -> Result<Transaction> {
     let mut wallet = lock(conn, adjustment.user_id).await?;
+    // Nothing could take it out of a deleted account again.
+    wallet.check_open()?;
     let movement = movement(&wallet, adjustment)?;
     if movement.paid.is_positive() {
         check_cap(&wallets.settings, &wallet, movement.paid)?;

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use super::{WalletRow, store};
-use crate::{Error, Result, db::Conn, ids::UserId};
+use crate::{Error, Result, db::Conn, ids::UserId, owners};
 
 /// A customer's wallet, locked until the caller's transaction ends. Only [`lock`] makes one, so
 /// that nothing is posted to a wallet which another transaction may change.
@@ -27,6 +27,17 @@ impl LockedWallet {
             Some(_) => Err(Error::not_found("account")),
             None => Ok(()),
         }
+    }
+
+    /// Refuses what the owner begins while the account is being deleted or disabled. Renewals and acts of
+    /// administrators go on without this.
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the wallet was closed with its account; `UNAUTHENTICATED` when the account is
+    /// disabled.
+    pub async fn check_owner(&self, conn: &mut Conn) -> Result<()> {
+        self.check_open()?;
+        owners::check_active(conn, self.0.user_id).await
     }
 }
 

@@ -185,6 +185,10 @@ async fn an_administrator_deletes_with_a_reason(shop: Shop) {
         .fails(401, "UNAUTHENTICATED");
     let again = admin.delete_with(&path, because.clone()).await;
     again.fails(404, "NOT_FOUND");
+    let path = format!("/api/admin/wallets/{person}/add-credit");
+    let gift = json!({ "amount": 5_000, "reason": WHY });
+    let gift = admin.post(&path, gift).await;
+    gift.fails(404, "NOT_FOUND");
     let own = format!("/api/admin/users/{}", id(&admin).await);
     let last = admin.delete_with(&own, because.clone()).await;
     last.fails(409, "INVALID_STATE");

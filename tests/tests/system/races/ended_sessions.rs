@@ -91,3 +91,46 @@ async fn a_key_in_flight_does_not_outlive_the_sign_out() {
         assert_eq!(live_keys(&shop).await, 0, "round {round}");
     }
 }
+
+/// An administrator without the role moves no money through a server that still remembers it, and a disabled
+/// customer spends none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_disabled_moves_no_money() {
+    let Some(shop) = Shop::open(Engine::Postgres).await else {
+        return;
+    };
+    let other = shop.second_server().await;
+    let (first, second) = (shop.admin().await, shop.admin().await);
+    let customer = shop
+        .customer_with_credit("boros@example.com", 100_000)
+        .await;
+    let customer_id = id_of(&customer).await;
+    let second_there = second.moved_to(other.client());
+    let second_id = id_of(&second_there).await;
+    end("disabled", &second, &first, &second_id).await;
+    let path = format!("/api/admin/wallets/{customer_id}/add-credit");
+    let gift = json!({ "amount": 5_000, "reason": "A gift to begin with." });
+    let given = second_there.post(&path, gift).await;
+    assert!([401, 403].contains(&given.status), "{}", given.text);
+
+    let there = customer.moved_to(other.client());
+    there.get("/api/wallet/info").await.data(200);
+    end("disabled", &customer, &first, &customer_id).await;
+    let order = json!({ "planId": shop.plan("n8n", "free").await });
+    let bought = there.post("/api/subscriptions", order).await;
+    assert_eq!(bought.status, 401, "{}", bought.text);
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM subscriptions";
+    let (subscriptions,) = fetch_one!(conn, (i64,), sql).unwrap();
+    drop(conn);
+    assert_eq!(subscriptions, 0);
+    // An administrator still can.
+    let path = format!("/api/admin/wallets/{customer_id}/add-credit");
+    let gift = json!({ "amount": 5_000, "reason": "For the time it was disabled." });
+    first.post(&path, gift).await.data(201);
+}
+
+async fn id_of(client: &Client) -> String {
+    let profile = client.get("/api/user/profile").await.data(200);
+    profile["id"].as_str().unwrap().to_owned()
+}

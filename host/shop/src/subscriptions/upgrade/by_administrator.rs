@@ -123,7 +123,7 @@ async fn upwards(
     } else {
         Charging::AtMost(None)
     };
-    let upgrading = super::upgrade(shop, seen.user_id, seen.id, wanted.plan_id, charging);
+    let upgrading = super::carry_out(shop, seen.user_id, seen.id, wanted.plan_id, charging);
     let made = Box::pin(upgrading).await?;
     Ok(made.map(|view| AdminPlanChange {
         subscription: view.subscription,
