@@ -214,6 +214,17 @@ pub async fn forget(conn: &mut Conn, subject_id: Uuid) -> Result<()> {
     Ok(())
 }
 
+/// Removes all messages to the account with an e-mail address, read or not.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn forget_address(conn: &mut Conn, email: &str) -> Result<()> {
+    let sql = "DELETE FROM outbox WHERE subject_id = $1 AND payload = $2";
+    let payload = Json(json!({ "email": email }));
+    execute!(conn, sql, ADDRESSEE, payload)?;
+    Ok(())
+}
+
 /// Removes a number of rows that were read and are older than a moment; returns how many there
 /// were.
 ///

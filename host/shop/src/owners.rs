@@ -48,20 +48,31 @@ pub async fn still_signed_in(conn: &mut Conn, caller: SignedIn) -> Result<()> {
     }
 }
 
-/// Keeps an account from being deleted until the transaction ends, for what is written into it.
+/// Keeps an account from being deleted until the transaction ends, for what its owner writes into it. Taken
+/// before what the deletion removes, so that neither waits for the other.
 ///
 /// # Errors
 /// `UNAUTHENTICATED` when the account is deleted or disabled.
 pub async fn hold(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    match keep(conn, user_id).await? {
+        Some(true) => Ok(()),
+        _ => Err(over()),
+    }
+}
+
+/// Keeps an account from being deleted as [`hold`] does, for what is written to a disabled one, too; returns
+/// true when it is active, and nothing when it is deleted.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn keep(conn: &mut Conn, user_id: UserId) -> Result<Option<bool>> {
     let sql = if conn.is_postgres() {
         concat!(select_state!(), " FOR KEY SHARE")
     } else {
         select_state!()
     };
-    match fetch_optional!(conn, (bool,), sql, user_id)? {
-        Some((true,)) => Ok(()),
-        _ => Err(over()),
-    }
+    let state = fetch_optional!(conn, (bool,), sql, user_id)?;
+    Ok(state.map(|(is_active,)| is_active))
 }
 
 /// Checks that an account is active, under the lock of its wallet, which disabling and deleting it take, too.

@@ -31,6 +31,7 @@ use crate::{
     db::{Clock, Conn, Db, Page, Part},
     ids::{DeliveryId, NotificationId, UserId},
     outbox::Topic,
+    owners,
     workers::Worker,
 };
 
@@ -161,6 +162,9 @@ impl Notifications {
         let mut conn = self.db.begin().await?;
         let found = deliveries::unsubscribing(&mut conn, token).await?;
         let (user_id, kind, channel) = found.ok_or_else(|| Error::not_found("subscription"))?;
+        if owners::keep(&mut conn, user_id).await?.is_none() {
+            return Err(Error::not_found("subscription"));
+        }
         let change = PreferenceChange {
             kind,
             channel,
@@ -258,6 +262,7 @@ impl Notifications {
             return Err(Error::invalid("kinds", message));
         }
         let (now, mut conn) = (self.clock.now(), self.db.begin().await?);
+        owners::hold(&mut conn, user_id).await?;
         if let Some(language) = language {
             store::set_language(&mut conn, user_id, language, now).await?;
         }

@@ -15,7 +15,7 @@ use crate::{
     Result, crypto,
     db::{Conn, new_id},
     outbox::{self, ADDRESSEE, ADMINISTRATORS, Message, Topic},
-    webhooks,
+    owners, webhooks,
     workers::Next,
 };
 
@@ -86,6 +86,10 @@ async fn tell(
     message: &Message,
     reader: &Reader,
 ) -> Result<()> {
+    // It may have been deleted since the message was written.
+    if owners::keep(conn, reader.id).await?.is_none() {
+        return Ok(());
+    }
     let exceptions = store::exceptions_of(conn, reader.id, message.topic).await?;
     let is_wanted = |channel: Channel| {
         let exception = exceptions.iter().find(|(other, _)| *other == channel);

@@ -11,6 +11,7 @@ use crate::{
     Code, Error, Result,
     db::{Conn, new_id},
     ids::{AttachmentId, TicketMessageId, UserId},
+    owners,
     pictures::{MediaType, Picture},
 };
 
@@ -77,6 +78,7 @@ impl Tickets {
 
     async fn keep(&self, user_id: UserId, row: &Attachment, picture: Picture) -> Result<()> {
         let mut conn = self.db.begin().await?;
+        owners::hold(&mut conn, user_id).await?;
         attachments::insert(&mut conn, row, user_id, self.clock.now()).await?;
         conn.commit().await?;
         self.files.put(&path(row.id), picture.content).await

@@ -6,7 +6,7 @@ use subtle::ConstantTimeEq as _;
 use utoipa::ToSchema;
 
 use super::{TicketAuthor, TicketChannel, Tickets, Writing, lock, quoted, store, texts};
-use crate::{Code, Error, Result, crypto, replies::Replies, text, text_enum, webhooks};
+use crate::{Code, Error, Result, crypto, owners, replies::Replies, text, text_enum, webhooks};
 
 /// Bytes of a mail, with everything that is attached to it.
 pub const MOST_MAIL_BYTES: usize = 10 * 1024 * 1024;
@@ -119,6 +119,9 @@ impl Tickets {
         let body = texts::message(&body?)?;
         self.admit(user_id)?;
         let mut conn = self.db.begin().await?;
+        if owners::keep(&mut conn, user_id).await?.is_none() {
+            return Err(Error::not_found("ticket"));
+        }
         let mut ticket = lock(&mut conn, id).await?;
         if store::messages::has_mail(&mut conn, id, &mail_id).await? {
             return Ok(outcome(MailUse::Known));

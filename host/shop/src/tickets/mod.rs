@@ -42,6 +42,7 @@ use crate::{
     db::{Clock, Conn, Db, Page, Part, new_id},
     files::Files,
     ids::{InstanceId, TicketId, TicketMessageId, UserId},
+    owners,
     pictures::Pictures,
     provisioning::Instances,
     replies::Replies,
@@ -148,6 +149,7 @@ impl Tickets {
             touched_at: now,
         };
         let mut conn = self.db.begin().await?;
+        owners::hold(&mut conn, user_id).await?;
         // Others who open a ticket wait from here to the commit.
         ticket.number = store::next_number(&mut conn).await?;
         store::insert(&mut conn, &ticket).await?;
@@ -225,6 +227,7 @@ impl Tickets {
     ) -> Result<TicketDetail> {
         let body = texts::message(body)?;
         let mut conn = self.db.begin().await?;
+        owners::hold(&mut conn, user_id).await?;
         let mut ticket = lock_owned(&mut conn, user_id, id).await?;
         let message = Writing {
             author: TicketAuthor::Customer,
@@ -262,6 +265,7 @@ impl Tickets {
     /// `NOT_FOUND`; `INVALID_STATE` when it is closed.
     pub async fn close(&self, user_id: UserId, id: TicketId) -> Result<TicketDetail> {
         let mut conn = self.db.begin().await?;
+        owners::hold(&mut conn, user_id).await?;
         let mut ticket = lock_owned(&mut conn, user_id, id).await?;
         let before = ticket.status;
         step(before, TicketAct::Close)?;

@@ -36,6 +36,9 @@ pub async fn delete(
     let balance = wallet.balance();
     let details = json!({ "paidGivenUp": balance.paid, "bonusGivenUp": balance.bonus });
     close(accounts, &mut conn, &mut wallet).await?;
+    // Before the account's row is closed to others: what spreads a message holds it, and looks at that row.
+    outbox::forget(&mut conn, id.into()).await?;
+    outbox::forget_address(&mut conn, &user.email).await?;
     accounts.erase(&mut conn, by, user, details).await?;
     forget(&mut conn, id).await?;
     conn.commit().await?;
@@ -57,8 +60,7 @@ async fn forget(conn: &mut Conn, id: UserId) -> Result<()> {
     tickets::forget(conn, id).await?;
     webhooks::forget(conn, id).await?;
     events::forget(conn, id).await?;
-    idempotency::forget(conn, id).await?;
-    outbox::forget(conn, id.into()).await
+    idempotency::forget(conn, id).await
 }
 
 /// Refuses with a detail for each thing that has to end first.

@@ -88,8 +88,16 @@ async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
         let refused = customer.delete_with(USER, wrong).await;
         refused.fails(400, "VALIDATION_FAILED");
     }
+    let forgotten = json!({ "email": email });
+    let path = "/api/auth/forgot-password";
+    shop.client().post(path, forgotten).await.data(200);
     // Bonus credit needs no word: it is no money of the customer.
     delete(&customer, false).await.data(200);
+    let mut conn = shop.state().db.read().await.unwrap();
+    let sql = "SELECT count(*) FROM outbox WHERE CAST(payload AS TEXT) LIKE '%pergi@example.com%'";
+    let (mails,) = fetch_one!(conn, (i64,), sql).unwrap();
+    drop(conn);
+    assert_eq!(mails, 0, "no message has the address of a deleted account");
 
     for client in [&customer, &program] {
         let answer = client.get("/api/wallet/info").await;

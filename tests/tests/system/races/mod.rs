@@ -2,6 +2,7 @@
 
 pub(crate) mod administrators;
 pub(crate) mod checkouts;
+pub(crate) mod deletions;
 pub(crate) mod ended_sessions;
 pub(crate) mod jobs;
 pub(crate) mod payment_claims;

@@ -11,6 +11,12 @@ pub(in crate::accounts) async fn erase(
     id: UserId,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
+    // The address is a key: from here on, whatever is written into the account has come before or waits.
+    let address = format!("deleted-{id}@deleted.invalid");
+    let sql = "UPDATE users SET email = $2, password_hash = '', name = 'Deleted account', phone = NULL, avatar = NULL, \
+                 role = 'USER', status = 'DISABLED', email_verified_at = NULL, bonuses_due_at = NULL, \
+                 deleted_at = $3, updated_at = $3 WHERE id = $1";
+    execute!(conn, sql, id, address, now)?;
     let sql = "DELETE FROM sessions WHERE user_id = $1";
     execute!(conn, sql, id)?;
     let sql = "DELETE FROM refresh_tokens WHERE user_id = $1";
@@ -18,10 +24,5 @@ pub(in crate::accounts) async fn erase(
     let sql = "DELETE FROM api_tokens WHERE user_id = $1";
     execute!(conn, sql, id)?;
     let sql = "DELETE FROM mailed_tokens WHERE user_id = $1";
-    execute!(conn, sql, id)?;
-    let address = format!("deleted-{id}@deleted.invalid");
-    let sql = "UPDATE users SET email = $2, password_hash = '', name = 'Deleted account', phone = NULL, avatar = NULL, \
-                 role = 'USER', status = 'DISABLED', email_verified_at = NULL, bonuses_due_at = NULL, \
-                 deleted_at = $3, updated_at = $3 WHERE id = $1";
-    execute!(conn, sql, id, address, now).map(|_| ())
+    execute!(conn, sql, id).map(|_| ())
 }

@@ -20,6 +20,7 @@ use crate::{
     db::{Clock, Conn, Page, Part, new_id},
     ids::{PlanId, ServiceId, UserId, WaitId},
     outbox::{self, Topic},
+    owners,
     workers::{Next, Worker},
 };
 
@@ -76,6 +77,7 @@ struct Entry {
 pub async fn join(catalog: &Catalog, user_id: UserId, plan_id: PlanId) -> Result<WaitView> {
     let clock = &catalog.clock;
     let mut conn = catalog.db.begin().await?;
+    owners::hold(&mut conn, user_id).await?;
     quota::lock(&mut conn, plan_id).await?;
     let offer = super::offer(&mut conn, plan_id).await?;
     let id: WaitId = new_id(clock);
