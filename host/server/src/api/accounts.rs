@@ -220,7 +220,7 @@ struct ConfirmationRequest {
 /// Sends the mail again that confirms an e-mail address.
 ///
 /// The answer is the same for every address, and is made before the account is looked up. Five mails an
-/// hour may be asked for.
+/// hour may be asked for from one address on the network; an e-mail address gets no more than five an hour.
 #[utoipa::path(post, path = "/auth/verify-email/resend", tag = "accounts", request_body = ConfirmationRequest,
     responses((status = 200, description = "The same for every address", body = Envelope<Nothing>), Confirming))]
 async fn resend_confirmation(
@@ -245,7 +245,8 @@ struct ForgottenPassword {
 /// Sends a mail with a token with which a new password is chosen.
 ///
 /// The answer is the same for every address, and is made before the account is looked up. Five mails an
-/// hour may be asked for. `DERMAGA_PASSWORD_RESET_EXPIRES_IN` limits the time of a token.
+/// hour may be asked for from one address on the network; an e-mail address gets no more than five an hour,
+/// and its last token stays good. `DERMAGA_PASSWORD_RESET_EXPIRES_IN` limits the time of a token.
 #[utoipa::path(post, path = "/auth/forgot-password", tag = "accounts", request_body = ForgottenPassword,
     responses((status = 200, description = "The same for every address", body = Envelope<Nothing>), Confirming))]
 async fn forgot_password(

@@ -65,12 +65,15 @@ impl Accounts {
     }
 
     /// Sends the mail again to an address that waits for its confirmation. The account is looked up
-    /// later, so that neither the answer nor its time tells if there is one.
+    /// later, so that neither the answer nor its time tells if there is one. An address that has had its
+    /// mails of this hour gets no further one.
     ///
     /// # Errors
-    /// `TOO_MANY_REQUESTS` when too many were asked for.
+    /// `TOO_MANY_REQUESTS` when too many were asked for from one address on the network.
     pub async fn ask_confirmation(&self, email: &Email, from: Option<IpAddr>) -> Result<()> {
-        self.confirmations.admit(email, from, self.clock.now())?;
+        if !self.confirmations.admit(email, from, self.clock.now())? {
+            return Ok(());
+        }
         self.mail_to(Topic::EmailConfirmation, email).await
     }
 

@@ -99,17 +99,19 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Counts a mail.
+    /// Counts a mail. Returns false when the e-mail address has had enough for now: a stranger who asks
+    /// for it must not keep its owner from an answer, nor fill the inbox; the last mail stays good.
     ///
     /// # Errors
-    /// `TOO_MANY_REQUESTS`, for addresses with an account and without one alike.
+    /// `TOO_MANY_REQUESTS` for who asks too often, for addresses with an account and without one alike.
     pub(super) fn admit(
         &self,
         email: &Email,
         from: Option<IpAddr>,
         now: DateTime<Utc>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         self.by_guesser.admit(from.into(), now)?;
-        self.by_email.admit(email.as_str().to_owned(), now)
+        let counted = self.by_email.admit(email.as_str().to_owned(), now);
+        Ok(counted.is_ok())
     }
 }

@@ -31,13 +31,16 @@ pub async fn new_token(
 }
 
 impl Accounts {
-    /// Sends a mail with which the owner of an address chooses a new password. The account is looked
-    /// up later, so that neither the answer nor its time tells if there is one.
+    /// Sends a mail with which the owner of an address chooses a new password. The account is looked up
+    /// later, so that neither the answer nor its time tells if there is one. An address that has had its
+    /// mails of this hour gets no further one, and the last token stays good.
     ///
     /// # Errors
-    /// `TOO_MANY_REQUESTS` when too many were asked for.
+    /// `TOO_MANY_REQUESTS` when too many were asked for from one address on the network.
     pub async fn ask_reset(&self, email: &Email, from: Option<IpAddr>) -> Result<()> {
-        self.resets.admit(email, from, self.clock.now())?;
+        if !self.resets.admit(email, from, self.clock.now())? {
+            return Ok(());
+        }
         self.mail_to(Topic::PasswordReset, email).await
     }
 

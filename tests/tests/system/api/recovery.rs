@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use dermaga_shop::fetch_one;
 use dermaga_tests::{Answer, Client, Engine, MailServer, Shop, both_engines};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::mails::sends_to;
@@ -281,4 +282,50 @@ async fn a_token_is_good_as_long_as_the_setting_says() {
     post.shop.clock().advance(TimeDelta::minutes(29));
     reset(stranger, &token, NEW).await.data(200);
     log_in(stranger, "lambat@example.com", NEW).await.data(200);
+}
+
+/// Strangers who ask for mails to an address keep its owner neither from the answer nor from the last mail; who
+/// asks too often is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_do_not_use_up_the_owners_mails() {
+    let server = MailServer::start().await;
+    let shop = Shop::open_with(Engine::Sqlite, |config| {
+        sends_to(config, &server);
+        config.http.trusted_proxies = 1;
+    });
+    let post = Post {
+        shop: shop.await.unwrap(),
+        server,
+    };
+    post.register("diganggu@example.com").await;
+    let client = post.shop.client();
+    let ask_from = async |address: &str, email: &str| {
+        let request = client.request(Method::POST, FORGOT);
+        let request = request.header("x-forwarded-for", address);
+        let body = json!({ "email": email });
+        client.send(request.json(&body)).await
+    };
+    for stranger in 1..=5 {
+        let address = format!("192.0.2.{stranger}");
+        let asked = ask_from(&address, "diganggu@example.com").await;
+        asked.data(200);
+    }
+    let mails = post.server.wait_for(6).await;
+    let last = token_in(&mails[5].unfolded());
+    for owner in 1..=3 {
+        let address = format!("198.51.100.{owner}");
+        let asked = ask_from(&address, "diganggu@example.com").await;
+        asked.data(200);
+    }
+    post.register("lain@example.com").await;
+    let mails = post.server.wait_for(7).await;
+    assert_eq!(mails[6].to, "lain@example.com", "five mails are enough");
+    reset(client, &last, NEW).await.data(200);
+
+    for number in 0..5 {
+        let email = format!("banyak-{number}@example.com");
+        ask_from("203.0.113.1", &email).await.data(200);
+    }
+    let refused = ask_from("203.0.113.1", "banyak@example.com").await;
+    refused.fails(429, "TOO_MANY_REQUESTS");
 }
