@@ -107,8 +107,8 @@ struct TwoFactorConfirmation {
 
 /// Turns two-factor sign-in on with a code of the app.
 ///
-/// Returns recovery codes for the day on which the app is lost. Other sessions end, since they were signed
-/// in with the password alone; API tokens stay.
+/// Returns recovery codes for the day on which the app is lost. Other sessions and all API tokens end,
+/// since they were made with the password alone.
 #[utoipa::path(post, path = "/user/two-factor/confirm", tag = "accounts", security(("bearer" = [])),
     request_body = TwoFactorConfirmation,
     responses((status = 200, description = "Recovery codes, shown this once", body = Envelope<RecoveryCodes>), Beginning))]
@@ -121,7 +121,7 @@ async fn confirm(
     let codes = accounts
         .confirm_two_factor(customer.identity(), &request.code)
         .await?;
-    let message = "Two-factor sign-in is on. Keep the recovery codes: they are not shown again.";
+    let message = "Two-factor sign-in is on, and API tokens have ended. Keep the recovery codes: they are not shown again.";
     Ok(Success::ok(message, codes))
 }
 

@@ -17,7 +17,7 @@ use self::{
     codes::{Code as SentCode, RECOVERY_CODES},
     store::{Attempt, NewTwoFactor},
 };
-use super::{Accounts, Identity, Password, Role, administration::Act, store::sessions};
+use super::{Accounts, Identity, Password, Role, administration::Act, api_tokens, store::sessions};
 use crate::{
     Code, Error, Result,
     audit::AuditAct,
@@ -102,7 +102,7 @@ impl Accounts {
     }
 
     /// Turns the second factor on with a code of the owner's app, and returns recovery codes. Other
-    /// sessions end, since they were signed in with the password alone.
+    /// sessions and all API tokens end, since they were made with the password alone.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the code is wrong, `INVALID_STATE` when none was begun,
@@ -123,6 +123,7 @@ impl Accounts {
         store::enable(&mut conn, user_id, now).await?;
         let codes = self.new_codes(&mut conn, user_id).await?;
         sessions::end_others(&mut conn, user_id, identity.session, now).await?;
+        api_tokens::revoke_all(&mut conn, user_id, now).await?;
         self.tell_of_change(&mut conn, user_id, "ENABLED").await?;
         conn.commit().await?;
         self.standings.forget(user_id);
