@@ -276,7 +276,9 @@ struct PasswordReset {
 /// Sets a new password with the token in the mail that was sent to the account's address.
 ///
 /// A token works once. All sessions, API tokens and other such tokens of the account end, and the
-/// account gets a notification. Log in with the new password afterwards.
+/// account gets a notification. Log in with the new password afterwards. An address that was never confirmed
+/// is confirmed by this, and two-factor sign-in and webhooks of its account are removed: they may be another
+/// person's, who registered it first.
 #[utoipa::path(post, path = "/auth/reset-password", tag = "accounts", request_body = PasswordReset,
     responses((status = 200, description = "The password is changed", body = Envelope<Nothing>), Resetting))]
 async fn reset_password(

@@ -8,13 +8,14 @@ use serde_json::json;
 use super::{
     AccountStatus, Accounts, Email, Password, disabled,
     mailed_tokens::{self, Purpose},
-    store,
+    store, two_factor,
 };
 use crate::{
     Error, Result, crypto,
     db::{Clock, Db},
     ids::UserId,
     outbox::{self, Topic},
+    webhooks,
 };
 
 /// Makes a token for an account, in place of those that have expired; returns its expiry, too.
@@ -51,7 +52,9 @@ impl Accounts {
     }
 
     /// Sets the password of the account that a token was sent to, and ends every way into it: its
-    /// sessions, API tokens, and other tokens for a new password.
+    /// sessions, API tokens, and other tokens for a new password. Who has the token reads the account's
+    /// mails, so that an address which was never confirmed is confirmed now; whatever was set up in the
+    /// account before may be a stranger's who registered that address, and is removed.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the token is unknown, was used or has expired; `ACCOUNT_DISABLED`;
@@ -85,6 +88,11 @@ impl Accounts {
             return Err(disabled());
         }
         store::set_password_hash(&mut conn, user_id, &password_hash, now).await?;
+        if user.email_verified_at.is_none() {
+            two_factor::store::remove(&mut conn, user_id).await?;
+            webhooks::forget(&mut conn, user_id).await?;
+            store::confirm_email(&mut conn, user_id, now).await?;
+        }
         let payload = json!({ "at": now, "byMail": true });
         let topic = Topic::PasswordChanged;
         outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;

@@ -329,3 +329,50 @@ async fn strangers_do_not_use_up_the_owners_mails() {
     let refused = ask_from("203.0.113.1", "banyak@example.com").await;
     refused.fails(429, "TOO_MANY_REQUESTS");
 }
+
+/// What a stranger set up in an account with another person's address ends with that person's first reset; what
+/// the owner of a confirmed address set up stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_owner_of_an_address_takes_the_account_over() {
+    let post = Post::open(Engine::Sqlite).await.unwrap();
+    let shop = &post.shop;
+    let registered = post.register("korban@example.com").await;
+    let token = registered["accessToken"].as_str().unwrap();
+    let stranger = shop.client().with_token(token);
+    let hook = json!({ "url": "https://hooks.example.com/", "events": ["QUOTA_FREE"] });
+    stranger.post("/api/webhooks", hook.clone()).await.data(201);
+    let begun = json!({ "password": OLD });
+    let begun = stranger.post("/api/user/two-factor", begun).await.data(201);
+    assert!(begun["secret"].is_string());
+    shop.sql("UPDATE two_factor SET enabled_at = created_at")
+        .await
+        .unwrap();
+    log_in(shop.client(), "korban@example.com", OLD)
+        .await
+        .data(202);
+
+    let token = post.token("korban@example.com").await;
+    reset(shop.client(), &token, NEW).await.data(200);
+    // The mail about the change comes before the next one.
+    post.server.wait_for(3).await;
+    let session = log_in(shop.client(), "korban@example.com", NEW)
+        .await
+        .data(200);
+    let token = session["accessToken"].as_str().unwrap();
+    let owner = shop.client().with_token(token);
+    let hooks = owner.get("/api/webhooks").await.data(200);
+    assert_eq!(hooks, json!([]));
+    let profile = owner.get("/api/user/profile").await.data(200);
+    assert!(profile["emailVerifiedAt"].is_string());
+
+    owner.post("/api/webhooks", hook).await.data(201);
+    let token = post.token("korban@example.com").await;
+    reset(shop.client(), &token, OLD).await.data(200);
+    let session = log_in(shop.client(), "korban@example.com", OLD)
+        .await
+        .data(200);
+    let token = session["accessToken"].as_str().unwrap();
+    let owner = shop.client().with_token(token);
+    let hooks = owner.get("/api/webhooks").await.data(200);
+    assert_eq!(hooks.as_array().unwrap().len(), 1);
+}
