@@ -366,6 +366,10 @@ async fn managed(conn: &mut Conn, id: TicketId) -> Result<ManagedTicketDetail> {
         internal: message.internal,
         author_id: message.author_id,
         author_email: message.author_email.clone(),
+        sent_from: message
+            .mail_from
+            .clone()
+            .filter(|from| *from != message.author_email),
         message: view(message, &mut files),
     });
     Ok(ManagedTicketDetail {

@@ -12,6 +12,8 @@ use crate::{Code, Error, Result, crypto, owners, replies::Replies, text, text_en
 pub const MOST_MAIL_BYTES: usize = 10 * 1024 * 1024;
 /// Bytes of a `Message-ID` that is kept as it is; of a longer one, its digest.
 const LONGEST_MAIL_ID: usize = 200;
+/// Characters of the address of a sender that are kept.
+const LONGEST_SENDER: usize = 320;
 /// Fields with addresses that a mail was delivered to, beside To and Cc.
 const DELIVERED_TO: [&str; 3] = ["Delivered-To", "X-Original-To", "Envelope-To"];
 
@@ -99,6 +101,7 @@ impl Tickets {
         let number = number_of(&mail, replies).ok_or_else(|| Error::not_found("ticket"))?;
         let is_automatic = is_automatic(&mail);
         let (mail_id, body) = (id_of(&mail, raw), body_of(&mail));
+        let sender = sender_of(&mail);
         // Not held across what waits.
         drop(mail);
         let mut conn = self.db.read().await?;
@@ -130,6 +133,7 @@ impl Tickets {
             author: TicketAuthor::Customer,
             channel: TicketChannel::Email,
             mail_id: Some(&mail_id),
+            mail_from: Some(&sender),
             ..Writing::of(user_id, &body)
         };
         self.add_of_customer(&mut conn, &mut ticket, &message, &[])
@@ -189,6 +193,21 @@ fn id_of(mail: &Message<'_>, raw: &[u8]) -> String {
     }
 }
 
+/// Returns the address that a mail says it comes from, as addresses of accounts are kept; `unknown` when it
+/// names none.
+fn sender_of(mail: &Message<'_>) -> String {
+    let named = mail.from().into_iter().flat_map(|address| address.iter());
+    let mut named = named.filter_map(|one| one.address.as_deref());
+    let first = named.next().map(str::trim);
+    let first = first.filter(|address| !address.is_empty());
+    let first = first.unwrap_or("unknown");
+    let plain = first.chars().filter(|letter| !letter.is_control());
+    plain
+        .take(LONGEST_SENDER)
+        .collect::<String>()
+        .to_lowercase()
+}
+
 /// Returns the text of a mail without what it quotes, as long as a message may be.
 fn body_of(mail: &Message<'_>) -> Result<String> {
     let texts = mail.text_bodies().filter_map(|part| match &part.body {
@@ -233,6 +252,18 @@ mod tests {
         let cut = body_of(&parsed(&long)).unwrap();
         assert_eq!(cut.chars().count(), 2000);
         assert!(cut.ends_with('…'));
+    }
+
+    #[test]
+    fn a_sender_is_read_as_an_address_of_an_account() {
+        for (head, sender) in [
+            ("From: Sari <Sari@Example.com>", "sari@example.com"),
+            ("From: sari@example.com, b@example.com", "sari@example.com"),
+            ("Subject: x", "unknown"),
+        ] {
+            let raw = format!("{head}\r\nTo: a@example.com\r\n\r\nIt works.\r\n");
+            assert_eq!(sender_of(&parsed(&raw)), sender, "{head}");
+        }
     }
 
     #[test]

@@ -301,6 +301,7 @@ impl Tickets {
             internal: message.internal,
             channel: message.channel,
             mail_id: message.mail_id,
+            mail_from: message.mail_from,
             body: message.body,
             now: self.clock.now(),
         };
@@ -318,6 +319,7 @@ struct Writing<'a> {
     internal: bool,
     channel: TicketChannel,
     mail_id: Option<&'a str>,
+    mail_from: Option<&'a str>,
     body: &'a str,
 }
 
@@ -329,6 +331,7 @@ impl<'a> Writing<'a> {
             internal: false,
             channel: TicketChannel::Api,
             mail_id: None,
+            mail_from: None,
             body,
         }
     }

@@ -247,6 +247,7 @@ pub(super) struct Message {
     pub(super) channel: TicketChannel,
     pub(super) body: String,
     pub(super) created_at: DateTime<Utc>,
+    pub(super) mail_from: Option<String>,
 }
 
 /// A file of a message.
@@ -304,6 +305,9 @@ pub struct ManagedMessage {
     pub internal: bool,
     pub author_id: UserId,
     pub author_email: String,
+    /// Address that the mail of this message came from, where that is not its author's: another person may
+    /// have written it. `unknown` when the mail named none.
+    pub sent_from: Option<String>,
 }
 
 /// A ticket with its messages, the oldest first.

@@ -134,6 +134,17 @@ async fn a_reply_becomes_a_message_once(post: Post) {
     );
     let managed = admin.get(&format!("{OF_SHOP}/{id}")).await.data(200);
     assert_eq!(managed["awaitsCustomerSince"], Value::Null);
+    assert_eq!(managed["messages"][2]["sentFrom"], Value::Null);
+    // A mail that was passed on is answered by another person.
+    let other = mail(&address, "lain", "I am another person.");
+    let other = other.replace("surat@example.com", "Lain@example.com");
+    deliver(client, PATH, &other).await.data(200);
+    let managed = admin.get(&format!("{OF_SHOP}/{id}")).await.data(200);
+    let message = &managed["messages"][4];
+    assert_eq!(
+        (&message["authorEmail"], &message["sentFrom"]),
+        (&json!("surat@example.com"), &json!("lain@example.com"))
+    );
     let closing = json!({ "reason": REASON });
     admin
         .put(&format!("{OF_SHOP}/{id}/close"), closing)

@@ -19,13 +19,14 @@ pub(in crate::tickets) struct NewMessage<'a> {
     pub(in crate::tickets) internal: bool,
     pub(in crate::tickets) channel: TicketChannel,
     pub(in crate::tickets) mail_id: Option<&'a str>,
+    pub(in crate::tickets) mail_from: Option<&'a str>,
     pub(in crate::tickets) body: &'a str,
     pub(in crate::tickets) now: DateTime<Utc>,
 }
 
 pub(in crate::tickets) async fn insert(conn: &mut Conn, new: &NewMessage<'_>) -> sqlx::Result<u64> {
-    let sql = "INSERT INTO ticket_messages (id, ticket_id, author_id, author, internal, channel, mail_id, body, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let sql = "INSERT INTO ticket_messages (id, ticket_id, author_id, author, internal, channel, mail_id, body, created_at, mail_from)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     execute!(
         conn,
         sql,
@@ -37,7 +38,8 @@ pub(in crate::tickets) async fn insert(conn: &mut Conn, new: &NewMessage<'_>) ->
         new.channel,
         new.mail_id,
         new.body,
-        new.now
+        new.now,
+        new.mail_from
     )
 }
 
@@ -47,7 +49,7 @@ pub(in crate::tickets) async fn list(
     ticket_id: TicketId,
     with_notes: bool,
 ) -> sqlx::Result<Vec<Message>> {
-    let sql = "SELECT m.id, m.author_id, u.email AS author_email, m.author, m.internal, m.channel, m.body, m.created_at
+    let sql = "SELECT m.id, m.author_id, u.email AS author_email, m.author, m.internal, m.channel, m.body, m.created_at, m.mail_from
                FROM ticket_messages m JOIN users u ON u.id = m.author_id
                WHERE m.ticket_id = $1 AND ($2 OR NOT m.internal) ORDER BY m.created_at, m.id";
     fetch_all!(conn, Message, sql, ticket_id, with_notes)
