@@ -10,7 +10,7 @@ use super::{
     two_factor,
 };
 use crate::{
-    Result,
+    Error, Result,
     audit::{self, AuditAct, Event, Subject},
     db::{Clock, Conn},
     ids::UserId,
@@ -29,7 +29,7 @@ impl Accounts {
     /// where the account has a second factor.
     ///
     /// # Errors
-    /// `VALIDATION_FAILED` when one of them is wrong, `TOO_MANY_REQUESTS` when guessing,
+    /// `VALIDATION_FAILED` when one of them is wrong or missing, `TOO_MANY_REQUESTS` when guessing,
     /// `UNAUTHENTICATED` when the session has ended.
     pub async fn prove_owner(
         &self,
@@ -37,8 +37,9 @@ impl Accounts {
         password: Password,
         code: Option<&str>,
     ) -> Result<()> {
-        if identity.has_two_factor {
-            let code = code.unwrap_or_default();
+        // Not as the session was remembered: it may have been turned on a moment ago, on another server.
+        if self.two_factor(identity).await?.is_enabled {
+            let code = code.ok_or_else(|| Error::invalid("code", "is missing"))?;
             let conn = self.proven(identity, password, code).await?;
             return Ok(conn.commit().await?);
         }

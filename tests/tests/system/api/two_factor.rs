@@ -391,9 +391,24 @@ async fn administrators_need_a_code_where_the_setting_says() {
     let kept = person
         .prove(Method::DELETE, PATH, PASSWORD, &person.code())
         .await;
-    kept.fails(403, "TWO_FACTOR_REQUIRED");
+    let message = kept.fails(403, "TWO_FACTOR_REQUIRED").body["message"].clone();
+    assert!(
+        message.as_str().unwrap().contains("may not be turned off"),
+        "{message}"
+    );
     // Customers choose for themselves.
     let customer = Person::with_app(&shop, "bebas@example.com").await;
+    let password = json!({ "password": PASSWORD });
+    for answer in [
+        customer
+            .client
+            .post("/api/user/export", password.clone())
+            .await,
+        customer.client.delete_with("/api/user", password).await,
+    ] {
+        let refused = answer.fails(400, "VALIDATION_FAILED").detail("code");
+        assert_eq!(refused, Some("is missing"));
+    }
     let off = customer
         .prove(Method::DELETE, PATH, PASSWORD, &customer.code())
         .await;

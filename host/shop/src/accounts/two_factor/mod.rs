@@ -143,7 +143,9 @@ impl Accounts {
         code: &str,
     ) -> Result<()> {
         if self.requires_two_factor(identity.role) {
-            return Err(required());
+            let message =
+                "Two-factor sign-in may not be turned off: administrators of this shop need it.";
+            return Err(Error::new(Code::TwoFactorRequired, message));
         }
         let mut conn = self.proven(identity, password, code).await?;
         store::remove(&mut conn, identity.user_id).await?;
