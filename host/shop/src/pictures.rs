@@ -1,6 +1,8 @@
 //! Pictures from strangers: each is decoded within limits and written again, so that nothing of the
 //! file that was sent is kept but what it shows.
 
+mod frames;
+
 use std::{
     io::{self, Cursor, Write},
     sync::Arc,
@@ -118,6 +120,7 @@ fn rewrite(sent: &[u8]) -> Result<Picture> {
         Kind::Gif => {
             let mut decoder = GifDecoder::new(reader).map_err(refused)?;
             limit(&mut decoder)?;
+            limit_frames(&decoder, frames::of_gif(sent))?;
             moving(decoder.into_frames())
         }
         Kind::Jpeg => still(JpegDecoder::new(reader).map_err(refused)?, MediaType::Jpeg),
@@ -129,6 +132,7 @@ fn rewrite(sent: &[u8]) -> Result<Picture> {
             let mut decoder = WebPDecoder::new(reader).map_err(refused)?;
             limit(&mut decoder)?;
             if decoder.has_animation() {
+                limit_frames(&decoder, frames::of_webp(sent))?;
                 return moving(decoder.into_frames());
             }
             let has_alpha = decoder.color_type().has_alpha();
@@ -159,6 +163,15 @@ fn limit(decoder: &mut impl ImageDecoder) -> Result<()> {
         Err(ImageError::Unsupported(_)) => Ok(()),
         result => result.map_err(refused),
     }
+}
+
+/// Refuses a picture that moves by the number of its frames, before any of them is decoded.
+fn limit_frames(decoder: &impl ImageDecoder, frames: u64) -> Result<()> {
+    let (width, height) = decoder.dimensions();
+    if pixels(width, height).saturating_mul(frames) > MOST_PIXELS {
+        return Err(too_large());
+    }
+    Ok(())
 }
 
 fn pixels(width: u32, height: u32) -> u64 {

@@ -229,6 +229,30 @@ fn bombs_are_refused() {
     }
 }
 
+/// Frames are counted before one is decoded: here, none could be.
+#[test]
+fn frames_are_counted_before_they_are_decoded() {
+    let side = 5000_u16.to_le_bytes();
+    let colours = [0_u8, 0, 0, 255, 255, 255];
+    let frame = b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x01\xff\0";
+    let head = [b"GIF89a".as_slice(), &side, &side, &[0x80, 0, 0], &colours].concat();
+    let damaged = [head.as_slice(), frame, frame, b"\x3b"].concat();
+    let message = rewrite(&damaged).unwrap_err().message;
+    assert!(message.contains("all frames together"), "{message}");
+
+    for count in [1_u32, 2, 7] {
+        assert_eq!(frames::of_gif(&gif(count, 8)), u64::from(count));
+        let moving = moving_webp(usize::try_from(count).unwrap(), 8);
+        assert_eq!(frames::of_webp(&moving), u64::from(count));
+    }
+    let whole = gif(3, 8);
+    for end in 0..whole.len() {
+        assert!(frames::of_gif(&whole[..end]) <= 3);
+    }
+    assert_eq!(frames::of_gif(b""), 0);
+    assert_eq!(frames::of_webp(b"RIFF"), 0);
+}
+
 #[test]
 fn only_pictures_that_can_be_read_are_taken() {
     for sent in [
