@@ -162,6 +162,7 @@ impl Accounts {
             avatar,
             role,
         } = new;
+        password::check_differs(&password, email.as_str(), "password")?;
         Ok(User {
             id: new_id(&self.clock),
             email: email.as_str().to_owned(),
@@ -266,6 +267,7 @@ impl Accounts {
         let user = self.user(user_id).await?;
         self.check_password(&user, current, "currentPassword")
             .await?;
+        password::check_differs(&new, &user.email, "newPassword")?;
         let hash = self.hasher.hash(new).await?;
         let mut conn = self.db.begin().await?;
         owners::still_signed_in(&mut conn, identity.signed_in()).await?;

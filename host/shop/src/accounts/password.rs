@@ -39,6 +39,18 @@ pub fn check_rules(password: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Refuses a password that is the address of its account, which is tried first, too.
+///
+/// # Errors
+/// `VALIDATION_FAILED` for this field.
+pub(super) fn check_differs(password: &Secret, email: &str, field: &str) -> Result<()> {
+    if password.reveal().trim().to_lowercase() == email {
+        let message = "is the e-mail address of the account; choose another";
+        return Err(Error::invalid(field, message));
+    }
+    Ok(())
+}
+
 /// Result of checking a password against a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {

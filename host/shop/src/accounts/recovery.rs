@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     AccountStatus, Accounts, Email, Password, disabled,
     mailed_tokens::{self, Purpose},
-    store, two_factor,
+    password, store, two_factor,
 };
 use crate::{
     Error, Result, crypto,
@@ -77,6 +77,7 @@ impl Accounts {
         let (attempt, found) = attempt.unless_failing(found).await?;
         let user_id = found.ok_or_else(mailed_tokens::refusal)?;
         attempt.succeeded();
+        password::check_differs(&new, &self.user(user_id).await?.email, "newPassword")?;
         let password_hash = self.hasher.hash(new).await?;
 
         let mut conn = self.db.begin().await?;

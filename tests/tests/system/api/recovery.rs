@@ -376,3 +376,31 @@ async fn the_owner_of_an_address_takes_the_account_over() {
     let hooks = owner.get("/api/webhooks").await.data(200);
     assert_eq!(hooks.as_array().unwrap().len(), 1);
 }
+
+/// The address of an account is no password of it: not a first one, nor a changed or a new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_address_is_no_password() {
+    let post = Post::open(Engine::Sqlite).await.unwrap();
+    let client = post.shop.client();
+    let email = "alamat@example.com";
+    let new = json!({ "email": email, "password": "Alamat@Example.com", "name": "Sari" });
+    let refused = client.post("/api/auth/register", new).await;
+    let refused = refused.fails(400, "VALIDATION_FAILED").detail("password");
+    assert!(refused.is_some());
+    let registered = post.register(email).await;
+    let customer = client.with_token(registered["accessToken"].as_str().unwrap());
+    let change = json!({ "currentPassword": OLD, "newPassword": email });
+    let refused = customer.post("/api/auth/change-password", change).await;
+    let refused = refused
+        .fails(400, "VALIDATION_FAILED")
+        .detail("newPassword");
+    assert!(refused.is_some());
+    let token = post.token(email).await;
+    let refused = reset(client, &token, email).await;
+    let refused = refused
+        .fails(400, "VALIDATION_FAILED")
+        .detail("newPassword");
+    assert!(refused.is_some());
+    // The token is as good as before.
+    reset(client, &token, NEW).await.data(200);
+}
