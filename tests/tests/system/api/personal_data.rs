@@ -76,6 +76,9 @@ async fn what_is_personal_goes_and_the_books_stay(shop: Shop) {
 
     let program = shop.client().with_token(key["token"].as_str().unwrap());
     delete(&program, true).await.fails(403, "FORBIDDEN");
+    let proof = json!({ "password": PASSWORD });
+    let archive = program.post("/api/user/export", proof).await;
+    archive.fails(403, "FORBIDDEN");
     let wrong = json!({ "password": "another password" });
     let refused = customer.delete_with(USER, wrong).await;
     assert!(

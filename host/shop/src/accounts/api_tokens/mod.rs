@@ -35,6 +35,7 @@ const ACCOUNT: &str = "/api/user";
 const MANAGING: &[&str] = &[
     "/api/auth/",
     "/api/user/api-tokens",
+    "/api/user/export",
     "/api/user/sessions",
     "/api/user/two-factor",
 ];
@@ -278,6 +279,7 @@ mod tests {
             ("DELETE", "/api/user/api-tokens/{id}", [false, false, false]),
             ("GET", "/api/user/sessions", [false, false, false]),
             ("DELETE", "/api/user", [false, false, false]),
+            ("POST", "/api/user/export", [false, false, false]),
             ("DELETE", "/api/user/two-factor", [false, false, false]),
             ("GET", "/api/user/profile", [true, true, false]),
         ];
