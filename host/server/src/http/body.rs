@@ -77,6 +77,10 @@ async fn bytes_of<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, 
         let message = "Send the body as JSON, with the header `Content-Type: application/json`.";
         return Err(Error::new(Code::UnsupportedMediaType, message));
     }
+    if !is_utf8(request.headers()) {
+        let message = "Send the body in UTF-8; no other charset is read.";
+        return Err(Error::new(Code::UnsupportedMediaType, message));
+    }
     if is_announced_too_large(request.headers()) {
         return Err(too_large());
     }
@@ -119,6 +123,22 @@ fn is_json(headers: &HeaderMap) -> bool {
         .to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Returns false when a charset is named that the body would not be read in.
+fn is_utf8(headers: &HeaderMap) -> bool {
+    let declared = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let parameters = declared.split(';').skip(1);
+    let mut named = parameters
+        .filter_map(|parameter| parameter.split_once('='))
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    named.all(|(_, charset)| {
+        let charset = charset.trim().trim_matches('"');
+        charset.eq_ignore_ascii_case("utf-8")
+    })
 }
 
 /// A client that says how much it will send is refused before it sends it.
@@ -284,6 +304,28 @@ mod tests {
         }
         for wrong in ["nul", "[]", "{}", "false"] {
             assert!(optional(wrong).await.is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn only_utf_8_is_read() {
+        for (content_type, is_read) in [
+            ("application/json", true),
+            ("application/json; charset=utf-8", true),
+            ("application/json;Charset=\"UTF-8\"; x=y", true),
+            ("application/json; charset=utf-16", false),
+            ("application/json; charset=iso-8859-1", false),
+            ("application/json; charset=utf-8; charset=utf-16", false),
+        ] {
+            let request = Request::post("/")
+                .header("content-type", content_type)
+                .body("{\"planName\": \"basic\", \"amount\": 1}".into())
+                .unwrap();
+            let found = bytes_of(request, &()).await;
+            assert_eq!(found.is_ok(), is_read, "{content_type}");
+            if let Err(error) = found {
+                assert_eq!(error.code, Code::UnsupportedMediaType);
+            }
         }
     }
 
