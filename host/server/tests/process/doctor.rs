@@ -183,6 +183,11 @@ async fn each_broken_part_is_named_with_what_to_do() {
     let report = patient.with(&[automatic, named], &[]).await;
     report.blames("cluster", "FAILED", &[&nowhere, "refused"]);
 
+    let empty = TempDir::new().unwrap();
+    let templates = ("DERMAGA_TEMPLATES_DIR", empty.path().to_str().unwrap());
+    let report = patient.with(&[templates], &[]).await;
+    report.blames("templates", "WARNING", &["no service can be sold"]);
+
     let report = patient.with(&[("DERMAGA_LISTN", "127.0.0.1:1")], &[]).await;
     report.blames("configuration", "FAILED", &["did you mean DERMAGA_LISTEN?"]);
     assert_eq!(report.findings.len(), 1);

@@ -281,9 +281,12 @@ async fn offers(
             part.warning(message, todo)
         }
     }));
-    if examined.sold > 0 || findings.is_empty() {
+    if examined.sold > 0 {
         let message = format!("{} can be sold", counted(examined.sold, "service"));
         findings.push(part.ok(message));
+    } else if findings.is_empty() {
+        let todo = "Put templates into a folder and name it with DERMAGA_TEMPLATES_DIR; without the setting, `service-templates` beside the program is read.";
+        findings.push(part.warning("there is no template: no service can be sold", todo));
     }
     findings
 }
