@@ -37,9 +37,12 @@ async fn a_folder_has_no_drift_and_an_order_is_checked(shop: Shop) {
         let answer = admin.get(&format!("{DRIFT}?{query}")).await;
         answer.fails(400, "VALIDATION_FAILED");
     }
+    let nothing = json!({ "action": "DELETE", "reason": REASON });
+    let refused = admin.post(REPAIR, nothing).await;
+    let refused = refused.fails(400, "VALIDATION_FAILED").detail("items");
+    assert!(refused.unwrap().contains("one of the two is needed"));
     let item = json!({ "kind": "ConfigMap", "namespace": "user-1", "name": "a" });
     for wrong in [
-        json!({ "action": "DELETE", "reason": REASON }),
         json!({ "action": "DELETE", "reason": REASON, "items": [item], "drift": ["ORPHAN"] }),
         json!({ "action": "DELETE", "reason": REASON, "items": vec![item.clone(); 101] }),
         json!({ "action": "DELETE", "reason": REASON, "items": [{ "kind": "Pod", "namespace": "/", "name": "a" }] }),

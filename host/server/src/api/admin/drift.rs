@@ -105,11 +105,14 @@ struct RepairDriftRequest {
 /// Checks that either objects or kinds are named.
 fn one_choice(kinds: &[DriftKind]) -> impl FnOnce(&Vec<DriftItem>, &()) -> garde::Result {
     let has_kinds = !kinds.is_empty();
-    move |items, ()| {
-        if items.is_empty() == has_kinds {
-            return Ok(());
-        }
-        Err(garde::Error::new("name either items or kinds of drift"))
+    move |items, ()| match (items.is_empty(), has_kinds) {
+        (true, true) | (false, false) => Ok(()),
+        (true, false) => Err(garde::Error::new(
+            "must name objects, unless `drift` names kinds: one of the two is needed",
+        )),
+        (false, true) => Err(garde::Error::new(
+            "must be left out where `drift` names kinds",
+        )),
     }
 }
 
