@@ -24,11 +24,16 @@ pub(super) enum InstanceCommand {
 
 pub(super) async fn run(loaded: Loaded, command: InstanceCommand) -> Result<(), CliError> {
     let InstanceCommand::Secret { name } = command;
-    let keys = Keys::obtain(&loaded.config).map_err(StartError::from)?;
+    let keys = Keys::master_keys_of_data(&loaded.config).map_err(StartError::from)?;
+    let keys = keys.ok_or_else(|| {
+        CliError::Failed(format!(
+            "There is no data in {}: no server has run there. Name its folder with --data-dir, or run this on its machine.",
+            loaded.config.data_dir.display()
+        ))
+    })?;
     let db = app::open_database_as_is(&loaded.config).await?;
     let mut conn = db.read().await.map_err(Error::from)?;
-    let manifest =
-        provisioning::secret_manifest(&mut conn, &Vault::new(&keys.master_keys), &name).await;
+    let manifest = provisioning::secret_manifest(&mut conn, &Vault::new(&keys), &name).await;
     drop(conn);
     db.close().await;
     let text = serde_norway::to_string(&manifest?).map_err(Error::internal)?;

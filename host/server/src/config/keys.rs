@@ -48,13 +48,36 @@ impl Keys {
         } else {
             config.master_keys.clone()
         };
-        let parse = |text: &Secret| MasterKey::parse(text.reveal());
-        let master_keys: Result<Vec<MasterKey>, String> = texts.iter().map(parse).collect();
         Ok(Self {
             jwt_secrets,
-            master_keys: master_keys.map_err(|message| KeysError { path, message })?,
+            master_keys: parse(&texts, path)?,
         })
     }
+
+    /// Returns the master keys that seal the data of this folder, and makes none: without them there is nothing
+    /// that could be opened.
+    ///
+    /// # Errors
+    /// When a key file cannot be read or understood.
+    pub fn master_keys_of_data(config: &Config) -> Result<Option<Vec<MasterKey>>, KeysError> {
+        let path = config.data_dir.join("master.key");
+        let texts = if !config.master_keys.is_empty() {
+            config.master_keys.clone()
+        } else if path.exists() {
+            vec![read(&path)?]
+        } else {
+            return Ok(None);
+        };
+        parse(&texts, path).map(Some)
+    }
+}
+
+fn parse(texts: &[Secret], path: PathBuf) -> Result<Vec<MasterKey>, KeysError> {
+    let keys: Result<Vec<MasterKey>, String> = texts
+        .iter()
+        .map(|text| MasterKey::parse(text.reveal()))
+        .collect();
+    keys.map_err(|message| KeysError { path, message })
 }
 
 /// The key in the file, which is made when it is not there. When two servers start at once in one
@@ -118,6 +141,17 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn the_keys_of_data_are_not_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::in_folder(folder.path()).unwrap();
+        assert!(Keys::master_keys_of_data(&config).unwrap().is_none());
+        assert!(!folder.path().join("master.key").exists());
+        let made = Keys::obtain(&config).unwrap();
+        let found = Keys::master_keys_of_data(&config).unwrap().unwrap();
+        assert_eq!(found[0].to_hex(), made.master_keys[0].to_hex());
     }
 
     #[test]

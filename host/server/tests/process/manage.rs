@@ -313,6 +313,16 @@ async fn tickets_are_answered() {
     );
     let noted = ["ticket", "note", &id, "--message", "The disk is full."];
     assert_eq!(desk.data(&noted).await["messages"][2]["internal"], true);
+    let shown = desk.told(&["ticket", "show", &id]).await;
+    let heads: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.contains("  ADMINISTRATOR") || line.contains("  CUSTOMER"))
+        .collect();
+    let ends = ["CUSTOMER", "PICTURES graph.png", "NOTE"];
+    assert_eq!(heads.len(), ends.len(), "{shown}");
+    for (head, end) in heads.iter().zip(ends) {
+        assert!(head.ends_with(end), "{head}");
+    }
     let me = desk.admin.get("/api/user/profile").await.data(200);
     let me = text(&me, "/email");
     let assign = ["ticket", "assign", &id, "--to", me, "--reason", WHY];

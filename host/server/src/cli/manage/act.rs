@@ -123,6 +123,8 @@ pub(super) struct Lookup {
 /// Parts of an answer that a table shows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
+    /// Sentence in place of the server's, where a list is shown as another one.
+    pub(super) heading: Option<&'static str>,
     pub(super) columns: &'static [Column],
     pub(super) sections: &'static [Section],
 }
@@ -154,6 +156,12 @@ pub(super) enum Form {
     Number,
     Money,
     Time,
+    /// True: the title alone. Left out above a text when it is false.
+    Mark,
+    /// Names of the things in a list, after the title. Left out above a text when it is empty.
+    Names,
+    /// A text after its title. Left out above a text when it is absent.
+    Titled,
 }
 
 pub(super) const USER: Lookup = Lookup {
@@ -248,9 +256,15 @@ impl View {
 
     pub(super) const fn of(columns: &'static [Column]) -> Self {
         Self {
+            heading: None,
             columns,
             sections: &[],
         }
+    }
+
+    pub(super) const fn headed(mut self, heading: &'static str) -> Self {
+        self.heading = Some(heading);
+        self
     }
 
     pub(super) const fn and(mut self, sections: &'static [Section]) -> Self {
@@ -339,6 +353,30 @@ pub(super) const fn time(title: &'static str, at: &'static str) -> Column {
         title,
         at,
         form: Form::Time,
+    }
+}
+
+pub(super) const fn mark(title: &'static str, at: &'static str) -> Column {
+    Column {
+        title,
+        at,
+        form: Form::Mark,
+    }
+}
+
+pub(super) const fn names(title: &'static str, at: &'static str) -> Column {
+    Column {
+        title,
+        at,
+        form: Form::Names,
+    }
+}
+
+pub(super) const fn titled(title: &'static str, at: &'static str) -> Column {
+    Column {
+        title,
+        at,
+        form: Form::Titled,
     }
 }
 

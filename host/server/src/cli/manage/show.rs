@@ -18,6 +18,7 @@ const ABSENT: &str = "-";
 /// Returns an envelope as a text.
 pub(super) fn describe(envelope: &Value, view: &View, zone: Tz) -> String {
     let message = envelope.get("message").and_then(Value::as_str);
+    let message = view.heading.or(message);
     let mut text = format!("{}\n", clean(message.unwrap_or("Done.")));
     let data = envelope.get("data").unwrap_or(&Value::Null);
     match data {
@@ -67,10 +68,8 @@ fn part(data: &Value, section: &Section, zone: Tz) -> String {
     };
     let mut text = format!("\n{}\n", section.title);
     for item in items {
-        let head = section
-            .columns
-            .iter()
-            .map(|column| cell(item, column, zone));
+        let columns = section.columns.iter();
+        let head = columns.filter_map(|column| head(item, column, zone));
         let head: Vec<_> = head.collect();
         text.push_str(&format!("{}\n", head.join(GAP)));
         let body = item.pointer(at).and_then(Value::as_str).unwrap_or_default();
@@ -79,6 +78,17 @@ fn part(data: &Value, section: &Section, zone: Tz) -> String {
         }
     }
     text
+}
+
+/// Returns a value of the line above a text, which has no titles of its own; nothing for a mark that is not
+/// set.
+fn head(item: &Value, column: &Column, zone: Tz) -> Option<String> {
+    let cell = cell(item, column, zone);
+    match column.form {
+        Form::Mark | Form::Names | Form::Titled if cell == ABSENT => None,
+        Form::Names | Form::Titled => Some(format!("{} {cell}", column.title)),
+        _ => Some(cell),
+    }
 }
 
 /// Returns the fields of one thing, a line each; those that are absent are left out.
@@ -150,12 +160,19 @@ fn cell(item: &Value, column: &Column, zone: Tz) -> String {
         (_, Value::Null) => None,
         (Form::Money, value) => value.as_i64().map(|amount| Rupiah::new(amount).to_string()),
         (Form::Time, value) => value.as_str().and_then(|text| moment(text, zone)),
-        (Form::Text | Form::Number, value) => Some(written(value)),
+        (Form::Mark, value) => (*value == Value::Bool(true)).then(|| column.title.to_owned()),
+        (Form::Names, value) => value.as_array().map(|items| names(items)),
+        (Form::Text | Form::Number | Form::Titled, value) => Some(written(value)),
     };
     let written = written.map(|text| clean(&text));
     written
         .filter(|text| !text.is_empty())
         .unwrap_or_else(|| ABSENT.to_owned())
+}
+
+fn names(items: &[Value]) -> String {
+    let names = items.iter().filter_map(|item| item.get("name")?.as_str());
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn moment(text: &str, zone: Tz) -> Option<String> {
@@ -190,7 +207,7 @@ mod tests {
     use serde_json::json;
 
     use super::{
-        super::act::{money, number, text, time},
+        super::act::{mark, money, names, number, text, time, titled},
         *,
     };
 
@@ -235,7 +252,12 @@ Page 1 of 2; 3 in all. --page 2 shows the next.
             Section {
                 title: "Messages",
                 at: "/messages",
-                columns: &[text("BY", "/by")],
+                columns: &[
+                    text("BY", "/by"),
+                    mark("NOTE", "/internal"),
+                    titled("SENT FROM", "/from"),
+                    names("PICTURES", "/files"),
+                ],
                 text: Some("/body"),
             },
             Section {
@@ -247,7 +269,10 @@ Page 1 of 2; 3 in all. --page 2 shows the next.
         ];
         let envelope = json!({
             "message": "The thing.",
-            "data": { "id": "a", "price": 5, "messages": [{ "by": "sari", "body": "one\ntwo" }], "none": [] },
+            "data": { "id": "a", "price": 5, "none": [], "messages": [
+                { "by": "sari", "body": "one\ntwo", "internal": false, "from": null, "files": [] },
+                { "by": "budi", "body": "three", "internal": true, "from": "b@example.com", "files": [{ "name": "a.png" }, { "name": "b.gif" }] },
+            ] },
         });
         assert_eq!(
             shown(&envelope, &VIEW.and(PARTS)),
@@ -260,6 +285,8 @@ Messages
 sari
     one
     two
+budi  NOTE  SENT FROM b@example.com  PICTURES a.png, b.gif
+    three
 "
         );
     }

@@ -102,6 +102,7 @@ async fn instances_and_billing_are_looked_after() {
         .await;
     let (subscription, id) = bought(&desk.shop, &customer, "postgresql", "basic").await;
     let list = desk.told(&["instances", "list"]).await;
+    assert!(list.starts_with("Instances.\n"), "{list}");
     assert_eq!(
         row(&list, &id),
         [
@@ -139,6 +140,12 @@ async fn instances_and_billing_are_looked_after() {
     let secret = ["instances", "secret", &name, "--data-dir", data];
     let secret = desk.told(&secret).await;
     assert!(secret.contains("kind: Secret"), "{secret}");
+    let empty = tempfile::tempdir().unwrap();
+    let folder = empty.path().join("data");
+    let folder = folder.to_str().unwrap();
+    let nothing = ["instances", "secret", &name, "--data-dir", folder];
+    let nothing = desk.refused(&nothing, 1).await;
+    assert!(nothing.contains("There is no data in"), "{nothing}");
 
     let statistics = desk.told(&["billing", "stats"]).await;
     assert!(statistics.contains("\nThis month\n"), "{statistics}");

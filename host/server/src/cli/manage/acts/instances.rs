@@ -20,7 +20,8 @@ const LIST: View = View::of(&[
     text("PLAN", "/plan"),
     text("SUBSCRIPTION", "/id"),
     text("SUBSCRIPTION IS", "/status"),
-]);
+])
+.headed("Instances.");
 const ONE: View = View::of(&[
     text("ID", "/id"),
     text("NAME", "/name"),

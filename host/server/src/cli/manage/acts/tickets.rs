@@ -1,8 +1,8 @@
 //! `ticket`: questions of customers and their answers.
 
 use super::super::act::{
-    Act, Group, Input, Kind, PAGES, REASON, Section, TICKET, USER, Verb, View, body, number, path,
-    query, text, time,
+    Act, Group, Input, Kind, PAGES, REASON, Section, TICKET, USER, Verb, View, body, mark, names,
+    number, path, query, text, time, titled,
 };
 
 const PRIORITIES: Kind = Kind::OneOf(&["LOW", "NORMAL", "HIGH", "URGENT"]);
@@ -39,7 +39,9 @@ const ONE: View = View::of(&[
         time("AT", "/createdAt"),
         text("BY", "/authorEmail"),
         text("AS", "/author"),
-        text("NOTE", "/internal"),
+        mark("NOTE", "/internal"),
+        titled("SENT FROM", "/sentFrom"),
+        names("PICTURES", "/attachments"),
     ],
     text: Some("/body"),
 }]);
