@@ -231,7 +231,7 @@ impl Accounts {
         }
         let mut conn = self.db.begin().await?;
         // Hashing takes a while, in which the password may be replaced or the account disabled.
-        let user = still_as_seen(&mut conn, user).await?;
+        let user = still_as_seen(&mut conn, &user).await?;
         store::sessions::forget_expired(&mut conn, self.clock.now()).await?;
         let signed_in = match self.challenge(&mut conn, &user).await? {
             Some(challenge) => SignIn::Challenge(challenge),
@@ -270,13 +270,13 @@ impl Accounts {
         password::check_differs(&new, &user.email, "newPassword")?;
         let hash = self.hasher.hash(new).await?;
         let mut conn = self.db.begin().await?;
-        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
         if !store::replace_password_hash(&mut conn, user_id, &user.password_hash, &hash).await? {
             return Err(Error::new(
                 Code::Conflict,
                 "The password was changed by another request at the same time.",
             ));
         }
+        owners::still_signed_in(&mut conn, identity.signed_in()).await?;
         let payload = json!({ "at": self.clock.now(), "byMail": false });
         let topic = Topic::PasswordChanged;
         outbox::put(&mut conn, &self.clock, topic, user_id.into(), payload).await?;
@@ -377,7 +377,7 @@ pub fn generate_password() -> Password {
 
 /// Locks an account that is signed in to, and returns it: every end of its sessions has come before, and
 /// refuses this one, or comes after, and ends it.
-async fn still_as_seen(conn: &mut Conn, seen: User) -> Result<User> {
+async fn still_as_seen(conn: &mut Conn, seen: &User) -> Result<User> {
     let now = store::lock(conn, seen.id).await?;
     // A generation is raised by signing out, too, and a hash is replaced by a stronger one of the same
     // password; another password changes both.

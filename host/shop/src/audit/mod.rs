@@ -16,10 +16,11 @@ use crate::{
     Code, Error, Result,
     db::{Clock, Conn, Db, Span, Walked, new_id},
     ids::{AuditEventId, UserId},
+    owners,
 };
 
-/// Records an act of an administrator in its transaction, which fails with it: the role was read when the
-/// request began, or some seconds before, and may have been taken since.
+/// Records what an administrator did, in the caller's transaction, which fails where the actor is none any
+/// more: the role was read when the request began, or some seconds before.
 ///
 /// # Errors
 /// `FORBIDDEN` when the actor is no administrator any more.
@@ -36,16 +37,18 @@ pub async fn record(
     insert(conn, clock, Some(actor_id), event).await
 }
 
-/// Records what an owner did to what is its own, in the caller's transaction.
+/// Records what an owner did to what is its own, in the caller's transaction, which fails where the account was
+/// disabled or deleted since the request began.
 ///
 /// # Errors
-/// When the database refuses.
+/// `UNAUTHENTICATED` when the account is not active any more.
 pub async fn record_of_owner(
     conn: &mut Conn,
     clock: &Clock,
     actor_id: UserId,
     event: Event<'_>,
 ) -> Result<()> {
+    owners::check_active(conn, actor_id).await?;
     insert(conn, clock, Some(actor_id), event).await
 }
 

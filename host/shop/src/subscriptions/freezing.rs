@@ -150,7 +150,8 @@ fn check_freezes(seen: &Subscription) -> Result<()> {
 ///
 /// # Errors
 /// `NOT_FOUND`; `INVALID_STATE` when it is not frozen; `INSUFFICIENT_CREDIT`; `QUOTE_CHANGED` when it costs more
-/// than `most`; `UNAUTHENTICATED` when the account was disabled meanwhile; `UNAVAILABLE` while the clock is in doubt; `PLUGIN_*`.
+/// than `most`; `UNAUTHENTICATED` when the account was disabled meanwhile; `UNAVAILABLE` while the clock is in
+/// doubt; `PLUGIN_*`.
 pub async fn thaw(
     shop: &Subscriptions,
     user_id: UserId,

@@ -48,7 +48,8 @@ pub struct Adjustment {
 /// Adds or takes credit; the caller commits.
 ///
 /// # Errors
-/// `NOT_FOUND` for a customer without a wallet and for a deleted account, `INSUFFICIENT_CREDIT` when the wallet holds less,
+/// `NOT_FOUND` for a customer without a wallet and for a deleted account, `INSUFFICIENT_CREDIT` when the
+/// wallet holds less,
 /// `BALANCE_CAP_EXCEEDED` when paid credit would be more than a customer may hold.
 pub async fn adjust(
     wallets: &Wallets,

@@ -29,8 +29,8 @@ impl LockedWallet {
         }
     }
 
-    /// Refuses what the owner begins while the account is being deleted or disabled. Renewals and acts of
-    /// administrators go on without this.
+    /// Refuses what the owner begins while the account is being deleted or disabled. Renewals, and what
+    /// administrators do to a disabled account, do not ask for this.
     ///
     /// # Errors
     /// `NOT_FOUND` when the wallet was closed with its account; `UNAUTHENTICATED` when the account is

@@ -330,8 +330,8 @@ async fn strangers_do_not_use_up_the_owners_mails() {
     refused.fails(429, "TOO_MANY_REQUESTS");
 }
 
-/// What a stranger set up in an account with another person's address ends with that person's first reset; what
-/// the owner of a confirmed address set up stays.
+/// The first reset by the reader of an address ends whatever a stranger set up in its account; later ones leave
+/// the owner's own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_owner_of_an_address_takes_the_account_over() {
     let post = Post::open(Engine::Sqlite).await.unwrap();

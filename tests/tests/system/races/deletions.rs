@@ -71,7 +71,7 @@ async fn nothing_is_written_into_a_deleted_account() {
     assert_eq!(rows(&shop, id).await, 0);
 }
 
-/// What is in flight when an account is deleted is removed with it, or fails.
+/// Writes in flight when an account is deleted are removed with it, or fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn writes_in_flight_do_not_outlive_the_account() {
     let Some(shop) = Shop::open(Engine::Postgres).await else {

@@ -43,7 +43,7 @@ async fn end(way: &str, customer: &Client, admin: &Client, id: &str) {
     assert_eq!(answer.status, 200, "{way}: {}", answer.text);
 }
 
-/// What would outlive a session is not made by one that another server has ended.
+/// A session that another server has ended makes nothing that would outlive it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ended_session_makes_nothing_that_lives_on() {
     let Some(shop) = Shop::open(Engine::Postgres).await else {
