@@ -74,6 +74,7 @@ impl Topic {
             self,
             Self::RenewalFailure
                 | Self::SubscriptionSuspended
+                | Self::PriceChange
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated
                 | Self::SessionsEnded

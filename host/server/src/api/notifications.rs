@@ -22,6 +22,7 @@ use crate::{
 };
 
 failure_responses!(Missing: NotFound);
+failure_responses!(Unsubscribe: NotFound, InvalidState);
 
 /// The routes of this domain.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -188,10 +189,10 @@ async fn unsubscribe_page(Segment(_token): Segment<String>) -> axum::response::H
 }
 
 /// Ends further mails of the kind that a mail's link is for, without signing in (RFC 8058). The
-/// inbox is left as it is.
+/// inbox is left as it is. A kind that is required cannot be ended.
 #[utoipa::path(post, path = "/notifications/unsubscribe/{token}", tag = "notifications",
     params(("token" = String, Path, description = "Token in a mail")),
-    responses((status = 200, description = "No more mails of this kind", body = Envelope<Nothing>), Missing))]
+    responses((status = 200, description = "No more mails of this kind", body = Envelope<Nothing>), Unsubscribe))]
 async fn unsubscribe(
     State(state): State<AppState>,
     Segment(token): Segment<String>,

@@ -170,6 +170,7 @@ impl Batch<'_> {
         let unsubscribe = due
             .unsubscribe_token
             .as_ref()
+            .filter(|_| !due.kind.is_required())
             .and_then(|token| self.notifications.settings.unsubscribe_address(token));
         let frame = Frame {
             name: &due.name,

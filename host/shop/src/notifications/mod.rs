@@ -157,13 +157,18 @@ impl Notifications {
     /// Turns off the mails of the kind that a token in one of them is for.
     ///
     /// # Errors
-    /// `NOT_FOUND` when no mail has this token.
+    /// `NOT_FOUND` when no mail has this token; `INVALID_STATE` for a kind that cannot be turned off.
     pub async fn unsubscribe(&self, token: &str) -> Result<()> {
         let mut conn = self.db.begin().await?;
         let found = deliveries::unsubscribing(&mut conn, token).await?;
         let (user_id, kind, channel) = found.ok_or_else(|| Error::not_found("subscription"))?;
         if owners::keep(&mut conn, user_id).await?.is_none() {
             return Err(Error::not_found("subscription"));
+        }
+        // Its mail may be older than the rule that it is required.
+        if kind.is_required() {
+            let message = "Mails of this kind cannot be turned off.";
+            return Err(Error::new(Code::InvalidState, message));
         }
         let change = PreferenceChange {
             kind,

@@ -88,6 +88,7 @@ both_engines!(
     Post,
     [
         a_mail_is_in_its_readers_language_until_it_is_unsubscribed,
+        a_change_of_price_is_told_to_all_whom_it_concerns,
         a_refused_mail_is_dead_until_it_is_sent_again,
         mails_wait_for_a_server_that_is_away,
         what_was_sent_long_ago_is_removed
@@ -171,6 +172,34 @@ async fn a_mail_is_in_its_readers_language_until_it_is_unsubscribed(post: Post) 
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(server.received().len(), 2);
+}
+
+/// The price changes whether its customer reads of it or not: the notice cannot be turned off, not even by
+/// the link of a mail that was sent when it could.
+async fn a_change_of_price_is_told_to_all_whom_it_concerns(post: Post) {
+    let Post { shop, server, .. } = &post;
+    let (reader, id) = customer(shop, "harga@example.com").await;
+    let path = "/api/notifications/preferences";
+    for channel in ["email", "inbox"] {
+        let mut kind = json!({ "kind": "PRICE_CHANGE" });
+        kind[channel] = json!(false);
+        let refused = reader.patch(path, json!({ "kinds": [kind] })).await;
+        refused.fails(400, "VALIDATION_FAILED");
+    }
+    put(shop, (Topic::TopUpReceived, id), "TX-1").await;
+    let mail = server.wait_for(1).await.remove(0);
+    let address = mail.header("List-Unsubscribe").unwrap();
+    let address = address.trim_matches(['<', '>']);
+    let address = address.strip_prefix("https://toko.example.com").unwrap();
+    let earlier = "UPDATE notifications SET kind = 'PRICE_CHANGE' WHERE kind = 'TOP_UP_RECEIVED'";
+    assert_eq!(shop.sql(earlier).await.unwrap(), 1);
+    let refused = shop.client().post(address, json!({})).await;
+    refused.fails(409, "INVALID_STATE");
+
+    put(shop, (Topic::PriceChange, id), "1").await;
+    let mails = server.wait_for(2).await;
+    assert_eq!(mails[1].header("List-Unsubscribe"), None);
+    assert_eq!(told(&reader, "PRICE_CHANGE").await.len(), 2);
 }
 
 async fn a_refused_mail_is_dead_until_it_is_sent_again(post: Post) {
