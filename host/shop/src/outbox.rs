@@ -26,6 +26,8 @@ text_enum! {
         RenewalFailure = "RENEWAL_FAILURE",
         /// A service was stopped, since its next period was not paid.
         SubscriptionSuspended = "SUBSCRIPTION_SUSPENDED",
+        /// A subscription has ended, and its data is removed.
+        SubscriptionEnded = "SUBSCRIPTION_ENDED",
         /// The time in which an unpaid service runs on ends soon.
         GracePeriodReminder = "GRACE_PERIOD_REMINDER",
         /// Figures of the day for [`ADMINISTRATORS`].
@@ -74,6 +76,7 @@ impl Topic {
             self,
             Self::RenewalFailure
                 | Self::SubscriptionSuspended
+                | Self::SubscriptionEnded
                 | Self::PriceChange
                 | Self::PasswordChanged
                 | Self::ApiTokenCreated

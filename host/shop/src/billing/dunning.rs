@@ -18,6 +18,7 @@ use crate::{
     subscriptions::{
         self, FreezeState, Settings, Subscription, SubscriptionStatus as Status, Subscriptions,
         delivery::{self, Ending},
+        end_notice::{self, Cause},
         renewal::{FROZEN, is_as_seen},
         upgrade,
     },
@@ -78,7 +79,7 @@ async fn end_forgotten(
         return Ok(false);
     }
     let reason = "It was suspended and not paid for.";
-    end(shop, &seen, reason, None).await
+    end(shop, &seen, (reason, Cause::Unpaid), None).await
 }
 
 /// Status after a renewal that could not be paid.
@@ -183,7 +184,7 @@ async fn tell(
 pub(super) async fn end(
     shop: &Subscriptions,
     seen: &Subscription,
-    reason: &str,
+    (reason, cause): (&str, Cause<'_>),
     by: Option<UserId>,
 ) -> Result<bool> {
     let (clock, id) = (&shop.clock, seen.id);
@@ -197,8 +198,11 @@ pub(super) async fn end(
     if delivery::is_undelivered(&mut conn, &row).await? {
         let why = "Ended before it was set up.";
         let reason = Some(reason);
-        delivery::take_back(shop, &mut conn, &mut wallet, &row, Ending { why, reason }).await?;
-    } else if !expire_in_books(shop, &mut conn, &mut wallet, seen, reason).await? {
+        let ending = Ending { why, reason, cause };
+        delivery::take_back(shop, &mut conn, &mut wallet, &row, ending).await?;
+    } else if expire_in_books(shop, &mut conn, &mut wallet, seen, reason).await? {
+        end_notice::tell(&mut conn, clock, id, (cause, false)).await?;
+    } else {
         return Ok(false);
     }
     if let Some(actor_id) = by {
@@ -247,7 +251,7 @@ pub async fn expire(
 ) -> Result<()> {
     let seen = seen(shop, id).await?;
     seen.status.check_move(Status::Expired)?;
-    if end(shop, &seen, reason, Some(actor_id)).await? {
+    if end(shop, &seen, (reason, Cause::Shop(reason)), Some(actor_id)).await? {
         Ok(())
     } else {
         Err(coupons::too_busy())

@@ -30,6 +30,7 @@ use crate::{
     scheduler::{Outcome, Progress},
     subscriptions::{
         self, SubscriptionStatus, Subscriptions, delivery,
+        end_notice::Cause,
         renewal::{ATTEMPTS, Charge, charge, price},
         upgrade,
     },
@@ -149,7 +150,8 @@ async fn step(shop: &Subscriptions, id: SubscriptionId) -> Result<Step> {
             return Ok(Step::Nothing);
         }
         if !seen.auto_renew {
-            let ended = dunning::end(shop, seen, "It was not to be renewed.", None).await?;
+            let why = ("It was not to be renewed.", Cause::NotRenewed);
+            let ended = dunning::end(shop, seen, why, None).await?;
             return Ok(if ended { Step::Ended } else { Step::Nothing });
         }
         if !shop.settings.auto_renewal {

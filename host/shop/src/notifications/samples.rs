@@ -13,6 +13,10 @@ pub(super) fn facts(topic: Topic) -> Value {
             "date": "2027-01-31", "paid": 12, "paidAmount": 1_800_000, "topUps": 9, "topUpAmount": 2_250_000,
             "active": 48, "pastDue": 3, "suspended": 1, "lowCredit": 5, "warningDays": 3,
         }),
+        Topic::SubscriptionEnded => json!({
+            "subscriptionId": ID, "service": "Ghost", "plan": "Small", "because": "UNPAID", "reason": null, "undone": false,
+            "endedAt": "2027-03-21T05:00:00Z",
+        }),
         Topic::TopUpReceived => json!({ "amount": 250_000, "number": "TXMP-101" }),
         Topic::InstanceFailed => json!({
             "instanceId": ID, "subscriptionId": ID, "name": "ghost-3f9a", "message": "The database does not start.",

@@ -33,6 +33,7 @@ included! {
     RenewalSuccess: "renewal-success",
     RenewalFailure: "renewal-failure",
     SubscriptionSuspended: "subscription-suspended",
+    SubscriptionEnded: "subscription-ended",
     GracePeriodReminder: "grace-period-reminder",
     AdminBillingSummary: "admin-billing-summary",
     TopUpReceived: "top-up-received",

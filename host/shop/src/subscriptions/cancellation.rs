@@ -3,7 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Subscriptions, delivery, refund, store, upgrade};
+use super::{
+    Subscriptions, delivery,
+    end_notice::{self, Cause},
+    refund, store, upgrade,
+};
 use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
@@ -39,7 +43,7 @@ pub async fn cancel(
 ) -> Result<Cancelled> {
     let Ended {
         conn, cancelled, ..
-    } = ended(shop, user_id, id, reason).await?;
+    } = ended(shop, user_id, id, (reason, Cause::Customer)).await?;
     finish(shop, conn, id, cancelled).await
 }
 
@@ -60,7 +64,13 @@ pub async fn end_instance(
         mut conn,
         cancelled,
         ..
-    } = ended(shop, user_id, subscription_id, Some(reason)).await?;
+    } = ended(
+        shop,
+        user_id,
+        subscription_id,
+        (Some(reason), Cause::Shop(reason)),
+    )
+    .await?;
     let details = json!({ "subscription": subscription_id });
     let event = Event::new(AuditAct::InstanceTerminated, Subject::Instance(id), details);
     audit::record(&mut conn, &shop.clock, actor_id, event.because(reason)).await?;
@@ -105,7 +115,7 @@ pub async fn force_cancel(
         mut conn,
         mut wallet,
         cancelled,
-    } = ended(shop, user_id, id, Some(reason)).await?;
+    } = ended(shop, user_id, id, (Some(reason), Cause::Shop(reason))).await?;
     let mut refunded = Rupiah::ZERO;
     if refunds && cancelled == Cancelled::Paid {
         let row = super::row(&mut conn, id).await?;
@@ -145,7 +155,7 @@ async fn ended(
     shop: &Subscriptions,
     user_id: UserId,
     id: SubscriptionId,
-    reason: Option<&str>,
+    (reason, cause): (Option<&str>, Cause<'_>),
 ) -> Result<Ended> {
     // A delivery of this moment is noted first, so that the subscription shows why its payment stays.
     delivery::note_deliveries(shop).await?;
@@ -158,7 +168,8 @@ async fn ended(
     };
     let cancelled = if let Some(row) = &undelivered {
         let why = "Cancelled before it was set up.";
-        delivery::take_back(shop, &mut conn, &mut wallet, row, Ending { why, reason }).await?;
+        let ending = Ending { why, reason, cause };
+        delivery::take_back(shop, &mut conn, &mut wallet, row, ending).await?;
         Cancelled::Undone
     } else {
         upgrade::abandon(shop, &mut conn, &mut wallet, id).await?;
@@ -168,6 +179,7 @@ async fn ended(
         };
         provisioning::terminate(&mut conn, clock, id).await?;
         catalog::give_back_quota(&mut conn, clock, plan_id).await?;
+        end_notice::tell(&mut conn, clock, id, (cause, false)).await?;
         Cancelled::Paid
     };
     Ok(Ended {

@@ -4,6 +4,7 @@ pub mod administration;
 pub mod cancellation;
 pub mod checkout;
 pub mod delivery;
+pub(crate) mod end_notice;
 pub mod freezing;
 pub mod granting;
 pub mod lifecycle;

@@ -3,6 +3,7 @@
 pub(crate) mod calendar;
 pub(crate) mod deliverable;
 pub(crate) mod delivery;
+pub(crate) mod ended;
 pub(crate) mod freezing;
 pub(crate) mod ledger;
 pub(crate) mod model;

@@ -13,6 +13,7 @@ use crate::{
     provisioning::{self, Undeliverable},
     subscriptions::{
         SubscriptionStatus, Subscriptions,
+        end_notice::{self, Cause},
         model::{PeriodRow, SubscriptionRow},
         store, upgrade,
     },
@@ -52,6 +53,7 @@ async fn undo(shop: &Subscriptions, found: &Undeliverable) -> Result<()> {
     let ending = Ending {
         why: &found.message,
         reason: Some(reason),
+        cause: Cause::Undeliverable,
     };
     take_back(shop, &mut conn, &mut wallet, &row, ending).await?;
     let message = format!(
@@ -94,6 +96,8 @@ pub(crate) struct Ending<'a> {
     pub(crate) why: &'a str,
     /// Shown with the subscription.
     pub(crate) reason: Option<&'a str>,
+    /// Told to the customer.
+    pub(crate) cause: Cause<'a>,
 }
 
 /// Ends a first purchase and returns everything that it took: money of both kinds, quota, and the
@@ -122,6 +126,7 @@ pub(crate) async fn take_back(
     // In the order in which a purchase takes them.
     if let Some(plan_id) = plan_id {
         catalog::give_back_quota(conn, clock, plan_id).await?;
+        end_notice::tell(conn, clock, id, (ending.cause, true)).await?;
     }
     coupons::release(conn, clock, id).await
 }

@@ -1,0 +1,70 @@
+//! Notice to a customer that a subscription has ended, whose data is removed with it.
+
+use serde_json::json;
+
+use crate::{
+    Result,
+    db::{Clock, Conn},
+    ids::SubscriptionId,
+    outbox::{self, Topic},
+};
+
+/// Cause of the end of a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause<'a> {
+    /// Its customer cancelled it at once.
+    Customer,
+    /// Its period was over, and it was not to be renewed.
+    NotRenewed,
+    /// It was suspended and not paid for.
+    Unpaid,
+    /// An administrator ended it, for this reason.
+    Shop(&'a str),
+    /// It could not be set up.
+    Undeliverable,
+}
+
+impl<'a> Cause<'a> {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "CUSTOMER",
+            Self::NotRenewed => "NOT_RENEWED",
+            Self::Unpaid => "UNPAID",
+            Self::Shop(_) => "SHOP",
+            Self::Undeliverable => "UNDELIVERABLE",
+        }
+    }
+
+    const fn reason(self) -> Option<&'a str> {
+        match self {
+            Self::Shop(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+/// Tells the customer, in the transaction of the end and once for each subscription. `is_undone` when
+/// everything that was paid for it came back.
+///
+/// # Errors
+/// When the database refuses.
+pub(crate) async fn tell(
+    conn: &mut Conn,
+    clock: &Clock,
+    id: SubscriptionId,
+    (cause, is_undone): (Cause<'_>, bool),
+) -> Result<()> {
+    let row = super::row(conn, id).await?;
+    let payload = json!({
+        "subscriptionId": id,
+        "service": row.service_name,
+        "plan": row.plan_name,
+        "because": cause.as_str(),
+        "reason": cause.reason(),
+        "undone": is_undone,
+        "endedAt": clock.now(),
+    });
+    let what = (Topic::SubscriptionEnded, row.subscription.user_id.into());
+    outbox::put_once(conn, clock, what, &id.to_string(), payload).await?;
+    Ok(())
+}
