@@ -2,7 +2,7 @@
 //! `freezing.rs`.
 
 use chrono::TimeDelta;
-use dermaga_shop::billing::renew_due;
+use dermaga_shop::billing::{process_grace, renew_due};
 use dermaga_tests::{Shop, both_engines};
 use futures::future::join_all;
 use serde_json::json;
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::journeys::{
     freezing::{balance, buy, freeze, frozen, later, state, thaw},
     overdue,
-    renewal::{give, id_of, moment, next_period, subscription},
+    renewal::{becomes, give, id_of, moment, next_period, subscription},
     upgrade::customer_with_cash,
 };
 
@@ -20,6 +20,7 @@ both_engines!(
     [
         a_thaw_charges_a_new_period_and_never_fails_for_quota,
         a_thaw_with_too_little_money_changes_nothing,
+        what_an_unpaid_thaw_is_said_to_cost_is_enough,
         concurrent_freezes_and_thaws_charge_once,
         a_coupon_waits_while_frozen_and_a_term_comes_back_whole
     ]
@@ -94,6 +95,41 @@ async fn a_thaw_with_too_little_money_changes_nothing(shop: Shop) {
     assert_eq!(subscription(&shop, id).await["periods"], before["periods"]);
     assert_eq!(subscription(&shop, id).await["freezeState"], "FROZEN");
     assert_eq!(balance(&customer).await, 49_999);
+    shop.books_balance().await;
+}
+
+/// In grace, and suspended: the renewal takes a month of storage as soon as the money is there, and the rest
+/// is still enough for the thaw.
+async fn what_an_unpaid_thaw_is_said_to_cost_is_enough(shop: Shop) {
+    for (email, status) in [
+        ("tiga-hari@example.com", "PAST_DUE"),
+        ("sembilan-hari@example.com", "SUSPENDED"),
+    ] {
+        let customer = customer_with_cash(&shop, email, 50_000).await;
+        let bought = buy(&shop, &customer, 1, None).await;
+        let id = id_of(&bought);
+        freeze(&customer, id).await.data(200);
+        next_period(&shop, id).await;
+        shop.clock().advance(TimeDelta::days(3));
+        if status == "SUSPENDED" {
+            shop.clock().advance(TimeDelta::days(6));
+            process_grace(&shop.state().subscriptions).await.unwrap();
+        }
+        let unpaid = becomes(&shop, id, status).await;
+        assert_eq!(unpaid["freezeState"], "FROZEN");
+        let customer = shop.sign_in(email).await;
+        let info = format!("/api/subscriptions/{id}/billing-info");
+        let named = customer.get(&info).await.data(200)["thaw"].clone();
+        assert_eq!((&named, balance(&customer).await), (&json!(60_000), 0));
+        let user = customer.get("/api/auth/profile").await.data(200)["id"].clone();
+        give(&shop, user.as_str().unwrap(), 60_000).await;
+        becomes(&shop, id, "ACTIVE").await;
+        assert_eq!(balance(&customer).await, 50_000);
+        let path = format!("/api/subscriptions/{id}/thaw");
+        let thawed = customer.post(&path, json!({ "maxCharge": named })).await;
+        assert_eq!(thawed.data(200)["charged"], 50_000);
+        assert_eq!(balance(&customer).await, 0);
+    }
     shop.books_balance().await;
 }
 

@@ -14,7 +14,9 @@ use crate::{
     money::Rupiah,
     plugins::{self, Decision},
     provisioning, schema,
-    subscriptions::{Subscription, SubscriptionRow, Subscriptions, pricing, upgrade},
+    subscriptions::{
+        Subscription, SubscriptionRow, SubscriptionStatus, Subscriptions, pricing, upgrade,
+    },
 };
 
 /// Decides what the next period costs: at the price the customer bought at or was told of, by the
@@ -179,15 +181,27 @@ fn storage_only(lines: &mut Vec<PriceLine>, price: Rupiah, storage: Rupiah) -> R
 }
 
 /// Returns the line of the storage that is not paid, of a frozen subscription whose period is over: the share
-/// of a month until now, or until it was suspended.
+/// of a month until now, or the whole month once it could not be renewed.
 fn unpaid_storage(
     current: &Subscription,
     (zone, now): (Tz, DateTime<Utc>),
 ) -> Result<Option<PriceLine>> {
-    let until = current.suspended_at.unwrap_or(now).min(now);
     let storage = current.storage_price.unwrap_or(Rupiah::ZERO);
+    if matches!(
+        current.status,
+        SubscriptionStatus::PastDue | SubscriptionStatus::Suspended
+    ) {
+        // The renewal takes it as soon as money comes, and none of it is given back: with a share of it, the
+        // money that a thaw asks for would not suffice a moment later.
+        return Ok(storage.is_positive().then(|| PriceLine {
+            code: "storage".to_owned(),
+            label: "Storage that is not paid".to_owned(),
+            amount: storage.get(),
+            reason: format!("{storage} for the frozen month that could not be renewed."),
+        }));
+    }
     let month = pricing::period_end(zone, current.period_end, 1)? - current.period_end;
-    let unpaid = (until - current.period_end).clamp(TimeDelta::zero(), month);
+    let unpaid = (now - current.period_end).clamp(TimeDelta::zero(), month);
     let amount = storage.share(unpaid.num_seconds(), month.num_seconds())?;
     Ok(amount.is_positive().then(|| PriceLine {
         code: "storage".to_owned(),
