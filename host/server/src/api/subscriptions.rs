@@ -313,7 +313,7 @@ struct AutoRenewRequest {
 
 /// Sets if a subscription is charged for its next period, or ends with the one that is paid for.
 /// When that period is over, turning renewal on charges the next one at once, and turning it off is
-/// refused.
+/// refused, as it is while a freeze waits for the next period.
 #[utoipa::path(put, path = "/subscriptions/{id}/auto-renew", tag = "subscriptions", request_body = AutoRenewRequest,
     params(("id" = Uuid, Path)), security(("bearer" = [])),
     responses((status = 200, description = "Noted", body = Envelope<SubscriptionDetail>), Cancelling))]

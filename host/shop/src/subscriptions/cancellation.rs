@@ -6,6 +6,8 @@ use serde_json::json;
 use super::{
     Subscriptions, delivery,
     end_notice::{self, Cause},
+    freezing::{self, FreezeState},
+    model::Subscription,
     refund, store, upgrade,
 };
 use crate::{
@@ -192,7 +194,7 @@ async fn ended(
 /// Lets a subscription run out at the end of the period that is paid for.
 ///
 /// # Errors
-/// As [`cancel`]; `INVALID_STATE` when that period is over.
+/// As [`cancel`]; `INVALID_STATE` when that period is over, or it is frozen from the next one on.
 pub async fn cancel_at_period_end(
     shop: &Subscriptions,
     user_id: UserId,
@@ -200,6 +202,8 @@ pub async fn cancel_at_period_end(
     reason: Option<&str>,
 ) -> Result<()> {
     let mut conn = shop.db.begin().await?;
+    // A freeze at the same moment looks at the renewal under this lock.
+    wallet::lock(&mut conn, user_id).await?;
     let now = shop.clock.now();
     if !store::set_auto_renew(&mut conn, user_id, id, false, reason, now).await? {
         return Err(not_live(&mut conn, user_id, id, now).await?);
@@ -210,7 +214,8 @@ pub async fn cancel_at_period_end(
 /// Sets if a subscription is renewed when its period is over; `true` where it is over already.
 ///
 /// # Errors
-/// As [`cancel`]; `INVALID_STATE` when renewal is switched off and the period is over.
+/// As [`cancel`]; `INVALID_STATE` when renewal is switched off and the period is over, or a freeze waits for
+/// the next one.
 pub async fn set_auto_renew(
     shop: &Subscriptions,
     user_id: UserId,
@@ -218,6 +223,8 @@ pub async fn set_auto_renew(
     auto_renew: bool,
 ) -> Result<bool> {
     let mut conn = shop.db.begin().await?;
+    // A freeze at the same moment looks at the renewal under this lock.
+    wallet::lock(&mut conn, user_id).await?;
     let now = shop.clock.now();
     if !store::set_auto_renew(&mut conn, user_id, id, auto_renew, None, now).await? {
         return Err(not_live(&mut conn, user_id, id, now).await?);
@@ -246,6 +253,7 @@ pub(super) async fn not_live(
                            your wallet holds enough. Cancel now to end the subscription instead.";
             Error::new(Code::InvalidState, message)
         }
+        Some(row) if is_to_freeze(&row.subscription) => freezing::will_be_frozen(),
         Some(row) => {
             let message = format!(
                 "This subscription is {}: it has ended.",
@@ -254,4 +262,8 @@ pub(super) async fn not_live(
             Error::new(Code::InvalidState, message)
         }
     })
+}
+
+fn is_to_freeze(seen: &Subscription) -> bool {
+    seen.status.is_live() && seen.freeze_state == FreezeState::Pending
 }

@@ -275,14 +275,21 @@ async fn note(
 /// # Errors
 /// `INVALID_STATE`.
 pub(super) fn check_unfrozen(seen: &Subscription) -> Result<()> {
-    let message = match seen.freeze_state {
-        FreezeState::None => return Ok(()),
-        FreezeState::Pending => {
-            "This subscription is frozen from its next period on. Call that back with a thaw first."
+    match seen.freeze_state {
+        FreezeState::None => Ok(()),
+        FreezeState::Pending => Err(will_be_frozen()),
+        FreezeState::Frozen => {
+            let message = "This subscription is frozen. Thaw it first.";
+            Err(Error::new(Code::InvalidState, message))
         }
-        FreezeState::Frozen => "This subscription is frozen. Thaw it first.",
-    };
-    Err(Error::new(Code::InvalidState, message))
+    }
+}
+
+/// Refusal of what a freeze that waits for its period excludes.
+pub(super) fn will_be_frozen() -> Error {
+    let message =
+        "This subscription is frozen from its next period on. Call that back with a thaw first.";
+    Error::new(Code::InvalidState, message)
 }
 
 #[cfg(test)]

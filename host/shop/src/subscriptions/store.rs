@@ -253,7 +253,8 @@ pub(super) async fn cancel(
     now: DateTime<Utc>,
 ) -> sqlx::Result<Option<PlanId>> {
     let sql = "UPDATE subscriptions SET status = 'CANCELLED', auto_renew = FALSE, cancelled_at = $3, cancel_reason = $4,
-                 updated_at = $3
+                 storage_price = CASE WHEN freeze_state = 'PENDING' THEN NULL ELSE storage_price END,
+                 freeze_state = CASE WHEN freeze_state = 'PENDING' THEN 'NONE' ELSE freeze_state END, updated_at = $3
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
                RETURNING plan_id";
     let row = fetch_optional!(conn, (PlanId,), sql, user_id, id, now, reason)?;
@@ -262,7 +263,7 @@ pub(super) async fn cancel(
 
 /// Sets if a live subscription renews or runs out, with the reason to run out; false when it is not
 /// live (any more), or is to run out with a period that is over already: it would end at once, before
-/// its grace or its retention does.
+/// its grace or its retention does; or when it is frozen from its next period on.
 pub(super) async fn set_auto_renew(
     conn: &mut Conn,
     user_id: UserId,
@@ -274,7 +275,7 @@ pub(super) async fn set_auto_renew(
     let sql = "UPDATE subscriptions SET auto_renew = $4, updated_at = $3,
                  cancel_reason = CASE WHEN $4 THEN NULL ELSE coalesce($5, cancel_reason) END
                WHERE user_id = $1 AND id = $2 AND status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')
-                 AND ($4 OR period_end > $3)";
+                 AND ($4 OR period_end > $3 AND freeze_state <> 'PENDING')";
     Ok(execute!(conn, sql, user_id, id, now, auto_renew, reason)? == 1)
 }
 

@@ -21,6 +21,7 @@ both_engines!(
         a_thaw_charges_a_new_period_and_never_fails_for_quota,
         a_thaw_with_too_little_money_changes_nothing,
         what_an_unpaid_thaw_is_said_to_cost_is_enough,
+        a_freeze_that_waits_is_not_lost_with_the_renewal,
         concurrent_freezes_and_thaws_charge_once,
         a_coupon_waits_while_frozen_and_a_term_comes_back_whole
     ]
@@ -131,6 +132,49 @@ async fn what_an_unpaid_thaw_is_said_to_cost_is_enough(shop: Shop) {
         assert_eq!(balance(&customer).await, 0);
     }
     shop.books_balance().await;
+}
+
+/// It would end with its period, with its data, though its customer wants to keep them. What ends at once is
+/// not to be frozen any more.
+async fn a_freeze_that_waits_is_not_lost_with_the_renewal(shop: Shop) {
+    let customer = customer_with_cash(&shop, "menunggu-beku@example.com", 100_000).await;
+    let bought = buy(&shop, &customer, 1, None).await;
+    let id = id_of(&bought);
+    freeze(&customer, id).await.data(200);
+    let path = format!("/api/subscriptions/{id}");
+    let off = json!({ "autoRenew": false });
+    let renewal = format!("{path}/auto-renew");
+    let refused = customer.put(&renewal, off.clone()).await;
+    refused.fails(409, "INVALID_STATE");
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("thaw"), "{message}");
+    let at_end = json!({ "at": "period_end" });
+    let refused = customer.delete_with(&path, at_end).await;
+    refused.fails(409, "INVALID_STATE");
+    let seen = subscription(&shop, id).await;
+    assert_eq!(
+        (&seen["autoRenew"], &seen["freezeState"]),
+        (&json!(true), &json!("PENDING"))
+    );
+    thaw(&customer, id).await.data(200);
+    customer.put(&renewal, off).await.data(200);
+    customer
+        .put(&renewal, json!({ "autoRenew": true }))
+        .await
+        .data(200);
+    freeze(&customer, id).await.data(200);
+    let ended = customer.delete(&path).await.data(200);
+    assert_eq!(ended["freezeState"], "NONE");
+
+    let bought = buy(&shop, &customer, 1, None).await;
+    freeze(&customer, id_of(&bought)).await.data(200);
+    let path = format!("/api/admin/subscriptions/{}/expire", id_of(&bought));
+    let body = json!({ "reason": "The service is misused." });
+    let ended = shop.admin().await.put(&path, body).await.data(200);
+    assert_eq!(
+        (&ended["status"], &ended["freezeState"]),
+        (&json!("EXPIRED"), &json!("NONE"))
+    );
 }
 
 /// Double calls, and a thaw beside the renewal of the storage, on two servers.
