@@ -34,7 +34,8 @@ pub struct Edit {
 ///
 /// # Errors
 /// `NOT_FOUND`; `VALIDATION_FAILED` for a higher price, or without a change; `INVALID_STATE` when it has
-/// ended, its plan is being changed or will be, or renewal is switched off and its period is over.
+/// ended, its plan is being changed or will be, its customer was told of another price, or renewal is
+/// switched off and its period is over.
 pub async fn edit(
     shop: &Subscriptions,
     actor_id: UserId,
@@ -69,6 +70,7 @@ pub async fn edit(
             let message = "Another plan begins with the next period, at its own price. Take that change back first.";
             return Err(Error::new(Code::InvalidState, message));
         }
+        check_stays(shop, &seen)?;
         store::set_price(&mut conn, id, seen.term()?.at(price)?, now).await?;
         note(&mut details, "monthlyPrice", seen.monthly_price, price);
     }
@@ -96,6 +98,18 @@ fn check_price(seen: &Subscription, price: Rupiah) -> Result<()> {
         seen.monthly_price
     );
     Err(Error::invalid("monthlyPrice", message))
+}
+
+/// Refuses another price while a move waits, which would replace it a moment later.
+fn check_stays(shop: &Subscriptions, seen: &Subscription) -> Result<()> {
+    let (Some(price), Some(from)) = (seen.next_price, seen.next_price_from) else {
+        return Ok(());
+    };
+    let from = shop.clock.written(from);
+    let message = format!(
+        "A price of {price} a month was announced from {from} on. Take that move back first."
+    );
+    Err(Error::new(Code::InvalidState, message))
 }
 
 /// Moves the end of the running period by so many days, without a charge; later periods follow it. One

@@ -13,6 +13,7 @@ both_engines!(
     [
         a_moved_customer_pays_the_new_price_after_the_notice,
         a_move_is_refused_whole,
+        a_price_is_not_lowered_below_an_announced_one,
         a_move_is_void_when_it_is_taken_back
     ]
 );
@@ -256,4 +257,31 @@ async fn a_move_is_void_when_it_is_taken_back(shop: Shop) {
     );
     let second = dearer.renew(&shop).await;
     assert_eq!(second["periods"][0]["price"], 50_000);
+}
+
+/// The announced price would replace the lower one a moment later.
+async fn a_price_is_not_lowered_below_an_announced_one(shop: Shop) {
+    let dearer = Dearer::open(&shop).await;
+    let later = shop.clock().now() + Days::new(31);
+    let moved = dearer.move_at(&[&dearer.subscription], later).await;
+    moved.data(201);
+    let path = format!("/api/admin/subscriptions/{}", dearer.subscription);
+    let lower = json!({ "monthlyPrice": 30_000, "reason": REASON });
+    let refused = dearer.admin.put(&path, lower.clone()).await;
+    refused.fails(409, "INVALID_STATE");
+    let message = refused.body["message"].as_str().unwrap();
+    let written = shop.clock().written(later);
+    assert!(
+        message.contains("Rp65.000") && message.contains(&written),
+        "{message}"
+    );
+    assert_eq!(dearer.seen().await["monthlyPrice"], 50_000);
+    let because = json!({ "reason": REASON });
+    let back = format!("{path}/price-move");
+    dearer.admin.delete_with(&back, because).await.data(200);
+    let lowered = dearer.admin.put(&path, lower).await.data(200);
+    assert_eq!(
+        (&lowered["monthlyPrice"], &lowered["nextPrice"]),
+        (&json!(30_000), &Value::Null)
+    );
 }
