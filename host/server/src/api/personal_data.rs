@@ -139,8 +139,8 @@ async fn delete(
     accounts
         .prove_owner(customer.identity(), password, request.code.as_deref())
         .await?;
-    let gives_up = request.give_up_credit;
+    let (domains, gives_up) = ((accounts, &state.catalog), request.give_up_credit);
     let by = Deleting::Owner(customer.identity());
-    deletion::delete(accounts, by, customer.user_id, gives_up).await?;
+    deletion::delete(domains, by, customer.user_id, gives_up).await?;
     Ok(Success::ok("Your account is deleted.", Nothing {}))
 }

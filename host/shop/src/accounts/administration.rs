@@ -18,7 +18,7 @@ use crate::{
     Code, Error, Result,
     audit::{self, AuditAct, Event, Subject},
     crypto::Hidden,
-    db::{Conn, new_id},
+    db::{Conn, Uncommitted, new_id},
     ids::UserId,
     outbox::{self, Topic},
     owners, wallet,
@@ -130,16 +130,17 @@ impl Accounts {
         Ok(user)
     }
 
-    /// Disables an account, which ends every way into it, or enables it again.
+    /// Disables an account, which ends every way into it, or enables it again. The caller commits it, and
+    /// forgets its standing.
     ///
     /// # Errors
     /// As [`change`](Self::change); `INVALID_STATE` when it has this status already.
-    pub async fn set_status(
+    pub(crate) async fn set_status(
         &self,
         act: Act<'_>,
         id: UserId,
         status: AccountStatus,
-    ) -> Result<User> {
+    ) -> Result<Uncommitted<User>> {
         let (mut conn, now) = (self.db.begin().await?, self.clock.now());
         let user = lock(&mut conn, act.actor_id, id).await?;
         if user.status == status {
@@ -166,9 +167,7 @@ impl Accounts {
         } else {
             user
         };
-        conn.commit().await?;
-        self.standings.forget(id);
-        Ok(user)
+        Ok(Uncommitted::new(conn, user))
     }
 
     /// Ends every way into an account, which stays open: its owner signs in again. The owner gets a

@@ -10,6 +10,7 @@ use super::store;
 use crate::{
     Code, Error, Result,
     accounts::{Accounts, deletion::Deleting},
+    catalog::{Catalog, waitlist},
     db::Conn,
     events, idempotency,
     ids::UserId,
@@ -24,7 +25,7 @@ use crate::{
 /// `NOT_FOUND`; `INVALID_STATE` with a detail for each thing that has to end first, and for the last
 /// administrator; `FORBIDDEN` when the actor is no administrator any more.
 pub async fn delete(
-    accounts: &Accounts,
+    (accounts, catalog): (&Accounts, &Catalog),
     by: Deleting<'_>,
     id: UserId,
     gives_up_credit: bool,
@@ -34,6 +35,8 @@ pub async fn delete(
     let obstacles = store::obstacles(&mut conn, id).await?;
     check(&obstacles, wallet.balance(), gives_up_credit)?;
     let balance = wallet.balance();
+    // Before the account is changed, whose row is read for those who are next.
+    waitlist::leave_all(&mut conn, catalog, id).await?;
     let details = json!({ "paidGivenUp": balance.paid, "bonusGivenUp": balance.bonus });
     close(accounts, &mut conn, &mut wallet).await?;
     // Before the account's row is closed to others: what spreads a message holds it, and looks at that row.

@@ -3,6 +3,7 @@
 pub mod deletion;
 mod export;
 mod model;
+pub mod status;
 mod store;
 
 pub use export::{Exports, Sources};

@@ -68,6 +68,7 @@ pub(crate) mod updates;
 pub(crate) mod users;
 pub(crate) mod version_moves;
 pub(crate) mod waitlist;
+pub(crate) mod waitlist_ends;
 pub(crate) mod wallet;
 pub(crate) mod wallet_lists;
 pub(crate) mod watching;

@@ -26,18 +26,18 @@ both_engines!(
     ]
 );
 
-const WAITLIST: &str = "/api/subscriptions/waitlist";
+pub(super) const WAITLIST: &str = "/api/subscriptions/waitlist";
 const REASON: &str = "A place for those who wait.";
 
 /// A plan without a free place, and the subscription that has the last one.
-struct SoldOut {
-    plan: String,
-    owner: Client,
+pub(super) struct SoldOut {
+    pub(super) plan: String,
+    pub(super) owner: Client,
     subscription: String,
 }
 
 impl SoldOut {
-    async fn open(shop: &Shop) -> Self {
+    pub(super) async fn open(shop: &Shop) -> Self {
         let plan = shop.plan("ghost", "free").await;
         shop.leave_quota(&plan, 1).await;
         let owner = shop.customer("pemilik@example.com").await;
@@ -51,28 +51,28 @@ impl SoldOut {
     }
 
     /// Returns the place, and lets the queue be looked at.
-    async fn cancel(&self, shop: &Shop) {
+    pub(super) async fn cancel(&self, shop: &Shop) {
         let path = format!("/api/subscriptions/{}", self.subscription);
         self.owner.delete(&path).await.data(200);
         settle(shop).await;
     }
 }
 
-async fn settle(shop: &Shop) {
+pub(super) async fn settle(shop: &Shop) {
     waitlist::settle_all(&shop.state().catalog).await.unwrap();
 }
 
-async fn buy(customer: &Client, plan: &str) -> Answer {
+pub(super) async fn buy(customer: &Client, plan: &str) -> Answer {
     let order = json!({ "planId": plan });
     customer.post("/api/subscriptions", order).await
 }
 
-async fn join(customer: &Client, plan: &str) -> Answer {
+pub(super) async fn join(customer: &Client, plan: &str) -> Answer {
     customer.post(WAITLIST, json!({ "planId": plan })).await
 }
 
 /// Returns the customer's only entry.
-async fn entry(customer: &Client) -> Value {
+pub(super) async fn entry(customer: &Client) -> Value {
     let entries = customer.get(WAITLIST).await.data(200);
     assert_eq!(entries.as_array().unwrap().len(), 1, "{entries:#}");
     entries[0].clone()

@@ -11,7 +11,7 @@ use dermaga_shop::{
         generate_password, parse_name, parse_phone,
     },
     ids::UserId,
-    users::{self, UserFilter, UserState, UserView, deletion},
+    users::{self, UserFilter, UserState, UserView, deletion, status},
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -243,7 +243,8 @@ async fn delete(
         actor_id: admin.user_id,
         reason: &request.reason,
     });
-    deletion::delete(&state.accounts, by, id, request.give_up_credit).await?;
+    let domains = (&state.accounts, &state.catalog);
+    deletion::delete(domains, by, id, request.give_up_credit).await?;
     Ok(Success::ok("The account is deleted.", Nothing {}))
 }
 
@@ -275,7 +276,8 @@ async fn set_status(
         actor_id: admin.user_id,
         reason: &change.reason,
     };
-    state.accounts.set_status(act, id, change.status).await?;
+    let domains = (&state.accounts, &state.catalog);
+    status::set_status(domains, act, id, change.status).await?;
     let message = match change.status {
         AccountStatus::Active => "The account is enabled.",
         AccountStatus::Disabled => {

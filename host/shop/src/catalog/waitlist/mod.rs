@@ -141,6 +141,23 @@ pub async fn leave(catalog: &Catalog, user_id: UserId, id: WaitId) -> Result<()>
     Ok(conn.commit().await?)
 }
 
+/// Ends all waits of a customer whose account is closed, in the caller's transaction; places that were held
+/// go to the next.
+///
+/// # Errors
+/// When the database refuses.
+pub async fn leave_all(conn: &mut Conn, catalog: &Catalog, user_id: UserId) -> Result<()> {
+    for Entry { id, plan_id, .. } in store::entries(conn, user_id).await? {
+        quota::lock(conn, plan_id).await?;
+        // Read again: a place may have been held, bought or lost until the lock was taken.
+        if let Some(entry) = store::entry(conn, user_id, id).await? {
+            end(conn, &catalog.clock, &entry).await?;
+            settle(conn, catalog, plan_id).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes an entry, and frees the place that was held for it.
 async fn end(conn: &mut Conn, clock: &Clock, entry: &Entry) -> Result<()> {
     store::delete(conn, entry.id).await?;

@@ -67,6 +67,12 @@ pub(super) async fn entry(
     fetch_optional!(conn, Entry, sql, id, user_id)
 }
 
+/// Entries of a customer, in the order in which the rows of plans are locked.
+pub(super) async fn entries(conn: &mut Conn, user_id: UserId) -> sqlx::Result<Vec<Entry>> {
+    let sql = "SELECT id, plan_id, user_id, held_until IS NOT NULL AS is_held FROM waitlist WHERE user_id = $1 ORDER BY plan_id";
+    fetch_all!(conn, Entry, sql, user_id)
+}
+
 /// Returns true when the customer is in the queue, waiting or with a held place.
 pub(super) async fn waits_for(
     conn: &mut Conn,
