@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-failure_responses!(Joining: NotFound, PlanUnavailable, InvalidState, Conflict);
+failure_responses!(Joining: NotFound, PlanUnavailable, InvalidState, Conflict, InstanceLimitReached);
 failure_responses!(Missing: NotFound);
 
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -48,8 +48,8 @@ async fn list(
 
 /// Waits for a plan that is sold out.
 ///
-/// A place that comes free is held for the first who waits, who gets a notification and can buy the
-/// plan as usual until `heldUntil`.
+/// A place that comes free is held for the first who waits and may have one more of the plan, who gets a
+/// notification and can buy the plan as usual until `heldUntil`.
 #[utoipa::path(post, path = "/subscriptions/waitlist", tag = "subscriptions", request_body = WaitRequest, security(("bearer" = [])),
     responses((status = 201, description = "The entry", body = Envelope<WaitView>), Joining))]
 async fn join(

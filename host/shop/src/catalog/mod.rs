@@ -253,6 +253,16 @@ fn sold_out(offer: &Offer) -> Error {
     Error::new(Code::QuotaExhausted, message)
 }
 
+/// Refusal of one more of a plan to a customer who has as many as one may.
+pub(crate) fn limit_reached(offer: &Offer) -> Error {
+    let (service, plan) = (&offer.service, &offer.plan);
+    let message = format!(
+        "You already have the maximum of {} for {} {}.",
+        plan.max_instances_per_user, service.name, plan.name
+    );
+    Error::new(Code::InstanceLimitReached, message)
+}
+
 /// Returns to the plan's quota the unit that [`take_quota`] took.
 ///
 /// # Errors

@@ -285,8 +285,11 @@ pub(super) async fn take_quota(
 ) -> sqlx::Result<bool> {
     let sql = "UPDATE service_plans SET used_quota = used_quota + 1, updated_at = $3
                WHERE id = $1 AND active AND monthly_price = $2 AND terms = $5 AND used_quota < total_quota
-                 AND NOT EXISTS (SELECT 1 FROM waitlist WHERE plan_id = $1
-                   AND (held_until IS NULL OR (user_id = $4 AND held_until > $3)))";
+                 AND NOT EXISTS (SELECT 1 FROM waitlist w WHERE w.plan_id = $1
+                   AND ((w.user_id = $4 AND w.held_until > $3)
+                     OR (w.held_until IS NULL AND service_plans.max_instances_per_user >
+                       (SELECT count(*) FROM subscriptions o WHERE o.plan_id = $1 AND o.user_id = w.user_id
+                         AND o.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')))))";
     let (id, price, terms) = (seen.id, seen.monthly_price, &seen.terms);
     Ok(execute!(conn, sql, id, price, now, user_id, terms)? == 1)
 }

@@ -346,17 +346,7 @@ async fn check_instance_limit(conn: &mut Conn, user_id: UserId, priced: &Priced)
     if store::live_of_plan(conn, user_id, plan.id).await? < plan.max_instances_per_user {
         return Ok(());
     }
-    Err(limit_reached(&priced.offer))
-}
-
-/// The refusal that a customer has as many of a plan as one may.
-pub(super) fn limit_reached(offer: &Offer) -> Error {
-    let (service, plan) = (&offer.service, &offer.plan);
-    let message = format!(
-        "You already have the maximum of {} for {} {}.",
-        plan.max_instances_per_user, service.name, plan.name
-    );
-    Error::new(Code::InstanceLimitReached, message)
+    Err(catalog::limit_reached(&priced.offer))
 }
 
 async fn check_quote(

@@ -241,7 +241,7 @@ async fn check_instance_limit(conn: &mut Conn, user_id: UserId, to: &Offer) -> R
     if live < to.plan.max_instances_per_user {
         return Ok(());
     }
-    Err(super::checkout::limit_reached(to))
+    Err(catalog::limit_reached(to))
 }
 
 async fn pay(

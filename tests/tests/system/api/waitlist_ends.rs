@@ -3,13 +3,14 @@
 use dermaga_tests::{Client, Shop, both_engines};
 use serde_json::{Value, json};
 
-use super::waitlist::{SoldOut, entry, join};
+use super::waitlist::{SoldOut, buy, entry, join, settle};
 
 both_engines!(
     Shop,
     [
         a_disabled_account_gives_its_place_to_the_next,
-        a_deleted_account_gives_its_place_to_the_next
+        a_deleted_account_gives_its_place_to_the_next,
+        no_place_is_held_for_one_who_may_not_have_it
     ]
 );
 
@@ -63,4 +64,37 @@ async fn a_deleted_account_gives_its_place_to_the_next(shop: Shop) {
     let admin = shop.admin().await;
     admin.delete_with(&path, body).await.data(200);
     assert!(entry(&held.second).await["heldUntil"].is_string());
+}
+
+/// Of this plan one is the most. Its owner does not join the queue; one who came to the most while waiting is
+/// passed over, and keeps no other customer from a free place.
+async fn no_place_is_held_for_one_who_may_not_have_it(shop: Shop) {
+    let sold_out = SoldOut::open(&shop).await;
+    shop.leave_quota(&sold_out.plan, 0).await;
+    let (first, plan) = (&sold_out.owner, &sold_out.plan);
+    let refused = join(first, plan).await;
+    refused.fails(409, "INSTANCE_LIMIT_REACHED");
+    shop.sql("UPDATE service_plans SET max_instances_per_user = 2")
+        .await
+        .unwrap();
+    let second = shop.customer("kedua@example.com").await;
+    for customer in [first, &second] {
+        join(customer, plan).await.data(201);
+    }
+    shop.sql("UPDATE service_plans SET max_instances_per_user = 1")
+        .await
+        .unwrap();
+    shop.leave_quota(plan, 1).await;
+    settle(&shop).await;
+    assert_eq!(entry(first).await["heldUntil"], Value::Null);
+    assert!(entry(&second).await["heldUntil"].is_string());
+    buy(&second, plan).await.data(201);
+
+    // Only the first waits now.
+    shop.leave_quota(plan, 1).await;
+    settle(&shop).await;
+    assert_eq!(entry(first).await["heldUntil"], Value::Null);
+    let third = shop.customer("ketiga@example.com").await;
+    join(&third, plan).await.fails(409, "INVALID_STATE");
+    buy(&third, plan).await.data(201);
 }

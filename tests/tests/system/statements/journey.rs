@@ -259,7 +259,13 @@ async fn waiting(till: &Till, customer: &Client) {
     till.shop.leave_quota(&plan, 0).await;
     let path = "/api/subscriptions/waitlist";
     let order = json!({ "planId": plan });
-    customer.post(path, order).await.data(201);
+    customer.post(path, order.clone()).await.data(201);
+    let gone = till.shop.customer("pergi@example.com").await;
+    gone.post(path, order).await.data(201);
+    let profile = gone.get("/api/user/profile").await.data(200);
+    let path = format!("/api/admin/users/{}/status", text(&profile["id"]));
+    let disabled = json!({ "status": "DISABLED", "reason": "The account was misused." });
+    till.admin.patch(&path, disabled).await.data(200);
     let path = format!("/api/admin/quota/plans/{plan}/waitlist");
     till.admin.get(&path).await.data(200);
 }

@@ -1,8 +1,8 @@
 //! Customers who wait for plans that are sold out.
 //!
-//! A place that comes free is held for the first who waits: it stays in use, so that no other customer can
-//! take it, until it is bought, given up or over. While customers wait, a place that is free and not
-//! held yet goes to no other customer either. All changes are made under the lock of the plan's row.
+//! A place that comes free is held for the first who waits and may have one more: it stays in use, so that no other customer can
+//! take it, until it is bought, given up or over. While such customers wait, a place that is
+//! free and not held yet goes to no other customer either. All changes are made under the lock of the plan's row.
 
 mod store;
 
@@ -73,7 +73,8 @@ struct Entry {
 ///
 /// # Errors
 /// `NOT_FOUND` for an unknown plan, `PLAN_UNAVAILABLE` when it is not on sale, `INVALID_STATE` when
-/// it can be bought, `CONFLICT` when the customer waits for it already.
+/// it can be bought, `CONFLICT` when the customer waits for it already, `INSTANCE_LIMIT_REACHED` when
+/// the customer has as many of it as one may.
 pub async fn join(catalog: &Catalog, user_id: UserId, plan_id: PlanId) -> Result<WaitView> {
     let clock = &catalog.clock;
     let mut conn = catalog.db.begin().await?;
@@ -83,6 +84,9 @@ pub async fn join(catalog: &Catalog, user_id: UserId, plan_id: PlanId) -> Result
     let id: WaitId = new_id(clock);
     if store::waits_for(&mut conn, plan_id, user_id).await? {
         return Err(waits_already(&offer));
+    }
+    if store::is_at_limit(&mut conn, plan_id, user_id).await? {
+        return Err(super::limit_reached(&offer));
     }
     // A place that is free for a moment belongs to those who wait.
     if offer.plan.available_quota() > 0 && !store::has_waiting(&mut conn, plan_id).await? {

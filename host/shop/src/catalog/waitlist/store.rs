@@ -84,9 +84,25 @@ pub(super) async fn waits_for(
     Ok(found)
 }
 
-/// Returns true when a customer waits without a held place.
+/// Returns true when the customer has as many of a plan as one may.
+pub(super) async fn is_at_limit(
+    conn: &mut Conn,
+    plan_id: PlanId,
+    user_id: UserId,
+) -> sqlx::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM service_plans p WHERE p.id = $1 AND p.max_instances_per_user <=
+                 (SELECT count(*) FROM subscriptions s WHERE s.plan_id = $1 AND s.user_id = $2
+                   AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')))";
+    let (found,) = fetch_one!(conn, (bool,), sql, plan_id, user_id)?;
+    Ok(found)
+}
+
+/// Returns true when a customer who can take a place waits without one.
 pub(super) async fn has_waiting(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM waitlist WHERE plan_id = $1 AND held_until IS NULL)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM waitlist w JOIN service_plans p ON p.id = w.plan_id
+                 WHERE w.plan_id = $1 AND w.held_until IS NULL AND p.max_instances_per_user >
+                   (SELECT count(*) FROM subscriptions s WHERE s.plan_id = w.plan_id AND s.user_id = w.user_id
+                     AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED')))";
     let (found,) = fetch_one!(conn, (bool,), sql, plan_id)?;
     Ok(found)
 }
@@ -161,10 +177,14 @@ pub(super) async fn over(
     fetch_all!(conn, Entry, sql, plan_id, now)
 }
 
-/// The first who waits.
+/// The first who waits and can take a place.
 pub(super) async fn next(conn: &mut Conn, plan_id: PlanId) -> sqlx::Result<Option<Entry>> {
-    let sql = "SELECT id, plan_id, user_id, held_until IS NOT NULL AS is_held FROM waitlist
-               WHERE plan_id = $1 AND held_until IS NULL ORDER BY number LIMIT 1";
+    let sql = "SELECT w.id, w.plan_id, w.user_id, w.held_until IS NOT NULL AS is_held
+               FROM waitlist w JOIN service_plans p ON p.id = w.plan_id
+               WHERE w.plan_id = $1 AND w.held_until IS NULL AND p.max_instances_per_user >
+                 (SELECT count(*) FROM subscriptions s WHERE s.plan_id = w.plan_id AND s.user_id = w.user_id
+                   AND s.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED'))
+               ORDER BY w.number LIMIT 1";
     fetch_optional!(conn, Entry, sql, plan_id)
 }
 
@@ -197,15 +217,18 @@ pub(super) async fn waited_for(
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// Plans with a hold that is over or of a plan off sale, with a free place that is waited for, or retired
-/// with a queue.
+/// Plans with a hold that is over or of a plan off sale, with a free place that a customer waits for who can
+/// take it, or retired with a queue.
 ///
 /// Numbers are compared in place of an EXISTS, so that each plan reads its own queue by the index.
 pub(super) async fn due(conn: &mut Conn, now: DateTime<Utc>) -> sqlx::Result<Vec<PlanId>> {
     let sql = "SELECT p.id FROM service_plans p JOIN services s ON s.id = p.service_id
                WHERE (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until <= $1) IS NOT NULL
                  OR (p.active AND s.active AND s.refused IS NULL AND p.used_quota < p.total_quota
-                   AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NULL) IS NOT NULL)
+                   AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NULL
+                     AND p.max_instances_per_user > (SELECT count(*) FROM subscriptions o
+                       WHERE o.plan_id = p.id AND o.user_id = w.user_id
+                         AND o.status IN ('PENDING', 'ACTIVE', 'PAST_DUE', 'SUSPENDED'))) IS NOT NULL)
                  OR (NOT (p.active AND s.active AND s.refused IS NULL)
                    AND (SELECT min(w.number) FROM waitlist w WHERE w.plan_id = p.id AND w.held_until IS NOT NULL) IS NOT NULL)
                  OR ((p.retired_at IS NOT NULL OR s.retired_at IS NOT NULL)
