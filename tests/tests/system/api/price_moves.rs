@@ -13,6 +13,7 @@ both_engines!(
     [
         a_moved_customer_pays_the_new_price_after_the_notice,
         a_move_is_refused_whole,
+        the_same_move_is_told_once_and_must_make_sense,
         a_price_is_not_lowered_below_an_announced_one,
         a_move_is_void_when_it_is_taken_back
     ]
@@ -283,5 +284,35 @@ async fn a_price_is_not_lowered_below_an_announced_one(shop: Shop) {
     assert_eq!(
         (&lowered["monthlyPrice"], &lowered["nextPrice"]),
         (&json!(30_000), &Value::Null)
+    );
+}
+
+/// The same once more changes nothing and sends nothing; doubled, or in another age, it is a mistake.
+async fn the_same_move_is_told_once_and_must_make_sense(shop: Shop) {
+    let dearer = Dearer::open(&shop).await;
+    let (own, now) = (dearer.subscription.as_str(), shop.clock().now());
+    let doubled = dearer.move_at(&[own, own], now + Days::new(31)).await;
+    doubled.fails(400, "VALIDATION_FAILED");
+    assert!(doubled.detail("subscriptionIds").is_some());
+    let far = dearer.move_at(&[own], now + Days::new(732)).await;
+    far.fails(400, "VALIDATION_FAILED");
+    assert!(far.detail("effectiveAt").is_some());
+    let later = now + Days::new(729);
+    for _ in 0..2 {
+        let moved = dearer.move_at(&[own], later).await.data(201);
+        assert_eq!(moved[0]["after"], 65_000);
+    }
+    let count = async |kind: &str| {
+        let path = format!("/api/admin/audit?act={kind}");
+        let found = dearer.admin.get(&path).await.data(200);
+        found.as_array().unwrap().len()
+    };
+    assert_eq!(count("subscription.price_moved").await, 1);
+    let other = dearer.move_at(&[own], later - Days::new(1)).await;
+    other.data(201);
+    assert_eq!(count("subscription.price_moved").await, 2);
+    assert_eq!(
+        told_times(&dearer.customer, "PRICE_CHANGE", 2).await.len(),
+        2
     );
 }

@@ -50,7 +50,7 @@ struct PriceMoveRequest {
     #[schema(min_items = 1, max_items = 100)]
     subscription_ids: Vec<SubscriptionId>,
     /// The first period that begins then or later has the new price; a date begins where the shop is.
-    /// At least 30 days from now.
+    /// At least 30 days from now, and at most 2 years.
     #[garde(skip)]
     // Inlined, a described field becomes both its own type and an object.
     #[schema(value_type = String, format = "date-or-date-time", examples("2026-12-31", "2026-12-31T17:00:00Z"))]
@@ -62,7 +62,8 @@ struct PriceMoveRequest {
 
 /// Moves chosen customers to the plan's present price, and tells them: all of them, or none.
 ///
-/// A period that is paid keeps its price. A later move takes the place of an earlier one.
+/// A period that is paid keeps its price. A later move takes the place of an earlier one; the same once more
+/// changes nothing.
 #[utoipa::path(post, path = "/admin/services/{id}/plans/{planId}/price-moves", tag = "admin: catalogue",
     params(("id" = Uuid, Path), ("planId" = Uuid, Path), IdempotencyKey), request_body = PriceMoveRequest, security(("bearer" = [])),
     responses((status = 201, description = "The moves", body = Envelope<Vec<PriceMove>>), Moving))]

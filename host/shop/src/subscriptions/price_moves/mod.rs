@@ -30,6 +30,8 @@ use crate::{
 pub const MOST_MOVES: usize = 100;
 /// Days that customers know of a new price before it is in force.
 pub const NOTICE_DAYS: u64 = 30;
+/// Years within which a new price is in force.
+const MOST_YEARS: u32 = 2;
 
 /// Move of a subscription to another price.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -109,11 +111,12 @@ pub async fn plan_prices(
 }
 
 /// Moves subscriptions of a plan to its present price, and tells their customers: all, or none; the
-/// caller commits it.
+/// caller commits it. One that is moved to this price at this moment already stays as it is.
 ///
 /// # Errors
 /// `NOT_FOUND` with the id of a subscription that is not of this plan; `VALIDATION_FAILED` for a moment
-/// that is too soon; `INVALID_STATE` for one that has ended, or pays this price already.
+/// that is too soon or too far, and for a subscription that is named twice; `INVALID_STATE` for one that
+/// has ended, or pays this price already.
 pub async fn move_prices(
     shop: &Subscriptions,
     actor_id: UserId,
@@ -122,7 +125,7 @@ pub async fn move_prices(
 ) -> Result<Uncommitted<Vec<PriceMove>>> {
     check_notice(shop, order.effective_at)?;
     order.subscriptions.sort_unstable();
-    order.subscriptions.dedup();
+    check_once(&order.subscriptions)?;
     let mut conn = shop.db.begin().await?;
     let plan = plan_of(&mut conn, service_id, plan_id).await?;
     let mut rows = Vec::with_capacity(order.subscriptions.len());
@@ -142,11 +145,29 @@ fn check_notice(shop: &Subscriptions, effective_at: DateTime<Utc>) -> Result<()>
     let (zone, now) = (shop.clock.zone(), shop.clock.now());
     let soonest = calendar::add_days(zone, now, Days::new(NOTICE_DAYS));
     let soonest = soonest.ok_or_else(|| Error::internal("a notice ends beyond the calendar"))?;
-    if effective_at >= soonest {
-        return Ok(());
+    if effective_at < soonest {
+        let message = format!("must be at least {NOTICE_DAYS} days from now");
+        return Err(Error::invalid("effectiveAt", message));
     }
-    let message = format!("must be at least {NOTICE_DAYS} days from now");
-    Err(Error::invalid("effectiveAt", message))
+    let latest = calendar::add_months(zone, now, 12 * MOST_YEARS);
+    if latest.is_some_and(|latest| effective_at > latest) {
+        let message = format!("must be at most {MOST_YEARS} years from now");
+        return Err(Error::invalid("effectiveAt", message));
+    }
+    Ok(())
+}
+
+/// Refuses a subscription that is named twice in a sorted list.
+fn check_once(ids: &[SubscriptionId]) -> Result<()> {
+    let repeated = ids.windows(2).find_map(|pair| match pair {
+        [one, other] if one == other => Some(one),
+        _ => None,
+    });
+    let Some(id) = repeated else {
+        return Ok(());
+    };
+    let message = format!("the subscription {id} is named twice");
+    Err(Error::invalid("subscriptionIds", message))
 }
 
 async fn row_of(conn: &mut Conn, plan: &Plan, id: SubscriptionId) -> Result<SubscriptionRow> {
@@ -177,6 +198,9 @@ async fn move_price(
         after: plan.monthly_price,
         effective_at: order.effective_at,
     };
+    if is_announced(subscription, &new) {
+        return Ok(new);
+    }
     let by = (actor_id, order.reason);
     store::put(conn, &new, plan.id, by, clock.now()).await?;
     let details = json!({
@@ -191,6 +215,14 @@ async fn move_price(
     });
     outbox::put(conn, clock, Topic::PriceChange, new.user_id.into(), payload).await?;
     Ok(new)
+}
+
+/// Returns true when the customer was told of exactly this move.
+fn is_announced(subscription: &Subscription, new: &PriceMove) -> bool {
+    let from = subscription.next_price_from;
+    // The databases keep no more than microseconds.
+    subscription.next_price == Some(new.after)
+        && from.is_some_and(|at| at.timestamp_micros() == new.effective_at.timestamp_micros())
 }
 
 fn check_moves(subscription: &Subscription, price: Rupiah) -> Result<()> {
