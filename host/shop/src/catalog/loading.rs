@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use dermaga_toolkit::template::{Folder, Template, TemplateError};
+use dermaga_toolkit::template::{Folder, Spot, Template, TemplateError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    load_templates,
-    store::{self, LoadedFrom},
+    Tier, load_templates,
+    store::{self, KnownPlan, LoadedFrom},
 };
 use crate::{
     Result,
@@ -76,17 +76,18 @@ pub(super) fn on_offer(folder: &Folder, loaded: &[LoadedFrom]) -> Vec<Template> 
 }
 
 impl Loading {
-    /// Checks every template with its plugin.
+    /// Checks every template with its plugin, and with the plans that are there.
     pub(super) async fn judge(
         registry: &Registry,
         folder: Folder,
-        loaded: &[LoadedFrom],
+        (loaded, known): (&[LoadedFrom], &[KnownPlan]),
     ) -> Result<Self> {
         let mut loading = Self::default();
         let mut seen = BTreeSet::new();
         for template in folder.templates {
             seen.insert(template.slug.clone());
-            let faults = plugins::faults_now(registry, &template).await?;
+            let mut faults = plugins::faults_now(registry, &template).await?;
+            faults.extend(doubled_tiers(&template, known));
             if faults.is_empty() {
                 loading.fresh.push(template);
                 continue;
@@ -208,6 +209,32 @@ impl LoadedFrom {
         self.template.as_ref()?;
         self.read().ok()
     }
+}
+
+/// Returns a problem for each plan that would be sold beside one of its tier that the file does not name:
+/// plans without a template stay on sale.
+fn doubled_tiers(template: &Template, known: &[KnownPlan]) -> Vec<TemplateError> {
+    let of_service = known.iter().filter(|plan| plan.service == template.slug);
+    let of_service: Vec<&KnownPlan> = of_service.collect();
+    let is_named = |plan: &KnownPlan| template.plans.iter().any(|named| named.slug == plan.slug);
+    let mut problems = Vec::new();
+    for plan in &template.plans {
+        let tier = Tier::from(plan.tier);
+        let is_retired = |other: &KnownPlan| other.slug == plan.slug && other.is_retired;
+        let is_beside =
+            |other: &&KnownPlan| other.tier == tier && !other.is_retired && !is_named(other);
+        if of_service.iter().copied().any(is_retired) {
+            continue;
+        }
+        if let Some(other) = of_service.iter().copied().find(is_beside) {
+            let message = format!(
+                "the plan {} has the tier {tier} too and stays on sale without a template; keep its slug, or retire it first",
+                other.slug
+            );
+            problems.push(template.problem_at(&Spot::Plan(plan.slug.clone()), &message));
+        }
+    }
+    problems
 }
 
 fn refusal(file: String, service: Option<String>, errors: &[TemplateError]) -> RefusedTemplate {

@@ -103,6 +103,23 @@ pub(super) async fn loaded_from(conn: &mut Conn) -> sqlx::Result<Vec<LoadedFrom>
     fetch_all!(conn, LoadedFrom, sql)
 }
 
+/// A plan as far as templates must go together with it.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct KnownPlan {
+    /// Slug of the service.
+    pub(super) service: String,
+    pub(super) slug: String,
+    pub(super) tier: Tier,
+    pub(super) is_retired: bool,
+}
+
+/// Returns all plans.
+pub(super) async fn known_plans(conn: &mut Conn) -> sqlx::Result<Vec<KnownPlan>> {
+    let sql = "SELECT s.slug AS service, p.slug, p.tier, p.retired_at IS NOT NULL AS is_retired
+               FROM service_plans p JOIN services s ON s.id = p.service_id ORDER BY s.slug, p.slug";
+    fetch_all!(conn, KnownPlan, sql)
+}
+
 /// Edited fields of a service or a plan.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Edits {

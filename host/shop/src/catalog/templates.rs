@@ -151,8 +151,11 @@ async fn judge(templates: &Templates, registry: &Registry, db: &Db) -> Result<Lo
         .read()
         .await?
         .map_err(|wrong| unreadable(&wrong))?;
-    let loaded = store::loaded_from(&mut db.read().await?).await?;
-    Loading::judge(registry, folder, &loaded).await
+    let mut conn = db.read().await?;
+    let loaded = store::loaded_from(&mut conn).await?;
+    let known = store::known_plans(&mut conn).await?;
+    drop(conn);
+    Loading::judge(registry, folder, (&loaded, &known)).await
 }
 
 fn unreadable(wrong: &TemplateError) -> Error {

@@ -341,3 +341,32 @@ async fn a_template_that_passed_is_remembered() {
     reload(&shop.admin().await, false).await.data(200);
     assert_eq!(remembered(&shop).await.len(), 2);
 }
+
+/// A plan that got another slug would be sold beside itself, since plans without a template stay on sale.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tier_has_one_plan_also_when_a_slug_changes() {
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), "n8n.toml", &[]);
+    let path = folder.path().to_owned();
+    let shop = Shop::open_with(Engine::Sqlite, |config| config.templates_dir = Some(path))
+        .await
+        .unwrap();
+    let admin = shop.admin().await;
+    let renamed = [("slug = \"basic\"", "slug = \"standard\"")];
+    write(folder.path(), "n8n.toml", &renamed);
+    let told = reload(&admin, false).await.data(200);
+    let part = "the plan basic has the tier BASIC too";
+    contains(&refused(&told), "n8n.toml", true, part);
+    assert_eq!(told["changes"], json!([]));
+
+    let found = admin.get("/api/admin/services?q=n8n").await.data(200);
+    let plans = found[0]["plans"].as_array().unwrap();
+    let basic = plans.iter().find(|plan| plan["slug"] == "basic").unwrap();
+    let id = |value: &Value| value["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/admin/services/{}/plans/{}", id(&found[0]), id(basic));
+    let because = json!({ "reason": "It has another name now." });
+    admin.delete_with(&path, because).await.data(200);
+    let told = reload(&admin, false).await.data(200);
+    assert_eq!(told["refused"], json!([]));
+    shop.plan("n8n", "standard").await;
+}
