@@ -224,7 +224,7 @@ async fn open(
     let new = NewTicket {
         subject: &subject.unwrap_or_default(),
         description: &description.unwrap_or_default(),
-        instance_id: instance_id.flatten(),
+        instance_id,
         files: files.into_kept(),
     };
     let detail = state.tickets.open(user_id, new).await?;
@@ -232,14 +232,8 @@ async fn open(
     Ok(Success::created(message, detail))
 }
 
-/// Reads an id; an empty field names none.
-fn read_id(text: &str) -> Result<Option<InstanceId>> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let id = text.parse();
-    id.map(Some).map_err(|_| {
+fn read_id(text: &str) -> Result<InstanceId> {
+    text.trim().parse().map_err(|_| {
         Error::invalid(
             "instanceId",
             "must be the id of an instance, which is a UUID",

@@ -243,6 +243,8 @@ fn meant<T: Input>(bytes: &[u8]) -> Option<Value> {
 }
 
 #[cfg(test)]
+mod blank_tests;
+#[cfg(test)]
 mod tests {
     use serde::Deserialize;
 
@@ -415,53 +417,6 @@ mod tests {
                 .map(|detail| (&*detail.field, &*detail.message))
                 .collect();
             assert_eq!(told, faults, "{body}");
-        }
-    }
-
-    #[derive(Debug, Deserialize, Validate, ToSchema)]
-    #[serde(deny_unknown_fields)]
-    struct Memo {
-        #[garde(skip)]
-        text: Option<String>,
-        #[garde(skip)]
-        id: Option<uuid::Uuid>,
-        #[garde(skip)]
-        plan: Option<dermaga_shop::ids::PlanId>,
-    }
-
-    async fn memo(body: String) -> Result<Memo, Error> {
-        let request = Request::post("/")
-            .header("content-type", "application/json")
-            .body(body.into())
-            .unwrap();
-        let read = <Body<Memo> as FromRequest<()>>::from_request(request, &()).await;
-        read.map(|Body(memo)| memo).map_err(|Refusal(error)| error)
-    }
-
-    const NOTHING: [&str; 3] = ["\"\"", "\" \"", "\"\u{200b}\""];
-
-    #[tokio::test]
-    async fn an_optional_field_that_holds_nothing_is_absent() {
-        for text in NOTHING.into_iter().chain(["null"]) {
-            let read = memo(format!(r#"{{"text": {text}}}"#)).await.unwrap();
-            assert_eq!(read.text, None, "{text}");
-        }
-        let read = memo(r#"{"id": null, "plan": null}"#.to_owned()).await;
-        let read = read.unwrap();
-        assert_eq!((read.id, read.plan), (None, None));
-    }
-
-    #[tokio::test]
-    async fn an_id_that_holds_nothing_is_refused() {
-        for nothing in NOTHING {
-            for field in ["id", "plan"] {
-                let body = format!(r#"{{"text": "", "{field}": {nothing}}}"#);
-                let refused = memo(body).await.unwrap_err();
-                let told: Vec<&str> = refused.details.iter().map(|one| &*one.field).collect();
-                assert_eq!(told, [field], "{nothing}");
-                let message = &refused.details[0].message;
-                assert!(message.starts_with("must be a UUID"), "{message}");
-            }
         }
     }
 

@@ -44,6 +44,9 @@ const FORMATS: &[Format] = &[
     }),
 ];
 
+/// Formats of texts that people type, which may be left blank as any text; their rules tidy them first.
+const TYPED: &[&str] = &["phone", "person-name", "coupon-code", "https-url"];
+
 fn of_format(name: &str, is_good: bool) -> Result<(), String> {
     is_good
         .then_some(())
@@ -105,6 +108,13 @@ impl Shape {
             ids::write_out(&mut object);
             Self::new(object)
         })
+    }
+
+    /// Returns true for a field of which a blank text is a value, to be judged by its type.
+    pub(super) fn judges_blank(&self, name: &str) -> bool {
+        let properties = self.schema.get("properties");
+        let property = properties.and_then(|properties| properties.get(name));
+        property.is_some_and(|property| !is_plain_text(&self.schema, property))
     }
 
     /// The faults of a value, named as fields of `root`.
@@ -265,10 +275,10 @@ pub(super) fn refusal(mut details: Vec<Detail>) -> Error {
     error
 }
 
-/// Takes out optional fields that hold nothing: "" means absent. A field that must be there and may
-/// be null becomes null. An id is no text that people leave empty, so that an empty one stays, to be
-/// refused: it would mean all, or none, instead of the one that the sender has lost. True when there
-/// was one.
+/// Takes out optional plain texts that hold nothing: "" means absent. A text that must be there and may
+/// be null becomes null. In the place of an id, a list, a number, a date or one of some words, a blank text
+/// stays, to be refused: it would mean all, or none, instead of what the sender has lost. True when there
+/// was one to take out.
 pub(super) fn prune(shape: &Shape, value: &mut Value) -> bool {
     prune_by(&shape.schema, &shape.schema, value)
 }
@@ -298,7 +308,8 @@ fn prune_object(root: &Value, schema: &Value, fields: &mut Map<String, Value>) -
         let Some(value) = fields.get_mut(name) else {
             continue;
         };
-        let is_empty = value.as_str().is_some_and(text::is_blank) && !is_id(root, property);
+        let is_blank = value.as_str().is_some_and(text::is_blank);
+        let is_empty = is_blank && is_plain_text(root, property);
         if !is_empty {
             pruned |= prune_by(root, property, value);
         } else if !is_required(name) {
@@ -312,9 +323,19 @@ fn prune_object(root: &Value, schema: &Value, fields: &mut Map<String, Value>) -
     pruned
 }
 
-fn is_id(root: &Value, schema: &Value) -> bool {
-    let format = resolved(root, schema).get("format");
-    format.is_some_and(|format| format == "uuid")
+/// Returns true for a schema of texts without a form, or of texts that people type.
+fn is_plain_text(root: &Value, schema: &Value) -> bool {
+    let schema = resolved(root, schema);
+    let is_text = match schema.get("type") {
+        Some(Value::String(kind)) => kind == "string",
+        Some(Value::Array(kinds)) => kinds.iter().all(|kind| kind == "string" || kind == "null"),
+        _ => false,
+    };
+    let is_free = match schema.get("format").and_then(Value::as_str) {
+        Some(format) => TYPED.contains(&format),
+        None => schema.get("pattern").is_none() && schema.get("enum").is_none(),
+    };
+    is_text && is_free
 }
 
 fn is_nullable(schema: &Value) -> bool {

@@ -31,8 +31,9 @@ impl<T: Query, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let query = given(parts, |_| true);
-        let refused = |others| refusal(&Shape::of_query::<T>(), &query, others);
+        let shape = Shape::of_query::<T>();
+        let query = given(parts, &shape, |_| true);
+        let refused = |others| refusal(&shape, &query, others);
         Ok(read(&query).map(Self).map_err(refused)?)
     }
 }
@@ -46,15 +47,15 @@ impl<F: Query, S: Send + Sync> FromRequestParts<S> for Paged<F> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let is_page = |name: &str| matches!(name, "page" | "limit");
-        let page = read(&given(parts, is_page));
-        let filter = read(&given(parts, |name| !is_page(name)));
+        let shape = Shape::of_query::<WithPage<F>>();
+        let page = read(&given(parts, &shape, is_page));
+        let filter = read(&given(parts, &shape, |name| !is_page(name)));
         match (page, filter) {
             (Ok(page), Ok(filter)) => Ok(Self(page, filter)),
             (page, filter) => {
                 let faults = [page.err(), filter.err()].into_iter().flatten();
                 let faults = faults.flatten().collect();
-                let shape = Shape::of_query::<WithPage<F>>();
-                Err(refusal(&shape, &given(parts, |_| true), faults).into())
+                Err(refusal(&shape, &given(parts, &shape, |_| true), faults).into())
             }
         }
     }
@@ -71,11 +72,13 @@ impl<F: IntoParams> IntoParams for WithPage<F> {
     }
 }
 
-/// The parameters that hold something, of those that `is_wanted`: an empty one is absent.
-fn given(parts: &Parts, is_wanted: impl Fn(&str) -> bool) -> String {
+/// The parameters that hold something, of those that `is_wanted`: an empty text is absent. An empty number,
+/// id, date or word stays, to be refused.
+fn given(parts: &Parts, shape: &Shape, is_wanted: impl Fn(&str) -> bool) -> String {
     let query = parts.uri.query().unwrap_or_default();
     let pairs = form_urlencoded::parse(query.as_bytes());
-    let wanted = pairs.filter(|(name, value)| is_wanted(name) && !text::is_blank(value));
+    let holds = |name: &str, value: &str| !text::is_blank(value) || shape.judges_blank(name);
+    let wanted = pairs.filter(|(name, value)| is_wanted(name) && holds(name, value));
     form_urlencoded::Serializer::new(String::new())
         .extend_pairs(wanted)
         .finish()
@@ -173,11 +176,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_parameter_is_absent() {
-        for query in ["limit=", "page=&limit=%20", "limit", "slug=&limit="] {
+    async fn an_empty_text_is_absent_and_an_empty_number_is_none() {
+        for query in ["slug=", "slug=%20", "slug", "slug=&unheard="] {
             let Paged(page, filter) = read(query).await.unwrap();
             assert_eq!(page, PageQuery::default(), "{query}");
             assert_eq!(filter.slug, None, "{query}");
+        }
+        for (query, field) in [
+            ("limit=", "limit"),
+            ("page=&limit=5", "page"),
+            ("limit=%20", "limit"),
+            ("limit", "limit"),
+            ("slug=&limit=", "limit"),
+        ] {
+            let error = read(query).await.unwrap_err();
+            let told: Vec<_> = error.details.iter().map(|one| &*one.field).collect();
+            assert_eq!(told, [field], "{query}");
+            let message = &error.details[0].message;
+            assert!(message.starts_with("must be a whole number"), "{message}");
         }
     }
 

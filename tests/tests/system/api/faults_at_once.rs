@@ -230,6 +230,10 @@ async fn every_fault_is_told_at_once_in_plain_words() {
             "adjustments[1].amount",
             "must be a whole number, not the text \"5\"",
         ),
+        (
+            "adjustments[1].kind",
+            "must be one of: PAID, BONUS, not \"\"",
+        ),
         ("note", "is not known here; there are: adjustments, reason"),
     ];
     assert_eq!(told(&refused), expected);

@@ -59,7 +59,7 @@ impl ScopeQuery {
 
 pub(super) fn named(name: &str, (): &()) -> garde::Result {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if name.bytes().all(fits) {
+    if !name.is_empty() && name.bytes().all(fits) {
         Ok(())
     } else {
         Err(garde::Error::new("may hold a-z, 0-9 and - only"))

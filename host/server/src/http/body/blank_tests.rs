@@ -1,0 +1,87 @@
+//! Tests of blank texts: none where a text is wanted, and refused in the place of anything else.
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Memo {
+    #[garde(skip)]
+    text: Option<String>,
+    #[garde(skip)]
+    id: Option<uuid::Uuid>,
+    #[garde(skip)]
+    plan: Option<dermaga_shop::ids::PlanId>,
+    #[garde(skip)]
+    #[serde(default)]
+    list: Option<Vec<dermaga_shop::ids::PlanId>>,
+    #[garde(skip)]
+    #[serde(default)]
+    word: Option<dermaga_shop::language::Language>,
+    #[garde(skip)]
+    #[serde(default)]
+    count: Option<i64>,
+    #[garde(inner(length(min = 1)))]
+    #[serde(default)]
+    #[schema(min_length = 1, pattern = "^x+$")]
+    formed: Option<String>,
+}
+
+async fn memo(body: String) -> Result<Memo, Error> {
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .body(body.into())
+        .unwrap();
+    let read = <Body<Memo> as FromRequest<()>>::from_request(request, &()).await;
+    read.map(|Body(memo)| memo).map_err(|Refusal(error)| error)
+}
+
+const NOTHING: [&str; 3] = ["\"\"", "\" \"", "\"\u{200b}\""];
+
+#[tokio::test]
+async fn an_optional_field_that_holds_nothing_is_absent() {
+    for text in NOTHING.into_iter().chain(["null"]) {
+        let read = memo(format!(r#"{{"text": {text}}}"#)).await.unwrap();
+        assert_eq!(read.text, None, "{text}");
+    }
+    let read = memo(r#"{"id": null, "plan": null}"#.to_owned()).await;
+    let read = read.unwrap();
+    assert_eq!((read.id, read.plan), (None, None));
+    assert_eq!((read.list, read.word), (None, None));
+    assert_eq!((read.count, read.formed), (None, None));
+}
+
+/// It would mean all, or the usual, to an act that is told of nothing.
+#[tokio::test]
+async fn what_is_no_text_cannot_be_blank() {
+    for nothing in NOTHING {
+        for (field, expected) in [
+            ("list", "must be a list"),
+            ("word", "must be one of: "),
+            ("count", "must be a whole number"),
+            ("formed", ""),
+        ] {
+            let refused = memo(format!(r#"{{"{field}": {nothing}}}"#)).await;
+            let details = refused.unwrap_err().details;
+            let told: Vec<&str> = details.iter().map(|one| &*one.field).collect();
+            assert_eq!(told, [field], "{nothing}");
+            let message = &details[0].message;
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_holds_nothing_is_refused() {
+    for nothing in NOTHING {
+        for field in ["id", "plan"] {
+            let body = format!(r#"{{"text": "", "{field}": {nothing}}}"#);
+            let refused = memo(body).await.unwrap_err();
+            let told: Vec<&str> = refused.details.iter().map(|one| &*one.field).collect();
+            assert_eq!(told, [field], "{nothing}");
+            let message = &refused.details[0].message;
+            assert!(message.starts_with("must be a UUID"), "{message}");
+        }
+    }
+}
