@@ -188,6 +188,12 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
             "a plan of tier FREE costs 0; give it another tier",
         );
     }
+    if tier.is_some_and(|tier| tier != Tier::Free) && monthly_price == Some(0) {
+        fields.problem(
+            "monthly_price",
+            "must be more than 0, unless the tier is FREE",
+        );
+    }
     let terms = terms::read(fields, monthly_price);
     let most = monthly_price.unwrap_or(MAX_PRICE);
     let storage_price = fields.optional("storage_price", None, |value| {

@@ -114,6 +114,14 @@ fn plans_are_unique_by_slug_and_tier_and_free_is_free() {
 }
 
 #[test]
+fn only_a_plan_of_tier_free_is_free() {
+    let basic = changed(&[("tier = \"FREE\"", "tier = \"BASIC\"")]);
+    let expected =
+        "n8n.toml:20:17: plans[0].monthly_price: must be more than 0, unless the tier is FREE";
+    assert_eq!(problems(&basic), [expected]);
+}
+
+#[test]
 fn a_text_that_is_not_toml_is_reported_where_it_breaks_and_nothing_else() {
     let found = problems(&changed(&[("name = \"N8N\"", "name = N8N")]));
     assert_eq!(found.len(), 1, "{found:?}");

@@ -13,6 +13,7 @@ both_engines!(
     Shop,
     [
         a_wrong_field_has_the_name_under_which_it_was_sent,
+        only_a_plan_of_tier_free_costs_nothing,
         null_takes_back_the_offer_to_freeze
     ]
 );
@@ -55,6 +56,24 @@ async fn a_wrong_field_has_the_name_under_which_it_was_sent(shop: Shop) {
         refused.text
     );
     assert!(!refused.text.contains("storage_price"), "{}", refused.text);
+}
+
+async fn only_a_plan_of_tier_free_costs_nothing(shop: Shop) {
+    let admin = shop.admin().await;
+    let n8n = service(&admin, "n8n").await;
+    let edit = because(json!({ "monthlyPrice": 0 }));
+    let refused = admin.put(&plan_path(&n8n, "basic"), edit).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(refused.detail("monthlyPrice").is_some(), "{}", refused.text);
+    let plan = new_plan("given", "ENTERPRISE", 0);
+    let body = because(json!({ "plan": plan }));
+    let refused = admin.post(&format!("{}/plans", path_of(&n8n)), body).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    assert!(
+        refused.detail("plan.monthlyPrice").is_some(),
+        "{}",
+        refused.text
+    );
 }
 
 /// Customers who froze before keep their price; others cannot begin to.

@@ -82,7 +82,7 @@ pub(super) struct PlanInput {
     /// One plan of each tier within a service.
     #[garde(skip)]
     tier: Tier,
-    /// Rupiah a month; 0 for a plan of tier FREE.
+    /// Rupiah a month; 0 for a plan of tier FREE, and for no other.
     #[garde(range(min = 0, max = 1_000_000_000))]
     #[schema(minimum = 0, maximum = 1_000_000_000)]
     monthly_price: i64,
