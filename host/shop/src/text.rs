@@ -6,7 +6,7 @@ use std::fmt::Display;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-pub use rules::{code, email, label, name, phone, reason};
+pub use rules::{code, email, label, name, phone, reason, title};
 
 /// Returns a text as it was meant in one line: compatibility forms (full-width letters, ligatures)
 /// folded, invisible characters removed, every hyphen a `-`, every blank a space, none at the ends.
@@ -54,6 +54,12 @@ pub const fn is_invisible(letter: char) -> bool {
         | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
         | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Returns true for invisible characters that turn the direction of the text around them, so that one name
+/// is shown as another.
+pub const fn turns(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Returns true for invisible characters that change their neighbours, as in emoji and in Persian

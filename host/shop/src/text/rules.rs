@@ -3,7 +3,7 @@
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{is_blank, is_invisible, joins, tidy, visible_length};
+use super::{is_blank, is_invisible, joins, tidy, turns, visible_length};
 
 /// An e-mail address in lower case.
 ///
@@ -95,6 +95,19 @@ pub fn label(text: &str, (): &()) -> garde::Result {
     Ok(())
 }
 
+/// A rule of garde: a name that is shown beside others, as it is written.
+///
+/// # Errors
+/// When nothing of it can be seen, or a character turns its direction.
+pub fn title(text: &str, (): &()) -> garde::Result {
+    label(text, &())?;
+    if text.chars().any(turns) {
+        let message = "must not have characters that turn the direction of the text";
+        return Err(garde::Error::new(message));
+    }
+    Ok(())
+}
+
 /// A rule of garde: a reason that others can read.
 ///
 /// # Errors
@@ -132,6 +145,19 @@ mod tests {
             "\u{645}\u{6cc}\u{200c}\u{62e}"
         );
         assert_eq!(name(&"é".repeat(100)).unwrap().chars().count(), 100);
+    }
+
+    #[test]
+    fn a_title_is_read_in_one_direction() {
+        title("Basis data", &()).unwrap();
+        title("\u{645}\u{6cc}\u{200c}\u{62e}", &()).unwrap();
+        assert!(title("\u{200b}", &()).is_err());
+        for turning in [
+            '\u{61c}', '\u{200e}', '\u{200f}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}',
+        ] {
+            assert!(title(&format!("a{turning}b"), &()).is_err(), "{turning:?}");
+            assert_eq!(name(&format!("a{turning}b")).unwrap(), "ab");
+        }
     }
 
     #[test]

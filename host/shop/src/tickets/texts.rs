@@ -11,12 +11,13 @@ pub const MESSAGE: (usize, usize) = (1, 2000);
 /// Longest name of a file that is kept.
 const LONGEST_NAME: usize = 100;
 
-/// Returns a subject: one line, in which something can be seen.
+/// Returns a subject: one line, in which something can be seen, and in one direction.
 ///
 /// # Errors
 /// `VALIDATION_FAILED`.
 pub fn subject(given: &str) -> Result<String> {
-    let subject = given.trim();
+    let subject: String = given.chars().filter(|c| !text::turns(*c)).collect();
+    let subject = subject.trim();
     if subject.chars().any(char::is_control) {
         let message = "must be one line, without control characters";
         return Err(Error::invalid("subject", message));
@@ -89,6 +90,8 @@ mod tests {
     #[test]
     fn texts_have_their_bounds_in_characters_that_can_be_seen() {
         assert_eq!(subject("  Domain ").unwrap(), "Domain");
+        let turned = "\u{202e}Domain\u{2069} \u{200f}";
+        assert_eq!(subject(turned).unwrap(), "Domain");
         assert_eq!(subject(&"é".repeat(200)).unwrap().chars().count(), 200);
         let long = "é".repeat(201);
         for wrong in [

@@ -68,7 +68,7 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
         "plans",
     ]);
     let slug = fields.required("slug", rules::slug(2));
-    let name = fields.required("name", rules::text(80));
+    let name = fields.required("name", rules::title(80));
     let summary = fields.required("summary", rules::text(300));
     let description = fields.required("description", rules::text(5000));
     let featured = fields.optional("featured", false, rules::boolean);
@@ -114,7 +114,7 @@ fn service(fields: &Fields<'_, '_>) -> Option<Read> {
 fn category(fields: &Fields<'_, '_>) -> Option<Category> {
     fields.only(&["slug", "name", "description"]);
     let slug = fields.required("slug", rules::slug(2));
-    let name = fields.required("name", rules::text(80));
+    let name = fields.required("name", rules::title(80));
     let description = fields.required("description", rules::text(1000));
     Some(Category {
         slug: slug?,
@@ -172,7 +172,7 @@ fn plan(fields: &Fields<'_, '_>) -> (Option<String>, Option<Tier>, Option<Plan>)
         "storage_price",
     ]);
     let slug = fields.required("slug", rules::slug(2));
-    let name = fields.required("name", rules::text(80));
+    let name = fields.required("name", rules::title(80));
     let tier = fields.required("tier", rules::tier);
     let monthly_price = fields.required("monthly_price", rules::whole(0, MAX_PRICE));
     let quota = fields.required("quota", rules::whole(0, MAX_QUOTA));

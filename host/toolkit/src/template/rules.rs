@@ -29,6 +29,21 @@ pub(super) fn text(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String
     }
 }
 
+/// Accepts a text as [`text`] does, without characters that turn its direction: it is shown beside others.
+pub(super) fn title(max: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
+    let turns = |letter: char| matches!(letter, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    move |value| {
+        let name = text(max)(value)?;
+        if name.chars().any(turns) {
+            return Err(
+                "it has invisible characters that turn the direction of the text; leave them out"
+                    .into(),
+            );
+        }
+        Ok(name)
+    }
+}
+
 /// Accepts `[a-z][a-z0-9-]*` of `min` to 50 characters that does not end with a hyphen.
 pub(super) fn slug(min: usize) -> impl Fn(&DeValue<'_>) -> Result<String, String> {
     move |value| {

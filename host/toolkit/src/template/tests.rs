@@ -114,6 +114,17 @@ fn plans_are_unique_by_slug_and_tier_and_free_is_free() {
 }
 
 #[test]
+fn a_name_is_read_in_one_direction() {
+    let turned = changed(&[("name = \"N8N\"", "name = \"N\u{202e}8N\"")]);
+    let found = problems(&turned);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("n8n.toml:2:8: name: it has invisible"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn only_a_plan_of_tier_free_is_free() {
     let basic = changed(&[("tier = \"FREE\"", "tier = \"BASIC\"")]);
     let expected =

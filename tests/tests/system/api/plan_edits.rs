@@ -14,6 +14,7 @@ both_engines!(
     [
         a_wrong_field_has_the_name_under_which_it_was_sent,
         only_a_plan_of_tier_free_costs_nothing,
+        no_name_turns_the_direction_of_the_text,
         null_takes_back_the_offer_to_freeze
     ]
 );
@@ -74,6 +75,25 @@ async fn only_a_plan_of_tier_free_costs_nothing(shop: Shop) {
         "{}",
         refused.text
     );
+}
+
+/// What reads "exe.gnp" would be shown as "png.exe".
+async fn no_name_turns_the_direction_of_the_text(shop: Shop) {
+    let admin = shop.admin().await;
+    let n8n = service(&admin, "n8n").await;
+    for path in [path_of(&n8n), plan_path(&n8n, "basic")] {
+        let edit = because(json!({ "name": "Da\u{202e}sar" }));
+        let refused = admin.put(&path, edit).await;
+        refused.fails(400, "VALIDATION_FAILED");
+        assert!(refused.detail("name").is_some(), "{}", refused.text);
+    }
+    let texts = [
+        ("subject", "\u{202e}A question\u{2066} of mine"),
+        ("description", "How do I move my domain?"),
+    ];
+    let customer = shop.customer("arah@example.com").await;
+    let opened = customer.post_form("/api/tickets", &texts, &[]).await;
+    assert_eq!(opened.data(201)["subject"], "A question of mine");
 }
 
 /// Customers who froze before keep their price; others cannot begin to.

@@ -53,7 +53,7 @@ struct CategoryRequest {
     #[garde(length(chars, min = 2, max = 50))]
     #[schema(min_length = 2, max_length = 50)]
     slug: String,
-    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label))]
+    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
     #[garde(length(chars, min = 1, max = 1000))]
@@ -102,7 +102,7 @@ async fn create(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CategoryEdit {
-    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label))]
+    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
     #[garde(length(chars, min = 1, max = 1000))]

@@ -76,7 +76,7 @@ pub(super) struct PlanInput {
     #[garde(length(chars, min = 2, max = 50))]
     #[schema(min_length = 2, max_length = 50)]
     slug: String,
-    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label))]
+    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
     /// One plan of each tier within a service.
@@ -130,7 +130,7 @@ impl From<PlanInput> for catalog::NewPlan {
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct PlanEdit {
-    #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label)))]
+    #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title)))]
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,
     /// Rupiah a month, for new customers; those who have bought keep their price.

@@ -123,7 +123,7 @@ struct ServiceRequest {
     #[garde(length(chars, min = 3, max = 50))]
     #[schema(min_length = 3, max_length = 50)]
     plugin: String,
-    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label))]
+    #[garde(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 80)]
     name: String,
     /// One sentence for lists.
@@ -209,7 +209,7 @@ async fn get(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct ServiceEdit {
-    #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::label)))]
+    #[garde(inner(length(chars, min = 1, max = 80), custom(dermaga_shop::text::title)))]
     #[schema(min_length = 1, max_length = 80)]
     name: Option<String>,
     #[garde(inner(length(chars, min = 1, max = 300)))]

@@ -338,7 +338,7 @@ async fn attachment(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct CannedAnswerRequest {
-    #[garde(length(chars, min = 1, max = 100), custom(dermaga_shop::text::label))]
+    #[garde(length(chars, min = 1, max = 100), custom(dermaga_shop::text::title))]
     #[schema(min_length = 1, max_length = 100)]
     title: String,
     #[garde(length(chars, min = 1, max = 2000), custom(dermaga_shop::text::label))]
