@@ -93,10 +93,7 @@ fn check_price(seen: &Subscription, price: Rupiah) -> Result<()> {
     if price <= seen.monthly_price {
         return Ok(());
     }
-    let message = format!(
-        "must not be more than the {} it was bought at",
-        seen.monthly_price
-    );
+    let message = format!("must not be more than its price of {}", seen.monthly_price);
     Err(Error::invalid("monthlyPrice", message))
 }
 

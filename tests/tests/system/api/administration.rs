@@ -393,6 +393,11 @@ async fn a_price_only_falls_and_counts_from_the_next_period(shop: Shop) {
     price(-1).await.fails(400, "VALIDATION_FAILED");
     let changed = price(30_000).await.data(200);
     assert_eq!(changed["monthlyPrice"], 30_000);
+    // It was bought at 50,000.
+    let refused = price(30_001).await;
+    refused.fails(400, "VALIDATION_FAILED");
+    let told = refused.detail("monthlyPrice").unwrap();
+    assert!(told.ends_with("than its price of Rp30.000"), "{told}");
     let details = recorded(&admin, "subscription.changed", id).await;
     assert_eq!(
         details["monthlyPrice"],
