@@ -299,11 +299,15 @@ impl Webhooks {
         let mut conn = self.begin(caller).await?;
         let webhook = find(&mut conn, caller.owner(), id).await?;
         check_enabled(&webhook)?;
+        let data = match caller.owner() {
+            Owner::Customer(user_id) => json!({ "webhookId": id, "userId": user_id }),
+            Owner::Shop => json!({ "webhookId": id }),
+        };
         let event = Event {
             id: new_id::<Uuid>(&self.clock),
             kind: enqueueing::TEST,
             at: self.clock.now(),
-            data: json!({ "webhookId": id }),
+            data,
         };
         let delivery_id = event.put(&mut conn, &self.clock, id).await?;
         let delivery = delivery(&mut conn, id, delivery_id).await?;

@@ -190,6 +190,8 @@ async fn an_event_is_signed_and_sent_to_those_who_want_it(hooked: Hooked) {
     assert_eq!(test["type"], "WEBHOOK_TEST");
     let to_two = receiver.wait_for("/two", 1).await;
     assert_eq!(to_two[0].json()["type"], "WEBHOOK_TEST");
+    let customer = json!(user_id(&two).await);
+    assert_eq!(to_two[0].json()["data"]["userId"], customer);
     a_while().await;
     let counts = ["/one", "/two", "/shop"].map(|path| receiver.at(path).len());
     assert_eq!(counts, [1, 1, 3], "each once");
