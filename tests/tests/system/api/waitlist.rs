@@ -300,7 +300,10 @@ async fn a_raised_quota_is_held_for_those_who_wait_and_sold_to_others(shop: Shop
         .fails(409, "QUOTA_EXHAUSTED");
     // A held place is in use: the quota cannot take it away.
     let lowered = json!({ "totalQuota": 3, "reason": REASON });
-    admin.put(&path, lowered).await.fails(409, "INVALID_STATE");
+    let refused = admin.put(&path, lowered).await;
+    refused.fails(409, "INVALID_STATE");
+    let message = refused.body["message"].as_str().unwrap();
+    assert!(message.contains("are in use or held"), "{message}");
     buy(&waiting, &sold_out.plan).await.data(201);
 }
 

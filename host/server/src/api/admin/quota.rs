@@ -110,7 +110,7 @@ async fn queue(
 #[derive(Debug, Deserialize, ToSchema, Validate)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct QuotaRequest {
-    /// Most instances of the plan that can be sold; at least as many as are in use.
+    /// Most instances of the plan that can be sold; at least as many as are in use or held.
     #[garde(range(min = 0, max = MOST_QUOTA))]
     #[schema(minimum = 0, maximum = 1_000_000)]
     total_quota: i64,
@@ -146,7 +146,7 @@ async fn change(
 struct PlanQuota {
     #[garde(skip)]
     plan_id: PlanId,
-    /// Most instances of the plan that can be sold; at least as many as are in use.
+    /// Most instances of the plan that can be sold; at least as many as are in use or held.
     #[garde(range(min = 0, max = MOST_QUOTA))]
     #[schema(minimum = 0, maximum = 1_000_000)]
     total_quota: i64,

@@ -317,7 +317,7 @@ pub async fn quota_statistics(catalog: &Catalog) -> Result<QuotaStatistics> {
 ///
 /// # Errors
 /// `NOT_FOUND` with the id of an unknown plan, `VALIDATION_FAILED` for a plan that is named twice,
-/// `INVALID_STATE` when more of a plan is in use.
+/// `INVALID_STATE` when more of a plan is in use, or held for those who waited.
 pub async fn set_quotas(
     catalog: &Catalog,
     actor_id: UserId,
@@ -374,7 +374,7 @@ async fn set_quota(
 
 fn below_use(before: &QuotaView) -> Error {
     let message = format!(
-        "{} of {} {} are in use. Its quota cannot be less.",
+        "{} of {} {} are in use or held. Its quota cannot be less.",
         before.quota.used_quota, before.service_name, before.plan_name
     );
     let field = format!("{}/{}", before.service, before.plan);
