@@ -52,7 +52,7 @@ async fn an_optional_field_that_holds_nothing_is_absent() {
     assert_eq!((read.count, read.formed), (None, None));
 }
 
-/// It would mean all, or the usual, to an act that is told of nothing.
+/// It would mean all, or the usual value, where the sender has lost one.
 #[tokio::test]
 async fn what_is_no_text_cannot_be_blank() {
     for nothing in NOTHING {

@@ -1,8 +1,9 @@
 //! Customers who wait for plans that are sold out.
 //!
-//! A place that comes free is held for the first who waits and may have one more: it stays in use, so that no other customer can
-//! take it, until it is bought, given up or over. While such customers wait, a place that is
-//! free and not held yet goes to no other customer either. All changes are made under the lock of the plan's row.
+//! A place that comes free is held for the first who waits and may have one more: it stays in use, so that no
+//! other customer can take it, until it is bought, given up or over. While such customers wait, a place that
+//! is free and not held yet goes to no other customer either. All changes are made under the lock of the
+//! plan's row.
 
 mod store;
 
