@@ -22,10 +22,17 @@ struct Memo {
     #[garde(skip)]
     #[serde(default)]
     count: Option<i64>,
-    #[garde(inner(length(min = 1)))]
+    #[garde(inner(custom(of_form)))]
     #[serde(default)]
-    #[schema(min_length = 1, pattern = "^x+$")]
+    #[schema(pattern = "^x+$")]
     formed: Option<String>,
+}
+
+fn of_form(text: &str, (): &()) -> garde::Result {
+    if !text.is_empty() && text.bytes().all(|byte| byte == b'x') {
+        return Ok(());
+    }
+    Err(garde::Error::new("must be of x"))
 }
 
 async fn memo(body: String) -> Result<Memo, Error> {
