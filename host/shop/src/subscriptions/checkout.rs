@@ -10,8 +10,7 @@ use super::{
     store,
 };
 use crate::{
-    Code, Error, Result, calendar,
-    catalog::{self, Offer},
+    Code, Error, Result, calendar, catalog,
     coupons::{self, DECISION_ATTEMPTS},
     db::{Clock, Conn, Uncommitted, new_id},
     ids::{QuoteId, SubscriptionId, TransactionId, UserId},
