@@ -134,7 +134,7 @@ async fn delete(
     customer: Customer,
     Body(request): Body<AccountDeletion>,
 ) -> Reply<Nothing> {
-    let accounts = &state.accounts;
+    let accounts = &*state.accounts;
     let password = Password::new(request.password);
     accounts
         .prove_owner(customer.identity(), password, request.code.as_deref())

@@ -243,7 +243,7 @@ async fn delete(
         actor_id: admin.user_id,
         reason: &request.reason,
     });
-    let domains = (&state.accounts, &state.catalog);
+    let domains = (&*state.accounts, &state.catalog);
     deletion::delete(domains, by, id, request.give_up_credit).await?;
     Ok(Success::ok("The account is deleted.", Nothing {}))
 }
@@ -276,7 +276,7 @@ async fn set_status(
         actor_id: admin.user_id,
         reason: &change.reason,
     };
-    let domains = (&state.accounts, &state.catalog);
+    let domains = (&*state.accounts, &state.catalog);
     status::set_status(domains, act, id, change.status).await?;
     let message = match change.status {
         AccountStatus::Active => "The account is enabled.",
