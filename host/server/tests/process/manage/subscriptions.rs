@@ -1,6 +1,6 @@
 //! The commands for subscriptions, their instances and their billing.
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use dermaga_tests::{Client, Shop};
 use serde_json::json;
 
@@ -150,7 +150,7 @@ async fn instances_and_billing_are_looked_after() {
 
     let statistics = desk.told(&["billing", "stats"]).await;
     assert!(statistics.contains("\nThis month\n"), "{statistics}");
-    let in_a_year = Utc::now() + TimeDelta::days(365);
+    let in_a_year = desk.shop.clock().now() + TimeDelta::days(365);
     let in_a_year = in_a_year.format("%Y-%m-%d").to_string();
     let preview = ["billing", "preview", "--date", &in_a_year];
     let forecast = row(&desk.told(&preview).await, &subscription);
