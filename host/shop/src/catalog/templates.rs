@@ -6,7 +6,10 @@ use arc_swap::ArcSwap;
 use dermaga_toolkit::template::{Folder, RefusedFile, Template, TemplateError};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Object, ObjectBuilder, SchemaType, Type},
+};
 
 use super::{
     Catalog, RefusedTemplate,
@@ -175,7 +178,9 @@ text_enum! {
 #[serde(rename_all = "camelCase")]
 pub struct FieldChange {
     pub field: String,
+    #[schema(schema_with = any_json)]
     pub before: Value,
+    #[schema(schema_with = any_json)]
     pub after: Value,
 }
 
@@ -202,9 +207,27 @@ pub struct KeptField {
     pub plan: Option<String>,
     pub field: String,
     /// Value of the administrator, which stays.
+    #[schema(schema_with = any_json)]
     pub kept: Value,
     /// Value of the template, which a reset brings back.
+    #[schema(schema_with = any_json)]
     pub template: Value,
+}
+
+/// Returns the schema of the value of a field, which may be of any type.
+fn any_json() -> Object {
+    // Named one by one, since a schema without a type is not read again when the document is completed.
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([
+            Type::Object,
+            Type::Array,
+            Type::String,
+            Type::Number,
+            Type::Boolean,
+            Type::Null,
+        ]))
+        .description(Some("Value of the field."))
+        .build()
 }
 
 /// Changes that reloading the templates makes, or would make.
