@@ -4,6 +4,7 @@ mod examples;
 
 use axum::{
     Router,
+    body::{Body, to_bytes},
     extract::Request,
     http::{
         Method, StatusCode,
@@ -13,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response as Answer},
     routing::get,
 };
-use dermaga_shop::{Code, accounts::Scope, error::Detail, payments::WEBHOOK_PATH};
+use dermaga_shop::{Code, Error, accounts::Scope, error::Detail, payments::WEBHOOK_PATH};
 use serde_json::Value;
 use tower_http::decompression::DecompressionLayer;
 use utoipa::{
@@ -28,7 +29,7 @@ use utoipa::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::idempotency;
-use crate::http::{self, Failure, FailureBody, failures, ids};
+use crate::http::{self, Failure, FailureBody, Refusal, failures, ids};
 
 const DESCRIPTION: &str = include_str!("openapi/first_steps.md");
 
@@ -303,6 +304,19 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route(PATH, get(document))
         // Both are compressed in the binary; a client's wish is seen to where it is for every answer.
         .layer(DecompressionLayer::new())
+        .layer(middleware::map_response(collected))
+}
+
+/// Largest file of the page, and of the document.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+
+/// Collects what was decompressed: an answer is tagged and compressed where its size is known.
+async fn collected(answer: Answer) -> Answer {
+    let (parts, body) = answer.into_parts();
+    match to_bytes(body, MOST_BYTES).await {
+        Ok(bytes) => Answer::from_parts(parts, Body::from(bytes)),
+        Err(error) => Refusal(Error::internal(error)).into_response(),
+    }
 }
 
 /// Answers for a file that the page does not have as for any unknown address.
