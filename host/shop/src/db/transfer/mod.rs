@@ -98,24 +98,21 @@ impl Transfer {
         let rest = source.begin().await?;
         let origin = progress::origin(reader).await?;
         let alone = alone(&server.pool).await?;
-        let begun = progress::find(&server.pool).await?;
-        match &begun {
+        let is_marked = match progress::find(&server.pool).await? {
             Some(begun) if begun.origin != origin => return Err(TransferError::OtherSource),
             Some(begun) => {
                 if let Some(at) = begun.finished_at {
                     return Ok(Begun::Before(at));
                 }
+                true
             }
-            None => {
-                if progress::is_foreign(&server.pool).await? {
-                    return Err(TransferError::Foreign);
-                }
-                target.migrate().await?;
-            }
-        }
+            None => mark_bare(&server.pool, &origin).await?,
+        };
+        target.migrate().await?;
         let tables = plan::load(reader, &server.pool).await?;
-        if begun.is_none() {
-            progress::open(&server.pool, &origin, &tables).await?;
+        if !is_marked {
+            progress::refuse_filled(&server.pool, &tables).await?;
+            progress::open(&server.pool, &origin).await?;
         }
         Ok(Begun::Now(Box::new(Self {
             source: reader.clone(),
@@ -187,6 +184,19 @@ impl Transfer {
         self.alone.close().await?;
         Ok(())
     }
+}
+
+/// Marks a target without tables before it has any, so that no server takes them for a new shop's;
+/// returns false for one that has tables.
+async fn mark_bare(target: &PgPool, origin: &str) -> Result<bool, TransferError> {
+    if progress::is_foreign(target).await? {
+        return Err(TransferError::Foreign);
+    }
+    let is_bare = progress::is_bare(target).await?;
+    if is_bare {
+        progress::open(target, origin).await?;
+    }
+    Ok(is_bare)
 }
 
 /// Takes the lock of a target, for as long as the returned session lives.

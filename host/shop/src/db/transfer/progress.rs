@@ -45,21 +45,29 @@ pub(super) async fn is_foreign(target: &PgPool) -> sqlx::Result<bool> {
     sqlx::query_scalar(sql).fetch_one(target).await
 }
 
-/// Writes down that a copy begins, in a target whose tables have no rows.
-pub(super) async fn open(
-    target: &PgPool,
-    origin: &str,
-    tables: &[Table],
-) -> Result<(), TransferError> {
-    let mut tx = target.begin().await?;
+/// Returns true for a database without tables.
+pub(super) async fn is_bare(target: &PgPool) -> sqlx::Result<bool> {
+    let sql = "SELECT NOT EXISTS (
+                 SELECT 1 FROM pg_catalog.pg_tables WHERE schemaname = current_schema())";
+    sqlx::query_scalar(sql).fetch_one(target).await
+}
+
+/// Refuses a target whose tables have rows.
+pub(super) async fn refuse_filled(target: &PgPool, tables: &[Table]) -> Result<(), TransferError> {
     for table in tables.iter().filter(|table| !table.is_seeded()) {
         let sql = format!("SELECT EXISTS (SELECT 1 FROM \"{}\")", table.name);
         let text = sqlx::AssertSqlSafe(sql);
-        if sqlx::query_scalar(text).fetch_one(&mut *tx).await? {
+        if sqlx::query_scalar(text).fetch_one(target).await? {
             let table = table.name.clone();
             return Err(TransferError::NotEmpty { table });
         }
     }
+    Ok(())
+}
+
+/// Writes down that a copy begins.
+pub(super) async fn open(target: &PgPool, origin: &str) -> sqlx::Result<()> {
+    let mut tx = target.begin().await?;
     for sql in [
         "CREATE TABLE dermaga_transfer (origin TEXT NOT NULL, finished_at TIMESTAMPTZ)",
         "CREATE TABLE dermaga_transferred (name TEXT PRIMARY KEY, last TEXT[], is_complete BOOLEAN NOT NULL)",
@@ -70,8 +78,7 @@ pub(super) async fn open(
         .bind(origin)
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
-    Ok(())
+    tx.commit().await
 }
 
 /// Returns the place that the copy of a table has reached.
