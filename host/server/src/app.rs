@@ -41,6 +41,7 @@ use crate::{
 };
 
 pub use bootstrap::{find_plugins, find_templates};
+pub use in_use::PART_RESTORED;
 pub use start::{
     StartError, connect, open_accounts, open_database, open_database_as_is, open_registry, registry,
 };

@@ -71,6 +71,16 @@ pub enum StartError {
     )]
     BeingCopied,
     #[error(
+        "cannot open {}, which keeps the database from being copied while it is in use: {source}. Give it to the user \
+         that the server runs as", path.display()
+    )]
+    NotHeld { path: PathBuf, source: io::Error },
+    #[error(
+        "a restore into the data folder was interrupted: {} is there. Empty the folder, and run `dermaga restore` again",
+        mark.display()
+    )]
+    PartRestored { mark: PathBuf },
+    #[error(
         "the database has a part of a shop only: run `dermaga migrate --from` again, which continues"
     )]
     HalfFilled,
@@ -315,7 +325,8 @@ fn make_data_dir(path: &Path) -> Result<(), StartError> {
     builder.create(path).map_err(|source| StartError::DataDir {
         path: path.to_owned(),
         source,
-    })
+    })?;
+    in_use::refuse_part_restored(path)
 }
 
 /// Connects, and brings the schema up to date, or checks that it is when `DERMAGA_MIGRATE` is
@@ -340,6 +351,8 @@ pub async fn open_database(config: &Config) -> Result<Db, StartError> {
         }
         other => StartError::Migration(other),
     })?;
+    // A copy may have begun since; it marks the database before it makes tables.
+    in_use::refuse_half_filled(&db).await?;
     Ok(db)
 }
 
@@ -355,7 +368,11 @@ pub async fn open_database_as_is(config: &Config) -> Result<Db, StartError> {
         .await
         .map_err(StartError::database(db.engine_name()))?
     {
-        Schema::Current => Ok(db),
+        Schema::Current => {
+            // A copy may have begun since; it marks the database before it makes tables.
+            in_use::refuse_half_filled(&db).await?;
+            Ok(db)
+        }
         Schema::Older => Err(StartError::NotMigrated),
         Schema::Newer(version) => Err(StartError::DatabaseNewer { version }),
     }

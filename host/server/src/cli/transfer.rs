@@ -37,7 +37,7 @@ pub(super) async fn migrate(loaded: Loaded, args: MigrateArgs) -> Result<(), Cli
 
 fn source(config: &Config, given: String) -> String {
     if given == "sqlite" {
-        return format!("sqlite://{}", config.data_dir.join("dermaga.db").display());
+        return db::url_of(&config.data_dir.join("dermaga.db"));
     }
     given
 }
@@ -69,7 +69,7 @@ async fn transfer(from: &str, to: &str) -> Result<(), CliError> {
             "a server uses {}: stop it first, and leave it stopped",
             file.display()
         )),
-        NotHeld::Io(error) => CliError::Failed(format!("{}: {error}", file.display())),
+        error => CliError::Failed(format!("{}: {error}", file.display())),
     })?;
     let opened = |what: &'static str| {
         move |error: sqlx::Error| CliError::Failed(format!("the {what} database: {error}"))

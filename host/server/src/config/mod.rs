@@ -25,9 +25,9 @@ use std::{
 use chrono_tz::Tz;
 use dermaga_runtime::RuntimeConfig;
 use dermaga_shop::{
-    accounts, catalog, coupons, crypto::Secret, files, notifications, payments, plugins::Policy,
-    provisioning, rates, scheduler::Schedule, subscriptions, tickets, timekeeping::ClockSetting,
-    wallet, webhooks,
+    accounts, catalog, coupons, crypto::Secret, db, files, notifications, payments,
+    plugins::Policy, provisioning, rates, scheduler::Schedule, subscriptions, tickets,
+    timekeeping::ClockSetting, wallet, webhooks,
 };
 
 pub use error::{ConfigError, Problem};
@@ -147,7 +147,7 @@ impl Config {
     pub fn database_url(&self) -> String {
         match &self.database_url {
             Some(url) => url.reveal().to_owned(),
-            None => format!("sqlite://{}", self.data_dir.join("dermaga.db").display()),
+            None => db::url_of(&self.data_dir.join("dermaga.db")),
         }
     }
 

@@ -269,6 +269,22 @@ async fn a_damaged_backup_is_not_restored() {
     assert!(!restored.path().join("data").exists());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_restore_does_not_become_another_shop() {
+    let site = Site::new(false).await.unwrap();
+    let data = site.path().join("data");
+    fs::create_dir_all(&data).unwrap();
+    fs::write(data.join("restore.partial"), "").unwrap();
+    let refused = site.run(&["migrate"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("restore.partial is there"),
+        "{}",
+        stderr(&refused)
+    );
+    assert!(!data.join("dermaga.db").exists());
+}
+
 /// Runs a command of the shell.
 fn shell(line: &str) {
     let output = Command::new("sh").args(["-c", line]).output().unwrap();

@@ -25,8 +25,10 @@ pub struct Held {
 pub enum NotHeld {
     #[error("another program holds the database")]
     Taken,
-    #[error(transparent)]
-    Io(io::Error),
+    #[error("the file system has no locks: {0}")]
+    NoLocks(io::Error),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
 }
 
 impl Held {
@@ -58,14 +60,42 @@ impl Held {
         options.read(true).write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let path = database.with_added_extension("lock");
-        let file = options.open(path).map_err(NotHeld::Io)?;
+        let cannot = |path: &Path, source| {
+            let path = path.to_owned();
+            NotHeld::Io { path, source }
+        };
+        let real = without_links(database).map_err(|error| cannot(database, error))?;
+        let path = real.with_added_extension("lock");
+        let file = options.open(&path).map_err(|error| cannot(&path, error))?;
         match lock(&file) {
             Ok(()) => Ok(Self { _lock: file }),
             Err(TryLockError::WouldBlock) => Err(NotHeld::Taken),
-            Err(TryLockError::Error(error)) => Err(NotHeld::Io(error)),
+            Err(TryLockError::Error(error)) => Err(NotHeld::NoLocks(error)),
         }
     }
+}
+
+/// Returns the one path of a database, which may be missing: all names of it have the same lock.
+fn without_links(database: &Path) -> io::Result<PathBuf> {
+    match (database.canonicalize(), database.file_name()) {
+        (Err(error), Some(name)) if error.kind() == io::ErrorKind::NotFound => {
+            let parent = database.parent().unwrap_or(Path::new(""));
+            // An empty path is the folder that the program was started in.
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            Ok(parent.canonicalize()?.join(name))
+        }
+        (found, _) => found,
+    }
+}
+
+/// Returns the SQLite URL of a file, whatever characters its path has.
+pub fn url_of(path: &Path) -> String {
+    let path = path.display().to_string();
+    format!("sqlite://{}", path.replace('%', "%25").replace('?', "%3F"))
 }
 
 /// Returns the file of a SQLite URL; `None` for PostgreSQL, a database in memory, and no URL.
@@ -94,6 +124,36 @@ mod tests {
         let rest = Held::at_rest(&url).unwrap();
         assert!(rest.is_some());
         assert!(matches!(Held::by_server(&url), Err(NotHeld::Taken)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_has_the_lock_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("shop.db"), folder.path().join("link.db"));
+        let first = Held::by_server(&url_of(&path)).unwrap();
+        assert!(first.is_some());
+        std::fs::write(&path, "").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let taken = Held::at_rest(&url_of(&link));
+        assert!(matches!(taken, Err(NotHeld::Taken)));
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        std::fs::create_dir(folder.path().join("shop.db.lock")).unwrap();
+        let error = Held::by_server(&url_of(&path)).unwrap_err();
+        assert!(error.to_string().contains("shop.db.lock: "), "{error}");
+    }
+
+    #[test]
+    fn every_path_has_a_url() {
+        for path in ["data/a.db", "/a%20b.db", "/a?mode=memory.db", "/a#b%.db"] {
+            let path = Path::new(path);
+            assert_eq!(file_of(&url_of(path)).as_deref(), Some(path));
+        }
     }
 
     #[test]

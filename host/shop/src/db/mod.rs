@@ -43,7 +43,7 @@ pub use clock::Clock;
 pub use conn::{Conn, Engine};
 pub use filter::{Filter, Value};
 pub use ids::new_id;
-pub use in_use::{Held, NotHeld, file_of};
+pub use in_use::{Held, NotHeld, file_of, url_of};
 pub use lease::{Lease, LeasedQueue, LeasedTable, Term};
 pub use notify::{Heard, Listener, notify};
 pub use page::{

@@ -139,9 +139,7 @@ async fn copy_database(db: &Db, draft: &Draft) -> Result<Db, CliError> {
     let failed =
         |error: sqlx::Error| CliError::Failed(format!("the database cannot be copied: {error}"));
     db.copy_into(&path).await.map_err(failed)?;
-    let copy = Db::connect(&format!("sqlite://{}", path.display()))
-        .await
-        .map_err(failed)?;
+    let copy = Db::connect(&db::url_of(&path)).await.map_err(failed)?;
     let faults = copy.faults().await.map_err(failed)?;
     match faults.first() {
         None => Ok(copy),

@@ -8,14 +8,15 @@ use std::{
 use clap::Args;
 use dermaga_shop::{
     db::{self, Clock, Db},
+    private_file,
     text::counted,
     wallet::ledger::{self, heads},
 };
 
 use super::{
     super::{CliError, database_url::quoted, print},
-    files::{cannot, private_folder, sync_folders},
-    manifest::{Backup, DATA, DATABASE},
+    files::{cannot, private_folder, sync_folder, sync_folders},
+    manifest::{Backup, DATA},
     postgres,
 };
 use crate::{
@@ -63,11 +64,12 @@ async fn restore_into(backup: &Backup, from: &Path, folder: &Path) -> Result<(),
         let message = format!("{} is not empty", folder.display());
         return Err(CliError::Failed(message));
     }
-    let files = backup.manifest.files.iter();
-    let (databases, others): (Vec<_>, Vec<_>) = files.partition(|file| file.name == DATABASE);
-    // The database comes last: a folder without it was not restored to the end.
+    // Without all files a server would make another shop of the folder.
+    let mark = folder.join(app::PART_RESTORED);
+    private_file::create_new(&mark).map_err(cannot(&mark))?;
+    sync_folder(folder).map_err(cannot(folder))?;
     let mut number = 0;
-    for stored in others.into_iter().chain(databases) {
+    for stored in &backup.manifest.files {
         let inside = stored.name.strip_prefix(DATA);
         let Some(name) = inside.and_then(|name| name.strip_prefix('/')) else {
             continue;
@@ -76,6 +78,8 @@ async fn restore_into(backup: &Backup, from: &Path, folder: &Path) -> Result<(),
         number += 1;
     }
     sync_folders(folder).map_err(cannot(folder))?;
+    fs::remove_file(&mark).map_err(cannot(&mark))?;
+    sync_folder(folder).map_err(cannot(folder))?;
     print(&format!(
         "{} restored into {}.\n",
         counted(number, "file"),
@@ -98,7 +102,7 @@ async fn verify_restored(backup: &Backup, folder: &Path) -> Result<(), CliError>
     let failed = |what: &dyn std::fmt::Display| {
         CliError::Failed(format!("{} cannot be used: {what}", path.display()))
     };
-    let db = Db::connect(&format!("sqlite://{}", path.display()))
+    let db = Db::connect(&db::url_of(&path))
         .await
         .map_err(|error| failed(&error))?;
     // One of an earlier version; the server would do the same.
