@@ -37,11 +37,11 @@ pub(super) fn restoring(folder: &Path) -> String {
     let dump = quoted(&folder.join(DUMP).display().to_string());
     let folder = quoted(&folder.display().to_string());
     format!(
-        "\nThe database is restored by PostgreSQL's own tools, into an empty one:\n  \
-         createdb NAME\n  \
-         pg_restore --no-owner --no-privileges --exit-on-error --dbname=NAME {dump}\n\
+        "\nThe database is restored by PostgreSQL's own tools, into an empty one of the server's user (here shop):\n  \
+         createdb --host HOST --username postgres --owner shop NAME\n  \
+         pg_restore --host HOST --username shop --no-owner --no-privileges --exit-on-error --dbname=NAME {dump}\n\
          Then compare it with the backup, before a server is started on it:\n  \
-         DATABASE_URL=postgres://... dermaga restore {folder} --check\n"
+         DATABASE_URL=postgres://shop:PASSWORD@HOST/NAME dermaga restore {folder} --check\n"
     )
 }
 
