@@ -1,4 +1,7 @@
-//! Processes that this one starts, and that end with it.
+//! Processes that this one starts, and ends before it ends itself.
+//!
+//! One that is killed (SIGKILL) ends nothing any more: a server that it started runs on and has to be
+//! ended by hand. A floor notices that its input has ended.
 
 use std::{
     io::{BufRead as _, BufReader},
