@@ -181,10 +181,19 @@ async fn a_mail_without_the_token_is_for_no_ticket(post: Post) {
     for path in [&PATH[1..], "x", &PATH.to_uppercase()] {
         deliver(client, path, &good).await.fails(404, "NOT_FOUND");
     }
-    // Mails are not taken by signature here.
-    let request = client.request(Method::POST, &format!("{TICKETS}/mail"));
-    let request = request.header("content-type", "message/rfc822").body(good);
-    client.send(request).await.fails(404, "NOT_FOUND");
+    // Mails are not taken by signature here, and one without any is refused as everywhere.
+    let post_mail = || {
+        let request = client.request(Method::POST, &format!("{TICKETS}/mail"));
+        let request = request.header("content-type", "message/rfc822");
+        request.body(good.clone())
+    };
+    let unsigned = client.send(post_mail()).await;
+    unsigned.fails(401, "SIGNATURE_INVALID");
+    let signed = post_mail()
+        .header("webhook-id", "a")
+        .header("webhook-timestamp", "1")
+        .header("webhook-signature", "v1,a");
+    client.send(signed).await.fails(404, "NOT_FOUND");
     for id in [first, second] {
         let seen = customer.get(&format!("{TICKETS}/{id}")).await.data(200);
         assert!(
