@@ -86,7 +86,8 @@ async fn thaw(
             };
             let charged = charged(view.charged);
             let end = state.clock.written(view.subscription.period_end);
-            let message = format!("{begun} {charged} The period ends on {end}.");
+            let end = format!("The period ends on {end}.");
+            let message = format!("{begun} {charged} {end}");
             Success::ok(message, view)
         }))
     };

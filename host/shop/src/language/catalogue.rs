@@ -47,6 +47,16 @@ struct Said {
     recognised: usize,
 }
 
+impl Said {
+    /// Leaves a text as it is.
+    fn unknown(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            recognised: 0,
+        }
+    }
+}
+
 impl Catalogue {
     pub(super) fn of(sentences: &[&str], words: &str) -> Self {
         Self {
@@ -126,10 +136,7 @@ impl Catalogue {
             }),
             None => self.filled(&self.sentences, sentence, depth),
         };
-        let mut said = said.unwrap_or_else(|| Said {
-            text: sentence.to_owned(),
-            recognised: 0,
-        });
+        let mut said = said.unwrap_or_else(|| Said::unknown(sentence));
         said.text.push_str(blanks);
         said
     }
@@ -139,7 +146,14 @@ impl Catalogue {
         let (template, arguments) = table.matching(text)?;
         let said: Vec<Said> = arguments
             .into_iter()
-            .map(|argument| self.argument(argument, depth + 1))
+            .enumerate()
+            .map(|(place, argument)| {
+                if template.quotes(place) {
+                    Said::unknown(argument)
+                } else {
+                    self.argument(argument, depth + 1)
+                }
+            })
             .collect();
         let of_arguments: usize = said.iter().map(|said| said.recognised).sum();
         Some(Said {
@@ -151,12 +165,8 @@ impl Catalogue {
     /// Says an argument when it is words of ours, and leaves it otherwise.
     fn argument(&self, argument: &str, depth: u8) -> Said {
         let text = argument.trim();
-        let unknown = || Said {
-            text: argument.to_owned(),
-            recognised: 0,
-        };
         if text.is_empty() || depth > DEEPEST {
-            return unknown();
+            return Said::unknown(argument);
         }
         let said = match self.words.exact(text) {
             Some(word) => Some(Said {
@@ -168,7 +178,7 @@ impl Catalogue {
                 .or_else(|| self.filled(&self.words, text, depth)),
         };
         let Some(mut said) = said else {
-            return unknown();
+            return Said::unknown(argument);
         };
         let leading = argument.len() - argument.trim_start().len();
         let trailing = leading + text.len();
@@ -277,6 +287,17 @@ impl Template {
     fn first_word(&self) -> Option<String> {
         let (word, _) = self.literals.first()?.split_once(' ')?;
         (!word.is_empty()).then(|| word.to_owned())
+    }
+
+    /// Returns true for a gap between quotes or backticks, which holds a client's own value.
+    fn quotes(&self, place: usize) -> bool {
+        let mut around = self.literals.iter().skip(place);
+        let (Some(before), Some(after)) = (around.next(), around.next()) else {
+            return false;
+        };
+        ['"', '`']
+            .into_iter()
+            .any(|quote| before.ends_with(quote) && after.starts_with(quote))
     }
 
     /// Returns the arguments of a text of this form: the first literal begins it, the last one ends it, and

@@ -128,7 +128,14 @@ const NO_SENTENCES: &[&str] = &[
 ];
 
 /// Sentences that the code puts together of several literals.
-const COMPOSED: &[&str] = &["must be one of: {}, not \"{}\""];
+const COMPOSED: &[&str] = &[
+    "must be one of: {}, not \"{}\"",
+    "{} still to be cancelled",
+    "{} still to be removed",
+    "{} still to be paid or cancelled",
+    "{} still to be answered by the gateway",
+    "{} still to be paid",
+];
 
 fn all() -> BTreeMap<String, String> {
     let files = SENTENCES.iter().copied().chain([WORDS]);
@@ -284,25 +291,29 @@ fn both_languages_have_the_same_arguments() {
 
 #[test]
 fn every_sentence_is_recognised_again() {
-    let fill = |text: &str| {
-        let parts: Vec<&str> = text.split("{}").collect();
-        let last = parts.len() - 1;
-        let filled = parts.iter().enumerate().map(|(place, part)| {
-            if place == last {
-                (*part).to_owned()
-            } else {
-                format!("{part}N{place}x")
-            }
-        });
-        filled.collect::<String>()
+    let one_word = |_: &[&str], place: usize| format!("N{place}x");
+    // Of gaps with nothing but a blank between them, only the last can hold several words.
+    let two_words = |parts: &[&str], place: usize| {
+        let after = parts[place + 1];
+        if after.trim().is_empty() && place + 2 < parts.len() {
+            format!("N{place}x")
+        } else {
+            format!("N{place}x M{place}y")
+        }
     };
     for (english, indonesian) in SENTENCES.iter().copied().flat_map(entries) {
-        let mut expected = indonesian;
-        for place in 0..english.matches("{}").count() {
-            expected = expected.replace(&format!("{{{place}}}"), &format!("N{place}x"));
+        let parts: Vec<&str> = english.split("{}").collect();
+        for words in [one_word, two_words] {
+            let (mut filled, mut expected) = (parts[0].to_owned(), indonesian.clone());
+            for place in 0..parts.len() - 1 {
+                let argument = words(&parts, place);
+                filled.push_str(&argument);
+                filled.push_str(parts[place + 1]);
+                expected = expected.replace(&format!("{{{place}}}"), &argument);
+            }
+            let said = translated(&filled, Language::Indonesian).into_owned();
+            assert_eq!(said, expected, "{english:?}");
         }
-        let said = translated(&fill(&english), Language::Indonesian).into_owned();
-        assert_eq!(said, expected, "{english:?}");
     }
 }
 
@@ -345,6 +356,28 @@ fn arguments_that_are_words_of_ours_are_said_too() {
         (
             "The change is being rolled out: 1 of 2 pods are new and ready.",
             "Perubahan sedang diterapkan: 1 dari 2 pod sudah baru dan siap.",
+        ),
+        (
+            "It is being started. Rp50.000 was charged. The period ends on 5 July 2026.",
+            "Layanan sedang dijalankan. Rp50.000 sudah ditagih. Periodenya berakhir pada 5 July 2026.",
+        ),
+        (
+            "Nothing is added or changed. 2 templates are refused.",
+            "Tidak ada yang ditambah atau diubah. 2 templat ditolak.",
+        ),
+        (
+            "Its volume is still growing. 3 restarts and 1 recreation within an hour did not mend it. \
+             It is watched, and restarted once an hour.",
+            "Volumenya masih diperbesar. 3 mulai ulang dan 1 pembuatan ulang dalam satu jam tidak \
+             memperbaikinya. Layanan terus dipantau, dan dimulai ulang sekali sejam.",
+        ),
+        (
+            "2 instances can be moved, 0 refused. 1 that was named is not among those to move.",
+            "2 instans dapat dipindahkan, 0 ditolak. 1 yang disebut tidak termasuk yang akan dipindahkan.",
+        ),
+        (
+            "must be one of: A, B, not \"plan\"",
+            "harus salah satu dari: A, B, bukan \"plan\"",
         ),
     ] {
         assert_eq!(translated(english, Language::Indonesian), indonesian);

@@ -69,21 +69,25 @@ async fn forget(conn: &mut Conn, id: UserId) -> Result<()> {
 /// Refuses with a detail for each thing that has to end first.
 fn check(obstacles: &store::Obstacles, balance: Balance, gives_up_credit: bool) -> Result<()> {
     let counted = [
-        ("subscriptions", obstacles.subscriptions, "to be cancelled"),
-        ("instances", obstacles.instances, "to be removed"),
-        ("topUps", obstacles.top_ups, "to be paid or cancelled"),
+        (
+            "subscriptions",
+            obstacles.subscriptions,
+            "still to be cancelled",
+        ),
+        ("instances", obstacles.instances, "still to be removed"),
+        ("topUps", obstacles.top_ups, "still to be paid or cancelled"),
         (
             "refunds",
             obstacles.refunds,
-            "to be answered by the gateway",
+            "still to be answered by the gateway",
         ),
-        ("debts", obstacles.debts, "to be paid"),
+        ("debts", obstacles.debts, "still to be paid"),
     ];
     let message = "This account cannot be deleted yet.";
     let mut refusal = Error::new(Code::InvalidState, message);
     for (field, count, what) in counted {
         if count > 0 {
-            refusal = refusal.with(field, format!("{count} still {what}"));
+            refusal = refusal.with(field, format!("{count} {what}"));
         }
     }
     if balance.paid.is_positive() && !gives_up_credit {

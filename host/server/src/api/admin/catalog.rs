@@ -69,9 +69,10 @@ fn message(reload: &CatalogReload) -> String {
         (count, true) => format!("{count} services and plans are added or changed."),
         (count, false) => format!("{count} services and plans would be added or changed."),
     };
-    match refused {
-        0 => changed,
-        1 => format!("{changed} 1 template is refused."),
-        count => format!("{changed} {count} templates are refused."),
-    }
+    let refused = match refused {
+        0 => return changed,
+        1 => "1 template is refused.".to_owned(),
+        count => format!("{count} templates are refused."),
+    };
+    format!("{changed} {refused}")
 }

@@ -8,7 +8,6 @@ use dermaga_shop::{
         RedeemedBy, Switch, administration, place_name,
     },
     ids::CouponId,
-    text::counted,
 };
 use garde::Validate;
 use serde::{Deserialize, Serialize};
@@ -172,11 +171,12 @@ async fn change_statuses(
     let coupons =
         administration::switch(&state.coupons, admin.user_id, request.ids, request.status).await?;
     let now = state.clock.now();
-    let switched = match request.status {
-        Switch::Active => "switched on",
-        Switch::Disabled => "switched off",
+    let message = match (request.status, coupons.len()) {
+        (Switch::Active, 1) => "1 coupon switched on.".to_owned(),
+        (Switch::Active, many) => format!("{many} coupons switched on."),
+        (Switch::Disabled, 1) => "1 coupon switched off.".to_owned(),
+        (Switch::Disabled, many) => format!("{many} coupons switched off."),
     };
-    let message = format!("{} {switched}.", counted(coupons.len(), "coupon"));
     let views = coupons
         .into_iter()
         .map(|coupon| CouponView::of(coupon, now));

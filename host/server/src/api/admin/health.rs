@@ -75,8 +75,10 @@ async fn check(
 ) -> Reply<CheckAnswer> {
     let named = request.instance_ids.as_deref();
     let Requested { due, unknown } = health::check(&state.instances, admin.user_id, named).await?;
-    let verb = if due == 1 { "is" } else { "are" };
-    let message = format!("{} {verb} being checked.", counted(due, "instance"));
+    let message = match due {
+        1 => "1 instance is being checked.".to_owned(),
+        many => format!("{many} instances are being checked."),
+    };
     Ok(Success::accepted(message, CheckAnswer { due, unknown }))
 }
 

@@ -8,7 +8,6 @@ use dermaga_shop::{
         waitlist::{self, QueueEntry},
     },
     ids::PlanId,
-    text::counted,
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -180,6 +179,9 @@ async fn change_all(
     let wanted = wanted.collect();
     let changed =
         catalog::set_quotas(&state.catalog, admin.user_id, wanted, &request.reason).await?;
-    let message = format!("{} changed.", counted(changed.len(), "quota"));
+    let message = match changed.len() {
+        1 => "1 quota changed.".to_owned(),
+        many => format!("{many} quotas changed."),
+    };
     Ok(Success::ok(message, changed))
 }

@@ -252,7 +252,10 @@ async fn close_many(
         .tickets
         .close_many(admin.user_id, ids, &reason)
         .await?;
-    let message = format!("{} closed.", counted(closed.closed.len(), "ticket"));
+    let message = match closed.closed.len() {
+        1 => "1 ticket closed.".to_owned(),
+        many => format!("{many} tickets closed."),
+    };
     Ok(Success::ok(message, closed))
 }
 

@@ -5,7 +5,6 @@ use axum::extract::State;
 use dermaga_shop::{
     ids::InstanceId,
     provisioning::version_moves::{MOST_AT_ONCE, MoveOutcome, Moves, Order, Target, carry_out},
-    text::counted,
 };
 use garde::Validate;
 use serde::Deserialize;
@@ -145,16 +144,16 @@ fn message(moves: &Moves) -> String {
         .filter(|moved| moved.outcome == MoveOutcome::Refused)
         .count();
     let done = moves.instances.len().saturating_sub(refused);
-    let verb = match done {
-        _ if !moves.applied => "can be",
-        1 => "is being",
-        _ => "are being",
+    let moved = match (done, moves.applied) {
+        (1, true) => format!("1 instance is being moved, {refused} refused."),
+        (1, false) => format!("1 instance can be moved, {refused} refused."),
+        (many, true) => format!("{many} instances are being moved, {refused} refused."),
+        (many, false) => format!("{many} instances can be moved, {refused} refused."),
     };
-    let done = counted(done, "instance");
     let skipped = match moves.skipped.len() {
-        0 => String::new(),
-        1 => " 1 that was named is not among those to move.".to_owned(),
-        some => format!(" {some} that were named are not among those to move."),
+        0 => return moved,
+        1 => "1 that was named is not among those to move.".to_owned(),
+        some => format!("{some} that were named are not among those to move."),
     };
-    format!("{done} {verb} moved, {refused} refused.{skipped}")
+    format!("{moved} {skipped}")
 }

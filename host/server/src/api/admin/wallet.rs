@@ -6,7 +6,6 @@ use dermaga_shop::{
     Error,
     ids::UserId,
     money::Rupiah,
-    text::counted,
     wallet::{
         self, Adjustment, AllWallets, AnyTransactionFilter, CreditKind, Direction, Float,
         OwnedTransaction, OwnedWallet, Transaction, TransactionNumber, TransactionStatus,
@@ -379,7 +378,10 @@ async fn bulk_adjustment(
     let act = async {
         let made = wallet::adjust_all(&state.wallets, admin.user_id, &adjustments, reason).await?;
         Ok(made.map(|made| {
-            let message = format!("{} made.", counted(made.len(), "adjustment"));
+            let message = match made.len() {
+                1 => "1 adjustment made.".to_owned(),
+                many => format!("{many} adjustments made."),
+            };
             let views: Vec<_> = made.into_iter().map(AdjustedView::from).collect();
             Success::created(message, views)
         }))

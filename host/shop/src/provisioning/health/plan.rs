@@ -22,6 +22,7 @@ const STEADY: TimeDelta = TimeDelta::minutes(1);
 const FIRST_START: TimeDelta = TimeDelta::minutes(10);
 
 const NOT_MENDED: &str = "Restarting it did not help; an administrator knows.";
+const WATCHED: &str = "It is watched, and restarted once an hour.";
 
 /// Times that are carried from span to span.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -217,12 +218,12 @@ impl Plan {
                 recreations,
                 ..
             } = self.used;
-            new_status.trouble = Some(format!(
-                "{} {} and {} within an hour did not mend it. It is watched, and restarted once an hour.",
-                self.finding.detail,
+            let tried = format!(
+                "{} and {} within an hour did not mend it.",
                 counted(restarts, "restart"),
                 counted(recreations, "recreation"),
-            ));
+            );
+            new_status.trouble = Some(format!("{} {tried} {WATCHED}", self.finding.detail));
         }
         if let Some(words) = self.act_in_words() {
             new_status.message = words;
