@@ -67,10 +67,22 @@ impl Catalogue {
 
     /// Says a text; one that is not known stays as it is.
     pub(super) fn said<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        match self.best(text, 0) {
+        match self.best(text, 0).or_else(|| self.count(text)) {
             Some(said) => Cow::Owned(said.text),
             None => Cow::Borrowed(text),
         }
+    }
+
+    /// Says a number with its noun, which is a whole message over a list: `3 tickets.`
+    fn count(&self, text: &str) -> Option<Said> {
+        let phrase = text.strip_suffix('.')?;
+        let (number, _) = phrase.split_once(' ')?;
+        if text.len() > LONGEST || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let mut said = self.filled(&self.words, phrase, 0)?;
+        said.text.push('.');
+        Some(said)
     }
 
     /// Reads a text as one sentence or as several, whichever recognises more of it.

@@ -375,6 +375,8 @@ fn arguments_that_are_words_of_ours_are_said_too() {
             "2 instances can be moved, 0 refused. 1 that was named is not among those to move.",
             "2 instans dapat dipindahkan, 0 ditolak. 1 yang disebut tidak termasuk yang akan dipindahkan.",
         ),
+        ("3 tickets.", "3 tiket."),
+        ("1 Ingress object.", "1 objek Ingress."),
         (
             "must be one of: A, B, not \"plan\"",
             "harus salah satu dari: A, B, bukan \"plan\"",
