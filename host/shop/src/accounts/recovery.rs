@@ -6,9 +6,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::{
-    AccountStatus, Accounts, Email, Password, disabled,
+    AccountStatus, Accounts, Email, Password, Role, disabled,
     mailed_tokens::{self, Purpose},
-    password, store, two_factor,
+    password, store,
 };
 use crate::{
     Error, Result, crypto,
@@ -54,7 +54,8 @@ impl Accounts {
     /// Sets the password of the account that a token was sent to, and ends every way into it: its
     /// sessions, API tokens, and other tokens for a new password. Who has the token reads the account's
     /// mails, so that an address which was never confirmed is confirmed now; whatever was set up in the
-    /// account before may be a stranger's who registered that address, and is removed.
+    /// account before may be a stranger's who registered that address, and is removed. Of an administrator
+    /// nothing is: the mailbox alone takes no second factor away.
     ///
     /// # Errors
     /// `VALIDATION_FAILED` when the token is unknown, was used or has expired; `ACCOUNT_DISABLED`;
@@ -90,8 +91,11 @@ impl Accounts {
         }
         store::set_password_hash(&mut conn, user_id, &password_hash, now).await?;
         if user.email_verified_at.is_none() {
-            two_factor::store::remove(&mut conn, user_id).await?;
-            webhooks::forget(&mut conn, user_id).await?;
+            // A stranger registers no administrator: what is set up is the owner's own.
+            if user.role != Role::Administrator {
+                self.drop_two_factor(&mut conn, user_id).await?;
+                webhooks::forget(&mut conn, user_id).await?;
+            }
             store::confirm_email(&mut conn, user_id, now).await?;
         }
         let payload = json!({ "at": now, "byMail": true });

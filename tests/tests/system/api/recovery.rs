@@ -353,8 +353,10 @@ async fn the_owner_of_an_address_takes_the_account_over() {
 
     let token = post.token("korban@example.com").await;
     reset(shop.client(), &token, NEW).await.data(200);
-    // The mail about the change comes before the next one.
-    post.server.wait_for(3).await;
+    // The mails about the changes come before the next one.
+    let mails = post.server.wait_for(4).await;
+    let is_told = |text: &str| mails.iter().any(|mail| mail.unfolded().contains(text));
+    assert!(is_told("Verifikasi dua langkah"), "{mails:#?}");
     let session = log_in(shop.client(), "korban@example.com", NEW)
         .await
         .data(200);
@@ -375,6 +377,30 @@ async fn the_owner_of_an_address_takes_the_account_over() {
     let owner = shop.client().with_token(token);
     let hooks = owner.get("/api/webhooks").await.data(200);
     assert_eq!(hooks.as_array().unwrap().len(), 1);
+}
+
+/// Who reads the mails of an administrator replaces the password, and still needs the second factor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrators_second_factor_survives_a_reset() {
+    let post = Post::open(Engine::Sqlite).await.unwrap();
+    let shop = &post.shop;
+    let registered = post.register("pengurus@example.com").await;
+    let token = registered["accessToken"].as_str().unwrap();
+    let owner = shop.client().with_token(token);
+    let begun = json!({ "password": OLD });
+    owner.post("/api/user/two-factor", begun).await.data(201);
+    shop.sql("UPDATE two_factor SET enabled_at = created_at")
+        .await
+        .unwrap();
+    shop.sql("UPDATE users SET role = 'ADMINISTRATOR' WHERE email = 'pengurus@example.com'")
+        .await
+        .unwrap();
+
+    let token = post.token("pengurus@example.com").await;
+    reset(shop.client(), &token, NEW).await.data(200);
+    log_in(shop.client(), "pengurus@example.com", NEW)
+        .await
+        .data(202);
 }
 
 /// The address of an account is no password of it: not a first one, nor a changed or a new one.

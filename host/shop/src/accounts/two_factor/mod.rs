@@ -199,6 +199,17 @@ impl Accounts {
         Ok(())
     }
 
+    /// Removes the second factor of an account that is passed to the owner of its address, in the caller's
+    /// transaction, and tells of one that was on.
+    pub(super) async fn drop_two_factor(&self, conn: &mut Conn, id: UserId) -> Result<()> {
+        let was_on = store::enabled_at(conn, id).await?.is_some();
+        store::remove(conn, id).await?;
+        if was_on {
+            self.tell_of_change(conn, id, "DISABLED").await?;
+        }
+        Ok(())
+    }
+
     /// Opens a transaction for an owner who is signed in and has proven password and second factor.
     pub(super) async fn proven(
         &self,
