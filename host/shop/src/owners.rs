@@ -32,20 +32,38 @@ macro_rules! select_state {
 /// `UNAUTHENTICATED` when the session has ended or the API token was revoked.
 pub async fn still_signed_in(conn: &mut Conn, caller: SignedIn) -> Result<()> {
     let SignedIn { user_id, session } = caller;
+    let state = locked(conn, user_id).await?;
+    // Read after the lock was granted: what ended meanwhile is seen.
+    let sql = "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL) \
+               OR EXISTS (SELECT 1 FROM api_tokens WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL)";
+    let (is_signed_in,) = fetch_one!(conn, (bool,), sql, session, user_id)?;
+    match state {
+        Some(true) if is_signed_in => Ok(()),
+        _ => Err(over()),
+    }
+}
+
+/// Locks an account until the transaction ends, where its owner changes the account's row, or takes locks
+/// after it that its deletion takes, too: the two come one after the other.
+///
+/// # Errors
+/// `UNAUTHENTICATED` when the account is deleted or disabled.
+pub async fn lock(conn: &mut Conn, user_id: UserId) -> Result<()> {
+    match locked(conn, user_id).await? {
+        Some(true) => Ok(()),
+        _ => Err(over()),
+    }
+}
+
+/// Takes the row's lock, and returns true when the account is active, and nothing when it is deleted.
+async fn locked(conn: &mut Conn, user_id: UserId) -> Result<Option<bool>> {
     let sql = if conn.is_postgres() {
         concat!(select_state!(), " FOR NO KEY UPDATE")
     } else {
         select_state!()
     };
     let state = fetch_optional!(conn, (bool,), sql, user_id)?;
-    // Read after the lock was granted: what ended meanwhile is seen.
-    let sql = "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2 AND ended_at IS NULL) \
-               OR EXISTS (SELECT 1 FROM api_tokens WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL)";
-    let (is_signed_in,) = fetch_one!(conn, (bool,), sql, session, user_id)?;
-    match state {
-        Some((true,)) if is_signed_in => Ok(()),
-        _ => Err(over()),
-    }
+    Ok(state.map(|(is_active,)| is_active))
 }
 
 /// Keeps an account from being deleted until the transaction ends, for what its owner writes into it. Taken

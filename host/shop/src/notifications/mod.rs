@@ -267,7 +267,8 @@ impl Notifications {
             return Err(Error::invalid("kinds", message));
         }
         let (now, mut conn) = (self.clock.now(), self.db.begin().await?);
-        owners::hold(&mut conn, user_id).await?;
+        // The account's row is changed: a lock that is shared with its deletion would not do.
+        owners::lock(&mut conn, user_id).await?;
         if let Some(language) = language {
             store::set_language(&mut conn, user_id, language, now).await?;
         }

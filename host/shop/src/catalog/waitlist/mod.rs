@@ -79,7 +79,8 @@ struct Entry {
 pub async fn join(catalog: &Catalog, user_id: UserId, plan_id: PlanId) -> Result<WaitView> {
     let clock = &catalog.clock;
     let mut conn = catalog.db.begin().await?;
-    owners::hold(&mut conn, user_id).await?;
+    // Before the plan's, as the deletion of the account takes them.
+    owners::lock(&mut conn, user_id).await?;
     quota::lock(&mut conn, plan_id).await?;
     let offer = super::offer(&mut conn, plan_id).await?;
     let id: WaitId = new_id(clock);
