@@ -35,8 +35,6 @@ pub async fn delete(
     let obstacles = store::obstacles(&mut conn, id).await?;
     check(&obstacles, wallet.balance(), gives_up_credit)?;
     let balance = wallet.balance();
-    // Before the account is changed, whose row is read for those who are next.
-    waitlist::leave_all(&mut conn, catalog, id).await?;
     let details = json!({ "paidGivenUp": balance.paid, "bonusGivenUp": balance.bonus });
     close(accounts, &mut conn, &mut wallet).await?;
     // Before the account's row is closed to others: what spreads a message holds it, and looks at that row.
@@ -44,6 +42,8 @@ pub async fn delete(
     outbox::forget_address(&mut conn, &user.email).await?;
     accounts.erase(&mut conn, by, user, details).await?;
     forget(&mut conn, id).await?;
+    // Last, so that the rows of popular plans are not locked through all of it.
+    waitlist::leave_all(&mut conn, catalog, id).await?;
     conn.commit().await?;
     accounts.forget_standing(id);
     tracing::info!(user.id = %id, "account.deleted");
