@@ -199,14 +199,21 @@ pub async fn waiting(conn: &mut Conn, limit: i64) -> Result<Vec<Message>> {
     Ok(fetch_all!(conn, Message, sql, limit)?)
 }
 
+/// Marks a message whose row is free. SQLite's writer has every row.
+const TAKE_FREE: &str = "UPDATE outbox SET handled_at = $2 WHERE id = \
+    (SELECT id FROM outbox WHERE id = $1 AND handled_at IS NULL FOR NO KEY UPDATE SKIP LOCKED)";
+
 /// Marks a message as read, in the transaction of what follows from it; false when another server
-/// did.
+/// did, or has its row locked. It waits for none: the transaction may have locks of other messages' readers,
+/// which the deletion of an account, that has this row, waits for.
 ///
 /// # Errors
 /// When the database refuses.
 pub async fn take(conn: &mut Conn, id: Uuid, now: DateTime<Utc>) -> Result<bool> {
     let sql = "UPDATE outbox SET handled_at = $2 WHERE id = $1 AND handled_at IS NULL";
-    Ok(execute!(conn, sql, id, now)? == 1)
+    let is_postgres = conn.is_postgres();
+    let taken = execute!(conn, if is_postgres { TAKE_FREE } else { sql }, id, now)?;
+    Ok(taken == 1)
 }
 
 /// Removes all messages of a subject, read or not.

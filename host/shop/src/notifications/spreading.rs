@@ -33,13 +33,16 @@ pub(super) async fn spread(notifications: &Notifications) -> Result<Next> {
         return Ok(Next::AfterRest);
     }
     let mut conn = notifications.db.begin().await?;
+    let mut next = Next::AfterRest;
     for message in &waiting {
         if outbox::take(&mut conn, message.id, notifications.clock.now()).await? {
             spread_one(notifications, &mut conn, message).await?;
+            next = Next::AtOnce;
         }
     }
     conn.commit().await?;
-    Ok(Next::AtOnce)
+    // Those that others have locked come free in a moment.
+    Ok(next)
 }
 
 async fn spread_one(
