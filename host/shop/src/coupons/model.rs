@@ -358,6 +358,9 @@ pub struct WelcomeBonus {
     pub amount: Rupiah,
     #[serde(serialize_with = "crate::language::in_words")]
     pub message: String,
+    /// True when it was not given now since the customer has it already.
+    #[serde(skip)]
+    pub is_repeated: bool,
 }
 
 /// A coupon type: an active plugin that decides coupons.

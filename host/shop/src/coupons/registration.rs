@@ -8,7 +8,11 @@ use super::{
     redeem,
     store::{self, Usable},
 };
-use crate::{Error, Result, ids::UserId, money::Rupiah};
+use crate::{
+    Code, Error, Result,
+    ids::{CouponId, UserId},
+    money::Rupiah,
+};
 
 /// Grants a new customer every welcome bonus there is, or says that they wait for the e-mail
 /// address. A bonus that fails is reported and logged; it never prevents signing up.
@@ -20,18 +24,21 @@ pub async fn apply_registration(coupons: &Coupons, user_id: UserId) -> Vec<Welco
     if coupons.settings.bonus_requires_verified_email {
         return found.into_iter().map(waits_for_email).collect();
     }
-    apply_all(coupons, user_id, found).await
+    apply_all(coupons, user_id, found).await.bonuses
 }
 
 /// Grants the welcome bonuses that waited for the e-mail address, and says of those that were
 /// announced to the customer and cannot be given any more why that is so. Returns `None` when the
-/// bonuses could not be read: they are still due then.
+/// bonuses could not be read, or one of them may be given later: they are still due then.
 pub async fn apply_confirmation(coupons: &Coupons, user_id: UserId) -> Option<Vec<WelcomeBonus>> {
     if !coupons.settings.bonus_requires_verified_email {
         return Some(Vec::new());
     }
     match usable_or_announced(coupons, user_id).await {
-        Ok(found) => Some(apply_all(coupons, user_id, found).await),
+        Ok(found) => {
+            let applied = apply_all(coupons, user_id, found).await;
+            (!applied.is_any_due).then_some(applied.bonuses)
+        }
         Err(error) => {
             unreadable(user_id, &error);
             None
@@ -48,40 +55,69 @@ pub fn told(bonuses: Option<&[WelcomeBonus]>) -> String {
         true => format!(" {} was added as a welcome bonus.", bonus.amount),
         false => format!(" A welcome bonus was not given: {}", bonus.message),
     };
-    bonuses.iter().map(sentence).collect()
+    let is_new = |bonus: &&WelcomeBonus| !bonus.is_repeated;
+    bonuses.iter().filter(is_new).map(sentence).collect()
 }
 
 fn unreadable(user_id: UserId, error: &Error) {
     tracing::error!(user.id = %user_id, %error, "coupon.welcome_bonus_unreadable");
 }
 
-async fn apply_all(coupons: &Coupons, user_id: UserId, found: Vec<Coupon>) -> Vec<WelcomeBonus> {
-    let mut given = Vec::with_capacity(found.len());
+/// Bonuses that were tried, each given or not.
+struct Applied {
+    bonuses: Vec<WelcomeBonus>,
+    /// True when a bonus was not given for now.
+    is_any_due: bool,
+}
+
+async fn apply_all(coupons: &Coupons, user_id: UserId, found: Vec<Coupon>) -> Applied {
+    let mut bonuses = Vec::with_capacity(found.len());
+    let mut is_any_due = false;
     for coupon in found {
         let Ok(code) = coupon.code.parse::<CouponCode>() else {
             continue;
         };
-        given.push(
-            match redeem_at_registration(coupons, user_id, &code).await {
+        bonuses.push(
+            match redeem_at_registration(coupons, user_id, (coupon.id, &code)).await {
                 Ok(redeemed) => WelcomeBonus {
                     coupon_code: coupon.code,
                     granted: true,
                     amount: redeemed.preview.amount,
                     message: redeemed.preview.reason,
+                    is_repeated: false,
                 },
                 Err(error) => {
                     tracing::warn!(user.id = %user_id, coupon.code, %error, "coupon.welcome_bonus_refused");
+                    is_any_due |= is_passing(&error);
                     WelcomeBonus {
                         coupon_code: coupon.code,
                         granted: false,
                         amount: Rupiah::ZERO,
+                        is_repeated: error.code == Code::CouponAlreadyUsed,
                         message: error.message,
                     }
                 }
             },
         );
     }
-    given
+    Applied {
+        bonuses,
+        is_any_due,
+    }
+}
+
+/// Returns true for a failure after which the bonus can be given yet: of the database or the plugin, or of an
+/// account that is disabled.
+const fn is_passing(error: &Error) -> bool {
+    let passing = matches!(
+        error.code,
+        Code::Unavailable
+            | Code::PluginBusy
+            | Code::PluginUnavailable
+            | Code::PluginSuspended
+            | Code::Unauthenticated
+    );
+    passing || error.retry_after.is_some()
 }
 
 fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
@@ -90,14 +126,21 @@ fn waits_for_email(coupon: Coupon) -> WelcomeBonus {
         granted: false,
         amount: Rupiah::ZERO,
         message: "You get this when your e-mail address is confirmed.".to_owned(),
+        is_repeated: false,
     }
 }
 
 async fn redeem_at_registration(
     coupons: &Coupons,
     user_id: UserId,
-    code: &CouponCode,
+    (id, code): (CouponId, &CouponCode),
 ) -> Result<Redeemed> {
+    // Bonuses are tried again where one of them failed: its own limits may let a coupon be used twice.
+    let uses = store::customer_uses(&mut coupons.db.read().await?, id, user_id).await?;
+    if uses > 0 {
+        let message = "You have this bonus already.";
+        return Err(Error::new(Code::CouponAlreadyUsed, message));
+    }
     let redeemed = redeem(coupons, user_id, code, Place::Registration).await?;
     Ok(redeemed.commit().await?)
 }
@@ -129,4 +172,40 @@ fn types(coupons: &Coupons) -> Vec<String> {
                 .is_some_and(|description| description.places.contains(&Place::Registration))
         });
     types.map(|plugin| plugin.about().id.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bonus_that_fails_for_now_is_due() {
+        let refused = |code| Error::new(code, "No.");
+        for code in [
+            Code::Unavailable,
+            Code::PluginBusy,
+            Code::PluginUnavailable,
+            Code::PluginSuspended,
+            Code::Unauthenticated,
+        ] {
+            assert!(is_passing(&refused(code)), "{code}");
+        }
+        assert!(is_passing(&refused(Code::Conflict).retry_after(1)));
+        for code in [Code::CouponUsedUp, Code::CouponRefused, Code::Conflict] {
+            assert!(!is_passing(&refused(code)), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_bonus_that_is_there_already_is_not_called_refused() {
+        let bonus = |is_repeated| WelcomeBonus {
+            coupon_code: "SELAMAT".to_owned(),
+            granted: false,
+            amount: Rupiah::ZERO,
+            message: "No.".to_owned(),
+            is_repeated,
+        };
+        let sentences = told(Some(&[bonus(true), bonus(false)]));
+        assert_eq!(sentences, " A welcome bonus was not given: No.");
+    }
 }

@@ -109,6 +109,7 @@ async fn a_confirmed_address_gets_its_bonus_once(welcome: Welcome) {
     let again = coupons::apply_confirmation(&state.coupons, user_id).await;
     let again = again.unwrap();
     assert!(!again[0].granted);
+    assert_eq!(coupons::told(Some(&again)), "");
     assert_eq!(balance(&customer).await, 25_000);
     let profile = customer.get("/api/user/profile").await.data(200);
     assert!(profile["emailVerifiedAt"].is_string());
