@@ -75,12 +75,14 @@ pub(super) async fn usable_of(
             "status = 'ACTIVE' AND starts_at <= ? AND (ends_at IS NULL OR ends_at > ?)",
             now,
         ),
-        // One that was used up, or switched off, was changed then.
+        // One that the shop has ended was changed then; one that is switched off may be changed later, too.
         Usable::AtSignUp(user_id) => Filter::of(
             "created_at <= (SELECT u.created_at FROM users u WHERE u.id = ?)
              AND starts_at <= (SELECT u.created_at FROM users u WHERE u.id = ?)
              AND (ends_at IS NULL OR ends_at > (SELECT u.created_at FROM users u WHERE u.id = ?))
-             AND (status = 'ACTIVE' OR updated_at > (SELECT u.created_at FROM users u WHERE u.id = ?))",
+             AND (status = 'ACTIVE'
+               OR (status IN ('USED_UP', 'EXPIRED') AND updated_at > (SELECT u.created_at FROM users u WHERE u.id = ?))
+               OR disabled_at > (SELECT u.created_at FROM users u WHERE u.id = ?))",
             user_id,
         ),
     };

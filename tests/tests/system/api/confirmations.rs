@@ -170,6 +170,13 @@ async fn a_bonus_that_was_announced_and_is_not_given_says_why(welcome: Welcome) 
         assert!(message.contains(&sentence), "{message}");
     }
     let token = welcome.token(2).await;
+    // Nor was one that was switched off before, also where it is changed later.
+    let changed = json!({
+        "code": "SELAMAT", "plugin": "coupon-welcome-bonus", "parameters": { "amount": 20_000 },
+        "maxUsesPerUser": 9,
+    });
+    let path = format!("/api/admin/coupons/{}", bonus.as_str().unwrap());
+    admin.put(&path, changed).await.data(200);
     let answer = stranger.post(VERIFY, json!({ "token": token })).await;
     assert_eq!(answer.body["message"], "Your e-mail address is confirmed.");
     assert_eq!(answer.data(200)["welcomeBonuses"], json!([]));

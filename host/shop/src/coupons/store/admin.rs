@@ -111,7 +111,9 @@ pub(in crate::coupons) async fn set_status(
     status: CouponStatus,
     now: DateTime<Utc>,
 ) -> sqlx::Result<()> {
-    let sql = "UPDATE coupons SET status = $2, updated_at = $3 WHERE id = $1";
+    let sql = "UPDATE coupons SET status = $2, updated_at = $3,
+                 disabled_at = CASE WHEN $2 = 'DISABLED' THEN coalesce(disabled_at, $3) END
+               WHERE id = $1";
     execute!(conn, sql, id, status, now).map(|_| ())
 }
 
