@@ -211,8 +211,8 @@ impl LoadedFrom {
     }
 }
 
-/// Returns a problem for each plan that would be sold beside one of its tier that the file does not name:
-/// plans without a template stay on sale.
+/// Returns a problem for each plan that would be beside one of its tier that the file does not name: plans
+/// without a template stay until they are retired.
 fn doubled_tiers(template: &Template, known: &[KnownPlan]) -> Vec<TemplateError> {
     let of_service = known.iter().filter(|plan| plan.service == template.slug);
     let of_service: Vec<&KnownPlan> = of_service.collect();
@@ -228,7 +228,7 @@ fn doubled_tiers(template: &Template, known: &[KnownPlan]) -> Vec<TemplateError>
         }
         if let Some(other) = of_service.iter().copied().find(is_beside) {
             let message = format!(
-                "the plan {} has the tier {tier} too and stays on sale without a template; keep its slug, or retire it first",
+                "the plan {} has the tier {tier} too and is not retired; keep its slug, or retire it first",
                 other.slug
             );
             problems.push(template.problem_at(&Spot::Plan(plan.slug.clone()), &message));
