@@ -125,6 +125,9 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
+/// Names of the charsets that bodies are read in: UTF-8, and what is a part of it.
+const READ_CHARSETS: [&str; 3] = ["utf-8", "utf8", "us-ascii"];
+
 /// Returns false when a charset is named that the body would not be read in.
 fn is_utf8(headers: &HeaderMap) -> bool {
     let declared = headers
@@ -137,7 +140,9 @@ fn is_utf8(headers: &HeaderMap) -> bool {
         .filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
     named.all(|(_, charset)| {
         let charset = charset.trim().trim_matches('"');
-        charset.eq_ignore_ascii_case("utf-8")
+        READ_CHARSETS
+            .iter()
+            .any(|read| charset.eq_ignore_ascii_case(read))
     })
 }
 
@@ -315,6 +320,9 @@ mod tests {
             ("application/json", true),
             ("application/json; charset=utf-8", true),
             ("application/json;Charset=\"UTF-8\"; x=y", true),
+            ("application/json; charset=UTF8", true),
+            ("application/json; charset=\"us-ascii\"", true),
+            ("application/json; charset=US-ASCII", true),
             ("application/json; charset=utf-16", false),
             ("application/json; charset=iso-8859-1", false),
             ("application/json; charset=utf-8; charset=utf-16", false),
