@@ -90,7 +90,7 @@ fn operations_have_their_own_names_declared_tags_and_each_code_once() {
     );
 }
 
-/// What the server takes as absent may be left out by the document, too.
+/// Bodies that the server takes as absent may be left out by the document, too.
 #[test]
 fn bodies_may_be_left_out_where_all_their_fields_may() {
     let document = document();

@@ -307,7 +307,7 @@ async fn a_dump_of_postgresql_is_compared_with_its_backup() {
     let name = backup.to_str().unwrap();
     let made = site.run(&["backup", name]);
     assert!(made.status.success(), "{}", stderr(&made));
-    // What comes after the list is in the dump, too.
+    // Transactions after the list are in the dump, too.
     redeem(&shop.customer, "GIFT", "gift").await;
     let said = stdout(&made);
     let dump = said.lines().find(|line| line.starts_with("  pg_dump "));

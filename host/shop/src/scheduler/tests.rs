@@ -126,7 +126,7 @@ async fn a_server_that_starts_again_frees_its_own_runs_alone() {
     assert!(!claim.renew().await.unwrap());
     let next = claim::abandoned(&scheduler, job).await.unwrap().unwrap();
     assert_eq!(next.run_id(), claim.run_id());
-    // What another server takes up is that one's.
+    // A run that another server takes up belongs to that server.
     let taken = Scheduler::new(db.clone(), clock.clone(), vec![endless()], other.id);
     next.let_go().await.unwrap();
     let theirs = claim::abandoned(&taken, job).await.unwrap().unwrap();

@@ -171,7 +171,7 @@ async fn sentences_within_the_data_are_in_the_language(shop: Shop) {
     assert_eq!(english["rounding"], ROUNDING.0);
     assert_eq!(indonesian["rounding"], ROUNDING.1);
     assert_eq!(english["due"], indonesian["due"]);
-    // What the plugin says is its own.
+    // Sentences of a plugin stay as it says them.
     assert_eq!(english["lines"][0]["code"], indonesian["lines"][0]["code"]);
 
     let description = |client: Client| async move {

@@ -77,7 +77,7 @@ async fn only_a_plan_of_tier_free_costs_nothing(shop: Shop) {
     );
 }
 
-/// What reads "exe.gnp" would be shown as "png.exe".
+/// A name that reads "exe.gnp" would be shown as "png.exe".
 async fn no_name_turns_the_direction_of_the_text(shop: Shop) {
     let admin = shop.admin().await;
     let n8n = service(&admin, "n8n").await;

@@ -50,7 +50,7 @@ async fn no_operation_ignores_a_parameter() {
         }
     }
     assert!(asked > 100, "{asked}");
-    // What is not known and holds nothing is absent.
+    // A parameter that is not known and holds nothing is absent.
     let quiet = customer.get("/api/wallet/info?unheardOf=").await;
     assert_eq!(quiet.status, 200, "{:#}", quiet.body);
 }
