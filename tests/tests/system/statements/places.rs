@@ -36,7 +36,7 @@ pub(super) struct Place {
 pub(super) fn is_of_the_shop(file: &str) -> bool {
     let within = file.find(SOURCES).map(|at| &file[at + SOURCES.len()..]);
     let is_other = |path: &str| {
-        path.starts_with("/db/") || path.starts_with("/test_") || path.ends_with("tests.rs")
+        path.starts_with("/db/") || path.contains("/test_") || path.ends_with("tests.rs")
     };
     within.is_some_and(|path| !is_other(path))
 }
