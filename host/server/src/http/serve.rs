@@ -57,6 +57,8 @@ pub async fn serve(
     let open = OpenConnections::new(most, per_address);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let connections = TaskTracker::new();
+    // Connections end after the door is closed: who is sent away reaches another server or none.
+    let closed = CancellationToken::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
@@ -74,7 +76,7 @@ pub async fn serve(
                     limits,
                     place,
                 };
-                connections.spawn(connection.run(stream, stop.clone()));
+                connections.spawn(connection.run(stream, closed.clone()));
             }
             Err(exceeded) => {
                 if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
@@ -87,6 +89,7 @@ pub async fn serve(
         }
     }
     drop(listener);
+    closed.cancel();
     connections.close();
     connections.wait().await;
 }
@@ -100,7 +103,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, stop: CancellationToken) {
+    async fn run(self, stream: TcpStream, closed: CancellationToken) {
         let Self {
             router,
             peer,
@@ -137,7 +140,7 @@ impl Connection {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
+            () = closed.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -21,7 +21,6 @@ struct Server {
 
 impl Server {
     async fn start(idle: Duration) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let (folder, app) = shop().await;
         let (reached, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (at, end) = (Arc::clone(&reached), Arc::clone(&go));
@@ -60,13 +59,18 @@ impl Server {
     }
 }
 
+/// A client to choose a protocol for. It brings what it needs: a test may be the first of its process.
+fn client() -> reqwest::ClientBuilder {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+}
+
 fn first() -> reqwest::Client {
-    reqwest::Client::builder().http1_only().build().unwrap()
+    client().http1_only().build().unwrap()
 }
 
 fn second() -> reqwest::Client {
-    let builder = reqwest::Client::builder();
-    builder.http2_prior_knowledge().build().unwrap()
+    client().http2_prior_knowledge().build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
