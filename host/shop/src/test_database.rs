@@ -152,7 +152,7 @@ impl TestDatabase {
             kubeconfig: None,
             folder: self.folder.path().join("manifests"),
             classes: Classes::default(),
-            ingress_namespace: String::new(),
+            ingress_namespace: None,
             parallel: 1,
             resync: Duration::from_secs(3600),
             patience: Duration::from_secs(3600),

@@ -1,6 +1,7 @@
 //! Tests that every setting has an effect: each test sets it by its environment variable and checks
 //! the change in a server.
 
+mod entry;
 mod images;
 mod instances;
 mod keys;

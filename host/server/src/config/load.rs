@@ -12,7 +12,8 @@ use super::{
     Config, clean, dotenv,
     error::{ConfigError, Problem},
     file, midtrans, names, rules,
-    settings::{SETTINGS, Setting},
+    setting::Setting,
+    settings::SETTINGS,
 };
 
 /// Sources of settings; later fields win.

@@ -4,6 +4,7 @@
 //! flags; a later source wins.
 
 mod clean;
+mod cluster;
 mod dotenv;
 mod error;
 mod file;
@@ -14,6 +15,7 @@ mod names;
 mod parse;
 mod reference;
 mod rules;
+mod setting;
 mod settings;
 mod strength;
 
@@ -34,7 +36,8 @@ pub use error::{ConfigError, Problem};
 pub use keys::{Keys, KeysError};
 pub use load::{Loaded, Origin, Source, Sources, load};
 pub use reference::reference;
-pub use settings::{SETTINGS, Setting};
+pub use setting::Setting;
+pub use settings::SETTINGS;
 
 use crate::{http, telemetry};
 

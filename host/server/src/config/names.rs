@@ -3,7 +3,8 @@
 use super::{
     error::Problem,
     load::Source,
-    settings::{OTHER_VARIABLES, SETTINGS, Setting},
+    setting::Setting,
+    settings::{OTHER_VARIABLES, SETTINGS},
 };
 
 /// Names that begin so are this program's: an unknown one is a misspelt setting.

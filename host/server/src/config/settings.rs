@@ -1,6 +1,9 @@
 //! The one table of settings. Loading, `dermaga config`, `docs/SETTINGS.md` and the proposals for
 //! misspelt names all follow from it.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use chrono::{Days, TimeDelta};
@@ -9,36 +12,16 @@ use dermaga_shop::{
     files::Place,
     money::Rupiah,
     notifications::{Sender, SmtpUrl},
+    provisioning::{Controller, EntryChoice},
     replies::ReplyAddress,
     subscriptions::MOST_GRACE_DAYS,
 };
 
-use super::{Config, Environment, midtrans, parse};
+use super::{
+    Config, Environment, cluster, midtrans, parse,
+    setting::{Setting, settings},
+};
 use crate::telemetry::LogFormat;
-
-/// Setting: its names, its default, its meaning, and the parser of its value.
-pub struct Setting {
-    /// Name in the environment.
-    pub env: &'static str,
-    /// Name in `dermaga.toml`; dots are tables.
-    pub key: &'static str,
-    pub default: Option<&'static str>,
-    pub doc: &'static str,
-    /// Masked wherever it is shown.
-    pub secret: bool,
-    /// Read and checked for a later version, without an effect in this one.
-    pub pending: bool,
-    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
-}
-
-impl std::fmt::Debug for Setting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Setting")
-            .field("env", &self.env)
-            .field("key", &self.key)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Environment variables that begin like settings and are not in the table.
 pub(super) const OTHER_VARIABLES: &[&str] =
@@ -50,24 +33,6 @@ const MIB: usize = 1024 * KIB;
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
-}
-
-macro_rules! settings {
-    ($($env:literal $key:literal ($default:expr $(, $mark:ident)?): $doc:literal => |$config:ident, $text:ident| $set:expr;)*) => {
-        &[$(Setting {
-            env: $env,
-            key: $key,
-            default: $default,
-            doc: $doc,
-            secret: settings!(@secret $($mark)?),
-            pending: settings!(@pending $($mark)?),
-            set: |$config, $text| { $set; Ok(()) },
-        },)*]
-    };
-    (@secret secret) => { true };
-    (@secret $($other:ident)?) => { false };
-    (@pending pending) => { true };
-    (@pending $($other:ident)?) => { false };
 }
 
 /// Every setting there is, in the order they are documented.
@@ -216,12 +181,57 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_INGRESS_CLASS" "ingress_class" (None):
         "Ingress class of instances' host names. Without it, the cluster's default."
         => |c, text| c.provisioning.classes.ingress = Some(parse::object_name(text)?);
-    "DERMAGA_INGRESS_NAMESPACE" "ingress_namespace" (Some("ingress-nginx")):
-        "Namespace of the ingress controller, whose pods may reach customers' instances."
-        => |c, text| c.provisioning.ingress_namespace = parse::object_name(text)?;
+    "DERMAGA_INGRESS_NAMESPACE" "ingress_namespace" (None):
+        "Namespace of the pods of the ingress controller or the gateway, which may reach customers' instances. Without it, `ingress-nginx`, or the namespace of the Gateway."
+        => |c, text| c.provisioning.ingress_namespace = Some(parse::object_name(text)?);
+    "DERMAGA_INGRESS_CONTROLLER" "ingress_controller" (Some("nginx")):
+        "Software that carries out Ingresses, whose annotations the server writes: `nginx` (ingress-nginx), `traefik` or `other`."
+        => |c, text| c.provisioning.classes.entry.controller = parse::word(text, &[("nginx", Controller::Nginx), ("traefik", Controller::Traefik), ("other", Controller::Other)])?;
+    "DERMAGA_INGRESS_ISSUER" "ingress_issuer" (None):
+        "ClusterIssuer of cert-manager that issues a certificate for each Ingress, or `issuer/NAME` for an Issuer in each customer's namespace. Without it, the controller's default certificate."
+        => |c, text| c.provisioning.classes.entry.issuer = Some(cluster::issuer(text)?);
+    "DERMAGA_ENTRY" "entry" (Some("ingress")):
+        "Way in to instances' host names: `ingress`, or `gateway` for an HTTPRoute of the Gateway API."
+        => |c, text| c.provisioning.classes.entry.choice = parse::word(text, &[("ingress", EntryChoice::Ingress), ("gateway", EntryChoice::Gateway)])?;
+    "DERMAGA_ENTRY_ANNOTATIONS" "entry_annotations" (None):
+        "Annotations of every Ingress or HTTPRoute, as `KEY=VALUE`, separated by semicolons; they replace the server's own and those of plugins."
+        => |c, text| c.provisioning.classes.entry.annotations = cluster::annotations(text)?;
+    "DERMAGA_ENTRY_TIMEOUT" "entry_timeout" (None):
+        "How long an instance may take to answer, from 1s to 1d: for nginx between two pieces of an answer, for a Gateway in all. Without it, as its plugin asks."
+        => |c, text| c.provisioning.classes.entry.timeout = Some(parse::duration(text, &(seconds(1)..=seconds(DAY)))?);
+    "DERMAGA_ENTRY_BODY_MIB" "entry_body_mib" (None):
+        "Largest body of a request to an instance, in MiB, from 1 to 100000. For nginx alone; without it, as its plugin asks."
+        => |c, text| c.provisioning.classes.entry.body_mib = Some(parse::number(text, &(1..=100_000))?);
+    "DERMAGA_GATEWAY_NAME" "gateway_name" (None):
+        "Gateway that HTTPRoutes belong to. Required with DERMAGA_ENTRY=gateway."
+        => |c, text| c.provisioning.classes.entry.gateway.name = parse::object_name(text)?;
+    "DERMAGA_GATEWAY_NAMESPACE" "gateway_namespace" (None):
+        "Namespace of that Gateway. Required with DERMAGA_ENTRY=gateway."
+        => |c, text| c.provisioning.classes.entry.gateway.namespace = parse::object_name(text)?;
+    "DERMAGA_GATEWAY_SECTION" "gateway_section" (None):
+        "Listener of that Gateway, such as `https`. Without it, all of them."
+        => |c, text| c.provisioning.classes.entry.gateway.section = Some(parse::object_name(text)?);
     "DERMAGA_STORAGE_CLASS" "storage_class" (None):
         "Storage class of instances' volumes. Without it, the cluster's default."
         => |c, text| c.provisioning.classes.storage = Some(parse::object_name(text)?);
+    "DERMAGA_NODE_SELECTOR" "node_selector" (None):
+        "Labels of the nodes that instances may run on, as `KEY=VALUE`, separated by commas."
+        => |c, text| c.provisioning.classes.pods.node_selector = cluster::labels(text)?;
+    "DERMAGA_TOLERATIONS" "tolerations" (None):
+        "Taints that instances' pods tolerate, as `KEY=VALUE:EFFECT`, separated by commas; value and effect may be left out for all."
+        => |c, text| c.provisioning.classes.pods.tolerations = cluster::tolerations(text)?;
+    "DERMAGA_PRIORITY_CLASS" "priority_class" (None):
+        "Priority class of instances' pods."
+        => |c, text| c.provisioning.classes.pods.priority_class = Some(parse::object_name(text)?);
+    "DERMAGA_IMAGE_MIRRORS" "image_mirrors" (None):
+        "Places from which images are taken instead of their own, as `docker.io=mirror.example.com/hub`, separated by commas; the longest one that fits counts."
+        => |c, text| c.provisioning.classes.pods.mirrors = cluster::mirrors(text)?;
+    "DERMAGA_IMAGE_PULL_SECRET" "image_pull_secret" (None):
+        "Secret with which nodes fetch images; you keep one of this name in each customer's namespace."
+        => |c, text| c.provisioning.classes.pods.pull_secret = Some(parse::object_name(text)?);
+    "DERMAGA_REQUEST_PERCENT" "request_percent" (None):
+        "Processor time and memory that containers request, in hundredths of their limits, from 1 to 100: less than 100 sells nodes more than once. Without it, as their plugins ask."
+        => |c, text| c.provisioning.classes.pods.request_percent = Some(parse::number(text, &(1..=100))?);
 
     "MIDTRANS_SERVER_KEY" "midtrans.server_key" (None, secret):
         "Midtrans' server key. Without it customers cannot top up (503 `PAYMENTS_NOT_CONFIGURED`), unless the sandbox is on."
@@ -467,34 +477,3 @@ pub const SETTINGS: &[Setting] = settings! {
         "`text` or `json`, one event a line."
         => |c, text| c.telemetry.log_format = parse::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])?;
 };
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::*;
-
-    #[test]
-    fn every_name_is_there_once_and_every_default_fits_its_rule() {
-        let mut names = HashSet::new();
-        let mut config = Config::default();
-        for setting in SETTINGS {
-            assert!(
-                names.insert(setting.env) && names.insert(setting.key),
-                "{}",
-                setting.env
-            );
-            assert!(setting.doc.ends_with('.'), "{}", setting.env);
-            if let Some(default) = setting.default {
-                (setting.set)(&mut config, default)
-                    .unwrap_or_else(|problem| panic!("{} {problem}", setting.env));
-            }
-        }
-    }
-
-    #[test]
-    fn plugin_limits_default_to_the_runtimes_own() {
-        let config = Config::in_folder("data").unwrap();
-        assert_eq!(config.runtime.limits, dermaga_runtime::Limits::default());
-    }
-}

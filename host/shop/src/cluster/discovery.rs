@@ -14,10 +14,11 @@ use super::{Cluster, ClusterError, ObjectRef};
 /// Age at which the served kinds are asked again, since a cluster may be upgraded meanwhile.
 const MAX_AGE: Duration = Duration::from_secs(600);
 
-const GROUPS: [&str; 6] = [
+const GROUPS: [&str; 7] = [
     "",
     "apps",
     "batch",
+    "gateway.networking.k8s.io",
     "networking.k8s.io",
     "policy",
     "rbac.authorization.k8s.io",
@@ -25,7 +26,8 @@ const GROUPS: [&str; 6] = [
 
 /// Kinds of an instance's objects, in the order in which they are removed: workloads before what
 /// they use, volumes last.
-pub(super) const INSTANCE_KINDS: [(&str, &str); 12] = [
+pub(super) const INSTANCE_KINDS: [(&str, &str); 13] = [
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
     ("networking.k8s.io/v1", "Ingress"),
     ("batch/v1", "CronJob"),
     ("batch/v1", "Job"),

@@ -29,6 +29,7 @@ const RIGHTS: &[(&str, &str, &str)] = &[
     ("watch", "apps", "statefulsets"),
     ("list", "networking.k8s.io", "ingresses"),
     ("list", "networking.k8s.io", "networkpolicies"),
+    ("list", "gateway.networking.k8s.io", "httproutes"),
     ("create", "rbac.authorization.k8s.io", "rolebindings"),
     ("list", "", "nodes"),
 ];

@@ -84,7 +84,10 @@ pub(super) fn put(objects: &mut [Value], instance: &Instance, service: &str, ori
 }
 
 /// The map under a key, made when it is not there.
-fn map_in<'a>(parent: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
+pub(super) fn map_in<'a>(
+    parent: &'a mut Map<String, Value>,
+    key: &str,
+) -> Option<&'a mut Map<String, Value>> {
     let value = parent.entry(key).or_insert_with(|| json!({}));
     value.as_object_mut()
 }

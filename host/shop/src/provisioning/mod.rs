@@ -13,6 +13,7 @@ mod data_loss;
 mod delivery;
 mod directory;
 pub mod drift;
+mod entry;
 mod evidence;
 mod finality;
 pub mod given;
@@ -23,6 +24,7 @@ mod marks;
 pub mod model;
 mod passes;
 mod plugin_calls;
+mod pods;
 mod provisioner;
 mod reading;
 mod recipe;
@@ -45,6 +47,8 @@ mod worker;
 mod cluster_events_tests;
 #[cfg(test)]
 mod cluster_tests;
+#[cfg(test)]
+mod entry_tests;
 #[cfg(test)]
 mod exclusion_tests;
 #[cfg(test)]
@@ -76,10 +80,12 @@ pub use data_loss::accept_data_loss;
 pub use delivery::{
     Undeliverable, is_undeliverable, ran_since, try_again, undeliverable, was_delivered,
 };
+pub use entry::{Controller, Entry, EntryChoice, Gateway, Issuer};
 pub use evidence::evidence;
 pub use lifecycle::{Act, change, terminate};
 pub use model::{Desired, Event, Halt, Instance, NewInstance, Pinned, Status};
 pub use plugin_calls::Services;
+pub use pods::{Mirror, Pods, Toleration};
 pub use provisioner::{Choice, Provisioner};
 pub use reading::{credentials, detail, detail_of_any, list, manifests};
 pub use recipe::{ChangeKind, Undone, diff::ObjectChange};
@@ -110,8 +116,9 @@ pub struct Settings {
     /// Folder of the directory provisioner.
     pub folder: PathBuf,
     pub classes: Classes,
-    /// The namespace of the ingress controller, whose pods may reach the customers'.
-    pub ingress_namespace: String,
+    /// Namespace of the ingress controller's or the gateway's pods, which may reach the customers';
+    /// `None` follows the way in.
+    pub ingress_namespace: Option<String>,
     /// Number of instances worked on at once.
     pub parallel: usize,
     /// Interval between comparisons of a settled instance with the cluster.
@@ -122,6 +129,20 @@ pub struct Settings {
     pub health_kept: TimeDelta,
     /// Longest time that a change may take to be rolled out; then it is undone.
     pub rollout: Duration,
+}
+
+/// Namespace of the ingress controller that most clusters have.
+const INGRESS_NAMESPACE: &str = "ingress-nginx";
+
+impl Settings {
+    /// Returns the namespace whose pods lead requests to the customers'.
+    pub fn entry_namespace(&self) -> &str {
+        match (&self.ingress_namespace, &self.classes.entry) {
+            (Some(namespace), _) => namespace,
+            (None, entry) if entry.choice == EntryChoice::Gateway => &entry.gateway.namespace,
+            (None, _) => INGRESS_NAMESPACE,
+        }
+    }
 }
 
 /// Instances of the shop: the database, the clock, the vault, the plugins and the worker.
@@ -151,6 +172,7 @@ pub async fn prepare(
     registry: Arc<Registry>,
     identity: Arc<Identity>,
 ) -> Result<(Instances, Worker<Arc<Registry>>), ClusterError> {
+    let ingress_namespace = settings.entry_namespace().to_owned();
     let Settings {
         provisioner: choice,
         kubeconfig,
@@ -171,7 +193,7 @@ pub async fn prepare(
         services: Arc::clone(&registry),
         provisioner,
         classes: settings.classes,
-        ingress_namespace: settings.ingress_namespace,
+        ingress_namespace,
         resync: settings.resync,
         patience: settings.patience,
         rollout: settings.rollout,

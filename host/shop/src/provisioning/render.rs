@@ -8,10 +8,12 @@ use dermaga_runtime::{
 use serde_json::{Value, json};
 
 use super::{
+    entry::Entry,
     lifecycle,
     marks::Origin,
     model::{Desired, Instance, Owned, Recorded, Terms},
     plugin_calls::Services,
+    pods::Pods,
     secrets::{self, Secrets},
 };
 use crate::{
@@ -20,13 +22,15 @@ use crate::{
     plugins::Decision,
 };
 
-/// Classes that the cluster's administrator sets for every instance.
+/// Decisions of the cluster's administrator for every instance: classes, way in and pods.
 #[derive(Debug, Clone, Default)]
 pub struct Classes {
     /// Forced on volume claims; `None` leaves the cluster's default.
     pub storage: Option<String>,
     /// Forced on ingresses; `None` leaves the cluster's default.
     pub ingress: Option<String>,
+    pub entry: Entry,
+    pub pods: Pods,
 }
 
 /// Objects that passed the gate, the host's Secret first.
@@ -172,8 +176,8 @@ fn refused(message: String, detail: String, decision: Option<Decision>) -> Rende
     }
 }
 
-/// Gates the rendered objects, adds the host's Secret and the time of the last restart, and scales a
-/// stopped instance to zero.
+/// Gates the rendered objects, writes the operator's decisions into them, adds the host's Secret and
+/// the time of the last restart, and scales a stopped instance to zero.
 fn assemble(
     rendered: &[Value],
     instance: &Instance,
@@ -186,7 +190,10 @@ fn assemble(
         Err(violations) => return Ok(Err(violations)),
     };
     let mut objects = vec![secrets::manifest(instance, secrets)];
-    objects.extend(admitted.objects);
+    objects.extend(classes.entry.lead_to(admitted.objects));
+    for object in &mut objects {
+        classes.pods.write_into(object);
+    }
     if instance.desired == Desired::Stopped {
         objects.iter_mut().for_each(scale_to_zero);
     }

@@ -35,14 +35,6 @@ async fn manifests_carry_what_the_operator_decided() {
         instance["name"].as_str().unwrap(),
         manifests.join(instance["namespace"].as_str().unwrap()),
     );
-    let of_kind = |folder: &Path, kind: &str| {
-        let file = files(folder)
-            .into_iter()
-            .find(|file| file.to_string_lossy().contains(kind))
-            .unwrap_or_else(|| panic!("no {kind} in {}", folder.display()));
-        let object: Value = serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        object
-    };
     let ingress = of_kind(&namespace.join(name), "-ingress-");
     assert_eq!(
         ingress["spec"]["rules"][0]["host"],
@@ -56,7 +48,16 @@ async fn manifests_carry_what_the_operator_decided() {
     assert!(!shop.data_dir().join("manifests").exists());
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// Returns the object in the only file of a folder whose name has this part.
+pub(super) fn of_kind(folder: &Path, kind: &str) -> Value {
+    let file = files(folder)
+        .into_iter()
+        .find(|file| file.to_string_lossy().contains(kind))
+        .unwrap_or_else(|| panic!("no {kind} in {}", folder.display()));
+    serde_norway::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());

@@ -145,6 +145,39 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        ENTRY,
+        "an_ingress_has_what_its_controller_reads",
+        &[
+            "DERMAGA_INGRESS_CONTROLLER",
+            "DERMAGA_INGRESS_ISSUER",
+            "DERMAGA_ENTRY_ANNOTATIONS",
+            "DERMAGA_ENTRY_TIMEOUT",
+            "DERMAGA_ENTRY_BODY_MIB",
+        ],
+    ),
+    (
+        ENTRY,
+        "a_gateway_gets_routes_in_the_place_of_ingresses",
+        &[
+            "DERMAGA_ENTRY",
+            "DERMAGA_GATEWAY_NAME",
+            "DERMAGA_GATEWAY_NAMESPACE",
+            "DERMAGA_GATEWAY_SECTION",
+        ],
+    ),
+    (
+        ENTRY,
+        "pods_run_where_and_from_where_the_operator_says",
+        &[
+            "DERMAGA_NODE_SELECTOR",
+            "DERMAGA_TOLERATIONS",
+            "DERMAGA_PRIORITY_CLASS",
+            "DERMAGA_IMAGE_MIRRORS",
+            "DERMAGA_IMAGE_PULL_SECRET",
+            "DERMAGA_REQUEST_PERCENT",
+        ],
+    ),
+    (
         INSTANCES,
         "drift_is_repaired_at_the_next_resync",
         &["DERMAGA_RESYNC_SECONDS"],
@@ -412,6 +445,7 @@ const STRANGERS: &str = "tests/tests/system/hostile/strangers.rs";
 const KEYS: &str = "tests/tests/system/settings/keys.rs";
 const PLUGINS: &str = "tests/tests/system/settings/plugins.rs";
 const IMAGES: &str = "tests/tests/system/settings/images.rs";
+const ENTRY: &str = "tests/tests/system/settings/entry.rs";
 const INSTANCES: &str = "tests/tests/system/settings/instances.rs";
 const ROLLOUTS: &str = "tests/tests/system/api/rollouts.rs";
 const MONEY: &str = "tests/tests/system/settings/money.rs";

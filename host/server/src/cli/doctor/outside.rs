@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use dermaga_shop::{
-    cluster::{ClassKind, Cluster, ClusterError, FoundClass},
+    cluster::{ClassKind, Cluster, ClusterError, FoundClass, FoundGateway},
     db::Clock,
     files::{Files, Place},
     payments::Payments,
-    provisioning::Choice,
+    provisioning::{Choice, EntryChoice, Gateway},
 };
 
 use super::{
@@ -64,7 +64,7 @@ fn in_a_folder(config: &Config) -> Finding {
     Part::Cluster.ok(message)
 }
 
-/// Checks the rights in a cluster that answers, and its classes.
+/// Checks the rights in a cluster that answers, its way in, and its classes.
 async fn inside(config: &Config, cluster: &Cluster) -> Vec<Finding> {
     let part = Part::Cluster;
     let rights = match cluster.missing_rights().await {
@@ -76,13 +76,52 @@ async fn inside(config: &Config, cluster: &Cluster) -> Vec<Finding> {
         Err(error) => part.failed(format!("the rights are not known: {error}"), APPLY_ROLES),
     };
     let classes = &config.provisioning.classes;
-    let wanted = classes.ingress.as_deref();
-    let found = cluster.class(ClassKind::Ingress, wanted).await;
-    let ingress = class("ingress", ("DERMAGA_INGRESS_CLASS", wanted), found);
+    let entry = match classes.entry.choice {
+        EntryChoice::Ingress => {
+            let wanted = classes.ingress.as_deref();
+            let found = cluster.class(ClassKind::Ingress, wanted).await;
+            class("ingress", ("DERMAGA_INGRESS_CLASS", wanted), found)
+        }
+        EntryChoice::Gateway => {
+            let Gateway {
+                name,
+                namespace,
+                section,
+            } = &classes.entry.gateway;
+            let found = cluster.gateway(namespace, name, section.as_deref()).await;
+            way_in(&classes.entry.gateway, found)
+        }
+    };
     let wanted = classes.storage.as_deref();
     let found = cluster.class(ClassKind::Storage, wanted).await;
     let storage = class("storage", ("DERMAGA_STORAGE_CLASS", wanted), found);
-    vec![rights, ingress, storage]
+    vec![rights, entry, storage]
+}
+
+/// Judges the Gateway that routes of instances belong to.
+fn way_in(gateway: &Gateway, found: Result<FoundGateway, ClusterError>) -> Finding {
+    let part = Part::Cluster;
+    let named = format!("Gateway {}/{}", gateway.namespace, gateway.name);
+    match found {
+        Ok(FoundGateway::Open) => part.ok(format!("{named} takes routes of customers")),
+        Ok(FoundGateway::Absent) => part.failed(
+            format!("there is no {named}"),
+            "Make it, or correct DERMAGA_GATEWAY_NAME and DERMAGA_GATEWAY_NAMESPACE.",
+        ),
+        Ok(FoundGateway::NoSection(names)) => part.failed(
+            format!(
+                "{named} has no listener {}; it has: {}",
+                gateway.section.as_deref().unwrap_or("at all"),
+                names.join(", ")
+            ),
+            "Set DERMAGA_GATEWAY_SECTION to one that is there.",
+        ),
+        Ok(FoundGateway::Closed) => part.failed(
+            format!("{named} takes no routes of other namespaces"),
+            "Set allowedRoutes.namespaces.from of its listener to All, or to Selector for app.kubernetes.io/managed-by: dermaga.",
+        ),
+        Err(error) => part.warning(format!("{named} is not known: {error}"), APPLY_ROLES),
+    }
 }
 
 fn class(

@@ -1,0 +1,48 @@
+//! One setting, and the form of the table of all of them.
+
+use super::Config;
+
+/// Setting: its names, its default, its meaning, and the parser of its value.
+pub struct Setting {
+    /// Name in the environment.
+    pub env: &'static str,
+    /// Name in `dermaga.toml`; dots are tables.
+    pub key: &'static str,
+    pub default: Option<&'static str>,
+    pub doc: &'static str,
+    /// Masked wherever it is shown.
+    pub secret: bool,
+    /// Read and checked for a later version, without an effect in this one.
+    pub pending: bool,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting")
+            .field("env", &self.env)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds the table from rows of name, key, default, document and parser.
+macro_rules! settings {
+    ($($env:literal $key:literal ($default:expr $(, $mark:ident)?): $doc:literal => |$config:ident, $text:ident| $set:expr;)*) => {
+        &[$(Setting {
+            env: $env,
+            key: $key,
+            default: $default,
+            doc: $doc,
+            secret: settings!(@secret $($mark)?),
+            pending: settings!(@pending $($mark)?),
+            set: |$config, $text| { $set; Ok(()) },
+        },)*]
+    };
+    (@secret secret) => { true };
+    (@secret $($other:ident)?) => { false };
+    (@pending pending) => { true };
+    (@pending $($other:ident)?) => { false };
+}
+
+pub(super) use settings;

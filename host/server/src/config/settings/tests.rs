@@ -1,0 +1,29 @@
+//! The table itself: each name once, and defaults that fit their rules.
+
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn every_name_is_there_once_and_every_default_fits_its_rule() {
+    let mut names = HashSet::new();
+    let mut config = Config::default();
+    for setting in SETTINGS {
+        assert!(
+            names.insert(setting.env) && names.insert(setting.key),
+            "{}",
+            setting.env
+        );
+        assert!(setting.doc.ends_with('.'), "{}", setting.env);
+        if let Some(default) = setting.default {
+            (setting.set)(&mut config, default)
+                .unwrap_or_else(|problem| panic!("{} {problem}", setting.env));
+        }
+    }
+}
+
+#[test]
+fn plugin_limits_default_to_the_runtimes_own() {
+    let config = Config::in_folder("data").unwrap();
+    assert_eq!(config.runtime.limits, dermaga_runtime::Limits::default());
+}

@@ -1,0 +1,261 @@
+//! Way in to the host names of instances, as the operator decided: by the Ingresses that plugins
+//! render, finished by the host, or by routes of a Gateway, which the host makes from them.
+
+mod route;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use super::marks::map_in;
+
+/// Decisions of the operator about the way in to host names.
+#[derive(Debug, Clone, Default)]
+pub struct Entry {
+    pub choice: EntryChoice,
+    pub gateway: Gateway,
+    /// Software that carries out Ingresses.
+    pub controller: Controller,
+    /// Issuer of a certificate for each Ingress; `None` leaves the controller's default one.
+    pub issuer: Option<Issuer>,
+    /// Annotations of Ingresses and routes.
+    pub annotations: BTreeMap<String, String>,
+    /// Longest time that an answer may take; `None` leaves the plugin's.
+    pub timeout: Option<Duration>,
+    /// Largest body of a request; `None` leaves the plugin's.
+    pub body_mib: Option<u32>,
+}
+
+/// Kind of object that leads to an instance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EntryChoice {
+    #[default]
+    Ingress,
+    Gateway,
+}
+
+/// Gateway that routes belong to. Its names are empty where none is chosen.
+#[derive(Debug, Clone, Default)]
+pub struct Gateway {
+    pub name: String,
+    pub namespace: String,
+    /// Name of the listener; `None` for all of them.
+    pub section: Option<String>,
+}
+
+/// Software that carries out Ingresses, as far as its annotations are known here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Controller {
+    #[default]
+    Nginx,
+    Traefik,
+    Other,
+}
+
+/// Issuer of cert-manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Issuer {
+    /// One for the whole cluster.
+    Cluster(String),
+    /// One in each customer's namespace.
+    Namespaced(String),
+}
+
+impl Issuer {
+    fn annotation(&self) -> (&'static str, &str) {
+        match self {
+            Self::Cluster(name) => ("cert-manager.io/cluster-issuer", name),
+            Self::Namespaced(name) => ("cert-manager.io/issuer", name),
+        }
+    }
+}
+
+/// Annotation by which plugins say for how many seconds an answer may pause.
+const READ_TIMEOUT: &str = "nginx.ingress.kubernetes.io/proxy-read-timeout";
+
+impl Entry {
+    /// Returns gated objects with the way in that was decided.
+    pub(super) fn lead_to(&self, objects: Vec<Value>) -> Vec<Value> {
+        let is_ingress = |object: &Value| object.get("kind") == Some(&json!("Ingress"));
+        match self.choice {
+            EntryChoice::Ingress => {
+                let mut objects = objects;
+                let ingresses = objects.iter_mut().filter(|object| is_ingress(object));
+                ingresses.for_each(|ingress| self.finish(ingress));
+                objects
+            }
+            EntryChoice::Gateway => {
+                let routed = objects.iter().flat_map(|object| {
+                    if is_ingress(object) {
+                        route::of_ingress(object, &objects, self)
+                    } else {
+                        vec![object.clone()]
+                    }
+                });
+                routed.collect()
+            }
+        }
+    }
+
+    /// Writes what was decided into an Ingress.
+    fn finish(&self, ingress: &mut Value) {
+        if self.issuer.is_some() {
+            name_certificate(ingress);
+        }
+        let annotations = self.annotations_of(ingress);
+        if annotations.is_empty() {
+            return;
+        }
+        let metadata = ingress.get_mut("metadata").and_then(Value::as_object_mut);
+        if let Some(known) = metadata.and_then(|metadata| map_in(metadata, "annotations")) {
+            known.extend(annotations);
+        }
+    }
+
+    /// Returns the annotations of an Ingress; those that the operator names win over all others.
+    fn annotations_of(&self, ingress: &Value) -> BTreeMap<String, Value> {
+        let mut all = BTreeMap::new();
+        let mut put = |key: &str, value: &str| all.insert(key.to_owned(), json!(value));
+        match self.controller {
+            Controller::Nginx => {
+                if let Some(mib) = self.body_mib {
+                    put(
+                        "nginx.ingress.kubernetes.io/proxy-body-size",
+                        &format!("{mib}m"),
+                    );
+                }
+                if let Some(timeout) = self.timeout {
+                    let seconds = timeout.as_secs().to_string();
+                    put(READ_TIMEOUT, &seconds);
+                    put("nginx.ingress.kubernetes.io/proxy-send-timeout", &seconds);
+                }
+            }
+            // Hosts under `tls` are not enough: without this, Traefik answers them without TLS.
+            Controller::Traefik if ingress.pointer("/spec/tls").is_some() => {
+                put("traefik.ingress.kubernetes.io/router.tls", "true");
+            }
+            Controller::Traefik | Controller::Other => {}
+        }
+        if let Some(issuer) = &self.issuer {
+            let (key, name) = issuer.annotation();
+            put(key, name);
+        }
+        for (key, value) in &self.annotations {
+            put(key, value);
+        }
+        all
+    }
+}
+
+/// Names a Secret for the certificate of an Ingress, which the issuer fills.
+fn name_certificate(ingress: &mut Value) {
+    let name = ingress.pointer("/metadata/name").and_then(Value::as_str);
+    let secret = format!("{}-tls", name.unwrap_or_default());
+    let hosts = hosts(ingress);
+    if let Some(spec) = ingress.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.insert(
+            "tls".to_owned(),
+            json!([{ "hosts": hosts, "secretName": secret }]),
+        );
+    }
+}
+
+/// Returns the hosts of the rules of an Ingress, each once.
+fn hosts(ingress: &Value) -> Vec<Value> {
+    let mut hosts: Vec<Value> = Vec::new();
+    for host in rules(ingress).filter_map(|rule| rule.get("host")) {
+        if !hosts.contains(host) {
+            hosts.push(host.clone());
+        }
+    }
+    hosts
+}
+
+fn rules(ingress: &Value) -> impl Iterator<Item = &Value> {
+    let rules = ingress.pointer("/spec/rules").and_then(Value::as_array);
+    rules.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ingress() -> Value {
+        json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {
+                "name": "n8n-a", "namespace": "user-a",
+                "labels": {"dermaga.dev/instance": "n8n-a"},
+                "annotations": {
+                    "nginx.ingress.kubernetes.io/proxy-body-size": "64m",
+                    "nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",
+                },
+            },
+            "spec": {
+                "tls": [{"hosts": ["n8n-a.apps.example"]}],
+                "rules": [{"host": "n8n-a.apps.example", "http": {"paths": [{
+                    "path": "/", "pathType": "Prefix",
+                    "backend": {"service": {"name": "n8n-a", "port": {"name": "http"}}},
+                }]}}],
+            },
+        })
+    }
+
+    fn led(entry: &Entry) -> Value {
+        let service = json!({"kind": "Service", "metadata": {"name": "n8n-a"}});
+        let mut objects = entry.lead_to(vec![service.clone(), ingress()]);
+        assert_eq!(objects.len(), 2);
+        assert_eq!(objects[0], service);
+        objects.remove(1)
+    }
+
+    #[test]
+    fn without_decisions_an_ingress_stays_as_its_plugin_made_it() {
+        assert_eq!(led(&Entry::default()), ingress());
+        let other = Entry {
+            controller: Controller::Other,
+            timeout: Some(Duration::from_secs(60)),
+            body_mib: Some(8),
+            ..Entry::default()
+        };
+        assert_eq!(led(&other), ingress());
+    }
+
+    #[test]
+    fn nginx_has_its_limits_and_certificate_in_the_ingress() {
+        let entry = Entry {
+            issuer: Some(Issuer::Cluster("letsencrypt".to_owned())),
+            annotations: [("example.org/team".to_owned(), "toko".to_owned())].into(),
+            timeout: Some(Duration::from_secs(600)),
+            body_mib: Some(256),
+            ..Entry::default()
+        };
+        let mut expected = ingress();
+        expected["metadata"]["annotations"] = json!({
+            "nginx.ingress.kubernetes.io/proxy-body-size": "256m",
+            "nginx.ingress.kubernetes.io/proxy-read-timeout": "600",
+            "nginx.ingress.kubernetes.io/proxy-send-timeout": "600",
+            "cert-manager.io/cluster-issuer": "letsencrypt",
+            "example.org/team": "toko",
+        });
+        expected["spec"]["tls"] =
+            json!([{"hosts": ["n8n-a.apps.example"], "secretName": "n8n-a-tls"}]);
+        assert_eq!(led(&entry), expected);
+    }
+
+    #[test]
+    fn traefik_ends_tls_where_the_ingress_has_hosts_for_it() {
+        let entry = Entry {
+            controller: Controller::Traefik,
+            issuer: Some(Issuer::Namespaced("own".to_owned())),
+            ..Entry::default()
+        };
+        let mut expected = ingress();
+        expected["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.tls"] =
+            json!("true");
+        expected["metadata"]["annotations"]["cert-manager.io/issuer"] = json!("own");
+        expected["spec"]["tls"] =
+            json!([{"hosts": ["n8n-a.apps.example"], "secretName": "n8n-a-tls"}]);
+        assert_eq!(led(&entry), expected);
+    }
+}

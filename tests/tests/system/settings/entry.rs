@@ -1,0 +1,186 @@
+//! Settings of the way in to instances, and of their pods.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use dermaga::config::{self, Sources};
+use dermaga_tests::Shop;
+use serde_json::json;
+
+use super::{
+    buy,
+    instances::{files, of_kind},
+    shop,
+};
+
+/// An n8n of a shop with these settings: its shop, the folder of its namespace, and its name.
+async fn written(settings: &[(&str, &str)]) -> (Shop, PathBuf, String) {
+    let shop = shop(settings).await;
+    let customer = shop.customer("pintu@example.com").await;
+    let id = buy(&shop, &customer, "n8n", "free").await;
+    let instance = shop.instance_becomes(&customer, &id, "RUNNING").await;
+    let namespace = shop
+        .data_dir()
+        .join("manifests")
+        .join(instance["namespace"].as_str().unwrap());
+    let name = instance["name"].as_str().unwrap().to_owned();
+    (shop, namespace, name)
+}
+
+fn has(folder: &Path, kind: &str) -> bool {
+    let mut files = files(folder).into_iter();
+    files.any(|file| file.to_string_lossy().contains(kind))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ingress_has_what_its_controller_reads() {
+    let (_shop, namespace, name) = written(&[
+        ("DERMAGA_INGRESS_ISSUER", "letsencrypt"),
+        (
+            "DERMAGA_ENTRY_ANNOTATIONS",
+            "external-dns.alpha.kubernetes.io/ttl=60; example.org/teams=a,b",
+        ),
+        ("DERMAGA_ENTRY_TIMEOUT", "10m"),
+        ("DERMAGA_ENTRY_BODY_MIB", "256"),
+    ])
+    .await;
+    let ingress = of_kind(&namespace.join(&name), "-ingress-");
+    let annotations = &ingress["metadata"]["annotations"];
+    for (key, value) in [
+        ("nginx.ingress.kubernetes.io/proxy-body-size", "256m"),
+        ("nginx.ingress.kubernetes.io/proxy-read-timeout", "600"),
+        ("nginx.ingress.kubernetes.io/proxy-send-timeout", "600"),
+        ("cert-manager.io/cluster-issuer", "letsencrypt"),
+        ("external-dns.alpha.kubernetes.io/ttl", "60"),
+        ("example.org/teams", "a,b"),
+    ] {
+        assert_eq!(annotations[key], value, "{key}");
+    }
+    let host = &ingress["spec"]["rules"][0]["host"];
+    let secret = format!("{}-tls", ingress["metadata"]["name"].as_str().unwrap());
+    let expected = json!([{ "hosts": [host], "secretName": secret }]);
+    assert_eq!(ingress["spec"]["tls"], expected);
+
+    let traefik = [("DERMAGA_INGRESS_CONTROLLER", "traefik")];
+    let (_shop, namespace, name) = written(&traefik).await;
+    let ingress = of_kind(&namespace.join(&name), "-ingress-");
+    let ends_tls = "traefik.ingress.kubernetes.io/router.tls";
+    assert_eq!(ingress["metadata"]["annotations"][ends_tls], "true");
+    assert!(ingress["spec"]["tls"][0].get("secretName").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_gets_routes_in_the_place_of_ingresses() {
+    let (_shop, namespace, name) = written(&[
+        ("DERMAGA_ENTRY", "gateway"),
+        ("DERMAGA_GATEWAY_NAME", "gerbang"),
+        ("DERMAGA_GATEWAY_NAMESPACE", "pintu-masuk"),
+        ("DERMAGA_GATEWAY_SECTION", "https"),
+    ])
+    .await;
+    let folder = namespace.join(&name);
+    let route = of_kind(&folder, "-httproute-");
+    let expected = json!({
+        "parentRefs": [{
+            "group": "gateway.networking.k8s.io", "kind": "Gateway",
+            "namespace": "pintu-masuk", "name": "gerbang", "sectionName": "https",
+        }],
+        "hostnames": [format!("{name}.apps.localhost")],
+        "rules": [{
+            "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+            "backendRefs": [{"name": format!("{name}-app"), "port": 5678}],
+            "timeouts": {"request": "3600s"},
+        }],
+    });
+    assert_eq!(route["spec"], expected);
+    assert!(!has(&folder, "-ingress-"));
+    let door = of_kind(&namespace, "allow-ingress");
+    assert!(door.to_string().contains("pintu-masuk"), "{door:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_run_where_and_from_where_the_operator_says() {
+    let (_shop, namespace, name) = written(&[
+        ("DERMAGA_NODE_SELECTOR", "pool=customers,disk=ssd"),
+        ("DERMAGA_TOLERATIONS", "pool=customers:NoSchedule,spot"),
+        ("DERMAGA_PRIORITY_CLASS", "customers"),
+        ("DERMAGA_IMAGE_MIRRORS", "docker.io=mirror.example/hub"),
+        ("DERMAGA_IMAGE_PULL_SECRET", "registry"),
+        ("DERMAGA_REQUEST_PERCENT", "50"),
+    ])
+    .await;
+    let deployment = of_kind(&namespace.join(&name), "-deployment-");
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["nodeSelector"],
+        json!({"pool": "customers", "disk": "ssd"})
+    );
+    let tolerations = json!([
+        {"key": "pool", "operator": "Equal", "value": "customers", "effect": "NoSchedule"},
+        {"key": "spot", "operator": "Exists"},
+    ]);
+    assert_eq!(pod["tolerations"], tolerations);
+    assert_eq!(pod["priorityClassName"], "customers");
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));
+    let container = &pod["containers"][0];
+    let image = container["image"].as_str().unwrap();
+    assert!(
+        image.starts_with("mirror.example/hub/n8nio/n8n:"),
+        "{image}"
+    );
+    let requests = &container["resources"]["requests"];
+    assert_eq!(
+        (&requests["cpu"], &requests["memory"]),
+        (&json!("125m"), &json!("393216Ki"))
+    );
+}
+
+/// Settings that the chosen way in cannot carry out stop the start.
+#[test]
+fn a_limit_without_effect_is_refused() {
+    let gateway = [
+        ("DERMAGA_ENTRY", "gateway"),
+        ("DERMAGA_GATEWAY_NAME", "gerbang"),
+        ("DERMAGA_GATEWAY_NAMESPACE", "pintu-masuk"),
+    ];
+    let traefik = [("DERMAGA_INGRESS_CONTROLLER", "traefik")];
+    for (given, more, blamed) in [
+        (&gateway[..1], None, "DERMAGA_GATEWAY_NAME"),
+        (&gateway[..2], None, "DERMAGA_GATEWAY_NAMESPACE"),
+        (
+            &gateway[..],
+            Some(("DERMAGA_ENTRY_BODY_MIB", "8")),
+            "DERMAGA_ENTRY_BODY_MIB",
+        ),
+        (
+            &gateway[..],
+            Some(("DERMAGA_INGRESS_ISSUER", "a")),
+            "DERMAGA_INGRESS_ISSUER",
+        ),
+        (
+            &traefik[..],
+            Some(("DERMAGA_ENTRY_TIMEOUT", "8s")),
+            "DERMAGA_ENTRY_TIMEOUT",
+        ),
+        (
+            &traefik[..],
+            Some(("DERMAGA_ENTRY_BODY_MIB", "8")),
+            "DERMAGA_ENTRY_BODY_MIB",
+        ),
+    ] {
+        let environment: BTreeMap<_, _> = given
+            .iter()
+            .copied()
+            .chain(more)
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        let sources = Sources {
+            environment,
+            ..Sources::default()
+        };
+        let refused = config::load(sources).unwrap_err().to_string();
+        assert!(refused.contains(blamed), "{blamed}: {refused}");
+    }
+}
