@@ -347,4 +347,18 @@ async fn a_cluster_is_asked_for_rights_and_classes() {
         findings.any(|one| one["message"].as_str().unwrap().contains(text))
     };
     assert!(has("answers, Kubernetes v") && has("every right it needs"));
+
+    let routed = [
+        ("DERMAGA_PROVISIONER", "kubernetes"),
+        ("KUBECONFIG", config.as_str()),
+        ("DERMAGA_ENTRY", "gateway"),
+        ("DERMAGA_GATEWAY_NAME", "no-such-gateway"),
+        ("DERMAGA_GATEWAY_NAMESPACE", "default"),
+    ];
+    let report = patient.with(&routed, &[]).await;
+    report.blames(
+        "cluster",
+        "FAILED",
+        &["default/no-such-gateway", "DERMAGA_GATEWAY_NAME"],
+    );
 }
