@@ -104,11 +104,25 @@ fn surround(routes: Router<AppState>, kinds: Arc<RouteKinds>, state: AppState) -
         .with_state(state)
 }
 
+/// Starts the workers that requests need until the door is closed. All others end at once when the
+/// server stops, for other servers to continue.
+fn assistants(state: &AppState, door: &CancellationToken) -> JoinSet<()> {
+    let mut workers = JoinSet::new();
+    workers.spawn(telemetry::keep_up(door.clone()));
+    let (plugins, stop) = (Arc::clone(&state.plugins), door.clone());
+    let poll = state.config.plugin_poll;
+    workers.spawn(async move { plugins.follow(poll, stop).await });
+    workers.spawn(events::watch(state.events.clone(), door.clone()));
+    workers.spawn(rates::watch(Arc::clone(&state.rates), door.clone()));
+    workers
+}
+
 /// A server at work.
 #[derive(Debug)]
 pub struct Running {
     pub address: SocketAddr,
     pub state: AppState,
+    /// Ends the work that other servers continue.
     cancel: CancellationToken,
     server: JoinHandle<()>,
     workers: JoinSet<()>,
@@ -141,22 +155,19 @@ impl App {
         if let Some(sandbox) = &self.state.sandbox {
             sandbox.serves(&self.state.payments, address);
         }
-        let cancel = CancellationToken::new();
+        let (cancel, departure) = (CancellationToken::new(), self.state.departure.clone());
         let config = &self.state.config;
         let server = http::serve(
             listener,
             router(self.state.clone()),
             config.http.connections,
             config.http.trusted_proxies == 0,
-            cancel.clone(),
+            departure.clone(),
         );
         let server = tokio::spawn(server);
-        let mut workers = JoinSet::new();
-        workers.spawn(telemetry::keep_up(cancel.clone()));
+        let door = departure.door();
+        let mut workers = assistants(&self.state, door);
         workers.spawn(self.worker.run(cancel.clone()));
-        let (plugins, stop) = (Arc::clone(&self.state.plugins), cancel.clone());
-        let poll = self.state.config.plugin_poll;
-        workers.spawn(async move { plugins.follow(poll, stop).await });
         let (db, clock) = (self.state.db.clone(), self.state.clock.clone());
         workers.spawn(payments::watch(
             Arc::clone(&self.state.payments),
@@ -175,14 +186,12 @@ impl App {
             cancel.clone(),
         ));
         workers.spawn(webhooks::watch(self.state.webhooks.clone(), cancel.clone()));
-        workers.spawn(events::watch(self.state.events.clone(), cancel.clone()));
-        workers.spawn(rates::watch(Arc::clone(&self.state.rates), cancel.clone()));
         workers.spawn(bonuses::watch(self.state.clone(), cancel.clone()));
         workers.spawn(idempotency::purge_hourly(db, clock, cancel.clone()));
         let (scheduler, stop) = (Arc::clone(&self.state.scheduler), cancel.clone());
-        let identity = self.identity;
+        let (identity, door) = (self.identity, door.clone());
         workers.spawn(async move {
-            if let Err(error) = scheduler::work(scheduler, stop).await {
+            if let Err(error) = scheduler::work(scheduler, stop, door).await {
                 tracing::error!(%error, "scheduler.failed");
             }
             // Until here no other server on this data folder takes the runs under way for those of a dead one.
@@ -207,9 +216,14 @@ impl Running {
         self.stop().await;
     }
 
-    /// Stops accepting requests, lets running ones and the workers end, closes the database.
+    /// Gives the work to other servers and lets balancers notice, stops accepting requests, lets
+    /// running ones and the workers end, closes the database.
     pub async fn stop(mut self) {
+        self.state.departure.leave();
         self.cancel.cancel();
+        tracing::info!("server.leaving");
+        tokio::time::sleep(self.state.config.http.drain_time).await;
+        self.state.departure.close();
         self.state.streams.end();
         let requests = tokio::time::timeout(start::SHUTDOWN_GRACE, self.server).await;
         if requests.is_err() {

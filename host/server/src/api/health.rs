@@ -43,7 +43,8 @@ enum CheckStatus {
 
 async fn ready(State(state): State<AppState>) -> impl IntoResponse {
     let (database, alerts) = tokio::join!(database(&state), alerts(&state));
-    let checks = vec![database, plugins(&state), cluster(&state), alerts];
+    let mut checks = vec![database, plugins(&state), cluster(&state), alerts];
+    checks.extend(end(&state));
     let ready = checks
         .iter()
         .all(|check| check.status != CheckStatus::Failed);
@@ -77,6 +78,15 @@ async fn database(state: &AppState) -> Check {
         status,
         message,
     }
+}
+
+/// A server that ends still answers, and is to be sent nothing more.
+fn end(state: &AppState) -> Option<Check> {
+    state.departure.is_leaving().then(|| Check {
+        name: "server",
+        status: CheckStatus::Failed,
+        message: "this server is about to end".to_owned(),
+    })
 }
 
 /// A plugin that does not load takes its own service or coupons away, not the shop.

@@ -23,7 +23,11 @@ use dermaga_shop::{
     webhooks::Webhooks,
 };
 
-use crate::{config::Config, http::Streams, sandbox::Sandbox};
+use crate::{
+    config::Config,
+    http::{Departure, Streams},
+    sandbox::Sandbox,
+};
 
 /// State shared by handlers and workers. Every request clones it many times over, so it is one
 /// pointer.
@@ -76,6 +80,8 @@ pub struct Shared {
     pub exports: Exports,
     /// Open streams of events.
     pub(crate) streams: Streams,
+    /// End of this server, once it has begun.
+    pub(crate) departure: Departure,
     /// Limits of requests by class.
     pub rates: Arc<Rates>,
     /// Refusals kept under an Idempotency-Key, by customer.

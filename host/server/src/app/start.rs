@@ -41,7 +41,7 @@ use super::{App, bootstrap, in_use, jobs};
 use crate::{
     api::{AppState, Shared},
     config::{Config, Keys, KeysError},
-    http::Streams,
+    http::{Departure, Streams},
     sandbox::Sandbox,
 };
 
@@ -281,6 +281,7 @@ impl App {
             events,
             exports: Exports::default(),
             streams: Streams::default(),
+            departure: Departure::default(),
             rates: Arc::new(rates),
             kept_refusals: Arc::new(idempotency::refusals()),
         });

@@ -360,7 +360,6 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_NOTIFICATION_TEMPLATES_DIR" "notifications.templates_dir" (None):
         "Folder of templates that replace the included texts of notifications, by their names (`top-up-received.id.txt`, `layout.html`). Read at start and by POST /api/admin/notifications/templates/reload."
         => |c, text| c.notifications.templates = Some(text.into());
-
     "SMTP_URL" "mail.smtp_url" (None, secret):
         "Server that takes the shop's mails: `smtp://user:password@host:587` asks for STARTTLS, `smtps://` for TLS from the first byte, `smtp://host?tls=none` for neither. Without it, notifications are in inboxes only."
         => |c, text| c.notifications.smtp = Some(SmtpUrl::parse(text)?);
@@ -398,7 +397,6 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_WEBHOOK_PERMIT_LOOPBACK" "webhooks.permit_loopback" (Some("false")):
         "Whether webhooks may be on the shop's own machine, for development; other private addresses never. A production start refuses it."
         => |c, text| c.webhooks.permit_loopback = parse::boolean(text)?;
-
     "TICKETS_SILENCE_DAYS" "tickets.silence_days" (Some("14")):
         "Days without a word of the customer after which an answered ticket is closed, up to 365; 0 never."
         => |c, text| c.tickets.silence = Some(parse::number(text, &(0..=365))?).filter(|days| *days > 0).map(TimeDelta::days);
@@ -411,7 +409,6 @@ pub const SETTINGS: &[Setting] = settings! {
     "TICKETS_MAIL_PATH" "tickets.mail_path" (None, secret):
         "Last part of the path /api/tickets/mail/... for received mails without a signature: 32 to 200 letters and digits; `openssl rand -hex 32` makes one."
         => |c, text| c.tickets.mail_path = Some(parse::path_secret(text)?);
-
     "DERMAGA_ATTACHMENTS" "attachments.place" (None):
         "Where pictures of tickets are kept: a folder, or `s3://bucket/prefix`, which several servers need. Without it, `attachments` in the data folder."
         => |c, text| c.files.place = Some(Place::parse(text)?);
@@ -452,6 +449,9 @@ pub const SETTINGS: &[Setting] = settings! {
     "DERMAGA_REQUEST_TIMEOUT" "request_timeout" (Some("30s")):
         "How long a request may take before it answers 408, from 1s to 10m."
         => |c, text| c.http.request_timeout = parse::duration(text, &(seconds(1)..=seconds(600)))?;
+    "DERMAGA_DRAIN_TIME" "drain_time" (Some("0s")):
+        "How long a server that is stopped still takes requests after `/readyz` has begun to answer 503, from 0s to 1m. Behind a balancer it must be longer than the balancer takes to notice."
+        => |c, text| c.http.drain_time = parse::duration(text, &(seconds(0)..=seconds(60)))?;
     "DERMAGA_CATALOGUE_REQUESTS_PER_MINUTE" "rates.catalogue" (Some("100")):
         "Requests without an account that one address (a /64 of IPv6) may send in a minute: the catalogue, the documents, signing in; from 1 to 1000000. All servers on one PostgreSQL count together, here and below."
         => |c, text| c.rates.catalogue = parse::number(text, &(1..=1_000_000))?;

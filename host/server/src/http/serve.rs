@@ -5,7 +5,7 @@ use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::ConnectInfo,
-    http::{Request, StatusCode, Version},
+    http::{HeaderValue, Request, StatusCode, Version, header::CONNECTION},
 };
 use dermaga_shop::{Code, Error};
 use hyper::{body::Incoming, service::service_fn};
@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service as _;
 
 use super::{
-    ConnectionLimits,
+    ConnectionLimits, Departure,
     exchanges::Exchanges,
     failure::failure_text,
     open_connections::{Exceeded, OpenConnections, Place},
@@ -42,7 +42,7 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, so that a lack of files does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then lets the requests under way end.
+/// Serves until the door is closed, then lets the requests under way end.
 ///
 /// `counts_addresses` is false behind proxies, which hold the connections of all clients.
 pub async fn serve(
@@ -50,7 +50,7 @@ pub async fn serve(
     router: Router,
     limits: ConnectionLimits,
     counts_addresses: bool,
-    stop: CancellationToken,
+    departure: Departure,
 ) {
     let most = limits.most.min(files_for_connections());
     let per_address = counts_addresses.then_some(limits.most_per_address);
@@ -59,7 +59,11 @@ pub async fn serve(
     let connections = TaskTracker::new();
     // Connections end after the door is closed: who is sent away reaches another server or none.
     let closed = CancellationToken::new();
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+    while let Some(accepted) = departure
+        .door()
+        .run_until_cancelled(listener.accept())
+        .await
+    {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -75,6 +79,7 @@ pub async fn serve(
                     peer,
                     limits,
                     place,
+                    departure: departure.clone(),
                 };
                 connections.spawn(connection.run(stream, closed.clone()));
             }
@@ -100,6 +105,7 @@ struct Connection {
     peer: SocketAddr,
     limits: ConnectionLimits,
     place: Place,
+    departure: Departure,
 }
 
 impl Connection {
@@ -109,7 +115,9 @@ impl Connection {
             peer,
             limits,
             place: _place,
+            departure,
         } = self;
+        let departure = Arc::new(departure);
         // Answers are written whole: waiting for more to send only delays them.
         let _ = stream.set_nodelay(true);
         let (phase, exchanges) = (Phase::new(), Exchanges::new());
@@ -126,11 +134,18 @@ impl Connection {
             }
             request.extensions_mut().insert(ConnectInfo(peer));
             let (answer, phase) = (router.clone().call(request), phase.clone());
+            let departure = Arc::clone(&departure);
             async move {
                 let answer = answer.await;
                 phase.answered();
-                answer.map(|answer| match exchange {
+                answer.map(|mut answer| match exchange {
                     Some(exchange) => answer.map(|body| exchange.send(body)),
+                    None if departure.is_leaving() => {
+                        // A client that keeps the connection would meet its end with a request under way.
+                        let close = HeaderValue::from_static("close");
+                        answer.headers_mut().insert(CONNECTION, close);
+                        answer
+                    }
                     None => answer,
                 })
             }

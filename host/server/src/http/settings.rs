@@ -11,6 +11,8 @@ pub struct Settings {
     pub connections: ConnectionLimits,
     /// Longest time that a request may take.
     pub request_timeout: Duration,
+    /// Time from the end of readiness until the door is closed.
+    pub drain_time: Duration,
     /// Reverse proxies in front of this server that append to `X-Forwarded-For`.
     pub trusted_proxies: usize,
     /// Sites of other addresses whose pages may call the API.
@@ -23,6 +25,7 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             connections: ConnectionLimits::default(),
             request_timeout: Duration::ZERO,
+            drain_time: Duration::ZERO,
             trusted_proxies: 0,
             origins: Origins::default(),
         }

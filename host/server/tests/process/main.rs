@@ -21,6 +21,7 @@ mod mails;
 mod manage;
 mod payments;
 mod push;
+mod rollout;
 mod site;
 mod transfer;
 mod webhooks;

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -271,7 +271,18 @@ impl Server {
         self.0.id()
     }
 
-    /// Freezes the process, or lets it continue.
+    /// Waits for the end of a process that was asked to end.
+    pub(super) async fn ended(&mut self) -> ExitStatus {
+        for _ in 0..1200 {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the server does not end");
+    }
+
+    /// Sends a signal, such as one that freezes the process or lets it continue.
     pub(super) fn send(&self, signal: Signal) {
         let id = Pid::from_child(&self.0);
         kill_process(id, signal).unwrap();

@@ -45,6 +45,8 @@ pub struct LeasedQueue {
     pub is_any_due: &'static str,
     #[doc(hidden)]
     pub claim_due: &'static str,
+    #[doc(hidden)]
+    pub give_back: &'static str,
 }
 
 /// Makes a [`LeasedTable`] of a table's name and the condition under which a row is unfinished.
@@ -104,6 +106,14 @@ macro_rules! leased_queue {
                 $crate::__due!($due, $open, "$3"),
                 " RETURNING id"
             ),
+            give_back: concat!(
+                "UPDATE ",
+                $table,
+                " SET lease_holder = NULL, lease_until = NULL, ",
+                $due,
+                " = $3 WHERE id = $1 AND lease_holder = $2 AND ",
+                $open
+            ),
         }
     };
 }
@@ -151,6 +161,20 @@ impl LeasedQueue {
         let taken = fetch_all!(conn, (Uuid,), self.claim_due, holder, until, now, limit)?;
         let lease = |(id,)| Lease { id, holder, until };
         Ok(taken.into_iter().map(lease).collect())
+    }
+
+    /// Ends a lease whose work was not done; the row is due at once, for any server. `false` when
+    /// another holder has the row, or its work is done.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn give_back(
+        &self,
+        conn: &mut Conn,
+        lease: &Lease,
+        now: DateTime<Utc>,
+    ) -> sqlx::Result<bool> {
+        Ok(execute!(conn, self.give_back, lease.id, lease.holder, now)? == 1)
     }
 }
 
@@ -266,6 +290,20 @@ mod tests {
         drop(conn);
         let second = table.claim_due().await;
         assert_ne!(first[0].holder, second[0].holder);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_given_back_is_due_at_once() {
+        let table = Table::new().await;
+        let first = table.claim_due().await.remove(0);
+        let now = table.database.clock.now();
+        let mut conn = table.conn().await;
+        assert!(QUEUE.give_back(&mut conn, &first, now).await.unwrap());
+        assert!(!QUEUE.give_back(&mut conn, &first, now).await.unwrap());
+        conn.commit().await.unwrap();
+        let second = table.claim_due().await;
+        assert_eq!(second.len(), 1);
+        assert_ne!(first.holder, second[0].holder);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::{StreamExt as _, stream};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Notifications,
@@ -39,11 +40,15 @@ const LEASE: TimeDelta = TimeDelta::minutes(2);
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(30);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(15);
 
-/// Delivers what is due.
+/// Delivers what is due. When the server stops, what was not begun is given back.
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn deliver(notifications: &Notifications, mailer: &Mailer) -> Result<Next> {
+pub(super) async fn deliver(
+    notifications: &Notifications,
+    mailer: &Mailer,
+    stop: &CancellationToken,
+) -> Result<Next> {
     let (db, clock) = (&notifications.db, &notifications.clock);
     let now = clock.now();
     if !QUEUE.is_any_due(&mut db.read().await?, now).await? {
@@ -62,6 +67,7 @@ pub(super) async fn deliver(notifications: &Notifications, mailer: &Mailer) -> R
     let batch = Batch {
         notifications,
         mailer,
+        stop,
         is_away: AtomicBool::new(false),
     };
     let width = usize::try_from(connections).unwrap_or(1);
@@ -82,6 +88,7 @@ pub(super) async fn deliver(notifications: &Notifications, mailer: &Mailer) -> R
 struct Batch<'a> {
     notifications: &'a Notifications,
     mailer: &'a Mailer,
+    stop: &'a CancellationToken,
     /// The mail server did not answer: the rest of the batch waits.
     is_away: AtomicBool,
 }
@@ -93,7 +100,9 @@ impl Batch<'_> {
             return Ok(());
         };
         let margin = TimeDelta::from_std(LONGEST).unwrap_or(LEASE);
-        let outcome = if self.is_away.load(Ordering::Relaxed) {
+        let outcome = if self.stop.is_cancelled() {
+            due.postponed(clock.now())
+        } else if self.is_away.load(Ordering::Relaxed) {
             due.postponed(clock.now() + FIRST_PAUSE)
         } else if clock.now() + margin >= lease.until {
             // Another server may take it soon.

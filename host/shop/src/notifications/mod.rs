@@ -361,7 +361,7 @@ pub async fn watch(notifications: Notifications, cancel: CancellationToken) {
             let worker = Worker::new("mails", INTERVAL).ending_steps();
             worker
                 .run(cancel.clone(), || {
-                    delivering::deliver(&notifications, mailer)
+                    delivering::deliver(&notifications, mailer, &cancel)
                 })
                 .await;
         }

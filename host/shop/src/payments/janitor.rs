@@ -99,12 +99,13 @@ pub async fn watch(payments: Arc<Payments>, cancel: CancellationToken) {
         if let Err(error) = tell(&payments, &is_told).await {
             tracing::warn!(%error, "payment.alert_failed");
         }
-        Ok(match check_due(&payments).await? {
+        Ok(match check_until(&payments, &cancel).await? {
             0 => Next::AfterRest,
             _ => Next::AtOnce,
         })
     };
-    Worker::new("payments", POLL).run(cancel, step).await;
+    let worker = Worker::new("payments", POLL).ending_steps();
+    worker.run(cancel.clone(), step).await;
 }
 
 async fn tell(payments: &Payments, is_told: &AtomicBool) -> Result<()> {
@@ -133,6 +134,12 @@ async fn tell(payments: &Payments, is_told: &AtomicBool) -> Result<()> {
 /// # Errors
 /// When the database does not answer. A gateway that does not answer is noted with the payment.
 pub async fn check_due(payments: &Payments) -> Result<usize> {
+    check_until(payments, &CancellationToken::new()).await
+}
+
+/// Asks about what is due. Questions without an answer are given up when the server stops, for
+/// another one to ask.
+async fn check_until(payments: &Payments, stop: &CancellationToken) -> Result<usize> {
     let now = payments.clock.now();
     if payments.gateway().is_err()
         || payments.is_resting(now)
@@ -150,10 +157,25 @@ pub async fn check_due(payments: &Payments) -> Result<usize> {
         .await?;
     conn.commit().await?;
     let checks = due.iter().map(|lease| check(payments, lease));
-    for checked in futures::future::join_all(checks).await {
+    let checks = futures::future::join_all(checks);
+    let Some(checked) = stop.run_until_cancelled(checks).await else {
+        give_back(payments, &due).await?;
+        return Ok(due.len());
+    };
+    for checked in checked {
         checked?;
     }
     Ok(due.len())
+}
+
+/// Ends the leases of a batch; those of payments that were asked about have ended already.
+async fn give_back(payments: &Payments, leases: &[Lease]) -> Result<()> {
+    let now = payments.clock.now();
+    let mut conn = payments.db.begin().await?;
+    for lease in leases {
+        store::CHECKS.give_back(&mut conn, lease, now).await?;
+    }
+    Ok(conn.commit().await?)
 }
 
 async fn check(payments: &Payments, lease: &Lease) -> Result<()> {

@@ -63,9 +63,10 @@ impl Passes {
         self.under_way.remove(&id).flatten()
     }
 
-    /// Ends every pass where it is.
-    pub(super) fn abort_all(&mut self) {
-        self.tasks.abort_all();
+    /// Ends every pass where it is; none runs any more afterwards.
+    pub(super) async fn cut_off(&mut self) {
+        self.tasks.shutdown().await;
+        self.under_way.clear();
     }
 }
 

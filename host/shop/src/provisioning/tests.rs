@@ -369,6 +369,27 @@ async fn a_server_that_starts_again_ends_its_own_leases() {
     server.stop().await;
 }
 
+/// A pass that does not end in time is cut off; its instance is due at once, for any server.
+#[tokio::test]
+async fn a_server_that_stops_leaves_no_lease() {
+    let shop = Shop::open(GOOD_IMAGE).await;
+    shop.services.script().delay = Duration::from_secs(600);
+    let server = shop.server(shop.in_folder());
+    let instance = shop.buy().await;
+    server.handle.wake();
+    let leased = "SELECT count(*) FROM instances WHERE lease_until IS NOT NULL";
+    while shop.services.script().calls.is_empty() {
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(shop.count(leased).await, 1);
+    server.stop().await;
+    assert_eq!(shop.count(leased).await, 0);
+    shop.services.script().delay = Duration::ZERO;
+    let other = shop.server(shop.in_folder());
+    shop.is(&instance, Status::Written).await;
+    other.stop().await;
+}
+
 /// Failures are counted by cause: what a cluster that was away left does not slow down what comes
 /// after it.
 #[tokio::test]

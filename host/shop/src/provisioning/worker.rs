@@ -122,7 +122,7 @@ impl<S: Services> Worker<S> {
         (handle, worker)
     }
 
-    /// Works until it is cancelled, then lets the passes under way end.
+    /// Works until it is cancelled, then lets the passes under way end. No lease is left.
     pub async fn run(mut self, cancel: CancellationToken) {
         let listening = cancel.child_token();
         let listener = self
@@ -165,7 +165,7 @@ impl<S: Services> Worker<S> {
         self.finish(listener).await;
     }
 
-    /// Ends the leases that an earlier run of this server left.
+    /// Ends the leases of this server: those that an earlier run left, or those that this one leaves.
     async fn drop_own_leases(&self) -> Result<()> {
         let Reconciler { db, clock, .. } = &*self.reconciler;
         let mut conn = db.begin().await?;
@@ -215,11 +215,14 @@ impl<S: Services> Worker<S> {
     async fn finish(mut self, listener: Option<tokio::task::JoinHandle<()>>) {
         let drain = async { while self.passes.next_end().await.is_some() {} };
         if timeout(SHUTDOWN_GRACE, drain).await.is_err() {
-            // Their leases end by themselves and another server continues.
-            self.passes.abort_all();
+            self.passes.cut_off().await;
         }
         if let Some(listener) = listener {
             listener.abort();
+        }
+        // Those of passes that were cut off, and claims that waited for a pass of the same instance.
+        if let Err(error) = self.drop_own_leases().await {
+            tracing::warn!(%error, "reconciler.leases_not_given_back");
         }
     }
 }

@@ -32,11 +32,16 @@ const REPORT: Duration = Duration::from_secs(1);
 #[error("the jobs cannot be scheduled: {0}")]
 pub struct StartError(#[from] JobSchedulerError);
 
-/// Runs jobs as they are due, until `stop`; then lets the runs under way end.
+/// Runs jobs as they are due, until `stop`. Lets the runs under way end when the `door` is closed:
+/// until then administrators may start some.
 ///
 /// # Errors
 /// When the timer cannot be set up.
-pub async fn work(scheduler: Arc<Scheduler>, stop: CancellationToken) -> Result<(), StartError> {
+pub async fn work(
+    scheduler: Arc<Scheduler>,
+    stop: CancellationToken,
+    door: CancellationToken,
+) -> Result<(), StartError> {
     let mut ticker = JobScheduler::new().await?;
     for job in &scheduler.jobs {
         let Some(text) = job.schedule.with_seconds() else {
@@ -58,6 +63,7 @@ pub async fn work(scheduler: Arc<Scheduler>, stop: CancellationToken) -> Result<
     let worker = Worker::new("scheduler", WATCH).resting_first();
     worker.ending_steps().run(stop, watch).await;
     ticker.shutdown().await?;
+    door.cancelled().await;
     scheduler.drain().await;
     Ok(())
 }
@@ -187,6 +193,8 @@ async fn supervise(
             }
             () = cut_off.cancelled() => {
                 rule.abort();
+                // Another server may take the run at once, so this one must not be at it any more.
+                let _ = (&mut rule).await;
                 if let Err(error) = claim.let_go().await {
                     tracing::warn!(job = name, %error, "job.not_let_go");
                 }

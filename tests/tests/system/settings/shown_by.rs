@@ -404,6 +404,11 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
+        ROLLOUT,
+        "a_rollout_under_load_loses_nothing",
+        &["DERMAGA_DRAIN_TIME"],
+    ),
+    (
         CORS,
         "only_pages_of_sites_that_are_listed_may_call",
         &["DERMAGA_CORS_ORIGINS"],
@@ -416,6 +421,7 @@ const SHOWN_BY: &[(&str, &str, &[&str])] = &[
 ];
 
 const CLI: &str = "host/server/tests/process/cli.rs";
+const ROLLOUT: &str = "host/server/tests/process/rollout.rs";
 
 const LIFE: &str = "tests/tests/system/api/plugin_lifecycle.rs";
 const SUSPENSIONS: &str = "tests/tests/system/api/plugin_suspensions.rs";

@@ -4,14 +4,13 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::routing::get;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 
 /// A server with one slow route, which waits until it is let go.
 struct Server {
     address: SocketAddr,
-    stop: CancellationToken,
+    departure: http::Departure,
     /// Wakes when a request is under way.
     reached: Arc<Notify>,
     go: Arc<Notify>,
@@ -32,21 +31,22 @@ impl Server {
                 "slow and whole"
             }
         };
+        let departure = app.state.departure.clone();
         let (routes, kinds) = routes(&app.state);
         let routes = Router::new().route("/slow", get(slow)).merge(routes);
         let router = surround(routes, kinds, app.state);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stop = CancellationToken::new();
         let limits = http::ConnectionLimits {
             header_timeout: Duration::from_secs(1),
             idle_timeout: idle,
             ..http::ConnectionLimits::default()
         };
-        let serving = tokio::spawn(http::serve(listener, router, limits, true, stop.clone()));
+        let end = departure.clone();
+        let serving = tokio::spawn(http::serve(listener, router, limits, true, end));
         Self {
             address,
-            stop,
+            departure,
             reached,
             go,
             serving,
@@ -119,7 +119,7 @@ async fn a_server_that_stops_finishes_what_was_asked() {
         idle.read_exact(&mut answer).await.unwrap();
         let slow = tokio::spawn(client.get(server.url("/slow")).send());
         server.reached.notified().await;
-        server.stop.cancel();
+        server.departure.close();
         let mut rest = String::new();
         let closed = timeout(Duration::from_secs(5), idle.read_to_string(&mut rest));
         closed.await.expect("an idle connection is closed").unwrap();
@@ -139,6 +139,31 @@ async fn a_server_that_stops_finishes_what_was_asked() {
             .expect("the server ends after its last answer")
             .unwrap();
     }
+}
+
+/// A server that is about to end says so and answers all the same; clients of HTTP/1.1 keep no connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_leaves_answers_until_its_door_is_closed() {
+    let server = Server::start(Duration::from_secs(60)).await;
+    let (first, second) = (first(), second());
+    let ready = first.get(server.url("/readyz")).send().await.unwrap();
+    assert_eq!(ready.status(), 200);
+    assert!(ready.headers().get("connection").is_none());
+    server.departure.leave();
+    for client in [&first, &second] {
+        let ready = client.get(server.url("/readyz")).send().await.unwrap();
+        assert_eq!(ready.status(), 503);
+        let answer: Value = serde_json::from_str(&ready.text().await.unwrap()).unwrap();
+        assert_eq!(answer["checks"][4]["name"], "server", "{answer}");
+        let alive = client.get(server.url("/healthz")).send().await.unwrap();
+        assert_eq!(alive.status(), 200);
+    }
+    let last = first.get(server.url("/healthz")).send().await.unwrap();
+    assert_eq!(last.headers()["connection"], "close");
+    server.departure.close();
+    drop((first, second));
+    let ended = timeout(Duration::from_secs(5), server.serving).await;
+    ended.expect("nothing is under way").unwrap();
 }
 
 /// The guards of HTTP/1.1 hold for HTTP/2: a head that does not come, and a connection without requests.
